@@ -1,0 +1,140 @@
+//! Field paths and the faults found at them, collected rather than stopped at the first
+//! (Kubernetes: `k8s.io/apimachinery/pkg/util/validation/field`).
+
+use std::fmt;
+
+use api_types::meta;
+
+/// The path of a field in an object, printed as Kubernetes prints it: `spec.containers[0].name`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FieldPath(String);
+
+impl FieldPath {
+    /// The path of a top-level field.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
+    /// The path of a field below this one.
+    #[must_use]
+    pub fn child(&self, name: &str) -> Self {
+        if self.0.is_empty() { Self::new(name) } else { Self(format!("{}.{name}", self.0)) }
+    }
+
+    /// The path of an element of this list.
+    #[must_use]
+    pub fn index(&self, index: usize) -> Self {
+        Self(format!("{}[{index}]", self.0))
+    }
+
+    /// The path of an entry of this map.
+    #[must_use]
+    pub fn key(&self, key: &str) -> Self {
+        Self(format!("{}[{key}]", self.0))
+    }
+}
+
+impl fmt::Display for FieldPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One fault at one field: Kubernetes' cause reason and its message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// Where the fault is.
+    pub path: FieldPath,
+    /// The cause's reason, e.g. `FieldValueInvalid`.
+    pub reason: &'static str,
+    /// The message without the path, e.g. `Required value`.
+    pub message: String,
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.message)
+    }
+}
+
+/// All faults of one object, in the order they were found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FieldErrors(Vec<FieldError>);
+
+impl FieldErrors {
+    /// A field that must be given and is not.
+    pub fn required(&mut self, path: &FieldPath, detail: &str) {
+        self.push(path, "FieldValueRequired", with_detail("Required value", detail));
+    }
+
+    /// A value that the field can't take; `value` is shown as given.
+    pub fn invalid(&mut self, path: &FieldPath, value: impl fmt::Debug, detail: &str) {
+        self.push(path, "FieldValueInvalid", with_detail(&format!("Invalid value: {value:?}"), detail));
+    }
+
+    /// A value that is none of the allowed ones.
+    pub fn not_supported(&mut self, path: &FieldPath, value: &str, allowed: &[&str]) {
+        let allowed: Vec<_> = allowed.iter().map(|a| format!("{a:?}")).collect();
+        let detail = format!("supported values: {}", allowed.join(", "));
+        self.push(path, "FieldValueNotSupported", with_detail(&format!("Unsupported value: {value:?}"), &detail));
+    }
+
+    /// A value that must be unique in its list and is not.
+    pub fn duplicate(&mut self, path: &FieldPath, value: impl fmt::Debug) {
+        self.push(path, "FieldValueDuplicate", format!("Duplicate value: {value:?}"));
+    }
+
+    /// A field that may not be set (here, or any more).
+    pub fn forbidden(&mut self, path: &FieldPath, detail: &str) {
+        self.push(path, "FieldValueForbidden", with_detail("Forbidden", detail));
+    }
+
+    /// A value that names something that does not exist.
+    pub fn not_found(&mut self, path: &FieldPath, value: impl fmt::Debug) {
+        self.push(path, "FieldValueNotFound", format!("Not found: {value:?}"));
+    }
+
+    /// Whether no fault was found.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The faults in the order they were found.
+    pub fn iter(&self) -> impl Iterator<Item = &FieldError> {
+        self.0.iter()
+    }
+
+    /// The faults as the causes of a `Status`.
+    #[must_use]
+    pub fn causes(&self) -> Vec<meta::StatusCause> {
+        let cause = |e: &FieldError| meta::StatusCause {
+            field: Some(e.path.to_string()),
+            message: Some(e.message.clone()),
+            reason: Some(e.reason.to_owned()),
+        };
+        self.iter().map(cause).collect()
+    }
+
+    fn push(&mut self, path: &FieldPath, reason: &'static str, message: String) {
+        self.0.push(FieldError { path: path.clone(), reason, message });
+    }
+}
+
+impl fmt::Display for FieldErrors {
+    /// One fault as it is, several in brackets, as Kubernetes' aggregate prints them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_slice() {
+            [one] => write!(f, "{one}"),
+            many => {
+                let many: Vec<_> = many.iter().map(ToString::to_string).collect();
+                write!(f, "[{}]", many.join(", "))
+            }
+        }
+    }
+}
+
+fn with_detail(what: &str, detail: &str) -> String {
+    if detail.is_empty() { what.to_owned() } else { format!("{what}: {detail}") }
+}

@@ -1,0 +1,163 @@
+//! The one error type of the API: a `metav1.Status` with the reason, code and wording of Kubernetes
+//! (`k8s.io/apimachinery/pkg/api/errors`).
+
+use std::fmt;
+
+use api_types::meta;
+
+use crate::FieldErrors;
+
+/// A failed request, as the client will read it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApiError(Box<meta::Status>);
+
+/// A resource named as Kubernetes names it in messages: `pods`, `replicasets.apps`.
+fn qualified(group: &str, plural: &str) -> String {
+    if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") }
+}
+
+impl ApiError {
+    /// An error with this code, reason and message, and nothing else.
+    #[must_use]
+    pub fn new(code: u16, reason: &str, message: impl Into<String>) -> Self {
+        Self(Box::new(meta::Status {
+            status: Some("Failure".to_owned()),
+            code: Some(i32::from(code)),
+            reason: Some(reason.to_owned()),
+            message: Some(message.into()),
+            ..meta::Status::default()
+        }))
+    }
+
+    /// 404: no object of this name.
+    #[must_use]
+    pub fn not_found(group: &str, plural: &str, name: &str) -> Self {
+        Self::new(404, "NotFound", format!("{} {name:?} not found", qualified(group, plural)))
+            .details(group, plural, name)
+    }
+
+    /// 404: no such path.
+    #[must_use]
+    pub fn no_such_path() -> Self {
+        Self::new(404, "NotFound", "the server could not find the requested resource")
+    }
+
+    /// 409: an object of this name is there already.
+    #[must_use]
+    pub fn already_exists(group: &str, plural: &str, name: &str) -> Self {
+        Self::new(409, "AlreadyExists", format!("{} {name:?} already exists", qualified(group, plural)))
+            .details(group, plural, name)
+    }
+
+    /// 409: the object is not as the request took it to be.
+    #[must_use]
+    pub fn conflict(group: &str, plural: &str, name: &str, why: &str) -> Self {
+        let what = qualified(group, plural);
+        Self::new(409, "Conflict", format!("Operation cannot be fulfilled on {what} {name:?}: {why}"))
+            .details(group, plural, name)
+    }
+
+    /// 409: the object's `resourceVersion` is not the one the request was made with.
+    #[must_use]
+    pub fn modified(group: &str, plural: &str, name: &str) -> Self {
+        let why = "the object has been modified; please apply your changes to the latest version and try again";
+        Self::conflict(group, plural, name, why)
+    }
+
+    /// 422: faults in the object, each with its field.
+    #[must_use]
+    pub fn invalid(group: &str, kind: &str, name: &str, errors: &FieldErrors) -> Self {
+        let what = qualified(group, kind);
+        let mut error = Self::new(422, "Invalid", format!("{what} {name:?} is invalid: {errors}"))
+            .details(group, kind, name);
+        error.details_mut().causes = Some(errors.causes());
+        error
+    }
+
+    /// 400.
+    #[must_use]
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(400, "BadRequest", message)
+    }
+
+    /// 401.
+    #[must_use]
+    pub fn unauthorized() -> Self {
+        Self::new(401, "Unauthorized", "Unauthorized")
+    }
+
+    /// 403 for an object.
+    #[must_use]
+    pub fn forbidden(group: &str, plural: &str, name: &str, why: &str) -> Self {
+        let what = qualified(group, plural);
+        let object = if name.is_empty() { what } else { format!("{what} {name:?}") };
+        Self::new(403, "Forbidden", format!("{object} is forbidden: {why}")).details(group, plural, name)
+    }
+
+    /// 405: the resource is there, this verb is not.
+    #[must_use]
+    pub fn method_not_allowed() -> Self {
+        Self::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+    }
+
+    /// 410: the version asked for is older than what is kept.
+    #[must_use]
+    pub fn expired(message: impl Into<String>) -> Self {
+        Self::new(410, "Expired", message)
+    }
+
+    /// 415.
+    #[must_use]
+    pub fn unsupported_media_type(message: impl Into<String>) -> Self {
+        Self::new(415, "UnsupportedMediaType", message)
+    }
+
+    /// 500.
+    #[must_use]
+    pub fn internal(cause: impl fmt::Display) -> Self {
+        Self::new(500, "InternalError", format!("Internal error occurred: {cause}"))
+    }
+
+    /// 503.
+    #[must_use]
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(503, "ServiceUnavailable", message)
+    }
+
+    /// The HTTP status code.
+    #[must_use]
+    pub fn code(&self) -> u16 {
+        self.0.code.and_then(|c| u16::try_from(c).ok()).unwrap_or(500)
+    }
+
+    /// The reason, e.g. `NotFound`.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        self.0.reason.as_deref().unwrap_or_default()
+    }
+
+    /// The `Status` object that the client gets.
+    #[must_use]
+    pub fn status(&self) -> &meta::Status {
+        &self.0
+    }
+
+    fn details(mut self, group: &str, kind: &str, name: &str) -> Self {
+        let some = |s: &str| (!s.is_empty()).then(|| s.to_owned());
+        let details = self.details_mut();
+        (details.group, details.kind, details.name) = (some(group), some(kind), some(name));
+        self
+    }
+
+    fn details_mut(&mut self) -> &mut meta::StatusDetails {
+        self.0.details.get_or_insert_default()
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.message.as_deref().unwrap_or_default())
+    }
+}
+
+impl std::error::Error for ApiError {}

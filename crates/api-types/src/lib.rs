@@ -1,0 +1,10 @@
+//! The objects of the API as plain data: Kubernetes' own, re-exported from `k8s-openapi`, and ours
+//! (`minik8s.io/v1`). No behaviour lives here; that is `registry`'s.
+
+pub use k8s_openapi::{
+    self, ByteString, ClusterResourceScope, Metadata, NamespaceResourceScope, Resource, api,
+    apimachinery::pkg::{
+        api::resource::Quantity, apis::meta::v1 as meta, util::intstr::IntOrString,
+    },
+    jiff,
+};

@@ -1,0 +1,123 @@
+//! The store: revisioned bytes under string keys, with compare-and-swap and a log of changes.
+//! Two backends behind one trait, and a cache over either. It knows no kinds.
+
+pub mod cache;
+pub mod embedded;
+pub mod etcd;
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+/// The number of a change. It grows by one with each change of the whole store, and is what the API
+/// calls `resourceVersion`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub u64);
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Revision {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        s.parse().map(Self)
+    }
+}
+
+/// A key with its value and the revision that wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub key: Arc<str>,
+    pub value: Bytes,
+    pub revision: Revision,
+}
+
+/// A change, as a watch delivers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The key was created or overwritten.
+    Put(Entry),
+    /// The key was deleted by this revision.
+    Delete { key: Arc<str>, revision: Revision },
+}
+
+/// What of a prefix to list.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Only keys greater than this one.
+    pub after: Option<String>,
+    /// At most so many entries; all if absent.
+    pub limit: Option<usize>,
+    /// As of this revision; as of now if absent.
+    pub at: Option<Revision>,
+}
+
+/// Entries of a prefix in key order, all as of one revision.
+#[derive(Clone, Debug)]
+pub struct Page {
+    pub entries: Vec<Entry>,
+    pub revision: Revision,
+    /// How many entries follow that the limit cut off.
+    pub remaining: usize,
+}
+
+/// What a write takes to be there; a write without expectation overwrites.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// The key does not exist.
+    Absent,
+    /// The key was last written by this revision.
+    At(Revision),
+}
+
+/// Why a request to the store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The key is not as [`Expect`]ed. `current` is its revision, if it exists.
+    #[error("key {key} is not at the expected revision")]
+    Conflict { key: String, current: Option<Revision> },
+    #[error("key {key} does not exist")]
+    NotFound { key: String },
+    /// The revision asked for is older than what is kept.
+    #[error("revision has been compacted; the oldest that is kept is {oldest}")]
+    Compacted { oldest: Revision },
+    #[error("store is unavailable: {0}")]
+    Unavailable(String),
+    #[error("store is damaged: {0}")]
+    Corrupt(String),
+}
+
+/// Changes in the order of their revisions; ends with an error when the store can deliver no more.
+pub type Events = BoxStream<'static, Result<Event, StoreError>>;
+
+/// A backend. Every acknowledged write is durable before the answer.
+#[async_trait]
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// The latest revision (linearizable: not older than any write acknowledged before the call).
+    async fn revision(&self) -> Result<Revision, StoreError>;
+
+    /// The entry of a key (linearizable).
+    async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError>;
+
+    /// The entries below a prefix. Fails with `Compacted` if [`Query::at`] is not kept any more.
+    async fn list(&self, prefix: &str, query: Query) -> Result<Page, StoreError>;
+
+    /// Writes a key. Fails with `Conflict` if it is not as expected.
+    async fn put(&self, key: &str, value: Bytes, expect: Option<Expect>) -> Result<Revision, StoreError>;
+
+    /// Deletes a key, and gives the revision of the deletion. Fails with `NotFound`, or with `Conflict` if
+    /// the key is at another revision than expected.
+    async fn delete(&self, key: &str, expect: Option<Revision>) -> Result<Revision, StoreError>;
+
+    /// All changes of all keys after a revision. Fails (at once or in the stream) with `Compacted`.
+    async fn watch(&self, after: Revision) -> Result<Events, StoreError>;
+
+    /// Forgets the history before a revision.
+    async fn compact(&self, before: Revision) -> Result<(), StoreError>;
+}
