@@ -1,0 +1,28 @@
+# Sourced by the scripts: installs missing Debian packages. Not for running by itself.
+# shellcheck shell=bash
+
+# What building needs: protoc and its well-known types for the etcd client, a C compiler for ring and the pause image.
+BUILD_PACKAGES="protobuf-compiler libprotobuf-dev gcc libc6-dev"
+# What running needs: containers, the tools of the pod network, and what the images are made from.
+RUN_PACKAGES="iptables iproute2 curl mmdebstrap busybox-static"
+
+# install_missing PACKAGE…: those of the packages that are not installed, with apt.
+install_missing() {
+    local missing=() package
+    for package in "$@"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    command -v apt-get >/dev/null || die "missing: ${missing[*]} (this machine has no apt: install them by hand)"
+    say "installing ${missing[*]}"
+    as_root apt-get update -qq
+    # RUNLEVEL=1 keeps packages from starting the servers they bring: the scripts start what they use.
+    as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# install_docker: Docker from apt unless there is one already, from wherever.
+install_docker() { command -v dockerd >/dev/null || install_missing docker.io; }
+
+# require_rust: the one thing that is taken to be there.
+require_rust() { command -v cargo >/dev/null || die "no cargo: install Rust from https://rustup.rs first"; }

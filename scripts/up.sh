@@ -1,0 +1,172 @@
+#!/usr/bin/env bash
+# Brings up a cluster on this machine, applies the first examples and shows them running.
+# Installs what is missing with apt. Run it again at any time: it starts what does not run.
+#
+#   scripts/up.sh                    embedded store, no Redis
+#   scripts/up.sh --etcd --redis     the real services, from apt
+#   scripts/up.sh --nodes 2          two kubelets, so that scheduling is visible
+#
+#   --etcd          keep the cluster in etcd instead of the embedded store
+#   --redis         publish changes and heartbeats over Redis
+#   --nodes N       so many kubelets on this machine (1)
+#   --debug         debug builds (quicker to build, slower to run)
+#   --no-build      take the programs as they were built last
+#   --no-examples   an empty cluster
+set -euo pipefail
+. "$(dirname "$0")/lib/common.sh"
+. "$ROOT/scripts/lib/install.sh"
+. "$ROOT/scripts/lib/docker.sh"
+. "$ROOT/scripts/lib/cluster.sh"
+
+etcd=false redis=false nodes=1 profile=release build=true examples=true
+while [ $# -gt 0 ]; do
+    case "$1" in
+    -h | --help) usage "$0" && echo "$CLUSTER_FLAGS" && exit ;;
+    --etcd) etcd=true ;;
+    --redis) redis=true ;;
+    --nodes) nodes=${2:?--nodes needs a number} && shift ;;
+    --debug) profile=debug ;;
+    --no-build) build=false ;;
+    --no-examples) examples=false ;;
+    *)
+        cluster_flag "$1" "${2-}" || die "unknown argument $1 (see $0 --help)"
+        [ $# -ge 2 ] || die "$1 needs a value"
+        shift
+        ;;
+    esac
+    shift
+done
+[ "$(id -u)" = 0 ] || die "needs root, for containers and the pod network: sudo $0"
+
+BIN=${CARGO_TARGET_DIR:-$ROOT/target}/$profile
+ADDRESS=$(ip -4 route get 192.0.2.1 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/\1/p')
+ADDRESS=${ADDRESS:-127.0.0.1}
+SERVER=https://127.0.0.1:$(port 6443)
+# shellcheck disable=SC2153 # set by lib/cluster.sh
+export KUBECONFIG=$CONFIG_DIR/admin.conf
+PATH=$BIN:$PATH
+
+install() {
+    require_rust
+    # shellcheck disable=SC2086 # lists of words
+    install_missing $BUILD_PACKAGES $RUN_PACKAGES
+    install_docker
+    ! $etcd || command -v etcd >/dev/null || install_missing etcd-server
+    ! $redis || command -v redis-server >/dev/null || install_missing redis-server
+}
+
+compile() {
+    local flags=(--workspace --bins)
+    [ $profile = debug ] || flags+=(--release)
+    say "building ($profile)"
+    (cd "$ROOT" && cargo build "${flags[@]}")
+}
+
+# start NAME COMMAND…: in the background, unless it runs and its program was not replaced since. It outlives this script.
+start() {
+    local name=$1 pidfile=$RUN_DIR/$1.pid
+    shift
+    if alive "$pidfile"; then
+        case $(readlink "/proc/$(cat "$pidfile")/exe") in *'(deleted)') stop "$pidfile" 10 ;; *) return 0 ;; esac
+    fi
+    say "starting $name"
+    setsid "$@" >>"$LOG_DIR/$name.log" 2>&1 </dev/null &
+    echo $! >"$pidfile"
+}
+
+# ready NAME COMMAND…: waits until the command succeeds; stops at once if the program has ended.
+ready() {
+    local name=$1 deadline=$((SECONDS + 60))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        alive "$RUN_DIR/$name.pid" || die "$name has ended: $(tail -3 "$LOG_DIR/$name.log")"
+        [ "$SECONDS" -lt "$deadline" ] || die "timed out waiting for $name (see $LOG_DIR/$name.log)"
+        sleep 0.05
+    done
+}
+
+healthy() { ready "$1" curl -fsS --max-time 5 "http://127.0.0.1:$2/readyz"; }
+
+# A packet for an address that nobody holds must not leave this machine.
+guard() {
+    ip route show type blackhole "$1" | grep -q . || ip route add blackhole "$1" metric 4096
+}
+
+start_services() {
+    if $etcd; then
+        start etcd etcd --name minik8s --data-dir "$STATE_DIR/etcd" --log-level warn \
+            --listen-client-urls "http://127.0.0.1:$(port 2379)" --advertise-client-urls "http://127.0.0.1:$(port 2379)" \
+            --listen-peer-urls "http://127.0.0.1:$(port 2380)" --initial-advertise-peer-urls "http://127.0.0.1:$(port 2380)" \
+            --initial-cluster "minik8s=http://127.0.0.1:$(port 2380)"
+        ready etcd curl -fsS "http://127.0.0.1:$(port 2379)/health"
+    fi
+    if $redis; then
+        start redis redis-server --bind 127.0.0.1 --port "$(port 6379)" --save '' --appendonly no --dir "$STATE_DIR"
+        ready redis redis-cli -p "$(port 6379)" ping
+    fi
+}
+
+start_control_plane() {
+    local store=(--store embedded)
+    ! $etcd || store=(--store etcd --etcd-servers "http://127.0.0.1:$(port 2379)")
+    start apiserver "$BIN/apiserver" --secure-port "$(port 6443)" --advertise-address "$ADDRESS" --service-cidr "$SERVICE_CIDR" \
+        --data-dir "$STATE_DIR/apiserver" --kubeconfig-dir "$CONFIG_DIR" "${store[@]}" "${bus[@]}"
+    ready apiserver curl -fsS --max-time 5 --cacert "$STATE_DIR/apiserver/pki/ca.crt" "$SERVER/readyz"
+    start scheduler "$BIN/scheduler" --kubeconfig "$CONFIG_DIR/scheduler.conf" --health-address "127.0.0.1:$(port 10259)" "${bus[@]}"
+    start controller-manager "$BIN/controller-manager" --kubeconfig "$CONFIG_DIR/controller-manager.conf" \
+        --health-address "127.0.0.1:$(port 10257)" --cluster-cidr "$CLUSTER_CIDR" "${bus[@]}"
+    start serverless-gateway "$BIN/serverless-gateway" --kubeconfig "$CONFIG_DIR/serverless-gateway.conf" --port "$(port 8081)" "${bus[@]}"
+}
+
+# start_kubelet I NODE PROGRAM: the Ith kubelet of this machine.
+start_kubelet() {
+    local conf=$CONFIG_DIR/kubelet-$2.conf
+    [ -e "$conf" ] || "$BIN/apiserver" kubeconfig --data-dir "$STATE_DIR/apiserver" --server "$SERVER" --output "$conf" \
+        --user "system:node:$2" --group system:nodes --san "$2" --san "$ADDRESS"
+    start "$3" "$BIN/kubelet" --kubeconfig "$conf" --node-name "$2" --node-ip "$ADDRESS" --root-dir "$STATE_DIR/kubelet-$2" \
+        --port "$(port $((10250 + 10 * $1)))" --health-address "127.0.0.1:$(port $((10248 + 10 * $1)))" \
+        --cluster-cidr "$CLUSTER_CIDR" --service-cidr "$SERVICE_CIDR" "${bus[@]}"
+}
+
+start_nodes() {
+    local first i
+    first=$(hostname | tr '[:upper:]' '[:lower:]')
+    guard "$CLUSTER_CIDR"
+    guard "$SERVICE_CIDR"
+    start_kubelet 0 "$first" kubelet
+    for ((i = 2; i <= nodes; i++)); do start_kubelet "$i" "$first-$i" "kubelet-$first-$i"; done
+    # One proxy serves the whole machine, however many kubelets it has.
+    start kube-proxy "$BIN/kube-proxy" --kubeconfig "$CONFIG_DIR/kube-proxy.conf" --node-name "$first" --state-dir "$STATE_DIR/kube-proxy" \
+        --service-cidr "$SERVICE_CIDR" --health-address "127.0.0.1:$(port 10256)" "${bus[@]}"
+}
+
+nodes_ready() { [ "$(kubectl get nodes --no-headers | awk '$2 == "Ready"' | wc -l)" -ge "$nodes" ]; }
+pods_running() { ! kubectl get pods --no-headers | awk '{split($2, r, "/"); if ($3 != "Running" || r[1] != r[2]) print}' | grep -q .; }
+
+show_examples() {
+    say "applying examples"
+    kubectl apply -f "$ROOT/examples/pod" -f "$ROOT/examples/replicaset" -f "$ROOT/examples/service"
+    eventually 120 "the examples' pods to run (kubectl get pods; kubectl describe pod NAME)" pods_running
+    kubectl get nodes,pods,rs,services -o wide
+}
+
+install
+! $build || compile
+[ -x "$BIN/apiserver" ] || die "no programs in $BIN: run without --no-build"
+"$ROOT/scripts/images.sh"
+mkdir -p "$CONFIG_DIR" "$STATE_DIR" "$LOG_DIR" "$RUN_DIR"
+bus=()
+! $redis || bus=(--redis "redis://127.0.0.1:$(port 6379)")
+begin=$(date +%s%N)
+start_services
+start_control_plane
+start_nodes
+healthy scheduler "$(port 10259)"
+healthy controller-manager "$(port 10257)"
+healthy kube-proxy "$(port 10256)"
+healthy serverless-gateway "$(port 8081)"
+eventually 60 "the nodes to be Ready (see $LOG_DIR/kubelet.log)" nodes_ready
+say "ready after $((($(date +%s%N) - begin) / 1000000)) ms"
+! $examples || show_examples
+say "use it:  export KUBECONFIG=$KUBECONFIG PATH=$BIN:\$PATH"
+echo "export KUBECONFIG=$KUBECONFIG"
