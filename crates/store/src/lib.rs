@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 /// The number of a change. It grows by one with each change of the whole store, and is what the API
-/// calls `resourceVersion`.
+/// calls `resourceVersion`. An empty store is at revision 1; 0 stands for "none".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
 
@@ -77,7 +77,7 @@ pub enum Expect {
 }
 
 /// Why a request to the store failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The key is not as [`Expect`]ed. `current` is its revision, if it exists.
     #[error("key {key} is not at the expected revision")]
@@ -87,6 +87,9 @@ pub enum StoreError {
     /// The revision asked for is older than what is kept.
     #[error("revision has been compacted; the oldest that is kept is {oldest}")]
     Compacted { oldest: Revision },
+    /// The revision asked for has not been written yet.
+    #[error("revision {revision} is in the future")]
+    Future { revision: Revision },
     #[error("store is unavailable: {0}")]
     Unavailable(String),
     #[error("store is damaged: {0}")]
@@ -109,7 +112,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn list(&self, prefix: &str, query: Query) -> Result<Page, StoreError>;
 
     /// Writes a key. Fails with `Conflict` if it is not as expected.
-    async fn put(&self, key: &str, value: Bytes, expect: Option<Expect>) -> Result<Revision, StoreError>;
+    async fn put(
+        &self,
+        key: &str,
+        value: Bytes,
+        expect: Option<Expect>,
+    ) -> Result<Revision, StoreError>;
 
     /// Deletes a key, and gives the revision of the deletion. Fails with `NotFound`, or with `Conflict` if
     /// the key is at another revision than expected.
