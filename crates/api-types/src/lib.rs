@@ -8,3 +8,5 @@ pub use k8s_openapi::{
     },
     jiff,
 };
+
+pub mod minik8s;

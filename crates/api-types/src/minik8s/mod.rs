@@ -1,0 +1,22 @@
+//! Our own kinds, `minik8s.io/v1`, all namespaced: plain data with Kubernetes' conventions (`spec` is the wish,
+//! `status` what was found, conditions and phases in Kubernetes' words).
+
+mod dns;
+mod function;
+mod gpu_job;
+mod resource;
+mod workflow;
+mod workflow_run;
+
+pub use dns::{Dns, DnsPath, DnsService, DnsSpec, DnsStatus};
+pub use function::{Function, FunctionSpec, FunctionStatus};
+pub use gpu_job::{Credentials, GpuJob, GpuJobSpec, GpuJobStatus, SecretRef};
+pub use workflow::{Choice, NodeType, Retry, Workflow, WorkflowNode, WorkflowSpec, WorkflowStatus};
+pub use workflow_run::{RunPhase, Step, WorkflowRun, WorkflowRunSpec, WorkflowRunStatus};
+
+/// The API group of our kinds.
+pub const GROUP: &str = "minik8s.io";
+/// The only version of the group.
+pub const VERSION: &str = "v1";
+/// `apiVersion` of our kinds.
+pub const API_VERSION: &str = "minik8s.io/v1";

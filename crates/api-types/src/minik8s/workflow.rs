@@ -1,0 +1,130 @@
+//! A graph of functions and choices.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::resource::resource;
+use crate::meta::Condition;
+
+resource! {
+    /// A graph of functions: each gets what the one before it returned, choices tell which is next.
+    Workflow = "Workflow", "workflows", WorkflowSpec, WorkflowStatus
+}
+
+/// The graph.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(rename = "io.minik8s.v1.WorkflowSpec")]
+pub struct WorkflowSpec {
+    /// The node that a run begins with.
+    pub start_at: String,
+    /// The input of runs that bring none of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub params: Option<Value>,
+    /// The nodes by name.
+    pub nodes: BTreeMap<String, WorkflowNode>,
+}
+
+/// One node: a call of a function, or a choice.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(rename = "io.minik8s.v1.WorkflowNode")]
+pub struct WorkflowNode {
+    /// What the node does.
+    #[serde(rename = "type")]
+    pub type_: NodeType,
+    /// Task: the function called; the node's own name if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function: Option<String>,
+    /// Task: the node that gets the function's result. A Task without one ends the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// Task: how often a failed call is tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// Choice: the branches; the first whose condition holds is taken.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<Choice>,
+    /// Choice: the node taken when no branch's condition holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+}
+
+/// The two sorts of node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "io.minik8s.v1.WorkflowNodeType")]
+pub enum NodeType {
+    /// Calls a function.
+    #[default]
+    Task,
+    /// Chooses the next node by the data.
+    Choice,
+}
+
+/// How a failed call is repeated.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(rename = "io.minik8s.v1.WorkflowRetry")]
+pub struct Retry {
+    /// Attempts in all.
+    pub max_attempts: i32,
+    /// The pause between two attempts.
+    pub interval_seconds: i32,
+}
+
+/// A branch: one variable, one operator with the value to compare with, and where it leads.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(rename = "io.minik8s.v1.WorkflowChoice")]
+pub struct Choice {
+    /// The path of the variable in the data, with dots: `order.total`.
+    pub variable: String,
+    /// Equal, as numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numeric_equals: Option<f64>,
+    /// Not equal, as numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numeric_not_equals: Option<f64>,
+    /// Less, as numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numeric_less_than: Option<f64>,
+    /// Greater, as numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numeric_greater_than: Option<f64>,
+    /// Equal, as truth values.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boolean_equals: Option<bool>,
+    /// Equal, as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub string_equals: Option<String>,
+    /// Not equal, as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub string_not_equals: Option<String>,
+    /// Less, byte by byte.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub string_less_than: Option<String>,
+    /// Greater, byte by byte.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub string_greater_than: Option<String>,
+    /// The node that gets the data if the condition holds.
+    pub next: String,
+}
+
+/// What is known of a workflow as such; its runs are objects of their own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(rename = "io.minik8s.v1.WorkflowStatus")]
+pub struct WorkflowStatus {
+    /// The run that was begun last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_run: Option<String>,
+    /// The generation of the spec that this status tells of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`: every function that is named exists.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
