@@ -1,1 +1,20 @@
-//! component
+//! What every program does alike, written once: flags, configuration file and environment; logs;
+//! signals; `/healthz`, `/livez`, `/readyz` and `/metrics`; the client of the API server; the TLS
+//! material of a kubeconfig; leader election; events.
+//!
+//! It knows no program: what differs between two of them is a parameter here.
+
+pub mod client;
+pub mod configuration;
+pub mod credentials;
+pub mod events;
+pub mod health;
+pub mod leader;
+pub mod logging;
+mod program;
+
+pub use client::{ClientArgs, client, wait_for_apiserver};
+pub use credentials::Credentials;
+pub use health::{Check, Health, Metrics, ServeArgs};
+pub use leader::LeaderArgs;
+pub use program::{Runtime, install_crypto_provider, main};

@@ -1,0 +1,63 @@
+//! The client of the API server.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long between two questions for the API server.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// The flags of a program that talks to the API server.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct ClientArgs {
+    /// Where the API server is and who this program is there
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The Redis server that carries change notifications; without it, HTTP watches are used
+    #[arg(long, value_name = "URL", env = "MINIK8S_REDIS")]
+    pub redis: Option<String>,
+}
+
+/// A client from the kubeconfig of the flags, or else from the usual places (`~/.kube/config`, a service
+/// account). It connects when it is used: the API server need not be there yet.
+pub async fn client(args: &ClientArgs) -> anyhow::Result<Client> {
+    Ok(Client::try_from(config(args).await?)?)
+}
+
+/// The configuration [`client`] is built from. A watch may be silent for long, so reading has no
+/// timeout; the watcher notices by itself when it lasts too long.
+pub async fn config(args: &ClientArgs) -> anyhow::Result<Config> {
+    let mut config = match &args.kubeconfig {
+        Some(path) => from_file(path).await?,
+        None => Config::infer().await.context("no --kubeconfig, and none in the usual places")?,
+    };
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.read_timeout = None;
+    Ok(config)
+}
+
+async fn from_file(path: &PathBuf) -> anyhow::Result<Config> {
+    let wrong = || format!("cannot use kubeconfig {}", path.display());
+    let kubeconfig = Kubeconfig::read_from(path).with_context(wrong)?;
+    let options = KubeConfigOptions::default();
+    Config::from_custom_kubeconfig(kubeconfig, &options).await.with_context(wrong)
+}
+
+/// Returns when the API server answers, however long that takes.
+pub async fn wait_for_apiserver(client: &Client) {
+    let mut last = String::new();
+    while let Err(error) = client.apiserver_version().await {
+        let reason = error.to_string();
+        if reason != last {
+            tracing::info!(%reason, "waiting for the API server");
+            last = reason;
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}

@@ -1,0 +1,192 @@
+//! From the command line to the program's own code and back to an exit code.
+
+use std::{future::Future, net::SocketAddr, process::ExitCode};
+
+use anyhow::Context;
+use clap::{FromArgMatches, Parser};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    configuration::{self, CommonArgs},
+    health::{self, Health, Metrics, ServeArgs},
+    logging,
+};
+
+/// What a program is given to run with.
+#[derive(Clone, Debug, Default)]
+pub struct Runtime {
+    /// Cancelled by the first SIGTERM or SIGINT: finish what cannot be left, then return.
+    pub shutdown: CancellationToken,
+    /// What `/readyz` answers.
+    pub health: Health,
+    /// What `/metrics` answers.
+    pub metrics: Metrics,
+}
+
+impl Runtime {
+    /// Serves health and metrics in the background until shutdown, on the address of the flags or else on
+    /// the program's `default`. Returns the address bound.
+    pub async fn serve(&self, args: &ServeArgs, default: &str) -> anyhow::Result<SocketAddr> {
+        let address = args.address(default)?;
+        let listener = tokio::net::TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot serve health on {address}"))?;
+        let bound = listener.local_addr()?;
+        let router = health::router(self.health.clone(), self.metrics.clone());
+        let stopped = self.shutdown.clone().cancelled_owned();
+        tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await
+            {
+                tracing::error!(%error, "health server failed");
+            }
+        });
+        Ok(bound)
+    }
+}
+
+/// Runs a program: flags over environment over `--config` file, logs to stderr, a runtime, signals, and
+/// one line for the error that ended it.
+///
+/// Every flag `--some-flag` of `A` may also be given as `MINIK8S_SOME_FLAG`, or as `some-flag` in the
+/// file. Exit codes: 0 done, 1 failed, 2 wrong usage.
+pub fn main<A: Parser>(
+    name: &'static str,
+    run: impl AsyncFnOnce(A, Runtime) -> anyhow::Result<()>,
+) -> ExitCode {
+    install_crypto_provider();
+    let (args, common) = match parse::<A>(name, std::env::args_os().collect()) {
+        Ok(parsed) => parsed,
+        Err(error) => return usage(&error),
+    };
+    match logging::init(&common.log_level, common.log_format).and_then(|()| block_on(run, args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{name}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Makes ring the process's TLS implementation. May be called any number of times.
+pub fn install_crypto_provider() {
+    // An error means that one is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+fn parse<A: Parser>(
+    name: &'static str,
+    argv: Vec<std::ffi::OsString>,
+) -> Result<(A, CommonArgs), clap::Error> {
+    let command = configuration::extend(A::command().name(name));
+    let mut matches = configuration::matches(command, argv)?;
+    let common = CommonArgs::from_arg_matches_mut(&mut matches)?;
+    Ok((A::from_arg_matches_mut(&mut matches)?, common))
+}
+
+fn usage(error: &clap::Error) -> ExitCode {
+    // Nothing can be done about a closed stderr.
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+fn block_on<A>(
+    run: impl AsyncFnOnce(A, Runtime) -> anyhow::Result<()>,
+    args: A,
+) -> anyhow::Result<()> {
+    let executor = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the async runtime")?;
+    let result = executor.block_on(async {
+        let runtime = Runtime::default();
+        stop_on_signal(runtime.shutdown.clone(), run(args, runtime)).await
+    });
+    // A blocking task that does not end (a read of a dead disk) must not keep the process.
+    executor.shutdown_background();
+    result
+}
+
+/// The first signal asks `program` to end; the second does not wait for it.
+async fn stop_on_signal(
+    shutdown: CancellationToken,
+    program: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::pin!(program);
+    loop {
+        tokio::select! {
+            result = &mut program => return result,
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if shutdown.is_cancelled() {
+            anyhow::bail!("stopped by a second signal");
+        }
+        tracing::info!("stopping");
+        shutdown.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A program for tests.
+    #[derive(Debug, Parser)]
+    #[command(version)]
+    struct Args {
+        #[arg(long)]
+        node_name: String,
+        #[arg(long, default_value_t = 110)]
+        max_pods: u32,
+        #[arg(long)]
+        quiet: bool,
+        #[arg(long, value_delimiter = ',')]
+        labels: Vec<String>,
+    }
+
+    fn parse_with(file: &str, flags: &[&str]) -> Result<Args, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.yaml");
+        std::fs::write(&path, file).unwrap();
+        let argv = ["test", "--config", path.to_str().unwrap()].iter().chain(flags);
+        parse::<Args>("test", argv.map(Into::into).collect())
+            .map(|(args, _)| args)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let args = parse_with("node-name: a\nmax-pods: 7", &["--node-name=b"]).unwrap();
+        assert_eq!((args.node_name.as_str(), args.max_pods), ("b", 7));
+    }
+
+    #[test]
+    fn the_file_may_give_what_is_required_lists_and_switches() {
+        let args = parse_with("node-name: a\nquiet: true\nlabels: [x=1, y=2]", &[]).unwrap();
+        assert!(args.quiet);
+        assert_eq!(args.labels, ["x=1", "y=2"]);
+        assert!(!parse_with("node-name: a\nquiet: false", &[]).unwrap().quiet);
+    }
+
+    #[test]
+    fn an_unknown_key_of_the_file_is_named() {
+        let error = parse_with("node-name: a\nmax-pod: 7", &[]).unwrap_err();
+        assert!(error.contains("max-pod") && error.contains("config.yaml"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_value_in_the_file_is_reported_with_its_flag() {
+        let error = parse_with("node-name: a\nmax-pods: many", &[]).unwrap_err();
+        assert!(error.contains("--max-pods") && error.contains("many"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let argv = ["test", "--config", "/no/such/file"].map(Into::into).to_vec();
+        let error = parse::<Args>("test", argv).unwrap_err().to_string();
+        assert!(error.contains("/no/such/file"), "{error}");
+    }
+}
