@@ -90,6 +90,18 @@ impl FieldErrors {
         self.push(path, "FieldValueForbidden", with_detail("Forbidden", detail));
     }
 
+    /// A value of more bytes than the field can hold.
+    pub fn too_long(&mut self, path: &FieldPath, max: usize) {
+        let message = format!("Too long: may not be more than {max} bytes");
+        self.push(path, "FieldValueTooLong", message);
+    }
+
+    /// A list of more elements than the field can hold.
+    pub fn too_many(&mut self, path: &FieldPath, actual: usize, max: usize) {
+        let message = format!("Too many: {actual}: must have at most {max} items");
+        self.push(path, "FieldValueTooMany", message);
+    }
+
     /// A value that names something that does not exist.
     pub fn not_found(&mut self, path: &FieldPath, value: impl fmt::Debug) {
         self.push(path, "FieldValueNotFound", format!("Not found: {value:?}"));

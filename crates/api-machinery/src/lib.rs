@@ -1,7 +1,15 @@
 //! What every speaker of the API shares and what is pure: errors, selectors, patches, quantities, tables, names.
 
 pub mod field;
+pub mod names;
+pub mod patch;
+pub mod quantity;
+pub mod selector;
 pub mod status;
+pub mod strict;
+pub mod table;
 
 pub use field::{FieldError, FieldErrors, FieldPath};
+pub use quantity::Quantity;
+pub use selector::{FieldSelector, LabelSelector};
 pub use status::ApiError;

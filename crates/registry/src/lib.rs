@@ -1,10 +1,16 @@
 //! The catalogue: every kind the API serves, as data plus a strategy. Pure: no I/O, no HTTP, no clock.
 
+mod builder;
+mod coerce;
 mod definition;
+mod deletion;
 mod erased;
 pub mod kinds;
+mod metadata;
 mod strategy;
 
-pub use definition::{Column, Context, Names, ResourceDef, Scope, Subresource, resource};
+pub use builder::{Builder, Column, KnownScope, Object, resource};
+pub use definition::{Context, Names, ResourceDef, Scope, Subresource};
+pub use deletion::Deletion;
 pub use kinds::all;
-pub use strategy::{Plain, Strategy};
+pub use strategy::{NameRule, Plain, Strategy};

@@ -1,17 +1,29 @@
 //! What a kind may do differently from the others (Kubernetes: `k8s.io/apiserver/pkg/registry/rest`).
 
-use api_machinery::FieldErrors;
+use api_machinery::{FieldErrors, names};
+
+/// The faults of a name, in Kubernetes' words.
+pub type NameRule = fn(&str) -> Vec<String>;
 
 /// The behaviour of a kind. Each method has the answer of a kind without behaviour.
 pub trait Strategy<K>: Send + Sync + 'static {
+    /// What the object's name must be like.
+    fn name_rule(&self) -> NameRule {
+        names::dns1123_subdomain
+    }
+
     /// Fills in defaults, at creation and at every update.
     fn default(&self, _object: &mut K) {}
 
-    /// Clears what a client may not set at creation (status, mostly) and sets what the server sets.
+    /// Clears what a client may not set at creation and sets what the server sets. A kind with a status
+    /// subresource comes without status here.
     fn prepare_create(&self, _object: &mut K) {}
 
-    /// Clears what a client may not change with an update of the main resource.
+    /// Clears what a client may not change with an update of the main resource. The status is `old`'s already.
     fn prepare_update(&self, _new: &mut K, _old: &K) {}
+
+    /// Changes the object when its deletion begins.
+    fn prepare_delete(&self, _object: &mut K) {}
 
     /// All faults of the object by itself.
     fn validate(&self, _object: &K, _errors: &mut FieldErrors) {}
@@ -19,10 +31,18 @@ pub trait Strategy<K>: Send + Sync + 'static {
     /// The faults of a change: immutable fields.
     fn validate_update(&self, _new: &K, _old: &K, _errors: &mut FieldErrors) {}
 
+    /// The faults of a change of the status.
+    fn validate_status(&self, _new: &K, _old: &K, _errors: &mut FieldErrors) {}
+
     /// The grace period in seconds a deletion leaves the object, `requested` being the client's wish.
     /// 0 removes it at once.
     fn grace_period(&self, _object: &K, _requested: Option<i64>) -> i64 {
         0
+    }
+
+    /// Whether something of the kind's own, beside `metadata.finalizers`, keeps an object that is being deleted.
+    fn is_held(&self, _object: &K) -> bool {
+        false
     }
 
     /// The fields that field selectors can name, beside `metadata.name` and `metadata.namespace`.

@@ -1,0 +1,214 @@
+//! Building a definition: the chain of calls that reads like a table's row.
+
+use std::{any::type_name, fmt, marker::PhantomData};
+
+use api_machinery::table::age;
+use api_types::{
+    ClusterResourceScope, Metadata, NamespaceResourceScope, Resource, jiff::Timestamp,
+    meta::ObjectMeta,
+};
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::{
+    definition::{Names, ResourceDef, Scope, Subresource},
+    erased::Typed,
+    strategy::Strategy,
+};
+
+/// What every kind's type can do.
+pub trait Object:
+    Resource
+    + Metadata<Ty = ObjectMeta>
+    + Serialize
+    + DeserializeOwned
+    + JsonSchema
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> Object for K where
+    K: Resource
+        + Metadata<Ty = ObjectMeta>
+        + Serialize
+        + DeserializeOwned
+        + JsonSchema
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// The scope that a type's `Resource::Scope` stands for.
+pub trait KnownScope {
+    /// As a value.
+    const SCOPE: Scope;
+}
+
+impl KnownScope for ClusterResourceScope {
+    const SCOPE: Scope = Scope::Cluster;
+}
+
+impl KnownScope for NamespaceResourceScope {
+    const SCOPE: Scope = Scope::Namespaced;
+}
+
+/// A column of the resource's table.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// The heading, as in `metav1.Table`: `Nominated Node`.
+    pub name: &'static str,
+    /// OpenAPI type: `string`, `integer`, `date`.
+    pub type_: &'static str,
+    /// 0 is always shown, 1 with `-o wide`.
+    pub priority: i32,
+    /// What it tells.
+    pub description: &'static str,
+}
+
+/// One cell of an object.
+pub(crate) type Cell<K> = Box<dyn Fn(&K, Timestamp) -> Value + Send + Sync>;
+
+/// A definition in the making.
+#[must_use]
+pub struct Builder<K, S> {
+    short_names: Vec<&'static str>,
+    categories: Vec<&'static str>,
+    subresources: Vec<Subresource>,
+    columns: Vec<(Column, Cell<K>)>,
+    standard_columns: bool,
+    keeps_status: bool,
+    strategy: S,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K, S> fmt::Debug for Builder<K, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("kind", &type_name::<K>()).finish_non_exhaustive()
+    }
+}
+
+/// Begins the definition of the kind `K`.
+pub fn resource<K, S>(strategy: S) -> Builder<K, S>
+where
+    K: Object,
+    K::Scope: KnownScope,
+    S: Strategy<K>,
+{
+    Builder {
+        short_names: Vec::new(),
+        categories: Vec::new(),
+        subresources: Vec::new(),
+        columns: Vec::new(),
+        standard_columns: true,
+        keeps_status: false,
+        strategy,
+        kind: PhantomData,
+    }
+}
+
+impl<K, S> Builder<K, S>
+where
+    K: Object,
+    K::Scope: KnownScope,
+    S: Strategy<K>,
+{
+    /// What a command line may say instead of the plural.
+    pub fn short_names(mut self, names: &[&'static str]) -> Self {
+        self.short_names = names.to_vec();
+        self
+    }
+
+    /// The groups of resources it belongs to.
+    pub fn categories(mut self, names: &[&'static str]) -> Self {
+        self.categories = names.to_vec();
+        self
+    }
+
+    /// A status that only its subresource writes: creation drops it, updates leave it.
+    pub fn status(self) -> Self {
+        self.subresource(Subresource::Status)
+    }
+
+    /// As `status`, but a status given at creation is kept (nodes register with one).
+    pub fn status_from_creation(mut self) -> Self {
+        self.keeps_status = true;
+        self.subresource(Subresource::Status)
+    }
+
+    /// A path below the objects.
+    pub fn subresource(mut self, subresource: Subresource) -> Self {
+        self.subresources.push(subresource);
+        self
+    }
+
+    /// A column after those there are.
+    pub fn column(
+        mut self,
+        name: &'static str,
+        type_: &'static str,
+        priority: i32,
+        cell: impl Fn(&K, Timestamp) -> Value + Send + Sync + 'static,
+    ) -> Self {
+        self.columns.push((Column { name, type_, priority, description: "" }, Box::new(cell)));
+        self
+    }
+
+    /// The place of the Age column, if it isn't after the other columns of priority 0.
+    pub fn age(self) -> Self {
+        self.column("Age", "string", 0, |object, now| {
+            let created = object.metadata().creation_timestamp.as_ref();
+            json!(age(created.map(|t| t.0), now))
+        })
+    }
+
+    /// No Name and Age columns but those given.
+    pub fn only_own_columns(mut self) -> Self {
+        self.standard_columns = false;
+        self
+    }
+
+    /// The definition.
+    #[must_use]
+    pub fn build(self) -> ResourceDef {
+        let this = if self.standard_columns { self.with_standard_columns() } else { self };
+        let (columns, cells): (Vec<_>, Vec<_>) = this.columns.into_iter().unzip();
+        let drops_status =
+            !this.keeps_status && this.subresources.contains(&Subresource::Status);
+        ResourceDef {
+            names: Names {
+                group: K::GROUP,
+                version: K::VERSION,
+                kind: K::KIND,
+                plural: K::URL_PATH_SEGMENT,
+                singular: K::KIND.to_lowercase(),
+                short_names: this.short_names,
+                categories: this.categories,
+            },
+            scope: K::Scope::SCOPE,
+            subresources: this.subresources,
+            columns,
+            kind: Box::new(Typed { strategy: this.strategy, cells, drops_status }),
+        }
+    }
+
+    /// Name first; Age, unless it has its place, after the last column that is always shown.
+    fn with_standard_columns(mut self) -> Self {
+        let name = Column { name: "Name", type_: "string", priority: 0, description: "Name must be unique within a namespace." };
+        let cell: Cell<K> = Box::new(|object, _| json!(object.metadata().name));
+        self.columns.insert(0, (name, cell));
+        if self.columns.iter().all(|(c, _)| c.name != "Age") {
+            let place = self.columns.iter().rposition(|(c, _)| c.priority == 0).map_or(0, |i| i + 1);
+            self = self.age();
+            if let Some(age) = self.columns.pop() {
+                self.columns.insert(place, age);
+            }
+        }
+        self
+    }
+}

@@ -1,0 +1,157 @@
+//! The only meeting of typed and untyped: a kind with its strategy behind an interface over JSON values.
+
+use std::{collections::BTreeMap, fmt};
+
+use api_machinery::{FieldErrors, FieldPath};
+use api_types::jiff::Timestamp;
+use schemars::generate::SchemaSettings;
+use serde_json::Value;
+
+use crate::{
+    builder::{Cell, Object},
+    coerce,
+    definition::{Context, Scope},
+    metadata,
+    strategy::Strategy,
+};
+
+/// What can be wrong with an object.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// It is not one.
+    Decode(String),
+    /// It is one, with faults; with its name.
+    Invalid(String, FieldErrors),
+}
+
+/// A kind over JSON values. Each method gives what is to be stored.
+pub(crate) trait ErasedKind: fmt::Debug + Send + Sync {
+    fn decode(&self, given: Value) -> Result<Value, Fault>;
+    fn create(&self, given: Value, scope: Scope, context: &Context) -> Result<Value, Fault>;
+    fn update(&self, old: &Value, new: Value) -> Result<Value, Fault>;
+    fn update_status(&self, old: &Value, new: Value) -> Result<Value, Fault>;
+    /// The object as it is while it is being deleted.
+    fn prepare_delete(&self, object: Value) -> Result<Value, Fault>;
+    fn grace_period(&self, object: &Value, requested: Option<i64>) -> i64;
+    /// Whether something beside `metadata.finalizers` and the grace period keeps the object.
+    fn is_held(&self, object: &Value) -> bool;
+    fn drops_status_at_creation(&self) -> bool;
+    fn fields(&self, object: &Value) -> BTreeMap<String, String>;
+    fn row(&self, object: &Value, now: Timestamp) -> Result<Vec<Value>, Fault>;
+    fn schema(&self) -> Value;
+}
+
+/// The type `K` with its strategy and columns.
+pub(crate) struct Typed<K, S> {
+    pub(crate) strategy: S,
+    pub(crate) cells: Vec<Cell<K>>,
+    pub(crate) drops_status: bool,
+}
+
+impl<K: Object, S> fmt::Debug for Typed<K, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Typed").field(&K::KIND).finish()
+    }
+}
+
+impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
+    fn decode(&self, given: Value) -> Result<Value, Fault> {
+        encode(&typed::<K>(given)?)
+    }
+
+    fn create(&self, given: Value, scope: Scope, context: &Context) -> Result<Value, Fault> {
+        let mut object: K = typed(given)?;
+        metadata::prepare_create(object.metadata_mut(), scope, context);
+        self.strategy.default(&mut object);
+        self.strategy.prepare_create(&mut object);
+        let mut errors = FieldErrors::default();
+        metadata::validate(object.metadata(), scope, self.strategy.name_rule(), &mut errors);
+        self.strategy.validate(&object, &mut errors);
+        let mut stored = finish(&object, errors)?;
+        metadata::first_generation(&mut stored);
+        Ok(stored)
+    }
+
+    fn update(&self, old: &Value, new: Value) -> Result<Value, Fault> {
+        let (previous, mut object): (K, K) = (typed(old.clone())?, typed(new)?);
+        metadata::prepare_update(object.metadata_mut(), previous.metadata());
+        self.strategy.default(&mut object);
+        self.strategy.prepare_update(&mut object, &previous);
+        let mut errors = FieldErrors::default();
+        metadata::validate_update(object.metadata(), previous.metadata(), &mut errors);
+        self.strategy.validate(&object, &mut errors);
+        self.strategy.validate_update(&object, &previous, &mut errors);
+        let mut stored = finish(&object, errors)?;
+        metadata::count_generation(&mut stored, old);
+        Ok(stored)
+    }
+
+    fn update_status(&self, old: &Value, new: Value) -> Result<Value, Fault> {
+        let (previous, object): (K, K) = (typed(old.clone())?, typed(new)?);
+        let mut errors = FieldErrors::default();
+        self.strategy.validate_status(&object, &previous, &mut errors);
+        finish(&object, errors)
+    }
+
+    fn prepare_delete(&self, object: Value) -> Result<Value, Fault> {
+        let mut object: K = typed(object)?;
+        self.strategy.prepare_delete(&mut object);
+        encode(&object)
+    }
+
+    fn grace_period(&self, object: &Value, requested: Option<i64>) -> i64 {
+        let grace = |object: K| self.strategy.grace_period(&object, requested);
+        typed(object.clone()).map_or(0, grace)
+    }
+
+    fn is_held(&self, object: &Value) -> bool {
+        typed(object.clone()).is_ok_and(|object: K| self.strategy.is_held(&object))
+    }
+
+    fn drops_status_at_creation(&self) -> bool {
+        self.drops_status
+    }
+
+    fn fields(&self, object: &Value) -> BTreeMap<String, String> {
+        let fields = typed(object.clone()).map(|o: K| self.strategy.fields(&o)).unwrap_or_default();
+        fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    fn row(&self, object: &Value, now: Timestamp) -> Result<Vec<Value>, Fault> {
+        let object: K = typed(object.clone())?;
+        Ok(self.cells.iter().map(|cell| cell(&object, now)).collect())
+    }
+
+    fn schema(&self) -> Value {
+        let settings = SchemaSettings::openapi3().with(|s| s.definitions_path = "/$defs".into());
+        settings.into_generator().into_root_schema_for::<K>().to_value()
+    }
+}
+
+fn typed<K: Object>(mut given: Value) -> Result<K, Fault> {
+    coerce::quantities(&mut given);
+    serde_path_to_error::deserialize(given).map_err(|e| Fault::Decode(describe(&e)))
+}
+
+/// The error with its field, which serde's own message doesn't name.
+fn describe(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let path = error.path().to_string();
+    if path == "." { error.inner().to_string() } else { format!("{path}: {}", error.inner()) }
+}
+
+fn encode<K: Object>(object: &K) -> Result<Value, Fault> {
+    serde_json::to_value(object).map_err(|e| Fault::Decode(e.to_string()))
+}
+
+fn finish<K: Object>(object: &K, errors: FieldErrors) -> Result<Value, Fault> {
+    if errors.is_empty() {
+        return encode(object);
+    }
+    let name = object.metadata().name.clone().unwrap_or_default();
+    Err(Fault::Invalid(name, errors))
+}
+
+/// The path of the metadata, which all kinds have.
+pub(crate) fn metadata_path() -> FieldPath {
+    FieldPath::new("metadata")
+}
