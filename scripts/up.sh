@@ -9,6 +9,7 @@
 #   --etcd          keep the cluster in etcd instead of the embedded store
 #   --redis         publish changes and heartbeats over Redis
 #   --nodes N       so many kubelets on this machine (1)
+#   --node-name N   name of the first node (the host name); the others are N-2, N-3, …
 #   --debug         debug builds (quicker to build, slower to run)
 #   --no-build      take the programs as they were built last
 #   --no-examples   an empty cluster
@@ -18,13 +19,14 @@ set -euo pipefail
 . "$ROOT/scripts/lib/docker.sh"
 . "$ROOT/scripts/lib/cluster.sh"
 
-etcd=false redis=false nodes=1 profile=release build=true examples=true
+etcd=false redis=false nodes=1 node_name=$(hostname | tr '[:upper:]' '[:lower:]') profile=release build=true examples=true
 while [ $# -gt 0 ]; do
     case "$1" in
     -h | --help) usage "$0" && echo "$CLUSTER_FLAGS" && exit ;;
     --etcd) etcd=true ;;
     --redis) redis=true ;;
     --nodes) nodes=${2:?--nodes needs a number} && shift ;;
+    --node-name) node_name=${2:?--node-name needs a name} && shift ;;
     --debug) profile=debug ;;
     --no-build) build=false ;;
     --no-examples) examples=false ;;
@@ -56,7 +58,7 @@ install() {
 }
 
 compile() {
-    local flags=(--workspace --bins)
+    local flags=(--workspace --exclude bench --exclude tests --bins)
     [ $profile = debug ] || flags+=(--release)
     say "building ($profile)"
     (cd "$ROOT" && cargo build "${flags[@]}")
@@ -129,14 +131,13 @@ start_kubelet() {
 }
 
 start_nodes() {
-    local first i
-    first=$(hostname | tr '[:upper:]' '[:lower:]')
+    local i
     guard "$CLUSTER_CIDR"
     guard "$SERVICE_CIDR"
-    start_kubelet 0 "$first" kubelet
-    for ((i = 2; i <= nodes; i++)); do start_kubelet "$i" "$first-$i" "kubelet-$first-$i"; done
+    start_kubelet 0 "$node_name" kubelet
+    for ((i = 2; i <= nodes; i++)); do start_kubelet "$i" "$node_name-$i" "kubelet-$node_name-$i"; done
     # One proxy serves the whole machine, however many kubelets it has.
-    start kube-proxy "$BIN/kube-proxy" --kubeconfig "$CONFIG_DIR/kube-proxy.conf" --node-name "$first" --state-dir "$STATE_DIR/kube-proxy" \
+    start kube-proxy "$BIN/kube-proxy" --kubeconfig "$CONFIG_DIR/kube-proxy.conf" --node-name "$node_name" --state-dir "$STATE_DIR/kube-proxy" \
         --service-cidr "$SERVICE_CIDR" --health-address "127.0.0.1:$(port 10256)" "${bus[@]}"
 }
 

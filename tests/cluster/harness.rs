@@ -1,0 +1,234 @@
+//! A real cluster per test: the programs as built, started by `scripts/up.sh` with folders, ports, address ranges and a
+//! node name of its own, and removed without trace by `scripts/down.sh --purge`. One at a time, whatever runs the tests.
+
+use std::{
+    fs::{self, File},
+    net::IpAddr,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use kube::{Client, Config, config::Kubeconfig};
+use nix::{
+    fcntl::{Flock, FlockArg},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+pub(crate) const NODE: &str = "minik8s-test";
+const PORT_OFFSET: &str = "20000";
+
+/// What the control plane stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backing {
+    /// The embedded store, without Redis.
+    Embedded,
+    /// Real etcd and Redis.
+    Services,
+}
+
+impl Backing {
+    fn flags(self) -> &'static [&'static str] {
+        match self {
+            Self::Embedded => &[],
+            Self::Services => &["--etcd", "--redis"],
+        }
+    }
+}
+
+/// What a command printed, and how it ended.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) ok: bool,
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl From<Output> for Done {
+    fn from(output: Output) -> Self {
+        Self {
+            ok: output.status.success(),
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+impl Done {
+    /// The output of a command that must have succeeded.
+    #[track_caller]
+    pub(crate) fn expect_ok(self) -> String {
+        assert!(self.ok, "failed ({:?}):\n{}{}", self.code, self.stdout, self.stderr);
+        self.stdout
+    }
+}
+
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn target() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_owned()
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(program: impl AsRef<Path>, args: &[&str]) -> Done {
+    let program = program.as_ref();
+    let output = Command::new(program).args(args).stdin(Stdio::null()).output();
+    output.unwrap_or_else(|e| panic!("{}: {e}", program.display())).into()
+}
+
+/// A running cluster; dropping it removes everything of it.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    folder: PathBuf,
+    flags: Vec<String>,
+    client: Client,
+    _alone: Flock<File>,
+}
+
+impl Cluster {
+    pub(crate) async fn start(backing: Backing) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cluster");
+        let lock = File::create(folder.with_extension("lock")).unwrap();
+        let alone = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, e)| e).unwrap();
+        let flags = backing.flags().iter().map(ToString::to_string).collect();
+        script(&folder, "down.sh", &["--purge"]).expect_ok();
+        script(&folder, "up.sh", &up_flags(&flags, &["--no-examples"])).expect_ok();
+        let client = client(&folder).await;
+        Self { folder, flags, client, _alone: alone }
+    }
+
+    /// `scripts/up.sh` once more, with more flags.
+    pub(crate) fn up(&self, more: &[&str]) -> Done {
+        script(&self.folder, "up.sh", &up_flags(&self.flags, more))
+    }
+
+    /// `scripts/down.sh`.
+    pub(crate) fn down(&self, more: &[&str]) -> Done {
+        script(&self.folder, "down.sh", more)
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Our kubectl.
+    pub(crate) fn kubectl(&self, args: &[&str]) -> Done {
+        self.with_kubeconfig(&target().join("debug/kubectl"), args)
+    }
+
+    /// The kubectl that everybody has.
+    pub(crate) fn stock_kubectl(&self, args: &[&str]) -> Done {
+        self.with_kubeconfig(Path::new("/usr/bin/kubectl"), args)
+    }
+
+    fn with_kubeconfig(&self, program: &Path, args: &[&str]) -> Done {
+        let kubeconfig = self.folder.join("config/admin.conf");
+        let mut command = Command::new(program);
+        command.args(args).env("KUBECONFIG", kubeconfig).env("HOME", &self.folder).stdin(Stdio::null());
+        command.output().unwrap_or_else(|e| panic!("{}: {e}", program.display())).into()
+    }
+
+    /// The process id of a program that `up.sh` started.
+    pub(crate) fn pid(&self, program: &str) -> Pid {
+        let file = self.folder.join(format!("run/{program}.pid"));
+        let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        Pid::from_raw(text.trim().parse().unwrap())
+    }
+
+    /// SIGKILL, without a chance to tidy up.
+    pub(crate) fn kill(&self, programs: &[&str]) {
+        for program in programs {
+            kill(self.pid(program), Signal::SIGKILL).unwrap();
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let tails = format!("tail -n 15 {}/log/*.log", self.folder.display());
+            let printed = run("sh", &["-c", &tails]);
+            eprintln!("{}\n{}", self.kubectl(&["get", "pods,nodes,events", "-A", "-o", "wide"]).stdout, printed.stdout);
+        }
+        let done = self.down(&["--purge"]);
+        assert!(done.ok || std::thread::panicking(), "down.sh failed: {}", done.stderr);
+    }
+}
+
+fn up_flags<'a>(flags: &'a [String], more: &[&'a str]) -> Vec<&'a str> {
+    let mut all = vec!["--debug", "--no-build", "--node-name", NODE];
+    all.extend(flags.iter().map(String::as_str));
+    all.extend(more);
+    all
+}
+
+fn script(folder: &Path, name: &str, more: &[&str]) -> Done {
+    let place = |kind: &str| folder.join(kind).to_string_lossy().into_owned();
+    let mut command = Command::new(root().join("scripts").join(name));
+    for kind in ["config", "state", "log", "run"] {
+        command.arg(format!("--{kind}-dir")).arg(place(kind));
+    }
+    command.args(["--cluster-cidr", "10.245.0.0/16", "--service-cidr", "10.97.0.0/16"]);
+    command.args(["--port-offset", PORT_OFFSET]).args(more);
+    // The programs outlive the script: were its output a pipe, they would hold it open. It goes through a file.
+    let output = folder.with_extension("out");
+    let file = File::create(&output).unwrap();
+    command.env("CARGO_TARGET_DIR", target()).stdin(Stdio::null());
+    command.stdout(file.try_clone().unwrap()).stderr(file);
+    let status = command.status().unwrap();
+    let printed = fs::read_to_string(&output).unwrap();
+    Done { ok: status.success(), code: status.code(), stdout: printed.clone(), stderr: printed }
+}
+
+async fn client(folder: &Path) -> Client {
+    let kubeconfig = Kubeconfig::read_from(folder.join("config/admin.conf")).unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default());
+    Client::try_from(config.await.unwrap()).unwrap()
+}
+
+/// The body of `http://ADDRESS:PORT/`, on a connection of its own. Panics if the address is not this machine's: test traffic
+/// never leaves it.
+pub(crate) async fn fetch(address: &str, port: u16) -> Result<String, String> {
+    assert_local(address);
+    let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
+    let url = format!("http://{address}:{port}/");
+    let response = client.get(url).timeout(std::time::Duration::from_secs(5)).send().await;
+    let response = response.map_err(|e| format!("{e:?}"))?.error_for_status().map_err(|e| e.to_string())?;
+    response.text().await.map_err(|e| e.to_string())
+}
+
+/// Whether packets for an address stay on this machine: an address of its own, or one behind a bridge of a node.
+fn assert_local(address: &str) {
+    address.parse::<IpAddr>().unwrap_or_else(|e| panic!("{address:?}: {e}"));
+    let route = run("ip", &["-o", "route", "get", address]).expect_ok();
+    assert!(route.starts_with("local ") || route.contains(" dev mk8s"), "{address} is not local: {route}");
+}
+
+/// Ids of the running containers with all these labels, sorted.
+pub(crate) fn containers(labels: &[&str]) -> Vec<String> {
+    let filters: Vec<String> = labels.iter().map(|l| format!("label={l}")).collect();
+    let mut args = vec!["ps", "-q", "--no-trunc"];
+    for filter in &filters {
+        args.extend(["--filter", filter.as_str()]);
+    }
+    let mut ids: Vec<_> = run("docker", &args).expect_ok().lines().map(str::to_owned).collect();
+    ids.sort();
+    ids
+}
+
+/// Asks again and again until the answer is `Ok`; panics with the last `Err` after a minute.
+pub(crate) async fn until<T>(what: &str, mut probe: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    let mut ticks = tokio::time::interval(std::time::Duration::from_millis(50));
+    loop {
+        ticks.tick().await;
+        match probe().await {
+            Ok(answer) => return answer,
+            Err(last) => assert!(tokio::time::Instant::now() < deadline, "timed out waiting for {what}; last: {last}"),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What a user of a real cluster can count on, tried on one.
+
+mod faults;
+mod harness;
+mod manifests;
+mod pods;
+mod replicasets;
+mod restarts;
+mod scheduling;
+mod services;
+mod up;
