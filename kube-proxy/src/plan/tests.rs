@@ -1,0 +1,184 @@
+use api_types::api::discovery::v1::EndpointConditions;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn place() -> Place {
+    Place { node: "here".into(), service_cidr: "10.96.0.0/16".parse().unwrap() }
+}
+
+fn service(spec: Value) -> Service {
+    let object = json!({
+        "metadata": {"namespace": "default", "name": "web", "uid": "u1"},
+        "spec": spec,
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+/// A slice of the Service `web` for `port`, with these endpoints.
+fn slice(name: &str, port: Value, endpoints: Value) -> EndpointSlice {
+    let object = json!({
+        "metadata": {
+            "namespace": "default",
+            "name": name,
+            "labels": {"kubernetes.io/service-name": "web"},
+        },
+        "addressType": "IPv4",
+        "ports": [port],
+        "endpoints": endpoints,
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+fn web() -> Service {
+    service(json!({"clusterIP": "10.96.0.10", "ports": [{"port": 80}]}))
+}
+
+/// Checks where port 80 of `service` leads.
+fn check(service: &Service, slices: &[EndpointSlice], expected: &[&str]) {
+    let plans = plan(&place(), [service], slices);
+    let endpoints = plans[0].ports[0].endpoints.iter().map(ToString::to_string);
+    assert_eq!(endpoints.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn the_slices_of_a_service_are_merged_without_duplicates() {
+    let slices = [
+        slice("a", json!({"port": 8080}), json!([{"addresses": ["10.244.0.2"]}])),
+        slice(
+            "b",
+            json!({"port": 8081}),
+            json!([{"addresses": ["10.244.0.2"]}, {"addresses": ["10.244.0.3"]}]),
+        ),
+        slice("c", json!({"port": 8081}), json!([{"addresses": ["10.244.0.3"]}])),
+    ];
+    check(&web(), &slices, &["10.244.0.2:8080", "10.244.0.2:8081", "10.244.0.3:8081"]);
+}
+
+#[test]
+fn an_endpoint_that_is_not_ready_gets_no_traffic() {
+    let endpoints = json!([
+        {"addresses": ["10.244.0.2"], "conditions": {"ready": false}},
+        {"addresses": ["10.244.0.3"], "conditions": {"ready": true}},
+        {"addresses": ["10.244.0.4"], "conditions": {}},
+    ]);
+    let slices = [slice("a", json!({"port": 80}), endpoints)];
+    check(&web(), &slices, &["10.244.0.3:80", "10.244.0.4:80"]);
+}
+
+#[test]
+fn a_terminating_endpoint_serves_only_while_no_other_does() {
+    let leaving = json!({
+        "addresses": ["10.244.0.2"],
+        "conditions": {"ready": false, "serving": true, "terminating": true},
+    });
+    let ready = json!({"addresses": ["10.244.0.3"], "conditions": {"ready": true}});
+    let alone = slice("a", json!({"port": 80}), json!([leaving]));
+    let both = slice("a", json!({"port": 80}), json!([leaving, ready]));
+    check(&web(), &[alone], &["10.244.0.2:80"]);
+    check(&web(), &[both], &["10.244.0.3:80"]);
+}
+
+#[test]
+fn slices_of_other_services_namespaces_and_address_types_do_not_count() {
+    let endpoints = || json!([{"addresses": ["10.244.0.2"]}]);
+    let mut other_name = slice("a", json!({"port": 80}), endpoints());
+    other_name.metadata.labels = Some([(SERVICE_NAME_LABEL.to_owned(), "web2".to_owned())].into());
+    let mut other_namespace = slice("b", json!({"port": 80}), endpoints());
+    other_namespace.metadata.namespace = Some("other".into());
+    let mut other_type = slice("c", json!({"port": 80}), endpoints());
+    other_type.address_type = "FQDN".into();
+    check(&web(), &[other_name, other_namespace, other_type], &[]);
+}
+
+#[test]
+fn a_port_takes_its_target_from_the_entry_of_its_name_and_protocol() {
+    let service = service(json!({"clusterIP": "10.96.0.10", "ports": [
+        {"name": "dns", "port": 53, "protocol": "UDP"},
+        {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
+    ]}));
+    let mut slice = slice("a", json!({}), json!([{"addresses": ["10.244.0.2"]}]));
+    slice.ports = serde_json::from_value(json!([
+        {"name": "dns-tcp", "port": 5300, "protocol": "TCP"},
+        {"name": "dns", "port": 5353, "protocol": "UDP"},
+    ]))
+    .unwrap();
+    let plans = plan(&place(), [&service], [&slice]);
+    let ports: Vec<_> = plans[0]
+        .ports
+        .iter()
+        .map(|port| format!("{}/{} {:?}", port.port, port.protocol, port.endpoints))
+        .collect();
+    assert_eq!(ports, ["53/tcp {10.244.0.2:5300}", "53/udp {10.244.0.2:5353}"]);
+}
+
+#[test]
+fn a_service_without_a_virtual_ip_in_the_range_is_not_proxied() {
+    for spec in [
+        json!({"clusterIP": "None", "ports": [{"port": 80}]}),
+        json!({"clusterIP": "", "ports": [{"port": 80}]}),
+        json!({"ports": [{"port": 80}]}),
+        json!({"clusterIP": "192.0.2.7", "ports": [{"port": 80}]}),
+        json!({"clusterIP": "fd00::1", "ports": [{"port": 80}]}),
+        json!({"type": "ExternalName", "clusterIP": "10.96.0.10", "ports": [{"port": 80}]}),
+    ] {
+        assert_eq!(plan(&place(), [&service(spec.clone())], []), [], "{spec}");
+    }
+}
+
+#[test]
+fn a_dual_stack_service_is_proxied_on_its_ipv4_address() {
+    let spec = json!({
+        "clusterIP": "fd00::1",
+        "clusterIPs": ["fd00::1", "10.96.0.11"],
+        "ports": [{"port": 80}],
+    });
+    assert_eq!(plan(&place(), [&service(spec)], [])[0].ip, Ipv4Addr::new(10, 96, 0, 11));
+}
+
+#[test]
+fn ports_that_cannot_be_proxied_are_left_out() {
+    let spec = json!({"clusterIP": "10.96.0.10", "ports": [
+        {"name": "a", "port": 80},
+        {"name": "b", "port": 81, "protocol": "SCTP"},
+        {"name": "c", "port": 80},
+        {"name": "d", "port": 70000},
+    ]});
+    let plans = plan(&place(), [&service(spec)], []);
+    assert_eq!(plans[0].ports.iter().map(|port| port.port).collect::<Vec<_>>(), [80]);
+}
+
+#[test]
+fn a_local_traffic_policy_keeps_to_the_endpoints_of_this_node() {
+    let endpoints = json!([
+        {"addresses": ["10.244.0.2"], "nodeName": "here"},
+        {"addresses": ["10.244.1.2"], "nodeName": "there"},
+        {"addresses": ["10.244.2.2"]},
+    ]);
+    let slices = [slice("a", json!({"port": 80}), endpoints)];
+    let mut local = web();
+    local.spec.as_mut().unwrap().internal_traffic_policy = Some("Local".into());
+    check(&local, &slices, &["10.244.0.2:80"]);
+    check(&web(), &slices, &["10.244.0.2:80", "10.244.1.2:80", "10.244.2.2:80"]);
+}
+
+#[test]
+fn the_plan_does_not_depend_on_the_order_in_which_objects_arrive() {
+    let slices = [
+        slice("a", json!({"port": 80}), json!([{"addresses": ["10.244.0.9"]}])),
+        slice("b", json!({"port": 80}), json!([{"addresses": ["10.244.0.2"]}])),
+    ];
+    let mut other = web();
+    other.metadata.name = Some("api".into());
+    let forward = plan(&place(), [&web(), &other], &slices);
+    let backward = plan(&place(), [&other, &web()], slices.iter().rev());
+    assert_eq!(forward, backward);
+}
+
+#[test]
+fn readiness_defaults_to_ready() {
+    assert!(is_ready(&Endpoint::default()));
+    let unknown =
+        Endpoint { conditions: Some(EndpointConditions::default()), ..Default::default() };
+    assert!(is_ready(&unknown) && !is_last_resort(&unknown));
+}
