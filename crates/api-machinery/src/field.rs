@@ -70,14 +70,22 @@ impl FieldErrors {
 
     /// A value that the field can't take; `value` is shown as given.
     pub fn invalid(&mut self, path: &FieldPath, value: impl fmt::Debug, detail: &str) {
-        self.push(path, "FieldValueInvalid", with_detail(&format!("Invalid value: {value:?}"), detail));
+        self.push(
+            path,
+            "FieldValueInvalid",
+            with_detail(&format!("Invalid value: {value:?}"), detail),
+        );
     }
 
     /// A value that is none of the allowed ones.
     pub fn not_supported(&mut self, path: &FieldPath, value: &str, allowed: &[&str]) {
         let allowed: Vec<_> = allowed.iter().map(|a| format!("{a:?}")).collect();
         let detail = format!("supported values: {}", allowed.join(", "));
-        self.push(path, "FieldValueNotSupported", with_detail(&format!("Unsupported value: {value:?}"), &detail));
+        self.push(
+            path,
+            "FieldValueNotSupported",
+            with_detail(&format!("Unsupported value: {value:?}"), &detail),
+        );
     }
 
     /// A value that must be unique in its list and is not.

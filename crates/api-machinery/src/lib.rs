@@ -8,6 +8,7 @@ pub mod selector;
 pub mod status;
 pub mod strict;
 pub mod table;
+pub mod toleration;
 
 pub use field::{FieldError, FieldErrors, FieldPath};
 pub use quantity::Quantity;

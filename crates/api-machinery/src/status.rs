@@ -45,16 +45,24 @@ impl ApiError {
     /// 409: an object of this name is there already.
     #[must_use]
     pub fn already_exists(group: &str, plural: &str, name: &str) -> Self {
-        Self::new(409, "AlreadyExists", format!("{} {name:?} already exists", qualified(group, plural)))
-            .details(group, plural, name)
+        Self::new(
+            409,
+            "AlreadyExists",
+            format!("{} {name:?} already exists", qualified(group, plural)),
+        )
+        .details(group, plural, name)
     }
 
     /// 409: the object is not as the request took it to be.
     #[must_use]
     pub fn conflict(group: &str, plural: &str, name: &str, why: &str) -> Self {
         let what = qualified(group, plural);
-        Self::new(409, "Conflict", format!("Operation cannot be fulfilled on {what} {name:?}: {why}"))
-            .details(group, plural, name)
+        Self::new(
+            409,
+            "Conflict",
+            format!("Operation cannot be fulfilled on {what} {name:?}: {why}"),
+        )
+        .details(group, plural, name)
     }
 
     /// 409: the object's `resourceVersion` is not the one the request was made with.
@@ -91,13 +99,18 @@ impl ApiError {
     pub fn forbidden(group: &str, plural: &str, name: &str, why: &str) -> Self {
         let what = qualified(group, plural);
         let object = if name.is_empty() { what } else { format!("{what} {name:?}") };
-        Self::new(403, "Forbidden", format!("{object} is forbidden: {why}")).details(group, plural, name)
+        Self::new(403, "Forbidden", format!("{object} is forbidden: {why}"))
+            .details(group, plural, name)
     }
 
     /// 405: the resource is there, this verb is not.
     #[must_use]
     pub fn method_not_allowed() -> Self {
-        Self::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+        Self::new(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        )
     }
 
     /// 410: the version asked for is older than what is kept.

@@ -178,8 +178,7 @@ where
     pub fn build(self) -> ResourceDef {
         let this = if self.standard_columns { self.with_standard_columns() } else { self };
         let (columns, cells): (Vec<_>, Vec<_>) = this.columns.into_iter().unzip();
-        let drops_status =
-            !this.keeps_status && this.subresources.contains(&Subresource::Status);
+        let drops_status = !this.keeps_status && this.subresources.contains(&Subresource::Status);
         ResourceDef {
             names: Names {
                 group: K::GROUP,
@@ -199,11 +198,17 @@ where
 
     /// Name first; Age, unless it has its place, after the last column that is always shown.
     fn with_standard_columns(mut self) -> Self {
-        let name = Column { name: "Name", type_: "string", priority: 0, description: "Name must be unique within a namespace." };
+        let name = Column {
+            name: "Name",
+            type_: "string",
+            priority: 0,
+            description: "Name must be unique within a namespace.",
+        };
         let cell: Cell<K> = Box::new(|object, _| json!(object.metadata().name));
         self.columns.insert(0, (name, cell));
         if self.columns.iter().all(|(c, _)| c.name != "Age") {
-            let place = self.columns.iter().rposition(|(c, _)| c.priority == 0).map_or(0, |i| i + 1);
+            let place =
+                self.columns.iter().rposition(|(c, _)| c.priority == 0).map_or(0, |i| i + 1);
             self = self.age();
             if let Some(age) = self.columns.pop() {
                 self.columns.insert(place, age);

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 /// Maps whose values are quantities.
-const MAPS: [&str; 7] = ["limits", "requests", "capacity", "allocatable", "overhead", "hard", "used"];
+const MAPS: [&str; 7] =
+    ["limits", "requests", "capacity", "allocatable", "overhead", "hard", "used"];
 /// Fields that are quantities.
 const FIELDS: [&str; 3] = ["sizeLimit", "divisor", "averageValue"];
 
@@ -13,7 +14,11 @@ pub(crate) fn quantities(value: &mut Value) {
         Value::Object(map) => {
             for (key, value) in map.iter_mut() {
                 if MAPS.contains(&key.as_str()) {
-                    value.as_object_mut().into_iter().flatten().for_each(|(_, v)| number_to_string(v));
+                    value
+                        .as_object_mut()
+                        .into_iter()
+                        .flatten()
+                        .for_each(|(_, v)| number_to_string(v));
                 } else if FIELDS.contains(&key.as_str()) {
                     number_to_string(value);
                 } else {

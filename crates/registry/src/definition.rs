@@ -139,7 +139,9 @@ impl ResourceDef {
     pub fn prefix(&self, namespace: Option<&str>) -> String {
         let collection = format!("/registry/{}/{}/", self.group_segment(), self.names.plural);
         match namespace {
-            Some(namespace) if self.scope == Scope::Namespaced => format!("{collection}{namespace}/"),
+            Some(namespace) if self.scope == Scope::Namespaced => {
+                format!("{collection}{namespace}/")
+            }
             _ => collection,
         }
     }
@@ -184,7 +186,12 @@ impl ResourceDef {
     ///
     /// # Errors
     /// 400 as for `create`, 409 if `new` is of another UID, 422 with all faults.
-    pub fn update(&self, old: &Value, mut new: Value, context: &Context) -> Result<Value, ApiError> {
+    pub fn update(
+        &self,
+        old: &Value,
+        mut new: Value,
+        context: &Context,
+    ) -> Result<Value, ApiError> {
         self.check_type(&new)?;
         self.address(&mut new, context)?;
         self.check_uid(old, &new)?;
@@ -224,7 +231,12 @@ impl ResourceDef {
 
     /// What a delete request does to the object.
     #[must_use]
-    pub fn begin_deletion(&self, object: &Value, options: &DeleteOptions, now: Timestamp) -> Deletion {
+    pub fn begin_deletion(
+        &self,
+        object: &Value,
+        options: &DeleteOptions,
+        now: Timestamp,
+    ) -> Deletion {
         deletion::begin(self.kind.as_ref(), object, options, now)
     }
 
@@ -237,7 +249,8 @@ impl ResourceDef {
     /// What field selectors see of the object.
     #[must_use]
     pub fn fields(&self, object: &Value) -> BTreeMap<String, String> {
-        let text = |path| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text =
+            |path| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
         let mut fields = self.kind.fields(object);
         fields.insert("metadata.name".to_owned(), text("/metadata/name"));
         if self.scope == Scope::Namespaced {
@@ -284,7 +297,8 @@ impl ResourceDef {
 
     /// Takes the namespace and name of the path where the object has none, and refuses others.
     fn address(&self, given: &mut Value, context: &Context) -> Result<(), ApiError> {
-        let Some(metadata) = given.as_object_mut().map(|o| o.entry("metadata").or_insert(json!({})))
+        let Some(metadata) =
+            given.as_object_mut().map(|o| o.entry("metadata").or_insert(json!({})))
         else {
             return Err(self.error(Fault::Decode("not an object".to_owned())));
         };
@@ -295,7 +309,8 @@ impl ResourceDef {
                 "the namespace of the provided object does not match the namespace sent on the request",
             ));
         }
-        let given_name = metadata.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let given_name =
+            metadata.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
         match &context.name {
             Some(name) if !agree(metadata, "name", name) => Err(ApiError::bad_request(format!(
                 "the name of the object ({given_name}) does not match the name on the URL ({name})"
@@ -325,7 +340,9 @@ impl ResourceDef {
 
     /// An update of an object that was deleted and made anew in the meantime is a conflict.
     fn check_uid(&self, old: &Value, new: &Value) -> Result<(), ApiError> {
-        let uid = |o: &Value| o.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let uid = |o: &Value| {
+            o.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
         let (old_uid, new_uid) = (uid(old), uid(new));
         if new_uid.is_empty() || new_uid == old_uid {
             return Ok(());

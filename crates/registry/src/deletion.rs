@@ -24,7 +24,12 @@ pub enum Deletion {
 }
 
 /// Decides it.
-pub(crate) fn begin(kind: &dyn ErasedKind, object: &Value, options: &DeleteOptions, now: Timestamp) -> Deletion {
+pub(crate) fn begin(
+    kind: &dyn ErasedKind,
+    object: &Value,
+    options: &DeleteOptions,
+    now: Timestamp,
+) -> Deletion {
     let finalizers = finalizers(object, options);
     let mut marked = object.clone();
     set_finalizers(&mut marked, &finalizers);
@@ -100,7 +105,8 @@ fn finalizers(object: &Value, options: &DeleteOptions) -> Vec<String> {
 }
 
 fn policy(options: &DeleteOptions) -> Option<&str> {
-    let legacy = options.orphan_dependents.map(|orphan| if orphan { "Orphan" } else { "Background" });
+    let legacy =
+        options.orphan_dependents.map(|orphan| if orphan { "Orphan" } else { "Background" });
     options.propagation_policy.as_deref().or(legacy)
 }
 

@@ -16,7 +16,11 @@ const LONGEST_GENERATED_PREFIX: usize = 58;
 /// Sets what the server sets at creation.
 pub(crate) fn prepare_create(meta: &mut ObjectMeta, scope: Scope, context: &Context) {
     if meta.name.as_deref().unwrap_or_default().is_empty() {
-        meta.name = meta.generate_name.as_deref().filter(|p| !p.is_empty()).map(|p| generated(p, &context.suffix));
+        meta.name = meta
+            .generate_name
+            .as_deref()
+            .filter(|p| !p.is_empty())
+            .map(|p| generated(p, &context.suffix));
     }
     if scope == Scope::Cluster {
         meta.namespace = None;
@@ -138,7 +142,12 @@ fn validate_owners(meta: &ObjectMeta, errors: &mut FieldErrors) {
     let mut controllers = 0;
     for (i, owner) in meta.owner_references.iter().flatten().enumerate() {
         let path = path.index(i);
-        let required = [("apiVersion", &owner.api_version), ("kind", &owner.kind), ("name", &owner.name), ("uid", &owner.uid)];
+        let required = [
+            ("apiVersion", &owner.api_version),
+            ("kind", &owner.kind),
+            ("name", &owner.name),
+            ("uid", &owner.uid),
+        ];
         for (field, value) in required {
             if value.is_empty() {
                 errors.invalid(&path.child(field), value, "must not be empty");
