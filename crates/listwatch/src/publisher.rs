@@ -1,0 +1,259 @@
+//! The API server's end of the topics of changes.
+//!
+//! # How a listener finds out what Redis has lost
+//! Each change names the one before it on its topic, whether or not that one was delivered, so a loss
+//! shows with the next change. A bookmark each second on each topic names the topic's last change, so it
+//! shows within a second even if no change follows; and a listener that hears no bookmarks knows that it
+//! hears nothing.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use serde_json::value::RawValue;
+
+use crate::{ChangeMessage, ChangeType, Error, message::Reference, open, outlet::Outlet, topics};
+
+/// How often each topic gets a bookmark.
+pub(crate) const BOOKMARK_PERIOD: Duration = Duration::from_secs(1);
+
+/// Resources (of the core group) whose contents are never put on a topic.
+const CONFIDENTIAL: [&str; 2] = ["secrets", "configmaps"];
+
+/// A change of an object, as the API server knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// The object's group; empty for the core kinds.
+    pub group: &'a str,
+    /// The plural of its kind.
+    pub resource: &'a str,
+    /// The version of the change, deletions included.
+    pub resource_version: u64,
+    /// What happened: `Added`, `Modified` or `Deleted`.
+    pub type_: ChangeType,
+    /// The object's JSON after the change, or its last state with the deletion's version.
+    pub object: &'a [u8],
+    /// The node the object was bound to before the change, if it is a pod.
+    pub node_before: Option<&'a str>,
+    /// The node it is bound to after the change, if it is a pod that is still there.
+    pub node_after: Option<&'a str>,
+}
+
+/// Publishes changes to Redis. It never blocks and never fails; clones are the same publisher.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    outlet: Outlet,
+    heads: Mutex<Heads>,
+}
+
+impl Publisher {
+    /// A publisher that connects in the background, now and whenever the connection is lost. Must be
+    /// called within a tokio runtime.
+    pub fn connect(url: &str) -> Result<Self, Error> {
+        let inner = Arc::new(Inner { outlet: Outlet::start(open(url)?), heads: Mutex::default() });
+        tokio::spawn(keep_bookmarking(Arc::downgrade(&inner)));
+        Ok(Self { inner })
+    }
+
+    /// Declares that every change after the version `since` will be published, and nothing is known of
+    /// those before. To be called before the first change, and again when the source of changes had to
+    /// begin anew. The topics of the `resources` (group, plural) get bookmarks from now on, others from
+    /// their first change on.
+    pub fn begin<'a>(&self, since: u64, resources: impl IntoIterator<Item = (&'a str, &'a str)>) {
+        let topics = resources.into_iter().map(|(group, plural)| topics::changes(group, plural));
+        *self.inner.lock() = Heads::since(since, topics);
+    }
+
+    /// Publishes a change. Changes must come in the order of their versions.
+    pub fn publish(&self, change: &Change<'_>) {
+        let object = encode(change);
+        for (topic, type_) in destinations(change) {
+            self.inner.publish(topic, type_, change, object.clone());
+        }
+    }
+}
+
+impl Inner {
+    /// Numbering and sending under one lock: messages must be sent in the order of their numbers.
+    fn publish(
+        &self,
+        topic: String,
+        type_: ChangeType,
+        change: &Change<'_>,
+        object: Option<Box<RawValue>>,
+    ) {
+        let mut heads = self.lock();
+        let resource_version = change.resource_version;
+        let previous = heads.advance(&topic, resource_version);
+        // A change that cannot be encoded is not sent, and listeners see the hole.
+        let Some(object) = object else { return };
+        let partial = is_confidential(change);
+        let message =
+            ChangeMessage { resource_version, previous, type_, object: Some(object), partial };
+        self.send(&topic, &message);
+    }
+
+    fn bookmark_all(&self) {
+        let heads = self.lock();
+        for (topic, head) in &heads.topics {
+            self.send(topic, &ChangeMessage::bookmark(heads.latest, *head));
+        }
+    }
+
+    fn send(&self, topic: &str, message: &ChangeMessage) {
+        match serde_json::to_vec(message) {
+            Ok(payload) => drop(self.outlet.send(topic, payload)),
+            Err(error) => tracing::error!(%error, topic, "change cannot be encoded"),
+        }
+    }
+
+    /// A panic while holding the lock leaves nothing half done.
+    fn lock(&self) -> MutexGuard<'_, Heads> {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends with the publisher.
+async fn keep_bookmarking(inner: Weak<Inner>) {
+    let mut ticks = tokio::time::interval(BOOKMARK_PERIOD);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(inner) = inner.upgrade() else { return };
+        inner.bookmark_all();
+    }
+}
+
+/// The version of the last change of each topic.
+#[derive(Debug, Default)]
+struct Heads {
+    /// The version after which every change is known.
+    since: Option<u64>,
+    /// The version of the last change of all.
+    latest: u64,
+    topics: HashMap<String, u64>,
+}
+
+impl Heads {
+    fn since(since: u64, topics: impl Iterator<Item = String>) -> Self {
+        let topics = topics.map(|topic| (topic, since)).collect();
+        Self { since: Some(since), latest: since, topics }
+    }
+
+    /// Makes a change the topic's last one, and gives the version of the one before. If that is not known,
+    /// it is the highest one possible, so that listeners rather see a hole that is none.
+    fn advance(&mut self, topic: &str, version: u64) -> u64 {
+        let unknown = self.since.unwrap_or(version.saturating_sub(1));
+        self.latest = self.latest.max(version);
+        match self.topics.get_mut(topic) {
+            Some(head) => std::mem::replace(head, version),
+            None => {
+                self.topics.insert(topic.to_owned(), version);
+                unknown
+            }
+        }
+    }
+}
+
+/// The topics a change belongs to, and what it is there.
+fn destinations(change: &Change<'_>) -> Vec<(String, ChangeType)> {
+    let mut destinations = vec![(topics::changes(change.group, change.resource), change.type_)];
+    let node = |name, type_| (topics::pods_of_node(name), type_);
+    match (change.node_before, change.node_after) {
+        (Some(before), Some(after)) if before == after => {
+            destinations.push(node(after, change.type_));
+        }
+        (before, after) => {
+            destinations.extend(before.map(|name| node(name, ChangeType::Deleted)));
+            destinations.extend(after.map(|name| node(name, ChangeType::Added)));
+        }
+    }
+    destinations
+}
+
+/// The object as it goes on a topic: whole, or only named.
+fn encode(change: &Change<'_>) -> Option<Box<RawValue>> {
+    let encoded = match is_confidential(change) {
+        true => serde_json::from_slice::<Reference>(change.object)
+            .and_then(|reference| serde_json::value::to_raw_value(&reference)),
+        false => serde_json::from_slice(change.object),
+    };
+    encoded
+        .inspect_err(|error| {
+            tracing::error!(%error, resource = change.resource, "change cannot be published");
+        })
+        .ok()
+}
+
+fn is_confidential(change: &Change<'_>) -> bool {
+    change.group.is_empty() && CONFIDENTIAL.contains(&change.resource)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change<'a>(resource: &'a str, object: &'a str) -> Change<'a> {
+        Change {
+            group: "",
+            resource,
+            resource_version: 5,
+            type_: ChangeType::Modified,
+            object: object.as_bytes(),
+            node_before: None,
+            node_after: None,
+        }
+    }
+
+    #[test]
+    fn each_topic_counts_by_itself() {
+        let mut heads = Heads::since(10, ["pods".to_owned()].into_iter());
+        assert_eq!(heads.advance("pods", 11), 10);
+        assert_eq!(heads.advance("nodes", 12), 10);
+        assert_eq!(heads.advance("pods", 13), 11);
+        assert_eq!(heads.latest, 13);
+    }
+
+    #[test]
+    fn without_a_beginning_nothing_is_claimed_about_what_was_before() {
+        let mut heads = Heads::default();
+        assert_eq!(heads.advance("pods", 11), 10);
+        assert_eq!(heads.advance("pods", 15), 11);
+    }
+
+    #[test]
+    fn a_pod_appears_on_its_nodes_topic_when_it_is_bound() {
+        let bound = Change { node_after: Some("n1"), ..change("pods", "{}") };
+        let pods = "minik8s.core.pods".to_owned();
+        assert_eq!(
+            destinations(&bound),
+            [
+                (pods.clone(), ChangeType::Modified),
+                ("minik8s.pods.node.n1".to_owned(), ChangeType::Added)
+            ]
+        );
+        let changed = Change { node_before: Some("n1"), ..bound };
+        assert_eq!(destinations(&changed)[1].1, ChangeType::Modified);
+        let gone = Change { type_: ChangeType::Deleted, node_after: None, ..changed };
+        assert_eq!(destinations(&gone)[1].1, ChangeType::Deleted);
+        assert_eq!(destinations(&change("pods", "{}")), [(pods, ChangeType::Modified)]);
+    }
+
+    #[test]
+    fn contents_of_secrets_and_config_maps_stay_at_home() {
+        let object = r#"{"metadata":{"name":"s","namespace":"d","annotations":{"last":"hunter2"}},
+            "data":{"password":"hunter2"}}"#;
+        for resource in CONFIDENTIAL {
+            let encoded = encode(&change(resource, object)).unwrap();
+            assert_eq!(encoded.get(), r#"{"metadata":{"name":"s","namespace":"d"}}"#);
+        }
+        assert!(encode(&change("pods", object)).unwrap().get().contains("hunter2"));
+    }
+}

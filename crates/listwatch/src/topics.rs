@@ -1,0 +1,31 @@
+//! The names of all topics.
+
+/// Heartbeats of nodes: [`crate::Heartbeat`].
+pub const NODE_STATUS: &str = "minik8s.status.node";
+/// Use of resources by pods.
+pub const POD_STATUS: &str = "minik8s.status.pod";
+/// Concurrency of functions.
+pub const FUNCTION_DEMAND: &str = "minik8s.functions.demand";
+
+/// All changes of a kind; the group of the core kinds is empty.
+pub fn changes(group: &str, plural: &str) -> String {
+    let group = if group.is_empty() { "core" } else { group };
+    format!("minik8s.{group}.{plural}")
+}
+
+/// The changes of the pods that are bound to a node.
+pub fn pods_of_node(node: &str) -> String {
+    format!("minik8s.pods.node.{node}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_core_group_has_a_name() {
+        assert_eq!(changes("", "pods"), "minik8s.core.pods");
+        assert_eq!(changes("apps", "replicasets"), "minik8s.apps.replicasets");
+        assert_eq!(pods_of_node("n1"), "minik8s.pods.node.n1");
+    }
+}
