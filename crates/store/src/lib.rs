@@ -47,14 +47,32 @@ pub enum Event {
     Delete { key: Arc<str>, revision: Revision },
 }
 
+impl Event {
+    /// The key that changed.
+    pub fn key(&self) -> &Arc<str> {
+        match self {
+            Self::Put(entry) => &entry.key,
+            Self::Delete { key, .. } => key,
+        }
+    }
+
+    /// The revision of the change.
+    pub fn revision(&self) -> Revision {
+        match self {
+            Self::Put(entry) => entry.revision,
+            Self::Delete { revision, .. } => *revision,
+        }
+    }
+}
+
 /// What of a prefix to list.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
     /// Only keys greater than this one.
     pub after: Option<String>,
-    /// At most so many entries; all if absent.
+    /// At most so many entries; all if absent or 0.
     pub limit: Option<usize>,
-    /// As of this revision; as of now if absent.
+    /// As of this revision; as of now if absent. Fails with `Future` if it has not been written yet.
     pub at: Option<Revision>,
 }
 
@@ -126,6 +144,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// All changes of all keys after a revision. Fails (at once or in the stream) with `Compacted`.
     async fn watch(&self, after: Revision) -> Result<Events, StoreError>;
 
-    /// Forgets the history before a revision.
+    /// Forgets the history before a revision: lists at it and watches after it still work, older ones fail
+    /// with `Compacted`. Does nothing if more is forgotten already.
     async fn compact(&self, before: Revision) -> Result<(), StoreError>;
 }

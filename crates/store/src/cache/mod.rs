@@ -1,13 +1,33 @@
-//! A cache of the whole store.
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+//! A cache of the whole store, which answers all lists and watches of the API server.
+//!
+//! It follows the store with **one** watch of all keys. As every revision of the store is an event of that
+//! watch, the cache can wait until it has seen a given one: that is what makes a list from it linearizable.
+//!
+//! Keys are sorted into collections by their first three segments, `/registry/<group>/<resource>/`. Each
+//! has its objects, in a form that was made once per revision, and a log of its latest changes.
+//! A watcher is a cursor in such a log.
+//!
+//! *Guarantees*: a list is the state as of its revision; a watch after it continues it without a gap or a
+//! repetition, or ends with `Compacted`. *Errors*: when the store can't be reached, lists and watches go on
+//! with what is known; only [`Cache::catch_up`] and [`Cache::wait_for`] fail.
 
-use futures::Stream;
+mod collection;
+mod feed;
+mod latest;
+mod log;
+mod subscription;
 
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+
+use parking_lot::RwLock;
+use tokio::{sync::watch, task::AbortHandle, time::timeout};
+
+pub use self::subscription::Subscription;
+use self::{collection::Collection, latest::Latest};
 use crate::{Entry, Revision, Store, StoreError};
+
+/// The longest wait for a revision.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the cache keeps.
 #[derive(Clone, Debug)]
@@ -35,12 +55,13 @@ pub struct Item<T> {
     pub object: T,
 }
 
-/// A change of one object.
+/// A change of one object. At least one of `old` and `new` is there.
 #[derive(Debug)]
 pub struct Change<T> {
     /// The revision of the change.
     pub revision: Revision,
-    /// The revision of the change before it in the same collection, or 0 if unknown.
+    /// The revision of the change before it in the same collection. For the first change after the cache
+    /// was loaded, the revision that it was loaded at.
     pub previous: Revision,
     /// The object before; absent if this created it.
     pub old: Option<Arc<Item<T>>>,
@@ -48,91 +69,202 @@ pub struct Change<T> {
     pub new: Option<Arc<Item<T>>>,
 }
 
+impl<T> Change<T> {
+    /// The key of the object.
+    pub fn key(&self) -> &str {
+        self.new.as_ref().or(self.old.as_ref()).map_or("", |item| &item.key)
+    }
+}
+
 /// The objects below a prefix as of one revision, in key order.
 #[derive(Debug)]
 pub struct Snapshot<T> {
-    /// The revision as of which the items are.
+    /// The revision as of which the items are; a watch after it continues them.
     pub revision: Revision,
     /// The items.
     pub items: Vec<Arc<Item<T>>>,
 }
 
-/// See the module.
-#[derive(Debug)]
+/// See the module. Dropping it (and all subscriptions) ends the watch of the store.
 pub struct Cache<T> {
-    _t: std::marker::PhantomData<T>,
+    shared: Arc<Shared<T>>,
+    latest: Latest,
+    feed: AbortHandle,
+}
+
+/// What the cache and the task that feeds it have in common.
+struct Shared<T> {
+    store: Arc<dyn Store>,
+    options: Options,
+    decode: Box<dyn Fn(&Entry) -> T + Send + Sync>,
+    collections: RwLock<Collections<T>>,
+    /// The changes of all collections, without items.
+    all: Arc<Collection<T>>,
+    /// Up to this revision every collection is whole. One may be further already.
+    progress: watch::Sender<Revision>,
+}
+
+struct Collections<T> {
+    by_name: HashMap<Arc<str>, Arc<Collection<T>>>,
+    /// The revision of the latest load: a collection that is first met now has not changed since.
+    origin: Revision,
 }
 
 impl<T: Send + Sync + 'static> Cache<T> {
-    /// Loads the store and follows it.
+    /// Loads the store and follows it. `decode` is called once for each revision of an object.
     pub async fn start(
-        _store: Arc<dyn Store>,
-        _options: Options,
-        _decode: impl Fn(&Entry) -> T + Send + Sync + 'static,
+        store: Arc<dyn Store>,
+        options: Options,
+        decode: impl Fn(&Entry) -> T + Send + Sync + 'static,
     ) -> Result<Arc<Self>, StoreError> {
-        unimplemented!()
+        let latest = store.revision().await?;
+        let shared = Arc::new(Shared::new(Arc::clone(&store), options, decode));
+        shared.load_with_history(latest).await?;
+        let feed = tokio::spawn(feed::follow(Arc::clone(&shared))).abort_handle();
+        let cache = Arc::new(Self { shared, latest: Latest::new(store), feed });
+        cache.wait_for(latest).await?;
+        Ok(cache)
     }
 
     /// The revision up to which every change is in the cache.
     pub fn revision(&self) -> Revision {
-        unimplemented!()
+        self.shared.revision()
     }
 
     /// Waits until the cache has reached a revision.
-    pub async fn wait_for(&self, _revision: Revision) -> Result<(), StoreError> {
-        unimplemented!()
+    ///
+    /// *Errors*: `Unavailable` if that takes too long, because the store can't be reached or the revision
+    /// is in the future.
+    pub async fn wait_for(&self, revision: Revision) -> Result<(), StoreError> {
+        if self.revision() >= revision {
+            return Ok(());
+        }
+        let mut progress = self.shared.progress.subscribe();
+        match timeout(PATIENCE, progress.wait_for(|reached| *reached >= revision)).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(StoreError::Unavailable(format!(
+                "the cache is at revision {} and has not reached {revision} in {} s",
+                self.revision(),
+                PATIENCE.as_secs()
+            ))),
+        }
     }
 
-    /// Waits until the cache has all that was acknowledged before the call.
+    /// Waits until the cache has all that was acknowledged before the call. Who lists after that reads
+    /// linearizably.
     pub async fn catch_up(&self) -> Result<Revision, StoreError> {
-        unimplemented!()
+        let revision = self.latest.get().await?;
+        self.wait_for(revision).await?;
+        Ok(revision)
     }
 
     /// The object of a key.
-    pub fn get(&self, _key: &str) -> Option<Arc<Item<T>>> {
-        unimplemented!()
+    pub fn get(&self, key: &str) -> Option<Arc<Item<T>>> {
+        self.shared.get(key)
     }
 
-    /// The objects below a prefix, which is a collection or a namespace in it.
-    pub fn list(&self, _prefix: &str) -> Snapshot<T> {
-        unimplemented!()
+    /// The objects below a prefix, which is a collection or a namespace in it and ends with `/`.
+    pub fn list(&self, prefix: &str) -> Snapshot<T> {
+        // Before the look for the collection: one that is met later has nothing up to this revision.
+        let revision = self.revision();
+        let collection = collection_of(prefix).and_then(|name| self.shared.known(name));
+        let Some(collection) = collection else {
+            return Snapshot { revision, items: Vec::new() };
+        };
+        // The cache's revision can be behind a change that is in the collection already, and ahead of its
+        // latest change: the list is as of the greater one.
+        let (items, latest, revision) = collection.list(prefix, || self.revision());
+        Snapshot { revision: revision.max(latest), items }
     }
 
-    /// The changes below a prefix after a revision.
+    /// The changes after a revision below a prefix, which is a collection or a namespace in it and ends
+    /// with `/`. Fails with `Compacted` if they are not all in the window.
     pub fn watch(
         self: &Arc<Self>,
-        _prefix: &str,
-        _after: Revision,
+        prefix: &str,
+        after: Revision,
     ) -> Result<Subscription<T>, StoreError> {
-        unimplemented!()
+        let collection = self.shared.collection(collection_of(prefix).unwrap_or(prefix));
+        Subscription::new(Arc::clone(self), collection, prefix, after)
     }
 
     /// The changes of all collections after a revision.
-    pub fn subscribe_all(
-        self: &Arc<Self>,
-        _after: Revision,
-    ) -> Result<Subscription<T>, StoreError> {
-        unimplemented!()
+    pub fn subscribe_all(self: &Arc<Self>, after: Revision) -> Result<Subscription<T>, StoreError> {
+        Subscription::new(Arc::clone(self), Arc::clone(&self.shared.all), "", after)
     }
 }
 
-/// A stream of changes; ends with `Compacted` when the reader fell behind the window.
-#[derive(Debug)]
-pub struct Subscription<T> {
-    _cache: Arc<Cache<T>>,
-}
-
-impl<T> Subscription<T> {
-    /// The revision up to which every change was delivered: what a bookmark may say.
-    pub fn revision(&self) -> Revision {
-        unimplemented!()
+impl<T> Drop for Cache<T> {
+    fn drop(&mut self) {
+        self.feed.abort();
     }
 }
 
-impl<T: Send + Sync + 'static> Stream for Subscription<T> {
-    type Item = Result<Arc<Change<T>>, StoreError>;
+impl<T> fmt::Debug for Cache<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let revision = *self.shared.progress.borrow();
+        f.debug_struct("Cache").field("revision", &revision).finish_non_exhaustive()
+    }
+}
 
-    fn poll_next(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        unimplemented!()
+impl<T: Send + Sync + 'static> Shared<T> {
+    fn new(
+        store: Arc<dyn Store>,
+        options: Options,
+        decode: impl Fn(&Entry) -> T + Send + Sync + 'static,
+    ) -> Self {
+        let origin = Revision(0);
+        Self {
+            store,
+            decode: Box::new(decode),
+            collections: RwLock::new(Collections { by_name: HashMap::new(), origin }),
+            all: Arc::new(Collection::new(origin, options.window)),
+            options,
+            progress: watch::Sender::new(origin),
+        }
+    }
+
+    fn revision(&self) -> Revision {
+        *self.progress.borrow()
+    }
+
+    fn get(&self, key: &str) -> Option<Arc<Item<T>>> {
+        self.known(collection_of(key)?)?.get(key)
+    }
+
+    fn known(&self, name: &str) -> Option<Arc<Collection<T>>> {
+        self.collections.read().by_name.get(name).cloned()
+    }
+
+    fn collection(&self, name: &str) -> Arc<Collection<T>> {
+        let window = self.options.window;
+        self.known(name).unwrap_or_else(|| self.collections.write().get_or_create(name, window))
+    }
+}
+
+impl<T> Collections<T> {
+    fn get_or_create(&mut self, name: &str, window: usize) -> Arc<Collection<T>> {
+        let create = || Arc::new(Collection::new(self.origin, window));
+        Arc::clone(self.by_name.entry(name.into()).or_insert_with(create))
+    }
+}
+
+/// The collection of a key: its first three segments.
+fn collection_of(key: &str) -> Option<&str> {
+    let (end, _) = key.match_indices('/').nth(3)?;
+    Some(&key[..=end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collection_is_the_first_three_segments() {
+        for key in ["/registry/core/pods/n1/a", "/registry/core/pods/n1/", "/registry/core/pods/"] {
+            assert_eq!(collection_of(key), Some("/registry/core/pods/"));
+        }
+        assert_eq!(collection_of("/registry/core/nodes/a"), Some("/registry/core/nodes/"));
+        assert_eq!(collection_of("/registry/core/pods"), None);
     }
 }

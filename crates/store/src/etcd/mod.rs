@@ -1,46 +1,260 @@
-//! The store in etcd.
+//! The store in etcd, for clusters with several API servers or an etcd of their own. etcd's revisions,
+//! transactions and watches are what the [`Store`] trait asks for; this maps one to the other, and puts a
+//! time limit on each request.
+//!
+//! It does not reconnect a broken watch: the error says what happened, and the cache goes on from its
+//! revision. Requests find the members that answer by themselves.
+
+mod convert;
+
+use std::{fmt, future::Future, time::Duration};
+
+use async_stream::try_stream;
 use async_trait::async_trait;
 use bytes::Bytes;
+use etcd_client::{
+    Client, Compare, CompareOp, ConnectOptions, GetOptions, KvClient, Txn, TxnOp, TxnOpResponse,
+    TxnResponse, WatchClient, WatchOptions, WatchStream,
+};
+use futures::{Stream, StreamExt};
+use tokio::time::timeout;
 
-use crate::{Entry, Events, Expect, Page, Query, Revision, Store, StoreError};
+use self::convert::{
+    check_watch, entry, event, failure, header_revision, lacks, number, prefix_end, revision,
+};
+use crate::{Entry, Event, Events, Expect, Page, Query, Revision, Store, StoreError};
 
-/// The store in etcd.
-#[derive(Debug)]
-pub struct Etcd {}
+/// The longest that a request may take. etcd itself gives up after 7 s.
+const PATIENCE: Duration = Duration::from_secs(8);
+const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
+/// A silent connection is probed so often (etcd refuses more than once in 5 s), and given up after so long.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
+/// The longest answer, for lists without limit.
+const LONGEST_ANSWER: usize = 1 << 30;
+
+/// The store in an etcd cluster.
+pub struct Etcd {
+    /// Holds the connections that the two others use.
+    _client: Client,
+    kv: KvClient,
+    watch: WatchClient,
+    endpoints: Vec<String>,
+}
 
 impl Etcd {
     /// Connects to a cluster by its client URLs.
-    pub async fn connect(_endpoints: &[String]) -> Result<Self, StoreError> {
-        unimplemented!()
+    ///
+    /// *Errors*: `Unavailable` if no member answers with a quorum behind it.
+    pub async fn connect(endpoints: &[String]) -> Result<Self, StoreError> {
+        let options = ConnectOptions::new()
+            .with_connect_timeout(CONNECT_PATIENCE)
+            .with_keep_alive(KEEP_ALIVE.0, KEEP_ALIVE.1)
+            .with_require_leader(true);
+        let client = request(Client::connect(endpoints, Some(options))).await?;
+        let etcd = Self {
+            kv: client.kv_client().max_decoding_message_size(LONGEST_ANSWER),
+            watch: client.watch_client().max_decoding_message_size(LONGEST_ANSWER),
+            _client: client,
+            endpoints: endpoints.to_vec(),
+        };
+        let revision = etcd.revision().await?;
+        tracing::info!(?endpoints, %revision, "connected to etcd");
+        Ok(etcd)
+    }
+
+    /// Does `then` if the key is as compared, or else finds out how it is. Gives the answer and, in the
+    /// second case, the key's revision.
+    async fn compare(
+        &self,
+        key: &str,
+        compare: Compare,
+        then: TxnOp,
+    ) -> Result<Result<TxnResponse, Option<Revision>>, StoreError> {
+        let look = TxnOp::get(key, Some(GetOptions::new().with_keys_only()));
+        let transaction = Txn::new().when([compare]).and_then([then]).or_else([look]);
+        let answer = request(self.kv.clone().txn(transaction)).await?;
+        if answer.succeeded() {
+            return Ok(Ok(answer));
+        }
+        match answer.op_responses().first() {
+            Some(TxnOpResponse::Get(found)) => {
+                Ok(Err(found.kvs().first().map(|kv| revision(kv.mod_revision()))))
+            }
+            _ => Err(lacks("alternative")),
+        }
+    }
+
+    /// A watch of all keys. It begins at `after` itself, though that one is known: etcd 3.4 forgets a
+    /// deletion by the very revision of a compaction and does not tell; so it is told apart as compacted.
+    async fn watch_from(&self, after: Revision) -> Result<WatchStream, StoreError> {
+        let options = WatchOptions::new().with_all_keys().with_start_revision(number(after).max(1));
+        request(self.watch.clone().watch("", Some(options))).await
+    }
+
+    /// The oldest revision that is kept, after a request has failed for asking for an older one.
+    async fn oldest(&self) -> Result<Revision, StoreError> {
+        let mut watch = self.watch_from(Revision(1)).await?;
+        while let Some(response) = request(watch.message()).await? {
+            if let Err(StoreError::Compacted { oldest }) = check_watch(&response) {
+                return Ok(oldest);
+            }
+            if !response.created() {
+                break;
+            }
+        }
+        Ok(Revision(1))
+    }
+
+    /// Fills in what etcd does not say.
+    async fn explain(&self, error: StoreError) -> StoreError {
+        match error {
+            StoreError::Compacted { .. } => match self.oldest().await {
+                Ok(oldest) => StoreError::Compacted { oldest },
+                Err(_) => error,
+            },
+            error => error,
+        }
     }
 }
 
 #[async_trait]
 impl Store for Etcd {
     async fn revision(&self) -> Result<Revision, StoreError> {
-        unimplemented!()
+        let options = GetOptions::new().with_count_only();
+        let answer = request(self.kv.clone().get("/", Some(options))).await?;
+        header_revision(answer.header())
     }
-    async fn get(&self, _key: &str) -> Result<Option<Entry>, StoreError> {
-        unimplemented!()
+
+    async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
+        let mut answer = request(self.kv.clone().get(key, None)).await?;
+        Ok(answer.take_kvs().pop().map(entry))
     }
-    async fn list(&self, _prefix: &str, _query: Query) -> Result<Page, StoreError> {
-        unimplemented!()
+
+    async fn list(&self, prefix: &str, query: Query) -> Result<Page, StoreError> {
+        if query.at == Some(Revision(0)) {
+            return Err(StoreError::Compacted { oldest: Revision(1) });
+        }
+        let (key, options) = range(prefix, &query);
+        let at = query.at.unwrap_or_default();
+        let answer = timed(self.kv.clone().get(key, Some(options)), at).await;
+        let mut answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return Err(self.explain(error).await),
+        };
+        let now = header_revision(answer.header())?;
+        let count = usize::try_from(answer.count()).unwrap_or_default();
+        let entries: Vec<_> = answer.take_kvs().into_iter().map(entry).collect();
+        let remaining = count.saturating_sub(entries.len());
+        Ok(Page { entries, revision: query.at.unwrap_or(now), remaining })
     }
+
     async fn put(
         &self,
-        _key: &str,
-        _value: Bytes,
-        _expect: Option<Expect>,
+        key: &str,
+        value: Bytes,
+        expect: Option<Expect>,
     ) -> Result<Revision, StoreError> {
-        unimplemented!()
+        let Some(expect) = expect else {
+            let answer = request(self.kv.clone().put(key, value, None)).await?;
+            return header_revision(answer.header());
+        };
+        let compare = match expect {
+            // A key that does not exist compares as revision 0.
+            Expect::Absent => Compare::mod_revision(key, CompareOp::Equal, 0),
+            Expect::At(revision) => at_revision(key, revision),
+        };
+        match self.compare(key, compare, TxnOp::put(key, value, None)).await? {
+            Ok(answer) => header_revision(answer.header()),
+            Err(current) => Err(StoreError::Conflict { key: key.into(), current }),
+        }
     }
-    async fn delete(&self, _key: &str, _expect: Option<Revision>) -> Result<Revision, StoreError> {
-        unimplemented!()
+
+    async fn delete(&self, key: &str, expect: Option<Revision>) -> Result<Revision, StoreError> {
+        let compare = match expect {
+            // A deletion of nothing would be answered like any other.
+            None => Compare::mod_revision(key, CompareOp::Greater, 0),
+            Some(revision) => at_revision(key, revision),
+        };
+        match self.compare(key, compare, TxnOp::delete(key, None)).await? {
+            Ok(answer) => header_revision(answer.header()),
+            Err(None) => Err(StoreError::NotFound { key: key.into() }),
+            Err(current) => Err(StoreError::Conflict { key: key.into(), current }),
+        }
     }
-    async fn watch(&self, _after: Revision) -> Result<Events, StoreError> {
-        unimplemented!()
+
+    async fn watch(&self, after: Revision) -> Result<Events, StoreError> {
+        Ok(events(self.watch_from(after).await?, after).boxed())
     }
-    async fn compact(&self, _before: Revision) -> Result<(), StoreError> {
-        unimplemented!()
+
+    async fn compact(&self, before: Revision) -> Result<(), StoreError> {
+        match timed(self.kv.clone().compact(number(before), None), before).await {
+            Ok(_) | Err(StoreError::Compacted { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl fmt::Debug for Etcd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Etcd").field("endpoints", &self.endpoints).finish_non_exhaustive()
+    }
+}
+
+/// A key at revision 0 does not exist, which is not what is meant by an expected revision.
+fn at_revision(key: &str, revision: Revision) -> Compare {
+    let number = if revision == Revision(0) { i64::MAX } else { number(revision) };
+    Compare::mod_revision(key, CompareOp::Equal, number)
+}
+
+fn range(prefix: &str, query: &Query) -> (Vec<u8>, GetOptions) {
+    let start = match query.after.as_deref().filter(|after| *after >= prefix) {
+        Some(after) => [after.as_bytes(), &[0]].concat(),
+        None if prefix.is_empty() => vec![0],
+        None => prefix.as_bytes().to_vec(),
+    };
+    let limit = query.limit.map_or(0, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+    let options = GetOptions::new()
+        .with_range(prefix_end(prefix))
+        .with_limit(limit)
+        .with_revision(query.at.map_or(0, number));
+    (start, options)
+}
+
+/// The events after a revision.
+fn events(
+    mut watch: WatchStream,
+    after: Revision,
+) -> impl Stream<Item = Result<Event, StoreError>> + Send {
+    try_stream! {
+        while let Some(response) = watch.message().await.map_err(|error| failure(&error, after))? {
+            check_watch(&response)?;
+            for change in response.events() {
+                let change = event(change)?;
+                if change.revision() > after {
+                    yield change;
+                }
+            }
+        }
+        Err(StoreError::Unavailable("etcd ended the watch".into()))?;
+    }
+}
+
+async fn request<T>(
+    request: impl Future<Output = Result<T, etcd_client::Error>>,
+) -> Result<T, StoreError> {
+    timed(request, Revision(0)).await
+}
+
+/// A request that asks for a revision.
+async fn timed<T>(
+    request: impl Future<Output = Result<T, etcd_client::Error>>,
+    asked: Revision,
+) -> Result<T, StoreError> {
+    match timeout(PATIENCE, request).await {
+        Ok(answer) => answer.map_err(|error| failure(&error, asked)),
+        Err(_) => Err(StoreError::Unavailable(format!(
+            "etcd gave no answer within {} s",
+            PATIENCE.as_secs()
+        ))),
     }
 }

@@ -1,0 +1,191 @@
+//! Filling the cache: loading it from the store, following the store's watch, and going on after either
+//! breaks.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+
+use super::{
+    Item, Shared,
+    collection::{Collection, Items},
+    collection_of,
+};
+use crate::{Entry, Event, Events, Query, Revision, StoreError};
+
+/// How many entries one request of a load asks for.
+const PAGE: usize = 500;
+/// How many events that are there already are made visible together.
+const BURST: usize = 256;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Follows the store for as long as the cache lives.
+pub(super) async fn follow<T: Send + Sync + 'static>(shared: Arc<Shared<T>>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let before = shared.revision();
+        let broken = shared.follow_once().await;
+        let Err(error) = shared.recover(broken).await else {
+            pause = FIRST_PAUSE;
+            continue;
+        };
+        if shared.revision() > before {
+            pause = FIRST_PAUSE;
+        }
+        tracing::warn!(%error, revision = %shared.revision(), "cache lost the store, trying again");
+        tokio::time::sleep(pause).await;
+        pause = (2 * pause).min(LONGEST_PAUSE);
+    }
+}
+
+impl<T: Send + Sync + 'static> Shared<T> {
+    /// Loads the cache for the first time. It begins a window's length before the present if the store
+    /// still knows that, so that readers can go on after a restart of this program.
+    pub(super) async fn load_with_history(&self, latest: Revision) -> Result<(), StoreError> {
+        let past = latest.0.saturating_sub(self.options.window as u64).max(1);
+        match self.load(Some(Revision(past))).await {
+            Err(StoreError::Compacted { .. }) => self.load(None).await,
+            loaded => loaded,
+        }
+    }
+
+    /// Replaces the cache's contents by the store's, and expires all readers.
+    async fn load(&self, at: Option<Revision>) -> Result<(), StoreError> {
+        let (entries, revision) = self.fetch(at).await?;
+        self.replace(entries, revision);
+        Ok(())
+    }
+
+    /// Everything below the root, as of one revision.
+    async fn fetch(&self, at: Option<Revision>) -> Result<(Vec<Entry>, Revision), StoreError> {
+        let mut query = Query { after: None, limit: Some(PAGE), at };
+        let mut entries = Vec::new();
+        loop {
+            let mut page = self.store.list(&self.options.root, query.clone()).await?;
+            query.at = Some(page.revision);
+            query.after = page.entries.last().map(|entry| entry.key.to_string());
+            entries.append(&mut page.entries);
+            if page.remaining == 0 {
+                return Ok((entries, page.revision));
+            }
+        }
+    }
+
+    fn replace(&self, entries: Vec<Entry>, revision: Revision) {
+        let mut loaded = self.sort(entries);
+        let mut collections = self.collections.write();
+        collections.origin = revision;
+        for name in loaded.keys() {
+            collections.get_or_create(name, self.options.window);
+        }
+        for (name, collection) in &collections.by_name {
+            collection.reload(loaded.remove(name).unwrap_or_default(), revision);
+        }
+        self.all.reload(Items::new(), revision);
+        self.progress.send_replace(revision);
+        collections.by_name.values().for_each(|collection| collection.wake());
+        self.all.wake();
+    }
+
+    fn sort(&self, entries: Vec<Entry>) -> HashMap<Arc<str>, Items<T>> {
+        let mut sorted: HashMap<Arc<str>, Items<T>> = HashMap::new();
+        for entry in entries {
+            let Some(name) = collection_of(&entry.key) else { continue };
+            let items = match sorted.get_mut(name) {
+                Some(items) => items,
+                None => sorted.entry(name.into()).or_default(),
+            };
+            items.insert(Arc::clone(&entry.key), self.item(&entry));
+        }
+        sorted
+    }
+
+    /// The cache's form of an entry; the one that it has already if that is of the same revision.
+    fn item(&self, entry: &Entry) -> Arc<Item<T>> {
+        let known = self.get(&entry.key).filter(|item| item.revision == entry.revision);
+        known.unwrap_or_else(|| {
+            let object = (self.decode)(entry);
+            Arc::new(Item { key: Arc::clone(&entry.key), revision: entry.revision, object })
+        })
+    }
+
+    /// Applies the store's changes until its watch breaks.
+    async fn follow_once(&self) -> StoreError {
+        match self.resume().await {
+            Ok(events) => self.drain(events).await,
+            Err(error) => error,
+        }
+    }
+
+    /// A watch from where the cache is. A store that is behind the cache was set back to a backup: then
+    /// our revisions mean something else there.
+    async fn resume(&self) -> Result<Events, StoreError> {
+        let latest = self.store.revision().await?;
+        if latest < self.revision() {
+            tracing::warn!(%latest, known = %self.revision(), "store was set back");
+            return Err(StoreError::Compacted { oldest: latest });
+        }
+        self.store.watch(self.revision()).await
+    }
+
+    async fn drain(&self, events: Events) -> StoreError {
+        let mut bursts = events.ready_chunks(BURST);
+        while let Some(burst) = bursts.next().await {
+            let (events, error) = split(burst);
+            self.apply_all(events);
+            if let Some(error) = error {
+                return error;
+            }
+        }
+        StoreError::Unavailable("the store ended the watch".into())
+    }
+
+    /// What to do when the watch has broken: load anew if it can't be resumed.
+    async fn recover(&self, broken: StoreError) -> Result<(), StoreError> {
+        match broken {
+            StoreError::Compacted { .. } => self.load(None).await,
+            error => Err(error),
+        }
+    }
+
+    /// Order: first the collections, then the revision up to which they are whole, then their readers.
+    fn apply_all(&self, events: Vec<Event>) {
+        let Some(revision) = events.last().map(Event::revision) else { return };
+        let mut touched: Vec<Arc<Collection<T>>> = Vec::new();
+        for event in events {
+            let Some(collection) = self.apply(event) else { continue };
+            if !touched.iter().any(|known| Arc::ptr_eq(known, &collection)) {
+                touched.push(collection);
+            }
+        }
+        self.progress.send_replace(revision);
+        touched.iter().for_each(|collection| collection.wake());
+        self.all.wake();
+    }
+
+    /// Applies a change; gives the collection that it changed, if it is one of ours.
+    fn apply(&self, event: Event) -> Option<Arc<Collection<T>>> {
+        let (key, revision) = (Arc::clone(event.key()), event.revision());
+        let name = collection_of(&key).filter(|_| key.starts_with(&self.options.root))?;
+        let collection = self.collection(name);
+        let new = match event {
+            Event::Put(entry) => Some(self.item(&entry)),
+            Event::Delete { .. } => None,
+        };
+        self.all.record(collection.apply(&key, revision, new)?);
+        Some(collection)
+    }
+}
+
+/// The events of a burst, and the error that ended it.
+fn split(burst: Vec<Result<Event, StoreError>>) -> (Vec<Event>, Option<StoreError>) {
+    let mut events = Vec::with_capacity(burst.len());
+    for event in burst {
+        match event {
+            Ok(event) => events.push(event),
+            Err(error) => return (events, Some(error)),
+        }
+    }
+    (events, None)
+}

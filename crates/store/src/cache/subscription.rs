@@ -1,0 +1,110 @@
+//! A reader of changes: a cursor in a collection's log.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use futures::{Stream, StreamExt};
+use tokio_stream::wrappers::WatchStream;
+
+use super::{Cache, Change, collection::Collection, log::Cursor};
+use crate::{Revision, StoreError};
+
+/// How many changes are taken from the log at once.
+const BATCH: usize = 64;
+
+/// The changes below a prefix, as a stream. It costs its cursor and a small batch, however many changes
+/// wait in the log. A reader that falls behind the log's window, or behind a gap in the store's watch,
+/// gets `Compacted` and then the end: it has to list anew.
+pub struct Subscription<T> {
+    cache: Arc<Cache<T>>,
+    collection: Arc<Collection<T>>,
+    prefix: Box<str>,
+    /// Everything up to here has been delivered, or was known before.
+    delivered: Revision,
+    cursor: Cursor,
+    batch: VecDeque<Arc<Change<T>>>,
+    wakes: WatchStream<()>,
+    expired: bool,
+}
+
+impl<T: Send + Sync + 'static> Subscription<T> {
+    pub(super) fn new(
+        cache: Arc<Cache<T>>,
+        collection: Arc<Collection<T>>,
+        prefix: &str,
+        after: Revision,
+    ) -> Result<Self, StoreError> {
+        // Before the cursor is set, so that no change falls between.
+        let wakes = WatchStream::from_changes(collection.wakes());
+        Ok(Self {
+            cursor: collection.seek(after)?,
+            cache,
+            collection,
+            prefix: prefix.into(),
+            delivered: after,
+            batch: VecDeque::new(),
+            wakes,
+            expired: false,
+        })
+    }
+
+    /// The revision up to which every change was delivered: what a bookmark may say.
+    pub fn revision(&self) -> Revision {
+        // Before the look at the log: a change up to this revision is in the log by now.
+        let reached = self.cache.revision();
+        if self.batch.is_empty() && !self.expired && self.collection.is_read_up_to(self.cursor) {
+            return reached.max(self.delivered);
+        }
+        self.delivered
+    }
+
+    fn fill(&mut self) -> Result<(), StoreError> {
+        let (prefix, known) = (&*self.prefix, self.delivered);
+        let wanted =
+            |change: &Change<T>| change.revision > known && change.key().starts_with(prefix);
+        self.collection.read(&mut self.cursor, BATCH, wanted, &mut self.batch)
+    }
+
+    fn deliver(&mut self) -> Option<Arc<Change<T>>> {
+        let change = self.batch.pop_front()?;
+        self.delivered = change.revision;
+        Some(change)
+    }
+}
+
+impl<T: Send + Sync + 'static> Stream for Subscription<T> {
+    type Item = Result<Arc<Change<T>>, StoreError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(change) = self.deliver() {
+                return Poll::Ready(Some(Ok(change)));
+            }
+            if self.expired {
+                return Poll::Ready(None);
+            }
+            if let Err(error) = self.fill() {
+                self.expired = true;
+                return Poll::Ready(Some(Err(error)));
+            }
+            if self.batch.is_empty() {
+                // Never ends: the cache holds the other end.
+                ready!(self.wakes.poll_next_unpin(cx));
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for Subscription<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription")
+            .field("prefix", &self.prefix)
+            .field("delivered", &self.delivered)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,133 @@
+//! What a request does to the tables, within a transaction.
+
+use redb::{ReadableTable, Table, WriteTransaction};
+
+use super::schema::{
+    CHANGES, COMPACTED, COUNTERS, REVISION, Stored, VERSIONS, Version, counter, version_at,
+};
+use crate::{Expect, Revision, StoreError};
+
+/// How many revisions too many are let be before the history is trimmed, and so many at once: that way a
+/// transaction seldom trims, and never much.
+const TRIM: u64 = 512;
+
+/// The outer error is the disk's and fails the transaction, the inner one is the requester's.
+type Outcome = Result<Result<Revision, StoreError>, redb::Error>;
+
+/// The tables of a write transaction, and its counters.
+pub(super) struct Tables<'t> {
+    changes: Table<'t, u64, Stored>,
+    versions: Table<'t, Version, bool>,
+    counters: Table<'t, &'static str, u64>,
+    revision: u64,
+    compacted: u64,
+    changed: bool,
+}
+
+impl<'t> Tables<'t> {
+    pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, redb::Error> {
+        let counters = transaction.open_table(COUNTERS)?;
+        Ok(Self {
+            changes: transaction.open_table(CHANGES)?,
+            versions: transaction.open_table(VERSIONS)?,
+            revision: counter(&counters, REVISION)?,
+            compacted: counter(&counters, COMPACTED)?,
+            counters,
+            changed: false,
+        })
+    }
+
+    pub(super) fn revision(&self) -> Revision {
+        Revision(self.revision)
+    }
+
+    /// Saves the counters; `false` if there is nothing to commit.
+    pub(super) fn close(mut self) -> Result<bool, redb::Error> {
+        if self.changed {
+            self.counters.insert(REVISION, self.revision)?;
+            self.counters.insert(COMPACTED, self.compacted)?;
+        }
+        Ok(self.changed)
+    }
+
+    pub(super) fn put(&mut self, key: &str, value: &[u8], expect: Option<Expect>) -> Outcome {
+        let current = version_at(&self.versions, key, u64::MAX)?;
+        let expected = match expect {
+            None => true,
+            Some(Expect::Absent) => current.is_none(),
+            Some(Expect::At(revision)) => current == Some(revision.0),
+        };
+        if !expected {
+            return Ok(Err(conflict(key, current)));
+        }
+        self.append(key, Some(value)).map(Ok)
+    }
+
+    pub(super) fn delete(&mut self, key: &str, expect: Option<Revision>) -> Outcome {
+        match version_at(&self.versions, key, u64::MAX)? {
+            None => Ok(Err(StoreError::NotFound { key: key.into() })),
+            Some(current) if expect.is_some_and(|expect| expect.0 != current) => {
+                Ok(Err(conflict(key, Some(current))))
+            }
+            Some(_) => self.append(key, None).map(Ok),
+        }
+    }
+
+    pub(super) fn compact(&mut self, before: Revision) -> Outcome {
+        if before.0 > self.revision {
+            return Ok(Err(StoreError::Future { revision: before }));
+        }
+        self.compact_to(before.0)?;
+        Ok(Ok(Revision(self.compacted)))
+    }
+
+    /// Compacts when more than `keep` revisions are kept, by and by.
+    pub(super) fn trim(&mut self, keep: u64) -> Result<(), redb::Error> {
+        let oldest = self.revision.saturating_sub(keep);
+        if oldest < self.compacted + TRIM {
+            return Ok(());
+        }
+        self.compact_to(oldest.min(self.compacted + 2 * TRIM))
+    }
+
+    fn append(&mut self, key: &str, value: Option<&[u8]>) -> Result<Revision, redb::Error> {
+        self.revision += 1;
+        self.changed = true;
+        self.changes.insert(self.revision, (key, value))?;
+        self.versions.insert((key, self.revision), value.is_some())?;
+        Ok(Revision(self.revision))
+    }
+
+    /// Each change up to `revision` makes the version before it needless, and itself if it is a deletion.
+    fn compact_to(&mut self, revision: u64) -> Result<(), redb::Error> {
+        if revision <= self.compacted {
+            return Ok(());
+        }
+        for (at, key, deleted) in self.changes_up_to(revision)? {
+            let before = self.versions.range((key.as_str(), 0)..(key.as_str(), at))?.next_back();
+            let before = before.transpose()?.map(|(version, _)| version.value().1);
+            for needless in before.into_iter().chain(deleted.then_some(at)) {
+                self.versions.remove((key.as_str(), needless))?;
+                self.changes.remove(needless)?;
+            }
+        }
+        self.compacted = revision;
+        self.changed = true;
+        Ok(())
+    }
+
+    fn changes_up_to(&self, revision: u64) -> Result<Vec<(u64, String, bool)>, redb::Error> {
+        let range = self.changes.range(self.compacted + 1..=revision)?;
+        range
+            .map(|change| {
+                let (at, change) = change?;
+                let (key, value) = change.value();
+                Ok((at.value(), key.to_owned(), value.is_none()))
+            })
+            .collect()
+    }
+}
+
+fn conflict(key: &str, current: Option<u64>) -> StoreError {
+    StoreError::Conflict { key: key.into(), current: current.map(Revision) }
+}

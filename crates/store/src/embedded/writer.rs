@@ -1,0 +1,172 @@
+//! Writing, with group commit: requests that come in while a transaction is being synced to the disk
+//! share the next one.
+//!
+//! There is one writer at a time, and none while there is nothing to write. It runs where blocking is
+//! allowed, as a task of the runtime, so that a test's paused clock stands still while it works.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::{Shared, schema::failure, tables::Tables};
+use crate::{Expect, Revision, StoreError};
+
+/// A request to the writer.
+pub(super) enum Op {
+    Put { key: String, value: Bytes, expect: Option<Expect> },
+    Delete { key: String, expect: Option<Revision> },
+    Compact { before: Revision },
+}
+
+type Answer = Result<Revision, StoreError>;
+
+struct Request {
+    op: Op,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// The requests that wait for a transaction.
+#[derive(Default)]
+pub(super) struct Queue(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    requests: Vec<Request>,
+    /// Somebody is writing, and will come back for what waits.
+    busy: bool,
+}
+
+impl Queue {
+    /// Adds a request; `true` if there is no writer to take it, and the caller has to start one.
+    fn push(&self, request: Request) -> bool {
+        let mut waiting = self.0.lock();
+        waiting.requests.push(request);
+        !std::mem::replace(&mut waiting.busy, true)
+    }
+
+    /// All that waits; `None` ends the writer's turn.
+    fn take(&self) -> Option<Vec<Request>> {
+        let mut waiting = self.0.lock();
+        waiting.busy = !waiting.requests.is_empty();
+        waiting.busy.then(|| std::mem::take(&mut waiting.requests))
+    }
+
+    /// Lets go of all that waits, whose senders get no answer.
+    fn abandon(&self) {
+        *self.0.lock() = Waiting::default();
+    }
+}
+
+/// Has a request done, together with others that come at the same time. It is durable when this returns.
+pub(super) async fn submit(shared: &Arc<Shared>, op: Op) -> Answer {
+    let (answer, answered) = oneshot::channel();
+    if shared.queue.push(Request { op, answer }) {
+        let shared = Arc::clone(shared);
+        tokio::task::spawn_blocking(move || write(Turn(shared)));
+    }
+    let stopped = |_| StoreError::Unavailable("the writer has stopped".into());
+    answered.await.map_err(stopped)?
+}
+
+/// A writer's turn. If it ends in a panic, the requests are abandoned instead of waiting for ever.
+struct Turn(Arc<Shared>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.queue.abandon();
+        }
+    }
+}
+
+/// Transactions, until nothing waits. The file is let go before the last answers, so that who has them
+/// all can close the store.
+fn write(turn: Turn) {
+    let mut batch = turn.0.queue.take();
+    while let Some(requests) = batch {
+        let answers = commit(&turn.0, &requests);
+        batch = turn.0.queue.take();
+        if batch.is_none() {
+            drop(turn);
+            return answer(requests, answers);
+        }
+        answer(requests, answers);
+    }
+}
+
+fn answer(requests: Vec<Request>, answers: Vec<Answer>) {
+    for (request, answer) in requests.into_iter().zip(answers) {
+        // Who does not wait any more needs no answer.
+        let _ = request.answer.send(answer);
+    }
+}
+
+/// One transaction for all the requests, or one error for all of them.
+fn commit(shared: &Shared, requests: &[Request]) -> Vec<Answer> {
+    let ops = requests.iter().map(|request| &request.op);
+    transact(shared, ops).unwrap_or_else(|error| {
+        tracing::error!(%error, "transaction failed");
+        let error = failure(error);
+        requests.iter().map(|_| Err(error.clone())).collect()
+    })
+}
+
+/// *Flow*: apply each request in turn, compact what has become too old, commit with fsync, tell the
+/// watchers. A request that is refused (a conflict) leaves the others alone.
+fn transact<'a>(
+    shared: &Shared,
+    ops: impl Iterator<Item = &'a Op>,
+) -> Result<Vec<Answer>, redb::Error> {
+    let transaction = shared.database.begin_write()?;
+    let mut tables = Tables::open(&transaction)?;
+    let answers = ops.map(|op| apply(&mut tables, op)).collect::<Result<Vec<_>, _>>()?;
+    tables.trim(shared.options.keep_revisions)?;
+    let revision = tables.revision();
+    if tables.close()? {
+        transaction.commit()?;
+        shared.committed.send_replace(revision);
+    } else {
+        transaction.abort()?;
+    }
+    Ok(answers)
+}
+
+/// The outer error fails the whole transaction, the inner one this request.
+fn apply(tables: &mut Tables<'_>, op: &Op) -> Result<Answer, redb::Error> {
+    match op {
+        Op::Put { key, value, expect } => tables.put(key, value, *expect),
+        Op::Delete { key, expect } => tables.delete(key, *expect),
+        Op::Compact { before } => tables.compact(*before),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> Request {
+        Request { op: Op::Compact { before: Revision(1) }, answer: oneshot::channel().0 }
+    }
+
+    #[test]
+    fn requests_that_come_during_a_transaction_share_the_next_one() {
+        let queue = Queue::default();
+        assert!(queue.push(request()), "the first starts the writer");
+        assert_eq!(queue.take().map(|batch| batch.len()), Some(1));
+        assert!(!queue.push(request()), "the writer is at work");
+        assert!(!queue.push(request()));
+        assert_eq!(queue.take().map(|batch| batch.len()), Some(2));
+        assert!(queue.take().is_none(), "its turn ends");
+        assert!(queue.push(request()), "the next starts it again");
+    }
+
+    #[test]
+    fn an_abandoned_queue_starts_a_new_writer() {
+        let queue = Queue::default();
+        queue.push(request());
+        queue.abandon();
+        assert!(queue.push(request()));
+    }
+}

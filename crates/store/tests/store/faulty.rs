@@ -1,0 +1,101 @@
+//! A store whose watches can be broken, whose answers can be held back, and which can be swapped for
+//! another one.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, future, stream};
+use parking_lot::RwLock;
+use store::{Entry, Events, Expect, Page, Query, Revision, Store, StoreError};
+use tokio::sync::{Semaphore, watch};
+
+#[derive(Debug)]
+pub(crate) struct Faulty {
+    inner: RwLock<Arc<dyn Store>>,
+    /// `false`: watches are broken, and refused.
+    up: watch::Sender<bool>,
+    /// A question for the revision takes a permit.
+    pub(crate) permits: Semaphore,
+    pub(crate) questions: AtomicUsize,
+}
+
+impl Faulty {
+    pub(crate) fn new(inner: Arc<dyn Store>) -> Arc<Self> {
+        Arc::new(Self {
+            inner: RwLock::new(inner),
+            up: watch::Sender::new(true),
+            permits: Semaphore::new(Semaphore::MAX_PERMITS / 2),
+            questions: AtomicUsize::new(0),
+        })
+    }
+
+    /// Breaks the watches, and lets no new one begin until [`Self::mend`].
+    pub(crate) fn break_watches(&self) {
+        self.up.send_replace(false);
+    }
+
+    pub(crate) fn mend(&self) {
+        self.up.send_replace(true);
+    }
+
+    pub(crate) fn swap(&self, inner: Arc<dyn Store>) {
+        *self.inner.write() = inner;
+    }
+
+    fn inner(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.inner.read())
+    }
+}
+
+fn broken() -> StoreError {
+    StoreError::Unavailable("broken by the test".into())
+}
+
+#[async_trait]
+impl Store for Faulty {
+    async fn revision(&self) -> Result<Revision, StoreError> {
+        self.questions.fetch_add(1, Ordering::SeqCst);
+        self.permits.acquire().await.expect("never closed").forget();
+        self.inner().revision().await
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
+        self.inner().get(key).await
+    }
+
+    async fn list(&self, prefix: &str, query: Query) -> Result<Page, StoreError> {
+        self.inner().list(prefix, query).await
+    }
+
+    async fn put(
+        &self,
+        key: &str,
+        value: Bytes,
+        expect: Option<Expect>,
+    ) -> Result<Revision, StoreError> {
+        self.inner().put(key, value, expect).await
+    }
+
+    async fn delete(&self, key: &str, expect: Option<Revision>) -> Result<Revision, StoreError> {
+        self.inner().delete(key, expect).await
+    }
+
+    async fn watch(&self, after: Revision) -> Result<Events, StoreError> {
+        let mut up = self.up.subscribe();
+        if !*up.borrow_and_update() {
+            return Err(broken());
+        }
+        let events = self.inner().watch(after).await?;
+        let down = async move { drop(up.wait_for(|up| !up).await) };
+        let end = stream::once(future::ready(Err(broken())));
+        Ok(events.take_until(Box::pin(down)).chain(end).boxed())
+    }
+
+    async fn compact(&self, before: Revision) -> Result<(), StoreError> {
+        self.inner().compact(before).await
+    }
+}
