@@ -1,6 +1,8 @@
 //! From command lines to batch scripts: each `golden/<case>.args` holds a command line, an argument a
 //! line, and `golden/<case>.slurm` the script. `UPDATE_EXPECT=1` rewrites the latter.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
+
 use std::{fs, path::PathBuf};
 
 use clap::Parser;

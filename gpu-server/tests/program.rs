@@ -1,5 +1,7 @@
 //! The program itself: what it prints and how it ends.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
+
 use std::process::{Command, Output};
 
 const JOB: [&str; 3] = ["--job-name=default/m", "--workdir=jobs/m", "--run=./m"];

@@ -1,9 +1,72 @@
-//! kube-proxy
+//! Gives every Service its virtual IP on this node, held by an nginx of its own that balances over the
+//! ready endpoints.
+//!
+//! [`plan`] decides what each Service should look like, [`nginx`] what its configuration says: both
+//! are functions from values to values. [`reconciler`] makes it so, through [`containers`] (Docker)
+//! and [`addresses`] (the kernel). It proxies by configuration only: the traffic never passes
+//! through this program, and flows on while it is away.
+
 pub mod addresses;
+mod args;
 pub mod cidr;
 pub mod configs;
 pub mod containers;
 pub mod docker;
+mod metrics;
 pub mod nginx;
 pub mod plan;
 pub mod reconciler;
+pub mod sync;
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use component::Runtime;
+use listwatch::ListWatch;
+use tokio::sync::Notify;
+use tracing::warn;
+
+use crate::{
+    addresses::Loopback, configs::Configs, docker::Docker, metrics::Metrics, plan::Place,
+    reconciler::Reconciler, sync::World,
+};
+
+pub use args::Args;
+
+const HEALTH_ADDRESS: &str = "127.0.0.1:10256";
+
+/// The program: runs until shutdown. An API server or a Docker daemon that is away is waited for.
+///
+/// # Errors
+///
+/// Wrong configuration, an occupied health address, no right to open a netlink socket.
+pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
+    let client = component::client(&args.client).await?;
+    let listwatch = ListWatch::new(client, args.client.redis.as_deref())?;
+    let check = runtime.health.check("services");
+    runtime.serve(&args.serve, HEALTH_ADDRESS).await?;
+
+    let node = args.node_name()?;
+    let docker = Docker::new(&args.docker_host, &args.nginx_image, &node);
+    let addresses = Loopback::open(args.service_cidr).await.context("cannot hold addresses")?;
+    let configs = Configs::open(&args.state_dir).context("cannot use --state-dir")?;
+    let mut reconciler = Reconciler::new(docker.clone(), addresses, configs);
+    let place = Place { node, service_cidr: args.service_cidr };
+    let metrics = Metrics::register(&runtime.metrics);
+    let wake = Arc::new(Notify::new());
+    let (world, watches) = World::watch(&listwatch, &wake);
+
+    let work = async {
+        if let Err(error) = reconciler.resume().await {
+            warn!("cannot resume what ran before: {:#}", anyhow::Error::from(error));
+        }
+        sync::run(&world, &place, &mut reconciler, &wake, &check, &metrics).await
+    };
+    tokio::select! {
+        () = runtime.shutdown.cancelled() => {}
+        () = work => {}
+        () = watches => {}
+        () = docker.follow_deaths(&wake) => {}
+    }
+    Ok(())
+}

@@ -2,6 +2,8 @@
 //! image `minik8s/nginx:0.1`. Backends are listeners of this process on 127.0.0.1, so nothing that
 //! is sent here leaves the machine; before the first connection the test makes sure of that.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
+
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},

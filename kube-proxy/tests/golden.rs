@@ -1,6 +1,8 @@
 //! From manifests to nginx configurations: each `golden/<case>.yaml` holds one Service and its
 //! EndpointSlices, `golden/<case>.conf` what comes of it. `UPDATE_EXPECT=1` rewrites the latter.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
+
 use std::{fs, path::PathBuf};
 
 use api_types::api::{core::v1::Service, discovery::v1::EndpointSlice};

@@ -1,5 +1,7 @@
 //! The reconciler against a Docker and a kernel that only remember what they were told.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

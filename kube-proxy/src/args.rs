@@ -1,0 +1,56 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Parser;
+use component::{ClientArgs, ServeArgs};
+
+use crate::cidr::Cidr;
+
+/// Gives every Service its virtual IP on this node: an nginx each, balanced over the ready endpoints.
+///
+/// Needs root, for addresses on lo. Running nginx containers are left alone when it ends, and
+/// adopted when it begins.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+    /// This node's name [default: the host name]
+    #[arg(long, value_name = "NAME")]
+    node_name: Option<String>,
+    /// The range of the virtual IPs. Packets for addresses of it that no Service has are dropped, and
+    /// addresses of it on lo that no Service has are removed
+    #[arg(long, value_name = "CIDR", default_value = "10.96.0.0/16")]
+    pub(crate) service_cidr: Cidr,
+    /// The directory for the nginx configurations; Docker must be able to mount it
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/minik8s/kube-proxy")]
+    pub(crate) state_dir: PathBuf,
+    /// The image of the nginx containers, with the stream module; it is never pulled
+    #[arg(long, value_name = "IMAGE", default_value = "minik8s/nginx:0.1")]
+    pub(crate) nginx_image: String,
+    /// The Docker daemon
+    #[arg(long, value_name = "URL", default_value = "unix:///var/run/docker.sock")]
+    pub(crate) docker_host: String,
+}
+
+const EXAMPLES: &str = "Examples:
+  kube-proxy --kubeconfig /etc/minik8s/kube-proxy.conf
+  kube-proxy --kubeconfig /etc/minik8s/kube-proxy.conf --redis redis://127.0.0.1:6379 --node-name n1
+
+  # The containers that it keeps
+  docker ps --filter label=io.minik8s.service";
+
+impl Args {
+    /// The name given, or else the host's.
+    pub(crate) fn node_name(&self) -> anyhow::Result<String> {
+        if let Some(name) = &self.node_name {
+            return Ok(name.clone());
+        }
+        let host = nix::unistd::gethostname().context("cannot tell the host name")?;
+        Ok(host.to_string_lossy().to_lowercase())
+    }
+}

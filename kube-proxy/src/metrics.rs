@@ -1,0 +1,64 @@
+//! What kube-proxy counts.
+
+use prometheus_client::metrics::{
+    counter::Counter,
+    gauge::Gauge,
+    histogram::{Histogram, exponential_buckets},
+};
+
+use crate::reconciler::Summary;
+
+/// The metrics, named as Kubernetes names them where it has them.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    services: Gauge,
+    failed_services: Gauge,
+    created: Counter,
+    restarted: Counter,
+    reloaded: Counter,
+    /// How long a pass takes.
+    pub(crate) duration: Histogram,
+}
+
+impl Metrics {
+    /// Makes them and has them served.
+    pub fn register(registry: &component::Metrics) -> Self {
+        let metrics = Metrics {
+            services: Gauge::default(),
+            failed_services: Gauge::default(),
+            created: Counter::default(),
+            restarted: Counter::default(),
+            reloaded: Counter::default(),
+            duration: Histogram::new(exponential_buckets(0.005, 2.0, 14)),
+        };
+        let Metrics { services, failed_services, created, restarted, reloaded, duration } =
+            metrics.clone();
+        let add = |name, help, metric| registry.register(name, help, metric);
+        add("kubeproxy_nginx_created", "Containers made", created);
+        add("kubeproxy_nginx_restarted", "Containers that had ended and were started", restarted);
+        add("kubeproxy_nginx_reloads", "Configurations reloaded", reloaded);
+        registry.register("kubeproxy_services", "Services with a virtual IP", services);
+        let help = "Services that could not be brought up to date in the last pass";
+        registry.register("kubeproxy_services_failed", help, failed_services);
+        let help = "Time taken by a pass over all Services";
+        registry.register("kubeproxy_sync_proxy_rules_duration_seconds", help, duration);
+        metrics
+    }
+
+    /// Takes in what a pass over `services` Services did.
+    pub(crate) fn record(&self, services: usize, summary: &Summary) {
+        self.services.set(count(services));
+        self.failed_services.set(count(summary.failed.len()));
+        for (counter, done) in [
+            (&self.created, summary.created),
+            (&self.restarted, summary.restarted),
+            (&self.reloaded, summary.reloaded),
+        ] {
+            counter.inc_by(done.try_into().unwrap_or(u64::MAX));
+        }
+    }
+}
+
+fn count(number: usize) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}
