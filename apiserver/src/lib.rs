@@ -1,1 +1,40 @@
-//! apiserver
+//! The API server: the only door to the store. It serves the Kubernetes API over HTTPS, or in process to tests.
+//!
+//! A request passes [`service`] (parse → authorize → perform), a verb of [`verbs`] (admission → the kind's strategy →
+//! compare-and-swap), and the store. Reads of collections come from a cache of encoded objects.
+
+mod admission;
+mod authentication;
+mod authorization;
+mod body;
+mod bootstrap;
+mod call;
+mod catalogue;
+mod config;
+mod discovery;
+mod encoded;
+mod form;
+mod identity;
+mod kubelet_client;
+mod metrics;
+mod negotiation;
+mod nonresource;
+mod openapi;
+pub mod pki;
+mod publish;
+mod query;
+mod request;
+mod respond;
+mod serve;
+mod server;
+mod service;
+mod storage;
+mod subresources;
+mod upkeep;
+mod verbs;
+
+pub use config::{Cidr, CidrError, Config};
+pub use identity::Identity;
+pub use kubelet_client::KubeletClient;
+pub use server::ApiServer;
+pub use service::InProcess;

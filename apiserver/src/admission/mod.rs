@@ -1,0 +1,130 @@
+//! Admission: what the cluster as a whole has to say about a change, before the kind's own strategy has its
+//! say. The plugins run in the order of [`Admission::standard`]; a plugin is a file here and a line there.
+
+mod namespace_lifecycle;
+mod service_account;
+mod service_cluster_ip;
+
+use std::fmt;
+
+use api_machinery::ApiError;
+use async_trait::async_trait;
+use registry::ResourceDef;
+use serde_json::Value;
+
+use crate::{call::Call, request::Verb, server::Server, storage::Address};
+
+pub(crate) use service_cluster_ip::repair as repair_cluster_ips;
+
+/// What a plugin may know of a create or update.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attributes<'a> {
+    pub(crate) call: &'a Call,
+    /// The object's state before; absent at creation.
+    pub(crate) old: Option<&'a Value>,
+    pub(crate) dry_run: bool,
+}
+
+impl Attributes<'_> {
+    /// Whether an object of this core kind is being written itself, not a subresource of it.
+    fn is_core(&self, plural: &str) -> bool {
+        let info = &self.call.info;
+        info.subresource.is_none()
+            && info.def.names.group.is_empty()
+            && info.def.names.plural == plural
+    }
+
+    fn is_creation(&self) -> bool {
+        self.call.info.verb == Verb::Create
+    }
+}
+
+/// Something that a plugin did outside the object, to be undone if the object isn't stored.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    key: String,
+}
+
+/// A part of admission. Each method has the answer of a plugin that doesn't care.
+#[async_trait]
+trait Plugin: fmt::Debug + Send + Sync {
+    /// Completes or refuses the object of a create or update.
+    async fn admit(
+        &self,
+        _: &Server,
+        _: &Attributes<'_>,
+        _: &mut Value,
+    ) -> Result<Vec<Claim>, ApiError> {
+        Ok(Vec::new())
+    }
+
+    /// Refuses a deletion.
+    fn may_remove(&self, _: &Call, _: Address<'_>) -> Result<(), ApiError> {
+        Ok(())
+    }
+
+    /// Cleans up after an object that is gone.
+    async fn removed(&self, _: &Server, _: &ResourceDef, _: &Value) {}
+}
+
+/// The plugins in their order.
+#[derive(Debug)]
+pub(crate) struct Admission(Vec<Box<dyn Plugin>>);
+
+/// What was claimed for an object that is about to be stored.
+#[derive(Debug, Default)]
+pub(crate) struct Admitted(Vec<Claim>);
+
+impl Admission {
+    /// Every plugin, in the order in which they are asked.
+    pub(crate) fn standard() -> Self {
+        Self(vec![
+            Box::new(namespace_lifecycle::NamespaceLifecycle),
+            Box::new(service_account::ServiceAccount),
+            Box::new(service_cluster_ip::ServiceClusterIp),
+        ])
+    }
+
+    /// Asks every plugin about an object; what was claimed so far is given back if one refuses.
+    pub(crate) async fn admit(
+        &self,
+        server: &Server,
+        attributes: &Attributes<'_>,
+        object: &mut Value,
+    ) -> Result<Admitted, ApiError> {
+        let mut admitted = Admitted::default();
+        for plugin in &self.0 {
+            match plugin.admit(server, attributes, object).await {
+                Ok(claims) => admitted.0.extend(claims),
+                Err(error) => {
+                    admitted.undo(server).await;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(admitted)
+    }
+
+    /// Asks every plugin whether an object may be deleted.
+    pub(crate) fn may_remove(&self, call: &Call, at: Address<'_>) -> Result<(), ApiError> {
+        self.0.iter().try_for_each(|plugin| plugin.may_remove(call, at))
+    }
+
+    /// Tells every plugin that an object is gone.
+    pub(crate) async fn removed(&self, server: &Server, def: &ResourceDef, object: &Value) {
+        for plugin in &self.0 {
+            plugin.removed(server, def, object).await;
+        }
+    }
+}
+
+impl Admitted {
+    /// Gives back what was claimed. What can't be given back now is left to the repair loop.
+    pub(crate) async fn undo(self, server: &Server) {
+        for claim in self.0 {
+            if let Err(error) = server.storage.store().delete(&claim.key, None).await {
+                tracing::warn!(key = claim.key, %error, "claim stays until it is repaired");
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Reading request bodies: JSON or YAML, up to a limit.
+
+use api_machinery::ApiError;
+use axum::body::HttpBody;
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::Value;
+
+/// The longest request body that is read (Kubernetes: `MaxRequestBodyBytes`).
+const LIMIT: usize = 3 << 20;
+
+/// Reads a body to its end.
+pub(crate) async fn read<B>(body: B) -> Result<Bytes, ApiError>
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    match Limited::new(body, LIMIT).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(error) => Err(ApiError::bad_request(format!("the body can't be read: {error}"))),
+    }
+}
+
+/// The content type without its parameters; empty if absent.
+pub(crate) fn media_type(headers: &HeaderMap) -> &str {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    given.split(';').next().unwrap_or_default().trim()
+}
+
+/// The object in a body.
+pub(crate) fn object(headers: &HeaderMap, body: &Bytes) -> Result<Value, ApiError> {
+    match media_type(headers) {
+        "" | "application/json" | "*/*" | "application/*" => json(body),
+        "application/yaml" | "application/x-yaml" | "text/yaml" => yaml(body),
+        _ => Err(ApiError::unsupported_media_type(
+            "the body of the request was in an unknown format - accepted media types include: \
+             application/json, application/yaml",
+        )),
+    }
+}
+
+/// Reads JSON.
+pub(crate) fn json(body: &Bytes) -> Result<Value, ApiError> {
+    serde_json::from_slice(body).map_err(|e| undecodable(&e))
+}
+
+/// Reads YAML, of which JSON is a part.
+pub(crate) fn yaml(body: &Bytes) -> Result<Value, ApiError> {
+    serde_yaml::from_slice(body).map_err(|e| undecodable(&e))
+}
+
+fn undecodable(error: &dyn std::fmt::Display) -> ApiError {
+    ApiError::bad_request(format!(
+        "the object provided is unrecognized (must be of type JSON or YAML): {error}"
+    ))
+}
+
+fn too_large() -> ApiError {
+    let message = format!("Request entity too large: limit is {LIMIT}");
+    ApiError::new(413, "RequestEntityTooLarge", message)
+}

@@ -1,0 +1,118 @@
+//! The objects that are always there: the namespaces of the system, and the server itself as the service
+//! `kubernetes`. They are made through the API, as anybody would.
+
+use api_machinery::ApiError;
+use axum::body::Body;
+use http::{Method, Request, header};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+
+use crate::{identity::Identity, server::Server, service};
+
+const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
+
+/// Makes what is missing, and corrects the endpoint of the server.
+pub(crate) async fn run(server: &Server) -> Result<(), ApiError> {
+    for name in NAMESPACES {
+        let namespace =
+            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
+        ensure(server, "/api/v1/namespaces", &namespace).await?;
+    }
+    let core = "/api/v1/namespaces/default";
+    ensure(server, &format!("{core}/services"), &service(server)).await?;
+    let endpoints = format!("{core}/endpoints");
+    replace(server, &endpoints, &self::endpoints(server)).await?;
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+    replace(server, slices, &endpoint_slice(server)).await
+}
+
+fn service(server: &Server) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": "kubernetes",
+            "labels": { "component": "apiserver", "provider": "kubernetes" },
+        },
+        "spec": {
+            "clusterIP": server.config.service_cidr.nth(1).to_string(),
+            "ports": [{
+                "name": "https", "protocol": "TCP", "port": 443,
+                "targetPort": server.config.secure_port,
+            }],
+        },
+    })
+}
+
+fn endpoints(server: &Server) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {
+            "name": "kubernetes",
+            "labels": { "endpointslice.kubernetes.io/skip-mirror": "true" },
+        },
+        "subsets": [{
+            "addresses": [{ "ip": server.config.advertise_address.to_string() }],
+            "ports": [{ "name": "https", "port": server.config.secure_port, "protocol": "TCP" }],
+        }],
+    })
+}
+
+fn endpoint_slice(server: &Server) -> Value {
+    let address = server.config.advertise_address;
+    json!({
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "kubernetes",
+            "labels": { "kubernetes.io/service-name": "kubernetes" },
+        },
+        "addressType": if address.is_ipv4() { "IPv4" } else { "IPv6" },
+        "endpoints": [{ "addresses": [address.to_string()], "conditions": { "ready": true } }],
+        "ports": [{ "name": "https", "port": server.config.secure_port, "protocol": "TCP" }],
+    })
+}
+
+/// Creates an object unless it is there.
+async fn ensure(server: &Server, collection: &str, object: &Value) -> Result<(), ApiError> {
+    match request(server, Method::POST, collection, object).await {
+        Err(error) if error.reason() == "AlreadyExists" => Ok(()),
+        result => result,
+    }
+}
+
+/// Creates an object or overwrites it.
+async fn replace(server: &Server, collection: &str, object: &Value) -> Result<(), ApiError> {
+    match request(server, Method::POST, collection, object).await {
+        Err(error) if error.reason() == "AlreadyExists" => {
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            request(server, Method::PUT, &format!("{collection}/{name}"), object).await
+        }
+        result => result,
+    }
+}
+
+async fn request(
+    server: &Server,
+    method: Method,
+    path: &str,
+    object: &Value,
+) -> Result<(), ApiError> {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(object.to_string()))
+        .map_err(ApiError::internal)?;
+    let identity = Identity::new("system:apiserver", &["system:masters"]);
+    let response = service::answer(server, &identity, request).await;
+    let code = response.status();
+    if code.is_success() {
+        return Ok(());
+    }
+    let body = response.into_body().collect().await.map_err(ApiError::internal)?.to_bytes();
+    let status: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let text = |field: &str| status[field].as_str().unwrap_or_default().to_owned();
+    Err(ApiError::new(code.as_u16(), &text("reason"), format!("{path}: {}", text("message"))))
+}

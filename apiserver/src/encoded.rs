@@ -1,0 +1,129 @@
+//! An object as it leaves the server: encoded once per revision, with what selectors need beside it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
+
+use bytes::Bytes;
+use serde_json::Value;
+use store::{Entry, Revision, cache::Item};
+
+use crate::{catalogue::Catalogue, query::Selection};
+
+/// An object of the cache.
+pub(crate) type CachedObject = Arc<Item<Encoded>>;
+
+const ADDED: &[u8] = br#"{"type":"ADDED","object":"#;
+const DELETED: &[u8] = br#"{"type":"DELETED","object":"#;
+const END: &[u8] = b"}\n";
+
+/// One revision of an object.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    /// `{"type":"ADDED","object":…}` and a newline; the object by itself is a slice of it.
+    added: Bytes,
+    modified: OnceLock<Bytes>,
+    deleted: OnceLock<Bytes>,
+    labels: BTreeMap<String, String>,
+    fields: BTreeMap<String, String>,
+}
+
+impl Encoded {
+    /// Decodes an entry of the store and encodes it with its version.
+    pub(crate) fn of_entry(catalogue: &Catalogue, entry: &Entry) -> Self {
+        let object = decode(entry);
+        let fields = catalogue.of_key(&entry.key).map(|d| d.fields(&object)).unwrap_or_default();
+        Self {
+            added: line(ADDED, object.to_string().as_bytes()),
+            modified: OnceLock::new(),
+            deleted: OnceLock::new(),
+            labels: labels(&object),
+            fields,
+        }
+    }
+
+    /// The object's JSON.
+    pub(crate) fn json(&self) -> Bytes {
+        self.added.slice(ADDED.len()..self.added.len() - END.len())
+    }
+
+    /// The object as a value, for the few readers that want another form of it.
+    pub(crate) fn value(&self) -> Value {
+        serde_json::from_slice(&self.json()).unwrap_or_default()
+    }
+
+    /// The watch event of the object's appearance.
+    pub(crate) fn added(&self) -> Bytes {
+        self.added.clone()
+    }
+
+    /// The watch event of the change to this revision.
+    pub(crate) fn modified(&self) -> Bytes {
+        self.modified.get_or_init(|| line(br#"{"type":"MODIFIED","object":"#, &self.json())).clone()
+    }
+
+    /// The watch event of the object's disappearance, this being its last state before `gone`. An object
+    /// has one successor at most, so that the event can be kept.
+    pub(crate) fn deleted(&self, gone: Revision) -> Bytes {
+        let encode = || {
+            let mut object = self.value();
+            set_version(&mut object, gone);
+            line(DELETED, object.to_string().as_bytes())
+        };
+        self.deleted.get_or_init(encode).clone()
+    }
+
+    /// The object of that event by itself.
+    pub(crate) fn deleted_json(&self, gone: Revision) -> Bytes {
+        let line = self.deleted(gone);
+        line.slice(DELETED.len()..line.len() - END.len())
+    }
+
+    /// Whether selectors select the object.
+    pub(crate) fn matches(&self, selection: &Selection) -> bool {
+        selection.labels.matches(&self.labels)
+            && selection.fields.matches(|field| self.fields.get(field).cloned())
+    }
+
+    /// A field that field selectors can name.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.fields.get(name).map(String::as_str)
+    }
+}
+
+/// The object of an entry, with its version. What can't be read shows as `null`: one damaged object must not
+/// hide the others.
+pub(crate) fn decode(entry: &Entry) -> Value {
+    let mut object = serde_json::from_slice(&entry.value).unwrap_or_else(|error| {
+        tracing::error!(key = %entry.key, %error, "object of the store can't be read");
+        Value::Null
+    });
+    set_version(&mut object, entry.revision);
+    object
+}
+
+/// Sets `metadata.resourceVersion`.
+pub(crate) fn set_version(object: &mut Value, revision: Revision) {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.insert("resourceVersion".to_owned(), revision.to_string().into());
+    }
+}
+
+/// The bytes to store of an object: all of it but its version, which the store itself counts.
+pub(crate) fn to_store(mut object: Value) -> Bytes {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("resourceVersion");
+    }
+    object.to_string().into()
+}
+
+fn line(start: &[u8], object: &[u8]) -> Bytes {
+    [start, object, END].concat().into()
+}
+
+fn labels(object: &Value) -> BTreeMap<String, String> {
+    let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
+    let pair = |(k, v): (&String, &Value)| Some((k.clone(), v.as_str()?.to_owned()));
+    labels.map(|l| l.iter().filter_map(pair).collect()).unwrap_or_default()
+}

@@ -1,0 +1,232 @@
+//! The command line: from flags to a running server, or to a kubeconfig.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, UdpSocket},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context;
+use apiserver::{ApiServer, Cidr, Config, Identity, pki::Pki};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use component::Runtime;
+use listwatch::Publisher;
+use store::{Store, embedded::Embedded, etcd::Etcd};
+use tokio::net::TcpListener;
+
+/// The API server of minik8s: serves the Kubernetes API, and is the only door to the store.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  \
+        apiserver --data-dir /var/lib/minik8s/apiserver\n  \
+        apiserver --store etcd --etcd-servers http://10.0.0.1:2379,http://10.0.0.2:2379 --redis redis://10.0.0.1:6379\n  \
+        apiserver kubeconfig --data-dir /var/lib/minik8s/apiserver --server https://10.0.0.1:6443 \\\n    \
+        --user system:node:n1 --group system:nodes --san n1 --san 10.0.0.2 --output kubelet.conf"
+)]
+pub(crate) struct Flags {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeFlags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Signs a certificate with the CA on disk and writes a kubeconfig with it.
+    Kubeconfig(KubeconfigFlags),
+}
+
+/// Where objects are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Backend {
+    /// A file in the data directory.
+    Embedded,
+    /// The servers of --etcd-servers.
+    Etcd,
+}
+
+#[derive(Debug, Args)]
+struct ServeFlags {
+    /// Address to listen on
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
+    bind_address: IpAddr,
+    /// Port to listen on, with HTTPS
+    #[arg(long, default_value_t = 6443)]
+    secure_port: u16,
+    /// Address at which others reach this server [default: that of the default route]
+    #[arg(long)]
+    advertise_address: Option<IpAddr>,
+    /// Directory of the CA, and of the embedded store
+    #[arg(long, default_value = "/var/lib/minik8s/apiserver")]
+    data_dir: PathBuf,
+    /// Where objects are kept
+    #[arg(long, value_enum, default_value_t = Backend::Embedded)]
+    store: Backend,
+    /// The members of etcd
+    #[arg(long, value_delimiter = ',', default_value = "http://127.0.0.1:2379")]
+    etcd_servers: Vec<String>,
+    /// Redis to publish changes to; without it, others use watches alone
+    #[arg(long, env = "MINIK8S_REDIS")]
+    redis: Option<String>,
+    /// Range of the virtual IPs of services
+    #[arg(long, default_value = "10.96.0.0/16")]
+    service_cidr: Cidr,
+    /// Directory to write the kubeconfigs of the control plane to
+    #[arg(long, default_value = "/etc/minik8s")]
+    kubeconfig_dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct KubeconfigFlags {
+    /// Data directory of the apiserver whose CA signs
+    #[arg(long, default_value = "/var/lib/minik8s/apiserver")]
+    data_dir: PathBuf,
+    /// URL of the apiserver
+    #[arg(long)]
+    server: String,
+    /// User name: the certificate's common name
+    #[arg(long)]
+    user: String,
+    /// Group of the user; may be repeated
+    #[arg(long = "group")]
+    groups: Vec<String>,
+    /// DNS name or IP address that the certificate is good for as a server's; may be repeated
+    #[arg(long = "san")]
+    names: Vec<String>,
+    /// File to write
+    #[arg(long)]
+    output: PathBuf,
+}
+
+/// The programs that get a kubeconfig, and who they are.
+fn kubeconfigs() -> [(&'static str, Identity); 5] {
+    let program = |user: &str| Identity::new(user, &[]);
+    [
+        ("admin", Identity::admin()),
+        ("scheduler", program("system:kube-scheduler")),
+        ("controller-manager", program("system:kube-controller-manager")),
+        ("kube-proxy", program("system:kube-proxy")),
+        ("serverless-gateway", program("system:serverless-gateway")),
+    ]
+}
+
+/// Does what the flags say.
+pub(crate) async fn run(flags: Flags, runtime: Runtime) -> anyhow::Result<()> {
+    match flags.command {
+        Some(Command::Kubeconfig(flags)) => kubeconfig(&flags),
+        None => serve(&flags.serve, &runtime).await,
+    }
+}
+
+fn kubeconfig(flags: &KubeconfigFlags) -> anyhow::Result<()> {
+    let pki = Pki::open(&flags.data_dir)?;
+    let groups: Vec<&str> = flags.groups.iter().map(String::as_str).collect();
+    let identity = Identity::new(&flags.user, &groups);
+    Ok(pki.write_kubeconfig(&flags.output, &flags.server, &identity, &flags.names)?)
+}
+
+async fn serve(flags: &ServeFlags, runtime: &Runtime) -> anyhow::Result<()> {
+    let advertised = advertise_address(flags);
+    let pki = Pki::open_or_create(&flags.data_dir)?;
+    let tls = pki.server_config(&serving_names(flags, advertised))?;
+    write_kubeconfigs(&pki, flags, advertised)?;
+    let config = Config {
+        service_cidr: flags.service_cidr,
+        advertise_address: advertised,
+        secure_port: flags.secure_port,
+        kubelet_client: Some(pki.kubelet_client()?),
+        ..Config::default()
+    };
+    let store = open_store(flags).await?;
+    let publisher = flags.redis.as_deref().map(Publisher::connect).transpose()?;
+    let address = (flags.bind_address, flags.secure_port);
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {}:{}", flags.bind_address, flags.secure_port)
+    })?;
+    let server = ApiServer::start(config, store, publisher).await?;
+    tracing::info!(address = %listener.local_addr()?, %advertised, "serving the Kubernetes API");
+    let serving = tokio::spawn({
+        let server = server.clone();
+        async move { server.serve(listener, tls).await }
+    });
+    runtime.shutdown.cancelled().await;
+    server.stop().await;
+    serving.await.context("the listener failed")
+}
+
+async fn open_store(flags: &ServeFlags) -> anyhow::Result<Arc<dyn Store>> {
+    Ok(match flags.store {
+        Backend::Embedded => {
+            let path = flags.data_dir.join("store.redb");
+            let store = Embedded::open(&path, Default::default());
+            Arc::new(store.with_context(|| format!("cannot open the store {}", path.display()))?)
+        }
+        Backend::Etcd => {
+            let store = Etcd::connect(&flags.etcd_servers).await;
+            Arc::new(store.with_context(|| {
+                format!("cannot reach etcd at {}", flags.etcd_servers.join(", "))
+            })?)
+        }
+    })
+}
+
+fn write_kubeconfigs(pki: &Pki, flags: &ServeFlags, advertised: IpAddr) -> anyhow::Result<()> {
+    let host = match advertised {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    };
+    let server = format!("https://{host}:{}", flags.secure_port);
+    for (name, identity) in kubeconfigs() {
+        let path = flags.kubeconfig_dir.join(name).with_extension("conf");
+        pki.ensure_kubeconfig(&path, &server, &identity)?;
+    }
+    Ok(())
+}
+
+/// All names and addresses under which clients may reach the server.
+fn serving_names(flags: &ServeFlags, advertised: IpAddr) -> Vec<String> {
+    let service = "kubernetes.default.svc.cluster.local";
+    let mut names: Vec<String> = [
+        "localhost",
+        "127.0.0.1",
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        service,
+    ]
+    .map(str::to_owned)
+    .into();
+    names.push(flags.service_cidr.nth(1).to_string());
+    names.push(advertised.to_string());
+    if !flags.bind_address.is_unspecified() {
+        names.push(flags.bind_address.to_string());
+    }
+    names.extend(hostname());
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn hostname() -> Option<String> {
+    let name = std::fs::read_to_string(Path::new("/proc/sys/kernel/hostname")).ok()?;
+    let name = name.trim();
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+fn advertise_address(flags: &ServeFlags) -> IpAddr {
+    let bound = Some(flags.bind_address).filter(|address| !address.is_unspecified());
+    flags
+        .advertise_address
+        .or(bound)
+        .or_else(default_route)
+        .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
+/// The source address of the default route. Connecting a UDP socket sends nothing.
+fn default_route() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    socket.local_addr().ok().map(|address| address.ip())
+}

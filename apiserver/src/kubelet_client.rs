@@ -1,0 +1,62 @@
+//! Talking to kubelets: HTTPS with this server's certificate, and the certainty that it is the right node's
+//! kubelet that answers.
+
+use std::{fmt, net::SocketAddr};
+
+/// Where the kubelet of a node listens.
+#[derive(Clone, Debug)]
+pub(crate) struct Kubelet {
+    pub(crate) node: String,
+    pub(crate) address: SocketAddr,
+}
+
+/// The credentials towards kubelets.
+#[derive(Clone)]
+pub struct KubeletClient {
+    ca: reqwest::Certificate,
+    identity: reqwest::Identity,
+}
+
+impl fmt::Debug for KubeletClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KubeletClient").finish_non_exhaustive()
+    }
+}
+
+impl KubeletClient {
+    /// Credentials of the cluster's CA, a client certificate and its key, all PEM.
+    ///
+    /// # Errors
+    /// If they can't be read.
+    pub fn new(ca: &str, certificate: &str, key: &str) -> reqwest::Result<Self> {
+        Ok(Self {
+            ca: reqwest::Certificate::from_pem(ca.as_bytes())?,
+            identity: reqwest::Identity::from_pem(format!("{certificate}\n{key}").as_bytes())?,
+        })
+    }
+
+    /// GET. The certificate must be of the node's name, wherever the node is said to be.
+    pub(crate) async fn get(
+        &self,
+        kubelet: &Kubelet,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> reqwest::Result<reqwest::Response> {
+        let client = reqwest::Client::builder()
+            .tls_certs_only([self.ca.clone()])
+            .identity(self.identity.clone())
+            .no_proxy()
+            .connect_timeout(std::time::Duration::from_secs(10))
+            .resolve(&kubelet.node, kubelet.address)
+            .build()?;
+        let mut url = reqwest::Url::parse("https://node").expect("the URL is a constant");
+        // A name that is no host name leaves `node`, which no certificate is of.
+        let _ = url.set_host(Some(&kubelet.node));
+        let _ = url.set_port(Some(kubelet.address.port()));
+        url.set_path(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        client.get(url).send().await
+    }
+}

@@ -1,0 +1,324 @@
+//! The cluster's own public key infrastructure: a CA made at the first start and kept, and the certificates of
+//! this server. Everything lies as PEM under one directory.
+
+mod ca;
+mod kubeconfig;
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    net::IpAddr,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rcgen::KeyPair;
+use rustls::{
+    RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::WebPkiClientVerifier,
+};
+use x509_parser::{extensions::GeneralName, prelude::FromDer};
+
+use crate::{identity::Identity, kubelet_client::KubeletClient};
+
+pub use ca::{Certificate, Usage};
+
+/// Why certificates can't be made, read or used.
+#[derive(Debug, thiserror::Error)]
+pub enum PkiError {
+    /// A file can't be read or written.
+    #[error("cannot access {path}")]
+    File { path: PathBuf, source: io::Error },
+    /// There is no CA yet, and it isn't this caller's job to make one.
+    #[error(
+        "there is no certificate authority under {0}: start the apiserver once with this data directory"
+    )]
+    NoCa(PathBuf),
+    /// A certificate can't be made or read.
+    #[error("cannot make a certificate")]
+    Certificate(#[from] rcgen::Error),
+    /// What was read is not PEM.
+    #[error("not a PEM file")]
+    Pem(#[from] rustls::pki_types::pem::Error),
+    /// TLS does not take the certificates.
+    #[error("cannot use the certificates for TLS: {0}")]
+    Tls(String),
+    /// A kubeconfig can't be encoded.
+    #[error("cannot encode the kubeconfig")]
+    Kubeconfig(#[from] serde_yaml::Error),
+}
+
+/// The CA with the directory that it lies in.
+#[derive(Debug)]
+pub struct Pki {
+    directory: PathBuf,
+    ca: ca::Authority,
+}
+
+impl Pki {
+    /// Opens the CA under `<data_dir>/pki`; makes it if there is none.
+    ///
+    /// # Errors
+    /// If files can't be read or written.
+    pub fn open_or_create(data_dir: &Path) -> Result<Self, PkiError> {
+        let directory = data_dir.join("pki");
+        fs::create_dir_all(&directory).map_err(|e| file_error(&directory, e))?;
+        if !directory.join("ca.crt").exists() {
+            let (certificate, key) = ca::Authority::generate()?;
+            // The key first: with the certificate there, the CA is complete.
+            write(&directory.join("ca.key"), &key, 0o600)?;
+            write(&directory.join("ca.crt"), &certificate, 0o644)?;
+        }
+        Self::open(data_dir)
+    }
+
+    /// Opens the CA that is there.
+    ///
+    /// # Errors
+    /// If there is none, or it can't be read.
+    pub fn open(data_dir: &Path) -> Result<Self, PkiError> {
+        let directory = data_dir.join("pki");
+        if !directory.join("ca.crt").exists() {
+            return Err(PkiError::NoCa(directory));
+        }
+        let certificate = read(&directory.join("ca.crt"))?;
+        let key = read(&directory.join("ca.key"))?;
+        Ok(Self { directory, ca: ca::Authority::load(certificate, &key)? })
+    }
+
+    /// The CA's certificate.
+    #[must_use]
+    pub fn ca_certificate(&self) -> &str {
+        self.ca.certificate()
+    }
+
+    /// A kubeconfig with a new certificate that is good for a client and, if it has names, for a server.
+    ///
+    /// # Errors
+    /// If the certificate can't be made.
+    pub fn kubeconfig(
+        &self,
+        server: &str,
+        identity: &Identity,
+        names: &[String],
+    ) -> Result<String, PkiError> {
+        let usage = if names.is_empty() { Usage::Client } else { Usage::Both };
+        let certificate = self.ca.issue(identity, names, usage)?;
+        kubeconfig::render(server, &identity.user, self.ca_certificate(), &certificate)
+    }
+
+    /// Writes a kubeconfig, readable by its owner alone.
+    ///
+    /// # Errors
+    /// If it can't be made or written.
+    pub fn write_kubeconfig(
+        &self,
+        path: &Path,
+        server: &str,
+        identity: &Identity,
+        names: &[String],
+    ) -> Result<(), PkiError> {
+        write(path, &self.kubeconfig(server, identity, names)?, 0o600)
+    }
+
+    /// Writes a kubeconfig unless one of this CA and server is there.
+    ///
+    /// # Errors
+    /// If it can't be made or written.
+    pub fn ensure_kubeconfig(
+        &self,
+        path: &Path,
+        server: &str,
+        identity: &Identity,
+    ) -> Result<(), PkiError> {
+        let kept = fs::read_to_string(path)
+            .is_ok_and(|text| kubeconfig::is_of(&text, server, self.ca_certificate()));
+        if kept {
+            return Ok(());
+        }
+        self.write_kubeconfig(path, server, identity, &[])
+    }
+
+    /// The TLS settings of this server, with a certificate for these names. Clients may show a certificate of
+    /// the CA, and need not.
+    ///
+    /// # Errors
+    /// If the certificate can't be made or used.
+    pub fn server_config(&self, names: &[String]) -> Result<Arc<ServerConfig>, PkiError> {
+        let certificate = self.ensure_serving_certificate(names)?;
+        let tls = |e: &dyn std::fmt::Display| PkiError::Tls(e.to_string());
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_slice(self.ca_certificate().as_bytes())?)
+            .map_err(|e| tls(&e))?;
+        let verifier = WebPkiClientVerifier::builder(Arc::new(roots))
+            .allow_unauthenticated()
+            .build()
+            .map_err(|e| tls(&e))?;
+        let chain = vec![CertificateDer::from_pem_slice(certificate.certificate.as_bytes())?];
+        let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes())?;
+        let mut config = ServerConfig::builder()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain, key)
+            .map_err(|e| tls(&e))?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    /// This server's credentials towards kubelets.
+    ///
+    /// # Errors
+    /// If the certificate can't be made or used.
+    pub fn kubelet_client(&self) -> Result<KubeletClient, PkiError> {
+        let identity = Identity::new("kube-apiserver-kubelet-client", &["system:masters"]);
+        let made = self.ensure(
+            "apiserver-kubelet-client",
+            |_| true,
+            || self.ca.issue(&identity, &[], Usage::Client),
+        )?;
+        KubeletClient::new(self.ca_certificate(), &made.certificate, &made.key)
+            .map_err(|e| PkiError::Tls(e.to_string()))
+    }
+
+    /// The serving certificate, made anew when a name is missing in the one that is there.
+    fn ensure_serving_certificate(&self, names: &[String]) -> Result<Certificate, PkiError> {
+        let wanted: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        let fits = |certificate: &str| {
+            let there = names_of(certificate);
+            wanted.iter().all(|name| there.contains(*name))
+        };
+        let identity = Identity::new("kube-apiserver", &[]);
+        self.ensure("apiserver", fits, || self.ca.issue(&identity, names, Usage::Server))
+    }
+
+    /// A certificate from its files, made anew if it isn't there, of another CA, or doesn't fit.
+    fn ensure(
+        &self,
+        name: &str,
+        fits: impl Fn(&str) -> bool,
+        make: impl FnOnce() -> Result<Certificate, PkiError>,
+    ) -> Result<Certificate, PkiError> {
+        let path = |extension: &str| self.directory.join(format!("{name}.{extension}"));
+        let there = read(&path("crt")).and_then(|c| Ok((c, read(&path("key"))?)));
+        if let Ok((certificate, key)) = there
+            && KeyPair::from_pem(&key).is_ok()
+            && self.ca.signed(&certificate)
+            && fits(&certificate)
+        {
+            return Ok(Certificate { certificate, key });
+        }
+        let made = make()?;
+        write(&path("key"), &made.key, 0o600)?;
+        write(&path("crt"), &made.certificate, 0o644)?;
+        Ok(made)
+    }
+}
+
+/// The DNS names and addresses that a certificate is good for.
+fn names_of(certificate: &str) -> BTreeSet<String> {
+    let Ok(der) = CertificateDer::from_pem_slice(certificate.as_bytes()) else {
+        return BTreeSet::new();
+    };
+    let Ok((_, parsed)) = x509_parser::certificate::X509Certificate::from_der(&der) else {
+        return BTreeSet::new();
+    };
+    let Ok(Some(extension)) = parsed.subject_alternative_name() else { return BTreeSet::new() };
+    let text = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(octets) => address(octets).map(|a| a.to_string()),
+        _ => None,
+    };
+    extension.value.general_names.iter().filter_map(text).collect()
+}
+
+fn address(octets: &[u8]) -> Option<IpAddr> {
+    <[u8; 4]>::try_from(octets)
+        .map(IpAddr::from)
+        .or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from))
+        .ok()
+}
+
+fn read(path: &Path) -> Result<String, PkiError> {
+    fs::read_to_string(path).map_err(|e| file_error(path, e))
+}
+
+/// Writes a file whole or not at all.
+///
+/// # Errors
+/// If it can't be written.
+pub(crate) fn write(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
+    let temporary = path.with_extension(format!("new-{}", std::process::id()));
+    let written = (|| {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(&temporary)?;
+        io::Write::write_all(&mut file, text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    })();
+    written.map_err(|e| file_error(path, e))
+}
+
+fn file_error(path: &Path, source: io::Error) -> PkiError {
+    PkiError::File { path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&n| n.to_owned()).collect()
+    }
+
+    #[test]
+    fn the_authority_is_kept_and_the_serving_certificate_as_long_as_it_fits() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = Pki::open_or_create(directory.path()).unwrap();
+        let made = first.ensure_serving_certificate(&names(&["localhost", "127.0.0.1"])).unwrap();
+        let second = Pki::open_or_create(directory.path()).unwrap();
+        assert_eq!(first.ca_certificate(), second.ca_certificate());
+        let kept = second.ensure_serving_certificate(&names(&["127.0.0.1"])).unwrap();
+        assert_eq!(made.certificate, kept.certificate);
+        let other = second.ensure_serving_certificate(&names(&["10.0.0.1"])).unwrap();
+        assert_ne!(made.certificate, other.certificate);
+        assert_eq!(names_of(&other.certificate), ["10.0.0.1".to_owned()].into());
+    }
+
+    #[test]
+    fn a_kubeconfig_is_kept_unless_the_authority_is_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("conf/admin.conf");
+        let ensure = |pki: &Pki| {
+            pki.ensure_kubeconfig(&path, "https://127.0.0.1:6443", &Identity::admin()).unwrap();
+            fs::read_to_string(&path).unwrap()
+        };
+        let pki = Pki::open_or_create(&directory.path().join("a")).unwrap();
+        let first = ensure(&pki);
+        assert_eq!(first, ensure(&pki));
+        assert_ne!(first, ensure(&Pki::open_or_create(&directory.path().join("b")).unwrap()));
+    }
+
+    #[test]
+    fn a_certificate_names_its_owner() {
+        let directory = tempfile::tempdir().unwrap();
+        let pki = Pki::open_or_create(directory.path()).unwrap();
+        let node = Identity::new("system:node:n1", &["system:nodes"]);
+        let made = pki.ca.issue(&node, &names(&["n1", "10.0.0.7"]), Usage::Both).unwrap();
+        let der = CertificateDer::from_pem_slice(made.certificate.as_bytes()).unwrap();
+        let identity = crate::authentication::of_certificate(&der).unwrap();
+        assert_eq!(
+            identity,
+            Identity::new("system:node:n1", &["system:nodes", "system:authenticated"])
+        );
+        assert_eq!(names_of(&made.certificate), ["10.0.0.7".to_owned(), "n1".to_owned()].into());
+    }
+}

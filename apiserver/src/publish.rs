@@ -1,0 +1,78 @@
+//! Every change goes to its topic as well. Publishing neither waits nor fails; who misses a message notices.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use listwatch::{Change as Message, ChangeType, Publisher};
+use store::cache::{Change, Subscription};
+
+use crate::{
+    encoded::{CachedObject, Encoded},
+    server::Server,
+};
+
+/// Publishes all changes from now on, until the server stops.
+pub(crate) async fn run(server: Arc<Server>, publisher: Publisher) {
+    tokio::select! {
+        () = server.shutdown.cancelled() => {}
+        () = publish_all(&server, &publisher) => {}
+    }
+}
+
+/// A source that breaks off begins anew, and says so to the publisher.
+async fn publish_all(server: &Server, publisher: &Publisher) {
+    loop {
+        let cache = server.storage.cache();
+        let since = cache.revision();
+        match cache.subscribe_all(since) {
+            Ok(changes) => {
+                let resources = server.catalogue.iter().map(|d| (d.names.group, d.names.plural));
+                publisher.begin(since.0, resources);
+                follow(server, publisher, changes).await;
+            }
+            Err(error) => tracing::warn!(%error, "changes can't be published"),
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn follow(server: &Server, publisher: &Publisher, mut changes: Subscription<Encoded>) {
+    loop {
+        match changes.next().await {
+            Some(Ok(change)) => publish(server, publisher, &change),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "publishing begins anew");
+                return;
+            }
+            None => return,
+        }
+    }
+}
+
+fn publish(server: &Server, publisher: &Publisher, change: &Change<Encoded>) {
+    let Some(item) = change.new.as_ref().or(change.old.as_ref()) else { return };
+    // Keys that are no objects of the API concern nobody.
+    let Some(def) = server.catalogue.of_key(&item.key) else { return };
+    let (type_, object) = match (&change.old, &change.new) {
+        (None, Some(new)) => (ChangeType::Added, new.object.json()),
+        (Some(_), Some(new)) => (ChangeType::Modified, new.object.json()),
+        (old, None) => {
+            let Some(old) = old else { return };
+            (ChangeType::Deleted, old.object.deleted_json(change.revision))
+        }
+    };
+    let is_pod = def.names.group.is_empty() && def.names.plural == "pods";
+    publisher.publish(&Message {
+        group: def.names.group,
+        resource: def.names.plural,
+        resource_version: change.revision.0,
+        type_,
+        object: &object,
+        node_before: change.old.as_ref().filter(|_| is_pod).and_then(node),
+        node_after: change.new.as_ref().filter(|_| is_pod).and_then(node),
+    });
+}
+
+fn node(pod: &CachedObject) -> Option<&str> {
+    pod.object.field("spec.nodeName").filter(|node| !node.is_empty())
+}

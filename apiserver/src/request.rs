@@ -1,0 +1,343 @@
+//! From a method and a path to what is wanted of which resource: the only place that knows the API's paths
+//! (Kubernetes: `k8s.io/apiserver/pkg/endpoints/request/requestinfo.go`).
+
+use std::sync::Arc;
+
+use api_machinery::ApiError;
+use http::Method;
+use registry::{ResourceDef, Scope, Subresource};
+
+use crate::{catalogue::Catalogue, query::Query};
+
+/// What a request wants to do, in the words that RBAC uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Verb {
+    Get,
+    List,
+    Watch,
+    Create,
+    Update,
+    Patch,
+    Delete,
+    DeleteCollection,
+}
+
+impl Verb {
+    /// As RBAC and metrics spell it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Watch => "watch",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+            Self::DeleteCollection => "deletecollection",
+        }
+    }
+}
+
+/// A request for a resource.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestInfo {
+    pub(crate) verb: Verb,
+    pub(crate) def: Arc<ResourceDef>,
+    pub(crate) namespace: Option<String>,
+    /// Given in the path; empty for requests to a collection.
+    pub(crate) name: Option<String>,
+    pub(crate) subresource: Option<Subresource>,
+}
+
+/// A path that names no resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NonResource {
+    /// `/`
+    Paths,
+    /// `/healthz`, `/livez`, `/readyz`, each maybe with a check's name behind.
+    Health,
+    Version,
+    Metrics,
+    /// `/api`
+    CoreVersions,
+    /// `/apis`
+    Groups,
+    /// `/apis/<group>`
+    Group(String),
+    /// `/api/v1`, `/apis/<group>/<version>`
+    Resources(String, String),
+    OpenApiV2,
+    OpenApiV3Index,
+    /// `/openapi/v3/api/v1`, `/openapi/v3/apis/<group>/<version>`
+    OpenApiV3(String, String),
+}
+
+/// What a request is about.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    Resource(RequestInfo),
+    NonResource(NonResource),
+}
+
+/// Reads a request's line.
+pub(crate) fn parse(
+    catalogue: &Catalogue,
+    method: &Method,
+    path: &str,
+    query: &Query,
+) -> Result<Target, ApiError> {
+    let segments: Vec<String> = path.split('/').filter(|s| !s.is_empty()).map(decode).collect();
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    if let Some(other) = non_resource(&segments) {
+        return Ok(Target::NonResource(other));
+    }
+    let (group, version, rest) = match segments.as_slice() {
+        ["api", version, rest @ ..] => ("", *version, rest),
+        ["apis", group, version, rest @ ..] => (*group, *version, rest),
+        _ => return Err(ApiError::no_such_path()),
+    };
+    let (watch, rest) = match rest {
+        ["watch", rest @ ..] => (true, rest),
+        rest => (query.flag("watch"), rest),
+    };
+    let place = place(catalogue, group, version, rest).ok_or_else(ApiError::no_such_path)?;
+    Ok(Target::Resource(place.with_verb(verb(method, watch, &place)?)))
+}
+
+/// Where a path points, before the method says what to do there.
+#[derive(Debug)]
+struct Place {
+    def: Arc<ResourceDef>,
+    namespace: Option<String>,
+    name: Option<String>,
+    subresource: Option<Subresource>,
+}
+
+impl Place {
+    fn with_verb(&self, verb: Verb) -> RequestInfo {
+        let Self { def, namespace, name, subresource } = self;
+        RequestInfo {
+            verb,
+            def: def.clone(),
+            namespace: namespace.clone(),
+            name: name.clone(),
+            subresource: *subresource,
+        }
+    }
+}
+
+fn non_resource(segments: &[&str]) -> Option<NonResource> {
+    Some(match segments {
+        [] => NonResource::Paths,
+        ["healthz" | "livez" | "readyz", ..] => NonResource::Health,
+        ["version"] => NonResource::Version,
+        ["metrics"] => NonResource::Metrics,
+        ["api"] => NonResource::CoreVersions,
+        ["apis"] => NonResource::Groups,
+        ["api", version] => NonResource::Resources(String::new(), (*version).to_owned()),
+        ["apis", group] => NonResource::Group((*group).to_owned()),
+        ["apis", group, version] => {
+            NonResource::Resources((*group).to_owned(), (*version).to_owned())
+        }
+        ["openapi", "v2"] => NonResource::OpenApiV2,
+        ["openapi", "v3"] => NonResource::OpenApiV3Index,
+        ["openapi", "v3", "api", version] => {
+            NonResource::OpenApiV3(String::new(), (*version).to_owned())
+        }
+        ["openapi", "v3", "apis", group, version] => {
+            NonResource::OpenApiV3((*group).to_owned(), (*version).to_owned())
+        }
+        _ => return None,
+    })
+}
+
+fn place(catalogue: &Catalogue, group: &str, version: &str, rest: &[&str]) -> Option<Place> {
+    let find = |plural| catalogue.find(group, version, plural).cloned();
+    let owned = |s: &str| Some(s.to_owned());
+    if let ["namespaces", namespace, tail @ ..] = rest {
+        // `namespaces/x/status` is a subresource of x, `namespaces/x/pods` a collection in x.
+        let namespaces = catalogue.find("", "v1", "namespaces");
+        let of_namespace = |s: &&str| group.is_empty() && subresource(namespaces, s).is_some();
+        return match tail {
+            [] if group.is_empty() => object(find("namespaces")?, None, namespace, None),
+            [sub] if of_namespace(sub) => object(find("namespaces")?, None, namespace, Some(sub)),
+            // The old collection of bindings: a POST there is one to the pod's subresource.
+            ["bindings"] if group.is_empty() => Some(Place {
+                subresource: Some(Subresource::Binding),
+                ..collection_of(find("pods")?, owned(namespace))
+            }),
+            [plural] => namespaced(find(plural)?).map(|def| collection_of(def, owned(namespace))),
+            [plural, name] => object(namespaced(find(plural)?)?, owned(namespace), name, None),
+            [plural, name, sub] => {
+                object(namespaced(find(plural)?)?, owned(namespace), name, Some(sub))
+            }
+            _ => None,
+        };
+    }
+    match rest {
+        [plural] => Some(collection_of(find(plural)?, None)),
+        [plural, name] => object(cluster(find(plural)?)?, None, name, None),
+        [plural, name, sub] => object(cluster(find(plural)?)?, None, name, Some(sub)),
+        _ => None,
+    }
+}
+
+fn namespaced(def: Arc<ResourceDef>) -> Option<Arc<ResourceDef>> {
+    (def.scope == Scope::Namespaced).then_some(def)
+}
+
+fn cluster(def: Arc<ResourceDef>) -> Option<Arc<ResourceDef>> {
+    (def.scope == Scope::Cluster).then_some(def)
+}
+
+fn collection_of(def: Arc<ResourceDef>, namespace: Option<String>) -> Place {
+    Place { def, namespace, name: None, subresource: None }
+}
+
+fn object(
+    def: Arc<ResourceDef>,
+    namespace: Option<String>,
+    name: &str,
+    sub: Option<&str>,
+) -> Option<Place> {
+    let subresource = match sub {
+        Some(sub) => Some(subresource(Some(&def), sub)?),
+        None => None,
+    };
+    Some(Place { def, namespace, name: Some(name.to_owned()), subresource })
+}
+
+/// The subresource of this name, if the kind has it.
+fn subresource(def: Option<&Arc<ResourceDef>>, name: &str) -> Option<Subresource> {
+    def?.subresources.iter().copied().find(|s| s.name() == name)
+}
+
+fn verb(method: &Method, watch: bool, place: &Place) -> Result<Verb, ApiError> {
+    let named = place.name.is_some();
+    // Objects of a namespaced kind can be read across namespaces, not written.
+    let everywhere = place.def.scope == Scope::Namespaced && place.namespace.is_none();
+    let verb = match *method {
+        Method::GET | Method::HEAD if named => Verb::Get,
+        Method::GET | Method::HEAD if watch => Verb::Watch,
+        Method::GET | Method::HEAD => Verb::List,
+        Method::POST if everywhere => return Err(ApiError::method_not_allowed()),
+        Method::POST if !named || posted(place.subresource) => Verb::Create,
+        Method::PUT if named => Verb::Update,
+        Method::PATCH if named => Verb::Patch,
+        Method::DELETE if named => Verb::Delete,
+        Method::DELETE if !everywhere => Verb::DeleteCollection,
+        _ => return Err(ApiError::method_not_allowed()),
+    };
+    let verbs = place.subresource.map_or_else(|| resource_verbs(&place.def), verbs);
+    if verbs.contains(&verb) { Ok(verb) } else { Err(ApiError::method_not_allowed()) }
+}
+
+/// Subresources that are made rather than changed.
+fn posted(subresource: Option<Subresource>) -> bool {
+    subresource == Some(Subresource::Binding)
+}
+
+/// The verbs of a resource itself. Namespaces go one by one: too much hangs on each.
+pub(crate) fn resource_verbs(def: &ResourceDef) -> &'static [Verb] {
+    const ALL: &[Verb] = &[
+        Verb::Create,
+        Verb::Delete,
+        Verb::Get,
+        Verb::List,
+        Verb::Patch,
+        Verb::Update,
+        Verb::Watch,
+        Verb::DeleteCollection,
+    ];
+    let is_namespace = def.names.group.is_empty() && def.names.plural == "namespaces";
+    if is_namespace { &ALL[..ALL.len() - 1] } else { ALL }
+}
+
+/// The verbs of a subresource, as discovery lists them.
+pub(crate) fn verbs(subresource: Subresource) -> &'static [Verb] {
+    match subresource {
+        Subresource::Status | Subresource::Scale => &[Verb::Get, Verb::Patch, Verb::Update],
+        Subresource::Binding => &[Verb::Create],
+        Subresource::Finalize => &[Verb::Update],
+        Subresource::Log => &[Verb::Get],
+    }
+}
+
+/// Undoes percent-encoding of a path segment. A lone `%` stays as it is.
+fn decode(segment: &str) -> String {
+    let bytes = segment.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let escape = (bytes[at] == b'%').then(|| segment.get(at + 1..at + 3)).flatten();
+        if let Some(byte) = escape.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            decoded.push(byte);
+            at += 3;
+        } else {
+            decoded.push(bytes[at]);
+            at += 1;
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(method: Method, path: &str, expected: &str) {
+        let catalogue = Catalogue::new(registry::all());
+        let uri: http::Uri = path.parse().unwrap();
+        let query = Query::of(&uri).unwrap();
+        let text = match parse(&catalogue, &method, uri.path(), &query) {
+            Ok(Target::NonResource(other)) => format!("{other:?}"),
+            Ok(Target::Resource(info)) => {
+                let or = |s: Option<String>| s.unwrap_or_else(|| "-".to_owned());
+                let sub = info.subresource.map(|s| format!("/{}", s.name())).unwrap_or_default();
+                let verb = info.verb.as_str();
+                let kind = info.def.names.kind;
+                format!("{verb} {kind}{sub} {} {}", or(info.namespace), or(info.name))
+            }
+            Err(error) => error.code().to_string(),
+        };
+        assert_eq!(text, expected, "{method} {path}");
+    }
+
+    #[test]
+    fn paths_name_objects_collections_and_subresources() {
+        check(Method::GET, "/api/v1/pods", "list Pod - -");
+        check(Method::GET, "/api/v1/namespaces/a/pods?watch=true", "watch Pod a -");
+        check(Method::GET, "/api/v1/watch/namespaces/a/pods", "watch Pod a -");
+        check(Method::GET, "/api/v1/namespaces/a/pods/b", "get Pod a b");
+        check(Method::GET, "/api/v1/namespaces/a/pods/b/log", "get Pod/log a b");
+        check(Method::GET, "/api/v1/namespaces/a", "get Namespace - a");
+        check(Method::PUT, "/api/v1/namespaces/a/finalize", "update Namespace/finalize - a");
+        check(Method::PATCH, "/api/v1/nodes/n%31/status", "patch Node/status - n1");
+        check(Method::POST, "/api/v1/namespaces/a/bindings", "create Pod/binding a -");
+        check(Method::POST, "/api/v1/namespaces/a/pods/b/binding", "create Pod/binding a b");
+        check(
+            Method::DELETE,
+            "/apis/apps/v1/namespaces/a/replicasets",
+            "deletecollection ReplicaSet a -",
+        );
+    }
+
+    #[test]
+    fn what_is_not_there_is_404_and_what_can_not_be_done_405() {
+        check(Method::GET, "/api/v1/frogs", "404");
+        check(Method::GET, "/api/v1/pods/b", "404");
+        check(Method::GET, "/api/v1/namespaces/a/nodes", "404");
+        check(Method::GET, "/apis/apps/v2/replicasets", "404");
+        check(Method::POST, "/api/v1/pods", "405");
+        check(Method::POST, "/api/v1/namespaces/a/pods/b", "405");
+        check(Method::DELETE, "/api/v1/nodes/n1/status", "405");
+        check(Method::DELETE, "/api/v1/namespaces", "405");
+    }
+
+    #[test]
+    fn some_paths_are_no_resources() {
+        check(Method::GET, "/readyz/ping", "Health");
+        check(Method::GET, "/apis/apps/v1", r#"Resources("apps", "v1")"#);
+        check(Method::GET, "/openapi/v3/api/v1", r#"OpenApiV3("", "v1")"#);
+    }
+}

@@ -1,0 +1,105 @@
+//! HTTPS: connections with HTTP/1.1 or HTTP/2, each with the identity of its client certificate.
+
+use std::{sync::Arc, time::Duration};
+
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tower::ServiceBuilder;
+use tower_http::compression::{CompressionLayer, predicate::Predicate};
+
+use crate::{authentication, identity::Identity, respond::Streamed, server::ApiServer};
+
+/// How long a client may take for the TLS handshake, and for the head of a request.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a silent HTTP/2 connection is tested.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Watches are streams that stay open, and a program has all of its on one connection.
+const STREAMS: u32 = 1000;
+
+/// The smallest answer that is worth compressing (Kubernetes: `defaultGzipThresholdBytes`).
+const COMPRESSED_FROM: u64 = 128 * 1024;
+
+impl ApiServer {
+    /// Serves HTTPS until the server stops.
+    pub async fn serve(&self, listener: TcpListener, tls: Arc<ServerConfig>) {
+        let acceptor = TlsAcceptor::from(tls);
+        loop {
+            let accepted = tokio::select! {
+                () = self.server.shutdown.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let connection = self.clone().connection(acceptor.clone(), stream);
+                    self.tasks.spawn(connection);
+                }
+                Err(error) => {
+                    // Out of file descriptors, most likely: others have to be closed first.
+                    tracing::warn!(%error, "connection can't be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(self, acceptor: TlsAcceptor, stream: TcpStream) {
+        // Small events must not wait for more.
+        let _ = stream.set_nodelay(true);
+        match tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => self.requests(stream).await,
+            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+            Err(_) => tracing::debug!("TLS handshake took too long"),
+        }
+    }
+
+    async fn requests(self, stream: TlsStream<TcpStream>) {
+        let service = ServiceBuilder::new()
+            .layer(CompressionLayer::new().compress_when(Large))
+            .service(self.service(identity(&stream)));
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .keep_alive_interval(PING_INTERVAL);
+        let connection =
+            builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        tokio::pin!(connection);
+        let result = tokio::select! {
+            result = &mut connection => result,
+            () = self.server.shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(%error, "connection ended");
+        }
+    }
+}
+
+fn identity(stream: &TlsStream<TcpStream>) -> Identity {
+    let (_, session) = stream.get_ref();
+    let certificate = session.peer_certificates().and_then(<[_]>::first);
+    certificate.and_then(authentication::of_certificate).unwrap_or_else(Identity::anonymous)
+}
+
+/// Compress what is long and not streamed.
+#[derive(Clone, Copy, Debug)]
+struct Large;
+
+impl Predicate for Large {
+    fn should_compress<B: axum::body::HttpBody>(&self, response: &http::Response<B>) -> bool {
+        response.extensions().get::<Streamed>().is_none()
+            && response.body().size_hint().lower() >= COMPRESSED_FROM
+    }
+}

@@ -1,0 +1,87 @@
+//! The server put together: what all requests share, and its life from start to stop.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use listwatch::Publisher;
+use store::Store;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    admission::Admission, bootstrap, catalogue::Catalogue, config::Config, identity::Identity,
+    metrics::Metrics, openapi::OpenApi, publish, service::InProcess, storage::Storage, upkeep,
+};
+
+/// How long a stop waits for requests that are being carried out.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What all requests share.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) config: Config,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) storage: Storage,
+    pub(crate) admission: Admission,
+    pub(crate) metrics: Metrics,
+    pub(crate) openapi: OpenApi,
+    /// Ends watches and background work.
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// A running API server. Clones are handles of the same server.
+#[derive(Clone, Debug)]
+pub struct ApiServer {
+    pub(crate) server: Arc<Server>,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl ApiServer {
+    /// Starts a server over a store: fills the cache, makes sure of the objects that are always there, and goes
+    /// on with publishing, expiry and compaction in the background.
+    ///
+    /// # Errors
+    /// If the store can't be read or written.
+    pub async fn start(
+        config: Config,
+        store: Arc<dyn Store>,
+        publisher: Option<Publisher>,
+    ) -> anyhow::Result<Self> {
+        let catalogue = Arc::new(Catalogue::new(registry::all()));
+        let storage = Storage::start(store, catalogue.clone(), config.watch_window)
+            .await
+            .context("cannot fill the cache from the store")?;
+        let server = Arc::new(Server {
+            config,
+            openapi: OpenApi::new(catalogue.clone()),
+            catalogue,
+            storage,
+            admission: Admission::standard(),
+            metrics: Metrics::new(),
+            shutdown: CancellationToken::new(),
+        });
+        let this = Self { server, tasks: TaskTracker::new() };
+        if let Some(publisher) = publisher {
+            this.tasks.spawn(publish::run(this.server.clone(), publisher));
+        }
+        bootstrap::run(&this.server)
+            .await
+            .context("cannot make the objects that are always there")?;
+        this.tasks.spawn(upkeep::run(this.server.clone()));
+        Ok(this)
+    }
+
+    /// The API as a service in this process, for requests of this identity.
+    #[must_use]
+    pub fn service(&self, identity: Identity) -> InProcess {
+        InProcess::new(self.server.clone(), identity)
+    }
+
+    /// Stops: watches end, requests are finished, background work ends. The store is left to its owner.
+    pub async fn stop(&self) {
+        self.server.shutdown.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(PATIENCE, self.tasks.wait()).await.is_err() {
+            tracing::warn!("some requests were not finished in time");
+        }
+    }
+}

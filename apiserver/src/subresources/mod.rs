@@ -1,0 +1,5 @@
+//! What is special about subresources. `status` isn't: it is a strategy of its kind.
+
+pub(crate) mod binding;
+pub(crate) mod log;
+pub(crate) mod scale;

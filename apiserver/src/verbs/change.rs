@@ -1,0 +1,127 @@
+//! What PUT and PATCH share: reading the object, checking, and writing it by compare-and-swap, again and
+//! again until nobody else wrote in between.
+
+use api_machinery::ApiError;
+use http::StatusCode;
+use registry::Subresource;
+use serde_json::Value;
+
+use crate::{
+    admission::Attributes,
+    call::Call,
+    query,
+    respond::{self, Response},
+    server::Server,
+    storage::{Address, Stored},
+    subresources::scale,
+};
+
+/// How often a write is tried that others get in the way of.
+const ATTEMPTS: usize = 32;
+
+/// Whether the representation behind a path is of the resource's own kind.
+pub(super) fn is_own_kind(subresource: Option<Subresource>) -> bool {
+    subresource != Some(Subresource::Scale)
+}
+
+/// What a client sees of an object through the path.
+pub(super) fn view(call: &Call, object: &Value) -> Value {
+    match call.info.subresource {
+        Some(Subresource::Scale) => scale::of(object),
+        _ => object.clone(),
+    }
+}
+
+/// The answer to a change.
+pub(super) fn answer(call: &Call, stored: &Stored) -> Response {
+    let object = view(call, &stored.object);
+    if is_own_kind(call.info.subresource) {
+        call.presentation.answer(StatusCode::OK, &call.info.def, &object)
+    } else {
+        respond::json(StatusCode::OK, &object)
+    }
+}
+
+/// Changes the object of the call's path.
+///
+/// *Flow*: read → `wanted` makes the state that the client wants of the state there is → preconditions →
+/// admission → the kind's strategy → compare-and-swap; from the start if somebody else wrote meanwhile.
+/// *Errors*: 409 if the client named a version or UID that isn't (any more) the object's.
+pub(super) async fn apply(
+    server: &Server,
+    call: &Call,
+    wanted: impl Fn(&Value) -> Result<Value, ApiError>,
+) -> Result<Stored, ApiError> {
+    let at = call.address()?;
+    let mut attempts = ATTEMPTS;
+    loop {
+        attempts -= 1;
+        let old = server.storage.get(at).await?;
+        let new = wanted(&view(call, &old.object))?;
+        check_version(at, &old, &new)?;
+        match attempt(server, call, at, &old, new).await {
+            Err(error) if attempts > 0 && error.reason() == "Conflict" => {}
+            result => return result,
+        }
+    }
+}
+
+async fn attempt(
+    server: &Server,
+    call: &Call,
+    at: Address<'_>,
+    old: &Stored,
+    mut new: Value,
+) -> Result<Stored, ApiError> {
+    let dry_run = call.dry_run()?;
+    let attributes = Attributes { call, old: Some(&old.object), dry_run };
+    let admitted = server.admission.admit(server, &attributes, &mut new).await?;
+    let result = async {
+        let object = strategy(call, &old.object, new)?;
+        if dry_run {
+            return Ok(Stored { object, revision: old.revision });
+        }
+        write(server, at, old, object).await
+    };
+    let result = result.await;
+    if result.is_err() {
+        admitted.undo(server).await;
+    }
+    result
+}
+
+/// Passes the wanted state through the strategy of the kind or subresource.
+fn strategy(call: &Call, old: &Value, new: Value) -> Result<Value, ApiError> {
+    let def = &call.info.def;
+    match call.info.subresource {
+        None => def.update(old, new, &call.context()),
+        Some(Subresource::Status) => def.update_status(old, new),
+        Some(Subresource::Scale) => def.update(old, scale::applied(old, &new)?, &call.context()),
+        Some(Subresource::Finalize) => def.finalize(old, &new),
+        Some(Subresource::Binding | Subresource::Log) => Err(ApiError::method_not_allowed()),
+    }
+}
+
+/// Writes the object, or removes it if this change took away the last that its deletion waited for.
+async fn write(
+    server: &Server,
+    at: Address<'_>,
+    old: &Stored,
+    object: Value,
+) -> Result<Stored, ApiError> {
+    if !at.def.is_finished(&object) {
+        return server.storage.update(at, old, object).await;
+    }
+    let revision = server.storage.remove(at, old).await?;
+    server.admission.removed(server, at.def, &object).await;
+    Ok(Stored { object, revision })
+}
+
+/// A version in the object is the one that the client takes it to have.
+fn check_version(at: Address<'_>, old: &Stored, new: &Value) -> Result<(), ApiError> {
+    let given = new["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+    match query::version(given)? {
+        Some(version) if version.0 != 0 && version != old.revision => Err(at.modified()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,66 @@
+//! POST.
+
+use api_machinery::ApiError;
+use http::StatusCode;
+use registry::Subresource;
+use serde_json::Value;
+
+use crate::{
+    admission::Attributes,
+    call::{Call, Given},
+    respond::Response,
+    server::Server,
+    storage::{Address, Stored},
+    subresources::binding,
+};
+
+/// How often another generated name is tried if one is taken.
+const NAME_ATTEMPTS: usize = 8;
+
+/// Creates an object in a collection.
+pub(super) async fn create(server: &Server, call: &Call) -> Result<Response, ApiError> {
+    if call.info.subresource == Some(Subresource::Binding) {
+        return binding::bind(server, call).await;
+    }
+    let (object, warnings) = call.given()?.into_parts();
+    let stored = insert(server, call, object).await?;
+    let mut response =
+        call.presentation.answer(StatusCode::CREATED, &call.info.def, &stored.object);
+    Given::warn(&warnings, &mut response);
+    Ok(response)
+}
+
+/// Admits, completes and stores an object, under another name as long as the server's choice is taken.
+async fn insert(server: &Server, call: &Call, object: Value) -> Result<Stored, ApiError> {
+    let generated =
+        object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("").is_empty();
+    let mut attempts = if generated { NAME_ATTEMPTS } else { 1 };
+    loop {
+        attempts -= 1;
+        match attempt(server, call, object.clone()).await {
+            Err(error) if attempts > 0 && error.reason() == "AlreadyExists" => {}
+            result => return result,
+        }
+    }
+}
+
+async fn attempt(server: &Server, call: &Call, mut object: Value) -> Result<Stored, ApiError> {
+    let def = &call.info.def;
+    let dry_run = call.dry_run()?;
+    let attributes = Attributes { call, old: None, dry_run };
+    let admitted = server.admission.admit(server, &attributes, &mut object).await?;
+    let stored = async {
+        let object = def.create(object, &call.context())?;
+        if dry_run {
+            return Ok(Stored { object, revision: store::Revision(0) });
+        }
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let at = Address { def, namespace: call.info.namespace.as_deref(), name: &name };
+        server.storage.create(at, object).await
+    };
+    let result = stored.await;
+    if result.is_err() {
+        admitted.undo(server).await;
+    }
+    result
+}

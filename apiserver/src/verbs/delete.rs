@@ -1,0 +1,168 @@
+//! DELETE of one object.
+
+use api_machinery::ApiError;
+use api_types::{
+    jiff::Timestamp,
+    meta::{DeleteOptions, Preconditions},
+};
+use http::StatusCode;
+use registry::Deletion;
+use serde_json::{Value, json};
+
+use crate::{
+    body,
+    call::Call,
+    respond::{self, Response},
+    server::Server,
+    storage::{Address, Stored},
+};
+
+/// How often a deletion is tried that others get in the way of.
+const ATTEMPTS: usize = 32;
+
+/// What became of an object whose deletion was asked for.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It is gone; this was its last state.
+    Removed(Value),
+    /// It is there until its grace period and its finalizers are over.
+    Terminating(Value),
+}
+
+/// Deletes an object, or begins to.
+pub(super) async fn delete(server: &Server, call: &Call) -> Result<Response, ApiError> {
+    let options = options(call)?;
+    let at = call.address()?;
+    Ok(match delete_one(server, call, at, &options).await? {
+        Outcome::Removed(object) => respond::json(StatusCode::OK, &success(at, &object)),
+        Outcome::Terminating(object) => call.presentation.answer(StatusCode::OK, at.def, &object),
+    })
+}
+
+/// The options in the body, completed by those in the query.
+pub(super) fn options(call: &Call) -> Result<DeleteOptions, ApiError> {
+    let mut options = match body::object(&call.headers, &call.body) {
+        _ if call.body.is_empty() => DeleteOptions::default(),
+        Ok(given) => decode(given)?,
+        Err(error) => return Err(error),
+    };
+    let query = &call.query;
+    let policy = query.get("propagationPolicy").map(str::to_owned);
+    options.grace_period_seconds = match query.parsed("gracePeriodSeconds")? {
+        Some(seconds) => Some(seconds),
+        None => options.grace_period_seconds,
+    };
+    options.propagation_policy = policy.or(options.propagation_policy);
+    if query.get("orphanDependents").is_some() {
+        options.orphan_dependents = Some(query.flag("orphanDependents"));
+    }
+    if call.dry_run()? {
+        options.dry_run = Some(vec!["All".to_owned()]);
+    }
+    check(&options)?;
+    Ok(options)
+}
+
+/// Clients send the options under the kind `DeleteOptions` of whatever group they are talking to.
+fn decode(mut given: Value) -> Result<DeleteOptions, ApiError> {
+    if let Some(given) = given.as_object_mut() {
+        given.remove("apiVersion");
+        given.remove("kind");
+    }
+    serde_json::from_value(given)
+        .map_err(|e| ApiError::bad_request(format!("the delete options can't be read: {e}")))
+}
+
+fn check(options: &DeleteOptions) -> Result<(), ApiError> {
+    match options.propagation_policy.as_deref() {
+        None | Some("Foreground" | "Background" | "Orphan") => {}
+        Some(other) => {
+            return Err(ApiError::bad_request(format!(
+                "invalid DeleteOptions: propagationPolicy: Unsupported value: {other:?}: \
+                 supported values: \"Background\", \"Foreground\", \"Orphan\""
+            )));
+        }
+    }
+    if options.propagation_policy.is_some() && options.orphan_dependents.is_some() {
+        return Err(ApiError::bad_request(
+            "invalid DeleteOptions: orphanDependents and deletionPropagation cannot be both set",
+        ));
+    }
+    Ok(())
+}
+
+/// Deletes one object in whatever state it is, within the preconditions.
+pub(super) async fn delete_one(
+    server: &Server,
+    call: &Call,
+    at: Address<'_>,
+    options: &DeleteOptions,
+) -> Result<Outcome, ApiError> {
+    let mut attempts = ATTEMPTS;
+    loop {
+        attempts -= 1;
+        let old = server.storage.get(at).await?;
+        if let Some(preconditions) = &options.preconditions {
+            check_preconditions(at, &old, preconditions)?;
+        }
+        server.admission.may_remove(call, at)?;
+        match attempt(server, at, &old, options).await {
+            Err(error) if attempts > 0 && error.reason() == "Conflict" => {}
+            result => return result,
+        }
+    }
+}
+
+async fn attempt(
+    server: &Server,
+    at: Address<'_>,
+    old: &Stored,
+    options: &DeleteOptions,
+) -> Result<Outcome, ApiError> {
+    let dry_run = options.dry_run.as_ref().is_some_and(|d| !d.is_empty());
+    match at.def.begin_deletion(&old.object, options, Timestamp::now()) {
+        Deletion::Remove => {
+            if !dry_run {
+                server.storage.remove(at, old).await?;
+                server.admission.removed(server, at.def, &old.object).await;
+            }
+            Ok(Outcome::Removed(old.object.clone()))
+        }
+        Deletion::Mark(object) if dry_run => Ok(Outcome::Terminating(object)),
+        Deletion::Mark(object) => {
+            Ok(Outcome::Terminating(server.storage.update(at, old, object).await?.object))
+        }
+        Deletion::Pending => Ok(Outcome::Terminating(old.object.clone())),
+    }
+}
+
+fn check_preconditions(
+    at: Address<'_>,
+    old: &Stored,
+    wanted: &Preconditions,
+) -> Result<(), ApiError> {
+    let actual = |field: &str| old.object["metadata"][field].as_str().unwrap_or_default();
+    let fields = [
+        ("UID", &wanted.uid, actual("uid")),
+        ("ResourceVersion", &wanted.resource_version, actual("resourceVersion")),
+    ];
+    for (what, wanted, actual) in fields {
+        if let Some(wanted) = wanted.as_deref().filter(|w| *w != actual) {
+            return Err(at.conflict(&format!(
+                "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {actual}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn success(at: Address<'_>, object: &Value) -> Value {
+    let names = &at.def.names;
+    let mut details = json!({
+        "name": at.name, "kind": names.plural, "uid": object["metadata"]["uid"],
+    });
+    if !names.group.is_empty() {
+        details["group"] = names.group.into();
+    }
+    json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details })
+}

@@ -1,0 +1,28 @@
+//! GET of one object or subresource.
+
+use api_machinery::ApiError;
+use http::StatusCode;
+use registry::Subresource;
+
+use crate::{
+    call::Call,
+    respond::{self, Response},
+    server::Server,
+    subresources::{log, scale},
+};
+
+/// Reads an object. Always its latest state, which is never too old for `resourceVersion`.
+pub(super) async fn get(server: &Server, call: &Call) -> Result<Response, ApiError> {
+    let at = call.address()?;
+    match call.info.subresource {
+        Some(Subresource::Log) => log::stream(server, call).await,
+        Some(Subresource::Scale) => {
+            let stored = server.storage.get(at).await?;
+            Ok(respond::json(StatusCode::OK, &scale::of(&stored.object)))
+        }
+        _ => {
+            let json = server.storage.get_encoded(at).await?;
+            Ok(call.presentation.answer_encoded(&call.info.def, json))
+        }
+    }
+}

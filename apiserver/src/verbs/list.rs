@@ -1,0 +1,212 @@
+//! GET of a collection. The answer is put together from objects that are encoded already.
+
+use api_machinery::ApiError;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use bytes::Bytes;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use store::{Entry, Query as StoreQuery, Revision, StoreError};
+
+use crate::{
+    call::Call,
+    encoded::{CachedObject, Encoded},
+    query::{ListOptions, ReadAt, Selection},
+    respond::{self, Response},
+    server::Server,
+    storage,
+};
+
+/// How many entries are read from the history at once while looking for those that selectors select.
+const PAGE: usize = 500;
+
+/// Where a list goes on: at this key's successor, as of this revision.
+#[derive(Debug, Serialize, Deserialize)]
+struct Continuation {
+    rv: u64,
+    start: String,
+}
+
+/// What a list answers with.
+#[derive(Debug)]
+struct Listed {
+    revision: Revision,
+    items: Vec<Bytes>,
+    continuation: Option<String>,
+    remaining: Option<usize>,
+}
+
+/// Lists a collection.
+///
+/// *Guarantees*: without `resourceVersion` all writes acknowledged before the request are seen; the pages of a
+/// limited list are all as of the first one's revision. *Errors*: 410 if that revision is compacted.
+pub(super) async fn list(server: &Server, call: &Call) -> Result<Response, ApiError> {
+    let options = ListOptions::of(&call.query)?;
+    let prefix = call.info.def.prefix(call.info.namespace.as_deref());
+    let listed = match (&options.continuation, options.at) {
+        (Some(token), _) => {
+            let Continuation { rv, start } = decode(token)?;
+            let from = History { revision: Revision(rv), after: Some(start) };
+            from_history(server, &prefix, from, &options)
+                .await
+                .map_err(|e| expired(e, CONTINUE_TOO_OLD))?
+        }
+        (None, ReadAt::Exact(revision)) => {
+            server.storage.wait_for(revision).await?;
+            let from = History { revision, after: None };
+            from_history(server, &prefix, from, &options).await.map_err(|e| expired(e, TOO_OLD))?
+        }
+        (None, at) => from_cache(server, &prefix, at, &options).await?,
+    };
+    Ok(answer(call, listed))
+}
+
+const CONTINUE_TOO_OLD: &str = "The provided continue parameter is too old to display a consistent list \
+    result. You can start a new list without the continue parameter.";
+const TOO_OLD: &str = "The resourceVersion for the provided list is too old.";
+
+async fn from_cache(
+    server: &Server,
+    prefix: &str,
+    at: ReadAt,
+    options: &ListOptions,
+) -> Result<Listed, ApiError> {
+    let snapshot = server.storage.list(prefix, at).await?;
+    let selection = &options.selection;
+    let limit = options.limit.unwrap_or(usize::MAX);
+    let mut selected = snapshot.items.iter().filter(|i| i.object.matches(selection));
+    let page: Vec<&CachedObject> = selected.by_ref().take(limit).collect();
+    let more = selected.count();
+    let last = page.last().filter(|_| more > 0);
+    Ok(Listed {
+        revision: snapshot.revision,
+        continuation: last.map(|item| encode(snapshot.revision, &item.key)),
+        remaining: remaining(more, selection),
+        items: page.iter().map(|item| item.object.json()).collect(),
+    })
+}
+
+/// A place in the store's history.
+#[derive(Debug)]
+struct History {
+    revision: Revision,
+    after: Option<String>,
+}
+
+async fn from_history(
+    server: &Server,
+    prefix: &str,
+    mut from: History,
+    options: &ListOptions,
+) -> Result<Listed, StoreError> {
+    let limit = options.limit.unwrap_or(usize::MAX);
+    let mut items = Vec::new();
+    loop {
+        // Without selectors a page of the store is a page of the list.
+        let wanted = if options.selection.is_everything() { limit - items.len() } else { PAGE };
+        let query = StoreQuery {
+            after: from.after.take(),
+            limit: (wanted < usize::MAX).then_some(wanted),
+            at: Some(from.revision),
+        };
+        let page = server.storage.page(prefix, query).await?;
+        for (index, entry) in page.entries.iter().enumerate() {
+            let encoded = encoding(server, entry);
+            if !encoded.matches(&options.selection) {
+                continue;
+            }
+            items.push(encoded.json());
+            let more = page.remaining + page.entries.len() - index - 1;
+            if items.len() == limit && more > 0 {
+                let continuation = Some(encode(from.revision, &entry.key));
+                let remaining = remaining(more, &options.selection);
+                return Ok(Listed { revision: from.revision, items, continuation, remaining });
+            }
+        }
+        match page.entries.last() {
+            Some(last) if page.remaining > 0 => from.after = Some(last.key.to_string()),
+            _ => {
+                let revision = from.revision;
+                return Ok(Listed { revision, items, continuation: None, remaining: None });
+            }
+        }
+    }
+}
+
+/// The encoding of an entry: the cache's if it has the same revision.
+fn encoding(server: &Server, entry: &Entry) -> Encoding {
+    match server.storage.cache().get(&entry.key) {
+        Some(cached) if cached.revision == entry.revision => Encoding::Cached(cached),
+        _ => Encoding::Own(Box::new(Encoded::of_entry(&server.catalogue, entry))),
+    }
+}
+
+#[derive(Debug)]
+enum Encoding {
+    Cached(CachedObject),
+    Own(Box<Encoded>),
+}
+
+impl std::ops::Deref for Encoding {
+    type Target = Encoded;
+
+    fn deref(&self) -> &Encoded {
+        match self {
+            Self::Cached(item) => &item.object,
+            Self::Own(encoded) => encoded,
+        }
+    }
+}
+
+/// Kubernetes tells how many are left only where it knows without looking at them.
+fn remaining(more: usize, selection: &Selection) -> Option<usize> {
+    (more > 0 && selection.is_everything()).then_some(more)
+}
+
+fn answer(call: &Call, listed: Listed) -> Response {
+    let mut metadata = json!({ "resourceVersion": listed.revision.to_string() });
+    if let Some(continuation) = listed.continuation {
+        metadata["continue"] = continuation.into();
+    }
+    if let Some(remaining) = listed.remaining {
+        metadata["remainingItemCount"] = remaining.into();
+    }
+    let def = &call.info.def;
+    if !call.presentation.is_plain() {
+        let items: Vec<Value> =
+            listed.items.iter().map(|i| serde_json::from_slice(i).unwrap_or_default()).collect();
+        let items: Vec<&Value> = items.iter().collect();
+        return respond::json(StatusCode::OK, &call.presentation.list(def, &items, &metadata));
+    }
+    let (kind, version) = (def.list_kind(), def.api_version());
+    let head =
+        format!(r#"{{"kind":"{kind}","apiVersion":"{version}","metadata":{metadata},"items":["#);
+    let mut pieces = Vec::with_capacity(2 * listed.items.len() + 2);
+    pieces.push(head.into());
+    for (index, item) in listed.items.into_iter().enumerate() {
+        if index > 0 {
+            pieces.push(Bytes::from_static(b","));
+        }
+        pieces.push(item);
+    }
+    pieces.push(Bytes::from_static(b"]}"));
+    respond::pieces(pieces)
+}
+
+fn encode(revision: Revision, key: &str) -> String {
+    let token = Continuation { rv: revision.0, start: key.to_owned() };
+    BASE64.encode(serde_json::to_vec(&token).unwrap_or_default())
+}
+
+fn decode(token: &str) -> Result<Continuation, ApiError> {
+    let json = BASE64.decode(token).ok();
+    json.and_then(|json| serde_json::from_slice(&json).ok())
+        .ok_or_else(|| ApiError::bad_request("continue key is not valid"))
+}
+
+fn expired(error: StoreError, message: &str) -> ApiError {
+    match error {
+        StoreError::Compacted { .. } => ApiError::expired(message),
+        other => storage::api_error(other),
+    }
+}

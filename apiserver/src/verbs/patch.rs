@@ -1,0 +1,88 @@
+//! PATCH: JSON, merge and strategic merge patches, told apart by content type.
+
+use api_machinery::{ApiError, patch as machinery};
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use super::change;
+use crate::{
+    body,
+    call::{Call, Given},
+    respond::Response,
+    server::Server,
+};
+
+/// The kinds of patches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PatchType {
+    Json,
+    Merge,
+    Strategic,
+}
+
+/// Patches an object. The patch is applied anew to the latest state whenever somebody else wrote in between.
+pub(super) async fn patch(server: &Server, call: &Call) -> Result<Response, ApiError> {
+    let patch_type = patch_type(body::media_type(&call.headers))?;
+    let patch = body::yaml(&call.body)?;
+    let warnings = Mutex::new(Vec::new());
+    let stored = change::apply(server, call, |current| {
+        let patched = applied(patch_type, current, &patch)?;
+        let (mut object, told) = if change::is_own_kind(call.info.subresource) {
+            call.checked(patched)?.into_parts()
+        } else {
+            (patched, Vec::new())
+        };
+        *warnings.lock() = told;
+        unpin_version(&patch, &mut object, patch_type);
+        call.place(&mut object)?;
+        Ok(object)
+    })
+    .await?;
+    let mut response = change::answer(call, &stored);
+    Given::warn(&warnings.into_inner(), &mut response);
+    Ok(response)
+}
+
+fn patch_type(media_type: &str) -> Result<PatchType, ApiError> {
+    match media_type {
+        "application/json-patch+json" => Ok(PatchType::Json),
+        "application/merge-patch+json" => Ok(PatchType::Merge),
+        "application/strategic-merge-patch+json" => Ok(PatchType::Strategic),
+        "application/apply-patch+yaml" => Err(ApiError::unsupported_media_type(
+            "server-side apply (application/apply-patch+yaml) is not supported by this server; \
+             use a client-side apply",
+        )),
+        _ => Err(ApiError::unsupported_media_type(
+            "the body of the request was in an unknown format - accepted media types include: \
+             application/json-patch+json, application/merge-patch+json, \
+             application/strategic-merge-patch+json",
+        )),
+    }
+}
+
+fn applied(patch_type: PatchType, current: &Value, patch: &Value) -> Result<Value, ApiError> {
+    match patch_type {
+        PatchType::Json => machinery::apply_json(current, patch),
+        PatchType::Merge => machinery::apply_merge(current, patch),
+        PatchType::Strategic => machinery::apply_strategic(current, patch),
+    }
+}
+
+/// A patch holds whatever version the object has, unless it names one.
+fn unpin_version(patch: &Value, object: &mut Value, patch_type: PatchType) {
+    let names_version = match patch_type {
+        PatchType::Json => patch
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|operation| operation["path"] == "/metadata/resourceVersion"),
+        PatchType::Merge | PatchType::Strategic => {
+            patch.pointer("/metadata/resourceVersion").is_some()
+        }
+    };
+    if let (false, Some(metadata)) = (names_version, object.get_mut("metadata")) {
+        if let Some(metadata) = metadata.as_object_mut() {
+            metadata.remove("resourceVersion");
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! PUT.
+
+use api_machinery::ApiError;
+
+use super::change;
+use crate::{
+    call::{Call, Given},
+    respond::Response,
+    server::Server,
+};
+
+/// Replaces an object (or what its subresource shows of it).
+pub(super) async fn update(server: &Server, call: &Call) -> Result<Response, ApiError> {
+    let (mut object, warnings) = if change::is_own_kind(call.info.subresource) {
+        call.given()?.into_parts()
+    } else {
+        (crate::body::object(&call.headers, &call.body)?, Vec::new())
+    };
+    call.place(&mut object)?;
+    let stored = change::apply(server, call, |_| Ok(object.clone())).await?;
+    let mut response = change::answer(call, &stored);
+    Given::warn(&warnings, &mut response);
+    Ok(response)
+}

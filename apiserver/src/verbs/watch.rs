@@ -1,0 +1,218 @@
+//! Watching a collection: a line per change, encoded once for all watchers.
+
+use std::{sync::Arc, time::Duration};
+
+use api_machinery::ApiError;
+use axum::body::Body;
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use http::StatusCode;
+use registry::ResourceDef;
+use serde_json::{Value, json};
+use store::{
+    Revision, StoreError,
+    cache::{Change, Subscription},
+};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    call::Call,
+    encoded::{CachedObject, Encoded},
+    form::Presentation,
+    metrics::Watching,
+    query::{ListOptions, ReadAt, Selection},
+    respond::{self, Response},
+    server::Server,
+};
+
+/// How often a quiet watcher is told up to where it has seen everything.
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The shortest time a watch lives if the client doesn't say; up to as much again is added at random, so that
+/// not all watchers come back at once (Kubernetes: `--min-request-timeout`).
+const MIN_LIFETIME: u64 = 1800;
+
+/// What a watcher gets to see.
+#[derive(Debug)]
+struct Watcher {
+    def: Arc<ResourceDef>,
+    selection: Selection,
+    presentation: Presentation,
+    bookmarks: bool,
+    lifetime: Duration,
+    shutdown: CancellationToken,
+    _counted: Watching,
+}
+
+/// Where a watch begins.
+#[derive(Debug)]
+struct Beginning {
+    /// What is shown first, as if it had just been created.
+    initial: Vec<CachedObject>,
+    /// Whether the end of the initial objects is marked.
+    marked: bool,
+    after: Revision,
+}
+
+/// Watches a collection.
+///
+/// *Flow*: objects that are there, if asked for → changes → bookmarks in between → end after the timeout.
+/// *Errors*: a version that is too old is answered, as by Kubernetes, with an `ERROR` event of code 410.
+pub(super) async fn watch(server: &Server, call: &Call) -> Result<Response, ApiError> {
+    let options = ListOptions::of(&call.query)?;
+    check(call, &options)?;
+    let prefix = call.info.def.prefix(call.info.namespace.as_deref());
+    let beginning = beginning(server, &prefix, &options).await?;
+    let subscription = match server.storage.cache().watch(&prefix, beginning.after) {
+        Ok(subscription) => subscription,
+        Err(error) => {
+            let line = failure(&watch_error(error, beginning.after));
+            return Ok(respond::encoded(StatusCode::OK, line));
+        }
+    };
+    let watcher = Watcher {
+        def: call.info.def.clone(),
+        selection: options.selection,
+        presentation: call.presentation,
+        bookmarks: options.bookmarks,
+        lifetime: lifetime(options.timeout_seconds),
+        shutdown: server.shutdown.clone(),
+        _counted: server.metrics.watching(call.info.def.names.plural),
+    };
+    let lines = lines(watcher, beginning, subscription).map(Ok::<_, std::convert::Infallible>);
+    Ok(respond::streamed(Body::from_stream(lines)))
+}
+
+fn check(call: &Call, options: &ListOptions) -> Result<(), ApiError> {
+    let not_older = call.query.get("resourceVersionMatch") == Some("NotOlderThan");
+    match options.initial_events {
+        Some(_) if !not_older => Err(ApiError::bad_request(
+            "sendInitialEvents: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        )),
+        None if call.query.get("resourceVersionMatch").is_some() => Err(ApiError::bad_request(
+            "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Kubernetes' table: <https://kubernetes.io/docs/reference/using-api/api-concepts/#semantics-for-watch>
+async fn beginning(
+    server: &Server,
+    prefix: &str,
+    options: &ListOptions,
+) -> Result<Beginning, ApiError> {
+    let from_state = match options.initial_events {
+        Some(wanted) => wanted,
+        None => matches!(options.at, ReadAt::MostRecent | ReadAt::Any),
+    };
+    if let (false, ReadAt::NotOlderThan(after) | ReadAt::Exact(after)) = (from_state, options.at) {
+        return Ok(Beginning { initial: Vec::new(), marked: false, after });
+    }
+    let snapshot = server.storage.list(prefix, options.at).await?;
+    let initial = if from_state { snapshot.items } else { Vec::new() };
+    let marked = options.initial_events == Some(true) && options.bookmarks;
+    Ok(Beginning { initial, marked, after: snapshot.revision })
+}
+
+fn lifetime(seconds: Option<u64>) -> Duration {
+    let random = u64::from(Uuid::new_v4().as_bytes()[0]) * MIN_LIFETIME / 256;
+    Duration::from_secs(seconds.filter(|&s| s > 0).unwrap_or(MIN_LIFETIME + random))
+}
+
+fn lines(
+    watcher: Watcher,
+    beginning: Beginning,
+    mut subscription: Subscription<Encoded>,
+) -> impl Stream<Item = Bytes> + Send {
+    async_stream::stream! {
+        let mut first = true;
+        for item in beginning.initial.iter().filter(|i| i.object.matches(&watcher.selection)) {
+            yield watcher.shown("ADDED", item.object.added(), &mut first);
+        }
+        if beginning.marked {
+            yield watcher.bookmark(beginning.after, true);
+        }
+        drop(beginning);
+        let end = sleep(watcher.lifetime);
+        tokio::pin!(end);
+        let mut tick = interval_at(Instant::now() + BOOKMARK_INTERVAL, BOOKMARK_INTERVAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = watcher.shutdown.cancelled() => break,
+                () = &mut end => break,
+                next = subscription.next() => match next {
+                    Some(Ok(change)) => if let Some((kind, line)) = event(&change, &watcher.selection) {
+                        yield watcher.shown(kind, line, &mut first);
+                    },
+                    Some(Err(error)) => {
+                        yield failure(&watch_error(error, subscription.revision()));
+                        return;
+                    }
+                    None => return,
+                },
+                _ = tick.tick(), if watcher.bookmarks => {
+                    yield watcher.bookmark(subscription.revision(), false);
+                }
+            }
+        }
+        if watcher.bookmarks {
+            yield watcher.bookmark(subscription.revision(), false);
+        }
+    }
+}
+
+/// What a change is to somebody who sees only what the selectors select.
+fn event(change: &Change<Encoded>, selection: &Selection) -> Option<(&'static str, Bytes)> {
+    let selected =
+        |item: &Option<CachedObject>| item.clone().filter(|item| item.object.matches(selection));
+    match (selected(&change.old), selected(&change.new)) {
+        (None, Some(new)) => Some(("ADDED", new.object.added())),
+        (Some(_), Some(new)) => Some(("MODIFIED", new.object.modified())),
+        (Some(old), None) => Some(("DELETED", old.object.deleted(change.revision))),
+        (None, None) => None,
+    }
+}
+
+impl Watcher {
+    /// An event's line in the form that the watcher asked for.
+    fn shown(&self, kind: &str, line: Bytes, first: &mut bool) -> Bytes {
+        if self.presentation.is_plain() {
+            return line;
+        }
+        let event: Value = serde_json::from_slice(&line).unwrap_or_default();
+        let header = std::mem::take(first);
+        let object = self.presentation.show(&self.def, &event["object"], header);
+        self::line(kind, &object)
+    }
+
+    fn bookmark(&self, revision: Revision, initial_end: bool) -> Bytes {
+        let mut metadata =
+            json!({ "resourceVersion": revision.to_string(), "creationTimestamp": null });
+        if initial_end {
+            metadata["annotations"] = json!({ "k8s.io/initial-events-end": "true" });
+        }
+        line("BOOKMARK", &self.presentation.bookmark(&self.def, &metadata))
+    }
+}
+
+fn line(kind: &str, object: &Value) -> Bytes {
+    format!("{}\n", json!({ "type": kind, "object": object })).into()
+}
+
+fn failure(error: &ApiError) -> Bytes {
+    line("ERROR", &json!(error.status()))
+}
+
+fn watch_error(error: StoreError, after: Revision) -> ApiError {
+    match error {
+        StoreError::Compacted { oldest } => {
+            ApiError::expired(format!("too old resource version: {after} ({oldest})"))
+        }
+        other => crate::storage::api_error(other),
+    }
+}
