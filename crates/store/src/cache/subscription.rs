@@ -53,12 +53,13 @@ impl<T: Send + Sync + 'static> Subscription<T> {
         })
     }
 
-    /// The revision up to which every change was delivered: what a bookmark may say.
-    pub fn revision(&self) -> Revision {
+    /// The revision up to which every change was delivered: what a bookmark may say. It never goes back.
+    pub fn revision(&mut self) -> Revision {
         // Before the look at the log: a change up to this revision is in the log by now.
         let reached = self.cache.revision();
-        if self.batch.is_empty() && !self.expired && self.collection.is_read_up_to(self.cursor) {
-            return reached.max(self.delivered);
+        let idle = self.batch.is_empty() && !self.expired;
+        if idle && self.collection.is_read_up_to(self.cursor) {
+            self.delivered = self.delivered.max(reached);
         }
         self.delivered
     }

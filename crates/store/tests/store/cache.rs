@@ -352,6 +352,7 @@ async fn keys_of_others_only_move_the_revision() {
 #[tokio::test]
 async fn questions_for_the_latest_revision_are_shared() {
     let rig = rig(100).await;
+    rig.put_seen(&pod("a"), 0).await;
     let asked = || rig.store.questions.load(Ordering::SeqCst);
     let before = asked();
     rig.store.permits.forget_permits(usize::MAX);

@@ -16,18 +16,25 @@ use tokio::sync::{Semaphore, watch};
 #[derive(Debug)]
 pub(crate) struct Faulty {
     inner: RwLock<Arc<dyn Store>>,
-    /// `false`: watches are broken, and refused.
-    up: watch::Sender<bool>,
+    health: watch::Sender<Health>,
     /// A question for the revision takes a permit.
     pub(crate) permits: Semaphore,
     pub(crate) questions: AtomicUsize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Health {
+    /// No new watch can begin.
+    down: bool,
+    /// How often the watches were broken.
+    breaks: usize,
 }
 
 impl Faulty {
     pub(crate) fn new(inner: Arc<dyn Store>) -> Arc<Self> {
         Arc::new(Self {
             inner: RwLock::new(inner),
-            up: watch::Sender::new(true),
+            health: watch::Sender::new(Health { down: false, breaks: 0 }),
             permits: Semaphore::new(Semaphore::MAX_PERMITS / 2),
             questions: AtomicUsize::new(0),
         })
@@ -35,11 +42,12 @@ impl Faulty {
 
     /// Breaks the watches, and lets no new one begin until [`Self::mend`].
     pub(crate) fn break_watches(&self) {
-        self.up.send_replace(false);
+        self.health
+            .send_modify(|health| *health = Health { down: true, breaks: health.breaks + 1 });
     }
 
     pub(crate) fn mend(&self) {
-        self.up.send_replace(true);
+        self.health.send_modify(|health| health.down = false);
     }
 
     pub(crate) fn swap(&self, inner: Arc<dyn Store>) {
@@ -85,12 +93,14 @@ impl Store for Faulty {
     }
 
     async fn watch(&self, after: Revision) -> Result<Events, StoreError> {
-        let mut up = self.up.subscribe();
-        if !*up.borrow_and_update() {
+        let mut health = self.health.subscribe();
+        let began = *health.borrow_and_update();
+        if began.down {
             return Err(broken());
         }
         let events = self.inner().watch(after).await?;
-        let down = async move { drop(up.wait_for(|up| !up).await) };
+        let down =
+            async move { drop(health.wait_for(|health| health.breaks > began.breaks).await) };
         let end = stream::once(future::ready(Err(broken())));
         Ok(events.take_until(Box::pin(down)).chain(end).boxed())
     }
