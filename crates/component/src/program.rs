@@ -151,7 +151,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config.yaml");
         std::fs::write(&path, file).unwrap();
-        let argv = ["test", "--config", path.to_str().unwrap()].iter().chain(flags);
+        let argv =
+            ["test", "--config", path.to_str().unwrap()].into_iter().chain(flags.iter().copied());
         parse::<Args>("test", argv.map(Into::into).collect())
             .map(|(args, _)| args)
             .map_err(|error| error.to_string())

@@ -1,1 +1,21 @@
-//! testkit
+//! For tests only: a whole control plane in process, real servers on free ports, objects to begin with,
+//! and ways to wait for a condition instead of a time.
+//!
+//! What fails here fails the test: these functions panic with a message that says what to do.
+
+mod builders;
+mod control_plane;
+mod dockerd;
+mod gate;
+mod process;
+mod proxy;
+mod servers;
+pub mod wait;
+
+pub use builders::{
+    NodeBuilder, PodBuilder, ReplicaSetBuilder, ServiceBuilder, node, pod, replica_set, service,
+};
+pub use control_plane::{Builder, ControlPlane};
+pub use dockerd::Dockerd;
+pub use proxy::Proxy;
+pub use servers::{Etcd, Redis};

@@ -1,0 +1,267 @@
+//! A control plane in process: the real API server over a real store, and clients that reach it without
+//! sockets.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use apiserver::{ApiServer, Config, Identity, pki::Pki};
+use kube::Client;
+use listwatch::{ListWatch, Publisher};
+use store::Store;
+use tempfile::TempDir;
+
+use crate::{
+    gate::{Backend, Gate},
+    process::free_address,
+    servers::{Etcd, Redis},
+};
+
+/// What the control plane of a test is made of.
+#[derive(Debug, Default)]
+pub struct Builder {
+    config: Config,
+    etcd: Option<String>,
+    redis: Option<String>,
+    listen: bool,
+}
+
+impl Builder {
+    /// Keeps its objects in etcd instead of a file.
+    #[must_use]
+    pub fn etcd(mut self, etcd: &Etcd) -> Self {
+        self.etcd = Some(etcd.endpoint());
+        self
+    }
+
+    /// Publishes its changes, and listens to them, over Redis.
+    #[must_use]
+    pub fn redis(self, redis: &Redis) -> Self {
+        let url = redis.url();
+        self.redis_url(&url)
+    }
+
+    /// As [`Builder::redis`], by URL.
+    #[must_use]
+    pub fn redis_url(mut self, url: &str) -> Self {
+        self.redis = Some(url.to_owned());
+        self
+    }
+
+    /// Serves HTTPS too, on a free port of 127.0.0.1: see [`ControlPlane::kubeconfig`].
+    #[must_use]
+    pub fn listen(mut self) -> Self {
+        self.listen = true;
+        self
+    }
+
+    /// Changes the server's settings.
+    #[must_use]
+    pub fn config(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    /// If the store or the server does not start.
+    pub async fn start(self) -> ControlPlane {
+        component::install_crypto_provider();
+        let folder = tempfile::tempdir().expect("a folder for the store can be made");
+        let store: Arc<dyn Store> = match &self.etcd {
+            None => Arc::new(embedded(&folder)),
+            Some(endpoint) => {
+                let etcd = store::etcd::Etcd::connect(std::slice::from_ref(endpoint)).await;
+                Arc::new(etcd.expect("etcd can be reached"))
+            }
+        };
+        let socket = self.listen.then(|| Socket::new(&folder));
+        let plane = ControlPlane {
+            config: self.config,
+            redis: self.redis,
+            store,
+            backend: Backend::default(),
+            socket,
+            folder,
+        };
+        plane.start_server().await;
+        plane
+    }
+}
+
+fn embedded(folder: &TempDir) -> store::embedded::Embedded {
+    let path = folder.path().join("store.redb");
+    let options = store::embedded::Options::default();
+    store::embedded::Embedded::open(path, options).expect("the store's file can be made")
+}
+
+/// Where HTTPS is served, and by whose authority.
+#[derive(Debug)]
+struct Socket {
+    address: SocketAddr,
+    pki: Pki,
+}
+
+impl Socket {
+    fn new(folder: &TempDir) -> Self {
+        let pki = Pki::open_or_create(folder.path()).expect("an authority can be made");
+        Self { address: free_address(), pki }
+    }
+
+    fn url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
+    async fn serve(&self, server: ApiServer) {
+        let names = [Ipv4Addr::LOCALHOST.to_string()];
+        let tls = self.pki.server_config(&names).expect("a certificate can be made");
+        let listener = tokio::net::TcpListener::bind(self.address).await;
+        let listener = listener.expect("the port is still free");
+        tokio::spawn(async move { server.serve(listener, tls).await });
+    }
+}
+
+/// A control plane. It ends with the test.
+#[derive(Debug)]
+pub struct ControlPlane {
+    config: Config,
+    redis: Option<String>,
+    store: Arc<dyn Store>,
+    backend: Backend,
+    socket: Option<Socket>,
+    folder: TempDir,
+}
+
+impl ControlPlane {
+    /// The usual one: its store in a file, without Redis.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// One made otherwise.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// A client of the administrator.
+    pub fn client(&self) -> Client {
+        self.client_of(Identity::admin())
+    }
+
+    /// A client of somebody else.
+    pub fn client_as(&self, user: &str, groups: &[&str]) -> Client {
+        self.client_of(Identity::new(user, groups))
+    }
+
+    /// The listener of a component: over Redis, if the control plane has it.
+    pub fn listwatch(&self) -> ListWatch {
+        ListWatch::new(self.client(), self.redis.as_deref()).expect("the Redis URL is right")
+    }
+
+    /// The API server.
+    ///
+    /// # Panics
+    /// If it is stopped.
+    pub fn server(&self) -> ApiServer {
+        self.backend.server().expect("the API server is running")
+    }
+
+    /// What the API server keeps its objects in.
+    pub fn store(&self) -> Arc<dyn Store> {
+        self.store.clone()
+    }
+
+    /// The requests of all in-process clients so far, as `METHOD path?query`.
+    pub fn requests(&self) -> Vec<String> {
+        self.backend.requests()
+    }
+
+    /// Stops the API server: clients are refused until [`ControlPlane::start_server`].
+    pub async fn stop_server(&self) {
+        if let Some(server) = self.backend.replace(None) {
+            server.stop().await;
+        }
+    }
+
+    /// Starts the API server, on the store as it is.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn start_server(&self) {
+        let connect = |url: &str| Publisher::connect(url).expect("the Redis URL is right");
+        let publisher = self.redis.as_deref().map(connect);
+        let started = ApiServer::start(self.config.clone(), self.store(), publisher).await;
+        let server = started.expect("the API server starts");
+        if let Some(socket) = &self.socket {
+            socket.serve(server.clone()).await;
+        }
+        self.backend.replace(Some(server));
+    }
+
+    /// A kubeconfig for programs that reach the API server over its socket. With `names`, its certificate is
+    /// good for a server of these names too, as a kubelet needs it.
+    ///
+    /// # Panics
+    /// If the control plane was built without [`Builder::listen`].
+    pub fn kubeconfig(&self, user: &str, groups: &[&str], names: &[&str]) -> PathBuf {
+        let socket = self.socket.as_ref().expect("the control plane was told to listen");
+        let path = self.folder.path().join(format!("{user}.conf"));
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        let identity = Identity::new(user, groups);
+        let written = socket.pki.write_kubeconfig(&path, &socket.url(), &identity, &names);
+        written.expect("a kubeconfig can be written");
+        path
+    }
+
+    fn client_of(&self, identity: Identity) -> Client {
+        let gate = Gate { backend: self.backend.clone(), identity };
+        Client::new(gate, "default")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use api_types::api::core::v1::Pod;
+    use component::ClientArgs;
+    use kube::{Api, api::PostParams};
+
+    use super::*;
+    use crate::{pod, wait};
+
+    #[tokio::test]
+    async fn objects_outlive_the_server_and_clients_reach_the_next_one() {
+        let plane = ControlPlane::start().await;
+        let pods: Api<Pod> = Api::namespaced(plane.client(), "default");
+        pods.create(&PostParams::default(), &pod("a").build()).await.unwrap();
+        plane.stop_server().await;
+        assert!(pods.get("a").await.is_err());
+        plane.start_server().await;
+        pods.get("a").await.unwrap();
+        assert!(plane.requests().contains(&"GET /api/v1/namespaces/default/pods/a?".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn programs_reach_it_over_tls() {
+        let plane = ControlPlane::builder().listen().start().await;
+        let path = plane.kubeconfig("system:node:n1", &["system:nodes"], &["n1"]);
+        let args = ClientArgs { kubeconfig: Some(path), redis: None };
+        let client = component::client(&args).await.unwrap();
+        component::wait_for_apiserver(&client).await;
+        let pods: Api<Pod> = Api::namespaced(client, "default");
+        pods.create(&PostParams::default(), &pod("a").build()).await.unwrap();
+        wait::until_is(&pods, "a", "is there", |_| true).await;
+    }
+
+    #[tokio::test]
+    async fn it_can_keep_its_objects_in_etcd() {
+        let etcd = Etcd::spawn().await;
+        let plane = ControlPlane::builder().etcd(&etcd).start().await;
+        let pods: Api<Pod> = Api::namespaced(plane.client(), "default");
+        pods.create(&PostParams::default(), &pod("a").build()).await.unwrap();
+        pods.delete("a", &kube::api::DeleteParams::default().grace_period(0)).await.unwrap();
+        wait::until_gone(&pods, "a").await;
+    }
+}

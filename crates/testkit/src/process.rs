@@ -1,0 +1,79 @@
+//! A server program as a child process with a folder of its own, killed when the test is over.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    process::{Child, Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+/// A child process, perhaps dead, that can be started again on its data.
+#[derive(Debug)]
+pub(crate) struct Process {
+    program: &'static str,
+    arguments: Vec<String>,
+    child: Option<Child>,
+    folder: TempDir,
+}
+
+impl Process {
+    /// A program that is not running yet; `arguments` are given its folder.
+    pub(crate) fn new(program: &'static str, arguments: impl FnOnce(&str) -> Vec<String>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for a server's data can be made");
+        let arguments = arguments(&folder.path().display().to_string());
+        Self { program, arguments, child: None, folder }
+    }
+
+    /// Starts it, unless it runs.
+    pub(crate) fn start(&mut self) {
+        if self.is_running() {
+            return;
+        }
+        let program = self.program;
+        let spawned = self.command().and_then(|mut command| command.spawn());
+        self.child = Some(spawned.unwrap_or_else(|error| {
+            panic!("cannot start {program}: {error}; tests need it to be installed")
+        }));
+    }
+
+    /// Kills it like a power cut.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself; then there is nothing to do.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// What it wrote.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    fn command(&self) -> io::Result<Command> {
+        let path = self.folder.path().join("log");
+        let log = std::fs::File::options().create(true).append(true).open(path)?;
+        let mut command = Command::new(self.program);
+        command.args(&self.arguments).stdin(Stdio::null());
+        command.stdout(log.try_clone()?).stderr(log);
+        Ok(command)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A port of the loopback address that was free a moment ago.
+pub(crate) fn free_address() -> SocketAddr {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| listener.local_addr())
+        .expect("there is a free port")
+}

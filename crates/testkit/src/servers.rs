@@ -1,0 +1,205 @@
+//! Real etcd and Redis servers, each test its own.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::{
+    process::{Process, free_address},
+    wait,
+};
+
+/// How long a question for a server's health may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Ports tried: another process may take one between looking and listening.
+const ATTEMPTS: usize = 5;
+
+/// A server of one kind.
+#[derive(Debug)]
+struct Server {
+    process: Process,
+    address: SocketAddr,
+    probe: Probe,
+}
+
+/// What to ask, and what the answer contains if the server is well.
+#[derive(Clone, Copy, Debug)]
+struct Probe {
+    question: &'static str,
+    answer: &'static str,
+}
+
+impl Server {
+    async fn spawn(probe: Probe, make: impl Fn(SocketAddr) -> Process) -> Self {
+        for _ in 0..ATTEMPTS {
+            let address = free_address();
+            let mut server = Self { process: make(address), address, probe };
+            server.process.start();
+            if server.ready().await {
+                return server;
+            }
+        }
+        panic!("a server ended at once on each of {ATTEMPTS} ports");
+    }
+
+    async fn restart(&mut self) {
+        self.process.start();
+        assert!(self.ready().await, "server ended at once: {}", self.process.log());
+    }
+
+    /// Waits until it answers. False if it has ended.
+    async fn ready(&mut self) -> bool {
+        let (address, probe) = (self.address, self.probe);
+        let process = &mut self.process;
+        wait::until("the server answers", async || match probe.ask(address).await {
+            Ok(()) => Ok(true),
+            Err(_) if !process.is_running() => Ok(false),
+            Err(seen) => Err(format!("{seen}; its log: {}", process.log())),
+        })
+        .await
+    }
+}
+
+impl Probe {
+    async fn ask(self, address: SocketAddr) -> Result<(), String> {
+        match timeout(PATIENCE, self.exchange(address)).await {
+            Ok(Ok(answer)) if answer.contains(self.answer) => Ok(()),
+            Ok(Ok(answer)) => Err(format!("answer {answer:?}")),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("no answer".to_owned()),
+        }
+    }
+
+    async fn exchange(self, address: SocketAddr) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(self.question.as_bytes()).await?;
+        let mut answer = String::new();
+        let mut buffer = [0; 4096];
+        while !answer.contains(self.answer) {
+            match stream.read(&mut buffer).await? {
+                0 => break,
+                read => answer.push_str(&String::from_utf8_lossy(&buffer[..read])),
+            }
+        }
+        Ok(answer)
+    }
+}
+
+/// An etcd server, killed on drop.
+#[derive(Debug)]
+pub struct Etcd(Server);
+
+impl Etcd {
+    /// A new, empty one.
+    pub async fn spawn() -> Self {
+        let probe =
+            Probe { question: "GET /health HTTP/1.0\r\n\r\n", answer: "\"health\":\"true\"" };
+        Self(Server::spawn(probe, etcd).await)
+    }
+
+    /// Its client URL.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.0.address)
+    }
+
+    /// Kills it like a power cut; its data stay.
+    pub fn kill(&mut self) {
+        self.0.process.kill();
+    }
+
+    /// Starts it again on its data and its port.
+    pub async fn restart(&mut self) {
+        self.0.restart().await;
+    }
+}
+
+fn etcd(address: SocketAddr) -> Process {
+    let (client, peer) = (format!("http://{address}"), format!("http://{}", free_address()));
+    Process::new("etcd", |folder| {
+        [
+            ("--name", "test"),
+            ("--data-dir", &format!("{folder}/data")),
+            ("--listen-client-urls", &client),
+            ("--advertise-client-urls", &client),
+            ("--listen-peer-urls", &peer),
+            ("--initial-advertise-peer-urls", &peer),
+            ("--initial-cluster", &format!("test={peer}")),
+        ]
+        .iter()
+        .map(|(flag, value)| format!("{flag}={value}"))
+        .collect()
+    })
+}
+
+/// A Redis server without persistence, killed on drop.
+#[derive(Debug)]
+pub struct Redis(Server);
+
+impl Redis {
+    /// A new one.
+    pub async fn spawn() -> Self {
+        Self(Server::spawn(Probe { question: "PING\r\n", answer: "+PONG" }, redis).await)
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.0.address)
+    }
+
+    /// Its address.
+    pub fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    /// Kills it.
+    pub fn kill(&mut self) {
+        self.0.process.kill();
+    }
+
+    /// Starts it again on its port.
+    pub async fn restart(&mut self) {
+        self.0.restart().await;
+    }
+}
+
+fn redis(address: SocketAddr) -> Process {
+    Process::new("redis-server", |folder| {
+        let (ip, port) = (address.ip().to_string(), address.port().to_string());
+        ["--bind", &ip, "--port", &port, "--save", "", "--appendonly", "no", "--dir", folder]
+            .map(str::to_owned)
+            .to_vec()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn redis_can_be_killed_and_restarted_on_its_port() {
+        let mut redis = Redis::spawn().await;
+        let (url, probe) = (redis.url(), redis.0.probe);
+        redis.kill();
+        assert!(probe.ask(redis.address()).await.is_err());
+        redis.restart().await;
+        assert!(probe.ask(redis.address()).await.is_ok());
+        assert_eq!(redis.url(), url);
+    }
+
+    #[tokio::test]
+    async fn etcd_keeps_its_data_over_a_kill() {
+        let mut etcd = Etcd::spawn().await;
+        let connect = async |etcd: &Etcd| store::etcd::Etcd::connect(&[etcd.endpoint()]).await;
+        let key = "/registry/core/nodes/a";
+        let before: &dyn store::Store = &connect(&etcd).await.unwrap();
+        before.put(key, "1".into(), None).await.unwrap();
+        etcd.kill();
+        etcd.restart().await;
+        let after: &dyn store::Store = &connect(&etcd).await.unwrap();
+        assert_eq!(after.get(key).await.unwrap().unwrap().value, "1");
+    }
+}
