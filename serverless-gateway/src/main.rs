@@ -1,1 +1,7 @@
-fn main() {}
+//! The serverless gateway's program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    component::main::<serverless_gateway::Args>("serverless-gateway", serverless_gateway::main)
+}
