@@ -1,1 +1,98 @@
-//! kubectl
+//! The command line of minik8s: kubectl's commands, flags, output and errors, plus the seed's dialect.
+//! It speaks only the public API and works against any Kubernetes server.
+//!
+//! [`run`] is the whole program over given arguments, streams and environment, so that a test can run it
+//! in process; a command is one file in [`commands`] and one line in its list.
+
+pub mod api;
+pub mod commands;
+pub mod describe;
+pub mod dialect;
+pub mod discovery;
+pub mod failure;
+pub mod flags;
+pub mod io;
+pub mod kubeconfig;
+pub mod manifest;
+pub mod object;
+pub mod output;
+pub mod selection;
+pub mod session;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{CommandFactory, Parser, error::ErrorKind};
+
+pub use failure::Failure;
+pub use io::Io;
+pub use session::Environment;
+
+use session::Session;
+
+/// Runs one command line; the first argument is the program's name.
+pub async fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    io: Io,
+    environment: Environment,
+) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, &io),
+    };
+    let Some(command) = cli.command else {
+        let _ = io.line(Cli::command().render_help());
+        return ExitCode::SUCCESS;
+    };
+    let session = Session::new(cli.global, io.clone(), environment);
+    match command.run(&session).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&failure, &io),
+    }
+}
+
+/// kubectl: control a minik8s (or any Kubernetes) cluster.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kubectl",
+    disable_version_flag = true,
+    after_help = "Examples:\n  kubectl apply -f examples/pod\n  kubectl get pods -o wide\n  kubectl describe pod nginx\n\nUse \"kubectl <command> -h\" for the flags and examples of a command."
+)]
+pub struct Cli {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub global: flags::Global,
+    /// What to do; without it the help is shown.
+    #[command(subcommand)]
+    pub command: Option<commands::Command>,
+}
+
+/// Usage errors end with 1, as kubectl's do; help is no error.
+fn usage(error: &clap::Error, io: &Io) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = io.line(error.render().to_string().trim_end());
+        return ExitCode::SUCCESS;
+    }
+    match (error.kind(), error.get(clap::error::ContextKind::InvalidSubcommand)) {
+        (ErrorKind::InvalidSubcommand, Some(name)) => {
+            io.note(format_args!("error: unknown command \"{name}\" for \"kubectl\""));
+            if let Some(near) = error.get(clap::error::ContextKind::SuggestedSubcommand) {
+                io.note(format_args!("\nDid you mean this?\n\t{near}"));
+            }
+        }
+        _ => io.note(error.render().to_string().trim_end()),
+    }
+    ExitCode::FAILURE
+}
+
+fn report(failure: &Failure, io: &Io) -> ExitCode {
+    if failure.is_closed_output() {
+        return ExitCode::SUCCESS;
+    }
+    if !matches!(failure, Failure::Reported) {
+        io.note(failure);
+    }
+    if let Some(hint) = failure.hint() {
+        io.note(hint);
+    }
+    ExitCode::FAILURE
+}

@@ -1,0 +1,249 @@
+//! `kubectl apply`: creates what is missing and patches what differs, by comparing the manifest with the
+//! one applied before and with the object as it is now.
+
+use api_machinery::patch;
+use clap::Args;
+use http::Method;
+use serde_json::{Value, json};
+
+use super::target::{self, Target};
+use crate::{
+    Failure,
+    api::Call,
+    failure::Failures,
+    flags::{DryRun, Files},
+    manifest::{self, Document},
+    object,
+    output::{self, Format},
+    session::Session,
+};
+
+/// Holds the manifest that was applied last; the next apply removes what has gone from it.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Whom the server records as the owner of the fields.
+const FIELD_MANAGER: &str = "kubectl-client-side-apply";
+
+/// Create or update resources from manifests
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  kubectl apply -f web.yaml\n  kubectl apply -f examples/pod -f examples/service   # folders\n  kubectl apply -R -f examples                        # and the folders in it\n  cat web.yaml | kubectl apply -f -\n  kubectl apply -f web.yaml --dry-run=server -o yaml  # what it would become"
+)]
+pub struct Apply {
+    #[command(flatten)]
+    files: Files,
+    /// Only try it out: here (client) or up to storing it (server)
+    #[arg(long, value_enum, default_value_t, num_args = 0..=1, default_missing_value = "client", require_equals = true)]
+    dry_run: DryRun,
+    #[command(flatten)]
+    validation: Validation,
+    /// json, yaml, name, jsonpath=…
+    #[arg(short, long)]
+    output: Option<String>,
+    /// Only objects with these labels
+    #[arg(short = 'l', long, default_value = "")]
+    selector: String,
+}
+
+/// What the server does about fields it does not know.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Validation {
+    /// Unknown fields: strict (true) refuses, warn says so, ignore (false) drops them
+    #[arg(long = "validate", default_value = "strict", num_args = 0..=1, default_missing_value = "strict", require_equals = true, value_parser = ["strict", "true", "warn", "ignore", "false"])]
+    mode: String,
+}
+
+impl Validation {
+    /// The value of the `fieldValidation` query parameter.
+    pub(super) fn query(&self) -> &'static str {
+        match self.mode.as_str() {
+            "warn" => "Warn",
+            "ignore" | "false" => "Ignore",
+            _ => "Strict",
+        }
+    }
+}
+
+/// What became of an object.
+type Outcome = (Value, &'static str);
+
+impl Apply {
+    pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
+        let format = Format::parse(self.output.as_deref())?;
+        if !self.selector.is_empty() {
+            return Err(Failure::message(
+                "apply takes all objects of its files: -l is not supported",
+            ));
+        }
+        let (mut failures, mut shown) = (Failures::default(), Vec::new());
+        let documents = manifest::read(&self.files, &session.io)?;
+        if documents.is_empty() {
+            return Err(Failure::message("no objects passed to apply"));
+        }
+        for document in documents {
+            let Some(document) = failures.keep(document)? else { continue };
+            let applied = self.apply(session, &document).await;
+            let Some((target, (object, done))) = failures.keep(applied)? else { continue };
+            if format.is_table() {
+                let name = target.resource.object_name(object::name(&object));
+                session.io.line(format_args!("{name} {done}{}", self.dry_run.suffix()))?;
+            } else if format == Format::Name {
+                session.io.line(output::object_name(Some(&target.resource), &object))?;
+            } else {
+                shown.push(object);
+            }
+        }
+        show(session, &format, shown)?;
+        failures.finish(&session.io)
+    }
+
+    async fn apply(
+        &self,
+        session: &Session,
+        document: &Document,
+    ) -> Result<(Target, Outcome), Failure> {
+        let target = target::of_document(session, document).await?;
+        if target.name.is_none() {
+            let prefix = object::text(&document.object, "/metadata/generateName");
+            return Err(Failure::message(format!(
+                "from {prefix}: cannot use generate name with apply: use kubectl create -f {}",
+                document.source
+            )));
+        }
+        let wanted = remembering(&document.object, target.namespace.as_deref());
+        let outcome = match target.fetch(session).await {
+            Ok(current) => {
+                self.update(session, &target, &wanted, current).await.map_err(|failure| {
+                    failure.about(&format!("error when applying patch to {}", document.source))
+                })?
+            }
+            Err(failure) if failure.is_not_found() => {
+                self.create(session, &target, wanted).await.map_err(|failure| {
+                    failure.about(&format!("error when creating {}", document.source))
+                })?
+            }
+            Err(failure) => {
+                return Err(failure.about(&format!(
+                    "error when retrieving current configuration from {}",
+                    document.source
+                )));
+            }
+        };
+        Ok((target, outcome))
+    }
+
+    async fn create(
+        &self,
+        session: &Session,
+        target: &Target,
+        wanted: Value,
+    ) -> Result<Outcome, Failure> {
+        if self.dry_run == DryRun::Client {
+            return Ok((wanted, "created"));
+        }
+        let path = target.resource.path(target.namespace.as_deref());
+        let call = Call::new(Method::POST, path).body(&wanted);
+        Ok((session.api().await?.call(self.parameters(call)).await?, "created"))
+    }
+
+    async fn update(
+        &self,
+        session: &Session,
+        target: &Target,
+        wanted: &Value,
+        current: Value,
+    ) -> Result<Outcome, Failure> {
+        let before = last_applied(&current)?;
+        if before.is_none() {
+            let name = target.resource.object_name(object::name(wanted));
+            session.io.note(format_args!(
+                "Warning: resource {} is missing the {LAST_APPLIED} annotation which is required by kubectl apply. It will be patched automatically.", name.replacen('/', "s/", 1)
+            ));
+        }
+        let (content_type, patch) =
+            difference(target, &before.unwrap_or_else(|| json!({})), wanted, &current);
+        if patch.as_object().is_some_and(serde_json::Map::is_empty) {
+            return Ok((current, "unchanged"));
+        }
+        if self.dry_run == DryRun::Client {
+            return Ok((current, "configured"));
+        }
+        let call = Call::new(Method::PATCH, target.path()).patch(content_type, &patch);
+        Ok((session.api().await?.call(self.parameters(call)).await?, "configured"))
+    }
+
+    fn parameters(&self, call: Call) -> Call {
+        call.query("dryRun", self.dry_run.query())
+            .query("fieldManager", FIELD_MANAGER)
+            .query("fieldValidation", self.validation.query())
+    }
+}
+
+/// One object as it is, several as a list.
+fn show(session: &Session, format: &Format, mut shown: Vec<Value>) -> Result<(), Failure> {
+    shown.iter_mut().for_each(output::hide_managed_fields);
+    let document = match shown.len() {
+        0 => return Ok(()),
+        1 => shown.remove(0),
+        _ => output::as_list(shown),
+    };
+    Ok(session.io.raw(output::render(format, None, &document).as_bytes())?)
+}
+
+/// The manifest with its namespace, and with itself as the annotation that the next apply compares with.
+fn remembering(manifest: &Value, namespace: Option<&str>) -> Value {
+    let mut wanted = manifest.clone();
+    if let Some(namespace) = namespace {
+        wanted["metadata"]["namespace"] = json!(namespace);
+    }
+    if !wanted["metadata"]["annotations"].is_object() {
+        wanted["metadata"]["annotations"] = json!({});
+    }
+    if let Some(annotations) = wanted["metadata"]["annotations"].as_object_mut() {
+        annotations.remove(LAST_APPLIED);
+    }
+    let text = format!("{wanted}\n");
+    wanted["metadata"]["annotations"][LAST_APPLIED] = json!(text);
+    wanted
+}
+
+fn last_applied(current: &Value) -> Result<Option<Value>, Failure> {
+    let Some(text) = current["metadata"]["annotations"][LAST_APPLIED].as_str() else {
+        return Ok(None);
+    };
+    serde_json::from_str(text)
+        .map(Some)
+        .map_err(|e| Failure::message(format!("the annotation {LAST_APPLIED} is not JSON: {e}")))
+}
+
+/// The patch and its type: lists of Kubernetes' own kinds are merged by key, others replaced.
+fn difference(
+    target: &Target,
+    before: &Value,
+    wanted: &Value,
+    current: &Value,
+) -> (&'static str, Value) {
+    let resource = &target.resource;
+    if resource.is_builtin() {
+        let patch = patch::strategic_three_way(before, wanted, current);
+        return ("application/strategic-merge-patch+json", patch);
+    }
+    ("application/merge-patch+json", patch::three_way(before, wanted, current))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_annotation_holds_the_manifest_without_itself() {
+        let wanted =
+            remembering(&json!({"kind": "Pod", "metadata": {"name": "x"}}), Some("default"));
+        let before = last_applied(&wanted).unwrap().unwrap();
+        assert_eq!(
+            before,
+            json!({"kind": "Pod", "metadata": {"annotations": {}, "name": "x", "namespace": "default"}})
+        );
+        assert_eq!(remembering(&wanted, Some("default")), wanted);
+    }
+}

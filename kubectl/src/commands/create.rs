@@ -1,0 +1,220 @@
+//! `kubectl create`: objects from manifests, and namespaces and config maps from flags.
+
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+use http::Method;
+use serde_json::{Map, Value, json};
+
+use super::{
+    apply::Validation,
+    target::{self, Target},
+};
+use crate::{
+    Failure,
+    api::Call,
+    failure::Failures,
+    flags::{DryRun, Files},
+    manifest::{self, Document},
+    object,
+    output::{self, Format},
+    session::Session,
+};
+
+/// Create resources from files or flags
+#[derive(Args, Debug)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  kubectl create -f web.yaml\n  kubectl create namespace team-a\n  kubectl create configmap settings --from-literal=mode=fast --from-file=app.conf"
+)]
+pub struct Create {
+    #[command(flatten)]
+    files: Files,
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Args, Clone, Debug)]
+struct Options {
+    /// Only try it out
+    #[arg(long, value_enum, default_value_t, num_args = 0..=1, default_missing_value = "client", require_equals = true)]
+    dry_run: DryRun,
+    #[command(flatten)]
+    validation: Validation,
+    /// json, yaml, name, jsonpath=…
+    #[arg(short, long)]
+    output: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Create a namespace
+    #[command(alias = "ns", after_help = "Examples:\n  kubectl create namespace team-a")]
+    Namespace {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Create a config map from literals and files
+    #[command(
+        alias = "cm",
+        after_help = "Examples:\n  kubectl create configmap settings --from-literal=mode=fast\n  kubectl create configmap settings --from-file=conf=app.conf --from-file=more/"
+    )]
+    Configmap {
+        /// Its name
+        name: String,
+        /// KEY=VALUE
+        #[arg(long)]
+        from_literal: Vec<String>,
+        /// FILE, KEY=FILE or a folder
+        #[arg(long)]
+        from_file: Vec<String>,
+        #[command(flatten)]
+        options: Options,
+    },
+}
+
+impl Create {
+    pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
+        match self.what {
+            None => self.options.create(session, manifest::read(&self.files, &session.io)?).await,
+            Some(What::Namespace { name, options }) => {
+                let object =
+                    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+                options.create_one(session, object).await
+            }
+            Some(What::Configmap { name, from_literal, from_file, options }) => {
+                let data = config_map_data(&from_literal, &from_file)?;
+                let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data});
+                options.create_one(session, object).await
+            }
+        }
+    }
+}
+
+impl Options {
+    async fn create_one(&self, session: &Session, object: Value) -> Result<(), Failure> {
+        self.create(session, manifest::documents("the flags", &object.to_string())).await
+    }
+
+    async fn create(
+        &self,
+        session: &Session,
+        documents: Vec<Result<Document, Failure>>,
+    ) -> Result<(), Failure> {
+        let format = Format::parse(self.output.as_deref())?;
+        let mut failures = Failures::default();
+        for document in documents {
+            let Some(document) = failures.keep(document)? else { continue };
+            let created = self.post(session, &document).await;
+            if let Some((target, object)) = failures.keep(created)? {
+                self.show(session, &format, &target, object)?;
+            }
+        }
+        failures.finish(&session.io)
+    }
+
+    async fn post(
+        &self,
+        session: &Session,
+        document: &Document,
+    ) -> Result<(Target, Value), Failure> {
+        let target = target::of_document(session, document).await?;
+        let mut object = document.object.clone();
+        if let Some(namespace) = &target.namespace {
+            object["metadata"]["namespace"] = json!(namespace);
+        }
+        if self.dry_run == DryRun::Client {
+            return Ok((target, object));
+        }
+        let call = Call::new(Method::POST, target.resource.path(target.namespace.as_deref()))
+            .query("dryRun", self.dry_run.query())
+            .query("fieldManager", "kubectl-create")
+            .query("fieldValidation", self.validation.query())
+            .body(&object);
+        let created = session.api().await?.call(call).await;
+        let created =
+            created.map_err(|f| f.about(&format!("error when creating {}", document.source)))?;
+        Ok((target, created))
+    }
+
+    fn show(
+        &self,
+        session: &Session,
+        format: &Format,
+        target: &Target,
+        mut object: Value,
+    ) -> Result<(), Failure> {
+        let name = target.resource.object_name(object::name(&object));
+        if format.is_table() {
+            return Ok(session.io.line(format_args!("{name} created{}", self.dry_run.suffix()))?);
+        }
+        output::hide_managed_fields(&mut object);
+        Ok(session.io.raw(output::render(format, Some(&target.resource), &object).as_bytes())?)
+    }
+}
+
+fn config_map_data(literals: &[String], files: &[String]) -> Result<Map<String, Value>, Failure> {
+    let mut data = Map::new();
+    for literal in literals {
+        let pair = literal.split_once('=').filter(|(key, _)| !key.is_empty());
+        let (key, value) = pair.ok_or_else(|| {
+            Failure::message(format!("invalid literal source {literal}, expected key=value"))
+        })?;
+        insert(&mut data, key, value.to_owned())?;
+    }
+    for file in files {
+        let (key, path) = file.split_once('=').map_or((None, file.as_str()), |(k, p)| (Some(k), p));
+        insert_files(&mut data, key, Path::new(path))?;
+    }
+    Ok(data)
+}
+
+fn insert_files(
+    data: &mut Map<String, Value>,
+    key: Option<&str>,
+    path: &Path,
+) -> Result<(), Failure> {
+    let fault =
+        |e: std::io::Error| Failure::message(format!("error reading {}: {e}", path.display()));
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path).map_err(fault)? {
+            let entry = entry.map_err(fault)?.path();
+            if entry.is_file() {
+                insert_files(data, None, &entry)?;
+            }
+        }
+        return Ok(());
+    }
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    insert(data, key.unwrap_or(&name), std::fs::read_to_string(path).map_err(fault)?)
+}
+
+fn insert(data: &mut Map<String, Value>, key: &str, value: String) -> Result<(), Failure> {
+    match data.insert(key.to_owned(), json!(value)) {
+        None => Ok(()),
+        Some(_) => Err(Failure::message(format!(
+            "cannot add key {key:?}, another key by that name already exists in Data for ConfigMap"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_map_is_made_of_literals_and_files() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("app.conf"), "x\n").unwrap();
+        let file = folder.path().join("app.conf").display().to_string();
+        let data =
+            config_map_data(&["a=b=c".to_owned()], &[file.clone(), format!("k={file}")]).unwrap();
+        assert_eq!(Value::Object(data), json!({"a": "b=c", "app.conf": "x\n", "k": "x\n"}));
+        assert!(config_map_data(&["a".to_owned()], &[]).is_err());
+        assert!(config_map_data(&["a=1".to_owned(), "a=2".to_owned()], &[]).is_err());
+    }
+}

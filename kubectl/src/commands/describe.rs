@@ -1,0 +1,176 @@
+//! `kubectl describe`: fetches an object and what belongs to it; the page is made in [`crate::describe`].
+
+use api_types::jiff::Timestamp;
+use clap::Args;
+use serde_json::Value;
+
+use super::target::{self, Target};
+use crate::{
+    Failure,
+    api::{Api, Call},
+    describe::{self, Needs, Related},
+    failure::Failures,
+    flags::Files,
+    object::{self, joined, list, map, text},
+    session::Session,
+};
+
+/// Show details of one or many resources, with their events
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  kubectl describe pod web\n  kubectl describe pod web-               # every pod whose name begins so\n  kubectl describe node\n  kubectl describe rs/web service/web\n  kubectl describe -f web.yaml"
+)]
+pub struct Describe {
+    /// TYPE, TYPE NAME…, TYPE/NAME… or the beginning of names
+    words: Vec<String>,
+    #[command(flatten)]
+    files: Files,
+    /// Of all namespaces
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
+    /// Only objects with these labels
+    #[arg(short = 'l', long, default_value = "")]
+    selector: String,
+    /// With the events of the object
+    #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
+    show_events: bool,
+}
+
+impl Describe {
+    pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
+        let mut failures = Failures::default();
+        let mut pages = Vec::new();
+        for target in self.targets(session, &mut failures).await? {
+            let found = self.objects(session, &target).await;
+            for object in failures.keep(found)?.into_iter().flatten() {
+                let related = self.related(session.api().await?, &object).await?;
+                pages.push(describe::describe(&object, &related));
+            }
+        }
+        if pages.is_empty() && failures.is_empty() {
+            session.io.note(format_args!(
+                "No resources found in {} namespace.",
+                session.namespace().await?
+            ));
+        }
+        session.io.raw(pages.join("\n\n").as_bytes())?;
+        failures.finish(&session.io)
+    }
+
+    async fn targets(
+        &self,
+        session: &Session,
+        failures: &mut Failures,
+    ) -> Result<Vec<Target>, Failure> {
+        if self.files.filename.is_empty() {
+            if self.words.is_empty() {
+                return Err(Failure::message(
+                    "You must specify the type of resource to describe. Use \"kubectl api-resources\" for a complete list of supported resources.",
+                ));
+            }
+            return target::of_words(session, &self.words, self.all_namespaces).await;
+        }
+        let mut targets = Vec::new();
+        for target in target::of_files(session, &self.files).await? {
+            targets.extend(failures.keep(target)?);
+        }
+        Ok(targets)
+    }
+
+    async fn objects(&self, session: &Session, target: &Target) -> Result<Vec<Value>, Failure> {
+        let api = session.api().await?;
+        match &target.name {
+            None => {
+                items(api, Call::get(target.path()).query("labelSelector", &self.selector)).await
+            }
+            Some(name) => match target.fetch(session).await {
+                Ok(object) => Ok(vec![object]),
+                Err(failure) if failure.is_not_found() => {
+                    begins_with(api, target, name, failure).await
+                }
+                Err(failure) => Err(failure),
+            },
+        }
+    }
+
+    async fn related(&self, api: &Api, object: &Value) -> Result<Related, Failure> {
+        let mut related = Related { now: Timestamp::now(), ..Related::default() };
+        if self.show_events {
+            related.events = events(api, object).await?;
+        }
+        let namespace = text(object, "/metadata/namespace");
+        match describe::needs(object) {
+            Needs::Events => {}
+            Needs::Node => {
+                let field = format!("spec.nodeName={}", object::name(object));
+                related.pods =
+                    items(api, Call::get("/api/v1/pods").query("fieldSelector", field)).await?;
+                related.lease = lease(api, object::name(object)).await;
+            }
+            Needs::SelectedPods => {
+                let call = Call::get(format!("/api/v1/namespaces/{namespace}/pods"));
+                let labels = joined(&map(object, "/spec/selector/matchLabels"));
+                related.pods = items(api, call.query("labelSelector", labels)).await?;
+            }
+            Needs::EndpointSlices => {
+                let path =
+                    format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices");
+                let label = format!("kubernetes.io/service-name={}", object::name(object));
+                related.slices = items(api, Call::get(path).query("labelSelector", label)).await?;
+            }
+        }
+        Ok(related)
+    }
+}
+
+/// The objects whose names begin with what was typed; the refusal if there is none.
+async fn begins_with(
+    api: &Api,
+    target: &Target,
+    name: &str,
+    refusal: Failure,
+) -> Result<Vec<Value>, Failure> {
+    let collection = Target { name: None, ..target.clone() };
+    let all = items(api, Call::get(collection.path())).await?;
+    let found: Vec<_> = all.into_iter().filter(|o| object::name(o).starts_with(name)).collect();
+    if found.is_empty() { Err(refusal) } else { Ok(found) }
+}
+
+/// The items of a list; they say their kind only through the list's.
+async fn items(api: &Api, call: Call) -> Result<Vec<Value>, Failure> {
+    let answer = api.call(call).await?;
+    let kind = object::kind(&answer).trim_end_matches("List").to_owned();
+    let complete = |item: &Value| {
+        let mut item = item.clone();
+        if item["kind"].is_null() {
+            item["kind"] = kind.clone().into();
+            item["apiVersion"] = answer["apiVersion"].clone();
+        }
+        item
+    };
+    Ok(list(&answer, "/items").iter().map(complete).collect())
+}
+
+/// The events about the object. Those about nodes and other objects without a namespace are in `default`.
+async fn events(api: &Api, object: &Value) -> Result<Vec<Value>, Failure> {
+    let mut fields = vec![
+        format!("involvedObject.name={}", object::name(object)),
+        format!("involvedObject.kind={}", object::kind(object)),
+    ];
+    let path = match object::namespace(object) {
+        Some(namespace) => format!("/api/v1/namespaces/{namespace}/events"),
+        None => "/api/v1/events".to_owned(),
+    };
+    let uid = text(object, "/metadata/uid");
+    // Nodes report with their name as uid, as Kubernetes' kubelets do.
+    if object::kind(object) != "Node" && !uid.is_empty() {
+        fields.push(format!("involvedObject.uid={uid}"));
+    }
+    items(api, Call::get(path).query("fieldSelector", fields.join(","))).await
+}
+
+/// A node that never renewed has none.
+async fn lease(api: &Api, node: &str) -> Option<Value> {
+    let path = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+    api.call(Call::get(format!("{path}/{node}"))).await.ok()
+}

@@ -1,0 +1,235 @@
+//! `kubectl logs`: the output of a pod's containers.
+
+use std::time::Duration;
+
+use clap::Args;
+use futures::AsyncReadExt;
+use serde_json::Value;
+
+use super::target::{self, Target};
+use crate::{
+    Failure,
+    api::{Api, Call},
+    flags::duration,
+    object::{self, joined, list, map, text},
+    session::Session,
+};
+
+/// Names the container that is meant when none is.
+const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+
+/// Print the logs of a container
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  kubectl logs web\n  kubectl logs -f web -c viewer --tail=20\n  kubectl logs rs/web                     # of one of its pods\n  kubectl logs -l app=web --all-containers --prefix\n  kubectl logs -p web                     # of the container before the restart"
+)]
+pub struct Logs {
+    /// POD, TYPE/NAME or NAMESPACE/POD, then perhaps a container
+    #[arg(num_args = 0..=2)]
+    words: Vec<String>,
+    /// Follow the log
+    #[arg(short, long)]
+    follow: bool,
+    /// The container; else the pod's first
+    #[arg(short, long)]
+    container: Option<String>,
+    /// Of all containers of the pod
+    #[arg(long)]
+    all_containers: bool,
+    /// Of the container before the last restart
+    #[arg(short, long)]
+    previous: bool,
+    /// Only the last lines; -1 for all
+    #[arg(long, allow_negative_numbers = true)]
+    tail: Option<i64>,
+    /// Only what is not older, e.g. 5s, 2m, 3h
+    #[arg(long, value_parser = duration)]
+    since: Option<Duration>,
+    /// Only what came after this time (RFC 3339)
+    #[arg(long, default_value = "")]
+    since_time: String,
+    /// Only so many bytes
+    #[arg(long)]
+    limit_bytes: Option<u64>,
+    /// Each line with its time
+    #[arg(long)]
+    timestamps: bool,
+    /// Each line with its pod and container
+    #[arg(long)]
+    prefix: bool,
+    /// Of all pods with these labels
+    #[arg(short = 'l', long, default_value = "")]
+    selector: String,
+}
+
+impl Logs {
+    pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
+        let api = session.api().await?;
+        let mut streams = Vec::new();
+        for pod in self.pods(session).await? {
+            for container in self.containers(session, &pod)? {
+                streams.push(self.copy(session, api, pod.clone(), container));
+            }
+        }
+        if self.follow {
+            return futures::future::try_join_all(streams).await.map(drop);
+        }
+        for stream in streams {
+            stream.await?;
+        }
+        Ok(())
+    }
+
+    async fn pods(&self, session: &Session) -> Result<Vec<Value>, Failure> {
+        if !self.selector.is_empty() {
+            if !self.words.is_empty() {
+                return Err(Failure::message("only a selector (-l) or a POD name is allowed"));
+            }
+            let pods = self.selected(session, session.namespace().await?, &self.selector).await?;
+            if pods.is_empty() {
+                session.io.note(format_args!(
+                    "No resources found in {} namespace.",
+                    session.namespace().await?
+                ));
+            }
+            return Ok(pods);
+        }
+        let Some(word) = self.words.first() else {
+            return Err(Failure::message(
+                "expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'.\nPOD or TYPE/NAME is a required argument for the logs command\nSee 'kubectl logs -h' for help and examples",
+            ));
+        };
+        let target = self.target(session, word).await?;
+        let object = target.fetch(session).await?;
+        if target.resource.kind == "Pod" {
+            return Ok(vec![object]);
+        }
+        self.pod_of(session, &target, &object).await.map(|pod| vec![pod])
+    }
+
+    /// A pod is meant unless the word begins with another kind's name; `namespace/pod` is the seed's form.
+    async fn target(&self, session: &Session, word: &str) -> Result<Target, Failure> {
+        let kind = word.split_once('/').map(|(kind, _)| kind);
+        let words = match kind {
+            Some(kind) if session.mapper().await?.find(kind).is_some() => vec![word.to_owned()],
+            _ => vec!["pods".to_owned(), word.to_owned()],
+        };
+        let target = target::of_words(session, &words, false).await?.into_iter().next();
+        target.ok_or_else(|| Failure::message(format!("invalid name {word:?}")))
+    }
+
+    /// The best pod behind a controller or service: a running one before others.
+    async fn pod_of(
+        &self,
+        session: &Session,
+        target: &Target,
+        object: &Value,
+    ) -> Result<Value, Failure> {
+        let labels = match map(object, "/spec/selector/matchLabels") {
+            labels if labels.is_empty() => map(object, "/spec/selector"),
+            labels => labels,
+        };
+        let namespace = target.namespace.clone().unwrap_or_default();
+        if labels.is_empty() {
+            return Err(Failure::message(format!(
+                "cannot get the logs from {}: it selects no pods",
+                target.resource.kind
+            )));
+        }
+        let mut pods = self.selected(session, namespace, &joined(&labels)).await?;
+        pods.sort_by_key(|p| text(p, "/status/phase") != "Running");
+        let count = pods.len();
+        let pod = pods.into_iter().next().ok_or_else(|| {
+            Failure::message(format!(
+                "{} has no pods",
+                target.resource.object_name(object::name(object))
+            ))
+        })?;
+        if count > 1 {
+            session.io.note(format_args!("Found {count} pods, using pod/{}", object::name(&pod)));
+        }
+        Ok(pod)
+    }
+
+    async fn selected(
+        &self,
+        session: &Session,
+        namespace: String,
+        labels: &str,
+    ) -> Result<Vec<Value>, Failure> {
+        let call = Call::get(format!("/api/v1/namespaces/{namespace}/pods"))
+            .query("labelSelector", labels);
+        let pods = session.api().await?.call(call).await?;
+        Ok(list(&pods, "/items").to_vec())
+    }
+
+    fn containers(&self, session: &Session, pod: &Value) -> Result<Vec<String>, Failure> {
+        let named = |pointer| list(pod, pointer).iter().map(|c| object::name_of(c).to_owned());
+        let own: Vec<_> = named("/spec/containers").collect();
+        if self.all_containers {
+            return Ok(named("/spec/initContainers").chain(own).collect());
+        }
+        let asked = self.container.as_ref().or(self.words.get(1));
+        if let Some(name) = asked {
+            return match named("/spec/initContainers").chain(own).any(|c| &c == name) {
+                true => Ok(vec![name.clone()]),
+                false => Err(Failure::message(format!(
+                    "container {name} is not valid for pod {}",
+                    object::name(pod)
+                ))),
+            };
+        }
+        let annotated = map(pod, "/metadata/annotations").remove(DEFAULT_CONTAINER);
+        let chosen = annotated.filter(|c| own.contains(c)).or_else(|| own.first().cloned());
+        if own.len() > 1 {
+            let chosen = chosen.as_deref().unwrap_or_default();
+            session
+                .io
+                .note(format_args!("Defaulted container {chosen:?} out of: {}", own.join(", ")));
+        }
+        Ok(chosen.into_iter().collect())
+    }
+
+    fn call(&self, pod: &Value, container: &str) -> Call {
+        let flag = |set: bool| if set { "true" } else { "" };
+        // With a selector there may be many: kubectl then shows the last ten lines of each.
+        let tail = self.tail.or((!self.selector.is_empty()).then_some(10)).filter(|t| *t >= 0);
+        let number = |n: Option<String>| n.unwrap_or_default();
+        let (namespace, name) = (text(pod, "/metadata/namespace"), object::name(pod));
+        Call::get(format!("/api/v1/namespaces/{namespace}/pods/{name}/log"))
+            .query("container", container)
+            .query("follow", flag(self.follow))
+            .query("previous", flag(self.previous))
+            .query("timestamps", flag(self.timestamps))
+            .query("tailLines", number(tail.map(|t| t.to_string())))
+            .query("sinceSeconds", number(self.since.map(|s| s.as_secs().max(1).to_string())))
+            .query("sinceTime", &self.since_time)
+            .query("limitBytes", number(self.limit_bytes.map(|b| b.to_string())))
+    }
+
+    /// Writes the log as it comes; with prefixes, line by line.
+    async fn copy(
+        &self,
+        session: &Session,
+        api: &Api,
+        pod: Value,
+        container: String,
+    ) -> Result<(), Failure> {
+        let mut log = api.stream(self.call(&pod, &container)).await?;
+        if self.prefix {
+            let prefix = format!("[pod/{}/{container}] ", object::name(&pod));
+            let mut lines = futures::AsyncBufReadExt::lines(log);
+            while let Some(line) = futures::TryStreamExt::try_next(&mut lines).await? {
+                session.io.line(format_args!("{prefix}{line}"))?;
+            }
+            return Ok(());
+        }
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            match log.read(&mut buffer).await? {
+                0 => return Ok(()),
+                length => session.io.raw(&buffer[..length])?,
+            }
+        }
+    }
+}

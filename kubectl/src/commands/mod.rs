@@ -1,0 +1,62 @@
+//! The commands: one file each, and one line in the list below.
+
+mod annotate;
+mod api_resources;
+mod api_versions;
+mod apply;
+mod cluster_info;
+mod completion;
+mod config;
+mod create;
+mod delete;
+mod describe;
+mod get;
+mod label;
+mod logs;
+mod metadata;
+mod scale;
+mod target;
+mod version;
+
+use clap::Subcommand;
+
+use crate::{Failure, session::Session};
+
+/// Makes the enumeration that clap reads and the one place that calls a command.
+macro_rules! commands {
+    ($($name:ident($module:ident),)*) => {
+        /// What `kubectl` can be told to do.
+        #[derive(Debug, Subcommand)]
+        #[allow(missing_docs, reason = "each command's own type says what it does")]
+        pub enum Command {
+            $($name($module::$name),)*
+        }
+
+        impl Command {
+            /// Does it.
+            pub async fn run(self, session: &Session) -> Result<(), Failure> {
+                match self {
+                    $(Self::$name(command) => Box::pin(command.run(session)).await,)*
+                }
+            }
+        }
+    };
+}
+
+commands! {
+    Apply(apply),
+    Get(get),
+    Describe(describe),
+    Delete(delete),
+    Logs(logs),
+    Create(create),
+    Scale(scale),
+    Label(label),
+    Annotate(annotate),
+    ApiResources(api_resources),
+    ApiVersions(api_versions),
+    ClusterInfo(cluster_info),
+    Config(config),
+    Version(version),
+    Completion(completion),
+}

@@ -1,0 +1,72 @@
+//! `kubectl describe`: an object with what belongs to it, as kubectl lays it out. Pure: what is to be told
+//! is fetched by the command and comes in as values.
+
+mod container;
+mod generic;
+mod namespace;
+mod node;
+mod pod;
+mod replica_set;
+mod service;
+mod sheet;
+
+use api_types::jiff::Timestamp;
+use serde_json::Value;
+
+use crate::object;
+
+/// What is told along with an object.
+#[derive(Clone, Debug, Default)]
+pub struct Related {
+    /// Its events.
+    pub events: Vec<Value>,
+    /// Its pods: those on a node, those of a replica set.
+    pub pods: Vec<Value>,
+    /// The endpoint slices of a service.
+    pub slices: Vec<Value>,
+    /// The lease of a node.
+    pub lease: Option<Value>,
+    /// The present, for ages.
+    pub now: Timestamp,
+}
+
+/// What has to be fetched to describe an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing but its events.
+    Events,
+    /// The pods bound to the node, and its lease.
+    Node,
+    /// The pods that its selector selects.
+    SelectedPods,
+    /// The endpoint slices of the service.
+    EndpointSlices,
+}
+
+/// What has to be fetched for this kind.
+#[must_use]
+pub fn needs(object: &Value) -> Needs {
+    match kind(object) {
+        ("", "Node") => Needs::Node,
+        ("apps", "ReplicaSet") => Needs::SelectedPods,
+        ("", "Service") => Needs::EndpointSlices,
+        _ => Needs::Events,
+    }
+}
+
+/// The object's page.
+#[must_use]
+pub fn describe(object: &Value, related: &Related) -> String {
+    match kind(object) {
+        ("", "Pod") => pod::describe(object, related),
+        ("", "Node") => node::describe(object, related),
+        ("", "Namespace") => namespace::describe(object),
+        ("", "Service") => service::describe(object, related),
+        ("apps", "ReplicaSet") => replica_set::describe(object, related),
+        _ => generic::describe(object, related),
+    }
+}
+
+fn kind(object: &Value) -> (&str, &str) {
+    (object::group_version(object).0, object::kind(object))
+}

@@ -1,0 +1,230 @@
+//! The seed's dialect: manifests and spellings of the original minik8s, turned into the Kubernetes form.
+//! Pure, and only where the meaning is beyond doubt; everything else is left for the server to judge.
+
+use serde_json::{Map, Value, json};
+
+/// The group and version of our own kinds.
+const OURS: &str = "minik8s.io/v1";
+
+/// The seed's check interval where none is given, in seconds.
+const DEFAULT_INTERVAL: u64 = 15;
+
+/// What the seed's commands call a kind that Kubernetes names otherwise.
+#[must_use]
+pub fn seed_resource(spelling: &str) -> Option<&'static str> {
+    Some(match spelling {
+        "rss" => "replicasets",
+        "hpas" => "horizontalpodautoscalers",
+        "dnses" => "dns",
+        "wf" | "wfs" => "workflows",
+        "func" | "funcs" => "functions",
+        "gpu" | "gpus" => "gpujobs",
+        _ => return None,
+    })
+}
+
+/// The manifest in its Kubernetes form; one that has it already comes back unchanged.
+#[must_use]
+pub fn to_kubernetes(mut manifest: Value) -> Value {
+    match manifest["kind"].as_str().unwrap_or_default() {
+        "Node" => node(&mut manifest),
+        "Pod" => pod_spec(manifest.get_mut("spec")),
+        "ReplicaSet" => replica_set(&mut manifest),
+        "Deployment" | "DaemonSet" | "StatefulSet" | "Job" => {
+            pod_spec(manifest.pointer_mut("/spec/template/spec"));
+        }
+        "Service" => service(&mut manifest),
+        "HorizontalPodAutoscaler" => autoscaler(&mut manifest),
+        "DNS" | "GpuJob" => ours(&mut manifest),
+        "Workflow" => workflow(&mut manifest),
+        _ => {}
+    }
+    manifest
+}
+
+/// `ip` at the top becomes the node's address; nodes have no namespace.
+fn node(manifest: &mut Value) {
+    let Some(object) = manifest.as_object_mut() else { return };
+    let Some(ip) = object.remove("ip") else { return };
+    object.entry("apiVersion").or_insert_with(|| json!("v1"));
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("namespace");
+    }
+    let status = object.entry("status").or_insert_with(|| json!({}));
+    if status["addresses"].is_null() {
+        status["addresses"] = json!([{"type": "InternalIP", "address": ip}]);
+    }
+}
+
+/// Under `v1` in the seed; its selector was never looked at, the template's labels could be missing.
+fn replica_set(manifest: &mut Value) {
+    pod_spec(manifest.pointer_mut("/spec/template/spec"));
+    if manifest["apiVersion"] != "v1" {
+        return;
+    }
+    manifest["apiVersion"] = json!("apps/v1");
+    let name = manifest["metadata"]["name"].clone();
+    let Some(spec) = manifest.get_mut("spec").filter(|s| s.is_object()) else { return };
+    if !spec["template"].is_object() {
+        return;
+    }
+    let selected = labels(&spec["selector"]["matchLabels"]);
+    let mut template = labels(&spec["template"]["metadata"]["labels"]);
+    if template.is_empty() && selected.is_empty() {
+        template.insert("app".to_owned(), name);
+    }
+    if selected.is_empty() {
+        spec["selector"] = json!({"matchLabels": template});
+    }
+    template.extend(selected);
+    if !spec["template"]["metadata"].is_object() {
+        spec["template"]["metadata"] = json!({});
+    }
+    spec["template"]["metadata"]["labels"] = Value::Object(template);
+}
+
+fn labels(value: &Value) -> Map<String, Value> {
+    value.as_object().cloned().unwrap_or_default()
+}
+
+fn pod_spec(spec: Option<&mut Value>) {
+    let Some(spec) = spec.and_then(Value::as_object_mut) else { return };
+    spec.remove("clusterIp"); // the seed's server overwrites it in any case
+    for list in ["containers", "initContainers"] {
+        elements(spec.get_mut(list)).for_each(container);
+    }
+    elements(spec.get_mut("volumes")).for_each(file_modes);
+}
+
+fn container(container: &mut Value) {
+    rename(container, "cmd", "command");
+    for hook in ["postStart", "preStop"] {
+        if let Some(exec) = container.pointer_mut(&format!("/lifecycle/{hook}/exec")) {
+            rename(exec, "cmd", "command");
+        }
+    }
+    for port in elements(container.get_mut("ports")) {
+        numbers(port, &["containerPort", "hostPort"]);
+        upper_case(port, "protocol");
+    }
+    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        if let Some(request) = container.pointer_mut(&format!("/{probe}/httpGet")) {
+            numbers(request, &["port"]);
+        }
+    }
+}
+
+fn service(manifest: &mut Value) {
+    let Some(spec) = manifest.get_mut("spec") else { return };
+    for port in elements(spec.get_mut("ports")) {
+        numbers(port, &["port", "targetPort", "nodePort"]);
+        upper_case(port, "protocol");
+    }
+}
+
+/// YAML 1.1 reads `0644` as octal, as Kubernetes' users expect; our reader leaves it a text.
+fn file_modes(volume: &mut Value) {
+    let octal = |v: &Value| i64::from_str_radix(v.as_str()?.strip_prefix('0')?, 8).ok();
+    for source in volume.as_object_mut().into_iter().flat_map(Map::values_mut) {
+        if let Some(mode) = source.get("defaultMode").and_then(octal) {
+            source["defaultMode"] = json!(mode);
+        }
+    }
+}
+
+/// `scaleTargetRef.metadata`, `metrics` as a map and `scaleInterval` mark the seed's form.
+fn autoscaler(manifest: &mut Value) {
+    let Some(spec) = manifest.get("spec") else { return };
+    if !spec["scaleTargetRef"]["metadata"].is_object() && !spec["metrics"].is_object() {
+        return;
+    }
+    let target = &spec["scaleTargetRef"];
+    let name = target.pointer("/metadata/name").or(target.get("name")).cloned().unwrap_or_default();
+    let mut autoscaler = json!({
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name},
+        "metrics": metrics(&spec["metrics"]),
+        "behavior": behavior(spec["scaleInterval"].as_u64().filter(|i| *i > 0).unwrap_or(DEFAULT_INTERVAL)),
+    });
+    for field in ["minReplicas", "maxReplicas"] {
+        if let Some(value) = spec.get(field) {
+            autoscaler[field] = value.clone();
+        }
+    }
+    manifest["apiVersion"] = json!("autoscaling/v2");
+    manifest["spec"] = autoscaler;
+}
+
+fn metrics(given: &Value) -> Value {
+    let one = |(field, resource): (&str, &str)| {
+        let percent = given[field].as_f64().filter(|p| *p > 0.0)?;
+        Some(json!({"type": "Resource", "resource": {
+            "name": resource, "target": {"type": "Utilization", "averageUtilization": whole(percent)}}}))
+    };
+    [("CPUUtilizationPercentage", "cpu"), ("MemUtilizationPercentage", "memory")]
+        .into_iter()
+        .filter_map(one)
+        .collect()
+}
+
+/// The next whole percent, so that no target becomes 0.
+fn whole(percent: f64) -> Value {
+    serde_json::from_str(&format!("{:.0}", percent.ceil())).unwrap_or_default()
+}
+
+/// One pod per interval, up and down, without looking back: what `scaleInterval` says.
+fn behavior(interval: u64) -> Value {
+    let rule = json!({
+        "stabilizationWindowSeconds": 0,
+        "selectPolicy": "Max",
+        "policies": [{"type": "Pods", "value": 1, "periodSeconds": interval}],
+    });
+    json!({"scaleUp": rule, "scaleDown": rule})
+}
+
+/// Kinds that Kubernetes does not have: without a version, or under one that the seed made up.
+fn ours(manifest: &mut Value) {
+    if matches!(manifest["apiVersion"].as_str(), None | Some("" | "v1" | "/api/v1")) {
+        manifest["apiVersion"] = json!(OURS);
+    }
+}
+
+/// The seed's workflow has its fields at the top.
+fn workflow(manifest: &mut Value) {
+    ours(manifest);
+    let Some(object) = manifest.as_object_mut().filter(|o| !o.contains_key("spec")) else { return };
+    let fields = ["startAt", "params", "nodes"];
+    let moved: Map<_, _> = fields.iter().filter_map(|f| object.remove_entry(*f)).collect();
+    if !moved.is_empty() {
+        object.insert("spec".to_owned(), Value::Object(moved));
+    }
+}
+
+fn elements(list: Option<&mut Value>) -> impl Iterator<Item = &mut Value> {
+    list.and_then(Value::as_array_mut).into_iter().flatten()
+}
+
+/// Where both are given, the Kubernetes name holds.
+fn rename(value: &mut Value, from: &str, to: &str) {
+    let Some(object) = value.as_object_mut() else { return };
+    if object.contains_key(to) {
+        return;
+    }
+    if let Some(moved) = object.remove(from) {
+        object.insert(to.to_owned(), moved);
+    }
+}
+
+/// `"80"` → `80`; a port's name stays a text.
+fn numbers(value: &mut Value, fields: &[&str]) {
+    for field in fields {
+        if let Some(number) = value[*field].as_str().and_then(|t| t.parse::<u32>().ok()) {
+            value[*field] = json!(number);
+        }
+    }
+}
+
+fn upper_case(value: &mut Value, field: &str) {
+    if let Some(text) = value[field].as_str().filter(|t| matches!(*t, "tcp" | "udp")) {
+        value[field] = json!(text.to_uppercase());
+    }
+}

@@ -1,0 +1,139 @@
+//! Flags that several commands share.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+
+use crate::Failure;
+
+/// Flags of every command.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Path to the kubeconfig file; default: $KUBECONFIG, ~/.kube/config, /etc/minik8s/admin.conf
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig to use
+    #[arg(long, global = true)]
+    pub context: Option<String>,
+    /// The namespace of this request
+    #[arg(short, long, global = true)]
+    pub namespace: Option<String>,
+    /// The address and port of the API server
+    #[arg(short, long, global = true, value_name = "URL")]
+    pub server: Option<String>,
+    /// Don't check the server's certificate
+    #[arg(long, global = true)]
+    pub insecure_skip_tls_verify: bool,
+    /// How long to wait for one answer of the server, e.g. 1s, 2m; 0 waits for ever
+    #[arg(long, global = true, default_value = "0", value_parser = duration, value_name = "TIME")]
+    pub request_timeout: Duration,
+    /// Verbosity of what is said about requests (6: paths, 8: bodies)
+    #[arg(short = 'v', long = "v", global = true, default_value_t = 0, value_name = "LEVEL")]
+    pub verbosity: u8,
+}
+
+/// Whether a change is only tried out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DryRun {
+    /// The change is made.
+    #[default]
+    None,
+    /// Nothing is sent.
+    Client,
+    /// The server does everything but store it.
+    Server,
+}
+
+impl DryRun {
+    /// What follows a line such as `pod/x created`.
+    #[must_use]
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Client => " (dry run)",
+            Self::Server => " (server dry run)",
+        }
+    }
+
+    /// The value of the `dryRun` query parameter.
+    #[must_use]
+    pub fn query(self) -> &'static str {
+        if self == Self::Server { "All" } else { "" }
+    }
+}
+
+/// Manifests named on the command line.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Files {
+    /// Files, folders or URLs with manifests, or - for standard input
+    #[arg(short, long = "filename", value_name = "FILE", value_delimiter = ',')]
+    pub filename: Vec<String>,
+    /// Go into the folders of folders too
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
+}
+
+/// Reads `10s`, `1m30s`, `1h`, `250ms`, or a bare number of seconds, as Go does.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let fault = || format!("invalid duration {text:?}: use e.g. 10s, 5m, 1h30m");
+    let (mut rest, mut total) = (text, 0.0);
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(fault)?;
+        let value: f64 = rest[..end].parse().map_err(|_| fault())?;
+        rest = &rest[end..];
+        let end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        total += value * unit(&rest[..end]).ok_or_else(fault)?;
+        rest = &rest[end..];
+    }
+    Duration::try_from_secs_f64(total).map_err(|_| fault())
+}
+
+fn unit(name: &str) -> Option<f64> {
+    match name {
+        "ms" => Some(0.001),
+        "s" => Some(1.0),
+        "m" => Some(60.0),
+        "h" => Some(3600.0),
+        _ => None,
+    }
+}
+
+/// Splits `key=value` and `key-` arguments, as `label` and `annotate` take them.
+pub fn pairs(arguments: &[String]) -> Result<Vec<(String, Option<String>)>, Failure> {
+    let one = |argument: &String| match (argument.split_once('='), argument.strip_suffix('-')) {
+        (Some((key, value)), _) if !key.is_empty() => Ok((key.to_owned(), Some(value.to_owned()))),
+        (None, Some(key)) if !key.is_empty() => Ok((key.to_owned(), None)),
+        _ => Err(Failure::message(format!("{argument:?} is neither KEY=VALUE nor KEY-"))),
+    };
+    arguments.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_go_reads_them() {
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("1h2m3s"), Ok(Duration::from_secs(3723)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        for bad in ["", "s", "10x", "-1s", "5m3"] {
+            assert!(bad.is_empty() || duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn pairs_set_and_remove() {
+        let given = ["a=b".to_owned(), "c-".to_owned(), "d=e=f".to_owned()];
+        let expected = [("a", Some("b")), ("c", None), ("d", Some("e=f"))]
+            .map(|(k, v)| (k.to_owned(), v.map(str::to_owned)));
+        assert_eq!(pairs(&given).unwrap(), expected);
+        assert!(pairs(&["x".to_owned()]).is_err());
+    }
+}

@@ -1,0 +1,71 @@
+//! Where a command reads and writes: the process' own streams, or a test's buffers.
+
+use std::{
+    fmt,
+    io::{self, Read, Write},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// Standard input, output and error of one run. Cheap to clone; writers are shared.
+#[derive(Clone)]
+pub struct Io {
+    input: Arc<Mutex<dyn Read + Send>>,
+    out: Arc<Mutex<dyn Write + Send>>,
+    err: Arc<Mutex<dyn Write + Send>>,
+}
+
+impl Io {
+    /// Streams of the caller's choice.
+    pub fn new(
+        input: impl Read + Send + 'static,
+        out: impl Write + Send + 'static,
+        err: impl Write + Send + 'static,
+    ) -> Self {
+        Self {
+            input: Arc::new(Mutex::new(input)),
+            out: Arc::new(Mutex::new(out)),
+            err: Arc::new(Mutex::new(err)),
+        }
+    }
+
+    /// The streams of this process.
+    #[must_use]
+    pub fn process() -> Self {
+        Self::new(io::stdin(), io::stdout(), io::stderr())
+    }
+
+    /// Writes a line of the result.
+    pub fn line(&self, text: impl fmt::Display) -> io::Result<()> {
+        writeln!(lock(&self.out), "{text}")
+    }
+
+    /// Writes part of the result, as it is, and shows it at once.
+    pub fn raw(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut out = lock(&self.out);
+        out.write_all(bytes)?;
+        out.flush()
+    }
+
+    /// Writes a line that is not part of the result (warnings, progress, errors). Nobody can be told if that fails.
+    pub fn note(&self, text: impl fmt::Display) {
+        let _ = writeln!(lock(&self.err), "{text}");
+    }
+
+    /// All of standard input.
+    pub fn read_all(&self) -> io::Result<String> {
+        let mut text = String::new();
+        lock(&self.input).read_to_string(&mut text)?;
+        Ok(text)
+    }
+}
+
+impl fmt::Debug for Io {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Io")
+    }
+}
+
+/// A panic while writing leaves nothing half-done that the next line could not follow.
+fn lock<T: ?Sized>(stream: &Mutex<T>) -> MutexGuard<'_, T> {
+    stream.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,81 @@
+//! Reading objects of any kind as JSON: names, labels, and fields by JSON pointer.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// The text at this JSON pointer, empty where there is none.
+#[must_use]
+pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The number at this JSON pointer.
+#[must_use]
+pub fn number(object: &Value, pointer: &str) -> Option<i64> {
+    object.pointer(pointer).and_then(Value::as_i64)
+}
+
+/// The list at this JSON pointer, empty where there is none.
+#[must_use]
+pub fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
+    object.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// The map of texts at this JSON pointer (labels, annotations, selectors).
+#[must_use]
+pub fn map(object: &Value, pointer: &str) -> BTreeMap<String, String> {
+    let entries = object.pointer(pointer).and_then(Value::as_object);
+    entries.into_iter().flatten().map(|(k, v)| (k.clone(), scalar(v))).collect()
+}
+
+/// A scalar as people write it.
+#[must_use]
+pub fn scalar(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// `metadata.name`.
+#[must_use]
+pub fn name(object: &Value) -> &str {
+    text(object, "/metadata/name")
+}
+
+/// `metadata.namespace`, if given.
+#[must_use]
+pub fn namespace(object: &Value) -> Option<&str> {
+    Some(text(object, "/metadata/namespace")).filter(|n| !n.is_empty())
+}
+
+/// `kind`.
+#[must_use]
+pub fn kind(object: &Value) -> &str {
+    text(object, "/kind")
+}
+
+/// Group and version of `apiVersion`; the core group is empty.
+#[must_use]
+pub fn group_version(object: &Value) -> (&str, &str) {
+    let api_version = text(object, "/apiVersion");
+    api_version.split_once('/').unwrap_or(("", api_version))
+}
+
+/// A map as a selector prints it: `a=b,c=d`, or `<none>`.
+#[must_use]
+pub fn joined(map: &BTreeMap<String, String>) -> String {
+    if map.is_empty() {
+        return "<none>".to_owned();
+    }
+    let pairs: Vec<_> = map.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    pairs.join(",")
+}
+
+/// `name` of a part (a container, a port, a volume).
+#[must_use]
+pub fn name_of(part: &Value) -> &str {
+    text(part, "/name")
+}
