@@ -1,1 +1,76 @@
-//! scheduler
+//! Finds a node for every pod that has none.
+//!
+//! The decision is a function ([`schedule::schedule`]) over a [`snapshot::Snapshot`]; the [`filters`]
+//! say which nodes may take the pod, the [`strategy`] with its [`scores`] which of them does. Everything
+//! that happens because of a decision is in `binder`.
+
+mod binder;
+pub mod cache;
+mod configuration;
+pub mod filters;
+pub mod pod;
+pub mod queue;
+pub mod resources;
+pub mod schedule;
+mod scheduler;
+pub mod scores;
+pub mod snapshot;
+pub mod strategy;
+
+use clap::Parser;
+use component::{ClientArgs, LeaderArgs, Runtime, ServeArgs, leader};
+use listwatch::ListWatch;
+
+pub use scheduler::{COMPONENT, run};
+use strategy::Strategy;
+
+const HEALTH_ADDRESS: &str = "127.0.0.1:10259";
+
+/// Binds pods to nodes.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    client: ClientArgs,
+    #[command(flatten)]
+    serve: ServeArgs,
+    #[command(flatten)]
+    leader: LeaderArgs,
+    /// How to choose among the nodes that fit: min-pods (the fewest pods) or random.
+    /// The ConfigMap kube-system/scheduler (data.strategy) overrides it while the scheduler runs
+    #[arg(long, value_name = "NAME", default_value = "min-pods")]
+    strategy: Strategy,
+}
+
+const EXAMPLES: &str = "Examples:
+  scheduler --kubeconfig /etc/minik8s/scheduler.conf
+  scheduler --kubeconfig /etc/minik8s/scheduler.conf --strategy random --leader-elect
+
+  # Change the strategy of a running scheduler
+  kubectl create configmap scheduler -n kube-system --from-literal=strategy=random";
+
+/// The program: health, leader election, and then [`run`] until shutdown.
+///
+/// # Errors
+///
+/// Wrong configuration, an occupied health address, or a lost leader election.
+pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
+    let client = component::client(&args.client).await?;
+    let listwatch = ListWatch::new(client.clone(), args.client.redis.as_deref())?;
+    let check = runtime.health.check("watching");
+    runtime.serve(&args.serve, HEALTH_ADDRESS).await?;
+    let identity = leader::local_identity();
+    let standby = args.leader.leader_elect;
+    if standby {
+        // A replica in waiting is as ready as it can be.
+        check.ready();
+    }
+    let work = async {
+        tokio::select! {
+            () = runtime.shutdown.cancelled() => {}
+            () = run(&listwatch, args.strategy, || check.ready()) => {}
+        }
+    };
+    leader::lead(args.leader, client, "scheduler", &identity, &runtime.shutdown, work).await?;
+    Ok(())
+}

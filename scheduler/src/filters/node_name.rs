@@ -1,0 +1,38 @@
+//! A pod that names its node goes there or nowhere. Such pods are bound already and do not come by
+//! the queue; the filter matters to whoever asks "would it fit?".
+
+use super::{Filter, Reason};
+use crate::pod::{PodInfo, node_of};
+use crate::snapshot::NodeInfo;
+
+pub(super) struct NodeName;
+
+impl Filter for NodeName {
+    fn name(&self) -> &'static str {
+        "NodeName"
+    }
+
+    fn refuse(&self, pod: &PodInfo, node: &NodeInfo) -> Vec<Reason> {
+        if node_of(&pod.pod).is_none_or(|name| name == node.name()) {
+            return Vec::new();
+        }
+        Reason::new("node(s) didn't match the requested node name")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::tests::{check, node};
+    use super::*;
+
+    #[test]
+    fn a_named_node_is_the_only_one() {
+        let n1 = node(json!({"metadata": {"name": "n1"}}));
+        check(&NodeName, json!({}), &n1, &[]);
+        check(&NodeName, json!({"nodeName": "n1"}), &n1, &[]);
+        let wrong = ["node(s) didn't match the requested node name"];
+        check(&NodeName, json!({"nodeName": "n2"}), &n1, &wrong);
+    }
+}

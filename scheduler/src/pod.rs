@@ -1,0 +1,164 @@
+//! A pod as the scheduler sees it: its identity, and what it asks for, worked out once.
+
+use std::fmt;
+use std::sync::Arc;
+
+use api_types::api::core::v1::{ContainerPort, Pod};
+
+use crate::resources::Resources;
+
+/// The scheduler whose pods are ours.
+pub const SCHEDULER_NAME: &str = "default-scheduler";
+
+/// Namespace and name of a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PodKey {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub name: String,
+}
+
+impl PodKey {
+    /// The key of a pod that came from the API server.
+    pub fn of(pod: &Pod) -> Self {
+        let metadata = &pod.metadata;
+        Self {
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: metadata.name.clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl fmt::Display for PodKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A port of the host that a pod wants to itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostPort {
+    /// The host's address; `0.0.0.0` is all of them.
+    pub ip: String,
+    /// TCP, UDP or SCTP.
+    pub protocol: String,
+    /// The number.
+    pub port: i32,
+}
+
+const EVERY_ADDRESS: &str = "0.0.0.0";
+
+impl HostPort {
+    /// Whether both cannot be had on one node.
+    pub fn conflicts_with(&self, other: &Self) -> bool {
+        self.port == other.port
+            && self.protocol == other.protocol
+            && (self.ip == other.ip || self.ip == EVERY_ADDRESS || other.ip == EVERY_ADDRESS)
+    }
+
+    fn of(port: &ContainerPort) -> Option<Self> {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let number = port.host_port.filter(|number| *number > 0)?;
+        Some(Self {
+            ip: given(&port.host_ip).unwrap_or_else(|| EVERY_ADDRESS.to_owned()),
+            protocol: given(&port.protocol).unwrap_or_else(|| "TCP".to_owned()),
+            port: number,
+        })
+    }
+}
+
+/// A pod with what the plugins ask about it.
+#[derive(Clone, Debug)]
+pub struct PodInfo {
+    /// The pod itself.
+    pub pod: Arc<Pod>,
+    /// What it asks for.
+    pub requests: Resources,
+    /// The host's ports it wants.
+    pub host_ports: Vec<HostPort>,
+}
+
+impl PodInfo {
+    /// Works out what the pod asks for.
+    pub fn new(pod: Arc<Pod>) -> Self {
+        let spec = pod.spec.as_ref();
+        let requests = spec.map(Resources::requested_by).unwrap_or_default();
+        let ports =
+            spec.iter().flat_map(|spec| &spec.containers).flat_map(|c| c.ports.iter().flatten());
+        let host_ports = ports.filter_map(HostPort::of).collect();
+        Self { pod, requests, host_ports }
+    }
+
+    /// Its identity.
+    pub fn key(&self) -> PodKey {
+        PodKey::of(&self.pod)
+    }
+}
+
+/// The node a pod is bound to.
+pub fn node_of(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref().filter(|name| !name.is_empty())
+}
+
+/// Whether all containers have ended for good: it then holds nothing on its node.
+pub fn is_finished(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Whether it is for us to find a node for this pod.
+pub fn wants_a_node(pod: &Pod) -> bool {
+    let Some(spec) = &pod.spec else { return false };
+    let ours = spec.scheduler_name.as_deref().is_none_or(|name| name == SCHEDULER_NAME);
+    let gated = spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty());
+    ours && !gated
+        && node_of(pod).is_none()
+        && pod.metadata.deletion_timestamp.is_none()
+        && !is_finished(pod)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(pod: Value) -> Pod {
+        serde_json::from_value(pod).unwrap()
+    }
+
+    #[test]
+    fn only_unbound_living_pods_of_ours_want_a_node() {
+        let check = |value: Value, expected| {
+            assert_eq!(wants_a_node(&pod(value.clone())), expected, "{value}");
+        };
+        check(json!({"spec": {"containers": []}}), true);
+        check(json!({"spec": {"containers": [], "schedulerName": "default-scheduler"}}), true);
+        check(json!({"spec": {"containers": [], "schedulerName": "other"}}), false);
+        check(json!({"spec": {"containers": [], "nodeName": "n1"}}), false);
+        check(json!({"spec": {"containers": [], "schedulingGates": [{"name": "wait"}]}}), false);
+        check(json!({"spec": {"containers": []}, "status": {"phase": "Failed"}}), false);
+        check(
+            json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "spec": {"containers": []}}),
+            false,
+        );
+    }
+
+    #[test]
+    fn host_ports_conflict_on_the_same_address_or_on_all() {
+        let port = |ip: &str, protocol: &str, port| HostPort {
+            ip: ip.to_owned(),
+            protocol: protocol.to_owned(),
+            port,
+        };
+        let check = |a: HostPort, b: HostPort, expected| {
+            assert_eq!(a.conflicts_with(&b), expected, "{a:?} {b:?}");
+            assert_eq!(b.conflicts_with(&a), expected, "{b:?} {a:?}");
+        };
+        check(port("0.0.0.0", "TCP", 80), port("127.0.0.1", "TCP", 80), true);
+        check(port("127.0.0.2", "TCP", 80), port("127.0.0.1", "TCP", 80), false);
+        check(port("0.0.0.0", "TCP", 80), port("0.0.0.0", "UDP", 80), false);
+        check(port("0.0.0.0", "TCP", 80), port("0.0.0.0", "TCP", 81), false);
+    }
+}

@@ -1,0 +1,128 @@
+//! The nodes with what is placed on them: everything a decision is made from.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use api_types::api::core::v1::Node;
+
+use crate::pod::{HostPort, PodInfo, PodKey};
+use crate::resources::Resources;
+
+/// The name of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeName(pub String);
+
+impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a placed pod takes from its node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The resources it asked for.
+    pub requests: Resources,
+    /// The host's ports it has.
+    pub host_ports: Vec<HostPort>,
+}
+
+impl From<&PodInfo> for Share {
+    fn from(pod: &PodInfo) -> Self {
+        Self { requests: pod.requests.clone(), host_ports: pod.host_ports.clone() }
+    }
+}
+
+/// A node and what its pods take from it.
+#[derive(Clone, Debug)]
+pub struct NodeInfo {
+    /// The node itself.
+    pub node: Arc<Node>,
+    /// What pods may take in total.
+    pub allocatable: Resources,
+    /// What the placed pods take.
+    pub requested: Resources,
+    shares: BTreeMap<PodKey, Share>,
+}
+
+impl NodeInfo {
+    /// A node without pods.
+    pub fn new(node: Arc<Node>) -> Self {
+        let allocatable = allocatable(&node);
+        Self { node, allocatable, requested: Resources::default(), shares: BTreeMap::new() }
+    }
+
+    /// Takes over a newer version of the node; its pods stay.
+    pub fn update(&mut self, node: Arc<Node>) {
+        self.allocatable = allocatable(&node);
+        self.node = node;
+    }
+
+    /// Counts a pod in. Placing it twice replaces the first.
+    pub fn place(&mut self, pod: PodKey, share: Share) {
+        self.remove(&pod);
+        self.requested.add(&share.requests);
+        self.shares.insert(pod, share);
+    }
+
+    /// Counts a pod out.
+    pub fn remove(&mut self, pod: &PodKey) {
+        if let Some(share) = self.shares.remove(pod) {
+            self.requested.subtract(&share.requests);
+        }
+    }
+
+    /// How many pods are placed here.
+    pub fn pods(&self) -> usize {
+        self.shares.len()
+    }
+
+    /// The host's ports that are taken.
+    pub fn host_ports(&self) -> impl Iterator<Item = &HostPort> {
+        self.shares.values().flat_map(|share| &share.host_ports)
+    }
+
+    /// The node's name.
+    pub fn name(&self) -> &str {
+        self.node.metadata.name.as_deref().unwrap_or_default()
+    }
+}
+
+fn allocatable(node: &Node) -> Resources {
+    let status = node.status.as_ref();
+    let given = status.and_then(|status| status.allocatable.as_ref().or(status.capacity.as_ref()));
+    Resources::read(given)
+}
+
+/// All nodes, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The nodes.
+    pub nodes: BTreeMap<NodeName, NodeInfo>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_placed_is_counted_once_and_given_back() {
+        let node = serde_json::from_value(json!({"metadata": {"name": "n1"}})).unwrap();
+        let pod = serde_json::from_value(json!({"spec": {"containers": [
+            {"name": "c", "resources": {"requests": {"cpu": "1"}}, "ports": [{"containerPort": 80, "hostPort": 80}]}
+        ]}}));
+        let pod = PodInfo::new(Arc::new(pod.unwrap()));
+        let mut info = NodeInfo::new(Arc::new(node));
+        info.place(pod.key(), Share::from(&pod));
+        info.place(pod.key(), Share::from(&pod));
+        assert_eq!(
+            (info.pods(), info.requested.get("cpu"), info.host_ports().count()),
+            (1, 1000, 1)
+        );
+        info.remove(&pod.key());
+        assert_eq!((info.pods(), info.requested.get("cpu"), info.host_ports().count()), (0, 0, 0));
+    }
+}
