@@ -1,0 +1,97 @@
+//! Requests and limits as the runtime wants them. Pure.
+
+use std::collections::BTreeMap;
+
+use api_machinery::quantity::Quantity;
+use api_types::{Quantity as Text, api::core::v1::Container};
+
+use crate::runtime::Resources;
+
+const SHARES_PER_CPU: i64 = 1024;
+const MIN_SHARES: i64 = 2;
+/// Microseconds of CFS quota per thousandth of a CPU, at a period of 100 ms.
+const QUOTA_PER_MILLI: i64 = 100;
+const MIN_QUOTA: i64 = 1000;
+
+/// CPU shares from the request, CFS quota and memory limit from the limits.
+pub fn resources(container: &Container) -> Resources {
+    let limit = |name| limit(container, name);
+    let request = request(container, "cpu").or(limit("cpu"));
+    let milli = request.map(Quantity::milli_value).unwrap_or_default();
+    Resources {
+        cpu_shares: Some((milli * SHARES_PER_CPU / 1000).max(MIN_SHARES)),
+        cpu_quota: limit("cpu").map(|cpu| (cpu.milli_value() * QUOTA_PER_MILLI).max(MIN_QUOTA)),
+        memory: limit("memory").map(Quantity::value).filter(|bytes| *bytes > 0),
+    }
+}
+
+/// `resourceFieldRef`: the amount divided by the divisor, rounded up.
+pub fn field(container: &Container, path: &str, divisor: Option<&Text>) -> Option<String> {
+    let (group, name) = path.split_once('.')?;
+    let amount = match group {
+        "limits" => limit(container, name)?,
+        "requests" => request(container, name).or(limit(container, name))?,
+        _ => return None,
+    };
+    let divisor: Option<Quantity> = divisor.and_then(|text| text.0.parse().ok());
+    let divisor = divisor.filter(|divisor| !divisor.is_zero());
+    let value = if name == "cpu" {
+        let unit = divisor.map_or(1000, Quantity::milli_value);
+        divide(amount.milli_value(), unit)
+    } else {
+        divide(amount.value(), divisor.map_or(1, Quantity::value))
+    };
+    Some(value.to_string())
+}
+
+fn divide(amount: i64, unit: i64) -> i64 {
+    let unit = unit.max(1);
+    (amount + unit - 1) / unit
+}
+
+fn limit(container: &Container, name: &str) -> Option<Quantity> {
+    parse(container.resources.as_ref()?.limits.as_ref(), name)
+}
+
+fn request(container: &Container, name: &str) -> Option<Quantity> {
+    parse(container.resources.as_ref()?.requests.as_ref(), name)
+}
+
+fn parse(list: Option<&BTreeMap<String, Text>>, name: &str) -> Option<Quantity> {
+    list?.get(name)?.0.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn container(resources: &Value) -> Container {
+        serde_json::from_value(json!({"name": "c", "resources": resources})).unwrap()
+    }
+
+    fn check(given: &Value, shares: i64, quota: Option<i64>, memory: Option<i64>) {
+        let expected = Resources { cpu_shares: Some(shares), cpu_quota: quota, memory };
+        assert_eq!(resources(&container(given)), expected);
+    }
+
+    #[test]
+    fn requests_weigh_and_limits_bound() {
+        check(&json!({}), 2, None, None);
+        check(&json!({"requests": {"cpu": "250m"}}), 256, None, None);
+        let limits = json!({"limits": {"cpu": "1.5", "memory": "64Mi"}});
+        check(&limits, 1536, Some(150_000), Some(64 << 20));
+    }
+
+    #[test]
+    fn resource_fields_are_divided_and_rounded_up() {
+        let container = container(&json!({"limits": {"cpu": "1500m", "memory": "64Mi"}}));
+        assert_eq!(field(&container, "limits.cpu", None).as_deref(), Some("2"));
+        let milli = Text("1m".into());
+        assert_eq!(field(&container, "requests.cpu", Some(&milli)).as_deref(), Some("1500"));
+        let mebi = Text("1Mi".into());
+        assert_eq!(field(&container, "limits.memory", Some(&mebi)).as_deref(), Some("64"));
+        assert_eq!(field(&container, "limits.disk", None), None);
+    }
+}

@@ -1,0 +1,83 @@
+//! What the parts of the kubelet share.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use api_types::api::core::v1::{ObjectReference, Pod};
+use component::events::{EventType, Recorder};
+use kube::Client;
+
+use crate::{container::files::ClusterDns, network::PodNetwork, pod::spec, runtime::Runtime};
+
+/// The rims of the kubelet and its place in the cluster.
+pub struct Context {
+    /// Containers and images.
+    pub runtime: Arc<dyn Runtime>,
+    /// Addresses and links.
+    pub network: Arc<dyn PodNetwork>,
+    /// The API server.
+    pub client: Client,
+    /// For events about pods.
+    pub recorder: Recorder,
+    /// This node's name.
+    pub node: String,
+    /// This node's address.
+    pub host_ip: String,
+    /// Where the kubelet keeps files.
+    pub root: PathBuf,
+    /// The cluster's DNS.
+    pub dns: ClusterDns,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+impl Context {
+    /// The directory of a pod, by its uid.
+    pub fn pod_dir(&self, uid: &str) -> PathBuf {
+        pod_dir(&self.root, uid)
+    }
+
+    /// Something happened to a pod.
+    pub fn pod_event(&self, pod: &Pod, kind: EventType, reason: &str, message: impl Into<String>) {
+        self.recorder.record(&reference(pod, None), kind, reason, message);
+    }
+
+    /// Something happened to a container of a pod.
+    pub fn container_event(
+        &self,
+        pod: &Pod,
+        container: &str,
+        kind: EventType,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
+        self.recorder.record(&reference(pod, Some(container)), kind, reason, message);
+    }
+}
+
+fn pod_dir(root: &Path, uid: &str) -> PathBuf {
+    root.join("pods").join(uid)
+}
+
+fn reference(pod: &Pod, container: Option<&str>) -> ObjectReference {
+    let field = container.map(|name| {
+        let init = spec::init_containers(pod).any(|init| init.name == name);
+        let list = if init { "initContainers" } else { "containers" };
+        format!("spec.{list}{{{name}}}")
+    });
+    ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Pod".to_owned()),
+        namespace: pod.metadata.namespace.clone(),
+        name: pod.metadata.name.clone(),
+        uid: pod.metadata.uid.clone(),
+        resource_version: pod.metadata.resource_version.clone(),
+        field_path: field,
+    }
+}

@@ -1,0 +1,174 @@
+//! Assembly: makes the parts and runs them until shutdown.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use anyhow::Context as _;
+use api_types::api::core::v1::Pod;
+use component::{Credentials, Runtime as Program, events::Recorder};
+use futures::StreamExt;
+use listwatch::{ListWatch, Scope};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    container::files::ClusterDns,
+    context::Context,
+    network::bridge::Bridge,
+    node::{
+        heartbeat, lease, object, registration,
+        resources::{Memory, cpus},
+    },
+    options::Options,
+    pleg,
+    pod::manager::PodManager,
+    runtime::docker::Docker,
+    server::{self, Shared},
+};
+
+const HEALTH_ADDRESS: &str = "127.0.0.1:10248";
+
+/// Runs the kubelet until shutdown. Containers go on without it.
+pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
+    program.serve(&options.serve, HEALTH_ADDRESS).await?;
+    let name = node_name(&options)?;
+    let ip = node_ip(&options)?;
+    let client = component::client(&options.client).await?;
+    let listwatch = ListWatch::new(client.clone(), options.client.redis.as_deref())?;
+    let runtime = Docker::connect(&options.docker_host, &name, &options.pause_image)
+        .with_context(|| format!("cannot use the Docker Engine at {}", options.docker_host))?;
+    std::fs::create_dir_all(&options.root_dir)
+        .with_context(|| format!("cannot make {}", options.root_dir.display()))?;
+    let context = Arc::new(Context {
+        runtime: Arc::new(runtime),
+        network: Arc::new(Bridge::new(&name, options.cluster_cidr, options.service_cidr)),
+        recorder: Recorder::new(client.clone(), "kubelet", &name),
+        client,
+        node: name.clone(),
+        host_ip: ip.clone(),
+        root: options.root_dir.clone(),
+        dns: ClusterDns {
+            servers: options.cluster_dns.clone(),
+            domain: options.cluster_domain.clone(),
+        },
+    });
+    tracing::info!(node = name, ip, "starting");
+    let pods = PodManager::new(context.clone());
+    serve(&options, &context, &pods, &program.shutdown).await?;
+    let facts = facts(&options, name, ip)?;
+    run_parts(context, pods, listwatch, facts, &program).await;
+    Ok(())
+}
+
+async fn run_parts(
+    context: Arc<Context>,
+    pods: Arc<PodManager>,
+    listwatch: ListWatch,
+    facts: object::Facts,
+    program: &Program,
+) {
+    let shutdown = &program.shutdown;
+    let check = program.health.check("node");
+    let source = follow_pods(listwatch.clone(), facts.name.clone(), pods.clone(), shutdown.clone());
+    let mut parts = tokio::task::JoinSet::new();
+    parts.spawn(source);
+    parts.spawn(heartbeat::run(listwatch, facts.name.clone(), pods.clone(), shutdown.clone()));
+    parts.spawn(pleg::run(context.clone(), pods, shutdown.clone()));
+    parts.spawn(lease::run(context.clone(), shutdown.clone()));
+    parts.spawn(registration::run(context, facts, check, shutdown.clone()));
+    while let Some(ended) = parts.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a part of the kubelet failed");
+            shutdown.cancel();
+        }
+    }
+}
+
+/// The pods that are bound to this node. The stream never ends and recovers by itself.
+async fn follow_pods(
+    listwatch: ListWatch,
+    node: String,
+    pods: Arc<PodManager>,
+    shutdown: CancellationToken,
+) {
+    let mut events = listwatch.watch::<Pod>(Scope::PodsOfNode(node)).boxed();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            event = events.next() => match event {
+                Some(Ok(event)) => pods.handle(event),
+                Some(Err(error)) => tracing::debug!(%error, "cannot watch the pods"),
+                None => return,
+            },
+        }
+    }
+}
+
+/// Starts the HTTPS server, with the certificate of the kubeconfig.
+async fn serve(
+    options: &Options,
+    context: &Arc<Context>,
+    pods: &Arc<PodManager>,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<()> {
+    let Some(kubeconfig) = &options.client.kubeconfig else {
+        tracing::warn!("no --kubeconfig, so no certificate to serve logs with");
+        return Ok(());
+    };
+    let tls = Credentials::from_kubeconfig(kubeconfig)?.server_config()?;
+    let listener = tokio::net::TcpListener::bind(("0.0.0.0", options.port))
+        .await
+        .with_context(|| format!("cannot serve on port {}", options.port))?;
+    let shared = Shared { pods: pods.clone(), runtime: context.runtime.clone() };
+    let router = server::router(shared);
+    tokio::spawn(server::serve(listener, Arc::new(tls), router, shutdown.clone()));
+    Ok(())
+}
+
+// === Facts about the node ===
+
+fn facts(options: &Options, name: String, ip: String) -> anyhow::Result<object::Facts> {
+    Ok(object::Facts {
+        name,
+        ip,
+        port: options.port,
+        labels: labels(&options.node_labels)?,
+        cpus: cpus(),
+        memory: Memory::read().total,
+        max_pods: options.max_pods,
+        runtime: crate::runtime::RuntimeInfo::default(),
+        machine_id: line("/etc/machine-id"),
+        boot_id: line("/proc/sys/kernel/random/boot_id"),
+    })
+}
+
+fn line(path: impl AsRef<Path>) -> String {
+    std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+fn labels(given: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
+    let pair = |label: &String| {
+        let (key, value) = label
+            .split_once('=')
+            .with_context(|| format!("--node-labels: {label:?} is not key=value"))?;
+        Ok((key.to_owned(), value.to_owned()))
+    };
+    given.iter().filter(|label| !label.is_empty()).map(pair).collect()
+}
+
+fn node_name(options: &Options) -> anyhow::Result<String> {
+    if let Some(name) = &options.node_name {
+        return Ok(name.clone());
+    }
+    let name = nix::unistd::gethostname().context("cannot get the host name")?;
+    Ok(name.to_string_lossy().to_lowercase())
+}
+
+/// The address that packets to other hosts would have. Connecting a UDP socket sends nothing.
+fn node_ip(options: &Options) -> anyhow::Result<String> {
+    if let Some(ip) = options.node_ip {
+        return Ok(ip.to_string());
+    }
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+    let routed = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr());
+    // A host without a default route is a cluster by itself.
+    Ok(routed.map_or_else(|_| "127.0.0.1".to_owned(), |address| address.ip().to_string()))
+}

@@ -1,0 +1,99 @@
+//! Which pod has which address. Pure: what survives a restart is the label on each sandbox, made from
+//! an address that was reserved here first, so that none is given twice and none is leaked.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
+
+use super::Cidr;
+
+/// The addresses of one node.
+#[derive(Clone, Debug)]
+pub struct Ipam {
+    cidr: Cidr,
+    used: BTreeMap<String, Ipv4Addr>,
+    /// The last address given: a fresh one comes after it, so that an address rests before it is given
+    /// to another pod.
+    last: u32,
+}
+
+impl Ipam {
+    /// The pods of `running` keep their addresses.
+    pub fn new(cidr: Cidr, running: &[(String, Ipv4Addr)]) -> Self {
+        let used: BTreeMap<_, _> = running.iter().cloned().collect();
+        let inside = used.values().filter(|address| cidr.contains(**address));
+        let last = inside.map(|address| u32::from(*address)).max().unwrap_or_default();
+        Self { cidr, used, last }
+    }
+
+    /// The network the addresses are from.
+    pub fn cidr(&self) -> Cidr {
+        self.cidr
+    }
+
+    /// The pod's address; the next free one if it has none.
+    pub fn reserve(&mut self, pod: &str) -> Option<Ipv4Addr> {
+        if let Some(known) = self.used.get(pod).filter(|known| self.cidr.contains(**known)) {
+            return Some(*known);
+        }
+        let taken: BTreeSet<u32> = self.used.values().map(|address| u32::from(*address)).collect();
+        let hosts = self.cidr.hosts();
+        let after = (self.last + 1).max(hosts.start)..hosts.end;
+        let free = after.chain(hosts).find(|address| !taken.contains(address))?;
+        self.last = free;
+        self.used.insert(pod.to_owned(), free.into());
+        Some(free.into())
+    }
+
+    /// The pod's address, if it has one.
+    pub fn get(&self, pod: &str) -> Option<Ipv4Addr> {
+        self.used.get(pod).copied()
+    }
+
+    /// Gives the pod's address back.
+    pub fn release(&mut self, pod: &str) {
+        self.used.remove(pod);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ipam(running: &[(&str, [u8; 4])]) -> Ipam {
+        let running: Vec<_> =
+            running.iter().map(|(pod, ip)| ((*pod).to_owned(), Ipv4Addr::from(*ip))).collect();
+        Ipam::new("10.244.1.0/29".parse().unwrap(), &running)
+    }
+
+    #[test]
+    fn every_address_is_given_once_and_then_no_more() {
+        let mut ipam = ipam(&[]);
+        let given: Vec<_> = (0..6).map(|i| ipam.reserve(&format!("p{i}"))).collect();
+        let last: Vec<_> = given.iter().map(|a| a.map(|a| a.octets()[3])).collect();
+        assert_eq!(last, [Some(2), Some(3), Some(4), Some(5), Some(6), None]);
+    }
+
+    #[test]
+    fn a_pod_keeps_its_address_and_a_freed_one_rests() {
+        let mut ipam = ipam(&[]);
+        let first = ipam.reserve("a");
+        assert_eq!(ipam.reserve("a"), first);
+        ipam.release("a");
+        assert_ne!(ipam.reserve("b"), first);
+    }
+
+    #[test]
+    fn addresses_of_running_pods_are_kept() {
+        let mut ipam = ipam(&[("a", [10, 244, 1, 2]), ("b", [10, 244, 1, 6])]);
+        assert_eq!(ipam.reserve("a"), Some([10, 244, 1, 2].into()));
+        assert_eq!(ipam.reserve("c"), Some([10, 244, 1, 3].into()));
+    }
+
+    #[test]
+    fn an_address_of_another_network_is_replaced() {
+        let mut ipam = ipam(&[("a", [10, 9, 0, 2])]);
+        assert_eq!(ipam.reserve("a"), Some([10, 244, 1, 2].into()));
+    }
+}

@@ -1,0 +1,75 @@
+//! How pods get addresses and reach each other. `bridge` is the only network so far; others fit behind
+//! the same trait.
+
+pub mod bridge;
+pub mod cidr;
+pub mod firewall;
+pub mod ipam;
+mod netlink;
+
+use std::net::Ipv4Addr;
+
+use async_trait::async_trait;
+
+pub use cidr::Cidr;
+pub use firewall::HostPort;
+
+/// A step of the pod network that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// The node has no pod CIDR yet.
+    #[error("network is not ready: the node has no pod CIDR yet")]
+    NotReady,
+    /// All addresses of the node are in use.
+    #[error("no address left in {0}")]
+    Exhausted(Cidr),
+    /// The kernel refused.
+    #[error("cannot {step}")]
+    Netlink {
+        /// What was tried.
+        step: &'static str,
+        /// Why not.
+        #[source]
+        source: rtnetlink::Error,
+    },
+    /// A file or namespace could not be used.
+    #[error("cannot {step}")]
+    Io {
+        /// What was tried.
+        step: &'static str,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// iptables refused.
+    #[error("{command} failed: {message}")]
+    Firewall {
+        /// The command line.
+        command: String,
+        /// What it said.
+        message: String,
+    },
+    /// A link that was just made is not there.
+    #[error("link {0} does not exist")]
+    NoLink(String),
+}
+
+/// A network that connects the pods of this node.
+#[async_trait]
+pub trait PodNetwork: Send + Sync + std::fmt::Debug {
+    /// Prepares the node for its pod CIDR. `running` are the pods that have an address already: they
+    /// keep it. May be called again at any time.
+    async fn start(&self, cidr: Cidr, running: &[(String, Ipv4Addr)]) -> Result<(), NetworkError>;
+    /// Whether pods can be connected.
+    fn is_ready(&self) -> bool;
+    /// The pod's address, chosen now if it has none. It stays the pod's until `release`.
+    fn reserve(&self, pod: &str) -> Result<Ipv4Addr, NetworkError>;
+    /// Connects the network namespace of a process.
+    async fn attach(&self, pod: &str, address: Ipv4Addr, pid: i32) -> Result<(), NetworkError>;
+    /// Disconnects a pod; one that is not connected is no error.
+    async fn detach(&self, pod: &str) -> Result<(), NetworkError>;
+    /// Gives the pod's address back.
+    fn release(&self, pod: &str);
+    /// Makes exactly these ports of the pod reachable on the node.
+    async fn host_ports(&self, pod: &str, ports: Vec<HostPort>) -> Result<(), NetworkError>;
+}

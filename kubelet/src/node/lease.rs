@@ -1,0 +1,62 @@
+//! The node's Lease in `kube-node-lease`: renewed every ten seconds, so that a node's sign of life
+//! costs little.
+
+use std::{sync::Arc, time::Duration};
+
+use api_types::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    jiff::Timestamp,
+    meta::{MicroTime, ObjectMeta},
+};
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+
+const NAMESPACE: &str = "kube-node-lease";
+const RENEW: Duration = Duration::from_secs(10);
+/// After this the node counts as lost.
+const DURATION_SECONDS: i32 = 40;
+/// Until an attempt that failed is repeated.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Renews the lease until shutdown.
+pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
+    let api: Api<Lease> = Api::namespaced(context.client.clone(), NAMESPACE);
+    loop {
+        let pause = match renew(&api, &context.node).await {
+            Ok(()) => RENEW,
+            Err(error) => {
+                tracing::debug!(%error, "cannot renew the node's lease yet");
+                RETRY
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+async fn renew(api: &Api<Lease>, node: &str) -> Result<(), kube::Error> {
+    let spec = LeaseSpec {
+        holder_identity: Some(node.to_owned()),
+        lease_duration_seconds: Some(DURATION_SECONDS),
+        renew_time: Some(MicroTime(Timestamp::now())),
+        ..LeaseSpec::default()
+    };
+    let patch = Patch::Merge(json!({"spec": spec}));
+    match api.patch(node, &PatchParams::default(), &patch).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => {
+            let metadata =
+                ObjectMeta { name: Some(node.to_owned()), ..ObjectMeta::default() };
+            let lease = Lease { metadata, spec: Some(spec), ..Lease::default() };
+            api.create(&PostParams::default(), &lease).await.map(drop)
+        }
+        other => other.map(drop),
+    }
+}

@@ -1,0 +1,7 @@
+//! This node in the API server: its object, its lease, its heartbeat.
+
+pub mod heartbeat;
+pub mod lease;
+pub mod object;
+pub mod registration;
+pub mod resources;

@@ -1,0 +1,224 @@
+//! Keeps the Node object: registers the node, again if it is deleted; reports its status when it
+//! changes and at least every five minutes; learns the pod CIDR from it.
+
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+
+use api_types::{
+    api::core::v1::{Node, NodeStatus},
+    jiff::Timestamp,
+};
+use futures::StreamExt;
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+    runtime::{WatchStreamExt, watcher},
+};
+use serde_json::json;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    object::{self, Facts, Health},
+    resources::{Memory, disk_is_short},
+};
+use crate::{context::Context, network::Cidr, runtime::Container};
+
+/// How often the node's state is looked at.
+const LOOK: Duration = Duration::from_secs(10);
+/// How often it is looked at while the node is not ready.
+const LOOK_NOT_READY: Duration = Duration::from_secs(1);
+/// The longest time between two reports.
+const REPORT: Duration = Duration::from_secs(300);
+
+/// Keeps the Node object until shutdown.
+pub async fn run(
+    context: Arc<Context>,
+    facts: Facts,
+    ready: component::Check,
+    shutdown: CancellationToken,
+) {
+    let keeper = Keeper {
+        api: Api::all(context.client.clone()),
+        context,
+        facts,
+        ready,
+        seen: None,
+        reported: None,
+        network_error: None,
+    };
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = keeper.run() => {}
+    }
+}
+
+struct Keeper {
+    api: Api<Node>,
+    context: Arc<Context>,
+    facts: Facts,
+    ready: component::Check,
+    /// The object as last seen.
+    seen: Option<Node>,
+    /// What was reported last, and when.
+    reported: Option<(Health, Instant)>,
+    network_error: Option<String>,
+}
+
+impl Keeper {
+    async fn run(mut self) {
+        let name = format!("metadata.name={}", self.facts.name);
+        let config = watcher::Config::default().fields(&name);
+        let mut events = watcher(self.api.clone(), config).default_backoff().boxed();
+        let mut listed = None;
+        loop {
+            let pause = if self.is_ready() { LOOK } else { LOOK_NOT_READY };
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(Ok(event)) => self.observe(event, &mut listed),
+                    Some(Err(error)) => tracing::debug!(%error, "cannot watch the node"),
+                    None => return,
+                },
+                () = tokio::time::sleep(pause) => {}
+            }
+            if let Err(error) = self.keep().await {
+                self.ready.failed(format!("cannot report to the API server: {error}"));
+                tracing::warn!(%error, "cannot report the node yet");
+            }
+        }
+    }
+
+    fn observe(&mut self, event: watcher::Event<Node>, listed: &mut Option<Node>) {
+        match event {
+            watcher::Event::Init => *listed = None,
+            watcher::Event::InitApply(node) => *listed = Some(node),
+            watcher::Event::InitDone => self.seen = listed.take(),
+            watcher::Event::Apply(node) => self.seen = Some(node),
+            watcher::Event::Delete(_) => {
+                self.seen = None;
+                self.reported = None;
+            }
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        self.reported.as_ref().is_some_and(|(health, _)| health.not_ready.is_none())
+    }
+
+    async fn keep(&mut self) -> Result<(), kube::Error> {
+        self.network().await;
+        let health = self.health().await;
+        let due = self.reported.as_ref().is_none_or(|(last, at)| {
+            *last != health || at.elapsed() >= REPORT
+        });
+        if self.seen.is_none() {
+            self.register(&health).await?;
+        } else if !due && self.agrees() {
+            return Ok(());
+        }
+        self.report(&health).await?;
+        match &health.not_ready {
+            None => self.ready.ready(),
+            Some(why) => self.ready.failed(why),
+        }
+        self.reported = Some((health, Instant::now()));
+        Ok(())
+    }
+
+    /// Whether the object says what was reported: the node controller marks silent nodes.
+    fn agrees(&self) -> bool {
+        let wanted = if self.is_ready() { "True" } else { "False" };
+        let status = self.seen.as_ref().and_then(|node| node.status.as_ref());
+        let conditions = status.and_then(|status| status.conditions.as_deref());
+        conditions.unwrap_or_default().iter().any(|c| c.type_ == "Ready" && c.status == wanted)
+    }
+
+    /// Creates the object. One that exists keeps the labels that users gave it.
+    async fn register(&mut self, health: &Health) -> Result<(), kube::Error> {
+        let node = object::node(&self.facts, health, Timestamp::now());
+        match self.api.create(&PostParams::default(), &node).await {
+            Ok(created) => {
+                tracing::info!(node = self.facts.name, "registered");
+                self.seen = Some(created);
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                let labels = json!({"metadata": {"labels": object::labels(&self.facts)}});
+                let parameters = PatchParams::default();
+                let known =
+                    self.api.patch(&self.facts.name, &parameters, &Patch::Merge(labels)).await?;
+                self.seen = Some(known);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    async fn report(&mut self, health: &Health) -> Result<(), kube::Error> {
+        let old = self.seen.as_ref().and_then(|node| node.status.clone()).unwrap_or_default();
+        let status: NodeStatus = object::status(&self.facts, health, &old, Timestamp::now());
+        let patch = Patch::Merge(json!({"status": status}));
+        let parameters = PatchParams::default();
+        match self.api.patch_status(&self.facts.name, &parameters, &patch).await {
+            Ok(node) => self.seen = Some(node),
+            Err(kube::Error::Api(status)) if status.code == 404 => self.seen = None,
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    // --- The node's state ---
+
+    async fn health(&mut self) -> Health {
+        let not_ready = match self.context.runtime.info().await {
+            Err(error) => Some(error.to_string()),
+            Ok(info) => {
+                self.facts.runtime = info;
+                self.network_reason()
+            }
+        };
+        Health {
+            not_ready,
+            memory_short: Memory::read().is_short(),
+            disk_short: disk_is_short(&self.context.root),
+        }
+    }
+
+    fn network_reason(&self) -> Option<String> {
+        if self.context.network.is_ready() {
+            return None;
+        }
+        let why = self.network_error.as_deref().unwrap_or("the node has no pod CIDR yet");
+        Some(format!("container runtime network not ready: NetworkReady=false message:{why}"))
+    }
+
+    /// Starts the pod network as soon as the node has a pod CIDR.
+    async fn network(&mut self) {
+        if self.context.network.is_ready() {
+            return;
+        }
+        let spec = self.seen.as_ref().and_then(|node| node.spec.as_ref());
+        let Some(cidr) = spec.and_then(|spec| spec.pod_cidr.clone()) else { return };
+        self.network_error = self.start_network(&cidr).await.err();
+        if let Some(error) = &self.network_error {
+            tracing::warn!(error, "cannot start the pod network yet");
+        }
+    }
+
+    async fn start_network(&self, cidr: &str) -> Result<(), String> {
+        let cidr: Cidr = cidr.parse().map_err(|error: crate::network::cidr::CidrError| error.to_string())?;
+        let found = self.context.runtime.list(None).await.map_err(|error| error.to_string())?;
+        let running = addresses(&found);
+        self.context
+            .network
+            .start(cidr, &running)
+            .await
+            .map_err(|error| crate::pod::describe(&error))?;
+        tracing::info!(%cidr, "pod network is up");
+        Ok(())
+    }
+}
+
+/// The addresses that sandboxes hold, dead ones included: their pods get them back.
+pub fn addresses(containers: &[Container]) -> Vec<(String, Ipv4Addr)> {
+    let sandboxes = containers.iter().filter(|container| container.is_sandbox());
+    sandboxes.filter_map(|sandbox| Some((sandbox.pod.uid.clone(), sandbox.address?))).collect()
+}

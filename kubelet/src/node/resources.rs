@@ -1,0 +1,111 @@
+//! What the node has and how busy it is, read from `/proc`. Parsing is pure.
+
+use std::path::Path;
+
+/// Below this share of free memory the node is under pressure.
+const MEMORY_PRESSURE_BYTES: u64 = 100 << 20;
+/// Below this share of free disk space the node is under pressure.
+const DISK_PRESSURE_PERCENT: f64 = 10.0;
+
+/// Memory in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// All of it.
+    pub total: u64,
+    /// What can be given to programs.
+    pub available: u64,
+}
+
+impl Memory {
+    /// From `/proc/meminfo`.
+    pub fn read() -> Self {
+        Self::parse(&std::fs::read_to_string("/proc/meminfo").unwrap_or_default())
+    }
+
+    fn parse(text: &str) -> Self {
+        let field = |name: &str| -> u64 {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+            kibibytes.map_or(0, |kibibytes: u64| kibibytes * 1024)
+        };
+        Self { total: field("MemTotal:"), available: field("MemAvailable:") }
+    }
+
+    /// Use in percent.
+    pub fn percent(self) -> f64 {
+        percent(self.total.saturating_sub(self.available), self.total)
+    }
+
+    /// Whether hardly any is left.
+    pub fn is_short(self) -> bool {
+        self.total > 0 && self.available < MEMORY_PRESSURE_BYTES
+    }
+}
+
+/// Ticks of all processors together since the start of the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuTicks {
+    busy: u64,
+    total: u64,
+}
+
+impl CpuTicks {
+    /// From `/proc/stat`.
+    pub fn read() -> Self {
+        Self::parse(&std::fs::read_to_string("/proc/stat").unwrap_or_default())
+    }
+
+    fn parse(text: &str) -> Self {
+        let line = text.lines().next().and_then(|line| line.strip_prefix("cpu "));
+        let words = line.unwrap_or_default().split_whitespace();
+        // guest and guest_nice, the last two, are part of user and nice.
+        let ticks: Vec<u64> = words.take(8).filter_map(|word| word.parse().ok()).collect();
+        let idle: u64 = ticks.iter().skip(3).take(2).sum();
+        let total: u64 = ticks.iter().sum();
+        Self { busy: total - idle, total }
+    }
+
+    /// Use in percent since an earlier moment.
+    pub fn percent_since(self, earlier: Self) -> f64 {
+        percent(
+            self.busy.saturating_sub(earlier.busy),
+            self.total.saturating_sub(earlier.total),
+        )
+    }
+}
+
+/// Whether the file system of a directory is nearly full.
+pub fn disk_is_short(directory: &Path) -> bool {
+    let Ok(stat) = nix::sys::statvfs::statvfs(directory) else { return false };
+    percent(stat.blocks_available(), stat.blocks()) < DISK_PRESSURE_PERCENT
+}
+
+/// Number of processors.
+pub fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a percentage needs no 53 bits")]
+fn percent(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_in_use_is_what_is_not_available() {
+        let memory = Memory::parse("MemTotal:  1000 kB\nMemFree: 1 kB\nMemAvailable:  250 kB\n");
+        assert_eq!(memory, Memory { total: 1_024_000, available: 256_000 });
+        assert!((memory.percent() - 75.0).abs() < 0.001);
+        assert!((Memory::default().percent()).abs() < 0.001);
+    }
+
+    #[test]
+    fn cpu_use_is_the_share_of_ticks_that_were_not_idle() {
+        let earlier = CpuTicks::parse("cpu  100 0 100 800 0 0 0 0 0 0\ncpu0 1 1 1 1\n");
+        let later = CpuTicks::parse("cpu  150 0 100 840 10 0 0 0 0 0\n");
+        assert!((later.percent_since(earlier) - 50.0).abs() < 0.001);
+    }
+}

@@ -1,0 +1,62 @@
+//! The kubelet's flags.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use component::{ClientArgs, ServeArgs};
+
+use crate::network::Cidr;
+
+const EXAMPLES: &str = "Examples:
+  kubelet --kubeconfig /etc/minik8s/kubelet.conf --node-name n1
+  kubelet --kubeconfig n2.conf --node-name n2 --root-dir /var/lib/minik8s/kubelet-n2 \\
+          --port 10350 --health-address 127.0.0.1:10348
+  kubelet --kubeconfig n1.conf --node-labels zone=a,disk=ssd --redis redis://10.0.0.1:6379";
+
+/// The node agent: runs the pods that are bound to this node, in Docker
+#[derive(Clone, Debug, Parser)]
+#[command(name = "kubelet", version, after_help = EXAMPLES)]
+pub struct Options {
+    /// Where the API server is.
+    #[command(flatten)]
+    pub client: ClientArgs,
+    /// Where health is served.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+    /// Name of this node [default: the host name]
+    #[arg(long)]
+    pub node_name: Option<String>,
+    /// Address of this node [default: the source address of the default route]
+    #[arg(long)]
+    pub node_ip: Option<std::net::Ipv4Addr>,
+    /// Labels to give the node when it registers
+    #[arg(long, value_delimiter = ',', value_name = "KEY=VALUE")]
+    pub node_labels: Vec<String>,
+    /// Where volumes and other files of pods are kept
+    #[arg(long, default_value = "/var/lib/minik8s/kubelet")]
+    pub root_dir: PathBuf,
+    /// Port for logs; clients need a certificate of the cluster
+    #[arg(long, default_value_t = 10250)]
+    pub port: u16,
+    /// The Docker Engine
+    #[arg(long, default_value = "unix:///var/run/docker.sock")]
+    pub docker_host: String,
+    /// Image of the container that holds a pod's namespaces
+    #[arg(long, default_value = "minik8s/pause:0.1")]
+    pub pause_image: String,
+    /// Network of all pods of the cluster
+    #[arg(long, default_value = "10.244.0.0/16")]
+    pub cluster_cidr: Cidr,
+    /// Network of all services of the cluster
+    #[arg(long, default_value = "10.96.0.0/16")]
+    pub service_cidr: Cidr,
+    /// DNS servers for pods [default: the node's]
+    #[arg(long, value_delimiter = ',', value_name = "IP")]
+    pub cluster_dns: Vec<String>,
+    /// DNS domain of the cluster
+    #[arg(long, default_value = "cluster.local")]
+    pub cluster_domain: String,
+    /// How many pods may run here
+    #[arg(long, default_value_t = 110)]
+    pub max_pods: u32,
+}

@@ -1,0 +1,174 @@
+//! All pods of the node: gives each its worker, and its worker the latest that is known.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use api_types::{
+    api::core::v1::{Pod, PodSpec},
+    meta::ObjectMeta,
+};
+use kube::runtime::watcher;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use super::{
+    spec,
+    worker::{Update, Worker},
+};
+use crate::{context::Context, runtime::PodIdentity};
+
+#[derive(Debug)]
+struct Entry {
+    updates: watch::Sender<Update>,
+    wake: Arc<Notify>,
+}
+
+/// The pods of this node by uid.
+#[derive(Debug)]
+pub struct PodManager {
+    context: Arc<Context>,
+    entries: Mutex<HashMap<String, Entry>>,
+    /// Uids seen since the source began to list anew; `None` before the first list.
+    listing: Mutex<Option<BTreeSet<String>>>,
+    /// Whether the source has listed everything once: only then is a container without a pod an orphan.
+    listed: watch::Sender<bool>,
+}
+
+impl PodManager {
+    /// No pods yet.
+    pub fn new(context: Arc<Context>) -> Arc<Self> {
+        Arc::new(Self {
+            context,
+            entries: Mutex::default(),
+            listing: Mutex::default(),
+            listed: watch::Sender::new(false),
+        })
+    }
+
+    /// Takes the next event of the source of pods.
+    pub fn handle(self: &Arc<Self>, event: watcher::Event<Pod>) {
+        match event {
+            watcher::Event::Init => *self.listing.lock() = Some(BTreeSet::new()),
+            watcher::Event::InitApply(pod) => {
+                let uid = spec::identity(&pod).uid;
+                if let Some(seen) = self.listing.lock().as_mut() {
+                    seen.insert(uid);
+                }
+                self.apply(pod);
+            }
+            watcher::Event::InitDone => {
+                self.drop_unseen();
+                self.listed.send_replace(true);
+            }
+            watcher::Event::Apply(pod) => self.apply(pod),
+            watcher::Event::Delete(pod) => self.gone(&spec::identity(&pod).uid, Some(pod)),
+        }
+    }
+
+    /// Whether the source has listed everything once.
+    pub fn has_listed(&self) -> bool {
+        *self.listed.borrow()
+    }
+
+    /// Something happened to a container of the pod.
+    pub fn wake(&self, uid: &str) {
+        if let Some(entry) = self.entries.lock().get(uid) {
+            entry.wake.notify_one();
+        }
+    }
+
+    /// Wakes every worker: the runtime was away.
+    pub fn wake_all(&self) {
+        for entry in self.entries.lock().values() {
+            entry.wake.notify_one();
+        }
+    }
+
+    /// The runtime has containers of a pod that nobody knows: they are stopped and removed.
+    pub fn adopt_orphan(self: &Arc<Self>, identity: &PodIdentity) {
+        if !self.has_listed() || self.entries.lock().contains_key(&identity.uid) {
+            return;
+        }
+        tracing::info!(pod = identity.name, uid = identity.uid, "removing what is left of a pod");
+        self.spawn(Update { pod: Arc::new(remnant(identity)), gone: true });
+    }
+
+    /// The pods as last seen.
+    pub fn pods(&self) -> Vec<Arc<Pod>> {
+        self.entries.lock().values().map(|entry| entry.updates.borrow().pod.clone()).collect()
+    }
+
+    /// The pod of that name, the latest made if there are several.
+    pub fn find(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
+        let matches = |pod: &Arc<Pod>| {
+            let identity = spec::identity(pod);
+            identity.namespace == namespace && identity.name == name
+        };
+        let found = self.pods().into_iter().filter(matches);
+        found.max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0))
+    }
+
+    /// How many pods there are.
+    pub fn count(&self) -> usize {
+        self.entries.lock().len()
+    }
+
+    fn apply(self: &Arc<Self>, pod: Pod) {
+        let uid = spec::identity(&pod).uid;
+        let update = Update { pod: Arc::new(pod), gone: false };
+        if let Some(entry) = self.entries.lock().get(&uid) {
+            entry.updates.send_replace(update);
+            return;
+        }
+        self.spawn(update);
+    }
+
+    fn gone(&self, uid: &str, last: Option<Pod>) {
+        if let Some(entry) = self.entries.lock().get(uid) {
+            entry.updates.send_modify(|update| {
+                update.gone = true;
+                if let Some(pod) = last {
+                    update.pod = Arc::new(pod);
+                }
+            });
+        }
+    }
+
+    /// Pods that a new list no longer has were deleted while the source was away.
+    fn drop_unseen(&self) {
+        let Some(seen) = self.listing.lock().take() else { return };
+        let known: Vec<String> = self.entries.lock().keys().cloned().collect();
+        for uid in known.iter().filter(|uid| !seen.contains(*uid)) {
+            self.gone(uid, None);
+        }
+    }
+
+    fn spawn(self: &Arc<Self>, update: Update) {
+        let uid = spec::identity(&update.pod).uid;
+        let (updates, receiver) = watch::channel(update);
+        let wake = Arc::new(Notify::new());
+        let worker = Worker::new(self.context.clone(), receiver, wake.clone());
+        self.entries.lock().insert(uid.clone(), Entry { updates, wake });
+        let manager = self.clone();
+        tokio::spawn(async move {
+            worker.run().await;
+            manager.entries.lock().remove(&uid);
+        });
+    }
+}
+
+/// A pod of which only its containers' labels are left.
+fn remnant(identity: &PodIdentity) -> Pod {
+    Pod {
+        metadata: ObjectMeta {
+            uid: Some(identity.uid.clone()),
+            name: Some(identity.name.clone()),
+            namespace: Some(identity.namespace.clone()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(PodSpec::default()),
+        status: None,
+    }
+}

@@ -1,0 +1,24 @@
+//! The life of a pod on this node: what was observed, what to do next (pure), what to report (pure),
+//! and the worker that does it.
+
+pub mod back_off;
+pub mod manager;
+pub mod next_step;
+pub mod observed;
+pub mod spec;
+pub mod start;
+pub mod status;
+pub mod status_writer;
+pub mod worker;
+
+/// An error with its causes, on one line.
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,378 @@
+//! What to do next for a pod: a pure function of its spec, of what the runtime shows, of the delays
+//! in force and of the time. Running it twice on the same world gives the same steps, so it does not
+//! matter how often or why the worker asks.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use api_types::{
+    api::core::v1::{Container as ContainerSpec, Pod},
+    jiff::Timestamp,
+};
+
+use super::{
+    back_off::BackOff,
+    observed::Observed,
+    spec::{self, RestartPolicy},
+    status,
+};
+use crate::runtime::{Container, State};
+
+/// How long to wait for a container to vanish after SIGKILL before it is sent again.
+const KILL_REPEAT: Duration = Duration::from_secs(2);
+
+/// Why a container is not running yet, in Kubernetes' words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// `CrashLoopBackOff`, `ErrImagePull`, …
+    pub reason: String,
+    /// The sentence with the details.
+    pub message: String,
+}
+
+/// A start that failed, and the time before which it is not tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What the pod's status says meanwhile.
+    pub waiting: Waiting,
+    /// When to try again.
+    pub retry_at: Timestamp,
+}
+
+/// A container that was asked to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopping {
+    /// When it was asked.
+    pub since: Timestamp,
+    /// Whether SIGKILL was sent.
+    pub killed: bool,
+}
+
+/// What the decision is made from.
+#[derive(Debug)]
+pub struct Input<'a> {
+    /// The pod as the API server has it.
+    pub pod: &'a Pod,
+    /// The pod as the runtime has it.
+    pub observed: &'a Observed,
+    /// Set if the pod must go: the time its containers get.
+    pub stop: Option<Duration>,
+    /// Delays of restarts, by container name.
+    pub restarts: &'a BackOff,
+    /// Failed starts, by container name.
+    pub failures: &'a BTreeMap<String, Failure>,
+    /// Containers already asked to stop, by id.
+    pub stopping: &'a BTreeMap<String, Stopping>,
+    /// Containers whose liveness or startup probe failed, by id, with what to say.
+    pub unhealthy: &'a BTreeMap<String, String>,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Ask a container to stop.
+    Stop {
+        /// Its id.
+        id: String,
+        /// Its name.
+        name: String,
+        /// What the `Killing` event says.
+        message: String,
+    },
+    /// End a container at once.
+    Kill {
+        /// Its id.
+        id: String,
+        /// Its name.
+        name: String,
+        /// What the `Killing` event says; `None` if it was said when it was asked to stop.
+        message: Option<String>,
+    },
+    /// Forget a dead container.
+    RemoveContainer {
+        /// Its id.
+        id: String,
+    },
+    /// Make and connect the pod's sandbox.
+    RunSandbox {
+        /// Counts the pod's sandboxes.
+        attempt: u32,
+    },
+    /// Disconnect and remove a sandbox.
+    RemoveSandbox {
+        /// Its id.
+        id: String,
+    },
+    /// Pull, make and start a container.
+    Start {
+        /// Its name.
+        name: String,
+        /// Its restart count.
+        attempt: u32,
+    },
+}
+
+/// The steps, and what to report until the next decision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// What to do now, in order.
+    pub steps: Vec<Step>,
+    /// Why containers are not running, by name.
+    pub waiting: BTreeMap<String, Waiting>,
+    /// When to decide anew even if nothing happens.
+    pub wake_at: Option<Timestamp>,
+    /// Nothing of the pod is left and none of it is wanted.
+    pub gone: bool,
+}
+
+impl Plan {
+    fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+}
+
+/// Decides.
+pub fn next_step(input: &Input<'_>) -> Plan {
+    let mut plan = Plan::default();
+    if let Some(grace) = input.stop {
+        remove_pod(input, grace, &mut plan);
+    } else if status::is_terminal(input.pod, input.observed) {
+        retire_pod(input, &mut plan);
+    } else if let Some(sandbox) = input.observed.sandbox() {
+        run_pod(input, sandbox, &mut plan);
+    } else {
+        renew_sandbox(input, &mut plan);
+    }
+    plan
+}
+
+/// The pod is deleted: first every container stops, then everything is removed.
+fn remove_pod(input: &Input<'_>, grace: Duration, plan: &mut Plan) {
+    stop_all(input, grace, plan);
+    if input.observed.running().next().is_some() {
+        return;
+    }
+    plan.gone = input.observed.is_empty();
+    for container in &input.observed.containers {
+        plan.steps.push(Step::RemoveContainer { id: container.id.clone() });
+    }
+    remove_sandboxes(input.observed.sandboxes.iter(), plan);
+}
+
+/// The pod has succeeded or failed for good: its dead containers stay for their logs.
+fn retire_pod(input: &Input<'_>, plan: &mut Plan) {
+    stop_all(input, spec::grace(input.pod), plan);
+    if input.observed.running().next().is_none() {
+        remove_sandboxes(input.observed.sandboxes.iter(), plan);
+    }
+}
+
+/// The sandbox is missing or died: what had joined it is unreachable, so the pod is made anew, its
+/// init containers included.
+fn renew_sandbox(input: &Input<'_>, plan: &mut Plan) {
+    for container in input.observed.running() {
+        let message = "Pod sandbox changed, it will be killed and re-created.".to_owned();
+        stop_container(input, container, Duration::ZERO, message, plan);
+    }
+    if !plan.steps.is_empty() || plan.wake_at.is_some() {
+        return;
+    }
+    let attempt = input.observed.sandboxes.last().map_or(0, |dead| dead.attempt + 1);
+    remove_sandboxes(input.observed.sandboxes.iter(), plan);
+    let init: Vec<&str> = spec::init_containers(input.pod).map(|c| c.name.as_str()).collect();
+    for container in &input.observed.containers {
+        if init.contains(&container.name.as_str()) {
+            plan.steps.push(Step::RemoveContainer { id: container.id.clone() });
+        }
+    }
+    plan.steps.push(Step::RunSandbox { attempt });
+}
+
+fn run_pod(input: &Input<'_>, sandbox: &Container, plan: &mut Plan) {
+    let dead = input.observed.sandboxes.iter().filter(|other| other.id != sandbox.id);
+    remove_sandboxes(dead, plan);
+    remove_old_containers(input, plan);
+    if initialised(input, sandbox) || run_init_containers(input, sandbox, plan) {
+        for container in spec::init_containers(input.pod).filter(|c| spec::is_sidecar(c)) {
+            keep(input, sandbox, container, RestartPolicy::Always, plan);
+        }
+        for container in spec::containers(input.pod) {
+            keep(input, sandbox, container, spec::restart_policy(input.pod), plan);
+        }
+    }
+}
+
+/// Init containers need not be looked at once a container proper exists in this sandbox: theirs may
+/// have been removed since.
+fn initialised(input: &Input<'_>, sandbox: &Container) -> bool {
+    spec::containers(input.pod).any(|container| {
+        let latest = input.observed.latest(&container.name);
+        latest.is_some_and(|latest| latest.sandbox_id == sandbox.id)
+    })
+}
+
+/// Runs the first init container that is not done; true if all are.
+fn run_init_containers(input: &Input<'_>, sandbox: &Container, plan: &mut Plan) -> bool {
+    for container in spec::init_containers(input.pod) {
+        let latest = input.observed.latest(&container.name);
+        if spec::is_sidecar(container) {
+            keep(input, sandbox, container, RestartPolicy::Always, plan);
+            if !latest.is_some_and(Container::is_running) {
+                return false;
+            }
+            continue;
+        }
+        let done = latest.and_then(Container::exit).is_some_and(|exit| exit.code == 0);
+        if !done {
+            keep(input, sandbox, container, init_policy(input.pod), plan);
+            return false;
+        }
+    }
+    true
+}
+
+fn init_policy(pod: &Pod) -> RestartPolicy {
+    match spec::restart_policy(pod) {
+        RestartPolicy::Never => RestartPolicy::Never,
+        RestartPolicy::Always | RestartPolicy::OnFailure => RestartPolicy::OnFailure,
+    }
+}
+
+/// Brings one container to where it should be.
+fn keep(
+    input: &Input<'_>,
+    sandbox: &Container,
+    wanted: &ContainerSpec,
+    policy: RestartPolicy,
+    plan: &mut Plan,
+) {
+    let Some(latest) = input.observed.latest(&wanted.name) else {
+        return start(input, wanted, None, plan);
+    };
+    match &latest.state {
+        State::Running { .. } => {
+            if let Some(message) = reason_to_stop(input, sandbox, wanted, latest) {
+                stop_container(input, latest, spec::grace(input.pod), message, plan);
+            }
+        }
+        State::Created => start(input, wanted, Some(latest), plan),
+        State::Exited(exit) if policy.restarts(exit.code) => {
+            match input.restarts.until(&wanted.name, exit.finished_at, input.now) {
+                Some(until) if pending_failure(input, &wanted.name).is_none() => {
+                    plan.waiting.insert(wanted.name.clone(), crash_loop(input, wanted));
+                    plan.wake(until);
+                }
+                _ => start(input, wanted, Some(latest), plan),
+            }
+        }
+        State::Exited(_) => {}
+    }
+}
+
+fn reason_to_stop(
+    input: &Input<'_>,
+    sandbox: &Container,
+    wanted: &ContainerSpec,
+    latest: &Container,
+) -> Option<String> {
+    let name = &wanted.name;
+    if latest.sandbox_id != sandbox.id {
+        return Some("Pod sandbox changed, it will be killed and re-created.".to_owned());
+    }
+    if latest.hash != spec::hash(wanted) {
+        return Some(format!("Container {name} definition changed, will be restarted"));
+    }
+    input.unhealthy.get(&latest.id).cloned()
+}
+
+/// The last failed start, while it must not be tried again.
+fn pending_failure<'a>(input: &Input<'a>, name: &str) -> Option<&'a Failure> {
+    input.failures.get(name).filter(|failure| failure.retry_at > input.now)
+}
+
+fn start(
+    input: &Input<'_>,
+    wanted: &ContainerSpec,
+    latest: Option<&Container>,
+    plan: &mut Plan,
+) {
+    if let Some(failure) = input.failures.get(&wanted.name) {
+        plan.waiting.insert(wanted.name.clone(), failure.waiting.clone());
+        if failure.retry_at > input.now {
+            return plan.wake(failure.retry_at);
+        }
+    }
+    let attempt = match latest {
+        Some(Container { state: State::Created, attempt, .. }) => *attempt,
+        Some(ended) => ended.attempt + 1,
+        None => status::reported_restarts(input.pod, &wanted.name).map_or(0, |count| count + 1),
+    };
+    plan.steps.push(Step::Start { name: wanted.name.clone(), attempt });
+}
+
+fn crash_loop(input: &Input<'_>, wanted: &ContainerSpec) -> Waiting {
+    let delay = input.restarts.delay(&wanted.name).as_secs();
+    let (minutes, seconds) = (delay / 60, delay % 60);
+    let delay = if minutes > 0 { format!("{minutes}m{seconds}s") } else { format!("{seconds}s") };
+    Waiting {
+        reason: "CrashLoopBackOff".to_owned(),
+        message: format!(
+            "back-off {delay} restarting failed container={} pod={}",
+            wanted.name,
+            spec::label(input.pod)
+        ),
+    }
+}
+
+/// Keeps, of each container, the latest and the dead one before it.
+fn remove_old_containers(input: &Input<'_>, plan: &mut Plan) {
+    let observed = input.observed;
+    for container in &observed.containers {
+        let kept = [observed.latest(&container.name), observed.previous(&container.name)];
+        if !container.is_running() && !kept.contains(&Some(container)) {
+            plan.steps.push(Step::RemoveContainer { id: container.id.clone() });
+        }
+    }
+}
+
+fn remove_sandboxes<'a>(sandboxes: impl Iterator<Item = &'a Container>, plan: &mut Plan) {
+    plan.steps.extend(sandboxes.map(|sandbox| Step::RemoveSandbox { id: sandbox.id.clone() }));
+}
+
+fn stop_all(input: &Input<'_>, grace: Duration, plan: &mut Plan) {
+    for container in input.observed.running() {
+        let message = format!("Stopping container {}", container.name);
+        stop_container(input, container, grace, message, plan);
+    }
+}
+
+/// SIGTERM first; SIGKILL when the grace is over. The worker never sleeps on this: it is woken at
+/// the deadline, or by the event that the container died.
+fn stop_container(
+    input: &Input<'_>,
+    container: &Container,
+    grace: Duration,
+    message: String,
+    plan: &mut Plan,
+) {
+    let (id, name) = (container.id.clone(), container.name.clone());
+    let Some(asked) = input.stopping.get(&id) else {
+        if grace.is_zero() {
+            plan.steps.push(Step::Kill { id, name, message: Some(message) });
+        } else {
+            plan.steps.push(Step::Stop { id, name, message });
+        }
+        return;
+    };
+    let deadline = asked.since + if asked.killed { KILL_REPEAT } else { grace };
+    if deadline <= input.now {
+        plan.steps.push(Step::Kill { id, name, message: None });
+    } else {
+        plan.wake(deadline);
+    }
+}
+
+#[cfg(test)]
+#[path = "next_step_tests.rs"]
+mod tests;

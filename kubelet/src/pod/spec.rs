@@ -1,0 +1,112 @@
+//! Questions to a pod's spec that several parts ask.
+
+use std::time::Duration;
+
+use api_types::api::core::v1::{Container, Pod, PodSpec};
+use sha2::{Digest, Sha256};
+
+use crate::runtime::PodIdentity;
+
+const DEFAULT_GRACE_SECONDS: i64 = 30;
+
+/// When a container is started again after it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestartPolicy {
+    /// Whatever its exit status.
+    Always,
+    /// Only after a failure.
+    OnFailure,
+    /// Not at all.
+    Never,
+}
+
+impl RestartPolicy {
+    fn parse(text: Option<&str>) -> Self {
+        match text {
+            Some("OnFailure") => Self::OnFailure,
+            Some("Never") => Self::Never,
+            _ => Self::Always,
+        }
+    }
+
+    /// Whether a container that ended with `code` is started again.
+    pub fn restarts(self, code: i32) -> bool {
+        match self {
+            Self::Always => true,
+            Self::OnFailure => code != 0,
+            Self::Never => false,
+        }
+    }
+}
+
+/// The pod's policy.
+pub fn restart_policy(pod: &Pod) -> RestartPolicy {
+    RestartPolicy::parse(spec(pod).and_then(|spec| spec.restart_policy.as_deref()))
+}
+
+/// The pod's spec.
+pub fn spec(pod: &Pod) -> Option<&PodSpec> {
+    pod.spec.as_ref()
+}
+
+/// Containers that run one after the other before the others start.
+pub fn init_containers(pod: &Pod) -> impl Iterator<Item = &Container> {
+    spec(pod).and_then(|spec| spec.init_containers.as_deref()).unwrap_or_default().iter()
+}
+
+/// The containers proper.
+pub fn containers(pod: &Pod) -> impl Iterator<Item = &Container> {
+    spec(pod).map(|spec| spec.containers.as_slice()).unwrap_or_default().iter()
+}
+
+/// The container of that name, init containers included.
+pub fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
+    init_containers(pod).chain(containers(pod)).find(|container| container.name == name)
+}
+
+/// An init container with `restartPolicy: Always`, which goes on beside the others.
+pub fn is_sidecar(container: &Container) -> bool {
+    container.restart_policy.as_deref() == Some("Always")
+}
+
+/// Whether the pod uses the node's network.
+pub fn host_network(pod: &Pod) -> bool {
+    spec(pod).and_then(|spec| spec.host_network).unwrap_or_default()
+}
+
+/// How long containers get to stop: what the deletion asks for, else what the spec says.
+pub fn grace(pod: &Pod) -> Duration {
+    let asked = pod.metadata.deletion_grace_period_seconds;
+    let usual = spec(pod).and_then(|spec| spec.termination_grace_period_seconds);
+    let seconds = asked.or(usual).unwrap_or(DEFAULT_GRACE_SECONDS);
+    Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+}
+
+/// Name, namespace and uid.
+pub fn identity(pod: &Pod) -> PodIdentity {
+    PodIdentity {
+        uid: pod.metadata.uid.clone().unwrap_or_default(),
+        namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+        name: pod.metadata.name.clone().unwrap_or_default(),
+    }
+}
+
+/// `name_namespace(uid)`, as Kubernetes names pods in messages.
+pub fn label(pod: &Pod) -> String {
+    let identity = identity(pod);
+    format!("{}_{}({})", identity.name, identity.namespace, identity.uid)
+}
+
+/// The host name inside the pod.
+pub fn hostname(pod: &Pod) -> String {
+    let wanted = spec(pod).and_then(|spec| spec.hostname.clone()).filter(|name| !name.is_empty());
+    let name = wanted.or_else(|| pod.metadata.name.clone()).unwrap_or_default();
+    name.chars().take(63).collect::<String>().trim_end_matches(['-', '.']).to_owned()
+}
+
+/// Changes when the container must be made anew. Only name and image count, as in Kubernetes: the
+/// rest of a container is immutable, and new defaults after an upgrade must not restart everything.
+pub fn hash(container: &Container) -> String {
+    let text = format!("{}\n{}", container.name, container.image.as_deref().unwrap_or_default());
+    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

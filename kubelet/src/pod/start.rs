@@ -1,0 +1,282 @@
+//! Starting one container: volumes, image, environment, create, start. Each step that fails has its
+//! own reason in the pod's status, Kubernetes' word, and its own event.
+
+use std::{collections::BTreeMap, future::Future, path::PathBuf, time::Duration};
+
+use api_types::{
+    api::core::v1::{Container as Wanted, Pod},
+    jiff::Timestamp,
+};
+use component::events::EventType;
+
+use super::{
+    back_off::BackOff,
+    describe,
+    next_step::{Failure, Waiting},
+    spec,
+};
+use crate::{
+    container::{
+        env, files,
+        image::{self, PullPolicy},
+        resources::resources,
+        security::security,
+        sources,
+    },
+    context::Context,
+    runtime::{ContainerSpec, Mount},
+    volumes,
+};
+
+/// Until a container whose objects or volumes are missing is tried again.
+const MISSING: Duration = Duration::from_secs(5);
+/// For how long `ErrImagePull` or `RunContainerError` is shown before the back-off's own reason.
+const SHOWN: Duration = Duration::from_secs(3);
+/// Until a refused creation is tried again.
+const REFUSED: Duration = Duration::from_secs(10);
+
+/// The pod a container is started in.
+#[derive(Debug)]
+pub struct Starter<'a> {
+    /// The rims.
+    pub context: &'a Context,
+    /// The pod.
+    pub pod: &'a Pod,
+    /// The pod's sandbox.
+    pub sandbox_id: &'a str,
+    /// The pod's address.
+    pub pod_ip: &'a str,
+    /// Delays of pulls, by image.
+    pub pulls: &'a mut BackOff,
+}
+
+impl Starter<'_> {
+    /// Starts the container. A pull ends when `cancelled` does.
+    pub async fn start(
+        &mut self,
+        wanted: &Wanted,
+        attempt: u32,
+        cancelled: impl Future<Output = ()>,
+    ) -> Result<(), Failure> {
+        let paths = self.volumes().await?;
+        self.image(wanted, cancelled).await?;
+        let spec = self.container_spec(wanted, attempt, &paths).await?;
+        self.run(wanted, &spec).await
+    }
+
+    async fn volumes(&self) -> Result<BTreeMap<String, PathBuf>, Failure> {
+        let pod_dir = self.context.pod_dir(&spec::identity(self.pod).uid);
+        let context = volumes::Context {
+            pod: self.pod,
+            pod_ip: self.pod_ip,
+            host_ip: &self.context.host_ip,
+            pod_dir: &pod_dir,
+            client: &self.context.client,
+        };
+        volumes::set_up(context).await.map_err(|error| {
+            let message = describe(&error);
+            self.context.pod_event(self.pod, EventType::Warning, "FailedMount", message);
+            failure("ContainerCreating", String::new(), MISSING)
+        })
+    }
+
+    // --- Image ---
+
+    async fn image(
+        &mut self,
+        wanted: &Wanted,
+        cancelled: impl Future<Output = ()>,
+    ) -> Result<(), Failure> {
+        let reference = wanted.image.clone().unwrap_or_default();
+        if let Some(fault) = image::fault(&reference) {
+            let message = format!("Failed to apply default image tag {reference:?}: {fault}");
+            self.warn(wanted, "InspectFailed", &message);
+            return Err(self.failed(wanted, "InvalidImageName", message, REFUSED));
+        }
+        let policy = image::pull_policy(wanted);
+        let present = self.context.runtime.image(&reference).await;
+        let present = present.map_err(|error| {
+            self.failed(wanted, "ImageInspectError", error.to_string(), REFUSED)
+        })?;
+        match (policy, present.is_some()) {
+            (PullPolicy::Never, false) => {
+                let message =
+                    format!("Container image {reference:?} is not present with pull policy of Never");
+                self.warn(wanted, "ErrImageNeverPull", &message);
+                Err(self.failed(wanted, "ErrImageNeverPull", message, REFUSED))
+            }
+            (PullPolicy::Never | PullPolicy::IfNotPresent, true) => {
+                let message = format!("Container image {reference:?} already present on machine");
+                self.note(wanted, "Pulled", message);
+                Ok(())
+            }
+            (PullPolicy::Always, _) | (PullPolicy::IfNotPresent, false) => {
+                self.pull(wanted, &reference, cancelled).await
+            }
+        }
+    }
+
+    async fn pull(
+        &mut self,
+        wanted: &Wanted,
+        reference: &str,
+        cancelled: impl Future<Output = ()>,
+    ) -> Result<(), Failure> {
+        let now = Timestamp::now();
+        if let Some(until) = self.pulls.until_since_try(reference, now) {
+            let message = format!("Back-off pulling image {reference:?}");
+            self.note(wanted, "BackOff", message.clone());
+            self.warn(wanted, "Failed", "Error: ImagePullBackOff");
+            let waiting = Waiting { reason: "ImagePullBackOff".to_owned(), message };
+            return Err(Failure { waiting, retry_at: until });
+        }
+        self.note(wanted, "Pulling", format!("Pulling image {reference:?}"));
+        let begun = std::time::Instant::now();
+        let result = tokio::select! {
+            result = self.context.runtime.pull(reference) => result,
+            () = cancelled => return Err(failure("ContainerCreating", String::new(), Duration::ZERO)),
+        };
+        match result {
+            Ok(()) => {
+                let seconds = begun.elapsed().as_secs_f64();
+                let message = format!("Successfully pulled image {reference:?} in {seconds:.3}s");
+                self.note(wanted, "Pulled", message);
+                Ok(())
+            }
+            Err(error) => {
+                self.pulls.next(reference, Timestamp::now());
+                let message = format!("Failed to pull image {reference:?}: {error}");
+                self.warn(wanted, "Failed", &message);
+                self.warn(wanted, "Failed", "Error: ErrImagePull");
+                Err(failure("ErrImagePull", error.to_string(), SHOWN))
+            }
+        }
+    }
+
+    // --- Specification ---
+
+    async fn container_spec(
+        &self,
+        wanted: &Wanted,
+        attempt: u32,
+        paths: &BTreeMap<String, PathBuf>,
+    ) -> Result<ContainerSpec, Failure> {
+        let config_error =
+            |message| self.failed(wanted, "CreateContainerConfigError", message, MISSING);
+        let identity = spec::identity(self.pod);
+        let sources = sources::fetch(&self.context.client, &identity.namespace, wanted).await;
+        let sources = sources.map_err(|error| config_error(error.to_string()))?;
+        let facts = env::Facts {
+            pod: self.pod,
+            pod_ip: self.pod_ip,
+            host_ip: &self.context.host_ip,
+        };
+        let variables = env::environment(wanted, &facts, &sources);
+        let variables = variables.map_err(|error| config_error(error.to_string()))?;
+        let mut mounts = volumes::mounts(wanted, paths, &variables)
+            .map_err(|error| config_error(describe(&error)))?;
+        let own_files = self.own_files(&mounts);
+        mounts.extend(own_files.map_err(|error| config_error(error.to_string()))?);
+        Ok(self.assemble(wanted, attempt, &variables, mounts))
+    }
+
+    fn assemble(
+        &self,
+        wanted: &Wanted,
+        attempt: u32,
+        variables: &[(String, String)],
+        mounts: Vec<Mount>,
+    ) -> ContainerSpec {
+        let expand = |words: &Option<Vec<String>>| {
+            let words = words.as_ref().filter(|words| !words.is_empty())?;
+            Some(words.iter().map(|word| env::expand(word, variables)).collect())
+        };
+        let pod_spec = spec::spec(self.pod);
+        let flag = |value: Option<bool>| value.unwrap_or_default();
+        ContainerSpec {
+            pod: spec::identity(self.pod),
+            name: wanted.name.clone(),
+            attempt,
+            hash: spec::hash(wanted),
+            sandbox_id: self.sandbox_id.to_owned(),
+            share_pids: flag(pod_spec.and_then(|spec| spec.share_process_namespace)),
+            host_pid: flag(pod_spec.and_then(|spec| spec.host_pid)),
+            image: wanted.image.clone().unwrap_or_default(),
+            command: expand(&wanted.command),
+            args: expand(&wanted.args),
+            env: variables.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+            working_dir: wanted.working_dir.clone().filter(|dir| !dir.is_empty()),
+            tty: flag(wanted.tty),
+            stdin: flag(wanted.stdin),
+            mounts,
+            resources: resources(wanted),
+            security: security(self.pod, wanted),
+        }
+    }
+
+    /// `/etc/hosts` and `/etc/resolv.conf`, unless the container mounts its own.
+    fn own_files(&self, mounts: &[Mount]) -> std::io::Result<Vec<Mount>> {
+        let directory = self.context.pod_dir(&spec::identity(self.pod).uid);
+        std::fs::create_dir_all(&directory)?;
+        let node = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        let resolv_conf = files::resolv_conf(self.pod, &self.context.dns, &node);
+        let mut wanted = vec![("/etc/resolv.conf", "resolv.conf", resolv_conf)];
+        if !spec::host_network(self.pod) {
+            wanted.push(("/etc/hosts", "etc-hosts", files::hosts(self.pod, self.pod_ip)));
+        }
+        wanted.retain(|(target, ..)| mounts.iter().all(|mount| mount.target != *target));
+        let mut made = Vec::new();
+        for (target, name, content) in wanted {
+            let path = directory.join(name);
+            if std::fs::read_to_string(&path).ok().as_deref() != Some(&content) {
+                std::fs::write(&path, content)?;
+            }
+            let source = path.to_string_lossy().into_owned();
+            made.push(Mount { source, target: target.to_owned(), read_only: false });
+        }
+        Ok(made)
+    }
+
+    // --- Run ---
+
+    async fn run(&self, wanted: &Wanted, spec: &ContainerSpec) -> Result<(), Failure> {
+        let runtime = &self.context.runtime;
+        let id = runtime.create(spec).await.map_err(|error| {
+            self.failed(wanted, "CreateContainerError", error.to_string(), REFUSED)
+        })?;
+        self.note(wanted, "Created", format!("Created container: {}", wanted.name));
+        runtime.start(&id).await.map_err(|error| {
+            let message = format!("failed to start container {:?}: {error}", wanted.name);
+            self.failed(wanted, "RunContainerError", message, SHOWN)
+        })?;
+        self.note(wanted, "Started", format!("Started container {}", wanted.name));
+        Ok(())
+    }
+
+    // --- Events ---
+
+    fn note(&self, wanted: &Wanted, reason: &str, message: String) {
+        let name = &wanted.name;
+        self.context.container_event(self.pod, name, EventType::Normal, reason, message);
+    }
+
+    fn warn(&self, wanted: &Wanted, reason: &str, message: &str) {
+        let name = &wanted.name;
+        self.context.container_event(self.pod, name, EventType::Warning, reason, message);
+    }
+
+    fn failed(&self, wanted: &Wanted, reason: &str, message: String, wait: Duration) -> Failure {
+        let said = if reason == "ErrImageNeverPull" || reason == "InvalidImageName" {
+            format!("Error: {reason}")
+        } else {
+            format!("Error: {message}")
+        };
+        self.warn(wanted, "Failed", &said);
+        failure(reason, message, wait)
+    }
+}
+
+fn failure(reason: &str, message: String, wait: Duration) -> Failure {
+    let waiting = Waiting { reason: reason.to_owned(), message };
+    Failure { waiting, retry_at: Timestamp::now() + wait }
+}

@@ -1,0 +1,321 @@
+//! What the kubelet needs from a container runtime, as a trait: sandboxes and containers that carry
+//! the pod's identity in labels, images, an event stream and logs. Nothing here knows Docker.
+
+pub mod docker;
+#[cfg(test)]
+pub mod fake;
+pub mod labels;
+
+use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
+
+use api_types::jiff::Timestamp;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+/// A step of the runtime that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// The runtime does not answer at all.
+    #[error("the container runtime is unreachable: {0}")]
+    Unreachable(String),
+    /// The container, image or sandbox does not exist.
+    #[error("{0}")]
+    NotFound(String),
+    /// A container of that name exists already.
+    #[error("{0}")]
+    Conflict(String),
+    /// The runtime refused or failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// The pod a container belongs to, as its labels say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodIdentity {
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.namespace`.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+/// What a container does at present.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Made, never started.
+    Created,
+    /// Its process runs.
+    Running {
+        /// When the process was started.
+        started_at: Timestamp,
+    },
+    /// Its process ended, or could not be started (`error`).
+    Exited(Exit),
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// The exit status, 128 + signal for a signal.
+    pub code: i32,
+    /// Whether the kernel's OOM killer ended it.
+    pub oom_killed: bool,
+    /// When the process was started; `None` if it never was.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Timestamp,
+    /// Why it could not be started, otherwise empty.
+    pub error: String,
+}
+
+/// A container or a pod's sandbox as the runtime reports it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    /// The runtime's id.
+    pub id: String,
+    /// The pod it belongs to.
+    pub pod: PodIdentity,
+    /// The container's name in the pod's spec; [`labels::SANDBOX_NAME`] for a sandbox.
+    pub name: String,
+    /// 0 for the first container of that name, one more for each restart.
+    pub attempt: u32,
+    /// Hash of the spec it was made from.
+    pub hash: String,
+    /// The sandbox it joined; empty for a sandbox.
+    pub sandbox_id: String,
+    /// The address given to the pod; only on sandboxes with a network of their own.
+    pub address: Option<Ipv4Addr>,
+    /// The image as the spec names it.
+    pub image: String,
+    /// The image's id.
+    pub image_id: String,
+    /// What it does at present.
+    pub state: State,
+    /// The process id while it runs.
+    pub pid: Option<i32>,
+    /// The signal that asks it to stop.
+    pub stop_signal: String,
+}
+
+impl Container {
+    /// Whether this is a pod's sandbox and not one of its containers.
+    pub fn is_sandbox(&self) -> bool {
+        self.name == labels::SANDBOX_NAME
+    }
+
+    /// Whether its process runs.
+    pub fn is_running(&self) -> bool {
+        matches!(self.state, State::Running { .. })
+    }
+
+    /// How it ended, if it has.
+    pub fn exit(&self) -> Option<&Exit> {
+        match &self.state {
+            State::Exited(exit) => Some(exit),
+            State::Created | State::Running { .. } => None,
+        }
+    }
+}
+
+/// How a pod's sandbox reaches the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SandboxNetwork {
+    /// The node's own network.
+    Host,
+    /// A network namespace of its own, which the pod network then connects with this address.
+    Private(Ipv4Addr),
+}
+
+/// The sandbox to make.
+#[derive(Clone, Debug)]
+pub struct SandboxSpec {
+    /// The pod it is for.
+    pub pod: PodIdentity,
+    /// Counts the sandboxes of this pod.
+    pub attempt: u32,
+    /// The pod's host name; ignored with the host's network.
+    pub hostname: String,
+    /// Host or private network.
+    pub network: SandboxNetwork,
+    /// `hostIPC`.
+    pub host_ipc: bool,
+    /// `hostPID`.
+    pub host_pid: bool,
+    /// `securityContext.sysctls`.
+    pub sysctls: BTreeMap<String, String>,
+}
+
+/// A directory or file of the node shown to a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// The path on the node.
+    pub source: String,
+    /// The path in the container.
+    pub target: String,
+    /// Whether writing is forbidden.
+    pub read_only: bool,
+}
+
+/// Limits and weights of a container; `None` is "none".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// Relative weight, 1024 = one CPU.
+    pub cpu_shares: Option<i64>,
+    /// CFS quota in microseconds per period of 100 ms.
+    pub cpu_quota: Option<i64>,
+    /// Bytes.
+    pub memory: Option<i64>,
+}
+
+/// The part of `securityContext` that the runtime enforces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Security {
+    /// All capabilities and devices.
+    pub privileged: bool,
+    /// `user[:group]`.
+    pub user: Option<String>,
+    /// Whether the root file system is read-only.
+    pub read_only_root: bool,
+    /// Capabilities to add.
+    pub add: Vec<String>,
+    /// Capabilities to drop.
+    pub drop: Vec<String>,
+    /// Supplementary groups.
+    pub groups: Vec<String>,
+    /// `allowPrivilegeEscalation: false`.
+    pub no_new_privileges: bool,
+}
+
+/// The container to make.
+#[derive(Clone, Debug, Default)]
+pub struct ContainerSpec {
+    /// The pod it is for.
+    pub pod: PodIdentity,
+    /// The container's name in the pod.
+    pub name: String,
+    /// 0 for the first container of that name.
+    pub attempt: u32,
+    /// Hash of the spec, kept as a label.
+    pub hash: String,
+    /// The sandbox to join.
+    pub sandbox_id: String,
+    /// Whether all containers of the pod see each other's processes.
+    pub share_pids: bool,
+    /// `hostPID`.
+    pub host_pid: bool,
+    /// The image as the spec names it; becomes a label.
+    pub image: String,
+    /// Replaces the image's entrypoint.
+    pub command: Option<Vec<String>>,
+    /// Replaces the image's arguments.
+    pub args: Option<Vec<String>>,
+    /// `NAME=value`, in order.
+    pub env: Vec<String>,
+    /// Replaces the image's working directory.
+    pub working_dir: Option<String>,
+    /// Whether to allocate a terminal.
+    pub tty: bool,
+    /// Whether standard input stays open.
+    pub stdin: bool,
+    /// What the container sees of the node's files.
+    pub mounts: Vec<Mount>,
+    /// Limits.
+    pub resources: Resources,
+    /// Rights.
+    pub security: Security,
+}
+
+/// An image that is present on the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// The image's content id.
+    pub id: String,
+    /// `name@digest` if it came from a registry.
+    pub digest: Option<String>,
+}
+
+/// Something happened to a container of this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeEvent {
+    /// The pod's uid.
+    pub pod: String,
+    /// Docker's word for it: `start`, `die`, `destroy`, …
+    pub action: String,
+}
+
+/// A container in brief.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Summary {
+    /// The pod's uid.
+    pub pod: String,
+    /// The container's id.
+    pub id: String,
+    /// The runtime's word for what it does.
+    pub state: String,
+}
+
+/// Which part of a container's log is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogOptions {
+    /// Whether to go on with what is written later.
+    pub follow: bool,
+    /// Only this many lines from the end.
+    pub tail: Option<u64>,
+    /// Only lines written since.
+    pub since: Option<Timestamp>,
+    /// Whether each line starts with the time it was written.
+    pub timestamps: bool,
+}
+
+/// What the runtime says about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuntimeInfo {
+    /// `docker://20.10.24`.
+    pub version: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Name of the distribution.
+    pub os_image: String,
+}
+
+/// A container runtime. All calls concern only containers that carry this node's label.
+#[async_trait]
+pub trait Runtime: Send + Sync + std::fmt::Debug + 'static {
+    /// Version and system; also the check that the runtime answers.
+    async fn info(&self) -> Result<RuntimeInfo, RuntimeError>;
+    /// Sandboxes and containers, dead ones included: of one pod (by uid), or of the whole node.
+    async fn list(&self, pod: Option<&str>) -> Result<Vec<Container>, RuntimeError>;
+    /// The same of the whole node in brief, at the price of one call.
+    async fn summary(&self) -> Result<Vec<Summary>, RuntimeError>;
+    /// Makes and starts a sandbox; gives its id.
+    async fn run_sandbox(&self, spec: &SandboxSpec) -> Result<String, RuntimeError>;
+    /// Makes a container; gives its id. A stale container of the same name is replaced.
+    async fn create(&self, spec: &ContainerSpec) -> Result<String, RuntimeError>;
+    /// Starts a container.
+    async fn start(&self, id: &str) -> Result<(), RuntimeError>;
+    /// Sends a signal; a container that is not running is no error.
+    async fn signal(&self, id: &str, signal: &str) -> Result<(), RuntimeError>;
+    /// Removes a container, killing it if it runs; one that does not exist is no error.
+    async fn remove(&self, id: &str) -> Result<(), RuntimeError>;
+    /// The image, if it is present.
+    async fn image(&self, reference: &str) -> Result<Option<Image>, RuntimeError>;
+    /// Fetches the image; dropping the future ends the transfer.
+    async fn pull(&self, reference: &str) -> Result<(), RuntimeError>;
+    /// What happens from now on; ends when the connection to the runtime breaks.
+    fn events(&self) -> BoxStream<'static, Result<RuntimeEvent, RuntimeError>>;
+    /// The container's output, standard output and error interleaved.
+    fn logs(
+        &self,
+        id: &str,
+        options: &LogOptions,
+    ) -> BoxStream<'static, Result<Bytes, RuntimeError>>;
+    /// Runs a command in a container; gives its exit status and output.
+    async fn exec(
+        &self,
+        id: &str,
+        command: &[String],
+        timeout: Duration,
+    ) -> Result<(i64, String), RuntimeError>;
+}

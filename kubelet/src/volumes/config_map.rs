@@ -1,0 +1,39 @@
+//! `configMap`: the keys of a ConfigMap as files.
+
+use std::path::PathBuf;
+
+use api_types::api::core::v1::{ConfigMap, Volume};
+use async_trait::async_trait;
+use kube::Api;
+
+use super::{Context, Source, VolumeError, payload};
+use crate::{container::sources::config_map_data, pod::spec};
+
+pub(super) struct ConfigMapVolume;
+
+#[async_trait]
+impl Source for ConfigMapVolume {
+    fn claims(&self, volume: &Volume) -> bool {
+        volume.config_map.is_some()
+    }
+
+    async fn set_up(&self, volume: &Volume, context: Context<'_>) -> Result<PathBuf, VolumeError> {
+        let source = volume.config_map.clone().unwrap_or_default();
+        let optional = source.optional == Some(true);
+        let namespace = spec::identity(context.pod).namespace;
+        let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &namespace);
+        let found = api.get_opt(&source.name).await.map_err(|error| VolumeError::Fetch {
+            name: source.name.clone(),
+            source: Box::new(error),
+        })?;
+        if found.is_none() && !optional {
+            return Err(VolumeError::NotFound { kind: "configmap", name: source.name });
+        }
+        let data = found.as_ref().map(config_map_data).unwrap_or_default();
+        let items = source.items.as_deref();
+        let files = payload::select(data, items, source.default_mode, optional, "config")?;
+        let path = context.directory("configmap", volume);
+        payload::write(&path, &files)?;
+        Ok(path)
+    }
+}

@@ -1,0 +1,51 @@
+//! `downwardAPI`: fields of the pod as files.
+
+use std::path::PathBuf;
+
+use api_types::api::core::v1::{DownwardAPIVolumeFile, Volume};
+use async_trait::async_trait;
+
+use super::{
+    Context, Source, VolumeError,
+    payload::{self, DEFAULT_MODE, Payload, permissions},
+};
+use crate::{
+    container::{env, resources},
+    pod::spec,
+};
+
+pub(super) struct DownwardApi;
+
+#[async_trait]
+impl Source for DownwardApi {
+    fn claims(&self, volume: &Volume) -> bool {
+        volume.downward_api.is_some()
+    }
+
+    async fn set_up(&self, volume: &Volume, context: Context<'_>) -> Result<PathBuf, VolumeError> {
+        let source = volume.downward_api.clone().unwrap_or_default();
+        let usual = source.default_mode.unwrap_or(DEFAULT_MODE);
+        let mut files = Payload::new();
+        for item in source.items.iter().flatten() {
+            let mode = permissions(item.mode.unwrap_or(usual));
+            files.insert(item.path.clone(), (content(item, context)?.into_bytes(), mode));
+        }
+        let path = context.directory("downward-api", volume);
+        payload::write(&path, &files)?;
+        Ok(path)
+    }
+}
+
+fn content(item: &DownwardAPIVolumeFile, context: Context<'_>) -> Result<String, VolumeError> {
+    let facts =
+        env::Facts { pod: context.pod, pod_ip: context.pod_ip, host_ip: context.host_ip };
+    if let Some(field) = &item.field_ref {
+        return Ok(env::pod_field(field, &facts)?);
+    }
+    let wanted = item.resource_field_ref.clone().unwrap_or_default();
+    let name = wanted.container_name.unwrap_or_default();
+    let container = spec::container(context.pod, &name);
+    let value = container
+        .and_then(|container| resources::field(container, &wanted.resource, wanted.divisor.as_ref()));
+    Ok(value.ok_or(env::EnvError::UnknownResource(wanted.resource))?)
+}

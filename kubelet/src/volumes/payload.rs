@@ -1,0 +1,142 @@
+//! Files made from an object's keys, changed all at once: the visible names are links through
+//! `..data`, which is replaced by one rename (Kubernetes' atomic writer).
+
+use std::{
+    collections::BTreeMap,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Component, Path, PathBuf},
+};
+
+use api_types::api::core::v1::KeyToPath;
+
+use super::VolumeError;
+
+const DATA: &str = "..data";
+pub(super) const DEFAULT_MODE: i32 = 0o644;
+
+/// A file's content and mode, by its path in the volume.
+pub(super) type Payload = BTreeMap<String, (Vec<u8>, u32)>;
+
+/// The files that `items` select, or all keys.
+pub(super) fn select(
+    data: BTreeMap<String, Vec<u8>>,
+    items: Option<&[KeyToPath]>,
+    mode: Option<i32>,
+    optional: bool,
+    kind: &'static str,
+) -> Result<Payload, VolumeError> {
+    let usual = permissions(mode.unwrap_or(DEFAULT_MODE));
+    let Some(items) = items.filter(|items| !items.is_empty()) else {
+        return Ok(data.into_iter().map(|(key, value)| (key, (value, usual))).collect());
+    };
+    let mut payload = Payload::new();
+    for item in items {
+        match data.get(&item.key) {
+            Some(value) => {
+                let mode = item.mode.map_or(usual, permissions);
+                payload.insert(item.path.clone(), (value.clone(), mode));
+            }
+            None if optional => {}
+            None => return Err(VolumeError::NoKey { kind, key: item.key.clone() }),
+        }
+    }
+    Ok(payload)
+}
+
+pub(super) fn permissions(mode: i32) -> u32 {
+    u32::try_from(mode).unwrap_or(0o644) & 0o777
+}
+
+/// Makes the directory show exactly these files.
+pub(super) fn write(directory: &Path, payload: &Payload) -> Result<(), VolumeError> {
+    let escapes = payload.keys().find(|path| leads_out(path));
+    if let Some(path) = escapes {
+        return Err(VolumeError::Escapes(path.clone()));
+    }
+    if current(directory, payload) {
+        return Ok(());
+    }
+    std::fs::create_dir_all(directory).map_err(VolumeError::io(directory))?;
+    let old = std::fs::read_link(directory.join(DATA)).ok();
+    let fresh = format!("..{}", uniquely_named());
+    write_files(&directory.join(&fresh), payload)?;
+    replace_link(directory, &fresh)?;
+    show(directory, payload)?;
+    if let Some(old) = old {
+        let old = directory.join(old);
+        std::fs::remove_dir_all(&old).map_err(VolumeError::io(&old))?;
+    }
+    Ok(())
+}
+
+fn leads_out(path: &str) -> bool {
+    let mut parts = Path::new(path).components();
+    path.is_empty() || parts.any(|part| !matches!(part, Component::Normal(_)))
+}
+
+fn uniquely_named() -> String {
+    api_types::jiff::Timestamp::now().as_nanosecond().to_string()
+}
+
+fn current(directory: &Path, payload: &Payload) -> bool {
+    let data = directory.join(DATA);
+    let same = |(path, (content, _)): (&String, &(Vec<u8>, u32))| {
+        std::fs::read(data.join(path)).is_ok_and(|found| found == *content)
+    };
+    data.exists() && payload.iter().all(same) && visible(directory).len() == tops(payload).len()
+}
+
+fn write_files(directory: &Path, payload: &Payload) -> Result<(), VolumeError> {
+    std::fs::create_dir_all(directory).map_err(VolumeError::io(directory))?;
+    for (path, (content, mode)) in payload {
+        let path = directory.join(path);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(VolumeError::io(parent))?;
+        }
+        std::fs::write(&path, content).map_err(VolumeError::io(&path))?;
+        let mode = std::fs::Permissions::from_mode(*mode);
+        std::fs::set_permissions(&path, mode).map_err(VolumeError::io(&path))?;
+    }
+    Ok(())
+}
+
+fn replace_link(directory: &Path, target: &str) -> Result<(), VolumeError> {
+    let (link, temporary) = (directory.join(DATA), directory.join("..data_tmp"));
+    // Left by a kubelet that died here.
+    let _ = std::fs::remove_file(&temporary);
+    symlink(target, &temporary).map_err(VolumeError::io(&temporary))?;
+    std::fs::rename(&temporary, &link).map_err(VolumeError::io(&link))
+}
+
+/// Links the visible names, and removes those that are no longer in the payload.
+fn show(directory: &Path, payload: &Payload) -> Result<(), VolumeError> {
+    let wanted = tops(payload);
+    for name in visible(directory).into_iter().filter(|name| !wanted.contains(name)) {
+        let path = directory.join(name);
+        std::fs::remove_file(&path).map_err(VolumeError::io(&path))?;
+    }
+    for name in wanted {
+        let link = directory.join(&name);
+        if link.symlink_metadata().is_err() {
+            symlink(Path::new(DATA).join(&name), &link).map_err(VolumeError::io(&link))?;
+        }
+    }
+    Ok(())
+}
+
+/// The first part of each path.
+fn tops(payload: &Payload) -> Vec<PathBuf> {
+    let mut tops: Vec<PathBuf> = payload
+        .keys()
+        .filter_map(|path| Path::new(path).components().next())
+        .map(|part| PathBuf::from(part.as_os_str()))
+        .collect();
+    tops.dedup();
+    tops
+}
+
+fn visible(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let names = entries.map(|entry| PathBuf::from(entry.file_name()));
+    names.filter(|name| !name.to_string_lossy().starts_with("..")).collect()
+}

@@ -1,0 +1,40 @@
+//! `secret`: the keys of a Secret as files.
+
+use std::path::PathBuf;
+
+use api_types::api::core::v1::{Secret, Volume};
+use async_trait::async_trait;
+use kube::Api;
+
+use super::{Context, Source, VolumeError, payload};
+use crate::{container::sources::secret_data, pod::spec};
+
+pub(super) struct SecretVolume;
+
+#[async_trait]
+impl Source for SecretVolume {
+    fn claims(&self, volume: &Volume) -> bool {
+        volume.secret.is_some()
+    }
+
+    async fn set_up(&self, volume: &Volume, context: Context<'_>) -> Result<PathBuf, VolumeError> {
+        let source = volume.secret.clone().unwrap_or_default();
+        let name = source.secret_name.unwrap_or_default();
+        let optional = source.optional == Some(true);
+        let namespace = spec::identity(context.pod).namespace;
+        let api: Api<Secret> = Api::namespaced(context.client.clone(), &namespace);
+        let found = api.get_opt(&name).await.map_err(|error| VolumeError::Fetch {
+            name: name.clone(),
+            source: Box::new(error),
+        })?;
+        if found.is_none() && !optional {
+            return Err(VolumeError::NotFound { kind: "secret", name });
+        }
+        let data = found.as_ref().map(secret_data).unwrap_or_default();
+        let items = source.items.as_deref();
+        let files = payload::select(data, items, source.default_mode, optional, "secret")?;
+        let path = context.directory("secret", volume);
+        payload::write(&path, &files)?;
+        Ok(path)
+    }
+}
