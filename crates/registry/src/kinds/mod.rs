@@ -8,6 +8,8 @@ mod minik8s;
 
 use crate::ResourceDef;
 
+pub use core::pod::binding::bind;
+
 /// Every kind that the API serves, in the order of discovery.
 #[must_use]
 pub fn all() -> Vec<ResourceDef> {

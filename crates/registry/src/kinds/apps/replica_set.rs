@@ -1,14 +1,141 @@
 //! A number of pods alike.
 
-use api_types::api::apps::v1::ReplicaSet;
+use api_machinery::{FieldErrors, FieldPath, LabelSelector};
+use api_types::api::{
+    apps::v1::{ReplicaSet, ReplicaSetSpec},
+    core::v1::{Container, PodTemplateSpec},
+};
+use serde_json::json;
 
-use crate::{Plain, ResourceDef, resource};
+use crate::{
+    ResourceDef, Strategy, Subresource, cells, kinds::core::pod::template, resource, rules,
+};
 
 pub(crate) fn definition() -> ResourceDef {
-    resource::<ReplicaSet, _>(Plain)
+    resource::<ReplicaSet, _>(ReplicaSetStrategy)
         .short_names(&["rs"])
         .categories(&["all"])
         .status()
-        .subresource(crate::Subresource::Scale)
+        .subresource(Subresource::Scale)
+        .column("Desired", "integer", 0, |rs, _| json!(wanted(rs)))
+        .column("Current", "integer", 0, |rs, _| {
+            json!(rs.status.as_ref().map_or(0, |s| s.replicas))
+        })
+        .column("Ready", "integer", 0, |rs, _| json!(ready(rs)))
+        .age()
+        .column("Containers", "string", 1, |rs, _| json!(of_containers(rs, |c| Some(&c.name))))
+        .column("Images", "string", 1, |rs, _| json!(of_containers(rs, |c| c.image.as_ref())))
+        .column("Selector", "string", 1, |rs, _| {
+            json!(rs.spec.as_ref().map_or_else(String::new, |s| cells::selector(&s.selector)))
+        })
         .build()
+}
+
+fn wanted(set: &ReplicaSet) -> i32 {
+    set.spec.as_ref().and_then(|s| s.replicas).unwrap_or(0)
+}
+
+fn ready(set: &ReplicaSet) -> i32 {
+    set.status.as_ref().and_then(|s| s.ready_replicas).unwrap_or(0)
+}
+
+fn of_containers(set: &ReplicaSet, get: impl Fn(&Container) -> Option<&String>) -> String {
+    let pod = set.spec.as_ref().and_then(|s| s.template.as_ref()?.spec.as_ref());
+    let texts = pod.map(|p| p.containers.iter().map(|c| rules::text(get(c))).collect::<Vec<_>>());
+    texts.unwrap_or_default().join(",")
+}
+
+struct ReplicaSetStrategy;
+
+impl Strategy<ReplicaSet> for ReplicaSetStrategy {
+    fn default(&self, set: &mut ReplicaSet) {
+        let Some(spec) = &mut set.spec else { return };
+        spec.replicas.get_or_insert(1);
+        if let Some(pod) = &mut spec.template {
+            template::default(pod);
+        }
+    }
+
+    fn prepare_create(&self, set: &mut ReplicaSet) {
+        set.status = Some(api_types::api::apps::v1::ReplicaSetStatus::default());
+    }
+
+    fn validate(&self, set: &ReplicaSet, errors: &mut FieldErrors) {
+        let none = ReplicaSetSpec::default();
+        validate_spec(set.spec.as_ref().unwrap_or(&none), &FieldPath::new("spec"), errors);
+    }
+
+    fn validate_update(&self, new: &ReplicaSet, old: &ReplicaSet, errors: &mut FieldErrors) {
+        let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
+        let shown = serde_json::to_value(&new.selector).unwrap_or_default();
+        let path = FieldPath::new("spec").child("selector");
+        rules::immutable(&new.selector, &old.selector, format_args!("{shown}"), &path, errors);
+    }
+
+    fn fields(&self, set: &ReplicaSet) -> Vec<(&'static str, String)> {
+        vec![("status.replicas", set.status.as_ref().map_or(0, |s| s.replicas).to_string())]
+    }
+}
+
+fn validate_spec(spec: &ReplicaSetSpec, path: &FieldPath, errors: &mut FieldErrors) {
+    rules::not_negative(spec.replicas, &path.child("replicas"), errors);
+    rules::not_negative(spec.min_ready_seconds, &path.child("minReadySeconds"), errors);
+    let selector = selector(spec, &path.child("selector"), errors);
+    let path = path.child("template");
+    let Some(pod) = &spec.template else {
+        errors.required(&path, "");
+        return;
+    };
+    if let Some(selector) = selector {
+        labels_match(&selector, pod, &path, errors);
+    }
+    template::validate(pod, &path, errors);
+    restart_policy(pod, &path, errors);
+}
+
+/// The selector if it is one that selects something.
+fn selector(
+    spec: &ReplicaSetSpec,
+    path: &FieldPath,
+    errors: &mut FieldErrors,
+) -> Option<LabelSelector> {
+    match LabelSelector::try_from(&spec.selector) {
+        Ok(selector) if selector.is_everything() => {
+            errors.invalid(path, format_args!("{{}}"), "empty selector is invalid for replicaset");
+            None
+        }
+        Ok(selector) => Some(selector),
+        Err(error) => {
+            let shown = serde_json::to_value(&spec.selector).unwrap_or_default();
+            errors.invalid(path, format_args!("{shown}"), &error.to_string());
+            None
+        }
+    }
+}
+
+fn labels_match(
+    selector: &LabelSelector,
+    pod: &PodTemplateSpec,
+    path: &FieldPath,
+    errors: &mut FieldErrors,
+) {
+    let labels = pod.metadata.as_ref().and_then(|m| m.labels.clone()).unwrap_or_default();
+    if !selector.matches(&labels) {
+        let shown = serde_json::to_value(&labels).unwrap_or_default();
+        let path = path.child("metadata").child("labels");
+        errors.invalid(
+            &path,
+            format_args!("{shown}"),
+            "`selector` does not match template `labels`",
+        );
+    }
+}
+
+/// Pods of a set are replaced when they end, so they must not end by themselves.
+fn restart_policy(pod: &PodTemplateSpec, path: &FieldPath, errors: &mut FieldErrors) {
+    let policy = pod.spec.as_ref().and_then(|s| s.restart_policy.as_ref());
+    let known = ["OnFailure", "Never"];
+    if let Some(policy) = policy.filter(|p| known.contains(&p.as_str())) {
+        errors.not_supported(&path.child("spec").child("restartPolicy"), policy, &["Always"]);
+    }
 }

@@ -1,0 +1,100 @@
+//! Containers that run together.
+
+pub(crate) mod binding;
+mod columns;
+mod container;
+mod defaults;
+mod probe;
+mod qos;
+pub(crate) mod template;
+mod update;
+mod validation;
+mod volume;
+
+use api_machinery::{FieldErrors, FieldPath};
+use api_types::api::core::v1::{Pod, PodStatus};
+use serde_json::json;
+
+use crate::{ResourceDef, Strategy, Subresource, resource, rules::text};
+
+pub(crate) fn definition() -> ResourceDef {
+    resource::<Pod, _>(PodStrategy)
+        .short_names(&["po"])
+        .categories(&["all"])
+        .status()
+        .subresource(Subresource::Binding)
+        .subresource(Subresource::Log)
+        .column("Ready", "string", 0, |pod, _| json!(columns::ready(pod)))
+        .column("Status", "string", 0, |pod, _| json!(columns::status(pod)))
+        .column("Restarts", "string", 0, |pod, now| json!(columns::restarts(pod, now)))
+        .age()
+        .column("IP", "string", 1, |pod, _| json!(columns::ip(pod)))
+        .column("Node", "string", 1, |pod, _| json!(columns::node(pod)))
+        .column("Nominated Node", "string", 1, |pod, _| json!(columns::nominated_node(pod)))
+        .column("Readiness Gates", "string", 1, |pod, _| json!(columns::readiness_gates(pod)))
+        .build()
+}
+
+struct PodStrategy;
+
+impl Strategy<Pod> for PodStrategy {
+    fn default(&self, pod: &mut Pod) {
+        if let Some(spec) = &mut pod.spec {
+            defaults::pod(spec);
+        }
+    }
+
+    fn prepare_create(&self, pod: &mut Pod) {
+        let qos_class = pod.spec.as_ref().map(qos::class);
+        pod.status = Some(PodStatus {
+            phase: Some("Pending".to_owned()),
+            qos_class: qos_class.map(str::to_owned),
+            ..PodStatus::default()
+        });
+    }
+
+    fn validate(&self, pod: &Pod, errors: &mut FieldErrors) {
+        let path = FieldPath::new("spec");
+        match &pod.spec {
+            Some(spec) => validation::pod_spec(spec, &path, errors),
+            None => errors.required(&path.child("containers"), ""),
+        }
+    }
+
+    fn validate_update(&self, new: &Pod, old: &Pod, errors: &mut FieldErrors) {
+        if let (Some(new), Some(old)) = (&new.spec, &old.spec) {
+            update::validate(new, old, errors);
+        }
+    }
+
+    fn grace_period(&self, pod: &Pod, requested: Option<i64>) -> i64 {
+        let own = pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds);
+        let is_bound = !columns::node_name(pod).is_empty();
+        match requested.or(own).unwrap_or(0) {
+            _ if !is_bound || columns::is_terminal(pod) => 0,
+            negative if negative < 0 => 1,
+            period => period,
+        }
+    }
+
+    fn fields(&self, pod: &Pod) -> Vec<(&'static str, String)> {
+        let spec = pod.spec.as_ref();
+        let status = pod.status.as_ref();
+        let spec_text = |get: fn(&api_types::api::core::v1::PodSpec) -> Option<&String>| {
+            text(spec.and_then(get)).to_owned()
+        };
+        let status_text =
+            |get: fn(&PodStatus) -> Option<&String>| text(status.and_then(get)).to_owned();
+        let host_network = spec.and_then(|s| s.host_network).unwrap_or(false);
+        vec![
+            ("spec.nodeName", spec_text(|s| s.node_name.as_ref())),
+            ("spec.restartPolicy", spec_text(|s| s.restart_policy.as_ref())),
+            ("spec.schedulerName", spec_text(|s| s.scheduler_name.as_ref())),
+            ("spec.serviceAccountName", spec_text(|s| s.service_account_name.as_ref())),
+            ("spec.hostNetwork", host_network.to_string()),
+            ("status.phase", status_text(|s| s.phase.as_ref())),
+            ("status.podIP", status_text(|s| s.pod_ip.as_ref())),
+            ("status.nominatedNodeName", status_text(|s| s.nominated_node_name.as_ref())),
+        ]
+    }
+}

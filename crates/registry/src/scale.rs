@@ -1,0 +1,60 @@
+//! The `scale` subresource: `autoscaling/v1` Scale as a view of an object with `spec.replicas`.
+
+use api_machinery::{ApiError, FieldErrors, FieldPath, LabelSelector};
+use api_types::meta;
+use serde_json::{Value, json};
+
+use crate::rules;
+
+/// The object's Scale.
+#[must_use]
+pub fn get(object: &Value) -> Value {
+    let selector = object.pointer("/spec/selector").cloned().unwrap_or_default();
+    let selector: meta::LabelSelector = serde_json::from_value(selector).unwrap_or_default();
+    let selector = LabelSelector::try_from(&selector).map(|s| s.to_string()).unwrap_or_default();
+    let number = |path| object.pointer(path).cloned().unwrap_or(json!(0));
+    let meta = |field: &str| object["metadata"].get(field).cloned().unwrap_or_default();
+    json!({
+        "apiVersion": "autoscaling/v1",
+        "kind": "Scale",
+        "metadata": {
+            "name": meta("name"),
+            "namespace": meta("namespace"),
+            "uid": meta("uid"),
+            "resourceVersion": meta("resourceVersion"),
+            "creationTimestamp": meta("creationTimestamp"),
+        },
+        "spec": {"replicas": number("/spec/replicas")},
+        "status": {"replicas": number("/status/replicas"), "selector": selector},
+    })
+}
+
+/// The object with the Scale's number of replicas (and its `resourceVersion`, if it has one, which
+/// makes the write conditional). It still has to pass through `ResourceDef::update`.
+///
+/// # Errors
+/// 400 if it isn't a Scale, 422 if the number is negative.
+pub fn set(object: &Value, scale: &Value) -> Result<Value, ApiError> {
+    let text = |field: &str| scale.get(field).and_then(Value::as_str).unwrap_or_default();
+    if !matches!((text("apiVersion"), text("kind")), ("autoscaling/v1" | "", "Scale" | "")) {
+        return Err(ApiError::bad_request("expected an autoscaling/v1 Scale"));
+    }
+    let replicas = match scale.pointer("/spec/replicas") {
+        None | Some(Value::Null) => 0,
+        Some(number) => number
+            .as_i64()
+            .ok_or_else(|| ApiError::bad_request("spec.replicas: expected a number"))?,
+    };
+    let mut errors = FieldErrors::default();
+    rules::not_negative(Some(replicas), &FieldPath::new("spec").child("replicas"), &mut errors);
+    if !errors.is_empty() {
+        let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        return Err(ApiError::invalid("autoscaling", "Scale", name, &errors));
+    }
+    let mut scaled = object.clone();
+    scaled["spec"]["replicas"] = replicas.into();
+    if let Some(version) = scale.pointer("/metadata/resourceVersion") {
+        scaled["metadata"]["resourceVersion"] = version.clone();
+    }
+    Ok(scaled)
+}
