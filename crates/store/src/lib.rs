@@ -1,6 +1,8 @@
 //! The store: revisioned bytes under string keys, with compare-and-swap and a log of changes.
 //! Two backends behind one trait, and a cache over either. It knows no kinds.
 
+#![warn(missing_docs)]
+
 pub mod cache;
 pub mod embedded;
 pub mod etcd;
@@ -33,8 +35,11 @@ impl FromStr for Revision {
 /// A key with its value and the revision that wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// The key.
     pub key: Arc<str>,
+    /// Its bytes.
     pub value: Bytes,
+    /// The revision that wrote them.
     pub revision: Revision,
 }
 
@@ -44,7 +49,12 @@ pub enum Event {
     /// The key was created or overwritten.
     Put(Entry),
     /// The key was deleted by this revision.
-    Delete { key: Arc<str>, revision: Revision },
+    Delete {
+        /// The key that is gone.
+        key: Arc<str>,
+        /// The revision of the deletion.
+        revision: Revision,
+    },
 }
 
 impl Event {
@@ -79,7 +89,9 @@ pub struct Query {
 /// Entries of a prefix in key order, all as of one revision.
 #[derive(Clone, Debug)]
 pub struct Page {
+    /// The entries.
     pub entries: Vec<Entry>,
+    /// The revision as of which they are.
     pub revision: Revision,
     /// How many entries follow that the limit cut off.
     pub remaining: usize,
@@ -97,19 +109,36 @@ pub enum Expect {
 /// Why a request to the store failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The key is not as [`Expect`]ed. `current` is its revision, if it exists.
+    /// The key is not as [`Expect`]ed.
     #[error("key {key} is not at the expected revision")]
-    Conflict { key: String, current: Option<Revision> },
+    Conflict {
+        /// The key.
+        key: String,
+        /// Its revision, if it exists.
+        current: Option<Revision>,
+    },
+    /// There is no such key to delete.
     #[error("key {key} does not exist")]
-    NotFound { key: String },
+    NotFound {
+        /// The key.
+        key: String,
+    },
     /// The revision asked for is older than what is kept.
     #[error("revision has been compacted; the oldest that is kept is {oldest}")]
-    Compacted { oldest: Revision },
+    Compacted {
+        /// The oldest revision that can be listed at, or watched after.
+        oldest: Revision,
+    },
     /// The revision asked for has not been written yet.
     #[error("revision {revision} is in the future")]
-    Future { revision: Revision },
+    Future {
+        /// The revision asked for.
+        revision: Revision,
+    },
+    /// The store can't be reached, or can't do it now. A write may have been done all the same.
     #[error("store is unavailable: {0}")]
     Unavailable(String),
+    /// What is stored can't be read, and trying again will not help.
     #[error("store is damaged: {0}")]
     Corrupt(String),
 }

@@ -1,7 +1,10 @@
 //! The store's tests: one suite for every backend, then what is particular to one of them, and the cache.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod backends;
 mod cache;
+mod connection;
 mod durability;
 mod faulty;
 mod model;

@@ -56,16 +56,16 @@ suite! {
     the_revision_includes_every_acknowledged_write
 }
 
-fn bytes(value: impl ToString) -> Bytes {
+fn bytes(value: &impl ToString) -> Bytes {
     Bytes::from(value.to_string())
 }
 
 async fn put(store: &AnyStore, key: &str, value: impl ToString) -> Revision {
-    store.put(key, bytes(value), None).await.unwrap()
+    store.put(key, bytes(&value), None).await.unwrap()
 }
 
 fn entry(key: &str, value: &str, revision: Revision) -> Entry {
-    Entry { key: key.into(), value: bytes(value), revision }
+    Entry { key: key.into(), value: bytes(&value), revision }
 }
 
 fn conflict(key: &str, current: Option<Revision>) -> Result<Revision, StoreError> {
@@ -89,8 +89,8 @@ async fn an_empty_store_is_at_revision_one(store: &AnyStore) {
 }
 
 async fn a_key_is_created_once(store: &AnyStore) {
-    let created = store.put("/a/x", bytes(1), Some(Expect::Absent)).await.unwrap();
-    let again = store.put("/a/x", bytes(2), Some(Expect::Absent)).await;
+    let created = store.put("/a/x", bytes(&1), Some(Expect::Absent)).await.unwrap();
+    let again = store.put("/a/x", bytes(&2), Some(Expect::Absent)).await;
     assert_eq!(again, conflict("/a/x", Some(created)));
     assert_eq!(store.get("/a/x").await, Ok(Some(entry("/a/x", "1", created))));
     assert_eq!(store.revision().await, Ok(created), "a refused write is no change");
@@ -98,13 +98,13 @@ async fn a_key_is_created_once(store: &AnyStore) {
 
 async fn an_update_needs_the_latest_revision(store: &AnyStore) {
     let first = put(store, "/a/x", 1).await;
-    let second = store.put("/a/x", bytes(2), Some(Expect::At(first))).await.unwrap();
+    let second = store.put("/a/x", bytes(&2), Some(Expect::At(first))).await.unwrap();
     assert!(second > first);
-    let stale = store.put("/a/x", bytes(3), Some(Expect::At(first))).await;
+    let stale = store.put("/a/x", bytes(&3), Some(Expect::At(first))).await;
     assert_eq!(stale, conflict("/a/x", Some(second)));
     assert_eq!(store.get("/a/x").await, Ok(Some(entry("/a/x", "2", second))));
     for revision in [Revision(0), first] {
-        let absent = store.put("/a/y", bytes(1), Some(Expect::At(revision))).await;
+        let absent = store.put("/a/y", bytes(&1), Some(Expect::At(revision))).await;
         assert_eq!(absent, conflict("/a/y", None));
     }
 }
@@ -125,7 +125,7 @@ async fn a_deletion_needs_the_key_and_the_revision(store: &AnyStore) {
     assert_eq!(store.delete("/a/x", Some(second)).await, Ok(Revision(second.0 + 1)));
     assert_eq!(store.get("/a/x").await, Ok(None));
     assert_eq!(store.delete("/a/x", None).await, missing("/a/x"));
-    let created = store.put("/a/x", bytes(3), Some(Expect::Absent)).await.unwrap();
+    let created = store.put("/a/x", bytes(&3), Some(Expect::Absent)).await.unwrap();
     assert_eq!(store.delete("/a/x", None).await, Ok(Revision(created.0 + 1)));
 }
 
@@ -141,7 +141,7 @@ async fn count(store: &AnyStore, times: usize) {
         let current = store.get("/a/counter").await.unwrap().unwrap();
         let number: usize = std::str::from_utf8(&current.value).unwrap().parse().unwrap();
         let expect = Some(Expect::At(current.revision));
-        match store.put("/a/counter", bytes(number + 1), expect).await {
+        match store.put("/a/counter", bytes(&(number + 1)), expect).await {
             Ok(_) => counted += 1,
             Err(StoreError::Conflict { .. }) => {}
             Err(error) => panic!("{error}"),
@@ -180,7 +180,7 @@ async fn pages_at_a_revision_fit_together_while_writes_go_on(store: &AnyStore) {
         put(store, "/a/24", "changed").await;
         store.delete(&format!("/a/{:02}", 23 - remaining), None).await.unwrap();
     }
-    let expected = (0..25).map(|number| (format!("/a/{number:02}"), bytes(number)));
+    let expected = (0..25).map(|number| (format!("/a/{number:02}"), bytes(&number)));
     assert_eq!(seen, expected.collect::<Vec<_>>());
 }
 
