@@ -25,6 +25,7 @@ pub trait Object:
     + DeserializeOwned
     + JsonSchema
     + Clone
+    + Default
     + Send
     + Sync
     + 'static
@@ -38,6 +39,7 @@ impl<K> Object for K where
         + DeserializeOwned
         + JsonSchema
         + Clone
+        + Default
         + Send
         + Sync
         + 'static

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use api_machinery::{ApiError, strict};
+use api_machinery::{ApiError, FieldSelector, strict};
 use api_types::{
     jiff::Timestamp,
     meta::{DeleteOptions, ObjectMeta},
@@ -257,6 +257,25 @@ impl ResourceDef {
             fields.insert("metadata.namespace".to_owned(), text("/metadata/namespace"));
         }
         fields
+    }
+
+    /// Refuses a field selector that names a field that can't be selected by.
+    ///
+    /// # Errors
+    /// 400 for the first such field.
+    pub fn check_fields(&self, selector: &FieldSelector) -> Result<(), ApiError> {
+        let own = self.kind.field_names();
+        let is_known = |field: &str| match field {
+            "metadata.name" => true,
+            "metadata.namespace" => self.scope == Scope::Namespaced,
+            other => own.contains(&other),
+        };
+        match selector.fields().find(|f| !is_known(f)) {
+            Some(field) => {
+                Err(ApiError::bad_request(format!("field label not supported: {field}")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The cells of the object's row, in the order of `columns`.

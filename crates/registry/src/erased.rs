@@ -37,6 +37,7 @@ pub(crate) trait ErasedKind: fmt::Debug + Send + Sync {
     fn is_held(&self, object: &Value) -> bool;
     fn drops_status_at_creation(&self) -> bool;
     fn fields(&self, object: &Value) -> BTreeMap<String, String>;
+    fn field_names(&self) -> Vec<&'static str>;
     fn row(&self, object: &Value, now: Timestamp) -> Result<Vec<Value>, Fault>;
     fn schema(&self) -> Value;
 }
@@ -115,6 +116,10 @@ impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
     fn fields(&self, object: &Value) -> BTreeMap<String, String> {
         let fields = typed(object.clone()).map(|o: K| self.strategy.fields(&o)).unwrap_or_default();
         fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    fn field_names(&self) -> Vec<&'static str> {
+        self.strategy.fields(&K::default()).into_iter().map(|(name, _)| name).collect()
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Result<Vec<Value>, Fault> {

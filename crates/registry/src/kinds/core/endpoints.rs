@@ -1,9 +1,83 @@
 //! A Service's addresses, in the old form.
 
-use api_types::api::core::v1::Endpoints;
+use api_machinery::{FieldErrors, FieldPath};
+use api_types::api::core::v1::{EndpointSubset, Endpoints};
+use serde_json::json;
 
-use crate::{Plain, ResourceDef, resource};
+use crate::{ResourceDef, Strategy, cells, resource, rules};
 
 pub(crate) fn definition() -> ResourceDef {
-    resource::<Endpoints, _>(Plain).short_names(&["ep"]).build()
+    resource::<Endpoints, _>(EndpointsStrategy)
+        .short_names(&["ep"])
+        .column("Endpoints", "string", 0, |endpoints, _| json!(shown(endpoints)))
+        .build()
+}
+
+fn shown(endpoints: &Endpoints) -> String {
+    match endpoints.subsets.as_deref() {
+        None | Some([]) => cells::NONE.to_owned(),
+        Some(subsets) => {
+            cells::first_three(&subsets.iter().flat_map(subset_addresses).collect::<Vec<_>>())
+        }
+    }
+}
+
+/// Each address with each port; the address alone where there are no ports.
+fn subset_addresses(subset: &EndpointSubset) -> Vec<String> {
+    let ips = || subset.addresses.iter().flatten().map(|a| a.ip.as_str());
+    match subset.ports.as_deref() {
+        None | Some([]) => ips().map(str::to_owned).collect(),
+        Some(ports) => {
+            ports.iter().flat_map(|p| ips().map(move |ip| host_port(ip, p.port))).collect()
+        }
+    }
+}
+
+fn host_port(ip: &str, port: i32) -> String {
+    if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }
+}
+
+struct EndpointsStrategy;
+
+impl Strategy<Endpoints> for EndpointsStrategy {
+    fn default(&self, endpoints: &mut Endpoints) {
+        for subset in endpoints.subsets.iter_mut().flatten() {
+            for port in subset.ports.iter_mut().flatten() {
+                port.protocol.get_or_insert_with(|| "TCP".to_owned());
+            }
+        }
+    }
+
+    fn validate(&self, endpoints: &Endpoints, errors: &mut FieldErrors) {
+        for (i, subset) in endpoints.subsets.iter().flatten().enumerate() {
+            validate_subset(subset, &FieldPath::new("subsets").index(i), errors);
+        }
+    }
+}
+
+fn validate_subset(subset: &EndpointSubset, path: &FieldPath, errors: &mut FieldErrors) {
+    let lists =
+        [("addresses", &subset.addresses), ("notReadyAddresses", &subset.not_ready_addresses)];
+    if lists.iter().all(|(_, list)| list.as_ref().is_none_or(Vec::is_empty)) {
+        errors.required(path, "must specify `addresses` or `notReadyAddresses`");
+    }
+    for (field, list) in lists {
+        for (i, address) in list.iter().flatten().enumerate() {
+            rules::ip(&address.ip, &path.child(field).index(i).child("ip"), errors);
+        }
+    }
+    let ports = subset.ports.as_deref().unwrap_or_default();
+    for (i, port) in ports.iter().enumerate() {
+        let path = path.child("ports").index(i);
+        if ports.len() > 1 && rules::text(port.name.as_ref()).is_empty() {
+            errors.required(&path.child("name"), "");
+        }
+        rules::port(port.port, &path.child("port"), errors);
+        rules::one_of(
+            port.protocol.as_ref(),
+            &["SCTP", "TCP", "UDP"],
+            &path.child("protocol"),
+            errors,
+        );
+    }
 }

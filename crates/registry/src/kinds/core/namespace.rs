@@ -1,13 +1,65 @@
-//! A space of names.
+//! A space of names. Its own finalizer keeps it until the namespace controller has emptied it.
 
-use api_types::api::core::v1::Namespace;
+use api_machinery::names;
+use api_types::api::core::v1::{Namespace, NamespaceSpec, NamespaceStatus};
+use serde_json::json;
 
-use crate::{Plain, ResourceDef, resource};
+use crate::{NameRule, ResourceDef, Strategy, Subresource, resource, rules::text};
+
+const FINALIZER: &str = "kubernetes";
+/// Lets selectors name a namespace by its name.
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 pub(crate) fn definition() -> ResourceDef {
-    resource::<Namespace, _>(Plain)
+    resource::<Namespace, _>(NamespaceStrategy)
         .short_names(&["ns"])
         .status()
-        .subresource(crate::Subresource::Finalize)
+        .subresource(Subresource::Finalize)
+        .column("Status", "string", 0, |namespace, _| json!(phase(namespace)))
         .build()
+}
+
+fn phase(namespace: &Namespace) -> &str {
+    text(namespace.status.as_ref().and_then(|s| s.phase.as_ref()))
+}
+
+struct NamespaceStrategy;
+
+impl Strategy<Namespace> for NamespaceStrategy {
+    fn name_rule(&self) -> NameRule {
+        names::dns1123_label
+    }
+
+    fn default(&self, namespace: &mut Namespace) {
+        if let Some(name) = namespace.metadata.name.clone() {
+            let labels = namespace.metadata.labels.get_or_insert_default();
+            labels.insert(NAME_LABEL.to_owned(), name);
+        }
+    }
+
+    fn prepare_create(&self, namespace: &mut Namespace) {
+        namespace.spec = Some(NamespaceSpec { finalizers: Some(vec![FINALIZER.to_owned()]) });
+        set_phase(namespace, "Active");
+    }
+
+    fn prepare_update(&self, new: &mut Namespace, old: &Namespace) {
+        new.spec.clone_from(&old.spec);
+    }
+
+    fn prepare_delete(&self, namespace: &mut Namespace) {
+        set_phase(namespace, "Terminating");
+    }
+
+    fn is_held(&self, namespace: &Namespace) -> bool {
+        let finalizers = namespace.spec.as_ref().and_then(|s| s.finalizers.as_ref());
+        finalizers.is_some_and(|f| !f.is_empty())
+    }
+
+    fn fields(&self, namespace: &Namespace) -> Vec<(&'static str, String)> {
+        vec![("status.phase", phase(namespace).to_owned())]
+    }
+}
+
+fn set_phase(namespace: &mut Namespace, phase: &str) {
+    namespace.status.get_or_insert_with(NamespaceStatus::default).phase = Some(phase.to_owned());
 }

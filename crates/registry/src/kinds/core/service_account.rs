@@ -1,9 +1,15 @@
 //! An identity for pods.
 
 use api_types::api::core::v1::ServiceAccount;
+use serde_json::json;
 
 use crate::{Plain, ResourceDef, resource};
 
 pub(crate) fn definition() -> ResourceDef {
-    resource::<ServiceAccount, _>(Plain).short_names(&["sa"]).build()
+    resource::<ServiceAccount, _>(Plain)
+        .short_names(&["sa"])
+        .column("Secrets", "string", 0, |account, _| {
+            json!(account.secrets.as_ref().map_or(0, Vec::len))
+        })
+        .build()
 }

@@ -1,0 +1,123 @@
+//! The faults of a Service (Kubernetes: `ValidateService`).
+
+use std::collections::BTreeSet;
+
+use api_machinery::{FieldErrors, FieldPath, names};
+use api_types::{
+    IntOrString,
+    api::core::v1::{ServicePort, ServiceSpec},
+};
+
+use crate::rules::{self, text};
+
+const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
+
+/// All faults of the spec.
+pub(super) fn spec(spec: &ServiceSpec, path: &FieldPath, errors: &mut FieldErrors) {
+    rules::one_of(spec.type_.as_ref(), &TYPES, &path.child("type"), errors);
+    let affinity = spec.session_affinity.as_ref();
+    rules::one_of(affinity, &["ClientIP", "None"], &path.child("sessionAffinity"), errors);
+    if let Some(selector) = &spec.selector {
+        names::validate_labels(selector, &path.child("selector"), errors);
+    }
+    addresses(spec, path, errors);
+    ports(spec, path, errors);
+}
+
+/// The faults of a change: an address once given stays.
+pub(super) fn update(
+    new: &ServiceSpec,
+    old: &ServiceSpec,
+    path: &FieldPath,
+    errors: &mut FieldErrors,
+) {
+    let has_none = |spec: &ServiceSpec| {
+        spec.type_.as_deref() == Some("ExternalName") || text(spec.cluster_ip.as_ref()).is_empty()
+    };
+    if !has_none(old) && !has_none(new) && new.cluster_ip != old.cluster_ip {
+        let shown = format!("[]string{{{:?}}}", text(new.cluster_ip.as_ref()));
+        let path = path.child("clusterIPs").index(0);
+        errors.invalid(&path, format_args!("{shown}"), "may not change once set");
+    }
+}
+
+fn addresses(spec: &ServiceSpec, path: &FieldPath, errors: &mut FieldErrors) {
+    let external_name = path.child("externalName");
+    let type_ = text(spec.type_.as_ref());
+    if type_ == "ExternalName" {
+        let name = text(spec.external_name.as_ref()).trim_end_matches('.');
+        rules::named(name, names::dns1123_subdomain, &external_name, errors);
+        if !text(spec.cluster_ip.as_ref()).is_empty() {
+            let why = "may not be set when `type` is ExternalName";
+            errors.forbidden(&path.child("clusterIPs").index(0), why);
+        }
+    }
+    for (i, ip) in spec.cluster_ips.iter().flatten().enumerate() {
+        if ip != "None" {
+            rules::ip(ip, &path.child("clusterIPs").index(i), errors);
+        } else if matches!(type_, "NodePort" | "LoadBalancer") {
+            let why = format!("may not be set to 'None' for {type_} services");
+            errors.invalid(&path.child("clusterIPs").index(i), ip, &why);
+        }
+    }
+    for (i, ip) in spec.external_ips.iter().flatten().enumerate() {
+        rules::ip(ip, &path.child("externalIPs").index(i), errors);
+    }
+}
+
+fn ports(spec: &ServiceSpec, path: &FieldPath, errors: &mut FieldErrors) {
+    let path = path.child("ports");
+    let all = spec.ports.as_deref().unwrap_or_default();
+    let is_headless = spec.cluster_ip.as_deref() == Some("None");
+    if all.is_empty() && !is_headless && spec.type_.as_deref() != Some("ExternalName") {
+        errors.required(&path, "");
+    }
+    let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
+    for (i, port) in all.iter().enumerate() {
+        let path = path.index(i);
+        name(port, all.len() > 1, &mut names, &path, errors);
+        validate_port(port, &path, errors);
+        if !numbers.insert((port.port, text(port.protocol.as_ref()))) {
+            let shown = serde_json::to_value(port).unwrap_or_default();
+            errors.duplicate(&path, format_args!("{shown}"));
+        }
+        let takes_node_port = matches!(spec.type_.as_deref(), Some("NodePort" | "LoadBalancer"));
+        if port.node_port.unwrap_or(0) != 0 && !takes_node_port {
+            let why = format!("may not be used when `type` is '{}'", text(spec.type_.as_ref()));
+            errors.forbidden(&path.child("nodePort"), &why);
+        }
+    }
+}
+
+fn name(
+    port: &ServicePort,
+    is_required: bool,
+    seen: &mut BTreeSet<String>,
+    path: &FieldPath,
+    errors: &mut FieldErrors,
+) {
+    let path = path.child("name");
+    match text(port.name.as_ref()) {
+        "" if is_required => errors.required(&path, ""),
+        "" => {}
+        name => {
+            rules::follows(name, names::dns1123_label, &path, errors);
+            rules::unique(seen, &name.to_owned(), &path, errors);
+        }
+    }
+}
+
+fn validate_port(port: &ServicePort, path: &FieldPath, errors: &mut FieldErrors) {
+    rules::port(port.port, &path.child("port"), errors);
+    let protocols = ["SCTP", "TCP", "UDP"];
+    rules::one_of(port.protocol.as_ref(), &protocols, &path.child("protocol"), errors);
+    let target = path.child("targetPort");
+    match &port.target_port {
+        Some(IntOrString::Int(number)) => rules::port(*number, &target, errors),
+        Some(IntOrString::String(name)) => rules::follows(name, names::port_name, &target, errors),
+        None => {}
+    }
+    if let Some(number) = port.node_port.filter(|n| *n != 0) {
+        rules::port(number, &path.child("nodePort"), errors);
+    }
+}
