@@ -82,9 +82,9 @@ fn only_the_apiserver_links_the_store() {
 const RIMS: [(&str, &str); 5] = [
     ("bollard", "kubelet/src/runtime/docker.rs"),
     ("russh", "gpu-server/src/transport/ssh.rs"),
-    ("redis", "crates/listwatch/src"),
-    ("etcd_client", "crates/store/src"),
-    ("redb", "crates/store/src"),
+    ("redis", "crates/listwatch"),
+    ("etcd_client", "crates/store"),
+    ("redb", "crates/store"),
 ];
 
 #[test]
