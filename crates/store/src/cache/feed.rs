@@ -40,14 +40,18 @@ pub(super) async fn follow<T: Send + Sync + 'static>(shared: Arc<Shared<T>>) {
 }
 
 impl<T: Send + Sync + 'static> Shared<T> {
-    /// Loads the cache for the first time. It begins a window's length before the present if the store
-    /// still knows that, so that readers can go on after a restart of this program.
+    /// Loads the cache for the first time. It begins a window's length before the present, or as far back
+    /// as the store remembers, so that readers can go on after a restart of this program.
     pub(super) async fn load_with_history(&self, latest: Revision) -> Result<(), StoreError> {
         let past = latest.0.saturating_sub(self.options.window as u64).max(1);
-        match self.load(Some(Revision(past))).await {
-            Err(StoreError::Compacted { .. }) => self.load(None).await,
-            loaded => loaded,
+        let mut loaded = self.load(Some(Revision(past))).await;
+        if let Err(StoreError::Compacted { oldest }) = loaded {
+            loaded = self.load(Some(oldest)).await;
         }
+        if let Err(StoreError::Compacted { .. }) = loaded {
+            loaded = self.load(None).await;
+        }
+        loaded
     }
 
     /// Replaces the cache's contents by the store's, and expires all readers.

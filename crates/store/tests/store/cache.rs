@@ -325,16 +325,26 @@ async fn watchers_go_on_after_a_restart_of_the_cache() {
     assert_eq!((change.previous, change.revision), (first, second));
 }
 
+async fn compacted_history(store: &Arc<dyn Store>) {
+    put(&**store, &pod("a"), 1).await;
+    let oldest = put(&**store, &pod("a"), 2).await;
+    let last = put(&**store, &pod("a"), 3).await;
+    store.compact(oldest).await.unwrap();
+    let cache = start(store, Options::default()).await;
+    assert_eq!(texts(&cache.list(PODS)), ["3"]);
+    let mut watch = cache.watch(PODS, oldest).unwrap();
+    assert_eq!(take(&mut watch, 1).await[0].revision, last);
+    assert!(cache.watch(PODS, Revision(oldest.0 - 1)).is_err());
+}
+
 #[tokio::test]
-async fn a_cache_over_a_compacted_store_begins_at_the_present() {
-    let running = backends::embedded().await;
-    put(&**running, &pod("a"), 1).await;
-    let last = put(&**running, &pod("a"), 2).await;
-    running.compact(last).await.unwrap();
-    let cache = start(&running, Options::default()).await;
-    assert_eq!(texts(&cache.list(PODS)), ["2"]);
-    assert!(cache.watch(PODS, last).is_ok());
-    assert!(cache.watch(PODS, Revision(last.0 - 1)).is_err());
+async fn a_cache_begins_as_far_back_as_the_embedded_store_remembers() {
+    compacted_history(&backends::embedded().await.store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_begins_as_far_back_as_etcd_remembers() {
+    compacted_history(&backends::etcd().await.store).await;
 }
 
 #[tokio::test]
