@@ -1,1 +1,89 @@
-//! controller-manager
+//! The controllers: each makes one aspect of the cluster as its objects say.
+//!
+//! [`controllers`] is the list of them; [`frame`] is what they stand on. They speak only to the API
+//! server, and would work on any Kubernetes.
+
+mod context;
+pub mod controllers;
+mod discovery;
+pub mod frame;
+mod informers;
+pub mod network;
+mod nodes;
+mod owners;
+mod pods;
+
+use clap::Parser;
+use component::{ClientArgs, LeaderArgs, Runtime, ServeArgs, leader};
+use listwatch::ListWatch;
+use tokio::task::JoinSet;
+
+pub use context::Context;
+pub use informers::Informers;
+use network::{Cidr, Network};
+
+const HEALTH_ADDRESS: &str = "127.0.0.1:10257";
+
+/// Runs the controllers.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    client: ClientArgs,
+    #[command(flatten)]
+    serve: ServeArgs,
+    #[command(flatten)]
+    leader: LeaderArgs,
+    /// The addresses of all pods
+    #[arg(long, value_name = "CIDR", default_value = "10.244.0.0/16")]
+    cluster_cidr: Cidr,
+    /// The prefix length of the part that each node gets of them
+    #[arg(long, value_name = "BITS", default_value_t = 24)]
+    node_cidr_mask_size: u8,
+}
+
+const EXAMPLES: &str = "Examples:
+  controller-manager --kubeconfig /etc/minik8s/controller-manager.conf
+  controller-manager --kubeconfig /etc/minik8s/controller-manager.conf --redis redis://127.0.0.1:6379
+  controller-manager --cluster-cidr 10.0.0.0/8 --node-cidr-mask-size 22 --leader-elect";
+
+/// The program: health, leader election, and then [`run`] until shutdown.
+///
+/// # Errors
+///
+/// Wrong configuration, an occupied health address, or a lost leader election.
+pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
+    let pod_network = Network::new(args.cluster_cidr, args.node_cidr_mask_size)?;
+    let client = component::client(&args.client).await?;
+    let listwatch = ListWatch::new(client.clone(), args.client.redis.as_deref())?;
+    let check = runtime.health.check("watching");
+    runtime.serve(&args.serve, HEALTH_ADDRESS).await?;
+    let identity = leader::local_identity();
+    if args.leader.leader_elect {
+        // A replica in waiting is as ready as it can be.
+        check.ready();
+    }
+    let work = async {
+        tokio::select! {
+            () = runtime.shutdown.cancelled() => {}
+            () = run(listwatch, pod_network, || check.ready()) => {}
+        }
+    };
+    let shutdown = &runtime.shutdown;
+    leader::lead(args.leader, client, "controller-manager", &identity, shutdown, work).await?;
+    Ok(())
+}
+
+/// Runs all controllers until dropped. `synced` is called when everything that exists has been seen.
+pub async fn run(listwatch: ListWatch, pod_network: Network, synced: impl FnOnce()) {
+    let context = Context { listwatch, informers: Informers::default(), pod_network };
+    let mut tasks = JoinSet::new();
+    let controllers = controllers::all(&context, &mut tasks);
+    context.informers.start(&context.listwatch, &mut tasks);
+    context.informers.synced().await;
+    synced();
+    controllers.iter().for_each(|controller| frame::work(controller, &mut tasks));
+    while tasks.join_next().await.is_some() {
+        tracing::error!("a task that should never end has ended");
+    }
+}

@@ -1,0 +1,128 @@
+//! Writes the Endpoints object of every Service with a selector.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api_types::api::core::v1::{Endpoints, Service};
+use api_types::meta::ObjectMeta;
+use kube::api::{DeleteParams, PostParams};
+use kube::{Api, Client};
+
+use super::{backends, is_headless, selector, selects, subsets, watch_services_and_pods};
+use crate::context::Context;
+use crate::frame::{Change, Controller, Error, Next, ObjectKey, Registered, Step, WorkQueue};
+use crate::informers::Informers;
+
+const MANAGED_BY: (&str, &str) = ("endpoints.kubernetes.io/managed-by", "endpoint-controller");
+const HEADLESS: &str = "service.kubernetes.io/headless";
+
+pub(in crate::controllers) fn register(context: &Context) -> Registered {
+    let queue = Arc::new(WorkQueue::default());
+    watch_services_and_pods(&context.informers, &queue);
+    let wanted = queue.clone();
+    context.informers.endpoints.on_change(move |change: &Change<Endpoints>| {
+        change.latest().into_iter().for_each(|object| wanted.add(ObjectKey::of(&object.metadata)));
+    });
+    let controller = Controls { client: context.client(), informers: context.informers.clone() };
+    Registered::new(controller, queue)
+}
+
+struct Controls {
+    client: Client,
+    informers: Informers,
+}
+
+#[async_trait::async_trait]
+impl Controller for Controls {
+    fn name(&self) -> &'static str {
+        "endpoint-controller"
+    }
+
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
+        let current = self.informers.endpoints.get(key);
+        match self.informers.services.get(key) {
+            None => self.remove(key, current.as_deref()).await?,
+            Some(service) if selector(&service).is_some() => {
+                self.write(key, &service, current.as_deref()).await?;
+            }
+            Some(_) => {}
+        }
+        Ok(Next::Change)
+    }
+}
+
+impl Controls {
+    fn api(&self, key: &ObjectKey) -> Api<Endpoints> {
+        Api::namespaced(self.client.clone(), &key.namespace)
+    }
+
+    /// Only what this controller wrote goes with the Service.
+    async fn remove(&self, key: &ObjectKey, current: Option<&Endpoints>) -> Result<(), Error> {
+        let ours = current.and_then(|object| object.metadata.labels.as_ref());
+        if ours.is_some_and(|labels| labels.get(MANAGED_BY.0).is_some_and(|by| by == MANAGED_BY.1))
+        {
+            let deleted = self.api(key).delete(&key.name, &DeleteParams::default()).await;
+            deleted.unless_gone("deleting the endpoints of a service that is gone")?;
+        }
+        Ok(())
+    }
+
+    async fn write(
+        &self,
+        key: &ObjectKey,
+        service: &Service,
+        current: Option<&Endpoints>,
+    ) -> Result<(), Error> {
+        let selected = self.informers.pods.filter_in(&key.namespace, |pod| selects(service, pod));
+        let wanted = wanted(service, &backends::of(service, &selected), current);
+        if current == Some(&wanted) {
+            return Ok(());
+        }
+        let how = PostParams::default();
+        match current {
+            Some(_) => {
+                self.api(key).replace(&key.name, &how, &wanted).await.step("replacing endpoints")?
+            }
+            None => self.api(key).create(&how, &wanted).await.step("creating endpoints")?,
+        };
+        Ok(())
+    }
+}
+
+/// The object as it should be: what others have added to its metadata stays.
+fn wanted(
+    service: &Service,
+    backends: &[backends::Backend],
+    current: Option<&Endpoints>,
+) -> Endpoints {
+    let name = |metadata: &ObjectMeta| ObjectMeta {
+        name: metadata.name.clone(),
+        namespace: metadata.namespace.clone(),
+        ..ObjectMeta::default()
+    };
+    let known = current.map(|current| current.metadata.clone());
+    let has_ports = service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.ports.as_ref())
+        .is_some_and(|ports| !ports.is_empty());
+    let subsets = subsets::of(backends, has_ports);
+    Endpoints {
+        metadata: ObjectMeta {
+            labels: Some(labels(service)),
+            ..known.unwrap_or_else(|| name(&service.metadata))
+        },
+        subsets: (!subsets.is_empty()).then_some(subsets),
+    }
+}
+
+fn labels(service: &Service) -> BTreeMap<String, String> {
+    let mut labels = service.metadata.labels.clone().unwrap_or_default();
+    labels.insert(MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned());
+    if is_headless(service) {
+        labels.insert(HEADLESS.to_owned(), String::new());
+    } else {
+        labels.remove(HEADLESS);
+    }
+    labels
+}

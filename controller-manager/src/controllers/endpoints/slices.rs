@@ -1,0 +1,123 @@
+//! Writes the EndpointSlices of every Service with a selector.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api_types::api::core::v1::Service;
+use api_types::api::discovery::v1::EndpointSlice;
+use futures::future::try_join_all;
+use kube::api::{DeleteParams, PostParams};
+use kube::{Api, Client};
+
+use super::wanted_slices::{MANAGED_BY, SERVICE_NAME, plan};
+use super::{backends, selector, selects, watch_services_and_pods};
+use crate::context::Context;
+use crate::frame::{
+    Change, Controller, Error, Expectations, Next, ObjectKey, Registered, Step, WorkQueue,
+};
+use crate::informers::Informers;
+
+/// While own writes have not come back, look again this often.
+const UNSEEN: Duration = Duration::from_secs(1);
+
+pub(in crate::controllers) fn register(context: &Context) -> Registered {
+    let queue = Arc::new(WorkQueue::default());
+    watch_services_and_pods(&context.informers, &queue);
+    let wanted = queue.clone();
+    context.informers.endpoint_slices.on_change(move |change: &Change<EndpointSlice>| {
+        let services = change.versions().filter_map(|slice| service_of(slice));
+        services.for_each(|service| wanted.add(service));
+    });
+    let controller = Slices {
+        client: context.client(),
+        informers: context.informers.clone(),
+        expectations: Expectations::default(),
+    };
+    Registered::new(controller, queue)
+}
+
+/// The Service of a slice that is ours to write.
+fn service_of(slice: &EndpointSlice) -> Option<ObjectKey> {
+    let labels = slice.metadata.labels.as_ref()?;
+    let ours = labels.get(MANAGED_BY.0).is_some_and(|by| by == MANAGED_BY.1);
+    let service = labels.get(SERVICE_NAME).filter(|_| ours)?;
+    Some(ObjectKey::new(slice.metadata.namespace.clone()?, service))
+}
+
+struct Slices {
+    client: Client,
+    informers: Informers,
+    expectations: Expectations,
+}
+
+#[async_trait::async_trait]
+impl Controller for Slices {
+    fn name(&self) -> &'static str {
+        "endpointslice-controller"
+    }
+
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
+        if !self.expectations.are_met(key, &self.informers.endpoint_slices) {
+            return Ok(Next::After(UNSEEN));
+        }
+        let ours = |slice: &EndpointSlice| service_of(slice).as_ref() == Some(key);
+        let existing = self.informers.endpoint_slices.filter_in(&key.namespace, ours);
+        match self.informers.services.get(key) {
+            Some(service) if selector(&service).is_some() => {
+                self.write(key, &service, &existing).await?
+            }
+            Some(_) => {}
+            None => {
+                let deletions = existing.iter().map(|slice| self.delete(key, slice));
+                try_join_all(deletions).await?;
+                self.expectations.forget(key);
+            }
+        }
+        Ok(Next::Change)
+    }
+}
+
+impl Slices {
+    fn api(&self, key: &ObjectKey) -> Api<EndpointSlice> {
+        Api::namespaced(self.client.clone(), &key.namespace)
+    }
+
+    async fn write(
+        &self,
+        key: &ObjectKey,
+        service: &Service,
+        existing: &[Arc<EndpointSlice>],
+    ) -> Result<(), Error> {
+        let selected = self.informers.pods.filter_in(&key.namespace, |pod| selects(service, pod));
+        let plan = plan(service, &backends::of(service, &selected), existing);
+        // New addresses are announced before old ones go.
+        try_join_all(plan.replace.iter().map(|slice| self.replace(key, slice))).await?;
+        try_join_all(plan.create.iter().map(|slice| self.create(key, slice))).await?;
+        try_join_all(plan.delete.iter().map(|slice| self.delete(key, slice))).await?;
+        Ok(())
+    }
+
+    async fn replace(&self, key: &ObjectKey, slice: &EndpointSlice) -> Result<(), Error> {
+        let name = slice.metadata.name.as_deref().unwrap_or_default();
+        let replaced = self.api(key).replace(name, &PostParams::default(), slice).await;
+        let replaced = replaced.step("replacing an endpoint slice")?;
+        self.expectations.written(key, self.informers.endpoint_slices.mark(&replaced));
+        Ok(())
+    }
+
+    async fn create(&self, key: &ObjectKey, slice: &EndpointSlice) -> Result<(), Error> {
+        let created = self.api(key).create(&PostParams::default(), slice).await;
+        let created = created.step("creating an endpoint slice")?;
+        self.expectations.written(key, self.informers.endpoint_slices.mark(&created));
+        Ok(())
+    }
+
+    async fn delete(&self, key: &ObjectKey, slice: &EndpointSlice) -> Result<(), Error> {
+        let name = slice.metadata.name.as_deref().unwrap_or_default();
+        let deleted = self.api(key).delete(name, &DeleteParams::default()).await;
+        deleted.unless_gone("deleting an endpoint slice")?;
+        let uid = slice.metadata.uid.clone().unwrap_or_default();
+        self.expectations.deleted(key, ObjectKey::of(&slice.metadata), uid);
+        Ok(())
+    }
+}

@@ -1,0 +1,275 @@
+//! How the EndpointSlices of a Service have to change. Pure.
+//!
+//! Endpoints stay in the slice they are in, new ones fill up the slices that have room, and only then
+//! new slices are made: a change of one pod touches one slice.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api_types::api::core::v1::Service;
+use api_types::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
+use api_types::meta::ObjectMeta;
+
+use super::backends::{Backend, Port};
+use super::is_headless;
+use crate::owners::controller_reference;
+
+/// Endpoints in one slice.
+const CAPACITY: usize = 100;
+
+pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub(super) const MANAGED_BY: (&str, &str) =
+    ("endpointslice.kubernetes.io/managed-by", "endpointslice-controller.k8s.io");
+const HEADLESS: &str = "service.kubernetes.io/headless";
+
+/// What to do.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) create: Vec<EndpointSlice>,
+    pub(super) replace: Vec<EndpointSlice>,
+    pub(super) delete: Vec<Arc<EndpointSlice>>,
+}
+
+pub(super) fn plan(
+    service: &Service,
+    backends: &[Backend],
+    existing: &[Arc<EndpointSlice>],
+) -> Plan {
+    let mut groups = grouped(backends);
+    let mut plan = Plan::default();
+    let mut kept = 0;
+    for slice in existing {
+        let ports = ports_of(slice);
+        match groups.get_mut(&ports).map(|missing| fill(slice, missing)) {
+            Some(endpoints) if !endpoints.is_empty() => {
+                kept += 1;
+                plan.update(service, slice, endpoints);
+            }
+            _ => plan.delete.push(slice.clone()),
+        }
+    }
+    for (ports, missing) in groups {
+        let chunks = missing.chunks(CAPACITY).map(<[Endpoint]>::to_vec);
+        plan.create.extend(chunks.map(|endpoints| new(service, &ports, endpoints)));
+    }
+    if kept == 0 && plan.create.is_empty() {
+        plan.keep_one_empty(service);
+    }
+    plan
+}
+
+impl Plan {
+    fn update(&mut self, service: &Service, slice: &Arc<EndpointSlice>, endpoints: Vec<Endpoint>) {
+        let mut wanted = (**slice).clone();
+        wanted.metadata.labels = Some(labels(service));
+        wanted.endpoints = Some(endpoints);
+        if wanted != **slice {
+            self.replace.push(wanted);
+        }
+    }
+
+    /// A Service without endpoints has one slice that says so.
+    fn keep_one_empty(&mut self, service: &Service) {
+        match self.delete.pop() {
+            Some(slice) => {
+                let mut wanted = (*slice).clone();
+                wanted.metadata.labels = Some(labels(service));
+                if slice.endpoints.iter().flatten().next().is_some() {
+                    wanted.endpoints = Some(Vec::new());
+                }
+                if wanted != *slice {
+                    self.replace.push(wanted);
+                }
+            }
+            None => self.create.push(new(service, &[], Vec::new())),
+        }
+    }
+}
+
+/// The endpoints that are to be placed, by their ports.
+fn grouped(backends: &[Backend]) -> BTreeMap<Vec<Port>, Vec<Endpoint>> {
+    let mut groups: BTreeMap<Vec<Port>, Vec<Endpoint>> = BTreeMap::new();
+    for backend in backends {
+        groups.entry(backend.ports.clone()).or_default().push(endpoint(backend));
+    }
+    groups
+}
+
+/// Takes out of `missing` what this slice has already, as it is now, and what it has room for.
+fn fill(slice: &EndpointSlice, missing: &mut Vec<Endpoint>) -> Vec<Endpoint> {
+    let mut endpoints = Vec::new();
+    for known in slice.endpoints.iter().flatten() {
+        let place = missing.iter().position(|endpoint| endpoint.addresses == known.addresses);
+        endpoints.extend(place.map(|place| missing.remove(place)));
+    }
+    if !endpoints.is_empty() {
+        let room = CAPACITY.saturating_sub(endpoints.len()).min(missing.len());
+        endpoints.extend(missing.drain(..room));
+    }
+    endpoints
+}
+
+fn endpoint(backend: &Backend) -> Endpoint {
+    Endpoint {
+        addresses: vec![backend.ip.clone()],
+        conditions: Some(EndpointConditions {
+            ready: Some(backend.ready),
+            serving: Some(backend.serving),
+            terminating: Some(backend.terminating),
+        }),
+        hostname: backend.hostname.clone(),
+        node_name: backend.node.clone(),
+        target_ref: Some(backend.target.clone()),
+        ..Endpoint::default()
+    }
+}
+
+fn ports_of(slice: &EndpointSlice) -> Vec<Port> {
+    let port = |port: &EndpointPort| Port {
+        name: port.name.clone().filter(|name| !name.is_empty()),
+        protocol: port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()),
+        number: port.port.unwrap_or_default(),
+        app_protocol: port.app_protocol.clone(),
+    };
+    slice.ports.iter().flatten().map(port).collect()
+}
+
+fn new(service: &Service, ports: &[Port], endpoints: Vec<Endpoint>) -> EndpointSlice {
+    let port = |port: &Port| EndpointPort {
+        // Kubernetes writes the empty name, and consumers join by it.
+        name: Some(port.name.clone().unwrap_or_default()),
+        protocol: Some(port.protocol.clone()),
+        port: Some(port.number),
+        app_protocol: port.app_protocol.clone(),
+    };
+    let name = service.metadata.name.as_deref().unwrap_or_default();
+    EndpointSlice {
+        metadata: ObjectMeta {
+            generate_name: Some(format!("{name}-")),
+            namespace: service.metadata.namespace.clone(),
+            labels: Some(labels(service)),
+            owner_references: controller_reference(service).map(|reference| vec![reference]),
+            ..ObjectMeta::default()
+        },
+        address_type: "IPv4".to_owned(),
+        ports: Some(ports.iter().map(port).collect()),
+        endpoints: Some(endpoints),
+    }
+}
+
+fn labels(service: &Service) -> BTreeMap<String, String> {
+    let mut labels = service.metadata.labels.clone().unwrap_or_default();
+    labels.insert(SERVICE_NAME.to_owned(), service.metadata.name.clone().unwrap_or_default());
+    labels.insert(MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned());
+    labels.remove(HEADLESS);
+    if is_headless(service) {
+        labels.insert(HEADLESS.to_owned(), String::new());
+    }
+    labels
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::backends;
+    use super::super::backends::tests::{pod, service, typed};
+    use super::*;
+
+    fn web() -> Service {
+        service(json!([{"port": 80}]), json!({}))
+    }
+
+    fn backends_of(range: std::ops::Range<usize>) -> Vec<Backend> {
+        let pods: Vec<_> = range
+            .map(|n| pod(&format!("p{n}"), &format!("10.0.{}.{}", n / 256, n % 256), true))
+            .collect();
+        backends::of(&web(), &typed(&pods))
+    }
+
+    /// The slices after a plan has been carried out.
+    fn carried_out(existing: &[Arc<EndpointSlice>], plan: Plan) -> Vec<Arc<EndpointSlice>> {
+        let gone = |slice: &EndpointSlice| {
+            plan.delete.iter().any(|gone| gone.metadata.name == slice.metadata.name)
+        };
+        let replaced = |slice: &Arc<EndpointSlice>| {
+            let new = plan.replace.iter().find(|new| new.metadata.name == slice.metadata.name);
+            new.map_or_else(|| slice.clone(), |new| Arc::new(new.clone()))
+        };
+        let mut slices: Vec<_> =
+            existing.iter().filter(|slice| !gone(slice)).map(replaced).collect();
+        for (index, mut slice) in plan.create.into_iter().enumerate() {
+            slice.metadata.name = Some(format!("web-{}", slices.len() + index));
+            slices.push(Arc::new(slice));
+        }
+        slices
+    }
+
+    fn sizes(slices: &[Arc<EndpointSlice>]) -> Vec<usize> {
+        slices.iter().map(|slice| slice.endpoints.iter().flatten().count()).collect()
+    }
+
+    fn writes(plan: &Plan) -> (usize, usize, usize) {
+        (plan.create.len(), plan.replace.len(), plan.delete.len())
+    }
+
+    #[test]
+    fn a_slice_holds_a_hundred_endpoints() {
+        let slices = carried_out(&[], plan(&web(), &backends_of(0..250), &[]));
+        assert_eq!(sizes(&slices), [100, 100, 50]);
+        assert_eq!(
+            writes(&plan(&web(), &backends_of(0..250), &slices)),
+            (0, 0, 0),
+            "nothing to do"
+        );
+    }
+
+    #[test]
+    fn one_pod_less_touches_one_slice_and_its_room_is_used() {
+        let slices = carried_out(&[], plan(&web(), &backends_of(0..200), &[]));
+        let change = plan(&web(), &backends_of(1..200), &slices);
+        assert_eq!(writes(&change), (0, 1, 0));
+        let slices = carried_out(&slices, change);
+        let change = plan(&web(), &backends_of(1..201), &slices);
+        assert_eq!(writes(&change), (0, 1, 0));
+        assert_eq!(sizes(&carried_out(&slices, change)), [100, 100]);
+    }
+
+    #[test]
+    fn without_pods_one_empty_slice_remains() {
+        let slices = carried_out(&[], plan(&web(), &[], &[]));
+        assert_eq!(sizes(&slices), [0]);
+        assert_eq!(writes(&plan(&web(), &[], &slices)), (0, 0, 0));
+        let full = carried_out(&[], plan(&web(), &backends_of(0..150), &[]));
+        let emptied = carried_out(&full, plan(&web(), &[], &full));
+        assert_eq!(sizes(&emptied), [0]);
+        let filled = carried_out(&slices, plan(&web(), &backends_of(0..1), &slices));
+        assert_eq!(sizes(&filled), [1], "the placeholder gives way");
+    }
+
+    #[test]
+    fn readiness_is_updated_in_place() {
+        let slices = carried_out(&[], plan(&web(), &backends_of(0..2), &[]));
+        let pods = [pod("p0", "10.0.0.0", false), pod("p1", "10.0.0.1", true)];
+        let change = plan(&web(), &backends::of(&web(), &typed(&pods)), &slices);
+        assert_eq!(writes(&change), (0, 1, 0));
+        let ready = |n: usize| {
+            change.replace[0].endpoints.as_ref().unwrap()[n].conditions.as_ref().unwrap().ready
+        };
+        assert_eq!((ready(0), ready(1)), (Some(false), Some(true)));
+    }
+
+    #[test]
+    fn a_slice_is_labelled_and_owned() {
+        let made = plan(&web(), &backends_of(0..1), &[]).create.remove(0);
+        assert_eq!(made.metadata.generate_name.as_deref(), Some("web-"));
+        let labels = made.metadata.labels.unwrap();
+        assert_eq!(labels.get(SERVICE_NAME).map(String::as_str), Some("web"));
+        assert_eq!(labels.get(MANAGED_BY.0).map(String::as_str), Some(MANAGED_BY.1));
+        assert_eq!(made.metadata.owner_references.unwrap()[0].uid, "s");
+        assert_eq!(
+            serde_json::to_value(made.ports).unwrap(),
+            json!([{"name": "", "port": 80, "protocol": "TCP"}])
+        );
+    }
+}

@@ -1,0 +1,33 @@
+//! The controllers. A new one is a file (or folder) here and a line in the list.
+
+mod endpoints;
+mod garbage_collector;
+mod namespace;
+mod node_ipam;
+mod node_lifecycle;
+mod pod_gc;
+mod replicaset;
+mod service_account;
+mod taint_eviction;
+
+use tokio::task::JoinSet;
+
+use crate::context::Context;
+use crate::frame::Registered;
+
+/// Builds every controller and has the informers fill its queue. Background work of a controller goes
+/// into `tasks`.
+pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
+    vec![
+        replicaset::register(context),
+        node_ipam::register(context),
+        node_lifecycle::register(context, tasks),
+        taint_eviction::register(context),
+        pod_gc::register(context),
+        endpoints::register_endpoints(context),
+        endpoints::register_slices(context),
+        namespace::register(context),
+        service_account::register(context),
+        garbage_collector::register(context, tasks),
+    ]
+}

@@ -1,0 +1,335 @@
+//! A store of all objects of one kind that follows the API server, shared by every controller that
+//! needs the kind.
+//!
+//! kube-runtime's reflector is not used because three things are needed that it does not give: handlers
+//! that see the object *before and after* (a pod that changes its labels leaves one selector and enters
+//! another), reading one namespace without walking through all, and a [`Mark`] to wait for one's own
+//! writes to come back.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt};
+use kube::Resource;
+use kube::runtime::watcher::{self, Event};
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use super::ObjectKey;
+
+/// A kind an informer can follow.
+pub trait Watched: Resource<DynamicType = ()> + Clone + fmt::Debug + Send + Sync + 'static {}
+
+impl<K> Watched for K where
+    K: Resource<DynamicType = ()> + Clone + fmt::Debug + Send + Sync + 'static
+{
+}
+
+/// An object before and after. At least one is there.
+#[derive(Debug)]
+pub struct Change<K> {
+    /// The object before; `None` if it is new.
+    pub old: Option<Arc<K>>,
+    /// The object now; `None` if it is gone.
+    pub new: Option<Arc<K>>,
+}
+
+impl<K> Change<K> {
+    /// The versions that there are.
+    pub fn versions(&self) -> impl Iterator<Item = &Arc<K>> {
+        self.old.iter().chain(&self.new)
+    }
+
+    /// The newest version that there is.
+    pub fn latest(&self) -> Option<&Arc<K>> {
+        self.new.as_ref().or(self.old.as_ref())
+    }
+}
+
+/// A moment in the history of a kind: that of a write of ours. See [`Informer::has_seen`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark {
+    revision: u64,
+    lists_begun: u64,
+}
+
+type Handler<K> = Box<dyn Fn(&Change<K>) + Send + Sync>;
+
+/// The store.
+pub struct Informer<K> {
+    state: RwLock<State<K>>,
+    handlers: RwLock<Vec<Handler<K>>>,
+    synced: watch::Sender<bool>,
+}
+
+struct State<K> {
+    objects: BTreeMap<ObjectKey, Arc<K>>,
+    /// The newest version seen.
+    revision: u64,
+    /// What a list under way has shown so far.
+    list: BTreeMap<ObjectKey, Arc<K>>,
+    lists_begun: u64,
+    lists_done: u64,
+}
+
+impl<K> fmt::Debug for Informer<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Informer").field("objects", &self.state.read().objects.len()).finish()
+    }
+}
+
+impl<K> Default for Informer<K> {
+    fn default() -> Self {
+        let state = State {
+            objects: BTreeMap::new(),
+            revision: 0,
+            list: BTreeMap::new(),
+            lists_begun: 0,
+            lists_done: 0,
+        };
+        Self {
+            state: RwLock::new(state),
+            handlers: RwLock::default(),
+            synced: watch::Sender::new(false),
+        }
+    }
+}
+
+impl<K: Watched> Informer<K> {
+    /// Calls the handler with every change from now on. It must be quick: it runs within the stream.
+    pub fn on_change(&self, handler: impl Fn(&Change<K>) + Send + Sync + 'static) {
+        self.handlers.write().push(Box::new(handler));
+    }
+
+    /// One object.
+    pub fn get(&self, key: &ObjectKey) -> Option<Arc<K>> {
+        self.state.read().objects.get(key).cloned()
+    }
+
+    /// All objects.
+    pub fn list(&self) -> Vec<Arc<K>> {
+        self.state.read().objects.values().cloned().collect()
+    }
+
+    /// The objects that the predicate picks.
+    pub fn filter(&self, pick: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
+        self.state.read().objects.values().filter(|object| pick(object)).cloned().collect()
+    }
+
+    /// The objects of a namespace that the predicate picks.
+    pub fn filter_in(&self, namespace: &str, pick: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
+        let state = self.state.read();
+        let first = ObjectKey::new(namespace, "");
+        let from = state.objects.range((Bound::Included(&first), Bound::Unbounded));
+        let here = from.take_while(|(key, _)| key.namespace == namespace);
+        here.filter(|(_, object)| pick(object)).map(|(_, object)| object.clone()).collect()
+    }
+
+    /// Returns when everything that exists has been seen once.
+    pub async fn synced(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
+    }
+
+    /// The mark of an object that was just written: as the API server returned it.
+    pub fn mark(&self, written: &K) -> Mark {
+        Mark { revision: revision(written), lists_begun: self.state.read().lists_begun }
+    }
+
+    /// Whether the store contains what was written at the mark, or something newer: the version has
+    /// come by, or a list that began later is complete.
+    pub fn has_seen(&self, mark: &Mark) -> bool {
+        let state = self.state.read();
+        state.revision >= mark.revision || state.lists_done > mark.lists_begun
+    }
+
+    /// Follows a stream for ever. Errors are the stream's business; it goes on by itself.
+    pub async fn follow(&self, events: impl Stream<Item = watcher::Result<Event<K>>> + Send) {
+        let mut events = std::pin::pin!(events);
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => self.take_in(event),
+                Err(error) => {
+                    let kind = K::kind(&());
+                    tracing::debug!(%kind, error = &error as &dyn std::error::Error, "watching");
+                }
+            }
+        }
+    }
+
+    /// Takes in one event.
+    pub fn take_in(&self, event: Event<K>) {
+        let changes = self.state.write().take_in(event, &self.synced);
+        let handlers = self.handlers.read();
+        for change in &changes {
+            handlers.iter().for_each(|handler| handler(change));
+        }
+    }
+}
+
+impl<K: Watched> State<K> {
+    fn take_in(&mut self, event: Event<K>, synced: &watch::Sender<bool>) -> Vec<Change<K>> {
+        match event {
+            Event::Apply(object) => self.applied(object).into_iter().collect(),
+            Event::Delete(object) => self.deleted(&object).into_iter().collect(),
+            Event::Init => {
+                self.list.clear();
+                self.lists_begun += 1;
+                Vec::new()
+            }
+            Event::InitApply(object) => {
+                self.revision = self.revision.max(revision(&object));
+                self.list.insert(ObjectKey::of(object.meta()), Arc::new(object));
+                Vec::new()
+            }
+            Event::InitDone => {
+                let changes = self.listed();
+                synced.send_replace(true);
+                changes
+            }
+        }
+    }
+
+    fn applied(&mut self, object: K) -> Option<Change<K>> {
+        self.revision = self.revision.max(revision(&object));
+        let new = Arc::new(object);
+        let old = self.objects.insert(ObjectKey::of(new.meta()), new.clone());
+        let change = Change { old, new: Some(new) };
+        is_change(&change).then_some(change)
+    }
+
+    fn deleted(&mut self, object: &K) -> Option<Change<K>> {
+        self.revision = self.revision.max(revision(object));
+        let old = self.objects.remove(&ObjectKey::of(object.meta()))?;
+        Some(Change { old: Some(old), new: None })
+    }
+
+    /// The list replaces everything; what is new, other or missing in it has changed.
+    fn listed(&mut self) -> Vec<Change<K>> {
+        self.lists_done = self.lists_begun;
+        let mut before = std::mem::replace(&mut self.objects, std::mem::take(&mut self.list));
+        let now = self.objects.iter();
+        let mut changes: Vec<_> = now
+            .map(|(key, new)| Change { old: before.remove(key), new: Some(new.clone()) })
+            .filter(is_change)
+            .collect();
+        changes.extend(before.into_values().map(|old| Change { old: Some(old), new: None }));
+        changes
+    }
+}
+
+fn is_change<K: Watched>(change: &Change<K>) -> bool {
+    let version = |object: &Option<Arc<K>>| {
+        object.as_ref().map(|object| object.meta().resource_version.clone())
+    };
+    change.old.is_none() || version(&change.old) != version(&change.new)
+}
+
+/// Versions are numbers that grow over the whole store.
+fn revision<K: Resource>(object: &K) -> u64 {
+    object.meta().resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use api_types::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    use super::*;
+
+    fn map(name: &str, version: u64) -> ConfigMap {
+        let metadata =
+            json!({"namespace": "ns", "name": name, "resourceVersion": version.to_string()});
+        serde_json::from_value(json!({"metadata": metadata})).unwrap()
+    }
+
+    /// An informer, and what its handlers have seen, as `name:old->new`.
+    fn recorded() -> (Informer<ConfigMap>, Arc<RwLock<Vec<String>>>) {
+        let (informer, seen) = (Informer::default(), Arc::new(RwLock::default()));
+        let recorder = Arc::clone(&seen);
+        informer.on_change(move |change: &Change<ConfigMap>| {
+            let name = change.latest().unwrap().metadata.name.clone().unwrap();
+            let version =
+                |object: &Option<Arc<ConfigMap>>| object.as_ref().map_or(0, |o| revision(&**o));
+            recorder.write().push(format!(
+                "{name}:{}->{}",
+                version(&change.old),
+                version(&change.new)
+            ));
+        });
+        (informer, seen)
+    }
+
+    fn check(events: Vec<Event<ConfigMap>>, expected: &[&str]) -> Informer<ConfigMap> {
+        let (informer, seen) = recorded();
+        events.into_iter().for_each(|event| informer.take_in(event));
+        assert_eq!(*seen.read(), expected);
+        informer
+    }
+
+    #[test]
+    fn handlers_see_objects_before_and_after() {
+        check(
+            vec![Event::Apply(map("a", 1)), Event::Apply(map("a", 2)), Event::Delete(map("a", 3))],
+            &["a:0->1", "a:1->2", "a:2->0"],
+        );
+    }
+
+    #[test]
+    fn a_list_is_compared_with_what_was_known() {
+        let informer = check(
+            vec![
+                Event::Apply(map("same", 1)),
+                Event::Apply(map("newer", 2)),
+                Event::Apply(map("gone", 3)),
+                Event::Init,
+                Event::InitApply(map("same", 1)),
+                Event::InitApply(map("newer", 5)),
+                Event::InitApply(map("new", 6)),
+                Event::InitDone,
+            ],
+            &["same:0->1", "newer:0->2", "gone:0->3", "new:0->6", "newer:2->5", "gone:3->0"],
+        );
+        assert_eq!(informer.list().len(), 3);
+    }
+
+    #[test]
+    fn a_mark_is_seen_when_its_version_comes_by_or_a_later_list_is_complete() {
+        let informer = Informer::default();
+        let mark = informer.mark(&map("mine", 7));
+        informer.take_in(Event::Apply(map("other", 6)));
+        assert!(!informer.has_seen(&mark));
+        informer.take_in(Event::Apply(map("other", 8)));
+        assert!(informer.has_seen(&mark));
+
+        let mark = informer.mark(&map("mine", 20));
+        informer.take_in(Event::Init);
+        assert!(!informer.has_seen(&mark));
+        informer.take_in(Event::InitDone);
+        assert!(informer.has_seen(&mark), "it was created and deleted while nobody looked");
+    }
+
+    #[test]
+    fn a_list_that_began_before_the_write_does_not_prove_anything() {
+        let informer = Informer::default();
+        informer.take_in(Event::Init);
+        let mark = informer.mark(&map("mine", 20));
+        informer.take_in(Event::InitDone);
+        assert!(!informer.has_seen(&mark));
+    }
+
+    #[test]
+    fn a_namespace_is_read_alone() {
+        let informer = Informer::default();
+        for namespace in ["a", "b", "c"] {
+            let mut object = map("x", 1);
+            object.metadata.namespace = Some(namespace.to_owned());
+            informer.take_in(Event::Apply(object));
+        }
+        let found = informer.filter_in("b", |_| true);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].metadata.namespace.as_deref(), Some("b"));
+    }
+}

@@ -1,0 +1,16 @@
+//! What all controllers stand on: shared stores that follow the API server, work queues of keys, and
+//! workers that reconcile one key at a time.
+
+mod controller;
+mod error;
+mod expectations;
+mod informer;
+mod object_key;
+mod work_queue;
+
+pub use controller::{Controller, Next, Registered, work};
+pub use error::{Error, Step};
+pub use expectations::Expectations;
+pub use informer::{Change, Informer, Mark, Watched};
+pub use object_key::ObjectKey;
+pub use work_queue::WorkQueue;

@@ -1,0 +1,218 @@
+//! The keys a controller still has to look at.
+//!
+//! A key is in the queue at most once; a key that is being looked at is not handed to a second worker,
+//! but looked at again afterwards if it was added meanwhile. A key that failed comes back after a
+//! back-off of its own (50 ms, doubling to 30 s).
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::ObjectKey;
+
+const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
+
+/// The queue.
+#[derive(Debug, Default)]
+pub struct WorkQueue {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ready: VecDeque<ObjectKey>,
+    /// In `ready`, or to be put there when its worker is done.
+    waiting: HashSet<ObjectKey>,
+    working: HashSet<ObjectKey>,
+    delayed: BTreeSet<(Instant, ObjectKey)>,
+    due: HashMap<ObjectKey, Instant>,
+    failures: HashMap<ObjectKey, u32>,
+}
+
+impl WorkQueue {
+    /// The key is worth a look now.
+    pub fn add(&self, key: ObjectKey) {
+        if self.state.lock().add(key) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// The key is worth a look after a time, if not before.
+    pub fn add_after(&self, key: ObjectKey, delay: Duration) {
+        self.state.lock().add_at(key, Instant::now() + delay);
+        self.changed.notify_one();
+    }
+
+    /// The next key to look at; hand it back with [`done`](Self::done).
+    pub async fn next(&self) -> ObjectKey {
+        loop {
+            let changed = self.changed.notified();
+            let (key, wake, more) = self.state.lock().take(Instant::now());
+            if let Some(key) = key {
+                if more {
+                    self.changed.notify_one();
+                }
+                return key;
+            }
+            let sleep = async {
+                match wake {
+                    Some(wake) => tokio::time::sleep_until(wake).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = changed => {}
+                () = sleep => {}
+            }
+        }
+    }
+
+    /// The key has been looked at.
+    pub fn done(&self, key: &ObjectKey) {
+        if self.state.lock().done(key) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// The look failed: once more after the back-off.
+    pub fn failed(&self, key: &ObjectKey) {
+        let failures = {
+            let mut state = self.state.lock();
+            let failures = state.failures.entry(key.clone()).or_default();
+            *failures += 1;
+            *failures
+        };
+        self.add_after(key.clone(), back_off(failures));
+    }
+
+    /// The look succeeded: the next failure begins with the shortest back-off.
+    pub fn succeeded(&self, key: &ObjectKey) {
+        self.state.lock().failures.remove(key);
+    }
+}
+
+impl State {
+    /// Whether somebody should be woken.
+    fn add(&mut self, key: ObjectKey) -> bool {
+        if !self.waiting.insert(key.clone()) || self.working.contains(&key) {
+            return false;
+        }
+        self.ready.push_back(key);
+        true
+    }
+
+    /// The earliest time wins.
+    fn add_at(&mut self, key: ObjectKey, due: Instant) {
+        if let Some(planned) = self.due.get(&key).copied() {
+            if planned <= due {
+                return;
+            }
+            self.delayed.remove(&(planned, key.clone()));
+        }
+        self.due.insert(key.clone(), due);
+        self.delayed.insert((due, key));
+    }
+
+    /// The next key; when there may be one if there is none; whether there are more.
+    fn take(&mut self, now: Instant) -> (Option<ObjectKey>, Option<Instant>, bool) {
+        while let Some((due, key)) = self.delayed.first().cloned() {
+            if due > now {
+                break;
+            }
+            self.delayed.pop_first();
+            self.due.remove(&key);
+            self.add(key);
+        }
+        let key = self.ready.pop_front();
+        if let Some(key) = &key {
+            self.waiting.remove(key);
+            self.working.insert(key.clone());
+        }
+        (key, self.delayed.first().map(|(due, _)| *due), !self.ready.is_empty())
+    }
+
+    fn done(&mut self, key: &ObjectKey) -> bool {
+        self.working.remove(key);
+        let again = self.waiting.contains(key);
+        if again {
+            self.ready.push_back(key.clone());
+        }
+        again
+    }
+}
+
+fn back_off(failures: u32) -> Duration {
+    (FIRST_BACK_OFF * 2_u32.pow(failures.saturating_sub(1).min(12))).min(LONGEST_BACK_OFF)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str) -> ObjectKey {
+        ObjectKey::cluster(name)
+    }
+
+    fn take(state: &mut State, now: Instant) -> Option<ObjectKey> {
+        state.take(now).0
+    }
+
+    #[test]
+    fn a_key_waits_once_however_often_it_is_added() {
+        let (mut state, now) = (State::default(), Instant::now());
+        state.add(key("a"));
+        state.add(key("b"));
+        state.add(key("a"));
+        assert_eq!(take(&mut state, now), Some(key("a")));
+        assert_eq!(take(&mut state, now), Some(key("b")));
+        assert_eq!(take(&mut state, now), None);
+    }
+
+    #[test]
+    fn a_key_is_with_one_worker_at_a_time_and_comes_back_if_it_was_added_meanwhile() {
+        let (mut state, now) = (State::default(), Instant::now());
+        state.add(key("a"));
+        take(&mut state, now);
+        state.add(key("a"));
+        assert_eq!(take(&mut state, now), None);
+        assert!(state.done(&key("a")));
+        assert_eq!(take(&mut state, now), Some(key("a")));
+        assert!(!state.done(&key("a")));
+        assert_eq!(take(&mut state, now), None);
+    }
+
+    #[test]
+    fn of_two_delays_the_shorter_counts() {
+        let (mut state, now) = (State::default(), Instant::now());
+        state.add_at(key("a"), now + Duration::from_secs(5));
+        state.add_at(key("a"), now + Duration::from_secs(2));
+        state.add_at(key("a"), now + Duration::from_secs(9));
+        assert_eq!(take(&mut state, now + Duration::from_secs(1)), None);
+        assert_eq!(take(&mut state, now + Duration::from_secs(2)), Some(key("a")));
+        state.done(&key("a"));
+        assert_eq!(take(&mut state, now + Duration::from_secs(60)), None);
+    }
+
+    #[test]
+    fn the_back_off_doubles_up_to_half_a_minute() {
+        let millis: Vec<u128> = (1..=4).map(|n| back_off(n).as_millis()).collect();
+        assert_eq!(millis, [50, 100, 200, 400]);
+        assert_eq!(back_off(30), LONGEST_BACK_OFF);
+    }
+
+    #[tokio::test]
+    async fn a_waiting_worker_wakes_when_a_key_is_added() {
+        let queue = std::sync::Arc::new(WorkQueue::default());
+        let worker = tokio::spawn({
+            let queue = queue.clone();
+            async move { queue.next().await }
+        });
+        queue.add(key("a"));
+        assert_eq!(worker.await.unwrap(), key("a"));
+    }
+}

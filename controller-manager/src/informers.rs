@@ -1,0 +1,59 @@
+//! The stores all controllers share: one per kind, each fed by one stream.
+
+use std::sync::Arc;
+
+use api_types::api::apps::v1::ReplicaSet;
+use api_types::api::coordination::v1::Lease;
+use api_types::api::core::v1::{Endpoints, Namespace, Node, Pod, Service, ServiceAccount};
+use api_types::api::discovery::v1::EndpointSlice;
+use listwatch::{ListWatch, Scope};
+use tokio::task::JoinSet;
+
+use crate::frame::Informer;
+
+/// Lists the stores once and derives from the list everything that is done with each of them.
+macro_rules! informers {
+    ($($(#[$doc:meta])* $field:ident: $kind:ty = $scope:expr,)*) => {
+        /// The shared stores. A new kind is a line here.
+        #[derive(Clone, Debug, Default)]
+        pub struct Informers {
+            $($(#[$doc])* pub $field: Arc<Informer<$kind>>,)*
+        }
+
+        impl Informers {
+            /// Starts following the API server.
+            pub fn start(&self, listwatch: &ListWatch, tasks: &mut JoinSet<()>) {
+                $({
+                    let (informer, events) = (self.$field.clone(), listwatch.watch::<$kind>($scope));
+                    tasks.spawn(async move { informer.follow(events).await });
+                })*
+            }
+
+            /// Returns when every store has seen everything that exists.
+            pub async fn synced(&self) {
+                $(self.$field.synced().await;)*
+            }
+        }
+    };
+}
+
+informers! {
+    /// All pods.
+    pods: Pod = Scope::All,
+    /// All nodes.
+    nodes: Node = Scope::All,
+    /// The nodes' leases.
+    node_leases: Lease = Scope::Namespace("kube-node-lease".to_owned()),
+    /// All namespaces.
+    namespaces: Namespace = Scope::All,
+    /// All ReplicaSets.
+    replica_sets: ReplicaSet = Scope::All,
+    /// All Services.
+    services: Service = Scope::All,
+    /// All Endpoints.
+    endpoints: Endpoints = Scope::All,
+    /// All EndpointSlices.
+    endpoint_slices: EndpointSlice = Scope::All,
+    /// All ServiceAccounts.
+    service_accounts: ServiceAccount = Scope::All,
+}
