@@ -1,0 +1,440 @@
+//! A listener against a real API server and a real Redis, which is made to lose things in all ways it can.
+//! Each time, what the listener has told must add up to what the server has.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    sync::{Arc, Mutex},
+};
+
+use api_types::api::core::v1::{Binding, ConfigMap, ObjectReference, Pod};
+use futures::StreamExt;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    runtime::watcher::Event,
+};
+use listwatch::{ChangeMessage, ChangeType, Heartbeat, ListWatch, Scope, topics};
+use serde::de::DeserializeOwned;
+use testkit::{ControlPlane, Proxy, Redis, pod, wait};
+use tokio::task::JoinHandle;
+
+/// Name and version of objects.
+type State = BTreeMap<String, u64>;
+
+/// What a listener has told so far.
+struct Mirror {
+    told: Arc<Mutex<Told>>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Told {
+    state: State,
+    listed: State,
+    /// How many times it began anew.
+    inits: usize,
+    /// What a listener must not do.
+    faults: Vec<String>,
+}
+
+impl Told {
+    fn take<K: Resource>(&mut self, event: &Event<K>) {
+        match event {
+            Event::Init => {
+                self.inits += 1;
+                self.listed.clear();
+            }
+            Event::InitApply(object) => drop(self.listed.insert(key(object), version(object))),
+            Event::InitDone => self.state = std::mem::take(&mut self.listed),
+            Event::Apply(object) => {
+                let before = self.state.insert(key(object), version(object));
+                self.expect_newer("applied", object, before);
+            }
+            Event::Delete(object) => {
+                let before = self.state.remove(&key(object));
+                if before.is_none() {
+                    self.faults.push(format!("deleted twice: {}", key(object)));
+                }
+                self.expect_newer("deleted", object, before);
+            }
+        }
+    }
+
+    fn expect_newer<K: Resource>(&mut self, what: &str, object: &K, before: Option<u64>) {
+        if before >= Some(version(object)) {
+            self.faults.push(format!(
+                "{what} {} at {}, was at {before:?}",
+                key(object),
+                version(object)
+            ));
+        }
+    }
+}
+
+impl Mirror {
+    fn of<K>(listwatch: &ListWatch, scope: Scope) -> Self
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
+        let told = Arc::new(Mutex::new(Told::default()));
+        let (shared, mut events) = (told.clone(), listwatch.watch::<K>(scope).boxed());
+        let task = tokio::spawn(async move {
+            while let Some(event) = events.next().await {
+                // Errors are told and got over.
+                if let Ok(event) = event {
+                    shared.lock().unwrap().take(&event);
+                }
+            }
+        });
+        Self { told, task }
+    }
+
+    fn inits(&self) -> usize {
+        self.told.lock().unwrap().inits
+    }
+
+    /// Waits until the listener has told what the server has.
+    async fn equals<K>(&self, api: &Api<K>, fields: &str)
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    {
+        wait::until("the listener has what the server has", async || {
+            let told = self.told.lock().unwrap().state.clone();
+            let params = ListParams::default().fields(fields);
+            let list = api.list(&params).await.map_err(|e| format!("{e}"))?;
+            let server: State = list.iter().map(|o| (key(o), version(o))).collect();
+            if told == server { Ok(()) } else { Err(format!("{told:?} instead of {server:?}")) }
+        })
+        .await;
+        assert_eq!(self.told.lock().unwrap().faults, Vec::<String>::new());
+    }
+}
+
+impl Drop for Mirror {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn key<K: Resource>(object: &K) -> String {
+    let meta = object.meta();
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
+    format!("{namespace}/{}", meta.name.as_deref().unwrap_or_default())
+}
+
+fn version<K: Resource>(object: &K) -> u64 {
+    object.meta().resource_version.as_ref().unwrap().parse().unwrap()
+}
+
+fn pods(client: &Client) -> Api<Pod> {
+    Api::namespaced(client.clone(), "default")
+}
+
+async fn create(pods: &Api<Pod>, name: &str) -> Pod {
+    pods.create(&PostParams::default(), &pod(name).build()).await.unwrap()
+}
+
+async fn label(pods: &Api<Pod>, name: &str, value: &str) -> Pod {
+    let patch = serde_json::json!({"metadata": {"labels": {"v": value}}});
+    pods.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap()
+}
+
+async fn delete(pods: &Api<Pod>, name: &str) {
+    pods.delete(name, &DeleteParams::default().grace_period(0)).await.unwrap();
+}
+
+/// Objects come, change and go.
+async fn churn(pods: &Api<Pod>, prefix: &str) {
+    for i in 0..5 {
+        create(pods, &format!("{prefix}{i}")).await;
+    }
+    for i in 0..4 {
+        label(pods, &format!("{prefix}{i}"), "1").await;
+    }
+    delete(pods, &format!("{prefix}0")).await;
+    delete(pods, &format!("{prefix}4")).await;
+}
+
+/// Requests for the pods' list, and watches.
+fn requests(plane: &ControlPlane, watches: bool) -> usize {
+    let of = |request: &&String| request.starts_with("GET /api/v1/pods?");
+    plane.requests().iter().filter(of).filter(|r| r.contains("watch=true") == watches).count()
+}
+
+/// Waits until the listener needs no HTTP watch (any more).
+async fn no_watch_is_open(plane: &ControlPlane) {
+    let client = plane.client();
+    wait::until("no watch of pods is open", async || {
+        let request = http::Request::get("/metrics").body(Vec::new()).unwrap();
+        let text = client.request_text(request).await.map_err(|e| e.to_string())?;
+        let line = "apiserver_longrunning_requests{resource=\"pods\"} ";
+        let open = text.lines().find_map(|l| l.strip_prefix(line)).unwrap_or("0").to_owned();
+        if open == "0" { Ok(()) } else { Err(format!("{open} are open")) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn with_redis_no_watch_is_needed() {
+    let redis = Redis::spawn().await;
+    let plane = ControlPlane::builder().redis(&redis).start().await;
+    let pods = pods(&plane.client());
+    create(&pods, "before").await;
+    let mirror = Mirror::of::<Pod>(&plane.listwatch(), Scope::All);
+    mirror.equals(&pods, "").await;
+    churn(&pods, "a").await;
+    mirror.equals(&pods, "").await;
+    assert_eq!((requests(&plane, true), mirror.inits()), (0, 1));
+}
+
+#[tokio::test]
+async fn without_redis_an_http_watch_does() {
+    let plane = ControlPlane::start().await;
+    let pods = pods(&plane.client());
+    create(&pods, "before").await;
+    let mirror = Mirror::of::<Pod>(&plane.listwatch(), Scope::All);
+    mirror.equals(&pods, "").await;
+    churn(&pods, "a").await;
+    mirror.equals(&pods, "").await;
+    assert_eq!((requests(&plane, true), mirror.inits()), (1, 1));
+}
+
+#[tokio::test]
+async fn redis_may_die_and_return() {
+    let mut redis = Redis::spawn().await;
+    let plane = ControlPlane::builder().redis(&redis).start().await;
+    let (pods, listwatch) = (pods(&plane.client()), plane.listwatch());
+    let mirror = Mirror::of::<Pod>(&listwatch, Scope::All);
+    churn(&pods, "a").await;
+    mirror.equals(&pods, "").await;
+    redis.kill();
+    churn(&pods, "b").await;
+    mirror.equals(&pods, "").await;
+    assert!(!listwatch.redis_connected());
+    redis.restart().await;
+    churn(&pods, "c").await;
+    mirror.equals(&pods, "").await;
+    no_watch_is_open(&plane).await;
+    assert!(listwatch.redis_connected());
+    let watches = requests(&plane, true);
+    churn(&pods, "d").await;
+    mirror.equals(&pods, "").await;
+    assert_eq!((requests(&plane, true), mirror.inits()), (watches, 1));
+}
+
+#[tokio::test]
+async fn a_redis_that_is_not_there_yet_is_found_when_it_comes() {
+    let mut redis = Redis::spawn().await;
+    redis.kill();
+    let plane = ControlPlane::builder().redis(&redis).start().await;
+    let pods = pods(&plane.client());
+    let mirror = Mirror::of::<Pod>(&plane.listwatch(), Scope::All);
+    churn(&pods, "a").await;
+    mirror.equals(&pods, "").await;
+    redis.restart().await;
+    no_watch_is_open(&plane).await;
+    churn(&pods, "b").await;
+    mirror.equals(&pods, "").await;
+    assert_eq!(mirror.inits(), 1);
+}
+
+#[tokio::test]
+async fn what_the_publisher_could_not_send_is_noticed() {
+    let redis = Redis::spawn().await;
+    let proxy = Proxy::before(redis.address()).await;
+    let url = format!("redis://{}", proxy.address());
+    let plane = ControlPlane::builder().redis_url(&url).start().await;
+    let listwatch = ListWatch::new(plane.client(), Some(&redis.url())).unwrap();
+    let pods = pods(&plane.client());
+    let mirror = Mirror::of::<Pod>(&listwatch, Scope::All);
+    for (round, silence) in [Proxy::cut, Proxy::freeze].into_iter().enumerate() {
+        churn(&pods, &format!("a{round}")).await;
+        mirror.equals(&pods, "").await;
+        silence(&proxy);
+        churn(&pods, &format!("b{round}")).await;
+        proxy.open();
+        // Nothing follows: the bookmark alone has to show it.
+        mirror.equals(&pods, "").await;
+        no_watch_is_open(&plane).await;
+    }
+    assert_eq!(mirror.inits(), 1);
+}
+
+#[tokio::test]
+async fn a_listeners_connection_that_is_dead_without_a_word_is_noticed() {
+    let redis = Redis::spawn().await;
+    let proxy = Proxy::before(redis.address()).await;
+    let plane = ControlPlane::builder().redis(&redis).start().await;
+    let url = format!("redis://{}", proxy.address());
+    let listwatch = ListWatch::new(plane.client(), Some(&url)).unwrap();
+    let pods = pods(&plane.client());
+    let mirror = Mirror::of::<Pod>(&listwatch, Scope::All);
+    mirror.equals(&pods, "").await;
+    proxy.freeze();
+    churn(&pods, "a").await;
+    mirror.equals(&pods, "").await;
+    wait::until("the dead connection is given up", async || {
+        if listwatch.redis_connected() { Err("connected") } else { Ok(()) }
+    })
+    .await;
+    proxy.open();
+    churn(&pods, "b").await;
+    mirror.equals(&pods, "").await;
+    no_watch_is_open(&plane).await;
+    assert_eq!(mirror.inits(), 1);
+}
+
+#[tokio::test]
+async fn the_api_server_may_be_restarted() {
+    let redis = Redis::spawn().await;
+    let plane = ControlPlane::builder().redis(&redis).start().await;
+    let pods = pods(&plane.client());
+    let mirror = Mirror::of::<Pod>(&plane.listwatch(), Scope::All);
+    churn(&pods, "a").await;
+    mirror.equals(&pods, "").await;
+    plane.stop_server().await;
+    plane.start_server().await;
+    churn(&pods, "b").await;
+    mirror.equals(&pods, "").await;
+    no_watch_is_open(&plane).await;
+}
+
+/// Puts a message on the topic of pods by hand.
+async fn publish(connection: &mut redis::aio::MultiplexedConnection, object: &Pod, previous: u64) {
+    let message = ChangeMessage {
+        resource_version: version(object),
+        previous,
+        type_: ChangeType::Modified,
+        object: Some(serde_json::value::to_raw_value(object).unwrap()),
+        partial: false,
+    };
+    let payload = serde_json::to_vec(&message).unwrap();
+    let mut publish = redis::cmd("PUBLISH");
+    publish.arg(topics::changes("", "pods")).arg(payload);
+    publish.query_async::<()>(connection).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_hole_is_filled_and_repetitions_and_garbage_do_no_harm() {
+    let redis = Redis::spawn().await;
+    // The API server does not publish: every message is made here.
+    let plane = ControlPlane::start().await;
+    let pods = pods(&plane.client());
+    let first = create(&pods, "first").await;
+    let listwatch = ListWatch::new(plane.client(), Some(&redis.url())).unwrap();
+    let mirror = Mirror::of::<Pod>(&listwatch, Scope::All);
+    mirror.equals(&pods, "").await;
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let lost = create(&pods, "lost").await;
+    let after = create(&pods, "after").await;
+    publish(&mut connection, &after, version(&lost)).await;
+    mirror.equals(&pods, "").await;
+    let changed = label(&pods, "first", "2").await;
+    for object in [&first, &after, &changed, &lost, &changed] {
+        publish(&mut connection, object, version(&after)).await;
+    }
+    let mut garbage = redis::cmd("PUBLISH");
+    garbage.arg(topics::changes("", "pods")).arg("garbage");
+    garbage.query_async::<()>(&mut connection).await.unwrap();
+    mirror.equals(&pods, "").await;
+    delete(&pods, "lost").await;
+    mirror.equals(&pods, "").await;
+    assert_eq!(mirror.inits(), 1);
+}
+
+#[tokio::test]
+async fn a_nodes_listener_hears_of_its_pods_from_binding_to_deletion() {
+    let redis = Redis::spawn().await;
+    let plane = ControlPlane::builder().redis(&redis).start().await;
+    let pods = pods(&plane.client());
+    let mirror = Mirror::of::<Pod>(&plane.listwatch(), Scope::PodsOfNode("n1".to_owned()));
+    let mine = "spec.nodeName=n1";
+    mirror.equals(&pods, mine).await;
+    for name in ["a", "b", "c"] {
+        create(&pods, name).await;
+    }
+    for (name, node) in [("a", "n1"), ("b", "n2"), ("c", "n1")] {
+        bind(&pods, name, node).await;
+    }
+    mirror.equals(&pods, mine).await;
+    label(&pods, "a", "1").await;
+    delete(&pods, "c").await;
+    mirror.equals(&pods, mine).await;
+    assert_eq!(mirror.told.lock().unwrap().state.len(), 1);
+}
+
+async fn bind(pods: &Api<Pod>, name: &str, node: &str) {
+    let mut binding = Binding {
+        target: ObjectReference {
+            kind: Some("Node".to_owned()),
+            name: Some(node.to_owned()),
+            ..ObjectReference::default()
+        },
+        ..Binding::default()
+    };
+    binding.metadata.name = Some(name.to_owned());
+    let params = PostParams::default();
+    let bound = pods.create_subresource::<_, serde_json::Value>("binding", name, &params, &binding);
+    bound.await.unwrap();
+}
+
+#[tokio::test]
+async fn contents_that_are_not_on_the_topic_arrive() {
+    let redis = Redis::spawn().await;
+    let plane = ControlPlane::builder().redis(&redis).start().await;
+    let maps: Api<ConfigMap> = Api::namespaced(plane.client(), "default");
+    let (store, touched) = plane.listwatch().reflect::<ConfigMap>(Scope::All);
+    let task = tokio::spawn(touched.for_each(async |_| {}));
+    store.wait_until_ready().await.unwrap();
+    let mut map = ConfigMap::default();
+    map.metadata.name = Some("settings".to_owned());
+    for value in ["one", "two"] {
+        map.data = Some(BTreeMap::from([("key".to_owned(), value.to_owned())]));
+        match maps.get_opt("settings").await.unwrap() {
+            None => drop(maps.create(&PostParams::default(), &map).await.unwrap()),
+            Some(_) => drop(maps.replace("settings", &PostParams::default(), &map).await.unwrap()),
+        }
+        wait::until("the contents have arrived", async || {
+            let state = store.state();
+            let found = state.iter().find(|m| m.name_any() == "settings");
+            let data = found.and_then(|m| m.data.clone()).unwrap_or_default();
+            if data.get("key").map(String::as_str) == Some(value) { Ok(()) } else { Err(data) }
+        })
+        .await;
+    }
+    task.abort();
+}
+
+#[tokio::test]
+async fn a_namespaces_listener_hears_of_no_other() {
+    let redis = Redis::spawn().await;
+    let plane = ControlPlane::builder().redis(&redis).start().await;
+    let here = pods(&plane.client());
+    let there: Api<Pod> = Api::namespaced(plane.client(), "kube-system");
+    let mirror = Mirror::of::<Pod>(&plane.listwatch(), Scope::Namespace("default".to_owned()));
+    mirror.equals(&here, "").await;
+    let other = pod("other").namespace("kube-system").build();
+    there.create(&PostParams::default(), &other).await.unwrap();
+    churn(&here, "a").await;
+    mirror.equals(&here, "").await;
+}
+
+#[tokio::test]
+async fn heartbeats_reach_whoever_listens() {
+    let redis = Redis::spawn().await;
+    let plane = ControlPlane::builder().redis(&redis).start().await;
+    let (node, controller) = (plane.listwatch(), plane.listwatch());
+    let mut heartbeats = controller.heartbeats().unwrap().boxed();
+    let sent =
+        Heartbeat { node: "n1".to_owned(), cpu_percent: 12.5, memory_percent: 40.0, pods: 3 };
+    // What is sent before anybody listens is lost, as it may be.
+    let received = wait::until("a heartbeat arrives", async || {
+        node.beat(&sent).await;
+        let soon = std::time::Duration::from_millis(100);
+        tokio::time::timeout(soon, heartbeats.next()).await
+    });
+    assert_eq!(received.await, Some(sent.clone()));
+    assert!(ListWatch::new(plane.client(), None).unwrap().heartbeats().is_none());
+}
