@@ -27,11 +27,12 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 use crate::{
-    addresses::Loopback, configs::Configs, docker::Docker, metrics::Metrics, plan::Place,
-    reconciler::Reconciler, sync::World,
+    addresses::Loopback, configs::Configs, docker::Docker, plan::Place, reconciler::Reconciler,
+    sync::World,
 };
 
 pub use args::Args;
+pub use metrics::Metrics;
 
 const HEALTH_ADDRESS: &str = "127.0.0.1:10256";
 

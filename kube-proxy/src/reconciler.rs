@@ -147,11 +147,8 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
             .map(|plan| self.prepare(plan, present.get(plan.uid.as_str()).copied()))
             .collect();
         let this = &*self;
-        let done: Vec<_> = stream::iter(work)
-            .map(|work| async move { (work.plan, work.step, this.serve(&work).await) })
-            .buffer_unordered(PARALLEL)
-            .collect()
-            .await;
+        let outcomes: Vec<_> = work.iter().map(|work| this.outcome(work)).collect();
+        let done: Vec<_> = stream::iter(outcomes).buffer_unordered(PARALLEL).collect().await;
         for (plan, step, result) in done {
             summary.count(plan, step, result);
         }
@@ -169,6 +166,13 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
             self.started.insert(plan.uid.clone(), now);
         }
         Work { plan, text, step, id: found.map(|found| found.id.as_str()).unwrap_or_default() }
+    }
+
+    async fn outcome<'a>(
+        &self,
+        work: &Work<'a>,
+    ) -> (&'a ServicePlan, Step, Result<(), ReconcileError>) {
+        (work.plan, work.step, self.serve(work).await)
     }
 
     async fn serve(&self, work: &Work<'_>) -> Result<(), ReconcileError> {

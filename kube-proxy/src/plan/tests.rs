@@ -1,3 +1,5 @@
+#![allow(clippy::needless_pass_by_value, reason = "the calls read better with json! in place")]
+
 use api_types::api::discovery::v1::EndpointConditions;
 use serde_json::{Value, json};
 

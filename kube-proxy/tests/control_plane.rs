@@ -1,0 +1,177 @@
+//! The loop, fed by a real API server in process, acting on a node that is only remembered.
+
+#![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
+
+mod fake;
+
+use std::{fs, path::PathBuf, sync::Arc};
+
+use api_types::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use component::{Health, Metrics};
+use fake::Fake;
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+};
+use kube_proxy::{
+    Metrics as ProxyMetrics,
+    configs::Configs,
+    plan::Place,
+    reconciler::Reconciler,
+    sync::{self, World},
+};
+use serde_json::{Value, json};
+use testkit::{ControlPlane, wait};
+use tokio::{sync::Notify, task::AbortHandle};
+
+/// A control plane and a kube-proxy that hears from it.
+struct Cluster {
+    plane: ControlPlane,
+    node: Fake,
+    state: tempfile::TempDir,
+    health: Health,
+    proxy: AbortHandle,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let plane = ControlPlane::start().await;
+        let (node, state) = (Fake::default(), tempfile::tempdir().unwrap());
+        let (health, proxy) = (Health::default(), tokio::spawn(async {}).abort_handle());
+        let mut cluster = Cluster { plane, node, state, health, proxy };
+        cluster.restart_proxy();
+        cluster
+    }
+
+    /// Ends kube-proxy wherever it is, and begins another one.
+    fn restart_proxy(&mut self) {
+        self.proxy.abort();
+        let configs = Configs::open(self.state.path()).unwrap();
+        let mut reconciler = Reconciler::new(self.node.clone(), self.node.clone(), configs);
+        let (check, metrics) =
+            (self.health.check("services"), ProxyMetrics::register(&Metrics::default()));
+        let place = Place { node: "here".into(), service_cidr: "10.96.0.0/16".parse().unwrap() };
+        let listwatch = self.plane.listwatch();
+        let proxy = tokio::spawn(async move {
+            let wake = Arc::new(Notify::new());
+            let (world, watches) = World::watch(&listwatch, &wake);
+            let passes = sync::run(&world, &place, &mut reconciler, &wake, &check, &metrics);
+            tokio::join!(watches, passes)
+        });
+        self.proxy = proxy.abort_handle();
+    }
+
+    fn services(&self) -> Api<Service> {
+        Api::default_namespaced(self.plane.client())
+    }
+
+    fn slices(&self) -> Api<EndpointSlice> {
+        Api::default_namespaced(self.plane.client())
+    }
+
+    /// Creates the Service `web`; gives its uid.
+    async fn create_web(&self) -> String {
+        let spec = json!({"clusterIP": "10.96.0.77", "ports": [{"port": 80}]});
+        let service: Service = object("v1", "Service", json!({"name": "web"}), "spec", spec);
+        let created = self.services().create(&PostParams::default(), &service).await.unwrap();
+        created.metadata.uid.unwrap()
+    }
+
+    /// Waits until the node has done `what`.
+    async fn until_done(&self, what: &str) {
+        let look = async || match self.node.with(|node| node.log.clone()) {
+            log if log.iter().any(|done| done == what) => Ok(()),
+            log => Err(log),
+        };
+        wait::until(what, look).await;
+    }
+
+    async fn until_ready(&self, ready: bool) {
+        let look = async || match self.health.is_ready() == ready {
+            true => Ok(()),
+            false => Err(()),
+        };
+        wait::until(&format!("ready: {ready}"), look).await;
+    }
+
+    /// Waits until the configuration of a Service contains `text`, if that is so, or not.
+    async fn until_configured(&self, uid: &str, text: &str, contained: bool) {
+        let file: PathBuf = self.state.path().join(uid).join("nginx.conf");
+        let look = async || match fs::read_to_string(&file).unwrap_or_default() {
+            config if config.contains(text) == contained => Ok(()),
+            config => Err(config),
+        };
+        wait::until(&format!("{text} is in the configuration: {contained}"), look).await;
+    }
+}
+
+fn object<K: serde::de::DeserializeOwned>(
+    api_version: &str,
+    kind: &str,
+    metadata: Value,
+    field: &str,
+    value: Value,
+) -> K {
+    let mut object = json!({"apiVersion": api_version, "kind": kind, "metadata": metadata});
+    object[field] = value;
+    serde_json::from_value(object).unwrap()
+}
+
+/// A slice of the Service `web`.
+fn slice(addresses: &[&str]) -> EndpointSlice {
+    let metadata = json!({"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}});
+    let endpoints = addresses.iter().map(|address| json!({"addresses": [address]})).collect();
+    let (version, kind) = ("discovery.k8s.io/v1", "EndpointSlice");
+    let mut slice: EndpointSlice = object(version, kind, metadata, "endpoints", endpoints);
+    slice.address_type = "IPv4".into();
+    slice.ports = serde_json::from_value(json!([{"port": 8080}])).unwrap();
+    slice
+}
+
+#[tokio::test]
+async fn a_service_is_followed_from_its_creation_to_its_deletion() {
+    let cluster = Cluster::start().await;
+    let uid = cluster.create_web().await;
+    cluster.until_done("create default/web").await;
+
+    let slices = cluster.slices();
+    slices.create(&PostParams::default(), &slice(&["10.244.0.2"])).await.unwrap();
+    cluster.until_configured(&uid, "10.244.0.2:8080", true).await;
+    cluster.until_done(&format!("reload id-{uid}")).await;
+
+    let not_ready = json!({"endpoints": [
+        {"addresses": ["10.244.0.2"], "conditions": {"ready": false}},
+        {"addresses": ["10.244.0.3"]},
+    ]});
+    let patch = Patch::Merge(&not_ready);
+    slices.patch("web-1", &PatchParams::default(), &patch).await.unwrap();
+    cluster.until_configured(&uid, "10.244.0.2:8080", false).await;
+    cluster.until_configured(&uid, "10.244.0.3:8080", true).await;
+
+    cluster.services().delete("web", &Default::default()).await.unwrap();
+    cluster.until_done(&format!("remove id-{uid}")).await;
+    cluster.until_done("release 10.96.0.77").await;
+    cluster.until_ready(true).await;
+}
+
+#[tokio::test]
+async fn an_outage_of_the_api_server_changes_nothing_and_is_caught_up_with() {
+    let mut cluster = Cluster::start().await;
+    let uid = cluster.create_web().await;
+    cluster.until_done("create default/web").await;
+    cluster.until_ready(true).await;
+
+    // A kube-proxy that begins during the outage has nothing to go by, so it touches nothing.
+    cluster.plane.stop_server().await;
+    cluster.restart_proxy();
+    cluster.until_ready(false).await;
+    cluster.node.log();
+
+    cluster.plane.start_server().await;
+    cluster.slices().create(&PostParams::default(), &slice(&["10.244.0.2"])).await.unwrap();
+    cluster.until_done(&format!("reload id-{uid}")).await;
+    cluster.until_configured(&uid, "10.244.0.2:8080", true).await;
+    cluster.until_ready(true).await;
+    let log = cluster.node.log();
+    assert!(log.iter().all(|done| done.starts_with("reload")), "{log:?}");
+}
