@@ -109,8 +109,7 @@ mod tests {
     fn snapshot(containers: &[(&str, &str, &str)]) -> Snapshot {
         let mut snapshot = Snapshot::new();
         for (pod, id, state) in containers {
-            let summary =
-                Summary { pod: (*pod).into(), id: (*id).into(), state: (*state).into() };
+            let summary = Summary { pod: (*pod).into(), id: (*id).into(), state: (*state).into() };
             snapshot.entry((*pod).to_owned()).or_default().insert(summary);
         }
         snapshot
@@ -118,7 +117,8 @@ mod tests {
 
     #[test]
     fn only_pods_that_differ_are_woken() {
-        let before = snapshot(&[("a", "1", "running"), ("b", "2", "running"), ("c", "3", "running")]);
+        let before =
+            snapshot(&[("a", "1", "running"), ("b", "2", "running"), ("c", "3", "running")]);
         let after = snapshot(&[("a", "1", "running"), ("b", "2", "exited"), ("d", "4", "created")]);
         let expected: BTreeSet<String> = ["b", "c", "d"].map(str::to_owned).into();
         assert_eq!(changed(&before, &after), expected);

@@ -153,7 +153,8 @@ mod tests {
 
     #[test]
     fn none_takes_only_the_pods_own_configuration() {
-        let config = json!({"nameservers": ["192.0.2.9"], "options": [{"name": "ndots", "value": "2"}]});
+        let config =
+            json!({"nameservers": ["192.0.2.9"], "options": [{"name": "ndots", "value": "2"}]});
         check_resolv(
             &json!({"containers": [], "dnsPolicy": "None", "dnsConfig": config}),
             "nameserver 192.0.2.9\noptions ndots:2\n",

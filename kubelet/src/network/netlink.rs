@@ -147,7 +147,8 @@ pub(super) async fn configure_pod(
         let _ = done.send(outcome);
     });
     let lost = |_| std::io::Error::other("the thread in the pod's namespace died");
-    let lost = |error| NetworkError::Io { step: "configure the pod's network", source: lost(error) };
+    let lost =
+        |error| NetworkError::Io { step: "configure the pod's network", source: lost(error) };
     result.await.map_err(lost)?
 }
 
@@ -157,8 +158,7 @@ fn inside(namespace: &File, address: Ipv4Addr, network: Cidr) -> Result<(), Netw
         source: errno.into(),
     })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|source| NetworkError::Io { step: "start a runtime", source })?;
+    let runtime = runtime.map_err(|source| NetworkError::Io { step: "start a runtime", source })?;
     runtime.block_on(async { Links::open()?.pod_side(address, network).await })
 }
 

@@ -107,9 +107,10 @@ impl Keeper {
     async fn keep(&mut self) -> Result<(), kube::Error> {
         self.network().await;
         let health = self.health().await;
-        let due = self.reported.as_ref().is_none_or(|(last, at)| {
-            *last != health || at.elapsed() >= REPORT
-        });
+        let due = self
+            .reported
+            .as_ref()
+            .is_none_or(|(last, at)| *last != health || at.elapsed() >= REPORT);
         if self.seen.is_none() {
             self.register(&health).await?;
         } else if !due && self.agrees() {
@@ -204,7 +205,8 @@ impl Keeper {
     }
 
     async fn start_network(&self, cidr: &str) -> Result<(), String> {
-        let cidr: Cidr = cidr.parse().map_err(|error: crate::network::cidr::CidrError| error.to_string())?;
+        let cidr: Cidr =
+            cidr.parse().map_err(|error: crate::network::cidr::CidrError| error.to_string())?;
         let found = self.context.runtime.list(None).await.map_err(|error| error.to_string())?;
         let running = addresses(&found);
         self.context

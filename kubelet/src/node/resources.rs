@@ -67,10 +67,7 @@ impl CpuTicks {
 
     /// Use in percent since an earlier moment.
     pub fn percent_since(self, earlier: Self) -> f64 {
-        percent(
-            self.busy.saturating_sub(earlier.busy),
-            self.total.saturating_sub(earlier.total),
-        )
+        percent(self.busy.saturating_sub(earlier.busy), self.total.saturating_sub(earlier.total))
     }
 }
 

@@ -291,12 +291,7 @@ fn pending_failure<'a>(input: &Input<'a>, name: &str) -> Option<&'a Failure> {
     input.failures.get(name).filter(|failure| failure.retry_at > input.now)
 }
 
-fn start(
-    input: &Input<'_>,
-    wanted: &ContainerSpec,
-    latest: Option<&Container>,
-    plan: &mut Plan,
-) {
+fn start(input: &Input<'_>, wanted: &ContainerSpec, latest: Option<&Container>, plan: &mut Plan) {
     if let Some(failure) = input.failures.get(&wanted.name) {
         plan.waiting.insert(wanted.name.clone(), failure.waiting.clone());
         if failure.retry_at > input.now {

@@ -1,0 +1,331 @@
+//! Cases: a pod, what the runtime shows, and the steps expected.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::runtime::{Exit, PodIdentity};
+
+const NOW: i64 = 1_000;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn pod(policy: &str, init: &[&str], containers: &[&str]) -> Pod {
+    let list = |names: &[&str]| -> Vec<Value> {
+        names.iter().map(|name| json!({"name": name, "image": "busybox:1"})).collect()
+    };
+    serde_json::from_value(json!({
+        "metadata": {"name": "p", "namespace": "default", "uid": "u"},
+        "spec": {
+            "restartPolicy": policy,
+            "initContainers": list(init),
+            "containers": list(containers),
+        },
+    }))
+    .unwrap()
+}
+
+fn container(pod: &Pod, name: &str, attempt: u32, state: State) -> Container {
+    let spec = spec::container(pod, name);
+    Container {
+        id: format!("{name}{attempt}"),
+        pod: PodIdentity::default(),
+        name: name.to_owned(),
+        attempt,
+        hash: spec.map(spec::hash).unwrap_or_default(),
+        sandbox_id: "POD0".to_owned(),
+        address: None,
+        image: String::new(),
+        image_id: String::new(),
+        state,
+        pid: None,
+        stop_signal: "SIGTERM".to_owned(),
+    }
+}
+
+fn running() -> State {
+    State::Running { started_at: at(NOW - 100) }
+}
+
+fn exited(code: i32, seconds_ago: i64) -> State {
+    State::Exited(Exit {
+        code,
+        oom_killed: false,
+        started_at: Some(at(NOW - seconds_ago - 1)),
+        finished_at: at(NOW - seconds_ago),
+        error: String::new(),
+    })
+}
+
+/// A pod at one moment; the fields are those of [`Input`].
+struct World {
+    pod: Pod,
+    containers: Vec<Container>,
+    stop: Option<Duration>,
+    restarts: BackOff,
+    failures: BTreeMap<String, Failure>,
+    stopping: BTreeMap<String, Stopping>,
+    unhealthy: BTreeMap<String, String>,
+}
+
+impl World {
+    fn new(pod: Pod, containers: &[(&str, u32, State)]) -> Self {
+        let made = containers
+            .iter()
+            .map(|(name, attempt, state)| container(&pod, name, *attempt, state.clone()));
+        Self {
+            containers: made.collect(),
+            pod,
+            stop: None,
+            restarts: BackOff::default(),
+            failures: BTreeMap::new(),
+            stopping: BTreeMap::new(),
+            unhealthy: BTreeMap::new(),
+        }
+    }
+
+    fn stop(mut self, seconds: u64) -> Self {
+        self.stop = Some(Duration::from_secs(seconds));
+        self
+    }
+
+    fn asked_to_stop(mut self, id: &str, seconds_ago: i64, killed: bool) -> Self {
+        self.stopping.insert(id.to_owned(), Stopping { since: at(NOW - seconds_ago), killed });
+        self
+    }
+
+    fn plan(&self) -> Plan {
+        next_step(&Input {
+            pod: &self.pod,
+            observed: &Observed::new(self.containers.clone()),
+            stop: self.stop,
+            restarts: &self.restarts,
+            failures: &self.failures,
+            stopping: &self.stopping,
+            unhealthy: &self.unhealthy,
+            now: at(NOW),
+        })
+    }
+
+    fn steps(&self) -> Vec<String> {
+        self.plan().steps.iter().map(brief).collect()
+    }
+}
+
+fn brief(step: &Step) -> String {
+    match step {
+        Step::Stop { id, .. } => format!("stop {id}"),
+        Step::Kill { id, .. } => format!("kill {id}"),
+        Step::RemoveContainer { id } => format!("remove {id}"),
+        Step::RunSandbox { attempt } => format!("sandbox {attempt}"),
+        Step::RemoveSandbox { id } => format!("remove sandbox {id}"),
+        Step::Start { name, attempt } => format!("start {name}/{attempt}"),
+    }
+}
+
+fn check(world: &World, expected: &[&str]) {
+    assert_eq!(world.steps(), expected);
+}
+
+fn check_always(containers: &[(&str, u32, State)], expected: &[&str]) {
+    check(&World::new(pod("Always", &[], &["a", "b"]), containers), expected);
+}
+
+#[test]
+fn a_new_pod_gets_a_sandbox_first_and_then_its_containers() {
+    check_always(&[], &["sandbox 0"]);
+    check_always(&[("POD", 0, running())], &["start a/0", "start b/0"]);
+    check_always(&[("POD", 0, running()), ("a", 0, running())], &["start b/0"]);
+}
+
+#[test]
+fn a_pod_that_is_as_it_should_be_needs_nothing() {
+    let world = World::new(
+        pod("Always", &[], &["a", "b"]),
+        &[("POD", 0, running()), ("a", 0, running()), ("b", 2, running())],
+    );
+    assert_eq!(world.plan(), Plan::default());
+}
+
+#[test]
+fn a_container_that_was_made_but_not_started_is_made_again() {
+    check_always(
+        &[("POD", 0, running()), ("a", 1, State::Created), ("b", 0, running())],
+        &["start a/1"],
+    );
+}
+
+#[test]
+fn restart_policy_decides_about_ended_containers() {
+    let check = |policy, code, expected: &[&str]| {
+        let containers = [("POD", 0, running()), ("a", 0, exited(code, 60)), ("b", 0, running())];
+        check(&World::new(pod(policy, &[], &["a", "b"]), &containers), expected);
+    };
+    check("Always", 0, &["start a/1"]);
+    check("Always", 1, &["start a/1"]);
+    check("OnFailure", 0, &[]);
+    check("OnFailure", 1, &["start a/1"]);
+    check("Never", 0, &[]);
+    check("Never", 1, &[]);
+}
+
+#[test]
+fn a_finished_pod_loses_its_sandbox_and_keeps_its_containers() {
+    let ended = [("POD", 0, running()), ("a", 0, exited(1, 60))];
+    check(&World::new(pod("Never", &[], &["a"]), &ended), &["remove sandbox POD0"]);
+    check(&World::new(pod("Never", &[], &["a"]), &ended[1..]), &[]);
+    let done = [("POD", 0, running()), ("a", 0, exited(0, 60))];
+    check(&World::new(pod("OnFailure", &[], &["a"]), &done), &["remove sandbox POD0"]);
+}
+
+#[test]
+fn a_container_that_ends_again_waits_for_its_back_off() {
+    let mut world =
+        World::new(pod("Always", &[], &["a"]), &[("POD", 0, running()), ("a", 1, exited(1, 5))]);
+    world.restarts.next("a", at(NOW - 20));
+    let plan = world.plan();
+    assert_eq!(plan.steps, []);
+    assert_eq!(plan.wake_at, Some(at(NOW + 5)));
+    assert_eq!(plan.waiting["a"].reason, "CrashLoopBackOff");
+    assert_eq!(
+        plan.waiting["a"].message,
+        "back-off 10s restarting failed container=a pod=p_default(u)"
+    );
+    world.containers[1].state = exited(1, 10);
+    check(&world, &["start a/2"]);
+}
+
+#[test]
+fn a_failed_start_is_shown_until_it_is_tried_again() {
+    let mut world = World::new(pod("Always", &[], &["a"]), &[("POD", 0, running())]);
+    let waiting = Waiting { reason: "ErrImagePull".into(), message: "no".into() };
+    let failure = Failure { waiting: waiting.clone(), retry_at: at(NOW + 3) };
+    world.failures.insert("a".into(), failure);
+    let plan = world.plan();
+    assert_eq!((plan.steps, plan.wake_at), (vec![], Some(at(NOW + 3))));
+    assert_eq!(plan.waiting["a"], waiting);
+    world.failures.values_mut().for_each(|failure| failure.retry_at = at(NOW));
+    check(&world, &["start a/0"]);
+}
+
+#[test]
+fn init_containers_run_one_after_the_other() {
+    let check = |containers: &[(&str, u32, State)], expected: &[&str]| {
+        check(&World::new(pod("Always", &["i", "j"], &["a"]), containers), expected);
+    };
+    let sandbox = ("POD", 0, running());
+    check(std::slice::from_ref(&sandbox), &["start i/0"]);
+    check(&[sandbox.clone(), ("i", 0, running())], &[]);
+    check(&[sandbox.clone(), ("i", 0, exited(1, 60))], &["start i/1"]);
+    check(&[sandbox.clone(), ("i", 0, exited(0, 60))], &["start j/0"]);
+    let done = [sandbox, ("i", 0, exited(0, 60)), ("j", 0, exited(0, 50))];
+    check(&done, &["start a/0"]);
+}
+
+#[test]
+fn a_failed_init_container_ends_a_pod_that_never_restarts() {
+    let containers = [("POD", 0, running()), ("i", 0, exited(1, 60))];
+    check(&World::new(pod("Never", &["i"], &["a"]), &containers), &["remove sandbox POD0"]);
+}
+
+#[test]
+fn a_sidecar_goes_on_beside_the_others_and_is_restarted() {
+    let mut with_sidecar = pod("Never", &["i"], &["a"]);
+    let init = with_sidecar.spec.as_mut().unwrap().init_containers.as_mut().unwrap();
+    init[0].restart_policy = Some("Always".to_owned());
+    let check = |containers: &[(&str, u32, State)], expected: &[&str]| {
+        check(&World::new(with_sidecar.clone(), containers), expected);
+    };
+    check(&[("POD", 0, running()), ("i", 0, running())], &["start a/0"]);
+    let ended = [("POD", 0, running()), ("i", 0, exited(1, 60)), ("a", 0, running())];
+    check(&ended, &["start i/1"]);
+    let finished = [("POD", 0, running()), ("i", 0, running()), ("a", 0, exited(0, 60))];
+    check(&finished, &["stop i0"]);
+}
+
+#[test]
+fn a_dead_sandbox_takes_its_containers_with_it() {
+    let dead = ("POD", 0, exited(255, 10));
+    let world = World::new(
+        pod("Always", &["i"], &["a"]),
+        &[dead.clone(), ("i", 0, exited(0, 60)), ("a", 0, running())],
+    );
+    check(&world, &["kill a0"]);
+    let world = World::new(
+        pod("Always", &["i"], &["a"]),
+        &[dead, ("i", 0, exited(0, 60)), ("a", 0, exited(137, 1))],
+    );
+    check(&world, &["remove sandbox POD0", "remove i0", "sandbox 1"]);
+}
+
+#[test]
+fn a_container_of_an_earlier_sandbox_is_replaced() {
+    let mut world =
+        World::new(pod("Always", &[], &["a"]), &[("POD", 1, running()), ("a", 0, running())]);
+    check(&world, &["stop a0"]);
+    world.containers[1].state = exited(137, 60);
+    check(&world, &["start a/1"]);
+}
+
+#[test]
+fn a_changed_image_and_a_failed_probe_restart_the_container() {
+    let containers = [("POD", 0, running()), ("a", 0, running())];
+    let mut world = World::new(pod("Always", &[], &["a"]), &containers);
+    world.containers[1].hash = "old".to_owned();
+    check(&world, &["stop a0"]);
+    let mut world = World::new(pod("Always", &[], &["a"]), &containers);
+    world.unhealthy.insert("a0".to_owned(), "Container a failed liveness probe".to_owned());
+    check(&world, &["stop a0"]);
+}
+
+#[test]
+fn only_the_last_dead_container_is_kept() {
+    check_always(
+        &[
+            ("POD", 0, running()),
+            ("a", 1, exited(1, 90)),
+            ("a", 2, exited(1, 60)),
+            ("a", 3, running()),
+            ("b", 0, running()),
+        ],
+        &["remove a1"],
+    );
+}
+
+fn deleted(containers: &[(&str, u32, State)], grace: u64) -> World {
+    World::new(pod("Always", &[], &["a", "b"]), containers).stop(grace)
+}
+
+#[test]
+fn deletion_asks_waits_kills_and_removes() {
+    let alive = [("POD", 0, running()), ("a", 0, running()), ("b", 0, exited(0, 9))];
+    check(&deleted(&alive, 30), &["stop a0"]);
+    let asked = deleted(&alive, 30).asked_to_stop("a0", 10, false);
+    assert_eq!((asked.steps(), asked.plan().wake_at), (vec![], Some(at(NOW + 20))));
+    check(&deleted(&alive, 30).asked_to_stop("a0", 30, false), &["kill a0"]);
+    let ended = [("POD", 0, running()), ("a", 0, exited(137, 1)), ("b", 0, exited(0, 9))];
+    check(&deleted(&ended, 30), &["remove a0", "remove b0", "remove sandbox POD0"]);
+    assert!(!deleted(&ended, 30).plan().gone);
+    assert!(deleted(&[], 30).plan().gone);
+}
+
+#[test]
+fn no_grace_kills_at_once_and_a_shorter_one_counts_from_the_first_request() {
+    let alive = [("POD", 0, running()), ("a", 0, running())];
+    check(&deleted(&alive, 0), &["kill a0"]);
+    check(&deleted(&alive, 5).asked_to_stop("a0", 10, false), &["kill a0"]);
+    // SIGKILL is repeated only after a while.
+    check(&deleted(&alive, 5).asked_to_stop("a0", 1, true), &[]);
+    check(&deleted(&alive, 5).asked_to_stop("a0", 2, true), &["kill a0"]);
+}
+
+#[test]
+fn a_container_removed_by_hand_counts_as_a_restart() {
+    let mut world = World::new(pod("Always", &[], &["a"]), &[("POD", 0, running())]);
+    world.pod.status = serde_json::from_value(json!({"containerStatuses": [{
+        "name": "a", "image": "", "imageID": "", "ready": true, "restartCount": 2,
+        "containerID": "docker://x"}]}))
+    .unwrap();
+    check(&world, &["start a/3"]);
+}

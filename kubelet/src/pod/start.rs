@@ -100,8 +100,9 @@ impl Starter<'_> {
         })?;
         match (policy, present.is_some()) {
             (PullPolicy::Never, false) => {
-                let message =
-                    format!("Container image {reference:?} is not present with pull policy of Never");
+                let message = format!(
+                    "Container image {reference:?} is not present with pull policy of Never"
+                );
                 self.warn(wanted, "ErrImageNeverPull", &message);
                 Err(self.failed(wanted, "ErrImageNeverPull", message, REFUSED))
             }
@@ -166,11 +167,8 @@ impl Starter<'_> {
         let identity = spec::identity(self.pod);
         let sources = sources::fetch(&self.context.client, &identity.namespace, wanted).await;
         let sources = sources.map_err(|error| config_error(error.to_string()))?;
-        let facts = env::Facts {
-            pod: self.pod,
-            pod_ip: self.pod_ip,
-            host_ip: &self.context.host_ip,
-        };
+        let facts =
+            env::Facts { pod: self.pod, pod_ip: self.pod_ip, host_ip: &self.context.host_ip };
         let variables = env::environment(wanted, &facts, &sources);
         let variables = variables.map_err(|error| config_error(error.to_string()))?;
         let mut mounts = volumes::mounts(wanted, paths, &variables)

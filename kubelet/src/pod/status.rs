@@ -177,7 +177,8 @@ fn container_status(input: &Input<'_>, wanted: &ContainerSpec, init: bool) -> Co
     };
     let started = running && probed(&input.probed.started);
     let done = state.terminated.as_ref().is_some_and(|end| end.exit_code == 0);
-    let restarts = latest.map(|latest| latest.attempt).or(reported_restarts(input.pod, &wanted.name));
+    let restarts =
+        latest.map(|latest| latest.attempt).or(reported_restarts(input.pod, &wanted.name));
     ContainerStatus {
         name: wanted.name.clone(),
         image: wanted.image.clone().unwrap_or_default(),
@@ -360,7 +361,8 @@ fn initialised_verdict(
     if verdict.holds {
         return verdict;
     }
-    let open = spec::init_containers(pod).zip(init).filter(|(spec, status)| !init_done(spec, status));
+    let open =
+        spec::init_containers(pod).zip(init).filter(|(spec, status)| !init_done(spec, status));
     let names: Vec<&str> = open.map(|(spec, _)| spec.name.as_str()).collect();
     let message = format!("containers with incomplete status: [{}]", names.join(" "));
     verdict.because("ContainersNotInitialized", Some(message))
@@ -390,9 +392,10 @@ fn pod_ready(
 ) -> Verdict {
     let verdict = containers_ready("Ready", phase, containers);
     let gates = spec::spec(pod).and_then(|spec| spec.readiness_gates.as_deref());
-    let closed = gates.unwrap_or_default().iter().find(|gate| {
-        !old.iter().any(|c| c.type_ == gate.condition_type && c.status == "True")
-    });
+    let closed = gates
+        .unwrap_or_default()
+        .iter()
+        .find(|gate| !old.iter().any(|c| c.type_ == gate.condition_type && c.status == "True"));
     match closed {
         Some(gate) if verdict.holds => Verdict::holds("Ready", false).because(
             "ReadinessGatesNotReady",

@@ -1,0 +1,249 @@
+//! Cases: a pod, what the runtime shows, and the status expected.
+
+use serde_json::json;
+
+use super::*;
+use crate::runtime::PodIdentity;
+
+const NOW: i64 = 1_000;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn pod(policy: &str, init: bool) -> Pod {
+    let container = |name| json!({"name": name, "image": "busybox:1"});
+    let init = if init { vec![container("i")] } else { vec![] };
+    serde_json::from_value(json!({
+        "metadata": {"name": "p", "namespace": "default", "uid": "u"},
+        "spec": {
+            "restartPolicy": policy,
+            "initContainers": init,
+            "containers": [container("a"), container("b")],
+        },
+        "status": {"phase": "Pending", "qosClass": "Burstable"},
+    }))
+    .unwrap()
+}
+
+fn container(name: &str, attempt: u32, state: State) -> Container {
+    Container {
+        id: format!("{name}{attempt}"),
+        pod: PodIdentity::default(),
+        name: name.to_owned(),
+        attempt,
+        hash: String::new(),
+        sandbox_id: "POD0".to_owned(),
+        address: None,
+        image: "busybox:1".to_owned(),
+        image_id: "sha256:0".to_owned(),
+        state,
+        pid: None,
+        stop_signal: "SIGTERM".to_owned(),
+    }
+}
+
+fn running() -> State {
+    State::Running { started_at: at(NOW - 100) }
+}
+
+fn exited(code: i32) -> State {
+    State::Exited(Exit {
+        code,
+        oom_killed: false,
+        started_at: Some(at(NOW - 20)),
+        finished_at: at(NOW - 10),
+        error: String::new(),
+    })
+}
+
+fn status_with(
+    pod: &Pod,
+    containers: &[(&str, u32, State)],
+    waiting: &[(&str, &str)],
+    probed: &Probed,
+) -> PodStatus {
+    let observed = containers.iter().map(|(name, attempt, s)| container(name, *attempt, s.clone()));
+    let waiting = waiting.iter().map(|(name, reason)| {
+        ((*name).to_owned(), Waiting { reason: (*reason).to_owned(), message: String::new() })
+    });
+    compute(&Input {
+        pod,
+        observed: &Observed::new(observed.collect()),
+        waiting: &waiting.collect(),
+        probed,
+        host_ip: "192.0.2.1",
+        pod_ip: Some("10.244.0.2"),
+        now: at(NOW),
+    })
+}
+
+fn status_of(pod: &Pod, containers: &[(&str, u32, State)], waiting: &[(&str, &str)]) -> PodStatus {
+    status_with(pod, containers, waiting, &Probed::default())
+}
+
+fn status(policy: &str, containers: &[(&str, u32, State)], waiting: &[(&str, &str)]) -> PodStatus {
+    status_of(&pod(policy, false), containers, waiting)
+}
+
+/// `reason` or `running` of each container.
+fn states(status: &PodStatus) -> Vec<String> {
+    let brief = |status: &ContainerStatus| {
+        let state = status.state.clone().unwrap_or_default();
+        let waiting = state.waiting.and_then(|waiting| waiting.reason);
+        let ended = state.terminated.and_then(|terminated| terminated.reason);
+        waiting.or(ended).unwrap_or("running".to_owned())
+    };
+    status.container_statuses.iter().flatten().map(brief).collect()
+}
+
+fn condition<'a>(status: &'a PodStatus, kind: &str) -> &'a PodCondition {
+    status.conditions.as_ref().unwrap().iter().find(|c| c.type_ == kind).unwrap()
+}
+
+fn check_phase(policy: &str, a: State, b: State, expected: &str) {
+    let containers = [("POD", 0, running()), ("a", 0, a), ("b", 0, b)];
+    assert_eq!(status(policy, &containers, &[]).phase.as_deref(), Some(expected), "{policy}");
+}
+
+#[test]
+fn phases() {
+    check_phase("Always", running(), running(), "Running");
+    check_phase("Always", exited(0), exited(1), "Running");
+    check_phase("Never", running(), exited(1), "Running");
+    check_phase("Never", exited(0), exited(0), "Succeeded");
+    check_phase("Never", exited(0), exited(1), "Failed");
+    check_phase("OnFailure", exited(0), exited(0), "Succeeded");
+    check_phase("OnFailure", exited(0), exited(1), "Running");
+    check_phase("Always", running(), State::Created, "Pending");
+}
+
+#[test]
+fn a_pod_without_containers_is_being_created() {
+    let status = status("Always", &[], &[]);
+    assert_eq!(status.phase.as_deref(), Some("Pending"));
+    assert_eq!(states(&status), ["ContainerCreating", "ContainerCreating"]);
+    assert_eq!(status.qos_class.as_deref(), Some("Burstable"));
+    assert_eq!(status.start_time, Some(Time(at(NOW))));
+}
+
+#[test]
+fn a_failed_start_shows_its_reason() {
+    let containers = [("POD", 0, running()), ("b", 0, running())];
+    let status = status("Always", &containers, &[("a", "ErrImagePull")]);
+    assert_eq!(states(&status), ["ErrImagePull", "running"]);
+    assert_eq!(status.phase.as_deref(), Some("Pending"));
+}
+
+#[test]
+fn a_crash_loop_shows_how_it_ended_last() {
+    let containers = [("POD", 0, running()), ("a", 4, exited(3)), ("b", 0, running())];
+    let status = status("Always", &containers, &[("a", "CrashLoopBackOff")]);
+    assert_eq!(states(&status), ["CrashLoopBackOff", "running"]);
+    assert_eq!(status.phase.as_deref(), Some("Running"));
+    let a = &status.container_statuses.as_ref().unwrap()[0];
+    let last = a.last_state.as_ref().unwrap().terminated.as_ref().unwrap();
+    assert_eq!((last.exit_code, last.reason.as_deref()), (3, Some("Error")));
+    assert_eq!((a.restart_count, a.ready), (4, false));
+    assert_eq!(a.container_id.as_deref(), Some("docker://a4"));
+}
+
+#[test]
+fn ends_have_kubernetes_reasons() {
+    let end = |code, oom_killed, error: &str| {
+        let exit = Exit {
+            code,
+            oom_killed,
+            started_at: None,
+            finished_at: at(0),
+            error: error.to_owned(),
+        };
+        end_reason(&exit)
+    };
+    assert_eq!(end(0, false, ""), "Completed");
+    assert_eq!(end(1, false, ""), "Error");
+    assert_eq!(end(137, true, ""), "OOMKilled");
+    assert_eq!(end(127, false, "no such file"), "ContainerCannotRun");
+}
+
+#[test]
+fn ready_follows_the_containers() {
+    let both = [("POD", 0, running()), ("a", 0, running()), ("b", 0, running())];
+    let ready = status("Always", &both, &[]);
+    for kind in OWNED_CONDITIONS {
+        assert_eq!(condition(&ready, kind).status, "True", "{kind}");
+    }
+    let unready = status("Always", &both[..2], &[]);
+    let verdict = condition(&unready, "Ready");
+    assert_eq!(verdict.status, "False");
+    assert_eq!(verdict.reason.as_deref(), Some("ContainersNotReady"));
+    assert_eq!(verdict.message.as_deref(), Some("containers with unready status: [b]"));
+}
+
+#[test]
+fn probes_decide_about_readiness_and_start() {
+    let both = [("POD", 0, running()), ("a", 0, running()), ("b", 0, running())];
+    let probed = Probed {
+        ready: BTreeMap::from([("a0".to_owned(), false)]),
+        started: BTreeMap::from([("b0".to_owned(), false)]),
+        ..Probed::default()
+    };
+    let status = status_with(&pod("Always", false), &both, &[], &probed);
+    let brief: Vec<_> =
+        status.container_statuses.iter().flatten().map(|c| (c.ready, c.started)).collect();
+    assert_eq!(brief, [(false, Some(true)), (false, Some(false))]);
+}
+
+#[test]
+fn a_succeeded_pod_is_not_ready_because_it_is_completed() {
+    let ended = [("a", 0, exited(0)), ("b", 0, exited(0))];
+    let status = status("Never", &ended, &[]);
+    assert_eq!(condition(&status, "Ready").reason.as_deref(), Some("PodCompleted"));
+    assert_eq!(condition(&status, "Initialized").status, "True");
+}
+
+#[test]
+fn init_containers_come_first() {
+    let waiting =
+        status_of(&pod("Always", true), &[("POD", 0, running()), ("i", 0, running())], &[]);
+    assert_eq!(waiting.phase.as_deref(), Some("Pending"));
+    assert_eq!(states(&waiting), ["PodInitializing", "PodInitializing"]);
+    let verdict = condition(&waiting, "Initialized");
+    assert_eq!(verdict.message.as_deref(), Some("containers with incomplete status: [i]"));
+    let failed = status_of(&pod("Never", true), &[("i", 0, exited(1))], &[]);
+    assert_eq!(failed.phase.as_deref(), Some("Failed"));
+}
+
+#[test]
+fn transition_times_change_only_with_the_status() {
+    let both = [("POD", 0, running()), ("a", 0, running()), ("b", 0, running())];
+    let mut pod = pod("Always", false);
+    let mut before = status_of(&pod, &both, &[]);
+    let since = Some(Time(at(5)));
+    for condition in before.conditions.iter_mut().flatten() {
+        condition.last_transition_time.clone_from(&since);
+    }
+    let foreign = PodCondition {
+        type_: "example.com/gate".into(),
+        status: "True".into(),
+        ..PodCondition::default()
+    };
+    before.conditions.as_mut().unwrap().push(foreign.clone());
+    pod.status = Some(before);
+    let after = status_of(&pod, &both[..2], &[]);
+    assert_eq!(condition(&after, "Initialized").last_transition_time, since);
+    assert_eq!(condition(&after, "Ready").last_transition_time, Some(Time(at(NOW))));
+    assert_eq!(condition(&after, "example.com/gate"), &foreign);
+}
+
+#[test]
+fn a_container_that_vanished_is_said_to_be_lost() {
+    let both = [("POD", 0, running()), ("a", 0, running()), ("b", 0, running())];
+    let mut pod = pod("Always", false);
+    pod.status = Some(status_of(&pod, &both, &[]));
+    let after = status_of(&pod, &both[..2], &[]);
+    let b = &after.container_statuses.as_ref().unwrap()[1];
+    let last = b.last_state.as_ref().unwrap().terminated.as_ref().unwrap();
+    assert_eq!(last.reason.as_deref(), Some("ContainerStatusUnknown"));
+    assert_eq!(after.phase.as_deref(), Some("Running"));
+}

@@ -93,11 +93,7 @@ pub struct Worker {
 
 impl Worker {
     /// A worker that has not looked at anything yet.
-    pub fn new(
-        context: Arc<Context>,
-        updates: watch::Receiver<Update>,
-        wake: Arc<Notify>,
-    ) -> Self {
+    pub fn new(context: Arc<Context>, updates: watch::Receiver<Update>, wake: Arc<Notify>) -> Self {
         let writer = StatusWriter::spawn(context.client.clone(), &updates.borrow().pod);
         Self {
             context,
@@ -187,7 +183,12 @@ impl Worker {
         let Some(mut own) = self.status.clone() else { return pod };
         let others = pod.status.take().unwrap_or_default();
         if matches!(others.phase.as_deref(), Some("Succeeded" | "Failed")) {
-            own = PodStatus { phase: others.phase, reason: others.reason, message: others.message, ..own };
+            own = PodStatus {
+                phase: others.phase,
+                reason: others.reason,
+                message: others.message,
+                ..own
+            };
         }
         let conditions = own.conditions.get_or_insert_default();
         conditions.retain(|condition| OWNED_CONDITIONS.contains(&condition.type_.as_str()));
@@ -232,8 +233,10 @@ impl Worker {
             let new = waiting.reason == "CrashLoopBackOff"
                 && self.reported.insert((name.clone(), attempt));
             if new {
-                let message =
-                    format!("Back-off restarting failed container {name} in pod {}", spec::label(pod));
+                let message = format!(
+                    "Back-off restarting failed container {name} in pod {}",
+                    spec::label(pod)
+                );
                 self.context.container_event(pod, name, EventType::Warning, "BackOff", message);
             }
         }
@@ -273,14 +276,16 @@ impl Worker {
                 self.killing(pod, &name, message);
                 let container = observed.containers.iter().find(|container| container.id == id);
                 let signal = container.map_or("SIGTERM", |c| c.stop_signal.as_str());
-                self.stopping.insert(id.clone(), Stopping { since: Timestamp::now(), killed: false });
+                self.stopping
+                    .insert(id.clone(), Stopping { since: Timestamp::now(), killed: false });
                 runtime.signal(&id, signal).await
             }
             Step::Kill { id, name, message } => {
                 if let Some(message) = message {
                     self.killing(pod, &name, message);
                 }
-                self.stopping.insert(id.clone(), Stopping { since: Timestamp::now(), killed: true });
+                self.stopping
+                    .insert(id.clone(), Stopping { since: Timestamp::now(), killed: true });
                 runtime.signal(&id, "SIGKILL").await
             }
             Step::RemoveContainer { id } => runtime.remove(&id).await,

@@ -61,9 +61,11 @@ mod tests {
         let readiness = Tally::new(2, 3, true);
         let expected = [None, Some(true), None, None, None, Some(false), None];
         check(readiness, "++-----", &[None, Some(true), None, None, Some(false), None, None]);
-        check(Tally::new(2, 3, true), "++-+---", &[
-            expected[0], expected[1], None, None, None, None, Some(false),
-        ]);
+        check(
+            Tally::new(2, 3, true),
+            "++-+---",
+            &[expected[0], expected[1], None, None, None, None, Some(false)],
+        );
     }
 
     #[test]

@@ -233,8 +233,7 @@ impl Runtime for Docker {
 
 impl Docker {
     fn sandbox_body(&self, spec: &SandboxSpec) -> ContainerCreateBody {
-        let mut marks =
-            labels::identity(&self.node, &spec.pod, labels::SANDBOX_NAME, spec.attempt);
+        let mut marks = labels::identity(&self.node, &spec.pod, labels::SANDBOX_NAME, spec.attempt);
         let (network, hostname) = match spec.network {
             SandboxNetwork::Host => ("host", None),
             SandboxNetwork::Private(address) => {

@@ -55,11 +55,7 @@ pub fn identity(
 /// The pod that the labels name; `None` for a container that is not ours.
 pub fn pod_of(labels: &HashMap<String, String>) -> Option<PodIdentity> {
     let get = |key: &str| labels.get(key).cloned();
-    Some(PodIdentity {
-        uid: get(POD_UID)?,
-        namespace: get(POD_NAMESPACE)?,
-        name: get(POD_NAME)?,
-    })
+    Some(PodIdentity { uid: get(POD_UID)?, namespace: get(POD_NAMESPACE)?, name: get(POD_NAME)? })
 }
 
 #[cfg(test)]
@@ -68,8 +64,7 @@ mod tests {
 
     #[test]
     fn labels_give_the_pod_back() {
-        let pod =
-            PodIdentity { uid: "u".into(), namespace: "default".into(), name: "a_b".into() };
+        let pod = PodIdentity { uid: "u".into(), namespace: "default".into(), name: "a_b".into() };
         assert_eq!(pod_of(&identity("n1", &pod, "main", 3)), Some(pod.clone()));
         assert_eq!(container_name(&pod, "main", 3), "k8s_main_a_b_default_u_3");
     }

@@ -68,9 +68,9 @@ pub(super) async fn serve(
     let options = query.options(Timestamp::now())?;
     let uid = spec::identity(&pod).uid;
     let found = shared.runtime.list(Some(&uid)).await;
-    let observed = Observed::new(found.map_err(|error| {
-        Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
-    })?);
+    let observed = Observed::new(
+        found.map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?,
+    );
     let chosen = choose(&pod, &observed, &container, query.previous.unwrap_or_default())?;
     let output = shared.runtime.logs(&chosen.id, &options);
     let body = Body::from_stream(limited(output, query.limit_bytes));

@@ -7,7 +7,11 @@ use std::{sync::Arc, time::Duration};
 
 use api_types::api::core::v1::Pod;
 use axum::{Json, Router, extract::State, routing::get};
-use hyper_util::{rt::{TokioExecutor, TokioIo}, server::conn::auto, service::TowerToHyperService};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;

@@ -37,15 +37,15 @@ impl Source for DownwardApi {
 }
 
 fn content(item: &DownwardAPIVolumeFile, context: Context<'_>) -> Result<String, VolumeError> {
-    let facts =
-        env::Facts { pod: context.pod, pod_ip: context.pod_ip, host_ip: context.host_ip };
+    let facts = env::Facts { pod: context.pod, pod_ip: context.pod_ip, host_ip: context.host_ip };
     if let Some(field) = &item.field_ref {
         return Ok(env::pod_field(field, &facts)?);
     }
     let wanted = item.resource_field_ref.clone().unwrap_or_default();
     let name = wanted.container_name.unwrap_or_default();
     let container = spec::container(context.pod, &name);
-    let value = container
-        .and_then(|container| resources::field(container, &wanted.resource, wanted.divisor.as_ref()));
+    let value = container.and_then(|container| {
+        resources::field(container, &wanted.resource, wanted.divisor.as_ref())
+    });
     Ok(value.ok_or(env::EnvError::UnknownResource(wanted.resource))?)
 }

@@ -168,16 +168,23 @@ pub fn mounts(
     paths: &BTreeMap<String, PathBuf>,
     variables: &[(String, String)],
 ) -> Result<Vec<Mount>, VolumeError> {
-    container.volume_mounts.iter().flatten().map(|mount| {
-        let path = paths.get(&mount.name).ok_or_else(|| VolumeError::Unknown(mount.name.clone()))?;
-        let expression = mount.sub_path_expr.as_deref().map(|e| crate::container::env::expand(e, variables));
-        let sub_path = expression.or_else(|| mount.sub_path.clone()).unwrap_or_default();
-        Ok(Mount {
-            source: inside(path, &sub_path)?.to_string_lossy().into_owned(),
-            target: mount.mount_path.clone(),
-            read_only: mount.read_only.unwrap_or_default(),
+    container
+        .volume_mounts
+        .iter()
+        .flatten()
+        .map(|mount| {
+            let path =
+                paths.get(&mount.name).ok_or_else(|| VolumeError::Unknown(mount.name.clone()))?;
+            let expression =
+                mount.sub_path_expr.as_deref().map(|e| crate::container::env::expand(e, variables));
+            let sub_path = expression.or_else(|| mount.sub_path.clone()).unwrap_or_default();
+            Ok(Mount {
+                source: inside(path, &sub_path)?.to_string_lossy().into_owned(),
+                target: mount.mount_path.clone(),
+                read_only: mount.read_only.unwrap_or_default(),
+            })
         })
-    }).collect()
+        .collect()
 }
 
 /// The path below a volume; made as a directory if nothing is there.

@@ -23,10 +23,10 @@ impl Source for SecretVolume {
         let optional = source.optional == Some(true);
         let namespace = spec::identity(context.pod).namespace;
         let api: Api<Secret> = Api::namespaced(context.client.clone(), &namespace);
-        let found = api.get_opt(&name).await.map_err(|error| VolumeError::Fetch {
-            name: name.clone(),
-            source: Box::new(error),
-        })?;
+        let found = api
+            .get_opt(&name)
+            .await
+            .map_err(|error| VolumeError::Fetch { name: name.clone(), source: Box::new(error) })?;
         if found.is_none() && !optional {
             return Err(VolumeError::NotFound { kind: "secret", name });
         }

@@ -51,7 +51,8 @@ fn mounts_of(root: &Path, mount: &serde_json::Value) -> Result<Vec<Mount>, Volum
 #[test]
 fn sub_paths_are_made_and_stay_inside() {
     let root = tempfile::tempdir().unwrap();
-    let given = json!({"name": "v", "mountPath": "/data", "subPathExpr": "$(POD)", "readOnly": true});
+    let given =
+        json!({"name": "v", "mountPath": "/data", "subPathExpr": "$(POD)", "readOnly": true});
     let found = mounts_of(root.path(), &given).unwrap();
     let source = root.path().canonicalize().unwrap().join("web").to_string_lossy().into_owned();
     assert_eq!(found, [Mount { source, target: "/data".into(), read_only: true }]);
