@@ -1,4 +1,4 @@
-//! Reading request bodies: JSON or YAML, up to a limit.
+//! Reading request bodies: JSON, YAML or Kubernetes' protobuf, up to a limit.
 
 use api_machinery::ApiError;
 use axum::body::HttpBody;
@@ -6,6 +6,8 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
+
+use crate::protobuf;
 
 /// The longest request body that is read (Kubernetes: `MaxRequestBodyBytes`).
 const LIMIT: usize = 3 << 20;
@@ -34,9 +36,10 @@ pub(crate) fn object(headers: &HeaderMap, body: &Bytes) -> Result<Value, ApiErro
     match media_type(headers) {
         "" | "application/json" | "*/*" | "application/*" => json(body),
         "application/yaml" | "application/x-yaml" | "text/yaml" => yaml(body),
+        protobuf::MEDIA_TYPE => protobuf::decode(body),
         _ => Err(ApiError::unsupported_media_type(
             "the body of the request was in an unknown format - accepted media types include: \
-             application/json, application/yaml",
+             application/json, application/yaml, application/vnd.kubernetes.protobuf",
         )),
     }
 }

@@ -1,5 +1,5 @@
 //! The objects that are always there: the namespaces of the system, and the server itself as the service
-//! `kubernetes`. They are made through the API, as anybody would.
+//! `kubernetes`. They are made through the API, as anybody would, and made again when somebody deletes them.
 
 use api_machinery::ApiError;
 use axum::body::Body;
@@ -76,18 +76,24 @@ fn endpoint_slice(server: &Server) -> Value {
 
 /// Creates an object unless it is there.
 async fn ensure(server: &Server, collection: &str, object: &Value) -> Result<(), ApiError> {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    match request(server, Method::GET, &format!("{collection}/{name}"), &Value::Null).await {
+        Err(error) if error.reason() == "NotFound" => {}
+        result => return result,
+    }
     match request(server, Method::POST, collection, object).await {
+        // Another server was faster.
         Err(error) if error.reason() == "AlreadyExists" => Ok(()),
         result => result,
     }
 }
 
-/// Creates an object or overwrites it.
+/// Overwrites an object or creates it. What is there already isn't written again.
 async fn replace(server: &Server, collection: &str, object: &Value) -> Result<(), ApiError> {
-    match request(server, Method::POST, collection, object).await {
-        Err(error) if error.reason() == "AlreadyExists" => {
-            let name = object["metadata"]["name"].as_str().unwrap_or_default();
-            request(server, Method::PUT, &format!("{collection}/{name}"), object).await
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    match request(server, Method::PUT, &format!("{collection}/{name}"), object).await {
+        Err(error) if error.reason() == "NotFound" => {
+            request(server, Method::POST, collection, object).await
         }
         result => result,
     }

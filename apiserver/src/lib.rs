@@ -21,6 +21,7 @@ mod negotiation;
 mod nonresource;
 mod openapi;
 pub mod pki;
+mod protobuf;
 mod publish;
 mod query;
 mod request;

@@ -8,7 +8,7 @@ use store::Revision;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::{
-    admission,
+    admission, bootstrap,
     encoded::CachedObject,
     server::Server,
     storage::{Address, Stored},
@@ -17,6 +17,9 @@ use crate::{
 /// How often Events are looked through, and claims.
 const SWEEP: Duration = Duration::from_secs(60);
 
+/// How often it is made sure of the objects that are always there (Kubernetes: its controller of `kubernetes`).
+const BOOTSTRAP: Duration = Duration::from_secs(10);
+
 /// Keeps the house until the server stops.
 pub(crate) async fn run(server: Arc<Server>) {
     let every = |period: Duration| {
@@ -24,7 +27,8 @@ pub(crate) async fn run(server: Arc<Server>) {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks
     };
-    let (mut sweep, mut compact) = (every(SWEEP), every(server.config.compaction_interval));
+    let (mut sweep, mut restore) = (every(SWEEP), every(BOOTSTRAP));
+    let mut compact = every(server.config.compaction_interval);
     let mut suspects = BTreeSet::new();
     let mut before = server.storage.cache().revision();
     loop {
@@ -35,6 +39,11 @@ pub(crate) async fn run(server: Arc<Server>) {
                 match admission::repair_cluster_ips(&server, &suspects).await {
                     Ok(found) => suspects = found,
                     Err(error) => tracing::warn!(%error, "cluster IPs can't be checked"),
+                }
+            }
+            _ = restore.tick() => {
+                if let Err(error) = bootstrap::run(&server).await {
+                    tracing::warn!(%error, "the system's objects can't be checked");
                 }
             }
             _ = compact.tick() => before = self::compact(&server, before).await,

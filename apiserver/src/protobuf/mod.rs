@@ -1,0 +1,305 @@
+//! Reading Kubernetes' protobuf. The typed clients of `kubectl` (`kubectl create configmap`) send nothing else; answers
+//! are always JSON, which they take.
+//!
+//! A body is `k8s\0` and a `runtime.Unknown`, which names the kind and holds its message. The messages are described in
+//! `messages.txt`: a line per message, below it a line per field with its number, its name in JSON (`-`: its fields are
+//! the message's own), and its type (`*` optional even if zero, `[]` list, `{}` map of strings). The table was made of
+//! `generated.proto` and the Go tags of k8s.io/api v0.34.0.
+
+mod wire;
+
+use std::{collections::HashMap, sync::LazyLock};
+
+use api_machinery::ApiError;
+use api_types::jiff::Timestamp;
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use serde_json::{Map, Value};
+use wire::{Malformed, Reader, Wire};
+
+/// The content type.
+pub(crate) const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
+
+const MAGIC: &[u8] = b"k8s\0";
+
+type Object = Map<String, Value>;
+
+/// How deep messages may be nested: `JSONSchemaProps` is the only recursive one, and not among these.
+const MAX_DEPTH: usize = 32;
+
+/// The fields of a message by number.
+type Fields = HashMap<u64, Field>;
+
+#[derive(Debug)]
+struct Field {
+    /// Empty if the field's own fields stand in its place.
+    name: &'static str,
+    shape: Shape,
+    type_: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// Left out when zero.
+    Plain,
+    /// There if sent, even if zero.
+    Optional,
+    List,
+    Map,
+}
+
+static MESSAGES: LazyLock<HashMap<&'static str, Fields>> = LazyLock::new(|| {
+    let mut messages: HashMap<&str, Fields> = HashMap::new();
+    let mut current = "";
+    for line in include_str!("messages.txt").lines() {
+        match line.strip_prefix(' ').and_then(field) {
+            Some((number, field)) => {
+                drop(messages.entry(current).or_default().insert(number, field))
+            }
+            None => current = line,
+        }
+    }
+    messages
+});
+
+fn field(line: &'static str) -> Option<(u64, Field)> {
+    let mut words = line.split(' ');
+    let (number, name, type_) = (words.next()?.parse().ok()?, words.next()?, words.next()?);
+    let shapes = [("*", Shape::Optional), ("[]", Shape::List), ("{}", Shape::Map)];
+    let shaped = shapes.iter().find_map(|(mark, shape)| Some((*shape, type_.strip_prefix(mark)?)));
+    let (shape, type_) = shaped.unwrap_or((Shape::Plain, type_));
+    Some((number, Field { name: name.trim_matches('-'), shape, type_ }))
+}
+
+/// The object in a body.
+///
+/// # Errors
+/// 400 if it is malformed, 415 if the kind is not known in this form.
+pub(crate) fn decode(body: &[u8]) -> Result<Value, ApiError> {
+    let unknown = body.strip_prefix(MAGIC).ok_or_else(|| bad_request(Malformed))?;
+    let (api_version, kind, raw) = envelope(unknown).map_err(bad_request)?;
+    let package =
+        if api_version.contains('/') { api_version.clone() } else { format!("core/{api_version}") };
+    let group_version = package.split('/').collect::<Vec<_>>();
+    let short = group_version[0].split('.').next().unwrap_or_default();
+    let named = |package: &str| MESSAGES.contains_key(format!("{package}.{kind}").as_str());
+    let package = [format!("{short}/{}", group_version[1]), "meta/v1".to_owned()]
+        .into_iter()
+        .find(|package| named(package))
+        .ok_or_else(|| unknown_kind(&api_version, &kind))?;
+    let mut object = message(&format!("{package}.{kind}"), raw, 0).map_err(bad_request)?;
+    object.insert("apiVersion".to_owned(), api_version.into());
+    object.insert("kind".to_owned(), kind.into());
+    Ok(Value::Object(object))
+}
+
+fn bad_request(_: Malformed) -> ApiError {
+    ApiError::bad_request("the body is not a Kubernetes protobuf message")
+}
+
+fn unknown_kind(api_version: &str, kind: &str) -> ApiError {
+    ApiError::unsupported_media_type(format!(
+        "{kind} in version {api_version:?} is not known as protobuf here; send it as JSON"
+    ))
+}
+
+/// API version, kind and message of a `runtime.Unknown`.
+fn envelope(bytes: &[u8]) -> Result<(String, String, &[u8]), Malformed> {
+    let (mut api_version, mut kind, mut raw) = (String::new(), String::new(), &[][..]);
+    for field in Reader::new(bytes) {
+        match field? {
+            (1, Wire::Bytes(type_meta)) => {
+                for field in Reader::new(type_meta) {
+                    match field? {
+                        (1, Wire::Bytes(text)) => api_version = text_of(text)?,
+                        (2, Wire::Bytes(text)) => kind = text_of(text)?,
+                        _ => {}
+                    }
+                }
+            }
+            (2, Wire::Bytes(bytes)) => raw = bytes,
+            _ => {}
+        }
+    }
+    Ok((api_version, kind, raw))
+}
+
+/// A message as a JSON object. Fields that the table doesn't have are skipped, as protobuf wants it.
+fn message(name: &str, bytes: &[u8], depth: usize) -> Result<Object, Malformed> {
+    let mut object = Object::new();
+    let Some(fields) = MESSAGES.get(name).filter(|_| depth < MAX_DEPTH) else {
+        return Err(Malformed);
+    };
+    for field in Reader::new(bytes) {
+        let (number, wire) = field?;
+        let Some(field) = fields.get(&number) else { continue };
+        if field.name.is_empty() {
+            let Wire::Bytes(bytes) = wire else { return Err(Malformed) };
+            object.extend(message(field.type_, bytes, depth + 1)?);
+        } else {
+            add(&mut object, field, wire, depth)?;
+        }
+    }
+    Ok(object)
+}
+
+fn add(object: &mut Object, field: &Field, wire: Wire<'_>, depth: usize) -> Result<(), Malformed> {
+    let name = || field.name.to_owned();
+    match field.shape {
+        Shape::List => {
+            let list = object.entry(name()).or_insert_with(|| Value::Array(Vec::new()));
+            let value = value(field.type_, wire, depth)?;
+            list.as_array_mut().ok_or(Malformed)?.push(value);
+        }
+        Shape::Map => {
+            let (key, value) = entry(field.type_, wire, depth)?;
+            let map = object.entry(name()).or_insert_with(|| Value::Object(Map::new()));
+            map.as_object_mut().ok_or(Malformed)?.insert(key, value);
+        }
+        Shape::Plain | Shape::Optional => {
+            let value = value(field.type_, wire, depth)?;
+            if field.shape == Shape::Optional || !is_zero(&value) {
+                object.insert(name(), value);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An entry of a map: a message of key and value. Either may be left out when empty.
+fn entry(type_: &str, wire: Wire<'_>, depth: usize) -> Result<(String, Value), Malformed> {
+    let Wire::Bytes(bytes) = wire else { return Err(Malformed) };
+    let (mut key, mut of_key) = (String::new(), None);
+    for field in Reader::new(bytes) {
+        match field? {
+            (1, Wire::Bytes(text)) => key = text_of(text)?,
+            (2, wire) => of_key = Some(value(type_, wire, depth)?),
+            _ => {}
+        }
+    }
+    let value = of_key.map_or_else(|| value(type_, Wire::Bytes(&[]), depth), Ok)?;
+    Ok((key, value))
+}
+
+fn value(type_: &str, wire: Wire<'_>, depth: usize) -> Result<Value, Malformed> {
+    Ok(match (type_, wire) {
+        ("bool", Wire::Varint(number)) => (number != 0).into(),
+        ("int32" | "int64", Wire::Varint(number)) => number.cast_signed().into(),
+        ("double", Wire::Fixed64(bits)) => f64::from_bits(bits).into(),
+        ("string", Wire::Bytes(text)) => text_of(text)?.into(),
+        ("bytes", Wire::Bytes(bytes)) => BASE64.encode(bytes).into(),
+        ("time" | "microtime", Wire::Bytes(bytes)) => time(bytes, type_ == "microtime")?,
+        ("quantity", Wire::Bytes(bytes)) => first_text(bytes)?.into(),
+        ("intorstring", Wire::Bytes(bytes)) => int_or_string(bytes)?,
+        ("raw", Wire::Bytes(bytes)) => {
+            serde_json::from_str(&first_text(bytes)?).map_err(|_| Malformed)?
+        }
+        (name, Wire::Bytes(bytes)) => Value::Object(message(name, bytes, depth + 1)?),
+        _ => return Err(Malformed),
+    })
+}
+
+fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(set) => !set,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+    }
+}
+
+fn text_of(bytes: &[u8]) -> Result<String, Malformed> {
+    std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| Malformed)
+}
+
+/// The field 1 of a message that has but that one: a quantity's text, raw JSON.
+fn first_text(bytes: &[u8]) -> Result<String, Malformed> {
+    let mut text = String::new();
+    for field in Reader::new(bytes) {
+        if let (1, Wire::Bytes(bytes)) = field? {
+            text = text_of(bytes)?;
+        }
+    }
+    Ok(text)
+}
+
+/// Seconds and nanoseconds; a message without either is no time.
+fn time(bytes: &[u8], micro: bool) -> Result<Value, Malformed> {
+    let (mut seconds, mut nanos) = (None, 0);
+    for field in Reader::new(bytes) {
+        match field? {
+            (1, Wire::Varint(number)) => seconds = Some(number.cast_signed()),
+            (2, Wire::Varint(number)) => {
+                nanos = i32::try_from(number.cast_signed()).map_err(|_| Malformed)?
+            }
+            _ => {}
+        }
+    }
+    let Some(seconds) = seconds else { return Ok(Value::Null) };
+    let time = Timestamp::new(seconds, nanos).map_err(|_| Malformed)?;
+    Ok(if micro { format!("{time:.6}") } else { format!("{time:.0}") }.into())
+}
+
+fn int_or_string(bytes: &[u8]) -> Result<Value, Malformed> {
+    let (mut is_text, mut number, mut text) = (false, 0, String::new());
+    for field in Reader::new(bytes) {
+        match field? {
+            (1, Wire::Varint(type_)) => is_text = type_ == 1,
+            (2, Wire::Varint(int)) => number = int.cast_signed(),
+            (3, Wire::Bytes(bytes)) => text = text_of(bytes)?,
+            _ => {}
+        }
+    }
+    Ok(if is_text { text.into() } else { number.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// What `kubectl create configmap a --from-literal=x=y` sends.
+    const CONFIG_MAP: &[u8] = b"k8s\0\x0a\x0f\x0a\x02v1\x12\x09ConfigMap\x12\x1b\x0a\x11\x0a\x01a\x12\0\x1a\0\x22\0\x2a\02\x008\0B\0\x12\x06\x0a\x01x\x12\x01y\x1a\0\x22\0";
+
+    #[test]
+    fn a_config_map_of_kubectl_is_read() {
+        let expected = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"x": "y"},
+        });
+        assert_eq!(decode(CONFIG_MAP).unwrap(), expected);
+    }
+
+    #[test]
+    fn every_type_of_the_table_is_in_the_table() {
+        const KNOWN: &[&str] = &[
+            "bool",
+            "int32",
+            "int64",
+            "double",
+            "string",
+            "bytes",
+            "time",
+            "microtime",
+            "quantity",
+            "intorstring",
+            "raw",
+        ];
+        for (name, fields) in MESSAGES.iter() {
+            for field in fields.values() {
+                let known = KNOWN.contains(&field.type_) || MESSAGES.contains_key(field.type_);
+                assert!(known, "{name}: {field:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_or_unknown_is_refused() {
+        for end in [0, 3, 10, 30, CONFIG_MAP.len() - 8] {
+            assert_eq!(decode(&CONFIG_MAP[..end]).unwrap_err().code(), 400, "{end}");
+        }
+        let frog = b"k8s\0\x0a\x0a\x0a\x02v1\x12\x04Frog\x12\0";
+        assert_eq!(decode(frog).unwrap_err().code(), 415);
+    }
+}

@@ -1,0 +1,204 @@
+//! A server with a store of its own, and requests to it.
+
+use std::{sync::Arc, time::Duration};
+
+use apiserver::{ApiServer, Config, Identity};
+use axum::body::{Body, BodyDataStream};
+use bytes::BytesMut;
+use futures::StreamExt;
+use http::{HeaderMap, Request, StatusCode, header};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use store::{Store, embedded::Embedded};
+use tempfile::TempDir;
+use tower::ServiceExt;
+
+/// How long anything may take that is bound to happen: longer than the interval of bookmarks, for tests with a clock that
+/// runs ahead.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+pub(crate) const JSON: &str = "application/json";
+
+/// A running server.
+pub(crate) struct Api {
+    pub(crate) server: ApiServer,
+    pub(crate) store: Arc<dyn Store>,
+    _directory: TempDir,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) code: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
+    }
+
+    /// The object of a success.
+    #[track_caller]
+    pub(crate) fn ok(&self) -> Value {
+        assert!((200..300).contains(&self.code), "{}: {}", self.code, self.text);
+        self.json()
+    }
+
+    /// The message of a failure with this code and reason.
+    #[track_caller]
+    pub(crate) fn fails(&self, code: u16, reason: &str) -> String {
+        assert_eq!(self.code, code, "{}", self.text);
+        let status = self.json();
+        assert_eq!(status["kind"], "Status");
+        assert_eq!(status["status"], "Failure");
+        assert_eq!(
+            (&status["code"], &status["reason"]),
+            (&json!(code), &json!(reason)),
+            "{status}"
+        );
+        status["message"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Api {
+    pub(crate) async fn start() -> Self {
+        Self::with(Config::default()).await
+    }
+
+    pub(crate) async fn with(config: Config) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.redb");
+        let store: Arc<dyn Store> = Arc::new(Embedded::open(path, Default::default()).unwrap());
+        let server = ApiServer::start(config, store.clone(), None).await.unwrap();
+        Self { server, store, _directory: directory }
+    }
+
+    /// The same with another server over the same store.
+    pub(crate) fn with_server(self, server: ApiServer) -> Self {
+        Self { server, ..self }
+    }
+
+    pub(crate) async fn request(&self, request: Request<Body>) -> http::Response<Body> {
+        let service = self.server.service(Identity::admin());
+        tokio::time::timeout(PATIENCE, service.oneshot(request)).await.expect("an answer").unwrap()
+    }
+
+    /// A request with a body of any type, and an `Accept` header.
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        types: (&str, &str),
+        body: impl Into<Body>,
+    ) -> Answer {
+        let (content_type, accept) = types;
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::CONTENT_TYPE, content_type)
+            .header(header::ACCEPT, accept)
+            .body(body.into())
+            .unwrap();
+        let (parts, body) = self.request(request).await.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        Answer { code: parts.status.as_u16(), headers: parts.headers, text }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, (JSON, JSON), Body::empty()).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, object: &Value) -> Answer {
+        self.send("POST", path, (JSON, JSON), object.to_string()).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, object: &Value) -> Answer {
+        self.send("PUT", path, (JSON, JSON), object.to_string()).await
+    }
+
+    /// `kind` is the patch's: `merge-patch`, `json-patch`, `strategic-merge-patch`.
+    pub(crate) async fn patch(&self, path: &str, kind: &str, patch: &Value) -> Answer {
+        let content_type = format!("application/{kind}+json");
+        self.send("PATCH", path, (&content_type, JSON), patch.to_string()).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.send("DELETE", path, (JSON, JSON), Body::empty()).await
+    }
+
+    /// Opens a watch.
+    pub(crate) async fn watch(&self, path: &str) -> Events {
+        let request = Request::get(path).header(header::ACCEPT, JSON).body(Body::empty()).unwrap();
+        let response = self.request(request).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        Events { stream: response.into_body().into_data_stream(), read: BytesMut::new() }
+    }
+
+    /// Creates a ConfigMap in `default` and gives it as stored.
+    pub(crate) async fn config_map(&self, name: &str, labels: Value) -> Value {
+        let object = json!({
+            "metadata": { "name": name, "labels": labels }, "data": { "from": "the test" },
+        });
+        self.post(CONFIG_MAPS, &object).await.ok()
+    }
+}
+
+pub(crate) const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+pub(crate) const PODS: &str = "/api/v1/namespaces/default/pods";
+
+/// A pod that is as simple as can be.
+pub(crate) fn pod(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": name, "labels": { "app": name } },
+        "spec": { "containers": [{ "name": "main", "image": "nginx:1" }] },
+    })
+}
+
+/// The events of a watch.
+pub(crate) struct Events {
+    stream: BodyDataStream,
+    read: BytesMut,
+}
+
+impl Events {
+    /// The next event; `None` at the watch's end.
+    pub(crate) async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(end) = self.read.iter().position(|b| *b == b'\n') {
+                let line = self.read.split_to(end + 1);
+                return Some(serde_json::from_slice(&line).unwrap());
+            }
+            let chunk = tokio::time::timeout(PATIENCE, self.stream.next()).await.expect("an event");
+            self.read.extend_from_slice(&chunk?.unwrap());
+        }
+    }
+
+    /// The type of the next event and the name of its object.
+    pub(crate) async fn brief(&mut self) -> String {
+        match self.next().await {
+            None => "END".to_owned(),
+            Some(event) => {
+                let name = event["object"]["metadata"]["name"].as_str().unwrap_or_default();
+                format!("{} {name}", event["type"].as_str().unwrap()).trim_end().to_owned()
+            }
+        }
+    }
+}
+
+pub(crate) fn version(object: &Value) -> &str {
+    object["metadata"]["resourceVersion"].as_str().unwrap()
+}
+
+/// The names of a list's items.
+pub(crate) fn names(list: &Value) -> Vec<&str> {
+    list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|i| i["metadata"]["name"].as_str().unwrap())
+        .collect()
+}

@@ -1,0 +1,137 @@
+use serde_json::json;
+
+use crate::harness::{Api, CONFIG_MAPS, JSON, PODS, names, pod, version};
+
+async fn three() -> Api {
+    let api = Api::start().await;
+    for (name, tier) in [("a", "front"), ("b", "back"), ("c", "front")] {
+        api.config_map(name, json!({"tier": tier})).await;
+    }
+    api
+}
+
+#[tokio::test]
+async fn a_list_shows_what_was_written_before() {
+    let api = three().await;
+    let list = api.get(CONFIG_MAPS).await.ok();
+    assert_eq!((&list["kind"], &list["apiVersion"]), (&json!("ConfigMapList"), &json!("v1")));
+    assert_eq!(names(&list), ["a", "b", "c"]);
+    let everywhere = api.get("/api/v1/configmaps").await.ok();
+    assert_eq!(names(&everywhere), ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn selectors_select() {
+    let api = three().await;
+    let list = async |query: &str| {
+        let list = api.get(&format!("{CONFIG_MAPS}?{query}")).await.ok();
+        names(&list).join(" ")
+    };
+    assert_eq!(list("labelSelector=tier%3Dfront").await, "a c");
+    assert_eq!(list("labelSelector=tier%20notin%20(front)").await, "b");
+    assert_eq!(list("labelSelector=!tier").await, "");
+    assert_eq!(list("fieldSelector=metadata.name%3Db").await, "b");
+    assert_eq!(list("fieldSelector=metadata.name!%3Db&labelSelector=tier").await, "a c");
+    api.get(&format!("{CONFIG_MAPS}?labelSelector=a%20in%20b")).await.fails(400, "BadRequest");
+    api.post(PODS, &pod("p")).await.ok();
+    let unscheduled = api.get("/api/v1/pods?fieldSelector=spec.nodeName%3D").await.ok();
+    assert_eq!(names(&unscheduled), ["p"]);
+}
+
+#[tokio::test]
+async fn pages_are_all_as_of_the_first_one() {
+    let api = three().await;
+    let first = api.get(&format!("{CONFIG_MAPS}?limit=2")).await.ok();
+    assert_eq!(names(&first), ["a", "b"]);
+    assert_eq!(first["metadata"]["remainingItemCount"], 1);
+    api.config_map("b2", json!({})).await;
+    api.delete(&format!("{CONFIG_MAPS}/c")).await.ok();
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    let second = api.get(&format!("{CONFIG_MAPS}?limit=2&continue={token}")).await.ok();
+    assert_eq!(names(&second), ["c"]);
+    assert_eq!(version(&second), version(&first));
+    assert!(second["metadata"].get("continue").is_none());
+    api.get(&format!("{CONFIG_MAPS}?continue=frog")).await.fails(400, "BadRequest");
+}
+
+#[tokio::test]
+async fn pages_of_selected_objects_are_full() {
+    let api = three().await;
+    let query = "labelSelector=tier%3Dfront&limit=1";
+    let first = api.get(&format!("{CONFIG_MAPS}?{query}")).await.ok();
+    assert_eq!(names(&first), ["a"]);
+    assert!(first["metadata"].get("remainingItemCount").is_none());
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    let second = api.get(&format!("{CONFIG_MAPS}?{query}&continue={token}")).await.ok();
+    assert_eq!(names(&second), ["c"]);
+}
+
+#[tokio::test]
+async fn a_page_of_forgotten_history_is_gone() {
+    let api = three().await;
+    let first = api.get(&format!("{CONFIG_MAPS}?limit=1")).await.ok();
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    api.config_map("d", json!({})).await;
+    api.store.compact(api.store.revision().await.unwrap()).await.unwrap();
+    let message =
+        api.get(&format!("{CONFIG_MAPS}?limit=1&continue={token}")).await.fails(410, "Expired");
+    assert!(message.starts_with("The provided continue parameter is too old"), "{message}");
+    let exact =
+        format!("{CONFIG_MAPS}?resourceVersionMatch=Exact&resourceVersion={}", version(&first));
+    api.get(&exact).await.fails(410, "Expired");
+}
+
+#[tokio::test]
+async fn a_list_can_be_of_a_version() {
+    let api = three().await;
+    let before = api.get(CONFIG_MAPS).await.ok();
+    api.config_map("d", json!({})).await;
+    let at = version(&before);
+    let exact = api
+        .get(&format!("{CONFIG_MAPS}?resourceVersionMatch=Exact&resourceVersion={at}"))
+        .await
+        .ok();
+    assert_eq!((names(&exact), version(&exact)), (vec!["a", "b", "c"], at));
+    let newer = api.get(&format!("{CONFIG_MAPS}?resourceVersion={at}")).await.ok();
+    assert!(names(&newer).len() >= 3);
+    api.get(&format!("{CONFIG_MAPS}?resourceVersion=0")).await.ok();
+    tokio::time::pause();
+    let future = api.get(&format!("{CONFIG_MAPS}?resourceVersion=1000000")).await;
+    assert!(future.fails(504, "Timeout").starts_with("Too large resource version"));
+}
+
+#[tokio::test]
+async fn a_table_has_columns_and_rows() {
+    let api = Api::start().await;
+    api.post(PODS, &pod("p")).await.ok();
+    let accept = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+    let table = api.send("GET", PODS, (JSON, accept), "").await.ok();
+    assert_eq!((&table["kind"], &table["apiVersion"]), (&json!("Table"), &json!("meta.k8s.io/v1")));
+    let columns: Vec<_> = table["columnDefinitions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(columns[..4], ["Name", "Ready", "Status", "Restarts"]);
+    let row = &table["rows"][0];
+    assert_eq!(row["cells"].as_array().unwrap().len(), columns.len());
+    assert_eq!(row["cells"].as_array().unwrap()[..3], [json!("p"), json!("0/1"), json!("Pending")]);
+    assert_eq!(row["object"]["kind"], "PartialObjectMetadata");
+    let one =
+        api.send("GET", &format!("{PODS}/p?includeObject=Object"), (JSON, accept), "").await.ok();
+    assert_eq!(one["rows"][0]["object"]["kind"], "Pod");
+    let none =
+        api.send("GET", &format!("{PODS}/p?includeObject=None"), (JSON, accept), "").await.ok();
+    assert!(none["rows"][0].get("object").is_none());
+}
+
+#[tokio::test]
+async fn metadata_can_be_had_alone() {
+    let api = three().await;
+    let accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+    let list = api.send("GET", CONFIG_MAPS, (JSON, accept), "").await.ok();
+    assert_eq!(list["kind"], "PartialObjectMetadataList");
+    assert_eq!(names(&list), ["a", "b", "c"]);
+    assert!(list["items"][0].get("data").is_none());
+}

@@ -1,0 +1,85 @@
+use std::collections::BTreeSet;
+
+use apiserver::{ApiServer, Config};
+use serde_json::{Value, json};
+
+use crate::harness::Api;
+
+const SERVICES: &str = "/api/v1/namespaces/default/services";
+
+fn service(name: &str, spec: &Value) -> Value {
+    let mut object = json!({"metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}});
+    for (field, value) in spec.as_object().unwrap() {
+        object["spec"][field] = value.clone();
+    }
+    object
+}
+
+async fn tiny() -> Api {
+    Api::with(Config { service_cidr: "10.9.0.0/29".parse().unwrap(), ..Config::default() }).await
+}
+
+#[tokio::test]
+async fn every_service_gets_an_address_of_its_own_until_there_are_none() {
+    let api = tiny().await;
+    let mut taken = BTreeSet::new();
+    // Of the six addresses the service `kubernetes` has one.
+    for name in ["a", "b", "c", "d", "e"] {
+        let created = api.post(SERVICES, &service(name, &json!({}))).await.ok();
+        let ip = created["spec"]["clusterIP"].as_str().unwrap().to_owned();
+        assert_eq!(created["spec"]["clusterIPs"], json!([ip]));
+        assert!(ip.starts_with("10.9.0.") && taken.insert(ip));
+    }
+    let message = api.post(SERVICES, &service("f", &json!({}))).await.fails(500, "InternalError");
+    assert!(message.contains("range 10.9.0.0/29 is full"), "{message}");
+    api.delete(&format!("{SERVICES}/c")).await.ok();
+    api.post(SERVICES, &service("f", &json!({}))).await.ok();
+}
+
+#[tokio::test]
+async fn an_address_can_be_wished_for_if_it_is_free_and_in_range() {
+    let api = tiny().await;
+    let wish = |name: &str, ip: &str| service(name, &json!({"clusterIP": ip}));
+    let created = api.post(SERVICES, &wish("a", "10.9.0.5")).await.ok();
+    assert_eq!(created["spec"]["clusterIP"], "10.9.0.5");
+    let message = api.post(SERVICES, &wish("b", "10.9.0.5")).await.fails(422, "Invalid");
+    assert!(message.contains("provided IP is already allocated"), "{message}");
+    let message = api.post(SERVICES, &wish("b", "10.8.0.5")).await.fails(422, "Invalid");
+    assert!(message.contains("is not in the valid range"), "{message}");
+    let headless = api.post(SERVICES, &wish("h", "None")).await.ok();
+    assert_eq!(headless["spec"]["clusterIP"], "None");
+}
+
+#[tokio::test]
+async fn what_is_not_stored_holds_no_address() {
+    let api = tiny().await;
+    for _ in 0..10 {
+        api.post(SERVICES, &service("Wrong_Name", &json!({}))).await.fails(422, "Invalid");
+        api.post(&format!("{SERVICES}?dryRun=All"), &service("d", &json!({}))).await.ok();
+    }
+    api.post(SERVICES, &service("a", &json!({}))).await.ok();
+}
+
+#[tokio::test]
+async fn an_update_that_does_not_mention_the_address_keeps_it() {
+    let api = Api::start().await;
+    let created = api.post(SERVICES, &service("a", &json!({}))).await.ok();
+    let updated = api
+        .put(&format!("{SERVICES}/a"), &service("a", &json!({"selector": {"x": "y"}})))
+        .await
+        .ok();
+    assert_eq!(updated["spec"]["clusterIP"], created["spec"]["clusterIP"]);
+}
+
+#[tokio::test]
+async fn the_server_is_a_service_itself_also_after_a_restart() {
+    let api = Api::start().await;
+    let before = api.get(&format!("{SERVICES}/kubernetes")).await.ok();
+    assert_eq!(before["spec"]["clusterIP"], "10.96.0.1");
+    let endpoints = api.get("/api/v1/namespaces/default/endpoints/kubernetes").await.ok();
+    assert_eq!(endpoints["subsets"][0]["ports"][0]["port"], 6443);
+    api.server.stop().await;
+    let again = ApiServer::start(Config::default(), api.store.clone(), None).await.unwrap();
+    let api = api.with_server(again);
+    assert_eq!(api.get(&format!("{SERVICES}/kubernetes")).await.ok(), before);
+}
