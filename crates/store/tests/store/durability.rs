@@ -70,6 +70,19 @@ async fn the_history_is_trimmed_to_what_is_to_be_kept() {
     assert!(matches!(store.watch(Revision(2)).await.err(), Some(StoreError::Compacted { .. })));
 }
 
+#[tokio::test]
+async fn what_is_trimmed_takes_no_place_in_the_file() {
+    let (_directory, file) = directory();
+    let store = Embedded::open(&file, Options { keep_revisions: 50 }).unwrap();
+    let value = bytes::Bytes::from(vec![b'x'; 10_000]);
+    for _ in 0..50 {
+        let keys = (0..100).map(|n| format!("/a/{}", n % 10));
+        join_all(keys.map(async |key| store.put(&key, value.clone(), None).await.unwrap())).await;
+    }
+    let (written, length) = (50 * 100 * value.len() as u64, fs::metadata(&file).unwrap().len());
+    assert!(length < written / 2, "{length} bytes for the last of {written}");
+}
+
 #[test]
 fn every_write_that_was_acknowledged_survives_a_kill() {
     let (_directory, file) = directory();
