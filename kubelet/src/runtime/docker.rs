@@ -252,7 +252,6 @@ impl Docker {
                 pid_mode: spec.host_pid.then(|| "host".to_owned()),
                 sysctls: Some(spec.sysctls.clone().into_iter().collect()),
                 shm_size: Some(SHM_BYTES),
-                oom_score_adj: Some(-998),
                 ..HostConfig::default()
             }),
             ..ContainerCreateBody::default()
