@@ -247,7 +247,8 @@ mod tests {
 
     /// An informer, and what its handlers have seen, as `name:old->new`.
     fn recorded() -> (Informer<ConfigMap>, Arc<RwLock<Vec<String>>>) {
-        let (informer, seen) = (Informer::default(), Arc::new(RwLock::default()));
+        let informer = Informer::default();
+        let seen: Arc<RwLock<Vec<String>>> = Arc::default();
         let recorder = Arc::clone(&seen);
         informer.on_change(move |change: &Change<ConfigMap>| {
             let name = change.latest().unwrap().metadata.name.clone().unwrap();

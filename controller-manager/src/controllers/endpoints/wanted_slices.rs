@@ -36,23 +36,23 @@ pub(super) fn plan(
     existing: &[Arc<EndpointSlice>],
 ) -> Plan {
     let mut groups = grouped(backends);
+    let kept: Vec<_> = existing.iter().map(|slice| (slice, keep(slice, &mut groups))).collect();
     let mut plan = Plan::default();
-    let mut kept = 0;
-    for slice in existing {
-        let ports = ports_of(slice);
-        match groups.get_mut(&ports).map(|missing| fill(slice, missing)) {
-            Some(endpoints) if !endpoints.is_empty() => {
-                kept += 1;
-                plan.update(service, slice, endpoints);
-            }
-            _ => plan.delete.push(slice.clone()),
+    let mut in_use = 0;
+    for (slice, mut endpoints) in kept {
+        if endpoints.is_empty() {
+            plan.delete.push(slice.clone());
+            continue;
         }
+        in_use += 1;
+        fill(&mut endpoints, groups.get_mut(&ports_of(slice)));
+        plan.update(service, slice, endpoints);
     }
     for (ports, missing) in groups {
         let chunks = missing.chunks(CAPACITY).map(<[Endpoint]>::to_vec);
         plan.create.extend(chunks.map(|endpoints| new(service, &ports, endpoints)));
     }
-    if kept == 0 && plan.create.is_empty() {
+    if in_use == 0 && plan.create.is_empty() {
         plan.keep_one_empty(service);
     }
     plan
@@ -95,18 +95,22 @@ fn grouped(backends: &[Backend]) -> BTreeMap<Vec<Port>, Vec<Endpoint>> {
     groups
 }
 
-/// Takes out of `missing` what this slice has already, as it is now, and what it has room for.
-fn fill(slice: &EndpointSlice, missing: &mut Vec<Endpoint>) -> Vec<Endpoint> {
-    let mut endpoints = Vec::new();
-    for known in slice.endpoints.iter().flatten() {
-        let place = missing.iter().position(|endpoint| endpoint.addresses == known.addresses);
-        endpoints.extend(place.map(|place| missing.remove(place)));
-    }
-    if !endpoints.is_empty() {
-        let room = CAPACITY.saturating_sub(endpoints.len()).min(missing.len());
-        endpoints.extend(missing.drain(..room));
-    }
-    endpoints
+/// The endpoints that stay in a slice, as they are now; they are no longer to be placed.
+fn keep(slice: &EndpointSlice, groups: &mut BTreeMap<Vec<Port>, Vec<Endpoint>>) -> Vec<Endpoint> {
+    let Some(missing) = groups.get_mut(&ports_of(slice)) else { return Vec::new() };
+    let known = slice.endpoints.iter().flatten();
+    let kept = known.filter_map(|known| {
+        let place = missing.iter().position(|endpoint| endpoint.addresses == known.addresses)?;
+        Some(missing.remove(place))
+    });
+    kept.collect()
+}
+
+/// Puts as many of the missing endpoints into a slice as it has room for.
+fn fill(endpoints: &mut Vec<Endpoint>, missing: Option<&mut Vec<Endpoint>>) {
+    let Some(missing) = missing else { return };
+    let room = CAPACITY.saturating_sub(endpoints.len()).min(missing.len());
+    endpoints.extend(missing.drain(..room));
 }
 
 fn endpoint(backend: &Backend) -> Endpoint {

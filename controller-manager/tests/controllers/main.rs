@@ -1,0 +1,86 @@
+//! The controllers against a real control plane in process.
+
+mod endpoints;
+mod garbage_collector;
+mod namespace;
+mod nodes;
+mod replicaset;
+
+use controller_manager::network::Network;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use testkit::ControlPlane;
+use tokio::task::JoinSet;
+
+/// A control plane with all controllers running; they stop with it.
+pub(crate) struct Cluster {
+    pub(crate) plane: ControlPlane,
+    #[expect(dead_code, reason = "held so that the controllers run")]
+    controllers: JoinSet<()>,
+}
+
+impl Cluster {
+    pub(crate) async fn start() -> Self {
+        Self::over(ControlPlane::start().await)
+    }
+
+    pub(crate) fn over(plane: ControlPlane) -> Self {
+        let network = Network::new("10.244.0.0/16".parse().unwrap(), 24).unwrap();
+        let listwatch = plane.listwatch();
+        let mut controllers = JoinSet::new();
+        controllers.spawn(controller_manager::run(listwatch, network, || {}));
+        Self { plane, controllers }
+    }
+
+    /// The objects of a kind in the namespace `default`.
+    pub(crate) fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = api_types::NamespaceResourceScope>,
+    {
+        Api::namespaced(self.plane.client(), "default")
+    }
+
+    pub(crate) fn cluster_api<K: Resource<DynamicType = ()>>(&self) -> Api<K> {
+        Api::all(self.plane.client())
+    }
+}
+
+pub(crate) async fn create<K>(api: &Api<K>, object: &K) -> K
+where
+    K: Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+{
+    api.create(&PostParams::default(), object).await.unwrap()
+}
+
+pub(crate) async fn list<K>(api: &Api<K>) -> Vec<K>
+where
+    K: Clone + std::fmt::Debug + DeserializeOwned,
+{
+    api.list(&ListParams::default()).await.unwrap().items
+}
+
+pub(crate) async fn patch_status<K>(api: &Api<K>, name: &str, status: Value) -> K
+where
+    K: Clone + std::fmt::Debug + DeserializeOwned,
+{
+    let patch = Patch::Merge(serde_json::json!({"status": status}));
+    api.patch_status(name, &PatchParams::default(), &patch).await.unwrap()
+}
+
+pub(crate) async fn patch<K>(api: &Api<K>, name: &str, patch: Value) -> K
+where
+    K: Clone + std::fmt::Debug + DeserializeOwned,
+{
+    api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap()
+}
+
+/// Names of objects, in order.
+pub(crate) fn names<K: Resource<DynamicType = ()>>(objects: &[K]) -> Vec<String> {
+    let mut names: Vec<String> =
+        objects.iter().filter_map(|object| object.meta().name.clone()).collect();
+    names.sort();
+    names
+}

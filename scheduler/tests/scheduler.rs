@@ -1,0 +1,164 @@
+//! The scheduler against a real control plane in process.
+
+use std::collections::BTreeMap;
+
+use api_types::api::core::v1::{ConfigMap, Event, Node, Pod};
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use scheduler::strategy::Strategy;
+use serde_json::json;
+use testkit::{ControlPlane, node, pod, wait};
+use tokio::task::JoinSet;
+
+/// A control plane with a scheduler, which stops with it.
+struct Cluster {
+    plane: ControlPlane,
+    nodes: Api<Node>,
+    pods: Api<Pod>,
+    _scheduler: JoinSet<()>,
+}
+
+impl Cluster {
+    async fn start(strategy: &str) -> Self {
+        let plane = ControlPlane::start().await;
+        let (listwatch, strategy): (_, Strategy) = (plane.listwatch(), strategy.parse().unwrap());
+        let mut running = JoinSet::new();
+        running.spawn(async move { scheduler::run(&listwatch, strategy, || {}).await });
+        let nodes = Api::all(plane.client());
+        let pods = Api::namespaced(plane.client(), "default");
+        Self { plane, nodes, pods, _scheduler: running }
+    }
+
+    async fn add_node(&self, node: &Node) {
+        let name = node.metadata.name.as_deref().unwrap();
+        self.nodes.create(&PostParams::default(), node).await.unwrap();
+        let status = Patch::Merge(json!({"status": node.status}));
+        self.nodes.patch_status(name, &PatchParams::default(), &status).await.unwrap();
+    }
+
+    async fn add_pod(&self, pod: &Pod) {
+        self.pods.create(&PostParams::default(), pod).await.unwrap();
+    }
+
+    async fn until_bound(&self, name: &str) -> String {
+        let pod = wait::until_is(&self.pods, name, "is bound", |pod| node_of(pod).is_some()).await;
+        node_of(&pod).unwrap()
+    }
+
+    /// Waits until somebody has written an event with this reason.
+    async fn until_event(&self, namespace: &str, reason: &str) -> Event {
+        let events = Api::<Event>::namespaced(self.plane.client(), namespace);
+        wait::until(&format!("an event says {reason}"), async || {
+            let all = events.list(&ListParams::default()).await.unwrap().items;
+            let found = all.iter().find(|event| event.reason.as_deref() == Some(reason)).cloned();
+            found.ok_or(all)
+        })
+        .await
+    }
+}
+
+fn node_of(pod: &Pod) -> Option<String> {
+    pod.spec.as_ref()?.node_name.clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_is_spread_evenly() {
+    let cluster = Cluster::start("min-pods").await;
+    for index in 0..4 {
+        cluster.add_node(&node(&format!("n{index}")).build()).await;
+    }
+    for index in 0..80 {
+        cluster.add_pod(&pod(&format!("p{index}")).build()).await;
+    }
+    let counts = wait::until("all pods are bound", async || {
+        let all = cluster.pods.list(&ListParams::default()).await.unwrap().items;
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        all.iter().filter_map(node_of).for_each(|node| *counts.entry(node).or_default() += 1);
+        if counts.values().sum::<usize>() == 80 { Ok(counts) } else { Err(counts) }
+    })
+    .await;
+    assert!(counts.values().all(|count| *count == 20), "{counts:?}");
+    let event = cluster.until_event("default", "Scheduled").await;
+    assert!(event.message.unwrap().starts_with("Successfully assigned default/p"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_fits_nowhere_says_why_and_is_bound_when_a_node_appears() {
+    let cluster = Cluster::start("min-pods").await;
+    cluster.add_node(&node("small").allocatable("cpu", "1").build()).await;
+    cluster.add_pod(&pod("large").request("cpu", "2").build()).await;
+    let expected = "0/1 nodes are available: 1 Insufficient cpu.";
+    wait::until_is(&cluster.pods, "large", "says why it waits", |pod| {
+        let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref());
+        conditions.unwrap_or_default().iter().any(|condition| {
+            condition.type_ == "PodScheduled"
+                && condition.status == "False"
+                && condition.reason.as_deref() == Some("Unschedulable")
+                && condition.message.as_deref() == Some(expected)
+        })
+    })
+    .await;
+    let event = cluster.until_event("default", "FailedScheduling").await;
+    assert_eq!(
+        (event.message.as_deref(), event.type_.as_deref()),
+        (Some(expected), Some("Warning"))
+    );
+    cluster.add_node(&node("big").build()).await;
+    assert_eq!(cluster.until_bound("large").await, "big");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_pod_makes_room_for_a_waiting_one() {
+    let cluster = Cluster::start("random").await;
+    cluster.add_node(&node("n1").allocatable("cpu", "1").build()).await;
+    cluster.add_pod(&pod("first").request("cpu", "1").build()).await;
+    cluster.until_bound("first").await;
+    cluster.add_pod(&pod("second").request("cpu", "1").build()).await;
+    cluster.until_event("default", "FailedScheduling").await;
+    cluster.pods.delete("first", &DeleteParams::default().grace_period(0)).await.unwrap();
+    assert_eq!(cluster.until_bound("second").await, "n1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn node_selectors_taints_and_other_schedulers_are_respected() {
+    let cluster = Cluster::start("min-pods").await;
+    cluster.add_node(&node("plain").build()).await;
+    cluster.add_node(&node("ssd").label("disk", "ssd").build()).await;
+    cluster.add_node(&node("broken").label("disk", "ssd").ready(false).build()).await;
+    let foreign = pod("foreign").with(|pod| {
+        pod.spec.get_or_insert_default().scheduler_name = Some("other".to_owned());
+    });
+    cluster.add_pod(&foreign.build()).await;
+    for index in 0..5 {
+        let wants = pod(&format!("p{index}")).with(|pod| {
+            let selector = BTreeMap::from([("disk".to_owned(), "ssd".to_owned())]);
+            pod.spec.get_or_insert_default().node_selector = Some(selector);
+        });
+        cluster.add_pod(&wants.build()).await;
+        assert_eq!(cluster.until_bound(&format!("p{index}")).await, "ssd");
+    }
+    assert_eq!(node_of(&cluster.pods.get("foreign").await.unwrap()), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_strategy_is_refused_with_an_event() {
+    let cluster = Cluster::start("min-pods").await;
+    let maps = Api::<ConfigMap>::namespaced(cluster.plane.client(), "kube-system");
+    let map = json!({"metadata": {"name": "scheduler"}, "data": {"strategy": "fastest"}});
+    maps.create(&PostParams::default(), &serde_json::from_value(map).unwrap()).await.unwrap();
+    let event = cluster.until_event("kube-system", "InvalidStrategy").await;
+    let message = event.message.unwrap();
+    assert!(message.contains("fastest") && message.ends_with("keeping min-pods"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_the_api_server_is_survived() {
+    let cluster = Cluster::start("min-pods").await;
+    cluster.add_node(&node("n1").build()).await;
+    cluster.add_pod(&pod("before").build()).await;
+    cluster.until_bound("before").await;
+    cluster.plane.stop_server().await;
+    cluster.plane.start_server().await;
+    cluster.add_pod(&pod("after").build()).await;
+    assert_eq!(cluster.until_bound("after").await, "n1");
+}
