@@ -45,7 +45,7 @@ pub fn fault(reference: &str) -> Option<String> {
         None => (&path[slash..], None),
     };
     // The first part may be a registry's host, which has other rules.
-    let repository = match path[..slash].trim_end_matches('/').split_once('/') {
+    let repository = match path[..slash].strip_suffix('/').and_then(|host| host.split_once('/')) {
         Some((_, rest)) => format!("{rest}/{last}"),
         None => last.to_owned(),
     };

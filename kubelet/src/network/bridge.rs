@@ -10,14 +10,18 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Cidr, HostPort, NetworkError, PodNetwork, firewall, ipam::Ipam, netlink, netlink::Links,
+    Cidr, HostPort, NetworkError, PodNetwork,
+    firewall::{self, Chains},
+    ipam::Ipam,
+    netlink,
+    netlink::Links,
 };
 
 /// The node's bridge and the addresses behind it.
 #[derive(Debug)]
 pub struct Bridge {
     name: String,
-    ports_chain: String,
+    chains: Chains,
     pods: Cidr,
     services: Cidr,
     ipam: Mutex<Option<Ipam>>,
@@ -31,7 +35,7 @@ impl Bridge {
         let mark = short_hash(node);
         Self {
             name: format!("mk8s{mark}"),
-            ports_chain: format!("MINIK8S-HP-{mark}"),
+            chains: Chains::new(&short_hash(&format!("{pods} {services}")), &mark),
             pods,
             services,
             ipam: Mutex::new(None),
@@ -49,10 +53,10 @@ impl Bridge {
     }
 
     async fn firewall(&self) -> Result<(), NetworkError> {
-        firewall::restore(&firewall::forwarding(self.pods, self.services)).await?;
+        firewall::restore(&firewall::forwarding(&self.chains, self.pods, self.services)).await?;
         let ports = self.ports.lock().await;
         self.write_ports(&ports).await?;
-        for jump in firewall::jumps(&self.ports_chain, self.services) {
+        for jump in firewall::jumps(&self.chains, self.services) {
             firewall::ensure_jump(&jump).await?;
         }
         Ok(())
@@ -62,7 +66,7 @@ impl Bridge {
         &self,
         ports: &BTreeMap<String, Vec<HostPort>>,
     ) -> Result<(), NetworkError> {
-        firewall::restore(&firewall::host_ports(&self.ports_chain, ports.values().flatten())).await
+        firewall::restore(&firewall::host_ports(&self.chains, ports.values().flatten())).await
     }
 }
 

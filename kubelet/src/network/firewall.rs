@@ -2,8 +2,8 @@
 //! commands that apply it.
 //!
 //! Everything of ours is in chains of ours, which `iptables-restore --noflush` replaces in one go; the
-//! built-in chains only jump there. The chains shared by several kubelets of one host have the same
-//! content for all of them. Traffic is accepted by the pod CIDR, never by interface, and before
+//! built-in chains only jump there. The chains that several kubelets of one host share are named after
+//! the cluster's networks, so that all who share them give them the same content. Traffic is accepted by the pod CIDR, never by interface, and before
 //! Docker's `FORWARD` policy, which is DROP.
 
 use std::{net::Ipv4Addr, process::Stdio};
@@ -27,28 +27,49 @@ pub struct HostPort {
     pub pod_port: u16,
 }
 
+/// The names of our chains.
+#[derive(Clone, Debug)]
+pub struct Chains {
+    forward: String,
+    postrouting: String,
+    ports: String,
+}
+
+impl Chains {
+    /// `cluster` and `node` tell clusters and nodes apart; a name has at most 28 bytes.
+    pub fn new(cluster: &str, node: &str) -> Self {
+        Self {
+            forward: format!("MINIK8S-FWD-{cluster}"),
+            postrouting: format!("MINIK8S-POST-{cluster}"),
+            ports: format!("MINIK8S-HP-{node}"),
+        }
+    }
+}
+
 /// The rules that every node of the cluster needs.
-pub fn forwarding(pods: Cidr, services: Cidr) -> String {
+pub fn forwarding(chains: &Chains, pods: Cidr, services: Cidr) -> String {
+    let Chains { forward, postrouting, .. } = chains;
     format!(
         "*filter
-:MINIK8S-FORWARD - [0:0]
--A MINIK8S-FORWARD -s {pods} -j ACCEPT
--A MINIK8S-FORWARD -d {pods} -j ACCEPT
+:{forward} - [0:0]
+-A {forward} -s {pods} -j ACCEPT
+-A {forward} -d {pods} -j ACCEPT
 COMMIT
 *nat
-:MINIK8S-POSTROUTING - [0:0]
--A MINIK8S-POSTROUTING -s 127.0.0.0/8 -d {pods} -j MASQUERADE
--A MINIK8S-POSTROUTING -d {pods} -j RETURN
--A MINIK8S-POSTROUTING -d {services} -j RETURN
--A MINIK8S-POSTROUTING -d 224.0.0.0/4 -j RETURN
--A MINIK8S-POSTROUTING -s {pods} -j MASQUERADE
+:{postrouting} - [0:0]
+-A {postrouting} -s 127.0.0.0/8 -d {pods} -j MASQUERADE
+-A {postrouting} -d {pods} -j RETURN
+-A {postrouting} -d {services} -j RETURN
+-A {postrouting} -d 224.0.0.0/4 -j RETURN
+-A {postrouting} -s {pods} -j MASQUERADE
 COMMIT
 "
     )
 }
 
 /// The node's own chain with its host ports.
-pub fn host_ports<'a>(chain: &str, ports: impl Iterator<Item = &'a HostPort>) -> String {
+pub fn host_ports<'a>(chains: &Chains, ports: impl Iterator<Item = &'a HostPort>) -> String {
+    let chain = &chains.ports;
     let mut text = format!("*nat\n:{chain} - [0:0]\n");
     for port in ports {
         let address = port.host_ip.filter(|ip| !ip.is_unspecified());
@@ -81,11 +102,12 @@ impl Jump {
 }
 
 /// The jumps to our chains. Host ports do not apply to service addresses, which are local too.
-pub fn jumps(chain: &str, services: Cidr) -> Vec<Jump> {
-    let local = format!("! -d {services} -m addrtype --dst-type LOCAL -j {chain}");
+pub fn jumps(chains: &Chains, services: Cidr) -> Vec<Jump> {
+    let to = |chain: &str| format!("-j {chain}");
+    let local = format!("! -d {services} -m addrtype --dst-type LOCAL -j {}", chains.ports);
     vec![
-        Jump::new("filter", "FORWARD", "-j MINIK8S-FORWARD"),
-        Jump::new("nat", "POSTROUTING", "-j MINIK8S-POSTROUTING"),
+        Jump::new("filter", "FORWARD", &to(&chains.forward)),
+        Jump::new("nat", "POSTROUTING", &to(&chains.postrouting)),
         Jump::new("nat", "PREROUTING", &local),
         Jump::new("nat", "OUTPUT", &local),
     ]
@@ -140,20 +162,24 @@ mod tests {
     fn pods_are_accepted_and_masqueraded_by_their_network() {
         expect![[r"
             *filter
-            :MINIK8S-FORWARD - [0:0]
-            -A MINIK8S-FORWARD -s 10.244.0.0/16 -j ACCEPT
-            -A MINIK8S-FORWARD -d 10.244.0.0/16 -j ACCEPT
+            :MINIK8S-FWD-c - [0:0]
+            -A MINIK8S-FWD-c -s 10.244.0.0/16 -j ACCEPT
+            -A MINIK8S-FWD-c -d 10.244.0.0/16 -j ACCEPT
             COMMIT
             *nat
-            :MINIK8S-POSTROUTING - [0:0]
-            -A MINIK8S-POSTROUTING -s 127.0.0.0/8 -d 10.244.0.0/16 -j MASQUERADE
-            -A MINIK8S-POSTROUTING -d 10.244.0.0/16 -j RETURN
-            -A MINIK8S-POSTROUTING -d 10.96.0.0/16 -j RETURN
-            -A MINIK8S-POSTROUTING -d 224.0.0.0/4 -j RETURN
-            -A MINIK8S-POSTROUTING -s 10.244.0.0/16 -j MASQUERADE
+            :MINIK8S-POST-c - [0:0]
+            -A MINIK8S-POST-c -s 127.0.0.0/8 -d 10.244.0.0/16 -j MASQUERADE
+            -A MINIK8S-POST-c -d 10.244.0.0/16 -j RETURN
+            -A MINIK8S-POST-c -d 10.96.0.0/16 -j RETURN
+            -A MINIK8S-POST-c -d 224.0.0.0/4 -j RETURN
+            -A MINIK8S-POST-c -s 10.244.0.0/16 -j MASQUERADE
             COMMIT
         "]]
-        .assert_eq(&forwarding(cidr("10.244.0.0/16"), cidr("10.96.0.0/16")));
+        .assert_eq(&forwarding(
+            &Chains::new("c", "n"),
+            cidr("10.244.0.0/16"),
+            cidr("10.96.0.0/16"),
+        ));
     }
 
     #[test]
@@ -168,18 +194,18 @@ mod tests {
         let on_loopback = HostPort { host_ip: Some([127, 0, 0, 1].into()), ..port.clone() };
         expect![[r"
             *nat
-            :MINIK8S-HP-x - [0:0]
-            -A MINIK8S-HP-x -p tcp --dport 8080 -j DNAT --to-destination 10.244.1.2:80
-            -A MINIK8S-HP-x -d 127.0.0.1/32 -p tcp --dport 8080 -j DNAT --to-destination 10.244.1.2:80
+            :MINIK8S-HP-n - [0:0]
+            -A MINIK8S-HP-n -p tcp --dport 8080 -j DNAT --to-destination 10.244.1.2:80
+            -A MINIK8S-HP-n -d 127.0.0.1/32 -p tcp --dport 8080 -j DNAT --to-destination 10.244.1.2:80
             COMMIT
         "]]
-        .assert_eq(&host_ports("MINIK8S-HP-x", [&port, &on_loopback].into_iter()));
+        .assert_eq(&host_ports(&Chains::new("c", "n"), [&port, &on_loopback].into_iter()));
     }
 
     #[test]
     fn jumps_are_checked_before_they_are_inserted() {
-        let jump = Jump::new("filter", "FORWARD", "-j MINIK8S-FORWARD");
-        let expected = ["-w", "-t", "filter", "-C", "FORWARD", "-j", "MINIK8S-FORWARD"];
+        let jump = Jump::new("filter", "FORWARD", "-j MINIK8S-FWD-c");
+        let expected = ["-w", "-t", "filter", "-C", "FORWARD", "-j", "MINIK8S-FWD-c"];
         assert_eq!(jump.arguments("-C"), expected);
     }
 }
