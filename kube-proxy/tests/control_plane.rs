@@ -72,7 +72,7 @@ impl Cluster {
     /// Creates the Service `web`; gives its uid.
     async fn create_web(&self) -> String {
         let spec = json!({"clusterIP": "10.96.0.77", "ports": [{"port": 80}]});
-        let service: Service = object("v1", "Service", json!({"name": "web"}), "spec", spec);
+        let service: Service = object("v1", "Service", &json!({"name": "web"}), "spec", spec);
         let created = self.services().create(&PostParams::default(), &service).await.unwrap();
         created.metadata.uid.unwrap()
     }
@@ -108,7 +108,7 @@ impl Cluster {
 fn object<K: serde::de::DeserializeOwned>(
     api_version: &str,
     kind: &str,
-    metadata: Value,
+    metadata: &Value,
     field: &str,
     value: Value,
 ) -> K {
@@ -122,7 +122,7 @@ fn slice(addresses: &[&str]) -> EndpointSlice {
     let metadata = json!({"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}});
     let endpoints = addresses.iter().map(|address| json!({"addresses": [address]})).collect();
     let (version, kind) = ("discovery.k8s.io/v1", "EndpointSlice");
-    let mut slice: EndpointSlice = object(version, kind, metadata, "endpoints", endpoints);
+    let mut slice: EndpointSlice = object(version, kind, &metadata, "endpoints", endpoints);
     slice.address_type = "IPv4".into();
     slice.ports = serde_json::from_value(json!([{"port": 8080}])).unwrap();
     slice
