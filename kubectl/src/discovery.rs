@@ -203,7 +203,7 @@ impl Mapper {
         let names = self.resources.iter().flat_map(|r| [r.plural.as_str(), r.singular.as_str()]);
         names
             .map(|name| (distance(&spelling, name), name))
-            .filter(|(distance, _)| *distance <= 2)
+            .filter(|(distance, _)| *distance <= (spelling.len() / 3).min(2))
             .min_by_key(|(distance, _)| *distance)
             .map(|(_, name)| name)
     }

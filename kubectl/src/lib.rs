@@ -35,7 +35,7 @@ pub async fn run(
     io: Io,
     environment: Environment,
 ) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match Cli::try_parse_from(without_switch_values(arguments)) {
         Ok(cli) => cli,
         Err(error) => return usage(&error, &io),
     };
@@ -64,6 +64,32 @@ pub struct Cli {
     /// What to do; without it the help is shown.
     #[command(subcommand)]
     pub command: Option<commands::Command>,
+}
+
+/// Go's switches take a value (`--no-headers=true`): with it set they stand alone, unset they go.
+fn without_switch_values(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut switches = Vec::new();
+    collect_switches(&Cli::command(), &mut switches);
+    let one = |argument: OsString| {
+        let parts = argument.to_str().and_then(|a| a.strip_prefix("--")?.split_once('='));
+        match parts {
+            Some((flag, value)) if switches.iter().any(|s| s == flag) => match value {
+                "true" => Some(format!("--{flag}").into()),
+                "false" => None,
+                _ => Some(argument),
+            },
+            _ => Some(argument),
+        }
+    };
+    arguments.into_iter().filter_map(one).collect()
+}
+
+fn collect_switches(command: &clap::Command, switches: &mut Vec<String>) {
+    let is_switch = |a: &&clap::Arg| matches!(a.get_action(), clap::ArgAction::SetTrue);
+    switches.extend(
+        command.get_arguments().filter(is_switch).filter_map(|a| Some(a.get_long()?.to_owned())),
+    );
+    command.get_subcommands().for_each(|sub| collect_switches(sub, switches));
 }
 
 /// Usage errors end with 1, as kubectl's do; help is no error.

@@ -181,6 +181,8 @@ impl Session {
     async fn client(&self) -> Result<(kube::Client, String), Failure> {
         let config = kubeconfig::config(&self.global, &self.environment).await?;
         let server = host_and_port(&config.cluster_url);
+        // An error means that one is installed already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = kube::Client::try_from(config)
             .map_err(|e| Failure::message(format!("invalid configuration: {e}")))?;
         Ok((client, server))

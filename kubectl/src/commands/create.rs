@@ -21,6 +21,9 @@ use crate::{
     session::Session,
 };
 
+/// Stands for the file of objects that flags describe.
+const FLAGS: &str = "the flags";
+
 /// Create resources from files or flags
 #[derive(Args, Debug)]
 #[command(
@@ -97,7 +100,7 @@ impl Create {
 
 impl Options {
     async fn create_one(&self, session: &Session, object: Value) -> Result<(), Failure> {
-        self.create(session, manifest::documents("the flags", &object.to_string())).await
+        self.create(session, manifest::documents(FLAGS, &object.to_string())).await
     }
 
     async fn create(
@@ -117,6 +120,14 @@ impl Options {
         failures.finish(&session.io)
     }
 
+    /// What was made of flags stands in no file.
+    fn about(&self, failure: Failure, document: &Document) -> Failure {
+        if document.source.file() == FLAGS {
+            return failure;
+        }
+        failure.about(&format!("error when creating {}", document.source))
+    }
+
     async fn post(
         &self,
         session: &Session,
@@ -124,7 +135,8 @@ impl Options {
     ) -> Result<(Target, Value), Failure> {
         let target = target::of_document(session, document).await?;
         let mut object = document.object.clone();
-        if let Some(namespace) = &target.namespace {
+        let explicit = self.dry_run != DryRun::Client || session.global.namespace.is_some();
+        if let Some(namespace) = target.namespace.as_ref().filter(|_| explicit) {
             object["metadata"]["namespace"] = json!(namespace);
         }
         if self.dry_run == DryRun::Client {
@@ -136,8 +148,7 @@ impl Options {
             .query("fieldValidation", self.validation.query())
             .body(&object);
         let created = session.api().await?.call(call).await;
-        let created =
-            created.map_err(|f| f.about(&format!("error when creating {}", document.source)))?;
+        let created = created.map_err(|failure| self.about(failure, document))?;
         Ok((target, created))
     }
 

@@ -1,6 +1,6 @@
 //! `kubectl describe`: fetches an object and what belongs to it; the page is made in [`crate::describe`].
 
-use api_types::jiff::Timestamp;
+use api_types::jiff::{Timestamp, tz::TimeZone};
 use clap::Args;
 use serde_json::Value;
 
@@ -94,7 +94,7 @@ impl Describe {
     }
 
     async fn related(&self, api: &Api, object: &Value) -> Result<Related, Failure> {
-        let mut related = Related { now: Timestamp::now(), ..Related::default() };
+        let mut related = Related::new(Timestamp::now(), TimeZone::system());
         if self.show_events {
             related.events = events(api, object).await?;
         }

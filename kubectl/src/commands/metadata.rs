@@ -121,9 +121,10 @@ impl Change {
                         "'{key}' already has a value ({old}), and --overwrite is false"
                     )));
                 }
-                (None, None) => session
-                    .io
-                    .note(format_args!("{} {key:?} not found.", which.field.trim_end_matches('s'))),
+                (None, None) => session.io.line(format_args!(
+                    "{} {key:?} not found.",
+                    which.field.trim_end_matches('s')
+                ))?,
                 _ => drop(patch.insert(key.clone(), json!(value))),
             }
         }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::sheet::{Sheet, full_time};
+use super::sheet::Sheet;
 use crate::object::{list, map, number, scalar, text};
 
 /// The containers under this title; `statuses` are empty for a template. A template's are indented.
@@ -81,7 +81,7 @@ fn states(sheet: &mut Sheet, status: &Value) {
 fn state(sheet: &mut Sheet, title: &str, state: &Value) {
     if state["running"].is_object() {
         sheet.field(2, title, "Running");
-        sheet.field(3, "Started", full_time(state, "/running/startedAt"));
+        sheet.field(3, "Started", sheet.time(state, "/running/startedAt"));
     } else if state["terminated"].is_object() {
         sheet.field(2, title, "Terminated");
         terminated(sheet, &state["terminated"]);
@@ -98,8 +98,8 @@ fn terminated(sheet: &mut Sheet, state: &Value) {
     if let Some(signal) = number(state, "/signal").filter(|s| *s > 0) {
         sheet.field(3, "Signal", signal);
     }
-    sheet.field(3, "Started", full_time(state, "/startedAt"));
-    sheet.field(3, "Finished", full_time(state, "/finishedAt"));
+    sheet.field(3, "Started", sheet.time(state, "/startedAt"));
+    sheet.field(3, "Finished", sheet.time(state, "/finishedAt"));
 }
 
 fn resources(sheet: &mut Sheet, container: &Value) {

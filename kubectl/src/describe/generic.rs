@@ -9,7 +9,7 @@ use crate::object::{map, name, scalar, text};
 const LEFT_OUT: [&str; 5] = ["name", "namespace", "labels", "annotations", "managedFields"];
 
 pub(super) fn describe(object: &Value, related: &Related) -> String {
-    let mut sheet = Sheet::default();
+    let mut sheet = Sheet::new(related);
     sheet.field(0, "Name", name(object));
     sheet.field(0, "Namespace", text(object, "/metadata/namespace"));
     sheet.labels("Labels", &map(object, "/metadata/labels"));

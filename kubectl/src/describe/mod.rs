@@ -1,6 +1,7 @@
 //! `kubectl describe`: an object with what belongs to it, as kubectl lays it out. Pure: what is to be told
 //! is fetched by the command and comes in as values.
 
+mod config_map;
 mod container;
 mod generic;
 mod namespace;
@@ -10,13 +11,13 @@ mod replica_set;
 mod service;
 mod sheet;
 
-use api_types::jiff::Timestamp;
+use api_types::jiff::{Timestamp, tz::TimeZone};
 use serde_json::Value;
 
 use crate::object;
 
 /// What is told along with an object.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Related {
     /// Its events.
     pub events: Vec<Value>,
@@ -28,6 +29,16 @@ pub struct Related {
     pub lease: Option<Value>,
     /// The present, for ages.
     pub now: Timestamp,
+    /// The reader's time zone.
+    pub zone: TimeZone,
+}
+
+impl Related {
+    /// Nothing yet, told at this time in this zone.
+    #[must_use]
+    pub fn new(now: Timestamp, zone: TimeZone) -> Self {
+        Self { events: Vec::new(), pods: Vec::new(), slices: Vec::new(), lease: None, now, zone }
+    }
 }
 
 /// What has to be fetched to describe an object.
@@ -60,7 +71,8 @@ pub fn describe(object: &Value, related: &Related) -> String {
     match kind(object) {
         ("", "Pod") => pod::describe(object, related),
         ("", "Node") => node::describe(object, related),
-        ("", "Namespace") => namespace::describe(object),
+        ("", "Namespace") => namespace::describe(object, related),
+        ("", "ConfigMap") => config_map::describe(object, related),
         ("", "Service") => service::describe(object, related),
         ("apps", "ReplicaSet") => replica_set::describe(object, related),
         _ => generic::describe(object, related),

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::sheet::Sheet;
+use super::{Related, sheet::Sheet};
 use crate::object::{list, map, name, text};
 
-pub(super) fn describe(namespace: &Value) -> String {
-    let mut sheet = Sheet::default();
+pub(super) fn describe(namespace: &Value, related: &Related) -> String {
+    let mut sheet = Sheet::new(related);
     sheet.field(0, "Name", name(namespace));
     sheet.labels("Labels", &map(namespace, "/metadata/labels"));
     sheet.annotations("Annotations", &map(namespace, "/metadata/annotations"));
@@ -19,7 +19,7 @@ pub(super) fn describe(namespace: &Value) -> String {
     }
     for c in conditions {
         let cell = |pointer| text(c, pointer);
-        let changed = super::sheet::full_time(c, "/lastTransitionTime");
+        let changed = sheet.time(c, "/lastTransitionTime");
         let (kind, status) = (cell("/type"), cell("/status"));
         let (reason, message) = (cell("/reason"), cell("/message"));
         sheet.line(1, format_args!("{kind} \t{status} \t{changed} \t{reason} \t{message}"));

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Related,
-    sheet::{Sheet, full_time, time},
+    sheet::{Sheet, time},
 };
 use crate::object::{list, map, name, scalar, text};
 
@@ -15,7 +15,7 @@ use crate::object::{list, map, name, scalar, text};
 const ROLE: &str = "node-role.kubernetes.io/";
 
 /// Title and field of `status.nodeInfo`.
-const SYSTEM: [(&str, &str); 9] = [
+const SYSTEM: [(&str, &str); 10] = [
     ("Machine ID", "machineID"),
     ("System UUID", "systemUUID"),
     ("Boot ID", "bootID"),
@@ -25,23 +25,20 @@ const SYSTEM: [(&str, &str); 9] = [
     ("Architecture", "architecture"),
     ("Container Runtime Version", "containerRuntimeVersion"),
     ("Kubelet Version", "kubeletVersion"),
+    ("Kube-Proxy Version", "kubeProxyVersion"),
 ];
 
 pub(super) fn describe(node: &Value, related: &Related) -> String {
-    let mut sheet = Sheet::default();
+    let mut sheet = Sheet::new(related);
     heading(&mut sheet, node);
-    lease(&mut sheet, related.lease.as_ref().unwrap_or(&Value::Null));
+    lease(&mut sheet, node, related.lease.as_ref());
     conditions(&mut sheet, list(node, "/status/conditions"));
     sheet.line(0, "Addresses:");
     for address in list(node, "/status/addresses") {
         sheet.field(1, text(address, "/type"), text(address, "/address"));
     }
-    for (title, pointer) in
-        [("Capacity", "/status/capacity"), ("Allocatable", "/status/allocatable")]
-    {
-        sheet.line(0, format_args!("{title}:"));
-        map(node, pointer).iter().for_each(|(name, quantity)| sheet.field(1, name, quantity));
-    }
+    quantities(&mut sheet, "Capacity", &map(node, "/status/capacity"));
+    quantities(&mut sheet, "Allocatable", &map(node, "/status/allocatable"));
     sheet.line(0, "System Info:");
     for (title, field) in SYSTEM {
         sheet.field(
@@ -66,9 +63,17 @@ fn heading(sheet: &mut Sheet, node: &Value) {
     sheet.field(0, "Roles", if roles.is_empty() { "<none>".to_owned() } else { roles.join(",") });
     sheet.labels("Labels", &labels);
     sheet.annotations("Annotations", &map(node, "/metadata/annotations"));
-    sheet.field(0, "CreationTimestamp", full_time(node, "/metadata/creationTimestamp"));
+    sheet.field(0, "CreationTimestamp", sheet.time(node, "/metadata/creationTimestamp"));
     sheet.many("Taints", list(node, "/spec/taints").iter().map(taint));
     sheet.field(0, "Unschedulable", node["spec"]["unschedulable"] == true);
+}
+
+fn quantities(sheet: &mut Sheet, title: &str, quantities: &BTreeMap<String, String>) {
+    if quantities.is_empty() {
+        return;
+    }
+    sheet.line(0, format_args!("{title}:"));
+    quantities.iter().for_each(|(name, quantity)| sheet.field(1, name, quantity));
 }
 
 fn taint(taint: &Value) -> String {
@@ -76,12 +81,17 @@ fn taint(taint: &Value) -> String {
     if value.is_empty() { format!("{key}:{effect}") } else { format!("{key}={value}:{effect}") }
 }
 
-fn lease(sheet: &mut Sheet, lease: &Value) {
+/// Without a lease nothing renews it, and the page says so.
+fn lease(sheet: &mut Sheet, node: &Value, lease: Option<&Value>) {
+    let Some(lease) = lease else {
+        let missing = format!("leases.coordination.k8s.io {:?} not found", name(node));
+        return sheet.field(0, "Lease", format_args!("Failed to get lease: {missing}"));
+    };
     let holder = text(lease, "/spec/holderIdentity");
     sheet.line(0, "Lease:");
     sheet.field(1, "HolderIdentity", if holder.is_empty() { "<unset>" } else { holder });
-    sheet.field(1, "AcquireTime", full_time(lease, "/spec/acquireTime"));
-    sheet.field(1, "RenewTime", full_time(lease, "/spec/renewTime"));
+    sheet.field(1, "AcquireTime", sheet.time(lease, "/spec/acquireTime"));
+    sheet.field(1, "RenewTime", sheet.time(lease, "/spec/renewTime"));
 }
 
 fn conditions(sheet: &mut Sheet, conditions: &[Value]) {
@@ -93,7 +103,7 @@ fn conditions(sheet: &mut Sheet, conditions: &[Value]) {
     sheet.line(1, "----\t------\t-----------------\t------------------\t------\t-------");
     for c in conditions {
         let (beat, changed) =
-            (full_time(c, "/lastHeartbeatTime"), full_time(c, "/lastTransitionTime"));
+            (sheet.time(c, "/lastHeartbeatTime"), sheet.time(c, "/lastTransitionTime"));
         let (kind, status) = (text(c, "/type"), text(c, "/status"));
         let (reason, message) = (text(c, "/reason"), text(c, "/message"));
         sheet
@@ -103,16 +113,16 @@ fn conditions(sheet: &mut Sheet, conditions: &[Value]) {
 
 // === what runs on it ===
 
-/// Requests and limits of cpu (milli) and memory (bytes), in this order.
-type Amounts = [i64; 4];
+/// What is counted, and what its numbers are: cpu in thousandths, the others in bytes.
+const COUNTED: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
+
+/// Request and limit of each of [`COUNTED`].
+type Amounts = [(i64, i64); 3];
 
 fn pods(sheet: &mut Sheet, node: &Value, related: &Related) {
-    let running: Vec<_> = related
-        .pods
-        .iter()
-        .filter(|p| !matches!(text(p, "/status/phase"), "Succeeded" | "Failed"))
-        .collect();
-    let of = capacity(node);
+    let ended = |p: &Value| matches!(text(p, "/status/phase"), "Succeeded" | "Failed");
+    let running: Vec<_> = related.pods.iter().filter(|p| !ended(p)).collect();
+    let capacity = capacity(node);
     sheet.field(0, "Non-terminated Pods", format_args!("({} in total)", running.len()));
     sheet.line(
         1,
@@ -125,72 +135,65 @@ fn pods(sheet: &mut Sheet, node: &Value, related: &Related) {
     let mut total = Amounts::default();
     for pod in running {
         let amounts = pod_amounts(pod);
-        total.iter_mut().zip(amounts).for_each(|(sum, amount)| *sum += amount);
-        let [cpu, cpu_limit, memory, memory_limit] = shown(amounts, of);
+        total = added(total, amounts);
         let (namespace, name) = (text(pod, "/metadata/namespace"), name(pod));
+        let (cpu, memory) = (shown(0, amounts, capacity), shown(1, amounts, capacity));
         let age = age(time(pod, "/metadata/creationTimestamp"), related.now);
-        sheet.line(
-            1,
-            format_args!(
-                "{namespace}\t{name}\t\t{cpu}\t{cpu_limit}\t{memory}\t{memory_limit}\t{age}"
-            ),
-        );
+        sheet.line(1, format_args!("{namespace}\t{name}\t\t{cpu}\t{memory}\t{age}"));
     }
-    let [cpu, cpu_limit, memory, memory_limit] = shown(total, of);
+    allocated(sheet, total, capacity);
+}
+
+fn allocated(sheet: &mut Sheet, total: Amounts, capacity: [i64; 3]) {
     sheet.line(0, "Allocated resources:");
     sheet.line(1, "(Total limits may be over 100 percent, i.e., overcommitted.)");
     sheet.line(1, "Resource\tRequests\tLimits");
     sheet.line(1, "--------\t--------\t------");
-    sheet.line(1, format_args!("cpu\t{cpu}\t{cpu_limit}"));
-    sheet.line(1, format_args!("memory\t{memory}\t{memory_limit}"));
+    for (which, name) in COUNTED.iter().enumerate() {
+        sheet.line(1, format_args!("{name}\t{}", shown(which, total, capacity)));
+    }
 }
 
-/// Cpu in milli and memory in bytes of what the node has for pods, else of what it has.
-fn capacity(node: &Value) -> (i64, i64) {
+/// What the node has for pods, else what it has at all.
+fn capacity(node: &Value) -> [i64; 3] {
     let mut has = map(node, "/status/allocatable");
     if has.is_empty() {
         has = map(node, "/status/capacity");
     }
-    (milli(&has, "cpu"), bytes(&has, "memory"))
+    COUNTED.map(|name| number(&has, name))
 }
 
 /// The sum over the containers.
 fn pod_amounts(pod: &Value) -> Amounts {
-    let mut total = Amounts::default();
-    for container in list(pod, "/spec/containers") {
+    let of = |container: &Value| {
         let (requests, limits) =
             (map(container, "/resources/requests"), map(container, "/resources/limits"));
-        let one = [
-            milli(&requests, "cpu"),
-            milli(&limits, "cpu"),
-            bytes(&requests, "memory"),
-            bytes(&limits, "memory"),
-        ];
-        total.iter_mut().zip(one).for_each(|(sum, amount)| *sum += amount);
+        COUNTED.map(|name| (number(&requests, name), number(&limits, name)))
+    };
+    list(pod, "/spec/containers").iter().map(of).fold(Amounts::default(), added)
+}
+
+fn added(mut a: Amounts, b: Amounts) -> Amounts {
+    for (sum, more) in a.iter_mut().zip(b) {
+        *sum = (sum.0 + more.0, sum.1 + more.1);
     }
-    total
+    a
 }
 
-fn shown(
-    [cpu, cpu_limit, memory, memory_limit]: Amounts,
-    (all_cpu, all_memory): (i64, i64),
-) -> [String; 4] {
-    let percent = |part: i64, all: i64| if all == 0 { 0 } else { part * 100 / all };
-    let cpu_text =
-        |amount| format!("{} ({}%)", Quantity::from_milli(amount), percent(amount, all_cpu));
-    let memory_text =
-        |amount| format!("{} ({}%)", Quantity::from_bytes(amount), percent(amount, all_memory));
-    [cpu_text(cpu), cpu_text(cpu_limit), memory_text(memory), memory_text(memory_limit)]
+/// Request and limit with their share of the node.
+fn shown(which: usize, amounts: Amounts, capacity: [i64; 3]) -> String {
+    let one = |amount: i64| {
+        let quantity =
+            if which == 0 { Quantity::from_milli(amount) } else { Quantity::from_bytes(amount) };
+        let share = (amount * 100).checked_div(capacity[which]).unwrap_or(0);
+        format!("{quantity} ({share}%)")
+    };
+    let (request, limit) = amounts[which];
+    format!("{}\t{}", one(request), one(limit))
 }
 
-fn milli(quantities: &BTreeMap<String, String>, name: &str) -> i64 {
-    quantity(quantities, name).map_or(0, Quantity::milli_value)
-}
-
-fn bytes(quantities: &BTreeMap<String, String>, name: &str) -> i64 {
-    quantity(quantities, name).map_or(0, Quantity::value)
-}
-
-fn quantity(quantities: &BTreeMap<String, String>, name: &str) -> Option<Quantity> {
-    quantities.get(name)?.parse().ok()
+fn number(quantities: &BTreeMap<String, String>, name: &str) -> i64 {
+    let quantity = quantities.get(name).and_then(|q| q.parse::<Quantity>().ok());
+    let value = if name == "cpu" { Quantity::milli_value } else { Quantity::value };
+    quantity.map_or(0, value)
 }

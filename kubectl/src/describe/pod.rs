@@ -5,13 +5,13 @@ use serde_json::Value;
 use super::{
     Related,
     container::{containers, volumes},
-    sheet::{Sheet, controller, full_time, time},
+    sheet::{Sheet, controller, time},
 };
 use crate::object::{list, map, name, number, text};
 use api_machinery::table::age;
 
 pub(super) fn describe(pod: &Value, related: &Related) -> String {
-    let mut sheet = Sheet::default();
+    let mut sheet = Sheet::new(related);
     heading(&mut sheet, pod);
     status(&mut sheet, pod, related);
     if !list(pod, "/spec/initContainers").is_empty() {
@@ -43,7 +43,7 @@ fn heading(sheet: &mut Sheet, pod: &Value) {
         (node, ip) => sheet.field(0, "Node", format_args!("{node}/{ip}")),
     }
     if time(pod, "/status/startTime").is_some() {
-        sheet.field(0, "Start Time", full_time(pod, "/status/startTime"));
+        sheet.field(0, "Start Time", sheet.time(pod, "/status/startTime"));
     }
     sheet.labels("Labels", &map(pod, "/metadata/labels"));
     sheet.annotations("Annotations", &map(pod, "/metadata/annotations"));

@@ -11,7 +11,7 @@ use super::{
 use crate::object::{joined, list, map, name, number, text};
 
 pub(super) fn describe(set: &Value, related: &Related) -> String {
-    let mut sheet = Sheet::default();
+    let mut sheet = Sheet::new(related);
     sheet.field(0, "Name", name(set));
     sheet.field(0, "Namespace", text(set, "/metadata/namespace"));
     sheet.field(0, "Selector", joined(&map(set, "/spec/selector/matchLabels")));

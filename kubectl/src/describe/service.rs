@@ -9,7 +9,7 @@ use crate::object::{joined, list, map, name, number, scalar, text};
 const NAMED_ENDPOINTS: usize = 3;
 
 pub(super) fn describe(service: &Value, related: &Related) -> String {
-    let mut sheet = Sheet::default();
+    let mut sheet = Sheet::new(related);
     sheet.field(0, "Name", name(service));
     sheet.field(0, "Namespace", text(service, "/metadata/namespace"));
     sheet.labels("Labels", &map(service, "/metadata/labels"));

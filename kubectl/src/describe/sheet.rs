@@ -6,6 +6,7 @@ use api_machinery::table::age;
 use api_types::jiff::{Timestamp, tz::TimeZone};
 use serde_json::Value;
 
+use super::Related;
 use crate::{
     object::{list, number, text},
     output::tabs,
@@ -18,12 +19,24 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 const MAX_ANNOTATION: usize = 140;
 
 /// Lines whose cells are aligned at the end.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sheet {
     text: String,
+    zone: TimeZone,
 }
 
 impl Sheet {
+    /// An empty page that tells times in the reader's zone.
+    pub(super) fn new(related: &Related) -> Self {
+        Self { text: String::new(), zone: related.zone.clone() }
+    }
+
+    /// A time as describe writes it: `Mon, 02 Jan 2006 15:04:05 -0700`.
+    pub(super) fn time(&self, object: &Value, pointer: &str) -> String {
+        let Some(time) = time(object, pointer) else { return "<unset>".to_owned() };
+        time.to_zoned(self.zone.clone()).strftime("%a, %d %b %Y %H:%M:%S %z").to_string()
+    }
+
     /// A line at this level; tabs separate its cells.
     pub(super) fn line(&mut self, level: usize, line: impl Display) {
         let indent = "  ".repeat(level);
@@ -125,16 +138,6 @@ fn event_age(event: &Value, now: Timestamp) -> String {
 /// The time at this JSON pointer.
 pub(super) fn time(object: &Value, pointer: &str) -> Option<Timestamp> {
     text(object, pointer).parse().ok()
-}
-
-/// A time as describe writes it: `Mon, 02 Jan 2006 15:04:05 -0700`.
-pub(super) fn full_time(object: &Value, pointer: &str) -> String {
-    match time(object, pointer) {
-        None => "<unset>".to_owned(),
-        Some(time) => {
-            time.to_zoned(TimeZone::system()).strftime("%a, %d %b %Y %H:%M:%S %z").to_string()
-        }
-    }
 }
 
 /// `Kind/name` of the owner that controls the object.

@@ -4,6 +4,9 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+/// Where a long text is folded.
+const BEST_WIDTH: usize = 80;
+
 /// The document's text, ending in a line break.
 #[must_use]
 pub fn to_yaml(value: &Value) -> String {
@@ -47,18 +50,20 @@ fn block(text: &mut String, value: &Value, indent: usize) {
 fn entry(text: &mut String, key: &str, value: &Value, indent: usize) {
     let _ = write!(text, "{}:", quoted(key));
     match value {
-        _ if is_empty(value) => inline(text, value, indent),
-        Value::Object(_) => {
+        Value::Object(_) if !is_empty(value) => {
             text.push('\n');
-            return block(text, value, indent + 2);
+            block(text, value, indent + 2);
         }
-        Value::Array(_) => {
+        Value::Array(_) if !is_empty(value) => {
             text.push('\n');
-            return block(text, value, indent);
+            block(text, value, indent);
         }
-        scalar => inline(text, scalar, indent),
+        scalar => {
+            text.push(' ');
+            inline(text, scalar, indent);
+            text.push('\n');
+        }
     }
-    text.push('\n');
 }
 
 /// What follows `- `: the first line of a map or list stands on the dash's line.
@@ -69,23 +74,38 @@ fn list_item(text: &mut String, item: &Value, indent: usize) {
         text.push_str(&inner[indent + 2..]);
         return;
     }
-    let mut inner = String::new();
-    inline(&mut inner, item, indent);
-    text.push_str(inner.trim_start());
+    inline(text, item, indent);
     text.push('\n');
 }
 
-/// A scalar (or empty collection) with the space before it.
+/// A scalar, or a collection with nothing in it; `indent` is that of its key or dash.
 fn inline(text: &mut String, value: &Value, indent: usize) {
     match value {
         Value::String(s) if s.contains('\n') && literal_allowed(s) => literal(text, s, indent + 2),
-        Value::String(s) => {
-            let _ = write!(text, " {}", quoted(s));
-        }
-        Value::Object(_) => text.push_str(" {}"),
-        Value::Array(_) => text.push_str(" []"),
+        Value::String(s) => folded(text, &quoted(s), indent + 2),
+        Value::Object(_) => text.push_str("{}"),
+        Value::Array(_) => text.push_str("[]"),
         other => {
-            let _ = write!(text, " {other}");
+            let _ = write!(text, "{other}");
+        }
+    }
+}
+
+/// A long text goes on in the next line, at the first single space after the best width.
+fn folded(text: &mut String, shown: &str, indent: usize) {
+    let line_start = text.rfind('\n').map_or(0, |at| at + 1);
+    let mut column = text[line_start..].chars().count();
+    let chars: Vec<char> = shown.chars().collect();
+    let is_space = |at: usize| chars.get(at) == Some(&' ');
+    for (at, c) in chars.iter().enumerate() {
+        let inside = at > 1 && at + 2 < chars.len();
+        if *c == ' ' && inside && column > BEST_WIDTH && !is_space(at - 1) && !is_space(at + 1) {
+            text.push('\n');
+            pad(text, indent);
+            column = indent;
+        } else {
+            text.push(*c);
+            column += 1;
         }
     }
 }
@@ -95,13 +115,13 @@ fn pad(text: &mut String, indent: usize) {
 }
 
 fn literal_allowed(s: &str) -> bool {
-    let special = |c: char| (c.is_control() && c != '\n' && c != '\t') || c == '\u{feff}';
+    let special = |c: char| (c.is_control() && c != '\n') || c == '\u{feff}';
     !s.contains(special) && !s.contains(" \n") && !s.ends_with(' ')
 }
 
 /// A block of lines; the sign after `|` says how many line breaks end it.
 fn literal(text: &mut String, s: &str, indent: usize) {
-    text.push_str(" |");
+    text.push('|');
     if s.starts_with([' ', '\n']) {
         text.push('2');
     }
@@ -274,5 +294,14 @@ mod tests {
         check("a\nb\n", "|\n  a\n  b");
         check("a\n\nb", "|-\n  a\n\n  b");
         check("a \nb", "\"a \\nb\"");
+        check("a\tb\nc", "\"a\\tb\\nc\"");
+        check(" a\nb", "|2-\n   a\n  b");
+    }
+
+    #[test]
+    fn long_texts_are_folded_after_eighty_columns() {
+        let (word, line) = ("word ".repeat(30), "word ".repeat(16));
+        let expected = format!("{}\n  {}", line.trim_end(), "word ".repeat(14).trim_end());
+        check(word.trim_end(), &expected);
     }
 }

@@ -1,0 +1,47 @@
+//! Golden pairs of the seed's dialect: `dialect/<name>.seed.yaml` (or `.json`) and what it becomes,
+//! `dialect/<name>.yaml`. `UPDATE=1 cargo test -p kubectl` writes what it becomes now.
+
+use std::path::{Path, PathBuf};
+
+use kubectl::{dialect::to_kubernetes, output::yaml::to_yaml};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialect")
+}
+
+fn seeds() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder()).unwrap().map(|e| e.unwrap().path());
+    let mut seeds: Vec<_> = entries.filter(|p| p.to_string_lossy().contains(".seed.")).collect();
+    seeds.sort();
+    seeds
+}
+
+fn name(seed: &Path) -> String {
+    let file = seed.file_name().unwrap().to_string_lossy();
+    file.split(".seed.").next().unwrap().to_owned()
+}
+
+#[test]
+fn every_seed_manifest_becomes_its_golden_form() {
+    let seeds = seeds();
+    assert!(seeds.len() >= 10, "the golden pairs are gone: {seeds:?}");
+    for seed in seeds {
+        let given = serde_yaml::from_str(&std::fs::read_to_string(&seed).unwrap()).unwrap();
+        let found = to_yaml(&to_kubernetes(given));
+        let golden = folder().join(format!("{}.yaml", name(&seed)));
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&golden, &found).unwrap();
+        }
+        let expected = std::fs::read_to_string(&golden).unwrap_or_default();
+        assert_eq!(found, expected, "{}", seed.display());
+    }
+}
+
+#[test]
+fn the_kubernetes_form_stays_as_it_is() {
+    for seed in seeds() {
+        let given = serde_yaml::from_str(&std::fs::read_to_string(&seed).unwrap()).unwrap();
+        let value = to_kubernetes(given);
+        assert_eq!(to_kubernetes(value.clone()), value, "{}", seed.display());
+    }
+}
