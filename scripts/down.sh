@@ -41,22 +41,28 @@ remove_containers() {
     done
 }
 
-# What carries addresses of the cluster's ranges: bridges, the services' addresses, and the routes.
+# What carries addresses of the cluster's ranges: bridges, the services' addresses, the packet filter's chains, the routes.
 remove_network() {
-    local cidr device
+    local device
     ip -o addr show dev lo to "$SERVICE_CIDR" | awk '{print $4}' | xargs -r -I{} ip addr del {} dev lo
-    ip -o addr show to "$CLUSTER_CIDR" | awk '{print $2}' | sort -u | while read -r device; do ip link del "$device"; done
-    for cidr in "$CLUSTER_CIDR" "$SERVICE_CIDR"; do
-        ip route flush root "$cidr"
-    done
-    remove_rules nat && remove_rules filter
+    for device in $(ip -o addr show to "$CLUSTER_CIDR" | awk '{print $2}' | sort -u); do ip link del "$device"; done
+    remove_chains filter
+    remove_chains nat
+    ip route flush root "$CLUSTER_CIDR"
+    ip route flush root "$SERVICE_CIDR"
 }
 
-# The packet filter rules of ours name the pod range and say so in a comment.
-remove_rules() {
-    command -v iptables >/dev/null || return 0
-    iptables -w -t "$1" -S | grep -- "--comment \"\?minik8s" | grep -F -- "$CLUSTER_CIDR" | sed 's/^-A/-D/' | while read -r rule; do
-        eval "iptables -w -t $1 $rule"
+# remove_chains TABLE: our chains that name one of the ranges, and the jumps to them.
+remove_chains() {
+    local rules chain jump
+    rules=$(iptables -w -t "$1" -S)
+    for chain in $(grep -F -e "$CLUSTER_CIDR" -e "$SERVICE_CIDR" <<<"$rules" | grep -o 'MINIK8S-[^ ]*' | sort -u); do
+        grep -e "-j $chain\$" <<<"$rules" | while read -r _ jump; do
+            # shellcheck disable=SC2086 # the words of a rule
+            iptables -w -t "$1" -D $jump
+        done
+        iptables -w -t "$1" -F "$chain"
+        iptables -w -t "$1" -X "$chain"
     done
 }
 

@@ -91,7 +91,7 @@ healthy() { ready "$1" curl -fsS --max-time 5 "http://127.0.0.1:$2/readyz"; }
 
 # A packet for an address that nobody holds must not leave this machine.
 guard() {
-    ip route show type blackhole "$1" | grep -q . || ip route add blackhole "$1" metric 4096
+    ip route show type blackhole "$1" | grep -q . || ip route add blackhole "$1" proto static
 }
 
 start_services() {

@@ -8,7 +8,10 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use kube::{Client, Config, config::Kubeconfig};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
 use nix::{
     fcntl::{Flock, FlockArg},
     sys::signal::{Signal, kill},
@@ -81,7 +84,6 @@ pub(crate) fn run(program: impl AsRef<Path>, args: &[&str]) -> Done {
 }
 
 /// A running cluster; dropping it removes everything of it.
-#[derive(Debug)]
 pub(crate) struct Cluster {
     folder: PathBuf,
     flags: Vec<String>,
@@ -94,7 +96,7 @@ impl Cluster {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cluster");
         let lock = File::create(folder.with_extension("lock")).unwrap();
         let alone = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, e)| e).unwrap();
-        let flags = backing.flags().iter().map(ToString::to_string).collect();
+        let flags: Vec<String> = backing.flags().iter().map(ToString::to_string).collect();
         script(&folder, "down.sh", &["--purge"]).expect_ok();
         script(&folder, "up.sh", &up_flags(&flags, &["--no-examples"])).expect_ok();
         let client = client(&folder).await;
@@ -186,8 +188,8 @@ fn script(folder: &Path, name: &str, more: &[&str]) -> Done {
 
 async fn client(folder: &Path) -> Client {
     let kubeconfig = Kubeconfig::read_from(folder.join("config/admin.conf")).unwrap();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default());
-    Client::try_from(config.await.unwrap()).unwrap()
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    Client::try_from(config.unwrap()).unwrap()
 }
 
 /// The body of `http://ADDRESS:PORT/`, on a connection of its own. Panics if the address is not this machine's: test traffic

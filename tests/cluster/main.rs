@@ -1,6 +1,5 @@
 //! What a user of a real cluster can count on, tried on one.
 
-mod faults;
 mod harness;
 mod manifests;
 mod pods;
