@@ -1,9 +1,9 @@
-use api_types::api::core::v1::{Endpoints, Pod, Service};
+use api_types::api::core::v1::{Endpoints, Node, Pod, Service};
 use api_types::api::discovery::v1::EndpointSlice;
 use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
-use testkit::{pod, service, wait};
+use testkit::{node, pod, service, wait};
 
 use crate::{Cluster, create, list, patch_status};
 
@@ -39,6 +39,7 @@ async fn endpoints_follow_readiness_and_go_with_the_service() {
     let cluster = Cluster::start().await;
     let (services, pods) = (cluster.api::<Service>(), cluster.api::<Pod>());
     let (slices, endpoints) = (cluster.api::<EndpointSlice>(), cluster.api::<Endpoints>());
+    create(&cluster.cluster_api::<Node>(), &node("n1").build()).await;
     create(&services, &service("web").port(80, 8080).build()).await;
     create(&pods, &pod("a").label("app", "web").node("n1").build()).await;
     create(&pods, &pod("other").label("app", "db").node("n1").build()).await;
@@ -67,6 +68,7 @@ async fn many_pods_are_spread_over_slices_of_a_hundred() {
     let cluster = Cluster::start().await;
     let (services, pods, slices) =
         (cluster.api::<Service>(), cluster.api::<Pod>(), cluster.api::<EndpointSlice>());
+    create(&cluster.cluster_api::<Node>(), &node("n1").build()).await;
     create(&services, &service("web").port(80, 80).build()).await;
     let ips: Vec<String> = (0..120).map(|n| format!("10.1.0.{n}")).collect();
     for (index, ip) in ips.iter().enumerate() {
