@@ -1,0 +1,67 @@
+//! Binding and scaling.
+
+use api_types::api::core::v1::Binding;
+use serde_json::{Value, json};
+
+use crate::{context, create, def, example, now};
+
+fn to(target: &Value) -> Binding {
+    let name = json!({"name": "example", "annotations": {"why": "room"}});
+    serde_json::from_value(json!({"metadata": name, "target": target})).unwrap()
+}
+
+#[test]
+fn a_pod_gets_its_node_once() {
+    let pods = def("pods");
+    let pod = create(&pods, example(&pods));
+    let bound = registry::bind(&pod, &to(&json!({"kind": "Node", "name": "n1"})), now()).unwrap();
+    assert_eq!(bound["spec"]["nodeName"], "n1");
+    assert_eq!(bound["metadata"]["annotations"]["why"], "room");
+    let condition = &bound["status"]["conditions"][0];
+    assert_eq!(
+        (&condition["type"], &condition["status"]),
+        (&json!("PodScheduled"), &json!("True"))
+    );
+
+    let again = registry::bind(&bound, &to(&json!({"name": "n2"})), now()).unwrap_err();
+    assert_eq!(again.code(), 409);
+    let name = pod["metadata"]["name"].as_str().unwrap();
+    let expected = format!(
+        "Operation cannot be fulfilled on pods/binding {name:?}: pod {name} is already assigned to node \"n1\""
+    );
+    assert_eq!(again.to_string(), expected);
+}
+
+#[test]
+fn a_binding_names_a_node() {
+    let pods = def("pods");
+    let pod = create(&pods, example(&pods));
+    let error = registry::bind(&pod, &to(&json!({"kind": "Pod"})), now()).unwrap_err();
+    assert_eq!(error.code(), 422);
+    let expected = "[target.kind: Unsupported value: \"Pod\": supported values: \"Node\", \"<empty>\", target.name: Required value]";
+    assert!(error.to_string().ends_with(expected), "{error}");
+}
+
+#[test]
+fn a_replica_set_is_scaled_through_its_scale() {
+    let sets = def("replicasets");
+    let set = create(&sets, example(&sets));
+    let mut scale = registry::scale::get(&set);
+    assert_eq!(scale["spec"]["replicas"], set["spec"]["replicas"]);
+    assert!(scale["status"]["selector"].as_str().unwrap().contains('='));
+    scale["spec"]["replicas"] = json!(9);
+    let scaled = registry::scale::set(&set, &scale).unwrap();
+    let updated = sets.update(&set, scaled, &context(&sets)).unwrap();
+    assert_eq!(
+        (&updated["spec"]["replicas"], &updated["metadata"]["generation"]),
+        (&json!(9), &json!(2))
+    );
+    scale["spec"]["replicas"] = json!(-1);
+    let error = registry::scale::set(&set, &scale).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("spec.replicas: Invalid value: -1: must be greater than or equal to 0"),
+        "{error}"
+    );
+}

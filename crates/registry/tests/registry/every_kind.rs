@@ -1,0 +1,223 @@
+//! What holds for every kind of the catalogue; a kind without an example fails here.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use registry::Scope;
+use serde_json::{Value, json};
+
+use crate::{context, create, def, example, now};
+
+#[test]
+fn is_created_from_its_example_with_the_metadata_of_the_server() {
+    for def in registry::all() {
+        let object = create(&def, example(&def));
+        let metadata = &object["metadata"];
+        assert_eq!(metadata["uid"], "0ab1", "{}", def.names.kind);
+        assert_eq!(metadata["creationTimestamp"], "2026-01-01T00:00:00Z");
+        assert_eq!(metadata.get("namespace").is_some(), def.scope == Scope::Namespaced);
+        assert_eq!(metadata.get("generation").is_some(), object.get("spec").is_some());
+        assert_eq!(
+            (&object["kind"], &object["apiVersion"]),
+            (&json!(def.names.kind), &json!(def.api_version()))
+        );
+    }
+}
+
+#[test]
+fn comes_back_as_it_was_stored() {
+    for def in registry::all() {
+        let object = create(&def, example(&def));
+        assert_eq!(def.decode(object.clone()).unwrap(), object, "{}", def.names.kind);
+        assert_eq!(
+            def.update(&object, object.clone(), &context(&def)).unwrap(),
+            object,
+            "{}",
+            def.names.kind
+        );
+        assert!(def.unknown_fields(&object).is_empty(), "{}", def.names.kind);
+    }
+}
+
+#[test]
+fn takes_a_label_and_tells_an_unknown_field() {
+    for def in registry::all() {
+        let object = create(&def, example(&def));
+        let mut labelled = object.clone();
+        labelled["metadata"]["labels"]["tier"] = json!("front");
+        let updated = def.update(&object, labelled.clone(), &context(&def)).unwrap();
+        assert_eq!(updated["metadata"]["labels"]["tier"], "front", "{}", def.names.kind);
+        assert_eq!(updated["metadata"].get("generation"), object["metadata"].get("generation"));
+        labelled["nonsense"] = json!(1);
+        assert_eq!(def.unknown_fields(&labelled), ["nonsense"], "{}", def.names.kind);
+    }
+}
+
+#[test]
+fn refuses_other_kinds_versions_names_and_namespaces() {
+    for def in registry::all() {
+        let refused = |field: &str, value: &str, message: &str| {
+            let mut given = example(&def);
+            *given.pointer_mut(field).unwrap() = json!(value);
+            let mut context = context(&def);
+            context.name = Some("example".to_owned());
+            let error = def.create(given, &context).unwrap_err();
+            assert_eq!(error.code(), 400, "{}: {error}", def.names.kind);
+            assert!(error.to_string().contains(message), "{error}");
+        };
+        refused("/apiVersion", "apps/v7", "(apps/v7) does not match the expected API version");
+        refused("/kind", "Other", "Other in version");
+        refused(
+            "/metadata/name",
+            "other",
+            "the name of the object (other) does not match the name on the URL (example)",
+        );
+    }
+    let pods = def("pods");
+    let mut given = example(&pods);
+    given["metadata"]["namespace"] = json!("elsewhere");
+    let error = pods.create(given, &context(&pods)).unwrap_err();
+    assert!(error.to_string().starts_with("the namespace of the provided object does not match"));
+}
+
+#[test]
+fn needs_a_name_that_its_group_allows() {
+    for def in registry::all() {
+        let mut given = example(&def);
+        given["metadata"]["name"] = json!("Not_A_Name");
+        let error = def.create(given.clone(), &context(&def)).unwrap_err();
+        assert_eq!((error.code(), error.reason()), (422, "Invalid"), "{}: {error}", def.names.kind);
+        assert!(
+            error.to_string().contains("metadata.name: Invalid value: \"Not_A_Name\": a "),
+            "{error}"
+        );
+        given["metadata"].as_object_mut().unwrap().remove("name");
+        let error = def.create(given.clone(), &context(&def)).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("metadata.name: Required value: name or generateName is required"),
+            "{error}"
+        );
+        given["metadata"]["generateName"] = json!("made-");
+        assert_eq!(create(&def, given)["metadata"]["name"], "made-x7k2p");
+    }
+}
+
+#[test]
+fn has_a_status_that_only_its_subresource_writes() {
+    for def in registry::all().iter().filter(|d| d.has(registry::Subresource::Status)) {
+        let object = create(def, example(def));
+        let mut other = object.clone();
+        other["status"] = json!({"phase": "Running", "replicas": 7, "state": "RUNNING"});
+        let updated = def.update(&object, other.clone(), &context(def)).unwrap();
+        assert_eq!(updated.get("status"), object.get("status"), "{}", def.names.kind);
+        other["spec"] = json!({});
+        let written = def.update_status(&object, other).unwrap();
+        assert_eq!(written.get("spec"), object.get("spec"), "{}", def.names.kind);
+    }
+}
+
+#[test]
+fn has_a_row_with_a_cell_for_each_column() {
+    for def in registry::all() {
+        let object = create(&def, example(&def));
+        assert_eq!(def.row(&object, now()).len(), def.columns.len(), "{}", def.names.kind);
+        let names: Vec<_> = def.column_definitions().iter().map(|c| c["name"].clone()).collect();
+        assert!(names.contains(&json!("Name")), "{names:?}");
+        assert_eq!(
+            names.iter().map(ToString::to_string).collect::<BTreeSet<_>>().len(),
+            names.len()
+        );
+    }
+}
+
+#[test]
+fn has_a_schema_that_is_an_object_with_metadata() {
+    for def in registry::all() {
+        let schema = def.schema();
+        assert_eq!(schema["type"], "object", "{}", def.names.kind);
+        assert!(schema["properties"]["metadata"].is_object(), "{}", def.names.kind);
+    }
+}
+
+#[test]
+fn has_names_that_no_other_has() {
+    let mut seen = BTreeSet::new();
+    for def in registry::all() {
+        let names = &def.names;
+        let own: BTreeSet<_> = [names.plural, &names.singular]
+            .into_iter()
+            .chain(names.short_names.iter().copied())
+            .collect();
+        for name in own {
+            assert!(seen.insert(name.to_owned()), "{name} is taken twice");
+        }
+        assert!(seen.insert(names.kind.to_owned()));
+    }
+}
+
+#[test]
+fn selects_by_its_fields_and_no_others() {
+    for def in registry::all() {
+        let object = create(&def, example(&def));
+        let fields = def.fields(&object);
+        assert_eq!(fields["metadata.name"], object["metadata"]["name"].as_str().unwrap());
+        for field in fields.keys() {
+            assert_eq!(def.check_fields(&format!("{field}=x").parse().unwrap()), Ok(()), "{field}");
+        }
+        let error = def.check_fields(&"spec.nonsense=x".parse().unwrap()).unwrap_err();
+        assert_eq!(
+            (error.code(), error.to_string().as_str()),
+            (400, "field label not supported: spec.nonsense")
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    #[test]
+    fn keeps_its_identity_whatever_an_update_says(
+        uid in prop_oneof![Just(None), Just(Some("0ab1".to_owned()))],
+        created in prop_oneof![Just(Value::Null), Just(json!("1999-01-01T00:00:00Z"))],
+        deleted in prop_oneof![Just(Value::Null), Just(json!("1999-01-01T00:00:00Z"))],
+        generation in -3_i64..9,
+        version in "[0-9]{0,3}",
+    ) {
+        for def in registry::all() {
+            let object = create(&def, example(&def));
+            let mut new = object.clone();
+            for (field, value) in [("uid", json!(uid)), ("creationTimestamp", created.clone()), ("deletionTimestamp", deleted.clone()), ("generation", json!(generation)), ("resourceVersion", json!(version))] {
+                new["metadata"][field] = value;
+            }
+            let updated = def.update(&object, new, &context(&def)).unwrap();
+            prop_assert_eq!(&updated, &object);
+        }
+    }
+}
+
+#[test]
+fn is_another_object_if_its_uid_differs() {
+    for def in registry::all() {
+        let object = create(&def, example(&def));
+        let mut new = object.clone();
+        new["metadata"]["uid"] = json!("other");
+        let error = def.update(&object, new, &context(&def)).unwrap_err();
+        assert_eq!((error.code(), error.reason()), (409, "Conflict"), "{error}");
+        assert!(
+            error.to_string().contains("Precondition failed: UID in precondition: other"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn has_its_key_below_its_collection() {
+    let (pods, nodes) = (def("pods"), def("nodes"));
+    assert_eq!(pods.key(Some("default"), "a"), "/registry/core/pods/default/a");
+    assert_eq!(pods.prefix(None), "/registry/core/pods/");
+    assert_eq!(pods.prefix(Some("x")), "/registry/core/pods/x/");
+    assert_eq!(nodes.key(None, "n"), "/registry/core/nodes/n");
+    assert_eq!(def("replicasets").key(Some("d"), "w"), "/registry/apps/replicasets/d/w");
+    assert_eq!(def("dnses").qualified(), "dnses.minik8s.io");
+}

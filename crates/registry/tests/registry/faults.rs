@@ -1,0 +1,372 @@
+//! Of which faults a client is told: all at once, with Kubernetes' paths and words.
+
+use expect_test::{Expect, expect};
+
+use crate::{context, def, yaml};
+
+fn check(plural: &str, given: &str, expected: &Expect) {
+    let def = def(plural);
+    let error = def.create(yaml(given), &context(&def)).unwrap_err();
+    let causes =
+        error.status().details.as_ref().and_then(|d| d.causes.as_ref()).into_iter().flatten();
+    let lines = causes.map(|c| {
+        format!(
+            "{}: {}\n",
+            c.field.as_deref().unwrap_or_default(),
+            c.message.as_deref().unwrap_or_default()
+        )
+    });
+    let text: String = lines.collect();
+    expected.assert_eq(if text.is_empty() {
+        error.status().message.as_deref().unwrap()
+    } else {
+        &text
+    });
+}
+
+#[test]
+fn of_a_pod_without_anything() {
+    check("pods", "{metadata: {name: a}, spec: {}}", &expect![[r#"
+        spec.containers: Required value
+    "#]]);
+    check("pods", "{metadata: {name: a}, spec: {containers: [{}]}}", &expect![[r#"
+        spec.containers[0].name: Required value
+        spec.containers[0].image: Required value
+    "#]]);
+}
+
+#[test]
+fn of_a_pods_containers() {
+    let pod = "
+metadata: {name: a, labels: {'b@d': '-x'}}
+spec:
+  restartPolicy: Sometimes
+  dnsPolicy: Magic
+  terminationGracePeriodSeconds: -1
+  activeDeadlineSeconds: 0
+  volumes:
+  - {name: v, hostPath: {path: ''}, emptyDir: {}}
+  - {name: v}
+  - {name: c, configMap: {}}
+  - {name: h, hostPath: {path: /a/../b, type: Folder}}
+  containers:
+  - name: One
+    image: ' nginx'
+    imagePullPolicy: Seldom
+    ports:
+    - {containerPort: 0}
+    - {containerPort: 70000, hostPort: 80, protocol: HTTP, name: way-too-long-a-name}
+    - {containerPort: 81, hostPort: 80, protocol: HTTP}
+    env:
+    - {name: ''}
+    - {name: 'A=B', value: x, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+    - {name: C, valueFrom: {}}
+    resources:
+      limits: {cpu: 1, memory: lots, colour: 3}
+      requests: {cpu: 1500m, memory: -1}
+    volumeMounts:
+    - {name: v, mountPath: /a}
+    - {name: w, mountPath: /a, subPath: ../x}
+    livenessProbe: {successThreshold: 2, periodSeconds: -1, httpGet: {port: 0}, tcpSocket: {port: http}}
+    readinessProbe: {}
+  - {name: two}
+  - {name: two, image: x}
+  initContainers:
+  - {name: two, image: x, livenessProbe: {exec: {command: [x]}}}
+  tolerations:
+  - {operator: Sometimes, key: a, effect: Never}
+  - {value: x}
+";
+    check("pods", pod, &expect![[r#"
+        metadata.labels: Invalid value: "b@d": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
+        metadata.labels[b@d]: Invalid value: "-x": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')
+        spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type
+        spec.volumes[0].hostPath.path: Required value
+        spec.volumes[1].name: Duplicate value: "v"
+        spec.volumes[2].configMap.name: Required value
+        spec.volumes[3].hostPath.path: Invalid value: "/a/../b": must not contain '..'
+        spec.volumes[3].hostPath.type: Unsupported value: "Folder": supported values: "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"
+        spec.containers[0].name: Invalid value: "One": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
+        spec.containers[0].image: Invalid value: " nginx": must not have leading or trailing whitespace
+        spec.containers[0].imagePullPolicy: Unsupported value: "Seldom": supported values: "Always", "IfNotPresent", "Never"
+        spec.containers[0].ports[0].containerPort: Required value
+        spec.containers[0].ports[1].name: Invalid value: "way-too-long-a-name": must be no more than 15 characters
+        spec.containers[0].ports[1].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive
+        spec.containers[0].ports[1].protocol: Unsupported value: "HTTP": supported values: "SCTP", "TCP", "UDP"
+        spec.containers[0].ports[2].protocol: Unsupported value: "HTTP": supported values: "SCTP", "TCP", "UDP"
+        spec.containers[0].ports[2].hostPort: Duplicate value: "HTTP//80"
+        spec.containers[0].env[0].name: Required value
+        spec.containers[0].env[1].name: Invalid value: "A=B": a valid environment variable name must consist only of printable ASCII characters other than '='
+        spec.containers[0].env[1].valueFrom: Invalid value: "": may not be specified when `value` is not empty
+        spec.containers[0].env[2].valueFrom: Invalid value: "": must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`
+        spec.containers[0].volumeMounts[1].name: Not found: "w"
+        spec.containers[0].volumeMounts[1].subPath: Invalid value: "../x": must not contain '..'
+        spec.containers[0].volumeMounts[1].mountPath: Invalid value: "/a": must be unique
+        spec.containers[0].livenessProbe.httpGet.port: Invalid value: 0: must be between 1 and 65535, inclusive
+        spec.containers[0].livenessProbe.tcpSocket: Forbidden: may not specify more than 1 handler type
+        spec.containers[0].livenessProbe.periodSeconds: Invalid value: -1: must be greater than or equal to 0
+        spec.containers[0].livenessProbe.successThreshold: Invalid value: 2: must be 1
+        spec.containers[0].readinessProbe: Required value: must specify a handler type
+        spec.containers[0].resources.limits[colour]: Invalid value: "colour": must be a standard resource type or fully qualified
+        spec.containers[0].resources.limits[colour]: Invalid value: "colour": must be a standard resource for containers
+        spec.containers[0].resources.limits[memory]: Invalid value: "lots": quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'
+        spec.containers[0].resources.requests[colour]: Invalid value: "colour": must be a standard resource type or fully qualified
+        spec.containers[0].resources.requests[colour]: Invalid value: "colour": must be a standard resource for containers
+        spec.containers[0].resources.requests[memory]: Invalid value: "-1": must be greater than or equal to 0
+        spec.containers[0].resources.requests: Invalid value: "1500m": must be less than or equal to cpu limit of 1
+        spec.containers[1].image: Required value
+        spec.containers[2].name: Duplicate value: "two"
+        spec.initContainers[0].name: Duplicate value: "two"
+        spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always
+        spec.restartPolicy: Unsupported value: "Sometimes": supported values: "Always", "OnFailure", "Never"
+        spec.dnsPolicy: Unsupported value: "Magic": supported values: "ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"
+        spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0
+        spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive
+        spec.tolerations[0].operator: Unsupported value: "Sometimes": supported values: "Equal", "Exists"
+        spec.tolerations[0].effect: Unsupported value: "Never": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"
+        spec.tolerations[1].operator: Invalid value: "": operator must be Exists when `key` is empty, which means "match all values and all keys"
+    "#]]);
+}
+
+#[test]
+fn of_a_pod_on_the_network_of_its_node() {
+    let pod = "{metadata: {name: a}, spec: {hostNetwork: true, containers: [{name: a, image: a, ports: [{containerPort: 80, hostPort: 81}]}]}}";
+    check("pods", pod, &expect![[r#"
+        spec.containers[0].ports[0].containerPort: Invalid value: 80: must match `hostPort` when `hostNetwork` is true
+    "#]]);
+}
+
+#[test]
+fn of_a_value_of_the_wrong_type() {
+    check(
+        "pods",
+        "{metadata: {name: a}, spec: {containers: [{name: a, image: a, ports: [{containerPort: x}]}]}}",
+        &expect![[r#"Pod in version "v1" cannot be handled as a Pod: spec.containers[0].ports[0].containerPort: invalid type: string "x", expected i32"#]],
+    );
+    check("services", "{metadata: {name: a}, spec: {ports: [{port: '80'}]}}", &expect![[r#"Service in version "v1" cannot be handled as a Service: spec.ports[0].port: invalid type: string "80", expected i32"#]]);
+    check(
+        "workflows",
+        "{metadata: {name: a}, spec: {startAt: a, nodes: {a: {type: Parallel}}}}",
+        &expect![[r#"Workflow in version "v1" cannot be handled as a Workflow: spec.nodes.a.type: unknown variant `Parallel`, expected `Task` or `Choice`"#]],
+    );
+    check("dnses", "{apiVersion: v1, kind: DNS, metadata: {name: a}}", &expect!["the API version in the data (v1) does not match the expected API version (minik8s.io/v1)"]);
+}
+
+#[test]
+fn of_a_replica_set() {
+    check("replicasets", "{metadata: {name: a}, spec: {replicas: -1}}", &expect![[r#"
+        spec.replicas: Invalid value: -1: must be greater than or equal to 0
+        spec.selector: Invalid value: {}: empty selector is invalid for replicaset
+        spec.template: Required value
+    "#]]);
+    let set = "
+metadata: {name: a}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: other}}
+    spec: {restartPolicy: Never, containers: [{name: a}]}
+";
+    check("replicasets", set, &expect![[r#"
+        spec.template.metadata.labels: Invalid value: {"app":"other"}: `selector` does not match template `labels`
+        spec.template.spec.containers[0].image: Required value
+        spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"
+    "#]]);
+    check(
+        "replicasets",
+        "{metadata: {name: a}, spec: {selector: {matchExpressions: [{key: a, operator: Near}]}, template: {spec: {containers: [{name: a, image: a}]}}}}",
+        &expect![[r#"
+            spec.selector: Invalid value: {"matchExpressions":[{"key":"a","operator":"Near"}]}: "Near" is not a valid label selector operator
+        "#]],
+    );
+}
+
+#[test]
+fn of_a_service() {
+    check("services", "{metadata: {name: 1a}, spec: {type: Cloud}}", &expect![[r#"
+        metadata.name: Invalid value: "1a": a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')
+        spec.type: Unsupported value: "Cloud": supported values: "ClusterIP", "ExternalName", "LoadBalancer", "NodePort"
+        spec.ports: Required value
+    "#]]);
+    let service = "
+metadata: {name: a}
+spec:
+  clusterIP: nowhere
+  sessionAffinity: Maybe
+  ports:
+  - {port: 0}
+  - {port: 80, name: Web, nodePort: 30000, targetPort: 70000}
+  - {port: 80, name: web, protocol: TCP}
+  - {port: 81, name: web, protocol: QUIC, targetPort: way-too-long-a-name}
+";
+    check("services", service, &expect![[r#"
+        spec.sessionAffinity: Unsupported value: "Maybe": supported values: "ClientIP", "None"
+        spec.clusterIPs[0]: Invalid value: "nowhere": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)
+        spec.ports[0].name: Required value
+        spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive
+        spec.ports[0].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive
+        spec.ports[1].name: Invalid value: "Web": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
+        spec.ports[1].targetPort: Invalid value: 70000: must be between 1 and 65535, inclusive
+        spec.ports[1].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'
+        spec.ports[2]: Duplicate value: {"name":"web","port":80,"protocol":"TCP","targetPort":80}
+        spec.ports[3].name: Duplicate value: "web"
+        spec.ports[3].protocol: Unsupported value: "QUIC": supported values: "SCTP", "TCP", "UDP"
+        spec.ports[3].targetPort: Invalid value: "way-too-long-a-name": must be no more than 15 characters
+    "#]]);
+    check("services", "{metadata: {name: a}, spec: {type: ExternalName}}", &expect![[r#"
+        spec.externalName: Required value
+    "#]]);
+}
+
+#[test]
+fn of_config_maps_and_secrets() {
+    check(
+        "configmaps",
+        "{metadata: {name: a}, data: {'a b': x, '..': x, c: x}, binaryData: {c: eA==}}",
+        &expect![[r#"
+            data[..]: Invalid value: "..": must not be '..'
+            data[a b]: Invalid value: "a b": a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')
+            data[c]: Invalid value: "c": duplicate of key present in binaryData
+        "#]],
+    );
+    check(
+        "secrets",
+        "{metadata: {name: a}, type: kubernetes.io/tls, stringData: {'a/b': x, tls.crt: x}}",
+        &expect![[r#"
+            data[a/b]: Invalid value: "a/b": a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')
+            data[tls.key]: Required value
+        "#]],
+    );
+}
+
+#[test]
+fn of_the_cluster_s_own_kinds() {
+    check("namespaces", "{metadata: {name: a.b}}", &expect![[r#"
+        metadata.name: Invalid value: "a.b": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
+    "#]]);
+    check(
+        "nodes",
+        "{metadata: {name: n}, spec: {podCIDRs: [10.0.0.1], taints: [{key: a}, {key: 'a b', effect: Never}]}}",
+        &expect![[r#"
+            spec.podCIDRs[0]: Invalid value: "10.0.0.1": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)
+            spec.taints[0].effect: Required value
+            spec.taints[1].key: Invalid value: "a b": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
+            spec.taints[1].effect: Unsupported value: "Never": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"
+        "#]],
+    );
+    check(
+        "leases",
+        "{metadata: {name: a}, spec: {leaseDurationSeconds: 0, leaseTransitions: -1}}",
+        &expect![[r#"
+            spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0
+            spec.leaseTransitions: Invalid value: -1: must be greater than or equal to 0
+        "#]],
+    );
+    check("events", "{metadata: {name: a}, involvedObject: {namespace: other}}", &expect![[r#"
+        involvedObject.namespace: Invalid value: "other": does not match event.namespace
+    "#]]);
+    check(
+        "endpoints",
+        "{metadata: {name: a}, subsets: [{}, {addresses: [{ip: x}], ports: [{port: 0}, {port: 80}]}]}",
+        &expect![[r#"
+            subsets[0]: Required value: must specify `addresses` or `notReadyAddresses`
+            subsets[1].addresses[0].ip: Invalid value: "x": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)
+            subsets[1].ports[0].name: Required value
+            subsets[1].ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive
+            subsets[1].ports[1].name: Required value
+        "#]],
+    );
+    check("endpointslices", "{metadata: {name: a}, endpoints: [{addresses: []}]}", &expect![[r#"
+        addressType: Required value
+        endpoints[0].addresses: Required value: must contain at least 1 address
+    "#]]);
+    check(
+        "endpointslices",
+        "{metadata: {name: a}, addressType: IPv4, endpoints: [{addresses: ['::1']}]}",
+        &expect![[r#"
+            endpoints[0].addresses[0]: Invalid value: "::1": must be a valid IPv4 address
+        "#]],
+    );
+}
+
+#[test]
+fn of_our_kinds() {
+    check(
+        "dnses",
+        "{metadata: {name: a}, spec: {host: A_b, paths: [{path: x, service: {}}, {path: '/a b', service: {name: s, port: 80}}, {path: x, service: {name: s, port: 80}}]}}",
+        &expect![[r#"
+            spec.host: Invalid value: "A_b": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
+            spec.paths[0].path: Invalid value: "x": must be an absolute path
+            spec.paths[0].service.name: Required value
+            spec.paths[0].service.port: Invalid value: 0: must be between 1 and 65535, inclusive
+            spec.paths[1].path: Invalid value: "/a b": must not contain whitespace, quotes, braces, or any of `;\#?`
+            spec.paths[2].path: Invalid value: "x": must be an absolute path
+            spec.paths[2].path: Duplicate value: "x"
+        "#]],
+    );
+    check(
+        "functions",
+        "{metadata: {name: a}, spec: {runtime: cobol, minScale: 3, maxScale: 2, timeoutSeconds: 0}}",
+        &expect![[r#"
+            spec.runtime: Unsupported value: "cobol": supported values: "python"
+            spec.code: Required value
+            spec.timeoutSeconds: Invalid value: 0: must be greater than 0
+            spec.maxScale: Invalid value: 2: must be greater than or equal to `minScale`
+        "#]],
+    );
+    check("gpujobs", "{metadata: {name: a}, spec: {numGpus: -1, volume: x}}", &expect![[r#"
+        spec.numGpus: Invalid value: -1: must be greater than 0
+        spec.runScripts: Required value
+        spec.volume: Invalid value: "x": must be an absolute path
+        spec.workDir: Required value
+        spec.credentials.secretRef.name: Required value
+    "#]]);
+    let workflow = "
+metadata: {name: a}
+spec:
+  startAt: nowhere
+  nodes:
+    a: {type: Task, next: b, choices: [{}], retry: {maxAttempts: 0, intervalSeconds: -1}}
+    c: {type: Choice, next: a, default: d}
+    d: {type: Choice, choices: [{next: a}, {variable: x, numericEquals: 1, stringEquals: a, next: z}]}
+";
+    check("workflows", workflow, &expect![[r#"
+        spec.startAt: Not found: "nowhere"
+        spec.nodes[a].next: Not found: "b"
+        spec.nodes[a].choices: Forbidden: may not be set when `type` is Task
+        spec.nodes[a].retry.maxAttempts: Invalid value: 0: must be greater than 0
+        spec.nodes[a].retry.intervalSeconds: Invalid value: -1: must be greater than or equal to 0
+        spec.nodes[c].choices: Required value
+        spec.nodes[c].next: Forbidden: may not be set when `type` is Choice
+        spec.nodes[d].choices[0].variable: Required value
+        spec.nodes[d].choices[0]: Required value: must specify an operator, e.g. `numericEquals`
+        spec.nodes[d].choices[1]: Forbidden: may not specify more than 1 operator
+        spec.nodes[d].choices[1].next: Not found: "z"
+    "#]]);
+    check("workflowruns", "{metadata: {name: a}}", &expect![[r#"
+        spec.workflow: Required value
+    "#]]);
+}
+
+#[test]
+fn of_metadata() {
+    let map = "
+metadata:
+  name: a
+  labels: {'/x': a, ok: 'two words'}
+  annotations: {'a b': x}
+  finalizers: [not/a/name]
+  ownerReferences: [{controller: true}, {apiVersion: v1, kind: Pod, name: a, uid: u, controller: true}]
+";
+    check("configmaps", map, &expect![[r#"
+        metadata.labels: Invalid value: "/x": prefix part must be non-empty
+        metadata.labels[ok]: Invalid value: "two words": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')
+        metadata.annotations: Invalid value: "a b": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
+        metadata.finalizers[0]: Invalid value: "not/a/name": a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')
+        metadata.ownerReferences[0].apiVersion: Invalid value: "": must not be empty
+        metadata.ownerReferences[0].kind: Invalid value: "": must not be empty
+        metadata.ownerReferences[0].name: Invalid value: "": must not be empty
+        metadata.ownerReferences[0].uid: Invalid value: "": must not be empty
+        metadata.ownerReferences: Invalid value: 2: Only one reference can have Controller set to true
+    "#]]);
+}

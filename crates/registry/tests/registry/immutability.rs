@@ -1,0 +1,119 @@
+//! What of an object may not change.
+
+use expect_test::{Expect, expect};
+use serde_json::{Value, json};
+
+use crate::{context, create, def, example};
+
+/// Sets the field of the kind's example; the update is refused with this message.
+fn refused(plural: &str, field: &str, value: Value, expected: &Expect) {
+    let def = def(plural);
+    let object = create(&def, example(&def));
+    let error = def.update(&object, set(&object, field, value), &context(&def)).unwrap_err();
+    assert_eq!(error.code(), 422);
+    expected.assert_eq(&error.to_string());
+}
+
+fn allowed(plural: &str, field: &str, value: Value) {
+    let def = def(plural);
+    let object = create(&def, example(&def));
+    let changed = set(&object, field, value);
+    let updated = def.update(&object, changed.clone(), &context(&def)).unwrap();
+    assert_eq!(updated.pointer(field), changed.pointer(field));
+    if field.starts_with("/spec") {
+        assert_eq!(updated["metadata"]["generation"], 2, "{field}");
+    }
+}
+
+/// The object with the value at the path, whose parents are there.
+fn set(object: &Value, path: &str, value: Value) -> Value {
+    let mut changed = object.clone();
+    let (parent, last) = path.rsplit_once('/').unwrap();
+    match changed.pointer_mut(parent).unwrap() {
+        Value::Array(list) => list.push(value),
+        parent => parent[last] = value,
+    }
+    changed
+}
+
+#[test]
+fn a_pods_image_and_deadline_may_change() {
+    allowed("pods", "/spec/containers/0/image", json!("other:2"));
+    allowed("pods", "/spec/activeDeadlineSeconds", json!(10));
+    allowed("pods", "/spec/tolerations", json!([{"key": "a", "operator": "Exists"}]));
+}
+
+#[test]
+fn the_rest_of_a_pods_spec_may_not() {
+    refused("pods", "/spec/nodeName", json!("n1"), &expect![[r#"Pod "example" is invalid: spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"#]]);
+    refused("pods", "/spec/containers/-", json!({"name": "more", "image": "x"}), &expect![[r#"Pod "example" is invalid: spec.containers: Forbidden: pod updates may not add or remove containers"#]]);
+    refused("pods", "/spec/containers/0/args", json!(["x"]), &expect![[r#"Pod "example" is invalid: spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"#]]);
+    refused("pods", "/spec/containers/0/image", json!(""), &expect![[r#"Pod "example" is invalid: [spec.containers[0].image: Required value, spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)]"#]]);
+}
+
+#[test]
+fn a_replica_sets_selector_may_not() {
+    refused(
+        "replicasets",
+        "/spec/selector",
+        json!({"matchLabels": {"app": "other"}}),
+        &expect![[r#"ReplicaSet.apps "example" is invalid: [spec.template.metadata.labels: Invalid value: {"app":"example"}: `selector` does not match template `labels`, spec.selector: Invalid value: {"matchLabels":{"app":"other"}}: field is immutable]"#]],
+    );
+    allowed("replicasets", "/spec/replicas", json!(7));
+}
+
+#[test]
+fn a_services_address_may_not_once_it_is_set() {
+    let def = def("services");
+    let mut given = example(&def);
+    given["spec"]["clusterIP"] = json!("10.96.0.9");
+    let object = create(&def, given.clone());
+    assert_eq!(object["spec"]["clusterIPs"], json!(["10.96.0.9"]));
+    given["spec"].as_object_mut().unwrap().remove("clusterIP");
+    let kept = def.update(&object, given, &context(&def)).unwrap();
+    assert_eq!(kept["spec"]["clusterIP"], "10.96.0.9");
+    let mut other = object.clone();
+    other["spec"]["clusterIP"] = json!("10.96.0.8");
+    other["spec"]["clusterIPs"] = json!(["10.96.0.8"]);
+    let error = def.update(&object, other, &context(&def)).unwrap_err();
+    expect![[r#"Service "example" is invalid: spec.clusterIPs[0]: Invalid value: []string{"10.96.0.8"}: may not change once set"#]].assert_eq(&error.to_string());
+}
+
+#[test]
+fn what_was_declared_immutable_stays_so() {
+    for plural in ["configmaps", "secrets"] {
+        let def = def(plural);
+        let mut given = example(&def);
+        given["immutable"] = json!(true);
+        let object = create(&def, given);
+        let mut changed = object.clone();
+        changed["data"]["new"] = json!("eA==");
+        changed["immutable"] = json!(false);
+        let error = def.update(&object, changed, &context(&def)).unwrap_err().to_string();
+        let why = "Forbidden: field is immutable when `immutable` is set";
+        assert!(error.contains(&format!("[immutable: {why}, data: {why}]")), "{error}");
+    }
+    refused("secrets", "/type", json!("example.com/other"), &expect![[r#"Secret "example" is invalid: type: Invalid value: "example.com/other": field is immutable"#]]);
+}
+
+#[test]
+fn runs_and_jobs_are_what_they_were_made_as() {
+    refused("gpujobs", "/spec/numGpus", json!(4), &expect![[r#"GpuJob.minik8s.io "example" is invalid: spec: Forbidden: field is immutable"#]]);
+    refused("workflowruns", "/spec/workflow", json!("other"), &expect![[r#"WorkflowRun.minik8s.io "example" is invalid: spec: Forbidden: field is immutable"#]]);
+}
+
+#[test]
+fn a_node_keeps_its_pod_addresses() {
+    let def = def("nodes");
+    let object = create(&def, example(&def));
+    let given = def
+        .update(&object, set(&object, "/spec/podCIDRs", json!(["10.244.1.0/24"])), &context(&def))
+        .unwrap();
+    let error = def
+        .update(&given, set(&given, "/spec/podCIDRs", json!(["10.244.2.0/24"])), &context(&def))
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("node updates may not change podCIDR except from \"\" to valid"),
+        "{error}"
+    );
+}

@@ -1,0 +1,356 @@
+//! The tables of all kinds.
+
+use expect_test::{Expect, expect};
+use serde_json::Value;
+
+use crate::{def, now, yaml};
+
+/// `HEADING[*]=cell`, a star for columns that are only shown wide.
+fn check(plural: &str, object: &str, expected: &Expect) {
+    let def = def(plural);
+    let cells = def.row(&yaml(object), now());
+    let cell = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
+    let line = |(c, v): (&registry::Column, &Value)| {
+        format!("{}{}: {}\n", c.name.to_uppercase(), if c.priority > 0 { "*" } else { "" }, cell(v))
+    };
+    expected.assert_eq(&def.columns.iter().zip(&cells).map(line).collect::<String>());
+}
+
+const BORN: &str = "creationTimestamp: '2026-01-01T00:00:00Z'";
+
+#[test]
+fn pods() {
+    let pod = format!(
+        "{{metadata: {{name: web, {BORN}}}, spec: {{nodeName: n1, containers: [{{name: a}}]}}, status: {{phase: Running, podIP: 10.244.0.7, containerStatuses: [{{ready: true, state: {{running: {{}}}}}}]}}}}"
+    );
+    check("pods", &pod, &expect![[r#"
+        NAME: web
+        READY: 1/1
+        STATUS: Running
+        RESTARTS: 0
+        AGE: 60m
+        IP*: 10.244.0.7
+        NODE*: n1
+        NOMINATED NODE*: <none>
+        READINESS GATES*: <none>
+    "#]]);
+}
+
+#[test]
+fn nodes() {
+    let node = format!("
+metadata: {{name: n1, {BORN}, labels: {{node-role.kubernetes.io/control-plane: '', kubernetes.io/role: worker}}}}
+spec: {{unschedulable: true}}
+status:
+  conditions: [{{type: Ready, status: 'True'}}]
+  addresses: [{{type: Hostname, address: h}}, {{type: InternalIP, address: 192.168.0.2}}]
+  nodeInfo: {{kubeletVersion: v0.1.0, osImage: Debian 12, kernelVersion: '', containerRuntimeVersion: docker://26}}
+");
+    check("nodes", &node, &expect![[r#"
+        NAME: n1
+        STATUS: Ready,SchedulingDisabled
+        ROLES: control-plane,worker
+        AGE: 60m
+        VERSION: v0.1.0
+        INTERNAL-IP*: 192.168.0.2
+        EXTERNAL-IP*: <none>
+        OS-IMAGE*: Debian 12
+        KERNEL-VERSION*: <unknown>
+        CONTAINER-RUNTIME*: docker://26
+    "#]]);
+    check(
+        "nodes",
+        "{metadata: {name: n}, status: {conditions: [{type: Ready, status: Unknown}]}}",
+        &expect![[r#"
+            NAME: n
+            STATUS: NotReady
+            ROLES: <none>
+            AGE: <unknown>
+            VERSION: 
+            INTERNAL-IP*: <none>
+            EXTERNAL-IP*: <none>
+            OS-IMAGE*: <unknown>
+            KERNEL-VERSION*: <unknown>
+            CONTAINER-RUNTIME*: <unknown>
+        "#]],
+    );
+    check("nodes", "{metadata: {name: n}}", &expect![[r#"
+        NAME: n
+        STATUS: Unknown
+        ROLES: <none>
+        AGE: <unknown>
+        VERSION: 
+        INTERNAL-IP*: <none>
+        EXTERNAL-IP*: <none>
+        OS-IMAGE*: <unknown>
+        KERNEL-VERSION*: <unknown>
+        CONTAINER-RUNTIME*: <unknown>
+    "#]]);
+}
+
+#[test]
+fn namespaces() {
+    check(
+        "namespaces",
+        &format!("{{metadata: {{name: default, {BORN}}}, status: {{phase: Active}}}}"),
+        &expect![[r#"
+            NAME: default
+            STATUS: Active
+            AGE: 60m
+        "#]],
+    );
+}
+
+#[test]
+fn replica_sets() {
+    let set = format!("
+metadata: {{name: web, {BORN}}}
+spec: {{replicas: 3, selector: {{matchLabels: {{app: web}}}}, template: {{spec: {{containers: [{{name: a, image: nginx}}, {{name: b, image: redis}}]}}}}}}
+status: {{replicas: 3, readyReplicas: 2}}
+");
+    check("replicasets", &set, &expect![[r#"
+        NAME: web
+        DESIRED: 3
+        CURRENT: 3
+        READY: 2
+        AGE: 60m
+        CONTAINERS*: a,b
+        IMAGES*: nginx,redis
+        SELECTOR*: app=web
+    "#]]);
+}
+
+#[test]
+fn services() {
+    let service = |spec: &str| format!("{{metadata: {{name: web, {BORN}}}, spec: {spec}}}");
+    check(
+        "services",
+        &service(
+            "{type: ClusterIP, clusterIP: 10.96.0.9, clusterIPs: [10.96.0.9], selector: {app: web, tier: front}, ports: [{port: 80, protocol: TCP}, {port: 53, protocol: UDP}]}",
+        ),
+        &expect![[r#"
+            NAME: web
+            TYPE: ClusterIP
+            CLUSTER-IP: 10.96.0.9
+            EXTERNAL-IP: <none>
+            PORT(S): 80/TCP,53/UDP
+            AGE: 60m
+            SELECTOR*: app=web,tier=front
+        "#]],
+    );
+    check(
+        "services",
+        &service(
+            "{type: NodePort, clusterIPs: [10.96.0.9], externalIPs: [1.2.3.4], ports: [{port: 80, nodePort: 30080, protocol: TCP}]}",
+        ),
+        &expect![[r#"
+            NAME: web
+            TYPE: NodePort
+            CLUSTER-IP: 10.96.0.9
+            EXTERNAL-IP: 1.2.3.4
+            PORT(S): 80:30080/TCP
+            AGE: 60m
+            SELECTOR*: <none>
+        "#]],
+    );
+    check("services", &service("{type: LoadBalancer, clusterIPs: [None]}"), &expect![[r#"
+        NAME: web
+        TYPE: LoadBalancer
+        CLUSTER-IP: None
+        EXTERNAL-IP: <pending>
+        PORT(S): <none>
+        AGE: 60m
+        SELECTOR*: <none>
+    "#]]);
+    check("services", &service("{type: ExternalName, externalName: example.com}"), &expect![[r#"
+        NAME: web
+        TYPE: ExternalName
+        CLUSTER-IP: <none>
+        EXTERNAL-IP: example.com
+        PORT(S): <none>
+        AGE: 60m
+        SELECTOR*: <none>
+    "#]]);
+}
+
+#[test]
+fn endpoints() {
+    check("endpoints", &format!("{{metadata: {{name: web, {BORN}}}}}"), &expect![[r#"
+        NAME: web
+        ENDPOINTS: <none>
+        AGE: 60m
+    "#]]);
+    check(
+        "endpoints",
+        "{metadata: {name: web}, subsets: [{addresses: [{ip: 10.0.0.1}, {ip: '::1'}], ports: [{port: 80}, {port: 81}]}]}",
+        &expect![[r#"
+            NAME: web
+            ENDPOINTS: 10.0.0.1:80,[::1]:80,10.0.0.1:81 + 1 more...
+            AGE: <unknown>
+        "#]],
+    );
+    check(
+        "endpoints",
+        "{metadata: {name: web}, subsets: [{addresses: [{ip: 10.0.0.1}]}]}",
+        &expect![[r#"
+            NAME: web
+            ENDPOINTS: 10.0.0.1
+            AGE: <unknown>
+        "#]],
+    );
+    check(
+        "endpointslices",
+        "{metadata: {name: web-1}, addressType: IPv4, ports: [{port: 80}, {}], endpoints: [{addresses: [10.0.0.1]}, {addresses: [10.0.0.2]}, {addresses: [10.0.0.3]}, {addresses: [10.0.0.4]}]}",
+        &expect![[r#"
+            NAME: web-1
+            ADDRESSTYPE: IPv4
+            PORTS: 80,*
+            ENDPOINTS: 10.0.0.1,10.0.0.2,10.0.0.3 + 1 more...
+            AGE: <unknown>
+        "#]],
+    );
+    check("endpointslices", "{metadata: {name: web-1}, addressType: IPv4}", &expect![[r#"
+        NAME: web-1
+        ADDRESSTYPE: IPv4
+        PORTS: <unset>
+        ENDPOINTS: <unset>
+        AGE: <unknown>
+    "#]]);
+}
+
+#[test]
+fn events() {
+    let event = "
+metadata: {name: web.1}
+involvedObject: {kind: Pod, name: web, fieldPath: 'spec.containers{a}'}
+type: Warning
+reason: BackOff
+message: ' Back-off restarting failed container '
+source: {component: kubelet, host: n1}
+firstTimestamp: '2026-01-01T00:00:00Z'
+lastTimestamp: '2026-01-01T00:58:00Z'
+count: 12
+";
+    check("events", event, &expect![[r#"
+        LAST SEEN: 2m
+        TYPE: Warning
+        REASON: BackOff
+        OBJECT: pod/web
+        SUBOBJECT*: spec.containers{a}
+        SOURCE*: kubelet, n1
+        MESSAGE: Back-off restarting failed container
+        FIRST SEEN*: 60m
+        COUNT*: 12
+        NAME*: web.1
+    "#]]);
+    check(
+        "events",
+        "{metadata: {name: e}, involvedObject: {kind: Node}, eventTime: '2026-01-01T00:59:00.000000Z', reportingComponent: scheduler}",
+        &expect![[r#"
+            LAST SEEN: 60s
+            TYPE: 
+            REASON: 
+            OBJECT: node
+            SUBOBJECT*: 
+            SOURCE*: scheduler
+            MESSAGE: 
+            FIRST SEEN*: 60s
+            COUNT*: 1
+            NAME*: e
+        "#]],
+    );
+}
+
+#[test]
+fn configuration() {
+    check(
+        "configmaps",
+        "{metadata: {name: a}, data: {a: x, b: x}, binaryData: {c: eA==}}",
+        &expect![[r#"
+            NAME: a
+            DATA: 3
+            AGE: <unknown>
+        "#]],
+    );
+    check("secrets", "{metadata: {name: a}, type: Opaque, data: {a: eA==}}", &expect![[r#"
+        NAME: a
+        TYPE: Opaque
+        DATA: 1
+        AGE: <unknown>
+    "#]]);
+    check("serviceaccounts", "{metadata: {name: default}}", &expect![[r#"
+        NAME: default
+        SECRETS: 0
+        AGE: <unknown>
+    "#]]);
+    check("leases", "{metadata: {name: n1}, spec: {holderIdentity: n1}}", &expect![[r#"
+        NAME: n1
+        HOLDER: n1
+        AGE: <unknown>
+    "#]]);
+}
+
+#[test]
+fn our_kinds() {
+    check(
+        "dnses",
+        "{metadata: {name: shop}, spec: {host: shop.example, paths: [{path: /, service: {name: web, port: 80}}, {path: /api, service: {name: api, port: 8080}}]}, status: {address: 10.96.1.1}}",
+        &expect![[r#"
+            NAME: shop
+            HOST: shop.example
+            PATHS: /→web:80,/api→api:8080
+            ADDRESS: 10.96.1.1
+            AGE: <unknown>
+        "#]],
+    );
+    check(
+        "functions",
+        "{metadata: {name: add}, spec: {runtime: python, maxScale: 10}, status: {replicas: 2, readyReplicas: 1, url: 'http://host:8081/add'}}",
+        &expect![[r#"
+            NAME: add
+            RUNTIME: python
+            INSTANCES: 1/2
+            MAX: 10
+            AGE: <unknown>
+            URL*: http://host:8081/add
+        "#]],
+    );
+    check(
+        "gpujobs",
+        "{metadata: {name: add}, spec: {numGpus: 1}, status: {state: RUNNING, jobId: '4711', podName: add-gpu}}",
+        &expect![[r#"
+            NAME: add
+            STATE: RUNNING
+            JOB ID: 4711
+            GPUS: 1
+            AGE: <unknown>
+            POD*: add-gpu
+            MESSAGE*: <none>
+        "#]],
+    );
+    check(
+        "workflows",
+        "{metadata: {name: w}, spec: {startAt: a, nodes: {a: {type: Task}}}}",
+        &expect![[r#"
+            NAME: w
+            START: a
+            NODES: 1
+            LAST RUN: <none>
+            AGE: <unknown>
+        "#]],
+    );
+    check(
+        "workflowruns",
+        "{metadata: {name: w-1}, spec: {workflow: w}, status: {phase: Running, startTime: '2026-01-01T00:59:30Z', steps: [{node: a}]}}",
+        &expect![[r#"
+            NAME: w-1
+            WORKFLOW: w
+            PHASE: Running
+            STEPS: 1
+            DURATION: 30s
+            AGE: <unknown>
+            OUTPUT*: <none>
+            MESSAGE*: 
+        "#]],
+    );
+}
