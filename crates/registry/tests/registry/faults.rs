@@ -26,13 +26,21 @@ fn check(plural: &str, given: &str, expected: &Expect) {
 
 #[test]
 fn of_a_pod_without_anything() {
-    check("pods", "{metadata: {name: a}, spec: {}}", &expect![[r#"
+    check(
+        "pods",
+        "{metadata: {name: a}, spec: {}}",
+        &expect![[r#"
         spec.containers: Required value
-    "#]]);
-    check("pods", "{metadata: {name: a}, spec: {containers: [{}]}}", &expect![[r#"
+    "#]],
+    );
+    check(
+        "pods",
+        "{metadata: {name: a}, spec: {containers: [{}]}}",
+        &expect![[r#"
         spec.containers[0].name: Required value
         spec.containers[0].image: Required value
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -77,7 +85,10 @@ spec:
   - {operator: Sometimes, key: a, effect: Never}
   - {value: x}
 ";
-    check("pods", pod, &expect![[r#"
+    check(
+        "pods",
+        pod,
+        &expect![[r#"
         metadata.labels: Invalid value: "b@d": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
         metadata.labels[b@d]: Invalid value: "-x": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')
         spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type
@@ -125,15 +136,20 @@ spec:
         spec.tolerations[0].operator: Unsupported value: "Sometimes": supported values: "Equal", "Exists"
         spec.tolerations[0].effect: Unsupported value: "Never": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"
         spec.tolerations[1].operator: Invalid value: "": operator must be Exists when `key` is empty, which means "match all values and all keys"
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn of_a_pod_on_the_network_of_its_node() {
     let pod = "{metadata: {name: a}, spec: {hostNetwork: true, containers: [{name: a, image: a, ports: [{containerPort: 80, hostPort: 81}]}]}}";
-    check("pods", pod, &expect![[r#"
+    check(
+        "pods",
+        pod,
+        &expect![[r#"
         spec.containers[0].ports[0].containerPort: Invalid value: 80: must match `hostPort` when `hostNetwork` is true
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -141,24 +157,44 @@ fn of_a_value_of_the_wrong_type() {
     check(
         "pods",
         "{metadata: {name: a}, spec: {containers: [{name: a, image: a, ports: [{containerPort: x}]}]}}",
-        &expect![[r#"Pod in version "v1" cannot be handled as a Pod: spec.containers[0].ports[0].containerPort: invalid type: string "x", expected i32"#]],
+        &expect![[
+            r#"Pod in version "v1" cannot be handled as a Pod: spec.containers[0].ports[0].containerPort: invalid type: string "x", expected i32"#
+        ]],
     );
-    check("services", "{metadata: {name: a}, spec: {ports: [{port: '80'}]}}", &expect![[r#"Service in version "v1" cannot be handled as a Service: spec.ports[0].port: invalid type: string "80", expected i32"#]]);
+    check(
+        "services",
+        "{metadata: {name: a}, spec: {ports: [{port: '80'}]}}",
+        &expect![[
+            r#"Service in version "v1" cannot be handled as a Service: spec.ports[0].port: invalid type: string "80", expected i32"#
+        ]],
+    );
     check(
         "workflows",
         "{metadata: {name: a}, spec: {startAt: a, nodes: {a: {type: Parallel}}}}",
-        &expect![[r#"Workflow in version "v1" cannot be handled as a Workflow: spec.nodes.a.type: unknown variant `Parallel`, expected `Task` or `Choice`"#]],
+        &expect![[
+            r#"Workflow in version "v1" cannot be handled as a Workflow: spec.nodes.a.type: unknown variant `Parallel`, expected `Task` or `Choice`"#
+        ]],
     );
-    check("dnses", "{apiVersion: v1, kind: DNS, metadata: {name: a}}", &expect!["the API version in the data (v1) does not match the expected API version (minik8s.io/v1)"]);
+    check(
+        "dnses",
+        "{apiVersion: v1, kind: DNS, metadata: {name: a}}",
+        &expect![
+            "the API version in the data (v1) does not match the expected API version (minik8s.io/v1)"
+        ],
+    );
 }
 
 #[test]
 fn of_a_replica_set() {
-    check("replicasets", "{metadata: {name: a}, spec: {replicas: -1}}", &expect![[r#"
-        spec.replicas: Invalid value: -1: must be greater than or equal to 0
-        spec.selector: Invalid value: {}: empty selector is invalid for replicaset
-        spec.template: Required value
-    "#]]);
+    check(
+        "replicasets",
+        "{metadata: {name: a}, spec: {replicas: -1}}",
+        &expect![[r#"
+            spec.replicas: Invalid value: -1: must be greater than or equal to 0
+            spec.selector: Required value: must select the pods of the template by their labels
+            spec.template: Required value
+        "#]],
+    );
     let set = "
 metadata: {name: a}
 spec:
@@ -167,11 +203,15 @@ spec:
     metadata: {labels: {app: other}}
     spec: {restartPolicy: Never, containers: [{name: a}]}
 ";
-    check("replicasets", set, &expect![[r#"
+    check(
+        "replicasets",
+        set,
+        &expect![[r#"
         spec.template.metadata.labels: Invalid value: {"app":"other"}: `selector` does not match template `labels`
         spec.template.spec.containers[0].image: Required value
         spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"
-    "#]]);
+    "#]],
+    );
     check(
         "replicasets",
         "{metadata: {name: a}, spec: {selector: {matchExpressions: [{key: a, operator: Near}]}, template: {spec: {containers: [{name: a, image: a}]}}}}",
@@ -183,11 +223,15 @@ spec:
 
 #[test]
 fn of_a_service() {
-    check("services", "{metadata: {name: 1a}, spec: {type: Cloud}}", &expect![[r#"
+    check(
+        "services",
+        "{metadata: {name: 1a}, spec: {type: Cloud}}",
+        &expect![[r#"
         metadata.name: Invalid value: "1a": a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')
         spec.type: Unsupported value: "Cloud": supported values: "ClusterIP", "ExternalName", "LoadBalancer", "NodePort"
         spec.ports: Required value
-    "#]]);
+    "#]],
+    );
     let service = "
 metadata: {name: a}
 spec:
@@ -199,7 +243,10 @@ spec:
   - {port: 80, name: web, protocol: TCP}
   - {port: 81, name: web, protocol: QUIC, targetPort: way-too-long-a-name}
 ";
-    check("services", service, &expect![[r#"
+    check(
+        "services",
+        service,
+        &expect![[r#"
         spec.sessionAffinity: Unsupported value: "Maybe": supported values: "ClientIP", "None"
         spec.clusterIPs[0]: Invalid value: "nowhere": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)
         spec.ports[0].name: Required value
@@ -212,10 +259,15 @@ spec:
         spec.ports[3].name: Duplicate value: "web"
         spec.ports[3].protocol: Unsupported value: "QUIC": supported values: "SCTP", "TCP", "UDP"
         spec.ports[3].targetPort: Invalid value: "way-too-long-a-name": must be no more than 15 characters
-    "#]]);
-    check("services", "{metadata: {name: a}, spec: {type: ExternalName}}", &expect![[r#"
+    "#]],
+    );
+    check(
+        "services",
+        "{metadata: {name: a}, spec: {type: ExternalName}}",
+        &expect![[r#"
         spec.externalName: Required value
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -241,9 +293,13 @@ fn of_config_maps_and_secrets() {
 
 #[test]
 fn of_the_cluster_s_own_kinds() {
-    check("namespaces", "{metadata: {name: a.b}}", &expect![[r#"
+    check(
+        "namespaces",
+        "{metadata: {name: a.b}}",
+        &expect![[r#"
         metadata.name: Invalid value: "a.b": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
-    "#]]);
+    "#]],
+    );
     check(
         "nodes",
         "{metadata: {name: n}, spec: {podCIDRs: [10.0.0.1], taints: [{key: a}, {key: 'a b', effect: Never}]}}",
@@ -262,9 +318,13 @@ fn of_the_cluster_s_own_kinds() {
             spec.leaseTransitions: Invalid value: -1: must be greater than or equal to 0
         "#]],
     );
-    check("events", "{metadata: {name: a}, involvedObject: {namespace: other}}", &expect![[r#"
+    check(
+        "events",
+        "{metadata: {name: a}, involvedObject: {namespace: other}}",
+        &expect![[r#"
         involvedObject.namespace: Invalid value: "other": does not match event.namespace
-    "#]]);
+    "#]],
+    );
     check(
         "endpoints",
         "{metadata: {name: a}, subsets: [{}, {addresses: [{ip: x}], ports: [{port: 0}, {port: 80}]}]}",
@@ -276,10 +336,14 @@ fn of_the_cluster_s_own_kinds() {
             subsets[1].ports[1].name: Required value
         "#]],
     );
-    check("endpointslices", "{metadata: {name: a}, endpoints: [{addresses: []}]}", &expect![[r#"
+    check(
+        "endpointslices",
+        "{metadata: {name: a}, endpoints: [{addresses: []}]}",
+        &expect![[r#"
         addressType: Required value
         endpoints[0].addresses: Required value: must contain at least 1 address
-    "#]]);
+    "#]],
+    );
     check(
         "endpointslices",
         "{metadata: {name: a}, addressType: IPv4, endpoints: [{addresses: ['::1']}]}",
@@ -314,13 +378,17 @@ fn of_our_kinds() {
             spec.maxScale: Invalid value: 2: must be greater than or equal to `minScale`
         "#]],
     );
-    check("gpujobs", "{metadata: {name: a}, spec: {numGpus: -1, volume: x}}", &expect![[r#"
+    check(
+        "gpujobs",
+        "{metadata: {name: a}, spec: {numGpus: -1, volume: x}}",
+        &expect![[r#"
         spec.numGpus: Invalid value: -1: must be greater than 0
         spec.runScripts: Required value
         spec.volume: Invalid value: "x": must be an absolute path
         spec.workDir: Required value
         spec.credentials.secretRef.name: Required value
-    "#]]);
+    "#]],
+    );
     let workflow = "
 metadata: {name: a}
 spec:
@@ -330,7 +398,10 @@ spec:
     c: {type: Choice, next: a, default: d}
     d: {type: Choice, choices: [{next: a}, {variable: x, numericEquals: 1, stringEquals: a, next: z}]}
 ";
-    check("workflows", workflow, &expect![[r#"
+    check(
+        "workflows",
+        workflow,
+        &expect![[r#"
         spec.startAt: Not found: "nowhere"
         spec.nodes[a].next: Not found: "b"
         spec.nodes[a].choices: Forbidden: may not be set when `type` is Task
@@ -342,10 +413,15 @@ spec:
         spec.nodes[d].choices[0]: Required value: must specify an operator, e.g. `numericEquals`
         spec.nodes[d].choices[1]: Forbidden: may not specify more than 1 operator
         spec.nodes[d].choices[1].next: Not found: "z"
-    "#]]);
-    check("workflowruns", "{metadata: {name: a}}", &expect![[r#"
+    "#]],
+    );
+    check(
+        "workflowruns",
+        "{metadata: {name: a}}",
+        &expect![[r#"
         spec.workflow: Required value
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -358,7 +434,10 @@ metadata:
   finalizers: [not/a/name]
   ownerReferences: [{controller: true}, {apiVersion: v1, kind: Pod, name: a, uid: u, controller: true}]
 ";
-    check("configmaps", map, &expect![[r#"
+    check(
+        "configmaps",
+        map,
+        &expect![[r#"
         metadata.labels: Invalid value: "/x": prefix part must be non-empty
         metadata.labels[ok]: Invalid value: "two words": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')
         metadata.annotations: Invalid value: "a b": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
@@ -368,5 +447,6 @@ metadata:
         metadata.ownerReferences[0].name: Invalid value: "": must not be empty
         metadata.ownerReferences[0].uid: Invalid value: "": must not be empty
         metadata.ownerReferences: Invalid value: 2: Only one reference can have Controller set to true
-    "#]]);
+    "#]],
+    );
 }

@@ -45,10 +45,38 @@ fn a_pods_image_and_deadline_may_change() {
 
 #[test]
 fn the_rest_of_a_pods_spec_may_not() {
-    refused("pods", "/spec/nodeName", json!("n1"), &expect![[r#"Pod "example" is invalid: spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"#]]);
-    refused("pods", "/spec/containers/-", json!({"name": "more", "image": "x"}), &expect![[r#"Pod "example" is invalid: spec.containers: Forbidden: pod updates may not add or remove containers"#]]);
-    refused("pods", "/spec/containers/0/args", json!(["x"]), &expect![[r#"Pod "example" is invalid: spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"#]]);
-    refused("pods", "/spec/containers/0/image", json!(""), &expect![[r#"Pod "example" is invalid: [spec.containers[0].image: Required value, spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)]"#]]);
+    refused(
+        "pods",
+        "/spec/nodeName",
+        json!("n1"),
+        &expect![[
+            r#"Pod "example" is invalid: spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"#
+        ]],
+    );
+    refused(
+        "pods",
+        "/spec/containers/-",
+        json!({"name": "more", "image": "x"}),
+        &expect![[
+            r#"Pod "example" is invalid: spec.containers: Forbidden: pod updates may not add or remove containers"#
+        ]],
+    );
+    refused(
+        "pods",
+        "/spec/containers/0/args",
+        json!(["x"]),
+        &expect![[
+            r#"Pod "example" is invalid: spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"#
+        ]],
+    );
+    refused(
+        "pods",
+        "/spec/containers/0/image",
+        json!(""),
+        &expect![[
+            r#"Pod "example" is invalid: [spec.containers[0].image: Required value, spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)]"#
+        ]],
+    );
 }
 
 #[test]
@@ -57,7 +85,9 @@ fn a_replica_sets_selector_may_not() {
         "replicasets",
         "/spec/selector",
         json!({"matchLabels": {"app": "other"}}),
-        &expect![[r#"ReplicaSet.apps "example" is invalid: [spec.template.metadata.labels: Invalid value: {"app":"example"}: `selector` does not match template `labels`, spec.selector: Invalid value: {"matchLabels":{"app":"other"}}: field is immutable]"#]],
+        &expect![[
+            r#"ReplicaSet.apps "example" is invalid: [spec.template.metadata.labels: Invalid value: {"app":"example"}: `selector` does not match template `labels`, spec.selector: Invalid value: {"matchLabels":{"app":"other"}}: field is immutable]"#
+        ]],
     );
     allowed("replicasets", "/spec/replicas", json!(7));
 }
@@ -93,13 +123,34 @@ fn what_was_declared_immutable_stays_so() {
         let why = "Forbidden: field is immutable when `immutable` is set";
         assert!(error.contains(&format!("[immutable: {why}, data: {why}]")), "{error}");
     }
-    refused("secrets", "/type", json!("example.com/other"), &expect![[r#"Secret "example" is invalid: type: Invalid value: "example.com/other": field is immutable"#]]);
+    refused(
+        "secrets",
+        "/type",
+        json!("example.com/other"),
+        &expect![[
+            r#"Secret "example" is invalid: type: Invalid value: "example.com/other": field is immutable"#
+        ]],
+    );
 }
 
 #[test]
 fn runs_and_jobs_are_what_they_were_made_as() {
-    refused("gpujobs", "/spec/numGpus", json!(4), &expect![[r#"GpuJob.minik8s.io "example" is invalid: spec: Forbidden: field is immutable"#]]);
-    refused("workflowruns", "/spec/workflow", json!("other"), &expect![[r#"WorkflowRun.minik8s.io "example" is invalid: spec: Forbidden: field is immutable"#]]);
+    refused(
+        "gpujobs",
+        "/spec/numGpus",
+        json!(4),
+        &expect![[
+            r#"GpuJob.minik8s.io "example" is invalid: spec: Forbidden: field is immutable"#
+        ]],
+    );
+    refused(
+        "workflowruns",
+        "/spec/workflow",
+        json!("other"),
+        &expect![[
+            r#"WorkflowRun.minik8s.io "example" is invalid: spec: Forbidden: field is immutable"#
+        ]],
+    );
 }
 
 #[test]

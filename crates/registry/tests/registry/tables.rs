@@ -23,7 +23,10 @@ fn pods() {
     let pod = format!(
         "{{metadata: {{name: web, {BORN}}}, spec: {{nodeName: n1, containers: [{{name: a}}]}}, status: {{phase: Running, podIP: 10.244.0.7, containerStatuses: [{{ready: true, state: {{running: {{}}}}}}]}}}}"
     );
-    check("pods", &pod, &expect![[r#"
+    check(
+        "pods",
+        &pod,
+        &expect![[r#"
         NAME: web
         READY: 1/1
         STATUS: Running
@@ -33,7 +36,8 @@ fn pods() {
         NODE*: n1
         NOMINATED NODE*: <none>
         READINESS GATES*: <none>
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -46,7 +50,10 @@ status:
   addresses: [{{type: Hostname, address: h}}, {{type: InternalIP, address: 192.168.0.2}}]
   nodeInfo: {{kubeletVersion: v0.1.0, osImage: Debian 12, kernelVersion: '', containerRuntimeVersion: docker://26}}
 ");
-    check("nodes", &node, &expect![[r#"
+    check(
+        "nodes",
+        &node,
+        &expect![[r#"
         NAME: n1
         STATUS: Ready,SchedulingDisabled
         ROLES: control-plane,worker
@@ -57,7 +64,8 @@ status:
         OS-IMAGE*: Debian 12
         KERNEL-VERSION*: <unknown>
         CONTAINER-RUNTIME*: docker://26
-    "#]]);
+    "#]],
+    );
     check(
         "nodes",
         "{metadata: {name: n}, status: {conditions: [{type: Ready, status: Unknown}]}}",
@@ -74,7 +82,10 @@ status:
             CONTAINER-RUNTIME*: <unknown>
         "#]],
     );
-    check("nodes", "{metadata: {name: n}}", &expect![[r#"
+    check(
+        "nodes",
+        "{metadata: {name: n}}",
+        &expect![[r#"
         NAME: n
         STATUS: Unknown
         ROLES: <none>
@@ -85,7 +96,8 @@ status:
         OS-IMAGE*: <unknown>
         KERNEL-VERSION*: <unknown>
         CONTAINER-RUNTIME*: <unknown>
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -108,7 +120,10 @@ metadata: {{name: web, {BORN}}}
 spec: {{replicas: 3, selector: {{matchLabels: {{app: web}}}}, template: {{spec: {{containers: [{{name: a, image: nginx}}, {{name: b, image: redis}}]}}}}}}
 status: {{replicas: 3, readyReplicas: 2}}
 ");
-    check("replicasets", &set, &expect![[r#"
+    check(
+        "replicasets",
+        &set,
+        &expect![[r#"
         NAME: web
         DESIRED: 3
         CURRENT: 3
@@ -117,7 +132,8 @@ status: {{replicas: 3, readyReplicas: 2}}
         CONTAINERS*: a,b
         IMAGES*: nginx,redis
         SELECTOR*: app=web
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -153,7 +169,10 @@ fn services() {
             SELECTOR*: <none>
         "#]],
     );
-    check("services", &service("{type: LoadBalancer, clusterIPs: [None]}"), &expect![[r#"
+    check(
+        "services",
+        &service("{type: LoadBalancer, clusterIPs: [None]}"),
+        &expect![[r#"
         NAME: web
         TYPE: LoadBalancer
         CLUSTER-IP: None
@@ -161,8 +180,12 @@ fn services() {
         PORT(S): <none>
         AGE: 60m
         SELECTOR*: <none>
-    "#]]);
-    check("services", &service("{type: ExternalName, externalName: example.com}"), &expect![[r#"
+    "#]],
+    );
+    check(
+        "services",
+        &service("{type: ExternalName, externalName: example.com}"),
+        &expect![[r#"
         NAME: web
         TYPE: ExternalName
         CLUSTER-IP: <none>
@@ -170,16 +193,21 @@ fn services() {
         PORT(S): <none>
         AGE: 60m
         SELECTOR*: <none>
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn endpoints() {
-    check("endpoints", &format!("{{metadata: {{name: web, {BORN}}}}}"), &expect![[r#"
+    check(
+        "endpoints",
+        &format!("{{metadata: {{name: web, {BORN}}}}}"),
+        &expect![[r#"
         NAME: web
         ENDPOINTS: <none>
         AGE: 60m
-    "#]]);
+    "#]],
+    );
     check(
         "endpoints",
         "{metadata: {name: web}, subsets: [{addresses: [{ip: 10.0.0.1}, {ip: '::1'}], ports: [{port: 80}, {port: 81}]}]}",
@@ -209,13 +237,17 @@ fn endpoints() {
             AGE: <unknown>
         "#]],
     );
-    check("endpointslices", "{metadata: {name: web-1}, addressType: IPv4}", &expect![[r#"
+    check(
+        "endpointslices",
+        "{metadata: {name: web-1}, addressType: IPv4}",
+        &expect![[r#"
         NAME: web-1
         ADDRESSTYPE: IPv4
         PORTS: <unset>
         ENDPOINTS: <unset>
         AGE: <unknown>
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -231,7 +263,10 @@ firstTimestamp: '2026-01-01T00:00:00Z'
 lastTimestamp: '2026-01-01T00:58:00Z'
 count: 12
 ";
-    check("events", event, &expect![[r#"
+    check(
+        "events",
+        event,
+        &expect![[r#"
         LAST SEEN: 2m
         TYPE: Warning
         REASON: BackOff
@@ -242,7 +277,8 @@ count: 12
         FIRST SEEN*: 60m
         COUNT*: 12
         NAME*: web.1
-    "#]]);
+    "#]],
+    );
     check(
         "events",
         "{metadata: {name: e}, involvedObject: {kind: Node}, eventTime: '2026-01-01T00:59:00.000000Z', reportingComponent: scheduler}",
@@ -272,22 +308,34 @@ fn configuration() {
             AGE: <unknown>
         "#]],
     );
-    check("secrets", "{metadata: {name: a}, type: Opaque, data: {a: eA==}}", &expect![[r#"
+    check(
+        "secrets",
+        "{metadata: {name: a}, type: Opaque, data: {a: eA==}}",
+        &expect![[r#"
         NAME: a
         TYPE: Opaque
         DATA: 1
         AGE: <unknown>
-    "#]]);
-    check("serviceaccounts", "{metadata: {name: default}}", &expect![[r#"
+    "#]],
+    );
+    check(
+        "serviceaccounts",
+        "{metadata: {name: default}}",
+        &expect![[r#"
         NAME: default
         SECRETS: 0
         AGE: <unknown>
-    "#]]);
-    check("leases", "{metadata: {name: n1}, spec: {holderIdentity: n1}}", &expect![[r#"
+    "#]],
+    );
+    check(
+        "leases",
+        "{metadata: {name: n1}, spec: {holderIdentity: n1}}",
+        &expect![[r#"
         NAME: n1
         HOLDER: n1
         AGE: <unknown>
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

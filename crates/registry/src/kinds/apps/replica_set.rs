@@ -101,7 +101,7 @@ fn selector(
 ) -> Option<LabelSelector> {
     match LabelSelector::try_from(&spec.selector) {
         Ok(selector) if selector.is_everything() => {
-            errors.invalid(path, format_args!("{{}}"), "empty selector is invalid for replicaset");
+            errors.required(path, "must select the pods of the template by their labels");
             None
         }
         Ok(selector) => Some(selector),

@@ -1,0 +1,5 @@
+//! Patches against known behaviour of Kubernetes.
+
+mod apply;
+mod plain;
+mod strategic;
