@@ -7,6 +7,8 @@ use api_machinery::{
     selector::{FieldSelector, LabelSelector},
 };
 use http::Uri;
+use registry::ResourceDef;
+use serde_json::json;
 use store::Revision;
 
 /// The parameters of a query, decoded.
@@ -63,12 +65,16 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// The selectors of a query.
-    pub(crate) fn of(query: &Query) -> Result<Self, ApiError> {
+    /// The selectors of a query for objects of a kind, which knows what fields can be selected by.
+    pub(crate) fn of(query: &Query, def: &ResourceDef) -> Result<Self, ApiError> {
         let labels = LabelSelector::parse(query.get("labelSelector").unwrap_or_default())
             .map_err(|e| ApiError::bad_request(format!("unable to parse requirement: {e}")))?;
         let fields = FieldSelector::parse(query.get("fieldSelector").unwrap_or_default())
             .map_err(|e| ApiError::bad_request(e.to_string()))?;
+        let known = def.fields(&json!({ "metadata": {} }));
+        if let Some(field) = fields.fields().find(|field| !known.contains_key(*field)) {
+            return Err(ApiError::bad_request(format!("field label not supported: {field}")));
+        }
         Ok(Self { labels, fields })
     }
 
@@ -92,9 +98,9 @@ pub(crate) struct ListOptions {
 
 impl ListOptions {
     /// The options of a query, checked for what contradicts itself.
-    pub(crate) fn of(query: &Query) -> Result<Self, ApiError> {
+    pub(crate) fn of(query: &Query, def: &ResourceDef) -> Result<Self, ApiError> {
         Ok(Self {
-            selection: Selection::of(query)?,
+            selection: Selection::of(query, def)?,
             at: read_at(query)?,
             limit: query.parsed::<usize>("limit")?.filter(|&l| l > 0),
             continuation: query.get("continue").map(str::to_owned),

@@ -87,6 +87,12 @@ pub(crate) fn parse(
     query: &Query,
 ) -> Result<Target, ApiError> {
     let segments: Vec<String> = path.split('/').filter(|s| !s.is_empty()).map(decode).collect();
+    // A slash that was encoded must not reach into other keys of the store.
+    if segments.iter().any(|s| s.contains('/') || matches!(s.as_str(), "." | "..")) {
+        return Err(ApiError::bad_request(
+            "invalid path: a name may not be \".\" or \"..\" or contain \"/\"",
+        ));
+    }
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     if let Some(other) = non_resource(&segments) {
         return Ok(Target::NonResource(other));
@@ -332,6 +338,8 @@ mod tests {
         check(Method::POST, "/api/v1/namespaces/a/pods/b", "405");
         check(Method::DELETE, "/api/v1/nodes/n1/status", "405");
         check(Method::DELETE, "/api/v1/namespaces", "405");
+        check(Method::GET, "/api/v1/namespaces/a/pods/b%2Fc", "400");
+        check(Method::GET, "/api/v1/namespaces/..", "400");
     }
 
     #[test]

@@ -16,8 +16,8 @@ use crate::{
 /// Deletes what is there now, each object by itself. One that is gone before its turn is no error.
 pub(super) async fn delete_collection(server: &Server, call: &Call) -> Result<Response, ApiError> {
     let options = delete::options(call)?;
-    let selection = Selection::of(&call.query)?;
     let def = &call.info.def;
+    let selection = Selection::of(&call.query, def)?;
     let prefix = def.prefix(call.info.namespace.as_deref());
     let snapshot = server.storage.list(&prefix, ReadAt::MostRecent).await?;
     let mut deleted: Vec<Value> = Vec::new();

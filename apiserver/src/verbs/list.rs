@@ -41,7 +41,7 @@ struct Listed {
 /// *Guarantees*: without `resourceVersion` all writes acknowledged before the request are seen; the pages of a
 /// limited list are all as of the first one's revision. *Errors*: 410 if that revision is compacted.
 pub(super) async fn list(server: &Server, call: &Call) -> Result<Response, ApiError> {
-    let options = ListOptions::of(&call.query)?;
+    let options = ListOptions::of(&call.query, &call.info.def)?;
     let prefix = call.info.def.prefix(call.info.namespace.as_deref());
     let listed = match (&options.continuation, options.at) {
         (Some(token), _) => {

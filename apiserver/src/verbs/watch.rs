@@ -61,7 +61,7 @@ struct Beginning {
 /// *Flow*: objects that are there, if asked for → changes → bookmarks in between → end after the timeout.
 /// *Errors*: a version that is too old is answered, as by Kubernetes, with an `ERROR` event of code 410.
 pub(super) async fn watch(server: &Server, call: &Call) -> Result<Response, ApiError> {
-    let options = ListOptions::of(&call.query)?;
+    let options = ListOptions::of(&call.query, &call.info.def)?;
     check(call, &options)?;
     let prefix = call.info.def.prefix(call.info.namespace.as_deref());
     let beginning = beginning(server, &prefix, &options).await?;

@@ -33,6 +33,8 @@ async fn selectors_select() {
     assert_eq!(list("fieldSelector=metadata.name%3Db").await, "b");
     assert_eq!(list("fieldSelector=metadata.name!%3Db&labelSelector=tier").await, "a c");
     api.get(&format!("{CONFIG_MAPS}?labelSelector=a%20in%20b")).await.fails(400, "BadRequest");
+    let unknown = api.get(&format!("{CONFIG_MAPS}?fieldSelector=data.x%3Dy")).await;
+    assert_eq!(unknown.fails(400, "BadRequest"), "field label not supported: data.x");
     api.post(PODS, &pod("p")).await.ok();
     let unscheduled = api.get("/api/v1/pods?fieldSelector=spec.nodeName%3D").await.ok();
     assert_eq!(names(&unscheduled), ["p"]);

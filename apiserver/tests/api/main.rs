@@ -8,5 +8,6 @@ mod namespaces;
 mod patching;
 mod pods;
 mod services;
+mod tls;
 mod watching;
 mod writing;

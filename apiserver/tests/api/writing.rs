@@ -194,3 +194,22 @@ async fn nobody_may_see_nothing_but_whether_the_server_is_well() {
         assert_eq!(response.status(), code, "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_panic_is_an_internal_error() {
+    use axum::body::Body;
+    use http::Request;
+    use http_body_util::BodyExt;
+
+    let api = Api::start().await;
+    let body = Body::from_stream(futures::stream::poll_fn(
+        |_| -> std::task::Poll<Option<Result<bytes::Bytes, std::io::Error>>> {
+            panic!("the body's fault")
+        },
+    ));
+    let response = api.request(Request::post(CONFIG_MAPS).body(body).unwrap()).await;
+    assert_eq!(response.status(), 500);
+    let status: Value =
+        serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap();
+    assert_eq!(status["reason"], "InternalError");
+}

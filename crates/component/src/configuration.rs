@@ -26,7 +26,14 @@ pub struct CommonArgs {
 
 /// Adds the common flags and the environment variables to a program's command.
 pub(crate) fn extend(command: Command) -> Command {
-    let command = CommonArgs::augment_args(command).args_override_self(true);
+    // The description of the common flags must not take the place of the program's.
+    let about = command.get_about().cloned().unwrap_or_default();
+    let long_about = command.get_long_about().cloned();
+    let command = CommonArgs::augment_args(command).args_override_self(true).about(about);
+    let command = match long_about {
+        Some(long_about) => command.long_about(long_about),
+        None => command,
+    };
     let command = match command.get_version() {
         Some(_) => command,
         None => command.version(env!("CARGO_PKG_VERSION")),

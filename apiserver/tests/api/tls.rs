@@ -1,0 +1,194 @@
+//! The same over HTTPS with real certificates, and the way on to a kubelet.
+
+use std::{net::SocketAddr, time::Duration};
+
+use apiserver::{Config, Identity, pki::Pki};
+use axum::{Router, extract::RawQuery, routing::get};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use crate::harness::{Api, CONFIG_MAPS, PODS, pod};
+
+/// A server on a port of this host, with the CA that its clients' certificates are of.
+struct Tls {
+    api: Api,
+    pki: Pki,
+    address: SocketAddr,
+    _directory: TempDir,
+}
+
+impl Tls {
+    async fn start() -> Self {
+        component::install_crypto_provider();
+        let directory = tempfile::tempdir().unwrap();
+        let pki = Pki::open_or_create(directory.path()).unwrap();
+        let kubelet_client = Some(pki.kubelet_client().unwrap());
+        let api = Api::with(Config { kubelet_client, ..Config::default() }).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let tls = pki.server_config(&["127.0.0.1".to_owned()]).unwrap();
+        let server = api.server.clone();
+        tokio::spawn(async move { server.serve(listener, tls).await });
+        Self { api, pki, address, _directory: directory }
+    }
+
+    /// A client with a certificate of this identity, or without one.
+    fn client(&self, identity: Option<&Identity>) -> reqwest::Client {
+        let ca = reqwest::Certificate::from_pem(self.pki.ca_certificate().as_bytes()).unwrap();
+        let builder = reqwest::Client::builder().tls_certs_only([ca]).no_proxy();
+        let builder = match identity {
+            None => builder,
+            Some(identity) => {
+                let pem = self.credentials(identity, &[]).concat();
+                builder.identity(reqwest::Identity::from_pem(pem.as_bytes()).unwrap())
+            }
+        };
+        builder.timeout(Duration::from_secs(20)).build().unwrap()
+    }
+
+    /// Certificate and key, as a kubeconfig has them.
+    fn credentials(&self, identity: &Identity, names: &[String]) -> [String; 2] {
+        use base64::{Engine, engine::general_purpose::STANDARD};
+
+        let text = self.pki.kubeconfig("https://127.0.0.1", identity, names).unwrap();
+        let config: Value = serde_yaml::from_str(&text).unwrap();
+        let user = &config["users"][0]["user"];
+        ["client-certificate-data", "client-key-data"].map(|field| {
+            String::from_utf8(STANDARD.decode(user[field].as_str().unwrap()).unwrap()).unwrap()
+        })
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("https://{}{path}", self.address)
+    }
+
+    async fn get(&self, identity: Option<&Identity>, path: &str) -> (u16, String) {
+        let response = self.client(identity).get(self.url(path)).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// A kubelet of node `n1` whose certificate is of another name, if so wished; it answers with the query.
+    async fn kubelet(&self, certified: &str) {
+        let names = [certified.to_owned()];
+        let [certificate, key] =
+            self.credentials(&Identity::new("system:node:n1", &["system:nodes"]), &names);
+        let acceptor = acceptor(self.pki.ca_certificate(), &certificate, &key);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(stream) = acceptor.accept(stream).await else { continue };
+                let service = TowerToHyperService::new(kubelet());
+                let _ = Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            }
+        });
+        let node = json!({"metadata": {"name": "n1"}});
+        self.api.post("/api/v1/nodes", &node).await.ok();
+        let status = json!({"status": {
+            "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
+        }});
+        self.api.patch("/api/v1/nodes/n1/status", "merge-patch", &status).await.ok();
+        self.api.post(PODS, &pod("p")).await.ok();
+        let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n1"}});
+        self.api.post(&format!("{PODS}/p/binding"), &binding).await.ok();
+    }
+}
+
+fn kubelet() -> Router {
+    let waiting = "container \"main\" in pod \"p\" is waiting to start: ContainerCreating";
+    let answer = async move |RawQuery(query): RawQuery| match query.unwrap_or_default() {
+        query if query.contains("previous") => (http::StatusCode::BAD_REQUEST, waiting.to_owned()),
+        query => (http::StatusCode::OK, format!("log with {query}\n")),
+    };
+    Router::new().route("/containerLogs/default/p/main", get(answer))
+}
+
+fn acceptor(ca: &str, certificate: &str, key: &str) -> TlsAcceptor {
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap()).unwrap();
+    let verifier = rustls::server::WebPkiClientVerifier::builder(roots.into()).build().unwrap();
+    let config = rustls::ServerConfig::builder()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(
+            vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()],
+            PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
+        )
+        .unwrap();
+    TlsAcceptor::from(std::sync::Arc::new(config))
+}
+
+#[tokio::test]
+async fn a_client_is_who_its_certificate_says() {
+    let tls = Tls::start().await;
+    tls.api.config_map("a", json!({})).await;
+    let (code, text) = tls.get(Some(&Identity::admin()), CONFIG_MAPS).await;
+    assert!(code == 200 && text.contains("\"the test\""), "{code} {text}");
+    let (code, text) = tls.get(None, CONFIG_MAPS).await;
+    assert_eq!(code, 403);
+    assert!(text.contains(
+        r#"configmaps is forbidden: User \"system:anonymous\" cannot list resource \"configmaps\" in API group \"\" in the namespace \"default\""#
+    ), "{text}");
+    assert_eq!(tls.get(None, "/readyz").await, (200, "ok".to_owned()));
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_authority_opens_nothing() {
+    let tls = Tls::start().await;
+    let other = Tls::start().await;
+    let pem = other.credentials(&Identity::admin(), &[]).concat();
+    let ca = reqwest::Certificate::from_pem(tls.pki.ca_certificate().as_bytes()).unwrap();
+    let client = reqwest::Client::builder()
+        .tls_certs_only([ca])
+        .identity(reqwest::Identity::from_pem(pem.as_bytes()).unwrap())
+        .no_proxy()
+        .build()
+        .unwrap();
+    assert!(client.get(tls.url(CONFIG_MAPS)).send().await.is_err());
+}
+
+#[tokio::test]
+async fn long_answers_are_compressed_for_who_wants_it() {
+    let tls = Tls::start().await;
+    let big = json!({"metadata": {"name": "big"}, "data": {"x": "y".repeat(200_000)}});
+    tls.api.post(CONFIG_MAPS, &big).await.ok();
+    tls.api.config_map("small", json!({})).await;
+    let client = tls.client(Some(&Identity::admin()));
+    let encoding = async |name: &str| {
+        let request =
+            client.get(tls.url(&format!("{CONFIG_MAPS}/{name}"))).header("accept-encoding", "gzip");
+        request.send().await.unwrap().headers().get("content-encoding").cloned()
+    };
+    assert_eq!(encoding("big").await.unwrap(), "gzip");
+    assert_eq!(encoding("small").await, None);
+}
+
+#[tokio::test]
+async fn a_log_comes_from_the_kubelet_of_the_node() {
+    let tls = Tls::start().await;
+    tls.kubelet("n1").await;
+    let log = tls.api.get(&format!("{PODS}/p/log?tailLines=5&follow=true&pretty=1")).await;
+    assert_eq!((log.code, log.text.as_str()), (200, "log with follow=true&tailLines=5\n"));
+    let message =
+        tls.api.get(&format!("{PODS}/p/log?previous=true")).await.fails(400, "BadRequest");
+    assert_eq!(message, "container \"main\" in pod \"p\" is waiting to start: ContainerCreating");
+}
+
+#[tokio::test]
+async fn a_kubelet_of_another_node_is_not_believed() {
+    let tls = Tls::start().await;
+    tls.kubelet("n2").await;
+    let message = tls.api.get(&format!("{PODS}/p/log")).await.fails(500, "InternalError");
+    assert!(message.contains("the kubelet of node \"n1\" can't be reached"), "{message}");
+}
