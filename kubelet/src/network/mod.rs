@@ -3,6 +3,8 @@
 
 pub mod bridge;
 pub mod cidr;
+#[cfg(test)]
+pub(crate) mod fake;
 pub mod firewall;
 pub mod ipam;
 mod netlink;

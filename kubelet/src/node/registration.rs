@@ -45,6 +45,7 @@ pub async fn run(
         seen: None,
         reported: None,
         network_error: None,
+        network: None,
     };
     tokio::select! {
         () = shutdown.cancelled() => {}
@@ -62,6 +63,8 @@ struct Keeper {
     /// What was reported last, and when.
     reported: Option<(Health, Instant)>,
     network_error: Option<String>,
+    /// The network that pods get their addresses from.
+    network: Option<Cidr>,
 }
 
 impl Keeper {
@@ -191,29 +194,29 @@ impl Keeper {
         Some(format!("container runtime network not ready: NetworkReady=false message:{why}"))
     }
 
-    /// Starts the pod network as soon as the node has a pod CIDR.
+    /// Starts the pod network as soon as the node has a pod CIDR; again if it gets another one.
     async fn network(&mut self) {
-        if self.context.network.is_ready() {
-            return;
-        }
         let spec = self.seen.as_ref().and_then(|node| node.spec.as_ref());
-        let Some(cidr) = spec.and_then(|spec| spec.pod_cidr.clone()) else { return };
-        self.network_error = self.start_network(&cidr).await.err();
-        if let Some(error) = &self.network_error {
-            tracing::warn!(error, "cannot start the pod network yet");
+        let Some(text) = spec.and_then(|spec| spec.pod_cidr.as_deref()) else { return };
+        let wanted = match text.parse::<Cidr>() {
+            Ok(cidr) if self.network == Some(cidr) => return,
+            Ok(cidr) => cidr,
+            Err(error) => {
+                self.network_error = Some(error.to_string());
+                return;
+            }
+        };
+        self.network_error = self.start_network(wanted).await.err();
+        match &self.network_error {
+            None => self.network = Some(wanted),
+            Some(error) => tracing::warn!(error, "cannot start the pod network yet"),
         }
     }
 
-    async fn start_network(&self, cidr: &str) -> Result<(), String> {
-        let cidr: Cidr =
-            cidr.parse().map_err(|error: crate::network::cidr::CidrError| error.to_string())?;
+    async fn start_network(&self, cidr: Cidr) -> Result<(), String> {
         let found = self.context.runtime.list(None).await.map_err(|error| error.to_string())?;
-        let running = addresses(&found);
-        self.context
-            .network
-            .start(cidr, &running)
-            .await
-            .map_err(|error| crate::pod::describe(&error))?;
+        let started = self.context.network.start(cidr, &addresses(&found)).await;
+        started.map_err(|error| crate::pod::describe(&error))?;
         tracing::info!(%cidr, "pod network is up");
         Ok(())
     }

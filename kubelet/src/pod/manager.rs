@@ -67,6 +67,11 @@ impl PodManager {
         }
     }
 
+    /// What the workers share.
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
     /// Whether the source has listed everything once.
     pub fn has_listed(&self) -> bool {
         *self.listed.borrow()

@@ -10,6 +10,8 @@ pub mod start;
 pub mod status;
 pub mod status_writer;
 pub mod worker;
+#[cfg(test)]
+mod worker_tests;
 
 /// An error with its causes, on one line.
 pub(crate) fn describe(error: &dyn std::error::Error) -> String {

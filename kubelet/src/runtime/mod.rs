@@ -3,7 +3,7 @@
 
 pub mod docker;
 #[cfg(test)]
-pub mod fake;
+pub(crate) mod fake;
 pub mod labels;
 
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};

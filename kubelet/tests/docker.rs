@@ -1,0 +1,319 @@
+//! The Docker runtime and the bridge network for real. Needs root and a running dockerd.
+
+use std::{
+    collections::BTreeMap,
+    process::Command,
+    sync::{
+        Once,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{StreamExt, TryStreamExt};
+use kubelet::{
+    network::{Cidr, HostPort, PodNetwork, bridge::Bridge},
+    runtime::{
+        Container, ContainerSpec, LogOptions, PodIdentity, Runtime, SandboxNetwork, SandboxSpec,
+        docker::Docker,
+    },
+};
+use testkit::{Dockerd, wait};
+
+const BUSYBOX: &str = "minik8s-kubelet-test:busybox";
+
+/// Makes the image once: busybox with its applets, and an entrypoint that sleeps, so that it can serve
+/// as pause image too.
+fn image() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let _ = Dockerd::shared();
+        let build = "set -e; d=$(mktemp -d); trap 'rm -rf $d' EXIT; \
+             mkdir $d/bin $d/tmp; cp $(command -v busybox) $d/bin/busybox; \
+             chroot $d /bin/busybox --install -s /bin; \
+             tar -C $d -c . | docker import -c 'ENTRYPOINT [\"sleep\", \"1000000\"]' - ";
+        let made = Command::new("sh").args(["-c", &format!("{build} {BUSYBOX}")]).output();
+        let made = made.expect("sh runs");
+        let why = String::from_utf8_lossy(&made.stderr).into_owned();
+        assert!(made.status.success(), "cannot make the image (busybox-static needed): {why}");
+    });
+}
+
+/// A node of one test. What it made goes with it.
+struct Node {
+    runtime: Docker,
+    bridge: Bridge,
+    name: String,
+}
+
+impl Node {
+    async fn start(cidr: &str) -> Self {
+        image();
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("kubelet-test-{}-{count}", std::process::id());
+        let runtime = Docker::connect(Dockerd::HOST, &name, BUSYBOX).unwrap();
+        let bridge = Bridge::new(&name, network("10.219.0.0/16"), network("10.119.0.0/16"));
+        bridge.start(network(cidr), &[]).await.expect("the bridge starts (needs root)");
+        Self { runtime, bridge, name }
+    }
+
+    fn pod(&self, name: &str) -> PodIdentity {
+        PodIdentity {
+            uid: format!("{}-{name}", self.name),
+            namespace: "default".to_owned(),
+            name: format!("kubelet-test-{name}"),
+        }
+    }
+
+    /// A sandbox on the bridge; gives its id and address.
+    async fn sandbox(&self, pod: &PodIdentity) -> (String, String) {
+        let address = self.bridge.reserve(&pod.uid).unwrap();
+        let spec = SandboxSpec {
+            pod: pod.clone(),
+            attempt: 0,
+            hostname: pod.name.clone(),
+            network: SandboxNetwork::Private(address),
+            host_ipc: false,
+            host_pid: false,
+            sysctls: BTreeMap::new(),
+        };
+        let id = self.runtime.run_sandbox(&spec).await.unwrap();
+        let pid = self.find(pod, &id).await.pid.unwrap();
+        self.bridge.attach(&pod.uid, address, pid).await.unwrap();
+        (id, address.to_string())
+    }
+
+    async fn run(&self, pod: &PodIdentity, sandbox: &str, script: &str) -> String {
+        let id = self.runtime.create(&container(pod, sandbox, script)).await.unwrap();
+        self.runtime.start(&id).await.unwrap();
+        id
+    }
+
+    async fn find(&self, pod: &PodIdentity, id: &str) -> Container {
+        let found = self.runtime.list(Some(&pod.uid)).await.unwrap();
+        found.into_iter().find(|container| container.id == id).expect("it exists")
+    }
+
+    /// The exit code and output of a container that ends by itself.
+    async fn outcome(&self, pod: &PodIdentity, id: &str) -> (i32, String) {
+        let ended = wait::until("the container ends", async || {
+            let found = self.find(pod, id).await;
+            found.exit().cloned().ok_or(found.state)
+        });
+        let code = ended.await.code;
+        let output = self.runtime.logs(id, &LogOptions::default());
+        let output: Vec<_> = output.try_collect().await.unwrap();
+        (code, String::from_utf8(output.concat()).unwrap())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let label = format!("label=io.minik8s.node={}", self.name);
+        let script = format!(
+            "docker ps -aq --filter {label} | xargs -r docker rm -f; ip link del {}",
+            self.bridge.name()
+        );
+        // Whatever is left has a name of its own and is in nobody's way.
+        let _ = Command::new("sh").args(["-c", &script]).output();
+    }
+}
+
+fn network(text: &str) -> Cidr {
+    text.parse().unwrap()
+}
+
+fn container(pod: &PodIdentity, sandbox: &str, script: &str) -> ContainerSpec {
+    ContainerSpec {
+        pod: pod.clone(),
+        name: "main".to_owned(),
+        hash: "h".to_owned(),
+        sandbox_id: sandbox.to_owned(),
+        image: BUSYBOX.to_owned(),
+        command: Some(["sh", "-c", script].map(str::to_owned).into()),
+        env: vec!["COLOUR=red".to_owned()],
+        ..ContainerSpec::default()
+    }
+}
+
+#[tokio::test]
+async fn a_container_runs_ends_and_is_found_by_its_labels() {
+    let node = Node::start("10.219.1.0/24").await;
+    let pod = node.pod("a");
+    let (sandbox, address) = node.sandbox(&pod).await;
+    let id = node.run(&pod, &sandbox, "echo $COLOUR; hostname; exit 3").await;
+    let (code, output) = node.outcome(&pod, &id).await;
+    assert_eq!((code, output.as_str()), (3, "red\nkubelet-test-a\n"));
+    let found = node.find(&pod, &id).await;
+    assert_eq!((found.pod, found.name.as_str(), found.attempt), (pod.clone(), "main", 0));
+    assert_eq!((found.hash.as_str(), found.sandbox_id.as_str()), ("h", sandbox.as_str()));
+    let pause = node.find(&pod, &sandbox).await;
+    assert!(pause.is_sandbox() && pause.is_running());
+    assert_eq!(pause.address.map(|ip| ip.to_string()), Some(address));
+    assert_eq!(node.runtime.summary().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn other_nodes_of_the_same_dockerd_are_not_seen() {
+    let (node, other) = (Node::start("10.219.2.0/24").await, Node::start("10.219.3.0/24").await);
+    node.sandbox(&node.pod("a")).await;
+    assert_eq!(node.runtime.list(None).await.unwrap().len(), 1);
+    assert_eq!(other.runtime.list(None).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_stale_container_of_the_same_name_is_replaced() {
+    let node = Node::start("10.219.4.0/24").await;
+    let pod = node.pod("a");
+    let (sandbox, _) = node.sandbox(&pod).await;
+    let stale = node.runtime.create(&container(&pod, &sandbox, "true")).await.unwrap();
+    let fresh = node.run(&pod, &sandbox, "exit 0").await;
+    assert_ne!(stale, fresh);
+    assert_eq!(node.outcome(&pod, &fresh).await.0, 0);
+}
+
+#[tokio::test]
+async fn a_command_that_does_not_exist_is_an_exit_with_an_error() {
+    let node = Node::start("10.219.5.0/24").await;
+    let pod = node.pod("a");
+    let (sandbox, _) = node.sandbox(&pod).await;
+    let spec = ContainerSpec {
+        command: Some(vec!["/no/such".to_owned()]),
+        ..container(&pod, &sandbox, "")
+    };
+    let id = node.runtime.create(&spec).await.unwrap();
+    assert!(node.runtime.start(&id).await.is_err());
+    let exit = node.find(&pod, &id).await.exit().cloned().expect("it has ended");
+    assert!(exit.error.contains("/no/such"), "{exit:?}");
+}
+
+#[tokio::test]
+async fn a_signal_ends_a_container_and_the_event_stream_tells() {
+    let node = Node::start("10.219.6.0/24").await;
+    let pod = node.pod("a");
+    let (sandbox, _) = node.sandbox(&pod).await;
+    let id = node.run(&pod, &sandbox, "trap 'exit 7' TERM; echo up; sleep 1000 & wait").await;
+    let follow = LogOptions { follow: true, ..LogOptions::default() };
+    let first = node.runtime.logs(&id, &follow).next().await.unwrap().unwrap();
+    assert_eq!(&first[..], b"up\n");
+    let mut events = node.runtime.events();
+    let died = async {
+        loop {
+            let event = events.next().await.unwrap().unwrap();
+            if event.action == "die" {
+                return event.pod;
+            }
+        }
+    };
+    let signalled = async {
+        // The stream begins when it is polled first, so the signal is repeated until it is heard.
+        loop {
+            node.runtime.signal(&id, "SIGTERM").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let uid = tokio::select! {
+        uid = died => uid,
+        () = signalled => unreachable!("it repeats for ever"),
+        () = tokio::time::sleep(wait::DEADLINE) => panic!("no event of the death"),
+    };
+    assert_eq!(uid, pod.uid);
+    node.runtime.remove(&id).await.unwrap();
+    node.runtime.remove(&id).await.unwrap();
+    node.runtime.signal(&id, "SIGTERM").await.unwrap();
+}
+
+#[tokio::test]
+async fn exec_gives_status_and_output() {
+    let node = Node::start("10.219.7.0/24").await;
+    let pod = node.pod("a");
+    let (sandbox, _) = node.sandbox(&pod).await;
+    let id = node.run(&pod, &sandbox, "sleep 1000").await;
+    let command = ["sh", "-c", "echo here; exit 4"].map(str::to_owned);
+    let result = node.runtime.exec(&id, &command, Duration::from_secs(10)).await.unwrap();
+    assert_eq!(result, (4, "here\n".to_owned()));
+}
+
+#[tokio::test]
+async fn an_image_that_is_not_there_cannot_be_pulled_from_nowhere() {
+    let node = Node::start("10.219.8.0/24").await;
+    assert!(node.runtime.image(BUSYBOX).await.unwrap().is_some());
+    let missing = "127.0.0.1:1/none:1";
+    assert_eq!(node.runtime.image(missing).await.unwrap(), None);
+    assert!(node.runtime.pull(missing).await.is_err());
+}
+
+/// A script that fetches `/` from a server.
+fn fetch(address: &str) -> String {
+    format!("timeout 5 wget -q -O - http://{address}/")
+}
+
+const SERVE: &str =
+    "mkdir /w; echo $HOSTNAME > /w/index.html; hostname > /w/index.html; httpd -f -h /w";
+
+#[tokio::test]
+async fn pods_of_two_nodes_on_one_host_reach_each_other() {
+    let (one, two) = (Node::start("10.219.9.0/24").await, Node::start("10.219.10.0/24").await);
+    let (server, near, far) = (one.pod("server"), one.pod("near"), two.pod("far"));
+    let (sandbox, address) = one.sandbox(&server).await;
+    one.run(&server, &sandbox, SERVE).await;
+    for (node, pod) in [(&one, &near), (&two, &far)] {
+        let (sandbox, _) = node.sandbox(pod).await;
+        let script = format!(
+            "for i in 1 2 3 4 5; do {} && exit 0; sleep 0.2; done; exit 1",
+            fetch(&address)
+        );
+        let id = node.run(pod, &sandbox, &script).await;
+        let (code, output) = node.outcome(pod, &id).await;
+        assert_eq!((code, output.trim()), (0, "kubelet-test-server"), "from {}", pod.name);
+    }
+}
+
+#[tokio::test]
+async fn a_pod_reaches_no_address_that_nobody_has() {
+    let node = Node::start("10.219.11.0/24").await;
+    let pod = node.pod("a");
+    let (sandbox, _) = node.sandbox(&pod).await;
+    let id = node.run(&pod, &sandbox, &format!("{}; echo $?", fetch("10.219.200.1"))).await;
+    let (_, output) = node.outcome(&pod, &id).await;
+    assert_ne!(output.trim(), "0", "an unused pod address answered");
+    let route = Command::new("ip").args(["route", "get", "10.219.200.1"]).output().unwrap();
+    assert!(!route.status.success(), "{}", String::from_utf8_lossy(&route.stdout));
+}
+
+#[tokio::test]
+async fn host_ports_lead_to_the_pod_until_it_is_detached() {
+    let node = Node::start("10.219.12.0/24").await;
+    let pod = node.pod("server");
+    let (sandbox, address) = node.sandbox(&pod).await;
+    node.run(&pod, &sandbox, SERVE).await;
+    let port = HostPort {
+        protocol: "tcp".to_owned(),
+        host_ip: None,
+        host_port: 21_912,
+        pod_ip: address.parse().unwrap(),
+        pod_port: 80,
+    };
+    node.bridge.host_ports(&pod.uid, vec![port]).await.unwrap();
+    let connect = async || tokio::net::TcpStream::connect("127.0.0.1:21912").await.map(drop);
+    wait::until("the host port answers", connect).await;
+    node.bridge.detach(&pod.uid).await.unwrap();
+    node.bridge.detach(&pod.uid).await.unwrap();
+    assert!(connect().await.is_err());
+}
+
+#[tokio::test]
+async fn a_bridge_that_starts_again_leaves_its_pods_connected() {
+    let node = Node::start("10.219.13.0/24").await;
+    let pod = node.pod("server");
+    let (sandbox, address) = node.sandbox(&pod).await;
+    node.run(&pod, &sandbox, SERVE).await;
+    let again = Bridge::new(&node.name, network("10.219.0.0/16"), network("10.119.0.0/16"));
+    let held = [(pod.uid.clone(), address.parse().unwrap())];
+    again.start(network("10.219.13.0/24"), &held).await.unwrap();
+    assert_ne!(again.reserve("another").unwrap().to_string(), address);
+    let target = format!("{address}:80");
+    let connect = async || tokio::net::TcpStream::connect(&target).await.map(drop);
+    wait::until("the pod answers", connect).await;
+}
