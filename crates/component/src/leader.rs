@@ -24,6 +24,9 @@ pub const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// How often to renew, or to look whether the lease is free.
 pub const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
+/// How long a try to take the lease may last.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// The flag of programs of which several may run.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub struct LeaderArgs {
@@ -115,9 +118,8 @@ impl<L: Lock> Candidate<L> {
         shutdown: &CancellationToken,
         lead: impl Future<Output = T>,
     ) -> Result<Option<T>, Lost> {
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(None),
-            () = self.acquire() => {}
+        if !self.acquire(shutdown).await {
+            return Ok(None);
         }
         tracing::info!(identity = self.identity, "leading");
         let result = tokio::select! {
@@ -130,10 +132,19 @@ impl<L: Lock> Candidate<L> {
         result
     }
 
-    async fn acquire(&mut self) {
-        while !self.attempt().await {
-            tokio::time::sleep(RETRY_PERIOD).await;
+    /// Tries until the lease is held; false if shutdown comes before. Shutdown does not interrupt a try: it
+    /// might succeed unseen, and the lease would be held by nobody for its whole duration.
+    async fn acquire(&mut self, shutdown: &CancellationToken) -> bool {
+        while !shutdown.is_cancelled() {
+            if let Ok(true) = tokio::time::timeout(PATIENCE, self.attempt()).await {
+                return true;
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = tokio::time::sleep(RETRY_PERIOD) => {}
+            }
         }
+        false
     }
 
     /// Renews until that has failed for too long.

@@ -185,6 +185,15 @@ mod tests {
     }
 
     #[test]
+    fn help_describes_the_program_and_all_its_flags() {
+        let argv = ["test", "--help"].map(Into::into).to_vec();
+        let help = parse::<Args>("test", argv).unwrap_err().to_string();
+        for text in ["A program for tests", "--node-name", "--config", "--log-format"] {
+            assert!(help.contains(text), "{help}");
+        }
+    }
+
+    #[test]
     fn a_file_that_is_not_there_is_named() {
         let argv = ["test", "--config", "/no/such/file"].map(Into::into).to_vec();
         let error = parse::<Args>("test", argv).unwrap_err().to_string();

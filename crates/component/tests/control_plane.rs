@@ -1,5 +1,7 @@
 //! What programs do with the API server, against a real one.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{path::Path, sync::Arc};
 
 use api_types::api::{
@@ -70,6 +72,11 @@ async fn recording_without_a_server_harms_nobody() {
     for i in 0..5000 {
         recorder.about(&object, EventType::Normal, "Pulled", format!("image {i}"));
     }
+    wait::until("what fits in the queue has been tried", async || {
+        let tried = plane.requests().len();
+        if tried >= 1024 { Ok(()) } else { Err(tried) }
+    })
+    .await;
     plane.start_server().await;
     let events: Api<Event> = Api::namespaced(plane.client(), "default");
     wait::until("events are written again", async || {

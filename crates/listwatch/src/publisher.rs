@@ -75,7 +75,7 @@ impl Publisher {
     pub fn publish(&self, change: &Change<'_>) {
         let object = encode(change);
         for (topic, type_) in destinations(change) {
-            self.inner.publish(topic, type_, change, object.clone());
+            self.inner.publish(&topic, type_, change, object.clone());
         }
     }
 }
@@ -84,20 +84,20 @@ impl Inner {
     /// Numbering and sending under one lock: messages must be sent in the order of their numbers.
     fn publish(
         &self,
-        topic: String,
+        topic: &str,
         type_: ChangeType,
         change: &Change<'_>,
         object: Option<Box<RawValue>>,
     ) {
         let mut heads = self.lock();
         let resource_version = change.resource_version;
-        let previous = heads.advance(&topic, resource_version);
+        let previous = heads.advance(topic, resource_version);
         // A change that cannot be encoded is not sent, and listeners see the hole.
         let Some(object) = object else { return };
         let partial = is_confidential(change);
         let message =
             ChangeMessage { resource_version, previous, type_, object: Some(object), partial };
-        self.send(&topic, &message);
+        self.send(topic, &message);
     }
 
     fn bookmark_all(&self) {

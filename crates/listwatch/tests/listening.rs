@@ -1,6 +1,8 @@
 //! A listener against a real API server and a real Redis, which is made to lose things in all ways it can.
 //! Each time, what the listener has told must add up to what the server has.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     collections::BTreeMap,
     fmt::Debug,
