@@ -23,7 +23,12 @@ done
 [ "$(id -u)" = 0 ] || die "needs root: sudo $0"
 
 # The nodes that had a kubelet here, by their kubeconfigs.
-node_names() { find "$CONFIG_DIR" -name 'kubelet-*.conf' -printf '%f\n' 2>/dev/null | sed 's/^kubelet-//; s/\.conf$//'; }
+node_names() {
+    local conf
+    for conf in "$CONFIG_DIR"/kubelet-*.conf; do
+        [ ! -e "$conf" ] || basename "$conf" .conf | sed 's/^kubelet-//'
+    done
+}
 
 # The programs in the order in which they miss each other least; the stores last.
 stop_programs() {

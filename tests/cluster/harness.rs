@@ -19,7 +19,7 @@ use nix::{
 };
 
 pub(crate) const NODE: &str = "minik8s-test";
-const PORT_OFFSET: &str = "20000";
+const PORT_OFFSET: &str = "21000";
 
 /// What the control plane stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
