@@ -3,6 +3,11 @@
 //! [`controllers`] is the list of them; [`frame`] is what they stand on. They speak only to the API
 //! server, and would work on any Kubernetes.
 
+#![cfg_attr(
+    test,
+    allow(clippy::needless_pass_by_value, reason = "tables of cases read better with values")
+)]
+
 mod context;
 pub mod controllers;
 mod discovery;

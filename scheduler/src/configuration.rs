@@ -17,7 +17,7 @@ pub(crate) enum Wish {
     /// Nothing: the flag's strategy.
     Nothing,
     /// This strategy.
-    Use(Strategy),
+    Use(Box<ConfigMap>, Strategy),
     /// Something that does not exist.
     Wrong(Box<ConfigMap>, UnknownStrategy),
 }
@@ -41,7 +41,7 @@ fn wish(map: ConfigMap) -> Wish {
     let given = map.data.as_ref().and_then(|data| data.get("strategy")).map(|name| name.parse());
     match given {
         None => Wish::Nothing,
-        Some(Ok(strategy)) => Wish::Use(strategy),
+        Some(Ok(strategy)) => Wish::Use(Box::new(map), strategy),
         Some(Err(error)) => Wish::Wrong(Box::new(map), error),
     }
 }
@@ -60,7 +60,7 @@ mod tests {
     fn the_configuration_names_a_strategy_or_nothing() {
         assert!(matches!(wish_of(json!({})), Wish::Nothing));
         assert!(
-            matches!(wish_of(json!({"strategy": "random"})), Wish::Use(s) if s.name() == "random")
+            matches!(wish_of(json!({"strategy": "random"})), Wish::Use(_, s) if s.name() == "random")
         );
         assert!(matches!(wish_of(json!({"strategy": "fastest"})), Wish::Wrong(..)));
     }

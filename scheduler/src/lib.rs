@@ -4,6 +4,11 @@
 //! say which nodes may take the pod, the [`strategy`] with its [`scores`] which of them does. Everything
 //! that happens because of a decision is in `binder`.
 
+#![cfg_attr(
+    test,
+    allow(clippy::needless_pass_by_value, reason = "tables of cases read better with values")
+)]
+
 mod binder;
 pub mod cache;
 mod configuration;

@@ -265,12 +265,22 @@ impl Scheduler {
     fn configure(&mut self, wish: &Wish) {
         let strategy = match wish {
             Wish::Nothing => self.usual_strategy,
-            Wish::Use(strategy) => *strategy,
+            Wish::Use(map, strategy) => {
+                self.confirm(map, *strategy);
+                *strategy
+            }
             Wish::Wrong(map, error) => return self.complain(map, error),
         };
         if strategy != self.strategy {
             tracing::info!(strategy = strategy.name(), "strategy changed");
             self.strategy = strategy;
+        }
+    }
+
+    fn confirm(&self, map: &ConfigMap, strategy: Strategy) {
+        if strategy != self.strategy {
+            let message = format!("Using {} from now on", strategy.name());
+            self.recorder.about(map, EventType::Normal, "StrategyChanged", message);
         }
     }
 

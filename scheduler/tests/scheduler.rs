@@ -1,5 +1,8 @@
 //! The scheduler against a real control plane in process.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+#![allow(clippy::needless_pass_by_value, reason = "json!() is given as it is made")]
+
 use std::collections::BTreeMap;
 
 use api_types::api::core::v1::{ConfigMap, Event, Node, Pod};
@@ -38,6 +41,13 @@ impl Cluster {
 
     async fn add_pod(&self, pod: &Pod) {
         self.pods.create(&PostParams::default(), pod).await.unwrap();
+    }
+
+    /// Writes the scheduler's ConfigMap.
+    async fn configure(&self, strategy: &str) {
+        let maps = Api::<ConfigMap>::namespaced(self.plane.client(), "kube-system");
+        let map = json!({"metadata": {"name": "scheduler"}, "data": {"strategy": strategy}});
+        maps.create(&PostParams::default(), &serde_json::from_value(map).unwrap()).await.unwrap();
     }
 
     async fn until_bound(&self, name: &str) -> String {
@@ -141,11 +151,26 @@ async fn node_selectors_taints_and_other_schedulers_are_respected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_strategy_can_be_changed_while_it_runs() {
+    let cluster = Cluster::start("random").await;
+    cluster.configure("min-pods").await;
+    let event = cluster.until_event("kube-system", "StrategyChanged").await;
+    assert_eq!(event.message.as_deref(), Some("Using min-pods from now on"));
+    for index in 0..2 {
+        cluster.add_node(&node(&format!("n{index}")).build()).await;
+    }
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for index in 0..12 {
+        cluster.add_pod(&pod(&format!("p{index}")).build()).await;
+        *counts.entry(cluster.until_bound(&format!("p{index}")).await).or_default() += 1;
+    }
+    assert!(counts.values().all(|count| *count == 6), "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_strategy_is_refused_with_an_event() {
     let cluster = Cluster::start("min-pods").await;
-    let maps = Api::<ConfigMap>::namespaced(cluster.plane.client(), "kube-system");
-    let map = json!({"metadata": {"name": "scheduler"}, "data": {"strategy": "fastest"}});
-    maps.create(&PostParams::default(), &serde_json::from_value(map).unwrap()).await.unwrap();
+    cluster.configure("fastest").await;
     let event = cluster.until_event("kube-system", "InvalidStrategy").await;
     let message = event.message.unwrap();
     assert!(message.contains("fastest") && message.ends_with("keeping min-pods"), "{message}");

@@ -1,6 +1,5 @@
 //! The controllers. A new one is a file (or folder) here and a line in the list.
 
-mod endpoints;
 mod garbage_collector;
 mod namespace;
 mod node_ipam;
@@ -8,6 +7,7 @@ mod node_lifecycle;
 mod pod_gc;
 mod replicaset;
 mod service_account;
+mod service_endpoints;
 mod taint_eviction;
 
 use tokio::task::JoinSet;
@@ -24,8 +24,8 @@ pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
         node_lifecycle::register(context, tasks),
         taint_eviction::register(context),
         pod_gc::register(context),
-        endpoints::register_endpoints(context),
-        endpoints::register_slices(context),
+        service_endpoints::register_endpoints(context),
+        service_endpoints::register_slices(context),
         namespace::register(context),
         service_account::register(context),
         garbage_collector::register(context, tasks),

@@ -96,11 +96,10 @@ async fn reconcile(controller: &dyn Controller, queue: &WorkQueue, key: &ObjectK
 }
 
 fn log(error: &Error, controller: &dyn Controller, key: &ObjectKey) {
-    let conflict = error.is_conflict();
-    let (controller, error) = (controller.name(), error as &dyn std::error::Error);
-    if conflict {
-        tracing::debug!(controller, %key, error, "somebody else was faster");
+    let (controller, reason) = (controller.name(), error.reason());
+    if error.is_conflict() {
+        tracing::debug!(controller, %key, step = %error, reason, "somebody else was faster");
     } else {
-        tracing::warn!(controller, %key, error, "reconcile failed");
+        tracing::warn!(controller, %key, step = %error, reason, "reconcile failed");
     }
 }

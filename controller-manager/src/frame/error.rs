@@ -10,6 +10,11 @@ pub struct Error {
 }
 
 impl Error {
+    /// Why the step failed, in the API server's words if it has answered.
+    pub fn reason(&self) -> String {
+        reason(&self.source)
+    }
+
     /// Whether somebody else was faster: nothing to worry about, the next try reads what they wrote.
     pub fn is_conflict(&self) -> bool {
         code(&self.source) == Some(409)
@@ -35,6 +40,14 @@ impl<T> Step<T> for kube::Result<T> {
             Err(error) if code(&error) == Some(404) => Ok(None),
             other => other.step(step).map(Some),
         }
+    }
+}
+
+/// Why a call failed, in the API server's words if it has answered.
+pub fn reason(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
     }
 }
 

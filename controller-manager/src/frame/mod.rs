@@ -9,7 +9,7 @@ mod object_key;
 mod work_queue;
 
 pub use controller::{Controller, Next, Registered, work};
-pub use error::{Error, Step};
+pub use error::{Error, Step, reason};
 pub use expectations::Expectations;
 pub use informer::{Change, Informer, Mark, Watched};
 pub use object_key::ObjectKey;

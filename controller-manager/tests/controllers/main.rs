@@ -1,5 +1,8 @@
 //! The controllers against a real control plane in process.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+#![allow(clippy::needless_pass_by_value, reason = "json!() is given as it is made")]
+
 mod endpoints;
 mod garbage_collector;
 mod namespace;

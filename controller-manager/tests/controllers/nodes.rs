@@ -1,10 +1,12 @@
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use api_types::api::core::v1::{Node, Pod};
 use kube::Api;
 use kube::api::DeleteParams;
+use listwatch::Heartbeat;
 use serde_json::json;
-use testkit::{node, pod, wait};
+use testkit::{ControlPlane, Redis, node, pod, wait};
 
 use crate::{Cluster, create, list, patch, patch_status};
 
@@ -82,4 +84,58 @@ async fn pods_of_a_deleted_node_are_removed() {
     nodes.delete("n2", &DeleteParams::default()).await.unwrap();
     wait::until_gone(&pods, "goes").await;
     assert_eq!(list(&pods).await.len(), 1);
+}
+
+/// The one test that waits for real time: eight seconds of silence.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_heartbeats_stop_is_given_up_and_its_pods_are_replaced() {
+    let redis = Redis::spawn().await;
+    let plane = ControlPlane::builder().redis(&redis).start().await;
+    let cluster = Cluster::over(plane);
+    let (nodes, pods) = (cluster.cluster_api::<Node>(), cluster.api::<Pod>());
+    let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+    for name in ["silent", "alive"] {
+        create(&nodes, &node(name).build()).await;
+        patch_status(&nodes, name, ready.clone()).await;
+    }
+    create(&pods, &pod("victim").node("silent").build()).await;
+    create(&pods, &pod("safe").node("alive").build()).await;
+    cidr_of(&nodes, "silent").await;
+
+    let kubelets = cluster.plane.listwatch();
+    let beat = async |node: &str| {
+        let (cpu_percent, memory_percent, pods) = (1.0, 1.0, 1);
+        kubelets
+            .beat(&Heartbeat { node: node.to_owned(), cpu_percent, memory_percent, pods })
+            .await;
+    };
+    let last_words = Instant::now() + Duration::from_secs(2);
+    wait::until("the pod of the silent node is evicted", async || {
+        beat("alive").await;
+        if Instant::now() < last_words {
+            beat("silent").await;
+        }
+        let victim = pods.get_opt("victim").await.unwrap();
+        if victim.as_ref().is_none_or(|pod| pod.metadata.deletion_timestamp.is_some()) {
+            Ok(())
+        } else {
+            Err(victim)
+        }
+    })
+    .await;
+    let silent = nodes.get("silent").await.unwrap();
+    let condition = silent
+        .status
+        .unwrap()
+        .conditions
+        .unwrap()
+        .into_iter()
+        .find(|c| c.type_ == "Ready")
+        .unwrap();
+    assert_eq!(
+        (condition.status.as_str(), condition.reason.as_deref()),
+        ("Unknown", Some("NodeHeartbeatLost"))
+    );
+    assert!(pods.get("safe").await.unwrap().metadata.deletion_timestamp.is_none());
+    assert!(!has_taint(&nodes.get("alive").await.unwrap(), "unreachable"));
 }

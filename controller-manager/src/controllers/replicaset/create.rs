@@ -9,7 +9,7 @@ use futures::future::join_all;
 use kube::api::PostParams;
 
 use super::ReplicaSets;
-use crate::frame::{Error, ObjectKey, Step};
+use crate::frame::{Error, ObjectKey, Step, reason};
 use crate::owners::controller_reference;
 
 impl ReplicaSets {
@@ -38,13 +38,6 @@ impl ReplicaSets {
         let message = format!("Created pod: {}", created.metadata.name.unwrap_or_default());
         self.recorder.about(set, EventType::Normal, "SuccessfulCreate", message);
         Ok(())
-    }
-}
-
-fn reason(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
     }
 }
 

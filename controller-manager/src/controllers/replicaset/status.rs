@@ -77,16 +77,11 @@ fn conditions(
             type_: FAILURE.to_owned(),
             status: "True".to_owned(),
             reason: Some("FailedCreate".to_owned()),
-            message: Some(chain(failure)),
+            message: Some(failure.reason()),
             last_transition_time: Some(since.unwrap_or(Time(now))),
         });
     }
     (!conditions.is_empty()).then_some(conditions)
-}
-
-fn chain(error: &Error) -> String {
-    let source = std::error::Error::source(error);
-    source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
 #[cfg(test)]
