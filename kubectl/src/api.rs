@@ -81,7 +81,9 @@ impl Call {
         Self { content_type, ..self }.body(patch)
     }
 
-    fn uri(&self) -> String {
+    /// Path and query.
+    #[must_use]
+    pub fn uri(&self) -> String {
         let pair = |(k, v): &(String, String)| format!("{}={}", escape(k), escape(v));
         let query: Vec<_> = self.query.iter().map(pair).collect();
         if query.is_empty() {

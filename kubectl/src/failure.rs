@@ -92,7 +92,7 @@ pub struct ServerError {
     /// What the request was about, if the reader could not tell.
     pub context: Option<String>,
     /// The server's words.
-    pub status: meta::Status,
+    pub status: Box<meta::Status>,
 }
 
 impl ServerError {
@@ -107,7 +107,8 @@ impl ServerError {
                 message: Some(String::from_utf8_lossy(body).trim().to_owned()),
                 ..meta::Status::default()
             });
-        Self { context: None, status: meta::Status { code: Some(i32::from(code)), ..status } }
+        let status = Box::new(meta::Status { code: Some(i32::from(code)), ..status });
+        Self { context: None, status }
     }
 
     /// Field faults one per line, as kubectl shows a single object's (`The Pod "x" is invalid: …`).

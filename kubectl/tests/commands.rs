@@ -1,5 +1,7 @@
 //! Commands against a whole control plane in process.
 
+#![allow(clippy::unwrap_used, reason = "a test shows a fault by panicking")]
+
 use std::{
     io::{self, Cursor, Write},
     process::ExitCode,
@@ -116,6 +118,33 @@ async fn apply_creates_then_leaves_alone_then_changes() {
     assert_eq!(kubectl.ok_with(apply, &pod("web", "nginx:2")).await, "pod/web configured\n");
     let image = "get pod web -o jsonpath={.spec.containers[0].image}";
     assert_eq!(kubectl.ok(image).await, "nginx:2");
+}
+
+#[tokio::test]
+async fn an_object_made_otherwise_is_taken_over_with_a_warning() {
+    let kubectl = Kubectl::new().await;
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: '2'}\n";
+    kubectl.ok("create configmap c --from-literal=a=1 --from-literal=b=1").await;
+    let output = kubectl.run_with("apply -f -", map).await;
+    assert!(output.err.starts_with("Warning: resource configmaps/c is missing"), "{}", output.err);
+    assert_eq!(kubectl.ok("get cm c -o jsonpath={.data}").await, r#"{"a":"2","b":"1"}"#);
+}
+
+#[tokio::test]
+async fn containers_are_merged_by_name_and_ports_that_left_are_removed() {
+    let kubectl = Kubectl::new().await;
+    let set = |ports: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: ReplicaSet\nmetadata: {{name: r}}\nspec:\n  selector: {{matchLabels: {{a: b}}}}\n  template:\n    metadata: {{labels: {{a: b}}}}\n    spec:\n      containers: [{{name: c, image: i, ports: {ports}}}]\n"
+        )
+    };
+    kubectl.ok_with("apply -f -", &set("[{containerPort: 80}, {containerPort: 81}]")).await;
+    kubectl.ok_with("apply -f -", &set("[{containerPort: 81}, {containerPort: 82}]")).await;
+    let ports = "get rs r -o jsonpath={.spec.template.spec.containers[*].ports[*].containerPort}";
+    let found = kubectl.ok(ports).await;
+    let mut found: Vec<_> = found.split(' ').collect();
+    found.sort_unstable();
+    assert_eq!(found, ["81", "82"]);
 }
 
 #[tokio::test]

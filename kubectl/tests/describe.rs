@@ -1,6 +1,8 @@
 //! Golden pages: `describe/<name>.yaml` holds an object and what belongs to it, `describe/<name>.txt` the
 //! page. `UPDATE=1 cargo test -p kubectl` writes the pages as they are now.
 
+#![allow(clippy::unwrap_used, reason = "a test shows a fault by panicking")]
+
 use std::path::Path;
 
 use api_types::jiff::tz::TimeZone;

@@ -1,6 +1,8 @@
 //! Golden pairs of the seed's dialect: `dialect/<name>.seed.yaml` (or `.json`) and what it becomes,
 //! `dialect/<name>.yaml`. `UPDATE=1 cargo test -p kubectl` writes what it becomes now.
 
+#![allow(clippy::unwrap_used, reason = "a test shows a fault by panicking")]
+
 use std::path::{Path, PathBuf};
 
 use kubectl::{dialect::to_kubernetes, output::yaml::to_yaml};

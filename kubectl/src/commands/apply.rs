@@ -155,9 +155,9 @@ impl Apply {
     ) -> Result<Outcome, Failure> {
         let before = last_applied(&current)?;
         if before.is_none() {
-            let name = target.resource.object_name(object::name(wanted));
+            let name = format!("{}/{}", target.resource.plural, object::name(wanted));
             session.io.note(format_args!(
-                "Warning: resource {} is missing the {LAST_APPLIED} annotation which is required by kubectl apply. It will be patched automatically.", name.replacen('/', "s/", 1)
+                "Warning: resource {name} is missing the {LAST_APPLIED} annotation which is required by kubectl apply. kubectl apply should only be used on resources created declaratively by either kubectl create --save-config or kubectl apply. The missing annotation will be patched automatically."
             ));
         }
         let (content_type, patch) =

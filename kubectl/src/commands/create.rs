@@ -175,7 +175,7 @@ fn config_map_data(literals: &[String], files: &[String]) -> Result<Map<String, 
         let (key, value) = pair.ok_or_else(|| {
             Failure::message(format!("invalid literal source {literal}, expected key=value"))
         })?;
-        insert(&mut data, key, value.to_owned())?;
+        insert(&mut data, key, value)?;
     }
     for file in files {
         let (key, path) = file.split_once('=').map_or((None, file.as_str()), |(k, p)| (Some(k), p));
@@ -201,10 +201,10 @@ fn insert_files(
         return Ok(());
     }
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    insert(data, key.unwrap_or(&name), std::fs::read_to_string(path).map_err(fault)?)
+    insert(data, key.unwrap_or(&name), &std::fs::read_to_string(path).map_err(fault)?)
 }
 
-fn insert(data: &mut Map<String, Value>, key: &str, value: String) -> Result<(), Failure> {
+fn insert(data: &mut Map<String, Value>, key: &str, value: &str) -> Result<(), Failure> {
     match data.insert(key.to_owned(), json!(value)) {
         None => Ok(()),
         Some(_) => Err(Failure::message(format!(

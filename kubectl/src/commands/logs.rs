@@ -233,3 +233,59 @@ impl Logs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{Environment, Io, flags::Global};
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        logs: Logs,
+    }
+
+    fn logs(line: &str) -> Logs {
+        Line::parse_from(std::iter::once("logs").chain(line.split_whitespace())).logs
+    }
+
+    fn pod() -> Value {
+        json!({
+            "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"initContainers": [{"name": "i"}], "containers": [{"name": "a"}, {"name": "b"}]},
+        })
+    }
+
+    #[test]
+    fn flags_become_query_parameters() {
+        let path = "/api/v1/namespaces/default/pods/web/log";
+        let uri = |line: &str| logs(line).call(&pod(), "a").uri();
+        assert_eq!(uri("web"), format!("{path}?container=a"));
+        assert_eq!(
+            uri("web -f -p --timestamps --tail=5 --since=2m"),
+            format!(
+                "{path}?container=a&follow=true&previous=true&timestamps=true&tailLines=5&sinceSeconds=120"
+            )
+        );
+        assert_eq!(uri("web --tail=-1"), format!("{path}?container=a"));
+        assert_eq!(uri("-l app=web"), format!("{path}?container=a&tailLines=10"));
+    }
+
+    #[test]
+    fn the_container_is_the_one_asked_for_or_the_first_or_all() {
+        let session = Session::new(
+            Global::default(),
+            Io::new(std::io::empty(), std::io::sink(), std::io::sink()),
+            Environment::default(),
+        );
+        let chosen = |line: &str| logs(line).containers(&session, &pod());
+        assert_eq!(chosen("web").unwrap(), ["a"]);
+        assert_eq!(chosen("web -c b").unwrap(), ["b"]);
+        assert_eq!(chosen("web i").unwrap(), ["i"]);
+        assert_eq!(chosen("web --all-containers").unwrap(), ["i", "a", "b"]);
+        assert!(chosen("web -c nope").is_err());
+    }
+}

@@ -44,7 +44,7 @@ impl Template {
     #[must_use]
     pub fn render(&self, object: &Value) -> String {
         let mut text = String::new();
-        render(&self.0, object, object, &mut text);
+        render(&self.0, object, &mut text);
         text
     }
 }
@@ -74,7 +74,7 @@ fn fault(text: &str, why: &str) -> Failure {
     Failure::message(format!("error parsing jsonpath {text}, {why}"))
 }
 
-fn render(nodes: &[Node], current: &Value, root: &Value, text: &mut String) {
+fn render(nodes: &[Node], current: &Value, text: &mut String) {
     for node in nodes {
         match node {
             Node::Text(literal) => text.push_str(literal),
@@ -83,7 +83,7 @@ fn render(nodes: &[Node], current: &Value, root: &Value, text: &mut String) {
                 let _ = write!(text, "{}", found.join(" "));
             }
             Node::Range(path, inner) => {
-                path.find(current).into_iter().for_each(|item| render(inner, item, root, text));
+                path.find(current).into_iter().for_each(|item| render(inner, item, text));
             }
         }
     }

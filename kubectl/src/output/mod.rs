@@ -145,7 +145,9 @@ pub fn pretty_json(value: &Value) -> String {
 /// Objects as the one document that `-o json|yaml` prints for many.
 #[must_use]
 pub fn as_list(objects: Vec<Value>) -> Value {
-    json!({"apiVersion": "v1", "kind": "List", "items": objects, "metadata": {"resourceVersion": ""}})
+    let mut list = json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}});
+    list["items"] = Value::Array(objects);
+    list
 }
 
 /// Leaves out what only servers care about.

@@ -231,7 +231,7 @@ fn is_base60(s: &str) -> bool {
         let whole = t.split('.').next().unwrap_or_default();
         matches!(whole.len(), 1 | 2) && whole.parse::<u8>().is_ok_and(|n| n < 60)
     };
-    digits(first) && !rest.is_empty() && rest.iter().all(|t| below_sixty(t))
+    digits(first) && !rest.is_empty() && rest.iter().all(below_sixty)
 }
 
 fn plain_allowed(s: &str) -> bool {
