@@ -201,16 +201,15 @@ impl ResourceDef {
         self.kind.update(old, new).map_err(|fault| self.error(fault))
     }
 
-    /// `old` with the status (and the metadata that a status update may change: labels, annotations
-    /// and owners, as in Kubernetes, do not) of `new`.
+    /// `old` with the status of `new`; nothing else of `new` counts.
     ///
     /// # Errors
     /// 400 for a status of the wrong type, 409 if `new` is of another UID, 422 with all faults.
-    pub fn update_status(&self, old: &Value, new: Value) -> Result<Value, ApiError> {
+    pub fn update_status(&self, old: &Value, mut new: Value) -> Result<Value, ApiError> {
         self.check_type(&new)?;
         self.check_uid(old, &new)?;
         let mut merged = old.clone();
-        set(&mut merged, "status", new.get("status").cloned());
+        set(&mut merged, "status", new.get_mut("status").map(Value::take));
         self.kind.update_status(old, merged).map_err(|fault| self.error(fault))
     }
 

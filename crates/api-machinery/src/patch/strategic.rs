@@ -158,7 +158,7 @@ fn in_order(
         let before = |other: &Value| {
             here.is_some_and(|here| place(original, other).is_some_and(|p| p < here))
         };
-        while let Some(other) = rest.next_if(&before) {
+        while let Some(other) = rest.next_if(before) {
             ordered.push(other);
         }
         ordered.push(item);

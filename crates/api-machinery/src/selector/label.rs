@@ -112,7 +112,7 @@ impl Requirement {
         check_key(&key, "key")?;
         check_values(operator, &values)?;
         for (i, value) in values.iter().enumerate() {
-            if let Some(fault) = joined(names::label_value(value)) {
+            if let Some(fault) = joined(&names::label_value(value)) {
                 return Err(SelectorError(format!(
                     "values[{i}][{key}]: Invalid value: {value:?}: {fault}"
                 )));
@@ -291,7 +291,7 @@ fn expected<T>(found: &Token, what: &str) -> Result<T, SelectorError> {
 }
 
 fn check_key(key: &str, path: &str) -> Result<(), SelectorError> {
-    match joined(names::qualified_name(key)) {
+    match joined(&names::qualified_name(key)) {
         Some(fault) => Err(SelectorError(format!("{path}: Invalid value: {key:?}: {fault}"))),
         None => Ok(()),
     }
@@ -316,7 +316,7 @@ fn check_values(operator: Operator, values: &BTreeSet<String>) -> Result<(), Sel
     Err(SelectorError(format!("values: Invalid value: []string{{{}}}: {fault}", values.join(", "))))
 }
 
-fn joined(faults: Vec<String>) -> Option<String> {
+fn joined(faults: &[String]) -> Option<String> {
     (!faults.is_empty()).then(|| faults.join("; "))
 }
 

@@ -44,7 +44,7 @@ fn of_a_pod_without_anything() {
 }
 
 #[test]
-fn of_a_pods_containers() {
+fn of_a_pod_as_a_whole() {
     let pod = "
 metadata: {name: a, labels: {'b@d': '-x'}}
 spec:
@@ -52,43 +52,19 @@ spec:
   dnsPolicy: Magic
   terminationGracePeriodSeconds: -1
   activeDeadlineSeconds: 0
+  nodeSelector: {disk: 's s d'}
   volumes:
   - {name: v, hostPath: {path: ''}, emptyDir: {}}
   - {name: v}
   - {name: c, configMap: {}}
   - {name: h, hostPath: {path: /a/../b, type: Folder}}
   containers:
-  - name: One
-    image: ' nginx'
-    imagePullPolicy: Seldom
-    ports:
-    - {containerPort: 0}
-    - {containerPort: 70000, hostPort: 80, protocol: HTTP, name: way-too-long-a-name}
-    - {containerPort: 81, hostPort: 80, protocol: HTTP}
-    env:
-    - {name: ''}
-    - {name: 'A=B', value: x, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
-    - {name: C, valueFrom: {}}
-    resources:
-      limits: {cpu: 1, memory: lots, colour: 3}
-      requests: {cpu: 1500m, memory: -1}
-    volumeMounts:
-    - {name: v, mountPath: /a}
-    - {name: w, mountPath: /a, subPath: ../x}
-    livenessProbe: {successThreshold: 2, periodSeconds: -1, httpGet: {port: 0}, tcpSocket: {port: http}}
-    readinessProbe: {}
-  - {name: two}
-  - {name: two, image: x}
-  initContainers:
-  - {name: two, image: x, livenessProbe: {exec: {command: [x]}}}
+  - {name: a, image: x}
   tolerations:
   - {operator: Sometimes, key: a, effect: Never}
   - {value: x}
 ";
-    check(
-        "pods",
-        pod,
-        &expect![[r#"
+    check("pods", pod, &expect![[r#"
         metadata.labels: Invalid value: "b@d": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
         metadata.labels[b@d]: Invalid value: "-x": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')
         spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type
@@ -97,6 +73,39 @@ spec:
         spec.volumes[2].configMap.name: Required value
         spec.volumes[3].hostPath.path: Invalid value: "/a/../b": must not contain '..'
         spec.volumes[3].hostPath.type: Unsupported value: "Folder": supported values: "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"
+        spec.restartPolicy: Unsupported value: "Sometimes": supported values: "Always", "OnFailure", "Never"
+        spec.dnsPolicy: Unsupported value: "Magic": supported values: "ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"
+        spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0
+        spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive
+        spec.nodeSelector[disk]: Invalid value: "s s d": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')
+        spec.tolerations[0].operator: Unsupported value: "Sometimes": supported values: "Equal", "Exists"
+        spec.tolerations[0].effect: Unsupported value: "Never": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"
+        spec.tolerations[1].operator: Invalid value: "": operator must be Exists when `key` is empty, which means "match all values and all keys"
+    "#]]);
+}
+
+#[test]
+fn of_a_pods_containers() {
+    let pod = "
+metadata: {name: a}
+spec:
+  volumes: [{name: v}]
+  containers:
+  - name: One
+    image: ' nginx'
+    imagePullPolicy: Seldom
+    ports:
+    - {containerPort: 0}
+    - {containerPort: 70000, hostPort: 80, protocol: HTTP, name: way-too-long-a-name}
+    - {containerPort: 81, hostPort: 80, protocol: HTTP}
+    env: [{name: ''}, {name: 'A=B', value: x, valueFrom: {fieldRef: {fieldPath: a}}}, {name: C, valueFrom: {}}]
+    volumeMounts: [{name: v, mountPath: /a}, {name: w, mountPath: /a, subPath: ../x}]
+  - {name: two}
+  - {name: two, image: x}
+  initContainers:
+  - {name: two, image: x, livenessProbe: {exec: {command: [x]}}}
+";
+    check("pods", pod, &expect![[r#"
         spec.containers[0].name: Invalid value: "One": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
         spec.containers[0].image: Invalid value: " nginx": must not have leading or trailing whitespace
         spec.containers[0].imagePullPolicy: Unsupported value: "Seldom": supported values: "Always", "IfNotPresent", "Never"
@@ -113,6 +122,30 @@ spec:
         spec.containers[0].volumeMounts[1].name: Not found: "w"
         spec.containers[0].volumeMounts[1].subPath: Invalid value: "../x": must not contain '..'
         spec.containers[0].volumeMounts[1].mountPath: Invalid value: "/a": must be unique
+        spec.containers[1].image: Required value
+        spec.containers[2].name: Duplicate value: "two"
+        spec.initContainers[0].name: Duplicate value: "two"
+        spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always
+    "#]]);
+}
+
+#[test]
+fn of_resources_and_probes() {
+    let pod = "
+metadata: {name: a}
+spec:
+  containers:
+  - name: a
+    image: x
+    resources:
+      limits: {cpu: 1, memory: lots, colour: 3}
+      requests: {cpu: 1500m, memory: -1}
+    livenessProbe: {successThreshold: 2, periodSeconds: -1, httpGet: {port: 0}, tcpSocket: {port: http}}
+    readinessProbe: {}
+    lifecycle: {preStop: {exec: {}}}
+";
+    check("pods", pod, &expect![[r#"
+        spec.containers[0].lifecycle.preStop.exec.command: Required value
         spec.containers[0].livenessProbe.httpGet.port: Invalid value: 0: must be between 1 and 65535, inclusive
         spec.containers[0].livenessProbe.tcpSocket: Forbidden: may not specify more than 1 handler type
         spec.containers[0].livenessProbe.periodSeconds: Invalid value: -1: must be greater than or equal to 0
@@ -125,19 +158,7 @@ spec:
         spec.containers[0].resources.requests[colour]: Invalid value: "colour": must be a standard resource for containers
         spec.containers[0].resources.requests[memory]: Invalid value: "-1": must be greater than or equal to 0
         spec.containers[0].resources.requests: Invalid value: "1500m": must be less than or equal to cpu limit of 1
-        spec.containers[1].image: Required value
-        spec.containers[2].name: Duplicate value: "two"
-        spec.initContainers[0].name: Duplicate value: "two"
-        spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always
-        spec.restartPolicy: Unsupported value: "Sometimes": supported values: "Always", "OnFailure", "Never"
-        spec.dnsPolicy: Unsupported value: "Magic": supported values: "ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"
-        spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0
-        spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive
-        spec.tolerations[0].operator: Unsupported value: "Sometimes": supported values: "Equal", "Exists"
-        spec.tolerations[0].effect: Unsupported value: "Never": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"
-        spec.tolerations[1].operator: Invalid value: "": operator must be Exists when `key` is empty, which means "match all values and all keys"
-    "#]],
-    );
+    "#]]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The catalogue as its users see it: what becomes of objects, of which faults they are told, what tables show.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps in vain fails, as it should")]
+
 mod binding;
 mod deletion;
 mod every_kind;

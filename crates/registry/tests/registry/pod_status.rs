@@ -49,9 +49,7 @@ fn of_a_pod_that_runs() {
         ["1/2", "CrashLoopBackOff", "3 (5m ago)"],
     );
     check(
-        &format!(
-            "{{phase: Running, containerStatuses: [{{state: {{waiting: {{reason: ErrImagePull}}}}}}, {{state: {{waiting: {{reason: ImagePullBackOff}}}}}}]}}"
-        ),
+        "{phase: Running, containerStatuses: [{state: {waiting: {reason: ErrImagePull}}}, {state: {waiting: {reason: ImagePullBackOff}}}]}",
         ["0/2", "ErrImagePull", "0"],
     );
 }
