@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, OnceLock, Weak,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -171,6 +171,43 @@ async fn follow(mirror: &mut Mirror, watch: &mut Subscription<String>, last: Rev
             return;
         }
     }
+}
+
+/// The decoder is called in the middle of a burst, when some of its changes are in their collection already.
+#[tokio::test]
+async fn no_list_is_older_than_its_items() {
+    let running = backends::embedded().await;
+    let slot = Arc::new(OnceLock::<Weak<Texts>>::new());
+    let (seen, wrong) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (cache, newest, older) = (Arc::clone(&slot), Arc::clone(&seen), Arc::clone(&wrong));
+    let decode = move |entry: &Entry| {
+        let list = cache.get().and_then(Weak::upgrade).map(|cache| cache.list(PODS));
+        let revisions = list.iter().flat_map(|l| l.items.iter().map(|i| (i.revision, l.revision)));
+        for (item, list) in revisions {
+            newest.fetch_add(1, Ordering::SeqCst);
+            older.fetch_add(usize::from(list < item), Ordering::SeqCst);
+        }
+        text(entry)
+    };
+    let options = Options::default();
+    let cache = Cache::start(Arc::clone(&running.store), options, decode).await.unwrap();
+    slot.set(Arc::downgrade(&cache)).unwrap();
+    let keys: Vec<_> = (0..20).map(pod).collect();
+    join_all(keys.iter().map(|key| put(&**running, key, 1))).await;
+    cache.catch_up().await.unwrap();
+    assert!(seen.load(Ordering::SeqCst) > 0);
+    assert_eq!(wrong.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_waiting_watcher_is_woken_by_a_change() {
+    let rig = rig(100).await;
+    let mut watch = rig.cache.watch(PODS, rig.cache.revision()).unwrap();
+    assert!(watch.next().now_or_never().is_none());
+    // In a task of its own, so that nothing but the cache wakes it.
+    let watcher = tokio::spawn(async move { watch.next().await.unwrap().unwrap().revision });
+    let written = rig.put_seen(&pod("a"), 1).await;
+    assert_eq!(within("the watcher", watcher).await.unwrap(), written);
 }
 
 #[tokio::test]
