@@ -76,8 +76,7 @@ fn api_group(catalogue: &Catalogue, name: &str) -> Option<Value> {
 
 /// `/api/v1`, `/apis/<group>/<version>`
 pub(crate) fn resources(catalogue: &Catalogue, group: &str, version: &str) -> Value {
-    let mut resources: Vec<Value> =
-        catalogue.of_group(group, version).flat_map(|d| entries(d)).collect();
+    let mut resources: Vec<Value> = catalogue.of_group(group, version).flat_map(entries).collect();
     if group.is_empty() {
         resources.push(bindings());
     }

@@ -291,11 +291,11 @@ fn decode(segment: &str) -> String {
 mod tests {
     use super::*;
 
-    fn check(method: Method, path: &str, expected: &str) {
+    fn check(method: &Method, path: &str, expected: &str) {
         let catalogue = Catalogue::new(registry::all());
         let uri: http::Uri = path.parse().unwrap();
         let query = Query::of(&uri).unwrap();
-        let text = match parse(&catalogue, &method, uri.path(), &query) {
+        let text = match parse(&catalogue, method, uri.path(), &query) {
             Ok(Target::NonResource(other)) => format!("{other:?}"),
             Ok(Target::Resource(info)) => {
                 let or = |s: Option<String>| s.unwrap_or_else(|| "-".to_owned());
@@ -311,18 +311,18 @@ mod tests {
 
     #[test]
     fn paths_name_objects_collections_and_subresources() {
-        check(Method::GET, "/api/v1/pods", "list Pod - -");
-        check(Method::GET, "/api/v1/namespaces/a/pods?watch=true", "watch Pod a -");
-        check(Method::GET, "/api/v1/watch/namespaces/a/pods", "watch Pod a -");
-        check(Method::GET, "/api/v1/namespaces/a/pods/b", "get Pod a b");
-        check(Method::GET, "/api/v1/namespaces/a/pods/b/log", "get Pod/log a b");
-        check(Method::GET, "/api/v1/namespaces/a", "get Namespace - a");
-        check(Method::PUT, "/api/v1/namespaces/a/finalize", "update Namespace/finalize - a");
-        check(Method::PATCH, "/api/v1/nodes/n%31/status", "patch Node/status - n1");
-        check(Method::POST, "/api/v1/namespaces/a/bindings", "create Pod/binding a -");
-        check(Method::POST, "/api/v1/namespaces/a/pods/b/binding", "create Pod/binding a b");
+        check(&Method::GET, "/api/v1/pods", "list Pod - -");
+        check(&Method::GET, "/api/v1/namespaces/a/pods?watch=true", "watch Pod a -");
+        check(&Method::GET, "/api/v1/watch/namespaces/a/pods", "watch Pod a -");
+        check(&Method::GET, "/api/v1/namespaces/a/pods/b", "get Pod a b");
+        check(&Method::GET, "/api/v1/namespaces/a/pods/b/log", "get Pod/log a b");
+        check(&Method::GET, "/api/v1/namespaces/a", "get Namespace - a");
+        check(&Method::PUT, "/api/v1/namespaces/a/finalize", "update Namespace/finalize - a");
+        check(&Method::PATCH, "/api/v1/nodes/n%31/status", "patch Node/status - n1");
+        check(&Method::POST, "/api/v1/namespaces/a/bindings", "create Pod/binding a -");
+        check(&Method::POST, "/api/v1/namespaces/a/pods/b/binding", "create Pod/binding a b");
         check(
-            Method::DELETE,
+            &Method::DELETE,
             "/apis/apps/v1/namespaces/a/replicasets",
             "deletecollection ReplicaSet a -",
         );
@@ -330,22 +330,22 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_404_and_what_can_not_be_done_405() {
-        check(Method::GET, "/api/v1/frogs", "404");
-        check(Method::GET, "/api/v1/pods/b", "404");
-        check(Method::GET, "/api/v1/namespaces/a/nodes", "404");
-        check(Method::GET, "/apis/apps/v2/replicasets", "404");
-        check(Method::POST, "/api/v1/pods", "405");
-        check(Method::POST, "/api/v1/namespaces/a/pods/b", "405");
-        check(Method::DELETE, "/api/v1/nodes/n1/status", "405");
-        check(Method::DELETE, "/api/v1/namespaces", "405");
-        check(Method::GET, "/api/v1/namespaces/a/pods/b%2Fc", "400");
-        check(Method::GET, "/api/v1/namespaces/..", "400");
+        check(&Method::GET, "/api/v1/frogs", "404");
+        check(&Method::GET, "/api/v1/pods/b", "404");
+        check(&Method::GET, "/api/v1/namespaces/a/nodes", "404");
+        check(&Method::GET, "/apis/apps/v2/replicasets", "404");
+        check(&Method::POST, "/api/v1/pods", "405");
+        check(&Method::POST, "/api/v1/namespaces/a/pods/b", "405");
+        check(&Method::DELETE, "/api/v1/nodes/n1/status", "405");
+        check(&Method::DELETE, "/api/v1/namespaces", "405");
+        check(&Method::GET, "/api/v1/namespaces/a/pods/b%2Fc", "400");
+        check(&Method::GET, "/api/v1/namespaces/..", "400");
     }
 
     #[test]
     fn some_paths_are_no_resources() {
-        check(Method::GET, "/readyz/ping", "Health");
-        check(Method::GET, "/apis/apps/v1", r#"Resources("apps", "v1")"#);
-        check(Method::GET, "/openapi/v3/api/v1", r#"OpenApiV3("", "v1")"#);
+        check(&Method::GET, "/readyz/ping", "Health");
+        check(&Method::GET, "/apis/apps/v1", r#"Resources("apps", "v1")"#);
+        check(&Method::GET, "/openapi/v3/api/v1", r#"OpenApiV3("", "v1")"#);
     }
 }

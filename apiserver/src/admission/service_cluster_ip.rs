@@ -54,10 +54,9 @@ impl Plugin for ServiceClusterIp {
     }
 
     async fn removed(&self, server: &Server, def: &ResourceDef, object: &Value) {
-        if def.names.group.is_empty() && def.names.plural == "services" {
-            if let Some(ip) = cluster_ip(object) {
-                release(server, ip).await;
-            }
+        let is_service = def.names.group.is_empty() && def.names.plural == "services";
+        if let Some(ip) = cluster_ip(object).filter(|_| is_service) {
+            release(server, ip).await;
         }
     }
 }
@@ -214,19 +213,19 @@ pub(crate) async fn repair(
 mod tests {
     use super::*;
 
-    fn check(spec: Value, expected: &Wish) {
+    fn check(spec: &Value, expected: &Wish) {
         assert_eq!(wish(&json!({ "spec": spec })), *expected, "{spec}");
     }
 
     #[test]
     fn a_service_gets_an_address_unless_it_says_otherwise() {
-        check(json!({}), &Wish::Any);
-        check(json!({"clusterIP": ""}), &Wish::Any);
-        check(json!({"clusterIP": "None"}), &Wish::None);
-        check(json!({"type": "ExternalName"}), &Wish::None);
-        check(json!({"clusterIPs": ["10.0.0.1"]}), &Wish::This([10, 0, 0, 1].into()));
+        check(&json!({}), &Wish::Any);
+        check(&json!({"clusterIP": ""}), &Wish::Any);
+        check(&json!({"clusterIP": "None"}), &Wish::None);
+        check(&json!({"type": "ExternalName"}), &Wish::None);
+        check(&json!({"clusterIPs": ["10.0.0.1"]}), &Wish::This([10, 0, 0, 1].into()));
         check(
-            json!({"type": "NodePort", "clusterIP": "10.0.0.1"}),
+            &json!({"type": "NodePort", "clusterIP": "10.0.0.1"}),
             &Wish::This([10, 0, 0, 1].into()),
         );
     }

@@ -51,11 +51,10 @@ static MESSAGES: LazyLock<HashMap<&'static str, Fields>> = LazyLock::new(|| {
     let mut messages: HashMap<&str, Fields> = HashMap::new();
     let mut current = "";
     for line in include_str!("messages.txt").lines() {
-        match line.strip_prefix(' ').and_then(field) {
-            Some((number, field)) => {
-                drop(messages.entry(current).or_default().insert(number, field))
-            }
-            None => current = line,
+        if let Some((number, field)) = line.strip_prefix(' ').and_then(field) {
+            messages.entry(current).or_default().insert(number, field);
+        } else {
+            current = line;
         }
     }
     messages
@@ -261,7 +260,7 @@ mod tests {
     use super::*;
 
     /// What `kubectl create configmap a --from-literal=x=y` sends.
-    const CONFIG_MAP: &[u8] = b"k8s\0\x0a\x0f\x0a\x02v1\x12\x09ConfigMap\x12\x1b\x0a\x11\x0a\x01a\x12\0\x1a\0\x22\0\x2a\02\x008\0B\0\x12\x06\x0a\x01x\x12\x01y\x1a\0\x22\0";
+    const CONFIG_MAP: &[u8] = b"k8s\0\x0a\x0f\x0a\x02v1\x12\x09ConfigMap\x12\x1b\x0a\x11\x0a\x01a\x12\x00\x1a\x00\x22\x00\x2a\x00\x32\x00\x38\x00\x42\x00\x12\x06\x0a\x01x\x12\x01y\x1a\0\x22\0";
 
     #[test]
     fn a_config_map_of_kubectl_is_read() {

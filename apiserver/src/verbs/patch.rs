@@ -80,9 +80,9 @@ fn unpin_version(patch: &Value, object: &mut Value, patch_type: PatchType) {
             patch.pointer("/metadata/resourceVersion").is_some()
         }
     };
-    if let (false, Some(metadata)) = (names_version, object.get_mut("metadata")) {
-        if let Some(metadata) = metadata.as_object_mut() {
-            metadata.remove("resourceVersion");
-        }
+    if !names_version
+        && let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut)
+    {
+        metadata.remove("resourceVersion");
     }
 }

@@ -1,5 +1,7 @@
 //! The API in process: every request passes the whole chain down to a real store, no socket involved.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 mod deletion;
 mod discovery;
 mod harness;
