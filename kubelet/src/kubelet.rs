@@ -1,6 +1,6 @@
 //! Assembly: makes the parts and runs them until shutdown.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use api_types::api::core::v1::Pod;
@@ -20,11 +20,13 @@ use crate::{
     options::Options,
     pleg,
     pod::manager::PodManager,
-    runtime::docker::Docker,
+    runtime::{RuntimeError, docker::Docker},
     server::{self, Shared},
 };
 
 const HEALTH_ADDRESS: &str = "127.0.0.1:10248";
+/// Until the Docker Engine's socket is looked for again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Runs the kubelet until shutdown. Containers go on without it.
 pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
@@ -33,8 +35,9 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
     let ip = node_ip(&options)?;
     let client = component::client(&options.client).await?;
     let listwatch = ListWatch::new(client.clone(), options.client.redis.as_deref())?;
-    let runtime = Docker::connect(&options.docker_host, &name, &options.pause_image)
-        .with_context(|| format!("cannot use the Docker Engine at {}", options.docker_host))?;
+    let Some(runtime) = connect(&options, &name, &program.shutdown).await? else {
+        return Ok(());
+    };
     std::fs::create_dir_all(&options.root_dir)
         .with_context(|| format!("cannot make {}", options.root_dir.display()))?;
     let context = Arc::new(Context {
@@ -54,8 +57,37 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
     let pods = PodManager::new(context.clone());
     serve(&options, &context, &pods, &program.shutdown).await?;
     let facts = facts(&options, name, ip)?;
+    if options.client.redis.is_some() {
+        let (name, shutdown) = (facts.name.clone(), program.shutdown.clone());
+        tokio::spawn(heartbeat::run(listwatch.clone(), name, pods.clone(), shutdown));
+    }
     run_parts(context, pods, listwatch, facts, &program).await;
     Ok(())
+}
+
+/// Waits for the Docker Engine's socket: the engine may start later than the kubelet. `None`: the
+/// kubelet was stopped meanwhile.
+async fn connect(
+    options: &Options,
+    node: &str,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Option<Docker>> {
+    let host = &options.docker_host;
+    loop {
+        match Docker::connect(host, node, &options.pause_image) {
+            Err(error @ RuntimeError::Unreachable(_)) => {
+                tracing::warn!(%error, host, "waiting for the Docker Engine");
+            }
+            other => {
+                let connected = other.with_context(|| format!("cannot use Docker at {host}"));
+                return connected.map(Some);
+            }
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(None),
+            () = tokio::time::sleep(RETRY) => {}
+        }
+    }
 }
 
 async fn run_parts(
@@ -67,10 +99,9 @@ async fn run_parts(
 ) {
     let shutdown = &program.shutdown;
     let check = program.health.check("node");
-    let source = follow_pods(listwatch.clone(), facts.name.clone(), pods.clone(), shutdown.clone());
+    let source = follow_pods(listwatch, facts.name.clone(), pods.clone(), shutdown.clone());
     let mut parts = tokio::task::JoinSet::new();
     parts.spawn(source);
-    parts.spawn(heartbeat::run(listwatch, facts.name.clone(), pods.clone(), shutdown.clone()));
     parts.spawn(pleg::run(context.clone(), pods, shutdown.clone()));
     parts.spawn(lease::run(context.clone(), shutdown.clone()));
     parts.spawn(registration::run(context, facts, check, shutdown.clone()));

@@ -1,5 +1,7 @@
 //! The Docker runtime and the bridge network for real. Needs root and a running dockerd.
 
+#![expect(clippy::unwrap_used, reason = "in tests, helpers included, a panic is a failure")]
+
 use std::{
     collections::BTreeMap,
     process::Command,

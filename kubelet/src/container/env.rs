@@ -127,7 +127,7 @@ fn whole_object(
         }
     }
     let named = found.into_iter().filter(|(key, _)| !key.is_empty() && !key.contains('='));
-    Ok(named.map(|(key, value)| (format!("{prefix}{key}"), text(value))).collect())
+    Ok(named.map(|(key, value)| (format!("{prefix}{key}"), text(&value))).collect())
 }
 
 /// `None`: an optional source that is not there.
@@ -184,7 +184,7 @@ fn key(
         return if optional { Ok(None) } else { Err(missing) };
     };
     match object.remove(key) {
-        Some(value) => Ok(Some(text(value))),
+        Some(value) => Ok(Some(text(&value))),
         None if optional => Ok(None),
         None => Err(EnvError::NoKey {
             kind,
@@ -195,8 +195,8 @@ fn key(
     }
 }
 
-fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8_lossy(&bytes).into_owned()
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// A field of the pod, as the downward API names it.

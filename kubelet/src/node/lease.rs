@@ -53,7 +53,7 @@ async fn renew(api: &Api<Lease>, node: &str) -> Result<(), kube::Error> {
     match api.patch(node, &PatchParams::default(), &patch).await {
         Err(kube::Error::Api(status)) if status.code == 404 => {
             let metadata = ObjectMeta { name: Some(node.to_owned()), ..ObjectMeta::default() };
-            let lease = Lease { metadata, spec: Some(spec), ..Lease::default() };
+            let lease = Lease { metadata, spec: Some(spec) };
             api.create(&PostParams::default(), &lease).await.map(drop)
         }
         other => other.map(drop),
