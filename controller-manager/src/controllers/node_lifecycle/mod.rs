@@ -30,7 +30,7 @@ pub(super) fn register(context: &Context, tasks: &mut JoinSet<()>) -> Registered
     let queue = Arc::new(WorkQueue::default());
     let monitor = Arc::new(Monitor::default());
     monitor.watch(&context.informers);
-    tasks.spawn(monitor.clone().listen(context.listwatch.clone()));
+    tasks.spawn(monitor.clone().run(context.listwatch.clone(), queue.clone()));
     let wanted = queue.clone();
     context.informers.nodes.on_change(move |change: &Change<Node>| {
         change.new.iter().for_each(|node| wanted.add(ObjectKey::of(&node.metadata)));
@@ -59,18 +59,13 @@ impl Controller for NodeLifecycle {
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let Some(node) = self.informers.nodes.get(key) else { return Ok(Next::Change) };
-        let now = Instant::now();
-        let Some(verdict) = self.monitor.judge(&key.name, now) else { return Ok(Next::Change) };
-        if let Verdict::Silent(measure) = verdict {
+        let verdict = self.monitor.judge(&key.name, Instant::now());
+        if let Some(Verdict::Silent(measure)) = verdict {
             self.mark_silent(&node, measure).await?;
         }
         self.taint(&node).await?;
-        Ok(match verdict {
-            Verdict::Alive { until } => Next::After(until.saturating_duration_since(now)),
-            // It is its next sign of life that changes the node.
-            Verdict::Silent(Measure::Heartbeat) => Next::After(health::HEARTBEAT_PATIENCE),
-            Verdict::Silent(Measure::Lease) => Next::After(health::LEASE_PATIENCE),
-        })
+        // The monitor says when the node falls silent; a sign of life changes the node.
+        Ok(Next::Change)
     }
 }
 

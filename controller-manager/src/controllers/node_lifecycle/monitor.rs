@@ -1,29 +1,31 @@
 //! Collects the signs of life of all nodes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use api_types::api::coordination::v1::Lease;
 use api_types::api::core::v1::Node;
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use listwatch::ListWatch;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::health::{self, Signs, Verdict};
-use crate::frame::Change;
+use crate::frame::{Change, ObjectKey, WorkQueue};
 use crate::informers::Informers;
 use crate::nodes;
 
-/// How often to look whether Redis is reached. A gap between heartbeats must not go unnoticed.
-const REDIS_CHECK: Duration = Duration::from_millis(500);
+/// How often to look who has fallen silent, and whether Redis is reached: a gap between heartbeats that
+/// is Redis' fault must not go unnoticed.
+const TICK: Duration = Duration::from_millis(500);
 
 /// The signs of life.
 #[derive(Debug, Default)]
 pub(super) struct Monitor {
     signs: Mutex<HashMap<String, Signs>>,
     redis_since: Mutex<Option<Instant>>,
+    silent: Mutex<HashSet<String>>,
 }
 
 impl Monitor {
@@ -37,17 +39,36 @@ impl Monitor {
             .on_change(move |change| monitor.lease_changed(change, Instant::now()));
     }
 
-    /// Listens to heartbeats for ever; returns at once without Redis.
-    pub(super) async fn listen(self: Arc<Self>, listwatch: ListWatch) {
-        let Some(heartbeats) = listwatch.heartbeats() else { return std::future::pending().await };
-        let mut heartbeats = std::pin::pin!(heartbeats);
-        let mut check = tokio::time::interval(REDIS_CHECK);
+    /// Listens to heartbeats and keeps the clock, for ever: a node that falls silent is put into the queue.
+    pub(super) async fn run(self: Arc<Self>, listwatch: ListWatch, queue: Arc<WorkQueue>) {
+        let mut heartbeats = match listwatch.heartbeats() {
+            Some(heartbeats) => heartbeats.boxed(),
+            None => stream::pending().boxed(),
+        };
+        let mut clock = tokio::time::interval(TICK);
         loop {
             tokio::select! {
                 Some(heartbeat) = heartbeats.next() => self.beat(&heartbeat.node, Instant::now()),
-                _ = check.tick() => self.redis_is(listwatch.redis_connected(), Instant::now()),
+                _ = clock.tick() => {
+                    let now = Instant::now();
+                    self.redis_is(listwatch.redis_connected(), now);
+                    self.fallen_silent(now).into_iter().for_each(|node| queue.add(ObjectKey::cluster(node)));
+                }
             }
         }
+    }
+
+    /// The nodes that were not silent when this was last asked.
+    fn fallen_silent(&self, now: Instant) -> Vec<String> {
+        let (signs, redis) = (self.signs.lock(), *self.redis_since.lock());
+        let silent = |signs: Signs| matches!(health::judge(signs, redis, now), Verdict::Silent(_));
+        let silent =
+            signs.iter().filter(|(_, signs)| silent(**signs)).map(|(node, _)| node.clone());
+        let silent: HashSet<String> = silent.collect();
+        let mut before = self.silent.lock();
+        let fallen = silent.difference(&before).cloned().collect();
+        *before = silent;
+        fallen
     }
 
     /// Judges a node; `None` if it is not known.
@@ -176,5 +197,21 @@ mod tests {
         assert_eq!(alive_until(&monitor, at(4)), at(41));
         monitor.redis_is(true, at(20));
         assert_eq!(alive_until(&monitor, at(21)), at(28));
+    }
+
+    #[test]
+    fn a_node_falls_silent_once_even_if_its_first_heartbeat_came_late() {
+        let (monitor, start) = (Monitor::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        monitor.redis_is(true, at(0));
+        monitor.node_changed(&Change { old: None, new: Some(node(json!([]))) }, at(0));
+        assert_eq!(monitor.fallen_silent(at(1)), Vec::<String>::new());
+        monitor.beat("n1", at(2));
+        assert_eq!(monitor.fallen_silent(at(9)), Vec::<String>::new());
+        assert_eq!(monitor.fallen_silent(at(10)), ["n1"]);
+        assert_eq!(monitor.fallen_silent(at(11)), Vec::<String>::new());
+        monitor.beat("n1", at(12));
+        assert_eq!(monitor.fallen_silent(at(13)), Vec::<String>::new());
+        assert_eq!(monitor.fallen_silent(at(20)), ["n1"]);
     }
 }
