@@ -78,13 +78,11 @@ async fn expire_events(server: &Server) {
     }
 }
 
-/// Whether an event last happened before the deadline.
+/// Whether an event last happened before the deadline. When it was created counts only if it doesn't say more.
 fn is_over(item: &CachedObject, deadline: Timestamp) -> bool {
     let event = item.object.value();
-    let time = |path: &str| event.pointer(path)?.as_str()?.parse::<Timestamp>().ok();
-    ["/series/lastObservedTime", "/lastTimestamp", "/eventTime", "/metadata/creationTimestamp"]
-        .into_iter()
-        .filter_map(time)
-        .max()
-        .is_none_or(|last| last < deadline)
+    let time = |path: &&str| event.pointer(path)?.as_str()?.parse::<Timestamp>().ok();
+    let said = ["/series/lastObservedTime", "/lastTimestamp", "/eventTime"];
+    let last = said.iter().filter_map(|path| time(path)).max();
+    last.or_else(|| time(&"/metadata/creationTimestamp")).is_none_or(|last| last < deadline)
 }

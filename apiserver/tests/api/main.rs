@@ -11,5 +11,6 @@ mod patching;
 mod pods;
 mod services;
 mod tls;
+mod upkeep;
 mod watching;
 mod writing;

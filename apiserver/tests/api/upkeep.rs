@@ -1,0 +1,56 @@
+//! What the server does as time goes by. Time is virtual here, and only reads happen while it runs.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::Api;
+
+const EVENTS: &str = "/api/v1/namespaces/default/events";
+
+/// Lets time run until something has happened.
+async fn until(what: &str, mut happened: impl AsyncFnMut() -> bool) {
+    tokio::time::pause();
+    for _ in 0..1000 {
+        if happened().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    panic!("in vain: {what}");
+}
+
+#[tokio::test]
+async fn old_events_go_and_young_ones_stay() {
+    let api = Api::start().await;
+    let event = |name: &str, last: &str| {
+        json!({
+            "metadata": {"name": name}, "involvedObject": {"namespace": "default"},
+            "reason": "Tested", "type": "Normal", "lastTimestamp": last,
+        })
+    };
+    api.post(EVENTS, &event("old", "2020-01-01T00:00:00Z")).await.ok();
+    api.post(EVENTS, &event("young", "2120-01-01T00:00:00Z")).await.ok();
+    let path = |name: &str| format!("{EVENTS}/{name}");
+    until("the old event is gone", async || api.get(&path("old")).await.code == 404).await;
+    api.get(&path("young")).await.ok();
+}
+
+#[tokio::test]
+async fn the_service_of_the_server_comes_back() {
+    let api = Api::start().await;
+    let path = "/api/v1/namespaces/default/services/kubernetes";
+    api.delete(path).await.ok();
+    api.get(path).await.fails(404, "NotFound");
+    until("the service is back", async || api.get(path).await.code == 200).await;
+}
+
+#[tokio::test]
+async fn a_claim_that_no_service_holds_is_given_back() {
+    let api = Api::start().await;
+    let (orphan, held) =
+        ("/registry/ranges/serviceips/10.96.1.2", "/registry/ranges/serviceips/10.96.0.1");
+    api.store.put(orphan, "{}".into(), None).await.unwrap();
+    until("the claim is gone", async || api.store.get(orphan).await.unwrap().is_none()).await;
+    assert!(api.store.get(held).await.unwrap().is_some());
+}
