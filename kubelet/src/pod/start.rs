@@ -13,7 +13,7 @@ use super::{
     back_off::BackOff,
     describe,
     next_step::{Failure, Waiting},
-    spec,
+    spec, status,
 };
 use crate::{
     container::{
@@ -76,7 +76,7 @@ impl Starter<'_> {
         volumes::set_up(context).await.map_err(|error| {
             let message = describe(&error);
             self.context.pod_event(self.pod, EventType::Warning, "FailedMount", message);
-            failure("ContainerCreating", String::new(), MISSING)
+            failure(status::not_started(self.pod), String::new(), MISSING)
         })
     }
 
@@ -135,7 +135,7 @@ impl Starter<'_> {
         let begun = std::time::Instant::now();
         let result = tokio::select! {
             result = self.context.runtime.pull(reference) => result,
-            () = cancelled => return Err(failure("ContainerCreating", String::new(), Duration::ZERO)),
+            () = cancelled => return Err(failure(status::not_started(self.pod), String::new(), Duration::ZERO)),
         };
         match result {
             Ok(()) => {

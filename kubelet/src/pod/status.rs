@@ -170,7 +170,7 @@ fn init_done(container: &ContainerSpec, status: &ContainerStatus) -> bool {
 fn container_status(input: &Input<'_>, wanted: &ContainerSpec, init: bool) -> ContainerStatus {
     let latest = input.observed.latest(&wanted.name);
     let reported = reported(input.pod, &wanted.name);
-    let (state, last_state) = states(input, wanted, init, latest, reported);
+    let (state, last_state) = states(input, wanted, latest, reported);
     let running = state.running.is_some();
     let probed = |results: &BTreeMap<String, bool>| {
         latest.and_then(|latest| results.get(&latest.id).copied()).unwrap_or(true)
@@ -201,7 +201,6 @@ fn container_status(input: &Input<'_>, wanted: &ContainerSpec, init: bool) -> Co
 fn states(
     input: &Input<'_>,
     wanted: &ContainerSpec,
-    init: bool,
     latest: Option<&Container>,
     reported: Option<&ContainerStatus>,
 ) -> (ContainerState, Option<ContainerState>) {
@@ -220,7 +219,8 @@ fn states(
             }
         }
         Some((_, State::Created)) | None => {
-            let usual = not_started(input, init);
+            let reason = not_started(input.pod).to_owned();
+            let usual = Waiting { reason, message: String::new() };
             (wait(input.waiting.get(&wanted.name).unwrap_or(&usual)), lost(reported))
         }
     }
@@ -247,10 +247,10 @@ fn lost(reported: Option<&ContainerStatus>) -> Option<ContainerState> {
     })
 }
 
-fn not_started(input: &Input<'_>, init: bool) -> Waiting {
-    let behind_init = init || spec::init_containers(input.pod).next().is_some();
-    let reason = if behind_init { "PodInitializing" } else { "ContainerCreating" };
-    Waiting { reason: reason.to_owned(), message: String::new() }
+/// The reason of a container that nothing keeps from being started.
+pub(super) fn not_started(pod: &Pod) -> &'static str {
+    let has_init = spec::init_containers(pod).next().is_some();
+    if has_init { "PodInitializing" } else { "ContainerCreating" }
 }
 
 fn wait(waiting: &Waiting) -> ContainerState {
