@@ -1,33 +1,18 @@
 //! The table that is printed.
 
-use tabled::{Table, Tabled, settings::Style};
+use tabled::{builder::Builder, settings::Style};
 
 use crate::load::Measured;
 
-#[derive(Debug, Tabled)]
-struct Row {
-    what: String,
-    requests: u64,
-    #[tabled(rename = "per second")]
-    rate: String,
-    #[tabled(rename = "p50 ms")]
-    p50: String,
-    #[tabled(rename = "p90 ms")]
-    p90: String,
-    #[tabled(rename = "p99 ms")]
-    p99: String,
-    #[tabled(rename = "max ms")]
-    max: String,
-    /// The rate as a multiple of the bare store's.
-    #[tabled(rename = "to bare store")]
-    ratio: String,
-}
+/// The last column is the rate as a multiple of the bare store's.
+const HEADER: [&str; 8] =
+    ["what", "requests", "per second", "p50 ms", "p90 ms", "p99 ms", "max ms", "to bare store"];
 
 /// What was measured on one store.
 #[derive(Debug)]
 pub(crate) struct Report {
     title: String,
-    rows: Vec<Row>,
+    rows: Vec<[String; 8]>,
     floors: Vec<(String, f64)>,
     notes: Vec<String>,
 }
@@ -57,21 +42,16 @@ impl Report {
         let each = &measured.each;
         let ms = |micros: u64| format!("{}.{:03}", micros / 1000, micros % 1000);
         let at = |quantile| ms(each.value_at_quantile(quantile));
-        self.rows.push(Row {
-            what,
-            requests: each.len(),
-            rate: format!("{:.0}", measured.rate()),
-            p50: at(0.5),
-            p90: at(0.9),
-            p99: at(0.99),
-            max: ms(each.max()),
-            ratio,
-        });
+        let rate = format!("{:.0}", measured.rate());
+        let (p50, p90, p99) = (at(0.5), at(0.9), at(0.99));
+        self.rows.push([what, each.len().to_string(), rate, p50, p90, p99, ms(each.max()), ratio]);
     }
 
     #[expect(clippy::print_stdout, reason = "the program's output")]
     pub(crate) fn print(&self) {
-        println!("\n{}\n{}", self.title, Table::new(&self.rows).with(Style::psql()));
+        let mut table = Builder::from_iter(&self.rows);
+        table.insert_record(0, HEADER);
+        println!("\n{}\n{}", self.title, table.build().with(Style::psql()));
         for note in &self.notes {
             println!("{note}");
         }
