@@ -2,4 +2,3 @@
 
 pub(crate) mod binding;
 pub(crate) mod log;
-pub(crate) mod scale;

@@ -3,7 +3,7 @@
 
 use api_machinery::ApiError;
 use http::StatusCode;
-use registry::Subresource;
+use registry::{Subresource, scale};
 use serde_json::Value;
 
 use crate::{
@@ -13,7 +13,6 @@ use crate::{
     respond::{self, Response},
     server::Server,
     storage::{Address, Stored},
-    subresources::scale,
 };
 
 /// How often a write is tried that others get in the way of.
@@ -27,7 +26,7 @@ pub(super) fn is_own_kind(subresource: Option<Subresource>) -> bool {
 /// What a client sees of an object through the path.
 pub(super) fn view(call: &Call, object: &Value) -> Value {
     match call.info.subresource {
-        Some(Subresource::Scale) => scale::of(object),
+        Some(Subresource::Scale) => scale::get(object),
         _ => object.clone(),
     }
 }
@@ -96,7 +95,7 @@ fn strategy(call: &Call, old: &Value, new: Value) -> Result<Value, ApiError> {
     match call.info.subresource {
         None => def.update(old, new, &call.context()),
         Some(Subresource::Status) => def.update_status(old, new),
-        Some(Subresource::Scale) => def.update(old, scale::applied(old, &new)?, &call.context()),
+        Some(Subresource::Scale) => def.update(old, scale::set(old, &new)?, &call.context()),
         Some(Subresource::Finalize) => def.finalize(old, &new),
         Some(Subresource::Binding | Subresource::Log) => Err(ApiError::method_not_allowed()),
     }

@@ -2,13 +2,13 @@
 
 use api_machinery::ApiError;
 use http::StatusCode;
-use registry::Subresource;
+use registry::{Subresource, scale};
 
 use crate::{
     call::Call,
     respond::{self, Response},
     server::Server,
-    subresources::{log, scale},
+    subresources::log,
 };
 
 /// Reads an object. Always its latest state, which is never too old for `resourceVersion`.
@@ -18,7 +18,7 @@ pub(super) async fn get(server: &Server, call: &Call) -> Result<Response, ApiErr
         Some(Subresource::Log) => log::stream(server, call).await,
         Some(Subresource::Scale) => {
             let stored = server.storage.get(at).await?;
-            Ok(respond::json(StatusCode::OK, &scale::of(&stored.object)))
+            Ok(respond::json(StatusCode::OK, &scale::get(&stored.object)))
         }
         _ => {
             let json = server.storage.get_encoded(at).await?;
