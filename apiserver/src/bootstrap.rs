@@ -35,7 +35,7 @@ fn service(server: &Server) -> Value {
             "labels": { "component": "apiserver", "provider": "kubernetes" },
         },
         "spec": {
-            "clusterIP": server.config.service_cidr.nth(1).to_string(),
+            "clusterIP": server.config.service_cidr.hosts().next(),
             "ports": [{
                 "name": "https", "protocol": "TCP", "port": 443,
                 "targetPort": server.config.secure_port,

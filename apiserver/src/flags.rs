@@ -7,9 +7,10 @@ use std::{
 };
 
 use anyhow::Context;
-use apiserver::{ApiServer, Cidr, Config, Identity, pki::Pki};
+use apiserver::{ApiServer, Config, Identity, pki::Pki};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use component::Runtime;
+use component::{Runtime, network};
+use ipnet::Ipv4Net;
 use listwatch::Publisher;
 use store::{Store, embedded::Embedded, etcd::Etcd};
 use tokio::net::TcpListener;
@@ -71,8 +72,8 @@ struct ServeFlags {
     #[arg(long, env = "MINIK8S_REDIS")]
     redis: Option<String>,
     /// Range of the virtual IPs of services
-    #[arg(long, default_value = "10.96.0.0/16")]
-    service_cidr: Cidr,
+    #[arg(long, default_value = "10.96.0.0/16", value_parser = network::parse)]
+    service_cidr: Ipv4Net,
     /// Directory to write the kubeconfigs of the control plane to
     #[arg(long, default_value = "/etc/minik8s")]
     kubeconfig_dir: PathBuf,
@@ -198,7 +199,7 @@ fn serving_names(flags: &ServeFlags, advertised: IpAddr) -> Vec<String> {
     ]
     .map(str::to_owned)
     .into();
-    names.push(flags.service_cidr.nth(1).to_string());
+    names.extend(flags.service_cidr.hosts().next().map(|ip| ip.to_string()));
     names.push(advertised.to_string());
     if !flags.bind_address.is_unspecified() {
         names.push(flags.bind_address.to_string());

@@ -34,7 +34,7 @@ mod subresources;
 mod upkeep;
 mod verbs;
 
-pub use config::{Cidr, CidrError, Config};
+pub use config::Config;
 pub use identity::Identity;
 pub use kubelet_client::KubeletClient;
 pub use server::ApiServer;

@@ -15,8 +15,13 @@ use tower_http::compression::{CompressionLayer, predicate::Predicate};
 
 use crate::{authentication, identity::Identity, respond::Streamed, server::ApiServer};
 
-/// How long a client may take for the TLS handshake, and for the head of a request.
+/// How long a client may take for the TLS handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long an HTTP/1.1 connection may be idle before, and while, the head of a request comes. Clients
+/// (hyper, Go) keep idle connections for 90 s: the server must not be the first to close one, or a
+/// request that is sent at that moment is lost.
+const IDLE: Duration = Duration::from_secs(120);
 
 /// How often a silent HTTP/2 connection is tested.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -65,7 +70,7 @@ impl ApiServer {
             .layer(CompressionLayer::new().compress_when(Large))
             .service(self.service(identity(&stream)));
         let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE);
         builder
             .http2()
             .timer(TokioTimer::new())

@@ -8,6 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
+use ipnet::Ipv4Net;
 use nix::errno::Errno;
 use rtnetlink::{
     AddressMessageBuilder, Error, Handle, RouteMessageBuilder, new_connection,
@@ -17,8 +18,6 @@ use rtnetlink::{
         route::RouteType,
     },
 };
-
-use crate::cidr::Cidr;
 
 /// What went wrong with an address.
 #[derive(Debug, thiserror::Error)]
@@ -61,12 +60,12 @@ pub trait Addresses: Send + Sync {
 pub struct Loopback {
     handle: Handle,
     index: u32,
-    range: Cidr,
+    range: Ipv4Net,
 }
 
 impl Loopback {
     /// For the addresses of `range`; others on `lo` are never looked at.
-    pub async fn open(range: Cidr) -> Result<Self, AddressError> {
+    pub async fn open(range: Ipv4Net) -> Result<Self, AddressError> {
         let (connection, handle, _) = new_connection().map_err(AddressError::Open)?;
         tokio::spawn(connection);
         let mut links = handle.link().get().match_name("lo".to_owned()).execute();
@@ -84,7 +83,7 @@ impl Loopback {
 impl Addresses for Loopback {
     async fn fence(&self) -> Result<(), AddressError> {
         let route = RouteMessageBuilder::<Ipv4Addr>::new()
-            .destination_prefix(self.range.network(), self.range.prefix())
+            .destination_prefix(self.range.network(), self.range.prefix_len())
             .kind(RouteType::BlackHole)
             .build();
         let done = self.handle.route().add(route).replace().execute().await;
@@ -96,7 +95,7 @@ impl Addresses for Loopback {
         let mut addresses = self.handle.address().get().set_link_index_filter(self.index).execute();
         let step = "listing the addresses of lo";
         while let Some(message) = addresses.try_next().await.map_err(failed(step))? {
-            found.extend(local(&message).filter(|address| self.range.contains(*address)));
+            found.extend(local(&message).filter(|address| self.range.contains(address)));
         }
         Ok(found)
     }

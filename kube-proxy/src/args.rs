@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Parser;
-use component::{ClientArgs, ServeArgs};
-
-use crate::cidr::Cidr;
+use component::{ClientArgs, ServeArgs, network};
+use ipnet::Ipv4Net;
 
 /// Gives every Service its virtual IP on this node: an nginx each, balanced over the ready endpoints.
 ///
@@ -24,8 +23,8 @@ pub struct Args {
     node_name: Option<String>,
     /// The range of the virtual IPs. Packets for addresses of it that no Service has are dropped, and
     /// addresses of it on lo that no Service has are removed
-    #[arg(long, value_name = "CIDR", default_value = "10.96.0.0/16")]
-    pub(crate) service_cidr: Cidr,
+    #[arg(long, value_name = "CIDR", default_value = "10.96.0.0/16", value_parser = network::parse)]
+    pub(crate) service_cidr: Ipv4Net,
     /// The directory for the nginx configurations; Docker must be able to mount it
     #[arg(long, value_name = "DIR", default_value = "/var/lib/minik8s/kube-proxy")]
     pub(crate) state_dir: PathBuf,

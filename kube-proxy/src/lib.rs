@@ -8,7 +8,6 @@
 
 pub mod addresses;
 mod args;
-pub mod cidr;
 pub mod configs;
 pub mod containers;
 pub mod docker;

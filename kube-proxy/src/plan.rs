@@ -14,8 +14,7 @@ use api_types::{
     },
     meta::ObjectMeta,
 };
-
-use crate::cidr::Cidr;
+use ipnet::Ipv4Net;
 
 /// The label by which an EndpointSlice names the Service that it belongs to.
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
@@ -26,7 +25,7 @@ pub struct Place {
     /// This node's name, for `internalTrafficPolicy: Local`.
     pub node: String,
     /// The range of virtual IPs. An address outside of it is never taken: nothing would clean it up.
-    pub service_cidr: Cidr,
+    pub service_cidr: Ipv4Net,
 }
 
 /// One Service on this node: the address to hold and where each port leads.
@@ -140,12 +139,12 @@ fn plan_service(place: &Place, service: &Service, slices: &Slices<'_>) -> Option
 
 /// The first IPv4 address among the cluster IPs that lies in the range. Headless Services ("None")
 /// and ExternalName ones have none.
-fn virtual_ip(spec: &ServiceSpec, range: &Cidr) -> Option<Ipv4Addr> {
+fn virtual_ip(spec: &ServiceSpec, range: &Ipv4Net) -> Option<Ipv4Addr> {
     if spec.type_.as_deref() == Some("ExternalName") {
         return None;
     }
     let addresses = spec.cluster_ip.iter().chain(spec.cluster_ips.iter().flatten());
-    addresses.filter_map(|ip| ip.parse().ok()).find(|ip| range.contains(*ip))
+    addresses.filter_map(|ip| ip.parse().ok()).find(|ip| range.contains(ip))
 }
 
 fn local_only(spec: &ServiceSpec) -> bool {

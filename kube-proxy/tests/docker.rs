@@ -11,9 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ipnet::Ipv4Net;
 use kube_proxy::{
     addresses::{Addresses, Loopback},
-    cidr::Cidr,
     configs::Configs,
     containers::{Containers, Found},
     docker::Docker,
@@ -29,7 +29,7 @@ const UID: &str = "kube-proxy-test";
 /// A node of its own on this machine: range, name and state shared with no other kube-proxy. (One
 /// that serves a cluster here would release addresses of its own range.)
 struct Node {
-    range: Cidr,
+    range: Ipv4Net,
     name: String,
     state: tempfile::TempDir,
 }

@@ -12,6 +12,7 @@ use std::{
 
 use api_machinery::{ApiError, FieldErrors, FieldPath};
 use async_trait::async_trait;
+use ipnet::Ipv4Net;
 use registry::ResourceDef;
 use serde_json::{Value, json};
 use store::{Expect, Query, StoreError};
@@ -104,7 +105,7 @@ async fn claim_this(
     ip: Ipv4Addr,
 ) -> Result<Vec<Claim>, ApiError> {
     let range = server.config.service_cidr;
-    if !range.contains(ip) {
+    if !can_be_given(range, ip) {
         let why = format!(
             "the provided IP ({ip}) is not in the valid range. The range of valid IPs is {range}"
         );
@@ -128,10 +129,8 @@ async fn claim_any(
 ) -> Result<Option<Claim>, ApiError> {
     let range = server.config.service_cidr;
     let taken = claimed(server).await?;
-    let random = Uuid::new_v4().as_u128();
-    let start = u32::try_from(random % u128::from(range.usable())).unwrap_or_default();
-    for offset in 0..range.usable() {
-        let ip = range.nth(1 + (start + offset) % range.usable());
+    let start = random_below(range.hosts().count());
+    for ip in range.hosts().skip(start).chain(range.hosts().take(start)) {
         let key = key(ip);
         if taken.contains(&ip) {
             continue;
@@ -143,6 +142,15 @@ async fn claim_any(
         }
     }
     Err(ApiError::internal(format!("failed to allocate a serviceIP: range {range} is full")))
+}
+
+/// Whether the address is one of the range's, and neither the network's own nor the broadcast address.
+fn can_be_given(range: Ipv4Net, ip: Ipv4Addr) -> bool {
+    range.contains(&ip) && ip != range.network() && ip != range.broadcast()
+}
+
+fn random_below(count: usize) -> usize {
+    Uuid::new_v4().as_u128().checked_rem(count as u128).unwrap_or_default() as usize
 }
 
 fn refused(service: &Value, ip: Ipv4Addr, why: &str) -> ApiError {
@@ -215,6 +223,15 @@ mod tests {
 
     fn check(spec: &Value, expected: &Wish) {
         assert_eq!(wish(&json!({ "spec": spec })), *expected, "{spec}");
+    }
+
+    #[test]
+    fn a_range_gives_out_neither_its_network_nor_its_broadcast_address() {
+        let range: Ipv4Net = "10.96.0.76/30".parse().unwrap();
+        let given: Vec<_> =
+            (75..=80).filter(|last| can_be_given(range, [10, 96, 0, *last].into())).collect();
+        assert_eq!(given, [77, 78]);
+        assert_eq!(range.hosts().map(|ip| ip.octets()[3]).collect::<Vec<_>>(), given);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The same over HTTPS with real certificates, and the way on to a kubelet.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use apiserver::{Config, Identity, pki::Pki};
 use axum::{Router, extract::RawQuery, routing::get};
@@ -11,8 +11,11 @@ use hyper_util::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::harness::{Api, CONFIG_MAPS, PODS, pod};
 
@@ -67,6 +70,19 @@ impl Tls {
 
     fn url(&self, path: &str) -> String {
         format!("https://{}{path}", self.address)
+    }
+
+    /// One connection for HTTP/1.1.
+    async fn connection(&self) -> tokio_rustls::client::TlsStream<TcpStream> {
+        use rustls::pki_types::{CertificateDer, pem::PemObject};
+
+        let mut roots = rustls::RootCertStore::empty();
+        let ca = self.pki.ca_certificate().as_bytes();
+        roots.add(CertificateDer::from_pem_slice(ca).unwrap()).unwrap();
+        let config = rustls::ClientConfig::builder().with_root_certificates(roots);
+        let connector = TlsConnector::from(Arc::new(config.with_no_client_auth()));
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        connector.connect("127.0.0.1".try_into().unwrap(), stream).await.unwrap()
     }
 
     async fn get(&self, identity: Option<&Identity>, path: &str) -> (u16, String) {
@@ -126,7 +142,7 @@ fn acceptor(ca: &str, certificate: &str, key: &str) -> TlsAcceptor {
             PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
         )
         .unwrap();
-    TlsAcceptor::from(std::sync::Arc::new(config))
+    TlsAcceptor::from(Arc::new(config))
 }
 
 #[tokio::test]
@@ -141,6 +157,22 @@ async fn a_client_is_who_its_certificate_says() {
         r#"configmaps is forbidden: User \"system:anonymous\" cannot list resource \"configmaps\" in API group \"\" in the namespace \"default\""#
     ), "{text}");
     assert_eq!(tls.get(None, "/readyz").await, (200, "ok".to_owned()));
+}
+
+#[tokio::test]
+async fn a_connection_may_be_idle_for_as_long_as_clients_keep_it() {
+    let tls = Tls::start().await;
+    let mut connection = tls.connection().await;
+    let mut answer = [0; 4096];
+    for _ in 0..2 {
+        connection.write_all(b"GET /readyz HTTP/1.1\r\nhost: server\r\n\r\n").await.unwrap();
+        let length = connection.read(&mut answer).await.unwrap();
+        let text = String::from_utf8_lossy(&answer[..length]);
+        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(95)).await;
+        tokio::time::resume();
+    }
 }
 
 #[tokio::test]

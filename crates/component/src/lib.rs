@@ -1,6 +1,6 @@
 //! What every program does alike, written once: flags, configuration file and environment; logs;
 //! signals; `/healthz`, `/livez`, `/readyz` and `/metrics`; the client of the API server; the TLS
-//! material of a kubeconfig; leader election; events.
+//! material of a kubeconfig; leader election; events; networks.
 //!
 //! It knows no program: what differs between two of them is a parameter here.
 
@@ -11,6 +11,7 @@ pub mod events;
 pub mod health;
 pub mod leader;
 pub mod logging;
+pub mod network;
 mod program;
 
 pub use client::{ClientArgs, client, wait_for_apiserver};

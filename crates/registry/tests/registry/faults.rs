@@ -64,7 +64,10 @@ spec:
   - {operator: Sometimes, key: a, effect: Never}
   - {value: x}
 ";
-    check("pods", pod, &expect![[r#"
+    check(
+        "pods",
+        pod,
+        &expect![[r#"
         metadata.labels: Invalid value: "b@d": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
         metadata.labels[b@d]: Invalid value: "-x": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')
         spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type
@@ -81,7 +84,8 @@ spec:
         spec.tolerations[0].operator: Unsupported value: "Sometimes": supported values: "Equal", "Exists"
         spec.tolerations[0].effect: Unsupported value: "Never": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"
         spec.tolerations[1].operator: Invalid value: "": operator must be Exists when `key` is empty, which means "match all values and all keys"
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -105,7 +109,10 @@ spec:
   initContainers:
   - {name: two, image: x, livenessProbe: {exec: {command: [x]}}}
 ";
-    check("pods", pod, &expect![[r#"
+    check(
+        "pods",
+        pod,
+        &expect![[r#"
         spec.containers[0].name: Invalid value: "One": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
         spec.containers[0].image: Invalid value: " nginx": must not have leading or trailing whitespace
         spec.containers[0].imagePullPolicy: Unsupported value: "Seldom": supported values: "Always", "IfNotPresent", "Never"
@@ -126,7 +133,8 @@ spec:
         spec.containers[2].name: Duplicate value: "two"
         spec.initContainers[0].name: Duplicate value: "two"
         spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -144,7 +152,10 @@ spec:
     readinessProbe: {}
     lifecycle: {preStop: {exec: {}}}
 ";
-    check("pods", pod, &expect![[r#"
+    check(
+        "pods",
+        pod,
+        &expect![[r#"
         spec.containers[0].lifecycle.preStop.exec.command: Required value
         spec.containers[0].livenessProbe.httpGet.port: Invalid value: 0: must be between 1 and 65535, inclusive
         spec.containers[0].livenessProbe.tcpSocket: Forbidden: may not specify more than 1 handler type
@@ -158,7 +169,8 @@ spec:
         spec.containers[0].resources.requests[colour]: Invalid value: "colour": must be a standard resource for containers
         spec.containers[0].resources.requests[memory]: Invalid value: "-1": must be greater than or equal to 0
         spec.containers[0].resources.requests: Invalid value: "1500m": must be less than or equal to cpu limit of 1
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

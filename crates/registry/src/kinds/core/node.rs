@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use api_machinery::{FieldErrors, FieldPath, names};
 use api_types::api::core::v1::{Node, NodeSpec, NodeSystemInfo, Taint};
+use ipnet::IpNet;
 use serde_json::json;
 
 use crate::{
@@ -126,12 +127,7 @@ impl Strategy<Node> for NodeStrategy {
 }
 
 fn validate_cidr(cidr: &str, path: &FieldPath, errors: &mut FieldErrors) {
-    let parts = cidr.split_once('/');
-    let is_valid = parts.is_some_and(|(ip, bits)| {
-        let most = if ip.contains(':') { 128 } else { 32 };
-        ip.parse::<std::net::IpAddr>().is_ok() && bits.parse::<u8>().is_ok_and(|b| b <= most)
-    });
-    if !is_valid {
+    if cidr.parse::<IpNet>().is_err() {
         let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
         errors.invalid(path, cidr, why);
     }
