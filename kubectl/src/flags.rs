@@ -34,8 +34,15 @@ pub struct Global {
 }
 
 /// Whether a change is only tried out.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct DryRun {
+    /// Only try it out: here (client) or up to storing it (server)
+    #[arg(id = "dry_run", long = "dry-run", value_enum, default_value_t, num_args = 0..=1, default_missing_value = "client", require_equals = true)]
+    mode: DryRunMode,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum DryRun {
+enum DryRunMode {
     /// The change is made.
     #[default]
     None,
@@ -46,20 +53,52 @@ pub enum DryRun {
 }
 
 impl DryRun {
+    /// Whether the change is made.
+    #[must_use]
+    pub fn is_off(self) -> bool {
+        self.mode == DryRunMode::None
+    }
+
+    /// Whether nothing is sent.
+    #[must_use]
+    pub fn is_local(self) -> bool {
+        self.mode == DryRunMode::Client
+    }
+
     /// What follows a line such as `pod/x created`.
     #[must_use]
     pub fn suffix(self) -> &'static str {
-        match self {
-            Self::None => "",
-            Self::Client => " (dry run)",
-            Self::Server => " (server dry run)",
+        match self.mode {
+            DryRunMode::None => "",
+            DryRunMode::Client => " (dry run)",
+            DryRunMode::Server => " (server dry run)",
         }
     }
 
     /// The value of the `dryRun` query parameter.
     #[must_use]
     pub fn query(self) -> &'static str {
-        if self == Self::Server { "All" } else { "" }
+        if self.mode == DryRunMode::Server { "All" } else { "" }
+    }
+}
+
+/// What the server does about fields it does not know.
+#[derive(Args, Clone, Debug)]
+pub struct Validation {
+    /// Unknown fields: strict (true) refuses, warn says so, ignore (false) drops them
+    #[arg(id = "validate", long, default_value = "strict", num_args = 0..=1, default_missing_value = "strict", require_equals = true, value_parser = ["strict", "true", "warn", "ignore", "false"])]
+    mode: String,
+}
+
+impl Validation {
+    /// The value of the `fieldValidation` query parameter.
+    #[must_use]
+    pub fn query(&self) -> &'static str {
+        match self.mode.as_str() {
+            "warn" => "Warn",
+            "ignore" | "false" => "Ignore",
+            _ => "Strict",
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
-use crate::{Failure, flags::Global, session::Environment};
+use crate::{Environment, Failure, flags::Global};
 
 /// Where the scripts write the administrator's kubeconfig.
 const ADMIN: &str = "/etc/minik8s/admin.conf";

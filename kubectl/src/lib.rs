@@ -9,6 +9,7 @@ pub mod commands;
 pub mod describe;
 pub mod dialect;
 pub mod discovery;
+mod environment;
 pub mod failure;
 pub mod flags;
 pub mod io;
@@ -23,9 +24,9 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
+pub use environment::Environment;
 pub use failure::Failure;
 pub use io::Io;
-pub use session::Environment;
 
 use session::Session;
 

@@ -22,6 +22,21 @@ pub fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
     object.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
+/// The objects of an answer: a list's items, which say their kind only through the list's, or the one.
+#[must_use]
+pub fn items(mut answer: Value) -> Vec<Value> {
+    let Some(kind) = kind(&answer).strip_suffix("List").map(str::to_owned) else {
+        return vec![answer];
+    };
+    let api_version = answer["apiVersion"].take();
+    let Value::Array(mut items) = answer["items"].take() else { return Vec::new() };
+    for item in items.iter_mut().filter(|item| item["kind"].is_null()) {
+        item["kind"] = kind.clone().into();
+        item["apiVersion"] = api_version.clone();
+    }
+    items
+}
+
 /// The map of texts at this JSON pointer (labels, annotations, selectors).
 #[must_use]
 pub fn map(object: &Value, pointer: &str) -> BTreeMap<String, String> {

@@ -2,7 +2,6 @@
 //! when it is first needed.
 
 use std::{
-    ffi::OsString,
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -14,41 +13,13 @@ use crate::{
     Failure, Io,
     api::{Api, escape},
     discovery::{ApiResource, Mapper},
+    environment::Environment,
     flags::Global,
     kubeconfig,
 };
 
 /// How long the kinds of a server are believed without asking again. An unknown kind always asks.
 const CACHE_LIFE: Duration = Duration::from_secs(10 * 60);
-
-/// What a command takes from its surroundings.
-#[derive(Clone, Default)]
-pub struct Environment {
-    /// A ready client, in place of any kubeconfig (tests).
-    pub client: Option<kube::Client>,
-    /// `$KUBECONFIG`.
-    pub kubeconfig: Option<OsString>,
-    /// The user's home folder.
-    pub home: Option<PathBuf>,
-    /// Where to remember the kinds of servers; nowhere if `None`.
-    pub cache: Option<PathBuf>,
-}
-
-impl Environment {
-    /// The environment of this process.
-    #[must_use]
-    pub fn process() -> Self {
-        let home = std::env::var_os("HOME").map(PathBuf::from);
-        let cache = home.as_ref().map(|home| home.join(".kube/cache/minik8s"));
-        Self { client: None, kubeconfig: std::env::var_os("KUBECONFIG"), home, cache }
-    }
-}
-
-impl std::fmt::Debug for Environment {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Environment").field("kubeconfig", &self.kubeconfig).finish_non_exhaustive()
-    }
-}
 
 /// See the module.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use crate::{
     Failure,
     api::Call,
     failure::Failures,
-    flags::{DryRun, Files},
+    flags::{DryRun, Files, Validation},
     manifest::{self, Document},
     object,
     output::{self, Format},
@@ -32,8 +32,7 @@ const FIELD_MANAGER: &str = "kubectl-client-side-apply";
 pub struct Apply {
     #[command(flatten)]
     files: Files,
-    /// Only try it out: here (client) or up to storing it (server)
-    #[arg(long, value_enum, default_value_t, num_args = 0..=1, default_missing_value = "client", require_equals = true)]
+    #[command(flatten)]
     dry_run: DryRun,
     #[command(flatten)]
     validation: Validation,
@@ -43,25 +42,6 @@ pub struct Apply {
     /// Only objects with these labels
     #[arg(short = 'l', long, default_value = "")]
     selector: String,
-}
-
-/// What the server does about fields it does not know.
-#[derive(Args, Clone, Debug)]
-pub(super) struct Validation {
-    /// Unknown fields: strict (true) refuses, warn says so, ignore (false) drops them
-    #[arg(long = "validate", default_value = "strict", num_args = 0..=1, default_missing_value = "strict", require_equals = true, value_parser = ["strict", "true", "warn", "ignore", "false"])]
-    mode: String,
-}
-
-impl Validation {
-    /// The value of the `fieldValidation` query parameter.
-    pub(super) fn query(&self) -> &'static str {
-        match self.mode.as_str() {
-            "warn" => "Warn",
-            "ignore" | "false" => "Ignore",
-            _ => "Strict",
-        }
-    }
 }
 
 /// What became of an object.
@@ -138,7 +118,7 @@ impl Apply {
         target: &Target,
         wanted: Value,
     ) -> Result<Outcome, Failure> {
-        if self.dry_run == DryRun::Client {
+        if self.dry_run.is_local() {
             return Ok((wanted, "created"));
         }
         let path = target.resource.path(target.namespace.as_deref());
@@ -165,7 +145,7 @@ impl Apply {
         if patch.as_object().is_some_and(serde_json::Map::is_empty) {
             return Ok((current, "unchanged"));
         }
-        if self.dry_run == DryRun::Client {
+        if self.dry_run.is_local() {
             return Ok((current, "configured"));
         }
         let call = Call::new(Method::PATCH, target.path()).patch(content_type, &patch);

@@ -6,18 +6,14 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::{
-    apply::Validation,
-    target::{self, Target},
-};
+use super::target::{self, Target};
 use crate::{
     Failure,
     api::Call,
     failure::Failures,
-    flags::{DryRun, Files},
+    flags::{DryRun, Files, Validation},
     manifest::{self, Document},
-    object,
-    output::{self, Format},
+    output::Format,
     session::Session,
 };
 
@@ -41,8 +37,7 @@ pub struct Create {
 
 #[derive(Args, Clone, Debug)]
 struct Options {
-    /// Only try it out
-    #[arg(long, value_enum, default_value_t, num_args = 0..=1, default_missing_value = "client", require_equals = true)]
+    #[command(flatten)]
     dry_run: DryRun,
     #[command(flatten)]
     validation: Validation,
@@ -114,7 +109,7 @@ impl Options {
             let Some(document) = failures.keep(document)? else { continue };
             let created = self.post(session, &document).await;
             if let Some((target, object)) = failures.keep(created)? {
-                self.show(session, &format, &target, object)?;
+                target.report(session, &format, "created", self.dry_run, object)?;
             }
         }
         failures.finish(&session.io)
@@ -135,11 +130,11 @@ impl Options {
     ) -> Result<(Target, Value), Failure> {
         let target = target::of_document(session, document).await?;
         let mut object = document.object.clone();
-        let explicit = self.dry_run != DryRun::Client || session.global.namespace.is_some();
+        let explicit = !self.dry_run.is_local() || session.global.namespace.is_some();
         if let Some(namespace) = target.namespace.as_ref().filter(|_| explicit) {
             object["metadata"]["namespace"] = json!(namespace);
         }
-        if self.dry_run == DryRun::Client {
+        if self.dry_run.is_local() {
             return Ok((target, object));
         }
         let call = Call::new(Method::POST, target.resource.path(target.namespace.as_deref()))
@@ -150,21 +145,6 @@ impl Options {
         let created = session.api().await?.call(call).await;
         let created = created.map_err(|failure| self.about(failure, document))?;
         Ok((target, created))
-    }
-
-    fn show(
-        &self,
-        session: &Session,
-        format: &Format,
-        target: &Target,
-        mut object: Value,
-    ) -> Result<(), Failure> {
-        let name = target.resource.object_name(object::name(&object));
-        if format.is_table() {
-            return Ok(session.io.line(format_args!("{name} created{}", self.dry_run.suffix()))?);
-        }
-        output::hide_managed_fields(&mut object);
-        Ok(session.io.raw(output::render(format, Some(&target.resource), &object).as_bytes())?)
     }
 }
 

@@ -7,12 +7,12 @@ use futures::TryStreamExt;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::target::{self, Target};
+use super::{choice::ChangeChoice, target::Target};
 use crate::{
     Failure,
     api::{Api, Call},
     failure::Failures,
-    flags::{DryRun, Files, duration},
+    flags::{DryRun, duration},
     object,
     session::Session,
 };
@@ -26,19 +26,7 @@ pub struct Delete {
     /// TYPE NAME…, TYPE/NAME… or TYPE with -l or --all
     words: Vec<String>,
     #[command(flatten)]
-    files: Files,
-    /// All objects of the kind
-    #[arg(long)]
-    all: bool,
-    /// Of all namespaces
-    #[arg(short = 'A', long)]
-    all_namespaces: bool,
-    /// Only objects with these labels
-    #[arg(short = 'l', long, default_value = "")]
-    selector: String,
-    /// Only objects with these fields
-    #[arg(long, default_value = "")]
-    field_selector: String,
+    choice: ChangeChoice,
     /// Seconds the containers have to stop; -1: as the pod says
     #[arg(long, default_value_t = -1, allow_negative_numbers = true)]
     grace_period: i64,
@@ -60,8 +48,7 @@ pub struct Delete {
     /// What becomes of the objects it owns
     #[arg(long, value_enum, default_value_t = Cascade::Background, num_args = 0..=1, default_missing_value = "background", require_equals = true)]
     cascade: Cascade,
-    /// Only try it out
-    #[arg(long, value_enum, default_value_t, num_args = 0..=1, default_missing_value = "client", require_equals = true)]
+    #[command(flatten)]
     dry_run: DryRun,
     /// name: print only pod/x
     #[arg(short, long, value_parser = ["name"])]
@@ -82,7 +69,7 @@ impl Delete {
         if self.grace_period() == Some(0) {
             session.io.note("Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. The resource may continue to run on the cluster indefinitely.");
         }
-        let targets = self.targets(session, &mut failures).await?;
+        let targets = self.choice.objects(session, &self.words, &mut failures).await?;
         if targets.is_empty() && failures.is_empty() {
             session.io.note("No resources found");
         }
@@ -93,7 +80,7 @@ impl Delete {
                 deleted.push((target, uid));
             }
         }
-        if self.wait && self.dry_run == DryRun::None {
+        if self.wait && self.dry_run.is_off() {
             failures.keep(self.until_gone(session, &deleted).await)?;
         }
         failures.finish(&session.io)
@@ -114,7 +101,7 @@ impl Delete {
                 "--force and --grace-period greater than 0 cannot be specified together",
             );
         }
-        if self.files.filename.is_empty() && self.words.is_empty() {
+        if self.choice.is_empty(&self.words) {
             return contradiction(
                 "You must provide one or more resources by argument or filename, e.g. kubectl delete pod web, kubectl delete -f web.yaml",
             );
@@ -131,47 +118,12 @@ impl Delete {
         }
     }
 
-    async fn targets(
-        &self,
-        session: &Session,
-        failures: &mut Failures,
-    ) -> Result<Vec<Target>, Failure> {
-        let mut targets = Vec::new();
-        if !self.files.filename.is_empty() {
-            for target in target::of_files(session, &self.files).await? {
-                targets.extend(failures.keep(target)?);
-            }
-            return Ok(targets);
-        }
-        for target in target::of_words(session, &self.words, self.all_namespaces).await? {
-            if target.name.is_some() {
-                targets.push(target);
-                continue;
-            }
-            targets.extend(self.all_of(session, &target).await?);
-        }
-        Ok(targets)
-    }
-
-    async fn all_of(&self, session: &Session, target: &Target) -> Result<Vec<Target>, Failure> {
-        if !self.all && self.selector.is_empty() && self.field_selector.is_empty() {
-            return Err(Failure::message(
-                "resource(s) were provided, but no name was specified: name them, or use -l or --all",
-            ));
-        }
-        let call = Call::get(target.path())
-            .query("labelSelector", &self.selector)
-            .query("fieldSelector", &self.field_selector);
-        let list = session.api().await?.call(call).await?;
-        Ok(object::list(&list, "/items").iter().map(|o| target.of(o)).collect())
-    }
-
     /// Deletes one object and says so; gives its uid.
     async fn delete(&self, session: &Session, target: &Target) -> Result<Option<String>, Failure> {
         let call = Call::new(Method::DELETE, target.path()).body(&self.options());
-        let answer = match self.dry_run {
-            DryRun::Client => target.fetch(session).await,
-            _ => session.api().await?.call(call).await,
+        let answer = match self.dry_run.is_local() {
+            true => target.fetch(session).await,
+            false => session.api().await?.call(call).await,
         };
         let answer = match answer {
             Err(failure) if failure.is_not_found() && self.ignore_not_found => return Ok(None),
@@ -193,8 +145,8 @@ impl Delete {
         if let Some(seconds) = self.grace_period() {
             options["gracePeriodSeconds"] = json!(seconds);
         }
-        if self.dry_run == DryRun::Server {
-            options["dryRun"] = json!(["All"]);
+        if !self.dry_run.query().is_empty() {
+            options["dryRun"] = json!([self.dry_run.query()]);
         }
         options
     }

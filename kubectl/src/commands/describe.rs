@@ -4,14 +4,13 @@ use api_types::jiff::{Timestamp, tz::TimeZone};
 use clap::Args;
 use serde_json::Value;
 
-use super::target::{self, Target};
+use super::{choice::Choice, target::Target};
 use crate::{
     Failure,
     api::{Api, Call},
     describe::{self, Needs, Related},
     failure::Failures,
-    flags::Files,
-    object::{self, joined, list, map, text},
+    object::{self, joined, map, text},
     session::Session,
 };
 
@@ -24,13 +23,7 @@ pub struct Describe {
     /// TYPE, TYPE NAME…, TYPE/NAME… or the beginning of names
     words: Vec<String>,
     #[command(flatten)]
-    files: Files,
-    /// Of all namespaces
-    #[arg(short = 'A', long)]
-    all_namespaces: bool,
-    /// Only objects with these labels
-    #[arg(short = 'l', long, default_value = "")]
-    selector: String,
+    choice: Choice,
     /// With the events of the object
     #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
     show_events: bool,
@@ -38,51 +31,32 @@ pub struct Describe {
 
 impl Describe {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
+        if self.choice.is_empty(&self.words) {
+            return Err(Failure::message(
+                "You must specify the type of resource to describe. Use \"kubectl api-resources\" for a complete list of supported resources.",
+            ));
+        }
         let mut failures = Failures::default();
         let mut pages = Vec::new();
-        for target in self.targets(session, &mut failures).await? {
-            let found = self.objects(session, &target).await;
+        let targets = self.choice.targets(session, &self.words, &mut failures).await?;
+        for target in &targets {
+            let found = self.objects(session, target).await;
             for object in failures.keep(found)?.into_iter().flatten() {
                 let related = self.related(session.api().await?, &object).await?;
                 pages.push(describe::describe(&object, &related));
             }
         }
         if pages.is_empty() && failures.is_empty() {
-            session.io.note(format_args!(
-                "No resources found in {} namespace.",
-                session.namespace().await?
-            ));
+            self.choice.nothing_found(session, &targets).await?;
         }
         session.io.raw(pages.join("\n\n").as_bytes())?;
         failures.finish(&session.io)
     }
 
-    async fn targets(
-        &self,
-        session: &Session,
-        failures: &mut Failures,
-    ) -> Result<Vec<Target>, Failure> {
-        if self.files.filename.is_empty() {
-            if self.words.is_empty() {
-                return Err(Failure::message(
-                    "You must specify the type of resource to describe. Use \"kubectl api-resources\" for a complete list of supported resources.",
-                ));
-            }
-            return target::of_words(session, &self.words, self.all_namespaces).await;
-        }
-        let mut targets = Vec::new();
-        for target in target::of_files(session, &self.files).await? {
-            targets.extend(failures.keep(target)?);
-        }
-        Ok(targets)
-    }
-
     async fn objects(&self, session: &Session, target: &Target) -> Result<Vec<Value>, Failure> {
         let api = session.api().await?;
         match &target.name {
-            None => {
-                items(api, Call::get(target.path()).query("labelSelector", &self.selector)).await
-            }
+            None => items(api, self.choice.call(target)).await,
             Some(name) => match target.fetch(session).await {
                 Ok(object) => Ok(vec![object]),
                 Err(failure) if failure.is_not_found() => {
@@ -136,19 +110,8 @@ async fn begins_with(
     if found.is_empty() { Err(refusal) } else { Ok(found) }
 }
 
-/// The items of a list; they say their kind only through the list's.
 async fn items(api: &Api, call: Call) -> Result<Vec<Value>, Failure> {
-    let answer = api.call(call).await?;
-    let kind = object::kind(&answer).trim_end_matches("List").to_owned();
-    let complete = |item: &Value| {
-        let mut item = item.clone();
-        if item["kind"].is_null() {
-            item["kind"] = kind.clone().into();
-            item["apiVersion"] = answer["apiVersion"].clone();
-        }
-        item
-    };
-    Ok(list(&answer, "/items").iter().map(complete).collect())
+    Ok(object::items(api.call(call).await?))
 }
 
 /// The events about the object. Those about nodes and other objects without a namespace are in `default`.

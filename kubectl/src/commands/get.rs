@@ -6,14 +6,13 @@ use api_machinery::table::age;
 use api_types::jiff::Timestamp;
 use clap::Args;
 use futures::TryStreamExt;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::target::{self, Target};
+use super::{choice::Choice, target::Target};
 use crate::{
     Failure,
     api::{Call, TABLE},
     failure::Failures,
-    flags::Files,
     object,
     output::{
         self, Format,
@@ -32,19 +31,10 @@ pub struct Get {
     /// TYPE, TYPE NAME…, TYPE/NAME… or TYPE,TYPE
     words: Vec<String>,
     #[command(flatten)]
-    files: Files,
+    choice: Choice,
     /// json, yaml, name, wide, jsonpath=…, custom-columns=…
     #[arg(short, long)]
     output: Option<String>,
-    /// Of all namespaces
-    #[arg(short = 'A', long)]
-    all_namespaces: bool,
-    /// Only objects with these labels, e.g. app=web,tier!=db
-    #[arg(short = 'l', long, default_value = "")]
-    selector: String,
-    /// Only objects with these fields, e.g. status.phase=Running
-    #[arg(long, default_value = "")]
-    field_selector: String,
     /// Follow changes after the list
     #[arg(short, long)]
     watch: bool,
@@ -91,32 +81,17 @@ impl Get {
         session: &Session,
         failures: &mut Failures,
     ) -> Result<Vec<Target>, Failure> {
-        let mut targets = Vec::new();
-        if !self.files.filename.is_empty() {
-            for target in target::of_files(session, &self.files).await? {
-                targets.extend(failures.keep(target)?);
-            }
-            return Ok(targets);
-        }
-        if self.words.is_empty() {
+        if self.choice.is_empty(&self.words) {
             return Err(Failure::message(
                 "Required resource not specified.\nUse \"kubectl api-resources\" for a complete list of supported resources.\nSee 'kubectl get -h' for help and examples",
             ));
         }
-        let targets = target::of_words(session, &self.words, self.all_namespaces).await?;
-        let selects = !self.selector.is_empty() || !self.field_selector.is_empty();
-        if selects && targets.iter().any(|t| t.name.is_some()) {
+        let targets = self.choice.targets(session, &self.words, failures).await?;
+        let by_words = !self.words.is_empty();
+        if by_words && self.choice.selects() && targets.iter().any(|t| t.name.is_some()) {
             return Err(Failure::message("name cannot be provided when a selector is specified"));
         }
         Ok(targets)
-    }
-
-    fn call(&self, target: &Target) -> Call {
-        let call = Call::get(target.path());
-        if target.name.is_some() {
-            return call;
-        }
-        call.query("labelSelector", &self.selector).query("fieldSelector", &self.field_selector)
     }
 
     // === tables ===
@@ -143,7 +118,7 @@ impl Get {
             session.io.raw(text.as_bytes())?;
         }
         if !printed && failures.is_empty() && !self.ignore_not_found {
-            self.nothing_found(session, targets).await?;
+            self.choice.nothing_found(session, targets).await?;
         }
         Ok(())
     }
@@ -167,7 +142,7 @@ impl Get {
 
     async fn fetch_table(&self, session: &Session, target: &Target) -> Result<Value, Failure> {
         let whole = if self.sort_by.is_some() { "Object" } else { "" };
-        let call = self.call(target).accept(TABLE).query("includeObject", whole);
+        let call = self.choice.call(target).accept(TABLE).query("includeObject", whole);
         Ok(as_table(session.api().await?.call(call).await?))
     }
 
@@ -186,23 +161,11 @@ impl Get {
         TableOptions {
             wide,
             no_headers: self.no_headers,
-            with_namespace: self.all_namespaces && target.resource.namespaced,
+            with_namespace: self.choice.all_namespaces && target.resource.namespaced,
             kind_prefix: many_kinds.then(|| target.resource.object_prefix()),
             show_labels: self.show_labels,
             label_columns: self.label_columns.clone(),
         }
-    }
-
-    async fn nothing_found(&self, session: &Session, targets: &[Target]) -> Result<(), Failure> {
-        if self.all_namespaces || targets.iter().any(|t| !t.resource.namespaced) {
-            session.io.note("No resources found");
-        } else {
-            session.io.note(format_args!(
-                "No resources found in {} namespace.",
-                session.namespace().await?
-            ));
-        }
-        Ok(())
     }
 
     // === objects ===
@@ -216,7 +179,7 @@ impl Get {
     ) -> Result<(), Failure> {
         let mut found = Vec::new();
         for target in targets {
-            let fetched = session.api().await?.call(self.call(target)).await;
+            let fetched = session.api().await?.call(self.choice.call(target)).await;
             if let Some(answer) = self.kept(fetched, failures)? {
                 let objects = self.items(answer);
                 found.extend(objects.into_iter().map(|object| (target, object)));
@@ -242,21 +205,8 @@ impl Get {
         self.show(session, format, &document)
     }
 
-    /// The objects of an answer; a list's items say their kind only through the list's.
-    fn items(&self, mut answer: Value) -> Vec<Value> {
-        let Some(kind) = object::kind(&answer).strip_suffix("List").map(str::to_owned) else {
-            return vec![self.shown(answer)];
-        };
-        let api_version = answer["apiVersion"].take();
-        let Value::Array(items) = answer["items"].take() else { return Vec::new() };
-        let complete = |mut item: Value| {
-            if item["kind"].is_null() {
-                item["kind"] = json!(kind);
-                item["apiVersion"] = api_version.clone();
-            }
-            self.shown(item)
-        };
-        items.into_iter().map(complete).collect()
+    fn items(&self, answer: Value) -> Vec<Value> {
+        object::items(answer).into_iter().map(|object| self.shown(object)).collect()
     }
 
     fn shown(&self, mut object: Value) -> Value {
@@ -292,7 +242,7 @@ impl Get {
         let wide = format == &Format::Table { wide: true };
         let mut printer = TablePrinter::new(self.options(target, wide, false));
         let accept = if format.is_table() { TABLE } else { "application/json" };
-        let first = session.api().await?.call(self.call(target).accept(accept)).await?;
+        let first = session.api().await?.call(self.choice.call(target).accept(accept)).await?;
         let version = object::text(&first, "/metadata/resourceVersion").to_owned();
         if !self.watch_only {
             let documents = if format.is_table() { vec![first] } else { self.items(first) };
@@ -301,15 +251,13 @@ impl Get {
             }
         }
         let collection = Target { name: None, ..target.clone() };
-        let fields = match &target.name {
-            Some(name) => format!("metadata.name={name}"),
-            None => self.field_selector.clone(),
+        let call = match &target.name {
+            Some(name) => {
+                Call::get(collection.path()).query("fieldSelector", format!("metadata.name={name}"))
+            }
+            None => self.choice.call(&collection),
         };
-        let call = Call::get(collection.path())
-            .accept(accept)
-            .query("labelSelector", &self.selector)
-            .query("fieldSelector", fields)
-            .query("resourceVersion", version);
+        let call = call.accept(accept).query("resourceVersion", version);
         let mut events = std::pin::pin!(session.api().await?.watch(call).await?);
         while let Some(mut event) = events.try_next().await? {
             let object = event["object"].take();
@@ -392,6 +340,8 @@ fn compare(path: &Path, a: &Value, b: &Value) -> Ordering {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

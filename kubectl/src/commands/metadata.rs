@@ -4,14 +4,14 @@ use clap::Args;
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::target::{self, Target};
+use super::{choice::ChangeChoice, target::Target};
 use crate::{
     Failure,
     api::Call,
     failure::Failures,
-    flags::{self, DryRun, Files},
+    flags::{self, DryRun},
     object,
-    output::{self, Format},
+    output::Format,
     session::Session,
 };
 
@@ -21,21 +21,11 @@ pub(super) struct Change {
     /// TYPE NAME… or TYPE/NAME…, then KEY=VALUE to set, KEY- to remove
     words: Vec<String>,
     #[command(flatten)]
-    files: Files,
+    choice: ChangeChoice,
     /// Change entries that have another value
     #[arg(long)]
     overwrite: bool,
-    /// All objects of the kind
-    #[arg(long)]
-    all: bool,
-    /// Of all namespaces
-    #[arg(short = 'A', long)]
-    all_namespaces: bool,
-    /// Only objects with these labels
-    #[arg(short = 'l', long, default_value = "")]
-    selector: String,
-    /// Only try it out
-    #[arg(long, value_enum, default_value_t, num_args = 0..=1, default_missing_value = "client", require_equals = true)]
+    #[command(flatten)]
     dry_run: DryRun,
     /// json, yaml, name, jsonpath=…
     #[arg(short, long)]
@@ -63,44 +53,13 @@ impl Change {
             )));
         }
         let mut failures = Failures::default();
-        for target in self.targets(session, &words, &mut failures).await? {
+        for target in self.choice.objects(session, &words, &mut failures).await? {
             let changed = self.change(session, &target, which, &changes).await;
             if let Some((object, done)) = failures.keep(changed)? {
-                self.show(session, &format, &target, &object, done)?;
+                target.report(session, &format, done, self.dry_run, object)?;
             }
         }
         failures.finish(&session.io)
-    }
-
-    async fn targets(
-        &self,
-        session: &Session,
-        words: &[String],
-        failures: &mut Failures,
-    ) -> Result<Vec<Target>, Failure> {
-        let mut targets = Vec::new();
-        if !self.files.filename.is_empty() {
-            for target in target::of_files(session, &self.files).await? {
-                targets.extend(failures.keep(target)?);
-            }
-        }
-        if words.is_empty() {
-            return Ok(targets);
-        }
-        for target in target::of_words(session, words, self.all_namespaces).await? {
-            if target.name.is_some() {
-                targets.push(target);
-            } else if self.all || !self.selector.is_empty() {
-                let call = Call::get(target.path()).query("labelSelector", &self.selector);
-                let found = session.api().await?.call(call).await?;
-                targets.extend(object::list(&found, "/items").iter().map(|o| target.of(o)));
-            } else {
-                return Err(Failure::message(
-                    "resource(s) were provided, but no name was specified: name them, or use -l or --all",
-                ));
-            }
-        }
-        Ok(targets)
     }
 
     async fn change(
@@ -132,7 +91,7 @@ impl Change {
             return Ok((current, if which.field == "labels" { "not labeled" } else { which.set }));
         }
         let done = if patch.values().all(Value::is_null) { which.removed } else { which.set };
-        if self.dry_run == DryRun::Client {
+        if self.dry_run.is_local() {
             return Ok((current, done));
         }
         let patch = json!({"metadata": {which.field: patch}});
@@ -141,20 +100,5 @@ impl Change {
             .query("fieldManager", "kubectl-label")
             .patch("application/merge-patch+json", &patch);
         Ok((session.api().await?.call(call).await?, done))
-    }
-
-    fn show(
-        &self,
-        session: &Session,
-        format: &Format,
-        target: &Target,
-        object: &Value,
-        done: &str,
-    ) -> Result<(), Failure> {
-        if format.is_table() {
-            let name = target.resource.object_name(object::name(object));
-            return Ok(session.io.line(format_args!("{name} {done}{}", self.dry_run.suffix()))?);
-        }
-        Ok(session.io.raw(output::render(format, Some(&target.resource), object).as_bytes())?)
     }
 }

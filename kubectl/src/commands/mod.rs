@@ -4,6 +4,7 @@ mod annotate;
 mod api_resources;
 mod api_versions;
 mod apply;
+mod choice;
 mod cluster_info;
 mod completion;
 mod config;

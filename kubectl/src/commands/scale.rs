@@ -4,7 +4,7 @@ use clap::Args;
 use http::Method;
 use serde_json::json;
 
-use super::target::{self, Target};
+use super::{choice, target::Target};
 use crate::{
     Failure,
     api::Call,
@@ -30,22 +30,16 @@ pub struct Scale {
     /// Only if there are so many now
     #[arg(long)]
     current_replicas: Option<i64>,
-    /// Only try it out
-    #[arg(long, value_enum, default_value_t, num_args = 0..=1, default_missing_value = "client", require_equals = true)]
+    #[command(flatten)]
     dry_run: DryRun,
 }
 
 impl Scale {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         let mut failures = Failures::default();
-        let targets = match self.files.filename.is_empty() {
-            true => {
-                target::of_words(session, &self.words, false).await?.into_iter().map(Ok).collect()
-            }
-            false => target::of_files(session, &self.files).await?,
-        };
+        let targets =
+            choice::named(session, &self.files, &self.words, false, &mut failures).await?;
         for target in targets {
-            let Some(target) = failures.keep(target)? else { continue };
             let scaled = self.scale(session, &target).await;
             if failures.keep(scaled)?.is_some() {
                 let name = target.resource.object_name(target.name.as_deref().unwrap_or_default());
@@ -70,7 +64,7 @@ impl Scale {
         if let Some(expected) = self.current_replicas.filter(|e| *e != now) {
             return Err(Failure::message(format!("Expected replicas to be {expected}, was {now}")));
         }
-        if self.dry_run == DryRun::Client {
+        if self.dry_run.is_local() {
             return Ok(());
         }
         let has_scale = target.resource.subresources.iter().any(|s| s == "scale");

@@ -6,9 +6,10 @@ use crate::{
     Failure,
     api::Call,
     discovery::ApiResource,
-    flags::Files,
+    flags::{DryRun, Files},
     manifest::{self, Document},
     object,
+    output::{self, Format},
     selection::{self, Selection},
     session::Session,
 };
@@ -33,6 +34,23 @@ impl Target {
 
     pub(super) async fn fetch(&self, session: &Session) -> Result<Value, Failure> {
         session.api().await?.call(Call::get(self.path())).await
+    }
+
+    /// Shows the object after a change: in words, unless a format is wanted.
+    pub(super) fn report(
+        &self,
+        session: &Session,
+        format: &Format,
+        done: &str,
+        dry_run: DryRun,
+        mut object: Value,
+    ) -> Result<(), Failure> {
+        if format.is_table() {
+            let name = self.resource.object_name(object::name(&object));
+            return Ok(session.io.line(format_args!("{name} {done}{}", dry_run.suffix()))?);
+        }
+        output::hide_managed_fields(&mut object);
+        Ok(session.io.raw(output::render(format, Some(&self.resource), &object).as_bytes())?)
     }
 
     /// This one object of the collection.
