@@ -54,13 +54,15 @@ async fn a_pod_that_cannot_start_says_why() {
     let file = crate::harness::root().join("tests/manifests/failing-pods.yaml");
     cluster.kubectl(&["apply", "-f", file.to_str().unwrap()]).expect_ok();
     let cases = [
-        ("no-image", &["ErrImagePull", "ImagePullBackOff"][..], "Failed to pull image"),
-        ("crashing", &["CrashLoopBackOff"], "Back-off restarting failed container"),
-        ("no-command", &["RunContainerError", "CreateContainerError", "CrashLoopBackOff"], "no-such-program"),
-        ("no-configmap", &["CreateContainerConfigError"], "configmap \"absent\" not found"),
+        ("no-image", &["ErrImagePull"][..], "Failed to pull image"),
+        ("no-image", &["ImagePullBackOff"][..], "Back-off pulling image"),
+        ("crashing", &["CrashLoopBackOff"][..], "Back-off restarting failed container"),
+        ("no-command", &["RunContainerError", "CrashLoopBackOff"][..], "no-such-program"),
+        ("no-configmap", &["CreateContainerConfigError"][..], "configmap \"absent\" not found"),
+        ("bad-directory", &["CreateContainerError"][..], "working directory"),
     ];
     for (pod, statuses, event) in cases {
-        until(&format!("{pod} to say why"), async || {
+        until(&format!("{pod} to say {statuses:?}"), async || {
             let row = cluster.stock_kubectl(&["get", "pod", pod, "--no-headers"]).stdout;
             let shown = row.split_whitespace().nth(2).unwrap_or_default().to_owned();
             let events = cluster.kubectl(&["get", "events", "--field-selector", &format!("involvedObject.name={pod}")]).stdout;
