@@ -3,78 +3,16 @@
 use std::{any::type_name, fmt, marker::PhantomData};
 
 use api_machinery::table::age;
-use api_types::{
-    ClusterResourceScope, Metadata, NamespaceResourceScope, Resource, jiff::Timestamp,
-    meta::ObjectMeta,
-};
-use schemars::JsonSchema;
-use serde::{Serialize, de::DeserializeOwned};
+use api_types::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
-    definition::{Names, ResourceDef, Scope, Subresource},
-    erased::Typed,
+    definition::ResourceDef,
+    description::{Column, Names, Subresource},
+    erased::{Cell, Typed},
+    object::{KnownScope, Object},
     strategy::Strategy,
 };
-
-/// What every kind's type can do.
-pub trait Object:
-    Resource
-    + Metadata<Ty = ObjectMeta>
-    + Serialize
-    + DeserializeOwned
-    + JsonSchema
-    + Clone
-    + Default
-    + Send
-    + Sync
-    + 'static
-{
-}
-
-impl<K> Object for K where
-    K: Resource
-        + Metadata<Ty = ObjectMeta>
-        + Serialize
-        + DeserializeOwned
-        + JsonSchema
-        + Clone
-        + Default
-        + Send
-        + Sync
-        + 'static
-{
-}
-
-/// The scope that a type's `Resource::Scope` stands for.
-pub trait KnownScope {
-    /// As a value.
-    const SCOPE: Scope;
-}
-
-impl KnownScope for ClusterResourceScope {
-    const SCOPE: Scope = Scope::Cluster;
-}
-
-impl KnownScope for NamespaceResourceScope {
-    const SCOPE: Scope = Scope::Namespaced;
-}
-
-/// A column of the resource's table.
-#[derive(Clone, Debug)]
-pub struct Column {
-    /// The heading, as in `metav1.Table`: `Nominated Node`.
-    pub name: &'static str,
-    /// OpenAPI type: `string`, `integer`, `date`.
-    pub type_: &'static str,
-    /// 0 is always shown, 1 with `-o wide`.
-    pub priority: i32,
-    /// What it tells.
-    pub description: &'static str,
-}
-
-/// One cell of an object.
-pub(crate) type Cell<K> = Box<dyn Fn(&K, Timestamp) -> Value + Send + Sync>;
 
 /// A definition in the making.
 #[must_use]

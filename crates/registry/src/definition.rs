@@ -10,82 +10,11 @@ use api_types::{
 use serde_json::{Value, json};
 
 use crate::{
-    builder::Column,
+    context::Context,
     deletion::{self, Deletion},
+    description::{Column, Names, Scope, Subresource},
     erased::{ErasedKind, Fault},
 };
-
-/// Whether objects live in namespaces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// Names are unique in the cluster.
-    Cluster,
-    /// Names are unique in a namespace.
-    Namespaced,
-}
-
-/// What a resource is called.
-#[derive(Clone, Debug)]
-pub struct Names {
-    /// `""` for the core group.
-    pub group: &'static str,
-    /// The version served, which is the only one.
-    pub version: &'static str,
-    /// The kind: `Pod`.
-    pub kind: &'static str,
-    /// The resource name in paths: `pods`.
-    pub plural: &'static str,
-    /// `pod`.
-    pub singular: String,
-    /// What a command line may say instead: `po`.
-    pub short_names: Vec<&'static str>,
-    /// The groups of resources it belongs to: `all`.
-    pub categories: Vec<&'static str>,
-}
-
-/// A path below an object, beside the object itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subresource {
-    /// What controllers found out.
-    Status,
-    /// The wanted number of replicas, alike for all kinds that have one.
-    Scale,
-    /// `pods/binding`, write-only: the scheduler's choice of a node.
-    Binding,
-    /// `pods/log`, read-only: answered by the pod's kubelet.
-    Log,
-    /// `namespaces/finalize`, write-only: takes the namespace's own finalizers away.
-    Finalize,
-}
-
-impl Subresource {
-    /// The path segment.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Status => "status",
-            Self::Scale => "scale",
-            Self::Binding => "binding",
-            Self::Log => "log",
-            Self::Finalize => "finalize",
-        }
-    }
-}
-
-/// What the server adds to an object that it can't know by itself, so that this crate stays pure.
-#[derive(Clone, Debug)]
-pub struct Context {
-    /// The time of the request.
-    pub now: Timestamp,
-    /// For the object's UID, if it is created.
-    pub uid: String,
-    /// The namespace of the request's path; `None` for cluster-scoped resources.
-    pub namespace: Option<String>,
-    /// The name of the request's path; `None` for POST to a collection.
-    pub name: Option<String>,
-    /// Random suffix for `metadata.generateName`.
-    pub suffix: String,
-}
 
 /// A kind as the server sees it.
 #[derive(Debug)]

@@ -2,17 +2,13 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use api_machinery::{FieldErrors, FieldPath};
+use api_machinery::FieldErrors;
 use api_types::jiff::Timestamp;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 use crate::{
-    builder::{Cell, Object},
-    coerce,
-    definition::{Context, Scope},
-    metadata,
-    strategy::Strategy,
+    coerce, context::Context, description::Scope, metadata, object::Object, strategy::Strategy,
 };
 
 /// What can be wrong with an object.
@@ -41,6 +37,9 @@ pub(crate) trait ErasedKind: fmt::Debug + Send + Sync {
     fn row(&self, object: &Value, now: Timestamp) -> Result<Vec<Value>, Fault>;
     fn schema(&self) -> Value;
 }
+
+/// One cell of an object.
+pub(crate) type Cell<K> = Box<dyn Fn(&K, Timestamp) -> Value + Send + Sync>;
 
 /// The type `K` with its strategy and columns.
 pub(crate) struct Typed<K, S> {
@@ -154,9 +153,4 @@ fn finish<K: Object>(object: &K, errors: FieldErrors) -> Result<Value, Fault> {
     }
     let name = object.metadata().name.clone().unwrap_or_default();
     Err(Fault::Invalid(name, errors))
-}
-
-/// The path of the metadata, which all kinds have.
-pub(crate) fn metadata_path() -> FieldPath {
-    FieldPath::new("metadata")
 }

@@ -3,17 +3,23 @@
 mod builder;
 mod cells;
 mod coerce;
+mod context;
 mod definition;
 mod deletion;
+mod description;
 mod erased;
 pub mod kinds;
 mod metadata;
+mod object;
 mod rules;
 pub mod scale;
 mod strategy;
 
-pub use builder::{Builder, Column, KnownScope, Object, resource};
-pub use definition::{Context, Names, ResourceDef, Scope, Subresource};
+pub use builder::{Builder, resource};
+pub use context::Context;
+pub use definition::ResourceDef;
 pub use deletion::Deletion;
+pub use description::{Column, Names, Scope, Subresource};
 pub use kinds::{all, bind};
+pub use object::{KnownScope, Object};
 pub use strategy::{NameRule, Plain, Strategy};

@@ -1,14 +1,10 @@
 //! The metadata that is common to all kinds: what the server sets, what a client may not change, what must be valid.
 
-use api_machinery::{FieldErrors, names};
+use api_machinery::{FieldErrors, FieldPath, names};
 use api_types::meta::{ObjectMeta, Time};
 use serde_json::Value;
 
-use crate::{
-    definition::{Context, Scope},
-    erased::metadata_path,
-    strategy::NameRule,
-};
+use crate::{context::Context, description::Scope, strategy::NameRule};
 
 /// Names made from `generateName` are cut so that the suffix fits (Kubernetes: `names.SimpleNameGenerator`).
 const LONGEST_GENERATED_PREFIX: usize = 58;
@@ -104,6 +100,10 @@ pub(crate) fn bump_generation(object: &mut Value) {
     {
         *generation = (number + 1).into();
     }
+}
+
+fn metadata_path() -> FieldPath {
+    FieldPath::new("metadata")
 }
 
 fn generated(prefix: &str, suffix: &str) -> String {

@@ -1,0 +1,71 @@
+//! The words a resource is described with: its names, its scope, the paths below its objects, its table's columns.
+
+/// Whether objects live in namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Names are unique in the cluster.
+    Cluster,
+    /// Names are unique in a namespace.
+    Namespaced,
+}
+
+/// What a resource is called.
+#[derive(Clone, Debug)]
+pub struct Names {
+    /// `""` for the core group.
+    pub group: &'static str,
+    /// The version served, which is the only one.
+    pub version: &'static str,
+    /// The kind: `Pod`.
+    pub kind: &'static str,
+    /// The resource name in paths: `pods`.
+    pub plural: &'static str,
+    /// `pod`.
+    pub singular: String,
+    /// What a command line may say instead: `po`.
+    pub short_names: Vec<&'static str>,
+    /// The groups of resources it belongs to: `all`.
+    pub categories: Vec<&'static str>,
+}
+
+/// A path below an object, beside the object itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subresource {
+    /// What controllers found out.
+    Status,
+    /// The wanted number of replicas, alike for all kinds that have one.
+    Scale,
+    /// `pods/binding`, write-only: the scheduler's choice of a node.
+    Binding,
+    /// `pods/log`, read-only: answered by the pod's kubelet.
+    Log,
+    /// `namespaces/finalize`, write-only: takes the namespace's own finalizers away.
+    Finalize,
+}
+
+impl Subresource {
+    /// The path segment.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Scale => "scale",
+            Self::Binding => "binding",
+            Self::Log => "log",
+            Self::Finalize => "finalize",
+        }
+    }
+}
+
+/// A column of the resource's table.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// The heading, as in `metav1.Table`: `Nominated Node`.
+    pub name: &'static str,
+    /// OpenAPI type: `string`, `integer`, `date`.
+    pub type_: &'static str,
+    /// 0 is always shown, 1 with `-o wide`.
+    pub priority: i32,
+    /// What it tells.
+    pub description: &'static str,
+}
