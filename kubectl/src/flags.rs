@@ -37,8 +37,8 @@ pub struct Global {
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct DryRun {
     /// Only try it out: here (client) or up to storing it (server)
-    #[arg(id = "dry_run", long = "dry-run", value_enum, default_value_t, num_args = 0..=1, default_missing_value = "client", require_equals = true)]
-    mode: DryRunMode,
+    #[arg(long, value_enum, default_value_t, num_args = 0..=1, default_missing_value = "client", require_equals = true)]
+    dry_run: DryRunMode,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -56,19 +56,19 @@ impl DryRun {
     /// Whether the change is made.
     #[must_use]
     pub fn is_off(self) -> bool {
-        self.mode == DryRunMode::None
+        self.dry_run == DryRunMode::None
     }
 
     /// Whether nothing is sent.
     #[must_use]
     pub fn is_local(self) -> bool {
-        self.mode == DryRunMode::Client
+        self.dry_run == DryRunMode::Client
     }
 
     /// What follows a line such as `pod/x created`.
     #[must_use]
     pub fn suffix(self) -> &'static str {
-        match self.mode {
+        match self.dry_run {
             DryRunMode::None => "",
             DryRunMode::Client => " (dry run)",
             DryRunMode::Server => " (server dry run)",
@@ -78,7 +78,7 @@ impl DryRun {
     /// The value of the `dryRun` query parameter.
     #[must_use]
     pub fn query(self) -> &'static str {
-        if self.mode == DryRunMode::Server { "All" } else { "" }
+        if self.dry_run == DryRunMode::Server { "All" } else { "" }
     }
 }
 
@@ -86,15 +86,15 @@ impl DryRun {
 #[derive(Args, Clone, Debug)]
 pub struct Validation {
     /// Unknown fields: strict (true) refuses, warn says so, ignore (false) drops them
-    #[arg(id = "validate", long, default_value = "strict", num_args = 0..=1, default_missing_value = "strict", require_equals = true, value_parser = ["strict", "true", "warn", "ignore", "false"])]
-    mode: String,
+    #[arg(long, default_value = "strict", num_args = 0..=1, default_missing_value = "strict", require_equals = true, value_parser = ["strict", "true", "warn", "ignore", "false"])]
+    validate: String,
 }
 
 impl Validation {
     /// The value of the `fieldValidation` query parameter.
     #[must_use]
     pub fn query(&self) -> &'static str {
-        match self.mode.as_str() {
+        match self.validate.as_str() {
             "warn" => "Warn",
             "ignore" | "false" => "Ignore",
             _ => "Strict",
