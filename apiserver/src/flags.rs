@@ -1,15 +1,15 @@
 //! The command line: from flags to a running server, or to a kubeconfig.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, UdpSocket},
-    path::{Path, PathBuf},
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
     sync::Arc,
 };
 
 use anyhow::Context;
 use apiserver::{ApiServer, Config, Identity, pki::Pki};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use component::{Runtime, network};
+use component::{Runtime, host, network};
 use ipnet::Ipv4Net;
 use listwatch::Publisher;
 use store::{Store, embedded::Embedded, etcd::Etcd};
@@ -204,16 +204,10 @@ fn serving_names(flags: &ServeFlags, advertised: IpAddr) -> Vec<String> {
     if !flags.bind_address.is_unspecified() {
         names.push(flags.bind_address.to_string());
     }
-    names.extend(hostname());
+    names.extend(host::name().ok().filter(|name| !name.is_empty()));
     names.sort();
     names.dedup();
     names
-}
-
-fn hostname() -> Option<String> {
-    let name = std::fs::read_to_string(Path::new("/proc/sys/kernel/hostname")).ok()?;
-    let name = name.trim();
-    (!name.is_empty()).then(|| name.to_owned())
 }
 
 fn advertise_address(flags: &ServeFlags) -> IpAddr {
@@ -221,13 +215,6 @@ fn advertise_address(flags: &ServeFlags) -> IpAddr {
     flags
         .advertise_address
         .or(bound)
-        .or_else(default_route)
+        .or_else(host::address)
         .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
-}
-
-/// The source address of the default route. Connecting a UDP socket sends nothing.
-fn default_route() -> Option<IpAddr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
-    socket.local_addr().ok().map(|address| address.ip())
 }

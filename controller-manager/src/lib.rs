@@ -19,29 +19,26 @@ mod owners;
 mod pods;
 
 use clap::Parser;
-use component::{ClientArgs, LeaderArgs, Runtime, ServeArgs, leader};
+use component::{Check, Replica, ReplicaArgs, Runtime};
+use ipnet::Ipv4Net;
 use listwatch::ListWatch;
 use tokio::task::JoinSet;
 
 pub use context::Context;
 pub use informers::Informers;
-use network::{Cidr, Network};
+use network::Network;
 
-const HEALTH_ADDRESS: &str = "127.0.0.1:10257";
+const REPLICA: Replica = Replica { lease: "controller-manager", health_address: "127.0.0.1:10257" };
 
 /// Runs the controllers.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
-    client: ClientArgs,
-    #[command(flatten)]
-    serve: ServeArgs,
-    #[command(flatten)]
-    leader: LeaderArgs,
+    replica: ReplicaArgs,
     /// The addresses of all pods
-    #[arg(long, value_name = "CIDR", default_value = "10.244.0.0/16")]
-    cluster_cidr: Cidr,
+    #[arg(long, value_name = "CIDR", default_value = "10.244.0.0/16", value_parser = component::network::parse)]
+    cluster_cidr: Ipv4Net,
     /// The prefix length of the part that each node gets of them
     #[arg(long, value_name = "BITS", default_value_t = 24)]
     node_cidr_mask_size: u8,
@@ -59,24 +56,10 @@ const EXAMPLES: &str = "Examples:
 /// Wrong configuration, an occupied health address, or a lost leader election.
 pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let pod_network = Network::new(args.cluster_cidr, args.node_cidr_mask_size)?;
-    let client = component::client(&args.client).await?;
-    let listwatch = ListWatch::new(client.clone(), args.client.redis.as_deref())?;
-    let check = runtime.health.check("watching");
-    runtime.serve(&args.serve, HEALTH_ADDRESS).await?;
-    let identity = leader::local_identity();
-    if args.leader.leader_elect {
-        // A replica in waiting is as ready as it can be.
-        check.ready();
-    }
-    let work = async {
-        tokio::select! {
-            () = runtime.shutdown.cancelled() => {}
-            () = run(listwatch, pod_network, || check.ready()) => {}
-        }
-    };
-    let shutdown = &runtime.shutdown;
-    leader::lead(args.leader, client, "controller-manager", &identity, shutdown, work).await?;
-    Ok(())
+    let client = component::client(&args.replica.client).await?;
+    let listwatch = ListWatch::new(client.clone(), args.replica.client.redis.as_deref())?;
+    let work = async |check: Check| run(listwatch, pod_network, || check.ready()).await;
+    REPLICA.run(&args.replica, &runtime, client, work).await
 }
 
 /// Runs all controllers until dropped. `synced` is called when everything that exists has been seen.

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Parser;
 use component::{ClientArgs, ServeArgs, network};
 use ipnet::Ipv4Net;
@@ -20,7 +19,7 @@ pub struct Args {
     pub(crate) serve: ServeArgs,
     /// This node's name [default: the host name]
     #[arg(long, value_name = "NAME")]
-    node_name: Option<String>,
+    pub(crate) node_name: Option<String>,
     /// The range of the virtual IPs. Packets for addresses of it that no Service has are dropped, and
     /// addresses of it on lo that no Service has are removed
     #[arg(long, value_name = "CIDR", default_value = "10.96.0.0/16", value_parser = network::parse)]
@@ -42,14 +41,3 @@ const EXAMPLES: &str = "Examples:
 
   # The containers that it keeps
   docker ps --filter label=io.minik8s.service";
-
-impl Args {
-    /// The name given, or else the host's.
-    pub(crate) fn node_name(&self) -> anyhow::Result<String> {
-        if let Some(name) = &self.node_name {
-            return Ok(name.clone());
-        }
-        let host = nix::unistd::gethostname().context("cannot tell the host name")?;
-        Ok(host.to_string_lossy().to_lowercase())
-    }
-}

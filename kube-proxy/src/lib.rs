@@ -20,7 +20,7 @@ pub mod sync;
 use std::sync::Arc;
 
 use anyhow::Context;
-use component::Runtime;
+use component::{Runtime, host};
 use listwatch::ListWatch;
 use tokio::sync::Notify;
 use tracing::warn;
@@ -46,7 +46,7 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let check = runtime.health.check("services");
     runtime.serve(&args.serve, HEALTH_ADDRESS).await?;
 
-    let node = args.node_name()?;
+    let node = host::node_name(args.node_name.as_deref()).context("cannot tell the host name")?;
     let docker = Docker::new(&args.docker_host, &args.nginx_image, &node);
     let addresses = Loopback::open(args.service_cidr).await.context("cannot hold addresses")?;
     let configs = Configs::open(&args.state_dir).context("cannot use --state-dir")?;

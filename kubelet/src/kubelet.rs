@@ -1,10 +1,16 @@
 //! Assembly: makes the parts and runs them until shutdown.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use api_types::api::core::v1::Pod;
-use component::{Credentials, Runtime as Program, events::Recorder};
+use component::{Credentials, Runtime as Program, events::Recorder, host};
 use futures::StreamExt;
 use listwatch::{ListWatch, Scope};
 use tokio_util::sync::CancellationToken;
@@ -31,8 +37,11 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Runs the kubelet until shutdown. Containers go on without it.
 pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
     program.serve(&options.serve, HEALTH_ADDRESS).await?;
-    let name = node_name(&options)?;
-    let ip = node_ip(&options)?;
+    let name =
+        host::node_name(options.node_name.as_deref()).context("cannot tell the host name")?;
+    // A host without a default route is a cluster by itself.
+    let ip = options.node_ip.map(IpAddr::V4).or_else(host::address);
+    let ip = ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)).to_string();
     let client = component::client(&options.client).await?;
     let listwatch = ListWatch::new(client.clone(), options.client.redis.as_deref())?;
     let Some(runtime) = connect(&options, &name, &program.shutdown).await? else {
@@ -183,23 +192,4 @@ fn labels(given: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
         Ok((key.to_owned(), value.to_owned()))
     };
     given.iter().filter(|label| !label.is_empty()).map(pair).collect()
-}
-
-fn node_name(options: &Options) -> anyhow::Result<String> {
-    if let Some(name) = &options.node_name {
-        return Ok(name.clone());
-    }
-    let name = nix::unistd::gethostname().context("cannot get the host name")?;
-    Ok(name.to_string_lossy().to_lowercase())
-}
-
-/// The address that packets to other hosts would have. Connecting a UDP socket sends nothing.
-fn node_ip(options: &Options) -> anyhow::Result<String> {
-    if let Some(ip) = options.node_ip {
-        return Ok(ip.to_string());
-    }
-    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
-    let routed = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr());
-    // A host without a default route is a cluster by itself.
-    Ok(routed.map_or_else(|_| "127.0.0.1".to_owned(), |address| address.ip().to_string()))
 }

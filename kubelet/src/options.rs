@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use component::{ClientArgs, ServeArgs};
-
-use crate::network::Cidr;
+use component::{ClientArgs, ServeArgs, network};
+use ipnet::Ipv4Net;
 
 const EXAMPLES: &str = "Examples:
   kubelet --kubeconfig /etc/minik8s/kubelet.conf --node-name n1
@@ -45,11 +44,11 @@ pub struct Options {
     #[arg(long, default_value = "minik8s/pause:0.1")]
     pub pause_image: String,
     /// Network of all pods of the cluster
-    #[arg(long, default_value = "10.244.0.0/16")]
-    pub cluster_cidr: Cidr,
+    #[arg(long, default_value = "10.244.0.0/16", value_parser = network::parse)]
+    pub cluster_cidr: Ipv4Net,
     /// Network of all services of the cluster
-    #[arg(long, default_value = "10.96.0.0/16")]
-    pub service_cidr: Cidr,
+    #[arg(long, default_value = "10.96.0.0/16", value_parser = network::parse)]
+    pub service_cidr: Ipv4Net,
     /// DNS servers for pods [default: the node's]
     #[arg(long, value_delimiter = ',', value_name = "IP")]
     pub cluster_dns: Vec<String>,

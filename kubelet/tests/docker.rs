@@ -13,8 +13,9 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt};
+use ipnet::Ipv4Net;
 use kubelet::{
-    network::{Cidr, HostPort, PodNetwork, bridge::Bridge},
+    network::{HostPort, PodNetwork, bridge::Bridge},
     runtime::{
         Container, ContainerSpec, LogOptions, PodIdentity, Runtime, SandboxNetwork, SandboxSpec,
         docker::Docker,
@@ -122,7 +123,7 @@ impl Drop for Node {
     }
 }
 
-fn network(text: &str) -> Cidr {
+fn network(text: &str) -> Ipv4Net {
     text.parse().unwrap()
 }
 

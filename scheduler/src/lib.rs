@@ -23,24 +23,20 @@ pub mod snapshot;
 pub mod strategy;
 
 use clap::Parser;
-use component::{ClientArgs, LeaderArgs, Runtime, ServeArgs, leader};
+use component::{Check, Replica, ReplicaArgs, Runtime};
 use listwatch::ListWatch;
 
 pub use scheduler::{COMPONENT, run};
 use strategy::Strategy;
 
-const HEALTH_ADDRESS: &str = "127.0.0.1:10259";
+const REPLICA: Replica = Replica { lease: "scheduler", health_address: "127.0.0.1:10259" };
 
 /// Binds pods to nodes.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
-    client: ClientArgs,
-    #[command(flatten)]
-    serve: ServeArgs,
-    #[command(flatten)]
-    leader: LeaderArgs,
+    replica: ReplicaArgs,
     /// How to choose among the nodes that fit: min-pods (the fewest pods) or random.
     /// The ConfigMap kube-system/scheduler (data.strategy) overrides it while the scheduler runs
     #[arg(long, value_name = "NAME", default_value = "min-pods")]
@@ -60,22 +56,8 @@ const EXAMPLES: &str = "Examples:
 ///
 /// Wrong configuration, an occupied health address, or a lost leader election.
 pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
-    let client = component::client(&args.client).await?;
-    let listwatch = ListWatch::new(client.clone(), args.client.redis.as_deref())?;
-    let check = runtime.health.check("watching");
-    runtime.serve(&args.serve, HEALTH_ADDRESS).await?;
-    let identity = leader::local_identity();
-    let standby = args.leader.leader_elect;
-    if standby {
-        // A replica in waiting is as ready as it can be.
-        check.ready();
-    }
-    let work = async {
-        tokio::select! {
-            () = runtime.shutdown.cancelled() => {}
-            () = run(&listwatch, args.strategy, || check.ready()) => {}
-        }
-    };
-    leader::lead(args.leader, client, "scheduler", &identity, &runtime.shutdown, work).await?;
-    Ok(())
+    let client = component::client(&args.replica.client).await?;
+    let listwatch = ListWatch::new(client.clone(), args.replica.client.redis.as_deref())?;
+    let work = async |check: Check| run(&listwatch, args.strategy, || check.ready()).await;
+    REPLICA.run(&args.replica, &runtime, client, work).await
 }

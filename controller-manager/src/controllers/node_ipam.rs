@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use api_types::api::core::v1::Node;
 use component::events::{EventType, Recorder};
+use ipnet::Ipv4Net;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use parking_lot::Mutex;
@@ -15,7 +16,7 @@ use crate::context::Context;
 use crate::frame::{
     Change, Controller, Error, Informer, Mark, Next, ObjectKey, Registered, Step, WorkQueue,
 };
-use crate::network::{Cidr, Network};
+use crate::network::Network;
 
 const NAME: &str = "node-ipam-controller";
 
@@ -48,8 +49,9 @@ fn watch(nodes: &Arc<Informer<Node>>, queue: &Arc<WorkQueue>) {
     });
 }
 
-fn cidr_of(node: &Node) -> Option<Cidr> {
-    node.spec.as_ref()?.pod_cidr.as_deref()?.parse().ok()
+fn cidr_of(node: &Node) -> Option<Ipv4Net> {
+    let given: Ipv4Net = node.spec.as_ref()?.pod_cidr.as_deref()?.parse().ok()?;
+    Some(given.trunc())
 }
 
 struct NodeIpam {
@@ -58,7 +60,7 @@ struct NodeIpam {
     network: Network,
     nodes: Arc<Informer<Node>>,
     /// What was given away and has not come back through the store yet.
-    given: Mutex<HashMap<String, (Cidr, Mark)>>,
+    given: Mutex<HashMap<String, (Ipv4Net, Mark)>>,
 }
 
 #[async_trait::async_trait]
@@ -89,7 +91,7 @@ impl Controller for NodeIpam {
 }
 
 impl NodeIpam {
-    fn used(&self) -> BTreeSet<Cidr> {
+    fn used(&self) -> BTreeSet<Ipv4Net> {
         let mut given = self.given.lock();
         given.retain(|_, (_, mark)| !self.nodes.has_seen(mark));
         let seen = self.nodes.list();
@@ -99,7 +101,7 @@ impl NodeIpam {
             .collect()
     }
 
-    async fn give(&self, key: &ObjectKey, node: &Node, part: Cidr) -> Result<(), Error> {
+    async fn give(&self, key: &ObjectKey, node: &Node, part: Ipv4Net) -> Result<(), Error> {
         let api = Api::<Node>::all(self.client.clone());
         let text = part.to_string();
         let patch = Patch::Merge(json!({

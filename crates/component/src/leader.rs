@@ -95,12 +95,6 @@ pub fn identity(host: &str) -> String {
     format!("{host}_{}_{:x}", std::process::id(), Timestamp::now().as_nanosecond())
 }
 
-/// [`identity`] on this host.
-pub fn local_identity() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    identity(host.trim())
-}
-
 struct Candidate<L> {
     lock: L,
     identity: String,

@@ -1,6 +1,6 @@
 //! What every program does alike, written once: flags, configuration file and environment; logs;
 //! signals; `/healthz`, `/livez`, `/readyz` and `/metrics`; the client of the API server; the TLS
-//! material of a kubeconfig; leader election; events; networks.
+//! material of a kubeconfig; leader election; events; networks; the host.
 //!
 //! It knows no program: what differs between two of them is a parameter here.
 
@@ -9,13 +9,16 @@ pub mod configuration;
 pub mod credentials;
 pub mod events;
 pub mod health;
+pub mod host;
 pub mod leader;
 pub mod logging;
 pub mod network;
 mod program;
+mod replica;
 
 pub use client::{ClientArgs, client, wait_for_apiserver};
 pub use credentials::Credentials;
 pub use health::{Check, Health, Metrics, ServeArgs};
 pub use leader::LeaderArgs;
 pub use program::{Runtime, install_crypto_provider, main};
+pub use replica::{Replica, ReplicaArgs};

@@ -6,13 +6,14 @@
 use std::{collections::BTreeMap, fs::File, net::Ipv4Addr};
 
 use async_trait::async_trait;
+use ipnet::Ipv4Net;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Cidr, HostPort, NetworkError, PodNetwork,
+    HostPort, NetworkError, PodNetwork,
     firewall::{self, Chains},
-    ipam::Ipam,
+    ipam::{self, Ipam},
     netlink,
     netlink::Links,
 };
@@ -22,8 +23,8 @@ use super::{
 pub struct Bridge {
     name: String,
     chains: Chains,
-    pods: Cidr,
-    services: Cidr,
+    pods: Ipv4Net,
+    services: Ipv4Net,
     ipam: Mutex<Option<Ipam>>,
     /// By pod. Held while the rules are replaced, so that they never go back in time.
     ports: tokio::sync::Mutex<BTreeMap<String, Vec<HostPort>>>,
@@ -31,7 +32,7 @@ pub struct Bridge {
 
 impl Bridge {
     /// Nothing is made before `start`. `pods` and `services` are the cluster's networks.
-    pub fn new(node: &str, pods: Cidr, services: Cidr) -> Self {
+    pub fn new(node: &str, pods: Ipv4Net, services: Ipv4Net) -> Self {
         let mark = short_hash(node);
         Self {
             name: format!("mk8s{mark}"),
@@ -48,7 +49,7 @@ impl Bridge {
         &self.name
     }
 
-    fn network(&self) -> Result<Cidr, NetworkError> {
+    fn network(&self) -> Result<Ipv4Net, NetworkError> {
         self.ipam.lock().as_ref().map(Ipam::cidr).ok_or(NetworkError::NotReady)
     }
 
@@ -92,13 +93,17 @@ fn set_kernel_flag(path: &str) -> Result<(), NetworkError> {
 
 #[async_trait]
 impl PodNetwork for Bridge {
-    async fn start(&self, cidr: Cidr, running: &[(String, Ipv4Addr)]) -> Result<(), NetworkError> {
+    async fn start(
+        &self,
+        cidr: Ipv4Net,
+        running: &[(String, Ipv4Addr)],
+    ) -> Result<(), NetworkError> {
         let links = Links::open()?;
         // Before the first address exists: nothing for a pod or service may leave the host by the
         // default route.
         links.blackhole(self.pods).await?;
         links.blackhole(self.services).await?;
-        links.bridge(&self.name, cidr.gateway(), cidr.prefix()).await?;
+        links.bridge(&self.name, ipam::gateway(cidr), cidr.prefix_len()).await?;
         set_kernel_flag("ip_forward")?;
         // For host ports on 127.0.0.1.
         set_kernel_flag(&format!("conf/{}/route_localnet", self.name))?;

@@ -1,23 +1,33 @@
 //! A pod network for tests that only gives addresses.
 
-use std::net::Ipv4Addr;
+use std::{
+    net::Ipv4Addr,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use async_trait::async_trait;
+use ipnet::Ipv4Net;
 use parking_lot::Mutex;
 
-use super::{Cidr, HostPort, NetworkError, PodNetwork, ipam::Ipam};
+use super::{HostPort, NetworkError, PodNetwork, ipam::Ipam};
 
 /// The network.
 #[derive(Debug)]
 pub(crate) struct Fake {
     ipam: Mutex<Ipam>,
+    up: AtomicBool,
 }
 
 impl Fake {
     /// Ready, with addresses of 10.244.1.0/24.
     pub(crate) fn ready() -> Self {
         let cidr = "10.244.1.0/24".parse().expect("a network");
-        Self { ipam: Mutex::new(Ipam::new(cidr, &[])) }
+        Self { ipam: Mutex::new(Ipam::new(cidr, &[])), up: AtomicBool::new(true) }
+    }
+
+    /// Brings the network up or down.
+    pub(crate) fn set_up(&self, up: bool) {
+        self.up.store(up, Ordering::Relaxed);
     }
 
     /// The address that the pod holds.
@@ -28,16 +38,17 @@ impl Fake {
 
 #[async_trait]
 impl PodNetwork for Fake {
-    async fn start(&self, _: Cidr, _: &[(String, Ipv4Addr)]) -> Result<(), NetworkError> {
+    async fn start(&self, _: Ipv4Net, _: &[(String, Ipv4Addr)]) -> Result<(), NetworkError> {
         Ok(())
     }
 
     fn is_ready(&self) -> bool {
-        true
+        self.up.load(Ordering::Relaxed)
     }
 
     fn reserve(&self, pod: &str) -> Result<Ipv4Addr, NetworkError> {
-        self.ipam.lock().reserve(pod).ok_or(NetworkError::NotReady)
+        let address = self.ipam.lock().reserve(pod);
+        address.filter(|_| self.is_ready()).ok_or(NetworkError::NotReady)
     }
 
     async fn attach(&self, _: &str, _: Ipv4Addr, _: i32) -> Result<(), NetworkError> {

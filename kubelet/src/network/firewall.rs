@@ -8,9 +8,10 @@
 
 use std::{net::Ipv4Addr, process::Stdio};
 
+use ipnet::Ipv4Net;
 use tokio::io::AsyncWriteExt;
 
-use super::{Cidr, NetworkError};
+use super::NetworkError;
 
 /// A port of the node that leads to a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +48,7 @@ impl Chains {
 }
 
 /// The rules that every node of the cluster needs.
-pub fn forwarding(chains: &Chains, pods: Cidr, services: Cidr) -> String {
+pub fn forwarding(chains: &Chains, pods: Ipv4Net, services: Ipv4Net) -> String {
     let Chains { forward, postrouting, .. } = chains;
     format!(
         "*filter
@@ -102,7 +103,7 @@ impl Jump {
 }
 
 /// The jumps to our chains. Host ports do not apply to service addresses, which are local too.
-pub fn jumps(chains: &Chains, services: Cidr) -> Vec<Jump> {
+pub fn jumps(chains: &Chains, services: Ipv4Net) -> Vec<Jump> {
     let to = |chain: &str| format!("-j {chain}");
     let local = format!("! -d {services} -m addrtype --dst-type LOCAL -j {}", chains.ports);
     vec![
@@ -154,7 +155,7 @@ mod tests {
 
     use super::*;
 
-    fn cidr(text: &str) -> Cidr {
+    fn cidr(text: &str) -> Ipv4Net {
         text.parse().unwrap()
     }
 

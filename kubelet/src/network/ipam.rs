@@ -4,14 +4,15 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
+    ops::Range,
 };
 
-use super::Cidr;
+use ipnet::Ipv4Net;
 
 /// The addresses of one node.
 #[derive(Clone, Debug)]
 pub struct Ipam {
-    cidr: Cidr,
+    cidr: Ipv4Net,
     used: BTreeMap<String, Ipv4Addr>,
     /// The last address given: a fresh one comes after it, so that an address rests before it is given
     /// to another pod.
@@ -20,25 +21,25 @@ pub struct Ipam {
 
 impl Ipam {
     /// The pods of `running` keep their addresses.
-    pub fn new(cidr: Cidr, running: &[(String, Ipv4Addr)]) -> Self {
+    pub fn new(cidr: Ipv4Net, running: &[(String, Ipv4Addr)]) -> Self {
         let used: BTreeMap<_, _> = running.iter().cloned().collect();
-        let inside = used.values().filter(|address| cidr.contains(**address));
+        let inside = used.values().filter(|address| cidr.contains(*address));
         let last = inside.map(|address| u32::from(*address)).max().unwrap_or_default();
         Self { cidr, used, last }
     }
 
     /// The network the addresses are from.
-    pub fn cidr(&self) -> Cidr {
+    pub fn cidr(&self) -> Ipv4Net {
         self.cidr
     }
 
     /// The pod's address; the next free one if it has none.
     pub fn reserve(&mut self, pod: &str) -> Option<Ipv4Addr> {
-        if let Some(known) = self.used.get(pod).filter(|known| self.cidr.contains(**known)) {
+        if let Some(known) = self.used.get(pod).filter(|known| self.cidr.contains(*known)) {
             return Some(*known);
         }
         let taken: BTreeSet<u32> = self.used.values().map(|address| u32::from(*address)).collect();
-        let hosts = self.cidr.hosts();
+        let hosts = pods(self.cidr);
         let after = (self.last + 1).max(hosts.start)..hosts.end;
         let free = after.chain(hosts).find(|address| !taken.contains(address))?;
         self.last = free;
@@ -55,6 +56,16 @@ impl Ipam {
     pub fn release(&mut self, pod: &str) {
         self.used.remove(pod);
     }
+}
+
+/// The first address of a node's network: the bridge's.
+pub(super) fn gateway(network: Ipv4Net) -> Ipv4Addr {
+    Ipv4Addr::from_bits(network.network().to_bits().saturating_add(1))
+}
+
+/// The addresses for pods: those between the gateway and the broadcast address.
+fn pods(network: Ipv4Net) -> Range<u32> {
+    gateway(network).to_bits().saturating_add(1)..network.broadcast().to_bits()
 }
 
 #[cfg(test)]

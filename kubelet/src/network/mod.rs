@@ -2,7 +2,6 @@
 //! the same trait.
 
 pub mod bridge;
-pub mod cidr;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod firewall;
@@ -12,8 +11,8 @@ mod netlink;
 use std::net::Ipv4Addr;
 
 use async_trait::async_trait;
+use ipnet::Ipv4Net;
 
-pub use cidr::Cidr;
 pub use firewall::HostPort;
 
 /// A step of the pod network that failed.
@@ -24,7 +23,7 @@ pub enum NetworkError {
     NotReady,
     /// All addresses of the node are in use.
     #[error("no address left in {0}")]
-    Exhausted(Cidr),
+    Exhausted(Ipv4Net),
     /// The kernel refused.
     #[error("cannot {step}")]
     Netlink {
@@ -61,7 +60,11 @@ pub enum NetworkError {
 pub trait PodNetwork: Send + Sync + std::fmt::Debug {
     /// Prepares the node for its pod CIDR. `running` are the pods that have an address already: they
     /// keep it. May be called again at any time.
-    async fn start(&self, cidr: Cidr, running: &[(String, Ipv4Addr)]) -> Result<(), NetworkError>;
+    async fn start(
+        &self,
+        cidr: Ipv4Net,
+        running: &[(String, Ipv4Addr)],
+    ) -> Result<(), NetworkError>;
     /// Whether pods can be connected.
     fn is_ready(&self) -> bool;
     /// The pod's address, chosen now if it has none. It stays the pod's until `release`.

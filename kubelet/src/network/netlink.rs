@@ -3,6 +3,7 @@
 use std::{fs::File, net::Ipv4Addr, os::fd::AsRawFd};
 
 use futures::TryStreamExt;
+use ipnet::Ipv4Net;
 use nix::sched::{CloneFlags, setns};
 use rtnetlink::{
     Error, Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
@@ -12,7 +13,7 @@ use rtnetlink::{
     },
 };
 
-use super::{Cidr, NetworkError};
+use super::{NetworkError, ipam};
 
 /// The pod's end of the pair.
 const POD_LINK: &str = "eth0";
@@ -110,25 +111,25 @@ impl Links {
     }
 
     /// Packets for the network that no other route takes end here instead of leaving the host.
-    pub(super) async fn blackhole(&self, network: Cidr) -> Result<(), NetworkError> {
+    pub(super) async fn blackhole(&self, network: Ipv4Net) -> Result<(), NetworkError> {
         let route = RouteMessageBuilder::<Ipv4Addr>::new()
-            .destination_prefix(network.network(), network.prefix())
+            .destination_prefix(network.network(), network.prefix_len())
             .kind(RouteType::BlackHole)
             .build();
         let added = self.handle.route().add(route).execute().await;
         existing_is_fine(added, "add the blackhole route")
     }
 
-    async fn pod_side(&self, address: Ipv4Addr, network: Cidr) -> Result<(), NetworkError> {
+    async fn pod_side(&self, address: Ipv4Addr, network: Ipv4Net) -> Result<(), NetworkError> {
         if let Some(loopback) = self.index("lo").await? {
             self.up(loopback, None).await?;
         }
         let link = self.existing(POD_LINK).await?;
         let added =
-            self.handle.address().add(link, address.into(), network.prefix()).execute().await;
+            self.handle.address().add(link, address.into(), network.prefix_len()).execute().await;
         existing_is_fine(added, "give the pod its address")?;
         self.up(link, None).await?;
-        let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(network.gateway()).build();
+        let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(ipam::gateway(network)).build();
         existing_is_fine(self.handle.route().add(route).execute().await, "route the pod")
     }
 }
@@ -138,7 +139,7 @@ impl Links {
 pub(super) async fn configure_pod(
     namespace: File,
     address: Ipv4Addr,
-    network: Cidr,
+    network: Ipv4Net,
 ) -> Result<(), NetworkError> {
     let (done, result) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
@@ -152,7 +153,7 @@ pub(super) async fn configure_pod(
     result.await.map_err(lost)?
 }
 
-fn inside(namespace: &File, address: Ipv4Addr, network: Cidr) -> Result<(), NetworkError> {
+fn inside(namespace: &File, address: Ipv4Addr, network: Ipv4Net) -> Result<(), NetworkError> {
     setns(namespace, CloneFlags::CLONE_NEWNET).map_err(|errno| NetworkError::Io {
         step: "enter the pod's network namespace",
         source: errno.into(),

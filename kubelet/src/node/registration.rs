@@ -8,6 +8,7 @@ use api_types::{
     jiff::Timestamp,
 };
 use futures::StreamExt;
+use ipnet::Ipv4Net;
 use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
@@ -21,7 +22,7 @@ use super::{
     object::{self, Facts, Health},
     resources::{Memory, disk_is_short},
 };
-use crate::{context::Context, network::Cidr, runtime::Container};
+use crate::{context::Context, runtime::Container};
 
 /// How often the node's state is looked at.
 const LOOK: Duration = Duration::from_secs(10);
@@ -64,7 +65,7 @@ struct Keeper {
     reported: Option<(Health, Instant)>,
     network_error: Option<String>,
     /// The network that pods get their addresses from.
-    network: Option<Cidr>,
+    network: Option<Ipv4Net>,
 }
 
 impl Keeper {
@@ -198,7 +199,7 @@ impl Keeper {
     async fn network(&mut self) {
         let spec = self.seen.as_ref().and_then(|node| node.spec.as_ref());
         let Some(text) = spec.and_then(|spec| spec.pod_cidr.as_deref()) else { return };
-        let wanted = match text.parse::<Cidr>() {
+        let wanted = match component::network::parse(text) {
             Ok(cidr) if self.network == Some(cidr) => return,
             Ok(cidr) => cidr,
             Err(error) => {
@@ -213,7 +214,7 @@ impl Keeper {
         }
     }
 
-    async fn start_network(&self, cidr: Cidr) -> Result<(), String> {
+    async fn start_network(&self, cidr: Ipv4Net) -> Result<(), String> {
         let found = self.context.runtime.list(None).await.map_err(|error| error.to_string())?;
         let started = self.context.network.start(cidr, &addresses(&found)).await;
         started.map_err(|error| crate::pod::describe(&error))?;

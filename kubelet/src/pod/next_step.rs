@@ -13,21 +13,12 @@ use super::{
     back_off::BackOff,
     observed::Observed,
     spec::{self, RestartPolicy},
-    status,
+    status::{self, Waiting},
 };
 use crate::runtime::{Container, State};
 
 /// How long to wait for a container to vanish after SIGKILL before it is sent again.
 const KILL_REPEAT: Duration = Duration::from_secs(2);
-
-/// Why a container is not running yet, in Kubernetes' words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiting {
-    /// `CrashLoopBackOff`, `ErrImagePull`, …
-    pub reason: String,
-    /// The sentence with the details.
-    pub message: String,
-}
 
 /// A start that failed, and the time before which it is not tried again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +45,8 @@ pub struct Input<'a> {
     pub pod: &'a Pod,
     /// The pod as the runtime has it.
     pub observed: &'a Observed,
+    /// The id of the sandbox that this kubelet made and connected, if it made one.
+    pub connected: Option<&'a str>,
     /// Set if the pod must go: the time its containers get.
     pub stop: Option<Duration>,
     /// Delays of restarts, by container name.
@@ -190,6 +183,9 @@ fn renew_sandbox(input: &Input<'_>, plan: &mut Plan) {
 }
 
 fn run_pod(input: &Input<'_>, sandbox: &Container, plan: &mut Plan) {
+    if half_made(input, sandbox) {
+        return remove_sandboxes(std::iter::once(sandbox), plan);
+    }
     let dead = input.observed.sandboxes.iter().filter(|other| other.id != sandbox.id);
     remove_sandboxes(dead, plan);
     remove_old_containers(input, plan);
@@ -201,6 +197,14 @@ fn run_pod(input: &Input<'_>, sandbox: &Container, plan: &mut Plan) {
             keep(input, sandbox, container, spec::restart_policy(input.pod), plan);
         }
     }
+}
+
+/// A sandbox left by a kubelet that died before it had connected it, as far as one can tell: containers
+/// are made only after that.
+fn half_made(input: &Input<'_>, sandbox: &Container) -> bool {
+    let private = sandbox.address.is_some();
+    let used = input.observed.containers.iter().any(|c| c.sandbox_id == sandbox.id);
+    private && !used && input.connected != Some(&sandbox.id)
 }
 
 /// Init containers need not be looked at once a container proper exists in this sandbox: theirs may

@@ -62,6 +62,7 @@ fn exited(code: i32, seconds_ago: i64) -> State {
 struct World {
     pod: Pod,
     containers: Vec<Container>,
+    connected: Option<String>,
     stop: Option<Duration>,
     restarts: BackOff,
     failures: BTreeMap<String, Failure>,
@@ -77,6 +78,7 @@ impl World {
         Self {
             containers: made.collect(),
             pod,
+            connected: None,
             stop: None,
             restarts: BackOff::default(),
             failures: BTreeMap::new(),
@@ -99,6 +101,7 @@ impl World {
         next_step(&Input {
             pod: &self.pod,
             observed: &Observed::new(self.containers.clone()),
+            connected: self.connected.as_deref(),
             stop: self.stop,
             restarts: &self.restarts,
             failures: &self.failures,
@@ -242,6 +245,20 @@ fn a_sidecar_goes_on_beside_the_others_and_is_restarted() {
     check(&ended, &["start i/1"]);
     let finished = [("POD", 0, running()), ("i", 0, running()), ("a", 0, exited(0, 60))];
     check(&finished, &["stop i0"]);
+}
+
+#[test]
+fn a_sandbox_that_may_not_be_connected_is_made_anew() {
+    let world = |containers: &[(&str, u32, State)], connected: Option<&str>| {
+        let mut world = World::new(pod("Always", &[], &["a"]), containers);
+        world.connected = connected.map(str::to_owned);
+        world.containers[0].address = Some([10, 244, 1, 2].into());
+        world
+    };
+    let left = [("POD", 0, running())];
+    check(&world(&left, None), &["remove sandbox POD0"]);
+    check(&world(&left, Some("POD0")), &["start a/0"]);
+    check(&world(&[("POD", 0, running()), ("a", 0, State::Created)], None), &["start a/0"]);
 }
 
 #[test]

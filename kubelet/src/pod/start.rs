@@ -12,8 +12,9 @@ use component::events::EventType;
 use super::{
     back_off::BackOff,
     describe,
-    next_step::{Failure, Waiting},
-    spec, status,
+    next_step::Failure,
+    spec,
+    status::{self, Waiting},
 };
 use crate::{
     container::{

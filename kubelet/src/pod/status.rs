@@ -13,11 +13,19 @@ use api_types::{
 };
 
 use super::{
-    next_step::Waiting,
     observed::Observed,
     spec::{self, RestartPolicy},
 };
 use crate::runtime::{Container, Exit, State};
+
+/// Why a container is not running yet, in Kubernetes' words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// `CrashLoopBackOff`, `ErrImagePull`, …
+    pub reason: String,
+    /// The sentence with the details.
+    pub message: String,
+}
 
 /// What the probes found, by container id. A container without an entry has no such probe.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,13 @@
 //! Writes one pod's status to the API server: only when it changed, the latest first, again and again
 //! while the server does not answer. It never blocks the pod's worker.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use api_types::api::core::v1::{Pod, PodStatus};
 use kube::{
@@ -11,7 +17,7 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::spec;
+use super::{spec, status::OWNED_CONDITIONS};
 use crate::runtime::PodIdentity;
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
@@ -22,24 +28,37 @@ const LAST_RETRY: Duration = Duration::from_secs(10);
 struct Order {
     status: Option<Value>,
     delete: bool,
+    /// How often somebody else changed what was written.
+    disturbed: u64,
 }
 
 /// The worker's end.
 #[derive(Debug)]
 pub struct StatusWriter {
     orders: watch::Sender<Order>,
+    /// The resource version of the last write.
+    version: Arc<AtomicU64>,
 }
 
 impl StatusWriter {
     /// Starts the task that writes; it ends when this is dropped.
     pub fn spawn(client: Client, pod: &Pod) -> Self {
         let written = pod.status.as_ref().and_then(value);
-        let (orders, receiver) = watch::channel(Order { status: written.clone(), delete: false });
+        let order = Order { status: written.clone(), ..Order::default() };
+        let (orders, receiver) = watch::channel(order);
+        let version = Arc::new(AtomicU64::new(version(pod)));
         let identity = spec::identity(pod);
-        let api = Api::namespaced(client, &identity.namespace);
-        let task = Task { api, identity, orders: receiver, written, deleted: false };
+        let task = Task {
+            api: Api::namespaced(client, &identity.namespace),
+            identity,
+            orders: receiver,
+            version: version.clone(),
+            written,
+            disturbed: 0,
+            deleted: false,
+        };
         tokio::spawn(task.run());
-        Self { orders }
+        Self { orders, version }
     }
 
     /// The status to be written next.
@@ -49,6 +68,20 @@ impl StatusWriter {
             let changed = order.status != wanted;
             order.status.clone_from(&wanted);
             changed
+        });
+    }
+
+    /// Looks at the pod as the API server has it: the node controller marks the pods of a silent node,
+    /// and a node that speaks again has to take that back.
+    pub fn seen(&self, pod: &Pod) {
+        if version(pod) <= self.version.load(Ordering::Relaxed) {
+            return;
+        }
+        let theirs = pod.status.as_ref().and_then(value);
+        self.orders.send_if_modified(|order| {
+            let disturbed = conditions(theirs.as_ref()) != conditions(order.status.as_ref());
+            order.disturbed += u64::from(disturbed);
+            disturbed
         });
     }
 
@@ -62,11 +95,30 @@ fn value(status: &PodStatus) -> Option<Value> {
     serde_json::to_value(status).ok()
 }
 
+fn version(pod: &Pod) -> u64 {
+    let version = pod.metadata.resource_version.as_deref();
+    version.and_then(|version| version.parse().ok()).unwrap_or_default()
+}
+
+/// Type and status of the conditions that are the kubelet's.
+fn conditions(status: Option<&Value>) -> Vec<(&str, &str)> {
+    let all = status.and_then(|status| status["conditions"].as_array());
+    let pairs = all
+        .into_iter()
+        .flatten()
+        .filter_map(|condition| Some((condition["type"].as_str()?, condition["status"].as_str()?)));
+    let mut owned: Vec<_> = pairs.filter(|(kind, _)| OWNED_CONDITIONS.contains(kind)).collect();
+    owned.sort_unstable();
+    owned
+}
+
 struct Task {
     api: Api<Pod>,
     identity: PodIdentity,
     orders: watch::Receiver<Order>,
+    version: Arc<AtomicU64>,
     written: Option<Value>,
+    disturbed: u64,
     deleted: bool,
 }
 
@@ -88,9 +140,10 @@ impl Task {
 
     async fn write(&mut self) -> Result<(), kube::Error> {
         let order = self.orders.borrow_and_update().clone();
-        if order.status != self.written {
+        if order.status != self.written || order.disturbed != self.disturbed {
             self.patch(order.status.clone().unwrap_or_default()).await?;
             self.written = order.status;
+            self.disturbed = order.disturbed;
         }
         if order.delete && !self.deleted {
             self.delete().await?;
@@ -110,6 +163,9 @@ impl Task {
         let parameters = PatchParams::default();
         let name = &self.identity.name;
         let result = self.api.patch_status(name, &parameters, &Patch::Merge(patch)).await;
+        if let Ok(pod) = &result {
+            self.version.store(version(pod), Ordering::Relaxed);
+        }
         gone_is_fine(result.map(drop))
     }
 

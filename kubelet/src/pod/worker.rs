@@ -37,6 +37,10 @@ use crate::{
 
 /// Until something that failed is tried again.
 const RETRY: Duration = Duration::from_secs(2);
+/// Until a pod looks again whether the node's network is up.
+const NETWORK_LOOK: Duration = Duration::from_millis(500);
+/// The key of the delays of sandboxes: a pod has one at a time.
+const SANDBOX: &str = "sandbox";
 
 /// The latest known about a pod.
 #[derive(Clone, Debug)]
@@ -86,7 +90,9 @@ pub struct Worker {
     pulls: BackOff,
     failures: BTreeMap<String, Failure>,
     stopping: BTreeMap<String, Stopping>,
-    sandbox_retry: Option<Timestamp>,
+    /// The sandbox that was made and connected last.
+    connected: Option<String>,
+    sandboxes: BackOff,
     /// Containers whose back-off was reported, with their attempt.
     reported: BTreeSet<(String, u32)>,
 }
@@ -106,7 +112,8 @@ impl Worker {
             pulls: BackOff::default(),
             failures: BTreeMap::new(),
             stopping: BTreeMap::new(),
-            sandbox_retry: None,
+            connected: None,
+            sandboxes: BackOff::default(),
             reported: BTreeSet::new(),
         }
     }
@@ -142,6 +149,7 @@ impl Worker {
     }
 
     async fn look(&mut self, update: &Update) -> Next {
+        self.writer.seen(&update.pod);
         let pod = self.with_latest_status(&update.pod);
         let uid = spec::identity(&pod).uid;
         let observed = match self.context.runtime.list(Some(&uid)).await {
@@ -168,6 +176,7 @@ impl Worker {
         next_step(&next_step::Input {
             pod,
             observed,
+            connected: self.connected.as_deref(),
             stop: update.stops().then(|| spec::grace(pod)),
             restarts: &self.restarts,
             failures: &self.failures,
@@ -328,19 +337,34 @@ impl Worker {
 
     async fn run_sandbox(&mut self, pod: &Pod, attempt: u32) -> Result<(), Timestamp> {
         let now = Timestamp::now();
-        if let Some(not_before) = self.sandbox_retry.filter(|not_before| *not_before > now) {
+        if let Some(not_before) = self.sandboxes.until_since_try(SANDBOX, now) {
             return Err(not_before);
         }
-        self.sandbox_retry = None;
-        let Err(error) = self.try_sandbox(pod, attempt).await else { return Ok(()) };
-        let message = format!("Failed to create pod sandbox: {}", describe(&error));
-        self.context.pod_event(pod, EventType::Warning, "FailedCreatePodSandBox", message);
-        let again = Timestamp::now() + RETRY;
-        self.sandbox_retry = Some(again);
-        Err(again)
+        if !spec::host_network(pod) && !self.context.network.is_ready() {
+            return Err(now + NETWORK_LOOK);
+        }
+        match self.try_sandbox(pod, attempt).await {
+            Ok(id) => {
+                self.connected = Some(id);
+                Ok(())
+            }
+            Err(SandboxError::Runtime(error @ RuntimeError::Unreachable(_))) => {
+                Err(retry(pod, &error))
+            }
+            Err(error) => Err(self.sandbox_failed(pod, &error)),
+        }
     }
 
-    async fn try_sandbox(&self, pod: &Pod, attempt: u32) -> Result<(), SandboxError> {
+    fn sandbox_failed(&mut self, pod: &Pod, error: &SandboxError) -> Timestamp {
+        let message = format!("Failed to create pod sandbox: {}", describe(error));
+        self.context.pod_event(pod, EventType::Warning, "FailedCreatePodSandBox", message);
+        let now = Timestamp::now();
+        self.sandboxes.next(SANDBOX, now);
+        now + self.sandboxes.delay(SANDBOX)
+    }
+
+    /// Gives the id of the sandbox once it is connected.
+    async fn try_sandbox(&self, pod: &Pod, attempt: u32) -> Result<String, SandboxError> {
         let (context, identity) = (&self.context, spec::identity(pod));
         let network = if spec::host_network(pod) {
             SandboxNetwork::Host
@@ -349,13 +373,13 @@ impl Worker {
         };
         let uid = identity.uid.clone();
         let id = context.runtime.run_sandbox(&sandbox_spec(pod, attempt, network.clone())).await?;
-        let SandboxNetwork::Private(address) = network else { return Ok(()) };
-        let attached = self.attach(&uid, &id, address).await;
-        if attached.is_err() {
+        let SandboxNetwork::Private(address) = network else { return Ok(id) };
+        if let Err(error) = self.attach(&uid, &id, address).await {
             // Half connected is worse than missing: the next try starts from nothing.
             context.runtime.remove(&id).await?;
+            return Err(error);
         }
-        attached
+        Ok(id)
     }
 
     async fn attach(&self, uid: &str, id: &str, address: Ipv4Addr) -> Result<(), SandboxError> {

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use api_types::api::core::v1::{ContainerStatus, Pod, PodStatus};
+use api_types::api::core::v1::{ContainerStatus, Event as Recorded, Pod, PodStatus};
 use component::events::Recorder;
 use kube::{
     Api,
-    api::{DeleteParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     runtime::watcher::Event,
 };
+use serde_json::json;
 use testkit::{ControlPlane, pod, wait};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -85,6 +86,11 @@ impl Node {
     }
 }
 
+fn ready_condition(status: &PodStatus) -> bool {
+    let conditions = status.conditions.iter().flatten();
+    conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
 async fn follow(listwatch: listwatch::ListWatch, pods: Arc<PodManager>) {
     use futures::StreamExt;
     let mut events = listwatch.watch::<Pod>(listwatch::Scope::PodsOfNode("n1".to_owned())).boxed();
@@ -121,6 +127,40 @@ async fn a_pod_runs_with_an_address_and_is_ready() {
     assert_eq!(status.pod_ip, node.network.held(&uid).map(|ip| ip.to_string()));
     assert_eq!(status.host_ip.as_deref(), Some("192.0.2.1"));
     assert_eq!(node.runtime.calls(), ["sandbox 0", "start main"]);
+}
+
+#[tokio::test]
+async fn a_pod_waits_for_the_network_without_complaint() {
+    let node = Node::start().await;
+    node.network.set_up(false);
+    node.create(&sample("web")).await;
+    let waits = |status: &PodStatus| waits_for(status, "ContainerCreating");
+    node.until_status("web", "waits", waits).await;
+    node.network.set_up(true);
+    node.until_status("web", "runs", runs).await;
+    let events = Api::<Recorded>::default_namespaced(node.control_plane.client());
+    let reasons = async || {
+        let events = events.list(&ListParams::default()).await.unwrap().items;
+        events.into_iter().filter_map(|event| event.reason).collect::<Vec<_>>()
+    };
+    let started = async || {
+        let reasons = reasons().await;
+        if reasons.contains(&"Started".to_owned()) { Ok(()) } else { Err(reasons) }
+    };
+    wait::until("the start is told", started).await;
+    assert!(!reasons().await.contains(&"FailedCreatePodSandBox".to_owned()));
+}
+
+#[tokio::test]
+async fn what_the_node_controller_said_of_a_silent_node_is_taken_back() {
+    let node = Node::start().await;
+    node.create(&sample("web")).await;
+    node.until_status("web", "runs", runs).await;
+    let silent = json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}});
+    let parameters = PatchParams::default();
+    let marked = node.api.patch_status("web", &parameters, &Patch::Strategic(silent)).await;
+    assert!(!ready_condition(&marked.unwrap().status.unwrap()));
+    node.until_status("web", "is ready again", ready_condition).await;
 }
 
 #[tokio::test]

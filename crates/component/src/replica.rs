@@ -1,0 +1,59 @@
+//! A program of which several may run: one works, the others wait to take over.
+
+use kube::Client;
+
+use crate::{Check, ClientArgs, LeaderArgs, Runtime, ServeArgs, host, leader};
+
+/// The flags of such a program.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ReplicaArgs {
+    /// Where the API server is.
+    #[command(flatten)]
+    pub client: ClientArgs,
+    /// Where health is served.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+    /// Whether there are others.
+    #[command(flatten)]
+    pub leader: LeaderArgs,
+}
+
+/// Such a program.
+#[derive(Clone, Copy, Debug)]
+pub struct Replica {
+    /// The name of the lease that replicas share.
+    pub lease: &'static str,
+    /// Where health is served unless the flags say otherwise.
+    pub health_address: &'static str,
+}
+
+impl Replica {
+    /// Serves health, waits for the lease if there are others, then works until shutdown. `work` is
+    /// given the check that says whether it watches what it works on.
+    ///
+    /// # Errors
+    /// An occupied health address, or a lost leader election.
+    pub async fn run(
+        self,
+        args: &ReplicaArgs,
+        runtime: &Runtime,
+        client: Client,
+        work: impl AsyncFnOnce(Check),
+    ) -> anyhow::Result<()> {
+        let check = runtime.health.check("watching");
+        runtime.serve(&args.serve, self.health_address).await?;
+        if args.leader.leader_elect {
+            // A replica in waiting is as ready as it can be.
+            check.ready();
+        }
+        let work = async {
+            tokio::select! {
+                () = runtime.shutdown.cancelled() => {}
+                () = work(check) => {}
+            }
+        };
+        let identity = leader::identity(&host::name().unwrap_or_default());
+        leader::lead(args.leader, client, self.lease, &identity, &runtime.shutdown, work).await?;
+        Ok(())
+    }
+}
