@@ -107,7 +107,8 @@ fn names(line: &str, library: &str) -> bool {
     let uses = |at: usize| {
         let before = code[..at].chars().next_back();
         let after = &code[at + library.len()..];
-        !before.is_some_and(|c| c.is_alphanumeric() || "_\"/-.:{".contains(c)) && after.starts_with("::")
+        !before.is_some_and(|c| c.is_alphanumeric() || "_\"/-.:{".contains(c))
+            && after.starts_with("::")
     };
     code.match_indices(library).any(|(at, _)| uses(at))
 }
@@ -129,9 +130,16 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 #[test]
 fn the_registry_and_the_machinery_are_pure() {
     let metadata = metadata(false);
-    for package in metadata.packages.iter().filter(|p| ["registry", "api-machinery", "api-types"].contains(&p.name.as_str())) {
+    for package in metadata
+        .packages
+        .iter()
+        .filter(|p| ["registry", "api-machinery", "api-types"].contains(&p.name.as_str()))
+    {
         for io in ["tokio", "axum", "hyper", "reqwest", "store"] {
-            let links = package.dependencies.iter().any(|d| d.name == io && d.kind == DependencyKind::Normal);
+            let links = package
+                .dependencies
+                .iter()
+                .any(|d| d.name == io && d.kind == DependencyKind::Normal);
             assert!(!links, "{} links {io}", package.name);
         }
     }
@@ -140,11 +148,20 @@ fn the_registry_and_the_machinery_are_pure() {
 #[test]
 fn every_dependency_has_an_allowed_licence() {
     let deny = fs::read_to_string(root().join("deny.toml")).unwrap();
-    let allowed: BTreeSet<&str> = deny.lines().find(|l| l.starts_with("allow = ")).unwrap().split('"').skip(1).step_by(2).collect();
+    let allowed: BTreeSet<&str> = deny
+        .lines()
+        .find(|l| l.starts_with("allow = "))
+        .unwrap()
+        .split('"')
+        .skip(1)
+        .step_by(2)
+        .collect();
     for package in metadata(true).packages {
         let licence = package.license.clone().unwrap_or_default();
         // One of the alternatives must do; all parts of it must.
-        let permitted = |one: &str| one.split(" AND ").all(|l| allowed.contains(l.trim_matches(['(', ')', ' '])));
+        let permitted = |one: &str| {
+            one.split(" AND ").all(|l| allowed.contains(l.trim_matches(['(', ')', ' '])))
+        };
         let fine = licence.replace('/', " OR ").split(" OR ").any(permitted);
         assert!(fine, "{} {} has licence {licence:?}", package.name, package.version);
     }
@@ -156,6 +173,10 @@ fn nothing_names_the_place_it_was_written_at() {
     let marks = [["/wo", "rk/"].concat(), ["farm", "-studio"].concat()];
     for source in sources(&root()) {
         let text = fs::read_to_string(&source).unwrap();
-        assert!(!marks.iter().any(|m| text.contains(m)), "{} names a path of a developer's machine", source.display());
+        assert!(
+            !marks.iter().any(|m| text.contains(m)),
+            "{} names a path of a developer's machine",
+            source.display()
+        );
     }
 }

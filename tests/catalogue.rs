@@ -23,7 +23,8 @@ struct Case<'a> {
 }
 
 fn example(def: &ResourceDef) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("catalogue/{}.yaml", def.names.plural));
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("catalogue/{}.yaml", def.names.plural));
     let missing = |e| panic!("{} needs an example: {}: {e}", def.names.kind, path.display());
     serde_yaml::from_str(&fs::read_to_string(&path).unwrap_or_else(missing)).unwrap()
 }
@@ -31,8 +32,13 @@ fn example(def: &ResourceDef) -> Value {
 impl Case<'_> {
     fn collection(&self) -> String {
         let names = &self.def.names;
-        let group = if names.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", names.group) };
-        let namespace = if self.def.scope == Scope::Namespaced { "/namespaces/default" } else { "" };
+        let group = if names.group.is_empty() {
+            "/api".to_owned()
+        } else {
+            format!("/apis/{}", names.group)
+        };
+        let namespace =
+            if self.def.scope == Scope::Namespaced { "/namespaces/default" } else { "" };
         format!("{group}/{}{namespace}/{}", names.version, names.plural)
     }
 
@@ -44,7 +50,11 @@ impl Case<'_> {
     async fn ask(&self, method: &str, path: &str, kind: &str, body: &Value) -> Result<Value, u16> {
         let body = if body.is_null() { Vec::new() } else { serde_json::to_vec(body).unwrap() };
         let accept = if kind == TABLE { TABLE } else { JSON };
-        let request = http::Request::builder().method(method).uri(path).header("content-type", kind).header("accept", accept);
+        let request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", kind)
+            .header("accept", accept);
         match self.client.request_text(request.body(body).unwrap()).await {
             Ok(text) => Ok(serde_json::from_str(&text).unwrap()),
             Err(kube::Error::Api(status)) => Err(status.code),
@@ -57,7 +67,9 @@ impl Case<'_> {
     }
 
     async fn patch(&self, kind: &str, patch: Value) -> Value {
-        self.ask("PATCH", &self.object_path(), kind, &patch).await.unwrap_or_else(|code| panic!("{kind} {}: {code}", self.object_path()))
+        self.ask("PATCH", &self.object_path(), kind, &patch)
+            .await
+            .unwrap_or_else(|code| panic!("{kind} {}: {code}", self.object_path()))
     }
 
     /// Creates the object; what the server adds is there.
@@ -77,12 +89,31 @@ impl Case<'_> {
         assert_eq!(self.get().await.as_ref(), Ok(created));
         let list = self.ask("GET", &self.collection(), JSON, &Value::Null).await.unwrap();
         assert_eq!(list["kind"], format!("{}List", self.def.names.kind));
-        let of = |list: &Value| list["items"].as_array().unwrap().iter().filter(|i| i["metadata"]["uid"] == created["metadata"]["uid"]).count();
+        let of = |list: &Value| {
+            list["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|i| i["metadata"]["uid"] == created["metadata"]["uid"])
+                .count()
+        };
         assert_eq!(of(&list), 1);
-        let by_name = format!("{}?fieldSelector=metadata.name%3D{}", self.collection(), created["metadata"]["name"].as_str().unwrap());
+        let by_name = format!(
+            "{}?fieldSelector=metadata.name%3D{}",
+            self.collection(),
+            created["metadata"]["name"].as_str().unwrap()
+        );
         let by_name = self.ask("GET", &by_name, JSON, &Value::Null).await.unwrap();
         assert_eq!(by_name["items"].as_array().unwrap().len(), 1);
-        let by_label = self.ask("GET", &format!("{}?labelSelector=no%3Dsuch", self.collection()), JSON, &Value::Null).await.unwrap();
+        let by_label = self
+            .ask(
+                "GET",
+                &format!("{}?labelSelector=no%3Dsuch", self.collection()),
+                JSON,
+                &Value::Null,
+            )
+            .await
+            .unwrap();
         assert_eq!(by_label["items"], json!([]));
 
         let table = self.ask("GET", &self.object_path(), TABLE, &Value::Null).await.unwrap();
@@ -102,12 +133,19 @@ impl Case<'_> {
 
         self.patch(MERGE, json!({"metadata": {"labels": {"merged": "yes"}}})).await;
         self.patch(STRATEGIC, json!({"metadata": {"labels": {"strategic": "yes"}}})).await;
-        let patched = self.patch(JSON_PATCH, json!([{"op": "add", "path": "/metadata/labels/patched", "value": "yes"}])).await;
+        let patched = self
+            .patch(
+                JSON_PATCH,
+                json!([{"op": "add", "path": "/metadata/labels/patched", "value": "yes"}]),
+            )
+            .await;
         for label in ["updated", "merged", "strategic", "patched"] {
             assert_eq!(patched["metadata"]["labels"][label], "yes", "{patched}");
         }
         let dry = format!("{}?dryRun=All", self.object_path());
-        self.ask("PATCH", &dry, MERGE, &json!({"metadata": {"labels": {"dry": "yes"}}})).await.unwrap();
+        self.ask("PATCH", &dry, MERGE, &json!({"metadata": {"labels": {"dry": "yes"}}}))
+            .await
+            .unwrap();
         assert_eq!(self.get().await, Ok(patched));
     }
 
@@ -138,7 +176,9 @@ impl Case<'_> {
             let finalized = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": created["metadata"], "spec": {"finalizers": []}});
             let mut finalized = finalized;
             finalized["metadata"]["resourceVersion"] = Value::Null;
-            self.ask("PUT", &format!("{}/finalize", self.object_path()), JSON, &finalized).await.unwrap();
+            self.ask("PUT", &format!("{}/finalize", self.object_path()), JSON, &finalized)
+                .await
+                .unwrap();
         }
         assert_eq!(self.get().await, Err(404));
         assert_eq!(self.ask("DELETE", &self.object_path(), JSON, &Value::Null).await, Err(404));
@@ -146,8 +186,14 @@ impl Case<'_> {
     }
 
     async fn watched(&self, created: &Value) {
-        let version: u64 = created["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
-        let path = format!("{}?watch=true&resourceVersion={}&fieldSelector=metadata.name%3D{}", self.collection(), version - 1, created["metadata"]["name"].as_str().unwrap());
+        let version: u64 =
+            created["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+        let path = format!(
+            "{}?watch=true&resourceVersion={}&fieldSelector=metadata.name%3D{}",
+            self.collection(),
+            version - 1,
+            created["metadata"]["name"].as_str().unwrap()
+        );
         let request = http::Request::get(path).body(Vec::new()).unwrap();
         let mut lines = self.client.request_stream(request).await.unwrap().lines();
         let mut types = Vec::new();
@@ -165,7 +211,11 @@ impl Case<'_> {
             return; // Kubernetes serves no such verb for namespaces.
         }
         self.ask("POST", &self.collection(), JSON, &self.object).await.unwrap();
-        let by_name = format!("{}?fieldSelector=metadata.name%3D{}", self.collection(), self.object["metadata"]["name"].as_str().unwrap());
+        let by_name = format!(
+            "{}?fieldSelector=metadata.name%3D{}",
+            self.collection(),
+            self.object["metadata"]["name"].as_str().unwrap()
+        );
         let now = json!({"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0});
         self.ask("DELETE", &by_name, JSON, &now).await.unwrap();
         assert_eq!(self.get().await, Err(404));
@@ -192,7 +242,11 @@ async fn discovery_lists_every_kind_with_its_verbs() {
     let plane = ControlPlane::start().await;
     for def in registry::all() {
         let resources = plane.client().list_api_group_resources(&def.api_version()).await;
-        let resources = if def.names.group.is_empty() { plane.client().list_core_api_resources("v1").await } else { resources };
+        let resources = if def.names.group.is_empty() {
+            plane.client().list_core_api_resources("v1").await
+        } else {
+            resources
+        };
         let listed = resources.unwrap().resources.into_iter().find(|r| r.name == def.names.plural);
         let listed = listed.unwrap_or_else(|| panic!("{} is not discovered", def.names.plural));
         for verb in ["create", "get", "list", "watch", "update", "patch", "delete"] {

@@ -130,7 +130,11 @@ impl Cluster {
     fn with_kubeconfig(&self, program: &Path, args: &[&str]) -> Done {
         let kubeconfig = self.folder.join("config/admin.conf");
         let mut command = Command::new(program);
-        command.args(args).env("KUBECONFIG", kubeconfig).env("HOME", &self.folder).stdin(Stdio::null());
+        command
+            .args(args)
+            .env("KUBECONFIG", kubeconfig)
+            .env("HOME", &self.folder)
+            .stdin(Stdio::null());
         command.output().unwrap_or_else(|e| panic!("{}: {e}", program.display())).into()
     }
 
@@ -154,7 +158,11 @@ impl Drop for Cluster {
         if std::thread::panicking() {
             let tails = format!("tail -n 15 {}/log/*.log", self.folder.display());
             let printed = run("sh", &["-c", &tails]);
-            eprintln!("{}\n{}", self.kubectl(&["get", "pods,nodes,events", "-A", "-o", "wide"]).stdout, printed.stdout);
+            eprintln!(
+                "{}\n{}",
+                self.kubectl(&["get", "pods,nodes,events", "-A", "-o", "wide"]).stdout,
+                printed.stdout
+            );
         }
         let done = self.down(&["--purge"]);
         assert!(done.ok || std::thread::panicking(), "down.sh failed: {}", done.stderr);
@@ -199,7 +207,8 @@ pub(crate) async fn fetch(address: &str, port: u16) -> Result<String, String> {
     let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
     let url = format!("http://{address}:{port}/");
     let response = client.get(url).timeout(std::time::Duration::from_secs(5)).send().await;
-    let response = response.map_err(|e| format!("{e:?}"))?.error_for_status().map_err(|e| e.to_string())?;
+    let response =
+        response.map_err(|e| format!("{e:?}"))?.error_for_status().map_err(|e| e.to_string())?;
     response.text().await.map_err(|e| e.to_string())
 }
 
@@ -207,7 +216,10 @@ pub(crate) async fn fetch(address: &str, port: u16) -> Result<String, String> {
 fn assert_local(address: &str) {
     address.parse::<IpAddr>().unwrap_or_else(|e| panic!("{address:?}: {e}"));
     let route = run("ip", &["-o", "route", "get", address]).expect_ok();
-    assert!(route.starts_with("local ") || route.contains(" dev mk8s"), "{address} is not local: {route}");
+    assert!(
+        route.starts_with("local ") || route.contains(" dev mk8s"),
+        "{address} is not local: {route}"
+    );
 }
 
 /// Ids of the running containers with all these labels, sorted.
@@ -230,7 +242,10 @@ pub(crate) async fn until<T>(what: &str, mut probe: impl AsyncFnMut() -> Result<
         ticks.tick().await;
         match probe().await {
             Ok(answer) => return answer,
-            Err(last) => assert!(tokio::time::Instant::now() < deadline, "timed out waiting for {what}; last: {last}"),
+            Err(last) => assert!(
+                tokio::time::Instant::now() < deadline,
+                "timed out waiting for {what}; last: {last}"
+            ),
         }
     }
 }

@@ -15,12 +15,20 @@ fn file(name: &str, text: &str) -> PathBuf {
 #[tokio::test]
 async fn a_bad_manifest_is_refused_with_the_file_the_document_and_the_field() {
     let cluster = Cluster::start(Backing::Embedded).await;
-    let pod = |container: &str| format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: bad}}\nspec: {{containers: [{container}]}}\n");
+    let pod = |container: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: bad}}\nspec: {{containers: [{container}]}}\n"
+        )
+    };
     let cases = [
         ("kind", "apiVersion: v1\nkind: Pot\nmetadata: {name: bad}\n".to_owned(), &["Pot"][..]),
         ("name", "apiVersion: v1\nkind: ConfigMap\nmetadata: {}\n".to_owned(), &["name"]),
         ("no-kind", "apiVersion: v1\nmetadata: {name: bad}\n".to_owned(), &["kind"]),
-        ("port", pod("{name: a, image: b, ports: [{containerPort: 99999}]}"), &["spec.containers[0].ports[0].containerPort", "65535"]),
+        (
+            "port",
+            pod("{name: a, image: b, ports: [{containerPort: 99999}]}"),
+            &["spec.containers[0].ports[0].containerPort", "65535"],
+        ),
         ("image", pod("{name: a}"), &["spec.containers[0].image", "Required value"]),
         ("field", pod("{name: a, image: b, imag: c}"), &["imag"]),
         ("yaml", "kind: [Pod\n".to_owned(), &["line"]),
@@ -46,9 +54,28 @@ async fn of_two_documents_the_good_one_is_applied_and_the_bad_one_named() {
     let path = file("two", &format!("{bad}---\n{GOOD}"));
     let done = cluster.kubectl(&["apply", "-f", path.to_str().unwrap()]);
     assert_eq!(done.code, Some(1));
-    assert!(done.stderr.contains("document 1") && done.stderr.contains("containerPort"), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("document 1") && done.stderr.contains("containerPort"),
+        "{}",
+        done.stderr
+    );
     assert_eq!(done.stdout, "configmap/good created\n");
-    assert_eq!(cluster.kubectl(&["get", "pods,configmaps", "-o", "name", "--field-selector", "metadata.name!=kube-root-ca.crt"]).expect_ok(), "configmap/good\n");
+    assert_eq!(
+        cluster
+            .kubectl(&[
+                "get",
+                "pods,configmaps",
+                "-o",
+                "name",
+                "--field-selector",
+                "metadata.name!=kube-root-ca.crt"
+            ])
+            .expect_ok(),
+        "configmap/good\n"
+    );
     let stock = cluster.stock_kubectl(&["apply", "-f", path.to_str().unwrap()]);
-    assert!(!stock.ok && stock.stderr.contains("spec.containers[0].ports[0].containerPort"), "{stock:?}");
+    assert!(
+        !stock.ok && stock.stderr.contains("spec.containers[0].ports[0].containerPort"),
+        "{stock:?}"
+    );
 }

@@ -41,9 +41,16 @@ async fn the_seeds_pod_shares_a_volume_and_localhost_from_either_kubectl() {
         assert_eq!(apply(&cluster, &["apply", "-f", path]).expect_ok(), "pod/pod unchanged\n");
 
         let row = apply(&cluster, &["get", "pod", "pod", "--no-headers"]).expect_ok();
-        assert_eq!(row.split_whitespace().take(4).collect::<Vec<_>>(), ["pod", "2/2", "Running", "0"]);
-        let uid = apply(&cluster, &["get", "pod", "pod", "-o", "jsonpath={.metadata.uid}"]).expect_ok();
-        assert_eq!(apply(&cluster, &["delete", "-f", path, "--now"]).expect_ok(), "pod \"pod\" deleted\n");
+        assert_eq!(
+            row.split_whitespace().take(4).collect::<Vec<_>>(),
+            ["pod", "2/2", "Running", "0"]
+        );
+        let uid =
+            apply(&cluster, &["get", "pod", "pod", "-o", "jsonpath={.metadata.uid}"]).expect_ok();
+        assert_eq!(
+            apply(&cluster, &["delete", "-f", path, "--now"]).expect_ok(),
+            "pod \"pod\" deleted\n"
+        );
         gone(&cluster, &uid).await;
     }
 }
@@ -65,8 +72,19 @@ async fn a_pod_that_cannot_start_says_why() {
         until(&format!("{pod} to say {statuses:?}"), async || {
             let row = cluster.stock_kubectl(&["get", "pod", pod, "--no-headers"]).stdout;
             let shown = row.split_whitespace().nth(2).unwrap_or_default().to_owned();
-            let events = cluster.kubectl(&["get", "events", "--field-selector", &format!("involvedObject.name={pod}")]).stdout;
-            if statuses.contains(&shown.as_str()) && events.contains(event) { Ok(()) } else { Err(row + &events) }
+            let events = cluster
+                .kubectl(&[
+                    "get",
+                    "events",
+                    "--field-selector",
+                    &format!("involvedObject.name={pod}"),
+                ])
+                .stdout;
+            if statuses.contains(&shown.as_str()) && events.contains(event) {
+                Ok(())
+            } else {
+                Err(row + &events)
+            }
         })
         .await;
         let described = cluster.kubectl(&["describe", "pod", pod]).expect_ok();

@@ -11,9 +11,15 @@ use crate::harness::{Backing, Cluster, containers, root, run, until};
 pub(crate) async fn ready_pods(cluster: &Cluster, count: usize) -> BTreeMap<String, i32> {
     let pods: Api<Pod> = Api::default_namespaced(cluster.client());
     until(&format!("{count} ready pods"), async || {
-        let list = pods.list(&ListParams::default().labels("app=web")).await.map_err(|e| e.to_string())?;
-        let seen: BTreeMap<_, _> = list.iter().filter(|p| is_ready(p)).map(|p| (p.name_any(), restarts(p))).collect();
-        if seen.len() == count && list.items.len() == count { Ok(seen) } else { Err(format!("{} pods, ready: {seen:?}", list.items.len())) }
+        let list =
+            pods.list(&ListParams::default().labels("app=web")).await.map_err(|e| e.to_string())?;
+        let seen: BTreeMap<_, _> =
+            list.iter().filter(|p| is_ready(p)).map(|p| (p.name_any(), restarts(p))).collect();
+        if seen.len() == count && list.items.len() == count {
+            Ok(seen)
+        } else {
+            Err(format!("{} pods, ready: {seen:?}", list.items.len()))
+        }
     })
     .await
 }
@@ -32,7 +38,9 @@ fn restarts(pod: &Pod) -> i32 {
 pub(crate) fn apply_web(cluster: &Cluster) {
     let replicaset = root().join("examples/replicaset");
     let service = root().join("examples/service");
-    cluster.kubectl(&["apply", "-f", replicaset.to_str().unwrap(), "-f", service.to_str().unwrap()]).expect_ok();
+    cluster
+        .kubectl(&["apply", "-f", replicaset.to_str().unwrap(), "-f", service.to_str().unwrap()])
+        .expect_ok();
 }
 
 #[tokio::test]
@@ -47,7 +55,10 @@ async fn three_pods_stay_three() {
     assert!(!second.contains_key(victim), "the deleted pod is back: {second:?}");
 
     let wounded = second.keys().next().unwrap();
-    let container = containers(&[&format!("io.kubernetes.pod.name={wounded}"), "io.kubernetes.container.name=nginx"]);
+    let container = containers(&[
+        &format!("io.kubernetes.pod.name={wounded}"),
+        "io.kubernetes.container.name=nginx",
+    ]);
     run("docker", &["kill", &container[0]]).expect_ok();
     until("the killed container to be started again", async || {
         let pods = ready_pods(&cluster, 3).await;

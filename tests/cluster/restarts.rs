@@ -5,18 +5,24 @@ use crate::{
     replicasets::{apply_web, ready_pods},
 };
 
-const PROGRAMS: [&str; 6] = ["apiserver", "scheduler", "controller-manager", "kubelet", "kube-proxy", "serverless-gateway"];
+const PROGRAMS: [&str; 6] =
+    ["apiserver", "scheduler", "controller-manager", "kubelet", "kube-proxy", "serverless-gateway"];
 
 async fn survives(backing: Backing, killed: &[&str]) {
     let cluster = Cluster::start(backing).await;
     apply_web(&cluster);
     let pods = ready_pods(&cluster, 3).await;
-    let address = cluster.kubectl(&["get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"]).expect_ok();
+    let address =
+        cluster.kubectl(&["get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"]).expect_ok();
     until("the service to answer", async || fetch(&address, 8080).await).await;
     let running = containers(&[&format!("io.minik8s.node={NODE}")]);
 
     cluster.kill(killed);
-    assert_eq!(containers(&[&format!("io.minik8s.node={NODE}")]), running, "containers stopped with the programs");
+    assert_eq!(
+        containers(&[&format!("io.minik8s.node={NODE}")]),
+        running,
+        "containers stopped with the programs"
+    );
     fetch(&address, 8080).await.expect("the service goes on serving");
 
     let up = cluster.up(&["--no-examples"]);

@@ -9,7 +9,9 @@ async fn a_pod_that_fits_no_node_waits_for_one() {
     cluster.kubectl(&["apply", "-f", file.to_str().unwrap()]).expect_ok();
     until("the pod to say why it waits", async || {
         let row = cluster.kubectl(&["get", "pod", "waiting", "--no-headers"]).stdout;
-        let events = cluster.stock_kubectl(&["get", "events", "--field-selector", "involvedObject.name=waiting"]).stdout;
+        let events = cluster
+            .stock_kubectl(&["get", "events", "--field-selector", "involvedObject.name=waiting"])
+            .stdout;
         let why = "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector";
         if row.contains("Pending") && events.contains(why) { Ok(()) } else { Err(row + &events) }
     })
@@ -19,7 +21,11 @@ async fn a_pod_that_fits_no_node_waits_for_one() {
     assert!(up.ok, "{}", up.stderr);
     until("the pod to run on the second node", async || {
         let row = cluster.kubectl(&["get", "pod", "waiting", "-o", "wide", "--no-headers"]).stdout;
-        if row.contains("Running") && row.contains(&format!("{NODE}-2")) { Ok(()) } else { Err(row) }
+        if row.contains("Running") && row.contains(&format!("{NODE}-2")) {
+            Ok(())
+        } else {
+            Err(row)
+        }
     })
     .await;
     both_nodes_pods_reach_each_other(&cluster).await;
@@ -27,9 +33,11 @@ async fn a_pod_that_fits_no_node_waits_for_one() {
 
 /// Pods of one node and of another: one bridge and one pod CIDR each.
 async fn both_nodes_pods_reach_each_other(cluster: &Cluster) {
-    let address = cluster.kubectl(&["get", "pod", "waiting", "-o", "jsonpath={.status.podIP}"]).expect_ok();
+    let address =
+        cluster.kubectl(&["get", "pod", "waiting", "-o", "jsonpath={.status.podIP}"]).expect_ok();
     let file = std::env::temp_dir().join("minik8s-first-node-pod.yaml");
-    let manifest = std::fs::read_to_string(root().join("tests/manifests/first-node-pod.yaml")).unwrap();
+    let manifest =
+        std::fs::read_to_string(root().join("tests/manifests/first-node-pod.yaml")).unwrap();
     std::fs::write(&file, manifest.replace("ADDRESS", &address).replace("NODE", NODE)).unwrap();
     cluster.kubectl(&["apply", "-f", file.to_str().unwrap()]).expect_ok();
     until("a pod of the first node to reach one of the second", async || {

@@ -8,7 +8,9 @@ use crate::{
 };
 
 fn service_address(cluster: &Cluster) -> String {
-    cluster.stock_kubectl(&["get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"]).expect_ok()
+    cluster
+        .stock_kubectl(&["get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"])
+        .expect_ok()
 }
 
 /// Waits until connections to the service reach exactly these pods.
@@ -30,9 +32,11 @@ async fn a_service_is_balanced_over_the_ready_pods_from_the_host_and_from_a_pod(
     apply_web(&cluster);
     let pods: BTreeSet<String> = ready_pods(&cluster, 3).await.into_keys().collect();
     let address = service_address(&cluster);
-    until("nginx to hold the service's address", async || match containers(&["io.minik8s.service=default/web"]).len() {
-        1 => Ok(()),
-        n => Err(format!("{n} containers")),
+    until("nginx to hold the service's address", async || {
+        match containers(&["io.minik8s.service=default/web"]).len() {
+            1 => Ok(()),
+            n => Err(format!("{n} containers")),
+        }
     })
     .await;
     until("the service to answer", async || fetch(&address, 8080).await).await;
@@ -49,9 +53,11 @@ async fn a_service_is_balanced_over_the_ready_pods_from_the_host_and_from_a_pod(
     assert_eq!(containers(&["io.minik8s.service=default/web"]), nginx);
 
     cluster.kubectl(&["delete", "service", "web"]).expect_ok();
-    until("nginx to go with the service", async || match containers(&["io.minik8s.service=default/web"]) {
-        none if none.is_empty() => Ok(()),
-        left => Err(format!("{left:?}")),
+    until("nginx to go with the service", async || {
+        match containers(&["io.minik8s.service=default/web"]) {
+            none if none.is_empty() => Ok(()),
+            left => Err(format!("{left:?}")),
+        }
     })
     .await;
 }
@@ -63,7 +69,12 @@ async fn reached_from_a_pod(cluster: &Cluster, address: &str, pods: &BTreeSet<St
     cluster.kubectl(&["apply", "-f", file.to_str().unwrap()]).expect_ok();
     until("the client pod to reach every pod through the service", async || {
         let logs = cluster.kubectl(&["logs", "client"]);
-        let seen: BTreeSet<String> = logs.stdout.lines().filter_map(|l| l.strip_prefix("nginx ")).map(str::to_owned).collect();
+        let seen: BTreeSet<String> = logs
+            .stdout
+            .lines()
+            .filter_map(|l| l.strip_prefix("nginx "))
+            .map(str::to_owned)
+            .collect();
         if &seen == pods { Ok(()) } else { Err(logs.stdout + &logs.stderr) }
     })
     .await;

@@ -7,10 +7,20 @@ async fn up_shows_the_examples_running_and_may_be_run_again_and_purge_leaves_not
     let cluster = Cluster::start(Backing::Embedded).await;
     let first = cluster.up(&[]);
     assert!(first.ok, "{}", first.stderr);
-    for shown in ["pod/pod created", "replicaset.apps/web created", "service/web created", "export KUBECONFIG="] {
+    for shown in [
+        "pod/pod created",
+        "replicaset.apps/web created",
+        "service/web created",
+        "export KUBECONFIG=",
+    ] {
         assert!(first.stdout.contains(shown), "{shown:?} is not in\n{}", first.stdout);
     }
-    assert_eq!(first.stdout.lines().filter(|l| l.contains("Running")).count(), 4, "{}", first.stdout);
+    assert_eq!(
+        first.stdout.lines().filter(|l| l.contains("Running")).count(),
+        4,
+        "{}",
+        first.stdout
+    );
 
     let apiserver = cluster.pid("apiserver");
     let again = cluster.up(&[]);
@@ -19,7 +29,10 @@ async fn up_shows_the_examples_running_and_may_be_run_again_and_purge_leaves_not
     assert_eq!(cluster.pid("apiserver"), apiserver);
 
     cluster.down(&[]).expect_ok();
-    assert!(!containers(&[&format!("io.minik8s.node={NODE}")]).is_empty(), "containers stopped with the programs");
+    assert!(
+        !containers(&[&format!("io.minik8s.node={NODE}")]).is_empty(),
+        "containers stopped with the programs"
+    );
     cluster.down(&["--purge"]).expect_ok();
     assert!(containers(&[&format!("io.minik8s.node={NODE}")]).is_empty());
     for range in ["10.245.0.0/16", "10.97.0.0/16"] {
@@ -34,7 +47,18 @@ async fn both_kubectls_print_the_same_tables() {
     let cluster = Cluster::start(Backing::Embedded).await;
     let up = cluster.up(&[]);
     assert!(up.ok, "{}", up.stderr);
-    for what in ["nodes", "pods", "rs", "services", "namespaces", "endpoints", "configmaps -A", "pods -A -o wide", "nodes -o wide", "rs -o name"] {
+    for what in [
+        "nodes",
+        "pods",
+        "rs",
+        "services",
+        "namespaces",
+        "endpoints",
+        "configmaps -A",
+        "pods -A -o wide",
+        "nodes -o wide",
+        "rs -o name",
+    ] {
         let args: Vec<&str> = std::iter::once("get").chain(what.split(' ')).collect();
         // AGE moves on between the two.
         let ours = without_ages(&cluster.kubectl(&args).expect_ok());
@@ -49,5 +73,8 @@ async fn both_kubectls_print_the_same_tables() {
 
 fn without_ages(table: &str) -> Vec<Vec<String>> {
     let age = |w: &str| w.ends_with(['s', 'm']) && w.starts_with(|c: char| c.is_ascii_digit());
-    table.lines().map(|l| l.split_whitespace().filter(|w| !age(w)).map(str::to_owned).collect()).collect()
+    table
+        .lines()
+        .map(|l| l.split_whitespace().filter(|w| !age(w)).map(str::to_owned).collect())
+        .collect()
 }

@@ -43,6 +43,7 @@ pub(crate) async fn measure(
             request(i).await.map(|()| begin.elapsed())
         }
     };
-    let times: Vec<_> = stream::iter(0..count).map(timed).buffer_unordered(concurrency).try_collect().await?;
+    let times: Vec<_> =
+        stream::iter(0..count).map(timed).buffer_unordered(concurrency).try_collect().await?;
     Ok(Measured::new(times, begin.elapsed()))
 }

@@ -14,7 +14,9 @@ use crate::{report::Report, server::Backing};
 
 /// Creates, gets, lists and watches against the API server; percentiles, and ratios to the bare store.
 #[derive(Debug, Parser)]
-#[command(after_help = "Example:\n  cargo build --release -p apiserver && cargo run --release -p bench -- --objects 10000 --watchers 1000")]
+#[command(
+    after_help = "Example:\n  cargo build --release -p apiserver && cargo run --release -p bench -- --objects 10000 --watchers 1000"
+)]
 pub(crate) struct Args {
     /// Pods to create, get and list.
     #[arg(long, default_value_t = 10_000)]

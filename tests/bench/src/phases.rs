@@ -25,7 +25,9 @@ const PODS: &str = "/api/v1/namespaces/default/pods";
 
 /// A pod as a client sends it: about a kilobyte.
 fn pod(name: &str) -> Value {
-    let environment: Vec<_> = (0..8).map(|i| json!({"name": format!("VARIABLE_{i}"), "value": "a value of some length"})).collect();
+    let environment: Vec<_> = (0..8)
+        .map(|i| json!({"name": format!("VARIABLE_{i}"), "value": "a value of some length"}))
+        .collect();
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": name, "labels": {"app": "bench", "tier": "load"}},
@@ -35,7 +37,9 @@ fn pod(name: &str) -> Value {
 
 fn step(what: &str) -> ProgressBar {
     let bar = ProgressBar::new_spinner().with_message(what.to_owned());
-    bar.set_style(ProgressStyle::with_template("{spinner} {msg} {elapsed}").expect("a valid template"));
+    bar.set_style(
+        ProgressStyle::with_template("{spinner} {msg} {elapsed}").expect("a valid template"),
+    );
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }
@@ -47,11 +51,13 @@ pub(crate) async fn raw(args: &Args, backing: Backing, report: &mut Report) -> a
     let (store, key) = (&bare.store, |i: usize| format!("/registry/core/pods/default/pod-{i:06}"));
     // As the server stores it: with defaults and metadata it is twice what was sent.
     let value = Bytes::from(serde_json::to_vec(&[pod("pod-000000"), pod("pod-000000")])?);
-    let create = async |i| Ok(store.put(&key(i), value.clone(), Some(Expect::Absent)).await.map(|_| ())?);
+    let create =
+        async |i| Ok(store.put(&key(i), value.clone(), Some(Expect::Absent)).await.map(|_| ())?);
     report.floor("create", &measure(args.objects, args.concurrency, create).await?);
     let get = async |i| Ok(store.get(&key(i)).await.map(|_| ())?);
     report.floor("get", &measure(args.objects, args.concurrency, get).await?);
-    let list = async |_| Ok(store.list("/registry/core/pods/", Query::default()).await.map(|_| ())?);
+    let list =
+        async |_| Ok(store.list("/registry/core/pods/", Query::default()).await.map(|_| ())?);
     report.floor("list all", &measure(args.lists, 1, list).await?);
     bar.finish_and_clear();
     Ok(())
@@ -83,13 +89,18 @@ pub(crate) async fn api(args: &Args, backing: Backing, report: &mut Report) -> a
 }
 
 async fn send(client: &Client, method: &str, path: &str, body: Vec<u8>) -> anyhow::Result<()> {
-    let request = http::Request::builder().method(method).uri(path).header("content-type", "application/json");
+    let request = http::Request::builder()
+        .method(method)
+        .uri(path)
+        .header("content-type", "application/json");
     client.request_text(request.body(body)?).await?;
     Ok(())
 }
 
 async fn creates(args: &Args, client: &Client) -> anyhow::Result<Measured> {
-    let create = async |i| send(client, "POST", PODS, serde_json::to_vec(&pod(&format!("pod-{i:06}")))?).await;
+    let create = async |i| {
+        send(client, "POST", PODS, serde_json::to_vec(&pod(&format!("pod-{i:06}")))?).await
+    };
     measure(args.objects, args.concurrency, create).await
 }
 
@@ -99,31 +110,43 @@ async fn watches(args: &Args, server: &Server, client: &Client) -> anyhow::Resul
     let open = Arc::new(Barrier::new(args.watchers + 1));
     let mut watchers = Vec::new();
     for _ in 0..args.watchers {
-        watchers.push(tokio::spawn(watcher(server.client().await?, Arc::clone(&open), args.changes)));
+        watchers.push(tokio::spawn(watcher(
+            server.client().await?,
+            Arc::clone(&open),
+            args.changes,
+        )));
     }
     open.wait().await;
     let mut sent = Vec::with_capacity(args.changes);
     let begin = Instant::now();
     for i in 0..args.changes {
         sent.push(Instant::now());
-        let body = serde_json::to_vec(&json!({"metadata": {"annotations": {"change": i.to_string()}}}))?;
+        let body =
+            serde_json::to_vec(&json!({"metadata": {"annotations": {"change": i.to_string()}}}))?;
         patch(client, body).await?;
     }
     let mut times = Vec::with_capacity(args.watchers * args.changes);
     for received in try_join_all(watchers).await? {
-        times.extend(received?.iter().zip(&sent).map(|(received, sent)| received.duration_since(*sent)));
+        times.extend(
+            received?.iter().zip(&sent).map(|(received, sent)| received.duration_since(*sent)),
+        );
     }
     Ok(Measured::new(times, begin.elapsed()))
 }
 
 async fn patch(client: &Client, body: Vec<u8>) -> anyhow::Result<()> {
-    let request = http::Request::patch(format!("{PODS}/pod-000000")).header("content-type", "application/merge-patch+json");
+    let request = http::Request::patch(format!("{PODS}/pod-000000"))
+        .header("content-type", "application/merge-patch+json");
     client.request_text(request.body(body)?).await?;
     Ok(())
 }
 
 /// When each of the changes arrived.
-async fn watcher(client: Client, open: Arc<Barrier>, changes: usize) -> anyhow::Result<Vec<Instant>> {
+async fn watcher(
+    client: Client,
+    open: Arc<Barrier>,
+    changes: usize,
+) -> anyhow::Result<Vec<Instant>> {
     // With initial events and their closing bookmark, so that it is known to be open.
     let query = "watch=true&fieldSelector=metadata.name%3Dpod-000000&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan";
     let request = http::Request::get(format!("{PODS}?{query}")).body(Vec::new())?;

@@ -67,14 +67,23 @@ impl Server {
         let mut command = Command::new(&program);
         command.args(["--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1"]);
         command.arg("--secure-port").arg(port.to_string());
-        command.arg("--data-dir").arg(folder.path().join("data")).arg("--kubeconfig-dir").arg(folder.path());
+        command
+            .arg("--data-dir")
+            .arg(folder.path().join("data"))
+            .arg("--kubeconfig-dir")
+            .arg(folder.path());
         if let Some(etcd) = &etcd {
             command.args(["--store", "etcd", "--etcd-servers", &etcd.endpoint()]);
         }
         let log = fs::File::create(folder.path().join("log"))?;
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         let process = process.with_context(|| format!("{}: build it first", program.display()))?;
-        let server = Self { process, kubeconfig: folder.path().join("admin.conf"), _etcd: etcd, _folder: folder };
+        let server = Self {
+            process,
+            kubeconfig: folder.path().join("admin.conf"),
+            _etcd: etcd,
+            _folder: folder,
+        };
         server.ready().await?;
         Ok(server)
     }
@@ -91,13 +100,16 @@ impl Server {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), answered).await.context("the API server does not answer")
+        tokio::time::timeout(Duration::from_secs(30), answered)
+            .await
+            .context("the API server does not answer")
     }
 
     /// A client with connections of its own.
     pub(crate) async fn client(&self) -> anyhow::Result<Client> {
         let kubeconfig = Kubeconfig::read_from(&self.kubeconfig)?;
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        let config =
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
         Ok(Client::try_from(config)?)
     }
 
