@@ -96,6 +96,12 @@ impl Mirror {
         self.told.lock().unwrap().inits
     }
 
+    /// Objects come, change and go, and the listener tells of it.
+    async fn follows(&self, pods: &Api<Pod>, prefix: &str) {
+        churn(pods, prefix).await;
+        self.equals(pods, "").await;
+    }
+
     /// Waits until the listener has told what the server has.
     async fn equals<K>(&self, api: &Api<K>, fields: &str)
     where
@@ -185,8 +191,7 @@ async fn with_redis_no_watch_is_needed() {
     create(&pods, "before").await;
     let mirror = Mirror::of::<Pod>(&plane.listwatch(), Scope::All);
     mirror.equals(&pods, "").await;
-    churn(&pods, "a").await;
-    mirror.equals(&pods, "").await;
+    mirror.follows(&pods, "a").await;
     assert_eq!((requests(&plane, true), mirror.inits()), (0, 1));
 }
 
@@ -197,8 +202,7 @@ async fn without_redis_an_http_watch_does() {
     create(&pods, "before").await;
     let mirror = Mirror::of::<Pod>(&plane.listwatch(), Scope::All);
     mirror.equals(&pods, "").await;
-    churn(&pods, "a").await;
-    mirror.equals(&pods, "").await;
+    mirror.follows(&pods, "a").await;
     assert_eq!((requests(&plane, true), mirror.inits()), (1, 1));
 }
 
@@ -208,20 +212,16 @@ async fn redis_may_die_and_return() {
     let plane = ControlPlane::builder().redis(&redis).start().await;
     let (pods, listwatch) = (pods(&plane.client()), plane.listwatch());
     let mirror = Mirror::of::<Pod>(&listwatch, Scope::All);
-    churn(&pods, "a").await;
-    mirror.equals(&pods, "").await;
+    mirror.follows(&pods, "a").await;
     redis.kill();
-    churn(&pods, "b").await;
-    mirror.equals(&pods, "").await;
+    mirror.follows(&pods, "b").await;
     assert!(!listwatch.redis_connected());
     redis.restart().await;
-    churn(&pods, "c").await;
-    mirror.equals(&pods, "").await;
+    mirror.follows(&pods, "c").await;
     no_watch_is_open(&plane).await;
     assert!(listwatch.redis_connected());
     let watches = requests(&plane, true);
-    churn(&pods, "d").await;
-    mirror.equals(&pods, "").await;
+    mirror.follows(&pods, "d").await;
     assert_eq!((requests(&plane, true), mirror.inits()), (watches, 1));
 }
 
@@ -232,12 +232,10 @@ async fn a_redis_that_is_not_there_yet_is_found_when_it_comes() {
     let plane = ControlPlane::builder().redis(&redis).start().await;
     let pods = pods(&plane.client());
     let mirror = Mirror::of::<Pod>(&plane.listwatch(), Scope::All);
-    churn(&pods, "a").await;
-    mirror.equals(&pods, "").await;
+    mirror.follows(&pods, "a").await;
     redis.restart().await;
     no_watch_is_open(&plane).await;
-    churn(&pods, "b").await;
-    mirror.equals(&pods, "").await;
+    mirror.follows(&pods, "b").await;
     assert_eq!(mirror.inits(), 1);
 }
 
@@ -251,8 +249,7 @@ async fn what_the_publisher_could_not_send_is_noticed() {
     let pods = pods(&plane.client());
     let mirror = Mirror::of::<Pod>(&listwatch, Scope::All);
     for (round, silence) in [Proxy::cut, Proxy::freeze].into_iter().enumerate() {
-        churn(&pods, &format!("a{round}")).await;
-        mirror.equals(&pods, "").await;
+        mirror.follows(&pods, &format!("a{round}")).await;
         silence(&proxy);
         churn(&pods, &format!("b{round}")).await;
         proxy.open();
@@ -274,15 +271,13 @@ async fn a_listeners_connection_that_is_dead_without_a_word_is_noticed() {
     let mirror = Mirror::of::<Pod>(&listwatch, Scope::All);
     mirror.equals(&pods, "").await;
     proxy.freeze();
-    churn(&pods, "a").await;
-    mirror.equals(&pods, "").await;
+    mirror.follows(&pods, "a").await;
     wait::until("the dead connection is given up", async || {
         if listwatch.redis_connected() { Err("connected") } else { Ok(()) }
     })
     .await;
     proxy.open();
-    churn(&pods, "b").await;
-    mirror.equals(&pods, "").await;
+    mirror.follows(&pods, "b").await;
     no_watch_is_open(&plane).await;
     assert_eq!(mirror.inits(), 1);
 }
@@ -293,12 +288,10 @@ async fn the_api_server_may_be_restarted() {
     let plane = ControlPlane::builder().redis(&redis).start().await;
     let pods = pods(&plane.client());
     let mirror = Mirror::of::<Pod>(&plane.listwatch(), Scope::All);
-    churn(&pods, "a").await;
-    mirror.equals(&pods, "").await;
+    mirror.follows(&pods, "a").await;
     plane.stop_server().await;
     plane.start_server().await;
-    churn(&pods, "b").await;
-    mirror.equals(&pods, "").await;
+    mirror.follows(&pods, "b").await;
     no_watch_is_open(&plane).await;
 }
 
