@@ -1,6 +1,8 @@
 //! The invariants of ARCHITECTURE.md that can be read off the code: who depends on whom, and who names what.
 //! `UPDATE_EXPECT=1 cargo test -p tests --test architecture` accepts a new crate graph.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,

@@ -1,6 +1,8 @@
 //! Every kind of the catalogue × every verb, against the control plane in process. The kinds come from the registry, an
 //! object of each from `tests/catalogue/<plural>.yaml`: a kind without one fails here.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{fs, path::Path};
 
 use futures::{AsyncBufReadExt, StreamExt};

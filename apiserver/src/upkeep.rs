@@ -83,6 +83,6 @@ fn is_over(item: &CachedObject, deadline: Timestamp) -> bool {
     let event = item.object.value();
     let time = |path: &&str| event.pointer(path)?.as_str()?.parse::<Timestamp>().ok();
     let said = ["/series/lastObservedTime", "/lastTimestamp", "/eventTime"];
-    let last = said.iter().filter_map(|path| time(path)).max();
+    let last = said.iter().filter_map(time).max();
     last.or_else(|| time(&"/metadata/creationTimestamp")).is_none_or(|last| last < deadline)
 }

@@ -1,5 +1,7 @@
 //! What a user of a real cluster can count on, tried on one.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod harness;
 mod manifests;
 mod pods;

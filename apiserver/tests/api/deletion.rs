@@ -1,3 +1,5 @@
+//! How objects go: at once, with grace, with finalizers, in collections.
+
 use serde_json::json;
 
 use crate::harness::{Api, CONFIG_MAPS, JSON, PODS, names, pod, version};

@@ -1,3 +1,5 @@
+//! What the server says that it serves.
+
 use serde_json::{Value, json};
 
 use crate::harness::{Api, JSON};

@@ -1,3 +1,5 @@
+//! Lists: selectors, pages, versions, tables.
+
 use serde_json::json;
 
 use crate::harness::{Api, CONFIG_MAPS, JSON, PODS, names, pod, version};

@@ -1,3 +1,5 @@
+//! The life of namespaces, and what may be in them.
+
 use serde_json::json;
 
 use crate::harness::{Api, names};

@@ -1,3 +1,5 @@
+//! Patches of every type, and the scale subresource.
+
 use serde_json::{Value, json};
 
 use crate::harness::{Api, CONFIG_MAPS, JSON, PODS, pod, version};

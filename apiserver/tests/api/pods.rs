@@ -1,3 +1,5 @@
+//! The subresources of pods.
+
 use serde_json::json;
 
 use crate::harness::{Api, PODS, pod};

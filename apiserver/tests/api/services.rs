@@ -1,3 +1,5 @@
+//! Virtual IPs of services.
+
 use std::collections::BTreeSet;
 
 use apiserver::{ApiServer, Config};

@@ -1,3 +1,5 @@
+//! Watches: from a version, from now, with initial events, too old.
+
 use serde_json::json;
 
 use crate::harness::{Api, CONFIG_MAPS, PODS, pod, version};

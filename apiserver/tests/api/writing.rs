@@ -1,3 +1,5 @@
+//! Creating and updating: versions, validation, dry runs, refusals.
+
 use serde_json::{Value, json};
 
 use crate::harness::{Api, CONFIG_MAPS, JSON, PODS, pod, version};

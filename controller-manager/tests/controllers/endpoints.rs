@@ -1,3 +1,5 @@
+//! Endpoints and slices of services.
+
 use api_types::api::core::v1::{Endpoints, Node, Pod, Service};
 use api_types::api::discovery::v1::EndpointSlice;
 use kube::Api;

@@ -1,3 +1,5 @@
+//! What becomes of objects whose owners go.
+
 use api_types::api::apps::v1::ReplicaSet;
 use api_types::api::core::v1::{ConfigMap, Node, Pod};
 use kube::Api;

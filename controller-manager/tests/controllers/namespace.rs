@@ -1,3 +1,5 @@
+//! Namespaces that are deleted with what is in them.
+
 use api_types::api::core::v1::{ConfigMap, Namespace, Pod, ServiceAccount};
 use kube::Api;
 use kube::api::DeleteParams;

@@ -1,3 +1,5 @@
+//! Pod addresses of nodes, and nodes that fall silent.
+
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 

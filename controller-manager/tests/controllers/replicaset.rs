@@ -1,3 +1,5 @@
+//! ReplicaSets and their pods.
+
 use api_types::api::apps::v1::ReplicaSet;
 use api_types::api::core::v1::{Event, Pod};
 use kube::Api;

@@ -133,6 +133,7 @@ async fn check_written(file: &Path, keys: &[String]) {
 }
 
 #[tokio::main(flavor = "current_thread")]
+#[allow(clippy::print_stdout, reason = "the parent reads it")]
 async fn write_until_killed(file: &Path) {
     let store = &open(file).unwrap();
     let write = async |writer: usize| {
