@@ -138,7 +138,7 @@ start_nodes() {
     for ((i = 2; i <= nodes; i++)); do start_kubelet "$i" "$node_name-$i" "kubelet-$node_name-$i"; done
     # One proxy serves the whole machine, however many kubelets it has.
     start kube-proxy "$BIN/kube-proxy" --kubeconfig "$CONFIG_DIR/kube-proxy.conf" --node-name "$node_name" --state-dir "$STATE_DIR/kube-proxy" \
-        --service-cidr "$SERVICE_CIDR" --health-address "127.0.0.1:$(port 10256)" "${bus[@]}"
+        --cluster-cidr "$CLUSTER_CIDR" --service-cidr "$SERVICE_CIDR" --health-address "127.0.0.1:$(port 10256)" "${bus[@]}"
 }
 
 nodes_ready() { [ "$(kubectl get nodes --no-headers | awk '$2 == "Ready"' | wc -l)" -ge "$nodes" ]; }

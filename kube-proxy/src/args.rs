@@ -7,8 +7,9 @@ use component::{ClientArgs, ServeArgs, network};
 use ipnet::Ipv4Net;
 
 /// Gives every Service its virtual IP on this node: an nginx each, balanced over the ready endpoints.
+/// Adds routes to the pods of nodes on other hosts of the same network segment.
 ///
-/// Needs root, for addresses on lo. Running nginx containers are left alone when it ends, and
+/// Needs root, for addresses on lo and routes. Running nginx containers are left alone when it ends, and
 /// adopted when it begins.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
@@ -24,6 +25,9 @@ pub struct Args {
     /// addresses of it on lo that no Service has are removed
     #[arg(long, value_name = "CIDR", default_value = "10.96.0.0/16", value_parser = network::parse)]
     pub(crate) service_cidr: Ipv4Net,
+    /// The range of all pods. Routes within it lead to the other nodes
+    #[arg(long, value_name = "CIDR", default_value = "10.244.0.0/16", value_parser = network::parse)]
+    pub(crate) cluster_cidr: Ipv4Net,
     /// The directory for the nginx configurations; Docker must be able to mount it
     #[arg(long, value_name = "DIR", default_value = "/var/lib/minik8s/kube-proxy")]
     pub(crate) state_dir: PathBuf,
@@ -40,4 +44,7 @@ const EXAMPLES: &str = "Examples:
   kube-proxy --kubeconfig /etc/minik8s/kube-proxy.conf --redis redis://127.0.0.1:6379 --node-name n1
 
   # The containers that it keeps
-  docker ps --filter label=io.minik8s.service";
+  docker ps --filter label=io.minik8s.service
+
+  # The routes that it keeps
+  ip route show proto 138";

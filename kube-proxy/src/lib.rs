@@ -1,10 +1,12 @@
 //! Gives every Service its virtual IP on this node, held by an nginx of its own that balances over the
-//! ready endpoints.
+//! ready endpoints, and every other node of the network segment a route to its pods.
 //!
 //! [`plan`] decides what each Service should look like, [`nginx`] what its configuration says: both
 //! are functions from values to values. [`reconciler`] makes it so, through [`containers`] (Docker)
 //! and [`addresses`] (the kernel). It proxies by configuration only: the traffic never passes
 //! through this program, and flows on while it is away.
+//!
+//! [`routes`] is the same for routes, with a loop of its own: neither waits for the other.
 
 pub mod addresses;
 mod args;
@@ -15,23 +17,29 @@ mod metrics;
 pub mod nginx;
 pub mod plan;
 pub mod reconciler;
+pub mod routes;
 pub mod sync;
 
 use std::sync::Arc;
 
 use anyhow::Context;
-use component::{Runtime, host};
+use component::{Check, Runtime, events::Recorder, host};
 use listwatch::ListWatch;
 use tokio::sync::Notify;
 use tracing::warn;
 
 use crate::{
-    addresses::Loopback, configs::Configs, docker::Docker, plan::Place, reconciler::Reconciler,
+    addresses::Loopback,
+    configs::Configs,
+    docker::Docker,
+    plan::Place,
+    reconciler::Reconciler,
+    routes::{Host, kernel::Kernel, sync::Outlets, sync::Routes},
     sync::World,
 };
 
 pub use args::Args;
-pub use metrics::Metrics;
+pub use metrics::{Metrics, RouteMetrics};
 
 const HEALTH_ADDRESS: &str = "127.0.0.1:10256";
 
@@ -43,7 +51,7 @@ const HEALTH_ADDRESS: &str = "127.0.0.1:10256";
 pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let client = component::client(&args.client).await?;
     let listwatch = ListWatch::new(client, args.client.redis.as_deref())?;
-    let check = runtime.health.check("services");
+    let (check, routes_check) = (runtime.health.check("services"), runtime.health.check("routes"));
     runtime.serve(&args.serve, HEALTH_ADDRESS).await?;
 
     let node = host::node_name(args.node_name.as_deref()).context("cannot tell the host name")?;
@@ -51,10 +59,14 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let addresses = Loopback::open(args.service_cidr).await.context("cannot hold addresses")?;
     let configs = Configs::open(&args.state_dir).context("cannot use --state-dir")?;
     let mut reconciler = Reconciler::new(docker.clone(), addresses, configs);
+    let here = Host { node: node.clone(), cluster_cidr: args.cluster_cidr };
+    let mut routes = keep_routes(here, &listwatch, routes_check, &runtime)?;
     let place = Place { node, service_cidr: args.service_cidr };
     let metrics = Metrics::register(&runtime.metrics);
     let wake = Arc::new(Notify::new());
     let (world, watches) = World::watch(&listwatch, &wake);
+    let nodes_wake = Arc::new(Notify::new());
+    let (nodes, nodes_watch) = sync::follow(&listwatch, nodes_wake.clone());
 
     let work = async {
         if let Err(error) = reconciler.resume().await {
@@ -66,7 +78,21 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
         () = runtime.shutdown.cancelled() => {}
         () = work => {}
         () = watches => {}
+        () = nodes_watch => {}
+        () = routes.run(&nodes, &nodes_wake) => {}
         () = docker.follow_deaths(&wake) => {}
     }
     Ok(())
+}
+
+fn keep_routes(
+    host: Host,
+    listwatch: &ListWatch,
+    check: Check,
+    runtime: &Runtime,
+) -> anyhow::Result<Routes> {
+    let recorder = Recorder::new(listwatch.client().clone(), "kube-proxy", &host.node);
+    let metrics = RouteMetrics::register(&runtime.metrics);
+    let kernel = Kernel::open().context("cannot keep routes")?;
+    Ok(Routes::new(host, kernel, Outlets { check, metrics, recorder }))
 }

@@ -1,4 +1,4 @@
-//! The loop: whenever something may have changed, and now and then anyway, one pass of the
+//! The loop over the Services: whenever something may have changed, and now and then anyway, one pass of the
 //! reconciler over what the watches have brought.
 
 use std::{fmt::Debug, hash::Hash, sync::Arc, time::Duration};
@@ -30,7 +30,7 @@ use crate::{
     reconciler::{ReconcileError, Reconciler, Summary},
 };
 
-/// A pass without cause, as the net under Docker's events.
+/// A pass without cause, as the net under Docker's events and changes of the kernel's routes.
 const RESYNC: Duration = Duration::from_secs(10);
 /// Changes that come together are worked off together.
 const GATHER: Duration = Duration::from_millis(100);
@@ -83,17 +83,34 @@ pub async fn run<C: Containers, A: Addresses>(
 ) {
     check.failed("waiting for the API server's lists");
     world.ready().await;
-    let mut retry = FIRST_RETRY;
+    let mut pace = Pace::default();
     loop {
         let plans = world.plans(place);
         let begin = Instant::now();
         let result = reconciler.reconcile(&plans).await;
         metrics.duration.observe(begin.elapsed().as_secs_f64());
-        let wait = match report(result, plans.len(), check, metrics) {
-            true => RESYNC,
-            false => retry,
-        };
-        retry = if wait == RESYNC { FIRST_RETRY } else { (retry * 2).min(RESYNC) };
+        let well = report(result, plans.len(), check, metrics);
+        pace.wait(well, wake).await;
+    }
+}
+
+/// When the next pass is due.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    retry: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace { retry: FIRST_RETRY }
+    }
+}
+
+impl Pace {
+    /// Waits after a pass, which went well or not, for a change or until it is time anyway.
+    pub(crate) async fn wait(&mut self, well: bool, wake: &Notify) {
+        let wait = if well { RESYNC } else { self.retry };
+        self.retry = if well { FIRST_RETRY } else { (self.retry * 2).min(RESYNC) };
         // Nothing to do in either case but to look again.
         let _ = time::timeout(wait, wake.notified()).await;
         time::sleep(GATHER).await;
@@ -131,8 +148,8 @@ fn faults(failed: Vec<(String, ReconcileError)>) -> Option<String> {
     (!faults.is_empty()).then(|| faults.join("; "))
 }
 
-/// A kind as a store, and what keeps it up to date.
-fn follow<K>(
+/// A kind as a store, and what keeps it up to date and calls `wake`.
+pub fn follow<K>(
     listwatch: &ListWatch,
     wake: Arc<Notify>,
 ) -> (Store<K>, impl Future<Output = ()> + use<K>)

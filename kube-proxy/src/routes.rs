@@ -1,0 +1,137 @@
+//! Which routes lead to the pods of other hosts' nodes, and what has to change for the kernel to have
+//! them: functions from values to values. It knows neither the kernel nor the API server.
+
+pub mod kernel;
+pub mod reconciler;
+pub mod sync;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
+
+use api_types::api::core::v1::Node;
+use ipnet::Ipv4Net;
+
+/// The host that the routes are for.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// The name of this node.
+    pub node: String,
+    /// The range of all pods. Routes outside of it are neither made nor looked at, so that no Node
+    /// can draw other traffic to itself, and each of several clusters on a host has its own routes.
+    pub cluster_cidr: Ipv4Net,
+}
+
+/// A route to the pods of a node, through that node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The node's name.
+    pub node: String,
+    /// Where its pods are.
+    pub destination: Ipv4Net,
+    /// Its address.
+    pub gateway: Ipv4Addr,
+}
+
+/// A route that the kernel has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Where it leads.
+    pub destination: Ipv4Net,
+    /// Through whom; a blackhole and a route to a local bridge have none.
+    pub gateway: Option<Ipv4Addr>,
+    /// Whether kube-proxy made it.
+    pub ours: bool,
+}
+
+/// One step from the routes that are there to the wanted ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Ours, no longer wanted.
+    Remove(Ipv4Net),
+    /// Not there yet.
+    Add(Route),
+    /// Ours, through another gateway so far.
+    Replace(Route),
+}
+
+/// The routes that this host needs: none to nodes that are this host, as several kubelets on one
+/// machine are, and none to networks that overlap theirs or those of a node before it by name.
+pub fn wanted<'a>(
+    host: &Host,
+    local: &BTreeSet<Ipv4Addr>,
+    nodes: impl Iterator<Item = &'a Node>,
+) -> Vec<Route> {
+    let is_here = |node: &Node| {
+        name(node) == host.node || addresses(node).any(|address| local.contains(&address))
+    };
+    let (here, mut elsewhere): (Vec<_>, Vec<_>) = nodes.partition(|node| is_here(node));
+    elsewhere.sort_by_key(|node| name(node));
+    let mut taken: Vec<Ipv4Net> = here.into_iter().flat_map(pod_cidrs).collect();
+    let mut routes = Vec::new();
+    for node in elsewhere {
+        let Some(gateway) = addresses(node).next() else { continue };
+        for destination in pod_cidrs(node) {
+            let inside = host.cluster_cidr.contains(&destination);
+            if inside && !taken.iter().any(|other| overlap(*other, destination)) {
+                taken.push(destination);
+                routes.push(Route { node: name(node).to_owned(), destination, gateway });
+            }
+        }
+    }
+    routes
+}
+
+/// What to do so that `found` becomes `wanted`. A route of somebody else is never changed, and does
+/// as well if it leads through the same gateway.
+pub fn changes(wanted: &[Route], found: &[Found]) -> Vec<Change> {
+    let ours: BTreeMap<Ipv4Net, Option<Ipv4Addr>> = found
+        .iter()
+        .filter(|route| route.ours)
+        .map(|route| (route.destination, route.gateway))
+        .collect();
+    let destinations: BTreeSet<Ipv4Net> = wanted.iter().map(|route| route.destination).collect();
+    let gone = ours.keys().filter(|destination| !destinations.contains(destination));
+    let gone = gone.map(|destination| Change::Remove(*destination));
+    let needed = wanted.iter().filter(|route| !is_there(route, found));
+    let needed = needed.map(|route| match ours.contains_key(&route.destination) {
+        true => Change::Replace(route.clone()),
+        false => Change::Add(route.clone()),
+    });
+    gone.chain(needed).collect()
+}
+
+fn is_there(route: &Route, found: &[Found]) -> bool {
+    let same = |found: &Found| {
+        found.destination == route.destination && found.gateway == Some(route.gateway)
+    };
+    found.iter().any(same)
+}
+
+fn name(node: &Node) -> &str {
+    node.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// The node's IPv4 addresses within the cluster, the preferred one first.
+fn addresses(node: &Node) -> impl Iterator<Item = Ipv4Addr> {
+    let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
+    addresses
+        .filter(|address| address.type_ == "InternalIP")
+        .filter_map(|address| address.address.parse().ok())
+}
+
+/// The node's IPv4 networks for pods; `podCIDRs`, if given, includes `podCIDR`.
+fn pod_cidrs(node: &Node) -> Vec<Ipv4Net> {
+    let Some(spec) = &node.spec else { return Vec::new() };
+    let all = spec.pod_cidrs.as_deref().filter(|all| !all.is_empty());
+    let all = all.unwrap_or(spec.pod_cidr.as_slice());
+    all.iter().filter_map(|cidr| cidr.parse().ok()).map(|cidr: Ipv4Net| cidr.trunc()).collect()
+}
+
+fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
+    one.contains(&other) || other.contains(&one)
+}
+
+#[cfg(test)]
+mod tests;

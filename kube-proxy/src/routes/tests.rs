@@ -1,0 +1,164 @@
+//! Tables of nodes and the routes that follow from them.
+
+use expect_test::{Expect, expect};
+use serde_json::json;
+
+use super::*;
+
+/// A node by name, comma-separated pod CIDRs and comma-separated internal addresses.
+fn node(name: &str, cidrs: &str, addresses: &str) -> Node {
+    let list = |text: &str| -> Vec<String> {
+        text.split(',').filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    };
+    let address = |address| json!({"type": "InternalIP", "address": address});
+    let mut addresses: Vec<_> = list(addresses).into_iter().map(address).collect();
+    addresses.insert(0, json!({"type": "Hostname", "address": "10.0.0.1"}));
+    serde_json::from_value(json!({
+        "metadata": {"name": name},
+        "spec": {"podCIDR": list(cidrs).first(), "podCIDRs": list(cidrs)},
+        "status": {"addresses": addresses},
+    }))
+    .unwrap()
+}
+
+/// The routes of the host of node `n1`, whose addresses are 10.0.0.1 and 127.0.0.1.
+fn routes(nodes: &[Node]) -> Vec<Route> {
+    let host = Host { node: "n1".into(), cluster_cidr: "10.244.0.0/16".parse().unwrap() };
+    let local = [[10, 0, 0, 1].into(), [127, 0, 0, 1].into()].into();
+    wanted(&host, &local, nodes.iter())
+}
+
+fn check(nodes: &[(&str, &str, &str)], expected: &Expect) {
+    let nodes: Vec<Node> =
+        nodes.iter().map(|(name, cidrs, addresses)| node(name, cidrs, addresses)).collect();
+    let line =
+        |route: &Route| format!("{} via {} ({})\n", route.destination, route.gateway, route.node);
+    expected.assert_eq(&routes(&nodes).iter().map(line).collect::<String>());
+}
+
+#[test]
+fn other_nodes_are_reached_through_their_address() {
+    check(
+        &[
+            ("n3", "10.244.2.0/24", "10.0.0.3"),
+            ("n1", "10.244.0.0/24", "10.0.0.1"),
+            ("n2", "10.244.1.0/24", "10.0.0.2,10.9.0.2"),
+        ],
+        &expect![[r"
+            10.244.1.0/24 via 10.0.0.2 (n2)
+            10.244.2.0/24 via 10.0.0.3 (n3)
+        "]],
+    );
+}
+
+#[test]
+fn nodes_on_this_host_need_no_route() {
+    let nothing = expect![""];
+    check(&[("n1", "10.244.0.0/24", "10.0.0.9")], &nothing);
+    check(&[("n1-2", "10.244.1.0/24", "10.0.0.1")], &nothing);
+    check(&[("n1-2", "10.244.1.0/24", "10.9.0.1,10.0.0.1")], &nothing);
+    check(&[("odd", "10.244.1.0/24", "127.0.0.1")], &nothing);
+}
+
+#[test]
+fn nodes_that_are_not_complete_yet_have_no_route() {
+    let nothing = expect![""];
+    check(&[("n2", "", "10.0.0.2")], &nothing);
+    check(&[("n2", "10.244.1.0/24", "")], &nothing);
+    check(&[("n2", "nonsense", "10.0.0.2")], &nothing);
+    assert_eq!(routes(&[Node::default()]), []);
+}
+
+#[test]
+fn ipv6_is_left_out() {
+    check(&[("n2", "fd00:1::/64", "10.0.0.2")], &expect![""]);
+    check(&[("n2", "10.244.1.0/24", "fd00::2")], &expect![""]);
+    check(
+        &[("n2", "fd00:1::/64,10.244.1.0/24", "fd00::2,10.0.0.2")],
+        &expect![[r"
+            10.244.1.0/24 via 10.0.0.2 (n2)
+        "]],
+    );
+}
+
+#[test]
+fn only_the_cluster_s_range_is_routed() {
+    let outside = ["0.0.0.0/0", "10.0.0.0/8", "10.245.0.0/24"];
+    for cidr in outside {
+        check(&[("n2", cidr, "10.0.0.2")], &expect![""]);
+    }
+}
+
+#[test]
+fn a_network_belongs_to_this_host_or_else_to_the_first_who_claims_it() {
+    check(
+        &[
+            ("n4", "10.244.1.7/25", "10.0.0.4"),
+            ("n3", "10.244.1.0/24", "10.0.0.3"),
+            ("n2", "10.244.1.0/24,10.244.1.0/24,10.244.2.0/24", "10.0.0.2"),
+            ("bad", "10.244.0.128/25", "10.0.0.5"),
+            ("worse", "10.244.0.0/16", "10.0.0.6"),
+            ("n1", "10.244.0.0/24", "10.0.0.1"),
+        ],
+        &expect![[r"
+            10.244.1.0/24 via 10.0.0.2 (n2)
+            10.244.2.0/24 via 10.0.0.2 (n2)
+        "]],
+    );
+}
+
+#[test]
+fn the_old_field_alone_does_too() {
+    let mut old = node("n2", "10.244.1.0/24", "10.0.0.2");
+    old.spec.as_mut().unwrap().pod_cidrs = None;
+    assert_eq!(routes(&[old.clone()]), routes(&[node("n2", "10.244.1.0/24", "10.0.0.2")]));
+    assert_eq!(routes(&[old]).len(), 1);
+}
+
+fn route(destination: &str, gateway: &str) -> Route {
+    let (destination, gateway) = (destination.parse().unwrap(), gateway.parse().unwrap());
+    Route { node: "n2".into(), destination, gateway }
+}
+
+fn found(destination: &str, gateway: Option<&str>, ours: bool) -> Found {
+    let gateway = gateway.map(|gateway| gateway.parse().unwrap());
+    Found { destination: destination.parse().unwrap(), gateway, ours }
+}
+
+#[test]
+fn what_is_right_stays_what_is_missing_comes_what_is_left_over_goes() {
+    let (kept, new) = (route("10.244.1.0/24", "10.0.0.2"), route("10.244.2.0/24", "10.0.0.3"));
+    let present = [
+        found("10.244.1.0/24", Some("10.0.0.2"), true),
+        found("10.244.3.0/24", Some("10.0.0.4"), true),
+    ];
+    let expected = vec![Change::Remove("10.244.3.0/24".parse().unwrap()), Change::Add(new.clone())];
+    assert_eq!(changes(&[kept.clone(), new.clone()], &present), expected);
+    let after = [present[0].clone(), found("10.244.2.0/24", Some("10.0.0.3"), true)];
+    assert_eq!(changes(&[kept, new], &after), []);
+}
+
+#[test]
+fn a_node_that_changes_its_address_keeps_a_route_all_the_time() {
+    let before = routes(&[node("n2", "10.244.1.0/24", "10.0.0.2")]);
+    let after = routes(&[node("n2", "10.244.1.0/24", "10.0.0.7")]);
+    let present: Vec<Found> = before
+        .iter()
+        .map(|route| found(&route.destination.to_string(), Some("10.0.0.2"), true))
+        .collect();
+    assert_eq!(changes(&after, &present), [Change::Replace(after[0].clone())]);
+}
+
+#[test]
+fn routes_of_others_are_never_replaced_or_removed() {
+    let wanted = [route("10.244.1.0/24", "10.0.0.2")];
+    let by_hand = found("10.244.1.0/24", Some("10.0.0.2"), false);
+    assert_eq!(changes(&wanted, std::slice::from_ref(&by_hand)), []);
+    assert_eq!(changes(&[], &[by_hand]), []);
+    // The kernel will refuse this one, which is reported.
+    let elsewhere = found("10.244.1.0/24", Some("10.0.0.9"), false);
+    let bridge = found("10.244.1.0/24", None, false);
+    for other in [elsewhere, bridge] {
+        assert_eq!(changes(&wanted, &[other]), [Change::Add(wanted[0].clone())]);
+    }
+}
