@@ -49,6 +49,7 @@ async fn listen(
     snapshot: &mut Snapshot,
 ) -> Result<(), RuntimeError> {
     let mut events = context.runtime.events();
+    let mut lists = pods.lists();
     let mut ticks = tokio::time::interval(RELIST);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -63,6 +64,8 @@ async fn listen(
                 None => return Err(RuntimeError::Unreachable("the event stream ended".to_owned())),
             },
             _ = ticks.tick() => relist(context, pods, snapshot).await?,
+            // Only now it is known what is left of pods that were deleted meanwhile.
+            Ok(()) = lists.changed() => relist(context, pods, snapshot).await?,
         }
     }
 }

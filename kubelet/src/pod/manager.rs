@@ -77,6 +77,11 @@ impl PodManager {
         *self.listed.borrow()
     }
 
+    /// Changes each time the source has listed everything.
+    pub fn lists(&self) -> watch::Receiver<bool> {
+        self.listed.subscribe()
+    }
+
     /// Something happened to a container of the pod.
     pub fn wake(&self, uid: &str) {
         if let Some(entry) = self.entries.lock().get(uid) {

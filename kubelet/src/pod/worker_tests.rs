@@ -1,6 +1,6 @@
 //! Workers against an API server in process, a runtime and a network in memory.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use api_types::api::core::v1::{ContainerStatus, Event as Recorded, Pod, PodStatus};
 use component::events::Recorder;
@@ -11,11 +11,11 @@ use kube::{
 };
 use serde_json::json;
 use testkit::{ControlPlane, pod, wait};
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::manager::PodManager;
 use crate::{
-    container::files::ClusterDns, context::Context, network, runtime, runtime::PodIdentity,
+    container::files::ClusterDns, context::Context, network, pleg, runtime, runtime::PodIdentity,
 };
 
 const IMAGE: &str = "busybox:1";
@@ -251,6 +251,27 @@ async fn what_is_left_of_an_unknown_pod_is_removed_but_only_after_the_first_list
     assert_eq!(fresh.count(), 1);
     let empty = async || if fresh.count() == 0 { Ok(()) } else { Err(fresh.count()) };
     wait::until("the orphan is gone", empty).await;
+}
+
+#[tokio::test]
+async fn what_is_left_is_looked_for_as_soon_as_the_pods_are_listed() {
+    let node = Node::start().await;
+    node.create(&sample("web")).await;
+    node.until_status("web", "runs", runs).await;
+    let fresh = PodManager::new(node.context());
+    let stop = CancellationToken::new();
+    let pleg = pleg::run(node.context(), fresh.clone(), stop.clone());
+    let _pleg = AbortOnDropHandle::new(tokio::spawn(pleg));
+    let looked = || node.runtime.summaries();
+    let once = async || if looked() > 0 { Ok(()) } else { Err("not yet") };
+    wait::until("the containers are listed", once).await;
+    assert_eq!(fresh.count(), 0, "nothing is known yet about which pods exist");
+    fresh.handle(Event::Init);
+    fresh.handle(Event::InitDone);
+    // Well before the next look of its own.
+    let found = async || if fresh.count() == 1 { Ok(()) } else { Err(fresh.count()) };
+    let found = wait::until("the orphan is found", found);
+    tokio::time::timeout(Duration::from_secs(5), found).await.unwrap();
 }
 
 #[tokio::test]

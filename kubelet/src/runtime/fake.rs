@@ -22,6 +22,7 @@ struct World {
     containers: Vec<Container>,
     images: BTreeSet<String>,
     calls: Vec<String>,
+    summaries: usize,
 }
 
 /// The runtime.
@@ -41,6 +42,11 @@ impl Fake {
     /// The calls that changed something, in order.
     pub(crate) fn calls(&self) -> Vec<String> {
         self.world.lock().calls.clone()
+    }
+
+    /// How often all containers were listed.
+    pub(crate) fn summaries(&self) -> usize {
+        self.world.lock().summaries
     }
 
     /// Ends the running container of that name.
@@ -118,7 +124,8 @@ impl Runtime for Fake {
     }
 
     async fn summary(&self) -> Result<Vec<Summary>, RuntimeError> {
-        let world = self.world.lock();
+        let mut world = self.world.lock();
+        world.summaries += 1;
         let brief = |container: &Container| Summary {
             pod: container.pod.uid.clone(),
             id: container.id.clone(),
