@@ -41,8 +41,19 @@ pub struct Found {
     pub destination: Ipv4Net,
     /// Through whom; a blackhole and a route to a local bridge have none.
     pub gateway: Option<Ipv4Addr>,
-    /// Whether kube-proxy made it.
-    pub ours: bool,
+    /// Who answers for it.
+    pub owner: Owner,
+}
+
+/// Who answers for a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// kube-proxy.
+    Us,
+    /// An administrator, or a routing daemon of theirs, who knows the way better.
+    Administrator,
+    /// Nobody who meant to lead to another host: a link of this host has it, or it leads nowhere.
+    Nobody,
 }
 
 /// One step from the routes that are there to the wanted ones.
@@ -83,30 +94,29 @@ pub fn wanted<'a>(
     routes
 }
 
-/// What to do so that `found` becomes `wanted`. A route of somebody else is never changed, and does
-/// as well if it leads through the same gateway.
+/// What to do so that `found` becomes `wanted`. A route of somebody else is never changed; one of an
+/// administrator does as well, whatever its gateway.
 pub fn changes(wanted: &[Route], found: &[Found]) -> Vec<Change> {
     let ours: BTreeMap<Ipv4Net, Option<Ipv4Addr>> = found
         .iter()
-        .filter(|route| route.ours)
+        .filter(|route| route.owner == Owner::Us)
         .map(|route| (route.destination, route.gateway))
         .collect();
     let destinations: BTreeSet<Ipv4Net> = wanted.iter().map(|route| route.destination).collect();
     let gone = ours.keys().filter(|destination| !destinations.contains(destination));
     let gone = gone.map(|destination| Change::Remove(*destination));
-    let needed = wanted.iter().filter(|route| !is_there(route, found));
-    let needed = needed.map(|route| match ours.contains_key(&route.destination) {
-        true => Change::Replace(route.clone()),
-        false => Change::Add(route.clone()),
+    let administrated: BTreeSet<Ipv4Net> = found
+        .iter()
+        .filter(|route| route.owner == Owner::Administrator)
+        .map(|route| route.destination)
+        .collect();
+    let needed = wanted.iter().filter_map(|route| match ours.get(&route.destination) {
+        Some(gateway) if *gateway == Some(route.gateway) => None,
+        Some(_) => Some(Change::Replace(route.clone())),
+        None if administrated.contains(&route.destination) => None,
+        None => Some(Change::Add(route.clone())),
     });
     gone.chain(needed).collect()
-}
-
-fn is_there(route: &Route, found: &[Found]) -> bool {
-    let same = |found: &Found| {
-        found.destination == route.destination && found.gateway == Some(route.gateway)
-    };
-    found.iter().any(same)
 }
 
 fn name(node: &Node) -> &str {

@@ -25,7 +25,7 @@ use kube::{
 use kube_proxy::{
     RouteMetrics,
     routes::{
-        Found, Host,
+        Found, Host, Owner,
         kernel::Kernel,
         reconciler::{Summary, reconcile},
         sync::{Outlets, Routes},
@@ -160,7 +160,7 @@ impl Machine {
     /// Our routes: where to, through whom.
     async fn ours(&self) -> Vec<(String, Option<Ipv4Addr>)> {
         let found = self.kernel.routes(network("0.0.0.0/0")).await.unwrap();
-        let ours = found.into_iter().filter(|route| route.ours);
+        let ours = found.into_iter().filter(|route| route.owner == Owner::Us);
         ours.map(|route| (route.destination.to_string(), route.gateway)).collect()
     }
 
@@ -353,10 +353,15 @@ async fn routes_of_others_stay() {
     let everything = network("0.0.0.0/0");
     let before: Vec<Found> = one.kernel.routes(everything).await.unwrap();
 
-    let summary = one.reconcile(&[one.node(), two.node()]).await;
-    assert_eq!(summary.wanted, 1);
+    // A node that only an administrator's route leads to, and one that a blackhole keeps away.
+    let far = node("n9", "10.244.9.0/24", "203.0.113.9");
+    let summary = one.reconcile(&[one.node(), two.node(), far]).await;
+    assert_eq!(summary.refused.keys().collect::<Vec<_>>(), ["n2"]);
     let why = summary.refused["n2"][0].to_string();
-    assert!(why.contains("10.244.2.0/24, made by somebody else, is in the way"), "{why}");
+    assert!(
+        why.contains("10.244.2.0/24 is a network of this host or one that leads nowhere"),
+        "{why}"
+    );
     let mut expected = before;
     expected.retain(|route| route.destination != network("10.244.8.0/24"));
     assert_eq!(one.kernel.routes(everything).await.unwrap(), expected);

@@ -14,11 +14,13 @@ use rtnetlink::{
     packet_route::{
         AddressFamily,
         address::AddressAttribute,
-        route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol},
+        route::{
+            RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
+        },
     },
 };
 
-use super::{Change, Found, Route};
+use super::{Change, Found, Owner, Route};
 
 /// The mark on our routes (`ip route show proto 138`): the number of a routing daemon, of those that
 /// neither the kernel nor iproute2's list gives to anybody.
@@ -55,10 +57,8 @@ pub enum Refusal {
         /// Where the route was to lead.
         destination: Ipv4Net,
     },
-    /// There is a route of somebody else.
-    #[error(
-        "another route to {0}, made by somebody else, is in the way: remove it, or see that it leads there"
-    )]
+    /// There is a route that does not lead to the node.
+    #[error("{0} is a network of this host or one that leads nowhere here: remove that route")]
     InTheWay(Ipv4Net),
     /// Anything else.
     #[error("the kernel refused the route to {destination}: {source}")]
@@ -187,6 +187,10 @@ fn read(message: &RouteMessage) -> Option<Found> {
         }
     }
     let destination = Ipv4Net::new(network, header.destination_prefix_length).ok()?;
-    let ours = header.protocol == RouteProtocol::Other(PROTOCOL);
-    Some(Found { destination, gateway, ours })
+    let owner = match (header.kind, header.protocol) {
+        (_, RouteProtocol::Other(PROTOCOL)) => Owner::Us,
+        (RouteType::Unicast, protocol) if protocol != RouteProtocol::Kernel => Owner::Administrator,
+        _ => Owner::Nobody,
+    };
+    Some(Found { destination, gateway, owner })
 }

@@ -120,21 +120,21 @@ fn route(destination: &str, gateway: &str) -> Route {
     Route { node: "n2".into(), destination, gateway }
 }
 
-fn found(destination: &str, gateway: Option<&str>, ours: bool) -> Found {
+fn found(destination: &str, gateway: Option<&str>, owner: Owner) -> Found {
     let gateway = gateway.map(|gateway| gateway.parse().unwrap());
-    Found { destination: destination.parse().unwrap(), gateway, ours }
+    Found { destination: destination.parse().unwrap(), gateway, owner }
 }
 
 #[test]
 fn what_is_right_stays_what_is_missing_comes_what_is_left_over_goes() {
     let (kept, new) = (route("10.244.1.0/24", "10.0.0.2"), route("10.244.2.0/24", "10.0.0.3"));
     let present = [
-        found("10.244.1.0/24", Some("10.0.0.2"), true),
-        found("10.244.3.0/24", Some("10.0.0.4"), true),
+        found("10.244.1.0/24", Some("10.0.0.2"), Owner::Us),
+        found("10.244.3.0/24", Some("10.0.0.4"), Owner::Us),
     ];
     let expected = vec![Change::Remove("10.244.3.0/24".parse().unwrap()), Change::Add(new.clone())];
     assert_eq!(changes(&[kept.clone(), new.clone()], &present), expected);
-    let after = [present[0].clone(), found("10.244.2.0/24", Some("10.0.0.3"), true)];
+    let after = [present[0].clone(), found("10.244.2.0/24", Some("10.0.0.3"), Owner::Us)];
     assert_eq!(changes(&[kept, new], &after), []);
 }
 
@@ -144,7 +144,7 @@ fn a_node_that_changes_its_address_keeps_a_route_all_the_time() {
     let after = routes(&[node("n2", "10.244.1.0/24", "10.0.0.7")]);
     let present: Vec<Found> = before
         .iter()
-        .map(|route| found(&route.destination.to_string(), Some("10.0.0.2"), true))
+        .map(|route| found(&route.destination.to_string(), Some("10.0.0.2"), Owner::Us))
         .collect();
     assert_eq!(changes(&after, &present), [Change::Replace(after[0].clone())]);
 }
@@ -152,13 +152,15 @@ fn a_node_that_changes_its_address_keeps_a_route_all_the_time() {
 #[test]
 fn routes_of_others_are_never_replaced_or_removed() {
     let wanted = [route("10.244.1.0/24", "10.0.0.2")];
-    let by_hand = found("10.244.1.0/24", Some("10.0.0.2"), false);
-    assert_eq!(changes(&wanted, std::slice::from_ref(&by_hand)), []);
-    assert_eq!(changes(&[], &[by_hand]), []);
-    // The kernel will refuse this one, which is reported.
-    let elsewhere = found("10.244.1.0/24", Some("10.0.0.9"), false);
-    let bridge = found("10.244.1.0/24", None, false);
-    for other in [elsewhere, bridge] {
-        assert_eq!(changes(&wanted, &[other]), [Change::Add(wanted[0].clone())]);
+    for gateway in [Some("10.0.0.2"), Some("10.0.0.254"), None] {
+        let by_hand = found("10.244.1.0/24", gateway, Owner::Administrator);
+        assert_eq!(changes(&wanted, std::slice::from_ref(&by_hand)), []);
+        assert_eq!(changes(&[], std::slice::from_ref(&by_hand)), []);
+        // It does not excuse a wrong one of ours.
+        let ours = found("10.244.1.0/24", Some("10.0.0.9"), Owner::Us);
+        assert_eq!(changes(&wanted, &[ours, by_hand]), [Change::Replace(wanted[0].clone())]);
     }
+    // The kernel will refuse this one, which is reported.
+    let bridge = found("10.244.1.0/24", None, Owner::Nobody);
+    assert_eq!(changes(&wanted, &[bridge]), [Change::Add(wanted[0].clone())]);
 }
