@@ -75,6 +75,12 @@ pub(crate) fn json(headers: &HeaderMap) -> Result<(), ApiError> {
     first(headers, |range| range.form.is_empty().then_some(())).unwrap_or(Ok(()))
 }
 
+/// Whether the client names this media type, parameters included.
+pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    let values = headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|range| range.trim() == media_type)
+}
+
 fn first<T>(
     headers: &HeaderMap,
     choose: impl Fn(&Range<'_>) -> Option<T>,

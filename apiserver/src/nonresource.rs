@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::json;
 
 use crate::{
-    discovery, negotiation,
+    discovery, negotiation, openapi,
     request::NonResource,
     respond::{self, Response},
     server::Server,
@@ -59,10 +59,11 @@ pub(crate) async fn answer(
             let json = document.ok_or_else(ApiError::no_such_path)?;
             Ok(respond::encoded(StatusCode::OK, json))
         }
-        NonResource::OpenApiV2 => {
-            negotiation::json(headers)?;
-            Ok(respond::encoded(StatusCode::OK, server.openapi.v2()))
-        }
+        NonResource::OpenApiV2 => match negotiation::json(headers) {
+            Err(_) if negotiation::accepts(headers, openapi::V2_PROTOBUF) => Ok(protobuf_v2()),
+            Err(error) => Err(error),
+            Ok(()) => Ok(respond::encoded(StatusCode::OK, server.openapi.v2())),
+        },
     }
 }
 
@@ -106,6 +107,15 @@ fn go_architecture() -> &'static str {
         "aarch64" => "arm64",
         other => other,
     }
+}
+
+fn protobuf_v2() -> Response {
+    let mut response = respond::encoded(StatusCode::OK, openapi::v2_protobuf());
+    // Not the name in `Accept`: Go's parser of media types refuses its `@`.
+    let form = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+    let form = HeaderValue::from_static(form);
+    response.headers_mut().insert(header::CONTENT_TYPE, form);
+    response
 }
 
 fn aggregated(document: &serde_json::Value) -> Response {

@@ -66,6 +66,23 @@ impl OpenApi {
     }
 }
 
+/// The form of `/openapi/v2` that kubectl asks for up to 1.26, as Debian has it.
+pub(crate) const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+/// `/openapi/v2` in protobuf, without definitions: a client that finds none leaves validation to the server.
+/// The message is `openapi.v2.Document` of github.com/google/gnostic-models: 1 is `swagger`, 2 is `info`
+/// with 1 `title` and 2 `version`.
+pub(crate) fn v2_protobuf() -> Vec<u8> {
+    let info = [field(1, b"minik8s"), field(2, env!("CARGO_PKG_VERSION").as_bytes())].concat();
+    [field(1, b"2.0"), field(2, &info)].concat()
+}
+
+/// A short field of bytes in protobuf's encoding.
+fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(content.len()).expect("these texts are shorter than 128 bytes");
+    [&[number << 3 | 2, length], content].concat()
+}
+
 fn v3(catalogue: &Catalogue, (group, version): GroupVersion) -> Value {
     let mut schemas = Map::new();
     let mut paths = Map::new();

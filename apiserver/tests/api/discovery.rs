@@ -70,10 +70,22 @@ async fn every_reference_of_an_open_api_document_leads_somewhere() {
         check_references(&document, &document);
     }
     api.get("/openapi/v3/apis/frogs/v1").await.fails(404, "NotFound");
-    let protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-    api.send("GET", "/openapi/v2", (JSON, protobuf), "").await.fails(406, "NotAcceptable");
+    api.send("GET", "/openapi/v2", (JSON, "text/plain"), "").await.fails(406, "NotAcceptable");
     let v2 = api.get("/openapi/v2").await.ok();
     check_references(&v2, &v2);
+}
+
+#[tokio::test]
+async fn an_old_kubectl_gets_the_open_api_form_it_insists_on() {
+    let api = Api::start().await;
+    let form = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    let answer = api.send("GET", "/openapi/v2", (JSON, form), "").await;
+    assert_eq!(
+        (answer.code, answer.headers["content-type"].as_bytes().contains(&b'@')),
+        (200, false)
+    );
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(answer.text, format!("\n\x032.0\x12\x10\n\x07minik8s\x12\x05{version}"));
 }
 
 fn check_references(document: &Value, part: &Value) {
