@@ -80,3 +80,15 @@ async fn reached_from_a_pod(cluster: &Cluster, address: &str, pods: &BTreeSet<St
     .await;
     cluster.kubectl(&["delete", "pod", "client", "--now"]).expect_ok();
 }
+
+#[tokio::test]
+async fn a_service_carries_datagrams_to_a_named_port() {
+    let cluster = Cluster::start(Backing::Embedded).await;
+    let file = root().join("tests/manifests/udp.yaml");
+    cluster.kubectl(&["apply", "-f", file.to_str().unwrap()]).expect_ok();
+    until("a datagram to come back through the service", async || {
+        let logs = cluster.kubectl(&["logs", "asking"]);
+        if logs.stdout == "echo hello\n" { Ok(()) } else { Err(logs.stdout + &logs.stderr) }
+    })
+    .await;
+}

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt, TryStreamExt, stream};
 use hdrhistogram::Histogram;
 
+/// The longest time that is told apart from longer ones: ten minutes, in microseconds.
+const MOST: u64 = 600_000_000;
+
 /// How long requests took, and all of them together.
 #[derive(Debug)]
 pub(crate) struct Measured {
@@ -15,7 +18,7 @@ pub(crate) struct Measured {
 
 impl Measured {
     pub(crate) fn new(times: impl IntoIterator<Item = Duration>, all: Duration) -> Self {
-        let mut each = Histogram::new(3).expect("3 is a valid precision");
+        let mut each = Histogram::new_with_bounds(1, MOST, 3).expect("valid bounds and precision");
         for time in times {
             each.saturating_record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
         }
