@@ -47,18 +47,21 @@ pub struct Args {
 const EXAMPLES: &str = "Examples:
   controller-manager --kubeconfig /etc/minik8s/controller-manager.conf
   controller-manager --kubeconfig /etc/minik8s/controller-manager.conf --redis redis://127.0.0.1:6379
-  controller-manager --cluster-cidr 10.0.0.0/8 --node-cidr-mask-size 22 --leader-elect";
+  controller-manager --cluster-cidr 10.0.0.0/8 --node-cidr-mask-size 22";
 
 /// The program: health, leader election, and then [`run`] until shutdown.
 ///
 /// # Errors
 ///
-/// Wrong configuration, an occupied health address, or a lost leader election.
+/// Wrong configuration, or an occupied health address.
 pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let pod_network = Network::new(args.cluster_cidr, args.node_cidr_mask_size)?;
     let client = component::client(&args.replica.client).await?;
-    let listwatch = ListWatch::new(client.clone(), args.replica.client.redis.as_deref())?;
-    let work = async |check: Check| run(listwatch, pod_network, || check.ready()).await;
+    let work = async |client, check: Check| {
+        let listwatch = ListWatch::new(client, args.replica.client.redis.as_deref())?;
+        run(listwatch, pod_network, || check.ready()).await;
+        Ok(())
+    };
     REPLICA.run(&args.replica, &runtime, client, work).await
 }
 

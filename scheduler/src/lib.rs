@@ -45,7 +45,7 @@ pub struct Args {
 
 const EXAMPLES: &str = "Examples:
   scheduler --kubeconfig /etc/minik8s/scheduler.conf
-  scheduler --kubeconfig /etc/minik8s/scheduler.conf --strategy random --leader-elect
+  scheduler --kubeconfig /etc/minik8s/scheduler.conf --strategy random
 
   # Change the strategy of a running scheduler
   kubectl create configmap scheduler -n kube-system --from-literal=strategy=random";
@@ -54,10 +54,13 @@ const EXAMPLES: &str = "Examples:
 ///
 /// # Errors
 ///
-/// Wrong configuration, an occupied health address, or a lost leader election.
+/// Wrong configuration, or an occupied health address.
 pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let client = component::client(&args.replica.client).await?;
-    let listwatch = ListWatch::new(client.clone(), args.replica.client.redis.as_deref())?;
-    let work = async |check: Check| run(&listwatch, args.strategy, || check.ready()).await;
+    let work = async |client, check: Check| {
+        let listwatch = ListWatch::new(client, args.replica.client.redis.as_deref())?;
+        run(&listwatch, args.strategy, || check.ready()).await;
+        Ok(())
+    };
     REPLICA.run(&args.replica, &runtime, client, work).await
 }

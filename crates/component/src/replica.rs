@@ -28,17 +28,18 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Serves health, waits for the lease if there are others, then works until shutdown. `work` is
-    /// given the check that says whether it watches what it works on.
+    /// Serves health, waits for the lease, then works until shutdown; anew for each term, if there are
+    /// several. `work` is given the client to use in this term, and the check that says whether it watches
+    /// what it works on.
     ///
     /// # Errors
-    /// An occupied health address, or a lost leader election.
+    /// An occupied health address, or the one that `work` ended with.
     pub async fn run(
         self,
         args: &ReplicaArgs,
         runtime: &Runtime,
         client: Client,
-        work: impl AsyncFnOnce(Check),
+        work: impl AsyncFn(Client, Check) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let check = runtime.health.check("watching");
         runtime.serve(&args.serve, self.health_address).await?;
@@ -46,14 +47,15 @@ impl Replica {
             // A replica in waiting is as ready as it can be.
             check.ready();
         }
-        let work = async {
+        let lead = |client| async {
             tokio::select! {
-                () = runtime.shutdown.cancelled() => {}
-                () = work(check) => {}
+                () = runtime.shutdown.cancelled() => Ok(()),
+                result = work(client, check.clone()) => result,
             }
         };
         let identity = leader::identity(&host::name().unwrap_or_default());
-        leader::lead(args.leader, client, self.lease, &identity, &runtime.shutdown, work).await?;
-        Ok(())
+        leader::lead(args.leader, client, self.lease, &identity, &runtime.shutdown, lead)
+            .await
+            .unwrap_or(Ok(()))
     }
 }

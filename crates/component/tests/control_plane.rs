@@ -15,13 +15,15 @@ use component::{
 };
 use kube::{
     Api,
-    api::{DeleteParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use rustls::{ClientConfig, pki_types::ServerName};
+use serde_json::json;
 use testkit::{ControlPlane, pod, wait};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::mpsc,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::sync::CancellationToken;
@@ -98,7 +100,7 @@ async fn one_replica_leads_and_hands_over_when_it_stops() {
     let replica = |identity: &'static str, shutdown: &CancellationToken| {
         let (client, shutdown) = (plane.client(), shutdown.clone());
         tokio::spawn(async move {
-            let lead = shutdown.clone().cancelled_owned();
+            let lead = |_| shutdown.clone().cancelled_owned();
             leader::lead(args, client, "scheduler", identity, &shutdown, lead).await
         })
     };
@@ -113,10 +115,40 @@ async fn one_replica_leads_and_hands_over_when_it_stops() {
     wait::until_is(&leases, "scheduler", "is held by a", holds("a")).await;
     let b = replica("b", &stop_b);
     stop_a.cancel();
-    assert_eq!(a.await.unwrap(), Ok(Some(())));
+    assert_eq!(a.await.unwrap(), Some(()));
     wait::until_is(&leases, "scheduler", "is held by b", holds("b")).await;
     stop_b.cancel();
-    assert_eq!(b.await.unwrap(), Ok(Some(())));
+    assert_eq!(b.await.unwrap(), Some(()));
+}
+
+#[tokio::test]
+async fn a_leader_whose_time_is_over_writes_nothing_and_still_reads() {
+    let plane = ControlPlane::start().await;
+    let leases: Api<Lease> = Api::namespaced(plane.client(), "kube-system");
+    let (shutdown, (terms, mut term)) = (CancellationToken::new(), mpsc::unbounded_channel());
+    let (client, stop) = (plane.client(), shutdown.clone());
+    tokio::spawn(async move {
+        let lead = |client| {
+            terms.send(client).unwrap();
+            std::future::pending::<()>()
+        };
+        leader::elect(client, "scheduler", "a", &stop, lead).await
+    });
+    let fenced: Api<Pod> = Api::namespaced(term.recv().await.unwrap(), "default");
+    fenced.create(&PostParams::default(), &pod("in-time").build()).await.unwrap();
+
+    // Somebody takes the lease by force, as an administrator may.
+    let thief = json!({"spec": {"holderIdentity": "thief"}});
+    leases.patch("scheduler", &PatchParams::default(), &Patch::Merge(thief)).await.unwrap();
+    let refused = wait::until("writes are refused", async || {
+        match fenced.delete("nobody", &DeleteParams::default()).await {
+            Err(kube::Error::Service(error)) => Ok(error.to_string()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    assert!(refused.contains("lease is lost"), "{refused}");
+    assert!(fenced.get("in-time").await.is_ok());
 }
 
 /// One exchange over TLS; the error of either side ends it.

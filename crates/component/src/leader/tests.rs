@@ -1,82 +1,34 @@
 //! The election on a paused clock: hours pass in no time, and always the same way.
 
-use std::{
-    future::pending,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{future::pending, sync::Arc};
 
-use kube::core::Status;
+use api_types::jiff::Timestamp;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
+use super::lock::{Lock, held_by};
+use super::memory::{Memory, Way};
 use super::*;
 
-/// A lease in memory, with the API server's rule for versions.
-#[derive(Clone, Default)]
-struct Memory {
-    lease: Arc<Mutex<Option<Lease>>>,
-    /// The way to this replica's server is broken.
-    broken: Arc<AtomicBool>,
-}
-
-impl Memory {
-    /// The same lease over another way.
-    fn other_way(&self) -> Self {
-        Self { lease: self.lease.clone(), broken: Arc::default() }
-    }
-
-    fn check(&self) -> Result<(), kube::Error> {
-        if self.broken.load(Ordering::Relaxed) { Err(api_error(503)) } else { Ok(()) }
-    }
-
-    fn holder(&self) -> String {
-        let lease = self.lease.lock().unwrap();
-        lease.as_ref().map(holder).unwrap_or_default().to_owned()
-    }
-
-    fn transitions(&self) -> Option<i32> {
-        self.lease.lock().unwrap().clone().unwrap().spec.unwrap().lease_transitions
-    }
-}
-
-impl Lock for Memory {
-    async fn get(&self) -> Result<Option<Lease>, kube::Error> {
-        self.check()?;
-        Ok(self.lease.lock().unwrap().clone())
-    }
-
-    async fn put(&self, lease: &Lease) -> Result<Lease, kube::Error> {
-        self.check()?;
-        let mut current = self.lease.lock().unwrap();
-        let version = current.as_ref().and_then(|c| c.metadata.resource_version.clone());
-        if version != lease.metadata.resource_version {
-            return Err(api_error(409));
-        }
-        let next = version.map_or(1, |v| v.parse::<u64>().unwrap() + 1);
-        let mut lease = lease.clone();
-        lease.metadata.resource_version = Some(next.to_string());
-        *current = Some(lease.clone());
-        Ok(lease)
-    }
-}
-
-fn api_error(code: u16) -> kube::Error {
-    kube::Error::Api(Box::new(Status { code, ..Status::default() }))
-}
-
-type Outcome = Result<Option<()>, Lost>;
-
 /// A replica that leads until it is told to stop.
-fn replica(lock: &Memory, identity: &str, shutdown: &CancellationToken) -> JoinHandle<Outcome> {
-    let (candidate, token) = (Candidate::new(lock.clone(), identity), shutdown.clone());
-    let lead = shutdown.clone().cancelled_owned();
-    tokio::spawn(async move { candidate.run(&token, lead).await })
+fn replica(lock: &Memory, identity: &str, shutdown: &CancellationToken) -> JoinHandle<Option<()>> {
+    let (candidate, shutdown) = (Candidate::new(lock.clone(), identity), shutdown.clone());
+    tokio::spawn(
+        async move { candidate.run(&shutdown, |_| shutdown.clone().cancelled_owned()).await },
+    )
 }
 
 async fn seconds(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+async fn until_held_by(lock: &Memory, identity: &str) -> Duration {
+    let begun = Instant::now();
+    while lock.holder() != identity {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    begun.elapsed()
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,17 +43,30 @@ async fn the_first_leads_and_the_second_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_leader_is_followed_after_the_lease_has_not_changed_for_15_seconds() {
+async fn a_dead_leader_is_followed_within_5_seconds_whenever_it_dies() {
+    for phase in 0..40 {
+        let (lock, shutdown) = (Memory::default(), CancellationToken::new());
+        let a = replica(&lock, "a", &shutdown);
+        tokio::time::sleep(Duration::from_millis(730)).await;
+        let way = Way { request: Duration::from_millis(20), ..Way::default() };
+        let b = replica(&lock.over(way), "b", &shutdown);
+        tokio::time::sleep(Duration::from_millis(5000 + 25 * phase)).await;
+        a.abort();
+        let followed = until_held_by(&lock, "b").await;
+        assert!(followed < Duration::from_secs(5), "{followed:?}");
+        assert!(followed >= LEASE_DURATION - RENEW_PERIOD, "{followed:?}");
+        assert_eq!(lock.transitions(), Some(1));
+        b.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_died_on_this_host_is_followed_at_the_next_look() {
     let (lock, shutdown) = (Memory::default(), CancellationToken::new());
-    let a = replica(&lock, "a", &shutdown);
-    seconds(1).await;
+    let dead = identity("host").replacen(&format!("_{}.", std::process::id()), "_1.9", 1);
+    lock.put(&held_by(None, &dead, Timestamp::now())).await.unwrap();
     let _b = replica(&lock, "b", &shutdown);
-    seconds(5).await;
-    a.abort();
-    seconds(12).await;
-    assert_eq!(lock.holder(), "a");
-    seconds(7).await;
-    assert_eq!((lock.holder().as_str(), lock.transitions()), ("b", Some(1)));
+    assert!(until_held_by(&lock, "b").await <= RETRY_PERIOD);
 }
 
 #[tokio::test(start_paused = true)]
@@ -111,53 +76,98 @@ async fn a_leader_that_stops_is_followed_at_once() {
     let a = replica(&lock, "a", &stop_a);
     seconds(1).await;
     let _b = replica(&lock, "b", &stop_b);
+    seconds(1).await;
     stop_a.cancel();
-    assert_eq!(a.await.unwrap(), Ok(Some(())));
-    assert_eq!(lock.holder(), "");
-    seconds(3).await;
-    assert_eq!(lock.holder(), "b");
+    assert_eq!(a.await.unwrap(), Some(()));
+    assert!(until_held_by(&lock, "b").await <= RETRY_PERIOD);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_that_cannot_renew_stops_before_another_may_lead() {
+async fn a_leader_that_cannot_renew_stops_before_another_may_lead_and_waits_its_turn() {
     let (lock, shutdown) = (Memory::default(), CancellationToken::new());
-    let a = replica(&lock, "a", &shutdown);
+    let terms = Arc::new(AtomicUsize::default());
+    let (counter, candidate) = (terms.clone(), Candidate::new(lock.clone(), "a"));
+    let token = shutdown.clone();
+    let lead = move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        pending::<()>()
+    };
+    tokio::spawn(async move { candidate.run(&token, lead).await });
     seconds(1).await;
-    let _b = replica(&lock.other_way(), "b", &shutdown);
+    let _b = replica(&lock.over(Way::default()), "b", &shutdown);
     seconds(1).await;
-    lock.broken.store(true, Ordering::Relaxed);
-    seconds(11).await;
-    assert!(a.is_finished());
+    lock.set_broken(true);
+    seconds(3).await;
     assert_eq!(lock.holder(), "a", "b must wait for longer than a goes on");
-    assert_eq!(a.await.unwrap(), Err(Lost));
-    seconds(10).await;
+    seconds(2).await;
     assert_eq!(lock.holder(), "b");
+    lock.set_broken(false);
+    seconds(60).await;
+    assert_eq!((lock.holder().as_str(), terms.load(Ordering::Relaxed)), ("b", 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_short_outage_does_not_end_leading() {
     let (lock, shutdown) = (Memory::default(), CancellationToken::new());
-    let a = replica(&lock, "a", &shutdown);
+    let _a = replica(&lock, "a", &shutdown);
     seconds(1).await;
-    lock.broken.store(true, Ordering::Relaxed);
-    seconds(7).await;
-    lock.broken.store(false, Ordering::Relaxed);
+    lock.set_broken(true);
+    seconds(1).await;
+    lock.set_broken(false);
     seconds(60).await;
-    assert!(!a.is_finished());
-    assert_eq!(lock.holder(), "a");
+    assert_eq!((lock.holder().as_str(), lock.transitions()), ("a", Some(0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_alone_leads_again_after_a_long_outage() {
+    let (lock, shutdown) = (Memory::default(), CancellationToken::new());
+    let terms = Arc::new(AtomicUsize::default());
+    let (counter, candidate) = (terms.clone(), Candidate::new(lock.clone(), "a"));
+    let lead = move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        pending::<()>()
+    };
+    tokio::spawn(async move { candidate.run(&shutdown, lead).await });
+    seconds(1).await;
+    lock.set_broken(true);
+    seconds(60).await;
+    lock.set_broken(false);
+    seconds(1).await;
+    assert_eq!((lock.transitions(), terms.load(Ordering::Relaxed)), (Some(0), 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_leader_whose_lease_was_taken_stops() {
     let (lock, shutdown) = (Memory::default(), CancellationToken::new());
-    let a = replica(&lock, "a", &shutdown);
+    let candidate = Candidate::new(lock.clone(), "a");
+    let fences = Arc::new(std::sync::Mutex::new(Vec::<Fence>::new()));
+    let seen = fences.clone();
+    let lead = move |fence| {
+        seen.lock().unwrap().push(fence);
+        pending::<()>()
+    };
+    tokio::spawn(async move { candidate.run(&shutdown, lead).await });
     seconds(1).await;
     let stolen = held_by(lock.get().await.unwrap(), "thief", Timestamp::now());
     lock.put(&stolen).await.unwrap();
-    seconds(3).await;
-    assert!(a.is_finished());
-    assert_eq!(a.await.unwrap(), Err(Lost));
+    seconds(1).await;
+    assert!(!fences.lock().unwrap()[0].is_open());
     assert_eq!(lock.holder(), "thief");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_lease_does_not_end_its_holders_time() {
+    let (lock, shutdown) = (Memory::default(), CancellationToken::new());
+    let a = replica(&lock, "a", &shutdown);
+    seconds(1).await;
+    let _b = replica(&lock, "b", &shutdown);
+    seconds(1).await;
+    a.abort();
+    lock.delete();
+    seconds(2).await;
+    assert_eq!(lock.holder(), "");
+    seconds(3).await;
+    assert_eq!(lock.holder(), "b");
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,9 +176,9 @@ async fn the_holders_clock_does_not_matter() {
     let past = held_by(None, "a", Timestamp::UNIX_EPOCH);
     lock.put(&past).await.unwrap();
     let _b = replica(&lock, "b", &shutdown);
-    seconds(13).await;
+    seconds(3).await;
     assert_eq!(lock.holder(), "a", "its time has to run out by b's clock");
-    seconds(5).await;
+    seconds(2).await;
     assert_eq!(lock.holder(), "b");
 }
 
@@ -177,11 +187,9 @@ async fn who_is_stopped_while_waiting_never_leads() {
     let (lock, shutdown) = (Memory::default(), CancellationToken::new());
     let _a = replica(&lock, "a", &CancellationToken::new());
     seconds(1).await;
-    let candidate = Candidate::new(lock.clone(), "b");
-    let token = shutdown.clone();
-    let b = tokio::spawn(async move { candidate.run(&token, pending::<()>()).await });
+    let b = replica(&lock, "b", &shutdown);
     seconds(5).await;
     shutdown.cancel();
-    assert_eq!(b.await.unwrap(), Ok(None));
+    assert_eq!(b.await.unwrap(), None);
     assert_eq!(lock.holder(), "a");
 }

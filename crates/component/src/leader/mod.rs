@@ -1,0 +1,106 @@
+//! Leader election over a `coordination.k8s.io` Lease, as Kubernetes' own programs do it, so that one
+//! of several replicas works and another takes over when it dies.
+//!
+//! # Guarantees
+//! A leader counts its [`RENEW_DEADLINE`] from the moment it *sent* the renewal; another replica counts
+//! the lease's duration from the moment it *saw* the renewal, which is later. Both count by their own
+//! monotonic clock; the times in the lease are for people. So a leader has stopped
+//! `LEASE_DURATION - RENEW_DEADLINE` (1.5 s) before another may begin, as long as their clocks run at
+//! rates that differ by less than `LEASE_DURATION / RENEW_DEADLINE` (1.6).
+//!
+//! A leader that was paused may wake up after its time. What it writes goes through a [`Fence`], which
+//! lets nothing pass once the deadline is over, whichever task of the term sends it. A request
+//! that left within the deadline may take effect up to 1.5 s later; one that is held up on the wire for
+//! longer is beyond what a lease can promise, and is why writes are compare-and-swap besides.
+//!
+//! A leader that stops in order releases the lease after its last write, and the next one takes over at
+//! its next look ([`RETRY_PERIOD`]). One that dies is followed within 5 s: a replica sees the last renewal
+//! at most [`RETRY_PERIOD`] late, waits for [`LEASE_DURATION`], and does not sleep past its end. If the dead
+//! process was on this same host, the kernel knows that it is gone, and nobody waits.
+
+mod candidate;
+mod fence;
+mod holder;
+mod lock;
+
+use std::time::Duration;
+
+use kube::Client;
+use tokio_util::sync::CancellationToken;
+
+use candidate::Candidate;
+pub use fence::Fence;
+pub use holder::identity;
+use lock::KubeLock;
+
+/// How long a lease that does not change is respected.
+pub const LEASE_DURATION: Duration = Duration::from_secs(4);
+/// How long a leader leads on after the last renewal that succeeded was sent.
+pub const RENEW_DEADLINE: Duration = Duration::from_millis(2500);
+/// How often a leader renews.
+pub const RENEW_PERIOD: Duration = Duration::from_secs(1);
+/// How often to look whether the lease is free, and to try again after a failure.
+pub const RETRY_PERIOD: Duration = Duration::from_millis(500);
+
+/// The flag of programs of which several may run.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct LeaderArgs {
+    /// Work only while holding a Lease, so that several replicas can run
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value_t = true,
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub leader_elect: bool,
+}
+
+impl Default for LeaderArgs {
+    fn default() -> Self {
+        Self { leader_elect: true }
+    }
+}
+
+/// Waits until this replica is the leader, then runs `lead` while the lease can be renewed; when it is
+/// lost, `lead` is dropped and the replica waits anew.
+///
+/// # Flow
+/// `lead` is given a client whose writes end with the term. When `shutdown` comes before a term,
+/// `None` is returned. Within a term, `lead` itself is expected to end on shutdown; whenever it ends, the
+/// lease is released and its output returned.
+pub async fn elect<F: Future>(
+    client: Client,
+    lease_name: &str,
+    identity: &str,
+    shutdown: &CancellationToken,
+    mut lead: impl FnMut(Client) -> F,
+) -> Option<F::Output> {
+    let lock = KubeLock::new(client.clone(), lease_name);
+    let lead = |fence: Fence| lead(fence.client(&client));
+    Candidate::new(lock, identity).run(shutdown, lead).await
+}
+
+/// [`elect`] if the flag says so, else `lead` at once.
+pub async fn lead<F: Future>(
+    args: LeaderArgs,
+    client: Client,
+    lease_name: &str,
+    identity: &str,
+    shutdown: &CancellationToken,
+    mut lead: impl FnMut(Client) -> F,
+) -> Option<F::Output> {
+    match args.leader_elect {
+        true => elect(client, lease_name, identity, shutdown, lead).await,
+        false => Some(lead(client).await),
+    }
+}
+
+#[cfg(test)]
+mod histories;
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
+mod tests;
