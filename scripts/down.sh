@@ -21,6 +21,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 [ "$(id -u)" = 0 ] || die "needs root: sudo $0"
+settle
 
 # The nodes that had a kubelet here, by their kubeconfigs.
 node_names() {
@@ -46,15 +47,24 @@ remove_containers() {
     done
 }
 
-# What carries addresses of the cluster's ranges: bridges, the services' addresses, the packet filter's chains, the routes.
+# What is ours of the network: the services' addresses, the kubelets' bridges, the packet filter's chains, our routes. Other
+# networks' links and routes may lie in the same ranges.
 remove_network() {
-    local device
+    local node
     ip -o addr show dev lo to "$SERVICE_CIDR" | awk '{print $4}' | xargs -r -I{} ip addr del {} dev lo
-    for device in $(ip -o addr show to "$CLUSTER_CIDR" | awk '{print $2}' | sort -u); do ip link del "$device"; done
+    node_names | while read -r node; do
+        ! ip link show "$(bridge "$node")" >/dev/null 2>&1 || ip link del "$(bridge "$node")"
+    done
     remove_chains filter
     remove_chains nat
-    ip route flush root "$CLUSTER_CIDR"
-    ip route flush root "$SERVICE_CIDR"
+    remove_routes "$CLUSTER_CIDR"
+    remove_routes "$SERVICE_CIDR"
+}
+
+# remove_routes CIDR: the one that keeps packets here, and kube-proxy's to the pods of other nodes.
+remove_routes() {
+    ! ip route show type blackhole exact "$1" | grep -q . || ip route del blackhole "$1"
+    ip route flush root "$1" proto 138
 }
 
 # remove_chains TABLE: our chains that name one of the ranges, and the jumps to them.
@@ -71,10 +81,19 @@ remove_chains() {
     done
 }
 
+# unmount FOLDER: the volumes in memory below it, the innermost first.
+unmount() {
+    local point
+    findmnt -rno TARGET,FSTYPE | awk -v below="$(realpath -m "$1")/" '$2 == "tmpfs" && index($1, below) == 1 {print $1}' |
+        sort -r | while read -r point; do umount "$(printf '%b' "$point")"; done
+}
+
 stop_programs
 if $purge; then
     say "removing containers, network and data"
     remove_containers
     remove_network
-    rm -rf "$STATE_DIR" "$CONFIG_DIR" "$LOG_DIR" "$RUN_DIR"
+    unmount "$STATE_DIR"
+    # What is mounted there all the same is not ours to empty.
+    rm -rf --one-file-system "$STATE_DIR" "$CONFIG_DIR" "$LOG_DIR" "$RUN_DIR"
 fi

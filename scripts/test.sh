@@ -19,6 +19,8 @@ esac
 
 install() {
     require_rust
+    as_builder cargo fmt --version >/dev/null && as_builder cargo clippy --version >/dev/null ||
+        die "no rustfmt or clippy: rustup component add rustfmt clippy"
     # shellcheck disable=SC2086 # lists of words
     install_missing $BUILD_PACKAGES $RUN_PACKAGES shellcheck
     install_docker
@@ -28,24 +30,20 @@ install() {
 }
 
 lint() {
-    if cargo fmt --version >/dev/null 2>&1; then
-        say "formatting" && cargo fmt --all --check
-    else
-        warn "rustfmt is not installed: formatting is not checked (rustup component add rustfmt)"
-    fi
-    if cargo clippy --version >/dev/null 2>&1; then
-        say "lints" && cargo clippy --workspace --all-targets --quiet -- -D warnings
-    else
-        warn "clippy is not installed: lints are not checked (rustup component add clippy)"
-    fi
+    say "formatting" && as_builder cargo fmt --all --check
+    say "lints" && as_builder cargo clippy --workspace --all-targets --quiet -- -D warnings
     say "scripts" && (cd "$ROOT/scripts" && shellcheck -S warning -x ./*.sh)
 }
+
+# The tests run as root, in the folder of whoever called sudo.
+give_back() { [ -z "${SUDO_USER:-}" ] || chown -R --from=root "$SUDO_USER" "${CARGO_TARGET_DIR:-$ROOT/target}"; }
+trap give_back EXIT
 
 cd "$ROOT"
 install
 lint
 say "building"
-cargo build --workspace --all-targets
+as_builder cargo build --workspace --all-targets
 "$ROOT/scripts/images.sh"
 say "tests"
 if $quick; then

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Brings up a cluster on this machine, applies the first examples and shows them running.
-# Installs what is missing with apt. Run it again at any time: it starts what does not run.
+# Installs what is missing with apt. Run it again at any time: it starts what does not run, with the flags of the first time.
 #
 #   scripts/up.sh                    embedded store, no Redis
 #   scripts/up.sh --etcd --redis     the real services, from apt
@@ -19,14 +19,14 @@ set -euo pipefail
 . "$ROOT/scripts/lib/docker.sh"
 . "$ROOT/scripts/lib/cluster.sh"
 
-etcd=false redis=false nodes=1 node_name=$(hostname | tr '[:upper:]' '[:lower:]') profile=release build=true examples=true
+profile=release build=true examples=true
 while [ $# -gt 0 ]; do
     case "$1" in
     -h | --help) usage "$0" && echo "$CLUSTER_FLAGS" && exit ;;
-    --etcd) etcd=true ;;
-    --redis) redis=true ;;
-    --nodes) nodes=${2:?--nodes needs a number} && shift ;;
-    --node-name) node_name=${2:?--node-name needs a name} && shift ;;
+    --etcd) give store etcd ;;
+    --redis) give redis true ;;
+    --nodes) give nodes "${2:?--nodes needs a number}" && shift ;;
+    --node-name) give node-name "${2:?--node-name needs a name}" && shift ;;
     --debug) profile=debug ;;
     --no-build) build=false ;;
     --no-examples) examples=false ;;
@@ -39,6 +39,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 [ "$(id -u)" = 0 ] || die "needs root, for containers and the pod network: sudo $0"
+settle
 
 BIN=${CARGO_TARGET_DIR:-$ROOT/target}/$profile
 ADDRESS=$(ip -4 route get 192.0.2.1 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/\1/p')
@@ -53,15 +54,15 @@ install() {
     # shellcheck disable=SC2086 # lists of words
     install_missing $BUILD_PACKAGES $RUN_PACKAGES
     install_docker
-    ! $etcd || command -v etcd >/dev/null || install_missing etcd-server
-    ! $redis || command -v redis-server >/dev/null || install_missing redis-server
+    [ "$STORE" != etcd ] || command -v etcd >/dev/null || install_missing etcd-server
+    ! $REDIS || command -v redis-server >/dev/null || install_missing redis-server
 }
 
 compile() {
     local flags=(--workspace --exclude bench --exclude tests --bins)
     [ $profile = debug ] || flags+=(--release)
     say "building ($profile)"
-    (cd "$ROOT" && cargo build "${flags[@]}")
+    (cd "$ROOT" && as_builder cargo build "${flags[@]}")
 }
 
 # start NAME COMMAND…: in the background, unless it runs and its program was not replaced since. It outlives this script.
@@ -69,11 +70,11 @@ start() {
     local name=$1 pidfile=$RUN_DIR/$1.pid
     shift
     if alive "$pidfile"; then
-        case $(readlink "/proc/$(cat "$pidfile")/exe") in *'(deleted)') stop "$pidfile" 10 ;; *) return 0 ;; esac
+        case $(readlink "/proc/$(cut -d' ' -f1 "$pidfile")/exe") in *'(deleted)') stop "$pidfile" 10 ;; *) return 0 ;; esac
     fi
     say "starting $name"
     setsid "$@" >>"$LOG_DIR/$name.log" 2>&1 </dev/null &
-    echo $! >"$pidfile"
+    record "$pidfile" $!
 }
 
 # ready NAME COMMAND…: waits until the command succeeds; stops at once if the program has ended.
@@ -95,14 +96,14 @@ guard() {
 }
 
 start_services() {
-    if $etcd; then
+    if [ "$STORE" = etcd ]; then
         start etcd etcd --name minik8s --data-dir "$STATE_DIR/etcd" --log-level warn \
             --listen-client-urls "http://127.0.0.1:$(port 2379)" --advertise-client-urls "http://127.0.0.1:$(port 2379)" \
             --listen-peer-urls "http://127.0.0.1:$(port 2380)" --initial-advertise-peer-urls "http://127.0.0.1:$(port 2380)" \
             --initial-cluster "minik8s=http://127.0.0.1:$(port 2380)"
         ready etcd curl -fsS "http://127.0.0.1:$(port 2379)/health"
     fi
-    if $redis; then
+    if $REDIS; then
         start redis redis-server --bind 127.0.0.1 --port "$(port 6379)" --save '' --appendonly no --dir "$STATE_DIR"
         ready redis redis-cli -p "$(port 6379)" ping
     fi
@@ -110,7 +111,7 @@ start_services() {
 
 start_control_plane() {
     local store=(--store embedded)
-    ! $etcd || store=(--store etcd --etcd-servers "http://127.0.0.1:$(port 2379)")
+    [ "$STORE" != etcd ] || store=(--store etcd --etcd-servers "http://127.0.0.1:$(port 2379)")
     start apiserver "$BIN/apiserver" --secure-port "$(port 6443)" --advertise-address "$ADDRESS" --service-cidr "$SERVICE_CIDR" \
         --data-dir "$STATE_DIR/apiserver" --kubeconfig-dir "$CONFIG_DIR" "${store[@]}" "${bus[@]}"
     ready apiserver curl -fsS --max-time 5 --cacert "$STATE_DIR/apiserver/pki/ca.crt" "$SERVER/readyz"
@@ -134,16 +135,14 @@ start_nodes() {
     local i
     guard "$CLUSTER_CIDR"
     guard "$SERVICE_CIDR"
-    start_kubelet 0 "$node_name" kubelet
-    for ((i = 2; i <= nodes; i++)); do start_kubelet "$i" "$node_name-$i" "kubelet-$node_name-$i"; done
+    start_kubelet 0 "$NODE_NAME" kubelet
+    for ((i = 2; i <= NODES; i++)); do start_kubelet "$i" "$NODE_NAME-$i" "kubelet-$NODE_NAME-$i"; done
     # One proxy serves the whole machine, however many kubelets it has.
-    start kube-proxy "$BIN/kube-proxy" --kubeconfig "$CONFIG_DIR/kube-proxy.conf" --node-name "$node_name" --state-dir "$STATE_DIR/kube-proxy" \
+    start kube-proxy "$BIN/kube-proxy" --kubeconfig "$CONFIG_DIR/kube-proxy.conf" --node-name "$NODE_NAME" --state-dir "$STATE_DIR/kube-proxy" \
         --cluster-cidr "$CLUSTER_CIDR" --service-cidr "$SERVICE_CIDR" --health-address "127.0.0.1:$(port 10256)" "${bus[@]}"
 }
 
-nodes_ready() { [ "$(kubectl get nodes --no-headers | awk '$2 == "Ready"' | wc -l)" -ge "$nodes" ]; }
-pods_running() { ! kubectl get pods --no-headers | awk '{split($2, r, "/"); if ($3 != "Running" || r[1] != r[2]) print}' | grep -q .; }
-
+nodes_ready() { [ "$(kubectl get nodes --no-headers | awk '$2 == "Ready"' | wc -l)" -ge "$NODES" ]; }
 show_examples() {
     say "applying examples"
     kubectl apply -f "$ROOT/examples/pod" -f "$ROOT/examples/replicaset" -f "$ROOT/examples/service"
@@ -156,8 +155,9 @@ install
 [ -x "$BIN/apiserver" ] || die "no programs in $BIN: run without --no-build"
 "$ROOT/scripts/images.sh"
 mkdir -p "$CONFIG_DIR" "$STATE_DIR" "$LOG_DIR" "$RUN_DIR"
+remember
 bus=()
-! $redis || bus=(--redis "redis://127.0.0.1:$(port 6379)")
+! $REDIS || bus=(--redis "redis://127.0.0.1:$(port 6379)")
 begin=$(date +%s%N)
 start_services
 start_control_plane

@@ -1,13 +1,15 @@
-# Sourced by up.sh and down.sh: where a one-machine cluster keeps its things, and the flags that move them.
+# Sourced by up.sh and down.sh: where a one-machine cluster keeps its things, the flags that move them, and their memory.
 # shellcheck shell=bash disable=SC2034 # the variables are used by the scripts that source this
 
-CONFIG_DIR=/etc/minik8s
-STATE_DIR=/var/lib/minik8s
-LOG_DIR=/var/log/minik8s
-RUN_DIR=/run/minik8s
-CLUSTER_CIDR=10.244.0.0/16
-SERVICE_CIDR=10.96.0.0/16
-PORT_OFFSET=0
+declare -A DEFAULTS=(
+    [config-dir]=/etc/minik8s [state-dir]=/var/lib/minik8s [log-dir]=/var/log/minik8s [run-dir]=/run/minik8s
+    [cluster-cidr]=10.244.0.0/16 [service-cidr]=10.96.0.0/16 [port-offset]=0
+    [store]=embedded [redis]=false [nodes]=1 [node-name]="$(hostname | tr '[:upper:]' '[:lower:]')"
+)
+# What a cluster that exists can't change: its data, certificates and addresses are made for it.
+FIXED="store cluster-cidr service-cidr port-offset node-name"
+# What the flags of this run say, and what the flags of earlier runs said.
+declare -A GIVEN=() REMEMBERED=()
 
 # The flags that both scripts take, for their help.
 CLUSTER_FLAGS='
@@ -20,19 +22,64 @@ Where things are (the same flags for up.sh and down.sh):
   --service-cidr CIDR   addresses of services      (10.96.0.0/16)
   --port-offset N       added to every port, for a second cluster on this machine'
 
+# give NAME VALUE: what a flag of this run says.
+give() { GIVEN[$1]=$2; }
+
 # cluster_flag FLAG VALUE: takes one of the flags above; fails if it is none of them.
 cluster_flag() {
     case "$1" in
-    --config-dir) CONFIG_DIR=$2 ;;
-    --state-dir) STATE_DIR=$2 ;;
-    --log-dir) LOG_DIR=$2 ;;
-    --run-dir) RUN_DIR=$2 ;;
-    --cluster-cidr) CLUSTER_CIDR=$2 ;;
-    --service-cidr) SERVICE_CIDR=$2 ;;
-    --port-offset) PORT_OFFSET=$2 ;;
+    --config-dir | --state-dir | --log-dir | --run-dir | --cluster-cidr | --service-cidr | --port-offset) give "${1#--}" "$2" ;;
     *) return 1 ;;
     esac
 }
+
+# setting NAME: the flag of this run, else of the run that made the cluster, else the default.
+setting() { echo "${GIVEN[$1]:-${REMEMBERED[$1]:-${DEFAULTS[$1]}}}"; }
+
+# settle: reads what earlier runs said, refuses what contradicts it, and sets the variables that the scripts use.
+settle() {
+    STATE_DIR=${GIVEN[state-dir]:-${DEFAULTS[state-dir]}}
+    recall
+    local name
+    for name in $FIXED; do
+        [ "${GIVEN[$name]:-${REMEMBERED[$name]:-}}" = "${REMEMBERED[$name]:-${GIVEN[$name]:-}}" ] ||
+            die "the cluster in $STATE_DIR has $name ${REMEMBERED[$name]}, not ${GIVEN[$name]}: \
+scripts/down.sh --purge removes it, another --state-dir (with --config-dir, --log-dir, --run-dir, --port-offset) makes a second one"
+    done
+    CONFIG_DIR=$(setting config-dir) LOG_DIR=$(setting log-dir) RUN_DIR=$(setting run-dir)
+    CLUSTER_CIDR=$(setting cluster-cidr) SERVICE_CIDR=$(setting service-cidr) PORT_OFFSET=$(setting port-offset)
+    STORE=$(setting store) REDIS=$(setting redis) NODES=$(setting nodes) NODE_NAME=$(setting node-name)
+}
+
+# recall: the settings of the cluster in STATE_DIR, as `remember` wrote them.
+recall() {
+    local name value
+    # A cluster from before there was this file.
+    [ ! -e "$STATE_DIR/apiserver/store.redb" ] || REMEMBERED[store]=embedded
+    [ ! -d "$STATE_DIR/etcd" ] || REMEMBERED[store]=etcd
+    [ -e "$STATE_DIR/cluster.conf" ] || return 0
+    while IFS='=' read -r name value; do REMEMBERED[$name]=$value; done <"$STATE_DIR/cluster.conf"
+}
+
+# remember: writes the settings down for the next run. The file is there whole or not at all.
+remember() {
+    local name
+    for name in "${!DEFAULTS[@]}"; do
+        [ "$name" = state-dir ] || echo "$name=$(setting "$name")"
+    done | sort >"$STATE_DIR/cluster.conf.new"
+    sync "$STATE_DIR/cluster.conf.new"
+    mv "$STATE_DIR/cluster.conf.new" "$STATE_DIR/cluster.conf"
+}
+
+# A server that does not answer is not a cluster whose pods run.
+pods_running() {
+    local pods
+    pods=$(kubectl get pods --no-headers) && [ -n "$pods" ] &&
+        awk '{split($2, r, "/"); if ($3 != "Running" || r[1] != r[2]) bad = 1} END {exit bad}' <<<"$pods"
+}
+
+# bridge NODE: the link that the kubelet of that name makes.
+bridge() { echo "mk8s$(printf %s "$1" | sha256sum | cut -c1-8)"; }
 
 # port N: a standard port, moved by the offset.
 port() { echo $(($1 + PORT_OFFSET)); }
@@ -41,7 +88,7 @@ port() { echo $(($1 + PORT_OFFSET)); }
 stop() {
     local pid deadline=$((SECONDS + $2))
     if alive "$1"; then
-        pid=$(cat "$1")
+        read -r pid _ <"$1"
         kill "$pid"
         while alive "$1" && [ "$SECONDS" -lt "$deadline" ]; do sleep 0.05; done
         ! alive "$1" || kill -9 "$pid"

@@ -23,12 +23,23 @@ eventually() {
     done
 }
 
-# alive PIDFILE: whether the process runs (a zombie, which an init that does not reap leaves, does not).
+# started PID: when the process started, in ticks since boot: process ids are used again. Fails for one that does not run,
+# which a zombie, left by an init that does not reap, doesn't.
+started() {
+    local stat
+    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+    # shellcheck disable=SC2086 # the fields behind the name, which may contain anything
+    set -- ${stat##*) }
+    [ "$1" != Z ] && [ "$1" != X ] && echo "${20}"
+}
+
+# record PIDFILE PID: the process of a program, for `alive`.
+record() { echo "$2 $(started "$2" || true)" >"$1"; }
+
+# alive PIDFILE: whether the process that was recorded runs.
 alive() {
-    local pid state
-    pid=$(cat "$1" 2>/dev/null) || return 1
-    state=$(awk '/^State:/ {print $2}' "/proc/$pid/status" 2>/dev/null) || return 1
-    [ -n "$state" ] && [ "$state" != Z ]
+    local pid since
+    read -r pid since <"$1" 2>/dev/null && [ -n "$since" ] && [ "$(started "$pid")" = "$since" ]
 }
 
 # as_root COMMAND…: with sudo unless already root.

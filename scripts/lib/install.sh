@@ -21,8 +21,30 @@ install_missing() {
         apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# install_docker: Docker from apt unless there is one already, from wherever.
-install_docker() { command -v dockerd >/dev/null || install_missing docker.io; }
+# install_docker: Docker from apt unless there is one already, from wherever. Debian 13 has the client in a package of its own.
+install_docker() {
+    command -v dockerd >/dev/null || install_missing docker.io
+    command -v docker >/dev/null || install_missing docker-cli
+}
 
-# require_rust: the one thing that is taken to be there.
-require_rust() { command -v cargo >/dev/null || die "no cargo: install Rust from https://rustup.rs first"; }
+# require_rust: the one thing that is taken to be there. rustup puts it into the home of whoever called sudo, which sudo's own
+# path leaves out.
+require_rust() {
+    local home
+    home=$(builder_home)
+    command -v cargo >/dev/null || PATH=$PATH:$home/.cargo/bin
+    command -v cargo >/dev/null || die "no cargo: install Rust from https://rustup.rs first"
+    [ -n "${RUSTUP_HOME:-}" ] || [ ! -d "$home/.rustup" ] || export RUSTUP_HOME=$home/.rustup
+    [ -n "${CARGO_HOME:-}" ] || [ ! -d "$home/.cargo" ] || export CARGO_HOME=$home/.cargo
+}
+
+builder_home() { getent passwd "${SUDO_USER:-$(id -un)}" | cut -d: -f6; }
+
+# as_builder COMMAND…: as whoever called sudo, so that what is built and downloaded is theirs.
+as_builder() {
+    if [ "$(id -u)" = 0 ] && [ -n "${SUDO_USER:-}" ] && [ "$SUDO_USER" != root ]; then
+        sudo -u "$SUDO_USER" -H env PATH="$PATH" "$@"
+    else
+        "$@"
+    fi
+}

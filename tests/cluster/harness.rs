@@ -86,7 +86,6 @@ pub(crate) fn run(program: impl AsRef<Path>, args: &[&str]) -> Done {
 /// A running cluster; dropping it removes everything of it.
 pub(crate) struct Cluster {
     folder: PathBuf,
-    flags: Vec<String>,
     client: Client,
     _alone: Flock<File>,
 }
@@ -96,16 +95,16 @@ impl Cluster {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cluster");
         let lock = File::create(folder.with_extension("lock")).unwrap();
         let alone = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, e)| e).unwrap();
-        let flags: Vec<String> = backing.flags().iter().map(ToString::to_string).collect();
+        let flags = [&["--node-name", NODE, "--no-examples"], backing.flags()].concat();
         script(&folder, "down.sh", &["--purge"]).expect_ok();
-        script(&folder, "up.sh", &up_flags(&flags, &["--no-examples"])).expect_ok();
+        script(&folder, "up.sh", &up_flags(&flags)).expect_ok();
         let client = client(&folder).await;
-        Self { folder, flags, client, _alone: alone }
+        Self { folder, client, _alone: alone }
     }
 
-    /// `scripts/up.sh` once more, with more flags.
+    /// `scripts/up.sh` once more, with more flags. It knows what it was started with.
     pub(crate) fn up(&self, more: &[&str]) -> Done {
-        script(&self.folder, "up.sh", &up_flags(&self.flags, more))
+        script(&self.folder, "up.sh", &up_flags(more))
     }
 
     /// `scripts/down.sh`.
@@ -142,7 +141,7 @@ impl Cluster {
     pub(crate) fn pid(&self, program: &str) -> Pid {
         let file = self.folder.join(format!("run/{program}.pid"));
         let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-        Pid::from_raw(text.trim().parse().unwrap())
+        Pid::from_raw(text.split(' ').next().unwrap().parse().unwrap())
     }
 
     /// SIGKILL, without a chance to tidy up.
@@ -169,11 +168,8 @@ impl Drop for Cluster {
     }
 }
 
-fn up_flags<'a>(flags: &'a [String], more: &[&'a str]) -> Vec<&'a str> {
-    let mut all = vec!["--debug", "--no-build", "--node-name", NODE];
-    all.extend(flags.iter().map(String::as_str));
-    all.extend(more);
-    all
+fn up_flags<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&["--debug", "--no-build"], more].concat()
 }
 
 fn script(folder: &Path, name: &str, more: &[&str]) -> Done {

@@ -1,0 +1,187 @@
+//! The scripts' own logic, each piece by itself: with stand-ins for what it would install or call, and in a network
+//! namespace of its own where it changes the network. What they do to a real cluster is in `cluster/`.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use tempfile::TempDir;
+
+const COMMON: &str = "set -euo pipefail; . scripts/lib/common.sh; . scripts/lib/cluster.sh; ";
+const INSTALL: &str = "set -euo pipefail; . scripts/lib/common.sh; . scripts/lib/install.sh; ";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// A folder whose programs come before those of the machine.
+struct StandIns(TempDir);
+
+impl StandIns {
+    fn new(programs: &[(&str, &str)]) -> Self {
+        let this = Self(tempfile::tempdir().unwrap());
+        for (path, script) in programs {
+            this.add(path, script);
+        }
+        this
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_string_lossy().into_owned()
+    }
+
+    fn add(&self, path: &str, script: &str) {
+        let path = self.0.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// The exit code and all output of a piece of bash.
+    fn bash(&self, script: &str) -> (i32, String) {
+        let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", self.path("bin"));
+        let output = Command::new("/bin/bash")
+            .args(["-c", &format!("exec 2>&1; {script}")])
+            .current_dir(root())
+            .env_clear()
+            .env("PATH", path)
+            .env("HERE", self.0.path())
+            .output()
+            .unwrap();
+        (output.status.code().unwrap_or(-1), String::from_utf8(output.stdout).unwrap())
+    }
+
+    #[track_caller]
+    fn check(&self, script: &str, expected: &str) {
+        assert_eq!(self.bash(script), (0, expected.to_owned()), "{script}");
+    }
+}
+
+#[test]
+fn a_cluster_is_started_again_with_the_flags_it_was_made_with() {
+    let state = StandIns::new(&[]);
+    let made = "give state-dir $HERE; give store etcd; give nodes 2; give service-cidr 10.98.0.0/16; settle; remember; ";
+    let shown = "echo $STORE $REDIS $NODES $SERVICE_CIDR";
+    state.check(&format!("{COMMON}{made}{shown}"), "etcd false 2 10.98.0.0/16\n");
+    state.check(
+        &format!("{COMMON}give state-dir $HERE; settle; {shown}"),
+        "etcd false 2 10.98.0.0/16\n",
+    );
+    state.check(
+        &format!("{COMMON}give state-dir $HERE; give redis true; give nodes 3; settle; {shown}"),
+        "etcd true 3 10.98.0.0/16\n",
+    );
+}
+
+#[test]
+fn a_clusters_store_and_addresses_cannot_be_changed_under_it() {
+    let state = StandIns::new(&[]);
+    state.check(&format!("{COMMON}give state-dir $HERE; settle; remember"), "");
+    for change in ["store etcd", "service-cidr 10.98.0.0/16", "node-name other", "port-offset 1"] {
+        let (code, said) =
+            state.bash(&format!("{COMMON}give state-dir $HERE; give {change}; settle"));
+        assert_eq!(code, 1, "{change}: {said}");
+        let name = change.split(' ').next().unwrap();
+        assert!(said.contains(&format!("has {name} ")) && said.contains("--purge"), "{said}");
+    }
+}
+
+#[test]
+fn the_data_of_a_cluster_without_a_memory_says_which_store_it_has() {
+    let state = StandIns::new(&[("etcd/member", "")]);
+    state.check(&format!("{COMMON}give state-dir $HERE; settle; echo $STORE"), "etcd\n");
+    let state = StandIns::new(&[("apiserver/store.redb", "")]);
+    let (code, said) =
+        state.bash(&format!("{COMMON}give state-dir $HERE; give store etcd; settle"));
+    assert_eq!(code, 1, "{said}");
+}
+
+#[test]
+fn a_process_id_that_was_given_to_another_process_is_not_ours() {
+    let folder = StandIns::new(&[]);
+    let start = "sleep 100 & record $HERE/pid $!; ";
+    folder.check(&format!("{COMMON}{start} alive $HERE/pid && echo yes; kill $!"), "yes\n");
+    let other = r#"echo "$! 17" >$HERE/pid; "#;
+    folder.check(&format!("{COMMON}{start}{other} alive $HERE/pid || echo no; kill $!"), "no\n");
+    let stopped =
+        format!("{COMMON}{start}{other} stop $HERE/pid 1; kill -0 $! && echo spared; kill $!");
+    folder.check(&stopped, "spared\n");
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_not_a_cluster_whose_pods_run() {
+    let check = |kubectl: &str, expected: &str| {
+        let folder = StandIns::new(&[("bin/kubectl", kubectl)]);
+        folder.check(&format!("{COMMON}pods_running && echo yes || echo no"), expected);
+    };
+    check("exit 1", "no\n");
+    check("true", "no\n");
+    check("echo a 1/1 Running 0 1s; echo b 0/1 Running 0 1s", "no\n");
+    check("echo a 1/1 Running 0 1s; echo b 2/2 Running 0 1s", "yes\n");
+}
+
+#[test]
+fn the_rust_of_whoever_called_sudo_is_found_and_run_as_them() {
+    let folder = StandIns::new(&[
+        ("home/.cargo/bin/cargo", "echo built with $RUSTUP_HOME"),
+        ("home/.rustup/settings", ""),
+        ("bin/getent", r#"[ "$2" = someone ] && echo "someone:x:1:1::$HERE/home:/bin/sh""#),
+        ("bin/sudo", r#"echo "as $2"; shift 3; exec "$@""#),
+    ]);
+    let home = folder.path("home");
+    folder.check(
+        &format!("{INSTALL} SUDO_USER=someone; require_rust; as_builder cargo build"),
+        &format!("as someone\nbuilt with {home}/.rustup\n"),
+    );
+}
+
+#[test]
+fn docker_is_installed_with_its_client_wherever_that_is_packaged() {
+    let check = |present: &[&str], expected: &str| {
+        let folder = StandIns::new(&[]);
+        for program in present {
+            folder.add(&format!("bin/{program}"), "");
+        }
+        let known = format!(
+            "{INSTALL} install_missing() {{ echo install $*; }}; \
+             command() {{ [ -x $HERE/bin/$2 ]; }}; install_docker"
+        );
+        folder.check(&known, expected);
+    };
+    check(&["dockerd", "docker"], "");
+    check(&["dockerd"], "install docker-cli\n");
+    check(&[], "install docker.io\ninstall docker-cli\n");
+}
+
+/// `down.sh --purge` in a network and mount namespace of its own, beside somebody else's bridge, routes and mount.
+#[test]
+fn purge_removes_what_is_ours_and_nothing_else() {
+    let folder = StandIns::new(&[("bin/docker", "exit 1"), ("cluster/config/kubelet-n1.conf", "")]);
+    let script = r#"
+        set -eu
+        . scripts/lib/common.sh; . scripts/lib/cluster.sh
+        ip link set lo up
+        ip link add flannel0 type bridge && ip addr add 10.244.9.1/24 dev flannel0 && ip link set flannel0 up
+        ip link add "$(bridge n1)" type bridge && ip addr add 10.244.0.1/24 dev "$(bridge n1)" && ip link set "$(bridge n1)" up
+        ip addr add 10.96.0.10/32 dev lo
+        ip route add blackhole 10.244.0.0/16 proto static
+        ip route add blackhole 10.96.0.0/16 proto static
+        ip route add 10.244.7.0/24 via 10.244.9.2 proto 138
+        ip route add 10.244.8.0/24 via 10.244.9.2
+        mkdir -p "$HERE/cluster/state/kubelet-n1/a volume"
+        mount -t tmpfs none "$HERE/cluster/state/kubelet-n1/a volume"
+        touch "$HERE/cluster/state/kubelet-n1/a volume/file"
+        for kind in config state log run; do set -- "$@" --$kind-dir "$HERE/cluster/$kind"; done
+        scripts/down.sh --purge "$@" >"$HERE/said" 2>&1 || { cat "$HERE/said"; exit 1; }
+        ip -o addr show to 10.0.0.0/8 | awk '{print $2, $4}'
+        ip route show table all root 10.0.0.0/8 | grep -v 'scope link\|^local\|^broadcast' | awk '{print $1, $2, $3}'
+        [ -e "$HERE/cluster/state" ] && echo "the state is still there"
+        exit 0"#;
+    let alone = format!("unshare --net --mount bash <<'END'\n{script}\nEND\n");
+    folder.check(&alone, "flannel0 10.244.9.1/24\n10.244.8.0/24 via 10.244.9.2\n");
+}
