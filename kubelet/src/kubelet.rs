@@ -20,7 +20,7 @@ use crate::{
     context::Context,
     network::bridge::Bridge,
     node::{
-        heartbeat, lease, object, registration,
+        cluster, heartbeat, lease, object, registration,
         resources::{Memory, cpus},
     },
     options::Options,
@@ -65,6 +65,9 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
     tracing::info!(node = name, ip, "starting");
     let pods = PodManager::new(context.clone());
     serve(&options, &context, &pods, &program.shutdown).await?;
+    if !cluster::join(&context.client, &context.root, &program.shutdown).await? {
+        return Ok(());
+    }
     let facts = facts(&options, name, ip)?;
     if options.client.redis.is_some() {
         let (name, shutdown) = (facts.name.clone(), program.shutdown.clone());

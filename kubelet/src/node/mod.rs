@@ -1,5 +1,6 @@
 //! This node in the API server: its object, its lease, its heartbeat.
 
+pub mod cluster;
 pub mod heartbeat;
 pub mod lease;
 pub mod object;
