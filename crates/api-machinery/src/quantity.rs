@@ -22,14 +22,23 @@ enum Format {
 
 /// A text that is no quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-)]
-pub struct QuantityError;
+pub enum QuantityError {
+    /// It has letters or signs where none can be.
+    #[error(
+        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+    )]
+    Format,
+    /// There is no such suffix.
+    #[error("unable to parse quantity's suffix")]
+    Suffix,
+    /// It is beyond 10^29.
+    #[error("unable to parse numeric part of quantity")]
+    Numeric,
+}
 
 const NANO: i128 = 1_000_000_000;
-/// The largest mantissa that can be multiplied by any suffix without overflow; Kubernetes caps at 2^63-1 units.
-const MAX_NANOS: i128 = i64::MAX as i128 * NANO;
+/// Where Kubernetes caps quantities with binary suffixes.
+const MAX_BINARY: i128 = i64::MAX as i128 * NANO;
 const DECIMAL: [(&str, i32); 10] = [
     ("n", -9),
     ("u", -6),
@@ -75,6 +84,16 @@ impl Quantity {
         ceil(self.nanos, NANO / 1000)
     }
 
+    /// The same without anything finer than a thousandth, away from zero: what Kubernetes makes of every amount of a
+    /// resource (`SetDefaults_ResourceList`).
+    #[must_use]
+    pub fn round_up_to_milli(self) -> Self {
+        const MILLI: i128 = NANO / 1000;
+        let finer = self.nanos % MILLI;
+        let up = if finer == 0 { 0 } else { self.nanos.signum() * MILLI };
+        Self { nanos: self.nanos - finer + up, ..self }
+    }
+
     /// Whether it is below zero.
     #[must_use]
     pub fn is_negative(self) -> bool {
@@ -112,16 +131,15 @@ impl FromStr for Quantity {
     type Err = QuantityError;
 
     fn from_str(text: &str) -> Result<Self, QuantityError> {
-        let (negative, rest) = match text.as_bytes().first() {
-            Some(b'-') => (true, &text[1..]),
-            Some(b'+') => (false, &text[1..]),
-            _ => (false, text),
-        };
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let (number, suffix) = rest.split_at(end);
-        let (digits, decimals) = mantissa(number)?;
+        if text.is_empty() {
+            return Err(QuantityError::Format);
+        }
+        let Parts { negative, whole, fraction, suffix } = Parts::of(text)?;
         let (scale, format) = scale(suffix)?;
-        let magnitude = scale.apply(digits, decimals).min(MAX_NANOS);
+        let magnitude = scale.apply(whole, fraction).ok_or(QuantityError::Numeric)?;
+        // A part of a byte is no binary number.
+        let is_fraction = format == Format::BinarySi && magnitude < NANO;
+        let format = if is_fraction { Format::DecimalSi } else { format };
         Ok(Self { nanos: if negative { -magnitude } else { magnitude }, format })
     }
 }
@@ -160,13 +178,39 @@ impl Quantity {
     }
 
     fn decimal(self, f: &mut fmt::Formatter<'_>, suffix: impl Fn(i32) -> String) -> fmt::Result {
+        // There is no suffix above `E`.
+        let highest = if self.format == Format::DecimalExponent { i32::MAX } else { 18 };
         let (mut number, mut exponent) = (self.nanos, -9);
-        while number % 1000 == 0 && exponent < 18 {
+        while number % 1000 == 0 && exponent < highest {
             number /= 1000;
             exponent += 3;
         }
         let suffix = if exponent == 0 { String::new() } else { suffix(exponent) };
         write!(f, "{number}{suffix}")
+    }
+}
+
+/// A quantity's text taken apart, which its regular expression only seems to do: a number may be missing altogether.
+struct Parts<'a> {
+    negative: bool,
+    whole: &'a str,
+    fraction: &'a str,
+    suffix: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(text: &'a str) -> Result<Self, QuantityError> {
+        let negative = text.starts_with('-');
+        let rest = text.strip_prefix(['-', '+']).unwrap_or(text);
+        let digits = |s: &'a str| s.split_at(s.bytes().take_while(u8::is_ascii_digit).count());
+        let (whole, rest) = digits(rest);
+        let (fraction, suffix) = rest.strip_prefix('.').map_or(("", rest), digits);
+        let exponent = suffix.trim_start_matches(|c| "eEinumkKMGTP".contains(c));
+        let exponent = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
+        if !exponent.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(QuantityError::Format);
+        }
+        Ok(Self { negative, whole: whole.trim_start_matches('0'), fraction, suffix })
     }
 }
 
@@ -177,51 +221,48 @@ enum Scale {
 }
 
 impl Scale {
-    /// `digits / 10^decimals` times the scale, in nanos, rounded up, saturating.
-    fn apply(&self, digits: i128, decimals: u32) -> i128 {
+    /// The number times the scale in nanos, rounded up; none if that is too large.
+    fn apply(&self, whole: &str, fraction: &str) -> Option<i128> {
+        /// Finer than this counts as one of these.
+        const DECIMALS: usize = 18;
+        let (fraction, finer) = fraction.split_at(fraction.len().min(DECIMALS));
+        let digits = [whole, fraction].concat();
+        let digits = digits.trim_start_matches('0');
+        let digits: i128 = if digits.is_empty() { 0 } else { digits.parse().ok()? };
+        let digits = digits + i128::from(finer.bytes().any(|b| b != b'0'));
+        let decimals = i32::try_from(fraction.len()).ok()?;
         match *self {
-            Self::Ten(exponent) => shift(digits, exponent + 9 - decimals.cast_signed()),
-            Self::Two(bits) => shift(digits.saturating_mul(1 << bits), 9 - decimals.cast_signed()),
+            Self::Ten(exponent) => shift(digits, exponent + 9 - decimals),
+            Self::Two(bits) => {
+                let number = digits.checked_mul(1 << bits).and_then(|n| shift(n, 9 - decimals));
+                Some(number.map_or(MAX_BINARY, |n| n.min(MAX_BINARY)))
+            }
         }
     }
 }
 
-/// `number * 10^exponent`, rounded up, saturating.
-fn shift(number: i128, exponent: i32) -> i128 {
+/// `number * 10^exponent`, rounded up; none if that is too large.
+fn shift(number: i128, exponent: i32) -> Option<i128> {
     let power = 10_i128.checked_pow(exponent.unsigned_abs());
     match (exponent >= 0, power) {
-        (true, Some(power)) => number.saturating_mul(power),
-        (true, None) if number == 0 => 0,
-        (true, None) => i128::MAX,
-        (false, Some(power)) => number / power + i128::from(number % power != 0),
-        (false, None) => i128::from(number != 0),
+        _ if number == 0 => Some(0),
+        (true, power) => number.checked_mul(power?),
+        (false, Some(power)) => Some(number / power + i128::from(number % power != 0)),
+        (false, None) => Some(1),
     }
-}
-
-/// The digits and how many of them follow the point. More digits than fit count as "as many as fit".
-fn mantissa(number: &str) -> Result<(i128, u32), QuantityError> {
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
-        return Err(QuantityError);
-    }
-    let fraction = &fraction[..fraction.len().min(12)];
-    let digits = format!("{whole}{fraction}");
-    let digits = digits.trim_start_matches('0');
-    let value = if digits.is_empty() { 0 } else { digits.parse().unwrap_or(i128::MAX) };
-    Ok((value, u32::try_from(fraction.len()).map_err(|_| QuantityError)?))
 }
 
 fn scale(suffix: &str) -> Result<(Scale, Format), QuantityError> {
     if let Some((_, exponent)) = DECIMAL.iter().find(|(s, _)| *s == suffix) {
         return Ok((Scale::Ten(*exponent), Format::DecimalSi));
     }
-    if let Some(index) = BINARY.iter().position(|s| *s == suffix) {
-        let bits = 10 * (u32::try_from(index).map_err(|_| QuantityError)? + 1);
-        return Ok((Scale::Two(bits), Format::BinarySi));
+    if let Some(bits) = (10..).step_by(10).zip(BINARY).find(|(_, s)| *s == suffix) {
+        return Ok((Scale::Two(bits.0), Format::BinarySi));
     }
-    let exponent = suffix.strip_prefix(['e', 'E']).ok_or(QuantityError)?;
-    let exponent: i32 = exponent.parse().map_err(|_| QuantityError)?;
-    Ok((Scale::Ten(exponent.clamp(-1000, 1000)), Format::DecimalExponent))
+    let exponent = suffix.strip_prefix(['e', 'E']).ok_or(QuantityError::Suffix)?;
+    let exponent: i64 = exponent.parse().map_err(|_| QuantityError::Suffix)?;
+    let exponent = i32::try_from(exponent.clamp(-1000, 1000)).map_err(|_| QuantityError::Suffix)?;
+    Ok((Scale::Ten(exponent), Format::DecimalExponent))
 }
 
 fn ceil(nanos: i128, unit: i128) -> i64 {
@@ -260,7 +301,9 @@ mod tests {
             ("0.1n", "1n"),
             ("128Mi", "128Mi"),
             ("100M", "100M"),
-            ("9999999999999999999999", "9223372036854775807"),
+            ("9999999999999999999999", "9999999999999999999999"),
+            ("9999Ei", "9223372036854775807"),
+            ("1000E", "1000E"),
         ];
         for (given, expected) in cases {
             assert_eq!(given.parse::<Quantity>().unwrap().to_string(), expected, "{given}");
@@ -281,8 +324,7 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_quantity() {
-        for given in ["", ".", "-", "1.2.3", "1x", "Mi", "1 Mi", "1mi", "1e", "--1", "one", "1KiB"]
-        {
+        for given in ["", "1.2.3", "1x", "1 Mi", "1mi", "1e", "--1", "one", "1KiB", "1e40"] {
             assert!(given.parse::<Quantity>().is_err(), "{given}");
         }
     }
