@@ -8,6 +8,8 @@ mod every_kind;
 mod faults;
 mod immutability;
 mod pod_status;
+mod quantities;
+mod session_affinity;
 mod tables;
 
 use std::{fs, path::Path};

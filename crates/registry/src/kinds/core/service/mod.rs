@@ -2,6 +2,7 @@
 //! knows which are free.
 
 mod columns;
+mod session_affinity;
 mod validation;
 
 use api_machinery::{FieldErrors, FieldPath, names};
@@ -44,6 +45,7 @@ impl Strategy<Service> for ServiceStrategy {
         let spec = service.spec.get_or_insert_default();
         set(&mut spec.type_, "ClusterIP");
         set(&mut spec.session_affinity, "None");
+        session_affinity::default(spec);
         spec.ports.iter_mut().flatten().for_each(default_port);
         let type_ = text(spec.type_.as_ref()).to_owned();
         if type_ != "ExternalName" {

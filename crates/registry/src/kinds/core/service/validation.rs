@@ -8,6 +8,7 @@ use api_types::{
     api::core::v1::{ServicePort, ServiceSpec},
 };
 
+use super::session_affinity;
 use crate::rules::{self, text};
 
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
@@ -17,6 +18,7 @@ pub(super) fn spec(spec: &ServiceSpec, path: &FieldPath, errors: &mut FieldError
     rules::one_of(spec.type_.as_ref(), &TYPES, &path.child("type"), errors);
     let affinity = spec.session_affinity.as_ref();
     rules::one_of(affinity, &["ClientIP", "None"], &path.child("sessionAffinity"), errors);
+    session_affinity::validate(spec, path, errors);
     if let Some(selector) = &spec.selector {
         names::validate_labels(selector, &path.child("selector"), errors);
     }
