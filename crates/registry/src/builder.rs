@@ -132,7 +132,7 @@ where
             scope: K::Scope::SCOPE,
             subresources: this.subresources,
             columns,
-            kind: Box::new(Typed { strategy: this.strategy, cells, drops_status }),
+            kind: Box::new(Typed::new(this.strategy, cells, drops_status)),
         }
     }
 

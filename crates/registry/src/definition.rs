@@ -91,10 +91,13 @@ impl ResourceDef {
     }
 
     /// The paths of the fields that this kind doesn't have.
-    #[must_use]
-    pub fn unknown_fields(&self, given: &Value) -> Vec<String> {
-        let known = self.kind.decode(given.clone());
-        known.map(|known| strict::unknown_fields(given, &known)).unwrap_or_default()
+    ///
+    /// # Errors
+    /// 400 for a value of the wrong type, kind or API version.
+    pub fn unknown_fields(&self, given: &Value) -> Result<Vec<String>, ApiError> {
+        self.check_type(given)?;
+        let known = self.kind.known(given).map_err(|fault| self.error(fault))?;
+        Ok(strict::unknown_fields(given, &known))
     }
 
     /// The object that a create request stores: defaults, server-set metadata and no faults.
@@ -207,9 +210,11 @@ impl ResourceDef {
     }
 
     /// The cells of the object's row, in the order of `columns`.
-    #[must_use]
-    pub fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        self.kind.row(object, now).unwrap_or_else(|_| vec![Value::Null; self.columns.len()])
+    ///
+    /// # Errors
+    /// 400 if it is no object of this kind.
+    pub fn row(&self, object: &Value, now: Timestamp) -> Result<Vec<Value>, ApiError> {
+        self.kind.row(object, now).map_err(|fault| self.error(fault))
     }
 
     /// The columns as `metav1.Table` has them.

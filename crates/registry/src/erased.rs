@@ -1,6 +1,6 @@
 //! The only meeting of typed and untyped: a kind with its strategy behind an interface over JSON values.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::OnceLock};
 
 use api_machinery::FieldErrors;
 use api_types::jiff::Timestamp;
@@ -8,7 +8,8 @@ use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 use crate::{
-    coerce, context::Context, description::Scope, metadata, object::Object, strategy::Strategy,
+    context::Context, description::Scope, metadata, object::Object, quantities::Quantities,
+    strategy::Strategy,
 };
 
 /// What can be wrong with an object.
@@ -23,6 +24,8 @@ pub(crate) enum Fault {
 /// A kind over JSON values. Each method gives what is to be stored.
 pub(crate) trait ErasedKind: fmt::Debug + Send + Sync {
     fn decode(&self, given: Value) -> Result<Value, Fault>;
+    /// What of the object this kind has; quantities and all as they were written.
+    fn known(&self, given: &Value) -> Result<Value, Fault>;
     fn create(&self, given: Value, scope: Scope, context: &Context) -> Result<Value, Fault>;
     fn update(&self, old: &Value, new: Value) -> Result<Value, Fault>;
     fn update_status(&self, old: &Value, new: Value) -> Result<Value, Fault>;
@@ -46,6 +49,23 @@ pub(crate) struct Typed<K, S> {
     pub(crate) strategy: S,
     pub(crate) cells: Vec<Cell<K>>,
     pub(crate) drops_status: bool,
+    /// Read from the schema at the first use.
+    quantities: OnceLock<Option<Quantities>>,
+}
+
+impl<K: Object, S> Typed<K, S> {
+    pub(crate) fn new(strategy: S, cells: Vec<Cell<K>>, drops_status: bool) -> Self {
+        Self { strategy, cells, drops_status, quantities: OnceLock::new() }
+    }
+
+    /// The object that a client gave, its quantities in canonical form or as `old` has them.
+    fn given(&self, mut given: Value, old: Option<&Value>) -> Result<K, Fault> {
+        let quantities = self.quantities.get_or_init(|| Quantities::of_schema(&schema::<K>()));
+        if let Some(quantities) = quantities {
+            quantities.canonicalize(&mut given, old).map_err(|e| Fault::Decode(e.describe()))?;
+        }
+        typed(&given)
+    }
 }
 
 impl<K: Object, S> fmt::Debug for Typed<K, S> {
@@ -56,11 +76,15 @@ impl<K: Object, S> fmt::Debug for Typed<K, S> {
 
 impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
     fn decode(&self, given: Value) -> Result<Value, Fault> {
+        encode(&self.given(given, None)?)
+    }
+
+    fn known(&self, given: &Value) -> Result<Value, Fault> {
         encode(&typed::<K>(given)?)
     }
 
     fn create(&self, given: Value, scope: Scope, context: &Context) -> Result<Value, Fault> {
-        let mut object: K = typed(given)?;
+        let mut object = self.given(given, None)?;
         metadata::prepare_create(object.metadata_mut(), scope, context);
         self.strategy.default(&mut object);
         self.strategy.prepare_create(&mut object);
@@ -73,7 +97,7 @@ impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
     }
 
     fn update(&self, old: &Value, new: Value) -> Result<Value, Fault> {
-        let (previous, mut object): (K, K) = (typed(old.clone())?, typed(new)?);
+        let (previous, mut object): (K, K) = (typed(old)?, self.given(new, Some(old))?);
         metadata::prepare_update(object.metadata_mut(), previous.metadata());
         self.strategy.default(&mut object);
         self.strategy.prepare_update(&mut object, &previous);
@@ -87,25 +111,25 @@ impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
     }
 
     fn update_status(&self, old: &Value, new: Value) -> Result<Value, Fault> {
-        let (previous, object): (K, K) = (typed(old.clone())?, typed(new)?);
+        let (previous, object): (K, K) = (typed(old)?, self.given(new, Some(old))?);
         let mut errors = FieldErrors::default();
         self.strategy.validate_status(&object, &previous, &mut errors);
         finish(&object, errors)
     }
 
     fn prepare_delete(&self, object: Value) -> Result<Value, Fault> {
-        let mut object: K = typed(object)?;
+        let mut object: K = typed(&object)?;
         self.strategy.prepare_delete(&mut object);
         encode(&object)
     }
 
     fn grace_period(&self, object: &Value, requested: Option<i64>) -> i64 {
         let grace = |object: K| self.strategy.grace_period(&object, requested);
-        typed(object.clone()).map_or(0, grace)
+        typed(object).map_or(0, grace)
     }
 
     fn is_held(&self, object: &Value) -> bool {
-        typed(object.clone()).is_ok_and(|object: K| self.strategy.is_held(&object))
+        typed(object).is_ok_and(|object: K| self.strategy.is_held(&object))
     }
 
     fn drops_status_at_creation(&self) -> bool {
@@ -113,7 +137,7 @@ impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
     }
 
     fn fields(&self, object: &Value) -> BTreeMap<String, String> {
-        let fields = typed(object.clone()).map(|o: K| self.strategy.fields(&o)).unwrap_or_default();
+        let fields = typed(object).map(|o: K| self.strategy.fields(&o)).unwrap_or_default();
         fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
@@ -122,18 +146,21 @@ impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Result<Vec<Value>, Fault> {
-        let object: K = typed(object.clone())?;
+        let object: K = typed(object)?;
         Ok(self.cells.iter().map(|cell| cell(&object, now)).collect())
     }
 
     fn schema(&self) -> Value {
-        let settings = SchemaSettings::openapi3().with(|s| s.definitions_path = "/$defs".into());
-        settings.into_generator().into_root_schema_for::<K>().to_value()
+        schema::<K>()
     }
 }
 
-fn typed<K: Object>(mut given: Value) -> Result<K, Fault> {
-    coerce::quantities(&mut given);
+fn schema<K: Object>() -> Value {
+    let settings = SchemaSettings::openapi3().with(|s| s.definitions_path = "/$defs".into());
+    settings.into_generator().into_root_schema_for::<K>().to_value()
+}
+
+fn typed<K: Object>(given: &Value) -> Result<K, Fault> {
     serde_path_to_error::deserialize(given).map_err(|e| Fault::Decode(describe(&e)))
 }
 

@@ -2,7 +2,6 @@
 
 mod builder;
 mod cells;
-mod coerce;
 mod context;
 mod definition;
 mod deletion;
@@ -11,6 +10,7 @@ mod erased;
 pub mod kinds;
 mod metadata;
 mod object;
+mod quantities;
 mod rules;
 pub mod scale;
 mod strategy;

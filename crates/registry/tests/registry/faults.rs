@@ -146,7 +146,7 @@ spec:
   - name: a
     image: x
     resources:
-      limits: {cpu: 1, memory: lots, colour: 3}
+      limits: {cpu: 1, colour: 3}
       requests: {cpu: 1500m, memory: -1}
     livenessProbe: {successThreshold: 2, periodSeconds: -1, httpGet: {port: 0}, tcpSocket: {port: http}}
     readinessProbe: {}
@@ -164,7 +164,6 @@ spec:
         spec.containers[0].readinessProbe: Required value: must specify a handler type
         spec.containers[0].resources.limits[colour]: Invalid value: "colour": must be a standard resource type or fully qualified
         spec.containers[0].resources.limits[colour]: Invalid value: "colour": must be a standard resource for containers
-        spec.containers[0].resources.limits[memory]: Invalid value: "lots": quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'
         spec.containers[0].resources.requests[colour]: Invalid value: "colour": must be a standard resource type or fully qualified
         spec.containers[0].resources.requests[colour]: Invalid value: "colour": must be a standard resource for containers
         spec.containers[0].resources.requests[memory]: Invalid value: "-1": must be greater than or equal to 0

@@ -9,7 +9,7 @@ fn row(more: &str, status: &str, metadata: &str) -> Vec<Value> {
     let pod = format!(
         "{{metadata: {{name: a, {metadata}}}, spec: {{containers: [{{name: a}}, {{name: b}}], {more}}}, status: {status}}}"
     );
-    def("pods").row(&yaml(&pod), now())
+    def("pods").row(&yaml(&pod), now()).unwrap()
 }
 
 fn check(status: &str, expected: [&str; 3]) {

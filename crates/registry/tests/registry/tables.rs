@@ -8,7 +8,7 @@ use crate::{def, now, yaml};
 /// `HEADING[*]=cell`, a star for columns that are only shown wide.
 fn check(plural: &str, object: &str, expected: &Expect) {
     let def = def(plural);
-    let cells = def.row(&yaml(object), now());
+    let cells = def.row(&yaml(object), now()).unwrap();
     let cell = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
     let line = |(c, v): (&registry::Column, &Value)| {
         format!("{}{}: {}\n", c.name.to_uppercase(), if c.priority > 0 { "*" } else { "" }, cell(v))
