@@ -1,6 +1,9 @@
 //! Reading request bodies: JSON, YAML or Kubernetes' protobuf, up to a limit.
 
-use api_machinery::ApiError;
+use api_machinery::{
+    ApiError,
+    decode::{self, Decoded},
+};
 use axum::body::HttpBody;
 use bytes::Bytes;
 use http::{HeaderMap, header};
@@ -33,10 +36,19 @@ pub(crate) fn media_type(headers: &HeaderMap) -> &str {
 
 /// The object in a body.
 pub(crate) fn object(headers: &HeaderMap, body: &Bytes) -> Result<Value, ApiError> {
+    decoded(headers, body).map(|decoded| decoded.value)
+}
+
+/// The object in a body, and what it says twice.
+pub(crate) fn decoded(headers: &HeaderMap, body: &Bytes) -> Result<Decoded, ApiError> {
     match media_type(headers) {
-        "" | "application/json" | "*/*" | "application/*" => json(body),
+        "" | "application/json" | "*/*" | "application/*" => {
+            decode::json(body).map_err(|e| undecodable(&e))
+        }
         "application/yaml" | "application/x-yaml" | "text/yaml" => yaml(body),
-        protobuf::MEDIA_TYPE => protobuf::decode(body),
+        protobuf::MEDIA_TYPE => {
+            protobuf::decode(body).map(|value| Decoded { value, duplicates: Vec::new() })
+        }
         _ => Err(ApiError::unsupported_media_type(
             "the body of the request was in an unknown format - accepted media types include: \
              application/json, application/yaml, application/vnd.kubernetes.protobuf",
@@ -44,14 +56,9 @@ pub(crate) fn object(headers: &HeaderMap, body: &Bytes) -> Result<Value, ApiErro
     }
 }
 
-/// Reads JSON.
-pub(crate) fn json(body: &Bytes) -> Result<Value, ApiError> {
-    serde_json::from_slice(body).map_err(|e| undecodable(&e))
-}
-
-/// Reads YAML, of which JSON is a part.
-pub(crate) fn yaml(body: &Bytes) -> Result<Value, ApiError> {
-    serde_yaml::from_slice(body).map_err(|e| undecodable(&e))
+fn yaml(body: &Bytes) -> Result<Decoded, ApiError> {
+    let text = std::str::from_utf8(body).map_err(|e| undecodable(&e))?;
+    decode::yaml(text).map_err(|e| undecodable(&format_args!("error converting YAML to JSON: {e}")))
 }
 
 fn undecodable(error: &dyn std::fmt::Display) -> ApiError {

@@ -1,10 +1,11 @@
 //! One request for a resource on its way through the server, and the options of writes.
 
-use api_machinery::ApiError;
-use api_types::jiff::Timestamp;
+use api_machinery::{ApiError, FieldErrors, FieldPath, decode::Decoded, strict};
+use api_types::{Resource, jiff::Timestamp};
 use bytes::Bytes;
 use http::HeaderMap;
 use registry::Context;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -12,7 +13,7 @@ use crate::{
     body,
     form::Presentation,
     query::Query,
-    request::RequestInfo,
+    request::{RequestInfo, Verb},
     respond::{self, Response},
     storage::Address,
 };
@@ -54,9 +55,11 @@ impl Call {
         match self.query.get("dryRun") {
             None => Ok(false),
             Some("All") => Ok(true),
-            Some(other) => Err(ApiError::bad_request(format!(
-                "dryRun: Unsupported value: {other:?}: supported values: \"All\""
-            ))),
+            Some(other) => {
+                let mut errors = FieldErrors::default();
+                errors.not_supported(&FieldPath::new("dryRun"), other, &["All"]);
+                Err(self.invalid_options(&errors))
+            }
         }
     }
 
@@ -71,29 +74,58 @@ impl Call {
         }
     }
 
-    /// The object in the body, checked for unknown fields.
+    /// The object in the body, checked for what this kind doesn't have and for what it says twice.
     pub(crate) fn given(&self) -> Result<Given, ApiError> {
-        let object = body::object(&self.headers, &self.body)?;
-        self.checked(object)
+        let Decoded { value, duplicates } = body::decoded(&self.headers, &self.body)?;
+        self.checked(value, duplicates.iter().map(|f| duplicate(f)).collect())
     }
 
-    /// An object that a client composed, checked for unknown fields as the client wishes.
-    pub(crate) fn checked(&self, object: Value) -> Result<Given, ApiError> {
+    /// An object that a client composed, checked as the client wishes; `faults` were found before.
+    pub(crate) fn checked(&self, object: Value, faults: Vec<String>) -> Result<Given, ApiError> {
         let def = &self.info.def;
+        let unknown = |object: &Value| def.unknown_fields(object);
+        self.strictly(object, faults, (def.names.kind, &def.api_version()), unknown)
+    }
+
+    /// The body as an object of another kind than the resource's: what some subresources take.
+    pub(crate) fn given_as<T>(&self) -> Result<Given, ApiError>
+    where
+        T: Resource + Serialize + DeserializeOwned,
+    {
+        let Decoded { value, duplicates } = body::decoded(&self.headers, &self.body)?;
+        let faults = duplicates.iter().map(|f| duplicate(f)).collect();
+        let unknown = |object: &Value| {
+            let known = T::deserialize(object).and_then(serde_json::to_value);
+            known.map(|known| strict::unknown_fields(object, &known)).map_err(|e| {
+                let (kind, version) = (T::KIND, T::API_VERSION);
+                ApiError::bad_request(format!(
+                    "{kind} in version {version:?} cannot be handled as a {kind}: {e}"
+                ))
+            })
+        };
+        self.strictly(value, faults, (T::KIND, T::API_VERSION), unknown)
+    }
+
+    fn strictly(
+        &self,
+        object: Value,
+        mut faults: Vec<String>,
+        (kind, version): (&str, &str),
+        unknown_fields: impl Fn(&Value) -> Result<Vec<String>, ApiError>,
+    ) -> Result<Given, ApiError> {
         let validation = self.field_validation()?;
         if validation == FieldValidation::Ignore {
             return Ok(Given { object, warnings: Vec::new() });
         }
-        let warnings: Vec<_> =
-            def.unknown_fields(&object).iter().map(|f| format!("unknown field {f:?}")).collect();
-        if validation == FieldValidation::Strict && !warnings.is_empty() {
-            let (kind, version) = (def.names.kind, def.api_version());
+        let unknown = unknown_fields(&object)?;
+        faults.splice(0..0, unknown.iter().map(|f| format!("unknown field {f:?}")));
+        if validation == FieldValidation::Strict && !faults.is_empty() {
             return Err(ApiError::bad_request(format!(
                 "{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {}",
-                warnings.join(", ")
+                faults.join(", ")
             )));
         }
-        Ok(Given { object, warnings })
+        Ok(Given { object, warnings: faults })
     }
 
     fn field_validation(&self) -> Result<FieldValidation, ApiError> {
@@ -101,10 +133,40 @@ impl Call {
             Some("Strict") => Ok(FieldValidation::Strict),
             Some("Warn") | None => Ok(FieldValidation::Warn),
             Some("Ignore") => Ok(FieldValidation::Ignore),
-            Some(other) => Err(ApiError::bad_request(format!(
-                "fieldValidation: Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
-            ))),
+            Some(other) => {
+                let mut errors = FieldErrors::default();
+                let allowed = ["Ignore", "Strict", "Warn"];
+                errors.not_supported(&FieldPath::new("fieldValidation"), other, &allowed);
+                Err(self.invalid_options(&errors))
+            }
         }
+    }
+
+    /// Refuses options of a write that Kubernetes refuses, used or not.
+    pub(crate) fn check_options(&self) -> Result<(), ApiError> {
+        let mut errors = FieldErrors::default();
+        if let Some(manager) = self.query.get("fieldManager") {
+            field_manager(manager, &mut errors);
+        }
+        if self.info.verb == Verb::Patch && self.query.get("force").is_some() {
+            let why = "may not be specified for non-apply patch";
+            errors.forbidden(&FieldPath::new("force"), why);
+        }
+        if !errors.is_empty() {
+            return Err(self.invalid_options(&errors));
+        }
+        self.dry_run()?;
+        self.field_validation().map(drop)
+    }
+
+    fn invalid_options(&self, errors: &FieldErrors) -> ApiError {
+        let kind = match self.info.verb {
+            Verb::Update => "UpdateOptions",
+            Verb::Patch => "PatchOptions",
+            Verb::Delete | Verb::DeleteCollection => "DeleteOptions",
+            _ => "CreateOptions",
+        };
+        ApiError::invalid("meta.k8s.io", kind, "", errors)
     }
 
     /// Makes an object be where the path says; fails if it says that it is elsewhere.
@@ -122,14 +184,29 @@ impl Call {
 impl Given {
     /// Puts the warnings on the answer.
     pub(crate) fn warn(warnings: &[String], response: &mut Response) {
-        for warning in warnings {
-            respond::warn(response, warning);
-        }
+        respond::warn(response, warnings);
     }
 
     /// The object and the warnings.
     pub(crate) fn into_parts(self) -> (Value, Vec<String>) {
         (self.object, self.warnings)
+    }
+}
+
+/// How Kubernetes tells of a field that was given twice.
+pub(crate) fn duplicate(path: &str) -> String {
+    format!("duplicate field {path:?}")
+}
+
+/// Kubernetes: `ValidateFieldManager`.
+fn field_manager(name: &str, errors: &mut FieldErrors) {
+    const MAX_LENGTH: usize = 128;
+    let path = FieldPath::new("fieldManager");
+    if name.len() > MAX_LENGTH {
+        errors.too_long(&path, MAX_LENGTH);
+    }
+    if name.chars().any(char::is_control) {
+        errors.invalid(&path, name, "should only contain printable characters");
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use api_machinery::ApiError;
 use bytes::Bytes;
 use serde_json::Value;
 use store::{Entry, Revision, cache::Item};
@@ -101,6 +102,11 @@ pub(crate) fn decode(entry: &Entry) -> Value {
     });
     set_version(&mut object, entry.revision);
     object
+}
+
+/// An object that is encoded, as a value again: for the few readers that want another form of it.
+pub(crate) fn value(json: &[u8]) -> Result<Value, ApiError> {
+    serde_json::from_slice(json).map_err(ApiError::internal)
 }
 
 /// Sets `metadata.resourceVersion`.

@@ -8,6 +8,7 @@ use registry::ResourceDef;
 use serde_json::{Value, json};
 
 use crate::{
+    encoded,
     negotiation::{self, Form},
     query::Query,
     respond::{self, Response},
@@ -50,7 +51,10 @@ impl Presentation {
 
     /// An answer of one object.
     pub(crate) fn answer(&self, status: StatusCode, def: &ResourceDef, object: &Value) -> Response {
-        respond::json(status, &self.show(def, object, true))
+        match self.show(def, object, true) {
+            Ok(shown) => respond::json(status, &shown),
+            Err(error) => respond::failure(&error),
+        }
     }
 
     /// An answer of one object that is encoded already.
@@ -58,15 +62,22 @@ impl Presentation {
         if self.is_plain() {
             return respond::encoded(StatusCode::OK, json);
         }
-        let object: Value = serde_json::from_slice(&json).unwrap_or_default();
-        self.answer(StatusCode::OK, def, &object)
+        match encoded::value(&json) {
+            Ok(object) => self.answer(StatusCode::OK, def, &object),
+            Err(error) => respond::failure(&error),
+        }
     }
 
     /// One object; a table has its header only if asked for.
-    pub(crate) fn show(&self, def: &ResourceDef, object: &Value, header: bool) -> Value {
+    pub(crate) fn show(
+        &self,
+        def: &ResourceDef,
+        object: &Value,
+        header: bool,
+    ) -> Result<Value, ApiError> {
         match self.form {
-            Form::Object => object.clone(),
-            Form::PartialObject => partial(object),
+            Form::Object => Ok(object.clone()),
+            Form::PartialObject => Ok(partial(object)),
             Form::Table => {
                 let version = &object["metadata"]["resourceVersion"];
                 self.table(def, &[object], &json!({ "resourceVersion": version }), header)
@@ -75,28 +86,33 @@ impl Presentation {
     }
 
     /// A list of objects with the list's metadata.
-    pub(crate) fn list(&self, def: &ResourceDef, items: &[&Value], metadata: &Value) -> Value {
+    pub(crate) fn list(
+        &self,
+        def: &ResourceDef,
+        items: &[&Value],
+        metadata: &Value,
+    ) -> Result<Value, ApiError> {
         match self.form {
             Form::Table => self.table(def, items, metadata, true),
-            Form::PartialObject => json!({
+            Form::PartialObject => Ok(json!({
                 "kind": "PartialObjectMetadataList",
                 "apiVersion": "meta.k8s.io/v1",
                 "metadata": metadata,
                 "items": items.iter().map(|o| partial(o)).collect::<Vec<_>>(),
-            }),
-            Form::Object => json!({
+            })),
+            Form::Object => Ok(json!({
                 "kind": def.list_kind(),
                 "apiVersion": def.api_version(),
                 "metadata": metadata,
                 "items": items,
-            }),
+            })),
         }
     }
 
     /// A bookmark's object.
     pub(crate) fn bookmark(&self, def: &ResourceDef, metadata: &Value) -> Value {
         match self.form {
-            Form::Table => self.table(def, &[], metadata, false),
+            Form::Table => table(&[], metadata, &json!([])),
             Form::PartialObject => partial(&json!({ "metadata": metadata })),
             Form::Object => {
                 json!({ "kind": def.names.kind, "apiVersion": def.api_version(), "metadata": metadata })
@@ -104,26 +120,43 @@ impl Presentation {
         }
     }
 
-    fn table(&self, def: &ResourceDef, items: &[&Value], metadata: &Value, header: bool) -> Value {
+    fn table(
+        &self,
+        def: &ResourceDef,
+        items: &[&Value],
+        metadata: &Value,
+        header: bool,
+    ) -> Result<Value, ApiError> {
         let now = Timestamp::now();
-        let row = |object: &&Value| {
-            let mut row = json!({ "cells": def.row(object, now) });
-            match self.include {
-                IncludeObject::Metadata => row["object"] = partial(object),
-                IncludeObject::Object => row["object"] = (*object).clone(),
-                IncludeObject::None => {}
-            }
-            row
-        };
+        let rows: Vec<Value> =
+            items.iter().map(|object| self.row(def, object, now)).collect::<Result<_, _>>()?;
         let columns = if header { json!(def.column_definitions()) } else { json!([]) };
-        json!({
-            "kind": "Table",
-            "apiVersion": "meta.k8s.io/v1",
-            "metadata": metadata,
-            "columnDefinitions": columns,
-            "rows": items.iter().map(row).collect::<Vec<_>>(),
-        })
+        Ok(table(&rows, metadata, &columns))
     }
+
+    fn row(&self, def: &ResourceDef, object: &Value, now: Timestamp) -> Result<Value, ApiError> {
+        let cells = def.row(object, now).map_err(|error| {
+            let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("?");
+            ApiError::internal(format!("{} {name:?} can't be shown: {error}", def.qualified()))
+        })?;
+        let mut row = json!({ "cells": cells });
+        match self.include {
+            IncludeObject::Metadata => row["object"] = partial(object),
+            IncludeObject::Object => row["object"] = object.clone(),
+            IncludeObject::None => {}
+        }
+        Ok(row)
+    }
+}
+
+fn table(rows: &[Value], metadata: &Value, columns: &Value) -> Value {
+    json!({
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": metadata,
+        "columnDefinitions": columns,
+        "rows": rows,
+    })
 }
 
 fn partial(object: &Value) -> Value {

@@ -8,7 +8,6 @@ use api_machinery::{
 };
 use http::Uri;
 use registry::ResourceDef;
-use serde_json::json;
 use store::Revision;
 
 /// The parameters of a query, decoded.
@@ -71,10 +70,7 @@ impl Selection {
             .map_err(|e| ApiError::bad_request(format!("unable to parse requirement: {e}")))?;
         let fields = FieldSelector::parse(query.get("fieldSelector").unwrap_or_default())
             .map_err(|e| ApiError::bad_request(e.to_string()))?;
-        let known = def.fields(&json!({ "metadata": {} }));
-        if let Some(field) = fields.fields().find(|field| !known.contains_key(*field)) {
-            return Err(ApiError::bad_request(format!("field label not supported: {field}")));
-        }
+        def.check_fields(&fields)?;
         Ok(Self { labels, fields })
     }
 

@@ -67,12 +67,31 @@ pub(crate) fn failure(error: &ApiError) -> Response {
     encoded(code, body)
 }
 
-/// Adds a `Warning` header, which `kubectl` shows to its user.
-pub(crate) fn warn(response: &mut Response, warning: &str) {
-    let quoted = warning.replace('\\', r"\\").replace('"', r#"\""#);
-    if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
-        response.headers_mut().append(header::WARNING, value);
+/// Adds `Warning` headers, which `kubectl` shows to its user.
+pub(crate) fn warn(response: &mut Response, warnings: &[String]) {
+    let lengths = warnings.iter().map(|w| w.chars().count());
+    let longest =
+        if lengths.sum::<usize>() > WARNINGS_LENGTH { WARNING_LENGTH } else { usize::MAX };
+    let mut left = WARNINGS_LENGTH;
+    for warning in warnings {
+        let text: String = warning.chars().take(longest).collect();
+        let Some(rest) = left.checked_sub(text.chars().count()) else { return };
+        left = rest;
+        response.headers_mut().append(header::WARNING, warning_header(&text));
     }
+}
+
+/// How many letters of warnings an answer carries, and how many of each if they are more: clients limit what they read of
+/// headers (Kubernetes: `truncateAtTotalRunes`, `truncateItemRunes`).
+const WARNINGS_LENGTH: usize = 4096;
+const WARNING_LENGTH: usize = 256;
+
+/// Letters beyond ASCII go as UTF-8, as in Go; what no header can have is left out.
+fn warning_header(text: &str) -> HeaderValue {
+    let text: String = text.chars().filter(|c| !c.is_control()).collect();
+    let quoted = text.replace('\\', r"\\").replace('"', r#"\""#);
+    HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes())
+        .expect("a header takes whatever is no control character")
 }
 
 /// A body of pieces that are shared with others.

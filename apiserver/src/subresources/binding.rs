@@ -7,8 +7,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use crate::{
-    body,
-    call::Call,
+    call::{Call, Given},
     respond::{self, Response},
     server::Server,
     storage::Address,
@@ -19,7 +18,7 @@ const ATTEMPTS: usize = 32;
 
 /// Assigns a pod to a node.
 pub(crate) async fn bind(server: &Server, call: &Call) -> Result<Response, ApiError> {
-    let mut given = body::object(&call.headers, &call.body)?;
+    let (mut given, warnings) = call.given_as::<Binding>()?.into_parts();
     call.place(&mut given)?;
     let binding: Binding = serde_json::from_value(given)
         .map_err(|error| ApiError::bad_request(format!("the body is no Binding: {error}")))?;
@@ -32,18 +31,20 @@ pub(crate) async fn bind(server: &Server, call: &Call) -> Result<Response, ApiEr
         let old = server.storage.get(at).await?;
         let pod = registry::bind(&old.object, &binding, Timestamp::now())?;
         if dry_run {
-            return Ok(created());
+            return Ok(created(&warnings));
         }
         match server.storage.update(at, &old, pod).await {
             Err(error) if attempts > 0 && error.reason() == "Conflict" => {}
-            result => return result.map(|_| created()),
+            result => return result.map(|_| created(&warnings)),
         }
     }
 }
 
-fn created() -> Response {
+fn created(warnings: &[String]) -> Response {
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201,
     });
-    respond::json(StatusCode::CREATED, &status)
+    let mut response = respond::json(StatusCode::CREATED, &status);
+    Given::warn(warnings, &mut response);
+    response
 }

@@ -2,28 +2,32 @@
 
 use api_machinery::ApiError;
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::delete::{self, Outcome};
+use super::{
+    delete::{self, Outcome},
+    list,
+};
 use crate::{
     call::Call,
-    query::{ReadAt, Selection},
+    encoded,
+    query::ListOptions,
     respond::{self, Response},
     server::Server,
     storage::Address,
 };
 
-/// Deletes what is there now, each object by itself. One that is gone before its turn is no error.
+/// Deletes what the list of the same options shows, each object by itself: with a limit so many, the answer telling
+/// where to go on. One that is gone before its turn is no error.
 pub(super) async fn delete_collection(server: &Server, call: &Call) -> Result<Response, ApiError> {
     let options = delete::options(call)?;
     let def = &call.info.def;
-    let selection = Selection::of(&call.query, def)?;
-    let prefix = def.prefix(call.info.namespace.as_deref());
-    let snapshot = server.storage.list(&prefix, ReadAt::MostRecent).await?;
+    let listed = list::select(server, call, &ListOptions::of(&call.query, def)?).await?;
     let mut deleted: Vec<Value> = Vec::new();
-    for item in snapshot.items.iter().filter(|i| i.object.matches(&selection)) {
-        let namespace = item.object.field("metadata.namespace").filter(|n| !n.is_empty());
-        let name = item.object.field("metadata.name").unwrap_or_default();
+    for item in &listed.items {
+        let object = encoded::value(item)?;
+        let text = |field: &str| object["metadata"][field].as_str().filter(|s| !s.is_empty());
+        let (namespace, name) = (text("namespace"), text("name").unwrap_or_default());
         let at = Address { def, namespace, name };
         match delete::delete_one(server, call, at, &options).await {
             Ok(Outcome::Removed(object) | Outcome::Terminating(object)) => deleted.push(object),
@@ -31,7 +35,7 @@ pub(super) async fn delete_collection(server: &Server, call: &Call) -> Result<Re
             Err(error) => return Err(error),
         }
     }
-    let metadata = json!({ "resourceVersion": snapshot.revision.to_string() });
     let items: Vec<&Value> = deleted.iter().collect();
-    Ok(respond::json(StatusCode::OK, &call.presentation.list(def, &items, &metadata)))
+    let shown = call.presentation.list(def, &items, &listed.metadata())?;
+    Ok(respond::json(StatusCode::OK, &shown))
 }

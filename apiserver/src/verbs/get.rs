@@ -6,14 +6,20 @@ use registry::{Subresource, scale};
 
 use crate::{
     call::Call,
+    query,
     respond::{self, Response},
     server::Server,
     subresources::log,
 };
 
-/// Reads an object. Always its latest state, which is never too old for `resourceVersion`.
+/// Reads an object. Always its latest state, which is never too old for `resourceVersion`; one that is yet to come is
+/// waited for.
 pub(super) async fn get(server: &Server, call: &Call) -> Result<Response, ApiError> {
     let at = call.address()?;
+    let version = query::version(call.query.get("resourceVersion").unwrap_or_default())?;
+    if let Some(version) = version.filter(|version| version.0 > 0) {
+        server.storage.wait_for(version).await?;
+    }
     match call.info.subresource {
         Some(Subresource::Log) => log::stream(server, call).await,
         Some(Subresource::Scale) => {

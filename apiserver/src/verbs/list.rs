@@ -1,5 +1,7 @@
 //! GET of a collection. The answer is put together from objects that are encoded already.
 
+use std::time::Duration;
+
 use api_machinery::ApiError;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use bytes::Bytes;
@@ -7,10 +9,11 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::{Entry, Query as StoreQuery, Revision, StoreError};
+use tokio::time::timeout;
 
 use crate::{
     call::Call,
-    encoded::{CachedObject, Encoded},
+    encoded::{self, CachedObject, Encoded},
     query::{ListOptions, ReadAt, Selection},
     respond::{self, Response},
     server::Server,
@@ -29,36 +32,69 @@ struct Continuation {
 
 /// What a list answers with.
 #[derive(Debug)]
-struct Listed {
+pub(super) struct Listed {
     revision: Revision,
-    items: Vec<Bytes>,
+    pub(super) items: Vec<Bytes>,
     continuation: Option<String>,
     remaining: Option<usize>,
 }
 
+impl Listed {
+    /// The list's own metadata.
+    pub(super) fn metadata(&self) -> Value {
+        let mut metadata = json!({ "resourceVersion": self.revision.to_string() });
+        if let Some(continuation) = &self.continuation {
+            metadata["continue"] = continuation.as_str().into();
+        }
+        if let Some(remaining) = self.remaining {
+            metadata["remainingItemCount"] = remaining.into();
+        }
+        metadata
+    }
+}
+
 /// Lists a collection.
+pub(super) async fn list(server: &Server, call: &Call) -> Result<Response, ApiError> {
+    let options = ListOptions::of(&call.query, &call.info.def)?;
+    let listed = select(server, call, &options);
+    let listed = match options.timeout_seconds.filter(|&seconds| seconds > 0) {
+        None => listed.await,
+        Some(seconds) => timeout(Duration::from_secs(seconds), listed).await.unwrap_or_else(|_| {
+            Err(ApiError::new(
+                504,
+                "Timeout",
+                "Timeout: request did not complete within the allotted timeout",
+            ))
+        }),
+    };
+    answer(call, listed?)
+}
+
+/// The objects of a collection that the options select.
 ///
 /// *Guarantees*: without `resourceVersion` all writes acknowledged before the request are seen; the pages of a
 /// limited list are all as of the first one's revision. *Errors*: 410 if that revision is compacted.
-pub(super) async fn list(server: &Server, call: &Call) -> Result<Response, ApiError> {
-    let options = ListOptions::of(&call.query, &call.info.def)?;
+pub(super) async fn select(
+    server: &Server,
+    call: &Call,
+    options: &ListOptions,
+) -> Result<Listed, ApiError> {
     let prefix = call.info.def.prefix(call.info.namespace.as_deref());
-    let listed = match (&options.continuation, options.at) {
+    match (&options.continuation, options.at) {
         (Some(token), _) => {
             let Continuation { rv, start } = decode(token)?;
             let from = History { revision: Revision(rv), after: Some(start) };
-            from_history(server, &prefix, from, &options)
+            from_history(server, &prefix, from, options)
                 .await
-                .map_err(|e| expired(e, CONTINUE_TOO_OLD))?
+                .map_err(|e| expired(e, CONTINUE_TOO_OLD))
         }
         (None, ReadAt::Exact(revision)) => {
             server.storage.wait_for(revision).await?;
             let from = History { revision, after: None };
-            from_history(server, &prefix, from, &options).await.map_err(|e| expired(e, TOO_OLD))?
+            from_history(server, &prefix, from, options).await.map_err(|e| expired(e, TOO_OLD))
         }
-        (None, at) => from_cache(server, &prefix, at, &options).await?,
-    };
-    Ok(answer(call, listed))
+        (None, at) => from_cache(server, &prefix, at, options).await,
+    }
 }
 
 const CONTINUE_TOO_OLD: &str = "The provided continue parameter is too old to display a consistent list \
@@ -163,20 +199,14 @@ fn remaining(more: usize, selection: &Selection) -> Option<usize> {
     (more > 0 && selection.is_everything()).then_some(more)
 }
 
-fn answer(call: &Call, listed: Listed) -> Response {
-    let mut metadata = json!({ "resourceVersion": listed.revision.to_string() });
-    if let Some(continuation) = listed.continuation {
-        metadata["continue"] = continuation.into();
-    }
-    if let Some(remaining) = listed.remaining {
-        metadata["remainingItemCount"] = remaining.into();
-    }
-    let def = &call.info.def;
+fn answer(call: &Call, listed: Listed) -> Result<Response, ApiError> {
+    let (def, metadata) = (&call.info.def, listed.metadata());
     if !call.presentation.is_plain() {
-        let items: Vec<Value> =
-            listed.items.iter().map(|i| serde_json::from_slice(i).unwrap_or_default()).collect();
+        let items =
+            listed.items.iter().map(|i| encoded::value(i)).collect::<Result<Vec<_>, _>>()?;
         let items: Vec<&Value> = items.iter().collect();
-        return respond::json(StatusCode::OK, &call.presentation.list(def, &items, &metadata));
+        let shown = call.presentation.list(def, &items, &metadata)?;
+        return Ok(respond::json(StatusCode::OK, &shown));
     }
     let (kind, version) = (def.list_kind(), def.api_version());
     let head =
@@ -190,12 +220,12 @@ fn answer(call: &Call, listed: Listed) -> Response {
         pieces.push(item);
     }
     pieces.push(Bytes::from_static(b"]}"));
-    respond::pieces(pieces)
+    Ok(respond::pieces(pieces))
 }
 
 fn encode(revision: Revision, key: &str) -> String {
     let token = Continuation { rv: revision.0, start: key.to_owned() };
-    BASE64.encode(serde_json::to_vec(&token).unwrap_or_default())
+    BASE64.encode(serde_json::to_vec(&token).expect("a number and a text have a JSON form"))
 }
 
 fn decode(token: &str) -> Result<Continuation, ApiError> {

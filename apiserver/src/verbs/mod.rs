@@ -16,6 +16,9 @@ use crate::{call::Call, request::Verb, respond::Response, server::Server};
 
 /// Carries out a request.
 pub(crate) async fn perform(server: &Server, call: &Call) -> Result<Response, ApiError> {
+    if matches!(call.info.verb, Verb::Create | Verb::Update | Verb::Patch) {
+        call.check_options()?;
+    }
     match call.info.verb {
         Verb::Get => get::get(server, call).await,
         Verb::List => list::list(server, call).await,

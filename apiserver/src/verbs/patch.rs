@@ -1,13 +1,14 @@
 //! PATCH: JSON, merge and strategic merge patches, told apart by content type.
 
-use api_machinery::{ApiError, patch as machinery};
+use api_machinery::{ApiError, decode, patch as machinery};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::change;
 use crate::{
     body,
-    call::{Call, Given},
+    call::{self, Call, Given},
     respond::Response,
     server::Server,
 };
@@ -23,14 +24,14 @@ enum PatchType {
 /// Patches an object. The patch is applied anew to the latest state whenever somebody else wrote in between.
 pub(super) async fn patch(server: &Server, call: &Call) -> Result<Response, ApiError> {
     let patch_type = patch_type(body::media_type(&call.headers))?;
-    let patch = body::yaml(&call.body)?;
+    let (patch, faults) = given(patch_type, &call.body)?;
     let warnings = Mutex::new(Vec::new());
     let stored = change::apply(server, call, |current| {
         let patched = applied(patch_type, current, &patch)?;
         let (mut object, told) = if change::is_own_kind(call.info.subresource) {
-            call.checked(patched)?.into_parts()
+            call.checked(patched, faults.clone())?.into_parts()
         } else {
-            (patched, Vec::new())
+            (patched, faults.clone())
         };
         *warnings.lock() = told;
         unpin_version(&patch, &mut object, patch_type);
@@ -41,6 +42,15 @@ pub(super) async fn patch(server: &Server, call: &Call) -> Result<Response, ApiE
     let mut response = change::answer(call, &stored);
     Given::warn(&warnings.into_inner(), &mut response);
     Ok(response)
+}
+
+/// The patch, and what it says twice.
+fn given(patch_type: PatchType, body: &Bytes) -> Result<(Value, Vec<String>), ApiError> {
+    let decoded = decode::json(body)
+        .map_err(|e| ApiError::bad_request(format!("error decoding patch: {e}")))?;
+    let what = if patch_type == PatchType::Json { "json patch " } else { "" };
+    let faults = decoded.duplicates.iter().map(|f| format!("{what}{}", call::duplicate(f)));
+    Ok((decoded.value, faults.collect()))
 }
 
 fn patch_type(media_type: &str) -> Result<PatchType, ApiError> {

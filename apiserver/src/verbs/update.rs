@@ -1,6 +1,7 @@
 //! PUT.
 
 use api_machinery::ApiError;
+use api_types::api::autoscaling::v1::Scale;
 
 use super::change;
 use crate::{
@@ -14,7 +15,7 @@ pub(super) async fn update(server: &Server, call: &Call) -> Result<Response, Api
     let (mut object, warnings) = if change::is_own_kind(call.info.subresource) {
         call.given()?.into_parts()
     } else {
-        (crate::body::object(&call.headers, &call.body)?, Vec::new())
+        call.given_as::<Scale>()?.into_parts()
     };
     call.place(&mut object)?;
     let stored = change::apply(server, call, |_| Ok(object.clone())).await?;

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     call::Call,
-    encoded::{CachedObject, Encoded},
+    encoded::{self, CachedObject, Encoded},
     form::Presentation,
     metrics::Watching,
     query::{ListOptions, ReadAt, Selection},
@@ -179,15 +179,18 @@ fn event(change: &Change<Encoded>, selection: &Selection) -> Option<(&'static st
 }
 
 impl Watcher {
-    /// An event's line in the form that the watcher asked for.
+    /// An event's line in the form that the watcher asked for; an error event if it can't be shown so.
     fn shown(&self, kind: &str, line: Bytes, first: &mut bool) -> Bytes {
         if self.presentation.is_plain() {
             return line;
         }
-        let event: Value = serde_json::from_slice(&line).unwrap_or_default();
         let header = std::mem::take(first);
-        let object = self.presentation.show(&self.def, &event["object"], header);
-        self::line(kind, &object)
+        let shown = encoded::value(&line)
+            .and_then(|event| self.presentation.show(&self.def, &event["object"], header));
+        match shown {
+            Ok(object) => self::line(kind, &object),
+            Err(error) => failure(&error),
+        }
     }
 
     fn bookmark(&self, revision: Revision, initial_end: bool) -> Bytes {

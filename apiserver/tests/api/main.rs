@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+mod decoding;
 mod deletion;
 mod discovery;
 mod harness;
 mod listing;
 mod namespaces;
+mod parameters;
 mod patching;
 mod pods;
 mod services;

@@ -88,7 +88,7 @@ async fn a_dry_run_is_answered_and_not_stored() {
     let answer = api.post(&format!("{CONFIG_MAPS}?dryRun=All"), &object).await.ok();
     assert_eq!(answer["metadata"]["name"], "a");
     api.get(&format!("{CONFIG_MAPS}/a")).await.fails(404, "NotFound");
-    api.post(&format!("{CONFIG_MAPS}?dryRun=Some"), &object).await.fails(400, "BadRequest");
+    api.post(&format!("{CONFIG_MAPS}?dryRun=Some"), &object).await.fails(422, "Invalid");
     let created = api.config_map("a", json!({})).await;
     let deleted = api.delete(&format!("{CONFIG_MAPS}/a?dryRun=All")).await;
     assert_eq!(deleted.ok()["status"], "Success");
@@ -117,9 +117,9 @@ async fn unknown_fields_are_refused_told_or_ignored() {
 #[tokio::test]
 async fn bodies_may_be_yaml_or_protobuf_but_not_anything() {
     let api = Api::start().await;
-    let yaml = "metadata:\n  name: a\ndata: {x: y}\n";
+    let yaml = "metadata:\n  name: a\ndata: {x: z}\n";
     let created = api.send("POST", CONFIG_MAPS, ("application/yaml", JSON), yaml).await.ok();
-    assert_eq!(created["data"]["x"], "y");
+    assert_eq!(created["data"]["x"], "z");
     let broken = api.send("POST", CONFIG_MAPS, (JSON, JSON), "{").await;
     broken.fails(400, "BadRequest");
     let xml = api.send("POST", CONFIG_MAPS, ("text/xml", JSON), "<a/>").await;
