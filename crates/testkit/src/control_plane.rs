@@ -8,13 +8,14 @@ use std::{
 };
 
 use apiserver::{ApiServer, Config, Identity, pki::Pki};
-use kube::Client;
+use http::Request;
+use kube::{Client, client::Body};
 use listwatch::{ListWatch, Publisher};
 use store::Store;
 use tempfile::TempDir;
 
 use crate::{
-    gate::{Backend, Gate},
+    gate::{Backend, Gate, Obstacle},
     process::free_address,
     servers::{Etcd, Redis},
 };
@@ -179,6 +180,22 @@ impl ControlPlane {
         self.backend.requests()
     }
 
+    /// Holds back the requests of in-process clients that match, until the obstacle is dropped.
+    pub fn hold(
+        &self,
+        matches: impl Fn(&Request<Body>) -> bool + Send + Sync + 'static,
+    ) -> Obstacle {
+        self.backend.bar(Arc::new(matches), false)
+    }
+
+    /// Refuses the requests of in-process clients that match, until the obstacle is dropped.
+    pub fn refuse(
+        &self,
+        matches: impl Fn(&Request<Body>) -> bool + Send + Sync + 'static,
+    ) -> Obstacle {
+        self.backend.bar(Arc::new(matches), true)
+    }
+
     /// Stops the API server: clients are refused until [`ControlPlane::start_server`].
     pub async fn stop_server(&self) {
         if let Some(server) = self.backend.replace(None) {
@@ -242,6 +259,29 @@ mod tests {
         pods.get("a").await.unwrap();
         let get = "GET /api/v1/namespaces/default/pods/a";
         assert_eq!(plane.requests().iter().filter(|r| r.starts_with(get)).count(), 2);
+    }
+
+    #[tokio::test]
+    async fn some_requests_can_be_held_back_or_refused() {
+        let plane = ControlPlane::start().await;
+        let pods: Api<Pod> = Api::namespaced(plane.client(), "default");
+        let held = plane.hold(|request| request.method() == "POST");
+        let waiting = tokio::spawn({
+            let pods = pods.clone();
+            async move { pods.create(&PostParams::default(), &pod("a").build()).await }
+        });
+        wait::until("the request has come", async || {
+            let came = plane.requests().iter().any(|request| request.starts_with("POST"));
+            came.then_some(()).ok_or(())
+        })
+        .await;
+        assert!(pods.get_opt("a").await.unwrap().is_none());
+        drop(held);
+        waiting.await.unwrap().unwrap();
+        let refused = plane.refuse(|request| request.uri().path().ends_with("/pods/a"));
+        assert!(pods.get("a").await.is_err());
+        drop(refused);
+        pods.get("a").await.unwrap();
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! The way from an in-process client to the server, which may be away.
 
 use std::{
+    fmt,
     future::Future,
     io,
     pin::Pin,
@@ -11,6 +12,7 @@ use std::{
 use apiserver::{ApiServer, Identity, InProcess};
 use http::Request;
 use kube::client::Body;
+use tokio::sync::watch;
 use tower::{BoxError, Service, ServiceExt};
 
 /// The server behind the clients, if it is up, and what it was asked.
@@ -21,6 +23,50 @@ pub(crate) struct Backend(Arc<Mutex<State>>);
 struct State {
     server: Option<ApiServer>,
     requests: Vec<String>,
+    barred: Vec<Bar>,
+}
+
+/// In the way of some requests until it is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct Obstacle {
+    _up: watch::Sender<()>,
+}
+
+type Matches = dyn Fn(&Request<Body>) -> bool + Send + Sync;
+
+/// Which requests an [`Obstacle`] is in the way of, and how.
+#[derive(Clone)]
+struct Bar {
+    matches: Arc<Matches>,
+    refuses: bool,
+    up: watch::Receiver<()>,
+}
+
+impl fmt::Debug for Bar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bar").field("refuses", &self.refuses).finish_non_exhaustive()
+    }
+}
+
+impl Bar {
+    fn is_up(&self) -> bool {
+        self.up.has_changed().is_ok()
+    }
+
+    /// Lets the request through, now or later, or not at all.
+    async fn pass(mut self) -> Result<(), io::Error> {
+        if self.refuses {
+            return Err(refused());
+        }
+        // It is never changed, only dropped.
+        let _ = self.up.changed().await;
+        Ok(())
+    }
+}
+
+fn refused() -> io::Error {
+    io::Error::from(io::ErrorKind::ConnectionRefused)
 }
 
 impl Backend {
@@ -36,6 +82,13 @@ impl Backend {
     /// The requests so far, as "METHOD path?query".
     pub(crate) fn requests(&self) -> Vec<String> {
         self.lock().requests.clone()
+    }
+
+    /// Puts an obstacle in the way of the requests that match: they wait for its end, or are refused.
+    pub(crate) fn bar(&self, matches: Arc<Matches>, refuses: bool) -> Obstacle {
+        let (sender, up) = watch::channel(());
+        self.lock().barred.push(Bar { matches, refuses, up });
+        Obstacle { _up: sender }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -62,10 +115,15 @@ impl Service<Request<Body>> for Gate {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let mut state = self.backend.lock();
         state.requests.push(format!("{} {}", request.method(), request.uri()));
-        let service = state.server.as_ref().map(|server| server.service(self.identity.clone()));
+        state.barred.retain(Bar::is_up);
+        let bar = state.barred.iter().find(|bar| (bar.matches)(&request)).cloned();
+        let (backend, identity) = (self.backend.clone(), self.identity.clone());
         Box::pin(async move {
-            let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
-            let Ok(response) = service.ok_or_else(refused)?.oneshot(request).await;
+            if let Some(bar) = bar {
+                bar.pass().await?;
+            }
+            let server = backend.server().ok_or_else(refused)?;
+            let Ok(response) = server.service(identity).oneshot(request).await;
             Ok(response)
         })
     }

@@ -17,5 +17,6 @@ pub use builders::{
 };
 pub use control_plane::{Builder, ControlPlane};
 pub use dockerd::Dockerd;
+pub use gate::Obstacle;
 pub use proxy::Proxy;
 pub use servers::{Etcd, Redis};
