@@ -55,5 +55,7 @@ async fn check(server: &Server, at: Address<'_>) -> Result<(), ApiError> {
     }
     let why =
         format!("unable to create new content in namespace {name} because it is being terminated");
-    Err(ApiError::forbidden(at.def.names.group, at.def.names.plural, at.name, &why))
+    let error = ApiError::forbidden(at.def.names.group, at.def.names.plural, at.name, &why);
+    let cause = format!("namespace {name} is being terminated");
+    Err(error.because("NamespaceTerminating", cause, "metadata.namespace"))
 }

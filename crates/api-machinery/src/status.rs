@@ -103,6 +103,18 @@ impl ApiError {
             .details(group, plural, name)
     }
 
+    /// The same error with one more cause for programs to tell it by.
+    #[must_use]
+    pub fn because(mut self, reason: &str, message: impl Into<String>, field: &str) -> Self {
+        let cause = meta::StatusCause {
+            reason: Some(reason.to_owned()),
+            message: Some(message.into()),
+            field: Some(field.to_owned()),
+        };
+        self.details_mut().causes.get_or_insert_default().push(cause);
+        self
+    }
+
     /// 405: the resource is there, this verb is not.
     #[must_use]
     pub fn method_not_allowed() -> Self {
