@@ -6,18 +6,47 @@
 pub struct Error {
     step: &'static str,
     #[source]
-    source: kube::Error,
+    cause: Cause,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error(transparent)]
+    Api(kube::Error),
+    #[error("{0}")]
+    Other(String),
 }
 
 impl Error {
+    /// A step failed though the API server has done all that it was asked.
+    pub fn other(step: &'static str, why: impl Into<String>) -> Self {
+        Self { step, cause: Cause::Other(why.into()) }
+    }
+
     /// Why the step failed, in the API server's words if it has answered.
     pub fn reason(&self) -> String {
-        reason(&self.source)
+        match &self.cause {
+            Cause::Api(error) => reason(error),
+            Cause::Other(why) => why.clone(),
+        }
     }
 
     /// Whether somebody else was faster: nothing to worry about, the next try reads what they wrote.
     pub fn is_conflict(&self) -> bool {
-        code(&self.source) == Some(409)
+        self.code() == Some(409)
+    }
+
+    /// Whether the API server has said that it did nothing. After any other failure it may have done what it
+    /// was asked, and only its answer is lost.
+    pub fn is_refusal(&self) -> bool {
+        self.code().is_some_and(|code| (400..500).contains(&code))
+    }
+
+    fn code(&self) -> Option<u16> {
+        match &self.cause {
+            Cause::Api(error) => code(error),
+            Cause::Other(_) => None,
+        }
     }
 }
 
@@ -28,17 +57,27 @@ pub trait Step<T> {
 
     /// The same; but an object that is gone is no failure.
     fn unless_gone(self, step: &'static str) -> Result<Option<T>, Error>;
+
+    /// The same; but a namespace that is on its way out or gone, where nothing can be created, is no failure.
+    fn unless_terminating(self, step: &'static str) -> Result<Option<T>, Error>;
 }
 
 impl<T> Step<T> for kube::Result<T> {
     fn step(self, step: &'static str) -> Result<T, Error> {
-        self.map_err(|source| Error { step, source })
+        self.map_err(|source| Error { step, cause: Cause::Api(source) })
     }
 
     fn unless_gone(self, step: &'static str) -> Result<Option<T>, Error> {
         match self {
             Err(error) if code(&error) == Some(404) => Ok(None),
             other => other.step(step).map(Some),
+        }
+    }
+
+    fn unless_terminating(self, step: &'static str) -> Result<Option<T>, Error> {
+        match self {
+            Err(error) if is_terminating(&error) => Ok(None),
+            other => other.unless_gone(step),
         }
     }
 }
@@ -51,7 +90,15 @@ pub fn reason(error: &kube::Error) -> String {
     }
 }
 
-fn code(error: &kube::Error) -> Option<u16> {
+/// Whether nothing can be created because the namespace is on its way out.
+pub fn is_terminating(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.any(|cause| cause.reason == "NamespaceTerminating")
+}
+
+/// The status code that the API server has answered with.
+pub fn code(error: &kube::Error) -> Option<u16> {
     match error {
         kube::Error::Api(status) => Some(status.code),
         _ => None,

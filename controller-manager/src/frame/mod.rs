@@ -8,8 +8,8 @@ mod informer;
 mod object_key;
 mod work_queue;
 
-pub use controller::{Controller, Next, Registered, work};
-pub use error::{Error, Step, reason};
+pub use controller::{Controller, Ended, Next, Registered, ended, work};
+pub use error::{Error, Step, code, is_terminating, reason};
 pub use expectations::Expectations;
 pub use informer::{Change, Informer, Mark, Watched};
 pub use object_key::ObjectKey;
