@@ -66,7 +66,7 @@ pub struct Informer<K> {
 
 struct State<K> {
     objects: BTreeMap<ObjectKey, Arc<K>>,
-    /// The newest version seen.
+    /// The newest version that `objects` is known to have.
     revision: u64,
     /// What a list under way has shown so far.
     list: BTreeMap<ObjectKey, Arc<K>>,
@@ -180,7 +180,6 @@ impl<K: Watched> State<K> {
                 Vec::new()
             }
             Event::InitApply(object) => {
-                self.revision = self.revision.max(revision(&object));
                 self.list.insert(ObjectKey::of(object.meta()), Arc::new(object));
                 Vec::new()
             }
@@ -206,9 +205,12 @@ impl<K: Watched> State<K> {
         Some(Change { old: Some(old), new: None })
     }
 
-    /// The list replaces everything; what is new, other or missing in it has changed.
+    /// The list replaces everything; what is new, other or missing in it has changed. So is the newest
+    /// version: a store that was set back begins again with smaller ones.
     fn listed(&mut self) -> Vec<Change<K>> {
         self.lists_done = self.lists_begun;
+        let versions = self.list.values().map(|object| revision(&**object));
+        self.revision = versions.max().unwrap_or_default();
         let mut before = std::mem::replace(&mut self.objects, std::mem::take(&mut self.list));
         let now = self.objects.iter();
         let mut changes: Vec<_> = now
@@ -310,6 +312,31 @@ mod tests {
         assert!(!informer.has_seen(&mark));
         informer.take_in(Event::InitDone);
         assert!(informer.has_seen(&mark), "it was created and deleted while nobody looked");
+    }
+
+    #[test]
+    fn a_list_under_way_shows_nothing() {
+        let informer = Informer::default();
+        informer.take_in(Event::Apply(map("old", 3)));
+        let (mine, seen) = (informer.mark(&map("mine", 7)), informer.mark(&map("old", 3)));
+        informer.take_in(Event::Init);
+        informer.take_in(Event::InitApply(map("other", 9)));
+        assert!(!informer.has_seen(&mine), "what the list shows cannot be read yet");
+        assert!(informer.has_seen(&seen), "what is known stays known");
+        informer.take_in(Event::InitApply(map("mine", 7)));
+        informer.take_in(Event::InitDone);
+        assert!(informer.has_seen(&mine));
+        assert!(informer.get(&ObjectKey::new("ns", "mine")).is_some());
+    }
+
+    #[test]
+    fn a_store_that_was_set_back_is_waited_for_again() {
+        let informer = Informer::default();
+        informer.take_in(Event::Apply(map("a", 900)));
+        for event in [Event::Init, Event::InitApply(map("a", 5)), Event::InitDone] {
+            informer.take_in(event);
+        }
+        assert!(!informer.has_seen(&informer.mark(&map("mine", 7))));
     }
 
     #[test]
