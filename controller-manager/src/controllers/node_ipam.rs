@@ -1,7 +1,7 @@
 //! Gives every node its part of the pod addresses (`spec.podCIDR`). What is free is read off the nodes
 //! themselves, so a deleted node's part is free again without any bookkeeping.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use api_types::api::core::v1::Node;
@@ -14,9 +14,10 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::frame::{
-    Change, Controller, Error, Informer, Mark, Next, ObjectKey, Registered, Step, WorkQueue,
+    Change, Controller, Error, Informer, Next, ObjectKey, Registered, Step, WorkQueue,
 };
 use crate::network::Network;
+use crate::nodes;
 
 const NAME: &str = "node-ipam-controller";
 
@@ -27,9 +28,9 @@ pub(super) fn register(context: &Context) -> Registered {
     let controller = NodeIpam {
         client: context.client(),
         recorder: context.recorder(NAME),
-        network: context.pod_network,
+        network: context.settings.pod_network,
         nodes,
-        given: Mutex::default(),
+        promised: Mutex::default(),
     };
     Registered::new(controller, queue)
 }
@@ -59,8 +60,15 @@ struct NodeIpam {
     recorder: Recorder,
     network: Network,
     nodes: Arc<Informer<Node>>,
-    /// What was given away and has not come back through the store yet.
-    given: Mutex<HashMap<String, (Ipv4Net, Mark)>>,
+    /// By the node's uid: what the store does not show yet.
+    promised: Mutex<HashMap<String, Promise>>,
+}
+
+/// A part that a node gets, or has got: the write may have arrived even if its answer did not.
+#[derive(Clone, Copy, Debug)]
+struct Promise {
+    part: Ipv4Net,
+    written: bool,
 }
 
 #[async_trait::async_trait]
@@ -75,30 +83,45 @@ impl Controller for NodeIpam {
     }
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
-        let Some(node) = self.nodes.get(key) else { return Ok(Next::Change) };
-        let used = self.used();
-        if cidr_of(&node).is_some() || self.given.lock().contains_key(&key.name) {
-            return Ok(Next::Change);
-        }
-        let Some(part) = self.network.free(&used) else {
-            let message = "All pod addresses of the cluster are given away";
-            self.recorder.about(&*node, EventType::Warning, "CIDRNotAvailable", message);
+        // What is promised and what is stored must be compared at one moment.
+        let all = self.nodes.list();
+        let used = self.used(&all);
+        let node = all.iter().find(|node| nodes::name(node) == key.name);
+        let Some(node) = node.filter(|node| cidr_of(node).is_none()) else {
             return Ok(Next::Change);
         };
-        self.give(key, &node, part).await?;
+        match self.promise(node, &used) {
+            Some(Promise { written: true, .. }) => {}
+            Some(Promise { part, .. }) => self.give(key, node, part).await?,
+            None => {
+                let message = "All pod addresses of the cluster are given away";
+                self.recorder.about(&**node, EventType::Warning, "CIDRNotAvailable", message);
+            }
+        }
         Ok(Next::Change)
     }
 }
 
 impl NodeIpam {
-    fn used(&self) -> BTreeSet<Ipv4Net> {
-        let mut given = self.given.lock();
-        given.retain(|_, (_, mark)| !self.nodes.has_seen(mark));
-        let seen = self.nodes.list();
-        seen.iter()
-            .filter_map(|node| cidr_of(node))
-            .chain(given.values().map(|(part, _)| *part))
-            .collect()
+    /// A promise holds until the store shows the node with a part, or not at all.
+    fn used(&self, all: &[Arc<Node>]) -> BTreeSet<Ipv4Net> {
+        let waiting: HashSet<&str> =
+            all.iter().filter(|node| cidr_of(node).is_none()).map(|node| uid(node)).collect();
+        let mut promised = self.promised.lock();
+        promised.retain(|uid, _| waiting.contains(uid.as_str()));
+        let seen = all.iter().filter_map(|node| cidr_of(node));
+        seen.chain(promised.values().map(|promise| promise.part)).collect()
+    }
+
+    /// What the node was promised, or is from now on; `None` if nothing is free.
+    fn promise(&self, node: &Node, used: &BTreeSet<Ipv4Net>) -> Option<Promise> {
+        let mut promised = self.promised.lock();
+        if let Some(promise) = promised.get(uid(node)) {
+            return Some(*promise);
+        }
+        let promise = Promise { part: self.network.free(used)?, written: false };
+        promised.insert(uid(node).to_owned(), promise);
+        Some(promise)
     }
 
     async fn give(&self, key: &ObjectKey, node: &Node, part: Ipv4Net) -> Result<(), Error> {
@@ -109,10 +132,97 @@ impl NodeIpam {
             "spec": {"podCIDR": text, "podCIDRs": [text]},
         }));
         let patched = api.patch(&key.name, &PatchParams::default(), &patch).await;
-        if let Some(node) = patched.unless_gone("writing a node's pod addresses")? {
-            tracing::info!(node = %key, %part, "pod addresses given");
-            self.given.lock().insert(key.name.clone(), (part, self.nodes.mark(&node)));
+        let patched = patched.unless_gone("writing a node's pod addresses");
+        let mut promised = self.promised.lock();
+        match &patched {
+            Ok(Some(_)) => {
+                tracing::info!(node = %key, %part, "pod addresses given");
+                promised.insert(uid(node).to_owned(), Promise { part, written: true });
+            }
+            Err(error) if !error.is_refusal() => {}
+            Ok(None) | Err(_) => drop(promised.remove(uid(node))),
         }
-        Ok(())
+        patched.map(|_| ())
+    }
+}
+
+fn uid(node: &Node) -> &str {
+    node.metadata.uid.as_deref().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::api::PostParams;
+    use kube::runtime::watcher::Event;
+    use testkit::{ControlPlane, node};
+
+    use super::*;
+
+    fn ipam(plane: &ControlPlane) -> NodeIpam {
+        NodeIpam {
+            client: plane.client(),
+            recorder: Recorder::new(plane.client(), NAME, ""),
+            network: Network::new("10.244.0.0/16".parse().unwrap(), 24).unwrap(),
+            nodes: Arc::default(),
+            promised: Mutex::default(),
+        }
+    }
+
+    async fn create(plane: &ControlPlane, name: &str) -> Node {
+        let nodes = Api::<Node>::all(plane.client());
+        nodes.create(&PostParams::default(), &node(name).build()).await.unwrap()
+    }
+
+    async fn given(plane: &ControlPlane, name: &str) -> Option<String> {
+        let node = Api::<Node>::all(plane.client()).get(name).await.unwrap();
+        node.spec.and_then(|spec| spec.pod_cidr)
+    }
+
+    #[tokio::test]
+    async fn a_list_under_way_makes_no_two_nodes_share_their_addresses() {
+        let plane = ControlPlane::start().await;
+        let ipam = ipam(&plane);
+        let (a, b) = (create(&plane, "a").await, create(&plane, "b").await);
+        for node in [a, b.clone()] {
+            ipam.nodes.take_in(Event::Apply(node));
+        }
+        ipam.reconcile(&ObjectKey::cluster("a")).await.unwrap();
+        // A new list has come by the write, but can't be read yet.
+        ipam.nodes.take_in(Event::Init);
+        ipam.nodes.take_in(Event::InitApply(create(&plane, "c").await));
+        ipam.reconcile(&ObjectKey::cluster("b")).await.unwrap();
+        assert_eq!(given(&plane, "a").await.as_deref(), Some("10.244.0.0/24"));
+        assert_eq!(given(&plane, "b").await.as_deref(), Some("10.244.1.0/24"));
+        ipam.reconcile(&ObjectKey::cluster("a")).await.unwrap();
+        assert_eq!(given(&plane, "a").await.as_deref(), Some("10.244.0.0/24"));
+    }
+
+    #[tokio::test]
+    async fn addresses_whose_writing_was_not_answered_are_nobody_elses() {
+        let plane = ControlPlane::start().await;
+        let ipam = ipam(&plane);
+        for name in ["a", "b"] {
+            ipam.nodes.take_in(Event::Apply(create(&plane, name).await));
+        }
+        let cut = plane.refuse(|request| request.uri().path().ends_with("/nodes/a"));
+        ipam.reconcile(&ObjectKey::cluster("a")).await.unwrap_err();
+        drop(cut);
+        ipam.reconcile(&ObjectKey::cluster("b")).await.unwrap();
+        ipam.reconcile(&ObjectKey::cluster("a")).await.unwrap();
+        assert_eq!(given(&plane, "b").await.as_deref(), Some("10.244.1.0/24"));
+        assert_eq!(given(&plane, "a").await.as_deref(), Some("10.244.0.0/24"));
+    }
+
+    #[tokio::test]
+    async fn addresses_of_a_node_that_is_gone_are_free_again() {
+        let plane = ControlPlane::start().await;
+        let ipam = ipam(&plane);
+        let gone = create(&plane, "gone").await;
+        ipam.nodes.take_in(Event::Apply(gone.clone()));
+        ipam.reconcile(&ObjectKey::cluster("gone")).await.unwrap();
+        ipam.nodes.take_in(Event::Delete(gone));
+        ipam.nodes.take_in(Event::Apply(create(&plane, "new").await));
+        ipam.reconcile(&ObjectKey::cluster("new")).await.unwrap();
+        assert_eq!(given(&plane, "new").await.as_deref(), Some("10.244.0.0/24"));
     }
 }
