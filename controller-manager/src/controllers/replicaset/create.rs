@@ -9,7 +9,7 @@ use futures::future::join_all;
 use kube::api::PostParams;
 
 use super::ReplicaSets;
-use crate::frame::{Error, ObjectKey, Step, reason};
+use crate::frame::{Error, ObjectKey, Step, is_terminating, reason};
 use crate::owners::controller_reference;
 
 impl ReplicaSets {
@@ -29,11 +29,14 @@ impl ReplicaSets {
 
     async fn create_one(&self, key: &ObjectKey, set: &ReplicaSet, pod: &Pod) -> Result<(), Error> {
         let created = self.pods(key).create(&PostParams::default(), pod).await;
-        let created = created.inspect_err(|error| {
+        if let Err(error) = &created
+            && !is_terminating(error)
+        {
             let message = format!("Error creating: {}", reason(error));
             self.recorder.about(set, EventType::Warning, "FailedCreate", message);
-        });
-        let created = created.step("creating a pod")?;
+        }
+        // In a namespace that is on its way out there is nothing more to do.
+        let Some(created) = created.unless_terminating("creating a pod")? else { return Ok(()) };
         self.expectations.written(key, self.informers.pods.mark(&created));
         let message = format!("Created pod: {}", created.metadata.name.unwrap_or_default());
         self.recorder.about(set, EventType::Normal, "SuccessfulCreate", message);

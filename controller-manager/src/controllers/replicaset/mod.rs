@@ -5,13 +5,15 @@
 //! status.
 //!
 //! *Guarantees*: no more pods than wanted are created, however far the store lags behind, because the
-//! set's own writes are waited for before the next count.
+//! set's own writes are waited for before the next pods are created or deleted. The status is written
+//! meanwhile too, from what is seen.
 
 mod claim;
 mod create;
 mod status;
 mod victims;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,8 +32,9 @@ use crate::frame::{
     Change, Controller, Error, Expectations, Next, ObjectKey, Registered, Step, WorkQueue,
 };
 use crate::informers::Informers;
-use crate::owners::controller_of;
+use crate::owners::{controller_of, is_controlled_by};
 use crate::pods;
+use claim::Claim;
 
 const NAME: &str = "replicaset-controller";
 
@@ -113,24 +116,44 @@ impl Controller for ReplicaSets {
             tracing::warn!("the selector selects nothing");
             return Ok(Next::Change);
         };
-        if !self.expectations.are_met(key, &self.informers.pods) {
-            return Ok(Next::After(UNSEEN));
-        }
-        let owned = self.claim(key, &set, &selector).await?;
-        let active: Vec<Arc<Pod>> =
-            owned.iter().filter(|pod| pods::is_active(pod)).cloned().collect();
+        // Asked before the pods are read: they are then no older than the answer.
+        let may_act = self.expectations.are_met(key, &self.informers.pods);
+        let owned = match may_act {
+            true => self.claim(key, &set, &selector).await?,
+            false => self.look(key, &set, &selector).owned,
+        };
         let managed = match set.metadata.deletion_timestamp {
-            None => self.manage(key, &set, &active).await,
-            Some(_) => Ok(()),
+            None if may_act => self.manage(key, &set, &active(&owned)).await,
+            _ => Ok(()),
         };
         let next = self.write_status(key, &set, &owned, managed.as_ref().err()).await?;
-        managed.map(|()| next)
+        managed.map_err(|failure| failure.error)?;
+        Ok(if may_act { next } else { next.or_after(UNSEEN) })
     }
+}
+
+fn active(pods: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
+    pods.iter().filter(|pod| pods::is_active(pod)).cloned().collect()
+}
+
+/// Pods could not be created or deleted.
+struct Failure {
+    /// Which of the two, in the word of the condition `ReplicaFailure`.
+    reason: &'static str,
+    error: Error,
 }
 
 impl ReplicaSets {
     fn pods(&self, key: &ObjectKey) -> Api<Pod> {
         Api::namespaced(self.client.clone(), &key.namespace)
+    }
+
+    fn look(&self, key: &ObjectKey, set: &ReplicaSet, selector: &LabelSelector) -> Claim {
+        let candidates = self
+            .informers
+            .pods
+            .filter_in(&key.namespace, |pod| claim::concerns(set, selector, pod));
+        claim::decide(set, selector, &candidates)
     }
 
     /// The set's pods, after adoption and release.
@@ -140,11 +163,7 @@ impl ReplicaSets {
         set: &ReplicaSet,
         selector: &LabelSelector,
     ) -> Result<Vec<Arc<Pod>>, Error> {
-        let candidates = self
-            .informers
-            .pods
-            .filter_in(&key.namespace, |pod| claim::concerns(set, selector, pod));
-        let claim = claim::decide(set, selector, &candidates);
+        let claim = self.look(key, set, selector);
         if !claim.adopt.is_empty() && !self.may_adopt(key, set).await? {
             return Ok(claim.owned);
         }
@@ -188,23 +207,46 @@ impl ReplicaSets {
         key: &ObjectKey,
         set: &ReplicaSet,
         active: &[Arc<Pod>],
-    ) -> Result<(), Error> {
+    ) -> Result<(), Failure> {
         let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
         let wanted = usize::try_from(wanted).unwrap_or_default();
         if active.len() < wanted {
-            return self.create(key, set, (wanted - active.len()).min(BURST)).await;
+            let created = self.create(key, set, (wanted - active.len()).min(BURST)).await;
+            return created.map_err(|error| Failure { reason: "FailedCreate", error });
         }
         let surplus = (active.len() - wanted).min(BURST);
-        let victims = victims::choose(active, surplus, Timestamp::now());
+        let related = self.related(key, set, active);
+        let victims = victims::choose(active, &related, surplus, Timestamp::now());
         let deletions = victims.iter().map(|pod| self.delete(key, set, pod));
-        join_all(deletions).await.into_iter().collect()
+        let deleted: Result<(), Error> = join_all(deletions).await.into_iter().collect();
+        deleted.map_err(|error| Failure { reason: "FailedDelete", error })
+    }
+
+    /// The active pods of all sets of the same controller: when a Deployment moves from one set to another,
+    /// the pods of both are counted to see which node is the fullest.
+    fn related(&self, key: &ObjectKey, set: &ReplicaSet, own: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
+        let Some(controller) = controller_of(&set.metadata) else { return own.to_vec() };
+        let siblings = self
+            .informers
+            .replica_sets
+            .filter_in(&key.namespace, |other| is_controlled_by(&other.metadata, &controller.uid));
+        let uids: HashSet<&str> =
+            siblings.iter().filter_map(|set| set.metadata.uid.as_deref()).collect();
+        self.informers.pods.filter_in(&key.namespace, |pod| {
+            let owner = controller_of(&pod.metadata);
+            pods::is_active(pod) && owner.is_some_and(|owner| uids.contains(owner.uid.as_str()))
+        })
     }
 
     async fn delete(&self, key: &ObjectKey, set: &ReplicaSet, pod: &Pod) -> Result<(), Error> {
         let name = pod.metadata.name.clone().unwrap_or_default();
         let this_one = Preconditions { uid: pod.metadata.uid.clone(), ..Preconditions::default() };
         let how = DeleteParams::default().preconditions(this_one);
-        let deleted = self.pods(key).delete(&name, &how).await.unless_gone("deleting a pod")?;
+        let deleted = self.pods(key).delete(&name, &how).await.unless_gone("deleting a pod");
+        let deleted = deleted.inspect_err(|error| {
+            let message = format!("Error deleting: {}", error.reason());
+            self.recorder.about(set, EventType::Warning, "FailedDelete", message);
+        })?;
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         self.expectations.deleted(key, ObjectKey::of(&pod.metadata), uid);
         if deleted.is_some() {
@@ -219,11 +261,10 @@ impl ReplicaSets {
         key: &ObjectKey,
         set: &ReplicaSet,
         owned: &[Arc<Pod>],
-        failure: Option<&Error>,
+        failure: Option<&Failure>,
     ) -> Result<Next, Error> {
-        let now = Timestamp::now();
-        let (status, next) = status::of(set, owned, failure, now);
-        if set.status.as_ref() != Some(&status) {
+        let (status, next) = status::of(set, owned, failure, Timestamp::now());
+        if let Some(status) = status::patch(set, &status) {
             let api = Api::<ReplicaSet>::namespaced(self.client.clone(), &key.namespace);
             let patch =
                 Patch::Merge(json!({"metadata": {"uid": set.metadata.uid}, "status": status}));
@@ -233,3 +274,6 @@ impl ReplicaSets {
         Ok(next)
     }
 }
+
+#[cfg(test)]
+mod tests;

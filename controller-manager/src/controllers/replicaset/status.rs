@@ -8,7 +8,10 @@ use api_types::api::core::v1::Pod;
 use api_types::jiff::Timestamp;
 use api_types::meta::Time;
 
-use crate::frame::{Error, Next};
+use serde_json::{Value, json};
+
+use super::Failure;
+use crate::frame::Next;
 use crate::pods;
 
 const FAILURE: &str = "ReplicaFailure";
@@ -17,7 +20,7 @@ const FAILURE: &str = "ReplicaFailure";
 pub(super) fn of(
     set: &ReplicaSet,
     owned: &[Arc<Pod>],
-    failure: Option<&Error>,
+    failure: Option<&Failure>,
     now: Timestamp,
 ) -> (ReplicaSetStatus, Next) {
     let active: Vec<&Arc<Pod>> = owned.iter().filter(|pod| pods::is_active(pod)).collect();
@@ -64,7 +67,7 @@ fn has_template_labels(set: &ReplicaSet, pod: &Pod) -> bool {
 /// The failure condition comes and goes with the failure; others are left as they are.
 fn conditions(
     set: &ReplicaSet,
-    failure: Option<&Error>,
+    failure: Option<&Failure>,
     now: Timestamp,
 ) -> Option<Vec<ReplicaSetCondition>> {
     let known =
@@ -76,19 +79,33 @@ fn conditions(
         conditions.push(ReplicaSetCondition {
             type_: FAILURE.to_owned(),
             status: "True".to_owned(),
-            reason: Some("FailedCreate".to_owned()),
-            message: Some(failure.reason()),
+            reason: Some(failure.reason.to_owned()),
+            message: Some(failure.error.reason()),
             last_transition_time: Some(since.unwrap_or(Time(now))),
         });
     }
     (!conditions.is_empty()).then_some(conditions)
 }
 
+/// What makes the set's status this one; `None` if it is. Conditions are only sent when they change: they
+/// are replaced as a whole.
+pub(super) fn patch(set: &ReplicaSet, status: &ReplicaSetStatus) -> Option<Value> {
+    if set.status.as_ref() == Some(status) {
+        return None;
+    }
+    let counts = ReplicaSetStatus { conditions: None, ..status.clone() };
+    let mut patch = json!(counts);
+    let known = set.status.as_ref().and_then(|status| status.conditions.as_ref());
+    if known != status.conditions.as_ref() {
+        patch["conditions"] = json!(status.conditions);
+    }
+    Some(patch)
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
+    use crate::frame::Error;
 
     fn set(min_ready: i32) -> ReplicaSet {
         serde_json::from_value(json!({
@@ -129,5 +146,31 @@ mod tests {
         let pods = [pod(json!({}), Some("2026-01-01T00:00:00Z"), "Running")];
         let (status, next) = of(&set(0), &pods, None, "2026-01-01T00:00:00Z".parse().unwrap());
         assert_eq!((status.available_replicas, next), (Some(1), Next::Change));
+    }
+
+    #[test]
+    fn a_failure_is_told_by_its_kind_and_taken_back() {
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let failure = |reason| Failure { reason, error: Error::other("a step", "quota") };
+        let mut set = set(0);
+        let mut after = |failure: Option<Failure>| {
+            let (status, _) = of(&set, &[], failure.as_ref(), now);
+            let patch = patch(&set, &status);
+            set.status = Some(status);
+            patch.map(|patch| patch.get("conditions").cloned())
+        };
+        let told = after(Some(failure("FailedDelete"))).unwrap().unwrap();
+        assert_eq!(
+            (&told[0]["type"], &told[0]["reason"]),
+            (&json!(FAILURE), &json!("FailedDelete"))
+        );
+        let told = after(Some(failure("FailedCreate"))).unwrap().unwrap();
+        assert_eq!(
+            (&told[0]["reason"], &told[0]["message"]),
+            (&json!("FailedCreate"), &json!("quota"))
+        );
+        assert_eq!(after(Some(failure("FailedCreate"))), None, "nothing new");
+        assert_eq!(after(None), Some(Some(Value::Null)), "a merge patch takes it away");
+        assert_eq!(after(None), None);
     }
 }

@@ -13,15 +13,21 @@ use crate::pods;
 
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
-/// The `count` pods that are worth least.
-pub(super) fn choose(pods: &[Arc<Pod>], count: usize, now: Timestamp) -> Vec<Arc<Pod>> {
-    let mut neighbours: HashMap<&str, usize> = HashMap::new();
-    pods.iter()
+/// The `count` pods that are worth least. Nodes are compared by how many of the `related` pods they have.
+pub(super) fn choose(
+    pods: &[Arc<Pod>],
+    related: &[Arc<Pod>],
+    count: usize,
+    now: Timestamp,
+) -> Vec<Arc<Pod>> {
+    let mut on_node: HashMap<&str, usize> = HashMap::new();
+    related
+        .iter()
         .filter_map(|pod| pods::node_of(pod))
-        .for_each(|node| *neighbours.entry(node).or_default() += 1);
-    let crowd = |pod: &Pod| pods::node_of(pod).and_then(|node| neighbours.get(node)).copied();
+        .for_each(|node| *on_node.entry(node).or_default() += 1);
+    let rank = |pod: &Pod| pods::node_of(pod).and_then(|node| on_node.get(node)).copied();
     let mut ranked: Vec<&Arc<Pod>> = pods.iter().collect();
-    ranked.sort_by_cached_key(|pod| worth(pod, crowd(pod).unwrap_or_default(), now));
+    ranked.sort_by_cached_key(|pod| worth(pod, rank(pod).unwrap_or_default(), now));
     ranked.into_iter().take(count).cloned().collect()
 }
 
@@ -33,15 +39,15 @@ struct Worth {
     phase: u8,
     ready: bool,
     deletion_cost: i64,
-    /// The more pods of the set on its node, the sooner it goes.
-    crowd: Reverse<usize>,
+    /// The more related pods on its node, the sooner it goes.
+    rank: Reverse<usize>,
     ready_for: i32,
     restarts: Reverse<i32>,
     age: i32,
     uid: String,
 }
 
-fn worth(pod: &Pod, crowd: usize, now: Timestamp) -> Worth {
+fn worth(pod: &Pod, rank: usize, now: Timestamp) -> Worth {
     let ready_since = pods::ready_condition(pod).filter(|_| pods::is_ready(pod));
     let ready_since = ready_since.and_then(|condition| condition.last_transition_time.as_ref());
     Worth {
@@ -53,7 +59,7 @@ fn worth(pod: &Pod, crowd: usize, now: Timestamp) -> Worth {
         },
         ready: pods::is_ready(pod),
         deletion_cost: deletion_cost(pod),
-        crowd: Reverse(crowd),
+        rank: Reverse(rank),
         ready_for: magnitude(ready_since, now),
         restarts: Reverse(restarts(pod)),
         age: magnitude(pod.metadata.creation_timestamp.as_ref(), now),
@@ -108,7 +114,7 @@ mod tests {
     fn check_goes(changes: Value) {
         let now = "2026-01-02T00:00:00Z".parse().unwrap();
         let pods = [pod("a", json!({})), pod("b", changes.clone())];
-        let victims = choose(&pods, 1, now);
+        let victims = choose(&pods, &pods, 1, now);
         assert_eq!(victims[0].metadata.name.as_deref(), Some("b"), "{changes}");
     }
 
@@ -130,14 +136,16 @@ mod tests {
         let now = "2026-01-02T00:00:00Z".parse().unwrap();
         let on = |name: &str, node: &str| pod(name, json!({"spec": {"nodeName": node}}));
         let pods = [on("a", "n1"), on("b", "n2"), on("c", "n2")];
-        assert_eq!(choose(&pods, 1, now)[0].metadata.name.as_deref(), Some("b"));
+        assert_eq!(choose(&pods, &pods, 1, now)[0].metadata.name.as_deref(), Some("b"));
+        let siblings: Vec<_> = pods.iter().cloned().chain([on("d", "n1"), on("e", "n1")]).collect();
+        assert_eq!(choose(&pods, &siblings, 1, now)[0].metadata.name.as_deref(), Some("a"));
     }
 
     #[test]
     fn as_many_go_as_asked_for() {
         let now = "2026-01-02T00:00:00Z".parse().unwrap();
         let pods = [pod("a", json!({})), pod("b", json!({}))];
-        assert_eq!(choose(&pods, 0, now).len(), 0);
-        assert_eq!(choose(&pods, 2, now).len(), 2);
+        assert_eq!(choose(&pods, &pods, 0, now).len(), 0);
+        assert_eq!(choose(&pods, &pods, 2, now).len(), 2);
     }
 }

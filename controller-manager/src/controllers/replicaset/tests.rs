@@ -1,0 +1,127 @@
+//! The controller against the API server, with stores that are told what to show.
+
+use kube::api::{ListParams, PostParams};
+use kube::runtime::watcher::Event;
+use testkit::{ControlPlane, pod, replica_set};
+
+use super::*;
+
+/// A controller whose stores follow nothing.
+struct Stage {
+    plane: ControlPlane,
+    controller: ReplicaSets,
+    key: ObjectKey,
+}
+
+impl Stage {
+    /// With a set `web`, which the store shows.
+    async fn set(replicas: i32) -> Self {
+        let plane = ControlPlane::start().await;
+        let controller = ReplicaSets {
+            client: plane.client(),
+            informers: Informers::default(),
+            recorder: Recorder::new(plane.client(), NAME, ""),
+            expectations: Expectations::default(),
+        };
+        let set = replica_set("web").replicas(replicas).build();
+        let api = Api::<ReplicaSet>::namespaced(plane.client(), "default");
+        let set = api.create(&PostParams::default(), &set).await.unwrap();
+        controller.informers.replica_sets.take_in(Event::Apply(set));
+        Self { plane, controller, key: ObjectKey::new("default", "web") }
+    }
+
+    async fn reconcile(&self) -> Result<Next, Error> {
+        self.controller.reconcile(&self.key).await
+    }
+
+    fn pods_api(&self) -> Api<Pod> {
+        Api::namespaced(self.plane.client(), "default")
+    }
+
+    async fn pods(&self) -> Vec<Pod> {
+        self.pods_api().list(&ListParams::default()).await.unwrap().items
+    }
+
+    /// The store shows the set as it is now.
+    async fn set_seen(&self) -> ReplicaSet {
+        let set = Api::<ReplicaSet>::namespaced(self.plane.client(), "default").get("web").await;
+        let set = set.unwrap();
+        self.controller.informers.replica_sets.take_in(Event::Apply(set.clone()));
+        set
+    }
+
+    fn show(&self, events: impl IntoIterator<Item = Event<Pod>>) {
+        events.into_iter().for_each(|event| self.controller.informers.pods.take_in(event));
+    }
+}
+
+#[tokio::test]
+async fn a_list_under_way_makes_no_more_pods_than_wanted() {
+    let stage = Stage::set(3).await;
+    stage.reconcile().await.unwrap();
+    assert_eq!(stage.pods().await.len(), 3);
+    let other = pod("other").build();
+    let other = stage.pods_api().create(&PostParams::default(), &other).await.unwrap();
+    stage.show([Event::Init, Event::InitApply(other)]);
+    stage.reconcile().await.unwrap();
+    assert_eq!(stage.pods().await.len(), 4, "three and the other");
+    let all = stage.pods().await;
+    stage.show(all.into_iter().map(Event::InitApply).chain([Event::InitDone]));
+    stage.reconcile().await.unwrap();
+    assert_eq!(stage.pods().await.len(), 4);
+}
+
+#[tokio::test]
+async fn the_status_is_written_though_own_writes_have_not_come_back() {
+    let stage = Stage::set(2).await;
+    stage.reconcile().await.unwrap();
+    let mut seen = stage.pods().await.remove(0);
+    seen.status = pod("x").running("10.0.0.1").build().status;
+    let mut going = pod("going").build();
+    going.metadata.uid = Some("u".to_owned());
+    stage.controller.expectations.deleted(&stage.key, ObjectKey::of(&going.metadata), "u".into());
+    stage.show([Event::Apply(seen), Event::Apply(going)]);
+    let status = |set: &ReplicaSet| set.status.clone().unwrap_or_default();
+    assert_eq!(status(&stage.set_seen().await).ready_replicas.unwrap_or_default(), 0);
+    let next = stage.reconcile().await.unwrap();
+    assert_eq!(next, Next::After(UNSEEN));
+    assert_eq!(status(&stage.set_seen().await).ready_replicas, Some(1));
+    assert_eq!(stage.pods().await.len(), 2, "nothing is created meanwhile");
+}
+
+#[tokio::test]
+async fn a_failure_is_told_and_taken_back_with_one_write_each() {
+    let stage = Stage::set(1).await;
+    let cut = stage.plane.refuse(|request| request.method() == "POST");
+    stage.reconcile().await.unwrap_err();
+    let conditions = |set: ReplicaSet| set.status.unwrap().conditions.unwrap_or_default();
+    let told = conditions(stage.set_seen().await);
+    assert_eq!(told[0].reason.as_deref(), Some("FailedCreate"));
+    drop(cut);
+    stage.reconcile().await.unwrap();
+    assert_eq!(conditions(stage.set_seen().await), []);
+    let made = stage.pods().await;
+    stage.show(made.into_iter().map(Event::Apply));
+    stage.reconcile().await.unwrap();
+    stage.set_seen().await;
+    let writes = || stage.plane.requests().iter().filter(|r| r.starts_with("PATCH")).count();
+    let before = writes();
+    stage.reconcile().await.unwrap();
+    assert_eq!(writes(), before, "nothing has changed");
+}
+
+#[tokio::test]
+async fn in_a_namespace_on_its_way_out_nothing_is_tried_again() {
+    let stage = Stage::set(1).await;
+    let namespaces = Api::<api_types::api::core::v1::Namespace>::all(stage.plane.client());
+    let team = serde_json::from_value(json!({"metadata": {"name": "team"}})).unwrap();
+    namespaces.create(&PostParams::default(), &team).await.unwrap();
+    let sets = Api::<ReplicaSet>::namespaced(stage.plane.client(), "team");
+    let mut set = replica_set("web").build();
+    set.metadata.namespace = Some("team".to_owned());
+    let set = sets.create(&PostParams::default(), &set).await.unwrap();
+    namespaces.delete("team", &DeleteParams::default()).await.unwrap();
+    stage.controller.informers.replica_sets.take_in(Event::Apply(set));
+    let key = ObjectKey::new("team", "web");
+    assert_eq!(stage.controller.reconcile(&key).await.unwrap(), Next::Change);
+}
