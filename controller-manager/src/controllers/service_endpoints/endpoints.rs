@@ -15,6 +15,8 @@ use crate::informers::Informers;
 
 const MANAGED_BY: (&str, &str) = ("endpoints.kubernetes.io/managed-by", "endpoint-controller");
 const HEADLESS: &str = "service.kubernetes.io/headless";
+/// Says that there are more addresses than the object has.
+const OVER_CAPACITY: (&str, &str) = ("endpoints.kubernetes.io/over-capacity", "truncated");
 
 pub(in crate::controllers) fn register(context: &Context) -> Registered {
     let queue = Arc::new(WorkQueue::default());
@@ -106,14 +108,24 @@ fn wanted(
         .as_ref()
         .and_then(|spec| spec.ports.as_ref())
         .is_some_and(|ports| !ports.is_empty());
-    let subsets = subsets::of(backends, has_ports);
-    Endpoints {
-        metadata: ObjectMeta {
-            labels: Some(labels(service)),
-            ..known.unwrap_or_else(|| name(&service.metadata))
-        },
-        subsets: (!subsets.is_empty()).then_some(subsets),
+    let mut subsets = subsets::of(backends, has_ports);
+    let truncated = subsets::truncate(&mut subsets);
+    let mut metadata = ObjectMeta {
+        labels: Some(labels(service)),
+        ..known.unwrap_or_else(|| name(&service.metadata))
+    };
+    tell_truncated(&mut metadata, truncated);
+    Endpoints { metadata, subsets: (!subsets.is_empty()).then_some(subsets) }
+}
+
+fn tell_truncated(metadata: &mut ObjectMeta, truncated: bool) {
+    let mut annotations = metadata.annotations.take().unwrap_or_default();
+    if truncated {
+        annotations.insert(OVER_CAPACITY.0.to_owned(), OVER_CAPACITY.1.to_owned());
+    } else {
+        annotations.remove(OVER_CAPACITY.0);
     }
+    metadata.annotations = (!annotations.is_empty()).then_some(annotations);
 }
 
 fn labels(service: &Service) -> BTreeMap<String, String> {
@@ -125,4 +137,31 @@ fn labels(service: &Service) -> BTreeMap<String, String> {
         labels.remove(HEADLESS);
     }
     labels
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::backends::tests::{pod, service, typed};
+    use super::*;
+
+    #[test]
+    fn truncation_is_told_in_an_annotation_that_comes_and_goes() {
+        let service = service(json!([{"port": 80}]), json!({}));
+        let pods: Vec<_> = (0..1001)
+            .map(|n| pod(&format!("p{n}"), &format!("10.0.{}.{}", n / 256, n % 256), true))
+            .collect();
+        let with = |count: usize, current: Option<&Endpoints>| {
+            wanted(&service, &backends::of(&service, &typed(&pods[..count])), current)
+        };
+        let told = |endpoints: &Endpoints| {
+            endpoints.metadata.annotations.as_ref().and_then(|a| a.get(OVER_CAPACITY.0)).cloned()
+        };
+        let many = with(1001, None);
+        assert_eq!(told(&many).as_deref(), Some("truncated"));
+        let fewer = with(1000, Some(&many));
+        assert_eq!((told(&fewer), fewer.metadata.annotations.as_ref()), (None, None));
+        assert_eq!(with(1000, Some(&fewer)), fewer, "nothing to do");
+    }
 }

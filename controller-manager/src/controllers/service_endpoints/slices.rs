@@ -121,3 +121,48 @@ impl Slices {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use api_types::api::core::v1::Pod;
+    use kube::api::ListParams;
+    use kube::runtime::watcher::Event;
+    use testkit::{ControlPlane, pod, service};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_list_under_way_makes_no_slice_twice() {
+        let plane = ControlPlane::start().await;
+        let controller = Slices {
+            client: plane.client(),
+            informers: Informers::default(),
+            expectations: Expectations::default(),
+        };
+        let how = PostParams::default();
+        let web = service("web").port(80, 80).build();
+        let web = Api::namespaced(plane.client(), "default").create(&how, &web).await.unwrap();
+        controller.informers.services.take_in(Event::Apply(web));
+        let pod: Pod = pod("a").label("app", "web").running("10.1.0.1").build();
+        controller.informers.pods.take_in(Event::Apply(pod));
+        let key = ObjectKey::new("default", "web");
+        let slices = Api::<EndpointSlice>::namespaced(plane.client(), "default");
+        let names = async || {
+            let all = slices.list(&ListParams::default()).await.unwrap().items;
+            let ours = all.iter().filter(|slice| service_of(slice).as_ref() == Some(&key));
+            ours.filter_map(|slice| slice.metadata.name.clone()).collect::<Vec<_>>()
+        };
+        controller.reconcile(&key).await.unwrap();
+        let made = names().await;
+        assert_eq!(made.len(), 1);
+        let mut other: EndpointSlice = slices.get(&made[0]).await.unwrap();
+        other.metadata.name = Some("other".to_owned());
+        other.metadata.labels = None;
+        other.metadata.resource_version = Some("1000000".to_owned());
+        for event in [Event::Init, Event::InitApply(other)] {
+            controller.informers.endpoint_slices.take_in(event);
+        }
+        controller.reconcile(&key).await.unwrap();
+        assert_eq!(names().await, made);
+    }
+}

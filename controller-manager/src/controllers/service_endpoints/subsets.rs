@@ -48,6 +48,46 @@ fn address(backend: &Backend) -> EndpointAddress {
     }
 }
 
+/// More than so many addresses are too many for one object.
+const CAPACITY: usize = 1000;
+
+/// Cuts the addresses to what one object may hold, as Kubernetes does: not ready ones go first, and of what
+/// is cut each subset loses its share. Returns whether something was cut.
+pub(super) fn truncate(subsets: &mut [EndpointSubset]) -> bool {
+    let ready: usize = subsets.iter().map(|subset| len(&subset.addresses)).sum();
+    let not_ready: usize = subsets.iter().map(|subset| len(&subset.not_ready_addresses)).sum();
+    if ready + not_ready <= CAPACITY {
+        return false;
+    }
+    if ready > CAPACITY {
+        subsets.iter_mut().for_each(|subset| subset.not_ready_addresses = None);
+        share(subsets.iter_mut().map(|subset| &mut subset.addresses), ready, CAPACITY);
+    } else {
+        let lists = subsets.iter_mut().map(|subset| &mut subset.not_ready_addresses);
+        share(lists, not_ready, CAPACITY - ready);
+    }
+    true
+}
+
+type Addresses = Option<Vec<EndpointAddress>>;
+
+fn len(addresses: &Addresses) -> usize {
+    addresses.as_ref().map_or(0, Vec::len)
+}
+
+/// Leaves each list its part of the room, rounded up; the last ones get what is left.
+fn share<'a>(lists: impl Iterator<Item = &'a mut Addresses>, total: usize, room: usize) {
+    let mut left = room;
+    for list in lists {
+        let part = (len(list) * room).div_ceil(total).min(left).min(len(list));
+        left -= part;
+        if let Some(addresses) = list {
+            addresses.truncate(part);
+        }
+        list.take_if(|addresses| addresses.is_empty());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -103,5 +143,30 @@ mod tests {
         let mut leaving = pod("a", "10.0.0.1", true);
         leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         check(json!([{"port": 80}]), &[leaving], &[]);
+    }
+
+    /// Subsets of so many ready and not ready addresses, before and after.
+    fn check_truncated(before: &[(usize, usize)], expected: &[(usize, usize)]) {
+        let list = |count| Some(vec![EndpointAddress::default(); count]);
+        let subset = |(ready, not_ready): &(usize, usize)| EndpointSubset {
+            addresses: list(*ready),
+            not_ready_addresses: list(*not_ready),
+            ports: None,
+        };
+        let mut subsets: Vec<_> = before.iter().map(subset).collect();
+        assert_eq!(truncate(&mut subsets), before != expected);
+        let after = subsets.iter().map(|s| (len(&s.addresses), len(&s.not_ready_addresses)));
+        assert_eq!(after.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn an_object_holds_a_thousand_addresses_ready_ones_first() {
+        check_truncated(&[(1000, 0)], &[(1000, 0)]);
+        check_truncated(&[(600, 200), (100, 100)], &[(600, 200), (100, 100)]);
+        check_truncated(&[(1001, 5)], &[(1000, 0)]);
+        check_truncated(&[(900, 300)], &[(900, 100)]);
+        check_truncated(&[(1500, 1), (500, 1)], &[(750, 0), (250, 0)]);
+        check_truncated(&[(400, 100), (400, 200)], &[(400, 67), (400, 133)]);
+        check_truncated(&[(1, 0), (1, 0), (1000, 0)], &[(1, 0), (1, 0), (998, 0)]);
     }
 }

@@ -12,7 +12,7 @@ use api_types::meta::ObjectMeta;
 
 use super::backends::{Backend, Port};
 use super::is_headless;
-use crate::owners::controller_reference;
+use crate::owners::{controller_reference, is_controlled_by};
 
 /// Endpoints in one slice.
 const CAPACITY: usize = 100;
@@ -35,8 +35,11 @@ pub(super) fn plan(
     backends: &[Backend],
     existing: &[Arc<EndpointSlice>],
 ) -> Plan {
+    let (existing, inherited): (Vec<_>, Vec<_>) =
+        existing.iter().partition(|slice| is_owned(slice, service));
     let mut groups = grouped(backends);
-    let kept: Vec<_> = existing.iter().map(|slice| (slice, keep(slice, &mut groups))).collect();
+    let kept: Vec<_> =
+        existing.into_iter().map(|slice| (slice, keep(slice, &mut groups))).collect();
     let mut plan = Plan::default();
     let mut in_use = 0;
     for (slice, mut endpoints) in kept {
@@ -55,7 +58,13 @@ pub(super) fn plan(
     if in_use == 0 && plan.create.is_empty() {
         plan.keep_one_empty(service);
     }
+    plan.delete.extend(inherited.into_iter().cloned());
     plan
+}
+
+/// A slice of an earlier Service of the same name goes with that one, whatever is written into it.
+fn is_owned(slice: &EndpointSlice, service: &Service) -> bool {
+    is_controlled_by(&slice.metadata, service.metadata.uid.as_deref().unwrap_or_default())
 }
 
 impl Plan {
@@ -249,6 +258,20 @@ mod tests {
         assert_eq!(sizes(&emptied), [0]);
         let filled = carried_out(&slices, plan(&web(), &backends_of(0..1), &slices));
         assert_eq!(sizes(&filled), [1], "the placeholder gives way");
+    }
+
+    #[test]
+    fn slices_of_an_earlier_service_of_the_same_name_give_way_to_new_ones() {
+        let slices = carried_out(&[], plan(&web(), &backends_of(0..150), &[]));
+        let mut recreated = web();
+        recreated.metadata.uid = Some("later".to_owned());
+        let change = plan(&recreated, &backends_of(0..150), &slices);
+        assert_eq!(writes(&change), (2, 0, 2));
+        let owner =
+            |slice: &EndpointSlice| slice.metadata.owner_references.as_ref().unwrap()[0].clone();
+        assert!(change.create.iter().all(|slice| owner(slice).uid == "later"));
+        let change = plan(&recreated, &[], &carried_out(&[], plan(&web(), &[], &[])));
+        assert_eq!(writes(&change), (1, 0, 1), "the empty one too");
     }
 
     #[test]
