@@ -1,11 +1,14 @@
 //! What a controller is built from.
 
+use std::sync::Arc;
+
 use component::events::Recorder;
 use kube::Client;
 use listwatch::ListWatch;
 
+use crate::Settings;
+use crate::discovery::Discovery;
 use crate::informers::Informers;
-use crate::network::Network;
 
 /// Shared by all controllers.
 #[derive(Clone, Debug)]
@@ -14,11 +17,19 @@ pub struct Context {
     pub listwatch: ListWatch,
     /// What the API server has.
     pub informers: Informers,
-    /// Where pod addresses come from.
-    pub pod_network: Network,
+    /// What the controllers are told.
+    pub settings: Settings,
+    /// Which resources the API server has.
+    pub(crate) discovery: Arc<Discovery>,
 }
 
 impl Context {
+    /// Nothing is followed yet.
+    pub fn new(listwatch: ListWatch, settings: Settings) -> Self {
+        let discovery = Arc::new(Discovery::new(listwatch.client().clone()));
+        Self { listwatch, informers: Informers::default(), settings, discovery }
+    }
+
     /// The client of the API server.
     pub fn client(&self) -> Client {
         self.listwatch.client().clone()

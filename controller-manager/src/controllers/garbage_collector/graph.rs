@@ -1,8 +1,11 @@
 //! Who owns whom, over all objects of all kinds, by uid. Pure.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use api_types::meta::{ObjectMeta, OwnerReference};
+
+use crate::discovery::GroupKind;
 
 /// The identity of an object for all time.
 pub(super) type Uid = String;
@@ -15,8 +18,7 @@ pub(super) const ORPHAN: &str = "orphan";
 /// An object as far as ownership goes.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Object {
-    pub(super) api_version: String,
-    pub(super) kind: String,
+    pub(super) kind: Arc<GroupKind>,
     pub(super) namespace: String,
     pub(super) name: String,
     pub(super) owners: Vec<OwnerReference>,
@@ -25,10 +27,9 @@ pub(super) struct Object {
 }
 
 impl Object {
-    pub(super) fn new(api_version: &str, kind: &str, metadata: &ObjectMeta) -> Self {
+    pub(super) fn new(kind: Arc<GroupKind>, metadata: &ObjectMeta) -> Self {
         Self {
-            api_version: api_version.to_owned(),
-            kind: kind.to_owned(),
+            kind,
             namespace: metadata.namespace.clone().unwrap_or_default(),
             name: metadata.name.clone().unwrap_or_default(),
             owners: metadata.owner_references.clone().unwrap_or_default(),
@@ -44,8 +45,32 @@ impl Object {
 
     /// Whether it holds up the foreground deletion of that owner.
     fn blocks(&self, owner: &str) -> bool {
-        self.owners.iter().any(|mine| mine.uid == owner && mine.block_owner_deletion == Some(true))
+        blocks(&self.owners, owner)
     }
+
+    /// Whether a reference in this namespace means this object, and not only its uid.
+    fn is_meant_by(&self, reference: &OwnerReference, namespace: &str) -> bool {
+        let reachable = self.namespace.is_empty() || self.namespace == namespace;
+        let kind = GroupKind::new(&reference.api_version, &reference.kind);
+        reachable && self.name == reference.name && *self.kind == kind
+    }
+}
+
+/// Whether these references hold up the foreground deletion of that owner.
+pub(super) fn blocks(references: &[OwnerReference], owner: &str) -> bool {
+    references.iter().any(|mine| mine.uid == owner && mine.block_owner_deletion == Some(true))
+}
+
+/// What may have to be done about an object, as far as the graph knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Concern {
+    Nothing,
+    /// It was deleted, and its dependents are to be released first.
+    ReleaseDependents,
+    /// It was deleted, and its dependents are to be deleted first.
+    DeleteDependents,
+    /// One of its owners is missing, or goes.
+    Owners,
 }
 
 /// All objects.
@@ -60,15 +85,60 @@ impl Graph {
         self.objects.get(uid)
     }
 
-    /// The objects that name this one as an owner.
-    pub(super) fn dependents(&self, uid: &str) -> Vec<(Uid, Object)> {
+    /// The owner that is meant by a reference in this namespace.
+    pub(super) fn owner(&self, reference: &OwnerReference, namespace: &str) -> Option<&Object> {
+        self.get(&reference.uid).filter(|owner| owner.is_meant_by(reference, namespace))
+    }
+
+    /// What may have to be done about an object.
+    pub(super) fn concern(&self, uid: &str) -> Concern {
+        let Some(object) = self.get(uid) else { return Concern::Nothing };
+        if object.waits_for(ORPHAN) {
+            return Concern::ReleaseDependents;
+        }
+        if object.waits_for(FOREGROUND) {
+            return Concern::DeleteDependents;
+        }
+        let stays = |reference| {
+            let owner = self.owner(reference, &object.namespace);
+            owner.is_some_and(|owner| !owner.waits_for(FOREGROUND))
+        };
+        match object.deleting || object.owners.iter().all(stays) {
+            true => Concern::Nothing,
+            false => Concern::Owners,
+        }
+    }
+
+    fn dependents(&self, uid: &str) -> impl Iterator<Item = (&Uid, &Object)> {
         let dependents = self.dependents.get(uid).into_iter().flatten();
-        dependents.filter_map(|uid| Some((uid.clone(), self.objects.get(uid)?.clone()))).collect()
+        dependents.filter_map(|uid| Some((uid, self.objects.get(uid)?)))
+    }
+
+    /// Whether an object names this one as an owner.
+    pub(super) fn has_dependents(&self, uid: &str) -> bool {
+        self.dependents(uid).next().is_some()
+    }
+
+    /// Whether an object names this one as an owner and itself waits for its dependents to be deleted.
+    pub(super) fn has_waiting_dependents(&self, uid: &str) -> bool {
+        self.dependents(uid).any(|(_, dependent)| dependent.waits_for(FOREGROUND))
+    }
+
+    /// The dependents that are not being deleted yet.
+    pub(super) fn living_dependents(&self, uid: &str) -> Vec<Uid> {
+        let living = self.dependents(uid).filter(|(_, dependent)| !dependent.deleting);
+        living.map(|(uid, _)| uid.clone()).collect()
     }
 
     /// Whether some dependent holds up the foreground deletion of this object.
     pub(super) fn is_blocked(&self, uid: &str) -> bool {
-        self.dependents(uid).iter().any(|(_, dependent)| dependent.blocks(uid))
+        self.dependents(uid).any(|(_, dependent)| dependent.blocks(uid))
+    }
+
+    /// The objects of a kind.
+    pub(super) fn of_kind(&self, kind: &GroupKind) -> HashSet<Uid> {
+        let found = self.objects.iter().filter(|(_, object)| *object.kind == *kind);
+        found.map(|(uid, _)| uid.clone()).collect()
     }
 
     /// Takes in a new or changed object; returns who is worth a look.
@@ -120,14 +190,15 @@ pub(super) mod tests {
     /// An object with owners, each as (uid, blocks).
     pub(crate) fn object(name: &str, owners: &[(&str, bool)], more: Value) -> Object {
         let owners = owners.iter().map(|(uid, blocks)| {
-            json!({"apiVersion": "v1", "kind": "Owner", "name": uid, "uid": uid, "blockOwnerDeletion": blocks})
+            json!({"apiVersion": "v1", "kind": "Thing", "name": uid, "uid": uid, "blockOwnerDeletion": blocks})
         });
         let mut metadata =
             json!({"namespace": "ns", "name": name, "ownerReferences": owners.collect::<Vec<_>>()});
         for (key, value) in more.as_object().into_iter().flatten() {
             metadata[key] = value.clone();
         }
-        Object::new("v1", "Thing", &serde_json::from_value(metadata).unwrap())
+        let kind = Arc::new(GroupKind::new("v1", "Thing"));
+        Object::new(kind, &serde_json::from_value(metadata).unwrap())
     }
 
     #[test]
@@ -135,7 +206,7 @@ pub(super) mod tests {
         let mut graph = Graph::default();
         assert_eq!(graph.apply("owner", object("owner", &[], json!({}))), Vec::<Uid>::new());
         assert_eq!(graph.apply("a", object("a", &[("owner", true)], json!({}))), ["a"]);
-        assert_eq!(graph.dependents("owner").len(), 1);
+        assert_eq!(graph.living_dependents("owner"), ["a"]);
         assert!(graph.is_blocked("owner"));
         assert_eq!(graph.remove("owner"), ["a"]);
     }
@@ -155,5 +226,27 @@ pub(super) mod tests {
         let mut graph = Graph::default();
         graph.apply("a", object("a", &[("owner", true)], json!({})));
         assert_eq!(graph.apply("a", object("a", &[("owner", true)], json!({}))), Vec::<Uid>::new());
+    }
+
+    #[test]
+    fn only_objects_with_missing_or_leaving_owners_need_a_look() {
+        let deleted = |finalizer: &str| json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": [finalizer]});
+        let mut graph = Graph::default();
+        graph.apply("stays", object("stays", &[], json!({})));
+        graph.apply("goes", object("goes", &[], deleted(FOREGROUND)));
+        graph.apply("lets-go", object("lets-go", &[], deleted(ORPHAN)));
+        let mut check = |uid: &str, owners: &[(&str, bool)], more: Value, expected: Concern| {
+            graph.apply(uid, object(uid, owners, more));
+            assert_eq!(graph.concern(uid), expected, "{uid}");
+        };
+        check("alone", &[], json!({}), Concern::Nothing);
+        check("owned", &[("stays", true)], json!({}), Concern::Nothing);
+        check("released-soon", &[("lets-go", true)], json!({}), Concern::Nothing);
+        check("leaving", &[("missing", true)], deleted("x"), Concern::Nothing);
+        check("lost", &[("stays", true), ("missing", true)], json!({}), Concern::Owners);
+        check("going", &[("goes", true)], json!({}), Concern::Owners);
+        check("elsewhere", &[("stays", true)], json!({"namespace": "other"}), Concern::Owners);
+        check("goes", &[], deleted(FOREGROUND), Concern::DeleteDependents);
+        check("lets-go", &[], deleted(ORPHAN), Concern::ReleaseDependents);
     }
 }

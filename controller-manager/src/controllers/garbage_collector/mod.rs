@@ -1,43 +1,63 @@
 //! Deletes what has lost its owners, and carries out foreground and orphaning deletions, over all kinds
 //! that discovery knows.
 //!
-//! The graph is only a hint where to look: before anything is deleted, the object and its owners are
-//! read from the API server, and the deletion names the version that was read.
+//! *Flow*: the monitors keep a graph of all objects. It only says where to look: who has all owners in it
+//! is left alone without a question. Otherwise the object and the owners that are missing are read from
+//! the API server, and what is done names the version that was read.
+//!
+//! *Guarantees*: nothing is deleted because of an owner that is merely not known (yet): it must be absent
+//! from the API server, by its uid, and its kind must be discovered and listed. An owner that orphans its
+//! dependents, or waits for them, is let go only after all kinds were looked through in the API server
+//! itself for dependents: the graph may lag behind, all the more after a start.
 
 mod decision;
 mod graph;
-mod monitor;
+mod live;
+mod monitors;
+mod owners;
+mod writes;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use api_types::meta::{ObjectMeta, OwnerReference};
+use api_types::meta::ObjectMeta;
 use futures::future::try_join_all;
 use kube::Client;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
-use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::context::Context;
-use crate::discovery::Discovered;
-use crate::frame::{Controller, Error, Next, ObjectKey, Registered, Step, WorkQueue};
-use decision::{Action, OwnerState, Policy, decide};
-use graph::{FOREGROUND, ORPHAN, Object};
-use monitor::Monitor;
+use crate::discovery::{Discovered, PERIOD};
+use crate::frame::{Controller, Error, Next, ObjectKey, Registered, WorkQueue};
+use decision::{Action, Dependents, OwnerState, decide};
+use graph::{Concern, FOREGROUND, Graph, ORPHAN, Object, blocks};
+use monitors::Monitors;
+use owners::Owners;
 
 const NAME: &str = "garbage-collector";
+/// How soon to look again while the graph lags behind.
+const LAG: Duration = Duration::from_secs(1);
 
 /// The keys of this controller's queue are uids.
 pub(super) fn register(context: &Context, tasks: &mut JoinSet<()>) -> Registered {
     let queue = Arc::new(WorkQueue::default());
-    let monitor = Arc::new(Monitor::default());
-    tasks.spawn(monitor.clone().run(context.client(), queue.clone()));
-    let controller = GarbageCollector { client: context.client(), monitor, queue: queue.clone() };
+    let (client, discovery) = (context.client(), context.discovery.clone());
+    let monitors = Arc::new(Monitors::default());
+    tasks.spawn(monitors.clone().run(discovery.clone(), client.clone(), queue.clone()));
+    let controller = GarbageCollector {
+        owners: Owners::new(client.clone(), monitors.clone()),
+        dependents: live::Dependents::new(client.clone(), discovery),
+        client,
+        monitors,
+        queue: queue.clone(),
+    };
     Registered::new(controller, queue)
 }
 
 struct GarbageCollector {
     client: Client,
-    monitor: Arc<Monitor>,
+    monitors: Arc<Monitors>,
+    owners: Owners,
+    dependents: live::Dependents,
     queue: Arc<WorkQueue>,
 }
 
@@ -53,21 +73,29 @@ impl Controller for GarbageCollector {
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let uid = key.name.as_str();
-        let known = self.monitor.graph.lock().get(uid).cloned();
-        let Some(known) = known else { return Ok(Next::Change) };
+        let (concern, known) = {
+            let graph = self.monitors.graph.lock();
+            (graph.concern(uid), graph.get(uid).cloned())
+        };
+        let Some(known) = known.filter(|_| concern != Concern::Nothing) else {
+            return Ok(Next::Change);
+        };
+        if let (Concern::Owners, Some(doubt)) = (concern, self.owners.doubt(&known)) {
+            return Ok(after_doubt(doubt));
+        }
         let Some((found, metadata)) = self.read(&known, uid).await? else {
             return Ok(Next::Change);
         };
-        let object = Object::new(&known.api_version, &known.kind, &metadata);
+        let object = Object::new(known.kind, &metadata);
         if object.waits_for(ORPHAN) {
-            self.release_dependents(uid).await?;
+            self.release_dependents(uid, &object).await?;
             self.remove_finalizer(&found, &metadata, ORPHAN).await?;
+            Ok(Next::Change)
         } else if object.waits_for(FOREGROUND) {
-            self.delete_in_foreground(uid, &found, &metadata).await?;
+            self.delete_in_foreground(uid, &object, &found, &metadata).await
         } else {
-            self.collect(uid, &found, &object, &metadata).await?;
+            self.collect(uid, &object, &found, &metadata).await
         }
-        Ok(Next::Change)
     }
 }
 
@@ -78,158 +106,82 @@ impl GarbageCollector {
         object: &Object,
         uid: &str,
     ) -> Result<Option<(Discovered, ObjectMeta)>, Error> {
-        let Some(found) = self.monitor.resource(&object.api_version, &object.kind) else {
-            return Ok(None);
-        };
+        let Some(found) = self.monitors.resource(&object.kind) else { return Ok(None) };
         let api = found.api(self.client.clone(), &object.namespace);
-        let current = api.get_opt(&object.name).await.step("reading an object")?;
-        let same = current.filter(|current| current.metadata.uid.as_deref() == Some(uid));
-        Ok(same.map(|current| (found, current.metadata)))
+        let current = live::read(&api, &object.name, uid).await?;
+        Ok(current.map(|metadata| (found, metadata)))
     }
 
     async fn collect(
         &self,
         uid: &str,
-        found: &Discovered,
         object: &Object,
-        metadata: &ObjectMeta,
-    ) -> Result<(), Error> {
-        let states = object.owners.iter().map(|owner| self.state_of(owner, object));
-        let states = try_join_all(states).await?;
-        let has_dependents = !self.monitor.graph.lock().dependents(uid).is_empty();
-        match decide(object, &states, has_dependents) {
-            Action::Keep => Ok(()),
-            Action::DropReferences(uids) => self.drop_references(found, metadata, &uids).await,
-            Action::Delete(policy) => self.delete(found, metadata, policy).await,
-        }
-    }
-
-    /// A kind that nobody knows cannot be judged; its objects count as there.
-    async fn state_of(
-        &self,
-        owner: &OwnerReference,
-        dependent: &Object,
-    ) -> Result<OwnerState, Error> {
-        if let Some(known) = self.monitor.graph.lock().get(&owner.uid) {
-            let reachable = known.namespace.is_empty() || known.namespace == dependent.namespace;
-            if reachable {
-                return Ok(state(known.waits_for(FOREGROUND)));
-            }
-        }
-        let Some(found) = self.monitor.resource(&owner.api_version, &owner.kind) else {
-            return Ok(OwnerState::Solid);
-        };
-        if found.is_namespaced() && dependent.namespace.is_empty() {
-            return Ok(OwnerState::Solid);
-        }
-        let api = found.api(self.client.clone(), &dependent.namespace);
-        let current = api.get_opt(&owner.name).await.step("reading an owner")?;
-        let same = current.filter(|current| current.metadata.uid.as_deref() == Some(&owner.uid));
-        Ok(same.map_or(OwnerState::Absent, |current| {
-            state(
-                Object::new(&owner.api_version, &owner.kind, &current.metadata)
-                    .waits_for(FOREGROUND),
-            )
-        }))
-    }
-
-    async fn delete(
-        &self,
         found: &Discovered,
         metadata: &ObjectMeta,
-        policy: Policy,
-    ) -> Result<(), Error> {
-        let key = ObjectKey::of(metadata);
-        tracing::info!(kind = found.resource.kind, object = %key, ?policy, "deleting what nobody owns");
-        let this_version = Preconditions {
-            uid: metadata.uid.clone(),
-            resource_version: metadata.resource_version.clone(),
-        };
-        let how = match policy {
-            Policy::Background => DeleteParams::background(),
-            Policy::Foreground => DeleteParams::foreground(),
-            Policy::Orphan => DeleteParams::orphan(),
-        };
-        let api = found.api(self.client.clone(), &key.namespace);
-        let deleted = api.delete(&key.name, &how.preconditions(this_version)).await;
-        deleted.unless_gone("deleting an object without owners").map(|_| ())
+    ) -> Result<Next, Error> {
+        let states = self.owners.states(object).await?;
+        let dependents = dependents_of(&self.monitors.graph.lock(), uid);
+        match decide(object, &states, dependents) {
+            Action::Keep if states.contains(&OwnerState::Invalid) => {}
+            Action::Keep => return Ok(self.after_keeping(uid)),
+            Action::Later(doubt) => return Ok(after_doubt(doubt)),
+            Action::DropReferences(uids) => self.drop_references(found, metadata, &uids).await?,
+            Action::Delete(policy) => self.delete(found, metadata, policy).await?,
+            Action::UnblockAndDelete => self.unblock_and_delete(found, metadata).await?,
+        }
+        Ok(Next::Change)
+    }
+
+    /// An owner that the graph does not have would go unnoticed.
+    fn after_keeping(&self, uid: &str) -> Next {
+        match self.monitors.graph.lock().concern(uid) {
+            Concern::Nothing => Next::Change,
+            _ => Next::After(PERIOD),
+        }
     }
 
     /// The object goes when no dependent holds it up; until then, the dependents are looked at.
     async fn delete_in_foreground(
         &self,
         uid: &str,
+        object: &Object,
         found: &Discovered,
         metadata: &ObjectMeta,
-    ) -> Result<(), Error> {
-        let (blocked, dependents) = {
-            let graph = self.monitor.graph.lock();
-            (graph.is_blocked(uid), graph.dependents(uid))
+    ) -> Result<Next, Error> {
+        let (blocked, living) = {
+            let graph = self.monitors.graph.lock();
+            (graph.is_blocked(uid), graph.living_dependents(uid))
         };
-        let living = dependents.into_iter().filter(|(_, dependent)| !dependent.deleting);
-        living.for_each(|(dependent, _)| self.queue.add(ObjectKey::cluster(dependent)));
+        living.into_iter().for_each(|dependent| self.queue.add(ObjectKey::cluster(dependent)));
         if blocked {
-            return Ok(());
+            return Ok(Next::Change);
         }
-        self.remove_finalizer(found, metadata, FOREGROUND).await
+        let dependents = self.dependents.of(uid, &object.namespace).await?;
+        let references = dependents.iter().map(|owned| owned.metadata.owner_references.as_deref());
+        if references.flatten().any(|references| blocks(references, uid)) {
+            return Ok(Next::After(LAG));
+        }
+        self.remove_finalizer(found, metadata, FOREGROUND).await.map(|()| Next::Change)
     }
 
-    async fn release_dependents(&self, uid: &str) -> Result<(), Error> {
-        let dependents = self.monitor.graph.lock().dependents(uid);
-        let releases =
-            dependents.iter().map(|(dependent, object)| self.release(uid, dependent, object));
+    async fn release_dependents(&self, uid: &str, object: &Object) -> Result<(), Error> {
+        let dependents = self.dependents.of(uid, &object.namespace).await?;
+        let releases = dependents.iter().map(|owned| self.release(uid, owned));
         try_join_all(releases).await.map(|_| ())
-    }
-
-    async fn release(&self, owner: &str, uid: &str, dependent: &Object) -> Result<(), Error> {
-        match self.read(dependent, uid).await? {
-            Some((found, metadata)) => {
-                self.drop_references(&found, &metadata, &[owner.to_owned()]).await
-            }
-            None => Ok(()),
-        }
-    }
-
-    async fn drop_references(
-        &self,
-        found: &Discovered,
-        metadata: &ObjectMeta,
-        owners: &[String],
-    ) -> Result<(), Error> {
-        let references = metadata.owner_references.iter().flatten();
-        let left: Vec<_> =
-            references.filter(|reference| !owners.contains(&reference.uid)).collect();
-        self.patch(found, metadata, json!({"ownerReferences": left})).await
-    }
-
-    async fn remove_finalizer(
-        &self,
-        found: &Discovered,
-        metadata: &ObjectMeta,
-        finalizer: &str,
-    ) -> Result<(), Error> {
-        let left: Vec<_> =
-            metadata.finalizers.iter().flatten().filter(|mine| *mine != finalizer).collect();
-        self.patch(found, metadata, json!({"finalizers": left})).await
-    }
-
-    /// Lists are replaced as a whole, so the patch is tied to the version that was read.
-    async fn patch(
-        &self,
-        found: &Discovered,
-        metadata: &ObjectMeta,
-        mut change: serde_json::Value,
-    ) -> Result<(), Error> {
-        let key = ObjectKey::of(metadata);
-        change["uid"] = json!(metadata.uid);
-        change["resourceVersion"] = json!(metadata.resource_version);
-        let api = found.api(self.client.clone(), &key.namespace);
-        let patch = Patch::Merge(json!({"metadata": change}));
-        let patched = api.patch(&key.name, &PatchParams::default(), &patch).await;
-        patched.unless_gone("changing the metadata of an object").map(|_| ())
     }
 }
 
-fn state(waiting: bool) -> OwnerState {
-    if waiting { OwnerState::Waiting } else { OwnerState::Solid }
+fn after_doubt(doubt: OwnerState) -> Next {
+    match doubt {
+        OwnerState::Undiscovered => Next::After(PERIOD),
+        _ => Next::After(LAG),
+    }
+}
+
+fn dependents_of(graph: &Graph, uid: &str) -> Dependents {
+    match (graph.has_dependents(uid), graph.has_waiting_dependents(uid)) {
+        (_, true) => Dependents::Waiting,
+        (true, false) => Dependents::Some,
+        (false, false) => Dependents::None,
+    }
 }

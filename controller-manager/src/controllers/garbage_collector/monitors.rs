@@ -1,0 +1,297 @@
+//! Follows the metadata of every object of every kind and keeps the graph up to date.
+
+use std::collections::{HashMap, HashSet};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api_types::meta::ObjectMeta;
+use futures::StreamExt;
+use kube::Client;
+use kube::runtime::watcher::{Config, Event};
+use kube::runtime::{WatchStreamExt, watcher};
+use parking_lot::{Mutex, RwLock};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+
+use super::graph::{Graph, Object, Uid};
+use crate::discovery::{Discovered, Discovery, GroupKind, PERIOD, Resources};
+use crate::frame::{ObjectKey, WorkQueue};
+
+/// How soon to ask again when the API server did not answer.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The graph, and the kinds it is made of.
+#[derive(Debug, Default)]
+pub(super) struct Monitors {
+    pub(super) graph: Mutex<Graph>,
+    kinds: RwLock<HashMap<GroupKind, Kind>>,
+}
+
+#[derive(Debug)]
+struct Kind {
+    found: Discovered,
+    /// Everything that exists of it has been seen once.
+    listed: bool,
+    /// Ends its watch; `None` if it can't be watched.
+    watch: Option<AbortHandle>,
+}
+
+impl Drop for Kind {
+    fn drop(&mut self) {
+        self.watch.iter().for_each(AbortHandle::abort);
+    }
+}
+
+impl Monitors {
+    /// The resource of a kind.
+    pub(super) fn resource(&self, kind: &GroupKind) -> Option<Discovered> {
+        self.kinds.read().get(kind).map(|kind| kind.found.clone())
+    }
+
+    /// Whether the graph has, or had at some time, all objects of the kind, as far as it can.
+    pub(super) fn is_listed(&self, kind: &GroupKind) -> bool {
+        self.kinds.read().get(kind).is_some_and(|kind| kind.listed || kind.watch.is_none())
+    }
+
+    /// Discovers and follows, for ever.
+    pub(super) async fn run(
+        self: Arc<Self>,
+        discovery: Arc<Discovery>,
+        client: Client,
+        queue: Arc<WorkQueue>,
+    ) {
+        let mut watches = Watches { tasks: JoinSet::new(), client, queue };
+        loop {
+            let pause = match discovery.fresh().await {
+                Ok(resources) => {
+                    self.take_on(&resources, &mut watches);
+                    PERIOD
+                }
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::debug!(error, "discovering resources");
+                    RETRY
+                }
+            };
+            let _ = tokio::time::timeout(pause, watches.failed()).await;
+        }
+    }
+
+    /// Follows the kinds that are new or have another version, and no longer those that are gone.
+    fn take_on(self: &Arc<Self>, resources: &Resources, watches: &mut Watches) {
+        let mut gone: HashSet<GroupKind> = self.kinds.read().keys().cloned().collect();
+        for found in &resources.all {
+            let kind = found.group_kind();
+            gone.remove(&kind);
+            if self.resource(&kind).as_ref() != Some(found) {
+                self.follow_kind(kind, found, watches);
+            }
+        }
+        for kind in gone {
+            self.leave(&kind, &resources.failing, &watches.queue);
+        }
+    }
+
+    fn follow_kind(self: &Arc<Self>, kind: GroupKind, found: &Discovered, watches: &mut Watches) {
+        // The one before ends first, or it could overwrite what the new one sees.
+        let listed = self.kinds.write().remove(&kind).is_some_and(|before| before.listed);
+        let watch = found.is_collectable().then(|| {
+            let events = watcher(found.api(watches.client.clone(), ""), Config::default());
+            let known = Known { uids: self.graph.lock().of_kind(&kind), listed: HashSet::new() };
+            let (kind, queue) = (Arc::new(kind.clone()), watches.queue.clone());
+            let metadata = events.default_backoff().map(|event| event.map(metadata_alone));
+            watches.tasks.spawn(self.clone().follow(kind, known, metadata, queue))
+        });
+        self.kinds.write().insert(kind, Kind { found: found.clone(), listed, watch });
+    }
+
+    /// A kind whose server is away for a while is not gone.
+    fn leave(&self, kind: &GroupKind, failing: &[String], queue: &WorkQueue) {
+        let Some(found) = self.resource(kind) else { return };
+        if failing.contains(&found.resource.api_version) {
+            return;
+        }
+        self.kinds.write().remove(kind);
+        let mut graph = self.graph.lock();
+        let uids = graph.of_kind(kind);
+        let affected: Vec<Uid> = uids.iter().flat_map(|uid| graph.remove(uid)).collect();
+        affected.into_iter().for_each(|uid| queue.add(ObjectKey::cluster(uid)));
+    }
+
+    async fn follow(
+        self: Arc<Self>,
+        kind: Arc<GroupKind>,
+        mut known: Known,
+        events: impl futures::Stream<Item = watcher::Result<Event<ObjectMeta>>> + Send,
+        queue: Arc<WorkQueue>,
+    ) {
+        let mut events = pin!(events);
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => self.take_in(&kind, event, &mut known, &queue),
+                Err(error) => {
+                    let kind = &kind.kind;
+                    tracing::debug!(kind, error = &error as &dyn std::error::Error, "watching");
+                }
+            }
+        }
+    }
+
+    fn take_in(
+        &self,
+        kind: &Arc<GroupKind>,
+        event: Event<ObjectMeta>,
+        known: &mut Known,
+        queue: &WorkQueue,
+    ) {
+        let complete = matches!(event, Event::InitDone);
+        let news = known.take_in(event);
+        let mut graph = self.graph.lock();
+        let mut affected = Vec::new();
+        if let Some(metadata) = news.applied {
+            let object = Object::new(kind.clone(), &metadata);
+            affected.extend(graph.apply(metadata.uid.as_deref().unwrap_or_default(), object));
+        }
+        for uid in news.gone {
+            affected.extend(graph.remove(&uid));
+        }
+        drop(graph);
+        if complete && let Some(kind) = self.kinds.write().get_mut(&**kind) {
+            kind.listed = true;
+        }
+        affected.into_iter().for_each(|uid| queue.add(ObjectKey::cluster(uid)));
+    }
+}
+
+fn metadata_alone<T>(event: Event<T>) -> Event<ObjectMeta>
+where
+    T: kube::Resource,
+{
+    let metadata = |mut object: T| std::mem::take(object.meta_mut());
+    match event {
+        Event::Apply(object) => Event::Apply(metadata(object)),
+        Event::Delete(object) => Event::Delete(metadata(object)),
+        Event::Init => Event::Init,
+        Event::InitApply(object) => Event::InitApply(metadata(object)),
+        Event::InitDone => Event::InitDone,
+    }
+}
+
+/// The watches of all kinds.
+struct Watches {
+    tasks: JoinSet<()>,
+    client: Client,
+    queue: Arc<WorkQueue>,
+}
+
+impl Watches {
+    /// Never returns: a watch that panics makes a collector with a blind spot, so the panic goes on here.
+    /// One that is left ends quietly.
+    async fn failed(&mut self) -> std::convert::Infallible {
+        loop {
+            match self.tasks.join_next().await {
+                Some(Err(error)) if error.is_panic() => resume(error),
+                Some(_) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+}
+
+fn resume(error: JoinError) {
+    if let Ok(panic) = error.try_into_panic() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// The objects of one resource that are in the graph, to find out at a new list which are gone.
+#[derive(Debug, Default)]
+struct Known {
+    uids: HashSet<Uid>,
+    listed: HashSet<Uid>,
+}
+
+/// What an event says.
+#[derive(Debug, Default)]
+struct News {
+    applied: Option<ObjectMeta>,
+    gone: Vec<Uid>,
+}
+
+impl Known {
+    fn take_in(&mut self, event: Event<ObjectMeta>) -> News {
+        match event {
+            Event::Apply(metadata) => self.applied(metadata),
+            Event::Delete(metadata) => self.deleted(&metadata),
+            Event::Init => {
+                self.listed.clear();
+                News::default()
+            }
+            Event::InitApply(metadata) => {
+                self.listed.insert(metadata.uid.clone().unwrap_or_default());
+                self.applied(metadata)
+            }
+            Event::InitDone => self.end_of_list(),
+        }
+    }
+
+    fn applied(&mut self, metadata: ObjectMeta) -> News {
+        self.uids.insert(metadata.uid.clone().unwrap_or_default());
+        News { applied: Some(metadata), gone: Vec::new() }
+    }
+
+    fn deleted(&mut self, metadata: &ObjectMeta) -> News {
+        let uid = metadata.uid.clone().unwrap_or_default();
+        self.uids.remove(&uid);
+        News { applied: None, gone: vec![uid] }
+    }
+
+    fn end_of_list(&mut self) -> News {
+        let before = std::mem::replace(&mut self.uids, std::mem::take(&mut self.listed));
+        News { applied: None, gone: before.difference(&self.uids).cloned().collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(uid: &str) -> ObjectMeta {
+        ObjectMeta { uid: Some(uid.to_owned()), ..ObjectMeta::default() }
+    }
+
+    #[test]
+    fn what_a_new_list_does_not_show_is_gone() {
+        let mut known = Known::default();
+        let mut gone = |event| known.take_in(event).gone;
+        gone(Event::Apply(object("a")));
+        gone(Event::Apply(object("b")));
+        gone(Event::Init);
+        gone(Event::InitApply(object("b")));
+        assert_eq!(gone(Event::InitDone), ["a"]);
+        assert_eq!(gone(Event::Delete(object("b"))), ["b"]);
+    }
+
+    #[tokio::test]
+    async fn kinds_come_and_go_with_discovery_unless_their_server_is_only_away() {
+        let plane = testkit::ControlPlane::start().await;
+        let found = Discovery::new(plane.client()).fresh().await.unwrap();
+        let monitors = Arc::new(Monitors::default());
+        let (client, queue) = (plane.client(), Arc::<WorkQueue>::default());
+        let mut watches = Watches { tasks: JoinSet::new(), client, queue };
+        monitors.take_on(&found, &mut watches);
+        let sets = GroupKind::new("apps/v1", "ReplicaSet");
+        assert!(monitors.resource(&sets).is_some());
+        let without: Vec<_> =
+            found.all.iter().filter(|found| found.group_kind() != sets).cloned().collect();
+        let set = Object::new(Arc::new(sets.clone()), &object("set"));
+        monitors.graph.lock().apply("set", set);
+
+        let away = Resources { all: without.clone(), failing: vec!["apps/v1".to_owned()] };
+        monitors.take_on(&away, &mut watches);
+        assert!(monitors.resource(&sets).is_some());
+        monitors.take_on(&Resources { all: without, failing: Vec::new() }, &mut watches);
+        assert!(monitors.resource(&sets).is_none());
+        assert!(monitors.graph.lock().get("set").is_none());
+    }
+}
