@@ -1,0 +1,217 @@
+//! Deletes what is in a namespace, and counts what is left.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use api_types::api::core::v1::{Namespace, Pod};
+use api_types::jiff::Timestamp;
+use futures::future::join_all;
+use kube::api::{DeleteParams, ListParams, Preconditions};
+use kube::core::PartialObjectMeta;
+use kube::discovery::verbs;
+use kube::{Api, Client};
+
+use crate::discovery::{Discovered, Resources};
+use crate::frame::{Error, Informer, Step, code};
+use crate::pods;
+
+/// How long objects with finalizers are expected to need.
+const FINALIZERS: Duration = Duration::from_secs(15);
+
+/// A namespace that is being deleted.
+pub(super) struct Content<'a> {
+    pub(super) client: &'a Client,
+    pub(super) namespace: &'a Namespace,
+    pub(super) pods: &'a Informer<Pod>,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// Objects that are left, by resource as `plural.group`.
+    pub(super) remaining: BTreeMap<String, usize>,
+    /// Objects that are left, by finalizer.
+    pub(super) finalizers: BTreeMap<String, usize>,
+    /// How long what is left is expected to need.
+    pub(super) estimate: Duration,
+    pub(super) errors: Vec<Error>,
+    /// What discovery could not find out.
+    pub(super) discovery_failure: Option<String>,
+}
+
+impl Outcome {
+    fn add(&mut self, found: &Discovered, left: Left) {
+        self.estimate = self.estimate.max(left.estimate);
+        if left.count > 0 {
+            self.remaining.insert(name(found), left.count);
+        }
+        for (finalizer, count) in left.finalizers {
+            *self.finalizers.entry(finalizer).or_default() += count;
+        }
+        self.errors.extend(left.error);
+    }
+
+    /// When to look again; `None` if nothing is left.
+    ///
+    /// # Errors
+    ///
+    /// The first of those that occurred.
+    pub(super) fn next(mut self) -> Result<Option<Duration>, Error> {
+        if !self.errors.is_empty() {
+            return Err(self.errors.swap_remove(0));
+        }
+        if let Some(why) = self.discovery_failure {
+            return Err(Error::other("discovering resources", why));
+        }
+        let wait = Duration::from_secs(self.estimate.as_secs() / 2 + 1);
+        Ok((!self.remaining.is_empty()).then_some(wait))
+    }
+}
+
+/// What is left of one resource.
+#[derive(Debug, Default)]
+struct Left {
+    count: usize,
+    finalizers: BTreeMap<String, usize>,
+    estimate: Duration,
+    error: Option<Error>,
+}
+
+impl Left {
+    fn of<K>(objects: &[PartialObjectMeta<K>]) -> Self {
+        let mut finalizers = BTreeMap::new();
+        for finalizer in
+            objects.iter().flat_map(|object| object.metadata.finalizers.iter().flatten())
+        {
+            *finalizers.entry(finalizer.clone()).or_default() += 1;
+        }
+        Self { count: objects.len(), finalizers, ..Self::default() }
+    }
+}
+
+/// As Kubernetes writes it, with the dot also after a resource of the core group.
+fn name(found: &Discovered) -> String {
+    format!("{}.{}", found.resource.plural, found.resource.group)
+}
+
+fn is_pods(found: &Discovered) -> bool {
+    found.resource.group.is_empty() && found.resource.plural == "pods"
+}
+
+impl Content<'_> {
+    /// Deletes the pods; when there are none, everything else. A resource that fails holds up no other.
+    pub(super) async fn delete(&self, resources: &Resources) -> Outcome {
+        let deletable = |found: &&Discovered| {
+            found.is_namespaced() && found.supports(&[verbs::LIST, verbs::DELETE])
+        };
+        let (pods, others): (Vec<_>, Vec<_>) =
+            resources.all.iter().filter(deletable).partition(|found| is_pods(found));
+        let mut outcome = Outcome::default();
+        for found in pods {
+            outcome.add(found, self.delete_all(found).await);
+        }
+        if outcome.remaining.is_empty() {
+            let left = join_all(others.iter().map(|found| self.delete_all(found))).await;
+            others.into_iter().zip(left).for_each(|(found, left)| outcome.add(found, left));
+        }
+        outcome
+    }
+
+    async fn delete_all(&self, found: &Discovered) -> Left {
+        match self.try_delete_all(found).await {
+            Ok(left) => left,
+            Err(error) => Left { error: Some(error), ..Left::default() },
+        }
+    }
+
+    async fn try_delete_all(&self, found: &Discovered) -> Result<Left, Error> {
+        let before = self.list(found).await?;
+        let living = |object: &Object| object.metadata.deletion_timestamp.is_none();
+        let objects = if before.iter().any(living) {
+            self.delete_living(found, &before).await?;
+            self.list(found).await?
+        } else {
+            before
+        };
+        Ok(self.judge(found, Left::of(&objects)))
+    }
+
+    /// How long what is left may take. What neither ends gracefully nor has finalizers should be gone.
+    fn judge(&self, found: &Discovered, left: Left) -> Left {
+        let graceful = if is_pods(found) { self.estimate() } else { Duration::ZERO };
+        if left.count == 0 || !graceful.is_zero() {
+            return Left { estimate: graceful, ..left };
+        }
+        if !left.finalizers.is_empty() {
+            return Left { estimate: FINALIZERS, ..left };
+        }
+        let namespace = self.name();
+        let resource = &found.resource;
+        let why = format!(
+            "unexpected items still remain in namespace: {namespace} for gvr: {}/{}, Resource={}",
+            resource.group, resource.version, resource.plural
+        );
+        Left { error: Some(Error::other("deleting what is in the namespace", why)), ..left }
+    }
+
+    fn name(&self) -> &str {
+        self.namespace.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// A resource that is gone meanwhile, or can't be listed, has nothing in the namespace.
+    async fn list(&self, found: &Discovered) -> Result<Vec<Object>, Error> {
+        let api = found.api(self.client.clone(), self.name());
+        match api.list(&ListParams::default()).await {
+            Err(error) if matches!(code(&error), Some(404 | 405)) => Ok(Vec::new()),
+            listed => Ok(listed.step("listing what is in the namespace")?.items),
+        }
+    }
+
+    async fn delete_living(&self, found: &Discovered, objects: &[Object]) -> Result<(), Error> {
+        self.check_unchanged().await?;
+        let api = found.api(self.client.clone(), self.name());
+        if found.supports(&[verbs::DELETE_COLLECTION]) {
+            let how = DeleteParams::background();
+            let deleted = api.delete_collection(&how, &ListParams::default()).await;
+            return deleted.unless_gone("deleting what is in the namespace").map(|_| ());
+        }
+        for object in objects {
+            let this_one =
+                Preconditions { uid: object.metadata.uid.clone(), ..Preconditions::default() };
+            let how = DeleteParams::background().preconditions(this_one);
+            let name = object.metadata.name.as_deref().unwrap_or_default();
+            api.delete(name, &how).await.unless_gone("deleting what is in the namespace")?;
+        }
+        Ok(())
+    }
+
+    /// What is listed under a name belongs to whatever namespace has that name now.
+    async fn check_unchanged(&self) -> Result<(), Error> {
+        let api = Api::<Namespace>::all(self.client.clone());
+        let now = api.get_opt(self.name()).await.step("reading the namespace")?;
+        let same = |now: &Namespace| {
+            now.metadata.uid == self.namespace.metadata.uid && super::is_ours(now)
+        };
+        if now.as_ref().is_some_and(same) {
+            return Ok(());
+        }
+        Err(Error::other("deleting what is in the namespace", "the namespace is another one now"))
+    }
+
+    /// The longest grace period of its pods, unless it should be over by now.
+    fn estimate(&self) -> Duration {
+        let living = self.pods.filter_in(self.name(), |pod| !pods::is_finished(pod));
+        let longest = living.iter().filter_map(|pod| grace_period(pod)).max().unwrap_or_default();
+        let deleted = self.namespace.metadata.deletion_timestamp.as_ref();
+        let since = deleted.map_or(0, |time| Timestamp::now().as_second() - time.0.as_second());
+        let over = u64::try_from(since).unwrap_or_default() >= longest;
+        Duration::from_secs(if over { 0 } else { longest })
+    }
+}
+
+type Object = PartialObjectMeta<kube::api::DynamicObject>;
+
+fn grace_period(pod: &Pod) -> Option<u64> {
+    let seconds = pod.spec.as_ref()?.termination_grace_period_seconds?;
+    u64::try_from(seconds).ok()
+}

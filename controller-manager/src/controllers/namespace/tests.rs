@@ -1,0 +1,206 @@
+//! The controller against the API server, with stores that are told what to show.
+
+use api_types::api::core::v1::ConfigMap;
+use kube::api::DeleteParams;
+use kube::runtime::watcher::Event;
+use serde_json::Value;
+use testkit::{ControlPlane, pod, wait};
+
+use super::*;
+
+/// A controller whose stores follow nothing.
+struct Stage {
+    plane: ControlPlane,
+    controller: Arc<Namespaces>,
+}
+
+const TEAM: &str = "team";
+
+impl Stage {
+    async fn start() -> Self {
+        let plane = ControlPlane::start().await;
+        let controller = Namespaces {
+            client: plane.client(),
+            namespaces: Arc::default(),
+            pods: Arc::default(),
+            discovery: Arc::new(Discovery::new(plane.client())),
+        };
+        Self { plane, controller: Arc::new(controller) }
+    }
+
+    /// With a namespace that is being deleted and holds these ConfigMaps; the store shows it.
+    async fn leaving(maps: &[Value]) -> Self {
+        let stage = Self::start().await;
+        stage.create_namespace().await;
+        for map in maps {
+            stage.create_map(map.clone()).await;
+        }
+        stage.delete_namespace().await;
+        stage
+    }
+
+    fn namespaces(&self) -> Api<Namespace> {
+        Api::all(self.plane.client())
+    }
+
+    fn maps(&self) -> Api<ConfigMap> {
+        Api::namespaced(self.plane.client(), TEAM)
+    }
+
+    async fn create_namespace(&self) {
+        let team = serde_json::from_value(json!({"metadata": {"name": TEAM}})).unwrap();
+        self.namespaces().create(&PostParams::default(), &team).await.unwrap();
+    }
+
+    async fn create_map(&self, metadata: Value) {
+        let map = serde_json::from_value(json!({"metadata": metadata})).unwrap();
+        self.maps().create(&PostParams::default(), &map).await.unwrap();
+    }
+
+    async fn delete_namespace(&self) {
+        self.namespaces().delete(TEAM, &DeleteParams::default()).await.unwrap();
+        let leaving = self.namespaces().get(TEAM).await.unwrap();
+        self.controller.namespaces.take_in(Event::Apply(leaving));
+    }
+
+    /// Somebody else finishes the deletion, and makes the namespace anew.
+    async fn recreate_namespace(&self) {
+        let mut namespace = self.namespaces().get(TEAM).await.unwrap();
+        namespace.spec.as_mut().unwrap().finalizers = None;
+        let how = PostParams::default();
+        let finalized: Result<Namespace, _> =
+            self.namespaces().replace_subresource("finalize", TEAM, &how, &namespace).await;
+        finalized.unwrap();
+        self.create_namespace().await;
+    }
+
+    async fn reconcile(&self) -> Result<Next, Error> {
+        self.controller.reconcile(&ObjectKey::cluster(TEAM)).await
+    }
+
+    /// The conditions that say something is wrong, as `type: message`.
+    async fn complaints(&self) -> Vec<String> {
+        let status = self.namespaces().get(TEAM).await.unwrap().status.unwrap();
+        let wrong =
+            status.conditions.unwrap_or_default().into_iter().filter(|c| c.status == "True");
+        wrong.map(|c| format!("{}: {}", c.type_, c.message.unwrap_or_default())).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_namespace_that_was_made_anew_is_left_alone() {
+    let stage = Stage::leaving(&[]).await;
+    stage.recreate_namespace().await;
+    stage.create_map(json!({"name": "new"})).await;
+    assert_eq!(stage.reconcile().await.unwrap(), Next::Change);
+    stage.maps().get("new").await.unwrap();
+    assert!(stage.namespaces().get(TEAM).await.unwrap().metadata.deletion_timestamp.is_none());
+}
+
+#[tokio::test]
+async fn a_namespace_made_anew_while_it_is_emptied_is_left_alone() {
+    let stage = Stage::leaving(&[]).await;
+    let held = stage.plane.hold(|request| {
+        request.method() == "GET" && request.uri().path().ends_with("/team/configmaps")
+    });
+    let reconciling = tokio::spawn({
+        let controller = stage.controller.clone();
+        async move { controller.reconcile(&ObjectKey::cluster(TEAM)).await }
+    });
+    wait::until("the contents are asked for", async || {
+        let asked = stage.plane.requests().iter().any(|r| r.contains("/team/configmaps"));
+        asked.then_some(()).ok_or(())
+    })
+    .await;
+    stage.recreate_namespace().await;
+    stage.create_map(json!({"name": "new"})).await;
+    drop(held);
+    reconciling.await.unwrap().unwrap_err();
+    stage.maps().get("new").await.unwrap();
+    assert!(stage.namespaces().get(TEAM).await.unwrap().metadata.deletion_timestamp.is_none());
+}
+
+#[tokio::test]
+async fn a_resource_that_fails_holds_up_no_other_and_is_told() {
+    let stage = Stage::leaving(&[json!({"name": "a"})]).await;
+    let cut = stage.plane.refuse(|request| request.uri().path().ends_with("/team/secrets"));
+    stage.reconcile().await.unwrap_err();
+    assert!(stage.maps().get_opt("a").await.unwrap().is_none());
+    let complaints = stage.complaints().await;
+    assert_eq!(complaints.len(), 1, "{complaints:?}");
+    let expected =
+        "NamespaceDeletionContentFailure: Failed to delete all resource types, 1 remaining: ";
+    assert!(complaints[0].starts_with(expected), "{complaints:?}");
+    drop(cut);
+    assert_eq!(stage.reconcile().await.unwrap(), Next::Change);
+    assert!(stage.namespaces().get_opt(TEAM).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn without_discovery_a_namespace_is_not_let_go() {
+    let stage = Stage::leaving(&[]).await;
+    let cut = stage.plane.refuse(|request| request.uri().path() == "/apis");
+    stage.reconcile().await.unwrap_err();
+    let complaints = stage.complaints().await;
+    assert!(complaints[0].starts_with("NamespaceDeletionDiscoveryFailure: "), "{complaints:?}");
+    drop(cut);
+    stage.reconcile().await.unwrap();
+    assert!(stage.namespaces().get_opt(TEAM).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn pods_go_first_and_are_given_half_their_time() {
+    let stage = Stage::start().await;
+    stage.create_namespace().await;
+    stage.create_map(json!({"name": "a"})).await;
+    let pods = Api::<Pod>::namespaced(stage.plane.client(), TEAM);
+    let pod = pod("p").namespace(TEAM).node("n1");
+    let pod =
+        pod.with(|pod| pod.spec.as_mut().unwrap().termination_grace_period_seconds = Some(3600));
+    let pod = pods.create(&PostParams::default(), &pod.build()).await.unwrap();
+    stage.controller.pods.take_in(Event::Apply(pod));
+    stage.delete_namespace().await;
+
+    assert_eq!(stage.reconcile().await.unwrap(), Next::After(Duration::from_secs(1801)));
+    assert!(pods.get("p").await.unwrap().metadata.deletion_timestamp.is_some());
+    stage.maps().get("a").await.unwrap();
+    let remaining =
+        "NamespaceContentRemaining: Some resources are remaining: pods. has 1 resource instances";
+    assert_eq!(stage.complaints().await, [remaining]);
+    pods.delete("p", &DeleteParams::default().grace_period(0)).await.unwrap();
+    stage.reconcile().await.unwrap();
+    assert!(stage.namespaces().get_opt(TEAM).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_has_finalizers_is_told_and_waited_for() {
+    let held = json!({"name": "held", "finalizers": ["example.com/hold"]});
+    let stage = Stage::leaving(&[held]).await;
+    assert_eq!(stage.reconcile().await.unwrap(), Next::After(Duration::from_secs(8)));
+    let complaints = stage.complaints().await;
+    assert_eq!(
+        complaints,
+        [
+            "NamespaceContentRemaining: Some resources are remaining: configmaps. has 1 resource instances",
+            "NamespaceFinalizersRemaining: Some content in the namespace has finalizers remaining: \
+             example.com/hold in 1 resource instances",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_empty_namespace_costs_a_list_of_each_kind_and_no_discovery_of_its_own() {
+    let stage = Stage::leaving(&[]).await;
+    let discovery = || {
+        let asked = stage.plane.requests();
+        asked.iter().filter(|r| ["GET /api", "GET /apis"].contains(&r.as_str())).count()
+    };
+    let kinds = stage.controller.discovery.recent().await.unwrap();
+    let kinds = kinds.all.iter().filter(|found| found.is_namespaced()).count();
+    let (before, requests) = (discovery(), stage.plane.requests().len());
+    stage.reconcile().await.unwrap();
+    assert!(stage.namespaces().get_opt(TEAM).await.unwrap().is_none());
+    assert_eq!(discovery() - before, 2, "once more, to be sure that nothing is new");
+    let requests = stage.plane.requests().len() - requests;
+    assert!(requests <= kinds + 6, "{requests} requests for {kinds} kinds");
+}
