@@ -17,6 +17,10 @@ pub mod network;
 mod nodes;
 mod owners;
 mod pods;
+mod root_ca;
+mod shared_answer;
+
+use std::path::PathBuf;
 
 use clap::Parser;
 use component::{Check, Replica, ReplicaArgs, Runtime};
@@ -25,6 +29,7 @@ use listwatch::ListWatch;
 use tokio::task::JoinSet;
 
 pub use context::Context;
+use frame::Ended;
 pub use informers::Informers;
 use network::Network;
 
@@ -42,6 +47,19 @@ pub struct Args {
     /// The prefix length of the part that each node gets of them
     #[arg(long, value_name = "BITS", default_value_t = 24)]
     node_cidr_mask_size: u8,
+    /// The authority of the API server's certificate, for the ConfigMap kube-root-ca.crt of every namespace;
+    /// without it, that of the kubeconfig
+    #[arg(long, value_name = "FILE")]
+    root_ca_file: Option<PathBuf>,
+}
+
+/// What the controllers are told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where pod addresses come from.
+    pub pod_network: Network,
+    /// The authority of the API server's certificate, as PEM. Without one it is not published.
+    pub root_ca: Option<String>,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -55,26 +73,29 @@ const EXAMPLES: &str = "Examples:
 ///
 /// Wrong configuration, or an occupied health address.
 pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
-    let pod_network = Network::new(args.cluster_cidr, args.node_cidr_mask_size)?;
+    let settings = Settings {
+        pod_network: Network::new(args.cluster_cidr, args.node_cidr_mask_size)?,
+        root_ca: root_ca::read(args.root_ca_file.as_deref(), &args.replica.client).await?,
+    };
     let client = component::client(&args.replica.client).await?;
     let work = async |client, check: Check| {
         let listwatch = ListWatch::new(client, args.replica.client.redis.as_deref())?;
-        run(listwatch, pod_network, || check.ready()).await;
-        Ok(())
+        Err(run(listwatch, settings.clone(), || check.ready()).await.into())
     };
     REPLICA.run(&args.replica, &runtime, client, work).await
 }
 
-/// Runs all controllers until dropped. `synced` is called when everything that exists has been seen.
-pub async fn run(listwatch: ListWatch, pod_network: Network, synced: impl FnOnce()) {
-    let context = Context { listwatch, informers: Informers::default(), pod_network };
+/// Runs all controllers until dropped, or until one of them fails. `synced` is called when everything
+/// that exists has been seen.
+pub async fn run(listwatch: ListWatch, settings: Settings, synced: impl FnOnce()) -> Ended {
+    let context = Context::new(listwatch, settings);
     let mut tasks = JoinSet::new();
     let controllers = controllers::all(&context, &mut tasks);
     context.informers.start(&context.listwatch, &mut tasks);
-    context.informers.synced().await;
-    synced();
-    controllers.iter().for_each(|controller| frame::work(controller, &mut tasks));
-    while tasks.join_next().await.is_some() {
-        tracing::error!("a task that should never end has ended");
+    tokio::select! {
+        ended = frame::ended(&mut tasks) => return ended,
+        () = context.informers.synced() => synced(),
     }
+    controllers.iter().for_each(|controller| frame::work(controller, &mut tasks));
+    frame::ended(&mut tasks).await
 }

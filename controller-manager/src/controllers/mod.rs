@@ -6,6 +6,7 @@ mod node_ipam;
 mod node_lifecycle;
 mod pod_gc;
 mod replicaset;
+mod root_ca_publisher;
 mod service_account;
 mod service_endpoints;
 mod taint_eviction;
@@ -18,7 +19,7 @@ use crate::frame::Registered;
 /// Builds every controller and has the informers fill its queue. Background work of a controller goes
 /// into `tasks`.
 pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
-    vec![
+    let mut all = vec![
         replicaset::register(context),
         node_ipam::register(context),
         node_lifecycle::register(context, tasks),
@@ -29,5 +30,7 @@ pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
         namespace::register(context),
         service_account::register(context),
         garbage_collector::register(context, tasks),
-    ]
+    ];
+    all.extend(root_ca_publisher::register(context, tasks));
+    all
 }

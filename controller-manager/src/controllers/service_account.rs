@@ -50,7 +50,9 @@ impl Controller for ServiceAccounts {
             let api = Api::<ServiceAccount>::namespaced(self.client.clone(), &key.name);
             match api.create(&PostParams::default(), &default_account()).await {
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
-                created => created.map(|_| ()).step("creating the default service account")?,
+                created => {
+                    created.unless_terminating("creating the default service account")?;
+                }
             }
         }
         Ok(Next::Change)

@@ -66,6 +66,32 @@ async fn endpoints_follow_readiness_and_go_with_the_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_service_made_anew_keeps_its_addresses() {
+    let cluster = Cluster::start().await;
+    let (services, pods) = (cluster.api::<Service>(), cluster.api::<Pod>());
+    let slices = cluster.api::<EndpointSlice>();
+    create(&cluster.cluster_api::<Node>(), &node("n1").build()).await;
+    create(&pods, &pod("a").label("app", "web").node("n1").build()).await;
+    patch_status(&pods, "a", running("10.1.0.1", "True")).await;
+    let web = service("web").port(80, 8080).build();
+    create(&services, &web).await;
+    until_addresses(&slices, &[("10.1.0.1", true)]).await;
+    services.delete("web", &DeleteParams::default()).await.unwrap();
+    let uid = create(&services, &web).await.metadata.uid.unwrap();
+    wait::until("the new service alone owns slices", async || {
+        let all = list(&slices).await;
+        let owners: Vec<_> = all
+            .iter()
+            .flat_map(|slice| slice.metadata.owner_references.iter().flatten())
+            .map(|owner| owner.uid.clone())
+            .collect();
+        if owners == [uid.clone()] { Ok(()) } else { Err(owners) }
+    })
+    .await;
+    until_addresses(&slices, &[("10.1.0.1", true)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_pods_are_spread_over_slices_of_a_hundred() {
     let cluster = Cluster::start().await;
     let (services, pods, slices) =

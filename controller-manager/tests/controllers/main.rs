@@ -9,6 +9,7 @@ mod namespace;
 mod nodes;
 mod replicaset;
 
+use controller_manager::Settings;
 use controller_manager::network::Network;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Resource};
@@ -31,10 +32,13 @@ impl Cluster {
     }
 
     pub(crate) fn over(plane: ControlPlane) -> Self {
-        let network = Network::new("10.244.0.0/16".parse().unwrap(), 24).unwrap();
-        let listwatch = plane.listwatch();
+        let settings = Settings {
+            pod_network: Network::new("10.244.0.0/16".parse().unwrap(), 24).unwrap(),
+            root_ca: Some("PEM".to_owned()),
+        };
+        let running = controller_manager::run(plane.listwatch(), settings, || {});
         let mut controllers = JoinSet::new();
-        controllers.spawn(controller_manager::run(listwatch, network, || {}));
+        controllers.spawn(async move { panic!("the controllers have ended: {:?}", running.await) });
         Self { plane, controllers }
     }
 

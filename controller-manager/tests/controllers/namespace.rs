@@ -4,7 +4,7 @@ use api_types::api::core::v1::{ConfigMap, Namespace, Pod, ServiceAccount};
 use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::json;
-use testkit::{pod, wait};
+use testkit::{ControlPlane, pod, wait};
 
 use crate::{Cluster, create, patch};
 
@@ -38,4 +38,45 @@ async fn a_namespace_has_a_service_account_and_takes_its_contents_along() {
     .await;
     patch(&maps, "held", json!({"metadata": {"finalizers": []}})).await;
     wait::until_gone(&namespaces, "team").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_can_be_made_anew_again_and_again() {
+    let cluster = Cluster::start().await;
+    let namespaces = cluster.cluster_api::<Namespace>();
+    let team = serde_json::from_value(json!({"metadata": {"name": "team"}})).unwrap();
+    let maps = Api::<ConfigMap>::namespaced(cluster.plane.client(), "team");
+    let map = serde_json::from_value(json!({"metadata": {"name": "mine"}})).unwrap();
+    for _ in 0..5 {
+        create(&namespaces, &team).await;
+        create(&maps, &map).await;
+        wait::until_is(&maps, "kube-root-ca.crt", "is published", |_| true).await;
+        maps.get("mine").await.unwrap();
+        namespaces.delete("team", &DeleteParams::default()).await.unwrap();
+        wait::until_gone(&namespaces, "team").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_root_certificate_is_published_and_restored() {
+    let plane = ControlPlane::start().await;
+    let early = Api::<Namespace>::all(plane.client());
+    create(&early, &serde_json::from_value(json!({"metadata": {"name": "early"}})).unwrap()).await;
+    let cluster = Cluster::over(plane);
+    for namespace in ["default", "kube-system", "early"] {
+        let maps = Api::<ConfigMap>::namespaced(cluster.plane.client(), namespace);
+        let published =
+            |map: &ConfigMap| map.data.as_ref().is_some_and(|data| data["ca.crt"] == "PEM");
+        wait::until_is(&maps, "kube-root-ca.crt", "is published", published).await;
+    }
+    let maps = cluster.api::<ConfigMap>();
+    let only = |map: &ConfigMap| {
+        map.data.as_ref().is_some_and(|data| data.len() == 1 && data["ca.crt"] == "PEM")
+    };
+    patch(&maps, "kube-root-ca.crt", json!({"data": {"ca.crt": "forged", "more": "x"}})).await;
+    wait::until_is(&maps, "kube-root-ca.crt", "is restored", only).await;
+    let before = maps.get("kube-root-ca.crt").await.unwrap().metadata.uid;
+    maps.delete("kube-root-ca.crt", &DeleteParams::default()).await.unwrap();
+    wait::until_is(&maps, "kube-root-ca.crt", "is made again", |map| map.metadata.uid != before)
+        .await;
 }

@@ -5,7 +5,7 @@ use api_types::api::core::v1::{Event, Pod};
 use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::json;
-use testkit::{pod, replica_set, wait};
+use testkit::{ControlPlane, pod, replica_set, wait};
 
 use crate::{Cluster, create, list, names, patch, patch_status};
 
@@ -134,4 +134,20 @@ async fn an_outage_of_the_api_server_is_survived() {
     patch(&sets, "web", json!({"spec": {"replicas": 5}})).await;
     until_pods(&pods, 5).await;
     until_replicas(&sets, "web", 5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn controllers_that_start_late_count_what_is_there() {
+    let plane = ControlPlane::start().await;
+    let sets = Api::<ReplicaSet>::namespaced(plane.client(), "default");
+    let pods = Api::<Pod>::namespaced(plane.client(), "default");
+    create(&sets, &replica_set("web").replicas(3).build()).await;
+    create(&pods, &pod("mine").label("app", "web").build()).await;
+    create(&pods, &pod("other").label("app", "db").build()).await;
+    let cluster = Cluster::over(plane);
+    until_replicas(&sets, "web", 3).await;
+    assert_eq!(until_pods(&pods, 4).await.len(), 4);
+    let created = "POST /api/v1/namespaces/default/pods?";
+    let created = cluster.plane.requests().iter().filter(|r| r.starts_with(created)).count();
+    assert_eq!(created, 2 + 2, "two by hand, and two that were missing");
 }
