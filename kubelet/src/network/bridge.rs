@@ -11,11 +11,11 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::{
-    HostPort, NetworkError, PodNetwork,
-    firewall::{self, Chains},
+    HostPort, NetworkError, PodNetwork, firewall,
     ipam::{self, Ipam},
     netlink,
     netlink::Links,
+    rules::{self, Chains},
 };
 
 /// The node's bridge and the addresses behind it.
@@ -26,8 +26,32 @@ pub struct Bridge {
     pods: Ipv4Net,
     services: Ipv4Net,
     ipam: Mutex<Option<Ipam>>,
-    /// By pod. Held while the rules are replaced, so that they never go back in time.
-    ports: tokio::sync::Mutex<BTreeMap<String, Vec<HostPort>>>,
+    /// Held while the rules are replaced, so that they never go back in time.
+    ports: tokio::sync::Mutex<Ports>,
+}
+
+/// The host ports of all pods.
+#[derive(Debug, Default)]
+struct Ports {
+    /// By pod.
+    wanted: BTreeMap<String, Vec<HostPort>>,
+    /// Whether the kernel may not have them: writing failed.
+    unwritten: bool,
+}
+
+impl Ports {
+    /// Whether nothing is to do for these ports of a pod.
+    fn has(&self, pod: &str, ports: &[HostPort]) -> bool {
+        !self.unwritten && self.wanted.get(pod).map(Vec::as_slice).unwrap_or_default() == ports
+    }
+
+    fn set(&mut self, pod: &str, ports: Vec<HostPort>) {
+        if ports.is_empty() {
+            self.wanted.remove(pod);
+        } else {
+            self.wanted.insert(pod.to_owned(), ports);
+        }
+    }
 }
 
 impl Bridge {
@@ -53,21 +77,34 @@ impl Bridge {
         self.ipam.lock().as_ref().map(Ipam::cidr).ok_or(NetworkError::NotReady)
     }
 
-    async fn firewall(&self) -> Result<(), NetworkError> {
-        firewall::restore(&firewall::forwarding(&self.chains, self.pods, self.services)).await?;
-        let ports = self.ports.lock().await;
-        self.write_ports(&ports).await?;
-        for jump in firewall::jumps(&self.chains, self.services) {
-            firewall::ensure_jump(&jump).await?;
-        }
-        Ok(())
+    /// Whatever of the node's links, routes and flags is missing.
+    async fn links(&self, cidr: Ipv4Net, pods: Vec<String>) -> Result<(), NetworkError> {
+        let links = Links::open()?;
+        // Before the first address exists: nothing for a pod or service may leave the host by the
+        // default route.
+        links.blackhole(self.pods).await?;
+        links.blackhole(self.services).await?;
+        links.bridge(&self.name, ipam::gateway(cidr), cidr.prefix_len()).await?;
+        set_kernel_flag("ip_forward")?;
+        // For host ports on 127.0.0.1.
+        set_kernel_flag(&format!("conf/{}/route_localnet", self.name))?;
+        links.join_all(&pods.iter().map(|pod| link_name(pod)).collect(), &self.name).await
     }
 
-    async fn write_ports(
-        &self,
-        ports: &BTreeMap<String, Vec<HostPort>>,
-    ) -> Result<(), NetworkError> {
-        firewall::restore(&firewall::host_ports(&self.chains, ports.values().flatten())).await
+    async fn firewall(&self) -> Result<(), NetworkError> {
+        self.write(&mut *self.ports.lock().await).await
+    }
+
+    async fn write(&self, ports: &mut Ports) -> Result<(), NetworkError> {
+        let all = ports.wanted.values().flatten();
+        let tables = rules::tables(&self.chains, self.pods, self.services, all);
+        // Until it is known: the caller may be dropped meanwhile.
+        let before = std::mem::replace(&mut ports.unwritten, true);
+        if firewall::apply(&tables).await? && !before {
+            tracing::debug!(bridge = self.name, "packet filter rules written");
+        }
+        ports.unwritten = false;
+        Ok(())
     }
 }
 
@@ -98,27 +135,20 @@ impl PodNetwork for Bridge {
         cidr: Ipv4Net,
         running: &[(String, Ipv4Addr)],
     ) -> Result<(), NetworkError> {
-        let links = Links::open()?;
-        // Before the first address exists: nothing for a pod or service may leave the host by the
-        // default route.
-        links.blackhole(self.pods).await?;
-        links.blackhole(self.services).await?;
-        links.bridge(&self.name, ipam::gateway(cidr), cidr.prefix_len()).await?;
-        set_kernel_flag("ip_forward")?;
-        // For host ports on 127.0.0.1.
-        set_kernel_flag(&format!("conf/{}/route_localnet", self.name))?;
+        self.links(cidr, running.iter().map(|(pod, _)| pod.clone()).collect()).await?;
         self.firewall().await?;
-        for (pod, _) in running {
-            let link = link_name(pod);
-            if links.index(&link).await?.is_some() {
-                links.join(&link, &self.name).await?;
-            }
-        }
         let mut ipam = self.ipam.lock();
         if ipam.as_ref().map(Ipam::cidr) != Some(cidr) {
             *ipam = Some(Ipam::new(cidr, running));
         }
         Ok(())
+    }
+
+    async fn reconcile(&self) -> Result<(), NetworkError> {
+        let held = self.ipam.lock().as_ref().map(|ipam| (ipam.cidr(), ipam.pods()));
+        let Some((cidr, pods)) = held else { return Ok(()) };
+        self.links(cidr, pods).await?;
+        self.firewall().await
     }
 
     fn is_ready(&self) -> bool {
@@ -155,12 +185,11 @@ impl PodNetwork for Bridge {
 
     async fn host_ports(&self, pod: &str, wanted: Vec<HostPort>) -> Result<(), NetworkError> {
         let mut ports = self.ports.lock().await;
-        if ports.get(pod).map(Vec::as_slice).unwrap_or_default() == wanted {
+        if ports.has(pod, &wanted) {
             return Ok(());
         }
-        ports.insert(pod.to_owned(), wanted);
-        ports.retain(|_, ports| !ports.is_empty());
-        self.write_ports(&ports).await
+        ports.set(pod, wanted);
+        self.write(&mut ports).await
     }
 }
 

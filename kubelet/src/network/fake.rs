@@ -42,6 +42,10 @@ impl PodNetwork for Fake {
         Ok(())
     }
 
+    async fn reconcile(&self) -> Result<(), NetworkError> {
+        Ok(())
+    }
+
     fn is_ready(&self) -> bool {
         self.up.load(Ordering::Relaxed)
     }

@@ -52,6 +52,11 @@ impl Ipam {
         self.used.get(pod).copied()
     }
 
+    /// The pods that have an address.
+    pub fn pods(&self) -> Vec<String> {
+        self.used.keys().cloned().collect()
+    }
+
     /// Gives the pod's address back.
     pub fn release(&mut self, pod: &str) {
         self.used.remove(pod);

@@ -4,16 +4,18 @@
 pub mod bridge;
 #[cfg(test)]
 pub(crate) mod fake;
-pub mod firewall;
+mod firewall;
 pub mod ipam;
+pub mod keeper;
 mod netlink;
+mod rules;
 
 use std::net::Ipv4Addr;
 
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
 
-pub use firewall::HostPort;
+pub use rules::HostPort;
 
 /// A step of the pod network that failed.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +67,8 @@ pub trait PodNetwork: Send + Sync + std::fmt::Debug {
         cidr: Ipv4Net,
         running: &[(String, Ipv4Addr)],
     ) -> Result<(), NetworkError>;
+    /// Puts back what others took away from the node's network since `start`; nothing before it.
+    async fn reconcile(&self) -> Result<(), NetworkError>;
     /// Whether pods can be connected.
     fn is_ready(&self) -> bool;
     /// The pod's address, chosen now if it has none. It stays the pod's until `release`.
@@ -75,6 +79,6 @@ pub trait PodNetwork: Send + Sync + std::fmt::Debug {
     async fn detach(&self, pod: &str) -> Result<(), NetworkError>;
     /// Gives the pod's address back.
     fn release(&self, pod: &str);
-    /// Makes exactly these ports of the pod reachable on the node.
+    /// Makes exactly these ports of the pod reachable on the node. After an error it may be called again.
     async fn host_ports(&self, pod: &str, ports: Vec<HostPort>) -> Result<(), NetworkError>;
 }

@@ -1,6 +1,6 @@
 //! Links, addresses and routes of the kernel. Each call is idempotent: what exists already is fine.
 
-use std::{fs::File, net::Ipv4Addr, os::fd::AsRawFd};
+use std::{collections::BTreeSet, fs::File, net::Ipv4Addr, os::fd::AsRawFd};
 
 use futures::TryStreamExt;
 use ipnet::Ipv4Net;
@@ -8,7 +8,7 @@ use nix::sched::{CloneFlags, setns};
 use rtnetlink::{
     Error, Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
     packet_route::{
-        link::{InfoData, InfoVeth},
+        link::{InfoData, InfoVeth, LinkAttribute},
         route::RouteType,
     },
 };
@@ -97,6 +97,29 @@ impl Links {
     pub(super) async fn join(&self, name: &str, bridge: &str) -> Result<(), NetworkError> {
         let bridge = self.existing(bridge).await?;
         self.up(self.existing(name).await?, Some(bridge)).await
+    }
+
+    /// Makes those of the links that exist ports of the bridge.
+    pub(super) async fn join_all(
+        &self,
+        names: &BTreeSet<String>,
+        bridge: &str,
+    ) -> Result<(), NetworkError> {
+        let controller = LinkAttribute::Controller(self.existing(bridge).await?);
+        let mut links = self.handle.link().get().execute();
+        let failed = |source| NetworkError::Netlink { step: "list the links", source };
+        while let Some(link) = links.try_next().await.map_err(failed)? {
+            let name = link.attributes.iter().find_map(|attribute| match attribute {
+                LinkAttribute::IfName(name) => Some(name),
+                _ => None,
+            });
+            if let Some(name) = name.filter(|name| names.contains(*name))
+                && !link.attributes.contains(&controller)
+            {
+                self.join(name, bridge).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes a link; one that does not exist is fine.
