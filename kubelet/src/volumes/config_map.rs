@@ -17,6 +17,10 @@ impl Source for ConfigMapVolume {
         volume.config_map.is_some()
     }
 
+    fn read_only(&self) -> bool {
+        true
+    }
+
     async fn set_up(&self, volume: &Volume, context: Context<'_>) -> Result<PathBuf, VolumeError> {
         let source = volume.config_map.clone().unwrap_or_default();
         let optional = source.optional == Some(true);
@@ -33,7 +37,7 @@ impl Source for ConfigMapVolume {
         let items = source.items.as_deref();
         let files = payload::select(data, items, source.default_mode, optional, "config")?;
         let path = context.directory("configmap", volume);
-        payload::write(&path, &files)?;
+        payload::on_disk(&path, &files, context.fs_group())?;
         Ok(path)
     }
 }

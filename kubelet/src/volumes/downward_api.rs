@@ -22,6 +22,10 @@ impl Source for DownwardApi {
         volume.downward_api.is_some()
     }
 
+    fn read_only(&self) -> bool {
+        true
+    }
+
     async fn set_up(&self, volume: &Volume, context: Context<'_>) -> Result<PathBuf, VolumeError> {
         let source = volume.downward_api.clone().unwrap_or_default();
         let usual = source.default_mode.unwrap_or(DEFAULT_MODE);
@@ -31,7 +35,7 @@ impl Source for DownwardApi {
             files.insert(item.path.clone(), (content(item, context)?.into_bytes(), mode));
         }
         let path = context.directory("downward-api", volume);
-        payload::write(&path, &files)?;
+        payload::in_memory(&path, &files, context.fs_group())?;
         Ok(path)
     }
 }

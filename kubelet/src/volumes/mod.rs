@@ -1,25 +1,43 @@
 //! A pod's volumes: one file per source, in the list [`SOURCES`].
 //!
 //! A source makes a directory or file on the node; the containers get it as a bind mount. Setting up
-//! is repeated before each start of a container and must therefore be idempotent.
+//! is repeated before each start of a container and must therefore be idempotent. What a container may
+//! have written is never trusted: no link in it is followed to a place outside.
 
 mod config_map;
 mod downward_api;
-mod empty_dir;
+pub(crate) mod empty_dir;
 mod host_path;
+mod memory;
+mod mount_table;
+mod ownership;
 mod payload;
+mod removal;
 mod secret;
+mod sub_path;
+pub(crate) mod usage;
 
 use std::{
     collections::BTreeMap,
-    path::{Component, Path, PathBuf},
+    fs::{DirBuilder, Permissions},
+    io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
 };
 
-use api_types::api::core::v1::{Container, Pod, Volume};
+use api_types::api::core::v1::{Container, Pod, Volume, VolumeMount};
 use async_trait::async_trait;
 use kube::Client;
 
-use crate::{pod::spec, runtime::Mount};
+use self::mount_table::MountTable;
+use crate::{
+    pod::spec,
+    runtime::{Mount, Propagation},
+};
+
+/// For the kubelet's own directories: what containers see of them is mounted, and nobody else of the
+/// node has to.
+const PRIVATE: u32 = 0o750;
 
 /// Why a volume cannot be given to a pod.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +69,14 @@ pub enum VolumeError {
     /// A path leads out of the volume.
     #[error("must not contain '..': {0}")]
     Escapes(String),
+    /// A symbolic link leads out of the volume.
+    #[error("subpath {sub_path:?} not within volume path {volume:?}")]
+    LeadsOut {
+        /// The path in the volume.
+        sub_path: String,
+        /// The volume's path on the node.
+        volume: PathBuf,
+    },
     /// The volume has no source, or one that is not supported.
     #[error("volume {0:?} has no supported source")]
     Unsupported(String),
@@ -111,8 +137,29 @@ impl std::fmt::Debug for Context<'_> {
 impl Context<'_> {
     /// The directory of a volume that lives with the pod.
     fn directory(&self, plugin: &str, volume: &Volume) -> PathBuf {
-        self.pod_dir.join("volumes").join(format!("kubernetes.io~{plugin}")).join(&volume.name)
+        directory(self.pod_dir, plugin, volume)
     }
+
+    /// The group that the files of its volumes belong to.
+    fn fs_group(&self) -> Option<u32> {
+        let security = spec::spec(self.pod)?.security_context.as_ref()?;
+        u32::try_from(security.fs_group?).ok()
+    }
+}
+
+fn directory(pod_dir: &Path, plugin: &str, volume: &Volume) -> PathBuf {
+    pod_dir.join("volumes").join(format!("kubernetes.io~{plugin}")).join(&volume.name)
+}
+
+/// Makes a directory of the kubelet's own, and those above it.
+pub(crate) fn private_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(PRIVATE).create(path)
+}
+
+/// Makes the directory that those of the pods are in, closed to the node's users.
+pub(crate) fn prepare(pods: &Path) -> io::Result<()> {
+    private_directory(pods)?;
+    std::fs::set_permissions(pods, Permissions::from_mode(PRIVATE))
 }
 
 /// A kind of volume.
@@ -120,6 +167,10 @@ impl Context<'_> {
 trait Source: Sync {
     /// Whether the volume is of this kind.
     fn claims(&self, volume: &Volume) -> bool;
+    /// Whether containers can only read it, whatever they ask for: what they wrote would be lost.
+    fn read_only(&self) -> bool {
+        false
+    }
     /// Makes the volume; gives the path on the node.
     async fn set_up(&self, volume: &Volume, context: Context<'_>) -> Result<PathBuf, VolumeError>;
 }
@@ -143,93 +194,94 @@ pub struct SetUpError {
     pub source: VolumeError,
 }
 
-/// Makes all volumes of a pod; gives the path of each by name.
-pub async fn set_up(context: Context<'_>) -> Result<BTreeMap<String, PathBuf>, SetUpError> {
-    let mut paths = BTreeMap::new();
-    let volumes = spec::spec(context.pod).and_then(|spec| spec.volumes.as_deref());
-    for volume in volumes.unwrap_or_default() {
-        let path = set_up_one(volume, context).await;
-        let path = path.map_err(|source| SetUpError { volume: volume.name.clone(), source })?;
-        paths.insert(volume.name.clone(), path);
-    }
-    Ok(paths)
+/// A volume that containers can mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// Where it is on the node.
+    pub path: PathBuf,
+    /// Whether containers can only read it.
+    pub read_only: bool,
 }
 
-async fn set_up_one(volume: &Volume, context: Context<'_>) -> Result<PathBuf, VolumeError> {
-    match SOURCES.iter().find(|source| source.claims(volume)) {
-        Some(source) => source.set_up(volume, context).await,
-        None => Err(VolumeError::Unsupported(volume.name.clone())),
+/// The volumes of a pod by name.
+pub type Volumes = BTreeMap<String, Prepared>;
+
+/// Makes all volumes of a pod.
+pub async fn set_up(context: Context<'_>) -> Result<Volumes, SetUpError> {
+    let mut prepared = Volumes::new();
+    let volumes = spec::spec(context.pod).and_then(|spec| spec.volumes.as_deref());
+    for volume in volumes.unwrap_or_default() {
+        let made = set_up_one(volume, context).await;
+        let made = made.map_err(|source| SetUpError { volume: volume.name.clone(), source })?;
+        prepared.insert(volume.name.clone(), made);
     }
+    Ok(prepared)
+}
+
+async fn set_up_one(volume: &Volume, context: Context<'_>) -> Result<Prepared, VolumeError> {
+    let source = SOURCES.iter().find(|source| source.claims(volume));
+    let source = source.ok_or_else(|| VolumeError::Unsupported(volume.name.clone()))?;
+    let path = source.set_up(volume, context).await?;
+    Ok(Prepared { path, read_only: source.read_only() })
 }
 
 /// The bind mounts of a container. Missing directories named by `subPath` are made.
 pub fn mounts(
     container: &Container,
-    paths: &BTreeMap<String, PathBuf>,
+    volumes: &Volumes,
     variables: &[(String, String)],
+    pod_dir: &Path,
 ) -> Result<Vec<Mount>, VolumeError> {
-    container
-        .volume_mounts
-        .iter()
-        .flatten()
-        .map(|mount| {
-            let path =
-                paths.get(&mount.name).ok_or_else(|| VolumeError::Unknown(mount.name.clone()))?;
-            let expression =
-                mount.sub_path_expr.as_deref().map(|e| crate::container::env::expand(e, variables));
-            let sub_path = expression.or_else(|| mount.sub_path.clone()).unwrap_or_default();
-            Ok(Mount {
-                source: inside(path, &sub_path)?.to_string_lossy().into_owned(),
-                target: mount.mount_path.clone(),
-                read_only: mount.read_only.unwrap_or_default(),
-            })
+    let numbered = container.volume_mounts.iter().flatten().enumerate();
+    numbered
+        .map(|(number, wanted)| {
+            let place = pod_dir
+                .join("volume-subpaths")
+                .join(&wanted.name)
+                .join(&container.name)
+                .join(number.to_string());
+            mount(wanted, volumes, variables, &place)
         })
         .collect()
 }
 
-/// The path below a volume; made as a directory if nothing is there.
-fn inside(volume: &Path, sub_path: &str) -> Result<PathBuf, VolumeError> {
-    if sub_path.is_empty() {
-        return Ok(volume.to_owned());
-    }
-    let relative = Path::new(sub_path);
-    if relative.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
-        return Err(VolumeError::Escapes(sub_path.to_owned()));
-    }
-    let path = volume.join(relative);
-    if !path.exists() {
-        std::fs::create_dir_all(&path).map_err(VolumeError::io(&path))?;
-    }
-    contained(volume, &path, sub_path)
-}
-
-/// A symbolic link inside the volume must not lead out of it.
-fn contained(volume: &Path, path: &Path, sub_path: &str) -> Result<PathBuf, VolumeError> {
-    let real = path.canonicalize().map_err(VolumeError::io(path))?;
-    let root = volume.canonicalize().map_err(VolumeError::io(volume))?;
-    if real.starts_with(root) { Ok(real) } else { Err(VolumeError::Escapes(sub_path.to_owned())) }
+/// `place` is where a part of the volume is shown if the container gets only a part of it.
+fn mount(
+    wanted: &VolumeMount,
+    volumes: &Volumes,
+    variables: &[(String, String)],
+    place: &Path,
+) -> Result<Mount, VolumeError> {
+    let volume =
+        volumes.get(&wanted.name).ok_or_else(|| VolumeError::Unknown(wanted.name.clone()))?;
+    let expression =
+        wanted.sub_path_expr.as_deref().map(|e| crate::container::env::expand(e, variables));
+    let sub_path = expression.or_else(|| wanted.sub_path.clone()).unwrap_or_default();
+    let source = if sub_path.is_empty() {
+        volume.path.as_path()
+    } else {
+        sub_path::show(&volume.path, &sub_path, place)?;
+        place
+    };
+    Ok(Mount {
+        source: source.to_string_lossy().into_owned(),
+        target: wanted.mount_path.clone(),
+        read_only: volume.read_only || wanted.read_only.unwrap_or_default(),
+        propagation: Propagation::parse(wanted.mount_propagation.as_deref()),
+    })
 }
 
 /// Removes everything of a pod from the node: unmounts what is mounted below its directory first.
-/// Data of `hostPath` volumes is not there and stays.
+/// Data of `hostPath` volumes is not there and stays; were something still mounted, it would stay too.
 pub fn tear_down(pod_dir: &Path) -> Result<(), VolumeError> {
-    for mounted in mounted_below(pod_dir) {
-        nix::mount::umount2(&mounted, nix::mount::MntFlags::MNT_DETACH)
-            .map_err(|errno| VolumeError::io(&mounted)(errno.into()))?;
+    let real = match pod_dir.canonicalize() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(VolumeError::io(pod_dir))?,
+    };
+    for mounted in MountTable::read()?.below(&real) {
+        mount_table::detach(mounted)?;
     }
-    match std::fs::remove_dir_all(pod_dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => other.map_err(VolumeError::io(pod_dir)),
-    }
-}
-
-/// Mount points below a directory, deepest first.
-fn mounted_below(directory: &Path) -> Vec<PathBuf> {
-    let table = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let targets = table.lines().filter_map(|line| line.split(' ').nth(1)).map(PathBuf::from);
-    let mut below: Vec<PathBuf> = targets.filter(|target| target.starts_with(directory)).collect();
-    below.reverse();
-    below
+    removal::remove(&real).map_err(VolumeError::io(&real))
 }
 
 #[cfg(test)]

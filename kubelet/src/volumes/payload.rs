@@ -3,16 +3,18 @@
 
 use std::{
     collections::BTreeMap,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::symlink,
     path::{Component, Path, PathBuf},
 };
 
 use api_types::api::core::v1::KeyToPath;
 
-use super::VolumeError;
+use super::{VolumeError, memory, ownership, private_directory, removal};
 
 const DATA: &str = "..data";
 pub(super) const DEFAULT_MODE: i32 = 0o644;
+/// Of the volume itself.
+const DIRECTORY_MODE: u32 = 0o755;
 
 /// A file's content and mode, by its path in the volume.
 pub(super) type Payload = BTreeMap<String, (Vec<u8>, u32)>;
@@ -47,8 +49,34 @@ pub(super) fn permissions(mode: i32) -> u32 {
     u32::try_from(mode).unwrap_or(0o644) & 0o777
 }
 
-/// Makes the directory show exactly these files.
-pub(super) fn write(directory: &Path, payload: &Payload) -> Result<(), VolumeError> {
+/// What must not be written to disk.
+pub(super) fn in_memory(
+    directory: &Path,
+    payload: &Payload,
+    group: Option<u32>,
+) -> Result<(), VolumeError> {
+    memory::mount_at(directory, &memory::options(DIRECTORY_MODE, None, None))?;
+    write(directory, payload, group)
+}
+
+/// What may be written to disk.
+pub(super) fn on_disk(
+    directory: &Path,
+    payload: &Payload,
+    group: Option<u32>,
+) -> Result<(), VolumeError> {
+    let parent = directory.parent().unwrap_or(directory);
+    private_directory(parent).map_err(VolumeError::io(parent))?;
+    ownership::readable_directory(directory, group).map_err(VolumeError::io(directory))?;
+    write(directory, payload, group)
+}
+
+/// Makes the directory, which exists, show exactly these files, readable by the group.
+pub(super) fn write(
+    directory: &Path,
+    payload: &Payload,
+    group: Option<u32>,
+) -> Result<(), VolumeError> {
     let escapes = payload.keys().find(|path| leads_out(path));
     if let Some(path) = escapes {
         return Err(VolumeError::Escapes(path.clone()));
@@ -56,17 +84,25 @@ pub(super) fn write(directory: &Path, payload: &Payload) -> Result<(), VolumeErr
     if current(directory, payload) {
         return Ok(());
     }
-    std::fs::create_dir_all(directory).map_err(VolumeError::io(directory))?;
     let old = std::fs::read_link(directory.join(DATA)).ok();
     let fresh = format!("..{}", uniquely_named());
-    write_files(&directory.join(&fresh), payload)?;
+    write_files(&directory.join(&fresh), payload, group)?;
     replace_link(directory, &fresh)?;
     show(directory, payload)?;
-    if let Some(old) = old {
+    if let Some(old) = old.filter(|old| is_own(old)) {
         let old = directory.join(old);
-        std::fs::remove_dir_all(&old).map_err(VolumeError::io(&old))?;
+        removal::remove(&old).map_err(VolumeError::io(&old))?;
     }
     Ok(())
+}
+
+/// Whether a link's target is a directory of the writer's: a container that could write to the volume
+/// may have made the link lead anywhere.
+fn is_own(target: &Path) -> bool {
+    let mut parts = target.components();
+    let first = parts.next().map(|part| part.as_os_str().to_string_lossy().into_owned());
+    let own = first.is_some_and(|name| name.starts_with("..") && name.len() > 2 && name != DATA);
+    own && parts.next().is_none()
 }
 
 fn leads_out(path: &str) -> bool {
@@ -86,18 +122,25 @@ fn current(directory: &Path, payload: &Payload) -> bool {
     data.exists() && payload.iter().all(same) && visible(directory).len() == tops(payload).len()
 }
 
-fn write_files(directory: &Path, payload: &Payload) -> Result<(), VolumeError> {
-    std::fs::create_dir_all(directory).map_err(VolumeError::io(directory))?;
-    for (path, (content, mode)) in payload {
-        let path = directory.join(path);
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(VolumeError::io(parent))?;
+fn write_files(directory: &Path, payload: &Payload, group: Option<u32>) -> Result<(), VolumeError> {
+    ownership::readable_directory(directory, group).map_err(VolumeError::io(directory))?;
+    for (name, (content, mode)) in payload {
+        let path = directory.join(name);
+        for parent in parents(name) {
+            let parent = directory.join(parent);
+            ownership::readable_directory(&parent, group).map_err(VolumeError::io(&parent))?;
         }
-        std::fs::write(&path, content).map_err(VolumeError::io(&path))?;
-        let mode = std::fs::Permissions::from_mode(*mode);
-        std::fs::set_permissions(&path, mode).map_err(VolumeError::io(&path))?;
+        ownership::readable_file(&path, content, *mode, group).map_err(VolumeError::io(&path))?;
     }
     Ok(())
+}
+
+/// The directories that a file is in, the outermost first.
+fn parents(name: &str) -> Vec<&Path> {
+    let mut parents: Vec<&Path> = Path::new(name).ancestors().skip(1).collect();
+    parents.retain(|parent| !parent.as_os_str().is_empty());
+    parents.reverse();
+    parents
 }
 
 fn replace_link(directory: &Path, target: &str) -> Result<(), VolumeError> {

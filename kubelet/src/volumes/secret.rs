@@ -17,6 +17,10 @@ impl Source for SecretVolume {
         volume.secret.is_some()
     }
 
+    fn read_only(&self) -> bool {
+        true
+    }
+
     async fn set_up(&self, volume: &Volume, context: Context<'_>) -> Result<PathBuf, VolumeError> {
         let source = volume.secret.clone().unwrap_or_default();
         let name = source.secret_name.unwrap_or_default();
@@ -34,7 +38,7 @@ impl Source for SecretVolume {
         let items = source.items.as_deref();
         let files = payload::select(data, items, source.default_mode, optional, "secret")?;
         let path = context.directory("secret", volume);
-        payload::write(&path, &files)?;
+        payload::in_memory(&path, &files, context.fs_group())?;
         Ok(path)
     }
 }

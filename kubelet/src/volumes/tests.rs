@@ -16,10 +16,10 @@ fn a_payload_is_replaced_whole() {
     let root = tempfile::tempdir().unwrap();
     let directory = root.path().join("v");
     let all = payload::select(data(), None, None, false, "config").unwrap();
-    payload::write(&directory, &all).unwrap();
+    payload::on_disk(&directory, &all, None).unwrap();
     assert_eq!(std::fs::read(directory.join("a")).unwrap(), b"1");
     let one = payload::select(data(), Some(&[item("b", "x/y")]), Some(0o400), false, "config");
-    payload::write(&directory, &one.unwrap()).unwrap();
+    payload::on_disk(&directory, &one.unwrap(), None).unwrap();
     assert!(!directory.join("a").exists());
     assert_eq!(std::fs::read(directory.join("x/y")).unwrap(), b"2");
     // One directory of data, its link, and the visible name.
@@ -38,31 +38,69 @@ fn a_missing_key_is_an_error_unless_optional() {
 fn a_payload_cannot_leave_its_directory() {
     let root = tempfile::tempdir().unwrap();
     let files = payload::select(data(), Some(&[item("a", "../a")]), None, false, "config").unwrap();
-    assert!(matches!(payload::write(root.path(), &files), Err(VolumeError::Escapes(_))));
-}
-
-fn mounts_of(root: &Path, mount: &serde_json::Value) -> Result<Vec<Mount>, VolumeError> {
-    let container: Container =
-        serde_json::from_value(json!({"name": "c", "volumeMounts": [mount]})).unwrap();
-    let paths = BTreeMap::from([("v".to_owned(), root.to_owned())]);
-    mounts(&container, &paths, &[("POD".to_owned(), "web".to_owned())])
+    assert!(matches!(payload::on_disk(root.path(), &files, None), Err(VolumeError::Escapes(_))));
 }
 
 #[test]
-fn sub_paths_are_made_and_stay_inside() {
+fn a_link_that_a_container_made_does_not_lead_the_writer_out() {
     let root = tempfile::tempdir().unwrap();
-    let given =
-        json!({"name": "v", "mountPath": "/data", "subPathExpr": "$(POD)", "readOnly": true});
-    let found = mounts_of(root.path(), &given).unwrap();
-    let source = root.path().canonicalize().unwrap().join("web").to_string_lossy().into_owned();
-    assert_eq!(found, [Mount { source, target: "/data".into(), read_only: true }]);
-    let out = json!({"name": "v", "mountPath": "/data", "subPath": "../etc"});
-    assert!(matches!(mounts_of(root.path(), &out), Err(VolumeError::Escapes(_))));
-    std::os::unix::fs::symlink("/etc", root.path().join("link")).unwrap();
-    let link = json!({"name": "v", "mountPath": "/data", "subPath": "link"});
-    assert!(matches!(mounts_of(root.path(), &link), Err(VolumeError::Escapes(_))));
+    let (directory, outside) = (root.path().join("v"), root.path().join("outside"));
+    std::fs::create_dir(&outside).unwrap();
+    for target in ["../outside", outside.to_str().unwrap(), "..", "."] {
+        let all = payload::select(data(), None, None, false, "config").unwrap();
+        payload::on_disk(&directory, &all, None).unwrap();
+        std::fs::remove_file(directory.join("..data")).unwrap();
+        std::os::unix::fs::symlink(target, directory.join("..data")).unwrap();
+        let one = payload::select(data(), Some(&[item("b", "b")]), None, false, "config");
+        payload::on_disk(&directory, &one.unwrap(), None).unwrap();
+        assert!(outside.is_dir() && directory.join("b").is_file(), "{target}");
+    }
+}
+
+fn mount_of(mount: &serde_json::Value, read_only: bool) -> Result<Mount, VolumeError> {
+    let container: Container =
+        serde_json::from_value(json!({"name": "c", "volumeMounts": [mount]})).unwrap();
+    let volume = Prepared { path: "/volumes/v".into(), read_only };
+    let volumes = Volumes::from([("v".to_owned(), volume)]);
+    let found = mounts(&container, &volumes, &[], Path::new("/pods/p"))?;
+    Ok(found.into_iter().next().unwrap())
+}
+
+#[test]
+fn a_mount_is_as_writable_and_as_shared_as_it_says() {
+    let wanted = json!({"name": "v", "mountPath": "/data", "mountPropagation": "HostToContainer"});
+    let expected = Mount {
+        source: "/volumes/v".into(),
+        target: "/data".into(),
+        read_only: false,
+        propagation: Propagation::HostToContainer,
+    };
+    assert_eq!(mount_of(&wanted, false).unwrap(), expected);
+    assert!(mount_of(&wanted, true).unwrap().read_only, "what is only shown cannot be written");
+    let read_only = json!({"name": "v", "mountPath": "/data", "readOnly": true});
+    let found = mount_of(&read_only, false).unwrap();
+    assert!(found.read_only && found.propagation == Propagation::None);
     let unknown = json!({"name": "w", "mountPath": "/data"});
-    assert!(matches!(mounts_of(root.path(), &unknown), Err(VolumeError::Unknown(_))));
+    assert!(matches!(mount_of(&unknown, false), Err(VolumeError::Unknown(_))));
+    let out = json!({"name": "v", "mountPath": "/data", "subPath": "../etc"});
+    assert!(matches!(mount_of(&out, false), Err(VolumeError::Escapes(_))));
+}
+
+#[test]
+fn volumes_with_a_limit_are_those_on_disk() {
+    let volume = |name: &str, source: serde_json::Value| json!({"name": name, "emptyDir": source});
+    let pod: Pod = serde_json::from_value(json!({"spec": {"containers": [], "volumes": [
+        volume("free", json!({})),
+        volume("zero", json!({"sizeLimit": "0"})),
+        volume("memory", json!({"medium": "Memory", "sizeLimit": "1Mi"})),
+        volume("small", json!({"sizeLimit": "1Mi"})),
+        {"name": "host", "hostPath": {"path": "/"}},
+    ]}}))
+    .unwrap();
+    let found = empty_dir::limited(&pod, Path::new("/p"));
+    let brief: Vec<_> = found.iter().map(|l| (l.volume.as_str(), l.limit)).collect();
+    assert_eq!(brief, [("small", 1 << 20)]);
+    assert_eq!(found[0].path, Path::new("/p/volumes/kubernetes.io~empty-dir/small"));
 }
 
 #[test]

@@ -1,0 +1,124 @@
+//! What has to be looked for now and then: directories of pods that are no longer there, and volumes
+//! that have grown over their limit.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use api_types::api::core::v1::Pod;
+use component::events::EventType;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    context::Context,
+    pod::{describe, manager::PodManager, spec},
+    volumes::{
+        self,
+        empty_dir::{Limited, limited},
+        usage,
+    },
+};
+
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Looks until shutdown.
+pub async fn run(context: Arc<Context>, pods: Arc<PodManager>, shutdown: CancellationToken) {
+    let mut lists = pods.lists();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(LOOK) => {}
+            // Only now it is known which pods there are.
+            Ok(()) = lists.changed() => {}
+        }
+        remove_orphans(&context, &pods).await;
+        enforce_limits(&context, &pods).await;
+    }
+}
+
+// === Directories without a pod ===
+
+/// The directories come first: what appears meanwhile belongs to a new pod.
+pub(crate) async fn remove_orphans(context: &Context, pods: &PodManager) {
+    if !pods.has_listed() {
+        return;
+    }
+    let found = directories(context);
+    let Ok(containers) = context.runtime.summary().await else { return };
+    let mut known: BTreeSet<String> = containers.into_iter().map(|brief| brief.pod).collect();
+    known.extend(pods.pods().iter().map(|pod| spec::identity(pod).uid));
+    for uid in found.difference(&known) {
+        let directory = context.pod_dir(uid);
+        let removed = tokio::task::spawn_blocking(move || volumes::tear_down(&directory)).await;
+        match removed {
+            Ok(Ok(())) => tracing::info!(uid, "removed the files of a pod that is gone"),
+            Ok(Err(error)) => {
+                let error = describe(&error);
+                tracing::warn!(uid, error, "cannot remove the files of a pod that is gone");
+            }
+            Err(error) => tracing::error!(uid, %error, "removing a pod's files failed"),
+        }
+    }
+}
+
+fn directories(context: &Context) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(context.pods_dir()).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+// === Volumes over their limit ===
+
+pub(crate) async fn enforce_limits(context: &Arc<Context>, pods: &PodManager) {
+    let candidates: BTreeMap<String, (Arc<Pod>, Vec<Limited>)> = pods
+        .pods()
+        .into_iter()
+        .filter(|pod| is_active(pod))
+        .map(|pod| {
+            let uid = spec::identity(&pod).uid;
+            let limits = limited(&pod, &context.pod_dir(&uid));
+            (uid, (pod, limits))
+        })
+        .filter(|(_, (_, limits))| !limits.is_empty())
+        .collect();
+    for (pod, limits) in candidates.into_values() {
+        let over = tokio::task::spawn_blocking(move || {
+            limits.into_iter().find(|limited| usage::of_directory(&limited.path) > limited.limit)
+        });
+        if let Ok(Some(over)) = over.await {
+            evict(context, &pod, &over).await;
+        }
+    }
+}
+
+fn is_active(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    pod.metadata.deletion_timestamp.is_none() && !matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Reports the pod as failed; its worker then stops it.
+async fn evict(context: &Context, pod: &Pod, over: &Limited) {
+    let Limited { volume, text, .. } = over;
+    let message = format!("Usage of EmptyDir volume {volume:?} exceeds the limit {text:?}. ");
+    let identity = spec::identity(pod);
+    tracing::warn!(pod = identity.name, message, "evicting a pod");
+    let status = json!({"phase": "Failed", "reason": "Evicted", "message": message});
+    // Another pod of the same name is not meant.
+    let patch = json!({"metadata": {"uid": identity.uid}, "status": status});
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), &identity.namespace);
+    let parameters = PatchParams::default();
+    match api.patch_status(&identity.name, &parameters, &Patch::Merge(patch)).await {
+        Ok(_) => context.pod_event(pod, EventType::Warning, "Evicted", message),
+        Err(error) => tracing::warn!(pod = identity.name, %error, "cannot evict the pod yet"),
+    }
+}
+
+#[cfg(test)]
+#[path = "housekeeping_tests.rs"]
+mod tests;

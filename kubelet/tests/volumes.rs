@@ -1,0 +1,146 @@
+//! Volumes with real mounts. Needs root.
+
+#![expect(clippy::unwrap_used, reason = "in tests, helpers included, a panic is a failure")]
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, symlink},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use api_types::api::core::v1::{Container, Pod, Secret};
+use kube::{Api, Client, api::PostParams};
+use kubelet::volumes::{self, Context, Prepared, VolumeError, Volumes};
+use serde_json::{Value, json};
+use testkit::ControlPlane;
+
+/// A pod's directory, and one for a volume of the host.
+struct Place {
+    root: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("pod")).unwrap();
+        fs::create_dir(root.path().join("host")).unwrap();
+        Self { root }
+    }
+
+    fn pod_dir(&self) -> PathBuf {
+        self.root.path().join("pod")
+    }
+
+    fn host(&self) -> PathBuf {
+        self.root.path().join("host")
+    }
+
+    /// What a container gets that mounts a part of the host's volume.
+    fn part(&self, sub_path: &str) -> Result<PathBuf, VolumeError> {
+        let mount = json!({"name": "v", "mountPath": "/data", "subPathExpr": sub_path});
+        let container: Container =
+            serde_json::from_value(json!({"name": "c", "volumeMounts": [mount]})).unwrap();
+        let volume = Prepared { path: self.host(), read_only: false };
+        let volumes = Volumes::from([("v".to_owned(), volume)]);
+        let variables = [("POD".to_owned(), "web".to_owned())];
+        let found = volumes::mounts(&container, &volumes, &variables, &self.pod_dir())?;
+        Ok(found.into_iter().next().unwrap().source.into())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let left = volumes::tear_down(&self.pod_dir());
+        assert!(left.is_ok() || std::thread::panicking(), "{left:?}");
+    }
+}
+
+fn sh(script: &str) {
+    let output = Command::new("sh").args(["-ec", script]).output().unwrap();
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_part_of_a_volume_stays_what_it_was_when_it_was_mounted() {
+    let place = Place::new();
+    let source = place.part("$(POD)").unwrap();
+    fs::write(place.host().join("web/file"), "x").unwrap();
+    fs::rename(place.host().join("web"), place.host().join("moved")).unwrap();
+    symlink("/etc", place.host().join("web")).unwrap();
+    assert_eq!(fs::read(source.join("file")).unwrap(), b"x");
+    assert!(matches!(place.part("$(POD)"), Err(VolumeError::LeadsOut { .. })));
+    fs::remove_file(place.host().join("web")).unwrap();
+    // A container that is started again sees what is there now.
+    fs::write(place.host().join("web"), "file").unwrap();
+    assert_eq!(fs::read(place.part("$(POD)").unwrap()).unwrap(), b"file");
+    assert_eq!(fs::read(place.part("moved/file").unwrap()).unwrap(), b"x");
+}
+
+#[test]
+fn tearing_down_leaves_what_was_mounted() {
+    let place = Place::new();
+    let (pod, host) = (place.pod_dir(), place.host());
+    fs::create_dir_all(host.join("below/deeper")).unwrap();
+    fs::write(host.join("below/kept"), "x").unwrap();
+    sh(&format!("mount -t tmpfs none {}", host.join("below/deeper").display()));
+    fs::write(host.join("below/deeper/kept"), "x").unwrap();
+    place.part("below").unwrap();
+    // A path as a user may have named a disk, reached through a link as /var may be one.
+    let disk = pod.join("my disk");
+    fs::create_dir(&disk).unwrap();
+    sh(&format!("mount --bind {} '{}'", host.display(), disk.display()));
+    let link = place.root.path().join("link");
+    symlink(place.root.path(), &link).unwrap();
+    volumes::tear_down(&link.join("pod")).unwrap();
+    volumes::tear_down(&link.join("pod")).unwrap();
+    assert!(!pod.exists());
+    for kept in ["below/kept", "below/deeper/kept"] {
+        assert_eq!(fs::read(host.join(kept)).unwrap(), b"x", "{kept}");
+    }
+    sh(&format!("umount {}", host.join("below/deeper").display()));
+}
+
+async fn set_up(client: &Client, pod_dir: &Path, spec: &Value) -> Volumes {
+    let metadata = json!({"name": "web", "namespace": "default", "uid": "u"});
+    let pod: Pod = serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap();
+    let context = Context { pod: &pod, pod_ip: "", host_ip: "", pod_dir, client };
+    volumes::set_up(context).await.unwrap()
+}
+
+fn mode(path: &Path) -> u32 {
+    path.metadata().unwrap().mode() & 0o7777
+}
+
+#[tokio::test]
+async fn secrets_are_in_memory_and_the_groups() {
+    let (control_plane, place) = (ControlPlane::start().await, Place::new());
+    let client = control_plane.client();
+    let secret = json!({"metadata": {"name": "s"}, "stringData": {"key": "hidden"}});
+    let secret: Secret = serde_json::from_value(secret).unwrap();
+    let secrets: Api<Secret> = Api::default_namespaced(client.clone());
+    secrets.create(&PostParams::default(), &secret).await.unwrap();
+    let spec = json!({"containers": [], "securityContext": {"fsGroup": 2000}, "volumes": [
+        {"name": "s", "secret": {"secretName": "s", "defaultMode": 0o400}},
+        {"name": "e", "emptyDir": {}},
+        {"name": "m", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+    ]});
+    let pod_dir = place.pod_dir().join("p");
+    let found = set_up(&client, &pod_dir, &spec).await;
+    assert_eq!(set_up(&client, &pod_dir, &spec).await, found, "a second container is started");
+    let path = |name: &str| found[name].path.clone();
+    let key = path("s").join("key");
+    assert_eq!(fs::read(&key).unwrap(), b"hidden");
+    assert_eq!((mode(&key), key.metadata().unwrap().gid()), (0o440, 2000));
+    assert!(found["s"].read_only && !found["e"].read_only);
+    for (name, in_memory) in [("s", true), ("m", true), ("e", false)] {
+        let disk = pod_dir.metadata().unwrap().dev();
+        assert_eq!(path(name).metadata().unwrap().dev() != disk, in_memory, "{name}");
+    }
+    for writable in ["e", "m"] {
+        let path = path(writable);
+        assert_eq!((mode(&path), path.metadata().unwrap().gid()), (0o2777, 2000), "{writable}");
+    }
+    assert_eq!(mode(&pod_dir), 0o750);
+    assert!(fs::write(path("m").join("large"), vec![0; 2 << 20]).is_err(), "more than its limit");
+}
