@@ -81,11 +81,20 @@ remove_chains() {
     done
 }
 
-# unmount FOLDER: the volumes in memory below it, the innermost first.
+# mounted FOLDER: what the kubelets mounted below it for pods, the innermost first: volumes in memory, and parts of volumes.
+mounted() {
+    findmnt -rno TARGET | awk -v below="$(realpath -m "$1")/kubelet" 'index($1, below) == 1 && $1 ~ "/pods/" {print $1}' | sort -r
+}
+
+# unmount FOLDER: them. A part of a volume shares what is mounted in it with the volume: that stays mounted there.
 unmount() {
     local point
-    findmnt -rno TARGET,FSTYPE | awk -v below="$(realpath -m "$1")/" '$2 == "tmpfs" && index($1, below) == 1 {print $1}' |
-        sort -r | while read -r point; do umount "$(printf '%b' "$point")"; done
+    mounted "$1" | while read -r point; do
+        point=$(printf '%b' "$point")
+        mount --make-rprivate "$point"
+        umount "$point"
+    done
+    [ -z "$(mounted "$1")" ] || die "still mounted, so nothing is removed: $(mounted "$1")"
 }
 
 stop_programs

@@ -1,15 +1,15 @@
 //! What the parts of the kubelet share.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use api_types::api::core::v1::{ObjectReference, Pod};
 use component::events::{EventType, Recorder};
 use kube::Client;
 
-use crate::{container::files::ClusterDns, network::PodNetwork, pod::spec, runtime::Runtime};
+use crate::{
+    container::dns::ClusterDns, network::PodNetwork, node::services::Services, pod::spec,
+    runtime::Runtime,
+};
 
 /// The rims of the kubelet and its place in the cluster.
 pub struct Context {
@@ -29,6 +29,8 @@ pub struct Context {
     pub root: PathBuf,
     /// The cluster's DNS.
     pub dns: ClusterDns,
+    /// The cluster's services.
+    pub services: Services,
 }
 
 impl std::fmt::Debug for Context {
@@ -40,7 +42,33 @@ impl std::fmt::Debug for Context {
 impl Context {
     /// The directory of a pod, by its uid.
     pub fn pod_dir(&self, uid: &str) -> PathBuf {
-        pod_dir(&self.root, uid)
+        self.pods_dir().join(uid)
+    }
+
+    /// Where the directories of all pods are.
+    pub fn pods_dir(&self) -> PathBuf {
+        self.root.join("pods")
+    }
+
+    /// Where the node's seccomp profiles are.
+    pub fn seccomp_dir(&self) -> PathBuf {
+        self.root.join("seccomp")
+    }
+
+    /// With a runtime and a network in memory.
+    #[cfg(test)]
+    pub(crate) fn fake(client: Client, runtime: Arc<dyn Runtime>, root: PathBuf) -> Self {
+        Self {
+            runtime,
+            network: Arc::new(crate::network::fake::Fake::ready()),
+            recorder: Recorder::new(client.clone(), "kubelet", "n1"),
+            client,
+            node: "n1".to_owned(),
+            host_ip: "192.0.2.1".to_owned(),
+            root,
+            dns: ClusterDns::default(),
+            services: Services::none(),
+        }
     }
 
     /// Something happened to a pod.
@@ -59,10 +87,6 @@ impl Context {
     ) {
         self.recorder.record(&reference(pod, Some(container)), kind, reason, message);
     }
-}
-
-fn pod_dir(root: &Path, uid: &str) -> PathBuf {
-    root.join("pods").join(uid)
 }
 
 fn reference(pod: &Pod, container: Option<&str>) -> ObjectReference {

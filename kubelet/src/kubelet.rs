@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -16,18 +16,21 @@ use listwatch::{ListWatch, Scope};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    container::files::ClusterDns,
+    container::dns::{self, ClusterDns},
     context::Context,
-    network::bridge::Bridge,
+    housekeeping,
+    network::{bridge::Bridge, keeper},
     node::{
         cluster, heartbeat, lease, object, registration,
-        resources::{Memory, cpus},
+        resources::{Memory, cpus, disk_bytes},
+        services::Services,
     },
     options::Options,
     pleg,
     pod::manager::PodManager,
-    runtime::{RuntimeError, docker::Docker},
+    runtime::{LogLimits, RuntimeError, docker::Docker},
     server::{self, Shared},
+    volumes,
 };
 
 const HEALTH_ADDRESS: &str = "127.0.0.1:10248";
@@ -47,7 +50,7 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
     let Some(runtime) = connect(&options, &name, &program.shutdown).await? else {
         return Ok(());
     };
-    std::fs::create_dir_all(&options.root_dir)
+    volumes::prepare(&options.root_dir.join("pods"))
         .with_context(|| format!("cannot make {}", options.root_dir.display()))?;
     let context = Arc::new(Context {
         runtime: Arc::new(runtime),
@@ -60,7 +63,9 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
         dns: ClusterDns {
             servers: options.cluster_dns.clone(),
             domain: options.cluster_domain.clone(),
+            node_file: options.resolv_conf.clone().unwrap_or_else(resolv_conf),
         },
+        services: Services::follow(&listwatch, program.shutdown.clone()),
     });
     tracing::info!(node = name, ip, "starting");
     let pods = PodManager::new(context.clone());
@@ -86,7 +91,11 @@ async fn connect(
 ) -> anyhow::Result<Option<Docker>> {
     let host = &options.docker_host;
     loop {
-        match Docker::connect(host, node, &options.pause_image) {
+        let logs = LogLimits {
+            max_size: options.container_log_max_size,
+            max_files: options.container_log_max_files,
+        };
+        match Docker::connect(host, node, &options.pause_image, logs) {
             Err(error @ RuntimeError::Unreachable(_)) => {
                 tracing::warn!(%error, host, "waiting for the Docker Engine");
             }
@@ -114,7 +123,9 @@ async fn run_parts(
     let source = follow_pods(listwatch, facts.name.clone(), pods.clone(), shutdown.clone());
     let mut parts = tokio::task::JoinSet::new();
     parts.spawn(source);
-    parts.spawn(pleg::run(context.clone(), pods, shutdown.clone()));
+    parts.spawn(pleg::run(context.clone(), pods.clone(), shutdown.clone()));
+    parts.spawn(housekeeping::run(context.clone(), pods, shutdown.clone()));
+    parts.spawn(keeper::run(context.clone(), shutdown.clone()));
     parts.spawn(lease::run(context.clone(), shutdown.clone()));
     parts.spawn(registration::run(context, facts, check, shutdown.clone()));
     while let Some(ended) = parts.join_next().await {
@@ -176,11 +187,19 @@ fn facts(options: &Options, name: String, ip: String) -> anyhow::Result<object::
         labels: labels(&options.node_labels)?,
         cpus: cpus(),
         memory: Memory::read().total,
+        disk: disk_bytes(&options.root_dir),
         max_pods: options.max_pods,
         runtime: crate::runtime::RuntimeInfo::default(),
         machine_id: line("/etc/machine-id"),
         boot_id: line("/proc/sys/kernel/random/boot_id"),
     })
+}
+
+/// The node's own resolver, or the one behind it if it serves only the node itself.
+fn resolv_conf() -> PathBuf {
+    let (usual, behind) = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf");
+    let stub = std::fs::read_to_string(usual).is_ok_and(|text| dns::is_stub(&text));
+    PathBuf::from(if stub && Path::new(behind).exists() { behind } else { usual })
 }
 
 fn line(path: impl AsRef<Path>) -> String {

@@ -13,6 +13,7 @@
 
 pub mod container;
 pub mod context;
+pub mod housekeeping;
 pub mod kubelet;
 pub mod network;
 pub mod node;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use api_machinery::quantity::Quantity;
 use clap::Parser;
 use component::{ClientArgs, ServeArgs, network};
 use ipnet::Ipv4Net;
@@ -49,13 +50,31 @@ pub struct Options {
     /// Network of all services of the cluster
     #[arg(long, default_value = "10.96.0.0/16", value_parser = network::parse)]
     pub service_cidr: Ipv4Net,
+    /// The node's resolv.conf [default: /etc/resolv.conf, or what stands behind it if it names only
+    /// systemd-resolved]
+    #[arg(long, value_name = "FILE")]
+    pub resolv_conf: Option<PathBuf>,
     /// DNS servers for pods [default: the node's]
     #[arg(long, value_delimiter = ',', value_name = "IP")]
     pub cluster_dns: Vec<String>,
     /// DNS domain of the cluster
     #[arg(long, default_value = "cluster.local")]
     pub cluster_domain: String,
+    /// How large a container's log gets before the next file is begun
+    #[arg(long, default_value = "10Mi", value_name = "SIZE", value_parser = size)]
+    pub container_log_max_size: u64,
+    /// How many files of a container's log are kept
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..))]
+    pub container_log_max_files: u32,
     /// How many pods may run here
     #[arg(long, default_value_t = 110)]
     pub max_pods: u32,
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let bytes = text.parse::<Quantity>().map(Quantity::value).map_err(|error| error.to_string())?;
+    u64::try_from(bytes)
+        .ok()
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "must be positive".to_owned())
 }

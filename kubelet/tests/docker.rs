@@ -17,13 +17,14 @@ use ipnet::Ipv4Net;
 use kubelet::{
     network::{HostPort, PodNetwork, bridge::Bridge},
     runtime::{
-        Container, ContainerSpec, LogOptions, PodIdentity, Runtime, SandboxNetwork, SandboxSpec,
-        docker::Docker,
+        Container, ContainerSpec, LogLimits, LogOptions, PodIdentity, Runtime, SandboxNetwork,
+        SandboxSpec, Seccomp, Security, docker::Docker,
     },
 };
 use testkit::{Dockerd, wait};
 
 const BUSYBOX: &str = "minik8s-kubelet-test:busybox";
+const LOGS: LogLimits = LogLimits { max_size: 4096, max_files: 3 };
 
 /// Makes the image once: busybox with its applets, and an entrypoint that sleeps, so that it can serve
 /// as pause image too.
@@ -55,7 +56,7 @@ impl Node {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("kubelet-test-{}-{count}", std::process::id());
-        let runtime = Docker::connect(Dockerd::HOST, &name, BUSYBOX).unwrap();
+        let runtime = Docker::connect(Dockerd::HOST, &name, BUSYBOX, LOGS).unwrap();
         let bridge = Bridge::new(&name, network("10.219.0.0/16"), network("10.119.0.0/16"));
         bridge.start(network(cidr), &[]).await.expect("the bridge starts (needs root)");
         Self { runtime, bridge, name }
@@ -236,6 +237,56 @@ async fn exec_gives_status_and_output() {
     let command = ["sh", "-c", "echo here; exit 4"].map(str::to_owned);
     let result = node.runtime.exec(&id, &command, Duration::from_secs(10)).await.unwrap();
     assert_eq!(result, (4, "here\n".to_owned()));
+}
+
+#[tokio::test]
+async fn a_command_that_writes_without_end_fills_no_memory() {
+    let node = Node::start("10.219.14.0/24").await;
+    let pod = node.pod("a");
+    let (sandbox, _) = node.sandbox(&pod).await;
+    let id = node.run(&pod, &sandbox, "sleep 1000").await;
+    let command = ["sh", "-c", "yes | head -c 5000000; exit 4"].map(str::to_owned);
+    let (code, output) = node.runtime.exec(&id, &command, Duration::from_secs(20)).await.unwrap();
+    assert_eq!((code, output.len()), (4, 10 << 10));
+}
+
+#[tokio::test]
+async fn old_output_makes_room_and_what_is_left_can_be_read() {
+    let node = Node::start("10.219.15.0/24").await;
+    let pod = node.pod("a");
+    let (sandbox, _) = node.sandbox(&pod).await;
+    let id = node.run(&pod, &sandbox, "for i in $(seq 1 1000); do echo line $i; done").await;
+    let (_, output) = node.outcome(&pod, &id).await;
+    let lines: Vec<&str> = output.lines().collect();
+    // The engine's form of a line is longer than the line: three files hold about 150 of them.
+    assert!(lines.len() > 60 && lines.len() < 300, "{} lines", lines.len());
+    let first: usize = lines[0].trim_start_matches("line ").parse().unwrap();
+    let expected: Vec<String> = (first..=1000).map(|i| format!("line {i}")).collect();
+    assert_eq!(lines, expected, "no gap where one file ends and the next begins");
+}
+
+#[tokio::test]
+async fn system_calls_are_filtered_as_asked() {
+    let node = Node::start("10.219.16.0/24").await;
+    let denied = r#"{"defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]}"#;
+    let cases = [
+        (Seccomp::RuntimeDefault, "2", true),
+        (Seccomp::Unconfined, "0", true),
+        (Seccomp::Localhost(denied.to_owned()), "2", false),
+    ];
+    for (number, (seccomp, filter, makes)) in cases.into_iter().enumerate() {
+        let pod = node.pod(&format!("a{number}"));
+        let (sandbox, _) = node.sandbox(&pod).await;
+        let script = "grep Seccomp: /proc/self/status; mkdir /x && echo made";
+        let security = Security { seccomp, ..Security::default() };
+        let spec = ContainerSpec { security, ..container(&pod, &sandbox, script) };
+        let id = node.runtime.create(&spec).await.unwrap();
+        node.runtime.start(&id).await.unwrap();
+        let (_, output) = node.outcome(&pod, &id).await;
+        assert!(output.contains(&format!("Seccomp:\t{filter}\n")), "{output}");
+        assert_eq!(output.contains("made"), makes, "{output}");
+    }
 }
 
 #[tokio::test]

@@ -48,13 +48,15 @@ pub struct Facts<'a> {
     pub host_ip: &'a str,
 }
 
-/// The variables in order: `envFrom` first, then `env`, which may refer to what came before.
+/// The variables in order: those of `services` first, then `envFrom`, then `env`. Each may be replaced
+/// by a later one, and those of `env` may refer to what came before.
 pub fn environment(
     container: &Container,
     facts: &Facts<'_>,
     sources: &Sources,
+    services: Vec<(String, String)>,
 ) -> Result<Vec<(String, String)>, EnvError> {
-    let mut variables: Vec<(String, String)> = Vec::new();
+    let mut variables = services;
     for from in container.env_from.iter().flatten() {
         for (name, value) in whole_object(from, sources)? {
             set(&mut variables, name, value);

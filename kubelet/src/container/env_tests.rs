@@ -5,6 +5,14 @@ use serde_json::{Value, json};
 use super::*;
 
 fn check(container: &Value, expected: Result<&[(&str, &str)], &str>) {
+    check_beside(&[], container, expected);
+}
+
+fn check_beside(
+    links: &[(&str, &str)],
+    container: &Value,
+    expected: Result<&[(&str, &str)], &str>,
+) {
     let container: Container = serde_json::from_value(container.clone()).unwrap();
     let pod: Pod = serde_json::from_value(json!({
         "metadata": {"name": "web", "namespace": "shop", "labels": {"app": "x"}},
@@ -22,7 +30,9 @@ fn check(container: &Value, expected: Result<&[(&str, &str)], &str>) {
     };
     let sources =
         Sources::default().with_config_map("settings", settings).with_secret("password", password);
-    let found = environment(&container, &facts, &sources).map_err(|error| error.to_string());
+    let links = links.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let found = environment(&container, &facts, &sources, links.collect());
+    let found = found.map_err(|error| error.to_string());
     let expected = expected.map_err(str::to_owned).map(|pairs| {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     });
@@ -41,6 +51,21 @@ fn values_may_refer_to_earlier_ones() {
         {"name": "A", "value": "2"},
     ]);
     check(&env(&variables), Ok(&[("A", "2"), ("B", "1-$(Z)-$(A)-$")]));
+}
+
+#[test]
+fn what_services_give_may_be_referred_to_and_replaced() {
+    let links = [("WEB_SERVICE_HOST", "10.96.0.7"), ("WEB_SERVICE_PORT", "80")];
+    let variables = json!([
+        {"name": "URL", "value": "http://$(WEB_SERVICE_HOST)"},
+        {"name": "WEB_SERVICE_PORT", "value": "81"},
+    ]);
+    let expected = [
+        ("WEB_SERVICE_HOST", "10.96.0.7"),
+        ("WEB_SERVICE_PORT", "81"),
+        ("URL", "http://10.96.0.7"),
+    ];
+    check_beside(&links, &env(&variables), Ok(&expected));
 }
 
 #[test]

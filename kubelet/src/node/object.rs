@@ -12,7 +12,10 @@ use api_types::{
     meta::{ObjectMeta, Time},
 };
 
+use super::resources::allocatable_disk;
 use crate::runtime::RuntimeInfo;
+
+const DISK: &str = "ephemeral-storage";
 
 /// What does not change while the kubelet runs.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +32,8 @@ pub struct Facts {
     pub cpus: usize,
     /// Bytes of memory.
     pub memory: u64,
+    /// Bytes of the file system that pods' files are on.
+    pub disk: u64,
     /// How many pods may run.
     pub max_pods: u32,
     /// What the runtime said about itself and the system.
@@ -88,7 +93,7 @@ pub fn status(facts: &Facts, health: &Health, old: &NodeStatus, now: Timestamp) 
     NodeStatus {
         addresses: Some(vec![address("InternalIP", &facts.ip), address("Hostname", &facts.name)]),
         capacity: Some(capacity(facts)),
-        allocatable: Some(capacity(facts)),
+        allocatable: Some(allocatable(facts)),
         conditions: Some(conditions(health, old, now)),
         daemon_endpoints: Some(NodeDaemonEndpoints {
             kubelet_endpoint: Some(DaemonEndpoint { port: facts.port.into() }),
@@ -103,10 +108,18 @@ fn capacity(facts: &Facts) -> BTreeMap<String, Quantity> {
         ("cpu", facts.cpus.to_string()),
         ("memory", format!("{}Ki", facts.memory / 1024)),
         ("pods", facts.max_pods.to_string()),
+        (DISK, format!("{}Ki", facts.disk / 1024)),
     ]
     .into_iter()
     .map(|(name, amount)| (name.to_owned(), Quantity(amount)))
     .collect()
+}
+
+/// Pods may not fill the disk: below a share of free space the node is under pressure.
+fn allocatable(facts: &Facts) -> BTreeMap<String, Quantity> {
+    let mut amounts = capacity(facts);
+    amounts.insert(DISK.to_owned(), Quantity(allocatable_disk(facts.disk).to_string()));
+    amounts
 }
 
 fn info(facts: &Facts) -> NodeSystemInfo {
@@ -196,7 +209,14 @@ mod tests {
     use super::*;
 
     fn facts() -> Facts {
-        Facts { name: "n1".into(), cpus: 2, memory: 4 << 30, max_pods: 110, ..Facts::default() }
+        Facts {
+            name: "n1".into(),
+            cpus: 2,
+            memory: 4 << 30,
+            disk: 10 << 30,
+            max_pods: 110,
+            ..Facts::default()
+        }
     }
 
     fn at(second: i64) -> Timestamp {
@@ -227,6 +247,8 @@ mod tests {
         assert_eq!(capacity["cpu"].0, "2");
         assert_eq!(capacity["memory"].0, "4194304Ki");
         assert_eq!(capacity["pods"].0, "110");
+        assert_eq!(capacity["ephemeral-storage"].0, "10485760Ki");
+        assert_eq!(allocatable(&facts())["ephemeral-storage"].0, "9663676416");
     }
 
     #[test]

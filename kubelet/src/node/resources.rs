@@ -71,6 +71,17 @@ impl CpuTicks {
     }
 }
 
+/// Bytes of the file system of a directory.
+pub fn disk_bytes(directory: &Path) -> u64 {
+    let stat = nix::sys::statvfs::statvfs(directory);
+    stat.map_or(0, |stat| stat.blocks() * stat.fragment_size())
+}
+
+/// The part of the disk that pods may use: the rest is kept free.
+pub fn allocatable_disk(bytes: u64) -> u64 {
+    bytes - bytes / 10
+}
+
 /// Whether the file system of a directory is nearly full.
 pub fn disk_is_short(directory: &Path) -> bool {
     let Ok(stat) = nix::sys::statvfs::statvfs(directory) else { return false };

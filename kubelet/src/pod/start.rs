@@ -1,7 +1,7 @@
 //! Starting one container: volumes, image, environment, create, start. Each step that fails has its
 //! own reason in the pod's status, Kubernetes' word, and its own event.
 
-use std::{collections::BTreeMap, future::Future, path::PathBuf, time::Duration};
+use std::{future::Future, path::Path, time::Duration};
 
 use api_types::{
     api::core::v1::{Container as Wanted, Pod},
@@ -18,15 +18,15 @@ use super::{
 };
 use crate::{
     container::{
-        env, files,
+        dns, env, files,
         image::{self, PullPolicy},
         resources::resources,
-        security::security,
+        security::{self, security},
         sources,
     },
     context::Context,
-    runtime::{ContainerSpec, Mount},
-    volumes,
+    runtime::{ContainerSpec, Mount, Propagation, Security},
+    volumes::{self, Volumes},
 };
 
 /// Until a container whose objects or volumes are missing is tried again.
@@ -59,13 +59,13 @@ impl Starter<'_> {
         attempt: u32,
         cancelled: impl Future<Output = ()>,
     ) -> Result<(), Failure> {
-        let paths = self.volumes().await?;
+        let volumes = self.volumes().await?;
         self.image(wanted, cancelled).await?;
-        let spec = self.container_spec(wanted, attempt, &paths).await?;
+        let spec = self.container_spec(wanted, attempt, &volumes).await?;
         self.run(wanted, &spec).await
     }
 
-    async fn volumes(&self) -> Result<BTreeMap<String, PathBuf>, Failure> {
+    async fn volumes(&self) -> Result<Volumes, Failure> {
         let pod_dir = self.context.pod_dir(&spec::identity(self.pod).uid);
         let context = volumes::Context {
             pod: self.pod,
@@ -161,22 +161,45 @@ impl Starter<'_> {
         &self,
         wanted: &Wanted,
         attempt: u32,
-        paths: &BTreeMap<String, PathBuf>,
+        volumes: &Volumes,
     ) -> Result<ContainerSpec, Failure> {
         let config_error =
             |message| self.failed(wanted, "CreateContainerConfigError", message, MISSING);
-        let identity = spec::identity(self.pod);
-        let sources = sources::fetch(&self.context.client, &identity.namespace, wanted).await;
-        let sources = sources.map_err(|error| config_error(error.to_string()))?;
-        let facts =
-            env::Facts { pod: self.pod, pod_ip: self.pod_ip, host_ip: &self.context.host_ip };
-        let variables = env::environment(wanted, &facts, &sources);
-        let variables = variables.map_err(|error| config_error(error.to_string()))?;
-        let mut mounts = volumes::mounts(wanted, paths, &variables)
+        let rights = self.security(wanted).await.map_err(config_error)?;
+        let variables = self.variables(wanted).await.map_err(config_error)?;
+        let pod_dir = self.context.pod_dir(&spec::identity(self.pod).uid);
+        let mut mounts = volumes::mounts(wanted, volumes, &variables, &pod_dir)
             .map_err(|error| config_error(describe(&error)))?;
         let own_files = self.own_files(&mounts);
         mounts.extend(own_files.map_err(|error| config_error(error.to_string()))?);
-        Ok(self.assemble(wanted, attempt, &variables, mounts))
+        let spec = self.assemble(wanted, attempt, &variables, mounts);
+        Ok(ContainerSpec { security: rights, ..spec })
+    }
+
+    async fn variables(&self, wanted: &Wanted) -> Result<Vec<(String, String)>, String> {
+        let namespace = spec::identity(self.pod).namespace;
+        let links = spec::spec(self.pod).and_then(|spec| spec.enable_service_links);
+        let services = self.context.services.variables(&namespace, links.unwrap_or(true)).await;
+        let services = services.map_err(|error| error.to_string())?;
+        let sources = sources::fetch(&self.context.client, &namespace, wanted).await;
+        let sources = sources.map_err(|error| error.to_string())?;
+        let facts =
+            env::Facts { pod: self.pod, pod_ip: self.pod_ip, host_ip: &self.context.host_ip };
+        let variables = env::environment(wanted, &facts, &sources, services);
+        variables.map_err(|error| error.to_string())
+    }
+
+    async fn security(&self, wanted: &Wanted) -> Result<Security, String> {
+        let image = if security::needs_image_user(self.pod, wanted) {
+            let reference = wanted.image.as_deref().unwrap_or_default();
+            self.context.runtime.image(reference).await.map_err(|error| error.to_string())?
+        } else {
+            None
+        };
+        let user = image.map(|image| image.user).unwrap_or_default();
+        let profiles = self.context.seccomp_dir();
+        let profile = |path: &Path| std::fs::read_to_string(profiles.join(path));
+        security(self.pod, wanted, &user, profile).map_err(|error| error.to_string())
     }
 
     fn assemble(
@@ -209,17 +232,15 @@ impl Starter<'_> {
             stdin: flag(wanted.stdin),
             mounts,
             resources: resources(wanted),
-            security: security(self.pod, wanted),
+            security: Security::default(),
         }
     }
 
     /// `/etc/hosts` and `/etc/resolv.conf`, unless the container mounts its own.
     fn own_files(&self, mounts: &[Mount]) -> std::io::Result<Vec<Mount>> {
         let directory = self.context.pod_dir(&spec::identity(self.pod).uid);
-        std::fs::create_dir_all(&directory)?;
-        let node = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-        let resolv_conf = files::resolv_conf(self.pod, &self.context.dns, &node);
-        let mut wanted = vec![("/etc/resolv.conf", "resolv.conf", resolv_conf)];
+        volumes::private_directory(&directory)?;
+        let mut wanted = vec![("/etc/resolv.conf", "resolv.conf", self.resolv_conf())];
         if !spec::host_network(self.pod) {
             wanted.push(("/etc/hosts", "etc-hosts", files::hosts(self.pod, self.pod_ip)));
         }
@@ -230,10 +251,25 @@ impl Starter<'_> {
             if std::fs::read_to_string(&path).ok().as_deref() != Some(&content) {
                 std::fs::write(&path, content)?;
             }
-            let source = path.to_string_lossy().into_owned();
-            made.push(Mount { source, target: target.to_owned(), read_only: false });
+            made.push(Mount {
+                source: path.to_string_lossy().into_owned(),
+                target: target.to_owned(),
+                read_only: false,
+                propagation: Propagation::None,
+            });
         }
         Ok(made)
+    }
+
+    fn resolv_conf(&self) -> String {
+        let cluster = &self.context.dns;
+        let node = std::fs::read_to_string(&cluster.node_file).unwrap_or_default();
+        let made = dns::resolv_conf(self.pod, cluster, &node);
+        for warning in made.warnings {
+            let kind = EventType::Warning;
+            self.context.pod_event(self.pod, kind, "DNSConfigForming", warning);
+        }
+        made.text
     }
 
     // --- Run ---
@@ -279,3 +315,7 @@ fn failure(reason: &str, message: String, wait: Duration) -> Failure {
     let waiting = Waiting { reason: reason.to_owned(), message };
     Failure { waiting, retry_at: Timestamp::now() + wait }
 }
+
+#[cfg(test)]
+#[path = "start_tests.rs"]
+mod tests;

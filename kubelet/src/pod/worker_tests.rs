@@ -15,7 +15,8 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::manager::PodManager;
 use crate::{
-    container::files::ClusterDns, context::Context, network, pleg, runtime, runtime::PodIdentity,
+    container::dns::ClusterDns, context::Context, network, node::services::Services, pleg, runtime,
+    runtime::PodIdentity,
 };
 
 const IMAGE: &str = "busybox:1";
@@ -46,6 +47,7 @@ impl Node {
             host_ip: "192.0.2.1".to_owned(),
             root: root.path().to_owned(),
             dns: ClusterDns::default(),
+            services: Services::none(),
         };
         let pods = PodManager::new(Arc::new(context));
         let source = tokio::spawn(follow(control_plane.listwatch(), pods.clone()));

@@ -11,8 +11,8 @@ use bollard::{
     exec::{CreateExecOptions, StartExecResults},
     models::{
         ContainerCreateBody, ContainerInspectResponse, ContainerState, ContainerStateStatusEnum,
-        ContainerSummary, EventMessage, HostConfig, Mount as EngineMount, MountBindOptions,
-        MountBindOptionsPropagationEnum, MountType,
+        ContainerSummary, EventMessage, HostConfig, HostConfigLogConfig, Mount as EngineMount,
+        MountBindOptions, MountBindOptionsPropagationEnum, MountType,
     },
     query_parameters::{
         CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder,
@@ -27,17 +27,22 @@ use futures::{
 };
 
 use super::{
-    Container, ContainerSpec, Exit, Image, LogOptions, Mount, Runtime, RuntimeError, RuntimeEvent,
-    RuntimeInfo, SandboxNetwork, SandboxSpec, State, Summary, labels,
+    Container, ContainerSpec, Exit, Image, LogLimits, LogOptions, Mount, Propagation, Runtime,
+    RuntimeError, RuntimeEvent, RuntimeInfo, SandboxNetwork, SandboxSpec, Seccomp, Security, State,
+    Summary, labels,
 };
 
 /// Seconds to wait for one answer of the engine. Pulls and logs are streams and not bound by it.
 const TIMEOUT_SECONDS: u64 = 120;
-/// Oldest engine spoken to: Docker 20.10.
+/// Oldest engine understood: Docker 20.10. Requests carry no version, so that each engine answers in its own.
 const API_VERSION: &bollard::ClientVersion =
     &bollard::ClientVersion { major_version: 1, minor_version: 41 };
 const CPU_PERIOD_MICROSECONDS: i64 = 100_000;
 const SHM_BYTES: i64 = 64 * 1024 * 1024;
+/// How much of a command's output is kept, as Kubernetes does for probes.
+const EXEC_OUTPUT_BYTES: usize = 10 << 10;
+/// The driver whose files `logs` can read after they were rotated.
+const LOG_DRIVER: &str = "json-file";
 
 /// Containers of one node in one Docker Engine.
 #[derive(Debug)]
@@ -45,17 +50,23 @@ pub struct Docker {
     engine: Engine,
     node: String,
     pause_image: String,
+    logs: LogLimits,
 }
 
 impl Docker {
     /// Connects lazily: an engine that is down shows in the first call.
-    pub fn connect(host: &str, node: &str, pause_image: &str) -> Result<Self, RuntimeError> {
+    pub fn connect(
+        host: &str,
+        node: &str,
+        pause_image: &str,
+        logs: LogLimits,
+    ) -> Result<Self, RuntimeError> {
         let engine = match host.strip_prefix("unix://") {
             Some(path) => Engine::connect_with_unix(path, TIMEOUT_SECONDS, API_VERSION),
             None => Engine::connect_with_http(host, TIMEOUT_SECONDS, API_VERSION),
         };
         let engine = engine.map_err(failure)?;
-        Ok(Self { engine, node: node.to_owned(), pause_image: pause_image.to_owned() })
+        Ok(Self { engine, node: node.to_owned(), pause_image: pause_image.to_owned(), logs })
     }
 
     async fn summaries(&self, pod: Option<&str>) -> Result<Vec<ContainerSummary>, RuntimeError> {
@@ -166,6 +177,7 @@ impl Runtime for Docker {
             Ok(image) => Ok(Some(Image {
                 id: image.id.unwrap_or_default(),
                 digest: image.repo_digests.unwrap_or_default().into_iter().next(),
+                user: image.config.and_then(|config| config.user).unwrap_or_default(),
             })),
             Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
             Err(error) => Err(failure(error)),
@@ -252,6 +264,7 @@ impl Docker {
                 pid_mode: spec.host_pid.then(|| "host".to_owned()),
                 sysctls: Some(spec.sysctls.clone().into_iter().collect()),
                 shm_size: Some(SHM_BYTES),
+                log_config: Some(log_config(self.logs)),
                 ..HostConfig::default()
             }),
             ..ContainerCreateBody::default()
@@ -273,7 +286,10 @@ impl Docker {
             tty: Some(spec.tty),
             open_stdin: Some(spec.stdin),
             user: spec.security.user.clone(),
-            host_config: Some(host_config(spec)),
+            host_config: Some(HostConfig {
+                log_config: Some(log_config(self.logs)),
+                ..host_config(spec)
+            }),
             ..ContainerCreateBody::default()
         }
     }
@@ -293,8 +309,11 @@ impl Docker {
         let started = self.engine.start_exec(&exec.id, None).await.map_err(failure)?;
         let mut text = Vec::new();
         if let StartExecResults::Attached { mut output, .. } = started {
+            // Read to its end, or the command would wait for somebody who reads.
             while let Some(part) = output.next().await {
-                text.extend_from_slice(&part.map_err(failure)?.into_bytes());
+                let part = part.map_err(failure)?.into_bytes();
+                let kept = part.len().min(EXEC_OUTPUT_BYTES - text.len());
+                text.extend_from_slice(&part[..kept]);
             }
         }
         let end = self.engine.inspect_exec(&exec.id).await.map_err(failure)?;
@@ -310,7 +329,6 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
         (false, false) => None,
     };
     let security = &spec.security;
-    let hardening = security.no_new_privileges.then(|| vec!["no-new-privileges".to_owned()]);
     HostConfig {
         network_mode: Some(sandbox.clone()),
         ipc_mode: Some(sandbox),
@@ -327,9 +345,28 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
         cap_add: Some(security.add.clone()),
         cap_drop: Some(security.drop.clone()),
         group_add: Some(security.groups.clone()),
-        security_opt: hardening,
+        security_opt: Some(security_options(security)),
         ..HostConfig::default()
     }
+}
+
+fn log_config(limits: LogLimits) -> HostConfigLogConfig {
+    let options =
+        [("max-size", limits.max_size.to_string()), ("max-file", limits.max_files.to_string())];
+    HostConfigLogConfig {
+        typ: Some(LOG_DRIVER.to_owned()),
+        config: Some(options.map(|(name, value)| (name.to_owned(), value)).into()),
+    }
+}
+
+fn security_options(security: &Security) -> Vec<String> {
+    let seccomp = match &security.seccomp {
+        Seccomp::RuntimeDefault => None,
+        Seccomp::Unconfined => Some("seccomp=unconfined".to_owned()),
+        Seccomp::Localhost(profile) => Some(format!("seccomp={profile}")),
+    };
+    let hardening = security.no_new_privileges.then(|| "no-new-privileges".to_owned());
+    hardening.into_iter().chain(seccomp).collect()
 }
 
 fn mount(mount: &Mount) -> EngineMount {
@@ -339,10 +376,18 @@ fn mount(mount: &Mount) -> EngineMount {
         target: Some(mount.target.clone()),
         read_only: Some(mount.read_only),
         bind_options: Some(MountBindOptions {
-            propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),
+            propagation: Some(propagation(mount.propagation)),
             ..MountBindOptions::default()
         }),
         ..EngineMount::default()
+    }
+}
+
+fn propagation(wanted: Propagation) -> MountBindOptionsPropagationEnum {
+    match wanted {
+        Propagation::None => MountBindOptionsPropagationEnum::RPRIVATE,
+        Propagation::HostToContainer => MountBindOptionsPropagationEnum::RSLAVE,
+        Propagation::Bidirectional => MountBindOptionsPropagationEnum::RSHARED,
     }
 }
 

@@ -184,7 +184,7 @@ impl Runtime for Fake {
 
     async fn image(&self, reference: &str) -> Result<Option<Image>, RuntimeError> {
         let present = self.world.lock().images.contains(reference);
-        Ok(present.then(|| Image { id: "sha256:0".to_owned(), digest: None }))
+        Ok(present.then(|| Image { id: "sha256:0".to_owned(), digest: None, user: String::new() }))
     }
 
     async fn pull(&self, reference: &str) -> Result<(), RuntimeError> {

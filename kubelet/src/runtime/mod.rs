@@ -147,6 +147,29 @@ pub struct SandboxSpec {
     pub sysctls: BTreeMap<String, String>,
 }
 
+/// Which mounts made later, on one side of a mount, appear on the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Propagation {
+    /// None.
+    #[default]
+    None,
+    /// Those of the node.
+    HostToContainer,
+    /// Those of both.
+    Bidirectional,
+}
+
+impl Propagation {
+    /// `mountPropagation` of a volume mount.
+    pub fn parse(text: Option<&str>) -> Self {
+        match text {
+            Some("HostToContainer") => Self::HostToContainer,
+            Some("Bidirectional") => Self::Bidirectional,
+            _ => Self::None,
+        }
+    }
+}
+
 /// A directory or file of the node shown to a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
@@ -156,6 +179,8 @@ pub struct Mount {
     pub target: String,
     /// Whether writing is forbidden.
     pub read_only: bool,
+    /// What becomes of mounts made in it later.
+    pub propagation: Propagation,
 }
 
 /// Limits and weights of a container; `None` is "none".
@@ -186,6 +211,29 @@ pub struct Security {
     pub groups: Vec<String>,
     /// `allowPrivilegeEscalation: false`.
     pub no_new_privileges: bool,
+    /// Which system calls are allowed.
+    pub seccomp: Seccomp,
+}
+
+/// A filter of system calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Seccomp {
+    /// The runtime's own.
+    #[default]
+    RuntimeDefault,
+    /// None.
+    Unconfined,
+    /// One of the node's, as text.
+    Localhost(String),
+}
+
+/// How much of a container's output is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogLimits {
+    /// Bytes of one file, after which the next is begun.
+    pub max_size: u64,
+    /// How many files there may be.
+    pub max_files: u32,
 }
 
 /// The container to make.
@@ -234,6 +282,8 @@ pub struct Image {
     pub id: String,
     /// `name@digest` if it came from a registry.
     pub digest: Option<String>,
+    /// The user that the image says its containers run as: a name or a number; empty is root.
+    pub user: String,
 }
 
 /// Something happened to a container of this node.
