@@ -158,7 +158,7 @@ fn docker_is_installed_with_its_client_wherever_that_is_packaged() {
     check(&[], "install docker.io\ninstall docker-cli\n");
 }
 
-/// `down.sh --purge` in a network and mount namespace of its own, beside somebody else's bridge, routes and mount.
+/// `down.sh --purge` in a network and mount namespace of its own, beside somebody else's bridge, routes and data.
 #[test]
 fn purge_removes_what_is_ours_and_nothing_else() {
     let folder = StandIns::new(&[("bin/docker", "exit 1"), ("cluster/config/kubelet-n1.conf", "")]);
@@ -173,14 +173,20 @@ fn purge_removes_what_is_ours_and_nothing_else() {
         ip route add blackhole 10.96.0.0/16 proto static
         ip route add 10.244.7.0/24 via 10.244.9.2 proto 138
         ip route add 10.244.8.0/24 via 10.244.9.2
-        mkdir -p "$HERE/cluster/state/kubelet-n1/a volume"
-        mount -t tmpfs none "$HERE/cluster/state/kubelet-n1/a volume"
-        touch "$HERE/cluster/state/kubelet-n1/a volume/file"
+        pods=$HERE/cluster/state/kubelet-n1/pods
+        mkdir -p "$pods/a volume" "$pods/part" "$HERE/data/disk"
+        mount -t tmpfs none "$pods/a volume"
+        touch "$pods/a volume/file"
+        mount --make-shared --bind "$HERE/data" "$HERE/data"
+        mount -t tmpfs none "$HERE/data/disk"
+        touch "$HERE/data/kept" "$HERE/data/disk/kept"
+        mount --rbind "$HERE/data" "$pods/part"
         for kind in config state log run; do set -- "$@" --$kind-dir "$HERE/cluster/$kind"; done
         scripts/down.sh --purge "$@" >"$HERE/said" 2>&1 || { cat "$HERE/said"; exit 1; }
         ip -o addr show to 10.0.0.0/8 | awk '{print $2, $4}'
         ip route show table all root 10.0.0.0/8 | grep -v 'scope link\|^local\|^broadcast' | awk '{print $1, $2, $3}'
         [ -e "$HERE/cluster/state" ] && echo "the state is still there"
+        [ -e "$HERE/data/kept" ] && [ -e "$HERE/data/disk/kept" ] || echo "the data of a volume of the host is gone"
         exit 0"#;
     let alone = format!("unshare --net --mount bash <<'END'\n{script}\nEND\n");
     folder.check(&alone, "flannel0 10.244.9.1/24\n10.244.8.0/24 via 10.244.9.2\n");
