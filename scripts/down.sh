@@ -89,11 +89,8 @@ mounted() {
 # unmount FOLDER: them. A part of a volume shares what is mounted in it with the volume: that stays mounted there.
 unmount() {
     local point
-    mounted "$1" | while read -r point; do
-        point=$(printf '%b' "$point")
-        mount --make-rprivate "$point"
-        umount "$point"
-    done
+    mounted "$1" | while read -r point; do mount --make-private "$(printf '%b' "$point")"; done
+    mounted "$1" | while read -r point; do umount "$(printf '%b' "$point")"; done
     [ -z "$(mounted "$1")" ] || die "still mounted, so nothing is removed: $(mounted "$1")"
 }
 

@@ -82,14 +82,17 @@ fn tearing_down_leaves_what_was_mounted() {
     let place = Place::new();
     let (pod, host) = (place.pod_dir(), place.host());
     fs::create_dir_all(host.join("below/deeper")).unwrap();
+    // As systemd mounts everything: what is mounted or unmounted in a copy is so in the original.
+    let shown = host.display();
+    sh(&format!("mount --bind {shown} {shown}; mount --make-shared {shown}"));
     fs::write(host.join("below/kept"), "x").unwrap();
-    sh(&format!("mount -t tmpfs none {}", host.join("below/deeper").display()));
+    sh(&format!("mount -t tmpfs none {shown}/below/deeper"));
     fs::write(host.join("below/deeper/kept"), "x").unwrap();
     place.part("below").unwrap();
     // A path as a user may have named a disk, reached through a link as /var may be one.
     let disk = pod.join("my disk");
     fs::create_dir(&disk).unwrap();
-    sh(&format!("mount --bind {} '{}'", host.display(), disk.display()));
+    sh(&format!("mount --rbind {shown} '{}'", disk.display()));
     let link = place.root.path().join("link");
     symlink(place.root.path(), &link).unwrap();
     volumes::tear_down(&link.join("pod")).unwrap();
@@ -98,7 +101,7 @@ fn tearing_down_leaves_what_was_mounted() {
     for kept in ["below/kept", "below/deeper/kept"] {
         assert_eq!(fs::read(host.join(kept)).unwrap(), b"x", "{kept}");
     }
-    sh(&format!("umount {}", host.join("below/deeper").display()));
+    sh(&format!("umount {shown}/below/deeper; umount {shown}"));
 }
 
 async fn set_up(client: &Client, pod_dir: &Path, spec: &Value) -> Volumes {

@@ -278,9 +278,10 @@ pub fn tear_down(pod_dir: &Path) -> Result<(), VolumeError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other.map_err(VolumeError::io(pod_dir))?,
     };
-    for mounted in MountTable::read()?.below(&real) {
-        mount_table::detach(mounted)?;
-    }
+    let table = MountTable::read()?;
+    // All before the first: what is mounted in a mount is shared by that mount.
+    table.below(&real).into_iter().try_for_each(mount_table::isolate)?;
+    table.below(&real).into_iter().try_for_each(mount_table::detach)?;
     removal::remove(&real).map_err(VolumeError::io(&real))
 }
 

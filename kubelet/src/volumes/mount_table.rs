@@ -83,14 +83,22 @@ fn octal(text: &[u8]) -> Option<u8> {
     u8::from_str_radix(digits, 8).ok()
 }
 
-/// Unmounts what is mounted last at a path.
+/// Unmounts what is mounted last at a path, and what is mounted in it.
 pub(super) fn detach(target: &Path) -> Result<(), VolumeError> {
-    // A mount shares with its origin what is mounted in it: unmounting would reach the origin's too.
-    let alone = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
-    let alone = mount(None::<&str>, target, None::<&str>, alone, None::<&str>);
+    isolate(target)?;
     let flags = MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
-    match alone.and_then(|()| umount2(target, flags)) {
-        // No longer mounted.
+    no_mount_is_fine(target, umount2(target, flags))
+}
+
+/// A mount may share with its origin what is mounted in it: unmounting it here would unmount it there
+/// too. From now on it does not.
+pub(super) fn isolate(target: &Path) -> Result<(), VolumeError> {
+    let alone = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
+    no_mount_is_fine(target, mount(None::<&str>, target, None::<&str>, alone, None::<&str>))
+}
+
+fn no_mount_is_fine(target: &Path, result: nix::Result<()>) -> Result<(), VolumeError> {
+    match result {
         Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
         Err(errno) => Err(VolumeError::io(target)(errno.into())),
     }
