@@ -1,5 +1,6 @@
 //! The seed's dialect: manifests and spellings of the original minik8s, turned into the Kubernetes form.
-//! Pure, and only where the meaning is beyond doubt; everything else is left for the server to judge.
+//! Pure, and only for the kinds and versions that it had, where the meaning is beyond doubt; everything else is left for
+//! the server to judge. Who uses it is told, since Kubernetes refuses such manifests.
 
 use serde_json::{Map, Value, json};
 
@@ -26,13 +27,13 @@ pub fn seed_resource(spelling: &str) -> Option<&'static str> {
 /// The manifest in its Kubernetes form; one that has it already comes back unchanged.
 #[must_use]
 pub fn to_kubernetes(mut manifest: Value) -> Value {
+    if !matches!(manifest["apiVersion"].as_str(), None | Some("" | "v1" | "/api/v1")) {
+        return manifest;
+    }
     match manifest["kind"].as_str().unwrap_or_default() {
         "Node" => node(&mut manifest),
         "Pod" => pod_spec(manifest.get_mut("spec")),
         "ReplicaSet" => replica_set(&mut manifest),
-        "Deployment" | "DaemonSet" | "StatefulSet" | "Job" => {
-            pod_spec(manifest.pointer_mut("/spec/template/spec"));
-        }
         "Service" => service(&mut manifest),
         "HorizontalPodAutoscaler" => autoscaler(&mut manifest),
         "DNS" | "GpuJob" => ours(&mut manifest),
@@ -58,10 +59,10 @@ fn node(manifest: &mut Value) {
 
 /// Under `v1` in the seed; its selector was never looked at, the template's labels could be missing.
 fn replica_set(manifest: &mut Value) {
-    pod_spec(manifest.pointer_mut("/spec/template/spec"));
     if manifest["apiVersion"] != "v1" {
         return;
     }
+    pod_spec(manifest.pointer_mut("/spec/template/spec"));
     manifest["apiVersion"] = json!("apps/v1");
     let name = manifest["metadata"]["name"].clone();
     let Some(spec) = manifest.get_mut("spec").filter(|s| s.is_object()) else { return };
@@ -183,9 +184,7 @@ fn behavior(interval: u64) -> Value {
 
 /// Kinds that Kubernetes does not have: without a version, or under one that the seed made up.
 fn ours(manifest: &mut Value) {
-    if matches!(manifest["apiVersion"].as_str(), None | Some("" | "v1" | "/api/v1")) {
-        manifest["apiVersion"] = json!(OURS);
-    }
+    manifest["apiVersion"] = json!(OURS);
 }
 
 /// The seed's workflow has its fields at the top.

@@ -11,6 +11,32 @@ use crate::{
     object::{list, text},
 };
 
+/// The groups of client-go's scheme. Others under `k8s.io` (gateway.networking.k8s.io, snapshot.storage.k8s.io) are
+/// those of CustomResourceDefinitions.
+const KUBERNETES_GROUPS: [&str; 21] = [
+    "",
+    "admissionregistration.k8s.io",
+    "apps",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "autoscaling",
+    "batch",
+    "certificates.k8s.io",
+    "coordination.k8s.io",
+    "discovery.k8s.io",
+    "events.k8s.io",
+    "extensions",
+    "flowcontrol.apiserver.k8s.io",
+    "internal.apiserver.k8s.io",
+    "networking.k8s.io",
+    "node.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "resource.k8s.io",
+    "scheduling.k8s.io",
+    "storage.k8s.io",
+];
+
 /// Aggregated discovery; a server without it answers with the legacy form.
 const AGGREGATED: &str =
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
@@ -93,8 +119,7 @@ impl ApiResource {
     /// Whether the group is one of Kubernetes' own, for which strategic merge patches are defined.
     #[must_use]
     pub fn is_builtin(&self) -> bool {
-        !self.group.contains('.')
-            || (self.group.ends_with(".k8s.io") && !self.group.contains("minik8s"))
+        KUBERNETES_GROUPS.contains(&self.group.as_str())
     }
 
     /// Whether it can be listed.

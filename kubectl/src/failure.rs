@@ -50,6 +50,13 @@ impl Failure {
         matches!(self, Self::Server(error) if error.status.code == Some(404))
     }
 
+    /// Whether the object was changed by somebody else meanwhile.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Server(error) if error.status.code == Some(409)
+            && error.status.reason.as_deref() == Some("Conflict"))
+    }
+
     /// Whether the reader of our output went away (`kubectl get pods | head -1`).
     #[must_use]
     pub fn is_closed_output(&self) -> bool {

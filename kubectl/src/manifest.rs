@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use api_machinery::selector::LabelSelector;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -18,6 +19,8 @@ pub struct Document {
     pub object: Value,
     /// Where it stands.
     pub source: Source,
+    /// Whether it stands there in the seed's dialect.
+    pub is_seed: bool,
 }
 
 /// Where a document stands, as messages show it.
@@ -55,6 +58,25 @@ pub fn read(files: &Files, io: &Io) -> Result<Vec<Result<Document, Failure>>, Fa
     for name in &files.filename {
         documents.extend(read_one(name, files.recursive, io)?);
     }
+    documents.iter().flatten().filter(|document| document.is_seed).for_each(|document| {
+        io.note(format_args!(
+            "Warning: {} is written for the original minik8s, and Kubernetes refuses it. kubectl create --dry-run=client -o yaml -f {} prints it in Kubernetes' form.",
+            document.source,
+            document.source.file()
+        ));
+    });
+    Ok(documents)
+}
+
+/// The same, without the objects whose labels the selector does not match.
+pub fn selected(
+    files: &Files,
+    selector: &LabelSelector,
+    io: &Io,
+) -> Result<Vec<Result<Document, Failure>>, Failure> {
+    let labels = |document: &Document| object::map(&document.object, "/metadata/labels");
+    let mut documents = read(files, io)?;
+    documents.retain(|d| d.as_ref().map_or(true, |d| selector.matches(&labels(d))));
     Ok(documents)
 }
 
@@ -147,7 +169,11 @@ fn objects(part: Result<Value, String>, source: &Source) -> Vec<Result<Document,
             .iter()
             .flat_map(|item| objects(Ok(item.clone()), source))
             .collect(),
-        Ok(object) => vec![checked(dialect::to_kubernetes(object), source)],
+        Ok(object) => {
+            let kubernetes = dialect::to_kubernetes(object.clone());
+            let is_seed = kubernetes != object;
+            vec![checked(kubernetes, source, is_seed)]
+        }
     }
 }
 
@@ -156,7 +182,7 @@ fn is_list(value: &Value) -> bool {
 }
 
 /// What must be there before the server can be asked at all.
-fn checked(object: Value, source: &Source) -> Result<Document, Failure> {
+fn checked(object: Value, source: &Source, is_seed: bool) -> Result<Document, Failure> {
     let missing: Vec<_> = [("apiVersion", "/apiVersion"), ("kind", "/kind")]
         .into_iter()
         .filter(|(_, pointer)| object::text(&object, pointer).is_empty())
@@ -176,7 +202,7 @@ fn checked(object: Value, source: &Source) -> Result<Document, Failure> {
             "error validating {source}: error validating data: {kind}: metadata.name: Required value: resource name may not be empty"
         )));
     }
-    Ok(Document { object, source: source.clone() })
+    Ok(Document { object, source: source.clone(), is_seed })
 }
 
 /// JSON documents one after the other; a fault ends the text.

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use api_machinery::selector::LabelSelector;
+use api_types::meta;
+use serde::Deserialize;
 use serde_json::Value;
 
 /// The text at this JSON pointer, empty where there is none.
@@ -87,6 +90,33 @@ pub fn joined(map: &BTreeMap<String, String>) -> String {
     }
     let pairs: Vec<_> = map.iter().map(|(k, v)| format!("{k}={v}")).collect();
     pairs.join(",")
+}
+
+/// The pods that a controller or service selects, by either form of `spec.selector`; `None` if it selects none.
+#[must_use]
+pub fn selector(object: &Value) -> Option<LabelSelector> {
+    let given = object.pointer("/spec/selector")?;
+    let is_map = given.get("matchLabels").or(given.get("matchExpressions")).is_none();
+    let selector = match is_map {
+        true => LabelSelector::from_labels(&map(object, "/spec/selector")),
+        false => {
+            let given = meta::LabelSelector::deserialize(given).ok()?;
+            LabelSelector::try_from(&given).ok()?
+        }
+    };
+    Some(selector).filter(|selector| !selector.is_everything())
+}
+
+/// A selector as pages show it.
+#[must_use]
+pub fn selector_text(object: &Value) -> String {
+    selector(object).map_or_else(|| "<none>".to_owned(), |selector| selector.to_string())
+}
+
+/// How many bytes the base64 text stands for.
+#[must_use]
+pub fn decoded_length(encoded: &str) -> usize {
+    encoded.trim_end_matches('=').len() * 3 / 4
 }
 
 /// `name` of a part (a container, a port, a volume).

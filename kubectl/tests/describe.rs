@@ -1,5 +1,5 @@
 //! Golden pages: `describe/<name>.yaml` holds an object and what belongs to it, `describe/<name>.txt` the
-//! page. `UPDATE=1 cargo test -p kubectl` writes the pages as they are now.
+//! page. `UPDATE_EXPECT=1 cargo test -p kubectl` writes the pages as they are now.
 
 #![allow(clippy::unwrap_used, reason = "a test shows a fault by panicking")]
 
@@ -37,7 +37,7 @@ fn pages_are_laid_out_as_kubectl_does() {
         let input = serde_yaml::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
         let found = page(&input);
         let golden = file.with_extension("txt");
-        if std::env::var_os("UPDATE").is_some() {
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
             std::fs::write(&golden, &found).unwrap();
         }
         assert_eq!(

@@ -17,7 +17,12 @@ pub struct Annotate {
 
 impl Annotate {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
-        let which = Which { field: "annotations", set: "annotated", removed: "annotated" };
+        let which = Which {
+            field: "annotations",
+            set: "annotated",
+            removed: "annotated",
+            field_manager: "kubectl-annotate",
+        };
         self.change.run(session, which).await
     }
 }

@@ -6,7 +6,10 @@ use clap::Args;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::target::{self, Target};
+use super::{
+    choice::label_selector,
+    target::{self, Target},
+};
 use crate::{
     Failure,
     api::Call,
@@ -23,6 +26,9 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Whom the server records as the owner of the fields.
 const FIELD_MANAGER: &str = "kubectl-client-side-apply";
+
+/// How many conflicts are taken for bad luck.
+const CONFLICTS: usize = 5;
 
 /// Create or update resources from manifests
 #[derive(Args, Debug)]
@@ -50,13 +56,9 @@ type Outcome = (Value, &'static str);
 impl Apply {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         let format = Format::parse(self.output.as_deref())?;
-        if !self.selector.is_empty() {
-            return Err(Failure::message(
-                "apply takes all objects of its files: -l is not supported",
-            ));
-        }
         let (mut failures, mut shown) = (Failures::default(), Vec::new());
-        let documents = manifest::read(&self.files, &session.io)?;
+        let selector = label_selector(&self.selector)?;
+        let documents = manifest::selected(&self.files, &selector, &session.io)?;
         if documents.is_empty() {
             return Err(Failure::message("no objects passed to apply"));
         }
@@ -93,7 +95,7 @@ impl Apply {
         let wanted = remembering(&document.object, target.namespace.as_deref());
         let outcome = match target.fetch(session).await {
             Ok(current) => {
-                self.update(session, &target, &wanted, current).await.map_err(|failure| {
+                self.update_anew(session, &target, &wanted, current).await.map_err(|failure| {
                     failure.about(&format!("error when applying patch to {}", document.source))
                 })?
             }
@@ -124,6 +126,23 @@ impl Apply {
         let path = target.resource.path(target.namespace.as_deref());
         let call = Call::new(Method::POST, path).body(&wanted);
         Ok((session.api().await?.call(self.parameters(call)).await?, "created"))
+    }
+
+    /// Updates, from the object as it is by then if somebody else was faster.
+    async fn update_anew(
+        &self,
+        session: &Session,
+        target: &Target,
+        wanted: &Value,
+        mut current: Value,
+    ) -> Result<Outcome, Failure> {
+        for _ in 0..CONFLICTS {
+            match self.update(session, target, wanted, current).await {
+                Err(failure) if failure.is_conflict() => current = target.fetch(session).await?,
+                other => return other,
+            }
+        }
+        self.update(session, target, wanted, current).await
     }
 
     async fn update(

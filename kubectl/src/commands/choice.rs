@@ -1,5 +1,6 @@
 //! The flags that say which objects a command works on, and what they mean together with its words.
 
+use api_machinery::selector::LabelSelector;
 use clap::Args;
 
 use super::target::{self, Target};
@@ -42,14 +43,31 @@ impl Choice {
         !self.selector.is_empty() || !self.field_selector.is_empty()
     }
 
-    /// The objects and whole kinds that are named.
+    /// The objects and whole kinds that are named; of files, only what the labels choose.
+    ///
+    /// # Errors
+    /// Names and selectors contradict each other: one of them would be passed over in silence.
     pub(super) async fn targets(
         &self,
         session: &Session,
         words: &[String],
         failures: &mut Failures,
     ) -> Result<Vec<Target>, Failure> {
-        named(session, &self.files, words, self.all_namespaces, failures).await
+        if !self.files.filename.is_empty() && !self.field_selector.is_empty() {
+            return Err(Failure::message(
+                "--field-selector cannot be used with -f: name the kind, or select by labels (-l)",
+            ));
+        }
+        let selector = label_selector(&self.selector)?;
+        let targets =
+            named(session, &self.files, words, self.all_namespaces, &selector, failures).await?;
+        self.check(words, &targets)?;
+        Ok(targets)
+    }
+
+    fn check(&self, words: &[String], targets: &[Target]) -> Result<(), Failure> {
+        let named = !words.is_empty() && targets.iter().any(|target| target.name.is_some());
+        if named && self.selects() { Err(name_and_selector(words)) } else { Ok(()) }
     }
 
     /// The request for a target: of a whole kind, only what labels and fields choose.
@@ -91,7 +109,11 @@ impl ChangeChoice {
         failures: &mut Failures,
     ) -> Result<Vec<Target>, Failure> {
         let mut objects = Vec::new();
-        for target in self.choice.targets(session, words, failures).await? {
+        let targets = self.choice.targets(session, words, failures).await?;
+        if self.all && !words.is_empty() && targets.iter().any(|target| target.name.is_some()) {
+            return Err(name_and_selector(words));
+        }
+        for target in targets {
             match target.name {
                 Some(_) => objects.push(target),
                 None => objects.extend(self.objects_of(session, &target).await?),
@@ -111,12 +133,25 @@ impl ChangeChoice {
     }
 }
 
-/// The targets of files, or else of words.
+fn name_and_selector(words: &[String]) -> Failure {
+    Failure::message(match words.iter().any(|word| word.contains('/')) {
+        true => "selectors and the all flag cannot be used when passing resource/name arguments",
+        false => "name cannot be provided when a selector is specified",
+    })
+}
+
+/// The selector of `-l`.
+pub(super) fn label_selector(text: &str) -> Result<LabelSelector, Failure> {
+    LabelSelector::parse(text).map_err(|error| Failure::message(error.to_string()))
+}
+
+/// The targets of files, of which the selector matches the labels, or else of words.
 pub(super) async fn named(
     session: &Session,
     files: &Files,
     words: &[String],
     all_namespaces: bool,
+    selector: &LabelSelector,
     failures: &mut Failures,
 ) -> Result<Vec<Target>, Failure> {
     if files.filename.is_empty() {
@@ -128,7 +163,7 @@ pub(super) async fn named(
         ));
     }
     let mut targets = Vec::new();
-    for target in target::of_files(session, files).await? {
+    for target in target::of_files(session, files, selector).await? {
         targets.extend(failures.keep(target)?);
     }
     Ok(targets)

@@ -1,12 +1,11 @@
 //! `kubectl config`: looking at the kubeconfig and choosing its context.
 
-use std::path::{Path, PathBuf};
-
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::config_files::ConfigFiles;
 use crate::{
-    Failure, kubeconfig,
+    Failure,
     object::{list, text},
     output::{tabs, yaml::to_yaml},
     session::Session,
@@ -52,23 +51,38 @@ enum Action {
         /// Its name
         name: String,
     },
-    /// Set the namespace of a context (given with -n)
-    #[command(after_help = "Examples:\n  kubectl config set-context --current --namespace=team-a")]
-    SetContext {
-        /// Its name
-        name: Option<String>,
-        /// The current one
-        #[arg(long)]
-        current: bool,
-    },
+    /// Set the cluster, user and namespace (-n) of a context, or make it
+    #[command(
+        after_help = "Examples:\n  kubectl config set-context --current --namespace=team-a\n  kubectl config set-context lab --cluster=lab --user=me --namespace=team-a"
+    )]
+    SetContext(SetContext),
+}
+
+#[derive(Args, Debug)]
+struct SetContext {
+    /// Its name
+    name: Option<String>,
+    /// The current one
+    #[arg(long)]
+    current: bool,
+    /// The name of its cluster in the kubeconfig
+    #[arg(long)]
+    cluster: Option<String>,
+    /// The name of its user in the kubeconfig
+    #[arg(long)]
+    user: Option<String>,
 }
 
 impl Config {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
-        let (file, mut config) = open(session)?;
-        let current = text(&config, "/current-context").to_owned();
+        if let Action::SetContext(set) = self.action {
+            return set.run(session);
+        }
+        let mut files = ConfigFiles::open_existing(session)?;
+        let current = files.current().to_owned();
         match self.action {
             Action::View { raw } => {
+                let mut config = files.merged();
                 if !raw {
                     hide(&mut config);
                 }
@@ -78,53 +92,52 @@ impl Config {
                 return Err(Failure::message("current-context is not set"));
             }
             Action::CurrentContext => session.io.line(current)?,
-            Action::GetContexts => session.io.raw(contexts(&config, &current).as_bytes())?,
+            Action::GetContexts => {
+                session.io.raw(contexts(&files.merged(), &current).as_bytes())?;
+            }
+            Action::UseContext { name } if !files.has_context(&name) => {
+                return Err(Failure::message(format!("no context exists with the name: {name:?}")));
+            }
             Action::UseContext { name } => {
-                context(&mut config, &name)?;
-                config["current-context"] = json!(name);
-                save(&file, &config)?;
+                files.use_context(&name)?;
                 session.io.line(format_args!("Switched to context {name:?}."))?;
             }
-            Action::SetContext { name, current: use_current } => {
-                let name = name.filter(|_| !use_current).unwrap_or(current);
-                let namespace = session.global.namespace.as_deref().unwrap_or_default();
-                context(&mut config, &name)?["namespace"] = json!(namespace);
-                save(&file, &config)?;
-                session.io.line(format_args!("Context {name:?} modified."))?;
-            }
+            Action::SetContext(_) => {}
         }
         Ok(())
     }
 }
 
-/// The first file that is there, as it stands: what we don't know in it must survive a change.
-fn open(session: &Session) -> Result<(PathBuf, Value), Failure> {
-    let files = kubeconfig::files(&session.global, &session.environment);
-    let Some(file) = files.into_iter().find(|f| f.exists()) else {
-        return kubeconfig::load(&session.global, &session.environment).map(|_| Default::default());
-    };
-    let bytes = std::fs::read_to_string(&file)?;
-    let config = serde_yaml::from_str(&bytes).map_err(|e| {
-        Failure::message(format!("error loading config file {:?}: {e}", file.display()))
-    })?;
-    Ok((file, config))
-}
-
-/// Written beside and renamed, with the rights of the old one: it holds keys.
-fn save(file: &Path, config: &Value) -> Result<(), Failure> {
-    let beside = file.with_extension("tmp");
-    std::fs::write(&beside, "")?;
-    std::fs::set_permissions(&beside, std::fs::metadata(file)?.permissions())?;
-    std::fs::write(&beside, to_yaml(config))?;
-    Ok(std::fs::rename(&beside, file)?)
-}
-
-fn context<'a>(config: &'a mut Value, name: &str) -> Result<&'a mut Value, Failure> {
-    let contexts = config["contexts"].as_array_mut();
-    let found = contexts.into_iter().flatten().find(|c| text(c, "/name") == name);
-    found
-        .map(|c| &mut c["context"])
-        .ok_or_else(|| Failure::message(format!("no context exists with the name: {name:?}")))
+impl SetContext {
+    fn run(self, session: &Session) -> Result<(), Failure> {
+        let mut files = ConfigFiles::open(session)?;
+        let name = match (self.name.filter(|name| !name.is_empty()), self.current) {
+            (Some(_), true) => {
+                return Err(Failure::message(
+                    "you cannot specify both a context name and --current",
+                ));
+            }
+            (Some(name), false) => name,
+            (None, true) if files.current().is_empty() => {
+                return Err(Failure::message("no current context is set"));
+            }
+            (None, true) => files.current().to_owned(),
+            (None, false) => {
+                return Err(Failure::message(
+                    "you must specify a non-empty context name or --current",
+                ));
+            }
+        };
+        let done = if files.has_context(&name) { "modified" } else { "created" };
+        let namespace = session.global.namespace.as_deref();
+        let fields = [
+            ("cluster", self.cluster.as_deref()),
+            ("user", self.user.as_deref()),
+            ("namespace", namespace),
+        ];
+        files.set_context(&name, &fields)?;
+        Ok(session.io.line(format_args!("Context {name:?} {done}."))?)
+    }
 }
 
 fn contexts(config: &Value, current: &str) -> String {
@@ -167,12 +180,5 @@ mod tests {
             config,
             json!({"users": [{"name": "u", "user": {"token": "REDACTED", "client-key-data": "DATA+OMITTED"}}]})
         );
-    }
-
-    #[test]
-    fn an_unknown_context_is_refused() {
-        let mut config = json!({"contexts": [{"name": "a", "context": {}}]});
-        assert!(context(&mut config, "a").is_ok());
-        assert!(context(&mut config, "b").is_err());
     }
 }

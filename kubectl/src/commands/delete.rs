@@ -17,6 +17,10 @@ use crate::{
     session::Session,
 };
 
+/// Between two looks at an object that is being deleted, when the watches between them end.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
 /// Delete resources by name, file, label or all of a kind
 #[derive(Args, Debug)]
 #[command(
@@ -192,7 +196,11 @@ impl Delete {
 async fn until_gone(api: &Api, target: &Target, uid: &str) -> Result<(), Failure> {
     let collection = Target { name: None, ..target.clone() };
     let field = format!("metadata.name={}", target.name.as_deref().unwrap_or_default());
+    let mut pause = Duration::ZERO;
     loop {
+        // A server whose watches end at once is not asked without pause.
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
         let list = api.call(Call::get(collection.path()).query("fieldSelector", &field)).await?;
         let there = object::list(&list, "/items").first();
         if there.is_none_or(|o| !uid.is_empty() && object::text(o, "/metadata/uid") != uid) {
@@ -207,7 +215,7 @@ async fn until_gone(api: &Api, target: &Target, uid: &str) -> Result<(), Failure
             match object::text(&event, "/type") {
                 "DELETED" => return Ok(()),
                 "ERROR" => break,
-                _ => {}
+                _ => pause = Duration::ZERO,
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::{
     api::{Api, Call},
     describe::{self, Needs, Related},
     failure::Failures,
-    object::{self, joined, map, text},
+    object::{self, text},
     session::Session,
 };
 
@@ -42,8 +42,10 @@ impl Describe {
         for target in &targets {
             let found = self.objects(session, target).await;
             for object in failures.keep(found)?.into_iter().flatten() {
-                let related = self.related(session.api().await?, &object).await?;
-                pages.push(describe::describe(&object, &related));
+                let related = self.related(session.api().await?, &object).await;
+                if let Some(related) = failures.keep(related)? {
+                    pages.push(describe::describe(&object, &related));
+                }
             }
         }
         if pages.is_empty() && failures.is_empty() {
@@ -82,9 +84,11 @@ impl Describe {
                 related.lease = lease(api, object::name(object)).await;
             }
             Needs::SelectedPods => {
-                let call = Call::get(format!("/api/v1/namespaces/{namespace}/pods"));
-                let labels = joined(&map(object, "/spec/selector/matchLabels"));
-                related.pods = items(api, call.query("labelSelector", labels)).await?;
+                if let Some(selector) = object::selector(object) {
+                    let call = Call::get(format!("/api/v1/namespaces/{namespace}/pods"));
+                    let call = call.query("labelSelector", selector.to_string());
+                    related.pods = items(api, call).await?;
+                }
             }
             Needs::EndpointSlices => {
                 let path =

@@ -67,6 +67,11 @@ impl Get {
         let mut failures = Failures::default();
         let targets = self.targets(session, &mut failures).await?;
         if self.watch || self.watch_only {
+            if self.sort_by.is_some() {
+                session
+                    .io
+                    .note("warning: --watch or --watch-only requested, --sort-by will be ignored");
+            }
             return self.watch(session, &format, &targets).await;
         }
         match format {
@@ -86,12 +91,7 @@ impl Get {
                 "Required resource not specified.\nUse \"kubectl api-resources\" for a complete list of supported resources.\nSee 'kubectl get -h' for help and examples",
             ));
         }
-        let targets = self.choice.targets(session, &self.words, failures).await?;
-        let by_words = !self.words.is_empty();
-        if by_words && self.choice.selects() && targets.iter().any(|t| t.name.is_some()) {
-            return Err(Failure::message("name cannot be provided when a selector is specified"));
-        }
-        Ok(targets)
+        self.choice.targets(session, &self.words, failures).await
     }
 
     // === tables ===

@@ -17,7 +17,12 @@ pub struct Label {
 
 impl Label {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
-        let which = Which { field: "labels", set: "labeled", removed: "unlabeled" };
+        let which = Which {
+            field: "labels",
+            set: "labeled",
+            removed: "unlabeled",
+            field_manager: "kubectl-label",
+        };
         self.change.run(session, which).await
     }
 }

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use clap::Args;
-use futures::AsyncReadExt;
+use futures::{AsyncBufRead, AsyncBufReadExt};
 use serde_json::Value;
 
 use super::target::{self, Target};
 use crate::{
-    Failure,
+    Failure, Io,
     api::{Api, Call},
     flags::duration,
-    object::{self, joined, list, map, text},
+    object::{self, list, map, text},
     session::Session,
 };
 
@@ -65,12 +65,13 @@ pub struct Logs {
 impl Logs {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         let api = session.api().await?;
-        let mut streams = Vec::new();
+        let mut logs = Vec::new();
         for pod in self.pods(session).await? {
-            for container in self.containers(session, &pod)? {
-                streams.push(self.copy(session, api, pod.clone(), container));
-            }
+            let containers = self.containers(session, &pod)?.into_iter();
+            logs.extend(containers.map(|container| (pod.clone(), container)));
         }
+        let alone = logs.len() == 1;
+        let streams = logs.into_iter().map(|(pod, name)| self.copy(session, api, pod, name, alone));
         if self.follow {
             return futures::future::try_join_all(streams).await.map(drop);
         }
@@ -125,18 +126,14 @@ impl Logs {
         target: &Target,
         object: &Value,
     ) -> Result<Value, Failure> {
-        let labels = match map(object, "/spec/selector/matchLabels") {
-            labels if labels.is_empty() => map(object, "/spec/selector"),
-            labels => labels,
-        };
         let namespace = target.namespace.clone().unwrap_or_default();
-        if labels.is_empty() {
-            return Err(Failure::message(format!(
+        let selector = object::selector(object).ok_or_else(|| {
+            Failure::message(format!(
                 "cannot get the logs from {}: it selects no pods",
                 target.resource.kind
-            )));
-        }
-        let mut pods = self.selected(session, namespace, &joined(&labels)).await?;
+            ))
+        })?;
+        let mut pods = self.selected(session, namespace, &selector.to_string()).await?;
         pods.sort_by_key(|p| text(p, "/status/phase") != "Running");
         let count = pods.len();
         let pod = pods.into_iter().next().ok_or_else(|| {
@@ -207,40 +204,51 @@ impl Logs {
             .query("limitBytes", number(self.limit_bytes.map(|b| b.to_string())))
     }
 
-    /// Writes the log as it comes; with prefixes, line by line.
     async fn copy(
         &self,
         session: &Session,
         api: &Api,
         pod: Value,
         container: String,
+        alone: bool,
     ) -> Result<(), Failure> {
-        let mut log = api.stream(self.call(&pod, &container)).await?;
-        if self.prefix {
-            let prefix = format!("[pod/{}/{container}] ", object::name(&pod));
-            let mut lines = futures::AsyncBufReadExt::lines(log);
-            while let Some(line) = futures::TryStreamExt::try_next(&mut lines).await? {
-                session.io.line(format_args!("{prefix}{line}"))?;
-            }
-            return Ok(());
-        }
-        let mut buffer = vec![0; 16 * 1024];
-        loop {
-            match log.read(&mut buffer).await? {
-                0 => return Ok(()),
-                length => session.io.raw(&buffer[..length])?,
-            }
-        }
+        let log = api.stream(self.call(&pod, &container)).await?;
+        let prefix = match self.prefix {
+            true => format!("[pod/{}/{container}] ", object::name(&pod)),
+            false => String::new(),
+        };
+        let end = if alone { "" } else { "\n" };
+        copy_lines(log, prefix.as_bytes(), end.as_bytes(), &session.io).await
     }
+}
+
+/// Writes whole lines, so that those of several logs don't mix; their bytes need not be text. `end` follows a last line
+/// that does not end.
+async fn copy_lines(
+    mut log: impl AsyncBufRead + Unpin,
+    prefix: &[u8],
+    end: &[u8],
+    io: &Io,
+) -> Result<(), Failure> {
+    let mut line = prefix.to_vec();
+    while log.read_until(b'\n', &mut line).await? > 0 {
+        if !line.ends_with(b"\n") {
+            line.extend(end);
+        }
+        io.raw(&line)?;
+        line.truncate(prefix.len());
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use futures::{StreamExt, TryStreamExt};
     use serde_json::json;
 
     use super::*;
-    use crate::{Environment, Io, flags::Global};
+    use crate::{Environment, flags::Global};
 
     #[derive(Parser)]
     struct Line {
@@ -272,6 +280,45 @@ mod tests {
         );
         assert_eq!(uri("web --tail=-1"), format!("{path}?container=a"));
         assert_eq!(uri("-l app=web"), format!("{path}?container=a&tailLines=10"));
+    }
+
+    /// Bytes that come one part at a time.
+    fn arriving(parts: &'static [&'static [u8]]) -> impl AsyncBufRead + Unpin {
+        let parts = parts.iter().map(|part| Ok::<_, std::io::Error>(*part));
+        let slowly = futures::stream::iter(parts).then(|part| async {
+            tokio::task::yield_now().await;
+            part
+        });
+        Box::pin(slowly).into_async_read()
+    }
+
+    #[tokio::test]
+    async fn lines_of_several_logs_stay_whole_and_need_not_be_text() {
+        let written = Written::default();
+        let io = Io::new(std::io::empty(), written.clone(), std::io::sink());
+        let a = copy_lines(arriving(&[b"one ", b"two\n", b"\xff\n"]), b"[a] ", b"\n", &io);
+        let b = copy_lines(arriving(&[b"thr", b"ee\nfo", b"ur"]), b"[b] ", b"\n", &io);
+        let (a, b) = tokio::join!(a, b);
+        a.and(b).unwrap();
+        let written = written.0.lock().unwrap().clone();
+        let mut lines: Vec<_> = written.split(|byte| *byte == b'\n').collect();
+        lines.sort_unstable();
+        assert_eq!(lines, [&b""[..], b"[a] \xff", b"[a] one two", b"[b] four", b"[b] three"]);
+    }
+
+    /// What was written.
+    #[derive(Clone, Default)]
+    struct Written(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
     }
 
     #[test]

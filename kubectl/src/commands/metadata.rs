@@ -38,6 +38,7 @@ pub(super) struct Which {
     pub(super) field: &'static str,
     pub(super) set: &'static str,
     pub(super) removed: &'static str,
+    pub(super) field_manager: &'static str,
 }
 
 impl Change {
@@ -97,7 +98,7 @@ impl Change {
         let patch = json!({"metadata": {which.field: patch}});
         let call = Call::new(Method::PATCH, target.path())
             .query("dryRun", self.dry_run.query())
-            .query("fieldManager", "kubectl-label")
+            .query("fieldManager", which.field_manager)
             .patch("application/merge-patch+json", &patch);
         Ok((session.api().await?.call(call).await?, done))
     }

@@ -8,6 +8,7 @@ mod choice;
 mod cluster_info;
 mod completion;
 mod config;
+mod config_files;
 mod create;
 mod delete;
 mod describe;

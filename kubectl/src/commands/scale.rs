@@ -1,5 +1,6 @@
 //! `kubectl scale`: through the `scale` subresource where there is one.
 
+use api_machinery::selector::LabelSelector;
 use clap::Args;
 use http::Method;
 use serde_json::json;
@@ -37,8 +38,15 @@ pub struct Scale {
 impl Scale {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         let mut failures = Failures::default();
-        let targets =
-            choice::named(session, &self.files, &self.words, false, &mut failures).await?;
+        let targets = choice::named(
+            session,
+            &self.files,
+            &self.words,
+            false,
+            &LabelSelector::default(),
+            &mut failures,
+        )
+        .await?;
         for target in targets {
             let scaled = self.scale(session, &target).await;
             if failures.keep(scaled)?.is_some() {

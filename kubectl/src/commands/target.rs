@@ -1,5 +1,6 @@
 //! The objects that a command works on, whatever way they were named, as requests to the server.
 
+use api_machinery::selector::LabelSelector;
 use serde_json::Value;
 
 use crate::{
@@ -101,13 +102,14 @@ async fn of_selection(
     Ok(names.into_iter().map(one).collect())
 }
 
-/// The targets that manifests name.
+/// The targets that manifests name, of which the selector matches the labels.
 pub(super) async fn of_files(
     session: &Session,
     files: &Files,
+    selector: &LabelSelector,
 ) -> Result<Vec<Result<Target, Failure>>, Failure> {
     let mut targets = Vec::new();
-    for document in manifest::read(files, &session.io)? {
+    for document in manifest::selected(files, selector, &session.io)? {
         targets.push(match document {
             Ok(document) => of_document(session, &document).await,
             Err(failure) => Err(failure),
@@ -118,7 +120,7 @@ pub(super) async fn of_files(
 
 /// The target of one manifest: its kind must exist, its namespace must not contradict `-n`.
 pub(super) async fn of_document(session: &Session, document: &Document) -> Result<Target, Failure> {
-    let Document { object, source } = document;
+    let Document { object, source, .. } = document;
     let (group, version) = object::group_version(object);
     let kind = object::kind(object);
     let found = session.resource_of_kind(group, version, kind).await?;

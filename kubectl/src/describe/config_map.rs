@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Related, sheet::Sheet};
-use crate::object::{map, name, text};
+use crate::object::{decoded_length, map, name, text};
 
 pub(super) fn describe(config: &Value, related: &Related) -> String {
     let mut sheet = Sheet::new(related);
@@ -22,9 +22,4 @@ pub(super) fn describe(config: &Value, related: &Related) -> String {
     sheet.line(0, "");
     sheet.events(&related.events, related.now);
     sheet.finish()
-}
-
-/// Of base64.
-fn decoded_length(encoded: &str) -> usize {
-    encoded.trim_end_matches('=').len() * 3 / 4
 }

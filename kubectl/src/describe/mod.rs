@@ -8,6 +8,7 @@ mod namespace;
 mod node;
 mod pod;
 mod replica_set;
+mod secret;
 mod service;
 mod sheet;
 
@@ -73,6 +74,7 @@ pub fn describe(object: &Value, related: &Related) -> String {
         ("", "Node") => node::describe(object, related),
         ("", "Namespace") => namespace::describe(object, related),
         ("", "ConfigMap") => config_map::describe(object, related),
+        ("", "Secret") => secret::describe(object, related),
         ("", "Service") => service::describe(object, related),
         ("apps", "ReplicaSet") => replica_set::describe(object, related),
         _ => generic::describe(object, related),

@@ -8,13 +8,13 @@ use super::{
     pod::tolerations,
     sheet::{Sheet, controller},
 };
-use crate::object::{joined, list, map, name, number, text};
+use crate::object::{list, map, name, number, selector_text, text};
 
 pub(super) fn describe(set: &Value, related: &Related) -> String {
     let mut sheet = Sheet::new(related);
     sheet.field(0, "Name", name(set));
     sheet.field(0, "Namespace", text(set, "/metadata/namespace"));
-    sheet.field(0, "Selector", joined(&map(set, "/spec/selector/matchLabels")));
+    sheet.field(0, "Selector", selector_text(set));
     sheet.labels("Labels", &map(set, "/metadata/labels"));
     sheet.annotations("Annotations", &map(set, "/metadata/annotations"));
     sheet.some(0, "Controlled By", &controller(set));

@@ -2,108 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test shows a fault by panicking")]
 
-use std::{
-    io::{self, Cursor, Write},
-    process::ExitCode,
-    sync::{Arc, Mutex},
-};
+mod config;
+mod harness;
+mod selecting;
+mod trouble;
 
+use std::io;
+
+use harness::{Buffer, Kubectl, words};
 use kubectl::{Environment, Io};
-use testkit::ControlPlane;
-use tokio::sync::Notify;
 
-/// What a command wrote, readable while it runs.
-#[derive(Clone, Default)]
-struct Buffer(Arc<Inner>);
-
-#[derive(Default)]
-struct Inner {
-    bytes: Mutex<Vec<u8>>,
-    written: Notify,
-}
-
-impl Write for Buffer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.bytes.lock().unwrap().extend(bytes);
-        self.0.written.notify_one();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Buffer {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.bytes.lock().unwrap().clone()).unwrap()
-    }
-
-    /// Waits until the command has written this.
-    async fn contains(&self, text: &str) {
-        let seen = async {
-            while !self.text().contains(text) {
-                self.0.written.notified().await;
-            }
-        };
-        let limit = std::time::Duration::from_secs(20);
-        tokio::time::timeout(limit, seen)
-            .await
-            .unwrap_or_else(|_| panic!("{text:?} was never written, but: {}", self.text()));
-    }
-}
-
-struct Output {
-    ok: bool,
-    out: String,
-    err: String,
-}
-
-struct Kubectl {
-    plane: ControlPlane,
-}
-
-impl Kubectl {
-    async fn new() -> Self {
-        Self { plane: ControlPlane::start().await }
-    }
-
-    fn environment(&self) -> Environment {
-        Environment { client: Some(self.plane.client()), ..Environment::default() }
-    }
-
-    async fn run_with(&self, line: &str, input: &str) -> Output {
-        let (out, err) = (Buffer::default(), Buffer::default());
-        let io = Io::new(Cursor::new(input.to_owned()), out.clone(), err.clone());
-        let code = kubectl::run(words(line), io, self.environment()).await;
-        let ok = format!("{code:?}") == format!("{:?}", ExitCode::SUCCESS);
-        Output { ok, out: out.text(), err: err.text() }
-    }
-
-    /// The output of a command that succeeds.
-    async fn ok(&self, line: &str) -> String {
-        self.ok_with(line, "").await
-    }
-
-    async fn ok_with(&self, line: &str, input: &str) -> String {
-        let output = self.run_with(line, input).await;
-        assert!(output.ok, "kubectl {line}: {}", output.err);
-        output.out
-    }
-
-    /// The message of a command that fails.
-    async fn fails(&self, line: &str, input: &str) -> String {
-        let output = self.run_with(line, input).await;
-        assert!(!output.ok, "kubectl {line} succeeded: {}", output.out);
-        output.err.trim_end().to_owned()
-    }
-}
-
-fn words(line: &str) -> Vec<std::ffi::OsString> {
-    std::iter::once("kubectl").chain(line.split_whitespace()).map(Into::into).collect()
-}
-
-fn pod(name: &str, image: &str) -> String {
+pub(crate) fn pod(name: &str, image: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n  labels: {{app: {name}}}\nspec:\n  containers:\n  - name: main\n    image: {image}\n"
     )
@@ -402,4 +311,15 @@ async fn an_absent_server_is_told_with_the_next_step() {
     let text = err.text();
     assert!(text.starts_with("The connection to the server 127.0.0.1:1 was refused - did you specify the right host or port?\n"), "{text}");
     assert!(text.contains("scripts/up.sh"), "{text}");
+}
+
+#[tokio::test]
+async fn who_uses_the_seeds_dialect_is_told() {
+    let kubectl = Kubectl::new().await;
+    let seed = pod("web", "x").replace("image: x", "image: x\n    cmd: [run]");
+    let output = kubectl.run_with("apply -f -", &seed).await;
+    assert!(output.ok && output.out == "pod/web created\n", "{}", output.err);
+    assert!(output.err.starts_with("Warning: \"STDIN\" is written for the original minik8s"));
+    let output = kubectl.run_with("apply -f -", &pod("other", "x")).await;
+    assert_eq!((output.out.as_str(), output.err.as_str()), ("pod/other created\n", ""));
 }

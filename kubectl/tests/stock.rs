@@ -1,0 +1,185 @@
+//! Ours beside the kubectl that everybody has, on the same objects: what they print is the same to the letter, but for
+//! the ages, which move on between the two.
+
+#![allow(clippy::unwrap_used, reason = "a test shows a fault by panicking")]
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use kubectl::{Environment, Io};
+use testkit::ControlPlane;
+
+const STOCK: &str = "/usr/bin/kubectl";
+
+/// The version whose layout ours follows. Debian's packages of older ones print some pages differently.
+const LIKE: u32 = 32;
+
+const OBJECTS: &str = include_str!("stock.yaml");
+
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Buffer {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+struct Both {
+    plane: ControlPlane,
+    kubeconfig: PathBuf,
+}
+
+/// Exit code 0 or not, standard output and error.
+type Said = (bool, String, String);
+
+impl Both {
+    async fn start() -> Self {
+        let plane = ControlPlane::builder().listen().start().await;
+        let kubeconfig = plane.kubeconfig("admin", &["system:masters"], &[]);
+        let both = Self { plane, kubeconfig };
+        let (ok, _, err) = both.ours(&["apply", "-f", "-"], OBJECTS).await;
+        assert!(ok, "{err}");
+        both
+    }
+
+    async fn ours(&self, args: &[&str], input: &str) -> Said {
+        let (out, err) = (Buffer::default(), Buffer::default());
+        let io = Io::new(io::Cursor::new(input.to_owned()), out.clone(), err.clone());
+        let client = Some(self.plane.client());
+        let words = std::iter::once("kubectl").chain(args.iter().copied()).map(Into::into);
+        let environment = Environment { client, ..Environment::default() };
+        let code = kubectl::run(words.collect::<Vec<_>>(), io, environment).await;
+        (code == std::process::ExitCode::SUCCESS, out.text(), err.text())
+    }
+
+    async fn stock(&self, args: &[&str], input: &str) -> Said {
+        let mut command = Command::new(STOCK);
+        command.args(args).env("KUBECONFIG", &self.kubeconfig).env("HOME", "/nonexistent");
+        command.env("TZ", "UTC");
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = tokio::task::spawn_blocking(|| child.wait_with_output()).await.unwrap();
+        let output = output.unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.success(), text(output.stdout), text(output.stderr))
+    }
+
+    async fn check(&self, line: &str) {
+        let args: Vec<_> = line.split_whitespace().collect();
+        let (ours, stock) = (self.ours(&args, "").await, self.stock(&args, "").await);
+        assert_eq!(ours.0, stock.0, "kubectl {line}: {}{}", ours.2, stock.2);
+        let diff =
+            |a: &str, b: &str| format!("kubectl {line}\n--- ours ---\n{a}\n--- stock ---\n{b}");
+        assert!(ageless(&ours.1) == ageless(&stock.1), "{}", diff(&ours.1, &stock.1));
+        assert!(ours.2 == stock.2, "{}", diff(&ours.2, &stock.2));
+    }
+}
+
+/// Ages such as `12s` as `0s`: they may differ in value, and so in the blanks that follow.
+fn ageless(text: &str) -> String {
+    let is_age = |word: &str| {
+        word.ends_with('s')
+            && word.len() > 1
+            && word[..word.len() - 1].bytes().all(|b| b.is_ascii_digit())
+    };
+    let line = |line: &str| {
+        let words = line.split(' ').map(|word| if is_age(word) { "0s" } else { word });
+        words.collect::<Vec<_>>().join(" ").trim_end().to_owned()
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// The minor version of the stock kubectl.
+fn stock_minor() -> u32 {
+    let output = Command::new(STOCK).args(["version", "--client", "-o", "json"]).output().unwrap();
+    let version: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let minor = version["clientVersion"]["minor"].as_str().unwrap();
+    minor.trim_end_matches('+').parse().unwrap()
+}
+
+#[tokio::test]
+async fn tables_and_objects_are_printed_as_stock_does() {
+    let both = Both::start().await;
+    for line in [
+        "get pods",
+        "get pods -o wide",
+        "get pods --show-labels",
+        "get pods -L app",
+        "get pods -o name",
+        "get pods,services,rs",
+        "get pods -A",
+        "get rs -o wide",
+        "get nodes",
+        "get services -o wide",
+        "get configmaps settings",
+        "get secrets",
+        "get namespaces",
+        "get pod web -o yaml",
+        "get pods -o json",
+        "get pods -o jsonpath={.items[*].metadata.name}",
+        "get pods --no-headers",
+        "get pods --sort-by=.metadata.name",
+        "get pods -l app=nobody",
+        "get pod nobody",
+    ] {
+        both.check(line).await;
+    }
+}
+
+#[tokio::test]
+async fn pages_are_laid_out_as_stock_does() {
+    if stock_minor() < LIKE {
+        eprintln!("{STOCK} is older than 1.{LIKE}, whose pages ours are compared with");
+        return;
+    }
+    let both = Both::start().await;
+    for line in [
+        "describe pod web",
+        "describe rs web",
+        "describe service web",
+        "describe configmap settings",
+        "describe secret password",
+        "describe namespace team",
+        "describe node n1",
+    ] {
+        both.check(line).await;
+    }
+}
+
+#[tokio::test]
+async fn changes_and_contradictions_are_told_as_stock_does() {
+    let both = Both::start().await;
+    for line in [
+        "label pod web app=web",
+        "label pod web app=other",
+        "annotate pod web note=x --overwrite",
+        "delete pod web -l app=web",
+        "delete pod/web --all",
+        "get pods web -l app=web",
+        "delete configmap nobody",
+        "delete configmap nobody --ignore-not-found",
+    ] {
+        both.check(line).await;
+    }
+}
