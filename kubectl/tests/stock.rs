@@ -11,7 +11,7 @@ use std::{
 };
 
 use kubectl::{Environment, Io};
-use testkit::ControlPlane;
+use testkit::{ControlPlane, without_ages};
 
 const STOCK: &str = "/usr/bin/kubectl";
 
@@ -91,23 +91,9 @@ impl Both {
         assert_eq!(ours.0, stock.0, "kubectl {line}: {}{}", ours.2, stock.2);
         let diff =
             |a: &str, b: &str| format!("kubectl {line}\n--- ours ---\n{a}\n--- stock ---\n{b}");
-        assert!(ageless(&ours.1) == ageless(&stock.1), "{}", diff(&ours.1, &stock.1));
+        assert!(without_ages(&ours.1) == without_ages(&stock.1), "{}", diff(&ours.1, &stock.1));
         assert!(ours.2 == stock.2, "{}", diff(&ours.2, &stock.2));
     }
-}
-
-/// Ages such as `12s` as `0s`: they may differ in value, and so in the blanks that follow.
-fn ageless(text: &str) -> String {
-    let is_age = |word: &str| {
-        word.ends_with('s')
-            && word.len() > 1
-            && word[..word.len() - 1].bytes().all(|b| b.is_ascii_digit())
-    };
-    let line = |line: &str| {
-        let words = line.split(' ').map(|word| if is_age(word) { "0s" } else { word });
-        words.collect::<Vec<_>>().join(" ").trim_end().to_owned()
-    };
-    text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// The minor version of the stock kubectl.

@@ -1,5 +1,7 @@
 //! `scripts/up.sh` and `scripts/down.sh` as a new user runs them.
 
+use testkit::without_ages;
+
 use crate::harness::{Backing, Cluster, NODE, containers, run};
 
 #[tokio::test]
@@ -69,12 +71,4 @@ async fn both_kubectls_print_the_same_tables() {
         let seed = without_ages(&cluster.kubectl(&["get", seed]).expect_ok());
         assert_eq!(seed, without_ages(&cluster.stock_kubectl(&["get", kubernetes]).expect_ok()));
     }
-}
-
-fn without_ages(table: &str) -> Vec<Vec<String>> {
-    let age = |w: &str| w.ends_with(['s', 'm']) && w.starts_with(|c: char| c.is_ascii_digit());
-    table
-        .lines()
-        .map(|l| l.split_whitespace().filter(|w| !age(w)).map(str::to_owned).collect())
-        .collect()
 }

@@ -7,6 +7,7 @@ mod builders;
 mod control_plane;
 mod dockerd;
 mod gate;
+mod output;
 mod process;
 mod proxy;
 mod servers;
@@ -18,5 +19,6 @@ pub use builders::{
 pub use control_plane::{Builder, ControlPlane};
 pub use dockerd::Dockerd;
 pub use gate::Obstacle;
+pub use output::without_ages;
 pub use proxy::Proxy;
 pub use servers::{Etcd, Redis};

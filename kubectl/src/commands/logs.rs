@@ -303,7 +303,7 @@ mod tests {
         let written = written.0.lock().unwrap().clone();
         let mut lines: Vec<_> = written.split(|byte| *byte == b'\n').collect();
         lines.sort_unstable();
-        assert_eq!(lines, [&b""[..], b"[a] \xff", b"[a] one two", b"[b] four", b"[b] three"]);
+        assert_eq!(lines, [&b""[..], b"[a] one two", b"[a] \xff", b"[b] four", b"[b] three"]);
     }
 
     /// What was written.
