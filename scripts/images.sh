@@ -10,11 +10,12 @@
 # minik8s/python     Python 3 with Flask, for functions
 # Where a registry is at hand, the programs' flags (--pause-image, --nginx-image) name other images to pull.
 set -euo pipefail
-. "$(dirname "$0")/lib/common.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$ROOT/scripts/lib/install.sh"
 . "$ROOT/scripts/lib/docker.sh"
 
 VERSION=0.1
+RELEASE=bookworm
 force=false
 case "${1:-}" in
 -h | --help) usage "$0" && exit ;;
@@ -50,9 +51,17 @@ accounts() {
 
 pack() { tar -C "$1/root" --owner=0 --group=0 --numeric-owner -cf "$1/root.tar" . && rm -rf "$1/root"; }
 
+# compile_pause COMPILER OUTPUT: without libc on the architectures that pause.c knows.
+compile_pause() {
+    local flags=(-Os -static -s "-Wl,--build-id=none,-z,noseparate-code")
+    case $("$1" -dumpmachine) in
+    x86_64-* | aarch64-*) flags+=(-nostdlib -fno-stack-protector -fno-asynchronous-unwind-tables) ;;
+    esac
+    "$1" "${flags[@]}" -o "$2" "$ROOT/deploy/images/pause/pause.c"
+}
+
 pause() {
-    gcc -Os -static -nostdlib -fno-stack-protector -fno-asynchronous-unwind-tables -Wl,--build-id=none,-z,noseparate-code \
-        -s -o "$work/pause/pause" "$ROOT/deploy/images/pause/pause.c"
+    compile_pause gcc "$work/pause/pause"
     build pause
 }
 
@@ -64,10 +73,37 @@ busybox() {
     build busybox
 }
 
+# sources: the machine's own mirrors, as lines of a sources.list for the release that the images are made from. None if it has none.
+sources() {
+    local uri suite
+    apt-get indextargets --format '$(COMPONENT) $(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' |
+        awk '$1 == "main" {print $2}' | sort -u | while read -r uri; do
+        for suite in "$RELEASE" "$RELEASE-updates" "$RELEASE-security"; do
+            ! curl -fsIL --max-time 10 "${uri%/}/dists/$suite/InRelease" >/dev/null 2>&1 || echo "deb $uri $suite main"
+        done
+    done
+}
+
+# find_proxies: sets mmdebstrap's options for the proxies that the machine's apt uses.
+find_proxies() {
+    local scheme proxy=''
+    proxies=()
+    for scheme in http https; do
+        eval "$(apt-config shell proxy "Acquire::$scheme::Proxy")"
+        [ -z "$proxy" ] || proxies+=("--aptopt=Acquire::$scheme::Proxy \"$proxy\"")
+        proxy=''
+    done
+}
+
 base() {
-    local root=$work/base/root
+    local root=$work/base/root mirrors proxies
+    find_proxies
+    as_root apt-get update -qq || warn "apt-get update failed"
+    mirrors=$(sources)
+    # With no line of ours, mmdebstrap takes Debian's own mirror.
     mmdebstrap -q --variant=extract --include=nginx-light,libnginx-mod-stream,python3,python3-flask,busybox-static \
-        --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' bookworm "$work/all.tar" 2>"$work/base.log" ||
+        --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' "${proxies[@]}" \
+        "$RELEASE" "$work/all.tar" ${mirrors:+-} <<<"$mirrors" 2>"$work/base.log" ||
         die "unpacking Debian packages: $(tail -5 "$work/base.log")"
     mkdir -p "$root" && tar -C "$root" --exclude='./dev/*' -xf "$work/all.tar" && rm "$work/all.tar"
     rm -rf "$root"/var/lib/dpkg "$root"/var/cache "$root"/usr/share/{locale,perl5,zoneinfo}
@@ -96,4 +132,5 @@ main() {
         case $name in pause | busybox | base) $name ;; *) build "$name" ;; esac
     done
 }
-main
+# A test takes single functions.
+[ "${BASH_SOURCE[0]}" != "$0" ] || main

@@ -191,3 +191,58 @@ fn purge_removes_what_is_ours_and_nothing_else() {
     let alone = format!("unshare --net --mount bash <<'END'\n{script}\nEND\n");
     folder.check(&alone, "flannel0 10.244.9.1/24\n10.244.8.0/24 via 10.244.9.2\n");
 }
+
+const IMAGES: &str = ". scripts/images.sh; ";
+
+/// As the first process of a namespace it reaps what is left to it and ends when asked. For another architecture it can be tried
+/// only where there is a compiler for it and something that runs what it makes.
+#[test]
+fn the_pause_container_reaps_and_ends_on_every_architecture() {
+    let folder = StandIns::new(&[]);
+    let alone = r#"
+        unshare --pid --fork --kill-child "$HERE/pause" &
+        outer=$!
+        until pause=$(pgrep -P $outer -x pause); do sleep 0.01; done
+        nsenter -t $pause -p sh -c '(sleep 0.1 &)'
+        until [ -n "$(ps -o pid= --ppid $pause)" ]; do sleep 0.01; done
+        while [ -n "$(ps -o pid= --ppid $pause)" ]; do sleep 0.01; done
+        kill -TERM $pause
+        wait $outer
+        echo ended $?"#;
+    folder.check(&format!("{IMAGES}compile_pause gcc $HERE/pause; {alone}"), "ended 0\n");
+    // With a handler missing it would end by the signal, and not with 0.
+    let foreign = r#"
+        qemu-aarch64 "$HERE/pause" &
+        # 128: it waits for signals.
+        until read -r call _ <"/proc/$!/syscall" && [ "$call" = 128 ]; do sleep 0.01; done
+        kill -TERM $!
+        wait $!
+        echo ended $?"#;
+    let (cross, _) = folder.bash("command -v aarch64-linux-gnu-gcc qemu-aarch64 | wc -l | grep -qx 2");
+    if cross == 0 {
+        let compile = "compile_pause aarch64-linux-gnu-gcc $HERE/pause; ";
+        folder.check(&format!("{IMAGES}{compile}{foreign}"), "ended 0\n");
+    }
+}
+
+#[test]
+fn images_are_made_from_the_mirrors_that_the_machine_uses() {
+    let targets = "contrib https://mirror.example/debian/\nmain https://mirror.example/debian/\n\
+                   main https://mirror.example/security/";
+    let has = r#"case $* in *debian/dists/bookworm/*|*debian/dists/bookworm-updates/*|*security/dists/bookworm-security/*) ;; *) exit 1 ;; esac"#;
+    let folder = StandIns::new(&[
+        ("bin/apt-get", &format!("[ $1 = indextargets ] && echo '{targets}'")),
+        ("bin/curl", has),
+        ("bin/apt-config", r#"case $3 in *http::*) echo "$2='http://proxy.example:3142'" ;; esac"#),
+    ]);
+    folder.check(
+        &format!("{IMAGES}sources"),
+        "deb https://mirror.example/debian/ bookworm main\n\
+         deb https://mirror.example/debian/ bookworm-updates main\n\
+         deb https://mirror.example/security/ bookworm-security main\n",
+    );
+    folder.check(
+        &format!("{IMAGES}find_proxies; echo ${{#proxies[@]}} \"${{proxies[@]}}\""),
+        "1 --aptopt=Acquire::http::Proxy \"http://proxy.example:3142\"\n",
+    );
+}

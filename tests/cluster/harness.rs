@@ -112,6 +112,11 @@ impl Cluster {
         script(&self.folder, "down.sh", more)
     }
 
+    /// Where everything of it is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     pub(crate) fn client(&self) -> Client {
         self.client.clone()
     }

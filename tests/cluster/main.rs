@@ -5,6 +5,7 @@
 mod harness;
 mod manifests;
 mod pods;
+mod reboot;
 mod replicasets;
 mod restarts;
 mod scheduling;

@@ -5,7 +5,7 @@ use crate::{
     replicasets::{apply_web, ready_pods},
 };
 
-const PROGRAMS: [&str; 6] =
+pub(crate) const PROGRAMS: [&str; 6] =
     ["apiserver", "scheduler", "controller-manager", "kubelet", "kube-proxy", "serverless-gateway"];
 
 async fn survives(backing: Backing, killed: &[&str]) {
