@@ -94,7 +94,6 @@ fn pod_spec(spec: Option<&mut Value>) {
     for list in ["containers", "initContainers"] {
         elements(spec.get_mut(list)).for_each(container);
     }
-    elements(spec.get_mut("volumes")).for_each(file_modes);
 }
 
 fn container(container: &mut Value) {
@@ -120,16 +119,6 @@ fn service(manifest: &mut Value) {
     for port in elements(spec.get_mut("ports")) {
         numbers(port, &["port", "targetPort", "nodePort"]);
         upper_case(port, "protocol");
-    }
-}
-
-/// YAML 1.1 reads `0644` as octal, as Kubernetes' users expect; our reader leaves it a text.
-fn file_modes(volume: &mut Value) {
-    let octal = |v: &Value| i64::from_str_radix(v.as_str()?.strip_prefix('0')?, 8).ok();
-    for source in volume.as_object_mut().into_iter().flat_map(Map::values_mut) {
-        if let Some(mode) = source.get("defaultMode").and_then(octal) {
-            source["defaultMode"] = json!(mode);
-        }
     }
 }
 

@@ -6,9 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use api_machinery::selector::LabelSelector;
-use serde::Deserialize;
-use serde_json::Value;
+use api_machinery::{
+    decode::{self, Decoded, YamlError},
+    selector::LabelSelector,
+};
+use serde_json::{Value, value::RawValue};
 
 use crate::{Failure, Io, dialect, flags::Files, object};
 
@@ -208,9 +210,10 @@ fn checked(object: Value, source: &Source, is_seed: bool) -> Result<Document, Fa
 /// JSON documents one after the other; a fault ends the text.
 fn json(text: &str) -> Vec<Result<Value, String>> {
     let mut found = Vec::new();
-    for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
-        let failed = value.is_err();
-        found.push(value.map_err(|e| format!("not JSON: {e}")));
+    for raw in serde_json::Deserializer::from_str(text).into_iter::<Box<RawValue>>() {
+        let decoded = raw.and_then(|raw| decode::json(raw.get().as_bytes()));
+        let failed = decoded.is_err();
+        found.push(decoded.map_err(|e| format!("not JSON: {e}")).and_then(unambiguous));
         if failed {
             break;
         }
@@ -248,15 +251,24 @@ fn yaml_document(part: &str, first_line: usize) -> Option<Result<Value, String>>
     if !part.lines().any(meaningful) {
         return None;
     }
-    let parsed = Value::deserialize(serde_yaml::Deserializer::from_str(part));
-    Some(parsed.map_err(|e| match e.location() {
-        Some(at) => {
-            let text = e.to_string();
-            let what = text.split(" at line ").next().unwrap_or(&text);
-            format!("not YAML: line {}, column {}: {what}", first_line + at.line(), at.column())
+    Some(match decode::yaml(part) {
+        Ok(decoded) => unambiguous(decoded),
+        Err(YamlError { line, column, what }) => {
+            Err(format!("not YAML: line {}, column {column}: {what}", first_line + line))
         }
-        None => format!("not YAML: {e}"),
-    }))
+    })
+}
+
+/// Which of two values is meant cannot be told; the server would see only one of them.
+fn unambiguous(decoded: Decoded) -> Result<Value, String> {
+    match decoded.duplicates.as_slice() {
+        [] => Ok(decoded.value),
+        twice => Err(twice
+            .iter()
+            .map(|field| format!("duplicate field {field:?}"))
+            .collect::<Vec<_>>()
+            .join(", ")),
+    }
 }
 
 #[cfg(test)]
@@ -295,6 +307,27 @@ mod tests {
             read[3],
             "error: error validating \"f.yaml\" (document 4): error validating data: Pod: metadata.name: Required value: resource name may not be empty"
         );
+    }
+
+    #[test]
+    fn scalars_mean_what_they_mean_to_kubernetes() {
+        let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  base: &base {a: 1, b: 2}\n  merged: {<<: *base, b: 3}\n  items: [{mode: 0400}]\n  on: yes\n  many: 1_000\n";
+        let documents = documents("f.yaml", text);
+        let spec = &documents[0].as_ref().unwrap().object["spec"];
+        assert_eq!(spec["items"][0]["mode"], 256);
+        assert_eq!(spec["merged"], serde_json::json!({"a": 1, "b": 3}));
+        assert_eq!(spec["many"], 1000);
+    }
+
+    #[test]
+    fn a_field_that_is_given_twice_is_refused() {
+        let expected = "error: error parsing \"f.yaml\": duplicate field \"metadata.name\"";
+        assert_eq!(
+            read("apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  name: b\n"),
+            [expected]
+        );
+        let json = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "name": "b"}}"#;
+        assert_eq!(read(json), [expected]);
     }
 
     #[test]

@@ -62,7 +62,7 @@ async fn apply_removes_what_left_the_manifest_and_keeps_what_others_set() {
     let map = |data: &str| {
         format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c}}\ndata: {data}\n")
     };
-    kubectl.ok_with("apply -f -", &map("{a: x, b: y}")).await;
+    kubectl.ok_with("apply -f -", &map("{a: x, b: z}")).await;
     kubectl.ok("label configmap c mine=1").await;
     assert_eq!(kubectl.ok_with("apply -f -", &map("{a: z}")).await, "configmap/c configured\n");
     let read = "get cm c -o jsonpath={.data}{.metadata.labels.mine}";
