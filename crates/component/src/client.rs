@@ -5,11 +5,17 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Context;
 use kube::{
     Client, Config,
+    client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig},
 };
 
+use crate::patience::PatienceLayer;
+
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request may take: a server behind a dead link must not hold up its clients until the
+/// kernel gives the connection up, a quarter of an hour later.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long between two questions for the API server.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -25,13 +31,15 @@ pub struct ClientArgs {
 }
 
 /// A client from the kubeconfig of the flags, or else from the usual places (`~/.kube/config`, a service
-/// account). It connects when it is used: the API server need not be there yet.
+/// account). It connects when it is used: the API server need not be there yet. Its requests end in bounded
+/// time; only streams (watches, logs that are followed) go on, once they are answered.
 pub async fn client(args: &ClientArgs) -> anyhow::Result<Client> {
-    Ok(Client::try_from(config(args).await?)?)
+    let builder = ClientBuilder::try_from(config(args).await?)?;
+    Ok(builder.with_layer(&PatienceLayer::new(REQUEST_TIMEOUT)).build())
 }
 
-/// The configuration [`client`] is built from. A watch may be silent for long, so reading has no
-/// timeout; the watcher notices by itself when it lasts too long.
+/// The configuration [`client`] is built from. A watch may be silent for long, so reading from a connection
+/// has no timeout: requests have, and the watcher notices by itself when a watch lasts too long.
 pub async fn config(args: &ClientArgs) -> anyhow::Result<Config> {
     let mut config = match &args.kubeconfig {
         Some(path) => from_file(path).await?,

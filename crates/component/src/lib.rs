@@ -13,6 +13,7 @@ pub mod host;
 pub mod leader;
 pub mod logging;
 pub mod network;
+mod patience;
 mod program;
 mod replica;
 
