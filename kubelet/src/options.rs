@@ -35,7 +35,7 @@ pub struct Options {
     /// Where volumes and other files of pods are kept
     #[arg(long, default_value = "/var/lib/minik8s/kubelet")]
     pub root_dir: PathBuf,
-    /// Port for logs; clients need a certificate of the cluster
+    /// Port for logs, for the API server and administrators
     #[arg(long, default_value_t = 10250)]
     pub port: u16,
     /// The Docker Engine

@@ -1,12 +1,14 @@
-//! The kubelet's own HTTPS server: logs and the list of pods. Clients must show a certificate of the
-//! cluster's authority.
+//! The kubelet's own HTTPS server: logs and the list of pods, for the API server and administrators.
 
+mod authorization;
 mod logs;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 
 use api_types::api::core::v1::Pod;
-use axum::{Json, Router, extract::State, routing::get};
+use axum::{Extension, Json, Router, extract::State, middleware, routing::get};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
@@ -17,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use self::authorization::{Caller, User};
 use crate::{pod::manager::PodManager, runtime::Runtime};
 
 /// A client that has not finished the handshake by then is dropped.
@@ -37,6 +40,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/healthz", get(async || "ok"))
         .route("/pods", get(pods))
         .route("/containerLogs/{namespace}/{pod}/{container}", get(logs::serve))
+        .layer(middleware::from_fn(authorization::authorize))
         .with_state(shared)
 }
 
@@ -67,10 +71,12 @@ pub async fn serve(
 
 async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: Router) {
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await else {
-        tracing::debug!("a client without a certificate of the cluster, or none at all");
+        tracing::debug!("no TLS, or a certificate that is not of the cluster");
         return;
     };
-    let service = TowerToHyperService::new(router);
+    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let caller: Caller = certificate.and_then(User::of_certificate).map(Arc::new);
+    let service = TowerToHyperService::new(router.layer(Extension(caller)));
     let builder = auto::Builder::new(TokioExecutor::new());
     if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
         tracing::debug!(%error, "connection ended");
