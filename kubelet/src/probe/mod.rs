@@ -1,12 +1,19 @@
 //! Readiness, liveness and startup probes of one pod: a task per probe and running container. What
 //! they find wakes the pod's worker, which reports it and restarts what is unhealthy.
+//!
+//! A container outlives the kubelet: what was reported of it holds until it is probed anew.
 
 mod check;
+mod grpc;
+mod http;
 mod tally;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use api_types::api::core::v1::{Container as Wanted, Pod, Probe};
+use api_types::{
+    api::core::v1::{Container as Wanted, Pod, Probe},
+    jiff::Timestamp,
+};
 use component::events::EventType;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -15,8 +22,13 @@ use tokio_util::task::AbortOnDropHandle;
 use self::{check::Target, tally::Tally};
 use crate::{
     context::Context,
-    pod::{observed::Observed, spec, status::Probed},
-    runtime::Container,
+    pod::{
+        container_status::{full_id, reported},
+        observed::Observed,
+        spec,
+        status::{Probed, Unhealthy},
+    },
+    runtime::{Container, State},
 };
 
 /// What a probe is for.
@@ -34,6 +46,11 @@ impl Kind {
             Self::Liveness => "Liveness",
             Self::Startup => "Startup",
         }
+    }
+
+    /// Whether a container that fails it is stopped.
+    fn stops(self) -> bool {
+        self != Self::Readiness
     }
 
     fn of(self, container: &Wanted) -> Option<&Probe> {
@@ -58,7 +75,8 @@ impl Probes {
         self.results.lock().clone()
     }
 
-    /// Probes exactly the containers that run.
+    /// Probes exactly the containers that run. Those of a pod that stops are stopped already, so that
+    /// only their readiness matters.
     pub fn follow(
         &mut self,
         context: &Arc<Context>,
@@ -66,67 +84,82 @@ impl Probes {
         pod: &Arc<Pod>,
         observed: &Observed,
         pod_ip: Option<&str>,
+        stops: bool,
     ) {
         let running = |id: &str| observed.running().any(|container| container.id == id);
-        self.tasks.retain(|(id, _), _| running(id));
+        self.tasks.retain(|(id, kind), _| running(id) && !(stops && kind.stops()));
         let mut results = self.results.lock();
         results.ready.retain(|id, _| running(id));
         results.started.retain(|id, _| running(id));
         results.unhealthy.retain(|id, _| running(id));
         drop(results);
-        let Some(pod_ip) = pod_ip else { return };
         for wanted in spec::containers(pod).chain(spec::init_containers(pod)) {
             let latest = observed.latest(&wanted.name).filter(|latest| latest.is_running());
             let Some(latest) = latest else { continue };
-            for kind in self.due(wanted, &latest.id) {
-                let target = Target { context: context.clone(), pod_ip: pod_ip.to_owned() };
-                self.begin(target, wake, pod, wanted, latest, kind);
+            self.recall(pod, wanted, &latest.id);
+            let Some(pod_ip) = pod_ip else { continue };
+            for kind in self.due(wanted, &latest.id, stops) {
+                let (runtime, pod_ip) = (context.runtime.clone(), pod_ip.to_owned());
+                let task = Task {
+                    context: context.clone(),
+                    target: Target { runtime, pod_ip },
+                    results: self.results.clone(),
+                    wake: wake.clone(),
+                    pod: pod.clone(),
+                    wanted: wanted.clone(),
+                    id: latest.id.clone(),
+                    kind,
+                };
+                self.begin(task, age(latest, Timestamp::now()));
             }
         }
     }
 
+    /// What is known of a container before it is probed: what was reported of this very container, by an
+    /// earlier kubelet then. One that had started never gets its startup probe again.
+    fn recall(&self, pod: &Pod, wanted: &Wanted, id: &str) {
+        let reported = reported(pod, &wanted.name);
+        let same = reported.filter(|r| r.container_id.as_ref() == Some(&full_id(id)));
+        let mut results = self.results.lock();
+        if wanted.readiness_probe.is_some() {
+            let ready = || same.is_some_and(|status| status.ready);
+            results.ready.entry(id.to_owned()).or_insert_with(ready);
+        }
+        if wanted.startup_probe.is_some() {
+            let started = || same.is_some_and(|status| status.started == Some(true));
+            results.started.entry(id.to_owned()).or_insert_with(started);
+        }
+    }
+
     /// The probes to begin: those of liveness and readiness wait for startup.
-    fn due(&self, wanted: &Wanted, id: &str) -> Vec<Kind> {
-        let started = wanted.startup_probe.is_none()
-            || self.results.lock().started.get(id).copied().unwrap_or_default();
+    fn due(&self, wanted: &Wanted, id: &str, stops: bool) -> Vec<Kind> {
+        let started = self.results.lock().started.get(id).copied().unwrap_or(true);
         let kinds: &[Kind] =
             if started { &[Kind::Readiness, Kind::Liveness] } else { &[Kind::Startup] };
         let new = |kind: &Kind| !self.tasks.contains_key(&(id.to_owned(), *kind));
-        kinds.iter().copied().filter(|kind| kind.of(wanted).is_some()).filter(new).collect()
+        let fits = |kind: &Kind| kind.of(wanted).is_some() && !(stops && kind.stops());
+        kinds.iter().copied().filter(fits).filter(new).collect()
     }
 
-    fn begin(
-        &mut self,
-        target: Target,
-        wake: &Arc<Notify>,
-        pod: &Arc<Pod>,
-        wanted: &Wanted,
-        container: &Container,
-        kind: Kind,
-    ) {
-        let Some(probe) = kind.of(wanted).cloned() else { return };
-        let id = container.id.clone();
-        match kind {
-            Kind::Readiness => drop(self.results.lock().ready.insert(id.clone(), false)),
-            Kind::Startup => drop(self.results.lock().started.insert(id.clone(), false)),
-            Kind::Liveness => {}
-        }
-        let task = Task {
-            target,
-            results: self.results.clone(),
-            wake: wake.clone(),
-            pod: pod.clone(),
-            wanted: wanted.clone(),
-            id: id.clone(),
-            kind,
-        };
-        let handle = AbortOnDropHandle::new(tokio::spawn(task.run(probe)));
-        self.tasks.insert((id, kind), handle);
+    fn begin(&mut self, task: Task, age: Duration) {
+        let Some(probe) = task.kind.of(&task.wanted).cloned() else { return };
+        let key = (task.id.clone(), task.kind);
+        self.tasks.insert(key, AbortOnDropHandle::new(tokio::spawn(task.run(probe, age))));
     }
+}
+
+/// For how long the container runs.
+fn age(container: &Container, now: Timestamp) -> Duration {
+    match container.state {
+        State::Running { started_at } => now.duration_since(started_at).try_into().ok(),
+        State::Created | State::Exited(_) => None,
+    }
+    .unwrap_or_default()
 }
 
 /// One probe of one running container.
 struct Task {
+    context: Arc<Context>,
     target: Target,
     results: Arc<Mutex<Probed>>,
     wake: Arc<Notify>,
@@ -137,16 +170,13 @@ struct Task {
 }
 
 impl Task {
-    async fn run(self, probe: Probe) {
-        let seconds = |value: Option<i32>, usual: u64| {
-            Duration::from_secs(value.and_then(|v| u64::try_from(v).ok()).unwrap_or(usual))
-        };
+    async fn run(self, probe: Probe, age: Duration) {
         let mut tally = Tally::new(
             probe.success_threshold.unwrap_or(1),
             probe.failure_threshold.unwrap_or(3),
-            self.kind != Kind::Liveness,
+            self.verdict(),
         );
-        tokio::time::sleep(seconds(probe.initial_delay_seconds, 0)).await;
+        tokio::time::sleep(seconds(probe.initial_delay_seconds, 0).saturating_sub(age)).await;
         let period = seconds(probe.period_seconds, 10).max(Duration::from_secs(1));
         let timeout = seconds(probe.timeout_seconds, 1).max(Duration::from_secs(1));
         let mut ticks = tokio::time::interval(period);
@@ -158,36 +188,63 @@ impl Task {
                 self.complain(why);
             }
             if let Some(healthy) = tally.count(outcome.is_ok())
-                && self.conclude(healthy)
+                && self.conclude(&probe, healthy)
             {
                 return;
             }
         }
     }
 
-    fn complain(&self, why: &str) {
-        let message = format!("{} probe failed: {why}", self.kind.name());
-        let (context, name) = (&self.target.context, &self.wanted.name);
-        context.container_event(&self.pod, name, EventType::Warning, "Unhealthy", message);
+    /// What holds before the first result.
+    fn verdict(&self) -> Option<bool> {
+        match self.kind {
+            Kind::Liveness => Some(true),
+            Kind::Startup => None,
+            Kind::Readiness => self.results.lock().ready.get(&self.id).copied().filter(|r| *r),
+        }
     }
 
-    /// Notes a change; true if the probe has done its work.
-    fn conclude(&self, healthy: bool) -> bool {
+    fn complain(&self, why: &str) {
+        let message = format!("{} probe failed: {why}", self.kind.name());
+        let name = &self.wanted.name;
+        self.context.container_event(&self.pod, name, EventType::Warning, "Unhealthy", message);
+    }
+
+    /// Notes a change; true if the probe has done its work. What stops the container is never taken
+    /// back: it is asked to stop, and must not be left half stopped.
+    fn conclude(&self, probe: &Probe, healthy: bool) -> bool {
         let mut results = self.results.lock();
         let id = self.id.clone();
-        match (self.kind, healthy) {
-            (Kind::Readiness, _) => drop(results.ready.insert(id, healthy)),
-            (Kind::Startup, true) => drop(results.started.insert(id, true)),
-            (Kind::Startup | Kind::Liveness, false) => {
-                let kind = self.kind.name().to_lowercase();
-                let name = &self.wanted.name;
-                let message = format!("Container {name} failed {kind} probe, will be restarted");
-                results.unhealthy.insert(id, message);
+        let done = match (self.kind, healthy) {
+            (Kind::Readiness, _) => {
+                results.ready.insert(id, healthy);
+                false
             }
-            (Kind::Liveness, true) => drop(results.unhealthy.remove(&id)),
-        }
+            (Kind::Startup, true) => {
+                results.started.insert(id, true);
+                true
+            }
+            (Kind::Liveness, true) => false,
+            (Kind::Startup | Kind::Liveness, false) => {
+                results.unhealthy.insert(id, self.unhealthy(probe));
+                true
+            }
+        };
         drop(results);
         self.wake.notify_one();
-        self.kind == Kind::Startup
+        done
     }
+
+    fn unhealthy(&self, probe: &Probe) -> Unhealthy {
+        let (kind, name) = (self.kind.name().to_lowercase(), &self.wanted.name);
+        let grace = probe.termination_grace_period_seconds;
+        Unhealthy {
+            message: format!("Container {name} failed {kind} probe, will be restarted"),
+            grace: grace.and_then(|grace| u64::try_from(grace).ok()).map(Duration::from_secs),
+        }
+    }
+}
+
+fn seconds(value: Option<i32>, usual: u64) -> Duration {
+    Duration::from_secs(value.and_then(|v| u64::try_from(v).ok()).unwrap_or(usual))
 }

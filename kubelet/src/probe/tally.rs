@@ -7,21 +7,17 @@ pub(super) struct Tally {
     failures: i32,
     success_threshold: i32,
     failure_threshold: i32,
-    verdict: Verdict,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Unknown,
-    Healthy,
-    Unhealthy,
+    /// `None`: not known yet, so that reaching either threshold is a change.
+    verdict: Option<bool>,
 }
 
 impl Tally {
-    /// `pessimist`: the container counts as unhealthy until it proves otherwise, so that reaching the
-    /// failure threshold at once is no change for readiness, but still one for startup.
-    pub(super) fn new(success_threshold: i32, failure_threshold: i32, pessimist: bool) -> Self {
-        let verdict = if pessimist { Verdict::Unknown } else { Verdict::Healthy };
+    /// `verdict`: what holds before the first result.
+    pub(super) fn new(
+        success_threshold: i32,
+        failure_threshold: i32,
+        verdict: Option<bool>,
+    ) -> Self {
         Self {
             successes: 0,
             failures: 0,
@@ -35,15 +31,13 @@ impl Tally {
     pub(super) fn count(&mut self, success: bool) -> Option<bool> {
         (self.successes, self.failures) =
             if success { (self.successes + 1, 0) } else { (0, self.failures + 1) };
-        let verdict = if success && self.successes >= self.success_threshold {
-            Verdict::Healthy
-        } else if !success && self.failures >= self.failure_threshold {
-            Verdict::Unhealthy
+        let reached = if success {
+            self.successes >= self.success_threshold
         } else {
-            return None;
+            self.failures >= self.failure_threshold
         };
-        let changed = std::mem::replace(&mut self.verdict, verdict) != verdict;
-        changed.then_some(verdict == Verdict::Healthy)
+        let changed = reached && self.verdict.replace(success) != Some(success);
+        changed.then_some(success)
     }
 }
 
@@ -58,18 +52,23 @@ mod tests {
 
     #[test]
     fn readiness_changes_at_its_thresholds() {
-        let readiness = Tally::new(2, 3, true);
+        let readiness = Tally::new(2, 3, None);
         let expected = [None, Some(true), None, None, None, Some(false), None];
         check(readiness, "++-----", &[None, Some(true), None, None, Some(false), None, None]);
         check(
-            Tally::new(2, 3, true),
+            Tally::new(2, 3, None),
             "++-+---",
             &[expected[0], expected[1], None, None, None, None, Some(false)],
         );
     }
 
     #[test]
+    fn a_container_that_was_ready_stays_so_until_the_threshold_of_failures() {
+        check(Tally::new(2, 3, Some(true)), "--+---", &[None, None, None, None, None, Some(false)]);
+    }
+
+    #[test]
     fn liveness_speaks_only_when_it_fails() {
-        check(Tally::new(1, 2, false), "++-+--", &[None, None, None, None, None, Some(false)]);
+        check(Tally::new(1, 2, Some(true)), "++-+--", &[None, None, None, None, None, Some(false)]);
     }
 }
