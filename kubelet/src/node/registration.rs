@@ -84,7 +84,11 @@ impl Keeper {
                 },
                 () = tokio::time::sleep(pause) => {}
             }
-            if let Err(error) = self.keep().await {
+            let kept = self.keep().await;
+            if let Some(node) = &self.seen {
+                self.context.ledger.note_node(node);
+            }
+            if let Err(error) = kept {
                 self.ready.failed(format!("cannot report to the API server: {error}"));
                 tracing::warn!(%error, "cannot report the node yet");
             }

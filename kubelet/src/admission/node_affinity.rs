@@ -1,0 +1,100 @@
+//! nodeSelector and the required node affinity. Pure.
+
+use std::collections::BTreeMap;
+
+use api_types::api::core::v1::{
+    Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec,
+};
+
+use crate::pod::spec;
+
+/// Whether the node is one that the pod selects.
+pub(super) fn matches(pod: &Pod, node: &Node) -> bool {
+    let Some(spec) = spec::spec(pod) else { return true };
+    let labels = node.metadata.labels.clone().unwrap_or_default();
+    let name = node.metadata.name.as_deref().unwrap_or_default();
+    let mut pairs = spec.node_selector.iter().flatten();
+    pairs.all(|(key, value)| labels.get(key) == Some(value))
+        && required(spec).is_none_or(|selector| selects(selector, &labels, name))
+}
+
+fn required(spec: &PodSpec) -> Option<&NodeSelector> {
+    let affinity = spec.affinity.as_ref()?.node_affinity.as_ref()?;
+    affinity.required_during_scheduling_ignored_during_execution.as_ref()
+}
+
+/// One term is enough; an empty term matches nothing.
+fn selects(selector: &NodeSelector, labels: &BTreeMap<String, String>, name: &str) -> bool {
+    selector.node_selector_terms.iter().any(|term| term_matches(term, labels, name))
+}
+
+fn term_matches(term: &NodeSelectorTerm, labels: &BTreeMap<String, String>, name: &str) -> bool {
+    let expressions = term.match_expressions.as_deref().unwrap_or_default();
+    let fields = term.match_fields.as_deref().unwrap_or_default();
+    let field = |key: &str| (key == "metadata.name").then_some(name);
+    let label = |key: &str| labels.get(key).map(String::as_str);
+    !(expressions.is_empty() && fields.is_empty())
+        && expressions.iter().all(|wanted| holds(wanted, label(&wanted.key)))
+        && fields.iter().all(|wanted| holds(wanted, field(&wanted.key)))
+}
+
+/// `NotIn` also holds for a node without the label, as in Kubernetes.
+fn holds(wanted: &NodeSelectorRequirement, actual: Option<&str>) -> bool {
+    let values = wanted.values.as_deref().unwrap_or_default();
+    let listed = actual.is_some_and(|actual| values.iter().any(|value| value == actual));
+    match wanted.operator.as_str() {
+        "In" => listed,
+        "NotIn" => !listed,
+        "Exists" => actual.is_some(),
+        "DoesNotExist" => actual.is_none(),
+        "Gt" => compared(actual, values).is_some_and(|(actual, bound)| actual > bound),
+        "Lt" => compared(actual, values).is_some_and(|(actual, bound)| actual < bound),
+        _ => false,
+    }
+}
+
+fn compared(actual: Option<&str>, values: &[String]) -> Option<(i64, i64)> {
+    Some((actual?.parse().ok()?, values.first()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn check(terms: Value, expected: bool) {
+        let required = json!({"requiredDuringSchedulingIgnoredDuringExecution":
+            {"nodeSelectorTerms": terms}});
+        let pod = json!({"metadata": {}, "spec": {"containers": [],
+            "affinity": {"nodeAffinity": required}}});
+        let node = json!({"metadata": {"name": "n1", "labels": {"disk": "ssd", "cores": "8"}}});
+        let pod = serde_json::from_value(pod).unwrap();
+        assert_eq!(matches(&pod, &serde_json::from_value(node).unwrap()), expected, "{terms}");
+    }
+
+    fn check_operator(key: &str, operator: &str, values: &[&str], expected: bool) {
+        let expression = json!({"key": key, "operator": operator, "values": values});
+        check(json!([{"matchExpressions": [expression]}]), expected);
+    }
+
+    #[test]
+    fn operators_of_required_affinity() {
+        check_operator("disk", "In", &["hdd", "ssd"], true);
+        check_operator("disk", "NotIn", &["ssd"], false);
+        check_operator("zone", "NotIn", &["a"], true);
+        check_operator("disk", "Exists", &[], true);
+        check_operator("zone", "DoesNotExist", &[], true);
+        check_operator("cores", "Gt", &["7"], true);
+        check_operator("cores", "Lt", &["8"], false);
+        check_operator("disk", "Nonsense", &["ssd"], false);
+    }
+
+    #[test]
+    fn one_term_is_enough_and_an_empty_one_matches_nothing() {
+        let named = |name: &str| json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": [name]}]});
+        check(json!([named("n2"), named("n1")]), true);
+        check(json!([named("n2")]), false);
+        check(json!([{}]), false);
+    }
+}
