@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api_types::api::core::v1::{ConfigMap, Container, Secret};
-use kube::{Api, Client};
+
+use crate::{objects::Objects, runtime::PodIdentity};
 
 /// What was found; an object that does not exist is absent.
 #[derive(Clone, Debug, Default)]
@@ -49,22 +50,21 @@ pub fn secret_data(object: &Secret) -> BTreeMap<String, Vec<u8>> {
     object.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect()
 }
 
-/// Fetches what the container names. Fails only if the API server does not answer.
+/// Fetches what the container names. Fails only if the API server does not answer, and has not
+/// answered earlier.
 pub async fn fetch(
-    client: &Client,
-    namespace: &str,
+    objects: &Objects,
+    pod: &PodIdentity,
     container: &Container,
 ) -> Result<Sources, kube::Error> {
     let mut sources = Sources::default();
-    let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     for name in config_map_names(container) {
-        if let Some(object) = config_maps.get_opt(name).await? {
+        if let Some(object) = objects.config_map(pod, name).await? {
             sources = sources.with_config_map(name, object);
         }
     }
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     for name in secret_names(container) {
-        if let Some(object) = secrets.get_opt(name).await? {
+        if let Some(object) = objects.secret(pod, name).await? {
             sources = sources.with_secret(name, object);
         }
     }

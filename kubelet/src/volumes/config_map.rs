@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use api_types::api::core::v1::{ConfigMap, Volume};
+use api_types::api::core::v1::Volume;
 use async_trait::async_trait;
-use kube::Api;
 
 use super::{Context, Source, VolumeError, payload};
 use crate::{container::sources::config_map_data, pod::spec};
@@ -24,11 +23,9 @@ impl Source for ConfigMapVolume {
     async fn set_up(&self, volume: &Volume, context: Context<'_>) -> Result<PathBuf, VolumeError> {
         let source = volume.config_map.clone().unwrap_or_default();
         let optional = source.optional == Some(true);
-        let namespace = spec::identity(context.pod).namespace;
-        let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &namespace);
-        let found = api.get_opt(&source.name).await.map_err(|error| VolumeError::Fetch {
-            name: source.name.clone(),
-            source: Box::new(error),
+        let pod = spec::identity(context.pod);
+        let found = context.objects.config_map(&pod, &source.name).await.map_err(|error| {
+            VolumeError::Fetch { name: source.name.clone(), source: Box::new(error) }
         })?;
         if found.is_none() && !optional {
             return Err(VolumeError::NotFound { kind: "configmap", name: source.name });

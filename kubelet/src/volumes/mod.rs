@@ -27,10 +27,10 @@ use std::{
 
 use api_types::api::core::v1::{Container, Pod, Volume, VolumeMount};
 use async_trait::async_trait;
-use kube::Client;
 
 use self::mount_table::MountTable;
 use crate::{
+    objects::Objects,
     pod::spec,
     runtime::{Mount, Propagation},
 };
@@ -125,7 +125,7 @@ pub struct Context<'a> {
     /// The pod's directory on the node.
     pub pod_dir: &'a Path,
     /// For what the API server has.
-    pub client: &'a Client,
+    pub objects: &'a Objects,
 }
 
 impl std::fmt::Debug for Context<'_> {

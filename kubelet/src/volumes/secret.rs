@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use api_types::api::core::v1::{Secret, Volume};
+use api_types::api::core::v1::Volume;
 use async_trait::async_trait;
-use kube::Api;
 
 use super::{Context, Source, VolumeError, payload};
 use crate::{container::sources::secret_data, pod::spec};
@@ -25,12 +24,10 @@ impl Source for SecretVolume {
         let source = volume.secret.clone().unwrap_or_default();
         let name = source.secret_name.unwrap_or_default();
         let optional = source.optional == Some(true);
-        let namespace = spec::identity(context.pod).namespace;
-        let api: Api<Secret> = Api::namespaced(context.client.clone(), &namespace);
-        let found = api
-            .get_opt(&name)
-            .await
-            .map_err(|error| VolumeError::Fetch { name: name.clone(), source: Box::new(error) })?;
+        let found =
+            context.objects.secret(&spec::identity(context.pod), &name).await.map_err(|error| {
+                VolumeError::Fetch { name: name.clone(), source: Box::new(error) }
+            })?;
         if found.is_none() && !optional {
             return Err(VolumeError::NotFound { kind: "secret", name });
         }
