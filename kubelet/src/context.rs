@@ -7,8 +7,8 @@ use component::events::{EventType, Recorder};
 use kube::Client;
 
 use crate::{
-    container::dns::ClusterDns, network::PodNetwork, node::services::Services, pod::spec,
-    runtime::Runtime,
+    admission::Ledger, container::dns::ClusterDns, network::PodNetwork, node::services::Services,
+    objects::Objects, pod::spec, runtime::Runtime,
 };
 
 /// The rims of the kubelet and its place in the cluster.
@@ -19,6 +19,10 @@ pub struct Context {
     pub network: Arc<dyn PodNetwork>,
     /// The API server.
     pub client: Client,
+    /// What pods use of it.
+    pub objects: Objects,
+    /// Who has a share of the node.
+    pub ledger: Ledger,
     /// For events about pods.
     pub recorder: Recorder,
     /// This node's name.
@@ -58,9 +62,13 @@ impl Context {
     /// With a runtime and a network in memory.
     #[cfg(test)]
     pub(crate) fn fake(client: Client, runtime: Arc<dyn Runtime>, root: PathBuf) -> Self {
+        let ledger = Ledger::default();
+        ledger.note_node(&testkit::node("n1").label("disk", "ssd").build());
         Self {
             runtime,
             network: Arc::new(crate::network::fake::Fake::ready()),
+            objects: Objects::new(client.clone()),
+            ledger,
             recorder: Recorder::new(client.clone(), "kubelet", "n1"),
             client,
             node: "n1".to_owned(),

@@ -16,6 +16,7 @@ use listwatch::{ListWatch, Scope};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    admission::Ledger,
     container::dns::{self, ClusterDns},
     context::Context,
     housekeeping,
@@ -25,6 +26,7 @@ use crate::{
         resources::{Memory, cpus, disk_bytes},
         services::Services,
     },
+    objects::Objects,
     options::Options,
     pleg,
     pod::manager::PodManager,
@@ -56,6 +58,8 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
         runtime: Arc::new(runtime),
         network: Arc::new(Bridge::new(&name, options.cluster_cidr, options.service_cidr)),
         recorder: Recorder::new(client.clone(), "kubelet", &name),
+        objects: Objects::new(client.clone()),
+        ledger: Ledger::default(),
         client,
         node: name.clone(),
         host_ip: ip.clone(),

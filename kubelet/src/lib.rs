@@ -6,17 +6,21 @@
 //! [`pleg`] wakes workers when something happens to their containers.
 //!
 //! *Guarantees.* The truth about containers is in their labels: a kubelet that restarts finds them
-//! again and leaves them alone. Nothing here waits for the API server; while it is away, containers
-//! run and are restarted as before.
+//! again and leaves them alone. While the API server is away, containers run and are restarted as
+//! before: what they need of it is remembered ([`objects`]).
 //!
 //! The rims are traits: [`runtime::Runtime`] (Docker) and [`network::PodNetwork`] (a bridge).
 
+pub mod admission;
 pub mod container;
 pub mod context;
+#[cfg(test)]
+mod fake_node;
 pub mod housekeeping;
 pub mod kubelet;
 pub mod network;
 pub mod node;
+pub mod objects;
 pub mod options;
 pub mod pleg;
 pub mod pod;

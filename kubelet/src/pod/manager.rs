@@ -14,10 +14,10 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::{
-    spec,
+    spec, status,
     worker::{Update, Worker},
 };
-use crate::{context::Context, runtime::PodIdentity};
+use crate::{admission, context::Context, runtime::PodIdentity};
 
 #[derive(Debug)]
 struct Entry {
@@ -60,6 +60,7 @@ impl PodManager {
             }
             watcher::Event::InitDone => {
                 self.drop_unseen();
+                self.context.ledger.listed();
                 self.listed.send_replace(true);
             }
             watcher::Event::Apply(pod) => self.apply(pod),
@@ -131,6 +132,10 @@ impl PodManager {
         if let Some(entry) = self.entries.lock().get(&uid) {
             entry.updates.send_replace(update);
             return;
+        }
+        let ended = status::reported_end(&update.pod).is_some();
+        if admission::was_admitted(&update.pod) && !ended {
+            self.context.ledger.hold(&update.pod);
         }
         self.spawn(update);
     }

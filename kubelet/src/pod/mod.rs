@@ -2,13 +2,21 @@
 //! and the worker that does it.
 
 pub mod back_off;
+mod conditions;
+pub mod container_status;
 pub mod manager;
 pub mod next_step;
 pub mod observed;
+mod pace;
+mod report;
+mod sandbox;
 pub mod spec;
 pub mod start;
 pub mod status;
+mod status_patch;
 pub mod status_writer;
+mod stop;
+mod termination;
 pub mod worker;
 #[cfg(test)]
 mod worker_tests;

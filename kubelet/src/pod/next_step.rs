@@ -11,14 +11,13 @@ use api_types::{
 
 use super::{
     back_off::BackOff,
+    container_status,
     observed::Observed,
     spec::{self, RestartPolicy},
-    status::{self, Waiting},
+    status::{self, Unhealthy, Waiting},
+    stop::{remove_pod, retire_pod, stop_container},
 };
 use crate::runtime::{Container, State};
-
-/// How long to wait for a container to vanish after SIGKILL before it is sent again.
-const KILL_REPEAT: Duration = Duration::from_secs(2);
 
 /// A start that failed, and the time before which it is not tried again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +33,8 @@ pub struct Failure {
 pub struct Stopping {
     /// When it was asked.
     pub since: Timestamp,
+    /// The time it was given.
+    pub grace: Duration,
     /// Whether SIGKILL was sent.
     pub killed: bool,
 }
@@ -49,14 +50,18 @@ pub struct Input<'a> {
     pub connected: Option<&'a str>,
     /// Set if the pod must go: the time its containers get.
     pub stop: Option<Duration>,
+    /// When the pod began to stop; now, if it has not begun.
+    pub stop_began: Timestamp,
     /// Delays of restarts, by container name.
     pub restarts: &'a BackOff,
     /// Failed starts, by container name.
     pub failures: &'a BTreeMap<String, Failure>,
     /// Containers already asked to stop, by id.
     pub stopping: &'a BTreeMap<String, Stopping>,
-    /// Containers whose liveness or startup probe failed, by id, with what to say.
-    pub unhealthy: &'a BTreeMap<String, String>,
+    /// Containers whose liveness or startup probe failed, by id.
+    pub unhealthy: &'a BTreeMap<String, Unhealthy>,
+    /// Result of startup probes, by id. A container without an entry has no such probe.
+    pub started: &'a BTreeMap<String, bool>,
     /// The time.
     pub now: Timestamp,
 }
@@ -72,6 +77,8 @@ pub enum Step {
         name: String,
         /// What the `Killing` event says.
         message: String,
+        /// The time it has.
+        grace: Duration,
     },
     /// End a container at once.
     Kill {
@@ -117,10 +124,12 @@ pub struct Plan {
     pub wake_at: Option<Timestamp>,
     /// Nothing of the pod is left and none of it is wanted.
     pub gone: bool,
+    /// The pod is done for good and neither runs nor has a network: its address is free.
+    pub retired: bool,
 }
 
 impl Plan {
-    fn wake(&mut self, at: Timestamp) {
+    pub(super) fn wake(&mut self, at: Timestamp) {
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
     }
 }
@@ -130,34 +139,21 @@ pub fn next_step(input: &Input<'_>) -> Plan {
     let mut plan = Plan::default();
     if let Some(grace) = input.stop {
         remove_pod(input, grace, &mut plan);
-    } else if status::is_terminal(input.pod, input.observed) {
+    } else if status::is_terminal(input.pod, input.observed, input.now) {
         retire_pod(input, &mut plan);
-    } else if let Some(sandbox) = input.observed.sandbox() {
-        run_pod(input, sandbox, &mut plan);
     } else {
-        renew_sandbox(input, &mut plan);
+        live(input, &mut plan);
     }
     plan
 }
 
-/// The pod is deleted: first every container stops, then everything is removed.
-fn remove_pod(input: &Input<'_>, grace: Duration, plan: &mut Plan) {
-    stop_all(input, grace, plan);
-    if input.observed.running().next().is_some() {
-        return;
+fn live(input: &Input<'_>, plan: &mut Plan) {
+    if let Some(deadline) = status::deadline(input.pod) {
+        plan.wake(deadline);
     }
-    plan.gone = input.observed.is_empty();
-    for container in &input.observed.containers {
-        plan.steps.push(Step::RemoveContainer { id: container.id.clone() });
-    }
-    remove_sandboxes(input.observed.sandboxes.iter(), plan);
-}
-
-/// The pod has succeeded or failed for good: its dead containers stay for their logs.
-fn retire_pod(input: &Input<'_>, plan: &mut Plan) {
-    stop_all(input, spec::grace(input.pod), plan);
-    if input.observed.running().next().is_none() {
-        remove_sandboxes(input.observed.sandboxes.iter(), plan);
+    match input.observed.sandbox() {
+        Some(sandbox) => run_pod(input, sandbox, plan),
+        None => renew_sandbox(input, plan),
     }
 }
 
@@ -168,7 +164,7 @@ fn renew_sandbox(input: &Input<'_>, plan: &mut Plan) {
         let message = "Pod sandbox changed, it will be killed and re-created.".to_owned();
         stop_container(input, container, Duration::ZERO, message, plan);
     }
-    if !plan.steps.is_empty() || plan.wake_at.is_some() {
+    if input.observed.running().next().is_some() {
         return;
     }
     let attempt = input.observed.sandboxes.last().map_or(0, |dead| dead.attempt + 1);
@@ -222,7 +218,7 @@ fn run_init_containers(input: &Input<'_>, sandbox: &Container, plan: &mut Plan) 
         let latest = input.observed.latest(&container.name);
         if spec::is_sidecar(container) {
             keep(input, sandbox, container, RestartPolicy::Always, plan);
-            if !latest.is_some_and(Container::is_running) {
+            if !latest.is_some_and(|latest| has_started(input, latest)) {
                 return false;
             }
             continue;
@@ -234,6 +230,11 @@ fn run_init_containers(input: &Input<'_>, sandbox: &Container, plan: &mut Plan) 
         }
     }
     true
+}
+
+/// Whether the container runs and its startup probe, if it has one, has passed.
+fn has_started(input: &Input<'_>, container: &Container) -> bool {
+    container.is_running() && input.started.get(&container.id).copied().unwrap_or(true)
 }
 
 fn init_policy(pod: &Pod) -> RestartPolicy {
@@ -256,8 +257,8 @@ fn keep(
     };
     match &latest.state {
         State::Running { .. } => {
-            if let Some(message) = reason_to_stop(input, sandbox, wanted, latest) {
-                stop_container(input, latest, spec::grace(input.pod), message, plan);
+            if let Some((message, grace)) = reason_to_stop(input, sandbox, wanted, latest) {
+                stop_container(input, latest, grace, message, plan);
             }
         }
         State::Created => start(input, wanted, Some(latest), plan),
@@ -274,20 +275,27 @@ fn keep(
     }
 }
 
+/// What to say of a container that must stop, and the time it gets. One that was asked to stop goes on
+/// stopping, whatever has become of the reason: its process is on the way out.
 fn reason_to_stop(
     input: &Input<'_>,
     sandbox: &Container,
     wanted: &ContainerSpec,
     latest: &Container,
-) -> Option<String> {
-    let name = &wanted.name;
+) -> Option<(String, Duration)> {
+    let (name, grace) = (&wanted.name, spec::grace(input.pod));
+    if let Some(asked) = input.stopping.get(&latest.id) {
+        return Some((format!("Stopping container {name}"), asked.grace));
+    }
     if latest.sandbox_id != sandbox.id {
-        return Some("Pod sandbox changed, it will be killed and re-created.".to_owned());
+        let message = "Pod sandbox changed, it will be killed and re-created.";
+        return Some((message.to_owned(), grace));
     }
     if latest.hash != spec::hash(wanted) {
-        return Some(format!("Container {name} definition changed, will be restarted"));
+        return Some((format!("Container {name} definition changed, will be restarted"), grace));
     }
-    input.unhealthy.get(&latest.id).cloned()
+    let unhealthy = input.unhealthy.get(&latest.id)?;
+    Some((unhealthy.message.clone(), unhealthy.grace.unwrap_or(grace)))
 }
 
 /// The last failed start, while it must not be tried again.
@@ -305,7 +313,8 @@ fn start(input: &Input<'_>, wanted: &ContainerSpec, latest: Option<&Container>, 
     let attempt = match latest {
         Some(Container { state: State::Created, attempt, .. }) => *attempt,
         Some(ended) => ended.attempt + 1,
-        None => status::reported_restarts(input.pod, &wanted.name).map_or(0, |count| count + 1),
+        None => container_status::reported_restarts(input.pod, &wanted.name)
+            .map_or(0, |count| count + 1),
     };
     plan.steps.push(Step::Start { name: wanted.name.clone(), attempt });
 }
@@ -335,41 +344,11 @@ fn remove_old_containers(input: &Input<'_>, plan: &mut Plan) {
     }
 }
 
-fn remove_sandboxes<'a>(sandboxes: impl Iterator<Item = &'a Container>, plan: &mut Plan) {
-    plan.steps.extend(sandboxes.map(|sandbox| Step::RemoveSandbox { id: sandbox.id.clone() }));
-}
-
-fn stop_all(input: &Input<'_>, grace: Duration, plan: &mut Plan) {
-    for container in input.observed.running() {
-        let message = format!("Stopping container {}", container.name);
-        stop_container(input, container, grace, message, plan);
-    }
-}
-
-/// SIGTERM first; SIGKILL when the grace is over. The worker never sleeps on this: it is woken at
-/// the deadline, or by the event that the container died.
-fn stop_container(
-    input: &Input<'_>,
-    container: &Container,
-    grace: Duration,
-    message: String,
+pub(super) fn remove_sandboxes<'a>(
+    sandboxes: impl Iterator<Item = &'a Container>,
     plan: &mut Plan,
 ) {
-    let (id, name) = (container.id.clone(), container.name.clone());
-    let Some(asked) = input.stopping.get(&id) else {
-        if grace.is_zero() {
-            plan.steps.push(Step::Kill { id, name, message: Some(message) });
-        } else {
-            plan.steps.push(Step::Stop { id, name, message });
-        }
-        return;
-    };
-    let deadline = asked.since + if asked.killed { KILL_REPEAT } else { grace };
-    if deadline <= input.now {
-        plan.steps.push(Step::Kill { id, name, message: None });
-    } else {
-        plan.wake(deadline);
-    }
+    plan.steps.extend(sandboxes.map(|sandbox| Step::RemoveSandbox { id: sandbox.id.clone() }));
 }
 
 #[cfg(test)]

@@ -67,7 +67,9 @@ struct World {
     restarts: BackOff,
     failures: BTreeMap<String, Failure>,
     stopping: BTreeMap<String, Stopping>,
-    unhealthy: BTreeMap<String, String>,
+    unhealthy: BTreeMap<String, Unhealthy>,
+    started: BTreeMap<String, bool>,
+    stop_began: Timestamp,
 }
 
 impl World {
@@ -84,6 +86,8 @@ impl World {
             failures: BTreeMap::new(),
             stopping: BTreeMap::new(),
             unhealthy: BTreeMap::new(),
+            started: BTreeMap::new(),
+            stop_began: at(NOW),
         }
     }
 
@@ -92,8 +96,14 @@ impl World {
         self
     }
 
-    fn asked_to_stop(mut self, id: &str, seconds_ago: i64, killed: bool) -> Self {
-        self.stopping.insert(id.to_owned(), Stopping { since: at(NOW - seconds_ago), killed });
+    /// Asked when the pod was, with the pod's grace.
+    fn asked_to_stop(self, id: &str, seconds_ago: i64, killed: bool) -> Self {
+        self.given(id, seconds_ago, 30, killed)
+    }
+
+    fn given(mut self, id: &str, seconds_ago: i64, grace: u64, killed: bool) -> Self {
+        let (since, grace) = (at(NOW - seconds_ago), Duration::from_secs(grace));
+        self.stopping.insert(id.to_owned(), Stopping { since, grace, killed });
         self
     }
 
@@ -103,10 +113,12 @@ impl World {
             observed: &Observed::new(self.containers.clone()),
             connected: self.connected.as_deref(),
             stop: self.stop,
+            stop_began: self.stop_began,
             restarts: &self.restarts,
             failures: &self.failures,
             stopping: &self.stopping,
             unhealthy: &self.unhealthy,
+            started: &self.started,
             now: at(NOW),
         })
     }
@@ -232,19 +244,92 @@ fn a_failed_init_container_ends_a_pod_that_never_restarts() {
     check(&World::new(pod("Never", &["i"], &["a"]), &containers), &["remove sandbox POD0"]);
 }
 
+/// The init containers of these names are sidecars.
+fn with_sidecars(policy: &str, sidecars: &[&str], containers: &[&str]) -> Pod {
+    let mut pod = pod(policy, sidecars, containers);
+    for sidecar in pod.spec.as_mut().unwrap().init_containers.iter_mut().flatten() {
+        sidecar.restart_policy = Some("Always".to_owned());
+    }
+    pod
+}
+
 #[test]
 fn a_sidecar_goes_on_beside_the_others_and_is_restarted() {
-    let mut with_sidecar = pod("Never", &["i"], &["a"]);
-    let init = with_sidecar.spec.as_mut().unwrap().init_containers.as_mut().unwrap();
-    init[0].restart_policy = Some("Always".to_owned());
     let check = |containers: &[(&str, u32, State)], expected: &[&str]| {
-        check(&World::new(with_sidecar.clone(), containers), expected);
+        check(&World::new(with_sidecars("Never", &["i"], &["a"]), containers), expected);
     };
     check(&[("POD", 0, running()), ("i", 0, running())], &["start a/0"]);
     let ended = [("POD", 0, running()), ("i", 0, exited(1, 60)), ("a", 0, running())];
     check(&ended, &["start i/1"]);
     let finished = [("POD", 0, running()), ("i", 0, running()), ("a", 0, exited(0, 60))];
     check(&finished, &["stop i0"]);
+}
+
+#[test]
+fn the_others_wait_until_a_sidecars_startup_probe_has_passed() {
+    let pod = with_sidecars("Always", &["i", "j"], &["a"]);
+    let mut world = World::new(pod, &[("POD", 0, running()), ("i", 0, running())]);
+    world.started.insert("i0".to_owned(), false);
+    check(&world, &[]);
+    world.started.insert("i0".to_owned(), true);
+    check(&world, &["start j/0"]);
+}
+
+#[test]
+fn sidecars_stop_after_the_others_the_last_one_first() {
+    let pod = with_sidecars("Always", &["i", "j"], &["a"]);
+    let all = [("POD", 0, running()), ("i", 0, running()), ("j", 0, running())];
+    let mut every = all.to_vec();
+    every.push(("a", 0, running()));
+    let world = |containers: &[_]| World::new(pod.clone(), containers).stop(30);
+    check(&world(&every), &["stop a0"]);
+    check(&world(&every).asked_to_stop("a0", 1, false), &[]);
+    check(&world(&all), &["stop j0"]);
+    check(&world(&all).asked_to_stop("j0", 1, false), &[]);
+    check(&world(&all[..2]), &["stop i0"]);
+    check(&World::new(pod.clone(), &every).stop(0), &["kill a0", "kill i0", "kill j0"]);
+}
+
+#[test]
+fn sidecars_get_what_the_others_left_of_the_grace() {
+    let pod = with_sidecars("Always", &["i"], &["a"]);
+    let sidecar = [("POD", 0, running()), ("i", 0, running())];
+    let grace = |passed: i64| {
+        let mut world = World::new(pod.clone(), &sidecar).stop(30);
+        world.stop_began = at(NOW - passed);
+        match &world.plan().steps[..] {
+            [Step::Stop { grace, .. }] => grace.as_secs(),
+            steps => panic!("{steps:?}"),
+        }
+    };
+    assert_eq!((grace(0), grace(20), grace(30)), (30, 10, 2));
+    // The time that was given does not shrink while it passes.
+    let mut asked = World::new(pod.clone(), &sidecar).stop(30).given("i0", 9, 10, false);
+    asked.stop_began = at(NOW - 29);
+    assert_eq!((asked.steps(), asked.plan().wake_at), (vec![], Some(at(NOW + 1))));
+}
+
+#[test]
+fn a_pod_stops_at_its_deadline_and_wakes_for_it() {
+    let mut world =
+        World::new(pod("Always", &[], &["a"]), &[("POD", 0, running()), ("a", 0, running())]);
+    world.pod.spec.as_mut().unwrap().active_deadline_seconds = Some(60);
+    let mut since = |second: i64| {
+        let status = json!({"phase": "Running", "startTime": at(second)});
+        world.pod.status = serde_json::from_value(status).unwrap();
+        (world.steps(), world.plan().wake_at)
+    };
+    assert_eq!(since(NOW - 50), (vec![], Some(at(NOW + 10))));
+    assert_eq!(since(NOW - 60), (vec!["stop a0".to_owned()], None));
+}
+
+#[test]
+fn the_address_is_free_when_a_finished_pod_has_no_sandbox() {
+    let ended = [("POD", 0, running()), ("a", 0, exited(0, 60))];
+    let retired =
+        |containers: &[_]| World::new(pod("Never", &[], &["a"]), containers).plan().retired;
+    assert!(!retired(&ended));
+    assert!(retired(&ended[1..]));
 }
 
 #[test]
@@ -292,8 +377,36 @@ fn a_changed_image_and_a_failed_probe_restart_the_container() {
     world.containers[1].hash = "old".to_owned();
     check(&world, &["stop a0"]);
     let mut world = World::new(pod("Always", &[], &["a"]), &containers);
-    world.unhealthy.insert("a0".to_owned(), "Container a failed liveness probe".to_owned());
+    world.unhealthy.insert("a0".to_owned(), unhealthy(None));
     check(&world, &["stop a0"]);
+}
+
+fn unhealthy(grace: Option<u64>) -> Unhealthy {
+    let message = "Container a failed liveness probe, will be restarted".to_owned();
+    Unhealthy { message, grace: grace.map(Duration::from_secs) }
+}
+
+#[test]
+fn a_probe_may_have_a_grace_of_its_own() {
+    let containers = [("POD", 0, running()), ("a", 0, running())];
+    let mut world = World::new(pod("Always", &[], &["a"]), &containers);
+    let mut grace = |own| {
+        world.unhealthy.insert("a0".to_owned(), unhealthy(own));
+        match &world.plan().steps[..] {
+            [Step::Stop { grace, .. }] => grace.as_secs(),
+            steps => panic!("{steps:?}"),
+        }
+    };
+    assert_eq!((grace(None), grace(Some(5)), grace(Some(90))), (30, 5, 90));
+}
+
+#[test]
+fn a_container_that_was_asked_to_stop_goes_on_stopping_without_a_reason() {
+    let containers = [("POD", 0, running()), ("a", 0, running())];
+    let world = || World::new(pod("Always", &[], &["a"]), &containers);
+    let asked = world().given("a0", 4, 5, false);
+    assert_eq!((asked.steps(), asked.plan().wake_at), (vec![], Some(at(NOW + 1))));
+    check(&world().given("a0", 5, 5, false), &["kill a0"]);
 }
 
 #[test]

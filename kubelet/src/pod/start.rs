@@ -10,11 +10,8 @@ use api_types::{
 use component::events::EventType;
 
 use super::{
-    back_off::BackOff,
-    describe,
-    next_step::Failure,
-    spec,
-    status::{self, Waiting},
+    back_off::BackOff, container_status::not_started, describe, next_step::Failure, spec,
+    status::Waiting, termination,
 };
 use crate::{
     container::{
@@ -72,12 +69,12 @@ impl Starter<'_> {
             pod_ip: self.pod_ip,
             host_ip: &self.context.host_ip,
             pod_dir: &pod_dir,
-            client: &self.context.client,
+            objects: &self.context.objects,
         };
         volumes::set_up(context).await.map_err(|error| {
             let message = describe(&error);
             self.context.pod_event(self.pod, EventType::Warning, "FailedMount", message);
-            failure(status::not_started(self.pod), String::new(), MISSING)
+            failure(not_started(self.pod), String::new(), MISSING)
         })
     }
 
@@ -136,7 +133,7 @@ impl Starter<'_> {
         let begun = std::time::Instant::now();
         let result = tokio::select! {
             result = self.context.runtime.pull(reference) => result,
-            () = cancelled => return Err(failure(status::not_started(self.pod), String::new(), Duration::ZERO)),
+            () = cancelled => return Err(failure(not_started(self.pod), String::new(), Duration::ZERO)),
         };
         match result {
             Ok(()) => {
@@ -172,16 +169,22 @@ impl Starter<'_> {
             .map_err(|error| config_error(describe(&error)))?;
         let own_files = self.own_files(&mounts);
         mounts.extend(own_files.map_err(|error| config_error(error.to_string()))?);
+        let last_words = termination::mount(&pod_dir, wanted, attempt)
+            .map_err(|error| config_error(error.to_string()))?;
+        if mounts.iter().all(|mount| mount.target != last_words.target) {
+            mounts.push(last_words);
+        }
         let spec = self.assemble(wanted, attempt, &variables, mounts);
         Ok(ContainerSpec { security: rights, ..spec })
     }
 
     async fn variables(&self, wanted: &Wanted) -> Result<Vec<(String, String)>, String> {
-        let namespace = spec::identity(self.pod).namespace;
+        let identity = spec::identity(self.pod);
         let links = spec::spec(self.pod).and_then(|spec| spec.enable_service_links);
-        let services = self.context.services.variables(&namespace, links.unwrap_or(true)).await;
+        let services =
+            self.context.services.variables(&identity.namespace, links.unwrap_or(true)).await;
         let services = services.map_err(|error| error.to_string())?;
-        let sources = sources::fetch(&self.context.client, &namespace, wanted).await;
+        let sources = sources::fetch(&self.context.objects, &identity, wanted).await;
         let sources = sources.map_err(|error| error.to_string())?;
         let facts =
             env::Facts { pod: self.pod, pod_ip: self.pod_ip, host_ip: &self.context.host_ip };

@@ -2,8 +2,11 @@
 
 use serde_json::json;
 
+use api_types::api::core::v1::PodCondition;
+
+use super::super::{conditions::OWNED_CONDITIONS, container_status::end_reason};
 use super::*;
-use crate::runtime::PodIdentity;
+use crate::runtime::{Exit, PodIdentity, State};
 
 const NOW: i64 = 1_000;
 
@@ -63,6 +66,16 @@ fn status_with(
     waiting: &[(&str, &str)],
     probed: &Probed,
 ) -> PodStatus {
+    compute_with(pod, containers, waiting, probed, false)
+}
+
+fn compute_with(
+    pod: &Pod,
+    containers: &[(&str, u32, State)],
+    waiting: &[(&str, &str)],
+    probed: &Probed,
+    terminated: bool,
+) -> PodStatus {
     let observed = containers.iter().map(|(name, attempt, s)| container(name, *attempt, s.clone()));
     let waiting = waiting.iter().map(|(name, reason)| {
         ((*name).to_owned(), Waiting { reason: (*reason).to_owned(), message: String::new() })
@@ -70,6 +83,8 @@ fn status_with(
     compute(&Input {
         pod,
         observed: &Observed::new(observed.collect()),
+        terminated,
+        messages: &BTreeMap::new(),
         waiting: &waiting.collect(),
         probed,
         host_ip: "192.0.2.1",
@@ -246,4 +261,85 @@ fn a_container_that_vanished_is_said_to_be_lost() {
     let last = b.last_state.as_ref().unwrap().terminated.as_ref().unwrap();
     assert_eq!(last.reason.as_deref(), Some("ContainerStatusUnknown"));
     assert_eq!(after.phase.as_deref(), Some("Running"));
+}
+
+#[test]
+fn a_pod_that_was_stopped_reports_how_it_ended() {
+    let ended = |containers: &[(&str, u32, State)]| {
+        let pod = pod("Always", false);
+        compute_with(&pod, containers, &[], &Probed::default(), true)
+    };
+    let well = ended(&[("a", 0, exited(0)), ("b", 0, exited(0))]);
+    assert_eq!(well.phase.as_deref(), Some("Succeeded"));
+    let killed = ended(&[("a", 0, exited(137)), ("b", 0, exited(0))]);
+    assert_eq!((killed.phase.as_deref(), states(&killed)[0].as_str()), (Some("Failed"), "Error"));
+    let never_ran = ended(&[]);
+    assert_eq!(never_ran.phase.as_deref(), Some("Failed"));
+    assert_eq!(states(&never_ran), ["ContainerCreating", "ContainerCreating"]);
+}
+
+#[test]
+fn of_a_pod_that_was_stopped_a_container_that_vanished_has_ended_somehow() {
+    let both = [("POD", 0, running()), ("a", 0, running()), ("b", 0, running())];
+    let mut pod = pod("Always", false);
+    pod.status = Some(status_of(&pod, &both, &[]));
+    let ended = compute_with(&pod, &[("a", 0, exited(0))], &[], &Probed::default(), true);
+    assert_eq!(states(&ended), ["Completed", "ContainerStatusUnknown"]);
+    assert_eq!(ended.phase.as_deref(), Some("Failed"));
+}
+
+#[test]
+fn no_phase_is_final_while_something_runs() {
+    let mut pod = pod("Never", true);
+    let init = pod.spec.as_mut().unwrap().init_containers.as_mut().unwrap();
+    init[0].restart_policy = Some("Always".to_owned());
+    let done = [("i", 0, running()), ("a", 0, exited(0)), ("b", 0, exited(0))];
+    assert_eq!(status_of(&pod, &done, &[]).phase.as_deref(), Some("Running"));
+    assert_eq!(status_of(&pod, &done[1..], &[]).phase.as_deref(), Some("Succeeded"));
+}
+
+#[test]
+fn a_sidecar_that_is_not_ready_keeps_the_pod_from_being_ready() {
+    let mut pod = pod("Always", true);
+    let init = pod.spec.as_mut().unwrap().init_containers.as_mut().unwrap();
+    init[0].restart_policy = Some("Always".to_owned());
+    let all =
+        [("POD", 0, running()), ("i", 0, running()), ("a", 0, running()), ("b", 0, running())];
+    let probed = Probed { ready: BTreeMap::from([("i0".to_owned(), false)]), ..Probed::default() };
+    let status = status_with(&pod, &all, &[], &probed);
+    let message = condition(&status, "Ready").message.as_deref();
+    assert_eq!(message, Some("containers with unready status: [i]"));
+    assert_eq!(condition(&status_of(&pod, &all, &[]), "Ready").status, "True");
+}
+
+#[test]
+fn a_pod_past_its_deadline_fails_once_nothing_runs() {
+    let mut pod = pod("Always", false);
+    pod.spec.as_mut().unwrap().active_deadline_seconds = Some(10);
+    pod.status.as_mut().unwrap().start_time = Some(Time(at(NOW - 10)));
+    let phase = |containers: &[_]| {
+        let status = status_of(&pod, containers, &[]);
+        (status.phase.unwrap(), status.reason)
+    };
+    let ends = [("POD", 0, running()), ("a", 0, exited(0)), ("b", 0, running())];
+    assert_eq!(phase(&ends), ("Running".to_owned(), None));
+    let ended = [("a", 0, exited(0)), ("b", 0, exited(0))];
+    assert_eq!(phase(&ended), ("Failed".to_owned(), Some("DeadlineExceeded".to_owned())));
+}
+
+#[test]
+fn every_closed_readiness_gate_is_named() {
+    let mut pod = pod("Always", false);
+    let gates = json!([{"conditionType": "x"}, {"conditionType": "y"}]);
+    pod.spec.as_mut().unwrap().readiness_gates = serde_json::from_value(gates).unwrap();
+    let closed = json!([{"type": "x", "status": "False"}]);
+    pod.status.as_mut().unwrap().conditions = serde_json::from_value(closed).unwrap();
+    let both = [("POD", 0, running()), ("a", 0, running()), ("b", 0, running())];
+    let status = status_of(&pod, &both, &[]);
+    assert_eq!(condition(&status, "ContainersReady").status, "True");
+    let verdict = condition(&status, "Ready");
+    assert_eq!(verdict.reason.as_deref(), Some("ReadinessGatesNotReady"));
+    let message = "the status of pod readiness gate \"x\" is not \"True\", but False, \
+        corresponding condition of pod readiness gate \"y\" does not exist.";
+    assert_eq!(verdict.message.as_deref(), Some(message));
 }

@@ -14,10 +14,10 @@ use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::watch;
 
-use super::{spec, status::OWNED_CONDITIONS};
+use super::{conditions::OWNED_CONDITIONS, spec, status_patch};
 use crate::runtime::PodIdentity;
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
@@ -43,7 +43,7 @@ pub struct StatusWriter {
 impl StatusWriter {
     /// Starts the task that writes; it ends when this is dropped.
     pub fn spawn(client: Client, pod: &Pod) -> Self {
-        let written = pod.status.as_ref().and_then(value);
+        let written = pod.status.as_ref().map(status_patch::owned);
         let order = Order { status: written.clone(), ..Order::default() };
         let (orders, receiver) = watch::channel(order);
         let version = Arc::new(AtomicU64::new(version(pod)));
@@ -63,7 +63,7 @@ impl StatusWriter {
 
     /// The status to be written next.
     pub fn set(&self, status: &PodStatus) {
-        let wanted = value(status);
+        let wanted = Some(status_patch::owned(status));
         self.orders.send_if_modified(|order| {
             let changed = order.status != wanted;
             order.status.clone_from(&wanted);
@@ -77,7 +77,7 @@ impl StatusWriter {
         if version(pod) <= self.version.load(Ordering::Relaxed) {
             return;
         }
-        let theirs = pod.status.as_ref().and_then(value);
+        let theirs = pod.status.as_ref().map(status_patch::owned);
         self.orders.send_if_modified(|order| {
             let disturbed = conditions(theirs.as_ref()) != conditions(order.status.as_ref());
             order.disturbed += u64::from(disturbed);
@@ -89,10 +89,6 @@ impl StatusWriter {
     pub fn delete(&self) {
         self.orders.send_if_modified(|order| !std::mem::replace(&mut order.delete, true));
     }
-}
-
-fn value(status: &PodStatus) -> Option<Value> {
-    serde_json::to_value(status).ok()
 }
 
 fn version(pod: &Pod) -> u64 {
@@ -141,7 +137,9 @@ impl Task {
     async fn write(&mut self) -> Result<(), kube::Error> {
         let order = self.orders.borrow_and_update().clone();
         if order.status != self.written || order.disturbed != self.disturbed {
-            self.patch(order.status.clone().unwrap_or_default()).await?;
+            if let Some(status) = &order.status {
+                self.patch(status).await?;
+            }
             self.written = order.status;
             self.disturbed = order.disturbed;
         }
@@ -152,21 +150,14 @@ impl Task {
         Ok(())
     }
 
-    /// Merges: the fields that the kubelet leaves empty are removed.
-    async fn patch(&self, mut status: Value) -> Result<(), kube::Error> {
-        for field in ["message", "reason"] {
-            if status.get(field).is_none() {
-                status[field] = Value::Null;
-            }
-        }
-        let patch = json!({"metadata": {"uid": self.identity.uid}, "status": status});
+    async fn patch(&self, status: &Value) -> Result<(), kube::Error> {
+        let patch = Patch::Strategic(status_patch::patch(&self.identity.uid, status));
         let parameters = PatchParams::default();
-        let name = &self.identity.name;
-        let result = self.api.patch_status(name, &parameters, &Patch::Merge(patch)).await;
+        let result = self.api.patch_status(&self.identity.name, &parameters, &patch).await;
         if let Ok(pod) = &result {
             self.version.store(version(pod), Ordering::Relaxed);
         }
-        gone_is_fine(result.map(drop))
+        self.unless_gone(result.map(drop)).await
     }
 
     async fn delete(&self) -> Result<(), kube::Error> {
@@ -176,17 +167,88 @@ impl Task {
             preconditions: Some(Preconditions { uid, resource_version: None }),
             ..DeleteParams::default()
         };
-        gone_is_fine(self.api.delete(&self.identity.name, &parameters).await.map(drop))
+        let result = self.api.delete(&self.identity.name, &parameters).await;
+        self.unless_gone(result.map(drop)).await
+    }
+
+    /// A write to a pod that is gone has nothing left to do. Whether it is gone is asked: a refusal may
+    /// mean that another pod has the name, and also that the write lost a race or is wrong.
+    async fn unless_gone(&self, result: Result<(), kube::Error>) -> Result<(), kube::Error> {
+        let Err(kube::Error::Api(status)) = &result else { return result };
+        let gone = match status.code {
+            404 => true,
+            409 | 422 => self.is_gone().await?,
+            _ => false,
+        };
+        if gone { Ok(()) } else { result }
+    }
+
+    async fn is_gone(&self) -> Result<bool, kube::Error> {
+        let found = self.api.get_opt(&self.identity.name).await?;
+        Ok(found.and_then(|pod| pod.metadata.uid).as_ref() != Some(&self.identity.uid))
     }
 }
 
-/// 404: it was deleted meanwhile. 409 and 422: another pod of that name exists; this one is gone.
-fn gone_is_fine(result: Result<(), kube::Error>) -> Result<(), kube::Error> {
-    match result {
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => {
-            tracing::debug!(reason = status.reason, "the API server has no such pod any more");
-            Ok(())
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, convert::Infallible};
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use parking_lot::Mutex;
+    use serde_json::json;
+
+    use super::*;
+
+    /// A task with a status to write, of an API server that answers so, in turn.
+    fn task(answers: &[(u16, Value)]) -> Task {
+        let answers = Mutex::new(VecDeque::from(answers.to_vec()));
+        let service = tower::service_fn(move |_: Request<Body>| {
+            let (code, body) = answers.lock().pop_front().expect("no more requests");
+            let body = Body::from(body.to_string().into_bytes());
+            let answer = Response::builder().status(code).body(body).unwrap();
+            std::future::ready(Ok::<_, Infallible>(answer))
+        });
+        let client = Client::new(service, "default");
+        let order = Order { status: Some(json!({"phase": "Running"})), ..Order::default() };
+        Task {
+            api: Api::namespaced(client, "default"),
+            identity: PodIdentity { uid: "u".into(), name: "p".into(), ..PodIdentity::default() },
+            orders: watch::Sender::new(order).subscribe(),
+            version: Arc::default(),
+            written: None,
+            disturbed: 0,
+            deleted: false,
         }
-        other => other,
+    }
+
+    fn refusal(code: u16) -> (u16, Value) {
+        let reason = if code == 404 { "NotFound" } else { "Conflict" };
+        let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {},
+            "status": "Failure", "message": "no", "reason": reason, "code": code});
+        (code, status)
+    }
+
+    fn pod(uid: &str) -> (u16, Value) {
+        let metadata = json!({"name": "p", "uid": uid, "resourceVersion": "7"});
+        (200, json!({"kind": "Pod", "apiVersion": "v1", "metadata": metadata}))
+    }
+
+    #[tokio::test]
+    async fn a_write_that_was_refused_is_not_done_while_the_pod_is_there() {
+        for code in [409, 422] {
+            let mut task = task(&[refusal(code), pod("u"), pod("u")]);
+            assert!(task.write().await.is_err(), "{code}");
+            assert_eq!(task.written, None);
+            task.write().await.unwrap();
+            assert!(task.written.is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_is_gone_or_has_a_successor_needs_no_write() {
+        task(&[refusal(404)]).write().await.unwrap();
+        task(&[refusal(409), refusal(404)]).write().await.unwrap();
+        task(&[refusal(422), pod("another")]).write().await.unwrap();
     }
 }

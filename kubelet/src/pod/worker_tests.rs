@@ -1,110 +1,55 @@
 //! Workers against an API server in process, a runtime and a network in memory.
 
-use std::{sync::Arc, time::Duration};
+use std::time::{Duration, Instant};
 
-use api_types::api::core::v1::{ContainerStatus, Event as Recorded, Pod, PodStatus};
-use component::events::Recorder;
+use api_types::{
+    api::core::v1::{ConfigMap, ContainerStatus, Event as Recorded, Pod, PodStatus},
+    jiff::Timestamp,
+};
 use kube::{
     Api,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     runtime::watcher::Event,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::{ControlPlane, pod, wait};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::manager::PodManager;
+use super::{manager::PodManager, spec};
 use crate::{
-    container::dns::ClusterDns, context::Context, network, node::services::Services, pleg, runtime,
-    runtime::PodIdentity,
+    fake_node::{IMAGE, Node},
+    pleg,
+    runtime::{
+        Container, PodIdentity, State,
+        fake::{Fake, blank},
+        labels,
+    },
 };
-
-const IMAGE: &str = "busybox:1";
-
-/// A kubelet without a runtime and a network of its own.
-struct Node {
-    control_plane: ControlPlane,
-    runtime: Arc<runtime::fake::Fake>,
-    network: Arc<network::fake::Fake>,
-    pods: Arc<PodManager>,
-    api: Api<Pod>,
-    _source: AbortOnDropHandle<()>,
-    _root: tempfile::TempDir,
-}
-
-impl Node {
-    async fn start() -> Self {
-        let control_plane = ControlPlane::start().await;
-        let (client, root) = (control_plane.client(), tempfile::tempdir().unwrap());
-        let runtime = Arc::new(runtime::fake::Fake::with_images(&[IMAGE]));
-        let network = Arc::new(network::fake::Fake::ready());
-        let context = Context {
-            runtime: runtime.clone(),
-            network: network.clone(),
-            recorder: Recorder::new(client.clone(), "kubelet", "n1"),
-            client: client.clone(),
-            node: "n1".to_owned(),
-            host_ip: "192.0.2.1".to_owned(),
-            root: root.path().to_owned(),
-            dns: ClusterDns::default(),
-            services: Services::none(),
-        };
-        let pods = PodManager::new(Arc::new(context));
-        let source = tokio::spawn(follow(control_plane.listwatch(), pods.clone()));
-        Self {
-            api: Api::default_namespaced(client),
-            control_plane,
-            runtime,
-            network,
-            pods,
-            _source: AbortOnDropHandle::new(source),
-            _root: root,
-        }
-    }
-
-    async fn create(&self, pod: &Pod) -> String {
-        let made = self.api.create(&PostParams::default(), pod).await.unwrap();
-        made.metadata.uid.unwrap()
-    }
-
-    fn context(&self) -> Arc<Context> {
-        self.pods.context().clone()
-    }
-
-    /// Ends a container, and says so as the runtime's events would.
-    fn end(&self, uid: &str, name: &str, code: i32) {
-        self.runtime.end(name, code);
-        self.pods.wake(uid);
-    }
-
-    async fn until_status(
-        &self,
-        name: &str,
-        what: &str,
-        holds: impl Fn(&PodStatus) -> bool,
-    ) -> Pod {
-        let holds = |pod: &Pod| pod.status.as_ref().is_some_and(&holds);
-        wait::until_is(&self.api, name, what, holds).await
-    }
-}
 
 fn ready_condition(status: &PodStatus) -> bool {
     let conditions = status.conditions.iter().flatten();
     conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
-async fn follow(listwatch: listwatch::ListWatch, pods: Arc<PodManager>) {
-    use futures::StreamExt;
-    let mut events = listwatch.watch::<Pod>(listwatch::Scope::PodsOfNode("n1".to_owned())).boxed();
-    while let Some(event) = events.next().await {
-        if let Ok(event) = event {
-            pods.handle(event);
-        }
-    }
-}
-
 fn sample(name: &str) -> Pod {
     pod(name).image(IMAGE).node("n1").build()
+}
+
+/// A pod with another spec.
+fn changed(name: &str, change: impl FnOnce(&mut Value)) -> Pod {
+    let mut value = serde_json::to_value(sample(name)).unwrap();
+    change(&mut value["spec"]);
+    serde_json::from_value(value).unwrap()
+}
+
+/// A probe that runs a command.
+fn probe(threshold: i32) -> Value {
+    json!({"exec": {"command": ["true"]}, "periodSeconds": 1, "failureThreshold": threshold})
+}
+
+async fn until_released(node: &Node, uid: &str) {
+    let released = async || node.network.held(uid).map_or(Ok(()), Err);
+    wait::until("the address is free", released).await;
 }
 
 fn runs(status: &PodStatus) -> bool {
@@ -168,12 +113,12 @@ async fn what_the_node_controller_said_of_a_silent_node_is_taken_back() {
 #[tokio::test]
 async fn a_container_that_dies_is_restarted_at_once_and_then_waits() {
     let node = Node::start().await;
-    let uid = node.create(&sample("web")).await;
+    node.create(&sample("web")).await;
     node.until_status("web", "runs", runs).await;
-    node.end(&uid, "main", 1);
+    node.runtime.end("main", 1);
     let restarted = |status: &PodStatus| runs(status) && only(status).restart_count == 1;
     node.until_status("web", "was restarted", restarted).await;
-    node.end(&uid, "main", 1);
+    node.runtime.end("main", 1);
     let waits = |status: &PodStatus| waits_for(status, "CrashLoopBackOff");
     let pod = node.until_status("web", "backs off", waits).await;
     let last = only(&pod.status.unwrap()).last_state.unwrap().terminated.unwrap();
@@ -188,12 +133,11 @@ async fn a_pod_that_is_done_succeeds_and_gives_up_its_sandbox() {
     });
     let uid = node.create(&job.build()).await;
     node.until_status("job", "runs", runs).await;
-    node.end(&uid, "main", 0);
+    node.runtime.end("main", 0);
     let succeeded = |status: &PodStatus| status.phase.as_deref() == Some("Succeeded");
     node.until_status("job", "succeeds", succeeded).await;
-    let removed = || node.runtime.calls().contains(&"remove POD".to_owned());
-    wait::until("the sandbox is removed", async || if removed() { Ok(()) } else { Err("not yet") })
-        .await;
+    node.until_called("remove POD").await;
+    until_released(&node, &uid).await;
     assert!(!node.runtime.calls().contains(&"remove main".to_owned()), "its logs are gone");
 }
 
@@ -206,6 +150,8 @@ async fn an_image_that_cannot_be_pulled_shows_why() {
     assert_eq!(pod.status.unwrap().phase.as_deref(), Some("Pending"));
     let backs_off = |status: &PodStatus| waits_for(status, "ImagePullBackOff");
     node.until_status("web", "backs off", backs_off).await;
+    node.runtime.publish("example.org/none:1");
+    node.until_status("web", "runs once the image is there", runs).await;
 }
 
 #[tokio::test]
@@ -217,20 +163,35 @@ async fn a_deleted_pod_is_stopped_killed_and_then_gone_with_all_it_held() {
     wait::until_gone(&node.api, "web").await;
     let expected =
         ["sandbox 0", "start main", "SIGTERM main", "SIGKILL main", "remove main", "remove POD"];
-    // The fake does not tell of the death: the worker finds out when it looks again.
     assert_eq!(node.runtime.calls(), expected);
     assert_eq!(node.network.held(&uid), None);
     let empty = async || if node.pods.count() == 0 { Ok(()) } else { Err(node.pods.count()) };
     wait::until("the worker ends", empty).await;
 }
 
+/// A pod that needs a ConfigMap for its environment and one for a volume.
+async fn configured(node: &Node, name: &str) -> Pod {
+    let maps: Api<ConfigMap> = Api::default_namespaced(node.control_plane.client());
+    for map in ["env", "files"] {
+        let map = json!({"metadata": {"name": map}, "data": {"KEY": "value"}});
+        let map = serde_json::from_value(map).unwrap();
+        maps.create(&PostParams::default(), &map).await.unwrap();
+    }
+    changed(name, |spec| {
+        spec["volumes"] = json!([{"name": "v", "configMap": {"name": "files"}}]);
+        let container = &mut spec["containers"][0];
+        container["envFrom"] = json!([{"configMapRef": {"name": "env"}}]);
+        container["volumeMounts"] = json!([{"name": "v", "mountPath": "/files"}]);
+    })
+}
+
 #[tokio::test]
 async fn restarts_go_on_while_the_api_server_is_away_and_are_reported_later() {
     let node = Node::start().await;
-    let uid = node.create(&sample("web")).await;
+    node.create(&configured(&node, "web").await).await;
     node.until_status("web", "runs", runs).await;
     node.control_plane.stop_server().await;
-    node.end(&uid, "main", 1);
+    node.runtime.end("main", 1);
     let twice = ["sandbox 0", "start main", "start main"];
     let started =
         async || if node.runtime.calls() == twice { Ok(()) } else { Err(node.runtime.calls()) };
@@ -257,7 +218,7 @@ async fn what_is_left_of_an_unknown_pod_is_removed_but_only_after_the_first_list
 
 #[tokio::test]
 async fn what_is_left_is_looked_for_as_soon_as_the_pods_are_listed() {
-    let node = Node::start().await;
+    let node = Node::deaf(ControlPlane::start().await, Fake::with_images(&[IMAGE]));
     node.create(&sample("web")).await;
     node.until_status("web", "runs", runs).await;
     let fresh = PodManager::new(node.context());
@@ -283,7 +244,225 @@ async fn pods_missing_from_a_new_list_are_stopped() {
     node.until_status("web", "runs", runs).await;
     node.pods.handle(Event::Init);
     node.pods.handle(Event::InitDone);
-    let killed = || node.runtime.calls().contains(&"SIGTERM main".to_owned());
-    wait::until("it is asked to stop", async || if killed() { Ok(()) } else { Err("not yet") })
-        .await;
+    node.until_called("SIGTERM main").await;
+}
+
+#[tokio::test]
+async fn a_kubelet_that_restarts_takes_over_what_probes_had_found() {
+    let plane = ControlPlane::start().await;
+    let api: Api<Pod> = Api::default_namespaced(plane.client());
+    let pod = changed("web", |spec| {
+        let container = &mut spec["containers"][0];
+        container["startupProbe"] = probe(1);
+        container["livenessProbe"] = json!({"exec": {"command": ["true"]},
+            "initialDelaySeconds": 3600});
+        container["readinessProbe"] = probe(1_000_000);
+    });
+    let pod = api.create(&PostParams::default(), &pod).await.unwrap();
+    let runtime = Fake::with_images(&[IMAGE]);
+    runtime.answer("main", 1);
+    let id = left_running(&runtime, &pod);
+    let status = json!({"status": {"phase": "Running", "containerStatuses": [{
+        "name": "main", "image": IMAGE, "imageID": "", "restartCount": 0,
+        "containerID": format!("docker://{id}"), "ready": true, "started": true}]}});
+    let parameters = PatchParams::default();
+    api.patch_status("web", &parameters, &Patch::Merge(status)).await.unwrap();
+
+    let node = Node::on(plane, runtime);
+    // A container that runs for two hours has had its initial delay, and the readiness probe follows
+    // only on a startup that has passed: commands are run although nothing is started anew.
+    let probed = async || if node.runtime.execs("main") >= 3 { Ok(()) } else { Err("not yet") };
+    wait::until("it is probed", probed).await;
+    let reported = |status: &PodStatus| status.host_ip.is_some();
+    let pod = node.until_status("web", "is reported", reported).await;
+    assert!(ready_condition(&pod.status.unwrap()), "it left its services");
+    assert_eq!(node.runtime.calls(), Vec::<String>::new());
+}
+
+/// The sandbox and the container of a pod as a kubelet left them two hours ago; gives the container's id.
+fn left_running(runtime: &Fake, pod: &Pod) -> String {
+    let started_at = Timestamp::now() - Duration::from_secs(7200);
+    let made = |name: &str| Container {
+        pod: spec::identity(pod),
+        state: State::Running { started_at },
+        ..blank(name)
+    };
+    let address = Some([10, 244, 1, 9].into());
+    let sandbox = runtime.adopt(Container { address, ..made(labels::SANDBOX_NAME) });
+    let hash = spec::hash(spec::container(pod, "main").unwrap());
+    runtime.adopt(Container { sandbox_id: sandbox, hash, ..made("main") })
+}
+
+#[tokio::test]
+async fn a_container_that_recovers_while_it_is_stopped_is_killed_all_the_same() {
+    let node = Node::start().await;
+    let pod = changed("web", |spec| {
+        spec["terminationGracePeriodSeconds"] = json!(3600);
+        spec["containers"][0]["livenessProbe"] = probe(1);
+        spec["containers"][0]["livenessProbe"]["terminationGracePeriodSeconds"] = json!(2);
+    });
+    node.create(&pod).await;
+    node.until_status("web", "runs", runs).await;
+    node.runtime.answer("main", 1);
+    node.until_called("SIGTERM main").await;
+    node.runtime.answer("main", 0);
+    node.until_called("SIGKILL main").await;
+}
+
+#[tokio::test]
+async fn readiness_gates_are_kept_and_counted() {
+    let node = Node::start().await;
+    let gated = changed("web", |spec| {
+        spec["readinessGates"] = json!([{"conditionType": "example.com/gate"}]);
+    });
+    node.create(&gated).await;
+    node.until_status("web", "runs", |status| runs(status) && !ready_condition(status)).await;
+    let gate = |status: &str| json!({"status": {"conditions": [{"type": "example.com/gate", "status": status}]}});
+    let parameters = PatchParams::default();
+    for (status, ready) in [("True", true), ("False", false)] {
+        let patch = Patch::Strategic(gate(status));
+        node.api.patch_status("web", &parameters, &patch).await.unwrap();
+        let settled = |pod: &PodStatus| {
+            let mut gates = pod.conditions.iter().flatten();
+            let kept = gates.any(|c| c.type_ == "example.com/gate" && c.status == status);
+            kept && ready_condition(pod) == ready
+        };
+        node.until_status("web", "follows its gate", settled).await;
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_pod_reports_how_it_ended_before_it_is_gone() {
+    for (code, phase) in [(0, "Succeeded"), (3, "Failed")] {
+        let node = Node::start().await;
+        let mut pod = sample("web");
+        pod.metadata.finalizers = Some(vec!["example.com/witness".to_owned()]);
+        node.create(&pod).await;
+        node.until_status("web", "runs", runs).await;
+        node.api.delete("web", &DeleteParams::default()).await.unwrap();
+        node.until_called("SIGTERM main").await;
+        node.runtime.end("main", code);
+        let ended = |status: &PodStatus| status.phase.as_deref() == Some(phase);
+        let pod = node.until_status("web", "has ended", ended).await;
+        let state = only(&pod.status.unwrap()).state.unwrap();
+        assert_eq!(state.terminated.unwrap().exit_code, code);
+        node.until_called("remove main").await;
+    }
+}
+
+/// The reason and message of a pod that fails.
+async fn failure(node: &Node, pod: &Pod) -> (String, String) {
+    node.create(pod).await;
+    let failed = |status: &PodStatus| status.phase.as_deref() == Some("Failed");
+    let name = pod.metadata.name.as_deref().unwrap();
+    let status = node.until_status(name, "fails", failed).await.status.unwrap();
+    (status.reason.unwrap(), status.message.unwrap())
+}
+
+#[tokio::test]
+async fn a_pod_that_does_not_fit_is_rejected_and_nothing_of_it_is_made() {
+    let node = Node::start().await;
+    let misled = changed("a", |spec| spec["nodeSelector"] = json!({"disk": "hdd"}));
+    let why = "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node \
+        affinity/selector";
+    assert_eq!(failure(&node, &misled).await, ("NodeAffinity".to_owned(), why.to_owned()));
+    let large = changed("b", |spec| {
+        spec["containers"][0]["resources"] = json!({"requests": {"cpu": "5"}});
+    });
+    let why = "Pod was rejected: Node didn't have enough resource: cpu, requested: 5000, used: 0, \
+        capacity: 4000";
+    assert_eq!(failure(&node, &large).await, ("OutOfcpu".to_owned(), why.to_owned()));
+    assert_eq!(node.runtime.calls(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_port_of_the_host_is_free_again_when_its_pod_is_gone() {
+    let node = Node::start().await;
+    let with_port = |name: &str| {
+        changed(name, |spec| {
+            let port = json!([{"containerPort": 80, "hostPort": 8080}]);
+            spec["containers"][0]["ports"] = port;
+        })
+    };
+    node.create(&with_port("a")).await;
+    node.until_status("a", "runs", runs).await;
+    assert_eq!(failure(&node, &with_port("b")).await.0, "NodePorts");
+    node.api.delete("a", &DeleteParams::default().grace_period(1)).await.unwrap();
+    wait::until_gone(&node.api, "a").await;
+    node.create(&with_port("c")).await;
+    node.until_status("c", "runs", runs).await;
+}
+
+#[tokio::test]
+async fn a_pod_that_has_begun_is_not_asked_again_whether_it_fits() {
+    let plane = ControlPlane::start().await;
+    let api: Api<Pod> = Api::default_namespaced(plane.client());
+    let misled = changed("web", |spec| spec["nodeSelector"] = json!({"disk": "hdd"}));
+    let pod = api.create(&PostParams::default(), &misled).await.unwrap();
+    let runtime = Fake::with_images(&[IMAGE]);
+    left_running(&runtime, &pod);
+    let node = Node::on(plane, runtime);
+    node.until_status("web", "runs", runs).await;
+}
+
+#[tokio::test]
+async fn a_container_that_cannot_be_removed_is_not_removed_all_the_time() {
+    let node = Node::start().await;
+    node.runtime.stick("main");
+    node.create(&sample("web")).await;
+    node.until_status("web", "runs", runs).await;
+    node.api.delete("web", &DeleteParams::default().grace_period(1)).await.unwrap();
+    let removals = async |wanted: usize| {
+        let calls = || node.runtime.calls().iter().filter(|c| *c == "remove main").count();
+        let enough = async || if calls() >= wanted { Ok(()) } else { Err(calls()) };
+        wait::until("it is removed again", enough).await;
+    };
+    removals(1).await;
+    let first = Instant::now();
+    // The sandbox's removal changes the world once.
+    removals(4).await;
+    assert!(first.elapsed() >= Duration::from_secs(3), "tried again after {:?}", first.elapsed());
+}
+
+#[tokio::test]
+async fn a_pod_that_is_active_for_too_long_fails() {
+    let node = Node::start().await;
+    let pod = changed("job", |spec| {
+        spec["activeDeadlineSeconds"] = json!(2);
+        spec["terminationGracePeriodSeconds"] = json!(1);
+    });
+    let uid = node.create(&pod).await;
+    let failed = |status: &PodStatus| status.phase.as_deref() == Some("Failed");
+    let pod = node.until_status("job", "fails", failed).await;
+    let status = pod.status.unwrap();
+    assert_eq!(status.reason.as_deref(), Some("DeadlineExceeded"));
+    assert_eq!(only(&status).state.unwrap().terminated.unwrap().exit_code, 137);
+    until_released(&node, &uid).await;
+}
+
+#[tokio::test]
+async fn what_a_container_says_at_its_end_is_reported() {
+    let node = Node::start().await;
+    let with_policy = |name: &str, policy: &str| {
+        changed(name, |spec| {
+            spec["restartPolicy"] = json!("Never");
+            spec["containers"][0]["terminationMessagePolicy"] = json!(policy);
+        })
+    };
+    let message = |pod: Pod| only(&pod.status.unwrap()).state.unwrap().terminated.unwrap().message;
+    let failed = |status: &PodStatus| status.phase.as_deref() == Some("Failed");
+
+    node.create(&with_policy("a", "File")).await;
+    node.until_status("a", "runs", runs).await;
+    node.runtime.write("main", "/dev/termination-log", "out of ideas");
+    node.runtime.end("main", 1);
+    let pod = node.until_status("a", "fails", failed).await;
+    assert_eq!(message(pod).as_deref(), Some("out of ideas"));
+
+    node.runtime.print("panic: no more ideas");
+    node.create(&with_policy("b", "FallbackToLogsOnError")).await;
+    node.until_status("b", "runs", runs).await;
+    node.runtime.end("main", 1);
+    let pod = node.until_status("b", "fails", failed).await;
+    assert_eq!(message(pod).as_deref(), Some("panic: no more ideas"));
 }

@@ -1,6 +1,10 @@
-//! A runtime in memory for tests: containers run until told otherwise, and every call is noted.
+//! A runtime in memory for tests: containers run until told otherwise, every call is noted, and what
+//! happens is told as events.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use api_types::jiff::Timestamp;
 use async_trait::async_trait;
@@ -10,25 +14,47 @@ use futures::{
     stream::{self, BoxStream},
 };
 use parking_lot::Mutex;
+use tokio::sync::broadcast;
 
 use super::{
-    Container, ContainerSpec, Exit, Image, LogOptions, Runtime, RuntimeError, RuntimeEvent,
+    Container, ContainerSpec, Exit, Image, LogOptions, Mount, Runtime, RuntimeError, RuntimeEvent,
     RuntimeInfo, SandboxNetwork, SandboxSpec, State, Summary, labels,
 };
+
+/// Events that a slow listener may be behind.
+const EVENTS: usize = 1024;
 
 #[derive(Debug, Default)]
 struct World {
     made: usize,
     containers: Vec<Container>,
+    mounts: BTreeMap<String, Vec<Mount>>,
     images: BTreeSet<String>,
+    /// What can be pulled.
+    registry: BTreeSet<String>,
     calls: Vec<String>,
     summaries: usize,
+    /// Exit status of commands in the containers of a name; 0 by default.
+    answers: BTreeMap<String, i64>,
+    /// Commands run so far in the containers of a name.
+    execs: BTreeMap<String, usize>,
+    /// Names of containers whose removal never ends.
+    stuck: BTreeSet<String>,
+    /// What all containers have written to their output.
+    output: String,
 }
 
 /// The runtime.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Fake {
     world: Mutex<World>,
+    events: broadcast::Sender<RuntimeEvent>,
+}
+
+impl Default for Fake {
+    fn default() -> Self {
+        Self { world: Mutex::default(), events: broadcast::Sender::new(EVENTS) }
+    }
 }
 
 impl Fake {
@@ -51,11 +77,47 @@ impl Fake {
 
     /// Ends the running container of that name.
     pub(crate) fn end(&self, name: &str, code: i32) {
-        let mut world = self.world.lock();
-        let running = world.containers.iter_mut().filter(|c| c.name == name && c.is_running());
-        for container in running {
-            exit(container, code);
-        }
+        let end = |container: &mut Container| exit(container, code);
+        self.change("die", |c| c.name == name && c.is_running(), end);
+    }
+
+    /// Puts an image where it can be pulled from.
+    pub(crate) fn publish(&self, image: &str) {
+        self.world.lock().registry.insert(image.to_owned());
+    }
+
+    /// From now on commands in the containers of that name exit with this status.
+    pub(crate) fn answer(&self, name: &str, code: i64) {
+        self.world.lock().answers.insert(name.to_owned(), code);
+    }
+
+    /// How many commands were run in the containers of that name.
+    pub(crate) fn execs(&self, name: &str) -> usize {
+        self.world.lock().execs.get(name).copied().unwrap_or_default()
+    }
+
+    /// The removal of containers of that name is accepted and never done.
+    pub(crate) fn stick(&self, name: &str) {
+        self.world.lock().stuck.insert(name.to_owned());
+    }
+
+    /// What all containers have written.
+    pub(crate) fn print(&self, output: &str) {
+        output.clone_into(&mut self.world.lock().output);
+    }
+
+    /// Writes to a file that the running container of that name has mounted.
+    pub(crate) fn write(&self, name: &str, target: &str, text: &str) {
+        let world = self.world.lock();
+        let running = world.containers.iter().find(|c| c.name == name && c.is_running());
+        let mounts = &world.mounts[&running.expect("it runs").id];
+        let mount = mounts.iter().find(|mount| mount.target == target).expect("it is mounted");
+        std::fs::write(&mount.source, text).expect("the file can be written");
+    }
+
+    /// A container that is there already; gives its id.
+    pub(crate) fn adopt(&self, container: Container) -> String {
+        self.add(container)
     }
 
     fn note(&self, call: String) {
@@ -70,10 +132,22 @@ impl Fake {
         id
     }
 
-    fn change(&self, id: &str, change: impl FnOnce(&mut Container)) {
-        if let Some(found) = self.world.lock().containers.iter_mut().find(|c| c.id == id) {
-            change(found);
+    fn change(
+        &self,
+        action: &str,
+        which: impl Fn(&Container) -> bool,
+        change: impl Fn(&mut Container),
+    ) {
+        let mut world = self.world.lock();
+        for container in world.containers.iter_mut().filter(|container| which(container)) {
+            change(container);
+            self.tell(&container.pod.uid, action);
         }
+    }
+
+    fn tell(&self, pod: &str, action: &str) {
+        // Without listeners nobody misses it.
+        let _ = self.events.send(RuntimeEvent { pod: pod.to_owned(), action: action.to_owned() });
     }
 
     fn name(&self, id: &str) -> String {
@@ -94,7 +168,8 @@ fn exit(container: &mut Container, code: i32) {
     });
 }
 
-fn blank(name: &str) -> Container {
+/// A container that was made and never started.
+pub(crate) fn blank(name: &str) -> Container {
     Container {
         id: String::new(),
         pod: super::PodIdentity::default(),
@@ -150,35 +225,45 @@ impl Runtime for Fake {
     }
 
     async fn create(&self, spec: &ContainerSpec) -> Result<String, RuntimeError> {
-        Ok(self.add(Container {
+        let id = self.add(Container {
             pod: spec.pod.clone(),
             attempt: spec.attempt,
             hash: spec.hash.clone(),
             sandbox_id: spec.sandbox_id.clone(),
             image: spec.image.clone(),
             ..blank(&spec.name)
-        }))
+        });
+        self.world.lock().mounts.insert(id.clone(), spec.mounts.clone());
+        Ok(id)
     }
 
     async fn start(&self, id: &str) -> Result<(), RuntimeError> {
         self.note(format!("start {}", self.name(id)));
-        self.change(id, |container| {
+        let run = |container: &mut Container| {
             container.state = State::Running { started_at: Timestamp::now() };
-        });
+        };
+        self.change("start", |container| container.id == id, run);
         Ok(())
     }
 
     async fn signal(&self, id: &str, signal: &str) -> Result<(), RuntimeError> {
         self.note(format!("{signal} {}", self.name(id)));
         if signal == "SIGKILL" {
-            self.change(id, |container| exit(container, 137));
+            let end = |container: &mut Container| exit(container, 137);
+            self.change("die", |container| container.id == id, end);
         }
         Ok(())
     }
 
     async fn remove(&self, id: &str) -> Result<(), RuntimeError> {
         self.note(format!("remove {}", self.name(id)));
-        self.world.lock().containers.retain(|container| container.id != id);
+        let mut world = self.world.lock();
+        let stuck = world.stuck.clone();
+        let goes = |c: &Container| c.id == id && !stuck.contains(&c.name);
+        let gone: Vec<_> = world.containers.extract_if(.., |c| goes(c)).collect();
+        for container in gone {
+            self.tell(&container.pod.uid, "destroy");
+        }
         Ok(())
     }
 
@@ -189,23 +274,37 @@ impl Runtime for Fake {
 
     async fn pull(&self, reference: &str) -> Result<(), RuntimeError> {
         self.note(format!("pull {reference}"));
-        Err(RuntimeError::NotFound(format!("manifest for {reference} not found")))
+        let mut world = self.world.lock();
+        if !world.registry.contains(reference) {
+            let message = format!("manifest for {reference} not found");
+            return Err(RuntimeError::NotFound(message));
+        }
+        world.images.insert(reference.to_owned());
+        Ok(())
     }
 
     fn events(&self) -> BoxStream<'static, Result<RuntimeEvent, RuntimeError>> {
-        stream::pending().boxed()
+        let next = async |mut events: broadcast::Receiver<RuntimeEvent>| {
+            let event = events.recv().await.ok()?;
+            Some((Ok(event), events))
+        };
+        stream::unfold(self.events.subscribe(), next).boxed()
     }
 
     fn logs(&self, _: &str, _: &LogOptions) -> BoxStream<'static, Result<Bytes, RuntimeError>> {
-        stream::empty().boxed()
+        let output = Bytes::from(self.world.lock().output.clone());
+        stream::iter([Ok(output)]).boxed()
     }
 
     async fn exec(
         &self,
-        _: &str,
+        id: &str,
         _: &[String],
         _: Duration,
     ) -> Result<(i64, String), RuntimeError> {
-        Ok((0, String::new()))
+        let name = self.name(id);
+        let mut world = self.world.lock();
+        *world.execs.entry(name.clone()).or_default() += 1;
+        Ok((world.answers.get(&name).copied().unwrap_or_default(), String::new()))
     }
 }

@@ -1,0 +1,102 @@
+//! The part of a pod's worker that reports: the status, and events about it.
+
+use api_types::{
+    api::core::v1::{Pod, PodStatus},
+    jiff::Timestamp,
+};
+use component::events::EventType;
+
+use super::{
+    conditions::OWNED_CONDITIONS,
+    next_step::Plan,
+    observed::Observed,
+    spec, status,
+    worker::{Update, Worker},
+};
+use crate::admission::Rejection;
+
+impl Worker {
+    /// The pod with the status that was computed last, and what others wrote since.
+    pub(super) fn with_latest_status(&self, pod: &Pod) -> Pod {
+        let mut pod = pod.clone();
+        let Some(mut own) = self.status.clone() else { return pod };
+        let others = pod.status.take().unwrap_or_default();
+        if matches!(others.phase.as_deref(), Some("Succeeded" | "Failed")) {
+            own = PodStatus {
+                phase: others.phase,
+                reason: others.reason,
+                message: others.message,
+                ..own
+            };
+        }
+        let conditions = own.conditions.get_or_insert_default();
+        conditions.retain(|condition| OWNED_CONDITIONS.contains(&condition.type_.as_str()));
+        let foreign = others.conditions.into_iter().flatten();
+        conditions.extend(foreign.filter(|c| !OWNED_CONDITIONS.contains(&c.type_.as_str())));
+        pod.status = Some(own);
+        pod
+    }
+
+    /// Reports the pod as it is; of a deleted pod last how it ended, before anything of it is removed.
+    pub(super) fn report(&mut self, pod: &Pod, update: &Update, observed: &Observed, plan: &Plan) {
+        let terminated = update.stops() && observed.running().next().is_none();
+        // From here on its containers vanish; that is no news about how they ended.
+        let told = status::reported_end(pod).is_some();
+        if update.gone || (told && (terminated || observed.is_empty())) {
+            return;
+        }
+        let pod_ip = self.pod_ip(pod, observed);
+        let status = status::compute(&status::Input {
+            pod,
+            observed,
+            terminated,
+            waiting: &plan.waiting,
+            probed: &self.probes.results(),
+            messages: self.messages.by_id(),
+            host_ip: &self.context.host_ip,
+            pod_ip: pod_ip.as_deref(),
+            now: Timestamp::now(),
+        });
+        self.report_deadline(pod, &status);
+        self.writer.set(&status);
+        self.status = Some(status);
+        self.report_back_off(pod, observed, plan);
+    }
+
+    /// The pod fails before anything was made of it; so there is nothing else to say of it.
+    pub(super) fn reject(&mut self, pod: &Pod, rejection: &Rejection) {
+        let Rejection { reason, message } = rejection;
+        self.context.pod_event(pod, EventType::Warning, reason, message);
+        let status = PodStatus {
+            phase: Some("Failed".to_owned()),
+            reason: Some(reason.clone()),
+            message: Some(format!("Pod was rejected: {message}")),
+            ..pod.status.clone().unwrap_or_default()
+        };
+        self.writer.set(&status);
+        self.status = Some(status);
+    }
+
+    fn report_deadline(&self, pod: &Pod, status: &PodStatus) {
+        let exceeded = status.reason.as_deref() == Some(status::DEADLINE_EXCEEDED);
+        if exceeded && status::reported_end(pod).is_none() {
+            let (reason, message) = (status::DEADLINE_EXCEEDED, status::DEADLINE_MESSAGE);
+            self.context.pod_event(pod, EventType::Normal, reason, message);
+        }
+    }
+
+    fn report_back_off(&mut self, pod: &Pod, observed: &Observed, plan: &Plan) {
+        for (name, waiting) in &plan.waiting {
+            let attempt = observed.latest(name).map(|latest| latest.attempt).unwrap_or_default();
+            let new = waiting.reason == "CrashLoopBackOff"
+                && self.reported.insert((name.clone(), attempt));
+            if new {
+                let message = format!(
+                    "Back-off restarting failed container {name} in pod {}",
+                    spec::label(pod)
+                );
+                self.context.container_event(pod, name, EventType::Warning, "BackOff", message);
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The part of a pod's worker that makes and removes its sandbox, and connects it.
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use api_types::{api::core::v1::Pod, jiff::Timestamp};
+use component::events::EventType;
+
+use super::{
+    describe,
+    observed::Observed,
+    spec,
+    worker::{Worker, retry},
+};
+use crate::{
+    network::{HostPort, NetworkError},
+    runtime::{RuntimeError, SandboxNetwork, SandboxSpec},
+};
+
+/// Until a pod looks again whether the node's network is up.
+const NETWORK_LOOK: Duration = Duration::from_millis(500);
+/// The key of the delays of sandboxes: a pod has one at a time.
+const SANDBOX: &str = "sandbox";
+
+/// Why a sandbox could not be made.
+#[derive(Debug, thiserror::Error)]
+enum SandboxError {
+    #[error("failed to set up network for pod")]
+    Network(#[from] NetworkError),
+    #[error("failed to start sandbox container")]
+    Runtime(#[from] RuntimeError),
+    #[error("the sandbox died at once")]
+    Died,
+}
+
+impl Worker {
+    pub(super) async fn run_sandbox(&mut self, pod: &Pod, attempt: u32) -> Result<(), Timestamp> {
+        let now = Timestamp::now();
+        if let Some(not_before) = self.sandboxes.until_since_try(SANDBOX, now) {
+            return Err(not_before);
+        }
+        if !spec::host_network(pod) && !self.context.network.is_ready() {
+            return Err(now + NETWORK_LOOK);
+        }
+        match self.try_sandbox(pod, attempt).await {
+            Ok(id) => {
+                self.connected = Some(id);
+                Ok(())
+            }
+            Err(SandboxError::Runtime(error @ RuntimeError::Unreachable(_))) => {
+                Err(retry(pod, &error))
+            }
+            Err(error) => Err(self.sandbox_failed(pod, &error)),
+        }
+    }
+
+    fn sandbox_failed(&mut self, pod: &Pod, error: &SandboxError) -> Timestamp {
+        let message = format!("Failed to create pod sandbox: {}", describe(error));
+        self.context.pod_event(pod, EventType::Warning, "FailedCreatePodSandBox", message);
+        let now = Timestamp::now();
+        self.sandboxes.next(SANDBOX, now);
+        now + self.sandboxes.delay(SANDBOX)
+    }
+
+    /// Gives the id of the sandbox once it is connected.
+    async fn try_sandbox(&self, pod: &Pod, attempt: u32) -> Result<String, SandboxError> {
+        let (context, identity) = (&self.context, spec::identity(pod));
+        let network = if spec::host_network(pod) {
+            SandboxNetwork::Host
+        } else {
+            SandboxNetwork::Private(context.network.reserve(&identity.uid)?)
+        };
+        let uid = identity.uid.clone();
+        let id = context.runtime.run_sandbox(&sandbox_spec(pod, attempt, network.clone())).await?;
+        let SandboxNetwork::Private(address) = network else { return Ok(id) };
+        if let Err(error) = self.attach(&uid, &id, address).await {
+            // Half connected is worse than missing: the next try starts from nothing.
+            context.runtime.remove(&id).await?;
+            return Err(error);
+        }
+        Ok(id)
+    }
+
+    async fn attach(&self, uid: &str, id: &str, address: Ipv4Addr) -> Result<(), SandboxError> {
+        let found = self.context.runtime.list(Some(uid)).await?;
+        let sandbox = found.iter().find(|container| container.id == id);
+        let pid = sandbox.and_then(|sandbox| sandbox.pid).ok_or(SandboxError::Died)?;
+        Ok(self.context.network.attach(uid, address, pid).await?)
+    }
+
+    pub(super) async fn remove_sandbox(&self, pod: &Pod, id: &str) -> Result<(), Timestamp> {
+        if !spec::host_network(pod) {
+            let detached = self.context.network.detach(&spec::identity(pod).uid).await;
+            detached.map_err(|error| retry(pod, &error))?;
+        }
+        self.context.runtime.remove(id).await.map_err(|error| retry(pod, &error))
+    }
+
+    pub(super) async fn publish_ports(
+        &self,
+        pod: &Pod,
+        observed: &Observed,
+    ) -> Result<(), NetworkError> {
+        let Some(address) = observed.sandbox().and_then(|sandbox| sandbox.address) else {
+            return Ok(());
+        };
+        let uid = spec::identity(pod).uid;
+        self.context.network.host_ports(&uid, host_ports(pod, address)).await
+    }
+}
+
+fn sandbox_spec(pod: &Pod, attempt: u32, network: SandboxNetwork) -> SandboxSpec {
+    let pod_spec = spec::spec(pod).cloned().unwrap_or_default();
+    let sysctls = pod_spec.security_context.and_then(|context| context.sysctls);
+    SandboxSpec {
+        pod: spec::identity(pod),
+        attempt,
+        hostname: spec::hostname(pod),
+        network,
+        host_ipc: pod_spec.host_ipc.unwrap_or_default(),
+        host_pid: pod_spec.host_pid.unwrap_or_default(),
+        sysctls: sysctls.into_iter().flatten().map(|s| (s.name, s.value)).collect(),
+    }
+}
+
+fn host_ports(pod: &Pod, address: Ipv4Addr) -> Vec<HostPort> {
+    let sidecars = spec::init_containers(pod).filter(|container| spec::is_sidecar(container));
+    spec::containers(pod)
+        .chain(sidecars)
+        .flat_map(|container| container.ports.iter().flatten())
+        .filter_map(|port| {
+            Some(HostPort {
+                protocol: port.protocol.as_deref().unwrap_or("TCP").to_lowercase(),
+                host_ip: port.host_ip.as_deref().and_then(|ip| ip.parse().ok()),
+                host_port: u16::try_from(port.host_port?).ok().filter(|port| *port > 0)?,
+                pod_ip: address,
+                pod_port: u16::try_from(port.container_port).ok()?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,92 @@
+//! The part of a pod's status that is the kubelet's, and how it is written: a strategic merge patch, in
+//! which conditions are merged by type, so that those of others survive. Pure.
+
+use api_types::api::core::v1::PodStatus;
+use serde_json::{Map, Value, json};
+
+use super::conditions::WRITTEN_CONDITIONS;
+
+/// Everything else, such as `qosClass` or `nominatedNodeName`, is written by others.
+const OWNED_FIELDS: [&str; 10] = [
+    "phase",
+    "reason",
+    "message",
+    "hostIP",
+    "hostIPs",
+    "podIP",
+    "podIPs",
+    "startTime",
+    "containerStatuses",
+    "initContainerStatuses",
+];
+
+/// The fields and conditions that are the kubelet's; a field that is not set is null.
+pub(super) fn owned(status: &PodStatus) -> Value {
+    let all = serde_json::to_value(status).expect("a status has only text as keys");
+    let field = |name: &str| (name.to_owned(), all.get(name).cloned().unwrap_or_default());
+    let mut owned: Map<String, Value> = OWNED_FIELDS.into_iter().map(field).collect();
+    let conditions = all["conditions"].as_array().into_iter().flatten();
+    let own = conditions.filter(|condition| is_own(condition)).cloned().collect();
+    owned.insert("conditions".to_owned(), Value::Array(own));
+    Value::Object(owned)
+}
+
+fn is_own(condition: &Value) -> bool {
+    condition["type"].as_str().is_some_and(|kind| WRITTEN_CONDITIONS.contains(&kind))
+}
+
+/// The patch that makes a pod's status say this; it is refused if the name belongs to another pod.
+pub(super) fn patch(uid: &str, owned: &Value) -> Value {
+    let mut status = owned.clone();
+    for condition in status["conditions"].as_array_mut().into_iter().flatten() {
+        // What a condition said before must not stay.
+        for field in ["reason", "message"] {
+            if condition.get(field).is_none() {
+                condition[field] = Value::Null;
+            }
+        }
+    }
+    for list in ["podIPs", "hostIPs"] {
+        if let Some(addresses) = status[list].as_array_mut() {
+            // Merged by address, an old one would stay.
+            addresses.insert(0, json!({"$patch": "replace"}));
+        }
+    }
+    json!({"metadata": {"uid": uid}, "status": status})
+}
+
+#[cfg(test)]
+mod tests {
+    use api_machinery::patch::apply_strategic;
+
+    use super::*;
+
+    fn status(status: Value) -> PodStatus {
+        serde_json::from_value(status).unwrap()
+    }
+
+    #[test]
+    fn what_others_wrote_meanwhile_stays_and_what_was_said_before_goes() {
+        let stored = json!({"metadata": {"uid": "u"}, "status": {
+        "phase": "Failed", "reason": "Evicted", "message": "too much", "qosClass": "Burstable",
+        "podIPs": [{"ip": "10.244.1.2"}],
+        "conditions": [
+            {"type": "Ready", "status": "False", "reason": "PodFailed", "message": "it failed"},
+            {"type": "example.com/gate", "status": "True"},
+        ]}});
+        let ours = status(json!({
+        "phase": "Running", "qosClass": "Guaranteed", "podIPs": [{"ip": "10.244.1.3"}],
+        "conditions": [
+            {"type": "Ready", "status": "True"},
+            {"type": "example.com/gate", "status": "False"},
+        ]}));
+        let merged = apply_strategic(&stored, &patch("u", &owned(&ours))).unwrap();
+        let expected = json!({
+        "phase": "Running", "qosClass": "Burstable", "podIPs": [{"ip": "10.244.1.3"}],
+        "conditions": [
+            {"type": "Ready", "status": "True"},
+            {"type": "example.com/gate", "status": "True"},
+        ]});
+        assert_eq!(merged["status"], expected);
+    }
+}

@@ -1,0 +1,97 @@
+//! How a pod stops, and how its containers do: the part of [`super::next_step`] that ends things. Pure.
+
+use std::time::Duration;
+
+use api_types::api::core::v1::Pod;
+
+use super::{
+    next_step::{Input, Plan, Step, remove_sandboxes},
+    spec,
+};
+use crate::runtime::Container;
+
+/// How long to wait for a container to vanish after SIGKILL before it is sent again.
+const KILL_REPEAT: Duration = Duration::from_secs(2);
+/// What a sidecar gets at least, however long the others took, as in Kubernetes.
+const LEAST_GRACE: Duration = Duration::from_secs(2);
+
+/// The pod is deleted: first every container stops, then everything is removed.
+pub(super) fn remove_pod(input: &Input<'_>, grace: Duration, plan: &mut Plan) {
+    stop_all(input, grace, plan);
+    if input.observed.running().next().is_some() {
+        return;
+    }
+    plan.gone = input.observed.is_empty();
+    for container in &input.observed.containers {
+        plan.steps.push(Step::RemoveContainer { id: container.id.clone() });
+    }
+    remove_sandboxes(input.observed.sandboxes.iter(), plan);
+}
+
+/// The pod has succeeded or failed for good: its dead containers stay for their logs.
+pub(super) fn retire_pod(input: &Input<'_>, plan: &mut Plan) {
+    stop_all(input, spec::grace(input.pod), plan);
+    if input.observed.running().next().is_none() {
+        plan.retired = input.observed.sandboxes.is_empty();
+        remove_sandboxes(input.observed.sandboxes.iter(), plan);
+    }
+}
+
+/// Sidecars serve the others, so they stop after them: one after the other, the last one first. What
+/// the others needed of the pod's time they have less.
+fn stop_all(input: &Input<'_>, grace: Duration, plan: &mut Plan) {
+    let place = |container: &Container| sidecar_place(input.pod, &container.name);
+    let (proper, mut sidecars): (Vec<_>, Vec<_>) =
+        input.observed.running().partition(|container| place(container).is_none());
+    for container in &proper {
+        stop(input, container, grace, plan);
+    }
+    if grace.is_zero() {
+        return sidecars.iter().for_each(|sidecar| stop(input, sidecar, grace, plan));
+    }
+    sidecars.sort_by_key(|container| place(container));
+    if let Some(last) = sidecars.last().filter(|_| proper.is_empty()) {
+        let asked = input.stopping.contains_key(&last.id);
+        stop(input, last, if asked { grace } else { left(input, grace) }, plan);
+    }
+}
+
+fn sidecar_place(pod: &Pod, name: &str) -> Option<usize> {
+    spec::init_containers(pod).position(|c| c.name == name && spec::is_sidecar(c))
+}
+
+fn left(input: &Input<'_>, grace: Duration) -> Duration {
+    let passed = input.now.duration_since(input.stop_began);
+    grace.saturating_sub(Duration::try_from(passed).unwrap_or_default()).max(LEAST_GRACE)
+}
+
+fn stop(input: &Input<'_>, container: &Container, grace: Duration, plan: &mut Plan) {
+    let message = format!("Stopping container {}", container.name);
+    stop_container(input, container, grace, message, plan);
+}
+
+/// SIGTERM first; SIGKILL when the grace is over. The worker never sleeps on this: it is woken at
+/// the deadline, or by the event that the container died.
+pub(super) fn stop_container(
+    input: &Input<'_>,
+    container: &Container,
+    grace: Duration,
+    message: String,
+    plan: &mut Plan,
+) {
+    let (id, name) = (container.id.clone(), container.name.clone());
+    let Some(asked) = input.stopping.get(&id) else {
+        if grace.is_zero() {
+            plan.steps.push(Step::Kill { id, name, message: Some(message) });
+        } else {
+            plan.steps.push(Step::Stop { id, name, message, grace });
+        }
+        return;
+    };
+    let deadline = asked.since + if asked.killed { KILL_REPEAT } else { asked.grace.min(grace) };
+    if deadline <= input.now {
+        plan.steps.push(Step::Kill { id, name, message: None });
+    } else {
+        plan.wake(deadline);
+    }
+}
