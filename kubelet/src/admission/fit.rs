@@ -141,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    fn pod(spec: Value) -> Pod {
+    fn pod(spec: &Value) -> Pod {
         serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).unwrap()
     }
 
@@ -164,36 +164,36 @@ mod tests {
     }
 
     /// The reason and message of a pod beside others.
-    fn rejected(spec: Value, others: &[Value]) -> Option<(String, String)> {
-        let others: Vec<Pod> = others.iter().cloned().map(pod).collect();
+    fn rejected(spec: &Value, others: &[Value]) -> Option<(String, String)> {
+        let others: Vec<Pod> = others.iter().map(pod).collect();
         let verdict = check(&pod(spec), others.iter(), &node());
         verdict.err().map(|rejection| (rejection.reason, rejection.message))
     }
 
-    fn check_reason(spec: Value, others: &[Value], expected: Option<&str>) {
-        let found = rejected(spec.clone(), others).map(|(reason, _)| reason);
+    fn check_reason(spec: &Value, others: &[Value], expected: Option<&str>) {
+        let found = rejected(spec, others).map(|(reason, _)| reason);
         assert_eq!(found.as_deref(), expected, "{spec} beside {others:?}");
     }
 
     #[test]
     fn what_is_left_must_be_enough() {
-        check_reason(asks("2", "1Gi"), &[], None);
-        check_reason(asks("1", "1"), &[asks("1", "1")], None);
-        check_reason(asks("1001m", "1"), &[asks("1", "1")], Some("OutOfcpu"));
-        check_reason(asks("1", "1Gi"), &[asks("1", "1")], Some("OutOfmemory"));
-        check_reason(asks("0", "0"), &[asks("9", "1"), asks("0", "0")], Some("OutOfpods"));
-        check_reason(asks("0", "0"), &[asks("9", "9Gi")], None);
+        check_reason(&asks("2", "1Gi"), &[], None);
+        check_reason(&asks("1", "1"), &[asks("1", "1")], None);
+        check_reason(&asks("1001m", "1"), &[asks("1", "1")], Some("OutOfcpu"));
+        check_reason(&asks("1", "1Gi"), &[asks("1", "1")], Some("OutOfmemory"));
+        check_reason(&asks("0", "0"), &[asks("9", "1"), asks("0", "0")], Some("OutOfpods"));
+        check_reason(&asks("0", "0"), &[asks("9", "9Gi")], None);
         let message = "Node didn't have enough resource: cpu, requested: 3000, used: 500, \
             capacity: 2000";
-        let (_, found) = rejected(asks("3", "0"), &[asks("500m", "0")]).unwrap();
+        let (_, found) = rejected(&asks("3", "0"), &[asks("500m", "0")]).unwrap();
         assert_eq!(found, message);
     }
 
     #[test]
     fn ports_of_the_host_are_had_once() {
-        check_reason(port(80), &[port(81)], None);
-        check_reason(port(80), &[port(80)], Some("NodePorts"));
-        let (_, found) = rejected(port(80), &[port(80)]).unwrap();
+        check_reason(&port(80), &[port(81)], None);
+        check_reason(&port(80), &[port(80)], Some("NodePorts"));
+        let (_, found) = rejected(&port(80), &[port(80)]).unwrap();
         let message = "Predicate NodePorts failed: node(s) didn't have free ports for the requested \
             pod ports";
         assert_eq!(found, message);
@@ -202,22 +202,22 @@ mod tests {
     #[test]
     fn the_node_must_be_one_that_the_pod_selects() {
         let selects = |disk: &str| json!({"containers": [], "nodeSelector": {"disk": disk}});
-        check_reason(selects("ssd"), &[], None);
-        check_reason(selects("hdd"), &[], Some("NodeAffinity"));
+        check_reason(&selects("ssd"), &[], None);
+        check_reason(&selects("hdd"), &[], Some("NodeAffinity"));
     }
 
     #[test]
     fn only_taints_that_evict_matter() {
         let mut tainted = node();
         let taints = tainted.spec.as_mut().unwrap().taints.as_mut().unwrap();
-        let reason = |node: &Node, spec: Value| {
+        let reason = |node: &Node, spec: &Value| {
             check(&pod(spec), std::iter::empty(), node).err().map(|rejection| rejection.reason)
         };
         taints[0].effect = "NoExecute".to_owned();
         let intolerant = json!({"containers": []});
         let tolerant = json!({"containers": [], "tolerations": [{"operator": "Exists"}]});
-        assert_eq!(reason(&node(), intolerant.clone()), None);
-        assert_eq!(reason(&tainted, intolerant).as_deref(), Some("TaintToleration"));
-        assert_eq!(reason(&tainted, tolerant), None);
+        assert_eq!(reason(&node(), &intolerant), None);
+        assert_eq!(reason(&tainted, &intolerant).as_deref(), Some("TaintToleration"));
+        assert_eq!(reason(&tainted, &tolerant), None);
     }
 }

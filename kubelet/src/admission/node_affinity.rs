@@ -63,7 +63,7 @@ mod tests {
 
     use super::*;
 
-    fn check(terms: Value, expected: bool) {
+    fn check(terms: &Value, expected: bool) {
         let required = json!({"requiredDuringSchedulingIgnoredDuringExecution":
             {"nodeSelectorTerms": terms}});
         let pod = json!({"metadata": {}, "spec": {"containers": [],
@@ -75,7 +75,7 @@ mod tests {
 
     fn check_operator(key: &str, operator: &str, values: &[&str], expected: bool) {
         let expression = json!({"key": key, "operator": operator, "values": values});
-        check(json!([{"matchExpressions": [expression]}]), expected);
+        check(&json!([{"matchExpressions": [expression]}]), expected);
     }
 
     #[test]
@@ -93,8 +93,8 @@ mod tests {
     #[test]
     fn one_term_is_enough_and_an_empty_one_matches_nothing() {
         let named = |name: &str| json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": [name]}]});
-        check(json!([named("n2"), named("n1")]), true);
-        check(json!([named("n2")]), false);
-        check(json!([{}]), false);
+        check(&json!([named("n2"), named("n1")]), true);
+        check(&json!([named("n2")]), false);
+        check(&json!([{}]), false);
     }
 }

@@ -72,7 +72,7 @@ mod tests {
         json!({"name": "c", "resources": {"requests": {"cpu": cpu}}})
     }
 
-    fn check(spec: Value, milli: i64) {
+    fn check(spec: &Value, milli: i64) {
         let pod: Pod = serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap();
         assert_eq!(of_pod(&pod).get("cpu").copied().unwrap_or_default(), milli, "{spec}");
     }
@@ -81,13 +81,13 @@ mod tests {
     fn containers_add_up_init_containers_do_not_and_sidecars_run_beside_both() {
         let mut sidecar = container("1");
         sidecar["restartPolicy"] = json!("Always");
-        check(json!({"containers": [{"name": "c"}]}), 0);
-        check(json!({"containers": [container("250m"), container("1")]}), 1250);
+        check(&json!({"containers": [{"name": "c"}]}), 0);
+        check(&json!({"containers": [container("250m"), container("1")]}), 1250);
         let larger = [container("2"), container("1")];
-        check(json!({"initContainers": larger, "containers": [container("1")]}), 2000);
+        check(&json!({"initContainers": larger, "containers": [container("1")]}), 2000);
         let beside = [sidecar, container("3")];
         check(
-            json!({"initContainers": beside, "containers": [container("2")],
+            &json!({"initContainers": beside, "containers": [container("2")],
                    "overhead": {"cpu": "500m"}}),
             4500,
         );
