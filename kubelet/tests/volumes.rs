@@ -11,7 +11,10 @@ use std::{
 
 use api_types::api::core::v1::{Container, Pod, Secret};
 use kube::{Api, Client, api::PostParams};
-use kubelet::volumes::{self, Context, Prepared, VolumeError, Volumes};
+use kubelet::{
+    objects::Objects,
+    volumes::{self, Context, Prepared, VolumeError, Volumes},
+};
 use serde_json::{Value, json};
 use testkit::ControlPlane;
 
@@ -107,7 +110,8 @@ fn tearing_down_leaves_what_was_mounted() {
 async fn set_up(client: &Client, pod_dir: &Path, spec: &Value) -> Volumes {
     let metadata = json!({"name": "web", "namespace": "default", "uid": "u"});
     let pod: Pod = serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap();
-    let context = Context { pod: &pod, pod_ip: "", host_ip: "", pod_dir, client };
+    let objects = Objects::new(client.clone());
+    let context = Context { pod: &pod, pod_ip: "", host_ip: "", pod_dir, objects: &objects };
     volumes::set_up(context).await.unwrap()
 }
 
