@@ -17,7 +17,7 @@ fn qualified(group: &str, plural: &str) -> String {
 }
 
 impl ApiError {
-    /// An error with this code, reason and message, and nothing else.
+    /// An error with this code, reason and message. Its details are empty, but there: clients read them without asking.
     #[must_use]
     pub fn new(code: u16, reason: &str, message: impl Into<String>) -> Self {
         Self(Box::new(meta::Status {
@@ -25,6 +25,7 @@ impl ApiError {
             code: Some(i32::from(code)),
             reason: Some(reason.to_owned()),
             message: Some(message.into()),
+            details: Some(meta::StatusDetails::default()),
             ..meta::Status::default()
         }))
     }
@@ -131,6 +132,12 @@ impl ApiError {
         Self::new(410, "Expired", message)
     }
 
+    /// 413: the body is longer than the server reads.
+    #[must_use]
+    pub fn request_entity_too_large(why: impl fmt::Display) -> Self {
+        Self::new(413, "RequestEntityTooLarge", format!("Request entity too large: {why}"))
+    }
+
     /// 415.
     #[must_use]
     pub fn unsupported_media_type(message: impl Into<String>) -> Self {
@@ -143,10 +150,36 @@ impl ApiError {
         Self::new(500, "InternalError", format!("Internal error occurred: {cause}"))
     }
 
+    /// 500: what is stored can't be read.
+    #[must_use]
+    pub fn store_read(why: impl fmt::Display) -> Self {
+        Self::new(500, "StoreReadError", format!("data from the storage is not decodable: {why}"))
+    }
+
     /// 503.
     #[must_use]
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(503, "ServiceUnavailable", message)
+    }
+
+    /// 504: it took too long, and may yet be done.
+    #[must_use]
+    pub fn timeout(why: impl fmt::Display) -> Self {
+        Self::new(504, "Timeout", format!("Timeout: {why}"))
+    }
+
+    /// Tells the client to try again after so many seconds. Only for what was certainly not done: clients repeat any
+    /// request, writes included.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: i32) -> Self {
+        self.details_mut().retry_after_seconds = Some(seconds);
+        self
+    }
+
+    /// After how many seconds the client may try again.
+    #[must_use]
+    pub fn retry_after_seconds(&self) -> Option<i32> {
+        self.0.details.as_ref().and_then(|d| d.retry_after_seconds).filter(|s| *s > 0)
     }
 
     /// The HTTP status code.
