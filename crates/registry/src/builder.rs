@@ -23,6 +23,7 @@ pub struct Builder<K, S> {
     columns: Vec<(Column, Cell<K>)>,
     standard_columns: bool,
     keeps_status: bool,
+    status_has_metadata: bool,
     strategy: S,
     kind: PhantomData<fn() -> K>,
 }
@@ -47,6 +48,7 @@ where
         columns: Vec::new(),
         standard_columns: true,
         keeps_status: false,
+        status_has_metadata: true,
         strategy,
         kind: PhantomData,
     }
@@ -79,6 +81,13 @@ where
     pub fn status_from_creation(mut self) -> Self {
         self.keeps_status = true;
         self.subresource(Subresource::Status)
+    }
+
+    /// As `status`, but an update of the status changes nothing else. So it is with the kinds that are defined by a
+    /// `CustomResourceDefinition` in Kubernetes; with its own, metadata are changed too.
+    pub fn status_alone(mut self) -> Self {
+        self.status_has_metadata = false;
+        self.status()
     }
 
     /// A path below the objects.
@@ -132,6 +141,7 @@ where
             scope: K::Scope::SCOPE,
             subresources: this.subresources,
             columns,
+            status_has_metadata: this.status_has_metadata,
             kind: Box::new(Typed::new(this.strategy, cells, drops_status)),
         }
     }

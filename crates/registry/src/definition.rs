@@ -27,6 +27,8 @@ pub struct ResourceDef {
     pub subresources: Vec<Subresource>,
     /// The columns of its table, as a row's cells are ordered.
     pub columns: Vec<Column>,
+    /// Whether an update of the status changes metadata too.
+    pub(crate) status_has_metadata: bool,
     pub(crate) kind: Box<dyn ErasedKind>,
 }
 
@@ -133,7 +135,7 @@ impl ResourceDef {
         self.kind.update(old, new).map_err(|fault| self.error(fault))
     }
 
-    /// `old` with the status of `new`; nothing else of `new` counts.
+    /// `old` with the status of `new`, and with its metadata as far as the kind lets them be changed on the way.
     ///
     /// # Errors
     /// 400 for a status of the wrong type, 409 if `new` is of another UID, 422 with all faults.
@@ -142,39 +144,47 @@ impl ResourceDef {
         self.check_uid(old, &new)?;
         let mut merged = old.clone();
         set(&mut merged, "status", new.get_mut("status").map(Value::take));
+        if self.status_has_metadata {
+            set(&mut merged, "metadata", new.get_mut("metadata").map(Value::take));
+        }
         self.kind.update_status(old, merged).map_err(|fault| self.error(fault))
     }
 
-    /// `old` with `new`'s `spec.finalizers`: what `namespaces/finalize` does.
+    /// `old` with `new`'s metadata and `spec.finalizers`: what `namespaces/finalize` does.
     ///
     /// # Errors
-    /// 400 for finalizers of the wrong type, 409 if `new` is of another UID.
-    pub fn finalize(&self, old: &Value, new: &Value) -> Result<Value, ApiError> {
-        self.check_type(new)?;
-        self.check_uid(old, new)?;
+    /// 400 for finalizers of the wrong type, 409 if `new` is of another UID, 422 with all faults.
+    pub fn finalize(&self, old: &Value, mut new: Value) -> Result<Value, ApiError> {
+        self.check_type(&new)?;
+        self.check_uid(old, &new)?;
         let mut merged = old.clone();
         let finalizers = new.pointer("/spec/finalizers").cloned();
         if let Some(spec) = merged.get_mut("spec") {
             set(spec, "finalizers", finalizers);
         }
-        self.decode(merged)
+        set(&mut merged, "metadata", new.get_mut("metadata").map(Value::take));
+        self.kind.update_status(old, merged).map_err(|fault| self.error(fault))
     }
 
     /// What a delete request does to the object.
-    #[must_use]
+    ///
+    /// # Errors
+    /// 500 if the object is stored and can't be read.
     pub fn begin_deletion(
         &self,
         object: &Value,
         options: &DeleteOptions,
         now: Timestamp,
-    ) -> Deletion {
-        deletion::begin(self.kind.as_ref(), object, options, now)
+    ) -> Result<Deletion, ApiError> {
+        deletion::begin(self.kind.as_ref(), object, options, now).map_err(|fault| self.error(fault))
     }
 
     /// Whether the object is being deleted and nothing holds it any longer: a write that leaves an object so removes it.
-    #[must_use]
-    pub fn is_finished(&self, object: &Value) -> bool {
-        deletion::is_finished(self.kind.as_ref(), object)
+    ///
+    /// # Errors
+    /// 500 if the object is stored and can't be read.
+    pub fn is_finished(&self, object: &Value) -> Result<bool, ApiError> {
+        deletion::is_finished(self.kind.as_ref(), object).map_err(|fault| self.error(fault))
     }
 
     /// What field selectors see of the object.
@@ -313,6 +323,9 @@ impl ResourceDef {
                 "{kind} in version {version:?} cannot be handled as a {kind}: {why}"
             )),
             Fault::Invalid(name, errors) => ApiError::invalid(group, kind, &name, &errors),
+            Fault::Damaged(why) => ApiError::store_read(format!(
+                "what is stored cannot be handled as a {kind} in version {version:?}: {why}"
+            )),
         }
     }
 }

@@ -7,7 +7,10 @@ use api_types::{
 };
 use serde_json::{Value, json};
 
-use crate::{erased::ErasedKind, metadata::bump_generation};
+use crate::{
+    erased::{ErasedKind, Fault},
+    metadata::bump_generation,
+};
 
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
@@ -23,38 +26,38 @@ pub enum Deletion {
     Pending,
 }
 
-/// Decides it.
+/// Decides it. What can't be read is not deleted: nobody knows how long it has to be left, and what holds it.
 pub(crate) fn begin(
     kind: &dyn ErasedKind,
     object: &Value,
     options: &DeleteOptions,
     now: Timestamp,
-) -> Deletion {
+) -> Result<Deletion, Fault> {
     let finalizers = finalizers(object, options);
     let mut marked = object.clone();
     set_finalizers(&mut marked, &finalizers);
-    match deadline(kind, object, options, now) {
+    match deadline(kind, object, options, now)? {
         Some((at, grace)) => mark(&mut marked, at, grace, is_marked(object)),
-        None if marked == *object && !is_free(kind, object) => return Deletion::Pending,
+        None if marked == *object && !is_free(kind, object)? => return Ok(Deletion::Pending),
         None => {}
     }
-    let marked = kind.prepare_delete(marked.clone()).unwrap_or(marked);
-    if is_free(kind, &marked) {
-        return Deletion::Remove;
+    let marked = kind.prepare_delete(marked)?;
+    if is_free(kind, &marked)? {
+        return Ok(Deletion::Remove);
     }
-    if marked == *object { Deletion::Pending } else { Deletion::Mark(marked) }
+    Ok(if marked == *object { Deletion::Pending } else { Deletion::Mark(marked) })
 }
 
 /// Whether the object is marked and nothing holds it.
-pub(crate) fn is_finished(kind: &dyn ErasedKind, object: &Value) -> bool {
-    is_marked(object) && is_free(kind, object)
+pub(crate) fn is_finished(kind: &dyn ErasedKind, object: &Value) -> Result<bool, Fault> {
+    Ok(is_marked(object) && is_free(kind, object)?)
 }
 
 /// No grace left, no finalizers, nothing of its kind's own.
-fn is_free(kind: &dyn ErasedKind, object: &Value) -> bool {
+fn is_free(kind: &dyn ErasedKind, object: &Value) -> Result<bool, Fault> {
     let grace = object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
     let held = object.pointer("/metadata/finalizers").and_then(Value::as_array);
-    grace.unwrap_or(0) == 0 && held.is_none_or(Vec::is_empty) && !kind.is_held(object)
+    Ok(grace.unwrap_or(0) == 0 && held.is_none_or(Vec::is_empty) && !kind.is_held(object)?)
 }
 
 /// The new time of deletion and its grace period; `None` if the one there is stays, because a
@@ -64,19 +67,21 @@ fn deadline(
     object: &Value,
     options: &DeleteOptions,
     now: Timestamp,
-) -> Option<(Timestamp, i64)> {
+) -> Result<Option<(Timestamp, i64)>, Fault> {
     if !is_marked(object) {
-        let grace = kind.grace_period(object, options.grace_period_seconds).max(0);
-        return Some((after(now, grace), grace));
+        let grace = kind.grace_period(object, options.grace_period_seconds)?.max(0);
+        return Ok(Some((after(now, grace), grace)));
     }
-    let current = object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64)?;
-    let requested = options.grace_period_seconds?;
+    let current = object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
+    let (Some(current), Some(requested)) = (current, options.grace_period_seconds) else {
+        return Ok(None);
+    };
     if requested >= current {
-        return None;
+        return Ok(None);
     }
-    let grace = kind.grace_period(object, Some(requested)).max(0);
+    let grace = kind.grace_period(object, Some(requested))?.max(0);
     let marked_at = deletion_time(object).map_or(now, |t| after(t, -current));
-    Some((after(marked_at, grace), grace))
+    Ok(Some((after(marked_at, grace), grace)))
 }
 
 fn mark(object: &mut Value, at: Timestamp, grace: i64, again: bool) {

@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     Decode(String),
     /// It is one, with faults; with its name.
     Invalid(String, FieldErrors),
+    /// It is what is stored, and not an object of this kind (any more).
+    Damaged(String),
 }
 
 /// A kind over JSON values. Each method gives what is to be stored.
@@ -31,9 +33,9 @@ pub(crate) trait ErasedKind: fmt::Debug + Send + Sync {
     fn update_status(&self, old: &Value, new: Value) -> Result<Value, Fault>;
     /// The object as it is while it is being deleted.
     fn prepare_delete(&self, object: Value) -> Result<Value, Fault>;
-    fn grace_period(&self, object: &Value, requested: Option<i64>) -> i64;
+    fn grace_period(&self, object: &Value, requested: Option<i64>) -> Result<i64, Fault>;
     /// Whether something beside `metadata.finalizers` and the grace period keeps the object.
-    fn is_held(&self, object: &Value) -> bool;
+    fn is_held(&self, object: &Value) -> Result<bool, Fault>;
     fn drops_status_at_creation(&self) -> bool;
     fn fields(&self, object: &Value) -> BTreeMap<String, String>;
     fn field_names(&self) -> Vec<&'static str>;
@@ -97,7 +99,7 @@ impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
     }
 
     fn update(&self, old: &Value, new: Value) -> Result<Value, Fault> {
-        let (previous, mut object): (K, K) = (typed(old)?, self.given(new, Some(old))?);
+        let (previous, mut object): (K, K) = (stored(old)?, self.given(new, Some(old))?);
         metadata::prepare_update(object.metadata_mut(), previous.metadata());
         self.strategy.default(&mut object);
         self.strategy.prepare_update(&mut object, &previous);
@@ -111,25 +113,27 @@ impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
     }
 
     fn update_status(&self, old: &Value, new: Value) -> Result<Value, Fault> {
-        let (previous, object): (K, K) = (typed(old)?, self.given(new, Some(old))?);
+        let (previous, mut object): (K, K) = (stored(old)?, self.given(new, Some(old))?);
+        metadata::prepare_update(object.metadata_mut(), previous.metadata());
+        self.strategy.prepare_status_update(&mut object, &previous);
         let mut errors = FieldErrors::default();
+        metadata::validate_update(object.metadata(), previous.metadata(), &mut errors);
         self.strategy.validate_status(&object, &previous, &mut errors);
         finish(&object, errors)
     }
 
     fn prepare_delete(&self, object: Value) -> Result<Value, Fault> {
-        let mut object: K = typed(&object)?;
+        let mut object: K = stored(&object)?;
         self.strategy.prepare_delete(&mut object);
         encode(&object)
     }
 
-    fn grace_period(&self, object: &Value, requested: Option<i64>) -> i64 {
-        let grace = |object: K| self.strategy.grace_period(&object, requested);
-        typed(object).map_or(0, grace)
+    fn grace_period(&self, object: &Value, requested: Option<i64>) -> Result<i64, Fault> {
+        stored(object).map(|object: K| self.strategy.grace_period(&object, requested))
     }
 
-    fn is_held(&self, object: &Value) -> bool {
-        typed(object).is_ok_and(|object: K| self.strategy.is_held(&object))
+    fn is_held(&self, object: &Value) -> Result<bool, Fault> {
+        stored(object).map(|object: K| self.strategy.is_held(&object))
     }
 
     fn drops_status_at_creation(&self) -> bool {
@@ -137,7 +141,11 @@ impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
     }
 
     fn fields(&self, object: &Value) -> BTreeMap<String, String> {
-        let fields = typed(object).map(|o: K| self.strategy.fields(&o)).unwrap_or_default();
+        let fields = match typed(object) {
+            Ok(object) => self.strategy.fields(&object),
+            // Whoever selects by a field must not take a damaged object for one that is gone.
+            Err(_) => bare_fields(self.strategy.fields(&K::default()), object),
+        };
         fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
@@ -162,6 +170,25 @@ fn schema<K: Object>() -> Value {
 
 fn typed<K: Object>(given: &Value) -> Result<K, Fault> {
     serde_path_to_error::deserialize(given).map_err(|e| Fault::Decode(describe(&e)))
+}
+
+/// What is stored was an object of the kind when it was written.
+fn stored<K: Object>(object: &Value) -> Result<K, Fault> {
+    serde_path_to_error::deserialize(object).map_err(|e| Fault::Damaged(describe(&e)))
+}
+
+type Fields = Vec<(&'static str, String)>;
+
+/// The fields as they stand in the object, whatever else is in it: their names are their paths.
+fn bare_fields(mut fields: Fields, object: &Value) -> Fields {
+    for (name, value) in &mut fields {
+        match object.pointer(&format!("/{}", name.replace('.', "/"))) {
+            Some(Value::String(text)) => value.clone_from(text),
+            Some(other @ (Value::Bool(_) | Value::Number(_))) => *value = other.to_string(),
+            _ => {}
+        }
+    }
+    fields
 }
 
 /// The error with its field, which serde's own message doesn't name.

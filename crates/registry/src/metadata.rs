@@ -32,6 +32,8 @@ pub(crate) fn prepare_create(meta: &mut ObjectMeta, scope: Scope, context: &Cont
 
 /// Keeps what a client can't change with an update.
 pub(crate) fn prepare_update(new: &mut ObjectMeta, old: &ObjectMeta) {
+    new.name.clone_from(&old.name);
+    new.namespace.clone_from(&old.namespace);
     new.uid.clone_from(&old.uid);
     new.creation_timestamp.clone_from(&old.creation_timestamp);
     new.deletion_timestamp.clone_from(&old.deletion_timestamp);

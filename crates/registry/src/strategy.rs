@@ -22,6 +22,10 @@ pub trait Strategy<K>: Send + Sync + 'static {
     /// Clears what a client may not change with an update of the main resource. The status is `old`'s already.
     fn prepare_update(&self, _new: &mut K, _old: &K) {}
 
+    /// Clears what a client may not change with an update of the status. All but the status and the metadata is
+    /// `old`'s already, and so is what nobody may change of the metadata.
+    fn prepare_status_update(&self, _new: &mut K, _old: &K) {}
+
     /// Changes the object when its deletion begins.
     fn prepare_delete(&self, _object: &mut K) {}
 

@@ -33,6 +33,34 @@ fn a_pod_gets_its_node_once() {
 }
 
 #[test]
+fn a_gated_pod_is_not_bound_and_says_why() {
+    let pods = def("pods");
+    let mut given = example(&pods);
+    given["spec"]["schedulingGates"] = json!([{"name": "example.com/wait"}]);
+    let pod = create(&pods, given.clone());
+    assert_eq!(
+        pod["status"]["conditions"],
+        json!([{
+            "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+            "message": "Scheduling is blocked due to non-empty scheduling gates",
+        }])
+    );
+    let error = registry::bind(&pod, &to(&json!({"name": "n1"})), now()).unwrap_err();
+    assert_eq!(error.code(), 409);
+    assert!(error.to_string().ends_with("has non-empty .spec.schedulingGates"), "{error}");
+    let mut open = pod.clone();
+    open["spec"].as_object_mut().unwrap().remove("schedulingGates");
+    let open = pods.update(&pod, open, &context(&pods)).unwrap();
+    let bound = registry::bind(&open, &to(&json!({"name": "n1"})), now()).unwrap();
+    assert_eq!(bound["status"]["conditions"].as_array().unwrap().len(), 1);
+    assert_eq!(bound["status"]["conditions"][0]["status"], "True");
+    given["spec"]["nodeName"] = json!("n1");
+    let error = pods.create(given, &context(&pods)).unwrap_err().to_string();
+    let why = "spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared";
+    assert!(error.ends_with(why), "{error}");
+}
+
+#[test]
 fn a_binding_names_a_node() {
     let pods = def("pods");
     let pod = create(&pods, example(&pods));

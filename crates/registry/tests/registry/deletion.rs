@@ -15,7 +15,7 @@ fn policy(name: &str) -> DeleteOptions {
 }
 
 fn marked(def: &ResourceDef, object: &Value, options: &DeleteOptions) -> Value {
-    match def.begin_deletion(object, options, now()) {
+    match def.begin_deletion(object, options, now()).unwrap() {
         Deletion::Mark(marked) => marked,
         other => panic!("expected a mark, found {other:?}"),
     }
@@ -34,7 +34,7 @@ fn pod(node: &str, phase: &str) -> (ResourceDef, Value) {
 fn what_nothing_holds_goes_at_once() {
     for def in registry::all().into_iter().filter(|d| d.names.plural != "namespaces") {
         let object = create(&def, example(&def));
-        let done = def.begin_deletion(&object, &DeleteOptions::default(), now());
+        let done = def.begin_deletion(&object, &DeleteOptions::default(), now()).unwrap();
         assert_eq!(done, Deletion::Remove, "{}", def.names.kind);
     }
 }
@@ -45,10 +45,13 @@ fn a_running_pod_has_its_grace_period() {
     let marked = marked(&def, &pod, &DeleteOptions::default());
     assert_eq!(marked["metadata"]["deletionTimestamp"], "2026-01-01T01:00:30Z");
     assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], 30);
-    assert!(!def.is_finished(&marked));
-    assert_eq!(def.begin_deletion(&marked, &DeleteOptions::default(), now()), Deletion::Pending);
-    assert_eq!(def.begin_deletion(&marked, &grace(60), now()), Deletion::Pending);
-    assert_eq!(def.begin_deletion(&marked, &grace(0), now()), Deletion::Remove);
+    assert!(!def.is_finished(&marked).unwrap());
+    assert_eq!(
+        def.begin_deletion(&marked, &DeleteOptions::default(), now()).unwrap(),
+        Deletion::Pending
+    );
+    assert_eq!(def.begin_deletion(&marked, &grace(60), now()).unwrap(), Deletion::Pending);
+    assert_eq!(def.begin_deletion(&marked, &grace(0), now()).unwrap(), Deletion::Remove);
 }
 
 #[test]
@@ -64,7 +67,11 @@ fn a_second_request_can_shorten_it() {
 fn a_pod_that_nobody_runs_has_none() {
     for (node, phase) in [("", "Pending"), ("n1", "Succeeded"), ("n1", "Failed")] {
         let (def, pod) = pod(node, phase);
-        assert_eq!(def.begin_deletion(&pod, &grace(30), now()), Deletion::Remove, "{node} {phase}");
+        assert_eq!(
+            def.begin_deletion(&pod, &grace(30), now()).unwrap(),
+            Deletion::Remove,
+            "{node} {phase}"
+        );
     }
 }
 
@@ -76,7 +83,10 @@ fn finalizers_hold_it_until_the_last_is_gone() {
     let object = create(&def, given);
     let marked = marked(&def, &object, &DeleteOptions::default());
     assert_eq!(marked["metadata"]["deletionTimestamp"], "2026-01-01T01:00:00Z");
-    assert_eq!(def.begin_deletion(&marked, &DeleteOptions::default(), now()), Deletion::Pending);
+    assert_eq!(
+        def.begin_deletion(&marked, &DeleteOptions::default(), now()).unwrap(),
+        Deletion::Pending
+    );
 
     let mut more = marked.clone();
     more["metadata"]["finalizers"] = json!(["example.com/keep", "example.com/new"]);
@@ -85,7 +95,7 @@ fn finalizers_hold_it_until_the_last_is_gone() {
 
     let mut fewer = marked.clone();
     fewer["metadata"].as_object_mut().unwrap().remove("finalizers");
-    assert!(def.is_finished(&def.update(&marked, fewer, &context(&def)).unwrap()));
+    assert!(def.is_finished(&def.update(&marked, fewer, &context(&def)).unwrap()).unwrap());
 }
 
 #[test]
@@ -96,9 +106,12 @@ fn the_policy_leaves_its_finalizer() {
         let marked = marked(&def, &set, &policy(name));
         assert_eq!(marked["metadata"]["finalizers"], json!([finalizer]));
         assert_eq!(marked["metadata"]["generation"], 2);
-        assert_eq!(def.begin_deletion(&marked, &policy("Background"), now()), Deletion::Remove);
+        assert_eq!(
+            def.begin_deletion(&marked, &policy("Background"), now()).unwrap(),
+            Deletion::Remove
+        );
     }
-    assert_eq!(def.begin_deletion(&set, &policy("Background"), now()), Deletion::Remove);
+    assert_eq!(def.begin_deletion(&set, &policy("Background"), now()).unwrap(), Deletion::Remove);
 }
 
 #[test]
@@ -108,7 +121,24 @@ fn a_namespace_stays_until_it_is_empty() {
     assert_eq!(namespace["spec"]["finalizers"], json!(["kubernetes"]));
     let marked = marked(&def, &namespace, &DeleteOptions::default());
     assert_eq!(marked["status"]["phase"], "Terminating");
-    assert_eq!(def.begin_deletion(&marked, &DeleteOptions::default(), now()), Deletion::Pending);
-    let unheld = def.finalize(&marked, &json!({"spec": {"finalizers": []}})).unwrap();
-    assert!(def.is_finished(&unheld) && !def.is_finished(&marked));
+    assert_eq!(
+        def.begin_deletion(&marked, &DeleteOptions::default(), now()).unwrap(),
+        Deletion::Pending
+    );
+    let unheld = def.finalize(&marked, json!({"spec": {"finalizers": []}})).unwrap();
+    assert!(def.is_finished(&unheld).unwrap() && !def.is_finished(&marked).unwrap());
+}
+
+#[test]
+fn what_can_not_be_read_is_not_deleted() {
+    let def = def("pods");
+    let mut damaged = create(&def, example(&def));
+    damaged["spec"]["nodeName"] = json!("n1");
+    damaged["spec"]["containers"] = json!("none");
+    let error = def.begin_deletion(&damaged, &DeleteOptions::default(), now()).unwrap_err();
+    assert_eq!((error.code(), error.reason()), (500, "StoreReadError"), "{error}");
+    assert!(error.to_string().contains("spec.containers"), "{error}");
+    damaged["metadata"]["deletionTimestamp"] = json!("2020-01-01T00:00:00Z");
+    assert!(def.is_finished(&damaged).is_err());
+    assert_eq!(def.fields(&damaged)["spec.nodeName"], "n1");
 }

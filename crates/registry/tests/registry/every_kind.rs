@@ -119,6 +119,31 @@ fn has_a_status_that_only_its_subresource_writes() {
 }
 
 #[test]
+fn has_metadata_that_its_status_brings_along_if_it_is_of_kubernetes() {
+    for def in registry::all().iter().filter(|d| d.has(registry::Subresource::Status)) {
+        let object = create(def, example(def));
+        let mut other = object.clone();
+        other["metadata"]["annotations"] = json!({"seen": "yes"});
+        other["metadata"]["finalizers"] = json!(["example.com/held"]);
+        for field in ["creationTimestamp", "deletionTimestamp"] {
+            other["metadata"][field] = json!("2020-01-01T00:00:00Z");
+        }
+        let written = def.update_status(&object, other.clone()).unwrap();
+        let expected = if def.names.group == "minik8s.io" { &object } else { &other };
+        for field in ["annotations", "finalizers"] {
+            let kind = &def.names.kind;
+            assert_eq!(written["metadata"][field], expected["metadata"][field], "{kind} {field}");
+        }
+        for field in ["creationTimestamp", "deletionTimestamp", "uid", "name", "generation"] {
+            assert_eq!(written["metadata"][field], object["metadata"][field], "{field}");
+        }
+        other["metadata"]["labels"] = json!({"not a label": "x"});
+        let checked = def.update_status(&object, other).is_err();
+        assert_eq!(checked, def.names.group != "minik8s.io", "{}", def.names.kind);
+    }
+}
+
+#[test]
 fn has_a_row_with_a_cell_for_each_column() {
     for def in registry::all() {
         let object = create(&def, example(&def));

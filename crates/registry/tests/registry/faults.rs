@@ -482,3 +482,41 @@ metadata:
     "#]],
     );
 }
+
+#[test]
+fn of_the_addresses_of_a_service() {
+    let of = |spec: &str, expected: &str| {
+        let service = format!("{{metadata: {{name: a}}, spec: {{ports: [{{port: 80}}], {spec}}}}}");
+        let error = def("services").create(yaml(&service), &context(&def("services"))).unwrap_err();
+        let message = error.to_string();
+        assert!(message.ends_with(&format!("is invalid: spec.{expected}")), "{message}");
+    };
+    of(
+        "clusterIP: 10.0.0.1, clusterIPs: [10.0.0.2]",
+        r#"clusterIPs: Invalid value: ["10.0.0.2"]: first value must match `clusterIP`"#,
+    );
+    of(
+        "clusterIPs: [10.0.0.2]",
+        r#"clusterIPs: Invalid value: ["10.0.0.2"]: must be empty when `clusterIP` is not specified"#,
+    );
+    of(
+        "clusterIP: 10.0.0.1, clusterIPs: [10.0.0.1, 10.0.0.2]",
+        r#"clusterIPs: Invalid value: ["10.0.0.1", "10.0.0.2"]: may specify no more than one IP for each IP family"#,
+    );
+    of(
+        "clusterIP: None, clusterIPs: [None, 10.0.0.2]",
+        r#"clusterIPs: Invalid value: ["None", "10.0.0.2"]: 'None' must be the first and only value"#,
+    );
+    of(
+        "clusterIP: 'fd00::1'",
+        r#"clusterIPs[0]: Invalid value: ["fd00::1"]: may not use IPv6 on a cluster which is not configured for it"#,
+    );
+    of(
+        "ipFamilies: [IPv6]",
+        r#"ipFamilies[0]: Invalid value: "IPv6": not configured on this cluster"#,
+    );
+    of(
+        "ipFamilyPolicy: RequireDualStack",
+        r#"ipFamilyPolicy: Invalid value: "RequireDualStack": this cluster is not configured for dual-stack services"#,
+    );
+}

@@ -168,3 +168,20 @@ fn a_node_keeps_its_pod_addresses() {
         "{error}"
     );
 }
+
+#[test]
+fn a_pod_s_owners_and_class_outlive_an_update_of_its_status() {
+    let pods = def("pods");
+    let mut given = example(&pods);
+    let owner = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "s", "uid": "u"});
+    given["metadata"]["ownerReferences"] = json!([owner]);
+    let pod = create(&pods, given);
+    let mut reported = pod.clone();
+    reported["metadata"]["ownerReferences"] = json!([]);
+    reported["status"] = json!({"phase": "Running"});
+    let written = pods.update_status(&pod, reported).unwrap();
+    assert_eq!(written["metadata"]["ownerReferences"], json!([owner]));
+    assert_eq!(written["status"]["phase"], "Running");
+    assert_eq!(written["status"]["qosClass"], pod["status"]["qosClass"]);
+    assert!(written["status"]["qosClass"].is_string());
+}

@@ -12,7 +12,7 @@ pub(crate) fn definition() -> ResourceDef {
     resource::<Dns, _>(DnsStrategy)
         .short_names(&["dns"])
         .categories(&["all"])
-        .status()
+        .status_alone()
         .column("Host", "string", 0, |dns, _| json!(dns.spec.host))
         .column("Paths", "string", 0, |dns, _| json!(paths(dns)))
         .column("Address", "string", 0, |dns, _| {

@@ -13,7 +13,7 @@ pub(crate) fn definition() -> ResourceDef {
     resource::<WorkflowRun, _>(WorkflowRunStrategy)
         .short_names(&["wfr"])
         .categories(&["all"])
-        .status()
+        .status_alone()
         .column("Workflow", "string", 0, |run, _| json!(run.spec.workflow))
         .column("Phase", "string", 0, |run, _| json!(status(run).phase))
         .column("Steps", "integer", 0, |run, _| json!(status(run).steps.len()))

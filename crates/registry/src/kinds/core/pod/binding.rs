@@ -8,17 +8,17 @@ use api_types::{
 };
 use serde_json::Value;
 
-use super::columns::node_name;
+use super::{columns::node_name, gated};
 use crate::rules::text;
 
 /// The pod as the binding makes it: on the node, with the binding's labels and annotations, scheduled.
 ///
 /// # Errors
 /// 422 if the binding names no node; 409 if the pod is another one than the binding's, is being
-/// deleted, or has a node already.
+/// deleted, has a node already, or is not to be scheduled yet.
 pub fn bind(pod: &Value, binding: &Binding, now: Timestamp) -> Result<Value, ApiError> {
     validate(binding)?;
-    let mut pod: Pod = serde_json::from_value(pod.clone()).map_err(ApiError::internal)?;
+    let mut pod: Pod = serde_json::from_value(pod.clone()).map_err(ApiError::store_read)?;
     may_be_bound(&pod, binding)?;
     pod.spec.get_or_insert_default().node_name.clone_from(&binding.target.name);
     let (from, to) = (&binding.metadata, &mut pod.metadata);
@@ -67,6 +67,9 @@ fn may_be_bound(pod: &Pod, binding: &Binding) -> Result<(), ApiError> {
     let node = node_name(pod);
     if !node.is_empty() {
         return conflict(format!("pod {name} is already assigned to node {node:?}"));
+    }
+    if gated(pod) {
+        return conflict(format!("pod {name} has non-empty .spec.schedulingGates"));
     }
     Ok(())
 }

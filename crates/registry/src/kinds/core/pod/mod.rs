@@ -12,7 +12,7 @@ mod validation;
 mod volume;
 
 use api_machinery::{FieldErrors, FieldPath};
-use api_types::api::core::v1::{Pod, PodStatus};
+use api_types::api::core::v1::{Pod, PodCondition, PodStatus};
 use serde_json::json;
 
 use crate::{ResourceDef, Strategy, Subresource, resource, rules::text};
@@ -35,6 +35,22 @@ pub(crate) fn definition() -> ResourceDef {
         .build()
 }
 
+/// Whether somebody still has to say that the pod may be scheduled.
+fn gated(pod: &Pod) -> bool {
+    pod.spec.as_ref().and_then(|s| s.scheduling_gates.as_ref()).is_some_and(|g| !g.is_empty())
+}
+
+/// What is said of such a pod until the scheduler has its say.
+fn scheduling_gated() -> PodCondition {
+    PodCondition {
+        type_: "PodScheduled".to_owned(),
+        status: "False".to_owned(),
+        reason: Some("SchedulingGated".to_owned()),
+        message: Some("Scheduling is blocked due to non-empty scheduling gates".to_owned()),
+        ..PodCondition::default()
+    }
+}
+
 struct PodStrategy;
 
 impl Strategy<Pod> for PodStrategy {
@@ -49,8 +65,19 @@ impl Strategy<Pod> for PodStrategy {
         pod.status = Some(PodStatus {
             phase: Some("Pending".to_owned()),
             qos_class: qos_class.map(str::to_owned),
+            conditions: gated(pod).then(|| vec![scheduling_gated()]),
             ..PodStatus::default()
         });
+    }
+
+    /// Kubernetes: `podStatusStrategy`. Old kubelets corrupted owner references, and dropped the QoS class.
+    fn prepare_status_update(&self, new: &mut Pod, old: &Pod) {
+        new.metadata.owner_references.clone_from(&old.metadata.owner_references);
+        let before = old.status.as_ref().and_then(|s| s.qos_class.as_ref());
+        let status = new.status.get_or_insert_default();
+        if text(status.qos_class.as_ref()).is_empty() {
+            status.qos_class = before.cloned();
+        }
     }
 
     fn validate(&self, pod: &Pod, errors: &mut FieldErrors) {

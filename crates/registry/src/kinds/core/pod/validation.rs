@@ -47,6 +47,11 @@ fn placement(spec: &PodSpec, path: &FieldPath, errors: &mut FieldErrors) {
     }
     let name = spec.node_name.as_ref();
     rules::maybe_follows(name, names::dns1123_subdomain, &path.child("nodeName"), errors);
+    let gated = spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty());
+    if gated && !rules::text(name).is_empty() {
+        let why = "cannot be set until all schedulingGates have been cleared";
+        errors.forbidden(&path.child("nodeName"), why);
+    }
     for (i, toleration) in spec.tolerations.iter().flatten().enumerate() {
         validate_toleration(toleration, &path.child("tolerations").index(i), errors);
     }

@@ -3,6 +3,7 @@
 
 mod columns;
 mod session_affinity;
+mod transition;
 mod validation;
 
 use api_machinery::{FieldErrors, FieldPath, names};
@@ -60,12 +61,15 @@ impl Strategy<Service> for ServiceStrategy {
 
     fn prepare_create(&self, service: &mut Service) {
         service.status = Some(ServiceStatus::default());
-        agree(service);
+        if let Some(spec) = &mut service.spec {
+            transition::complete(spec);
+        }
     }
 
     fn prepare_update(&self, new: &mut Service, old: &Service) {
-        keep_allocated(new, old);
-        agree(new);
+        if let (Some(new), Some(old)) = (&mut new.spec, &old.spec) {
+            transition::update(new, old);
+        }
     }
 
     fn validate(&self, service: &Service, errors: &mut FieldErrors) {
@@ -103,39 +107,5 @@ fn default_port(port: &mut ServicePort) {
     };
     if !is_set {
         port.target_port = Some(IntOrString::Int(port.port));
-    }
-}
-
-/// `clusterIP` and `clusterIPs` say the same.
-fn agree(service: &mut Service) {
-    let Some(spec) = &mut service.spec else { return };
-    match (text(spec.cluster_ip.as_ref()), spec.cluster_ips.as_deref().unwrap_or_default()) {
-        ("", []) => {}
-        ("", [first, ..]) => spec.cluster_ip = Some(first.clone()),
-        (ip, []) => spec.cluster_ips = Some(vec![ip.to_owned()]),
-        _ => {}
-    }
-}
-
-/// What the server gave stays, if an update says nothing about it.
-fn keep_allocated(new: &mut Service, old: &Service) {
-    let (Some(new), Some(old)) = (&mut new.spec, &old.spec) else { return };
-    let is_external = |spec: &ServiceSpec| spec.type_.as_deref() == Some("ExternalName");
-    if is_external(new) || is_external(old) {
-        return;
-    }
-    if text(new.cluster_ip.as_ref()).is_empty()
-        && new.cluster_ips.as_ref().is_none_or(Vec::is_empty)
-    {
-        new.cluster_ip.clone_from(&old.cluster_ip);
-        new.cluster_ips.clone_from(&old.cluster_ips);
-    }
-    if new.type_ != old.type_ {
-        return;
-    }
-    let old_ports = old.ports.as_deref().unwrap_or_default();
-    for port in new.ports.iter_mut().flatten().filter(|p| p.node_port.unwrap_or(0) == 0) {
-        let same = |o: &&ServicePort| o.port == port.port && o.protocol == port.protocol;
-        port.node_port = old_ports.iter().find(same).and_then(|o| o.node_port);
     }
 }

@@ -11,6 +11,8 @@ use api_types::{
 use super::session_affinity;
 use crate::rules::{self, text};
 
+/// The address of a headless service.
+const NONE: &str = "None";
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
 
 /// All faults of the spec.
@@ -54,16 +56,80 @@ fn addresses(spec: &ServiceSpec, path: &FieldPath, errors: &mut FieldErrors) {
             errors.forbidden(&path.child("clusterIPs").index(0), why);
         }
     }
-    for (i, ip) in spec.cluster_ips.iter().flatten().enumerate() {
-        if ip != "None" {
-            rules::ip(ip, &path.child("clusterIPs").index(i), errors);
-        } else if matches!(type_, "NodePort" | "LoadBalancer") {
-            let why = format!("may not be set to 'None' for {type_} services");
-            errors.invalid(&path.child("clusterIPs").index(i), ip, &why);
-        }
+    if type_ != "ExternalName" {
+        cluster_ips(spec, path, errors);
+        families(spec, path, errors);
     }
     for (i, ip) in spec.external_ips.iter().flatten().enumerate() {
         rules::ip(ip, &path.child("externalIPs").index(i), errors);
+    }
+}
+
+/// `clusterIP` and `clusterIPs` say the same, and no address that nobody could give out.
+fn cluster_ips(spec: &ServiceSpec, path: &FieldPath, errors: &mut FieldErrors) {
+    let path = path.child("clusterIPs");
+    let (ip, all) =
+        (text(spec.cluster_ip.as_ref()), spec.cluster_ips.as_deref().unwrap_or_default());
+    match all {
+        [] if !ip.is_empty() => errors.required(&path, ""),
+        [_, ..] if ip.is_empty() => {
+            errors.invalid(&path, all, "must be empty when `clusterIP` is not specified");
+        }
+        [first, ..] if first != ip => {
+            errors.invalid(&path, all, "first value must match `clusterIP`");
+        }
+        [first, _, ..] if first == NONE => {
+            errors.invalid(&path, all, "'None' must be the first and only value");
+        }
+        [_, _, ..] => {
+            let why = "may specify no more than one IP for each IP family";
+            errors.invalid(&path, all, why);
+        }
+        _ => {}
+    }
+    for (i, ip) in all.iter().enumerate() {
+        cluster_ip(ip, text(spec.type_.as_ref()), &path.index(i), errors);
+    }
+}
+
+fn cluster_ip(ip: &str, type_: &str, path: &FieldPath, errors: &mut FieldErrors) {
+    if ip == NONE {
+        if matches!(type_, "NodePort" | "LoadBalancer") {
+            let why = format!("may not be set to 'None' for {type_} services");
+            errors.invalid(path, ip, &why);
+        }
+        return;
+    }
+    rules::ip(ip, path, errors);
+    if ip.parse::<std::net::Ipv6Addr>().is_ok() {
+        errors.invalid(path, [ip], "may not use IPv6 on a cluster which is not configured for it");
+    }
+}
+
+/// Services have IPv4 addresses.
+fn families(spec: &ServiceSpec, path: &FieldPath, errors: &mut FieldErrors) {
+    let families = path.child("ipFamilies");
+    let mut seen = BTreeSet::new();
+    for (i, family) in spec.ip_families.iter().flatten().enumerate() {
+        let path = families.index(i);
+        match family.as_str() {
+            "IPv4" => {}
+            "IPv6" => errors.invalid(&path, family, "not configured on this cluster"),
+            other => errors.not_supported(&path, other, &["IPv4", "IPv6"]),
+        }
+        rules::unique(&mut seen, family, &path, errors);
+    }
+    let path = path.child("ipFamilyPolicy");
+    match text(spec.ip_family_policy.as_ref()) {
+        "" | "SingleStack" | "PreferDualStack" => {}
+        "RequireDualStack" => {
+            let why = "this cluster is not configured for dual-stack services";
+            errors.invalid(&path, "RequireDualStack", why);
+        }
+        other => {
+            let policies = ["SingleStack", "PreferDualStack", "RequireDualStack"];
+            errors.not_supported(&path, other, &policies);
+        }
     }
 }
 
