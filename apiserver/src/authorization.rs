@@ -1,42 +1,119 @@
-//! Who may do what. For now every identity of the cluster's CA may do everything; anonymous may see how the
-//! server is, as health checks have no certificate.
+//! Who may do what. There are no roles yet: who has a certificate of the cluster's CA may do everything. Others may do
+//! what Kubernetes lets them without any role: nobody in particular may see how the server is, as health checks have
+//! no certificate, and somebody who is only impersonated may see what the server serves.
 
 use api_machinery::ApiError;
+use http::Method;
 
 use crate::{
     identity::Identity,
     request::{NonResource, RequestInfo, Target},
 };
 
-/// Fails with 401 or 403 unless the identity may do it.
-pub(crate) fn authorize(identity: &Identity, target: &Target, path: &str) -> Result<(), ApiError> {
-    if !identity.is_anonymous() {
+/// The group that may do everything, whoever vouches.
+const MASTERS: &str = "system:masters";
+/// The kubelets.
+const NODES: &str = "system:nodes";
+/// The programs of the cluster.
+const PROGRAMS: [&str; 5] = [
+    "system:apiserver",
+    "system:kube-controller-manager",
+    "system:kube-proxy",
+    "system:kube-scheduler",
+    "system:serverless-gateway",
+];
+
+/// Something to be done with a resource, in RBAC's words.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Action<'a> {
+    pub(crate) verb: &'a str,
+    pub(crate) group: &'a str,
+    pub(crate) resource: &'a str,
+    pub(crate) subresource: Option<&'a str>,
+    pub(crate) namespace: Option<&'a str>,
+    pub(crate) name: &'a str,
+}
+
+impl<'a> From<&'a RequestInfo> for Action<'a> {
+    fn from(info: &'a RequestInfo) -> Self {
+        Self {
+            verb: info.verb.as_str(),
+            group: info.def.names.group,
+            resource: info.def.names.plural,
+            subresource: info.subresource.map(|s| s.name()),
+            namespace: info.namespace.as_deref(),
+            name: info.name.as_deref().unwrap_or_default(),
+        }
+    }
+}
+
+/// Fails with 403 unless the identity may do it.
+pub(crate) fn authorize(
+    identity: &Identity,
+    target: &Target,
+    method: &Method,
+    path: &str,
+) -> Result<(), ApiError> {
+    match target {
+        Target::Resource(info) => authorize_action(identity, Action::from(info)),
+        Target::NonResource(what) if may_see(identity, what) => Ok(()),
+        Target::NonResource(_) => Err(forbidden_path(identity, method, path)),
+    }
+}
+
+/// Fails with 403 unless the identity may do it.
+pub(crate) fn authorize_action(identity: &Identity, action: Action<'_>) -> Result<(), ApiError> {
+    if may_do_everything(identity) { Ok(()) } else { Err(forbidden(identity, action)) }
+}
+
+/// Fails with 403 unless the identity may be told whether a path exists.
+pub(crate) fn authorize_unknown_path(
+    identity: &Identity,
+    method: &Method,
+    path: &str,
+) -> Result<(), ApiError> {
+    if may_do_everything(identity) {
         return Ok(());
     }
-    match target {
-        Target::NonResource(NonResource::Health | NonResource::Version) => Ok(()),
-        Target::NonResource(_) => Err(forbidden_path(identity, path)),
-        Target::Resource(info) => Err(forbidden(identity, info)),
+    Err(forbidden_path(identity, method, path))
+}
+
+/// A certificate is the proof that somebody is trusted with the cluster. Whoever is only impersonated has none.
+fn may_do_everything(identity: &Identity) -> bool {
+    if identity.is_impersonated {
+        return identity.is_in(MASTERS)
+            || identity.is_in(NODES)
+            || PROGRAMS.contains(&identity.user.as_str());
+    }
+    !identity.is_anonymous()
+}
+
+/// Kubernetes: the roles `system:public-info-viewer` of everybody and `system:discovery` of the authenticated.
+fn may_see(identity: &Identity, what: &NonResource) -> bool {
+    match what {
+        NonResource::Health | NonResource::Version => true,
+        NonResource::Metrics | NonResource::Paths => may_do_everything(identity),
+        _ => !identity.is_anonymous(),
     }
 }
 
-fn forbidden_path(identity: &Identity, path: &str) -> ApiError {
-    let user = &identity.user;
-    ApiError::new(403, "Forbidden", format!("forbidden: User {user:?} cannot get path {path:?}"))
+fn forbidden_path(identity: &Identity, method: &Method, path: &str) -> ApiError {
+    let (user, verb) = (&identity.user, method.as_str().to_lowercase());
+    ApiError::new(403, "Forbidden", format!("forbidden: User {user:?} cannot {verb} path {path:?}"))
 }
 
-fn forbidden(identity: &Identity, info: &RequestInfo) -> ApiError {
-    let names = &info.def.names;
-    let (user, verb, group) = (&identity.user, info.verb.as_str(), names.group);
-    let place = match &info.namespace {
+fn forbidden(identity: &Identity, action: Action<'_>) -> ApiError {
+    let Action { verb, group, resource, subresource, namespace, name } = action;
+    let user = &identity.user;
+    let place = match namespace {
         Some(namespace) => format!("in the namespace {namespace:?}"),
         None => "at the cluster scope".to_owned(),
     };
-    let resource = match info.subresource {
-        Some(sub) => format!("{}/{}", names.plural, sub.name()),
-        None => names.plural.to_owned(),
+    let path = match subresource {
+        Some(sub) => format!("{resource}/{sub}"),
+        None => resource.to_owned(),
     };
     let why =
-        format!("User {user:?} cannot {verb} resource {resource:?} in API group {group:?} {place}");
-    ApiError::forbidden(group, names.plural, info.name.as_deref().unwrap_or_default(), &why)
+        format!("User {user:?} cannot {verb} resource {path:?} in API group {group:?} {place}");
+    ApiError::forbidden(group, resource, name, &why)
 }

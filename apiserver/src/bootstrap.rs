@@ -1,18 +1,18 @@
 //! The objects that are always there: the namespaces of the system, and the server itself as the service
 //! `kubernetes`. They are made through the API, as anybody would, and made again when somebody deletes them.
 
+use std::sync::Arc;
+
 use api_machinery::ApiError;
-use axum::body::Body;
-use http::{Method, Request, header};
-use http_body_util::BodyExt;
+use http::Method;
 use serde_json::{Value, json};
 
-use crate::{identity::Identity, server::Server, service};
+use crate::{internal::request, server::Server};
 
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
 
 /// Makes what is missing, and corrects the endpoint of the server.
-pub(crate) async fn run(server: &Server) -> Result<(), ApiError> {
+pub(crate) async fn run(server: &Arc<Server>) -> Result<(), ApiError> {
     for name in NAMESPACES {
         let namespace =
             json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
@@ -75,50 +75,26 @@ fn endpoint_slice(server: &Server) -> Value {
 }
 
 /// Creates an object unless it is there.
-async fn ensure(server: &Server, collection: &str, object: &Value) -> Result<(), ApiError> {
+async fn ensure(server: &Arc<Server>, collection: &str, object: &Value) -> Result<(), ApiError> {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     match request(server, Method::GET, &format!("{collection}/{name}"), &Value::Null).await {
         Err(error) if error.reason() == "NotFound" => {}
-        result => return result,
+        result => return result.map(drop),
     }
     match request(server, Method::POST, collection, object).await {
         // Another server was faster.
         Err(error) if error.reason() == "AlreadyExists" => Ok(()),
-        result => result,
+        result => result.map(drop),
     }
 }
 
 /// Overwrites an object or creates it. What is there already isn't written again.
-async fn replace(server: &Server, collection: &str, object: &Value) -> Result<(), ApiError> {
+async fn replace(server: &Arc<Server>, collection: &str, object: &Value) -> Result<(), ApiError> {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     match request(server, Method::PUT, &format!("{collection}/{name}"), object).await {
         Err(error) if error.reason() == "NotFound" => {
-            request(server, Method::POST, collection, object).await
+            request(server, Method::POST, collection, object).await.map(drop)
         }
-        result => result,
+        result => result.map(drop),
     }
-}
-
-async fn request(
-    server: &Server,
-    method: Method,
-    path: &str,
-    object: &Value,
-) -> Result<(), ApiError> {
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Body::from(object.to_string()))
-        .map_err(ApiError::internal)?;
-    let identity = Identity::new("system:apiserver", &["system:masters"]);
-    let response = service::answer(server, &identity, request).await;
-    let code = response.status();
-    if code.is_success() {
-        return Ok(());
-    }
-    let body = response.into_body().collect().await.map_err(ApiError::internal)?.to_bytes();
-    let status: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let text = |field: &str| status[field].as_str().unwrap_or_default().to_owned();
-    Err(ApiError::new(code.as_u16(), &text("reason"), format!("{path}: {}", text("message"))))
 }

@@ -1,5 +1,7 @@
 //! One request for a resource on its way through the server, and the options of writes.
 
+use std::sync::Arc;
+
 use api_machinery::{ApiError, FieldErrors, FieldPath, decode::Decoded, strict};
 use api_types::{Resource, jiff::Timestamp};
 use bytes::Bytes;
@@ -12,6 +14,7 @@ use uuid::Uuid;
 use crate::{
     body,
     form::Presentation,
+    identity::Identity,
     query::Query,
     request::{RequestInfo, Verb},
     respond::{self, Response},
@@ -21,6 +24,8 @@ use crate::{
 /// A request, read but not yet carried out.
 #[derive(Debug)]
 pub(crate) struct Call {
+    /// Whom it acts as.
+    pub(crate) identity: Arc<Identity>,
     pub(crate) info: RequestInfo,
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,

@@ -24,6 +24,8 @@ pub struct Config {
     pub compaction_interval: Duration,
     /// How many changes of a collection can be watched from the past.
     pub watch_window: usize,
+    /// How long a request may take that is no watch and no stream (Kubernetes: `--request-timeout`).
+    pub request_timeout: Duration,
     /// How to reach kubelets for logs; without it they can't be.
     pub kubelet_client: Option<KubeletClient>,
 }
@@ -37,6 +39,7 @@ impl Default for Config {
             event_ttl: Duration::from_secs(3600),
             compaction_interval: Duration::from_secs(300),
             watch_window: 10_000,
+            request_timeout: Duration::from_secs(60),
             kubelet_client: None,
         }
     }

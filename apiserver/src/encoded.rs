@@ -13,7 +13,31 @@ use store::{Entry, Revision, cache::Item};
 use crate::{catalogue::Catalogue, query::Selection};
 
 /// An object of the cache.
-pub(crate) type CachedObject = Arc<Item<Encoded>>;
+pub(crate) type CachedObject = Arc<Item<Decoded>>;
+
+/// One revision of an object, or why it can't be read.
+pub(crate) type Decoded = Result<Encoded, Unreadable>;
+
+/// What is stored is no object. Whoever comes across it fails: left out, it would pass for deleted, and whoever runs
+/// what it describes would stop it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key} at revision {revision}: {why}")]
+pub(crate) struct Unreadable {
+    key: Arc<str>,
+    revision: Revision,
+    why: String,
+}
+
+impl From<&Unreadable> for ApiError {
+    fn from(unreadable: &Unreadable) -> Self {
+        Self::store_read(unreadable)
+    }
+}
+
+/// The object of an item.
+pub(crate) fn readable(item: &CachedObject) -> Result<&Encoded, ApiError> {
+    item.object.as_ref().map_err(ApiError::from)
+}
 
 const ADDED: &[u8] = br#"{"type":"ADDED","object":"#;
 const DELETED: &[u8] = br#"{"type":"DELETED","object":"#;
@@ -32,16 +56,16 @@ pub(crate) struct Encoded {
 
 impl Encoded {
     /// Decodes an entry of the store and encodes it with its version.
-    pub(crate) fn of_entry(catalogue: &Catalogue, entry: &Entry) -> Self {
-        let object = decode(entry);
+    pub(crate) fn of_entry(catalogue: &Catalogue, entry: &Entry) -> Decoded {
+        let object = decode(entry).inspect_err(|error| tracing::error!("cannot read {error}"))?;
         let fields = catalogue.of_key(&entry.key).map(|d| d.fields(&object)).unwrap_or_default();
-        Self {
+        Ok(Self {
             added: line(ADDED, object.to_string().as_bytes()),
             modified: OnceLock::new(),
             deleted: OnceLock::new(),
             labels: labels(&object),
             fields,
-        }
+        })
     }
 
     /// The object's JSON.
@@ -51,7 +75,7 @@ impl Encoded {
 
     /// The object as a value, for the few readers that want another form of it.
     pub(crate) fn value(&self) -> Value {
-        serde_json::from_slice(&self.json()).unwrap_or_default()
+        serde_json::from_slice(&self.json()).expect("it was encoded here")
     }
 
     /// The watch event of the object's appearance.
@@ -93,15 +117,16 @@ impl Encoded {
     }
 }
 
-/// The object of an entry, with its version. What can't be read shows as `null`: one damaged object must not
-/// hide the others.
-pub(crate) fn decode(entry: &Entry) -> Value {
-    let mut object = serde_json::from_slice(&entry.value).unwrap_or_else(|error| {
-        tracing::error!(key = %entry.key, %error, "object of the store can't be read");
-        Value::Null
-    });
+/// The object of an entry, with its version.
+pub(crate) fn decode(entry: &Entry) -> Result<Value, Unreadable> {
+    let unreadable = |why| Unreadable { key: entry.key.clone(), revision: entry.revision, why };
+    let mut object: Value =
+        serde_json::from_slice(&entry.value).map_err(|error| unreadable(error.to_string()))?;
+    if !object.is_object() {
+        return Err(unreadable("not an object".to_owned()));
+    }
     set_version(&mut object, entry.revision);
-    object
+    Ok(object)
 }
 
 /// An object that is encoded, as a value again: for the few readers that want another form of it.

@@ -1,20 +1,33 @@
 //! Who makes a request, as authentication found out.
 
+use std::collections::BTreeMap;
+
 /// The name of whom nobody vouches for.
-const ANONYMOUS: &str = "system:anonymous";
+pub(crate) const ANONYMOUS: &str = "system:anonymous";
+/// The group of everybody whom somebody vouches for.
+pub(crate) const AUTHENTICATED: &str = "system:authenticated";
+/// The group of the others.
+pub(crate) const UNAUTHENTICATED: &str = "system:unauthenticated";
 
 /// A user and its groups. In a client certificate: the common name and the organizations.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     pub user: String,
     pub groups: Vec<String>,
+    /// Tells users of one name apart, where whoever vouches can.
+    pub uid: Option<String>,
+    /// What else is said about the user.
+    pub extra: BTreeMap<String, Vec<String>>,
+    /// Another user acts as this one, and has shown nothing of this one's own.
+    pub(crate) is_impersonated: bool,
 }
 
 impl Identity {
     /// An authenticated user.
     #[must_use]
     pub fn new(user: impl Into<String>, groups: &[&str]) -> Self {
-        Self { user: user.into(), groups: groups.iter().map(|&g| g.to_owned()).collect() }
+        let groups = groups.iter().map(|&g| g.to_owned()).collect();
+        Self { user: user.into(), groups, ..Self::default() }
     }
 
     /// The administrator of the cluster.
@@ -26,12 +39,17 @@ impl Identity {
     /// Nobody in particular: may only ask how the server is.
     #[must_use]
     pub fn anonymous() -> Self {
-        Self::new(ANONYMOUS, &["system:unauthenticated"])
+        Self::new(ANONYMOUS, &[UNAUTHENTICATED])
     }
 
     /// Whether nobody vouches for this identity.
     #[must_use]
     pub fn is_anonymous(&self) -> bool {
         self.user == ANONYMOUS
+    }
+
+    /// Whether the user is in a group.
+    pub(crate) fn is_in(&self, group: &str) -> bool {
+        self.groups.iter().any(|g| g == group)
     }
 }

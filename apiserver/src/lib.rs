@@ -15,6 +15,8 @@ mod discovery;
 mod encoded;
 mod form;
 mod identity;
+mod impersonation;
+mod internal;
 mod kubelet_client;
 mod metrics;
 mod negotiation;

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::StreamExt;
 use listwatch::{Change as Message, ChangeType, Publisher};
 use store::cache::{Change, Subscription};
 
 use crate::{
-    encoded::{CachedObject, Encoded},
+    encoded::{CachedObject, Decoded, Encoded},
     server::Server,
 };
 
@@ -36,7 +37,7 @@ async fn publish_all(server: &Server, publisher: &Publisher) {
     }
 }
 
-async fn follow(server: &Server, publisher: &Publisher, mut changes: Subscription<Encoded>) {
+async fn follow(server: &Server, publisher: &Publisher, mut changes: Subscription<Decoded>) {
     loop {
         match changes.next().await {
             Some(Ok(change)) => publish(server, publisher, &change),
@@ -49,16 +50,16 @@ async fn follow(server: &Server, publisher: &Publisher, mut changes: Subscriptio
     }
 }
 
-fn publish(server: &Server, publisher: &Publisher, change: &Change<Encoded>) {
+fn publish(server: &Server, publisher: &Publisher, change: &Change<Decoded>) {
     let Some(item) = change.new.as_ref().or(change.old.as_ref()) else { return };
     // Keys that are no objects of the API concern nobody.
     let Some(def) = server.catalogue.of_key(&item.key) else { return };
     let (type_, object) = match (&change.old, &change.new) {
-        (None, Some(new)) => (ChangeType::Added, new.object.json()),
-        (Some(_), Some(new)) => (ChangeType::Modified, new.object.json()),
+        (None, Some(new)) => (ChangeType::Added, json(new, Encoded::json)),
+        (Some(_), Some(new)) => (ChangeType::Modified, json(new, Encoded::json)),
         (old, None) => {
             let Some(old) = old else { return };
-            (ChangeType::Deleted, old.object.deleted_json(change.revision))
+            (ChangeType::Deleted, json(old, |old| old.deleted_json(change.revision)))
         }
     };
     let is_pod = def.names.group.is_empty() && def.names.plural == "pods";
@@ -73,6 +74,11 @@ fn publish(server: &Server, publisher: &Publisher, change: &Change<Encoded>) {
     });
 }
 
+/// Nothing of what can't be read: listeners see that something is missing, and ask the server.
+fn json(item: &CachedObject, encoded: impl FnOnce(&Encoded) -> Bytes) -> Bytes {
+    item.object.as_ref().map(encoded).unwrap_or_default()
+}
+
 fn node(pod: &CachedObject) -> Option<&str> {
-    pod.object.field("spec.nodeName").filter(|node| !node.is_empty())
+    pod.object.as_ref().ok()?.field("spec.nodeName").filter(|node| !node.is_empty())
 }

@@ -36,6 +36,11 @@ impl Verb {
             Self::DeleteCollection => "deletecollection",
         }
     }
+
+    /// Whether it changes something.
+    pub(crate) fn is_write(self) -> bool {
+        !matches!(self, Self::Get | Self::List | Self::Watch)
+    }
 }
 
 /// A request for a resource.
@@ -77,6 +82,18 @@ pub(crate) enum NonResource {
 pub(crate) enum Target {
     Resource(RequestInfo),
     NonResource(NonResource),
+}
+
+impl Target {
+    /// Whether the answer may go on for as long as the client listens.
+    pub(crate) fn is_long_running(&self) -> bool {
+        match self {
+            Self::Resource(info) => {
+                info.verb == Verb::Watch || info.subresource == Some(Subresource::Log)
+            }
+            Self::NonResource(_) => false,
+        }
+    }
 }
 
 /// Reads a request's line.
@@ -270,7 +287,7 @@ pub(crate) fn verbs(subresource: Subresource) -> &'static [Verb] {
 }
 
 /// Undoes percent-encoding of a path segment. A lone `%` stays as it is.
-fn decode(segment: &str) -> String {
+pub(crate) fn decode(segment: &str) -> String {
     let bytes = segment.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;

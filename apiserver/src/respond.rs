@@ -60,11 +60,15 @@ pub(crate) fn streamed(body: Body) -> Response {
     response
 }
 
-/// A failure.
+/// A failure. When to try again is said in a header too: clients look there.
 pub(crate) fn failure(error: &ApiError) -> Response {
     let code = StatusCode::from_u16(error.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = serde_json::to_vec(error.status()).unwrap_or_default();
-    encoded(code, body)
+    let mut response = encoded(code, body);
+    if let Some(seconds) = error.retry_after_seconds() {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 /// Adds `Warning` headers, which `kubectl` shows to its user.

@@ -44,7 +44,7 @@ impl ApiServer {
             match accepted {
                 Ok((stream, _)) => {
                     let connection = self.clone().connection(acceptor.clone(), stream);
-                    self.tasks.spawn(connection);
+                    self.server.tasks.spawn(connection);
                 }
                 Err(error) => {
                     // Out of file descriptors, most likely: others have to be closed first.

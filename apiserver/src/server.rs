@@ -26,13 +26,14 @@ pub(crate) struct Server {
     pub(crate) openapi: OpenApi,
     /// Ends watches and background work.
     pub(crate) shutdown: CancellationToken,
+    /// What a stop waits for.
+    pub(crate) tasks: TaskTracker,
 }
 
 /// A running API server. Clones are handles of the same server.
 #[derive(Clone, Debug)]
 pub struct ApiServer {
     pub(crate) server: Arc<Server>,
-    pub(crate) tasks: TaskTracker,
 }
 
 impl ApiServer {
@@ -58,15 +59,16 @@ impl ApiServer {
             admission: Admission::standard(),
             metrics: Metrics::new(),
             shutdown: CancellationToken::new(),
+            tasks: TaskTracker::new(),
         });
-        let this = Self { server, tasks: TaskTracker::new() };
+        let this = Self { server };
         if let Some(publisher) = publisher {
-            this.tasks.spawn(publish::run(this.server.clone(), publisher));
+            this.server.tasks.spawn(publish::run(this.server.clone(), publisher));
         }
         bootstrap::run(&this.server)
             .await
             .context("cannot make the objects that are always there")?;
-        this.tasks.spawn(upkeep::run(this.server.clone()));
+        upkeep::start(&this.server);
         Ok(this)
     }
 
@@ -79,8 +81,8 @@ impl ApiServer {
     /// Stops: watches end, requests are finished, background work ends. The store is left to its owner.
     pub async fn stop(&self) {
         self.server.shutdown.cancel();
-        self.tasks.close();
-        if tokio::time::timeout(PATIENCE, self.tasks.wait()).await.is_err() {
+        self.server.tasks.close();
+        if tokio::time::timeout(PATIENCE, self.server.tasks.wait()).await.is_err() {
             tracing::warn!("some requests were not finished in time");
         }
     }

@@ -1,5 +1,5 @@
-//! The chain that every request passes: parse → authorize → read the body → perform, with the count, the log line
-//! and the answer to a panic around it.
+//! The chain that every request passes: parse → authorize → read the body → perform, with the count, the log line,
+//! the deadline and the answer to a panic around it.
 
 use std::{
     convert::Infallible,
@@ -15,15 +15,16 @@ use api_machinery::ApiError;
 use axum::body::HttpBody;
 use bytes::Bytes;
 use futures::FutureExt;
-use http::{Method, Request, request::Parts};
+use http::{HeaderMap, Method, Request, request::Parts};
 use tower::Service;
+use tracing::Instrument;
 
 use crate::{
-    authorization, body,
+    authentication, authorization, body,
     call::Call,
     form::Presentation,
     identity::Identity,
-    nonresource,
+    impersonation, nonresource,
     query::Query,
     request::{self, Target},
     respond::{self, Response},
@@ -65,70 +66,133 @@ where
     }
 }
 
+/// A request's head, as far as it could be made out.
+#[derive(Debug)]
+struct Head {
+    parts: Parts,
+    target: Result<(Target, Query), ApiError>,
+    /// Whom it acts as.
+    identity: Result<Arc<Identity>, ApiError>,
+}
+
+impl Head {
+    fn of(server: &Server, identity: &Arc<Identity>, parts: Parts) -> Self {
+        let target = parse(server, &parts);
+        Self { target, identity: caller(identity, &parts.headers), parts }
+    }
+
+    fn target(&self) -> Option<&Target> {
+        self.target.as_ref().ok().map(|(target, _)| target)
+    }
+
+    fn user(&self) -> &str {
+        self.identity.as_ref().map_or("", |identity| &identity.user)
+    }
+}
+
+fn parse(server: &Server, parts: &Parts) -> Result<(Target, Query), ApiError> {
+    let query = Query::of(&parts.uri)?;
+    let target = request::parse(&server.catalogue, &parts.method, parts.uri.path(), &query)?;
+    Ok((target, query))
+}
+
+fn caller(identity: &Arc<Identity>, headers: &HeaderMap) -> Result<Arc<Identity>, ApiError> {
+    authentication::check_token(identity, headers)?;
+    impersonation::effective(identity, headers)
+}
+
 /// Answers a request, whatever happens.
-pub(crate) async fn answer<B>(server: &Server, identity: &Identity, request: Request<B>) -> Response
+pub(crate) async fn answer<B>(
+    server: &Arc<Server>,
+    identity: &Arc<Identity>,
+    request: Request<B>,
+) -> Response
 where
     B: HttpBody<Data = Bytes> + Send,
     B::Error: Into<BoxError>,
 {
     let started = Instant::now();
     let (parts, body) = request.into_parts();
-    let target = parse(server, &parts);
-    let work = AssertUnwindSafe(perform(server, identity, &parts, &target, body)).catch_unwind();
+    let head = Head::of(server, identity, parts);
+    let work = AssertUnwindSafe(in_time(server, &head, body)).catch_unwind();
     let response = match work.await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => respond::failure(&error),
-        Err(_) => respond::failure(&ApiError::internal("the request made the server panic")),
+        Err(_) => respond::failure(&panicked()),
     };
     let (code, took) = (response.status().as_u16(), started.elapsed());
-    server.metrics.answered(target.as_ref().ok().map(|(t, _)| t), code, took);
+    server.metrics.answered(head.target(), code, took);
     tracing::debug!(
-        method = %parts.method, uri = %parts.uri, user = identity.user, code,
+        method = %head.parts.method, uri = %head.parts.uri, user = head.user(), code,
         ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX), "request"
     );
     response
 }
 
-type Parsed = Result<(Target, Query), ApiError>;
-
-fn parse(server: &Server, parts: &Parts) -> Parsed {
-    let query = Query::of(&parts.uri)?;
-    let target = request::parse(&server.catalogue, &parts.method, parts.uri.path(), &query)?;
-    Ok((target, query))
-}
-
-async fn perform<B>(
-    server: &Server,
-    identity: &Identity,
-    parts: &Parts,
-    parsed: &Parsed,
-    body: B,
-) -> Result<Response, ApiError>
+/// A request that is no stream is answered within the server's patience, however slowly its body comes.
+async fn in_time<B>(server: &Arc<Server>, head: &Head, body: B) -> Result<Response, ApiError>
 where
     B: HttpBody<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
-    let (target, query) = match parsed {
+    let work = perform(server, head, body);
+    if head.target().is_some_and(Target::is_long_running) {
+        return work.await;
+    }
+    tokio::time::timeout(server.config.request_timeout, work).await.unwrap_or_else(|_| {
+        Err(ApiError::timeout("request did not complete within the allotted timeout"))
+    })
+}
+
+async fn perform<B>(server: &Arc<Server>, head: &Head, body: B) -> Result<Response, ApiError>
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let Head { parts, target, identity } = head;
+    let identity = identity.as_ref().map_err(ApiError::clone)?;
+    let (method, path) = (&parts.method, parts.uri.path());
+    let (target, query) = match target {
         Ok(parsed) => parsed,
         // Who may not even ask learns nothing about what there is.
         Err(_) if identity.is_anonymous() => return Err(ApiError::unauthorized()),
-        Err(error) => return Err(error.clone()),
+        Err(error) => {
+            authorization::authorize_unknown_path(identity, method, path)?;
+            return Err(error.clone());
+        }
     };
-    authorization::authorize(identity, target, parts.uri.path())?;
+    authorization::authorize(identity, target, method, path)?;
     match target {
-        Target::NonResource(_) if !matches!(parts.method, Method::GET | Method::HEAD) => {
+        Target::NonResource(_) if !matches!(*method, Method::GET | Method::HEAD) => {
             Err(ApiError::method_not_allowed())
         }
         Target::NonResource(what) => nonresource::answer(server, what, &parts.headers).await,
         Target::Resource(info) => {
             let call = Call {
+                identity: identity.clone(),
                 info: info.clone(),
                 query: query.clone(),
                 presentation: Presentation::of(&parts.headers, query)?,
                 headers: parts.headers.clone(),
-                body: body::read(body).await?,
+                body: if info.verb.is_write() { body::read(body).await? } else { Bytes::new() },
             };
-            verbs::perform(server, &call).await
+            carry_out(server, call).await
         }
     }
+}
+
+/// A write is carried out to its end, in a task of its own: a client that goes away must not cut it in half.
+async fn carry_out(server: &Arc<Server>, call: Call) -> Result<Response, ApiError> {
+    if !call.info.verb.is_write() {
+        return verbs::perform(server, &call).await;
+    }
+    let span =
+        tracing::info_span!("write", verb = call.info.verb.as_str(), user = call.identity.user);
+    let owned = server.clone();
+    let work = async move { verbs::perform(&owned, &call).await };
+    server.tasks.spawn(work.instrument(span)).await.unwrap_or_else(|_| Err(panicked()))
+}
+
+fn panicked() -> ApiError {
+    ApiError::internal("the request made the server panic")
 }

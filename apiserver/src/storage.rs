@@ -1,6 +1,8 @@
 //! Objects over the store: keys, versions and errors as the API knows them. Writes go to the store, reads of
 //! collections come from the cache.
 
+mod write;
+
 use std::{sync::Arc, time::Duration};
 
 use api_machinery::ApiError;
@@ -8,24 +10,37 @@ use bytes::Bytes;
 use registry::ResourceDef;
 use serde_json::Value;
 use store::{
-    Entry, Expect, Query as StoreQuery, Revision, Store, StoreError,
+    Entry, Query as StoreQuery, Revision, Store, StoreError,
     cache::{Cache, Options, Snapshot},
 };
 
 use crate::{
     catalogue::Catalogue,
-    encoded::{self, Encoded},
+    encoded::{self, Decoded, Encoded},
     query::ReadAt,
 };
 
+pub(crate) use write::WriteError;
+
 /// How long a read waits for a version that is not there yet (Kubernetes: `blockTimeout`).
 const FUTURE_VERSION_PATIENCE: Duration = Duration::from_secs(3);
+
+/// When to ask again that was not answered because the store was away, in seconds.
+const RETRY: i32 = 1;
 
 /// An object and the revision that wrote it.
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
     pub(crate) object: Value,
     pub(crate) revision: Revision,
+}
+
+impl Stored {
+    /// An object, as of a revision.
+    pub(crate) fn at(mut object: Value, revision: Revision) -> Self {
+        encoded::set_version(&mut object, revision);
+        Self { object, revision }
+    }
 }
 
 /// Names one object.
@@ -45,6 +60,11 @@ impl Address<'_> {
     /// The error of its absence.
     pub(crate) fn not_found(&self) -> ApiError {
         ApiError::not_found(self.def.names.group, self.def.names.plural, self.name)
+    }
+
+    /// The error of its presence.
+    pub(crate) fn already_exists(&self) -> ApiError {
+        ApiError::already_exists(self.def.names.group, self.def.names.plural, self.name)
     }
 
     /// The error of it having changed meanwhile.
@@ -72,7 +92,7 @@ impl Address<'_> {
 #[derive(Debug)]
 pub(crate) struct Storage {
     store: Arc<dyn Store>,
-    cache: Arc<Cache<Encoded>>,
+    cache: Arc<Cache<Decoded>>,
 }
 
 impl Storage {
@@ -94,60 +114,33 @@ impl Storage {
     }
 
     /// The cache above.
-    pub(crate) fn cache(&self) -> &Arc<Cache<Encoded>> {
+    pub(crate) fn cache(&self) -> &Arc<Cache<Decoded>> {
         &self.cache
     }
 
     /// The latest state of an object.
     pub(crate) async fn get(&self, at: Address<'_>) -> Result<Stored, ApiError> {
         let entry = self.entry(at).await?;
-        Ok(Stored { object: encoded::decode(&entry), revision: entry.revision })
+        let object = encoded::decode(&entry).map_err(|e| ApiError::from(&e))?;
+        Ok(Stored { object, revision: entry.revision })
     }
 
     /// The latest state of an object, encoded. The cache's encoding is used if it is of the same revision.
     pub(crate) async fn get_encoded(&self, at: Address<'_>) -> Result<Bytes, ApiError> {
         let entry = self.entry(at).await?;
         Ok(match self.cache.get(&entry.key) {
-            Some(cached) if cached.revision == entry.revision => cached.object.json(),
-            _ => encoded::decode(&entry).to_string().into(),
+            Some(cached) if cached.revision == entry.revision => encoded::readable(&cached)?.json(),
+            _ => encoded::decode(&entry).map_err(|e| ApiError::from(&e))?.to_string().into(),
         })
+    }
+
+    /// The revision of an object, whether or not it can be read.
+    pub(crate) async fn revision_of(&self, at: Address<'_>) -> Result<Revision, ApiError> {
+        Ok(self.entry(at).await?.revision)
     }
 
     async fn entry(&self, at: Address<'_>) -> Result<Entry, ApiError> {
         self.store.get(&at.key()).await.map_err(api_error)?.ok_or_else(|| at.not_found())
-    }
-
-    /// Stores an object that must not be there yet.
-    pub(crate) async fn create(&self, at: Address<'_>, object: Value) -> Result<Stored, ApiError> {
-        let names = &at.def.names;
-        let value = encoded::to_store(object.clone());
-        match self.store.put(&at.key(), value, Some(Expect::Absent)).await {
-            Ok(revision) => Ok(stored(object, revision)),
-            Err(StoreError::Conflict { .. }) => {
-                Err(ApiError::already_exists(names.group, names.plural, at.name))
-            }
-            Err(other) => Err(api_error(other)),
-        }
-    }
-
-    /// Stores an object's next state over the one that was read. A change that changes nothing isn't written.
-    pub(crate) async fn update(
-        &self,
-        at: Address<'_>,
-        old: &Stored,
-        object: Value,
-    ) -> Result<Stored, ApiError> {
-        let value = encoded::to_store(object.clone());
-        if value == encoded::to_store(old.object.clone()) {
-            return Ok(old.clone());
-        }
-        let put = self.store.put(&at.key(), value, Some(Expect::At(old.revision))).await;
-        put.map(|revision| stored(object, revision)).map_err(|e| at.error(e))
-    }
-
-    /// Removes an object in the state that was read.
-    pub(crate) async fn remove(&self, at: Address<'_>, old: &Stored) -> Result<Revision, ApiError> {
-        self.store.delete(&at.key(), Some(old.revision)).await.map_err(|e| at.error(e))
     }
 
     /// A collection from the cache, at least as new as asked for.
@@ -155,7 +148,7 @@ impl Storage {
         &self,
         prefix: &str,
         at: ReadAt,
-    ) -> Result<Snapshot<Encoded>, ApiError> {
+    ) -> Result<Snapshot<Decoded>, ApiError> {
         match at {
             ReadAt::Any => {}
             ReadAt::MostRecent | ReadAt::Exact(_) => {
@@ -184,13 +177,8 @@ impl Storage {
     }
 }
 
-/// An object just written.
-fn stored(mut object: Value, revision: Revision) -> Stored {
-    encoded::set_version(&mut object, revision);
-    Stored { object, revision }
-}
-
-/// Errors of the store that have nothing to do with one object.
+/// Errors of the store that have nothing to do with one object, and came before anything was written: who can't be
+/// answered now is told to ask again.
 pub(crate) fn api_error(error: StoreError) -> ApiError {
     match error {
         StoreError::Compacted { .. } => {
@@ -198,7 +186,7 @@ pub(crate) fn api_error(error: StoreError) -> ApiError {
         }
         StoreError::Unavailable(why) => {
             tracing::warn!(why, "store is unavailable");
-            ApiError::unavailable(format!("the store is unavailable: {why}"))
+            ApiError::unavailable(format!("the store is unavailable: {why}")).retry_after(RETRY)
         }
         other => ApiError::internal(other),
     }

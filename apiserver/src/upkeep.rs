@@ -1,17 +1,20 @@
-//! What the server does by itself as time goes by: old Events go, history is compacted, claims are repaired.
+//! What the server does by itself as time goes by: old Events go, history is compacted, claims are repaired. Each duty
+//! is a task of its own, so that none waits for another, and ends with the server wherever it is.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use api_types::jiff::Timestamp;
-use serde_json::Value;
+use futures::{StreamExt, stream};
+use registry::ResourceDef;
 use store::Revision;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::{
-    admission, bootstrap,
-    encoded::CachedObject,
+    admission::{self, Suspects},
+    bootstrap,
+    encoded::{CachedObject, Encoded},
     server::Server,
-    storage::{Address, Stored},
+    storage::Address,
 };
 
 /// How often Events are looked through, and claims.
@@ -20,67 +23,98 @@ const SWEEP: Duration = Duration::from_secs(60);
 /// How often it is made sure of the objects that are always there (Kubernetes: its controller of `kubernetes`).
 const BOOTSTRAP: Duration = Duration::from_secs(10);
 
+/// How many Events are removed at once: enough that etcd's answers are not waited for one by one, few enough that
+/// clients' writes hardly notice.
+const REMOVALS: usize = 16;
+
 /// Keeps the house until the server stops.
-pub(crate) async fn run(server: Arc<Server>) {
-    let every = |period: Duration| {
-        let mut ticks = interval_at(Instant::now() + period, period);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ticks
-    };
-    let (mut sweep, mut restore) = (every(SWEEP), every(BOOTSTRAP));
-    let mut compact = every(server.config.compaction_interval);
-    let mut suspects = BTreeSet::new();
+pub(crate) fn start(server: &Arc<Server>) {
+    begin(server, expire_events(server.clone()));
+    begin(server, repair_claims(server.clone()));
+    begin(server, restore(server.clone()));
+    begin(server, compact(server.clone()));
+}
+
+fn begin(server: &Server, duty: impl Future<Output = ()> + Send + 'static) {
+    let shutdown = server.shutdown.clone();
+    server.tasks.spawn(async move { shutdown.run_until_cancelled(duty).await });
+}
+
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval_at(Instant::now() + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+async fn repair_claims(server: Arc<Server>) {
+    let mut ticks = every(SWEEP);
+    let mut suspects = Suspects::new();
+    loop {
+        ticks.tick().await;
+        match admission::repair_cluster_ips(&server, &suspects).await {
+            Ok(found) => suspects = found,
+            Err(error) => tracing::warn!(%error, "cluster IPs can't be checked"),
+        }
+    }
+}
+
+async fn restore(server: Arc<Server>) {
+    let mut ticks = every(BOOTSTRAP);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = bootstrap::run(&server).await {
+            tracing::warn!(%error, "the system's objects can't be checked");
+        }
+    }
+}
+
+async fn compact(server: Arc<Server>) {
+    let mut ticks = every(server.config.compaction_interval);
     let mut before = server.storage.cache().revision();
     loop {
-        tokio::select! {
-            () = server.shutdown.cancelled() => return,
-            _ = sweep.tick() => {
-                expire_events(&server).await;
-                match admission::repair_cluster_ips(&server, &suspects).await {
-                    Ok(found) => suspects = found,
-                    Err(error) => tracing::warn!(%error, "cluster IPs can't be checked"),
-                }
-            }
-            _ = restore.tick() => {
-                if let Err(error) = bootstrap::run(&server).await {
-                    tracing::warn!(%error, "the system's objects can't be checked");
-                }
-            }
-            _ = compact.tick() => before = self::compact(&server, before).await,
-        }
+        ticks.tick().await;
+        before = forget(&server, before).await;
     }
 }
 
 /// Forgets what was before the last compaction's time, so that a client that reads pages or watches has at least
 /// one interval to come back. Returns where the store is now.
-async fn compact(server: &Server, before: Revision) -> Revision {
+async fn forget(server: &Server, before: Revision) -> Revision {
     if let Err(error) = server.storage.store().compact(before).await {
         tracing::warn!(%error, "history can't be compacted");
     }
     server.storage.cache().revision()
 }
 
-async fn expire_events(server: &Server) {
+async fn expire_events(server: Arc<Server>) {
     let Some(def) = server.catalogue.find("", "v1", "events") else { return };
-    let deadline = Timestamp::now() - server.config.event_ttl;
-    let snapshot = server.storage.cache().list(&def.prefix(None));
-    for item in snapshot.items.iter().filter(|item| is_over(item, deadline)) {
-        let at = Address {
-            def,
-            namespace: item.object.field("metadata.namespace"),
-            name: item.object.field("metadata.name").unwrap_or_default(),
-        };
-        let stored = Stored { object: Value::Null, revision: item.revision };
-        // One that has happened again meanwhile is at another revision, and stays.
-        if let Err(error) = server.storage.remove(at, &stored).await {
-            tracing::debug!(%error, "event stays");
-        }
+    let mut ticks = every(SWEEP);
+    loop {
+        ticks.tick().await;
+        let deadline = Timestamp::now() - server.config.event_ttl;
+        let snapshot = server.storage.cache().list(&def.prefix(None));
+        let events = snapshot.items.iter().filter_map(|i| Some((i, i.object.as_ref().ok()?)));
+        let old = events.filter(|(_, event)| is_over(event, deadline));
+        let remove = |(item, event): (&CachedObject, _)| remove(&server, def, event, item.revision);
+        stream::iter(old).for_each_concurrent(REMOVALS, remove).await;
+    }
+}
+
+async fn remove(server: &Server, def: &ResourceDef, event: &Encoded, revision: Revision) {
+    let at = Address {
+        def,
+        namespace: event.field("metadata.namespace"),
+        name: event.field("metadata.name").unwrap_or_default(),
+    };
+    // One that has happened again meanwhile is at another revision, and stays.
+    if let Err(error) = server.storage.remove(at, revision).await {
+        tracing::debug!(?error, "event stays");
     }
 }
 
 /// Whether an event last happened before the deadline. When it was created counts only if it doesn't say more.
-fn is_over(item: &CachedObject, deadline: Timestamp) -> bool {
-    let event = item.object.value();
+fn is_over(event: &Encoded, deadline: Timestamp) -> bool {
+    let event = event.value();
     let time = |path: &&str| event.pointer(path)?.as_str()?.parse::<Timestamp>().ok();
     let said = ["/series/lastObservedTime", "/lastTimestamp", "/eventTime"];
     let last = said.iter().filter_map(time).max();

@@ -11,10 +11,16 @@ use api_machinery::ApiError;
 use async_trait::async_trait;
 use registry::ResourceDef;
 use serde_json::Value;
+use store::Revision;
 
-use crate::{call::Call, request::Verb, server::Server, storage::Address};
+use crate::{
+    call::Call,
+    request::Verb,
+    server::Server,
+    storage::{Address, WriteError},
+};
 
-pub(crate) use service_cluster_ip::repair as repair_cluster_ips;
+pub(crate) use service_cluster_ip::{Suspects, repair as repair_cluster_ips};
 
 /// What a plugin may know of a create or update.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +28,8 @@ pub(crate) struct Attributes<'a> {
     pub(crate) call: &'a Call,
     /// The object's state before; absent at creation.
     pub(crate) old: Option<&'a Value>,
+    /// The object's UID, which it gets only now if it is being created.
+    pub(crate) uid: &'a str,
     pub(crate) dry_run: bool,
 }
 
@@ -39,10 +47,12 @@ impl Attributes<'_> {
     }
 }
 
-/// Something that a plugin did outside the object, to be undone if the object isn't stored.
+/// A key that a plugin wrote beside the object, to be deleted if the object isn't stored.
 #[derive(Debug)]
 pub(crate) struct Claim {
     key: String,
+    /// At which it was written: if it is at another by now, it is another's.
+    revision: Revision,
 }
 
 /// A part of admission. Each method has the answer of a plugin that doesn't care.
@@ -62,6 +72,9 @@ trait Plugin: fmt::Debug + Send + Sync {
     fn may_remove(&self, _: &Call, _: Address<'_>) -> Result<(), ApiError> {
         Ok(())
     }
+
+    /// Cleans up after an object that has changed.
+    async fn changed(&self, _: &Server, _: &ResourceDef, _old: &Value, _new: &Value) {}
 
     /// Cleans up after an object that is gone.
     async fn removed(&self, _: &Server, _: &ResourceDef, _: &Value) {}
@@ -110,6 +123,19 @@ impl Admission {
         self.0.iter().try_for_each(|plugin| plugin.may_remove(call, at))
     }
 
+    /// Tells every plugin that an object has changed.
+    pub(crate) async fn changed(
+        &self,
+        server: &Server,
+        def: &ResourceDef,
+        old: &Value,
+        new: &Value,
+    ) {
+        for plugin in &self.0 {
+            plugin.changed(server, def, old, new).await;
+        }
+    }
+
     /// Tells every plugin that an object is gone.
     pub(crate) async fn removed(&self, server: &Server, def: &ResourceDef, object: &Value) {
         for plugin in &self.0 {
@@ -119,11 +145,19 @@ impl Admission {
 }
 
 impl Admitted {
-    /// Gives back what was claimed. What can't be given back now is left to the repair loop.
-    pub(crate) async fn undo(self, server: &Server) {
-        for claim in self.0 {
-            if let Err(error) = server.storage.store().delete(&claim.key, None).await {
-                tracing::warn!(key = claim.key, %error, "claim stays until it is repaired");
+    /// Gives back what was claimed if the object is certainly not stored. If nobody knows, it stays claimed: a claim
+    /// without an object is found by the repair, two objects with one address are not mended by anybody.
+    pub(crate) async fn settle<T>(self, server: &Server, result: &Result<T, WriteError>) {
+        if matches!(result, Err(WriteError::Refused(_))) {
+            self.undo(server).await;
+        }
+    }
+
+    /// Gives back what was claimed. What can't be given back now is left to the repair.
+    async fn undo(self, server: &Server) {
+        for Claim { key, revision } in self.0 {
+            if let Err(WriteError::Unknown(error)) = server.storage.delete(&key, revision).await {
+                tracing::warn!(key, %error, "claim stays until it is repaired");
             }
         }
     }

@@ -34,8 +34,8 @@ pub(crate) async fn bind(server: &Server, call: &Call) -> Result<Response, ApiEr
             return Ok(created(&warnings));
         }
         match server.storage.update(at, &old, pod).await {
-            Err(error) if attempts > 0 && error.reason() == "Conflict" => {}
-            result => return result.map(|_| created(&warnings)),
+            Err(error) if attempts > 0 && error.is("Conflict") => {}
+            result => return Ok(result.map(|_| created(&warnings))?),
         }
     }
 }

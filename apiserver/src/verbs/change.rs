@@ -12,7 +12,7 @@ use crate::{
     query,
     respond::{self, Response},
     server::Server,
-    storage::{Address, Stored},
+    storage::{Address, Stored, WriteError},
 };
 
 /// How often a write is tried that others get in the way of.
@@ -59,8 +59,8 @@ pub(super) async fn apply(
         let new = wanted(&view(call, &old.object))?;
         check_version(at, &old, &new)?;
         match attempt(server, call, at, &old, new).await {
-            Err(error) if attempts > 0 && error.reason() == "Conflict" => {}
-            result => return result,
+            Err(error) if attempts > 0 && error.is("Conflict") => {}
+            result => return Ok(result?),
         }
     }
 }
@@ -71,21 +71,20 @@ async fn attempt(
     at: Address<'_>,
     old: &Stored,
     mut new: Value,
-) -> Result<Stored, ApiError> {
+) -> Result<Stored, WriteError> {
     let dry_run = call.dry_run()?;
-    let attributes = Attributes { call, old: Some(&old.object), dry_run };
+    let uid = old.object["metadata"]["uid"].as_str().unwrap_or_default();
+    let attributes = Attributes { call, old: Some(&old.object), uid, dry_run };
     let admitted = server.admission.admit(server, &attributes, &mut new).await?;
     let result = async {
         let object = strategy(call, &old.object, new)?;
         if dry_run {
-            return Ok(Stored { object, revision: old.revision });
+            return Ok(Stored::at(object, old.revision));
         }
         write(server, at, old, object).await
     };
     let result = result.await;
-    if result.is_err() {
-        admitted.undo(server).await;
-    }
+    admitted.settle(server, &result).await;
     result
 }
 
@@ -96,7 +95,7 @@ fn strategy(call: &Call, old: &Value, new: Value) -> Result<Value, ApiError> {
         None => def.update(old, new, &call.context()),
         Some(Subresource::Status) => def.update_status(old, new),
         Some(Subresource::Scale) => def.update(old, scale::set(old, &new)?, &call.context()),
-        Some(Subresource::Finalize) => def.finalize(old, &new),
+        Some(Subresource::Finalize) => def.finalize(old, new),
         Some(Subresource::Binding | Subresource::Log) => Err(ApiError::method_not_allowed()),
     }
 }
@@ -107,11 +106,13 @@ async fn write(
     at: Address<'_>,
     old: &Stored,
     object: Value,
-) -> Result<Stored, ApiError> {
-    if !at.def.is_finished(&object) {
-        return server.storage.update(at, old, object).await;
+) -> Result<Stored, WriteError> {
+    if !at.def.is_finished(&object)? {
+        let stored = server.storage.update(at, old, object).await?;
+        server.admission.changed(server, at.def, &old.object, &stored.object).await;
+        return Ok(stored);
     }
-    let revision = server.storage.remove(at, old).await?;
+    let revision = server.storage.remove(at, old.revision).await?;
     server.admission.removed(server, at.def, &object).await;
     Ok(Stored { object, revision })
 }

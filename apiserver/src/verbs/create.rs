@@ -10,7 +10,7 @@ use crate::{
     call::{Call, Given},
     respond::Response,
     server::Server,
-    storage::{Address, Stored},
+    storage::{Address, Stored, WriteError},
     subresources::binding,
 };
 
@@ -38,19 +38,19 @@ async fn insert(server: &Server, call: &Call, object: Value) -> Result<Stored, A
     loop {
         attempts -= 1;
         match attempt(server, call, object.clone()).await {
-            Err(error) if attempts > 0 && error.reason() == "AlreadyExists" => {}
-            result => return result,
+            Err(error) if attempts > 0 && error.is("AlreadyExists") => {}
+            result => return Ok(result?),
         }
     }
 }
 
-async fn attempt(server: &Server, call: &Call, mut object: Value) -> Result<Stored, ApiError> {
-    let def = &call.info.def;
-    let dry_run = call.dry_run()?;
-    let attributes = Attributes { call, old: None, dry_run };
+async fn attempt(server: &Server, call: &Call, mut object: Value) -> Result<Stored, WriteError> {
+    let (context, dry_run) = (call.context(), call.dry_run()?);
+    let attributes = Attributes { call, old: None, uid: &context.uid, dry_run };
     let admitted = server.admission.admit(server, &attributes, &mut object).await?;
+    let def = &call.info.def;
     let stored = async {
-        let object = def.create(object, &call.context())?;
+        let object = def.create(object, &context)?;
         if dry_run {
             return Ok(Stored { object, revision: store::Revision(0) });
         }
@@ -59,8 +59,6 @@ async fn attempt(server: &Server, call: &Call, mut object: Value) -> Result<Stor
         server.storage.create(at, object).await
     };
     let result = stored.await;
-    if result.is_err() {
-        admitted.undo(server).await;
-    }
+    admitted.settle(server, &result).await;
     result
 }

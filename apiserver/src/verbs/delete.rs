@@ -14,11 +14,14 @@ use crate::{
     call::Call,
     respond::{self, Response},
     server::Server,
-    storage::{Address, Stored},
+    storage::{Address, Stored, WriteError},
 };
 
 /// How often a deletion is tried that others get in the way of.
 const ATTEMPTS: usize = 32;
+
+/// The option that removes what can't be read.
+const UNREAD: &str = "ignoreStoreReadErrorWithClusterBreakingPotential";
 
 /// What became of an object whose deletion was asked for.
 #[derive(Debug)]
@@ -53,6 +56,10 @@ pub(super) fn options(call: &Call) -> Result<DeleteOptions, ApiError> {
         None => options.grace_period_seconds,
     };
     options.propagation_policy = policy.or(options.propagation_policy);
+    if query.get(UNREAD).is_some() {
+        let unread = query.flag(UNREAD);
+        options.ignore_store_read_error_with_cluster_breaking_potential = Some(unread);
+    }
     if query.get("orphanDependents").is_some() {
         options.orphan_dependents = Some(query.flag("orphanDependents"));
     }
@@ -83,6 +90,11 @@ fn check(options: &DeleteOptions) -> Result<(), ApiError> {
             )));
         }
     }
+    if may_be_unread(options) && *options != unread_alone(options) {
+        return Err(ApiError::bad_request(format!(
+            "invalid DeleteOptions: {UNREAD}: Invalid value: true: cannot be set together with any other option"
+        )));
+    }
     if options.propagation_policy.is_some() && options.orphan_dependents.is_some() {
         return Err(ApiError::bad_request(
             "invalid DeleteOptions: orphanDependents and deletionPropagation cannot be both set",
@@ -98,41 +110,66 @@ pub(super) async fn delete_one(
     at: Address<'_>,
     options: &DeleteOptions,
 ) -> Result<Outcome, ApiError> {
+    server.admission.may_remove(call, at)?;
     let mut attempts = ATTEMPTS;
     loop {
         attempts -= 1;
-        let old = server.storage.get(at).await?;
-        if let Some(preconditions) = &options.preconditions {
-            check_preconditions(at, &old, preconditions)?;
-        }
-        server.admission.may_remove(call, at)?;
-        match attempt(server, at, &old, options).await {
-            Err(error) if attempts > 0 && error.reason() == "Conflict" => {}
-            result => return result,
+        match attempt(server, at, options).await {
+            Err(error) if attempts > 0 && error.is("Conflict") => {}
+            Err(error) if error.is("StoreReadError") && may_be_unread(options) => {
+                return Ok(remove_unread(server, at).await?);
+            }
+            result => return Ok(result?),
         }
     }
+}
+
+/// The option by itself: there is no grace for, and no condition on, what can't be read.
+fn unread_alone(options: &DeleteOptions) -> DeleteOptions {
+    DeleteOptions {
+        ignore_store_read_error_with_cluster_breaking_potential: options
+            .ignore_store_read_error_with_cluster_breaking_potential,
+        ..DeleteOptions::default()
+    }
+}
+
+fn may_be_unread(options: &DeleteOptions) -> bool {
+    options.ignore_store_read_error_with_cluster_breaking_potential == Some(true)
+}
+
+/// Removes what can't be read at its owner's risk: whatever it describes may go on running, and nothing of what it
+/// held is given back.
+async fn remove_unread(server: &Server, at: Address<'_>) -> Result<Outcome, WriteError> {
+    let revision = server.storage.revision_of(at).await?;
+    tracing::warn!(key = at.key(), "removing an object that can't be read");
+    server.storage.remove(at, revision).await?;
+    let metadata = json!({ "name": at.name, "namespace": at.namespace });
+    Ok(Outcome::Removed(json!({ "metadata": metadata })))
 }
 
 async fn attempt(
     server: &Server,
     at: Address<'_>,
-    old: &Stored,
     options: &DeleteOptions,
-) -> Result<Outcome, ApiError> {
+) -> Result<Outcome, WriteError> {
+    let old = server.storage.get(at).await?;
+    if let Some(preconditions) = &options.preconditions {
+        check_preconditions(at, &old, preconditions)?;
+    }
     let dry_run = options.dry_run.as_ref().is_some_and(|d| !d.is_empty());
-    match at.def.begin_deletion(&old.object, options, Timestamp::now()) {
+    match at.def.begin_deletion(&old.object, options, Timestamp::now())? {
         Deletion::Remove => {
             if !dry_run {
-                server.storage.remove(at, old).await?;
+                server.storage.remove(at, old.revision).await?;
                 server.admission.removed(server, at.def, &old.object).await;
             }
-            Ok(Outcome::Removed(old.object.clone()))
+            Ok(Outcome::Removed(old.object))
         }
         Deletion::Mark(object) if dry_run => Ok(Outcome::Terminating(object)),
         Deletion::Mark(object) => {
-            Ok(Outcome::Terminating(server.storage.update(at, old, object).await?.object))
+            Ok(Outcome::Terminating(server.storage.update(at, &old, object).await?.object))
         }
-        Deletion::Pending => Ok(Outcome::Terminating(old.object.clone())),
+        Deletion::Pending => Ok(Outcome::Terminating(old.object)),
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::{
     call::Call,
-    encoded::{self, CachedObject, Encoded},
+    encoded::{self, CachedObject, Decoded, Encoded, readable},
     query::{ListOptions, ReadAt, Selection},
     respond::{self, Response},
     server::Server,
@@ -60,11 +60,7 @@ pub(super) async fn list(server: &Server, call: &Call) -> Result<Response, ApiEr
     let listed = match options.timeout_seconds.filter(|&seconds| seconds > 0) {
         None => listed.await,
         Some(seconds) => timeout(Duration::from_secs(seconds), listed).await.unwrap_or_else(|_| {
-            Err(ApiError::new(
-                504,
-                "Timeout",
-                "Timeout: request did not complete within the allotted timeout",
-            ))
+            Err(ApiError::timeout("request did not complete within the allotted timeout"))
         }),
     };
     answer(call, listed?)
@@ -84,14 +80,12 @@ pub(super) async fn select(
         (Some(token), _) => {
             let Continuation { rv, start } = decode(token)?;
             let from = History { revision: Revision(rv), after: Some(start) };
-            from_history(server, &prefix, from, options)
-                .await
-                .map_err(|e| expired(e, CONTINUE_TOO_OLD))
+            from_history(server, &prefix, from, options, CONTINUE_TOO_OLD).await
         }
         (None, ReadAt::Exact(revision)) => {
             server.storage.wait_for(revision).await?;
             let from = History { revision, after: None };
-            from_history(server, &prefix, from, options).await.map_err(|e| expired(e, TOO_OLD))
+            from_history(server, &prefix, from, options, TOO_OLD).await
         }
         (None, at) => from_cache(server, &prefix, at, options).await,
     }
@@ -110,15 +104,24 @@ async fn from_cache(
     let snapshot = server.storage.list(prefix, at).await?;
     let selection = &options.selection;
     let limit = options.limit.unwrap_or(usize::MAX);
-    let mut selected = snapshot.items.iter().filter(|i| i.object.matches(selection));
-    let page: Vec<&CachedObject> = selected.by_ref().take(limit).collect();
-    let more = selected.count();
-    let last = page.last().filter(|_| more > 0);
+    let (mut items, mut last, mut more) = (Vec::new(), None, 0);
+    for item in &snapshot.items {
+        let object = readable(item)?;
+        match object.matches(selection) {
+            false => {}
+            true if items.len() == limit => more += 1,
+            true => {
+                items.push(object.json());
+                last = Some(&item.key);
+            }
+        }
+    }
+    let last = last.filter(|_| more > 0);
     Ok(Listed {
         revision: snapshot.revision,
-        continuation: last.map(|item| encode(snapshot.revision, &item.key)),
+        continuation: last.map(|key| encode(snapshot.revision, key)),
         remaining: remaining(more, selection),
-        items: page.iter().map(|item| item.object.json()).collect(),
+        items,
     })
 }
 
@@ -134,7 +137,8 @@ async fn from_history(
     prefix: &str,
     mut from: History,
     options: &ListOptions,
-) -> Result<Listed, StoreError> {
+    too_old: &str,
+) -> Result<Listed, ApiError> {
     let limit = options.limit.unwrap_or(usize::MAX);
     let mut items = Vec::new();
     loop {
@@ -145,9 +149,10 @@ async fn from_history(
             limit: (wanted < usize::MAX).then_some(wanted),
             at: Some(from.revision),
         };
-        let page = server.storage.page(prefix, query).await?;
+        let page = server.storage.page(prefix, query).await.map_err(|e| expired(e, too_old))?;
         for (index, entry) in page.entries.iter().enumerate() {
-            let encoded = encoding(server, entry);
+            let encoding = encoding(server, entry);
+            let encoded = encoding.readable()?;
             if !encoded.matches(&options.selection) {
                 continue;
             }
@@ -180,16 +185,14 @@ fn encoding(server: &Server, entry: &Entry) -> Encoding {
 #[derive(Debug)]
 enum Encoding {
     Cached(CachedObject),
-    Own(Box<Encoded>),
+    Own(Box<Decoded>),
 }
 
-impl std::ops::Deref for Encoding {
-    type Target = Encoded;
-
-    fn deref(&self) -> &Encoded {
+impl Encoding {
+    fn readable(&self) -> Result<&Encoded, ApiError> {
         match self {
-            Self::Cached(item) => &item.object,
-            Self::Own(encoded) => encoded,
+            Self::Cached(item) => readable(item),
+            Self::Own(decoded) => decoded.as_ref().as_ref().map_err(ApiError::from),
         }
     }
 }

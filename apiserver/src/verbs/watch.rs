@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     call::Call,
-    encoded::{self, CachedObject, Encoded},
+    encoded::{self, CachedObject, Decoded, Encoded, readable},
     form::Presentation,
     metrics::Watching,
     query::{ListOptions, ReadAt, Selection},
@@ -113,6 +113,7 @@ async fn beginning(
     }
     let snapshot = server.storage.list(prefix, options.at).await?;
     let initial = if from_state { snapshot.items } else { Vec::new() };
+    initial.iter().try_for_each(|item| readable(item).map(drop))?;
     let marked = options.initial_events == Some(true) && options.bookmarks;
     Ok(Beginning { initial, marked, after: snapshot.revision })
 }
@@ -125,12 +126,13 @@ fn lifetime(seconds: Option<u64>) -> Duration {
 fn lines(
     watcher: Watcher,
     beginning: Beginning,
-    mut subscription: Subscription<Encoded>,
+    mut subscription: Subscription<Decoded>,
 ) -> impl Stream<Item = Bytes> + Send {
     async_stream::stream! {
         let mut first = true;
-        for item in beginning.initial.iter().filter(|i| i.object.matches(&watcher.selection)) {
-            yield watcher.shown("ADDED", item.object.added(), &mut first);
+        let initial = beginning.initial.iter().filter_map(|item| item.object.as_ref().ok());
+        for object in initial.filter(|object| object.matches(&watcher.selection)) {
+            yield watcher.shown("ADDED", object.added(), &mut first);
         }
         if beginning.marked {
             yield watcher.bookmark(beginning.after, true);
@@ -146,8 +148,13 @@ fn lines(
                 () = watcher.shutdown.cancelled() => break,
                 () = &mut end => break,
                 next = subscription.next() => match next {
-                    Some(Ok(change)) => if let Some((kind, line)) = event(&change, &watcher.selection) {
-                        yield watcher.shown(kind, line, &mut first);
+                    Some(Ok(change)) => match event(&change, &watcher.selection) {
+                        Ok(Some((kind, line))) => yield watcher.shown(kind, line, &mut first),
+                        Ok(None) => {}
+                        Err(error) => {
+                            yield failure(&error);
+                            return;
+                        }
                     },
                     Some(Err(error)) => {
                         yield failure(&watch_error(error, subscription.revision()));
@@ -166,16 +173,21 @@ fn lines(
     }
 }
 
-/// What a change is to somebody who sees only what the selectors select.
-fn event(change: &Change<Encoded>, selection: &Selection) -> Option<(&'static str, Bytes)> {
-    let selected =
-        |item: &Option<CachedObject>| item.clone().filter(|item| item.object.matches(selection));
-    match (selected(&change.old), selected(&change.new)) {
-        (None, Some(new)) => Some(("ADDED", new.object.added())),
-        (Some(_), Some(new)) => Some(("MODIFIED", new.object.modified())),
-        (Some(old), None) => Some(("DELETED", old.object.deleted(change.revision))),
-        (None, None) => None,
-    }
+/// What a change is to somebody who sees only what the selectors select. What can't be read ends the watch: nobody
+/// knows whether it is still selected.
+fn event(
+    change: &Change<Decoded>,
+    selection: &Selection,
+) -> Result<Option<(&'static str, Bytes)>, ApiError> {
+    let old = change.old.as_ref().and_then(|item| item.object.as_ref().ok());
+    let new = change.new.as_ref().map(readable).transpose()?;
+    let selected = |object: Option<&'_ Encoded>| object.filter(|o| o.matches(selection)).is_some();
+    Ok(match (old, new) {
+        (_, Some(new)) if selected(Some(new)) && !selected(old) => Some(("ADDED", new.added())),
+        (_, Some(new)) if selected(Some(new)) => Some(("MODIFIED", new.modified())),
+        (Some(old), _) if selected(Some(old)) => Some(("DELETED", old.deleted(change.revision))),
+        _ => None,
+    })
 }
 
 impl Watcher {

@@ -13,6 +13,8 @@ use store::{Store, embedded::Embedded};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
+use crate::faulty::Faulty;
+
 /// How long anything may take that is bound to happen: longer than the interval of bookmarks, for tests with a clock that
 /// runs ahead.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -26,6 +28,13 @@ pub(crate) struct Api {
     _directory: TempDir,
 }
 
+fn embedded() -> (TempDir, Arc<dyn Store>) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.redb");
+    let store = Arc::new(Embedded::open(path, Default::default()).unwrap());
+    (directory, store)
+}
+
 /// An answer, read to its end.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -35,6 +44,13 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    pub(crate) async fn of(response: http::Response<Body>) -> Self {
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        Self { code: parts.status.as_u16(), headers: parts.headers, text }
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
     }
@@ -58,6 +74,8 @@ impl Answer {
             (&json!(code), &json!(reason)),
             "{status}"
         );
+        // client-go reads them without asking.
+        assert!(status["details"].is_object(), "{status}");
         status["message"].as_str().unwrap().to_owned()
     }
 }
@@ -68,11 +86,17 @@ impl Api {
     }
 
     pub(crate) async fn with(config: Config) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("store.redb");
-        let store: Arc<dyn Store> = Arc::new(Embedded::open(path, Default::default()).unwrap());
+        let (directory, store) = embedded();
         let server = ApiServer::start(config, store.clone(), None).await.unwrap();
         Self { server, store, _directory: directory }
+    }
+
+    /// One whose store can be made to fail. `store` is the real one below.
+    pub(crate) async fn faulty() -> (Self, Arc<Faulty>) {
+        let (directory, store) = embedded();
+        let faulty = Faulty::over(store.clone());
+        let server = ApiServer::start(Config::default(), faulty.clone(), None).await.unwrap();
+        (Self { server, store, _directory: directory }, faulty)
     }
 
     /// The same with another server over the same store.
@@ -81,7 +105,15 @@ impl Api {
     }
 
     pub(crate) async fn request(&self, request: Request<Body>) -> http::Response<Body> {
-        let service = self.server.service(Identity::admin());
+        self.request_as(Identity::admin(), request).await
+    }
+
+    pub(crate) async fn request_as(
+        &self,
+        identity: Identity,
+        request: Request<Body>,
+    ) -> http::Response<Body> {
+        let service = self.server.service(identity);
         tokio::time::timeout(PATIENCE, service.oneshot(request)).await.expect("an answer").unwrap()
     }
 
@@ -101,10 +133,17 @@ impl Api {
             .header(header::ACCEPT, accept)
             .body(body.into())
             .unwrap();
-        let (parts, body) = self.request(request).await.into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
-        Answer { code: parts.status.as_u16(), headers: parts.headers, text }
+        Answer::of(self.request(request).await).await
+    }
+
+    /// Asks until the answer has this code.
+    pub(crate) async fn until(&self, path: &str, code: u16) {
+        let asking = async {
+            while self.get(path).await.code != code {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, asking).await.expect("the answer changes");
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

@@ -2,12 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+mod damage;
 mod decoding;
 mod deletion;
 mod discovery;
+mod faulty;
 mod harness;
+mod impersonating;
 mod listing;
 mod namespaces;
+mod outages;
 mod parameters;
 mod patching;
 mod pods;

@@ -24,10 +24,16 @@ async fn objects_need_a_namespace_that_stays() {
     api.post(collection, &config_map).await.ok();
     let terminating = api.delete("/api/v1/namespaces/n").await.ok();
     assert_eq!(terminating["status"]["phase"], "Terminating");
-    let message =
-        api.post(collection, &json!({"metadata": {"name": "d"}})).await.fails(403, "Forbidden");
+    let refused = api.post(collection, &json!({"metadata": {"name": "d"}})).await;
     assert_eq!(
-        message,
+        refused.json()["details"]["causes"],
+        json!([{
+            "reason": "NamespaceTerminating", "message": "namespace n is being terminated",
+            "field": "metadata.namespace",
+        }])
+    );
+    assert_eq!(
+        refused.fails(403, "Forbidden"),
         "configmaps \"d\" is forbidden: unable to create new content in namespace n because it is being terminated"
     );
 }

@@ -85,3 +85,40 @@ async fn the_server_is_a_service_itself_also_after_a_restart() {
     let api = api.with_server(again);
     assert_eq!(api.get(&format!("{SERVICES}/kubernetes")).await.ok(), before);
 }
+
+#[tokio::test]
+async fn the_type_of_a_service_can_be_changed_with_nothing_else() {
+    let api = tiny().await;
+    let ports = json!([{"port": 80, "nodePort": 30080}]);
+    api.post(SERVICES, &service("a", &json!({"type": "NodePort", "ports": ports}))).await.ok();
+    let path = format!("{SERVICES}/a");
+    let become_ = async |spec: Value| {
+        api.patch(&path, "strategic-merge-patch", &json!({"spec": spec})).await.ok()["spec"].clone()
+    };
+    let inside = become_(json!({"type": "ClusterIP"})).await;
+    assert_eq!(inside["ports"][0].get("nodePort"), None);
+    assert_eq!(inside.get("externalTrafficPolicy"), None);
+    let ip = inside["clusterIP"].as_str().unwrap().to_owned();
+    let name = become_(json!({"type": "ExternalName", "externalName": "example.com"})).await;
+    assert_eq!((name.get("clusterIP"), name.get("clusterIPs")), (None, None));
+    // Its address is free again.
+    api.post(SERVICES, &service("b", &json!({"clusterIP": ip}))).await.ok();
+    let back = become_(json!({"type": "ClusterIP", "externalName": null})).await;
+    assert!(back["clusterIP"].is_string() && back["clusterIP"] != ip.as_str(), "{back}");
+}
+
+#[tokio::test]
+async fn no_address_is_stored_that_is_not_claimed() {
+    let api = tiny().await;
+    for spec in [
+        json!({"clusterIP": "fd00::1"}),
+        json!({"clusterIP": "10.9.0.3", "clusterIPs": ["10.9.0.4"]}),
+        json!({"clusterIP": "10.9.0.3", "clusterIPs": ["10.9.0.3", "10.9.0.4"]}),
+    ] {
+        api.post(SERVICES, &service("a", &spec)).await.fails(422, "Invalid");
+    }
+    for ip in ["10.9.0.3", "10.9.0.4"] {
+        let name = format!("s{}", &ip[7..]);
+        api.post(SERVICES, &service(&name, &json!({"clusterIP": ip}))).await.ok();
+    }
+}

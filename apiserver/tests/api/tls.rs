@@ -44,6 +44,14 @@ impl Tls {
 
     /// A client with a certificate of this identity, or without one.
     fn client(&self, identity: Option<&Identity>) -> reqwest::Client {
+        self.builder(identity).build().unwrap()
+    }
+
+    fn client_of_http1(&self, identity: Option<&Identity>) -> reqwest::Client {
+        self.builder(identity).http1_only().build().unwrap()
+    }
+
+    fn builder(&self, identity: Option<&Identity>) -> reqwest::ClientBuilder {
         let ca = reqwest::Certificate::from_pem(self.pki.ca_certificate().as_bytes()).unwrap();
         let builder = reqwest::Client::builder().tls_certs_only([ca]).no_proxy();
         let builder = match identity {
@@ -53,7 +61,7 @@ impl Tls {
                 builder.identity(reqwest::Identity::from_pem(pem.as_bytes()).unwrap())
             }
         };
-        builder.timeout(Duration::from_secs(20)).build().unwrap()
+        builder.timeout(Duration::from_secs(20))
     }
 
     /// Certificate and key, as a kubeconfig has them.
@@ -188,6 +196,23 @@ async fn a_certificate_of_another_authority_opens_nothing() {
         .build()
         .unwrap();
     assert!(client.get(tls.url(CONFIG_MAPS)).send().await.is_err());
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_answered_on_either_protocol() {
+    let tls = Tls::start().await;
+    let admin = Identity::admin();
+    let clients = [tls.client(Some(&admin)), tls.client_of_http1(Some(&admin))];
+    for client in clients {
+        let post = client.post(tls.url(CONFIG_MAPS)).header("content-type", "application/json");
+        let response = post.body(vec![b' '; 20 << 20]).send().await.unwrap();
+        assert_eq!(response.status(), 413, "{:?}", response.version());
+        let status: Value = response.json().await.unwrap();
+        assert_eq!(status["reason"], "RequestEntityTooLarge");
+        assert_eq!(status["message"], "Request entity too large: limit is 3145728");
+        let next = client.get(tls.url(CONFIG_MAPS)).send().await.unwrap();
+        assert_eq!(next.status(), 200);
+    }
 }
 
 #[tokio::test]

@@ -54,3 +54,28 @@ async fn a_claim_that_no_service_holds_is_given_back() {
     until("the claim is gone", async || api.store.get(orphan).await.unwrap().is_none()).await;
     assert!(api.store.get(held).await.unwrap().is_some());
 }
+
+#[tokio::test]
+async fn two_services_with_one_address_are_reported() {
+    let api = Api::start().await;
+    let services = "/api/v1/namespaces/default/services";
+    let service = json!({
+        "metadata": {"name": "a"}, "spec": {"clusterIP": "10.96.0.9", "ports": [{"port": 80}]},
+    });
+    let mut second = api.post(services, &service).await.ok();
+    second["metadata"]["name"] = "b".into();
+    second["metadata"]["uid"] = "another".into();
+    let key = "/registry/core/services/default/b";
+    api.store.put(key, second.to_string().into(), None).await.unwrap();
+    let warned = async || {
+        let list = api.get(EVENTS).await.ok();
+        list["items"].as_array().unwrap().iter().any(|event| {
+            event["involvedObject"]["name"] == "b"
+                && event["reason"] == "ClusterIPAlreadyAllocated"
+                && event["type"] == "Warning"
+        })
+    };
+    until("the second service has a warning", warned).await;
+    let list = api.get(EVENTS).await.ok();
+    assert!(list["items"].as_array().unwrap().iter().all(|e| e["involvedObject"]["name"] == "b"));
+}

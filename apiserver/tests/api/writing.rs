@@ -1,8 +1,11 @@
 //! Creating and updating: versions, validation, dry runs, refusals.
 
+use axum::body::Body;
+use futures::StreamExt;
+use http::Request;
 use serde_json::{Value, json};
 
-use crate::harness::{Api, CONFIG_MAPS, JSON, PODS, pod, version};
+use crate::harness::{Answer, Api, CONFIG_MAPS, JSON, PODS, pod, version};
 
 #[tokio::test]
 async fn a_created_object_has_a_version_a_uid_and_a_time() {
@@ -155,10 +158,10 @@ async fn the_status_is_written_through_its_own_path_only() {
     assert_eq!(created["status"]["phase"], "Pending");
     let mut changed = created.clone();
     changed["status"] = json!({"phase": "Running", "podIP": "10.1.1.1"});
-    changed["metadata"]["labels"]["app"] = "changed".into();
+    changed["spec"]["containers"][0]["image"] = "nginx:2".into();
     let by_status = api.put(&format!("{PODS}/a/status"), &changed).await.ok();
     assert_eq!(by_status["status"]["podIP"], "10.1.1.1");
-    assert_eq!(by_status["metadata"]["labels"]["app"], "a");
+    assert_eq!(by_status["spec"], created["spec"]);
     let mut again = by_status.clone();
     again["status"] = json!({"phase": "Failed"});
     again["metadata"]["labels"]["app"] = "changed".into();
@@ -214,4 +217,38 @@ async fn a_panic_is_an_internal_error() {
     let status: Value =
         serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap();
     assert_eq!(status["reason"], "InternalError");
+}
+
+#[tokio::test]
+async fn a_dry_run_of_an_update_has_the_version_that_is_there() {
+    let api = Api::start().await;
+    let created = api.config_map("a", json!({})).await;
+    let path = format!("{CONFIG_MAPS}/a?dryRun=All");
+    let change = json!({"metadata": {"name": "a"}, "data": {"from": "a dry run"}});
+    for answer in [api.put(&path, &change).await, api.patch(&path, "merge-patch", &change).await] {
+        let shown = answer.ok();
+        assert_eq!(shown["data"]["from"], "a dry run");
+        assert_eq!(version(&shown), version(&created));
+    }
+    assert_eq!(api.get(&format!("{CONFIG_MAPS}/a")).await.ok(), created);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for_for_ever() {
+    let api = Api::start().await;
+    let start = futures::stream::once(async { Ok::<_, std::io::Error>("{") });
+    let body = Body::from_stream(start.chain(futures::stream::pending()));
+    let request = Request::post(CONFIG_MAPS).header("content-type", JSON).body(body).unwrap();
+    tokio::time::pause();
+    let answer = Answer::of(api.request(request).await).await;
+    let message = answer.fails(504, "Timeout");
+    assert_eq!(message, "Timeout: request did not complete within the allotted timeout");
+}
+
+#[tokio::test]
+async fn a_read_does_not_wait_for_a_body() {
+    let api = Api::start().await;
+    let body = Body::from_stream(futures::stream::pending::<Result<&str, std::io::Error>>());
+    let request = Request::get(CONFIG_MAPS).body(body).unwrap();
+    Answer::of(api.request(request).await).await.ok();
 }

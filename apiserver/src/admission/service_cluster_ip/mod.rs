@@ -1,28 +1,22 @@
-//! Every service gets a virtual IP of its own out of the service range.
-//!
-//! An address is claimed by creating a key of its own in the store, so that two servers can't give out the same
-//! one; the claim is given back when the service is gone. A crash in between leaves a claim without a service,
-//! or (after a restored backup) a service without a claim; [`repair`] makes both right
-//! (Kubernetes: `pkg/registry/core/service/ipallocator`).
+//! Every service gets a virtual IP of its own out of the service range (Kubernetes:
+//! `pkg/registry/core/service/ipallocator`).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
-};
+mod claims;
+mod repair;
+
+use std::net::Ipv4Addr;
 
 use api_machinery::{ApiError, FieldErrors, FieldPath};
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use registry::ResourceDef;
 use serde_json::{Value, json};
-use store::{Expect, Query, StoreError};
 use uuid::Uuid;
 
+use self::claims::Owner;
+pub(crate) use self::repair::{Suspects, repair};
 use super::{Attributes, Claim, Plugin};
 use crate::{server::Server, storage};
-
-/// Claims live under the same root as objects, so that whoever copies those copies these.
-const CLAIMS: &str = "/registry/ranges/serviceips/";
 
 /// See the module.
 #[derive(Debug)]
@@ -54,10 +48,17 @@ impl Plugin for ServiceClusterIp {
         }
     }
 
+    async fn changed(&self, server: &Server, def: &ResourceDef, old: &Value, new: &Value) {
+        if cluster_ip(old) != cluster_ip(new) {
+            self.removed(server, def, old).await;
+        }
+    }
+
     async fn removed(&self, server: &Server, def: &ResourceDef, object: &Value) {
         let is_service = def.names.group.is_empty() && def.names.plural == "services";
         if let Some(ip) = cluster_ip(object).filter(|_| is_service) {
-            release(server, ip).await;
+            let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
+            claims::release(&server.storage, ip, &Owner::of(object, uid)).await;
         }
     }
 }
@@ -76,9 +77,9 @@ fn wish(service: &Value) -> Wish {
     if spec["type"] == "ExternalName" {
         return Wish::None;
     }
-    let first = spec["clusterIPs"][0].as_str();
-    match spec["clusterIP"].as_str().filter(|ip| !ip.is_empty()).or(first) {
-        None | Some("") => Wish::Any,
+    match spec["clusterIP"].as_str() {
+        None | Some("") if spec["clusterIPs"][0].is_null() => Wish::Any,
+        None | Some("") => Wish::None,
         Some(given) => given.parse().map_or(Wish::None, Wish::This),
     }
 }
@@ -89,12 +90,16 @@ fn cluster_ip(service: &Value) -> Option<Ipv4Addr> {
 
 /// An update that doesn't mention the address keeps it (Kubernetes: `patchAllocatedValues`).
 fn keep(old: &Value, new: &mut Value) {
-    if wish(new) == Wish::Any && old["spec"]["type"] != "ExternalName" {
-        for field in ["clusterIP", "clusterIPs"] {
-            if !old["spec"][field].is_null() {
-                new["spec"][field] = old["spec"][field].clone();
-            }
-        }
+    let has_address = |service: &Value| service["spec"]["type"] != "ExternalName";
+    if !has_address(old) || !has_address(new) {
+        return;
+    }
+    let spec = &old["spec"];
+    if new["spec"]["clusterIP"].as_str().unwrap_or_default().is_empty() {
+        new["spec"]["clusterIP"] = spec["clusterIP"].clone();
+    }
+    if new["spec"]["clusterIPs"][0].is_null() && new["spec"]["clusterIP"] == spec["clusterIP"] {
+        new["spec"]["clusterIPs"] = spec["clusterIPs"].clone();
     }
 }
 
@@ -111,13 +116,14 @@ async fn claim_this(
         );
         return Err(refused(service, ip, &why));
     }
-    let key = key(ip);
     let taken = || refused(service, ip, "provided IP is already allocated");
+    let storage = &server.storage;
     if attributes.dry_run {
-        let entry = server.storage.store().get(&key).await.map_err(storage::api_error)?;
+        let entry = storage.store().get(&claims::key(ip)).await.map_err(storage::api_error)?;
         return if entry.is_some() { Err(taken()) } else { Ok(Vec::new()) };
     }
-    if claim(server, &key, service).await? { Ok(vec![Claim { key }]) } else { Err(taken()) }
+    let claim = claims::claim(storage, ip, &Owner::of(service, attributes.uid)).await?;
+    claim.map(|claim| vec![claim]).ok_or_else(taken)
 }
 
 /// Claims the first free address after a random one: counting up from the range's beginning, servers would
@@ -128,18 +134,23 @@ async fn claim_any(
     service: &mut Value,
 ) -> Result<Option<Claim>, ApiError> {
     let range = server.config.service_cidr;
-    let taken = claimed(server).await?;
+    let taken = claims::all(&server.storage).await.map_err(storage::api_error)?;
+    let owner = Owner::of(service, attributes.uid);
     let start = random_below(range.hosts().count());
     for ip in range.hosts().skip(start).chain(range.hosts().take(start)) {
-        let key = key(ip);
-        if taken.contains(&ip) {
+        if taken.contains_key(&ip) {
             continue;
         }
-        if attributes.dry_run || claim(server, &key, service).await? {
-            service["spec"]["clusterIP"] = ip.to_string().into();
-            service["spec"]["clusterIPs"] = json!([ip.to_string()]);
-            return Ok((!attributes.dry_run).then_some(Claim { key }));
-        }
+        let claim = match attributes.dry_run {
+            true => None,
+            false => match claims::claim(&server.storage, ip, &owner).await? {
+                Some(claim) => Some(claim),
+                None => continue,
+            },
+        };
+        service["spec"]["clusterIP"] = ip.to_string().into();
+        service["spec"]["clusterIPs"] = json!([ip.to_string()]);
+        return Ok(claim);
     }
     Err(ApiError::internal(format!("failed to allocate a serviceIP: range {range} is full")))
 }
@@ -159,62 +170,6 @@ fn refused(service: &Value, ip: Ipv4Addr, why: &str) -> ApiError {
     errors.invalid(&path, [ip.to_string()], &format!("failed to allocate IP {ip}: {why}"));
     let name = service["metadata"]["name"].as_str().unwrap_or_default();
     ApiError::invalid("", "Service", name, &errors)
-}
-
-fn key(ip: Ipv4Addr) -> String {
-    format!("{CLAIMS}{ip}")
-}
-
-/// Whether the address was free and is now the service's.
-async fn claim(server: &Server, key: &str, service: &Value) -> Result<bool, ApiError> {
-    let metadata = &service["metadata"];
-    let owner = json!({ "namespace": metadata["namespace"], "name": metadata["name"] });
-    let put = server.storage.store().put(key, owner.to_string().into(), Some(Expect::Absent));
-    match put.await {
-        Ok(_) => Ok(true),
-        Err(StoreError::Conflict { .. }) => Ok(false),
-        Err(other) => Err(storage::api_error(other)),
-    }
-}
-
-async fn release(server: &Server, ip: Ipv4Addr) {
-    match server.storage.store().delete(&key(ip), None).await {
-        Ok(_) | Err(StoreError::NotFound { .. }) => {}
-        Err(error) => tracing::warn!(%ip, %error, "address stays claimed until it is repaired"),
-    }
-}
-
-async fn claimed(server: &Server) -> Result<BTreeSet<Ipv4Addr>, ApiError> {
-    let page = server.storage.store().list(CLAIMS, Query::default()).await;
-    let entries = page.map_err(storage::api_error)?.entries;
-    Ok(entries.iter().filter_map(|e| e.key.strip_prefix(CLAIMS)?.parse().ok()).collect())
-}
-
-/// Gives back claims that no service holds, and claims what services hold without.
-///
-/// *Assumptions*: `suspects` are the claims without a service of the call before; a claim is given back only if it
-/// was suspect then already, since a service may be on its way between claim and creation. Returns the suspects of
-/// this call.
-pub(crate) async fn repair(
-    server: &Server,
-    suspects: &BTreeSet<Ipv4Addr>,
-) -> Result<BTreeSet<Ipv4Addr>, ApiError> {
-    let claimed = claimed(server).await?;
-    let Some(def) = server.catalogue.find("", "v1", "services") else { return Ok(BTreeSet::new()) };
-    let snapshot = server.storage.list(&def.prefix(None), crate::query::ReadAt::MostRecent).await?;
-    let services = snapshot.items.iter().map(|item| item.object.value());
-    let held: BTreeMap<Ipv4Addr, Value> =
-        services.filter_map(|service| Some((cluster_ip(&service)?, service))).collect();
-    for (ip, service) in held.iter().filter(|(ip, _)| !claimed.contains(ip)) {
-        tracing::warn!(%ip, "service holds an address without a claim; claiming it");
-        claim(server, &key(*ip), service).await?;
-    }
-    let orphans: BTreeSet<_> = claimed.into_iter().filter(|ip| !held.contains_key(ip)).collect();
-    for ip in orphans.intersection(suspects) {
-        tracing::warn!(%ip, "address is claimed by no service; giving it back");
-        release(server, *ip).await;
-    }
-    Ok(orphans.difference(suspects).copied().collect())
 }
 
 #[cfg(test)]
@@ -240,7 +195,7 @@ mod tests {
         check(&json!({"clusterIP": ""}), &Wish::Any);
         check(&json!({"clusterIP": "None"}), &Wish::None);
         check(&json!({"type": "ExternalName"}), &Wish::None);
-        check(&json!({"clusterIPs": ["10.0.0.1"]}), &Wish::This([10, 0, 0, 1].into()));
+        check(&json!({"clusterIPs": ["10.0.0.1"]}), &Wish::None);
         check(
             &json!({"type": "NodePort", "clusterIP": "10.0.0.1"}),
             &Wish::This([10, 0, 0, 1].into()),

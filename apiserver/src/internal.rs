@@ -1,0 +1,92 @@
+//! Requests of the server to itself. They pass the whole chain, as anybody's.
+
+use std::sync::Arc;
+
+use api_machinery::ApiError;
+use api_types::jiff::Timestamp;
+use axum::body::Body;
+use http::{Method, Request, header};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{identity::Identity, server::Server, service};
+
+/// Asks; gives the object of the answer.
+pub(crate) async fn request(
+    server: &Arc<Server>,
+    method: Method,
+    path: &str,
+    object: &Value,
+) -> Result<Value, ApiError> {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(object.to_string()))
+        .map_err(ApiError::internal)?;
+    let identity = Arc::new(Identity::new("system:apiserver", &["system:masters"]));
+    let response = service::answer(server, &identity, request).await;
+    let code = response.status();
+    let body = response.into_body().collect().await.map_err(ApiError::internal)?.to_bytes();
+    let answer: Value = serde_json::from_slice(&body).map_err(ApiError::internal)?;
+    if code.is_success() {
+        return Ok(answer);
+    }
+    let text = |field: &str| answer[field].as_str().unwrap_or_default().to_owned();
+    Err(ApiError::new(code.as_u16(), &text("reason"), format!("{path}: {}", text("message"))))
+}
+
+/// Warns with an Event about an object. Said again, it is counted rather than repeated. A warning that can't be
+/// written is in the log alone.
+pub(crate) async fn warn(
+    server: &Arc<Server>,
+    object: &Value,
+    reason: &str,
+    action: &str,
+    message: &str,
+) {
+    let event = event(object, reason, action, message);
+    if let Err(error) = record(server, event).await {
+        tracing::warn!(%error, reason, "event can't be written");
+    }
+}
+
+async fn record(server: &Arc<Server>, mut event: Value) -> Result<(), ApiError> {
+    let namespace = event["metadata"]["namespace"].as_str().unwrap_or_default();
+    let collection = format!("/api/v1/namespaces/{namespace}/events");
+    let path = format!("{collection}/{}", event["metadata"]["name"].as_str().unwrap_or_default());
+    match request(server, Method::GET, &path, &Value::Null).await {
+        Ok(before) => {
+            event["firstTimestamp"] = before["firstTimestamp"].clone();
+            event["count"] = (before["count"].as_i64().unwrap_or(0) + 1).into();
+            request(server, Method::PUT, &path, &event).await.map(drop)
+        }
+        Err(error) if error.code() == 404 => {
+            request(server, Method::POST, &collection, &event).await.map(drop)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The name is the same whenever the same is said of the same object.
+fn event(object: &Value, reason: &str, action: &str, message: &str) -> Value {
+    let metadata = &object["metadata"];
+    let text = |field: &str| metadata[field].as_str().unwrap_or_default();
+    let said = format!("{} {reason} {message}", text("uid"));
+    let hash = Uuid::new_v5(&Uuid::NAMESPACE_OID, said.as_bytes()).simple();
+    let now = format!("{:.0}", Timestamp::now());
+    json!({
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": { "namespace": text("namespace"), "name": format!("{}.{hash}", text("name")) },
+        "involvedObject": {
+            "apiVersion": object["apiVersion"], "kind": object["kind"],
+            "namespace": metadata["namespace"], "name": metadata["name"],
+            "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"],
+        },
+        "type": "Warning", "reason": reason, "action": action, "message": message,
+        "source": { "component": "apiserver" },
+        "firstTimestamp": now, "lastTimestamp": now, "count": 1,
+    })
+}

@@ -1,0 +1,175 @@
+//! Writes by compare-and-swap, and what is known of one that was not answered.
+//!
+//! A store that can't be reached may have written all the same. The same write is then tried again: it succeeds if
+//! the first try was not done, and meets itself if it was. If the store stays away, nobody knows, and whoever holds
+//! something for the object must go on holding it.
+
+use std::{future::Future, time::Duration};
+
+use api_machinery::ApiError;
+use bytes::Bytes;
+use serde_json::Value;
+use store::{Expect, Revision, StoreError};
+use tokio::time::Instant;
+
+use super::{Address, Storage, Stored};
+use crate::encoded;
+
+/// For how long a write is tried again that was not answered: longer than an election of etcd, and so short that
+/// with one more try that waits for etcd the answer still comes within a client's patience.
+const SETTLING: Duration = Duration::from_secs(4);
+/// The time between two tries.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Why a write failed.
+#[derive(Debug)]
+pub(crate) enum WriteError<E = ApiError> {
+    /// It was not done, and won't be.
+    Refused(E),
+    /// Nobody knows whether it was done.
+    Unknown(E),
+}
+
+impl WriteError {
+    /// Whether the write was certainly not done, for this reason.
+    pub(crate) fn is(&self, reason: &str) -> bool {
+        matches!(self, Self::Refused(error) if error.reason() == reason)
+    }
+}
+
+impl From<ApiError> for WriteError {
+    fn from(error: ApiError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<WriteError> for ApiError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Refused(error) | WriteError::Unknown(error) => error,
+        }
+    }
+}
+
+impl Storage {
+    /// Stores an object that must not be there yet.
+    pub(crate) async fn create(
+        &self,
+        at: Address<'_>,
+        object: Value,
+    ) -> Result<Stored, WriteError> {
+        let value = encoded::to_store(object.clone());
+        match self.put(&at.key(), &value, Expect::Absent).await {
+            Ok(revision) => Ok(Stored::at(object, revision)),
+            Err(WriteError::Refused(StoreError::Conflict { .. })) => {
+                Err(at.already_exists().into())
+            }
+            Err(error) => Err(failed(at, error)),
+        }
+    }
+
+    /// Stores an object's next state over the one that was read. A change that changes nothing isn't written.
+    pub(crate) async fn update(
+        &self,
+        at: Address<'_>,
+        old: &Stored,
+        object: Value,
+    ) -> Result<Stored, WriteError> {
+        let value = encoded::to_store(object.clone());
+        if value == encoded::to_store(old.object.clone()) {
+            return Ok(old.clone());
+        }
+        let put = self.put(&at.key(), &value, Expect::At(old.revision)).await;
+        put.map(|revision| Stored::at(object, revision)).map_err(|error| failed(at, error))
+    }
+
+    /// Removes an object in the state that was read.
+    pub(crate) async fn remove(
+        &self,
+        at: Address<'_>,
+        revision: Revision,
+    ) -> Result<Revision, WriteError> {
+        self.delete(&at.key(), revision).await.map_err(|error| failed(at, error))
+    }
+
+    /// Writes any key.
+    pub(crate) async fn put(
+        &self,
+        key: &str,
+        value: &Bytes,
+        expect: Expect,
+    ) -> Result<Revision, WriteError<StoreError>> {
+        let put = || self.store.put(key, value.clone(), Some(expect));
+        match settle(put).await {
+            Settled { result: Err(error @ StoreError::Conflict { .. }), unanswered: true } => {
+                match self.store.get(key).await {
+                    Ok(Some(entry)) if entry.value == *value => Ok(entry.revision),
+                    // The first try may have been done, and changed by somebody since.
+                    _ => Err(WriteError::Unknown(error)),
+                }
+            }
+            settled => settled.result.map_err(classified),
+        }
+    }
+
+    /// Deletes any key in the state that was read.
+    pub(crate) async fn delete(
+        &self,
+        key: &str,
+        revision: Revision,
+    ) -> Result<Revision, WriteError<StoreError>> {
+        match settle(|| self.store.delete(key, Some(revision))).await {
+            // Gone, by the first try or by somebody else's: either way as wanted.
+            Settled { result: Err(StoreError::NotFound { .. }), unanswered: true } => {
+                self.store.revision().await.map_err(WriteError::Unknown)
+            }
+            settled => settled.result.map_err(classified),
+        }
+    }
+}
+
+/// What became of a write that was tried until it was answered, or for long enough.
+struct Settled {
+    result: Result<Revision, StoreError>,
+    /// There were tries without an answer before.
+    unanswered: bool,
+}
+
+async fn settle<F>(write: impl Fn() -> F) -> Settled
+where
+    F: Future<Output = Result<Revision, StoreError>>,
+{
+    let began = Instant::now();
+    let mut unanswered = false;
+    loop {
+        let result = write().await;
+        let is_settled = result.as_ref().map_or_else(is_answer, |_| true);
+        if is_settled || began.elapsed() >= SETTLING {
+            return Settled { result, unanswered };
+        }
+        unanswered = true;
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Whether the store says that it did not write, rather than not saying anything.
+fn is_answer(error: &StoreError) -> bool {
+    matches!(error, StoreError::Conflict { .. } | StoreError::NotFound { .. })
+}
+
+fn classified(error: StoreError) -> WriteError<StoreError> {
+    if is_answer(&error) { WriteError::Refused(error) } else { WriteError::Unknown(error) }
+}
+
+fn failed(at: Address<'_>, error: WriteError<StoreError>) -> WriteError {
+    match error {
+        WriteError::Refused(error) => WriteError::Refused(at.error(error)),
+        WriteError::Unknown(error) => WriteError::Unknown(unknown(&error)),
+    }
+}
+
+/// Without `Retry-After`: a client that repeats a write which was done would be told that it wasn't.
+fn unknown(error: &StoreError) -> ApiError {
+    tracing::warn!(%error, "nobody knows whether a write was done");
+    ApiError::unavailable(format!("it is not known whether the change was made: {error}"))
+}

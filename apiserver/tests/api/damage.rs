@@ -1,0 +1,69 @@
+//! What is stored and can't be read: nothing of it passes for deleted, and nothing is deleted by mistake.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Api, CONFIG_MAPS, PODS, names, pod};
+
+const POD_KEY: &str = "/registry/core/pods/default/p";
+
+/// A pod on a node, one of whose fields has become something else.
+async fn damaged_pod() -> Api {
+    let api = Api::start().await;
+    api.post(PODS, &pod("p")).await.ok();
+    let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n1"}});
+    api.post(&format!("{PODS}/p/binding"), &binding).await.ok();
+    let stored = api.store.get(POD_KEY).await.unwrap().unwrap();
+    let mut object: Value = serde_json::from_slice(&stored.value).unwrap();
+    object["spec"]["terminationGracePeriodSeconds"] = json!("a while");
+    api.store.put(POD_KEY, object.to_string().into(), None).await.unwrap();
+    api
+}
+
+#[tokio::test]
+async fn a_running_pod_that_can_not_be_read_is_neither_deleted_nor_lost() {
+    let api = damaged_pod().await;
+    let message = api.delete(&format!("{PODS}/p")).await.fails(500, "StoreReadError");
+    assert!(message.contains("spec.terminationGracePeriodSeconds"), "{message}");
+    api.put(&format!("{PODS}/p"), &pod("p")).await.fails(500, "StoreReadError");
+    let of_node = api.get(&format!("{PODS}?fieldSelector=spec.nodeName%3Dn1")).await.ok();
+    assert_eq!(names(&of_node), ["p"]);
+}
+
+#[tokio::test]
+async fn what_can_not_be_read_is_removed_by_who_knows_what_that_means() {
+    let api = damaged_pod().await;
+    let option = "ignoreStoreReadErrorWithClusterBreakingPotential=true";
+    let with_others = format!("{PODS}/p?{option}&gracePeriodSeconds=0");
+    api.delete(&with_others).await.fails(400, "BadRequest");
+    api.delete(&format!("{PODS}/p?{option}")).await.ok();
+    api.get(&format!("{PODS}/p")).await.fails(404, "NotFound");
+}
+
+#[tokio::test]
+async fn a_list_that_can_not_be_read_whole_is_not_shown() {
+    let api = Api::start().await;
+    api.config_map("a", json!({})).await;
+    let mut events = api.watch(&format!("{CONFIG_MAPS}?watch=true")).await;
+    assert_eq!(events.brief().await, "ADDED a");
+    for damage in ["{", "null"] {
+        let key = "/registry/core/configmaps/default/damaged";
+        api.store.put(key, damage.into(), None).await.unwrap();
+        let limited = format!("{CONFIG_MAPS}?limit=500");
+        for path in [CONFIG_MAPS, "/api/v1/configmaps", &limited, &format!("{CONFIG_MAPS}/damaged")]
+        {
+            let message = api.get(path).await.fails(500, "StoreReadError");
+            assert!(message.contains(key), "{message}");
+        }
+    }
+    let error = events.next().await.unwrap();
+    assert_eq!(
+        (&error["type"], &error["object"]["reason"]),
+        (&json!("ERROR"), &json!("StoreReadError"))
+    );
+    assert_eq!(events.next().await, None);
+    let watch = format!("{CONFIG_MAPS}?watch=true");
+    api.get(&watch).await.fails(500, "StoreReadError");
+    let option = "ignoreStoreReadErrorWithClusterBreakingPotential=true";
+    api.delete(&format!("{CONFIG_MAPS}/damaged?{option}")).await.ok();
+    assert_eq!(names(&api.get(CONFIG_MAPS).await.ok()), ["a"]);
+}

@@ -1,0 +1,208 @@
+//! Writes whose outcome is lost on the way: by the store that goes away, by the client that does.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use http::{Request, header};
+use serde_json::{Value, json};
+
+use crate::{
+    faulty::{Fate, Faulty, Op},
+    harness::{Answer, Api, CONFIG_MAPS, JSON},
+};
+
+const SERVICES: &str = "/api/v1/namespaces/default/services";
+const SERVICE_KEYS: &str = "/registry/core/services/";
+const CLAIMS: &str = "/registry/ranges/serviceips/";
+
+fn service(name: &str, ip: &str) -> Value {
+    json!({"metadata": {"name": name}, "spec": {"clusterIP": ip, "ports": [{"port": 80}]}})
+}
+
+fn claim(ip: &str) -> String {
+    format!("{CLAIMS}{ip}")
+}
+
+/// An answer is lost once.
+fn lose_once(faulty: &Faulty, op: Op, prefix: &'static str) {
+    let lost = AtomicBool::new(false);
+    faulty.rule(move |what, key| {
+        let is_it = what == op && key.starts_with(prefix);
+        if is_it && !lost.swap(true, Ordering::SeqCst) { Fate::Lose } else { Fate::Pass }
+    });
+}
+
+/// An answer is lost, and then the store is away. Nothing real happens from then on, so that time may run ahead.
+fn lose_and_go_away(faulty: &Faulty, op: Op, prefix: &'static str) {
+    let (away, paused) = (AtomicBool::new(false), AtomicBool::new(false));
+    faulty.rule(move |what, key| {
+        if away.load(Ordering::SeqCst) {
+            if !paused.swap(true, Ordering::SeqCst) {
+                tokio::time::pause();
+            }
+            return Fate::Fail;
+        }
+        let is_it = what == op && key.starts_with(prefix);
+        away.store(is_it, Ordering::SeqCst);
+        if is_it { Fate::Lose } else { Fate::Pass }
+    });
+}
+
+fn come_back(faulty: &Faulty) {
+    faulty.rule(|_, _| Fate::Pass);
+    tokio::time::resume();
+}
+
+fn retry_after(answer: &Answer) -> Option<&str> {
+    answer.headers.get(header::RETRY_AFTER).map(|value| value.to_str().unwrap())
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_is_found_to_be_done() {
+    let (api, faulty) = Api::faulty().await;
+    lose_once(&faulty, Op::Put, SERVICE_KEYS);
+    let created = api.post(SERVICES, &service("a", "10.96.0.9")).await.ok();
+    assert_eq!(api.get(&format!("{SERVICES}/a")).await.ok(), created);
+    lose_once(&faulty, Op::Put, SERVICE_KEYS);
+    let label = json!({"metadata": {"labels": {"a": "b"}}});
+    let patched = api.patch(&format!("{SERVICES}/a"), "merge-patch", &label).await.ok();
+    assert_eq!(api.get(&format!("{SERVICES}/a")).await.ok(), patched);
+    lose_once(&faulty, Op::Delete, SERVICE_KEYS);
+    api.delete(&format!("{SERVICES}/a")).await.ok();
+    api.get(&format!("{SERVICES}/a")).await.fails(404, "NotFound");
+    assert_eq!(api.store.get(&claim("10.96.0.9")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_address_stays_claimed_while_nobody_knows_whether_its_service_was_stored() {
+    let (api, faulty) = Api::faulty().await;
+    lose_and_go_away(&faulty, Op::Put, SERVICE_KEYS);
+    let answer = api.post(SERVICES, &service("a", "10.96.0.9")).await;
+    come_back(&faulty);
+    let message = answer.fails(503, "ServiceUnavailable");
+    assert!(message.contains("it is not known whether the change was made"), "{message}");
+    // A client that repeats it would be told that it failed.
+    assert_eq!(retry_after(&answer), None);
+    api.get(&format!("{SERVICES}/a")).await.ok();
+    let taken = api.post(SERVICES, &service("b", "10.96.0.9")).await.fails(422, "Invalid");
+    assert!(taken.contains("provided IP is already allocated"), "{taken}");
+}
+
+#[tokio::test]
+async fn a_change_that_may_have_been_made_is_not_made_again() {
+    let (api, faulty) = Api::faulty().await;
+    api.config_map("a", json!({})).await;
+    let path = format!("{CONFIG_MAPS}/a");
+    let object = json!({"metadata": {"finalizers": ["example.com/first"]}});
+    api.patch(&path, "merge-patch", &object).await.ok();
+    lose_and_go_away(&faulty, Op::Put, "/registry/core/configmaps/");
+    let append =
+        json!([{"op": "add", "path": "/metadata/finalizers/-", "value": "example.com/next"}]);
+    let answer = api.patch(&path, "json-patch", &append).await;
+    come_back(&faulty);
+    answer.fails(503, "ServiceUnavailable");
+    let found = api.get(&path).await.ok();
+    assert_eq!(found["metadata"]["finalizers"], json!(["example.com/first", "example.com/next"]));
+}
+
+#[tokio::test]
+async fn who_asks_in_vain_is_told_when_to_ask_again() {
+    let (api, faulty) = Api::faulty().await;
+    faulty.rule(|op, _| if op == Op::Get { Fate::Fail } else { Fate::Pass });
+    let paths =
+        [format!("{CONFIG_MAPS}/a"), CONFIG_MAPS.to_owned(), format!("{CONFIG_MAPS}?watch=1")];
+    for path in paths {
+        let answer = api.get(&path).await;
+        answer.fails(503, "ServiceUnavailable");
+        assert_eq!(retry_after(&answer), Some("1"), "{path}");
+        assert_eq!(answer.json()["details"]["retryAfterSeconds"], 1);
+    }
+    let answer = api.post(CONFIG_MAPS, &json!({"metadata": {"name": "a"}})).await;
+    answer.fails(503, "ServiceUnavailable");
+    assert_eq!(retry_after(&answer), Some("1"));
+}
+
+#[tokio::test]
+async fn a_claim_that_is_another_service_s_by_now_is_left_alone() {
+    let (api, _) = Api::faulty().await;
+    api.post(SERVICES, &service("a", "10.96.0.9")).await.ok();
+    let theirs = json!({"namespace": "default", "name": "b", "uid": "another"}).to_string();
+    let key = claim("10.96.0.9");
+    api.store.put(&key, theirs.clone().into(), None).await.unwrap();
+    api.delete(&format!("{SERVICES}/a")).await.ok();
+    assert_eq!(api.store.get(&key).await.unwrap().unwrap().value, theirs);
+}
+
+#[tokio::test]
+async fn an_address_that_is_given_up_is_free() {
+    let (api, _) = Api::faulty().await;
+    api.post(SERVICES, &service("a", "10.96.0.9")).await.ok();
+    let external = json!({"spec": {"type": "ExternalName", "externalName": "example.com"}});
+    api.patch(&format!("{SERVICES}/a"), "merge-patch", &external).await.ok();
+    api.post(SERVICES, &service("b", "10.96.0.9")).await.ok();
+}
+
+/// Sends a request and drops it while the store is at it.
+async fn abandon(api: &Api, faulty: &Faulty, method: &str, path: &str, object: &Value) {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::CONTENT_TYPE, JSON)
+        .body(object.to_string().into())
+        .unwrap();
+    tokio::select! {
+        response = api.request(request) => panic!("answered: {response:?}"),
+        () = faulty.holds() => {}
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_does_not_cut_a_write_in_half() {
+    let (api, faulty) = Api::faulty().await;
+    let path = format!("{SERVICES}/a");
+    faulty.rule(|op, key| match (op, key.starts_with(SERVICE_KEYS)) {
+        (Op::Put, true) => Fate::Hold,
+        _ => Fate::Pass,
+    });
+    abandon(&api, &faulty, "POST", SERVICES, &service("a", "10.96.0.9")).await;
+    faulty.release();
+    api.until(&path, 200).await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_leaves_no_claim_of_what_it_deleted() {
+    let (api, faulty) = Api::faulty().await;
+    api.post(SERVICES, &service("a", "10.96.0.9")).await.ok();
+    faulty.rule(|op, key| match (op, key.starts_with(CLAIMS)) {
+        (Op::Delete, true) => Fate::Hold,
+        _ => Fate::Pass,
+    });
+    abandon(&api, &faulty, "DELETE", &format!("{SERVICES}/a"), &json!({})).await;
+    faulty.release();
+    while api.store.get(&claim("10.96.0.9")).await.unwrap().is_some() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn no_duty_waits_for_another_and_a_stop_for_none() {
+    let (api, faulty) = Api::faulty().await;
+    let events = "/api/v1/namespaces/default/events";
+    let event = json!({
+        "metadata": {"name": "old"}, "involvedObject": {"namespace": "default"},
+        "reason": "Tested", "type": "Normal", "lastTimestamp": "2020-01-01T00:00:00Z",
+    });
+    api.post(events, &event).await.ok();
+    faulty.rule(|op, key| match (op, key.starts_with("/registry/core/events/")) {
+        (Op::Delete, true) => Fate::Hold,
+        _ => Fate::Pass,
+    });
+    tokio::time::pause();
+    faulty.holds().await;
+    faulty.compacted(2).await;
+    let stopping = tokio::time::Instant::now();
+    api.server.stop().await;
+    assert!(stopping.elapsed() < Duration::from_secs(1), "{:?}", stopping.elapsed());
+}
