@@ -63,6 +63,9 @@ impl CallError {
             CallError::Body(code, _) if *code == StatusCode::PAYLOAD_TOO_LARGE => {
                 ApiError::new(413, "RequestEntityTooLarge", self.to_string())
             }
+            CallError::Body(StatusCode::REQUEST_TIMEOUT, _) => {
+                ApiError::new(408, "Timeout", self.to_string())
+            }
             CallError::Body(..) => ApiError::bad_request(self.to_string()),
             CallError::Method(_) => ApiError::new(405, "MethodNotAllowed", self.to_string()),
         }

@@ -13,15 +13,16 @@ use anyhow::Context;
 use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
-    extract::{Path, Request, State},
-    http::{HeaderMap, Method, Response, StatusCode},
+    extract::{ConnectInfo, Path, Request, State},
+    http::{Method, Response, StatusCode},
     routing::any,
 };
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     directory::{SharedDirectory, Target},
     error::CallError,
-    forward,
+    forward::{self, Message},
     metrics::Metrics,
 };
 
@@ -50,8 +51,9 @@ struct Inner {
 struct Call {
     namespace: String,
     function: String,
-    headers: HeaderMap,
-    body: Bytes,
+    message: Message,
+    /// When it has to be over, its answer received.
+    deadline: Instant,
 }
 
 impl Gateway {
@@ -94,9 +96,9 @@ async fn call(
     let target = gateway.directory.target(&namespace, &function).map_err(|why| {
         CallError::Missing { namespace: namespace.clone(), name: function.clone(), why }
     })?;
-    let headers = forward::end_to_end(request.headers());
-    let body = receive(request.into_body()).await?;
-    let call = Call { namespace, function, headers, body };
+    let deadline = Instant::now() + target.timeout;
+    let message = receive(request, deadline).await?;
+    let call = Call { namespace, function, message, deadline };
     let answer = gateway.answer(&call, &target).await;
     let code = answer.as_ref().map_or_else(CallError::code, |answer| answer.status().as_u16());
     gateway.metrics.answered(&call.namespace, &call.function, code);
@@ -105,10 +107,9 @@ async fn call(
 
 impl Inner {
     async fn answer(&self, call: &Call, target: &Target) -> Result<Response<Body>, CallError> {
-        let limit = target.timeout;
-        tokio::time::timeout(limit, self.try_instances(call, &target.instances))
+        timeout_at(call.deadline, self.try_instances(call, &target.instances))
             .await
-            .unwrap_or_else(|_| Err(CallError::Timeout(call.to_string(), limit.as_secs())))
+            .unwrap_or_else(|_| Err(CallError::Timeout(call.to_string(), target.timeout.as_secs())))
     }
 
     /// In turn, so that calls spread. Another instance is tried only if one cannot be connected to: a
@@ -134,9 +135,9 @@ impl Inner {
     }
 
     async fn post(&self, call: &Call, instance: IpAddr) -> reqwest::Result<Response<Body>> {
-        let url = format!("http://{}/", SocketAddr::new(instance, self.port));
-        let (headers, body) = (call.headers.clone(), call.body.clone());
-        forward::post(&self.client, url, headers, body, self.metrics.begin()).await
+        let root = format!("http://{}/", SocketAddr::new(instance, self.port));
+        let (message, in_flight) = (call.message.clone(), self.metrics.begin());
+        forward::post(&self.client, root, message, call.deadline, in_flight).await
     }
 }
 
@@ -146,7 +147,21 @@ impl fmt::Display for Call {
     }
 }
 
-async fn receive(body: Body) -> Result<Bytes, CallError> {
+async fn receive(request: Request, deadline: Instant) -> Result<Message, CallError> {
+    let caller = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let headers = forward::for_instance(request.headers(), caller.map(|caller| caller.0.ip()));
+    let query = request.uri().query().map(str::to_owned);
+    let body = timeout_at(deadline, receive_body(request.into_body()));
+    let body = body.await.unwrap_or_else(|_| Err(slow()))?;
+    Ok(Message { query, headers, body })
+}
+
+fn slow() -> CallError {
+    let why = "it has not come within the time that a call may take".to_owned();
+    CallError::Body(StatusCode::REQUEST_TIMEOUT, why)
+}
+
+async fn receive_body(body: Body) -> Result<Bytes, CallError> {
     to_bytes(body, MAX_BODY).await.map_err(|error| {
         let too_long = error.to_string().contains("length limit");
         let code = if too_long { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };

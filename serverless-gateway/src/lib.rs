@@ -13,7 +13,7 @@ pub mod gateway;
 mod metrics;
 mod watch;
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
 use component::{Runtime, health};
@@ -42,6 +42,7 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let check = runtime.health.check("functions");
     let gateway = Gateway::new(directory.clone(), gateway::INSTANCE_PORT, &runtime.metrics)?;
     let routes = health::router(runtime.health, runtime.metrics).merge(gateway.router());
+    let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
     let server =
         axum::serve(listener, routes).with_graceful_shutdown(runtime.shutdown.cancelled_owned());
     tokio::select! {

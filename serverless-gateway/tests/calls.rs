@@ -2,14 +2,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use api_types::{api::core::v1::Pod, minik8s::Function};
 use axum::{
     Router,
+    body::Bytes,
+    extract::RawQuery,
     http::{HeaderMap, StatusCode},
     routing::post,
 };
+use futures::StreamExt;
 use kube::runtime::watcher::Event;
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
@@ -50,7 +57,8 @@ impl Rig {
         let gateway = Gateway::new(directory.clone(), port, &metrics).unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async { axum::serve(listener, gateway.router()).await });
+        let routes = gateway.router().into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async { axum::serve(listener, routes).await });
         let client = Client::builder().no_proxy().build().unwrap();
         Rig { directory, metrics, url, client }
     }
@@ -234,4 +242,95 @@ async fn a_body_that_is_too_long_is_refused() {
     let body = vec![b'x'; (10 << 20) + 1];
     let answer = rig.client.post(format!("{}/add", rig.url)).body(body).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+/// Answers with the query and these headers of the call.
+fn mirror(names: &'static [&'static str]) -> Router {
+    let answer = async move |RawQuery(query): RawQuery, headers: HeaderMap| {
+        let value = |name: &&str| {
+            let values = headers.get_all(*name).iter().map(|value| value.to_str().unwrap());
+            format!("{name}={}", values.collect::<Vec<_>>().join("|"))
+        };
+        let headers: Vec<_> = names.iter().map(value).collect();
+        format!("{} {}", query.unwrap_or_default(), headers.join(" "))
+    };
+    Router::new().route("/", post(answer))
+}
+
+#[tokio::test]
+async fn the_query_is_passed_on_as_it_is() {
+    let port = instance(address(1), 0, mirror(&[])).await;
+    let rig = Rig::start(port, &[("add", address(1))]).await;
+    for (path, query) in [("/add?x=1&y=a%20b%26c&x=2", "x=1&y=a%20b%26c&x=2"), ("/add", "")] {
+        assert_eq!(rig.post(path, "").await.text().await.unwrap(), format!("{query} "));
+    }
+}
+
+#[tokio::test]
+async fn headers_are_passed_on_but_for_those_of_the_connection() {
+    let names = &[
+        "accept",
+        "cookie",
+        "x-own",
+        "te",
+        "x-hop",
+        "proxy-authorization",
+        "expect",
+        "x-forwarded-for",
+        "x-forwarded-host",
+    ];
+    let port = instance(address(1), 0, mirror(names)).await;
+    let rig = Rig::start(port, &[("add", address(1))]).await;
+    let call = rig.client.post(format!("{}/add", rig.url)).header("host", "functions.example");
+    let call = call.header("accept", "a/b").header("accept", "c/d").header("cookie", "k=v");
+    let call =
+        call.header("x-own", "1").header("te", "trailers").header("proxy-authorization", "p");
+    let call = call.header("connection", "x-hop").header("x-hop", "1");
+    let answer = call.header("x-forwarded-for", "192.0.2.1").send().await.unwrap();
+    assert_eq!(
+        answer.text().await.unwrap(),
+        " accept=a/b|c/d cookie=k=v x-own=1 te= x-hop= proxy-authorization= expect= \
+         x-forwarded-for=192.0.2.1, 127.0.0.1 x-forwarded-host=functions.example"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_end_in_time_breaks_off() {
+    let endless = || {
+        let first = futures::stream::iter([Ok::<_, std::io::Error>("begin")]);
+        axum::body::Body::from_stream(first.chain(futures::stream::pending()))
+    };
+    let port =
+        instance(address(1), 0, Router::new().route("/", post(async move || endless()))).await;
+    let rig = Rig::start(port, &[("slow", address(1))]).await;
+    let mut answer = rig.post("/slow", "").await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.chunk().await.unwrap().unwrap(), "begin");
+    in_flight(&rig, 1).await;
+    // Neither more nor a regular end.
+    answer.chunk().await.unwrap_err();
+    in_flight(&rig, 0).await;
+}
+
+#[tokio::test]
+async fn a_caller_that_does_not_read_keeps_no_instance_beyond_the_time() {
+    let flood = || {
+        let piece = Bytes::from(vec![0; 1 << 16]);
+        let pieces = futures::stream::repeat_with(move || Ok::<_, std::io::Error>(piece.clone()));
+        axum::body::Body::from_stream(pieces)
+    };
+    let port = instance(address(1), 0, Router::new().route("/", post(async move || flood()))).await;
+    let rig = Rig::start(port, &[("slow", address(1))]).await;
+    let answer = rig.post("/slow", "").await;
+    in_flight(&rig, 1).await;
+    in_flight(&rig, 0).await;
+    drop(answer);
+}
+
+#[tokio::test]
+async fn a_call_that_does_not_come_in_time_is_given_up() {
+    let rig = Rig::start(1, &[("slow", address(1))]).await;
+    let never = futures::stream::pending::<Result<&str, std::io::Error>>();
+    let call = rig.client.post(format!("{}/slow", rig.url)).body(reqwest::Body::wrap_stream(never));
+    assert_eq!(call.send().await.unwrap().status(), StatusCode::REQUEST_TIMEOUT);
 }
