@@ -21,9 +21,13 @@ pub struct Args {
     /// The directory that holds the sources and receives the results
     #[arg(long, value_name = "DIR", default_value = "/usr/local/jobs")]
     sources: PathBuf,
-    /// The directory on the Slurm cluster, made anew for the job
+    /// The job's own directory on the Slurm cluster: relative to --workdir-root, or absolute and below it
     #[arg(long, value_name = "DIR")]
     workdir: String,
+    /// The directory on the Slurm cluster below which jobs have theirs: absolute, and nobody else's
+    /// [default: the home directory of who logs in]
+    #[arg(long, value_name = "DIR")]
+    workdir_root: Option<String>,
     /// The file for standard output, relative to the workdir [default: <name>.out]
     #[arg(long, value_name = "FILE")]
     output: Option<String>,
@@ -199,7 +203,9 @@ impl Args {
         let default = |kind: &str| name.as_ref().map(|name| format!("{}.{kind}", name.name()));
         let output = self.output.or_else(|| default("out"));
         let error = self.error.or_else(|| default("err"));
-        faults.check_workdir("workdir", &self.workdir);
+        let root = self.workdir_root.as_deref();
+        root.iter().for_each(|root| faults.check_root("workdir-root", root));
+        let workdir = faults.check_workdir("workdir", root, &self.workdir);
         for (flag, path) in [("output", &output), ("error", &error)] {
             path.iter().for_each(|path| faults.check_path(flag, path));
         }
@@ -209,7 +215,7 @@ impl Args {
         faults.check_commands("run", &self.run);
         Some(Job {
             name: name?,
-            workdir: self.workdir,
+            workdir: workdir?,
             output: output?,
             error: error?,
             processes: self.resources.processes,

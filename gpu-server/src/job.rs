@@ -8,7 +8,7 @@ use std::{fmt, num::NonZeroU32};
 pub struct Job {
     /// The GpuJob that it belongs to.
     pub name: JobName,
-    /// The directory on the Slurm cluster.
+    /// The directory on the Slurm cluster, relative to the home directory unless absolute.
     pub workdir: String,
     /// Where standard output goes, relative to `workdir` unless absolute.
     pub output: String,
@@ -96,11 +96,43 @@ impl Faults {
         }
     }
 
-    /// Checks a directory that is made anew, and deleted before, for each job.
-    pub fn check_workdir(&mut self, flag: &str, path: &str) {
+    /// Checks the directory below which jobs have theirs. One just below `/`, as `/home` is, is everybody's.
+    pub fn check_root(&mut self, flag: &str, root: &str) {
+        self.check_path(flag, root);
+        if !root.starts_with('/') {
+            self.add(flag, format!("{root:?} is not absolute"));
+        } else if parts(root).count() < 2 {
+            self.add(flag, format!("{root:?} is not a directory for jobs alone"));
+        }
+    }
+
+    /// Checks a directory that is a job's own, to be filled and emptied as the job needs: it lies below
+    /// `root`, or else below the home directory, and is nothing that is kept there already. Gives it
+    /// together with the root; none only if there is a fault.
+    pub fn check_workdir(&mut self, flag: &str, root: Option<&str>, path: &str) -> Option<String> {
+        let before = self.0.len();
         self.check_path(flag, path);
-        if ["", "~"].contains(&path.trim_matches(['.', '/'])) {
+        let inner = match (path.starts_with('/'), root) {
+            (false, _) => Some(path),
+            (true, Some(root)) => below(root, path),
+            (true, None) => None,
+        };
+        match inner {
+            None => self.add(flag, format!("{path:?} is not below --workdir-root")),
+            Some(inner) => self.check_own(flag, path, inner),
+        }
+        let inner = inner.filter(|_| self.0.len() == before)?;
+        Some(root.map_or(inner.to_owned(), |root| format!("{root}/{inner}")))
+    }
+
+    /// `inner`: `path` from the root on. Names that begin with a dot are those of settings and keys;
+    /// nothing replaces a tilde by a home directory.
+    fn check_own(&mut self, flag: &str, path: &str, inner: &str) {
+        if parts(inner).next().is_none() {
             self.add(flag, format!("{path:?} is not a directory of the job's own"));
+        }
+        if parts(inner).any(|part| part.starts_with(['.', '~'])) {
+            self.add(flag, format!("{path:?} has a part that begins with a dot or a tilde"));
         }
     }
 
@@ -129,6 +161,15 @@ impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join("\n"))
     }
+}
+
+/// What `path` is below `root`.
+fn below<'a>(root: &str, path: &'a str) -> Option<&'a str> {
+    path.strip_prefix(root)?.strip_prefix('/')
+}
+
+fn parts(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|part| !part.is_empty())
 }
 
 /// What names of the API consist of.

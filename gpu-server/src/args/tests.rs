@@ -45,9 +45,6 @@ fn every_wrong_value_is_named_with_its_flag() {
     refused("--job-name=matrix", "--job-name: \"matrix\" is not of the form namespace/name");
     refused("--job-name=default/Matrix", "--job-name");
     refused("--job-name=a.b/matrix", "--job-name");
-    refused("--workdir=/", "--workdir: \"/\" is not a directory of the job's own");
-    refused("--workdir=.", "--workdir");
-    refused("--workdir=~", "--workdir");
     refused("--workdir=jobs/../..", "leads upwards");
     refused("--workdir=jobs;rm", "contains ';'");
     refused("--output=out/", "--output: \"out/\" names nothing");
@@ -60,6 +57,34 @@ fn every_wrong_value_is_named_with_its_flag() {
     refused("--gpus=-1", "--gpus");
     refused("--ssh-port=0", "--ssh-port");
     refused("--ssh-password=x", "--ssh-password");
+}
+
+#[test]
+fn a_workdir_is_a_directory_of_the_job_s_own() {
+    for path in ["/", "//", "/home", "/home/alice", "/etc/x", ".", "./", "~", "~/x", "~bob/x"] {
+        refused(&format!("--workdir={path}"), "--workdir: ");
+    }
+    for path in [".ssh", ".ssh/x", "x/.config", "", "x/", "./x", "x/../.."] {
+        refused(&format!("--workdir={path}"), "--workdir: ");
+    }
+    let root = "--workdir-root=/lustre/home/alice";
+    for path in ["/lustre/home/alice", "/lustre/home/alicex/a", "/lustre/home", "/", "/tmp/a"] {
+        refused(&format!("{root} --workdir={path}"), "is not below --workdir-root");
+    }
+    refused(&format!("{root} --workdir=/lustre/home/alice//"), "--workdir: ");
+    refused(&format!("{root} --workdir=/lustre/home/alice/.ssh"), "begins with a dot");
+    let workdir = |flags: &str| invoke(&format!("--dry-run {flags}"), None).unwrap().job.workdir;
+    assert_eq!(workdir("--workdir=matrix"), "matrix");
+    assert_eq!(workdir(&format!("{root} --workdir=matrix")), "/lustre/home/alice/matrix");
+    let absolute = "--workdir=/lustre/home/alice/a/b";
+    assert_eq!(workdir(&format!("{root} {absolute}")), "/lustre/home/alice/a/b");
+}
+
+#[test]
+fn the_root_of_workdirs_is_nobody_else_s() {
+    for root in ["/", "/home", "home/alice", "~", "/home/", "/home/../etc", ""] {
+        refused(&format!("--workdir-root={root} --workdir=x"), "--workdir-root: ");
+    }
 }
 
 #[test]
