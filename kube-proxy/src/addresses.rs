@@ -1,5 +1,6 @@
 //! The virtual IPs as local addresses of the node: on `lo`, over a route that swallows the whole
-//! range, so that a packet for an address that nobody holds never leaves the node.
+//! range, so that a packet for an address that nobody holds never leaves the node, and behind rules
+//! that let nobody but the Services answer on them.
 
 use std::{
     collections::BTreeSet,
@@ -19,12 +20,17 @@ use rtnetlink::{
     },
 };
 
+use crate::firewall::{self, FirewallError};
+
 /// What went wrong with an address.
 #[derive(Debug, thiserror::Error)]
 pub enum AddressError {
     /// No netlink socket.
     #[error("opening a netlink socket")]
     Open(#[source] std::io::Error),
+    /// Ports that no Service serves are not refused.
+    #[error("refusing what no Service serves")]
+    Firewall(#[from] FirewallError),
     /// There is no loopback device.
     #[error("there is no device named lo")]
     NoLoopback,
@@ -39,14 +45,28 @@ pub enum AddressError {
     },
 }
 
+/// IPv4 addresses of the node.
+#[derive(Clone, Debug, Default)]
+pub struct Listed {
+    /// Those of the range on `lo`.
+    pub held: BTreeSet<Ipv4Addr>,
+    /// All.
+    pub all: BTreeSet<Ipv4Addr>,
+}
+
 /// The node's hold on virtual IPs.
 #[async_trait]
 pub trait Addresses: Send + Sync {
     /// Makes sure that packets for the range stay on this node.
     async fn fence(&self) -> Result<(), AddressError>;
 
-    /// The addresses of the range that the node holds.
-    async fn held(&self) -> Result<BTreeSet<Ipv4Addr>, AddressError>;
+    /// Makes sure that a connection to an address of the range is refused unless a server has bound
+    /// itself to that very address: servers of the host that listen on all of its addresses are not
+    /// meant.
+    async fn refuse_unserved(&self) -> Result<(), AddressError>;
+
+    /// The addresses that the node has.
+    async fn list(&self) -> Result<Listed, AddressError>;
 
     /// Takes an address; one that is held already is fine.
     async fn take(&self, address: Ipv4Addr) -> Result<(), AddressError>;
@@ -74,6 +94,11 @@ impl Loopback {
         Ok(Loopback { handle, index, range })
     }
 
+    fn is_virtual(&self, message: &AddressMessage, address: Ipv4Addr) -> bool {
+        let header = &message.header;
+        header.index == self.index && header.prefix_len == 32 && self.range.contains(&address)
+    }
+
     fn message(&self, address: Ipv4Addr) -> AddressMessage {
         AddressMessageBuilder::<Ipv4Addr>::new().index(self.index).address(address, 32).build()
     }
@@ -90,12 +115,19 @@ impl Addresses for Loopback {
         done.map_err(failed(format!("adding a blackhole route for {}", self.range)))
     }
 
-    async fn held(&self) -> Result<BTreeSet<Ipv4Addr>, AddressError> {
-        let mut found = BTreeSet::new();
-        let mut addresses = self.handle.address().get().set_link_index_filter(self.index).execute();
-        let step = "listing the addresses of lo";
-        while let Some(message) = addresses.try_next().await.map_err(failed(step))? {
-            found.extend(local(&message).filter(|address| self.range.contains(address)));
+    async fn refuse_unserved(&self) -> Result<(), AddressError> {
+        Ok(firewall::refuse_unserved(self.range).await?)
+    }
+
+    async fn list(&self) -> Result<Listed, AddressError> {
+        let mut found = Listed::default();
+        let mut addresses = self.handle.address().get().execute();
+        while let Some(message) = addresses.try_next().await.map_err(failed("listing addresses"))? {
+            let Some(address) = local(&message) else { continue };
+            found.all.insert(address);
+            if self.is_virtual(&message, address) {
+                found.held.insert(address);
+            }
         }
         Ok(found)
     }
@@ -128,7 +160,7 @@ fn unless(done: Result<(), Error>, harmless: Errno) -> Result<(), Error> {
 }
 
 fn local(message: &AddressMessage) -> Option<Ipv4Addr> {
-    if message.header.family != AddressFamily::Inet || message.header.prefix_len != 32 {
+    if message.header.family != AddressFamily::Inet {
         return None;
     }
     message.attributes.iter().find_map(|attribute| match attribute {

@@ -1,5 +1,6 @@
-//! The configurations on disk: `<root>/<service uid>/nginx.conf`, the directory being mounted into
-//! the Service's container, and beside it `loaded.conf`, what its nginx was last told to read.
+//! The configurations on disk: `<root>/<service uid>/nginx.conf`, and beside it `run/`, where the
+//! Service's nginx keeps the socket that tells its generation. Both directories are mounted into its
+//! container.
 
 use std::{
     collections::BTreeSet,
@@ -8,7 +9,12 @@ use std::{
 };
 
 const CONFIG: &str = "nginx.conf";
-const LOADED: &str = "loaded.conf";
+const RUN: &str = "run";
+const STATUS: &str = "status";
+/// The kernel takes no longer path for a socket.
+const MAX_SOCKET_PATH: usize = 107;
+/// What a uid and the names below it add to the root.
+const BELOW_ROOT: usize = "/00000000-0000-0000-0000-000000000000/run/status".len();
 
 /// Which step on which file failed.
 #[derive(Debug, thiserror::Error)]
@@ -26,36 +32,24 @@ pub struct Configs {
     root: PathBuf,
 }
 
+/// The directory of one Service.
+#[derive(Clone, Debug)]
+pub struct Directory(PathBuf);
+
 impl Configs {
     /// Makes the directory if it is not there.
     pub fn open(root: &Path) -> Result<Self, ConfigError> {
         fs::create_dir_all(root).map_err(failed("creating", root))?;
         let root = root.canonicalize().map_err(failed("resolving", root))?;
+        if root.as_os_str().len() + BELOW_ROOT > MAX_SOCKET_PATH {
+            return Err(failed("using for sockets", &root)(io::ErrorKind::InvalidFilename.into()));
+        }
         Ok(Configs { root })
     }
 
-    /// What to mount into the container of a Service.
-    pub fn directory(&self, uid: &str) -> PathBuf {
-        self.root.join(uid)
-    }
-
-    /// Puts `text` in place of what is there, at once or not at all.
-    pub fn write(&self, uid: &str, text: &str) -> Result<(), ConfigError> {
-        let directory = self.directory(uid);
-        fs::create_dir_all(&directory).map_err(failed("creating", &directory))?;
-        replace(&directory.join(CONFIG), text)
-    }
-
-    /// Whether the nginx of a Service has been told to read exactly `text`. This is kept apart from
-    /// the configuration itself, so that no reload is lost if kube-proxy ends between the two.
-    pub fn is_loaded(&self, uid: &str, text: &str) -> bool {
-        let loaded = fs::read_to_string(self.directory(uid).join(LOADED));
-        loaded.is_ok_and(|loaded| loaded == text)
-    }
-
-    /// Notes that it has been told.
-    pub fn set_loaded(&self, uid: &str, text: &str) -> Result<(), ConfigError> {
-        replace(&self.directory(uid).join(LOADED), text)
+    /// That of a Service.
+    pub fn directory(&self, uid: &str) -> Directory {
+        Directory(self.root.join(uid))
     }
 
     /// Deletes what belongs to Services other than these. Foreign files are left alone.
@@ -64,10 +58,53 @@ impl Configs {
         for path in entries.flatten().map(|entry| entry.path()) {
             let wanted = path.file_name().and_then(|name| name.to_str());
             if path.join(CONFIG).is_file() && !wanted.is_some_and(|uid| uids.contains(uid)) {
-                remove(&path)?;
+                Directory(path).remove()?;
             }
         }
         Ok(())
+    }
+}
+
+impl Directory {
+    /// What nginx reads at `/etc/minik8s`. The *directory* is mounted: a file would keep the inode that
+    /// it had at the start, and a rename would go unnoticed.
+    pub fn config(&self) -> &Path {
+        &self.0
+    }
+
+    /// Where nginx keeps its socket, for it at `/run/minik8s`.
+    pub fn run(&self) -> PathBuf {
+        self.0.join(RUN)
+    }
+
+    /// The socket, once an nginx runs.
+    pub fn status_socket(&self) -> PathBuf {
+        self.run().join(STATUS)
+    }
+
+    /// Puts `text` in place of what is there, at once or not at all.
+    pub fn write(&self, text: &str) -> Result<(), ConfigError> {
+        let run = self.run();
+        fs::create_dir_all(&run).map_err(failed("creating", &run))?;
+        let (file, new) = (self.0.join(CONFIG), self.0.join("nginx.new"));
+        fs::write(&new, text).map_err(failed("writing", &new))?;
+        fs::rename(&new, &file).map_err(failed("replacing", &file))
+    }
+
+    /// An nginx that was killed leaves its socket behind, and could not make it anew.
+    pub fn before_start(&self) -> Result<(), ConfigError> {
+        delete(&self.status_socket())
+    }
+
+    /// Only what was made here goes, the configuration last: it is the mark of a directory of ours.
+    fn remove(&self) -> Result<(), ConfigError> {
+        delete(&self.status_socket())?;
+        let run = self.run();
+        unless_absent(fs::remove_dir(&run)).map_err(failed("deleting", &run))?;
+        // Of an older version.
+        delete(&self.0.join("loaded.conf"))?;
+        delete(&self.0.join(CONFIG))?;
+        fs::remove_dir(&self.0).map_err(failed("deleting", &self.0))
     }
 }
 
@@ -75,53 +112,65 @@ fn failed<'a>(step: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> C
     move |source| ConfigError { step, path: path.to_owned(), source }
 }
 
-fn replace(path: &Path, text: &str) -> Result<(), ConfigError> {
-    let new = path.with_extension("new");
-    fs::write(&new, text).map_err(failed("writing", &new))?;
-    fs::rename(&new, path).map_err(failed("replacing", path))
+fn delete(file: &Path) -> Result<(), ConfigError> {
+    unless_absent(fs::remove_file(file)).map_err(failed("deleting", file))
 }
 
-/// Only what was made here goes, the configuration last: it is the mark of a directory of ours.
-fn remove(directory: &Path) -> Result<(), ConfigError> {
-    for name in [LOADED, CONFIG] {
-        let file = directory.join(name);
-        match fs::remove_file(&file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(failed("deleting", &file)(error));
-            }
-            _ => {}
-        }
-    }
-    fs::remove_dir(directory).map_err(failed("deleting", directory))
+fn unless_absent(result: io::Result<()>) -> io::Result<()> {
+    result.or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_was_written_is_not_yet_what_was_loaded() {
+    fn configs() -> (tempfile::TempDir, Configs) {
         let root = tempfile::tempdir().unwrap();
         let configs = Configs::open(root.path()).unwrap();
-        configs.write("u1", "a").unwrap();
-        assert!(!configs.is_loaded("u1", "a"));
-        configs.set_loaded("u1", "a").unwrap();
-        assert!(configs.is_loaded("u1", "a") && !configs.is_loaded("u1", "b"));
-        let config = configs.directory("u1").join("nginx.conf");
-        assert_eq!(fs::read_to_string(config).unwrap(), "a");
+        (root, configs)
+    }
+
+    #[test]
+    fn a_configuration_replaces_the_one_before() {
+        let (_root, configs) = configs();
+        let directory = configs.directory("u1");
+        directory.write("a").unwrap();
+        directory.write("b").unwrap();
+        assert_eq!(fs::read_to_string(directory.config().join("nginx.conf")).unwrap(), "b");
+        assert!(directory.run().is_dir());
     }
 
     #[test]
     fn what_is_left_of_other_services_is_deleted_and_nothing_else() {
-        let root = tempfile::tempdir().unwrap();
-        let configs = Configs::open(root.path()).unwrap();
+        let (root, configs) = configs();
         for uid in ["u1", "u2"] {
-            configs.write(uid, "a").unwrap();
+            configs.directory(uid).write("a").unwrap();
         }
-        configs.set_loaded("u2", "a").unwrap();
+        fs::write(configs.directory("u2").status_socket(), "").unwrap();
         fs::create_dir(root.path().join("foreign")).unwrap();
         configs.keep_only(&["u1"].into()).unwrap();
         let exists = |name: &str| root.path().join(name).exists();
         assert!(exists("u1") && exists("foreign") && !exists("u2"));
+    }
+
+    #[test]
+    fn a_socket_that_a_killed_nginx_left_is_out_of_the_way() {
+        let (_root, configs) = configs();
+        let directory = configs.directory("u1");
+        directory.write("a").unwrap();
+        directory.before_start().unwrap();
+        fs::write(directory.status_socket(), "").unwrap();
+        directory.before_start().unwrap();
+        assert!(!directory.status_socket().exists());
+    }
+
+    #[test]
+    fn a_root_too_deep_for_sockets_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let error = Configs::open(&root.path().join("x".repeat(60))).unwrap_err();
+        assert!(error.to_string().starts_with("using for sockets"), "{error}");
     }
 }

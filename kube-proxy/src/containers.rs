@@ -1,11 +1,11 @@
 //! The containers that carry the Services, as kube-proxy needs them: few verbs, so that tests can
 //! stand in for Docker.
 
-use std::{net::Ipv4Addr, path::Path};
+use std::{io, net::Ipv4Addr};
 
 use async_trait::async_trait;
 
-use crate::plan::ServicePlan;
+use crate::{configs::Directory, plan::ServicePlan, status::InForce};
 
 /// Names the Service, as `<namespace>/<name>`, on its container.
 pub const SERVICE_LABEL: &str = "io.minik8s.service";
@@ -15,6 +15,10 @@ pub const UID_LABEL: &str = "io.minik8s.service-uid";
 pub const IP_LABEL: &str = "io.minik8s.service-ip";
 /// Names the node: several may share one Docker daemon in tests.
 pub const NODE_LABEL: &str = "io.minik8s.node";
+/// Tells how the container was made. One that was made in another way is made anew.
+pub const FORMAT_LABEL: &str = "io.minik8s.service-format";
+/// The present way: with a directory for sockets.
+pub const FORMAT: &str = "2";
 
 /// A container of this node that carries a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub struct Found {
     pub ip: Option<Ipv4Addr>,
     /// Whether its nginx runs.
     pub running: bool,
+    /// Whether it was made as it would be made now.
+    pub current: bool,
 }
 
 /// What went wrong with a container.
@@ -36,7 +42,7 @@ pub struct Found {
 pub enum ContainerError {
     /// The command line tool could not be started.
     #[error("running docker")]
-    Run(#[source] std::io::Error),
+    Run(#[source] io::Error),
     /// The command did not end.
     #[error("docker {command} did not end within {seconds} s")]
     Timeout {
@@ -61,18 +67,29 @@ pub trait Containers: Send + Sync {
     /// All of this node, whatever their state.
     async fn list(&self) -> Result<Vec<Found>, ContainerError>;
 
-    /// Makes and starts the container of a Service whose configuration lies in `config`.
-    async fn create(&self, plan: &ServicePlan, config: &Path) -> Result<(), ContainerError>;
+    /// Makes and starts the container of a Service whose configuration lies in `directory`; its id.
+    async fn create(
+        &self,
+        plan: &ServicePlan,
+        directory: &Directory,
+    ) -> Result<String, ContainerError>;
 
     /// Starts one that has ended.
     async fn start(&self, id: &str) -> Result<(), ContainerError>;
 
-    /// Makes a running nginx read its configuration again, without losing a connection.
+    /// Makes a running nginx read its configuration again, without losing a connection. Whether it can
+    /// use it, only [`Containers::in_force`] tells.
     async fn reload(&self, id: &str) -> Result<(), ContainerError>;
 
     /// Ends and deletes it.
     async fn remove(&self, id: &str) -> Result<(), ContainerError>;
 
-    /// The last lines it wrote: why it ended.
+    /// The last lines it wrote: why it ended, or does not take a configuration.
     async fn last_words(&self, id: &str) -> Result<String, ContainerError>;
+
+    /// What the nginx of `directory` goes by; nothing if it does not answer.
+    async fn in_force(&self, directory: &Directory) -> Option<InForce>;
+
+    /// Ends workers of earlier configurations beyond so many; how many.
+    async fn end_surplus_workers(&self, nginx: &InForce, limit: usize) -> io::Result<usize>;
 }

@@ -1,26 +1,30 @@
 //! [`Containers`] through Docker's command line tool.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{io, process::Stdio, time::Duration};
 
 use async_trait::async_trait;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
-    sync::Notify,
     time,
 };
 use tracing::debug;
 
 use crate::{
+    configs::Directory,
     containers::{
-        ContainerError, Containers, Found, IP_LABEL, NODE_LABEL, SERVICE_LABEL, UID_LABEL,
+        ContainerError, Containers, FORMAT, FORMAT_LABEL, Found, IP_LABEL, NODE_LABEL,
+        SERVICE_LABEL, UID_LABEL,
     },
     plan::ServicePlan,
+    status::{self, InForce},
+    wake::Wake,
+    workers,
 };
 
-/// Where a container finds its configuration. The *directory* is mounted: a file would keep the
-/// inode that it had at the start, and a rename would go unnoticed.
+/// Where a container finds its configuration, and where it keeps its socket.
 const CONFIG_DIR: &str = "/etc/minik8s";
+const RUN_DIR: &str = "/run/minik8s";
 /// A daemon under load takes seconds; one that takes this long is stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
 const EVENTS_RETRY: Duration = Duration::from_secs(2);
@@ -42,18 +46,18 @@ impl Docker {
 
     /// Calls `wake` whenever a container of this node has ended, and when the daemon came back, as
     /// then any may have. Never returns.
-    pub async fn follow_deaths(&self, wake: &Notify) {
+    pub async fn follow_deaths(&self, wake: &Wake) {
         loop {
             match self.events() {
                 Ok(mut events) => wake_per_line(&mut events, wake).await,
                 Err(error) => debug!(%error, "cannot follow Docker's events"),
             }
             time::sleep(EVENTS_RETRY).await;
-            wake.notify_one();
+            wake.containers_changed();
         }
     }
 
-    fn events(&self) -> std::io::Result<Child> {
+    fn events(&self) -> io::Result<Child> {
         self.command(&["events", "--filter", "type=container", "--filter", "event=die"])
             .args(["--filter", &self.node_filter(), "--filter", &format!("label={SERVICE_LABEL}")])
             .args(["--format", "{{.ID}}"])
@@ -89,8 +93,9 @@ impl Docker {
         Err(ContainerError::Refused { command: verb.to_owned(), message })
     }
 
-    fn labels(&self, plan: &ServicePlan) -> [String; 4] {
+    fn labels(&self, plan: &ServicePlan) -> [String; 5] {
         [
+            format!("{FORMAT_LABEL}={FORMAT}"),
             format!("{SERVICE_LABEL}={plan}"),
             format!("{UID_LABEL}={}", plan.uid),
             format!("{IP_LABEL}={}", plan.ip),
@@ -109,7 +114,8 @@ impl Containers for Docker {
     async fn list(&self) -> Result<Vec<Found>, ContainerError> {
         let format = format!(
             "{{{{.ID}}}}\t{{{{.State}}}}\t{{{{.Label {SERVICE_LABEL:?}}}}}\t\
-             {{{{.Label {UID_LABEL:?}}}}}\t{{{{.Label {IP_LABEL:?}}}}}"
+             {{{{.Label {UID_LABEL:?}}}}}\t{{{{.Label {IP_LABEL:?}}}}}\t\
+             {{{{.Label {FORMAT_LABEL:?}}}}}"
         );
         let ours = format!("label={UID_LABEL}");
         let node = self.node_filter();
@@ -120,17 +126,27 @@ impl Containers for Docker {
 
     /// `--pull never`: the image's name belongs to nobody in any registry. No restart policy: the
     /// daemon would start it before its address is there, and only kube-proxy decides what runs.
-    async fn create(&self, plan: &ServicePlan, config: &Path) -> Result<(), ContainerError> {
-        let name = self.name(plan);
-        let mount = format!("type=bind,source={},target={CONFIG_DIR},readonly", config.display());
-        let labels = self.labels(plan);
+    async fn create(
+        &self,
+        plan: &ServicePlan,
+        directory: &Directory,
+    ) -> Result<String, ContainerError> {
+        let (config, run) = (directory.config().display(), directory.run());
+        let mounts = [
+            format!("type=bind,source={config},target={CONFIG_DIR},readonly"),
+            format!("type=bind,source={},target={RUN_DIR}", run.display()),
+        ];
+        let (name, labels) = (self.name(plan), self.labels(plan));
         let mut args = vec!["--detach", "--pull", "never", "--name", &name, "--network", "host"];
         args.extend(labels.iter().flat_map(|label| ["--label", label]));
-        args.extend(["--mount", &mount, "--stop-signal", "SIGQUIT"]);
+        args.extend(mounts.iter().flat_map(|mount| ["--mount", mount]));
+        args.extend(["--stop-signal", "SIGQUIT"]);
         args.extend(["--log-driver", "json-file", "--log-opt", "max-size=1m"]);
         let file = format!("{CONFIG_DIR}/nginx.conf");
         args.extend([self.image.as_str(), "nginx", "-c", &file]);
-        self.run("run", &args).await.map(drop)
+        // Warnings may follow.
+        let said = self.run("run", &args).await?;
+        Ok(said.lines().next().unwrap_or_default().to_owned())
     }
 
     async fn start(&self, id: &str) -> Result<(), ContainerError> {
@@ -148,24 +164,36 @@ impl Containers for Docker {
     async fn last_words(&self, id: &str) -> Result<String, ContainerError> {
         self.run("logs", &["--tail", "3", id]).await
     }
+
+    async fn in_force(&self, directory: &Directory) -> Option<InForce> {
+        status::ask(&directory.status_socket()).await
+    }
+
+    async fn end_surplus_workers(&self, nginx: &InForce, limit: usize) -> io::Result<usize> {
+        let Some(master) = nginx.master else { return Ok(0) };
+        let ending = tokio::task::spawn_blocking(move || workers::end_surplus(master, limit));
+        ending.await.map_err(io::Error::other)?
+    }
 }
 
-async fn wake_per_line(events: &mut Child, wake: &Notify) {
+async fn wake_per_line(events: &mut Child, wake: &Wake) {
     let Some(stdout) = events.stdout.take() else { return };
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(_)) = lines.next_line().await {
-        wake.notify_one();
+        wake.containers_changed();
     }
 }
 
 fn parse(line: &str) -> Option<Found> {
-    let [id, state, service, uid, ip] = line.split('\t').collect::<Vec<_>>().try_into().ok()?;
+    let [id, state, service, uid, ip, format] =
+        line.split('\t').collect::<Vec<_>>().try_into().ok()?;
     Some(Found {
         id: id.to_owned(),
         service: service.to_owned(),
         uid: uid.to_owned(),
         ip: ip.parse().ok(),
         running: state == "running",
+        current: format == FORMAT,
     })
 }
 
@@ -179,12 +207,18 @@ mod tests {
 
     #[test]
     fn a_listing_tells_running_containers_from_others() {
-        let found = parse("abc\trunning\tdefault/web\tu1\t10.96.0.10").unwrap();
+        let found = parse("abc\trunning\tdefault/web\tu1\t10.96.0.10\t2").unwrap();
         assert_eq!((found.id.as_str(), found.service.as_str()), ("abc", "default/web"));
         assert_eq!((found.running, found.ip), (true, Some([10, 96, 0, 10].into())));
         for state in ["created", "exited", "dead", "paused", "restarting"] {
-            assert!(!parse(&format!("abc\t{state}\tdefault/web\tu1\t")).unwrap().running);
+            assert!(!parse(&format!("abc\t{state}\tdefault/web\tu1\t\t2")).unwrap().running);
         }
         assert_eq!(parse(""), None);
+    }
+
+    #[test]
+    fn a_container_of_an_older_version_is_told_apart() {
+        let of = |format: &str| parse(&format!("abc\trunning\ts\tu1\t\t{format}")).unwrap().current;
+        assert!(of("2") && !of(""));
     }
 }

@@ -13,33 +13,39 @@ mod args;
 pub mod configs;
 pub mod containers;
 pub mod docker;
+pub mod firewall;
+mod instance;
 mod metrics;
 pub mod nginx;
+mod pace;
 pub mod plan;
 pub mod reconciler;
 pub mod routes;
+pub mod status;
 pub mod sync;
+mod told;
+mod wake;
+pub mod workers;
 
 use std::sync::Arc;
 
 use anyhow::Context;
 use component::{Check, Runtime, events::Recorder, host};
 use listwatch::ListWatch;
-use tokio::sync::Notify;
 use tracing::warn;
 
 use crate::{
     addresses::Loopback,
     configs::Configs,
     docker::Docker,
-    plan::Place,
     reconciler::Reconciler,
-    routes::{Host, kernel::Kernel, sync::Outlets, sync::Routes},
-    sync::World,
+    routes::{Host, kernel::Kernel, sync::Outlets as RouteOutlets, sync::Routes},
+    sync::{Here, Outlets, World},
 };
 
 pub use args::Args;
 pub use metrics::{Metrics, RouteMetrics};
+pub use wake::Wake;
 
 const HEALTH_ADDRESS: &str = "127.0.0.1:10256";
 
@@ -55,31 +61,31 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     runtime.serve(&args.serve, HEALTH_ADDRESS).await?;
 
     let node = host::node_name(args.node_name.as_deref()).context("cannot tell the host name")?;
+    let recorder = Recorder::new(listwatch.client().clone(), "kube-proxy", &node);
     let docker = Docker::new(&args.docker_host, &args.nginx_image, &node);
     let addresses = Loopback::open(args.service_cidr).await.context("cannot hold addresses")?;
     let configs = Configs::open(&args.state_dir).context("cannot use --state-dir")?;
     let mut reconciler = Reconciler::new(docker.clone(), addresses, configs);
-    let here = Host { node: node.clone(), cluster_cidr: args.cluster_cidr };
-    let mut routes = keep_routes(here, &listwatch, routes_check, &runtime)?;
-    let place = Place { node, service_cidr: args.service_cidr };
-    let metrics = Metrics::register(&runtime.metrics);
-    let wake = Arc::new(Notify::new());
-    let (world, watches) = World::watch(&listwatch, &wake);
-    let nodes_wake = Arc::new(Notify::new());
-    let (nodes, nodes_watch) = sync::follow(&listwatch, nodes_wake.clone());
+    let host = Host { node: node.clone(), cluster_cidr: args.cluster_cidr };
+    let mut routes = keep_routes(host, recorder.clone(), routes_check, &runtime)?;
+    let here = Here { node, service_cidr: args.service_cidr };
+    let outlets = Outlets { check, metrics: Metrics::register(&runtime.metrics), recorder };
+    let (wake, routes_wake) = (Arc::new(Wake::default()), Arc::new(Wake::default()));
+    let (nodes, nodes_watch) = sync::follow(&listwatch, vec![wake.clone(), routes_wake.clone()]);
+    let (world, watches) = World::watch(&listwatch, nodes.clone(), &wake);
 
     let work = async {
         if let Err(error) = reconciler.resume().await {
             warn!("cannot resume what ran before: {:#}", anyhow::Error::from(error));
         }
-        sync::run(&world, &place, &mut reconciler, &wake, &check, &metrics).await
+        sync::run(&world, &here, &mut reconciler, &wake, &outlets).await
     };
     tokio::select! {
         () = runtime.shutdown.cancelled() => {}
         () = work => {}
         () = watches => {}
         () = nodes_watch => {}
-        () = routes.run(&nodes, &nodes_wake) => {}
+        () = routes.run(&nodes, &routes_wake) => {}
         () = docker.follow_deaths(&wake) => {}
     }
     Ok(())
@@ -87,12 +93,11 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
 
 fn keep_routes(
     host: Host,
-    listwatch: &ListWatch,
+    recorder: Recorder,
     check: Check,
     runtime: &Runtime,
 ) -> anyhow::Result<Routes> {
-    let recorder = Recorder::new(listwatch.client().clone(), "kube-proxy", &host.node);
     let metrics = RouteMetrics::register(&runtime.metrics);
     let kernel = Kernel::open().context("cannot keep routes")?;
-    Ok(Routes::new(host, kernel, Outlets { check, metrics, recorder }))
+    Ok(Routes::new(host, kernel, RouteOutlets { check, metrics, recorder }))
 }

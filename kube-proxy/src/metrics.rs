@@ -16,6 +16,7 @@ pub struct Metrics {
     created: Counter,
     restarted: Counter,
     reloaded: Counter,
+    workers_ended: Counter,
     /// How long a pass takes.
     pub(crate) duration: Histogram,
 }
@@ -29,20 +30,26 @@ impl Metrics {
             created: Counter::default(),
             restarted: Counter::default(),
             reloaded: Counter::default(),
+            workers_ended: Counter::default(),
             duration: Histogram::new(exponential_buckets(0.005, 2.0, 14)),
         };
-        let Metrics { services, failed_services, created, restarted, reloaded, duration } =
-            metrics.clone();
+        metrics.clone().serve(registry);
+        metrics
+    }
+
+    fn serve(self, registry: &component::Metrics) {
+        let Metrics { services, failed_services, created, restarted, reloaded, .. } = self;
         let add = |name, help, metric| registry.register(name, help, metric);
         add("kubeproxy_nginx_created", "Containers made", created);
         add("kubeproxy_nginx_restarted", "Containers that had ended and were started", restarted);
-        add("kubeproxy_nginx_reloads", "Configurations reloaded", reloaded);
+        add("kubeproxy_nginx_reloads", "Times that an nginx was told to reload", reloaded);
+        let help = "Workers of earlier configurations ended with their connections, being too many";
+        add("kubeproxy_nginx_workers_ended", help, self.workers_ended);
         registry.register("kubeproxy_services", "Services with a virtual IP", services);
         let help = "Services that could not be brought up to date in the last pass";
         registry.register("kubeproxy_services_failed", help, failed_services);
         let help = "Time taken by a pass over all Services";
-        registry.register("kubeproxy_sync_proxy_rules_duration_seconds", help, duration);
-        metrics
+        registry.register("kubeproxy_sync_proxy_rules_duration_seconds", help, self.duration);
     }
 
     /// Takes in what a pass over `services` Services did.
@@ -53,6 +60,7 @@ impl Metrics {
             (&self.created, summary.created),
             (&self.restarted, summary.restarted),
             (&self.reloaded, summary.reloaded),
+            (&self.workers_ended, summary.workers_ended),
         ] {
             counter.inc_by(done.try_into().unwrap_or(u64::MAX));
         }

@@ -2,52 +2,130 @@
 //!
 //! Equal plans give equal text, whatever the order in which endpoints became known, so that a
 //! comparison of texts tells whether a reload is needed.
+//!
+//! A configuration names its [`Generation`] on a socket that only this host can reach: whether a reload
+//! was taken is asked of the nginx itself, which keeps the old configuration if it can't use the new
+//! one, and says so only in its log.
 
 use std::fmt::{self, Write as _};
 
+use sha2::{Digest, Sha256};
+
 use crate::plan::{PortPlan, Protocol, ServicePlan};
 
-/// Connections that one worker can hold per endpoint. A proxied connection takes two.
-const CONNECTIONS_PER_ENDPOINT: usize = 1024;
-/// The bounds of a worker's connections: every thousand costs about half a megabyte.
-const CONNECTIONS: (usize, usize) = (1024, 8192);
+/// Where nginx tells its generation, in its container; see [`crate::configs`].
+pub const STATUS_SOCKET: &str = "/run/minik8s/status";
+
+/// Connections that one worker can hold, per endpoint. A proxied connection takes two.
+const CONNECTIONS_PER_ENDPOINT: usize = 4096;
+/// The bounds of a worker's connections: every thousand costs 0.43 MB, in use or not.
+const CONNECTIONS: (usize, usize) = (8192, 65536);
 /// A datagram has no end: each client's port holds its two connections for the whole idle time.
-const CONNECTIONS_FOR_UDP: usize = 16384;
+const CONNECTIONS_FOR_UDP: usize = 65536;
+/// Where every question has one answer, the answer is the end.
+const CONNECTIONS_FOR_QUESTIONS: usize = 16384;
+/// Files of a worker that are not connections. Together they are asked for in place of Docker's default,
+/// which may be 1,024; a daemon that allows no container so many leaves the worker with what it has.
+const OTHER_FILES: usize = 256;
 
-/// How long a flow may be silent before it is forgotten. For TCP, what Kubernetes gives connection
-/// tracking (`--conntrack-tcp-timeout-established`); for UDP much less, see [`CONNECTIONS_FOR_UDP`]:
-/// the client of a forgotten flow may come to another endpoint, no more.
+/// Connections that all workers of a Service together may hold beside the present one, after reloads
+/// and as long as their clients stay: about 110 MB.
+const CONNECTIONS_OF_DRAINING_WORKERS: usize = 262_144;
+
+/// How long a flow may be silent before it is forgotten. For TCP and UDP, what connection tracking in
+/// the kernel gives them in Kubernetes (`--conntrack-tcp-timeout-established`; 30 s for UDP): the client
+/// of a forgotten flow may come to another endpoint. A resolver asks again before 5 s are over.
 const TCP_IDLE: &str = "24h";
-const UDP_IDLE: &str = "10s";
+const UDP_IDLE: &str = "30s";
+const QUESTION_IDLE: &str = "5s";
+/// UDP ports whose protocol answers each datagram with one: DNS and NTP.
+const QUESTION_PORTS: [u16; 2] = [53, 123];
 
-/// The configuration. Ports without endpoints are not listened on, so the kernel refuses them.
-pub fn render(plan: &ServicePlan) -> String {
-    let mut text = String::new();
-    write_config(&mut text, plan).expect("writing to a String does not fail");
-    text
+/// What distinguishes a configuration from others: its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generation(String);
+
+/// What distinguishes one telling of a configuration from others: a worker of the same content, told
+/// earlier, may still answer for a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Telling(pub u64);
+
+/// A Service's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The file, but for its marks.
+    template: String,
+    /// What nginx says while it goes by it.
+    pub generation: Generation,
+    /// How many workers of earlier configurations may stay with their clients.
+    pub draining_workers: usize,
+}
+
+/// Stands in a template for what nginx says.
+const ANSWER: &str = "ANSWER";
+
+/// The configuration. Ports without endpoints are not listened on, so they are refused.
+pub fn render(plan: &ServicePlan) -> Config {
+    let mut template = String::new();
+    write_config(&mut template, plan).expect("writing to a String does not fail");
+    let generation = Generation::of(&template);
+    let draining_workers = CONNECTIONS_OF_DRAINING_WORKERS / connections(plan);
+    Config { template, generation, draining_workers }
+}
+
+impl Config {
+    /// The file.
+    pub fn text(&self, telling: Telling) -> String {
+        self.template.replacen(ANSWER, &answer(&self.generation, telling), 1)
+    }
+}
+
+impl Generation {
+    fn of(text: &str) -> Self {
+        let digest = Sha256::digest(text);
+        Generation(digest[..8].iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// What nginx says while it goes by a configuration.
+pub fn answer(generation: &Generation, telling: Telling) -> String {
+    format!("{} {:x}", generation.0, telling.0)
+}
+
+/// The reverse.
+pub fn read_answer(answer: &str) -> Option<(Generation, Telling)> {
+    let (generation, telling) = answer.split_once(' ')?;
+    let telling = u64::from_str_radix(telling, 16).ok()?;
+    Some((Generation(generation.to_owned()), Telling(telling)))
 }
 
 fn write_config(out: &mut String, plan: &ServicePlan) -> fmt::Result {
     write_head(out, plan)?;
     writeln!(out, "\nstream {{")?;
-    for port in plan.ports.iter().filter(|port| !port.endpoints.is_empty()) {
-        write_upstream(out, port, plan.client_affinity)?;
+    write!(
+        out,
+        "    server {{\n        listen unix:{STATUS_SOCKET};\n        return \"{ANSWER}\";\n    }}\n"
+    )?;
+    for port in open(plan) {
+        write_upstream(out, port, plan.affinity.is_some())?;
         write_server(out, plan, port)?;
     }
     writeln!(out, "}}")
 }
 
-/// `worker_shutdown_timeout`: after a reload, the old worker lives until its last connection ends.
-/// Connections to endpoints that are gone must not keep workers for ever.
+/// No `worker_shutdown_timeout`: after a reload, the old worker lives until its last connection ends. A
+/// connection to an endpoint that is still there must not end because another one went, and one to an
+/// endpoint that is gone ends with that.
 fn write_head(out: &mut String, plan: &ServicePlan) -> fmt::Result {
     let connections = connections(plan);
+    let files = connections + OTHER_FILES;
     write!(
         out,
         "# Service {plan}. Written by kube-proxy, which overwrites it.\n\
          load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n\
          daemon off;\n\
          worker_processes 1;\n\
-         worker_shutdown_timeout 10m;\n\
+         worker_rlimit_nofile {files};\n\
          pid /run/nginx.pid;\n\
          error_log /dev/stderr warn;\n\
          \n\
@@ -55,13 +133,25 @@ fn write_head(out: &mut String, plan: &ServicePlan) -> fmt::Result {
     )
 }
 
+fn open(plan: &ServicePlan) -> impl Iterator<Item = &PortPlan> {
+    plan.ports.iter().filter(|port| !port.endpoints.is_empty())
+}
+
+/// As many as the port that needs most.
 fn connections(plan: &ServicePlan) -> usize {
-    let open = || plan.ports.iter().filter(|port| !port.endpoints.is_empty());
-    if open().any(|port| port.protocol == Protocol::Udp) {
-        return CONNECTIONS_FOR_UDP;
+    open(plan).map(connections_of).max().unwrap_or(0).clamp(CONNECTIONS.0, CONNECTIONS.1)
+}
+
+fn connections_of(port: &PortPlan) -> usize {
+    match port.protocol {
+        Protocol::Tcp => port.endpoints.len() * CONNECTIONS_PER_ENDPOINT,
+        Protocol::Udp if is_for_questions(port) => CONNECTIONS_FOR_QUESTIONS,
+        Protocol::Udp => CONNECTIONS_FOR_UDP,
     }
-    let most_endpoints = open().map(|port| port.endpoints.len()).max().unwrap_or(0);
-    (most_endpoints * CONNECTIONS_PER_ENDPOINT).clamp(CONNECTIONS.0, CONNECTIONS.1)
+}
+
+fn is_for_questions(port: &PortPlan) -> bool {
+    QUESTION_PORTS.contains(&port.port)
 }
 
 fn write_upstream(out: &mut String, port: &PortPlan, client_affinity: bool) -> fmt::Result {
@@ -78,24 +168,36 @@ fn write_upstream(out: &mut String, port: &PortPlan, client_affinity: bool) -> f
 
 fn write_server(out: &mut String, plan: &ServicePlan, port: &PortPlan) -> fmt::Result {
     let socket = format!("{}:{}", plan.ip, port.port);
-    let upstream = upstream(port);
     writeln!(out, "    server {{")?;
     match port.protocol {
-        // Keep-alive finds dead peers long before the idle time is over.
-        Protocol::Tcp => write!(
-            out,
-            "        listen {socket} so_keepalive=on;\n        \
-             proxy_socket_keepalive on;\n        \
-             proxy_connect_timeout 2s;\n        \
-             proxy_timeout {TCP_IDLE};\n"
-        )?,
-        Protocol::Udp => write!(
-            out,
-            "        listen {socket} udp;\n        \
-             proxy_timeout {UDP_IDLE};\n"
-        )?,
+        Protocol::Tcp => write_tcp(out, &socket)?,
+        Protocol::Udp if is_for_questions(port) => write_questions(out, &socket)?,
+        Protocol::Udp => write_udp(out, &socket, UDP_IDLE)?,
     }
-    writeln!(out, "        proxy_pass {upstream};\n    }}")
+    writeln!(out, "        proxy_pass {};\n    }}", upstream(port))
+}
+
+/// Keep-alive finds dead peers long before the idle time is over. Half-closed: a client that has sent
+/// its last byte still gets its answer.
+fn write_tcp(out: &mut String, socket: &str) -> fmt::Result {
+    write!(
+        out,
+        "        listen {socket} so_keepalive=on;\n        \
+         proxy_socket_keepalive on;\n        \
+         proxy_half_close on;\n        \
+         proxy_connect_timeout 2s;\n        \
+         proxy_timeout {TCP_IDLE};\n"
+    )
+}
+
+fn write_udp(out: &mut String, socket: &str, idle: &str) -> fmt::Result {
+    write!(out, "        listen {socket} udp;\n        proxy_timeout {idle};\n")
+}
+
+/// One answer for each datagram of a flow, then the flow is over.
+fn write_questions(out: &mut String, socket: &str) -> fmt::Result {
+    write_udp(out, socket, QUESTION_IDLE)?;
+    writeln!(out, "        proxy_responses 1;")
 }
 
 fn upstream(port: &PortPlan) -> String {

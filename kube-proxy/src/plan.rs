@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     net::{Ipv4Addr, SocketAddrV4},
+    time::Duration,
 };
 
 use api_types::{
@@ -18,12 +19,14 @@ use ipnet::Ipv4Net;
 
 /// The label by which an EndpointSlice names the Service that it belongs to.
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+/// Kubernetes' default for how long a client may be away.
+const AFFINITY_SECONDS: i32 = 10_800;
 
 /// Where the plan is made for.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// This node's name, for `internalTrafficPolicy: Local`.
-    pub node: String,
+    /// The nodes that are this host, for `internalTrafficPolicy: Local`: several kubelets may share it.
+    pub nodes: BTreeSet<String>,
     /// The range of virtual IPs. An address outside of it is never taken: nothing would clean it up.
     pub service_cidr: Ipv4Net,
 }
@@ -39,8 +42,9 @@ pub struct ServicePlan {
     pub uid: String,
     /// The virtual IP.
     pub ip: Ipv4Addr,
-    /// `sessionAffinity: ClientIP`: a client stays with one endpoint.
-    pub client_affinity: bool,
+    /// `sessionAffinity: ClientIP`: a client stays with one endpoint, until it has been away for so
+    /// long.
+    pub affinity: Option<Duration>,
     /// All ports, those without an endpoint too; no two with the same number and protocol.
     pub ports: Vec<PortPlan>,
 }
@@ -132,8 +136,8 @@ fn plan_service(place: &Place, service: &Service, slices: &Slices<'_>) -> Option
         name: name.to_owned(),
         uid: meta.uid.clone()?,
         ip: virtual_ip(spec, &place.service_cidr)?,
-        client_affinity: spec.session_affinity.as_deref() == Some("ClientIP"),
-        ports: plan_ports(spec, slices, local_only(spec).then_some(&place.node)),
+        affinity: affinity(spec),
+        ports: plan_ports(spec, slices, local_only(spec).then_some(&place.nodes)),
     })
 }
 
@@ -151,11 +155,20 @@ fn local_only(spec: &ServiceSpec) -> bool {
     spec.internal_traffic_policy.as_deref() == Some("Local")
 }
 
-/// `node`: only endpoints on this node count.
+fn affinity(spec: &ServiceSpec) -> Option<Duration> {
+    if spec.session_affinity.as_deref() != Some("ClientIP") {
+        return None;
+    }
+    let given = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref());
+    let seconds = given.and_then(|client_ip| client_ip.timeout_seconds).unwrap_or(AFFINITY_SECONDS);
+    Some(Duration::from_secs(seconds.try_into().unwrap_or(0)))
+}
+
+/// `nodes`: only endpoints on these count.
 fn plan_ports(
     spec: &ServiceSpec,
     slices: &[&EndpointSlice],
-    node: Option<&String>,
+    nodes: Option<&BTreeSet<String>>,
 ) -> Vec<PortPlan> {
     let mut ports = BTreeMap::new();
     for port in spec.ports.iter().flatten() {
@@ -163,7 +176,7 @@ fn plan_ports(
         ports.entry((number, protocol)).or_insert_with(|| PortPlan {
             port: number,
             protocol,
-            endpoints: endpoints_of(port, protocol, slices, node),
+            endpoints: endpoints_of(port, protocol, slices, nodes),
         });
     }
     ports.into_values().collect()
@@ -180,16 +193,20 @@ fn endpoints_of(
     port: &ServicePort,
     protocol: Protocol,
     slices: &[&EndpointSlice],
-    node: Option<&String>,
+    nodes: Option<&BTreeSet<String>>,
 ) -> BTreeSet<SocketAddrV4> {
     let collect = |usable: fn(&Endpoint) -> bool| -> BTreeSet<_> {
         let here = |endpoint: &&Endpoint| {
-            usable(endpoint) && node.is_none_or(|node| endpoint.node_name.as_ref() == Some(node))
+            usable(endpoint) && nodes.is_none_or(|nodes| is_on(endpoint, nodes))
         };
         slices.iter().flat_map(|slice| sockets(slice, port, protocol, here)).collect()
     };
     let ready = collect(is_ready);
     if ready.is_empty() { collect(is_last_resort) } else { ready }
+}
+
+fn is_on(endpoint: &Endpoint, nodes: &BTreeSet<String>) -> bool {
+    endpoint.node_name.as_ref().is_some_and(|node| nodes.contains(node))
 }
 
 /// Absent means ready.

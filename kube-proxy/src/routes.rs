@@ -74,10 +74,8 @@ pub fn wanted<'a>(
     local: &BTreeSet<Ipv4Addr>,
     nodes: impl Iterator<Item = &'a Node>,
 ) -> Vec<Route> {
-    let is_here = |node: &Node| {
-        name(node) == host.node || addresses(node).any(|address| local.contains(&address))
-    };
-    let (here, mut elsewhere): (Vec<_>, Vec<_>) = nodes.partition(|node| is_here(node));
+    let (here, mut elsewhere): (Vec<_>, Vec<_>) =
+        nodes.partition(|node| is_here(&host.node, local, node));
     elsewhere.sort_by_key(|node| name(node));
     let mut taken: Vec<Ipv4Net> = here.into_iter().flat_map(pod_cidrs).collect();
     let mut routes = Vec::new();
@@ -92,6 +90,16 @@ pub fn wanted<'a>(
         }
     }
     routes
+}
+
+/// The names of the nodes that are this host: `node`, and all that have an address of this host.
+pub fn nodes_here<'a>(
+    node: &str,
+    local: &BTreeSet<Ipv4Addr>,
+    nodes: impl Iterator<Item = &'a Node>,
+) -> BTreeSet<String> {
+    let here = nodes.filter(|other| is_here(node, local, other)).map(|node| name(node).to_owned());
+    here.chain([node.to_owned()]).collect()
 }
 
 /// What to do so that `found` becomes `wanted`. A route of somebody else is never changed; one of an
@@ -117,6 +125,10 @@ pub fn changes(wanted: &[Route], found: &[Found]) -> Vec<Change> {
         None => Some(Change::Add(route.clone())),
     });
     gone.chain(needed).collect()
+}
+
+fn is_here(here: &str, local: &BTreeSet<Ipv4Addr>, node: &Node) -> bool {
+    name(node) == here || addresses(node).any(|address| local.contains(&address))
 }
 
 fn name(node: &Node) -> &str {

@@ -6,23 +6,25 @@ mod fake;
 
 use std::{fs, path::PathBuf, sync::Arc};
 
-use api_types::api::{core::v1::Service, discovery::v1::EndpointSlice};
-use component::{Health, Metrics};
+use api_types::api::{
+    core::v1::{Event, Node, Service},
+    discovery::v1::EndpointSlice,
+};
+use component::{Health, Metrics, events::Recorder};
 use fake::Fake;
 use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
 };
 use kube_proxy::{
-    Metrics as ProxyMetrics,
+    Metrics as ProxyMetrics, Wake,
     configs::Configs,
-    plan::Place,
     reconciler::Reconciler,
-    sync::{self, World},
+    sync::{self, Here, Outlets, World},
 };
 use serde_json::{Value, json};
 use testkit::{ControlPlane, wait};
-use tokio::{sync::Notify, task::AbortHandle};
+use tokio::task::AbortHandle;
 
 /// A control plane and a kube-proxy that hears from it.
 struct Cluster {
@@ -48,15 +50,19 @@ impl Cluster {
         self.proxy.abort();
         let configs = Configs::open(self.state.path()).unwrap();
         let mut reconciler = Reconciler::new(self.node.clone(), self.node.clone(), configs);
-        let (check, metrics) =
-            (self.health.check("services"), ProxyMetrics::register(&Metrics::default()));
-        let place = Place { node: "here".into(), service_cidr: "10.96.0.0/16".parse().unwrap() };
+        let outlets = Outlets {
+            check: self.health.check("services"),
+            metrics: ProxyMetrics::register(&Metrics::default()),
+            recorder: Recorder::new(self.plane.client(), "kube-proxy", "here"),
+        };
+        let here = Here { node: "here".into(), service_cidr: "10.96.0.0/16".parse().unwrap() };
         let listwatch = self.plane.listwatch();
         let proxy = tokio::spawn(async move {
-            let wake = Arc::new(Notify::new());
-            let (world, watches) = World::watch(&listwatch, &wake);
-            let passes = sync::run(&world, &place, &mut reconciler, &wake, &check, &metrics);
-            tokio::join!(watches, passes)
+            let wake = Arc::new(Wake::default());
+            let (nodes, nodes_watch) = sync::follow(&listwatch, vec![wake.clone()]);
+            let (world, watches) = World::watch(&listwatch, nodes, &wake);
+            let passes = sync::run(&world, &here, &mut reconciler, &wake, &outlets);
+            tokio::join!(watches, nodes_watch, passes)
         });
         self.proxy = proxy.abort_handle();
     }
@@ -174,4 +180,56 @@ async fn an_outage_of_the_api_server_changes_nothing_and_is_caught_up_with() {
     cluster.until_ready(true).await;
     let log = cluster.node.log();
     assert!(log.iter().all(|done| done.starts_with("reload")), "{log:?}");
+}
+
+#[tokio::test]
+async fn a_service_whose_configuration_is_not_taken_has_an_event_and_is_not_ready() {
+    let cluster = Cluster::start().await;
+    let uid = cluster.create_web().await;
+    cluster.until_ready(true).await;
+    cluster.node.with(|node| node.stubborn.insert(uid.clone()));
+    cluster.slices().create(&PostParams::default(), &slice(&["10.244.0.2"])).await.unwrap();
+    cluster.until_ready(false).await;
+    let events: Api<Event> = Api::default_namespaced(cluster.plane.client());
+    let look = async || {
+        let events = events.list(&Default::default()).await.unwrap().items;
+        let of_web = |event: &&Event| event.involved_object.uid.as_ref() == Some(&uid);
+        match events.iter().find(of_web) {
+            Some(event) => Ok((event.reason.clone(), event.message.clone())),
+            None => Err(events),
+        }
+    };
+    let (reason, message) = wait::until("an event about the Service", look).await;
+    assert_eq!(reason.as_deref(), Some("FailedToSyncProxy"));
+    assert_eq!(
+        message.as_deref(),
+        Some("its nginx does not take its configuration: bind() failed")
+    );
+    cluster.node.with(|node| node.stubborn.clear());
+    cluster.until_ready(true).await;
+}
+
+#[tokio::test]
+async fn a_local_policy_counts_all_nodes_of_this_host() {
+    let cluster = Cluster::start().await;
+    let nodes: Api<Node> = Api::all(cluster.plane.client());
+    // The address of the fake host, and another one.
+    for (name, address) in [("neighbour", "198.51.100.1"), ("stranger", "198.51.100.2")] {
+        let node = json!({"metadata": {"name": name}});
+        let node = serde_json::from_value(node).unwrap();
+        nodes.create(&PostParams::default(), &node).await.unwrap();
+        let addresses = json!([{"type": "InternalIP", "address": address}]);
+        let status = Patch::Merge(json!({"status": {"addresses": addresses}}));
+        nodes.patch_status(name, &PatchParams::default(), &status).await.unwrap();
+    }
+    let uid = cluster.create_web().await;
+    let policy = Patch::Merge(json!({"spec": {"internalTrafficPolicy": "Local"}}));
+    cluster.services().patch("web", &PatchParams::default(), &policy).await.unwrap();
+    let mut slice = slice(&["10.244.0.2", "10.244.0.3"]);
+    for (endpoint, node) in slice.endpoints.iter_mut().flatten().zip(["neighbour", "stranger"]) {
+        endpoint.node_name = Some(node.to_owned());
+    }
+    cluster.slices().create(&PostParams::default(), &slice).await.unwrap();
+    cluster.until_configured(&uid, "10.244.0.2:8080", true).await;
+    cluster.until_configured(&uid, "10.244.0.3:8080", false).await;
 }

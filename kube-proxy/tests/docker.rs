@@ -1,13 +1,14 @@
 //! The whole data path with the real Docker, nginx and kernel: needs root, a Docker daemon and the
 //! image `minik8s/nginx:0.1`. Backends are listeners of this process on 127.0.0.1, so nothing that
-//! is sent here leaves the machine; before the first connection the test makes sure of that.
+//! is sent here leaves the machine; before the first connection each test makes sure of that.
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
 use std::{
-    io::{Read, Write},
-    net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
+    net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
     process::Command,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -18,33 +19,51 @@ use kube_proxy::{
     containers::{Containers, Found},
     docker::Docker,
     plan::{PortPlan, Protocol, ServicePlan},
-    reconciler::Reconciler,
+    reconciler::{Reconciler, Summary},
+    status,
+    workers::{self, Worker},
 };
 
 const HOST: &str = "unix:///var/run/docker.sock";
 const IMAGE: &str = "minik8s/nginx:0.1";
-const VIP: Ipv4Addr = Ipv4Addr::new(10, 97, 255, 10);
 const UID: &str = "kube-proxy-test";
+const PORT: u16 = 18080;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+type Proxy = Reconciler<Docker, Loopback>;
 
 /// A node of its own on this machine: range, name and state shared with no other kube-proxy. (One
 /// that serves a cluster here would release addresses of its own range.)
 struct Node {
     range: Ipv4Net,
+    vip: Ipv4Addr,
     name: String,
     state: tempfile::TempDir,
 }
 
 impl Node {
-    fn new() -> Self {
-        Node {
-            range: "10.97.255.0/28".parse().unwrap(),
-            name: format!("kube-proxy-test-{}", std::process::id()),
+    /// `number`: of the test.
+    async fn new(number: u8) -> Self {
+        let base = Ipv4Addr::new(10, 97, 255, number * 16);
+        let node = Node {
+            range: Ipv4Net::new(base, 28).unwrap(),
+            vip: Ipv4Addr::from_bits(base.to_bits() + 10),
+            name: format!("kube-proxy-test-{}-{number}", std::process::id()),
             state: tempfile::tempdir().unwrap(),
-        }
+        };
+        Loopback::open(node.range).await.unwrap().fence().await.unwrap();
+        let route = node.route();
+        assert!(!route.contains("dev"), "an address nobody holds would be sent out: {route}");
+        node
+    }
+
+    /// Where packets for the Service go.
+    fn route(&self) -> String {
+        output("ip", &["route", "get", &self.vip.to_string()])
     }
 
     /// A kube-proxy that has just begun.
-    async fn proxy(&self) -> Reconciler<Docker, Loopback> {
+    async fn proxy(&self) -> Proxy {
         let addresses = Loopback::open(self.range).await.unwrap();
         Reconciler::new(self.docker(), addresses, Configs::open(self.state.path()).unwrap())
     }
@@ -58,6 +77,60 @@ impl Node {
         assert_eq!(found.len(), 1, "{found:?}");
         found.remove(0)
     }
+
+    fn service(&self, ports: Vec<PortPlan>) -> ServicePlan {
+        ServicePlan {
+            namespace: "default".into(),
+            name: "web".into(),
+            uid: UID.into(),
+            ip: self.vip,
+            affinity: None,
+            ports,
+        }
+    }
+
+    /// The Service with TCP port [`PORT`] for these.
+    fn web(&self, endpoints: &[SocketAddrV4]) -> ServicePlan {
+        self.service(vec![port(PORT, Protocol::Tcp, endpoints)])
+    }
+
+    /// The nginx that was started first for the Service.
+    async fn master(&self) -> i32 {
+        let socket = Configs::open(self.state.path()).unwrap().directory(UID).status_socket();
+        status::ask(&socket).await.unwrap().master.unwrap()
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect((self.vip, PORT)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    fn udp(&self, port: u16) -> UdpSocket {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        socket.connect((self.vip, port)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket
+    }
+
+    /// Who answers `count` connections; none where one is refused.
+    fn census(&self, count: usize) -> Vec<Option<String>> {
+        let ask = |_| {
+            let mut stream = TcpStream::connect((self.vip, PORT)).ok()?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).ok()?;
+            Some(answer)
+        };
+        let mut answers: Vec<_> = (0..count).map(ask).collect();
+        answers.sort();
+        answers
+    }
+
+    /// Waits until four connections are answered by exactly `expected`, in this order.
+    fn until_answered_by(&self, expected: [Option<&str>; 4]) {
+        let expected = expected.map(|name| name.map(str::to_owned));
+        until(&format!("{expected:?} answer"), || self.census(4) == expected);
+    }
 }
 
 impl Drop for Node {
@@ -67,8 +140,14 @@ impl Drop for Node {
         for id in ids.split_whitespace() {
             output("docker", &["rm", "-f", id]);
         }
-        output("ip", &["address", "del", &format!("{VIP}/32"), "dev", "lo"]);
-        output("ip", &["route", "del", "blackhole", &self.range.to_string()]);
+        let range = self.range.to_string();
+        output("ip", &["address", "del", &format!("{}/32", self.vip), "dev", "lo"]);
+        output("ip", &["route", "del", "blackhole", &range]);
+        let chain = format!("MINIK8S-VIP-{:08x}-28", self.range.network().to_bits());
+        let jump = ["-d", &range, "-m", "conntrack", "--ctstate", "NEW", "-j", &chain];
+        output("iptables", &[&["-w", "-D", "INPUT"], &jump[..]].concat());
+        output("iptables", &["-w", "-F", &chain]);
+        output("iptables", &["-w", "-X", &chain]);
     }
 }
 
@@ -77,106 +156,231 @@ fn output(program: &str, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// A server that answers every connection with its name.
-fn backend(name: &'static str) -> SocketAddrV4 {
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        thread::yield_now();
+    }
+}
+
+fn port(port: u16, protocol: Protocol, endpoints: &[SocketAddrV4]) -> PortPlan {
+    PortPlan { port, protocol, endpoints: endpoints.iter().copied().collect() }
+}
+
+/// Passes until one finds nothing to do, or something at fault.
+async fn settle(proxy: &mut Proxy, plan: &ServicePlan) -> Summary {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let summary = proxy.reconcile(std::slice::from_ref(plan)).await.unwrap();
+        if summary.pending == 0 || !summary.failed.is_empty() {
+            return summary;
+        }
+        assert!(Instant::now() < deadline, "not settled: {summary:?}");
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn settle_well(proxy: &mut Proxy, plan: &ServicePlan) {
+    let summary = settle(proxy, plan).await;
+    assert!(summary.failed.is_empty(), "{:?}", summary.failed);
+}
+
+/// A server that treats every connection by `serve`.
+fn server(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddrV4 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         for connection in listener.incoming() {
-            let _ = connection.unwrap().write_all(name.as_bytes());
+            let (serve, connection) = (serve.clone(), connection.unwrap());
+            thread::spawn(move || serve(connection));
         }
     });
     SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)
 }
 
-fn service(endpoints: &[SocketAddrV4]) -> ServicePlan {
-    ServicePlan {
-        namespace: "default".into(),
-        name: "web".into(),
-        uid: UID.into(),
-        ip: VIP,
-        client_affinity: false,
-        ports: vec![PortPlan {
-            port: 18080,
-            protocol: Protocol::Tcp,
-            endpoints: endpoints.iter().copied().collect(),
-        }],
-    }
+/// One that answers with its name.
+fn backend(name: &'static str) -> SocketAddrV4 {
+    server(move |mut connection| drop(connection.write_all(name.as_bytes())))
 }
 
-/// One connection to the Service; None if it is refused.
-fn ask() -> Option<String> {
-    let mut connection =
-        TcpStream::connect_timeout(&SocketAddrV4::new(VIP, 18080).into(), Duration::from_secs(5))
-            .ok()?;
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).ok()?;
-    Some(answer)
-}
-
-/// Who answers `count` connections.
-fn census(count: usize) -> Vec<Option<String>> {
-    let mut answers: Vec<_> = (0..count).map(|_| ask()).collect();
-    answers.sort();
-    answers
-}
-
-/// Waits until four connections are answered by exactly `expected`, in this order.
-async fn until_answered_by(expected: [Option<&str>; 4]) {
-    let expected = expected.map(|name| name.map(str::to_owned));
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        let seen = tokio::task::spawn_blocking(|| census(4)).await.unwrap();
-        if seen == expected {
-            return;
+/// One that repeats each line.
+fn echo() -> SocketAddrV4 {
+    server(|mut connection| {
+        let mut lines = BufReader::new(connection.try_clone().unwrap());
+        let mut line = String::new();
+        while lines.read_line(&mut line).is_ok_and(|length| length > 0) {
+            connection.write_all(line.as_bytes()).unwrap();
+            line.clear();
         }
-        assert!(Instant::now() < deadline, "still {seen:?} instead of {expected:?}");
-        tokio::task::yield_now().await;
-    }
+    })
+}
+
+/// One that answers each datagram with `answers`.
+fn udp(answers: usize) -> SocketAddrV4 {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    thread::spawn(move || {
+        let mut buffer = [0; 64];
+        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            (0..answers).for_each(|_| drop(socket.send_to(&buffer[..length], from)));
+        }
+    });
+    SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)
+}
+
+/// Whether a line comes back.
+fn is_alive(stream: &mut TcpStream) -> bool {
+    let mut answer = [0; 2];
+    stream.write_all(b"x\n").is_ok() && stream.read_exact(&mut answer).is_ok()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_is_balanced_reloaded_adopted_revived_and_removed() {
-    let node = Node::new();
+    let node = Node::new(0).await;
     let mut proxy = node.proxy().await;
-    Loopback::open(node.range).await.unwrap().fence().await.unwrap();
-    let route = output("ip", &["route", "get", &VIP.to_string()]);
-    assert!(!route.contains("dev"), "an address nobody holds would be sent out: {route}");
 
     // Two backends share the connections.
     let (a, b) = (backend("a"), backend("b"));
-    let summary = proxy.reconcile(&[service(&[a, b])]).await.unwrap();
-    assert!(summary.failed.is_empty(), "{:?}", summary.failed);
-    let route = output("ip", &["route", "get", &VIP.to_string()]);
-    assert!(route.starts_with("local"), "not a local address: {route}");
-    until_answered_by([Some("a"), Some("a"), Some("b"), Some("b")]).await;
+    settle_well(&mut proxy, &node.web(&[a, b])).await;
+    assert!(node.route().starts_with("local"), "not a local address: {}", node.route());
+    node.until_answered_by([Some("a"), Some("a"), Some("b"), Some("b")]);
     let first = node.container().await;
 
     // One leaves: the other gets them all, from the same nginx.
-    proxy.reconcile(&[service(&[b])]).await.unwrap();
-    until_answered_by([Some("b"); 4]).await;
+    settle_well(&mut proxy, &node.web(&[b])).await;
+    node.until_answered_by([Some("b"); 4]);
     assert_eq!(node.container().await, first);
 
     // kube-proxy is gone: traffic flows. A new one adopts the container and catches up.
     drop(proxy);
-    until_answered_by([Some("b"); 4]).await;
+    node.until_answered_by([Some("b"); 4]);
     let mut proxy = node.proxy().await;
-    proxy.reconcile(&[service(&[a])]).await.unwrap();
-    until_answered_by([Some("a"); 4]).await;
+    settle_well(&mut proxy, &node.web(&[a])).await;
+    node.until_answered_by([Some("a"); 4]);
     assert_eq!(node.container().await, first);
 
     // No endpoint is left: connections are refused.
-    proxy.reconcile(&[service(&[])]).await.unwrap();
-    until_answered_by([None; 4]).await;
+    settle_well(&mut proxy, &node.web(&[])).await;
+    node.until_answered_by([None; 4]);
 
     // The nginx is killed: a pass brings it back with the present configuration.
     output("docker", &["kill", &first.id]);
-    proxy.reconcile(&[service(&[a, b])]).await.unwrap();
-    until_answered_by([Some("a"), Some("a"), Some("b"), Some("b")]).await;
+    proxy.distrust_containers();
+    settle_well(&mut proxy, &node.web(&[a, b])).await;
+    node.until_answered_by([Some("a"), Some("a"), Some("b"), Some("b")]);
     assert_eq!(node.container().await.id, first.id);
 
     // The Service goes, and its address with it.
     proxy.reconcile(&[]).await.unwrap();
     assert_eq!(node.docker().list().await.unwrap(), []);
-    assert!(!output("ip", &["route", "get", &VIP.to_string()]).starts_with("local"));
+    assert!(!node.route().starts_with("local"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_outlive_changes_of_other_endpoints() {
+    let node = Node::new(1).await;
+    let mut proxy = node.proxy().await;
+    let (stays, goes) = (echo(), backend("b"));
+    settle_well(&mut proxy, &node.web(&[stays])).await;
+    let mut old = [node.connect(), node.connect()];
+    assert!(old.iter_mut().all(is_alive));
+    settle_well(&mut proxy, &node.web(&[stays, goes])).await;
+    settle_well(&mut proxy, &node.web(&[stays])).await;
+    let mut newer = node.connect();
+    assert!(is_alive(&mut newer));
+    settle_well(&mut proxy, &node.web(&[stays, goes])).await;
+    assert!(old.iter_mut().all(is_alive) && is_alive(&mut newer));
+
+    // A worker stays for each time in which connections began that last, and only for those.
+    let master = node.master().await;
+    let files = |workers: Vec<Worker>| workers.into_iter().map(|worker| worker.files);
+    until("two workers are left", || workers::draining(master).unwrap().len() == 2);
+    let counts: Vec<_> = files(workers::draining(master).unwrap()).collect();
+    assert_eq!(counts.iter().max().unwrap() - counts.iter().min().unwrap(), 2);
+
+    // Beyond the bound, the one with the fewest connections ends.
+    assert_eq!(workers::end_surplus(master, 2).unwrap(), 0);
+    assert_eq!(workers::end_surplus(master, 1).unwrap(), 1);
+    assert_eq!(newer.read(&mut [0]).unwrap_or(0), 0);
+    assert!(old.iter_mut().all(is_alive));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_nginx_can_not_use_is_reported_and_tried_again() {
+    let node = Node::new(2).await;
+    let mut proxy = node.proxy().await;
+    let a = backend("a");
+    settle_well(&mut proxy, &node.web(&[a])).await;
+    let taken = TcpListener::bind((node.vip, PORT + 1)).unwrap();
+    let ports = [PORT, PORT + 1].map(|number| port(number, Protocol::Tcp, &[a]));
+    let wanted = node.service(ports.to_vec());
+    let summary = settle(&mut proxy, &wanted).await;
+    let why = format!("{:#}", summary.failed[0].error);
+    assert!(why.contains("bind() to") && why.contains("in use"), "{why}");
+    node.until_answered_by([Some("a"); 4]);
+
+    drop(taken);
+    let deadline = Instant::now() + PATIENCE;
+    while !settle(&mut proxy, &wanted).await.failed.is_empty() {
+        assert!(Instant::now() < deadline, "not tried again");
+    }
+    TcpStream::connect((node.vip, PORT + 1)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_has_said_all_still_gets_its_answer() {
+    let node = Node::new(3).await;
+    let mut proxy = node.proxy().await;
+    let counter = server(|mut connection| {
+        let mut text = Vec::new();
+        connection.read_to_end(&mut text).unwrap();
+        // The answer takes its time.
+        thread::park_timeout(Duration::from_millis(300));
+        connection.write_all(text.len().to_string().as_bytes()).unwrap();
+    });
+    settle_well(&mut proxy, &node.web(&[counter])).await;
+    let mut stream = node.connect();
+    stream.write_all(b"12345").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "5");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_are_answered_by_the_ten_thousand_and_datagrams_as_often_as_they_are() {
+    let node = Node::new(4).await;
+    let mut proxy = node.proxy().await;
+    let (dns, game) = (udp(1), udp(3));
+    let ports = [port(53, Protocol::Udp, &[dns]), port(PORT, Protocol::Udp, &[game])];
+    settle_well(&mut proxy, &node.service(ports.to_vec())).await;
+    assert!(node.route().starts_with("local"), "not a local address");
+
+    // As resolvers ask: a port of its own for each question.
+    for _ in 0..40_000 {
+        let socket = node.udp(53);
+        socket.send(b"?").unwrap();
+        socket.recv(&mut [0; 8]).unwrap();
+    }
+
+    // Two questions from one port, as for A and AAAA.
+    let socket = node.udp(53);
+    for question in [b"A", b"B"] {
+        socket.send(question).unwrap();
+    }
+    let mut answers = [[0; 1]; 2].map(|mut buffer| {
+        socket.recv(&mut buffer).unwrap();
+        buffer[0]
+    });
+    answers.sort_unstable();
+    assert_eq!(answers, *b"AB");
+
+    let socket = node.udp(PORT);
+    socket.send(b"!").unwrap();
+    for _ in 0..3 {
+        assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 1);
+    }
+    socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    assert_eq!(socket.recv(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
 }

@@ -7,7 +7,7 @@ use std::{fs, path::PathBuf};
 
 use api_types::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube_proxy::{
-    nginx,
+    nginx::{self, Telling},
     plan::{Place, plan},
 };
 use serde::Deserialize;
@@ -40,7 +40,8 @@ fn manifests() -> Vec<PathBuf> {
 }
 
 fn configuration(manifest: &str) -> String {
-    let place = Place { node: "here".into(), service_cidr: "10.96.0.0/16".parse().unwrap() };
+    let place =
+        Place { nodes: ["here".into()].into(), service_cidr: "10.96.0.0/16".parse().unwrap() };
     let (mut services, mut slices) = (Vec::<Service>::new(), Vec::<EndpointSlice>::new());
     for document in Deserializer::from_str(manifest) {
         let object = Value::deserialize(document).unwrap();
@@ -52,5 +53,5 @@ fn configuration(manifest: &str) -> String {
     }
     let plans = plan(&place, &services, &slices);
     assert_eq!(plans.len(), 1, "one Service a manifest");
-    nginx::render(&plans[0])
+    nginx::render(&plans[0]).text(Telling(1))
 }

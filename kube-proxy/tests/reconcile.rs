@@ -14,8 +14,9 @@ use std::{
 use fake::{Fake, Node};
 use kube_proxy::{
     configs::Configs,
+    nginx::Telling,
     plan::{PortPlan, Protocol, ServicePlan},
-    reconciler::{Reconciler, Summary},
+    reconciler::{Failure, Reconciler, Summary},
 };
 use tempfile::TempDir;
 
@@ -42,6 +43,22 @@ impl Rig {
         self.proxy.reconcile(plans).await.unwrap()
     }
 
+    /// As when Docker tells that a container has ended.
+    async fn reconcile_after_an_event(&mut self, plans: &[ServicePlan]) -> Summary {
+        self.proxy.distrust_containers();
+        self.reconcile(plans).await
+    }
+
+    /// Reconciles and checks what was done to the node, and that only this Service is not as it should
+    /// be, for this reason.
+    async fn check_failing(&mut self, plans: &[ServicePlan], done: &[&str], why: &str) {
+        let summary = self.reconcile_after_an_event(plans).await;
+        let failed = |failure: Failure| format!("{}: {}", failure.subject, failure.error);
+        let failed: Vec<_> = summary.failed.into_iter().map(failed).collect();
+        assert_eq!(failed, [format!("default/web: {why}")]);
+        assert_eq!(self.node.log(), done);
+    }
+
     /// Reconciles and checks what was done to the node.
     async fn check(&mut self, plans: &[ServicePlan], done: &[&str]) {
         let summary = self.reconcile(plans).await;
@@ -66,7 +83,7 @@ fn service(name: &str, last: u8, endpoints: &[&str]) -> ServicePlan {
         name: name.into(),
         uid: format!("u-{name}"),
         ip: Ipv4Addr::new(10, 96, 0, last),
-        client_affinity: false,
+        affinity: None,
         ports: vec![PortPlan { port: 80, protocol: Protocol::Tcp, endpoints }],
     }
 }
@@ -97,12 +114,92 @@ async fn new_endpoints_reload_and_never_restart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_nginx_is_given_time_to_listen_to_signals_before_its_first_reload() {
+async fn a_reload_is_pending_until_nginx_says_that_it_was_taken() {
     let mut rig = Rig::new();
-    let begin = tokio::time::Instant::now();
+    assert_eq!(rig.reconcile(&[web()]).await.pending, 1);
+    assert_eq!(rig.reconcile(&[web()]).await.pending, 0);
+    assert_eq!(rig.reconcile(&[web_scaled()]).await.pending, 1);
+    assert_eq!(rig.reconcile(&[web_scaled()]).await.pending, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_nginx_that_is_not_up_yet_is_not_signalled() {
+    let mut rig = Rig::new();
+    rig.node.with(|node| node.silent.insert("u-web".into()));
     rig.reconcile(&[web()]).await;
-    rig.reconcile(&[web_scaled()]).await;
-    assert!(begin.elapsed() >= Duration::from_secs(1));
+    rig.node.log();
+    rig.check(&[web_scaled()], &[]).await;
+    rig.node.with(|node| node.silent.clear());
+    rig.check(&[web_scaled()], &["reload id-u-web"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_configuration_that_is_not_taken_is_a_failure_and_told_again_until_it_is() {
+    let mut rig = Rig::new();
+    rig.reconcile(&[web()]).await;
+    rig.reconcile(&[web()]).await;
+    rig.node.log();
+    rig.node.with(|node| node.stubborn.insert("u-web".into()));
+    rig.check(&[web_scaled()], &["reload id-u-web"]).await;
+    rig.check(&[web_scaled()], &[]).await;
+    let why = "its nginx does not take its configuration: bind() failed";
+    for _ in 0..2 {
+        tokio::time::advance(Duration::from_secs(5)).await;
+        rig.check_failing(&[web_scaled()], &["reload id-u-web"], why).await;
+        rig.check_failing(&[web_scaled()], &[], why).await;
+    }
+    rig.node.with(|node| node.stubborn.clear());
+    assert!(rig.reconcile(&[web_scaled()]).await.failed.is_empty());
+    rig.check(&[web_scaled()], &[]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_without_changes_asks_neither_docker_nor_the_kernel() {
+    let mut rig = Rig::new();
+    let plans: Vec<_> = (1..=100).map(|last| service(&format!("s{last}"), last, &[])).collect();
+    rig.reconcile(&plans).await;
+    rig.reconcile(&plans).await;
+    rig.node.with(|node| node.looks = 0);
+    rig.reconcile(&plans).await;
+    assert_eq!(rig.node.with(|node| node.looks), 0);
+
+    // The net: an address lost is taken again, without anybody having told.
+    rig.node.with(|node| node.held.remove(&Ipv4Addr::new(10, 96, 0, 7)));
+    rig.node.log();
+    tokio::time::advance(Duration::from_secs(10)).await;
+    rig.check(&plans, &["take 10.96.0.7"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_containers_are_looked_at_now_and_then_without_an_event() {
+    let mut rig = Rig::new();
+    rig.reconcile(&[web()]).await;
+    rig.reconcile(&[web()]).await;
+    rig.node.log();
+    rig.node.with(|node| node.containers.clear());
+    tokio::time::advance(Duration::from_secs(60)).await;
+    rig.check(&[web()], &["create default/web"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_was_made_in_an_old_way_is_made_anew() {
+    let mut rig = Rig::new();
+    rig.reconcile(&[web()]).await;
+    rig.node.log();
+    rig.node.with(|node| node.containers.get_mut("id-u-web").unwrap().current = false);
+    rig.restart();
+    rig.check(&[web()], &["remove id-u-web", "create default/web"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_are_served_although_the_firewall_refuses_its_rules() {
+    let mut rig = Rig::new();
+    rig.node.with(|node| node.without_firewall = true);
+    let summary = rig.reconcile(&[web()]).await;
+    assert_eq!((summary.created, summary.failed.len()), (1, 1));
+    assert_eq!(summary.failed[0].subject, "ports that no Service serves");
+    rig.node.with(|node| node.without_firewall = false);
+    assert!(rig.reconcile(&[web()]).await.failed.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,10 +251,9 @@ async fn a_reload_is_not_lost_if_kube_proxy_ends_before_it() {
     let mut rig = Rig::new();
     rig.reconcile(&[web()]).await;
     rig.node.log();
-    Configs::open(rig.state.path())
-        .unwrap()
-        .write("u-web", &kube_proxy::nginx::render(&web_scaled()))
-        .unwrap();
+    let configs = Configs::open(rig.state.path()).unwrap();
+    let scaled = kube_proxy::nginx::render(&web_scaled());
+    configs.directory("u-web").write(&scaled.text(Telling(1))).unwrap();
     rig.restart();
     rig.check(&[web_scaled()], &["reload id-u-web"]).await;
 }
@@ -168,16 +264,16 @@ async fn a_dead_nginx_is_started_again_but_not_in_a_tight_loop() {
     rig.reconcile(&[web()]).await;
     rig.node.log();
     let die = |node: &mut Node| node.containers.get_mut("id-u-web").unwrap().running = false;
-
-    rig.node.with(die);
-    rig.check(&[web()], &[]).await;
-    tokio::time::advance(Duration::from_secs(11)).await;
-    rig.check(&[web()], &["start id-u-web"]).await;
-
-    rig.node.with(die);
-    rig.check(&[web()], &[]).await;
-    tokio::time::advance(Duration::from_secs(11)).await;
-    rig.check(&[web()], &["start id-u-web"]).await;
+    let why = "its nginx has ended: bind() failed";
+    for _ in 0..2 {
+        // All was well with it in between.
+        rig.check(&[web()], &[]).await;
+        rig.node.with(die);
+        rig.check_failing(&[web()], &[], why).await;
+        tokio::time::advance(Duration::from_secs(11)).await;
+        assert!(rig.reconcile_after_an_event(&[web()]).await.failed.is_empty());
+        assert_eq!(rig.node.log(), ["start id-u-web"]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,12 +291,29 @@ async fn a_node_that_comes_up_without_an_api_server_serves_what_it_served() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_can_not_be_resumed_does_not_hold_up_the_others() {
+    let mut rig = Rig::new();
+    let plans = ["a", "b", "c", "d", "e"].map(|name| service(name, name.as_bytes()[0], &[]));
+    rig.reconcile(&plans).await;
+    rig.node.with(|node| {
+        node.unstartable.insert("id-u-a".into());
+        node.containers.values_mut().for_each(|container| container.running = false);
+    });
+    rig.node.log();
+    rig.restart();
+    rig.proxy.resume().await.unwrap();
+    let mut log = rig.node.log();
+    log.sort();
+    assert_eq!(log, ["start id-u-b", "start id-u-c", "start id-u-d", "start id-u-e"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_service_that_fails_is_reported_and_does_not_hold_up_the_others() {
     let mut rig = Rig::new();
     rig.node.with(|node| node.broken.insert("web".into()));
     let summary = rig.reconcile(&[web(), service("api", 11, &[])]).await;
     assert_eq!((summary.created, summary.failed.len()), (1, 1));
-    assert_eq!(summary.failed[0].0, "default/web");
+    assert_eq!(summary.failed[0].subject, "default/web");
 
     rig.node.with(|node| node.broken.clear());
     assert_eq!(rig.reconcile(&[web(), service("api", 11, &[])]).await.created, 1);

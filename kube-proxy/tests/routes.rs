@@ -23,7 +23,7 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use kube_proxy::{
-    RouteMetrics,
+    RouteMetrics, Wake,
     routes::{
         Found, Host, Owner,
         kernel::Kernel,
@@ -45,7 +45,6 @@ use testkit::{ControlPlane, wait};
 use tokio::{
     net::{TcpListener, TcpSocket},
     runtime,
-    sync::Notify,
     task::AbortHandle,
     time::timeout,
 };
@@ -230,8 +229,8 @@ impl Proxy {
         let mut routes = Routes::new(machine.host(), machine.kernel.clone(), outlets);
         let listwatch = plane.listwatch();
         let task = tokio::spawn(async move {
-            let wake = Arc::new(Notify::new());
-            let (nodes, watch) = follow::<Node>(&listwatch, wake.clone());
+            let wake = Arc::new(Wake::default());
+            let (nodes, watch) = follow::<Node>(&listwatch, vec![wake.clone()]);
             tokio::join!(watch, routes.run(&nodes, &wake))
         });
         Proxy { health, metrics, task: task.abort_handle() }

@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use super::*;
 
 fn place() -> Place {
-    Place { node: "here".into(), service_cidr: "10.96.0.0/16".parse().unwrap() }
+    Place {
+        nodes: ["here".into(), "here-too".into()].into(),
+        service_cidr: "10.96.0.0/16".parse().unwrap(),
+    }
 }
 
 fn service(spec: Value) -> Service {
@@ -151,17 +154,31 @@ fn ports_that_cannot_be_proxied_are_left_out() {
 }
 
 #[test]
-fn a_local_traffic_policy_keeps_to_the_endpoints_of_this_node() {
+fn a_client_may_be_away_for_as_long_as_the_service_says() {
+    let affinity = |spec: Value| plan(&place(), [&service(spec)], [])[0].affinity;
+    let config = json!({"clientIP": {"timeoutSeconds": 60}});
+    let (ip, kind) = ("10.96.0.10", "ClientIP");
+    assert_eq!(affinity(json!({"clusterIP": ip, "sessionAffinityConfig": config})), None);
+    let given = json!({"clusterIP": ip, "sessionAffinity": kind, "sessionAffinityConfig": config});
+    assert_eq!(affinity(given), Some(Duration::from_secs(60)));
+    let absent = json!({"clusterIP": ip, "sessionAffinity": kind});
+    assert_eq!(affinity(absent), Some(Duration::from_secs(10_800)));
+}
+
+#[test]
+fn a_local_traffic_policy_keeps_to_the_endpoints_of_the_nodes_of_this_host() {
     let endpoints = json!([
         {"addresses": ["10.244.0.2"], "nodeName": "here"},
         {"addresses": ["10.244.1.2"], "nodeName": "there"},
         {"addresses": ["10.244.2.2"]},
+        {"addresses": ["10.244.3.2"], "nodeName": "here-too"},
     ]);
     let slices = [slice("a", json!({"port": 80}), endpoints)];
     let mut local = web();
     local.spec.as_mut().unwrap().internal_traffic_policy = Some("Local".into());
-    check(&local, &slices, &["10.244.0.2:80"]);
-    check(&web(), &slices, &["10.244.0.2:80", "10.244.1.2:80", "10.244.2.2:80"]);
+    check(&local, &slices, &["10.244.0.2:80", "10.244.3.2:80"]);
+    let all = ["10.244.0.2:80", "10.244.1.2:80", "10.244.2.2:80", "10.244.3.2:80"];
+    check(&web(), &slices, &all);
 }
 
 #[test]

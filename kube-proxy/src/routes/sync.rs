@@ -10,7 +10,6 @@ use component::{
     events::{EventType, Recorder},
 };
 use kube::runtime::reflector::Store;
-use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::{
@@ -18,7 +17,12 @@ use super::{
     kernel::{Kernel, Refusal},
     reconciler::{Summary, reconcile},
 };
-use crate::{metrics::RouteMetrics, sync::Pace};
+use crate::{
+    metrics::RouteMetrics,
+    pace::{Outcome, Pace},
+    told::news,
+    wake::Wake,
+};
 
 /// Kubernetes' reason for it.
 const REASON: &str = "FailedToCreateRoute";
@@ -52,19 +56,18 @@ impl Routes {
 
     /// Passes until dropped. Nothing is touched before the first complete list is there: routes to
     /// nodes that are not in it are removed.
-    pub async fn run(&mut self, nodes: &Store<Node>, wake: &Notify) {
+    pub async fn run(&mut self, nodes: &Store<Node>, wake: &Wake) {
         self.outlets.check.failed("waiting for the API server's list of nodes");
         // An error means that the watch has ended: the program is stopping.
         let _ = nodes.wait_until_ready().await;
         let mut pace = Pace::default();
         loop {
-            let well = self.pass(&nodes.state()).await;
-            pace.wait(well, wake).await;
+            let outcome = self.pass(&nodes.state()).await;
+            pace.wait(outcome, wake).await;
         }
     }
 
-    /// True if there is nothing that should be tried again soon.
-    async fn pass(&mut self, nodes: &[Arc<Node>]) -> bool {
+    async fn pass(&mut self, nodes: &[Arc<Node>]) -> Outcome {
         let result = reconcile(&self.kernel, &self.host, nodes.iter().map(AsRef::as_ref)).await;
         let fault = match result {
             Ok(summary) => {
@@ -80,7 +83,7 @@ impl Routes {
                 self.outlets.check.failed(why);
             }
         }
-        fault.is_none()
+        if fault.is_none() { Outcome::Well } else { Outcome::Failed }
     }
 
     fn tell(&mut self, summary: &Summary, nodes: &[Arc<Node>]) {
@@ -102,33 +105,7 @@ impl Routes {
     }
 }
 
-/// What is refused now and was not for this reason before.
-fn news<'a>(
-    told: &BTreeMap<String, String>,
-    refused: &'a BTreeMap<String, String>,
-) -> Vec<(&'a str, &'a str)> {
-    let new = |(node, why): &(&String, &String)| told.get(*node) != Some(why);
-    refused.iter().filter(new).map(|(node, why)| (node.as_str(), why.as_str())).collect()
-}
-
 fn sentence(refusals: &[Refusal]) -> String {
     let all: Vec<String> = refusals.iter().map(Refusal::to_string).collect();
     all.join("; ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn reasons(reasons: &[(&str, &str)]) -> BTreeMap<String, String> {
-        reasons.iter().map(|(node, why)| ((*node).to_owned(), (*why).to_owned())).collect()
-    }
-
-    #[test]
-    fn only_what_is_new_is_told() {
-        let before = reasons(&[("n2", "far"), ("n3", "far")]);
-        assert_eq!(news(&BTreeMap::new(), &before), [("n2", "far"), ("n3", "far")]);
-        assert_eq!(news(&before, &before), []);
-        assert_eq!(news(&before, &reasons(&[("n2", "in the way")])), [("n2", "in the way")]);
-    }
 }

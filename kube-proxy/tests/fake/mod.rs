@@ -1,19 +1,24 @@
 //! A Docker and a kernel that only remember what they were told.
 
 #![allow(unreachable_pub, reason = "each test that uses it is a crate of its own")]
+#![allow(dead_code, reason = "no test uses all of it")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs, io,
     net::Ipv4Addr,
-    path::Path,
     sync::{Arc, Mutex},
 };
 
 use async_trait::async_trait;
 use kube_proxy::{
-    addresses::{AddressError, Addresses},
+    addresses::{AddressError, Addresses, Listed},
+    configs::Directory,
     containers::{ContainerError, Containers, Found},
+    firewall::FirewallError,
+    nginx::{Generation, Telling, read_answer},
     plan::ServicePlan,
+    status::InForce,
 };
 
 /// A node: what runs on it and everything that was done to it, in order.
@@ -22,13 +27,41 @@ pub struct Node {
     pub containers: BTreeMap<String, Found>,
     pub held: BTreeSet<Ipv4Addr>,
     pub log: Vec<String>,
-    /// Services that cannot be created.
+    /// Services that cannot be created, by name.
     pub broken: BTreeSet<String>,
+    /// Containers that can't be started.
+    pub unstartable: BTreeSet<String>,
+    /// Uids of Services whose nginx can't use a configuration, or does not answer.
+    pub stubborn: BTreeSet<String>,
+    pub silent: BTreeSet<String>,
+    /// Whether rules of the firewall are refused.
+    pub without_firewall: bool,
+    /// By Service uid, what its nginx goes by.
+    in_force: BTreeMap<String, (Generation, Telling)>,
+    /// How often containers and addresses were listed, and nginxes asked.
+    pub looks: usize,
 }
 
 /// Docker and the kernel of a [`Node`].
 #[derive(Clone, Default)]
 pub struct Fake(Arc<Mutex<Node>>);
+
+impl Node {
+    /// The nginx of a Service reads its configuration.
+    fn load(&mut self, directory: &Directory) {
+        let text = fs::read_to_string(directory.config().join("nginx.conf")).unwrap();
+        let answer = text.split("return \"").nth(1).unwrap().split('"').next().unwrap();
+        let uid = uid(directory);
+        if !self.stubborn.contains(&uid) {
+            self.in_force.insert(uid, read_answer(answer).unwrap());
+        }
+    }
+
+    fn refuse<T>(verb: &str) -> Result<T, ContainerError> {
+        let message = "no such image".to_owned();
+        Err(ContainerError::Refused { command: verb.to_owned(), message })
+    }
+}
 
 impl Fake {
     /// Looks at the node, or changes it behind kube-proxy's back.
@@ -42,45 +75,69 @@ impl Fake {
     }
 }
 
+fn uid(directory: &Directory) -> String {
+    directory.config().file_name().unwrap().to_str().unwrap().to_owned()
+}
+
+/// The directory of the Service whose container this is: the tests name it after that.
+fn id_of(uid: &str) -> String {
+    format!("id-{uid}")
+}
+
 #[async_trait]
 impl Containers for Fake {
     async fn list(&self) -> Result<Vec<Found>, ContainerError> {
-        Ok(self.with(|node| node.containers.values().cloned().collect()))
+        Ok(self.with(|node| {
+            node.looks += 1;
+            node.containers.values().cloned().collect()
+        }))
     }
 
-    async fn create(&self, plan: &ServicePlan, config: &Path) -> Result<(), ContainerError> {
-        assert!(config.join("nginx.conf").exists(), "created before its configuration");
+    async fn create(
+        &self,
+        plan: &ServicePlan,
+        directory: &Directory,
+    ) -> Result<String, ContainerError> {
         self.with(|node| {
             assert!(node.held.contains(&plan.ip), "created before its address");
             if node.broken.contains(&plan.name) {
-                let message = "no such image".to_owned();
-                return Err(ContainerError::Refused { command: "run".into(), message });
+                return Node::refuse("run");
             }
             node.log.push(format!("create {plan}"));
-            let id = format!("id-{}", plan.uid);
+            node.load(directory);
+            let id = id_of(&plan.uid);
             let found = Found {
                 id: id.clone(),
                 service: plan.to_string(),
                 uid: plan.uid.clone(),
                 ip: Some(plan.ip),
                 running: true,
+                current: true,
             };
-            node.containers.insert(id, found);
-            Ok(())
+            node.containers.insert(id.clone(), found);
+            Ok(id)
         })
     }
 
     async fn start(&self, id: &str) -> Result<(), ContainerError> {
         self.with(|node| {
+            if node.unstartable.contains(id) {
+                return Node::refuse("start");
+            }
             node.log.push(format!("start {id}"));
+            node.in_force.remove(id.trim_start_matches("id-"));
             node.containers.get_mut(id).expect("started a container that is not there").running =
                 true;
-        });
-        Ok(())
+            Ok(())
+        })
     }
 
     async fn reload(&self, id: &str) -> Result<(), ContainerError> {
-        self.with(|node| node.log.push(format!("reload {id}")));
+        self.with(|node| {
+            node.log.push(format!("reload {id}"));
+            // It reads its configuration when it is asked next.
+            node.in_force.remove(id.trim_start_matches("id-"));
+        });
         Ok(())
     }
 
@@ -95,6 +152,26 @@ impl Containers for Fake {
     async fn last_words(&self, _id: &str) -> Result<String, ContainerError> {
         Ok("bind() failed".into())
     }
+
+    async fn in_force(&self, directory: &Directory) -> Option<InForce> {
+        self.with(|node| {
+            node.looks += 1;
+            let uid = uid(directory);
+            if node.silent.contains(&uid) || !node.containers.get(&id_of(&uid))?.running {
+                return None;
+            }
+            if !node.in_force.contains_key(&uid) {
+                node.load(directory);
+            }
+            let old = || read_answer("old 1").unwrap();
+            let (generation, telling) = node.in_force.get(&uid).cloned().unwrap_or_else(old);
+            Some(InForce { generation, telling, master: None })
+        })
+    }
+
+    async fn end_surplus_workers(&self, _nginx: &InForce, _limit: usize) -> io::Result<usize> {
+        Ok(0)
+    }
 }
 
 #[async_trait]
@@ -103,12 +180,24 @@ impl Addresses for Fake {
         Ok(())
     }
 
-    async fn held(&self) -> Result<BTreeSet<Ipv4Addr>, AddressError> {
-        Ok(self.with(|node| node.held.clone()))
+    async fn refuse_unserved(&self) -> Result<(), AddressError> {
+        if self.with(|node| node.without_firewall) {
+            let (command, message) = ("iptables".to_owned(), "no such match".to_owned());
+            return Err(FirewallError::Refused { command, message }.into());
+        }
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Listed, AddressError> {
+        Ok(self.with(|node| {
+            node.looks += 1;
+            Listed { held: node.held.clone(), all: [Ipv4Addr::new(198, 51, 100, 1)].into() }
+        }))
     }
 
     async fn take(&self, address: Ipv4Addr) -> Result<(), AddressError> {
         self.with(|node| {
+            node.looks += 1;
             if node.held.insert(address) {
                 node.log.push(format!("take {address}"));
             }

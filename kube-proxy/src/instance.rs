@@ -1,0 +1,209 @@
+//! What is known of a Service's nginx, and what it needs next: no more than values.
+//!
+//! A signal to reload may come before nginx listens to signals, and nginx may refuse a configuration,
+//! so being told and going by it are two things. What counts is what nginx says that it goes by; it is
+//! told again until that is what is wanted.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{
+    containers::Found,
+    nginx::{Generation, Telling},
+    plan::ServicePlan,
+    status::InForce,
+};
+
+/// A container that ends sooner than this after its start is left for a later pass.
+const RESTART_INTERVAL: Duration = Duration::from_secs(10);
+/// A reload takes 0.07 s, a start some tenths; what takes this long needs telling again.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A Service's nginx.
+#[derive(Clone, Debug)]
+pub(crate) struct Instance {
+    /// Its container.
+    pub(crate) id: String,
+    /// The Service, for messages.
+    pub(crate) service: String,
+    /// Made in the present way, for this address.
+    made_for: Option<std::net::Ipv4Addr>,
+    running: bool,
+    started: Option<Instant>,
+    in_force: Option<(Generation, Telling)>,
+    /// The last of this program; nothing if it has not told it anything.
+    telling: Option<Telling>,
+    /// Absent once what it was told is in force.
+    told: Option<Told>,
+}
+
+/// A start or a reload of which the outcome is not known yet.
+#[derive(Clone, Debug)]
+struct Told {
+    /// The configuration that lay there; nothing if another kube-proxy told it.
+    generation: Option<Generation>,
+    at: Instant,
+    /// For how long it has not come to go by what it was told.
+    since: Instant,
+}
+
+/// What an nginx needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A container.
+    Create,
+    /// To be started again.
+    Start,
+    /// To be told to read its configuration.
+    Reload,
+    /// Some time.
+    Wait,
+    /// Nothing.
+    Nothing,
+}
+
+/// What is wrong with one for longer than it may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It has ended soon after it was started.
+    Ended,
+    /// It runs, and does not go by its present configuration.
+    NotTaken,
+}
+
+impl Instance {
+    /// One that was just made.
+    pub(crate) fn created(id: String, plan: &ServicePlan) -> Self {
+        Instance {
+            id,
+            service: plan.to_string(),
+            made_for: Some(plan.ip),
+            running: false,
+            started: None,
+            in_force: None,
+            telling: None,
+            told: None,
+        }
+    }
+
+    /// One that was found. What it goes by is not known.
+    pub(crate) fn found(found: &Found) -> Self {
+        let now = Instant::now();
+        let told = Told { generation: None, at: now, since: now };
+        Instance {
+            id: found.id.clone(),
+            service: found.service.clone(),
+            made_for: found.ip.filter(|_| found.current),
+            running: found.running,
+            started: None,
+            in_force: None,
+            telling: None,
+            told: Some(told),
+        }
+    }
+
+    /// Takes in what Docker says about it now.
+    pub(crate) fn seen(&mut self, found: &Found) {
+        self.running = found.running;
+        if !found.running {
+            self.in_force = None;
+        }
+    }
+
+    /// It was just started. The time counts from here: to start a container takes seconds if many are.
+    pub(crate) fn started(&mut self) {
+        self.running = true;
+        self.started = Some(Instant::now());
+        self.in_force = None;
+        self.expect(None);
+    }
+
+    /// It was just started, or signalled, to read its configuration.
+    pub(crate) fn told(&mut self, generation: Generation, telling: Telling) {
+        self.telling = Some(telling);
+        self.expect(Some(generation));
+    }
+
+    fn expect(&mut self, generation: Option<Generation>) {
+        let at = Instant::now();
+        let since = self.told.as_ref().map_or(at, |before| before.since);
+        self.told = Some(Told { generation, at, since });
+    }
+
+    /// Takes in what it says that it goes by; true if that is another configuration than before.
+    pub(crate) fn answered(&mut self, answer: Option<InForce>) -> bool {
+        let in_force = answer.map(|answer| (answer.generation, answer.telling));
+        if self.in_force == in_force {
+            return false;
+        }
+        self.in_force = in_force;
+        match (&self.in_force, &mut self.told) {
+            (None, None) => self.expect(None),
+            // Whoever takes one configuration after the other is well, though always one behind.
+            (Some(_), Some(told)) => told.since = Instant::now(),
+            _ => {}
+        }
+        self.in_force.is_some()
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.running
+    }
+
+    /// Whether it can serve `plan` at all.
+    pub(crate) fn suits(&self, plan: &ServicePlan) -> bool {
+        self.made_for == Some(plan.ip)
+    }
+
+    /// Whether it runs and goes by `wanted`.
+    pub(crate) fn goes_by(&self, wanted: &Generation) -> bool {
+        self.running
+            && self.in_force.as_ref().is_some_and(|(generation, telling)| {
+                generation == wanted && self.telling.is_none_or(|last| last == *telling)
+            })
+    }
+
+    /// Forgets what it was told once it goes by `wanted`.
+    pub(crate) fn settle(&mut self, wanted: &Generation) {
+        if self.goes_by(wanted) {
+            self.told = None;
+        }
+    }
+
+    /// What is wrong with it, if that is not a matter of moments.
+    pub(crate) fn fault(&self, wanted: &Generation) -> Option<Fault> {
+        let overdue = self.told.as_ref().is_some_and(|told| told.since.elapsed() >= PATIENCE);
+        match self.running {
+            false => Some(Fault::Ended),
+            true if overdue && !self.goes_by(wanted) => Some(Fault::NotTaken),
+            true => None,
+        }
+    }
+
+    fn next_step(&self, wanted: &Generation) -> Step {
+        match self.running {
+            false if self.started.is_some_and(|at| at.elapsed() < RESTART_INTERVAL) => Step::Wait,
+            false => Step::Start,
+            true if self.goes_by(wanted) => Step::Nothing,
+            true if self.is_about_to_answer(wanted) => Step::Wait,
+            true => Step::Reload,
+        }
+    }
+
+    /// One that does not answer yet would not hear a signal either.
+    fn is_about_to_answer(&self, wanted: &Generation) -> bool {
+        self.told.as_ref().is_some_and(|told| {
+            let hears_us = self.in_force.is_some() && told.generation.as_ref() != Some(wanted);
+            !hears_us && told.at.elapsed() < PATIENCE
+        })
+    }
+}
+
+/// What the nginx of a Service, if there is one, needs so as to go by `wanted`.
+pub(crate) fn next_step(instance: Option<&Instance>, wanted: &Generation) -> Step {
+    instance.map_or(Step::Create, |instance| instance.next_step(wanted))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! Looking at the node: what it holds and runs, whoever did that.
+
+use std::{collections::BTreeSet, mem, net::Ipv4Addr, time::Duration};
+
+use futures::{StreamExt, stream};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::{PARALLEL, ReconcileError, Reconciler};
+use crate::{
+    addresses::Addresses,
+    containers::{Containers, Found},
+    instance::Instance,
+};
+
+/// How many nginxes are asked at once what they go by.
+const PARALLEL_QUESTIONS: usize = 64;
+/// How often the kernel's addresses are looked at, and Docker's containers: of their ends there are events.
+const LOOK_AT_ADDRESSES: Duration = Duration::from_secs(10);
+const LOOK_AT_CONTAINERS: Duration = Duration::from_secs(60);
+
+impl<C: Containers, A: Addresses> Reconciler<C, A> {
+    /// Gets going what ran before, with its last configuration, without knowing what is wanted
+    /// now: for a node that comes up while no API server answers. What can't be got going is left to
+    /// later passes.
+    pub async fn resume(&mut self) -> Result<(), ReconcileError> {
+        self.addresses.fence().await?;
+        let found = self.containers.list().await?;
+        let ended = found.iter().filter(|found| !found.running);
+        let this = &*self;
+        let revived = stream::iter(ended.map(|found| this.revive(found)).collect::<Vec<_>>());
+        let revived: Vec<_> = revived.buffer_unordered(PARALLEL).collect().await;
+        for (found, result) in revived {
+            match result {
+                Ok(instance) => drop(self.instances.insert(found.uid.clone(), instance)),
+                Err(error) => {
+                    let error = anyhow::Error::from(error);
+                    warn!(service = found.service, "cannot resume: {error:#}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn revive<'a>(&self, found: &'a Found) -> (&'a Found, Result<Instance, ReconcileError>) {
+        (found, self.try_revive(found).await)
+    }
+
+    async fn try_revive(&self, found: &Found) -> Result<Instance, ReconcileError> {
+        if let Some(ip) = found.ip {
+            self.addresses.take(ip).await?;
+        }
+        self.configs.directory(&found.uid).before_start()?;
+        self.containers.start(&found.id).await?;
+        info!(service = found.service, "started with its last configuration");
+        let mut instance = Instance::found(found);
+        instance.started();
+        Ok(instance)
+    }
+
+    /// Has the next [`Reconciler::look`] look at the containers.
+    pub fn distrust_containers(&mut self) {
+        self.containers_seen = None;
+    }
+
+    /// The addresses of this host, as of the last look.
+    pub fn local(&self) -> &BTreeSet<Ipv4Addr> {
+        &self.local
+    }
+
+    /// Looks at the node where the last look is too long ago.
+    pub async fn look(&mut self) -> Result<(), ReconcileError> {
+        if is_due(self.addresses_seen, LOOK_AT_ADDRESSES) {
+            self.look_at_addresses().await?;
+            self.addresses_seen = Some(Instant::now());
+        }
+        if is_due(self.containers_seen, LOOK_AT_CONTAINERS) {
+            self.look_at_containers().await?;
+            self.containers_seen = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    async fn look_at_addresses(&mut self) -> Result<(), ReconcileError> {
+        self.addresses.fence().await?;
+        self.unguarded = self.addresses.refuse_unserved().await.err();
+        let seen = self.addresses.list().await?;
+        (self.held, self.local) = (seen.held, seen.all);
+        Ok(())
+    }
+
+    async fn look_at_containers(&mut self) -> Result<(), ReconcileError> {
+        let mut known = mem::take(&mut self.instances);
+        for found in self.containers.list().await? {
+            let known = known.remove(&found.uid).filter(|known| known.id == found.id);
+            let mut instance = known.unwrap_or_else(|| Instance::found(&found));
+            instance.seen(&found);
+            self.instances.insert(found.uid, instance);
+        }
+        self.untidy = true;
+        self.ask_all().await;
+        Ok(())
+    }
+
+    /// Asks every nginx that should run what it goes by.
+    async fn ask_all(&mut self) {
+        let running = self.instances.iter_mut().filter(|(_, instance)| instance.is_running());
+        let running: Vec<_> =
+            running.map(|(uid, instance)| (self.configs.directory(uid), instance)).collect();
+        let containers = &self.containers;
+        stream::iter(running)
+            .for_each_concurrent(PARALLEL_QUESTIONS, async |(directory, instance)| {
+                instance.answered(containers.in_force(&directory).await);
+            })
+            .await;
+    }
+}
+
+fn is_due(last: Option<Instant>, interval: Duration) -> bool {
+    last.is_none_or(|last| last.elapsed() >= interval)
+}

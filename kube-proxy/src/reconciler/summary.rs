@@ -1,0 +1,81 @@
+//! What passes tell.
+
+use super::serve::Work;
+use crate::{
+    addresses::AddressError, configs::ConfigError, containers::ContainerError, instance::Step,
+};
+
+/// What a pass could not do.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// Something about the virtual IPs.
+    #[error("virtual addresses")]
+    Addresses(#[from] AddressError),
+    /// Something about containers.
+    #[error("containers")]
+    Containers(#[from] ContainerError),
+    /// Something about files.
+    #[error("configurations")]
+    Configs(#[from] ConfigError),
+    /// Told to, and given time, nginx still goes by another configuration, or by none.
+    #[error("its nginx does not take its configuration: {0}")]
+    NotTaken(String),
+    /// Nginx has ended soon after it was started.
+    #[error("its nginx has ended: {0}")]
+    Ended(String),
+}
+
+/// What is not as it should be.
+#[derive(Debug)]
+pub struct Failure {
+    /// The Service, as `<namespace>/<name>`, or what else it is about.
+    pub subject: String,
+    /// The uid of the Service, if it still exists.
+    pub uid: Option<String>,
+    /// Why.
+    pub error: ReconcileError,
+}
+
+/// What a pass did.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Containers made.
+    pub created: usize,
+    /// Containers started again.
+    pub restarted: usize,
+    /// Nginxes told to read their configuration.
+    pub reloaded: usize,
+    /// Containers of Services that are gone.
+    pub removed: usize,
+    /// Services whose nginx should go by its configuration in a moment.
+    pub pending: usize,
+    /// Workers of earlier configurations ended because there were too many.
+    pub workers_ended: usize,
+    /// What is not as it should be.
+    pub failed: Vec<Failure>,
+}
+
+impl Summary {
+    pub(super) fn count(&mut self, work: &Work<'_>, result: Result<Step, ReconcileError>) {
+        self.workers_ended += work.workers_ended;
+        match result {
+            Err(error) => {
+                let (subject, uid) = (work.plan.to_string(), Some(work.plan.uid.clone()));
+                self.failed.push(Failure { subject, uid, error });
+            }
+            Ok(step) => self.count_step(step),
+        }
+    }
+
+    fn count_step(&mut self, step: Step) {
+        match step {
+            Step::Create => self.created += 1,
+            Step::Start => self.restarted += 1,
+            Step::Reload => self.reloaded += 1,
+            Step::Wait | Step::Nothing => {}
+        }
+        if step != Step::Nothing {
+            self.pending += 1;
+        }
+    }
+}
