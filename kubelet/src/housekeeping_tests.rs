@@ -53,6 +53,10 @@ impl Node {
         self.api.create(&PostParams::default(), &pod).await.unwrap()
     }
 
+    fn called(&self, call: &str) -> bool {
+        self.runtime.calls().iter().any(|made| made == call)
+    }
+
     async fn status(&self) -> PodStatus {
         self.api.get("web").await.unwrap().status.unwrap_or_default()
     }
@@ -92,18 +96,22 @@ async fn a_pod_whose_volume_outgrows_its_limit_is_evicted() {
     let pod = node.create(&json!([{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}])).await;
     let path = limited(&pod, &node.context.pod_dir(&spec::identity(&pod).uid))[0].path.clone();
     node.listed(vec![pod]);
-    fs::create_dir_all(&path).unwrap();
+    let started =
+        async || if node.called("start main") { Ok(()) } else { Err(node.runtime.calls()) };
+    wait::until("the container runs", started).await;
     fs::write(path.join("small"), vec![1; 500_000]).unwrap();
     enforce_limits(&node.context, &node.pods).await;
     assert_ne!(node.status().await.reason.as_deref(), Some("Evicted"));
     fs::write(path.join("large"), vec![1; 2_000_000]).unwrap();
     enforce_limits(&node.context, &node.pods).await;
-    let status = wait::until("the pod is evicted", async || {
-        let status = node.status().await;
-        if status.phase.as_deref() == Some("Failed") { Ok(status) } else { Err(status) }
-    })
-    .await;
-    assert_eq!(status.reason.as_deref(), Some("Evicted"));
+    // As the stream of pods tells it.
+    node.pods.handle(Event::Apply(node.api.get("web").await.unwrap()));
+    let stopped =
+        async || if node.called("SIGTERM main") { Ok(()) } else { Err(node.runtime.calls()) };
+    wait::until("the container is stopped", stopped).await;
+    let status = node.status().await;
+    let said =
+        [&status.phase, &status.reason, &status.message].map(|s| s.clone().unwrap_or_default());
     let message = "Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\". ";
-    assert_eq!(status.message.as_deref(), Some(message));
+    assert_eq!(said, ["Failed", "Evicted", message]);
 }

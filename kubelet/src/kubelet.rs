@@ -129,7 +129,7 @@ async fn run_parts(
     parts.spawn(source);
     parts.spawn(pleg::run(context.clone(), pods.clone(), shutdown.clone()));
     parts.spawn(housekeeping::run(context.clone(), pods, shutdown.clone()));
-    parts.spawn(keeper::run(context.clone(), shutdown.clone()));
+    parts.spawn(keeper::run(context.network.clone(), shutdown.clone()));
     parts.spawn(lease::run(context.clone(), shutdown.clone()));
     parts.spawn(registration::run(context, facts, check, shutdown.clone()));
     while let Some(ended) = parts.join_next().await {

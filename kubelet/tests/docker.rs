@@ -17,8 +17,8 @@ use ipnet::Ipv4Net;
 use kubelet::{
     network::{HostPort, PodNetwork, bridge::Bridge},
     runtime::{
-        Container, ContainerSpec, LogLimits, LogOptions, PodIdentity, Runtime, SandboxNetwork,
-        SandboxSpec, Seccomp, Security, docker::Docker,
+        Container, ContainerSpec, LogLimits, LogOptions, Mount, PodIdentity, Propagation, Runtime,
+        SandboxNetwork, SandboxSpec, Seccomp, Security, docker::Docker,
     },
 };
 use testkit::{Dockerd, wait};
@@ -263,6 +263,37 @@ async fn old_output_makes_room_and_what_is_left_can_be_read() {
     let first: usize = lines[0].trim_start_matches("line ").parse().unwrap();
     let expected: Vec<String> = (first..=1000).map(|i| format!("line {i}")).collect();
     assert_eq!(lines, expected, "no gap where one file ends and the next begins");
+}
+
+#[tokio::test]
+async fn what_the_node_mounts_later_appears_in_a_container_that_asks_for_it() {
+    let node = Node::start("10.219.17.0/24").await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display().to_string();
+    let sh = |script: &str| {
+        assert!(Command::new("sh").args(["-ec", script]).status().unwrap().success())
+    };
+    sh(&format!(
+        "mkdir {path}/m {path}/m/later; mount --bind {path}/m {path}/m; mount --make-shared {path}/m"
+    ));
+    let run = async |name: &str, propagation| {
+        let pod = node.pod(name);
+        let (sandbox, _) = node.sandbox(&pod).await;
+        let source = format!("{path}/m");
+        let mounts = vec![Mount { source, target: "/m".into(), read_only: false, propagation }];
+        let script = "until [ -e /m/go ]; do sleep 0.05; done; ls /m/later";
+        let spec = ContainerSpec { mounts, ..container(&pod, &sandbox, script) };
+        let id = node.runtime.create(&spec).await.unwrap();
+        node.runtime.start(&id).await.unwrap();
+        (pod, id)
+    };
+    let asks = run("asks", Propagation::HostToContainer).await;
+    let alone = run("alone", Propagation::None).await;
+    sh(&format!("mount -t tmpfs none {path}/m/later; touch {path}/m/later/file {path}/m/go"));
+    let asked = node.outcome(&asks.0, &asks.1).await;
+    let not_asked = node.outcome(&alone.0, &alone.1).await;
+    sh(&format!("umount {path}/m/later; umount {path}/m"));
+    assert_eq!((asked, not_asked), ((0, "file\n".to_owned()), (0, String::new())));
 }
 
 #[tokio::test]

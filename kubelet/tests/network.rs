@@ -150,3 +150,24 @@ fn host_ports_that_could_not_be_written_are_tried_again() {
         assert!(state(&bridge).contains("-p udp -m udp --dport 53"), "{}", state(&bridge));
     });
 }
+
+#[test]
+fn host_ports_of_running_pods_outlive_the_kubelet() {
+    in_own_network(async || {
+        let bridge = started("n1", "10.219.1.0/24").await;
+        let address = bridge.reserve("a").unwrap();
+        let other = HostPort { pod_ip: [10, 219, 1, 9].into(), ..port("tcp", 8081) };
+        bridge
+            .host_ports("a", vec![HostPort { pod_ip: address, ..port("tcp", 8080) }])
+            .await
+            .unwrap();
+        bridge.host_ports("gone", vec![other]).await.unwrap();
+        let again = Bridge::new("n1", network("10.219.0.0/16"), network("10.119.0.0/16"));
+        let running = [("a".to_owned(), address)];
+        again.start(network("10.219.1.0/24"), &running).await.unwrap();
+        let found = state(&again);
+        assert!(found.contains("--dport 8080") && !found.contains("--dport 8081"), "{found}");
+        again.detach("a").await.unwrap();
+        assert!(!state(&again).contains("--dport"), "{}", state(&again));
+    });
+}

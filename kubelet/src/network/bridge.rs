@@ -95,6 +95,20 @@ impl Bridge {
         self.write(&mut *self.ports.lock().await).await
     }
 
+    /// Until their workers have looked at them, running pods keep the host ports that they have.
+    async fn adopt_ports(&self, running: &[(String, Ipv4Addr)]) -> Result<(), NetworkError> {
+        let mut ports = self.ports.lock().await;
+        if !ports.wanted.is_empty() {
+            return Ok(());
+        }
+        let saved = rules::saved_ports(&self.chains, &firewall::saved().await?);
+        for (pod, address) in running {
+            let own = saved.iter().filter(|port| port.pod_ip == *address).cloned().collect();
+            ports.set(pod, own);
+        }
+        Ok(())
+    }
+
     async fn write(&self, ports: &mut Ports) -> Result<(), NetworkError> {
         let all = ports.wanted.values().flatten();
         let tables = rules::tables(&self.chains, self.pods, self.services, all);
@@ -136,6 +150,7 @@ impl PodNetwork for Bridge {
         running: &[(String, Ipv4Addr)],
     ) -> Result<(), NetworkError> {
         self.links(cidr, running.iter().map(|(pod, _)| pod.clone()).collect()).await?;
+        self.adopt_ports(running).await?;
         self.firewall().await?;
         let mut ipam = self.ipam.lock();
         if ipam.as_ref().map(Ipam::cidr) != Some(cidr) {

@@ -2,7 +2,7 @@
 
 use std::{
     net::Ipv4Addr,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use async_trait::async_trait;
@@ -16,18 +16,28 @@ use super::{HostPort, NetworkError, PodNetwork, ipam::Ipam};
 pub(crate) struct Fake {
     ipam: Mutex<Ipam>,
     up: AtomicBool,
+    reconciled: AtomicUsize,
 }
 
 impl Fake {
     /// Ready, with addresses of 10.244.1.0/24.
     pub(crate) fn ready() -> Self {
         let cidr = "10.244.1.0/24".parse().expect("a network");
-        Self { ipam: Mutex::new(Ipam::new(cidr, &[])), up: AtomicBool::new(true) }
+        Self {
+            ipam: Mutex::new(Ipam::new(cidr, &[])),
+            up: AtomicBool::new(true),
+            reconciled: AtomicUsize::new(0),
+        }
     }
 
     /// Brings the network up or down.
     pub(crate) fn set_up(&self, up: bool) {
         self.up.store(up, Ordering::Relaxed);
+    }
+
+    /// How often it was reconciled.
+    pub(crate) fn reconciled(&self) -> usize {
+        self.reconciled.load(Ordering::Relaxed)
     }
 
     /// The address that the pod holds.
@@ -43,7 +53,8 @@ impl PodNetwork for Fake {
     }
 
     async fn reconcile(&self) -> Result<(), NetworkError> {
-        Ok(())
+        self.reconciled.fetch_add(1, Ordering::Relaxed);
+        if self.is_ready() { Ok(()) } else { Err(NetworkError::NotReady) }
     }
 
     fn is_ready(&self) -> bool {

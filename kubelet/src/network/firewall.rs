@@ -16,14 +16,18 @@ const LOCK: &str = "/run/minik8s-firewall.lock";
 /// Makes the rules what they should be, all at once per table; tells whether they were not.
 pub(super) async fn apply(wanted: &[Table]) -> Result<bool, NetworkError> {
     let _turn = turn().await?;
-    let saved = run("iptables-save", &[], "").await?;
-    match rules::repair(wanted, &saved) {
+    match rules::repair(wanted, &saved().await?) {
         None => Ok(false),
         Some(text) => {
             run("iptables-restore", &["-w", "--noflush"], &text).await?;
             Ok(true)
         }
     }
+}
+
+/// The rules that are there, as text.
+pub(super) async fn saved() -> Result<String, NetworkError> {
+    run("iptables-save", &[], "").await
 }
 
 async fn turn() -> Result<Flock<File>, NetworkError> {

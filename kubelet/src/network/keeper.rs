@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{context::Context, pod::describe};
+use super::PodNetwork;
+use crate::pod::describe;
 
 /// How often it is looked after.
 const LOOK: Duration = Duration::from_secs(5);
@@ -13,16 +14,56 @@ const LOOK: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Reconciles until shutdown.
-pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
-    let mut pause = LOOK;
+pub async fn run(network: Arc<dyn PodNetwork>, shutdown: CancellationToken) {
+    keep(network, LOOK, RETRY, shutdown).await;
+}
+
+async fn keep(
+    network: Arc<dyn PodNetwork>,
+    look: Duration,
+    retry: Duration,
+    shutdown: CancellationToken,
+) {
+    let mut pause = retry;
     while shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
-        pause = match context.network.reconcile().await {
-            Ok(()) => LOOK,
+        pause = match network.reconcile().await {
+            Ok(()) => look,
             Err(error) => {
                 let error = describe(&error);
                 tracing::warn!(error, "cannot put the pod network in order yet");
-                RETRY
+                retry
             }
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit::wait;
+
+    use super::*;
+    use crate::network::fake::Fake;
+
+    const SOON: Duration = Duration::from_millis(1);
+    const NEVER: Duration = Duration::from_secs(1_000_000);
+
+    /// The network is looked after again and again.
+    async fn check(up: bool, look: Duration, retry: Duration) {
+        let (network, shutdown) = (Arc::new(Fake::ready()), CancellationToken::new());
+        network.set_up(up);
+        let keeper = tokio::spawn(keep(network.clone(), look, retry, shutdown.clone()));
+        wait::until("three looks", async || match network.reconciled() {
+            0..3 => Err("fewer"),
+            _ => Ok(()),
+        })
+        .await;
+        shutdown.cancel();
+        keeper.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_network_in_order_is_looked_after_now_and_then_and_another_soon() {
+        check(true, SOON, SOON).await;
+        check(false, NEVER, SOON).await;
     }
 }

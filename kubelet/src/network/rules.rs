@@ -100,6 +100,26 @@ pub(super) fn tables<'a>(
     [filter, nat]
 }
 
+/// The host ports that a kubelet before this one has led to pods.
+pub(super) fn saved_ports(chains: &Chains, saved: &str) -> Vec<HostPort> {
+    let start = format!("-A {} ", chains.ports);
+    let rules = section(saved, "nat").into_iter().filter_map(|line| line.strip_prefix(&*start));
+    rules.filter_map(saved_port).collect()
+}
+
+fn saved_port(rule: &str) -> Option<HostPort> {
+    let words: Vec<&str> = rule.split(' ').collect();
+    let after = |flag: &str| words.iter().skip_while(|word| **word != flag).nth(1).copied();
+    let (pod_ip, pod_port) = after("--to-destination")?.split_once(':')?;
+    Some(HostPort {
+        protocol: after("-p")?.to_owned(),
+        host_ip: after("-d").and_then(|ip| ip.trim_end_matches("/32").parse().ok()),
+        host_port: after("--dport")?.parse().ok()?,
+        pod_ip: pod_ip.parse().ok()?,
+        pod_port: pod_port.parse().ok()?,
+    })
+}
+
 fn forwarding(chains: &Chains, pods: Ipv4Net) -> Chain {
     let rules = vec![format!("-s {pods} -j ACCEPT"), format!("-d {pods} -j ACCEPT")];
     Chain { name: chains.forward.clone(), rules }

@@ -113,3 +113,10 @@ fn a_jump_for_another_network_is_replaced() {
     ];
     assert_eq!(changes(&old), expected);
 }
+
+#[test]
+fn the_host_ports_of_an_earlier_kubelet_are_known() {
+    let found = saved_ports(&Chains::new("c", "n"), SAVED);
+    assert_eq!(found, [port(None), port(Some([127, 0, 0, 1]))]);
+    assert_eq!(saved_ports(&Chains::new("c", "other"), SAVED), []);
+}

@@ -274,11 +274,19 @@ fn mount(
 /// Removes everything of a pod from the node: unmounts what is mounted below its directory first.
 /// Data of `hostPath` volumes is not there and stays; were something still mounted, it would stay too.
 pub fn tear_down(pod_dir: &Path) -> Result<(), VolumeError> {
+    tear_down_by(MountTable::read, pod_dir)
+}
+
+/// Without a table nothing is removed: who knows what is mounted there.
+fn tear_down_by(
+    table: impl Fn() -> Result<MountTable, VolumeError>,
+    pod_dir: &Path,
+) -> Result<(), VolumeError> {
     let real = match pod_dir.canonicalize() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other.map_err(VolumeError::io(pod_dir))?,
     };
-    let table = MountTable::read()?;
+    let table = table()?;
     // All before the first: what is mounted in a mount is shared by that mount.
     table.below(&real).into_iter().try_for_each(mount_table::isolate)?;
     table.below(&real).into_iter().try_for_each(mount_table::detach)?;

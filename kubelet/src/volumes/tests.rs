@@ -112,3 +112,16 @@ fn tear_down_removes_the_pods_directory_twice() {
     tear_down(&pod).unwrap();
     assert!(!pod.exists());
 }
+
+#[test]
+fn nothing_is_removed_when_nobody_can_tell_what_is_mounted() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("pod/volumes/x/kept");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "x").unwrap();
+    let unreadable = || {
+        let path = Path::new("/proc/self/mountinfo");
+        Err(VolumeError::io(path)(io::ErrorKind::NotFound.into()))
+    };
+    assert!(tear_down_by(unreadable, &root.path().join("pod")).is_err() && file.exists());
+}
