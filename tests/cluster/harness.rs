@@ -2,10 +2,12 @@
 //! node name of its own, and removed without trace by `scripts/down.sh --purge`. One at a time, whatever runs the tests.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     net::IpAddr,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 use kube::{
@@ -149,11 +151,35 @@ impl Cluster {
         Pid::from_raw(text.split(' ').next().unwrap().parse().unwrap())
     }
 
+    /// A second one of a running program, with the same flags. It ends with the test.
+    pub(crate) fn replica(&self, program: &str) -> Replica {
+        let line = fs::read(format!("/proc/{}/cmdline", self.pid(program))).unwrap();
+        let mut words: Vec<_> = line.split(|byte| *byte == 0).map(OsStr::from_bytes).collect();
+        words.pop();
+        let address = words.iter().position(|word| *word == "--health-address").unwrap();
+        words[address + 1] = OsStr::new("127.0.0.1:0");
+        let log = File::create(self.folder.join(format!("log/{program}-replica.log"))).unwrap();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        Replica(command.spawn().unwrap())
+    }
+
     /// SIGKILL, without a chance to tidy up.
     pub(crate) fn kill(&self, programs: &[&str]) {
         for program in programs {
             kill(self.pid(program), Signal::SIGKILL).unwrap();
         }
+    }
+}
+
+/// A process that ends with the test.
+pub(crate) struct Replica(Child);
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
