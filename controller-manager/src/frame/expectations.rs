@@ -23,7 +23,8 @@ struct Pending {
     mark: Mark,
     /// Objects that should be gone, or going, with their uid.
     going: Vec<(ObjectKey, String)>,
-    until: Instant,
+    /// The last write.
+    since: Instant,
 }
 
 impl Expectations {
@@ -43,11 +44,16 @@ impl Expectations {
         let Some(pending) = all.get_mut(key) else { return true };
         pending.going.retain(|(object, uid)| still_there(informer, object, uid));
         let met = pending.going.is_empty() && informer.has_seen(&pending.mark);
-        let met = met || pending.until <= Instant::now();
+        let met = met || pending.since.elapsed() >= PATIENCE;
         if met {
             all.remove(key);
         }
         met
+    }
+
+    /// How long ago the key's owner has last written something that is still waited for.
+    pub fn waited(&self, key: &ObjectKey) -> Duration {
+        self.pending.lock().get(key).map_or(Duration::ZERO, |pending| pending.since.elapsed())
     }
 
     /// Forgets the key: its owner is gone.
@@ -57,13 +63,13 @@ impl Expectations {
 
     fn update(&self, key: &ObjectKey, change: impl FnOnce(&mut Pending)) {
         let mut all = self.pending.lock();
-        let until = Instant::now() + PATIENCE;
+        let since = Instant::now();
         let pending = all.entry(key.clone()).or_insert_with(|| Pending {
             mark: Mark::default(),
             going: Vec::new(),
-            until,
+            since,
         });
-        pending.until = until;
+        pending.since = since;
         change(pending);
     }
 }
@@ -109,6 +115,18 @@ mod tests {
         expectations.deleted(&key, ObjectKey::new("ns", "p"), "u".to_owned());
         assert!(!expectations.are_met(&key, &informer));
         informer.take_in(Event::Apply(pod("6", json!("2026-01-01T00:00:00Z"))));
+        assert!(expectations.are_met(&key, &informer));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_five_minutes_one_looks_anyway() {
+        let (expectations, informer) = (Expectations::default(), Informer::<Pod>::default());
+        let key = ObjectKey::new("ns", "owner");
+        expectations.written(&key, informer.mark(&pod("5", json!(null))));
+        tokio::time::advance(PATIENCE - Duration::from_secs(1)).await;
+        assert!(!expectations.are_met(&key, &informer));
+        assert_eq!(expectations.waited(&key), PATIENCE - Duration::from_secs(1));
+        tokio::time::advance(Duration::from_secs(1)).await;
         assert!(expectations.are_met(&key, &informer));
     }
 }

@@ -11,6 +11,7 @@ use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use api_types::meta::ObjectMeta;
 use futures::{Stream, StreamExt};
 use kube::Resource;
 use kube::runtime::watcher::{self, Event};
@@ -135,7 +136,12 @@ impl<K: Watched> Informer<K> {
 
     /// The mark of an object that was just written: as the API server returned it.
     pub fn mark(&self, written: &K) -> Mark {
-        Mark { revision: revision(written), lists_begun: self.state.read().lists_begun }
+        self.mark_of(written.meta())
+    }
+
+    /// The mark of an object that was just written or read, by its metadata.
+    pub fn mark_of(&self, metadata: &ObjectMeta) -> Mark {
+        Mark { revision: version(metadata), lists_begun: self.state.read().lists_begun }
     }
 
     /// Whether the store contains what was written at the mark, or something newer: the version has
@@ -231,7 +237,11 @@ fn is_change<K: Watched>(change: &Change<K>) -> bool {
 
 /// Versions are numbers that grow over the whole store.
 fn revision<K: Resource>(object: &K) -> u64 {
-    object.meta().resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or_default()
+    version(object.meta())
+}
+
+fn version(metadata: &ObjectMeta) -> u64 {
+    metadata.resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -80,3 +80,17 @@ async fn the_root_certificate_is_published_and_restored() {
     wait::until_is(&maps, "kube-root-ca.crt", "is made again", |map| map.metadata.uid != before)
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_was_deleted_while_nobody_looked_is_emptied() {
+    let plane = ControlPlane::start().await;
+    let namespaces = Api::<Namespace>::all(plane.client());
+    create(&namespaces, &serde_json::from_value(json!({"metadata": {"name": "team"}})).unwrap())
+        .await;
+    let maps = Api::<ConfigMap>::namespaced(plane.client(), "team");
+    create(&maps, &serde_json::from_value(json!({"metadata": {"name": "mine"}})).unwrap()).await;
+    namespaces.delete("team", &DeleteParams::default()).await.unwrap();
+    let _cluster = Cluster::over(plane);
+    wait::until_gone(&namespaces, "team").await;
+    assert!(maps.get_opt("mine").await.unwrap().is_none());
+}

@@ -43,6 +43,20 @@ async fn every_node_gets_pod_addresses_of_its_own_and_leaves_them_to_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn controllers_that_start_late_leave_the_nodes_their_addresses() {
+    let plane = ControlPlane::start().await;
+    let nodes = Api::<Node>::all(plane.client());
+    let with = |cidr: &str| json!({"podCIDR": cidr, "podCIDRs": [cidr]});
+    for (name, spec) in [("old", with("10.244.0.0/24")), ("new", json!({}))] {
+        let spec = serde_json::from_value(spec).unwrap();
+        create(&nodes, &node(name).with(|node| node.spec = spec).build()).await;
+    }
+    let _cluster = Cluster::over(plane);
+    assert_eq!(cidr_of(&nodes, "new").await, "10.244.1.0/24");
+    assert_eq!(cidr_of(&nodes, "old").await, "10.244.0.0/24");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn taints_follow_readiness_and_cordoning() {
     let cluster = Cluster::start().await;
     let nodes = cluster.cluster_api::<Node>();

@@ -15,7 +15,7 @@ use store::Store;
 use tempfile::TempDir;
 
 use crate::{
-    gate::{Backend, Gate, Obstacle},
+    gate::{Backend, Effect, Gate, Obstacle},
     process::free_address,
     servers::{Etcd, Redis},
 };
@@ -185,7 +185,7 @@ impl ControlPlane {
         &self,
         matches: impl Fn(&Request<Body>) -> bool + Send + Sync + 'static,
     ) -> Obstacle {
-        self.backend.bar(Arc::new(matches), false)
+        self.backend.bar(Arc::new(matches), Effect::Hold)
     }
 
     /// Refuses the requests of in-process clients that match, until the obstacle is dropped.
@@ -193,7 +193,15 @@ impl ControlPlane {
         &self,
         matches: impl Fn(&Request<Body>) -> bool + Send + Sync + 'static,
     ) -> Obstacle {
-        self.backend.bar(Arc::new(matches), true)
+        self.backend.bar(Arc::new(matches), Effect::Refuse)
+    }
+
+    /// Loses the answers to the requests of in-process clients that match, until the obstacle is dropped.
+    pub fn lose_answers(
+        &self,
+        matches: impl Fn(&Request<Body>) -> bool + Send + Sync + 'static,
+    ) -> Obstacle {
+        self.backend.bar(Arc::new(matches), Effect::LoseAnswer)
     }
 
     /// Stops the API server: clients are refused until [`ControlPlane::start_server`].
@@ -282,6 +290,9 @@ mod tests {
         assert!(pods.get("a").await.is_err());
         drop(refused);
         pods.get("a").await.unwrap();
+        let _lost = plane.lose_answers(|request| request.method() == "POST");
+        pods.create(&PostParams::default(), &pod("b").build()).await.unwrap_err();
+        pods.get("b").await.unwrap();
     }
 
     #[tokio::test]

@@ -39,13 +39,24 @@ type Matches = dyn Fn(&Request<Body>) -> bool + Send + Sync;
 #[derive(Clone)]
 struct Bar {
     matches: Arc<Matches>,
-    refuses: bool,
+    effect: Effect,
     up: watch::Receiver<()>,
+}
+
+/// What becomes of a request that meets an [`Obstacle`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// It waits for the obstacle's end.
+    Hold,
+    /// It does not arrive.
+    Refuse,
+    /// It arrives, but its answer does not.
+    LoseAnswer,
 }
 
 impl fmt::Debug for Bar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bar").field("refuses", &self.refuses).finish_non_exhaustive()
+        f.debug_struct("Bar").field("effect", &self.effect).finish_non_exhaustive()
     }
 }
 
@@ -55,13 +66,18 @@ impl Bar {
     }
 
     /// Lets the request through, now or later, or not at all.
-    async fn pass(mut self) -> Result<(), io::Error> {
-        if self.refuses {
-            return Err(refused());
+    async fn pass(&mut self) -> Result<(), io::Error> {
+        match self.effect {
+            Effect::Refuse => return Err(refused()),
+            // It is never changed, only dropped.
+            Effect::Hold => drop(self.up.changed().await),
+            Effect::LoseAnswer => {}
         }
-        // It is never changed, only dropped.
-        let _ = self.up.changed().await;
         Ok(())
+    }
+
+    fn loses_answer(&self) -> bool {
+        self.effect == Effect::LoseAnswer
     }
 }
 
@@ -84,10 +100,10 @@ impl Backend {
         self.lock().requests.clone()
     }
 
-    /// Puts an obstacle in the way of the requests that match: they wait for its end, or are refused.
-    pub(crate) fn bar(&self, matches: Arc<Matches>, refuses: bool) -> Obstacle {
+    /// Puts an obstacle in the way of the requests that match.
+    pub(crate) fn bar(&self, matches: Arc<Matches>, effect: Effect) -> Obstacle {
         let (sender, up) = watch::channel(());
-        self.lock().barred.push(Bar { matches, refuses, up });
+        self.lock().barred.push(Bar { matches, effect, up });
         Obstacle { _up: sender }
     }
 
@@ -116,15 +132,18 @@ impl Service<Request<Body>> for Gate {
         let mut state = self.backend.lock();
         state.requests.push(format!("{} {}", request.method(), request.uri()));
         state.barred.retain(Bar::is_up);
-        let bar = state.barred.iter().find(|bar| (bar.matches)(&request)).cloned();
+        let mut bar = state.barred.iter().find(|bar| (bar.matches)(&request)).cloned();
         let (backend, identity) = (self.backend.clone(), self.identity.clone());
         Box::pin(async move {
-            if let Some(bar) = bar {
+            if let Some(bar) = &mut bar {
                 bar.pass().await?;
             }
             let server = backend.server().ok_or_else(refused)?;
             let Ok(response) = server.service(identity).oneshot(request).await;
-            Ok(response)
+            match bar.is_some_and(|bar| bar.loses_answer()) {
+                true => Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),
+                false => Ok(response),
+            }
         })
     }
 }

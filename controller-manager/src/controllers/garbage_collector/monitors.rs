@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api_types::meta::ObjectMeta;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use kube::Client;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -32,7 +32,8 @@ struct Kind {
     found: Discovered,
     /// Everything that exists of it has been seen once.
     listed: bool,
-    /// Ends its watch; `None` if it can't be watched.
+    /// Tells its watch from an earlier one.
+    number: u64,
     watch: Option<AbortHandle>,
 }
 
@@ -50,7 +51,8 @@ impl Monitors {
 
     /// Whether the graph has, or had at some time, all objects of the kind, as far as it can.
     pub(super) fn is_listed(&self, kind: &GroupKind) -> bool {
-        self.kinds.read().get(kind).is_some_and(|kind| kind.listed || kind.watch.is_none())
+        let is_complete = |kind: &Kind| kind.listed || !kind.found.is_collectable();
+        self.kinds.read().get(kind).is_some_and(is_complete)
     }
 
     /// Discovers and follows, for ever.
@@ -60,7 +62,7 @@ impl Monitors {
         client: Client,
         queue: Arc<WorkQueue>,
     ) {
-        let mut watches = Watches { tasks: JoinSet::new(), client, queue };
+        let mut watches = Watches::new(client, queue);
         loop {
             let pause = match discovery.fresh().await {
                 Ok(resources) => {
@@ -84,7 +86,7 @@ impl Monitors {
             let kind = found.group_kind();
             gone.remove(&kind);
             if self.resource(&kind).as_ref() != Some(found) {
-                self.follow_kind(kind, found, watches);
+                self.follow_kind(&kind, found, watches);
             }
         }
         for kind in gone {
@@ -92,17 +94,25 @@ impl Monitors {
         }
     }
 
-    fn follow_kind(self: &Arc<Self>, kind: GroupKind, found: &Discovered, watches: &mut Watches) {
-        // The one before ends first, or it could overwrite what the new one sees.
-        let listed = self.kinds.write().remove(&kind).is_some_and(|before| before.listed);
-        let watch = found.is_collectable().then(|| {
-            let events = watcher(found.api(watches.client.clone(), ""), Config::default());
-            let known = Known { uids: self.graph.lock().of_kind(&kind), listed: HashSet::new() };
-            let (kind, queue) = (Arc::new(kind.clone()), watches.queue.clone());
-            let metadata = events.default_backoff().map(|event| event.map(metadata_alone));
-            watches.tasks.spawn(self.clone().follow(kind, known, metadata, queue))
-        });
-        self.kinds.write().insert(kind, Kind { found: found.clone(), listed, watch });
+    fn follow_kind(self: &Arc<Self>, kind: &GroupKind, found: &Discovered, watches: &mut Watches) {
+        // The watch before is not heard from here on, so what the graph has now is what it has seen.
+        let before = self.kinds.write().remove(kind);
+        let known = Known { uids: self.graph.lock().of_kind(kind), listed: HashSet::new() };
+        let number = watches.next_number();
+        let listed = before.is_some_and(|before| before.listed);
+        let new = Kind { found: found.clone(), listed, number, watch: None };
+        self.kinds.write().insert(kind.clone(), new);
+        if !found.is_collectable() {
+            return;
+        }
+        let events = watcher(found.api(watches.client.clone(), ""), Config::default());
+        let events = events.default_backoff().map(|event| event.map(metadata_alone));
+        let watch = Watch { kind: Arc::new(kind.clone()), number, known };
+        let following = self.clone().follow(watch, events, watches.queue.clone());
+        let handle = watches.tasks.spawn(following);
+        if let Some(kind) = self.kinds.write().get_mut(kind) {
+            kind.watch = Some(handle);
+        }
     }
 
     /// A kind whose server is away for a while is not gone.
@@ -120,47 +130,54 @@ impl Monitors {
 
     async fn follow(
         self: Arc<Self>,
-        kind: Arc<GroupKind>,
-        mut known: Known,
-        events: impl futures::Stream<Item = watcher::Result<Event<ObjectMeta>>> + Send,
+        mut watch: Watch,
+        events: impl Stream<Item = watcher::Result<Event<ObjectMeta>>> + Send,
         queue: Arc<WorkQueue>,
     ) {
         let mut events = pin!(events);
         while let Some(event) = events.next().await {
             match event {
-                Ok(event) => self.take_in(&kind, event, &mut known, &queue),
+                Ok(event) => self.take_in(event, &mut watch, &queue),
                 Err(error) => {
-                    let kind = &kind.kind;
+                    let kind = &watch.kind.kind;
                     tracing::debug!(kind, error = &error as &dyn std::error::Error, "watching");
                 }
             }
         }
     }
 
-    fn take_in(
-        &self,
-        kind: &Arc<GroupKind>,
-        event: Event<ObjectMeta>,
-        known: &mut Known,
-        queue: &WorkQueue,
-    ) {
-        let complete = matches!(event, Event::InitDone);
-        let news = known.take_in(event);
+    fn take_in(&self, event: Event<ObjectMeta>, watch: &mut Watch, queue: &WorkQueue) {
         let mut graph = self.graph.lock();
+        if !self.is_current(watch) {
+            return;
+        }
+        let complete = matches!(event, Event::InitDone);
+        let news = watch.known.take_in(event);
         let mut affected = Vec::new();
         if let Some(metadata) = news.applied {
-            let object = Object::new(kind.clone(), &metadata);
+            let object = Object::new(watch.kind.clone(), &metadata);
             affected.extend(graph.apply(metadata.uid.as_deref().unwrap_or_default(), object));
         }
         for uid in news.gone {
             affected.extend(graph.remove(&uid));
         }
         drop(graph);
-        if complete && let Some(kind) = self.kinds.write().get_mut(&**kind) {
+        if complete && let Some(kind) = self.kinds.write().get_mut(&*watch.kind) {
             kind.listed = true;
         }
         affected.into_iter().for_each(|uid| queue.add(ObjectKey::cluster(uid)));
     }
+
+    fn is_current(&self, watch: &Watch) -> bool {
+        self.kinds.read().get(&*watch.kind).is_some_and(|kind| kind.number == watch.number)
+    }
+}
+
+/// A watch of one kind.
+struct Watch {
+    kind: Arc<GroupKind>,
+    number: u64,
+    known: Known,
 }
 
 fn metadata_alone<T>(event: Event<T>) -> Event<ObjectMeta>
@@ -180,11 +197,21 @@ where
 /// The watches of all kinds.
 struct Watches {
     tasks: JoinSet<()>,
+    numbers: u64,
     client: Client,
     queue: Arc<WorkQueue>,
 }
 
 impl Watches {
+    fn new(client: Client, queue: Arc<WorkQueue>) -> Self {
+        Self { tasks: JoinSet::new(), numbers: 0, client, queue }
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
     /// Never returns: a watch that panics makes a collector with a blind spot, so the panic goes on here.
     /// One that is left ends quietly.
     async fn failed(&mut self) -> std::convert::Infallible {
@@ -277,8 +304,7 @@ mod tests {
         let plane = testkit::ControlPlane::start().await;
         let found = Discovery::new(plane.client()).fresh().await.unwrap();
         let monitors = Arc::new(Monitors::default());
-        let (client, queue) = (plane.client(), Arc::<WorkQueue>::default());
-        let mut watches = Watches { tasks: JoinSet::new(), client, queue };
+        let mut watches = Watches::new(plane.client(), Arc::default());
         monitors.take_on(&found, &mut watches);
         let sets = GroupKind::new("apps/v1", "ReplicaSet");
         assert!(monitors.resource(&sets).is_some());
@@ -293,5 +319,31 @@ mod tests {
         monitors.take_on(&Resources { all: without, failing: Vec::new() }, &mut watches);
         assert!(monitors.resource(&sets).is_none());
         assert!(monitors.graph.lock().get("set").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_new_version_of_a_kind_is_compared_with_what_the_old_one_has_shown() {
+        let plane = testkit::ControlPlane::start().await;
+        let found = Discovery::new(plane.client()).fresh().await.unwrap();
+        let sets = GroupKind::new("apps/v1", "ReplicaSet");
+        let set = found.all.iter().find(|found| found.group_kind() == sets).unwrap().clone();
+        let monitors = Arc::new(Monitors::default());
+        let mut watches = Watches::new(plane.client(), Arc::default());
+        let mut old = set.clone();
+        old.resource.version = "v0".to_owned();
+        monitors.follow_kind(&sets, &old, &mut watches);
+        let mut earlier =
+            Watch { kind: Arc::new(sets.clone()), number: 1, known: Known::default() };
+        monitors.take_in(Event::Apply(object("gone")), &mut earlier, &watches.queue);
+        assert!(monitors.graph.lock().get("gone").is_some());
+
+        monitors.follow_kind(&sets, &set, &mut watches);
+        monitors.take_in(Event::Apply(object("late")), &mut earlier, &watches.queue);
+        assert!(monitors.graph.lock().get("late").is_none(), "it is not heard any more");
+        testkit::wait::until("the new list is compared", async || {
+            let gone = monitors.graph.lock().get("gone").is_none();
+            gone.then_some(()).ok_or(())
+        })
+        .await;
     }
 }

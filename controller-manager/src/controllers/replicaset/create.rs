@@ -35,8 +35,13 @@ impl ReplicaSets {
             let message = format!("Error creating: {}", reason(error));
             self.recorder.about(set, EventType::Warning, "FailedCreate", message);
         }
+        let created = created.unless_terminating("creating a pod").inspect_err(|error| {
+            if !error.is_refusal() {
+                self.unanswered.lock().insert(key.clone());
+            }
+        });
         // In a namespace that is on its way out there is nothing more to do.
-        let Some(created) = created.unless_terminating("creating a pod")? else { return Ok(()) };
+        let Some(created) = created? else { return Ok(()) };
         self.expectations.written(key, self.informers.pods.mark(&created));
         let message = format!("Created pod: {}", created.metadata.name.unwrap_or_default());
         self.recorder.about(set, EventType::Normal, "SuccessfulCreate", message);

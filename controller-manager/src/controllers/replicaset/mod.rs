@@ -5,8 +5,8 @@
 //! status.
 //!
 //! *Guarantees*: no more pods than wanted are created, however far the store lags behind, because the
-//! set's own writes are waited for before the next pods are created or deleted. The status is written
-//! meanwhile too, from what is seen.
+//! set's own writes are waited for before the next pods are created or deleted, those too whose answer
+//! was lost. If they take long to come back, the status is written meanwhile from what is seen.
 
 mod claim;
 mod create;
@@ -23,8 +23,10 @@ use api_types::api::core::v1::Pod;
 use api_types::jiff::Timestamp;
 use component::events::{EventType, Recorder};
 use futures::future::join_all;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
+use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
+use parking_lot::Mutex;
 use serde_json::json;
 
 use crate::context::Context;
@@ -53,6 +55,7 @@ pub(super) fn register(context: &Context) -> Registered {
         informers: context.informers.clone(),
         recorder: context.recorder(NAME),
         expectations: Expectations::default(),
+        unanswered: Mutex::default(),
     };
     Registered::new(controller, queue)
 }
@@ -99,6 +102,8 @@ struct ReplicaSets {
     informers: Informers,
     recorder: Recorder,
     expectations: Expectations,
+    /// Sets of which a pod may have been created though the answer says nothing of it.
+    unanswered: Mutex<HashSet<ObjectKey>>,
 }
 
 #[async_trait::async_trait]
@@ -110,14 +115,19 @@ impl Controller for ReplicaSets {
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let Some(set) = self.informers.replica_sets.get(key) else {
             self.expectations.forget(key);
+            self.unanswered.lock().remove(key);
             return Ok(Next::Change);
         };
         let Some(selector) = selector(&set) else {
             tracing::warn!("the selector selects nothing");
             return Ok(Next::Change);
         };
+        self.settle(key, &set).await?;
         // Asked before the pods are read: they are then no older than the answer.
         let may_act = self.expectations.are_met(key, &self.informers.pods);
+        if !may_act && self.expectations.waited(key) < UNSEEN {
+            return Ok(Next::After(UNSEEN));
+        }
         let owned = match may_act {
             true => self.claim(key, &set, &selector).await?,
             false => self.look(key, &set, &selector).owned,
@@ -146,6 +156,21 @@ struct Failure {
 impl ReplicaSets {
     fn pods(&self, key: &ObjectKey) -> Api<Pod> {
         Api::namespaced(self.client.clone(), &key.namespace)
+    }
+
+    /// Finds out what has become of creations that were not answered, and waits for it like for others.
+    async fn settle(&self, key: &ObjectKey, set: &ReplicaSet) -> Result<(), Error> {
+        if !self.unanswered.lock().contains(key) {
+            return Ok(());
+        }
+        let api = Api::<PartialObjectMeta<Pod>>::namespaced(self.client.clone(), &key.namespace);
+        let all = api.list(&ListParams::default()).await.step("looking for created pods")?;
+        let uid = set.metadata.uid.as_deref().unwrap_or_default();
+        for pod in all.items.iter().filter(|pod| is_controlled_by(&pod.metadata, uid)) {
+            self.expectations.written(key, self.informers.pods.mark_of(&pod.metadata));
+        }
+        self.unanswered.lock().remove(key);
+        Ok(())
     }
 
     fn look(&self, key: &ObjectKey, set: &ReplicaSet, selector: &LabelSelector) -> Claim {

@@ -22,6 +22,7 @@ impl Stage {
             informers: Informers::default(),
             recorder: Recorder::new(plane.client(), NAME, ""),
             expectations: Expectations::default(),
+            unanswered: Mutex::default(),
         };
         let set = replica_set("web").replicas(replicas).build();
         let api = Api::<ReplicaSet>::namespaced(plane.client(), "default");
@@ -84,9 +85,29 @@ async fn the_status_is_written_though_own_writes_have_not_come_back() {
     let status = |set: &ReplicaSet| set.status.clone().unwrap_or_default();
     assert_eq!(status(&stage.set_seen().await).ready_replicas.unwrap_or_default(), 0);
     let next = stage.reconcile().await.unwrap();
-    assert_eq!(next, Next::After(UNSEEN));
+    assert_eq!(next, Next::After(UNSEEN), "they may come back in a moment");
+    assert_eq!(status(&stage.set_seen().await).ready_replicas.unwrap_or_default(), 0);
+    tokio::time::pause();
+    tokio::time::advance(UNSEEN).await;
+    tokio::time::resume();
+    stage.reconcile().await.unwrap();
     assert_eq!(status(&stage.set_seen().await).ready_replicas, Some(1));
     assert_eq!(stage.pods().await.len(), 2, "nothing is created meanwhile");
+}
+
+#[tokio::test]
+async fn a_pod_whose_creation_was_not_answered_is_counted() {
+    let stage = Stage::set(2).await;
+    let lost = stage.plane.lose_answers(|request| request.method() == "POST");
+    stage.reconcile().await.unwrap_err();
+    drop(lost);
+    assert_eq!(stage.pods().await.len(), 1);
+    assert_eq!(stage.reconcile().await.unwrap(), Next::After(UNSEEN));
+    let made = stage.pods().await;
+    assert_eq!(made.len(), 1, "it has not come back yet");
+    stage.show(made.into_iter().map(Event::Apply));
+    stage.reconcile().await.unwrap();
+    assert_eq!(stage.pods().await.len(), 2);
 }
 
 #[tokio::test]
