@@ -206,7 +206,7 @@ mod tests {
         let controller = Slow::default();
         let done = controller.done.clone();
         let mut tasks = working(controller, &["a", "bad"]);
-        let ended = ended(&mut tasks).await;
+        let ended = tokio::time::timeout(Duration::from_secs(1), ended(&mut tasks)).await.unwrap();
         assert!(matches!(&ended, Ended::Failed(error) if error.is_panic()), "{ended:?}");
         assert!(tasks.is_empty());
         sleep(Duration::from_secs(6000)).await;

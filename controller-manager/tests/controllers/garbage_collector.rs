@@ -67,11 +67,11 @@ async fn set_with_pods(plane: &ControlPlane, count: usize) -> (Api<ReplicaSet>, 
     (sets, pods)
 }
 
-/// The collector does not hear of any pod.
-fn hold_pods(plane: &ControlPlane) -> Obstacle {
-    plane.hold(|request| {
+/// The collector does not hear of any object of a kind.
+fn hold_kind(plane: &ControlPlane, path: &'static str) -> Obstacle {
+    plane.hold(move |request| {
         let accept = request.headers().get("accept").and_then(|value| value.to_str().ok());
-        request.uri().path() == "/api/v1/pods"
+        request.uri().path() == path
             && accept.is_some_and(|accept| accept.contains("PartialObjectMetadata"))
     })
 }
@@ -85,7 +85,7 @@ async fn pods_are_released_though_the_collector_has_not_heard_of_them() {
         json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "no-more"}]);
     let lost = serde_json::from_value(lost).unwrap();
     create(&pods, &pod("zz").with(|pod| pod.metadata.owner_references = lost).build()).await;
-    let held = hold_pods(&plane);
+    let held = hold_kind(&plane, "/api/v1/pods");
     let _cluster = Cluster::over(plane);
     wait::until_gone(&sets, "web").await;
     drop(held);
@@ -108,13 +108,15 @@ async fn an_owner_waits_for_pods_that_the_collector_has_not_heard_of() {
     let maps = Api::<ConfigMap>::namespaced(plane.client(), "default");
     let lost = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "web", "uid": "no-more"}]);
     create(&maps, &map("zz", lost, json!({}))).await;
-    let held = hold_pods(&plane);
+    let held = hold_kind(&plane, "/api/v1/pods");
     let cluster = Cluster::over(plane);
     wait::until_gone(&maps, "zz").await;
     wait::until("the set was judged", async || {
         let asked = cluster.plane.requests();
-        let looked = asked.iter().any(|r| r.starts_with("GET /api/v1/namespaces/default/pods?"));
-        looked.then_some(()).ok_or(())
+        let looks = "GET /api/v1/namespaces/default/pods?&limit=500";
+        let looks = asked.iter().filter(|request| request.starts_with(looks)).count();
+        let is_gone = sets.get_opt("web").await.unwrap().is_none();
+        if looks > 1 || is_gone { Ok(()) } else { Err(asked) }
     })
     .await;
     drop(held);
@@ -163,6 +165,7 @@ async fn what_has_its_owners_costs_no_request_and_an_absent_owner_is_asked_for_o
     for n in 0..60 {
         create(&maps, &map(&format!("m{n:02}"), gone.clone(), json!({}))).await;
     }
+    let held = hold_kind(&plane, "/apis/apps/v1/replicasets");
     let cluster = Cluster::over(plane);
     wait::until("what nobody owns is gone", async || {
         let left = list(&maps).await;
@@ -170,6 +173,7 @@ async fn what_has_its_owners_costs_no_request_and_an_absent_owner_is_asked_for_o
         if left == 0 { Ok(()) } else { Err(left) }
     })
     .await;
+    drop(held);
     let asked = cluster.plane.requests();
     let count = |start: &str| asked.iter().filter(|request| request.starts_with(start)).count();
     assert_eq!(count("GET /api/v1/namespaces/default/pods/"), 0);
