@@ -6,34 +6,41 @@ use std::sync::Arc;
 
 use api_types::api::core::v1::{Node, Pod};
 
-use crate::pod::{PodInfo, PodKey, is_finished, node_of, wants_a_node};
-use crate::snapshot::{NodeInfo, NodeName, Share, Snapshot};
+use crate::pod::{PodInfo, PodKey, Uid, is_finished, node_of, wants_a_node};
+use crate::snapshot::{NodeInfo, NodeName, Share, Shares, Snapshot};
 
 /// The cluster as the scheduler knows it.
 #[derive(Debug, Default)]
 pub struct Cache {
     snapshot: Snapshot,
-    placed: HashMap<PodKey, Placed>,
-    pending: HashMap<PodKey, Arc<Pod>>,
+    /// The pods of nodes that are not known, or not any more.
+    homeless: HashMap<NodeName, Shares>,
+    placed: HashMap<Uid, Placed>,
+    pending: HashMap<Uid, PodInfo>,
+    /// Which of the placed and pending pods has a name now.
+    names: HashMap<PodKey, Uid>,
 }
 
 #[derive(Debug)]
 struct Placed {
-    uid: Option<String>,
+    name: PodKey,
     node: NodeName,
-    share: Share,
     assumed: bool,
 }
 
 /// What a change means for waiting pods.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// The pod wants a node.
-    Wants,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effect {
+    /// The pod wants a node, and is new or has changed.
+    pub wants: bool,
     /// A pod that fitted nowhere might fit now.
-    MayHelp,
-    /// Nothing.
-    None,
+    pub may_help: bool,
+}
+
+impl Effect {
+    fn may_help(may_help: bool) -> Self {
+        Self { may_help, ..Self::default() }
+    }
 }
 
 impl Cache {
@@ -43,119 +50,141 @@ impl Cache {
     }
 
     /// A pod that still wants a node.
-    pub fn pending(&self, key: &PodKey) -> Option<&Arc<Pod>> {
-        self.pending.get(key)
+    pub fn pending(&self, pod: &Uid) -> Option<&PodInfo> {
+        self.pending.get(pod)
+    }
+
+    /// Whether it is for us to say where the pod goes: it wants a node, or its binding is under way.
+    pub fn is_undecided(&self, pod: &Uid) -> bool {
+        self.pending.contains_key(pod) || self.placed.get(pod).is_some_and(|placed| placed.assumed)
     }
 
     /// Every pod the cache holds.
-    pub fn pods(&self) -> BTreeSet<PodKey> {
+    pub fn pods(&self) -> BTreeSet<Uid> {
         self.pending.keys().chain(self.placed.keys()).cloned().collect()
+    }
+
+    /// The pod that had the name of this one until now.
+    pub fn predecessor(&self, pod: &Pod) -> Option<&Uid> {
+        let holder = self.names.get(&PodKey::of(pod))?;
+        (*holder != Uid::of(pod)).then_some(holder)
     }
 
     /// Takes in a new or changed node.
     pub fn node_applied(&mut self, node: Node) -> Effect {
-        let node = Arc::new(node);
-        let name = NodeName(node.metadata.name.clone().unwrap_or_default());
+        let (name, node) = (NodeName::of(&node), Arc::new(node));
         if let Some(known) = self.snapshot.nodes.get_mut(&name) {
-            let helps = matters(&known.node, &node);
+            let effect = Effect::may_help(matters(&known.node, &node));
             known.update(node);
-            return if helps { Effect::MayHelp } else { Effect::None };
+            return effect;
         }
-        let mut info = NodeInfo::new(node);
-        let here = self.placed.iter().filter(|(_, placed)| placed.node == name);
-        here.for_each(|(pod, placed)| info.place(pod.clone(), placed.share.clone()));
-        self.snapshot.nodes.insert(name, info);
-        Effect::MayHelp
+        let pods = self.homeless.remove(&name).unwrap_or_default();
+        self.snapshot.nodes.insert(name, NodeInfo::with_pods(node, pods));
+        Effect::may_help(true)
     }
 
-    /// Forgets a node.
+    /// Forgets a node. Its pods are counted again if it comes back.
     pub fn node_deleted(&mut self, name: &NodeName) {
-        self.snapshot.nodes.remove(name);
+        let pods = self.snapshot.nodes.remove(name).map(NodeInfo::into_pods).unwrap_or_default();
+        if !pods.is_empty() {
+            self.homeless.insert(name.clone(), pods);
+        }
     }
 
-    /// Takes in a new or changed pod.
+    /// Takes in a new or changed pod. Its predecessor is to be forgotten before.
     pub fn pod_applied(&mut self, pod: Pod) -> Effect {
-        let key = PodKey::of(&pod);
-        let pod = Arc::new(pod);
+        let uid = Uid::of(&pod);
         match node_of(&pod) {
-            Some(_) if is_finished(&pod) => self.pod_deleted(&key),
-            Some(node) => self.pod_bound(&key, NodeName(node.to_owned()), &pod),
-            None => self.pod_unbound(&key, pod),
+            Some(_) if is_finished(&pod) => self.pod_deleted(&uid),
+            Some(node) if self.is_bound_to(&uid, node) => Effect::default(),
+            Some(node) => self.pod_bound(&uid, NodeName(node.to_owned()), pod),
+            None => self.pod_unbound(&uid, pod),
         }
     }
 
     /// Forgets a pod, which may leave room for another.
-    pub fn pod_deleted(&mut self, key: &PodKey) -> Effect {
-        self.pending.remove(key);
-        if self.displace(key) { Effect::MayHelp } else { Effect::None }
+    pub fn pod_deleted(&mut self, pod: &Uid) -> Effect {
+        let waited = self.pending.remove(pod);
+        let placed = self.displace(pod);
+        let may_help = placed.is_some();
+        let name = waited.map(|pod| pod.key()).or(placed.map(|placed| placed.name));
+        if let Some(name) = name.filter(|name| self.names.get(name) == Some(pod)) {
+            self.names.remove(&name);
+        }
+        Effect::may_help(may_help)
     }
 
     /// Counts the pod in on its node before the API server has confirmed it.
     pub fn assume(&mut self, pod: &PodInfo, node: &NodeName) {
-        let key = pod.key();
-        self.pending.remove(&key);
-        self.place(&key, node.clone(), pod, true);
+        self.pending.remove(&pod.uid);
+        self.place(pod, node.clone(), true);
     }
 
-    /// Takes an assumption back: the binding failed, the pod wants a node again.
-    pub fn forget(&mut self, pod: &PodInfo) {
-        let key = pod.key();
-        let ours = |placed: &Placed| placed.assumed && placed.uid == pod.pod.metadata.uid;
-        if self.placed.get(&key).is_some_and(ours) {
-            self.displace(&key);
-            self.pending.insert(key, pod.pod.clone());
+    /// Takes an assumption back: the binding failed. Whether the pod wants a node again; it does not if it
+    /// has gone meanwhile, or has a node after all.
+    pub fn forget(&mut self, pod: &PodInfo) -> bool {
+        let assumed = self.placed.get(&pod.uid).is_some_and(|placed| placed.assumed);
+        if assumed {
+            self.displace(&pod.uid);
+            self.pending.insert(pod.uid.clone(), pod.clone());
         }
+        assumed
     }
 
-    fn pod_bound(&mut self, key: &PodKey, node: NodeName, pod: &Arc<Pod>) -> Effect {
-        self.pending.remove(key);
-        let known = self.placed.get(key).is_some_and(|placed| {
-            placed.node == node && placed.uid == pod.metadata.uid && !placed.assumed
-        });
-        if !known {
-            self.displace(key);
-            self.place(key, node, &PodInfo::new(pod.clone()), false);
-        }
-        Effect::None
+    fn is_bound_to(&self, pod: &Uid, node: &str) -> bool {
+        self.placed.get(pod).is_some_and(|placed| placed.node.0 == node && !placed.assumed)
     }
 
-    /// An old sighting of a pod that we have just bound changes nothing; a new pod of the same name
-    /// ends the old one.
-    fn pod_unbound(&mut self, key: &PodKey, pod: Arc<Pod>) -> Effect {
+    /// The room that was assumed elsewhere is free again.
+    fn pod_bound(&mut self, uid: &Uid, node: NodeName, pod: Pod) -> Effect {
+        self.pending.remove(uid);
+        let moved = self.placed.get(uid).is_some_and(|placed| placed.node != node);
+        self.displace(uid);
+        self.place(&PodInfo::new(Arc::new(pod)), node, false);
+        Effect::may_help(moved)
+    }
+
+    /// An old sighting of a pod that we have just bound changes nothing.
+    fn pod_unbound(&mut self, uid: &Uid, pod: Pod) -> Effect {
         let wants = wants_a_node(&pod);
-        if let Some(placed) = self.placed.get(key) {
-            if placed.uid == pod.metadata.uid && wants {
-                return Effect::None;
-            }
-            self.displace(key);
+        if wants && self.placed.contains_key(uid) {
+            return Effect::default();
         }
         if !wants {
-            self.pending.remove(key);
-            return Effect::None;
+            return self.pod_deleted(uid);
         }
-        let unchanged = self
-            .pending
-            .get(key)
-            .is_some_and(|known| known.spec == pod.spec && known.metadata.uid == pod.metadata.uid);
-        self.pending.insert(key.clone(), pod);
-        if unchanged { Effect::None } else { Effect::Wants }
+        let known = self.pending.get(uid);
+        let wants = known.is_none_or(|known| known.pod.spec != pod.spec);
+        self.names.insert(PodKey::of(&pod), uid.clone());
+        self.pending.insert(uid.clone(), PodInfo::new(Arc::new(pod)));
+        Effect { wants, ..Effect::default() }
     }
 
-    fn place(&mut self, key: &PodKey, node: NodeName, pod: &PodInfo, assumed: bool) {
-        let share = Share::from(pod);
-        if let Some(info) = self.snapshot.nodes.get_mut(&node) {
-            info.place(key.clone(), share.clone());
+    fn place(&mut self, pod: &PodInfo, node: NodeName, assumed: bool) {
+        let (uid, share) = (pod.uid.clone(), Share::from(pod));
+        match self.snapshot.nodes.get_mut(&node) {
+            Some(info) => info.place(uid, share),
+            None => drop(self.homeless.entry(node.clone()).or_default().insert(uid, share)),
         }
-        let uid = pod.pod.metadata.uid.clone();
-        self.placed.insert(key.clone(), Placed { uid, node, share, assumed });
+        self.names.insert(pod.key(), pod.uid.clone());
+        self.placed.insert(pod.uid.clone(), Placed { name: pod.key(), node, assumed });
     }
 
-    fn displace(&mut self, key: &PodKey) -> bool {
-        let Some(placed) = self.placed.remove(key) else { return false };
-        if let Some(info) = self.snapshot.nodes.get_mut(&placed.node) {
-            info.remove(key);
+    fn displace(&mut self, pod: &Uid) -> Option<Placed> {
+        let placed = self.placed.remove(pod)?;
+        match self.snapshot.nodes.get_mut(&placed.node) {
+            Some(info) => info.remove(pod),
+            None => self.evacuate(&placed.node, pod),
         }
-        true
+        Some(placed)
+    }
+
+    fn evacuate(&mut self, node: &NodeName, pod: &Uid) {
+        let Some(pods) = self.homeless.get_mut(node) else { return };
+        pods.remove(pod);
+        if pods.is_empty() {
+            self.homeless.remove(node);
+        }
     }
 }
 
@@ -205,23 +234,28 @@ mod tests {
         cache.snapshot().nodes[&n1()].requested.get("cpu")
     }
 
+    const WANTS: Effect = Effect { wants: true, may_help: false };
+    const HELPS: Effect = Effect { wants: false, may_help: true };
+    const NOTHING: Effect = Effect { wants: false, may_help: false };
+
     #[test]
     fn an_assumed_pod_counts_until_its_binding_fails_or_comes_back() {
         let mut cache = Cache::default();
         cache.node_applied(node(json!({})));
         let unbound = pod("p", "1", json!(null), json!({}));
-        assert_eq!(cache.pod_applied(unbound.clone()), Effect::Wants);
+        assert_eq!(cache.pod_applied(unbound.clone()), WANTS);
         let info = PodInfo::new(Arc::new(unbound.clone()));
         cache.assume(&info, &n1());
-        assert_eq!((requested(&cache), cache.pending(&info.key()).is_some()), (1000, false));
-        assert_eq!(cache.pod_applied(unbound), Effect::None, "an old sighting");
-        assert_eq!(requested(&cache), 1000);
-        cache.forget(&info);
-        assert_eq!((requested(&cache), cache.pending(&info.key()).is_some()), (0, true));
+        assert_eq!((requested(&cache), cache.pending(&info.uid).is_some()), (1000, false));
+        assert_eq!(cache.pod_applied(unbound), NOTHING, "an old sighting");
+        assert_eq!((requested(&cache), cache.is_undecided(&info.uid)), (1000, true));
+        assert!(cache.forget(&info));
+        assert_eq!((requested(&cache), cache.pending(&info.uid).is_some()), (0, true));
         cache.assume(&info, &n1());
         cache.pod_applied(pod("p", "1", json!("n1"), json!({})));
-        cache.forget(&info);
+        assert!(!cache.forget(&info));
         assert_eq!(requested(&cache), 1000, "what is confirmed is not forgotten");
+        assert!(!cache.is_undecided(&info.uid));
     }
 
     #[test]
@@ -230,19 +264,34 @@ mod tests {
         cache.node_applied(node(json!({})));
         cache.pod_applied(pod("p", "1", json!("n1"), json!({"phase": "Running"})));
         let finished = pod("p", "1", json!("n1"), json!({"phase": "Succeeded"}));
-        assert_eq!(cache.pod_applied(finished), Effect::MayHelp);
+        assert_eq!(cache.pod_applied(finished), HELPS);
         cache.pod_applied(pod("q", "2", json!("n1"), json!({})));
-        let q = PodKey { namespace: "default".to_owned(), name: "q".to_owned() };
-        assert_eq!(cache.pod_deleted(&q), Effect::MayHelp);
+        assert_eq!(cache.pod_deleted(&Uid::from("2")), HELPS);
         assert_eq!(requested(&cache), 0);
     }
 
     #[test]
-    fn pods_seen_before_their_node_are_counted_when_it_appears() {
+    fn a_pod_that_somebody_bound_elsewhere_leaves_the_room_that_was_assumed() {
+        let mut cache = Cache::default();
+        cache.node_applied(node(json!({})));
+        let unbound = pod("p", "1", json!(null), json!({}));
+        cache.pod_applied(unbound.clone());
+        cache.assume(&PodInfo::new(Arc::new(unbound)), &n1());
+        assert_eq!(cache.pod_applied(pod("p", "1", json!("n2"), json!({}))), HELPS);
+        assert_eq!(requested(&cache), 0);
+    }
+
+    #[test]
+    fn the_pods_of_an_unknown_node_are_counted_when_it_appears() {
         let mut cache = Cache::default();
         cache.pod_applied(pod("p", "1", json!("n1"), json!({})));
-        assert_eq!(cache.node_applied(node(json!({}))), Effect::MayHelp);
+        cache.pod_applied(pod("q", "2", json!("n1"), json!({})));
+        cache.pod_deleted(&Uid::from("2"));
+        assert_eq!(cache.node_applied(node(json!({}))), HELPS);
         assert_eq!(requested(&cache), 1000);
+        cache.node_deleted(&n1());
+        assert_eq!(cache.node_applied(node(json!({}))), HELPS);
+        assert_eq!(requested(&cache), 1000, "they are still there");
     }
 
     #[test]
@@ -254,16 +303,22 @@ mod tests {
         };
         let mut cache = Cache::default();
         cache.node_applied(with("True", "2026-01-01T00:00:00Z"));
-        assert_eq!(cache.node_applied(with("True", "2026-01-01T00:00:10Z")), Effect::None);
-        assert_eq!(cache.node_applied(with("False", "2026-01-01T00:00:20Z")), Effect::MayHelp);
+        assert_eq!(cache.node_applied(with("True", "2026-01-01T00:00:10Z")), NOTHING);
+        assert_eq!(cache.node_applied(with("False", "2026-01-01T00:00:20Z")), HELPS);
     }
 
     #[test]
-    fn a_new_pod_of_an_old_name_ends_the_old_one() {
+    fn a_name_is_its_latest_holders() {
         let mut cache = Cache::default();
-        cache.node_applied(node(json!({})));
         cache.pod_applied(pod("p", "1", json!("n1"), json!({})));
-        assert_eq!(cache.pod_applied(pod("p", "2", json!(null), json!({}))), Effect::Wants);
-        assert_eq!(requested(&cache), 0);
+        let second = pod("p", "2", json!(null), json!({}));
+        assert_eq!(cache.predecessor(&second), Some(&Uid::from("1")));
+        assert_eq!(cache.pod_applied(second.clone()), WANTS);
+        cache.pod_deleted(&Uid::from("1"));
+        assert_eq!(cache.predecessor(&second), None);
+        assert_eq!(
+            cache.predecessor(&pod("p", "3", json!(null), json!({}))),
+            Some(&Uid::from("2"))
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! Finds a node for every pod that has none.
 //!
 //! The decision is a function ([`schedule::schedule`]) over a [`snapshot::Snapshot`]; the [`filters`]
-//! say which nodes may take the pod, the [`strategy`] with its [`scores`] which of them does. Everything
-//! that happens because of a decision is in `binder`.
+//! say which nodes may take the pod, the [`strategy`] with its [`scores`] which of them does. Which pod is
+//! next, and what is known when, is in `decider`; everything that happens because of a decision, in `binder`.
 
 #![cfg_attr(
     test,
@@ -12,6 +12,7 @@
 mod binder;
 pub mod cache;
 mod configuration;
+mod decider;
 pub mod filters;
 pub mod pod;
 pub mod queue;
@@ -21,6 +22,7 @@ mod scheduler;
 pub mod scores;
 pub mod snapshot;
 pub mod strategy;
+pub mod taints;
 
 use clap::Parser;
 use component::{Check, Replica, ReplicaArgs, Runtime};

@@ -10,6 +10,24 @@ use crate::resources::Resources;
 /// The scheduler whose pods are ours.
 pub const SCHEDULER_NAME: &str = "default-scheduler";
 
+/// The identity of a pod. A name may be taken again by another pod, while the end of the first is still
+/// under way; so whatever is kept about a pod is kept under this.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Uid(Arc<str>);
+
+impl Uid {
+    /// The identity of a pod that came from the API server.
+    pub fn of(pod: &Pod) -> Self {
+        Self::from(pod.metadata.uid.as_deref().unwrap_or_default())
+    }
+}
+
+impl From<&str> for Uid {
+    fn from(uid: &str) -> Self {
+        Self(uid.into())
+    }
+}
+
 /// Namespace and name of a pod.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PodKey {
@@ -73,6 +91,8 @@ impl HostPort {
 pub struct PodInfo {
     /// The pod itself.
     pub pod: Arc<Pod>,
+    /// Its identity.
+    pub uid: Uid,
     /// What it asks for.
     pub requests: Resources,
     /// The host's ports it wants.
@@ -87,10 +107,10 @@ impl PodInfo {
         let ports =
             spec.iter().flat_map(|spec| &spec.containers).flat_map(|c| c.ports.iter().flatten());
         let host_ports = ports.filter_map(HostPort::of).collect();
-        Self { pod, requests, host_ports }
+        Self { uid: Uid::of(&pod), pod, requests, host_ports }
     }
 
-    /// Its identity.
+    /// Its namespace and name.
     pub fn key(&self) -> PodKey {
         PodKey::of(&self.pod)
     }

@@ -2,13 +2,20 @@
 //! in whole units (bytes, pods, devices).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use api_types::Quantity;
 use api_types::api::core::v1::{Container, PodSpec};
 
-/// An amount of each resource by name. A resource that is not named is zero.
+/// An amount of each resource by name. A resource that is not named is zero. Those that nearly every pod
+/// and node names have a field: they are compared for each pod with each node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Resources(BTreeMap<String, i64>);
+pub struct Resources {
+    cpu: i64,
+    memory: i64,
+    pods: i64,
+    others: BTreeMap<Arc<str>, i64>,
+}
 
 /// The resource that counts pods rather than what they ask for.
 pub const PODS: &str = "pods";
@@ -17,10 +24,13 @@ impl Resources {
     /// Reads a Kubernetes resource list. An amount that cannot be read counts as nothing: the API
     /// server refuses such objects, so only a foreign one could hold it.
     pub fn read(list: Option<&BTreeMap<String, Quantity>>) -> Self {
-        let amount = |(name, quantity): (&String, &Quantity)| {
-            amount(name, quantity).map(|amount| (name.clone(), amount))
-        };
-        Self(list.into_iter().flatten().filter_map(amount).collect())
+        let mut resources = Self::default();
+        for (name, quantity) in list.into_iter().flatten() {
+            if let Some(amount) = amount(name, quantity) {
+                *resources.entry(name) = amount;
+            }
+        }
+        resources
     }
 
     /// What a pod asks for: the containers together, or the largest init container if that is more,
@@ -46,34 +56,79 @@ impl Resources {
 
     /// The amount of one resource.
     pub fn get(&self, name: &str) -> i64 {
-        self.0.get(name).copied().unwrap_or_default()
+        match name {
+            "cpu" => self.cpu,
+            "memory" => self.memory,
+            PODS => self.pods,
+            other => self.others.get(other).copied().unwrap_or_default(),
+        }
     }
 
-    /// Each resource with its amount.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, i64)> {
-        self.0.iter().map(|(name, amount)| (name.as_str(), *amount))
+    /// How many pods this is.
+    pub fn pods(&self) -> i64 {
+        self.pods
+    }
+
+    /// The resources of which there is not as much left as is asked for here. Whoever asks for none of a
+    /// resource gets it even where too much is given away already.
+    pub fn short_of<'a>(
+        &'a self,
+        allocatable: &'a Self,
+        requested: &'a Self,
+    ) -> impl Iterator<Item = Shortage<'a>> {
+        let short = |wanted: i64, total: i64, taken: i64| wanted > 0 && wanted > total - taken;
+        let cpu = short(self.cpu, allocatable.cpu, requested.cpu).then_some(Shortage::Cpu);
+        let memory =
+            short(self.memory, allocatable.memory, requested.memory).then_some(Shortage::Memory);
+        let others = self.others.iter().filter(move |(name, wanted)| {
+            short(**wanted, allocatable.get(name), requested.get(name))
+        });
+        cpu.into_iter().chain(memory).chain(others.map(|(name, _)| Shortage::Other(name)))
     }
 
     /// Adds another amount to this one.
     pub fn add(&mut self, other: &Self) {
-        for (name, amount) in &other.0 {
-            *self.0.entry(name.clone()).or_default() += amount;
-        }
+        self.combine(other, |mine, theirs| mine + theirs);
     }
 
     /// Takes another amount away from this one.
     pub fn subtract(&mut self, other: &Self) {
-        for (name, amount) in &other.0 {
-            *self.0.entry(name.clone()).or_default() -= amount;
-        }
+        self.combine(other, |mine, theirs| mine - theirs);
     }
 
     fn raise_to(&mut self, other: &Self) {
-        for (name, amount) in &other.0 {
-            let mine = self.0.entry(name.clone()).or_default();
-            *mine = (*mine).max(*amount);
+        self.combine(other, i64::max);
+    }
+
+    fn combine(&mut self, other: &Self, with: impl Fn(i64, i64) -> i64) {
+        self.cpu = with(self.cpu, other.cpu);
+        self.memory = with(self.memory, other.memory);
+        self.pods = with(self.pods, other.pods);
+        for (name, amount) in &other.others {
+            let mine = self.others.entry(Arc::clone(name)).or_default();
+            *mine = with(*mine, *amount);
         }
     }
+
+    fn entry(&mut self, name: &str) -> &mut i64 {
+        match name {
+            "cpu" => &mut self.cpu,
+            "memory" => &mut self.memory,
+            PODS => &mut self.pods,
+            other => self.others.entry(other.into()).or_default(),
+        }
+    }
+}
+
+/// A resource of which there is too little.
+#[derive(Clone, Copy, Debug)]
+pub enum Shortage<'a> {
+    /// CPU.
+    Cpu,
+    /// Memory.
+    Memory,
+    /// Any other, by name.
+    Other(&'a Arc<str>),
 }
 
 fn requests(container: &Container) -> Resources {
@@ -93,8 +148,9 @@ mod tests {
 
     fn check(spec: Value, expected: &[(&str, i64)]) {
         let spec: PodSpec = serde_json::from_value(spec).unwrap();
-        let expected = expected.iter().map(|(name, amount)| ((*name).to_owned(), *amount));
-        assert_eq!(Resources::requested_by(&spec), Resources(expected.collect()));
+        let mut resources = Resources::default();
+        expected.iter().for_each(|(name, amount)| *resources.entry(name) = *amount);
+        assert_eq!(Resources::requested_by(&spec), resources);
     }
 
     fn container(cpu: &str, memory: &str) -> Value {

@@ -24,13 +24,12 @@ pub fn schedule(
     rng: &mut impl Rng,
 ) -> Result<NodeName, FitError> {
     let mut error = FitError { nodes: snapshot.nodes.len(), reasons: BTreeMap::new() };
-    let mut best = Best::default();
+    let (mut best, mut against) = (Best::default(), Vec::new());
     for (name, node) in &snapshot.nodes {
-        let reasons = filters::refuse(pod, node);
-        if reasons.is_empty() {
+        if filters::pass(pod, node, &mut against) {
             best.consider(name, strategy.score(pod, node));
         }
-        error.count(reasons);
+        error.count(&mut against);
     }
     best.nodes.choose(rng).map(|name| (*name).clone()).ok_or(error)
 }
@@ -63,8 +62,8 @@ pub struct FitError {
 }
 
 impl FitError {
-    fn count(&mut self, reasons: Vec<Reason>) {
-        for reason in reasons {
+    fn count(&mut self, reasons: &mut Vec<Reason>) {
+        for reason in reasons.drain(..) {
             *self.reasons.entry(reason).or_default() += 1;
         }
     }
@@ -92,7 +91,7 @@ mod tests {
 
     use super::*;
     use crate::filters::tests::{node, pod};
-    use crate::pod::PodKey;
+    use crate::pod::Uid;
     use crate::snapshot::Share;
 
     /// Nodes as (name, allocatable CPUs, pods already there, extra spec).
@@ -103,8 +102,8 @@ mod tests {
                 "allocatable": {"cpu": cpu, "memory": "1Gi", "pods": "110"},
                 "conditions": [{"type": "Ready", "status": "True"}]}}));
             for index in 0..*pods {
-                let key = PodKey { namespace: "other".to_owned(), name: index.to_string() };
-                info.place(key, Share::from(&pod(json!({}))));
+                let uid = Uid::from(index.to_string().as_str());
+                info.place(uid, Share::from(&pod(json!({}))));
             }
             snapshot.nodes.insert(NodeName((*name).to_owned()), info);
         }

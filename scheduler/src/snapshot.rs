@@ -1,17 +1,25 @@
 //! The nodes with what is placed on them: everything a decision is made from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
 use api_types::api::core::v1::Node;
 
-use crate::pod::{HostPort, PodInfo, PodKey};
+use crate::pod::{HostPort, PodInfo, Uid};
 use crate::resources::Resources;
+use crate::taints::{self, Repelling};
 
 /// The name of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeName(pub String);
+
+impl NodeName {
+    /// The name of a node that came from the API server.
+    pub fn of(node: &Node) -> Self {
+        Self(node.metadata.name.clone().unwrap_or_default())
+    }
+}
 
 impl fmt::Display for NodeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,7 +42,10 @@ impl From<&PodInfo> for Share {
     }
 }
 
-/// A node and what its pods take from it.
+/// The pods placed on a node.
+pub type Shares = HashMap<Uid, Share>;
+
+/// A node and what its pods take from it. What the filters ask about it is worked out once per version.
 #[derive(Clone, Debug)]
 pub struct NodeInfo {
     /// The node itself.
@@ -43,33 +54,59 @@ pub struct NodeInfo {
     pub allocatable: Resources,
     /// What the placed pods take.
     pub requested: Resources,
-    shares: BTreeMap<PodKey, Share>,
+    /// The taints that keep pods away.
+    pub repelling: Vec<Repelling>,
+    shares: Shares,
+    host_ports: Vec<(Uid, HostPort)>,
 }
 
 impl NodeInfo {
     /// A node without pods.
     pub fn new(node: Arc<Node>) -> Self {
-        let allocatable = allocatable(&node);
-        Self { node, allocatable, requested: Resources::default(), shares: BTreeMap::new() }
+        Self::with_pods(node, Shares::new())
+    }
+
+    /// A node with the pods that were placed on it before it was known.
+    pub fn with_pods(node: Arc<Node>, pods: Shares) -> Self {
+        let mut info = Self {
+            allocatable: allocatable(&node),
+            repelling: taints::repelling(&node),
+            node,
+            requested: Resources::default(),
+            shares: Shares::with_capacity(pods.len()),
+            host_ports: Vec::new(),
+        };
+        pods.into_iter().for_each(|(pod, share)| info.place(pod, share));
+        info
+    }
+
+    /// The pods, now that the node is gone.
+    pub fn into_pods(self) -> Shares {
+        self.shares
     }
 
     /// Takes over a newer version of the node; its pods stay.
     pub fn update(&mut self, node: Arc<Node>) {
         self.allocatable = allocatable(&node);
+        self.repelling = taints::repelling(&node);
         self.node = node;
     }
 
     /// Counts a pod in. Placing it twice replaces the first.
-    pub fn place(&mut self, pod: PodKey, share: Share) {
+    pub fn place(&mut self, pod: Uid, share: Share) {
         self.remove(&pod);
         self.requested.add(&share.requests);
+        let ports = share.host_ports.iter().map(|port| (pod.clone(), port.clone()));
+        self.host_ports.extend(ports);
         self.shares.insert(pod, share);
     }
 
     /// Counts a pod out.
-    pub fn remove(&mut self, pod: &PodKey) {
-        if let Some(share) = self.shares.remove(pod) {
-            self.requested.subtract(&share.requests);
+    pub fn remove(&mut self, pod: &Uid) {
+        let Some(share) = self.shares.remove(pod) else { return };
+        self.requested.subtract(&share.requests);
+        if !share.host_ports.is_empty() {
+            self.host_ports.retain(|(holder, _)| holder != pod);
         }
     }
 
@@ -80,7 +117,7 @@ impl NodeInfo {
 
     /// The host's ports that are taken.
     pub fn host_ports(&self) -> impl Iterator<Item = &HostPort> {
-        self.shares.values().flat_map(|share| &share.host_ports)
+        self.host_ports.iter().map(|(_, port)| port)
     }
 
     /// The node's name.
@@ -116,13 +153,13 @@ mod tests {
         ]}}));
         let pod = PodInfo::new(Arc::new(pod.unwrap()));
         let mut info = NodeInfo::new(Arc::new(node));
-        info.place(pod.key(), Share::from(&pod));
-        info.place(pod.key(), Share::from(&pod));
+        info.place(pod.uid.clone(), Share::from(&pod));
+        info.place(pod.uid.clone(), Share::from(&pod));
         assert_eq!(
             (info.pods(), info.requested.get("cpu"), info.host_ports().count()),
             (1, 1000, 1)
         );
-        info.remove(&pod.key());
+        info.remove(&pod.uid);
         assert_eq!((info.pods(), info.requested.get("cpu"), info.host_ports().count()), (0, 0, 0));
     }
 }

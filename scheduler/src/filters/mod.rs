@@ -9,23 +9,30 @@ mod resource_fit;
 mod taint_toleration;
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::pod::PodInfo;
 use crate::snapshot::NodeInfo;
 
-/// Why a node was refused, in Kubernetes' words: `Insufficient cpu`.
+/// Why a node was refused, in Kubernetes' words: `Insufficient cpu`. With thousands of nodes there are
+/// thousands of them for each pod that fits nowhere, so making one allocates nothing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Reason(pub String);
-
-impl Reason {
-    fn new(text: &str) -> Vec<Self> {
-        vec![Self(text.to_owned())]
-    }
+pub enum Reason {
+    /// A reason that needs no more words.
+    Plain(&'static str),
+    /// Too little of a resource.
+    Insufficient(Arc<str>),
+    /// A taint that the pod does not tolerate, as `{key: value}`.
+    Untolerated(Arc<str>),
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            Self::Plain(text) => f.write_str(text),
+            Self::Insufficient(resource) => write!(f, "Insufficient {resource}"),
+            Self::Untolerated(taint) => write!(f, "node(s) had untolerated taint {taint}"),
+        }
     }
 }
 
@@ -34,8 +41,8 @@ pub trait Filter: Sync {
     /// Kubernetes' name of the plugin.
     fn name(&self) -> &'static str;
 
-    /// The reasons against; none means yes.
-    fn refuse(&self, pod: &PodInfo, node: &NodeInfo) -> Vec<Reason>;
+    /// Adds the reasons against; none means yes.
+    fn refuse(&self, pod: &PodInfo, node: &NodeInfo, against: &mut Vec<Reason>);
 }
 
 /// All filters, in the order in which they are asked.
@@ -50,16 +57,17 @@ pub fn all() -> &'static [&'static dyn Filter] {
     ]
 }
 
-/// The reasons of the first filter that refuses the node.
-pub fn refuse(pod: &PodInfo, node: &NodeInfo) -> Vec<Reason> {
-    let answers = all().iter().map(|filter| filter.refuse(pod, node));
-    answers.into_iter().find(|reasons| !reasons.is_empty()).unwrap_or_default()
+/// Adds the reasons of the first filter that refuses the node. Whether the node takes the pod.
+pub fn pass(pod: &PodInfo, node: &NodeInfo, against: &mut Vec<Reason>) -> bool {
+    let before = against.len();
+    all().iter().all(|filter| {
+        filter.refuse(pod, node, against);
+        against.len() == before
+    })
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::sync::Arc;
-
     use serde_json::Value;
 
     use super::*;
@@ -81,8 +89,9 @@ pub(crate) mod tests {
 
     /// What one filter says about a pod with this spec on a node.
     pub(crate) fn check(filter: &dyn Filter, spec: Value, on: &NodeInfo, expected: &[&str]) {
-        let reasons = filter.refuse(&pod(spec.clone()), on);
-        let reasons: Vec<&str> = reasons.iter().map(|reason| reason.0.as_str()).collect();
+        let mut against = Vec::new();
+        filter.refuse(&pod(spec.clone()), on, &mut against);
+        let reasons: Vec<String> = against.iter().map(Reason::to_string).collect();
         assert_eq!(reasons, expected, "{spec} on {:?}", on.node);
     }
 }

@@ -15,16 +15,16 @@ impl Filter for NodeAffinity {
         "NodeAffinity"
     }
 
-    fn refuse(&self, pod: &PodInfo, node: &NodeInfo) -> Vec<Reason> {
-        let Some(spec) = &pod.pod.spec else { return Vec::new() };
+    fn refuse(&self, pod: &PodInfo, node: &NodeInfo, against: &mut Vec<Reason>) {
+        let Some(spec) = &pod.pod.spec else { return };
         let none = BTreeMap::new();
         let labels = node.node.metadata.labels.as_ref().unwrap_or(&none);
         let selected =
             spec.node_selector.iter().flatten().all(|pair| labels.get(pair.0) == Some(pair.1));
         if selected && required(spec).is_none_or(|wanted| matches(wanted, labels, node.name())) {
-            return Vec::new();
+            return;
         }
-        Reason::new("node(s) didn't match Pod's node affinity/selector")
+        against.push(Reason::Plain("node(s) didn't match Pod's node affinity/selector"));
     }
 }
 

@@ -12,11 +12,11 @@ impl Filter for NodeName {
         "NodeName"
     }
 
-    fn refuse(&self, pod: &PodInfo, node: &NodeInfo) -> Vec<Reason> {
+    fn refuse(&self, pod: &PodInfo, node: &NodeInfo, against: &mut Vec<Reason>) {
         if node_of(&pod.pod).is_none_or(|name| name == node.name()) {
-            return Vec::new();
+            return;
         }
-        Reason::new("node(s) didn't match the requested node name")
+        against.push(Reason::Plain("node(s) didn't match the requested node name"));
     }
 }
 

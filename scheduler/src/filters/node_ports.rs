@@ -11,12 +11,12 @@ impl Filter for NodePorts {
         "NodePorts"
     }
 
-    fn refuse(&self, pod: &PodInfo, node: &NodeInfo) -> Vec<Reason> {
+    fn refuse(&self, pod: &PodInfo, node: &NodeInfo, against: &mut Vec<Reason>) {
         let taken = |wanted| node.host_ports().any(|port| port.conflicts_with(wanted));
         if !pod.host_ports.iter().any(taken) {
-            return Vec::new();
+            return;
         }
-        Reason::new("node(s) didn't have free ports for the requested pod ports")
+        against.push(Reason::Plain("node(s) didn't have free ports for the requested pod ports"));
     }
 }
 
@@ -33,7 +33,7 @@ mod tests {
         let wants = |port: i32| json!({"containers": [{"name": "c", "ports": [{"containerPort": 80, "hostPort": port}]}]});
         let mut on = node(json!({"metadata": {"name": "n1"}}));
         let first = pod(wants(8080));
-        on.place(first.key(), Share::from(&first));
+        on.place(first.uid.clone(), Share::from(&first));
         check(&NodePorts, json!({}), &on, &[]);
         check(&NodePorts, wants(8081), &on, &[]);
         let taken = ["node(s) didn't have free ports for the requested pod ports"];

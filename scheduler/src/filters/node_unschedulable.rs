@@ -1,5 +1,7 @@
 //! A cordoned node takes no new pods, except those that tolerate the taint which cordoning stands for.
 
+use std::sync::LazyLock;
+
 use api_machinery::toleration::toleration_of;
 use api_types::api::core::v1::Taint;
 
@@ -14,24 +16,22 @@ impl Filter for NodeUnschedulable {
         "NodeUnschedulable"
     }
 
-    fn refuse(&self, pod: &PodInfo, node: &NodeInfo) -> Vec<Reason> {
+    fn refuse(&self, pod: &PodInfo, node: &NodeInfo, against: &mut Vec<Reason>) {
         let spec = node.node.spec.as_ref();
         let cordoned = spec.and_then(|spec| spec.unschedulable).unwrap_or_default();
         let tolerations = pod.pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref());
-        if !cordoned || toleration_of(tolerations.unwrap_or_default(), &taint()).is_some() {
-            return Vec::new();
+        if !cordoned || toleration_of(tolerations.unwrap_or_default(), &TAINT).is_some() {
+            return;
         }
-        Reason::new("node(s) were unschedulable")
+        against.push(Reason::Plain("node(s) were unschedulable"));
     }
 }
 
-fn taint() -> Taint {
-    Taint {
-        key: "node.kubernetes.io/unschedulable".to_owned(),
-        effect: "NoSchedule".to_owned(),
-        ..Taint::default()
-    }
-}
+static TAINT: LazyLock<Taint> = LazyLock::new(|| Taint {
+    key: "node.kubernetes.io/unschedulable".to_owned(),
+    effect: "NoSchedule".to_owned(),
+    ..Taint::default()
+});
 
 #[cfg(test)]
 mod tests {

@@ -1,9 +1,11 @@
 //! The sum of what pods ask for stays within what the node has: CPU, memory, the number of pods, and
 //! any other resource. All shortages of a node are named at once.
 
+use std::sync::Arc;
+
 use super::{Filter, Reason};
 use crate::pod::PodInfo;
-use crate::resources::PODS;
+use crate::resources::Shortage;
 use crate::snapshot::NodeInfo;
 
 pub(super) struct ResourceFit;
@@ -13,16 +15,19 @@ impl Filter for ResourceFit {
         "NodeResourcesFit"
     }
 
-    fn refuse(&self, pod: &PodInfo, node: &NodeInfo) -> Vec<Reason> {
-        let full = i64::try_from(node.pods()).unwrap_or(i64::MAX) >= node.allocatable.get(PODS);
-        let too_many = full.then(|| Reason("Too many pods".to_owned()));
-        let short = pod.requests.iter().filter(|(name, amount)| {
-            *amount > 0 && *amount > node.allocatable.get(name) - node.requested.get(name)
-        });
-        too_many
-            .into_iter()
-            .chain(short.map(|(name, _)| Reason(format!("Insufficient {name}"))))
-            .collect()
+    fn refuse(&self, pod: &PodInfo, node: &NodeInfo, against: &mut Vec<Reason>) {
+        let full = i64::try_from(node.pods()).unwrap_or(i64::MAX) >= node.allocatable.pods();
+        against.extend(full.then_some(Reason::Plain("Too many pods")));
+        let shortages = pod.requests.short_of(&node.allocatable, &node.requested);
+        against.extend(shortages.map(reason));
+    }
+}
+
+fn reason(shortage: Shortage<'_>) -> Reason {
+    match shortage {
+        Shortage::Cpu => Reason::Plain("Insufficient cpu"),
+        Shortage::Memory => Reason::Plain("Insufficient memory"),
+        Shortage::Other(name) => Reason::Insufficient(Arc::clone(name)),
     }
 }
 
@@ -47,7 +52,7 @@ mod tests {
     fn requests_are_compared_with_what_is_left() {
         let mut on = small_node("110");
         let first = pod(wants(json!({"cpu": "1500m"})));
-        on.place(first.key(), Share::from(&first));
+        on.place(first.uid.clone(), Share::from(&first));
         check(&ResourceFit, wants(json!({"cpu": "500m"})), &on, &[]);
         check(&ResourceFit, wants(json!({"cpu": "501m"})), &on, &["Insufficient cpu"]);
         check(&ResourceFit, wants(json!({"memory": "1Gi"})), &on, &[]);
@@ -55,7 +60,7 @@ mod tests {
             &ResourceFit,
             wants(json!({"cpu": "1", "memory": "2Gi", "example.com/gpu": "1"})),
             &on,
-            &["Insufficient cpu", "Insufficient example.com/gpu", "Insufficient memory"],
+            &["Insufficient cpu", "Insufficient memory", "Insufficient example.com/gpu"],
         );
         check(&ResourceFit, wants(json!({"example.com/gpu": "0"})), &on, &[]);
     }
@@ -64,7 +69,7 @@ mod tests {
     fn a_node_has_room_for_so_many_pods() {
         let mut on = small_node("1");
         check(&ResourceFit, json!({}), &on, &[]);
-        on.place(pod(json!({})).key(), Share::from(&pod(json!({}))));
+        on.place(pod(json!({})).uid, Share::from(&pod(json!({}))));
         check(&ResourceFit, json!({}), &on, &["Too many pods"]);
     }
 }

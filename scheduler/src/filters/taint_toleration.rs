@@ -1,10 +1,8 @@
 //! A pod may go only where it tolerates every taint that keeps pods away.
-//!
-//! A node that is not Ready counts as tainted from the moment its condition says so: the taint itself
-//! is written by the node controller, a moment later, and a pod should not slip through in between.
+
+use std::sync::Arc;
 
 use api_machinery::toleration::toleration_of;
-use api_types::api::core::v1::{Node, Taint};
 
 use super::{Filter, Reason};
 use crate::pod::PodInfo;
@@ -17,37 +15,14 @@ impl Filter for TaintToleration {
         "TaintToleration"
     }
 
-    fn refuse(&self, pod: &PodInfo, node: &NodeInfo) -> Vec<Reason> {
+    fn refuse(&self, pod: &PodInfo, node: &NodeInfo, against: &mut Vec<Reason>) {
         let tolerations = pod.pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref());
         let tolerations = tolerations.unwrap_or_default();
-        let implied = implied(&node.node);
-        let taints = node.node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
-        let unbearable = taints
-            .chain(&implied)
-            .find(|taint| repels(taint) && toleration_of(tolerations, taint).is_none());
-        unbearable.map(describe).unwrap_or_default()
+        let mut repelling = node.repelling.iter();
+        let unbearable =
+            repelling.find(|repelling| toleration_of(tolerations, &repelling.taint).is_none());
+        against.extend(unbearable.map(|taint| Reason::Untolerated(Arc::clone(&taint.text))));
     }
-}
-
-fn repels(taint: &Taint) -> bool {
-    matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute")
-}
-
-/// The taint that the node's Ready condition will bring.
-fn implied(node: &Node) -> Option<Taint> {
-    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready");
-    let key = match ready.map(|condition| condition.status.as_str()) {
-        Some("True") => return None,
-        Some("Unknown") => "node.kubernetes.io/unreachable",
-        _ => "node.kubernetes.io/not-ready",
-    };
-    Some(Taint { key: key.to_owned(), effect: "NoSchedule".to_owned(), ..Taint::default() })
-}
-
-fn describe(taint: &Taint) -> Vec<Reason> {
-    let value = taint.value.as_deref().unwrap_or_default();
-    Reason::new(&format!("node(s) had untolerated taint {{{}: {value}}}", taint.key))
 }
 
 #[cfg(test)]

@@ -1,0 +1,217 @@
+//! What is decided, and when: the cluster as it is known, the pods that wait, and the bindings under way.
+//! Events and outcomes go in, decisions come out; nothing else happens here, and time is an argument.
+//!
+//! *Flow*: a change updates the [`Cache`] and moves pods in the [`Queue`]; each ready pod is decided by
+//! [`schedule`](crate::schedule::schedule); a node found is assumed at once and bound in the background.
+//!
+//! *Guarantees*: decisions are made one after another on a snapshot that contains all earlier ones, so
+//! two pods never get the same last room, however many bindings are under way. A pod that fits somewhere
+//! is decided as soon as its back-off is over.
+
+use std::collections::{BTreeSet, HashMap};
+
+use api_types::api::core::v1::{Node, Pod};
+use kube::runtime::watcher::Event;
+use rand::rngs::StdRng;
+use tokio::time::Instant;
+
+use crate::binder::Outcome;
+use crate::cache::{Cache, Effect};
+use crate::pod::{PodInfo, Uid};
+use crate::queue::Queue;
+use crate::schedule::{FitError, schedule};
+use crate::snapshot::NodeName;
+use crate::strategy::Strategy;
+
+#[cfg(test)]
+mod simulation;
+
+/// Bindings under way at a time.
+const CONCURRENT_BINDINGS: usize = 128;
+
+/// What is to be done about a pod that was tried.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    /// Bind it to this node.
+    Bind(PodInfo, NodeName),
+    /// Write down why it fits nowhere.
+    Report(PodInfo, FitError),
+    /// It still fits nowhere, for the same reasons.
+    Wait,
+}
+
+pub(crate) struct Decider {
+    pub(crate) strategy: Strategy,
+    rng: StdRng,
+    cache: Cache,
+    queue: Queue,
+    binding: usize,
+    /// The last reason that was written down for a pod, so that it is written once per change.
+    reported: HashMap<Uid, FitError>,
+    pods: Listing<Uid>,
+    nodes: Listing<NodeName>,
+}
+
+/// A list in progress: what it has shown so far, to find out what is gone.
+struct Listing<K> {
+    seen: BTreeSet<K>,
+    complete: bool,
+}
+
+impl<K> Default for Listing<K> {
+    fn default() -> Self {
+        Self { seen: BTreeSet::new(), complete: false }
+    }
+}
+
+impl Decider {
+    pub(crate) fn new(strategy: Strategy, rng: StdRng) -> Self {
+        Self {
+            strategy,
+            rng,
+            cache: Cache::default(),
+            queue: Queue::default(),
+            binding: 0,
+            reported: HashMap::new(),
+            pods: Listing::default(),
+            nodes: Listing::default(),
+        }
+    }
+
+    /// Whether everything that exists has been seen. Nothing is decided before.
+    pub(crate) fn is_synced(&self) -> bool {
+        self.pods.complete && self.nodes.complete
+    }
+
+    /// When to decide next, if nothing else happens before.
+    pub(crate) fn next_wake(&self, now: Instant) -> Option<Instant> {
+        let able = self.is_synced() && self.binding < CONCURRENT_BINDINGS;
+        let due = if self.queue.has_ready() { Some(now) } else { self.queue.next_wake() };
+        due.filter(|_| able)
+    }
+
+    /// Tries the next pod that is ready. `None` if there is none, or too many bindings are under way.
+    pub(crate) fn decide(&mut self, now: Instant) -> Option<Decision> {
+        while self.is_synced() && self.binding < CONCURRENT_BINDINGS {
+            let uid = self.queue.pop(now)?;
+            match self.cache.pending(&uid).cloned() {
+                Some(pod) => return Some(self.try_pod(pod, now)),
+                None => self.queue.remove(&uid),
+            }
+        }
+        None
+    }
+
+    fn try_pod(&mut self, pod: PodInfo, now: Instant) -> Decision {
+        match schedule(&pod, self.cache.snapshot(), &self.strategy, &mut self.rng) {
+            Ok(node) => {
+                tracing::debug!(pod = %pod.key(), %node, "binding");
+                self.cache.assume(&pod, &node);
+                self.binding += 1;
+                Decision::Bind(pod, node)
+            }
+            Err(why) => self.unschedulable(pod, why, now),
+        }
+    }
+
+    fn unschedulable(&mut self, pod: PodInfo, why: FitError, now: Instant) -> Decision {
+        self.queue.park(&pod.uid, now);
+        if self.reported.get(&pod.uid) == Some(&why) {
+            return Decision::Wait;
+        }
+        tracing::info!(pod = %pod.key(), %why, "unschedulable");
+        self.reported.insert(pod.uid.clone(), why.clone());
+        Decision::Report(pod, why)
+    }
+
+    /// A binding that failed leaves the room it had assumed to others as well.
+    pub(crate) fn binding_ended(&mut self, outcome: Outcome, now: Instant) {
+        self.binding -= 1;
+        match outcome {
+            Outcome::Bound(pod) => self.done_with(&pod.uid),
+            Outcome::Failed(pod) => {
+                if self.cache.forget(&pod) {
+                    self.queue.retry(&pod.uid, now);
+                    self.queue.world_changed(now);
+                }
+            }
+        }
+    }
+
+    fn done_with(&mut self, pod: &Uid) {
+        self.queue.remove(pod);
+        self.reported.remove(pod);
+    }
+
+    pub(crate) fn pod_event(&mut self, event: Event<Pod>, now: Instant) {
+        match event {
+            Event::Apply(pod) => self.pod_applied(pod, now),
+            Event::Delete(pod) => self.pod_gone(&Uid::of(&pod), now),
+            Event::Init => self.pods.seen.clear(),
+            Event::InitApply(pod) => {
+                self.pods.seen.insert(Uid::of(&pod));
+                self.pod_applied(pod, now);
+            }
+            Event::InitDone => self.pods_listed(now),
+        }
+    }
+
+    fn pods_listed(&mut self, now: Instant) {
+        let seen = std::mem::take(&mut self.pods.seen);
+        let gone: Vec<Uid> = self.cache.pods().difference(&seen).cloned().collect();
+        gone.iter().for_each(|pod| self.pod_gone(pod, now));
+        self.pods.complete = true;
+    }
+
+    fn pod_applied(&mut self, pod: Pod, now: Instant) {
+        if let Some(old) = self.cache.predecessor(&pod).cloned() {
+            self.pod_gone(&old, now);
+        }
+        let uid = Uid::of(&pod);
+        let effect = self.cache.pod_applied(pod);
+        if effect.wants {
+            self.queue.add(&uid);
+        } else if !self.cache.is_undecided(&uid) {
+            self.done_with(&uid);
+        }
+        self.after(effect, now);
+    }
+
+    fn pod_gone(&mut self, pod: &Uid, now: Instant) {
+        self.done_with(pod);
+        let effect = self.cache.pod_deleted(pod);
+        self.after(effect, now);
+    }
+
+    pub(crate) fn node_event(&mut self, event: Event<Node>, now: Instant) {
+        match event {
+            Event::Apply(node) => self.node_applied(node, now),
+            Event::Delete(node) => self.cache.node_deleted(&NodeName::of(&node)),
+            Event::Init => self.nodes.seen.clear(),
+            Event::InitApply(node) => {
+                self.nodes.seen.insert(NodeName::of(&node));
+                self.node_applied(node, now);
+            }
+            Event::InitDone => self.nodes_listed(),
+        }
+    }
+
+    fn node_applied(&mut self, node: Node, now: Instant) {
+        let effect = self.cache.node_applied(node);
+        self.after(effect, now);
+    }
+
+    fn nodes_listed(&mut self) {
+        let seen = std::mem::take(&mut self.nodes.seen);
+        let known = self.cache.snapshot().nodes.keys();
+        let gone: Vec<NodeName> = known.filter(|name| !seen.contains(name)).cloned().collect();
+        gone.iter().for_each(|name| self.cache.node_deleted(name));
+        self.nodes.complete = true;
+    }
+
+    fn after(&mut self, effect: Effect, now: Instant) {
+        if effect.may_help {
+            self.queue.world_changed(now);
+        }
+    }
+}

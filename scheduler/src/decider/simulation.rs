@@ -1,0 +1,299 @@
+//! The decider in a simulated cluster, over arbitrary histories in virtual time: names are taken again
+//! while bindings are under way, events arrive late, bindings fail, or are refused after they were done.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use proptest::prelude::{Just, ProptestConfig, prop, prop_oneof, proptest};
+use proptest::strategy::Strategy;
+use rand::SeedableRng;
+use serde_json::json;
+
+use super::*;
+
+/// How many pods a node takes.
+const ROOM: usize = 2;
+/// Longer than any back-off, and much shorter than the time after which a parked pod is tried anyway.
+const SOON: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Debug)]
+enum Step {
+    CreatePod(u8),
+    DeletePod(u8),
+    AddNode(u8),
+    RemoveNode(u8),
+    /// The decider hears of the oldest changes.
+    Deliver(usize),
+    /// The decider lists anew: what it has not heard of yet, it sees now.
+    Relist,
+    Decide,
+    Settle(usize, Fate),
+    Wait(u64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    Bound,
+    Refused,
+    /// It was bound, but the answer was lost.
+    AnswerLost,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let fate =
+        prop_oneof![3 => Just(Fate::Bound), 2 => Just(Fate::Refused), 1 => Just(Fate::AnswerLost)];
+    let step = prop_oneof![
+        5 => (0..8_u8).prop_map(Step::CreatePod),
+        3 => (0..8_u8).prop_map(Step::DeletePod),
+        2 => (0..2_u8).prop_map(Step::AddNode),
+        1 => (0..2_u8).prop_map(Step::RemoveNode),
+        6 => (1..4_usize).prop_map(Step::Deliver),
+        1 => Just(Step::Relist),
+        6 => Just(Step::Decide),
+        4 => (0..8_usize, fate).prop_map(|(index, fate)| Step::Settle(index, fate)),
+        2 => (0..5000_u64).prop_map(Step::Wait),
+    ];
+    prop::collection::vec(step, 0..120)
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Pod(Event<Pod>),
+    Node(Event<Node>),
+}
+
+/// The truth, and the decider that hears of it.
+struct Cluster {
+    decider: Decider,
+    now: Instant,
+    pods: BTreeMap<String, Pod>,
+    nodes: BTreeMap<String, Node>,
+    changes: VecDeque<Change>,
+    binding: Vec<(PodInfo, NodeName)>,
+    created: u32,
+    an_answer_was_lost: bool,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let strategy = "min-pods".parse().unwrap();
+        let mut cluster = Self {
+            decider: Decider::new(strategy, StdRng::seed_from_u64(1)),
+            now: Instant::now(),
+            pods: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            changes: VecDeque::new(),
+            binding: Vec::new(),
+            created: 0,
+            an_answer_was_lost: false,
+        };
+        cluster.relist();
+        cluster
+    }
+
+    fn apply(&mut self, step: &Step) {
+        match step {
+            Step::CreatePod(name) => self.create_pod(&format!("p{name}")),
+            Step::DeletePod(name) => self.delete_pod(&format!("p{name}")),
+            Step::AddNode(name) => self.add_node(&format!("n{name}")),
+            Step::RemoveNode(name) => self.remove_node(&format!("n{name}")),
+            Step::Deliver(count) => self.deliver(*count),
+            Step::Relist => self.relist(),
+            Step::Decide => drop(self.decide()),
+            Step::Settle(index, fate) => self.settle(*index, *fate),
+            Step::Wait(millis) => self.now += Duration::from_millis(*millis),
+        }
+    }
+
+    fn create_pod(&mut self, name: &str) {
+        if self.pods.contains_key(name) {
+            return;
+        }
+        self.created += 1;
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"namespace": "default", "name": name, "uid": self.created.to_string()},
+            "spec": {"containers": [{"name": "c"}]},
+        }))
+        .unwrap();
+        self.pods.insert(name.to_owned(), pod.clone());
+        self.changes.push_back(Change::Pod(Event::Apply(pod)));
+    }
+
+    fn delete_pod(&mut self, name: &str) {
+        let gone = self.pods.remove(name).map(|pod| Change::Pod(Event::Delete(pod)));
+        self.changes.extend(gone);
+    }
+
+    fn add_node(&mut self, name: &str) {
+        let node: Node = serde_json::from_value(json!({
+            "metadata": {"name": name},
+            "status": {"allocatable": {"pods": ROOM.to_string()},
+                       "conditions": [{"type": "Ready", "status": "True"}]},
+        }))
+        .unwrap();
+        self.nodes.insert(name.to_owned(), node.clone());
+        self.changes.push_back(Change::Node(Event::Apply(node)));
+    }
+
+    fn remove_node(&mut self, name: &str) {
+        let gone = self.nodes.remove(name).map(|node| Change::Node(Event::Delete(node)));
+        self.changes.extend(gone);
+    }
+
+    fn deliver(&mut self, count: usize) {
+        for change in self.changes.drain(..count.min(self.changes.len())) {
+            match change {
+                Change::Pod(event) => self.decider.pod_event(event, self.now),
+                Change::Node(event) => self.decider.node_event(event, self.now),
+            }
+        }
+    }
+
+    fn relist(&mut self) {
+        self.changes.clear();
+        let now = self.now;
+        self.decider.pod_event(Event::Init, now);
+        self.decider.node_event(Event::Init, now);
+        self.nodes.values().for_each(|n| self.decider.node_event(Event::InitApply(n.clone()), now));
+        self.pods.values().for_each(|p| self.decider.pod_event(Event::InitApply(p.clone()), now));
+        self.decider.pod_event(Event::InitDone, now);
+        self.decider.node_event(Event::InitDone, now);
+    }
+
+    /// Whether anything was decided.
+    fn decide(&mut self) -> bool {
+        match self.decider.decide(self.now) {
+            None => return false,
+            Some(Decision::Bind(pod, node)) => {
+                let twice = self.binding.iter().any(|(other, _)| other.uid == pod.uid);
+                assert!(!twice, "{} is being bound already", pod.key());
+                self.binding.push((pod, node));
+            }
+            Some(Decision::Report(..) | Decision::Wait) => {}
+        }
+        true
+    }
+
+    /// The API server's answer to a binding arrives.
+    fn settle(&mut self, index: usize, fate: Fate) {
+        if index >= self.binding.len() {
+            return;
+        }
+        let (info, node) = self.binding.remove(index);
+        let bound = fate != Fate::Refused && self.bind(&info, &node);
+        self.an_answer_was_lost |= bound && fate == Fate::AnswerLost;
+        let outcome = match fate {
+            Fate::Bound if bound => Outcome::Bound(info),
+            _ => Outcome::Failed(info),
+        };
+        self.decider.binding_ended(outcome, self.now);
+    }
+
+    /// Kubernetes' rule: only a pod of the same identity that has no node.
+    fn bind(&mut self, info: &PodInfo, node: &NodeName) -> bool {
+        let pod = self.pods.get_mut(&info.key().name);
+        let spec = pod.filter(|pod| Uid::of(pod) == info.uid).and_then(|pod| pod.spec.as_mut());
+        let Some(spec) = spec.filter(|spec| spec.node_name.is_none()) else { return false };
+        spec.node_name = Some(node.0.clone());
+        let pod = self.pods[&info.key().name].clone();
+        self.changes.push_back(Change::Pod(Event::Apply(pod)));
+        true
+    }
+
+    fn used(&self, node: &str) -> usize {
+        let on_it = |pod: &&Pod| crate::pod::node_of(pod) == Some(node);
+        self.pods.values().filter(on_it).count()
+    }
+
+    fn unbound(&self) -> usize {
+        self.pods.values().filter(|pod| crate::pod::node_of(pod).is_none()).count()
+    }
+
+    /// Everything arrives and succeeds, for a while.
+    fn come_to_rest(&mut self) {
+        let end = self.now + SOON;
+        while self.now <= end {
+            self.deliver(usize::MAX);
+            while self.decide() {}
+            let settled = !self.binding.is_empty();
+            (0..self.binding.len()).for_each(|_| self.settle(0, Fate::Bound));
+            if !settled && self.changes.is_empty() {
+                let Some(wake) = self.decider.next_wake(self.now) else { return };
+                assert!(wake > self.now, "it would spin");
+                self.now = wake;
+            }
+        }
+    }
+
+    /// Unless an answer was lost, no node was given more than it takes.
+    fn check_room(&self) {
+        let full = self.nodes.keys().find(|node| self.used(node) > ROOM);
+        assert!(self.an_answer_was_lost || full.is_none(), "{full:?} has too many pods");
+    }
+
+    /// No pod waits while there is room, and nothing is kept about pods that are gone.
+    fn check_rest(&self) {
+        let room = self.nodes.keys().any(|node| self.used(node) < ROOM);
+        assert!(!room || self.unbound() == 0, "{} pods wait in vain", self.unbound());
+        assert_eq!(self.decider.queue.len(), self.unbound());
+        assert!(self.decider.reported.len() <= self.unbound(), "{:?}", self.decider.reported);
+        assert_eq!(self.decider.cache.pods().len(), self.pods.len());
+    }
+}
+
+/// The binding of a pod ends when a pod of the same name waits already.
+#[test]
+fn the_end_of_a_binding_leaves_a_new_pod_of_the_name_alone() {
+    for fate in [Fate::Bound, Fate::Refused] {
+        let mut cluster = Cluster::new();
+        cluster.add_node("n0");
+        cluster.create_pod("p0");
+        cluster.deliver(2);
+        cluster.decide();
+        cluster.delete_pod("p0");
+        cluster.create_pod("p0");
+        cluster.deliver(2);
+        let (first, node) = cluster.binding.remove(0);
+        let outcome = match fate {
+            Fate::Bound => Outcome::Bound(first),
+            _ => Outcome::Failed(first),
+        };
+        cluster.decider.binding_ended(outcome, cluster.now);
+        assert!(cluster.decide(), "the second is tried");
+        assert_eq!(cluster.binding[0].1, node);
+    }
+}
+
+/// The end of a pod may come to be known only by the next one of its name.
+#[test]
+fn a_new_pod_of_a_name_ends_the_old_one() {
+    let mut cluster = Cluster::new();
+    cluster.add_node("n0");
+    cluster.create_pod("p0");
+    cluster.deliver(2);
+    cluster.decide();
+    cluster.settle(0, Fate::Bound);
+    cluster.deliver(1);
+    cluster.pods.remove("p0");
+    cluster.create_pod("p0");
+    cluster.come_to_rest();
+    cluster.check_rest();
+    let nodes = &cluster.decider.cache.snapshot().nodes;
+    assert!(nodes.values().all(|node| node.pods() == 1));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn whatever_happens_no_pod_waits_while_there_is_room(steps in steps()) {
+        let mut cluster = Cluster::new();
+        for step in &steps {
+            cluster.apply(step);
+            cluster.check_room();
+        }
+        cluster.come_to_rest();
+        cluster.check_room();
+        cluster.check_rest();
+    }
+}

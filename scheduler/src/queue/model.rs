@@ -1,0 +1,196 @@
+//! The queue beside a list of pods that is searched from one end to the other, over arbitrary histories
+//! in virtual time.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const NAMES: u8 = 6;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Add(u8),
+    Remove(u8),
+    Pop,
+    Park(u8),
+    Retry(u8),
+    WorldChanged,
+    Wait(Duration),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let name = || 0..NAMES;
+    let step = prop_oneof![
+        3 => name().prop_map(Step::Add),
+        1 => name().prop_map(Step::Remove),
+        4 => Just(Step::Pop),
+        3 => name().prop_map(Step::Park),
+        2 => name().prop_map(Step::Retry),
+        1 => Just(Step::WorldChanged),
+        2 => prop_oneof![0_u64..3000, 0_u64..400_000]
+            .prop_map(|millis| Step::Wait(Duration::from_millis(millis))),
+    ];
+    prop::collection::vec(step, 0..80)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    Trying,
+    Ready,
+    Until(Instant),
+    Parked { since: Instant },
+}
+
+/// In the order in which the pods last became ready, as far as they are.
+#[derive(Debug, Default)]
+struct Model {
+    pods: Vec<(Uid, u32, State)>,
+}
+
+impl Model {
+    fn find(&mut self, pod: &Uid) -> Option<usize> {
+        self.pods.iter().position(|known| known.0 == *pod)
+    }
+
+    fn find_or_add(&mut self, pod: &Uid) -> usize {
+        self.find(pod).unwrap_or_else(|| {
+            self.pods.push((pod.clone(), 0, State::Trying));
+            self.pods.len() - 1
+        })
+    }
+
+    fn make_ready(&mut self, index: usize) {
+        let (pod, attempts, _) = self.pods.remove(index);
+        self.pods.push((pod, attempts, State::Ready));
+    }
+
+    fn add(&mut self, pod: &Uid) {
+        let index = self.find_or_add(pod);
+        if self.pods[index].2 != State::Ready {
+            self.make_ready(index);
+        }
+    }
+
+    fn put_back(&mut self, pod: &Uid, state: impl Fn(u32) -> State) {
+        let index = self.find_or_add(pod);
+        let (_, attempts, old) = &mut self.pods[index];
+        if *old == State::Trying {
+            *old = state(*attempts);
+        }
+    }
+
+    /// Those that something makes ready become so in the order of `when`.
+    fn release(&mut self, when: impl Fn(u32, State) -> Option<Instant>) {
+        let due = |(pod, attempts, state): &(Uid, u32, State)| {
+            when(*attempts, *state).map(|when| (when, pod.clone()))
+        };
+        let mut due: Vec<_> = self.pods.iter().filter_map(due).collect();
+        due.sort();
+        for (_, pod) in due {
+            let index = self.find(&pod).unwrap();
+            self.make_ready(index);
+        }
+    }
+
+    fn pop(&mut self, now: Instant) -> Option<Uid> {
+        self.release(|_, state| due(state).filter(|due| *due <= now));
+        let next = self.pods.iter_mut().find(|known| known.2 == State::Ready)?;
+        next.1 += 1;
+        next.2 = State::Trying;
+        Some(next.0.clone())
+    }
+
+    fn world_changed(&mut self, now: Instant) {
+        self.release(|attempts, state| match state {
+            State::Parked { since } => Some(since).filter(|_| since + back_off(attempts) <= now),
+            _ => None,
+        });
+        for (_, attempts, state) in &mut self.pods {
+            if let State::Parked { since } = *state {
+                *state = State::Until(since + back_off(*attempts));
+            }
+        }
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        self.pods.iter().filter_map(|known| due(known.2)).min()
+    }
+
+    fn has_ready(&self) -> bool {
+        self.pods.iter().any(|known| known.2 == State::Ready)
+    }
+}
+
+fn due(state: State) -> Option<Instant> {
+    match state {
+        State::Until(due) => Some(due),
+        State::Parked { since } => Some(since + LONGEST_PARKING),
+        State::Trying | State::Ready => None,
+    }
+}
+
+fn uid(name: u8) -> Uid {
+    Uid::from(name.to_string().as_str())
+}
+
+/// Applies a step to both; what both give must be the same.
+fn apply(step: &Step, queue: &mut Queue, model: &mut Model, now: &mut Instant) {
+    match step {
+        Step::Add(name) => {
+            queue.add(&uid(*name));
+            model.add(&uid(*name));
+        }
+        Step::Remove(name) => {
+            queue.remove(&uid(*name));
+            model.pods.retain(|known| known.0 != uid(*name));
+        }
+        Step::Pop => {
+            assert_eq!(queue.pop(*now), model.pop(*now));
+            assert!(queue.next_wake().is_none_or(|due| due > *now), "it would spin");
+        }
+        Step::Park(name) => {
+            queue.park(&uid(*name), *now);
+            model.put_back(&uid(*name), |_| State::Parked { since: *now });
+        }
+        Step::Retry(name) => {
+            queue.retry(&uid(*name), *now);
+            model.put_back(&uid(*name), |attempts| State::Until(*now + back_off(attempts)));
+        }
+        Step::WorldChanged => {
+            queue.world_changed(*now);
+            model.world_changed(*now);
+        }
+        Step::Wait(time) => *now += *time,
+    }
+}
+
+/// Each pod is in the index of its place, and in no other.
+fn check_places(queue: &Queue) {
+    let is_indexed = |(pod, waiting): (&Uid, &Waiting)| match waiting.place {
+        Place::Trying => true,
+        Place::Ready(turn) => queue.ready.get(&turn) == Some(pod),
+        Place::BackingOff(due) => queue.backing_off.contains(&(due, pod.clone())),
+        Place::Parked(since) => queue.parked.contains(&(since, pod.clone())),
+    };
+    assert!(queue.pods.iter().all(is_indexed), "{queue:?}");
+    let waiting = queue.pods.values().filter(|waiting| waiting.place != Place::Trying).count();
+    let indexed = queue.ready.len() + queue.backing_off.len() + queue.parked.len();
+    assert_eq!(indexed, waiting, "{queue:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn the_queue_does_what_a_plain_list_does(steps in steps()) {
+        let (mut queue, mut model) = (Queue::default(), Model::default());
+        let mut now = Instant::now();
+        for step in &steps {
+            apply(step, &mut queue, &mut model, &mut now);
+            check_places(&queue);
+            prop_assert_eq!(queue.len(), model.pods.len());
+            prop_assert_eq!(queue.has_ready(), model.has_ready());
+            prop_assert_eq!(queue.next_wake(), model.next_wake());
+        }
+    }
+}
