@@ -58,8 +58,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 #[derive(Clone, Debug)]
 enum Change {
-    Pod(Event<Pod>),
-    Node(Event<Node>),
+    Pod(Box<Event<Pod>>),
+    Node(Box<Event<Node>>),
 }
 
 /// The truth, and the decider that hears of it.
@@ -116,11 +116,11 @@ impl Cluster {
         }))
         .unwrap();
         self.pods.insert(name.to_owned(), pod.clone());
-        self.changes.push_back(Change::Pod(Event::Apply(pod)));
+        self.changes.push_back(Change::Pod(Box::new(Event::Apply(pod))));
     }
 
     fn delete_pod(&mut self, name: &str) {
-        let gone = self.pods.remove(name).map(|pod| Change::Pod(Event::Delete(pod)));
+        let gone = self.pods.remove(name).map(|pod| Change::Pod(Box::new(Event::Delete(pod))));
         self.changes.extend(gone);
     }
 
@@ -132,19 +132,19 @@ impl Cluster {
         }))
         .unwrap();
         self.nodes.insert(name.to_owned(), node.clone());
-        self.changes.push_back(Change::Node(Event::Apply(node)));
+        self.changes.push_back(Change::Node(Box::new(Event::Apply(node))));
     }
 
     fn remove_node(&mut self, name: &str) {
-        let gone = self.nodes.remove(name).map(|node| Change::Node(Event::Delete(node)));
+        let gone = self.nodes.remove(name).map(|node| Change::Node(Box::new(Event::Delete(node))));
         self.changes.extend(gone);
     }
 
     fn deliver(&mut self, count: usize) {
         for change in self.changes.drain(..count.min(self.changes.len())) {
             match change {
-                Change::Pod(event) => self.decider.pod_event(event, self.now),
-                Change::Node(event) => self.decider.node_event(event, self.now),
+                Change::Pod(event) => self.decider.pod_event(*event, self.now),
+                Change::Node(event) => self.decider.node_event(*event, self.now),
             }
         }
     }
@@ -196,7 +196,7 @@ impl Cluster {
         let Some(spec) = spec.filter(|spec| spec.node_name.is_none()) else { return false };
         spec.node_name = Some(node.0.clone());
         let pod = self.pods[&info.key().name].clone();
-        self.changes.push_back(Change::Pod(Event::Apply(pod)));
+        self.changes.push_back(Change::Pod(Box::new(Event::Apply(pod))));
         true
     }
 

@@ -1,4 +1,5 @@
-//! Load on the API server, with percentiles, beside the same work on the bare store in the same run.
+//! Load on the API server, with percentiles, beside the same work on the bare store in the same run; and the
+//! scheduler's decisions.
 //!
 //! It starts what it measures: `apiserver` as built beside it, on a free port and in a temporary folder, once on etcd and
 //! once on the embedded store. `cargo run --release -p bench`, after `cargo build --release -p apiserver`.
@@ -6,6 +7,7 @@
 mod load;
 mod phases;
 mod report;
+mod scheduling;
 mod server;
 
 use clap::Parser;
@@ -33,6 +35,15 @@ pub(crate) struct Args {
     /// Lists of all objects.
     #[arg(long, default_value_t = 20)]
     lists: usize,
+    /// Nodes for the scheduler to choose among.
+    #[arg(long, default_value_t = 5_000)]
+    nodes: usize,
+    /// Pods for the scheduler to decide.
+    #[arg(long, default_value_t = 1_000)]
+    decisions: usize,
+    /// Only the scheduler's decisions.
+    #[arg(long)]
+    scheduler_only: bool,
     /// Stores to measure.
     #[arg(long, value_enum, default_values_t = [Backing::Etcd, Backing::Embedded])]
     store: Vec<Backing>,
@@ -43,7 +54,11 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let _ = rustls::crypto::ring::default_provider().install_default();
     server::raise_file_limit()?;
-    for &backing in &args.store {
+    let mut report = Report::new("Scheduler".to_owned());
+    scheduling::measure(&args, &mut report)?;
+    report.print();
+    let stores = if args.scheduler_only { &[] } else { args.store.as_slice() };
+    for &backing in stores {
         let mut report = Report::new(format!("{backing:?}"));
         phases::raw(&args, backing, &mut report).await?;
         phases::api(&args, backing, &mut report).await?;
