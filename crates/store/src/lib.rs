@@ -93,8 +93,10 @@ pub struct Page {
     pub entries: Vec<Entry>,
     /// The revision as of which they are.
     pub revision: Revision,
-    /// How many entries follow that the limit cut off.
-    pub remaining: usize,
+    /// Whether entries follow that the limit cut off.
+    pub more: bool,
+    /// How many, if the store knows without counting them.
+    pub remaining: Option<usize>,
 }
 
 /// What a write takes to be there; a write without expectation overwrites.
@@ -135,6 +137,9 @@ pub enum StoreError {
         /// The revision asked for.
         revision: Revision,
     },
+    /// Another process has the store.
+    #[error("{0} is in use by another process")]
+    InUse(String),
     /// The store can't be reached, or can't do it now. A write may have been done all the same.
     #[error("store is unavailable: {0}")]
     Unavailable(String),
@@ -151,6 +156,12 @@ pub type Events = BoxStream<'static, Result<Event, StoreError>>;
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The latest revision (linearizable: not older than any write acknowledged before the call).
     async fn revision(&self) -> Result<Revision, StoreError>;
+
+    /// Whether the store can be read and written now; goes as far as the disk. What it costs is bounded,
+    /// however often it is asked.
+    async fn check(&self) -> Result<(), StoreError> {
+        self.revision().await.map(drop)
+    }
 
     /// The entry of a key (linearizable).
     async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError>;
@@ -173,7 +184,17 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// All changes of all keys after a revision. Fails (at once or in the stream) with `Compacted`.
     async fn watch(&self, after: Revision) -> Result<Events, StoreError>;
 
+    /// Whether a change is part of the store's history: it is not if the store was restored from a backup that
+    /// is older. Fails with `Compacted` if the store can't tell any more.
+    async fn remembers(&self, _change: &Event) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
     /// Forgets the history before a revision: lists at it and watches after it still work, older ones fail
     /// with `Compacted`. Does nothing if more is forgotten already.
     async fn compact(&self, before: Revision) -> Result<(), StoreError>;
+
+    /// Lets go of what the store lives on, in order, so that it opens the faster again. All requests fail from
+    /// now on.
+    async fn close(&self) {}
 }

@@ -6,7 +6,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::{
-    Change, Item,
+    Change, Item, Options, Weigh,
     log::{Cursor, Log},
 };
 use crate::{Revision, StoreError};
@@ -30,10 +30,11 @@ struct State<T> {
     latest: Revision,
 }
 
-impl<T> Collection<T> {
+impl<T: Weigh> Collection<T> {
     /// An empty collection as of a revision.
-    pub(super) fn new(start: Revision, window: usize) -> Self {
-        let state = State { items: Items::new(), log: Log::new(start, window), latest: start };
+    pub(super) fn new(start: Revision, options: &Options) -> Self {
+        let log = Log::new(start, options);
+        let state = State { items: Items::new(), log, latest: start };
         Self { state: RwLock::new(state), wake: watch::Sender::default() }
     }
 

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use futures::StreamExt;
 
 use super::{
-    Item, Shared,
+    Item, Shared, Weigh,
     collection::{Collection, Items},
     collection_of,
 };
@@ -21,7 +21,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Follows the store for as long as the cache lives.
-pub(super) async fn follow<T: Send + Sync + 'static>(shared: Arc<Shared<T>>) {
+pub(super) async fn follow<T: Weigh + Send + Sync + 'static>(shared: Arc<Shared<T>>) {
     let mut pause = FIRST_PAUSE;
     loop {
         let before = shared.revision();
@@ -39,7 +39,7 @@ pub(super) async fn follow<T: Send + Sync + 'static>(shared: Arc<Shared<T>>) {
     }
 }
 
-impl<T: Send + Sync + 'static> Shared<T> {
+impl<T: Weigh + Send + Sync + 'static> Shared<T> {
     /// Loads the cache for the first time. It begins a window's length before the present, or as far back
     /// as the store remembers, so that readers can go on after a restart of this program.
     pub(super) async fn load_with_history(&self, latest: Revision) -> Result<(), StoreError> {
@@ -70,18 +70,20 @@ impl<T: Send + Sync + 'static> Shared<T> {
             query.at = Some(page.revision);
             query.after = page.entries.last().map(|entry| entry.key.to_string());
             entries.append(&mut page.entries);
-            if page.remaining == 0 {
+            if !page.more {
                 return Ok((entries, page.revision));
             }
         }
     }
 
     fn replace(&self, entries: Vec<Entry>, revision: Revision) {
+        let newest = entries.iter().max_by_key(|entry| entry.revision);
+        *self.last.lock() = newest.cloned().map(Event::Put);
         let mut loaded = self.sort(entries);
         let mut collections = self.collections.write();
         collections.origin = revision;
         for name in loaded.keys() {
-            collections.get_or_create(name, self.options.window);
+            collections.get_or_create(name, &self.options);
         }
         for (name, collection) in &collections.by_name {
             collection.reload(loaded.remove(name).unwrap_or_default(), revision);
@@ -105,13 +107,11 @@ impl<T: Send + Sync + 'static> Shared<T> {
         sorted
     }
 
-    /// The cache's form of an entry; the one that it has already if that is of the same revision.
+    /// The cache's form of an entry. Not even one of the same key and revision can be taken instead: after a
+    /// restore, these say nothing about the contents.
     fn item(&self, entry: &Entry) -> Arc<Item<T>> {
-        let known = self.get(&entry.key).filter(|item| item.revision == entry.revision);
-        known.unwrap_or_else(|| {
-            let object = (self.decode)(entry);
-            Arc::new(Item { key: Arc::clone(&entry.key), revision: entry.revision, object })
-        })
+        let object = (self.decode)(entry);
+        Arc::new(Item { key: Arc::clone(&entry.key), revision: entry.revision, object })
     }
 
     /// Applies the store's changes until its watch breaks.
@@ -122,15 +122,26 @@ impl<T: Send + Sync + 'static> Shared<T> {
         }
     }
 
-    /// A watch from where the cache is. A store that is behind the cache was set back to a backup: then
-    /// our revisions mean something else there.
+    /// A watch from where the cache is. A store that is behind the cache, or has another history, was set
+    /// back to a backup: then our revisions mean something else there.
     async fn resume(&self) -> Result<Events, StoreError> {
         let latest = self.store.revision().await?;
-        if latest < self.revision() {
+        if latest < self.revision() || !self.is_continued().await? {
             tracing::warn!(%latest, known = %self.revision(), "store was set back");
             return Err(StoreError::Compacted { oldest: latest });
         }
         self.store.watch(self.revision()).await
+    }
+
+    /// Whether the last change that was seen is part of the store's history. If that is compacted, the watch
+    /// will show whether it matters.
+    async fn is_continued(&self) -> Result<bool, StoreError> {
+        let last = self.last.lock().clone();
+        let Some(last) = last else { return Ok(true) };
+        match self.store.remembers(&last).await {
+            Err(StoreError::Compacted { .. }) => Ok(true),
+            answer => answer,
+        }
     }
 
     async fn drain(&self, events: Events) -> StoreError {
@@ -155,7 +166,9 @@ impl<T: Send + Sync + 'static> Shared<T> {
 
     /// Order: first the collections, then the revision up to which they are whole, then their readers.
     fn apply_all(&self, events: Vec<Event>) {
-        let Some(revision) = events.last().map(Event::revision) else { return };
+        let Some(last) = events.last().cloned() else { return };
+        let revision = last.revision();
+        *self.last.lock() = Some(last);
         let mut touched: Vec<Arc<Collection<T>>> = Vec::new();
         for event in events {
             let Some(collection) = self.apply(event) else { continue };

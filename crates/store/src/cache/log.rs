@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::Change;
+use super::{Change, Options, Weigh};
 use crate::{Revision, StoreError};
 
 /// A reader's place in a log: the number of the next change to read, counted since the log was made.
@@ -16,12 +16,16 @@ pub(super) struct Log<T> {
     forgotten: Cursor,
     /// Every change after this revision is kept.
     start: Revision,
+    /// What is in memory for the sake of the log alone: the states before its changes.
+    bytes: usize,
     window: usize,
+    window_bytes: usize,
 }
 
-impl<T> Log<T> {
-    pub(super) fn new(start: Revision, window: usize) -> Self {
-        Self { changes: VecDeque::new(), forgotten: 0, start, window }
+impl<T: Weigh> Log<T> {
+    pub(super) fn new(start: Revision, options: &Options) -> Self {
+        let &Options { window, window_bytes, .. } = options;
+        Self { changes: VecDeque::new(), forgotten: 0, start, bytes: 0, window, window_bytes }
     }
 
     /// Where a reader begins that knows everything up to a revision.
@@ -48,46 +52,73 @@ impl<T> Log<T> {
         Ok(self.changes.iter().skip(usize::try_from(known).unwrap_or(usize::MAX)))
     }
 
+    /// The latest change is kept, however much it weighs.
     pub(super) fn push(&mut self, change: Arc<Change<T>>) {
+        self.bytes += weight(&change);
         self.changes.push_back(change);
-        if self.changes.len() > self.window {
+        while self.changes.len() > 1 && self.is_too_much() {
             self.forget_first();
         }
+    }
+
+    fn is_too_much(&self) -> bool {
+        self.changes.len() > self.window || self.bytes > self.window_bytes
     }
 
     /// Begins anew after a gap: no reader can go on.
     pub(super) fn restart(&mut self, start: Revision) {
         self.forgotten = self.end() + 1;
         self.changes.clear();
+        self.bytes = 0;
         self.start = start;
     }
 
     fn forget_first(&mut self) {
         if let Some(first) = self.changes.pop_front() {
             self.forgotten += 1;
+            self.bytes -= weight(&first);
             self.start = first.revision;
         }
     }
 }
 
+fn weight<T: Weigh>(change: &Change<T>) -> usize {
+    change.old.as_ref().map_or(0, |old| old.object.weight())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::Item;
 
-    fn log(window: usize, revisions: &[u64]) -> Log<()> {
-        let mut log = Log::new(Revision(1), window);
+    impl Weigh for usize {
+        fn weight(&self) -> usize {
+            *self
+        }
+    }
+
+    fn log(window: usize, revisions: &[u64]) -> Log<usize> {
+        let options = Options { window, window_bytes: 100, ..Options::default() };
+        let mut log = Log::new(Revision(1), &options);
         for revision in revisions {
             push(&mut log, *revision);
         }
         log
     }
 
-    fn push(log: &mut Log<()>, revision: u64) {
-        let (revision, previous) = (Revision(revision), Revision(0));
-        log.push(Arc::new(Change { revision, previous, old: None, new: None }));
+    fn push(log: &mut Log<usize>, revision: u64) {
+        push_over(log, revision, None);
     }
 
-    fn read(log: &Log<()>, cursor: Cursor) -> Vec<u64> {
+    /// Pushes a change of something that weighed so much.
+    fn push_over(log: &mut Log<usize>, revision: u64, weight: Option<usize>) {
+        let (revision, previous) = (Revision(revision), Revision(0));
+        let item = |object| Arc::new(Item { key: "/a".into(), revision, object });
+        let old = weight.map(item);
+        log.push(Arc::new(Change { revision, previous, old, new: None }));
+    }
+
+    fn read(log: &Log<usize>, cursor: Cursor) -> Vec<u64> {
         log.read(cursor).unwrap().map(|change| change.revision.0).collect()
     }
 
@@ -108,6 +139,26 @@ mod tests {
         assert_eq!(read(&log, slow), [5, 9]);
         push(&mut log, 11);
         assert_eq!(log.read(slow).map(drop), Err(StoreError::Compacted { oldest: Revision(5) }));
+    }
+
+    #[test]
+    fn the_window_is_as_long_as_its_bytes_allow() {
+        let mut log = log(10, &[3]);
+        for (revision, weight) in [(4, 60), (5, 30), (6, 10)] {
+            push_over(&mut log, revision, Some(weight));
+        }
+        assert_eq!(read(&log, log.seek(Revision(1)).unwrap()), [3, 4, 5, 6], "that is just enough");
+        push_over(&mut log, 7, Some(1));
+        assert_eq!(log.seek(Revision(3)), Err(StoreError::Compacted { oldest: Revision(4) }));
+        assert_eq!(read(&log, log.seek(Revision(4)).unwrap()), [5, 6, 7]);
+        push_over(&mut log, 8, Some(1000));
+        assert_eq!(read(&log, log.seek(Revision(7)).unwrap()), [8], "the latest is kept anyway");
+        push_over(&mut log, 9, Some(100));
+        assert_eq!(read(&log, log.seek(Revision(8)).unwrap()), [9]);
+        log.restart(Revision(20));
+        push_over(&mut log, 21, Some(100));
+        push_over(&mut log, 22, None);
+        assert_eq!(read(&log, log.seek(Revision(20)).unwrap()), [21, 22]);
     }
 
     #[test]

@@ -19,28 +19,45 @@ mod subscription;
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::{sync::watch, task::AbortHandle, time::timeout};
 
 pub use self::subscription::Subscription;
 use self::{collection::Collection, latest::Latest};
-use crate::{Entry, Revision, Store, StoreError};
+use crate::{Entry, Event, Revision, Store, StoreError};
 
 /// The longest wait for a revision.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The longest that catching up may take.
+const CATCH_UP_PATIENCE: Duration = Duration::from_secs(7);
 
 /// What the cache keeps.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// How many changes of each collection are kept for watchers.
     pub window: usize,
+    /// How much the states before these changes may weigh together, for each collection.
+    pub window_bytes: usize,
     /// Keys below this prefix are kept; changes of others only move the revision.
     pub root: String,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { window: 4096, root: "/registry/".into() }
+        Self { window: 4096, window_bytes: 64 << 20, root: "/registry/".into() }
+    }
+}
+
+/// What an object costs to keep.
+pub trait Weigh {
+    /// About how many bytes of memory it takes.
+    fn weight(&self) -> usize;
+}
+
+impl Weigh for String {
+    fn weight(&self) -> usize {
+        self.len()
     }
 }
 
@@ -100,6 +117,8 @@ struct Shared<T> {
     collections: RwLock<Collections<T>>,
     /// The changes of all collections, without items.
     all: Arc<Collection<T>>,
+    /// The last change that was seen, or the newest of the objects that were loaded.
+    last: Mutex<Option<Event>>,
     /// Up to this revision every collection is whole. One may be further already.
     progress: watch::Sender<Revision>,
 }
@@ -110,7 +129,7 @@ struct Collections<T> {
     origin: Revision,
 }
 
-impl<T: Send + Sync + 'static> Cache<T> {
+impl<T: Weigh + Send + Sync + 'static> Cache<T> {
     /// Loads the store and follows it. `decode` is called once for each revision of an object.
     pub async fn start(
         store: Arc<dyn Store>,
@@ -152,10 +171,19 @@ impl<T: Send + Sync + 'static> Cache<T> {
 
     /// Waits until the cache has all that was acknowledged before the call. Who lists after that reads
     /// linearizably.
+    ///
+    /// *Errors*: `Unavailable` if the store doesn't answer in time. The time is for all of it: an answer may
+    /// have to wait for that of somebody who asked before.
     pub async fn catch_up(&self) -> Result<Revision, StoreError> {
-        let revision = self.latest.get().await?;
-        self.wait_for(revision).await?;
-        Ok(revision)
+        let catching_up = async {
+            let revision = self.latest.get().await?;
+            self.wait_for(revision).await?;
+            Ok(revision)
+        };
+        timeout(CATCH_UP_PATIENCE, catching_up).await.unwrap_or_else(|_| {
+            let seconds = CATCH_UP_PATIENCE.as_secs();
+            Err(StoreError::Unavailable(format!("the store gave no answer within {seconds} s")))
+        })
     }
 
     /// The object of a key.
@@ -207,7 +235,7 @@ impl<T> fmt::Debug for Cache<T> {
     }
 }
 
-impl<T: Send + Sync + 'static> Shared<T> {
+impl<T: Weigh + Send + Sync + 'static> Shared<T> {
     fn new(
         store: Arc<dyn Store>,
         options: Options,
@@ -218,7 +246,8 @@ impl<T: Send + Sync + 'static> Shared<T> {
             store,
             decode: Box::new(decode),
             collections: RwLock::new(Collections { by_name: HashMap::new(), origin }),
-            all: Arc::new(Collection::new(origin, options.window)),
+            all: Arc::new(Collection::new(origin, &options)),
+            last: Mutex::new(None),
             options,
             progress: watch::Sender::new(origin),
         }
@@ -237,14 +266,14 @@ impl<T: Send + Sync + 'static> Shared<T> {
     }
 
     fn collection(&self, name: &str) -> Arc<Collection<T>> {
-        let window = self.options.window;
-        self.known(name).unwrap_or_else(|| self.collections.write().get_or_create(name, window))
+        let create = || self.collections.write().get_or_create(name, &self.options);
+        self.known(name).unwrap_or_else(create)
     }
 }
 
-impl<T> Collections<T> {
-    fn get_or_create(&mut self, name: &str, window: usize) -> Arc<Collection<T>> {
-        let create = || Arc::new(Collection::new(self.origin, window));
+impl<T: Weigh> Collections<T> {
+    fn get_or_create(&mut self, name: &str, options: &Options) -> Arc<Collection<T>> {
+        let create = || Arc::new(Collection::new(self.origin, options));
         Arc::clone(self.by_name.entry(name.into()).or_insert_with(create))
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use futures::{Stream, StreamExt};
 use tokio_stream::wrappers::WatchStream;
 
-use super::{Cache, Change, collection::Collection, log::Cursor};
+use super::{Cache, Change, Weigh, collection::Collection, log::Cursor};
 use crate::{Revision, StoreError};
 
 /// How many changes are taken from the log at once.
@@ -32,7 +32,7 @@ pub struct Subscription<T> {
     expired: bool,
 }
 
-impl<T: Send + Sync + 'static> Subscription<T> {
+impl<T: Weigh + Send + Sync + 'static> Subscription<T> {
     pub(super) fn new(
         cache: Arc<Cache<T>>,
         collection: Arc<Collection<T>>,
@@ -78,7 +78,7 @@ impl<T: Send + Sync + 'static> Subscription<T> {
     }
 }
 
-impl<T: Send + Sync + 'static> Stream for Subscription<T> {
+impl<T: Weigh + Send + Sync + 'static> Stream for Subscription<T> {
     type Item = Result<Arc<Change<T>>, StoreError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -2,51 +2,60 @@
 //! redb's transactions.
 //!
 //! *Guarantees*: a write is on the disk when it is answered; a file that was left by a kill or a power cut
-//! opens with all that was answered. *Assumptions*: one process has the file open; a second one is refused.
+//! opens with all that was answered. After a fault of the disk (full, or failing for a while), the store is
+//! whole again as soon as the disk is. *Assumptions*: one process has the file open; a second one is refused.
 
+mod handle;
+mod medium;
 mod reader;
 mod schema;
 mod tables;
 mod writer;
 
 use std::{
-    fmt,
-    fs::{File, OpenOptions},
-    io,
-    os::unix::fs::OpenOptionsExt,
+    fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use async_stream::try_stream;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use redb::{Database, backends::FileBackend};
-use tokio::sync::watch;
+use parking_lot::Mutex;
+use redb::StorageBackend;
+use tokio::{sync::watch, time::Instant};
 
 use self::{
+    handle::Handle,
+    medium::{Medium, Trust},
     reader::Reader,
     writer::{Op, Queue},
 };
 use crate::{Entry, Event, Events, Expect, Page, Query, Revision, Store, StoreError};
 
-/// The memory for pages of the file; the API server's cache holds the objects already.
-const PAGE_CACHE: usize = 32 << 20;
-
 /// How many changes a watch reads at once.
 const WATCH_BATCH: usize = 256;
+/// How many revisions are compacted in one transaction, so that other writes need not wait for long.
+const COMPACTION_STEP: u64 = 2000;
+/// A write that succeeded so lately shows that the store can be written.
+const FRESH: Duration = Duration::from_secs(2);
+/// How often to try whether a file in use has become free.
+const LOCK_POLL: Duration = Duration::from_millis(50);
 
-/// How much history to keep.
+/// What to keep, and what to take on trust.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// So many of the latest revisions stay readable; what is older is compacted away by and by.
-    pub keep_revisions: u64,
+    /// How much history is kept, in bytes of keys and values; what is older is compacted away by and by.
+    pub keep_bytes: u64,
+    /// Whether to read and verify the whole file at the start, even if it was closed in order.
+    pub verify: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { keep_revisions: 10_000 }
+        Self { keep_bytes: 1 << 30, verify: false }
     }
 }
 
@@ -57,39 +66,94 @@ pub struct Embedded {
 
 /// What the store, its writer and its watches have in common.
 struct Shared {
-    path: PathBuf,
     options: Options,
-    database: Database,
+    handle: Handle,
     queue: Queue,
     /// The latest revision that is durable.
     committed: watch::Sender<Revision>,
+    /// When the file was last written.
+    written: Mutex<Option<Instant>>,
 }
 
 impl Embedded {
     /// Opens the file, or creates it. The requests are to be made within a tokio runtime.
     ///
-    /// *Errors*: `Unavailable` if the file is in use or can't be accessed, `Corrupt` if it is no store of
-    /// ours or damaged.
+    /// *Errors*: `InUse` if another process has it, `Unavailable` if it can't be accessed, `Corrupt` if it is
+    /// no store of ours or damaged.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, StoreError> {
-        let path = path.as_ref().to_owned();
-        let database = open_database(&path)?;
-        schema::prepare(&database).map_err(schema::failure)?;
-        let revision = Reader::open(&database)?.revision();
-        tracing::info!(path = %path.display(), %revision, "store opened");
+        Self::start(Medium::file(path.as_ref()), options)
+    }
+
+    /// Opens a store that is not in a file; `open` is called again after each fault. For tests of what
+    /// disks do.
+    pub fn open_on<B: StorageBackend>(
+        name: impl Into<PathBuf>,
+        options: Options,
+        open: impl Fn() -> io::Result<B> + Send + Sync + 'static,
+    ) -> Result<Self, StoreError> {
+        Self::start(Medium::backend(name.into(), open), options)
+    }
+
+    /// Opens the file as [`Embedded::open`] does. If another process has it, waits for its end: after a kill
+    /// the system may take some seconds to clear up a process that had much memory, and holds its locks so long.
+    pub async fn open_within(
+        path: impl AsRef<Path>,
+        options: Options,
+        patience: Duration,
+    ) -> Result<Self, StoreError> {
+        let (path, deadline) = (path.as_ref(), Instant::now() + patience);
+        let mut told = false;
+        loop {
+            match Self::open(path, options.clone()) {
+                Err(StoreError::InUse(_)) if Instant::now() < deadline => {}
+                opened => return opened,
+            }
+            if !std::mem::replace(&mut told, true) {
+                let (path, seconds) = (path.display(), patience.as_secs());
+                tracing::warn!(
+                    "{path} is in use by another process: waiting up to {seconds} s for its end"
+                );
+            }
+            tokio::time::sleep(LOCK_POLL).await;
+        }
+    }
+
+    fn start(medium: Medium, options: Options) -> Result<Self, StoreError> {
+        let trust = if options.verify { Trust::Nothing } else { Trust::Closed };
+        let name = medium.name().to_owned();
+        let handle = Handle::open(medium, trust);
+        let handle = handle.map_err(|error| schema::open_failure(&name, error))?;
+        handle.write(Revision(0), schema::prepare)?;
+        let revision = handle.read(Revision(0), |reader| Ok(reader.revision()))?;
+        tracing::info!(path = %name.display(), %revision, "store opened");
         let (committed, _) = watch::channel(revision);
-        let queue = Queue::default();
-        Ok(Self { shared: Arc::new(Shared { path, options, database, queue, committed }) })
+        let (queue, written) = (Queue::default(), Mutex::new(None));
+        Ok(Self { shared: Arc::new(Shared { options, handle, queue, committed, written }) })
     }
 }
 
 #[async_trait]
 impl Store for Embedded {
     async fn revision(&self) -> Result<Revision, StoreError> {
-        Ok(*self.shared.committed.borrow())
+        Ok(self.shared.revision())
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        let fresh = |written: &Instant| written.elapsed() < FRESH;
+        if self.shared.written.lock().as_ref().is_some_and(fresh) {
+            return Ok(());
+        }
+        writer::submit(&self.shared, Op::Touch).await.map(drop)
     }
 
     async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
-        Reader::open(&self.shared.database)?.get(key)
+        match self.shared.handle.try_read(|reader| reader.get(key)) {
+            Some(Ok(found)) => Ok(found),
+            _ => {
+                let key = key.to_owned();
+                self.shared.read(move |reader| reader.get(&key)).await
+            }
+        }
     }
 
     async fn list(&self, prefix: &str, query: Query) -> Result<Page, StoreError> {
@@ -112,31 +176,63 @@ impl Store for Embedded {
 
     async fn watch(&self, after: Revision) -> Result<Events, StoreError> {
         let after = after.0.max(schema::FIRST);
-        Reader::open(&self.shared.database)?.check_kept(after)?;
+        self.shared.read(move |reader| reader.check_kept(after)).await?;
         Ok(follow(Arc::clone(&self.shared), after).boxed())
     }
 
+    async fn remembers(&self, change: &Event) -> Result<bool, StoreError> {
+        let change = change.clone();
+        self.shared.read(move |reader| reader.remembers(&change)).await
+    }
+
+    async fn close(&self) {
+        let shared = Arc::clone(&self.shared);
+        let closing = tokio::task::spawn_blocking(move || shared.handle.close()).await;
+        if let Err(error) = closing {
+            tracing::warn!(%error, "the store was not closed in order");
+        }
+    }
+
+    /// In steps, between which others can write.
     async fn compact(&self, before: Revision) -> Result<(), StoreError> {
-        writer::submit(&self.shared, Op::Compact { before }).await.map(drop)
+        if before > self.shared.revision() {
+            return Err(StoreError::Future { revision: before });
+        }
+        let compact = |before| writer::submit(&self.shared, Op::Compact { before });
+        let mut reached = compact(Revision(0)).await?;
+        while reached < before {
+            reached = compact(before.min(Revision(reached.0 + COMPACTION_STEP))).await?;
+        }
+        Ok(())
     }
 }
 
 impl fmt::Debug for Embedded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Embedded").field("path", &self.shared.path).finish_non_exhaustive()
+        let medium = self.shared.handle.medium();
+        f.debug_struct("Embedded").field("medium", medium).finish_non_exhaustive()
     }
 }
 
 impl Shared {
-    /// Reads where blocking is allowed: a page may have to come from the disk.
+    fn revision(&self) -> Revision {
+        *self.committed.borrow()
+    }
+
+    /// Reads where blocking is allowed: a page may have to come from the disk. What fails to be read may
+    /// leave the database useless, which the next write finds out and mends.
     async fn read<T: Send + 'static>(
         self: &Arc<Self>,
         read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let shared = Arc::clone(self);
         let reading =
-            tokio::task::spawn_blocking(move || read(&Reader::open(&shared.database)?)).await;
-        reading.map_err(|error| StoreError::Unavailable(error.to_string()))?
+            tokio::task::spawn_blocking(move || shared.handle.read(shared.revision(), read)).await;
+        let read = reading.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())));
+        if let Err(StoreError::Unavailable(_)) = &read {
+            writer::start(self, Op::Touch);
+        }
+        read
     }
 }
 
@@ -159,27 +255,4 @@ fn follow(shared: Arc<Shared>, after: u64) -> impl Stream<Item = Result<Event, S
             committed.changed().await.map_err(closed)?;
         }
     }
-}
-
-fn open_database(path: &Path) -> Result<Database, StoreError> {
-    let file = open_file(path).map_err(|error| schema::open_failure(path, error.into()))?;
-    FileBackend::new(file)
-        .and_then(|file| {
-            Database::builder()
-                .set_cache_size(PAGE_CACHE)
-                .set_check_integrity_on_open(true)
-                .create_with_backend(file)
-        })
-        .map_err(|error| schema::open_failure(path, error))
-}
-
-/// The file is its owner's alone, for it holds the cluster's secrets; its directory is synced, lest a new
-/// file be lost with all that was acknowledged.
-fn open_file(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    let file =
-        options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
-    Ok(file)
 }

@@ -21,6 +21,9 @@ pub(super) struct Reader {
 /// The live keys of a listing, each with the revision that wrote it.
 type Keys = Vec<(Arc<str>, u64)>;
 
+/// Looking a version up costs about as much as reading so many.
+const MANY_VERSIONS: usize = 16;
+
 impl Reader {
     pub(super) fn open(database: &Database) -> Result<Self, StoreError> {
         Self::begin(database).map_err(failure)
@@ -52,17 +55,28 @@ impl Reader {
         if at > self.revision {
             return Err(StoreError::Future { revision: Revision(at) });
         }
-        let keys = self.keys(prefix, query.after.as_deref(), at).map_err(failure)?;
-        let limit = query.limit.filter(|limit| *limit > 0).unwrap_or(keys.len());
+        let limit = query.limit.filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+        // One more than asked for tells whether there are more.
+        let enough = limit.saturating_add(1);
+        let keys = self.keys(prefix, query.after.as_deref(), at, enough).map_err(failure)?;
+        let entries = keys.iter().take(limit).map(|(_, version)| self.entry(*version));
+        let more = keys.len() > limit;
         Ok(Page {
-            entries: keys
-                .iter()
-                .take(limit)
-                .map(|(_, version)| self.entry(*version))
-                .collect::<Result<_, _>>()?,
+            entries: entries.collect::<Result<_, _>>()?,
             revision: Revision(at),
-            remaining: keys.len().saturating_sub(limit),
+            more,
+            remaining: (!more).then_some(0),
         })
+    }
+
+    /// Whether a change is part of the history. One that is compacted may be.
+    pub(super) fn remembers(&self, change: &Event) -> Result<bool, StoreError> {
+        let revision = change.revision().0;
+        if revision <= self.compacted {
+            return Ok(true);
+        }
+        let found = self.changes.get(revision).map_err(failure)?;
+        Ok(found.is_some_and(|found| event(revision, found.value()) == *change))
     }
 
     /// At most `limit` changes after a revision.
@@ -86,25 +100,55 @@ impl Reader {
         Ok(())
     }
 
-    /// The keys of a prefix that existed at a revision. The versions of one key follow one another in the
-    /// index, so the last one seen that is not too new decides.
-    fn keys(&self, prefix: &str, after: Option<&str>, at: u64) -> Result<Keys, redb::Error> {
+    /// The first `enough` keys of a prefix that existed at a revision.
+    fn keys(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        at: u64,
+        enough: usize,
+    ) -> Result<Keys, redb::Error> {
         let mut keys = Keys::new();
-        let start = match after.filter(|after| *after >= prefix) {
-            Some(after) => Bound::Excluded((after, u64::MAX)),
-            None => Bound::Included((prefix, 0)),
-        };
+        let mut last = after.filter(|after| *after >= prefix).map(str::to_owned);
+        while keys.len() < enough {
+            let start = match &last {
+                Some(last) => Bound::Excluded((last.as_str(), u64::MAX)),
+                None => Bound::Included((prefix, 0)),
+            };
+            let Some(key) = self.scan(start, prefix, at, enough, &mut keys)? else { break };
+            keys.extend(version_at(&self.versions, &key, at)?.map(|at| (key.as_str().into(), at)));
+            last = Some(key);
+        }
+        Ok(keys)
+    }
+
+    /// Reads the index on from a place. The versions of one key follow one another, so the last one seen that
+    /// is not too new decides. A key of so many versions that it is cheaper to look its version up than to
+    /// read on ends it, and is returned.
+    fn scan(
+        &self,
+        start: Bound<(&str, u64)>,
+        prefix: &str,
+        at: u64,
+        enough: usize,
+        keys: &mut Keys,
+    ) -> Result<Option<String>, redb::Error> {
+        let mut run = Run::default();
         for version in self.versions.range::<(&str, u64)>((start, Bound::Unbounded))? {
             let (version, exists) = version?;
             let (key, revision) = version.value();
-            if !key.starts_with(prefix) {
-                break;
+            if run.key != key {
+                run.end(keys);
+                if keys.len() >= enough || !key.starts_with(prefix) {
+                    return Ok(None);
+                }
             }
-            if revision <= at {
-                note(&mut keys, key, revision, exists.value());
+            if run.note(key, revision, at, exists.value()) > MANY_VERSIONS {
+                return Ok(Some(run.key));
             }
         }
-        Ok(keys)
+        run.end(keys);
+        Ok(None)
     }
 
     fn entry(&self, version: u64) -> Result<Entry, StoreError> {
@@ -116,15 +160,29 @@ impl Reader {
     }
 }
 
-/// Takes note of the next version of a key: it replaces the one before it.
-fn note(keys: &mut Keys, key: &str, revision: u64, exists: bool) {
-    let known = match keys.last() {
-        Some((last, _)) if **last == *key => keys.pop(),
-        _ => None,
-    };
-    if exists {
-        let key = known.map_or_else(|| Arc::from(key), |(key, _)| key);
-        keys.push((key, revision));
+/// The versions of one key, as they are read.
+#[derive(Default)]
+struct Run {
+    key: String,
+    count: usize,
+    live: Option<u64>,
+}
+
+impl Run {
+    /// Takes note of the next version; gives how many there were.
+    fn note(&mut self, key: &str, revision: u64, at: u64, exists: bool) -> usize {
+        if self.key != key {
+            *self = Self { key: key.to_owned(), ..Self::default() };
+        }
+        if revision <= at {
+            self.live = exists.then_some(revision);
+        }
+        self.count += 1;
+        self.count
+    }
+
+    fn end(&mut self, keys: &mut Keys) {
+        keys.extend(self.live.take().map(|revision| (self.key.as_str().into(), revision)));
     }
 }
 

@@ -5,7 +5,10 @@
 
 use std::path::Path;
 
-use redb::{Database, DatabaseError, ReadableTable, StorageError, TableDefinition};
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
+    TableError,
+};
 
 use crate::StoreError;
 
@@ -26,6 +29,8 @@ pub(super) const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new
 pub(super) const REVISION: &str = "revision";
 /// The oldest revision whose state can be read, and after which a watch can begin.
 pub(super) const COMPACTED: &str = "compacted";
+/// The bytes of all changes after the compacted revision.
+pub(super) const HISTORY_BYTES: &str = "history_bytes";
 /// The layout of the file; another number cannot be read by this program.
 const FORMAT: &str = "format";
 const THIS_FORMAT: u64 = 1;
@@ -35,24 +40,49 @@ pub(super) const FIRST: u64 = 1;
 
 /// Creates the tables of a new file, or checks the format of an old one.
 pub(super) fn prepare(database: &Database) -> Result<(), redb::Error> {
+    if is_prepared(database)? {
+        return Ok(());
+    }
     let transaction = database.begin_write()?;
     {
         let mut counters = transaction.open_table(COUNTERS)?;
-        let format = counters.get(FORMAT)?.map(|format| format.value());
-        match format {
-            None => {
-                counters.insert(FORMAT, THIS_FORMAT)?;
-                counters.insert(REVISION, FIRST)?;
-                counters.insert(COMPACTED, FIRST)?;
-            }
-            Some(THIS_FORMAT) => {}
-            Some(other) => return Err(redb::Error::Corrupted(format!("unknown format {other}"))),
-        }
-        transaction.open_table(CHANGES)?;
+        let changes = transaction.open_table(CHANGES)?;
         transaction.open_table(VERSIONS)?;
+        if counters.get(FORMAT)?.is_none() {
+            counters.insert(FORMAT, THIS_FORMAT)?;
+            counters.insert(REVISION, FIRST)?;
+            counters.insert(COMPACTED, FIRST)?;
+        }
+        let compacted = counter(&counters, COMPACTED)?;
+        counters.insert(HISTORY_BYTES, bytes_after(&changes, compacted)?)?;
     }
     transaction.commit()?;
     Ok(())
+}
+
+/// Whether the file has all that this program counts on. The first version did not count its bytes.
+fn is_prepared(database: &Database) -> Result<bool, redb::Error> {
+    let counters = match database.begin_read()?.open_table(COUNTERS) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(false),
+        counters => counters?,
+    };
+    match counters.get(FORMAT)?.map(|format| format.value()) {
+        None | Some(THIS_FORMAT) => Ok(counters.get(HISTORY_BYTES)?.is_some()),
+        Some(other) => Err(redb::Error::Corrupted(format!("unknown format {other}"))),
+    }
+}
+
+fn bytes_after(
+    changes: &impl ReadableTable<u64, Stored>,
+    revision: u64,
+) -> Result<u64, redb::Error> {
+    changes.range(revision + 1..)?.map(|change| Ok(size(change?.1.value()))).sum()
+}
+
+/// What a change counts for: its bytes, and something for its places in the tables.
+pub(super) fn size((key, value): (&str, Option<&[u8]>)) -> u64 {
+    const PLACES: usize = 64;
+    (2 * key.len() + value.map_or(0, <[u8]>::len) + PLACES) as u64
 }
 
 /// The value of a counter.
@@ -91,7 +121,7 @@ pub(super) fn open_failure(path: &Path, error: DatabaseError) -> StoreError {
     let path = path.display();
     match error {
         DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
-            StoreError::Unavailable(format!("{path} is in use by another process"))
+            StoreError::InUse(path.to_string())
         }
         DatabaseError::Storage(StorageError::Io(error))
             if !matches!(error.kind(), InvalidData | UnexpectedEof) =>

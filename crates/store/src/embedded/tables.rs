@@ -3,13 +3,13 @@
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::schema::{
-    CHANGES, COMPACTED, COUNTERS, REVISION, Stored, VERSIONS, Version, counter, version_at,
+    CHANGES, COMPACTED, COUNTERS, HISTORY_BYTES, REVISION, Stored, VERSIONS, Version, counter,
+    size, version_at,
 };
 use crate::{Expect, Revision, StoreError};
 
-/// How many revisions too many are let be before the history is trimmed, and so many at once: that way a
-/// transaction seldom trims, and never much.
-const TRIM: u64 = 512;
+/// How many revisions are trimmed at most in one transaction.
+const TRIM: usize = 4000;
 
 /// The outer error is the disk's and fails the transaction, the inner one is the requester's.
 type Outcome = Result<Result<Revision, StoreError>, redb::Error>;
@@ -21,6 +21,7 @@ pub(super) struct Tables<'t> {
     counters: Table<'t, &'static str, u64>,
     revision: u64,
     compacted: u64,
+    history_bytes: u64,
     changed: bool,
 }
 
@@ -32,6 +33,7 @@ impl<'t> Tables<'t> {
             versions: transaction.open_table(VERSIONS)?,
             revision: counter(&counters, REVISION)?,
             compacted: counter(&counters, COMPACTED)?,
+            history_bytes: counter(&counters, HISTORY_BYTES)?,
             counters,
             changed: false,
         })
@@ -46,6 +48,7 @@ impl<'t> Tables<'t> {
         if self.changed {
             self.counters.insert(REVISION, self.revision)?;
             self.counters.insert(COMPACTED, self.compacted)?;
+            self.counters.insert(HISTORY_BYTES, self.history_bytes)?;
         }
         Ok(self.changed)
     }
@@ -81,19 +84,35 @@ impl<'t> Tables<'t> {
         Ok(Ok(Revision(self.compacted)))
     }
 
-    /// Compacts when more than `keep` revisions are kept, by and by.
-    pub(super) fn trim(&mut self, keep: u64) -> Result<(), redb::Error> {
-        let oldest = self.revision.saturating_sub(keep);
-        if oldest < self.compacted + TRIM {
+    /// Writes what is there already.
+    pub(super) fn touch(&mut self) -> Outcome {
+        self.changed = true;
+        Ok(Ok(Revision(self.revision)))
+    }
+
+    /// Compacts as much as is kept too much.
+    pub(super) fn trim(&mut self, keep_bytes: u64) -> Result<(), redb::Error> {
+        let mut excess = self.history_bytes.saturating_sub(keep_bytes);
+        if excess == 0 {
             return Ok(());
         }
-        self.compact_to(oldest.min(self.compacted + 2 * TRIM))
+        let mut oldest = self.compacted;
+        for change in self.changes.range(self.compacted + 1..)?.take(TRIM) {
+            let (at, change) = change?;
+            oldest = at.value();
+            excess = excess.saturating_sub(size(change.value()));
+            if excess == 0 {
+                break;
+            }
+        }
+        self.compact_to(oldest)
     }
 
     fn append(&mut self, key: &str, value: Option<&[u8]>) -> Result<Revision, redb::Error> {
         self.revision += 1;
         self.changed = true;
         self.changes.insert(self.revision, (key, value))?;
+        self.history_bytes += size((key, value));
         self.versions.insert((key, self.revision), value.is_some())?;
         Ok(Revision(self.revision))
     }
@@ -103,7 +122,8 @@ impl<'t> Tables<'t> {
         if revision <= self.compacted {
             return Ok(());
         }
-        for (at, key, deleted) in self.changes_up_to(revision)? {
+        for Superseding { at, key, deleted, size } in self.changes_up_to(revision)? {
+            self.history_bytes = self.history_bytes.saturating_sub(size);
             let before = self.versions.range((key.as_str(), 0)..(key.as_str(), at))?.next_back();
             let before = before.transpose()?.map(|(version, _)| version.value().1);
             for needless in before.into_iter().chain(deleted.then_some(at)) {
@@ -116,16 +136,25 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    fn changes_up_to(&self, revision: u64) -> Result<Vec<(u64, String, bool)>, redb::Error> {
+    fn changes_up_to(&self, revision: u64) -> Result<Vec<Superseding>, redb::Error> {
         let range = self.changes.range(self.compacted + 1..=revision)?;
         range
             .map(|change| {
                 let (at, change) = change?;
                 let (key, value) = change.value();
-                Ok((at.value(), key.to_owned(), value.is_none()))
+                let (key, size) = (key.to_owned(), size((key, value)));
+                Ok(Superseding { at: at.value(), key, deleted: value.is_none(), size })
             })
             .collect()
     }
+}
+
+/// A change that makes the one before it needless.
+struct Superseding {
+    at: u64,
+    key: String,
+    deleted: bool,
+    size: u64,
 }
 
 fn conflict(key: &str, current: Option<u64>) -> StoreError {

@@ -8,16 +8,29 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use redb::Database;
+use tokio::{sync::oneshot, time::Instant};
 
-use super::{Shared, schema::failure, tables::Tables};
+use super::{Shared, tables::Tables};
 use crate::{Expect, Revision, StoreError};
 
 /// A request to the writer.
 pub(super) enum Op {
-    Put { key: String, value: Bytes, expect: Option<Expect> },
-    Delete { key: String, expect: Option<Revision> },
-    Compact { before: Revision },
+    Put {
+        key: String,
+        value: Bytes,
+        expect: Option<Expect>,
+    },
+    Delete {
+        key: String,
+        expect: Option<Revision>,
+    },
+    /// Gives the revision that was reached.
+    Compact {
+        before: Revision,
+    },
+    /// Changes nothing, durably: whether the file can be written.
+    Touch,
 }
 
 type Answer = Result<Revision, StoreError>;
@@ -61,13 +74,18 @@ impl Queue {
 
 /// Has a request done, together with others that come at the same time. It is durable when this returns.
 pub(super) async fn submit(shared: &Arc<Shared>, op: Op) -> Answer {
+    let stopped = |_| StoreError::Unavailable("the writer has stopped".into());
+    start(shared, op).await.map_err(stopped)?
+}
+
+/// The same without waiting for the answer.
+pub(super) fn start(shared: &Arc<Shared>, op: Op) -> oneshot::Receiver<Answer> {
     let (answer, answered) = oneshot::channel();
     if shared.queue.push(Request { op, answer }) {
         let shared = Arc::clone(shared);
         tokio::task::spawn_blocking(move || write(Turn(shared)));
     }
-    let stopped = |_| StoreError::Unavailable("the writer has stopped".into());
-    answered.await.map_err(stopped)?
+    answered
 }
 
 /// A writer's turn. If it ends in a panic, the requests are abandoned instead of waiting for ever.
@@ -103,34 +121,52 @@ fn answer(requests: Vec<Request>, answers: Vec<Answer>) {
     }
 }
 
-/// One transaction for all the requests, or one error for all of them.
+/// One transaction for all the requests, or one error for all of them. The watchers are told before the
+/// writers.
 fn commit(shared: &Shared, requests: &[Request]) -> Vec<Answer> {
-    let ops = requests.iter().map(|request| &request.op);
-    transact(shared, ops).unwrap_or_else(|error| {
-        tracing::error!(%error, "transaction failed");
-        let error = failure(error);
-        requests.iter().map(|_| Err(error.clone())).collect()
-    })
+    let keep = shared.options.keep_bytes;
+    let ops = || requests.iter().map(|request| &request.op);
+    let done = shared.handle.write(shared.revision(), |database| transact(database, keep, ops()));
+    match done {
+        Ok(Done { answers, committed }) => {
+            if let Some(revision) = committed {
+                *shared.written.lock() = Some(Instant::now());
+                shared.committed.send_replace(revision);
+            }
+            answers
+        }
+        Err(error) => {
+            *shared.written.lock() = None;
+            requests.iter().map(|_| Err(error.clone())).collect()
+        }
+    }
 }
 
-/// *Flow*: apply each request in turn, compact what has become too old, commit with fsync, tell the
-/// watchers. A request that is refused (a conflict) leaves the others alone.
+/// What became of a transaction.
+struct Done {
+    answers: Vec<Answer>,
+    /// The revision it reached, if there was anything to commit.
+    committed: Option<Revision>,
+}
+
+/// *Flow*: apply each request in turn, compact what has become too much, commit with fsync. A request that
+/// is refused (a conflict) leaves the others alone.
 fn transact<'a>(
-    shared: &Shared,
+    database: &Database,
+    keep_bytes: u64,
     ops: impl Iterator<Item = &'a Op>,
-) -> Result<Vec<Answer>, redb::Error> {
-    let transaction = shared.database.begin_write()?;
+) -> Result<Done, redb::Error> {
+    let transaction = database.begin_write()?;
     let mut tables = Tables::open(&transaction)?;
     let answers = ops.map(|op| apply(&mut tables, op)).collect::<Result<Vec<_>, _>>()?;
-    tables.trim(shared.options.keep_revisions)?;
+    tables.trim(keep_bytes)?;
     let revision = tables.revision();
-    if tables.close()? {
-        transaction.commit()?;
-        shared.committed.send_replace(revision);
-    } else {
+    if !tables.close()? {
         transaction.abort()?;
+        return Ok(Done { answers, committed: None });
     }
-    Ok(answers)
+    transaction.commit()?;
+    Ok(Done { answers, committed: Some(revision) })
 }
 
 /// The outer error fails the whole transaction, the inner one this request.
@@ -139,6 +175,7 @@ fn apply(tables: &mut Tables<'_>, op: &Op) -> Result<Answer, redb::Error> {
         Op::Put { key, value, expect } => tables.put(key, value, *expect),
         Op::Delete { key, expect } => tables.delete(key, *expect),
         Op::Compact { before } => tables.compact(*before),
+        Op::Touch => tables.touch(),
     }
 }
 

@@ -13,8 +13,9 @@ use async_stream::try_stream;
 use async_trait::async_trait;
 use bytes::Bytes;
 use etcd_client::{
-    Client, Compare, CompareOp, ConnectOptions, GetOptions, KvClient, Txn, TxnOp, TxnOpResponse,
-    TxnResponse, WatchClient, WatchOptions, WatchStream,
+    AlarmAction, AlarmType, Client, Compare, CompareOp, ConnectOptions, GetOptions, KvClient,
+    MaintenanceClient, Txn, TxnOp, TxnOpResponse, TxnResponse, WatchClient, WatchOptions,
+    WatchStream,
 };
 use futures::{Stream, StreamExt};
 use tokio::time::timeout;
@@ -25,7 +26,7 @@ use self::convert::{
 use crate::{Entry, Event, Events, Expect, Page, Query, Revision, Store, StoreError};
 
 /// The longest that a request may take. etcd itself gives up after 7 s.
-const PATIENCE: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_millis(7500);
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 /// A silent connection is probed so often (etcd refuses more than once in 5 s), and given up after so long.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
@@ -34,10 +35,11 @@ const LONGEST_ANSWER: usize = 1 << 30;
 
 /// The store in an etcd cluster.
 pub struct Etcd {
-    /// Holds the connections that the two others use.
+    /// Holds the connections that the others use.
     _client: Client,
     kv: KvClient,
     watch: WatchClient,
+    maintenance: MaintenanceClient,
     endpoints: Vec<String>,
 }
 
@@ -54,6 +56,7 @@ impl Etcd {
         let etcd = Self {
             kv: client.kv_client().max_decoding_message_size(LONGEST_ANSWER),
             watch: client.watch_client().max_decoding_message_size(LONGEST_ANSWER),
+            maintenance: client.maintenance_client(),
             _client: client,
             endpoints: endpoints.to_vec(),
         };
@@ -125,6 +128,19 @@ impl Store for Etcd {
         header_revision(answer.header())
     }
 
+    /// An etcd whose disk is full, or damaged, answers reads and raises an alarm.
+    async fn check(&self) -> Result<(), StoreError> {
+        self.revision().await?;
+        let mut maintenance = self.maintenance.clone();
+        let alarms = request(maintenance.alarm(AlarmAction::Get, AlarmType::None, None)).await?;
+        match alarms.alarms().first() {
+            None => Ok(()),
+            Some(alarm) => {
+                Err(StoreError::Unavailable(format!("etcd: alarm: {:?}", alarm.alarm())))
+            }
+        }
+    }
+
     async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
         let mut answer = request(self.kv.clone().get(key, None)).await?;
         Ok(answer.take_kvs().pop().map(entry))
@@ -145,7 +161,8 @@ impl Store for Etcd {
         let count = usize::try_from(answer.count()).unwrap_or_default();
         let entries: Vec<_> = answer.take_kvs().into_iter().map(entry).collect();
         let remaining = count.saturating_sub(entries.len());
-        Ok(Page { entries, revision: query.at.unwrap_or(now), remaining })
+        let (revision, more) = (query.at.unwrap_or(now), remaining > 0);
+        Ok(Page { entries, revision, more, remaining: Some(remaining) })
     }
 
     async fn put(
@@ -184,6 +201,18 @@ impl Store for Etcd {
 
     async fn watch(&self, after: Revision) -> Result<Events, StoreError> {
         Ok(events(self.watch_from(after).await?, after).boxed())
+    }
+
+    async fn remembers(&self, change: &Event) -> Result<bool, StoreError> {
+        let mut watch = self.watch_from(change.revision()).await?;
+        while let Some(response) = request(watch.message()).await? {
+            check_watch(&response)?;
+            let events = response.events().iter().map(event).collect::<Result<Vec<_>, _>>()?;
+            if !events.is_empty() {
+                return Ok(events.contains(change));
+            }
+        }
+        Err(StoreError::Unavailable("etcd ended the watch".into()))
     }
 
     async fn compact(&self, before: Revision) -> Result<(), StoreError> {
@@ -254,7 +283,7 @@ async fn timed<T>(
         Ok(answer) => answer.map_err(|error| failure(&error, asked)),
         Err(_) => Err(StoreError::Unavailable(format!(
             "etcd gave no answer within {} s",
-            PATIENCE.as_secs()
+            PATIENCE.as_secs_f32()
         ))),
     }
 }

@@ -1,8 +1,10 @@
 //! A fresh store of each kind.
 
 use std::{
+    fs::DirBuilder,
     net::TcpListener,
     ops::Deref,
+    os::unix::fs::DirBuilderExt,
     path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -73,6 +75,19 @@ impl EtcdServer {
         self.process.wait().unwrap();
     }
 
+    /// A copy of its data, while it is not running.
+    pub(crate) fn backup(&self) -> TempDir {
+        let backup = tempfile::tempdir().unwrap();
+        copy(self.directory.path(), backup.path());
+        backup
+    }
+
+    /// Sets its data back, while it is not running.
+    pub(crate) fn restore(&mut self, backup: &TempDir) {
+        std::fs::remove_dir_all(self.directory.path()).unwrap();
+        copy(backup.path(), self.directory.path());
+    }
+
     pub(crate) async fn restart(&mut self) {
         self.process = spawn(self.directory.path(), self.client_port, self.peer_port);
         assert!(self.is_up().await, "etcd starts again");
@@ -113,6 +128,20 @@ fn spawn(directory: &Path, client_port: u16, peer_port: u16) -> Child {
         .unwrap_or_else(|error| {
             panic!("cannot run `etcd` ({error}): install it, e.g. `apt-get install etcd-server`")
         })
+}
+
+/// Copies a folder, as only its owner may have it.
+fn copy(from: &Path, to: &Path) {
+    DirBuilder::new().recursive(true).mode(0o700).create(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if source.is_dir() {
+            copy(&source, &target);
+        } else {
+            std::fs::copy(source, target).unwrap();
+        }
+    }
 }
 
 fn free_ports() -> (u16, u16) {

@@ -323,7 +323,6 @@ async fn watchers_expire_when_the_store_forgot_what_the_cache_missed() {
     assert_eq!(next(&mut watch).await.unwrap_err(), expired);
     assert_eq!(next(&mut idle).await.unwrap_err(), expired);
     assert_eq!(texts(&rig.cache.list(PODS)), ["2", "3", "1"]);
-    assert_eq!(rig.decoded.load(Ordering::SeqCst), 4, "what it had already was kept");
     let mut watch = rig.cache.watch(PODS, last).unwrap();
     let next = rig.put(&pod("d"), 4).await;
     let change = &take(&mut watch, 1).await[0];
@@ -346,6 +345,60 @@ async fn the_cache_follows_a_store_that_was_set_back() {
     assert!(matches!(next(&mut watch).await, Err(StoreError::Compacted { .. })));
     rig.put_seen(&pod("new"), "new").await;
     assert_eq!(texts(&rig.cache.list(PODS)), ["new", "restored"]);
+}
+
+/// The restored store has gone on to the revision that the cache knows, or beyond: only its contents tell.
+#[tokio::test]
+async fn the_cache_notices_another_history_of_the_same_length() {
+    for more in [0, 1, 20] {
+        let rig = rig(100).await;
+        let mut watch = rig.cache.watch(PODS, rig.cache.revision()).unwrap();
+        let mut last = Revision(0);
+        for number in 0..10 {
+            last = rig.put_seen(&pod("a"), number).await;
+        }
+        take(&mut watch, 10).await;
+        let restored = backends::embedded().await;
+        while put(&**restored, &pod("a"), "restored").await.0 < last.0 + more {}
+        rig.store.break_watches();
+        rig.store.swap(Arc::clone(&restored.store));
+        rig.store.mend();
+        assert!(matches!(next(&mut watch).await, Err(StoreError::Compacted { .. })));
+        assert_eq!(texts(&rig.cache.list(PODS)), ["restored"]);
+        assert!(rig.cache.watch(PODS, Revision(last.0 - 1)).is_err());
+    }
+}
+
+/// The restored etcd is the same cluster by its name and id.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cache_notices_that_etcd_was_restored() {
+    let mut running = backends::etcd().await;
+    let store = Arc::clone(&running.store);
+    put(&*store, &pod("kept"), 1).await;
+    running.keeper.kill();
+    let backup = running.keeper.backup();
+    running.keeper.restart().await;
+    until("etcd", async || store.put(&pod("lost"), "1".into(), None).await.ok()).await;
+    let cache = start(&store, Options::default()).await;
+    let known = cache.catch_up().await.unwrap();
+    let mut watch = cache.watch(PODS, known).unwrap();
+    running.keeper.kill();
+    running.keeper.restore(&backup);
+    running.keeper.restart().await;
+    let mut written = Revision(0);
+    while written <= known {
+        let again = async || store.put(&pod("new"), "2".into(), None).await.ok();
+        written = until("etcd", again).await;
+    }
+    let expired = loop {
+        match next(&mut watch).await {
+            Ok(change) => assert_eq!(change.key(), pod("new")),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(expired, StoreError::Compacted { .. }));
+    within("the cache", cache.wait_for(written)).await.unwrap();
+    assert_eq!(texts(&cache.list(PODS)), ["1", "2"]);
 }
 
 #[tokio::test]

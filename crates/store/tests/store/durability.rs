@@ -6,6 +6,7 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use futures::future::join_all;
@@ -15,8 +16,13 @@ use store::{
 };
 use tempfile::TempDir;
 
+use crate::{disk::Disk, wait::within};
+
 /// Where to write, for the kill test's child: this very program, in which that test does so instead.
 const FILE_OF_CHILD: &str = "STORE_TEST_FILE";
+
+/// What a change of a short key to a short value counts for.
+const SIZE: u64 = 78;
 
 fn directory() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
@@ -52,7 +58,8 @@ async fn a_reopened_file_goes_on_where_it_was() {
 #[tokio::test]
 async fn the_history_is_trimmed_to_what_is_to_be_kept() {
     let (_directory, file) = directory();
-    let store = Embedded::open(&file, Options { keep_revisions: 100 }).unwrap();
+    let store =
+        Embedded::open(&file, Options { keep_bytes: 100 * SIZE, ..Options::default() }).unwrap();
     store.put("/a/constant", "1".into(), None).await.unwrap();
     for number in 0..20 {
         let writes = (0..50).map(async |n| {
@@ -65,7 +72,8 @@ async fn the_history_is_trimmed_to_what_is_to_be_kept() {
         let query = Query { at: Some(Revision(revision)), ..Query::default() };
         store.list("/a/", query).await.map(|page| page.entries.len())
     };
-    assert_eq!(at(latest.0 - 100).await, Ok(51));
+    assert_eq!(at(latest.0 - 95).await, Ok(51));
+    assert!(matches!(at(latest.0 - 120).await, Err(StoreError::Compacted { .. })));
     assert!(matches!(at(2).await, Err(StoreError::Compacted { .. })));
     assert!(matches!(store.watch(Revision(2)).await.err(), Some(StoreError::Compacted { .. })));
 }
@@ -73,7 +81,8 @@ async fn the_history_is_trimmed_to_what_is_to_be_kept() {
 #[tokio::test]
 async fn what_is_trimmed_takes_no_place_in_the_file() {
     let (_directory, file) = directory();
-    let store = Embedded::open(&file, Options { keep_revisions: 50 }).unwrap();
+    let store =
+        Embedded::open(&file, Options { keep_bytes: 50 * 10_000, ..Options::default() }).unwrap();
     let value = bytes::Bytes::from(vec![b'x'; 10_000]);
     for _ in 0..50 {
         let keys = (0..100).map(|n| format!("/a/{}", n % 10));
@@ -151,8 +160,29 @@ async fn a_file_in_use_is_refused() {
     let (_directory, file) = directory();
     let _store = filled(&file, 1).await;
     let error = open(&file).unwrap_err();
-    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    assert!(matches!(error, StoreError::InUse(_)), "{error:?}");
     assert!(error.to_string().contains("is in use by another process"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_in_use_is_waited_for() {
+    let (_directory, file) = directory();
+    let first = filled(&file, 1).await;
+    let waiting = Embedded::open_within(&file, Options::default(), Duration::from_secs(60));
+    tokio::pin!(waiting);
+    let early = tokio::time::timeout(Duration::from_millis(200), waiting.as_mut()).await;
+    assert!(early.is_err(), "it waits");
+    drop(first);
+    let second = within("the file", waiting).await.unwrap();
+    assert!(second.get("/a/0").await.unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_in_use_is_not_waited_for_for_ever() {
+    let (_directory, file) = directory();
+    let _store = open(&file).unwrap();
+    let error = Embedded::open_within(&file, Options::default(), Duration::from_secs(10)).await;
+    assert!(matches!(error.unwrap_err(), StoreError::InUse(_)));
 }
 
 #[test]
@@ -174,15 +204,44 @@ async fn a_truncated_file_is_refused() {
     assert!(matches!(open(&file).unwrap_err(), StoreError::Corrupt(_)));
 }
 
+/// In a file that was closed in order, only who asks for it has every page verified: that takes the longer,
+/// the larger the file is.
 #[tokio::test]
-async fn a_file_with_a_flipped_bit_is_refused() {
+async fn a_flipped_bit_is_found_by_verifying() {
     let (_directory, file) = directory();
     drop(filled(&file, 1000).await);
     let mut bytes = fs::read(&file).unwrap();
     let value = bytes.windows(10).rposition(|window| window == b"valuevalue").unwrap();
     bytes[value] ^= 1;
     fs::write(&file, bytes).unwrap();
-    assert!(matches!(open(&file).unwrap_err(), StoreError::Corrupt(_)));
+    let verified = Embedded::open(&file, Options { verify: true, ..Options::default() });
+    assert!(matches!(verified.unwrap_err(), StoreError::Corrupt(_)));
+}
+
+/// How much is read of a disk to open it, after it was closed in order.
+async fn read_to_open(count: usize) -> usize {
+    let disk = Disk::default();
+    let open = |disk: &Disk| {
+        let disk = disk.clone();
+        Embedded::open_on("a disk", Options::default(), move || disk.open()).unwrap()
+    };
+    let store = open(&disk);
+    for batch in 0..count / 100 {
+        let keys = (0..100).map(|n| format!("/a/{batch}/{n}"));
+        let value = bytes::Bytes::from(vec![b'x'; 1000]);
+        join_all(keys.map(async |key| store.put(&key, value.clone(), None).await.unwrap())).await;
+    }
+    store.close().await;
+    assert!(store.get("/a/0/0").await.is_err(), "it is closed");
+    let before = disk.bytes_read();
+    drop(open(&disk));
+    disk.bytes_read() - before
+}
+
+#[tokio::test]
+async fn opening_does_not_read_the_whole_file() {
+    let (small, large) = (read_to_open(200).await, read_to_open(4000).await);
+    assert!(large < 2 * small.max(100_000), "{small} bytes, then {large}");
 }
 
 #[test]

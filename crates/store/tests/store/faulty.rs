@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, future, stream};
 use parking_lot::RwLock;
-use store::{Entry, Events, Expect, Page, Query, Revision, Store, StoreError};
+use store::{Entry, Event, Events, Expect, Page, Query, Revision, Store, StoreError};
 use tokio::sync::{Semaphore, watch};
 
 #[derive(Debug)]
@@ -103,6 +103,18 @@ impl Store for Faulty {
             async move { drop(health.wait_for(|health| health.breaks > began.breaks).await) };
         let end = stream::once(future::ready(Err(broken())));
         Ok(events.take_until(Box::pin(down)).chain(end).boxed())
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.inner().check().await
+    }
+
+    async fn remembers(&self, change: &Event) -> Result<bool, StoreError> {
+        self.inner().remembers(change).await
+    }
+
+    async fn close(&self) {
+        self.inner().close().await;
     }
 
     async fn compact(&self, before: Revision) -> Result<(), StoreError> {

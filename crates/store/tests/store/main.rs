@@ -5,8 +5,12 @@
 mod backends;
 mod cache;
 mod connection;
+mod disk;
 mod durability;
+mod faults;
 mod faulty;
+mod kills;
 mod model;
+mod power_cut;
 mod suite;
 mod wait;

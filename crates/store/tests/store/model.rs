@@ -121,7 +121,7 @@ impl Model {
         }
     }
 
-    /// Keys with values and revisions, how many remain, and the revision of the list.
+    /// Keys with values and revisions, whether there are more, and the revision of the list.
     fn list(&self, prefix: &str, query: &Query) -> Result<Listed, StoreError> {
         let at = query.at.map_or(self.revision(), |at| at.0);
         self.check_kept(at)?;
@@ -133,12 +133,12 @@ impl Model {
             .collect();
         let total = found.len();
         found.truncate(query.limit.filter(|limit| *limit > 0).unwrap_or(total));
-        let remaining = total - found.len();
-        Ok((found, remaining, at))
+        let more = total > found.len();
+        Ok((found, more, at))
     }
 }
 
-type Listed = (Vec<(String, u8, u64)>, usize, u64);
+type Listed = (Vec<(String, u8, u64)>, bool, u64);
 
 fn conflict(key: &str, current: Option<Revision>) -> StoreError {
     StoreError::Conflict { key: key.into(), current }
@@ -227,7 +227,7 @@ impl Pair {
         let page = self.store().list(prefix, query).await.map(|page| {
             let entries = page.entries.iter();
             let entries = entries.map(|e| (e.key.to_string(), e.value[0], e.revision.0)).collect();
-            (entries, page.remaining, page.revision.0)
+            (entries, page.more, page.revision.0)
         });
         assert_eq!(page, expected);
     }
