@@ -26,6 +26,8 @@ pub struct Config {
     pub watch_window: usize,
     /// How long a request may take that is no watch and no stream (Kubernetes: `--request-timeout`).
     pub request_timeout: Duration,
+    /// How many bytes the states before these changes may take together, for each collection.
+    pub watch_window_bytes: usize,
     /// How to reach kubelets for logs; without it they can't be.
     pub kubelet_client: Option<KubeletClient>,
 }
@@ -40,6 +42,7 @@ impl Default for Config {
             compaction_interval: Duration::from_secs(300),
             watch_window: 10_000,
             request_timeout: Duration::from_secs(60),
+            watch_window_bytes: 64 << 20,
             kubelet_client: None,
         }
     }

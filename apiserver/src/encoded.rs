@@ -2,13 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Weak},
 };
 
 use api_machinery::ApiError;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use serde_json::Value;
-use store::{Entry, Revision, cache::Item};
+use store::{
+    Entry, Revision,
+    cache::{Item, Weigh},
+};
 
 use crate::{catalogue::Catalogue, query::Selection};
 
@@ -48,10 +52,39 @@ const END: &[u8] = b"}\n";
 pub(crate) struct Encoded {
     /// `{"type":"ADDED","object":…}` and a newline; the object by itself is a slice of it.
     added: Bytes,
-    modified: OnceLock<Bytes>,
-    deleted: OnceLock<Bytes>,
+    modified: Shared,
+    deleted: Shared,
     labels: BTreeMap<String, String>,
     fields: BTreeMap<String, String>,
+}
+
+/// Another form of an object: made once for all who want it at the same time, and kept for as long as one of
+/// them has it. Many states of an object are kept for late watchers; each of them once.
+#[derive(Debug, Default)]
+struct Shared(Mutex<Weak<Vec<u8>>>);
+
+impl Shared {
+    fn get_or_make(&self, make: impl FnOnce() -> Vec<u8>) -> Bytes {
+        let mut known = self.0.lock();
+        let form = known.upgrade().unwrap_or_else(|| Arc::new(make()));
+        *known = Arc::downgrade(&form);
+        Bytes::from_owner(Form(form))
+    }
+}
+
+struct Form(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Form {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Weigh for Encoded {
+    fn weight(&self) -> usize {
+        const REST: usize = 1024;
+        self.added.len() + REST
+    }
 }
 
 impl Encoded {
@@ -60,9 +93,9 @@ impl Encoded {
         let object = decode(entry).inspect_err(|error| tracing::error!("cannot read {error}"))?;
         let fields = catalogue.of_key(&entry.key).map(|d| d.fields(&object)).unwrap_or_default();
         Ok(Self {
-            added: line(ADDED, object.to_string().as_bytes()),
-            modified: OnceLock::new(),
-            deleted: OnceLock::new(),
+            added: line(ADDED, object.to_string().as_bytes()).into(),
+            modified: Shared::default(),
+            deleted: Shared::default(),
             labels: labels(&object),
             fields,
         })
@@ -85,18 +118,18 @@ impl Encoded {
 
     /// The watch event of the change to this revision.
     pub(crate) fn modified(&self) -> Bytes {
-        self.modified.get_or_init(|| line(br#"{"type":"MODIFIED","object":"#, &self.json())).clone()
+        self.modified.get_or_make(|| line(br#"{"type":"MODIFIED","object":"#, &self.json()))
     }
 
     /// The watch event of the object's disappearance, this being its last state before `gone`. An object
-    /// has one successor at most, so that the event can be kept.
+    /// has one successor at most, so that all watchers get the same.
     pub(crate) fn deleted(&self, gone: Revision) -> Bytes {
         let encode = || {
             let mut object = self.value();
             set_version(&mut object, gone);
             line(DELETED, object.to_string().as_bytes())
         };
-        self.deleted.get_or_init(encode).clone()
+        self.deleted.get_or_make(encode)
     }
 
     /// The object of that event by itself.
@@ -149,12 +182,49 @@ pub(crate) fn to_store(mut object: Value) -> Bytes {
     object.to_string().into()
 }
 
-fn line(start: &[u8], object: &[u8]) -> Bytes {
-    [start, object, END].concat().into()
+fn line(start: &[u8], object: &[u8]) -> Vec<u8> {
+    [start, object, END].concat()
 }
 
 fn labels(object: &Value) -> BTreeMap<String, String> {
     let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
     let pair = |(k, v): (&String, &Value)| Some((k.clone(), v.as_str()?.to_owned()));
     labels.map(|l| l.iter().filter_map(pair).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(size: usize) -> Encoded {
+        let catalogue = Catalogue::new(registry::all());
+        let object =
+            serde_json::json!({"metadata": {"name": "a"}, "data": {"x": "x".repeat(size)}});
+        let entry = Entry {
+            key: "/registry/core/configmaps/default/a".into(),
+            value: to_store(object),
+            revision: Revision(7),
+        };
+        Encoded::of_entry(&catalogue, &entry).unwrap()
+    }
+
+    #[test]
+    fn watchers_at_the_same_time_share_an_event_and_nobody_keeps_it() {
+        let object = encoded(1000);
+        let (first, second) = (object.modified(), object.modified());
+        assert_eq!(first.as_ptr(), second.as_ptr());
+        assert!(first.starts_with(br#"{"type":"MODIFIED","object":{"#) && first.ends_with(b"}\n"));
+        drop((first, second));
+        assert_eq!(object.modified.0.lock().strong_count(), 0);
+        let gone = object.deleted(Revision(9));
+        assert!(gone.starts_with(br#"{"type":"DELETED","object":{"#));
+        drop(gone);
+        assert_eq!(object.deleted.0.lock().strong_count(), 0);
+    }
+
+    #[test]
+    fn an_object_weighs_at_least_its_json() {
+        let difference = encoded(100_000).weight() - encoded(0).weight();
+        assert_eq!(difference, 100_000);
+    }
 }

@@ -4,6 +4,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -12,7 +13,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use component::{Runtime, host, network};
 use ipnet::Ipv4Net;
 use listwatch::Publisher;
-use store::{Store, embedded::Embedded, etcd::Etcd};
+use store::{
+    Store,
+    embedded::{Embedded, Options},
+    etcd::Etcd,
+};
 use tokio::net::TcpListener;
 
 /// The API server of minik8s: serves the Kubernetes API, and is the only door to the store.
@@ -38,6 +43,9 @@ enum Command {
     /// Signs a certificate with the CA on disk and writes a kubeconfig with it.
     Kubeconfig(KubeconfigFlags),
 }
+
+/// How long to wait for a store that another process has: one that was killed is being cleared up.
+const LOCK_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where objects are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -65,6 +73,9 @@ struct ServeFlags {
     /// Where objects are kept
     #[arg(long, value_enum, default_value_t = Backend::Embedded)]
     store: Backend,
+    /// Read and verify the whole file of the embedded store before serving, even if it was closed in order
+    #[arg(long)]
+    verify_store: bool,
     /// The members of etcd
     #[arg(long, value_delimiter = ',', default_value = "http://127.0.0.1:2379")]
     etcd_servers: Vec<String>,
@@ -146,7 +157,7 @@ async fn serve(flags: &ServeFlags, runtime: &Runtime) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {}:{}", flags.bind_address, flags.secure_port)
     })?;
-    let server = ApiServer::start(config, store, publisher).await?;
+    let server = ApiServer::start(config, store.clone(), publisher).await?;
     tracing::info!(address = %listener.local_addr()?, %advertised, "serving the Kubernetes API");
     let serving = tokio::spawn({
         let server = server.clone();
@@ -154,6 +165,7 @@ async fn serve(flags: &ServeFlags, runtime: &Runtime) -> anyhow::Result<()> {
     });
     runtime.shutdown.cancelled().await;
     server.stop().await;
+    store.close().await;
     serving.await.context("the listener failed")
 }
 
@@ -161,7 +173,8 @@ async fn open_store(flags: &ServeFlags) -> anyhow::Result<Arc<dyn Store>> {
     Ok(match flags.store {
         Backend::Embedded => {
             let path = flags.data_dir.join("store.redb");
-            let store = Embedded::open(&path, Default::default());
+            let options = Options { verify: flags.verify_store, ..Options::default() };
+            let store = Embedded::open_within(&path, options, LOCK_PATIENCE).await;
             Arc::new(store.with_context(|| format!("cannot open the store {}", path.display()))?)
         }
         Backend::Etcd => {

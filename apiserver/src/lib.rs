@@ -14,6 +14,7 @@ mod config;
 mod discovery;
 mod encoded;
 mod form;
+mod history;
 mod identity;
 mod impersonation;
 mod internal;

@@ -13,7 +13,7 @@ use crate::{
     server::Server,
 };
 
-/// How long the store may take to say that it is there.
+/// How long the store may take to say that it can be read and written.
 const STORE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The Kubernetes version whose API this is.
@@ -68,10 +68,12 @@ pub(crate) async fn answer(
 }
 
 async fn health(server: &Server) -> Response {
-    let revision = tokio::time::timeout(STORE_PATIENCE, server.storage.store().revision()).await;
-    let fault = match revision {
-        Ok(Ok(_)) if !server.shutdown.is_cancelled() => return respond::text(StatusCode::OK, "ok"),
-        Ok(Ok(_)) => "shutdown: the server is stopping".to_owned(),
+    let checked = tokio::time::timeout(STORE_PATIENCE, server.storage.store().check()).await;
+    let fault = match checked {
+        Ok(Ok(())) if !server.shutdown.is_cancelled() => {
+            return respond::text(StatusCode::OK, "ok");
+        }
+        Ok(Ok(())) => "shutdown: the server is stopping".to_owned(),
         Ok(Err(error)) => format!("store: {error}"),
         Err(_) => format!("store: no answer within {STORE_PATIENCE:?}"),
     };

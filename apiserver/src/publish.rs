@@ -1,16 +1,23 @@
 //! Every change goes to its topic as well. Publishing neither waits nor fails; who misses a message notices.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::StreamExt;
 use listwatch::{Change as Message, ChangeType, Publisher};
-use store::cache::{Change, Subscription};
+use store::{
+    StoreError,
+    cache::{Change, Subscription},
+};
 
 use crate::{
     encoded::{CachedObject, Decoded, Encoded},
+    history,
     server::Server,
 };
+
+/// How long to wait for a store that can't be written.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Publishes all changes from now on, until the server stops.
 pub(crate) async fn run(server: Arc<Server>, publisher: Publisher) {
@@ -20,21 +27,26 @@ pub(crate) async fn run(server: Arc<Server>, publisher: Publisher) {
     }
 }
 
-/// A source that breaks off begins anew, and says so to the publisher.
+/// A source that breaks off begins anew, and says so to the publisher: what is in the store now need not be the
+/// continuation of what was published.
 async fn publish_all(server: &Server, publisher: &Publisher) {
     loop {
-        let cache = server.storage.cache();
-        let since = cache.revision();
-        match cache.subscribe_all(since) {
-            Ok(changes) => {
-                let resources = server.catalogue.iter().map(|d| (d.names.group, d.names.plural));
-                publisher.begin(since.0, resources);
-                follow(server, publisher, changes).await;
-            }
-            Err(error) => tracing::warn!(%error, "changes can't be published"),
+        if let Err(error) = publish_history(server, publisher).await {
+            tracing::warn!(%error, "changes can't be published");
+            tokio::time::sleep(PAUSE).await;
         }
-        tokio::task::yield_now().await;
     }
+}
+
+async fn publish_history(server: &Server, publisher: &Publisher) -> Result<(), StoreError> {
+    history::begin(&server.storage).await?;
+    let cache = server.storage.cache();
+    let since = cache.revision();
+    let changes = cache.subscribe_all(since)?;
+    let resources = server.catalogue.iter().map(|d| (d.names.group, d.names.plural));
+    publisher.begin(history::current(&server.storage), since.0, resources);
+    follow(server, publisher, changes).await;
+    Ok(())
 }
 
 async fn follow(server: &Server, publisher: &Publisher, mut changes: Subscription<Decoded>) {
@@ -52,6 +64,9 @@ async fn follow(server: &Server, publisher: &Publisher, mut changes: Subscriptio
 
 fn publish(server: &Server, publisher: &Publisher, change: &Change<Decoded>) {
     let Some(item) = change.new.as_ref().or(change.old.as_ref()) else { return };
+    if history::is_one(&item.key) && change.new.is_some() {
+        return publisher.go_on(history::current(&server.storage));
+    }
     // Keys that are no objects of the API concern nobody.
     let Some(def) = server.catalogue.of_key(&item.key) else { return };
     let (type_, object) = match (&change.old, &change.new) {

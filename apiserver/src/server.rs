@@ -48,7 +48,7 @@ impl ApiServer {
         publisher: Option<Publisher>,
     ) -> anyhow::Result<Self> {
         let catalogue = Arc::new(Catalogue::new(registry::all()));
-        let storage = Storage::start(store, catalogue.clone(), config.watch_window)
+        let storage = Storage::start(store, catalogue.clone(), &config)
             .await
             .context("cannot fill the cache from the store")?;
         let server = Arc::new(Server {

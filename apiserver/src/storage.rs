@@ -11,11 +11,12 @@ use registry::ResourceDef;
 use serde_json::Value;
 use store::{
     Entry, Query as StoreQuery, Revision, Store, StoreError,
-    cache::{Cache, Options, Snapshot},
+    cache::{Cache, Options, Snapshot, Subscription},
 };
 
 use crate::{
     catalogue::Catalogue,
+    config::Config,
     encoded::{self, Decoded, Encoded},
     query::ReadAt,
 };
@@ -100,10 +101,11 @@ impl Storage {
     pub(crate) async fn start(
         store: Arc<dyn Store>,
         catalogue: Arc<Catalogue>,
-        window: usize,
+        config: &Config,
     ) -> Result<Self, StoreError> {
         let decode = move |entry: &Entry| Encoded::of_entry(&catalogue, entry);
-        let options = Options { window, ..Options::default() };
+        let &Config { watch_window: window, watch_window_bytes: window_bytes, .. } = config;
+        let options = Options { window, window_bytes, ..Options::default() };
         let cache = Cache::start(store.clone(), options, decode).await?;
         Ok(Self { store, cache })
     }
@@ -163,8 +165,28 @@ impl Storage {
     pub(crate) async fn wait_for(&self, revision: Revision) -> Result<(), ApiError> {
         match tokio::time::timeout(FUTURE_VERSION_PATIENCE, self.cache.wait_for(revision)).await {
             Ok(result) => result.map_err(api_error),
-            Err(_) => Err(too_large(revision, self.cache.revision())),
+            Err(_) => {
+                let current = self.cache.revision();
+                Err(ApiError::too_large_resource_version(revision.0, current.0))
+            }
         }
+    }
+
+    /// The changes of a collection after a revision. Fails with 410 if it is too old, and if the store has never
+    /// reached it: then it was set back to a backup, and what the client knows is of a history that is gone.
+    pub(crate) async fn subscribe(
+        &self,
+        prefix: &str,
+        after: Revision,
+    ) -> Result<Subscription<Decoded>, ApiError> {
+        if self.cache.revision() < after {
+            let latest = self.store.revision().await.map_err(api_error)?;
+            if latest < after {
+                let message = format!("unknown resource version: {after}, current: {latest}");
+                return Err(ApiError::expired(message));
+            }
+        }
+        self.cache.watch(prefix, after).map_err(|error| watch_error(error, after))
     }
 
     /// A page of a collection as it was at a revision, from the store's history.
@@ -192,8 +214,12 @@ pub(crate) fn api_error(error: StoreError) -> ApiError {
     }
 }
 
-/// 504 for a version that is not there yet.
-fn too_large(wanted: Revision, current: Revision) -> ApiError {
-    let message = format!("Too large resource version: {wanted}, current: {current}");
-    ApiError::new(504, "Timeout", message)
+/// Why a watch can't go on.
+pub(crate) fn watch_error(error: StoreError, after: Revision) -> ApiError {
+    match error {
+        StoreError::Compacted { oldest } => {
+            ApiError::expired(format!("too old resource version: {after} ({oldest})"))
+        }
+        other => api_error(other),
+    }
 }

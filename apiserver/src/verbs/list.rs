@@ -157,15 +157,16 @@ async fn from_history(
                 continue;
             }
             items.push(encoded.json());
-            let more = page.remaining + page.entries.len() - index - 1;
-            if items.len() == limit && more > 0 {
+            let here = page.entries.len() - index - 1;
+            if items.len() == limit && (page.more || here > 0) {
                 let continuation = Some(encode(from.revision, &entry.key));
-                let remaining = remaining(more, &options.selection);
+                let more = page.remaining.map(|beyond| beyond + here);
+                let remaining = more.and_then(|more| remaining(more, &options.selection));
                 return Ok(Listed { revision: from.revision, items, continuation, remaining });
             }
         }
         match page.entries.last() {
-            Some(last) if page.remaining > 0 => from.after = Some(last.key.to_string()),
+            Some(last) if page.more => from.after = Some(last.key.to_string()),
             _ => {
                 let revision = from.revision;
                 return Ok(Listed { revision, items, continuation: None, remaining: None });

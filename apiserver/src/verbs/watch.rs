@@ -10,7 +10,7 @@ use http::StatusCode;
 use registry::ResourceDef;
 use serde_json::{Value, json};
 use store::{
-    Revision, StoreError,
+    Revision,
     cache::{Change, Subscription},
 };
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
@@ -25,6 +25,7 @@ use crate::{
     query::{ListOptions, ReadAt, Selection},
     respond::{self, Response},
     server::Server,
+    storage::watch_error,
 };
 
 /// How often a quiet watcher is told up to where it has seen everything.
@@ -65,12 +66,12 @@ pub(super) async fn watch(server: &Server, call: &Call) -> Result<Response, ApiE
     check(call, &options)?;
     let prefix = call.info.def.prefix(call.info.namespace.as_deref());
     let beginning = beginning(server, &prefix, &options).await?;
-    let subscription = match server.storage.cache().watch(&prefix, beginning.after) {
+    let subscription = match server.storage.subscribe(&prefix, beginning.after).await {
         Ok(subscription) => subscription,
-        Err(error) => {
-            let line = failure(&watch_error(error, beginning.after));
-            return Ok(respond::encoded(StatusCode::OK, line));
+        Err(error) if error.code() == StatusCode::GONE.as_u16() => {
+            return Ok(respond::encoded(StatusCode::OK, failure(&error)));
         }
+        Err(error) => return Err(error),
     };
     let watcher = Watcher {
         def: call.info.def.clone(),
@@ -221,13 +222,4 @@ fn line(kind: &str, object: &Value) -> Bytes {
 
 fn failure(error: &ApiError) -> Bytes {
     line("ERROR", &json!(error.status()))
-}
-
-fn watch_error(error: StoreError, after: Revision) -> ApiError {
-    match error {
-        StoreError::Compacted { oldest } => {
-            ApiError::expired(format!("too old resource version: {after} ({oldest})"))
-        }
-        other => crate::storage::api_error(other),
-    }
 }

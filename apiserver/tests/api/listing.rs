@@ -58,6 +58,27 @@ async fn pages_are_all_as_of_the_first_one() {
     api.get(&format!("{CONFIG_MAPS}?continue=frog")).await.fails(400, "BadRequest");
 }
 
+/// client-go lists anew when it finds this cause, and only then.
+#[tokio::test]
+async fn a_version_that_is_not_there_yet_is_told_by_its_cause() {
+    let api = three().await;
+    let latest: u64 = version(&api.get(CONFIG_MAPS).await.ok()).parse().unwrap();
+    let future = latest + 1000;
+    tokio::time::pause();
+    for query in ["", "&resourceVersionMatch=NotOlderThan", "&resourceVersionMatch=Exact"] {
+        let answer = api.get(&format!("{CONFIG_MAPS}?resourceVersion={future}{query}")).await;
+        let message = answer.fails(504, "Timeout");
+        let expected = format!("Timeout: Too large resource version: {future}, current: {latest}");
+        assert_eq!(message, expected);
+        let details = &answer.json()["details"];
+        assert_eq!(details["retryAfterSeconds"], 1);
+        let cause = json!([{
+            "reason": "ResourceVersionTooLarge", "message": "Too large resource version",
+        }]);
+        assert_eq!(details["causes"], cause);
+    }
+}
+
 #[tokio::test]
 async fn pages_of_selected_objects_are_full() {
     let api = three().await;
@@ -101,7 +122,7 @@ async fn a_list_can_be_of_a_version() {
     api.get(&format!("{CONFIG_MAPS}?resourceVersion=0")).await.ok();
     tokio::time::pause();
     let future = api.get(&format!("{CONFIG_MAPS}?resourceVersion=1000000")).await;
-    assert!(future.fails(504, "Timeout").starts_with("Too large resource version"));
+    assert!(future.fails(504, "Timeout").starts_with("Timeout: Too large resource version"));
 }
 
 #[tokio::test]

@@ -122,6 +122,37 @@ async fn a_watch_of_forgotten_history_is_told_that_it_is_gone() {
     assert_eq!(events.brief().await, "END");
 }
 
+/// The store was set back while nobody looked: what the client knows is of a history that is gone.
+#[tokio::test]
+async fn a_watch_from_a_version_that_never_was_is_told_to_list_anew() {
+    let api = Api::start().await;
+    let latest: u64 = version(&api.config_map("a", json!({})).await).parse().unwrap();
+    let mut events = api.watch(&watch(&format!("resourceVersion={}", latest + 1))).await;
+    let error = events.next().await.unwrap();
+    assert_eq!((&error["type"], &error["object"]["code"]), (&json!("ERROR"), &json!(410)));
+    assert_eq!(error["object"]["reason"], "Expired");
+    assert_eq!(events.brief().await, "END");
+}
+
+#[tokio::test]
+async fn the_window_of_large_objects_is_short() {
+    let config = apiserver::Config { watch_window_bytes: 300_000, ..Default::default() };
+    let api = Api::with(config).await;
+    let first = api.config_map("a", json!({})).await;
+    let mut versions = vec![version(&first).to_owned()];
+    for number in 0..8 {
+        let data = json!({"data": {"x": number.to_string().repeat(50_000)}});
+        let patched = api.patch(&format!("{CONFIG_MAPS}/a"), "merge-patch", &data).await.ok();
+        versions.push(version(&patched).to_owned());
+    }
+    api.get(CONFIG_MAPS).await.ok();
+    let begins = async |version: &str| {
+        api.watch(&watch(&format!("resourceVersion={version}"))).await.brief().await
+    };
+    assert_eq!(begins(&versions[1]).await, "ERROR");
+    assert_eq!(begins(&versions[5]).await, "MODIFIED a");
+}
+
 #[tokio::test]
 async fn watches_end_when_the_server_stops() {
     let api = Api::start().await;

@@ -95,6 +95,21 @@ impl ApiError {
         Self::new(401, "Unauthorized", "Unauthorized")
     }
 
+    /// 504: the version asked for is not there yet. client-go knows by the cause that it has to list anew.
+    #[must_use]
+    pub fn too_large_resource_version(wanted: u64, current: u64) -> Self {
+        let message = format!("Timeout: Too large resource version: {wanted}, current: {current}");
+        let mut error = Self::new(504, "Timeout", message);
+        let details = error.details_mut();
+        details.retry_after_seconds = Some(1);
+        details.causes = Some(vec![meta::StatusCause {
+            reason: Some("ResourceVersionTooLarge".to_owned()),
+            message: Some("Too large resource version".to_owned()),
+            field: None,
+        }]);
+        error
+    }
+
     /// 403 for an object.
     #[must_use]
     pub fn forbidden(group: &str, plural: &str, name: &str, why: &str) -> Self {

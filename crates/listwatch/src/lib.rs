@@ -11,6 +11,7 @@
 mod backoff;
 mod bus;
 mod decision;
+mod history;
 mod listener;
 mod message;
 mod outlet;
@@ -33,6 +34,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{bus::Bus, listener::Listener, outlet::Outlet, source::Source};
 
+pub use history::{History, Predecessor};
 pub use message::{ChangeMessage, ChangeType};
 pub use publisher::{Change, Publisher};
 

@@ -10,7 +10,8 @@
 //!    with the first that fits (it is known already, or is the next one) → 3: from that message on, the
 //!    topic tells either every change or that one is missing.
 //!
-//! When the server has forgotten the last version (410) → 1. Without Redis it is 1, 2 and 4 only.
+//! When the server has forgotten the last version (410), or the topic tells of another history of the store than
+//! the listener knows → 1. Without Redis it is 1, 2 and 4 only.
 
 use std::{collections::VecDeque, fmt::Debug, time::Duration};
 
@@ -25,10 +26,11 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    ChangeMessage, ChangeType,
+    ChangeMessage, ChangeType, History,
     backoff::Backoff,
     bus::{Bus, Signal, Subscription},
     decision::{Decision, decide},
+    history::{Relation, relate},
     message::Reference,
     source::{Events, Source},
 };
@@ -49,6 +51,10 @@ pub(crate) struct Listener<K> {
     phase: Phase<K>,
     /// Every change up to this version has been told.
     last: u64,
+    /// The history it belongs to, as far as the topic has said.
+    history: Option<History>,
+    /// Whether to list page by page, or all at once: after the pages could not be finished in time.
+    paged: bool,
     backoff: Backoff,
     /// To wait before going on.
     pause: Option<Duration>,
@@ -68,6 +74,7 @@ struct Listing<K> {
     version: Option<u64>,
     token: Option<String>,
     complete: bool,
+    paged: bool,
 }
 
 struct Watch<K> {
@@ -81,6 +88,8 @@ enum Taken<K> {
     Yes(Option<Event<K>>),
     /// The topic alone does not lead on.
     No,
+    /// What was told is no part of the store's history.
+    Foreign,
 }
 
 impl<K> Listener<K>
@@ -96,6 +105,8 @@ where
             subscription: None,
             phase: Phase::Start,
             last: 0,
+            history: None,
+            paged: true,
             backoff: Backoff::default(),
             pause: None,
         }
@@ -124,7 +135,8 @@ where
         if let Some(bus) = &self.bus {
             self.subscription = Some(bus.subscribe(&self.topic).await);
         }
-        self.phase = Phase::Listing(Listing::new());
+        self.history = None;
+        self.phase = Phase::Listing(Listing::new(self.paged));
         Event::Init
     }
 
@@ -140,10 +152,16 @@ where
             return Ok(Some(Event::InitDone));
         }
         match listing.fetch(&self.source).await {
-            Ok(()) => self.backoff.reset(),
-            Err(error) => return Err(self.fail(Phase::Start, error)),
+            Ok(()) => {
+                self.paged |= listing.complete;
+                self.backoff.reset();
+                Ok(None)
+            }
+            Err(error) => {
+                self.paged = !is_expired(&error);
+                Err(self.fail(Phase::Start, error))
+            }
         }
-        Ok(None)
     }
 
     async fn open_watch(&mut self) -> Result<Option<Event<K>>> {
@@ -163,7 +181,11 @@ where
             event = watch.events.next() => self.take_event(event),
             signal = signal(self.subscription.as_mut()) => {
                 let Signal::Message(payload) = signal else { return Ok(None) };
-                let Taken::Yes(event) = self.take_message(&payload) else { return Ok(None) };
+                let event = match self.take_message(&payload) {
+                    Taken::Yes(event) => event,
+                    Taken::No => return Ok(None),
+                    Taken::Foreign => return self.begin_anew(),
+                };
                 tracing::debug!(topic = self.topic, version = self.last, "following the topic");
                 self.phase = Phase::Following;
                 Ok(event)
@@ -222,6 +244,15 @@ where
             Ok(Signal::Message(payload)) => match self.take_message(&payload) {
                 Taken::Yes(event) => return event,
                 Taken::No => "the topic does not tell all",
+                Taken::Foreign => {
+                    tracing::info!(
+                        topic = self.topic,
+                        version = self.last,
+                        "the store was set back"
+                    );
+                    self.phase = Phase::Start;
+                    return None;
+                }
             },
             Ok(Signal::Lost) => "the connection to Redis is lost",
             Err(_) => "the topic is silent",
@@ -235,10 +266,25 @@ where
         let Ok(message) = serde_json::from_slice::<ChangeMessage>(payload) else {
             return Taken::No;
         };
+        match relate(self.history.as_ref(), self.last, &message) {
+            Relation::Continues => self.learn(&message),
+            Relation::Past => return Taken::Yes(None),
+            Relation::Unknown => return Taken::No,
+            Relation::Foreign => return Taken::Foreign,
+        }
         match decide(self.last, &message) {
             Decision::Ignore => Taken::Yes(None),
             Decision::Hole => Taken::No,
             Decision::Apply => self.apply(&message),
+        }
+    }
+
+    /// Only a bookmark says what its history continues.
+    fn learn(&mut self, message: &ChangeMessage) {
+        let known = self.history.as_ref().is_some_and(|known| known.name == message.history);
+        if message.type_ == ChangeType::Bookmark && !message.history.is_empty() && !known {
+            let (name, predecessors) = (message.history.clone(), message.predecessors.clone());
+            self.history = Some(History { name, predecessors });
         }
     }
 
@@ -290,12 +336,12 @@ where
 }
 
 impl<K: Clone + DeserializeOwned + Debug> Listing<K> {
-    fn new() -> Self {
-        Self { objects: VecDeque::new(), version: None, token: None, complete: false }
+    fn new(paged: bool) -> Self {
+        Self { objects: VecDeque::new(), version: None, token: None, complete: false, paged }
     }
 
     async fn fetch(&mut self, source: &Source) -> Result<()> {
-        let page = source.page::<K>(self.token.as_deref()).await;
+        let page = source.page::<K>(self.token.as_deref(), self.paged).await;
         let page = page.map_err(Error::InitialListFailed)?;
         if self.version.is_none() {
             self.version = Some(version(page.metadata.resource_version.as_ref())?);
@@ -305,6 +351,11 @@ impl<K: Clone + DeserializeOwned + Debug> Listing<K> {
         self.objects.extend(page.items);
         Ok(())
     }
+}
+
+/// Whether the pages of a list took longer than the server remembers.
+fn is_expired(error: &Error) -> bool {
+    matches!(error, Error::InitialListFailed(kube::Error::Api(status)) if status.code == 410)
 }
 
 fn version(text: Option<&String>) -> Result<u64> {

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::{History, Predecessor};
+
 /// What happened to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -35,13 +37,34 @@ pub struct ChangeMessage {
     /// The object is only named, because its contents are not for everybody.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
+    /// The history of the store that the versions belong to.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub history: String,
+    /// What that history continues. Only bookmarks say so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub predecessors: Vec<Predecessor>,
 }
 
 impl ChangeMessage {
     /// A bookmark.
     pub(crate) fn bookmark(resource_version: u64, previous: u64) -> Self {
         let type_ = ChangeType::Bookmark;
-        Self { resource_version, previous, type_, object: None, partial: false }
+        Self {
+            resource_version,
+            previous,
+            type_,
+            object: None,
+            partial: false,
+            history: String::new(),
+            predecessors: Vec::new(),
+        }
+    }
+
+    /// The same, and to which history it belongs.
+    pub(crate) fn of(mut self, history: &History) -> Self {
+        self.history.clone_from(&history.name);
+        self.predecessors.clone_from(&history.predecessors);
+        self
     }
 }
 

@@ -14,7 +14,9 @@ use std::{
 
 use serde_json::value::RawValue;
 
-use crate::{ChangeMessage, ChangeType, Error, message::Reference, open, outlet::Outlet, topics};
+use crate::{
+    ChangeMessage, ChangeType, Error, History, message::Reference, open, outlet::Outlet, topics,
+};
 
 /// How often each topic gets a bookmark.
 pub(crate) const BOOKMARK_PERIOD: Duration = Duration::from_secs(1);
@@ -65,10 +67,20 @@ impl Publisher {
     /// Declares that every change after the version `since` will be published, and nothing is known of
     /// those before. To be called before the first change, and again when the source of changes had to
     /// begin anew. The topics of the `resources` (group, plural) get bookmarks from now on, others from
-    /// their first change on.
-    pub fn begin<'a>(&self, since: u64, resources: impl IntoIterator<Item = (&'a str, &'a str)>) {
+    /// their first change on. All versions belong to the `history`.
+    pub fn begin<'a>(
+        &self,
+        history: History,
+        since: u64,
+        resources: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) {
         let topics = resources.into_iter().map(|(group, plural)| topics::changes(group, plural));
-        *self.inner.lock() = Heads::since(since, topics);
+        *self.inner.lock() = Heads { history, ..Heads::since(since, topics) };
+    }
+
+    /// Declares that a new history continues the one so far.
+    pub fn go_on(&self, history: History) {
+        self.inner.lock().history = history;
     }
 
     /// Publishes a change. Changes must come in the order of their versions.
@@ -95,15 +107,22 @@ impl Inner {
         // A change that cannot be encoded is not sent, and listeners see the hole.
         let Some(object) = object else { return };
         let partial = is_confidential(change);
-        let message =
-            ChangeMessage { resource_version, previous, type_, object: Some(object), partial };
+        let message = ChangeMessage {
+            resource_version,
+            previous,
+            type_,
+            object: Some(object),
+            partial,
+            history: heads.history.name.clone(),
+            predecessors: Vec::new(),
+        };
         self.send(topic, &message);
     }
 
     fn bookmark_all(&self) {
         let heads = self.lock();
         for (topic, head) in &heads.topics {
-            self.send(topic, &ChangeMessage::bookmark(heads.latest, *head));
+            self.send(topic, &ChangeMessage::bookmark(heads.latest, *head).of(&heads.history));
         }
     }
 
@@ -134,6 +153,7 @@ async fn keep_bookmarking(inner: Weak<Inner>) {
 /// The version of the last change of each topic.
 #[derive(Debug, Default)]
 struct Heads {
+    history: History,
     /// The version after which every change is known.
     since: Option<u64>,
     /// The version of the last change of all.
@@ -144,7 +164,7 @@ struct Heads {
 impl Heads {
     fn since(since: u64, topics: impl Iterator<Item = String>) -> Self {
         let topics = topics.map(|topic| (topic, since)).collect();
-        Self { since: Some(since), latest: since, topics }
+        Self { history: History::default(), since: Some(since), latest: since, topics }
     }
 
     /// Makes a change the topic's last one, and gives the version of the one before. If that is not known,

@@ -59,14 +59,18 @@ impl Source {
         self.namespace.is_none() || self.namespace.as_deref() == namespace
     }
 
-    /// A page of the list.
-    pub(crate) async fn page<K>(&self, token: Option<&str>) -> kube::Result<ObjectList<K>>
+    /// A page of the list, or all of it.
+    pub(crate) async fn page<K>(
+        &self,
+        token: Option<&str>,
+        paged: bool,
+    ) -> kube::Result<ObjectList<K>>
     where
         K: Clone + DeserializeOwned + Debug,
     {
         let params = ListParams {
             field_selector: self.fields.clone(),
-            limit: Some(PAGE),
+            limit: paged.then_some(PAGE),
             continue_token: token.map(str::to_owned),
             ..ListParams::default()
         };

@@ -295,6 +295,51 @@ async fn the_api_server_may_be_restarted() {
     no_watch_is_open(&plane).await;
 }
 
+/// The store goes back to a backup, and then on beyond where it was: the numbers look like before.
+async fn goes_on_from_a_backup(plane: &ControlPlane, pods: &Api<Pod>) {
+    let backup = version(&create(pods, "kept").await);
+    churn(pods, "lost").await;
+    let last = version(&create(pods, "last").await);
+    plane.stop_server().await;
+    plane.restore(backup).await;
+    plane.start_server().await;
+    while version(&label(pods, "kept", &uuid()).await) <= last {}
+}
+
+fn uuid() -> String {
+    format!("{:x}", rand::random::<u64>())
+}
+
+#[tokio::test]
+async fn a_store_that_was_restored_is_listed_anew() {
+    let redis = Redis::spawn().await;
+    let plane = ControlPlane::builder().redis(&redis).start().await;
+    let pods = pods(&plane.client());
+    let mirror = Mirror::of::<Pod>(&plane.listwatch(), Scope::All);
+    mirror.follows(&pods, "a").await;
+    let bookmark = tokio::time::sleep(std::time::Duration::from_millis(1500));
+    bookmark.await;
+    goes_on_from_a_backup(&plane, &pods).await;
+    mirror.equals(&pods, "").await;
+    no_watch_is_open(&plane).await;
+    mirror.follows(&pods, "b").await;
+}
+
+#[tokio::test]
+async fn without_redis_a_store_that_was_set_back_is_listed_anew() {
+    let plane = ControlPlane::start().await;
+    let pods = pods(&plane.client());
+    let backup = version(&create(&pods, "kept").await);
+    let mirror = Mirror::of::<Pod>(&plane.listwatch(), Scope::All);
+    mirror.follows(&pods, "lost").await;
+    plane.stop_server().await;
+    plane.restore(backup).await;
+    plane.start_server().await;
+    mirror.equals(&pods, "").await;
+    assert_eq!(mirror.inits(), 2);
+    mirror.follows(&pods, "b").await;
+}
+
 /// Puts a message on the topic of pods by hand.
 async fn publish(connection: &mut redis::aio::MultiplexedConnection, object: &Pod, previous: u64) {
     let message = ChangeMessage {
@@ -303,6 +348,8 @@ async fn publish(connection: &mut redis::aio::MultiplexedConnection, object: &Po
         type_: ChangeType::Modified,
         object: Some(serde_json::value::to_raw_value(object).unwrap()),
         partial: false,
+        history: String::new(),
+        predecessors: Vec::new(),
     };
     let payload = serde_json::to_vec(&message).unwrap();
     let mut publish = redis::cmd("PUBLISH");

@@ -4,14 +4,15 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use apiserver::{ApiServer, Config, Identity, pki::Pki};
+use futures::StreamExt;
 use http::Request;
 use kube::{Client, client::Body};
 use listwatch::{ListWatch, Publisher};
-use store::Store;
+use store::{Event, Revision, Store};
 use tempfile::TempDir;
 
 use crate::{
@@ -32,8 +33,15 @@ pub struct Builder {
 impl Builder {
     /// Keeps its objects in etcd instead of a file.
     #[must_use]
-    pub fn etcd(mut self, etcd: &Etcd) -> Self {
-        self.etcd = Some(etcd.endpoint());
+    pub fn etcd(self, etcd: &Etcd) -> Self {
+        let url = etcd.endpoint();
+        self.etcd_url(&url)
+    }
+
+    /// As [`Builder::etcd`], by URL.
+    #[must_use]
+    pub fn etcd_url(mut self, url: &str) -> Self {
+        self.etcd = Some(url.to_owned());
         self
     }
 
@@ -83,7 +91,7 @@ impl Builder {
         let plane = ControlPlane {
             config: self.config,
             redis: self.redis,
-            store,
+            store: Mutex::new(store),
             backend: Backend::default(),
             socket,
             folder,
@@ -97,6 +105,16 @@ fn embedded(folder: &TempDir) -> store::embedded::Embedded {
     let path = folder.path().join("store.redb");
     let options = store::embedded::Options::default();
     store::embedded::Embedded::open(path, options).expect("the store's file can be made")
+}
+
+/// Does a change again, which gets the same version.
+async fn repeat(store: &dyn Store, change: Event) {
+    let expected = change.revision();
+    let done = match change {
+        Event::Put(entry) => store.put(&entry.key, entry.value, None).await,
+        Event::Delete { key, .. } => store.delete(&key, None).await,
+    };
+    assert_eq!(done, Ok(expected));
 }
 
 /// Where HTTPS is served, and by whose authority.
@@ -130,7 +148,7 @@ impl Socket {
 pub struct ControlPlane {
     config: Config,
     redis: Option<String>,
-    store: Arc<dyn Store>,
+    store: Mutex<Arc<dyn Store>>,
     backend: Backend,
     socket: Option<Socket>,
     folder: TempDir,
@@ -172,7 +190,24 @@ impl ControlPlane {
 
     /// What the API server keeps its objects in.
     pub fn store(&self) -> Arc<dyn Store> {
-        self.store.clone()
+        self.store.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sets the store back to what it was at a version, as who restores a backup does. From there on it counts
+    /// anew. The API server is to be stopped.
+    ///
+    /// # Panics
+    /// If there can be no other store, or the history is not whole any more.
+    pub async fn restore(&self, version: u64) {
+        let restored = tempfile::NamedTempFile::new_in(&self.folder).expect("a file can be made");
+        let restored = store::embedded::Embedded::open(restored.path(), Default::default());
+        let restored = restored.expect("another store can be made");
+        let mut changes = self.store().watch(Revision(1)).await.expect("the history is whole");
+        while restored.revision().await != Ok(Revision(version)) {
+            let change = changes.next().await.expect("a change").expect("a change that is kept");
+            repeat(&restored, change).await;
+        }
+        *self.store.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(restored);
     }
 
     /// The requests of all in-process clients so far, as `METHOD path?query`.

@@ -106,6 +106,11 @@ impl Etcd {
         format!("http://{}", self.0.address)
     }
 
+    /// Its address.
+    pub fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
     /// Kills it like a power cut; its data stay.
     pub fn kill(&mut self) {
         self.0.process.kill();

@@ -55,6 +55,13 @@ pub trait Weigh {
     fn weight(&self) -> usize;
 }
 
+/// What is kept of an object that can't be read is little.
+impl<T: Weigh, E> Weigh for Result<T, E> {
+    fn weight(&self) -> usize {
+        self.as_ref().map_or(0, T::weight)
+    }
+}
+
 impl Weigh for String {
     fn weight(&self) -> usize {
         self.len()

@@ -1,0 +1,57 @@
+//! The histories of the store, by which listeners find out that it was restored from a backup: keys of the store
+//! itself, so that a backup has those that had begun when it was made.
+
+use bytes::Bytes;
+use listwatch::{History, Predecessor};
+use store::{Expect, StoreError};
+use uuid::Uuid;
+
+use crate::{encoded::CachedObject, storage::Storage};
+
+/// Where they are. No resource of the API is there.
+const PREFIX: &str = "/registry/minik8s.io/histories/";
+
+/// How many are kept. A listener that knows an older one lists anew.
+const KEPT: usize = 16;
+
+/// Begins a new history: when the server starts, and when it found that the store's changes are not the
+/// continuation of what it knows.
+pub(crate) async fn begin(storage: &Storage) -> Result<(), StoreError> {
+    let key = format!("{PREFIX}{}", Uuid::new_v4().simple());
+    let began = storage.store().put(&key, Bytes::from_static(b"{}"), Some(Expect::Absent)).await?;
+    storage.cache().wait_for(began).await?;
+    let known = by_age(storage);
+    for old in known.iter().rev().skip(KEPT) {
+        // Another server may have removed it.
+        let _ = storage.store().delete(&old.key, Some(old.revision)).await;
+    }
+    Ok(())
+}
+
+/// The history that the cache's present state belongs to.
+pub(crate) fn current(storage: &Storage) -> History {
+    let known = by_age(storage);
+    let predecessor = |pair: &[CachedObject]| Predecessor {
+        name: name(&pair[0]),
+        until: pair[1].revision.0.saturating_sub(1),
+    };
+    History {
+        name: known.last().map(name).unwrap_or_default(),
+        predecessors: known.windows(2).map(predecessor).collect(),
+    }
+}
+
+/// Whether a key is that of a history.
+pub(crate) fn is_one(key: &str) -> bool {
+    key.starts_with(PREFIX)
+}
+
+fn by_age(storage: &Storage) -> Vec<CachedObject> {
+    let mut known = storage.cache().list(PREFIX).items;
+    known.sort_by_key(|history| history.revision);
+    known
+}
+
+fn name(history: &CachedObject) -> String {
+    history.key.strip_prefix(PREFIX).unwrap_or_default().to_owned()
+}

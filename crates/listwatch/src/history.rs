@@ -1,0 +1,178 @@
+//! To which history of the store a version belongs.
+//!
+//! A version is a number, and a store that was restored from a backup counts on from an older one: the same
+//! number then means another state. So the API server begins a new history, with a name of its own, whenever it
+//! starts or finds its store changed, and writes that into the store. A backup knows the histories that began
+//! before it was made; what a listener has heard belongs to the store's past if the listener's history is among
+//! them, and was succeeded by the next not before the listener's version.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ChangeMessage;
+
+/// A history, and those that it continues.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// Its name, which no other has.
+    pub name: String,
+    /// The histories before it, as far back as is known.
+    pub predecessors: Vec<Predecessor>,
+}
+
+/// A history that another one continues.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Predecessor {
+    /// Its name.
+    pub name: String,
+    /// The last version that belongs to it.
+    pub until: u64,
+}
+
+/// What a message's history is to a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Relation {
+    /// What the listener knows is part of it.
+    Continues,
+    /// It is older than what the listener knows: a late message.
+    Past,
+    /// Only a bookmark can tell.
+    Unknown,
+    /// What the listener knows is no part of it.
+    Foreign,
+}
+
+/// Relates a message to what a listener knows: everything up to `last`, in the history `known`, if it has heard
+/// of one.
+pub(crate) fn relate(known: Option<&History>, last: u64, message: &ChangeMessage) -> Relation {
+    let Some(known) = known else { return Relation::Continues };
+    let of = |histories: &[Predecessor], name: &str| {
+        histories.iter().find(|history| history.name == name).map(|history| history.until)
+    };
+    if message.history == known.name || message.history.is_empty() {
+        return Relation::Continues;
+    }
+    if of(&known.predecessors, &message.history).is_some() {
+        return Relation::Past;
+    }
+    match of(&message.predecessors, &known.name) {
+        Some(until) if last <= until => Relation::Continues,
+        None if message.predecessors.is_empty() => Relation::Unknown,
+        _ => Relation::Foreign,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A store: who wrote each version, and the histories that began there.
+    #[derive(Clone, Debug, Default)]
+    struct Store {
+        writes: Vec<u32>,
+        histories: Vec<(String, u64)>,
+    }
+
+    impl Store {
+        fn version(&self) -> u64 {
+            self.writes.len() as u64
+        }
+
+        fn begin(&mut self, unique: u32) {
+            self.writes.push(unique);
+            self.histories.push((unique.to_string(), self.version()));
+        }
+
+        /// A backup of an earlier version.
+        fn backup(&self, version: u64) -> Self {
+            let kept = |history: &&(String, u64)| history.1 <= version;
+            Self {
+                writes: self.writes[..version as usize].to_vec(),
+                histories: self.histories.iter().filter(kept).cloned().collect(),
+            }
+        }
+
+        fn history(&self) -> History {
+            let predecessor = |pair: &[(String, u64)]| Predecessor {
+                name: pair[0].0.clone(),
+                until: pair[1].1 - 1,
+            };
+            History {
+                name: self.histories.last().unwrap().0.clone(),
+                predecessors: self.histories.windows(2).map(predecessor).collect(),
+            }
+        }
+
+        fn bookmark(&self) -> ChangeMessage {
+            ChangeMessage::bookmark(self.version(), self.version()).of(&self.history())
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Write,
+        Restart,
+        /// The store is set back by so many versions, and its server begins anew.
+        Restore(u64),
+        /// The listener takes in what is there.
+        Listen,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            4 => Just(Step::Write),
+            2 => Just(Step::Restart),
+            1 => (0..6_u64).prop_map(Step::Restore),
+            2 => Just(Step::Listen),
+        ];
+        prop::collection::vec(step, 1..40)
+    }
+
+    proptest! {
+        /// Whether the store has the versions that a listener knows is told from names and numbers alone.
+        #[test]
+        fn what_is_no_part_of_the_store_is_noticed(steps in steps()) {
+            let mut store = Store::default();
+            store.begin(0);
+            let (mut heard, mut known) = (store.clone(), store.history());
+            for (step, unique) in steps.iter().zip(1..) {
+                match step {
+                    Step::Write => store.writes.push(unique),
+                    Step::Restart => store.begin(unique),
+                    Step::Restore(back) => {
+                        store = store.backup((store.version() - 1).saturating_sub(*back) + 1);
+                        store.begin(unique);
+                    }
+                    Step::Listen => (heard, known) = (store.clone(), store.history()),
+                }
+                let relation = relate(Some(&known), heard.version(), &store.bookmark());
+                let is_part = store.writes.starts_with(&heard.writes);
+                let expected = if is_part { Relation::Continues } else { Relation::Foreign };
+                prop_assert_eq!(relation, expected);
+            }
+        }
+    }
+
+    fn named(name: &str, predecessors: &[(&str, u64)]) -> History {
+        let predecessors = predecessors.iter();
+        let predecessors =
+            predecessors.map(|(name, until)| Predecessor { name: (*name).into(), until: *until });
+        History { name: name.into(), predecessors: predecessors.collect() }
+    }
+
+    #[test]
+    fn a_change_does_not_say_what_came_before_its_history() {
+        let message = |history: &History| ChangeMessage {
+            predecessors: Vec::new(),
+            ..ChangeMessage::bookmark(9, 8).of(history)
+        };
+        let known = named("b", &[("a", 5)]);
+        assert_eq!(relate(None, 7, &message(&known)), Relation::Continues);
+        assert_eq!(relate(Some(&known), 7, &message(&known)), Relation::Continues);
+        assert_eq!(relate(Some(&known), 7, &message(&named("c", &[]))), Relation::Unknown);
+        assert_eq!(relate(Some(&known), 7, &message(&named("a", &[]))), Relation::Past);
+        assert_eq!(relate(Some(&known), 7, &message(&named("", &[]))), Relation::Continues);
+    }
+}

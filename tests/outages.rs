@@ -1,0 +1,102 @@
+//! The API server while etcd is away: it says so in time, shows what it knows, and goes on when etcd does.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::{Duration, Instant};
+
+use futures::{AsyncBufReadExt, StreamExt, future::join_all};
+use kube::Client;
+use serde_json::{Value, json};
+use testkit::{ControlPlane, Etcd, Proxy, wait};
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+/// What a client may count on.
+const LONGEST: Duration = Duration::from_secs(8);
+/// What this test adds on a machine with other things to do.
+const TOLERANCE: Duration = Duration::from_secs(1);
+
+type Answer = Result<String, kube::Error>;
+
+async fn send(client: &Client, method: &str, path: &str, body: &Value) -> Answer {
+    let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+    let request = http::Request::builder().method(method).uri(path).header("content-type", kind);
+    let body = if body.is_null() { Vec::new() } else { serde_json::to_vec(body).unwrap() };
+    client.request_text(request.body(body).unwrap()).await
+}
+
+fn map(name: &str) -> Value {
+    json!({"metadata": {"name": name}, "data": {"a": "1"}})
+}
+
+async fn create(client: &Client, name: &str) -> Answer {
+    send(client, "POST", MAPS, &map(name)).await
+}
+
+/// A request of each kind that needs the store.
+fn requests() -> Vec<(&'static str, String, Value)> {
+    let known = || format!("{MAPS}/known");
+    vec![
+        ("GET", known(), Value::Null),
+        ("GET", MAPS.to_owned(), Value::Null),
+        ("GET", format!("{MAPS}?limit=1"), Value::Null),
+        ("GET", format!("{MAPS}?watch=true&timeoutSeconds=1"), Value::Null),
+        ("POST", MAPS.to_owned(), map("new")),
+        ("PUT", known(), map("known")),
+        ("PATCH", known(), json!({"data": {"a": "2"}})),
+        ("DELETE", known(), Value::Null),
+    ]
+}
+
+async fn is_refused_in_time(client: &Client, (method, path, body): (&str, String, Value)) {
+    let begin = Instant::now();
+    let answer = send(client, method, &path, &body).await;
+    let took = begin.elapsed();
+    match answer {
+        Err(kube::Error::Api(status)) => {
+            assert_eq!(status.code, 503, "{method} {path}: {status:?}")
+        }
+        other => panic!("{method} {path}: {other:?}"),
+    }
+    assert!(took < LONGEST + TOLERANCE, "{method} {path} took {took:?}");
+}
+
+/// etcd is away in one way or the other: each answer is a 503 in time, many at once as well; lists and watches
+/// of what is known go on; and when it is back, so is everything else.
+async fn check(silence: fn(&Proxy)) {
+    let etcd = Etcd::spawn().await;
+    let proxy = Proxy::before(etcd.address()).await;
+    let url = format!("http://{}", proxy.address());
+    let plane = ControlPlane::builder().etcd_url(&url).start().await;
+    let client = plane.client();
+    create(&client, "known").await.unwrap();
+    let version = version(&send(&client, "GET", MAPS, &Value::Null).await.unwrap());
+    let watch = format!("{MAPS}?watch=true&resourceVersion={version}");
+    let watch = http::Request::get(watch).body(Vec::new()).unwrap();
+    let mut events = client.request_stream(watch).await.unwrap().lines();
+    silence(&proxy);
+    let many = requests().into_iter().flat_map(|request| vec![request; 3]);
+    join_all(many.map(|request| is_refused_in_time(&client, request))).await;
+    let health = send(&client, "GET", "/readyz", &Value::Null).await;
+    assert!(health.is_err(), "health says so: {health:?}");
+    let list = send(&client, "GET", &format!("{MAPS}?resourceVersion=0"), &Value::Null).await;
+    assert!(list.unwrap().contains("\"known\""));
+    proxy.open();
+    wait::until("writes go on", async || create(&client, "after").await.map(drop)).await;
+    let event = events.next().await.unwrap().unwrap();
+    assert!(event.contains("\"after\"") || event.contains("\"new\""), "the watch goes on: {event}");
+}
+
+fn version(list: &str) -> String {
+    let list: Value = serde_json::from_str(list).unwrap();
+    list["metadata"]["resourceVersion"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_etcd_that_is_not_there_is_a_503_in_time() {
+    check(Proxy::cut).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_etcd_that_does_not_answer_is_a_503_in_time() {
+    check(Proxy::freeze).await;
+}
