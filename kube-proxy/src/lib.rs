@@ -7,6 +7,7 @@
 //! through this program, and flows on while it is away.
 //!
 //! [`routes`] is the same for routes, with a loop of its own: neither waits for the other.
+//! `witness` tells the node controller which other hosts are reached from here.
 
 pub mod addresses;
 mod args;
@@ -25,6 +26,7 @@ pub mod status;
 pub mod sync;
 mod told;
 mod wake;
+mod witness;
 pub mod workers;
 
 use std::sync::Arc;
@@ -86,6 +88,7 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
         () = watches => {}
         () = nodes_watch => {}
         () = routes.run(&nodes, &routes_wake) => {}
+        () = witness::run(&here.node, &nodes, &listwatch) => {}
         () = docker.follow_deaths(&wake) => {}
     }
     Ok(())

@@ -10,6 +10,7 @@ pub mod credentials;
 pub mod events;
 pub mod health;
 pub mod host;
+pub mod host_probe;
 pub mod leader;
 pub mod logging;
 pub mod network;

@@ -72,6 +72,19 @@ pub struct Heartbeat {
     pub pods: usize,
 }
 
+/// A sign of life of a kube-proxy, with what it has found of the hosts next to it. Sent every second over
+/// Redis, lost without harm.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Testimony {
+    /// The node of the kube-proxy.
+    pub node: String,
+    /// Nodes whose hosts have answered just now.
+    pub reached: Vec<String>,
+    /// Nodes whose hosts have answered before, and do not now.
+    pub missed: Vec<String>,
+}
+
 /// Listens to the API server and to Redis. Clones share their connections.
 #[derive(Clone)]
 pub struct ListWatch {

@@ -2,6 +2,8 @@
 
 /// Heartbeats of nodes: [`crate::Heartbeat`].
 pub const NODE_STATUS: &str = "minik8s.status.node";
+/// Signs of life of kube-proxies, and what they know of their peers' hosts: [`crate::Testimony`].
+pub const PROXY_STATUS: &str = "minik8s.status.proxy";
 /// Use of resources by pods.
 pub const POD_STATUS: &str = "minik8s.status.pod";
 /// Concurrency of functions.
