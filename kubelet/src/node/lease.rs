@@ -9,7 +9,7 @@ use api_types::{
     meta::{MicroTime, ObjectMeta},
 };
 use kube::{
-    Api,
+    Api, Client,
     api::{Patch, PatchParams, PostParams},
 };
 use serde_json::json;
@@ -26,7 +26,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Renews the lease until shutdown.
 pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
-    let api: Api<Lease> = Api::namespaced(context.client.clone(), NAMESPACE);
+    let api = api(&context.client);
     loop {
         let pause = match renew(&api, &context.node).await {
             Ok(()) => RENEW,
@@ -42,7 +42,13 @@ pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
     }
 }
 
-async fn renew(api: &Api<Lease>, node: &str) -> Result<(), kube::Error> {
+/// Where the leases of nodes are.
+pub(super) fn api(client: &Client) -> Api<Lease> {
+    Api::namespaced(client.clone(), NAMESPACE)
+}
+
+/// Renews a node's lease once.
+pub(super) async fn renew(api: &Api<Lease>, node: &str) -> Result<(), kube::Error> {
     let spec = LeaseSpec {
         holder_identity: Some(node.to_owned()),
         lease_duration_seconds: Some(DURATION_SECONDS),

@@ -85,7 +85,12 @@ pub fn allocatable_disk(bytes: u64) -> u64 {
 /// Whether the file system of a directory is nearly full.
 pub fn disk_is_short(directory: &Path) -> bool {
     let Ok(stat) = nix::sys::statvfs::statvfs(directory) else { return false };
-    percent(stat.blocks_available(), stat.blocks()) < DISK_PRESSURE_PERCENT
+    is_short(stat.blocks(), stat.blocks_free(), stat.blocks_available())
+}
+
+/// As `df` counts: what is kept back from everybody but root is neither used nor free.
+fn is_short(all: u64, free: u64, available: u64) -> bool {
+    percent(available, all.saturating_sub(free) + available) < DISK_PRESSURE_PERCENT
 }
 
 /// Number of processors.
@@ -108,6 +113,14 @@ mod tests {
         assert_eq!(memory, Memory { total: 1_024_000, available: 256_000 });
         assert!((memory.percent() - 75.0).abs() < 0.001);
         assert!((Memory::default().percent()).abs() < 0.001);
+    }
+
+    #[test]
+    fn a_disk_is_short_when_a_tenth_of_what_can_be_used_is_left() {
+        assert!(!is_short(1000, 500, 500));
+        assert!(is_short(1000, 99, 99));
+        assert!(!is_short(1000, 600, 50), "50 of 450 blocks are left, 550 are kept back");
+        assert!(is_short(1000, 600, 40), "40 of 440 blocks");
     }
 
     #[test]
