@@ -11,6 +11,7 @@
 mod context;
 pub mod controllers;
 mod discovery;
+pub mod eviction;
 pub mod frame;
 mod informers;
 pub mod network;
@@ -29,6 +30,7 @@ use listwatch::ListWatch;
 use tokio::task::JoinSet;
 
 pub use context::Context;
+use eviction::EvictionArgs;
 use frame::Ended;
 pub use informers::Informers;
 use network::Network;
@@ -51,6 +53,8 @@ pub struct Args {
     /// without it, that of the kubeconfig
     #[arg(long, value_name = "FILE")]
     root_ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    eviction: EvictionArgs,
 }
 
 /// What the controllers are told.
@@ -60,6 +64,8 @@ pub struct Settings {
     pub pod_network: Network,
     /// The authority of the API server's certificate, as PEM. Without one it is not published.
     pub root_ca: Option<String>,
+    /// How nodes are given up, and which pods are removed for good.
+    pub eviction: EvictionArgs,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -76,6 +82,7 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let settings = Settings {
         pod_network: Network::new(args.cluster_cidr, args.node_cidr_mask_size)?,
         root_ca: root_ca::read(args.root_ca_file.as_deref(), &args.replica.client).await?,
+        eviction: args.eviction,
     };
     let client = component::client(&args.replica.client).await?;
     let work = async |client, check: Check| {

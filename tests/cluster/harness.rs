@@ -78,6 +78,11 @@ fn target() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_owned()
 }
 
+/// Where the programs are, as built.
+pub(crate) fn programs() -> PathBuf {
+    target().join("debug")
+}
+
 /// Runs a command to its end.
 pub(crate) fn run(program: impl AsRef<Path>, args: &[&str]) -> Done {
     let program = program.as_ref();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod harness;
+mod hosts;
 mod leaders;
 mod manifests;
 mod pods;

@@ -10,9 +10,11 @@ mod nodes;
 mod replicaset;
 
 use controller_manager::Settings;
+use controller_manager::eviction::EvictionArgs;
 use controller_manager::network::Network;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Resource};
+use listwatch::ListWatch;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -32,11 +34,21 @@ impl Cluster {
     }
 
     pub(crate) fn over(plane: ControlPlane) -> Self {
+        let listwatch = plane.listwatch();
+        Self::over_with(plane, listwatch, EvictionArgs::default())
+    }
+
+    pub(crate) fn over_with(
+        plane: ControlPlane,
+        listwatch: ListWatch,
+        eviction: EvictionArgs,
+    ) -> Self {
         let settings = Settings {
             pod_network: Network::new("10.244.0.0/16".parse().unwrap(), 24).unwrap(),
             root_ca: Some("PEM".to_owned()),
+            eviction,
         };
-        let running = controller_manager::run(plane.listwatch(), settings, || {});
+        let running = controller_manager::run(listwatch, settings, || {});
         let mut controllers = JoinSet::new();
         controllers.spawn(async move { panic!("the controllers have ended: {:?}", running.await) });
         Self { plane, controllers }

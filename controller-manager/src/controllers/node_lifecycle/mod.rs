@@ -1,11 +1,18 @@
 //! Watches over the nodes: marks those that are not heard of, taints those that are not ready, and
-//! takes the pods of the silent ones out of service.
+//! takes the pods of either out of service. ARCHITECTURE.md says which node is believed dead.
 
-mod health;
+mod conditions;
+mod disruption;
+mod evidence;
+#[cfg(test)]
+mod histories;
 mod monitor;
+mod observations;
 mod taints;
+mod token_bucket;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use api_types::api::core::v1::{Node, Pod};
 use api_types::jiff::Timestamp;
@@ -13,24 +20,39 @@ use component::events::{EventType, Recorder};
 use futures::future::join_all;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use crate::context::Context;
 use crate::frame::{Change, Controller, Error, Next, ObjectKey, Registered, Step, WorkQueue};
 use crate::informers::Informers;
 use crate::{nodes, pods};
-use health::{Measure, Verdict};
-use monitor::Monitor;
+use conditions::Why;
+use disruption::Eviction;
+use taints::NoExecute;
+
+pub(super) use monitor::Monitor;
+pub(super) use observations::NodeHealth;
 
 const NAME: &str = "node-controller";
 
-pub(super) fn register(context: &Context, tasks: &mut JoinSet<()>) -> Registered {
+/// A node that says for so long that it is not ready is believed. A kubelet that is started again says so
+/// for a moment, while all its pods go on serving.
+const NOT_READY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is known of the nodes' health.
+pub(super) fn monitor(context: &Context) -> Arc<Monitor> {
+    Monitor::watching(&context.informers, context.settings.eviction)
+}
+
+pub(super) fn register(
+    context: &Context,
+    monitor: &Arc<Monitor>,
+    tasks: &mut JoinSet<()>,
+) -> Registered {
     let queue = Arc::new(WorkQueue::default());
-    let monitor = Arc::new(Monitor::default());
-    monitor.watch(&context.informers);
-    tasks.spawn(monitor.clone().run(context.listwatch.clone(), queue.clone()));
+    let (listwatch, informers) = (context.listwatch.clone(), context.informers.clone());
+    tasks.spawn(monitor.clone().run(listwatch, informers, queue.clone()));
     let wanted = queue.clone();
     context.informers.nodes.on_change(move |change: &Change<Node>| {
         change.new.iter().for_each(|node| wanted.add(ObjectKey::of(&node.metadata)));
@@ -39,7 +61,7 @@ pub(super) fn register(context: &Context, tasks: &mut JoinSet<()>) -> Registered
         client: context.client(),
         recorder: context.recorder(NAME),
         informers: context.informers.clone(),
-        monitor,
+        monitor: monitor.clone(),
     };
     Registered::new(controller, queue)
 }
@@ -59,42 +81,110 @@ impl Controller for NodeLifecycle {
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let Some(node) = self.informers.nodes.get(key) else { return Ok(Next::Change) };
-        let verdict = self.monitor.judge(&key.name, Instant::now());
-        if let Some(Verdict::Silent(measure)) = verdict {
-            self.mark_silent(&node, measure).await?;
+        let Some(health) = self.monitor.health(&key.name) else { return Ok(Next::Change) };
+        let mut turn = Turn { monitor: &self.monitor, node: &key.name, wait: None };
+        if let Some(why) = turn.why(health) {
+            self.mark_unknown(&node, why).await?;
         }
-        self.taint(&node).await?;
-        // The monitor says when the node falls silent; a sign of life changes the node.
-        Ok(Next::Change)
+        let no_execute = turn.no_execute(&node, health);
+        self.taint(&node, no_execute).await?;
+        let pods = self.take_out_of_service(&node).await?;
+        // The monitor says when the health changes, and the informer when the node does.
+        Ok(turn.wait.into_iter().chain(pods).min().map_or(Next::Change, Next::After))
+    }
+}
+
+/// For how much longer a node may say that it is not ready without being believed; `None` if it does not
+/// say so, or is.
+fn in_passing(monitor: &Monitor, node: &str) -> Option<Duration> {
+    let rest = NOT_READY_PATIENCE.saturating_sub(monitor.not_ready_for(node)?);
+    (!rest.is_zero()).then_some(rest)
+}
+
+/// Asks whether it is the node's turn to be given up, and remembers when to ask again.
+struct Turn<'a> {
+    monitor: &'a Monitor,
+    node: &'a str,
+    wait: Option<Duration>,
+}
+
+impl Turn<'_> {
+    fn has_come(&mut self, eviction: Eviction) -> bool {
+        let admitted = self.monitor.admit(self.node, eviction);
+        self.wait = self.wait.into_iter().chain(admitted.err()).min();
+        admitted.is_ok()
+    }
+
+    /// Why the node's status is to be marked unknown, if it is. That its host is gone is what lets pods
+    /// leave at once, so it is only written in the node's turn.
+    fn why(&mut self, health: NodeHealth) -> Option<Why> {
+        match health {
+            NodeHealth::Reachable => None,
+            NodeHealth::HostGone if self.has_come(Eviction::AtOnce) => Some(Why::HostGone),
+            NodeHealth::HostGone | NodeHealth::StatusUnknown => Some(Why::StatusUnknown),
+        }
+    }
+
+    fn no_execute(&mut self, node: &Node, health: NodeHealth) -> NoExecute {
+        let status = nodes::ready_status(node);
+        if status == "True" {
+            return NoExecute::Keep;
+        }
+        if health == NodeHealth::HostGone {
+            return if self.has_come(Eviction::AtOnce) { NoExecute::Set } else { NoExecute::Keep };
+        }
+        if self.monitor.is_stopped(self.node) {
+            // Asked again: nobody tells when most nodes are well again, if this one is not.
+            self.wait = Some(Duration::from_secs(1));
+            return NoExecute::Remove;
+        }
+        if let Some(patience) = in_passing(self.monitor, self.node) {
+            self.wait = Some(patience);
+            return NoExecute::Keep;
+        }
+        // What was written before we listened is not believed before it is heard again.
+        let believed = status == "False" || health == NodeHealth::StatusUnknown;
+        let needed = believed && !taints::drives_away(node);
+        if needed && self.has_come(Eviction::Tolerated) { NoExecute::Set } else { NoExecute::Keep }
     }
 }
 
 impl NodeLifecycle {
-    async fn mark_silent(&self, node: &Node, measure: Measure) -> Result<(), Error> {
+    async fn mark_unknown(&self, node: &Node, why: Why) -> Result<(), Error> {
         let name = nodes::name(node);
-        self.silence_pods(name).await?;
-        let Some(patch) = silent(node, measure, Timestamp::now()) else { return Ok(()) };
-        tracing::warn!(node = name, ?measure, "the node is silent");
+        let Some(patch) = conditions::unknown(node, why, Timestamp::now()) else { return Ok(()) };
+        tracing::warn!(node = name, ?why, "nothing is heard of the node");
         let api = Api::<Node>::all(self.client.clone());
         let patched =
             api.patch_status(name, &PatchParams::default(), &Patch::Strategic(patch)).await;
         patched.unless_gone("marking a silent node")?;
-        let message = format!("Node {name} status is now: NodeNotReady");
-        self.recorder.about(node, EventType::Normal, "NodeNotReady", message);
+        if nodes::is_ready(node) {
+            let message = format!("Node {name} status is now: NodeNotReady");
+            self.recorder.about(node, EventType::Normal, "NodeNotReady", message);
+        }
         Ok(())
     }
 
-    /// Pods on a silent node serve nobody: services should leave them out.
-    async fn silence_pods(&self, node: &str) -> Result<(), Error> {
+    /// Pods of a node that is silent, or not ready for some time, serve nobody: services should leave them
+    /// out. Returns when to look again.
+    async fn take_out_of_service(&self, node: &Node) -> Result<Option<Duration>, Error> {
+        let name = nodes::name(node);
+        if nodes::is_ready(node) {
+            return Ok(None);
+        }
+        if let Some(patience) = in_passing(&self.monitor, name) {
+            return Ok(Some(patience));
+        }
         let serving = self
             .informers
             .pods
-            .filter(|pod| pods::node_of(pod) == Some(node) && pods::is_ready(pod));
-        let patches = serving.iter().map(|pod| self.silence_pod(pod));
-        join_all(patches).await.into_iter().collect()
+            .filter(|pod| pods::node_of(pod) == Some(name) && pods::is_ready(pod));
+        let patches = serving.iter().map(|pod| self.mark_not_ready(pod));
+        join_all(patches).await.into_iter().collect::<Result<(), Error>>()?;
+        Ok(None)
     }
 
-    async fn silence_pod(&self, pod: &Pod) -> Result<(), Error> {
+    async fn mark_not_ready(&self, pod: &Pod) -> Result<(), Error> {
         let key = ObjectKey::of(&pod.metadata);
         let api = Api::<Pod>::namespaced(self.client.clone(), &key.namespace);
         let patch = Patch::Strategic(json!({
@@ -105,11 +195,15 @@ impl NodeLifecycle {
             }]},
         }));
         let patched = api.patch_status(&key.name, &PatchParams::default(), &patch).await;
-        patched.unless_gone("marking a pod of a silent node").map(|_| ())
+        if patched.unless_gone("marking a pod of a silent node")?.is_some() {
+            let message = "Node is not ready".to_owned();
+            self.recorder.about(pod, EventType::Warning, "NodeNotReady", message);
+        }
+        Ok(())
     }
 
-    async fn taint(&self, node: &Node) -> Result<(), Error> {
-        let Some(taints) = taints::due(node, Timestamp::now()) else { return Ok(()) };
+    async fn taint(&self, node: &Node, no_execute: NoExecute) -> Result<(), Error> {
+        let Some(taints) = taints::due(node, no_execute, Timestamp::now()) else { return Ok(()) };
         let api = Api::<Node>::all(self.client.clone());
         let patch = Patch::Merge(json!({
             "metadata": {"resourceVersion": node.metadata.resource_version},
@@ -117,53 +211,5 @@ impl NodeLifecycle {
         }));
         let patched = api.patch(nodes::name(node), &PatchParams::default(), &patch).await;
         patched.unless_gone("tainting a node").map(|_| ())
-    }
-}
-
-/// Every condition that the node itself reports becomes unknown; `None` if they are. Tied to the version
-/// that was looked at, so that a node that returns in this moment is not marked.
-fn silent(node: &Node, measure: Measure, now: Timestamp) -> Option<Value> {
-    let (reason, message) = match measure {
-        Measure::Lease => (nodes::STATUS_UNKNOWN, "Kubelet stopped posting node status."),
-        Measure::Heartbeat => (nodes::HEARTBEAT_LOST, "Kubelet stopped sending heartbeats."),
-    };
-    let reported = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let mut types: Vec<&str> =
-        reported.into_iter().map(|condition| condition.type_.as_str()).collect();
-    if !types.contains(&"Ready") {
-        types.push("Ready");
-    }
-    let marked = nodes::ready_condition(node).is_some_and(|ready| ready.status == "Unknown");
-    let conditions = types.into_iter().map(|kind| {
-        json!({"type": kind, "status": "Unknown", "reason": reason, "message": message,
-               "lastTransitionTime": now})
-    });
-    (!marked).then(|| {
-        json!({
-            "metadata": {"resourceVersion": node.metadata.resource_version},
-            "status": {"conditions": conditions.collect::<Vec<_>>()},
-        })
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_silent_node_is_marked_once() {
-        let node = |status: &str| -> Node {
-            serde_json::from_value(json!({"metadata": {"resourceVersion": "7"}, "status": {"conditions": [
-                {"type": "MemoryPressure", "status": "False"}, {"type": "Ready", "status": status}]}}))
-            .unwrap()
-        };
-        let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        let patch = silent(&node("True"), Measure::Heartbeat, now).unwrap();
-        assert_eq!(patch["metadata"]["resourceVersion"], "7");
-        let conditions = patch["status"]["conditions"].as_array().unwrap();
-        assert_eq!(conditions.len(), 2);
-        assert!(conditions.iter().all(|condition| condition["status"] == "Unknown"));
-        assert_eq!(conditions[1]["reason"], "NodeHeartbeatLost");
-        assert_eq!(silent(&node("Unknown"), Measure::Lease, now), None);
     }
 }

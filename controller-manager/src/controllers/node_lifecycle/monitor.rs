@@ -1,17 +1,24 @@
-//! Collects the signs of life of all nodes.
+//! Collects what is seen of all nodes: over REST, over Redis, and by asking their hosts.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api_types::api::coordination::v1::Lease;
 use api_types::api::core::v1::Node;
+use api_types::meta::Time;
+use component::host_probe::{Answer, Target};
+use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
-use listwatch::ListWatch;
+use listwatch::{Heartbeat, ListWatch, Testimony, topics};
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
 
-use super::health::{self, Signs, Verdict};
+use super::disruption::Eviction;
+use super::evidence::Sign;
+use super::observations::{NodeHealth, Observations};
+use crate::eviction::EvictionArgs;
 use crate::frame::{Change, ObjectKey, WorkQueue};
 use crate::informers::Informers;
 use crate::nodes;
@@ -19,74 +26,111 @@ use crate::nodes;
 /// How often to look who has fallen silent, and whether Redis is reached: a gap between heartbeats that
 /// is Redis' fault must not go unnoticed.
 const TICK: Duration = Duration::from_millis(500);
+/// How often a host is asked that is heard of.
+const ASK: Duration = Duration::from_secs(10);
+/// How often one is asked that is not.
+const ASK_SILENT: Duration = Duration::from_secs(1);
 
-/// The signs of life.
-#[derive(Debug, Default)]
-pub(super) struct Monitor {
-    signs: Mutex<HashMap<String, Signs>>,
-    redis_since: Mutex<Option<Instant>>,
-    silent: Mutex<HashSet<String>>,
+/// What is known of the nodes' health, shared by those who act on it.
+#[derive(Debug)]
+pub(crate) struct Monitor {
+    observations: Mutex<Observations>,
 }
 
 impl Monitor {
     /// Has the informers report what they see.
-    pub(super) fn watch(self: &Arc<Self>, informers: &Informers) {
-        let monitor = self.clone();
-        informers.nodes.on_change(move |change| monitor.node_changed(change, Instant::now()));
-        let monitor = self.clone();
-        informers
-            .node_leases
-            .on_change(move |change| monitor.lease_changed(change, Instant::now()));
+    pub(super) fn watching(informers: &Informers, args: EvictionArgs) -> Arc<Self> {
+        let observations = Mutex::new(Observations::new(args, Instant::now()));
+        let monitor = Arc::new(Self { observations });
+        let (of_nodes, of_leases) = (monitor.clone(), monitor.clone());
+        informers.nodes.on_change(move |change| of_nodes.node_changed(change, Instant::now()));
+        let on_lease =
+            move |change: &Change<Lease>| of_leases.lease_changed(change, Instant::now());
+        informers.node_leases.on_change(on_lease);
+        monitor
     }
 
-    /// Listens to heartbeats and keeps the clock, for ever: a node that falls silent is put into the queue.
-    pub(super) async fn run(self: Arc<Self>, listwatch: ListWatch, queue: Arc<WorkQueue>) {
-        let mut heartbeats = match listwatch.heartbeats() {
-            Some(heartbeats) => heartbeats.boxed(),
-            None => stream::pending().boxed(),
-        };
+    /// Judges a node; `None` if it is not known.
+    pub(crate) fn health(&self, node: &str) -> Option<NodeHealth> {
+        self.observations.lock().health(node, Instant::now())
+    }
+
+    /// Whether nobody is to be evicted from the node because it is silent or not ready: most nodes are.
+    pub(crate) fn is_stopped(&self, node: &str) -> bool {
+        self.observations.lock().is_stopped(node, Instant::now())
+    }
+
+    /// For how long the node has said that it is not ready.
+    pub(super) fn not_ready_for(&self, node: &str) -> Option<Duration> {
+        self.observations.lock().not_ready_since(node).map(|since| since.elapsed())
+    }
+
+    /// Asks for a node's turn to be given up; if it is not yet, one may ask again after some time.
+    pub(super) fn admit(&self, node: &str, eviction: Eviction) -> Result<(), Duration> {
+        self.observations.lock().admit(node, eviction, Instant::now())
+    }
+
+    /// Listens, asks and keeps the clock, for ever: nodes whose health changes are put into the queue.
+    pub(super) async fn run(
+        self: Arc<Self>,
+        listwatch: ListWatch,
+        informers: Informers,
+        queue: Arc<WorkQueue>,
+    ) {
+        let mut heartbeats = messages::<Heartbeat>(&listwatch, topics::NODE_STATUS);
+        let mut testimonies = messages::<Testimony>(&listwatch, topics::PROXY_STATUS);
+        let mut questions = Questions::default();
         let mut clock = tokio::time::interval(TICK);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                Some(heartbeat) = heartbeats.next() => self.beat(&heartbeat.node, Instant::now()),
+                Some(heartbeat) = heartbeats.next() => self.take(&heartbeat.node, Sign::KubeletBeat),
+                Some(testimony) = testimonies.next() => self.testified(&testimony),
+                Some((node, answer)) = questions.next() => self.answered(&node, answer),
                 _ = clock.tick() => {
                     let now = Instant::now();
-                    self.redis_is(listwatch.redis_connected(), now);
-                    self.fallen_silent(now).into_iter().for_each(|node| queue.add(ObjectKey::cluster(node)));
+                    let (changed, to_be_asked) = {
+                        let mut all = self.observations.lock();
+                        (all.look(listwatch.redis_connected(), now), all.to_be_asked(now))
+                    };
+                    changed.into_iter().for_each(|node| queue.add(ObjectKey::cluster(node)));
+                    questions.ask(to_be_asked, &informers, now);
                 }
             }
         }
     }
 
-    /// The nodes that were not silent when this was last asked.
-    fn fallen_silent(&self, now: Instant) -> Vec<String> {
-        let (signs, redis) = (self.signs.lock(), *self.redis_since.lock());
-        let silent = |signs: Signs| matches!(health::judge(signs, redis, now), Verdict::Silent(_));
-        let silent =
-            signs.iter().filter(|(_, signs)| silent(**signs)).map(|(node, _)| node.clone());
-        let silent: HashSet<String> = silent.collect();
-        let mut before = self.silent.lock();
-        let fallen = silent.difference(&before).cloned().collect();
-        *before = silent;
-        fallen
+    fn take(&self, node: &str, sign: Sign) {
+        self.observations.lock().take(node, sign, Instant::now());
     }
 
-    /// Judges a node; `None` if it is not known.
-    pub(super) fn judge(&self, node: &str, now: Instant) -> Option<Verdict> {
-        let signs = self.signs.lock().get(node).copied()?;
-        Some(health::judge(signs, *self.redis_since.lock(), now))
+    fn testified(&self, testimony: &Testimony) {
+        self.take(&testimony.node, Sign::ProxyBeat);
+        testimony.reached.iter().for_each(|peer| self.take(peer, Sign::ReachedByPeer));
+        testimony.missed.iter().for_each(|peer| self.take(peer, Sign::MissedByPeer));
+    }
+
+    fn answered(&self, node: &str, answer: Answer) {
+        match answer {
+            Answer::Answered => self.take(node, Sign::Answered),
+            Answer::Silence => self.take(node, Sign::Silence),
+            Answer::NotAsked => {}
+        }
     }
 
     fn node_changed(&self, change: &Change<Node>, now: Instant) {
+        let mut all = self.observations.lock();
         let Some(new) = &change.new else {
             if let Some(old) = &change.old {
-                self.signs.lock().remove(nodes::name(old));
+                all.forget(nodes::name(old));
             }
             return;
         };
-        let old = change.old.as_ref().map(|old| reported(old));
-        if old.as_ref() != Some(&reported(new)) {
-            self.renewed(nodes::name(new), now);
+        let name = nodes::name(new);
+        let not_ready = nodes::ready_condition(new).is_some_and(|ready| ready.status == "False");
+        all.see(name, &nodes::zone(new), not_ready, now);
+        if change.old.as_ref().is_some_and(|old| reported(old) != reported(new)) {
+            all.take(name, Sign::Renewed, now);
         }
     }
 
@@ -96,31 +140,63 @@ impl Monitor {
             (change.old.as_deref().and_then(time), change.new.as_deref().and_then(time));
         let name = change.latest().and_then(|lease| lease.metadata.name.as_deref());
         if let (Some(name), true) = (name, new.is_some() && old != new) {
-            self.renewed(name, now);
+            self.observations.lock().take(name, Sign::Renewed, now);
         }
-    }
-
-    fn renewed(&self, node: &str, now: Instant) {
-        let mut signs = self.signs.lock();
-        signs.entry(node.to_owned()).or_insert(Signs { renewed: now, beat: None }).renewed = now;
-    }
-
-    fn beat(&self, node: &str, now: Instant) {
-        if let Some(signs) = self.signs.lock().get_mut(node) {
-            signs.beat = Some(now);
-        }
-    }
-
-    fn redis_is(&self, connected: bool, now: Instant) {
-        let mut since = self.redis_since.lock();
-        *since = connected.then(|| since.unwrap_or(now));
     }
 }
 
-/// What only the node itself writes into its status: when it last reported each condition.
-fn reported(node: &Node) -> Vec<(String, Option<api_types::meta::Time>)> {
-    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().map(|c| (c.type_.clone(), c.last_heartbeat_time.clone())).collect()
+fn messages<T>(listwatch: &ListWatch, topic: &str) -> BoxStream<'static, T>
+where
+    T: serde::de::DeserializeOwned + Send + 'static,
+{
+    match listwatch.follow(topic) {
+        Some(messages) => messages.boxed(),
+        None => stream::pending().boxed(),
+    }
+}
+
+/// What only the node itself writes into its status: when it last reported each condition. Where a
+/// condition stands in the list says nothing, and one that we added is no report.
+fn reported(node: &Node) -> [Option<&Time>; 4] {
+    nodes::REPORTED_CONDITIONS.map(|kind| {
+        let condition = nodes::condition(node, kind)?;
+        let is_ours = condition.reason.as_deref() == Some(nodes::STATUS_NEVER_UPDATED);
+        condition.last_heartbeat_time.as_ref().filter(|_| !is_ours)
+    })
+}
+
+/// The questions to hosts that are under way, and when the last ones were put.
+#[derive(Debug, Default)]
+struct Questions {
+    asked: BTreeMap<String, Instant>,
+    under_way: JoinSet<(String, Answer)>,
+}
+
+impl Questions {
+    /// Asks those whose time it is; of each it is told whether it is urgent.
+    fn ask(&mut self, hosts: Vec<(String, bool)>, informers: &Informers, now: Instant) {
+        let before = std::mem::take(&mut self.asked);
+        for (node, urgent) in hosts {
+            let last = before.get(&node).copied();
+            let period = if urgent { ASK_SILENT } else { ASK };
+            let due = last.is_none_or(|last| now >= last + period);
+            if due && let Some(target) = target(informers, &node) {
+                let name = node.clone();
+                self.under_way.spawn(async move { (name, target.probe().await) });
+            }
+            self.asked.insert(node, last.filter(|_| !due).unwrap_or(now));
+        }
+    }
+
+    /// The next answer.
+    async fn next(&mut self) -> Option<(String, Answer)> {
+        // One that panicked is no answer.
+        self.under_way.join_next().await?.ok()
+    }
+}
+
+fn target(informers: &Informers, node: &str) -> Option<Target> {
+    Target::of(&*informers.nodes.get(&ObjectKey::cluster(node))?)
 }
 
 #[cfg(test)]
@@ -128,11 +204,17 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::controllers::node_lifecycle::health::LEASE_PATIENCE;
+    use crate::controllers::node_lifecycle::evidence::{Listening, STATUS_PATIENCE};
 
     fn node(conditions: Value) -> Arc<Node> {
         let node = json!({"metadata": {"name": "n1"}, "status": {"conditions": conditions}});
         Arc::new(serde_json::from_value(node).unwrap())
+    }
+
+    fn ready(status: &str, heartbeat: &str) -> Arc<Node> {
+        let time = format!("2026-01-01T00:00:{heartbeat}Z");
+        node(json!([{"type": "Ready", "status": status, "lastHeartbeatTime": time},
+                    {"type": "Foreign", "status": "True", "lastHeartbeatTime": "2026-01-01T00:00:00Z"}]))
     }
 
     fn lease(time: &str) -> Arc<Lease> {
@@ -140,78 +222,47 @@ mod tests {
         Arc::new(serde_json::from_value(lease).unwrap())
     }
 
-    fn alive_until(monitor: &Monitor, now: Instant) -> Instant {
-        match monitor.judge("n1", now) {
-            Some(Verdict::Alive { until }) => until,
-            other => panic!("{other:?}"),
-        }
-    }
-
     #[test]
     fn what_the_node_writes_is_a_sign_of_life_and_what_others_write_is_not() {
-        let (monitor, start) = (Monitor::default(), Instant::now());
+        let (monitor, start) =
+            (Monitor::watching(&Informers::default(), EvictionArgs::default()), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
-        let first = node(
-            json!([{"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T00:00:00Z"}]),
-        );
-        monitor.node_changed(&Change { old: None, new: Some(first.clone()) }, at(0));
-        assert_eq!(alive_until(&monitor, at(1)), at(0) + LEASE_PATIENCE);
-
-        let marked = node(
-            json!([{"type": "Ready", "status": "Unknown", "lastHeartbeatTime": "2026-01-01T00:00:00Z"}]),
-        );
-        monitor.node_changed(&Change { old: Some(first.clone()), new: Some(marked) }, at(5));
-        assert_eq!(alive_until(&monitor, at(6)), at(0) + LEASE_PATIENCE, "we wrote that ourselves");
-
-        let reported = node(
-            json!([{"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T00:00:10Z"}]),
-        );
-        monitor.node_changed(&Change { old: Some(first), new: Some(reported) }, at(10));
-        assert_eq!(alive_until(&monitor, at(11)), at(10) + LEASE_PATIENCE);
-
-        let renewed = Change {
-            old: Some(lease("2026-01-01T00:00:00Z")),
-            new: Some(lease("2026-01-01T00:00:10Z")),
+        let check = |last: u64| {
+            let evidence = monitor.observations.lock().evidence("n1");
+            let listening = Listening { since: start, redis: None };
+            let unknown = at(last) + STATUS_PATIENCE;
+            assert!(evidence.is_status_unknown(listening, unknown), "{last}");
+            let before = unknown - Duration::from_millis(1);
+            assert!(!evidence.is_status_unknown(listening, before), "{last}");
         };
-        monitor.lease_changed(&renewed, at(20));
-        assert_eq!(alive_until(&monitor, at(21)), at(20) + LEASE_PATIENCE);
-    }
-
-    #[test]
-    fn a_deleted_node_is_not_judged() {
-        let (monitor, now) = (Monitor::default(), Instant::now());
-        monitor.node_changed(&Change { old: None, new: Some(node(json!([]))) }, now);
-        monitor.node_changed(&Change { old: Some(node(json!([]))), new: None }, now);
-        assert_eq!(monitor.judge("n1", now), None);
-    }
-
-    #[test]
-    fn redis_counts_from_when_it_was_last_connected() {
-        let (monitor, start) = (Monitor::default(), Instant::now());
-        let at = |seconds| start + Duration::from_secs(seconds);
-        monitor.node_changed(&Change { old: None, new: Some(node(json!([]))) }, at(0));
-        monitor.redis_is(true, at(0));
-        monitor.beat("n1", at(1));
-        assert_eq!(alive_until(&monitor, at(2)), at(9));
-        monitor.redis_is(false, at(3));
-        assert_eq!(alive_until(&monitor, at(4)), at(41));
-        monitor.redis_is(true, at(20));
-        assert_eq!(alive_until(&monitor, at(21)), at(28));
-    }
-
-    #[test]
-    fn a_node_falls_silent_once_even_if_its_first_heartbeat_came_late() {
-        let (monitor, start) = (Monitor::default(), Instant::now());
-        let at = |seconds| start + Duration::from_secs(seconds);
-        monitor.redis_is(true, at(0));
-        monitor.node_changed(&Change { old: None, new: Some(node(json!([]))) }, at(0));
-        assert_eq!(monitor.fallen_silent(at(1)), Vec::<String>::new());
-        monitor.beat("n1", at(2));
-        assert_eq!(monitor.fallen_silent(at(9)), Vec::<String>::new());
-        assert_eq!(monitor.fallen_silent(at(10)), ["n1"]);
-        assert_eq!(monitor.fallen_silent(at(11)), Vec::<String>::new());
-        monitor.beat("n1", at(12));
-        assert_eq!(monitor.fallen_silent(at(13)), Vec::<String>::new());
-        assert_eq!(monitor.fallen_silent(at(20)), ["n1"]);
+        let change = |old, new, second| {
+            monitor.node_changed(&Change { old: Some(old), new: Some(new) }, at(second));
+        };
+        monitor.node_changed(&Change { old: None, new: Some(ready("True", "00")) }, at(1));
+        check(1);
+        change(ready("True", "00"), ready("Unknown", "00"), 5);
+        check(1);
+        let mut foreign = ready("True", "00");
+        let conditions = Arc::make_mut(&mut foreign).status.as_mut().unwrap().conditions.as_mut();
+        conditions.unwrap()[1].last_heartbeat_time = None;
+        change(ready("True", "00"), foreign, 6);
+        check(1);
+        // As we mark it: the list may be in another order, and conditions may be new in it.
+        let mut marked = ready("Unknown", "00");
+        let conditions = Arc::make_mut(&mut marked).status.as_mut().unwrap().conditions.as_mut();
+        let ours = json!({"type": "PIDPressure", "status": "Unknown", "reason": "NodeStatusNeverUpdated",
+            "lastHeartbeatTime": "2026-01-01T00:00:00Z"});
+        conditions.unwrap().insert(0, serde_json::from_value(ours).unwrap());
+        change(ready("True", "00"), marked, 7);
+        check(1);
+        change(ready("True", "00"), ready("True", "10"), 10);
+        check(10);
+        let (old, new) = (lease("2026-01-01T00:00:00Z"), lease("2026-01-01T00:00:10Z"));
+        monitor.lease_changed(&Change { old: Some(old), new: Some(new) }, at(20));
+        check(20);
+        // A clock that jumps back is no worse than one that jumps ahead.
+        let (old, new) = (lease("2026-01-01T00:00:10Z"), lease("2020-01-01T00:00:00Z"));
+        monitor.lease_changed(&Change { old: Some(old), new: Some(new) }, at(30));
+        check(30);
     }
 }

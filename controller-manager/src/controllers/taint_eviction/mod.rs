@@ -1,0 +1,194 @@
+//! Evicts pods from nodes whose `NoExecute` taints they do not tolerate, or no longer. Every pod is
+//! looked at for itself: one that cannot be deleted keeps no other.
+//!
+//! A pod that says nothing about a silent or unready node stays for Kubernetes' 300 s. But when the
+//! node's host is known to be gone, such pods leave at once, if somebody replaces them: a pod without
+//! a controller would only be lost, should the host come back.
+
+mod stay;
+mod taint_ages;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api_types::api::core::v1::{Node, Pod, Taint};
+use api_types::jiff::Timestamp;
+use component::events::{EventType, Recorder};
+use kube::Client;
+use tokio::time::Instant;
+
+use super::node_lifecycle::{Monitor, NodeHealth};
+use super::pod_disruption::{self, Disruption};
+use crate::context::Context;
+use crate::frame::{Change, Controller, Error, Next, ObjectKey, Registered, WorkQueue};
+use crate::informers::Informers;
+use crate::nodes::{self, NOT_READY, UNREACHABLE};
+use crate::{owners, pods};
+use stay::{Stay, stay};
+use taint_ages::TaintAges;
+
+const NAME: &str = "taint-eviction-controller";
+
+/// What is written into a pod before it is deleted, in Kubernetes' words.
+const DISRUPTION: Disruption = Disruption {
+    reason: "DeletionByTaintManager",
+    message: "Taint manager: deleting due to NoExecute taint",
+};
+
+/// A taint that does not count at the moment is looked at again after this.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+pub(super) fn register(context: &Context, monitor: &Arc<Monitor>) -> Registered {
+    let queue = Arc::new(WorkQueue::default());
+    let ages = Arc::new(TaintAges::default());
+    watch_nodes(&context.informers, &ages, &queue);
+    watch_pods(&context.informers, &queue);
+    let controller = TaintEviction {
+        client: context.client(),
+        recorder: context.recorder(NAME),
+        informers: context.informers.clone(),
+        monitor: monitor.clone(),
+        ages,
+    };
+    Registered::new(controller, queue)
+}
+
+/// The pods of a node whose taints or state change.
+fn watch_nodes(informers: &Informers, ages: &Arc<TaintAges>, queue: &Arc<WorkQueue>) {
+    let (queue, ages, pods) = (queue.clone(), ages.clone(), Arc::downgrade(&informers.pods));
+    informers.nodes.on_change(move |change: &Change<Node>| {
+        let Some(node) = &change.new else {
+            change.old.iter().for_each(|node| ages.forget(nodes::name(node)));
+            return;
+        };
+        ages.see(node, Timestamp::now(), Instant::now());
+        if let Some(pods) = pods.upgrade().filter(|_| nodes::has_no_execute(node)) {
+            let name = node.metadata.name.as_deref();
+            let here = pods.filter(|pod| pods::node_of(pod) == name && pods::is_active(pod));
+            here.iter().for_each(|pod| queue.add(ObjectKey::of(&pod.metadata)));
+        }
+    });
+}
+
+fn watch_pods(informers: &Informers, queue: &Arc<WorkQueue>) {
+    let (queue, all) = (queue.clone(), informers.nodes.clone());
+    informers.pods.on_change(move |change: &Change<Pod>| {
+        let Some(pod) = change.new.as_ref().filter(|pod| pods::is_active(pod)) else { return };
+        let node = pods::node_of(pod).and_then(|node| all.get(&ObjectKey::cluster(node)));
+        if node.is_some_and(|node| nodes::has_no_execute(&node)) {
+            queue.add(ObjectKey::of(&pod.metadata));
+        }
+    });
+}
+
+struct TaintEviction {
+    client: Client,
+    recorder: Recorder,
+    informers: Informers,
+    monitor: Arc<Monitor>,
+    ages: Arc<TaintAges>,
+}
+
+#[async_trait::async_trait]
+impl Controller for TaintEviction {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
+        let Some(pod) = self.informers.pods.get(key).filter(|pod| pods::is_active(pod)) else {
+            return Ok(Next::Change);
+        };
+        let node = pods::node_of(&pod).map(ObjectKey::cluster);
+        let Some(node) = node.and_then(|node| self.informers.nodes.get(&node)) else {
+            return Ok(Next::Change);
+        };
+        let health = self.monitor.health(nodes::name(&node));
+        let at_once = health == Some(NodeHealth::HostGone)
+            && nodes::is_marked_gone(&node)
+            && owners::controller_of(&pod.metadata).is_some();
+        let (counting, waiting) = self.taints(&node, health);
+        match stay(&pod, &counting, at_once) {
+            Stay::Not => self.evict(&pod).await.map(|()| Next::Change),
+            Stay::For(rest) if waiting => Ok(Next::After(rest.min(LOOK_AGAIN))),
+            Stay::For(rest) => Ok(Next::After(rest)),
+            Stay::Forever if waiting => Ok(Next::After(LOOK_AGAIN)),
+            Stay::Forever => Ok(Next::Change),
+        }
+    }
+}
+
+impl TaintEviction {
+    /// The taints that count now, with their ages, and whether there are others that may count later.
+    fn taints(&self, node: &Node, health: Option<NodeHealth>) -> (Vec<(Taint, Duration)>, bool) {
+        let all = self.ages.of(nodes::name(node), Instant::now());
+        let before = all.len();
+        let stopped = || self.monitor.is_stopped(nodes::name(node));
+        let counting = all.into_iter().filter(|(taint, _)| counts(taint, node, health, stopped));
+        let counting: Vec<_> = counting.collect();
+        let waiting = counting.len() < before;
+        (counting, waiting)
+    }
+
+    async fn evict(&self, pod: &Pod) -> Result<(), Error> {
+        pod_disruption::note(&self.client, pod, None, Some(DISRUPTION)).await?;
+        if pod_disruption::delete(&self.client, pod, None, "evicting a pod").await? {
+            let message = format!("Marking for deletion Pod {}", ObjectKey::of(&pod.metadata));
+            self.recorder.about(pod, EventType::Normal, "TaintManagerEviction", message);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a taint counts. One that says what the node's state is does only while that is so: it may
+/// be left from a time when nobody looked. And not if most nodes are silent: see `disruption`.
+fn counts(
+    taint: &Taint,
+    node: &Node,
+    health: Option<NodeHealth>,
+    stopped: impl FnOnce() -> bool,
+) -> bool {
+    let status = nodes::ready_status(node);
+    match taint.key.as_str() {
+        UNREACHABLE if status == "Unknown" => match health {
+            Some(NodeHealth::HostGone) => true,
+            Some(NodeHealth::StatusUnknown) => !stopped(),
+            Some(NodeHealth::Reachable) | None => false,
+        },
+        NOT_READY if status == "False" => !stopped(),
+        UNREACHABLE | NOT_READY => false,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(taint: &str, ready: &str, health: NodeHealth, stopped: bool, expected: bool) {
+        let taint = serde_json::from_value(json!({"key": taint, "effect": "NoExecute"})).unwrap();
+        let node = json!({"status": {"conditions": [{"type": "Ready", "status": ready}]}});
+        let node = serde_json::from_value(node).unwrap();
+        let got = counts(&taint, &node, Some(health), || stopped);
+        assert_eq!(got, expected, "{taint:?} {ready} {health:?} {stopped}");
+    }
+
+    #[test]
+    fn a_taint_about_the_node_counts_while_it_is_true() {
+        check(UNREACHABLE, "Unknown", NodeHealth::StatusUnknown, false, true);
+        check(UNREACHABLE, "Unknown", NodeHealth::HostGone, false, true);
+        check(UNREACHABLE, "Unknown", NodeHealth::Reachable, false, false);
+        check(UNREACHABLE, "True", NodeHealth::StatusUnknown, false, false);
+        check(NOT_READY, "False", NodeHealth::Reachable, false, true);
+        check(NOT_READY, "True", NodeHealth::Reachable, false, false);
+    }
+
+    #[test]
+    fn while_most_nodes_are_silent_only_other_taints_count() {
+        check(UNREACHABLE, "Unknown", NodeHealth::StatusUnknown, true, false);
+        check(NOT_READY, "False", NodeHealth::Reachable, true, false);
+        check("maintenance", "True", NodeHealth::Reachable, true, true);
+    }
+}

@@ -1,0 +1,283 @@
+//! Several hosts on one machine: network namespaces joined by a switch in one more, a master and its
+//! nodes. Nothing has a way out of them. The nodes share the machine's Docker, whose containers they tell
+//! apart by their names; Services are not played here.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::harness::{Done, programs, run, until};
+
+const MASTER: &str = "172.31.99.1";
+const SERVER: &str = "https://172.31.99.1:6443";
+const REDIS: &str = "redis://172.31.99.1:6379";
+const SERVICES: &str = "10.98.0.0/16";
+const PODS: &str = "10.246.0.0/16";
+
+/// A cluster over several hosts; dropping it removes everything of it.
+pub(crate) struct Rig {
+    /// What all names begin with: no two tests have the same.
+    prefix: String,
+    folder: tempfile::TempDir,
+    hosts: Vec<Host>,
+    /// Those that belong to no node.
+    masters: Vec<Child>,
+}
+
+struct Host {
+    name: String,
+    address: String,
+    kubelet: Option<Child>,
+    proxy: Child,
+}
+
+impl Rig {
+    /// So many nodes beside the master, all ready.
+    pub(crate) async fn start(nodes: usize) -> Self {
+        let prefix = format!("m8h{}", std::process::id());
+        let folder = tempfile::tempdir().unwrap();
+        let mut rig = Self { prefix, folder, hosts: Vec::new(), masters: Vec::new() };
+        rig.namespace("switch");
+        rig.ip("switch", "link add br0 up type bridge");
+        rig.connect("master", MASTER);
+        rig.start_master().await;
+        for index in 0..nodes {
+            let host = rig.start_node(index);
+            rig.hosts.push(host);
+        }
+        rig.until(&format!("{nodes} nodes are ready"), |rig| {
+            let ready = rig
+                .list("nodes", "")
+                .iter()
+                .filter(|node| condition(node, "Ready") == "True")
+                .count();
+            if ready == nodes { Ok(()) } else { Err(ready.to_string()) }
+        })
+        .await;
+        rig
+    }
+
+    /// The name of a node.
+    pub(crate) fn node(&self, index: usize) -> &str {
+        &self.hosts[index].name
+    }
+
+    /// Pulls a host's cable, at the switch's end; or plugs it in again.
+    pub(crate) fn plug(&self, node: usize, plugged: bool) {
+        let state = if plugged { "up" } else { "down" };
+        self.ip("switch", &format!("link set to-{} {state}", short(&self.hosts[node].name)));
+    }
+
+    /// Drops what a host sends to Redis; or no longer.
+    pub(crate) fn cut_redis(&self, node: usize, cut: bool) {
+        let change = if cut { "-A" } else { "-D" };
+        let rule = format!("iptables {change} OUTPUT -p tcp --dport 6379 -j DROP");
+        run("nsenter", &words(&self.enter(short(&self.hosts[node].name)), &rule)).expect_ok();
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill_kubelet(&mut self, node: usize) {
+        if let Some(kubelet) = self.hosts[node].kubelet.take() {
+            end(kubelet);
+        }
+    }
+
+    pub(crate) fn start_kubelet(&mut self, node: usize) {
+        let (name, address) = (self.hosts[node].name.clone(), self.hosts[node].address.clone());
+        self.hosts[node].kubelet = Some(self.kubelet(&name, &address));
+    }
+
+    /// kubectl, on the master.
+    pub(crate) fn kubectl(&self, args: &[&str]) -> Done {
+        let kubeconfig = self.path("config/admin.conf");
+        let program = programs().join("kubectl");
+        let enter = self.enter("master");
+        let mut all = vec![enter.as_str(), program.to_str().unwrap(), "--kubeconfig", &kubeconfig];
+        all.extend(args);
+        run("nsenter", &all)
+    }
+
+    /// The objects of a resource that have the labels.
+    pub(crate) fn list(&self, resource: &str, labels: &str) -> Vec<Value> {
+        let done = self.kubectl(&["get", resource, "-l", labels, "-o", "json"]);
+        let list: Value = serde_json::from_str(&done.stdout).unwrap_or_default();
+        list["items"].as_array().cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn apply(&self, manifest: &Value) {
+        let path = self.path("manifest.json");
+        fs::write(&path, manifest.to_string()).unwrap();
+        self.kubectl(&["apply", "-f", &path]).expect_ok();
+    }
+
+    pub(crate) async fn until<T>(
+        &self,
+        what: &str,
+        probe: impl Fn(&Self) -> Result<T, String>,
+    ) -> T {
+        until(what, async || probe(self)).await
+    }
+
+    // --- Networks ---
+
+    fn namespace(&self, name: &str) {
+        run("ip", &["netns", "add", &self.namespace_name(name)]).expect_ok();
+        self.ip(name, "link set lo up");
+    }
+
+    /// A namespace with a cable to the switch. Its only route is the one to its neighbours.
+    fn connect(&self, name: &str, address: &str) {
+        self.namespace(name);
+        let switch = self.namespace_name("switch");
+        self.ip(name, &format!("link add eth0 type veth peer name to-{name} netns {switch}"));
+        self.ip(name, &format!("address add {address}/24 dev eth0"));
+        self.ip(name, "link set eth0 up");
+        self.ip("switch", &format!("link set to-{name} master br0 up"));
+    }
+
+    fn ip(&self, namespace: &str, command: &str) {
+        run("ip", &words(&format!("-n {}", self.namespace_name(namespace)), command)).expect_ok();
+    }
+
+    fn namespace_name(&self, name: &str) -> String {
+        format!("{}-{name}", self.prefix)
+    }
+
+    fn enter(&self, namespace: &str) -> String {
+        format!("--net=/run/netns/{}", self.namespace_name(namespace))
+    }
+
+    // --- Programs ---
+
+    async fn start_master(&mut self) {
+        let (data, config) = (self.path("apiserver"), self.path("config"));
+        let redis =
+            format!("--bind {MASTER} --protected-mode no --appendonly no --dir {}", self.path(""));
+        self.spawn_master(Path::new("redis-server"), &redis);
+        let apiserver = format!(
+            "--advertise-address {MASTER} --data-dir {data} --kubeconfig-dir {config} --service-cidr {SERVICES} --redis {REDIS}"
+        );
+        self.spawn_master(&programs().join("apiserver"), &apiserver);
+        self.until("the API server answers", |rig| {
+            let done = rig.kubectl(&["get", "namespaces"]);
+            if done.ok { Ok(()) } else { Err(done.stderr) }
+        })
+        .await;
+        for program in ["scheduler", "controller-manager"] {
+            let cidr = if program == "scheduler" { "" } else { "--cluster-cidr 10.246.0.0/16" };
+            let arguments = format!("--kubeconfig {config}/{program}.conf --redis {REDIS} {cidr}");
+            self.spawn_master(&programs().join(program), &arguments);
+        }
+    }
+
+    fn spawn_master(&mut self, program: &Path, arguments: &str) {
+        let child = self.spawn("master", program, arguments);
+        self.masters.push(child);
+    }
+
+    fn start_node(&self, index: usize) -> Host {
+        let short = format!("h{index}");
+        let (name, address) = (self.namespace_name(&short), format!("172.31.99.{}", 11 + index));
+        self.connect(&short, &address);
+        let output = self.path(&format!("{name}.conf"));
+        let kubeconfig = format!(
+            "kubeconfig --data-dir {} --server {SERVER} --user system:node:{name} --group system:nodes --san {name} --san {address} --output {output}",
+            self.path("apiserver")
+        );
+        run(programs().join("apiserver"), &words("", &kubeconfig)).expect_ok();
+        let kubelet = Some(self.kubelet(&name, &address));
+        let arguments = format!(
+            "--kubeconfig {}/kube-proxy.conf --node-name {name} --redis {REDIS} --state-dir {} --docker-host unix:///nowhere --service-cidr {SERVICES} --cluster-cidr {PODS}",
+            self.path("config"),
+            self.path(&format!("{name}-proxy")),
+        );
+        let proxy = self.spawn(&short, &programs().join("kube-proxy"), &arguments);
+        Host { name, address, kubelet, proxy }
+    }
+
+    fn kubelet(&self, name: &str, address: &str) -> Child {
+        let (kubeconfig, root) =
+            (self.path(&format!("{name}.conf")), self.path(&format!("{name}-kubelet")));
+        let arguments = format!(
+            "--kubeconfig {kubeconfig} --node-name {name} --node-ip {address} --root-dir {root} --redis {REDIS} --cluster-cidr {PODS} --service-cidr {SERVICES}"
+        );
+        self.spawn(short(name), &programs().join("kubelet"), &arguments)
+    }
+
+    fn spawn(&self, namespace: &str, program: &Path, arguments: &str) -> Child {
+        let name = program.file_name().unwrap().to_string_lossy();
+        let path = self.path(&format!("{namespace}-{name}.log"));
+        let log = File::options().create(true).append(true).open(path).unwrap();
+        let arguments = words(program.to_str().unwrap(), arguments);
+        let mut command = Command::new("nsenter");
+        command.arg(self.enter(namespace)).args(arguments).stdin(Stdio::null());
+        command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_string_lossy().into_owned()
+    }
+
+    fn logs(&self) -> Vec<PathBuf> {
+        let files = fs::read_dir(self.folder.path()).unwrap().map(|file| file.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|e| e == "log")).collect()
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.kubectl(&["get", "nodes,pods,events", "-A", "-o", "wide"]).stdout);
+            for log in self.logs() {
+                // kube-proxy has no Docker here, and says so again and again.
+                if log.to_string_lossy().contains("kube-proxy") {
+                    continue;
+                }
+                eprintln!(
+                    "{}:\n{}",
+                    log.display(),
+                    run("tail", &["-n", "15", log.to_str().unwrap()]).stdout
+                );
+            }
+        }
+        self.masters.drain(..).for_each(end);
+        for host in self.hosts.drain(..) {
+            host.kubelet.into_iter().chain([host.proxy]).for_each(end);
+            let filter = format!("label=io.minik8s.node={}", host.name);
+            let found = run("docker", &["ps", "-aq", "--filter", &filter]).stdout;
+            let remove: Vec<_> = ["rm", "-f"].into_iter().chain(found.lines()).collect();
+            run("docker", &remove);
+        }
+        let listed = run("ip", &["netns", "list"]).stdout;
+        let names = listed.lines().filter_map(|line| line.split_whitespace().next());
+        names.filter(|name| name.starts_with(&self.prefix)).for_each(|name| {
+            run("ip", &["netns", "delete", name]);
+        });
+    }
+}
+
+/// The status of a condition.
+pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> &'a str {
+    let conditions = object["status"]["conditions"].as_array().map(Vec::as_slice);
+    let mut found = conditions.unwrap_or_default().iter().filter(|c| c["type"] == kind);
+    found.next().and_then(|condition| condition["status"].as_str()).unwrap_or_default()
+}
+
+/// The last part of a name.
+fn short(name: &str) -> &str {
+    name.rsplit('-').next().unwrap_or(name)
+}
+
+fn words<'a>(first: &'a str, rest: &'a str) -> Vec<&'a str> {
+    first.split_whitespace().chain(rest.split_whitespace()).collect()
+}
+
+fn end(mut child: Child) {
+    // It may have ended by itself.
+    let _ = child.kill();
+    let _ = child.wait();
+}
