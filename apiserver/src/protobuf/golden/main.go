@@ -1,0 +1,222 @@
+// Writes `messages.txt` and `golden/objects.json` from Kubernetes' own types. To renew both, in this folder:
+//
+//	go mod init golden && go get k8s.io/api@v0.36.0 && go run . && rm go.mod go.sum
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"reflect"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	apps "k8s.io/api/apps/v1"
+	autoscaling "k8s.io/api/autoscaling/v1"
+	coordination "k8s.io/api/coordination/v1"
+	core "k8s.io/api/core/v1"
+	discovery "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+type message interface{ Marshal() ([]byte, error) }
+
+// The objects that clients send, by API version.
+var roots = []struct {
+	version string
+	object  message
+}{
+	{"v1", &core.Pod{}}, {"v1", &core.Binding{}}, {"v1", &core.ConfigMap{}}, {"v1", &core.Endpoints{}},
+	{"v1", &core.Event{}}, {"v1", &core.Namespace{}}, {"v1", &core.Node{}}, {"v1", &core.PersistentVolume{}},
+	{"v1", &core.PersistentVolumeClaim{}}, {"v1", &core.Secret{}}, {"v1", &core.Service{}},
+	{"v1", &core.ServiceAccount{}}, {"apps/v1", &apps.DaemonSet{}}, {"apps/v1", &apps.Deployment{}},
+	{"apps/v1", &apps.ReplicaSet{}}, {"apps/v1", &apps.StatefulSet{}},
+	{"autoscaling/v1", &autoscaling.HorizontalPodAutoscaler{}}, {"autoscaling/v1", &autoscaling.Scale{}},
+	{"coordination.k8s.io/v1", &coordination.Lease{}}, {"discovery.k8s.io/v1", &discovery.EndpointSlice{}},
+	{"v1", &meta.DeleteOptions{}},
+}
+
+// Types with a form of their own.
+var special = map[reflect.Type]string{
+	reflect.TypeFor[meta.Time](): "time", reflect.TypeFor[meta.MicroTime](): "microtime",
+	reflect.TypeFor[resource.Quantity](): "quantity", reflect.TypeFor[intstr.IntOrString](): "intorstring",
+	reflect.TypeFor[meta.FieldsV1](): "raw", reflect.TypeFor[[]byte](): "bytes",
+}
+
+func name(t reflect.Type) string {
+	parts := strings.Split(t.PkgPath(), "/")
+	return strings.Join(parts[len(parts)-2:], "/") + "." + t.Name()
+}
+
+func spelled(t reflect.Type) string {
+	if s, ok := special[t]; ok {
+		return s
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return "*" + spelled(t.Elem())
+	case reflect.Slice:
+		return "[]" + spelled(t.Elem())
+	case reflect.Map:
+		return "{}" + spelled(t.Elem())
+	case reflect.Struct:
+		return name(t)
+	case reflect.Float64:
+		return "double"
+	}
+	return t.Kind().String()
+}
+
+type line struct {
+	number int
+	text   string
+}
+
+// The fields of a message, and those of the messages in it.
+func describe(t reflect.Type, table map[string][]line) {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
+		t = t.Elem()
+	}
+	if _, ok := special[t]; ok || t.Kind() != reflect.Struct || table[name(t)] != nil {
+		return
+	}
+	table[name(t)] = []line{}
+	for i := range t.NumField() {
+		field := t.Field(i)
+		tag := strings.Split(field.Tag.Get("protobuf"), ",")
+		if len(tag) < 2 {
+			continue
+		}
+		number, _ := strconv.Atoi(tag[1])
+		json := strings.Split(field.Tag.Get("json"), ",")[0]
+		if json == "" {
+			json = "-"
+		}
+		table[name(t)] = append(table[name(t)], line{number, fmt.Sprintf(" %d %s %s\n", number, json, spelled(field.Type))})
+		describe(field.Type, table)
+	}
+}
+
+var count int64
+
+// Gives every field a value of its own. A message is filled where it comes first, and empty elsewhere.
+func fill(v reflect.Value, seen map[reflect.Type]bool) {
+	count++
+	switch x := v.Addr().Interface().(type) {
+	case *meta.Time:
+		*x = meta.NewTime(time.Unix(1700000000+count, 0).UTC())
+		return
+	case *meta.MicroTime:
+		*x = meta.NewMicroTime(time.Unix(1700000000+count, 123456000).UTC())
+		return
+	case *resource.Quantity:
+		*x = resource.MustParse(fmt.Sprint(count, "m"))
+		return
+	case *intstr.IntOrString:
+		if count%2 == 0 {
+			*x = intstr.FromInt32(int32(count))
+		} else {
+			*x = intstr.FromString(fmt.Sprint("s", count))
+		}
+		return
+	case *meta.FieldsV1:
+		x.Raw = []byte(`{"f:data":{}}`)
+		return
+	case *[]byte:
+		*x = []byte(fmt.Sprint("bytes ", count))
+		return
+	}
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(fmt.Sprint("s", count))
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int32, reflect.Int64:
+		v.SetInt(count)
+	case reflect.Float64:
+		v.SetFloat(float64(count) + 0.5)
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem(), seen)
+	case reflect.Slice:
+		inner := reflect.New(v.Type().Elem()).Elem()
+		fill(inner, seen)
+		v.Set(reflect.Append(v, inner))
+	case reflect.Map:
+		inner := reflect.New(v.Type().Elem()).Elem()
+		fill(inner, seen)
+		v.Set(reflect.MakeMap(v.Type()))
+		v.SetMapIndex(reflect.ValueOf(fmt.Sprint("k", count)).Convert(v.Type().Key()), inner)
+	case reflect.Struct:
+		if seen[v.Type()] {
+			return
+		}
+		seen[v.Type()] = true
+		for i := range v.NumField() {
+			if v.Type().Field(i).Tag.Get("protobuf") != "" {
+				fill(v.Field(i), seen)
+			}
+		}
+	default:
+		panic(v.Kind())
+	}
+}
+
+func envelope(version string, object message) []byte {
+	raw, err := object.Marshal()
+	if err != nil {
+		panic(err)
+	}
+	kind := reflect.TypeOf(object).Elem().Name()
+	unknown := runtime.Unknown{TypeMeta: runtime.TypeMeta{APIVersion: version, Kind: kind}, Raw: raw}
+	bytes, err := unknown.Marshal()
+	if err != nil {
+		panic(err)
+	}
+	return append([]byte("k8s\x00"), bytes...)
+}
+
+func main() {
+	table := map[string][]line{}
+	seen := map[reflect.Type]bool{}
+	var golden bytes.Buffer
+	golden.WriteString("[\n")
+	for i, root := range roots {
+		v := reflect.ValueOf(root.object).Elem()
+		describe(v.Type(), table)
+		fill(v, seen)
+		proto := envelope(root.version, root.object)
+		v.FieldByName("APIVersion").SetString(root.version)
+		v.FieldByName("Kind").SetString(v.Type().Name())
+		line, err := json.Marshal(map[string]any{"protobuf": proto, "json": root.object})
+		if err != nil {
+			panic(err)
+		}
+		if i > 0 {
+			golden.WriteString(",\n")
+		}
+		golden.Write(line)
+	}
+	golden.WriteString("\n]\n")
+	names := []string{}
+	for name := range table {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	var text strings.Builder
+	for _, name := range names {
+		text.WriteString(name + "\n")
+		sort.Slice(table[name], func(i, j int) bool { return table[name][i].number < table[name][j].number })
+		for _, line := range table[name] {
+			text.WriteString(line.text)
+		}
+	}
+	os.WriteFile("../messages.txt", []byte(text.String()), 0o644)
+	os.WriteFile("objects.json", golden.Bytes(), 0o644)
+}
