@@ -91,37 +91,39 @@ impl Case<'_> {
         assert_eq!(self.get().await.as_ref(), Ok(created));
         let list = self.ask("GET", &self.collection(), JSON, &Value::Null).await.unwrap();
         assert_eq!(list["kind"], format!("{}List", self.def.names.kind));
-        let of = |list: &Value| {
-            list["items"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .filter(|i| i["metadata"]["uid"] == created["metadata"]["uid"])
-                .count()
-        };
-        assert_eq!(of(&list), 1);
-        let by_name = format!(
-            "{}?fieldSelector=metadata.name%3D{}",
-            self.collection(),
-            created["metadata"]["name"].as_str().unwrap()
-        );
-        let by_name = self.ask("GET", &by_name, JSON, &Value::Null).await.unwrap();
-        assert_eq!(by_name["items"].as_array().unwrap().len(), 1);
-        let by_label = self
-            .ask(
-                "GET",
-                &format!("{}?labelSelector=no%3Dsuch", self.collection()),
-                JSON,
-                &Value::Null,
-            )
-            .await
-            .unwrap();
-        assert_eq!(by_label["items"], json!([]));
-
+        assert!(self.selects("", created).await);
+        self.selectors(created).await;
         let table = self.ask("GET", &self.object_path(), TABLE, &Value::Null).await.unwrap();
         let columns = table["columnDefinitions"].as_array().unwrap();
         assert!(!columns.is_empty());
         assert_eq!(table["rows"][0]["cells"].as_array().unwrap().len(), columns.len());
+    }
+
+    /// Whether a list with this query shows the object.
+    async fn selects(&self, query: &str, object: &Value) -> bool {
+        let path = format!("{}?{query}", self.collection());
+        let list = self.ask("GET", &path, JSON, &Value::Null).await.unwrap();
+        let items = list["items"].as_array().unwrap();
+        items.iter().any(|item| item["metadata"]["uid"] == object["metadata"]["uid"])
+    }
+
+    /// Each selector once so that it selects the object, and once so that it doesn't.
+    async fn selectors(&self, object: &Value) {
+        let name = object["metadata"]["name"].as_str().unwrap();
+        for (query, selected) in [
+            (format!("fieldSelector=metadata.name%3D{name}"), true),
+            ("fieldSelector=metadata.name%3Dother".to_owned(), false),
+            (format!("fieldSelector=metadata.name%21%3D{name}"), false),
+            ("labelSelector=tested%3Dyes".to_owned(), true),
+            ("labelSelector=tested".to_owned(), true),
+            ("labelSelector=tested+in+%28no%2Cyes%29".to_owned(), true),
+            ("labelSelector=tested%3Dno".to_owned(), false),
+            ("labelSelector=tested%21%3Dyes".to_owned(), false),
+            ("labelSelector=%21tested".to_owned(), false),
+            ("labelSelector=no%3Dsuch".to_owned(), false),
+        ] {
+            assert_eq!(self.selects(&query, object).await, selected, "{query}");
+        }
     }
 
     /// Labels it in each way there is; a stale update is refused.
@@ -151,7 +153,7 @@ impl Case<'_> {
         assert_eq!(self.get().await, Ok(patched));
     }
 
-    /// A write to the status leaves the rest as it is.
+    /// A write to the status changes it and leaves the rest as it is; a write to the object leaves the status.
     async fn status(&self) {
         let path = format!("{}/status", self.object_path());
         if !self.def.subresources.contains(&Subresource::Status) {
@@ -159,13 +161,22 @@ impl Case<'_> {
             return;
         }
         let before = self.get().await.unwrap();
+        let status = status_of(self.def.names.plural);
         let mut changed = before.clone();
-        changed["metadata"]["labels"]["through-status"] = json!("no");
         changed["spec"] = json!({});
-        changed["status"]["conditions"] = json!([]);
+        for (field, value) in status.as_object().unwrap() {
+            changed["status"][field] = value.clone();
+        }
+        assert_ne!(changed["status"], before["status"], "the status to write says nothing new");
         let after = self.ask("PUT", &path, JSON, &changed).await.unwrap();
         assert_eq!(after["spec"], before["spec"]);
-        assert_eq!(self.ask("GET", &path, JSON, &Value::Null).await, Ok(self.get().await.unwrap()));
+        assert_eq!(after["status"], changed["status"]);
+        assert_ne!(after["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"]);
+        assert_eq!(self.get().await.as_ref(), Ok(&after));
+        assert_eq!(self.ask("GET", &path, JSON, &Value::Null).await.as_ref(), Ok(&after));
+        let mut back = after.clone();
+        back["status"] = before["status"].clone();
+        assert_eq!(self.ask("PUT", &self.object_path(), JSON, &back).await.as_ref(), Ok(&after));
     }
 
     /// Deletes it, with preconditions first; a watch from its creation has seen all of it.
@@ -208,20 +219,55 @@ impl Case<'_> {
         assert!(types.iter().filter(|t| *t == "MODIFIED").count() >= 4, "{types:?}");
     }
 
+    /// Deletes those that selectors select; the others stay.
     async fn delete_collection(&self) {
         if self.def.names.plural == "namespaces" {
             return; // Kubernetes serves no such verb for namespaces.
         }
-        self.ask("POST", &self.collection(), JSON, &self.object).await.unwrap();
-        let by_name = format!(
-            "{}?fieldSelector=metadata.name%3D{}",
-            self.collection(),
-            self.object["metadata"]["name"].as_str().unwrap()
-        );
+        let survivor = Self { object: renamed(&self.object, "survivor", "no"), ..*self };
+        for case in [self, &survivor] {
+            case.ask("POST", &case.collection(), JSON, &case.object).await.unwrap();
+        }
         let now = json!({"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0});
-        self.ask("DELETE", &by_name, JSON, &now).await.unwrap();
+        let tested = format!("{}?labelSelector=tested%3Dyes", self.collection());
+        let deleted = self.ask("DELETE", &tested, JSON, &now).await.unwrap();
+        assert_eq!(deleted["items"].as_array().unwrap().len(), 1, "{deleted}");
         assert_eq!(self.get().await, Err(404));
+        survivor.get().await.unwrap();
+        let by_name = format!("{}?fieldSelector=metadata.name%3Dsurvivor", self.collection());
+        self.ask("DELETE", &by_name, JSON, &now).await.unwrap();
+        assert_eq!(survivor.get().await, Err(404));
     }
+}
+
+/// What a test writes into a status. A kind that has one must be here.
+fn status_of(plural: &str) -> Value {
+    match plural {
+        "dnses" => json!({"address": "10.96.0.77"}),
+        "functions" => json!({"replicas": 7, "readyReplicas": 3}),
+        "gpujobs" => json!({"state": "RUNNING", "jobId": "77"}),
+        "namespaces" => json!({"conditions": [condition("NamespaceContentRemaining")]}),
+        "nodes" => json!({"conditions": [condition("Ready")], "phase": "Running"}),
+        "pods" => {
+            json!({"phase": "Running", "podIP": "10.244.0.77", "podIPs": [{"ip": "10.244.0.77"}]})
+        }
+        "replicasets" => json!({"replicas": 2, "readyReplicas": 1}),
+        "services" => json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}),
+        "workflowruns" => json!({"phase": "Running"}),
+        "workflows" => json!({"lastRun": "example-7"}),
+        other => panic!("{other} has a status, and nothing to write into it here"),
+    }
+}
+
+fn condition(type_: &str) -> Value {
+    json!({"type": type_, "status": "True", "reason": "Tested", "message": "by a test"})
+}
+
+fn renamed(object: &Value, name: &str, tested: &str) -> Value {
+    let mut other = object.clone();
+    other["metadata"]["name"] = json!(name);
+    other["metadata"]["labels"]["tested"] = json!(tested);
+    other
 }
 
 #[tokio::test]
@@ -229,7 +275,8 @@ async fn every_kind_takes_every_verb() {
     let plane = ControlPlane::start().await;
     let client = plane.client();
     for def in registry::all() {
-        let case = Case { client: &client, object: example(&def), def: &def };
+        let object = renamed(&example(&def), "example", "yes");
+        let case = Case { client: &client, object, def: &def };
         let created = case.create().await;
         case.reads(&created).await;
         case.writes(&created).await;
