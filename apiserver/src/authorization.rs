@@ -91,7 +91,7 @@ fn may_do_everything(identity: &Identity) -> bool {
 /// Kubernetes: the roles `system:public-info-viewer` of everybody and `system:discovery` of the authenticated.
 fn may_see(identity: &Identity, what: &NonResource) -> bool {
     match what {
-        NonResource::Health | NonResource::Version => true,
+        NonResource::Health(_) | NonResource::Version => true,
         NonResource::Metrics | NonResource::Paths => may_do_everything(identity),
         _ => !identity.is_anonymous(),
     }

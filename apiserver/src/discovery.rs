@@ -144,8 +144,11 @@ fn aggregated_group(catalogue: &Catalogue, group: &str) -> Value {
     let versions = catalogue.group_versions().into_iter().filter(|(g, _)| *g == group);
     let versions: Vec<Value> = versions
         .map(|(g, v)| {
-            let resources: Vec<Value> =
+            let mut resources: Vec<Value> =
                 catalogue.of_group(g, v).map(|d| aggregated_resource(d)).collect();
+            if g.is_empty() {
+                resources.push(aggregated_bindings());
+            }
             json!({ "version": v, "freshness": "Current", "resources": resources })
         })
         .collect();
@@ -177,6 +180,17 @@ fn aggregated_resource(def: &ResourceDef) -> Value {
     });
     add_nicknames(&mut resource, def);
     resource
+}
+
+/// As `bindings`.
+fn aggregated_bindings() -> Value {
+    json!({
+        "resource": "bindings",
+        "responseKind": { "group": "", "version": "v1", "kind": "Binding" },
+        "scope": "Namespaced",
+        "singularResource": "binding",
+        "verbs": ["create"],
+    })
 }
 
 fn add_nicknames(entry: &mut Value, def: &ResourceDef) {

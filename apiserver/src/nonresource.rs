@@ -1,20 +1,16 @@
 //! Paths that name no resource: health, version, metrics, discovery, OpenAPI.
 
-use std::time::Duration;
-
 use api_machinery::ApiError;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
-    discovery, negotiation, openapi,
+    caching::{self, Freshness},
+    discovery, health, negotiation, openapi,
     request::NonResource,
     respond::{self, Response},
     server::Server,
 };
-
-/// How long the store may take to say that it can be read and written.
-const STORE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The Kubernetes version whose API this is.
 const KUBERNETES: (&str, &str) = ("1", "36");
@@ -26,58 +22,68 @@ pub(crate) async fn answer(
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let catalogue = &server.catalogue;
-    let ok = |value| Ok(respond::json(StatusCode::OK, &value));
+    let document = |value: Value| {
+        Ok(caching::answer(headers, value.to_string().into(), Freshness::Revalidated))
+    };
     match what {
-        NonResource::Health => Ok(health(server).await),
+        NonResource::Health(asked) => health::answer(server, asked).await,
         NonResource::Metrics => Ok(metrics(server)),
-        NonResource::Version => ok(version()),
-        NonResource::Paths => ok(discovery::paths(catalogue)),
+        NonResource::Version => Ok(respond::json(StatusCode::OK, &version())),
+        NonResource::Paths => document(discovery::paths(catalogue)),
         NonResource::CoreVersions | NonResource::Groups
             if negotiation::aggregated_discovery(headers)? =>
         {
             let core = *what == NonResource::CoreVersions;
-            Ok(aggregated(&discovery::aggregated(catalogue, core)))
+            Ok(aggregated(headers, &discovery::aggregated(catalogue, core)))
         }
-        NonResource::CoreVersions => ok(discovery::core_versions(server)),
-        NonResource::Groups => ok(discovery::groups(catalogue)),
-        NonResource::Group(group) => {
-            discovery::group(catalogue, group).map_or_else(|| Err(ApiError::no_such_path()), ok)
-        }
+        NonResource::CoreVersions => document(discovery::core_versions(server)),
+        NonResource::Groups => document(discovery::groups(catalogue)),
+        NonResource::Group(group) => discovery::group(catalogue, group)
+            .map_or_else(|| Err(ApiError::no_such_path()), document),
         NonResource::Resources(group, version) => {
             negotiation::json(headers)?;
-            let found = catalogue.serves(group, version);
-            if found {
-                ok(discovery::resources(catalogue, group, version))
-            } else {
-                Err(ApiError::no_such_path())
+            if !catalogue.serves(group, version) {
+                return Err(ApiError::no_such_path());
             }
+            document(discovery::resources(catalogue, group, version))
         }
-        NonResource::OpenApiV3Index => ok(server.openapi.index()),
-        NonResource::OpenApiV3(group, version) => {
+        NonResource::OpenApiV3Index => document(server.openapi.index()),
+        NonResource::OpenApiV3(group, version, hash) => {
             negotiation::json(headers)?;
-            let document = server.openapi.document(group, version);
-            let json = document.ok_or_else(ApiError::no_such_path)?;
-            Ok(respond::encoded(StatusCode::OK, json))
+            openapi_v3(server, headers, (group, version), hash.as_deref())
         }
         NonResource::OpenApiV2 => match negotiation::json(headers) {
             Err(_) if negotiation::accepts(headers, openapi::V2_PROTOBUF) => Ok(protobuf_v2()),
             Err(error) => Err(error),
-            Ok(()) => Ok(respond::encoded(StatusCode::OK, server.openapi.v2())),
+            Ok(()) => Ok(caching::answer(headers, server.openapi.v2(), Freshness::Revalidated)),
         },
     }
 }
 
-async fn health(server: &Server) -> Response {
-    let checked = tokio::time::timeout(STORE_PATIENCE, server.storage.store().check()).await;
-    let fault = match checked {
-        Ok(Ok(())) if !server.shutdown.is_cancelled() => {
-            return respond::text(StatusCode::OK, "ok");
+/// The document of a group version. At the address with its hash it never changes; who comes with the hash of another
+/// is sent there.
+fn openapi_v3(
+    server: &Server,
+    headers: &HeaderMap,
+    (group, version): (&str, &str),
+    hash: Option<&str>,
+) -> Result<Response, ApiError> {
+    let document = server.openapi.document(group, version);
+    let document = document.ok_or_else(ApiError::no_such_path)?;
+    match hash {
+        None => Ok(caching::answer(headers, document, Freshness::Revalidated)),
+        Some(hash) if hash == caching::hash(&document) => {
+            Ok(caching::answer(headers, document, Freshness::Immutable))
         }
-        Ok(Ok(())) => "shutdown: the server is stopping".to_owned(),
-        Ok(Err(error)) => format!("store: {error}"),
-        Err(_) => format!("store: no answer within {STORE_PATIENCE:?}"),
-    };
-    respond::text(StatusCode::INTERNAL_SERVER_ERROR, format!("[-]{fault}\n"))
+        Some(_) => {
+            let mut response = Response::default();
+            *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+            let location = HeaderValue::from_str(&openapi::address(group, version, &document))
+                .expect("groups, versions and hashes have letters of addresses only");
+            response.headers_mut().insert(header::LOCATION, location);
+            Ok(response)
+        }
+    }
 }
 
 fn metrics(server: &Server) -> Response {
@@ -87,7 +93,7 @@ fn metrics(server: &Server) -> Response {
     response
 }
 
-fn version() -> serde_json::Value {
+fn version() -> Value {
     let (major, minor) = KUBERNETES;
     json!({
         "major": major,
@@ -120,8 +126,9 @@ fn protobuf_v2() -> Response {
     response
 }
 
-fn aggregated(document: &serde_json::Value) -> Response {
-    let mut response = respond::json(StatusCode::OK, document);
+fn aggregated(headers: &HeaderMap, document: &Value) -> Response {
+    let document = document.to_string().into();
+    let mut response = caching::answer(headers, document, Freshness::Revalidated);
     // client-go tells this form from the old one by the content type.
     let form = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(form));

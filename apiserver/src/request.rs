@@ -7,7 +7,7 @@ use api_machinery::ApiError;
 use http::Method;
 use registry::{ResourceDef, Scope, Subresource};
 
-use crate::{catalogue::Catalogue, query::Query};
+use crate::{catalogue::Catalogue, health::HealthRequest, query::Query};
 
 /// What a request wants to do, in the words that RBAC uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,7 +60,7 @@ pub(crate) enum NonResource {
     /// `/`
     Paths,
     /// `/healthz`, `/livez`, `/readyz`, each maybe with a check's name behind.
-    Health,
+    Health(HealthRequest),
     Version,
     Metrics,
     /// `/api`
@@ -73,8 +73,8 @@ pub(crate) enum NonResource {
     Resources(String, String),
     OpenApiV2,
     OpenApiV3Index,
-    /// `/openapi/v3/api/v1`, `/openapi/v3/apis/<group>/<version>`
-    OpenApiV3(String, String),
+    /// `/openapi/v3/api/v1`, `/openapi/v3/apis/<group>/<version>`, each maybe with the hash of the document.
+    OpenApiV3(String, String, Option<String>),
 }
 
 /// What a request is about.
@@ -111,7 +111,7 @@ pub(crate) fn parse(
         ));
     }
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    if let Some(other) = non_resource(&segments) {
+    if let Some(other) = non_resource(&segments, query) {
         return Ok(Target::NonResource(other));
     }
     let (group, version, rest) = match segments.as_slice() {
@@ -149,10 +149,16 @@ impl Place {
     }
 }
 
-fn non_resource(segments: &[&str]) -> Option<NonResource> {
+fn non_resource(segments: &[&str], query: &Query) -> Option<NonResource> {
+    let hash = || query.get("hash").map(str::to_owned);
     Some(match segments {
         [] => NonResource::Paths,
-        ["healthz" | "livez" | "readyz", ..] => NonResource::Health,
+        [endpoint @ ("healthz" | "livez" | "readyz")] => {
+            NonResource::Health(HealthRequest::new(endpoint, None, query))
+        }
+        [endpoint @ ("healthz" | "livez" | "readyz"), check] => {
+            NonResource::Health(HealthRequest::new(endpoint, Some(check), query))
+        }
         ["version"] => NonResource::Version,
         ["metrics"] => NonResource::Metrics,
         ["api"] => NonResource::CoreVersions,
@@ -165,10 +171,10 @@ fn non_resource(segments: &[&str]) -> Option<NonResource> {
         ["openapi", "v2"] => NonResource::OpenApiV2,
         ["openapi", "v3"] => NonResource::OpenApiV3Index,
         ["openapi", "v3", "api", version] => {
-            NonResource::OpenApiV3(String::new(), (*version).to_owned())
+            NonResource::OpenApiV3(String::new(), (*version).to_owned(), hash())
         }
         ["openapi", "v3", "apis", group, version] => {
-            NonResource::OpenApiV3((*group).to_owned(), (*version).to_owned())
+            NonResource::OpenApiV3((*group).to_owned(), (*version).to_owned(), hash())
         }
         _ => return None,
     })
@@ -361,8 +367,12 @@ mod tests {
 
     #[test]
     fn some_paths_are_no_resources() {
-        check(&Method::GET, "/readyz/ping", "Health");
+        check(
+            &Method::GET,
+            "/readyz/ping",
+            r#"Health(HealthRequest { endpoint: "readyz", check: Some("ping"), verbose: false, excluded: None })"#,
+        );
         check(&Method::GET, "/apis/apps/v1", r#"Resources("apps", "v1")"#);
-        check(&Method::GET, "/openapi/v3/api/v1", r#"OpenApiV3("", "v1")"#);
+        check(&Method::GET, "/openapi/v3/api/v1", r#"OpenApiV3("", "v1", None)"#);
     }
 }

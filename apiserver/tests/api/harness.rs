@@ -150,6 +150,16 @@ impl Api {
         self.send("GET", path, (JSON, JSON), Body::empty()).await
     }
 
+    /// A GET that names the version that its sender has.
+    pub(crate) async fn get_with(&self, path: &str, accept: &str, known: Option<&str>) -> Answer {
+        let mut request = Request::get(path).header(header::ACCEPT, accept);
+        if let Some(known) = known {
+            request = request.header(header::IF_NONE_MATCH, known);
+        }
+        let response = self.request(request.body(Body::empty()).unwrap()).await;
+        Answer::of(response).await
+    }
+
     pub(crate) async fn post(&self, path: &str, object: &Value) -> Answer {
         self.send("POST", path, (JSON, JSON), object.to_string()).await
     }

@@ -11,6 +11,7 @@ mod harness;
 mod impersonating;
 mod listing;
 mod namespaces;
+mod openapi;
 mod outages;
 mod parameters;
 mod patching;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::OnceLock};
 
 use api_machinery::FieldErrors;
 use api_types::jiff::Timestamp;
-use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
 use crate::{
@@ -62,7 +62,7 @@ impl<K: Object, S> Typed<K, S> {
 
     /// The object that a client gave, its quantities in canonical form or as `old` has them.
     fn given(&self, mut given: Value, old: Option<&Value>) -> Result<K, Fault> {
-        let quantities = self.quantities.get_or_init(|| Quantities::of_schema(&schema::<K>()));
+        let quantities = self.quantities.get_or_init(|| Quantities::of_schema(&schema_of::<K>()));
         if let Some(quantities) = quantities {
             quantities.canonicalize(&mut given, old).map_err(|e| Fault::Decode(e.describe()))?;
         }
@@ -159,13 +159,15 @@ impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
     }
 
     fn schema(&self) -> Value {
-        schema::<K>()
+        schema_of::<K>()
     }
 }
 
-fn schema<K: Object>() -> Value {
+/// The JSON schema of a type; the types that it uses are under `$defs`.
+#[must_use]
+pub fn schema_of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::openapi3().with(|s| s.definitions_path = "/$defs".into());
-    settings.into_generator().into_root_schema_for::<K>().to_value()
+    settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
 fn typed<K: Object>(given: &Value) -> Result<K, Fault> {

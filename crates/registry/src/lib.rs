@@ -20,6 +20,7 @@ pub use context::Context;
 pub use definition::ResourceDef;
 pub use deletion::Deletion;
 pub use description::{Column, Names, Scope, Subresource};
+pub use erased::schema_of;
 pub use kinds::{all, bind};
 pub use object::{KnownScope, Object};
 pub use strategy::{NameRule, Plain, Strategy};

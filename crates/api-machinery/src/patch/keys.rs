@@ -62,7 +62,8 @@ pub fn merge_key(path: &[&str]) -> ListMerge {
 }
 
 /// Whether the object at this path is one of several alternatives.
-pub(super) fn is_union(path: &[&str]) -> bool {
+#[must_use]
+pub fn is_union(path: &[&str]) -> bool {
     UNIONS.iter().any(|end| path.ends_with(end))
 }
 

@@ -1,0 +1,133 @@
+//! OpenAPI documents, made of the schemas of the catalogue. `kubectl` reads from them which parameters the server
+//! understands (`fieldValidation`) and what to `explain`.
+
+mod operation;
+mod parameters;
+mod paths;
+mod schemas;
+mod v2;
+mod v3;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
+
+use bytes::Bytes;
+use schemas::Schemas;
+use serde_json::{Map, Value, json};
+
+use crate::{caching, catalogue::Catalogue};
+
+type GroupVersion = (&'static str, &'static str);
+
+/// The documents, made at the first request.
+#[derive(Debug)]
+pub(crate) struct OpenApi {
+    catalogue: Arc<Catalogue>,
+    documents: OnceLock<HashMap<GroupVersion, Bytes>>,
+    v2: OnceLock<Bytes>,
+}
+
+impl OpenApi {
+    /// The documents of a catalogue.
+    pub(crate) fn new(catalogue: Arc<Catalogue>) -> Self {
+        Self { catalogue, documents: OnceLock::new(), v2: OnceLock::new() }
+    }
+
+    /// `/openapi/v3`. The hash in the addresses lets clients keep a document until it changes.
+    pub(crate) fn index(&self) -> Value {
+        let entry = |(&(group, version), document): (&GroupVersion, &Bytes)| {
+            let url = address(group, version, document);
+            (path(group, version), json!({ "serverRelativeURL": url }))
+        };
+        let paths: Map<String, Value> = self.documents().iter().map(entry).collect();
+        json!({ "paths": paths })
+    }
+
+    /// The document of a group version, encoded.
+    pub(crate) fn document(&self, group: &str, version: &str) -> Option<Bytes> {
+        self.documents()
+            .iter()
+            .find(|((g, v), _)| (*g, *v) == (group, version))
+            .map(|(_, d)| d.clone())
+    }
+
+    /// `/openapi/v2`, for clients that know no other.
+    pub(crate) fn v2(&self) -> Bytes {
+        self.v2.get_or_init(|| document_v2(&self.catalogue).to_string().into()).clone()
+    }
+
+    fn documents(&self) -> &HashMap<GroupVersion, Bytes> {
+        self.documents.get_or_init(|| {
+            let versions = self.catalogue.group_versions().into_iter();
+            versions.map(|gv| (gv, document_v3(&self.catalogue, gv).to_string().into())).collect()
+        })
+    }
+}
+
+/// The address of a document, which changes with it.
+pub(crate) fn address(group: &str, version: &str, document: &[u8]) -> String {
+    format!("/openapi/v3/{}?hash={}", path(group, version), caching::hash(document))
+}
+
+fn path(group: &str, version: &str) -> String {
+    if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
+}
+
+/// The form of `/openapi/v2` that kubectl asks for up to 1.26, as Debian has it.
+pub(crate) const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+/// `/openapi/v2` in protobuf, without definitions: a client that finds none leaves validation to the server.
+/// The message is `openapi.v2.Document` of github.com/google/gnostic-models: 1 is `swagger`, 2 is `info`
+/// with 1 `title` and 2 `version`.
+pub(crate) fn v2_protobuf() -> Vec<u8> {
+    let info = [field(1, b"minik8s"), field(2, env!("CARGO_PKG_VERSION").as_bytes())].concat();
+    [field(1, b"2.0"), field(2, &info)].concat()
+}
+
+/// A short field of bytes in protobuf's encoding.
+fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(content.len()).expect("these texts are shorter than 128 bytes");
+    [&[number << 3 | 2, length], content].concat()
+}
+
+fn document_v3(catalogue: &Catalogue, (group, version): GroupVersion) -> Value {
+    let mut schemas = Schemas::new("#/components/schemas/");
+    let mut paths = Map::new();
+    for def in catalogue.of_group(group, version) {
+        schemas.add_kind(def);
+        for (path, operations) in paths::of(def) {
+            paths.insert(path.clone(), v3::path_item(&path, operations, &mut schemas));
+        }
+    }
+    json!({
+        "openapi": "3.0.0",
+        "info": info(),
+        "paths": paths,
+        "components": { "schemas": schemas.into_inner() },
+    })
+}
+
+fn document_v2(catalogue: &Catalogue) -> Value {
+    let mut schemas = Schemas::new("#/definitions/");
+    let mut paths = Map::new();
+    for def in catalogue.iter() {
+        schemas.add_kind(def);
+        for (path, operations) in paths::of(def) {
+            paths.insert(path.clone(), v2::path_item(&path, operations, &mut schemas));
+        }
+    }
+    let mut definitions = schemas.into_inner();
+    definitions.values_mut().for_each(v2::simplify);
+    json!({
+        "swagger": "2.0",
+        "info": info(),
+        "paths": paths,
+        "definitions": definitions,
+    })
+}
+
+fn info() -> Value {
+    json!({ "title": "minik8s", "version": env!("CARGO_PKG_VERSION") })
+}

@@ -1,0 +1,232 @@
+//! The paths of a kind with their operations: what `request.rs` takes, told.
+
+use http::Method;
+use registry::{ResourceDef, Scope, Subresource};
+
+use super::{
+    operation::{Body, Operation, Schema, group_version_kind, schema_name},
+    parameters::{self, Parameter},
+};
+use crate::request::{self, Verb};
+
+/// Any form of an object that the server reads.
+const ANY: &[&str] = &["*/*"];
+const PATCHES: &[&str] = &[
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+];
+const OK: (&str, &str) = ("200", "OK");
+const CREATED: (&str, &str) = ("201", "Created");
+
+/// The paths of a kind.
+pub(super) fn of(def: &ResourceDef) -> Vec<(String, Vec<Operation>)> {
+    let kind = Kind::new(def);
+    let collection = kind.collection();
+    let mut paths = vec![
+        (collection.clone(), kind.collection_operations()),
+        (format!("{collection}/{{name}}"), kind.object_operations()),
+    ];
+    for &sub in &def.subresources {
+        let path = format!("{collection}/{{name}}/{}", sub.name());
+        paths.push((path, kind.subresource_operations(sub)));
+    }
+    if def.scope == Scope::Namespaced {
+        let everywhere = format!("{}/{}", kind.root(), def.names.plural);
+        let list = kind.list(format!("list{}{}ForAllNamespaces", kind.prefix, def.names.kind));
+        paths.push((everywhere, vec![list]));
+    }
+    if def.has(Subresource::Binding) {
+        let path = format!("{}/namespaces/{{namespace}}/bindings", kind.root());
+        let id = format!("create{}NamespacedBinding", kind.prefix);
+        paths.push((path, vec![kind.bind(id)]));
+    }
+    paths
+}
+
+/// A kind, and the words that its operations' names are made of.
+struct Kind<'a> {
+    def: &'a ResourceDef,
+    /// `CoreV1`
+    prefix: String,
+    /// `NamespacedPod`
+    scoped: String,
+}
+
+impl<'a> Kind<'a> {
+    fn new(def: &'a ResourceDef) -> Self {
+        let names = &def.names;
+        let group = if names.group.is_empty() { "core" } else { names.group };
+        let group = group.split('.').next().unwrap_or_default();
+        let scope = if def.scope == Scope::Namespaced { "Namespaced" } else { "" };
+        Self {
+            def,
+            prefix: format!("{}{}", capital(group), capital(names.version)),
+            scoped: format!("{scope}{}", names.kind),
+        }
+    }
+
+    fn root(&self) -> String {
+        let names = &self.def.names;
+        match names.group {
+            "" => format!("/api/{}", names.version),
+            group => format!("/apis/{group}/{}", names.version),
+        }
+    }
+
+    fn collection(&self) -> String {
+        let namespace =
+            if self.def.scope == Scope::Namespaced { "/namespaces/{namespace}" } else { "" };
+        format!("{}{namespace}/{}", self.root(), self.def.names.plural)
+    }
+
+    fn own(&self) -> Schema {
+        Schema::Named(schema_name(self.def))
+    }
+
+    fn list_schema(&self) -> Schema {
+        Schema::Named(format!("{}List", schema_name(self.def)))
+    }
+
+    fn id(&self, verb: &str, subresource: &str) -> String {
+        format!("{verb}{}{}{}", self.prefix, self.scoped, capital(subresource))
+    }
+
+    /// An operation on objects of the kind's own.
+    fn operation(&self, method: Method, action: &'static str, id: String) -> Operation {
+        let names = &self.def.names;
+        let group = if names.group.is_empty() { "core" } else { names.group };
+        Operation {
+            method,
+            id,
+            tag: format!("{}_{}", group.split('.').next().unwrap_or_default(), names.version),
+            action,
+            kind: group_version_kind(names.group, names.version, names.kind),
+            query: Vec::new(),
+            body: None,
+            answers: &[OK],
+            answer: self.own(),
+        }
+    }
+
+    fn list(&self, id: String) -> Operation {
+        Operation {
+            query: all(parameters::LIST),
+            answer: self.list_schema(),
+            ..self.operation(Method::GET, "list", id)
+        }
+    }
+
+    fn collection_operations(&self) -> Vec<Operation> {
+        let verbs = request::resource_verbs(self.def);
+        let create = Operation {
+            query: all(parameters::WRITE),
+            body: Some(whole(self.own())),
+            answers: &[OK, CREATED, ("202", "Accepted")],
+            ..self.operation(Method::POST, "post", self.id("create", ""))
+        };
+        let mut operations = vec![self.list(self.id("list", "")), create];
+        if verbs.contains(&Verb::DeleteCollection) {
+            operations.push(self.delete_collection());
+        }
+        operations
+    }
+
+    fn delete_collection(&self) -> Operation {
+        let id = format!("delete{}Collection{}", self.prefix, self.scoped);
+        Operation {
+            query: all(parameters::DELETE).into_iter().chain(parameters::SELECTION).collect(),
+            body: Some(options()),
+            answer: self.list_schema(),
+            ..self.operation(Method::DELETE, "deletecollection", id)
+        }
+    }
+
+    fn object_operations(&self) -> Vec<Operation> {
+        let delete = Operation {
+            query: all(parameters::DELETE),
+            body: Some(options()),
+            answers: &[OK, ("202", "Accepted")],
+            answer: Schema::Status,
+            ..self.operation(Method::DELETE, "delete", self.id("delete", ""))
+        };
+        let mut operations = self.view("", &self.own(), &[Verb::Get, Verb::Update, Verb::Patch]);
+        operations.push(delete);
+        operations
+    }
+
+    fn subresource_operations(&self, sub: Subresource) -> Vec<Operation> {
+        match sub {
+            Subresource::Binding => vec![self.bind(self.id("create", "binding"))],
+            Subresource::Log => vec![Operation {
+                query: all(parameters::LOG),
+                answer: Schema::Text,
+                ..self.operation(Method::GET, "get", self.id("read", "log"))
+            }],
+            Subresource::Scale => {
+                let mut operations = self.view("scale", &Schema::Scale, request::verbs(sub));
+                for operation in &mut operations {
+                    operation.kind = group_version_kind("autoscaling", "v1", "Scale");
+                }
+                operations
+            }
+            Subresource::Status | Subresource::Finalize => {
+                self.view(sub.name(), &self.own(), request::verbs(sub))
+            }
+        }
+    }
+
+    /// Reading and changing what is at a path with a name.
+    fn view(&self, subresource: &str, schema: &Schema, verbs: &[Verb]) -> Vec<Operation> {
+        let get = Operation {
+            query: all(parameters::GET),
+            answer: schema.clone(),
+            ..self.operation(Method::GET, "get", self.id("read", subresource))
+        };
+        let put = Operation {
+            query: all(parameters::WRITE),
+            body: Some(whole(schema.clone())),
+            answers: &[OK, CREATED],
+            answer: schema.clone(),
+            ..self.operation(Method::PUT, "put", self.id("replace", subresource))
+        };
+        let patch = Operation {
+            query: all(parameters::WRITE),
+            body: Some(Body { schema: Schema::Patch, required: true, media_types: PATCHES }),
+            answers: &[OK, CREATED],
+            answer: schema.clone(),
+            ..self.operation(Method::PATCH, "patch", self.id("patch", subresource))
+        };
+        let all = [(Verb::Get, get), (Verb::Update, put), (Verb::Patch, patch)];
+        all.into_iter().filter(|(verb, _)| verbs.contains(verb)).map(|(_, o)| o).collect()
+    }
+
+    fn bind(&self, id: String) -> Operation {
+        Operation {
+            kind: group_version_kind("", "v1", "Binding"),
+            query: all(parameters::WRITE),
+            body: Some(whole(Schema::Binding)),
+            answers: &[OK, CREATED, ("202", "Accepted")],
+            answer: Schema::Status,
+            ..self.operation(Method::POST, "post", id)
+        }
+    }
+}
+
+fn all(parameters: &'static [Parameter]) -> Vec<&'static Parameter> {
+    parameters.iter().collect()
+}
+
+fn whole(schema: Schema) -> Body {
+    Body { schema, required: true, media_types: ANY }
+}
+
+fn options() -> Body {
+    Body { schema: Schema::DeleteOptions, required: false, media_types: ANY }
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
+}

@@ -1,0 +1,110 @@
+//! Operations in Swagger 2.0.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    operation::{Operation, Schema, path_parameters},
+    schemas::Schemas,
+};
+
+/// A path with its operations.
+pub(super) fn path_item(path: &str, operations: Vec<Operation>, schemas: &mut Schemas) -> Value {
+    let mut item = Map::new();
+    for operation in operations {
+        let method = operation.method.as_str().to_lowercase();
+        item.insert(method, render(&operation, schemas));
+    }
+    let parameters: Vec<Value> = path_parameters(path)
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "type": "string", "uniqueItems": true }))
+        .collect();
+    if !parameters.is_empty() {
+        item.insert("parameters".to_owned(), parameters.into());
+    }
+    Value::Object(item)
+}
+
+fn render(operation: &Operation, schemas: &mut Schemas) -> Value {
+    let produces = if operation.answer == Schema::Text { "text/plain" } else { "application/json" };
+    let mut rendered = json!({
+        "operationId": operation.id,
+        "tags": [operation.tag],
+        "x-kubernetes-action": operation.action,
+        "x-kubernetes-group-version-kind": operation.kind,
+        "produces": [produces],
+        "parameters": parameters(operation, schemas),
+        "responses": responses(operation, schemas),
+    });
+    if let Some(body) = &operation.body {
+        rendered["consumes"] = json!(body.media_types);
+    }
+    rendered
+}
+
+fn parameters(operation: &Operation, schemas: &mut Schemas) -> Vec<Value> {
+    let body = operation.body.as_ref().map(|body| {
+        let schema = schemas.reference(&body.schema);
+        json!({ "name": "body", "in": "body", "required": body.required, "schema": schema })
+    });
+    let query = operation.query.iter().map(|p| {
+        json!({
+            "name": p.name, "in": "query", "description": p.description, "type": p.type_,
+            "uniqueItems": true,
+        })
+    });
+    body.into_iter().chain(query).collect()
+}
+
+fn responses(operation: &Operation, schemas: &mut Schemas) -> Value {
+    let schema = schemas.reference(&operation.answer);
+    let answers = operation.answers.iter().map(|(code, description)| {
+        ((*code).to_owned(), json!({ "description": description, "schema": schema }))
+    });
+    let mut responses: Map<String, Value> = answers.collect();
+    responses.insert("401".to_owned(), json!({ "description": "Unauthorized" }));
+    Value::Object(responses)
+}
+
+/// What a schema of Swagger 2.0 may say, beside `x-…`.
+const KEYWORDS: [&str; 24] = [
+    "$ref",
+    "additionalProperties",
+    "allOf",
+    "default",
+    "description",
+    "enum",
+    "example",
+    "exclusiveMaximum",
+    "exclusiveMinimum",
+    "format",
+    "items",
+    "maxItems",
+    "maxLength",
+    "maxProperties",
+    "maximum",
+    "minItems",
+    "minLength",
+    "minProperties",
+    "minimum",
+    "multipleOf",
+    "pattern",
+    "properties",
+    "required",
+    "type",
+];
+
+/// Leaves of a schema what Swagger 2.0 knows. Of alternatives it knows none: the first stands for all.
+pub(super) fn simplify(schema: &mut Value) {
+    let Some(fields) = schema.as_object_mut() else { return };
+    for alternatives in ["anyOf", "oneOf"] {
+        let first = fields.get(alternatives).and_then(|options| options.get(0)).cloned();
+        fields.extend(first.map(|first| ("allOf".to_owned(), json!([first]))));
+    }
+    fields.retain(|name, _| KEYWORDS.contains(&name.as_str()) || name.starts_with("x-"));
+    for inner in ["additionalProperties", "items"] {
+        fields.get_mut(inner).into_iter().for_each(simplify);
+    }
+    let properties = fields.get_mut("properties").and_then(Value::as_object_mut);
+    properties.into_iter().flatten().for_each(|(_, schema)| simplify(schema));
+    let all = fields.get_mut("allOf").and_then(Value::as_array_mut);
+    all.into_iter().flatten().for_each(simplify);
+}
