@@ -10,6 +10,7 @@ mod pods;
 mod reboot;
 mod replicasets;
 mod restarts;
+mod rights;
 mod scheduling;
 mod services;
 mod up;

@@ -91,7 +91,8 @@ impl Bridge {
         links.join_all(&pods.iter().map(|pod| link_name(pod)).collect(), &self.name).await
     }
 
-    async fn firewall(&self) -> Result<(), NetworkError> {
+    /// Tells whether the rules were not there.
+    async fn firewall(&self) -> Result<bool, NetworkError> {
         self.write(&mut *self.ports.lock().await).await
     }
 
@@ -109,16 +110,14 @@ impl Bridge {
         Ok(())
     }
 
-    async fn write(&self, ports: &mut Ports) -> Result<(), NetworkError> {
+    async fn write(&self, ports: &mut Ports) -> Result<bool, NetworkError> {
         let all = ports.wanted.values().flatten();
         let tables = rules::tables(&self.chains, self.pods, self.services, all);
         // Until it is known: the caller may be dropped meanwhile.
-        let before = std::mem::replace(&mut ports.unwritten, true);
-        if firewall::apply(&tables).await? && !before {
-            tracing::debug!(bridge = self.name, "packet filter rules written");
-        }
+        ports.unwritten = true;
+        let changed = firewall::apply(&tables).await?;
         ports.unwritten = false;
-        Ok(())
+        Ok(changed)
     }
 }
 
@@ -163,7 +162,10 @@ impl PodNetwork for Bridge {
         let held = self.ipam.lock().as_ref().map(|ipam| (ipam.cidr(), ipam.pods()));
         let Some((cidr, pods)) = held else { return Ok(()) };
         self.links(cidr, pods).await?;
-        self.firewall().await
+        if self.firewall().await? {
+            tracing::warn!("somebody had changed our rules of the packet filter; they are back");
+        }
+        Ok(())
     }
 
     fn is_ready(&self) -> bool {
@@ -204,7 +206,7 @@ impl PodNetwork for Bridge {
             return Ok(());
         }
         ports.set(pod, wanted);
-        self.write(&mut ports).await
+        self.write(&mut ports).await.map(drop)
     }
 }
 

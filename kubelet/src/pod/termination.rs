@@ -16,6 +16,7 @@ use super::{observed::Observed, spec};
 use crate::{
     context::Context,
     runtime::{Container, LogOptions, Mount, Propagation, Runtime},
+    volumes,
 };
 
 const USUAL_PATH: &str = "/dev/termination-log";
@@ -54,7 +55,7 @@ impl Messages {
 pub(super) fn mount(pod_dir: &Path, wanted: &Wanted, attempt: u32) -> std::io::Result<Mount> {
     let file = path(pod_dir, &wanted.name, attempt);
     if let Some(parent) = file.parent() {
-        std::fs::create_dir_all(parent)?;
+        volumes::private_directory(parent)?;
     }
     std::fs::write(&file, "")?;
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666))?;

@@ -1,0 +1,39 @@
+//! What a pod may do, and what it may take.
+
+use crate::harness::{Backing, Cluster, root, until};
+
+/// `get pods` shows this status.
+async fn shows(cluster: &Cluster, pod: &str, expected: &str) {
+    until(&format!("{pod} to be {expected}"), async || {
+        let row = cluster.stock_kubectl(&["get", "pod", pod, "--no-headers"]).stdout;
+        let found = row.split_whitespace().nth(2) == Some(expected);
+        if found { Ok(()) } else { Err(row) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pod_has_the_rights_it_is_given_and_no_more_room_than_its_limit() {
+    let cluster = Cluster::start(Backing::Embedded).await;
+    let file = root().join("tests/manifests/rights.yaml");
+    cluster.kubectl(&["apply", "-f", file.to_str().unwrap()]).expect_ok();
+    shows(&cluster, "somebody", "Completed").await;
+    let address =
+        cluster.kubectl(&["get", "service", "kubernetes", "-o", "jsonpath={.spec.clusterIP}"]);
+    let expected = format!(
+        "user 1000 group 3000\nsecret hidden\nfile of 1000 2000\nsecret is read-only\n\
+         service {}\nno server on loopback\n",
+        address.expect_ok()
+    );
+    assert_eq!(cluster.kubectl(&["logs", "somebody"]).expect_ok(), expected);
+
+    shows(&cluster, "root", "CreateContainerConfigError").await;
+    let described = cluster.stock_kubectl(&["describe", "pod", "root"]).expect_ok();
+    let why = "container has runAsNonRoot and image will run as root";
+    assert!(described.contains(why), "{described}");
+
+    shows(&cluster, "hoarder", "Evicted").await;
+    let described = cluster.stock_kubectl(&["describe", "pod", "hoarder"]).expect_ok();
+    let why = "Usage of EmptyDir volume \"work\" exceeds the limit \"1Mi\".";
+    assert!(described.contains(why), "{described}");
+}
