@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::{
+    clients::Clients,
     containers::Found,
-    nginx::{Generation, Telling},
+    nginx::{Answer, Epoch, Generation, Telling},
     plan::ServicePlan,
-    status::InForce,
 };
 
 /// A container that ends sooner than this after its start is left for a later pass.
@@ -32,6 +32,7 @@ pub(crate) struct Instance {
     running: bool,
     started: Option<Instant>,
     in_force: Option<(Generation, Telling)>,
+    clients: Clients,
     /// The last of this program; nothing if it has not told it anything.
     telling: Option<Telling>,
     /// Absent once what it was told is in force.
@@ -82,6 +83,7 @@ impl Instance {
             running: false,
             started: None,
             in_force: None,
+            clients: Clients::default(),
             telling: None,
             told: None,
         }
@@ -98,6 +100,7 @@ impl Instance {
             running: found.running,
             started: None,
             in_force: None,
+            clients: Clients::default(),
             telling: None,
             told: Some(told),
         }
@@ -132,7 +135,10 @@ impl Instance {
     }
 
     /// Takes in what it says that it goes by; true if that is another configuration than before.
-    pub(crate) fn answered(&mut self, answer: Option<InForce>) -> bool {
+    pub(crate) fn answered(&mut self, answer: Option<Answer>) -> bool {
+        if let Some(answer) = &answer {
+            self.clients.seen(answer.epoch, answer.connection);
+        }
         let in_force = answer.map(|answer| (answer.generation, answer.telling));
         if self.in_force == in_force {
             return false;
@@ -145,6 +151,21 @@ impl Instance {
             _ => {}
         }
         self.in_force.is_some()
+    }
+
+    /// Since when its Service's clients are remembered.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.clients.epoch()
+    }
+
+    /// Whether it has to be asked whether there are clients.
+    pub(crate) fn is_to_be_asked(&self, affinity: Duration) -> bool {
+        self.running && self.clients.is_to_be_asked(affinity)
+    }
+
+    /// Begins a new epoch if there was no client for so long; true if it did.
+    pub(crate) fn forget_clients(&mut self, affinity: Duration) -> bool {
+        self.clients.forget(affinity)
     }
 
     pub(crate) fn is_running(&self) -> bool {

@@ -11,6 +11,7 @@
 
 pub mod addresses;
 mod args;
+mod clients;
 pub mod configs;
 pub mod containers;
 pub mod docker;

@@ -50,6 +50,10 @@ pub struct Generation(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Telling(pub u64);
 
+/// A client of a Service with affinity stays with one endpoint for as long as this stays the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Epoch(pub u32);
+
 /// A Service's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -57,6 +61,8 @@ pub struct Config {
     template: String,
     /// What nginx says while it goes by it.
     pub generation: Generation,
+    /// When its clients began to be remembered.
+    epoch: Epoch,
     /// How many workers of earlier configurations may stay with their clients.
     pub draining_workers: usize,
 }
@@ -64,19 +70,47 @@ pub struct Config {
 /// Stands in a template for what nginx says.
 const ANSWER: &str = "ANSWER";
 
+/// What nginx says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// What it goes by.
+    pub generation: Generation,
+    /// Since when.
+    pub telling: Telling,
+    /// Of that configuration.
+    pub epoch: Epoch,
+    /// The number of this very connection, of all connections that it has had.
+    pub connection: u64,
+}
+
 /// The configuration. Ports without endpoints are not listened on, so they are refused.
-pub fn render(plan: &ServicePlan) -> Config {
+pub fn render(plan: &ServicePlan, epoch: Epoch) -> Config {
     let mut template = String::new();
-    write_config(&mut template, plan).expect("writing to a String does not fail");
+    write_config(&mut template, plan, epoch).expect("writing to a String does not fail");
     let generation = Generation::of(&template);
     let draining_workers = CONNECTIONS_OF_DRAINING_WORKERS / connections(plan);
-    Config { template, generation, draining_workers }
+    Config { template, generation, epoch, draining_workers }
 }
 
 impl Config {
     /// The file.
     pub fn text(&self, telling: Telling) -> String {
-        self.template.replacen(ANSWER, &answer(&self.generation, telling), 1)
+        let answer = format!("{} {:x} {}", self.generation.0, telling.0, self.epoch.0);
+        self.template.replacen(ANSWER, &answer, 1)
+    }
+}
+
+impl Answer {
+    /// From what nginx has sent.
+    pub fn read(text: &str) -> Option<Self> {
+        let [generation, telling, epoch, connection] =
+            text.split(' ').collect::<Vec<_>>().try_into().ok()?;
+        Some(Answer {
+            generation: Generation(generation.to_owned()),
+            telling: Telling(u64::from_str_radix(telling, 16).ok()?),
+            epoch: Epoch(epoch.parse().ok()?),
+            connection: connection.parse().ok()?,
+        })
     }
 }
 
@@ -87,27 +121,15 @@ impl Generation {
     }
 }
 
-/// What nginx says while it goes by a configuration.
-pub fn answer(generation: &Generation, telling: Telling) -> String {
-    format!("{} {:x}", generation.0, telling.0)
-}
-
-/// The reverse.
-pub fn read_answer(answer: &str) -> Option<(Generation, Telling)> {
-    let (generation, telling) = answer.split_once(' ')?;
-    let telling = u64::from_str_radix(telling, 16).ok()?;
-    Some((Generation(generation.to_owned()), Telling(telling)))
-}
-
-fn write_config(out: &mut String, plan: &ServicePlan) -> fmt::Result {
+fn write_config(out: &mut String, plan: &ServicePlan, epoch: Epoch) -> fmt::Result {
     write_head(out, plan)?;
     writeln!(out, "\nstream {{")?;
     write!(
         out,
-        "    server {{\n        listen unix:{STATUS_SOCKET};\n        return \"{ANSWER}\";\n    }}\n"
+        "    server {{\n        listen unix:{STATUS_SOCKET};\n        return \"{ANSWER} $connection\";\n    }}\n"
     )?;
     for port in open(plan) {
-        write_upstream(out, port, plan.affinity.is_some())?;
+        write_upstream(out, port, plan.affinity.map(|_| epoch))?;
         write_server(out, plan, port)?;
     }
     writeln!(out, "}}")
@@ -154,11 +176,11 @@ fn is_for_questions(port: &PortPlan) -> bool {
     QUESTION_PORTS.contains(&port.port)
 }
 
-fn write_upstream(out: &mut String, port: &PortPlan, client_affinity: bool) -> fmt::Result {
+fn write_upstream(out: &mut String, port: &PortPlan, affinity: Option<Epoch>) -> fmt::Result {
     writeln!(out, "    upstream {} {{", upstream(port))?;
-    if client_affinity {
+    if let Some(Epoch(epoch)) = affinity {
         // Consistent: when an endpoint comes or goes, only its own share of the clients moves.
-        writeln!(out, "        hash $remote_addr consistent;")?;
+        writeln!(out, "        hash \"$remote_addr {epoch}\" consistent;")?;
     }
     for endpoint in &port.endpoints {
         writeln!(out, "        server {endpoint};")?;

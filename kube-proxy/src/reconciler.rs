@@ -32,7 +32,7 @@ use crate::{
     configs::Configs,
     containers::Containers,
     instance::Instance,
-    nginx::{Config, Telling},
+    nginx::{Config, Epoch, Telling},
     plan::ServicePlan,
 };
 
@@ -55,13 +55,21 @@ pub struct Reconciler<C, A> {
     /// By Service uid.
     instances: BTreeMap<String, Instance>,
     /// By Service uid, what was rendered last.
-    rendered: BTreeMap<String, (ServicePlan, Config)>,
+    rendered: BTreeMap<String, Rendered>,
     /// The number of the next telling; no other program on this node has used it.
     telling: AtomicU64,
     addresses_seen: Option<Instant>,
     containers_seen: Option<Instant>,
     /// Whether files of Services that are gone may be there.
     untidy: bool,
+}
+
+/// A configuration, and what of.
+#[derive(Debug)]
+struct Rendered {
+    plan: ServicePlan,
+    epoch: Epoch,
+    config: Config,
 }
 
 impl<C: Containers, A: Addresses> Reconciler<C, A> {

@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::nginx::{self, Generation, Telling};
+use crate::nginx::Answer;
 
 /// An nginx that serves answers within a millisecond.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -17,9 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InForce {
     /// Which one.
-    pub generation: Generation,
-    /// And since which telling.
-    pub telling: Telling,
+    pub answer: Answer,
     /// The process id of the nginx master; none if it is out of this program's sight.
     pub master: Option<i32>,
 }
@@ -35,6 +33,5 @@ async fn read(socket: &Path) -> io::Result<Option<InForce>> {
     let master = stream.peer_cred()?.pid().filter(|pid| *pid > 0);
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
-    let read = nginx::read_answer(&answer);
-    Ok(read.map(|(generation, telling)| InForce { generation, telling, master }))
+    Ok(Answer::read(&answer).map(|answer| InForce { answer, master }))
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
 use std::{
+    fs,
     io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
     process::Command,
@@ -281,7 +282,7 @@ async fn a_service_is_balanced_reloaded_adopted_revived_and_removed() {
 async fn connections_outlive_changes_of_other_endpoints() {
     let node = Node::new(1).await;
     let mut proxy = node.proxy().await;
-    let (stays, goes) = (echo(), backend("b"));
+    let (stays, goes) = (echo(), echo());
     settle_well(&mut proxy, &node.web(&[stays])).await;
     let mut old = [node.connect(), node.connect()];
     assert!(old.iter_mut().all(is_alive));
@@ -383,4 +384,36 @@ async fn questions_are_answered_by_the_ten_thousand_and_datagrams_as_often_as_th
     }
     socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     assert_eq!(socket.recv(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_stays_with_one_endpoint_until_it_has_been_away_for_long_enough() {
+    let node = Node::new(5).await;
+    let mut proxy = node.proxy().await;
+    let backends = ["a", "b", "c", "d", "e", "f"].map(backend);
+    let affinity = Some(Duration::from_secs(3));
+    let sticky = ServicePlan { affinity, ..node.web(&backends) };
+    settle_well(&mut proxy, &sticky).await;
+    let master = node.master().await;
+    let mut met = std::collections::BTreeSet::new();
+    let deadline = Instant::now() + PATIENCE * 2;
+    // In each epoch it is one of six.
+    while met.len() < 2 {
+        assert!(Instant::now() < deadline, "always {met:?}");
+        // The worker of the epoch before keeps its door open for a moment.
+        let children = format!("/proc/{master}/task/{master}/children");
+        let one = || fs::read_to_string(&children).unwrap().split_whitespace().count() == 1;
+        until("one worker is left", one);
+        let census = node.census(50);
+        assert_eq!(census.first(), census.last(), "one client, several endpoints");
+        met.insert(census[0].clone().unwrap());
+        let config = || fs::read_to_string(node.state.path().join(UID).join("nginx.conf")).unwrap();
+        let before = config();
+        while config() == before {
+            assert!(Instant::now() < deadline, "never forgotten");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            settle_well(&mut proxy, &sticky).await;
+        }
+        settle_well(&mut proxy, &sticky).await;
+    }
 }

@@ -14,7 +14,7 @@ use std::{
 use fake::{Fake, Node};
 use kube_proxy::{
     configs::Configs,
-    nginx::Telling,
+    nginx::{Epoch, Telling},
     plan::{PortPlan, Protocol, ServicePlan},
     reconciler::{Failure, Reconciler, Summary},
 };
@@ -203,6 +203,39 @@ async fn services_are_served_although_the_firewall_refuses_its_rules() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_has_been_away_for_long_enough_may_come_to_another_endpoint() {
+    let mut rig = Rig::new();
+    let sticky = [ServicePlan { affinity: Some(Duration::from_secs(40)), ..web_scaled() }];
+    rig.reconcile(&sticky).await;
+    rig.reconcile(&sticky).await;
+    rig.node.log();
+    let hash = |rig: &Rig| {
+        let text = fs::read_to_string(rig.config("u-web")).unwrap();
+        text.lines().find(|line| line.contains("hash")).unwrap().trim().to_owned()
+    };
+    assert_eq!(hash(&rig), r#"hash "$remote_addr 0" consistent;"#);
+    // Somebody comes again and again.
+    for _ in 0..10 {
+        tokio::time::advance(Duration::from_secs(20)).await;
+        rig.node.with(|node| node.connections += 2);
+        rig.check(&sticky, &[]).await;
+    }
+    // Nobody does.
+    for _ in 0..3 {
+        tokio::time::advance(Duration::from_secs(10)).await;
+        rig.check(&sticky, &[]).await;
+    }
+    tokio::time::advance(Duration::from_secs(10)).await;
+    rig.check(&sticky, &["reload id-u-web"]).await;
+    assert_eq!(hash(&rig), r#"hash "$remote_addr 1" consistent;"#);
+    rig.check(&sticky, &[]).await;
+
+    // Another kube-proxy goes on from there.
+    rig.restart();
+    rig.check(&sticky, &[]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deleted_service_leaves_nothing_behind() {
     let mut rig = Rig::new();
     rig.reconcile(&[web(), service("api", 11, &[])]).await;
@@ -252,7 +285,7 @@ async fn a_reload_is_not_lost_if_kube_proxy_ends_before_it() {
     rig.reconcile(&[web()]).await;
     rig.node.log();
     let configs = Configs::open(rig.state.path()).unwrap();
-    let scaled = kube_proxy::nginx::render(&web_scaled());
+    let scaled = kube_proxy::nginx::render(&web_scaled(), Epoch(0));
     configs.directory("u-web").write(&scaled.text(Telling(1))).unwrap();
     rig.restart();
     rig.check(&[web_scaled()], &["reload id-u-web"]).await;

@@ -3,7 +3,7 @@ use crate::nginx;
 
 /// That of a Service of this name.
 fn generation(name: &str) -> Generation {
-    nginx::render(&plan(name, 10)).generation
+    nginx::render(&plan(name, 10), Epoch(0)).generation
 }
 
 fn plan(name: &str, last: u8) -> ServicePlan {
@@ -17,8 +17,9 @@ fn plan(name: &str, last: u8) -> ServicePlan {
     }
 }
 
-fn answer(name: &str, telling: u64) -> Option<InForce> {
-    Some(InForce { generation: generation(name), telling: Telling(telling), master: None })
+fn answer(name: &str, telling: u64) -> Option<Answer> {
+    let (generation, telling) = (generation(name), Telling(telling));
+    Some(Answer { generation, telling, epoch: Epoch(0), connection: 1 })
 }
 
 impl Instance {

@@ -110,7 +110,8 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         let containers = &self.containers;
         stream::iter(running)
             .for_each_concurrent(PARALLEL_QUESTIONS, async |(directory, instance)| {
-                instance.answered(containers.in_force(&directory).await);
+                let in_force = containers.in_force(&directory).await;
+                instance.answered(in_force.map(|in_force| in_force.answer));
             })
             .await;
     }

@@ -3,13 +3,13 @@
 use futures::{StreamExt, stream};
 use tracing::{info, warn};
 
-use super::{PARALLEL, ReconcileError, Reconciler, Summary};
+use super::{PARALLEL, ReconcileError, Reconciler, Rendered, Summary};
 use crate::{
     addresses::Addresses,
     configs::Directory,
     containers::Containers,
     instance::{Fault, Instance, Step, next_step},
-    nginx::{self, Config},
+    nginx::{self, Config, Epoch},
     plan::ServicePlan,
 };
 
@@ -36,6 +36,12 @@ impl Work<'_> {
     }
 }
 
+impl Rendered {
+    fn new(plan: &ServicePlan, epoch: Epoch) -> Self {
+        Rendered { plan: plan.clone(), epoch, config: nginx::render(plan, epoch) }
+    }
+}
+
 impl<C: Containers, A: Addresses> Reconciler<C, A> {
     pub(super) async fn serve_all(&mut self, plans: &[ServicePlan], summary: &mut Summary) {
         let work: Vec<_> = plans.iter().filter_map(|plan| self.prepare(plan)).collect();
@@ -53,13 +59,17 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
 
     /// Nothing if the Service is as it should be.
     fn prepare<'a>(&mut self, plan: &'a ServicePlan) -> Option<Work<'a>> {
-        if self.rendered.get(&plan.uid).is_none_or(|(rendered, _)| rendered != plan) {
-            let rendered = (plan.clone(), nginx::render(plan));
-            self.rendered.insert(plan.uid.clone(), rendered);
-        }
-        let config = &self.rendered.get(&plan.uid)?.1;
         let instance = self.instances.get(&plan.uid);
-        let well = instance.is_some_and(|instance| instance.goes_by(&config.generation));
+        let epoch = instance.map(Instance::epoch).unwrap_or_default();
+        let known = self.rendered.get(&plan.uid);
+        if known.is_none_or(|known| known.plan != *plan || known.epoch != epoch) {
+            self.rendered.insert(plan.uid.clone(), Rendered::new(plan, epoch));
+        }
+        let config = &self.rendered.get(&plan.uid)?.config;
+        let well = instance.is_some_and(|instance| {
+            let ask = plan.affinity.is_some_and(|affinity| instance.is_to_be_asked(affinity));
+            instance.goes_by(&config.generation) && !ask
+        });
         if well && self.held.contains(&plan.ip) {
             return None;
         }
@@ -100,13 +110,16 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
             instance.answered(None);
             return;
         };
-        if instance.answered(Some(in_force.clone())) {
+        if instance.answered(Some(in_force.answer.clone())) {
             info!(service = %work.plan, "its nginx goes by a new configuration");
             let limit = work.config.draining_workers;
             match self.containers.end_surplus_workers(&in_force, limit).await {
                 Ok(ended) => work.workers_ended += ended,
                 Err(error) => warn!(service = %work.plan, %error, "cannot count its old workers"),
             }
+        }
+        if work.plan.affinity.is_some_and(|affinity| instance.forget_clients(affinity)) {
+            work.config = nginx::render(work.plan, instance.epoch());
         }
         instance.settle(&work.config.generation);
     }

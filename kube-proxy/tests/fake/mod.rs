@@ -16,7 +16,7 @@ use kube_proxy::{
     configs::Directory,
     containers::{ContainerError, Containers, Found},
     firewall::FirewallError,
-    nginx::{Generation, Telling, read_answer},
+    nginx::Answer,
     plan::ServicePlan,
     status::InForce,
 };
@@ -37,7 +37,9 @@ pub struct Node {
     /// Whether rules of the firewall are refused.
     pub without_firewall: bool,
     /// By Service uid, what its nginx goes by.
-    in_force: BTreeMap<String, (Generation, Telling)>,
+    in_force: BTreeMap<String, Answer>,
+    /// Connections that nginxes have had.
+    pub connections: u64,
     /// How often containers and addresses were listed, and nginxes asked.
     pub looks: usize,
 }
@@ -53,7 +55,8 @@ impl Node {
         let answer = text.split("return \"").nth(1).unwrap().split('"').next().unwrap();
         let uid = uid(directory);
         if !self.stubborn.contains(&uid) {
-            self.in_force.insert(uid, read_answer(answer).unwrap());
+            let answer = answer.replace("$connection", "0");
+            self.in_force.insert(uid, Answer::read(&answer).unwrap());
         }
     }
 
@@ -163,9 +166,13 @@ impl Containers for Fake {
             if !node.in_force.contains_key(&uid) {
                 node.load(directory);
             }
-            let old = || read_answer("old 1").unwrap();
-            let (generation, telling) = node.in_force.get(&uid).cloned().unwrap_or_else(old);
-            Some(InForce { generation, telling, master: None })
+            let old = || Answer::read("old 1 0 0").unwrap();
+            node.connections += 1;
+            let answer = node.in_force.get(&uid).cloned().unwrap_or_else(old);
+            Some(InForce {
+                answer: Answer { connection: node.connections, ..answer },
+                master: None,
+            })
         })
     }
 
