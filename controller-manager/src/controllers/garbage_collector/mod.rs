@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api_types::meta::ObjectMeta;
-use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt, stream};
 use kube::Client;
 use tokio::task::JoinSet;
 
@@ -36,6 +36,8 @@ use owners::Owners;
 const NAME: &str = "garbage-collector";
 /// How soon to look again while the graph lags behind.
 const LAG: Duration = Duration::from_secs(1);
+/// So many dependents of one owner are released at a time.
+const PARALLEL: usize = 50;
 
 /// The keys of this controller's queue are uids.
 pub(super) fn register(context: &Context, tasks: &mut JoinSet<()>) -> Registered {
@@ -166,8 +168,8 @@ impl GarbageCollector {
 
     async fn release_dependents(&self, uid: &str, object: &Object) -> Result<(), Error> {
         let dependents = self.dependents.of(uid, &object.namespace).await?;
-        let releases = dependents.iter().map(|owned| self.release(uid, owned));
-        try_join_all(releases).await.map(|_| ())
+        let releases: Vec<_> = dependents.iter().map(|owned| self.release(uid, owned)).collect();
+        stream::iter(releases).buffer_unordered(PARALLEL).try_collect().await
     }
 }
 

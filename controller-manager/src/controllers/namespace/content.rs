@@ -6,7 +6,8 @@ use std::time::Duration;
 use api_types::api::core::v1::{Namespace, Pod};
 use api_types::jiff::Timestamp;
 use futures::future::join_all;
-use kube::api::{DeleteParams, ListParams, Preconditions};
+use futures::{StreamExt, stream};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Preconditions};
 use kube::core::PartialObjectMeta;
 use kube::discovery::verbs;
 use kube::{Api, Client};
@@ -15,8 +16,10 @@ use crate::discovery::{Discovered, Resources};
 use crate::frame::{Error, Informer, Step, code};
 use crate::pods;
 
-/// How long objects with finalizers are expected to need.
+/// How long objects with finalizers are expected to need at most.
 const FINALIZERS: Duration = Duration::from_secs(15);
+/// So many deletions of one resource are under way at a time: the store writes them together.
+const PARALLEL: usize = 50;
 
 /// A namespace that is being deleted.
 pub(super) struct Content<'a> {
@@ -110,7 +113,7 @@ impl Content<'_> {
         for found in pods {
             outcome.add(found, self.delete_all(found).await);
         }
-        if outcome.remaining.is_empty() {
+        if outcome.remaining.is_empty() && outcome.errors.is_empty() {
             let left = join_all(others.iter().map(|found| self.delete_all(found))).await;
             others.into_iter().zip(left).for_each(|(found, left)| outcome.add(found, left));
         }
@@ -126,8 +129,7 @@ impl Content<'_> {
 
     async fn try_delete_all(&self, found: &Discovered) -> Result<Left, Error> {
         let before = self.list(found).await?;
-        let living = |object: &Object| object.metadata.deletion_timestamp.is_none();
-        let objects = if before.iter().any(living) {
+        let objects = if before.iter().any(is_living) {
             self.delete_living(found, &before).await?;
             self.list(found).await?
         } else {
@@ -143,7 +145,8 @@ impl Content<'_> {
             return Left { estimate: graceful, ..left };
         }
         if !left.finalizers.is_empty() {
-            return Left { estimate: FINALIZERS, ..left };
+            // As long again as it has taken so far: who takes a finalizer away soon is noticed soon.
+            return Left { estimate: self.age().min(FINALIZERS), ..left };
         }
         let namespace = self.name();
         let resource = &found.resource;
@@ -167,22 +170,15 @@ impl Content<'_> {
         }
     }
 
+    /// Object by object, each by its uid: what comes into being under a name later is nobody's business here.
+    /// One that can't be deleted holds up no other.
     async fn delete_living(&self, found: &Discovered, objects: &[Object]) -> Result<(), Error> {
         self.check_unchanged().await?;
         let api = found.api(self.client.clone(), self.name());
-        if found.supports(&[verbs::DELETE_COLLECTION]) {
-            let how = DeleteParams::background();
-            let deleted = api.delete_collection(&how, &ListParams::default()).await;
-            return deleted.unless_gone("deleting what is in the namespace").map(|_| ());
-        }
-        for object in objects {
-            let this_one =
-                Preconditions { uid: object.metadata.uid.clone(), ..Preconditions::default() };
-            let how = DeleteParams::background().preconditions(this_one);
-            let name = object.metadata.name.as_deref().unwrap_or_default();
-            api.delete(name, &how).await.unless_gone("deleting what is in the namespace")?;
-        }
-        Ok(())
+        let living = objects.iter().filter(|object| is_living(object));
+        let deletions: Vec<_> = living.map(|object| delete(api.clone(), object.clone())).collect();
+        let deleted: Vec<_> = stream::iter(deletions).buffer_unordered(PARALLEL).collect().await;
+        deleted.into_iter().collect()
     }
 
     /// What is listed under a name belongs to whatever namespace has that name now.
@@ -202,14 +198,30 @@ impl Content<'_> {
     fn estimate(&self) -> Duration {
         let living = self.pods.filter_in(self.name(), |pod| !pods::is_finished(pod));
         let longest = living.iter().filter_map(|pod| grace_period(pod)).max().unwrap_or_default();
+        let longest = Duration::from_secs(longest);
+        if self.age() >= longest { Duration::ZERO } else { longest }
+    }
+
+    /// How long ago the namespace was deleted.
+    fn age(&self) -> Duration {
         let deleted = self.namespace.metadata.deletion_timestamp.as_ref();
         let since = deleted.map_or(0, |time| Timestamp::now().as_second() - time.0.as_second());
-        let over = u64::try_from(since).unwrap_or_default() >= longest;
-        Duration::from_secs(if over { 0 } else { longest })
+        Duration::from_secs(u64::try_from(since).unwrap_or_default())
     }
 }
 
-type Object = PartialObjectMeta<kube::api::DynamicObject>;
+type Object = PartialObjectMeta<DynamicObject>;
+
+fn is_living(object: &Object) -> bool {
+    object.metadata.deletion_timestamp.is_none()
+}
+
+async fn delete(api: Api<Object>, object: Object) -> Result<(), Error> {
+    let this_one = Preconditions { uid: object.metadata.uid.clone(), ..Preconditions::default() };
+    let how = DeleteParams::background().preconditions(this_one);
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    api.delete(name, &how).await.unless_gone("deleting what is in the namespace").map(|_| ())
+}
 
 fn grace_period(pod: &Pod) -> Option<u64> {
     let seconds = pod.spec.as_ref()?.termination_grace_period_seconds?;

@@ -4,9 +4,9 @@
 //! collection that discovery knows; tell in conditions what is left (pods that end gracefully, objects
 //! with finalizers) and what went wrong; when nothing is left, remove the finalizer `kubernetes`.
 //!
-//! *Guarantees*: only what belongs to a namespace that is being deleted is deleted: before each deletion
-//! the namespace is read again, and must be the same one by its uid. It does not go while this
-//! controller has not removed its finalizer, so nobody's new namespace can take its name meanwhile.
+//! *Guarantees*: only what belongs to a namespace that is being deleted is deleted: after its objects were
+//! listed, the namespace is read again, and must be the same one by its uid; then each of them is deleted by
+//! its own uid.
 
 mod conditions;
 mod content;

@@ -137,6 +137,26 @@ async fn a_resource_that_fails_holds_up_no_other_and_is_told() {
 }
 
 #[tokio::test]
+async fn nothing_goes_before_the_pods_even_if_they_cannot_be_asked_for() {
+    let stage = Stage::leaving(&[json!({"name": "a"})]).await;
+    let _cut = stage.plane.refuse(|request| request.uri().path().ends_with("/team/pods"));
+    stage.reconcile().await.unwrap_err();
+    stage.maps().get("a").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_deleted_holds_up_no_other() {
+    let names = ["a", "b", "c"];
+    let stage = Stage::leaving(&names.map(|name| json!({"name": name}))).await;
+    let cut = stage.plane.refuse(|request| request.uri().path().ends_with("/configmaps/b"));
+    stage.reconcile().await.unwrap_err();
+    drop(cut);
+    let left = stage.maps().list(&Default::default()).await.unwrap().items;
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].metadata.name.as_deref(), Some("b"));
+}
+
+#[tokio::test]
 async fn without_discovery_a_namespace_is_not_let_go() {
     let stage = Stage::leaving(&[]).await;
     let cut = stage.plane.refuse(|request| request.uri().path() == "/apis");
@@ -176,7 +196,8 @@ async fn pods_go_first_and_are_given_half_their_time() {
 async fn what_has_finalizers_is_told_and_waited_for() {
     let held = json!({"name": "held", "finalizers": ["example.com/hold"]});
     let stage = Stage::leaving(&[held]).await;
-    assert_eq!(stage.reconcile().await.unwrap(), Next::After(Duration::from_secs(8)));
+    let Next::After(delay) = stage.reconcile().await.unwrap() else { panic!("it is not gone") };
+    assert!(delay < Duration::from_secs(8), "{delay:?} at the beginning");
     let complaints = stage.complaints().await;
     assert_eq!(
         complaints,
@@ -186,6 +207,23 @@ async fn what_has_finalizers_is_told_and_waited_for() {
              example.com/hold in 1 resource instances",
         ]
     );
+}
+
+#[tokio::test]
+async fn the_longer_finalizers_last_the_less_often_they_are_looked_at() {
+    let stage =
+        Stage::leaving(&[json!({"name": "held", "finalizers": ["example.com/hold"]})]).await;
+    let mut namespace = stage.namespaces().get(TEAM).await.unwrap();
+    let resources = stage.controller.discovery.recent().await.unwrap();
+    for (age, expected) in [(6, 4), (10, 6), (3600, 8)] {
+        let deleted = Timestamp::now().as_second() - age;
+        let deleted = Timestamp::from_second(deleted).unwrap();
+        namespace.metadata.deletion_timestamp = Some(api_types::meta::Time(deleted));
+        let (client, pods) = (&stage.controller.client, &*stage.controller.pods);
+        let content = Content { client, namespace: &namespace, pods };
+        let next = content.delete(&resources).await.next().unwrap().unwrap();
+        assert!(next.as_secs().abs_diff(expected) <= 1, "{next:?} after {age} s");
+    }
 }
 
 #[tokio::test]
