@@ -107,6 +107,26 @@ fn tearing_down_leaves_what_was_mounted() {
     sh(&format!("umount {shown}/below/deeper; umount {shown}"));
 }
 
+/// The table that is read is the process's; what a thread with a mount namespace of its own mounts is not in it.
+#[test]
+fn what_the_table_of_mounts_does_not_tell_of_is_not_entered() {
+    let place = Place::new();
+    let (inside, kept) = (place.pod_dir().join("volumes/x"), place.host().join("kept"));
+    fs::create_dir_all(&inside).unwrap();
+    fs::write(&kept, "x").unwrap();
+    let (pod, host) = (place.pod_dir(), place.host());
+    let outcome = std::thread::spawn(move || {
+        use nix::mount::{MsFlags, mount};
+        let none = None::<&str>;
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+        mount(none, "/", none, MsFlags::MS_PRIVATE | MsFlags::MS_REC, none).unwrap();
+        mount(Some(&host), &inside, none, MsFlags::MS_BIND, none).unwrap();
+        volumes::tear_down(&pod)
+    });
+    assert!(outcome.join().unwrap().is_err());
+    assert_eq!(fs::read(&kept).unwrap(), b"x");
+}
+
 async fn set_up(client: &Client, pod_dir: &Path, spec: &Value) -> Volumes {
     let metadata = json!({"name": "web", "namespace": "default", "uid": "u"});
     let pod: Pod = serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap();
