@@ -90,4 +90,10 @@ async fn a_pod_that_cannot_start_says_why() {
         let described = cluster.kubectl(&["describe", "pod", pod]).expect_ok();
         assert!(described.contains(event), "{described}");
     }
+    until("the last words to be reported", async || {
+        let words = "jsonpath={.status.containerStatuses[0].state.terminated.message}";
+        let said = cluster.kubectl(&["get", "pod", "last-words", "-o", words]).stdout;
+        if said == "out of ideas\n" { Ok(()) } else { Err(said) }
+    })
+    .await;
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use api_types::api::core::v1::Pod;
+use api_types::api::core::v1::{Pod, PodCondition};
 use kube::{Api, ResourceExt, api::ListParams};
 
 use crate::harness::{Backing, Cluster, containers, root, run, until};
@@ -25,9 +25,13 @@ pub(crate) async fn ready_pods(cluster: &Cluster, count: usize) -> BTreeMap<Stri
 }
 
 fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
-    let ready = conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
+    let ready = ready_condition(pod).is_some_and(|condition| condition.status == "True");
     ready && pod.metadata.deletion_timestamp.is_none()
+}
+
+fn ready_condition(pod: &Pod) -> Option<&PodCondition> {
+    let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
+    conditions.into_iter().flatten().find(|condition| condition.type_ == "Ready")
 }
 
 fn restarts(pod: &Pod) -> i32 {
@@ -35,9 +39,24 @@ fn restarts(pod: &Pod) -> i32 {
     statuses.into_iter().flatten().map(|c| c.restart_count).sum()
 }
 
+/// Since when each of the ReplicaSet's pods is ready.
+pub(crate) async fn ready_since(cluster: &Cluster) -> BTreeMap<String, String> {
+    let pods: Api<Pod> = Api::default_namespaced(cluster.client());
+    let list = pods.list(&ListParams::default().labels("app=web")).await.unwrap();
+    list.iter().map(|pod| (pod.name_any(), format!("{:?}", ready_condition(pod)))).collect()
+}
+
 pub(crate) fn apply_web(cluster: &Cluster) {
-    let replicaset = root().join("examples/replicaset");
-    let service = root().join("examples/service");
+    apply_with_service(cluster, "examples/replicaset");
+}
+
+/// [`apply_web`] with probes.
+pub(crate) fn apply_probed_web(cluster: &Cluster) {
+    apply_with_service(cluster, "tests/manifests/probed.yaml");
+}
+
+fn apply_with_service(cluster: &Cluster, replicaset: &str) {
+    let (replicaset, service) = (root().join(replicaset), root().join("examples/service"));
     cluster
         .kubectl(&["apply", "-f", replicaset.to_str().unwrap(), "-f", service.to_str().unwrap()])
         .expect_ok();

@@ -2,7 +2,7 @@
 
 use crate::{
     harness::{Backing, Cluster, NODE, containers, fetch, until},
-    replicasets::{apply_web, ready_pods},
+    replicasets::{apply_probed_web, apply_web, ready_pods, ready_since},
 };
 
 pub(crate) const PROGRAMS: [&str; 6] =
@@ -10,8 +10,9 @@ pub(crate) const PROGRAMS: [&str; 6] =
 
 async fn survives(backing: Backing, killed: &[&str]) {
     let cluster = Cluster::start(backing).await;
-    apply_web(&cluster);
+    apply_probed_web(&cluster);
     let pods = ready_pods(&cluster, 3).await;
+    let since = ready_since(&cluster).await;
     let address =
         cluster.kubectl(&["get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"]).expect_ok();
     until("the service to answer", async || fetch(&address, 8080).await).await;
@@ -36,6 +37,12 @@ async fn survives(backing: Backing, killed: &[&str]) {
     cluster.kubectl(&["delete", "pod", victim, "--now"]).expect_ok();
     let healed = ready_pods(&cluster, 3).await;
     assert!(!healed.contains_key(victim));
+    // The kubelet has acted since, so it has looked at the others too.
+    let (restarts, now) = (healed, ready_since(&cluster).await);
+    for pod in pods.keys().filter(|pod| *pod != victim) {
+        assert_eq!(restarts.get(pod), pods.get(pod), "{pod} was restarted");
+        assert_eq!(now.get(pod), since.get(pod), "{pod} was not ready for a while");
+    }
 }
 
 #[tokio::test]

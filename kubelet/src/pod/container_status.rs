@@ -79,11 +79,7 @@ pub(super) fn container_status(
     let latest = input.observed.latest(&wanted.name);
     let reported = reported(input.pod, &wanted.name);
     let (state, last_state) = states(input, wanted, latest, reported);
-    let running = state.running.is_some();
-    let probed = |results: &BTreeMap<String, bool>| {
-        latest.and_then(|latest| results.get(&latest.id).copied()).unwrap_or(true)
-    };
-    let started = running && probed(&input.probed.started);
+    let (started, ready) = signs(input, latest, &state);
     let done = state.terminated.as_ref().is_some_and(|end| end.exit_code == 0);
     let restarts =
         latest.map(|latest| latest.attempt).or(reported_restarts(input.pod, &wanted.name));
@@ -95,17 +91,22 @@ pub(super) fn container_status(
         container_id: latest
             .map(|latest| full_id(&latest.id))
             .or_else(|| reported.and_then(|reported| reported.container_id.clone())),
-        ready: if init && !spec::is_sidecar(wanted) {
-            done
-        } else {
-            started && probed(&input.probed.ready)
-        },
+        ready: if init && !spec::is_sidecar(wanted) { done } else { ready },
         started: Some(started),
         restart_count: i32::try_from(restarts.unwrap_or_default()).unwrap_or(i32::MAX),
         state: Some(state),
         last_state: Some(last_state.unwrap_or_default()),
         ..ContainerStatus::default()
     }
+}
+
+/// Whether the container has started, and whether it is ready.
+fn signs(input: &Input<'_>, latest: Option<&Container>, state: &ContainerState) -> (bool, bool) {
+    let probed = |results: &BTreeMap<String, bool>| {
+        latest.and_then(|latest| results.get(&latest.id).copied()).unwrap_or(true)
+    };
+    let started = state.running.is_some() && probed(&input.probed.started);
+    (started, started && probed(&input.probed.ready))
 }
 
 /// The present and the last state.

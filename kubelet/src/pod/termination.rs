@@ -15,7 +15,7 @@ use futures::StreamExt;
 use super::{observed::Observed, spec};
 use crate::{
     context::Context,
-    runtime::{Container, LogOptions, Mount, Propagation, Runtime},
+    runtime::{Container, LogOptions, Mount, Propagation, Runtime, RuntimeError},
     volumes,
 };
 
@@ -43,8 +43,11 @@ impl Messages {
         let pod_dir = context.pod_dir(&spec::identity(pod).uid);
         for container in observed.containers.iter().filter(|c| c.exit().is_some()) {
             let Some(wanted) = spec::container(pod, &container.name) else { continue };
-            if !self.0.contains_key(&container.id) {
-                let message = message(&*context.runtime, &pod_dir, wanted, container).await;
+            if self.0.contains_key(&container.id) {
+                continue;
+            }
+            // A log that cannot be read now is read when the pod is looked at again.
+            if let Ok(message) = message(&*context.runtime, &pod_dir, wanted, container).await {
                 self.0.insert(container.id.clone(), message);
             }
         }
@@ -85,12 +88,12 @@ async fn message(
     pod_dir: &Path,
     wanted: &Wanted,
     container: &Container,
-) -> String {
+) -> Result<String, RuntimeError> {
     let said = end_of_file(&path(pod_dir, &container.name, container.attempt));
     let failed = container.exit().is_some_and(|exit| exit.code != 0);
     let policy = wanted.termination_message_policy.as_deref();
     if !said.is_empty() || !failed || policy != Some("FallbackToLogsOnError") {
-        return said;
+        return Ok(said);
     }
     end_of_log(runtime, &container.id).await
 }
@@ -108,13 +111,13 @@ fn end_of_file(path: &Path) -> String {
     String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
 }
 
-async fn end_of_log(runtime: &dyn Runtime, id: &str) -> String {
+async fn end_of_log(runtime: &dyn Runtime, id: &str) -> Result<String, RuntimeError> {
     let options = LogOptions { tail: Some(LOG_LINES), ..LogOptions::default() };
     let mut output = runtime.logs(id, &options);
     let mut end = VecDeque::new();
-    while let Some(Ok(part)) = output.next().await {
-        end.extend(part);
+    while let Some(part) = output.next().await {
+        end.extend(part?);
         end.drain(..end.len().saturating_sub(LOG_BYTES));
     }
-    String::from_utf8_lossy(end.make_contiguous()).into_owned()
+    Ok(String::from_utf8_lossy(end.make_contiguous()).into_owned())
 }

@@ -86,13 +86,7 @@ impl Probes {
         pod_ip: Option<&str>,
         stops: bool,
     ) {
-        let running = |id: &str| observed.running().any(|container| container.id == id);
-        self.tasks.retain(|(id, kind), _| running(id) && !(stops && kind.stops()));
-        let mut results = self.results.lock();
-        results.ready.retain(|id, _| running(id));
-        results.started.retain(|id, _| running(id));
-        results.unhealthy.retain(|id, _| running(id));
-        drop(results);
+        self.forget(observed, stops);
         for wanted in spec::containers(pod).chain(spec::init_containers(pod)) {
             let latest = observed.latest(&wanted.name).filter(|latest| latest.is_running());
             let Some(latest) = latest else { continue };
@@ -113,6 +107,16 @@ impl Probes {
                 self.begin(task, age(latest, Timestamp::now()));
             }
         }
+    }
+
+    /// Ends the probes of containers that run no more, and those that a stop has made idle.
+    fn forget(&mut self, observed: &Observed, stops: bool) {
+        let running = |id: &str| observed.running().any(|container| container.id == id);
+        self.tasks.retain(|(id, kind), _| running(id) && !(stops && kind.stops()));
+        let mut results = self.results.lock();
+        results.ready.retain(|id, _| running(id));
+        results.started.retain(|id, _| running(id));
+        results.unhealthy.retain(|id, _| running(id));
     }
 
     /// What is known of a container before it is probed: what was reported of this very container, by an
