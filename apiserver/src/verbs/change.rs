@@ -24,20 +24,21 @@ pub(super) fn is_own_kind(subresource: Option<Subresource>) -> bool {
 }
 
 /// What a client sees of an object through the path.
-pub(super) fn view(call: &Call, object: &Value) -> Value {
+pub(super) fn view(call: &Call, object: &Value) -> Result<Value, ApiError> {
     match call.info.subresource {
         Some(Subresource::Scale) => scale::get(object),
-        _ => object.clone(),
+        _ => Ok(object.clone()),
     }
 }
 
 /// The answer to a change.
 pub(super) fn answer(call: &Call, stored: &Stored) -> Response {
-    let object = view(call, &stored.object);
-    if is_own_kind(call.info.subresource) {
-        call.presentation.answer(StatusCode::OK, &call.info.def, &object)
-    } else {
-        respond::json(StatusCode::OK, &object)
+    match view(call, &stored.object) {
+        Err(error) => respond::failure(&error),
+        Ok(object) if is_own_kind(call.info.subresource) => {
+            call.presentation.answer(StatusCode::OK, &call.info.def, &object)
+        }
+        Ok(object) => respond::json(StatusCode::OK, &object),
     }
 }
 
@@ -56,7 +57,7 @@ pub(super) async fn apply(
     loop {
         attempts -= 1;
         let old = server.storage.get(at).await?;
-        let new = wanted(&view(call, &old.object))?;
+        let new = wanted(&view(call, &old.object)?)?;
         check_version(at, &old, &new)?;
         match attempt(server, call, at, &old, new).await {
             Err(error) if attempts > 0 && error.is("Conflict") => {}

@@ -24,7 +24,7 @@ pub(super) async fn get(server: &Server, call: &Call) -> Result<Response, ApiErr
         Some(Subresource::Log) => log::stream(server, call).await,
         Some(Subresource::Scale) => {
             let stored = server.storage.get(at).await?;
-            Ok(respond::json(StatusCode::OK, &scale::get(&stored.object)))
+            Ok(respond::json(StatusCode::OK, &scale::get(&stored.object)?))
         }
         _ => {
             let json = server.storage.get_encoded(at).await?;

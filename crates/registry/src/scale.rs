@@ -2,19 +2,24 @@
 
 use api_machinery::{ApiError, FieldErrors, FieldPath, LabelSelector};
 use api_types::meta;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::rules;
 
 /// The object's Scale.
-#[must_use]
-pub fn get(object: &Value) -> Value {
-    let selector = object.pointer("/spec/selector").cloned().unwrap_or_default();
-    let selector: meta::LabelSelector = serde_json::from_value(selector).unwrap_or_default();
-    let selector = LabelSelector::try_from(&selector).map(|s| s.to_string()).unwrap_or_default();
+///
+/// # Errors
+/// 500 if its selector can't be read: none at all would be taken for one that selects everything.
+pub fn get(object: &Value) -> Result<Value, ApiError> {
+    let selector = match object.pointer("/spec/selector") {
+        None | Some(Value::Null) => meta::LabelSelector::default(),
+        Some(given) => meta::LabelSelector::deserialize(given).map_err(ApiError::internal)?,
+    };
+    let selector = LabelSelector::try_from(&selector).map_err(ApiError::internal)?.to_string();
     let number = |path| object.pointer(path).cloned().unwrap_or(json!(0));
     let meta = |field: &str| object["metadata"].get(field).cloned().unwrap_or_default();
-    json!({
+    Ok(json!({
         "apiVersion": "autoscaling/v1",
         "kind": "Scale",
         "metadata": {
@@ -26,7 +31,7 @@ pub fn get(object: &Value) -> Value {
         },
         "spec": {"replicas": number("/spec/replicas")},
         "status": {"replicas": number("/status/replicas"), "selector": selector},
-    })
+    }))
 }
 
 /// The object with the Scale's number of replicas (and its `resourceVersion`, if it has one, which

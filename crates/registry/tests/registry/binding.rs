@@ -74,7 +74,7 @@ fn a_binding_names_a_node() {
 fn a_replica_set_is_scaled_through_its_scale() {
     let sets = def("replicasets");
     let set = create(&sets, example(&sets));
-    let mut scale = registry::scale::get(&set);
+    let mut scale = registry::scale::get(&set).unwrap();
     assert_eq!(scale["spec"]["replicas"], set["spec"]["replicas"]);
     assert!(scale["status"]["selector"].as_str().unwrap().contains('='));
     scale["spec"]["replicas"] = json!(9);
@@ -92,4 +92,14 @@ fn a_replica_set_is_scaled_through_its_scale() {
             .contains("spec.replicas: Invalid value: -1: must be greater than or equal to 0"),
         "{error}"
     );
+}
+
+#[test]
+fn a_scale_never_shows_a_selector_that_can_not_be_read_as_none() {
+    let sets = def("replicasets");
+    let mut set = create(&sets, example(&sets));
+    set["spec"]["selector"] = json!({"matchExpressions": [{"key": "a", "operator": "Resembles"}]});
+    assert_eq!(registry::scale::get(&set).unwrap_err().code(), 500);
+    set["spec"]["selector"] = json!("app=example");
+    assert_eq!(registry::scale::get(&set).unwrap_err().code(), 500);
 }

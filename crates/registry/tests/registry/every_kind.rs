@@ -109,12 +109,16 @@ fn has_a_status_that_only_its_subresource_writes() {
     for def in registry::all().iter().filter(|d| d.has(registry::Subresource::Status)) {
         let object = create(def, example(def));
         let mut other = object.clone();
-        other["status"] = json!({"phase": "Running", "replicas": 7, "state": "RUNNING"});
+        other["status"] = json!({
+            "phase": "Running", "replicas": 7, "state": "RUNNING", "address": "10.96.0.7",
+            "lastRun": "run", "loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]},
+        });
         let updated = def.update(&object, other.clone(), &context(def)).unwrap();
         assert_eq!(updated.get("status"), object.get("status"), "{}", def.names.kind);
         other["spec"] = json!({});
         let written = def.update_status(&object, other).unwrap();
         assert_eq!(written.get("spec"), object.get("spec"), "{}", def.names.kind);
+        assert_ne!(written.get("status"), object.get("status"), "{}", def.names.kind);
     }
 }
 
