@@ -8,10 +8,10 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use api_machinery::ApiError;
+use api_machinery::{ApiError, duration};
 use axum::body::HttpBody;
 use bytes::Bytes;
 use futures::FutureExt;
@@ -85,6 +85,16 @@ impl Head {
         self.target.as_ref().ok().map(|(target, _)| target)
     }
 
+    /// How long the answer may take: what the client says, but no longer than the server allows.
+    fn patience(&self, most: Duration) -> Result<Duration, ApiError> {
+        let query = self.target.as_ref().ok().map(|(_, query)| query);
+        let Some(given) = query.and_then(|query| query.get("timeout")) else { return Ok(most) };
+        let given = duration::parse(given).map_err(|error| {
+            ApiError::bad_request(format!("invalid timeout specified in the request URL: {error}"))
+        })?;
+        Ok(if given.is_zero() { most } else { given.min(most) })
+    }
+
     fn user(&self) -> &str {
         self.identity.as_ref().map_or("", |identity| &identity.user)
     }
@@ -139,7 +149,8 @@ where
     if head.target().is_some_and(Target::is_long_running) {
         return work.await;
     }
-    tokio::time::timeout(server.config.request_timeout, work).await.unwrap_or_else(|_| {
+    let patience = head.patience(server.config.request_timeout)?;
+    tokio::time::timeout(patience, work).await.unwrap_or_else(|_| {
         Err(ApiError::timeout("request did not complete within the allotted timeout"))
     })
 }

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use api_machinery::duration;
 use clap::{Args, ValueEnum};
 
 use crate::Failure;
@@ -26,7 +27,7 @@ pub struct Global {
     #[arg(long, global = true)]
     pub insecure_skip_tls_verify: bool,
     /// How long to wait for one answer of the server, e.g. 1s, 2m; 0 waits for ever
-    #[arg(long, global = true, default_value = "0", value_parser = duration, value_name = "TIME")]
+    #[arg(long, global = true, default_value = "0", value_parser = duration::parse, value_name = "TIME")]
     pub request_timeout: Duration,
     /// Verbosity of what is said about requests (6: paths, 8: bodies)
     #[arg(short = 'v', long = "v", global = true, default_value_t = 0, value_name = "LEVEL")]
@@ -113,34 +114,6 @@ pub struct Files {
     pub recursive: bool,
 }
 
-/// Reads `10s`, `1m30s`, `1h`, `250ms`, or a bare number of seconds, as Go does.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Ok(Duration::from_secs(seconds));
-    }
-    let fault = || format!("invalid duration {text:?}: use e.g. 10s, 5m, 1h30m");
-    let (mut rest, mut total) = (text, 0.0);
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(fault)?;
-        let value: f64 = rest[..end].parse().map_err(|_| fault())?;
-        rest = &rest[end..];
-        let end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        total += value * unit(&rest[..end]).ok_or_else(fault)?;
-        rest = &rest[end..];
-    }
-    Duration::try_from_secs_f64(total).map_err(|_| fault())
-}
-
-fn unit(name: &str) -> Option<f64> {
-    match name {
-        "ms" => Some(0.001),
-        "s" => Some(1.0),
-        "m" => Some(60.0),
-        "h" => Some(3600.0),
-        _ => None,
-    }
-}
-
 /// Splits `key=value` and `key-` arguments, as `label` and `annotate` take them.
 pub fn pairs(arguments: &[String]) -> Result<Vec<(String, Option<String>)>, Failure> {
     let one = |argument: &String| match (argument.split_once('='), argument.strip_suffix('-')) {
@@ -154,18 +127,6 @@ pub fn pairs(arguments: &[String]) -> Result<Vec<(String, Option<String>)>, Fail
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_read_as_go_reads_them() {
-        assert_eq!(duration("0"), Ok(Duration::ZERO));
-        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("1h2m3s"), Ok(Duration::from_secs(3723)));
-        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        for bad in ["", "s", "10x", "-1s", "5m3"] {
-            assert!(bad.is_empty() || duration(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn pairs_set_and_remove() {

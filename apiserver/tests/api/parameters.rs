@@ -72,6 +72,20 @@ async fn a_list_takes_no_longer_than_it_may() {
     api.get(&format!("{CONFIG_MAPS}?timeoutSeconds=x")).await.fails(400, "BadRequest");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_client_may_wait_less_long_than_the_server() {
+    let api = Api::start().await;
+    let future = format!("{CONFIG_MAPS}/a?resourceVersion=1000000");
+    let message = api.get(&format!("{future}&timeout=1s")).await.fails(504, "Timeout");
+    assert!(message.contains("request did not complete within the allotted timeout"), "{message}");
+    for longer in ["1h", "0", "0s"] {
+        let message = api.get(&format!("{future}&timeout={longer}")).await.fails(504, "Timeout");
+        assert!(message.contains("Too large resource version"), "{message}");
+    }
+    let message = api.get(&format!("{future}&timeout=soon")).await.fails(400, "BadRequest");
+    assert!(message.starts_with("invalid timeout specified in the request URL"), "{message}");
+}
+
 #[tokio::test]
 async fn a_collection_is_deleted_page_by_page() {
     let api = Api::start().await;

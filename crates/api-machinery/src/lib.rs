@@ -1,6 +1,7 @@
 //! What every speaker of the API shares and what is pure: errors, selectors, patches, quantities, tables, names.
 
 pub mod decode;
+pub mod duration;
 pub mod field;
 pub mod names;
 pub mod patch;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use api_machinery::duration;
 use clap::{Args, ValueEnum};
 use futures::TryStreamExt;
 use http::Method;
@@ -12,7 +13,7 @@ use crate::{
     Failure,
     api::{Api, Call},
     failure::Failures,
-    flags::{DryRun, duration},
+    flags::DryRun,
     object,
     session::Session,
 };
@@ -44,7 +45,7 @@ pub struct Delete {
     #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
     wait: bool,
     /// How long to wait; 0 is for ever
-    #[arg(long, default_value = "0", value_parser = duration)]
+    #[arg(long, default_value = "0", value_parser = duration::parse)]
     timeout: Duration,
     /// Objects that don't exist are no error
     #[arg(long)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use api_machinery::duration;
 use clap::Args;
 use futures::{AsyncBufRead, AsyncBufReadExt};
 use serde_json::Value;
@@ -10,7 +11,6 @@ use super::target::{self, Target};
 use crate::{
     Failure, Io,
     api::{Api, Call},
-    flags::duration,
     object::{self, list, map, text},
     session::Session,
 };
@@ -43,7 +43,7 @@ pub struct Logs {
     #[arg(long, allow_negative_numbers = true)]
     tail: Option<i64>,
     /// Only what is not older, e.g. 5s, 2m, 3h
-    #[arg(long, value_parser = duration)]
+    #[arg(long, value_parser = duration::parse)]
     since: Option<Duration>,
     /// Only what came after this time (RFC 3339)
     #[arg(long, default_value = "")]

@@ -1,0 +1,59 @@
+//! Durations as Go writes them: `10s`, `1m30s`, `250ms`.
+
+use std::time::Duration;
+
+/// A text that is no duration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid duration {0:?}: use e.g. 10s, 5m, 1h30m")]
+pub struct DurationError(String);
+
+/// Reads `10s`, `1m30s`, `1h`, `250ms`, or a bare number of seconds.
+///
+/// # Errors
+/// For what is none, and for negative durations.
+pub fn parse(text: &str) -> Result<Duration, DurationError> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let fault = || DurationError(text.to_owned());
+    let (mut rest, mut total) = (text, 0.0);
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(fault)?;
+        let value: f64 = rest[..end].parse().map_err(|_| fault())?;
+        rest = &rest[end..];
+        let end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        total += value * unit(&rest[..end]).ok_or_else(fault)?;
+        rest = &rest[end..];
+    }
+    Duration::try_from_secs_f64(total).map_err(|_| fault())
+}
+
+fn unit(name: &str) -> Option<f64> {
+    match name {
+        "ns" => Some(1e-9),
+        "us" | "µs" => Some(1e-6),
+        "ms" => Some(0.001),
+        "s" => Some(1.0),
+        "m" => Some(60.0),
+        "h" => Some(3600.0),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_go_reads_them() {
+        assert_eq!(parse("0"), Ok(Duration::ZERO));
+        assert_eq!(parse("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse("1h2m3s"), Ok(Duration::from_secs(3723)));
+        assert_eq!(parse("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(parse("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse("5us"), Ok(Duration::from_micros(5)));
+        for bad in ["s", "10x", "-1s", "5m3"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}
