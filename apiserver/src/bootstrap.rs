@@ -7,12 +7,16 @@ use api_machinery::ApiError;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::{internal::request, server::Server};
+use crate::{
+    endpoints::{self, Witness},
+    internal::request,
+    server::Server,
+};
 
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
 
-/// Makes what is missing, and corrects the endpoint of the server.
-pub(crate) async fn run(server: &Arc<Server>) -> Result<(), ApiError> {
+/// Makes what is missing, and keeps the server among its endpoints.
+pub(crate) async fn run(server: &Arc<Server>, witness: &mut Witness) -> Result<(), ApiError> {
     for name in NAMESPACES {
         let namespace =
             json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
@@ -20,10 +24,7 @@ pub(crate) async fn run(server: &Arc<Server>) -> Result<(), ApiError> {
     }
     let core = "/api/v1/namespaces/default";
     ensure(server, &format!("{core}/services"), &service(server)).await?;
-    let endpoints = format!("{core}/endpoints");
-    replace(server, &endpoints, &self::endpoints(server)).await?;
-    let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
-    replace(server, slices, &endpoint_slice(server)).await
+    endpoints::reconcile(server, witness).await
 }
 
 fn service(server: &Server) -> Value {
@@ -44,36 +45,6 @@ fn service(server: &Server) -> Value {
     })
 }
 
-fn endpoints(server: &Server) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Endpoints",
-        "metadata": {
-            "name": "kubernetes",
-            "labels": { "endpointslice.kubernetes.io/skip-mirror": "true" },
-        },
-        "subsets": [{
-            "addresses": [{ "ip": server.config.advertise_address.to_string() }],
-            "ports": [{ "name": "https", "port": server.config.secure_port, "protocol": "TCP" }],
-        }],
-    })
-}
-
-fn endpoint_slice(server: &Server) -> Value {
-    let address = server.config.advertise_address;
-    json!({
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": "kubernetes",
-            "labels": { "kubernetes.io/service-name": "kubernetes" },
-        },
-        "addressType": if address.is_ipv4() { "IPv4" } else { "IPv6" },
-        "endpoints": [{ "addresses": [address.to_string()], "conditions": { "ready": true } }],
-        "ports": [{ "name": "https", "port": server.config.secure_port, "protocol": "TCP" }],
-    })
-}
-
 /// Creates an object unless it is there.
 async fn ensure(server: &Arc<Server>, collection: &str, object: &Value) -> Result<(), ApiError> {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
@@ -89,7 +60,11 @@ async fn ensure(server: &Arc<Server>, collection: &str, object: &Value) -> Resul
 }
 
 /// Overwrites an object or creates it. What is there already isn't written again.
-async fn replace(server: &Arc<Server>, collection: &str, object: &Value) -> Result<(), ApiError> {
+pub(crate) async fn replace(
+    server: &Arc<Server>,
+    collection: &str,
+    object: &Value,
+) -> Result<(), ApiError> {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     match request(server, Method::PUT, &format!("{collection}/{name}"), object).await {
         Err(error) if error.reason() == "NotFound" => {

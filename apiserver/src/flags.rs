@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::Context;
-use apiserver::{ApiServer, Config, Identity, pki::Pki};
+use apiserver::{
+    ApiServer, Config, Identity,
+    pki::{AuthorityFiles, Pki},
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use component::{Runtime, host, network};
 use ipnet::Ipv4Net;
@@ -70,6 +73,8 @@ struct ServeFlags {
     /// Directory of the CA, and of the embedded store
     #[arg(long, default_value = "/var/lib/minik8s/apiserver")]
     data_dir: PathBuf,
+    #[command(flatten)]
+    authority: AuthorityFlags,
     /// Where objects are kept
     #[arg(long, value_enum, default_value_t = Backend::Embedded)]
     store: Backend,
@@ -90,11 +95,31 @@ struct ServeFlags {
     kubeconfig_dir: PathBuf,
 }
 
+/// The CA, where several servers share one.
+#[derive(Debug, Args)]
+struct AuthorityFlags {
+    /// Certificate of the CA, for several servers of one cluster [default: made in the data directory]
+    #[arg(long, requires = "ca_key_file")]
+    ca_cert_file: Option<PathBuf>,
+    /// Key of the CA
+    #[arg(long, requires = "ca_cert_file")]
+    ca_key_file: Option<PathBuf>,
+}
+
+impl AuthorityFlags {
+    fn files(&self) -> Option<AuthorityFiles> {
+        let (certificate, key) = (self.ca_cert_file.clone()?, self.ca_key_file.clone()?);
+        Some(AuthorityFiles { certificate, key })
+    }
+}
+
 #[derive(Debug, Args)]
 struct KubeconfigFlags {
     /// Data directory of the apiserver whose CA signs
     #[arg(long, default_value = "/var/lib/minik8s/apiserver")]
     data_dir: PathBuf,
+    #[command(flatten)]
+    authority: AuthorityFlags,
     /// URL of the apiserver
     #[arg(long)]
     server: String,
@@ -133,7 +158,10 @@ pub(crate) async fn run(flags: Flags, runtime: Runtime) -> anyhow::Result<()> {
 }
 
 fn kubeconfig(flags: &KubeconfigFlags) -> anyhow::Result<()> {
-    let pki = Pki::open(&flags.data_dir)?;
+    let pki = match flags.authority.files() {
+        Some(files) => Pki::with_authority(&flags.data_dir, &files)?,
+        None => Pki::open(&flags.data_dir)?,
+    };
     let groups: Vec<&str> = flags.groups.iter().map(String::as_str).collect();
     let identity = Identity::new(&flags.user, &groups);
     Ok(pki.write_kubeconfig(&flags.output, &flags.server, &identity, &flags.names)?)
@@ -141,7 +169,10 @@ fn kubeconfig(flags: &KubeconfigFlags) -> anyhow::Result<()> {
 
 async fn serve(flags: &ServeFlags, runtime: &Runtime) -> anyhow::Result<()> {
     let advertised = advertise_address(flags);
-    let pki = Pki::open_or_create(&flags.data_dir)?;
+    let pki = match flags.authority.files() {
+        Some(files) => Pki::with_authority(&flags.data_dir, &files)?,
+        None => Pki::open_or_create(&flags.data_dir)?,
+    };
     let tls = pki.server_config(&serving_names(flags, advertised))?;
     write_kubeconfigs(&pki, flags, advertised)?;
     let config = Config {

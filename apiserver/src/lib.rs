@@ -14,6 +14,7 @@ mod catalogue;
 mod config;
 mod discovery;
 mod encoded;
+mod endpoints;
 mod form;
 mod health;
 mod history;

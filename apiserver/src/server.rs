@@ -8,12 +8,25 @@ use store::Store;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admission::Admission, bootstrap, catalogue::Catalogue, config::Config, identity::Identity,
-    metrics::Metrics, openapi::OpenApi, publish, service::InProcess, storage::Storage, upkeep,
+    admission::Admission,
+    bootstrap,
+    catalogue::Catalogue,
+    config::Config,
+    endpoints::{self, Witness},
+    identity::Identity,
+    metrics::Metrics,
+    openapi::OpenApi,
+    publish,
+    service::InProcess,
+    storage::Storage,
+    upkeep,
 };
 
 /// How long a stop waits for requests that are being carried out.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a stop waits for the store to forget the server's endpoint, which others remove in the end.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What all requests share.
 #[derive(Debug)]
@@ -65,10 +78,11 @@ impl ApiServer {
         if let Some(publisher) = publisher {
             this.server.tasks.spawn(publish::run(this.server.clone(), publisher));
         }
-        bootstrap::run(&this.server)
+        let mut witness = Witness::default();
+        bootstrap::run(&this.server, &mut witness)
             .await
             .context("cannot make the objects that are always there")?;
-        upkeep::start(&this.server);
+        upkeep::start(&this.server, witness);
         Ok(this)
     }
 
@@ -81,6 +95,11 @@ impl ApiServer {
     /// Stops: watches end, requests are finished, background work ends. The store is left to its owner.
     pub async fn stop(&self) {
         self.server.shutdown.cancel();
+        match tokio::time::timeout(FAREWELL, endpoints::leave(&self.server)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the server's endpoint stays for a while"),
+            Err(_) => tracing::warn!("the server's endpoint stays for a while: no answer"),
+        }
         self.server.tasks.close();
         if tokio::time::timeout(PATIENCE, self.server.tasks.wait()).await.is_err() {
             tracing::warn!("some requests were not finished in time");

@@ -13,6 +13,7 @@ use crate::{
     admission::{self, Suspects},
     bootstrap,
     encoded::{CachedObject, Encoded},
+    endpoints::Witness,
     server::Server,
     storage::Address,
 };
@@ -28,10 +29,10 @@ const BOOTSTRAP: Duration = Duration::from_secs(10);
 const REMOVALS: usize = 16;
 
 /// Keeps the house until the server stops.
-pub(crate) fn start(server: &Arc<Server>) {
+pub(crate) fn start(server: &Arc<Server>, witness: Witness) {
     begin(server, expire_events(server.clone()));
     begin(server, repair_claims(server.clone()));
-    begin(server, restore(server.clone()));
+    begin(server, restore(server.clone(), witness));
     begin(server, compact(server.clone()));
 }
 
@@ -58,11 +59,11 @@ async fn repair_claims(server: Arc<Server>) {
     }
 }
 
-async fn restore(server: Arc<Server>) {
+async fn restore(server: Arc<Server>, mut witness: Witness) {
     let mut ticks = every(BOOTSTRAP);
     loop {
         ticks.tick().await;
-        if let Err(error) = bootstrap::run(&server).await {
+        if let Err(error) = bootstrap::run(&server, &mut witness).await {
             tracing::warn!(%error, "the system's objects can't be checked");
         }
     }

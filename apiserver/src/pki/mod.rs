@@ -39,6 +39,9 @@ pub enum PkiError {
     /// A certificate can't be made or read.
     #[error("cannot make a certificate")]
     Certificate(#[from] rcgen::Error),
+    /// The CA's key is another's.
+    #[error("the key of the certificate authority is not that of its certificate")]
+    OtherKey,
     /// What was read is not PEM.
     #[error("not a PEM file")]
     Pem(#[from] rustls::pki_types::pem::Error),
@@ -50,7 +53,16 @@ pub enum PkiError {
     Kubeconfig(#[from] serde_yaml::Error),
 }
 
-/// The CA with the directory that it lies in.
+/// Where the CA of a cluster with several API servers lies: the same on each.
+#[derive(Clone, Debug)]
+pub struct AuthorityFiles {
+    /// Its certificate, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+}
+
+/// The CA with the directory that this server's certificates lie in.
 #[derive(Debug)]
 pub struct Pki {
     directory: PathBuf,
@@ -85,6 +97,17 @@ impl Pki {
         }
         let certificate = read(&directory.join("ca.crt"))?;
         let key = read(&directory.join("ca.key"))?;
+        Ok(Self { directory, ca: ca::Authority::load(certificate, &key)? })
+    }
+
+    /// Takes the CA from files, and keeps what it signs for this server under `<data_dir>/pki`.
+    ///
+    /// # Errors
+    /// If files can't be read or written.
+    pub fn with_authority(data_dir: &Path, files: &AuthorityFiles) -> Result<Self, PkiError> {
+        let directory = data_dir.join("pki");
+        fs::create_dir_all(&directory).map_err(|e| file_error(&directory, e))?;
+        let (certificate, key) = (read(&files.certificate)?, read(&files.key)?);
         Ok(Self { directory, ca: ca::Authority::load(certificate, &key)? })
     }
 
@@ -210,6 +233,9 @@ impl Pki {
             return Ok(Certificate { certificate, key });
         }
         let made = make()?;
+        if !self.ca.signed(&made.certificate) {
+            return Err(PkiError::OtherKey);
+        }
         write(&path("key"), &made.key, 0o600)?;
         write(&path("crt"), &made.certificate, 0o644)?;
         Ok(made)
@@ -291,6 +317,24 @@ mod tests {
         let other = second.ensure_serving_certificate(&names(&["10.0.0.1"])).unwrap();
         assert_ne!(made.certificate, other.certificate);
         assert_eq!(names_of(&other.certificate), ["10.0.0.1".to_owned()].into());
+    }
+
+    #[test]
+    fn servers_that_share_an_authority_s_files_trust_each_other_s_clients() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let first = Pki::open_or_create(&at("a")).unwrap();
+        let files = AuthorityFiles { certificate: at("a/pki/ca.crt"), key: at("a/pki/ca.key") };
+        let second = Pki::with_authority(&at("b"), &files).unwrap();
+        assert_eq!(first.ca_certificate(), second.ca_certificate());
+        let issued = second.ensure_serving_certificate(&names(&["10.0.0.2"])).unwrap();
+        assert!(first.ca.signed(&issued.certificate));
+        assert!(at("b/pki/apiserver.crt").exists() && !at("b/pki/ca.key").exists());
+        Pki::open_or_create(&at("c")).unwrap();
+        let mixed = AuthorityFiles { key: at("c/pki/ca.key"), ..files };
+        let wrong = Pki::with_authority(&at("d"), &mixed).unwrap();
+        let refused = wrong.ensure_serving_certificate(&names(&["10.0.0.2"]));
+        assert!(matches!(refused, Err(PkiError::OtherKey)));
     }
 
     #[test]

@@ -122,3 +122,32 @@ async fn no_address_is_stored_that_is_not_claimed() {
         api.post(SERVICES, &service(&name, &json!({"clusterIP": ip}))).await.ok();
     }
 }
+
+fn at(ip: &str) -> Config {
+    Config { advertise_address: ip.parse().unwrap(), ..Config::default() }
+}
+
+/// The addresses of the servers, as Endpoints and as EndpointSlice.
+async fn servers(api: &Api) -> Vec<String> {
+    let core = "/api/v1/namespaces/default/endpoints/kubernetes";
+    let slice = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes";
+    let (endpoints, slice) = (api.get(core).await.ok(), api.get(slice).await.ok());
+    let addresses = endpoints["subsets"][0]["addresses"].as_array().unwrap().clone();
+    let sliced = slice["endpoints"].as_array().unwrap();
+    let sliced: Vec<_> = sliced.iter().map(|e| e["addresses"][0].clone()).collect();
+    assert_eq!(addresses.iter().map(|a| a["ip"].clone()).collect::<Vec<_>>(), sliced);
+    sliced.iter().map(|ip| ip.as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn several_servers_are_the_endpoints_of_one_service() {
+    let api = Api::with(at("10.0.0.1")).await;
+    assert_eq!(servers(&api).await, ["10.0.0.1"]);
+    let second = ApiServer::start(at("10.0.0.2"), api.store.clone(), None).await.unwrap();
+    assert_eq!(servers(&api).await, ["10.0.0.1", "10.0.0.2"]);
+    second.stop().await;
+    assert_eq!(servers(&api).await, ["10.0.0.1"]);
+    // The last one leaves its address for when it comes back.
+    api.server.stop().await;
+    assert_eq!(servers(&api).await, ["10.0.0.1"]);
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use apiserver::{ApiServer, Config};
 use serde_json::json;
 
 use crate::harness::Api;
@@ -78,4 +79,35 @@ async fn two_services_with_one_address_are_reported() {
     until("the second service has a warning", warned).await;
     let list = api.get(EVENTS).await.ok();
     assert!(list["items"].as_array().unwrap().iter().all(|e| e["involvedObject"]["name"] == "b"));
+}
+
+#[tokio::test]
+async fn a_server_that_died_is_an_endpoint_no_longer_and_one_that_lives_stays_one() {
+    let config = |ip: &str| Config { advertise_address: ip.parse().unwrap(), ..Config::default() };
+    let api = Api::with(config("10.0.0.1")).await;
+    let dead = "/registry/masterleases/10.0.0.9:6443";
+    api.store.put(dead, "{}".into(), None).await.unwrap();
+    let _second = ApiServer::start(config("10.0.0.2"), api.store.clone(), None).await.unwrap();
+    let endpoints = async || {
+        let path = "/api/v1/namespaces/default/endpoints/kubernetes";
+        let found = api.get(path).await.ok();
+        let ips = found["subsets"][0]["addresses"].as_array().unwrap().clone();
+        let ips: Vec<_> = ips.iter().map(|a| a["ip"].as_str().unwrap().to_owned()).collect();
+        (ips.join(" "), found["metadata"]["resourceVersion"].clone())
+    };
+    assert_eq!(endpoints().await.0, "10.0.0.1 10.0.0.2 10.0.0.9");
+    until("the dead server is gone", async || endpoints().await.0 == "10.0.0.1 10.0.0.2").await;
+    let version = endpoints().await.1;
+    let leases = ["10.0.0.1", "10.0.0.2"].map(|ip| format!("/registry/masterleases/{ip}:6443"));
+    for _ in 0..2 {
+        for lease in &leases {
+            let renewed = async || api.store.get(lease).await.unwrap().unwrap().revision;
+            let before = renewed().await;
+            let again = async || renewed().await != before;
+            tokio::time::resume();
+            until("the lease is renewed", again).await;
+        }
+    }
+    // Nobody has written what another had written otherwise.
+    assert_eq!(endpoints().await.1, version);
 }
