@@ -45,8 +45,17 @@ async fn publish_history(server: &Server, publisher: &Publisher) -> Result<(), S
     let changes = cache.subscribe_all(since)?;
     let resources = server.catalogue.iter().map(|d| (d.names.group, d.names.plural));
     publisher.begin(history::current(&server.storage), since.0, resources);
+    declare_nodes(server, publisher);
     follow(server, publisher, changes).await;
     Ok(())
+}
+
+fn declare_nodes(server: &Server, publisher: &Publisher) {
+    let Some(def) = server.catalogue.find("", "v1", "nodes") else { return };
+    for node in server.storage.cache().list(&def.prefix(None)).items {
+        let name = node.object.as_ref().ok().and_then(|object| object.field("metadata.name"));
+        publisher.has_node(name.unwrap_or_default());
+    }
 }
 
 async fn follow(server: &Server, publisher: &Publisher, mut changes: Subscription<Decoded>) {

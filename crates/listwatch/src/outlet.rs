@@ -7,13 +7,15 @@ use std::{sync::Arc, time::Duration};
 
 use redis::{AsyncConnectionConfig, aio::MultiplexedConnection};
 use tokio::{
-    sync::mpsc::{self, error::TrySendError},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::timeout,
 };
 
-/// Messages waiting to be sent.
+/// Parcels waiting to be sent.
 const QUEUE: usize = 8192;
-/// Messages sent in one round trip.
+/// Bytes waiting to be sent: objects may have megabytes.
+const BYTES: usize = 32 << 20;
+/// Parcels sent in one round trip.
 const BATCH: usize = 256;
 /// How long Redis may take to answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
@@ -24,32 +26,64 @@ pub(crate) const RETRY: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug)]
 pub(crate) struct Outlet {
     queue: mpsc::Sender<Parcel>,
+    /// A permit for each byte that may wait.
+    bytes: Arc<Semaphore>,
+    /// The permit of [`Outlet::send_news`].
+    news: Arc<Semaphore>,
 }
 
+/// A message.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) topic: Arc<str>,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// Messages that are sent together, with the right to wait, which others get when it is dropped.
 #[derive(Debug)]
 struct Parcel {
-    topic: Arc<str>,
-    payload: Vec<u8>,
+    messages: Vec<Message>,
+    _permits: Vec<OwnedSemaphorePermit>,
 }
 
 impl Outlet {
     /// Starts the task; it ends when the last clone is dropped.
     pub(crate) fn start(redis: redis::Client) -> Self {
-        let (queue, parcels) = mpsc::channel(QUEUE);
+        let (outlet, parcels) = Self::new();
         tokio::spawn(run(redis, parcels));
-        Self { queue }
+        outlet
+    }
+
+    fn new() -> (Self, mpsc::Receiver<Parcel>) {
+        let (queue, parcels) = mpsc::channel(QUEUE);
+        let (bytes, news) = (Arc::new(Semaphore::new(BYTES)), Arc::new(Semaphore::new(1)));
+        (Self { queue, bytes, news }, parcels)
     }
 
     /// Sends a message, unless too many are waiting. Says whether it will be tried.
     pub(crate) fn send(&self, topic: &str, payload: Vec<u8>) -> bool {
-        match self.queue.try_send(Parcel { topic: topic.into(), payload }) {
-            Ok(()) => true,
-            Err(TrySendError::Full(parcel)) => {
-                tracing::warn!(topic = %parcel.topic, "message dropped: Redis is too slow");
-                false
-            }
-            Err(TrySendError::Closed(_)) => false,
+        let size = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        let room = self.bytes.clone().try_acquire_many_owned(size);
+        let messages = vec![Message { topic: topic.into(), payload }];
+        let sent = room.is_ok_and(|room| self.post(Parcel { messages, _permits: vec![room] }));
+        if !sent {
+            tracing::warn!(topic, "message dropped: Redis is too slow");
         }
+        sent
+    }
+
+    /// Sends messages of which only the latest matter: not while those before are still waiting.
+    pub(crate) fn send_news(&self, messages: impl FnOnce() -> Vec<Message>) {
+        let Ok(only) = self.news.clone().try_acquire_owned() else { return };
+        let messages = messages();
+        // Redis doesn't take a round trip without commands.
+        if !messages.is_empty() {
+            self.post(Parcel { messages, _permits: vec![only] });
+        }
+    }
+
+    fn post(&self, parcel: Parcel) -> bool {
+        self.queue.try_send(parcel).is_ok()
     }
 }
 
@@ -85,12 +119,47 @@ async fn send_all(mut connection: MultiplexedConnection, parcels: &mut mpsc::Rec
     let mut batch = Vec::with_capacity(BATCH);
     while parcels.recv_many(&mut batch, BATCH).await > 0 {
         let mut pipeline = redis::pipe();
-        for parcel in batch.drain(..) {
-            pipeline.publish(&*parcel.topic, parcel.payload).ignore();
+        for message in batch.iter().flat_map(|parcel| &parcel.messages) {
+            pipeline.publish(&*message.topic, &message.payload[..]).ignore();
         }
-        if let Err(error) = pipeline.query_async::<()>(&mut connection).await {
+        let sent = pipeline.query_async::<()>(&mut connection).await;
+        // Only now others may take their place in memory.
+        batch.clear();
+        if let Err(error) = sent {
             tracing::warn!(%error, "messages lost: Redis does not take them");
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_bytes_wait_than_there_is_room_for() {
+        let (outlet, mut parcels) = Outlet::new();
+        let megabyte = || vec![0; 1 << 20];
+        let sent = (0..100).filter(|_| outlet.send("topic", megabyte())).count();
+        assert_eq!(sent, 32);
+        drop(parcels.try_recv());
+        assert!(outlet.send("topic", megabyte()));
+        assert!(!outlet.send("topic", megabyte()));
+    }
+
+    #[test]
+    fn news_do_not_queue_up() {
+        let (outlet, mut parcels) = Outlet::new();
+        let news = |text: &str| vec![Message { topic: "topic".into(), payload: text.into() }];
+        for text in ["a", "b", "c"] {
+            outlet.send_news(|| news(text));
+        }
+        let waiting = parcels.try_recv().unwrap();
+        assert_eq!(waiting.messages[0].payload, b"a");
+        assert!(parcels.try_recv().is_err());
+        drop(waiting);
+        outlet.send_news(Vec::new);
+        outlet.send_news(|| news("d"));
+        assert_eq!(parcels.try_recv().unwrap().messages[0].payload, b"d");
     }
 }

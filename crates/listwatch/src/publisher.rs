@@ -4,10 +4,10 @@
 //! Each change names the one before it on its topic, whether or not that one was delivered, so a loss
 //! shows with the next change. A bookmark each second on each topic names the topic's last change, so it
 //! shows within a second even if no change follows; and a listener that hears no bookmarks knows that it
-//! hears nothing.
+//! hears nothing. A node's topic begins and ends with the node.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -15,7 +15,11 @@ use std::{
 use serde_json::value::RawValue;
 
 use crate::{
-    ChangeMessage, ChangeType, Error, History, message::Reference, open, outlet::Outlet, topics,
+    ChangeMessage, ChangeType, Error, History,
+    message::Reference,
+    open,
+    outlet::{Message, Outlet},
+    topics,
 };
 
 /// How often each topic gets a bookmark.
@@ -83,8 +87,21 @@ impl Publisher {
         self.inner.lock().history = history;
     }
 
+    /// Declares that a node is there: its topic gets bookmarks before the first change, so that its kubelet can
+    /// follow it. To be called after [`Publisher::begin`]; nodes that come and go later are noticed.
+    pub fn has_node(&self, name: &str) {
+        self.inner.lock().declare(topics::pods_of_node(name));
+    }
+
     /// Publishes a change. Changes must come in the order of their versions.
     pub fn publish(&self, change: &Change<'_>) {
+        if let Some(node) = node(change) {
+            let mut heads = self.inner.lock();
+            match change.type_ {
+                ChangeType::Deleted => heads.forget(&topics::pods_of_node(&node)),
+                _ => heads.declare(topics::pods_of_node(&node)),
+            }
+        }
         let object = encode(change);
         for (topic, type_) in destinations(change) {
             self.inner.publish(&topic, type_, change, object.clone());
@@ -104,6 +121,9 @@ impl Inner {
         let mut heads = self.lock();
         let resource_version = change.resource_version;
         let previous = heads.advance(topic, resource_version);
+        if type_ == ChangeType::Deleted {
+            heads.end_unless_declared(topic);
+        }
         // A change that cannot be encoded is not sent, and listeners see the hole.
         let Some(object) = object else { return };
         let partial = is_confidential(change);
@@ -121,9 +141,16 @@ impl Inner {
 
     fn bookmark_all(&self) {
         let heads = self.lock();
-        for (topic, head) in &heads.topics {
-            self.send(topic, &ChangeMessage::bookmark(heads.latest, *head).of(&heads.history));
-        }
+        self.outlet.send_news(|| {
+            let bookmark = |(topic, head): (&String, &u64)| Message {
+                topic: topic.as_str().into(),
+                payload: serde_json::to_vec(
+                    &ChangeMessage::bookmark(heads.latest, *head).of(&heads.history),
+                )
+                .expect("a bookmark is numbers"),
+            };
+            heads.topics.iter().map(bookmark).collect()
+        });
     }
 
     fn send(&self, topic: &str, message: &ChangeMessage) {
@@ -154,17 +181,43 @@ async fn keep_bookmarking(inner: Weak<Inner>) {
 #[derive(Debug, Default)]
 struct Heads {
     history: History,
-    /// The version after which every change is known.
+    /// The version after which every change is known, of topics that aren't listed here.
     since: Option<u64>,
     /// The version of the last change of all.
     latest: u64,
     topics: HashMap<String, u64>,
+    /// Those of kinds and of nodes that are there. Others are of nodes that are not (any more).
+    declared: HashSet<String>,
 }
 
 impl Heads {
     fn since(since: u64, topics: impl Iterator<Item = String>) -> Self {
-        let topics = topics.map(|topic| (topic, since)).collect();
-        Self { history: History::default(), since: Some(since), latest: since, topics }
+        let declared: HashSet<_> = topics.collect();
+        let topics = declared.iter().map(|topic| (topic.clone(), since)).collect();
+        Self { history: History::default(), since: Some(since), latest: since, topics, declared }
+    }
+
+    /// Lets a topic have bookmarks from now on. Nothing can be said of one before the beginning is known.
+    fn declare(&mut self, topic: String) {
+        if let Some(since) = self.since {
+            self.topics.entry(topic.clone()).or_insert(since);
+            self.declared.insert(topic);
+        }
+    }
+
+    /// Forgets a topic. If it comes back, what is said of it must not be older than what was.
+    fn forget(&mut self, topic: &str) {
+        self.declared.remove(topic);
+        if let Some(head) = self.topics.remove(topic) {
+            self.since = self.since.max(Some(head));
+        }
+    }
+
+    /// Forgets a topic of which something has gone, if that may have been the last: the pods of a node go after it.
+    fn end_unless_declared(&mut self, topic: &str) {
+        if !self.declared.contains(topic) {
+            self.forget(topic);
+        }
     }
 
     /// Makes a change the topic's last one, and gives the version of the one before. If that is not known,
@@ -196,6 +249,16 @@ fn destinations(change: &Change<'_>) -> Vec<(String, ChangeType)> {
         }
     }
     destinations
+}
+
+/// The node that a change is of.
+fn node(change: &Change<'_>) -> Option<String> {
+    let is_node = change.group.is_empty() && change.resource == "nodes";
+    let comes_or_goes = matches!(change.type_, ChangeType::Added | ChangeType::Deleted);
+    if !is_node || !comes_or_goes {
+        return None;
+    }
+    Some(serde_json::from_slice::<Reference>(change.object).ok()?.metadata.name)
 }
 
 /// The object as it goes on a topic: whole, or only named.
@@ -246,6 +309,42 @@ mod tests {
         let mut heads = Heads::default();
         assert_eq!(heads.advance("pods", 11), 10);
         assert_eq!(heads.advance("pods", 15), 11);
+    }
+
+    #[test]
+    fn a_topic_that_comes_back_claims_nothing_that_was_not_so() {
+        let mut heads = Heads::since(10, ["pods".to_owned()].into_iter());
+        heads.declare("n1".to_owned());
+        assert_eq!(heads.topics["n1"], 10);
+        heads.advance("n1", 15);
+        heads.forget("n1");
+        assert_eq!(heads.topics.keys().collect::<Vec<_>>(), ["pods"]);
+        assert_eq!(heads.advance("n1", 20), 15);
+        assert_eq!(heads.advance("pods", 21), 10);
+    }
+
+    #[test]
+    fn the_last_pod_of_a_node_that_is_gone_takes_its_topic_along() {
+        let mut heads = Heads::since(10, ["pods".to_owned()].into_iter());
+        heads.declare("n1".to_owned());
+        heads.advance("n1", 15);
+        heads.end_unless_declared("n1");
+        assert!(heads.topics.contains_key("n1"));
+        heads.forget("n1");
+        assert_eq!(heads.advance("n1", 17), 15);
+        heads.end_unless_declared("n1");
+        assert!(!heads.topics.contains_key("n1"));
+        assert_eq!(heads.advance("n1", 20), 17);
+    }
+
+    #[test]
+    fn a_node_has_a_topic_as_long_as_it_is_there() {
+        let object = r#"{"metadata":{"name":"n1","labels":{}}}"#;
+        let of = |type_| node(&Change { type_, ..change("nodes", object) });
+        assert_eq!(of(ChangeType::Added).as_deref(), Some("n1"));
+        assert_eq!(of(ChangeType::Deleted).as_deref(), Some("n1"));
+        assert_eq!(of(ChangeType::Modified), None);
+        assert_eq!(node(&Change { type_: ChangeType::Added, ..change("pods", object) }), None);
     }
 
     #[test]
