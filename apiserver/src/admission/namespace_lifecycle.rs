@@ -6,7 +6,12 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::{Attributes, Claim, Plugin};
-use crate::{call::Call, server::Server, storage::Address};
+use crate::{
+    call::Call,
+    encoded::{CachedObject, readable},
+    server::Server,
+    storage::Address,
+};
 
 /// Namespaces that can't be deleted.
 const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];
@@ -26,9 +31,16 @@ impl Plugin for NamespaceLifecycle {
         let info = &attributes.call.info;
         if let (true, Some(namespace)) = (attributes.is_creation(), info.namespace.as_deref()) {
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
-            check(server, Address { def: &info.def, namespace: Some(namespace), name }).await?;
+            let at = Address { def: &info.def, namespace: Some(namespace), name };
+            check(server, at).await?;
         }
         Ok(Vec::new())
+    }
+
+    /// A namespace that is active after the object was stored will be looked through before it goes. One that isn't
+    /// may have been already.
+    async fn confirm(&self, server: &Server, at: Address<'_>) -> Result<(), ApiError> {
+        if is_known_active(server, at) { Ok(()) } else { check(server, at).await }
     }
 
     fn may_remove(&self, _: &Call, at: Address<'_>) -> Result<(), ApiError> {
@@ -45,8 +57,20 @@ impl Plugin for NamespaceLifecycle {
     }
 }
 
+/// Whether the cache knows the namespace as one that stays.
+fn is_known_active(server: &Server, at: Address<'_>) -> bool {
+    let Some(name) = at.namespace else { return true };
+    let Some(namespaces) = server.catalogue.find("", "v1", "namespaces") else { return false };
+    let namespace = server.storage.cache().get(&namespaces.key(None, name));
+    let is_active = |item: &CachedObject| {
+        readable(item).is_ok_and(|o| o.field("status.phase") == Some("Active"))
+    };
+    namespace.as_ref().is_some_and(is_active)
+}
+
+/// Fails unless the namespace is there and going to stay, as the store has it.
 async fn check(server: &Server, at: Address<'_>) -> Result<(), ApiError> {
-    let name = at.namespace.unwrap_or_default();
+    let Some(name) = at.namespace else { return Ok(()) };
     let Some(namespaces) = server.catalogue.find("", "v1", "namespaces") else { return Ok(()) };
     let namespace =
         server.storage.get(Address { def: namespaces, namespace: None, name }).await?.object;

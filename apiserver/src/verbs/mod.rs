@@ -10,12 +10,14 @@ mod patch;
 mod update;
 mod watch;
 
+use std::sync::Arc;
+
 use api_machinery::ApiError;
 
 use crate::{call::Call, request::Verb, respond::Response, server::Server};
 
 /// Carries out a request.
-pub(crate) async fn perform(server: &Server, call: &Call) -> Result<Response, ApiError> {
+pub(crate) async fn perform(server: &Arc<Server>, call: &Call) -> Result<Response, ApiError> {
     if matches!(call.info.verb, Verb::Create | Verb::Update | Verb::Patch) {
         call.check_options()?;
     }

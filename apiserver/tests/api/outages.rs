@@ -187,6 +187,31 @@ async fn a_client_that_goes_away_leaves_no_claim_of_what_it_deleted() {
 }
 
 #[tokio::test]
+async fn nothing_is_left_in_a_namespace_that_went_while_it_was_written() {
+    let (api, faulty) = Api::faulty().await;
+    api.post("/api/v1/namespaces", &json!({"metadata": {"name": "n"}})).await.ok();
+    let key = "/registry/core/configmaps/n/c";
+    faulty.rule(move |op, of| match (op, of == key) {
+        (Op::Put, true) => Fate::Hold,
+        _ => Fate::Pass,
+    });
+    let collection = "/api/v1/namespaces/n/configmaps";
+    let object = json!({"metadata": {"name": "c"}});
+    let delete = async {
+        faulty.holds().await;
+        let mut namespace = api.delete("/api/v1/namespaces/n").await.ok();
+        namespace["spec"]["finalizers"] = json!([]);
+        api.put("/api/v1/namespaces/n/finalize", &namespace).await.ok();
+        faulty.release();
+    };
+    let (created, ()) = tokio::join!(api.post(collection, &object), delete);
+    created.ok();
+    while api.store.get(key).await.unwrap().is_some() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn no_duty_waits_for_another_and_a_stop_for_none() {
     let (api, faulty) = Api::faulty().await;
     let events = "/api/v1/namespaces/default/events";
