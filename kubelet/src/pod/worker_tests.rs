@@ -254,9 +254,8 @@ async fn a_kubelet_that_restarts_takes_over_what_probes_had_found() {
     let pod = changed("web", |spec| {
         let container = &mut spec["containers"][0];
         container["startupProbe"] = probe(1);
-        container["livenessProbe"] = json!({"exec": {"command": ["true"]},
-            "initialDelaySeconds": 3600});
         container["readinessProbe"] = probe(1_000_000);
+        container["readinessProbe"]["initialDelaySeconds"] = json!(3600);
     });
     let pod = api.create(&PostParams::default(), &pod).await.unwrap();
     let runtime = Fake::with_images(&[IMAGE]);
