@@ -50,8 +50,10 @@ pub(super) enum Sign {
 /// Since when silence may be counted at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Listening {
-    /// Since we listen without interruption: we may have been started, or paused.
-    pub(super) since: Instant,
+    /// For reports of kubelets, since we listen without interruption: we may have been started, or paused.
+    pub(super) reports: Instant,
+    /// The same for any sign of a host.
+    pub(super) hosts: Instant,
     /// Since we listen to Redis without interruption; `None` if we do not.
     pub(super) redis: Option<Instant>,
 }
@@ -96,7 +98,7 @@ impl Evidence {
 
     /// Whether the kubelet has not reported for so long that its node's status is unknown.
     pub(super) fn is_status_unknown(&self, listening: Listening, now: Instant) -> bool {
-        now >= self.renewed.max(listening.since) + STATUS_PATIENCE
+        now >= self.renewed.max(listening.reports) + STATUS_PATIENCE
     }
 
     /// Whether the host is gone. All of these must hold:
@@ -107,24 +109,24 @@ impl Evidence {
     ///   asked the host in vain that answered us, or a peer, until then.
     pub(super) fn is_host_gone(&self, listening: Listening, now: Instant) -> bool {
         let Some(redis) = listening.redis else { return false };
-        let silent_since = self.newest().max(listening.since).max(redis);
+        let silent_since = self.newest().max(listening.hosts).max(redis);
         now >= silent_since + HOST_PATIENCE && self.is_witness(self.kubelet) && self.is_missed(now)
     }
 
     /// Whether the kubelet is late with its report: for the count of those that are silent at a time.
     pub(super) fn is_status_late(&self, listening: Listening, now: Instant) -> bool {
-        now >= self.renewed.max(listening.since) + STATUS_SILENCE
+        now >= self.renewed.max(listening.reports) + STATUS_SILENCE
     }
 
     /// Whether the host is to be asked whether it is still there.
     pub(super) fn is_host_late(&self, listening: Listening, now: Instant) -> bool {
-        now >= self.newest().max(listening.since) + HOST_LATE
+        now >= self.newest().max(listening.hosts) + HOST_LATE
     }
 
     /// Whether the host is silent at the moment: for the same count.
     pub(super) fn is_host_silent(&self, listening: Listening, now: Instant) -> bool {
         let usual = if self.speaks_on_redis() { HOST_SILENCE } else { STATUS_SILENCE };
-        now >= self.newest().max(listening.since) + usual
+        now >= self.newest().max(listening.hosts) + usual
     }
 
     /// Whether the node has ever sent a heartbeat: only then its host's silence can mean something.
@@ -162,7 +164,10 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut evidence = Evidence::new(start);
         signs.iter().for_each(|(time, sign)| evidence.take(*sign, at(*time)));
-        evidence.is_host_gone(Listening { since: at(since), redis: redis.map(at) }, at(now))
+        evidence.is_host_gone(
+            Listening { reports: start, hosts: at(since), redis: redis.map(at) },
+            at(now),
+        )
     }
 
     const IN_VAIN: [(u64, Sign); 3] = [(103, Silence), (104, Silence), (105, Silence)];
@@ -234,7 +239,10 @@ mod tests {
         evidence.take(Renewed, at(100));
         evidence.take(KubeletBeat, at(120));
         let unknown = |since, now| {
-            evidence.is_status_unknown(Listening { since: at(since), redis: None }, at(now))
+            evidence.is_status_unknown(
+                Listening { reports: at(since), hosts: start, redis: None },
+                at(now),
+            )
         };
         assert!(!unknown(0, 139));
         assert!(unknown(0, 140), "heartbeats are no report");

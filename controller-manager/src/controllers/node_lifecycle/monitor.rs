@@ -229,7 +229,7 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let check = |last: u64| {
             let evidence = monitor.observations.lock().evidence("n1");
-            let listening = Listening { since: start, redis: None };
+            let listening = Listening { reports: start, hosts: start, redis: None };
             let unknown = at(last) + STATUS_PATIENCE;
             assert!(evidence.is_status_unknown(listening, unknown), "{last}");
             let before = unknown - Duration::from_millis(1);

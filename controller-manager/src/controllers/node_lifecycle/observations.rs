@@ -67,7 +67,7 @@ impl Observations {
         Self {
             args,
             nodes: BTreeMap::new(),
-            listening: Listening { since: now, redis: None },
+            listening: Listening { reports: now, hosts: now, redis: None },
             looked: now,
             mass: Mass::default(),
             told: BTreeMap::new(),
@@ -101,18 +101,20 @@ impl Observations {
     /// the last look.
     pub(super) fn look(&mut self, redis_connected: bool, now: Instant) -> Vec<String> {
         if self.was_paused(now) {
-            self.restart(now);
+            self.listening.reports = now;
+            self.restart_hosts(now);
         }
         self.looked = now;
         self.listening.redis = redis_connected.then(|| self.listening.redis.unwrap_or(now));
         let is_mass = |count: Count<'_>| disruption::is_mass(count.cluster, &self.args);
         let mass = Mass { kubelets: is_mass(self.statuses(now)), hosts: is_mass(self.hosts(now)) };
         let before = std::mem::replace(&mut self.mass, mass);
-        let held = |node: &Observed| node.evidence.is_host_gone(self.listening, now);
-        let hosts = before.hosts && !mass.hosts && self.nodes.values().any(held);
-        if hosts || (before.kubelets && !mass.kubelets) {
-            // Most are back. Those not heard of yet get the time they need.
-            self.restart(now);
+        // When most are back, those not heard of yet get the time they need.
+        if before.kubelets && !mass.kubelets {
+            self.listening.reports = now;
+        }
+        if before.hosts && !mass.hosts {
+            self.restart_hosts(now);
         }
         self.tell(before.kubelets != mass.kubelets, now)
     }
@@ -190,10 +192,10 @@ impl Observations {
         now > self.looked + PAUSE
     }
 
-    /// Nothing that was missed so far counts.
-    fn restart(&mut self, now: Instant) {
-        let redis = self.listening.redis.map(|_| now);
-        self.listening = Listening { since: now, redis };
+    /// Nothing that was missed of hosts so far counts.
+    fn restart_hosts(&mut self, now: Instant) {
+        self.listening.hosts = now;
+        self.listening.redis = self.listening.redis.map(|_| now);
         self.nodes.values_mut().for_each(|node| node.evidence.restart());
     }
 

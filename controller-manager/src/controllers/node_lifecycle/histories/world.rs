@@ -72,6 +72,8 @@ pub(super) struct World {
     lost_in_a_row: BTreeMap<(usize, Path), u32>,
     answered: BTreeMap<(usize, usize), bool>,
     asked: BTreeMap<usize, u32>,
+    /// Who has reported, and was not heard yet.
+    reports: Vec<usize>,
     /// When who was given up how.
     pub(super) admissions: Vec<(u32, usize, Eviction)>,
 }
@@ -94,12 +96,17 @@ impl World {
             lost_in_a_row: BTreeMap::new(),
             answered: BTreeMap::new(),
             asked: BTreeMap::new(),
+            reports: Vec::new(),
             admissions: Vec::new(),
         }
     }
 
     pub(super) fn now(&self) -> u32 {
         self.now
+    }
+
+    pub(super) fn is_awake(&self) -> bool {
+        !self.is(Kind::ControllerPaused)
     }
 
     /// Plays a step; false when the history is over.
@@ -113,7 +120,13 @@ impl World {
             *lost = if cut { *lost + 1 } else { 0 };
         }
         self.controller_lost = if self.controller_hears() { 0 } else { self.controller_lost + 1 };
-        if !self.is(Kind::ControllerPaused) {
+        // What is written waits for a controller that is paused; what is said over Redis is lost on it.
+        let renewed: Vec<usize> = (0..self.nodes).filter(|node| self.renews(*node)).collect();
+        self.reports.extend(renewed);
+        if self.is_awake() {
+            std::mem::take(&mut self.reports)
+                .into_iter()
+                .for_each(|node| self.take(node, Sign::Renewed));
             (0..self.nodes).for_each(|node| self.speak(node));
             if self.now.is_multiple_of(2) {
                 self.look();
@@ -220,12 +233,13 @@ impl World {
             self.take(node, Sign::ProxyBeat);
             self.testify(node);
         }
-        // A kubelet that misses Redis renews its Lease more often for a while.
+    }
+
+    /// A kubelet that misses Redis renews its Lease more often for a while.
+    fn renews(&self, node: usize) -> bool {
         let misses = (NOTICED..NOTICED + steps(30)).contains(&self.redis_lost[&node]);
-        let renews = phase.is_multiple_of(steps(if misses { 2 } else { 10 }));
-        if renews && self.holds(node, Path::Rest) {
-            self.take(node, Sign::Renewed);
-        }
+        let period = steps(if misses { 2 } else { 10 });
+        (self.now + node as u32).is_multiple_of(period) && self.holds(node, Path::Rest)
     }
 
     fn testify(&mut self, witness: usize) {
