@@ -10,7 +10,7 @@ use std::{
 };
 
 use api_types::api::core::v1::{Binding, ConfigMap, ObjectReference, Pod};
-use futures::StreamExt;
+use futures::{StreamExt, future::join_all};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
@@ -306,6 +306,49 @@ async fn goes_on_from_a_backup(plane: &ControlPlane, pods: &Api<Pod>) {
     while version(&label(pods, "kept", &uuid()).await) <= last {}
 }
 
+/// Until the listeners of the pods' topic know to which history of the store it belongs.
+async fn hear_bookmarks(listwatch: &ListWatch) {
+    let topic = topics::changes("", "pods");
+    let messages = listwatch.follow::<ChangeMessage>(&topic).unwrap();
+    let bookmarks = messages.filter(|message| {
+        let is_bookmark = message.type_ == ChangeType::Bookmark && !message.history.is_empty();
+        std::future::ready(is_bookmark)
+    });
+    assert_eq!(bookmarks.take(2).count().await, 2);
+}
+
+/// History is forgotten faster than pages can be listed: the list is finished all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_finished_though_history_is_short() {
+    let interval = std::time::Duration::from_millis(1);
+    let plane = ControlPlane::builder().config(|c| c.compaction_interval = interval).start().await;
+    let pods = pods(&plane.client());
+    let names: Vec<String> = (0..1200).map(|i| format!("p{i}")).collect();
+    for some in names.chunks(100) {
+        join_all(some.iter().map(|name| create(&pods, name))).await;
+    }
+    let (writing, client) = (pods.clone(), plane.client());
+    let writer = tokio::spawn(async move {
+        loop {
+            label(&writing, "p0", &uuid()).await;
+        }
+    });
+    let mut events = ListWatch::new(client, None).unwrap().watch::<Pod>(Scope::All).boxed();
+    let mut listed = 0;
+    let listing = async {
+        loop {
+            match events.next().await.unwrap() {
+                Ok(Event::Init) => listed = 0,
+                Ok(Event::InitApply(_)) => listed += 1,
+                Ok(Event::InitDone) => return listed,
+                _ => {}
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(wait::DEADLINE, listing).await, Ok(1200));
+    writer.abort();
+}
+
 fn uuid() -> String {
     format!("{:x}", rand::random::<u64>())
 }
@@ -315,10 +358,10 @@ async fn a_store_that_was_restored_is_listed_anew() {
     let redis = Redis::spawn().await;
     let plane = ControlPlane::builder().redis(&redis).start().await;
     let pods = pods(&plane.client());
-    let mirror = Mirror::of::<Pod>(&plane.listwatch(), Scope::All);
+    let listwatch = plane.listwatch();
+    let mirror = Mirror::of::<Pod>(&listwatch, Scope::All);
     mirror.follows(&pods, "a").await;
-    let bookmark = tokio::time::sleep(std::time::Duration::from_millis(1500));
-    bookmark.await;
+    hear_bookmarks(&listwatch).await;
     goes_on_from_a_backup(&plane, &pods).await;
     mirror.equals(&pods, "").await;
     no_watch_is_open(&plane).await;

@@ -78,6 +78,25 @@ async fn the_history_is_trimmed_to_what_is_to_be_kept() {
     assert!(matches!(store.watch(Revision(2)).await.err(), Some(StoreError::Compacted { .. })));
 }
 
+/// At any rate of writing: only their bytes end the history, and who compacts it as time goes by.
+#[tokio::test]
+async fn many_small_changes_are_remembered() {
+    let (_directory, file) = directory();
+    let store = filled(&file, 1).await;
+    let first = store.revision().await.unwrap();
+    for batch in 0..30 {
+        let keys = (0..500).map(|n| format!("/a/{}", (batch + n) % 50));
+        join_all(keys.map(async |key| store.put(&key, "x".into(), None).await.unwrap())).await;
+    }
+    let query = Query { at: Some(first), ..Query::default() };
+    assert_eq!(store.list("/a/", query).await.unwrap().entries.len(), 1);
+    let latest = store.revision().await.unwrap();
+    store.compact(latest).await.unwrap();
+    let query = Query { at: Some(Revision(latest.0 - 1)), ..Query::default() };
+    let forgotten = store.list("/a/", query).await.unwrap_err();
+    assert_eq!(forgotten, StoreError::Compacted { oldest: latest });
+}
+
 #[tokio::test]
 async fn what_is_trimmed_takes_no_place_in_the_file() {
     let (_directory, file) = directory();

@@ -45,6 +45,7 @@ suite! {
     counting_by_compare_and_swap_loses_nothing
     a_prefix_ends_at_its_slash
     pages_at_a_revision_fit_together_while_writes_go_on
+    a_key_of_many_versions_is_listed_once
     a_list_as_of_the_future_is_refused
     a_long_list_of_long_values_fits
     a_watch_delivers_every_revision_once_under_concurrent_writers
@@ -183,6 +184,34 @@ async fn pages_at_a_revision_fit_together_while_writes_go_on(store: &AnyStore) {
     }
     let expected = (0..25).map(|number| (format!("/a/{number:02}"), bytes(&number)));
     assert_eq!(seen, expected.collect::<Vec<_>>());
+}
+
+/// The versions of a key that changes often lie between those of others.
+async fn a_key_of_many_versions_is_listed_once(store: &AnyStore) {
+    for key in ["/a/1", "/a/2", "/a/3"] {
+        put(store, key, "first").await;
+    }
+    let mut revisions = Vec::new();
+    for number in 0..60 {
+        revisions.push(put(store, "/a/2", number).await);
+    }
+    store.delete("/a/1", None).await.unwrap();
+    let gone = store.delete("/a/2", None).await.unwrap();
+    put(store, "/a/2", "again").await;
+    let list = async |at, limit| {
+        let page = store.list("/a/", Query { at, limit, ..Query::default() }).await.unwrap();
+        let entries = page.entries.iter();
+        let text = |value: &Bytes| String::from_utf8(value.to_vec()).unwrap();
+        let entries = entries.map(|entry| format!("{}={}", entry.key, text(&entry.value)));
+        (entries.collect::<Vec<_>>().join(" "), page.more)
+    };
+    assert_eq!(list(None, None).await, ("/a/2=again /a/3=first".into(), false));
+    assert_eq!(list(None, Some(1)).await, ("/a/2=again".into(), true));
+    assert_eq!(list(Some(gone), None).await, ("/a/3=first".into(), false));
+    let middle = Some(revisions[30]);
+    assert_eq!(list(middle, None).await, ("/a/1=first /a/2=30 /a/3=first".into(), false));
+    assert_eq!(list(middle, Some(2)).await, ("/a/1=first /a/2=30".into(), true));
+    assert_eq!(list(middle, Some(3)).await.1, false);
 }
 
 async fn a_list_as_of_the_future_is_refused(store: &AnyStore) {
