@@ -73,6 +73,7 @@ async fn check(silence: fn(&Proxy)) {
     let watch = format!("{MAPS}?watch=true&resourceVersion={version}");
     let watch = http::Request::get(watch).body(Vec::new()).unwrap();
     let mut events = client.request_stream(watch).await.unwrap().lines();
+    send(&client, "GET", "/readyz", &Value::Null).await.unwrap();
     silence(&proxy);
     let many = requests().into_iter().flat_map(|request| vec![request; 3]);
     join_all(many.map(|request| is_refused_in_time(&client, request))).await;

@@ -55,3 +55,32 @@ fn by_age(storage: &Storage) -> Vec<CachedObject> {
 fn name(history: &CachedObject) -> String {
     history.key.strip_prefix(PREFIX).unwrap_or_default().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use store::embedded::Embedded;
+
+    use super::*;
+    use crate::{catalogue::Catalogue, config::Config};
+
+    #[tokio::test]
+    async fn a_history_knows_the_latest_of_those_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Embedded::open(folder.path().join("store"), Default::default()).unwrap();
+        let catalogue = Arc::new(Catalogue::new(registry::all()));
+        let storage = Storage::start(Arc::new(store), catalogue, &Config::default()).await.unwrap();
+        let mut names = Vec::new();
+        for _ in 0..KEPT + 3 {
+            begin(&storage).await.unwrap();
+            names.push(current(&storage).name);
+        }
+        storage.cache().catch_up().await.unwrap();
+        let current = current(&storage);
+        assert_eq!(names.pop().unwrap(), current.name);
+        let before: Vec<_> = current.predecessors.iter().map(|p| p.name.clone()).collect();
+        assert_eq!(before, names[names.len() - (KEPT - 1)..]);
+        assert!(current.predecessors.is_sorted_by(|a, b| a.until < b.until));
+    }
+}

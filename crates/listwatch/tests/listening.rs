@@ -296,10 +296,7 @@ async fn the_api_server_may_be_restarted() {
 }
 
 /// The store goes back to a backup, and then on beyond where it was: the numbers look like before.
-async fn goes_on_from_a_backup(plane: &ControlPlane, pods: &Api<Pod>) {
-    let backup = version(&create(pods, "kept").await);
-    churn(pods, "lost").await;
-    let last = version(&create(pods, "last").await);
+async fn go_on_from_a_backup(plane: &ControlPlane, pods: &Api<Pod>, backup: u64, last: u64) {
     plane.stop_server().await;
     plane.restore(backup).await;
     plane.start_server().await;
@@ -320,20 +317,20 @@ async fn hear_bookmarks(listwatch: &ListWatch) {
 /// History is forgotten faster than pages can be listed: the list is finished all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_is_finished_though_history_is_short() {
-    let interval = std::time::Duration::from_millis(1);
-    let plane = ControlPlane::builder().config(|c| c.compaction_interval = interval).start().await;
+    let plane = ControlPlane::start().await;
     let pods = pods(&plane.client());
     let names: Vec<String> = (0..1200).map(|i| format!("p{i}")).collect();
     for some in names.chunks(100) {
         join_all(some.iter().map(|name| create(&pods, name))).await;
     }
-    let (writing, client) = (pods.clone(), plane.client());
+    let (writing, store) = (pods.clone(), plane.store());
     let writer = tokio::spawn(async move {
         loop {
             label(&writing, "p0", &uuid()).await;
+            store.compact(store.revision().await.unwrap()).await.unwrap();
         }
     });
-    let mut events = ListWatch::new(client, None).unwrap().watch::<Pod>(Scope::All).boxed();
+    let mut events = plane.listwatch().watch::<Pod>(Scope::All).boxed();
     let mut listed = 0;
     let listing = async {
         loop {
@@ -353,16 +350,25 @@ fn uuid() -> String {
     format!("{:x}", rand::random::<u64>())
 }
 
+/// The listener hears nothing until the store is beyond the version that it knows.
 #[tokio::test]
 async fn a_store_that_was_restored_is_listed_anew() {
     let redis = Redis::spawn().await;
+    let proxy = Proxy::before(redis.address()).await;
     let plane = ControlPlane::builder().redis(&redis).start().await;
+    let url = format!("redis://{}", proxy.address());
+    let listwatch = ListWatch::new(plane.client(), Some(&url)).unwrap();
     let pods = pods(&plane.client());
-    let listwatch = plane.listwatch();
     let mirror = Mirror::of::<Pod>(&listwatch, Scope::All);
     mirror.follows(&pods, "a").await;
     hear_bookmarks(&listwatch).await;
-    goes_on_from_a_backup(&plane, &pods).await;
+    let backup = version(&create(&pods, "kept").await);
+    churn(&pods, "lost").await;
+    let last = version(&create(&pods, "last").await);
+    mirror.equals(&pods, "").await;
+    proxy.freeze();
+    go_on_from_a_backup(&plane, &pods, backup, last).await;
+    proxy.open();
     mirror.equals(&pods, "").await;
     no_watch_is_open(&plane).await;
     mirror.follows(&pods, "b").await;

@@ -264,6 +264,22 @@ fn the_end_of_a_binding_leaves_a_new_pod_of_the_name_alone() {
     }
 }
 
+/// The pod whose binding failed is gone before it is tried again; nothing else shows that there is room.
+#[test]
+fn the_room_of_a_binding_that_failed_is_for_others() {
+    let mut cluster = Cluster::new();
+    cluster.add_node("n0");
+    ["p0", "p1", "p2"].iter().for_each(|name| cluster.create_pod(name));
+    cluster.deliver(4);
+    while cluster.decide() {}
+    assert_eq!(cluster.binding.len(), ROOM, "one pod waits for room");
+    let first = cluster.binding[0].0.key().name;
+    cluster.settle(0, Fate::Refused);
+    cluster.delete_pod(&first);
+    cluster.come_to_rest();
+    cluster.check_rest();
+}
+
 /// The end of a pod may come to be known only by the next one of its name.
 #[test]
 fn a_new_pod_of_a_name_ends_the_old_one() {

@@ -82,6 +82,11 @@ impl EtcdServer {
         backup
     }
 
+    /// Listens at another port from its next start on; gives the one before.
+    pub(crate) fn move_to(&mut self, port: u16) -> u16 {
+        std::mem::replace(&mut self.client_port, port)
+    }
+
     /// Sets its data back, while it is not running.
     pub(crate) fn restore(&mut self, backup: &TempDir) {
         std::fs::remove_dir_all(self.directory.path()).unwrap();
@@ -142,6 +147,10 @@ fn copy(from: &Path, to: &Path) {
             std::fs::copy(source, target).unwrap();
         }
     }
+}
+
+pub(crate) fn free_port() -> u16 {
+    free_ports().0
 }
 
 fn free_ports() -> (u16, u16) {

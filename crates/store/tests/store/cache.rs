@@ -12,11 +12,12 @@ use futures::{FutureExt, StreamExt, future::join_all};
 use store::{
     Entry, Query, Revision, Store, StoreError,
     cache::{Cache, Change, Options, Snapshot, Subscription},
+    etcd::Etcd,
 };
 use tempfile::TempDir;
 
 use crate::{
-    backends::{self, Running},
+    backends::{self, EtcdServer, Running},
     faulty::Faulty,
     wait::{next, take, until, within},
 };
@@ -369,6 +370,22 @@ async fn the_cache_notices_another_history_of_the_same_length() {
     }
 }
 
+/// Restores a backup of etcd, and writes until it is beyond a revision, before anybody finds it where it was.
+async fn restore_beyond(etcd: &mut EtcdServer, backup: &TempDir, known: Revision) -> Revision {
+    etcd.restore(backup);
+    let home = etcd.move_to(backends::free_port());
+    etcd.restart().await;
+    let store = Etcd::connect(&[etcd.url()]).await.unwrap();
+    let mut written = Revision(0);
+    while written <= known {
+        written = put(&store, &pod("new"), "2").await;
+    }
+    etcd.kill();
+    etcd.move_to(home);
+    etcd.restart().await;
+    written
+}
+
 /// The restored etcd is the same cluster by its name and id.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_cache_notices_that_etcd_was_restored() {
@@ -383,20 +400,8 @@ async fn the_cache_notices_that_etcd_was_restored() {
     let known = cache.catch_up().await.unwrap();
     let mut watch = cache.watch(PODS, known).unwrap();
     running.keeper.kill();
-    running.keeper.restore(&backup);
-    running.keeper.restart().await;
-    let mut written = Revision(0);
-    while written <= known {
-        let again = async || store.put(&pod("new"), "2".into(), None).await.ok();
-        written = until("etcd", again).await;
-    }
-    let expired = loop {
-        match next(&mut watch).await {
-            Ok(change) => assert_eq!(change.key(), pod("new")),
-            Err(error) => break error,
-        }
-    };
-    assert!(matches!(expired, StoreError::Compacted { .. }));
+    let written = restore_beyond(&mut running.keeper, &backup, known).await;
+    assert!(matches!(next(&mut watch).await, Err(StoreError::Compacted { .. })));
     within("the cache", cache.wait_for(written)).await.unwrap();
     assert_eq!(texts(&cache.list(PODS)), ["1", "2"]);
 }
