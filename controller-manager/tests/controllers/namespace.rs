@@ -24,6 +24,9 @@ async fn a_namespace_has_a_service_account_and_takes_its_contents_along() {
     let held = json!({"metadata": {"name": "held", "finalizers": ["example.com/hold"]}});
     create(&maps, &serde_json::from_value(held).unwrap()).await;
 
+    // The API server takes back what is created while its namespace goes; one that stops has looked.
+    cluster.plane.stop_server().await;
+    cluster.plane.start_server().await;
     namespaces.delete("team", &DeleteParams::default()).await.unwrap();
     wait::until_gone(&pods, "a").await;
     wait::until_is(&namespaces, "team", "says what is left", |namespace| {

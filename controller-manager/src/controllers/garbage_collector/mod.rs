@@ -12,6 +12,7 @@
 
 mod decision;
 mod graph;
+mod known;
 mod live;
 mod monitors;
 mod owners;

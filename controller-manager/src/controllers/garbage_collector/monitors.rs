@@ -14,6 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::graph::{Graph, Object, Uid};
+use super::known::Known;
 use crate::discovery::{Discovered, Discovery, GroupKind, PERIOD, Resources};
 use crate::frame::{ObjectKey, WorkQueue};
 
@@ -97,7 +98,7 @@ impl Monitors {
     fn follow_kind(self: &Arc<Self>, kind: &GroupKind, found: &Discovered, watches: &mut Watches) {
         // The watch before is not heard from here on, so what the graph has now is what it has seen.
         let before = self.kinds.write().remove(kind);
-        let known = Known { uids: self.graph.lock().of_kind(kind), listed: HashSet::new() };
+        let known = Known::new(self.graph.lock().of_kind(kind));
         let number = watches.next_number();
         let listed = before.is_some_and(|before| before.listed);
         let new = Kind { found: found.clone(), listed, number, watch: None };
@@ -231,72 +232,12 @@ fn resume(error: JoinError) {
     }
 }
 
-/// The objects of one resource that are in the graph, to find out at a new list which are gone.
-#[derive(Debug, Default)]
-struct Known {
-    uids: HashSet<Uid>,
-    listed: HashSet<Uid>,
-}
-
-/// What an event says.
-#[derive(Debug, Default)]
-struct News {
-    applied: Option<ObjectMeta>,
-    gone: Vec<Uid>,
-}
-
-impl Known {
-    fn take_in(&mut self, event: Event<ObjectMeta>) -> News {
-        match event {
-            Event::Apply(metadata) => self.applied(metadata),
-            Event::Delete(metadata) => self.deleted(&metadata),
-            Event::Init => {
-                self.listed.clear();
-                News::default()
-            }
-            Event::InitApply(metadata) => {
-                self.listed.insert(metadata.uid.clone().unwrap_or_default());
-                self.applied(metadata)
-            }
-            Event::InitDone => self.end_of_list(),
-        }
-    }
-
-    fn applied(&mut self, metadata: ObjectMeta) -> News {
-        self.uids.insert(metadata.uid.clone().unwrap_or_default());
-        News { applied: Some(metadata), gone: Vec::new() }
-    }
-
-    fn deleted(&mut self, metadata: &ObjectMeta) -> News {
-        let uid = metadata.uid.clone().unwrap_or_default();
-        self.uids.remove(&uid);
-        News { applied: None, gone: vec![uid] }
-    }
-
-    fn end_of_list(&mut self) -> News {
-        let before = std::mem::replace(&mut self.uids, std::mem::take(&mut self.listed));
-        News { applied: None, gone: before.difference(&self.uids).cloned().collect() }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn object(uid: &str) -> ObjectMeta {
         ObjectMeta { uid: Some(uid.to_owned()), ..ObjectMeta::default() }
-    }
-
-    #[test]
-    fn what_a_new_list_does_not_show_is_gone() {
-        let mut known = Known::default();
-        let mut gone = |event| known.take_in(event).gone;
-        gone(Event::Apply(object("a")));
-        gone(Event::Apply(object("b")));
-        gone(Event::Init);
-        gone(Event::InitApply(object("b")));
-        assert_eq!(gone(Event::InitDone), ["a"]);
-        assert_eq!(gone(Event::Delete(object("b"))), ["b"]);
     }
 
     #[tokio::test]

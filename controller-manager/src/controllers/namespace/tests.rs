@@ -58,9 +58,17 @@ impl Stage {
     }
 
     async fn delete_namespace(&self) {
+        self.settle().await;
         self.namespaces().delete(TEAM, &DeleteParams::default()).await.unwrap();
         let leaving = self.namespaces().get(TEAM).await.unwrap();
         self.controller.namespaces.take_in(Event::Apply(leaving));
+    }
+
+    /// The API server looks at what was created once more, and takes it back if the namespace goes by then. A
+    /// server that stops has done so.
+    async fn settle(&self) {
+        self.plane.stop_server().await;
+        self.plane.start_server().await;
     }
 
     /// Somebody else finishes the deletion, and makes the namespace anew.
