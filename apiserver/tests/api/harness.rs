@@ -146,6 +146,16 @@ impl Api {
         tokio::time::timeout(PATIENCE, asking).await.expect("the answer changes");
     }
 
+    /// Waits until the store has a key no longer.
+    pub(crate) async fn until_gone(&self, key: &str) {
+        let looking = async {
+            while self.store.get(key).await.unwrap().is_some() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, looking).await.expect("the key goes");
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send("GET", path, (JSON, JSON), Body::empty()).await
     }

@@ -80,15 +80,27 @@ impl Tls {
         format!("https://{}{path}", self.address)
     }
 
-    /// One connection for HTTP/1.1.
-    async fn connection(&self) -> tokio_rustls::client::TlsStream<TcpStream> {
-        use rustls::pki_types::{CertificateDer, pem::PemObject};
+    /// One connection for HTTP/1.1, of nobody in particular if of nobody.
+    async fn connection(
+        &self,
+        identity: Option<&Identity>,
+    ) -> tokio_rustls::client::TlsStream<TcpStream> {
+        use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
         let mut roots = rustls::RootCertStore::empty();
         let ca = self.pki.ca_certificate().as_bytes();
         roots.add(CertificateDer::from_pem_slice(ca).unwrap()).unwrap();
         let config = rustls::ClientConfig::builder().with_root_certificates(roots);
-        let connector = TlsConnector::from(Arc::new(config.with_no_client_auth()));
+        let config = match identity {
+            None => config.with_no_client_auth(),
+            Some(identity) => {
+                let [certificate, key] = self.credentials(identity, &[]);
+                let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+                let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+                config.with_client_auth_cert(chain, key).unwrap()
+            }
+        };
+        let connector = TlsConnector::from(Arc::new(config));
         let stream = TcpStream::connect(self.address).await.unwrap();
         connector.connect("127.0.0.1".try_into().unwrap(), stream).await.unwrap()
     }
@@ -170,7 +182,7 @@ async fn a_client_is_who_its_certificate_says() {
 #[tokio::test]
 async fn a_connection_may_be_idle_for_as_long_as_clients_keep_it() {
     let tls = Tls::start().await;
-    let mut connection = tls.connection().await;
+    let mut connection = tls.connection(None).await;
     let mut answer = [0; 4096];
     for _ in 0..2 {
         connection.write_all(b"GET /readyz HTTP/1.1\r\nhost: server\r\n\r\n").await.unwrap();
@@ -213,6 +225,24 @@ async fn a_body_that_is_too_long_is_answered_on_either_protocol() {
         let next = client.get(tls.url(CONFIG_MAPS)).send().await.unwrap();
         assert_eq!(next.status(), 200);
     }
+}
+
+#[tokio::test]
+async fn who_reads_only_after_sending_all_reads_that_it_was_too_much() {
+    let tls = Tls::start().await;
+    let mut connection = tls.connection(Some(&Identity::admin())).await;
+    let body = vec![b' '; 20 << 20];
+    let head = format!(
+        "POST {CONFIG_MAPS} HTTP/1.1\r\nhost: server\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    connection.write_all(head.as_bytes()).await.unwrap();
+    connection.write_all(&body).await.unwrap();
+    connection.flush().await.unwrap();
+    let mut answer = [0; 4096];
+    let length = connection.read(&mut answer).await.unwrap();
+    let text = String::from_utf8_lossy(&answer[..length]);
+    assert!(text.starts_with("HTTP/1.1 413"), "{text}");
 }
 
 #[tokio::test]
