@@ -43,7 +43,7 @@ remove_containers() {
     docker info >/dev/null 2>&1 || return 0
     local node
     node_names | while read -r node; do
-        docker ps -aq --filter "label=io.minik8s.node=$node" | xargs -r docker rm -f >/dev/null
+        docker ps -aq --filter "label=io.minik8s.node=$node" | xargs -r docker rm -fv >/dev/null
     done
 }
 

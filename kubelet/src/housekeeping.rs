@@ -9,16 +9,11 @@ use std::{
 
 use api_types::api::core::v1::Pod;
 use component::events::EventType;
-use kube::{
-    Api,
-    api::{Patch, PatchParams},
-};
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     context::Context,
-    pod::{describe, manager::PodManager, spec},
+    pod::{describe, manager::PodManager, spec, status},
     volumes::{
         self,
         empty_dir::{Limited, limited},
@@ -55,15 +50,12 @@ pub(crate) async fn remove_orphans(context: &Context, pods: &PodManager) {
     let mut known: BTreeSet<String> = containers.into_iter().map(|brief| brief.pod).collect();
     known.extend(pods.pods().iter().map(|pod| spec::identity(pod).uid));
     for uid in found.difference(&known) {
-        let directory = context.pod_dir(uid);
-        let removed = tokio::task::spawn_blocking(move || volumes::tear_down(&directory)).await;
-        match removed {
-            Ok(Ok(())) => tracing::info!(uid, "removed the files of a pod that is gone"),
-            Ok(Err(error)) => {
+        match volumes::remove(context.pod_dir(uid)).await {
+            Ok(()) => tracing::info!(uid, "removed the files of a pod that is gone"),
+            Err(error) => {
                 let error = describe(&error);
                 tracing::warn!(uid, error, "cannot remove the files of a pod that is gone");
             }
-            Err(error) => tracing::error!(uid, %error, "removing a pod's files failed"),
         }
     }
 }
@@ -92,7 +84,7 @@ pub(crate) async fn enforce_limits(context: &Arc<Context>, pods: &PodManager) {
             limits.into_iter().find(|limited| usage::of_directory(&limited.path) > limited.limit)
         });
         if let Ok(Some(over)) = over.await {
-            evict(context, &pod, &over).await;
+            evict(context, pods, &pod, &over);
         }
     }
 }
@@ -102,20 +94,14 @@ fn is_active(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_none() && !matches!(phase, Some("Succeeded" | "Failed"))
 }
 
-/// Reports the pod as failed; its worker then stops it.
-async fn evict(context: &Context, pod: &Pod, over: &Limited) {
+/// The pod's worker stops it, and reports it as failed once nothing of it runs.
+fn evict(context: &Context, pods: &PodManager, pod: &Pod, over: &Limited) {
     let Limited { volume, text, .. } = over;
     let message = format!("Usage of EmptyDir volume {volume:?} exceeds the limit {text:?}. ");
     let identity = spec::identity(pod);
-    tracing::warn!(pod = identity.name, message, "evicting a pod");
-    let status = json!({"phase": "Failed", "reason": "Evicted", "message": message});
-    // Another pod of the same name is not meant.
-    let patch = json!({"metadata": {"uid": identity.uid}, "status": status});
-    let api: Api<Pod> = Api::namespaced(context.client.clone(), &identity.namespace);
-    let parameters = PatchParams::default();
-    match api.patch_status(&identity.name, &parameters, &Patch::Merge(patch)).await {
-        Ok(_) => context.pod_event(pod, EventType::Warning, "Evicted", message),
-        Err(error) => tracing::warn!(pod = identity.name, %error, "cannot evict the pod yet"),
+    if pods.evict(&identity.uid, &message) {
+        tracing::warn!(pod = identity.name, message, "evicting a pod");
+        context.pod_event(pod, EventType::Warning, status::EVICTED, message);
     }
 }
 

@@ -1,8 +1,8 @@
 use std::fs;
 
 use api_types::api::core::v1::PodStatus;
-use kube::{api::PostParams, runtime::watcher::Event};
-use serde_json::Value;
+use kube::{Api, api::PostParams, runtime::watcher::Event};
+use serde_json::{Value, json};
 use testkit::{ControlPlane, wait};
 
 use super::*;
@@ -104,12 +104,13 @@ async fn a_pod_whose_volume_outgrows_its_limit_is_evicted() {
     assert_ne!(node.status().await.reason.as_deref(), Some("Evicted"));
     fs::write(path.join("large"), vec![1; 2_000_000]).unwrap();
     enforce_limits(&node.context, &node.pods).await;
-    // As the stream of pods tells it.
-    node.pods.handle(Event::Apply(node.api.get("web").await.unwrap()));
-    let stopped =
+    let asked =
         async || if node.called("SIGTERM main") { Ok(()) } else { Err(node.runtime.calls()) };
-    wait::until("the container is stopped", stopped).await;
-    let status = node.status().await;
+    wait::until("the container is asked to stop", asked).await;
+    let failed = |pod: &Pod| pod.status.as_ref().unwrap().phase.as_deref() == Some("Failed");
+    let pod = wait::until_is(&node.api, "web", "fails", failed).await;
+    assert!(node.called("SIGKILL main"), "it has failed while it runs");
+    let status = pod.status.unwrap();
     let said =
         [&status.phase, &status.reason, &status.message].map(|s| s.clone().unwrap_or_default());
     let message = "Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\". ";

@@ -1,6 +1,7 @@
 //! A pod network for tests that only gives addresses.
 
 use std::{
+    collections::BTreeSet,
     net::Ipv4Addr,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
@@ -17,6 +18,7 @@ pub(crate) struct Fake {
     ipam: Mutex<Ipam>,
     up: AtomicBool,
     reconciled: AtomicUsize,
+    attached: Mutex<BTreeSet<String>>,
 }
 
 impl Fake {
@@ -27,6 +29,7 @@ impl Fake {
             ipam: Mutex::new(Ipam::new(cidr, &[])),
             up: AtomicBool::new(true),
             reconciled: AtomicUsize::new(0),
+            attached: Mutex::default(),
         }
     }
 
@@ -38,6 +41,11 @@ impl Fake {
     /// How often it was reconciled.
     pub(crate) fn reconciled(&self) -> usize {
         self.reconciled.load(Ordering::Relaxed)
+    }
+
+    /// Whether the pod is connected.
+    pub(crate) fn is_attached(&self, pod: &str) -> bool {
+        self.attached.lock().contains(pod)
     }
 
     /// The address that the pod holds.
@@ -66,11 +74,13 @@ impl PodNetwork for Fake {
         address.filter(|_| self.is_ready()).ok_or(NetworkError::NotReady)
     }
 
-    async fn attach(&self, _: &str, _: Ipv4Addr, _: i32) -> Result<(), NetworkError> {
+    async fn attach(&self, pod: &str, _: Ipv4Addr, _: i32) -> Result<(), NetworkError> {
+        self.attached.lock().insert(pod.to_owned());
         Ok(())
     }
 
-    async fn detach(&self, _: &str) -> Result<(), NetworkError> {
+    async fn detach(&self, pod: &str) -> Result<(), NetworkError> {
+        self.attached.lock().remove(pod);
         Ok(())
     }
 

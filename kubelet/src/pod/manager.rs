@@ -103,7 +103,18 @@ impl PodManager {
             return;
         }
         tracing::info!(pod = identity.name, uid = identity.uid, "removing what is left of a pod");
-        self.spawn(Update { pod: Arc::new(remnant(identity)), gone: true });
+        self.spawn(Update { pod: Arc::new(remnant(identity)), gone: true, evicted: None });
+    }
+
+    /// The pod takes too much of the node, and ends; tells whether that is news.
+    pub fn evict(&self, uid: &str, why: &str) -> bool {
+        let entries = self.entries.lock();
+        let Some(entry) = entries.get(uid) else { return false };
+        entry.updates.send_if_modified(|update| {
+            let news = update.evicted.is_none();
+            update.evicted.get_or_insert_with(|| why.to_owned());
+            news
+        })
     }
 
     /// The pods as last seen.
@@ -128,9 +139,12 @@ impl PodManager {
 
     fn apply(self: &Arc<Self>, pod: Pod) {
         let uid = spec::identity(&pod).uid;
-        let update = Update { pod: Arc::new(pod), gone: false };
+        let update = Update { pod: Arc::new(pod), gone: false, evicted: None };
         if let Some(entry) = self.entries.lock().get(&uid) {
-            entry.updates.send_replace(update);
+            entry.updates.send_modify(|known| {
+                known.pod = update.pod;
+                known.gone = false;
+            });
             return;
         }
         let ended = status::reported_end(&update.pod).is_some();

@@ -15,7 +15,7 @@ use super::{
     observed::Observed,
     spec::{self, RestartPolicy},
     status::{self, Unhealthy, Waiting},
-    stop::{remove_pod, retire_pod, stop_container},
+    stop::{EVICTION_GRACE, remove_pod, retire_pod, stop_container},
 };
 use crate::runtime::{Container, State};
 
@@ -50,6 +50,8 @@ pub struct Input<'a> {
     pub connected: Option<&'a str>,
     /// Set if the pod must go: the time its containers get.
     pub stop: Option<Duration>,
+    /// Whether the pod must end because it takes too much of the node.
+    pub evicted: bool,
     /// When the pod began to stop; now, if it has not begun.
     pub stop_began: Timestamp,
     /// Delays of restarts, by container name.
@@ -124,6 +126,8 @@ pub struct Plan {
     pub wake_at: Option<Timestamp>,
     /// Nothing of the pod is left and none of it is wanted.
     pub gone: bool,
+    /// The pod is done for good and nothing of it runs: its share of the node is free.
+    pub ended: bool,
     /// The pod is done for good and neither runs nor has a network: its address is free.
     pub retired: bool,
 }
@@ -139,8 +143,10 @@ pub fn next_step(input: &Input<'_>) -> Plan {
     let mut plan = Plan::default();
     if let Some(grace) = input.stop {
         remove_pod(input, grace, &mut plan);
+    } else if input.evicted {
+        retire_pod(input, EVICTION_GRACE, &mut plan);
     } else if status::is_terminal(input.pod, input.observed, input.now) {
-        retire_pod(input, &mut plan);
+        retire_pod(input, spec::grace(input.pod), &mut plan);
     } else {
         live(input, &mut plan);
     }

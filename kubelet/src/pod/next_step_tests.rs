@@ -113,6 +113,7 @@ impl World {
             observed: &Observed::new(self.containers.clone()),
             connected: self.connected.as_deref(),
             stop: self.stop,
+            evicted: false,
             stop_began: self.stop_began,
             restarts: &self.restarts,
             failures: &self.failures,
@@ -458,4 +459,16 @@ fn a_container_removed_by_hand_counts_as_a_restart() {
         "containerID": "docker://x"}]}))
     .unwrap();
     check(&world, &["start a/3"]);
+}
+
+#[test]
+fn a_grace_period_may_be_as_long_as_a_number_can_say() {
+    let mut endless = pod("Always", &[], &["a"]);
+    endless.spec.as_mut().unwrap().termination_grace_period_seconds = Some(i64::MAX);
+    let mut world = World::new(endless, &[("POD", 0, running()), ("a", 0, running())]);
+    let grace = spec::grace(&world.pod);
+    world.stop = Some(grace);
+    world.stopping.insert("a0".to_owned(), Stopping { since: at(NOW), grace, killed: false });
+    let plan = world.plan();
+    assert!(plan.steps.is_empty() && plan.wake_at > Some(at(NOW)), "{plan:?}");
 }

@@ -50,6 +50,7 @@ impl Worker {
             pod,
             observed,
             terminated,
+            evicted: update.evicted.as_deref(),
             waiting: &plan.waiting,
             probed: &self.probes.results(),
             messages: self.messages.by_id(),

@@ -87,8 +87,15 @@ impl Worker {
         Ok(self.context.network.attach(uid, address, pid).await?)
     }
 
-    pub(super) async fn remove_sandbox(&self, pod: &Pod, id: &str) -> Result<(), Timestamp> {
-        if !spec::host_network(pod) {
+    pub(super) async fn remove_sandbox(
+        &self,
+        pod: &Pod,
+        observed: &Observed,
+        id: &str,
+    ) -> Result<(), Timestamp> {
+        // Link and ports are the pod's: beside a sandbox that lives they are that one's.
+        let replaced = observed.sandbox().is_some_and(|living| living.id != id);
+        if !spec::host_network(pod) && !replaced {
             let detached = self.context.network.detach(&spec::identity(pod).uid).await;
             detached.map_err(|error| retry(pod, &error))?;
         }

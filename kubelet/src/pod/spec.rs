@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::runtime::PodIdentity;
 
 const DEFAULT_GRACE_SECONDS: i64 = 30;
+const LONGEST_GRACE_SECONDS: u64 = i32::MAX as u64;
 
 /// When a container is started again after it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +80,12 @@ pub fn grace(pod: &Pod) -> Duration {
     let asked = pod.metadata.deletion_grace_period_seconds;
     let usual = spec(pod).and_then(|spec| spec.termination_grace_period_seconds);
     let seconds = asked.or(usual).unwrap_or(DEFAULT_GRACE_SECONDS);
-    Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+    grace_of(seconds)
+}
+
+/// A grace period of so many seconds; longer ones than a lifetime would lead out of the calendar.
+pub fn grace_of(seconds: i64) -> Duration {
+    Duration::from_secs(u64::try_from(seconds).unwrap_or_default().min(LONGEST_GRACE_SECONDS))
 }
 
 /// Name, namespace and uid.

@@ -55,6 +55,8 @@ pub struct Input<'a> {
     pub observed: &'a Observed,
     /// Whether the pod is deleted and nothing of it runs any more.
     pub terminated: bool,
+    /// Why the pod must end, if it takes too much of the node.
+    pub evicted: Option<&'a str>,
     /// Why containers are not running, by name.
     pub waiting: &'a BTreeMap<String, Waiting>,
     /// What the probes found.
@@ -115,14 +117,25 @@ pub fn compute(input: &Input<'_>) -> PodStatus {
         status.pod_ip = Some(ip.to_owned());
         status.pod_ips = Some(vec![PodIP { ip: ip.to_owned() }]);
     }
-    if phase == "Failed" && reported_end(input.pod).is_none() && past_deadline(input.pod, input.now)
+    if phase == "Failed"
+        && reported_end(input.pod).is_none()
+        && let Some((reason, message)) = why_ended(input)
     {
-        status.reason = Some(DEADLINE_EXCEEDED.to_owned());
-        status.message = Some(DEADLINE_MESSAGE.to_owned());
+        status.reason = Some(reason.to_owned());
+        status.message = Some(message.to_owned());
     }
     status
 }
 
+/// What ended the pod, if its containers did not end by themselves.
+fn why_ended<'a>(input: &Input<'a>) -> Option<(&'static str, &'a str)> {
+    let late = || (DEADLINE_EXCEEDED, DEADLINE_MESSAGE);
+    let evicted = input.evicted.map(|message| (EVICTED, message));
+    evicted.or_else(|| past_deadline(input.pod, input.now).then(late))
+}
+
+/// Why a pod failed that took too much of the node.
+pub const EVICTED: &str = "Evicted";
 /// Why a pod failed that was active for too long.
 pub const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
 /// The same as a sentence.
@@ -163,7 +176,7 @@ fn phase(
     if let Some(reported) = reported_end(input.pod) {
         return reported;
     }
-    let wanted = if past_deadline(input.pod, input.now) {
+    let wanted = if why_ended(input).is_some() {
         "Failed"
     } else if input.terminated {
         terminated_phase(containers)

@@ -84,6 +84,7 @@ fn compute_with(
         pod,
         observed: &Observed::new(observed.collect()),
         terminated,
+        evicted: None,
         messages: &BTreeMap::new(),
         waiting: &waiting.collect(),
         probed,

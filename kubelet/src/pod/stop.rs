@@ -15,6 +15,9 @@ const KILL_REPEAT: Duration = Duration::from_secs(2);
 /// What a sidecar gets at least, however long the others took, as in Kubernetes.
 const LEAST_GRACE: Duration = Duration::from_secs(2);
 
+/// What the containers of a pod get that takes too much, as in Kubernetes.
+pub(super) const EVICTION_GRACE: Duration = Duration::from_secs(1);
+
 /// The pod is deleted: first every container stops, then everything is removed.
 pub(super) fn remove_pod(input: &Input<'_>, grace: Duration, plan: &mut Plan) {
     stop_all(input, grace, plan);
@@ -29,9 +32,10 @@ pub(super) fn remove_pod(input: &Input<'_>, grace: Duration, plan: &mut Plan) {
 }
 
 /// The pod has succeeded or failed for good: its dead containers stay for their logs.
-pub(super) fn retire_pod(input: &Input<'_>, plan: &mut Plan) {
-    stop_all(input, spec::grace(input.pod), plan);
+pub(super) fn retire_pod(input: &Input<'_>, grace: Duration, plan: &mut Plan) {
+    stop_all(input, grace, plan);
     if input.observed.running().next().is_none() {
+        plan.ended = true;
         plan.retired = input.observed.sandboxes.is_empty();
         remove_sandboxes(input.observed.sandboxes.iter(), plan);
     }

@@ -42,6 +42,8 @@ pub struct Update {
     pub pod: Arc<Pod>,
     /// Whether the API server no longer has it.
     pub gone: bool,
+    /// Why it must end here, if it takes too much of the node.
+    pub evicted: Option<String>,
 }
 
 impl Update {
@@ -156,13 +158,16 @@ impl Worker {
         }
         self.take_note(&pod, update, &observed).await;
         let plan = self.plan(&pod, update, &observed);
+        if plan.ended {
+            // Before anybody hears of the end and has another pod take its place.
+            self.context.ledger.release(&uid);
+        }
         self.report(&pod, update, &observed, &plan);
         if plan.gone {
             return self.finish(update, &uid).await;
         }
         if plan.retired {
             self.context.network.release(&uid);
-            self.context.ledger.release(&uid);
         }
         self.execute(&pod, &observed, plan).await
     }
@@ -192,7 +197,8 @@ impl Worker {
     /// Brings what is known besides the runtime up to date with it.
     async fn take_note(&mut self, pod: &Pod, update: &Update, observed: &Observed) {
         let now = Timestamp::now();
-        let stops = update.stops() || status::is_terminal(pod, observed, now);
+        let stops =
+            update.stops() || update.evicted.is_some() || status::is_terminal(pod, observed, now);
         self.stop_began = stops.then(|| self.stop_began.unwrap_or(now));
         let running: BTreeSet<&str> = observed.running().map(|c| c.id.as_str()).collect();
         self.stopping.retain(|id, _| running.contains(id.as_str()));
@@ -210,6 +216,7 @@ impl Worker {
             observed,
             connected: self.connected.as_deref(),
             stop: update.stops().then(|| spec::grace(pod)),
+            evicted: update.evicted.is_some(),
             stop_began: self.stop_began.unwrap_or(now),
             restarts: &self.restarts,
             failures: &self.failures,
@@ -274,7 +281,7 @@ impl Worker {
                 runtime.remove(id).await
             }
             Step::RunSandbox { attempt } => return self.run_sandbox(pod, *attempt).await,
-            Step::RemoveSandbox { id } => return self.remove_sandbox(pod, id).await,
+            Step::RemoveSandbox { id } => return self.remove_sandbox(pod, observed, id).await,
             Step::Start { name, attempt } => {
                 self.start(pod, observed, name, *attempt).await;
                 Ok(())
@@ -316,7 +323,7 @@ impl Worker {
         self.context.network.release(uid);
         self.context.objects.release(uid);
         self.context.ledger.release(uid);
-        if let Err(error) = volumes::tear_down(&self.context.pod_dir(uid)) {
+        if let Err(error) = volumes::remove(self.context.pod_dir(uid)).await {
             return Next::Wait(Some(retry(&update.pod, &error)));
         }
         if update.gone {

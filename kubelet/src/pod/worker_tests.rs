@@ -465,3 +465,42 @@ async fn what_a_container_says_at_its_end_is_reported() {
     let pod = node.until_status("b", "fails", failed).await;
     assert_eq!(message(pod).as_deref(), Some("panic: no more ideas"));
 }
+
+#[tokio::test]
+async fn a_sandbox_that_is_slow_to_go_leaves_its_successor_connected() {
+    let node = Node::start().await;
+    let uid = node.create(&sample("web")).await;
+    node.until_status("web", "runs", runs).await;
+    node.runtime.stick(labels::SANDBOX_NAME);
+    node.runtime.end(labels::SANDBOX_NAME, 137);
+    let removed_again = async || {
+        let calls = node.runtime.calls();
+        let renewed = calls.iter().skip_while(|call| *call != "sandbox 1");
+        let again = renewed.filter(|call| *call == "remove POD").count() > 0;
+        if again { Ok(()) } else { Err(calls) }
+    };
+    wait::until("the dead sandbox is removed once more", removed_again).await;
+    assert!(node.network.is_attached(&uid));
+}
+
+#[tokio::test]
+async fn what_a_pod_had_is_free_when_its_end_is_known() {
+    let node = Node::start().await;
+    // Its sandbox stays, and with it the address.
+    node.runtime.stick(labels::SANDBOX_NAME);
+    let whole_node = |name: &str| {
+        changed(name, |spec| {
+            spec["restartPolicy"] = json!("Never");
+            spec["containers"][0]["resources"] = json!({"requests": {"cpu": "4"}});
+        })
+    };
+    node.create(&whole_node("a")).await;
+    node.until_status("a", "runs", runs).await;
+    node.runtime.end("main", 0);
+    let succeeded = |status: &PodStatus| status.phase.as_deref() == Some("Succeeded");
+    node.until_status("a", "succeeds", succeeded).await;
+    node.create(&whole_node("b")).await;
+    let decided = |status: &PodStatus| runs(status) || status.phase.as_deref() == Some("Failed");
+    let status = node.until_status("b", "is admitted or not", decided).await.status.unwrap();
+    assert_eq!((status.phase.as_deref(), status.reason), (Some("Running"), None));
+}

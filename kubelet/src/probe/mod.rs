@@ -244,7 +244,7 @@ impl Task {
         let grace = probe.termination_grace_period_seconds;
         Unhealthy {
             message: format!("Container {name} failed {kind} probe, will be restarted"),
-            grace: grace.and_then(|grace| u64::try_from(grace).ok()).map(Duration::from_secs),
+            grace: grace.map(spec::grace_of),
         }
     }
 }

@@ -277,6 +277,13 @@ pub fn tear_down(pod_dir: &Path) -> Result<(), VolumeError> {
     tear_down_by(MountTable::read, pod_dir)
 }
 
+/// [`tear_down`] beside the tasks: a large volume takes long.
+pub async fn remove(pod_dir: PathBuf) -> Result<(), VolumeError> {
+    let directory = pod_dir.clone();
+    let removed = tokio::task::spawn_blocking(move || tear_down(&directory)).await;
+    removed.unwrap_or_else(|lost| Err(VolumeError::io(&pod_dir)(lost.into())))
+}
+
 /// Without a table nothing is removed: who knows what is mounted there.
 fn tear_down_by(
     table: impl Fn() -> Result<MountTable, VolumeError>,

@@ -125,3 +125,21 @@ fn nothing_is_removed_when_nobody_can_tell_what_is_mounted() {
     };
     assert!(tear_down_by(unreadable, &root.path().join("pod")).is_err() && file.exists());
 }
+
+#[test]
+fn a_large_directory_is_removed_beside_the_tasks() {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.max_blocking_threads(1).build().unwrap().block_on(async {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("pod");
+        std::fs::create_dir(&directory).unwrap();
+        // As long as the only other thread is busy, nothing can be removed there.
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        tokio::task::spawn_blocking(move || wait.recv());
+        let mut removal = std::pin::pin!(remove(directory.clone()));
+        assert!(futures::poll!(&mut removal).is_pending());
+        drop(go);
+        removal.await.unwrap();
+        assert!(!directory.exists());
+    });
+}
