@@ -15,7 +15,7 @@ use crate::{
 
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
 
-/// Makes what is missing, and keeps the server among its endpoints.
+/// Makes what is missing, and keeps the server among its endpoints, whatever becomes of the service that they are of.
 pub(crate) async fn run(server: &Arc<Server>, witness: &mut Witness) -> Result<(), ApiError> {
     for name in NAMESPACES {
         let namespace =
@@ -23,8 +23,21 @@ pub(crate) async fn run(server: &Arc<Server>, witness: &mut Witness) -> Result<(
         ensure(server, "/api/v1/namespaces", &namespace).await?;
     }
     let core = "/api/v1/namespaces/default";
-    ensure(server, &format!("{core}/services"), &service(server)).await?;
-    endpoints::reconcile(server, witness).await
+    let made = ensure(server, &format!("{core}/services"), &service(server)).await;
+    endpoints::reconcile(server, witness).await?;
+    made
+}
+
+/// The same before anybody is served. What is in the way of an object, like a claim of its address that a crash left,
+/// may yet be cleared away by the upkeep, which needs a server that runs.
+pub(crate) async fn begin(server: &Arc<Server>, witness: &mut Witness) -> Result<(), ApiError> {
+    match run(server, witness).await {
+        Err(error) if error.code() < 500 => {
+            tracing::warn!(%error, "the system's objects can't all be made yet");
+            Ok(())
+        }
+        result => result,
+    }
 }
 
 fn service(server: &Server) -> Value {

@@ -79,7 +79,7 @@ impl ApiServer {
             this.server.tasks.spawn(publish::run(this.server.clone(), publisher));
         }
         let mut witness = Witness::default();
-        bootstrap::run(&this.server, &mut witness)
+        bootstrap::begin(&this.server, &mut witness)
             .await
             .context("cannot make the objects that are always there")?;
         upkeep::start(&this.server, witness);

@@ -123,6 +123,10 @@ impl Storage {
             Settled { result: Err(StoreError::NotFound { .. }), unanswered: true } => {
                 self.store.revision().await.map_err(WriteError::Unknown)
             }
+            // The first try may have been done, and what is there now be another's that came after it.
+            Settled { result: Err(error @ StoreError::Conflict { .. }), unanswered: true } => {
+                Err(WriteError::Unknown(error))
+            }
             settled => settled.result.map_err(classified),
         }
     }

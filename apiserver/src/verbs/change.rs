@@ -59,6 +59,7 @@ pub(super) async fn apply(
         let old = server.storage.get(at).await?;
         let new = wanted(&view(call, &old.object)?)?;
         check_version(at, &old, &new)?;
+        at.def.check_uid(&old.object, &new)?;
         match attempt(server, call, at, &old, new).await {
             Err(error) if attempts > 0 && error.is("Conflict") => {}
             result => return Ok(result?),

@@ -114,7 +114,11 @@ pub(super) async fn delete_one(
     let mut attempts = ATTEMPTS;
     loop {
         attempts -= 1;
-        match attempt(server, at, options).await {
+        let found = server.storage.get(at).await;
+        if let (Ok(old), Some(wanted)) = (&found, &options.preconditions) {
+            check_preconditions(at, old, wanted)?;
+        }
+        match attempt(server, at, found, options).await {
             Err(error) if attempts > 0 && error.is("Conflict") => {}
             Err(error) if error.is("StoreReadError") && may_be_unread(options) => {
                 return Ok(remove_unread(server, at).await?);
@@ -150,12 +154,10 @@ async fn remove_unread(server: &Server, at: Address<'_>) -> Result<Outcome, Writ
 async fn attempt(
     server: &Server,
     at: Address<'_>,
+    found: Result<Stored, ApiError>,
     options: &DeleteOptions,
 ) -> Result<Outcome, WriteError> {
-    let old = server.storage.get(at).await?;
-    if let Some(preconditions) = &options.preconditions {
-        check_preconditions(at, &old, preconditions)?;
-    }
+    let old = found?;
     let dry_run = options.dry_run.as_ref().is_some_and(|d| !d.is_empty());
     match at.def.begin_deletion(&old.object, options, Timestamp::now())? {
         Deletion::Remove => {

@@ -1,7 +1,10 @@
 //! Writes whose outcome is lost on the way: by the store that goes away, by the client that does.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -106,6 +109,53 @@ async fn a_change_that_may_have_been_made_is_not_made_again() {
     answer.fails(503, "ServiceUnavailable");
     let found = api.get(&path).await.ok();
     assert_eq!(found["metadata"]["finalizers"], json!(["example.com/first", "example.com/next"]));
+}
+
+#[tokio::test]
+async fn a_deletion_whose_answer_is_lost_does_not_meet_what_is_made_after_it() {
+    let (api, faulty) = Api::faulty().await;
+    let path = format!("{CONFIG_MAPS}/a");
+    api.config_map("a", json!({})).await;
+    let tries = AtomicUsize::new(0);
+    faulty.rule(move |op, _| match op {
+        Op::Delete if tries.fetch_add(1, Ordering::SeqCst) == 0 => Fate::Lose,
+        Op::Delete => Fate::Hold,
+        _ => Fate::Pass,
+    });
+    let make_again = async {
+        faulty.holds().await;
+        let made = api.config_map("a", json!({})).await;
+        faulty.release();
+        made
+    };
+    let (answer, made) = tokio::join!(api.delete(&path), make_again);
+    answer.fails(503, "ServiceUnavailable");
+    assert_eq!(api.get(&path).await.ok(), made);
+}
+
+/// How often an object is read for a write that is refused.
+async fn reads(faulty: &Faulty, key: &'static str, write: impl Future<Output = Answer>) -> usize {
+    let reads = Arc::new(AtomicUsize::new(0));
+    let counted = reads.clone();
+    faulty.rule(move |op, of| {
+        counted.fetch_add(usize::from(op == Op::Get && of == key), Ordering::SeqCst);
+        Fate::Pass
+    });
+    write.await.fails(409, "Conflict");
+    reads.load(Ordering::SeqCst)
+}
+
+#[tokio::test]
+async fn a_write_to_an_object_that_is_another_by_now_is_refused_at_once() {
+    let (api, faulty) = Api::faulty().await;
+    let (path, key) = (format!("{CONFIG_MAPS}/a"), "/registry/core/configmaps/default/a");
+    let mut object = api.config_map("a", json!({})).await;
+    let options = json!({"preconditions": {"uid": "another"}}).to_string();
+    let delete = api.send("DELETE", &path, (JSON, JSON), options);
+    assert_eq!(reads(&faulty, key, delete).await, 1);
+    object["metadata"]["uid"] = "another".into();
+    assert_eq!(reads(&faulty, key, api.put(&path, &object)).await, 1);
+    api.get(&path).await.ok();
 }
 
 #[tokio::test]

@@ -57,6 +57,21 @@ async fn a_claim_that_no_service_holds_is_given_back() {
 }
 
 #[tokio::test]
+async fn a_claim_that_a_crash_left_does_not_keep_the_server_from_starting() {
+    let api = Api::start().await;
+    let path = "/api/v1/namespaces/default/services/kubernetes";
+    api.delete(path).await.ok();
+    let claim = "/registry/ranges/serviceips/10.96.0.1";
+    api.store.put(claim, "{}".into(), None).await.unwrap();
+    api.server.stop().await;
+    let next = ApiServer::start(Config::default(), api.store.clone(), None).await.unwrap();
+    let api = api.with_server(next);
+    api.get("/api/v1/namespaces/default/endpoints/kubernetes").await.ok();
+    api.get(path).await.fails(404, "NotFound");
+    until("the service is back", async || api.get(path).await.code == 200).await;
+}
+
+#[tokio::test]
 async fn two_services_with_one_address_are_reported() {
     let api = Api::start().await;
     let services = "/api/v1/namespaces/default/services";

@@ -37,6 +37,8 @@ pub enum QuantityError {
 }
 
 const NANO: i128 = 1_000_000_000;
+/// The largest there is, with room above it to be rounded up.
+const MAX: i128 = 10_i128.pow(38);
 /// Where Kubernetes caps quantities with binary suffixes.
 const MAX_BINARY: i128 = i64::MAX as i128 * NANO;
 const DECIMAL: [(&str, i32); 10] = [
@@ -136,7 +138,8 @@ impl FromStr for Quantity {
         }
         let Parts { negative, whole, fraction, suffix } = Parts::of(text)?;
         let (scale, format) = scale(suffix)?;
-        let magnitude = scale.apply(whole, fraction).ok_or(QuantityError::Numeric)?;
+        let magnitude = scale.apply(whole, fraction).filter(|nanos| *nanos <= MAX);
+        let magnitude = magnitude.ok_or(QuantityError::Numeric)?;
         // A part of a byte is no binary number.
         let is_fraction = format == Format::BinarySi && magnitude < NANO;
         let format = if is_fraction { Format::DecimalSi } else { format };
@@ -229,7 +232,7 @@ impl Scale {
         let digits = [whole, fraction].concat();
         let digits = digits.trim_start_matches('0');
         let digits: i128 = if digits.is_empty() { 0 } else { digits.parse().ok()? };
-        let digits = digits + i128::from(finer.bytes().any(|b| b != b'0'));
+        let digits = digits.checked_add(i128::from(finer.bytes().any(|b| b != b'0')))?;
         let decimals = i32::try_from(fraction.len()).ok()?;
         match *self {
             Self::Ten(exponent) => shift(digits, exponent + 9 - decimals),

@@ -301,7 +301,10 @@ impl ResourceDef {
     }
 
     /// An update of an object that was deleted and made anew in the meantime is a conflict.
-    fn check_uid(&self, old: &Value, new: &Value) -> Result<(), ApiError> {
+    ///
+    /// # Errors
+    /// 409 if `new` names another UID than `old` has.
+    pub fn check_uid(&self, old: &Value, new: &Value) -> Result<(), ApiError> {
         let uid = |o: &Value| {
             o.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default().to_owned()
         };

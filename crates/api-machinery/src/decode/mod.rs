@@ -35,6 +35,11 @@ pub fn yaml(text: &str) -> Result<Decoded, YamlError> {
     yaml::decode(text)
 }
 
+/// How many fields given twice are told of (Kubernetes: `saveStrictError`), and how long a path gets: else a body of
+/// little more than duplicates below long keys would fill the memory.
+const MOST_DUPLICATES: usize = 100;
+const LONGEST_PATH: usize = 4096;
+
 /// The paths of the fields given twice, found from the inside out: a path gets longer as its parents are left.
 #[derive(Debug, Default)]
 struct Duplicates(Vec<String>);
@@ -47,14 +52,15 @@ impl Duplicates {
 
     /// This field of the current object has come again.
     fn found(&mut self, key: &str, mark: usize) {
-        if !self.0[mark..].iter().any(|path| path == key) {
+        let is_told = self.0.len() < MOST_DUPLICATES && key.len() <= LONGEST_PATH;
+        if is_told && !self.0[mark..].iter().any(|path| path == key) {
             self.0.push(key.to_owned());
         }
     }
 
     /// Those found since `mark` are below this field.
     fn below_key(&mut self, key: &str, mark: usize) {
-        for path in &mut self.0[mark..] {
+        for path in self.0[mark..].iter_mut().filter(|p| p.len() + key.len() <= LONGEST_PATH) {
             *path = if path.starts_with('[') {
                 format!("{key}{path}")
             } else {

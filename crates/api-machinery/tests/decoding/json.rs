@@ -36,6 +36,17 @@ fn the_last_of_two_fields_counts_and_both_are_told_of() {
 }
 
 #[test]
+fn of_many_duplicates_below_long_keys_no_more_is_told_than_anybody_reads() {
+    let twice: Vec<_> = (0..1000).map(|i| format!(r#""{i}":1,"{i}":2"#)).collect();
+    let long = "k".repeat(3000);
+    let text = format!(r#"{{"{long}":{{"{long}":{{{}}}}}}}"#, twice.join(","));
+    let decoded = decode::json(text.as_bytes()).unwrap();
+    assert_eq!(decoded.value[&long][&long]["999"], 2);
+    assert_eq!(decoded.duplicates.len(), 100);
+    assert_eq!(decoded.duplicates[0], format!("{long}.0"));
+}
+
+#[test]
 fn what_is_no_json_is_refused() {
     for text in ["", "{", r#"{"a":1}x"#, "yes", "{'a':1}", r#"{"a":1e999}"#, &"[".repeat(200_000)] {
         assert!(decode::json(text.as_bytes()).is_err(), "{}", &text[..text.len().min(20)]);

@@ -24,6 +24,20 @@ fn quantities_are_written_as_kubernetes_writes_them() {
     }
 }
 
+#[test]
+fn what_is_too_large_to_be_counted_with_is_refused() {
+    let largest: Quantity = "100000000000000000000000000000".parse().unwrap();
+    assert_eq!(largest.round_up_to_milli(), largest);
+    for text in [
+        "100000000000000000000000000000.000000001",
+        // The greatest number of 128 bits, and a little more than that.
+        "170141183460469231731687303715.884105727",
+        "170141183460469231731.6873037158841057271",
+    ] {
+        assert_eq!(text.parse::<Quantity>(), Err(QuantityError::Numeric), "{text}");
+    }
+}
+
 fn number() -> impl Strategy<Value = String> {
     "[+-]?[0-9]{1,12}(\\.[0-9]{0,9})?(n|u|m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi|e-?[0-9]|E[1-9])?"
 }
