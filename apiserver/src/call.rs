@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api_machinery::{ApiError, FieldErrors, FieldPath, decode::Decoded, strict};
+use api_machinery::{ApiError, FieldErrors, FieldPath, decode::Decoded, extent, strict};
 use api_types::{Resource, jiff::Timestamp};
 use bytes::Bytes;
 use http::HeaderMap;
@@ -118,6 +118,9 @@ impl Call {
         (kind, version): (&str, &str),
         unknown_fields: impl Fn(&Value) -> Result<Vec<String>, ApiError>,
     ) -> Result<Given, ApiError> {
+        if !extent::is_within(&object, extent::MAX_DEPTH) {
+            return Err(ApiError::bad_request("the object provided exceeded max depth"));
+        }
         let validation = self.field_validation()?;
         if validation == FieldValidation::Ignore {
             return Ok(Given { object, warnings: Vec::new() });

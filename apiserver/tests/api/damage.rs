@@ -67,3 +67,21 @@ async fn a_list_that_can_not_be_read_whole_is_not_shown() {
     api.delete(&format!("{CONFIG_MAPS}/damaged?{option}")).await.ok();
     assert_eq!(names(&api.get(CONFIG_MAPS).await.ok()), ["a"]);
 }
+
+#[tokio::test]
+async fn nothing_is_stored_that_is_too_deep_to_be_read_in_a_list() {
+    let api = Api::start().await;
+    let nested = |depth: usize| (0..depth).fold(json!({}), |inner, _| json!({"a": inner}));
+    let fields = |depth: usize| json!([{"manager": "m", "fieldsV1": nested(depth)}]);
+    let object = |name: &str, depth: usize| json!({"metadata": {"name": name, "managedFields": fields(depth)}});
+    for deep in [117, 122] {
+        let message = api.post(CONFIG_MAPS, &object("deep", deep)).await.fails(400, "BadRequest");
+        assert!(message.contains("exceeded max depth"), "{message}");
+    }
+    api.post(CONFIG_MAPS, &object("a", 100)).await.ok();
+    let deepest = format!("/metadata/managedFields/0/fieldsV1{}", "/a".repeat(100));
+    let patch = json!([{"op": "add", "path": deepest, "value": nested(100)}]);
+    let path = format!("{CONFIG_MAPS}/a");
+    api.patch(&path, "json-patch", &patch).await.fails(422, "Invalid");
+    assert_eq!(names(&api.get(CONFIG_MAPS).await.ok()), ["a"]);
+}

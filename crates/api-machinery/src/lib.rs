@@ -2,6 +2,7 @@
 
 pub mod decode;
 pub mod duration;
+pub mod extent;
 pub mod field;
 pub mod names;
 pub mod patch;

@@ -10,6 +10,7 @@ use granit_parser::{Event, Options, Parser, ScalarStyle, Span, StrInput, Tag};
 use serde_json::{Map, Value};
 
 use super::{Decoded, Duplicates, scalar::Scalar};
+use crate::extent::weight;
 
 /// How deep values may be nested: as deep as `serde_json` reads.
 const MAX_DEPTH: usize = 127;
@@ -272,14 +273,4 @@ fn binary(text: &str, span: Span) -> Result<Scalar, YamlError> {
     let refused = |_| YamlError::at(span, "!!binary value contains invalid base64 data");
     let bytes = BASE64.decode(base64).map_err(refused)?;
     Ok(Scalar::Text(String::from_utf8_lossy(&bytes).into_owned()))
-}
-
-fn weight(value: &Value) -> usize {
-    const EACH: usize = 16;
-    EACH + match value {
-        Value::String(text) => text.len(),
-        Value::Array(list) => list.iter().map(weight).sum(),
-        Value::Object(object) => object.iter().map(|(key, value)| key.len() + weight(value)).sum(),
-        _ => 0,
-    }
 }

@@ -1,6 +1,7 @@
 //! Patches of objects as JSON values: RFC 6902, RFC 7386, Kubernetes' strategic merge, and the three-way
 //! patches of `kubectl apply`.
 
+mod json;
 mod keys;
 mod strategic;
 mod three_way;
@@ -16,16 +17,10 @@ pub use three_way::{strategic_three_way, three_way};
 /// The object after a JSON patch (RFC 6902).
 ///
 /// # Errors
-/// 400 if the patch is none; 422 if it can't be applied or a `test` fails.
+/// 400 if the patch is none; 413 if it has too many operations; 422 if it can't be applied, copies beyond measure or a
+/// `test` fails.
 pub fn apply_json(object: &Value, patch: &Value) -> Result<Value, ApiError> {
-    let patch: json_patch::Patch = serde_json::from_value(patch.clone())
-        .map_err(|e| ApiError::bad_request(format!("error decoding patch: {e}")))?;
-    let mut patched = object.clone();
-    json_patch::patch(&mut patched, &patch).map_err(|e| {
-        let why = format!("the server rejected our request due to an error in our request: {e}");
-        ApiError::new(422, "Invalid", why)
-    })?;
-    Ok(patched)
+    json::apply(object, patch)
 }
 
 /// The object after a JSON merge patch (RFC 7386).

@@ -1,7 +1,7 @@
 //! JSON patches and merge patches.
 
 use api_machinery::patch::{apply_json, apply_merge};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn a_json_patch_is_all_or_nothing() {
@@ -29,4 +29,41 @@ fn a_merge_patch_replaces_lists_and_removes_nulls() {
     let object = json!({"a": {"b": 1, "c": [1, 2]}, "d": 1});
     let patched = apply_merge(&object, &json!({"a": {"b": null, "c": [3]}, "e": 2})).unwrap();
     assert_eq!(patched, json!({"a": {"c": [3]}, "d": 1, "e": 2}));
+}
+
+fn refused(object: &Value, patch: &Value, code: u16, why: &str) {
+    let error = apply_json(object, patch).map(drop).unwrap_err();
+    assert_eq!(error.code(), code);
+    assert!(error.to_string().contains(why), "{error}");
+}
+
+#[test]
+fn a_json_patch_copies_moves_and_nests_within_bounds() {
+    let object = json!({"l": [], "x": {}, "y": "y".repeat(1 << 20)});
+    let double = json!({"op": "copy", "from": "/l", "path": "/l/-"});
+    let mut bomb = vec![double; 60];
+    bomb.push(json!({"op": "remove", "path": "/l"}));
+    refused(&object, &bomb.into(), 422, "accumulated size exceeds the limit");
+    let there = json!({"op": "move", "from": "/y", "path": "/z"});
+    let back = json!({"op": "move", "from": "/z", "path": "/y"});
+    let swaps = |times: usize| {
+        Value::from(
+            [there.clone(), back.clone()].into_iter().cycle().take(times).collect::<Vec<_>>(),
+        )
+    };
+    assert!(apply_json(&object, &swaps(4)).unwrap() == object);
+    refused(&object, &swaps(18), 422, "accumulated size");
+    let nested = (0..100).fold(json!({}), |inner, _| json!({"a": inner}));
+    let below = |depth: usize| {
+        json!([
+            {"op": "add", "path": "/x", "value": nested},
+            {"op": "add", "path": format!("/x{}", "/a".repeat(depth)), "value": nested},
+        ])
+    };
+    assert!(apply_json(&object, &below(10)).is_ok());
+    refused(&object, &below(90), 422, "exceeded max depth");
+    let many = vec![json!({"op": "test", "path": "/x", "value": {}}); 10_001];
+    refused(&object, &many.into(), 413, "maximum operations in a JSON patch is 10000, got 10001");
+    let failing = json!([{"op": "remove", "path": "/x"}, {"op": "remove", "path": "/x"}]);
+    refused(&object, &failing, 422, "operation '/1' failed at path '/x'");
 }
