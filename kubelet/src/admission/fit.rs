@@ -69,7 +69,7 @@ fn resources(pod: &Pod, others: &[&Pod], node: &Node) -> Result<(), Rejection> {
 }
 
 fn enough(name: &str, requested: i64, used: i64, capacity: i64) -> Result<(), Rejection> {
-    if requested <= capacity - used {
+    if requested <= capacity.saturating_sub(used) {
         return Ok(());
     }
     Err(Rejection {

@@ -25,7 +25,8 @@ pub(super) fn read(list: Option<&BTreeMap<String, Quantity>>) -> Amounts {
 /// Adds `other` to `total`.
 pub(super) fn add(total: &mut Amounts, other: &Amounts) {
     for (name, amount) in other {
-        *total.entry(name.clone()).or_default() += amount;
+        let sum = total.entry(name.clone()).or_default();
+        *sum = sum.saturating_add(*amount);
     }
 }
 
@@ -85,6 +86,8 @@ mod tests {
         check(&json!({"containers": [container("250m"), container("1")]}), 1250);
         let larger = [container("2"), container("1")];
         check(&json!({"initContainers": larger, "containers": [container("1")]}), 2000);
+        let most = container(&i64::MAX.to_string());
+        check(&json!({"containers": [most, most]}), i64::MAX);
         let beside = [sidecar, container("3")];
         check(
             &json!({"initContainers": beside, "containers": [container("2")],

@@ -13,6 +13,7 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use serde_json::json;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -21,6 +22,8 @@ const NAMESPACE: &str = "kube-node-lease";
 const RENEW: Duration = Duration::from_secs(10);
 /// After this the node counts as lost.
 const DURATION_SECONDS: i32 = 40;
+/// How long an attempt may take: there must be time for others before the node counts as lost.
+const PATIENCE: Duration = RENEW;
 /// Until an attempt that failed is repeated.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -28,18 +31,22 @@ const RETRY: Duration = Duration::from_secs(1);
 pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
     let api = api(&context.client);
     loop {
-        let pause = match renew(&api, &context.node).await {
-            Ok(()) => RENEW,
-            Err(error) => {
-                tracing::debug!(%error, "cannot renew the node's lease yet");
-                RETRY
-            }
-        };
+        let pause = attempt(&api, &context.node, PATIENCE).await;
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
     }
+}
+
+/// Gives the time until the next attempt.
+async fn attempt(api: &Api<Lease>, node: &str, patience: Duration) -> Duration {
+    match timeout(patience, renew(api, node)).await {
+        Ok(Ok(())) => return RENEW,
+        Ok(Err(error)) => tracing::debug!(%error, "cannot renew the node's lease yet"),
+        Err(_) => tracing::debug!("renewing the node's lease takes too long"),
+    }
+    RETRY
 }
 
 /// Where the leases of nodes are.
@@ -63,5 +70,22 @@ pub(super) async fn renew(api: &Api<Lease>, node: &str) -> Result<(), kube::Erro
             api.create(&PostParams::default(), &lease).await.map(drop)
         }
         other => other.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http::{Request, Response};
+    use kube::client::Body;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_renewal_that_hangs_is_given_up_and_soon_tried_again() {
+        let hangs = |_: Request<Body>| std::future::pending::<Result<Response<Body>, Infallible>>();
+        let api = api(&Client::new(tower::service_fn(hangs), "default"));
+        assert_eq!(attempt(&api, "n1", Duration::from_millis(1)).await, RETRY);
     }
 }

@@ -125,20 +125,11 @@ impl Worker {
     }
 
     async fn wait(&mut self, until: Option<Timestamp>) {
-        let timer = async {
-            match until {
-                Some(until) => {
-                    let left = until.duration_since(Timestamp::now());
-                    tokio::time::sleep(Duration::try_from(left).unwrap_or_default()).await;
-                }
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             // The manager keeps the sender while the worker runs.
             _ = self.updates.changed() => {}
             () = self.wake.notified() => {}
-            () = timer => {}
+            () = reached(until) => {}
         }
     }
 
@@ -301,7 +292,7 @@ impl Worker {
         if observed.latest(name).and_then(Container::exit).is_some() {
             self.restarts.next(name, Timestamp::now());
         }
-        let cancelled = stopped(self.updates.clone());
+        let cancelled = over(self.updates.clone(), status::deadline(pod));
         let mut starter = Starter {
             context: &self.context,
             pod,
@@ -338,10 +329,20 @@ fn asked(grace: Duration, killed: bool) -> Stopping {
     Stopping { since: Timestamp::now(), grace, killed }
 }
 
-/// Ends when the pod must stop.
-async fn stopped(mut updates: watch::Receiver<Update>) {
-    // The manager keeps the sender while the worker runs.
-    let _ = updates.wait_for(Update::stops).await;
+/// Ends when the pod must.
+async fn over(mut updates: watch::Receiver<Update>, deadline: Option<Timestamp>) {
+    tokio::select! {
+        // The manager keeps the sender while the worker runs.
+        _ = updates.wait_for(|update| update.stops() || update.evicted.is_some()) => {}
+        () = reached(deadline) => {}
+    }
+}
+
+/// Ends at that time; without one, never.
+async fn reached(time: Option<Timestamp>) {
+    let Some(time) = time else { return std::future::pending().await };
+    let left = time.duration_since(Timestamp::now());
+    tokio::time::sleep(Duration::try_from(left).unwrap_or_default()).await;
 }
 
 pub(super) fn retry(pod: &Pod, error: &dyn std::error::Error) -> Timestamp {

@@ -21,7 +21,7 @@ use crate::{
     pleg,
     runtime::{
         Container, PodIdentity, State,
-        fake::{Fake, blank},
+        fake::{ENDLESS_IMAGE, Fake, blank},
         labels,
     },
 };
@@ -503,4 +503,17 @@ async fn what_a_pod_had_is_free_when_its_end_is_known() {
     let decided = |status: &PodStatus| runs(status) || status.phase.as_deref() == Some("Failed");
     let status = node.until_status("b", "is admitted or not", decided).await.status.unwrap();
     assert_eq!((status.phase.as_deref(), status.reason), (Some("Running"), None));
+}
+
+#[tokio::test]
+async fn a_pull_ends_with_its_pods_time() {
+    let node = Node::start().await;
+    let pod = changed("job", |spec| {
+        spec["activeDeadlineSeconds"] = json!(1);
+        spec["containers"][0]["image"] = json!(ENDLESS_IMAGE);
+    });
+    node.create(&pod).await;
+    let failed = |status: &PodStatus| status.phase.as_deref() == Some("Failed");
+    let pod = node.until_status("job", "fails", failed).await;
+    assert_eq!(pod.status.unwrap().reason.as_deref(), Some("DeadlineExceeded"));
 }

@@ -21,6 +21,8 @@ use super::{
     RuntimeInfo, SandboxNetwork, SandboxSpec, State, Summary, labels,
 };
 
+/// An image whose pull never ends.
+pub(crate) const ENDLESS_IMAGE: &str = "example.org/endless:1";
 /// Events that a slow listener may be behind.
 const EVENTS: usize = 1024;
 
@@ -276,6 +278,9 @@ impl Runtime for Fake {
 
     async fn pull(&self, reference: &str) -> Result<(), RuntimeError> {
         self.note(format!("pull {reference}"));
+        if reference == ENDLESS_IMAGE {
+            std::future::pending::<()>().await;
+        }
         let mut world = self.world.lock();
         if !world.registry.contains(reference) {
             let message = format!("manifest for {reference} not found");
