@@ -97,7 +97,11 @@ type Piece = Option<io::Result<Bytes>>;
 async fn pump(answer: impl Stream<Item = reqwest::Result<Bytes>>, to: mpsc::Sender<Piece>) {
     let mut answer = std::pin::pin!(answer);
     loop {
-        let piece = answer.next().await.map(|piece| piece.map_err(io::Error::other));
+        // An instance that is silent must not be kept for nobody.
+        let piece = tokio::select! {
+            () = to.closed() => return,
+            piece = answer.next() => piece.map(|piece| piece.map_err(io::Error::other)),
+        };
         let last = piece.is_none();
         if to.send(piece).await.is_err() || last {
             return;

@@ -313,6 +313,22 @@ async fn an_answer_that_does_not_end_in_time_breaks_off() {
 }
 
 #[tokio::test]
+async fn a_caller_that_goes_away_keeps_no_instance_that_is_silent() {
+    let silent = || {
+        let first = futures::stream::iter([Ok::<_, std::io::Error>("begin")]);
+        axum::body::Body::from_stream(first.chain(futures::stream::pending()))
+    };
+    let port =
+        instance(address(1), 0, Router::new().route("/", post(async move || silent()))).await;
+    let rig = Rig::start(port, &[("add", address(1))]).await;
+    let mut answer = rig.post("/add", "").await;
+    assert_eq!(answer.chunk().await.unwrap().unwrap(), "begin");
+    in_flight(&rig, 1).await;
+    drop(answer);
+    in_flight(&rig, 0).await;
+}
+
+#[tokio::test]
 async fn a_caller_that_does_not_read_keeps_no_instance_beyond_the_time() {
     let flood = || {
         let piece = Bytes::from(vec![0; 1 << 16]);
