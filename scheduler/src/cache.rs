@@ -144,20 +144,22 @@ impl Cache {
         Effect::may_help(moved)
     }
 
-    /// An old sighting of a pod that we have just bound changes nothing.
+    /// An old sighting of a pod that we have just bound changes nothing. One whose binding was seen has lost
+    /// it: the store was restored from a backup.
     fn pod_unbound(&mut self, uid: &Uid, pod: Pod) -> Effect {
         let wants = wants_a_node(&pod);
-        if wants && self.placed.contains_key(uid) {
+        if wants && self.placed.get(uid).is_some_and(|placed| placed.assumed) {
             return Effect::default();
         }
         if !wants {
             return self.pod_deleted(uid);
         }
+        let may_help = self.displace(uid).is_some();
         let known = self.pending.get(uid);
         let wants = known.is_none_or(|known| known.pod.spec != pod.spec);
         self.names.insert(PodKey::of(&pod), uid.clone());
         self.pending.insert(uid.clone(), PodInfo::new(Arc::new(pod)));
-        Effect { wants, ..Effect::default() }
+        Effect { wants, may_help }
     }
 
     fn place(&mut self, pod: &PodInfo, node: NodeName, assumed: bool) {

@@ -298,6 +298,22 @@ fn a_new_pod_of_a_name_ends_the_old_one() {
     assert!(nodes.values().all(|node| node.pods() == 1));
 }
 
+/// A store that is restored from a backup may not know of a binding any more.
+#[test]
+fn a_pod_that_has_lost_its_node_gets_one_again() {
+    let mut cluster = Cluster::new();
+    cluster.add_node("n0");
+    cluster.create_pod("p0");
+    let backup = cluster.pods.clone();
+    cluster.come_to_rest();
+    assert_eq!(cluster.used("n0"), 1);
+    cluster.pods = backup;
+    cluster.relist();
+    cluster.come_to_rest();
+    cluster.check_rest();
+    assert_eq!(cluster.used("n0"), 1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
