@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ChangeMessage;
+use crate::{ChangeMessage, ChangeType};
 
 /// A history, and those that it continues.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,7 +57,8 @@ pub(crate) fn relate(known: Option<&History>, last: u64, message: &ChangeMessage
     }
     match of(&message.predecessors, &known.name) {
         Some(until) if last <= until => Relation::Continues,
-        None if message.predecessors.is_empty() => Relation::Unknown,
+        // A bookmark would name what its history continues: this store is a new one.
+        None if message.type_ != ChangeType::Bookmark => Relation::Unknown,
         _ => Relation::Foreign,
     }
 }
@@ -165,6 +166,7 @@ mod tests {
     #[test]
     fn a_change_does_not_say_what_came_before_its_history() {
         let message = |history: &History| ChangeMessage {
+            type_: ChangeType::Modified,
             predecessors: Vec::new(),
             ..ChangeMessage::bookmark(9, 8).of(history)
         };
@@ -174,5 +176,12 @@ mod tests {
         assert_eq!(relate(Some(&known), 7, &message(&named("c", &[]))), Relation::Unknown);
         assert_eq!(relate(Some(&known), 7, &message(&named("a", &[]))), Relation::Past);
         assert_eq!(relate(Some(&known), 7, &message(&named("", &[]))), Relation::Continues);
+    }
+
+    #[test]
+    fn a_store_that_begins_from_nothing_is_noticed() {
+        let known = named("b", &[("a", 5)]);
+        let first = ChangeMessage::bookmark(2, 2).of(&named("c", &[]));
+        assert_eq!(relate(Some(&known), 7, &first), Relation::Foreign);
     }
 }
