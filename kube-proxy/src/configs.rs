@@ -9,6 +9,8 @@ use std::{
 };
 
 const CONFIG: &str = "nginx.conf";
+/// What is being written; left behind by a full disk, or a kill.
+const NEW: &str = "nginx.new";
 const RUN: &str = "run";
 const STATUS: &str = "status";
 /// The kernel takes no longer path for a socket.
@@ -86,7 +88,7 @@ impl Directory {
     pub fn write(&self, text: &str) -> Result<(), ConfigError> {
         let run = self.run();
         fs::create_dir_all(&run).map_err(failed("creating", &run))?;
-        let (file, new) = (self.0.join(CONFIG), self.0.join("nginx.new"));
+        let (file, new) = (self.0.join(CONFIG), self.0.join(NEW));
         fs::write(&new, text).map_err(failed("writing", &new))?;
         fs::rename(&new, &file).map_err(failed("replacing", &file))
     }
@@ -103,6 +105,7 @@ impl Directory {
         unless_absent(fs::remove_dir(&run)).map_err(failed("deleting", &run))?;
         // Of an older version.
         delete(&self.0.join("loaded.conf"))?;
+        delete(&self.0.join(NEW))?;
         delete(&self.0.join(CONFIG))?;
         fs::remove_dir(&self.0).map_err(failed("deleting", &self.0))
     }
@@ -150,6 +153,7 @@ mod tests {
             configs.directory(uid).write("a").unwrap();
         }
         fs::write(configs.directory("u2").status_socket(), "").unwrap();
+        fs::write(configs.directory("u2").config().join("nginx.new"), "a").unwrap();
         fs::create_dir(root.path().join("foreign")).unwrap();
         configs.keep_only(&["u1"].into()).unwrap();
         let exists = |name: &str| root.path().join(name).exists();

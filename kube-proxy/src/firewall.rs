@@ -5,10 +5,16 @@
 //! has bound itself to that very address. Replies are not looked at: the host's own clients of a virtual
 //! IP have that IP for a source.
 
-use std::process::Stdio;
+use std::{
+    process::{Output, Stdio},
+    time::Duration,
+};
 
 use ipnet::Ipv4Net;
-use tokio::{io::AsyncWriteExt, process::Command};
+use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
+
+/// The tools wait for one another's lock, without end if it is never released. Services must not.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What went wrong with a rule.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +22,9 @@ pub enum FirewallError {
     /// The tool could not be run.
     #[error("running {0}")]
     Run(&'static str, #[source] std::io::Error),
+    /// The tool did not end.
+    #[error("{0} did not end within {PATIENCE:?}")]
+    Timeout(&'static str),
     /// The tool refused.
     #[error("{command}: {message}")]
     Refused {
@@ -79,19 +88,10 @@ fn words(text: &str) -> Vec<&str> {
 }
 
 async fn run(program: &'static str, args: &[&str], input: &str) -> Result<(), FirewallError> {
-    let failed = |error| FirewallError::Run(program, error);
-    let mut child = Command::new(program)
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(failed)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input.as_bytes()).await.map_err(failed)?;
-    }
-    let output = child.wait_with_output().await.map_err(failed)?;
+    let output = timeout(PATIENCE, output(program, args, input)).await;
+    let output = output
+        .map_err(|_| FirewallError::Timeout(program))?
+        .map_err(|error| FirewallError::Run(program, error))?;
     if output.status.success() {
         return Ok(());
     }
@@ -99,11 +99,31 @@ async fn run(program: &'static str, args: &[&str], input: &str) -> Result<(), Fi
     Err(FirewallError::Refused { command: format!("{program} {}", args.join(" ")), message })
 }
 
+async fn output(program: &str, args: &[&str], input: &str) -> std::io::Result<Output> {
+    let mut child = Command::new(program)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input.as_bytes()).await?;
+    }
+    child.wait_with_output().await
+}
+
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tool_that_never_ends_is_not_waited_for() {
+        let ended = run("sleep", &["1000"], "").await;
+        assert!(matches!(ended, Err(FirewallError::Timeout("sleep"))), "{ended:?}");
+    }
 
     #[test]
     fn what_no_server_has_bound_is_refused_in_a_chain_of_the_range() {

@@ -22,6 +22,8 @@ pub(crate) enum Outcome {
     Pending,
     /// Something went wrong.
     Failed,
+    /// Something went wrong, and something else takes a moment: it must not wait as long as what failed.
+    Both,
 }
 
 /// The waits between passes.
@@ -46,13 +48,14 @@ impl Pace {
     fn at_most(&mut self, outcome: Outcome) -> Duration {
         let retry = self.retry;
         self.retry = match outcome {
-            Outcome::Failed => (retry * 2).min(RESYNC),
+            Outcome::Failed | Outcome::Both => (retry * 2).min(RESYNC),
             Outcome::Well | Outcome::Pending => FIRST_RETRY,
         };
         match outcome {
             Outcome::Well => RESYNC,
             Outcome::Pending => Duration::ZERO,
             Outcome::Failed => retry,
+            Outcome::Both => FIRST_RETRY,
         }
     }
 }
@@ -69,5 +72,7 @@ mod tests {
         assert_eq!(wait(Outcome::Well), 10);
         assert_eq!(wait(Outcome::Failed), 1);
         assert_eq!(wait(Outcome::Pending), 0);
+        assert_eq!([0; 3].map(|_| wait(Outcome::Failed)), [1, 2, 4]);
+        assert_eq!([wait(Outcome::Both), wait(Outcome::Failed)], [1, 10]);
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! Guarantees: may run at any time and twice; a Service that fails does not keep the others from
 //! being served; a running nginx is never restarted; it is reloaded only if it goes by another text, and
-//! again until it says that it goes by the wanted one. A pass never waits for an nginx.
+//! again until it says that it goes by the wanted one. A pass never waits for an nginx, nor for the
+//! start of more than a few.
 //!
 //! Assumptions: `plans` come from complete lists. What they do not name is removed. Between two looks
 //! the node is as this program left it; a look now and then is the net under that.
@@ -24,6 +25,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use futures::{StreamExt, stream};
 use tokio::time::Instant;
 use tracing::info;
 
@@ -40,6 +42,9 @@ pub use summary::{Failure, ReconcileError, Summary};
 
 /// How many Services are worked on at once. Docker starts no more per second with more.
 const PARALLEL: usize = 4;
+/// How many containers are started in one pass: a change of another Service waits for no more.
+const STARTS: usize = 16;
+
 /// Owns the node's side of the Services.
 #[derive(Debug)]
 pub struct Reconciler<C, A> {
@@ -62,6 +67,8 @@ pub struct Reconciler<C, A> {
     containers_seen: Option<Instant>,
     /// Whether files of Services that are gone may be there.
     untidy: bool,
+    /// Where to begin among the Services whose containers are to be started, so that none waits for ever.
+    turn: usize,
 }
 
 /// A configuration, and what of.
@@ -88,6 +95,7 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
             addresses_seen: None,
             containers_seen: None,
             untidy: true,
+            turn: 0,
         }
     }
 
@@ -127,8 +135,15 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
             !plans.get(uid.as_str()).is_some_and(|plan| instance.suits(plan))
         };
         let unwanted: Vec<_> = self.instances.extract_if(.., unwanted).collect();
-        for (uid, instance) in unwanted {
-            match self.containers.remove(&instance.id).await {
+        let containers = &self.containers;
+        let removals = unwanted.into_iter().map(|(uid, instance)| async move {
+            let result = containers.remove(&instance.id).await;
+            (uid, instance, result)
+        });
+        let removals: Vec<_> = removals.collect();
+        let removed: Vec<_> = stream::iter(removals).buffer_unordered(PARALLEL).collect().await;
+        for (uid, instance, result) in removed {
+            match result {
                 Ok(()) => {
                     info!(service = instance.service, "removed");
                     summary.removed += 1;

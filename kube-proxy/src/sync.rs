@@ -164,7 +164,10 @@ impl Outlets {
         let faults: Vec<_> = summary.failed.into_iter().map(Fault::from).collect();
         self.tell(&faults, told);
         match faults.is_empty() {
-            false => self.fail(&sentence(&faults)),
+            false => {
+                let failed = self.fail(&sentence(&faults));
+                if pending { Outcome::Both } else { failed }
+            }
             true => {
                 self.check.ready();
                 if pending { Outcome::Pending } else { Outcome::Well }

@@ -43,6 +43,11 @@ impl Rig {
         self.proxy.reconcile(plans).await.unwrap()
     }
 
+    /// Passes until nothing is under way.
+    async fn settle(&mut self, plans: &[ServicePlan]) {
+        while self.reconcile(plans).await.pending > 0 {}
+    }
+
     /// As when Docker tells that a container has ended.
     async fn reconcile_after_an_event(&mut self, plans: &[ServicePlan]) -> Summary {
         self.proxy.distrust_containers();
@@ -157,8 +162,7 @@ async fn a_configuration_that_is_not_taken_is_a_failure_and_told_again_until_it_
 async fn a_pass_without_changes_asks_neither_docker_nor_the_kernel() {
     let mut rig = Rig::new();
     let plans: Vec<_> = (1..=100).map(|last| service(&format!("s{last}"), last, &[])).collect();
-    rig.reconcile(&plans).await;
-    rig.reconcile(&plans).await;
+    rig.settle(&plans).await;
     rig.node.with(|node| node.looks = 0);
     rig.reconcile(&plans).await;
     assert_eq!(rig.node.with(|node| node.looks), 0);
@@ -268,6 +272,57 @@ async fn after_a_restart_what_runs_is_adopted_as_it_is() {
     rig.restart();
     rig.proxy.resume().await.unwrap();
     rig.check(&[web()], &[]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_does_not_wait_until_many_others_are_up() {
+    let mut rig = Rig::new();
+    rig.settle(&[web()]).await;
+    rig.node.log();
+    let others = (11..=60).map(|last| service(&format!("s{last}"), last, &[]));
+    let plans: Vec<_> = others.chain([web_scaled()]).collect();
+    let summary = rig.reconcile(&plans).await;
+    assert_eq!((summary.reloaded, summary.created, summary.pending), (1, 16, 51));
+    assert_eq!(rig.node.log()[0], "reload id-u-web");
+    rig.settle(&plans).await;
+    assert_eq!(rig.node.with(|node| node.containers.len()), 51);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_that_have_ended_are_started_by_and_by_though_some_can_not_be() {
+    let mut rig = Rig::new();
+    let plans: Vec<_> = (11..=60).map(|last| service(&format!("s{last}"), last, &[])).collect();
+    rig.settle(&plans).await;
+    let end = |node: &mut Node| {
+        node.containers.values_mut().for_each(|container| container.running = false);
+    };
+    let running = |node: &mut Node| node.containers.values().filter(|c| c.running).count();
+    rig.node.log();
+    rig.node.with(end);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    rig.settle(&plans).await;
+    assert_eq!(rig.node.with(running), 50);
+    assert!(rig.node.log().iter().all(|done| done.starts_with("start")));
+
+    rig.node.with(end);
+    rig.node.with(|node| node.unstartable.extend((11..=30).map(|last| format!("id-u-s{last}"))));
+    tokio::time::advance(Duration::from_secs(60)).await;
+    for _ in 0..10 {
+        rig.reconcile(&plans).await;
+    }
+    assert_eq!(rig.node.with(running), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_change_long_after_a_restart_is_no_failure() {
+    let mut rig = Rig::new();
+    rig.reconcile(&[web()]).await;
+    rig.reconcile(&[web()]).await;
+    rig.node.log();
+    rig.restart();
+    rig.check(&[web()], &[]).await;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    rig.check(&[web_scaled()], &["reload id-u-web"]).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use futures::{StreamExt, stream};
 use tracing::{info, warn};
 
-use super::{PARALLEL, ReconcileError, Reconciler, Rendered, Summary};
+use super::{PARALLEL, ReconcileError, Reconciler, Rendered, STARTS, Summary};
 use crate::{
     addresses::Addresses,
     configs::Directory,
@@ -30,6 +30,11 @@ struct Done<'a> {
 }
 
 impl Work<'_> {
+    fn is_start(&self) -> bool {
+        let step = next_step(self.instance.as_ref(), &self.config.generation);
+        matches!(step, Step::Create | Step::Start)
+    }
+
     fn fault(&self) -> Option<(&str, Fault)> {
         let instance = self.instance.as_ref()?;
         Some((&instance.id, instance.fault(&self.config.generation)?))
@@ -45,6 +50,7 @@ impl Rendered {
 impl<C: Containers, A: Addresses> Reconciler<C, A> {
     pub(super) async fn serve_all(&mut self, plans: &[ServicePlan], summary: &mut Summary) {
         let work: Vec<_> = plans.iter().filter_map(|plan| self.prepare(plan)).collect();
+        let work = self.limit_starts(work, summary);
         let this = &*self;
         let work: Vec<_> = work.into_iter().map(|work| this.serve(work)).collect();
         let done: Vec<_> = stream::iter(work).buffer_unordered(PARALLEL).collect().await;
@@ -57,6 +63,22 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         }
     }
 
+    /// What is quick comes first; of the others, those that are too many are left to later passes.
+    fn limit_starts<'a>(&mut self, work: Vec<Work<'a>>, summary: &mut Summary) -> Vec<Work<'a>> {
+        let (mut starts, mut now): (Vec<_>, Vec<_>) = work.into_iter().partition(Work::is_start);
+        if starts.len() > STARTS {
+            let first = self.turn % starts.len();
+            starts.rotate_left(first);
+            self.turn = self.turn.wrapping_add(STARTS);
+            let later = starts.split_off(STARTS);
+            summary.pending += later.len();
+            let known = later.into_iter().filter_map(|work| Some((work.plan, work.instance?)));
+            self.instances.extend(known.map(|(plan, instance)| (plan.uid.clone(), instance)));
+        }
+        now.extend(starts);
+        now
+    }
+
     /// Nothing if the Service is as it should be.
     fn prepare<'a>(&mut self, plan: &'a ServicePlan) -> Option<Work<'a>> {
         let instance = self.instances.get(&plan.uid);
@@ -66,7 +88,9 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
             self.rendered.insert(plan.uid.clone(), Rendered::new(plan, epoch));
         }
         let config = &self.rendered.get(&plan.uid)?.config;
-        let well = instance.is_some_and(|instance| {
+        let well = self.instances.get_mut(&plan.uid).is_some_and(|instance| {
+            // A look may have found it so, which ends what was expected of it.
+            instance.settle(&config.generation);
             let ask = plan.affinity.is_some_and(|affinity| instance.is_to_be_asked(affinity));
             instance.goes_by(&config.generation) && !ask
         });
