@@ -84,12 +84,11 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
         root_ca: root_ca::read(args.root_ca_file.as_deref(), &args.replica.client).await?,
         eviction: args.eviction,
     };
-    let client = component::client(&args.replica.client).await?;
     let work = async |client, check: Check| {
         let listwatch = ListWatch::new(client, args.replica.client.redis.as_deref())?;
         Err(run(listwatch, settings.clone(), || check.ready()).await.into())
     };
-    REPLICA.run(&args.replica, &runtime, client, work).await
+    REPLICA.run(&args.replica, &runtime, work).await
 }
 
 /// Runs all controllers until dropped, or until one of them fails. `synced` is called when everything

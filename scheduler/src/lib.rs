@@ -58,11 +58,10 @@ const EXAMPLES: &str = "Examples:
 ///
 /// Wrong configuration, or an occupied health address.
 pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
-    let client = component::client(&args.replica.client).await?;
     let work = async |client, check: Check| {
         let listwatch = ListWatch::new(client, args.replica.client.redis.as_deref())?;
         run(&listwatch, args.strategy, || check.ready()).await;
         Ok(())
     };
-    REPLICA.run(&args.replica, &runtime, client, work).await
+    REPLICA.run(&args.replica, &runtime, work).await
 }

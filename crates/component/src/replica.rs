@@ -2,7 +2,10 @@
 
 use kube::Client;
 
-use crate::{Check, ClientArgs, LeaderArgs, Runtime, ServeArgs, host, leader};
+use crate::{
+    Check, ClientArgs, LeaderArgs, Runtime, ServeArgs, client, host,
+    leader::{self, Clients},
+};
 
 /// The flags of such a program.
 #[derive(clap::Args, Clone, Debug)]
@@ -38,7 +41,6 @@ impl Replica {
         self,
         args: &ReplicaArgs,
         runtime: &Runtime,
-        client: Client,
         work: impl AsyncFn(Client, Check) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let check = runtime.health.check("watching");
@@ -53,8 +55,12 @@ impl Replica {
                 result = work(client, check.clone()) => result,
             }
         };
+        let clients = Clients {
+            work: client::client(&args.client).await?,
+            lease: client::client(&args.client).await?,
+        };
         let identity = leader::identity(&host::name().unwrap_or_default());
-        leader::lead(args.leader, client, self.lease, &identity, &runtime.shutdown, lead)
+        leader::lead(args.leader, clients, self.lease, &identity, &runtime.shutdown, lead)
             .await
             .unwrap_or(Ok(()))
     }

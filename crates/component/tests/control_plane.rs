@@ -92,6 +92,10 @@ async fn recording_without_a_server_harms_nobody() {
     .await;
 }
 
+fn clients(client: kube::Client) -> leader::Clients {
+    leader::Clients { work: client.clone(), lease: client }
+}
+
 #[tokio::test]
 async fn one_replica_leads_and_hands_over_when_it_stops() {
     let plane = ControlPlane::start().await;
@@ -101,7 +105,7 @@ async fn one_replica_leads_and_hands_over_when_it_stops() {
         let (client, shutdown) = (plane.client(), shutdown.clone());
         tokio::spawn(async move {
             let lead = |_| shutdown.clone().cancelled_owned();
-            leader::lead(args, client, "scheduler", identity, &shutdown, lead).await
+            leader::lead(args, clients(client), "scheduler", identity, &shutdown, lead).await
         })
     };
     let holds = |identity: &'static str| {
@@ -132,7 +136,7 @@ async fn a_leader_whose_time_is_over_writes_nothing_and_still_reads() {
             terms.send(client).unwrap();
             std::future::pending::<()>()
         };
-        leader::elect(client, "scheduler", "a", &stop, lead).await
+        leader::elect(clients(client), "scheduler", "a", &stop, lead).await
     });
     let fenced: Api<Pod> = Api::namespaced(term.recv().await.unwrap(), "default");
     fenced.create(&PostParams::default(), &pod("in-time").build()).await.unwrap();

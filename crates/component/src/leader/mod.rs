@@ -64,37 +64,48 @@ impl Default for LeaderArgs {
     }
 }
 
+/// The connections of a replica.
+#[derive(Clone)]
+#[allow(missing_debug_implementations, reason = "a client has none")]
+pub struct Clients {
+    /// For what the leader does.
+    pub work: Client,
+    /// For the lease alone.
+    pub lease: Client,
+}
+
 /// Waits until this replica is the leader, then runs `lead` while the lease can be renewed; when it is
 /// lost, `lead` is dropped and the replica waits anew.
 ///
 /// # Flow
-/// `lead` is given a client whose writes end with the term. When `shutdown` comes before a term,
+/// The lease goes over `clients.lease`: renewals must not wait behind the work's own requests. `lead` is given
+/// `clients.work`, whose writes end with the term. When `shutdown` comes before a term,
 /// `None` is returned. Within a term, `lead` itself is expected to end on shutdown; whenever it ends, the
 /// lease is released and its output returned.
 pub async fn elect<F: Future>(
-    client: Client,
+    clients: Clients,
     lease_name: &str,
     identity: &str,
     shutdown: &CancellationToken,
     mut lead: impl FnMut(Client) -> F,
 ) -> Option<F::Output> {
-    let lock = KubeLock::new(client.clone(), lease_name);
-    let lead = |fence: Fence| lead(fence.client(&client));
+    let lock = KubeLock::new(clients.lease, lease_name);
+    let lead = |fence: Fence| lead(fence.client(&clients.work));
     Candidate::new(lock, identity).run(shutdown, lead).await
 }
 
 /// [`elect`] if the flag says so, else `lead` at once.
 pub async fn lead<F: Future>(
     args: LeaderArgs,
-    client: Client,
+    clients: Clients,
     lease_name: &str,
     identity: &str,
     shutdown: &CancellationToken,
     mut lead: impl FnMut(Client) -> F,
 ) -> Option<F::Output> {
     match args.leader_elect {
-        true => elect(client, lease_name, identity, shutdown, lead).await,
-        false => Some(lead(client).await),
+        true => elect(clients, lease_name, identity, shutdown, lead).await,
+        false => Some(lead(clients.work).await),
     }
 }
 
