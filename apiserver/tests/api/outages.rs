@@ -259,6 +259,46 @@ async fn nothing_is_left_in_a_namespace_that_went_while_it_was_written() {
 }
 
 #[tokio::test]
+async fn what_was_acknowledged_in_a_namespace_that_is_going_goes_with_it_and_not_before() {
+    let (api, faulty) = Api::faulty().await;
+    api.post("/api/v1/namespaces", &json!({"metadata": {"name": "n"}})).await.ok();
+    let key = "/registry/core/configmaps/n/c";
+    let looks = Arc::new(AtomicUsize::default());
+    let counter = looks.clone();
+    faulty.rule(move |op, of| {
+        let is_look = matches!(op, Op::Get) && of == "/registry/core/namespaces/n";
+        counter.fetch_add(usize::from(is_look), Ordering::Relaxed);
+        match (op, of == key) {
+            (Op::Put, true) => Fate::Hold,
+            _ => Fate::Pass,
+        }
+    });
+    let object = json!({"metadata": {"name": "c", "finalizers": ["example.com/held"]}});
+    let delete = async {
+        faulty.holds().await;
+        api.delete("/api/v1/namespaces/n").await.ok();
+        faulty.release();
+    };
+    let (created, ()) = tokio::join!(api.post("/api/v1/namespaces/n/configmaps", &object), delete);
+    created.ok();
+    let before = looks.load(Ordering::Relaxed);
+    let looked = async {
+        while looks.load(Ordering::Relaxed) < before + 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), looked)
+        .await
+        .expect("the namespace is looked at");
+    api.get("/api/v1/namespaces/n/configmaps/c").await.ok();
+
+    let mut namespace = api.get("/api/v1/namespaces/n").await.ok();
+    namespace["spec"]["finalizers"] = json!([]);
+    api.put("/api/v1/namespaces/n/finalize", &namespace).await.ok();
+    api.until_gone(key).await;
+}
+
+#[tokio::test]
 async fn no_duty_waits_for_another_and_a_stop_for_none() {
     let (api, faulty) = Api::faulty().await;
     let events = "/api/v1/namespaces/default/events";
