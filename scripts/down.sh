@@ -72,7 +72,7 @@ remove_chains() {
     local rules chain jump
     rules=$(iptables -w -t "$1" -S)
     for chain in $(grep -F -e "$CLUSTER_CIDR" -e "$SERVICE_CIDR" <<<"$rules" | grep -o 'MINIK8S-[^ ]*' | sort -u); do
-        grep -e "-j $chain\$" <<<"$rules" | while read -r _ jump; do
+        { grep -e "-j $chain\$" <<<"$rules" || true; } | while read -r _ jump; do
             # shellcheck disable=SC2086 # the words of a rule
             iptables -w -t "$1" -D $jump
         done

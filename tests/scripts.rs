@@ -173,6 +173,8 @@ fn purge_removes_what_is_ours_and_nothing_else() {
         ip route add blackhole 10.96.0.0/16 proto static
         ip route add 10.244.7.0/24 via 10.244.9.2 proto 138
         ip route add 10.244.8.0/24 via 10.244.9.2
+        # As after somebody's `iptables -F FORWARD`: nothing leads to it.
+        iptables -w -N MINIK8S-FWD-c && iptables -w -A MINIK8S-FWD-c -s 10.244.0.0/16 -j ACCEPT
         pods=$HERE/cluster/state/kubelet-n1/pods
         mkdir -p "$pods/a volume" "$pods/part" "$HERE/data/disk"
         mount -t tmpfs none "$pods/a volume"
@@ -185,6 +187,7 @@ fn purge_removes_what_is_ours_and_nothing_else() {
         scripts/down.sh --purge "$@" >"$HERE/said" 2>&1 || { cat "$HERE/said"; exit 1; }
         ip -o addr show to 10.0.0.0/8 | awk '{print $2, $4}'
         ip route show table all root 10.0.0.0/8 | grep -v 'scope link\|^local\|^broadcast' | awk '{print $1, $2, $3}'
+        iptables -w -S | grep MINIK8S || true
         [ -e "$HERE/cluster/state" ] && echo "the state is still there"
         [ -e "$HERE/data/kept" ] && [ -e "$HERE/data/disk/kept" ] || echo "the data of a volume of the host is gone"
         exit 0"#;
