@@ -210,6 +210,7 @@ pub(crate) fn api_error(error: StoreError) -> ApiError {
             tracing::warn!(why, "store is unavailable");
             ApiError::unavailable(format!("the store is unavailable: {why}")).retry_after(RETRY)
         }
+        StoreError::TooLarge(why) => ApiError::request_entity_too_large(why),
         other => ApiError::internal(other),
     }
 }

@@ -158,7 +158,8 @@ where
 
 /// Whether the store says that it did not write, rather than not saying anything.
 fn is_answer(error: &StoreError) -> bool {
-    matches!(error, StoreError::Conflict { .. } | StoreError::NotFound { .. })
+    use StoreError::{Conflict, NotFound, TooLarge};
+    matches!(error, Conflict { .. } | NotFound { .. } | TooLarge(_))
 }
 
 fn classified(error: StoreError) -> WriteError<StoreError> {

@@ -26,6 +26,8 @@ pub(crate) enum Fate {
     Lose,
     /// It is not done, and nobody says so.
     Fail,
+    /// It is more than the store takes.
+    Refuse,
     /// It waits for [`Faulty::release`].
     Hold,
 }
@@ -99,6 +101,7 @@ async fn answer<T>(
         Fate::Pass | Fate::Hold => work.await,
         Fate::Lose => work.await.and_then(|_| Err(away())),
         Fate::Fail => Err(away()),
+        Fate::Refuse => Err(StoreError::TooLarge("etcdserver: request is too large".to_owned())),
     }
 }
 

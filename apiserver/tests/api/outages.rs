@@ -159,6 +159,25 @@ async fn a_write_to_an_object_that_is_another_by_now_is_refused_at_once() {
 }
 
 #[tokio::test]
+async fn what_is_more_than_the_store_takes_is_not_tried_again() {
+    let (api, faulty) = Api::faulty().await;
+    let tries = Arc::new(AtomicUsize::new(0));
+    let counted = tries.clone();
+    faulty.rule(move |op, key| match (op, key.starts_with(SERVICE_KEYS)) {
+        (Op::Put, true) => {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Fate::Refuse
+        }
+        _ => Fate::Pass,
+    });
+    let answer = api.post(SERVICES, &service("a", "10.96.0.9")).await;
+    let message = answer.fails(413, "RequestEntityTooLarge");
+    assert_eq!(message, "Request entity too large: etcdserver: request is too large");
+    assert_eq!(tries.load(Ordering::SeqCst), 1);
+    assert_eq!(api.store.get(&claim("10.96.0.9")).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn who_asks_in_vain_is_told_when_to_ask_again() {
     let (api, faulty) = Api::faulty().await;
     faulty.rule(|op, _| if op == Op::Get { Fate::Fail } else { Fate::Pass });

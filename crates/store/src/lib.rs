@@ -137,6 +137,9 @@ pub enum StoreError {
         /// The revision asked for.
         revision: Revision,
     },
+    /// The store takes no value as large as that; nothing was written.
+    #[error("{0}")]
+    TooLarge(String),
     /// Another process has the store.
     #[error("{0} is in use by another process")]
     InUse(String),

@@ -81,6 +81,13 @@ pub(super) fn failure(error: &Error, asked: Revision) -> StoreError {
         message if message.contains("is a future revision") => {
             StoreError::Future { revision: asked }
         }
+        // By etcd's own limit, or beyond that by the one of its transport.
+        message
+            if message.contains("request is too large")
+                || message.contains("received message larger than max") =>
+        {
+            StoreError::TooLarge(message.to_owned())
+        }
         message => StoreError::Unavailable(format!("etcd: {:?}: {message}", status.code())),
     }
 }

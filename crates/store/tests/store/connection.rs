@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use store::{StoreError, etcd::Etcd};
 
-use crate::wait::within;
+use crate::{backends::etcd, wait::within};
 
 async fn failure(url: &str) -> String {
     match within("an error", Etcd::connect(&[url.to_owned()])).await {
@@ -40,4 +40,15 @@ async fn a_server_that_is_not_there_is_unavailable() {
 async fn an_address_that_is_none_is_named() {
     let reason = failure("http://a b").await;
     assert!(reason.contains("uri"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_value_that_etcd_does_not_take_is_told_from_an_etcd_that_is_away() {
+    let etcd = etcd().await;
+    for megabytes in [2, 3] {
+        let value = vec![b'x'; megabytes << 20];
+        let error = within("an error", etcd.put("/a", value.into(), None)).await.unwrap_err();
+        assert!(matches!(error, StoreError::TooLarge(_)), "{error:?}");
+    }
+    assert_eq!(within("an answer", etcd.get("/a")).await.unwrap(), None);
 }
