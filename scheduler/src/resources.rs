@@ -38,19 +38,19 @@ impl Resources {
     /// <https://kubernetes.io/docs/concepts/workloads/pods/init-containers/#resource-sharing-within-containers>
     pub fn requested_by(spec: &PodSpec) -> Self {
         let mut total = Self::default();
-        spec.containers.iter().for_each(|container| total.add(&requests(container)));
+        spec.containers.iter().for_each(|container| total.join(&requests(container)));
         let (mut sidecars, mut starting) = (Self::default(), Self::default());
         for container in spec.init_containers.iter().flatten() {
             let mut now = sidecars.clone();
-            now.add(&requests(container));
+            now.join(&requests(container));
             if container.restart_policy.as_deref() == Some("Always") {
                 sidecars = now.clone();
             }
             starting.raise_to(&now);
         }
-        total.add(&sidecars);
+        total.join(&sidecars);
         total.raise_to(&starting);
-        total.add(&Self::read(spec.overhead.as_ref()));
+        total.join(&Self::read(spec.overhead.as_ref()));
         total
     }
 
@@ -76,7 +76,9 @@ impl Resources {
         allocatable: &'a Self,
         requested: &'a Self,
     ) -> impl Iterator<Item = Shortage<'a>> {
-        let short = |wanted: i64, total: i64, taken: i64| wanted > 0 && wanted > total - taken;
+        let short = |wanted: i64, total: i64, taken: i64| {
+            wanted > 0 && wanted > total.saturating_sub(taken)
+        };
         let cpu = short(self.cpu, allocatable.cpu, requested.cpu).then_some(Shortage::Cpu);
         let memory =
             short(self.memory, allocatable.memory, requested.memory).then_some(Shortage::Memory);
@@ -86,14 +88,20 @@ impl Resources {
         cpu.into_iter().chain(memory).chain(others.map(|(name, _)| Shortage::Other(name)))
     }
 
-    /// Adds another amount to this one.
+    /// Adds another amount to this one. [`Resources::subtract`] takes it away again, even if the sum is beyond
+    /// all numbers: whoever names a node may ask for anything.
     pub fn add(&mut self, other: &Self) {
-        self.combine(other, |mine, theirs| mine + theirs);
+        self.combine(other, i64::wrapping_add);
     }
 
     /// Takes another amount away from this one.
     pub fn subtract(&mut self, other: &Self) {
-        self.combine(other, |mine, theirs| mine - theirs);
+        self.combine(other, i64::wrapping_sub);
+    }
+
+    /// What is beyond all numbers fits nowhere.
+    fn join(&mut self, other: &Self) {
+        self.combine(other, i64::saturating_add);
     }
 
     fn raise_to(&mut self, other: &Self) {
@@ -164,6 +172,20 @@ mod tests {
             json!({"containers": [container("250m", "64Mi"), container("1", "1Gi")]}),
             &[("cpu", 1250), ("memory", (64 << 20) + (1 << 30))],
         );
+    }
+
+    #[test]
+    fn what_is_beyond_all_numbers_fits_nowhere_and_leaves_nothing_behind() {
+        let spec = json!({"containers": [container("1", "5Ei"), container("1", "5Ei")]});
+        check(spec.clone(), &[("cpu", 2000), ("memory", i64::MAX)]);
+        let much = Resources::requested_by(&serde_json::from_value(spec).unwrap());
+        let mut taken = Resources::default();
+        taken.add(&much);
+        taken.add(&much);
+        assert!(much.short_of(&Resources::default(), &taken).next().is_some());
+        taken.subtract(&much);
+        taken.subtract(&much);
+        assert_eq!(taken, Resources::default());
     }
 
     #[test]
