@@ -105,7 +105,7 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         let mut summary = Summary::default();
         self.report_unguarded(&mut summary);
         self.remove_all_but(plans, &mut summary).await;
-        self.release_all_but(plans.iter().map(|plan| plan.ip).collect()).await?;
+        self.release_all_but(plans.iter().map(|plan| plan.ip).collect(), &mut summary).await;
         self.tidy(plans)?;
         self.serve_all(plans, &mut summary).await;
         if !summary.failed.is_empty() {
@@ -158,13 +158,17 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         }
     }
 
-    async fn release_all_but(&mut self, wanted: BTreeSet<Ipv4Addr>) -> Result<(), ReconcileError> {
+    async fn release_all_but(&mut self, wanted: BTreeSet<Ipv4Addr>, summary: &mut Summary) {
         let unwanted: Vec<_> = self.held.difference(&wanted).copied().collect();
         for address in unwanted {
-            self.addresses.release(address).await?;
-            self.held.remove(&address);
+            match self.addresses.release(address).await {
+                Ok(()) => drop(self.held.remove(&address)),
+                Err(error) => {
+                    let (subject, error) = (address.to_string(), error.into());
+                    summary.failed.push(Failure { subject, uid: None, error });
+                }
+            }
         }
-        Ok(())
     }
 
     fn tidy(&mut self, plans: &[ServicePlan]) -> Result<(), ReconcileError> {

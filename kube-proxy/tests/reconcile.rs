@@ -265,6 +265,18 @@ async fn addresses_that_nobody_wants_are_released() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn services_are_served_although_an_address_can_not_be_released() {
+    let mut rig = Rig::new();
+    let left = Ipv4Addr::new(10, 96, 7, 7);
+    rig.node.with(|node| node.held.insert(left) && node.stuck.insert(left));
+    let summary = rig.reconcile(&[web()]).await;
+    assert_eq!((summary.created, summary.failed[0].subject.as_str()), (1, "10.96.7.7"));
+    rig.node.with(|node| node.stuck.clear());
+    assert!(rig.reconcile(&[web()]).await.failed.is_empty());
+    assert!(!rig.node.with(|node| node.held.contains(&left)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_restart_what_runs_is_adopted_as_it_is() {
     let mut rig = Rig::new();
     rig.reconcile(&[web()]).await;

@@ -34,6 +34,8 @@ pub struct Node {
     /// Uids of Services whose nginx can't use a configuration, or does not answer.
     pub stubborn: BTreeSet<String>,
     pub silent: BTreeSet<String>,
+    /// Addresses that can't be released.
+    pub stuck: BTreeSet<Ipv4Addr>,
     /// Whether rules of the firewall are refused.
     pub without_firewall: bool,
     /// By Service uid, what its nginx goes by.
@@ -214,9 +216,12 @@ impl Addresses for Fake {
 
     async fn release(&self, address: Ipv4Addr) -> Result<(), AddressError> {
         self.with(|node| {
+            if node.stuck.contains(&address) {
+                return Err(AddressError::NoLoopback);
+            }
             node.held.remove(&address);
             node.log.push(format!("release {address}"));
-        });
-        Ok(())
+            Ok(())
+        })
     }
 }
