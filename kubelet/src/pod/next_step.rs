@@ -126,7 +126,7 @@ pub struct Plan {
     pub wake_at: Option<Timestamp>,
     /// Nothing of the pod is left and none of it is wanted.
     pub gone: bool,
-    /// The pod is done for good and nothing of it runs: its share of the node is free.
+    /// The pod is done for good or deleted, and nothing of it runs: its share of the node is free.
     pub ended: bool,
     /// The pod is done for good and neither runs nor has a network: its address is free.
     pub retired: bool,

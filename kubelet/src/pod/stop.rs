@@ -24,6 +24,7 @@ pub(super) fn remove_pod(input: &Input<'_>, grace: Duration, plan: &mut Plan) {
     if input.observed.running().next().is_some() {
         return;
     }
+    plan.ended = true;
     plan.gone = input.observed.is_empty();
     for container in &input.observed.containers {
         plan.steps.push(Step::RemoveContainer { id: container.id.clone() });

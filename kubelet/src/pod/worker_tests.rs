@@ -499,10 +499,17 @@ async fn what_a_pod_had_is_free_when_its_end_is_known() {
     node.runtime.end("main", 0);
     let succeeded = |status: &PodStatus| status.phase.as_deref() == Some("Succeeded");
     node.until_status("a", "succeeds", succeeded).await;
-    node.create(&whole_node("b")).await;
     let decided = |status: &PodStatus| runs(status) || status.phase.as_deref() == Some("Failed");
-    let status = node.until_status("b", "is admitted or not", decided).await.status.unwrap();
-    assert_eq!((status.phase.as_deref(), status.reason), (Some("Running"), None));
+    let check = async |name: &str| {
+        node.create(&whole_node(name)).await;
+        let status = node.until_status(name, "is admitted or not", decided).await.status.unwrap();
+        assert_eq!((status.phase.as_deref(), status.reason), (Some("Running"), None), "{name}");
+    };
+    check("b").await;
+    node.api.delete("b", &DeleteParams::default().grace_period(1)).await.unwrap();
+    let failed = |status: &PodStatus| status.phase.as_deref() == Some("Failed");
+    node.until_status("b", "has stopped", failed).await;
+    check("c").await;
 }
 
 #[tokio::test]
