@@ -34,6 +34,9 @@ pub enum AddressError {
     /// There is no loopback device.
     #[error("there is no device named lo")]
     NoLoopback,
+    /// A container of another range is there: nothing would ever let its address go.
+    #[error("{0} is not in {1}")]
+    OutOfRange(Ipv4Addr, Ipv4Net),
     /// The kernel refused.
     #[error("{step}")]
     Kernel {
@@ -134,6 +137,9 @@ impl Addresses for Loopback {
 
     /// With the scope of the host: never chosen as the source of packets to elsewhere.
     async fn take(&self, address: Ipv4Addr) -> Result<(), AddressError> {
+        if !self.range.contains(&address) {
+            return Err(AddressError::OutOfRange(address, self.range));
+        }
         let mut request = self.handle.address().add(self.index, IpAddr::V4(address), 32);
         request.message_mut().header.scope = AddressScope::Host;
         let done = request.execute().await;

@@ -129,6 +129,8 @@ fn the_addresses_of_the_range_are_told_from_the_others() {
         let others = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(198, 51, 100, 7)];
         assert_eq!(listed.all, [VIP, others[0], others[1]].into());
         addresses.release(VIP).await.unwrap();
-        assert_eq!(addresses.list().await.unwrap().held, [].into());
+        addresses.take(Ipv4Addr::new(198, 51, 100, 8)).await.unwrap_err();
+        let listed = addresses.list().await.unwrap();
+        assert_eq!((listed.held, listed.all), ([].into(), others.into()));
     });
 }
