@@ -5,6 +5,7 @@ pub mod duration;
 pub mod extent;
 pub mod field;
 pub mod names;
+pub mod node_affinity;
 pub mod patch;
 pub mod quantity;
 pub mod selector;

@@ -1,13 +1,11 @@
 //! What a node must have for a pod, in the words of Kubernetes' kubelet. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use api_machinery::node_affinity;
 use api_types::api::core::v1::{Container, Node, Pod, Taint};
 
-use super::{
-    node_affinity,
-    requests::{self, Amounts},
-};
+use super::requests::{self, Amounts};
 use crate::pod::spec;
 
 /// Why a pod cannot run on the node.
@@ -27,7 +25,7 @@ pub(super) fn check<'a>(
 ) -> Result<(), Rejection> {
     let others: Vec<&Pod> = others.collect();
     resources(pod, &others, node)?;
-    if !node_affinity::matches(pod, node) {
+    if !is_selected(pod, node) {
         let why = "node(s) didn't match Pod's node affinity/selector";
         return Err(predicate("NodeAffinity", why));
     }
@@ -82,6 +80,13 @@ fn enough(name: &str, requested: i64, used: i64, capacity: i64) -> Result<(), Re
 }
 
 // === Ports ===
+
+fn is_selected(pod: &Pod, node: &Node) -> bool {
+    let none = BTreeMap::new();
+    let labels = node.metadata.labels.as_ref().unwrap_or(&none);
+    let name = node.metadata.name.as_deref().unwrap_or_default();
+    spec::spec(pod).is_none_or(|spec| node_affinity::selects(spec, labels, name))
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct HostPort {

@@ -2,7 +2,6 @@
 //! two schedulers may not know of each other. What does not fit fails, for its owner to replace.
 
 mod fit;
-mod node_affinity;
 mod requests;
 
 use std::{collections::BTreeMap, sync::Arc};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use api_types::api::core::v1::{NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodSpec};
+use api_machinery::node_affinity;
 
 use super::{Filter, Reason};
 use crate::pod::PodInfo;
@@ -19,52 +19,10 @@ impl Filter for NodeAffinity {
         let Some(spec) = &pod.pod.spec else { return };
         let none = BTreeMap::new();
         let labels = node.node.metadata.labels.as_ref().unwrap_or(&none);
-        let selected =
-            spec.node_selector.iter().flatten().all(|pair| labels.get(pair.0) == Some(pair.1));
-        if selected && required(spec).is_none_or(|wanted| matches(wanted, labels, node.name())) {
-            return;
+        if !node_affinity::selects(spec, labels, node.name()) {
+            against.push(Reason::Plain("node(s) didn't match Pod's node affinity/selector"));
         }
-        against.push(Reason::Plain("node(s) didn't match Pod's node affinity/selector"));
     }
-}
-
-fn required(spec: &PodSpec) -> Option<&NodeSelector> {
-    let affinity = spec.affinity.as_ref()?.node_affinity.as_ref()?;
-    affinity.required_during_scheduling_ignored_during_execution.as_ref()
-}
-
-/// One term is enough; an empty term matches nothing.
-fn matches(selector: &NodeSelector, labels: &BTreeMap<String, String>, name: &str) -> bool {
-    selector.node_selector_terms.iter().any(|term| term_matches(term, labels, name))
-}
-
-fn term_matches(term: &NodeSelectorTerm, labels: &BTreeMap<String, String>, name: &str) -> bool {
-    let expressions = term.match_expressions.as_deref().unwrap_or_default();
-    let fields = term.match_fields.as_deref().unwrap_or_default();
-    let field = |key: &str| (key == "metadata.name").then_some(name);
-    let label = |key: &str| labels.get(key).map(String::as_str);
-    !(expressions.is_empty() && fields.is_empty())
-        && expressions.iter().all(|wanted| holds(wanted, label(&wanted.key)))
-        && fields.iter().all(|wanted| holds(wanted, field(&wanted.key)))
-}
-
-/// `NotIn` also holds for a node without the label, as in Kubernetes.
-fn holds(wanted: &NodeSelectorRequirement, actual: Option<&str>) -> bool {
-    let values = wanted.values.as_deref().unwrap_or_default();
-    let listed = actual.is_some_and(|actual| values.iter().any(|value| value == actual));
-    match wanted.operator.as_str() {
-        "In" => listed,
-        "NotIn" => !listed,
-        "Exists" => actual.is_some(),
-        "DoesNotExist" => actual.is_none(),
-        "Gt" => compared(actual, values).is_some_and(|(actual, bound)| actual > bound),
-        "Lt" => compared(actual, values).is_some_and(|(actual, bound)| actual < bound),
-        _ => false,
-    }
-}
-
-fn compared(actual: Option<&str>, values: &[String]) -> Option<(i64, i64)> {
-    Some((actual?.parse().ok()?, values.first()?.parse().ok()?))
 }
 
 #[cfg(test)]

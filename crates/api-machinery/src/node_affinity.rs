@@ -1,21 +1,15 @@
-//! nodeSelector and the required node affinity. Pure.
+//! nodeSelector and the required node affinity: labels (and the name) that the node of a pod must have. Shared by the
+//! scheduler (where may it go?) and the kubelet (may it run here?).
 
 use std::collections::BTreeMap;
 
-use api_types::api::core::v1::{
-    Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec,
-};
+use api_types::api::core::v1::{NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodSpec};
 
-use crate::pod::spec;
-
-/// Whether the node is one that the pod selects.
-pub(super) fn matches(pod: &Pod, node: &Node) -> bool {
-    let Some(spec) = spec::spec(pod) else { return true };
-    let labels = node.metadata.labels.clone().unwrap_or_default();
-    let name = node.metadata.name.as_deref().unwrap_or_default();
-    let mut pairs = spec.node_selector.iter().flatten();
-    pairs.all(|(key, value)| labels.get(key) == Some(value))
-        && required(spec).is_none_or(|selector| selects(selector, &labels, name))
+/// Whether the node with these labels and this name is one that the pod selects.
+#[must_use]
+pub fn selects(spec: &PodSpec, labels: &BTreeMap<String, String>, name: &str) -> bool {
+    spec.node_selector.iter().flatten().all(|(key, value)| labels.get(key) == Some(value))
+        && required(spec).is_none_or(|selector| matches(selector, labels, name))
 }
 
 fn required(spec: &PodSpec) -> Option<&NodeSelector> {
@@ -24,7 +18,7 @@ fn required(spec: &PodSpec) -> Option<&NodeSelector> {
 }
 
 /// One term is enough; an empty term matches nothing.
-fn selects(selector: &NodeSelector, labels: &BTreeMap<String, String>, name: &str) -> bool {
+fn matches(selector: &NodeSelector, labels: &BTreeMap<String, String>, name: &str) -> bool {
     selector.node_selector_terms.iter().any(|term| term_matches(term, labels, name))
 }
 
@@ -59,6 +53,7 @@ fn compared(actual: Option<&str>, values: &[String]) -> Option<(i64, i64)> {
 
 #[cfg(test)]
 mod tests {
+    use api_types::api::core::v1::{Node, Pod};
     use serde_json::{Value, json};
 
     use super::*;
@@ -69,8 +64,10 @@ mod tests {
         let pod = json!({"metadata": {}, "spec": {"containers": [],
             "affinity": {"nodeAffinity": required}}});
         let node = json!({"metadata": {"name": "n1", "labels": {"disk": "ssd", "cores": "8"}}});
-        let pod = serde_json::from_value(pod).unwrap();
-        assert_eq!(matches(&pod, &serde_json::from_value(node).unwrap()), expected, "{terms}");
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        let node: Node = serde_json::from_value(node).unwrap();
+        let labels = node.metadata.labels.unwrap();
+        assert_eq!(selects(&pod.spec.unwrap(), &labels, "n1"), expected, "{terms}");
     }
 
     fn check_operator(key: &str, operator: &str, values: &[&str], expected: bool) {
