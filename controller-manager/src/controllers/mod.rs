@@ -36,3 +36,57 @@ pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
     all.extend(root_ca_publisher::register(context, tasks));
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Weak};
+
+    use crate::Settings;
+    use crate::eviction::EvictionArgs;
+    use crate::frame::Informer;
+    use crate::network::Network;
+
+    use super::*;
+
+    /// A replica may lead many times, and what it has seen of a large cluster is large.
+    #[tokio::test]
+    async fn nothing_that_was_seen_outlives_a_term() {
+        let plane = testkit::ControlPlane::start().await;
+        let pod_network = Network::new("10.244.0.0/16".parse().unwrap(), 24).unwrap();
+        let root_ca = Some("PEM".to_owned());
+        let settings = Settings { pod_network, root_ca, eviction: EvictionArgs::default() };
+        let context = Context::new(plane.listwatch(), settings);
+        let mut tasks = JoinSet::new();
+        let controllers = all(&context, &mut tasks);
+        let left = remains(&context);
+        assert!(left().iter().all(|(_, there)| *there));
+        tasks.shutdown().await;
+        drop((controllers, context));
+        let left: Vec<_> = left().into_iter().filter(|(_, there)| *there).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    /// Which stores are still there.
+    fn remains(context: &Context) -> impl Fn() -> Vec<(&'static str, bool)> + use<> {
+        fn weak<K>(store: &Arc<Informer<K>>) -> Box<dyn Fn() -> bool>
+        where
+            K: 'static,
+        {
+            let store: Weak<Informer<K>> = Arc::downgrade(store);
+            Box::new(move || store.strong_count() > 0)
+        }
+        let all = &context.informers;
+        let stores = [
+            ("pods", weak(&all.pods)),
+            ("nodes", weak(&all.nodes)),
+            ("leases", weak(&all.node_leases)),
+            ("namespaces", weak(&all.namespaces)),
+            ("replica sets", weak(&all.replica_sets)),
+            ("services", weak(&all.services)),
+            ("endpoints", weak(&all.endpoints)),
+            ("endpoint slices", weak(&all.endpoint_slices)),
+            ("service accounts", weak(&all.service_accounts)),
+        ];
+        move || stores.iter().map(|(name, there)| (*name, there())).collect()
+    }
+}

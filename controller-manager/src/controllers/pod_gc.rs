@@ -38,10 +38,11 @@ fn all_finished() -> ObjectKey {
 }
 
 fn watch(informers: &Informers, queue: &Arc<WorkQueue>) {
-    let (orphans, all) = (queue.clone(), informers.pods.clone());
+    // The pods' handler holds the nodes: were both to hold each other, they would outlive their term.
+    let (orphans, all) = (queue.clone(), Arc::downgrade(&informers.pods));
     informers.nodes.on_change(move |change: &Change<Node>| {
-        let (Some(node), is_there) = (change.latest(), change.new.is_some()) else { return };
-        if !is_there || is_out_of_service(node) {
+        let (Some(node), Some(all)) = (change.latest(), all.upgrade()) else { return };
+        if change.new.is_none() || is_out_of_service(node) {
             let name = node.metadata.name.as_deref();
             let here = all.filter(|pod| pods::node_of(pod) == name);
             here.iter().for_each(|pod| orphans.add(ObjectKey::of(&pod.metadata)));
