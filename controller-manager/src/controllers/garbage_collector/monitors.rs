@@ -233,6 +233,17 @@ fn resume(error: JoinError) {
 }
 
 #[cfg(test)]
+impl Monitors {
+    /// Knows these kinds, and has seen no object.
+    pub(super) fn know(&self, resources: &Resources) {
+        for found in &resources.all {
+            let kind = Kind { found: found.clone(), listed: true, number: 0, watch: None };
+            self.kinds.write().insert(found.group_kind(), kind);
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -70,14 +70,12 @@ impl Owners {
         let Some(found) = self.monitors.resource(&kind) else {
             return Ok(OwnerState::Undiscovered);
         };
-        let name = owner.name.as_str();
-        let key =
-            Key { uid: owner.uid.clone(), namespace: namespace.to_owned(), name: name.to_owned() };
+        let key = Key::new(&kind, owner, namespace);
         if self.absent.lock().contains(&key) {
             return Ok(OwnerState::Absent);
         }
         let api = found.api(self.client.clone(), namespace);
-        Ok(match live::read(&api, name, &owner.uid).await? {
+        Ok(match live::read(&api, &owner.name, &owner.uid).await? {
             Some(metadata) => alive(&Object::new(Arc::new(kind), &metadata)),
             None => {
                 self.absent.lock().insert(key);
@@ -94,9 +92,21 @@ fn alive(owner: &Object) -> OwnerState {
 /// A reference, as far as it matters for whether it leads anywhere.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
+    kind: GroupKind,
     uid: String,
     namespace: String,
     name: String,
+}
+
+impl Key {
+    fn new(kind: &GroupKind, owner: &OwnerReference, namespace: &str) -> Self {
+        Self {
+            kind: kind.clone(),
+            uid: owner.uid.clone(),
+            namespace: namespace.to_owned(),
+            name: owner.name.clone(),
+        }
+    }
 }
 
 /// The owners that were last found absent.
@@ -125,16 +135,52 @@ impl Absent {
 
 #[cfg(test)]
 mod tests {
+    use api_types::api::core::v1::ConfigMap;
+    use kube::Api;
+    use kube::api::PostParams;
+    use serde_json::json;
+
     use super::*;
+    use crate::discovery::Discovery;
 
     #[test]
     fn the_oldest_absent_owners_are_forgotten() {
-        let key =
-            |n: usize| Key { uid: n.to_string(), namespace: String::new(), name: String::new() };
+        let kind = GroupKind::new("v1", "Thing");
+        let key = |n: usize| {
+            let owner = OwnerReference { uid: n.to_string(), ..OwnerReference::default() };
+            Key::new(&kind, &owner, "")
+        };
         let mut absent = Absent::default();
         (0..=REMEMBERED).for_each(|n| absent.insert(key(n)));
         absent.insert(key(REMEMBERED));
         assert_eq!(absent.keys.len(), REMEMBERED);
         assert!(!absent.contains(&key(0)) && absent.contains(&key(1)));
+    }
+
+    /// Somebody else's wrong reference must not cost those their lives that name the same owner rightly.
+    #[tokio::test]
+    async fn an_owner_that_is_absent_as_one_kind_may_be_there_as_another() {
+        let plane = testkit::ControlPlane::start().await;
+        let maps = Api::<ConfigMap>::namespaced(plane.client(), "default");
+        let map = json!({"metadata": {"name": "owner"}});
+        let map = serde_json::from_value(map).unwrap();
+        let map = maps.create(&PostParams::default(), &map).await.unwrap();
+        let monitors = Arc::new(Monitors::default());
+        let found = Discovery::new(plane.client()).fresh().await.unwrap();
+        monitors.know(&found);
+        let owners = Owners::new(plane.client(), monitors);
+        let state = async |kind: &str| {
+            let owner = OwnerReference {
+                api_version: "v1".to_owned(),
+                kind: kind.to_owned(),
+                name: "owner".to_owned(),
+                uid: map.metadata.uid.clone().unwrap(),
+                ..OwnerReference::default()
+            };
+            owners.ask(&owner, "default").await.unwrap()
+        };
+        assert_eq!(state("Secret").await, OwnerState::Absent);
+        assert_eq!(state("ConfigMap").await, OwnerState::Solid);
+        assert_eq!(state("Secret").await, OwnerState::Absent);
     }
 }
