@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use api_types::api::core::v1::{Endpoints, Service};
 use api_types::meta::ObjectMeta;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, Client};
 
 use super::{backends, is_headless, selector, selects, subsets, watch_services_and_pods};
@@ -58,15 +58,17 @@ impl Controls {
         Api::namespaced(self.client.clone(), &key.namespace)
     }
 
-    /// Only what this controller wrote goes with the Service.
+    /// Only what this controller wrote goes with the Service, and not what somebody else has put in its place
+    /// since.
     async fn remove(&self, key: &ObjectKey, current: Option<&Endpoints>) -> Result<(), Error> {
-        let ours = current.and_then(|object| object.metadata.labels.as_ref());
-        if ours.is_some_and(|labels| labels.get(MANAGED_BY.0).is_some_and(|by| by == MANAGED_BY.1))
-        {
-            let deleted = self.api(key).delete(&key.name, &DeleteParams::default()).await;
-            deleted.unless_gone("deleting the endpoints of a service that is gone")?;
-        }
-        Ok(())
+        let Some(ours) = current.filter(|object| is_ours(object)) else { return Ok(()) };
+        let this_version = Preconditions {
+            uid: ours.metadata.uid.clone(),
+            resource_version: ours.metadata.resource_version.clone(),
+        };
+        let how = DeleteParams::default().preconditions(this_version);
+        let deleted = self.api(key).delete(&key.name, &how).await;
+        deleted.unless_gone("deleting the endpoints of a service that is gone").map(|_| ())
     }
 
     async fn write(
@@ -89,6 +91,11 @@ impl Controls {
         };
         Ok(())
     }
+}
+
+fn is_ours(object: &Endpoints) -> bool {
+    let labels = object.metadata.labels.as_ref();
+    labels.and_then(|all| all.get(MANAGED_BY.0)).is_some_and(|by| by == MANAGED_BY.1)
 }
 
 /// The object as it should be: what others have added to its metadata stays.
@@ -141,6 +148,7 @@ fn labels(service: &Service) -> BTreeMap<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use kube::runtime::watcher::Event;
     use serde_json::json;
 
     use super::super::backends::tests::{pod, service, typed};
@@ -163,5 +171,24 @@ mod tests {
         let fewer = with(1000, Some(&many));
         assert_eq!((told(&fewer), fewer.metadata.annotations.as_ref()), (None, None));
         assert_eq!(with(1000, Some(&fewer)), fewer, "nothing to do");
+    }
+
+    #[tokio::test]
+    async fn what_somebody_puts_in_their_place_does_not_go_with_the_service() {
+        let plane = testkit::ControlPlane::start().await;
+        let controls = Controls { client: plane.client(), informers: Informers::default() };
+        let key = ObjectKey::new("default", "web");
+        let (api, how) = (controls.api(&key), PostParams::default());
+        let service = service(json!([{"port": 80}]), json!({}));
+        let mut mine = wanted(&service, &[], None);
+        (mine.metadata.name, mine.metadata.namespace) = (Some(key.name.clone()), None);
+        let mine = api.create(&how, &mine).await.unwrap();
+        controls.informers.endpoints.take_in(Event::Apply(mine));
+        api.delete(&key.name, &DeleteParams::default()).await.unwrap();
+        let theirs = json!({"metadata": {"name": key.name}});
+        let theirs: Endpoints = serde_json::from_value(theirs).unwrap();
+        let theirs = api.create(&how, &theirs).await.unwrap();
+        assert!(controls.reconcile(&key).await.unwrap_err().is_conflict());
+        assert_eq!(api.get(&key.name).await.unwrap().metadata.uid, theirs.metadata.uid);
     }
 }
