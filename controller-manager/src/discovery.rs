@@ -41,7 +41,12 @@ impl Discovered {
     /// Whether its objects can be followed and deleted. Events are left out: they own nothing, nobody owns
     /// them, and there are many.
     pub(crate) fn is_collectable(&self) -> bool {
-        self.resource.kind != "Event" && self.supports(&[verbs::LIST, verbs::WATCH, verbs::DELETE])
+        !self.is_event() && self.supports(&[verbs::LIST, verbs::WATCH, verbs::DELETE])
+    }
+
+    /// Other groups may well have a kind of this name.
+    fn is_event(&self) -> bool {
+        self.resource.kind == "Event" && ["", "events.k8s.io"].contains(&&*self.resource.group)
     }
 
     /// Group and kind, by which owner references name it whatever its version.
@@ -229,6 +234,10 @@ pub(crate) mod tests {
         assert!(of("pods").is_namespaced() && of("pods").is_collectable());
         assert!(!of("nodes").is_namespaced() && of("nodes").is_collectable());
         assert_eq!(of("replicasets").resource.api_version, "apps/v1");
+        let events = of("events").clone();
+        assert!(!events.is_collectable());
+        let resource = ApiResource { group: "concerts.io".to_owned(), ..events.resource };
+        assert!(Discovered { resource, ..events }.is_collectable(), "they only have the same name");
         assert!(of("configmaps").supports(&[verbs::DELETE_COLLECTION]));
     }
 }
