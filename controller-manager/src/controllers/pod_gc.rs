@@ -16,7 +16,7 @@ use crate::informers::Informers;
 use crate::{nodes, pods};
 
 const NAME: &str = "pod-garbage-collector";
-/// How often finished pods are counted.
+/// How often finished pods are counted, and nodes looked for that were not seen yet.
 const COUNT: Duration = Duration::from_secs(20);
 const REASON: &str = "DeletionByPodGC";
 
@@ -117,8 +117,11 @@ impl Controller for PodGc {
         let node_of = |node: &str| self.informers.nodes.get(&ObjectKey::cluster(node));
         match suspicion(&pod, node_of) {
             None => return Ok(Next::Change),
-            // The store may lag behind: the node may just have joined.
-            Some(Suspicion::Orphaned) if self.node_exists(&pod).await? => return Ok(Next::Change),
+            // The store may lag behind: the node may just have joined. It may be gone again before it is ever
+            // seen, and then nobody tells.
+            Some(Suspicion::Orphaned) if self.node_exists(&pod).await? => {
+                return Ok(Next::After(COUNT));
+            }
             Some(suspicion) => self.remove(&pod, suspicion).await?,
         }
         Ok(Next::Change)
@@ -173,6 +176,8 @@ fn surplus(mut finished: Vec<Arc<Pod>>, threshold: usize) -> Vec<Arc<Pod>> {
 
 #[cfg(test)]
 mod tests {
+    use kube::api::{DeleteParams, PostParams};
+    use kube::runtime::watcher::Event;
     use serde_json::{Value, json};
 
     use super::*;
@@ -233,5 +238,25 @@ mod tests {
         check(3, &["evicted"]);
         check(1, &["evicted", "old", "middle"]);
         check(0, &[]);
+    }
+
+    #[tokio::test]
+    async fn a_node_that_comes_and_goes_unseen_leaves_no_pod_behind() {
+        let plane = testkit::ControlPlane::start().await;
+        let (informers, client) = (Informers::default(), plane.client());
+        let gc = PodGc { client: client.clone(), informers, finished_threshold: 0 };
+        let (nodes, pods) = (Api::all(client.clone()), Api::namespaced(client, "default"));
+        let node: Node = testkit::node("unseen").build();
+        nodes.create(&PostParams::default(), &node).await.unwrap();
+        let pod = testkit::pod("a").with(|pod| {
+            pod.spec.get_or_insert_default().node_name = Some("unseen".to_owned());
+        });
+        let pod: Pod = pods.create(&PostParams::default(), &pod.build()).await.unwrap();
+        gc.informers.pods.take_in(Event::Apply(pod));
+        let key = ObjectKey::new("default", "a");
+        assert_eq!(gc.reconcile(&key).await.unwrap(), Next::After(COUNT));
+        nodes.delete("unseen", &DeleteParams::default()).await.unwrap();
+        assert_eq!(gc.reconcile(&key).await.unwrap(), Next::Change);
+        assert!(pods.get_opt("a").await.unwrap().is_none());
     }
 }
