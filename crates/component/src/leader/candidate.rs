@@ -139,11 +139,24 @@ impl<L: Lock> Candidate<L> {
     }
 
     async fn release(&self) {
-        let Some((lease, _)) = &self.observed else { return };
-        match timeout(RENEW_DEADLINE, self.lock.put(&released(lease.clone()))).await {
-            Ok(Ok(_)) => {}
+        match timeout(RENEW_DEADLINE, self.give_back()).await {
+            Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "cannot release the leader election lease"),
             Err(_) => tracing::warn!("cannot release the leader election lease in time"),
         }
+    }
+
+    /// From the lease as it is: a renewal may have been under way when the work ended, and may still arrive.
+    async fn give_back(&self) -> Result<(), kube::Error> {
+        while let Some(lease) = self.lock.get().await? {
+            if holder(&lease) != self.identity {
+                break;
+            }
+            match self.lock.put(&released(lease)).await {
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                result => return result.map(|_| ()),
+            }
+        }
+        Ok(())
     }
 }

@@ -83,6 +83,24 @@ async fn a_leader_that_stops_is_followed_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_leader_that_stops_while_it_renews_is_followed_at_once_too() {
+    for phase in 0..40 {
+        let lock = Memory::default();
+        let (stop_a, stop_b) = (CancellationToken::new(), CancellationToken::new());
+        let delay = Duration::from_millis(100);
+        let slow = Way { request: delay, answer: delay, ..Way::default() };
+        let a = replica(&lock.over(slow), "a", &stop_a);
+        seconds(1).await;
+        let b = replica(&lock, "b", &stop_b);
+        tokio::time::sleep(Duration::from_millis(2000 + 35 * phase)).await;
+        stop_a.cancel();
+        assert_eq!(a.await.unwrap(), Some(()));
+        assert!(until_held_by(&lock, "b").await <= RETRY_PERIOD, "stopped in phase {phase}");
+        b.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leader_that_cannot_renew_stops_before_another_may_lead_and_waits_its_turn() {
     let (lock, shutdown) = (Memory::default(), CancellationToken::new());
     let terms = Arc::new(AtomicUsize::default());
