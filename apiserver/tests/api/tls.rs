@@ -195,6 +195,26 @@ async fn a_connection_may_be_idle_for_as_long_as_clients_keep_it() {
     }
 }
 
+/// Those that never say hello, those that say nothing more, and those that stop in the middle of a request.
+#[tokio::test]
+async fn hundreds_of_idle_and_slow_connections_keep_nobody_from_being_answered() {
+    let tls = Tls::start().await;
+    let admin = Identity::new("admin", &["system:masters"]);
+    let (mut silent, mut idle) = (Vec::new(), Vec::new());
+    for i in 0..100 {
+        silent.push(TcpStream::connect(tls.address).await.unwrap());
+        let mut slow = tls.connection(Some(&admin)).await;
+        if i % 2 == 0 {
+            let head = b"POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{";
+            slow.write_all(head).await.unwrap();
+        }
+        idle.push(slow);
+    }
+    for _ in 0..20 {
+        assert_eq!(tls.get(Some(&admin), CONFIG_MAPS).await.0, 200);
+    }
+}
+
 #[tokio::test]
 async fn a_certificate_of_another_authority_opens_nothing() {
     let tls = Tls::start().await;
