@@ -21,8 +21,7 @@ use kube_proxy::{
     docker::Docker,
     plan::{PortPlan, Protocol, ServicePlan},
     reconciler::{Reconciler, Summary},
-    status,
-    workers::{self, Worker},
+    status, workers,
 };
 
 const HOST: &str = "unix:///var/run/docker.sock";
@@ -295,10 +294,12 @@ async fn connections_outlive_changes_of_other_endpoints() {
 
     // A worker stays for each time in which connections began that last, and only for those.
     let master = node.master().await;
-    let files = |workers: Vec<Worker>| workers.into_iter().map(|worker| worker.files);
-    until("two workers are left", || workers::draining(master).unwrap().len() == 2);
-    let counts: Vec<_> = files(workers::draining(master).unwrap()).collect();
-    assert_eq!(counts.iter().max().unwrap() - counts.iter().min().unwrap(), 2);
+    let files = || workers::draining(master).unwrap().into_iter().map(|worker| worker.files);
+    // A worker that was just asked for its state still holds that connection for a moment.
+    until("two workers are left, of which one has a connection more", || {
+        let (fewest, most) = (files().min(), files().max());
+        files().count() == 2 && most.zip(fewest).is_some_and(|(most, fewest)| most - fewest == 2)
+    });
 
     // Beyond the bound, the one with the fewest connections ends.
     assert_eq!(workers::end_surplus(master, 2).unwrap(), 0);
