@@ -90,6 +90,16 @@ pub(crate) fn run(program: impl AsRef<Path>, args: &[&str]) -> Done {
     output.unwrap_or_else(|e| panic!("{}: {e}", program.display())).into()
 }
 
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("cluster")
+}
+
+/// Waits until no other test has a cluster, and keeps it so.
+pub(crate) fn alone() -> Flock<File> {
+    let lock = File::create(folder().with_extension("lock")).unwrap();
+    Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, e)| e).unwrap()
+}
+
 /// A running cluster; dropping it removes everything of it.
 pub(crate) struct Cluster {
     folder: PathBuf,
@@ -99,9 +109,7 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) async fn start(backing: Backing) -> Self {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cluster");
-        let lock = File::create(folder.with_extension("lock")).unwrap();
-        let alone = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, e)| e).unwrap();
+        let (alone, folder) = (alone(), folder());
         let flags = [&["--node-name", NODE, "--no-examples"], backing.flags()].concat();
         script(&folder, "down.sh", &["--purge"]).expect_ok();
         script(&folder, "up.sh", &up_flags(&flags)).expect_ok();

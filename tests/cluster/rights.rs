@@ -32,7 +32,13 @@ async fn a_pod_has_the_rights_it_is_given_and_no_more_room_than_its_limit() {
     let why = "container has runAsNonRoot and image will run as root";
     assert!(described.contains(why), "{described}");
 
-    shows(&cluster, "hoarder", "Evicted").await;
+    // The table shows how its container ended, as Kubernetes' does.
+    let status = ["get", "pod", "hoarder", "-o", "jsonpath={.status.phase} {.status.reason}"];
+    until("hoarder to be evicted", async || match cluster.kubectl(&status).stdout.as_str() {
+        "Failed Evicted" => Ok(()),
+        other => Err(other.to_owned()),
+    })
+    .await;
     let described = cluster.stock_kubectl(&["describe", "pod", "hoarder"]).expect_ok();
     let why = "Usage of EmptyDir volume \"work\" exceeds the limit \"1Mi\".";
     assert!(described.contains(why), "{described}");

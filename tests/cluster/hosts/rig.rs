@@ -8,9 +8,10 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use nix::fcntl::Flock;
 use serde_json::Value;
 
-use crate::harness::{Done, programs, run, until};
+use crate::harness::{Done, alone, programs, run, until};
 
 const MASTER: &str = "172.31.99.1";
 const SERVER: &str = "https://172.31.99.1:6443";
@@ -20,12 +21,14 @@ const PODS: &str = "10.246.0.0/16";
 
 /// A cluster over several hosts; dropping it removes everything of it.
 pub(crate) struct Rig {
-    /// What all names begin with: no two tests have the same.
+    /// What all names begin with.
     prefix: String,
     folder: tempfile::TempDir,
     hosts: Vec<Host>,
     /// Those that belong to no node.
     masters: Vec<Child>,
+    /// Given up last.
+    _alone: Flock<File>,
 }
 
 struct Host {
@@ -38,9 +41,11 @@ struct Host {
 impl Rig {
     /// So many nodes beside the master, all ready.
     pub(crate) async fn start(nodes: usize) -> Self {
+        let alone = alone();
         let prefix = format!("m8h{}", std::process::id());
         let folder = tempfile::tempdir().unwrap();
-        let mut rig = Self { prefix, folder, hosts: Vec::new(), masters: Vec::new() };
+        let mut rig =
+            Self { prefix, folder, hosts: Vec::new(), masters: Vec::new(), _alone: alone };
         rig.namespace("switch");
         rig.ip("switch", "link add br0 up type bridge");
         rig.connect("master", MASTER);
