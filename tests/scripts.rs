@@ -104,6 +104,7 @@ fn the_data_of_a_cluster_without_a_memory_says_which_store_it_has() {
 #[test]
 fn a_process_id_that_was_given_to_another_process_is_not_ours() {
     let folder = StandIns::new(&[]);
+    folder.check(&format!("{COMMON} alive $HERE/nobody || echo no"), "no\n");
     let start = "sleep 100 & record $HERE/pid $!; ";
     folder.check(&format!("{COMMON}{start} alive $HERE/pid && echo yes; kill $!"), "yes\n");
     let other = r#"echo "$! 17" >$HERE/pid; "#;

@@ -39,7 +39,7 @@ record() { echo "$2 $(started "$2" || true)" >"$1"; }
 # alive PIDFILE: whether the process that was recorded runs.
 alive() {
     local pid since
-    read -r pid since <"$1" 2>/dev/null && [ -n "$since" ] && [ "$(started "$pid")" = "$since" ]
+    { read -r pid since <"$1"; } 2>/dev/null && [ -n "$since" ] && [ "$(started "$pid")" = "$since" ]
 }
 
 # as_root COMMAND…: with sudo unless already root.
