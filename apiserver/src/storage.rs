@@ -1,6 +1,7 @@
 //! Objects over the store: keys, versions and errors as the API knows them. Writes go to the store, reads of
 //! collections come from the cache.
 
+mod namespace;
 mod write;
 
 use std::{sync::Arc, time::Duration};
@@ -94,6 +95,7 @@ impl Address<'_> {
 pub(crate) struct Storage {
     store: Arc<dyn Store>,
     cache: Arc<Cache<Decoded>>,
+    catalogue: Arc<Catalogue>,
 }
 
 impl Storage {
@@ -103,11 +105,12 @@ impl Storage {
         catalogue: Arc<Catalogue>,
         config: &Config,
     ) -> Result<Self, StoreError> {
-        let decode = move |entry: &Entry| Encoded::of_entry(&catalogue, entry);
+        let known = catalogue.clone();
+        let decode = move |entry: &Entry| Encoded::of_entry(&known, entry);
         let &Config { watch_window: window, watch_window_bytes: window_bytes, .. } = config;
         let options = Options { window, window_bytes, ..Options::default() };
         let cache = Cache::start(store.clone(), options, decode).await?;
-        Ok(Self { store, cache })
+        Ok(Self { store, cache, catalogue })
     }
 
     /// The store below.

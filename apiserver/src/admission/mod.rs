@@ -68,12 +68,6 @@ trait Plugin: fmt::Debug + Send + Sync {
         Ok(Vec::new())
     }
 
-    /// Refuses an object that was just stored, as the cache has it by now: what was true when it was admitted may not
-    /// have been true any more when it was written.
-    async fn confirm(&self, _: &Server, _: Address<'_>) -> Result<(), ApiError> {
-        Ok(())
-    }
-
     /// Refuses a deletion.
     fn may_remove(&self, _: &Call, _: Address<'_>) -> Result<(), ApiError> {
         Ok(())
@@ -122,14 +116,6 @@ impl Admission {
             }
         }
         Ok(admitted)
-    }
-
-    /// Asks every plugin about an object that was just stored.
-    pub(crate) async fn confirm(&self, server: &Server, at: Address<'_>) -> Result<(), ApiError> {
-        for plugin in &self.0 {
-            plugin.confirm(server, at).await?;
-        }
-        Ok(())
     }
 
     /// Asks every plugin whether an object may be deleted.

@@ -9,7 +9,7 @@ use std::{future::Future, time::Duration};
 use api_machinery::ApiError;
 use bytes::Bytes;
 use serde_json::Value;
-use store::{Expect, Revision, StoreError};
+use store::{Expect, Guard, Revision, StoreError};
 use tokio::time::Instant;
 
 use super::{Address, Storage, Stored};
@@ -52,19 +52,26 @@ impl From<WriteError> for ApiError {
 }
 
 impl Storage {
-    /// Stores an object that must not be there yet.
+    /// Stores an object that must not be there yet, in a namespace that stays.
     pub(crate) async fn create(
         &self,
         at: Address<'_>,
         object: Value,
     ) -> Result<Stored, WriteError> {
         let value = encoded::to_store(object.clone());
-        match self.put(&at.key(), &value, Expect::Absent).await {
-            Ok(revision) => Ok(Stored::at(object, revision)),
-            Err(WriteError::Refused(StoreError::Conflict { .. })) => {
-                Err(at.already_exists().into())
+        let mut namespace = self.namespace_of(at).await?;
+        loop {
+            match self.put(&at.key(), &value, Expect::Absent, namespace.as_slice()).await {
+                Ok(revision) => return Ok(Stored::at(object, revision)),
+                Err(WriteError::Refused(StoreError::Conflict { .. })) => {
+                    return Err(at.already_exists().into());
+                }
+                // Somebody has written the namespace, and may do so again: each time brings somebody further.
+                Err(WriteError::Refused(StoreError::GuardFailed { .. })) => {
+                    namespace = self.latest_namespace_of(at).await?;
+                }
+                Err(error) => return Err(failed(at, error)),
             }
-            Err(error) => Err(failed(at, error)),
         }
     }
 
@@ -79,7 +86,7 @@ impl Storage {
         if value == encoded::to_store(old.object.clone()) {
             return Ok(old.clone());
         }
-        let put = self.put(&at.key(), &value, Expect::At(old.revision)).await;
+        let put = self.put(&at.key(), &value, Expect::At(old.revision), &[]).await;
         put.map(|revision| Stored::at(object, revision)).map_err(|error| failed(at, error))
     }
 
@@ -98,13 +105,17 @@ impl Storage {
         key: &str,
         value: &Bytes,
         expect: Expect,
+        guards: &[Guard],
     ) -> Result<Revision, WriteError<StoreError>> {
-        let put = || self.store.put(key, value.clone(), Some(expect));
+        let put = || self.store.put_guarded(key, value.clone(), Some(expect), guards);
         match settle(put).await {
-            Settled { result: Err(error @ StoreError::Conflict { .. }), unanswered: true } => {
+            Settled {
+                result: Err(error @ (StoreError::Conflict { .. } | StoreError::GuardFailed { .. })),
+                unanswered: true,
+            } => {
                 match self.store.get(key).await {
                     Ok(Some(entry)) if entry.value == *value => Ok(entry.revision),
-                    // The first try may have been done, and changed by somebody since.
+                    // The first try may have been done, and undone or changed by somebody since.
                     _ => Err(WriteError::Unknown(error)),
                 }
             }
@@ -158,8 +169,8 @@ where
 
 /// Whether the store says that it did not write, rather than not saying anything.
 fn is_answer(error: &StoreError) -> bool {
-    use StoreError::{Conflict, NotFound, TooLarge};
-    matches!(error, Conflict { .. } | NotFound { .. } | TooLarge(_))
+    use StoreError::{Conflict, GuardFailed, NotFound, TooLarge};
+    matches!(error, Conflict { .. } | GuardFailed { .. } | NotFound { .. } | TooLarge(_))
 }
 
 fn classified(error: StoreError) -> WriteError<StoreError> {

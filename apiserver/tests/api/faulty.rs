@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt;
 use parking_lot::RwLock;
-use store::{Entry, Events, Expect, Page, Query, Revision, Store, StoreError};
+use store::{Entry, Events, Expect, Guard, Page, Query, Revision, Store, StoreError};
 use tokio::sync::watch;
 
 /// What the server does with the store.
@@ -40,6 +41,8 @@ pub(crate) struct Faulty {
     rule: RwLock<Arc<Rule>>,
     /// How many wait, and whether they may go on.
     held: watch::Sender<(usize, bool)>,
+    /// Whether changes are told to who watches.
+    telling: watch::Sender<bool>,
     compactions: watch::Sender<usize>,
 }
 
@@ -55,6 +58,7 @@ impl Faulty {
             inner,
             rule: RwLock::new(Arc::new(|_, _| Fate::Pass)),
             held: watch::Sender::new((0, false)),
+            telling: watch::Sender::new(true),
             compactions: watch::Sender::new(0),
         })
     }
@@ -72,6 +76,11 @@ impl Faulty {
     /// Lets go on whatever is or would be held back.
     pub(crate) fn release(&self) {
         self.held.send_modify(|(_, released)| *released = true);
+    }
+
+    /// Tells no change any more: the server's cache stays as it is.
+    pub(crate) fn hush(&self) {
+        self.telling.send_replace(false);
     }
 
     /// Waits until history was compacted so often.
@@ -122,14 +131,15 @@ impl Store for Faulty {
         answer(fate, self.inner.list(prefix, query)).await
     }
 
-    async fn put(
+    async fn put_guarded(
         &self,
         key: &str,
         value: Bytes,
         expect: Option<Expect>,
+        guards: &[Guard],
     ) -> Result<Revision, StoreError> {
         let fate = self.fate(Op::Put, key).await;
-        answer(fate, self.inner.put(key, value, expect)).await
+        answer(fate, self.inner.put_guarded(key, value, expect, guards)).await
     }
 
     async fn delete(&self, key: &str, expect: Option<Revision>) -> Result<Revision, StoreError> {
@@ -138,7 +148,15 @@ impl Store for Faulty {
     }
 
     async fn watch(&self, after: Revision) -> Result<Events, StoreError> {
-        self.inner.watch(after).await
+        let telling = self.telling.subscribe();
+        let events = self.inner.watch(after).await?.then(move |event| {
+            let mut telling = telling.clone();
+            async move {
+                telling.wait_for(|telling| *telling).await.unwrap();
+                event
+            }
+        });
+        Ok(events.boxed())
     }
 
     async fn compact(&self, before: Revision) -> Result<(), StoreError> {

@@ -146,6 +146,17 @@ impl Api {
         tokio::time::timeout(PATIENCE, asking).await.expect("the answer changes");
     }
 
+    /// Waits until the cache has an object.
+    pub(crate) async fn until_cached(&self, collection: &str, name: &str) {
+        let looking = async {
+            let list = format!("{collection}?resourceVersion=0");
+            while !names(&self.get(&list).await.ok()).contains(&name) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, looking).await.expect("the object is seen");
+    }
+
     /// Waits until the store has a key no longer.
     pub(crate) async fn until_gone(&self, key: &str) {
         let looking = async {

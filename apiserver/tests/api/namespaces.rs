@@ -1,8 +1,21 @@
 //! The life of namespaces, and what may be in them.
 
-use serde_json::json;
+use std::{
+    future::Future,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
-use crate::harness::{Api, names};
+use futures::future::join_all;
+use serde_json::json;
+use store::Query;
+
+use crate::{
+    faulty::{Fate, Faulty, Op},
+    harness::{Answer, Api, names},
+};
 
 #[tokio::test]
 async fn the_system_s_namespaces_are_there_and_stay() {
@@ -47,4 +60,175 @@ async fn a_namespace_goes_when_it_is_finalized() {
     namespace["spec"]["finalizers"] = json!([]);
     api.put("/api/v1/namespaces/n/finalize", &namespace).await.ok();
     api.get("/api/v1/namespaces/n").await.fails(404, "NotFound");
+}
+
+const NAMESPACES: &str = "/api/v1/namespaces";
+const COLLECTION: &str = "/api/v1/namespaces/n/configmaps";
+const NAMESPACE_KEY: &str = "/registry/core/namespaces/n";
+const KEYS: &str = "/registry/core/configmaps/n/";
+
+async fn make_namespace(api: &Api) {
+    api.post(NAMESPACES, &json!({"metadata": {"name": "n"}})).await.ok();
+}
+
+async fn finalize_namespace(api: &Api) {
+    let mut namespace = api.get("/api/v1/namespaces/n").await.ok();
+    namespace["spec"]["finalizers"] = json!([]);
+    api.put("/api/v1/namespaces/n/finalize", &namespace).await.ok();
+}
+
+async fn post(api: &Api, name: &str) -> Answer {
+    api.post(COLLECTION, &json!({"metadata": {"name": name}})).await
+}
+
+async fn is_stored(api: &Api, name: &str) -> bool {
+    api.store.get(&format!("{KEYS}{name}")).await.unwrap().is_some()
+}
+
+/// The fates of a config map's puts one after the other; the last is that of all that follow.
+fn puts(faulty: &Faulty, fates: &'static [Fate]) {
+    let next = AtomicUsize::new(0);
+    faulty.rule(move |op, key| match (op, key.starts_with(KEYS)) {
+        (Op::Put, true) => fates[next.fetch_add(1, Ordering::SeqCst).min(fates.len() - 1)],
+        _ => Fate::Pass,
+    });
+}
+
+/// Creates `c`; something else is done in the moment in which it is held back on its way into the store.
+async fn post_while(api: &Api, faulty: &Faulty, meanwhile: impl Future<Output = ()>) -> Answer {
+    let meanwhile = async {
+        faulty.holds().await;
+        meanwhile.await;
+        faulty.release();
+    };
+    tokio::join!(post(api, "c"), meanwhile).0
+}
+
+#[tokio::test]
+async fn nothing_is_stored_in_a_namespace_whose_deletion_began_before() {
+    let (api, faulty) = Api::faulty().await;
+    make_namespace(&api).await;
+    puts(&faulty, &[Fate::Hold]);
+    let meanwhile = async { drop(api.delete("/api/v1/namespaces/n").await.ok()) };
+    let refused = post_while(&api, &faulty, meanwhile).await;
+    refused.fails(403, "Forbidden");
+    assert_eq!(refused.json()["details"]["causes"][0]["reason"], "NamespaceTerminating");
+    assert!(!is_stored(&api, "c").await);
+}
+
+#[tokio::test]
+async fn nothing_is_stored_in_a_namespace_that_went_before() {
+    let (api, faulty) = Api::faulty().await;
+    make_namespace(&api).await;
+    puts(&faulty, &[Fate::Hold]);
+    let meanwhile = async {
+        api.delete("/api/v1/namespaces/n").await.ok();
+        finalize_namespace(&api).await;
+    };
+    let refused = post_while(&api, &faulty, meanwhile).await;
+    assert_eq!(refused.fails(404, "NotFound"), "namespaces \"n\" not found");
+    assert!(!is_stored(&api, "c").await);
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_changed_or_made_anew_takes_what_was_on_its_way() {
+    let (api, faulty) = Api::faulty().await;
+    make_namespace(&api).await;
+    puts(&faulty, &[Fate::Hold]);
+    let meanwhile = async {
+        api.delete("/api/v1/namespaces/n").await.ok();
+        finalize_namespace(&api).await;
+        make_namespace(&api).await;
+        let label = json!({"metadata": {"labels": {"a": "b"}}});
+        api.patch("/api/v1/namespaces/n", "merge-patch", &label).await.ok();
+    };
+    post_while(&api, &faulty, meanwhile).await.ok();
+    assert!(is_stored(&api, "c").await);
+}
+
+#[tokio::test]
+async fn a_cache_that_is_behind_neither_lets_in_nor_keeps_out() {
+    let (api, faulty) = Api::faulty().await;
+    make_namespace(&api).await;
+    api.until_cached(NAMESPACES, "n").await;
+    faulty.hush();
+    api.delete("/api/v1/namespaces/n").await.ok();
+    post(&api, "a").await.fails(403, "Forbidden");
+    finalize_namespace(&api).await;
+    post(&api, "a").await.fails(404, "NotFound");
+    make_namespace(&api).await;
+    post(&api, "a").await.ok();
+    api.post(NAMESPACES, &json!({"metadata": {"name": "unheard"}})).await.ok();
+    let object = json!({"metadata": {"name": "a"}});
+    api.post("/api/v1/namespaces/unheard/configmaps", &object).await.ok();
+    assert!(is_stored(&api, "a").await);
+}
+
+#[tokio::test]
+async fn a_creation_is_one_request_to_the_store() {
+    let (api, faulty) = Api::faulty().await;
+    make_namespace(&api).await;
+    api.until_cached(NAMESPACES, "n").await;
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let seen = requests.clone();
+    faulty.rule(move |op, key| {
+        if key.starts_with(KEYS) || key == NAMESPACE_KEY {
+            seen.lock().unwrap().push(op);
+        }
+        Fate::Pass
+    });
+    post(&api, "c").await.ok();
+    assert_eq!(*requests.lock().unwrap(), [Op::Put]);
+}
+
+#[tokio::test]
+async fn a_creation_whose_answer_is_lost_is_found_though_its_namespace_is_going_since() {
+    let (api, faulty) = Api::faulty().await;
+    make_namespace(&api).await;
+    puts(&faulty, &[Fate::Lose, Fate::Hold]);
+    let meanwhile = async { drop(api.delete("/api/v1/namespaces/n").await.ok()) };
+    let created = post_while(&api, &faulty, meanwhile).await.ok();
+    assert_eq!(api.get(&format!("{COLLECTION}/c")).await.ok(), created);
+}
+
+/// If it isn't there, it may have been, and have been deleted.
+#[tokio::test]
+async fn a_creation_without_an_answer_in_a_namespace_that_is_going_is_not_said_to_be_refused() {
+    let (api, faulty) = Api::faulty().await;
+    make_namespace(&api).await;
+    puts(&faulty, &[Fate::Fail, Fate::Hold]);
+    let meanwhile = async { drop(api.delete("/api/v1/namespaces/n").await.ok()) };
+    let message = post_while(&api, &faulty, meanwhile).await.fails(503, "ServiceUnavailable");
+    assert!(message.contains("it is not known whether the change was made"), "{message}");
+    assert!(!is_stored(&api, "c").await);
+}
+
+/// Objects as fast as they can be made, until the namespace refuses them.
+async fn fill(api: &Api, writer: usize) -> usize {
+    for number in 0.. {
+        let answer = post(api, &format!("{writer}-{number}")).await;
+        if answer.code != 201 {
+            assert!([403, 404].contains(&answer.code), "{}", answer.text);
+            return number;
+        }
+    }
+    unreachable!("numbers don't end")
+}
+
+/// As the namespace controller does it: what is there after the deletion began is all there ever is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_object_that_was_acknowledged_outlives_its_namespace() {
+    let api = Api::start().await;
+    for _ in 0..5 {
+        make_namespace(&api).await;
+        let delete = async {
+            api.until_cached(COLLECTION, "0-5").await;
+            api.delete("/api/v1/namespaces/n").await.ok();
+            api.delete(COLLECTION).await.ok();
+            finalize_namespace(&api).await;
+        };
+        let (made, ()) = tokio::join!(join_all((0..8).map(|writer| fill(&api, writer))), delete);
+        assert!(made.iter().sum::<usize>() > 5);
+        assert_eq!(api.store.list(KEYS, Query::default()).await.unwrap().entries, []);
+    }
 }

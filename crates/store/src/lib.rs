@@ -108,6 +108,24 @@ pub enum Expect {
     At(Revision),
 }
 
+impl Expect {
+    fn is_met(self, current: Option<Revision>) -> bool {
+        match self {
+            Self::Absent => current.is_none(),
+            Self::At(revision) => current == Some(revision),
+        }
+    }
+}
+
+/// Another key that a write takes to be there, as it was last written by a revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// The key.
+    pub key: String,
+    /// The revision that wrote it.
+    pub revision: Revision,
+}
+
 /// Why a request to the store failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -115,6 +133,14 @@ pub enum StoreError {
     #[error("key {key} is not at the expected revision")]
     Conflict {
         /// The key.
+        key: String,
+        /// Its revision, if it exists.
+        current: Option<Revision>,
+    },
+    /// The key written is as expected, and that of a [`Guard`] is not.
+    #[error("key {key}, which a write depends on, is not at the expected revision")]
+    GuardFailed {
+        /// The guard's key.
         key: String,
         /// Its revision, if it exists.
         current: Option<Revision>,
@@ -178,6 +204,18 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         key: &str,
         value: Bytes,
         expect: Option<Expect>,
+    ) -> Result<Revision, StoreError> {
+        self.put_guarded(key, value, expect, &[]).await
+    }
+
+    /// Writes a key if all guards hold in the same moment. Fails with `Conflict` if the key is not as expected, or
+    /// else with `GuardFailed` for the first guard that does not hold.
+    async fn put_guarded(
+        &self,
+        key: &str,
+        value: Bytes,
+        expect: Option<Expect>,
+        guards: &[Guard],
     ) -> Result<Revision, StoreError>;
 
     /// Deletes a key, and gives the revision of the deletion. Fails with `NotFound`, or with `Conflict` if

@@ -61,7 +61,7 @@ pub(super) async fn claim(
 ) -> Result<Option<Claim>, ApiError> {
     let key = key(ip);
     let value = Bytes::from(serde_json::to_vec(owner).map_err(ApiError::internal)?);
-    match storage.put(&key, &value, Expect::Absent).await {
+    match storage.put(&key, &value, Expect::Absent, &[]).await {
         Ok(revision) => Ok(Some(Claim { key, revision })),
         Err(WriteError::Refused(_)) => Ok(None),
         // If it was written, no service will hold it, and the repair gives it back.

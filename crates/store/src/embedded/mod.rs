@@ -33,7 +33,7 @@ use self::{
     reader::Reader,
     writer::{Op, Queue},
 };
-use crate::{Entry, Event, Events, Expect, Page, Query, Revision, Store, StoreError};
+use crate::{Entry, Event, Events, Expect, Guard, Page, Query, Revision, Store, StoreError};
 
 /// How many changes a watch reads at once.
 const WATCH_BATCH: usize = 256;
@@ -161,13 +161,15 @@ impl Store for Embedded {
         self.shared.read(move |reader| reader.list(&prefix, &query)).await
     }
 
-    async fn put(
+    async fn put_guarded(
         &self,
         key: &str,
         value: Bytes,
         expect: Option<Expect>,
+        guards: &[Guard],
     ) -> Result<Revision, StoreError> {
-        writer::submit(&self.shared, Op::Put { key: key.into(), value, expect }).await
+        let put = Op::Put { key: key.into(), value, expect, guards: guards.into() };
+        writer::submit(&self.shared, put).await
     }
 
     async fn delete(&self, key: &str, expect: Option<Revision>) -> Result<Revision, StoreError> {

@@ -6,7 +6,7 @@ use super::schema::{
     CHANGES, COMPACTED, COUNTERS, HISTORY_BYTES, REVISION, Stored, VERSIONS, Version, counter,
     size, version_at,
 };
-use crate::{Expect, Revision, StoreError};
+use crate::{Expect, Guard, Revision, StoreError};
 
 /// How many revisions are trimmed at most in one transaction.
 const TRIM: usize = 4000;
@@ -53,27 +53,41 @@ impl<'t> Tables<'t> {
         Ok(self.changed)
     }
 
-    pub(super) fn put(&mut self, key: &str, value: &[u8], expect: Option<Expect>) -> Outcome {
-        let current = version_at(&self.versions, key, u64::MAX)?;
-        let expected = match expect {
-            None => true,
-            Some(Expect::Absent) => current.is_none(),
-            Some(Expect::At(revision)) => current == Some(revision.0),
-        };
-        if !expected {
-            return Ok(Err(conflict(key, current)));
+    pub(super) fn put(
+        &mut self,
+        key: &str,
+        value: &[u8],
+        expect: Option<Expect>,
+        guards: &[Guard],
+    ) -> Outcome {
+        if let Some(expect) = expect {
+            let current = self.current(key)?;
+            if !expect.is_met(current) {
+                return Ok(Err(StoreError::Conflict { key: key.into(), current }));
+            }
+        }
+        for Guard { key, revision } in guards {
+            let current = self.current(key)?;
+            if current != Some(*revision) {
+                return Ok(Err(StoreError::GuardFailed { key: key.clone(), current }));
+            }
         }
         self.append(key, Some(value)).map(Ok)
     }
 
     pub(super) fn delete(&mut self, key: &str, expect: Option<Revision>) -> Outcome {
-        match version_at(&self.versions, key, u64::MAX)? {
+        match self.current(key)? {
             None => Ok(Err(StoreError::NotFound { key: key.into() })),
-            Some(current) if expect.is_some_and(|expect| expect.0 != current) => {
-                Ok(Err(conflict(key, Some(current))))
+            current if expect.is_some() && expect != current => {
+                Ok(Err(StoreError::Conflict { key: key.into(), current }))
             }
             Some(_) => self.append(key, None).map(Ok),
         }
+    }
+
+    /// The revision of a key, writes of this transaction included.
+    fn current(&self, key: &str) -> Result<Option<Revision>, redb::Error> {
+        Ok(version_at(&self.versions, key, u64::MAX)?.map(Revision))
     }
 
     pub(super) fn compact(&mut self, before: Revision) -> Outcome {
@@ -155,8 +169,4 @@ struct Superseding {
     key: String,
     deleted: bool,
     size: u64,
-}
-
-fn conflict(key: &str, current: Option<u64>) -> StoreError {
-    StoreError::Conflict { key: key.into(), current: current.map(Revision) }
 }

@@ -12,7 +12,7 @@ use redb::Database;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{Shared, tables::Tables};
-use crate::{Expect, Revision, StoreError};
+use crate::{Expect, Guard, Revision, StoreError};
 
 /// A request to the writer.
 pub(super) enum Op {
@@ -20,6 +20,7 @@ pub(super) enum Op {
         key: String,
         value: Bytes,
         expect: Option<Expect>,
+        guards: Vec<Guard>,
     },
     Delete {
         key: String,
@@ -172,7 +173,7 @@ fn transact<'a>(
 /// The outer error fails the whole transaction, the inner one this request.
 fn apply(tables: &mut Tables<'_>, op: &Op) -> Result<Answer, redb::Error> {
     match op {
-        Op::Put { key, value, expect } => tables.put(key, value, *expect),
+        Op::Put { key, value, expect, guards } => tables.put(key, value, *expect, guards),
         Op::Delete { key, expect } => tables.delete(key, *expect),
         Op::Compact { before } => tables.compact(*before),
         Op::Touch => tables.touch(),

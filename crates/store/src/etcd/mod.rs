@@ -7,7 +7,7 @@
 
 mod convert;
 
-use std::{fmt, future::Future, time::Duration};
+use std::{fmt, future::Future, iter, time::Duration};
 
 use async_stream::try_stream;
 use async_trait::async_trait;
@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use self::convert::{
     check_watch, entry, event, failure, header_revision, lacks, number, prefix_end, revision,
 };
-use crate::{Entry, Event, Events, Expect, Page, Query, Revision, Store, StoreError};
+use crate::{Entry, Event, Events, Expect, Guard, Page, Query, Revision, Store, StoreError};
 
 /// The longest that a request may take. etcd itself gives up after 7 s.
 const PATIENCE: Duration = Duration::from_millis(7500);
@@ -65,26 +65,28 @@ impl Etcd {
         Ok(etcd)
     }
 
-    /// Does `then` if the key is as compared, or else finds out how it is. Gives the answer and, in the
-    /// second case, the key's revision.
+    /// Does `then` if all is as compared, or else finds out how the keys are. Gives the answer or, in the
+    /// second case, the keys' revisions.
     async fn compare(
         &self,
-        key: &str,
-        compare: Compare,
+        compares: Vec<Compare>,
         then: TxnOp,
-    ) -> Result<Result<TxnResponse, Option<Revision>>, StoreError> {
-        let look = TxnOp::get(key, Some(GetOptions::new().with_keys_only()));
-        let transaction = Txn::new().when([compare]).and_then([then]).or_else([look]);
+        keys: impl Iterator<Item = &str>,
+    ) -> Result<Result<TxnResponse, Vec<Option<Revision>>>, StoreError> {
+        let look = |key| TxnOp::get(key, Some(GetOptions::new().with_keys_only()));
+        let looks: Vec<_> = keys.map(look).collect();
+        let transaction = Txn::new().when(compares).and_then([then]).or_else(looks);
         let answer = request(self.kv.clone().txn(transaction)).await?;
         if answer.succeeded() {
             return Ok(Ok(answer));
         }
-        match answer.op_responses().first() {
-            Some(TxnOpResponse::Get(found)) => {
-                Ok(Err(found.kvs().first().map(|kv| revision(kv.mod_revision()))))
+        let found = answer.op_responses().into_iter().map(|found| match found {
+            TxnOpResponse::Get(found) => {
+                Ok(found.kvs().first().map(|kv| revision(kv.mod_revision())))
             }
             _ => Err(lacks("alternative")),
-        }
+        });
+        found.collect::<Result<_, _>>().map(Err)
     }
 
     /// A watch of all keys. It begins at `after` itself, though that one is known: etcd 3.4 forgets a
@@ -165,24 +167,24 @@ impl Store for Etcd {
         Ok(Page { entries, revision, more, remaining: Some(remaining) })
     }
 
-    async fn put(
+    async fn put_guarded(
         &self,
         key: &str,
         value: Bytes,
         expect: Option<Expect>,
+        guards: &[Guard],
     ) -> Result<Revision, StoreError> {
-        let Some(expect) = expect else {
-            let answer = request(self.kv.clone().put(key, value, None)).await?;
-            return header_revision(answer.header());
-        };
-        let compare = match expect {
+        let expected = expect.map(|expect| match expect {
             // A key that does not exist compares as revision 0.
             Expect::Absent => Compare::mod_revision(key, CompareOp::Equal, 0),
             Expect::At(revision) => at_revision(key, revision),
-        };
-        match self.compare(key, compare, TxnOp::put(key, value, None)).await? {
+        });
+        let guarded = guards.iter().map(|guard| at_revision(&guard.key, guard.revision));
+        let keys = iter::once(key).chain(guards.iter().map(|guard| &*guard.key));
+        let compares = expected.into_iter().chain(guarded).collect();
+        match self.compare(compares, TxnOp::put(key, value, None), keys).await? {
             Ok(answer) => header_revision(answer.header()),
-            Err(current) => Err(StoreError::Conflict { key: key.into(), current }),
+            Err(found) => Err(refusal(key, expect, guards, &found)),
         }
     }
 
@@ -192,10 +194,13 @@ impl Store for Etcd {
             None => Compare::mod_revision(key, CompareOp::Greater, 0),
             Some(revision) => at_revision(key, revision),
         };
-        match self.compare(key, compare, TxnOp::delete(key, None)).await? {
+        let delete = TxnOp::delete(key, None);
+        match self.compare(vec![compare], delete, iter::once(key)).await? {
             Ok(answer) => header_revision(answer.header()),
-            Err(None) => Err(StoreError::NotFound { key: key.into() }),
-            Err(current) => Err(StoreError::Conflict { key: key.into(), current }),
+            Err(found) => Err(match found.first().copied().flatten() {
+                None => StoreError::NotFound { key: key.into() },
+                current => StoreError::Conflict { key: key.into(), current },
+            }),
         }
     }
 
@@ -233,6 +238,25 @@ impl fmt::Debug for Etcd {
 fn at_revision(key: &str, revision: Revision) -> Compare {
     let number = if revision == Revision(0) { i64::MAX } else { number(revision) };
     Compare::mod_revision(key, CompareOp::Equal, number)
+}
+
+/// Which of the comparisons failed: that of the key itself, or else the first of the guards'.
+fn refusal(
+    key: &str,
+    expect: Option<Expect>,
+    guards: &[Guard],
+    found: &[Option<Revision>],
+) -> StoreError {
+    let Some((current, others)) = found.split_first() else { return lacks("alternative") };
+    if expect.is_some_and(|expect| !expect.is_met(*current)) {
+        return StoreError::Conflict { key: key.into(), current: *current };
+    }
+    let mut failed =
+        guards.iter().zip(others).filter(|(guard, current)| **current != Some(guard.revision));
+    failed.next().map_or_else(
+        || lacks("reason"),
+        |(guard, current)| StoreError::GuardFailed { key: guard.key.clone(), current: *current },
+    )
 }
 
 fn range(prefix: &str, query: &Query) -> (Vec<u8>, GetOptions) {

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, future, stream};
 use parking_lot::RwLock;
-use store::{Entry, Event, Events, Expect, Page, Query, Revision, Store, StoreError};
+use store::{Entry, Event, Events, Expect, Guard, Page, Query, Revision, Store, StoreError};
 use tokio::sync::{Semaphore, watch};
 
 #[derive(Debug)]
@@ -79,13 +79,14 @@ impl Store for Faulty {
         self.inner().list(prefix, query).await
     }
 
-    async fn put(
+    async fn put_guarded(
         &self,
         key: &str,
         value: Bytes,
         expect: Option<Expect>,
+        guards: &[Guard],
     ) -> Result<Revision, StoreError> {
-        self.inner().put(key, value, expect).await
+        self.inner().put_guarded(key, value, expect, guards).await
     }
 
     async fn delete(&self, key: &str, expect: Option<Revision>) -> Result<Revision, StoreError> {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, future::Future};
 
 use proptest::prelude::*;
 use store::{
-    Event, Expect, Query, Revision, Store, StoreError,
+    Event, Expect, Guard, Query, Revision, Store, StoreError,
     embedded::{Embedded, Options},
 };
 use tempfile::TempDir;
@@ -16,7 +16,7 @@ const PREFIXES: [&str; 5] = ["/a/", "/a/n1/", "/a/n10/", "/b/", "/c/"];
 
 #[derive(Clone, Debug)]
 enum Step {
-    Put { key: usize, value: u8, expect: Guess },
+    Put { key: usize, value: u8, expect: Guess, guards: Vec<(usize, Guess)> },
     Delete { key: usize, expect: Guess },
     Compact { back: u64 },
     List { prefix: usize, after: Option<usize>, limit: Option<usize>, back: Option<u64> },
@@ -40,10 +40,12 @@ fn guesses() -> impl Strategy<Value = Guess> {
 
 fn steps() -> impl Strategy<Value = Step> {
     let key = 0..KEYS.len();
+    let guards = prop::collection::vec((key.clone(), guesses()), 0..3);
     let list = (0..PREFIXES.len(), prop::option::of(key.clone()), prop::option::of(0..4usize));
     prop_oneof![
-        8 => (key.clone(), any::<u8>(), guesses())
-            .prop_map(|(key, value, expect)| Step::Put { key, value, expect }),
+        8 => (key.clone(), any::<u8>(), guesses(), guards).prop_map(
+            |(key, value, expect, guards)| Step::Put { key, value, expect, guards },
+        ),
         3 => (key, guesses()).prop_map(|(key, expect)| Step::Delete { key, expect }),
         1 => (0..6u64).prop_map(|back| Step::Compact { back }),
         4 => (list, prop::option::of(0..9u64)).prop_map(|((prefix, after, limit), back)| {
@@ -98,13 +100,23 @@ impl Model {
         key: &'static str,
         value: u8,
         expect: Option<Expect>,
+        guards: &[Guard],
     ) -> Result<Revision, StoreError> {
         let current = self.current(key).map(Revision);
         match expect {
-            Some(Expect::Absent) if current.is_some() => Err(conflict(key, current)),
-            Some(Expect::At(revision)) if current != Some(revision) => Err(conflict(key, current)),
-            _ => Ok(self.change(key, Some(value))),
+            Some(Expect::Absent) if current.is_some() => return Err(conflict(key, current)),
+            Some(Expect::At(revision)) if current != Some(revision) => {
+                return Err(conflict(key, current));
+            }
+            _ => {}
         }
+        for Guard { key, revision } in guards {
+            let current = self.current(key).map(Revision);
+            if current != Some(*revision) {
+                return Err(StoreError::GuardFailed { key: key.clone(), current });
+            }
+        }
+        Ok(self.change(key, Some(value)))
     }
 
     fn delete(
@@ -171,7 +183,11 @@ impl Pair {
 
     async fn check(&mut self, step: Step) {
         match step {
-            Step::Put { key, value, expect } => self.put(KEYS[key], value, expect).await,
+            Step::Put { key, value, expect, guards } => {
+                let guards: Vec<_> =
+                    guards.into_iter().map(|(key, guess)| self.guard(KEYS[key], guess)).collect();
+                self.put(KEYS[key], value, expect, &guards).await;
+            }
             Step::Delete { key, expect } => self.delete(KEYS[key], expect).await,
             Step::Compact { back } => self.compact(back).await,
             Step::List { prefix, after, limit, back } => {
@@ -195,15 +211,24 @@ impl Pair {
         Revision(self.model.current(key).unwrap_or(1) - u64::from(stale))
     }
 
-    async fn put(&mut self, key: &'static str, value: u8, expect: Guess) {
+    fn guard(&self, key: &str, guess: Guess) -> Guard {
+        let revision = match guess {
+            Guess::Nothing | Guess::Right => self.guess(key, false),
+            Guess::Absent => Revision(0),
+            Guess::Stale => self.guess(key, true),
+        };
+        Guard { key: key.into(), revision }
+    }
+
+    async fn put(&mut self, key: &'static str, value: u8, expect: Guess, guards: &[Guard]) {
         let expect = match expect {
             Guess::Nothing => None,
             Guess::Absent => Some(Expect::Absent),
             Guess::Right => Some(Expect::At(self.guess(key, false))),
             Guess::Stale => Some(Expect::At(self.guess(key, true))),
         };
-        let put = self.store().put(key, vec![value].into(), expect).await;
-        assert_eq!(put, self.model.put(key, value, expect));
+        let put = self.store().put_guarded(key, vec![value].into(), expect, guards).await;
+        assert_eq!(put, self.model.put(key, value, expect, guards));
     }
 
     async fn delete(&mut self, key: &'static str, expect: Guess) {

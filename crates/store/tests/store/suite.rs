@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::join_all;
-use store::{Entry, Event, Expect, Page, Query, Revision, Store, StoreError};
+use store::{Entry, Event, Expect, Guard, Page, Query, Revision, Store, StoreError};
 
 use crate::{
     backends,
@@ -42,6 +42,10 @@ suite! {
     an_update_needs_the_latest_revision
     a_write_without_expectation_overwrites
     a_deletion_needs_the_key_and_the_revision
+    a_guarded_write_needs_its_guards_at_their_revisions
+    a_key_that_is_not_as_expected_is_told_before_a_guard_that_is_not
+    a_key_can_be_its_own_guard
+    no_guarded_write_comes_after_the_guard_s_deletion
     counting_by_compare_and_swap_loses_nothing
     a_prefix_ends_at_its_slash
     pages_at_a_revision_fit_together_while_writes_go_on
@@ -128,6 +132,86 @@ async fn a_deletion_needs_the_key_and_the_revision(store: &AnyStore) {
     assert_eq!(store.delete("/a/x", None).await, missing("/a/x"));
     let created = store.put("/a/x", bytes(&3), Some(Expect::Absent)).await.unwrap();
     assert_eq!(store.delete("/a/x", None).await, Ok(Revision(created.0 + 1)));
+}
+
+fn guard(key: &str, revision: Revision) -> Guard {
+    Guard { key: key.into(), revision }
+}
+
+fn guard_failed(key: &str, current: Option<Revision>) -> Result<Revision, StoreError> {
+    Err(StoreError::GuardFailed { key: key.into(), current })
+}
+
+async fn a_guarded_write_needs_its_guards_at_their_revisions(store: &AnyStore) {
+    let put = async |key, expect, guards: &[Guard]| {
+        store.put_guarded(key, bytes(&1), expect, guards).await
+    };
+    let first = store.put("/n/1", bytes(&1), None).await.unwrap();
+    let second = store.put("/n/2", bytes(&1), None).await.unwrap();
+    let both = [guard("/n/1", first), guard("/n/2", second)];
+    let created = put("/a/x", Some(Expect::Absent), &both).await.unwrap();
+    assert_eq!(store.get("/a/x").await, Ok(Some(entry("/a/x", "1", created))));
+    let updated = put("/a/x", Some(Expect::At(created)), &both).await.unwrap();
+    assert_eq!(put("/a/x", None, &both).await, Ok(Revision(updated.0 + 1)));
+
+    let second = store.put("/n/2", bytes(&2), None).await.unwrap();
+    for expect in [None, Some(Expect::Absent)] {
+        assert_eq!(put("/a/y", expect, &both).await, guard_failed("/n/2", Some(second)));
+    }
+    let deleted = store.delete("/n/1", None).await.unwrap();
+    assert_eq!(put("/a/y", None, &both).await, guard_failed("/n/1", None), "the first is told");
+    for never in [Revision(0), deleted] {
+        assert_eq!(put("/a/y", None, &[guard("/n/1", never)]).await, guard_failed("/n/1", None));
+    }
+    assert_eq!(store.get("/a/y").await, Ok(None));
+    assert_eq!(store.revision().await, Ok(deleted), "a refused write is no change");
+}
+
+async fn a_key_that_is_not_as_expected_is_told_before_a_guard_that_is_not(store: &AnyStore) {
+    let there = put(store, "/a/x", 1).await;
+    let stale = [guard("/n/1", there)];
+    let put = async |key, expect| store.put_guarded(key, bytes(&2), Some(expect), &stale).await;
+    assert_eq!(put("/a/x", Expect::Absent).await, conflict("/a/x", Some(there)));
+    assert_eq!(put("/a/y", Expect::At(there)).await, conflict("/a/y", None));
+    assert_eq!(put("/a/x", Expect::At(there)).await, guard_failed("/n/1", None));
+    assert_eq!(put("/a/y", Expect::Absent).await, guard_failed("/n/1", None));
+}
+
+async fn a_key_can_be_its_own_guard(store: &AnyStore) {
+    let first = put(store, "/a/x", 1).await;
+    let own = [guard("/a/x", first)];
+    let put = async |expect| store.put_guarded("/a/x", bytes(&2), expect, &own).await;
+    assert_eq!(put(Some(Expect::Absent)).await, conflict("/a/x", Some(first)));
+    let second = put(None).await.unwrap();
+    assert_eq!(put(None).await, guard_failed("/a/x", Some(second)));
+}
+
+async fn no_guarded_write_comes_after_the_guard_s_deletion(store: &AnyStore) {
+    let namespace = put(store, "/n/1", 1).await;
+    let guards = [guard("/n/1", namespace)];
+    let write = async |writer: usize| {
+        let mut last = Revision(0);
+        for number in 0..1000 {
+            let key = format!("/a/{writer}-{number}");
+            match store.put_guarded(&key, bytes(&1), Some(Expect::Absent), &guards).await {
+                Ok(written) => last = written,
+                refused => {
+                    assert_eq!(refused, guard_failed("/n/1", None));
+                    return last;
+                }
+            }
+        }
+        panic!("the guard never failed");
+    };
+    let delete = async {
+        for number in 0..10 {
+            put(store, "/b/x", number).await;
+        }
+        store.delete("/n/1", Some(namespace)).await.unwrap()
+    };
+    let (written, deleted) = tokio::join!(join_all((0..8).map(write)), delete);
+    assert!(written.iter().all(|last| *last < deleted), "{written:?} {deleted}");
+    assert_eq!(store.revision().await, Ok(deleted));
 }
 
 async fn counting_by_compare_and_swap_loses_nothing(store: &AnyStore) {
