@@ -7,8 +7,8 @@ use component::events::{EventType, Recorder};
 use kube::Client;
 
 use crate::{
-    admission::Ledger, container::dns::ClusterDns, network::PodNetwork, node::services::Services,
-    objects::Objects, pod::spec, runtime::Runtime,
+    admission::Ledger, container::dns::ClusterDns, metrics::Metrics, network::PodNetwork,
+    node::services::Services, objects::Objects, pod::spec, runtime::Runtime,
 };
 
 /// The rims of the kubelet and its place in the cluster.
@@ -35,6 +35,8 @@ pub struct Context {
     pub dns: ClusterDns,
     /// The cluster's services.
     pub services: Services,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 impl std::fmt::Debug for Context {
@@ -75,7 +77,8 @@ impl Context {
             host_ip: "192.0.2.1".to_owned(),
             root,
             dns: ClusterDns::default(),
-            services: Services::none(),
+            services: Services::fixed([]),
+            metrics: Metrics::default(),
         }
     }
 

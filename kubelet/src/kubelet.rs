@@ -20,6 +20,7 @@ use crate::{
     container::dns::{self, ClusterDns},
     context::Context,
     housekeeping,
+    metrics::Metrics,
     network::{bridge::Bridge, keeper},
     node::{
         cluster, heartbeat, lease, object, registration,
@@ -70,6 +71,7 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
             node_file: options.resolv_conf.clone().unwrap_or_else(resolv_conf),
         },
         services: Services::follow(&listwatch, program.shutdown.clone()),
+        metrics: Metrics::register(&program.metrics),
     });
     tracing::info!(node = name, ip, "starting");
     let pods = PodManager::new(context.clone());
@@ -82,8 +84,7 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
         let (name, shutdown) = (facts.name.clone(), program.shutdown.clone());
         tokio::spawn(heartbeat::run(listwatch.clone(), name, pods.clone(), shutdown));
     }
-    run_parts(context, pods, listwatch, facts, &program).await;
-    Ok(())
+    run_parts(context, pods, listwatch, facts, &program).await
 }
 
 /// Waits for the Docker Engine's socket: the engine may start later than the kubelet. `None`: the
@@ -121,7 +122,7 @@ async fn run_parts(
     listwatch: ListWatch,
     facts: object::Facts,
     program: &Program,
-) {
+) -> anyhow::Result<()> {
     let shutdown = &program.shutdown;
     let check = program.health.check("node");
     let source = follow_pods(listwatch, facts.name.clone(), pods.clone(), shutdown.clone());
@@ -132,12 +133,14 @@ async fn run_parts(
     parts.spawn(keeper::run(context.network.clone(), shutdown.clone()));
     parts.spawn(lease::run(context.clone(), shutdown.clone()));
     parts.spawn(registration::run(context, facts, check, shutdown.clone()));
+    let mut outcome = Ok(());
     while let Some(ended) = parts.join_next().await {
         if let Err(error) = ended {
-            tracing::error!(%error, "a part of the kubelet failed");
             shutdown.cancel();
+            outcome = Err(error);
         }
     }
+    outcome.context("a part of the kubelet failed")
 }
 
 /// The pods that are bound to this node. The stream never ends and recovers by itself.

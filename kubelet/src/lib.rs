@@ -18,6 +18,7 @@ pub mod context;
 mod fake_node;
 pub mod housekeeping;
 pub mod kubelet;
+pub mod metrics;
 pub mod network;
 pub mod node;
 pub mod objects;

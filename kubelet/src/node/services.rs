@@ -36,12 +36,15 @@ impl Services {
         Self { store }
     }
 
-    /// No services.
+    /// These, for good.
     #[cfg(test)]
-    pub(crate) fn none() -> Self {
+    pub(crate) fn fixed(services: impl IntoIterator<Item = Service>) -> Self {
         use kube::runtime::{reflector, watcher::Event};
         let (store, mut writer) = reflector::store();
         writer.apply_watcher_event(&Event::Init);
+        for service in services {
+            writer.apply_watcher_event(&Event::InitApply(service));
+        }
         writer.apply_watcher_event(&Event::InitDone);
         Self { store }
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use api_types::{
@@ -11,13 +12,20 @@ use api_types::{
 };
 use kube::runtime::watcher;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinError,
+};
 
 use super::{
     spec, status,
     worker::{Update, Worker},
 };
 use crate::{admission, context::Context, runtime::PodIdentity};
+
+/// Until another worker follows one that panicked; twice as long after each of them.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LAST_PAUSE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 struct Entry {
@@ -178,13 +186,35 @@ impl PodManager {
         let uid = spec::identity(&update.pod).uid;
         let (updates, receiver) = watch::channel(update);
         let wake = Arc::new(Notify::new());
-        let worker = Worker::new(self.context.clone(), receiver, wake.clone());
-        self.entries.lock().insert(uid.clone(), Entry { updates, wake });
+        self.entries.lock().insert(uid.clone(), Entry { updates, wake: wake.clone() });
         let manager = self.clone();
         tokio::spawn(async move {
-            worker.run().await;
+            manager.work(&receiver, &wake).await;
             manager.entries.lock().remove(&uid);
         });
+    }
+
+    /// Has workers work until one has done everything. A fault that one pod meets must not end the work on
+    /// all others, so that a worker that panics is followed by another, which begins as after a restart of
+    /// the kubelet.
+    async fn work(&self, updates: &watch::Receiver<Update>, wake: &Arc<Notify>) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let begun = Instant::now();
+            let worker = Worker::new(self.context.clone(), updates.clone(), wake.clone());
+            let Err(error) = tokio::spawn(worker.run()).await else { return };
+            self.lost(&updates.borrow().pod, &error);
+            if begun.elapsed() > LAST_PAUSE {
+                pause = FIRST_PAUSE;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+
+    fn lost(&self, pod: &Pod, error: &JoinError) {
+        tracing::error!(pod = spec::label(pod), %error, "the pod's worker failed");
+        self.context.metrics.lost_workers.inc();
     }
 }
 

@@ -442,24 +442,29 @@ async fn a_pod_that_is_active_for_too_long_fails() {
 #[tokio::test]
 async fn what_a_container_says_at_its_end_is_reported() {
     let node = Node::start().await;
-    let with_policy = |name: &str, policy: &str| {
+    let with = |name: &str, field: &str, value: &str| {
         changed(name, |spec| {
             spec["restartPolicy"] = json!("Never");
-            spec["containers"][0]["terminationMessagePolicy"] = json!(policy);
+            spec["containers"][0][field] = json!(value);
         })
     };
     let message = |pod: Pod| only(&pod.status.unwrap()).state.unwrap().terminated.unwrap().message;
     let failed = |status: &PodStatus| status.phase.as_deref() == Some("Failed");
 
-    node.create(&with_policy("a", "File")).await;
-    node.until_status("a", "runs", runs).await;
-    node.runtime.write("main", "/dev/termination-log", "out of ideas");
-    node.runtime.end("main", 1);
-    let pod = node.until_status("a", "fails", failed).await;
-    assert_eq!(message(pod).as_deref(), Some("out of ideas"));
+    for (name, field, value, path) in [
+        ("a", "terminationMessagePolicy", "File", "/dev/termination-log"),
+        ("c", "terminationMessagePath", "/last/words", "/last/words"),
+    ] {
+        node.create(&with(name, field, value)).await;
+        node.until_status(name, "runs", runs).await;
+        node.runtime.write("main", path, "out of ideas");
+        node.runtime.end("main", 1);
+        let pod = node.until_status(name, "fails", failed).await;
+        assert_eq!(message(pod).as_deref(), Some("out of ideas"));
+    }
 
     node.runtime.print("panic: no more ideas");
-    node.create(&with_policy("b", "FallbackToLogsOnError")).await;
+    node.create(&with("b", "terminationMessagePolicy", "FallbackToLogsOnError")).await;
     node.until_status("b", "runs", runs).await;
     node.runtime.end("main", 1);
     let pod = node.until_status("b", "fails", failed).await;
@@ -523,4 +528,15 @@ async fn a_pull_ends_with_its_pods_time() {
     let failed = |status: &PodStatus| status.phase.as_deref() == Some("Failed");
     let pod = node.until_status("job", "fails", failed).await;
     assert_eq!(pod.status.unwrap().reason.as_deref(), Some("DeadlineExceeded"));
+}
+
+#[tokio::test]
+async fn a_worker_that_panics_is_followed_by_another() {
+    let node = Node::start().await;
+    node.runtime.panic();
+    node.create(&sample("web")).await;
+    node.until_status("web", "runs all the same", runs).await;
+    assert_eq!(node.context().metrics.lost_workers.get(), 1);
+    node.api.delete("web", &DeleteParams::default().grace_period(1)).await.unwrap();
+    wait::until_gone(&node.api, "web").await;
 }

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 use super::{
-    Container, ContainerSpec, Exit, Image, LogOptions, Mount, Runtime, RuntimeError, RuntimeEvent,
+    Container, ContainerSpec, Exit, Image, LogOptions, Runtime, RuntimeError, RuntimeEvent,
     RuntimeInfo, SandboxNetwork, SandboxSpec, State, Summary, labels,
 };
 
@@ -30,7 +30,8 @@ const EVENTS: usize = 1024;
 struct World {
     made: usize,
     containers: Vec<Container>,
-    mounts: BTreeMap<String, Vec<Mount>>,
+    /// What containers were made from, by id.
+    specs: BTreeMap<String, ContainerSpec>,
     images: BTreeSet<String>,
     /// What can be pulled.
     registry: BTreeSet<String>,
@@ -44,6 +45,8 @@ struct World {
     stuck: BTreeSet<String>,
     /// What all containers have written to their output.
     output: String,
+    /// Whether the next question for an image panics.
+    panics: bool,
 }
 
 /// The runtime.
@@ -103,6 +106,11 @@ impl Fake {
         self.world.lock().stuck.insert(name.to_owned());
     }
 
+    /// Whoever asks next for an image panics.
+    pub(crate) fn panic(&self) {
+        self.world.lock().panics = true;
+    }
+
     /// What all containers have written.
     pub(crate) fn print(&self, output: &str) {
         output.clone_into(&mut self.world.lock().output);
@@ -112,9 +120,14 @@ impl Fake {
     pub(crate) fn write(&self, name: &str, target: &str, text: &str) {
         let world = self.world.lock();
         let running = world.containers.iter().find(|c| c.name == name && c.is_running());
-        let mounts = &world.mounts[&running.expect("it runs").id];
-        let mount = mounts.iter().find(|mount| mount.target == target).expect("it is mounted");
+        let spec = &world.specs[&running.expect("it runs").id];
+        let mount = spec.mounts.iter().find(|mount| mount.target == target).expect("it is mounted");
         std::fs::write(&mount.source, text).expect("the file can be written");
+    }
+
+    /// What containers were made from.
+    pub(crate) fn specs(&self) -> Vec<ContainerSpec> {
+        self.world.lock().specs.values().cloned().collect()
     }
 
     /// A container that is there already; gives its id.
@@ -235,7 +248,7 @@ impl Runtime for Fake {
             image: spec.image.clone(),
             ..blank(&spec.name)
         });
-        self.world.lock().mounts.insert(id.clone(), spec.mounts.clone());
+        self.world.lock().specs.insert(id.clone(), spec.clone());
         Ok(id)
     }
 
@@ -272,6 +285,7 @@ impl Runtime for Fake {
     }
 
     async fn image(&self, reference: &str) -> Result<Option<Image>, RuntimeError> {
+        assert!(!std::mem::take(&mut self.world.lock().panics), "as the test wants it");
         let present = self.world.lock().images.contains(reference);
         Ok(present.then(|| Image { id: "sha256:0".to_owned(), digest: None, user: String::new() }))
     }
