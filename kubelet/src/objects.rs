@@ -12,6 +12,7 @@ use api_types::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, Resource, core::NamespaceResourceScope};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use crate::runtime::PodIdentity;
 
@@ -23,6 +24,7 @@ pub struct Objects {
     client: Client,
     config_maps: Mutex<Known<ConfigMap>>,
     secrets: Mutex<Known<Secret>>,
+    patience: Duration,
 }
 
 impl Debug for Objects {
@@ -34,7 +36,8 @@ impl Debug for Objects {
 impl Objects {
     /// Nothing is known yet.
     pub fn new(client: Client) -> Self {
-        Self { client, config_maps: Mutex::default(), secrets: Mutex::default() }
+        let (config_maps, secrets) = Default::default();
+        Self { client, config_maps, secrets, patience: PATIENCE }
     }
 
     /// A ConfigMap of the pod's namespace; `None` if there is none.
@@ -83,7 +86,7 @@ impl Objects {
         let last_seen = known.lock().get(pod, name);
         let answer = match &last_seen {
             None => api.get_opt(name).await,
-            Some(object) => match tokio::time::timeout(PATIENCE, api.get_opt(name)).await {
+            Some(object) => match timeout(self.patience, api.get_opt(name)).await {
                 Ok(Err(error)) if !is_answer(&error) => return Ok(Some(object.clone())),
                 Err(_) => return Ok(Some(object.clone())),
                 Ok(answer) => answer,
@@ -144,9 +147,18 @@ impl<K: Clone> Known<K> {
 
 #[cfg(test)]
 mod tests {
-    use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+    use std::{
+        convert::Infallible,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use http::{Request, Response};
+    use kube::{
+        api::{DeleteParams, Patch, PatchParams, PostParams},
+        client::Body,
+    };
     use serde_json::json;
-    use testkit::ControlPlane;
+    use testkit::{ControlPlane, wait};
 
     use super::*;
 
@@ -181,6 +193,27 @@ mod tests {
         assert_eq!(get().await.unwrap(), None);
         plane.stop_server().await;
         assert!(get().await.is_err(), "an object that was deleted is not known any more");
+    }
+
+    #[tokio::test]
+    async fn an_api_server_that_says_nothing_is_not_waited_for_if_the_object_is_known() {
+        let asked = AtomicUsize::new(0);
+        let service = tower::service_fn(move |_: Request<Body>| {
+            let first = asked.fetch_add(1, Ordering::Relaxed) == 0;
+            async move {
+                if !first {
+                    std::future::pending::<()>().await;
+                }
+                let object = json!({"metadata": {"name": "c"}, "data": {"key": "old"}});
+                Ok::<_, Infallible>(Response::new(Body::from(object.to_string().into_bytes())))
+            }
+        });
+        let client = Client::new(service, "default");
+        let objects = Objects { patience: Duration::from_millis(1), ..Objects::new(client) };
+        for _ in 0..2 {
+            let found = timeout(wait::DEADLINE, objects.config_map(&pod("a"), "c")).await;
+            assert_eq!(value(found.unwrap().unwrap()).as_deref(), Some("old"));
+        }
     }
 
     #[test]

@@ -1,22 +1,26 @@
 use std::{future::pending, sync::Arc};
 
+use api_types::api::core::v1::Service;
 use serde_json::{Value, json};
 use testkit::ControlPlane;
 
 use super::*;
-use crate::runtime::fake::Fake;
+use crate::{node::services::Services, runtime::fake::Fake};
 
-/// Starts a container with this security context; gives its failure.
-async fn started(security: &Value) -> Result<(), Failure> {
+/// Starts the container of a pod with this spec, which is completed; gives its failure, or its environment.
+async fn started(mut spec: Value) -> Result<Vec<String>, Failure> {
     let (control_plane, root) = (ControlPlane::start().await, tempfile::tempdir().unwrap());
     let runtime = Arc::new(Fake::with_images(&["busybox:1"]));
-    let context = Context::fake(control_plane.client(), runtime, root.path().to_owned());
-    let pod: Pod = serde_json::from_value(json!({
-        "metadata": {"name": "web", "namespace": "default", "uid": "u"},
-        "spec": {"containers": [
-            {"name": "main", "image": "busybox:1", "securityContext": security}]},
-    }))
-    .unwrap();
+    let services =
+        ["kubernetes", "db"].map(|name| testkit::service(name).port(80, 80).with(given_ip).build());
+    let context = Context {
+        services: Services::fixed(services),
+        ..Context::fake(control_plane.client(), runtime.clone(), root.path().to_owned())
+    };
+    spec["containers"] = json!([{"name": "main", "image": "busybox:1"}]);
+    let metadata = json!({"name": "web", "namespace": "default", "uid": "u"});
+    let pod = json!({"metadata": metadata, "spec": spec});
+    let pod: Pod = serde_json::from_value(pod).unwrap();
     let mut starter = Starter {
         context: &context,
         pod: &pod,
@@ -25,23 +29,45 @@ async fn started(security: &Value) -> Result<(), Failure> {
         pulls: &mut BackOff::default(),
     };
     let wanted = spec::container(&pod, "main").unwrap();
-    starter.start(wanted, 0, pending()).await
+    starter.start(wanted, 0, pending()).await?;
+    Ok(runtime.specs().remove(0).env)
+}
+
+fn given_ip(service: &mut Service) {
+    service.spec.get_or_insert_default().cluster_ip = Some("10.96.0.9".to_owned());
+}
+
+async fn waiting(security: &Value) -> Waiting {
+    started(json!({"securityContext": security})).await.unwrap_err().waiting
 }
 
 #[tokio::test]
 async fn a_container_that_may_not_be_root_waits_with_the_reason() {
-    let waiting = started(&json!({"runAsNonRoot": true})).await.unwrap_err().waiting;
+    let waiting = waiting(&json!({"runAsNonRoot": true})).await;
     assert_eq!(waiting.reason, "CreateContainerConfigError");
     let message = "container has runAsNonRoot and image will run as root \
                    (pod: \"web_default(u)\", container: main)";
     assert_eq!(waiting.message, message);
-    assert!(started(&json!({"runAsNonRoot": true, "runAsUser": 5})).await.is_ok());
+    let other = json!({"securityContext": {"runAsNonRoot": true, "runAsUser": 5}});
+    assert!(started(other).await.is_ok());
 }
 
 #[tokio::test]
 async fn a_seccomp_profile_that_is_not_there_keeps_the_container_from_starting() {
     let profile = json!({"type": "Localhost", "localhostProfile": "none.json"});
-    let waiting = started(&json!({"seccompProfile": profile})).await.unwrap_err().waiting;
+    let waiting = waiting(&json!({"seccompProfile": profile})).await;
     assert_eq!(waiting.reason, "CreateContainerConfigError");
     assert!(waiting.message.contains("none.json"), "{}", waiting.message);
+}
+
+#[tokio::test]
+async fn a_container_is_told_of_services_unless_its_pod_wants_no_links() {
+    let told = async |spec: Value| {
+        let environment = started(spec).await.unwrap();
+        ["KUBERNETES", "DB"]
+            .map(|name| environment.contains(&format!("{name}_SERVICE_HOST=10.96.0.9")))
+    };
+    assert_eq!(told(json!({})).await, [true, true]);
+    assert_eq!(told(json!({"enableServiceLinks": true})).await, [true, true]);
+    assert_eq!(told(json!({"enableServiceLinks": false})).await, [true, false]);
 }

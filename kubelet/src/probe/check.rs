@@ -89,8 +89,10 @@ fn number(port: i32) -> Result<u16, String> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tokio::net::TcpListener;
 
     use super::*;
+    use crate::runtime::fake::Fake;
 
     #[test]
     fn ports_may_be_named() {
@@ -102,5 +104,27 @@ mod tests {
         assert_eq!(port(&IntOrString::Int(8080), &container), Ok(8080));
         assert!(port(&IntOrString::String("db".into()), &container).is_err());
         assert!(port(&IntOrString::Int(-1), &container).is_err());
+    }
+
+    #[tokio::test]
+    async fn every_kind_of_probe_is_made() {
+        let runtime = Arc::new(Fake::default());
+        runtime.answer("", 3);
+        let target = Target { runtime, pod_ip: "127.0.0.1".to_owned() };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        for (probe, why) in [
+            (json!({"exec": {"command": ["false"]}}), "command exited with 3"),
+            (json!({"httpGet": {"port": port}}), "dial tcp 127.0.0.1"),
+            (json!({"tcpSocket": {"port": port}}), "dial tcp 127.0.0.1"),
+            (json!({"grpc": {"port": port}}), "error: failed to connect service"),
+        ] {
+            let probe: Probe = serde_json::from_value(probe).unwrap();
+            let timeout = Duration::from_secs(60);
+            let checked = target.check(&probe, &Wanted::default(), "", timeout).await;
+            let error = checked.unwrap_err();
+            assert!(error.starts_with(why), "{error}");
+        }
     }
 }

@@ -252,3 +252,46 @@ impl Task {
 fn seconds(value: Option<i32>, usual: u64) -> Duration {
     Duration::from_secs(value.and_then(|v| u64::try_from(v).ok()).unwrap_or(usual))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use testkit::ControlPlane;
+
+    use super::*;
+    use crate::runtime::fake::{Fake, blank};
+
+    #[tokio::test]
+    async fn a_pod_that_stops_is_probed_for_readiness_only() {
+        let (plane, root) = (ControlPlane::start().await, tempfile::tempdir().unwrap());
+        let runtime = Arc::new(Fake::default());
+        let context = Context::fake(plane.client(), runtime, root.path().to_owned());
+        let (context, wake) = (Arc::new(context), Arc::default());
+        let probe = json!({"tcpSocket": {"port": 80}, "initialDelaySeconds": 3600});
+        let container = |name: &str, kinds: &[&str]| {
+            let mut container = json!({"name": name});
+            kinds.iter().for_each(|kind| container[kind] = probe.clone());
+            container
+        };
+        let containers = [
+            container("a", &["readinessProbe", "livenessProbe"]),
+            container("b", &["startupProbe"]),
+        ];
+        let pod = json!({"metadata": {"name": "web"}, "spec": {"containers": containers}});
+        let pod: Arc<Pod> = Arc::new(serde_json::from_value(pod).unwrap());
+        let runs = |name: &str| Container {
+            id: name.to_owned(),
+            state: State::Running { started_at: Timestamp::now() },
+            ..blank(name)
+        };
+        let observed = Observed::new(vec![runs("a"), runs("b")]);
+        let mut probes = Probes::default();
+        let mut probed = |stops: bool| {
+            probes.follow(&context, &wake, &pod, &observed, Some("127.0.0.1"), stops);
+            probes.tasks.keys().map(|(id, kind)| format!("{id} {kind:?}")).collect::<Vec<_>>()
+        };
+        assert_eq!(probed(false), ["a Readiness", "a Liveness", "b Startup"]);
+        assert_eq!(probed(true), ["a Readiness"]);
+        assert_eq!(probed(true), ["a Readiness"]);
+    }
+}
