@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "in tests, helpers included, a panic is a failure")]
 
+mod sidecars;
+
 use std::{
     collections::BTreeMap,
     process::Command,
     sync::{
-        Once,
+        Arc, Once,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -45,8 +47,8 @@ fn image() {
 
 /// A node of one test. What it made goes with it.
 struct Node {
-    runtime: Docker,
-    bridge: Bridge,
+    runtime: Arc<Docker>,
+    bridge: Arc<Bridge>,
     name: String,
 }
 
@@ -59,7 +61,7 @@ impl Node {
         let runtime = Docker::connect(Dockerd::HOST, &name, BUSYBOX, LOGS).unwrap();
         let bridge = Bridge::new(&name, network("10.219.0.0/16"), network("10.119.0.0/16"));
         bridge.start(network(cidr), &[]).await.expect("the bridge starts (needs root)");
-        Self { runtime, bridge, name }
+        Self { runtime: Arc::new(runtime), bridge: Arc::new(bridge), name }
     }
 
     fn pod(&self, name: &str) -> PodIdentity {
