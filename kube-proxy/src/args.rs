@@ -35,7 +35,7 @@ pub struct Args {
     #[arg(long, value_name = "IMAGE", default_value = "minik8s/nginx:0.1")]
     pub(crate) nginx_image: String,
     /// The Docker daemon
-    #[arg(long, value_name = "URL", default_value = "unix:///var/run/docker.sock")]
+    #[arg(long, value_name = "URL", default_value_t = docker::default_host())]
     pub(crate) docker_host: String,
 }
 

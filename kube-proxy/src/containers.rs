@@ -39,26 +39,16 @@ pub struct Found {
 
 /// What went wrong with a container.
 #[derive(Debug, thiserror::Error)]
-pub enum ContainerError {
-    /// The command line tool could not be started.
-    #[error("running docker")]
-    Run(#[source] io::Error),
-    /// The command did not end.
-    #[error("docker {command} did not end within {seconds} s")]
-    Timeout {
-        /// The verb.
-        command: String,
-        /// How long it was given.
-        seconds: u64,
-    },
-    /// Docker refused.
-    #[error("docker {command}: {message}")]
-    Refused {
-        /// The verb.
-        command: String,
-        /// What it said.
-        message: String,
-    },
+#[error("{step} a container")]
+pub struct ContainerError {
+    step: &'static str,
+    #[source]
+    source: docker::Error,
+}
+
+/// Names the step.
+pub fn failed(step: &'static str) -> impl FnOnce(docker::Error) -> ContainerError {
+    move |source| ContainerError { step, source }
 }
 
 /// The verbs.

@@ -1,20 +1,24 @@
-//! [`Containers`] through Docker's command line tool.
+//! [`Containers`] in Docker.
 
-use std::{io, process::Stdio, time::Duration};
+use std::{collections::HashMap, io, time::Duration};
 
 use async_trait::async_trait;
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
-    time,
+use docker::{
+    Docker as Engine, Error, LogOptions,
+    models::{
+        ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum, HostConfig,
+        HostConfigLogConfig, Mount, MountType,
+    },
 };
+use futures::{StreamExt, TryStreamExt};
+use tokio::time;
 use tracing::debug;
 
 use crate::{
     configs::Directory,
     containers::{
         ContainerError, Containers, FORMAT, FORMAT_LABEL, Found, IP_LABEL, NODE_LABEL,
-        SERVICE_LABEL, UID_LABEL,
+        SERVICE_LABEL, UID_LABEL, failed,
     },
     plan::ServicePlan,
     status::{self, InForce},
@@ -25,144 +29,128 @@ use crate::{
 /// Where a container finds its configuration, and where it keeps its socket.
 const CONFIG_DIR: &str = "/etc/minik8s";
 const RUN_DIR: &str = "/run/minik8s";
-/// A daemon under load takes seconds; one that takes this long is stuck.
-const PATIENCE: Duration = Duration::from_secs(60);
 const EVENTS_RETRY: Duration = Duration::from_secs(2);
+const LAST_LINES: u64 = 3;
 
 /// One daemon, seen from one node.
 #[derive(Clone, Debug)]
 pub struct Docker {
-    host: String,
+    engine: Engine,
     image: String,
     node: String,
 }
 
 impl Docker {
-    /// `host`: the daemon's address (`unix:///var/run/docker.sock`); `image`: the nginx to run,
-    /// which has to be on the node.
-    pub fn new(host: &str, image: &str, node: &str) -> Self {
-        Docker { host: host.to_owned(), image: image.to_owned(), node: node.to_owned() }
+    /// `image`: the nginx to run, which has to be on the node.
+    pub fn new(engine: Engine, image: &str, node: &str) -> Self {
+        Docker { engine, image: image.to_owned(), node: node.to_owned() }
     }
 
     /// Calls `wake` whenever a container of this node has ended, and when the daemon came back, as
     /// then any may have. Never returns.
     pub async fn follow_deaths(&self, wake: &Wake) {
         loop {
-            match self.events() {
-                Ok(mut events) => wake_per_line(&mut events, wake).await,
-                Err(error) => debug!(%error, "cannot follow Docker's events"),
+            let mut deaths = self.engine.events(&self.labels(SERVICE_LABEL), &["die"]);
+            while let Some(event) = deaths.next().await {
+                match event {
+                    Ok(_) => wake.containers_changed(),
+                    Err(error) => {
+                        debug!("cannot follow Docker's events: {:#}", anyhow::Error::from(error));
+                        break;
+                    }
+                }
             }
             time::sleep(EVENTS_RETRY).await;
             wake.containers_changed();
         }
     }
 
-    fn events(&self) -> io::Result<Child> {
-        self.command(&["events", "--filter", "type=container", "--filter", "event=die"])
-            .args(["--filter", &self.node_filter(), "--filter", &format!("label={SERVICE_LABEL}")])
-            .args(["--format", "{{.ID}}"])
-            .stderr(Stdio::null())
-            .spawn()
-    }
-
-    fn node_filter(&self) -> String {
-        format!("label={NODE_LABEL}={}", self.node)
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new("docker");
-        command.args(["-H", &self.host]).args(args);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-        command
-    }
-
-    async fn run(&self, verb: &str, args: &[&str]) -> Result<String, ContainerError> {
-        let output = self.command(&[&[verb], args].concat()).stderr(Stdio::piped()).output();
-        let output = time::timeout(PATIENCE, output)
-            .await
-            .map_err(|_| ContainerError::Timeout {
-                command: verb.to_owned(),
-                seconds: PATIENCE.as_secs(),
-            })?
-            .map_err(ContainerError::Run)?;
-        if output.status.success() {
-            // nginx writes its log to stderr, and so does `docker logs`.
-            return Ok(text(&output.stdout) + &text(&output.stderr));
-        }
-        let message = text(&output.stderr).trim().to_owned();
-        Err(ContainerError::Refused { command: verb.to_owned(), message })
-    }
-
-    fn labels(&self, plan: &ServicePlan) -> [String; 5] {
-        [
-            format!("{FORMAT_LABEL}={FORMAT}"),
-            format!("{SERVICE_LABEL}={plan}"),
-            format!("{UID_LABEL}={}", plan.uid),
-            format!("{IP_LABEL}={}", plan.ip),
-            format!("{NODE_LABEL}={}", self.node),
-        ]
+    /// Of the containers that are meant.
+    fn labels(&self, ours: &str) -> [String; 2] {
+        [ours.to_owned(), format!("{NODE_LABEL}={}", self.node)]
     }
 
     fn name(&self, plan: &ServicePlan) -> String {
         let ServicePlan { namespace, name, uid, .. } = plan;
         format!("service_{name}_{namespace}_{uid}_{}", self.node)
     }
+
+    /// No restart policy: the daemon would start it before its address is there, and only kube-proxy
+    /// decides what runs.
+    fn body(&self, plan: &ServicePlan, directory: &Directory) -> ContainerCreateBody {
+        let file = format!("{CONFIG_DIR}/nginx.conf");
+        ContainerCreateBody {
+            image: Some(self.image.clone()),
+            cmd: Some(["nginx", "-c", &file].map(str::to_owned).to_vec()),
+            labels: Some(self.marks(plan)),
+            stop_signal: Some("SIGQUIT".to_owned()),
+            host_config: Some(HostConfig {
+                network_mode: Some("host".to_owned()),
+                mounts: Some(mounts(directory)),
+                log_config: Some(HostConfigLogConfig {
+                    typ: Some("json-file".to_owned()),
+                    config: Some([("max-size".to_owned(), "1m".to_owned())].into()),
+                }),
+                ..HostConfig::default()
+            }),
+            ..ContainerCreateBody::default()
+        }
+    }
+
+    fn marks(&self, plan: &ServicePlan) -> HashMap<String, String> {
+        let marks = [
+            (FORMAT_LABEL, FORMAT.to_owned()),
+            (SERVICE_LABEL, plan.to_string()),
+            (UID_LABEL, plan.uid.clone()),
+            (IP_LABEL, plan.ip.to_string()),
+            (NODE_LABEL, self.node.clone()),
+        ];
+        marks.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
 }
 
 #[async_trait]
 impl Containers for Docker {
     async fn list(&self) -> Result<Vec<Found>, ContainerError> {
-        let format = format!(
-            "{{{{.ID}}}}\t{{{{.State}}}}\t{{{{.Label {SERVICE_LABEL:?}}}}}\t\
-             {{{{.Label {UID_LABEL:?}}}}}\t{{{{.Label {IP_LABEL:?}}}}}\t\
-             {{{{.Label {FORMAT_LABEL:?}}}}}"
-        );
-        let ours = format!("label={UID_LABEL}");
-        let node = self.node_filter();
-        let args = ["--all", "--no-trunc", "--filter", &ours, "--filter", &node];
-        let listing = self.run("ps", &[&args[..], &["--format", &format]].concat()).await?;
-        Ok(listing.lines().filter_map(parse).collect())
+        let listed = self.engine.containers(&self.labels(UID_LABEL)).await;
+        Ok(listed.map_err(failed("listing"))?.into_iter().filter_map(found).collect())
     }
 
-    /// `--pull never`: the image's name belongs to nobody in any registry. No restart policy: the
-    /// daemon would start it before its address is there, and only kube-proxy decides what runs.
     async fn create(
         &self,
         plan: &ServicePlan,
         directory: &Directory,
     ) -> Result<String, ContainerError> {
-        let (config, run) = (directory.config().display(), directory.run());
-        let mounts = [
-            format!("type=bind,source={config},target={CONFIG_DIR},readonly"),
-            format!("type=bind,source={},target={RUN_DIR}", run.display()),
-        ];
-        let (name, labels) = (self.name(plan), self.labels(plan));
-        let mut args = vec!["--detach", "--pull", "never", "--name", &name, "--network", "host"];
-        args.extend(labels.iter().flat_map(|label| ["--label", label]));
-        args.extend(mounts.iter().flat_map(|mount| ["--mount", mount]));
-        args.extend(["--stop-signal", "SIGQUIT"]);
-        args.extend(["--log-driver", "json-file", "--log-opt", "max-size=1m"]);
-        let file = format!("{CONFIG_DIR}/nginx.conf");
-        args.extend([self.image.as_str(), "nginx", "-c", &file]);
-        // Warnings may follow.
-        let said = self.run("run", &args).await?;
-        Ok(said.lines().next().unwrap_or_default().to_owned())
+        let made = self.engine.create(&self.name(plan), &self.body(plan, directory)).await;
+        let id = made.map_err(failed("making"))?;
+        self.start(&id).await?;
+        Ok(id)
     }
 
     async fn start(&self, id: &str) -> Result<(), ContainerError> {
-        self.run("start", &[id]).await.map(drop)
+        self.engine.start(id).await.map_err(failed("starting"))
     }
 
     async fn reload(&self, id: &str) -> Result<(), ContainerError> {
-        self.run("kill", &["--signal", "HUP", id]).await.map(drop)
+        self.engine.kill(id, "HUP").await.map_err(failed("signalling"))
     }
 
     async fn remove(&self, id: &str) -> Result<(), ContainerError> {
-        self.run("rm", &["--force", "--volumes", id]).await.map(drop)
+        match self.engine.remove(id).await {
+            Err(Error::NotFound(_)) => Ok(()),
+            done => done.map_err(failed("removing")),
+        }
     }
 
     async fn last_words(&self, id: &str) -> Result<String, ContainerError> {
-        self.run("logs", &["--tail", "3", id]).await
+        let options = LogOptions { tail: Some(LAST_LINES), ..LogOptions::default() };
+        let words: Vec<_> = self
+            .engine
+            .logs(id, &options)
+            .try_collect()
+            .await
+            .map_err(failed("reading the log of"))?;
+        Ok(String::from_utf8_lossy(&words.concat()).into_owned())
     }
 
     async fn in_force(&self, directory: &Directory) -> Option<InForce> {
@@ -176,49 +164,62 @@ impl Containers for Docker {
     }
 }
 
-async fn wake_per_line(events: &mut Child, wake: &Wake) {
-    let Some(stdout) = events.stdout.take() else { return };
-    let mut lines = BufReader::new(stdout).lines();
-    while let Ok(Some(_)) = lines.next_line().await {
-        wake.containers_changed();
-    }
+fn mounts(directory: &Directory) -> Vec<Mount> {
+    let mount = |source: String, target: &str, read_only| Mount {
+        typ: Some(MountType::BIND),
+        source: Some(source),
+        target: Some(target.to_owned()),
+        read_only: Some(read_only),
+        ..Mount::default()
+    };
+    let (config, run) = (directory.config().display(), directory.run());
+    let run = run.display().to_string();
+    vec![mount(config.to_string(), CONFIG_DIR, true), mount(run, RUN_DIR, false)]
 }
 
-fn parse(line: &str) -> Option<Found> {
-    let [id, state, service, uid, ip, format] =
-        line.split('\t').collect::<Vec<_>>().try_into().ok()?;
+fn found(summary: ContainerSummary) -> Option<Found> {
+    let mut marks = summary.labels?;
     Some(Found {
-        id: id.to_owned(),
-        service: service.to_owned(),
-        uid: uid.to_owned(),
-        ip: ip.parse().ok(),
-        running: state == "running",
-        current: format == FORMAT,
+        id: summary.id?,
+        service: marks.remove(SERVICE_LABEL).unwrap_or_default(),
+        uid: marks.remove(UID_LABEL)?,
+        ip: marks.get(IP_LABEL).and_then(|ip| ip.parse().ok()),
+        running: summary.state == Some(ContainerSummaryStateEnum::RUNNING),
+        current: marks.get(FORMAT_LABEL).is_some_and(|format| format == FORMAT),
     })
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn listed(state: ContainerSummaryStateEnum, marks: &[(&str, &str)]) -> Option<Found> {
+        let marks = marks.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        found(ContainerSummary {
+            id: Some("abc".to_owned()),
+            state: Some(state),
+            labels: Some(marks.collect()),
+            ..ContainerSummary::default()
+        })
+    }
+
     #[test]
     fn a_listing_tells_running_containers_from_others() {
-        let found = parse("abc\trunning\tdefault/web\tu1\t10.96.0.10\t2").unwrap();
+        use ContainerSummaryStateEnum as State;
+        let marks = [(SERVICE_LABEL, "default/web"), (UID_LABEL, "u1"), (IP_LABEL, "10.96.0.10")];
+        let found = listed(State::RUNNING, &marks).unwrap();
         assert_eq!((found.id.as_str(), found.service.as_str()), ("abc", "default/web"));
         assert_eq!((found.running, found.ip), (true, Some([10, 96, 0, 10].into())));
-        for state in ["created", "exited", "dead", "paused", "restarting"] {
-            assert!(!parse(&format!("abc\t{state}\tdefault/web\tu1\t\t2")).unwrap().running);
+        for state in [State::CREATED, State::EXITED, State::DEAD, State::PAUSED, State::RESTARTING]
+        {
+            assert!(!listed(state, &marks).unwrap().running);
         }
-        assert_eq!(parse(""), None);
+        assert_eq!(listed(State::RUNNING, &[]), None);
     }
 
     #[test]
     fn a_container_of_an_older_version_is_told_apart() {
-        let of = |format: &str| parse(&format!("abc\trunning\ts\tu1\t\t{format}")).unwrap().current;
-        assert!(of("2") && !of(""));
+        let of = |marks: &[_]| listed(ContainerSummaryStateEnum::RUNNING, marks).unwrap().current;
+        assert!(of(&[(UID_LABEL, "u1"), (FORMAT_LABEL, "2")]) && !of(&[(UID_LABEL, "u1")]));
     }
 }

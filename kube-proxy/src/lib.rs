@@ -65,7 +65,8 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
 
     let node = host::node_name(args.node_name.as_deref()).context("cannot tell the host name")?;
     let recorder = Recorder::new(listwatch.client().clone(), "kube-proxy", &node);
-    let docker = Docker::new(&args.docker_host, &args.nginx_image, &node);
+    let engine = ::docker::Docker::new(&args.docker_host).context("cannot use --docker-host")?;
+    let docker = Docker::new(engine, &args.nginx_image, &node);
     let addresses = Loopback::open(args.service_cidr).await.context("cannot hold addresses")?;
     let configs = Configs::open(&args.state_dir).context("cannot use --state-dir")?;
     let mut reconciler = Reconciler::new(docker.clone(), addresses, configs);

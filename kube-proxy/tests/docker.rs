@@ -69,7 +69,7 @@ impl Node {
     }
 
     fn docker(&self) -> Docker {
-        Docker::new(HOST, IMAGE, &self.name)
+        Docker::new(docker::Docker::new(HOST).unwrap(), IMAGE, &self.name)
     }
 
     async fn container(&self) -> Found {

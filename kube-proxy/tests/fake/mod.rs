@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use kube_proxy::{
     addresses::{AddressError, Addresses, Listed},
     configs::Directory,
-    containers::{ContainerError, Containers, Found},
+    containers::{ContainerError, Containers, Found, failed},
     firewall::FirewallError,
     nginx::Answer,
     plan::ServicePlan,
@@ -62,9 +62,8 @@ impl Node {
         }
     }
 
-    fn refuse<T>(verb: &str) -> Result<T, ContainerError> {
-        let message = "no such image".to_owned();
-        Err(ContainerError::Refused { command: verb.to_owned(), message })
+    fn refuse<T>(step: &'static str) -> Result<T, ContainerError> {
+        Err(docker::Error::NotFound("no such image".to_owned())).map_err(failed(step))
     }
 }
 
@@ -106,7 +105,7 @@ impl Containers for Fake {
         self.with(|node| {
             assert!(node.held.contains(&plan.ip), "created before its address");
             if node.broken.contains(&plan.name) {
-                return Node::refuse("run");
+                return Node::refuse("making");
             }
             node.log.push(format!("create {plan}"));
             node.load(directory);
@@ -127,7 +126,7 @@ impl Containers for Fake {
     async fn start(&self, id: &str) -> Result<(), ContainerError> {
         self.with(|node| {
             if node.unstartable.contains(id) {
-                return Node::refuse("start");
+                return Node::refuse("starting");
             }
             node.log.push(format!("start {id}"));
             node.in_force.remove(id.trim_start_matches("id-"));

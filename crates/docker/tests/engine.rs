@@ -1,0 +1,188 @@
+//! Versions, faults and absences, with stand-ins for daemons of other times.
+
+#![allow(clippy::unwrap_used, reason = "in tests, helpers included, a panic is a failure")]
+
+use std::{ops::RangeInclusive, path::Path, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{Method, StatusCode, Uri},
+    response::{IntoResponse, Response},
+};
+use docker::{Docker, Error, LogOptions, models::ContainerCreateBody};
+use futures::StreamExt;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::UnixListener;
+
+/// A daemon that understands these versions, 1.x each, and refuses all others as Docker does.
+struct Engine {
+    versions: RangeInclusive<u32>,
+    asked: Vec<String>,
+    /// What it says to everything instead of an answer.
+    fault: Option<(StatusCode, &'static str)>,
+}
+
+type Shared = Arc<Mutex<Engine>>;
+
+impl Engine {
+    fn answer(&mut self, method: &Method, path: &str) -> Result<Value, (StatusCode, String)> {
+        self.asked.push(format!("{method} {path}"));
+        if path == "/version" {
+            let (oldest, newest) = (self.versions.start(), self.versions.end());
+            return Ok(json!({"ApiVersion": format!("1.{newest}"),
+                "MinAPIVersion": format!("1.{oldest}")}));
+        }
+        let asked = path.strip_prefix("/v1.").and_then(|path| path.split_once('/'));
+        let Some((version, path)) = asked else {
+            return Err((StatusCode::BAD_REQUEST, "no version".to_owned()));
+        };
+        self.check(version.parse().unwrap())?;
+        if let Some((status, message)) = self.fault {
+            return Err((status, message.to_owned()));
+        }
+        Ok(if path == "containers/json" { json!([]) } else { json!({"Type": "container"}) })
+    }
+
+    fn check(&self, version: u32) -> Result<(), (StatusCode, String)> {
+        let (oldest, newest) = (self.versions.start(), self.versions.end());
+        let why = if version < *oldest {
+            format!("old. Minimum supported API version is 1.{oldest}, please upgrade your client")
+        } else if version > *newest {
+            format!("new. Maximum supported API version is 1.{newest}")
+        } else {
+            return Ok(());
+        };
+        Err((StatusCode::BAD_REQUEST, format!("client version 1.{version} is too {why}")))
+    }
+}
+
+async fn answer(State(engine): State<Shared>, method: Method, uri: Uri) -> Response {
+    match engine.lock().answer(&method, uri.path()) {
+        Ok(answer) => Json(answer).into_response(),
+        Err((status, message)) => (status, Json(json!({"message": message}))).into_response(),
+    }
+}
+
+/// A socket at which there may be a daemon.
+struct Rig {
+    folder: TempDir,
+    docker: Docker,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let docker = Docker::new(&format!("unix://{}", socket(folder.path()))).unwrap();
+        Rig { folder, docker }
+    }
+
+    fn listen(&self) -> UnixListener {
+        UnixListener::bind(socket(self.folder.path())).unwrap()
+    }
+
+    fn start(&self, versions: RangeInclusive<u32>) -> Shared {
+        let engine = Arc::new(Mutex::new(Engine { versions, asked: Vec::new(), fault: None }));
+        let router = Router::new().fallback(answer).with_state(engine.clone());
+        let listener = self.listen();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        engine
+    }
+
+    async fn works(&self) {
+        assert_eq!(self.docker.containers(&[]).await.unwrap(), []);
+    }
+}
+
+fn socket(folder: &Path) -> String {
+    folder.join("docker.sock").display().to_string()
+}
+
+#[tokio::test]
+async fn daemons_of_all_times_are_spoken_to_in_a_version_of_theirs() {
+    // Docker 20.10, 27, 29, and one to come.
+    for (oldest, newest) in [(12, 41), (24, 47), (44, 52), (998, 999)] {
+        let rig = Rig::new();
+        let engine = rig.start(oldest..=newest);
+        rig.works().await;
+        rig.works().await;
+        let version = if oldest == 998 { 998 } else { newest };
+        let list = format!("GET /v1.{version}/containers/json");
+        assert_eq!(engine.lock().asked, ["GET /version", &list, &list]);
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_may_be_replaced_by_a_newer_or_older_one() {
+    let rig = Rig::new();
+    let engine = rig.start(12..=41);
+    rig.works().await;
+    for versions in [44..=52, 12..=41] {
+        engine.lock().versions = versions;
+        rig.works().await;
+    }
+    // Who reads a stream begins it anew.
+    engine.lock().versions = 44..=52;
+    let first = || async { rig.docker.events(&[], &[]).next().await.unwrap() };
+    assert!(matches!(first().await, Err(Error::Refused(_))));
+    assert!(first().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_daemon_that_is_away_is_no_reason_to_end() {
+    let rig = Rig::new();
+    let away = rig.docker.containers(&[]).await;
+    assert!(matches!(away, Err(Error::Unavailable(_))), "{away:?}");
+    let away = rig.docker.logs("id", &LogOptions::default()).next().await.unwrap();
+    assert!(matches!(away, Err(Error::Unavailable(_))), "{away:?}");
+    // A socket that nobody listens at.
+    drop(rig.listen());
+    let away = rig.docker.containers(&[]).await;
+    assert!(matches!(away, Err(Error::Unavailable(_))), "{away:?}");
+    std::fs::remove_file(socket(rig.folder.path())).unwrap();
+    rig.start(12..=41);
+    rig.works().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_is_stuck_is_not_waited_for_without_end() {
+    let rig = Rig::new();
+    let _mute = rig.listen();
+    let stuck = rig.docker.containers(&[]).await;
+    assert!(matches!(stuck, Err(Error::Unavailable(_))), "{stuck:?}");
+}
+
+#[tokio::test]
+async fn callers_can_tell_one_refusal_from_another() {
+    let rig = Rig::new();
+    let engine = rig.start(12..=41);
+    let said = |status| engine.lock().fault = Some((status, "why"));
+    let kind = |result: Result<(), Error>| match result.unwrap_err() {
+        Error::NotFound(why) => format!("not found: {why}"),
+        Error::InUse(why) => format!("in use: {why}"),
+        Error::Conflict(why) => format!("conflict: {why}"),
+        Error::Refused(why) => format!("refused: {why}"),
+        other => panic!("{other:?}"),
+    };
+    let create =
+        async || rig.docker.create("name", &ContainerCreateBody::default()).await.map(drop);
+    said(StatusCode::NOT_FOUND);
+    assert_eq!(kind(create().await), "not found: why");
+    said(StatusCode::CONFLICT);
+    assert_eq!(kind(create().await), "in use: why");
+    assert_eq!(kind(rig.docker.kill("id", "HUP").await), "conflict: why");
+    said(StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(kind(rig.docker.remove("id").await), "refused: why");
+}
+
+#[test]
+fn an_address_is_one_of_those_that_are_understood() {
+    for host in ["unix:///run/docker.sock", "tcp://127.0.0.1:2375", "http://127.0.0.1:2375"] {
+        assert!(Docker::new(host).is_ok(), "{host}");
+    }
+    for host in ["", "/run/docker.sock", "unix://", "ssh://host", "https://host"] {
+        assert!(matches!(Docker::new(host), Err(Error::Host(_))), "{host}");
+    }
+}
