@@ -35,6 +35,19 @@ pub enum Answer {
     NotAsked,
 }
 
+impl Answer {
+    /// What a connection that failed says. "Host unreachable" is what the kernel says when nobody has the
+    /// address any more.
+    #[must_use]
+    pub fn of_failure(failure: io::ErrorKind) -> Self {
+        match failure {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Self::Answered,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::TimedOut => Self::Silence,
+            _ => Self::NotAsked,
+        }
+    }
+}
+
 impl Target {
     /// The first internal address of a node.
     #[must_use]
@@ -69,17 +82,8 @@ impl Target {
 async fn ask(address: IpAddr, port: u16) -> Answer {
     match timeout(PATIENCE, TcpStream::connect((address, port))).await {
         Ok(Ok(_)) => Answer::Answered,
-        Ok(Err(error)) => meaning(error.kind()),
+        Ok(Err(error)) => Answer::of_failure(error.kind()),
         Err(_) => Answer::Silence,
-    }
-}
-
-/// "Host unreachable" is what the kernel says when nobody has the address any more.
-fn meaning(failure: io::ErrorKind) -> Answer {
-    match failure {
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Answer::Answered,
-        io::ErrorKind::HostUnreachable | io::ErrorKind::TimedOut => Answer::Silence,
-        _ => Answer::NotAsked,
     }
 }
 
@@ -118,9 +122,9 @@ mod tests {
 
     #[test]
     fn what_is_wrong_on_this_side_says_nothing_about_the_other() {
-        assert_eq!(meaning(io::ErrorKind::HostUnreachable), Answer::Silence);
-        assert_eq!(meaning(io::ErrorKind::NetworkUnreachable), Answer::NotAsked);
-        assert_eq!(meaning(io::ErrorKind::AddrNotAvailable), Answer::NotAsked);
-        assert_eq!(meaning(io::ErrorKind::Other), Answer::NotAsked);
+        assert_eq!(Answer::of_failure(io::ErrorKind::HostUnreachable), Answer::Silence);
+        assert_eq!(Answer::of_failure(io::ErrorKind::NetworkUnreachable), Answer::NotAsked);
+        assert_eq!(Answer::of_failure(io::ErrorKind::AddrNotAvailable), Answer::NotAsked);
+        assert_eq!(Answer::of_failure(io::ErrorKind::Other), Answer::NotAsked);
     }
 }

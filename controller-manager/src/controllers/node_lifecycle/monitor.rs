@@ -27,9 +27,9 @@ use crate::nodes;
 /// is Redis' fault must not go unnoticed.
 const TICK: Duration = Duration::from_millis(500);
 /// How often a host is asked that is heard of.
-const ASK: Duration = Duration::from_secs(10);
+pub(super) const ASK: Duration = Duration::from_secs(10);
 /// How often one is asked that is not.
-const ASK_SILENT: Duration = Duration::from_secs(1);
+pub(super) const ASK_SILENT: Duration = Duration::from_secs(1);
 
 /// What is known of the nodes' health, shared by those who act on it.
 #[derive(Debug)]
@@ -88,29 +88,32 @@ impl Monitor {
                 Some(testimony) = testimonies.next() => self.testified(&testimony),
                 Some((node, answer)) = questions.next() => self.answered(&node, answer),
                 _ = clock.tick() => {
-                    let now = Instant::now();
-                    let (changed, to_be_asked) = {
-                        let mut all = self.observations.lock();
-                        (all.look(listwatch.redis_connected(), now), all.to_be_asked(now))
-                    };
+                    let (changed, to_be_asked) = self.look(listwatch.redis_connected());
                     changed.into_iter().for_each(|node| queue.add(ObjectKey::cluster(node)));
-                    questions.ask(to_be_asked, &informers, now);
+                    questions.ask(to_be_asked, &informers, Instant::now());
                 }
             }
         }
     }
 
-    fn take(&self, node: &str, sign: Sign) {
+    /// A look at the clock and at Redis. Returns the nodes whose health has changed, and whose hosts are to
+    /// be asked, and whether that is urgent.
+    pub(super) fn look(&self, redis_connected: bool) -> (Vec<String>, Vec<(String, bool)>) {
+        let (now, mut all) = (Instant::now(), self.observations.lock());
+        (all.look(redis_connected, now), all.to_be_asked(now))
+    }
+
+    pub(super) fn take(&self, node: &str, sign: Sign) {
         self.observations.lock().take(node, sign, Instant::now());
     }
 
-    fn testified(&self, testimony: &Testimony) {
+    pub(super) fn testified(&self, testimony: &Testimony) {
         self.take(&testimony.node, Sign::ProxyBeat);
         testimony.reached.iter().for_each(|peer| self.take(peer, Sign::ReachedByPeer));
         testimony.missed.iter().for_each(|peer| self.take(peer, Sign::MissedByPeer));
     }
 
-    fn answered(&self, node: &str, answer: Answer) {
+    pub(super) fn answered(&self, node: &str, answer: Answer) {
         match answer {
             Answer::Answered => self.take(node, Sign::Answered),
             Answer::Silence => self.take(node, Sign::Silence),
@@ -118,7 +121,7 @@ impl Monitor {
         }
     }
 
-    fn node_changed(&self, change: &Change<Node>, now: Instant) {
+    pub(super) fn node_changed(&self, change: &Change<Node>, now: Instant) {
         let mut all = self.observations.lock();
         let Some(new) = &change.new else {
             if let Some(old) = &change.old {
@@ -134,7 +137,7 @@ impl Monitor {
         }
     }
 
-    fn lease_changed(&self, change: &Change<Lease>, now: Instant) {
+    pub(super) fn lease_changed(&self, change: &Change<Lease>, now: Instant) {
         let time = |lease: &Lease| lease.spec.as_ref().and_then(|spec| spec.renew_time.clone());
         let (old, new) =
             (change.old.as_deref().and_then(time), change.new.as_deref().and_then(time));

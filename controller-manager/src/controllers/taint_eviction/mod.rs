@@ -5,8 +5,8 @@
 //! node's host is known to be gone, such pods leave at once, if somebody replaces them: a pod without
 //! a controller would only be lost, should the host come back.
 
-mod stay;
-mod taint_ages;
+pub(super) mod stay;
+pub(super) mod taint_ages;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,33 +103,16 @@ impl Controller for TaintEviction {
         let Some(node) = node.and_then(|node| self.informers.nodes.get(&node)) else {
             return Ok(Next::Change);
         };
-        let health = self.monitor.health(nodes::name(&node));
-        let at_once = health == Some(NodeHealth::HostGone)
-            && nodes::is_marked_gone(&node)
-            && owners::controller_of(&pod.metadata).is_some();
-        let (counting, waiting) = self.taints(&node, health);
-        match stay(&pod, &counting, at_once) {
-            Stay::Not => self.evict(&pod).await.map(|()| Next::Change),
-            Stay::For(rest) if waiting => Ok(Next::After(rest.min(LOOK_AGAIN))),
-            Stay::For(rest) => Ok(Next::After(rest)),
-            Stay::Forever if waiting => Ok(Next::After(LOOK_AGAIN)),
-            Stay::Forever => Ok(Next::Change),
+        match stay_on(&pod, &node, &self.ages, &self.monitor) {
+            (Stay::Not, _) => self.evict(&pod).await.map(|()| Next::Change),
+            (Stay::For(rest), None) => Ok(Next::After(rest)),
+            (Stay::For(rest), Some(again)) => Ok(Next::After(rest.min(again))),
+            (Stay::Forever, again) => Ok(again.map_or(Next::Change, Next::After)),
         }
     }
 }
 
 impl TaintEviction {
-    /// The taints that count now, with their ages, and whether there are others that may count later.
-    fn taints(&self, node: &Node, health: Option<NodeHealth>) -> (Vec<(Taint, Duration)>, bool) {
-        let all = self.ages.of(nodes::name(node), Instant::now());
-        let before = all.len();
-        let stopped = || self.monitor.is_stopped(nodes::name(node));
-        let counting = all.into_iter().filter(|(taint, _)| counts(taint, node, health, stopped));
-        let counting: Vec<_> = counting.collect();
-        let waiting = counting.len() < before;
-        (counting, waiting)
-    }
-
     async fn evict(&self, pod: &Pod) -> Result<(), Error> {
         pod_disruption::note(&self.client, pod, None, Some(DISRUPTION)).await?;
         if pod_disruption::delete(&self.client, pod, None, "evicting a pod").await? {
@@ -138,6 +121,26 @@ impl TaintEviction {
         }
         Ok(())
     }
+}
+
+/// How long a pod may stay on its node, and when to look again if a taint does not count now and may later.
+pub(super) fn stay_on(
+    pod: &Pod,
+    node: &Node,
+    ages: &TaintAges,
+    monitor: &Monitor,
+) -> (Stay, Option<Duration>) {
+    let name = nodes::name(node);
+    let health = monitor.health(name);
+    let at_once = health == Some(NodeHealth::HostGone)
+        && nodes::is_marked_gone(node)
+        && owners::controller_of(&pod.metadata).is_some();
+    let all = ages.of(name, Instant::now());
+    let stopped = || monitor.is_stopped(name);
+    let counting: Vec<_> =
+        all.iter().filter(|(taint, _)| counts(taint, node, health, stopped)).cloned().collect();
+    let again = (counting.len() < all.len()).then_some(LOOK_AGAIN);
+    (stay(pod, &counting, at_once), again)
 }
 
 /// Whether a taint counts. One that says what the node's state is does only while that is so: it may

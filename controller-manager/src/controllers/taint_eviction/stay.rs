@@ -12,7 +12,7 @@ const USUAL: Duration = Duration::from_secs(300);
 
 /// How long a pod may stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stay {
+pub(crate) enum Stay {
     Forever,
     For(Duration),
     Not,
@@ -20,7 +20,7 @@ pub(super) enum Stay {
 
 /// The shortest stay over all taints, which are given with their ages. With `at_once`, a pod that says
 /// nothing about a silent node does not stay on it.
-pub(super) fn stay(pod: &Pod, taints: &[(Taint, Duration)], at_once: bool) -> Stay {
+pub(crate) fn stay(pod: &Pod, taints: &[(Taint, Duration)], at_once: bool) -> Stay {
     let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref());
     let tolerations = tolerations.unwrap_or_default();
     let rests = taints.iter().filter_map(|(taint, age)| {

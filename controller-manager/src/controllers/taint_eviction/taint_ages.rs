@@ -1,7 +1,8 @@
 //! For how long nodes have had their `NoExecute` taints. It is measured from when a taint was first
 //! seen, by a clock that nobody sets: one that somebody wrote with kubectl has no `timeAdded`. A taint
-//! that has one, as those of the node controller, is older by what it says, so that time goes on while
-//! no controller runs.
+//! that was there when its node was first seen is older by what its `timeAdded` says, so that time goes
+//! on while no controller runs. One that comes later is new: were its age told by the clock, one that
+//! jumps at that moment would cost pods their time.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,32 +15,32 @@ use tokio::time::Instant;
 use crate::nodes;
 
 #[derive(Debug, Default)]
-pub(super) struct TaintAges {
+pub(crate) struct TaintAges {
     nodes: Mutex<HashMap<String, Vec<(Taint, Instant)>>>,
 }
 
 impl TaintAges {
     /// The node as it is now.
-    pub(super) fn see(&self, node: &Node, time: Timestamp, now: Instant) {
+    pub(crate) fn see(&self, node: &Node, time: Timestamp, now: Instant) {
         let mut all = self.nodes.lock();
-        let before = all.remove(nodes::name(node)).unwrap_or_default();
-        let since = |taint: &Taint| {
-            let known = before.iter().find(|(known, _)| known == taint).map(|(_, since)| *since);
-            known.or_else(|| now.checked_sub(age(taint, time))).unwrap_or(now)
+        let before = all.remove(nodes::name(node));
+        let since = |taint: &Taint| match &before {
+            Some(before) => {
+                before.iter().find(|(known, _)| known == taint).map(|(_, since)| *since)
+            }
+            None => now.checked_sub(age(taint, time)),
         };
         let taints = nodes::taints(node).iter().filter(|taint| taint.effect == "NoExecute");
-        let taints: Vec<_> = taints.map(|taint| (taint.clone(), since(taint))).collect();
-        if !taints.is_empty() {
-            all.insert(nodes::name(node).to_owned(), taints);
-        }
+        let taints = taints.map(|taint| (taint.clone(), since(taint).unwrap_or(now))).collect();
+        all.insert(nodes::name(node).to_owned(), taints);
     }
 
-    pub(super) fn forget(&self, node: &str) {
+    pub(crate) fn forget(&self, node: &str) {
         self.nodes.lock().remove(node);
     }
 
     /// The node's taints and their ages.
-    pub(super) fn of(&self, node: &str, now: Instant) -> Vec<(Taint, Duration)> {
+    pub(crate) fn of(&self, node: &str, now: Instant) -> Vec<(Taint, Duration)> {
         let all = self.nodes.lock();
         let taints = all.get(node).map(Vec::as_slice).unwrap_or_default();
         taints.iter().map(|(taint, since)| (taint.clone(), now.duration_since(*since))).collect()
@@ -93,6 +94,10 @@ mod tests {
         assert_eq!(ages(&all, start), [100]);
         all.see(&node(json!([taint])), time("2027-01-01T00:00:00Z"), start);
         assert_eq!(ages(&all, start + Duration::from_secs(5)), [105]);
+        let later = json!({"key": "b", "effect": "NoExecute", "timeAdded": "2027-01-01T00:00:00Z"});
+        all.see(&node(json!([later])), time("2028-01-01T00:00:00Z"), start);
+        assert_eq!(ages(&all, start), [0], "it has only just come");
+        all.forget("n1");
         let future =
             json!({"key": "a", "effect": "NoExecute", "timeAdded": "2030-01-01T00:00:00Z"});
         all.see(&node(json!([future])), time("2026-01-01T00:01:40Z"), start);

@@ -1,108 +1,90 @@
 //! A cluster that is played in steps of a quarter of a second.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
 
-use tokio::time::{Duration, Instant};
+use api_types::api::coordination::v1::Lease;
+use api_types::api::core::v1::Node;
+use api_types::jiff::Timestamp;
+use component::host_probe::Answer;
+use listwatch::Testimony;
+use serde_json::json;
+use tokio::time::Instant;
 
-use super::super::disruption::Eviction;
 use super::super::evidence::Sign;
-use super::super::observations::{NodeHealth, Observations};
-use crate::eviction::EvictionArgs;
+use super::super::monitor::{ASK, ASK_SILENT};
+use super::controller::{Controller, Role, name, number, patched};
+use super::faults::{Fault, Kind};
+use super::truth::{Truth, Word};
+use super::{STEP, STEPS, steps};
+use crate::frame::Change;
+use crate::nodes;
 
-pub(super) const STEP: Duration = Duration::from_millis(250);
-/// How long a history is.
-pub(super) const STEPS: u32 = steps(120);
 /// After this a broken connection to Redis is noticed.
 const NOTICED: u32 = steps(4);
 /// Peers that each kube-proxy asks.
 const PEERS: usize = 3;
 /// The longest run of messages that are lost one after the other on one path.
 const LONGEST_LOSS: u32 = 2;
+/// For how long a kubelet that has just been started says that it is not ready.
+const STARTING: u32 = steps(3);
+/// How far a clock that jumps is wrong.
+const JUMP_SECONDS: i64 = 3600;
 
-pub(super) const fn steps(seconds: u32) -> u32 {
-    seconds * 4
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    HostDead,
-    KubeletDown,
-    ProxyDown,
-    HostFromRedis,
-    /// Neither REST nor our questions pass.
-    HostFromMaster,
-    HostFromPeers,
-    /// The three above together.
-    HostUnreachable,
-    RedisDown,
-    ControllerFromRedis,
-    ControllerPaused,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Fault {
-    pub(super) kind: Kind,
-    pub(super) node: usize,
-    pub(super) start: u32,
-    pub(super) length: u32,
-}
-
-/// A way by which a living host can be known.
+/// A way by which messages come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Path {
+enum Path {
     KubeletOverRedis,
     ProxyOverRedis,
     Rest,
     Question,
-    Peer(usize),
 }
 
 pub(super) struct World {
-    nodes: usize,
     loss: u32,
     faults: Vec<Fault>,
-    now: u32,
-    start: Instant,
-    all: Observations,
-    /// How many steps each path to each node has held.
-    held: BTreeMap<(usize, Path), u32>,
-    /// How many steps something has been otherwise than it should.
-    redis_lost: BTreeMap<usize, u32>,
+    pub(super) truth: Truth,
+    pub(super) controller: Controller,
+    /// The nodes as the API server has them.
+    pub(super) stored: Vec<Arc<Node>>,
+    leases: Vec<Arc<Lease>>,
+    /// Whose Lease was renewed, at what time by its clock, that the controller has not seen.
+    renewed: Vec<(usize, Timestamp)>,
+    /// For how many steps a node has been cut off from Redis, or it was down.
+    redis_lost: Vec<u32>,
     controller_lost: u32,
     lost_in_a_row: BTreeMap<(usize, Path), u32>,
     answered: BTreeMap<(usize, usize), bool>,
     asked: BTreeMap<usize, u32>,
-    /// Who has reported, and was not heard yet.
-    reports: Vec<usize>,
-    /// When who was given up how.
-    pub(super) admissions: Vec<(u32, usize, Eviction)>,
+    /// Which pods were evicted in this step.
+    pub(super) evicted: Vec<(usize, Role)>,
 }
 
 impl World {
+    /// With that part of the messages lost, in percent.
     pub(super) fn new(nodes: usize, loss: u32, faults: Vec<Fault>) -> Self {
-        let start = Instant::now();
-        let mut all = Observations::new(EvictionArgs::default(), start);
-        (0..nodes).for_each(|node| all.see(&name(node), "", false, start));
+        let stored: Vec<Arc<Node>> =
+            (0..nodes).map(|node| reported(&named(node), "True", 0)).collect();
         Self {
-            nodes,
             loss,
             faults,
-            now: 0,
-            start,
-            all,
-            held: BTreeMap::new(),
-            redis_lost: BTreeMap::new(),
+            truth: Truth::new(nodes),
+            controller: Controller::new(&stored),
+            stored,
+            leases: (0..nodes).map(|node| lease(node, Timestamp::UNIX_EPOCH)).collect(),
+            renewed: Vec::new(),
+            redis_lost: vec![0; nodes],
             controller_lost: 0,
             lost_in_a_row: BTreeMap::new(),
             answered: BTreeMap::new(),
             asked: BTreeMap::new(),
-            reports: Vec::new(),
-            admissions: Vec::new(),
+            evicted: Vec::new(),
         }
     }
 
-    pub(super) fn now(&self) -> u32 {
-        self.now
+    pub(super) fn nodes(&self) -> usize {
+        self.stored.len()
     }
 
     pub(super) fn is_awake(&self) -> bool {
@@ -110,55 +92,47 @@ impl World {
     }
 
     /// Plays a step; false when the history is over.
-    pub(super) fn step(&mut self) -> bool {
-        self.now += 1;
-        for node in 0..self.nodes {
-            self.keep_paths(node);
-            let lost = self.redis_lost.entry(node).or_default();
-            let cut = self.faults.iter().any(|f| on(f, self.now, node, self.nodes, &FROM_REDIS))
-                || self.faults.iter().any(|f| global(f, self.now, Kind::RedisDown));
-            *lost = if cut { *lost + 1 } else { 0 };
-        }
+    pub(super) async fn step(&mut self) -> bool {
+        tokio::time::advance(STEP).await;
+        self.truth.now += 1;
         self.controller_lost = if self.controller_hears() { 0 } else { self.controller_lost + 1 };
-        // What is written waits for a controller that is paused; what is said over Redis is lost on it.
-        let renewed: Vec<usize> = (0..self.nodes).filter(|node| self.renews(*node)).collect();
-        self.reports.extend(renewed);
+        (0..self.nodes()).for_each(|node| self.live(node));
+        self.evicted.clear();
         if self.is_awake() {
-            std::mem::take(&mut self.reports)
-                .into_iter()
-                .for_each(|node| self.take(node, Sign::Renewed));
-            (0..self.nodes).for_each(|node| self.speak(node));
-            if self.now.is_multiple_of(2) {
+            self.inform();
+            (0..self.nodes()).for_each(|node| self.speak(node));
+            if self.now().is_multiple_of(2) {
                 self.look();
             }
+            let time = self.clock(self.is(Kind::ControllerClock));
+            self.evicted = self.controller.work(&mut self.stored, time);
+        } else {
+            self.truth.asleep = self.now();
         }
-        self.now < STEPS
+        self.now() < STEPS
     }
 
-    pub(super) fn health(&self, node: usize) -> NodeHealth {
-        self.all.health(&name(node), self.time()).unwrap()
-    }
-
-    /// A path to a node that has held for so many steps.
-    pub(super) fn path_for(&self, node: usize, steps: u32) -> Option<Path> {
-        let mut held = self.held.iter().filter(|((of, _), held)| *of == node && **held >= steps);
-        held.next().map(|((_, path), _)| *path)
-    }
-
-    pub(super) fn reports_for(&self, node: usize, steps: u32) -> bool {
-        self.held.get(&(node, Path::Rest)).is_some_and(|held| *held >= steps)
-    }
-
-    fn time(&self) -> Instant {
-        self.start + STEP * self.now
+    fn now(&self) -> u32 {
+        self.truth.now
     }
 
     fn is(&self, kind: Kind) -> bool {
-        self.faults.iter().any(|fault| global(fault, self.now, kind))
+        self.faults.iter().any(|fault| fault.kind == kind && fault.is_at(self.now()))
     }
 
     fn has(&self, node: usize, kinds: &[Kind]) -> bool {
-        self.faults.iter().any(|fault| on(fault, self.now, node, self.nodes, kinds))
+        self.had(node, kinds, self.now())
+    }
+
+    fn had(&self, node: usize, kinds: &[Kind], step: u32) -> bool {
+        let here =
+            |fault: &&Fault| fault.node % self.nodes() == node && kinds.contains(&fault.kind);
+        self.faults.iter().filter(here).any(|fault| fault.is_at(step))
+    }
+
+    fn clock(&self, is_wrong: bool) -> Timestamp {
+        let seconds = i64::from(self.now()) / i64::from(steps(1));
+        Timestamp::from_second(seconds + if is_wrong { JUMP_SECONDS } else { 0 }).unwrap()
     }
 
     fn controller_hears(&self) -> bool {
@@ -170,49 +144,81 @@ impl World {
     }
 
     fn holds(&self, node: usize, path: Path) -> bool {
-        if self.has(node, &[Kind::HostDead]) {
-            return false;
-        }
-        match path {
-            Path::KubeletOverRedis => {
-                self.speaks_over_redis(node) && !self.has(node, &[Kind::KubeletDown])
+        let (kubelet, proxy) = (Kind::KubeletDown, Kind::ProxyDown);
+        !self.has(node, &[Kind::HostDead])
+            && match path {
+                Path::KubeletOverRedis => {
+                    self.speaks_over_redis(node) && !self.has(node, &[kubelet])
+                }
+                Path::ProxyOverRedis => self.speaks_over_redis(node) && !self.has(node, &[proxy]),
+                Path::Rest => !self.has(node, &FROM_MASTER) && !self.has(node, &[kubelet]),
+                Path::Question => {
+                    !self.has(node, &FROM_MASTER) && !self.has(node, &[Kind::QuestionsDropped])
+                }
             }
-            Path::ProxyOverRedis => {
-                self.speaks_over_redis(node) && !self.has(node, &[Kind::ProxyDown])
-            }
-            Path::Rest => !self.has(node, &FROM_MASTER) && !self.has(node, &[Kind::KubeletDown]),
-            Path::Question => !self.has(node, &FROM_MASTER),
-            Path::Peer(peer) => {
-                self.holds(peer, Path::ProxyOverRedis) && self.is_linked(node, peer)
-            }
-        }
     }
 
     fn is_linked(&self, one: usize, other: usize) -> bool {
         !self.has(one, &FROM_PEERS) && !self.has(other, &FROM_PEERS)
     }
 
-    /// Those that ask about a node.
-    fn witnesses(&self, node: usize) -> Vec<usize> {
-        (1..=PEERS.min(self.nodes - 1))
-            .map(|step| (node + self.nodes - step) % self.nodes)
-            .collect()
+    /// What happens at a node: its kubelet renews its Lease, and says how it is.
+    fn live(&mut self, node: usize) {
+        let dead = self.has(node, &[Kind::HostDead]);
+        self.truth.hosts[node].dead =
+            dead.then(|| self.truth.hosts[node].dead.unwrap_or(self.now()));
+        let lost = self.has(node, &FROM_REDIS) || self.is(Kind::RedisDown);
+        self.redis_lost[node] = if lost { self.redis_lost[node] + 1 } else { 0 };
+        if !self.holds(node, Path::Rest) {
+            return;
+        }
+        let time = self.clock(self.has(node, &[Kind::NodeClock]));
+        // A kubelet that misses Redis renews its Lease more often for a while.
+        let misses = (NOTICED..NOTICED + steps(30)).contains(&self.redis_lost[node]);
+        let period = steps(if misses { 2 } else { 10 });
+        if (self.now() + node as u32).is_multiple_of(period) {
+            self.renewed.push((node, time));
+        }
+        let ready = if self.is_starting(node) { "False" } else { "True" };
+        if nodes::ready_status(&self.stored[node]) != ready {
+            self.stored[node] = reported(&self.stored[node], ready, self.now());
+        }
     }
 
-    fn keep_paths(&mut self, node: usize) {
-        let peers = self.witnesses(node).into_iter().map(Path::Peer);
-        let others = [Path::KubeletOverRedis, Path::ProxyOverRedis, Path::Rest, Path::Question];
-        for path in peers.chain(others) {
-            let holds = self.holds(node, path);
-            let held = self.held.entry((node, path)).or_default();
-            *held = if holds { *held + 1 } else { 0 };
+    fn is_starting(&self, node: usize) -> bool {
+        let was_down = |ago| self.had(node, &[Kind::KubeletDown, Kind::HostDead], self.now() - ago);
+        self.now() > STARTING && (1..STARTING).any(was_down)
+    }
+
+    /// What is written waits for a controller that is paused; what is said over Redis is lost on it.
+    fn inform(&mut self) {
+        let time = self.clock(self.is(Kind::ControllerClock));
+        for (node, renewed) in std::mem::take(&mut self.renewed) {
+            let new = lease(node, renewed);
+            let old = std::mem::replace(&mut self.leases[node], new.clone());
+            let change = Change { old: Some(old), new: Some(new) };
+            self.controller.monitor.lease_changed(&change, Instant::now());
+            self.hear(node, Word::Renewed);
         }
+        for node in 0..self.nodes() {
+            let stored = self.stored[node].clone();
+            self.truth.hosts[node].not_ready = nodes::ready_status(&stored) == "False";
+            if self.controller.inform(node, &stored, time) {
+                self.hear(node, Word::Renewed);
+            }
+        }
+    }
+
+    fn hear(&mut self, node: usize, word: Word) {
+        let now = self.now();
+        self.truth.hosts[node].hear(word, now);
     }
 
     /// Whether this message on a path is lost: by chance, but not too many one after the other.
     fn is_lost(&mut self, node: usize, path: Path) -> bool {
+        let now = self.now();
         let row = self.lost_in_a_row.entry((node, path)).or_default();
-        let chance = (self.now.wrapping_mul(2_654_435_761) ^ *row ^ node as u32) >> 7;
+        let chance = (now.wrapping_mul(2_654_435_761) ^ *row ^ node as u32) >> 7;
         let lost = *row < LONGEST_LOSS && chance % 100 < self.loss;
         *row = if lost { *row + 1 } else { 0 };
         lost
@@ -224,75 +230,68 @@ impl World {
 
     /// What a node says, and what is said of it, in this step.
     fn speak(&mut self, node: usize) {
-        let phase = self.now + node as u32;
-        let beats = phase.is_multiple_of(steps(1));
-        if beats && self.arrives(node, Path::KubeletOverRedis) {
-            self.take(node, Sign::KubeletBeat);
+        if !(self.now() + node as u32).is_multiple_of(steps(1)) {
+            return;
         }
-        if beats && self.arrives(node, Path::ProxyOverRedis) {
-            self.take(node, Sign::ProxyBeat);
+        if self.arrives(node, Path::KubeletOverRedis) {
+            self.controller.monitor.take(&name(node), Sign::KubeletBeat);
+            self.hear(node, Word::KubeletBeat);
+        }
+        if self.arrives(node, Path::ProxyOverRedis) {
             self.testify(node);
         }
     }
 
-    /// A kubelet that misses Redis renews its Lease more often for a while.
-    fn renews(&self, node: usize) -> bool {
-        let misses = (NOTICED..NOTICED + steps(30)).contains(&self.redis_lost[&node]);
-        let period = steps(if misses { 2 } else { 10 });
-        (self.now + node as u32).is_multiple_of(period) && self.holds(node, Path::Rest)
-    }
-
+    /// A kube-proxy has asked the nodes after its own, and tells of those that have ever answered.
     fn testify(&mut self, witness: usize) {
-        for peer in (0..self.nodes)
-            .filter(|peer| self.witnesses(*peer).contains(&witness))
-            .collect::<Vec<_>>()
-        {
-            let reached = self.is_linked(witness, peer) && !self.has(peer, &[Kind::HostDead]);
+        self.hear(witness, Word::ProxyBeat);
+        let (mut reached, mut missed) = (Vec::new(), Vec::new());
+        for step in 1..=PEERS.min(self.nodes() - 1) {
+            let peer = (witness + step) % self.nodes();
+            let reaches = self.is_linked(witness, peer) && !self.has(peer, &[Kind::HostDead]);
             let before = self.answered.entry((witness, peer)).or_default();
-            let sign = match (reached, *before) {
-                (true, _) => Some(Sign::ReachedByPeer),
-                (false, true) => Some(Sign::MissedByPeer),
-                (false, false) => None,
-            };
-            *before |= reached;
-            sign.into_iter().for_each(|sign| self.take(peer, sign));
-        }
-    }
-
-    fn take(&mut self, node: usize, sign: Sign) {
-        let time = self.time();
-        self.all.take(&name(node), sign, time);
-    }
-
-    /// What the controller does at its ticks.
-    fn look(&mut self) {
-        let time = self.time();
-        self.all.look(self.controller_lost < NOTICED, time);
-        for (host, urgent) in self.all.to_be_asked(time) {
-            self.ask(number(&host), urgent);
-        }
-        for node in 0..self.nodes {
-            let eviction = match self.health(node) {
-                NodeHealth::Reachable => continue,
-                NodeHealth::HostGone => Eviction::AtOnce,
-                NodeHealth::StatusUnknown if self.all.is_stopped(&name(node), time) => continue,
-                NodeHealth::StatusUnknown => Eviction::Tolerated,
-            };
-            let known = self.admissions.iter().any(|(_, of, how)| (*of, *how) == (node, eviction));
-            if self.all.admit(&name(node), eviction, time).is_ok() && !known {
-                self.admissions.push((self.now, node, eviction));
+            if reaches {
+                *before = true;
+                reached.push(name(peer));
+                self.hear(peer, Word::ReachedByPeer);
+            } else if *before {
+                missed.push(name(peer));
+                self.truth.hosts[peer].miss(self.truth.now);
             }
         }
+        self.controller.monitor.testified(&Testimony { node: name(witness), reached, missed });
     }
 
+    /// A tick of the controller's clock.
+    fn look(&mut self) {
+        let connected = self.controller_lost < NOTICED;
+        self.truth.look(connected);
+        for (host, urgent) in self.controller.look(connected) {
+            self.ask(number(&host), urgent);
+        }
+    }
+
+    /// A living host without a kubelet refuses the connection; of a dead one nothing comes back.
     fn ask(&mut self, node: usize, urgent: bool) {
-        let period = steps(if urgent { 1 } else { 10 });
-        if self.asked.get(&node).is_some_and(|last| self.now < last + period) {
+        let period = (if urgent { ASK_SILENT } else { ASK }).as_millis() / STEP.as_millis();
+        if self.asked.get(&node).is_some_and(|last| u128::from(self.now() - last) < period) {
             return;
         }
-        self.asked.insert(node, self.now);
-        let answered = self.arrives(node, Path::Question);
-        self.take(node, if answered { Sign::Answered } else { Sign::Silence });
+        self.asked.insert(node, self.now());
+        let arrives = self.arrives(node, Path::Question);
+        let answer = match arrives {
+            true if self.has(node, &[Kind::KubeletDown]) => {
+                Answer::of_failure(io::ErrorKind::ConnectionRefused)
+            }
+            true => Answer::Answered,
+            false => Answer::Silence,
+        };
+        self.controller.monitor.answered(&name(node), answer);
+        if arrives {
+            self.hear(node, Word::Answered);
+        } else {
+            self.truth.hosts[node].ask_in_vain();
+        }
     }
 }
 
@@ -300,22 +299,22 @@ const FROM_REDIS: [Kind; 2] = [Kind::HostFromRedis, Kind::HostUnreachable];
 const FROM_MASTER: [Kind; 2] = [Kind::HostFromMaster, Kind::HostUnreachable];
 const FROM_PEERS: [Kind; 2] = [Kind::HostFromPeers, Kind::HostUnreachable];
 
-fn is_now(fault: &Fault, now: u32) -> bool {
-    (fault.start..fault.start.saturating_add(fault.length)).contains(&now)
+fn named(node: usize) -> Node {
+    serde_json::from_value(json!({"metadata": {"name": name(node)}})).unwrap()
 }
 
-fn on(fault: &Fault, now: u32, node: usize, nodes: usize, kinds: &[Kind]) -> bool {
-    kinds.contains(&fault.kind) && fault.node % nodes == node && is_now(fault, now)
+/// What the kubelet writes; never the same twice.
+fn reported(node: &Node, ready: &str, step: u32) -> Arc<Node> {
+    let time = Timestamp::from_millisecond(i64::from(step)).unwrap();
+    patched(
+        node,
+        &json!({"status": {"conditions": [
+        {"type": "Ready", "status": ready, "reason": "KubeletReady", "lastHeartbeatTime": time}]}}),
+    )
 }
 
-fn global(fault: &Fault, now: u32, kind: Kind) -> bool {
-    fault.kind == kind && is_now(fault, now)
-}
-
-fn name(node: usize) -> String {
-    format!("n{node}")
-}
-
-fn number(name: &str) -> usize {
-    name.trim_start_matches('n').parse().unwrap()
+fn lease(node: usize, time: Timestamp) -> Arc<Lease> {
+    let time = time.to_string();
+    let lease = json!({"metadata": {"name": name(node)}, "spec": {"renewTime": time}});
+    Arc::new(serde_json::from_value(lease).unwrap())
 }
