@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 
 pub use context::Context;
 use eviction::EvictionArgs;
-use frame::Ended;
+use frame::{Ended, Registered};
 pub use informers::Informers;
 use network::Network;
 
@@ -73,12 +73,25 @@ const EXAMPLES: &str = "Examples:
   controller-manager --kubeconfig /etc/minik8s/controller-manager.conf --redis redis://127.0.0.1:6379
   controller-manager --cluster-cidr 10.0.0.0/8 --node-cidr-mask-size 22";
 
-/// The program: health, leader election, and then [`run`] until shutdown.
+/// The program: health, leader election, and then all controllers until shutdown.
 ///
 /// # Errors
 ///
 /// Wrong configuration, or an occupied health address.
 pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
+    main_with(args, runtime, controllers::all).await
+}
+
+/// The program with other controllers.
+///
+/// # Errors
+///
+/// Those of [`main`].
+pub async fn main_with(
+    args: Args,
+    runtime: Runtime,
+    controllers: impl Fn(&Context, &mut JoinSet<()>) -> Vec<Registered>,
+) -> anyhow::Result<()> {
     let settings = Settings {
         pod_network: Network::new(args.cluster_cidr, args.node_cidr_mask_size)?,
         root_ca: root_ca::read(args.root_ca_file.as_deref(), &args.replica.client).await?,
@@ -86,7 +99,8 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     };
     let work = async |client, check: Check| {
         let listwatch = ListWatch::new(client, args.replica.client.redis.as_deref())?;
-        Err(run(listwatch, settings.clone(), || check.ready()).await.into())
+        let context = Context::new(listwatch, settings.clone());
+        Err(run_with(&context, &controllers, || check.ready()).await.into())
     };
     REPLICA.run(&args.replica, &runtime, work).await
 }
@@ -94,9 +108,16 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
 /// Runs all controllers until dropped, or until one of them fails. `synced` is called when everything
 /// that exists has been seen.
 pub async fn run(listwatch: ListWatch, settings: Settings, synced: impl FnOnce()) -> Ended {
-    let context = Context::new(listwatch, settings);
+    run_with(&Context::new(listwatch, settings), controllers::all, synced).await
+}
+
+async fn run_with(
+    context: &Context,
+    controllers: impl Fn(&Context, &mut JoinSet<()>) -> Vec<Registered>,
+    synced: impl FnOnce(),
+) -> Ended {
     let mut tasks = JoinSet::new();
-    let controllers = controllers::all(&context, &mut tasks);
+    let controllers = controllers(context, &mut tasks);
     context.informers.start(&context.listwatch, &mut tasks);
     tokio::select! {
         ended = frame::ended(&mut tasks) => return ended,
