@@ -116,3 +116,55 @@ impl Dependents {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What a server answers that has ConfigMaps in two pages, and a group that is away or not.
+    fn answer(uri: &str, freshness: &str) -> Value {
+        let map = |name: &str, continues: &str| {
+            let owner =
+                json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "owner"});
+            let metadata = json!({"name": name, "uid": name, "ownerReferences": [owner]});
+            json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList",
+                "metadata": {"continue": continues}, "items": [{"metadata": metadata}]})
+        };
+        let groups = |items: Value| json!({"apiVersion": "apidiscovery.k8s.io/v2", "kind": "APIGroupDiscoveryList", "items": items});
+        let maps = json!({"resource": "configmaps", "scope": "Namespaced", "verbs": ["list", "watch", "delete"],
+            "responseKind": {"group": "", "version": "v1", "kind": "ConfigMap"}});
+        match uri {
+            "/api" => groups(json!([{"metadata": {}, "versions": [
+                {"version": "v1", "freshness": "Current", "resources": [maps]}]}])),
+            "/apis" => groups(json!([{"metadata": {"name": "x.io"}, "versions": [
+                {"version": "v1", "freshness": freshness, "resources": []}]}])),
+            page if page.contains("continue=next") => map("b", ""),
+            _ => map("a", "next"),
+        }
+    }
+
+    async fn dependents(freshness: &'static str) -> Result<Vec<String>, Error> {
+        let service = tower::service_fn(move |request: http::Request<Body>| async move {
+            let body = answer(&request.uri().to_string(), freshness).to_string();
+            http::Response::builder().body(Body::from(body.into_bytes()))
+        });
+        let client = Client::new(service, "default");
+        let dependents = Dependents::new(client.clone(), Arc::new(Discovery::new(client)));
+        let owned = dependents.of("owner", "default").await?;
+        Ok(owned.iter().filter_map(|owned| owned.metadata.name.clone()).collect())
+    }
+
+    #[tokio::test]
+    async fn dependents_are_looked_for_on_every_page() {
+        assert_eq!(dependents("Current").await.unwrap(), ["a", "b"]);
+    }
+
+    #[tokio::test]
+    async fn while_some_kinds_are_not_known_nobody_is_said_to_have_no_dependents() {
+        let error = dependents("Stale").await.unwrap_err();
+        assert!(error.reason().contains("x.io/v1 failing"), "{}", error.reason());
+    }
+}

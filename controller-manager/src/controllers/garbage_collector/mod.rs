@@ -188,3 +188,81 @@ fn dependents_of(graph: &Graph, uid: &str) -> Dependents {
         (false, false) => Dependents::None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use api_types::api::core::v1::ConfigMap;
+    use kube::Api;
+    use kube::api::PostParams;
+    use serde_json::{Value, json};
+    use testkit::ControlPlane;
+
+    use super::*;
+    use crate::discovery::{Discovery, GroupKind};
+
+    /// A collector that knows all kinds, and no object.
+    async fn collector(plane: &ControlPlane) -> GarbageCollector {
+        let discovery = Arc::new(Discovery::new(plane.client()));
+        let monitors = Arc::new(Monitors::default());
+        monitors.know(&discovery.fresh().await.unwrap());
+        GarbageCollector {
+            client: plane.client(),
+            owners: Owners::new(plane.client(), monitors.clone()),
+            dependents: live::Dependents::new(plane.client(), discovery),
+            monitors,
+            queue: Arc::default(),
+        }
+    }
+
+    fn maps(plane: &ControlPlane) -> Api<ConfigMap> {
+        Api::namespaced(plane.client(), "default")
+    }
+
+    async fn create(plane: &ControlPlane, name: &str, owners: Value) -> ObjectMeta {
+        let map = json!({"metadata": {"name": name, "ownerReferences": owners}});
+        let map = serde_json::from_value(map).unwrap();
+        maps(plane).create(&PostParams::default(), &map).await.unwrap().metadata
+    }
+
+    fn owned_by(kind: &str, name: &str, uid: Option<&str>) -> Value {
+        json!([{"apiVersion": "v1", "kind": kind, "name": name, "uid": uid.unwrap_or("gone")}])
+    }
+
+    /// What is done about an object of which the graph knows, but not of its owners.
+    async fn reconcile(collector: &GarbageCollector, metadata: &ObjectMeta) -> Next {
+        let uid = metadata.uid.clone().unwrap();
+        let kind = Arc::new(GroupKind::new("v1", "ConfigMap"));
+        collector.monitors.graph.lock().apply(&uid, Object::new(kind, metadata));
+        collector.reconcile(&ObjectKey::cluster(uid)).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_object_is_looked_at_again_while_less_is_known_of_its_owner_than_there_is() {
+        let plane = ControlPlane::start().await;
+        let collector = collector(&plane).await;
+        let owner = create(&plane, "owner", json!([])).await;
+        let owned = owned_by("ConfigMap", "owner", owner.uid.as_deref());
+        let owned = create(&plane, "owned", owned).await;
+        assert_eq!(reconcile(&collector, &owned).await, Next::After(PERIOD));
+        let strange = create(&plane, "strange", owned_by("Unheard", "owner", None)).await;
+        assert_eq!(reconcile(&collector, &strange).await, Next::After(PERIOD));
+        for kept in ["owned", "strange"] {
+            maps(&plane).get(kept).await.unwrap();
+        }
+    }
+
+    /// It may have got an owner meanwhile.
+    #[tokio::test]
+    async fn what_was_changed_since_it_was_looked_at_is_not_deleted() {
+        let plane = ControlPlane::start().await;
+        let collector = collector(&plane).await;
+        let seen = create(&plane, "a", owned_by("ConfigMap", "owner", None)).await;
+        let found = collector.monitors.resource(&GroupKind::new("v1", "ConfigMap")).unwrap();
+        let mut adopted = maps(&plane).get("a").await.unwrap();
+        adopted.metadata.owner_references = None;
+        maps(&plane).replace("a", &PostParams::default(), &adopted).await.unwrap();
+        let deleted = collector.delete(&found, &seen, decision::Policy::Background).await;
+        assert!(deleted.unwrap_err().is_conflict());
+        maps(&plane).get("a").await.unwrap();
+    }
+}

@@ -1,8 +1,10 @@
 //! The controller against the API server, with stores that are told what to show.
 
-use api_types::api::core::v1::ConfigMap;
+use api_types::api::core::v1::{ConfigMap, ServiceAccount};
 use kube::api::DeleteParams;
+use kube::client::Body;
 use kube::runtime::watcher::Event;
+use parking_lot::Mutex;
 use serde_json::Value;
 use testkit::{ControlPlane, pod, wait};
 
@@ -130,10 +132,17 @@ async fn a_namespace_made_anew_while_it_is_emptied_is_left_alone() {
 
 #[tokio::test]
 async fn a_resource_that_fails_holds_up_no_other_and_is_told() {
-    let stage = Stage::leaving(&[json!({"name": "a"})]).await;
-    let cut = stage.plane.refuse(|request| request.uri().path().ends_with("/team/secrets"));
+    let stage = Stage::start().await;
+    stage.create_namespace().await;
+    stage.create_map(json!({"name": "a"})).await;
+    let accounts = Api::<ServiceAccount>::namespaced(stage.plane.client(), TEAM);
+    let account = serde_json::from_value(json!({"metadata": {"name": "a"}})).unwrap();
+    accounts.create(&PostParams::default(), &account).await.unwrap();
+    stage.delete_namespace().await;
+    let cut = stage.plane.refuse(|request| request.uri().path().ends_with("/team/endpoints"));
     stage.reconcile().await.unwrap_err();
-    assert!(stage.maps().get_opt("a").await.unwrap().is_none());
+    assert!(stage.maps().get_opt("a").await.unwrap().is_none(), "a kind before it");
+    assert!(accounts.get_opt("a").await.unwrap().is_none(), "a kind after it");
     let complaints = stage.complaints().await;
     assert_eq!(complaints.len(), 1, "{complaints:?}");
     let expected =
@@ -172,6 +181,51 @@ async fn without_discovery_a_namespace_is_not_let_go() {
     let complaints = stage.complaints().await;
     assert!(complaints[0].starts_with("NamespaceDeletionDiscoveryFailure: "), "{complaints:?}");
     drop(cut);
+    stage.reconcile().await.unwrap();
+    assert!(stage.namespaces().get_opt(TEAM).await.unwrap().is_none());
+}
+
+impl Stage {
+    /// Once, discovery answers this for the core group instead of what is true.
+    fn with_discovered(mut self, resources: Value) -> Self {
+        let group = json!({"metadata": {}, "versions": [{"version": "v1", "freshness": "Current", "resources": resources}]});
+        let answer = json!({"apiVersion": "apidiscovery.k8s.io/v2", "kind": "APIGroupDiscoveryList", "items": [group]});
+        let (answer, client) = (Mutex::new(Some(answer)), self.plane.client());
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            let is_asked = request.uri().path() == "/api";
+            let (answer, client) =
+                (is_asked.then(|| answer.lock().take()).flatten(), client.clone());
+            async move {
+                match answer {
+                    Some(answer) => {
+                        let body = Body::from(answer.to_string().into_bytes());
+                        http::Response::builder().body(body).map_err(tower::BoxError::from)
+                    }
+                    None => client.send(request).await.map_err(tower::BoxError::from),
+                }
+            }
+        });
+        let controller = Arc::get_mut(&mut self.controller).unwrap();
+        controller.discovery = Arc::new(Discovery::new(Client::new(service, "default")));
+        self
+    }
+}
+
+#[tokio::test]
+async fn kinds_that_have_come_since_discovery_are_looked_through_before_the_namespace_goes() {
+    let stage = Stage::leaving(&[json!({"name": "a"})]).await.with_discovered(json!([]));
+    assert_eq!(stage.reconcile().await.unwrap(), Next::After(Duration::ZERO));
+    stage.maps().get("a").await.unwrap();
+    assert_eq!(stage.reconcile().await.unwrap(), Next::Change);
+    assert!(stage.namespaces().get_opt(TEAM).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn kinds_that_have_gone_since_discovery_hold_up_nobody() {
+    let gone = json!([{"resource": "ghosts", "scope": "Namespaced", "verbs": ["list", "delete"],
+        "responseKind": {"group": "", "version": "v1", "kind": "Ghost"}}]);
+    let stage = Stage::leaving(&[]).await.with_discovered(gone);
+    stage.reconcile().await.unwrap();
     stage.reconcile().await.unwrap();
     assert!(stage.namespaces().get_opt(TEAM).await.unwrap().is_none());
 }
