@@ -360,6 +360,17 @@ mod tests {
     }
 
     #[test]
+    fn groups_of_others_below_k8s_io_are_none_of_kubernetes_own() {
+        let is_builtin = |group: &str| {
+            let kinds = json!([{"name": "things", "kind": "Thing", "verbs": ["list"]}]);
+            from_legacy(group, "v1", list(&kinds, "")).remove(0).is_builtin()
+        };
+        assert!(["", "apps", "networking.k8s.io"].into_iter().all(is_builtin));
+        let others = ["gateway.networking.k8s.io", "snapshot.storage.k8s.io", "minik8s.io"];
+        assert!(!others.into_iter().any(is_builtin));
+    }
+
+    #[test]
     fn subresources_and_paths_come_with_the_kind() {
         let mapper = mapper();
         let rs = mapper.find("rs").unwrap();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Api, CONFIG_MAPS, PODS, names, pod};
+use crate::harness::{Api, CONFIG_MAPS, JSON, PODS, names, pod};
 
 const POD_KEY: &str = "/registry/core/pods/default/p";
 
@@ -27,6 +27,22 @@ async fn a_running_pod_that_can_not_be_read_is_neither_deleted_nor_lost() {
     api.put(&format!("{PODS}/p"), &pod("p")).await.fails(500, "StoreReadError");
     let of_node = api.get(&format!("{PODS}?fieldSelector=spec.nodeName%3Dn1")).await.ok();
     assert_eq!(names(&of_node), ["p"]);
+}
+
+#[tokio::test]
+async fn no_table_has_a_row_of_nothing() {
+    let api = damaged_pod().await;
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    for path in [PODS, &format!("{PODS}/p")] {
+        let message = api.send("GET", path, (JSON, table), "").await.fails(500, "InternalError");
+        assert!(message.contains("pods \"p\" can't be shown"), "{message}");
+    }
+    let watch = format!("{PODS}?watch=true&timeoutSeconds=1");
+    let event = api.send("GET", &watch, (JSON, table), "").await.json();
+    assert_eq!(
+        (&event["type"], &event["object"]["reason"]),
+        (&json!("ERROR"), &json!("InternalError"))
+    );
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 /// What the server does with the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
+    Check,
     Get,
     List,
     Put,
@@ -29,6 +30,8 @@ pub(crate) enum Fate {
     Fail,
     /// It is more than the store takes.
     Refuse,
+    /// Somebody else was faster.
+    Conflict,
     /// It waits for [`Faulty::release`].
     Hold,
 }
@@ -70,7 +73,12 @@ impl Faulty {
 
     /// Waits until something is held back.
     pub(crate) async fn holds(&self) {
-        self.held.subscribe().wait_for(|(held, _)| *held > 0).await.unwrap();
+        self.holds_at_once(1).await;
+    }
+
+    /// Waits until so much is held back.
+    pub(crate) async fn holds_at_once(&self, count: usize) {
+        self.held.subscribe().wait_for(|(held, _)| *held >= count).await.unwrap();
     }
 
     /// Lets go on whatever is or would be held back.
@@ -111,6 +119,7 @@ async fn answer<T>(
         Fate::Lose => work.await.and_then(|_| Err(away())),
         Fate::Fail => Err(away()),
         Fate::Refuse => Err(StoreError::TooLarge("etcdserver: request is too large".to_owned())),
+        Fate::Conflict => Err(StoreError::Conflict { key: String::new(), current: None }),
     }
 }
 
@@ -119,6 +128,11 @@ impl Store for Faulty {
     async fn revision(&self) -> Result<Revision, StoreError> {
         let fate = self.fate(Op::Get, "").await;
         answer(fate, self.inner.revision()).await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        let fate = self.fate(Op::Check, "").await;
+        answer(fate, self.inner.check()).await
     }
 
     async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {

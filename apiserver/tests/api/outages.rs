@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     faulty::{Fate, Faulty, Op},
-    harness::{Answer, Api, CONFIG_MAPS, JSON},
+    harness::{Answer, Api, CONFIG_MAPS, JSON, names},
 };
 
 const SERVICES: &str = "/api/v1/namespaces/default/services";
@@ -177,6 +177,30 @@ async fn what_is_more_than_the_store_takes_is_not_tried_again() {
     assert_eq!(api.store.get(&claim("10.96.0.9")).await.unwrap(), None);
 }
 
+/// Its revision alone the store may know without looking at the disk.
+#[tokio::test]
+async fn a_store_that_can_not_be_written_is_not_well() {
+    let (api, faulty) = Api::faulty().await;
+    faulty.rule(|op, _| if op == Op::Check { Fate::Fail } else { Fate::Pass });
+    for endpoint in ["healthz", "livez", "readyz"] {
+        let answer = api.get(&format!("/{endpoint}")).await;
+        let failed = "[-]etcd failed: store is unavailable: broken by the test\n";
+        assert!(answer.code == 500 && answer.text.contains(failed), "{endpoint}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn names_that_are_taken_again_and_again_can_be_asked_for_later() {
+    let (api, faulty) = Api::faulty().await;
+    faulty.rule(|op, _| if op == Op::Put { Fate::Conflict } else { Fate::Pass });
+    let generated = api.post(CONFIG_MAPS, &json!({"metadata": {"generateName": "a-"}})).await;
+    generated.fails(409, "AlreadyExists");
+    assert_eq!(retry_after(&generated), Some("1"));
+    let named = api.post(CONFIG_MAPS, &json!({"metadata": {"name": "a"}})).await;
+    named.fails(409, "AlreadyExists");
+    assert_eq!(retry_after(&named), None);
+}
+
 #[tokio::test]
 async fn who_asks_in_vain_is_told_when_to_ask_again() {
     let (api, faulty) = Api::faulty().await;
@@ -257,20 +281,39 @@ async fn a_client_that_goes_away_leaves_no_claim_of_what_it_deleted() {
 }
 
 #[tokio::test]
+async fn a_list_can_be_read_on_for_as_long_as_history_is_compacted_apart() {
+    let (api, faulty) = Api::faulty().await;
+    for name in ["a", "b"] {
+        api.config_map(name, json!({})).await;
+    }
+    let first = api.get(&format!("{CONFIG_MAPS}?limit=1")).await.ok();
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    api.config_map("c", json!({})).await;
+    let next = async || api.get(&format!("{CONFIG_MAPS}?continue={token}")).await;
+    tokio::time::pause();
+    faulty.compacted(1).await;
+    assert_eq!(names(&next().await.ok()), ["b"]);
+    faulty.compacted(2).await;
+    next().await.fails(410, "Expired");
+}
+
+#[tokio::test]
 async fn no_duty_waits_for_another_and_a_stop_for_none() {
     let (api, faulty) = Api::faulty().await;
     let events = "/api/v1/namespaces/default/events";
-    let event = json!({
-        "metadata": {"name": "old"}, "involvedObject": {"namespace": "default"},
-        "reason": "Tested", "type": "Normal", "lastTimestamp": "2020-01-01T00:00:00Z",
-    });
-    api.post(events, &event).await.ok();
+    for name in ["old", "older"] {
+        let event = json!({
+            "metadata": {"name": name}, "involvedObject": {"namespace": "default"},
+            "reason": "Tested", "type": "Normal", "lastTimestamp": "2020-01-01T00:00:00Z",
+        });
+        api.post(events, &event).await.ok();
+    }
     faulty.rule(|op, key| match (op, key.starts_with("/registry/core/events/")) {
         (Op::Delete, true) => Fate::Hold,
         _ => Fate::Pass,
     });
     tokio::time::pause();
-    faulty.holds().await;
+    faulty.holds_at_once(2).await;
     faulty.compacted(2).await;
     let stopping = tokio::time::Instant::now();
     api.server.stop().await;

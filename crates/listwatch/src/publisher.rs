@@ -347,6 +347,33 @@ mod tests {
         assert_eq!(node(&Change { type_: ChangeType::Added, ..change("pods", object) }), None);
     }
 
+    /// The topics that get bookmarks.
+    fn topics(publisher: &Publisher) -> Vec<String> {
+        let mut topics: Vec<_> = publisher.inner.lock().topics.keys().cloned().collect();
+        topics.sort();
+        topics
+    }
+
+    #[tokio::test]
+    async fn a_nodes_topic_begins_with_it_and_ends_with_its_last_pod() {
+        let publisher = Publisher::connect("redis://127.0.0.1:1").unwrap();
+        publisher.begin(History::default(), 4, [("", "nodes"), ("", "pods")]);
+        let kinds = ["minik8s.core.nodes", "minik8s.core.pods"];
+        let with_node = [&kinds[..], &["minik8s.pods.node.n1"]].concat();
+        let node = change("nodes", r#"{"metadata":{"name":"n1"}}"#);
+        publisher.publish(&Change { type_: ChangeType::Added, ..node });
+        assert_eq!(topics(&publisher), with_node);
+        let pod = change("pods", "{}");
+        publisher.publish(&Change { node_after: Some("n1"), ..pod });
+        publisher.publish(&Change { type_: ChangeType::Deleted, ..node });
+        assert_eq!(topics(&publisher), kinds);
+        publisher.publish(&Change { node_before: Some("n1"), node_after: Some("n1"), ..pod });
+        assert_eq!(topics(&publisher), with_node);
+        let deleted = ChangeType::Deleted;
+        publisher.publish(&Change { type_: deleted, node_before: Some("n1"), ..pod });
+        assert_eq!(topics(&publisher), kinds);
+    }
+
     #[test]
     fn a_pod_appears_on_its_nodes_topic_when_it_is_bound() {
         let bound = Change { node_after: Some("n1"), ..change("pods", "{}") };

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use api_types::api::core::v1::{Binding, ConfigMap, ObjectReference, Pod};
+use api_types::api::core::v1::{Binding, ConfigMap, Node, ObjectReference, Pod};
 use futures::{StreamExt, future::join_all};
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -18,7 +18,7 @@ use kube::{
 };
 use listwatch::{ChangeMessage, ChangeType, Heartbeat, ListWatch, Scope, topics};
 use serde::de::DeserializeOwned;
-use testkit::{ControlPlane, Proxy, Redis, pod, wait};
+use testkit::{ControlPlane, Proxy, Redis, node, pod, wait};
 use tokio::task::JoinHandle;
 
 /// Name and version of objects.
@@ -314,6 +314,22 @@ async fn hear_bookmarks(listwatch: &ListWatch) {
     assert_eq!(bookmarks.take(2).count().await, 2);
 }
 
+/// A client before each of whose further pages of a list history is forgotten.
+fn forgetful(plane: &ControlPlane) -> Client {
+    let (client, store, pods) = (plane.client(), plane.store(), pods(&plane.client()));
+    let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let (client, store, pods) = (client.clone(), store.clone(), pods.clone());
+        async move {
+            if request.uri().query().is_some_and(|query| query.contains("continue=")) {
+                label(&pods, "p0", &uuid()).await;
+                store.compact(store.revision().await.unwrap()).await.unwrap();
+            }
+            client.send(request).await
+        }
+    });
+    Client::new(service, "default")
+}
+
 /// History is forgotten faster than pages can be listed: the list is finished all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_is_finished_though_history_is_short() {
@@ -323,14 +339,8 @@ async fn a_list_is_finished_though_history_is_short() {
     for some in names.chunks(100) {
         join_all(some.iter().map(|name| create(&pods, name))).await;
     }
-    let (writing, store) = (pods.clone(), plane.store());
-    let writer = tokio::spawn(async move {
-        loop {
-            label(&writing, "p0", &uuid()).await;
-            store.compact(store.revision().await.unwrap()).await.unwrap();
-        }
-    });
-    let mut events = plane.listwatch().watch::<Pod>(Scope::All).boxed();
+    let listwatch = ListWatch::new(forgetful(&plane), None).unwrap();
+    let mut events = listwatch.watch::<Pod>(Scope::All).boxed();
     let mut listed = 0;
     let listing = async {
         loop {
@@ -343,7 +353,6 @@ async fn a_list_is_finished_though_history_is_short() {
         }
     };
     assert_eq!(tokio::time::timeout(wait::DEADLINE, listing).await, Ok(1200));
-    writer.abort();
 }
 
 fn uuid() -> String {
@@ -469,6 +478,21 @@ async fn bind(pods: &Api<Pod>, name: &str, node: &str) {
     let params = PostParams::default();
     let bound = pods.create_subresource::<_, serde_json::Value>("binding", name, &params, &binding);
     bound.await.unwrap();
+}
+
+/// Its kubelet would watch over HTTP until a pod of its changes.
+#[tokio::test]
+async fn the_topic_of_a_node_goes_on_after_a_restart_of_the_server() {
+    let redis = Redis::spawn().await;
+    let plane = ControlPlane::builder().redis(&redis).start().await;
+    let nodes: Api<Node> = Api::all(plane.client());
+    nodes.create(&PostParams::default(), &node("n1").build()).await.unwrap();
+    plane.stop_server().await;
+    let topic = topics::pods_of_node("n1");
+    let mut messages = plane.listwatch().follow::<ChangeMessage>(&topic).unwrap().boxed();
+    plane.start_server().await;
+    let bookmark = tokio::time::timeout(wait::DEADLINE, messages.next()).await.unwrap().unwrap();
+    assert_eq!(bookmark.type_, ChangeType::Bookmark);
 }
 
 #[tokio::test]

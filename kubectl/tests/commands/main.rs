@@ -185,9 +185,11 @@ async fn the_kinds_are_asked_for_in_two_requests() {
 async fn a_watch_shows_each_change_as_a_row() {
     let kubectl = Kubectl::new().await;
     kubectl.ok_with("apply -f -", &pod("first", "nginx")).await;
-    let out = Buffer::default();
-    let io = Io::new(io::empty(), out.clone(), io::sink());
-    let watching = tokio::spawn(kubectl::run(words("get pods -w"), io, kubectl.environment()));
+    let (out, err) = (Buffer::default(), Buffer::default());
+    let io = Io::new(io::empty(), out.clone(), err.clone());
+    let line = words("get pods -w --sort-by=.metadata.name");
+    let watching = tokio::spawn(kubectl::run(line, io, kubectl.environment()));
+    err.contains("--sort-by will be ignored").await;
     out.contains("first").await;
     kubectl.ok_with("apply -f -", &pod("second", "nginx")).await;
     out.contains("second").await;
