@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -20,10 +20,12 @@ use crate::wait::take;
 const FILE_OF_CHILD: &str = "STORE_TEST_COUNTERS";
 const NAME: &str = "kills::no_count_is_lost_or_doubled_by_kills";
 
-const COUNTERS: usize = 8;
-const ROUNDS: usize = 12;
+const COUNTERS: usize = 64;
+const KILLS: usize = 55;
 /// How many counts are acknowledged before a kill; the kill comes in the middle of others.
-const COUNTS: usize = 60;
+const COUNTS: usize = 1300;
+/// Of all counters, at the end.
+const LEAST: u64 = 80_000;
 
 fn open(path: &Path) -> Embedded {
     Embedded::open(path, Options::default()).unwrap()
@@ -37,37 +39,39 @@ fn no_count_is_lost_or_doubled_by_kills() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("store");
     let mut witness = Witness { seen: Revision(1), counts: BTreeMap::new() };
-    for round in 1..=ROUNDS {
-        let acknowledged = count_and_kill(&file, COUNTS + 7 * round);
+    for kill in 1..=KILLS {
+        let acknowledged = count_and_kill(&file, COUNTS + 7 * kill);
         witness.check(&file, &acknowledged);
     }
+    let counts: u64 = witness.counts.values().sum();
+    assert!(counts >= LEAST, "{counts}");
 }
 
 /// Runs the child until so many counts were acknowledged, and gives each counter's latest.
 fn count_and_kill(file: &Path, counts: usize) -> BTreeMap<String, u64> {
     let mut child = spawn(file);
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
     let mut acknowledged = BTreeMap::new();
-    for _ in 0..counts {
-        let counted = loop {
-            let line = lines.next().expect("the child counts on").unwrap();
-            if let Some(counted) = counted(&line) {
-                break counted;
-            }
-        };
-        acknowledged.insert(counted.0, counted.1);
+    let mut left = counts;
+    while left > 0 {
+        let mut line = String::new();
+        assert_ne!(lines.read_line(&mut line).unwrap(), 0, "the child counts on");
+        if let Some(counted) = counted(&line) {
+            acknowledged.extend([counted]);
+            left -= 1;
+        }
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    // The last line may be torn: of that one, nobody knows.
-    let mut rest: Vec<String> = lines.map_while(Result::ok).collect();
-    rest.pop();
-    acknowledged.extend(rest.iter().filter_map(|line| counted(line)));
+    let mut rest = String::new();
+    lines.read_to_string(&mut rest).unwrap();
+    acknowledged.extend(rest.split_inclusive('\n').filter_map(counted));
     acknowledged
 }
 
+/// What a whole line says.
 fn counted(line: &str) -> Option<(String, u64)> {
-    let (key, count) = line.strip_prefix("counted ")?.split_once(' ')?;
+    let (key, count) = line.strip_prefix("counted ")?.strip_suffix('\n')?.split_once(' ')?;
     Some((key.to_owned(), count.parse().ok()?))
 }
 
