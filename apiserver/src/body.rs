@@ -1,6 +1,6 @@
 //! Reading request bodies: JSON, YAML or Kubernetes' protobuf, up to a limit.
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 
 use api_machinery::{
     ApiError,
@@ -17,21 +17,19 @@ use crate::protobuf;
 /// The longest request body that is read (Kubernetes: `MaxRequestBodyBytes`).
 const LIMIT: usize = 3 << 20;
 
-/// How much of a longer body is thrown away before the answer. Most clients read an answer only when they have sent all;
-/// cut off before, they report a broken connection.
+/// How much of a body that is not read is thrown away before the answer. Most clients read an answer only when they have
+/// sent all; cut off before, they report a broken connection.
 const DISCARDED: usize = 128 << 20;
 
-/// Reads a body to its end.
+/// Reads a body to its end, or to the limit.
 pub(crate) async fn read<B>(body: B) -> Result<Bytes, ApiError>
 where
     B: HttpBody<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let mut body = pin!(body);
-    match Limited::new(body.as_mut(), LIMIT).collect().await {
+    match Limited::new(body, LIMIT).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
-            discard(body).await;
             Err(ApiError::request_entity_too_large(format_args!("limit is {LIMIT}")))
         }
         Err(error) => Err(ApiError::bad_request(format!("the body can't be read: {error}"))),
@@ -39,7 +37,7 @@ where
 }
 
 /// Reads on until the body ends, or is too long even to be thrown away.
-async fn discard<B: HttpBody<Data = Bytes>>(mut body: Pin<&mut B>) {
+pub(crate) async fn discard<B: HttpBody<Data = Bytes>>(mut body: Pin<&mut B>) {
     let mut left = DISCARDED;
     while let Some(Ok(frame)) = body.frame().await {
         match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {

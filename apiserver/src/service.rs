@@ -5,10 +5,10 @@ use std::{
     convert::Infallible,
     future::Future,
     panic::AssertUnwindSafe,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use api_machinery::{ApiError, duration};
@@ -16,6 +16,7 @@ use axum::body::HttpBody;
 use bytes::Bytes;
 use futures::FutureExt;
 use http::{HeaderMap, Method, Request, request::Parts};
+use tokio::time::{Instant, timeout_at};
 use tower::Service;
 use tracing::Instrument;
 
@@ -139,20 +140,27 @@ where
     response
 }
 
-/// A request that is no stream is answered within the server's patience, however slowly its body comes.
+/// A request that is no stream is answered within the server's patience, however slowly its body comes. A body that is
+/// refused unread is taken all the same, as far as it comes; that of a read means nothing.
 async fn in_time<B>(server: &Arc<Server>, head: &Head, body: B) -> Result<Response, ApiError>
 where
     B: HttpBody<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
-    let work = perform(server, head, body);
+    let mut body = pin!(body);
+    let work = perform(server, head, body.as_mut());
     if head.target().is_some_and(Target::is_long_running) {
         return work.await;
     }
     let patience = head.patience(server.config.request_timeout)?;
-    tokio::time::timeout(patience, work).await.unwrap_or_else(|_| {
+    let deadline = Instant::now() + patience;
+    let answer = timeout_at(deadline, work).await.unwrap_or_else(|_| {
         Err(ApiError::timeout("request did not complete within the allotted timeout"))
-    })
+    });
+    if !matches!(head.parts.method, Method::GET | Method::HEAD) {
+        let _ = timeout_at(deadline, body::discard(body)).await;
+    }
+    answer
 }
 
 async fn perform<B>(server: &Arc<Server>, head: &Head, body: B) -> Result<Response, ApiError>
