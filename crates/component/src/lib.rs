@@ -22,5 +22,5 @@ pub use client::{ClientArgs, client, wait_for_apiserver};
 pub use credentials::Credentials;
 pub use health::{Check, Health, Metrics, ServeArgs};
 pub use leader::LeaderArgs;
-pub use program::{Runtime, install_crypto_provider, main};
+pub use program::{Runtime, install_crypto_provider, main, raise_file_limit};
 pub use replica::{Replica, ReplicaArgs};

@@ -4,6 +4,7 @@ use std::{future::Future, net::SocketAddr, process::ExitCode};
 
 use anyhow::Context;
 use clap::{FromArgMatches, Parser};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +56,7 @@ pub fn main<A: Parser>(
     run: impl AsyncFnOnce(A, Runtime) -> anyhow::Result<()>,
 ) -> ExitCode {
     install_crypto_provider();
+    raise_file_limit();
     let (args, common) = match parse::<A>(name, std::env::args_os().collect()) {
         Ok(parsed) => parsed,
         Err(error) => return usage(&error),
@@ -72,6 +74,16 @@ pub fn main<A: Parser>(
 pub fn install_crypto_provider() {
     // An error means that one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// Lets the process have as many files and connections as the system allows. The usual limit of 1,024 is there for
+/// programs that use select(2); a server would soon turn clients away.
+pub fn raise_file_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        eprintln!("the limit of open files stays as it is: {error}");
+    }
 }
 
 fn parse<A: Parser>(

@@ -3,7 +3,9 @@
 //!
 //! What fails here fails the test: these functions panic with a message that says what to do.
 
+mod apiserver;
 mod builders;
+mod connections;
 mod control_plane;
 mod dockerd;
 mod gate;
@@ -13,9 +15,11 @@ mod proxy;
 mod servers;
 pub mod wait;
 
+pub use apiserver::Apiserver;
 pub use builders::{
     NodeBuilder, PodBuilder, ReplicaSetBuilder, ServiceBuilder, node, pod, replica_set, service,
 };
+pub use connections::Connections;
 pub use control_plane::{Builder, ControlPlane};
 pub use dockerd::Dockerd;
 pub use gate::Obstacle;

@@ -3,15 +3,20 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tempfile::TempDir;
 
 /// A child process, perhaps dead, that can be started again on its data.
 #[derive(Debug)]
 pub(crate) struct Process {
-    program: &'static str,
+    program: String,
     arguments: Vec<String>,
     child: Option<Child>,
     folder: TempDir,
@@ -19,10 +24,10 @@ pub(crate) struct Process {
 
 impl Process {
     /// A program that is not running yet; `arguments` are given its folder.
-    pub(crate) fn new(program: &'static str, arguments: impl FnOnce(&str) -> Vec<String>) -> Self {
+    pub(crate) fn new(program: &str, arguments: impl FnOnce(&str) -> Vec<String>) -> Self {
         let folder = tempfile::tempdir().expect("a folder for a server's data can be made");
         let arguments = arguments(&folder.path().display().to_string());
-        Self { program, arguments, child: None, folder }
+        Self { program: program.to_owned(), arguments, child: None, folder }
     }
 
     /// Starts it, unless it runs.
@@ -30,7 +35,7 @@ impl Process {
         if self.is_running() {
             return;
         }
-        let program = self.program;
+        let program = &self.program;
         let spawned = self.command().and_then(|mut command| command.spawn());
         self.child = Some(spawned.unwrap_or_else(|error| {
             panic!("cannot start {program}: {error}; tests need it to be installed")
@@ -46,8 +51,23 @@ impl Process {
         }
     }
 
+    /// Stops it where it is, or lets it go on.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = Pid::from_raw(self.id().try_into().expect("a process id"));
+        kill(id, signal).expect("the process runs");
+    }
+
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Its process id, while it runs.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().expect("it was started").id()
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// What it wrote.
@@ -58,7 +78,7 @@ impl Process {
     fn command(&self) -> io::Result<Command> {
         let path = self.folder.path().join("log");
         let log = std::fs::File::options().create(true).append(true).open(path)?;
-        let mut command = Command::new(self.program);
+        let mut command = Command::new(&self.program);
         command.args(&self.arguments).stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log);
         Ok(command)

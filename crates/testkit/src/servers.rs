@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use nix::sys::signal::Signal;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -114,6 +115,16 @@ impl Etcd {
     /// Kills it like a power cut; its data stay.
     pub fn kill(&mut self) {
         self.0.process.kill();
+    }
+
+    /// Stops it where it is: its connections stay, and nothing is answered.
+    pub fn freeze(&self) {
+        self.0.process.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on, with all that it was asked meanwhile.
+    pub fn thaw(&self) {
+        self.0.process.signal(Signal::SIGCONT);
     }
 
     /// Starts it again on its data and its port.

@@ -33,6 +33,15 @@ pub async fn until<T, E: Debug>(what: &str, mut probe: impl AsyncFnMut() -> Resu
     }
 }
 
+/// The result of something that must end.
+///
+/// # Panics
+/// After [`DEADLINE`].
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let ended = tokio::time::timeout(DEADLINE, future).await;
+    ended.unwrap_or_else(|_| panic!("waited in vain until {what}"))
+}
+
 /// Waits until an object (`None` if it does not exist) fulfils a condition, by watching it.
 ///
 /// # Panics

@@ -1,0 +1,13 @@
+//! The program as it is run: what only a process has, a death, memory, connections by the thousand.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod connections;
+mod hostile;
+mod kills;
+
+use testkit::Apiserver;
+
+async fn spawn() -> Apiserver {
+    Apiserver::spawn(env!("CARGO_BIN_EXE_apiserver"), None).await
+}

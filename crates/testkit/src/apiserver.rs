@@ -1,0 +1,135 @@
+//! The API server as the program that it is: what only a process has (a death, a size, limits) is tested there.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+
+use crate::{Etcd, process::Process, wait};
+
+/// The usual soft limit of open files, whatever the test's own is.
+const WITH_USUAL_LIMIT: &str = "ulimit -Sn 1024; exec \"$0\" \"$@\"";
+
+/// A running API server with a folder of its own, killed on drop.
+#[derive(Debug)]
+pub struct Apiserver {
+    process: Process,
+    address: SocketAddr,
+}
+
+impl Apiserver {
+    /// Starts the program at this path, with the embedded store unless it is given etcd. This process may have many
+    /// connections to it from now on.
+    pub async fn spawn(program: impl AsRef<Path>, etcd: Option<&Etcd>) -> Self {
+        component::install_crypto_provider();
+        component::raise_file_limit();
+        let program = program.as_ref().display().to_string();
+        let etcd = etcd.map(Etcd::endpoint);
+        let address = free_address();
+        let process = Process::new("sh", |folder| {
+            let mut arguments = vec!["-c".to_owned(), WITH_USUAL_LIMIT.to_owned(), program];
+            arguments.push(format!("--bind-address={}", address.ip()));
+            arguments.push(format!("--secure-port={}", address.port()));
+            arguments.push(format!("--data-dir={folder}/data"));
+            arguments.push(format!("--kubeconfig-dir={folder}"));
+            if let Some(endpoint) = etcd {
+                arguments.push("--store=etcd".to_owned());
+                arguments.push(format!("--etcd-servers={endpoint}"));
+            }
+            arguments
+        });
+        let mut this = Self { process, address };
+        this.restart().await;
+        this
+    }
+
+    /// Kills it.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again on its data and its address, and waits until it answers.
+    ///
+    /// # Panics
+    /// If it ends at once.
+    pub async fn restart(&mut self) {
+        self.process.start();
+        wait::until("the API server answers", async || {
+            assert!(self.process.is_running(), "the API server ended: {}", self.log());
+            let client = self.try_client().await?;
+            client.apiserver_version().await.map_err(|error| error.to_string())
+        })
+        .await;
+    }
+
+    /// A client of the administrator, with connections of its own.
+    ///
+    /// # Panics
+    /// If the server's kubeconfig can't be read.
+    pub async fn client(&self) -> Client {
+        self.try_client().await.expect("the server has written a kubeconfig")
+    }
+
+    async fn try_client(&self) -> Result<Client, String> {
+        let read = Kubeconfig::read_from(self.kubeconfig());
+        let kubeconfig = read.map_err(|error| error.to_string())?;
+        let options = KubeConfigOptions::default();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+        let client = config.map_err(|error| error.to_string()).map(Client::try_from)?;
+        client.map_err(|error| error.to_string())
+    }
+
+    /// Its address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.process.folder().join("admin.conf")
+    }
+
+    /// What it logged since it was first started.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Resident memory in bytes.
+    pub fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// What of [`Apiserver::memory`] is not of a file, such as the program's: what it has allocated.
+    pub fn allocated(&self) -> u64 {
+        self.status("RssAnon:")
+    }
+
+    fn status(&self, field: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.process.id());
+        let status = fs::read_to_string(path).expect("the process runs");
+        let kib = status.lines().find_map(|line| line.strip_prefix(field));
+        let kib = kib.and_then(|words| words.split_whitespace().next()).expect("a size");
+        kib.parse::<u64>().expect("a number") * 1024
+    }
+
+    /// How many files and connections it has open.
+    pub fn open_files(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.process.id());
+        fs::read_dir(path).expect("the process runs").count()
+    }
+}
+
+/// An address of this host that nobody else has: ports of 127.0.0.1 are taken by who connects from there.
+fn free_address() -> SocketAddr {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let [_, a, b, c] = (process::id() << 4 | COUNT.fetch_add(1, Ordering::Relaxed)).to_be_bytes();
+    SocketAddr::from((Ipv4Addr::new(127, a, b, c), 6443))
+}

@@ -1,0 +1,73 @@
+//! Connections that take a server's room and ask it for nothing.
+
+use std::sync::Arc;
+
+use component::Credentials;
+use futures::{StreamExt, TryStreamExt, stream};
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::Apiserver;
+
+/// How many are being opened at once.
+const AT_ONCE: usize = 32;
+
+/// Connections to an API server, open until they are dropped.
+#[derive(Debug)]
+pub struct Connections {
+    _silent: Vec<TcpStream>,
+    _idle: Vec<TlsStream<TcpStream>>,
+    slow: Vec<TlsStream<TcpStream>>,
+}
+
+impl Connections {
+    /// So many of each sort: they don't even say hello; they say hello and no more; they are in the middle of a
+    /// request, which has the server wait for so many seconds.
+    pub async fn open(server: &Apiserver, of_each: usize, patience: u32) -> Self {
+        let address = server.address();
+        let connector = connector(server);
+        let connect = async |_| {
+            let stream = TcpStream::connect(address).await?;
+            connector.connect(ServerName::IpAddress(address.ip().into()), stream).await
+        };
+        let idle = stream::iter(0..2 * of_each).map(connect).buffer_unordered(AT_ONCE);
+        let mut idle: Vec<_> = idle.try_collect().await.expect("the server takes connections");
+        let mut slow = idle.split_off(of_each);
+        let head = format!(
+            "POST /api/v1/namespaces/default/configmaps?timeout={patience}s HTTP/1.1\r\n\
+             host: server\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{{"
+        );
+        for stream in &mut slow {
+            stream.write_all(head.as_bytes()).await.expect("the server takes requests");
+            stream.flush().await.expect("the server takes requests");
+        }
+        let silent = stream::iter(0..of_each).then(async |_| TcpStream::connect(address).await);
+        let silent = silent.try_collect().await.expect("the server takes connections");
+        Self { _silent: silent, _idle: idle, slow }
+    }
+
+    /// The first lines of the answers to the requests that were never finished.
+    pub async fn answers(&mut self) -> Vec<String> {
+        let mut answers = Vec::new();
+        for stream in &mut self.slow {
+            let mut answer = [0; 4096];
+            let length = stream.read(&mut answer).await.unwrap_or(0);
+            let answer = String::from_utf8_lossy(&answer[..length]);
+            answers.push(answer.lines().next().unwrap_or_default().to_owned());
+        }
+        answers
+    }
+}
+
+fn connector(server: &Apiserver) -> TlsConnector {
+    let credentials =
+        Credentials::from_kubeconfig(&server.kubeconfig()).expect("a kubeconfig can be read");
+    let roots = credentials.root_store().expect("the authority is one");
+    let config = ClientConfig::builder().with_root_certificates(roots);
+    let config = config.with_client_auth_cert(credentials.certificate, credentials.key);
+    TlsConnector::from(Arc::new(config.expect("the key is the certificate's")))
+}
