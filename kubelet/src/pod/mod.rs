@@ -12,6 +12,7 @@ mod report;
 mod sandbox;
 pub mod spec;
 pub mod start;
+mod starts;
 pub mod status;
 mod status_patch;
 pub mod status_writer;

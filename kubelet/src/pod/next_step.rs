@@ -2,7 +2,10 @@
 //! in force and of the time. Running it twice on the same world gives the same steps, so it does not
 //! matter how often or why the worker asks.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use api_types::{
     api::core::v1::{Container as ContainerSpec, Pod},
@@ -58,6 +61,8 @@ pub struct Input<'a> {
     pub restarts: &'a BackOff,
     /// Failed starts, by container name.
     pub failures: &'a BTreeMap<String, Failure>,
+    /// Names of the containers that are being started.
+    pub starting: &'a BTreeSet<String>,
     /// Containers already asked to stop, by id.
     pub stopping: &'a BTreeMap<String, Stopping>,
     /// Containers whose liveness or startup probe failed, by id.
@@ -66,6 +71,13 @@ pub struct Input<'a> {
     pub started: &'a BTreeMap<String, bool>,
     /// The time.
     pub now: Timestamp,
+}
+
+impl Input<'_> {
+    /// Whether something of the pod runs, or may run in a moment.
+    pub(super) fn is_active(&self) -> bool {
+        self.observed.running().next().is_some() || !self.starting.is_empty()
+    }
 }
 
 /// One thing to do.
@@ -106,7 +118,7 @@ pub enum Step {
         /// Its id.
         id: String,
     },
-    /// Pull, make and start a container.
+    /// Pull, make and start a container, beside everything else.
     Start {
         /// Its name.
         name: String,
@@ -170,7 +182,7 @@ fn renew_sandbox(input: &Input<'_>, plan: &mut Plan) {
         let message = "Pod sandbox changed, it will be killed and re-created.".to_owned();
         stop_container(input, container, Duration::ZERO, message, plan);
     }
-    if input.observed.running().next().is_some() {
+    if input.is_active() {
         return;
     }
     let attempt = input.observed.sandboxes.last().map_or(0, |dead| dead.attempt + 1);
@@ -315,6 +327,9 @@ fn start(input: &Input<'_>, wanted: &ContainerSpec, latest: Option<&Container>, 
         if failure.retry_at > input.now {
             return plan.wake(failure.retry_at);
         }
+    }
+    if input.starting.contains(&wanted.name) {
+        return;
     }
     let attempt = match latest {
         Some(Container { state: State::Created, attempt, .. }) => *attempt,

@@ -66,6 +66,7 @@ struct World {
     stop: Option<Duration>,
     restarts: BackOff,
     failures: BTreeMap<String, Failure>,
+    starting: BTreeSet<String>,
     stopping: BTreeMap<String, Stopping>,
     unhealthy: BTreeMap<String, Unhealthy>,
     started: BTreeMap<String, bool>,
@@ -84,11 +85,17 @@ impl World {
             stop: None,
             restarts: BackOff::default(),
             failures: BTreeMap::new(),
+            starting: BTreeSet::new(),
             stopping: BTreeMap::new(),
             unhealthy: BTreeMap::new(),
             started: BTreeMap::new(),
             stop_began: at(NOW),
         }
+    }
+
+    fn starting(mut self, name: &str) -> Self {
+        self.starting.insert(name.to_owned());
+        self
     }
 
     fn stop(mut self, seconds: u64) -> Self {
@@ -117,6 +124,7 @@ impl World {
             stop_began: self.stop_began,
             restarts: &self.restarts,
             failures: &self.failures,
+            starting: &self.starting,
             stopping: &self.stopping,
             unhealthy: &self.unhealthy,
             started: &self.started,
@@ -153,6 +161,38 @@ fn a_new_pod_gets_a_sandbox_first_and_then_its_containers() {
     check_always(&[], &["sandbox 0"]);
     check_always(&[("POD", 0, running())], &["start a/0", "start b/0"]);
     check_always(&[("POD", 0, running()), ("a", 0, running())], &["start b/0"]);
+}
+
+#[test]
+fn a_container_that_is_being_started_is_left_alone_and_the_others_are_not() {
+    let sandbox = ("POD", 0, running());
+    let world =
+        |containers: &[_]| World::new(pod("Always", &[], &["a", "b"]), containers).starting("a");
+    check(&world(std::slice::from_ref(&sandbox)), &["start b/0"]);
+    check(&world(&[sandbox.clone(), ("a", 0, State::Created)]), &["start b/0"]);
+    check(
+        &world(&[sandbox.clone(), ("a", 0, exited(1, 60)), ("b", 0, exited(1, 60))]),
+        &["start b/1"],
+    );
+    let waiting = Waiting { reason: "ErrImagePull".into(), message: "no".into() };
+    let mut again = world(&[sandbox]);
+    let failure = Failure { waiting: waiting.clone(), retry_at: at(NOW) };
+    again.failures.insert("a".into(), failure);
+    assert_eq!(again.plan().waiting["a"], waiting, "what was wrong is said until it is mended");
+}
+
+#[test]
+fn nothing_is_removed_while_a_container_is_being_started() {
+    let made = [("POD", 0, running()), ("a", 0, State::Created)];
+    let stopped = World::new(pod("Always", &[], &["a"]), &made).stop(30).starting("a").plan();
+    assert_eq!((&stopped.steps[..], stopped.ended, stopped.gone), (&[][..], false, false));
+    let empty = World::new(pod("Always", &[], &["a"]), &[]).stop(30).starting("a").plan();
+    assert!(!empty.gone);
+    let done = [("POD", 0, running()), ("i", 0, exited(1, 60)), ("a", 0, exited(0, 60))];
+    let retired = World::new(with_sidecars("Never", &["i"], &["a"]), &done).starting("i").plan();
+    assert_eq!((&retired.steps[..], retired.ended), (&[][..], false));
+    let dead = [("POD", 0, exited(255, 10)), ("i", 0, exited(0, 60))];
+    check(&World::new(pod("Always", &["i"], &["a"]), &dead).starting("a"), &[]);
 }
 
 #[test]

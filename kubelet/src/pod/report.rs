@@ -39,7 +39,8 @@ impl Worker {
 
     /// Reports the pod as it is; of a deleted pod last how it ended, before anything of it is removed.
     pub(super) fn report(&mut self, pod: &Pod, update: &Update, observed: &Observed, plan: &Plan) {
-        let terminated = update.stops() && observed.running().next().is_none();
+        let starting = !self.starts.names().is_empty();
+        let terminated = update.stops() && !starting && observed.running().next().is_none();
         // From here on its containers vanish; that is no news about how they ended.
         let told = status::reported_end(pod).is_some();
         if update.gone || (told && (terminated || observed.is_empty())) {
@@ -51,6 +52,7 @@ impl Worker {
             observed,
             terminated,
             evicted: update.evicted.as_deref(),
+            starting,
             waiting: &plan.waiting,
             probed: &self.probes.results(),
             messages: self.messages.by_id(),

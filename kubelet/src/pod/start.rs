@@ -1,13 +1,14 @@
 //! Starting one container: volumes, image, environment, create, start. Each step that fails has its
 //! own reason in the pod's status, Kubernetes' word, and its own event.
 
-use std::{future::Future, path::Path, time::Duration};
+use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
 use api_types::{
     api::core::v1::{Container as Wanted, Pod},
     jiff::Timestamp,
 };
 use component::events::EventType;
+use parking_lot::Mutex;
 
 use super::{
     back_off::BackOff, container_status::not_started, describe, next_step::Failure, spec,
@@ -33,58 +34,74 @@ const SHOWN: Duration = Duration::from_secs(3);
 /// Until a refused creation is tried again.
 const REFUSED: Duration = Duration::from_secs(10);
 
-/// The pod a container is started in.
-#[derive(Debug)]
-pub struct Starter<'a> {
-    /// The rims.
-    pub context: &'a Context,
-    /// The pod.
-    pub pod: &'a Pod,
-    /// The pod's sandbox.
-    pub sandbox_id: &'a str,
-    /// The pod's address.
-    pub pod_ip: &'a str,
+/// What the starts of one pod have in common.
+#[derive(Debug, Default)]
+pub struct Shared {
     /// Delays of pulls, by image.
-    pub pulls: &'a mut BackOff,
+    pulls: Mutex<BackOff>,
+    /// Held while files of the pod are made.
+    files: tokio::sync::Mutex<()>,
 }
 
-impl Starter<'_> {
-    /// Starts the container. A pull ends when `cancelled` does.
+/// The pod a container is started in.
+#[derive(Debug)]
+pub struct Starter {
+    /// The rims.
+    pub context: Arc<Context>,
+    /// The pod.
+    pub pod: Arc<Pod>,
+    /// The pod's sandbox.
+    pub sandbox_id: String,
+    /// The pod's address.
+    pub pod_ip: String,
+    /// With the pod's other starts.
+    pub shared: Arc<Shared>,
+}
+
+impl Starter {
+    /// Starts the container, unless `cancelled` ends before the runtime is asked to: what it was asked it
+    /// does, whether or not somebody waits for the answer.
     pub async fn start(
-        &mut self,
+        &self,
         wanted: &Wanted,
         attempt: u32,
         cancelled: impl Future<Output = ()>,
     ) -> Result<(), Failure> {
-        let volumes = self.volumes().await?;
-        self.image(wanted, cancelled).await?;
-        let spec = self.container_spec(wanted, attempt, &volumes).await?;
+        let spec = tokio::select! {
+            spec = self.prepare(wanted, attempt) => spec?,
+            () = cancelled => {
+                return Err(failure(not_started(&self.pod), String::new(), Duration::ZERO));
+            }
+        };
         self.run(wanted, &spec).await
     }
 
+    async fn prepare(&self, wanted: &Wanted, attempt: u32) -> Result<ContainerSpec, Failure> {
+        let volumes = self.volumes().await?;
+        self.image(wanted).await?;
+        self.container_spec(wanted, attempt, &volumes).await
+    }
+
     async fn volumes(&self) -> Result<Volumes, Failure> {
-        let pod_dir = self.context.pod_dir(&spec::identity(self.pod).uid);
+        let _turn = self.shared.files.lock().await;
+        let pod_dir = self.context.pod_dir(&spec::identity(&self.pod).uid);
         let context = volumes::Context {
-            pod: self.pod,
-            pod_ip: self.pod_ip,
+            pod: &self.pod,
+            pod_ip: &self.pod_ip,
             host_ip: &self.context.host_ip,
             pod_dir: &pod_dir,
             objects: &self.context.objects,
         };
         volumes::set_up(context).await.map_err(|error| {
             let message = describe(&error);
-            self.context.pod_event(self.pod, EventType::Warning, "FailedMount", message);
-            failure(not_started(self.pod), String::new(), MISSING)
+            self.context.pod_event(&self.pod, EventType::Warning, "FailedMount", message);
+            failure(not_started(&self.pod), String::new(), MISSING)
         })
     }
 
     // --- Image ---
 
-    async fn image(
-        &mut self,
-        wanted: &Wanted,
-        cancelled: impl Future<Output = ()>,
-    ) -> Result<(), Failure> {
+    async fn image(&self, wanted: &Wanted) -> Result<(), Failure> {
         let reference = wanted.image.clone().unwrap_or_default();
         if let Some(fault) = image::fault(&reference) {
             let message = format!("Failed to apply default image tag {reference:?}: {fault}");
@@ -110,19 +127,14 @@ impl Starter<'_> {
                 Ok(())
             }
             (PullPolicy::Always, _) | (PullPolicy::IfNotPresent, false) => {
-                self.pull(wanted, &reference, cancelled).await
+                self.pull(wanted, &reference).await
             }
         }
     }
 
-    async fn pull(
-        &mut self,
-        wanted: &Wanted,
-        reference: &str,
-        cancelled: impl Future<Output = ()>,
-    ) -> Result<(), Failure> {
-        let now = Timestamp::now();
-        if let Some(until) = self.pulls.until_since_try(reference, now) {
+    async fn pull(&self, wanted: &Wanted, reference: &str) -> Result<(), Failure> {
+        let held_back = self.shared.pulls.lock().until_since_try(reference, Timestamp::now());
+        if let Some(until) = held_back {
             let message = format!("Back-off pulling image {reference:?}");
             self.note(wanted, "BackOff", message.clone());
             self.warn(wanted, "Failed", "Error: ImagePullBackOff");
@@ -131,11 +143,7 @@ impl Starter<'_> {
         }
         self.note(wanted, "Pulling", format!("Pulling image {reference:?}"));
         let begun = std::time::Instant::now();
-        let result = tokio::select! {
-            result = self.context.runtime.pull(reference) => result,
-            () = cancelled => return Err(failure(not_started(self.pod), String::new(), Duration::ZERO)),
-        };
-        match result {
+        match self.context.runtime.pull(reference).await {
             Ok(()) => {
                 let seconds = begun.elapsed().as_secs_f64();
                 let message = format!("Successfully pulled image {reference:?} in {seconds:.3}s");
@@ -143,7 +151,7 @@ impl Starter<'_> {
                 Ok(())
             }
             Err(error) => {
-                self.pulls.next(reference, Timestamp::now());
+                self.shared.pulls.lock().next(reference, Timestamp::now());
                 let message = format!("Failed to pull image {reference:?}: {error}");
                 self.warn(wanted, "Failed", &message);
                 self.warn(wanted, "Failed", "Error: ErrImagePull");
@@ -164,7 +172,8 @@ impl Starter<'_> {
             |message| self.failed(wanted, "CreateContainerConfigError", message, MISSING);
         let rights = self.security(wanted).await.map_err(config_error)?;
         let variables = self.variables(wanted).await.map_err(config_error)?;
-        let pod_dir = self.context.pod_dir(&spec::identity(self.pod).uid);
+        let _turn = self.shared.files.lock().await;
+        let pod_dir = self.context.pod_dir(&spec::identity(&self.pod).uid);
         let mut mounts = volumes::mounts(wanted, volumes, &variables, &pod_dir)
             .map_err(|error| config_error(describe(&error)))?;
         let own_files = self.own_files(&mounts);
@@ -179,21 +188,21 @@ impl Starter<'_> {
     }
 
     async fn variables(&self, wanted: &Wanted) -> Result<Vec<(String, String)>, String> {
-        let identity = spec::identity(self.pod);
-        let links = spec::spec(self.pod).and_then(|spec| spec.enable_service_links);
+        let identity = spec::identity(&self.pod);
+        let links = spec::spec(&self.pod).and_then(|spec| spec.enable_service_links);
         let services =
             self.context.services.variables(&identity.namespace, links.unwrap_or(true)).await;
         let services = services.map_err(|error| error.to_string())?;
         let sources = sources::fetch(&self.context.objects, &identity, wanted).await;
         let sources = sources.map_err(|error| error.to_string())?;
         let facts =
-            env::Facts { pod: self.pod, pod_ip: self.pod_ip, host_ip: &self.context.host_ip };
+            env::Facts { pod: &self.pod, pod_ip: &self.pod_ip, host_ip: &self.context.host_ip };
         let variables = env::environment(wanted, &facts, &sources, services);
         variables.map_err(|error| error.to_string())
     }
 
     async fn security(&self, wanted: &Wanted) -> Result<Security, String> {
-        let image = if security::needs_image_user(self.pod, wanted) {
+        let image = if security::needs_image_user(&self.pod, wanted) {
             let reference = wanted.image.as_deref().unwrap_or_default();
             self.context.runtime.image(reference).await.map_err(|error| error.to_string())?
         } else {
@@ -202,7 +211,7 @@ impl Starter<'_> {
         let user = image.map(|image| image.user).unwrap_or_default();
         let profiles = self.context.seccomp_dir();
         let profile = |path: &Path| std::fs::read_to_string(profiles.join(path));
-        security(self.pod, wanted, &user, profile).map_err(|error| error.to_string())
+        security(&self.pod, wanted, &user, profile).map_err(|error| error.to_string())
     }
 
     fn assemble(
@@ -216,14 +225,14 @@ impl Starter<'_> {
             let words = words.as_ref().filter(|words| !words.is_empty())?;
             Some(words.iter().map(|word| env::expand(word, variables)).collect())
         };
-        let pod_spec = spec::spec(self.pod);
+        let pod_spec = spec::spec(&self.pod);
         let flag = |value: Option<bool>| value.unwrap_or_default();
         ContainerSpec {
-            pod: spec::identity(self.pod),
+            pod: spec::identity(&self.pod),
             name: wanted.name.clone(),
             attempt,
             hash: spec::hash(wanted),
-            sandbox_id: self.sandbox_id.to_owned(),
+            sandbox_id: self.sandbox_id.clone(),
             share_pids: flag(pod_spec.and_then(|spec| spec.share_process_namespace)),
             host_pid: flag(pod_spec.and_then(|spec| spec.host_pid)),
             image: wanted.image.clone().unwrap_or_default(),
@@ -241,11 +250,11 @@ impl Starter<'_> {
 
     /// `/etc/hosts` and `/etc/resolv.conf`, unless the container mounts its own.
     fn own_files(&self, mounts: &[Mount]) -> std::io::Result<Vec<Mount>> {
-        let directory = self.context.pod_dir(&spec::identity(self.pod).uid);
+        let directory = self.context.pod_dir(&spec::identity(&self.pod).uid);
         volumes::private_directory(&directory)?;
         let mut wanted = vec![("/etc/resolv.conf", "resolv.conf", self.resolv_conf())];
-        if !spec::host_network(self.pod) {
-            wanted.push(("/etc/hosts", "etc-hosts", files::hosts(self.pod, self.pod_ip)));
+        if !spec::host_network(&self.pod) {
+            wanted.push(("/etc/hosts", "etc-hosts", files::hosts(&self.pod, &self.pod_ip)));
         }
         wanted.retain(|(target, ..)| mounts.iter().all(|mount| mount.target != *target));
         let mut made = Vec::new();
@@ -267,10 +276,10 @@ impl Starter<'_> {
     fn resolv_conf(&self) -> String {
         let cluster = &self.context.dns;
         let node = std::fs::read_to_string(&cluster.node_file).unwrap_or_default();
-        let made = dns::resolv_conf(self.pod, cluster, &node);
+        let made = dns::resolv_conf(&self.pod, cluster, &node);
         for warning in made.warnings {
             let kind = EventType::Warning;
-            self.context.pod_event(self.pod, kind, "DNSConfigForming", warning);
+            self.context.pod_event(&self.pod, kind, "DNSConfigForming", warning);
         }
         made.text
     }
@@ -295,12 +304,12 @@ impl Starter<'_> {
 
     fn note(&self, wanted: &Wanted, reason: &str, message: String) {
         let name = &wanted.name;
-        self.context.container_event(self.pod, name, EventType::Normal, reason, message);
+        self.context.container_event(&self.pod, name, EventType::Normal, reason, message);
     }
 
     fn warn(&self, wanted: &Wanted, reason: &str, message: &str) {
         let name = &wanted.name;
-        self.context.container_event(self.pod, name, EventType::Warning, reason, message);
+        self.context.container_event(&self.pod, name, EventType::Warning, reason, message);
     }
 
     fn failed(&self, wanted: &Wanted, reason: &str, message: String, wait: Duration) -> Failure {

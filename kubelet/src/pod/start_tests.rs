@@ -7,8 +7,22 @@ use testkit::ControlPlane;
 use super::*;
 use crate::{node::services::Services, runtime::fake::Fake};
 
-/// Starts the container of a pod with this spec, which is completed; gives its failure, or its environment.
-async fn started(mut spec: Value) -> Result<Vec<String>, Failure> {
+/// For a pod with this spec, which is completed.
+fn starter(context: Context, mut spec: Value) -> Starter {
+    spec["containers"] = json!([{"name": "main", "image": "busybox:1"}]);
+    let metadata = json!({"name": "web", "namespace": "default", "uid": "u"});
+    let pod = json!({"metadata": metadata, "spec": spec});
+    Starter {
+        context: Arc::new(context),
+        pod: serde_json::from_value(pod).unwrap(),
+        sandbox_id: "s".to_owned(),
+        pod_ip: "10.244.0.2".to_owned(),
+        shared: Arc::default(),
+    }
+}
+
+/// Starts the container of such a pod; gives its failure, or its environment.
+async fn started(spec: Value) -> Result<Vec<String>, Failure> {
     let (control_plane, root) = (ControlPlane::start().await, tempfile::tempdir().unwrap());
     let runtime = Arc::new(Fake::with_images(&["busybox:1"]));
     let services =
@@ -17,18 +31,8 @@ async fn started(mut spec: Value) -> Result<Vec<String>, Failure> {
         services: Services::fixed(services),
         ..Context::fake(control_plane.client(), runtime.clone(), root.path().to_owned())
     };
-    spec["containers"] = json!([{"name": "main", "image": "busybox:1"}]);
-    let metadata = json!({"name": "web", "namespace": "default", "uid": "u"});
-    let pod = json!({"metadata": metadata, "spec": spec});
-    let pod: Pod = serde_json::from_value(pod).unwrap();
-    let mut starter = Starter {
-        context: &context,
-        pod: &pod,
-        sandbox_id: "s",
-        pod_ip: "10.244.0.2",
-        pulls: &mut BackOff::default(),
-    };
-    let wanted = spec::container(&pod, "main").unwrap();
+    let starter = starter(context, spec);
+    let wanted = spec::container(&starter.pod, "main").unwrap();
     starter.start(wanted, 0, pending()).await?;
     Ok(runtime.specs().remove(0).env)
 }
@@ -70,4 +74,21 @@ async fn a_container_is_told_of_services_unless_its_pod_wants_no_links() {
     assert_eq!(told(json!({})).await, [true, true]);
     assert_eq!(told(json!({"enableServiceLinks": true})).await, [true, true]);
     assert_eq!(told(json!({"enableServiceLinks": false})).await, [true, false]);
+}
+
+#[tokio::test]
+async fn the_files_of_a_pod_are_made_by_one_start_at_a_time() {
+    let (control_plane, root) = (ControlPlane::start().await, tempfile::tempdir().unwrap());
+    let runtime = Arc::new(Fake::with_images(&["busybox:1"]));
+    let context = Context::fake(control_plane.client(), runtime, root.path().to_owned());
+    let starter = starter(context, json!({"volumes": [{"name": "v", "emptyDir": {}}]}));
+    let wanted = spec::container(&starter.pod, "main").unwrap();
+    let turn = starter.shared.files.lock().await;
+    let mut start = std::pin::pin!(starter.start(wanted, 0, pending()));
+    assert!(futures::poll!(&mut start).is_pending());
+    let made = || starter.context.pod_dir("u").exists();
+    assert!(!made());
+    drop(turn);
+    start.await.unwrap();
+    assert!(made());
 }

@@ -57,6 +57,8 @@ pub struct Input<'a> {
     pub terminated: bool,
     /// Why the pod must end, if it takes too much of the node.
     pub evicted: Option<&'a str>,
+    /// Whether a container is being started.
+    pub starting: bool,
     /// Why containers are not running, by name.
     pub waiting: &'a BTreeMap<String, Waiting>,
     /// What the probes found.
@@ -166,8 +168,8 @@ fn all_done(pod: &Pod, observed: &Observed) -> bool {
     })
 }
 
-/// A phase that was reported as final stays. No phase is final while something of the pod runs: others
-/// take it for a promise that the pod's resources are free.
+/// A phase that was reported as final stays. No phase is final while something of the pod runs or is being
+/// started: others take it for a promise that the pod's resources are free.
 fn phase(
     input: &Input<'_>,
     init: &[ContainerStatus],
@@ -183,7 +185,7 @@ fn phase(
     } else {
         living_phase(input, init, containers)
     };
-    let runs = input.observed.running().next().is_some();
+    let runs = input.starting || input.observed.running().next().is_some();
     if final_phase(wanted).is_none() || !runs {
         return wanted;
     }

@@ -66,7 +66,7 @@ fn status_with(
     waiting: &[(&str, &str)],
     probed: &Probed,
 ) -> PodStatus {
-    compute_with(pod, containers, waiting, probed, false)
+    compute_with(pod, containers, waiting, probed, |_| {})
 }
 
 fn compute_with(
@@ -74,24 +74,27 @@ fn compute_with(
     containers: &[(&str, u32, State)],
     waiting: &[(&str, &str)],
     probed: &Probed,
-    terminated: bool,
+    change: impl FnOnce(&mut Input<'_>),
 ) -> PodStatus {
     let observed = containers.iter().map(|(name, attempt, s)| container(name, *attempt, s.clone()));
     let waiting = waiting.iter().map(|(name, reason)| {
         ((*name).to_owned(), Waiting { reason: (*reason).to_owned(), message: String::new() })
     });
-    compute(&Input {
+    let mut input = Input {
         pod,
         observed: &Observed::new(observed.collect()),
-        terminated,
+        terminated: false,
         evicted: None,
+        starting: false,
         messages: &BTreeMap::new(),
         waiting: &waiting.collect(),
         probed,
         host_ip: "192.0.2.1",
         pod_ip: Some("10.244.0.2"),
         now: at(NOW),
-    })
+    };
+    change(&mut input);
+    compute(&input)
 }
 
 fn status_of(pod: &Pod, containers: &[(&str, u32, State)], waiting: &[(&str, &str)]) -> PodStatus {
@@ -264,11 +267,15 @@ fn a_container_that_vanished_is_said_to_be_lost() {
     assert_eq!(after.phase.as_deref(), Some("Running"));
 }
 
+fn terminated(input: &mut Input<'_>) {
+    input.terminated = true;
+}
+
 #[test]
 fn a_pod_that_was_stopped_reports_how_it_ended() {
     let ended = |containers: &[(&str, u32, State)]| {
         let pod = pod("Always", false);
-        compute_with(&pod, containers, &[], &Probed::default(), true)
+        compute_with(&pod, containers, &[], &Probed::default(), terminated)
     };
     let well = ended(&[("a", 0, exited(0)), ("b", 0, exited(0))]);
     assert_eq!(well.phase.as_deref(), Some("Succeeded"));
@@ -284,19 +291,22 @@ fn of_a_pod_that_was_stopped_a_container_that_vanished_has_ended_somehow() {
     let both = [("POD", 0, running()), ("a", 0, running()), ("b", 0, running())];
     let mut pod = pod("Always", false);
     pod.status = Some(status_of(&pod, &both, &[]));
-    let ended = compute_with(&pod, &[("a", 0, exited(0))], &[], &Probed::default(), true);
+    let ended = compute_with(&pod, &[("a", 0, exited(0))], &[], &Probed::default(), terminated);
     assert_eq!(states(&ended), ["Completed", "ContainerStatusUnknown"]);
     assert_eq!(ended.phase.as_deref(), Some("Failed"));
 }
 
 #[test]
-fn no_phase_is_final_while_something_runs() {
+fn no_phase_is_final_while_something_runs_or_is_being_started() {
     let mut pod = pod("Never", true);
     let init = pod.spec.as_mut().unwrap().init_containers.as_mut().unwrap();
     init[0].restart_policy = Some("Always".to_owned());
     let done = [("i", 0, running()), ("a", 0, exited(0)), ("b", 0, exited(0))];
     assert_eq!(status_of(&pod, &done, &[]).phase.as_deref(), Some("Running"));
     assert_eq!(status_of(&pod, &done[1..], &[]).phase.as_deref(), Some("Succeeded"));
+    let starting = |input: &mut Input<'_>| input.starting = true;
+    let started_anew = compute_with(&pod, &done[1..], &[], &Probed::default(), starting);
+    assert_eq!(started_anew.phase.as_deref(), Some("Running"));
 }
 
 #[test]

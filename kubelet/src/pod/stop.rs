@@ -21,7 +21,7 @@ pub(super) const EVICTION_GRACE: Duration = Duration::from_secs(1);
 /// The pod is deleted: first every container stops, then everything is removed.
 pub(super) fn remove_pod(input: &Input<'_>, grace: Duration, plan: &mut Plan) {
     stop_all(input, grace, plan);
-    if input.observed.running().next().is_some() {
+    if input.is_active() {
         return;
     }
     plan.ended = true;
@@ -35,7 +35,7 @@ pub(super) fn remove_pod(input: &Input<'_>, grace: Duration, plan: &mut Plan) {
 /// The pod has succeeded or failed for good: its dead containers stay for their logs.
 pub(super) fn retire_pod(input: &Input<'_>, grace: Duration, plan: &mut Plan) {
     stop_all(input, grace, plan);
-    if input.observed.running().next().is_none() {
+    if !input.is_active() {
         plan.ended = true;
         plan.retired = input.observed.sandboxes.is_empty();
         remove_sandboxes(input.observed.sandboxes.iter(), plan);

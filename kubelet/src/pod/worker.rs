@@ -1,7 +1,9 @@
 //! The worker of one pod: looks at the pod and the runtime, asks [`next_step`] and does what it says.
 //!
-//! It has no queue: it always works on the latest update. A slow pull or a long stop of one pod holds
-//! up no other, and of the API server only objects that were never seen are waited for.
+//! It has no queue: it always works on the latest update. Containers are started beside it ([`starts`]):
+//! whatever holds up one of them holds up neither the others nor the pod's end.
+//!
+//! [`starts`]: super::starts
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +25,8 @@ use super::{
     observed::Observed,
     pace::Pace,
     spec,
-    start::Starter,
+    start::{Shared, Starter},
+    starts::Starts,
     status,
     status_writer::StatusWriter,
     termination::{self, Messages},
@@ -71,7 +74,8 @@ pub struct Worker {
     /// The status computed last; what the API server has may lag behind it.
     pub(super) status: Option<PodStatus>,
     restarts: BackOff,
-    pulls: BackOff,
+    pub(super) starts: Starts,
+    shared: Arc<Shared>,
     failures: BTreeMap<String, Failure>,
     stopping: BTreeMap<String, Stopping>,
     /// When the pod began to stop.
@@ -99,7 +103,8 @@ impl Worker {
             writer,
             status: None,
             restarts: BackOff::default(),
-            pulls: BackOff::default(),
+            starts: Starts::default(),
+            shared: Arc::default(),
             failures: BTreeMap::new(),
             stopping: BTreeMap::new(),
             stop_began: None,
@@ -130,12 +135,22 @@ impl Worker {
             _ = self.updates.changed() => {}
             () = self.wake.notified() => {}
             () = reached(until) => {}
+            (name, outcome) = self.starts.ended() => self.started(name, outcome),
         }
+    }
+
+    /// A start has ended. Between a look at the runtime and what follows from it none may be taken for
+    /// ended: its container was not seen yet, and would be started again.
+    fn started(&mut self, name: String, outcome: Result<(), Failure>) {
+        match outcome {
+            Ok(()) => self.failures.remove(&name),
+            Err(failure) => self.failures.insert(name, failure),
+        };
     }
 
     async fn look(&mut self, update: &Update) -> Next {
         self.writer.seen(&update.pod);
-        let pod = self.with_latest_status(&update.pod);
+        let pod = Arc::new(self.with_latest_status(&update.pod));
         let uid = spec::identity(&pod).uid;
         let observed = match self.context.runtime.list(Some(&uid)).await {
             Ok(found) => Observed::new(found),
@@ -193,6 +208,8 @@ impl Worker {
         self.stop_began = stops.then(|| self.stop_began.unwrap_or(now));
         let running: BTreeSet<&str> = observed.running().map(|c| c.id.as_str()).collect();
         self.stopping.retain(|id, _| running.contains(id.as_str()));
+        let sandbox = observed.sandbox().filter(|_| !stops);
+        self.starts.keep(sandbox.map(|sandbox| sandbox.id.as_str()));
         self.failures.retain(|name, _| !observed.latest(name).is_some_and(Container::is_running));
         let pod_ip = self.pod_ip(pod, observed);
         let (context, wake) = (&self.context, &self.wake);
@@ -211,6 +228,7 @@ impl Worker {
             stop_began: self.stop_began.unwrap_or(now),
             restarts: &self.restarts,
             failures: &self.failures,
+            starting: &self.starts.names(),
             stopping: &self.stopping,
             unhealthy: &probed.unhealthy,
             started: &probed.started,
@@ -228,7 +246,7 @@ impl Worker {
 
     // --- Act ---
 
-    async fn execute(&mut self, pod: &Pod, observed: &Observed, plan: Plan) -> Next {
+    async fn execute(&mut self, pod: &Arc<Pod>, observed: &Observed, plan: Plan) -> Next {
         if let Some(error) = self.publish_ports(pod, observed).await.err() {
             tracing::warn!(pod = spec::label(pod), error = describe(&error), "host ports not set");
         }
@@ -246,11 +264,17 @@ impl Worker {
             }
         }
         self.pace.done(observed, &plan.steps, Timestamp::now());
-        Next::Again
+        let begun = plan.steps.iter().all(|step| matches!(step, Step::Start { .. }));
+        if begun { Next::Wait(plan.wake_at) } else { Next::Again }
     }
 
     /// Does one step; gives the time of the next try if it failed.
-    async fn step(&mut self, pod: &Pod, observed: &Observed, step: &Step) -> Result<(), Timestamp> {
+    async fn step(
+        &mut self,
+        pod: &Arc<Pod>,
+        observed: &Observed,
+        step: &Step,
+    ) -> Result<(), Timestamp> {
         let runtime = self.context.runtime.clone();
         let result = match step {
             Step::Stop { id, name, message, grace } => {
@@ -274,7 +298,7 @@ impl Worker {
             Step::RunSandbox { attempt } => return self.run_sandbox(pod, *attempt).await,
             Step::RemoveSandbox { id } => return self.remove_sandbox(pod, observed, id).await,
             Step::Start { name, attempt } => {
-                self.start(pod, observed, name, *attempt).await;
+                self.start(pod, observed, name, *attempt);
                 Ok(())
             }
         };
@@ -285,25 +309,21 @@ impl Worker {
         self.context.container_event(pod, container, EventType::Normal, "Killing", message);
     }
 
-    async fn start(&mut self, pod: &Pod, observed: &Observed, name: &str, attempt: u32) {
-        let Some(wanted) = spec::container(pod, name) else { return };
+    fn start(&mut self, pod: &Arc<Pod>, observed: &Observed, name: &str, attempt: u32) {
+        let Some(wanted) = spec::container(pod, name).cloned() else { return };
         let Some(sandbox) = observed.sandbox() else { return };
         let pod_ip = self.pod_ip(pod, observed).unwrap_or_default();
         if observed.latest(name).and_then(Container::exit).is_some() {
             self.restarts.next(name, Timestamp::now());
         }
-        let cancelled = over(self.updates.clone(), status::deadline(pod));
-        let mut starter = Starter {
-            context: &self.context,
-            pod,
-            sandbox_id: &sandbox.id,
-            pod_ip: &pod_ip,
-            pulls: &mut self.pulls,
+        let starter = Starter {
+            context: self.context.clone(),
+            pod: pod.clone(),
+            sandbox_id: sandbox.id.clone(),
+            pod_ip,
+            shared: self.shared.clone(),
         };
-        match starter.start(wanted, attempt, cancelled).await {
-            Ok(()) => self.failures.remove(name),
-            Err(failure) => self.failures.insert(name.to_owned(), failure),
-        };
+        self.starts.begin(starter, wanted, attempt);
     }
 
     /// Nothing runs any more: what is left are files, the address, and the object.
@@ -327,15 +347,6 @@ impl Worker {
 
 fn asked(grace: Duration, killed: bool) -> Stopping {
     Stopping { since: Timestamp::now(), grace, killed }
-}
-
-/// Ends when the pod must.
-async fn over(mut updates: watch::Receiver<Update>, deadline: Option<Timestamp>) {
-    tokio::select! {
-        // The manager keeps the sender while the worker runs.
-        _ = updates.wait_for(|update| update.stops() || update.evicted.is_some()) => {}
-        () = reached(deadline) => {}
-    }
 }
 
 /// Ends at that time; without one, never.

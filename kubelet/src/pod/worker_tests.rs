@@ -20,7 +20,7 @@ use crate::{
     fake_node::{IMAGE, Node},
     pleg,
     runtime::{
-        Container, PodIdentity, State,
+        Container, PodIdentity, Runtime, State,
         fake::{ENDLESS_IMAGE, Fake, blank},
         labels,
     },
@@ -539,4 +539,47 @@ async fn a_worker_that_panics_is_followed_by_another() {
     assert_eq!(node.context().metrics.lost_workers.get(), 1);
     node.api.delete("web", &DeleteParams::default().grace_period(1)).await.unwrap();
     wait::until_gone(&node.api, "web").await;
+}
+
+/// A pod whose first container is `slow`, with that image, beside `main`, which has a readiness probe.
+fn with_slow(name: &str, image: &str) -> Pod {
+    changed(name, |spec| {
+        let mut main = spec["containers"][0].clone();
+        main["readinessProbe"] = probe(1);
+        spec["containers"] = json!([{"name": "slow", "image": image}, main]);
+    })
+}
+
+fn main_is_ready(status: &PodStatus) -> bool {
+    status.container_statuses.iter().flatten().any(|c| c.name == "main" && c.ready)
+}
+
+#[tokio::test]
+async fn a_slow_start_holds_up_neither_the_others_nor_the_pods_end() {
+    let node = Node::start().await;
+    node.runtime.hold("slow", true);
+    for (name, image) in [("pulls", ENDLESS_IMAGE), ("starts", IMAGE)] {
+        node.create(&with_slow(name, image)).await;
+        node.until_status(name, "has a container that is ready", main_is_ready).await;
+        let restarted = |status: &PodStatus| {
+            let mut all = status.container_statuses.iter().flatten();
+            all.any(|c| c.name == "main" && c.restart_count == 1 && c.ready)
+        };
+        node.runtime.end("main", 1);
+        node.until_status(name, "has restarted it", restarted).await;
+        node.api.delete(name, &DeleteParams::default().grace_period(1)).await.unwrap();
+        let killed = || node.runtime.calls().iter().filter(|c| *c == "SIGKILL main").count();
+        let wanted = if name == "pulls" { 1 } else { 2 };
+        let stopped = async || if killed() == wanted { Ok(()) } else { Err(node.runtime.calls()) };
+        wait::until("the others are stopped", stopped).await;
+        if name == "starts" {
+            assert!(
+                !node.runtime.calls().contains(&"remove slow".to_owned()),
+                "it is being started"
+            );
+            node.runtime.hold("slow", false);
+        }
+        wait::until_gone(&node.api, name).await;
+    }
+    assert_eq!(node.runtime.list(None).await.unwrap(), []);
 }

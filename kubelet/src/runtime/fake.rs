@@ -14,7 +14,7 @@ use futures::{
     stream::{self, BoxStream},
 };
 use parking_lot::Mutex;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use super::{
     Container, ContainerSpec, Exit, Image, LogOptions, Runtime, RuntimeError, RuntimeEvent,
@@ -54,11 +54,14 @@ struct World {
 pub(crate) struct Fake {
     world: Mutex<World>,
     events: broadcast::Sender<RuntimeEvent>,
+    /// Names of containers that are slow to start.
+    slow: watch::Sender<BTreeSet<String>>,
 }
 
 impl Default for Fake {
     fn default() -> Self {
-        Self { world: Mutex::default(), events: broadcast::Sender::new(EVENTS) }
+        let events = broadcast::Sender::new(EVENTS);
+        Self { world: Mutex::default(), events, slow: watch::Sender::default() }
     }
 }
 
@@ -123,6 +126,17 @@ impl Fake {
         let spec = &world.specs[&running.expect("it runs").id];
         let mount = spec.mounts.iter().find(|mount| mount.target == target).expect("it is mounted");
         std::fs::write(&mount.source, text).expect("the file can be written");
+    }
+
+    /// Whether containers of that name are not started before this is taken back.
+    pub(crate) fn hold(&self, name: &str, held: bool) {
+        self.slow.send_modify(|slow| {
+            if held {
+                slow.insert(name.to_owned())
+            } else {
+                slow.remove(name)
+            };
+        });
     }
 
     /// What containers were made from.
@@ -253,7 +267,10 @@ impl Runtime for Fake {
     }
 
     async fn start(&self, id: &str) -> Result<(), RuntimeError> {
-        self.note(format!("start {}", self.name(id)));
+        let name = self.name(id);
+        self.note(format!("start {name}"));
+        // The sender is as old as this.
+        let _ = self.slow.subscribe().wait_for(|slow| !slow.contains(&name)).await;
         let run = |container: &mut Container| {
             container.state = State::Running { started_at: Timestamp::now() };
         };
