@@ -31,13 +31,13 @@ use crate::{
     options::Options,
     pleg,
     pod::manager::PodManager,
-    runtime::{LogLimits, RuntimeError, docker::Docker},
+    runtime::{LogLimits, Runtime as _, RuntimeError, docker::Docker},
     server::{self, Shared},
     volumes,
 };
 
 const HEALTH_ADDRESS: &str = "127.0.0.1:10248";
-/// Until the Docker Engine's socket is looked for again.
+/// Until the Docker Engine is looked for again.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Runs the kubelet until shutdown. Containers go on without it.
@@ -87,33 +87,28 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
     run_parts(context, pods, listwatch, facts, &program).await
 }
 
-/// Waits for the Docker Engine's socket: the engine may start later than the kubelet. `None`: the
-/// kubelet was stopped meanwhile.
+/// Waits for the Docker Engine, which may start later than the kubelet. `None`: the kubelet was stopped
+/// meanwhile.
 async fn connect(
     options: &Options,
     node: &str,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Option<Docker>> {
     let host = &options.docker_host;
-    loop {
-        let logs = LogLimits {
-            max_size: options.container_log_max_size,
-            max_files: options.container_log_max_files,
-        };
-        match Docker::connect(host, node, &options.pause_image, logs) {
-            Err(error @ RuntimeError::Unreachable(_)) => {
-                tracing::warn!(%error, host, "waiting for the Docker Engine");
-            }
-            other => {
-                let connected = other.with_context(|| format!("cannot use Docker at {host}"));
-                return connected.map(Some);
-            }
+    let engine =
+        docker::Docker::new(host).with_context(|| format!("cannot use Docker at {host}"))?;
+    let logs = LogLimits {
+        max_size: options.container_log_max_size,
+        max_files: options.container_log_max_files,
+    };
+    let runtime = Docker::new(engine, node, &options.pause_image, logs);
+    let answers = async {
+        while let Err(error @ RuntimeError::Unreachable(_)) = runtime.info().await {
+            tracing::warn!(%error, host, "waiting for the Docker Engine");
+            tokio::time::sleep(RETRY).await;
         }
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(None),
-            () = tokio::time::sleep(RETRY) => {}
-        }
-    }
+    };
+    Ok(shutdown.run_until_cancelled(answers).await.map(|()| runtime))
 }
 
 async fn run_parts(

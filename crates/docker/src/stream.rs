@@ -86,12 +86,13 @@ impl Docker {
         Ok(Exec { id: exec.clone(), output })
     }
 
-    /// The status with which a command has ended; nothing while it runs.
+    /// The status with which a command has ended whose output was read; nothing while it runs.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the container has gone meanwhile.
-    pub async fn exit_code(&self, exec: &Exec) -> Result<Option<i64>, Error> {
-        let id = &exec.id;
+    pub async fn exit_code(&self, exec: Exec) -> Result<Option<i64>, Error> {
+        let Exec { id, .. } = exec;
+        let id = &id;
         let state = self.ask(|engine| async move { engine.inspect_exec(id).await }).await?;
         Ok(state.exit_code)
     }

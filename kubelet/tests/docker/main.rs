@@ -58,7 +58,8 @@ impl Node {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("kubelet-test-{}-{count}", std::process::id());
-        let runtime = Docker::connect(Dockerd::HOST, &name, BUSYBOX, LOGS).unwrap();
+        let engine = docker::Docker::new(Dockerd::HOST).unwrap();
+        let runtime = Docker::new(engine, &name, BUSYBOX, LOGS);
         let bridge = Bridge::new(&name, network("10.219.0.0/16"), network("10.119.0.0/16"));
         bridge.start(network(cidr), &[]).await.expect("the bridge starts (needs root)");
         Self { runtime: Arc::new(runtime), bridge: Arc::new(bridge), name }

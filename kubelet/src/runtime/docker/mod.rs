@@ -1,0 +1,207 @@
+//! The Docker Engine as container runtime: of one node, whose containers are told by their labels.
+
+mod answer;
+mod request;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use docker::{Docker as Engine, Error, models::ContainerCreateBody};
+use futures::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
+
+use super::{
+    Container, ContainerSpec, Image, LogLimits, LogOptions, Runtime, RuntimeError, RuntimeEvent,
+    RuntimeInfo, SandboxSpec, Summary, labels,
+};
+
+/// How much of a command's output is kept, as Kubernetes does for probes.
+const EXEC_OUTPUT_BYTES: usize = 10 << 10;
+
+/// Containers of one node in one Docker Engine.
+#[derive(Debug)]
+pub struct Docker {
+    engine: Engine,
+    node: String,
+    pause_image: String,
+    logs: LogLimits,
+}
+
+impl Docker {
+    /// The containers of this node.
+    pub fn new(engine: Engine, node: &str, pause_image: &str, logs: LogLimits) -> Self {
+        Self { engine, node: node.to_owned(), pause_image: pause_image.to_owned(), logs }
+    }
+
+    /// The labels of this node's containers, or of those of one pod.
+    fn labels(&self, pod: Option<&str>) -> Vec<String> {
+        let pod = pod.map(|uid| format!("{}={uid}", labels::POD_UID));
+        [format!("{}={}", labels::NODE, self.node)].into_iter().chain(pod).collect()
+    }
+
+    async fn inspect(&self, id: &str) -> Result<Option<Container>, RuntimeError> {
+        match self.engine.container(id).await {
+            Ok(found) => Ok(answer::container(found)),
+            // Removed between list and inspect.
+            Err(Error::NotFound(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn create_named(
+        &self,
+        name: &str,
+        body: &ContainerCreateBody,
+    ) -> Result<String, RuntimeError> {
+        match self.engine.create(name, body).await {
+            Err(Error::InUse(_)) => {
+                // Left by a kubelet that died between create and start.
+                self.remove(name).await?;
+                Ok(self.engine.create(name, body).await?)
+            }
+            made => Ok(made?),
+        }
+    }
+
+    async fn exec_to_end(
+        &self,
+        id: &str,
+        command: &[String],
+    ) -> Result<(i64, String), RuntimeError> {
+        let mut exec = self.engine.exec(id, command).await?;
+        let mut text = Vec::new();
+        // Read to its end, or the command would wait for somebody who reads.
+        while let Some(part) = exec.output.try_next().await? {
+            let kept = part.len().min(EXEC_OUTPUT_BYTES - text.len());
+            text.extend_from_slice(&part[..kept]);
+        }
+        let code = self.engine.exit_code(exec).await?;
+        Ok((code.unwrap_or_default(), String::from_utf8_lossy(&text).into_owned()))
+    }
+}
+
+impl From<Error> for RuntimeError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Unavailable(source) => Self::Unreachable(source.to_string()),
+            Error::NotFound(said) => Self::NotFound(said),
+            Error::InUse(said) | Error::Conflict(said) => Self::Conflict(said),
+            Error::Refused(said) => Self::Failed(said),
+            Error::Host(_) | Error::Answer(_) => {
+                Self::Failed(format!("{:#}", anyhow::Error::from(error)))
+            }
+        }
+    }
+}
+
+/// Whatever state the container is in, there is nothing left to do.
+fn unless_over(done: Result<(), Error>) -> Result<(), RuntimeError> {
+    match done {
+        Err(Error::NotFound(_) | Error::Conflict(_)) => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+// === impl Runtime ===
+
+#[async_trait]
+impl Runtime for Docker {
+    async fn info(&self) -> Result<RuntimeInfo, RuntimeError> {
+        let info = self.engine.info().await?;
+        Ok(RuntimeInfo {
+            version: format!("docker://{}", info.server_version.unwrap_or_default()),
+            kernel: info.kernel_version.unwrap_or_default(),
+            os_image: info.operating_system.unwrap_or_default(),
+        })
+    }
+
+    async fn list(&self, pod: Option<&str>) -> Result<Vec<Container>, RuntimeError> {
+        let found = self.engine.containers(&self.labels(pod)).await?;
+        stream::iter(found.into_iter().filter_map(|summary| summary.id))
+            .map(|id| async move { self.inspect(&id).await })
+            .buffered(8)
+            .try_filter_map(|found| async move { Ok(found) })
+            .try_collect()
+            .await
+    }
+
+    async fn summary(&self) -> Result<Vec<Summary>, RuntimeError> {
+        let found = self.engine.containers(&self.labels(None)).await?;
+        Ok(found.into_iter().filter_map(answer::summary).collect())
+    }
+
+    async fn run_sandbox(&self, spec: &SandboxSpec) -> Result<String, RuntimeError> {
+        let name = labels::container_name(&spec.pod, labels::SANDBOX_NAME, spec.attempt);
+        let id = self.create_named(&name, &self.sandbox_body(spec)).await?;
+        self.start(&id).await?;
+        Ok(id)
+    }
+
+    async fn create(&self, spec: &ContainerSpec) -> Result<String, RuntimeError> {
+        let name = labels::container_name(&spec.pod, &spec.name, spec.attempt);
+        self.create_named(&name, &self.container_body(spec)).await
+    }
+
+    async fn start(&self, id: &str) -> Result<(), RuntimeError> {
+        Ok(self.engine.start(id).await?)
+    }
+
+    async fn signal(&self, id: &str, signal: &str) -> Result<(), RuntimeError> {
+        unless_over(self.engine.kill(id, signal).await)
+    }
+
+    async fn remove(&self, id: &str) -> Result<(), RuntimeError> {
+        unless_over(self.engine.remove(id).await)
+    }
+
+    async fn image(&self, reference: &str) -> Result<Option<Image>, RuntimeError> {
+        match self.engine.image(reference).await {
+            Ok(image) => Ok(Some(Image {
+                id: image.id.unwrap_or_default(),
+                digest: image.repo_digests.unwrap_or_default().into_iter().next(),
+                user: image.config.and_then(|config| config.user).unwrap_or_default(),
+            })),
+            Err(Error::NotFound(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn pull(&self, reference: &str) -> Result<(), RuntimeError> {
+        Ok(self.engine.pull(reference).await?)
+    }
+
+    fn events(&self) -> BoxStream<'static, Result<RuntimeEvent, RuntimeError>> {
+        let events = self.engine.events(&self.labels(None), &[]);
+        let known = events.map_err(RuntimeError::from);
+        known.try_filter_map(|message| async move { Ok(answer::event(message)) }).boxed()
+    }
+
+    fn logs(
+        &self,
+        id: &str,
+        options: &LogOptions,
+    ) -> BoxStream<'static, Result<Bytes, RuntimeError>> {
+        let options = docker::LogOptions {
+            follow: options.follow,
+            tail: options.tail,
+            since: options.since.map_or(0, |since| since.as_second()),
+            timestamps: options.timestamps,
+        };
+        self.engine.logs(id, &options).map_err(RuntimeError::from).boxed()
+    }
+
+    async fn exec(
+        &self,
+        id: &str,
+        command: &[String],
+        timeout: Duration,
+    ) -> Result<(i64, String), RuntimeError> {
+        let run = self.exec_to_end(id, command);
+        tokio::time::timeout(timeout, run)
+            .await
+            .map_err(|_| RuntimeError::Failed(format!("command timed out after {timeout:?}")))?
+    }
+}

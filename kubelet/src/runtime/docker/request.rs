@@ -1,0 +1,139 @@
+//! Sandboxes and containers in the words of the Docker Engine. Pure.
+
+use docker::models::{
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount as EngineMount, MountBindOptions,
+    MountBindOptionsPropagationEnum, MountType,
+};
+
+use super::Docker;
+use crate::runtime::{
+    ContainerSpec, LogLimits, Mount, Propagation, SandboxNetwork, SandboxSpec, Seccomp, Security,
+    labels,
+};
+
+const CPU_PERIOD_MICROSECONDS: i64 = 100_000;
+const SHM_BYTES: i64 = 64 * 1024 * 1024;
+/// The driver whose files `logs` can read after they were rotated.
+const LOG_DRIVER: &str = "json-file";
+
+impl Docker {
+    pub(super) fn sandbox_body(&self, spec: &SandboxSpec) -> ContainerCreateBody {
+        let mut marks = labels::identity(&self.node, &spec.pod, labels::SANDBOX_NAME, spec.attempt);
+        let (network, hostname) = match spec.network {
+            SandboxNetwork::Host => ("host", None),
+            SandboxNetwork::Private(address) => {
+                marks.insert(labels::ADDRESS.to_owned(), address.to_string());
+                ("none", Some(spec.hostname.clone()))
+            }
+        };
+        let ipc = if spec.host_ipc { "host" } else { "shareable" };
+        ContainerCreateBody {
+            image: Some(self.pause_image.clone()),
+            labels: Some(marks),
+            hostname,
+            host_config: Some(HostConfig {
+                network_mode: Some(network.to_owned()),
+                ipc_mode: Some(ipc.to_owned()),
+                pid_mode: spec.host_pid.then(|| "host".to_owned()),
+                sysctls: Some(spec.sysctls.clone().into_iter().collect()),
+                shm_size: Some(SHM_BYTES),
+                log_config: Some(log_config(self.logs)),
+                ..HostConfig::default()
+            }),
+            ..ContainerCreateBody::default()
+        }
+    }
+
+    pub(super) fn container_body(&self, spec: &ContainerSpec) -> ContainerCreateBody {
+        let mut marks = labels::identity(&self.node, &spec.pod, &spec.name, spec.attempt);
+        marks.insert(labels::HASH.to_owned(), spec.hash.clone());
+        marks.insert(labels::SANDBOX_ID.to_owned(), spec.sandbox_id.clone());
+        marks.insert(labels::IMAGE.to_owned(), spec.image.clone());
+        ContainerCreateBody {
+            image: Some(spec.image.clone()),
+            labels: Some(marks),
+            entrypoint: spec.command.clone(),
+            cmd: spec.args.clone(),
+            env: Some(spec.env.clone()),
+            working_dir: spec.working_dir.clone(),
+            tty: Some(spec.tty),
+            open_stdin: Some(spec.stdin),
+            user: spec.security.user.clone(),
+            host_config: Some(HostConfig {
+                log_config: Some(log_config(self.logs)),
+                ..host_config(spec)
+            }),
+            ..ContainerCreateBody::default()
+        }
+    }
+}
+
+fn host_config(spec: &ContainerSpec) -> HostConfig {
+    let sandbox = format!("container:{}", spec.sandbox_id);
+    let pid = match (spec.host_pid, spec.share_pids) {
+        (true, _) => Some("host".to_owned()),
+        (false, true) => Some(sandbox.clone()),
+        (false, false) => None,
+    };
+    let security = &spec.security;
+    HostConfig {
+        network_mode: Some(sandbox.clone()),
+        ipc_mode: Some(sandbox),
+        pid_mode: pid,
+        mounts: Some(spec.mounts.iter().map(mount).collect()),
+        cpu_shares: spec.resources.cpu_shares,
+        cpu_quota: spec.resources.cpu_quota,
+        cpu_period: spec.resources.cpu_quota.map(|_| CPU_PERIOD_MICROSECONDS),
+        memory: spec.resources.memory,
+        // The same as the memory limit: no swap.
+        memory_swap: spec.resources.memory,
+        privileged: Some(security.privileged),
+        readonly_rootfs: Some(security.read_only_root),
+        cap_add: Some(security.add.clone()),
+        cap_drop: Some(security.drop.clone()),
+        group_add: Some(security.groups.clone()),
+        security_opt: Some(security_options(security)),
+        ..HostConfig::default()
+    }
+}
+
+fn log_config(limits: LogLimits) -> HostConfigLogConfig {
+    let options =
+        [("max-size", limits.max_size.to_string()), ("max-file", limits.max_files.to_string())];
+    HostConfigLogConfig {
+        typ: Some(LOG_DRIVER.to_owned()),
+        config: Some(options.map(|(name, value)| (name.to_owned(), value)).into()),
+    }
+}
+
+fn security_options(security: &Security) -> Vec<String> {
+    let seccomp = match &security.seccomp {
+        Seccomp::RuntimeDefault => None,
+        Seccomp::Unconfined => Some("seccomp=unconfined".to_owned()),
+        Seccomp::Localhost(profile) => Some(format!("seccomp={profile}")),
+    };
+    let hardening = security.no_new_privileges.then(|| "no-new-privileges".to_owned());
+    hardening.into_iter().chain(seccomp).collect()
+}
+
+fn mount(mount: &Mount) -> EngineMount {
+    EngineMount {
+        typ: Some(MountType::BIND),
+        source: Some(mount.source.clone()),
+        target: Some(mount.target.clone()),
+        read_only: Some(mount.read_only),
+        bind_options: Some(MountBindOptions {
+            propagation: Some(propagation(mount.propagation)),
+            ..MountBindOptions::default()
+        }),
+        ..EngineMount::default()
+    }
+}
+
+fn propagation(wanted: Propagation) -> MountBindOptionsPropagationEnum {
+    match wanted {
+        Propagation::None => MountBindOptionsPropagationEnum::RPRIVATE,
+        Propagation::HostToContainer => MountBindOptionsPropagationEnum::RSLAVE,
+        Propagation::Bidirectional => MountBindOptionsPropagationEnum::RSHARED,
+    }
+}
