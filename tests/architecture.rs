@@ -227,6 +227,84 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Programs whose modules still form circles.
+const WITH_CIRCLES: [&str; 2] = ["kubelet", "kube-proxy"];
+
+#[test]
+fn the_modules_of_a_program_form_no_circle() {
+    for program in PROGRAMS {
+        let circle = circle(modules(&root().join(program).join("src")));
+        if !WITH_CIRCLES.contains(&program) {
+            assert!(circle.is_empty(), "modules of {program} lead in a circle: {circle:#?}");
+        }
+    }
+}
+
+/// Which modules below the crate's root name which others.
+type Modules = BTreeMap<String, BTreeSet<String>>;
+
+fn modules(folder: &Path) -> Modules {
+    let mut modules = Modules::new();
+    for source in sources(folder) {
+        let path = source.strip_prefix(folder).unwrap();
+        let module = path.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
+        let named = named(&fs::read_to_string(&source).unwrap());
+        let others = named.into_iter().filter(|other| other != module);
+        modules.entry(module.to_owned()).or_default().extend(others);
+    }
+    modules
+}
+
+/// What is left when those that lead nowhere are gone, again and again.
+fn circle(mut modules: Modules) -> Modules {
+    loop {
+        let known: BTreeSet<_> = modules.keys().cloned().collect();
+        modules.values_mut().for_each(|named| named.retain(|other| known.contains(other)));
+        modules.retain(|_, named| !named.is_empty());
+        if modules.len() == known.len() {
+            return modules;
+        }
+    }
+}
+
+/// What is named behind `crate::`, but in comments.
+fn named(text: &str) -> BTreeSet<String> {
+    let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default());
+    let code = lines.collect::<Vec<_>>().join(" ");
+    code.split("crate::").skip(1).flat_map(heads).collect()
+}
+
+/// `a` of `a::b;`, `a` and `c` of `{a::b, c::{d, e}};`.
+fn heads(path: &str) -> Vec<String> {
+    let word = |text: &str| {
+        text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>()
+    };
+    let Some(group) = path.strip_prefix('{') else { return vec![word(path)] };
+    let mut depth = 0;
+    let parts = group.split(|c| {
+        depth += i32::from(c == '{') - i32::from(c == '}');
+        depth < 0 || (depth == 0 && c == ',')
+    });
+    parts.map_while(|part| Some(word(part)).filter(|word| !word.is_empty())).collect()
+}
+
+#[test]
+fn a_circle_of_modules_is_found_and_a_tree_is_none() {
+    let text = "use crate::{a, b::{c, d as e}, f};\nfn g() { crate::h::i() } // crate::j";
+    assert_eq!(named(text).into_iter().collect::<Vec<_>>(), ["a", "b", "f", "h"]);
+    let modules = |edges: &[(&str, &str)]| {
+        let mut modules = Modules::new();
+        for (from, to) in edges {
+            modules.entry((*from).to_owned()).or_default().insert((*to).to_owned());
+            modules.entry((*to).to_owned()).or_default();
+        }
+        modules
+    };
+    assert_eq!(circle(modules(&[("a", "b"), ("a", "c"), ("b", "c")])), Modules::new());
+    let in_circle = modules(&[("b", "c"), ("c", "b")]);
+    assert_eq!(circle(modules(&[("b", "c"), ("c", "b"), ("c", "d")])), in_circle);
+}
+
 #[test]
 fn the_registry_and_the_machinery_are_pure() {
     let metadata = metadata(false);

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::{
     catalogue::Catalogue,
+    config::Config,
     request::{self, Verb},
-    server::Server,
 };
 
 /// `/`: the paths there are.
@@ -34,8 +34,8 @@ pub(crate) fn paths(catalogue: &Catalogue) -> Value {
 }
 
 /// `/api`
-pub(crate) fn core_versions(server: &Server) -> Value {
-    let address = format!("{}:{}", server.config.advertise_address, server.config.secure_port);
+pub(crate) fn core_versions(config: &Config) -> Value {
+    let address = format!("{}:{}", config.advertise_address, config.secure_port);
     json!({
         "kind": "APIVersions",
         "versions": ["v1"],

@@ -18,9 +18,8 @@ use store::{Query, Revision, StoreError};
 use tokio::time::Instant;
 
 use crate::{
-    bootstrap::replace,
-    internal::request,
-    server::Server,
+    internal::{replace, request},
+    state::State,
     storage::{WriteError, api_error},
 };
 
@@ -62,41 +61,41 @@ impl Witness {
 }
 
 /// Renews this server's lease, removes those of dead servers, and writes the endpoints of the others.
-pub(crate) async fn reconcile(server: &Arc<Server>, witness: &mut Witness) -> Result<(), ApiError> {
-    let own = address(server);
+pub(crate) async fn reconcile(state: &Arc<State>, witness: &mut Witness) -> Result<(), ApiError> {
+    let own = address(state);
     let lease = json!({ "ip": own.ip(), "port": own.port() }).to_string();
-    server.storage.store().put(&key(own), lease.into(), None).await.map_err(api_error)?;
-    let mut leases = leases(server).await.map_err(api_error)?;
+    state.storage.store().put(&key(own), lease.into(), None).await.map_err(api_error)?;
+    let mut leases = leases(state).await.map_err(api_error)?;
     for (peer, revision) in witness.dead(&leases, Instant::now()) {
         if peer != own {
             tracing::warn!(%peer, "API server has not renewed its lease; removing its endpoint");
-            remove(server, peer, revision).await;
+            remove(state, peer, revision).await;
             leases.remove(&peer);
         }
     }
-    write(server, &leases.into_keys().collect()).await
+    write(state, &leases.into_keys().collect()).await
 }
 
 /// Takes this server out of the endpoints, unless it is the last: clients that find nobody can't wait for it either.
-pub(crate) async fn leave(server: &Arc<Server>) -> Result<(), ApiError> {
-    let mut leases = leases(server).await.map_err(api_error)?;
-    let own = address(server);
+pub(crate) async fn leave(state: &Arc<State>) -> Result<(), ApiError> {
+    let mut leases = leases(state).await.map_err(api_error)?;
+    let own = address(state);
     if let Some(revision) = leases.remove(&own) {
-        remove(server, own, revision).await;
+        remove(state, own, revision).await;
     }
-    if leases.is_empty() { Ok(()) } else { write(server, &leases.into_keys().collect()).await }
+    if leases.is_empty() { Ok(()) } else { write(state, &leases.into_keys().collect()).await }
 }
 
-fn address(server: &Server) -> SocketAddr {
-    SocketAddr::new(server.config.advertise_address, server.config.secure_port)
+fn address(state: &State) -> SocketAddr {
+    SocketAddr::new(state.config.advertise_address, state.config.secure_port)
 }
 
 fn key(server: SocketAddr) -> String {
     format!("{LEASES}{server}")
 }
 
-async fn leases(server: &Server) -> Result<Leases, StoreError> {
-    let entries = server.storage.store().list(LEASES, Query::default()).await?.entries;
+async fn leases(state: &State) -> Result<Leases, StoreError> {
+    let entries = state.storage.store().list(LEASES, Query::default()).await?.entries;
     let lease = |entry: &store::Entry| {
         Some((entry.key.strip_prefix(LEASES)?.parse().ok()?, entry.revision))
     };
@@ -104,28 +103,28 @@ async fn leases(server: &Server) -> Result<Leases, StoreError> {
 }
 
 /// One that has been renewed meanwhile stays.
-async fn remove(server: &Server, peer: SocketAddr, revision: Revision) {
-    if let Err(WriteError::Unknown(error)) = server.storage.delete(&key(peer), revision).await {
+async fn remove(state: &State, peer: SocketAddr, revision: Revision) {
+    if let Err(WriteError::Unknown(error)) = state.storage.delete(&key(peer), revision).await {
         tracing::warn!(%peer, %error, "lease can't be removed");
     }
 }
 
-async fn write(server: &Arc<Server>, servers: &BTreeSet<SocketAddr>) -> Result<(), ApiError> {
-    replace(server, ENDPOINTS, &endpoints(servers)).await?;
+async fn write(state: &Arc<State>, servers: &BTreeSet<SocketAddr>) -> Result<(), ApiError> {
+    replace(state, ENDPOINTS, &endpoints(servers)).await?;
     let wanted = slices(servers);
     for slice in &wanted {
-        replace(server, SLICES, slice).await?;
+        replace(state, SLICES, slice).await?;
     }
-    remove_other_slices(server, &wanted).await
+    remove_other_slices(state, &wanted).await
 }
 
-async fn remove_other_slices(server: &Arc<Server>, wanted: &[Value]) -> Result<(), ApiError> {
+async fn remove_other_slices(state: &Arc<State>, wanted: &[Value]) -> Result<(), ApiError> {
     let selector = format!("labelSelector=endpointslice.kubernetes.io/managed-by%3D{MANAGER}");
-    let found = request(server, Method::GET, &format!("{SLICES}?{selector}"), &Value::Null).await?;
+    let found = request(state, Method::GET, &format!("{SLICES}?{selector}"), &Value::Null).await?;
     let names = found["items"].as_array().into_iter().flatten().map(|s| &s["metadata"]["name"]);
     for name in names.filter(|name| wanted.iter().all(|w| w["metadata"]["name"] != **name)) {
         let path = format!("{SLICES}/{}", name.as_str().unwrap_or_default());
-        match request(server, Method::DELETE, &path, &json!({})).await {
+        match request(state, Method::DELETE, &path, &json!({})).await {
             Err(error) if error.code() != 404 => return Err(error),
             _ => {}
         }

@@ -9,7 +9,7 @@ use http::StatusCode;
 use crate::{
     query::Query,
     respond::{self, Response},
-    server::Server,
+    storage::Storage,
 };
 
 /// How long the store may take to say that it can be read and written.
@@ -76,11 +76,15 @@ impl HealthRequest {
 }
 
 /// Answers it: `ok`, or a line for each check.
-pub(crate) async fn answer(server: &Server, asked: &HealthRequest) -> Result<Response, ApiError> {
+pub(crate) async fn answer(
+    storage: &Storage,
+    is_stopping: bool,
+    asked: &HealthRequest,
+) -> Result<Response, ApiError> {
     let (mut report, mut is_well) = (String::new(), true);
     for check in asked.checks()? {
         let name = check.name();
-        match fault(server, check).await {
+        match fault(storage, is_stopping, check).await {
             None => report += &format!("[+]{name} ok\n"),
             Some(why) => {
                 is_well = false;
@@ -98,14 +102,12 @@ pub(crate) async fn answer(server: &Server, asked: &HealthRequest) -> Result<Res
     Ok(respond::text(code, format!("{report}{} check {outcome}\n", asked.endpoint)))
 }
 
-async fn fault(server: &Server, check: Check) -> Option<String> {
+async fn fault(storage: &Storage, is_stopping: bool, check: Check) -> Option<String> {
     match check {
         Check::Ping => None,
-        Check::Shutdown => {
-            server.shutdown.is_cancelled().then(|| "the server is stopping".to_owned())
-        }
+        Check::Shutdown => is_stopping.then(|| "the server is stopping".to_owned()),
         Check::Store => {
-            let checked = server.storage.store().check();
+            let checked = storage.store().check();
             match tokio::time::timeout(STORE_PATIENCE, checked).await {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error.to_string()),

@@ -10,11 +10,11 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::{identity::Identity, server::Server, service};
+use crate::{identity::Identity, service, state::State};
 
 /// Asks; gives the object of the answer.
 pub(crate) async fn request(
-    server: &Arc<Server>,
+    state: &Arc<State>,
     method: Method,
     path: &str,
     object: &Value,
@@ -26,7 +26,7 @@ pub(crate) async fn request(
         .body(Body::from(object.to_string()))
         .map_err(ApiError::internal)?;
     let identity = Arc::new(Identity::new("system:apiserver", &["system:masters"]));
-    let response = service::answer(server, &identity, request).await;
+    let response = service::answer(state, &identity, request).await;
     let code = response.status();
     let body = response.into_body().collect().await.map_err(ApiError::internal)?.to_bytes();
     let answer: Value = serde_json::from_slice(&body).map_err(ApiError::internal)?;
@@ -37,33 +37,66 @@ pub(crate) async fn request(
     Err(ApiError::new(code.as_u16(), &text("reason"), format!("{path}: {}", text("message"))))
 }
 
+/// Creates an object unless it is there.
+pub(crate) async fn ensure(
+    state: &Arc<State>,
+    collection: &str,
+    object: &Value,
+) -> Result<(), ApiError> {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    match request(state, Method::GET, &format!("{collection}/{name}"), &Value::Null).await {
+        Err(error) if error.reason() == "NotFound" => {}
+        result => return result.map(drop),
+    }
+    match request(state, Method::POST, collection, object).await {
+        // Another server was faster.
+        Err(error) if error.reason() == "AlreadyExists" => Ok(()),
+        result => result.map(drop),
+    }
+}
+
+/// Overwrites an object or creates it. What is there already isn't written again.
+pub(crate) async fn replace(
+    state: &Arc<State>,
+    collection: &str,
+    object: &Value,
+) -> Result<(), ApiError> {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    match request(state, Method::PUT, &format!("{collection}/{name}"), object).await {
+        Err(error) if error.reason() == "NotFound" => {
+            request(state, Method::POST, collection, object).await.map(drop)
+        }
+        result => result.map(drop),
+    }
+}
+
 /// Warns with an Event about an object. Said again, it is counted rather than repeated. A warning that can't be
 /// written is in the log alone.
 pub(crate) async fn warn(
-    server: &Arc<Server>,
+    state: &Arc<State>,
     object: &Value,
     reason: &str,
     action: &str,
     message: &str,
 ) {
     let event = event(object, reason, action, message);
-    if let Err(error) = record(server, event).await {
+    if let Err(error) = record(state, event).await {
         tracing::warn!(%error, reason, "event can't be written");
     }
 }
 
-async fn record(server: &Arc<Server>, mut event: Value) -> Result<(), ApiError> {
+async fn record(state: &Arc<State>, mut event: Value) -> Result<(), ApiError> {
     let namespace = event["metadata"]["namespace"].as_str().unwrap_or_default();
     let collection = format!("/api/v1/namespaces/{namespace}/events");
     let path = format!("{collection}/{}", event["metadata"]["name"].as_str().unwrap_or_default());
-    match request(server, Method::GET, &path, &Value::Null).await {
+    match request(state, Method::GET, &path, &Value::Null).await {
         Ok(before) => {
             event["firstTimestamp"] = before["firstTimestamp"].clone();
             event["count"] = (before["count"].as_i64().unwrap_or(0) + 1).into();
-            request(server, Method::PUT, &path, &event).await.map(drop)
+            request(state, Method::PUT, &path, &event).await.map(drop)
         }
         Err(error) if error.code() == 404 => {
-            request(server, Method::POST, &collection, &event).await.map(drop)
+            request(state, Method::POST, &collection, &event).await.map(drop)
         }
         Err(error) => Err(error),
     }

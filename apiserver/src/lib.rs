@@ -35,6 +35,7 @@ mod respond;
 mod serve;
 mod server;
 mod service;
+mod state;
 mod storage;
 mod subresources;
 mod upkeep;

@@ -6,10 +6,13 @@ use serde_json::{Value, json};
 
 use crate::{
     caching::{self, Freshness},
-    discovery, health, negotiation, openapi,
+    discovery, health,
+    metrics::Metrics,
+    negotiation,
+    openapi::{self, OpenApi},
     request::NonResource,
     respond::{self, Response},
-    server::Server,
+    state::State,
 };
 
 /// The Kubernetes version whose API this is.
@@ -17,17 +20,19 @@ const KUBERNETES: (&str, &str) = ("1", "36");
 
 /// Answers a request for such a path.
 pub(crate) async fn answer(
-    server: &Server,
+    state: &State,
     what: &NonResource,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let catalogue = &server.catalogue;
+    let catalogue = &state.catalogue;
     let document = |value: Value| {
         Ok(caching::answer(headers, value.to_string().into(), Freshness::Revalidated))
     };
     match what {
-        NonResource::Health(asked) => health::answer(server, asked).await,
-        NonResource::Metrics => Ok(metrics(server)),
+        NonResource::Health(asked) => {
+            health::answer(&state.storage, state.shutdown.is_cancelled(), asked).await
+        }
+        NonResource::Metrics => Ok(metrics(&state.metrics)),
         NonResource::Version => Ok(respond::json(StatusCode::OK, &version())),
         NonResource::Paths => document(discovery::paths(catalogue)),
         NonResource::CoreVersions | NonResource::Groups
@@ -36,7 +41,7 @@ pub(crate) async fn answer(
             let core = *what == NonResource::CoreVersions;
             Ok(aggregated(headers, &discovery::aggregated(catalogue, core)))
         }
-        NonResource::CoreVersions => document(discovery::core_versions(server)),
+        NonResource::CoreVersions => document(discovery::core_versions(&state.config)),
         NonResource::Groups => document(discovery::groups(catalogue)),
         NonResource::Group(group) => discovery::group(catalogue, group)
             .map_or_else(|| Err(ApiError::no_such_path()), document),
@@ -47,15 +52,15 @@ pub(crate) async fn answer(
             }
             document(discovery::resources(catalogue, group, version))
         }
-        NonResource::OpenApiV3Index => document(server.openapi.index()),
+        NonResource::OpenApiV3Index => document(state.openapi.index()),
         NonResource::OpenApiV3(group, version, hash) => {
             negotiation::json(headers)?;
-            openapi_v3(server, headers, (group, version), hash.as_deref())
+            openapi_v3(&state.openapi, headers, (group, version), hash.as_deref())
         }
         NonResource::OpenApiV2 => match negotiation::json(headers) {
             Err(_) if negotiation::accepts(headers, openapi::V2_PROTOBUF) => Ok(protobuf_v2()),
             Err(error) => Err(error),
-            Ok(()) => Ok(caching::answer(headers, server.openapi.v2(), Freshness::Revalidated)),
+            Ok(()) => Ok(caching::answer(headers, state.openapi.v2(), Freshness::Revalidated)),
         },
     }
 }
@@ -63,12 +68,12 @@ pub(crate) async fn answer(
 /// The document of a group version. At the address with its hash it never changes; who comes with the hash of another
 /// is sent there.
 fn openapi_v3(
-    server: &Server,
+    openapi: &OpenApi,
     headers: &HeaderMap,
     (group, version): (&str, &str),
     hash: Option<&str>,
 ) -> Result<Response, ApiError> {
-    let document = server.openapi.document(group, version);
+    let document = openapi.document(group, version);
     let document = document.ok_or_else(ApiError::no_such_path)?;
     match hash {
         None => Ok(caching::answer(headers, document, Freshness::Revalidated)),
@@ -86,8 +91,8 @@ fn openapi_v3(
     }
 }
 
-fn metrics(server: &Server) -> Response {
-    let mut response = respond::text(StatusCode::OK, server.metrics.text());
+fn metrics(metrics: &Metrics) -> Response {
+    let mut response = respond::text(StatusCode::OK, metrics.text());
     let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format));
     response

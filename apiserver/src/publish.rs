@@ -13,55 +13,55 @@ use store::{
 use crate::{
     encoded::{CachedObject, Decoded, Encoded},
     history,
-    server::Server,
+    state::State,
 };
 
 /// How long to wait for a store that can't be written.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Publishes all changes from now on, until the server stops.
-pub(crate) async fn run(server: Arc<Server>, publisher: Publisher) {
+pub(crate) async fn run(state: Arc<State>, publisher: Publisher) {
     tokio::select! {
-        () = server.shutdown.cancelled() => {}
-        () = publish_all(&server, &publisher) => {}
+        () = state.shutdown.cancelled() => {}
+        () = publish_all(&state, &publisher) => {}
     }
 }
 
 /// A source that breaks off begins anew, and says so to the publisher: what is in the store now need not be the
 /// continuation of what was published.
-async fn publish_all(server: &Server, publisher: &Publisher) {
+async fn publish_all(state: &State, publisher: &Publisher) {
     loop {
-        if let Err(error) = publish_history(server, publisher).await {
+        if let Err(error) = publish_history(state, publisher).await {
             tracing::warn!(%error, "changes can't be published");
             tokio::time::sleep(PAUSE).await;
         }
     }
 }
 
-async fn publish_history(server: &Server, publisher: &Publisher) -> Result<(), StoreError> {
-    history::begin(&server.storage).await?;
-    let cache = server.storage.cache();
+async fn publish_history(state: &State, publisher: &Publisher) -> Result<(), StoreError> {
+    history::begin(&state.storage).await?;
+    let cache = state.storage.cache();
     let since = cache.revision();
     let changes = cache.subscribe_all(since)?;
-    let resources = server.catalogue.iter().map(|d| (d.names.group, d.names.plural));
-    publisher.begin(history::current(&server.storage), since.0, resources);
-    declare_nodes(server, publisher);
-    follow(server, publisher, changes).await;
+    let resources = state.catalogue.iter().map(|d| (d.names.group, d.names.plural));
+    publisher.begin(history::current(&state.storage), since.0, resources);
+    declare_nodes(state, publisher);
+    follow(state, publisher, changes).await;
     Ok(())
 }
 
-fn declare_nodes(server: &Server, publisher: &Publisher) {
-    let Some(def) = server.catalogue.find("", "v1", "nodes") else { return };
-    for node in server.storage.cache().list(&def.prefix(None)).items {
+fn declare_nodes(state: &State, publisher: &Publisher) {
+    let Some(def) = state.catalogue.find("", "v1", "nodes") else { return };
+    for node in state.storage.cache().list(&def.prefix(None)).items {
         let name = node.object.as_ref().ok().and_then(|object| object.field("metadata.name"));
         publisher.has_node(name.unwrap_or_default());
     }
 }
 
-async fn follow(server: &Server, publisher: &Publisher, mut changes: Subscription<Decoded>) {
+async fn follow(state: &State, publisher: &Publisher, mut changes: Subscription<Decoded>) {
     loop {
         match changes.next().await {
-            Some(Ok(change)) => publish(server, publisher, &change),
+            Some(Ok(change)) => publish(state, publisher, &change),
             Some(Err(error)) => {
                 tracing::warn!(%error, "publishing begins anew");
                 return;
@@ -71,13 +71,13 @@ async fn follow(server: &Server, publisher: &Publisher, mut changes: Subscriptio
     }
 }
 
-fn publish(server: &Server, publisher: &Publisher, change: &Change<Decoded>) {
+fn publish(state: &State, publisher: &Publisher, change: &Change<Decoded>) {
     let Some(item) = change.new.as_ref().or(change.old.as_ref()) else { return };
     if history::is_one(&item.key) && change.new.is_some() {
-        return publisher.go_on(history::current(&server.storage));
+        return publisher.go_on(history::current(&state.storage));
     }
     // Keys that are no objects of the API concern nobody.
-    let Some(def) = server.catalogue.of_key(&item.key) else { return };
+    let Some(def) = state.catalogue.of_key(&item.key) else { return };
     let (type_, object) = match (&change.old, &change.new) {
         (None, Some(new)) => (ChangeType::Added, json(new, Encoded::json)),
         (Some(_), Some(new)) => (ChangeType::Modified, json(new, Encoded::json)),

@@ -38,13 +38,13 @@ impl ApiServer {
         let acceptor = TlsAcceptor::from(tls);
         loop {
             let accepted = tokio::select! {
-                () = self.server.shutdown.cancelled() => return,
+                () = self.state.shutdown.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
                 Ok((stream, _)) => {
                     let connection = self.clone().connection(acceptor.clone(), stream);
-                    self.server.tasks.spawn(connection);
+                    self.state.tasks.spawn(connection);
                 }
                 Err(error) => {
                     // Out of file descriptors, most likely: others have to be closed first.
@@ -81,7 +81,7 @@ impl ApiServer {
         tokio::pin!(connection);
         let result = tokio::select! {
             result = &mut connection => result,
-            () = self.server.shutdown.cancelled() => {
+            () = self.state.shutdown.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }

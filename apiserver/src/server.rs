@@ -1,23 +1,20 @@
-//! The server put together: what all requests share, and its life from start to stop.
+//! The server put together, and its life from start to stop.
 
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use listwatch::Publisher;
 use store::Store;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admission::Admission,
     bootstrap,
     catalogue::Catalogue,
     config::Config,
     endpoints::{self, Witness},
     identity::Identity,
-    metrics::Metrics,
-    openapi::OpenApi,
     publish,
     service::InProcess,
+    state::State,
     storage::Storage,
     upkeep,
 };
@@ -28,25 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a stop waits for the store to forget the server's endpoint, which others remove in the end.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// What all requests share.
-#[derive(Debug)]
-pub(crate) struct Server {
-    pub(crate) config: Config,
-    pub(crate) catalogue: Arc<Catalogue>,
-    pub(crate) storage: Storage,
-    pub(crate) admission: Admission,
-    pub(crate) metrics: Metrics,
-    pub(crate) openapi: OpenApi,
-    /// Ends watches and background work.
-    pub(crate) shutdown: CancellationToken,
-    /// What a stop waits for.
-    pub(crate) tasks: TaskTracker,
-}
-
 /// A running API server. Clones are handles of the same server.
 #[derive(Clone, Debug)]
 pub struct ApiServer {
-    pub(crate) server: Arc<Server>,
+    pub(crate) state: Arc<State>,
 }
 
 impl ApiServer {
@@ -64,44 +46,34 @@ impl ApiServer {
         let storage = Storage::start(store, catalogue.clone(), &config)
             .await
             .context("cannot fill the cache from the store")?;
-        let server = Arc::new(Server {
-            config,
-            openapi: OpenApi::new(catalogue.clone()),
-            catalogue,
-            storage,
-            admission: Admission::standard(),
-            metrics: Metrics::new(),
-            shutdown: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-        });
-        let this = Self { server };
+        let this = Self { state: Arc::new(State::new(config, catalogue, storage)) };
         if let Some(publisher) = publisher {
-            this.server.tasks.spawn(publish::run(this.server.clone(), publisher));
+            this.state.tasks.spawn(publish::run(this.state.clone(), publisher));
         }
         let mut witness = Witness::default();
-        bootstrap::begin(&this.server, &mut witness)
+        bootstrap::begin(&this.state, &mut witness)
             .await
             .context("cannot make the objects that are always there")?;
-        upkeep::start(&this.server, witness);
+        upkeep::start(&this.state, witness);
         Ok(this)
     }
 
     /// The API as a service in this process, for requests of this identity.
     #[must_use]
     pub fn service(&self, identity: Identity) -> InProcess {
-        InProcess::new(self.server.clone(), identity)
+        InProcess::new(self.state.clone(), identity)
     }
 
     /// Stops: watches end, requests are finished, background work ends. The store is left to its owner.
     pub async fn stop(&self) {
-        self.server.shutdown.cancel();
-        match tokio::time::timeout(FAREWELL, endpoints::leave(&self.server)).await {
+        self.state.shutdown.cancel();
+        match tokio::time::timeout(FAREWELL, endpoints::leave(&self.state)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the server's endpoint stays for a while"),
             Err(_) => tracing::warn!("the server's endpoint stays for a while: no answer"),
         }
-        self.server.tasks.close();
-        if tokio::time::timeout(PATIENCE, self.server.tasks.wait()).await.is_err() {
+        self.state.tasks.close();
+        if tokio::time::timeout(PATIENCE, self.state.tasks.wait()).await.is_err() {
             tracing::warn!("some requests were not finished in time");
         }
     }

@@ -29,7 +29,7 @@ use crate::{
     query::Query,
     request::{self, Target},
     respond::{self, Response},
-    server::Server,
+    state::State,
     verbs,
 };
 
@@ -38,13 +38,13 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The API for requests of one identity: those of a connection, or of a program in the same process.
 #[derive(Clone, Debug)]
 pub struct InProcess {
-    server: Arc<Server>,
+    state: Arc<State>,
     identity: Arc<Identity>,
 }
 
 impl InProcess {
-    pub(crate) fn new(server: Arc<Server>, identity: Identity) -> Self {
-        Self { server, identity: Arc::new(identity) }
+    pub(crate) fn new(state: Arc<State>, identity: Identity) -> Self {
+        Self { state, identity: Arc::new(identity) }
     }
 }
 
@@ -62,8 +62,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let Self { server, identity } = self.clone();
-        Box::pin(async move { Ok(answer(&server, &identity, request).await) })
+        let Self { state, identity } = self.clone();
+        Box::pin(async move { Ok(answer(&state, &identity, request).await) })
     }
 }
 
@@ -77,8 +77,8 @@ struct Head {
 }
 
 impl Head {
-    fn of(server: &Server, identity: &Arc<Identity>, parts: Parts) -> Self {
-        let target = parse(server, &parts);
+    fn of(state: &State, identity: &Arc<Identity>, parts: Parts) -> Self {
+        let target = parse(state, &parts);
         Self { target, identity: caller(identity, &parts.headers), parts }
     }
 
@@ -101,9 +101,9 @@ impl Head {
     }
 }
 
-fn parse(server: &Server, parts: &Parts) -> Result<(Target, Query), ApiError> {
+fn parse(state: &State, parts: &Parts) -> Result<(Target, Query), ApiError> {
     let query = Query::of(&parts.uri)?;
-    let target = request::parse(&server.catalogue, &parts.method, parts.uri.path(), &query)?;
+    let target = request::parse(&state.catalogue, &parts.method, parts.uri.path(), &query)?;
     Ok((target, query))
 }
 
@@ -114,7 +114,7 @@ fn caller(identity: &Arc<Identity>, headers: &HeaderMap) -> Result<Arc<Identity>
 
 /// Answers a request, whatever happens.
 pub(crate) async fn answer<B>(
-    server: &Arc<Server>,
+    state: &Arc<State>,
     identity: &Arc<Identity>,
     request: Request<B>,
 ) -> Response
@@ -124,15 +124,15 @@ where
 {
     let started = Instant::now();
     let (parts, body) = request.into_parts();
-    let head = Head::of(server, identity, parts);
-    let work = AssertUnwindSafe(in_time(server, &head, body)).catch_unwind();
+    let head = Head::of(state, identity, parts);
+    let work = AssertUnwindSafe(in_time(state, &head, body)).catch_unwind();
     let response = match work.await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => respond::failure(&error),
         Err(_) => respond::failure(&panicked()),
     };
     let (code, took) = (response.status().as_u16(), started.elapsed());
-    server.metrics.answered(head.target(), code, took);
+    state.metrics.answered(head.target(), code, took);
     tracing::debug!(
         method = %head.parts.method, uri = %head.parts.uri, user = head.user(), code,
         ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX), "request"
@@ -142,17 +142,17 @@ where
 
 /// A request that is no stream is answered within the server's patience, however slowly its body comes. A body that is
 /// refused unread is taken all the same, as far as it comes; that of a read means nothing.
-async fn in_time<B>(server: &Arc<Server>, head: &Head, body: B) -> Result<Response, ApiError>
+async fn in_time<B>(state: &Arc<State>, head: &Head, body: B) -> Result<Response, ApiError>
 where
     B: HttpBody<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
     let mut body = pin!(body);
-    let work = perform(server, head, body.as_mut());
+    let work = perform(state, head, body.as_mut());
     if head.target().is_some_and(Target::is_long_running) {
         return work.await;
     }
-    let patience = head.patience(server.config.request_timeout)?;
+    let patience = head.patience(state.config.request_timeout)?;
     let deadline = Instant::now() + patience;
     let answer = timeout_at(deadline, work).await.unwrap_or_else(|_| {
         Err(ApiError::timeout("request did not complete within the allotted timeout"))
@@ -163,7 +163,7 @@ where
     answer
 }
 
-async fn perform<B>(server: &Arc<Server>, head: &Head, body: B) -> Result<Response, ApiError>
+async fn perform<B>(state: &Arc<State>, head: &Head, body: B) -> Result<Response, ApiError>
 where
     B: HttpBody<Data = Bytes>,
     B::Error: Into<BoxError>,
@@ -185,7 +185,7 @@ where
         Target::NonResource(_) if !matches!(*method, Method::GET | Method::HEAD) => {
             Err(ApiError::method_not_allowed())
         }
-        Target::NonResource(what) => nonresource::answer(server, what, &parts.headers).await,
+        Target::NonResource(what) => nonresource::answer(state, what, &parts.headers).await,
         Target::Resource(info) => {
             let call = Call {
                 identity: identity.clone(),
@@ -195,21 +195,21 @@ where
                 headers: parts.headers.clone(),
                 body: if info.verb.is_write() { body::read(body).await? } else { Bytes::new() },
             };
-            carry_out(server, call).await
+            carry_out(state, call).await
         }
     }
 }
 
 /// A write is carried out to its end, in a task of its own: a client that goes away must not cut it in half.
-async fn carry_out(server: &Arc<Server>, call: Call) -> Result<Response, ApiError> {
+async fn carry_out(state: &Arc<State>, call: Call) -> Result<Response, ApiError> {
     if !call.info.verb.is_write() {
-        return verbs::perform(server, &call).await;
+        return verbs::perform(state, &call).await;
     }
     let span =
         tracing::info_span!("write", verb = call.info.verb.as_str(), user = call.identity.user);
-    let owned = server.clone();
+    let owned = state.clone();
     let work = async move { verbs::perform(&owned, &call).await };
-    server.tasks.spawn(work.instrument(span)).await.unwrap_or_else(|_| Err(panicked()))
+    state.tasks.spawn(work.instrument(span)).await.unwrap_or_else(|_| Err(panicked()))
 }
 
 fn panicked() -> ApiError {

@@ -123,6 +123,11 @@ impl Storage {
         &self.cache
     }
 
+    /// An entry of the store's history as the cache would have it.
+    pub(crate) fn decode(&self, entry: &Entry) -> Decoded {
+        Encoded::of_entry(&self.catalogue, entry)
+    }
+
     /// The latest state of an object.
     pub(crate) async fn get(&self, at: Address<'_>) -> Result<Stored, ApiError> {
         let entry = self.entry(at).await?;

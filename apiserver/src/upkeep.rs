@@ -10,11 +10,12 @@ use store::Revision;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::{
-    admission::{self, Suspects},
+    admission::{Repair, Suspects, Warning},
     bootstrap,
     encoded::{CachedObject, Encoded},
     endpoints::Witness,
-    server::Server,
+    internal,
+    state::State,
     storage::Address,
 };
 
@@ -29,16 +30,16 @@ const BOOTSTRAP: Duration = Duration::from_secs(10);
 const REMOVALS: usize = 16;
 
 /// Keeps the house until the server stops.
-pub(crate) fn start(server: &Arc<Server>, witness: Witness) {
-    begin(server, expire_events(server.clone()));
-    begin(server, repair_claims(server.clone()));
-    begin(server, restore(server.clone(), witness));
-    begin(server, compact(server.clone()));
+pub(crate) fn start(state: &Arc<State>, witness: Witness) {
+    begin(state, expire_events(state.clone()));
+    begin(state, repair_claims(state.clone()));
+    begin(state, restore(state.clone(), witness));
+    begin(state, compact(state.clone()));
 }
 
-fn begin(server: &Server, duty: impl Future<Output = ()> + Send + 'static) {
-    let shutdown = server.shutdown.clone();
-    server.tasks.spawn(async move { shutdown.run_until_cancelled(duty).await });
+fn begin(state: &State, duty: impl Future<Output = ()> + Send + 'static) {
+    let shutdown = state.shutdown.clone();
+    state.tasks.spawn(async move { shutdown.run_until_cancelled(duty).await });
 }
 
 fn every(period: Duration) -> Interval {
@@ -47,68 +48,76 @@ fn every(period: Duration) -> Interval {
     ticks
 }
 
-async fn repair_claims(server: Arc<Server>) {
+async fn repair_claims(state: Arc<State>) {
     let mut ticks = every(SWEEP);
     let mut suspects = Suspects::new();
+    let State { catalogue, storage, config, .. } = &*state;
+    let repair = Repair { catalogue, storage, range: config.service_cidr };
     loop {
         ticks.tick().await;
-        match admission::repair_cluster_ips(&server, &suspects).await {
-            Ok(found) => suspects = found,
-            Err(error) => tracing::warn!(%error, "cluster IPs can't be checked"),
+        let warnings = match repair.run(&mut suspects).await {
+            Ok(warnings) => warnings,
+            Err(error) => {
+                tracing::warn!(%error, "cluster IPs can't be checked");
+                continue;
+            }
+        };
+        for Warning { service, reason, message } in &warnings {
+            internal::warn(&state, service, reason, "ClusterIPAllocation", message).await;
         }
     }
 }
 
-async fn restore(server: Arc<Server>, mut witness: Witness) {
+async fn restore(state: Arc<State>, mut witness: Witness) {
     let mut ticks = every(BOOTSTRAP);
     loop {
         ticks.tick().await;
-        if let Err(error) = bootstrap::run(&server, &mut witness).await {
+        if let Err(error) = bootstrap::run(&state, &mut witness).await {
             tracing::warn!(%error, "the system's objects can't be checked");
         }
     }
 }
 
-async fn compact(server: Arc<Server>) {
-    let mut ticks = every(server.config.compaction_interval);
-    let mut before = server.storage.cache().revision();
+async fn compact(state: Arc<State>) {
+    let mut ticks = every(state.config.compaction_interval);
+    let mut before = state.storage.cache().revision();
     loop {
         ticks.tick().await;
-        before = forget(&server, before).await;
+        before = forget(&state, before).await;
     }
 }
 
 /// Forgets what was before the last compaction's time, so that a client that reads pages or watches has at least
 /// one interval to come back. Returns where the store is now.
-async fn forget(server: &Server, before: Revision) -> Revision {
-    if let Err(error) = server.storage.store().compact(before).await {
+async fn forget(state: &State, before: Revision) -> Revision {
+    if let Err(error) = state.storage.store().compact(before).await {
         tracing::warn!(%error, "history can't be compacted");
     }
-    server.storage.cache().revision()
+    state.storage.cache().revision()
 }
 
-async fn expire_events(server: Arc<Server>) {
-    let Some(def) = server.catalogue.find("", "v1", "events") else { return };
+async fn expire_events(state: Arc<State>) {
+    let Some(def) = state.catalogue.find("", "v1", "events") else { return };
     let mut ticks = every(SWEEP);
     loop {
         ticks.tick().await;
-        let deadline = Timestamp::now() - server.config.event_ttl;
-        let snapshot = server.storage.cache().list(&def.prefix(None));
+        let deadline = Timestamp::now() - state.config.event_ttl;
+        let snapshot = state.storage.cache().list(&def.prefix(None));
         let events = snapshot.items.iter().filter_map(|i| Some((i, i.object.as_ref().ok()?)));
         let old = events.filter(|(_, event)| is_over(event, deadline));
-        let remove = |(item, event): (&CachedObject, _)| remove(&server, def, event, item.revision);
+        let remove = |(item, event): (&CachedObject, _)| remove(&state, def, event, item.revision);
         stream::iter(old).for_each_concurrent(REMOVALS, remove).await;
     }
 }
 
-async fn remove(server: &Server, def: &ResourceDef, event: &Encoded, revision: Revision) {
+async fn remove(state: &State, def: &ResourceDef, event: &Encoded, revision: Revision) {
     let at = Address {
         def,
         namespace: event.field("metadata.namespace"),
         name: event.field("metadata.name").unwrap_or_default(),
     };
     // One that has happened again meanwhile is at another revision, and stays.
-    if let Err(error) = server.storage.remove(at, revision).await {
+    if let Err(error) = state.storage.remove(at, revision).await {
         tracing::debug!(?error, "event stays");
     }
 }

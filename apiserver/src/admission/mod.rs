@@ -5,7 +5,7 @@ mod namespace_lifecycle;
 mod service_account;
 mod service_cluster_ip;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use api_machinery::ApiError;
 use async_trait::async_trait;
@@ -15,12 +15,12 @@ use store::Revision;
 
 use crate::{
     call::Call,
+    config::Config,
     request::Verb,
-    server::Server,
-    storage::{Address, WriteError},
+    storage::{Address, Storage, WriteError},
 };
 
-pub(crate) use service_cluster_ip::{Suspects, repair as repair_cluster_ips};
+pub(crate) use service_cluster_ip::{Repair, Suspects, Warning};
 
 /// What a plugin may know of a create or update.
 #[derive(Clone, Copy, Debug)]
@@ -59,12 +59,7 @@ pub(crate) struct Claim {
 #[async_trait]
 trait Plugin: fmt::Debug + Send + Sync {
     /// Completes or refuses the object of a create or update.
-    async fn admit(
-        &self,
-        _: &Server,
-        _: &Attributes<'_>,
-        _: &mut Value,
-    ) -> Result<Vec<Claim>, ApiError> {
+    async fn admit(&self, _: &Attributes<'_>, _: &mut Value) -> Result<Vec<Claim>, ApiError> {
         Ok(Vec::new())
     }
 
@@ -74,10 +69,10 @@ trait Plugin: fmt::Debug + Send + Sync {
     }
 
     /// Cleans up after an object that has changed.
-    async fn changed(&self, _: &Server, _: &ResourceDef, _old: &Value, _new: &Value) {}
+    async fn changed(&self, _: &ResourceDef, _old: &Value, _new: &Value) {}
 
     /// Cleans up after an object that is gone.
-    async fn removed(&self, _: &Server, _: &ResourceDef, _: &Value) {}
+    async fn removed(&self, _: &ResourceDef, _: &Value) {}
 }
 
 /// The plugins in their order.
@@ -90,27 +85,28 @@ pub(crate) struct Admitted(Vec<Claim>);
 
 impl Admission {
     /// Every plugin, in the order in which they are asked.
-    pub(crate) fn standard() -> Self {
+    pub(crate) fn standard(storage: &Arc<Storage>, config: &Config) -> Self {
+        let range = config.service_cidr;
         Self(vec![
-            Box::new(namespace_lifecycle::NamespaceLifecycle),
+            Box::new(namespace_lifecycle::NamespaceLifecycle { storage: storage.clone() }),
             Box::new(service_account::ServiceAccount),
-            Box::new(service_cluster_ip::ServiceClusterIp),
+            Box::new(service_cluster_ip::ServiceClusterIp { storage: storage.clone(), range }),
         ])
     }
 
     /// Asks every plugin about an object; what was claimed so far is given back if one refuses.
     pub(crate) async fn admit(
         &self,
-        server: &Server,
+        storage: &Storage,
         attributes: &Attributes<'_>,
         object: &mut Value,
     ) -> Result<Admitted, ApiError> {
         let mut admitted = Admitted::default();
         for plugin in &self.0 {
-            match plugin.admit(server, attributes, object).await {
+            match plugin.admit(attributes, object).await {
                 Ok(claims) => admitted.0.extend(claims),
                 Err(error) => {
-                    admitted.undo(server).await;
+                    admitted.undo(storage).await;
                     return Err(error);
                 }
             }
@@ -124,22 +120,16 @@ impl Admission {
     }
 
     /// Tells every plugin that an object has changed.
-    pub(crate) async fn changed(
-        &self,
-        server: &Server,
-        def: &ResourceDef,
-        old: &Value,
-        new: &Value,
-    ) {
+    pub(crate) async fn changed(&self, def: &ResourceDef, old: &Value, new: &Value) {
         for plugin in &self.0 {
-            plugin.changed(server, def, old, new).await;
+            plugin.changed(def, old, new).await;
         }
     }
 
     /// Tells every plugin that an object is gone.
-    pub(crate) async fn removed(&self, server: &Server, def: &ResourceDef, object: &Value) {
+    pub(crate) async fn removed(&self, def: &ResourceDef, object: &Value) {
         for plugin in &self.0 {
-            plugin.removed(server, def, object).await;
+            plugin.removed(def, object).await;
         }
     }
 }
@@ -147,16 +137,16 @@ impl Admission {
 impl Admitted {
     /// Gives back what was claimed if the object is certainly not stored. If nobody knows, it stays claimed: a claim
     /// without an object is found by the repair, two objects with one address are not mended by anybody.
-    pub(crate) async fn settle<T>(self, server: &Server, result: &Result<T, WriteError>) {
+    pub(crate) async fn settle<T>(self, storage: &Storage, result: &Result<T, WriteError>) {
         if matches!(result, Err(WriteError::Refused(_))) {
-            self.undo(server).await;
+            self.undo(storage).await;
         }
     }
 
     /// Gives back what was claimed. What can't be given back now is left to the repair.
-    async fn undo(self, server: &Server) {
+    async fn undo(self, storage: &Storage) {
         for Claim { key, revision } in self.0 {
-            if let Err(WriteError::Unknown(error)) = server.storage.delete(&key, revision).await {
+            if let Err(WriteError::Unknown(error)) = storage.delete(&key, revision).await {
                 tracing::warn!(key, %error, "claim stays until it is repaired");
             }
         }

@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::{Attributes, Claim, Plugin};
-use crate::server::Server;
 
 /// See the module.
 #[derive(Debug)]
@@ -16,7 +15,6 @@ pub(super) struct ServiceAccount;
 impl Plugin for ServiceAccount {
     async fn admit(
         &self,
-        _: &Server,
         attributes: &Attributes<'_>,
         object: &mut Value,
     ) -> Result<Vec<Claim>, ApiError> {

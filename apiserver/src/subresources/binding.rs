@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::{
     call::{Call, Given},
     respond::{self, Response},
-    server::Server,
+    state::State,
     storage::Address,
 };
 
@@ -17,7 +17,7 @@ use crate::{
 const ATTEMPTS: usize = 32;
 
 /// Assigns a pod to a node.
-pub(crate) async fn bind(server: &Server, call: &Call) -> Result<Response, ApiError> {
+pub(crate) async fn bind(state: &State, call: &Call) -> Result<Response, ApiError> {
     let (mut given, warnings) = call.given_as::<Binding>()?.into_parts();
     call.place(&mut given)?;
     let binding: Binding = serde_json::from_value(given)
@@ -28,12 +28,12 @@ pub(crate) async fn bind(server: &Server, call: &Call) -> Result<Response, ApiEr
     let mut attempts = ATTEMPTS;
     loop {
         attempts -= 1;
-        let old = server.storage.get(at).await?;
+        let old = state.storage.get(at).await?;
         let pod = registry::bind(&old.object, &binding, Timestamp::now())?;
         if dry_run {
             return Ok(created(&warnings));
         }
-        match server.storage.update(at, &old, pod).await {
+        match state.storage.update(at, &old, pod).await {
             Err(error) if attempts > 0 && error.is("Conflict") => {}
             result => return Ok(result.map(|_| created(&warnings))?),
         }

@@ -11,7 +11,7 @@ use crate::{
     call::Call,
     kubelet_client::Kubelet,
     respond::{self, Response, Streamed},
-    server::Server,
+    state::State,
     storage::Address,
 };
 
@@ -23,20 +23,20 @@ const OPTIONS: &[&str] =
 const KUBELET_PORT: u16 = 10250;
 
 /// Streams the log of a container.
-pub(crate) async fn stream(server: &Server, call: &Call) -> Result<Response, ApiError> {
+pub(crate) async fn stream(state: &State, call: &Call) -> Result<Response, ApiError> {
     let at = call.address()?;
-    let pod = server.storage.get(at).await?.object;
+    let pod = state.storage.get(at).await?.object;
     let container = container(&pod, at.name, call.query.get("container"))?;
     let Some(node) = pod["spec"]["nodeName"].as_str().filter(|n| !n.is_empty()) else {
         // Kubernetes: a pod without a node has an empty log.
         return Ok(respond::text(StatusCode::OK, Body::empty()));
     };
-    let kubelet = kubelet(server, node).await?;
+    let kubelet = kubelet(state, node).await?;
     let namespace = at.namespace.unwrap_or_default();
     let path = format!("/containerLogs/{namespace}/{}/{container}", at.name);
     let options: Vec<(&str, &str)> =
         OPTIONS.iter().filter_map(|&o| Some((o, call.query.get(o)?))).collect();
-    let Some(client) = &server.config.kubelet_client else {
+    let Some(client) = &state.config.kubelet_client else {
         return Err(ApiError::internal("this server has no credentials for kubelets"));
     };
     let answer =
@@ -82,11 +82,11 @@ fn choose(pod: &str, containers: &[&str], init: &[&str]) -> String {
 }
 
 /// Where the kubelet of a node listens, as the node's status says.
-async fn kubelet(server: &Server, node: &str) -> Result<Kubelet, ApiError> {
-    let Some(def) = server.catalogue.find("", "v1", "nodes") else {
+async fn kubelet(state: &State, node: &str) -> Result<Kubelet, ApiError> {
+    let Some(def) = state.catalogue.find("", "v1", "nodes") else {
         return Err(ApiError::internal("there is no kind Node"));
     };
-    let object = server.storage.get(Address { def, namespace: None, name: node }).await?.object;
+    let object = state.storage.get(Address { def, namespace: None, name: node }).await?.object;
     let status = &object["status"];
     let address = status["addresses"]
         .as_array()

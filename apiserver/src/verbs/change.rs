@@ -11,7 +11,7 @@ use crate::{
     call::Call,
     query,
     respond::{self, Response},
-    server::Server,
+    state::State,
     storage::{Address, Stored, WriteError},
 };
 
@@ -48,7 +48,7 @@ pub(super) fn answer(call: &Call, stored: &Stored) -> Response {
 /// admission → the kind's strategy → compare-and-swap; from the start if somebody else wrote meanwhile.
 /// *Errors*: 409 if the client named a version or UID that isn't (any more) the object's.
 pub(super) async fn apply(
-    server: &Server,
+    state: &State,
     call: &Call,
     wanted: impl Fn(&Value) -> Result<Value, ApiError>,
 ) -> Result<Stored, ApiError> {
@@ -56,11 +56,11 @@ pub(super) async fn apply(
     let mut attempts = ATTEMPTS;
     loop {
         attempts -= 1;
-        let old = server.storage.get(at).await?;
+        let old = state.storage.get(at).await?;
         let new = wanted(&view(call, &old.object)?)?;
         check_version(at, &old, &new)?;
         at.def.check_uid(&old.object, &new)?;
-        match attempt(server, call, at, &old, new).await {
+        match attempt(state, call, at, &old, new).await {
             Err(error) if attempts > 0 && error.is("Conflict") => {}
             result => return Ok(result?),
         }
@@ -68,7 +68,7 @@ pub(super) async fn apply(
 }
 
 async fn attempt(
-    server: &Server,
+    state: &State,
     call: &Call,
     at: Address<'_>,
     old: &Stored,
@@ -77,16 +77,16 @@ async fn attempt(
     let dry_run = call.dry_run()?;
     let uid = old.object["metadata"]["uid"].as_str().unwrap_or_default();
     let attributes = Attributes { call, old: Some(&old.object), uid, dry_run };
-    let admitted = server.admission.admit(server, &attributes, &mut new).await?;
+    let admitted = state.admission.admit(&state.storage, &attributes, &mut new).await?;
     let result = async {
         let object = strategy(call, &old.object, new)?;
         if dry_run {
             return Ok(Stored::at(object, old.revision));
         }
-        write(server, at, old, object).await
+        write(state, at, old, object).await
     };
     let result = result.await;
-    admitted.settle(server, &result).await;
+    admitted.settle(&state.storage, &result).await;
     result
 }
 
@@ -104,18 +104,18 @@ fn strategy(call: &Call, old: &Value, new: Value) -> Result<Value, ApiError> {
 
 /// Writes the object, or removes it if this change took away the last that its deletion waited for.
 async fn write(
-    server: &Server,
+    state: &State,
     at: Address<'_>,
     old: &Stored,
     object: Value,
 ) -> Result<Stored, WriteError> {
     if !at.def.is_finished(&object)? {
-        let stored = server.storage.update(at, old, object).await?;
-        server.admission.changed(server, at.def, &old.object, &stored.object).await;
+        let stored = state.storage.update(at, old, object).await?;
+        state.admission.changed(at.def, &old.object, &stored.object).await;
         return Ok(stored);
     }
-    let revision = server.storage.remove(at, old.revision).await?;
-    server.admission.removed(server, at.def, &object).await;
+    let revision = state.storage.remove(at, old.revision).await?;
+    state.admission.removed(at.def, &object).await;
     Ok(Stored { object, revision })
 }
 

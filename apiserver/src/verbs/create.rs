@@ -10,7 +10,7 @@ use crate::{
     admission::Attributes,
     call::{Call, Given},
     respond::Response,
-    server::Server,
+    state::State,
     storage::{Address, Stored, WriteError},
     subresources::binding,
 };
@@ -19,12 +19,12 @@ use crate::{
 const NAME_ATTEMPTS: usize = 8;
 
 /// Creates an object in a collection.
-pub(super) async fn create(server: &Server, call: &Call) -> Result<Response, ApiError> {
+pub(super) async fn create(state: &State, call: &Call) -> Result<Response, ApiError> {
     if call.info.subresource == Some(Subresource::Binding) {
-        return binding::bind(server, call).await;
+        return binding::bind(state, call).await;
     }
     let (object, warnings) = call.given()?.into_parts();
-    let stored = insert(server, call, object).await?;
+    let stored = insert(state, call, object).await?;
     let mut response =
         call.presentation.answer(StatusCode::CREATED, &call.info.def, &stored.object);
     Given::warn(&warnings, &mut response);
@@ -32,13 +32,13 @@ pub(super) async fn create(server: &Server, call: &Call) -> Result<Response, Api
 }
 
 /// Admits, completes and stores an object, under another name as long as the server's choice is taken.
-async fn insert(server: &Server, call: &Call, object: Value) -> Result<Stored, ApiError> {
+async fn insert(state: &State, call: &Call, object: Value) -> Result<Stored, ApiError> {
     let generated =
         object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("").is_empty();
     let mut attempts = if generated { NAME_ATTEMPTS } else { 1 };
     loop {
         attempts -= 1;
-        match attempt(server, call, object.clone()).await {
+        match attempt(state, call, object.clone()).await {
             Err(error) if attempts > 0 && error.is("AlreadyExists") => {}
             // Another try may be luckier.
             Err(error) if generated && error.is("AlreadyExists") => {
@@ -49,10 +49,10 @@ async fn insert(server: &Server, call: &Call, object: Value) -> Result<Stored, A
     }
 }
 
-async fn attempt(server: &Server, call: &Call, mut object: Value) -> Result<Stored, WriteError> {
+async fn attempt(state: &State, call: &Call, mut object: Value) -> Result<Stored, WriteError> {
     let (context, dry_run) = (call.context(), call.dry_run()?);
     let attributes = Attributes { call, old: None, uid: &context.uid, dry_run };
-    let admitted = server.admission.admit(server, &attributes, &mut object).await?;
+    let admitted = state.admission.admit(&state.storage, &attributes, &mut object).await?;
     let def = &call.info.def;
     let stored = async {
         let object = def.create(object, &context)?;
@@ -61,9 +61,9 @@ async fn attempt(server: &Server, call: &Call, mut object: Value) -> Result<Stor
         }
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let at = Address { def, namespace: call.info.namespace.as_deref(), name: &name };
-        server.storage.create(at, object).await
+        state.storage.create(at, object).await
     };
     let result = stored.await;
-    admitted.settle(server, &result).await;
+    admitted.settle(&state.storage, &result).await;
     result
 }

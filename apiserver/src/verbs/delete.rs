@@ -13,7 +13,7 @@ use crate::{
     body,
     call::Call,
     respond::{self, Response},
-    server::Server,
+    state::State,
     storage::{Address, Stored, WriteError},
 };
 
@@ -33,10 +33,10 @@ pub(super) enum Outcome {
 }
 
 /// Deletes an object, or begins to.
-pub(super) async fn delete(server: &Server, call: &Call) -> Result<Response, ApiError> {
+pub(super) async fn delete(state: &State, call: &Call) -> Result<Response, ApiError> {
     let options = options(call)?;
     let at = call.address()?;
-    Ok(match delete_one(server, call, at, &options).await? {
+    Ok(match delete_one(state, call, at, &options).await? {
         Outcome::Removed(object) => respond::json(StatusCode::OK, &success(at, &object)),
         Outcome::Terminating(object) => call.presentation.answer(StatusCode::OK, at.def, &object),
     })
@@ -105,23 +105,23 @@ fn check(options: &DeleteOptions) -> Result<(), ApiError> {
 
 /// Deletes one object in whatever state it is, within the preconditions.
 pub(super) async fn delete_one(
-    server: &Server,
+    state: &State,
     call: &Call,
     at: Address<'_>,
     options: &DeleteOptions,
 ) -> Result<Outcome, ApiError> {
-    server.admission.may_remove(call, at)?;
+    state.admission.may_remove(call, at)?;
     let mut attempts = ATTEMPTS;
     loop {
         attempts -= 1;
-        let found = server.storage.get(at).await;
+        let found = state.storage.get(at).await;
         if let (Ok(old), Some(wanted)) = (&found, &options.preconditions) {
             check_preconditions(at, old, wanted)?;
         }
-        match attempt(server, at, found, options).await {
+        match attempt(state, at, found, options).await {
             Err(error) if attempts > 0 && error.is("Conflict") => {}
             Err(error) if error.is("StoreReadError") && may_be_unread(options) => {
-                return Ok(remove_unread(server, at).await?);
+                return Ok(remove_unread(state, at).await?);
             }
             result => return Ok(result?),
         }
@@ -143,16 +143,16 @@ fn may_be_unread(options: &DeleteOptions) -> bool {
 
 /// Removes what can't be read at its owner's risk: whatever it describes may go on running, and nothing of what it
 /// held is given back.
-async fn remove_unread(server: &Server, at: Address<'_>) -> Result<Outcome, WriteError> {
-    let revision = server.storage.revision_of(at).await?;
+async fn remove_unread(state: &State, at: Address<'_>) -> Result<Outcome, WriteError> {
+    let revision = state.storage.revision_of(at).await?;
     tracing::warn!(key = at.key(), "removing an object that can't be read");
-    server.storage.remove(at, revision).await?;
+    state.storage.remove(at, revision).await?;
     let metadata = json!({ "name": at.name, "namespace": at.namespace });
     Ok(Outcome::Removed(json!({ "metadata": metadata })))
 }
 
 async fn attempt(
-    server: &Server,
+    state: &State,
     at: Address<'_>,
     found: Result<Stored, ApiError>,
     options: &DeleteOptions,
@@ -162,14 +162,14 @@ async fn attempt(
     match at.def.begin_deletion(&old.object, options, Timestamp::now())? {
         Deletion::Remove => {
             if !dry_run {
-                server.storage.remove(at, old.revision).await?;
-                server.admission.removed(server, at.def, &old.object).await;
+                state.storage.remove(at, old.revision).await?;
+                state.admission.removed(at.def, &old.object).await;
             }
             Ok(Outcome::Removed(old.object))
         }
         Deletion::Mark(object) if dry_run => Ok(Outcome::Terminating(object)),
         Deletion::Mark(object) => {
-            Ok(Outcome::Terminating(server.storage.update(at, &old, object).await?.object))
+            Ok(Outcome::Terminating(state.storage.update(at, &old, object).await?.object))
         }
         Deletion::Pending => Ok(Outcome::Terminating(old.object)),
     }

@@ -8,26 +8,26 @@ use crate::{
     call::Call,
     query,
     respond::{self, Response},
-    server::Server,
+    state::State,
     subresources::log,
 };
 
 /// Reads an object. Always its latest state, which is never too old for `resourceVersion`; one that is yet to come is
 /// waited for.
-pub(super) async fn get(server: &Server, call: &Call) -> Result<Response, ApiError> {
+pub(super) async fn get(state: &State, call: &Call) -> Result<Response, ApiError> {
     let at = call.address()?;
     let version = query::version(call.query.get("resourceVersion").unwrap_or_default())?;
     if let Some(version) = version.filter(|version| version.0 > 0) {
-        server.storage.wait_for(version).await?;
+        state.storage.wait_for(version).await?;
     }
     match call.info.subresource {
-        Some(Subresource::Log) => log::stream(server, call).await,
+        Some(Subresource::Log) => log::stream(state, call).await,
         Some(Subresource::Scale) => {
-            let stored = server.storage.get(at).await?;
+            let stored = state.storage.get(at).await?;
             Ok(respond::json(StatusCode::OK, &scale::get(&stored.object)?))
         }
         _ => {
-            let json = server.storage.get_encoded(at).await?;
+            let json = state.storage.get_encoded(at).await?;
             Ok(call.presentation.answer_encoded(&call.info.def, json))
         }
     }

@@ -16,8 +16,7 @@ use crate::{
     encoded::{self, CachedObject, Decoded, Encoded, readable},
     query::{ListOptions, ReadAt, Selection},
     respond::{self, Response},
-    server::Server,
-    storage,
+    storage::{self, Storage},
 };
 
 /// How many entries are read from the history at once while looking for those that selectors select.
@@ -54,9 +53,9 @@ impl Listed {
 }
 
 /// Lists a collection.
-pub(super) async fn list(server: &Server, call: &Call) -> Result<Response, ApiError> {
+pub(super) async fn list(storage: &Storage, call: &Call) -> Result<Response, ApiError> {
     let options = ListOptions::of(&call.query, &call.info.def)?;
-    let listed = select(server, call, &options);
+    let listed = select(storage, call, &options);
     let listed = match options.timeout_seconds.filter(|&seconds| seconds > 0) {
         None => listed.await,
         Some(seconds) => timeout(Duration::from_secs(seconds), listed).await.unwrap_or_else(|_| {
@@ -71,7 +70,7 @@ pub(super) async fn list(server: &Server, call: &Call) -> Result<Response, ApiEr
 /// *Guarantees*: without `resourceVersion` all writes acknowledged before the request are seen; the pages of a
 /// limited list are all as of the first one's revision. *Errors*: 410 if that revision is compacted.
 pub(super) async fn select(
-    server: &Server,
+    storage: &Storage,
     call: &Call,
     options: &ListOptions,
 ) -> Result<Listed, ApiError> {
@@ -80,14 +79,14 @@ pub(super) async fn select(
         (Some(token), _) => {
             let Continuation { rv, start } = decode(token)?;
             let from = History { revision: Revision(rv), after: Some(start) };
-            from_history(server, &prefix, from, options, CONTINUE_TOO_OLD).await
+            from_history(storage, &prefix, from, options, CONTINUE_TOO_OLD).await
         }
         (None, ReadAt::Exact(revision)) => {
-            server.storage.wait_for(revision).await?;
+            storage.wait_for(revision).await?;
             let from = History { revision, after: None };
-            from_history(server, &prefix, from, options, TOO_OLD).await
+            from_history(storage, &prefix, from, options, TOO_OLD).await
         }
-        (None, at) => from_cache(server, &prefix, at, options).await,
+        (None, at) => from_cache(storage, &prefix, at, options).await,
     }
 }
 
@@ -96,12 +95,12 @@ const CONTINUE_TOO_OLD: &str = "The provided continue parameter is too old to di
 const TOO_OLD: &str = "The resourceVersion for the provided list is too old.";
 
 async fn from_cache(
-    server: &Server,
+    storage: &Storage,
     prefix: &str,
     at: ReadAt,
     options: &ListOptions,
 ) -> Result<Listed, ApiError> {
-    let snapshot = server.storage.list(prefix, at).await?;
+    let snapshot = storage.list(prefix, at).await?;
     let selection = &options.selection;
     let limit = options.limit.unwrap_or(usize::MAX);
     let (mut items, mut last, mut more) = (Vec::new(), None, 0);
@@ -133,7 +132,7 @@ struct History {
 }
 
 async fn from_history(
-    server: &Server,
+    storage: &Storage,
     prefix: &str,
     mut from: History,
     options: &ListOptions,
@@ -149,9 +148,9 @@ async fn from_history(
             limit: (wanted < usize::MAX).then_some(wanted),
             at: Some(from.revision),
         };
-        let page = server.storage.page(prefix, query).await.map_err(|e| expired(e, too_old))?;
+        let page = storage.page(prefix, query).await.map_err(|e| expired(e, too_old))?;
         for (index, entry) in page.entries.iter().enumerate() {
-            let encoding = encoding(server, entry);
+            let encoding = encoding(storage, entry);
             let encoded = encoding.readable()?;
             if !encoded.matches(&options.selection) {
                 continue;
@@ -176,10 +175,10 @@ async fn from_history(
 }
 
 /// The encoding of an entry: the cache's if it has the same revision.
-fn encoding(server: &Server, entry: &Entry) -> Encoding {
-    match server.storage.cache().get(&entry.key) {
+fn encoding(storage: &Storage, entry: &Entry) -> Encoding {
+    match storage.cache().get(&entry.key) {
         Some(cached) if cached.revision == entry.revision => Encoding::Cached(cached),
-        _ => Encoding::Own(Box::new(Encoded::of_entry(&server.catalogue, entry))),
+        _ => Encoding::Own(Box::new(storage.decode(entry))),
     }
 }
 

@@ -14,21 +14,21 @@ use std::sync::Arc;
 
 use api_machinery::ApiError;
 
-use crate::{call::Call, request::Verb, respond::Response, server::Server};
+use crate::{call::Call, request::Verb, respond::Response, state::State};
 
 /// Carries out a request.
-pub(crate) async fn perform(server: &Arc<Server>, call: &Call) -> Result<Response, ApiError> {
+pub(crate) async fn perform(state: &Arc<State>, call: &Call) -> Result<Response, ApiError> {
     if matches!(call.info.verb, Verb::Create | Verb::Update | Verb::Patch) {
         call.check_options()?;
     }
     match call.info.verb {
-        Verb::Get => get::get(server, call).await,
-        Verb::List => list::list(server, call).await,
-        Verb::Watch => watch::watch(server, call).await,
-        Verb::Create => create::create(server, call).await,
-        Verb::Update => update::update(server, call).await,
-        Verb::Patch => patch::patch(server, call).await,
-        Verb::Delete => delete::delete(server, call).await,
-        Verb::DeleteCollection => deletecollection::delete_collection(server, call).await,
+        Verb::Get => get::get(state, call).await,
+        Verb::List => list::list(&state.storage, call).await,
+        Verb::Watch => watch::watch(state, call).await,
+        Verb::Create => create::create(state, call).await,
+        Verb::Update => update::update(state, call).await,
+        Verb::Patch => patch::patch(state, call).await,
+        Verb::Delete => delete::delete(state, call).await,
+        Verb::DeleteCollection => deletecollection::delete_collection(state, call).await,
     }
 }

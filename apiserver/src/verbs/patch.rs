@@ -10,7 +10,7 @@ use crate::{
     body,
     call::{self, Call, Given},
     respond::Response,
-    server::Server,
+    state::State,
 };
 
 /// The kinds of patches.
@@ -22,11 +22,11 @@ enum PatchType {
 }
 
 /// Patches an object. The patch is applied anew to the latest state whenever somebody else wrote in between.
-pub(super) async fn patch(server: &Server, call: &Call) -> Result<Response, ApiError> {
+pub(super) async fn patch(state: &State, call: &Call) -> Result<Response, ApiError> {
     let patch_type = patch_type(body::media_type(&call.headers))?;
     let (patch, faults) = given(patch_type, &call.body)?;
     let warnings = Mutex::new(Vec::new());
-    let stored = change::apply(server, call, |current| {
+    let stored = change::apply(state, call, |current| {
         let patched = applied(patch_type, current, &patch)?;
         let (mut object, told) = if change::is_own_kind(call.info.subresource) {
             call.checked(patched, faults.clone())?.into_parts()

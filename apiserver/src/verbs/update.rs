@@ -7,18 +7,18 @@ use super::change;
 use crate::{
     call::{Call, Given},
     respond::Response,
-    server::Server,
+    state::State,
 };
 
 /// Replaces an object (or what its subresource shows of it).
-pub(super) async fn update(server: &Server, call: &Call) -> Result<Response, ApiError> {
+pub(super) async fn update(state: &State, call: &Call) -> Result<Response, ApiError> {
     let (mut object, warnings) = if change::is_own_kind(call.info.subresource) {
         call.given()?.into_parts()
     } else {
         call.given_as::<Scale>()?.into_parts()
     };
     call.place(&mut object)?;
-    let stored = change::apply(server, call, |_| Ok(object.clone())).await?;
+    let stored = change::apply(state, call, |_| Ok(object.clone())).await?;
     let mut response = change::answer(call, &stored);
     Given::warn(&warnings, &mut response);
     Ok(response)

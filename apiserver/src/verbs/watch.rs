@@ -24,7 +24,7 @@ use crate::{
     metrics::Watching,
     query::{ListOptions, ReadAt, Selection},
     respond::{self, Response},
-    server::Server,
+    state::State,
     storage::watch_error,
 };
 
@@ -61,12 +61,12 @@ struct Beginning {
 ///
 /// *Flow*: objects that are there, if asked for → changes → bookmarks in between → end after the timeout.
 /// *Errors*: a version that is too old is answered, as by Kubernetes, with an `ERROR` event of code 410.
-pub(super) async fn watch(server: &Server, call: &Call) -> Result<Response, ApiError> {
+pub(super) async fn watch(state: &State, call: &Call) -> Result<Response, ApiError> {
     let options = ListOptions::of(&call.query, &call.info.def)?;
     check(call, &options)?;
     let prefix = call.info.def.prefix(call.info.namespace.as_deref());
-    let beginning = beginning(server, &prefix, &options).await?;
-    let subscription = match server.storage.subscribe(&prefix, beginning.after).await {
+    let beginning = beginning(state, &prefix, &options).await?;
+    let subscription = match state.storage.subscribe(&prefix, beginning.after).await {
         Ok(subscription) => subscription,
         Err(error) if error.code() == StatusCode::GONE.as_u16() => {
             return Ok(respond::encoded(StatusCode::OK, failure(&error)));
@@ -79,8 +79,8 @@ pub(super) async fn watch(server: &Server, call: &Call) -> Result<Response, ApiE
         presentation: call.presentation,
         bookmarks: options.bookmarks,
         lifetime: lifetime(options.timeout_seconds),
-        shutdown: server.shutdown.clone(),
-        _counted: server.metrics.watching(call.info.def.names.plural),
+        shutdown: state.shutdown.clone(),
+        _counted: state.metrics.watching(call.info.def.names.plural),
     };
     let lines = lines(watcher, beginning, subscription).map(Ok::<_, std::convert::Infallible>);
     Ok(respond::streamed(Body::from_stream(lines)))
@@ -101,7 +101,7 @@ fn check(call: &Call, options: &ListOptions) -> Result<(), ApiError> {
 
 /// Kubernetes' table: <https://kubernetes.io/docs/reference/using-api/api-concepts/#semantics-for-watch>
 async fn beginning(
-    server: &Server,
+    state: &State,
     prefix: &str,
     options: &ListOptions,
 ) -> Result<Beginning, ApiError> {
@@ -112,7 +112,7 @@ async fn beginning(
     if let (false, ReadAt::NotOlderThan(after) | ReadAt::Exact(after)) = (from_state, options.at) {
         return Ok(Beginning { initial: Vec::new(), marked: false, after });
     }
-    let snapshot = server.storage.list(prefix, options.at).await?;
+    let snapshot = state.storage.list(prefix, options.at).await?;
     let initial = if from_state { snapshot.items } else { Vec::new() };
     initial.iter().try_for_each(|item| readable(item).map(drop))?;
     let marked = options.initial_events == Some(true) && options.bookmarks;

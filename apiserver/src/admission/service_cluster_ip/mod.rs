@@ -4,7 +4,7 @@
 mod claims;
 mod repair;
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use api_machinery::{ApiError, FieldErrors, FieldPath};
 use async_trait::async_trait;
@@ -14,19 +14,21 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use self::claims::Owner;
-pub(crate) use self::repair::{Suspects, repair};
+pub(crate) use self::repair::{Repair, Suspects, Warning};
 use super::{Attributes, Claim, Plugin};
-use crate::{server::Server, storage};
+use crate::storage::{self, Storage};
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct ServiceClusterIp;
+pub(super) struct ServiceClusterIp {
+    pub(super) storage: Arc<Storage>,
+    pub(super) range: Ipv4Net,
+}
 
 #[async_trait]
 impl Plugin for ServiceClusterIp {
     async fn admit(
         &self,
-        server: &Server,
         attributes: &Attributes<'_>,
         object: &mut Value,
     ) -> Result<Vec<Claim>, ApiError> {
@@ -40,26 +42,80 @@ impl Plugin for ServiceClusterIp {
         match wish(object) {
             Wish::None => Ok(Vec::new()),
             Wish::This(ip) if had == Some(ip) => Ok(Vec::new()),
-            Wish::This(ip) => claim_this(server, attributes, object, ip).await,
+            Wish::This(ip) => self.claim_this(attributes, object, ip).await,
             Wish::Any => {
-                let claim = claim_any(server, attributes, object).await?;
+                let claim = self.claim_any(attributes, object).await?;
                 Ok(claim.into_iter().collect())
             }
         }
     }
 
-    async fn changed(&self, server: &Server, def: &ResourceDef, old: &Value, new: &Value) {
+    async fn changed(&self, def: &ResourceDef, old: &Value, new: &Value) {
         if cluster_ip(old) != cluster_ip(new) {
-            self.removed(server, def, old).await;
+            self.removed(def, old).await;
         }
     }
 
-    async fn removed(&self, server: &Server, def: &ResourceDef, object: &Value) {
+    async fn removed(&self, def: &ResourceDef, object: &Value) {
         let is_service = def.names.group.is_empty() && def.names.plural == "services";
         if let Some(ip) = cluster_ip(object).filter(|_| is_service) {
             let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
-            claims::release(&server.storage, ip, &Owner::of(object, uid)).await;
+            claims::release(&self.storage, ip, &Owner::of(object, uid)).await;
         }
+    }
+}
+
+impl ServiceClusterIp {
+    async fn claim_this(
+        &self,
+        attributes: &Attributes<'_>,
+        service: &Value,
+        ip: Ipv4Addr,
+    ) -> Result<Vec<Claim>, ApiError> {
+        if !can_be_given(self.range, ip) {
+            let why = format!(
+                "the provided IP ({ip}) is not in the valid range. The range of valid IPs is {}",
+                self.range
+            );
+            return Err(refused(service, ip, &why));
+        }
+        let taken = || refused(service, ip, "provided IP is already allocated");
+        if attributes.dry_run {
+            let entry =
+                self.storage.store().get(&claims::key(ip)).await.map_err(storage::api_error)?;
+            return if entry.is_some() { Err(taken()) } else { Ok(Vec::new()) };
+        }
+        let claim = claims::claim(&self.storage, ip, &Owner::of(service, attributes.uid)).await?;
+        claim.map(|claim| vec![claim]).ok_or_else(taken)
+    }
+
+    /// Claims the first free address after a random one: counting up from the range's beginning, servers would
+    /// always race for the same one, and a new service would get the address of one just deleted.
+    async fn claim_any(
+        &self,
+        attributes: &Attributes<'_>,
+        service: &mut Value,
+    ) -> Result<Option<Claim>, ApiError> {
+        let taken = claims::all(&self.storage).await.map_err(storage::api_error)?;
+        let owner = Owner::of(service, attributes.uid);
+        let range = self.range;
+        let start = random_below(range.hosts().count());
+        for ip in range.hosts().skip(start).chain(range.hosts().take(start)) {
+            if taken.contains_key(&ip) {
+                continue;
+            }
+            let claim = match attributes.dry_run {
+                true => None,
+                false => match claims::claim(&self.storage, ip, &owner).await? {
+                    Some(claim) => Some(claim),
+                    None => continue,
+                },
+            };
+            service["spec"]["clusterIP"] = ip.to_string().into();
+            service["spec"]["clusterIPs"] = json!([ip.to_string()]);
+            return Ok(claim);
+        }
+        Err(ApiError::internal(format!("failed to allocate a serviceIP: range {range} is full")))
     }
 }
 
@@ -101,58 +157,6 @@ fn keep(old: &Value, new: &mut Value) {
     if new["spec"]["clusterIPs"][0].is_null() && new["spec"]["clusterIP"] == spec["clusterIP"] {
         new["spec"]["clusterIPs"] = spec["clusterIPs"].clone();
     }
-}
-
-async fn claim_this(
-    server: &Server,
-    attributes: &Attributes<'_>,
-    service: &Value,
-    ip: Ipv4Addr,
-) -> Result<Vec<Claim>, ApiError> {
-    let range = server.config.service_cidr;
-    if !can_be_given(range, ip) {
-        let why = format!(
-            "the provided IP ({ip}) is not in the valid range. The range of valid IPs is {range}"
-        );
-        return Err(refused(service, ip, &why));
-    }
-    let taken = || refused(service, ip, "provided IP is already allocated");
-    let storage = &server.storage;
-    if attributes.dry_run {
-        let entry = storage.store().get(&claims::key(ip)).await.map_err(storage::api_error)?;
-        return if entry.is_some() { Err(taken()) } else { Ok(Vec::new()) };
-    }
-    let claim = claims::claim(storage, ip, &Owner::of(service, attributes.uid)).await?;
-    claim.map(|claim| vec![claim]).ok_or_else(taken)
-}
-
-/// Claims the first free address after a random one: counting up from the range's beginning, servers would
-/// always race for the same one, and a new service would get the address of one just deleted.
-async fn claim_any(
-    server: &Server,
-    attributes: &Attributes<'_>,
-    service: &mut Value,
-) -> Result<Option<Claim>, ApiError> {
-    let range = server.config.service_cidr;
-    let taken = claims::all(&server.storage).await.map_err(storage::api_error)?;
-    let owner = Owner::of(service, attributes.uid);
-    let start = random_below(range.hosts().count());
-    for ip in range.hosts().skip(start).chain(range.hosts().take(start)) {
-        if taken.contains_key(&ip) {
-            continue;
-        }
-        let claim = match attributes.dry_run {
-            true => None,
-            false => match claims::claim(&server.storage, ip, &owner).await? {
-                Some(claim) => Some(claim),
-                None => continue,
-            },
-        };
-        service["spec"]["clusterIP"] = ip.to_string().into();
-        service["spec"]["clusterIPs"] = json!([ip.to_string()]);
-        return Ok(claim);
-    }
-    Err(ApiError::internal(format!("failed to allocate a serviceIP: range {range} is full")))
 }
 
 /// Whether the address is one of the range's, and neither the network's own nor the broadcast address.

@@ -5,11 +5,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
-    sync::Arc,
 };
 
 use api_machinery::ApiError;
 use ipnet::Ipv4Net;
+use registry::ResourceDef;
 use serde_json::Value;
 use store::Revision;
 
@@ -19,11 +19,10 @@ use super::{
     cluster_ip,
 };
 use crate::{
+    catalogue::Catalogue,
     encoded::readable,
-    internal,
     query::ReadAt,
-    server::Server,
-    storage::{self, Address},
+    storage::{self, Address, Storage},
 };
 
 /// Claims without a service, as a call found them.
@@ -46,32 +45,89 @@ struct Findings<'a> {
     orphans: Suspects,
 }
 
-/// Gives back claims that no service holds, claims what services hold without, and reports the rest.
-///
-/// *Assumptions*: `suspects` are the claims without a service of the call before; a claim is given back only if it
-/// was suspect then already, since a service may be on its way between claim and creation. Returns the suspects of
-/// this call. *Order*: services are read before claims, so that a service created in between is no fault.
-pub(crate) async fn repair(
-    server: &Arc<Server>,
-    suspects: &Suspects,
-) -> Result<Suspects, ApiError> {
-    let Some(def) = server.catalogue.find("", "v1", "services") else { return Ok(Suspects::new()) };
-    let snapshot = server.storage.list(&def.prefix(None), ReadAt::MostRecent).await?;
-    // With a service that can't be read nobody knows which address it holds, and none can be given back.
-    let services = snapshot.items.iter().map(|item| Ok(readable(item)?.value()));
-    let services = services.collect::<Result<Vec<Value>, ApiError>>()?;
-    let claims = claims::all(&server.storage).await.map_err(storage::api_error)?;
-    let findings = examine(&services, &claims, server.config.service_cidr);
-    for (ip, service, fault) in &findings.faults {
-        mend(server, *ip, service, *fault).await?;
+/// Looks through all services and claims.
+#[derive(Debug)]
+pub(crate) struct Repair<'a> {
+    pub(crate) catalogue: &'a Catalogue,
+    pub(crate) storage: &'a Storage,
+    pub(crate) range: Ipv4Net,
+}
+
+/// What users are to be told of a service.
+#[derive(Debug)]
+pub(crate) struct Warning {
+    pub(crate) service: Value,
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+}
+
+impl Repair<'_> {
+    /// Gives back claims that no service holds, claims what services hold without, and reports the rest.
+    ///
+    /// *Assumptions*: `suspects` are the claims without a service of the call before; a claim is given back only if it
+    /// was suspect then already, since a service may be on its way between claim and creation. They are replaced by
+    /// those of this call. *Order*: services are read before claims, so that a service created in between is no fault.
+    pub(crate) async fn run(&self, suspects: &mut Suspects) -> Result<Vec<Warning>, ApiError> {
+        let Some(def) = self.catalogue.find("", "v1", "services") else { return Ok(Vec::new()) };
+        let snapshot = self.storage.list(&def.prefix(None), ReadAt::MostRecent).await?;
+        // With a service that can't be read nobody knows which address it holds, and none can be given back.
+        let services = snapshot.items.iter().map(|item| Ok(readable(item)?.value()));
+        let services = services.collect::<Result<Vec<Value>, ApiError>>()?;
+        let claims = claims::all(self.storage).await.map_err(storage::api_error)?;
+        let findings = examine(&services, &claims, self.range);
+        let mut warnings = Vec::new();
+        for (ip, service, fault) in findings.faults {
+            match self.mend(def, ip, service, fault).await {
+                Ok(warning) => warnings.extend(warning),
+                Err(error) => tracing::warn!(%ip, %error, "address can't be mended now"),
+            }
+        }
+        let is_proven = |ip: &Ipv4Addr, revision: &Revision| suspects.get(ip) == Some(revision);
+        let (proven, new): (Suspects, Suspects) =
+            findings.orphans.into_iter().partition(|(ip, revision)| is_proven(ip, revision));
+        for (ip, revision) in proven {
+            tracing::warn!(%ip, "address is claimed by no service; giving it back");
+            claims::give_back(self.storage, ip, revision).await;
+        }
+        *suspects = new;
+        Ok(warnings)
     }
-    let (proven, new): (Suspects, Suspects) =
-        findings.orphans.into_iter().partition(|(ip, revision)| suspects.get(ip) == Some(revision));
-    for (ip, revision) in proven {
-        tracing::warn!(%ip, "address is claimed by no service; giving it back");
-        claims::give_back(&server.storage, ip, revision).await;
+
+    async fn mend(
+        &self,
+        def: &ResourceDef,
+        ip: Ipv4Addr,
+        service: &Value,
+        fault: Fault,
+    ) -> Result<Option<Warning>, ApiError> {
+        if fault == Fault::NotAllocated {
+            // Between the two lists the service may have gone, and its claim with it.
+            if !self.still_holds(def, ip, service).await? {
+                return Ok(None);
+            }
+            claims::claim(self.storage, ip, &owner(service)).await?;
+        }
+        let (reason, message) = words(ip, fault);
+        let (namespace, name) = (text(service, "namespace"), text(service, "name"));
+        tracing::warn!(namespace, name, reason, message, "service has a faulty address");
+        Ok(Some(Warning { service: service.clone(), reason, message }))
     }
-    Ok(new)
+
+    async fn still_holds(
+        &self,
+        def: &ResourceDef,
+        ip: Ipv4Addr,
+        service: &Value,
+    ) -> Result<bool, ApiError> {
+        let (namespace, name) = (Some(text(service, "namespace")), text(service, "name"));
+        match self.storage.get(Address { def, namespace, name }).await {
+            Ok(now) => {
+                Ok(cluster_ip(&now.object) == Some(ip) && owner(&now.object).is(&owner(service)))
+            }
+            Err(error) if error.code() == 404 => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// Compares what services hold with what is claimed. Of several services with one address, the one that it is claimed
@@ -118,38 +174,6 @@ fn owner(service: &Value) -> Owner {
 
 fn text<'a>(service: &'a Value, field: &str) -> &'a str {
     service["metadata"][field].as_str().unwrap_or_default()
-}
-
-async fn mend(
-    server: &Arc<Server>,
-    ip: Ipv4Addr,
-    service: &Value,
-    fault: Fault,
-) -> Result<(), ApiError> {
-    if fault == Fault::NotAllocated {
-        // Between the two lists the service may have gone, and its claim with it.
-        if !still_holds(server, ip, service).await? {
-            return Ok(());
-        }
-        claims::claim(&server.storage, ip, &owner(service)).await?;
-    }
-    let (reason, message) = words(ip, fault);
-    let (namespace, name) = (text(service, "namespace"), text(service, "name"));
-    tracing::warn!(namespace, name, reason, message, "service has a faulty address");
-    internal::warn(server, service, reason, "ClusterIPAllocation", &message).await;
-    Ok(())
-}
-
-async fn still_holds(server: &Server, ip: Ipv4Addr, service: &Value) -> Result<bool, ApiError> {
-    let Some(def) = server.catalogue.find("", "v1", "services") else { return Ok(false) };
-    let (namespace, name) = (Some(text(service, "namespace")), text(service, "name"));
-    match server.storage.get(Address { def, namespace, name }).await {
-        Ok(now) => {
-            Ok(cluster_ip(&now.object) == Some(ip) && owner(&now.object).is(&owner(service)))
-        }
-        Err(error) if error.code() == 404 => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 /// Kubernetes' words.

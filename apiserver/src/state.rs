@@ -1,0 +1,42 @@
+//! What the requests of a server share. Who needs but one part of it is given that part.
+
+use std::sync::Arc;
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    admission::Admission, catalogue::Catalogue, config::Config, metrics::Metrics, openapi::OpenApi,
+    storage::Storage,
+};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) config: Config,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) storage: Arc<Storage>,
+    pub(crate) admission: Admission,
+    pub(crate) metrics: Metrics,
+    pub(crate) openapi: OpenApi,
+    /// Ends watches and background work.
+    pub(crate) shutdown: CancellationToken,
+    /// What a stop waits for.
+    pub(crate) tasks: TaskTracker,
+}
+
+impl State {
+    /// That of a server of these kinds.
+    pub(crate) fn new(config: Config, catalogue: Arc<Catalogue>, storage: Storage) -> Self {
+        let storage = Arc::new(storage);
+        Self {
+            admission: Admission::standard(&storage, &config),
+            openapi: OpenApi::new(catalogue.clone()),
+            metrics: Metrics::new(),
+            shutdown: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            config,
+            catalogue,
+            storage,
+        }
+    }
+}
