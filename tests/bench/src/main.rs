@@ -36,8 +36,11 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 20)]
     lists: usize,
     /// Nodes for the scheduler to choose among.
-    #[arg(long, default_value_t = 5_000)]
-    nodes: usize,
+    #[arg(long, value_delimiter = ',', default_values_t = [100, 1_000, 5_000])]
+    nodes: Vec<usize>,
+    /// Pods that are on each of them.
+    #[arg(long, default_value_t = 30)]
+    pods_per_node: usize,
     /// Pods for the scheduler to decide.
     #[arg(long, default_value_t = 1_000)]
     decisions: usize,

@@ -9,9 +9,13 @@ use serde_json::{Value, json};
 
 use crate::{Args, load::Measured, report::Report};
 
+fn node_name(index: usize) -> String {
+    format!("node-{index:05}")
+}
+
 fn node(index: usize) -> Value {
     json!({
-        "metadata": {"name": format!("node-{index:05}"), "labels": {"zone": format!("z{}", index % 3)}},
+        "metadata": {"name": node_name(index), "labels": {"zone": format!("z{}", index % 3)}},
         "status": {
             "allocatable": {"cpu": "16", "memory": "64Gi", "ephemeral-storage": "100Gi", "pods": "110"},
             "conditions": [
@@ -22,33 +26,48 @@ fn node(index: usize) -> Value {
     })
 }
 
-fn pod(index: usize, cpu: &str) -> anyhow::Result<PodInfo> {
+fn pod(name: &str, cpu: &str) -> Value {
     let requests = json!({"requests": {"cpu": cpu, "memory": "128Mi"}});
-    let pod = json!({
-        "metadata": {"namespace": "default", "name": format!("pod-{index}"), "uid": index.to_string()},
+    json!({
+        "metadata": {"namespace": "default", "name": name, "uid": name},
         "spec": {"containers": [{"name": "main", "resources": requests}]},
-    });
-    Ok(PodInfo::new(serde_json::from_value(pod)?))
+    })
+}
+
+fn waiting(index: usize, cpu: &str) -> anyhow::Result<PodInfo> {
+    Ok(PodInfo::new(serde_json::from_value(pod(&index.to_string(), cpu))?))
 }
 
 /// Pods one after another, each on the cluster as those before have left it; then pods that fit nowhere, which
 /// means a reason from each node; then pods that leave a long queue.
 pub(crate) fn measure(args: &Args, report: &mut Report) -> anyhow::Result<()> {
-    let mut cache = Cache::default();
-    for index in 0..args.nodes {
-        cache.node_applied(serde_json::from_value(node(index))?);
+    for &nodes in &args.nodes {
+        let mut cache = cluster(nodes, args.pods_per_node)?;
+        report.add(&format!("schedule a pod, {nodes} nodes"), &placed(args, &mut cache)?);
+        report.add(&format!("refuse a pod, {nodes} nodes"), &refused(args, &cache)?);
     }
-    report.add("schedule a pod", &placed(args, &mut cache)?);
-    report.add("refuse a pod", &refused(args, &cache)?);
     report.add("take a pod out of the queue", &removed(args)?);
-    report.note(format!("{} nodes, one thread", args.nodes));
+    report.note(format!("{} pods on each node before, one thread", args.pods_per_node));
     Ok(())
+}
+
+fn cluster(nodes: usize, pods_per_node: usize) -> anyhow::Result<Cache> {
+    let mut cache = Cache::default();
+    for index in 0..nodes {
+        cache.node_applied(serde_json::from_value(node(index))?);
+        for other in 0..pods_per_node {
+            let mut pod = pod(&format!("on-{index}-{other}"), "100m");
+            pod["spec"]["nodeName"] = json!(node_name(index));
+            cache.pod_applied(serde_json::from_value(pod)?);
+        }
+    }
+    Ok(cache)
 }
 
 fn placed(args: &Args, cache: &mut Cache) -> anyhow::Result<Measured> {
     let (strategy, mut rng) = ("min-pods".parse::<Strategy>()?, StdRng::seed_from_u64(1));
     each(args.decisions, |index| {
-        let pod = pod(index, "100m")?;
+        let pod = waiting(index, "100m")?;
         let begin = Instant::now();
         let node = schedule(&pod, cache.snapshot(), &strategy, &mut rng)?;
         cache.assume(&pod, &node);
@@ -59,7 +78,7 @@ fn placed(args: &Args, cache: &mut Cache) -> anyhow::Result<Measured> {
 fn refused(args: &Args, cache: &Cache) -> anyhow::Result<Measured> {
     let (strategy, mut rng) = ("min-pods".parse::<Strategy>()?, StdRng::seed_from_u64(1));
     each(args.decisions, |index| {
-        let pod = pod(index, "64")?;
+        let pod = waiting(index, "64")?;
         let begin = Instant::now();
         let refused = schedule(&pod, cache.snapshot(), &strategy, &mut rng);
         refused.err().context("it fits nowhere")?;
@@ -69,7 +88,7 @@ fn refused(args: &Args, cache: &Cache) -> anyhow::Result<Measured> {
 
 fn removed(args: &Args) -> anyhow::Result<Measured> {
     let mut queue = Queue::default();
-    let pods = (0..args.objects).map(|index| Ok(pod(index, "1")?.uid));
+    let pods = (0..args.objects).map(|index| Ok(waiting(index, "1")?.uid));
     let pods = pods.collect::<anyhow::Result<Vec<_>>>()?;
     pods.iter().for_each(|pod| queue.add(pod));
     each(pods.len(), |index| {
