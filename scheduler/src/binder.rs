@@ -135,7 +135,7 @@ fn binding(pod: &Pod, node: &NodeName) -> Binding {
         target: ObjectReference {
             api_version: Some("v1".to_owned()),
             kind: Some("Node".to_owned()),
-            name: Some(node.0.clone()),
+            name: Some(node.to_string()),
             ..ObjectReference::default()
         },
     }

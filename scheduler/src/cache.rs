@@ -6,8 +6,12 @@ use std::sync::Arc;
 
 use api_types::api::core::v1::{Node, Pod};
 
+use crate::changes::{Changes, NodeChange};
 use crate::pod::{PodInfo, PodKey, Uid, is_finished, node_of, wants_a_node};
 use crate::snapshot::{NodeInfo, NodeName, Share, Shares, Snapshot};
+
+#[cfg(test)]
+mod model;
 
 /// The cluster as the scheduler knows it.
 #[derive(Debug, Default)]
@@ -28,18 +32,24 @@ struct Placed {
     assumed: bool,
 }
 
-/// What a change means for waiting pods.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+impl Placed {
+    fn left(self) -> NodeChange {
+        NodeChange { node: self.node, changes: Changes::ROOM }
+    }
+}
+
+/// What news of a pod means for those that wait.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effect {
     /// The pod wants a node, and is new or has changed.
     pub wants: bool,
-    /// A pod that fitted nowhere might fit now.
-    pub may_help: bool,
+    /// It has left room on a node.
+    pub left: Option<NodeChange>,
 }
 
 impl Effect {
-    fn may_help(may_help: bool) -> Self {
-        Self { may_help, ..Self::default() }
+    fn left(left: Option<NodeChange>) -> Self {
+        Self { left, ..Self::default() }
     }
 }
 
@@ -71,21 +81,18 @@ impl Cache {
     }
 
     /// Takes in a new or changed node.
-    pub fn node_applied(&mut self, node: Node) -> Effect {
+    pub fn node_applied(&mut self, node: Node) -> NodeChange {
         let (name, node) = (NodeName::of(&node), Arc::new(node));
-        if let Some(known) = self.snapshot.nodes.get_mut(&name) {
-            let effect = Effect::may_help(matters(&known.node, &node));
-            known.update(node);
-            return effect;
-        }
-        let pods = self.homeless.remove(&name).unwrap_or_default();
-        self.snapshot.nodes.insert(name, NodeInfo::with_pods(node, pods));
-        Effect::may_help(true)
+        let changes = self.snapshot.update(&name, &node).unwrap_or_else(|| {
+            self.snapshot.add(node, self.homeless.remove(&name).unwrap_or_default());
+            Changes::ADDED
+        });
+        NodeChange { node: name, changes }
     }
 
     /// Forgets a node. Its pods are counted again if it comes back.
     pub fn node_deleted(&mut self, name: &NodeName) {
-        let pods = self.snapshot.nodes.remove(name).map(NodeInfo::into_pods).unwrap_or_default();
+        let pods = self.snapshot.remove(name).map(NodeInfo::into_pods).unwrap_or_default();
         if !pods.is_empty() {
             self.homeless.insert(name.clone(), pods);
         }
@@ -95,23 +102,21 @@ impl Cache {
     pub fn pod_applied(&mut self, pod: Pod) -> Effect {
         let uid = Uid::of(&pod);
         match node_of(&pod) {
-            Some(_) if is_finished(&pod) => self.pod_deleted(&uid),
-            Some(node) if self.is_bound_to(&uid, node) => Effect::default(),
-            Some(node) => self.pod_bound(&uid, NodeName(node.to_owned()), pod),
+            Some(_) if is_finished(&pod) => Effect::left(self.pod_deleted(&uid)),
+            Some(node) => Effect::left(self.pod_bound(&uid, NodeName::from(node), pod)),
             None => self.pod_unbound(&uid, pod),
         }
     }
 
     /// Forgets a pod, which may leave room for another.
-    pub fn pod_deleted(&mut self, pod: &Uid) -> Effect {
-        let waited = self.pending.remove(pod);
+    pub fn pod_deleted(&mut self, pod: &Uid) -> Option<NodeChange> {
+        let waited = self.pending.remove(pod).map(|pod| pod.key());
         let placed = self.displace(pod);
-        let may_help = placed.is_some();
-        let name = waited.map(|pod| pod.key()).or(placed.map(|placed| placed.name));
+        let name = waited.as_ref().or(placed.as_ref().map(|placed| &placed.name));
         if let Some(name) = name.filter(|name| self.names.get(name) == Some(pod)) {
-            self.names.remove(&name);
+            self.names.remove(name);
         }
-        Effect::may_help(may_help)
+        placed.map(Placed::left)
     }
 
     /// Counts the pod in on its node before the API server has confirmed it.
@@ -120,28 +125,32 @@ impl Cache {
         self.place(pod, node.clone(), true);
     }
 
-    /// Takes an assumption back: the binding failed. Whether the pod wants a node again; it does not if it
-    /// has gone meanwhile, or has a node after all.
-    pub fn forget(&mut self, pod: &PodInfo) -> bool {
-        let assumed = self.placed.get(&pod.uid).is_some_and(|placed| placed.assumed);
-        if assumed {
-            self.displace(&pod.uid);
-            self.pending.insert(pod.uid.clone(), pod.clone());
+    /// Takes an assumption back: the binding failed, and the pod wants a node again. It does not, and `None` is
+    /// said, if it has gone meanwhile, or has a node after all.
+    pub fn forget(&mut self, pod: &PodInfo) -> Option<NodeChange> {
+        self.placed.get(&pod.uid).filter(|placed| placed.assumed)?;
+        self.pending.insert(pod.uid.clone(), pod.clone());
+        self.displace(&pod.uid).map(Placed::left)
+    }
+
+    /// The room that was assumed elsewhere is free again, and what the pod has given back.
+    fn pod_bound(&mut self, uid: &Uid, node: NodeName, pod: Pod) -> Option<NodeChange> {
+        let pod = PodInfo::new(Arc::new(pod));
+        if self.is_counted(&pod, &node) {
+            return None;
         }
-        assumed
-    }
-
-    fn is_bound_to(&self, pod: &Uid, node: &str) -> bool {
-        self.placed.get(pod).is_some_and(|placed| placed.node.0 == node && !placed.assumed)
-    }
-
-    /// The room that was assumed elsewhere is free again.
-    fn pod_bound(&mut self, uid: &Uid, node: NodeName, pod: Pod) -> Effect {
         self.pending.remove(uid);
-        let moved = self.placed.get(uid).is_some_and(|placed| placed.node != node);
-        self.displace(uid);
-        self.place(&PodInfo::new(Arc::new(pod)), node, false);
-        Effect::may_help(moved)
+        let old = self.displace(uid);
+        let left = old.filter(|old| old.node != node || !old.assumed).map(Placed::left);
+        self.place(&pod, node, false);
+        left
+    }
+
+    fn is_counted(&self, pod: &PodInfo, node: &NodeName) -> bool {
+        let confirmed = |placed: &Placed| placed.node == *node && !placed.assumed;
+        let shares = self.snapshot.get(node).map(NodeInfo::shares).or(self.homeless.get(node));
+        self.placed.get(&pod.uid).is_some_and(confirmed)
+            && shares.and_then(|shares| shares.get(&pod.uid)) == Some(&Share::from(pod))
     }
 
     /// An old sighting of a pod that we have just bound changes nothing. One whose binding was seen has lost
@@ -152,19 +161,19 @@ impl Cache {
             return Effect::default();
         }
         if !wants {
-            return self.pod_deleted(uid);
+            return Effect::left(self.pod_deleted(uid));
         }
-        let may_help = self.displace(uid).is_some();
+        let left = self.displace(uid).map(Placed::left);
         let known = self.pending.get(uid);
         let wants = known.is_none_or(|known| known.pod.spec != pod.spec);
         self.names.insert(PodKey::of(&pod), uid.clone());
         self.pending.insert(uid.clone(), PodInfo::new(Arc::new(pod)));
-        Effect { wants, may_help }
+        Effect { wants, left }
     }
 
     fn place(&mut self, pod: &PodInfo, node: NodeName, assumed: bool) {
         let (uid, share) = (pod.uid.clone(), Share::from(pod));
-        match self.snapshot.nodes.get_mut(&node) {
+        match self.snapshot.get_mut(&node) {
             Some(info) => info.place(uid, share),
             None => drop(self.homeless.entry(node.clone()).or_default().insert(uid, share)),
         }
@@ -174,7 +183,7 @@ impl Cache {
 
     fn displace(&mut self, pod: &Uid) -> Option<Placed> {
         let placed = self.placed.remove(pod)?;
-        match self.snapshot.nodes.get_mut(&placed.node) {
+        match self.snapshot.get_mut(&placed.node) {
             Some(info) => info.remove(pod),
             None => self.evacuate(&placed.node, pod),
         }
@@ -188,26 +197,6 @@ impl Cache {
             self.homeless.remove(node);
         }
     }
-}
-
-/// Whether a change of a node can matter to a pod that fitted nowhere. Most changes are heartbeats.
-fn matters(old: &Node, new: &Node) -> bool {
-    let readiness = |node: &Node| {
-        let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-        let states = conditions
-            .into_iter()
-            .map(|condition| (condition.type_.clone(), condition.status.clone()));
-        states.collect::<Vec<_>>()
-    };
-    let room = |node: &Node| {
-        node.status.as_ref().map(|status| (status.allocatable.clone(), status.capacity.clone()))
-    };
-    let open =
-        |node: &Node| node.spec.as_ref().map(|spec| (spec.taints.clone(), spec.unschedulable));
-    old.metadata.labels != new.metadata.labels
-        || open(old) != open(new)
-        || room(old) != room(new)
-        || readiness(old) != readiness(new)
 }
 
 #[cfg(test)]
@@ -229,16 +218,19 @@ mod tests {
     }
 
     fn n1() -> NodeName {
-        NodeName("n1".to_owned())
+        NodeName::from("n1")
+    }
+
+    fn change(changes: Changes) -> NodeChange {
+        NodeChange { node: n1(), changes }
     }
 
     fn requested(cache: &Cache) -> i64 {
-        cache.snapshot().nodes[&n1()].requested.get("cpu")
+        cache.snapshot().get(&n1()).unwrap().requested.get("cpu")
     }
 
-    const WANTS: Effect = Effect { wants: true, may_help: false };
-    const HELPS: Effect = Effect { wants: false, may_help: true };
-    const NOTHING: Effect = Effect { wants: false, may_help: false };
+    const WANTS: Effect = Effect { wants: true, left: None };
+    const NOTHING: Effect = Effect { wants: false, left: None };
 
     #[test]
     fn an_assumed_pod_counts_until_its_binding_fails_or_comes_back() {
@@ -251,11 +243,11 @@ mod tests {
         assert_eq!((requested(&cache), cache.pending(&info.uid).is_some()), (1000, false));
         assert_eq!(cache.pod_applied(unbound), NOTHING, "an old sighting");
         assert_eq!((requested(&cache), cache.is_undecided(&info.uid)), (1000, true));
-        assert!(cache.forget(&info));
+        assert_eq!(cache.forget(&info), Some(change(Changes::ROOM)));
         assert_eq!((requested(&cache), cache.pending(&info.uid).is_some()), (0, true));
         cache.assume(&info, &n1());
         cache.pod_applied(pod("p", "1", json!("n1"), json!({})));
-        assert!(!cache.forget(&info));
+        assert_eq!(cache.forget(&info), None);
         assert_eq!(requested(&cache), 1000, "what is confirmed is not forgotten");
         assert!(!cache.is_undecided(&info.uid));
     }
@@ -266,9 +258,9 @@ mod tests {
         cache.node_applied(node(json!({})));
         cache.pod_applied(pod("p", "1", json!("n1"), json!({"phase": "Running"})));
         let finished = pod("p", "1", json!("n1"), json!({"phase": "Succeeded"}));
-        assert_eq!(cache.pod_applied(finished), HELPS);
+        assert_eq!(cache.pod_applied(finished).left, Some(change(Changes::ROOM)));
         cache.pod_applied(pod("q", "2", json!("n1"), json!({})));
-        assert_eq!(cache.pod_deleted(&Uid::from("2")), HELPS);
+        assert_eq!(cache.pod_deleted(&Uid::from("2")), Some(change(Changes::ROOM)));
         assert_eq!(requested(&cache), 0);
     }
 
@@ -279,7 +271,8 @@ mod tests {
         let unbound = pod("p", "1", json!(null), json!({}));
         cache.pod_applied(unbound.clone());
         cache.assume(&PodInfo::new(Arc::new(unbound)), &n1());
-        assert_eq!(cache.pod_applied(pod("p", "1", json!("n2"), json!({}))), HELPS);
+        let effect = cache.pod_applied(pod("p", "1", json!("n2"), json!({})));
+        assert_eq!(effect.left, Some(change(Changes::ROOM)));
         assert_eq!(requested(&cache), 0);
     }
 
@@ -289,10 +282,10 @@ mod tests {
         cache.pod_applied(pod("p", "1", json!("n1"), json!({})));
         cache.pod_applied(pod("q", "2", json!("n1"), json!({})));
         cache.pod_deleted(&Uid::from("2"));
-        assert_eq!(cache.node_applied(node(json!({}))), HELPS);
+        assert_eq!(cache.node_applied(node(json!({}))), change(Changes::ADDED));
         assert_eq!(requested(&cache), 1000);
         cache.node_deleted(&n1());
-        assert_eq!(cache.node_applied(node(json!({}))), HELPS);
+        assert_eq!(cache.node_applied(node(json!({}))), change(Changes::ADDED));
         assert_eq!(requested(&cache), 1000, "they are still there");
     }
 
@@ -305,8 +298,10 @@ mod tests {
         };
         let mut cache = Cache::default();
         cache.node_applied(with("True", "2026-01-01T00:00:00Z"));
-        assert_eq!(cache.node_applied(with("True", "2026-01-01T00:00:10Z")), NOTHING);
-        assert_eq!(cache.node_applied(with("False", "2026-01-01T00:00:20Z")), HELPS);
+        let heartbeat = cache.node_applied(with("True", "2026-01-01T00:00:10Z"));
+        assert_eq!(heartbeat, change(Changes::empty()));
+        let broken = cache.node_applied(with("False", "2026-01-01T00:00:20Z"));
+        assert_eq!(broken, change(Changes::TAINTS));
     }
 
     #[test]

@@ -16,9 +16,12 @@ use rand::rngs::StdRng;
 use tokio::time::Instant;
 
 use crate::binder::Outcome;
-use crate::cache::{Cache, Effect};
+use crate::cache::Cache;
+use crate::changes::NodeChange;
+use crate::plugins::{self, PluginSet};
 use crate::pod::{PodInfo, Uid};
 use crate::queue::Queue;
+use crate::sample::Rotation;
 use crate::schedule::{FitError, schedule};
 use crate::snapshot::NodeName;
 use crate::strategy::Strategy;
@@ -45,6 +48,7 @@ pub(crate) struct Decider {
     rng: StdRng,
     cache: Cache,
     queue: Queue,
+    rotation: Rotation,
     binding: usize,
     /// The last reason that was written down for a pod, so that it is written once per change.
     reported: HashMap<Uid, FitError>,
@@ -71,6 +75,7 @@ impl Decider {
             rng,
             cache: Cache::default(),
             queue: Queue::default(),
+            rotation: Rotation::default(),
             binding: 0,
             reported: HashMap::new(),
             pods: Listing::default(),
@@ -103,7 +108,8 @@ impl Decider {
     }
 
     fn try_pod(&mut self, pod: PodInfo, now: Instant) -> Decision {
-        match schedule(&pod, self.cache.snapshot(), &self.strategy, &mut self.rng) {
+        let (cluster, rotation) = (self.cache.snapshot(), &mut self.rotation);
+        match schedule(&pod, cluster, &self.strategy, rotation, &mut self.rng) {
             Ok(node) => {
                 tracing::debug!(pod = %pod.key(), %node, "binding");
                 self.cache.assume(&pod, &node);
@@ -115,7 +121,7 @@ impl Decider {
     }
 
     fn unschedulable(&mut self, pod: PodInfo, why: FitError, now: Instant) -> Decision {
-        self.queue.park(&pod.uid, now);
+        self.queue.park(&pod.uid, why.refused_by(), now);
         if self.reported.get(&pod.uid) == Some(&why) {
             return Decision::Wait;
         }
@@ -130,9 +136,9 @@ impl Decider {
         match outcome {
             Outcome::Bound(pod) => self.done_with(&pod.uid),
             Outcome::Failed(pod) => {
-                if self.cache.forget(&pod) {
+                if let Some(left) = self.cache.forget(&pod) {
                     self.queue.retry(&pod.uid, now);
-                    self.queue.world_changed(now);
+                    self.node_changed(&left, now);
                 }
             }
         }
@@ -174,13 +180,16 @@ impl Decider {
         } else if !self.cache.is_undecided(&uid) {
             self.done_with(&uid);
         }
-        self.after(effect, now);
+        if let Some(left) = effect.left {
+            self.node_changed(&left, now);
+        }
     }
 
     fn pod_gone(&mut self, pod: &Uid, now: Instant) {
         self.done_with(pod);
-        let effect = self.cache.pod_deleted(pod);
-        self.after(effect, now);
+        if let Some(left) = self.cache.pod_deleted(pod) {
+            self.node_changed(&left, now);
+        }
     }
 
     pub(crate) fn node_event(&mut self, event: Event<Node>, now: Instant) {
@@ -197,21 +206,27 @@ impl Decider {
     }
 
     fn node_applied(&mut self, node: Node, now: Instant) {
-        let effect = self.cache.node_applied(node);
-        self.after(effect, now);
+        let change = self.cache.node_applied(node);
+        self.node_changed(&change, now);
     }
 
     fn nodes_listed(&mut self) {
         let seen = std::mem::take(&mut self.nodes.seen);
-        let known = self.cache.snapshot().nodes.keys();
+        let known = self.cache.snapshot().nodes().map(|node| &node.name);
         let gone: Vec<NodeName> = known.filter(|name| !seen.contains(name)).cloned().collect();
         gone.iter().for_each(|name| self.cache.node_deleted(name));
         self.nodes.complete = true;
     }
 
-    fn after(&mut self, effect: Effect, now: Instant) {
-        if effect.may_help {
-            self.queue.world_changed(now);
-        }
+    /// Wakes the pods for which a plugin that has refused them nodes has another answer now.
+    fn node_changed(&mut self, change: &NodeChange, now: Instant) {
+        let (cluster, turned) = (self.cache.snapshot(), plugins::turned_by(change.changes));
+        let Some(node) = cluster.get(&change.node).filter(|_| !turned.is_empty()) else { return };
+        let helps = |pod: &Uid, refused_by: PluginSet| {
+            let asked = refused_by & turned;
+            let pod = if asked.is_empty() { None } else { self.cache.pending(pod) };
+            pod.is_some_and(|pod| plugins::may_help(asked, pod, node, cluster))
+        };
+        self.queue.wake(helps, now);
     }
 }

@@ -1,8 +1,8 @@
 //! Finds a node for every pod that has none.
 //!
-//! The decision is a function ([`schedule::schedule`]) over a [`snapshot::Snapshot`]; the [`filters`]
-//! say which nodes may take the pod, the [`strategy`] with its [`scores`] which of them does. Which pod is
-//! next, and what is known when, is in `decider`; everything that happens because of a decision, in `binder`.
+//! The decision is a function ([`schedule::schedule`]) over a [`snapshot::Snapshot`]; the [`plugins`] say which
+//! nodes may take the pod, and with the [`strategy`] which of them does. Which pod is next, and what is known
+//! when, is in `decider`; everything that happens because of a decision, in `binder`.
 
 #![cfg_attr(
     test,
@@ -11,15 +11,16 @@
 
 mod binder;
 pub mod cache;
+pub mod changes;
 mod configuration;
 mod decider;
-pub mod filters;
+pub mod plugins;
 pub mod pod;
 pub mod queue;
 pub mod resources;
+pub mod sample;
 pub mod schedule;
 mod scheduler;
-pub mod scores;
 pub mod snapshot;
 pub mod strategy;
 pub mod taints;

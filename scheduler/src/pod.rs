@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use api_types::api::core::v1::{ContainerPort, Pod};
+use api_types::api::core::v1::{ContainerPort, Pod, Toleration};
 
 use crate::resources::Resources;
 
@@ -108,6 +108,11 @@ impl PodInfo {
             spec.iter().flat_map(|spec| &spec.containers).flat_map(|c| c.ports.iter().flatten());
         let host_ports = ports.filter_map(HostPort::of).collect();
         Self { uid: Uid::of(&pod), pod, requests, host_ports }
+    }
+
+    /// The taints that it tolerates.
+    pub fn tolerations(&self) -> &[Toleration] {
+        self.pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default()
     }
 
     /// Its namespace and name.

@@ -1,18 +1,19 @@
 //! The pods that wait for a node, and when each is tried again.
 //!
 //! A pod is *ready* to be tried, or *parked*: it was tried in vain and waits for the world to change.
-//! A change that may help makes parked pods ready, but not before their back-off has passed (1 s,
+//! A change makes those parked pods ready which it may help, but not before their back-off has passed (1 s,
 //! doubling to 10 s), so that pods that fit nowhere cost little in a busy cluster. Now and then every
 //! parked pod is tried anyway, in case a change that helps was not recognised as one.
 //!
-//! *Guarantees*: whatever is called in whatever order, a pod is in one place, and each call but
-//! `world_changed` costs O(log n); that one costs as much for each pod that is parked, and leaves none.
+//! *Guarantees*: whatever is called in whatever order, a pod is in one place, and each call but `wake` costs
+//! O(log n); that one looks at each pod that is parked.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::plugins::PluginSet;
 use crate::pod::Uid;
 
 #[cfg(test)]
@@ -29,7 +30,8 @@ pub struct Queue {
     /// By the turn in which they became ready.
     ready: BTreeMap<u64, Uid>,
     backing_off: BTreeSet<(Instant, Uid)>,
-    parked: BTreeSet<(Instant, Uid)>,
+    /// With the plugins that have refused them nodes.
+    parked: BTreeMap<(Instant, Uid), PluginSet>,
     next_turn: u64,
 }
 
@@ -47,8 +49,8 @@ enum Place {
     Ready(u64),
     /// Ready at this time.
     BackingOff(Instant),
-    /// Waits for a change since this time.
-    Parked(Instant),
+    /// Waits since this time for a change that turns one of these refusals.
+    Parked(Instant, PluginSet),
 }
 
 impl Queue {
@@ -77,9 +79,9 @@ impl Queue {
         Some(pod)
     }
 
-    /// No node takes the pod: it waits for a change.
-    pub fn park(&mut self, pod: &Uid, now: Instant) {
-        self.put_back(pod, |_| Place::Parked(now));
+    /// No node takes the pod, for the refusals of these plugins: it waits for a change.
+    pub fn park(&mut self, pod: &Uid, refused_by: PluginSet, now: Instant) {
+        self.put_back(pod, |_| Place::Parked(now, refused_by));
     }
 
     /// Trying failed for a reason that passes: it waits for its back-off only.
@@ -87,9 +89,10 @@ impl Queue {
         self.put_back(pod, |attempts| Place::BackingOff(now + back_off(attempts)));
     }
 
-    /// The world has changed in a way that may help parked pods.
-    pub fn world_changed(&mut self, now: Instant) {
-        for (since, pod) in std::mem::take(&mut self.parked) {
+    /// The world has changed in a way that helps some of the parked pods.
+    pub fn wake(&mut self, helps: impl Fn(&Uid, PluginSet) -> bool, now: Instant) {
+        let helped = self.parked.extract_if(.., |(_, pod), refused_by| helps(pod, *refused_by));
+        for ((since, pod), _) in helped.collect::<Vec<_>>() {
             let Some(waiting) = self.pods.get(&pod) else { continue };
             let due = since + back_off(waiting.attempts);
             if due <= now { self.make_ready(&pod) } else { self.go(&pod, Place::BackingOff(due)) }
@@ -118,7 +121,8 @@ impl Queue {
 
     fn next_due(&self) -> Option<(Instant, &Uid)> {
         let backing_off = self.backing_off.first().map(|(due, pod)| (*due, pod));
-        let parked = self.parked.first().map(|(since, pod)| (*since + LONGEST_PARKING, pod));
+        let parked = self.parked.first_key_value();
+        let parked = parked.map(|((since, pod), _)| (*since + LONGEST_PARKING, pod));
         backing_off.into_iter().chain(parked).min()
     }
 
@@ -157,8 +161,8 @@ impl Queue {
             Place::BackingOff(due) => {
                 self.backing_off.insert((due, pod.clone()));
             }
-            Place::Parked(since) => {
-                self.parked.insert((since, pod.clone()));
+            Place::Parked(since, refused_by) => {
+                self.parked.insert((since, pod.clone()), refused_by);
             }
         }
     }
@@ -172,7 +176,7 @@ impl Queue {
             Place::BackingOff(due) => {
                 self.backing_off.remove(&(due, pod.clone()));
             }
-            Place::Parked(since) => {
+            Place::Parked(since, _) => {
                 self.parked.remove(&(since, pod.clone()));
             }
         }
@@ -212,9 +216,9 @@ mod tests {
         let (mut queue, now) = (Queue::default(), Instant::now());
         queue.add(&uid("a"));
         queue.pop(now);
-        queue.park(&uid("a"), now);
+        queue.park(&uid("a"), PluginSet::all(), now);
         assert_eq!(queue.pop(now + seconds(60)), None, "nothing has changed");
-        queue.world_changed(now);
+        queue.wake(|_, _| true, now);
         assert_eq!(queue.pop(now), None, "the back-off is one second");
         assert_eq!(queue.next_wake(), Some(now + seconds(1)));
         assert_eq!(queue.pop(now + seconds(1)), Some(uid("a")));
@@ -226,8 +230,8 @@ mod tests {
         queue.add(&uid("a"));
         queue.pop(now);
         for expected in [1, 2, 4, 8, 10, 10] {
-            queue.park(&uid("a"), now);
-            queue.world_changed(now);
+            queue.park(&uid("a"), PluginSet::all(), now);
+            queue.wake(|_, _| true, now);
             assert_eq!(queue.next_wake(), Some(now + seconds(expected)));
             now += seconds(expected);
             assert_eq!(queue.pop(now), Some(uid("a")));
@@ -239,8 +243,8 @@ mod tests {
         let (mut queue, now) = (Queue::default(), Instant::now());
         queue.add(&uid("a"));
         queue.pop(now);
-        queue.park(&uid("a"), now);
-        queue.world_changed(now + seconds(5));
+        queue.park(&uid("a"), PluginSet::all(), now);
+        queue.wake(|_, _| true, now + seconds(5));
         assert_eq!(queue.pop(now + seconds(5)), Some(uid("a")));
     }
 
@@ -249,7 +253,7 @@ mod tests {
         let (mut queue, now) = (Queue::default(), Instant::now());
         queue.add(&uid("a"));
         queue.pop(now);
-        queue.park(&uid("a"), now);
+        queue.park(&uid("a"), PluginSet::all(), now);
         assert_eq!(queue.pop(now + seconds(300)), Some(uid("a")));
         queue.retry(&uid("a"), now);
         assert_eq!(queue.pop(now + seconds(2)), Some(uid("a")));
@@ -262,9 +266,9 @@ mod tests {
         queue.remove(&uid("ready"));
         queue.add(&uid("parked"));
         queue.pop(now);
-        queue.park(&uid("parked"), now);
+        queue.park(&uid("parked"), PluginSet::all(), now);
         queue.remove(&uid("parked"));
-        queue.world_changed(now);
+        queue.wake(|_, _| true, now);
         assert_eq!(queue.pop(now + seconds(600)), None);
         assert!(queue.is_empty());
     }
@@ -275,7 +279,7 @@ mod tests {
         let (mut queue, now) = (Queue::default(), Instant::now());
         queue.add(&uid("a"));
         queue.pop(now);
-        queue.park(&uid("a"), now);
+        queue.park(&uid("a"), PluginSet::all(), now);
         queue.retry(&uid("a"), now);
         queue.pop(now + seconds(2));
         queue.remove(&uid("a"));

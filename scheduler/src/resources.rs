@@ -2,23 +2,43 @@
 //! in whole units (bytes, pods, devices).
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use api_types::Quantity;
 use api_types::api::core::v1::{Container, PodSpec};
 
-/// An amount of each resource by name. A resource that is not named is zero. Those that nearly every pod
-/// and node names have a field: they are compared for each pod with each node.
+/// The resources that nearly every pod and node names: they are compared for each pod with each node.
+const USUAL: [&str; 4] = ["cpu", "memory", "ephemeral-storage", "pods"];
+/// The one that counts pods rather than what they ask for.
+const PODS: usize = 3;
+
+/// An amount of each resource. A resource that is not named is zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resources {
-    cpu: i64,
-    memory: i64,
-    pods: i64,
-    others: BTreeMap<Arc<str>, i64>,
+    /// As in [`USUAL`].
+    usual: [i64; USUAL.len()],
+    /// By name; never zero.
+    others: Vec<(Arc<str>, i64)>,
 }
 
-/// The resource that counts pods rather than what they ask for.
-pub const PODS: &str = "pods";
+/// The name of a resource. Cloning one allocates nothing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ResourceName {
+    /// Such as `cpu`.
+    Usual(&'static str),
+    /// Such as `example.com/gpu`.
+    Other(Arc<str>),
+}
+
+impl fmt::Display for ResourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Usual(name) => name,
+            Self::Other(name) => name,
+        })
+    }
+}
 
 impl Resources {
     /// Reads a Kubernetes resource list. An amount that cannot be read counts as nothing: the API
@@ -27,7 +47,7 @@ impl Resources {
         let mut resources = Self::default();
         for (name, quantity) in list.into_iter().flatten() {
             if let Some(amount) = amount(name, quantity) {
-                *resources.entry(name) = amount;
+                resources.change(name, |_| amount);
             }
         }
         resources
@@ -56,17 +76,15 @@ impl Resources {
 
     /// The amount of one resource.
     pub fn get(&self, name: &str) -> i64 {
-        match name {
-            "cpu" => self.cpu,
-            "memory" => self.memory,
-            PODS => self.pods,
-            other => self.others.get(other).copied().unwrap_or_default(),
+        match usual(name) {
+            Some(index) => self.usual[index],
+            None => self.place(name).map_or(0, |index| self.others[index].1),
         }
     }
 
     /// How many pods this is.
     pub fn pods(&self) -> i64 {
-        self.pods
+        self.usual[PODS]
     }
 
     /// The resources of which there is not as much left as is asked for here. Whoever asks for none of a
@@ -75,17 +93,18 @@ impl Resources {
         &'a self,
         allocatable: &'a Self,
         requested: &'a Self,
-    ) -> impl Iterator<Item = Shortage<'a>> {
+    ) -> impl Iterator<Item = ResourceName> {
         let short = |wanted: i64, total: i64, taken: i64| {
             wanted > 0 && wanted > total.saturating_sub(taken)
         };
-        let cpu = short(self.cpu, allocatable.cpu, requested.cpu).then_some(Shortage::Cpu);
-        let memory =
-            short(self.memory, allocatable.memory, requested.memory).then_some(Shortage::Memory);
-        let others = self.others.iter().filter(move |(name, wanted)| {
-            short(**wanted, allocatable.get(name), requested.get(name))
+        let usual = (0..PODS).filter(move |&index| {
+            short(self.usual[index], allocatable.usual[index], requested.usual[index])
         });
-        cpu.into_iter().chain(memory).chain(others.map(|(name, _)| Shortage::Other(name)))
+        let others = self.others.iter().filter(move |(name, wanted)| {
+            short(*wanted, allocatable.get(name), requested.get(name))
+        });
+        let others = others.map(|(name, _)| ResourceName::Other(Arc::clone(name)));
+        usual.map(|index| ResourceName::Usual(USUAL[index])).chain(others)
     }
 
     /// Adds another amount to this one. [`Resources::subtract`] takes it away again, even if the sum is beyond
@@ -109,34 +128,39 @@ impl Resources {
     }
 
     fn combine(&mut self, other: &Self, with: impl Fn(i64, i64) -> i64) {
-        self.cpu = with(self.cpu, other.cpu);
-        self.memory = with(self.memory, other.memory);
-        self.pods = with(self.pods, other.pods);
+        for (mine, amount) in self.usual.iter_mut().zip(other.usual) {
+            *mine = with(*mine, amount);
+        }
         for (name, amount) in &other.others {
-            let mine = self.others.entry(Arc::clone(name)).or_default();
-            *mine = with(*mine, *amount);
+            self.change_other(name, |mine| with(mine, *amount));
         }
     }
 
-    fn entry(&mut self, name: &str) -> &mut i64 {
-        match name {
-            "cpu" => &mut self.cpu,
-            "memory" => &mut self.memory,
-            PODS => &mut self.pods,
-            other => self.others.entry(other.into()).or_default(),
+    fn change(&mut self, name: &str, change: impl Fn(i64) -> i64) {
+        match usual(name) {
+            Some(index) => self.usual[index] = change(self.usual[index]),
+            None => self.change_other(&name.into(), change),
         }
+    }
+
+    fn change_other(&mut self, name: &Arc<str>, change: impl Fn(i64) -> i64) {
+        let place = self.place(name);
+        let amount = change(place.map_or(0, |index| self.others[index].1));
+        match place {
+            Ok(index) if amount == 0 => drop(self.others.remove(index)),
+            Ok(index) => self.others[index].1 = amount,
+            Err(_) if amount == 0 => {}
+            Err(index) => self.others.insert(index, (Arc::clone(name), amount)),
+        }
+    }
+
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.others.binary_search_by(|(other, _)| (**other).cmp(name))
     }
 }
 
-/// A resource of which there is too little.
-#[derive(Clone, Copy, Debug)]
-pub enum Shortage<'a> {
-    /// CPU.
-    Cpu,
-    /// Memory.
-    Memory,
-    /// Any other, by name.
-    Other(&'a Arc<str>),
+fn usual(name: &str) -> Option<usize> {
+    USUAL.iter().position(|usual| *usual == name)
 }
 
 fn requests(container: &Container) -> Resources {
@@ -157,7 +181,7 @@ mod tests {
     fn check(spec: Value, expected: &[(&str, i64)]) {
         let spec: PodSpec = serde_json::from_value(spec).unwrap();
         let mut resources = Resources::default();
-        expected.iter().for_each(|(name, amount)| *resources.entry(name) = *amount);
+        expected.iter().for_each(|(name, amount)| resources.change(name, |_| *amount));
         assert_eq!(Resources::requested_by(&spec), resources);
     }
 

@@ -1,4 +1,4 @@
-//! The decision: one pod, the nodes as they are, a strategy, and chance, in; a node or the reasons
+//! The decision: one pod, the nodes as they are, a strategy, where to begin, and chance, in; a node or the reasons
 //! against each, out. Nothing else enters, and nothing happens.
 
 use std::collections::BTreeMap;
@@ -7,9 +7,10 @@ use std::fmt;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
-use crate::filters::{self, Reason};
+use crate::plugins::{self, Filters, PluginSet, Reason};
 use crate::pod::PodInfo;
-use crate::snapshot::{NodeName, Snapshot};
+use crate::sample::{self, Rotation};
+use crate::snapshot::{NodeInfo, NodeName, Snapshot};
 use crate::strategy::Strategy;
 
 /// Chooses a node for the pod.
@@ -19,38 +20,40 @@ use crate::strategy::Strategy;
 /// No node passes the filters; the error counts why.
 pub fn schedule(
     pod: &PodInfo,
-    snapshot: &Snapshot,
+    cluster: &Snapshot,
     strategy: &Strategy,
+    rotation: &mut Rotation,
     rng: &mut impl Rng,
 ) -> Result<NodeName, FitError> {
-    let mut error = FitError { nodes: snapshot.nodes.len(), reasons: BTreeMap::new() };
-    let (mut best, mut against) = (Best::default(), Vec::new());
-    for (name, node) in &snapshot.nodes {
-        if filters::pass(pod, node, &mut against) {
-            best.consider(name, strategy.score(pod, node));
-        }
-        error.count(&mut against);
-    }
-    best.nodes.choose(rng).map(|name| (*name).clone()).ok_or(error)
+    let (feasible, error) = look_for_nodes(pod, cluster, rotation);
+    let scores = plugins::total_scores(strategy.score(), pod, &feasible);
+    let highest = scores.iter().max();
+    let best = feasible.iter().zip(&scores).filter(|(_, score)| Some(*score) == highest);
+    let best: Vec<&NodeName> = best.map(|(node, _)| &node.name).collect();
+    best.choose(rng).map(|name| (*name).clone()).ok_or(error)
 }
 
-/// The nodes with the highest score so far.
-#[derive(Default)]
-struct Best<'a> {
-    score: i64,
-    nodes: Vec<&'a NodeName>,
-}
-
-impl<'a> Best<'a> {
-    fn consider(&mut self, name: &'a NodeName, score: i64) {
-        if self.nodes.is_empty() || score > self.score {
-            self.score = score;
-            self.nodes.clear();
+/// The nodes that pass the filters, until there are enough; and the reasons against the others.
+fn look_for_nodes<'a>(
+    pod: &PodInfo,
+    cluster: &'a Snapshot,
+    rotation: &mut Rotation,
+) -> (Vec<&'a NodeInfo>, FitError) {
+    let (filters, enough) = (Filters::of(pod, cluster), sample::enough(cluster.len()));
+    let (mut feasible, mut error) = (Vec::with_capacity(enough), FitError::new(cluster.len()));
+    let (mut against, mut seen) = (Vec::new(), 0);
+    for node in cluster.nodes_from(rotation.start()) {
+        seen += 1;
+        match filters.refusing(node, &mut against) {
+            Some(plugin) => error.count(plugin, &mut against),
+            None => feasible.push(node),
         }
-        if score == self.score {
-            self.nodes.push(name);
+        if feasible.len() == enough {
+            break;
         }
     }
+    rotation.advance(seen, cluster.len());
+    (feasible, error)
 }
 
 /// Why no node takes the pod. Its text is what users see in events and conditions, word for word as
@@ -59,10 +62,21 @@ impl<'a> Best<'a> {
 pub struct FitError {
     nodes: usize,
     reasons: BTreeMap<Reason, usize>,
+    refused_by: PluginSet,
 }
 
 impl FitError {
-    fn count(&mut self, reasons: &mut Vec<Reason>) {
+    fn new(nodes: usize) -> Self {
+        Self { nodes, reasons: BTreeMap::new(), refused_by: PluginSet::default() }
+    }
+
+    /// The plugins whose refusals this is made of; without nodes, all of them.
+    pub(crate) fn refused_by(&self) -> PluginSet {
+        if self.nodes == 0 { PluginSet::all() } else { self.refused_by }
+    }
+
+    fn count(&mut self, plugin: PluginSet, reasons: &mut Vec<Reason>) {
+        self.refused_by |= plugin;
         for reason in reasons.drain(..) {
             *self.reasons.entry(reason).or_default() += 1;
         }
@@ -84,28 +98,29 @@ impl fmt::Display for FitError {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::sync::Arc;
 
     use rand::SeedableRng;
     use rand::rngs::StdRng;
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::filters::tests::{node, pod};
+    use crate::plugins::tests::pod;
     use crate::pod::Uid;
-    use crate::snapshot::Share;
+    use crate::snapshot::{Share, Shares};
 
     /// Nodes as (name, allocatable CPUs, pods already there, extra spec).
     fn snapshot(nodes: &[(&str, &str, usize, Value)]) -> Snapshot {
         let mut snapshot = Snapshot::default();
         for (name, cpu, pods, spec) in nodes {
-            let mut info = node(json!({"metadata": {"name": name}, "spec": spec, "status": {
+            let node = json!({"metadata": {"name": name}, "spec": spec, "status": {
                 "allocatable": {"cpu": cpu, "memory": "1Gi", "pods": "110"},
-                "conditions": [{"type": "Ready", "status": "True"}]}}));
-            for index in 0..*pods {
-                let uid = Uid::from(index.to_string().as_str());
-                info.place(uid, Share::from(&pod(json!({}))));
-            }
-            snapshot.nodes.insert(NodeName((*name).to_owned()), info);
+                "conditions": [{"type": "Ready", "status": "True"}]}});
+            let share = |index: usize| {
+                (Uid::from(index.to_string().as_str()), Share::from(&pod(json!({}))))
+            };
+            let node = Arc::new(serde_json::from_value(node).unwrap());
+            snapshot.add(node, (0..*pods).map(share).collect());
         }
         snapshot
     }
@@ -116,13 +131,17 @@ mod tests {
 
     fn chosen(strategy: &str, pod: &PodInfo, snapshot: &Snapshot) -> BTreeSet<String> {
         let strategy = strategy.parse().unwrap();
-        let choose = |seed| schedule(pod, snapshot, &strategy, &mut StdRng::seed_from_u64(seed));
-        (0..64).map(|seed| choose(seed).unwrap().0).collect()
+        let choose = |seed| {
+            let (mut rotation, mut rng) = (Rotation::default(), StdRng::seed_from_u64(seed));
+            schedule(pod, snapshot, &strategy, &mut rotation, &mut rng).unwrap()
+        };
+        (0..64).map(|seed| choose(seed).to_string()).collect()
     }
 
     fn check_error(pod: &PodInfo, snapshot: &Snapshot, expected: &str) {
         let strategy = "random".parse().unwrap();
-        let error = schedule(pod, snapshot, &strategy, &mut StdRng::seed_from_u64(1)).unwrap_err();
+        let (mut rotation, mut rng) = (Rotation::default(), StdRng::seed_from_u64(1));
+        let error = schedule(pod, snapshot, &strategy, &mut rotation, &mut rng).unwrap_err();
         assert_eq!(error.to_string(), expected);
     }
 
@@ -163,5 +182,57 @@ mod tests {
             &nodes,
             "0/3 nodes are available: 1 node(s) had untolerated taint {gpu: yes}, 2 Insufficient cpu.",
         );
+    }
+
+    #[test]
+    fn what_the_pod_prefers_counts_more_than_the_strategy() {
+        let slow = json!({"taints": [{"key": "slow", "effect": "PreferNoSchedule"}]});
+        let nodes = snapshot(&[("full", "4", 9, json!({})), ("slow", "4", 0, slow.clone())]);
+        assert_eq!(chosen("min-pods", &asks_for("1"), &nodes), BTreeSet::from(["full".into()]));
+        assert_eq!(chosen("random", &asks_for("1"), &nodes), BTreeSet::from(["full".into()]));
+        let name = json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["slow"]}]});
+        let preferred = json!({"preferredDuringSchedulingIgnoredDuringExecution":
+            [{"weight": 1, "preference": name}]});
+        let wants_slow = pod(json!({"affinity": {"nodeAffinity": preferred}}));
+        assert_eq!(
+            chosen("random", &wants_slow, &nodes),
+            BTreeSet::from(["full".into()]),
+            "taints count more than affinity"
+        );
+    }
+
+    /// So many nodes of which each takes any pod.
+    fn large_cluster(nodes: usize) -> Snapshot {
+        let names: Vec<String> = (0..nodes).map(|index| format!("n{index}")).collect();
+        let nodes = names.iter().map(|name| (name.as_str(), "4", 0, json!({})));
+        snapshot(&nodes.collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_burst_is_spread_evenly_though_each_decision_looks_at_some_nodes_only() {
+        let (mut nodes, strategy) = (large_cluster(200), "min-pods".parse().unwrap());
+        let (mut rotation, mut rng) = (Rotation::default(), StdRng::seed_from_u64(1));
+        for index in 0..400 {
+            let pod = pod(json!({}));
+            let node = schedule(&pod, &nodes, &strategy, &mut rotation, &mut rng).unwrap();
+            let uid = Uid::from(index.to_string().as_str());
+            nodes.get_mut(&node).unwrap().place(uid, Share::from(&pod));
+        }
+        assert!(nodes.nodes().all(|node| node.pods() == 2));
+    }
+
+    #[test]
+    fn the_search_goes_on_until_a_node_fits_and_comes_back_to_those_before() {
+        let mut nodes = large_cluster(250);
+        let last = json!({"metadata": {"name": "last", "labels": {"disk": "ssd"}}, "status": {
+            "allocatable": {"pods": "1"}, "conditions": [{"type": "Ready", "status": "True"}]}});
+        nodes.add(Arc::new(serde_json::from_value(last).unwrap()), Shares::new());
+        let ssd = pod(json!({"nodeSelector": {"disk": "ssd"}}));
+        let (mut rotation, strategy) = (Rotation::default(), "random".parse().unwrap());
+        for pod in [&ssd, &asks_for("1"), &ssd, &asks_for("1"), &ssd] {
+            let mut rng = StdRng::seed_from_u64(1);
+            let node = schedule(pod, &nodes, &strategy, &mut rotation, &mut rng).unwrap();
+            assert_eq!(node.as_str() == "last", pod.pod.spec == ssd.pod.spec);
+        }
     }
 }

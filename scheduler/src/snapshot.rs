@@ -1,165 +1,86 @@
 //! The nodes with what is placed on them: everything a decision is made from.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 
 use api_types::api::core::v1::Node;
 
-use crate::pod::{HostPort, PodInfo, Uid};
-use crate::resources::Resources;
-use crate::taints::{self, Repelling};
+use crate::changes::Changes;
 
-/// The name of a node.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct NodeName(pub String);
+mod node_info;
+mod zones;
 
-impl NodeName {
-    /// The name of a node that came from the API server.
-    pub fn of(node: &Node) -> Self {
-        Self(node.metadata.name.clone().unwrap_or_default())
-    }
-}
+pub use node_info::{NodeInfo, NodeName, Share, Shares};
 
-impl fmt::Display for NodeName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// What a placed pod takes from its node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Share {
-    /// The resources it asked for.
-    pub requests: Resources,
-    /// The host's ports it has.
-    pub host_ports: Vec<HostPort>,
-}
-
-impl From<&PodInfo> for Share {
-    fn from(pod: &PodInfo) -> Self {
-        Self { requests: pod.requests.clone(), host_ports: pod.host_ports.clone() }
-    }
-}
-
-/// The pods placed on a node.
-pub type Shares = HashMap<Uid, Share>;
-
-/// A node and what its pods take from it. What the filters ask about it is worked out once per version.
-#[derive(Clone, Debug)]
-pub struct NodeInfo {
-    /// The node itself.
-    pub node: Arc<Node>,
-    /// What pods may take in total.
-    pub allocatable: Resources,
-    /// What the placed pods take.
-    pub requested: Resources,
-    /// The taints that keep pods away.
-    pub repelling: Vec<Repelling>,
-    shares: Shares,
-    host_ports: Vec<(Uid, HostPort)>,
-}
-
-impl NodeInfo {
-    /// A node without pods.
-    pub fn new(node: Arc<Node>) -> Self {
-        Self::with_pods(node, Shares::new())
-    }
-
-    /// A node with the pods that were placed on it before it was known.
-    pub fn with_pods(node: Arc<Node>, pods: Shares) -> Self {
-        let mut info = Self {
-            allocatable: allocatable(&node),
-            repelling: taints::repelling(&node),
-            node,
-            requested: Resources::default(),
-            shares: Shares::with_capacity(pods.len()),
-            host_ports: Vec::new(),
-        };
-        pods.into_iter().for_each(|(pod, share)| info.place(pod, share));
-        info
-    }
-
-    /// The pods, now that the node is gone.
-    pub fn into_pods(self) -> Shares {
-        self.shares
-    }
-
-    /// Takes over a newer version of the node; its pods stay.
-    pub fn update(&mut self, node: Arc<Node>) {
-        self.allocatable = allocatable(&node);
-        self.repelling = taints::repelling(&node);
-        self.node = node;
-    }
-
-    /// Counts a pod in. Placing it twice replaces the first.
-    pub fn place(&mut self, pod: Uid, share: Share) {
-        self.remove(&pod);
-        self.requested.add(&share.requests);
-        let ports = share.host_ports.iter().map(|port| (pod.clone(), port.clone()));
-        self.host_ports.extend(ports);
-        self.shares.insert(pod, share);
-    }
-
-    /// Counts a pod out.
-    pub fn remove(&mut self, pod: &Uid) {
-        let Some(share) = self.shares.remove(pod) else { return };
-        self.requested.subtract(&share.requests);
-        if !share.host_ports.is_empty() {
-            self.host_ports.retain(|(holder, _)| holder != pod);
-        }
-    }
-
-    /// How many pods are placed here.
-    pub fn pods(&self) -> usize {
-        self.shares.len()
-    }
-
-    /// The host's ports that are taken.
-    pub fn host_ports(&self) -> impl Iterator<Item = &HostPort> {
-        self.host_ports.iter().map(|(_, port)| port)
-    }
-
-    /// The node's name.
-    pub fn name(&self) -> &str {
-        self.node.metadata.name.as_deref().unwrap_or_default()
-    }
-}
-
-fn allocatable(node: &Node) -> Resources {
-    let status = node.status.as_ref();
-    let given = status.and_then(|status| status.allocatable.as_ref().or(status.capacity.as_ref()));
-    Resources::read(given)
-}
-
-/// All nodes, by name.
+/// All nodes. They have an order in which they are looked at, which stays as it is while no node comes or goes;
+/// nodes of different zones take turns in it.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// The nodes.
-    pub nodes: BTreeMap<NodeName, NodeInfo>,
+    nodes: Vec<NodeInfo>,
+    places: HashMap<NodeName, usize>,
+    /// Worked out when it is first asked for after a change.
+    order: OnceLock<Vec<usize>>,
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
+impl Snapshot {
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
 
-    use super::*;
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
 
-    #[test]
-    fn what_is_placed_is_counted_once_and_given_back() {
-        let node = serde_json::from_value(json!({"metadata": {"name": "n1"}})).unwrap();
-        let pod = serde_json::from_value(json!({"spec": {"containers": [
-            {"name": "c", "resources": {"requests": {"cpu": "1"}}, "ports": [{"containerPort": 80, "hostPort": 80}]}
-        ]}}));
-        let pod = PodInfo::new(Arc::new(pod.unwrap()));
-        let mut info = NodeInfo::new(Arc::new(node));
-        info.place(pod.uid.clone(), Share::from(&pod));
-        info.place(pod.uid.clone(), Share::from(&pod));
-        assert_eq!(
-            (info.pods(), info.requested.get("cpu"), info.host_ports().count()),
-            (1, 1000, 1)
-        );
-        info.remove(&pod.uid);
-        assert_eq!((info.pods(), info.requested.get("cpu"), info.host_ports().count()), (0, 0, 0));
+    /// All nodes, in no order.
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeInfo> {
+        self.nodes.iter()
+    }
+
+    /// All nodes in their order, beginning somewhere in it and going round.
+    pub fn nodes_from(&self, start: usize) -> impl Iterator<Item = &NodeInfo> {
+        let order = self.order.get_or_init(|| zones::take_turns(&self.nodes));
+        let (before, after) = order.split_at(start.min(order.len()));
+        after.iter().chain(before).map(|place| &self.nodes[*place])
+    }
+
+    /// One node.
+    pub fn get(&self, name: &NodeName) -> Option<&NodeInfo> {
+        self.places.get(name).map(|place| &self.nodes[*place])
+    }
+
+    /// Adds a node that is not there yet, with the pods that were placed on it before it was known.
+    pub fn add(&mut self, node: Arc<Node>, pods: Shares) {
+        let info = NodeInfo::new(node, pods);
+        self.places.insert(info.name.clone(), self.nodes.len());
+        self.nodes.push(info);
+        self.order.take();
+    }
+
+    /// Takes over a newer version of a node, if it is there; what has changed.
+    pub fn update(&mut self, name: &NodeName, node: &Arc<Node>) -> Option<Changes> {
+        let info = &mut self.nodes[*self.places.get(name)?];
+        let changes = info.update(Arc::clone(node));
+        if changes.contains(Changes::LABELS) {
+            self.order.take();
+        }
+        Some(changes)
+    }
+
+    /// Takes a node out.
+    pub fn remove(&mut self, name: &NodeName) -> Option<NodeInfo> {
+        let place = self.places.remove(name)?;
+        let info = self.nodes.swap_remove(place);
+        if let Some(moved) = self.nodes.get(place) {
+            self.places.insert(moved.name.clone(), place);
+        }
+        self.order.take();
+        Some(info)
+    }
+
+    /// One node, to place pods on it.
+    pub fn get_mut(&mut self, name: &NodeName) -> Option<&mut NodeInfo> {
+        self.places.get(name).map(|place| &mut self.nodes[*place])
     }
 }

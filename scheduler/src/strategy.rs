@@ -1,24 +1,22 @@
-//! The strategies a user can choose between: a name for a set of scores. Among the nodes with the
-//! best score chance decides, so a strategy without scores is the random one.
+//! The strategies a user can choose between: a name for what counts beside the pod's own preferences. Among the
+//! nodes with the best score chance decides, so a strategy that counts nothing is the random one.
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::pod::PodInfo;
-use crate::scores::{FewestPods, Score};
-use crate::snapshot::NodeInfo;
+use crate::plugins::{FewestPods, Plugin};
 
-/// A named set of scores.
+/// A named way to choose.
 #[derive(Clone, Copy)]
 pub struct Strategy {
     name: &'static str,
-    scores: &'static [&'static dyn Score],
+    score: Option<&'static dyn Plugin>,
 }
 
 /// Every strategy; the first is the usual one.
 pub const ALL: &[Strategy] = &[
-    Strategy { name: "min-pods", scores: &[&FewestPods] },
-    Strategy { name: "random", scores: &[] },
+    Strategy { name: "min-pods", score: Some(&FewestPods) },
+    Strategy { name: "random", score: None },
 ];
 
 /// There is no strategy of this name.
@@ -39,9 +37,9 @@ impl Strategy {
         self.name
     }
 
-    /// How good the node is; higher is better.
-    pub fn score(&self, pod: &PodInfo, node: &NodeInfo) -> i64 {
-        self.scores.iter().map(|score| score.score(pod, node)).fold(0, i64::saturating_add)
+    /// What it counts.
+    pub(crate) fn score(&self) -> Option<&'static dyn Plugin> {
+        self.score
     }
 }
 

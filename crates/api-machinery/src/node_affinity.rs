@@ -12,6 +12,12 @@ pub fn selects(spec: &PodSpec, labels: &BTreeMap<String, String>, name: &str) ->
         && required(spec).is_none_or(|selector| matches(selector, labels, name))
 }
 
+/// Whether the pod may select some nodes and not others.
+#[must_use]
+pub fn is_selective(spec: &PodSpec) -> bool {
+    spec.node_selector.is_some() || required(spec).is_some()
+}
+
 fn required(spec: &PodSpec) -> Option<&NodeSelector> {
     let affinity = spec.affinity.as_ref()?.node_affinity.as_ref()?;
     affinity.required_during_scheduling_ignored_during_execution.as_ref()
@@ -22,7 +28,13 @@ fn matches(selector: &NodeSelector, labels: &BTreeMap<String, String>, name: &st
     selector.node_selector_terms.iter().any(|term| term_matches(term, labels, name))
 }
 
-fn term_matches(term: &NodeSelectorTerm, labels: &BTreeMap<String, String>, name: &str) -> bool {
+/// Whether all of a term holds for the node; of an empty one nothing does.
+#[must_use]
+pub fn term_matches(
+    term: &NodeSelectorTerm,
+    labels: &BTreeMap<String, String>,
+    name: &str,
+) -> bool {
     let expressions = term.match_expressions.as_deref().unwrap_or_default();
     let fields = term.match_fields.as_deref().unwrap_or_default();
     let field = |key: &str| (key == "metadata.name").then_some(name);

@@ -7,9 +7,13 @@ use std::time::Duration;
 use proptest::prelude::{Just, ProptestConfig, prop, prop_oneof, proptest};
 use proptest::strategy::Strategy;
 use rand::SeedableRng;
-use serde_json::json;
 
 use super::*;
+use crate::pod::node_of;
+
+mod shapes;
+
+use shapes::{NodeShape, PodShape, node_shape, pod_shape};
 
 /// How many pods a node takes.
 const ROOM: usize = 2;
@@ -18,9 +22,10 @@ const SOON: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug)]
 enum Step {
-    CreatePod(u8),
+    CreatePod(u8, PodShape),
     DeletePod(u8),
-    AddNode(u8),
+    /// It is new, or has changed.
+    SetNode(u8, NodeShape),
     RemoveNode(u8),
     /// The decider hears of the oldest changes.
     Deliver(usize),
@@ -43,9 +48,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let fate =
         prop_oneof![3 => Just(Fate::Bound), 2 => Just(Fate::Refused), 1 => Just(Fate::AnswerLost)];
     let step = prop_oneof![
-        5 => (0..8_u8).prop_map(Step::CreatePod),
+        5 => (0..8_u8, pod_shape()).prop_map(|(name, shape)| Step::CreatePod(name, shape)),
         3 => (0..8_u8).prop_map(Step::DeletePod),
-        2 => (0..2_u8).prop_map(Step::AddNode),
+        3 => (0..2_u8, node_shape()).prop_map(|(name, shape)| Step::SetNode(name, shape)),
         1 => (0..2_u8).prop_map(Step::RemoveNode),
         6 => (1..4_usize).prop_map(Step::Deliver),
         1 => Just(Step::Relist),
@@ -67,7 +72,9 @@ struct Cluster {
     decider: Decider,
     now: Instant,
     pods: BTreeMap<String, Pod>,
+    pod_shapes: BTreeMap<Uid, PodShape>,
     nodes: BTreeMap<String, Node>,
+    node_shapes: BTreeMap<String, NodeShape>,
     changes: VecDeque<Change>,
     binding: Vec<(PodInfo, NodeName)>,
     created: u32,
@@ -81,7 +88,9 @@ impl Cluster {
             decider: Decider::new(strategy, StdRng::seed_from_u64(1)),
             now: Instant::now(),
             pods: BTreeMap::new(),
+            pod_shapes: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            node_shapes: BTreeMap::new(),
             changes: VecDeque::new(),
             binding: Vec::new(),
             created: 0,
@@ -93,9 +102,9 @@ impl Cluster {
 
     fn apply(&mut self, step: &Step) {
         match step {
-            Step::CreatePod(name) => self.create_pod(&format!("p{name}")),
+            Step::CreatePod(name, shape) => self.create_pod(&format!("p{name}"), *shape),
             Step::DeletePod(name) => self.delete_pod(&format!("p{name}")),
-            Step::AddNode(name) => self.add_node(&format!("n{name}")),
+            Step::SetNode(name, shape) => self.set_node(&format!("n{name}"), *shape),
             Step::RemoveNode(name) => self.remove_node(&format!("n{name}")),
             Step::Deliver(count) => self.deliver(*count),
             Step::Relist => self.relist(),
@@ -105,16 +114,13 @@ impl Cluster {
         }
     }
 
-    fn create_pod(&mut self, name: &str) {
+    fn create_pod(&mut self, name: &str, shape: PodShape) {
         if self.pods.contains_key(name) {
             return;
         }
         self.created += 1;
-        let pod: Pod = serde_json::from_value(json!({
-            "metadata": {"namespace": "default", "name": name, "uid": self.created.to_string()},
-            "spec": {"containers": [{"name": "c"}]},
-        }))
-        .unwrap();
+        let pod = shape.pod(name, &self.created.to_string());
+        self.pod_shapes.insert(Uid::of(&pod), shape);
         self.pods.insert(name.to_owned(), pod.clone());
         self.changes.push_back(Change::Pod(Box::new(Event::Apply(pod))));
     }
@@ -124,13 +130,9 @@ impl Cluster {
         self.changes.extend(gone);
     }
 
-    fn add_node(&mut self, name: &str) {
-        let node: Node = serde_json::from_value(json!({
-            "metadata": {"name": name},
-            "status": {"allocatable": {"pods": ROOM.to_string()},
-                       "conditions": [{"type": "Ready", "status": "True"}]},
-        }))
-        .unwrap();
+    fn set_node(&mut self, name: &str, shape: NodeShape) {
+        let node = shape.node(name);
+        self.node_shapes.insert(name.to_owned(), shape);
         self.nodes.insert(name.to_owned(), node.clone());
         self.changes.push_back(Change::Node(Box::new(Event::Apply(node))));
     }
@@ -194,19 +196,36 @@ impl Cluster {
         let pod = self.pods.get_mut(&info.key().name);
         let spec = pod.filter(|pod| Uid::of(pod) == info.uid).and_then(|pod| pod.spec.as_mut());
         let Some(spec) = spec.filter(|spec| spec.node_name.is_none()) else { return false };
-        spec.node_name = Some(node.0.clone());
+        spec.node_name = Some(node.to_string());
         let pod = self.pods[&info.key().name].clone();
         self.changes.push_back(Change::Pod(Box::new(Event::Apply(pod))));
         true
     }
 
-    fn used(&self, node: &str) -> usize {
-        let on_it = |pod: &&Pod| crate::pod::node_of(pod) == Some(node);
-        self.pods.values().filter(on_it).count()
+    fn on<'a>(&'a self, node: &'a str) -> impl Iterator<Item = PodShape> + 'a {
+        let on_it = move |pod: &&Pod| node_of(pod) == Some(node);
+        self.pods.values().filter(on_it).map(|pod| self.pod_shapes[&Uid::of(pod)])
     }
 
-    fn unbound(&self) -> usize {
-        self.pods.values().filter(|pod| crate::pod::node_of(pod).is_none()).count()
+    fn used(&self, node: &str) -> usize {
+        self.on(node).count()
+    }
+
+    fn unbound(&self) -> Vec<&Pod> {
+        self.pods.values().filter(|pod| node_of(pod).is_none()).collect()
+    }
+
+    /// Whether the node would take the pod.
+    fn would_take(&self, name: &str, pod: PodShape) -> bool {
+        let node = self.node_shapes[name];
+        let cpu: u8 = self.on(name).map(|pod| pod.cpu).sum();
+        let port_taken = self.on(name).any(|pod| pod.wants_port);
+        self.used(name) < ROOM
+            && pod.zone.is_none_or(|zone| zone == node.zone)
+            && (pod.tolerates_taints || !node.tainted)
+            && (pod.tolerates_cordons || !node.cordoned)
+            && !(pod.wants_port && port_taken)
+            && (pod.cpu == 0 || pod.cpu + cpu <= node.cpu)
     }
 
     /// Everything arrives and succeeds, for a while.
@@ -227,16 +246,21 @@ impl Cluster {
 
     /// Unless an answer was lost, no node was given more than it takes.
     fn check_room(&self) {
-        let full = self.nodes.keys().find(|node| self.used(node) > ROOM);
+        let ports = |node: &str| self.on(node).filter(|pod| pod.wants_port).count();
+        let full = self.nodes.keys().find(|node| self.used(node) > ROOM || ports(node) > 1);
         assert!(self.an_answer_was_lost || full.is_none(), "{full:?} has too many pods");
     }
 
     /// No pod waits while there is room, and nothing is kept about pods that are gone.
     fn check_rest(&self) {
-        let room = self.nodes.keys().any(|node| self.used(node) < ROOM);
-        assert!(!room || self.unbound() == 0, "{} pods wait in vain", self.unbound());
-        assert_eq!(self.decider.queue.len(), self.unbound());
-        assert!(self.decider.reported.len() <= self.unbound(), "{:?}", self.decider.reported);
+        let unbound = self.unbound();
+        for pod in &unbound {
+            let shape = self.pod_shapes[&Uid::of(pod)];
+            let room = self.nodes.keys().find(|node| self.would_take(node, shape));
+            assert!(room.is_none(), "{shape:?} waits in vain, {room:?} would take it");
+        }
+        assert_eq!(self.decider.queue.len(), unbound.len());
+        assert!(self.decider.reported.len() <= unbound.len(), "{:?}", self.decider.reported);
         assert_eq!(self.decider.cache.pods().len(), self.pods.len());
     }
 }
@@ -246,12 +270,12 @@ impl Cluster {
 fn the_end_of_a_binding_leaves_a_new_pod_of_the_name_alone() {
     for fate in [Fate::Bound, Fate::Refused] {
         let mut cluster = Cluster::new();
-        cluster.add_node("n0");
-        cluster.create_pod("p0");
+        cluster.set_node("n0", NodeShape::default());
+        cluster.create_pod("p0", PodShape::default());
         cluster.deliver(2);
         cluster.decide();
         cluster.delete_pod("p0");
-        cluster.create_pod("p0");
+        cluster.create_pod("p0", PodShape::default());
         cluster.deliver(2);
         let (first, node) = cluster.binding.remove(0);
         let outcome = match fate {
@@ -268,8 +292,8 @@ fn the_end_of_a_binding_leaves_a_new_pod_of_the_name_alone() {
 #[test]
 fn the_room_of_a_binding_that_failed_is_for_others() {
     let mut cluster = Cluster::new();
-    cluster.add_node("n0");
-    ["p0", "p1", "p2"].iter().for_each(|name| cluster.create_pod(name));
+    cluster.set_node("n0", NodeShape::default());
+    ["p0", "p1", "p2"].iter().for_each(|name| cluster.create_pod(name, PodShape::default()));
     cluster.deliver(4);
     while cluster.decide() {}
     assert_eq!(cluster.binding.len(), ROOM, "one pod waits for room");
@@ -280,30 +304,43 @@ fn the_room_of_a_binding_that_failed_is_for_others() {
     cluster.check_rest();
 }
 
+#[test]
+fn a_port_of_a_pod_that_goes_is_for_others() {
+    let mut cluster = Cluster::new();
+    let shape = PodShape { wants_port: true, ..PodShape::default() };
+    cluster.set_node("n0", NodeShape::default());
+    ["p0", "p1"].iter().for_each(|name| cluster.create_pod(name, shape));
+    cluster.come_to_rest();
+    assert_eq!(cluster.used("n0"), 1);
+    let (first, _) = cluster.pods.iter().find(|(_, pod)| node_of(pod).is_some()).unwrap();
+    cluster.delete_pod(&first.clone());
+    cluster.come_to_rest();
+    assert_eq!(cluster.used("n0"), 1);
+}
+
 /// The end of a pod may come to be known only by the next one of its name.
 #[test]
 fn a_new_pod_of_a_name_ends_the_old_one() {
     let mut cluster = Cluster::new();
-    cluster.add_node("n0");
-    cluster.create_pod("p0");
+    cluster.set_node("n0", NodeShape::default());
+    cluster.create_pod("p0", PodShape::default());
     cluster.deliver(2);
     cluster.decide();
     cluster.settle(0, Fate::Bound);
     cluster.deliver(1);
     cluster.pods.remove("p0");
-    cluster.create_pod("p0");
+    cluster.create_pod("p0", PodShape::default());
     cluster.come_to_rest();
     cluster.check_rest();
-    let nodes = &cluster.decider.cache.snapshot().nodes;
-    assert!(nodes.values().all(|node| node.pods() == 1));
+    assert!(cluster.decider.cache.snapshot().nodes().all(|node| node.pods() == 1));
 }
 
 /// A store that is restored from a backup may not know of a binding any more.
 #[test]
 fn a_pod_that_has_lost_its_node_gets_one_again() {
     let mut cluster = Cluster::new();
-    cluster.add_node("n0");
-    cluster.create_pod("p0");
+    cluster.set_node("n0", NodeShape::default());
+    cluster.create_pod("p0", PodShape::default());
     let backup = cluster.pods.clone();
     cluster.come_to_rest();
     assert_eq!(cluster.used("n0"), 1);
@@ -312,6 +349,39 @@ fn a_pod_that_has_lost_its_node_gets_one_again() {
     cluster.come_to_rest();
     cluster.check_rest();
     assert_eq!(cluster.used("n0"), 1);
+}
+
+/// A pod that no node takes is tried again when, and only when, a change turns a refusal.
+#[test]
+fn only_a_change_that_may_help_wakes_a_pod() {
+    let base = NodeShape { zone: true, tainted: true, cordoned: true, cpu: 1 };
+    let check = |pod: PodShape, node: NodeShape, expected: bool| {
+        let mut cluster = Cluster::new();
+        cluster.set_node("n0", base);
+        cluster.create_pod("p0", pod);
+        cluster.deliver(2);
+        cluster.decide();
+        cluster.set_node("n0", node);
+        cluster.deliver(1);
+        cluster.now += SOON;
+        assert_eq!(cluster.decide(), expected, "{pod:?} {node:?}");
+    };
+    let tolerant =
+        PodShape { tolerates_taints: true, tolerates_cordons: true, ..PodShape::default() };
+    let unbearable = PodShape { tolerates_taints: false, ..tolerant };
+    let cordoned = PodShape { tolerates_cordons: false, ..tolerant };
+    let elsewhere = PodShape { zone: Some(false), ..tolerant };
+    let large = PodShape { cpu: 3, ..tolerant };
+    let fits_all = NodeShape { zone: false, tainted: false, cordoned: false, cpu: 3 };
+    check(cordoned, NodeShape { cordoned: false, ..base }, true);
+    check(cordoned, NodeShape { cordoned: true, ..fits_all }, false);
+    check(unbearable, NodeShape { tainted: false, ..base }, true);
+    check(unbearable, NodeShape { tainted: true, ..fits_all }, false);
+    check(elsewhere, NodeShape { zone: false, ..base }, true);
+    check(elsewhere, NodeShape { zone: true, ..fits_all }, false);
+    check(large, NodeShape { cpu: 3, ..base }, true);
+    check(large, NodeShape { cpu: 2, ..base }, false);
+    check(large, NodeShape { cpu: 1, ..fits_all }, false);
 }
 
 proptest! {

@@ -12,10 +12,14 @@ enum Step {
     Add(u8),
     Remove(u8),
     Pop,
-    Park(u8),
+    Park(u8, PluginSet),
     Retry(u8),
-    WorldChanged,
+    Wake(PluginSet),
     Wait(Duration),
+}
+
+fn plugins() -> impl Strategy<Value = PluginSet> {
+    prop_oneof![Just(PluginSet::of(0)), Just(PluginSet::of(1)), Just(PluginSet::all())]
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -24,9 +28,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => name().prop_map(Step::Add),
         1 => name().prop_map(Step::Remove),
         4 => Just(Step::Pop),
-        3 => name().prop_map(Step::Park),
+        3 => (name(), plugins()).prop_map(|(name, plugins)| Step::Park(name, plugins)),
         2 => name().prop_map(Step::Retry),
-        1 => Just(Step::WorldChanged),
+        1 => plugins().prop_map(Step::Wake),
         2 => prop_oneof![0_u64..3000, 0_u64..400_000]
             .prop_map(|millis| Step::Wait(Duration::from_millis(millis))),
     ];
@@ -38,7 +42,7 @@ enum State {
     Trying,
     Ready,
     Until(Instant),
-    Parked { since: Instant },
+    Parked { since: Instant, refused_by: PluginSet },
 }
 
 /// In the order in which the pods last became ready, as far as they are.
@@ -100,13 +104,16 @@ impl Model {
         Some(next.0.clone())
     }
 
-    fn world_changed(&mut self, now: Instant) {
-        self.release(|attempts, state| match state {
-            State::Parked { since } => Some(since).filter(|_| since + back_off(attempts) <= now),
+    fn wake(&mut self, turned: PluginSet, now: Instant) {
+        let helped = |state| match state {
+            State::Parked { since, refused_by } if helps(refused_by, turned) => Some(since),
             _ => None,
+        };
+        self.release(|attempts, state| {
+            helped(state).filter(|since| *since + back_off(attempts) <= now)
         });
         for (_, attempts, state) in &mut self.pods {
-            if let State::Parked { since } = *state {
+            if let Some(since) = helped(*state) {
                 *state = State::Until(since + back_off(*attempts));
             }
         }
@@ -121,10 +128,14 @@ impl Model {
     }
 }
 
+fn helps(refused_by: PluginSet, turned: PluginSet) -> bool {
+    !(refused_by & turned).is_empty()
+}
+
 fn due(state: State) -> Option<Instant> {
     match state {
         State::Until(due) => Some(due),
-        State::Parked { since } => Some(since + LONGEST_PARKING),
+        State::Parked { since, .. } => Some(since + LONGEST_PARKING),
         State::Trying | State::Ready => None,
     }
 }
@@ -148,17 +159,18 @@ fn apply(step: &Step, queue: &mut Queue, model: &mut Model, now: &mut Instant) {
             assert_eq!(queue.pop(*now), model.pop(*now));
             assert!(queue.next_wake().is_none_or(|due| due > *now), "it would spin");
         }
-        Step::Park(name) => {
-            queue.park(&uid(*name), *now);
-            model.put_back(&uid(*name), |_| State::Parked { since: *now });
+        Step::Park(name, plugins) => {
+            queue.park(&uid(*name), *plugins, *now);
+            let parked = State::Parked { since: *now, refused_by: *plugins };
+            model.put_back(&uid(*name), |_| parked);
         }
         Step::Retry(name) => {
             queue.retry(&uid(*name), *now);
             model.put_back(&uid(*name), |attempts| State::Until(*now + back_off(attempts)));
         }
-        Step::WorldChanged => {
-            queue.world_changed(*now);
-            model.world_changed(*now);
+        Step::Wake(turned) => {
+            queue.wake(|_, refused_by| helps(refused_by, *turned), *now);
+            model.wake(*turned, *now);
         }
         Step::Wait(time) => *now += *time,
     }
@@ -170,7 +182,9 @@ fn check_places(queue: &Queue) {
         Place::Trying => true,
         Place::Ready(turn) => queue.ready.get(&turn) == Some(pod),
         Place::BackingOff(due) => queue.backing_off.contains(&(due, pod.clone())),
-        Place::Parked(since) => queue.parked.contains(&(since, pod.clone())),
+        Place::Parked(since, refused_by) => {
+            queue.parked.get(&(since, pod.clone())) == Some(&refused_by)
+        }
     };
     assert!(queue.pods.iter().all(is_indexed), "{queue:?}");
     let waiting = queue.pods.values().filter(|waiting| waiting.place != Place::Trying).count();

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use rand::{SeedableRng, rngs::StdRng};
-use scheduler::{cache::Cache, pod::PodInfo, queue::Queue, schedule::schedule, strategy::Strategy};
+use scheduler::{
+    cache::Cache, pod::PodInfo, queue::Queue, sample::Rotation, schedule::schedule,
+    strategy::Strategy,
+};
 use serde_json::{Value, json};
 
 use crate::{Args, load::Measured, report::Report};
@@ -66,10 +69,11 @@ fn cluster(nodes: usize, pods_per_node: usize) -> anyhow::Result<Cache> {
 
 fn placed(args: &Args, cache: &mut Cache) -> anyhow::Result<Measured> {
     let (strategy, mut rng) = ("min-pods".parse::<Strategy>()?, StdRng::seed_from_u64(1));
+    let mut rotation = Rotation::default();
     each(args.decisions, |index| {
         let pod = waiting(index, "100m")?;
         let begin = Instant::now();
-        let node = schedule(&pod, cache.snapshot(), &strategy, &mut rng)?;
+        let node = schedule(&pod, cache.snapshot(), &strategy, &mut rotation, &mut rng)?;
         cache.assume(&pod, &node);
         Ok(begin.elapsed())
     })
@@ -77,10 +81,11 @@ fn placed(args: &Args, cache: &mut Cache) -> anyhow::Result<Measured> {
 
 fn refused(args: &Args, cache: &Cache) -> anyhow::Result<Measured> {
     let (strategy, mut rng) = ("min-pods".parse::<Strategy>()?, StdRng::seed_from_u64(1));
+    let mut rotation = Rotation::default();
     each(args.decisions, |index| {
         let pod = waiting(index, "64")?;
         let begin = Instant::now();
-        let refused = schedule(&pod, cache.snapshot(), &strategy, &mut rng);
+        let refused = schedule(&pod, cache.snapshot(), &strategy, &mut rotation, &mut rng);
         refused.err().context("it fits nowhere")?;
         Ok(begin.elapsed())
     })

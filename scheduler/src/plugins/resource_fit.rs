@@ -1,33 +1,29 @@
 //! The sum of what pods ask for stays within what the node has: CPU, memory, the number of pods, and
 //! any other resource. All shortages of a node are named at once.
 
-use std::sync::Arc;
-
-use super::{Filter, Reason};
+use super::{Filter, Plugin, Reason};
+use crate::changes::Changes;
 use crate::pod::PodInfo;
-use crate::resources::Shortage;
-use crate::snapshot::NodeInfo;
+use crate::snapshot::Snapshot;
 
 pub(super) struct ResourceFit;
 
-impl Filter for ResourceFit {
+impl Plugin for ResourceFit {
     fn name(&self) -> &'static str {
         "NodeResourcesFit"
     }
 
-    fn refuse(&self, pod: &PodInfo, node: &NodeInfo, against: &mut Vec<Reason>) {
-        let full = i64::try_from(node.pods()).unwrap_or(i64::MAX) >= node.allocatable.pods();
-        against.extend(full.then_some(Reason::Plain("Too many pods")));
-        let shortages = pod.requests.short_of(&node.allocatable, &node.requested);
-        against.extend(shortages.map(reason));
+    fn filter<'a>(&self, pod: &'a PodInfo, _: &'a Snapshot) -> Option<Filter<'a>> {
+        Some(Box::new(|node, against| {
+            let full = i64::try_from(node.pods()).unwrap_or(i64::MAX) >= node.allocatable.pods();
+            against.extend(full.then_some(Reason::Plain("Too many pods")));
+            let short = pod.requests.short_of(&node.allocatable, &node.requested);
+            against.extend(short.map(Reason::Insufficient));
+        }))
     }
-}
 
-fn reason(shortage: Shortage<'_>) -> Reason {
-    match shortage {
-        Shortage::Cpu => Reason::Plain("Insufficient cpu"),
-        Shortage::Memory => Reason::Plain("Insufficient memory"),
-        Shortage::Other(name) => Reason::Insufficient(Arc::clone(name)),
+    fn turned_by(&self) -> Changes {
+        Changes::ADDED | Changes::ALLOCATABLE | Changes::ROOM
     }
 }
 
@@ -37,7 +33,7 @@ mod tests {
 
     use super::super::tests::{check, node, pod};
     use super::*;
-    use crate::snapshot::Share;
+    use crate::snapshot::{NodeInfo, Share};
 
     fn wants(requests: Value) -> Value {
         json!({"containers": [{"name": "c", "resources": {"requests": requests}}]})

@@ -5,25 +5,31 @@ use std::sync::LazyLock;
 use api_machinery::toleration::toleration_of;
 use api_types::api::core::v1::Taint;
 
-use super::{Filter, Reason};
+use super::{Filter, Plugin, Reason};
+use crate::changes::Changes;
 use crate::pod::PodInfo;
-use crate::snapshot::NodeInfo;
+use crate::snapshot::Snapshot;
 
 pub(super) struct NodeUnschedulable;
 
-impl Filter for NodeUnschedulable {
+impl Plugin for NodeUnschedulable {
     fn name(&self) -> &'static str {
         "NodeUnschedulable"
     }
 
-    fn refuse(&self, pod: &PodInfo, node: &NodeInfo, against: &mut Vec<Reason>) {
-        let spec = node.node.spec.as_ref();
-        let cordoned = spec.and_then(|spec| spec.unschedulable).unwrap_or_default();
-        let tolerations = pod.pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref());
-        if !cordoned || toleration_of(tolerations.unwrap_or_default(), &TAINT).is_some() {
-            return;
+    fn filter<'a>(&self, pod: &'a PodInfo, _: &'a Snapshot) -> Option<Filter<'a>> {
+        if toleration_of(pod.tolerations(), &TAINT).is_some() {
+            return None;
         }
-        against.push(Reason::Plain("node(s) were unschedulable"));
+        Some(Box::new(|node, against| {
+            if node.is_cordoned() {
+                against.push(Reason::Plain("node(s) were unschedulable"));
+            }
+        }))
+    }
+
+    fn turned_by(&self) -> Changes {
+        Changes::ADDED | Changes::CORDON
     }
 }
 

@@ -1,22 +1,33 @@
 //! Two pods cannot have the same port of one host.
 
-use super::{Filter, Reason};
+use super::{Filter, Plugin, Reason};
+use crate::changes::Changes;
 use crate::pod::PodInfo;
-use crate::snapshot::NodeInfo;
+use crate::snapshot::Snapshot;
+
+const TAKEN: &str = "node(s) didn't have free ports for the requested pod ports";
 
 pub(super) struct NodePorts;
 
-impl Filter for NodePorts {
+impl Plugin for NodePorts {
     fn name(&self) -> &'static str {
         "NodePorts"
     }
 
-    fn refuse(&self, pod: &PodInfo, node: &NodeInfo, against: &mut Vec<Reason>) {
-        let taken = |wanted| node.host_ports().any(|port| port.conflicts_with(wanted));
-        if !pod.host_ports.iter().any(taken) {
-            return;
+    fn filter<'a>(&self, pod: &'a PodInfo, _: &'a Snapshot) -> Option<Filter<'a>> {
+        if pod.host_ports.is_empty() {
+            return None;
         }
-        against.push(Reason::Plain("node(s) didn't have free ports for the requested pod ports"));
+        Some(Box::new(|node, against| {
+            let taken = |wanted| node.host_ports().any(|port| port.conflicts_with(wanted));
+            if pod.host_ports.iter().any(taken) {
+                against.push(Reason::Plain(TAKEN));
+            }
+        }))
+    }
+
+    fn turned_by(&self) -> Changes {
+        Changes::ADDED | Changes::ROOM
     }
 }
 
@@ -36,7 +47,6 @@ mod tests {
         on.place(first.uid.clone(), Share::from(&first));
         check(&NodePorts, json!({}), &on, &[]);
         check(&NodePorts, wants(8081), &on, &[]);
-        let taken = ["node(s) didn't have free ports for the requested pod ports"];
-        check(&NodePorts, wants(8080), &on, &taken);
+        check(&NodePorts, wants(8080), &on, &[TAKEN]);
     }
 }

@@ -1,22 +1,29 @@
 //! A pod that names its node goes there or nowhere. Such pods are bound already and do not come by
 //! the queue; the filter matters to whoever asks "would it fit?".
 
-use super::{Filter, Reason};
+use super::{Filter, Plugin, Reason};
+use crate::changes::Changes;
 use crate::pod::{PodInfo, node_of};
-use crate::snapshot::NodeInfo;
+use crate::snapshot::Snapshot;
 
 pub(super) struct NodeName;
 
-impl Filter for NodeName {
+impl Plugin for NodeName {
     fn name(&self) -> &'static str {
         "NodeName"
     }
 
-    fn refuse(&self, pod: &PodInfo, node: &NodeInfo, against: &mut Vec<Reason>) {
-        if node_of(&pod.pod).is_none_or(|name| name == node.name()) {
-            return;
-        }
-        against.push(Reason::Plain("node(s) didn't match the requested node name"));
+    fn filter<'a>(&self, pod: &'a PodInfo, _: &'a Snapshot) -> Option<Filter<'a>> {
+        let wanted = node_of(&pod.pod)?;
+        Some(Box::new(move |node, against| {
+            if node.name.as_str() != wanted {
+                against.push(Reason::Plain("node(s) didn't match the requested node name"));
+            }
+        }))
+    }
+
+    fn turned_by(&self) -> Changes {
+        Changes::ADDED
     }
 }
 

@@ -1,0 +1,33 @@
+//! What of a node may change in a way that helps a pod that fitted nowhere.
+
+use bitflags::bitflags;
+
+use crate::snapshot::NodeName;
+
+bitflags! {
+    /// What has changed. Heartbeats are no change.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Changes: u8 {
+        /// The node is new.
+        const ADDED = 1;
+        /// Its labels.
+        const LABELS = 1 << 1;
+        /// The taints that keep pods away, with those that stand for its conditions.
+        const TAINTS = 1 << 2;
+        /// Whether it is cordoned.
+        const CORDON = 1 << 3;
+        /// What pods may take in total.
+        const ALLOCATABLE = 1 << 4;
+        /// A pod has left room there.
+        const ROOM = 1 << 5;
+    }
+}
+
+/// What has changed on which node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeChange {
+    /// The node.
+    pub node: NodeName,
+    /// Perhaps nothing that matters.
+    pub changes: Changes,
+}

@@ -1,0 +1,56 @@
+//! The order in which nodes are looked at. Where a decision looks at some of the nodes only, they should be of all
+//! zones.
+
+use std::collections::BTreeMap;
+
+use super::NodeInfo;
+
+const REGION: &str = "topology.kubernetes.io/region";
+const ZONE: &str = "topology.kubernetes.io/zone";
+
+/// The places of the nodes, so that zones take turns. One that has no more nodes is passed over.
+pub(super) fn take_turns(nodes: &[NodeInfo]) -> Vec<usize> {
+    let mut sizes: BTreeMap<[Option<&str>; 2], usize> = BTreeMap::new();
+    let mut turns: Vec<_> = nodes
+        .iter()
+        .enumerate()
+        .map(|(place, node)| {
+            let zone = zone(node);
+            let turn = sizes.entry(zone).or_default();
+            *turn += 1;
+            (*turn, zone, place)
+        })
+        .collect();
+    turns.sort_unstable();
+    turns.into_iter().map(|(_, _, place)| place).collect()
+}
+
+fn zone(node: &NodeInfo) -> [Option<&str>; 2] {
+    [REGION, ZONE].map(|label| node.labels().get(label).map(String::as_str))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::plugins::tests::node;
+
+    #[test]
+    fn zones_take_turns_until_they_have_no_more_nodes() {
+        let in_zone = |region: &str, zone: &str| {
+            node(json!({"metadata": {"name": "n", "labels": {REGION: region, ZONE: zone}}}))
+        };
+        let bare = node(json!({"metadata": {"name": "n"}}));
+        let nodes = [
+            in_zone("r", "a"),
+            in_zone("r", "a"),
+            in_zone("r", "a"),
+            in_zone("r", "b"),
+            in_zone("s", "b"),
+            in_zone("s", "b"),
+            bare,
+        ];
+        assert_eq!(take_turns(&nodes), [6, 0, 3, 4, 1, 5, 2]);
+    }
+}
