@@ -115,6 +115,32 @@ fn a_process_id_that_was_given_to_another_process_is_not_ours() {
 }
 
 #[test]
+fn what_was_stopped_by_force_is_gone_before_anything_else_begins() {
+    let folder = StandIns::new(&[]);
+    let stubborn = "(trap '' TERM; while :; do sleep 0.1; done) & record $HERE/pid $!; ";
+    let slow = "kill() { if [ $1 = -9 ]; then (sleep 0.5; command kill $@) & else command kill $@; fi; }; ";
+    let look = "[ -z \"$(started $pid)\" ] && echo gone";
+    let script =
+        format!("{COMMON}{stubborn}pid=$!; {slow}stop $HERE/pid 0; {look}; kill -9 $pid || true");
+    let (_, said) = folder.bash(&script);
+    assert!(said.lines().any(|line| line == "gone"), "{said}");
+}
+
+#[test]
+fn a_process_runs_as_long_as_one_of_its_threads() {
+    let check = |state: &str, threads: u32, expected: &str| {
+        let stat =
+            format!("echo '7 (a b) {state} 1 7 7 0 -1 4 0 0 0 0 0 0 0 0 20 0 {threads} 0 99 0'");
+        let folder = StandIns::new(&[("bin/cat", &stat)]);
+        folder.check(&format!("{COMMON}started 7 || echo ended"), expected);
+    };
+    check("S", 1, "99\n");
+    check("Z", 2, "99\n");
+    check("Z", 1, "ended\n");
+    check("X", 1, "ended\n");
+}
+
+#[test]
 fn a_server_that_does_not_answer_is_not_a_cluster_whose_pods_run() {
     let check = |kubectl: &str, expected: &str| {
         let folder = StandIns::new(&[("bin/kubectl", kubectl)]);

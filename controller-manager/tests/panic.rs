@@ -2,6 +2,7 @@
 //! the test, and with arguments of its own also the program, with one controller more.
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+#![allow(clippy::print_stdout, reason = "it reports as the test harness does")]
 
 use std::path::Path;
 use std::pin::pin;

@@ -92,6 +92,7 @@ stop() {
         kill "$pid"
         while alive "$1" && [ "$SECONDS" -lt "$deadline" ]; do sleep 0.05; done
         ! alive "$1" || kill -9 "$pid"
+        while alive "$1"; do sleep 0.05; done
     fi
     rm -f "$1"
 }

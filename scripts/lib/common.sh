@@ -24,13 +24,14 @@ eventually() {
 }
 
 # started PID: when the process started, in ticks since boot: process ids are used again. Fails for one that does not run,
-# which a zombie, left by an init that does not reap, doesn't.
+# which a zombie, left by an init that does not reap, doesn't, unless threads of it still do, with its files and ports.
 started() {
     local stat
     stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
     # shellcheck disable=SC2086 # the fields behind the name, which may contain anything
     set -- ${stat##*) }
-    [ "$1" != Z ] && [ "$1" != X ] && echo "${20}"
+    case $1 in X) return 1 ;; Z) [ "${18}" -gt 1 ] || return 1 ;; esac
+    echo "${20}"
 }
 
 # record PIDFILE PID: the process of a program, for `alive`.
