@@ -1,7 +1,5 @@
 //! Reading request bodies: JSON, YAML or Kubernetes' protobuf, up to a limit.
 
-use std::pin::Pin;
-
 use api_machinery::{
     ApiError,
     decode::{self, Decoded},
@@ -17,8 +15,8 @@ use crate::protobuf;
 /// The longest request body that is read (Kubernetes: `MaxRequestBodyBytes`).
 const LIMIT: usize = 3 << 20;
 
-/// How much of a body that is not read is thrown away before the answer. Most clients read an answer only when they have
-/// sent all; cut off before, they report a broken connection.
+/// How much of a body is thrown away beside the answer. Most clients read an answer only when they have sent all; cut off
+/// before, they report a broken connection.
 const DISCARDED: usize = 128 << 20;
 
 /// Reads a body to its end, or to the limit.
@@ -37,7 +35,7 @@ where
 }
 
 /// Reads on until the body ends, or is too long even to be thrown away.
-pub(crate) async fn discard<B: HttpBody<Data = Bytes>>(mut body: Pin<&mut B>) {
+pub(crate) async fn discard<B: HttpBody<Data = Bytes> + Unpin>(mut body: B) {
     let mut left = DISCARDED;
     while let Some(Ok(frame)) = body.frame().await {
         match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {

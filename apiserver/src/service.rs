@@ -5,7 +5,7 @@ use std::{
     convert::Infallible,
     future::Future,
     panic::AssertUnwindSafe,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -15,8 +15,8 @@ use api_machinery::{ApiError, duration};
 use axum::body::HttpBody;
 use bytes::Bytes;
 use futures::FutureExt;
-use http::{HeaderMap, Method, Request, request::Parts};
-use tokio::time::{Instant, timeout_at};
+use http::{HeaderMap, Method, Request, header, request::Parts};
+use tokio::time::{Instant, timeout, timeout_at};
 use tower::Service;
 use tracing::Instrument;
 
@@ -96,6 +96,12 @@ impl Head {
         Ok(if given.is_zero() { most } else { given.min(most) })
     }
 
+    /// Whether the client waits to be asked for its body, and was answered before: it is not going to send it.
+    fn is_put_off(&self, answer: &Result<Response, ApiError>) -> bool {
+        let was_too_long = matches!(answer, Err(error) if error.code() == 413);
+        self.parts.headers.contains_key(header::EXPECT) && !was_too_long
+    }
+
     fn user(&self) -> &str {
         self.identity.as_ref().map_or("", |identity| &identity.user)
     }
@@ -119,13 +125,13 @@ pub(crate) async fn answer<B>(
     request: Request<B>,
 ) -> Response
 where
-    B: HttpBody<Data = Bytes> + Send,
+    B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
     let started = Instant::now();
     let (parts, body) = request.into_parts();
     let head = Head::of(state, identity, parts);
-    let work = AssertUnwindSafe(in_time(state, &head, body)).catch_unwind();
+    let work = AssertUnwindSafe(respond_and_drain(state, &head, body)).catch_unwind();
     let response = match work.await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => respond::failure(&error),
@@ -140,27 +146,39 @@ where
     response
 }
 
-/// A request that is no stream is answered within the server's patience, however slowly its body comes. A body that is
-/// refused unread is taken all the same, as far as it comes; that of a read means nothing.
+/// A body that was not read, or not to its end, is taken while its sender reads why, within the server's patience.
+async fn respond_and_drain<B>(
+    state: &Arc<State>,
+    head: &Head,
+    body: B,
+) -> Result<Response, ApiError>
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let mut body = Box::pin(body);
+    let deadline = Instant::now() + state.config.request_timeout;
+    let answer = in_time(state, head, body.as_mut()).await;
+    if !body.is_end_stream() && !head.is_put_off(&answer) {
+        tokio::spawn(async move { timeout_at(deadline, body::discard(body)).await });
+    }
+    answer
+}
+
+/// A request that is no stream is answered within the server's patience, however slowly its body comes.
 async fn in_time<B>(state: &Arc<State>, head: &Head, body: B) -> Result<Response, ApiError>
 where
     B: HttpBody<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
-    let mut body = pin!(body);
-    let work = perform(state, head, body.as_mut());
+    let work = perform(state, head, body);
     if head.target().is_some_and(Target::is_long_running) {
         return work.await;
     }
     let patience = head.patience(state.config.request_timeout)?;
-    let deadline = Instant::now() + patience;
-    let answer = timeout_at(deadline, work).await.unwrap_or_else(|_| {
+    timeout(patience, work).await.unwrap_or_else(|_| {
         Err(ApiError::timeout("request did not complete within the allotted timeout"))
-    });
-    if !matches!(head.parts.method, Method::GET | Method::HEAD) {
-        let _ = timeout_at(deadline, body::discard(body)).await;
-    }
-    answer
+    })
 }
 
 async fn perform<B>(state: &Arc<State>, head: &Head, body: B) -> Result<Response, ApiError>

@@ -14,6 +14,7 @@ use hyper_util::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use testkit::wait;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -252,6 +253,55 @@ async fn who_reads_only_after_sending_all_reads_that_it_was_too_much() {
     let length = connection.read(&mut answer).await.unwrap();
     let text = String::from_utf8_lossy(&answer[..length]);
     assert!(text.starts_with("HTTP/1.1 413"), "{text}");
+}
+
+/// Only the beginning of its body is there, and the rest comes when it has read why it is refused.
+#[tokio::test]
+async fn who_is_refused_while_sending_reads_it_at_once() {
+    let tls = Tls::start().await;
+    let mut connection = tls.connection(Some(&Identity::admin())).await;
+    for _ in 0..2 {
+        let head = "POST /api/v1/nothings HTTP/1.1\r\nhost: server\r\ncontent-length: 100\r\n\r\n{";
+        let answer = exchange(&mut connection, head.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+        connection.write_all(&[b' '; 99]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn who_is_refused_while_sending_reads_it_at_once_in_http2() {
+    let tls = Tls::start().await;
+    let connection = tls.connection_for(Some(&Identity::admin()), b"h2").await;
+    let (mut client, connection) = h2::client::handshake(connection).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::post(tls.url("/api/v1/nothings")).body(()).unwrap();
+    let (answer, mut body) = client.send_request(request, false).unwrap();
+    body.send_data("{".into(), false).unwrap();
+    let answer = wait::within("it is refused", answer).await.unwrap();
+    assert_eq!(answer.status(), 404);
+    send(body, 1 << 20).await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_going_to_be_refused_is_not_asked_for() {
+    let tls = Tls::start().await;
+    let mut connection = tls.connection(Some(&Identity::admin())).await;
+    let head = "POST /api/v1/nothings HTTP/1.1\r\nhost: server\r\nexpect: 100-continue\r\n\
+                content-length: 100\r\n\r\n";
+    let answer = exchange(&mut connection, head.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    let mut rest = Vec::new();
+    let end = wait::within("no more is waited for", connection.read_to_end(&mut rest));
+    assert_eq!(end.await.unwrap(), 0);
+}
+
+/// The answer to what is sent.
+async fn exchange(connection: &mut TlsStream<TcpStream>, bytes: &[u8]) -> String {
+    connection.write_all(bytes).await.unwrap();
+    connection.flush().await.unwrap();
+    let mut answer = [0; 4096];
+    let length = wait::within("there is an answer", connection.read(&mut answer)).await.unwrap();
+    String::from_utf8_lossy(&answer[..length]).into_owned()
 }
 
 /// As Go's clients do: first the body, as the server has room for it, and a stream that is reset meanwhile is an error.
