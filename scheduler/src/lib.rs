@@ -40,7 +40,7 @@ const REPLICA: Replica = Replica { lease: "scheduler", health_address: "127.0.0.
 pub struct Args {
     #[command(flatten)]
     replica: ReplicaArgs,
-    /// How to choose among the nodes that fit: min-pods (the fewest pods) or random.
+    /// How to choose among the nodes that fit: min-pods (the fewest pods), max-pods (the most) or random.
     /// The ConfigMap kube-system/scheduler (data.strategy) overrides it while the scheduler runs
     #[arg(long, value_name = "NAME", default_value = "min-pods")]
     strategy: Strategy,

@@ -25,6 +25,8 @@ pub fn schedule(
     rotation: &mut Rotation,
     rng: &mut impl Rng,
 ) -> Result<NodeName, FitError> {
+    let mut from_the_first = Rotation::default();
+    let rotation = if strategy.rotates() { rotation } else { &mut from_the_first };
     let (feasible, error) = look_for_nodes(pod, cluster, rotation);
     let scores = plugins::total_scores(strategy.score(), pod, &feasible);
     let highest = scores.iter().max();
@@ -172,6 +174,16 @@ mod tests {
     }
 
     #[test]
+    fn max_pods_takes_the_fullest_that_has_room() {
+        let nodes = snapshot(&[
+            ("a", "4", 2, json!({})),
+            ("b", "4", 1, json!({})),
+            ("c", "1", 9, json!({})),
+        ]);
+        assert_eq!(chosen("max-pods", &asks_for("2"), &nodes), BTreeSet::from(["a".into()]));
+    }
+
+    #[test]
     fn the_message_is_worded_as_in_kubernetes() {
         check_error(&asks_for("1"), &Snapshot::default(), "no nodes available to schedule pods");
         let tainted = json!({"taints": [{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]});
@@ -208,17 +220,32 @@ mod tests {
         snapshot(&nodes.collect::<Vec<_>>())
     }
 
-    #[test]
-    fn a_burst_is_spread_evenly_though_each_decision_looks_at_some_nodes_only() {
-        let (mut nodes, strategy) = (large_cluster(200), "min-pods".parse().unwrap());
+    /// So many pods, one after another.
+    fn place(pods: usize, strategy: &str, nodes: &mut Snapshot) {
+        let strategy = strategy.parse().unwrap();
         let (mut rotation, mut rng) = (Rotation::default(), StdRng::seed_from_u64(1));
-        for index in 0..400 {
+        for index in 0..pods {
             let pod = pod(json!({}));
-            let node = schedule(&pod, &nodes, &strategy, &mut rotation, &mut rng).unwrap();
+            let node = schedule(&pod, nodes, &strategy, &mut rotation, &mut rng).unwrap();
             let uid = Uid::from(index.to_string().as_str());
             nodes.get_mut(&node).unwrap().place(uid, Share::from(&pod));
         }
+    }
+
+    #[test]
+    fn a_burst_is_spread_evenly_though_each_decision_looks_at_some_nodes_only() {
+        let mut nodes = large_cluster(200);
+        place(400, "min-pods", &mut nodes);
         assert!(nodes.nodes().all(|node| node.pods() == 2));
+    }
+
+    #[test]
+    fn nodes_are_filled_one_after_another_in_a_large_cluster_too() {
+        let mut nodes = large_cluster(200);
+        place(150, "max-pods", &mut nodes);
+        let mut pods: Vec<_> = nodes.nodes().map(NodeInfo::pods).filter(|pods| *pods > 0).collect();
+        pods.sort_unstable();
+        assert_eq!(pods, [40, 110]);
     }
 
     #[test]

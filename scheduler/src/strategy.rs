@@ -4,19 +4,23 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::plugins::{FewestPods, Plugin};
+use crate::plugins::{FewestPods, MostPods, Plugin};
 
 /// A named way to choose.
 #[derive(Clone, Copy)]
 pub struct Strategy {
     name: &'static str,
     score: Option<&'static dyn Plugin>,
+    /// Whether each search for nodes begins where the one before ended. One that fills nodes would fill as many at
+    /// a time as there are places to begin.
+    rotates: bool,
 }
 
 /// Every strategy; the first is the usual one.
 pub const ALL: &[Strategy] = &[
-    Strategy { name: "min-pods", score: Some(&FewestPods) },
-    Strategy { name: "random", score: None },
+    Strategy { name: "min-pods", score: Some(&FewestPods), rotates: true },
+    Strategy { name: "max-pods", score: Some(&MostPods), rotates: false },
+    Strategy { name: "random", score: None, rotates: true },
 ];
 
 /// There is no strategy of this name.
@@ -40,6 +44,11 @@ impl Strategy {
     /// What it counts.
     pub(crate) fn score(&self) -> Option<&'static dyn Plugin> {
         self.score
+    }
+
+    /// Whether nodes take turns in being looked at.
+    pub(crate) fn rotates(&self) -> bool {
+        self.rotates
     }
 }
 
@@ -74,7 +83,7 @@ mod tests {
         let error = "fastest".parse::<Strategy>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            r#"unknown strategy "fastest", expected one of: min-pods, random"#
+            r#"unknown strategy "fastest", expected one of: min-pods, max-pods, random"#
         );
     }
 }

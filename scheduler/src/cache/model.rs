@@ -214,7 +214,7 @@ impl From<&Cache> for Content {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn whatever_happens_the_cache_holds_what_one_filled_anew_holds(steps in steps()) {

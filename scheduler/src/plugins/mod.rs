@@ -4,11 +4,11 @@
 //! A plugin looks at the pod first, once, and keeps what it finds in the closure that is then asked about each
 //! node (Kubernetes' PreFilter and Filter). Where the pod gives it nothing to ask for, it is not asked at all.
 
-mod fewest_pods;
 mod node_affinity;
 mod node_name;
 mod node_ports;
 mod node_unschedulable;
+mod pod_count;
 mod reason;
 mod resource_fit;
 mod score;
@@ -16,7 +16,7 @@ mod taint_toleration;
 
 use std::ops::{BitAnd, BitOrAssign};
 
-pub(crate) use fewest_pods::FewestPods;
+pub(crate) use pod_count::{FewestPods, MostPods};
 pub use reason::Reason;
 
 use crate::changes::Changes;
