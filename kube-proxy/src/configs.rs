@@ -99,7 +99,7 @@ impl Directory {
     }
 
     /// Only what was made here goes, the configuration last: it is the mark of a directory of ours.
-    fn remove(&self) -> Result<(), ConfigError> {
+    pub(crate) fn remove(&self) -> Result<(), ConfigError> {
         delete(&self.status_socket())?;
         let run = self.run();
         unless_absent(fs::remove_dir(&run)).map_err(failed("deleting", &run))?;

@@ -2,8 +2,8 @@
 //! ready endpoints, and every other node of the network segment a route to its pods.
 //!
 //! [`plan`] decides what each Service should look like, [`nginx`] what its configuration says: both
-//! are functions from values to values. [`reconciler`] makes it so, through [`containers`] (Docker)
-//! and [`addresses`] (the kernel). It proxies by configuration only: the traffic never passes
+//! are functions from values to values. [`reconciler`], the one [`backend`] there is, makes it so, through [`containers`]
+//! (Docker) and [`addresses`] (the kernel). It proxies by configuration only: the traffic never passes
 //! through this program, and flows on while it is away.
 //!
 //! [`routes`] is the same for routes, with a loop of its own: neither waits for the other.
@@ -11,6 +11,7 @@
 
 pub mod addresses;
 mod args;
+pub mod backend;
 mod clients;
 pub mod configs;
 pub mod containers;
@@ -29,6 +30,7 @@ mod told;
 mod wake;
 mod witness;
 pub mod workers;
+pub mod world;
 
 use std::sync::Arc;
 
@@ -39,11 +41,13 @@ use tracing::warn;
 
 use crate::{
     addresses::Loopback,
+    backend::Backend,
     configs::Configs,
     docker::Docker,
     reconciler::Reconciler,
     routes::{Host, kernel::Kernel, sync::Outlets as RouteOutlets, sync::Routes},
-    sync::{Here, Outlets, World},
+    sync::Outlets,
+    world::{Here, World},
 };
 
 pub use args::Args;
@@ -75,7 +79,7 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let here = Here { node, service_cidr: args.service_cidr };
     let outlets = Outlets { check, metrics: Metrics::register(&runtime.metrics), recorder };
     let (wake, routes_wake) = (Arc::new(Wake::default()), Arc::new(Wake::default()));
-    let (nodes, nodes_watch) = sync::follow(&listwatch, vec![wake.clone(), routes_wake.clone()]);
+    let (nodes, nodes_watch) = world::follow(&listwatch, vec![wake.clone(), routes_wake.clone()]);
     let (world, watches) = World::watch(&listwatch, nodes.clone(), &wake);
 
     let work = async {

@@ -48,13 +48,13 @@ impl Metrics {
         registry.register("kubeproxy_services", "Services with a virtual IP", services);
         let help = "Services that could not be brought up to date in the last pass";
         registry.register("kubeproxy_services_failed", help, failed_services);
-        let help = "Time taken by a pass over all Services";
+        let help = "Time taken by a pass over the Services that may have changed";
         registry.register("kubeproxy_sync_proxy_rules_duration_seconds", help, self.duration);
     }
 
-    /// Takes in what a pass over `services` Services did.
-    pub(crate) fn record(&self, services: usize, summary: &Summary) {
-        self.services.set(count(services));
+    /// Takes in what a pass did.
+    pub(crate) fn record(&self, summary: &Summary) {
+        self.services.set(count(summary.services));
         self.failed_services.set(count(summary.failed.len()));
         for (counter, done) in [
             (&self.created, summary.created),

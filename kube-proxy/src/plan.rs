@@ -23,7 +23,7 @@ const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 const AFFINITY_SECONDS: i32 = 10_800;
 
 /// Where the plan is made for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The nodes that are this host, for `internalTrafficPolicy: Local`: several kubelets may share it.
     pub nodes: BTreeSet<String>,
@@ -76,10 +76,32 @@ pub fn plan<'a>(
     slices: impl IntoIterator<Item = &'a EndpointSlice>,
 ) -> Vec<ServicePlan> {
     let slices = by_service(slices);
-    let mut plans: Vec<_> =
-        services.into_iter().filter_map(|service| plan_service(place, service, &slices)).collect();
+    let plan = |service: &'a Service| {
+        plan_service(place, service, slices_of(&slices, &service.metadata).iter().copied())
+    };
+    let mut plans: Vec<_> = services.into_iter().filter_map(plan).collect();
     plans.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
     plans
+}
+
+/// The plan of one Service, of which these are the slices; nothing if it has no virtual IP in the range.
+pub fn plan_service<'a>(
+    place: &Place,
+    service: &Service,
+    slices: impl IntoIterator<Item = &'a EndpointSlice>,
+) -> Option<ServicePlan> {
+    let ObjectMeta { namespace, name, uid, .. } = &service.metadata;
+    let spec = service.spec.as_ref()?;
+    let slices = slices.into_iter().filter(|slice| slice.address_type == "IPv4");
+    let slices: Vec<_> = slices.collect();
+    Some(ServicePlan {
+        namespace: namespace.clone()?,
+        name: name.clone()?,
+        uid: uid.clone()?,
+        ip: virtual_ip(spec, &place.service_cidr)?,
+        affinity: affinity(spec),
+        ports: plan_ports(spec, &slices, local_only(spec).then_some(&place.nodes)),
+    })
 }
 
 impl fmt::Display for ServicePlan {
@@ -113,7 +135,7 @@ type Slices<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a EndpointSlice>>;
 
 fn by_service<'a>(slices: impl IntoIterator<Item = &'a EndpointSlice>) -> Slices<'a> {
     let mut found = Slices::new();
-    for slice in slices.into_iter().filter(|slice| slice.address_type == "IPv4") {
+    for slice in slices {
         if let Some(service) = owner(&slice.metadata) {
             found.entry(service).or_default().push(slice);
         }
@@ -121,24 +143,15 @@ fn by_service<'a>(slices: impl IntoIterator<Item = &'a EndpointSlice>) -> Slices
     found
 }
 
-fn owner(slice: &ObjectMeta) -> Option<(&str, &str)> {
-    let name = slice.labels.as_ref()?.get(SERVICE_NAME_LABEL)?;
-    Some((slice.namespace.as_deref()?, name))
+fn slices_of<'a, 's>(slices: &'s Slices<'a>, service: &'a ObjectMeta) -> &'s [&'a EndpointSlice] {
+    let name = service.namespace.as_deref().zip(service.name.as_deref());
+    name.and_then(|name| slices.get(&name)).map_or(&[], Vec::as_slice)
 }
 
-fn plan_service(place: &Place, service: &Service, slices: &Slices<'_>) -> Option<ServicePlan> {
-    let meta = &service.metadata;
-    let (namespace, name) = (meta.namespace.as_deref()?, meta.name.as_deref()?);
-    let spec = service.spec.as_ref()?;
-    let slices = slices.get(&(namespace, name)).map_or(&[][..], Vec::as_slice);
-    Some(ServicePlan {
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-        uid: meta.uid.clone()?,
-        ip: virtual_ip(spec, &place.service_cidr)?,
-        affinity: affinity(spec),
-        ports: plan_ports(spec, slices, local_only(spec).then_some(&place.nodes)),
-    })
+/// Namespace and name of the Service of a slice.
+pub(crate) fn owner(slice: &ObjectMeta) -> Option<(&str, &str)> {
+    let name = slice.labels.as_ref()?.get(SERVICE_NAME_LABEL)?;
+    Some((slice.namespace.as_deref()?, name))
 }
 
 /// The first IPv4 address among the cluster IPs that lies in the range. Headless Services ("None")

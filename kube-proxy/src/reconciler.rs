@@ -1,40 +1,44 @@
 //! Brings the node's addresses, configurations and containers to what the plans say.
 //!
-//! Flow: look at the node, if that is due → remove what no Service wants → for each Service that is not
-//! known to be as it should: its address, its configuration, then its container. In this order, because
-//! nginx can only bind to an address that is there, and because a new Service may have the address of a
-//! deleted one.
+//! Flow: look at the node, if that is due → of the Services that are not known to be as they should: remove
+//! the containers and addresses that none wants → for each its address, its configuration, then its
+//! container. In this order, because nginx can only bind to an address that is there, and because a new
+//! Service may have the address of a deleted one.
 //!
 //! Guarantees: may run at any time and twice; a Service that fails does not keep the others from
 //! being served; a running nginx is never restarted; it is reloaded only if it goes by another text, and
 //! again until it says that it goes by the wanted one. A pass never waits for an nginx, nor for the
-//! start of more than a few.
+//! start of more than a few. Between two looks it costs what the Services cost that have changed.
 //!
-//! Assumptions: `plans` come from complete lists. What they do not name is removed. Between two looks
-//! the node is as this program left it; a look now and then is the net under that.
+//! Assumptions: what was wanted before the first pass is complete: what is not wanted is removed. Between
+//! two looks the node is as this program left it; a look now and then is the net under that.
 
 mod look;
 mod serve;
 mod summary;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    mem,
+    collections::{BTreeMap, BTreeSet, HashSet},
     net::Ipv4Addr,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use tokio::time::Instant;
 use tracing::info;
 
 use crate::{
     addresses::{AddressError, Addresses},
+    backend::Backend,
     configs::Configs,
     containers::Containers,
     instance::Instance,
-    nginx::{Config, Epoch, Telling},
+    nginx::{self, Config, Epoch, Telling},
     plan::ServicePlan,
 };
 
@@ -45,7 +49,7 @@ const PARALLEL: usize = 4;
 /// How many containers are started in one pass: a change of another Service waits for no more.
 const STARTS: usize = 16;
 
-/// Owns the node's side of the Services.
+/// Carries the Services by an nginx each, in a container that holds the virtual IP.
 #[derive(Debug)]
 pub struct Reconciler<C, A> {
     containers: C,
@@ -53,30 +57,102 @@ pub struct Reconciler<C, A> {
     configs: Configs,
     /// The virtual IPs that the node holds.
     held: BTreeSet<Ipv4Addr>,
+    /// Of these, those that may be wanted by no Service.
+    surplus: BTreeSet<Ipv4Addr>,
     /// All its addresses.
     local: BTreeSet<Ipv4Addr>,
     /// Why ports that no Service serves are not refused, if so.
     unguarded: Option<AddressError>,
     /// By Service uid.
+    wanted: BTreeMap<String, Wanted>,
+    /// By Service uid.
     instances: BTreeMap<String, Instance>,
-    /// By Service uid, what was rendered last.
-    rendered: BTreeMap<String, Rendered>,
+    /// The uids of those that are not known to be as they should.
+    due: BTreeSet<String>,
     /// The number of the next telling; no other program on this node has used it.
     telling: AtomicU64,
     addresses_seen: Option<Instant>,
     containers_seen: Option<Instant>,
+    /// Something has failed since, perhaps because the containers are not what they were.
+    suspicious: bool,
     /// Whether files of Services that are gone may be there.
     untidy: bool,
     /// Where to begin among the Services whose containers are to be started, so that none waits for ever.
     turn: usize,
 }
 
-/// A configuration, and what of.
+/// A Service, and what was rendered of it last.
 #[derive(Debug)]
-struct Rendered {
-    plan: ServicePlan,
-    epoch: Epoch,
-    config: Config,
+struct Wanted {
+    plan: Arc<ServicePlan>,
+    rendered: Option<(Epoch, Config)>,
+}
+
+impl Wanted {
+    fn new(plan: ServicePlan) -> Self {
+        Wanted { plan: Arc::new(plan), rendered: None }
+    }
+
+    fn config(&mut self, epoch: Epoch) -> &Config {
+        if self.rendered.as_ref().is_some_and(|(of, _)| *of != epoch) {
+            self.rendered = None;
+        }
+        &self.rendered.get_or_insert_with(|| (epoch, nginx::render(&self.plan, epoch))).1
+    }
+}
+
+#[async_trait]
+impl<C: Containers, A: Addresses> Backend for Reconciler<C, A> {
+    async fn resume(&mut self) -> Result<(), ReconcileError> {
+        self.revive_all().await
+    }
+
+    async fn look(&mut self) -> Result<&BTreeSet<Ipv4Addr>, ReconcileError> {
+        self.look_where_due().await?;
+        Ok(&self.local)
+    }
+
+    fn distrust_containers(&mut self) {
+        self.containers_seen = None;
+    }
+
+    fn want_all(&mut self, plans: Vec<ServicePlan>) {
+        let uids: HashSet<&str> = plans.iter().map(|plan| plan.uid.as_str()).collect();
+        let gone: Vec<_> =
+            self.wanted.keys().filter(|uid| !uids.contains(uid.as_str())).cloned().collect();
+        gone.iter().for_each(|uid| self.forget(uid));
+        plans.into_iter().for_each(|plan| self.want(plan));
+    }
+
+    fn want(&mut self, plan: ServicePlan) {
+        let uid = plan.uid.clone();
+        if self.wanted.get(&uid).is_some_and(|known| *known.plan == plan) {
+            return;
+        }
+        let before = self.wanted.insert(uid.clone(), Wanted::new(plan));
+        self.surplus.extend(before.map(|before| before.plan.ip));
+        self.due.insert(uid);
+    }
+
+    fn forget(&mut self, uid: &str) {
+        if let Some(gone) = self.wanted.remove(uid) {
+            self.surplus.insert(gone.plan.ip);
+            self.due.insert(uid.to_owned());
+        }
+    }
+
+    async fn pass(&mut self) -> Result<Summary, ReconcileError> {
+        self.look_where_due().await?;
+        let (services, examined) = (self.wanted.len(), self.due.len());
+        let mut summary = Summary { services, examined, ..Summary::default() };
+        self.report_unguarded(&mut summary);
+        self.remove_unwanted(&mut summary).await;
+        self.release_surplus(&mut summary).await;
+        self.tidy()?;
+        self.serve_due(&mut summary).await;
+        self.suspicious |= !summary.failed.is_empty();
+        Ok(summary)
+    }
 }
 
 impl<C: Containers, A: Addresses> Reconciler<C, A> {
@@ -87,31 +163,19 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
             addresses,
             configs,
             held: BTreeSet::new(),
+            surplus: BTreeSet::new(),
             local: BTreeSet::new(),
             unguarded: None,
+            wanted: BTreeMap::new(),
             instances: BTreeMap::new(),
-            rendered: BTreeMap::new(),
+            due: BTreeSet::new(),
             telling: AtomicU64::new(nanoseconds_now()),
             addresses_seen: None,
             containers_seen: None,
+            suspicious: false,
             untidy: true,
             turn: 0,
         }
-    }
-
-    /// One pass.
-    pub async fn reconcile(&mut self, plans: &[ServicePlan]) -> Result<Summary, ReconcileError> {
-        self.look().await?;
-        let mut summary = Summary::default();
-        self.report_unguarded(&mut summary);
-        self.remove_all_but(plans, &mut summary).await;
-        self.release_all_but(plans.iter().map(|plan| plan.ip).collect(), &mut summary).await;
-        self.tidy(plans)?;
-        self.serve_all(plans, &mut summary).await;
-        if !summary.failed.is_empty() {
-            self.distrust_containers();
-        }
-        Ok(summary)
     }
 
     fn next_telling(&self) -> Telling {
@@ -127,18 +191,21 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
     }
 
     /// Removes the containers of Services that are gone, and those that do not suit theirs.
-    async fn remove_all_but(&mut self, plans: &[ServicePlan], summary: &mut Summary) {
-        let plans: BTreeMap<&str, &ServicePlan> =
-            plans.iter().map(|plan| (plan.uid.as_str(), plan)).collect();
-        self.rendered.retain(|uid, _| plans.contains_key(uid.as_str()));
-        let unwanted = |uid: &String, instance: &mut Instance| {
-            !plans.get(uid.as_str()).is_some_and(|plan| instance.suits(plan))
+    async fn remove_unwanted(&mut self, summary: &mut Summary) {
+        let unwanted = |uid: &&String| {
+            let instance = self.instances.get(*uid);
+            instance.is_some_and(|instance| {
+                !self.wanted.get(*uid).is_some_and(|wanted| instance.suits(&wanted.plan))
+            })
         };
-        let unwanted: Vec<_> = self.instances.extract_if(.., unwanted).collect();
+        let unwanted: Vec<_> = self.due.iter().filter(unwanted).cloned().collect();
         let containers = &self.containers;
-        let removals = unwanted.into_iter().map(|(uid, instance)| async move {
-            let result = containers.remove(&instance.id).await;
-            (uid, instance, result)
+        let removals = unwanted.into_iter().filter_map(|uid| {
+            let instance = self.instances.remove(&uid)?;
+            Some(async move {
+                let result = containers.remove(&instance.id).await;
+                (uid, instance, result)
+            })
         });
         let removals: Vec<_> = removals.collect();
         let removed: Vec<_> = stream::iter(removals).buffer_unordered(PARALLEL).collect().await;
@@ -147,7 +214,7 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
                 Ok(()) => {
                     info!(service = instance.service, "removed");
                     summary.removed += 1;
-                    self.untidy = true;
+                    self.remove_files(&uid);
                 }
                 Err(error) => {
                     let (subject, error) = (instance.service.clone(), error.into());
@@ -156,13 +223,30 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
                 }
             }
         }
+        self.due.retain(|uid| self.wanted.contains_key(uid) || self.instances.contains_key(uid));
     }
 
-    async fn release_all_but(&mut self, wanted: BTreeSet<Ipv4Addr>, summary: &mut Summary) {
-        let unwanted: Vec<_> = self.held.difference(&wanted).copied().collect();
-        for address in unwanted {
+    /// Of a Service that has no container any more. What can't be removed is left to tidying up.
+    fn remove_files(&mut self, uid: &str) {
+        if !self.wanted.contains_key(uid) && self.configs.directory(uid).remove().is_err() {
+            self.untidy = true;
+        }
+    }
+
+    async fn release_surplus(&mut self, summary: &mut Summary) {
+        if self.surplus.is_empty() {
+            return;
+        }
+        for wanted in self.wanted.values() {
+            self.surplus.remove(&wanted.plan.ip);
+        }
+        self.surplus.retain(|address| self.held.contains(address));
+        for address in self.surplus.clone() {
             match self.addresses.release(address).await {
-                Ok(()) => drop(self.held.remove(&address)),
+                Ok(()) => {
+                    self.held.remove(&address);
+                    self.surplus.remove(&address);
+                }
                 Err(error) => {
                     let (subject, error) = (address.to_string(), error.into());
                     summary.failed.push(Failure { subject, uid: None, error });
@@ -171,10 +255,9 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         }
     }
 
-    fn tidy(&mut self, plans: &[ServicePlan]) -> Result<(), ReconcileError> {
-        if mem::take(&mut self.untidy) {
-            let uids = plans.iter().map(|plan| plan.uid.as_str());
-            self.configs.keep_only(&uids.collect())?;
+    fn tidy(&mut self) -> Result<(), ReconcileError> {
+        if std::mem::take(&mut self.untidy) {
+            self.configs.keep_only(&self.wanted.keys().map(String::as_str).collect())?;
         }
         Ok(())
     }

@@ -1,68 +1,30 @@
 //! The loop over the Services: whenever something may have changed, and now and then anyway, one pass of the
-//! reconciler over what the watches have brought.
+//! backend over the Services of which the watches have brought something new.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Debug,
-    hash::Hash,
-    net::Ipv4Addr,
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap};
 
-use api_types::api::{
-    core::v1::{Node, ObjectReference, Service},
-    discovery::v1::EndpointSlice,
-};
+use api_types::api::core::v1::{ObjectReference, Service};
 use component::{
     Check,
     events::{EventType, Recorder},
 };
-use futures::{Stream, StreamExt, future};
-use ipnet::Ipv4Net;
-use kube::{
-    Resource,
-    runtime::{
-        WatchStreamExt,
-        reflector::{self, Store},
-        watcher::{self, Event},
-    },
-};
-use listwatch::{ListWatch, Scope};
-use serde::de::DeserializeOwned;
+use kube::runtime::reflector::ObjectRef;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::{
-    addresses::Addresses,
-    containers::Containers,
+    backend::Backend,
     metrics::Metrics,
     pace::{Outcome, Pace},
-    plan::{Place, ServicePlan, plan},
-    reconciler::{Failure, ReconcileError, Reconciler, Summary},
-    routes,
+    plan::{Place, ServicePlan},
+    reconciler::{Failure, ReconcileError, Summary},
     told::news,
     wake::Wake,
+    world::{Changed, Here, World},
 };
 
 /// The reason of the event about a Service that can't be served as it should.
 const REASON: &str = "FailedToSyncProxy";
-
-/// What the API server says about Services.
-#[derive(Clone, Debug)]
-pub struct World {
-    services: Store<Service>,
-    slices: Store<EndpointSlice>,
-    nodes: Store<Node>,
-}
-
-/// Where kube-proxy works.
-#[derive(Clone, Debug)]
-pub struct Here {
-    /// The name of this node.
-    pub node: String,
-    /// The range of virtual IPs.
-    pub service_cidr: Ipv4Net,
-}
 
 /// Where it is told how things are.
 #[derive(Clone, Debug)]
@@ -75,91 +37,107 @@ pub struct Outlets {
     pub recorder: Recorder,
 }
 
-impl World {
-    /// The world, and what has to be polled for it to be kept up to date and `wake` to be called. The
-    /// watch of `nodes` has to call it too.
-    pub fn watch(
-        listwatch: &ListWatch,
-        nodes: Store<Node>,
-        wake: &Arc<Wake>,
-    ) -> (World, impl Future<Output = ()> + Send + 'static + use<>) {
-        let (services, services_watch) = follow(listwatch, vec![wake.clone()]);
-        let (slices, slices_watch) = follow(listwatch, vec![wake.clone()]);
-        let watches = async {
-            future::join(services_watch, slices_watch).await;
-        };
-        (World { services, slices, nodes }, watches)
-    }
-
-    /// Waits for the first complete lists.
-    async fn ready(&self) {
-        // An error means that the watches have ended: the program is stopping.
-        let _ = future::join3(
-            self.services.wait_until_ready(),
-            self.slices.wait_until_ready(),
-            self.nodes.wait_until_ready(),
-        )
-        .await;
-    }
-
-    /// `local`: the addresses of this host.
-    fn plans(&self, here: &Here, local: &BTreeSet<Ipv4Addr>) -> Vec<ServicePlan> {
-        let (services, slices, nodes) =
-            (self.services.state(), self.slices.state(), self.nodes.state());
-        let names = routes::nodes_here(&here.node, local, nodes.iter().map(AsRef::as_ref));
-        let place = Place { nodes: names, service_cidr: here.service_cidr };
-        plan(&place, services.iter().map(AsRef::as_ref), slices.iter().map(AsRef::as_ref))
-    }
+/// What was planned last.
+#[derive(Debug, Default)]
+struct Planned {
+    place: Option<Place>,
+    uids: HashMap<ObjectRef<Service>, String>,
 }
 
 /// Passes until dropped. Nothing is touched before the first complete lists are there: what is not in
 /// them is removed.
-pub async fn run<C: Containers, A: Addresses>(
+pub async fn run(
     world: &World,
     here: &Here,
-    reconciler: &mut Reconciler<C, A>,
+    backend: &mut impl Backend,
     wake: &Wake,
     outlets: &Outlets,
 ) {
     outlets.check.failed("waiting for the API server's lists");
     world.ready().await;
-    let (mut pace, mut told) = (Pace::default(), BTreeMap::new());
+    let (mut pace, mut told, mut planned) = (Pace::default(), BTreeMap::new(), Planned::default());
     loop {
         if wake.take_containers_changed() {
-            reconciler.distrust_containers();
+            backend.distrust_containers();
         }
         let begin = Instant::now();
-        let result = pass(world, here, reconciler).await;
+        let result = pass(world, here, backend, &mut planned).await;
         outlets.metrics.duration.observe(begin.elapsed().as_secs_f64());
         let outcome = outlets.report(result, &mut told);
         pace.wait(outcome, wake).await;
     }
 }
 
-/// Gives the number of Services too.
-async fn pass<C: Containers, A: Addresses>(
+async fn pass(
     world: &World,
     here: &Here,
-    reconciler: &mut Reconciler<C, A>,
-) -> Result<(usize, Summary), ReconcileError> {
-    reconciler.look().await?;
-    let plans = world.plans(here, reconciler.local());
-    Ok((plans.len(), reconciler.reconcile(&plans).await?))
+    backend: &mut impl Backend,
+    planned: &mut Planned,
+) -> Result<Summary, ReconcileError> {
+    let place = world.place(here, backend.look().await?);
+    planned.update(world, place, backend);
+    backend.pass().await
+}
+
+impl Planned {
+    /// Tells the backend what is planned otherwise than before.
+    fn update(&mut self, world: &World, place: Place, backend: &mut impl Backend) {
+        let changed = world.take_changed();
+        let moved = self.place.as_ref() != Some(&place);
+        match changed {
+            Changed::Only(names) if !moved => {
+                names.into_iter().for_each(|name| self.plan(world, &place, name, backend));
+            }
+            _ => self.plan_all(world, &place, backend),
+        }
+        self.place = Some(place);
+    }
+
+    fn plan_all(&mut self, world: &World, place: &Place, backend: &mut impl Backend) {
+        let plans = world.plans(place);
+        self.uids = plans.iter().map(|plan| (name(plan), plan.uid.clone())).collect();
+        backend.want_all(plans);
+    }
+
+    fn plan(
+        &mut self,
+        world: &World,
+        place: &Place,
+        name: ObjectRef<Service>,
+        backend: &mut impl Backend,
+    ) {
+        let plan = world.plan(place, &name);
+        let before = match &plan {
+            Some(plan) => self.uids.insert(name, plan.uid.clone()),
+            None => self.uids.remove(&name),
+        };
+        // A Service made anew under the old name is another one.
+        if let Some(gone) = before.filter(|uid| plan.as_ref().is_none_or(|plan| plan.uid != *uid)) {
+            backend.forget(&gone);
+        }
+        if let Some(plan) = plan {
+            backend.want(plan);
+        }
+    }
+}
+
+fn name(plan: &ServicePlan) -> ObjectRef<Service> {
+    ObjectRef::new(&plan.name).within(&plan.namespace)
 }
 
 impl Outlets {
     /// Tells the outcome of a pass to all who want to know it. `told`: by Service, what was told last.
     fn report(
         &self,
-        result: Result<(usize, Summary), ReconcileError>,
+        result: Result<Summary, ReconcileError>,
         told: &mut BTreeMap<String, String>,
     ) -> Outcome {
-        let (services, summary) = match result {
+        let summary = match result {
             Ok(done) => done,
             Err(error) => return self.fail(&format!("{:#}", anyhow::Error::from(error))),
         };
-        debug!(services, ?summary, "pass");
-        self.metrics.record(services, &summary);
+        debug!(?summary, "pass");
+        self.metrics.record(&summary);
         let pending = summary.pending > 0;
         let faults: Vec<_> = summary.failed.into_iter().map(Fault::from).collect();
         self.tell(&faults, told);
@@ -226,34 +204,4 @@ fn sentence(faults: &[Fault]) -> String {
     let all: Vec<_> =
         faults.iter().map(|fault| format!("{}: {}", fault.subject, fault.why)).collect();
     all.join("; ")
-}
-
-/// A kind as a store, and what keeps it up to date and calls `wakes`.
-pub fn follow<K>(
-    listwatch: &ListWatch,
-    wakes: Vec<Arc<Wake>>,
-) -> (Store<K>, impl Future<Output = ()> + use<K>)
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-    K::DynamicType: Default + Clone + Eq + Hash,
-{
-    let (store, writer) = reflector::store();
-    (store, wake_on_changes(listwatch.watch::<K>(Scope::All).reflect(writer), wakes))
-}
-
-/// Single objects of a list that is under way do not count: the store changes when it is complete.
-async fn wake_on_changes<K>(
-    events: impl Stream<Item = watcher::Result<Event<K>>>,
-    wakes: Vec<Arc<Wake>>,
-) {
-    let mut events = std::pin::pin!(events);
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(Event::Apply(_) | Event::Delete(_) | Event::InitDone) => {
-                wakes.iter().for_each(|wake| wake.changed());
-            }
-            Ok(Event::Init | Event::InitApply(_)) => {}
-            Err(error) => warn!(%error, "watching"),
-        }
-    }
 }

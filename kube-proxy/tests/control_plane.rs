@@ -20,7 +20,8 @@ use kube_proxy::{
     Metrics as ProxyMetrics, Wake,
     configs::Configs,
     reconciler::Reconciler,
-    sync::{self, Here, Outlets, World},
+    sync::{self, Outlets},
+    world::{self, Here, World},
 };
 use serde_json::{Value, json};
 use testkit::{ControlPlane, wait};
@@ -59,7 +60,7 @@ impl Cluster {
         let listwatch = self.plane.listwatch();
         let proxy = tokio::spawn(async move {
             let wake = Arc::new(Wake::default());
-            let (nodes, nodes_watch) = sync::follow(&listwatch, vec![wake.clone()]);
+            let (nodes, nodes_watch) = world::follow(&listwatch, vec![wake.clone()]);
             let (world, watches) = World::watch(&listwatch, nodes, &wake);
             let passes = sync::run(&world, &here, &mut reconciler, &wake, &outlets);
             tokio::join!(watches, nodes_watch, passes)

@@ -16,6 +16,7 @@ use std::{
 use ipnet::Ipv4Net;
 use kube_proxy::{
     addresses::{Addresses, Loopback},
+    backend::Backend,
     configs::Configs,
     containers::{Containers, Found},
     docker::Docker,
@@ -172,7 +173,8 @@ fn port(port: u16, protocol: Protocol, endpoints: &[SocketAddrV4]) -> PortPlan {
 async fn settle(proxy: &mut Proxy, plan: &ServicePlan) -> Summary {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let summary = proxy.reconcile(std::slice::from_ref(plan)).await.unwrap();
+        proxy.want_all(vec![plan.clone()]);
+        let summary = proxy.pass().await.unwrap();
         if summary.pending == 0 || !summary.failed.is_empty() {
             return summary;
         }
@@ -272,7 +274,8 @@ async fn a_service_is_balanced_reloaded_adopted_revived_and_removed() {
     assert_eq!(node.container().await.id, first.id);
 
     // The Service goes, and its address with it.
-    proxy.reconcile(&[]).await.unwrap();
+    proxy.want_all(Vec::new());
+    proxy.pass().await.unwrap();
     assert_eq!(node.docker().list().await.unwrap(), []);
     assert!(!node.route().starts_with("local"));
 }

@@ -13,6 +13,7 @@ use std::{
 
 use fake::{Fake, Node};
 use kube_proxy::{
+    backend::Backend,
     configs::Configs,
     nginx::{Epoch, Telling},
     plan::{PortPlan, Protocol, ServicePlan},
@@ -40,7 +41,8 @@ impl Rig {
     }
 
     async fn reconcile(&mut self, plans: &[ServicePlan]) -> Summary {
-        self.proxy.reconcile(plans).await.unwrap()
+        self.proxy.want_all(plans.to_vec());
+        self.proxy.pass().await.unwrap()
     }
 
     /// Passes until nothing is under way.
@@ -417,4 +419,54 @@ async fn a_service_that_fails_is_reported_and_does_not_hold_up_the_others() {
 
     rig.node.with(|node| node.broken.clear());
     assert_eq!(rig.reconcile(&[web(), service("api", 11, &[])]).await.created, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_one_service_costs_what_one_costs_however_many_others_there_are() {
+    let mut rig = Rig::new();
+    let all: Vec<_> = (0..1000)
+        .map(|number: u16| {
+            let [high, low] = (number + 1).to_be_bytes();
+            let ip = Ipv4Addr::new(10, 96, high, low);
+            ServicePlan { ip, ..service(&format!("s{number}"), 0, &["10.244.0.2:80"]) }
+        })
+        .collect();
+    rig.settle(&all).await;
+    rig.reconcile(&all).await;
+    rig.node.log();
+    rig.node.with(|node| node.looks = 0);
+    let endpoints = web_scaled().ports;
+    rig.proxy.want(ServicePlan { ports: endpoints, ..all[7].clone() });
+
+    // One is told, and asked whether it has taken it; nothing else is looked at.
+    let told = rig.proxy.pass().await.unwrap();
+    assert_eq!((told.services, told.examined, told.reloaded), (1000, 1, 1));
+    assert_eq!(rig.node.log(), ["reload id-u-s7"]);
+    let taken = rig.proxy.pass().await.unwrap();
+    assert_eq!((taken.examined, taken.pending), (1, 0));
+    assert_eq!(rig.node.with(|node| node.looks), 2);
+
+    // The same again is no change.
+    rig.proxy.pass().await.unwrap();
+    rig.proxy.want(all[8].clone());
+    assert_eq!(rig.proxy.pass().await.unwrap().examined, 0);
+    assert_eq!(rig.node.log(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_fails_does_not_make_changes_of_others_cost_a_look_at_all() {
+    let mut rig = Rig::new();
+    let others: Vec<_> = (20..=60).map(|last| service(&format!("s{last}"), last, &[])).collect();
+    rig.settle(&others).await;
+    rig.node.with(|node| node.broken.insert("web".into()));
+    rig.proxy.want(web());
+    assert_eq!(rig.proxy.pass().await.unwrap().failed.len(), 1);
+    rig.node.with(|node| node.looks = 0);
+    rig.proxy.want(service("s20", 20, &["10.244.0.2:80"]));
+    assert_eq!(rig.proxy.pass().await.unwrap().examined, 2);
+    // The one that was told is asked.
+    assert_eq!(rig.node.with(|node| node.looks), 1);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    rig.proxy.pass().await.unwrap();
+    assert!(rig.node.with(|node| node.looks) > 41);
 }

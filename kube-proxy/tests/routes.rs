@@ -30,7 +30,7 @@ use kube_proxy::{
         reconciler::{Summary, reconcile},
         sync::{Outlets, Routes},
     },
-    sync::follow,
+    world::follow,
 };
 use nix::sched::{CloneFlags, setns, unshare};
 use rtnetlink::{

@@ -15,7 +15,7 @@ use futures::StreamExt;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::UnixListener;
+use tokio::{io::AsyncWriteExt, net::UnixListener};
 
 /// A daemon that understands these versions, 1.x each, and refuses all others as Docker does.
 struct Engine {
@@ -149,7 +149,17 @@ async fn a_daemon_that_is_away_is_no_reason_to_end() {
 #[tokio::test(start_paused = true)]
 async fn a_daemon_that_is_stuck_is_not_waited_for_without_end() {
     let rig = Rig::new();
-    let _mute = rig.listen();
+    let listener = rig.listen();
+    tokio::spawn(async move {
+        let mut connections = Vec::new();
+        loop {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            // The rest never comes.
+            let begun = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{";
+            connection.write_all(begun).await.unwrap();
+            connections.push(connection);
+        }
+    });
     let stuck = rig.docker.containers(&[]).await;
     assert!(matches!(stuck, Err(Error::Unavailable(_))), "{stuck:?}");
 }

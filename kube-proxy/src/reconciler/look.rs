@@ -1,6 +1,6 @@
 //! Looking at the node: what it holds and runs, whoever did that.
 
-use std::{collections::BTreeSet, mem, net::Ipv4Addr, time::Duration};
+use std::{mem, time::Duration};
 
 use futures::{StreamExt, stream};
 use tokio::time::Instant;
@@ -11,6 +11,7 @@ use crate::{
     addresses::Addresses,
     containers::{Containers, Found},
     instance::Instance,
+    plan::ServicePlan,
 };
 
 /// How many nginxes are asked at once what they go by.
@@ -18,12 +19,11 @@ const PARALLEL_QUESTIONS: usize = 64;
 /// How often the kernel's addresses are looked at, and Docker's containers: of their ends there are events.
 const LOOK_AT_ADDRESSES: Duration = Duration::from_secs(10);
 const LOOK_AT_CONTAINERS: Duration = Duration::from_secs(60);
+/// A Service that fails again and again does not make each change of another one cost a look at all.
+const LOOK_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 impl<C: Containers, A: Addresses> Reconciler<C, A> {
-    /// Gets going what ran before, with its last configuration, without knowing what is wanted
-    /// now: for a node that comes up while no API server answers. What can't be got going is left to
-    /// later passes.
-    pub async fn resume(&mut self) -> Result<(), ReconcileError> {
+    pub(super) async fn revive_all(&mut self) -> Result<(), ReconcileError> {
         self.addresses.fence().await?;
         let found = self.containers.list().await?;
         let ended = found.iter().filter(|found| !found.running);
@@ -58,25 +58,16 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         Ok(instance)
     }
 
-    /// Has the next [`Reconciler::look`] look at the containers.
-    pub fn distrust_containers(&mut self) {
-        self.containers_seen = None;
-    }
-
-    /// The addresses of this host, as of the last look.
-    pub fn local(&self) -> &BTreeSet<Ipv4Addr> {
-        &self.local
-    }
-
-    /// Looks at the node where the last look is too long ago.
-    pub async fn look(&mut self) -> Result<(), ReconcileError> {
+    pub(super) async fn look_where_due(&mut self) -> Result<(), ReconcileError> {
         if is_due(self.addresses_seen, LOOK_AT_ADDRESSES) {
             self.look_at_addresses().await?;
             self.addresses_seen = Some(Instant::now());
         }
-        if is_due(self.containers_seen, LOOK_AT_CONTAINERS) {
+        let interval = if self.suspicious { LOOK_AFTER_FAILURE } else { LOOK_AT_CONTAINERS };
+        if is_due(self.containers_seen, interval) {
             self.look_at_containers().await?;
             self.containers_seen = Some(Instant::now());
+            self.suspicious = false;
         }
         Ok(())
     }
@@ -86,6 +77,12 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         self.unguarded = self.addresses.refuse_unserved().await.err();
         let seen = self.addresses.list().await?;
         (self.held, self.local) = (seen.held, seen.all);
+        self.surplus.extend(&self.held);
+        let due = self.wanted.iter().filter(|(uid, wanted)| {
+            !self.held.contains(&wanted.plan.ip) || self.is_to_be_asked(uid, &wanted.plan)
+        });
+        let due: Vec<_> = due.map(|(uid, _)| uid.clone()).collect();
+        self.due.extend(due);
         Ok(())
     }
 
@@ -99,7 +96,15 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         }
         self.untidy = true;
         self.ask_all().await;
+        self.due.extend(self.instances.keys().chain(self.wanted.keys()).cloned());
         Ok(())
+    }
+
+    /// Whether it has clients who may be forgotten.
+    pub(super) fn is_to_be_asked(&self, uid: &str, plan: &ServicePlan) -> bool {
+        let instance = self.instances.get(uid);
+        let affinity = instance.zip(plan.affinity);
+        affinity.is_some_and(|(instance, affinity)| instance.is_to_be_asked(affinity))
     }
 
     /// Asks every nginx that should run what it goes by.

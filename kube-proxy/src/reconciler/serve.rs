@@ -1,35 +1,37 @@
 //! Bringing Services up: for each that is not known to be as it should, the next step.
 
+use std::sync::Arc;
+
 use futures::{StreamExt, stream};
 use tracing::{info, warn};
 
-use super::{PARALLEL, ReconcileError, Reconciler, Rendered, STARTS, Summary};
+use super::{PARALLEL, ReconcileError, Reconciler, STARTS, Summary};
 use crate::{
     addresses::Addresses,
     configs::Directory,
     containers::Containers,
     instance::{Fault, Instance, Step, next_step},
-    nginx::{self, Config, Epoch},
+    nginx::{self, Config},
     plan::ServicePlan,
 };
 
 /// One Service that is not known to be as it should.
-pub(super) struct Work<'a> {
-    pub(super) plan: &'a ServicePlan,
+pub(super) struct Work {
+    pub(super) plan: Arc<ServicePlan>,
     config: Config,
     instance: Option<Instance>,
     pub(super) workers_ended: usize,
 }
 
 /// The same afterwards.
-struct Done<'a> {
-    work: Work<'a>,
+struct Done {
+    work: Work,
     /// Whether the node holds its address.
     addressed: bool,
     result: Result<Step, ReconcileError>,
 }
 
-impl Work<'_> {
+impl Work {
     fn is_start(&self) -> bool {
         let step = next_step(self.instance.as_ref(), &self.config.generation);
         matches!(step, Step::Create | Step::Start)
@@ -41,15 +43,10 @@ impl Work<'_> {
     }
 }
 
-impl Rendered {
-    fn new(plan: &ServicePlan, epoch: Epoch) -> Self {
-        Rendered { plan: plan.clone(), epoch, config: nginx::render(plan, epoch) }
-    }
-}
-
 impl<C: Containers, A: Addresses> Reconciler<C, A> {
-    pub(super) async fn serve_all(&mut self, plans: &[ServicePlan], summary: &mut Summary) {
-        let work: Vec<_> = plans.iter().filter_map(|plan| self.prepare(plan)).collect();
+    pub(super) async fn serve_due(&mut self, summary: &mut Summary) {
+        let due = self.due.clone();
+        let work: Vec<_> = due.iter().filter_map(|uid| self.prepare(uid)).collect();
         let work = self.limit_starts(work, summary);
         let this = &*self;
         let work: Vec<_> = work.into_iter().map(|work| this.serve(work)).collect();
@@ -64,7 +61,7 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
     }
 
     /// What is quick comes first; of the others, those that are too many are left to later passes.
-    fn limit_starts<'a>(&mut self, work: Vec<Work<'a>>, summary: &mut Summary) -> Vec<Work<'a>> {
+    fn limit_starts(&mut self, work: Vec<Work>, summary: &mut Summary) -> Vec<Work> {
         let (mut starts, mut now): (Vec<_>, Vec<_>) = work.into_iter().partition(Work::is_start);
         if starts.len() > STARTS {
             let first = self.turn % starts.len();
@@ -80,28 +77,23 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
     }
 
     /// Nothing if the Service is as it should be.
-    fn prepare<'a>(&mut self, plan: &'a ServicePlan) -> Option<Work<'a>> {
-        let instance = self.instances.get(&plan.uid);
-        let epoch = instance.map(Instance::epoch).unwrap_or_default();
-        let known = self.rendered.get(&plan.uid);
-        if known.is_none_or(|known| known.plan != *plan || known.epoch != epoch) {
-            self.rendered.insert(plan.uid.clone(), Rendered::new(plan, epoch));
-        }
-        let config = &self.rendered.get(&plan.uid)?.config;
-        let well = self.instances.get_mut(&plan.uid).is_some_and(|instance| {
+    fn prepare(&mut self, uid: &str) -> Option<Work> {
+        let epoch = self.instances.get(uid).map(Instance::epoch).unwrap_or_default();
+        let wanted = self.wanted.get_mut(uid)?;
+        let (config, plan) = (wanted.config(epoch).clone(), wanted.plan.clone());
+        let well = self.instances.get_mut(uid).is_some_and(|instance| {
             // A look may have found it so, which ends what was expected of it.
             instance.settle(&config.generation);
-            let ask = plan.affinity.is_some_and(|affinity| instance.is_to_be_asked(affinity));
-            instance.goes_by(&config.generation) && !ask
+            instance.goes_by(&config.generation)
         });
-        if well && self.held.contains(&plan.ip) {
+        if well && self.held.contains(&plan.ip) && !self.is_to_be_asked(uid, &plan) {
+            self.due.remove(uid);
             return None;
         }
-        let (config, instance) = (config.clone(), self.instances.remove(&plan.uid));
-        Some(Work { plan, config, instance, workers_ended: 0 })
+        Some(Work { plan, config, instance: self.instances.remove(uid), workers_ended: 0 })
     }
 
-    async fn serve<'a>(&self, mut work: Work<'a>) -> Done<'a> {
+    async fn serve(&self, mut work: Work) -> Done {
         let taken = match self.held.contains(&work.plan.ip) {
             true => Ok(()),
             false => self.addresses.take(work.plan.ip).await,
@@ -114,7 +106,7 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         Done { work, addressed, result }
     }
 
-    async fn bring_up(&self, work: &mut Work<'_>) -> Result<Step, ReconcileError> {
+    async fn bring_up(&self, work: &mut Work) -> Result<Step, ReconcileError> {
         let directory = self.configs.directory(&work.plan.uid);
         self.ask(work, &directory).await;
         let step = next_step(work.instance.as_ref(), &work.config.generation);
@@ -126,7 +118,7 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
     }
 
     /// Asks an nginx that was told something what it goes by now.
-    async fn ask(&self, work: &mut Work<'_>, directory: &Directory) {
+    async fn ask(&self, work: &mut Work, directory: &Directory) {
         let Some(instance) = work.instance.as_mut().filter(|instance| instance.is_running()) else {
             return;
         };
@@ -143,7 +135,7 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
             }
         }
         if work.plan.affinity.is_some_and(|affinity| instance.forget_clients(affinity)) {
-            work.config = nginx::render(work.plan, instance.epoch());
+            work.config = nginx::render(&work.plan, instance.epoch());
         }
         instance.settle(&work.config.generation);
     }
@@ -151,7 +143,7 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
     async fn take(
         &self,
         step: Step,
-        work: &mut Work<'_>,
+        work: &mut Work,
         directory: &Directory,
     ) -> Result<(), ReconcileError> {
         if matches!(step, Step::Wait | Step::Nothing) {
@@ -159,7 +151,7 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         }
         let telling = self.next_telling();
         directory.write(&work.config.text(telling))?;
-        self.tell(step, work.plan, &mut work.instance, directory).await?;
+        self.tell(step, &work.plan, &mut work.instance, directory).await?;
         if let Some(instance) = &mut work.instance {
             instance.told(work.config.generation.clone(), telling);
         }

@@ -39,6 +39,10 @@ pub struct Failure {
 /// What a pass did.
 #[derive(Debug, Default)]
 pub struct Summary {
+    /// All Services.
+    pub services: usize,
+    /// Services that were looked at, being not known to be as they should.
+    pub examined: usize,
     /// Containers made.
     pub created: usize,
     /// Containers started again.
@@ -56,7 +60,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    pub(super) fn count(&mut self, work: &Work<'_>, result: Result<Step, ReconcileError>) {
+    pub(super) fn count(&mut self, work: &Work, result: Result<Step, ReconcileError>) {
         self.workers_ended += work.workers_ended;
         match result {
             Err(error) => {

@@ -1,0 +1,39 @@
+//! What carries the Services on a node, as the loop over them needs it: so that there can be several ways.
+
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+use async_trait::async_trait;
+
+use crate::{
+    plan::ServicePlan,
+    reconciler::{ReconcileError, Summary},
+};
+
+/// Carries the Services that it was told of. What it costs to tell it of one, and to have that one carried
+/// by the next pass, does not depend on how many others there are.
+#[async_trait]
+pub trait Backend: Send {
+    /// Gets going what ran before, with its last configuration, without knowing what is wanted
+    /// now: for a node that comes up while no API server answers. What can't be got going is left to
+    /// later passes.
+    async fn resume(&mut self) -> Result<(), ReconcileError>;
+
+    /// Looks at the node where the last look is too long ago; gives all addresses of this host.
+    async fn look(&mut self) -> Result<&BTreeSet<Ipv4Addr>, ReconcileError>;
+
+    /// The containers may not be what they were: has the next look look at them.
+    fn distrust_containers(&mut self);
+
+    /// These are all Services.
+    fn want_all(&mut self, plans: Vec<ServicePlan>);
+
+    /// This is one of the Services.
+    fn want(&mut self, plan: ServicePlan);
+
+    /// There is no Service of this uid any more.
+    fn forget(&mut self, uid: &str);
+
+    /// Does what there is to do for Services that are not known to be as they should. What was never
+    /// wanted and is found on the node goes.
+    async fn pass(&mut self) -> Result<Summary, ReconcileError>;
+}

@@ -1,0 +1,293 @@
+//! What the API server says about Services, and of which of them it has said something new.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    fmt::Debug,
+    hash::Hash,
+    mem,
+    net::Ipv4Addr,
+    sync::Arc,
+};
+
+use api_types::api::{
+    core::v1::{Node, Service},
+    discovery::v1::EndpointSlice,
+};
+use futures::{Stream, StreamExt, future};
+use ipnet::Ipv4Net;
+use kube::{
+    Resource,
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, ObjectRef, Store},
+        watcher::{self, Event},
+    },
+};
+use listwatch::{ListWatch, Scope};
+use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
+use tracing::warn;
+
+use crate::{
+    plan::{self, Place, ServicePlan, plan_service},
+    routes,
+    wake::Wake,
+};
+
+/// What the API server says about Services.
+#[derive(Clone, Debug)]
+pub struct World {
+    services: Store<Service>,
+    slices: Store<EndpointSlice>,
+    nodes: Store<Node>,
+    news: Arc<Mutex<News>>,
+}
+
+/// Where kube-proxy works.
+#[derive(Clone, Debug)]
+pub struct Here {
+    /// The name of this node.
+    pub node: String,
+    /// The range of virtual IPs.
+    pub service_cidr: Ipv4Net,
+}
+
+/// For which Services the plan may be another one.
+#[derive(Debug)]
+pub(crate) enum Changed {
+    All,
+    Only(HashSet<ObjectRef<Service>>),
+}
+
+impl World {
+    /// The world, and what has to be polled for it to be kept up to date and `wake` to be called. The
+    /// watch of `nodes` has to call it too.
+    pub fn watch(
+        listwatch: &ListWatch,
+        nodes: Store<Node>,
+        wake: &Arc<Wake>,
+    ) -> (World, impl Future<Output = ()> + Send + 'static + use<>) {
+        let news = Arc::new(Mutex::new(News::default()));
+        let (services, services_writer) = reflector::store();
+        let (slices, slices_writer) = reflector::store();
+        let services_watch = listwatch.watch(Scope::All).reflect(services_writer);
+        let slices_watch = listwatch.watch(Scope::All).reflect(slices_writer);
+        let world = World { services, slices, nodes, news };
+        let (of_services, of_slices) = (world.clone(), world.clone());
+        let wakes = vec![wake.clone()];
+        let services_watch =
+            wake_on_changes(services_watch, wakes.clone(), move |event| of_services.service(event));
+        let slices_watch =
+            wake_on_changes(slices_watch, wakes, move |event| of_slices.slice(event));
+        let watches = async {
+            future::join(services_watch, slices_watch).await;
+        };
+        (world, watches)
+    }
+
+    /// Waits for the first complete lists.
+    pub(crate) async fn ready(&self) {
+        // An error means that the watches have ended: the program is stopping.
+        let _ = future::join3(
+            self.services.wait_until_ready(),
+            self.slices.wait_until_ready(),
+            self.nodes.wait_until_ready(),
+        )
+        .await;
+    }
+
+    /// `local`: the addresses of this host.
+    pub(crate) fn place(&self, here: &Here, local: &BTreeSet<Ipv4Addr>) -> Place {
+        let nodes = self.nodes.state();
+        let nodes = routes::nodes_here(&here.node, local, nodes.iter().map(AsRef::as_ref));
+        Place { nodes, service_cidr: here.service_cidr }
+    }
+
+    /// Since this was asked last.
+    pub(crate) fn take_changed(&self) -> Changed {
+        mem::replace(&mut self.news.lock().changed, Changed::Only(HashSet::new()))
+    }
+
+    pub(crate) fn plans(&self, place: &Place) -> Vec<ServicePlan> {
+        let (services, slices) = (self.services.state(), self.slices.state());
+        let (services, slices) = (services.iter().map(AsRef::as_ref), slices.iter());
+        plan::plan(place, services, slices.map(AsRef::as_ref))
+    }
+
+    /// Nothing if there is no such Service, or if it has no virtual IP.
+    pub(crate) fn plan(&self, place: &Place, name: &ObjectRef<Service>) -> Option<ServicePlan> {
+        let service = self.services.get(name)?;
+        let slices = self.news.lock().index.slices_of(name);
+        let slices: Vec<_> = slices.iter().filter_map(|slice| self.slices.get(slice)).collect();
+        plan_service(place, &service, slices.iter().map(AsRef::as_ref))
+    }
+
+    fn service(&self, event: &Event<Service>) {
+        let changed = &mut self.news.lock().changed;
+        match event {
+            Event::Apply(service) | Event::Delete(service) => {
+                changed.add(ObjectRef::from_obj(service));
+            }
+            Event::InitDone => *changed = Changed::All,
+            Event::Init | Event::InitApply(_) => {}
+        }
+    }
+
+    fn slice(&self, event: &Event<EndpointSlice>) {
+        let News { index, changed } = &mut *self.news.lock();
+        match event {
+            Event::Apply(slice) => index.put(slice).into_iter().for_each(|name| changed.add(name)),
+            Event::Delete(slice) => {
+                index
+                    .remove(&ObjectRef::from_obj(slice))
+                    .into_iter()
+                    .for_each(|name| changed.add(name));
+            }
+            Event::InitDone => {
+                *index = Index::default();
+                self.slices.state().iter().for_each(|slice| drop(index.put(slice)));
+                *changed = Changed::All;
+            }
+            Event::Init | Event::InitApply(_) => {}
+        }
+    }
+}
+
+#[derive(Debug)]
+struct News {
+    index: Index,
+    changed: Changed,
+}
+
+impl Default for News {
+    fn default() -> Self {
+        News { index: Index::default(), changed: Changed::All }
+    }
+}
+
+impl Changed {
+    fn add(&mut self, name: ObjectRef<Service>) {
+        if let Changed::Only(names) = self {
+            names.insert(name);
+        }
+    }
+}
+
+/// Which slices are whose.
+#[derive(Debug, Default)]
+struct Index {
+    owners: HashMap<ObjectRef<EndpointSlice>, ObjectRef<Service>>,
+    slices: HashMap<ObjectRef<Service>, HashSet<ObjectRef<EndpointSlice>>>,
+}
+
+impl Index {
+    fn slices_of(&self, service: &ObjectRef<Service>) -> Vec<ObjectRef<EndpointSlice>> {
+        self.slices.get(service).into_iter().flatten().cloned().collect()
+    }
+
+    /// Gives those of which it is and was one.
+    fn put(&mut self, slice: &EndpointSlice) -> Vec<ObjectRef<Service>> {
+        let name = ObjectRef::from_obj(slice);
+        let before = self.remove(&name);
+        let owner = plan::owner(&slice.metadata)
+            .map(|(namespace, service)| ObjectRef::new(service).within(namespace));
+        if let Some(owner) = owner.clone() {
+            self.slices.entry(owner.clone()).or_default().insert(name.clone());
+            self.owners.insert(name, owner);
+        }
+        before.into_iter().chain(owner).collect()
+    }
+
+    /// Gives the one of which it was.
+    fn remove(&mut self, slice: &ObjectRef<EndpointSlice>) -> Option<ObjectRef<Service>> {
+        let owner = self.owners.remove(slice)?;
+        if let Some(slices) = self.slices.get_mut(&owner) {
+            slices.remove(slice);
+            if slices.is_empty() {
+                self.slices.remove(&owner);
+            }
+        }
+        Some(owner)
+    }
+}
+
+/// A kind as a store, and what keeps it up to date and calls `wakes`.
+pub fn follow<K>(
+    listwatch: &ListWatch,
+    wakes: Vec<Arc<Wake>>,
+) -> (Store<K>, impl Future<Output = ()> + use<K>)
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K::DynamicType: Default + Clone + Eq + Hash,
+{
+    let (store, writer) = reflector::store();
+    (store, wake_on_changes(listwatch.watch::<K>(Scope::All).reflect(writer), wakes, |_| ()))
+}
+
+/// Single objects of a list that is under way do not count: the store changes when it is complete.
+async fn wake_on_changes<K>(
+    events: impl Stream<Item = watcher::Result<Event<K>>>,
+    wakes: Vec<Arc<Wake>>,
+    note: impl Fn(&Event<K>),
+) {
+    let mut events = std::pin::pin!(events);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::Init | Event::InitApply(_)) => {}
+            Ok(change) => {
+                note(&change);
+                wakes.iter().for_each(|wake| wake.changed());
+            }
+            Err(error) => warn!(%error, "watching"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use api_types::meta::ObjectMeta;
+
+    use super::*;
+
+    fn slice(name: &str, service: Option<&str>) -> EndpointSlice {
+        let label = |service: &str| ("kubernetes.io/service-name".to_owned(), service.to_owned());
+        EndpointSlice {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                namespace: Some("default".to_owned()),
+                labels: service.map(|service| [label(service)].into()),
+                ..ObjectMeta::default()
+            },
+            ..EndpointSlice::default()
+        }
+    }
+
+    fn names(services: &[ObjectRef<Service>]) -> Vec<&str> {
+        services.iter().map(|service| service.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_slice_that_changes_its_service_concerns_both() {
+        let mut index = Index::default();
+        assert_eq!(names(&index.put(&slice("s", Some("a")))), ["a"]);
+        assert_eq!(names(&index.put(&slice("s", Some("b")))), ["a", "b"]);
+        assert_eq!(names(&index.put(&slice("s", None))), ["b"]);
+        assert_eq!(index.remove(&ObjectRef::from_obj(&slice("s", None))), None);
+        assert!(index.slices.is_empty() && index.owners.is_empty());
+    }
+
+    #[test]
+    fn a_service_has_the_slices_that_name_it() {
+        let mut index = Index::default();
+        for (name, service) in [("s1", "a"), ("s2", "a"), ("s3", "b")] {
+            index.put(&slice(name, Some(service)));
+        }
+        let of = |index: &Index| {
+            let slices = index.slices_of(&ObjectRef::new("a").within("default"));
+            slices.into_iter().map(|slice| slice.name).collect::<BTreeSet<_>>()
+        };
+        assert_eq!(of(&index), ["s1".to_owned(), "s2".to_owned()].into());
+        index.remove(&ObjectRef::from_obj(&slice("s1", None)));
+        assert_eq!(of(&index), ["s2".to_owned()].into());
+    }
+}

@@ -1,0 +1,156 @@
+//! What the loop tells a backend that only takes notes, with a real API server in process: each time about
+//! the Services that have changed, and no others.
+
+#![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
+
+use std::{
+    collections::BTreeSet,
+    mem,
+    net::Ipv4Addr,
+    sync::{Arc, Mutex},
+};
+
+use api_types::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use async_trait::async_trait;
+use component::{Health, Metrics, events::Recorder};
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+};
+use kube_proxy::{
+    Metrics as ProxyMetrics, Wake,
+    backend::Backend,
+    plan::ServicePlan,
+    reconciler::{ReconcileError, Summary},
+    sync::{self, Outlets},
+    world::{self, Here, World},
+};
+use serde_json::json;
+use testkit::{ControlPlane, wait};
+
+const SERVICES: usize = 50;
+
+#[derive(Clone, Default)]
+struct Notes(Arc<Mutex<Vec<String>>>);
+
+struct Notetaker {
+    notes: Notes,
+    local: BTreeSet<Ipv4Addr>,
+}
+
+impl Notes {
+    fn add(&self, note: String) {
+        self.0.lock().unwrap().push(note);
+    }
+
+    /// Waits until these are taken; there must be no others.
+    async fn until(&self, expected: &[&str]) {
+        let look = async || match self.0.lock().unwrap().clone() {
+            notes if notes.len() >= expected.len() => Ok(()),
+            notes => Err(notes),
+        };
+        wait::until(&format!("{expected:?}"), look).await;
+        let mut notes = mem::take(&mut *self.0.lock().unwrap());
+        notes.sort();
+        assert_eq!(notes, expected);
+    }
+}
+
+#[async_trait]
+impl Backend for Notetaker {
+    async fn resume(&mut self) -> Result<(), ReconcileError> {
+        Ok(())
+    }
+
+    async fn look(&mut self) -> Result<&BTreeSet<Ipv4Addr>, ReconcileError> {
+        Ok(&self.local)
+    }
+
+    fn distrust_containers(&mut self) {}
+
+    fn want_all(&mut self, plans: Vec<ServicePlan>) {
+        self.notes.add(format!("all {}", plans.len()));
+    }
+
+    fn want(&mut self, plan: ServicePlan) {
+        let endpoints: usize = plan.ports.iter().map(|port| port.endpoints.len()).sum();
+        self.notes.add(format!("{} to {endpoints}", plan.name));
+    }
+
+    fn forget(&mut self, _uid: &str) {
+        self.notes.add("forget".to_owned());
+    }
+
+    async fn pass(&mut self) -> Result<Summary, ReconcileError> {
+        Ok(Summary::default())
+    }
+}
+
+/// Runs the loop until the runtime ends.
+fn start(plane: &ControlPlane) -> Notes {
+    let notes = Notes::default();
+    let mut backend = Notetaker { notes: notes.clone(), local: BTreeSet::new() };
+    let outlets = Outlets {
+        check: Health::default().check("services"),
+        metrics: ProxyMetrics::register(&Metrics::default()),
+        recorder: Recorder::new(plane.client(), "kube-proxy", "here"),
+    };
+    let here = Here { node: "here".into(), service_cidr: "10.96.0.0/16".parse().unwrap() };
+    let listwatch = plane.listwatch();
+    tokio::spawn(async move {
+        let wake = Arc::new(Wake::default());
+        let (nodes, nodes_watch) = world::follow(&listwatch, vec![wake.clone()]);
+        let (world, watches) = World::watch(&listwatch, nodes, &wake);
+        let passes = sync::run(&world, &here, &mut backend, &wake, &outlets);
+        tokio::join!(watches, nodes_watch, passes)
+    });
+    notes
+}
+
+async fn create(services: &Api<Service>, name: &str) {
+    let service = json!({"metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}});
+    let service = serde_json::from_value(service).unwrap();
+    services.create(&PostParams::default(), &service).await.unwrap();
+}
+
+fn slice(service: &str) -> EndpointSlice {
+    let slice = json!({
+        "metadata": {"name": "slice", "labels": {"kubernetes.io/service-name": service}},
+        "addressType": "IPv4",
+        "ports": [{"port": 8080}],
+        "endpoints": [{"addresses": ["10.244.0.2"]}],
+    });
+    serde_json::from_value(slice).unwrap()
+}
+
+#[tokio::test]
+async fn the_backend_is_told_of_what_has_changed_and_nothing_else() {
+    let plane = ControlPlane::start().await;
+    let services: Api<Service> = Api::default_namespaced(plane.client());
+    let slices: Api<EndpointSlice> = Api::default_namespaced(plane.client());
+    for number in 0..SERVICES {
+        create(&services, &format!("s{number}")).await;
+    }
+    let notes = start(&plane);
+    // With `kubernetes`.
+    notes.until(&[&format!("all {}", SERVICES + 1)]).await;
+
+    slices.create(&PostParams::default(), &slice("s7")).await.unwrap();
+    notes.until(&["s7 to 1"]).await;
+    let more = Patch::Merge(json!({"endpoints": [
+        {"addresses": ["10.244.0.2"]}, {"addresses": ["10.244.0.3"]}]}));
+    slices.patch("slice", &PatchParams::default(), &more).await.unwrap();
+    notes.until(&["s7 to 2"]).await;
+
+    // It becomes another one's.
+    let moved = json!({"metadata": {"labels": {"kubernetes.io/service-name": "s8"}}});
+    slices.patch("slice", &PatchParams::default(), &Patch::Merge(moved)).await.unwrap();
+    notes.until(&["s7 to 0", "s8 to 2"]).await;
+    slices.delete("slice", &Default::default()).await.unwrap();
+    notes.until(&["s8 to 0"]).await;
+
+    services.delete("s7", &Default::default()).await.unwrap();
+    notes.until(&["forget"]).await;
+    create(&services, "s7").await;
+    notes.until(&["s7 to 0"]).await;
+}
