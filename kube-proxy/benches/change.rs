@@ -14,7 +14,7 @@ use kube_proxy::{
     backend::Backend,
     configs::Configs,
     plan::{Place, plan, plan_service},
-    reconciler::Reconciler,
+    reconciler::{Nginx, Reconciler},
 };
 use serde_json::json;
 
@@ -25,7 +25,7 @@ const ROUNDS: usize = 101;
 struct Rig {
     node: Fake,
     _state: tempfile::TempDir,
-    reconciler: Reconciler<Fake, Fake>,
+    reconciler: Nginx<Fake, Fake>,
     place: Place,
     services: Vec<Service>,
     slices: Vec<EndpointSlice>,
@@ -35,7 +35,7 @@ impl Rig {
     fn new(count: usize) -> Self {
         let (node, state) = (Fake::default(), tempfile::tempdir().unwrap());
         let configs = Configs::open(state.path()).unwrap();
-        let reconciler = Reconciler::new(node.clone(), node.clone(), configs);
+        let reconciler = Nginx(Reconciler::new(node.clone(), node.clone(), configs));
         let service_cidr = "10.96.0.0/16".parse().unwrap();
         let place = Place { nodes: ["here".to_owned()].into(), service_cidr };
         let services = (0..count).map(service).collect();

@@ -1,17 +1,18 @@
-//! The containers that carry the Services, as kube-proxy needs them: few verbs, so that tests can
-//! stand in for Docker.
+//! The containers of nginxes, as kube-proxy needs them: few verbs, so that tests can stand in for Docker.
 
-use std::{io, net::Ipv4Addr};
+use std::{collections::BTreeSet, io, net::Ipv4Addr};
 
 use async_trait::async_trait;
 
-use crate::{configs::Directory, plan::ServicePlan, status::InForce};
+use crate::{configs::Directory, instance::InstanceSpec, status::InForce};
 
 /// Names the Service, as `<namespace>/<name>`, on its container.
 pub const SERVICE_LABEL: &str = "io.minik8s.service";
-/// Holds the Service's uid on its container: what it is found by.
+/// Tells of any container for which object it is, for people.
+pub const OWNER_LABEL: &str = "io.minik8s.owner";
+/// Holds the object's uid on its container: what it is found by.
 pub const UID_LABEL: &str = "io.minik8s.service-uid";
-/// Holds the Service's virtual IP on its container, for a start without an API server.
+/// Holds the virtual IPs on its container, for a start without an API server.
 pub const IP_LABEL: &str = "io.minik8s.service-ip";
 /// Names the node: several may share one Docker daemon in tests.
 pub const NODE_LABEL: &str = "io.minik8s.node";
@@ -20,17 +21,17 @@ pub const FORMAT_LABEL: &str = "io.minik8s.service-format";
 /// The present way: with a directory for sockets.
 pub const FORMAT: &str = "2";
 
-/// A container of this node that carries a Service.
+/// A container of this node with an nginx.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// Docker's id.
     pub id: String,
-    /// `<namespace>/<name>` of the Service.
-    pub service: String,
-    /// The Service's uid.
+    /// The object that it is for, for people.
+    pub owner: String,
+    /// That object's uid.
     pub uid: String,
-    /// The virtual IP that it was made for.
-    pub ip: Option<Ipv4Addr>,
+    /// The virtual IPs that it was made for.
+    pub addresses: BTreeSet<Ipv4Addr>,
     /// Whether its nginx runs.
     pub running: bool,
     /// Whether it was made as it would be made now.
@@ -57,10 +58,10 @@ pub trait Containers: Send + Sync {
     /// All of this node, whatever their state.
     async fn list(&self) -> Result<Vec<Found>, ContainerError>;
 
-    /// Makes and starts the container of a Service whose configuration lies in `directory`; its id.
+    /// Makes and starts the container of one whose configuration lies in `directory`; its id.
     async fn create(
         &self,
-        plan: &ServicePlan,
+        spec: &InstanceSpec,
         directory: &Directory,
     ) -> Result<String, ContainerError>;
 

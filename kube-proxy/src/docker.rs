@@ -1,6 +1,11 @@
 //! [`Containers`] in Docker.
 
-use std::{collections::HashMap, io, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    io,
+    net::Ipv4Addr,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use docker::{
@@ -17,10 +22,10 @@ use tracing::debug;
 use crate::{
     configs::Directory,
     containers::{
-        ContainerError, Containers, FORMAT, FORMAT_LABEL, Found, IP_LABEL, NODE_LABEL,
-        SERVICE_LABEL, UID_LABEL, failed,
+        ContainerError, Containers, FORMAT, FORMAT_LABEL, Found, IP_LABEL, NODE_LABEL, OWNER_LABEL,
+        UID_LABEL, failed,
     },
-    plan::ServicePlan,
+    instance::InstanceSpec,
     status::{self, InForce},
     wake::Wake,
     workers,
@@ -50,7 +55,7 @@ impl Docker {
     /// then any may have. Never returns.
     pub async fn follow_deaths(&self, wake: &Wake) {
         loop {
-            let mut deaths = self.engine.events(&self.labels(SERVICE_LABEL), &["die"]);
+            let mut deaths = self.engine.events(&self.labels(), &["die"]);
             while let Some(event) = deaths.next().await {
                 match event {
                     Ok(_) => wake.containers_changed(),
@@ -66,23 +71,18 @@ impl Docker {
     }
 
     /// Of the containers that are meant.
-    fn labels(&self, ours: &str) -> [String; 2] {
-        [ours.to_owned(), format!("{NODE_LABEL}={}", self.node)]
-    }
-
-    fn name(&self, plan: &ServicePlan) -> String {
-        let ServicePlan { namespace, name, uid, .. } = plan;
-        format!("service_{name}_{namespace}_{uid}_{}", self.node)
+    fn labels(&self) -> [String; 2] {
+        [UID_LABEL.to_owned(), format!("{NODE_LABEL}={}", self.node)]
     }
 
     /// No restart policy: the daemon would start it before its address is there, and only kube-proxy
     /// decides what runs.
-    fn body(&self, plan: &ServicePlan, directory: &Directory) -> ContainerCreateBody {
+    fn body(&self, spec: &InstanceSpec, directory: &Directory) -> ContainerCreateBody {
         let file = format!("{CONFIG_DIR}/nginx.conf");
         ContainerCreateBody {
             image: Some(self.image.clone()),
             cmd: Some(["nginx", "-c", &file].map(str::to_owned).to_vec()),
-            labels: Some(self.marks(plan)),
+            labels: Some(self.marks(spec)),
             stop_signal: Some("SIGQUIT".to_owned()),
             host_config: Some(HostConfig {
                 network_mode: Some("host".to_owned()),
@@ -97,31 +97,34 @@ impl Docker {
         }
     }
 
-    fn marks(&self, plan: &ServicePlan) -> HashMap<String, String> {
+    fn marks(&self, spec: &InstanceSpec) -> HashMap<String, String> {
+        let addresses: Vec<_> = spec.addresses.iter().map(Ipv4Addr::to_string).collect();
         let marks = [
             (FORMAT_LABEL, FORMAT.to_owned()),
-            (SERVICE_LABEL, plan.to_string()),
-            (UID_LABEL, plan.uid.clone()),
-            (IP_LABEL, plan.ip.to_string()),
+            (OWNER_LABEL, spec.owner.clone()),
+            (UID_LABEL, spec.uid.clone()),
+            (IP_LABEL, addresses.join(",")),
             (NODE_LABEL, self.node.clone()),
         ];
-        marks.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+        let marks = marks.map(|(key, value)| (key.to_owned(), value));
+        spec.labels.clone().into_iter().chain(marks).collect()
     }
 }
 
 #[async_trait]
 impl Containers for Docker {
     async fn list(&self) -> Result<Vec<Found>, ContainerError> {
-        let listed = self.engine.containers(&self.labels(UID_LABEL)).await;
+        let listed = self.engine.containers(&self.labels()).await;
         Ok(listed.map_err(failed("listing"))?.into_iter().filter_map(found).collect())
     }
 
     async fn create(
         &self,
-        plan: &ServicePlan,
+        spec: &InstanceSpec,
         directory: &Directory,
     ) -> Result<String, ContainerError> {
-        let made = self.engine.create(&self.name(plan), &self.body(plan, directory)).await;
+        let name = format!("{}_{}", spec.name, self.node);
+        let made = self.engine.create(&name, &self.body(spec, directory)).await;
         let id = made.map_err(failed("making"))?;
         self.start(&id).await?;
         Ok(id)
@@ -181,12 +184,16 @@ fn found(summary: ContainerSummary) -> Option<Found> {
     let mut marks = summary.labels?;
     Some(Found {
         id: summary.id?,
-        service: marks.remove(SERVICE_LABEL).unwrap_or_default(),
+        owner: marks.remove(OWNER_LABEL).unwrap_or_default(),
         uid: marks.remove(UID_LABEL)?,
-        ip: marks.get(IP_LABEL).and_then(|ip| ip.parse().ok()),
+        addresses: addresses(marks.get(IP_LABEL)),
         running: summary.state == Some(ContainerSummaryStateEnum::RUNNING),
         current: marks.get(FORMAT_LABEL).is_some_and(|format| format == FORMAT),
     })
+}
+
+fn addresses(mark: Option<&String>) -> BTreeSet<Ipv4Addr> {
+    mark.into_iter().flat_map(|mark| mark.split(',')).filter_map(|ip| ip.parse().ok()).collect()
 }
 
 #[cfg(test)]
@@ -206,10 +213,12 @@ mod tests {
     #[test]
     fn a_listing_tells_running_containers_from_others() {
         use ContainerSummaryStateEnum as State;
-        let marks = [(SERVICE_LABEL, "default/web"), (UID_LABEL, "u1"), (IP_LABEL, "10.96.0.10")];
+        let marks =
+            [(OWNER_LABEL, "default/web"), (UID_LABEL, "u1"), (IP_LABEL, "10.96.0.10,10.96.0.11")];
         let found = listed(State::RUNNING, &marks).unwrap();
-        assert_eq!((found.id.as_str(), found.service.as_str()), ("abc", "default/web"));
-        assert_eq!((found.running, found.ip), (true, Some([10, 96, 0, 10].into())));
+        assert_eq!((found.id.as_str(), found.owner.as_str()), ("abc", "default/web"));
+        let addresses = [[10, 96, 0, 10].into(), [10, 96, 0, 11].into()].into();
+        assert_eq!((found.running, found.addresses), (true, addresses));
         for state in [State::CREATED, State::EXITED, State::DEAD, State::PAUSED, State::RESTARTING]
         {
             assert!(!listed(state, &marks).unwrap().running);

@@ -1,18 +1,21 @@
-//! What is known of a Service's nginx, and what it needs next: no more than values.
+//! An nginx as it is wanted, what is known of it, and what it needs next: no more than values.
 //!
 //! A signal to reload may come before nginx listens to signals, and nginx may refuse a configuration,
 //! so being told and going by it are two things. What counts is what nginx says that it goes by; it is
 //! told again until that is what is wanted.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
 use crate::{
     clients::Clients,
     containers::Found,
-    nginx::{Answer, Epoch, Generation, Telling},
-    plan::ServicePlan,
+    nginx::{Answer, Configuration, Epoch, Generation, Telling},
 };
 
 /// A container that ends sooner than this after its start is left for a later pass.
@@ -20,15 +23,32 @@ const RESTART_INTERVAL: Duration = Duration::from_secs(10);
 /// A reload takes 0.07 s, a start some tenths; what takes this long needs telling again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A Service's nginx.
+/// An nginx to have on this node, whatever object it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceSpec {
+    /// The object's uid: what its container and its files are found by.
+    pub uid: String,
+    /// The object, for people.
+    pub owner: String,
+    /// The container's name, but for the node's.
+    pub name: String,
+    /// Labels of the container that say what it is for.
+    pub labels: BTreeMap<String, String>,
+    /// The virtual IPs that it listens on. With others it would be another one.
+    pub addresses: BTreeSet<Ipv4Addr>,
+    /// What it does.
+    pub configuration: Configuration,
+}
+
+/// What is known of one.
 #[derive(Clone, Debug)]
 pub(crate) struct Instance {
     /// Its container.
     pub(crate) id: String,
-    /// The Service, for messages.
-    pub(crate) service: String,
-    /// Made in the present way, for this address.
-    made_for: Option<std::net::Ipv4Addr>,
+    /// The object that it is for, for messages.
+    pub(crate) owner: String,
+    /// Made in the present way, for these addresses.
+    made_for: Option<BTreeSet<Ipv4Addr>>,
     running: bool,
     started: Option<Instant>,
     in_force: Option<(Generation, Telling)>,
@@ -75,11 +95,11 @@ pub(crate) enum Fault {
 
 impl Instance {
     /// One that was just made.
-    pub(crate) fn created(id: String, plan: &ServicePlan) -> Self {
+    pub(crate) fn created(id: String, spec: &InstanceSpec) -> Self {
         Instance {
             id,
-            service: plan.to_string(),
-            made_for: Some(plan.ip),
+            owner: spec.owner.clone(),
+            made_for: Some(spec.addresses.clone()),
             running: false,
             started: None,
             in_force: None,
@@ -95,8 +115,8 @@ impl Instance {
         let told = Told { generation: None, at: now, since: now };
         Instance {
             id: found.id.clone(),
-            service: found.service.clone(),
-            made_for: found.ip.filter(|_| found.current),
+            owner: found.owner.clone(),
+            made_for: found.current.then(|| found.addresses.clone()),
             running: found.running,
             started: None,
             in_force: None,
@@ -153,7 +173,7 @@ impl Instance {
         self.in_force.is_some()
     }
 
-    /// Since when its Service's clients are remembered.
+    /// Since when its clients are remembered.
     pub(crate) fn epoch(&self) -> Epoch {
         self.clients.epoch()
     }
@@ -172,9 +192,9 @@ impl Instance {
         self.running
     }
 
-    /// Whether it can serve `plan` at all.
-    pub(crate) fn suits(&self, plan: &ServicePlan) -> bool {
-        self.made_for == Some(plan.ip)
+    /// Whether it can become `spec` at all.
+    pub(crate) fn suits(&self, spec: &InstanceSpec) -> bool {
+        self.made_for.as_ref() == Some(&spec.addresses)
     }
 
     /// Whether it runs and goes by `wanted`.
@@ -221,7 +241,7 @@ impl Instance {
     }
 }
 
-/// What the nginx of a Service, if there is one, needs so as to go by `wanted`.
+/// What an nginx, if there is one, needs so as to go by `wanted`.
 pub(crate) fn next_step(instance: Option<&Instance>, wanted: &Generation) -> Step {
     instance.map_or(Step::Create, |instance| instance.next_step(wanted))
 }

@@ -17,7 +17,7 @@ pub mod configs;
 pub mod containers;
 pub mod docker;
 pub mod firewall;
-mod instance;
+pub mod instance;
 mod metrics;
 pub mod nginx;
 mod pace;
@@ -44,7 +44,7 @@ use crate::{
     backend::Backend,
     configs::Configs,
     docker::Docker,
-    reconciler::Reconciler,
+    reconciler::{Nginx, Reconciler},
     routes::{Host, kernel::Kernel, sync::Outlets as RouteOutlets, sync::Routes},
     sync::Outlets,
     world::{Here, World},
@@ -73,7 +73,7 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let docker = Docker::new(engine, &args.nginx_image, &node);
     let addresses = Loopback::open(args.service_cidr).await.context("cannot hold addresses")?;
     let configs = Configs::open(&args.state_dir).context("cannot use --state-dir")?;
-    let mut reconciler = Reconciler::new(docker.clone(), addresses, configs);
+    let mut backend = Nginx(Reconciler::new(docker.clone(), addresses, configs));
     let host = Host { node: node.clone(), cluster_cidr: args.cluster_cidr };
     let mut routes = keep_routes(host, recorder.clone(), routes_check, &runtime)?;
     let here = Here { node, service_cidr: args.service_cidr };
@@ -83,10 +83,10 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let (world, watches) = World::watch(&listwatch, nodes.clone(), &wake);
 
     let work = async {
-        if let Err(error) = reconciler.resume().await {
+        if let Err(error) = backend.resume().await {
             warn!("cannot resume what ran before: {:#}", anyhow::Error::from(error));
         }
-        sync::run(&world, &here, &mut reconciler, &wake, &outlets).await
+        sync::run(&world, &here, &mut backend, &wake, &outlets).await
     };
     tokio::select! {
         () = runtime.shutdown.cancelled() => {}

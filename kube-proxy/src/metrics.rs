@@ -54,7 +54,7 @@ impl Metrics {
 
     /// Takes in what a pass did.
     pub(crate) fn record(&self, summary: &Summary) {
-        self.services.set(count(summary.services));
+        self.services.set(count(summary.wanted));
         self.failed_services.set(count(summary.failed.len()));
         for (counter, done) in [
             (&self.created, summary.created),

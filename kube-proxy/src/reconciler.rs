@@ -1,19 +1,21 @@
-//! Brings the node's addresses, configurations and containers to what the plans say.
+//! Brings the node's addresses, configurations and containers to what is wanted: nginxes, whatever objects
+//! they are for. `nginx` below makes of it a [`crate::backend::Backend`] for Services.
 //!
-//! Flow: look at the node, if that is due → of the Services that are not known to be as they should: remove
-//! the containers and addresses that none wants → for each its address, its configuration, then its
+//! Flow: look at the node, if that is due → of the nginxes that are not known to be as they should: remove
+//! the containers and addresses that nobody wants → for each its addresses, its configuration, then its
 //! container. In this order, because nginx can only bind to an address that is there, and because a new
-//! Service may have the address of a deleted one.
+//! object may have the address of a deleted one.
 //!
-//! Guarantees: may run at any time and twice; a Service that fails does not keep the others from
+//! Guarantees: may run at any time and twice; one that fails does not keep the others from
 //! being served; a running nginx is never restarted; it is reloaded only if it goes by another text, and
 //! again until it says that it goes by the wanted one. A pass never waits for an nginx, nor for the
-//! start of more than a few. Between two looks it costs what the Services cost that have changed.
+//! start of more than a few. Between two looks it costs what those cost that have changed.
 //!
 //! Assumptions: what was wanted before the first pass is complete: what is not wanted is removed. Between
 //! two looks the node is as this program left it; a look now and then is the net under that.
 
 mod look;
+mod nginx;
 mod serve;
 mod summary;
 
@@ -27,29 +29,27 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use tokio::time::Instant;
 use tracing::info;
 
 use crate::{
     addresses::{AddressError, Addresses},
-    backend::Backend,
     configs::Configs,
     containers::Containers,
-    instance::Instance,
-    nginx::{self, Config, Epoch, Telling},
-    plan::ServicePlan,
+    instance::{Instance, InstanceSpec},
+    nginx::{Config, Epoch, Telling},
 };
 
+pub use nginx::Nginx;
 pub use summary::{Failure, ReconcileError, Summary};
 
-/// How many Services are worked on at once. Docker starts no more per second with more.
+/// How many are worked on at once. Docker starts no more per second with more.
 const PARALLEL: usize = 4;
-/// How many containers are started in one pass: a change of another Service waits for no more.
+/// How many containers are started in one pass: a change of another one waits for no more.
 const STARTS: usize = 16;
 
-/// Carries the Services by an nginx each, in a container that holds the virtual IP.
+/// Keeps nginxes, each in a container of its own, and the virtual IPs that they listen on.
 #[derive(Debug)]
 pub struct Reconciler<C, A> {
     containers: C,
@@ -57,15 +57,15 @@ pub struct Reconciler<C, A> {
     configs: Configs,
     /// The virtual IPs that the node holds.
     held: BTreeSet<Ipv4Addr>,
-    /// Of these, those that may be wanted by no Service.
+    /// Of these, those that may be wanted by nobody.
     surplus: BTreeSet<Ipv4Addr>,
     /// All its addresses.
     local: BTreeSet<Ipv4Addr>,
     /// Why ports that no Service serves are not refused, if so.
     unguarded: Option<AddressError>,
-    /// By Service uid.
+    /// By uid.
     wanted: BTreeMap<String, Wanted>,
-    /// By Service uid.
+    /// By uid.
     instances: BTreeMap<String, Instance>,
     /// The uids of those that are not known to be as they should.
     due: BTreeSet<String>,
@@ -75,83 +75,29 @@ pub struct Reconciler<C, A> {
     containers_seen: Option<Instant>,
     /// Something has failed since, perhaps because the containers are not what they were.
     suspicious: bool,
-    /// Whether files of Services that are gone may be there.
+    /// Whether files of some that are gone may be there.
     untidy: bool,
-    /// Where to begin among the Services whose containers are to be started, so that none waits for ever.
+    /// Where to begin among those whose containers are to be started, so that none waits for ever.
     turn: usize,
 }
 
-/// A Service, and what was rendered of it last.
+/// What one should be, and what was rendered of it last.
 #[derive(Debug)]
 struct Wanted {
-    plan: Arc<ServicePlan>,
+    spec: Arc<InstanceSpec>,
     rendered: Option<(Epoch, Config)>,
 }
 
 impl Wanted {
-    fn new(plan: ServicePlan) -> Self {
-        Wanted { plan: Arc::new(plan), rendered: None }
+    fn new(spec: InstanceSpec) -> Self {
+        Wanted { spec: Arc::new(spec), rendered: None }
     }
 
     fn config(&mut self, epoch: Epoch) -> &Config {
         if self.rendered.as_ref().is_some_and(|(of, _)| *of != epoch) {
             self.rendered = None;
         }
-        &self.rendered.get_or_insert_with(|| (epoch, nginx::render(&self.plan, epoch))).1
-    }
-}
-
-#[async_trait]
-impl<C: Containers, A: Addresses> Backend for Reconciler<C, A> {
-    async fn resume(&mut self) -> Result<(), ReconcileError> {
-        self.revive_all().await
-    }
-
-    async fn look(&mut self) -> Result<&BTreeSet<Ipv4Addr>, ReconcileError> {
-        self.look_where_due().await?;
-        Ok(&self.local)
-    }
-
-    fn distrust_containers(&mut self) {
-        self.containers_seen = None;
-    }
-
-    fn want_all(&mut self, plans: Vec<ServicePlan>) {
-        let uids: HashSet<&str> = plans.iter().map(|plan| plan.uid.as_str()).collect();
-        let gone: Vec<_> =
-            self.wanted.keys().filter(|uid| !uids.contains(uid.as_str())).cloned().collect();
-        gone.iter().for_each(|uid| self.forget(uid));
-        plans.into_iter().for_each(|plan| self.want(plan));
-    }
-
-    fn want(&mut self, plan: ServicePlan) {
-        let uid = plan.uid.clone();
-        if self.wanted.get(&uid).is_some_and(|known| *known.plan == plan) {
-            return;
-        }
-        let before = self.wanted.insert(uid.clone(), Wanted::new(plan));
-        self.surplus.extend(before.map(|before| before.plan.ip));
-        self.due.insert(uid);
-    }
-
-    fn forget(&mut self, uid: &str) {
-        if let Some(gone) = self.wanted.remove(uid) {
-            self.surplus.insert(gone.plan.ip);
-            self.due.insert(uid.to_owned());
-        }
-    }
-
-    async fn pass(&mut self) -> Result<Summary, ReconcileError> {
-        self.look_where_due().await?;
-        let (services, examined) = (self.wanted.len(), self.due.len());
-        let mut summary = Summary { services, examined, ..Summary::default() };
-        self.report_unguarded(&mut summary);
-        self.remove_unwanted(&mut summary).await;
-        self.release_surplus(&mut summary).await;
-        self.tidy()?;
-        self.serve_due(&mut summary).await;
-        self.suspicious |= !summary.failed.is_empty();
-        Ok(summary)
+        &self.rendered.get_or_insert_with(|| (epoch, self.spec.configuration.at(epoch))).1
     }
 }
 
@@ -178,6 +124,50 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         }
     }
 
+    /// These are all.
+    pub fn want_all(&mut self, specs: Vec<InstanceSpec>) {
+        let uids: HashSet<&str> = specs.iter().map(|spec| spec.uid.as_str()).collect();
+        let gone: Vec<_> =
+            self.wanted.keys().filter(|uid| !uids.contains(uid.as_str())).cloned().collect();
+        gone.iter().for_each(|uid| self.forget(uid));
+        specs.into_iter().for_each(|spec| self.want(spec));
+    }
+
+    /// This is one of them.
+    pub fn want(&mut self, spec: InstanceSpec) {
+        let uid = spec.uid.clone();
+        if let Some(before) = self.wanted.get(&uid) {
+            if *before.spec == spec {
+                return;
+            }
+            self.surplus.extend(before.spec.addresses.difference(&spec.addresses));
+        }
+        self.wanted.insert(uid.clone(), Wanted::new(spec));
+        self.due.insert(uid);
+    }
+
+    /// There is no such one any more.
+    pub fn forget(&mut self, uid: &str) {
+        if let Some(gone) = self.wanted.remove(uid) {
+            self.surplus.extend(&gone.spec.addresses);
+            self.due.insert(uid.to_owned());
+        }
+    }
+
+    /// One pass.
+    pub async fn pass(&mut self) -> Result<Summary, ReconcileError> {
+        self.look().await?;
+        let (wanted, examined) = (self.wanted.len(), self.due.len());
+        let mut summary = Summary { wanted, examined, ..Summary::default() };
+        self.report_unguarded(&mut summary);
+        self.remove_unwanted(&mut summary).await;
+        self.release_surplus(&mut summary).await;
+        self.tidy()?;
+        self.serve_due(&mut summary).await;
+        self.suspicious |= !summary.failed.is_empty();
+        Ok(summary)
+    }
+
     fn next_telling(&self) -> Telling {
         Telling(self.telling.fetch_add(1, Ordering::Relaxed))
     }
@@ -190,12 +180,12 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         }
     }
 
-    /// Removes the containers of Services that are gone, and those that do not suit theirs.
+    /// Removes the containers of those that are gone, and those that can't become what is wanted.
     async fn remove_unwanted(&mut self, summary: &mut Summary) {
         let unwanted = |uid: &&String| {
             let instance = self.instances.get(*uid);
             instance.is_some_and(|instance| {
-                !self.wanted.get(*uid).is_some_and(|wanted| instance.suits(&wanted.plan))
+                !self.wanted.get(*uid).is_some_and(|wanted| instance.suits(&wanted.spec))
             })
         };
         let unwanted: Vec<_> = self.due.iter().filter(unwanted).cloned().collect();
@@ -212,12 +202,12 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         for (uid, instance, result) in removed {
             match result {
                 Ok(()) => {
-                    info!(service = instance.service, "removed");
+                    info!(owner = instance.owner, "removed");
                     summary.removed += 1;
                     self.remove_files(&uid);
                 }
                 Err(error) => {
-                    let (subject, error) = (instance.service.clone(), error.into());
+                    let (subject, error) = (instance.owner.clone(), error.into());
                     summary.failed.push(Failure { subject, uid: None, error });
                     self.instances.insert(uid, instance);
                 }
@@ -226,7 +216,7 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         self.due.retain(|uid| self.wanted.contains_key(uid) || self.instances.contains_key(uid));
     }
 
-    /// Of a Service that has no container any more. What can't be removed is left to tidying up.
+    /// Of one that has no container any more. What can't be removed is left to tidying up.
     fn remove_files(&mut self, uid: &str) {
         if !self.wanted.contains_key(uid) && self.configs.directory(uid).remove().is_err() {
             self.untidy = true;
@@ -237,8 +227,8 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         if self.surplus.is_empty() {
             return;
         }
-        for wanted in self.wanted.values() {
-            self.surplus.remove(&wanted.plan.ip);
+        for address in self.wanted.values().flat_map(|wanted| &wanted.spec.addresses) {
+            self.surplus.remove(address);
         }
         self.surplus.retain(|address| self.held.contains(address));
         for address in self.surplus.clone() {

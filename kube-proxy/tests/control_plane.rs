@@ -19,7 +19,7 @@ use kube::{
 use kube_proxy::{
     Metrics as ProxyMetrics, Wake,
     configs::Configs,
-    reconciler::Reconciler,
+    reconciler::{Nginx, Reconciler},
     sync::{self, Outlets},
     world::{self, Here, World},
 };
@@ -50,7 +50,7 @@ impl Cluster {
     fn restart_proxy(&mut self) {
         self.proxy.abort();
         let configs = Configs::open(self.state.path()).unwrap();
-        let mut reconciler = Reconciler::new(self.node.clone(), self.node.clone(), configs);
+        let mut backend = Nginx(Reconciler::new(self.node.clone(), self.node.clone(), configs));
         let outlets = Outlets {
             check: self.health.check("services"),
             metrics: ProxyMetrics::register(&Metrics::default()),
@@ -62,7 +62,7 @@ impl Cluster {
             let wake = Arc::new(Wake::default());
             let (nodes, nodes_watch) = world::follow(&listwatch, vec![wake.clone()]);
             let (world, watches) = World::watch(&listwatch, nodes, &wake);
-            let passes = sync::run(&world, &here, &mut reconciler, &wake, &outlets);
+            let passes = sync::run(&world, &here, &mut backend, &wake, &outlets);
             tokio::join!(watches, nodes_watch, passes)
         });
         self.proxy = proxy.abort_handle();

@@ -21,7 +21,7 @@ use kube_proxy::{
     containers::{Containers, Found},
     docker::Docker,
     plan::{PortPlan, Protocol, ServicePlan},
-    reconciler::{Reconciler, Summary},
+    reconciler::{Nginx, Reconciler, Summary},
     status, workers,
 };
 
@@ -31,7 +31,7 @@ const UID: &str = "kube-proxy-test";
 const PORT: u16 = 18080;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-type Proxy = Reconciler<Docker, Loopback>;
+type Proxy = Nginx<Docker, Loopback>;
 
 /// A node of its own on this machine: range, name and state shared with no other kube-proxy. (One
 /// that serves a cluster here would release addresses of its own range.)
@@ -66,7 +66,8 @@ impl Node {
     /// A kube-proxy that has just begun.
     async fn proxy(&self) -> Proxy {
         let addresses = Loopback::open(self.range).await.unwrap();
-        Reconciler::new(self.docker(), addresses, Configs::open(self.state.path()).unwrap())
+        let configs = Configs::open(self.state.path()).unwrap();
+        Nginx(Reconciler::new(self.docker(), addresses, configs))
     }
 
     fn docker(&self) -> Docker {

@@ -7,7 +7,7 @@ use std::{fs, path::PathBuf};
 
 use api_types::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube_proxy::{
-    nginx::{self, Epoch, Telling},
+    nginx::{Epoch, Telling, service::spec},
     plan::{Place, plan},
 };
 use serde::Deserialize;
@@ -53,5 +53,5 @@ fn configuration(manifest: &str) -> String {
     }
     let plans = plan(&place, &services, &slices);
     assert_eq!(plans.len(), 1, "one Service a manifest");
-    nginx::render(&plans[0], Epoch(0)).text(Telling(1))
+    spec(&plans[0]).configuration.at(Epoch(0)).text(Telling(1))
 }

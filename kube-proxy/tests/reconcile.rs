@@ -15,9 +15,10 @@ use fake::{Fake, Node};
 use kube_proxy::{
     backend::Backend,
     configs::Configs,
-    nginx::{Epoch, Telling},
+    instance::InstanceSpec,
+    nginx::{Configuration, Epoch, Telling, service::spec},
     plan::{PortPlan, Protocol, ServicePlan},
-    reconciler::{Failure, Reconciler, Summary},
+    reconciler::{Failure, Nginx, Reconciler, Summary},
 };
 use tempfile::TempDir;
 
@@ -25,7 +26,7 @@ use tempfile::TempDir;
 struct Rig {
     node: Fake,
     state: TempDir,
-    proxy: Reconciler<Fake, Fake>,
+    proxy: Nginx<Fake, Fake>,
 }
 
 impl Rig {
@@ -78,8 +79,8 @@ impl Rig {
     }
 }
 
-fn proxy(node: &Fake, state: &Path) -> Reconciler<Fake, Fake> {
-    Reconciler::new(node.clone(), node.clone(), Configs::open(state).unwrap())
+fn proxy(node: &Fake, state: &Path) -> Nginx<Fake, Fake> {
+    Nginx(Reconciler::new(node.clone(), node.clone(), Configs::open(state).unwrap()))
 }
 
 /// The Service `name` with the uid `u-<name>` at 10.96.0.`last`.
@@ -354,7 +355,7 @@ async fn a_reload_is_not_lost_if_kube_proxy_ends_before_it() {
     rig.reconcile(&[web()]).await;
     rig.node.log();
     let configs = Configs::open(rig.state.path()).unwrap();
-    let scaled = kube_proxy::nginx::render(&web_scaled(), Epoch(0));
+    let scaled = spec(&web_scaled()).configuration.at(Epoch(0));
     configs.directory("u-web").write(&scaled.text(Telling(1))).unwrap();
     rig.restart();
     rig.check(&[web_scaled()], &["reload id-u-web"]).await;
@@ -412,7 +413,7 @@ async fn one_that_can_not_be_resumed_does_not_hold_up_the_others() {
 #[tokio::test(start_paused = true)]
 async fn a_service_that_fails_is_reported_and_does_not_hold_up_the_others() {
     let mut rig = Rig::new();
-    rig.node.with(|node| node.broken.insert("web".into()));
+    rig.node.with(|node| node.broken.insert("default/web".into()));
     let summary = rig.reconcile(&[web(), service("api", 11, &[])]).await;
     assert_eq!((summary.created, summary.failed.len()), (1, 1));
     assert_eq!(summary.failed[0].subject, "default/web");
@@ -440,7 +441,7 @@ async fn a_change_of_one_service_costs_what_one_costs_however_many_others_there_
 
     // One is told, and asked whether it has taken it; nothing else is looked at.
     let told = rig.proxy.pass().await.unwrap();
-    assert_eq!((told.services, told.examined, told.reloaded), (1000, 1, 1));
+    assert_eq!((told.wanted, told.examined, told.reloaded), (1000, 1, 1));
     assert_eq!(rig.node.log(), ["reload id-u-s7"]);
     let taken = rig.proxy.pass().await.unwrap();
     assert_eq!((taken.examined, taken.pending), (1, 0));
@@ -458,7 +459,7 @@ async fn one_that_fails_does_not_make_changes_of_others_cost_a_look_at_all() {
     let mut rig = Rig::new();
     let others: Vec<_> = (20..=60).map(|last| service(&format!("s{last}"), last, &[])).collect();
     rig.settle(&others).await;
-    rig.node.with(|node| node.broken.insert("web".into()));
+    rig.node.with(|node| node.broken.insert("default/web".into()));
     rig.proxy.want(web());
     assert_eq!(rig.proxy.pass().await.unwrap().failed.len(), 1);
     rig.node.with(|node| node.looks = 0);
@@ -469,4 +470,40 @@ async fn one_that_fails_does_not_make_changes_of_others_cost_a_look_at_all() {
     tokio::time::advance(Duration::from_secs(1)).await;
     rig.proxy.pass().await.unwrap();
     assert!(rig.node.with(|node| node.looks) > 41);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_nginx_may_be_for_any_object_and_hold_several_addresses() {
+    let (node, state) = (Fake::default(), tempfile::tempdir().unwrap());
+    let mut proxy = proxy(&node, state.path()).0;
+    let addresses = |last: &[u8]| last.iter().map(|last| [10, 96, 0, *last].into()).collect();
+    let dns = |last: &[u8]| InstanceSpec {
+        uid: "u-dns".into(),
+        owner: "default/site".into(),
+        name: "dns_site".into(),
+        labels: [("io.minik8s.dns".into(), "default/site".into())].into(),
+        addresses: addresses(last),
+        configuration: Configuration {
+            title: "DNS default/site".into(),
+            connections: 1024,
+            stream: "    server { listen 10.96.0.20:80; return site; }\n".into(),
+            affinity: None,
+        },
+    };
+    proxy.want_all(vec![dns(&[20, 21]), spec(&web())]);
+    while proxy.pass().await.unwrap().pending > 0 {}
+    assert_eq!(node.with(|node| node.held.clone()), addresses(&[10, 20, 21]));
+    let text = fs::read_to_string(state.path().join("u-dns/nginx.conf")).unwrap();
+    assert!(text.starts_with("# DNS default/site") && text.contains("return site;"), "{text}");
+
+    // Other addresses, another container.
+    node.log();
+    proxy.want(dns(&[21, 22]));
+    proxy.pass().await.unwrap();
+    let done = ["remove id-u-dns", "release 10.96.0.20", "take 10.96.0.22", "create default/site"];
+    assert_eq!(node.log(), done);
+    proxy.forget("u-dns");
+    proxy.pass().await.unwrap();
+    let done = ["remove id-u-dns", "release 10.96.0.21", "release 10.96.0.22"];
+    assert_eq!(node.log(), done);
 }

@@ -1,19 +1,23 @@
 use super::*;
-use crate::nginx;
 
-/// That of a Service of this name.
-fn generation(name: &str) -> Generation {
-    nginx::render(&plan(name, 10), Epoch(0)).generation
+/// That of one of this title.
+fn generation(title: &str) -> Generation {
+    spec(title, 10).configuration.at(Epoch(0)).generation
 }
 
-fn plan(name: &str, last: u8) -> ServicePlan {
-    ServicePlan {
-        namespace: "default".into(),
-        name: name.into(),
+fn spec(title: &str, last: u8) -> InstanceSpec {
+    InstanceSpec {
         uid: "u1".into(),
-        ip: [10, 96, 0, last].into(),
-        affinity: None,
-        ports: Vec::new(),
+        owner: "default/web".into(),
+        name: "web".into(),
+        labels: BTreeMap::new(),
+        addresses: [[10, 96, 0, last].into()].into(),
+        configuration: Configuration {
+            title: title.into(),
+            connections: 512,
+            stream: String::new(),
+            affinity: None,
+        },
     }
 }
 
@@ -31,9 +35,9 @@ impl Instance {
 fn found(running: bool) -> Found {
     Found {
         id: "id".into(),
-        service: "default/web".into(),
+        owner: "default/web".into(),
         uid: "u1".into(),
-        ip: Some([10, 96, 0, 10].into()),
+        addresses: [[10, 96, 0, 10].into()].into(),
         running,
         current: true,
     }
@@ -178,7 +182,7 @@ async fn one_that_stops_answering_is_given_a_moment_then_told_again() {
 #[test]
 fn only_one_of_the_present_way_and_address_suits() {
     let old = Found { current: false, ..found(true) };
-    assert!(Instance::found(&found(true)).suits(&plan("web", 10)));
-    assert!(!Instance::found(&found(true)).suits(&plan("web", 11)));
-    assert!(!Instance::found(&old).suits(&plan("web", 10)));
+    assert!(Instance::found(&found(true)).suits(&spec("web", 10)));
+    assert!(!Instance::found(&found(true)).suits(&spec("web", 11)));
+    assert!(!Instance::found(&old).suits(&spec("web", 10)));
 }

@@ -1,6 +1,6 @@
 //! Looking at the node: what it holds and runs, whoever did that.
 
-use std::{mem, time::Duration};
+use std::{collections::BTreeSet, mem, net::Ipv4Addr, time::Duration};
 
 use futures::{StreamExt, stream};
 use tokio::time::Instant;
@@ -10,8 +10,7 @@ use super::{PARALLEL, ReconcileError, Reconciler};
 use crate::{
     addresses::Addresses,
     containers::{Containers, Found},
-    instance::Instance,
-    plan::ServicePlan,
+    instance::{Instance, InstanceSpec},
 };
 
 /// How many nginxes are asked at once what they go by.
@@ -19,11 +18,14 @@ const PARALLEL_QUESTIONS: usize = 64;
 /// How often the kernel's addresses are looked at, and Docker's containers: of their ends there are events.
 const LOOK_AT_ADDRESSES: Duration = Duration::from_secs(10);
 const LOOK_AT_CONTAINERS: Duration = Duration::from_secs(60);
-/// A Service that fails again and again does not make each change of another one cost a look at all.
+/// One that fails again and again does not make each change of another one cost a look at all.
 const LOOK_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 impl<C: Containers, A: Addresses> Reconciler<C, A> {
-    pub(super) async fn revive_all(&mut self) -> Result<(), ReconcileError> {
+    /// Gets going what ran before, with its last configuration, without knowing what is wanted
+    /// now: for a node that comes up while no API server answers. What can't be got going is left to
+    /// later passes.
+    pub async fn resume(&mut self) -> Result<(), ReconcileError> {
         self.addresses.fence().await?;
         let found = self.containers.list().await?;
         let ended = found.iter().filter(|found| !found.running);
@@ -35,7 +37,7 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
                 Ok(instance) => drop(self.instances.insert(found.uid.clone(), instance)),
                 Err(error) => {
                     let error = anyhow::Error::from(error);
-                    warn!(service = found.service, "cannot resume: {error:#}");
+                    warn!(owner = found.owner, "cannot resume: {error:#}");
                 }
             }
         }
@@ -47,18 +49,24 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
     }
 
     async fn try_revive(&self, found: &Found) -> Result<Instance, ReconcileError> {
-        if let Some(ip) = found.ip {
-            self.addresses.take(ip).await?;
+        for address in &found.addresses {
+            self.addresses.take(*address).await?;
         }
         self.configs.directory(&found.uid).before_start()?;
         self.containers.start(&found.id).await?;
-        info!(service = found.service, "started with its last configuration");
+        info!(owner = found.owner, "started with its last configuration");
         let mut instance = Instance::found(found);
         instance.started();
         Ok(instance)
     }
 
-    pub(super) async fn look_where_due(&mut self) -> Result<(), ReconcileError> {
+    /// Has the next look look at the containers: they may not be what they were.
+    pub fn distrust_containers(&mut self) {
+        self.containers_seen = None;
+    }
+
+    /// Looks at the node where the last look is too long ago; gives all addresses of this host.
+    pub async fn look(&mut self) -> Result<&BTreeSet<Ipv4Addr>, ReconcileError> {
         if is_due(self.addresses_seen, LOOK_AT_ADDRESSES) {
             self.look_at_addresses().await?;
             self.addresses_seen = Some(Instant::now());
@@ -69,7 +77,7 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
             self.containers_seen = Some(Instant::now());
             self.suspicious = false;
         }
-        Ok(())
+        Ok(&self.local)
     }
 
     async fn look_at_addresses(&mut self) -> Result<(), ReconcileError> {
@@ -79,7 +87,7 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         (self.held, self.local) = (seen.held, seen.all);
         self.surplus.extend(&self.held);
         let due = self.wanted.iter().filter(|(uid, wanted)| {
-            !self.held.contains(&wanted.plan.ip) || self.is_to_be_asked(uid, &wanted.plan)
+            !wanted.spec.addresses.is_subset(&self.held) || self.is_to_be_asked(uid, &wanted.spec)
         });
         let due: Vec<_> = due.map(|(uid, _)| uid.clone()).collect();
         self.due.extend(due);
@@ -101,9 +109,9 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
     }
 
     /// Whether it has clients who may be forgotten.
-    pub(super) fn is_to_be_asked(&self, uid: &str, plan: &ServicePlan) -> bool {
+    pub(super) fn is_to_be_asked(&self, uid: &str, spec: &InstanceSpec) -> bool {
         let instance = self.instances.get(uid);
-        let affinity = instance.zip(plan.affinity);
+        let affinity = instance.zip(spec.configuration.affinity);
         affinity.is_some_and(|(instance, affinity)| instance.is_to_be_asked(affinity))
     }
 

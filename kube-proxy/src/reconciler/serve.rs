@@ -1,23 +1,22 @@
-//! Bringing Services up: for each that is not known to be as it should, the next step.
+//! Bringing nginxes up: for each that is not known to be as it should, the next step.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
 
 use futures::{StreamExt, stream};
 use tracing::{info, warn};
 
 use super::{PARALLEL, ReconcileError, Reconciler, STARTS, Summary};
 use crate::{
-    addresses::Addresses,
+    addresses::{AddressError, Addresses},
     configs::Directory,
     containers::Containers,
-    instance::{Fault, Instance, Step, next_step},
-    nginx::{self, Config},
-    plan::ServicePlan,
+    instance::{Fault, Instance, InstanceSpec, Step, next_step},
+    nginx::Config,
 };
 
-/// One Service that is not known to be as it should.
+/// One that is not known to be as it should.
 pub(super) struct Work {
-    pub(super) plan: Arc<ServicePlan>,
+    pub(super) spec: Arc<InstanceSpec>,
     config: Config,
     instance: Option<Instance>,
     pub(super) workers_ended: usize,
@@ -26,8 +25,8 @@ pub(super) struct Work {
 /// The same afterwards.
 struct Done {
     work: Work,
-    /// Whether the node holds its address.
-    addressed: bool,
+    /// Addresses that it has and the node did not hold.
+    taken: BTreeSet<Ipv4Addr>,
     result: Result<Step, ReconcileError>,
 }
 
@@ -51,12 +50,10 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         let this = &*self;
         let work: Vec<_> = work.into_iter().map(|work| this.serve(work)).collect();
         let done: Vec<_> = stream::iter(work).buffer_unordered(PARALLEL).collect().await;
-        for Done { work, addressed, result } in done {
+        for Done { work, taken, result } in done {
             summary.count(&work, result);
-            if addressed {
-                self.held.insert(work.plan.ip);
-            }
-            self.instances.extend(work.instance.map(|instance| (work.plan.uid.clone(), instance)));
+            self.held.extend(taken);
+            self.instances.extend(work.instance.map(|instance| (work.spec.uid.clone(), instance)));
         }
     }
 
@@ -69,45 +66,54 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
             self.turn = self.turn.wrapping_add(STARTS);
             let later = starts.split_off(STARTS);
             summary.pending += later.len();
-            let known = later.into_iter().filter_map(|work| Some((work.plan, work.instance?)));
-            self.instances.extend(known.map(|(plan, instance)| (plan.uid.clone(), instance)));
+            let known = later.into_iter().filter_map(|work| Some((work.spec, work.instance?)));
+            self.instances.extend(known.map(|(spec, instance)| (spec.uid.clone(), instance)));
         }
         now.extend(starts);
         now
     }
 
-    /// Nothing if the Service is as it should be.
+    /// Nothing if it is as it should be.
     fn prepare(&mut self, uid: &str) -> Option<Work> {
         let epoch = self.instances.get(uid).map(Instance::epoch).unwrap_or_default();
         let wanted = self.wanted.get_mut(uid)?;
-        let (config, plan) = (wanted.config(epoch).clone(), wanted.plan.clone());
+        let (config, spec) = (wanted.config(epoch).clone(), wanted.spec.clone());
         let well = self.instances.get_mut(uid).is_some_and(|instance| {
             // A look may have found it so, which ends what was expected of it.
             instance.settle(&config.generation);
             instance.goes_by(&config.generation)
         });
-        if well && self.held.contains(&plan.ip) && !self.is_to_be_asked(uid, &plan) {
+        let addressed = spec.addresses.is_subset(&self.held);
+        if well && addressed && !self.is_to_be_asked(uid, &spec) {
             self.due.remove(uid);
             return None;
         }
-        Some(Work { plan, config, instance: self.instances.remove(uid), workers_ended: 0 })
+        Some(Work { spec, config, instance: self.instances.remove(uid), workers_ended: 0 })
     }
 
     async fn serve(&self, mut work: Work) -> Done {
-        let taken = match self.held.contains(&work.plan.ip) {
-            true => Ok(()),
-            false => self.addresses.take(work.plan.ip).await,
-        };
-        let addressed = taken.is_ok();
-        let result = match taken {
+        let mut taken = BTreeSet::new();
+        let result = match self.address(&work.spec, &mut taken).await {
             Ok(()) => self.bring_up(&mut work).await,
             Err(error) => Err(error.into()),
         };
-        Done { work, addressed, result }
+        Done { work, taken, result }
+    }
+
+    async fn address(
+        &self,
+        spec: &InstanceSpec,
+        taken: &mut BTreeSet<Ipv4Addr>,
+    ) -> Result<(), AddressError> {
+        for address in spec.addresses.difference(&self.held) {
+            self.addresses.take(*address).await?;
+            taken.insert(*address);
+        }
+        Ok(())
     }
 
     async fn bring_up(&self, work: &mut Work) -> Result<Step, ReconcileError> {
-        let directory = self.configs.directory(&work.plan.uid);
+        let directory = self.configs.directory(&work.spec.uid);
         self.ask(work, &directory).await;
         let step = next_step(work.instance.as_ref(), &work.config.generation);
         self.take(step, work, &directory).await?;
@@ -127,15 +133,18 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
             return;
         };
         if instance.answered(Some(in_force.answer.clone())) {
-            info!(service = %work.plan, "its nginx goes by a new configuration");
+            info!(owner = work.spec.owner, "its nginx goes by a new configuration");
             let limit = work.config.draining_workers;
             match self.containers.end_surplus_workers(&in_force, limit).await {
                 Ok(ended) => work.workers_ended += ended,
-                Err(error) => warn!(service = %work.plan, %error, "cannot count its old workers"),
+                Err(error) => {
+                    warn!(owner = work.spec.owner, %error, "cannot count its old workers")
+                }
             }
         }
-        if work.plan.affinity.is_some_and(|affinity| instance.forget_clients(affinity)) {
-            work.config = nginx::render(&work.plan, instance.epoch());
+        let configuration = &work.spec.configuration;
+        if configuration.affinity.is_some_and(|affinity| instance.forget_clients(affinity)) {
+            work.config = configuration.at(instance.epoch());
         }
         instance.settle(&work.config.generation);
     }
@@ -151,11 +160,11 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         }
         let telling = self.next_telling();
         directory.write(&work.config.text(telling))?;
-        self.tell(step, &work.plan, &mut work.instance, directory).await?;
+        self.tell(step, &work.spec, &mut work.instance, directory).await?;
         if let Some(instance) = &mut work.instance {
             instance.told(work.config.generation.clone(), telling);
         }
-        info!(service = %work.plan, ?step, "done");
+        info!(owner = work.spec.owner, ?step, "done");
         Ok(())
     }
 
@@ -163,20 +172,20 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
     async fn tell(
         &self,
         step: Step,
-        plan: &ServicePlan,
+        spec: &InstanceSpec,
         instance: &mut Option<Instance>,
         directory: &Directory,
     ) -> Result<(), ReconcileError> {
         match instance {
             Some(instance) if step == Step::Start => {
-                self.restart(plan, &instance.id, directory).await?;
+                self.restart(spec, &instance.id, directory).await?;
                 instance.started();
             }
             Some(instance) => self.containers.reload(&instance.id).await?,
             none => {
                 directory.before_start()?;
-                let id = self.containers.create(plan, directory).await?;
-                none.insert(Instance::created(id, plan)).started();
+                let id = self.containers.create(spec, directory).await?;
+                none.insert(Instance::created(id, spec)).started();
             }
         }
         Ok(())
@@ -184,12 +193,12 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
 
     async fn restart(
         &self,
-        plan: &ServicePlan,
+        spec: &InstanceSpec,
         id: &str,
         directory: &Directory,
     ) -> Result<(), ReconcileError> {
         let said = self.last_words(id).await;
-        warn!(service = %plan, said, "its nginx has ended; starting it again");
+        warn!(owner = spec.owner, said, "its nginx has ended; starting it again");
         directory.before_start()?;
         Ok(self.containers.start(id).await?)
     }

@@ -28,9 +28,9 @@ pub enum ReconcileError {
 /// What is not as it should be.
 #[derive(Debug)]
 pub struct Failure {
-    /// The Service, as `<namespace>/<name>`, or what else it is about.
+    /// The object, as `<namespace>/<name>`, or what else it is about.
     pub subject: String,
-    /// The uid of the Service, if it still exists.
+    /// The uid of the object, if it still exists.
     pub uid: Option<String>,
     /// Why.
     pub error: ReconcileError,
@@ -39,9 +39,9 @@ pub struct Failure {
 /// What a pass did.
 #[derive(Debug, Default)]
 pub struct Summary {
-    /// All Services.
-    pub services: usize,
-    /// Services that were looked at, being not known to be as they should.
+    /// All that there should be.
+    pub wanted: usize,
+    /// Those that were looked at, being not known to be as they should.
     pub examined: usize,
     /// Containers made.
     pub created: usize,
@@ -49,9 +49,9 @@ pub struct Summary {
     pub restarted: usize,
     /// Nginxes told to read their configuration.
     pub reloaded: usize,
-    /// Containers of Services that are gone.
+    /// Containers of objects that are gone.
     pub removed: usize,
-    /// Services whose nginx should go by its configuration in a moment.
+    /// Those that should go by their configuration in a moment.
     pub pending: usize,
     /// Workers of earlier configurations ended because there were too many.
     pub workers_ended: usize,
@@ -64,7 +64,7 @@ impl Summary {
         self.workers_ended += work.workers_ended;
         match result {
             Err(error) => {
-                let (subject, uid) = (work.plan.to_string(), Some(work.plan.uid.clone()));
+                let (subject, uid) = (work.spec.owner.clone(), Some(work.spec.uid.clone()));
                 self.failed.push(Failure { subject, uid, error });
             }
             Ok(step) => self.count_step(step),

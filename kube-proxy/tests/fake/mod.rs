@@ -16,8 +16,8 @@ use kube_proxy::{
     configs::Directory,
     containers::{ContainerError, Containers, Found, failed},
     firewall::FirewallError,
+    instance::InstanceSpec,
     nginx::Answer,
-    plan::ServicePlan,
     status::InForce,
 };
 
@@ -27,18 +27,18 @@ pub struct Node {
     pub containers: BTreeMap<String, Found>,
     pub held: BTreeSet<Ipv4Addr>,
     pub log: Vec<String>,
-    /// Services that cannot be created, by name.
+    /// Objects whose containers cannot be created.
     pub broken: BTreeSet<String>,
     /// Containers that can't be started.
     pub unstartable: BTreeSet<String>,
-    /// Uids of Services whose nginx can't use a configuration, or does not answer.
+    /// Uids of objects whose nginx can't use a configuration, or does not answer.
     pub stubborn: BTreeSet<String>,
     pub silent: BTreeSet<String>,
     /// Addresses that can't be released.
     pub stuck: BTreeSet<Ipv4Addr>,
     /// Whether rules of the firewall are refused.
     pub without_firewall: bool,
-    /// By Service uid, what its nginx goes by.
+    /// By uid, what its nginx goes by.
     in_force: BTreeMap<String, Answer>,
     /// Connections that nginxes have had.
     pub connections: u64,
@@ -99,22 +99,22 @@ impl Containers for Fake {
 
     async fn create(
         &self,
-        plan: &ServicePlan,
+        spec: &InstanceSpec,
         directory: &Directory,
     ) -> Result<String, ContainerError> {
         self.with(|node| {
-            assert!(node.held.contains(&plan.ip), "created before its address");
-            if node.broken.contains(&plan.name) {
+            assert!(spec.addresses.is_subset(&node.held), "created before its addresses");
+            if node.broken.contains(&spec.owner) {
                 return Node::refuse("making");
             }
-            node.log.push(format!("create {plan}"));
+            node.log.push(format!("create {}", spec.owner));
             node.load(directory);
-            let id = id_of(&plan.uid);
+            let id = id_of(&spec.uid);
             let found = Found {
                 id: id.clone(),
-                service: plan.to_string(),
-                uid: plan.uid.clone(),
-                ip: Some(plan.ip),
+                owner: spec.owner.clone(),
+                uid: spec.uid.clone(),
+                addresses: spec.addresses.clone(),
                 running: true,
                 current: true,
             };

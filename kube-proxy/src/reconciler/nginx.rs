@@ -1,0 +1,46 @@
+//! Services carried by an nginx each.
+
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+use async_trait::async_trait;
+
+use super::{ReconcileError, Reconciler, Summary};
+use crate::{
+    addresses::Addresses, backend::Backend, containers::Containers, nginx::service::spec,
+    plan::ServicePlan,
+};
+
+/// Carries each Service by an nginx in a container that holds the virtual IP.
+#[derive(Debug)]
+pub struct Nginx<C, A>(pub Reconciler<C, A>);
+
+#[async_trait]
+impl<C: Containers, A: Addresses> Backend for Nginx<C, A> {
+    async fn resume(&mut self) -> Result<(), ReconcileError> {
+        self.0.resume().await
+    }
+
+    async fn look(&mut self) -> Result<&BTreeSet<Ipv4Addr>, ReconcileError> {
+        self.0.look().await
+    }
+
+    fn distrust_containers(&mut self) {
+        self.0.distrust_containers();
+    }
+
+    fn want_all(&mut self, plans: Vec<ServicePlan>) {
+        self.0.want_all(plans.iter().map(spec).collect());
+    }
+
+    fn want(&mut self, plan: ServicePlan) {
+        self.0.want(spec(&plan));
+    }
+
+    fn forget(&mut self, uid: &str) {
+        self.0.forget(uid);
+    }
+
+    async fn pass(&mut self) -> Result<Summary, ReconcileError> {
+        self.0.pass().await
+    }
+}
