@@ -105,4 +105,24 @@ mod tests {
         check(json!({"phase": "Running", "conditions": noted}), None, Some(WHY), &[]);
         check(json!({"phase": "Failed", "conditions": noted}), Some("Failed"), Some(WHY), &[]);
     }
+
+    #[tokio::test]
+    async fn a_pod_that_has_taken_the_name_of_another_is_let_alone() {
+        let plane = testkit::ControlPlane::start().await;
+        let pods = Api::<Pod>::namespaced(plane.client(), "default");
+        let create = async || {
+            let pod = testkit::pod("a").build();
+            pods.create(&Default::default(), &pod).await.unwrap()
+        };
+        let before = create().await;
+        pods.delete("a", &DeleteParams::default()).await.unwrap();
+        let now = create().await;
+        note(&plane.client(), &before, Some("Failed"), Some(WHY)).await.unwrap_err();
+        let deleted = delete(&plane.client(), &before, Some(0), "deleting").await;
+        assert!(deleted.unwrap_err().is_conflict());
+        assert_eq!(
+            pods.get("a").await.unwrap().metadata.resource_version,
+            now.metadata.resource_version
+        );
+    }
 }

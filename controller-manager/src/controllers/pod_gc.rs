@@ -259,4 +259,27 @@ mod tests {
         assert_eq!(gc.reconcile(&key).await.unwrap(), Next::Change);
         assert!(pods.get_opt("a").await.unwrap().is_none());
     }
+
+    #[tokio::test]
+    async fn a_finished_pod_that_cannot_be_removed_keeps_no_other_and_all_are_counted_again() {
+        let plane = testkit::ControlPlane::start().await;
+        let (informers, client) = (Informers::default(), plane.client());
+        let gc = PodGc { client: client.clone(), informers, finished_threshold: 1 };
+        let pods = Api::<Pod>::namespaced(client, "default");
+        for name in ["a", "b", "c"] {
+            let pod = testkit::pod(name).build();
+            let mut pod = pods.create(&PostParams::default(), &pod).await.unwrap();
+            pod.status.get_or_insert_default().phase = Some("Failed".to_owned());
+            gc.informers.pods.take_in(Event::Apply(pod));
+        }
+        let cut = plane
+            .refuse(|request| request.method() == "DELETE" && request.uri().path().ends_with("/a"));
+        gc.reconcile(&all_finished()).await.unwrap_err();
+        drop(cut);
+        pods.get("a").await.unwrap();
+        assert!(pods.get_opt("b").await.unwrap().is_none());
+        assert_eq!(gc.reconcile(&all_finished()).await.unwrap(), Next::After(COUNT));
+        assert!(pods.get_opt("a").await.unwrap().is_none());
+        pods.get("c").await.unwrap();
+    }
 }

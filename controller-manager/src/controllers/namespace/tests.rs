@@ -131,6 +131,47 @@ async fn a_namespace_made_anew_while_it_is_emptied_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_namespace_made_anew_is_not_let_go_in_the_place_of_the_one_that_was_emptied() {
+    let stage = Stage::leaving(&[]).await;
+    let emptied = stage.namespaces().get(TEAM).await.unwrap();
+    stage.recreate_namespace().await;
+    stage.create_map(json!({"name": "new"})).await;
+    stage.delete_namespace().await;
+    stage.controller.finalize(&emptied).await.unwrap();
+    let now = stage.namespaces().get(TEAM).await.unwrap();
+    assert_ne!(now.metadata.uid, emptied.metadata.uid);
+    stage.maps().get("new").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_object_made_anew_under_a_name_that_is_being_deleted_is_left_alone() {
+    let stage = Stage::leaving(&[json!({"name": "a"})]).await;
+    let is_deletion = |request: &http::Request<Body>| {
+        request.method() == "DELETE" && request.uri().path().ends_with("/configmaps/a")
+    };
+    let held = stage.plane.hold(is_deletion);
+    let reconciling = tokio::spawn({
+        let controller = stage.controller.clone();
+        async move { controller.reconcile(&ObjectKey::cluster(TEAM)).await }
+    });
+    wait::until("it is to be deleted", async || {
+        let asked = stage.plane.requests();
+        asked
+            .iter()
+            .any(|r| r.starts_with("DELETE") && r.contains("/configmaps/a"))
+            .then_some(())
+            .ok_or(asked)
+    })
+    .await;
+    stage.maps().delete_collection(&DeleteParams::default(), &Default::default()).await.unwrap();
+    stage.recreate_namespace().await;
+    stage.create_map(json!({"name": "a"})).await;
+    drop(held);
+    reconciling.await.unwrap().unwrap_err();
+    stage.maps().get("a").await.unwrap();
+}
+
+#[tokio::test]
 async fn a_resource_that_fails_holds_up_no_other_and_is_told() {
     let stage = Stage::start().await;
     stage.create_namespace().await;

@@ -51,6 +51,15 @@ impl Stage {
         set
     }
 
+    /// A pod of the set.
+    async fn create_owned(&self, set: &ReplicaSet, pod: testkit::PodBuilder) -> Pod {
+        let owner = crate::owners::controller_reference(set);
+        let pod = pod
+            .label("app", "web")
+            .with(|pod| pod.metadata.owner_references = Some(owner.into_iter().collect()));
+        self.pods_api().create(&PostParams::default(), &pod.build()).await.unwrap()
+    }
+
     fn show(&self, events: impl IntoIterator<Item = Event<Pod>>) {
         events.into_iter().for_each(|event| self.controller.informers.pods.take_in(event));
     }
@@ -145,4 +154,47 @@ async fn in_a_namespace_on_its_way_out_nothing_is_tried_again() {
     stage.controller.informers.replica_sets.take_in(Event::Apply(set));
     let key = ObjectKey::new("team", "web");
     assert_eq!(stage.controller.reconcile(&key).await.unwrap(), Next::Change);
+}
+
+#[tokio::test]
+async fn a_pod_that_cannot_be_deleted_is_told_as_such() {
+    let stage = Stage::set(0).await;
+    let set = stage.set_seen().await;
+    let surplus = stage.create_owned(&set, pod("surplus")).await;
+    stage.show([Event::Apply(surplus)]);
+    let _cut = stage.plane.refuse(|request| request.method() == "DELETE");
+    stage.reconcile().await.unwrap_err();
+    let told = stage.set_seen().await.status.unwrap().conditions.unwrap_or_default();
+    assert_eq!(told[0].reason.as_deref(), Some("FailedDelete"));
+}
+
+#[tokio::test]
+async fn of_two_nodes_the_one_goes_first_that_has_more_pods_of_the_whole_deployment() {
+    let stage = Stage::set(1).await;
+    let deployment = json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "d", "controller": true}]);
+    let owners: Vec<_> = serde_json::from_value(deployment).unwrap();
+    let mut set = stage.set_seen().await;
+    set.metadata.owner_references = Some(owners.clone());
+    let mut sibling = replica_set("before").build();
+    sibling.metadata.namespace = Some("default".to_owned());
+    sibling.metadata.uid = Some("before".to_owned());
+    sibling.metadata.owner_references = Some(owners);
+    for set in [&set, &sibling] {
+        stage.controller.informers.replica_sets.take_in(Event::Apply(set.clone()));
+    }
+    let of_sibling = crate::owners::controller_reference(&sibling);
+    let mut theirs = pod("theirs").node("crowded").build();
+    theirs.metadata.namespace = Some("default".to_owned());
+    theirs.metadata.owner_references = Some(of_sibling.into_iter().collect());
+    let crowded = stage.create_owned(&set, pod("crowded").node("crowded")).await;
+    let mut shaky = stage.create_owned(&set, pod("shaky").node("empty")).await;
+    // By itself it would go first.
+    let restarts = json!({"containerStatuses": [{"name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 9}]});
+    shaky.status = serde_json::from_value(restarts).unwrap();
+    stage.show([theirs, crowded, shaky].map(Event::Apply));
+    stage.reconcile().await.unwrap();
+    let living = |pod: &&Pod| pod.metadata.deletion_timestamp.is_none();
+    let left = stage.pods().await;
+    let left: Vec<_> = left.iter().filter(living).map(|pod| pod.metadata.name.clone()).collect();
+    assert_eq!(left, [Some("shaky".to_owned())]);
 }

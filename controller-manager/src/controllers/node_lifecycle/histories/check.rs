@@ -39,10 +39,15 @@ impl Checker {
         self.evicted.extend(&world.evicted);
         for node in 0..world.nodes() {
             let tainted = self.lasting.count(node, "tainted", drives_away(world, node));
+            let not_ready = world.truth.hosts[node].not_ready;
+            let not_ready = self.lasting.count(node, "not ready", not_ready);
             if !world.is_awake() {
                 continue;
             }
             let health = world.controller.monitor.health(&name(node)).unwrap();
+            let believed = health != NodeHealth::Reachable || not_ready >= steps(5);
+            prop_assert!(tainted != 1 || believed, "{node} is tainted without cause");
+            self.spared(world, node, health)?;
             judged_rightly(world, node, health)?;
             self.judged_in_time(world, node, health)?;
             self.given_up_in_turn(world, node)?;
@@ -70,6 +75,20 @@ impl Checker {
         let believed = health != NodeHealth::Reachable && !truth.is_stopped();
         let silent = self.lasting.count(node, "silent", believed);
         prop_assert!(silent < turns || drives_away(world, node), "{node} is not tainted");
+        Ok(())
+    }
+
+    /// While most are silent, those keep no taint either that had theirs before.
+    fn spared(
+        &mut self,
+        world: &World,
+        node: usize,
+        health: NodeHealth,
+    ) -> Result<(), TestCaseError> {
+        let spared = world.truth.is_stopped() && health != NodeHealth::HostGone;
+        let spared = spared && !nodes::is_ready(&world.stored[node]);
+        let spared = self.lasting.count(node, "spared", spared);
+        prop_assert!(spared < steps(4) || !drives_away(world, node), "{node} keeps its taint");
         Ok(())
     }
 
@@ -111,10 +130,12 @@ impl Checker {
         let counted = self.lasting.count(node, "counted", is_tainted && counts);
         for (_, role) in world.evicted.iter().filter(|(of, _)| *of == node) {
             let rightly = match role {
-                Role::Replica => truth.may_be_gone(node),
+                Role::Replica => is_gone && truth.may_be_gone(node),
                 // A taint's time is written in whole seconds.
                 Role::Patient => {
-                    tainted >= steps(TOLERATION_SECONDS - 1) && (is_gone || !truth.is_stopped())
+                    let is_down = health != NodeHealth::Reachable || truth.hosts[node].not_ready;
+                    let counts = is_gone || (is_down && !truth.is_stopped());
+                    tainted >= steps(TOLERATION_SECONDS - 1) && counts
                 }
                 Role::Bare | Role::Tolerant => false,
             };

@@ -53,17 +53,32 @@ struct Running {
 
 impl Controller {
     pub(super) fn new(stored: &[Arc<Node>]) -> Self {
-        let monitor = Monitor::watching(&Informers::default(), EvictionArgs::default());
         let pods = (0..stored.len()).flat_map(|node| ROLES.map(|role| Running::new(node, role)));
-        let (pods, nodes_due) = (pods.collect(), vec![None; stored.len()]);
-        let seen = stored.to_vec();
+        Self::with(stored, pods.collect(), Timestamp::UNIX_EPOCH)
+    }
+
+    /// One that takes over from another.
+    pub(super) fn anew(stored: &[Arc<Node>], before: &Self, time: Timestamp) -> Self {
+        let pods = before.pods.iter().map(|pod| Running::new(pod.node, pod.role));
+        Self::with(stored, pods.collect(), time)
+    }
+
+    fn with(stored: &[Arc<Node>], mut pods: Vec<Running>, time: Timestamp) -> Self {
+        let (monitor, now) =
+            (Monitor::watching(&Informers::default(), EvictionArgs::default()), Instant::now());
         let ages = TaintAges::default();
         for node in stored {
-            let change = Change { old: None, new: Some(node.clone()) };
-            monitor.node_changed(&change, Instant::now());
-            ages.see(node, Timestamp::UNIX_EPOCH, Instant::now());
+            monitor.node_changed(&Change { old: None, new: Some(node.clone()) }, now);
+            ages.see(node, time, now);
         }
-        Self { monitor, ages, seen, nodes_due, pods }
+        pods.iter_mut().for_each(|pod| pod.due = Some(now));
+        Self {
+            monitor,
+            ages,
+            seen: stored.to_vec(),
+            nodes_due: vec![Some(now); stored.len()],
+            pods,
+        }
     }
 
     /// The informer brings what is stored now. Returns whether the kubelet's report is another one.

@@ -25,6 +25,8 @@ pub(super) enum Kind {
     RedisDown,
     ControllerFromRedis,
     ControllerPaused,
+    /// It ends, and at the end of the fault another one begins that knows nothing.
+    ControllerRestarted,
     ControllerClock,
 }
 
@@ -49,6 +51,7 @@ pub(super) const ANY: &[Kind] = &[
     Kind::ControllerClock,
     Kind::ControllerFromRedis,
     Kind::ControllerPaused,
+    Kind::ControllerRestarted,
     Kind::HostDead,
     Kind::HostFromMaster,
     Kind::HostFromPeers,
@@ -65,6 +68,7 @@ pub(super) const HARMLESS: &[Kind] = &[
     Kind::ControllerClock,
     Kind::ControllerFromRedis,
     Kind::ControllerPaused,
+    Kind::ControllerRestarted,
     Kind::HostFromPeers,
     Kind::HostFromRedis,
     Kind::KubeletDown,

@@ -77,10 +77,11 @@ proptest! {
 
     #[test]
     fn hosts_that_die_are_given_up_in_time_and_one_by_one(
-        faults in (1..5_usize).prop_flat_map(|dead| together(dead, &[Kind::HostDead])),
+        first in (1..5_usize).prop_flat_map(|dead| together(dead, &[Kind::HostDead])),
+        again in (1..5_usize).prop_flat_map(|dead| together(dead, &[Kind::HostDead])),
         noise in scattered(HARMLESS, 0..3),
     ) {
-        play(8, 0, [faults, noise].concat())?;
+        play(8, 0, [first, again, noise].concat())?;
     }
 
     /// We, or its peers: the others are never heard.
@@ -97,6 +98,19 @@ proptest! {
         let evicted = play(5, 0, faults)?;
         prop_assert_eq!(evicted.first().map(|(_, node, role)| (*node, *role)), Some((0, Role::Replica)));
         prop_assert!(evicted[0].0 - start <= steps(8), "{evicted:?}");
+    }
+
+    /// A firewall, or a network that was cut long before: their silence about it says nothing.
+    #[test]
+    fn a_host_that_could_not_be_reached_before_is_not_given_up_with_its_programs(
+        start in steps(15)..steps(60), before in steps(23)..steps(40), loss in 0..30_u32
+    ) {
+        let fault = |kind, start| Fault { kind, node: 0, start, length: STEPS };
+        let unreached = [Kind::QuestionsDropped, Kind::HostFromPeers].map(|kind| fault(kind, start));
+        let down = [Kind::KubeletDown, Kind::ProxyDown].map(|kind| fault(kind, start + before));
+        let evicted = play(5, loss, [unreached, down].concat())?;
+        let lost: Vec<_> = evicted.iter().filter(|(_, _, role)| *role == Role::Replica).collect();
+        prop_assert!(lost.is_empty(), "{lost:?}");
     }
 
     /// Whether most hosts fall silent, or only most kubelets, and however long it lasts.

@@ -87,6 +87,17 @@ impl Truth {
         }
     }
 
+    /// The controller begins anew.
+    pub(super) fn restart(&mut self) {
+        for host in &mut self.hosts {
+            *host = Host { dead: host.dead, not_ready: host.not_ready, ..Host::default() };
+            host.hear(Word::Renewed, self.now);
+        }
+        let counting = Counting { since: self.now, most_are_silent: false };
+        (self.counting_hosts, self.counting_kubelets) = (counting, counting);
+        (self.looked, self.redis) = (self.now, None);
+    }
+
     /// The controller looks, and is told whether Redis is connected.
     pub(super) fn look(&mut self, redis_connected: bool) {
         let now = self.now;
@@ -173,11 +184,12 @@ impl Truth {
     }
 
     /// Whether its host must be known to be gone by now: it is dead, was well known before, and nothing else
-    /// was wrong.
+    /// was wrong. What it wrote before may have been read later.
     pub(super) fn must_be_gone(&self, node: usize) -> bool {
         let host = &self.hosts[node];
-        let dead = host.dead.is_some_and(|dead| self.now - dead >= steps(8));
-        dead && self.now - self.asleep >= steps(8)
+        let silent = self.host_silence(host).min(self.now - self.asleep) >= steps(8);
+        host.dead.is_some()
+            && silent
             && self.undisturbed() >= steps(8)
             && host.was_heard(Word::KubeletBeat)
             && host.was_heard(Word::Answered)

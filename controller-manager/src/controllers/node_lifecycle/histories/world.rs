@@ -57,6 +57,8 @@ pub(super) struct World {
     lost_in_a_row: BTreeMap<(usize, Path), u32>,
     answered: BTreeMap<(usize, usize), bool>,
     asked: BTreeMap<usize, u32>,
+    /// The controller has ended, and not begun again.
+    stopped: bool,
     /// Which pods were evicted in this step.
     pub(super) evicted: Vec<(usize, Role)>,
 }
@@ -79,6 +81,7 @@ impl World {
             lost_in_a_row: BTreeMap::new(),
             answered: BTreeMap::new(),
             asked: BTreeMap::new(),
+            stopped: false,
             evicted: Vec::new(),
         }
     }
@@ -88,7 +91,7 @@ impl World {
     }
 
     pub(super) fn is_awake(&self) -> bool {
-        !self.is(Kind::ControllerPaused)
+        !self.is(Kind::ControllerPaused) && !self.is(Kind::ControllerRestarted)
     }
 
     /// Plays a step; false when the history is over.
@@ -98,18 +101,29 @@ impl World {
         self.controller_lost = if self.controller_hears() { 0 } else { self.controller_lost + 1 };
         (0..self.nodes()).for_each(|node| self.live(node));
         self.evicted.clear();
+        self.stopped |= self.is(Kind::ControllerRestarted);
         if self.is_awake() {
+            if std::mem::take(&mut self.stopped) {
+                self.restart();
+            }
             self.inform();
             (0..self.nodes()).for_each(|node| self.speak(node));
             if self.now().is_multiple_of(2) {
                 self.look();
             }
-            let time = self.clock(self.is(Kind::ControllerClock));
+            let time = self.time();
             self.evicted = self.controller.work(&mut self.stored, time);
         } else {
             self.truth.asleep = self.now();
         }
         self.now() < STEPS
+    }
+
+    fn restart(&mut self) {
+        self.controller = Controller::anew(&self.stored, &self.controller, self.time());
+        self.truth.restart();
+        self.renewed.clear();
+        self.asked.clear();
     }
 
     fn now(&self) -> u32 {
@@ -133,6 +147,12 @@ impl World {
     fn clock(&self, is_wrong: bool) -> Timestamp {
         let seconds = i64::from(self.now()) / i64::from(steps(1));
         Timestamp::from_second(seconds + if is_wrong { JUMP_SECONDS } else { 0 }).unwrap()
+    }
+
+    /// The time by the controller's clock. Who begins anew believes it, so it is right then.
+    fn time(&self) -> Timestamp {
+        let restarts = self.faults.iter().any(|fault| fault.kind == Kind::ControllerRestarted);
+        self.clock(self.is(Kind::ControllerClock) && !restarts)
     }
 
     fn controller_hears(&self) -> bool {
@@ -192,7 +212,7 @@ impl World {
 
     /// What is written waits for a controller that is paused; what is said over Redis is lost on it.
     fn inform(&mut self) {
-        let time = self.clock(self.is(Kind::ControllerClock));
+        let time = self.time();
         for (node, renewed) in std::mem::take(&mut self.renewed) {
             let new = lease(node, renewed);
             let old = std::mem::replace(&mut self.leases[node], new.clone());
