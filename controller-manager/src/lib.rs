@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 
 pub use context::Context;
 use eviction::EvictionArgs;
-use frame::{Ended, Registered};
+use frame::{Ended, Metrics, Registered};
 pub use informers::Informers;
 use network::Network;
 
@@ -97,27 +97,35 @@ pub async fn main_with(
         root_ca: root_ca::read(args.root_ca_file.as_deref(), &args.replica.client).await?,
         eviction: args.eviction,
     };
+    let metrics = Metrics::register(&runtime.metrics);
     let work = async |client, check: Check| {
         let listwatch = ListWatch::new(client, args.replica.client.redis.as_deref())?;
         let context = Context::new(listwatch, settings.clone());
-        Err(run_with(&context, &controllers, || check.ready()).await.into())
+        Err(run_with(&context, &metrics, &controllers, || check.ready()).await.into())
     };
     REPLICA.run(&args.replica, &runtime, work).await
 }
 
 /// Runs all controllers until dropped, or until one of them fails. `synced` is called when everything
 /// that exists has been seen.
-pub async fn run(listwatch: ListWatch, settings: Settings, synced: impl FnOnce()) -> Ended {
-    run_with(&Context::new(listwatch, settings), controllers::all, synced).await
+pub async fn run(
+    listwatch: ListWatch,
+    settings: Settings,
+    metrics: &Metrics,
+    synced: impl FnOnce(),
+) -> Ended {
+    run_with(&Context::new(listwatch, settings), metrics, controllers::all, synced).await
 }
 
 async fn run_with(
     context: &Context,
+    metrics: &Metrics,
     controllers: impl Fn(&Context, &mut JoinSet<()>) -> Vec<Registered>,
     synced: impl FnOnce(),
 ) -> Ended {
     let mut tasks = JoinSet::new();
     let controllers = controllers(context, &mut tasks);
+    controllers.iter().for_each(|controller| controller.count_in(metrics));
     context.informers.start(&context.listwatch, &mut tasks);
     tokio::select! {
         ended = frame::ended(&mut tasks) => return ended,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument;
 
-use super::{Error, ObjectKey, WorkQueue};
+use super::{Error, Metrics, ObjectKey, WorkQueue};
 
 /// A reconciliation that takes longer is worth a line in the log.
 const UNUSUAL: Duration = Duration::from_secs(60);
@@ -67,6 +67,11 @@ impl Registered {
     /// Joins the two.
     pub fn new(controller: impl Controller + 'static, queue: Arc<WorkQueue>) -> Self {
         Self { controller: Arc::new(controller), queue }
+    }
+
+    /// Has its queue counted.
+    pub fn count_in(&self, metrics: &Metrics) {
+        self.queue.count_in(metrics.of(self.controller.name()));
     }
 }
 

@@ -5,6 +5,7 @@ mod controller;
 mod error;
 mod expectations;
 mod informer;
+mod metrics;
 mod object_key;
 mod work_queue;
 
@@ -12,5 +13,6 @@ pub use controller::{Controller, Ended, Next, Registered, ended, work};
 pub use error::{Error, Step, code, is_terminating, reason};
 pub use expectations::Expectations;
 pub use informer::{Change, Informer, Mark, Watched};
+pub use metrics::Metrics;
 pub use object_key::ObjectKey;
 pub use work_queue::WorkQueue;

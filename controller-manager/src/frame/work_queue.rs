@@ -4,7 +4,7 @@
 //! but looked at again afterwards if it was added meanwhile. A key that failed comes back after a
 //! back-off of its own (50 ms, doubling to 30 s).
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::ObjectKey;
+use super::metrics::QueueMetrics;
 
 const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
@@ -26,15 +27,32 @@ pub struct WorkQueue {
 #[derive(Debug, Default)]
 struct State {
     ready: VecDeque<ObjectKey>,
-    /// In `ready`, or to be put there when its worker is done.
-    waiting: HashSet<ObjectKey>,
-    working: HashSet<ObjectKey>,
+    /// In `ready`, or to be put there when its worker is done; since when.
+    waiting: HashMap<ObjectKey, Instant>,
+    /// With a worker; since when.
+    working: HashMap<ObjectKey, Instant>,
     delayed: BTreeSet<(Instant, ObjectKey)>,
     due: HashMap<ObjectKey, Instant>,
     failures: HashMap<ObjectKey, u32>,
+    metrics: QueueMetrics,
+}
+
+impl Drop for State {
+    /// A term is over; the program goes on.
+    fn drop(&mut self) {
+        self.metrics.depth.set(0);
+    }
 }
 
 impl WorkQueue {
+    /// Counts there from now on.
+    pub(super) fn count_in(&self, metrics: QueueMetrics) {
+        let mut state = self.state.lock();
+        metrics.adds.inc_by(state.waiting.len() as u64);
+        state.metrics = metrics;
+        state.tell_depth();
+    }
+
     /// The key is worth a look now.
     pub fn add(&self, key: ObjectKey) {
         if self.state.lock().add(key) {
@@ -85,7 +103,9 @@ impl WorkQueue {
             let mut state = self.state.lock();
             let failures = state.failures.entry(key.clone()).or_default();
             *failures += 1;
-            *failures
+            let failures = *failures;
+            state.metrics.retries.inc();
+            failures
         };
         self.add_after(key.clone(), back_off(failures));
     }
@@ -99,11 +119,21 @@ impl WorkQueue {
 impl State {
     /// Whether somebody should be woken.
     fn add(&mut self, key: ObjectKey) -> bool {
-        if !self.waiting.insert(key.clone()) || self.working.contains(&key) {
+        if self.waiting.contains_key(&key) {
+            return false;
+        }
+        self.waiting.insert(key.clone(), Instant::now());
+        self.metrics.adds.inc();
+        if self.working.contains_key(&key) {
             return false;
         }
         self.ready.push_back(key);
+        self.tell_depth();
         true
+    }
+
+    fn tell_depth(&self) {
+        self.metrics.depth.set(i64::try_from(self.ready.len()).unwrap_or(i64::MAX));
     }
 
     /// The earliest time wins.
@@ -130,17 +160,22 @@ impl State {
         }
         let key = self.ready.pop_front();
         if let Some(key) = &key {
-            self.waiting.remove(key);
-            self.working.insert(key.clone());
+            let since = self.waiting.remove(key).unwrap_or(now);
+            self.metrics.queue_duration.observe((now - since).as_secs_f64());
+            self.working.insert(key.clone(), now);
+            self.tell_depth();
         }
         (key, self.delayed.first().map(|(due, _)| *due), !self.ready.is_empty())
     }
 
     fn done(&mut self, key: &ObjectKey) -> bool {
-        self.working.remove(key);
-        let again = self.waiting.contains(key);
+        if let Some(since) = self.working.remove(key) {
+            self.metrics.work_duration.observe(since.elapsed().as_secs_f64());
+        }
+        let again = self.waiting.contains_key(key);
         if again {
             self.ready.push_back(key.clone());
+            self.tell_depth();
         }
         again
     }
@@ -152,6 +187,7 @@ fn back_off(failures: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Metrics;
     use super::*;
 
     fn key(name: &str) -> ObjectKey {
@@ -214,5 +250,35 @@ mod tests {
         });
         queue.add(key("a"));
         assert_eq!(worker.await.unwrap(), key("a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_tells_how_much_waits_and_how_long_everything_takes() {
+        let registry = component::Metrics::default();
+        let metrics = Metrics::register(&registry);
+        let queue = WorkQueue::default();
+        queue.add(key("before"));
+        queue.count_in(metrics.of("cats"));
+        queue.add(key("a"));
+        queue.add(key("a"));
+        let told = |line: &str| {
+            let text = registry.encode().unwrap();
+            assert!(text.lines().any(|told| told == line), "no {line} in {text}");
+        };
+        told(r#"workqueue_depth{name="cats"} 2"#);
+        told(r#"workqueue_adds_total{name="cats"} 2"#);
+        tokio::time::advance(Duration::from_secs(3)).await;
+        let first = queue.next().await;
+        tokio::time::advance(Duration::from_secs(20)).await;
+        queue.add(first.clone());
+        queue.failed(&first);
+        queue.done(&first);
+        told(r#"workqueue_depth{name="cats"} 2"#);
+        told(r#"workqueue_adds_total{name="cats"} 3"#);
+        told(r#"workqueue_retries_total{name="cats"} 1"#);
+        told(r#"workqueue_queue_duration_seconds_sum{name="cats"} 3.0"#);
+        told(r#"workqueue_work_duration_seconds_sum{name="cats"} 20.0"#);
+        drop(queue);
+        told(r#"workqueue_depth{name="cats"} 0"#);
     }
 }

@@ -11,6 +11,7 @@ mod replicaset;
 
 use controller_manager::Settings;
 use controller_manager::eviction::EvictionArgs;
+use controller_manager::frame::Metrics;
 use controller_manager::network::Network;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Resource};
@@ -24,6 +25,7 @@ use tokio::task::JoinSet;
 /// A control plane with all controllers running; they stop with it.
 pub(crate) struct Cluster {
     pub(crate) plane: ControlPlane,
+    pub(crate) metrics: component::Metrics,
     #[expect(dead_code, reason = "held so that the controllers run")]
     controllers: JoinSet<()>,
 }
@@ -48,10 +50,14 @@ impl Cluster {
             root_ca: Some("PEM".to_owned()),
             eviction,
         };
-        let running = controller_manager::run(listwatch, settings, || {});
+        let metrics = component::Metrics::default();
+        let counted = Metrics::register(&metrics);
         let mut controllers = JoinSet::new();
-        controllers.spawn(async move { panic!("the controllers have ended: {:?}", running.await) });
-        Self { plane, controllers }
+        controllers.spawn(async move {
+            let ended = controller_manager::run(listwatch, settings, &counted, || {}).await;
+            panic!("the controllers have ended: {ended:?}")
+        });
+        Self { plane, metrics, controllers }
     }
 
     /// The objects of a kind in the namespace `default`.

@@ -70,6 +70,24 @@ async fn a_set_has_as_many_pods_as_it_says_and_never_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_controller_has_looked_at_is_in_the_metrics() {
+    let cluster = Cluster::start().await;
+    create(&cluster.api::<ReplicaSet>(), &replica_set("web").replicas(1).build()).await;
+    until_pods(&cluster.api::<Pod>(), 1).await;
+    let name = r#"{name="replicaset-controller"}"#;
+    wait::until("the look is counted", async || {
+        let told = cluster.metrics.encode().unwrap();
+        let of = |metric: &str| {
+            let line = told.lines().find_map(|line| line.strip_prefix(&format!("{metric}{name} ")));
+            line.map_or(0, |count| count.parse().unwrap())
+        };
+        let looks = of("workqueue_work_duration_seconds_count");
+        if looks > 0 && of("workqueue_adds_total") >= looks { Ok(()) } else { Err(told) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failed_pod_is_replaced_and_readiness_is_counted() {
     let cluster = Cluster::start().await;
     let (sets, pods) = (cluster.api::<ReplicaSet>(), cluster.api::<Pod>());
