@@ -2,11 +2,7 @@
 //! the test, and with arguments of its own also the program, with one controller more.
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
-<<<<<<< HEAD
 #![allow(clippy::print_stdout, reason = "it reports as the test harness does")]
-=======
-#![allow(clippy::print_stdout, reason = "it reports as other tests do")]
->>>>>>> d3218f6 (controller-manager: metrics of every controller's queue, as upstream's workqueue_*)
 
 use std::path::Path;
 use std::pin::pin;
