@@ -84,3 +84,34 @@ impl Snapshot {
         self.places.get(name).map(|place| &mut self.nodes[*place])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn node(name: &str, zone: &str) -> Arc<Node> {
+        let labels = json!({"topology.kubernetes.io/zone": zone});
+        let node = json!({"metadata": {"name": name, "labels": labels}});
+        Arc::new(serde_json::from_value(node).unwrap())
+    }
+
+    #[test]
+    fn the_order_follows_nodes_that_come_change_and_go() {
+        let mut snapshot = Snapshot::default();
+        let check = |snapshot: &Snapshot, expected: &[&str]| {
+            let order: Vec<_> = snapshot.nodes_from(0).map(|node| node.name.as_str()).collect();
+            assert_eq!(order, expected);
+        };
+        for (name, zone) in [("n0", "b"), ("n1", "b"), ("n2", "c")] {
+            snapshot.add(node(name, zone), Shares::new());
+        }
+        check(&snapshot, &["n0", "n2", "n1"]);
+        snapshot.update(&NodeName::from("n1"), &node("n1", "a"));
+        check(&snapshot, &["n1", "n0", "n2"]);
+        snapshot.remove(&NodeName::from("n0"));
+        check(&snapshot, &["n1", "n2"]);
+        assert!(snapshot.nodes_from(9).count() == 2, "there were more nodes when the search ended");
+    }
+}

@@ -237,7 +237,8 @@ impl Cluster {
             let settled = !self.binding.is_empty();
             (0..self.binding.len()).for_each(|_| self.settle(0, Fate::Bound));
             if !settled && self.changes.is_empty() {
-                let Some(wake) = self.decider.next_wake(self.now) else { return };
+                let wake = self.decider.next_wake(self.now).filter(|wake| *wake <= end);
+                let Some(wake) = wake else { return };
                 assert!(wake > self.now, "it would spin");
                 self.now = wake;
             }
