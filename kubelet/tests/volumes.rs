@@ -170,4 +170,6 @@ async fn secrets_are_in_memory_and_the_groups() {
     }
     assert_eq!(mode(&pod_dir), 0o750);
     assert!(fs::write(path("m").join("large"), vec![0; 2 << 20]).is_err(), "more than its limit");
+    volumes::tear_down(&pod_dir).unwrap();
+    assert!(!pod_dir.exists());
 }

@@ -8,12 +8,18 @@ use async_trait::async_trait;
 use super::{Context, Source, VolumeError, payload};
 use crate::{container::sources::config_map_data, pod::spec};
 
+const PLUGIN: &str = "configmap";
+
 pub(super) struct ConfigMapVolume;
 
 #[async_trait]
 impl Source for ConfigMapVolume {
     fn claims(&self, volume: &Volume) -> bool {
         volume.config_map.is_some()
+    }
+
+    fn plugin(&self) -> Option<&'static str> {
+        Some(PLUGIN)
     }
 
     fn read_only(&self) -> bool {
@@ -33,7 +39,7 @@ impl Source for ConfigMapVolume {
         let data = found.as_ref().map(config_map_data).unwrap_or_default();
         let items = source.items.as_deref();
         let files = payload::select(data, items, source.default_mode, optional, "config")?;
-        let path = context.directory("configmap", volume);
+        let path = context.directory(PLUGIN, volume);
         payload::on_disk(&path, &files, context.fs_group())?;
         Ok(path)
     }

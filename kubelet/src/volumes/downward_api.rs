@@ -1,12 +1,12 @@
 //! `downwardAPI`: fields of the pod as files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use api_types::api::core::v1::{DownwardAPIVolumeFile, Volume};
 use async_trait::async_trait;
 
 use super::{
-    Context, Source, VolumeError,
+    Context, Source, VolumeError, memory,
     payload::{self, DEFAULT_MODE, Payload, permissions},
 };
 use crate::{
@@ -14,12 +14,18 @@ use crate::{
     pod::spec,
 };
 
+const PLUGIN: &str = "downward-api";
+
 pub(super) struct DownwardApi;
 
 #[async_trait]
 impl Source for DownwardApi {
     fn claims(&self, volume: &Volume) -> bool {
         volume.downward_api.is_some()
+    }
+
+    fn plugin(&self) -> Option<&'static str> {
+        Some(PLUGIN)
     }
 
     fn read_only(&self) -> bool {
@@ -34,9 +40,13 @@ impl Source for DownwardApi {
             let mode = permissions(item.mode.unwrap_or(usual));
             files.insert(item.path.clone(), (content(item, context)?.into_bytes(), mode));
         }
-        let path = context.directory("downward-api", volume);
+        let path = context.directory(PLUGIN, volume);
         payload::in_memory(&path, &files, context.fs_group())?;
         Ok(path)
+    }
+
+    fn tear_down(&self, path: &Path) -> Result<(), VolumeError> {
+        memory::unmount(path)
     }
 }
 

@@ -21,6 +21,10 @@ impl Source for EmptyDir {
         volume.empty_dir.is_some()
     }
 
+    fn plugin(&self) -> Option<&'static str> {
+        Some(PLUGIN)
+    }
+
     async fn set_up(&self, volume: &Volume, context: Context<'_>) -> Result<PathBuf, VolumeError> {
         let source = volume.empty_dir.clone().unwrap_or_default();
         let (path, group) = (context.directory(PLUGIN, volume), context.fs_group());
@@ -33,6 +37,10 @@ impl Source for EmptyDir {
             ownership::writable_directory(&path, MODE, group).map_err(VolumeError::io(&path))?;
         }
         Ok(path)
+    }
+
+    fn tear_down(&self, path: &Path) -> Result<(), VolumeError> {
+        memory::unmount(path)
     }
 }
 

@@ -1,12 +1,14 @@
 //! `secret`: the keys of a Secret as files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use api_types::api::core::v1::Volume;
 use async_trait::async_trait;
 
-use super::{Context, Source, VolumeError, payload};
+use super::{Context, Source, VolumeError, memory, payload};
 use crate::{container::sources::secret_data, pod::spec};
+
+const PLUGIN: &str = "secret";
 
 pub(super) struct SecretVolume;
 
@@ -14,6 +16,10 @@ pub(super) struct SecretVolume;
 impl Source for SecretVolume {
     fn claims(&self, volume: &Volume) -> bool {
         volume.secret.is_some()
+    }
+
+    fn plugin(&self) -> Option<&'static str> {
+        Some(PLUGIN)
     }
 
     fn read_only(&self) -> bool {
@@ -34,8 +40,12 @@ impl Source for SecretVolume {
         let data = found.as_ref().map(secret_data).unwrap_or_default();
         let items = source.items.as_deref();
         let files = payload::select(data, items, source.default_mode, optional, "secret")?;
-        let path = context.directory("secret", volume);
+        let path = context.directory(PLUGIN, volume);
         payload::in_memory(&path, &files, context.fs_group())?;
         Ok(path)
+    }
+
+    fn tear_down(&self, path: &Path) -> Result<(), VolumeError> {
+        memory::unmount(path)
     }
 }
