@@ -86,8 +86,9 @@ fn port(protocol: &str, host_port: u16) -> HostPort {
 fn what_others_of_the_host_take_away_comes_back() {
     in_own_network(async || {
         let bridge = started("n1", "10.219.1.0/24").await;
-        let (address, sandbox) = (bridge.reserve("a").unwrap(), Sandbox::start());
-        bridge.attach("a", address, sandbox.pid()).await.unwrap();
+        let sandbox = Sandbox::start();
+        let address = bridge.attach("a", sandbox.pid()).await.unwrap();
+        assert_eq!(bridge.address("a"), Some(address));
         bridge.host_ports("a", vec![port("tcp", 8080)]).await.unwrap();
         let before = state(&bridge);
         for expected in ["MINIK8S-HP", "dport 8080", "blackhole 10.219.0.0/16", "veth"] {
@@ -155,7 +156,7 @@ fn host_ports_that_could_not_be_written_are_tried_again() {
 fn host_ports_of_running_pods_outlive_the_kubelet() {
     in_own_network(async || {
         let bridge = started("n1", "10.219.1.0/24").await;
-        let address = bridge.reserve("a").unwrap();
+        let address = bridge.reserve("a").unwrap().unwrap();
         let other = HostPort { pod_ip: [10, 219, 1, 9].into(), ..port("tcp", 8081) };
         bridge
             .host_ports("a", vec![HostPort { pod_ip: address, ..port("tcp", 8080) }])

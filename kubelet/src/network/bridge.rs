@@ -77,6 +77,12 @@ impl Bridge {
         self.ipam.lock().as_ref().map(Ipam::cidr).ok_or(NetworkError::NotReady)
     }
 
+    fn choose(&self, pod: &str) -> Result<Ipv4Addr, NetworkError> {
+        let mut ipam = self.ipam.lock();
+        let ipam = ipam.as_mut().ok_or(NetworkError::NotReady)?;
+        ipam.reserve(pod).ok_or(NetworkError::Exhausted(ipam.cidr()))
+    }
+
     /// Whatever of the node's links, routes and flags is missing.
     async fn links(&self, cidr: Ipv4Net, pods: Vec<String>) -> Result<(), NetworkError> {
         let links = Links::open()?;
@@ -172,21 +178,24 @@ impl PodNetwork for Bridge {
         self.ipam.lock().is_some()
     }
 
-    fn reserve(&self, pod: &str) -> Result<Ipv4Addr, NetworkError> {
-        let mut ipam = self.ipam.lock();
-        let ipam = ipam.as_mut().ok_or(NetworkError::NotReady)?;
-        ipam.reserve(pod).ok_or(NetworkError::Exhausted(ipam.cidr()))
+    fn reserve(&self, pod: &str) -> Result<Option<Ipv4Addr>, NetworkError> {
+        self.choose(pod).map(Some)
     }
 
-    async fn attach(&self, pod: &str, address: Ipv4Addr, pid: i32) -> Result<(), NetworkError> {
-        let network = self.network()?;
+    async fn attach(&self, pod: &str, pid: i32) -> Result<Ipv4Addr, NetworkError> {
+        let (network, address) = (self.network()?, self.choose(pod)?);
         let namespace = File::open(format!("/proc/{pid}/ns/net")).map_err(|source| {
             NetworkError::Io { step: "open the pod's network namespace", source }
         })?;
         let (links, link) = (Links::open()?, link_name(pod));
         links.delete(&link).await?;
         links.veth(&link, &self.name, &namespace).await?;
-        netlink::configure_pod(namespace, address, network).await
+        netlink::configure_pod(namespace, address, network).await?;
+        Ok(address)
+    }
+
+    fn address(&self, pod: &str) -> Option<Ipv4Addr> {
+        self.ipam.lock().as_ref()?.get(pod)
     }
 
     async fn detach(&self, pod: &str) -> Result<(), NetworkError> {

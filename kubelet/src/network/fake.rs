@@ -19,6 +19,8 @@ pub(crate) struct Fake {
     up: AtomicBool,
     reconciled: AtomicUsize,
     attached: Mutex<BTreeSet<String>>,
+    /// Whether addresses are chosen only when pods are connected.
+    late: AtomicBool,
 }
 
 impl Fake {
@@ -30,12 +32,18 @@ impl Fake {
             up: AtomicBool::new(true),
             reconciled: AtomicUsize::new(0),
             attached: Mutex::default(),
+            late: AtomicBool::new(false),
         }
     }
 
     /// Brings the network up or down.
     pub(crate) fn set_up(&self, up: bool) {
         self.up.store(up, Ordering::Relaxed);
+    }
+
+    /// From now on no address is known before its pod is connected.
+    pub(crate) fn choose_late(&self) {
+        self.late.store(true, Ordering::Relaxed);
     }
 
     /// How often it was reconciled.
@@ -69,14 +77,21 @@ impl PodNetwork for Fake {
         self.up.load(Ordering::Relaxed)
     }
 
-    fn reserve(&self, pod: &str) -> Result<Ipv4Addr, NetworkError> {
+    fn reserve(&self, pod: &str) -> Result<Option<Ipv4Addr>, NetworkError> {
+        if self.late.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         let address = self.ipam.lock().reserve(pod);
-        address.filter(|_| self.is_ready()).ok_or(NetworkError::NotReady)
+        address.filter(|_| self.is_ready()).ok_or(NetworkError::NotReady).map(Some)
     }
 
-    async fn attach(&self, pod: &str, _: Ipv4Addr, _: i32) -> Result<(), NetworkError> {
+    async fn attach(&self, pod: &str, _: i32) -> Result<Ipv4Addr, NetworkError> {
         self.attached.lock().insert(pod.to_owned());
-        Ok(())
+        self.ipam.lock().reserve(pod).ok_or(NetworkError::NotReady)
+    }
+
+    fn address(&self, pod: &str) -> Option<Ipv4Addr> {
+        self.held(pod)
     }
 
     async fn detach(&self, pod: &str) -> Result<(), NetworkError> {

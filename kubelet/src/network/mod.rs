@@ -71,10 +71,13 @@ pub trait PodNetwork: Send + Sync + std::fmt::Debug {
     async fn reconcile(&self) -> Result<(), NetworkError>;
     /// Whether pods can be connected.
     fn is_ready(&self) -> bool;
-    /// The pod's address, chosen now if it has none. It stays the pod's until `release`.
-    fn reserve(&self, pod: &str) -> Result<Ipv4Addr, NetworkError>;
-    /// Connects the network namespace of a process.
-    async fn attach(&self, pod: &str, address: Ipv4Addr, pid: i32) -> Result<(), NetworkError>;
+    /// The pod's address, chosen now if it has none, by a network that can tell before the pod is connected.
+    /// It stays the pod's until `release`.
+    fn reserve(&self, pod: &str) -> Result<Option<Ipv4Addr>, NetworkError>;
+    /// Connects the network namespace of a process; gives the pod's address, the one reserved if one was.
+    async fn attach(&self, pod: &str, pid: i32) -> Result<Ipv4Addr, NetworkError>;
+    /// The address of a pod, as long as it has one.
+    fn address(&self, pod: &str) -> Option<Ipv4Addr>;
     /// Disconnects a pod; one that is not connected is no error.
     async fn detach(&self, pod: &str) -> Result<(), NetworkError>;
     /// Gives the pod's address back.

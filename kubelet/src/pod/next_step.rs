@@ -216,7 +216,7 @@ fn run_pod(input: &Input<'_>, sandbox: &Container, plan: &mut Plan) {
 /// A sandbox left by a kubelet that died before it had connected it, as far as one can tell: containers
 /// are made only after that.
 fn half_made(input: &Input<'_>, sandbox: &Container) -> bool {
-    let private = sandbox.address.is_some();
+    let private = !spec::host_network(input.pod);
     let used = input.observed.containers.iter().any(|c| c.sandbox_id == sandbox.id);
     private && !used && input.connected != Some(&sandbox.id)
 }

@@ -81,7 +81,7 @@ impl World {
         Self {
             containers: made.collect(),
             pod,
-            connected: None,
+            connected: Some("POD0".to_owned()),
             stop: None,
             restarts: BackOff::default(),
             failures: BTreeMap::new(),
@@ -378,7 +378,6 @@ fn a_sandbox_that_may_not_be_connected_is_made_anew() {
     let world = |containers: &[(&str, u32, State)], connected: Option<&str>| {
         let mut world = World::new(pod("Always", &[], &["a"]), containers);
         world.connected = connected.map(str::to_owned);
-        world.containers[0].address = Some([10, 244, 1, 2].into());
         world
     };
     let left = [("POD", 0, running())];
@@ -406,6 +405,7 @@ fn a_dead_sandbox_takes_its_containers_with_it() {
 fn a_container_of_an_earlier_sandbox_is_replaced() {
     let mut world =
         World::new(pod("Always", &[], &["a"]), &[("POD", 1, running()), ("a", 0, running())]);
+    world.connected = Some("POD1".to_owned());
     check(&world, &["stop a0"]);
     world.containers[1].state = exited(137, 60);
     check(&world, &["start a/1"]);

@@ -71,8 +71,10 @@ impl Worker {
         };
         let uid = identity.uid.clone();
         let id = context.runtime.run_sandbox(&sandbox_spec(pod, attempt, network.clone())).await?;
-        let SandboxNetwork::Private(address) = network else { return Ok(id) };
-        if let Err(error) = self.attach(&uid, &id, address).await {
+        if network == SandboxNetwork::Host {
+            return Ok(id);
+        }
+        if let Err(error) = self.attach(&uid, &id).await {
             // Half connected is worse than missing: the next try starts from nothing.
             context.runtime.remove(&id).await?;
             return Err(error);
@@ -80,11 +82,12 @@ impl Worker {
         Ok(id)
     }
 
-    async fn attach(&self, uid: &str, id: &str, address: Ipv4Addr) -> Result<(), SandboxError> {
+    async fn attach(&self, uid: &str, id: &str) -> Result<(), SandboxError> {
         let found = self.context.runtime.list(Some(uid)).await?;
         let sandbox = found.iter().find(|container| container.id == id);
         let pid = sandbox.and_then(|sandbox| sandbox.pid).ok_or(SandboxError::Died)?;
-        Ok(self.context.network.attach(uid, address, pid).await?)
+        self.context.network.attach(uid, pid).await?;
+        Ok(())
     }
 
     pub(super) async fn remove_sandbox(
@@ -107,9 +110,7 @@ impl Worker {
         pod: &Pod,
         observed: &Observed,
     ) -> Result<(), NetworkError> {
-        let Some(address) = observed.sandbox().and_then(|sandbox| sandbox.address) else {
-            return Ok(());
-        };
+        let Some(address) = self.address(pod, observed) else { return Ok(()) };
         let uid = spec::identity(pod).uid;
         self.context.network.host_ports(&uid, host_ports(pod, address)).await
     }

@@ -7,6 +7,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
     sync::Arc,
     time::Duration,
 };
@@ -237,11 +238,16 @@ impl Worker {
     }
 
     pub(super) fn pod_ip(&self, pod: &Pod, observed: &Observed) -> Option<String> {
-        let sandbox = observed.sandbox()?;
         if spec::host_network(pod) {
-            return Some(self.context.host_ip.clone());
+            return observed.sandbox().map(|_| self.context.host_ip.clone());
         }
-        sandbox.address.map(|address| address.to_string())
+        self.address(pod, observed).map(|address| address.to_string())
+    }
+
+    /// The address in the pod network of a pod that has a sandbox.
+    pub(super) fn address(&self, pod: &Pod, observed: &Observed) -> Option<Ipv4Addr> {
+        let sandbox = observed.sandbox().filter(|_| !spec::host_network(pod))?;
+        sandbox.address.or_else(|| self.context.network.address(&spec::identity(pod).uid))
     }
 
     // --- Act ---

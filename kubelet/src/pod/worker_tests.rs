@@ -77,6 +77,16 @@ async fn a_pod_runs_with_an_address_and_is_ready() {
 }
 
 #[tokio::test]
+async fn a_network_may_choose_the_address_when_it_connects_the_pod() {
+    let node = Node::start().await;
+    node.network.choose_late();
+    let uid = node.create(&sample("web")).await;
+    let status = node.until_status("web", "runs", runs).await.status.unwrap();
+    let held = node.network.held(&uid).map(|ip| ip.to_string());
+    assert!(status.pod_ip.is_some() && status.pod_ip == held, "{:?} {held:?}", status.pod_ip);
+}
+
+#[tokio::test]
 async fn a_pod_waits_for_the_network_without_complaint() {
     let node = Node::start().await;
     node.network.set_up(false);

@@ -244,7 +244,7 @@ impl Runtime for Fake {
             pod: spec.pod.clone(),
             attempt: spec.attempt,
             address: match spec.network {
-                SandboxNetwork::Private(address) => Some(address),
+                SandboxNetwork::Private(address) => address,
                 SandboxNetwork::Host => None,
             },
             state: State::Running { started_at: Timestamp::now() },

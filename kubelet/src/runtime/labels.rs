@@ -24,7 +24,7 @@ pub const IMAGE: &str = "io.minik8s.image";
 pub const SANDBOX_ID: &str = "io.kubernetes.sandbox.id";
 /// Label: the node; several kubelets may share one dockerd.
 pub const NODE: &str = "io.minik8s.node";
-/// Label of a sandbox: the pod's address. The truth about which addresses are in use.
+/// Label of a sandbox: the pod's address, if it was known before. The truth about which addresses are in use.
 pub const ADDRESS: &str = "io.minik8s.pod.address";
 
 /// `k8s_<container>_<pod>_<namespace>_<uid>_<attempt>`.

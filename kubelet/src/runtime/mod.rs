@@ -85,7 +85,7 @@ pub struct Container {
     pub hash: String,
     /// The sandbox it joined; empty for a sandbox.
     pub sandbox_id: String,
-    /// The address given to the pod; only on sandboxes with a network of their own.
+    /// The address given to the pod, on sandboxes made for one.
     pub address: Option<Ipv4Addr>,
     /// The image as the spec names it.
     pub image: String,
@@ -124,8 +124,9 @@ impl Container {
 pub enum SandboxNetwork {
     /// The node's own network.
     Host,
-    /// A network namespace of its own, which the pod network then connects with this address.
-    Private(Ipv4Addr),
+    /// A network namespace of its own, which the pod network then connects, with this address if it is
+    /// known yet.
+    Private(Option<Ipv4Addr>),
 }
 
 /// The sandbox to make.

@@ -87,8 +87,9 @@ impl Node {
         };
         let id = self.runtime.run_sandbox(&spec).await.unwrap();
         let pid = self.find(pod, &id).await.pid.unwrap();
-        self.bridge.attach(&pod.uid, address, pid).await.unwrap();
-        (id, address.to_string())
+        let attached = self.bridge.attach(&pod.uid, pid).await.unwrap();
+        assert_eq!(Some(attached), address);
+        (id, attached.to_string())
     }
 
     async fn run(&self, pod: &PodIdentity, sandbox: &str, script: &str) -> String {
@@ -400,7 +401,7 @@ async fn a_bridge_that_starts_again_leaves_its_pods_connected() {
     let again = Bridge::new(&node.name, network("10.219.0.0/16"), network("10.119.0.0/16"));
     let held = [(pod.uid.clone(), address.parse().unwrap())];
     again.start(network("10.219.13.0/24"), &held).await.unwrap();
-    assert_ne!(again.reserve("another").unwrap().to_string(), address);
+    assert_ne!(again.reserve("another").unwrap().unwrap().to_string(), address);
     let target = format!("{address}:80");
     let connect = async || tokio::net::TcpStream::connect(&target).await.map(drop);
     wait::until("the pod answers", connect).await;

@@ -22,7 +22,8 @@ impl Docker {
         let (network, hostname) = match spec.network {
             SandboxNetwork::Host => ("host", None),
             SandboxNetwork::Private(address) => {
-                marks.insert(labels::ADDRESS.to_owned(), address.to_string());
+                let address = address.map(|address| address.to_string());
+                marks.extend(address.map(|address| (labels::ADDRESS.to_owned(), address)));
                 ("none", Some(spec.hostname.clone()))
             }
         };
