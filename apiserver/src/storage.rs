@@ -1,6 +1,7 @@
 //! Objects over the store: keys, versions and errors as the API knows them. Writes go to the store, reads of
 //! collections come from the cache.
 
+mod compare_and_swap;
 mod namespace;
 mod write;
 

@@ -138,7 +138,7 @@ impl Admitted {
     /// Gives back what was claimed if the object is certainly not stored. If nobody knows, it stays claimed: a claim
     /// without an object is found by the repair, two objects with one address are not mended by anybody.
     pub(crate) async fn settle<T>(self, storage: &Storage, result: &Result<T, WriteError>) {
-        if matches!(result, Err(WriteError::Refused(_))) {
+        if matches!(result, Err(WriteError::Refused(_) | WriteError::Outdated(_))) {
             self.undo(storage).await;
         }
     }

@@ -26,6 +26,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub(crate) enum WriteError<E = ApiError> {
     /// It was not done, and won't be.
     Refused(E),
+    /// The same, because the key is not, or no longer, as it was taken to be.
+    Outdated(E),
     /// Nobody knows whether it was done.
     Unknown(E),
 }
@@ -46,7 +48,9 @@ impl From<ApiError> for WriteError {
 impl From<WriteError> for ApiError {
     fn from(error: WriteError) -> Self {
         match error {
-            WriteError::Refused(error) | WriteError::Unknown(error) => error,
+            WriteError::Refused(error)
+            | WriteError::Outdated(error)
+            | WriteError::Unknown(error) => error,
         }
     }
 }
@@ -63,9 +67,7 @@ impl Storage {
         loop {
             match self.put(&at.key(), &value, Expect::Absent, namespace.as_slice()).await {
                 Ok(revision) => return Ok(Stored::at(object, revision)),
-                Err(WriteError::Refused(StoreError::Conflict { .. })) => {
-                    return Err(at.already_exists().into());
-                }
+                Err(WriteError::Outdated(_)) => return Err(at.already_exists().into()),
                 // Somebody has written the namespace, and may do so again: each time brings somebody further.
                 Err(WriteError::Refused(StoreError::GuardFailed { .. })) => {
                     namespace = self.latest_namespace_of(at).await?;
@@ -75,7 +77,8 @@ impl Storage {
         }
     }
 
-    /// Stores an object's next state over the one that was read. A change that changes nothing isn't written.
+    /// Stores an object's next state over the one that was read. A change that changes nothing isn't written, if
+    /// that was the latest.
     pub(crate) async fn update(
         &self,
         at: Address<'_>,
@@ -84,7 +87,7 @@ impl Storage {
     ) -> Result<Stored, WriteError> {
         let value = encoded::to_store(object.clone());
         if value == encoded::to_store(old.object.clone()) {
-            return Ok(old.clone());
+            return self.confirm(at, old).await.map(|()| old.clone());
         }
         let put = self.put(&at.key(), &value, Expect::At(old.revision), &[]).await;
         put.map(|revision| Stored::at(object, revision)).map_err(|error| failed(at, error))
@@ -174,12 +177,17 @@ fn is_answer(error: &StoreError) -> bool {
 }
 
 fn classified(error: StoreError) -> WriteError<StoreError> {
-    if is_answer(&error) { WriteError::Refused(error) } else { WriteError::Unknown(error) }
+    match error {
+        StoreError::Conflict { .. } => WriteError::Outdated(error),
+        error if is_answer(&error) => WriteError::Refused(error),
+        error => WriteError::Unknown(error),
+    }
 }
 
 fn failed(at: Address<'_>, error: WriteError<StoreError>) -> WriteError {
     match error {
         WriteError::Refused(error) => WriteError::Refused(at.error(error)),
+        WriteError::Outdated(error) => WriteError::Outdated(at.error(error)),
         WriteError::Unknown(error) => WriteError::Unknown(unknown(&error)),
     }
 }

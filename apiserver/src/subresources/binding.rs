@@ -10,11 +10,8 @@ use crate::{
     call::{Call, Given},
     respond::{self, Response},
     state::State,
-    storage::Address,
+    storage::{Address, Stored},
 };
-
-/// How often a binding is tried that others get in the way of.
-const ATTEMPTS: usize = 32;
 
 /// Assigns a pod to a node.
 pub(crate) async fn bind(state: &State, call: &Call) -> Result<Response, ApiError> {
@@ -24,20 +21,16 @@ pub(crate) async fn bind(state: &State, call: &Call) -> Result<Response, ApiErro
         .map_err(|error| ApiError::bad_request(format!("the body is no Binding: {error}")))?;
     let name = binding.metadata.name.as_deref().unwrap_or_default();
     let at = Address { def: &call.info.def, namespace: call.info.namespace.as_deref(), name };
-    let dry_run = call.dry_run()?;
-    let mut attempts = ATTEMPTS;
-    loop {
-        attempts -= 1;
-        let old = state.storage.get(at).await?;
-        let pod = registry::bind(&old.object, &binding, Timestamp::now())?;
+    let (binding, dry_run) = (&binding, call.dry_run()?);
+    let attempt = |old: Stored| async move {
+        let pod = registry::bind(&old.object, binding, Timestamp::now())?;
         if dry_run {
-            return Ok(created(&warnings));
+            return state.storage.confirm(at, &old).await;
         }
-        match state.storage.update(at, &old, pod).await {
-            Err(error) if attempts > 0 && error.is("Conflict") => {}
-            result => return Ok(result.map(|_| created(&warnings))?),
-        }
-    }
+        state.storage.update(at, &old, pod).await.map(drop)
+    };
+    state.storage.compare_and_swap(at, attempt).await?;
+    Ok(created(&warnings))
 }
 
 fn created(warnings: &[String]) -> Response {

@@ -1,5 +1,4 @@
-//! What PUT and PATCH share: reading the object, checking, and writing it by compare-and-swap, again and
-//! again until nobody else wrote in between.
+//! What PUT and PATCH share: what becomes of an object between reading and writing it.
 
 use api_machinery::ApiError;
 use http::StatusCode;
@@ -14,9 +13,6 @@ use crate::{
     state::State,
     storage::{Address, Stored, WriteError},
 };
-
-/// How often a write is tried that others get in the way of.
-const ATTEMPTS: usize = 32;
 
 /// Whether the representation behind a path is of the resource's own kind.
 pub(super) fn is_own_kind(subresource: Option<Subresource>) -> bool {
@@ -52,19 +48,14 @@ pub(super) async fn apply(
     call: &Call,
     wanted: impl Fn(&Value) -> Result<Value, ApiError>,
 ) -> Result<Stored, ApiError> {
-    let at = call.address()?;
-    let mut attempts = ATTEMPTS;
-    loop {
-        attempts -= 1;
-        let old = state.storage.get(at).await?;
+    let (at, wanted) = (call.address()?, &wanted);
+    let attempt = |old: Stored| async move {
         let new = wanted(&view(call, &old.object)?)?;
         check_version(at, &old, &new)?;
         at.def.check_uid(&old.object, &new)?;
-        match attempt(state, call, at, &old, new).await {
-            Err(error) if attempts > 0 && error.is("Conflict") => {}
-            result => return Ok(result?),
-        }
-    }
+        attempt(state, call, at, &old, new).await
+    };
+    state.storage.compare_and_swap(at, attempt).await
 }
 
 async fn attempt(
@@ -81,6 +72,7 @@ async fn attempt(
     let result = async {
         let object = strategy(call, &old.object, new)?;
         if dry_run {
+            state.storage.confirm(at, old).await?;
             return Ok(Stored::at(object, old.revision));
         }
         write(state, at, old, object).await

@@ -17,9 +17,6 @@ use crate::{
     storage::{Address, Stored, WriteError},
 };
 
-/// How often a deletion is tried that others get in the way of.
-const ATTEMPTS: usize = 32;
-
 /// The option that removes what can't be read.
 const UNREAD: &str = "ignoreStoreReadErrorWithClusterBreakingPotential";
 
@@ -111,20 +108,12 @@ pub(super) async fn delete_one(
     options: &DeleteOptions,
 ) -> Result<Outcome, ApiError> {
     state.admission.may_remove(call, at)?;
-    let mut attempts = ATTEMPTS;
-    loop {
-        attempts -= 1;
-        let found = state.storage.get(at).await;
-        if let (Ok(old), Some(wanted)) = (&found, &options.preconditions) {
-            check_preconditions(at, old, wanted)?;
+    let attempt = |old| attempt(state, at, old, options);
+    match state.storage.compare_and_swap(at, attempt).await {
+        Err(error) if error.reason() == "StoreReadError" && may_be_unread(options) => {
+            Ok(remove_unread(state, at).await?)
         }
-        match attempt(state, at, found, options).await {
-            Err(error) if attempts > 0 && error.is("Conflict") => {}
-            Err(error) if error.is("StoreReadError") && may_be_unread(options) => {
-                return Ok(remove_unread(state, at).await?);
-            }
-            result => return Ok(result?),
-        }
+        result => result,
     }
 }
 
@@ -154,11 +143,16 @@ async fn remove_unread(state: &State, at: Address<'_>) -> Result<Outcome, WriteE
 async fn attempt(
     state: &State,
     at: Address<'_>,
-    found: Result<Stored, ApiError>,
+    old: Stored,
     options: &DeleteOptions,
 ) -> Result<Outcome, WriteError> {
-    let old = found?;
+    if let Some(wanted) = &options.preconditions {
+        check_preconditions(at, &old, wanted)?;
+    }
     let dry_run = options.dry_run.as_ref().is_some_and(|d| !d.is_empty());
+    if dry_run {
+        state.storage.confirm(at, &old).await?;
+    }
     match at.def.begin_deletion(&old.object, options, Timestamp::now())? {
         Deletion::Remove => {
             if !dry_run {
@@ -171,7 +165,10 @@ async fn attempt(
         Deletion::Mark(object) => {
             Ok(Outcome::Terminating(state.storage.update(at, &old, object).await?.object))
         }
-        Deletion::Pending => Ok(Outcome::Terminating(old.object)),
+        Deletion::Pending => {
+            state.storage.confirm(at, &old).await?;
+            Ok(Outcome::Terminating(old.object))
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod parameters;
 mod patching;
 mod pods;
 mod services;
+mod swapping;
 mod tls;
 mod upkeep;
 mod watching;

@@ -63,7 +63,7 @@ pub(super) async fn claim(
     let value = Bytes::from(serde_json::to_vec(owner).map_err(ApiError::internal)?);
     match storage.put(&key, &value, Expect::Absent, &[]).await {
         Ok(revision) => Ok(Some(Claim { key, revision })),
-        Err(WriteError::Refused(_)) => Ok(None),
+        Err(WriteError::Refused(_) | WriteError::Outdated(_)) => Ok(None),
         // If it was written, no service will hold it, and the repair gives it back.
         Err(WriteError::Unknown(error)) => Err(storage::api_error(error)),
     }
@@ -81,7 +81,7 @@ pub(super) async fn release(storage: &Storage, ip: Ipv4Addr, owner: &Owner) {
 /// Deletes a claim in the state that was found.
 pub(super) async fn give_back(storage: &Storage, ip: Ipv4Addr, revision: Revision) {
     match storage.delete(&key(ip), revision).await {
-        Ok(_) | Err(WriteError::Refused(_)) => {}
+        Ok(_) | Err(WriteError::Refused(_) | WriteError::Outdated(_)) => {}
         Err(WriteError::Unknown(error)) => {
             tracing::warn!(%ip, %error, "address stays claimed until it is repaired");
         }

@@ -1,0 +1,57 @@
+//! Changing an object by compare-and-swap, from the start again if somebody else wrote in between
+//! (Kubernetes: `GuaranteedUpdate` in `k8s.io/apiserver/pkg/storage/etcd3/store.go`).
+
+use std::future::Future;
+
+use api_machinery::ApiError;
+
+use super::{Address, Storage, Stored, WriteError};
+
+/// How often a change is tried that others get in the way of.
+const ATTEMPTS: usize = 32;
+
+impl Storage {
+    /// Has an object changed.
+    ///
+    /// *Flow*: `attempt` gets the object as the cache has it, which costs no request to the store, and makes its
+    /// write depend on that being the latest. If nothing comes of it, for whatever reason, the reason may be what
+    /// the cache doesn't know yet: then it gets the object as the store has it, and again if others are faster.
+    pub(crate) async fn compare_and_swap<T, F>(
+        &self,
+        at: Address<'_>,
+        attempt: impl Fn(Stored) -> F,
+    ) -> Result<T, ApiError>
+    where
+        F: Future<Output = Result<T, WriteError>>,
+    {
+        if let Some(cached) = self.cached(at) {
+            match attempt(cached).await {
+                Err(WriteError::Outdated(_)) => {}
+                Err(WriteError::Refused(error)) if error.code() != 503 => {}
+                result => return Ok(result?),
+            }
+        }
+        let mut attempts = ATTEMPTS;
+        loop {
+            attempts -= 1;
+            match attempt(self.get(at).await?).await {
+                Err(WriteError::Outdated(_)) if attempts > 0 => {}
+                result => return Ok(result?),
+            }
+        }
+    }
+
+    /// Makes sure that what was read is the latest, for an answer that needs no write.
+    pub(crate) async fn confirm(&self, at: Address<'_>, read: &Stored) -> Result<(), WriteError> {
+        if self.revision_of(at).await? == read.revision {
+            return Ok(());
+        }
+        Err(WriteError::Outdated(at.modified()))
+    }
+
+    fn cached(&self, at: Address<'_>) -> Option<Stored> {
+        let cached = self.cache.get(&at.key())?;
+        let object = cached.object.as_ref().ok()?.value();
+        Some(Stored { object, revision: cached.revision })
+    }
+}
