@@ -1,9 +1,6 @@
 //! An object as it leaves the server: encoded once per revision, with what selectors need beside it.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Weak},
-};
+use std::sync::{Arc, Weak};
 
 use api_machinery::ApiError;
 use bytes::Bytes;
@@ -11,7 +8,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use store::{
     Entry, Revision,
-    cache::{Item, Weigh},
+    cache::{Item, Object},
 };
 
 use crate::{catalogue::Catalogue, query::Selection};
@@ -54,9 +51,14 @@ pub(crate) struct Encoded {
     added: Bytes,
     modified: Shared,
     deleted: Shared,
-    labels: BTreeMap<String, String>,
-    fields: BTreeMap<String, String>,
+    labels: Labels,
+    fields: Box<[(&'static str, Box<str>)]>,
+    /// The field that it can be watched by.
+    trigger: &'static str,
 }
+
+/// Labels in the order of their names.
+type Labels = Box<[(Box<str>, Box<str>)]>;
 
 /// Another form of an object: made once for all who want it at the same time, and kept for as long as one of
 /// them has it. Many states of an object are kept for late watchers; each of them once.
@@ -80,10 +82,18 @@ impl AsRef<[u8]> for Form {
     }
 }
 
-impl Weigh for Encoded {
+impl Object for Encoded {
     fn weight(&self) -> usize {
         const REST: usize = 1024;
         self.added.len() + REST
+    }
+
+    fn labels(&self) -> Option<impl Iterator<Item = (&str, &str)>> {
+        Some(self.labels.iter().map(|(name, value)| (&**name, &**value)))
+    }
+
+    fn trigger(&self) -> Option<&str> {
+        self.field(self.trigger)
     }
 }
 
@@ -91,13 +101,15 @@ impl Encoded {
     /// Decodes an entry of the store and encodes it with its version.
     pub(crate) fn of_entry(catalogue: &Catalogue, entry: &Entry) -> Decoded {
         let object = decode(entry).inspect_err(|error| tracing::error!("cannot read {error}"))?;
-        let fields = catalogue.of_key(&entry.key).map(|d| d.fields(&object)).unwrap_or_default();
+        let def = catalogue.of_key(&entry.key);
+        let fields = def.map(|def| def.fields(&object)).unwrap_or_default();
         Ok(Self {
             added: line(ADDED, object.to_string().as_bytes()).into(),
             modified: Shared::default(),
             deleted: Shared::default(),
             labels: labels(&object),
-            fields,
+            fields: fields.into_iter().map(|(name, value)| (name, value.into())).collect(),
+            trigger: def.map_or("", |def| def.trigger),
         })
     }
 
@@ -140,13 +152,18 @@ impl Encoded {
 
     /// Whether selectors select the object.
     pub(crate) fn matches(&self, selection: &Selection) -> bool {
-        selection.labels.matches(&self.labels)
-            && selection.fields.matches(|field| self.fields.get(field).cloned())
+        selection.labels.selects(|name| self.label(name))
+            && selection.fields.matches(|name| self.field(name))
     }
 
     /// A field that field selectors can name.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
-        self.fields.get(name).map(String::as_str)
+        self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| &**value)
+    }
+
+    fn label(&self, name: &str) -> Option<&str> {
+        let index = self.labels.binary_search_by(|(label, _)| (**label).cmp(name)).ok()?;
+        Some(&self.labels[index].1)
     }
 }
 
@@ -186,10 +203,14 @@ fn line(start: &[u8], object: &[u8]) -> Vec<u8> {
     [start, object, END].concat()
 }
 
-fn labels(object: &Value) -> BTreeMap<String, String> {
+fn labels(object: &Value) -> Labels {
     let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
-    let pair = |(k, v): (&String, &Value)| Some((k.clone(), v.as_str()?.to_owned()));
-    labels.map(|l| l.iter().filter_map(pair).collect()).unwrap_or_default()
+    let pair =
+        |(name, value): (&String, &Value)| Some((name.as_str().into(), value.as_str()?.into()));
+    let mut pairs: Vec<(Box<str>, Box<str>)> =
+        labels.into_iter().flatten().filter_map(pair).collect();
+    pairs.sort_unstable();
+    pairs.into()
 }
 
 #[cfg(test)]

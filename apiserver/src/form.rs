@@ -109,6 +109,34 @@ impl Presentation {
         }
     }
 
+    /// What comes before and after the elements of a list.
+    pub(crate) fn frame(
+        &self,
+        def: &ResourceDef,
+        metadata: &Value,
+    ) -> Result<(String, String), ApiError> {
+        let empty = self.list(def, &[], metadata)?.to_string();
+        let elements = if self.form == Form::Table { r#""rows":[]"# } else { r#""items":[]"# };
+        // Only once: quotes within texts are escaped.
+        let frame = empty.split_once(elements).ok_or_else(|| ApiError::internal("no elements"))?;
+        let open = &elements[..elements.len() - 1];
+        Ok((format!("{}{open}", frame.0), format!("]{}", frame.1)))
+    }
+
+    /// An element of a list.
+    pub(crate) fn element(
+        &self,
+        def: &ResourceDef,
+        object: &Value,
+        now: Timestamp,
+    ) -> Result<Value, ApiError> {
+        match self.form {
+            Form::Table => self.row(def, object, now),
+            Form::PartialObject => Ok(partial(object)),
+            Form::Object => Ok(object.clone()),
+        }
+    }
+
     /// A bookmark's object.
     pub(crate) fn bookmark(&self, def: &ResourceDef, metadata: &Value) -> Value {
         match self.form {

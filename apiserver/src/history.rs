@@ -47,7 +47,7 @@ pub(crate) fn is_one(key: &str) -> bool {
 }
 
 fn by_age(storage: &Storage) -> Vec<CachedObject> {
-    let mut known = storage.cache().list(PREFIX).items;
+    let mut known: Vec<_> = storage.cache().list(PREFIX).items.iter().cloned().collect();
     known.sort_by_key(|history| history.revision);
     known
 }

@@ -52,7 +52,7 @@ async fn publish_history(state: &State, publisher: &Publisher) -> Result<(), Sto
 
 fn declare_nodes(state: &State, publisher: &Publisher) {
     let Some(def) = state.catalogue.find("", "v1", "nodes") else { return };
-    for node in state.storage.cache().list(&def.prefix(None)).items {
+    for node in state.storage.cache().list(&def.prefix(None)).items.iter() {
         let name = node.object.as_ref().ok().and_then(|object| object.field("metadata.name"));
         publisher.has_node(name.unwrap_or_default());
     }

@@ -9,7 +9,8 @@ use std::{
 
 use api_machinery::ApiError;
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures::{StreamExt, stream};
 use http::{HeaderValue, StatusCode, header};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use serde::Serialize;
@@ -20,6 +21,13 @@ pub(crate) type Response = http::Response<Body>;
 /// Marks answers that must reach the client piece by piece, and so can't be compressed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Streamed;
+
+/// Marks answers that are long, though nobody knows yet how long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Long;
+
+/// How much is sent at once of what is long.
+const CHUNK: usize = 64 << 10;
 
 /// JSON that is encoded already.
 pub(crate) fn encoded(status: StatusCode, json: impl Into<Body>) -> Response {
@@ -51,6 +59,29 @@ pub(crate) fn text(status: StatusCode, text: impl Into<Body>) -> Response {
 /// JSON made of pieces, whose length is known though they are never put together.
 pub(crate) fn pieces(pieces: Vec<Bytes>) -> Response {
     encoded(StatusCode::OK, Body::new(Pieces::new(pieces)))
+}
+
+/// JSON of elements that are made while they are sent, with what comes before and after them.
+///
+/// # Errors
+/// The first fault, if it comes early; a later one breaks the answer off.
+pub(crate) fn elements<I>(head: String, elements: I, tail: String) -> Result<Response, ApiError>
+where
+    I: Iterator<Item = Result<String, ApiError>> + Send + 'static,
+{
+    let mut chunks = Elements { begun: head, elements, separator: "", tail: Some(tail) };
+    let first = chunks.next().transpose()?.unwrap_or_default();
+    if chunks.tail.is_none() {
+        return Ok(encoded(StatusCode::OK, first));
+    }
+    let chunks = stream::iter(std::iter::once(Ok(first)).chain(chunks)).then(async |chunk| {
+        // Others may have something to do that takes less long.
+        tokio::task::yield_now().await;
+        chunk
+    });
+    let mut response = encoded(StatusCode::OK, Body::from_stream(chunks));
+    response.extensions_mut().insert(Long);
+    Ok(response)
 }
 
 /// JSON that goes on for as long as somebody listens.
@@ -110,6 +141,57 @@ impl Pieces {
         let left = pieces.iter().map(|p| p.len() as u64).sum();
         Self { pieces: pieces.into(), left }
     }
+
+    /// Small pieces put together; a large one is not copied.
+    fn next_chunk(&mut self) -> Option<Bytes> {
+        let first = self.pieces.pop_front()?;
+        if first.len() >= CHUNK || self.pieces.is_empty() {
+            return Some(first);
+        }
+        let mut chunk = BytesMut::with_capacity(CHUNK);
+        chunk.extend_from_slice(&first);
+        while let Some(next) = self.pieces.pop_front_if(|next| chunk.len() + next.len() <= CHUNK) {
+            chunk.extend_from_slice(&next);
+        }
+        Some(chunk.freeze())
+    }
+}
+
+/// The chunks of [`elements`].
+#[derive(Debug)]
+struct Elements<I> {
+    begun: String,
+    elements: I,
+    separator: &'static str,
+    /// Absent when all is made.
+    tail: Option<String>,
+}
+
+impl<I: Iterator<Item = Result<String, ApiError>>> Iterator for Elements<I> {
+    type Item = Result<Bytes, ApiError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let tail = self.tail.as_ref()?;
+        let mut chunk = std::mem::take(&mut self.begun);
+        while chunk.len() < CHUNK {
+            match self.elements.next() {
+                Some(Ok(element)) => {
+                    chunk.push_str(std::mem::replace(&mut self.separator, ","));
+                    chunk.push_str(&element);
+                }
+                Some(Err(error)) => {
+                    self.tail = None;
+                    return Some(Err(error));
+                }
+                None => {
+                    chunk.push_str(tail);
+                    self.tail = None;
+                    break;
+                }
+            }
+        }
+        Some(Ok(chunk.into()))
+    }
 }
 
 impl HttpBody for Pieces {
@@ -120,9 +202,9 @@ impl HttpBody for Pieces {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let piece = self.pieces.pop_front();
-        self.left -= piece.as_ref().map_or(0, |p| p.len() as u64);
-        Poll::Ready(piece.map(|p| Ok(Frame::data(p))))
+        let chunk = self.next_chunk();
+        self.left -= chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -11,9 +11,17 @@ use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tower::ServiceBuilder;
-use tower_http::compression::{CompressionLayer, predicate::Predicate};
+use tower_http::{
+    CompressionLevel,
+    compression::{CompressionLayer, predicate::Predicate},
+};
 
-use crate::{authentication, identity::Identity, respond::Streamed, server::ApiServer};
+use crate::{
+    authentication,
+    identity::Identity,
+    respond::{Long, Streamed},
+    server::ApiServer,
+};
 
 /// How long a client may take for the TLS handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,6 +39,9 @@ const STREAMS: u32 = 1000;
 
 /// The smallest answer that is worth compressing (Kubernetes: `defaultGzipThresholdBytes`).
 const COMPRESSED_FROM: u64 = 128 * 1024;
+
+/// The clients are near: what is sent sooner is there sooner (Kubernetes: `defaultGzipContentEncodingLevel`).
+const FAST: CompressionLevel = CompressionLevel::Precise(1);
 
 impl ApiServer {
     /// Serves HTTPS until the server stops.
@@ -67,7 +78,7 @@ impl ApiServer {
 
     async fn requests(self, stream: TlsStream<TcpStream>) {
         let service = ServiceBuilder::new()
-            .layer(CompressionLayer::new().compress_when(Large))
+            .layer(CompressionLayer::new().quality(FAST).compress_when(Large))
             .service(self.service(identity(&stream)));
         let mut builder = Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE);
@@ -104,7 +115,9 @@ struct Large;
 
 impl Predicate for Large {
     fn should_compress<B: axum::body::HttpBody>(&self, response: &http::Response<B>) -> bool {
-        response.extensions().get::<Streamed>().is_none()
-            && response.body().size_hint().lower() >= COMPRESSED_FROM
+        let extensions = response.extensions();
+        extensions.get::<Streamed>().is_none()
+            && (extensions.get::<Long>().is_some()
+                || response.body().size_hint().lower() >= COMPRESSED_FROM)
     }
 }

@@ -160,14 +160,19 @@ impl Storage {
         prefix: &str,
         at: ReadAt,
     ) -> Result<Snapshot<Decoded>, ApiError> {
-        match at {
-            ReadAt::Any => {}
-            ReadAt::MostRecent | ReadAt::Exact(_) => {
-                self.cache.catch_up().await.map_err(api_error)?;
-            }
-            ReadAt::NotOlderThan(revision) => self.wait_for(revision).await?,
-        }
+        self.reach(at).await?;
         Ok(self.cache.list(prefix))
+    }
+
+    /// Waits until the cache is as new as asked for.
+    pub(crate) async fn reach(&self, at: ReadAt) -> Result<(), ApiError> {
+        match at {
+            ReadAt::Any => Ok(()),
+            ReadAt::MostRecent | ReadAt::Exact(_) => {
+                self.cache.catch_up().await.map(drop).map_err(api_error)
+            }
+            ReadAt::NotOlderThan(revision) => self.wait_for(revision).await,
+        }
     }
 
     /// Waits a moment for a revision that the cache does not have yet.
@@ -181,11 +186,13 @@ impl Storage {
         }
     }
 
-    /// The changes of a collection after a revision. Fails with 410 if it is too old, and if the store has never
-    /// reached it: then it was set back to a backup, and what the client knows is of a history that is gone.
+    /// The changes of a collection after a revision, or of those objects alone that have, or had, the `value` they are
+    /// watched by. Fails with 410 if it is too old, and if the store has never reached it: then it was set back to a
+    /// backup, and what the client knows is of a history that is gone.
     pub(crate) async fn subscribe(
         &self,
         prefix: &str,
+        value: Option<&str>,
         after: Revision,
     ) -> Result<Subscription<Decoded>, ApiError> {
         if self.cache.revision() < after {
@@ -195,7 +202,7 @@ impl Storage {
                 return Err(ApiError::expired(message));
             }
         }
-        self.cache.watch(prefix, after).map_err(|error| watch_error(error, after))
+        self.cache.watch_value(prefix, value, after).map_err(|error| watch_error(error, after))
     }
 
     /// A page of a collection as it was at a revision, from the store's history.

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use api_machinery::ApiError;
+use api_types::jiff::Timestamp;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use bytes::Bytes;
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use store::{Entry, Query as StoreQuery, Revision, StoreError};
+use store::{Entry, Query as StoreQuery, Revision, StoreError, cache::Snapshot};
 use tokio::time::timeout;
 
 use crate::{
@@ -100,26 +100,27 @@ async fn from_cache(
     at: ReadAt,
     options: &ListOptions,
 ) -> Result<Listed, ApiError> {
-    let snapshot = storage.list(prefix, at).await?;
+    storage.reach(at).await?;
     let selection = &options.selection;
+    let cache = storage.cache();
+    let Snapshot { revision, items: all } = cache.list_having(prefix, selection.labels.required());
     let limit = options.limit.unwrap_or(usize::MAX);
-    let (mut items, mut last, mut more) = (Vec::new(), None, 0);
-    for item in &snapshot.items {
+    let (mut items, mut last, mut more) = (Vec::new(), None, false);
+    for item in all.iter() {
         let object = readable(item)?;
-        match object.matches(selection) {
-            false => {}
-            true if items.len() == limit => more += 1,
-            true => {
-                items.push(object.json());
-                last = Some(&item.key);
+        if object.matches(selection) {
+            more = items.len() == limit;
+            if more {
+                break;
             }
+            items.push(object.json());
+            last = Some(&item.key);
         }
     }
-    let last = last.filter(|_| more > 0);
     Ok(Listed {
-        revision: snapshot.revision,
-        continuation: last.map(|key| encode(snapshot.revision, key)),
-        remaining: remaining(more, selection),
+        revision,
+        continuation: last.filter(|_| more).map(|key| encode(revision, key)),
+        remaining: remaining(all.len() - items.len(), selection),
         items,
     })
 }
@@ -205,11 +206,12 @@ fn remaining(more: usize, selection: &Selection) -> Option<usize> {
 fn answer(call: &Call, listed: Listed) -> Result<Response, ApiError> {
     let (def, metadata) = (&call.info.def, listed.metadata());
     if !call.presentation.is_plain() {
-        let items =
-            listed.items.iter().map(|i| encoded::value(i)).collect::<Result<Vec<_>, _>>()?;
-        let items: Vec<&Value> = items.iter().collect();
-        let shown = call.presentation.list(def, &items, &metadata)?;
-        return Ok(respond::json(StatusCode::OK, &shown));
+        let (head, tail) = call.presentation.frame(def, &metadata)?;
+        let (def, presentation, now) = (def.clone(), call.presentation, Timestamp::now());
+        let shown = listed.items.into_iter().map(move |item| {
+            Ok(presentation.element(&def, &encoded::value(&item)?, now)?.to_string())
+        });
+        return respond::elements(head, shown, tail);
     }
     let (kind, version) = (def.list_kind(), def.api_version());
     let head =

@@ -10,7 +10,7 @@ use http::StatusCode;
 use registry::ResourceDef;
 use serde_json::{Value, json};
 use store::{
-    Revision,
+    Revision, StoreError,
     cache::{Change, Subscription},
 };
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
@@ -34,6 +34,12 @@ const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 /// The shortest time a watch lives if the client doesn't say; up to as much again is added at random, so that
 /// not all watchers come back at once (Kubernetes: `--min-request-timeout`).
 const MIN_LIFETIME: u64 = 1800;
+
+/// How many changes that are there already are sent together.
+const BURST: usize = 64;
+
+/// A change, or why there will be no more.
+type Outcome = Result<Arc<Change<Decoded>>, StoreError>;
 
 /// What a watcher gets to see.
 #[derive(Debug)]
@@ -66,7 +72,8 @@ pub(super) async fn watch(state: &State, call: &Call) -> Result<Response, ApiErr
     check(call, &options)?;
     let prefix = call.info.def.prefix(call.info.namespace.as_deref());
     let beginning = beginning(state, &prefix, &options).await?;
-    let subscription = match state.storage.subscribe(&prefix, beginning.after).await {
+    let value = options.selection.fields.requires(call.info.def.trigger);
+    let subscription = match state.storage.subscribe(&prefix, value, beginning.after).await {
         Ok(subscription) => subscription,
         Err(error) if error.code() == StatusCode::GONE.as_u16() => {
             return Ok(respond::encoded(StatusCode::OK, failure(&error)));
@@ -113,7 +120,7 @@ async fn beginning(
         return Ok(Beginning { initial: Vec::new(), marked: false, after });
     }
     let snapshot = state.storage.list(prefix, options.at).await?;
-    let initial = if from_state { snapshot.items } else { Vec::new() };
+    let initial: Vec<_> = snapshot.items.iter().filter(|_| from_state).cloned().collect();
     initial.iter().try_for_each(|item| readable(item).map(drop))?;
     let marked = options.initial_events == Some(true) && options.bookmarks;
     Ok(Beginning { initial, marked, after: snapshot.revision })
@@ -127,7 +134,7 @@ fn lifetime(seconds: Option<u64>) -> Duration {
 fn lines(
     watcher: Watcher,
     beginning: Beginning,
-    mut subscription: Subscription<Decoded>,
+    subscription: Subscription<Decoded>,
 ) -> impl Stream<Item = Bytes> + Send {
     async_stream::stream! {
         let mut first = true;
@@ -139,37 +146,34 @@ fn lines(
             yield watcher.bookmark(beginning.after, true);
         }
         drop(beginning);
+        let mut changes = subscription.ready_chunks(BURST);
+        let stop = watcher.shutdown.clone().cancelled_owned();
         let end = sleep(watcher.lifetime);
-        tokio::pin!(end);
+        tokio::pin!(stop, end);
         let mut tick = interval_at(Instant::now() + BOOKMARK_INTERVAL, BOOKMARK_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
-                () = watcher.shutdown.cancelled() => break,
+                () = &mut stop => break,
                 () = &mut end => break,
-                next = subscription.next() => match next {
-                    Some(Ok(change)) => match event(&change, &watcher.selection) {
-                        Ok(Some((kind, line))) => yield watcher.shown(kind, line, &mut first),
-                        Ok(None) => {}
-                        Err(error) => {
-                            yield failure(&error);
-                            return;
-                        }
-                    },
-                    Some(Err(error)) => {
-                        yield failure(&watch_error(error, subscription.revision()));
+                burst = changes.next() => {
+                    let (burst, reached) = (burst.unwrap_or_default(), changes.get_mut().revision());
+                    let (lines, goes_on) = watcher.told(burst, reached, &mut first);
+                    if let Some(lines) = lines {
+                        yield lines;
+                    }
+                    if !goes_on {
                         return;
                     }
-                    None => return,
-                },
+                }
                 _ = tick.tick(), if watcher.bookmarks => {
-                    yield watcher.bookmark(subscription.revision(), false);
+                    yield watcher.bookmark(changes.get_mut().revision(), false);
                 }
             }
         }
         if watcher.bookmarks {
-            yield watcher.bookmark(subscription.revision(), false);
+            yield watcher.bookmark(changes.get_mut().revision(), false);
         }
     }
 }
@@ -192,6 +196,30 @@ fn event(
 }
 
 impl Watcher {
+    /// The lines of changes that have come together, to be sent together, and whether more will follow.
+    fn told(
+        &self,
+        burst: Vec<Outcome>,
+        reached: Revision,
+        first: &mut bool,
+    ) -> (Option<Bytes>, bool) {
+        let mut lines = Vec::new();
+        let mut goes_on = !burst.is_empty();
+        for change in burst {
+            let change = change.map_err(|error| watch_error(error, reached));
+            match change.and_then(|change| event(&change, &self.selection)) {
+                Ok(Some((kind, line))) => lines.push(self.shown(kind, line, first)),
+                Ok(None) => {}
+                Err(error) => {
+                    lines.push(failure(&error));
+                    goes_on = false;
+                    break;
+                }
+            }
+        }
+        (together(lines), goes_on)
+    }
+
     /// An event's line in the form that the watcher asked for; an error event if it can't be shown so.
     fn shown(&self, kind: &str, line: Bytes, first: &mut bool) -> Bytes {
         if self.presentation.is_plain() {
@@ -214,6 +242,14 @@ impl Watcher {
         }
         line("BOOKMARK", &self.presentation.bookmark(&self.def, &metadata))
     }
+}
+
+/// One piece of all lines, if there are any.
+fn together(mut lines: Vec<Bytes>) -> Option<Bytes> {
+    if lines.len() > 1 {
+        return Some(lines.concat().into());
+    }
+    lines.pop()
 }
 
 fn line(kind: &str, object: &Value) -> Bytes {

@@ -1,8 +1,11 @@
 //! What is stored and can't be read: nothing of it passes for deleted, and nothing is deleted by mistake.
 
+use axum::body::Body;
+use http::Request;
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use crate::harness::{Api, CONFIG_MAPS, JSON, PODS, names, pod};
+use crate::harness::{Api, CONFIG_MAPS, JSON, PODS, TABLE, names, pod};
 
 const POD_KEY: &str = "/registry/core/pods/default/p";
 
@@ -32,17 +35,29 @@ async fn a_running_pod_that_can_not_be_read_is_neither_deleted_nor_lost() {
 #[tokio::test]
 async fn no_table_has_a_row_of_nothing() {
     let api = damaged_pod().await;
-    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
     for path in [PODS, &format!("{PODS}/p")] {
-        let message = api.send("GET", path, (JSON, table), "").await.fails(500, "InternalError");
+        let message = api.send("GET", path, (JSON, TABLE), "").await.fails(500, "InternalError");
         assert!(message.contains("pods \"p\" can't be shown"), "{message}");
     }
     let watch = format!("{PODS}?watch=true&timeoutSeconds=1");
-    let event = api.send("GET", &watch, (JSON, table), "").await.json();
+    let event = api.send("GET", &watch, (JSON, TABLE), "").await.json();
     assert_eq!(
         (&event["type"], &event["object"]["reason"]),
         (&json!("ERROR"), &json!("InternalError"))
     );
+}
+
+/// Nobody takes for a whole table what has begun before the row was met that can't be made.
+#[tokio::test]
+async fn a_table_that_can_not_be_finished_is_broken_off() {
+    let api = damaged_pod().await;
+    for i in 0..200 {
+        api.post(PODS, &pod(&format!("a-{i:03}"))).await.ok();
+    }
+    let request = Request::get(PODS).header("accept", TABLE).body(Body::empty()).unwrap();
+    let response = api.request(request).await;
+    assert_eq!(response.status(), 200);
+    assert!(response.into_body().collect().await.is_err());
 }
 
 #[tokio::test]

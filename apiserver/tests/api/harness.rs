@@ -228,6 +228,8 @@ pub(crate) fn pod(name: &str) -> Value {
     })
 }
 
+pub(crate) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+
 /// The events of a watch.
 pub(crate) struct Events {
     stream: BodyDataStream,
@@ -245,6 +247,12 @@ impl Events {
             let chunk = tokio::time::timeout(PATIENCE, self.stream.next()).await.expect("an event");
             self.read.extend_from_slice(&chunk?.unwrap());
         }
+    }
+
+    /// What is sent next in one piece.
+    pub(crate) async fn piece(&mut self) -> String {
+        let piece = tokio::time::timeout(PATIENCE, self.stream.next()).await.expect("events");
+        String::from_utf8(piece.unwrap().unwrap().to_vec()).unwrap()
     }
 
     /// The type of the next event and the name of its object.

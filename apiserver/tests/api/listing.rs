@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Api, CONFIG_MAPS, JSON, PODS, names, pod, version};
+use crate::harness::{Api, CONFIG_MAPS, JSON, PODS, TABLE, names, pod, version};
 
 async fn three() -> Api {
     let api = Api::start().await;
@@ -149,6 +149,40 @@ async fn a_table_has_columns_and_rows() {
     let none =
         api.send("GET", &format!("{PODS}/p?includeObject=None"), (JSON, accept), "").await.ok();
     assert!(none["rows"][0].get("object").is_none());
+}
+
+/// More than is sent at once.
+const MANY: usize = 300;
+
+#[tokio::test]
+async fn a_long_list_is_whole_in_every_form() {
+    let api = Api::start().await;
+    let name = |i: usize| format!("map-{i:04}");
+    for i in 0..MANY {
+        api.config_map(&name(i), json!({"even": (i % 2 == 0).to_string()})).await;
+    }
+    let partial = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
+    for (accept, field, pointer) in [
+        (JSON, "items", "/metadata/name"),
+        (partial, "items", "/metadata/name"),
+        (TABLE, "rows", "/cells/0"),
+    ] {
+        let found = async |query: &str| -> Vec<String> {
+            let path = format!("{CONFIG_MAPS}?{query}");
+            let list = api.send("GET", &path, (JSON, accept), "").await.ok();
+            let elements = list[field].as_array().unwrap();
+            let name = |e: &serde_json::Value| e.pointer(pointer).unwrap().as_str().unwrap().into();
+            elements.iter().map(name).collect()
+        };
+        let all: Vec<_> = (0..MANY).map(name).collect();
+        assert_eq!(found("").await, all);
+        assert_eq!(found("limit=7").await, all[..7]);
+        let even: Vec<_> = all.iter().step_by(2).cloned().collect();
+        assert_eq!(found("labelSelector=even%3Dtrue").await, even);
+        assert!(found("labelSelector=even%3Dperhaps").await.is_empty());
+    }
+    let page = api.get(&format!("{CONFIG_MAPS}?limit=7")).await.ok();
+    assert_eq!(page["metadata"]["remainingItemCount"], MANY - 7);
 }
 
 #[tokio::test]

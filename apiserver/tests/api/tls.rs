@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
-use crate::harness::{Api, CONFIG_MAPS, PODS, pod};
+use crate::harness::{Api, CONFIG_MAPS, JSON, PODS, TABLE, pod};
 
 /// A server on a port of this host, with the CA that its clients' certificates are of.
 struct Tls {
@@ -341,13 +341,18 @@ async fn long_answers_are_compressed_for_who_wants_it() {
     tls.api.post(CONFIG_MAPS, &big).await.ok();
     tls.api.config_map("small", json!({})).await;
     let client = tls.client(Some(&Identity::admin()));
-    let encoding = async |name: &str| {
-        let request =
-            client.get(tls.url(&format!("{CONFIG_MAPS}/{name}"))).header("accept-encoding", "gzip");
-        request.send().await.unwrap().headers().get("content-encoding").cloned()
+    let encoding = async |path: &str, accept: &str| {
+        let request = client.get(tls.url(&format!("{CONFIG_MAPS}{path}"))).header("accept", accept);
+        let answer = request.header("accept-encoding", "gzip").send().await.unwrap();
+        answer.headers().get("content-encoding").cloned()
     };
-    assert_eq!(encoding("big").await.unwrap(), "gzip");
-    assert_eq!(encoding("small").await, None);
+    assert_eq!(encoding("/big", JSON).await.unwrap(), "gzip");
+    assert_eq!(encoding("/small", JSON).await, None);
+    assert_eq!(encoding("", TABLE).await, None);
+    for i in 0..300 {
+        tls.api.config_map(&format!("map-{i}"), json!({})).await;
+    }
+    assert_eq!(encoding("", TABLE).await.unwrap(), "gzip");
 }
 
 #[tokio::test]

@@ -68,6 +68,19 @@ async fn a_node_sees_its_pods_by_a_field_selector() {
 }
 
 #[tokio::test]
+async fn what_has_changed_already_is_sent_in_one_piece() {
+    let api = Api::start().await;
+    let first = api.config_map("a", json!({})).await;
+    for number in 0..3 {
+        let patch = json!({"data": {"n": number.to_string()}});
+        api.patch(&format!("{CONFIG_MAPS}/a"), "merge-patch", &patch).await.ok();
+    }
+    api.get(CONFIG_MAPS).await.ok();
+    let mut events = api.watch(&watch(&format!("resourceVersion={}", version(&first)))).await;
+    assert_eq!(events.piece().await.lines().count(), 3);
+}
+
+#[tokio::test]
 async fn initial_events_end_with_a_marked_bookmark() {
     let api = Api::start().await;
     api.config_map("a", json!({})).await;

@@ -24,6 +24,7 @@ pub struct Builder<K, S> {
     standard_columns: bool,
     keeps_status: bool,
     status_has_metadata: bool,
+    trigger: &'static str,
     strategy: S,
     kind: PhantomData<fn() -> K>,
 }
@@ -49,6 +50,7 @@ where
         standard_columns: true,
         keeps_status: false,
         status_has_metadata: true,
+        trigger: "metadata.name",
         strategy,
         kind: PhantomData,
     }
@@ -88,6 +90,12 @@ where
     pub fn status_alone(mut self) -> Self {
         self.status_has_metadata = false;
         self.status()
+    }
+
+    /// The field that most watches of a part of the objects select by, if that is not the name.
+    pub fn watched_by(mut self, field: &'static str) -> Self {
+        self.trigger = field;
+        self
     }
 
     /// A path below the objects.
@@ -141,6 +149,7 @@ where
             scope: K::Scope::SCOPE,
             subresources: this.subresources,
             columns,
+            trigger: this.trigger,
             status_has_metadata: this.status_has_metadata,
             kind: Box::new(Typed::new(this.strategy, cells, drops_status)),
         }

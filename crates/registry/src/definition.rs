@@ -1,7 +1,5 @@
 //! A resource's definition: what the types lack (short names, columns, subresources), and its erased behaviour.
 
-use std::collections::BTreeMap;
-
 use api_machinery::{ApiError, FieldSelector, strict};
 use api_types::{
     jiff::Timestamp,
@@ -27,6 +25,8 @@ pub struct ResourceDef {
     pub subresources: Vec<Subresource>,
     /// The columns of its table, as a row's cells are ordered.
     pub columns: Vec<Column>,
+    /// The field that most watches of a part of its objects select by (Kubernetes: `TriggerFunc`).
+    pub trigger: &'static str,
     /// Whether an update of the status changes metadata too.
     pub(crate) status_has_metadata: bool,
     pub(crate) kind: Box<dyn ErasedKind>,
@@ -189,13 +189,13 @@ impl ResourceDef {
 
     /// What field selectors see of the object.
     #[must_use]
-    pub fn fields(&self, object: &Value) -> BTreeMap<String, String> {
+    pub fn fields(&self, object: &Value) -> Vec<(&'static str, String)> {
         let text =
             |path| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
         let mut fields = self.kind.fields(object);
-        fields.insert("metadata.name".to_owned(), text("/metadata/name"));
+        fields.push(("metadata.name", text("/metadata/name")));
         if self.scope == Scope::Namespaced {
-            fields.insert("metadata.namespace".to_owned(), text("/metadata/namespace"));
+            fields.push(("metadata.namespace", text("/metadata/namespace")));
         }
         fields
     }

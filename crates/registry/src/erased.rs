@@ -1,6 +1,6 @@
 //! The only meeting of typed and untyped: a kind with its strategy behind an interface over JSON values.
 
-use std::{collections::BTreeMap, fmt, sync::OnceLock};
+use std::{fmt, sync::OnceLock};
 
 use api_machinery::FieldErrors;
 use api_types::jiff::Timestamp;
@@ -23,6 +23,9 @@ pub(crate) enum Fault {
     Damaged(String),
 }
 
+/// What field selectors see, by the name of the field.
+pub(crate) type Fields = Vec<(&'static str, String)>;
+
 /// A kind over JSON values. Each method gives what is to be stored.
 pub(crate) trait ErasedKind: fmt::Debug + Send + Sync {
     fn decode(&self, given: Value) -> Result<Value, Fault>;
@@ -37,7 +40,7 @@ pub(crate) trait ErasedKind: fmt::Debug + Send + Sync {
     /// Whether something beside `metadata.finalizers` and the grace period keeps the object.
     fn is_held(&self, object: &Value) -> Result<bool, Fault>;
     fn drops_status_at_creation(&self) -> bool;
-    fn fields(&self, object: &Value) -> BTreeMap<String, String>;
+    fn fields(&self, object: &Value) -> Fields;
     fn field_names(&self) -> Vec<&'static str>;
     fn row(&self, object: &Value, now: Timestamp) -> Result<Vec<Value>, Fault>;
     fn schema(&self) -> Value;
@@ -140,13 +143,12 @@ impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
         self.drops_status
     }
 
-    fn fields(&self, object: &Value) -> BTreeMap<String, String> {
-        let fields = match typed(object) {
+    fn fields(&self, object: &Value) -> Fields {
+        match typed(object) {
             Ok(object) => self.strategy.fields(&object),
             // Whoever selects by a field must not take a damaged object for one that is gone.
             Err(_) => bare_fields(self.strategy.fields(&K::default()), object),
-        };
-        fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        }
     }
 
     fn field_names(&self) -> Vec<&'static str> {
@@ -178,8 +180,6 @@ fn typed<K: Object>(given: &Value) -> Result<K, Fault> {
 fn stored<K: Object>(object: &Value) -> Result<K, Fault> {
     serde_path_to_error::deserialize(object).map_err(|e| Fault::Damaged(describe(&e)))
 }
-
-type Fields = Vec<(&'static str, String)>;
 
 /// The fields as they stand in the object, whatever else is in it: their names are their paths.
 fn bare_fields(mut fields: Fields, object: &Value) -> Fields {

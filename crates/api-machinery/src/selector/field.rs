@@ -26,7 +26,7 @@ impl FieldSelector {
     }
 
     /// Whether the fields, got by name, meet every requirement. A field that isn't there is empty.
-    pub fn matches(&self, get: impl Fn(&str) -> Option<String>) -> bool {
+    pub fn matches<'a>(&self, get: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.0.iter().all(|t| (get(&t.field).unwrap_or_default() == t.value) == t.equal)
     }
 
@@ -132,7 +132,7 @@ mod tests {
     use super::FieldSelector;
 
     fn check(selector: &str, phase: &str, expected: bool) {
-        let get = |f: &str| (f == "status.phase").then(|| phase.to_owned());
+        let get = |f: &str| (f == "status.phase").then_some(phase);
         assert_eq!(FieldSelector::parse(selector).unwrap().matches(get), expected, "{selector}");
     }
 

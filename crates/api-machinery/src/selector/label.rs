@@ -63,7 +63,17 @@ impl LabelSelector {
     /// Whether the labels meet every requirement.
     #[must_use]
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.0.iter().all(|r| r.matches(labels))
+        self.selects(|key| labels.get(key).map(String::as_str))
+    }
+
+    /// Whether labels, got by name, meet every requirement.
+    pub fn selects<'a>(&self, get: impl Fn(&str) -> Option<&'a str>) -> bool {
+        self.0.iter().all(|r| r.matches(get(&r.key)))
+    }
+
+    /// The labels that whatever is selected has.
+    pub fn required(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().filter_map(Requirement::required)
     }
 
     /// Whether there is no requirement.
@@ -121,8 +131,14 @@ impl Requirement {
         Ok(Self { key, operator, values })
     }
 
-    fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        let value = labels.get(&self.key);
+    fn required(&self) -> Option<(&str, &str)> {
+        let is_equality =
+            matches!(self.operator, Operator::In | Operator::Equals | Operator::DoubleEquals);
+        let value = self.values.first().filter(|_| is_equality && self.values.len() == 1)?;
+        Some((&self.key, value))
+    }
+
+    fn matches(&self, value: Option<&str>) -> bool {
         match self.operator {
             Operator::Exists => value.is_some(),
             Operator::DoesNotExist => value.is_none(),
@@ -135,7 +151,7 @@ impl Requirement {
         }
     }
 
-    fn compares(&self, value: Option<&String>, holds: impl Fn(i64, i64) -> bool) -> bool {
+    fn compares(&self, value: Option<&str>, holds: impl Fn(i64, i64) -> bool) -> bool {
         let label = value.and_then(|v| v.parse().ok());
         let wanted = self.values.first().and_then(|v| v.parse().ok());
         label.zip(wanted).is_some_and(|(label, wanted)| holds(label, wanted))
@@ -366,6 +382,12 @@ mod tests {
         check("a>5", "a=7", true);
         check("a<5", "a=x", false);
         check("example.com/in in (in,notin),b", "example.com/in=notin,b=1", true);
+    }
+
+    #[test]
+    fn tells_what_it_requires() {
+        let selector = LabelSelector::parse("a=b,c in (d),e in (f,g),h!=i,j,k notin (l)").unwrap();
+        assert_eq!(selector.required().collect::<Vec<_>>(), [("a", "b"), ("c", "d")]);
     }
 
     #[test]

@@ -1,18 +1,27 @@
 //! One collection: its objects, its latest changes, and the readers to wake.
 
-use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+use std::sync::Arc;
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::{
-    Change, Item, Options, Weigh,
+    Change, Item, Object, Options, Snapshot,
+    labels::{Keys, Labels},
+    lanes::Lanes,
     log::{Cursor, Log},
+    ordered::{Keyed, Ordered},
 };
 use crate::{Revision, StoreError};
 
 /// The objects of a collection by key.
-pub(super) type Items<T> = BTreeMap<Arc<str>, Arc<Item<T>>>;
+pub(super) type Items<T> = Ordered<Arc<Item<T>>>;
+
+impl<T> Keyed for Arc<Item<T>> {
+    fn key(&self) -> &str {
+        &self.key
+    }
+}
 
 /// A collection.
 #[derive(Debug)]
@@ -24,17 +33,28 @@ pub(super) struct Collection<T> {
 #[derive(Debug)]
 struct State<T> {
     items: Items<T>,
+    labels: Labels,
     log: Log<T>,
+    lanes: Lanes<T>,
     /// The revision of the latest change. What happened before the load is not known in detail, so the
     /// load's revision stands for it: a listener that knows less sees a hole and asks.
     latest: Revision,
 }
 
-impl<T: Weigh> Collection<T> {
+/// Which changes a reader follows, and up to where it has.
+#[derive(Debug)]
+pub(super) struct Reader {
+    /// The value of the objects' trigger; all if absent.
+    value: Option<Box<str>>,
+    cursor: Cursor,
+}
+
+impl<T: Object> Collection<T> {
     /// An empty collection as of a revision.
     pub(super) fn new(start: Revision, options: &Options) -> Self {
         let log = Log::new(start, options);
-        let state = State { items: Items::new(), log, latest: start };
+        let (items, labels, lanes) = (Items::default(), Labels::default(), Lanes::default());
+        let state = State { items, labels, log, lanes, latest: start };
         Self { state: RwLock::new(state), wake: watch::Sender::default() }
     }
 
@@ -42,18 +62,22 @@ impl<T: Weigh> Collection<T> {
         self.state.read().items.get(key).cloned()
     }
 
-    /// The items below a prefix, and the revision of the collection's latest change. `observe` is called
-    /// while no change can come in between.
-    pub(super) fn list<R>(
+    /// The items below a prefix, or those among them that may have all the labels. `observe` is called while no change
+    /// can come in between, and gives the revision up to which all collections are whole.
+    pub(super) fn list<'a>(
         &self,
         prefix: &str,
-        observe: impl FnOnce() -> R,
-    ) -> (Vec<Arc<Item<T>>>, Revision, R) {
+        labels: impl Iterator<Item = (&'a str, &'a str)>,
+        observe: impl FnOnce() -> Revision,
+    ) -> Snapshot<T> {
         let state = self.state.read();
-        let from = (Bound::Included(prefix), Bound::Unbounded);
-        let below =
-            state.items.range::<str, _>(from).take_while(|(key, _)| key.starts_with(prefix));
-        (below.map(|(_, item)| Arc::clone(item)).collect(), state.latest, observe())
+        let (items, keys) = (state.items.clone(), state.labels.having(labels));
+        // The cache's revision can be behind a change that is in the collection already, and ahead of its latest
+        // change: the list is as of the greater one.
+        let revision = observe().max(state.latest);
+        drop(state);
+        let items = keys.map_or_else(|| items.below(prefix), |keys| chosen(&items, &keys, prefix));
+        Snapshot { revision, items }
     }
 
     /// Takes over the new state of a key. `None` if nothing changed: the key was not there to be deleted.
@@ -65,59 +89,102 @@ impl<T: Weigh> Collection<T> {
     ) -> Option<Arc<Change<T>>> {
         let mut state = self.state.write();
         let old = match &new {
-            Some(item) => state.items.insert(Arc::clone(key), Arc::clone(item)),
+            Some(item) => state.items.insert(Arc::clone(item)),
             None => Some(state.items.remove(key)?),
         };
+        state.labels.replace(key, object(old.as_ref()), object(new.as_ref()));
         let previous = std::mem::replace(&mut state.latest, revision);
         let change = Arc::new(Change { revision, previous, old, new });
-        state.log.push(Arc::clone(&change));
+        state.record(Arc::clone(&change));
         Some(change)
     }
 
     /// Adds a change to the log alone: for the log of all collections.
     pub(super) fn record(&self, change: Arc<Change<T>>) {
-        self.state.write().log.push(change);
+        self.state.write().record(change);
     }
 
-    /// Replaces everything after a gap, and expires all readers.
-    pub(super) fn reload(&self, items: Items<T>, revision: Revision) {
+    /// Replaces everything after a gap, and expires all readers. The items are in the order of their keys.
+    pub(super) fn reload(&self, items: Vec<Arc<Item<T>>>, revision: Revision) {
+        let mut labels = Labels::default();
+        items.iter().for_each(|item| labels.replace(&item.key, None, Some(&item.object)));
+        let items = Items::of_sorted(items);
         let mut state = self.state.write();
-        state.items = items;
-        state.latest = revision;
+        (state.items, state.labels, state.latest) = (items, labels, revision);
         state.log.restart(revision);
+        state.lanes.restart();
     }
 
-    pub(super) fn seek(&self, after: Revision) -> Result<Cursor, StoreError> {
-        self.state.read().log.seek(after)
+    /// A reader of the changes after a revision, those of one value of the trigger or all, and what wakes it.
+    pub(super) fn follow(
+        &self,
+        value: Option<&str>,
+        after: Revision,
+    ) -> Result<(Reader, watch::Receiver<()>), StoreError> {
+        let mut state = self.state.write();
+        let State { log, lanes, .. } = &mut *state;
+        let (cursor, wakes) = match value {
+            Some(value) => lanes.open(value, after, log)?,
+            None => (log.seek(after)?, self.wake.subscribe()),
+        };
+        Ok((Reader { value: value.map(Into::into), cursor }, wakes))
     }
 
-    /// Appends up to `limit` changes from a cursor on that are wanted, and moves the cursor behind what
-    /// was looked at.
+    /// Appends up to `limit` changes that are wanted, and moves the reader behind what was looked at.
     pub(super) fn read(
         &self,
-        cursor: &mut Cursor,
+        reader: &mut Reader,
         limit: usize,
         wanted: impl Fn(&Change<T>) -> bool,
         into: &mut impl Extend<Arc<Change<T>>>,
     ) -> Result<(), StoreError> {
         let state = self.state.read();
-        let mut seen = *cursor;
-        let changes = state.log.read(*cursor)?.inspect(|_| seen += 1);
-        into.extend(changes.filter(|change| wanted(change)).take(limit).cloned());
-        *cursor = seen;
+        let mut seen = reader.cursor;
+        let mut take = |changes: &mut dyn Iterator<Item = &Arc<Change<T>>>| {
+            let changes = changes.inspect(|_| seen += 1);
+            into.extend(changes.filter(|change| wanted(change)).take(limit).cloned());
+        };
+        match &reader.value {
+            Some(value) => take(&mut state.lanes.read(value, reader.cursor, &state.log)?),
+            None => take(&mut state.log.read(reader.cursor)?),
+        }
+        reader.cursor = seen;
         Ok(())
     }
 
-    pub(super) fn is_read_up_to(&self, cursor: Cursor) -> bool {
-        self.state.read().log.end() == cursor
+    /// Whether there is nothing left for the reader.
+    pub(super) fn is_read_by(&self, reader: &Reader) -> bool {
+        let state = self.state.read();
+        let end = match &reader.value {
+            Some(value) => state.lanes.end(value),
+            None => Some(state.log.end()),
+        };
+        end == Some(reader.cursor)
     }
 
     /// Wakes the readers, after changes.
     pub(super) fn wake(&self) {
         self.wake.send_replace(());
+        self.state.write().lanes.wake();
     }
+}
 
-    pub(super) fn wakes(&self) -> watch::Receiver<()> {
-        self.wake.subscribe()
+impl<T: Object> State<T> {
+    fn record(&mut self, change: Arc<Change<T>>) {
+        self.lanes.push(&change);
+        self.log.push(change);
+        while let Some(forgotten) = self.log.trim() {
+            self.lanes.forget(&forgotten);
+        }
     }
+}
+
+fn object<T>(item: Option<&Arc<Item<T>>>) -> Option<&T> {
+    item.map(|item| &item.object)
+}
+
+fn chosen<T>(items: &Items<T>, keys: &Keys, prefix: &str) -> super::Range<Arc<Item<T>>> {
+    let keys = keys.below(prefix);
+    let chosen = keys.iter().filter_map(|key| items.get(key).cloned());
+    Items::of_sorted(chosen.collect()).below(prefix)
 }

@@ -5,11 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 
-use super::{
-    Item, Shared, Weigh,
-    collection::{Collection, Items},
-    collection_of,
-};
+use super::{Item, Object, Shared, collection::Collection, collection_of};
 use crate::{Entry, Event, Events, Query, Revision, StoreError};
 
 /// How many entries one request of a load asks for.
@@ -21,7 +17,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Follows the store for as long as the cache lives.
-pub(super) async fn follow<T: Weigh + Send + Sync + 'static>(shared: Arc<Shared<T>>) {
+pub(super) async fn follow<T: Object + Send + Sync + 'static>(shared: Arc<Shared<T>>) {
     let mut pause = FIRST_PAUSE;
     loop {
         let before = shared.revision();
@@ -39,7 +35,7 @@ pub(super) async fn follow<T: Weigh + Send + Sync + 'static>(shared: Arc<Shared<
     }
 }
 
-impl<T: Weigh + Send + Sync + 'static> Shared<T> {
+impl<T: Object + Send + Sync + 'static> Shared<T> {
     /// Loads the cache for the first time. It begins a window's length before the present, or as far back
     /// as the store remembers, so that readers can go on after a restart of this program.
     pub(super) async fn load_with_history(&self, latest: Revision) -> Result<(), StoreError> {
@@ -88,21 +84,21 @@ impl<T: Weigh + Send + Sync + 'static> Shared<T> {
         for (name, collection) in &collections.by_name {
             collection.reload(loaded.remove(name).unwrap_or_default(), revision);
         }
-        self.all.reload(Items::new(), revision);
+        self.all.reload(Vec::new(), revision);
         self.progress.send_replace(revision);
         collections.by_name.values().for_each(|collection| collection.wake());
         self.all.wake();
     }
 
-    fn sort(&self, entries: Vec<Entry>) -> HashMap<Arc<str>, Items<T>> {
-        let mut sorted: HashMap<Arc<str>, Items<T>> = HashMap::new();
+    fn sort(&self, entries: Vec<Entry>) -> HashMap<Arc<str>, Vec<Arc<Item<T>>>> {
+        let mut sorted: HashMap<Arc<str>, Vec<_>> = HashMap::new();
         for entry in entries {
             let Some(name) = collection_of(&entry.key) else { continue };
             let items = match sorted.get_mut(name) {
                 Some(items) => items,
                 None => sorted.entry(name.into()).or_default(),
             };
-            items.insert(Arc::clone(&entry.key), self.item(&entry));
+            items.push(self.item(&entry));
         }
         sorted
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Change, Options, Weigh};
+use super::{Change, Object, Options};
 use crate::{Revision, StoreError};
 
 /// A reader's place in a log: the number of the next change to read, counted since the log was made.
@@ -22,7 +22,7 @@ pub(super) struct Log<T> {
     window_bytes: usize,
 }
 
-impl<T: Weigh> Log<T> {
+impl<T: Object> Log<T> {
     pub(super) fn new(start: Revision, options: &Options) -> Self {
         let &Options { window, window_bytes, .. } = options;
         Self { changes: VecDeque::new(), forgotten: 0, start, bytes: 0, window, window_bytes }
@@ -35,6 +35,15 @@ impl<T: Weigh> Log<T> {
         }
         let known = self.changes.partition_point(|change| change.revision <= after);
         Ok(self.forgotten + known as Cursor)
+    }
+
+    /// Every change after this revision is kept.
+    pub(super) fn start(&self) -> Revision {
+        self.start
+    }
+
+    pub(super) fn changes(&self) -> impl Iterator<Item = &Arc<Change<T>>> {
+        self.changes.iter()
     }
 
     pub(super) fn end(&self) -> Cursor {
@@ -52,13 +61,21 @@ impl<T: Weigh> Log<T> {
         Ok(self.changes.iter().skip(usize::try_from(known).unwrap_or(usize::MAX)))
     }
 
-    /// The latest change is kept, however much it weighs.
     pub(super) fn push(&mut self, change: Arc<Change<T>>) {
         self.bytes += weight(&change);
         self.changes.push_back(change);
-        while self.changes.len() > 1 && self.is_too_much() {
-            self.forget_first();
+    }
+
+    /// Forgets the first change if there are too many. The latest is kept, however much it weighs.
+    pub(super) fn trim(&mut self) -> Option<Arc<Change<T>>> {
+        if self.changes.len() <= 1 || !self.is_too_much() {
+            return None;
         }
+        let first = self.changes.pop_front()?;
+        self.forgotten += 1;
+        self.bytes -= weight(&first);
+        self.start = first.revision;
+        Some(first)
     }
 
     fn is_too_much(&self) -> bool {
@@ -72,17 +89,9 @@ impl<T: Weigh> Log<T> {
         self.bytes = 0;
         self.start = start;
     }
-
-    fn forget_first(&mut self) {
-        if let Some(first) = self.changes.pop_front() {
-            self.forgotten += 1;
-            self.bytes -= weight(&first);
-            self.start = first.revision;
-        }
-    }
 }
 
-fn weight<T: Weigh>(change: &Change<T>) -> usize {
+fn weight<T: Object>(change: &Change<T>) -> usize {
     change.old.as_ref().map_or(0, |old| old.object.weight())
 }
 
@@ -91,7 +100,7 @@ mod tests {
     use super::*;
     use crate::cache::Item;
 
-    impl Weigh for usize {
+    impl Object for usize {
         fn weight(&self) -> usize {
             *self
         }
@@ -116,6 +125,7 @@ mod tests {
         let item = |object| Arc::new(Item { key: "/a".into(), revision, object });
         let old = weight.map(item);
         log.push(Arc::new(Change { revision, previous, old, new: None }));
+        while log.trim().is_some() {}
     }
 
     fn read(log: &Log<usize>, cursor: Cursor) -> Vec<u64> {

@@ -13,8 +13,11 @@
 
 mod collection;
 mod feed;
+mod labels;
+mod lanes;
 mod latest;
 mod log;
+mod ordered;
 mod subscription;
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
@@ -22,8 +25,8 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 use parking_lot::{Mutex, RwLock};
 use tokio::{sync::watch, task::AbortHandle, time::timeout};
 
-pub use self::subscription::Subscription;
 use self::{collection::Collection, latest::Latest};
+pub use self::{ordered::Range, subscription::Subscription};
 use crate::{Entry, Event, Revision, Store, StoreError};
 
 /// The longest wait for a revision.
@@ -49,20 +52,38 @@ impl Default for Options {
     }
 }
 
-/// What an object costs to keep.
-pub trait Weigh {
+/// What the cache has to know of an object.
+pub trait Object {
     /// About how many bytes of memory it takes.
     fn weight(&self) -> usize;
-}
 
-/// What is kept of an object that can't be read is little.
-impl<T: Weigh, E> Weigh for Result<T, E> {
-    fn weight(&self) -> usize {
-        self.as_ref().map_or(0, T::weight)
+    /// The labels that it can be listed by, in one order; `None` if they can't be read.
+    fn labels(&self) -> Option<impl Iterator<Item = (&str, &str)>> {
+        Some(std::iter::empty())
+    }
+
+    /// What it can be watched by; `None` if it can't be read.
+    fn trigger(&self) -> Option<&str> {
+        None
     }
 }
 
-impl Weigh for String {
+/// What is kept of an object that can't be read is little.
+impl<T: Object, E> Object for Result<T, E> {
+    fn weight(&self) -> usize {
+        self.as_ref().map_or(0, T::weight)
+    }
+
+    fn labels(&self) -> Option<impl Iterator<Item = (&str, &str)>> {
+        self.as_ref().ok()?.labels()
+    }
+
+    fn trigger(&self) -> Option<&str> {
+        self.as_ref().ok()?.trigger()
+    }
+}
+
+impl Object for String {
     fn weight(&self) -> usize {
         self.len()
     }
@@ -106,7 +127,7 @@ pub struct Snapshot<T> {
     /// The revision as of which the items are; a watch after it continues them.
     pub revision: Revision,
     /// The items.
-    pub items: Vec<Arc<Item<T>>>,
+    pub items: Range<Arc<Item<T>>>,
 }
 
 /// See the module. Dropping it (and all subscriptions) ends the watch of the store.
@@ -136,7 +157,7 @@ struct Collections<T> {
     origin: Revision,
 }
 
-impl<T: Weigh + Send + Sync + 'static> Cache<T> {
+impl<T: Object + Send + Sync + 'static> Cache<T> {
     /// Loads the store and follows it. `decode` is called once for each revision of an object.
     pub async fn start(
         store: Arc<dyn Store>,
@@ -200,16 +221,22 @@ impl<T: Weigh + Send + Sync + 'static> Cache<T> {
 
     /// The objects below a prefix, which is a collection or a namespace in it and ends with `/`.
     pub fn list(&self, prefix: &str) -> Snapshot<T> {
+        self.list_having(prefix, std::iter::empty())
+    }
+
+    /// The same, as far as they may have all these labels: others can be among them.
+    pub fn list_having<'a>(
+        &self,
+        prefix: &str,
+        labels: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Snapshot<T> {
         // Before the look for the collection: one that is met later has nothing up to this revision.
         let revision = self.revision();
         let collection = collection_of(prefix).and_then(|name| self.shared.known(name));
         let Some(collection) = collection else {
-            return Snapshot { revision, items: Vec::new() };
+            return Snapshot { revision, items: Range::default() };
         };
-        // The cache's revision can be behind a change that is in the collection already, and ahead of its
-        // latest change: the list is as of the greater one.
-        let (items, latest, revision) = collection.list(prefix, || self.revision());
-        Snapshot { revision: revision.max(latest), items }
+        collection.list(prefix, labels, || self.revision())
     }
 
     /// The changes after a revision below a prefix, which is a collection or a namespace in it and ends
@@ -219,13 +246,23 @@ impl<T: Weigh + Send + Sync + 'static> Cache<T> {
         prefix: &str,
         after: Revision,
     ) -> Result<Subscription<T>, StoreError> {
+        self.watch_value(prefix, None, after)
+    }
+
+    /// The same, only of objects whose trigger has this value or had it: all if absent.
+    pub fn watch_value(
+        self: &Arc<Self>,
+        prefix: &str,
+        value: Option<&str>,
+        after: Revision,
+    ) -> Result<Subscription<T>, StoreError> {
         let collection = self.shared.collection(collection_of(prefix).unwrap_or(prefix));
-        Subscription::new(Arc::clone(self), collection, prefix, after)
+        Subscription::new(Arc::clone(self), collection, prefix, value, after)
     }
 
     /// The changes of all collections after a revision.
     pub fn subscribe_all(self: &Arc<Self>, after: Revision) -> Result<Subscription<T>, StoreError> {
-        Subscription::new(Arc::clone(self), Arc::clone(&self.shared.all), "", after)
+        Subscription::new(Arc::clone(self), Arc::clone(&self.shared.all), "", None, after)
     }
 }
 
@@ -242,7 +279,7 @@ impl<T> fmt::Debug for Cache<T> {
     }
 }
 
-impl<T: Weigh + Send + Sync + 'static> Shared<T> {
+impl<T: Object + Send + Sync + 'static> Shared<T> {
     fn new(
         store: Arc<dyn Store>,
         options: Options,
@@ -278,7 +315,7 @@ impl<T: Weigh + Send + Sync + 'static> Shared<T> {
     }
 }
 
-impl<T: Weigh> Collections<T> {
+impl<T: Object> Collections<T> {
     fn get_or_create(&mut self, name: &str, options: &Options) -> Arc<Collection<T>> {
         let create = || Arc::new(Collection::new(self.origin, options));
         Arc::clone(self.by_name.entry(name.into()).or_insert_with(create))

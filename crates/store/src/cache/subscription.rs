@@ -11,7 +11,10 @@ use std::{
 use futures::{Stream, StreamExt};
 use tokio_stream::wrappers::WatchStream;
 
-use super::{Cache, Change, Weigh, collection::Collection, log::Cursor};
+use super::{
+    Cache, Change, Object,
+    collection::{Collection, Reader},
+};
 use crate::{Revision, StoreError};
 
 /// How many changes are taken from the log at once.
@@ -26,29 +29,29 @@ pub struct Subscription<T> {
     prefix: Box<str>,
     /// Everything up to here has been delivered, or was known before.
     delivered: Revision,
-    cursor: Cursor,
+    reader: Reader,
     batch: VecDeque<Arc<Change<T>>>,
     wakes: WatchStream<()>,
     expired: bool,
 }
 
-impl<T: Weigh + Send + Sync + 'static> Subscription<T> {
+impl<T: Object + Send + Sync + 'static> Subscription<T> {
     pub(super) fn new(
         cache: Arc<Cache<T>>,
         collection: Arc<Collection<T>>,
         prefix: &str,
+        value: Option<&str>,
         after: Revision,
     ) -> Result<Self, StoreError> {
-        // Before the cursor is set, so that no change falls between.
-        let wakes = WatchStream::from_changes(collection.wakes());
+        let (reader, wakes) = collection.follow(value, after)?;
         Ok(Self {
-            cursor: collection.seek(after)?,
+            reader,
             cache,
             collection,
             prefix: prefix.into(),
             delivered: after,
             batch: VecDeque::new(),
-            wakes,
+            wakes: WatchStream::from_changes(wakes),
             expired: false,
         })
     }
@@ -58,7 +61,7 @@ impl<T: Weigh + Send + Sync + 'static> Subscription<T> {
         // Before the look at the log: a change up to this revision is in the log by now.
         let reached = self.cache.revision();
         let idle = self.batch.is_empty() && !self.expired;
-        if idle && self.collection.is_read_up_to(self.cursor) {
+        if idle && self.collection.is_read_by(&self.reader) {
             self.delivered = self.delivered.max(reached);
         }
         self.delivered
@@ -68,7 +71,7 @@ impl<T: Weigh + Send + Sync + 'static> Subscription<T> {
         let (prefix, known) = (&*self.prefix, self.delivered);
         let wanted =
             |change: &Change<T>| change.revision > known && change.key().starts_with(prefix);
-        self.collection.read(&mut self.cursor, BATCH, wanted, &mut self.batch)
+        self.collection.read(&mut self.reader, BATCH, wanted, &mut self.batch)
     }
 
     fn deliver(&mut self) -> Option<Arc<Change<T>>> {
@@ -78,7 +81,7 @@ impl<T: Weigh + Send + Sync + 'static> Subscription<T> {
     }
 }
 
-impl<T: Weigh + Send + Sync + 'static> Stream for Subscription<T> {
+impl<T: Object + Send + Sync + 'static> Stream for Subscription<T> {
     type Item = Result<Arc<Change<T>>, StoreError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

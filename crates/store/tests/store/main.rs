@@ -12,5 +12,6 @@ mod faulty;
 mod kills;
 mod model;
 mod power_cut;
+mod selecting;
 mod suite;
 mod wait;

@@ -24,6 +24,7 @@ pub(crate) fn definition() -> ResourceDef {
         .status()
         .subresource(Subresource::Binding)
         .subresource(Subresource::Log)
+        .watched_by("spec.nodeName")
         .column("Ready", "string", 0, |pod, _| json!(columns::ready(pod)))
         .column("Status", "string", 0, |pod, _| json!(columns::status(pod)))
         .column("Restarts", "string", 0, |pod, now| json!(columns::restarts(pod, now)))

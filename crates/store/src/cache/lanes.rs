@@ -1,0 +1,147 @@
+//! The changes of a collection by its trigger: who watches objects of one value of it (a kubelet the pods of its node)
+//! reads, and is woken by, those changes alone. There is a lane for each value that somebody watches.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use tokio::sync::watch;
+
+use super::{
+    Change, Item, Object,
+    log::{Cursor, Log},
+};
+use crate::{Revision, StoreError};
+
+/// The lanes of a collection.
+#[derive(Debug)]
+pub(super) struct Lanes<T> {
+    by_value: HashMap<Box<str>, Lane<T>>,
+    /// Those with changes of which their readers have not been told.
+    touched: Vec<Box<str>>,
+}
+
+/// The changes of one value that are in the log too. Cursors count as the log's do.
+#[derive(Debug)]
+struct Lane<T> {
+    changes: VecDeque<Arc<Change<T>>>,
+    forgotten: Cursor,
+    wake: watch::Sender<()>,
+}
+
+impl<T> Default for Lanes<T> {
+    fn default() -> Self {
+        Self { by_value: HashMap::new(), touched: Vec::new() }
+    }
+}
+
+impl<T: Object> Lanes<T> {
+    /// Where a reader of a value begins that knows everything up to a revision, and what wakes it. The lane lasts as
+    /// long as somebody has that.
+    pub(super) fn open(
+        &mut self,
+        value: &str,
+        after: Revision,
+        log: &Log<T>,
+    ) -> Result<(Cursor, watch::Receiver<()>), StoreError> {
+        log.seek(after)?;
+        self.by_value.retain(|_, lane| lane.wake.receiver_count() > 0);
+        let lane = self.by_value.entry(value.into()).or_insert_with(|| Lane::of(value, log));
+        let known = lane.changes.partition_point(|change| change.revision <= after);
+        Ok((lane.forgotten + known as Cursor, lane.wake.subscribe()))
+    }
+
+    /// Adds a change that was added to the log.
+    pub(super) fn push(&mut self, change: &Arc<Change<T>>) {
+        for value in self.concerned(change) {
+            if let Some(lane) = self.by_value.get_mut(&value) {
+                lane.changes.push_back(Arc::clone(change));
+                self.touched.push(value);
+            }
+        }
+    }
+
+    /// Forgets a change that the log has forgotten.
+    pub(super) fn forget(&mut self, change: &Arc<Change<T>>) {
+        for value in self.concerned(change) {
+            let Some(lane) = self.by_value.get_mut(&value) else { continue };
+            if lane.changes.front().is_some_and(|first| Arc::ptr_eq(first, change)) {
+                lane.changes.pop_front();
+                lane.forgotten += 1;
+            }
+        }
+    }
+
+    /// The lanes that a change belongs to: all if nobody knows what the object is watched by from now on.
+    fn concerned(&self, change: &Change<T>) -> Vec<Box<str>> {
+        if is_unknown(change) {
+            return self.by_value.keys().cloned().collect();
+        }
+        let known = values(change).filter(|value| self.by_value.contains_key(*value));
+        known.map(Into::into).collect()
+    }
+
+    /// Begins anew after a gap: no reader can go on.
+    pub(super) fn restart(&mut self) {
+        for (value, lane) in &mut self.by_value {
+            lane.forgotten = lane.end() + 1;
+            lane.changes.clear();
+            self.touched.push(value.clone());
+        }
+    }
+
+    /// The changes of a value from a cursor on.
+    pub(super) fn read(
+        &self,
+        value: &str,
+        cursor: Cursor,
+        log: &Log<T>,
+    ) -> Result<impl Iterator<Item = &Arc<Change<T>>>, StoreError> {
+        let lane = self.by_value.get(value);
+        let known = lane.and_then(|lane| cursor.checked_sub(lane.forgotten));
+        let known = known.ok_or(StoreError::Compacted { oldest: log.start() })?;
+        let known = usize::try_from(known).unwrap_or(usize::MAX);
+        Ok(lane.into_iter().flat_map(|lane| &lane.changes).skip(known))
+    }
+
+    pub(super) fn end(&self, value: &str) -> Option<Cursor> {
+        self.by_value.get(value).map(Lane::end)
+    }
+
+    /// Wakes the readers of those with new changes.
+    pub(super) fn wake(&mut self) {
+        for value in self.touched.drain(..) {
+            if let Some(lane) = self.by_value.get(&value) {
+                lane.wake.send_replace(());
+            }
+        }
+    }
+}
+
+impl<T: Object> Lane<T> {
+    fn of(value: &str, log: &Log<T>) -> Self {
+        let is_its =
+            |change: &&Arc<Change<T>>| is_unknown(change) || values(change).any(|its| its == value);
+        let changes = log.changes().filter(is_its).cloned().collect();
+        Self { changes, forgotten: 0, wake: watch::Sender::default() }
+    }
+
+    fn end(&self) -> Cursor {
+        self.forgotten + self.changes.len() as Cursor
+    }
+}
+
+fn is_unknown<T: Object>(change: &Change<T>) -> bool {
+    change.new.as_ref().is_some_and(|new| new.object.trigger().is_none())
+}
+
+/// The values that an object had before a change and has after it: one or two.
+fn values<T: Object>(change: &Change<T>) -> impl Iterator<Item = &str> {
+    let (old, new) = (value(change.old.as_ref()), value(change.new.as_ref()));
+    old.into_iter().chain(new.filter(|new| old != Some(new)))
+}
+
+fn value<T: Object>(item: Option<&Arc<Item<T>>>) -> Option<&str> {
+    item.and_then(|item| item.object.trigger())
+}
