@@ -20,6 +20,7 @@ mod owners;
 mod pods;
 mod root_ca;
 mod shared_answer;
+pub mod workers;
 
 use std::path::PathBuf;
 
@@ -34,6 +35,7 @@ use eviction::EvictionArgs;
 use frame::{Ended, Metrics, Registered};
 pub use informers::Informers;
 use network::Network;
+use workers::WorkersArgs;
 
 const REPLICA: Replica = Replica { lease: "controller-manager", health_address: "127.0.0.1:10257" };
 
@@ -55,6 +57,8 @@ pub struct Args {
     root_ca_file: Option<PathBuf>,
     #[command(flatten)]
     eviction: EvictionArgs,
+    #[command(flatten)]
+    workers: WorkersArgs,
 }
 
 /// What the controllers are told.
@@ -66,6 +70,8 @@ pub struct Settings {
     pub root_ca: Option<String>,
     /// How nodes are given up, and which pods are removed for good.
     pub eviction: EvictionArgs,
+    /// How many objects controllers look at at a time.
+    pub workers: WorkersArgs,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -96,6 +102,7 @@ pub async fn main_with(
         pod_network: Network::new(args.cluster_cidr, args.node_cidr_mask_size)?,
         root_ca: root_ca::read(args.root_ca_file.as_deref(), &args.replica.client).await?,
         eviction: args.eviction,
+        workers: args.workers,
     };
     let metrics = Metrics::register(&runtime.metrics);
     let work = async |client, check: Check| {

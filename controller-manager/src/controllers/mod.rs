@@ -45,17 +45,45 @@ mod tests {
     use crate::eviction::EvictionArgs;
     use crate::frame::Informer;
     use crate::network::Network;
+    use crate::workers::WorkersArgs;
 
     use super::*;
+
+    fn context(plane: &testkit::ControlPlane, workers: WorkersArgs) -> Context {
+        let pod_network = Network::new("10.244.0.0/16".parse().unwrap(), 24).unwrap();
+        let (root_ca, eviction) = (Some("PEM".to_owned()), EvictionArgs::default());
+        Context::new(plane.listwatch(), Settings { pod_network, root_ca, eviction, workers })
+    }
+
+    #[tokio::test]
+    async fn each_flag_is_for_its_controller() {
+        let plane = testkit::ControlPlane::start().await;
+        let workers = WorkersArgs {
+            concurrent_replicaset_syncs: 11,
+            concurrent_endpoint_syncs: 12,
+            concurrent_service_endpoint_syncs: 13,
+            concurrent_namespace_syncs: 14,
+            concurrent_gc_syncs: 15,
+        };
+        let all = all(&context(&plane, workers), &mut JoinSet::new());
+        for (name, workers) in [
+            ("replicaset-controller", 11),
+            ("endpoint-controller", 12),
+            ("endpointslice-controller", 13),
+            ("namespace-controller", 14),
+            ("garbage-collector", 15),
+            ("node-ipam-controller", 1),
+        ] {
+            let described = format!("controller: {name:?}, workers: {workers},");
+            assert!(format!("{all:?}").contains(&described), "no {described} in {all:?}");
+        }
+    }
 
     /// A replica may lead many times, and what it has seen of a large cluster is large.
     #[tokio::test]
     async fn nothing_that_was_seen_outlives_a_term() {
         let plane = testkit::ControlPlane::start().await;
-        let pod_network = Network::new("10.244.0.0/16".parse().unwrap(), 24).unwrap();
-        let root_ca = Some("PEM".to_owned());
-        let settings = Settings { pod_network, root_ca, eviction: EvictionArgs::default() };
-        let context = Context::new(plane.listwatch(), settings);
+        let context = context(&plane, WorkersArgs::default());
         let mut tasks = JoinSet::new();
         let controllers = all(&context, &mut tasks);
         let left = remains(&context);

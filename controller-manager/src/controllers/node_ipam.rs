@@ -32,7 +32,8 @@ pub(super) fn register(context: &Context) -> Registered {
         nodes,
         promised: Mutex::default(),
     };
-    Registered::new(controller, queue)
+    // One after another: two workers could give the same part away.
+    Registered::new(controller, queue).with_workers(1)
 }
 
 /// A node that goes may make room for all that have got nothing.
@@ -75,11 +76,6 @@ struct Promise {
 impl Controller for NodeIpam {
     fn name(&self) -> &'static str {
         NAME
-    }
-
-    /// One after another: two workers could give the same part away.
-    fn workers(&self) -> usize {
-        1
     }
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {

@@ -21,12 +21,6 @@ pub trait Controller: Send + Sync {
 
     /// Looks at one key.
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error>;
-
-    /// How many keys may be looked at at a time. A look may take as long as it needs: it holds up one
-    /// worker, and nobody else looks at its key meanwhile.
-    fn workers(&self) -> usize {
-        8
-    }
 }
 
 /// When to look at a key again.
@@ -53,12 +47,17 @@ impl Next {
 pub struct Registered {
     controller: Arc<dyn Controller>,
     queue: Arc<WorkQueue>,
+    workers: u16,
 }
+
+/// How many keys are looked at at a time if nothing else is said.
+const WORKERS: u16 = 8;
 
 impl std::fmt::Debug for Registered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Registered")
             .field("controller", &self.controller.name())
+            .field("workers", &self.workers)
             .finish_non_exhaustive()
     }
 }
@@ -66,7 +65,14 @@ impl std::fmt::Debug for Registered {
 impl Registered {
     /// Joins the two.
     pub fn new(controller: impl Controller + 'static, queue: Arc<WorkQueue>) -> Self {
-        Self { controller: Arc::new(controller), queue }
+        Self { controller: Arc::new(controller), queue, workers: WORKERS }
+    }
+
+    /// How many keys may be looked at at a time. A look may take as long as it needs: it holds up one worker,
+    /// and nobody else looks at its key meanwhile.
+    #[must_use]
+    pub fn with_workers(self, workers: u16) -> Self {
+        Self { workers, ..self }
     }
 
     /// Has its queue counted.
@@ -77,7 +83,7 @@ impl Registered {
 
 /// Starts the workers of a controller.
 pub fn work(registered: &Registered, tasks: &mut JoinSet<()>) {
-    for _ in 0..registered.controller.workers() {
+    for _ in 0..registered.workers {
         tasks.spawn(worker(registered.clone()));
     }
 }
@@ -105,7 +111,7 @@ pub async fn ended(tasks: &mut JoinSet<()>) -> Ended {
 }
 
 async fn worker(registered: Registered) {
-    let Registered { controller, queue } = registered;
+    let Registered { controller, queue, .. } = registered;
     loop {
         let key = queue.next().await;
         let span = tracing::debug_span!("reconcile", controller = controller.name(), %key);
@@ -172,10 +178,6 @@ mod tests {
             "slow"
         }
 
-        fn workers(&self) -> usize {
-            2
-        }
-
         async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
             assert_ne!(key.name, "bad");
             self.begun.fetch_add(1, Ordering::Relaxed);
@@ -189,7 +191,7 @@ mod tests {
         let queue = Arc::new(WorkQueue::default());
         keys.iter().for_each(|key| queue.add(ObjectKey::cluster(*key)));
         let mut tasks = JoinSet::new();
-        work(&Registered::new(controller, queue), &mut tasks);
+        work(&Registered::new(controller, queue).with_workers(2), &mut tasks);
         tasks
     }
 

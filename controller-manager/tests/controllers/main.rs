@@ -13,6 +13,7 @@ use controller_manager::Settings;
 use controller_manager::eviction::EvictionArgs;
 use controller_manager::frame::Metrics;
 use controller_manager::network::Network;
+use controller_manager::workers::WorkersArgs;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Resource};
 use listwatch::ListWatch;
@@ -49,6 +50,7 @@ impl Cluster {
             pod_network: Network::new("10.244.0.0/16".parse().unwrap(), 24).unwrap(),
             root_ca: Some("PEM".to_owned()),
             eviction,
+            workers: WorkersArgs::default(),
         };
         let metrics = component::Metrics::default();
         let counted = Metrics::register(&metrics);

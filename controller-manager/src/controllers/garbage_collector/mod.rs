@@ -53,7 +53,7 @@ pub(super) fn register(context: &Context, tasks: &mut JoinSet<()>) -> Registered
         monitors,
         queue: queue.clone(),
     };
-    Registered::new(controller, queue)
+    Registered::new(controller, queue).with_workers(context.settings.workers.concurrent_gc_syncs)
 }
 
 struct GarbageCollector {
@@ -68,10 +68,6 @@ struct GarbageCollector {
 impl Controller for GarbageCollector {
     fn name(&self) -> &'static str {
         NAME
-    }
-
-    fn workers(&self) -> usize {
-        20
     }
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {

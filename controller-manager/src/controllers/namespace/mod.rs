@@ -41,7 +41,8 @@ pub(super) fn register(context: &Context) -> Registered {
         pods: pods.clone(),
         discovery: context.discovery.clone(),
     };
-    Registered::new(controller, queue)
+    let workers = context.settings.workers.concurrent_namespace_syncs;
+    Registered::new(controller, queue).with_workers(workers)
 }
 
 fn watch_namespaces(namespaces: &Informer<Namespace>, queue: &Arc<WorkQueue>) {

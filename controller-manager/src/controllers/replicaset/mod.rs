@@ -57,7 +57,8 @@ pub(super) fn register(context: &Context) -> Registered {
         expectations: Expectations::default(),
         unanswered: Mutex::default(),
     };
-    Registered::new(controller, queue)
+    let workers = context.settings.workers.concurrent_replicaset_syncs;
+    Registered::new(controller, queue).with_workers(workers)
 }
 
 fn watch_sets(informers: &Informers, queue: &Arc<WorkQueue>) {

@@ -26,7 +26,8 @@ pub(in crate::controllers) fn register(context: &Context) -> Registered {
         change.latest().into_iter().for_each(|object| wanted.add(ObjectKey::of(&object.metadata)));
     });
     let controller = Controls { client: context.client(), informers: context.informers.clone() };
-    Registered::new(controller, queue)
+    let workers = context.settings.workers.concurrent_endpoint_syncs;
+    Registered::new(controller, queue).with_workers(workers)
 }
 
 struct Controls {

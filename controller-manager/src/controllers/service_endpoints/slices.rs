@@ -33,7 +33,8 @@ pub(in crate::controllers) fn register(context: &Context) -> Registered {
         informers: context.informers.clone(),
         expectations: Expectations::default(),
     };
-    Registered::new(controller, queue)
+    let workers = context.settings.workers.concurrent_service_endpoint_syncs;
+    Registered::new(controller, queue).with_workers(workers)
 }
 
 /// The Service of a slice that is ours to write.
