@@ -10,7 +10,8 @@ const OTHERS: usize = 20;
 #[tokio::test(flavor = "multi_thread")]
 async fn thousands_of_idle_and_slow_connections_keep_nobody_from_being_answered() {
     let server = crate::spawn().await;
-    let mut connections = Connections::open(&server, OF_EACH, 10).await;
+    let opened = Connections::open(&server, OF_EACH, 10);
+    let mut connections = wait::within("all connect", opened).await;
     wait::until("all are connected at once", async || match server.open_files() {
         open if open > 3 * OF_EACH => Ok(()),
         open => Err(open),

@@ -1,7 +1,7 @@
 //! The API server is killed again and again while clients count by compare-and-swap: no count is lost or doubled, and
 //! a watch that goes on from its last version shows each once and in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{AsyncBufReadExt, TryStreamExt, future::join_all};
 use kube::Client;
@@ -13,7 +13,7 @@ const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const COUNTERS: usize = 8;
 const ROUNDS: usize = 10;
 /// How many counts are acknowledged before a kill; the kill comes in the middle of others.
-const COUNTS: u64 = 200;
+const COUNTS: usize = 200;
 
 async fn send(client: &Client, method: &str, path: &str, body: &Value) -> kube::Result<Value> {
     let request = http::Request::builder().method(method).uri(path);
@@ -34,17 +34,18 @@ fn name(counter: &Value) -> String {
     counter["metadata"]["name"].as_str().unwrap().to_owned()
 }
 
-/// What clients were told: how often they counted, and the latest count of each counter.
+/// The counts that clients were told of.
 #[derive(Debug, Default)]
-struct Acknowledged {
-    writes: u64,
-    counts: BTreeMap<String, u64>,
-}
+struct Acknowledged(BTreeSet<(String, u64)>);
 
 impl Acknowledged {
     fn note(&mut self, counter: &str, count: u64) {
-        self.writes += 1;
-        self.counts.insert(counter.to_owned(), count);
+        let is_new = self.0.insert((counter.to_owned(), count));
+        assert!(is_new, "{counter}: {count} was acknowledged before, and lost");
+    }
+
+    fn latest(&self) -> BTreeMap<&str, u64> {
+        self.0.iter().map(|(counter, count)| (counter.as_str(), *count)).collect()
     }
 }
 
@@ -72,12 +73,12 @@ async fn count_once(client: &Client, path: &str) -> kube::Result<u64> {
 
 /// Two clients count at each counter, and the server is killed under them.
 async fn count_and_kill(server: &mut Apiserver, client: &Client, ledger: &Ledger) {
-    let enough = ledger.borrow().writes + COUNTS;
+    let enough = ledger.borrow().0.len() + COUNTS;
     let names: Vec<_> = names().chain(names()).collect();
     let counting = join_all(names.iter().map(|name| count(client, name, ledger)));
     let killing = async {
         let mut told = ledger.subscribe();
-        told.wait_for(|told| told.writes >= enough).await.unwrap();
+        told.wait_for(|told| told.0.len() >= enough).await.unwrap();
         server.kill();
     };
     tokio::join!(counting, killing);
@@ -139,9 +140,9 @@ async fn no_count_is_lost_or_doubled_by_kills() {
         tokio::join!(count_and_kill(&mut server, &client, &ledger), witness.watch(&client, None));
         server.restart().await;
         let stored = counters(&server.client().await).await.0;
-        for (counter, told) in &ledger.borrow().counts {
+        for (counter, told) in ledger.borrow().latest() {
             // Each of the two who count at it may not have been told of the last.
-            assert!((*told..=told + 2).contains(&stored[counter]), "{counter}: {told}, {stored:?}");
+            assert!((told..=told + 2).contains(&stored[counter]), "{counter}: {told}, {stored:?}");
         }
     }
     let client = server.client().await;

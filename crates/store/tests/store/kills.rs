@@ -2,7 +2,7 @@
 //! that goes on from its last revision sees each once and in order.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader, Read},
     path::Path,
     process::{Child, Command, Stdio},
@@ -51,22 +51,27 @@ fn no_count_is_lost_or_doubled_by_kills() {
 fn count_and_kill(file: &Path, counts: usize) -> BTreeMap<String, u64> {
     let mut child = spawn(file);
     let mut lines = BufReader::new(child.stdout.take().unwrap());
-    let mut acknowledged = BTreeMap::new();
+    let mut acknowledged = BTreeSet::new();
+    let mut note = |line: &str| {
+        let Some(counted) = counted(line) else { return false };
+        assert!(acknowledged.insert(counted), "acknowledged before, and lost: {line}");
+        true
+    };
     let mut left = counts;
     while left > 0 {
         let mut line = String::new();
         assert_ne!(lines.read_line(&mut line).unwrap(), 0, "the child counts on");
-        if let Some(counted) = counted(&line) {
-            acknowledged.extend([counted]);
-            left -= 1;
-        }
+        left -= usize::from(note(&line));
     }
     child.kill().unwrap();
     child.wait().unwrap();
     let mut rest = String::new();
     lines.read_to_string(&mut rest).unwrap();
-    acknowledged.extend(rest.split_inclusive('\n').filter_map(counted));
-    acknowledged
+    for line in rest.split_inclusive('\n') {
+        note(line);
+    }
+    // Of each counter the last, which is the highest.
+    acknowledged.into_iter().collect()
 }
 
 /// What a whole line says.
