@@ -34,9 +34,18 @@ async fn survives(backing: Backing, killed: &[&str]) {
     assert!(row.contains(&address), "{row}");
 
     let victim = pods.keys().next().unwrap();
+    let uid =
+        cluster.kubectl(&["get", "pod", victim, "-o", "jsonpath={.metadata.uid}"]).expect_ok();
+    let of_victim = containers(&[&format!("io.kubernetes.pod.uid={uid}")]);
     cluster.kubectl(&["delete", "pod", victim, "--now"]).expect_ok();
     let healed = ready_pods(&cluster, 3).await;
     assert!(!healed.contains_key(victim));
+    until("as many containers as before, the others' the same", async || {
+        let now = containers(&[&format!("io.minik8s.node={NODE}")]);
+        let kept = running.iter().filter(|id| !of_victim.contains(id)).all(|id| now.contains(id));
+        if kept && now.len() == running.len() { Ok(()) } else { Err(format!("{now:?}")) }
+    })
+    .await;
     // The kubelet has acted since, so it has looked at the others too.
     let (restarts, now) = (healed, ready_since(&cluster).await);
     for pod in pods.keys().filter(|pod| *pod != victim) {
