@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// Requests under way at once.
     #[arg(long, default_value_t = 32)]
     concurrency: usize,
+    /// Connections held that are idle or slow.
+    #[arg(long, default_value_t = 3_000)]
+    connections: usize,
     /// Lists of all objects.
     #[arg(long, default_value_t = 20)]
     lists: usize,
@@ -55,8 +58,6 @@ pub(crate) struct Args {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    server::raise_file_limit()?;
     let mut report = Report::new("Scheduler".to_owned());
     scheduling::measure(&args, &mut report)?;
     report.print();

@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use kube::Client;
 use serde_json::{Value, json};
 use store::{Expect, Query};
+use testkit::Connections;
 use tokio::sync::Barrier;
 
 use crate::{
@@ -22,6 +23,11 @@ use crate::{
 };
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
+
+/// How many clients come while there are idle and slow connections.
+const NEWCOMERS: usize = 1000;
+/// For how many seconds slow requests are waited for: longer than those clients take.
+const PATIENCE: u32 = 60;
 
 /// A pod as a client sends it: about a kilobyte.
 fn pod(name: &str) -> Value {
@@ -66,8 +72,8 @@ pub(crate) async fn raw(args: &Args, backing: Backing, report: &mut Report) -> a
 /// The work through the API.
 pub(crate) async fn api(args: &Args, backing: Backing, report: &mut Report) -> anyhow::Result<()> {
     let server = Server::start(backing).await?;
-    let client = server.client().await?;
-    let idle = server.memory()?;
+    let client = server.client().await;
+    let idle = server.memory() >> 20;
     let bar = step("creates");
     report.add("create", &creates(args, &client).await?);
     bar.set_message("gets");
@@ -76,11 +82,19 @@ pub(crate) async fn api(args: &Args, backing: Backing, report: &mut Report) -> a
     bar.set_message("lists");
     let list = async |_| send(&client, "GET", PODS, Vec::new()).await;
     report.add("list all", &measure(args.lists, 1, list).await?);
-    let loaded = server.memory()?;
+    let loaded = server.memory() >> 20;
     bar.set_message("watches");
     report.add("watch (write to event)", &watches(args, &server, &client).await?);
+    let watched = server.memory() >> 20;
+    bar.set_message("idle and slow connections");
+    let connections = Connections::open(&server, args.connections / 3, PATIENCE).await;
+    let ask = async |_| Ok(server.client().await.apiserver_version().await.map(drop)?);
+    report.add(
+        "get on a new connection beside idle and slow ones",
+        &measure(NEWCOMERS, args.concurrency, ask).await?,
+    );
+    drop(connections);
     bar.finish_and_clear();
-    let watched = server.memory()?;
     report.note(format!(
         "server memory: {idle} MiB idle, {loaded} MiB with {} pods, {watched} MiB with {} watchers besides",
         args.objects, args.watchers
@@ -111,7 +125,7 @@ async fn watches(args: &Args, server: &Server, client: &Client) -> anyhow::Resul
     let mut watchers = Vec::new();
     for _ in 0..args.watchers {
         watchers.push(tokio::spawn(watcher(
-            server.client().await?,
+            server.client().await,
             Arc::clone(&open),
             args.changes,
         )));
