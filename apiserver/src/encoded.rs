@@ -191,8 +191,8 @@ pub(crate) fn set_version(object: &mut Value, revision: Revision) {
     }
 }
 
-/// The bytes to store of an object: all of it but its version, which the store itself counts.
-pub(crate) fn to_store(mut object: Value) -> Bytes {
+/// The bytes to store of an object: all of it but its version, which the store itself counts, and which is taken off.
+pub(crate) fn to_store(object: &mut Value) -> Bytes {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("resourceVersion");
     }
@@ -219,11 +219,11 @@ mod tests {
 
     fn encoded(size: usize) -> Encoded {
         let catalogue = Catalogue::new(registry::all());
-        let object =
+        let mut object =
             serde_json::json!({"metadata": {"name": "a"}, "data": {"x": "x".repeat(size)}});
         let entry = Entry {
             key: "/registry/core/configmaps/default/a".into(),
-            value: to_store(object),
+            value: to_store(&mut object),
             revision: Revision(7),
         };
         Encoded::of_entry(&catalogue, &entry).unwrap()

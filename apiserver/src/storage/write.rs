@@ -60,9 +60,9 @@ impl Storage {
     pub(crate) async fn create(
         &self,
         at: Address<'_>,
-        object: Value,
+        mut object: Value,
     ) -> Result<Stored, WriteError> {
-        let value = encoded::to_store(object.clone());
+        let value = encoded::to_store(&mut object);
         let mut namespace = self.namespace_of(at).await?;
         loop {
             match self.put(&at.key(), &value, Expect::Absent, namespace.as_slice()).await {
@@ -83,12 +83,13 @@ impl Storage {
         &self,
         at: Address<'_>,
         old: &Stored,
-        object: Value,
+        mut object: Value,
     ) -> Result<Stored, WriteError> {
-        let value = encoded::to_store(object.clone());
-        if value == encoded::to_store(old.object.clone()) {
+        encoded::set_version(&mut object, old.revision);
+        if object == old.object {
             return self.confirm(at, old).await.map(|()| old.clone());
         }
+        let value = encoded::to_store(&mut object);
         let put = self.put(&at.key(), &value, Expect::At(old.revision), &[]).await;
         put.map(|revision| Stored::at(object, revision)).map_err(|error| failed(at, error))
     }
