@@ -15,7 +15,10 @@ use futures::StreamExt;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{io::AsyncWriteExt, net::UnixListener};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixListener,
+};
 
 /// A daemon that understands these versions, 1.x each, and refuses all others as Docker does.
 struct Engine {
@@ -154,6 +157,7 @@ async fn a_daemon_that_is_stuck_is_not_waited_for_without_end() {
         let mut connections = Vec::new();
         loop {
             let (mut connection, _) = listener.accept().await.unwrap();
+            connection.read(&mut [0; 1024]).await.unwrap();
             // The rest never comes.
             let begun = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{";
             connection.write_all(begun).await.unwrap();
