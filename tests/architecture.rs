@@ -104,14 +104,7 @@ const RIMS: [Rim; 7] = [
     Rim { name: Name::Crate("redis"), places: &["crates/listwatch/"] },
     Rim { name: Name::Crate("etcd_client"), places: &["crates/store/"] },
     Rim { name: Name::Crate("redb"), places: &["crates/store/"] },
-    Rim {
-        name: Name::Crate("rtnetlink"),
-        places: &[
-            "kubelet/src/network/",
-            "kube-proxy/src/addresses.rs",
-            "kube-proxy/src/routes/kernel.rs",
-        ],
-    },
+    Rim { name: Name::Crate("rtnetlink"), places: &["crates/netlink/", "kubelet/src/network/"] },
 ];
 
 #[test]

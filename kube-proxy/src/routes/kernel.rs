@@ -1,47 +1,16 @@
-//! The kernel's routes, through netlink.
+//! The kernel's routes.
 
-use std::{
-    collections::BTreeSet,
-    io,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
-use futures::TryStreamExt;
 use ipnet::Ipv4Net;
+use netlink::{Error, Netlink};
 use nix::errno::Errno;
-use rtnetlink::{
-    Error, Handle, RouteMessageBuilder, new_connection,
-    packet_route::{
-        AddressFamily,
-        address::AddressAttribute,
-        route::{
-            RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
-        },
-    },
-};
 
 use super::{Change, Found, Owner, Route};
 
 /// The mark on our routes (`ip route show proto 138`): the number of a routing daemon, of those that
 /// neither the kernel nor iproute2's list gives to anybody.
 pub const PROTOCOL: u8 = 138;
-
-/// What went wrong with the kernel.
-#[derive(Debug, thiserror::Error)]
-pub enum KernelError {
-    /// No netlink socket.
-    #[error("opening a netlink socket")]
-    Open(#[source] io::Error),
-    /// The kernel did not answer.
-    #[error("{step}")]
-    Asking {
-        /// What was asked.
-        step: &'static str,
-        /// What it said.
-        #[source]
-        source: Error,
-    },
-}
 
 /// Why a route could not be brought about. Trying again does not help before something changes.
 #[derive(Debug, thiserror::Error)]
@@ -61,19 +30,19 @@ pub enum Refusal {
     #[error("{0} is a network of this host or one that leads nowhere here: remove that route")]
     InTheWay(Ipv4Net),
     /// Anything else.
-    #[error("the kernel refused the route to {destination}: {source}")]
+    #[error("the kernel refused the route to {destination}: {said}")]
     Other {
         /// Where it was to lead.
         destination: Ipv4Net,
         /// What the kernel said.
-        source: Error,
+        said: String,
     },
 }
 
 /// The routing table of one network namespace.
 #[derive(Clone, Debug)]
 pub struct Kernel {
-    handle: Handle,
+    netlink: Netlink,
 }
 
 impl Kernel {
@@ -82,10 +51,8 @@ impl Kernel {
     /// # Errors
     ///
     /// No right to open a netlink socket.
-    pub fn open() -> Result<Self, KernelError> {
-        let (connection, handle, _) = new_connection().map_err(KernelError::Open)?;
-        tokio::spawn(connection);
-        Ok(Kernel { handle })
+    pub fn open() -> Result<Self, Error> {
+        Ok(Kernel { netlink: Netlink::open()? })
     }
 
     /// The IPv4 addresses of this host.
@@ -93,17 +60,8 @@ impl Kernel {
     /// # Errors
     ///
     /// The kernel does not answer.
-    pub async fn addresses(&self) -> Result<BTreeSet<Ipv4Addr>, KernelError> {
-        let mut found = BTreeSet::new();
-        let mut addresses = self.handle.address().get().execute();
-        let failed = |source| KernelError::Asking { step: "listing addresses", source };
-        while let Some(message) = addresses.try_next().await.map_err(failed)? {
-            found.extend(message.attributes.iter().find_map(|attribute| match attribute {
-                AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
-                _ => None,
-            }));
-        }
-        Ok(found)
+    pub async fn addresses(&self) -> Result<BTreeSet<Ipv4Addr>, Error> {
+        Ok(self.netlink.addresses().await?.iter().map(|address| address.address).collect())
     }
 
     /// The routes of the main table that lead into the network.
@@ -111,12 +69,8 @@ impl Kernel {
     /// # Errors
     ///
     /// The kernel does not answer.
-    pub async fn routes(&self, network: Ipv4Net) -> Result<Vec<Found>, KernelError> {
-        let any = RouteMessageBuilder::<Ipv4Addr>::new().build();
-        let routes = self.handle.route().get(any).execute();
-        let failed = |source| KernelError::Asking { step: "listing routes", source };
-        let found: Vec<RouteMessage> = routes.try_collect().await.map_err(failed)?;
-        let found = found.iter().filter_map(read);
+    pub async fn routes(&self, network: Ipv4Net) -> Result<Vec<Found>, Error> {
+        let found = self.netlink.routes().await?.into_iter().map(Found::from);
         Ok(found.filter(|route| network.contains(&route.destination)).collect())
     }
 
@@ -126,71 +80,41 @@ impl Kernel {
     ///
     /// The kernel refuses.
     pub async fn apply(&self, change: &Change) -> Result<(), Refusal> {
-        let routes = self.handle.route();
-        let (destination, result) = match change {
-            Change::Add(route) => (route.destination, routes.add(write(route)).execute().await),
-            Change::Replace(route) => {
-                (route.destination, routes.add(write(route)).replace().execute().await)
-            }
-            Change::Remove(destination) => {
-                let removed = routes.del(to(*destination).build()).execute().await;
-                (*destination, harmless_if(removed, Errno::ESRCH))
-            }
+        let result = match change {
+            Change::Add(route) => self.netlink.add_route(&ours(route)).await,
+            Change::Replace(route) => self.netlink.replace_route(&ours(route)).await,
+            Change::Remove(destination) => self.netlink.remove_route(*destination, PROTOCOL).await,
         };
-        result.map_err(|source| refusal(change, destination, source))
+        result.map_err(|error| refusal(change, error))
     }
 }
 
-fn refusal(change: &Change, destination: Ipv4Net, source: Error) -> Refusal {
-    match (change, errno(&source)) {
+fn refusal(change: &Change, error: Error) -> Refusal {
+    let destination = match change {
+        Change::Add(route) | Change::Replace(route) => route.destination,
+        Change::Remove(destination) => *destination,
+    };
+    match (change, error.errno()) {
         (Change::Add(route) | Change::Replace(route), Some(Errno::ENETUNREACH)) => {
             Refusal::NotOnLink { gateway: route.gateway, destination }
         }
         (Change::Add(_), Some(Errno::EEXIST)) => Refusal::InTheWay(destination),
-        _ => Refusal::Other { destination, source },
+        _ => Refusal::Other { destination, said: format!("{:#}", anyhow::Error::from(error)) },
     }
 }
 
-fn errno(error: &Error) -> Option<Errno> {
-    match error {
-        Error::NetlinkError(answer) => Some(Errno::from_raw(-answer.raw_code())),
-        _ => None,
+fn ours(route: &Route) -> netlink::Route {
+    let Route { destination, gateway, .. } = *route;
+    netlink::Route { destination, gateway: Some(gateway), protocol: PROTOCOL, unicast: true }
+}
+
+impl From<netlink::Route> for Found {
+    fn from(route: netlink::Route) -> Self {
+        let owner = match route.protocol {
+            PROTOCOL => Owner::Us,
+            protocol if route.unicast && protocol != netlink::Route::KERNEL => Owner::Administrator,
+            _ => Owner::Nobody,
+        };
+        Found { destination: route.destination, gateway: route.gateway, owner }
     }
-}
-
-fn harmless_if(result: Result<(), Error>, harmless: Errno) -> Result<(), Error> {
-    result.or_else(|error| if errno(&error) == Some(harmless) { Ok(()) } else { Err(error) })
-}
-
-/// Our route to the network; the kernel removes none of another protocol by it.
-fn to(destination: Ipv4Net) -> RouteMessageBuilder<Ipv4Addr> {
-    RouteMessageBuilder::<Ipv4Addr>::new()
-        .destination_prefix(destination.network(), destination.prefix_len())
-        .protocol(RouteProtocol::Other(PROTOCOL))
-}
-
-fn write(route: &Route) -> RouteMessage {
-    to(route.destination).gateway(route.gateway).build()
-}
-
-fn read(message: &RouteMessage) -> Option<Found> {
-    let header = &message.header;
-    if header.address_family != AddressFamily::Inet || header.table != RouteHeader::RT_TABLE_MAIN {
-        return None;
-    }
-    let (mut network, mut gateway) = (Ipv4Addr::UNSPECIFIED, None);
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Destination(RouteAddress::Inet(address)) => network = *address,
-            RouteAttribute::Gateway(RouteAddress::Inet(address)) => gateway = Some(*address),
-            _ => {}
-        }
-    }
-    let destination = Ipv4Net::new(network, header.destination_prefix_length).ok()?;
-    let owner = match (header.kind, header.protocol) {
-        (_, RouteProtocol::Other(PROTOCOL)) => Owner::Us,
-        (RouteType::Unicast, protocol) if protocol != RouteProtocol::Kernel => Owner::Administrator,
-        _ => Owner::Nobody,
-    };
-    Some(Found { destination, gateway, owner })
 }

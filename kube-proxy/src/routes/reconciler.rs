@@ -12,7 +12,7 @@ use tracing::info;
 
 use super::{
     Change, Host, changes,
-    kernel::{Kernel, KernelError, Refusal},
+    kernel::{Kernel, Refusal},
     wanted,
 };
 
@@ -36,7 +36,7 @@ pub async fn reconcile(
     kernel: &Kernel,
     host: &Host,
     nodes: impl Iterator<Item = &Node>,
-) -> Result<Summary, KernelError> {
+) -> Result<Summary, netlink::Error> {
     let local = kernel.addresses().await?;
     let found = kernel.routes(host.cluster_cidr).await?;
     let wanted = wanted(host, &local, nodes);

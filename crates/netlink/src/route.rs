@@ -1,0 +1,129 @@
+//! Routes of the main table.
+
+use std::net::Ipv4Addr;
+
+use futures::TryStreamExt;
+use ipnet::Ipv4Net;
+use nix::errno::Errno;
+use rtnetlink::{
+    RouteMessageBuilder,
+    packet_route::{
+        AddressFamily,
+        route::{
+            RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
+        },
+    },
+};
+
+use crate::{
+    Error, Netlink,
+    error::{failed, unless},
+};
+
+/// An IPv4 route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Where it leads.
+    pub destination: Ipv4Net,
+    /// Through whom.
+    pub gateway: Option<Ipv4Addr>,
+    /// Who made it: a number that each routing program has of its own.
+    pub protocol: u8,
+    /// Whether it leads somewhere: a route may also swallow or refuse.
+    pub unicast: bool,
+}
+
+impl Route {
+    /// The protocol of those that the kernel makes with an address of a link.
+    pub const KERNEL: u8 = 2;
+}
+
+impl Netlink {
+    /// All.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub async fn routes(&self) -> Result<Vec<Route>, Error> {
+        let any = RouteMessageBuilder::<Ipv4Addr>::new().build();
+        let listed: Result<Vec<_>, _> = self.handle.route().get(any).execute().try_collect().await;
+        Ok(listed.map_err(failed("listing routes"))?.iter().filter_map(read).collect())
+    }
+
+    /// Adds a route that leads somewhere.
+    ///
+    /// # Errors
+    /// `EEXIST` if there is one with this destination, `ENETUNREACH` if the gateway is on no link.
+    pub async fn add_route(&self, route: &Route) -> Result<(), Error> {
+        let added = self.handle.route().add(write(route)).execute().await;
+        added.map_err(failed(format!("adding a route to {}", route.destination)))
+    }
+
+    /// The same, in place of any with this destination.
+    ///
+    /// # Errors
+    /// `ENETUNREACH` if the gateway is on no link.
+    pub async fn replace_route(&self, route: &Route) -> Result<(), Error> {
+        let replaced = self.handle.route().add(write(route)).replace().execute().await;
+        replaced.map_err(failed(format!("replacing the route to {}", route.destination)))
+    }
+
+    /// Removes the route of this protocol, and none of another one.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn remove_route(&self, destination: Ipv4Net, protocol: u8) -> Result<(), Error> {
+        let removed = self.handle.route().del(to(destination, protocol).build()).execute().await;
+        unless(
+            removed.map_err(failed(format!("removing the route to {destination}"))),
+            Errno::ESRCH,
+        )
+    }
+
+    /// Packets for the network that no other route takes end here instead of leaving the host.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn blackhole(&self, network: Ipv4Net) -> Result<(), Error> {
+        let route = RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(network.network(), network.prefix_len())
+            .kind(RouteType::BlackHole)
+            .build();
+        let done = self.handle.route().add(route).replace().execute().await;
+        done.map_err(failed(format!("adding a blackhole route for {network}")))
+    }
+}
+
+fn to(destination: Ipv4Net, protocol: u8) -> RouteMessageBuilder<Ipv4Addr> {
+    RouteMessageBuilder::<Ipv4Addr>::new()
+        .destination_prefix(destination.network(), destination.prefix_len())
+        .protocol(RouteProtocol::from(protocol))
+}
+
+fn write(route: &Route) -> RouteMessage {
+    let message = to(route.destination, route.protocol);
+    match route.gateway {
+        Some(gateway) => message.gateway(gateway).build(),
+        None => message.build(),
+    }
+}
+
+fn read(message: &RouteMessage) -> Option<Route> {
+    let header = &message.header;
+    if header.address_family != AddressFamily::Inet || header.table != RouteHeader::RT_TABLE_MAIN {
+        return None;
+    }
+    let (mut network, mut gateway) = (Ipv4Addr::UNSPECIFIED, None);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet(address)) => network = *address,
+            RouteAttribute::Gateway(RouteAddress::Inet(address)) => gateway = Some(*address),
+            _ => {}
+        }
+    }
+    Some(Route {
+        destination: Ipv4Net::new(network, header.destination_prefix_length).ok()?,
+        gateway,
+        protocol: header.protocol.into(),
+        unicast: header.kind == RouteType::Unicast,
+    })
+}
