@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context;
 use apiserver::{
     ApiServer, Config, Identity,
-    pki::{AuthorityFiles, Pki},
+    pki::{AuthorityFiles, Pki, TlsFiles},
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use component::{Runtime, host, network};
@@ -75,6 +75,8 @@ struct ServeFlags {
     data_dir: PathBuf,
     #[command(flatten)]
     authority: AuthorityFlags,
+    #[command(flatten)]
+    tls: TlsFlags,
     /// Where objects are kept
     #[arg(long, value_enum, default_value_t = Backend::Embedded)]
     store: Backend,
@@ -110,6 +112,27 @@ impl AuthorityFlags {
     fn files(&self) -> Option<AuthorityFiles> {
         let (certificate, key) = (self.ca_cert_file.clone()?, self.ca_key_file.clone()?);
         Some(AuthorityFiles { certificate, key })
+    }
+}
+
+/// Certificates that are made elsewhere.
+#[derive(Debug, Args)]
+struct TlsFlags {
+    /// Certificates of the authorities whose clients are known [default: that of the CA]
+    #[arg(long)]
+    client_ca_file: Option<PathBuf>,
+    /// Certificate to serve with, and those that lead to its authority [default: signed by the CA]
+    #[arg(long, requires = "tls_private_key_file")]
+    tls_cert_file: Option<PathBuf>,
+    /// Key of that certificate
+    #[arg(long, requires = "tls_cert_file")]
+    tls_private_key_file: Option<PathBuf>,
+}
+
+impl TlsFlags {
+    fn files(&self) -> TlsFiles {
+        let serving = self.tls_cert_file.clone().zip(self.tls_private_key_file.clone());
+        TlsFiles { serving, client_ca: self.client_ca_file.clone() }
     }
 }
 
@@ -173,7 +196,7 @@ async fn serve(flags: &ServeFlags, runtime: &Runtime) -> anyhow::Result<()> {
         Some(files) => Pki::with_authority(&flags.data_dir, &files)?,
         None => Pki::open_or_create(&flags.data_dir)?,
     };
-    let tls = pki.server_config(&serving_names(flags, advertised))?;
+    let tls = pki.server_config_from(&flags.tls.files(), &serving_names(flags, advertised))?;
     write_kubeconfigs(&pki, flags, advertised)?;
     let config = Config {
         service_cidr: flags.service_cidr,

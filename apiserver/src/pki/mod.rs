@@ -62,6 +62,15 @@ pub struct AuthorityFiles {
     pub key: PathBuf,
 }
 
+/// What a server uses in place of its own certificate, and of the CA in judging its clients.
+#[derive(Clone, Debug, Default)]
+pub struct TlsFiles {
+    /// Its certificate, with those that lead to its authority, and its key, PEM.
+    pub serving: Option<(PathBuf, PathBuf)>,
+    /// The authorities whose clients are known, PEM.
+    pub client_ca: Option<PathBuf>,
+}
+
 /// The CA with the directory that this server's certificates lie in.
 #[derive(Debug)]
 pub struct Pki {
@@ -170,24 +179,29 @@ impl Pki {
     /// # Errors
     /// If the certificate can't be made or used.
     pub fn server_config(&self, names: &[String]) -> Result<Arc<ServerConfig>, PkiError> {
-        let certificate = self.ensure_serving_certificate(names)?;
-        let tls = |e: &dyn std::fmt::Display| PkiError::Tls(e.to_string());
-        let mut roots = RootCertStore::empty();
-        roots
-            .add(CertificateDer::from_pem_slice(self.ca_certificate().as_bytes())?)
-            .map_err(|e| tls(&e))?;
-        let verifier = WebPkiClientVerifier::builder(Arc::new(roots))
-            .allow_unauthenticated()
-            .build()
-            .map_err(|e| tls(&e))?;
-        let chain = vec![CertificateDer::from_pem_slice(certificate.certificate.as_bytes())?];
-        let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes())?;
-        let mut config = ServerConfig::builder()
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(chain, key)
-            .map_err(|e| tls(&e))?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+        self.server_config_from(&TlsFiles::default(), names)
+    }
+
+    /// The same, with what the files have.
+    ///
+    /// # Errors
+    /// If they can't be read, or the certificate can't be made or used.
+    pub fn server_config_from(
+        &self,
+        files: &TlsFiles,
+        names: &[String],
+    ) -> Result<Arc<ServerConfig>, PkiError> {
+        let serving = match &files.serving {
+            Some((certificate, key)) => {
+                Certificate { certificate: read(certificate)?, key: read(key)? }
+            }
+            None => self.ensure_serving_certificate(names)?,
+        };
+        let authorities = match &files.client_ca {
+            Some(path) => read(path)?,
+            None => self.ca_certificate().to_owned(),
+        };
+        tls_config(&serving, &authorities)
     }
 
     /// This server's credentials towards kubelets.
@@ -240,6 +254,29 @@ impl Pki {
         write(&path("crt"), &made.certificate, 0o644)?;
         Ok(made)
     }
+}
+
+fn tls_config(serving: &Certificate, authorities: &str) -> Result<Arc<ServerConfig>, PkiError> {
+    let tls = |e: &dyn std::fmt::Display| PkiError::Tls(e.to_string());
+    let mut roots = RootCertStore::empty();
+    for authority in certificates(authorities)? {
+        roots.add(authority).map_err(|e| tls(&e))?;
+    }
+    let verifier = WebPkiClientVerifier::builder(Arc::new(roots))
+        .allow_unauthenticated()
+        .build()
+        .map_err(|e| tls(&e))?;
+    let key = PrivateKeyDer::from_pem_slice(serving.key.as_bytes())?;
+    let mut config = ServerConfig::builder()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(certificates(&serving.certificate)?, key)
+        .map_err(|e| tls(&e))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, PkiError> {
+    Ok(CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>()?)
 }
 
 /// The DNS names and addresses that a certificate is good for.

@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use apiserver::{Config, Identity, pki::Pki};
+use apiserver::{
+    Config, Identity,
+    pki::{Pki, TlsFiles},
+};
 use axum::{Router, extract::RawQuery, routing::get};
 use bytes::Bytes;
 use futures::future::poll_fn;
@@ -33,6 +36,10 @@ struct Tls {
 
 impl Tls {
     async fn start() -> Self {
+        Self::with(&TlsFiles::default()).await
+    }
+
+    async fn with(files: &TlsFiles) -> Self {
         component::install_crypto_provider();
         let directory = tempfile::tempdir().unwrap();
         let pki = Pki::open_or_create(directory.path()).unwrap();
@@ -40,7 +47,7 @@ impl Tls {
         let api = Api::with(Config { kubelet_client, ..Config::default() }).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let tls = pki.server_config(&["127.0.0.1".to_owned()]).unwrap();
+        let tls = pki.server_config_from(files, &["127.0.0.1".to_owned()]).unwrap();
         let server = api.server.clone();
         tokio::spawn(async move { server.serve(listener, tls).await });
         Self { api, pki, address, _directory: directory }
@@ -187,6 +194,27 @@ async fn a_client_is_who_its_certificate_says() {
         r#"configmaps is forbidden: User \"system:anonymous\" cannot list resource \"configmaps\" in API group \"\" in the namespace \"default\""#
     ), "{text}");
     assert_eq!(tls.get(None, "/readyz").await, (200, "ok".to_owned()));
+}
+
+#[tokio::test]
+async fn a_certificate_to_serve_with_and_the_clients_authorities_may_come_from_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let other = Pki::open_or_create(directory.path()).unwrap();
+    other.server_config(&["127.0.0.1".to_owned()]).unwrap();
+    let file = |name: &str| directory.path().join("pki").join(name);
+    let third = Pki::open_or_create(&directory.path().join("third")).unwrap();
+    let authorities = [third.ca_certificate(), other.ca_certificate()].concat();
+    std::fs::write(file("clients.crt"), authorities).unwrap();
+    let files = TlsFiles {
+        serving: Some((file("apiserver.crt"), file("apiserver.key"))),
+        client_ca: Some(file("clients.crt")),
+    };
+    let tls = Tls::with(&files).await;
+    let admin = Identity::admin();
+    let own = tls.client(Some(&admin)).get(tls.url(PODS)).send().await;
+    assert!(own.unwrap_err().is_connect(), "it shows no certificate of its own authority");
+    let tls = Tls { pki: other, ..tls };
+    assert_eq!(tls.get(Some(&admin), PODS).await.0, 200);
 }
 
 #[tokio::test]
