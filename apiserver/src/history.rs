@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use listwatch::{History, Predecessor};
-use store::{Expect, StoreError};
+use store::{Expect, Revision, StoreError};
 use uuid::Uuid;
 
 use crate::{encoded::CachedObject, storage::Storage};
@@ -28,9 +28,10 @@ pub(crate) async fn begin(storage: &Storage) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The history that the cache's present state belongs to.
-pub(crate) fn current(storage: &Storage) -> History {
-    let known = by_age(storage);
+/// The history that a version belongs to.
+pub(crate) fn at(storage: &Storage, version: Revision) -> History {
+    let mut known = by_age(storage);
+    known.retain(|history| history.revision <= version);
     let predecessor = |pair: &[CachedObject]| Predecessor {
         name: name(&pair[0]),
         until: pair[1].revision.0.saturating_sub(1),
@@ -71,13 +72,15 @@ mod tests {
         let store = Embedded::open(folder.path().join("store"), Default::default()).unwrap();
         let catalogue = Arc::new(Catalogue::new(registry::all()));
         let storage = Storage::start(Arc::new(store), catalogue, &Config::default()).await.unwrap();
-        let mut names = Vec::new();
+        let (mut names, mut began) = (Vec::new(), Vec::new());
         for _ in 0..KEPT + 3 {
             begin(&storage).await.unwrap();
-            names.push(current(&storage).name);
+            began.push(storage.cache().revision());
+            names.push(at(&storage, storage.cache().revision()).name);
         }
-        storage.cache().catch_up().await.unwrap();
-        let current = current(&storage);
+        let now = storage.cache().catch_up().await.unwrap();
+        assert_eq!(at(&storage, began[KEPT + 1]).name, names[KEPT + 1]);
+        let current = at(&storage, now);
         assert_eq!(names.pop().unwrap(), current.name);
         let before: Vec<_> = current.predecessors.iter().map(|p| p.name.clone()).collect();
         assert_eq!(before, names[names.len() - (KEPT - 1)..]);

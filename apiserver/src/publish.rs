@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::StreamExt;
-use listwatch::{Change as Message, ChangeType, Publisher};
+use listwatch::{BOOKMARK_PERIOD, Change as Message, ChangeType, Publisher};
 use store::{
-    StoreError,
-    cache::{Change, Subscription},
+    Revision, StoreError,
+    cache::{Cache, Change, Subscription},
 };
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
     encoded::{CachedObject, Decoded, Encoded},
@@ -19,7 +20,14 @@ use crate::{
 /// How long to wait for a store that can't be written.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Publishes all changes from now on, until the server stops.
+/// How many changes are recalled at the beginning, to know the latest of each topic: more than are made between two
+/// bookmarks of another server, so that no listener of a quiet topic knows less.
+const RECALLED: u64 = 4000;
+
+/// How many of these are published again: more than another server may lag behind, or have left behind when it died.
+const REPEATED: u64 = 250;
+
+/// Publishes all changes from a moment ago on, until the server stops.
 pub(crate) async fn run(state: Arc<State>, publisher: Publisher) {
     tokio::select! {
         () = state.shutdown.cancelled() => {}
@@ -41,13 +49,22 @@ async fn publish_all(state: &State, publisher: &Publisher) {
 async fn publish_history(state: &State, publisher: &Publisher) -> Result<(), StoreError> {
     history::begin(&state.storage).await?;
     let cache = state.storage.cache();
-    let since = cache.revision();
-    let changes = cache.subscribe_all(since)?;
+    let recalled = Revision(cache.revision().0.saturating_sub(REPEATED));
+    let (since, changes) = recent(cache)?;
     let resources = state.catalogue.iter().map(|d| (d.names.group, d.names.plural));
-    publisher.begin(history::current(&state.storage), since.0, resources);
+    publisher.begin(history::at(&state.storage, since), since.0, resources);
     declare_nodes(state, publisher);
-    follow(state, publisher, changes).await;
+    follow(state, publisher, changes, recalled).await;
     Ok(())
+}
+
+/// The latest changes, and those to come.
+fn recent(cache: &Arc<Cache<Decoded>>) -> Result<(Revision, Subscription<Decoded>), StoreError> {
+    let since = Revision(cache.revision().0.saturating_sub(RECALLED));
+    match cache.subscribe_all(since) {
+        Err(StoreError::Compacted { oldest }) => Ok((oldest, cache.subscribe_all(oldest)?)),
+        changes => Ok((since, changes?)),
+    }
 }
 
 fn declare_nodes(state: &State, publisher: &Publisher) {
@@ -58,23 +75,37 @@ fn declare_nodes(state: &State, publisher: &Publisher) {
     }
 }
 
-async fn follow(state: &State, publisher: &Publisher, mut changes: Subscription<Decoded>) {
+/// A server that hears nothing from the store says nothing either: listeners are to ask one that does.
+async fn follow(
+    state: &State,
+    publisher: &Publisher,
+    mut changes: Subscription<Decoded>,
+    recalled: Revision,
+) {
+    let mut ticks = interval(BOOKMARK_PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        match changes.next().await {
-            Some(Ok(change)) => publish(state, publisher, &change),
-            Some(Err(error)) => {
-                tracing::warn!(%error, "publishing begins anew");
-                return;
-            }
-            None => return,
+        tokio::select! {
+            change = changes.next() => match change {
+                Some(Ok(change)) => publish(state, publisher, &change, recalled),
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "publishing begins anew");
+                    return;
+                }
+                None => return,
+            },
+            _ = ticks.tick() => if state.storage.cache().is_following() {
+                publisher.bookmark(changes.revision().0);
+            },
         }
     }
 }
 
-fn publish(state: &State, publisher: &Publisher, change: &Change<Decoded>) {
+fn publish(state: &State, publisher: &Publisher, change: &Change<Decoded>, recalled: Revision) {
     let Some(item) = change.new.as_ref().or(change.old.as_ref()) else { return };
     if history::is_one(&item.key) && change.new.is_some() {
-        return publisher.go_on(history::current(&state.storage));
+        let history = history::at(&state.storage, change.revision);
+        return publisher.go_on(history, change.revision.0);
     }
     // Keys that are no objects of the API concern nobody.
     let Some(def) = state.catalogue.of_key(&item.key) else { return };
@@ -87,7 +118,7 @@ fn publish(state: &State, publisher: &Publisher, change: &Change<Decoded>) {
         }
     };
     let is_pod = def.names.group.is_empty() && def.names.plural == "pods";
-    publisher.publish(&Message {
+    let message = Message {
         group: def.names.group,
         resource: def.names.plural,
         resource_version: change.revision.0,
@@ -95,7 +126,11 @@ fn publish(state: &State, publisher: &Publisher, change: &Change<Decoded>) {
         object: &object,
         node_before: change.old.as_ref().filter(|_| is_pod).and_then(node),
         node_after: change.new.as_ref().filter(|_| is_pod).and_then(node),
-    });
+    };
+    match change.revision <= recalled {
+        true => publisher.recall(&message),
+        false => publisher.publish(&message),
+    }
 }
 
 /// Nothing of what can't be read: listeners see that something is missing, and ask the server.

@@ -34,16 +34,17 @@ pub struct Predecessor {
 pub(crate) enum Relation {
     /// What the listener knows is part of it.
     Continues,
-    /// It is older than what the listener knows: a late message.
+    /// It is of a history that the listener's continues.
     Past,
+    /// It is of a past that the store went back behind.
+    Abandoned,
     /// Only a bookmark can tell.
     Unknown,
     /// What the listener knows is no part of it.
     Foreign,
 }
 
-/// Relates a message to what a listener knows: everything up to `last`, in the history `known`, if it has heard
-/// of one.
+/// Relates a message to what a listener knows: a version `last`, in the history `known`, if it has heard of one.
 pub(crate) fn relate(known: Option<&History>, last: u64, message: &ChangeMessage) -> Relation {
     let Some(known) = known else { return Relation::Continues };
     let of = |histories: &[Predecessor], name: &str| {
@@ -52,8 +53,9 @@ pub(crate) fn relate(known: Option<&History>, last: u64, message: &ChangeMessage
     if message.history == known.name || message.history.is_empty() {
         return Relation::Continues;
     }
-    if of(&known.predecessors, &message.history).is_some() {
-        return Relation::Past;
+    if let Some(until) = of(&known.predecessors, &message.history) {
+        let is_past = message.resource_version <= until;
+        return if is_past { Relation::Past } else { Relation::Abandoned };
     }
     match of(&message.predecessors, &known.name) {
         Some(until) if last <= until => Relation::Continues,
@@ -174,8 +176,16 @@ mod tests {
         assert_eq!(relate(None, 7, &message(&known)), Relation::Continues);
         assert_eq!(relate(Some(&known), 7, &message(&known)), Relation::Continues);
         assert_eq!(relate(Some(&known), 7, &message(&named("c", &[]))), Relation::Unknown);
-        assert_eq!(relate(Some(&known), 7, &message(&named("a", &[]))), Relation::Past);
+        assert_eq!(relate(Some(&known), 7, &message(&named("a", &[]))), Relation::Abandoned);
         assert_eq!(relate(Some(&known), 7, &message(&named("", &[]))), Relation::Continues);
+    }
+
+    #[test]
+    fn a_late_message_is_one_of_the_past_that_the_store_has() {
+        let late = |version| ChangeMessage::bookmark(version, 1).of(&named("a", &[]));
+        let known = named("b", &[("a", 5)]);
+        assert_eq!(relate(Some(&known), 7, &late(5)), Relation::Past);
+        assert_eq!(relate(Some(&known), 7, &late(6)), Relation::Abandoned);
     }
 
     #[test]

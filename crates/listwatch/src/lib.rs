@@ -16,6 +16,8 @@ mod listener;
 mod message;
 mod outlet;
 mod publisher;
+#[cfg(test)]
+mod several;
 mod source;
 pub mod topics;
 
@@ -36,7 +38,7 @@ use crate::{bus::Bus, listener::Listener, outlet::Outlet, source::Source};
 
 pub use history::{History, Predecessor};
 pub use message::{ChangeMessage, ChangeType};
-pub use publisher::{Change, Publisher};
+pub use publisher::{BOOKMARK_PERIOD, Change, Publisher};
 
 /// Why a listener or publisher cannot be made. After that, nothing fails: it degrades.
 #[derive(Debug, thiserror::Error)]

@@ -4,10 +4,11 @@
 //! # Flow
 //! 1. `Start`: subscribe to the topic. First, so that nothing falls between the list and the topic.
 //! 2. `Listing`: list page by page.
-//! 3. `Following`: take messages from the topic. On a hole, on a lost connection, on silence (the API
-//!    server sends a bookmark each second), or when only the name of a changed object is told → 4.
+//! 3. `Following`: take messages from the topic. On a hole, on a lost connection, on silence (each API
+//!    server sends a bookmark each second; one that does not know what the listener knows doesn't count), or
+//!    when only the name of a changed object is told → 4.
 //! 4. `Watching`: an HTTP watch from the last version. Meanwhile each message of the topic is tried, and
-//!    with the first that fits (it is known already, or is the next one) → 3: from that message on, the
+//!    with the first that fits (it is known by the watch, or is the next one) → 3: from that message on, the
 //!    topic tells either every change or that one is missing.
 //!
 //! When the server has forgotten the last version (410), or the topic tells of another history of the store than
@@ -23,14 +24,13 @@ use kube::{
     runtime::watcher::{Error, Event},
 };
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    ChangeMessage, ChangeType, History,
+    ChangeMessage, ChangeType,
     backoff::Backoff,
     bus::{Bus, Signal, Subscription},
-    decision::{Decision, decide},
-    history::{Relation, relate},
+    decision::{Decision, Position},
     message::Reference,
     source::{Events, Source},
 };
@@ -49,10 +49,7 @@ pub(crate) struct Listener<K> {
     topic: String,
     subscription: Option<Subscription>,
     phase: Phase<K>,
-    /// Every change up to this version has been told.
-    last: u64,
-    /// The history it belongs to, as far as the topic has said.
-    history: Option<History>,
+    position: Position,
     /// Whether to list page by page, or all at once: after the pages could not be finished in time.
     paged: bool,
     backoff: Backoff,
@@ -65,7 +62,8 @@ enum Phase<K> {
     Listing(Listing<K>),
     /// Without a stream, it has to be opened.
     Watching(Option<Watch<K>>),
-    Following,
+    /// Since the topic showed last that all is well.
+    Following(Instant),
 }
 
 struct Listing<K> {
@@ -80,12 +78,16 @@ struct Listing<K> {
 struct Watch<K> {
     events: Events<K>,
     opened: Instant,
+    /// The version it began at.
+    since: u64,
 }
 
 /// Whether a message was taken.
 enum Taken<K> {
     /// It was, or was known; perhaps there is something to tell.
     Yes(Option<Event<K>>),
+    /// It shows nothing.
+    Late,
     /// The topic alone does not lead on.
     No,
     /// What was told is no part of the store's history.
@@ -104,8 +106,7 @@ where
             topic,
             subscription: None,
             phase: Phase::Start,
-            last: 0,
-            history: None,
+            position: Position::default(),
             paged: true,
             backoff: Backoff::default(),
             pause: None,
@@ -123,7 +124,7 @@ where
                 Phase::Listing(_) => self.list().await?,
                 Phase::Watching(None) => self.open_watch().await?,
                 Phase::Watching(Some(_)) => self.watch().await?,
-                Phase::Following => self.follow().await,
+                Phase::Following(heard) => self.follow(*heard).await,
             };
             if let Some(event) = event {
                 return Ok(event);
@@ -135,7 +136,6 @@ where
         if let Some(bus) = &self.bus {
             self.subscription = Some(bus.subscribe(&self.topic).await);
         }
-        self.history = None;
         self.phase = Phase::Listing(Listing::new(self.paged));
         Event::Init
     }
@@ -146,9 +146,12 @@ where
             return Ok(Some(Event::InitApply(object)));
         }
         if listing.complete {
-            self.last = listing.version.unwrap_or_default();
+            self.position = Position::listed(listing.version.unwrap_or_default());
             let subscribed = self.subscription.as_ref().is_some_and(|s| s.confirmed);
-            self.phase = if subscribed { Phase::Following } else { Phase::Watching(None) };
+            self.phase = match subscribed {
+                true => Phase::Following(Instant::now()),
+                false => Phase::Watching(None),
+            };
             return Ok(Some(Event::InitDone));
         }
         match listing.fetch(&self.source).await {
@@ -165,9 +168,11 @@ where
     }
 
     async fn open_watch(&mut self) -> Result<Option<Event<K>>> {
-        match self.source.watch(self.last).await {
+        let since = self.position.last();
+        match self.source.watch(since).await {
             Ok(events) => {
-                self.phase = Phase::Watching(Some(Watch { events, opened: Instant::now() }));
+                self.position.join();
+                self.phase = Phase::Watching(Some(Watch { events, opened: Instant::now(), since }));
                 Ok(None)
             }
             Err(kube::Error::Api(status)) if status.code == 410 => self.begin_anew(),
@@ -181,13 +186,14 @@ where
             event = watch.events.next() => self.take_event(event),
             signal = signal(self.subscription.as_mut()) => {
                 let Signal::Message(payload) = signal else { return Ok(None) };
-                let event = match self.take_message(&payload) {
+                let since = watch.since;
+                let event = match self.take_message(&payload, since) {
                     Taken::Yes(event) => event,
-                    Taken::No => return Ok(None),
+                    Taken::Late | Taken::No => return Ok(None),
                     Taken::Foreign => return self.begin_anew(),
                 };
-                tracing::debug!(topic = self.topic, version = self.last, "following the topic");
-                self.phase = Phase::Following;
+                tracing::debug!(topic = self.topic, position = ?self.position, "following the topic");
+                self.phase = Phase::Following(Instant::now());
                 Ok(event)
             }
         }
@@ -203,7 +209,7 @@ where
             }
             Some(Ok(WatchEvent::Deleted(object))) => self.take_object(object, Event::Delete),
             Some(Ok(WatchEvent::Bookmark(bookmark))) => {
-                self.last = version(Some(&bookmark.metadata.resource_version))?.max(self.last);
+                self.position.watched(version(Some(&bookmark.metadata.resource_version))?);
                 Ok(None)
             }
             Some(Ok(WatchEvent::Error(status))) => self.take_failure(status),
@@ -216,7 +222,7 @@ where
     }
 
     fn take_object(&mut self, object: K, event: fn(K) -> Event<K>) -> Result<Option<Event<K>>> {
-        self.last = version(object.resource_version().as_ref())?;
+        self.position.watched(version(object.resource_version().as_ref())?);
         self.backoff.reset();
         let in_scope = self.source.covers(object.meta().namespace.as_deref());
         Ok(in_scope.then(|| event(object)))
@@ -239,52 +245,42 @@ where
         self.phase = Phase::Watching(None);
     }
 
-    async fn follow(&mut self) -> Option<Event<K>> {
-        let why = match timeout(SILENCE, signal(self.subscription.as_mut())).await {
-            Ok(Signal::Message(payload)) => match self.take_message(&payload) {
-                Taken::Yes(event) => return event,
-                Taken::No => "the topic does not tell all",
-                Taken::Foreign => {
-                    tracing::info!(
-                        topic = self.topic,
-                        version = self.last,
-                        "the store was set back"
-                    );
-                    self.phase = Phase::Start;
-                    return None;
+    async fn follow(&mut self, heard: Instant) -> Option<Event<K>> {
+        let signal = timeout_at(heard + SILENCE, signal(self.subscription.as_mut())).await;
+        let why = match signal {
+            Ok(Signal::Message(payload)) => {
+                match self.take_message(&payload, self.position.last()) {
+                    Taken::Yes(event) => {
+                        self.phase = Phase::Following(Instant::now());
+                        return event;
+                    }
+                    Taken::Late => return None,
+                    Taken::No => "the topic does not tell all",
+                    Taken::Foreign => {
+                        tracing::info!(topic = self.topic, position = ?self.position, "the store was set back");
+                        self.phase = Phase::Start;
+                        return None;
+                    }
                 }
-            },
+            }
             Ok(Signal::Lost) => "the connection to Redis is lost",
             Err(_) => "the topic is silent",
         };
-        tracing::debug!(why, topic = self.topic, version = self.last, "watching over HTTP");
+        tracing::debug!(why, topic = self.topic, position = ?self.position, "watching over HTTP");
         self.phase = Phase::Watching(None);
         None
     }
 
-    fn take_message(&mut self, payload: &[u8]) -> Taken<K> {
+    fn take_message(&mut self, payload: &[u8], since: u64) -> Taken<K> {
         let Ok(message) = serde_json::from_slice::<ChangeMessage>(payload) else {
             return Taken::No;
         };
-        match relate(self.history.as_ref(), self.last, &message) {
-            Relation::Continues => self.learn(&message),
-            Relation::Past => return Taken::Yes(None),
-            Relation::Unknown => return Taken::No,
-            Relation::Foreign => return Taken::Foreign,
-        }
-        match decide(self.last, &message) {
-            Decision::Ignore => Taken::Yes(None),
-            Decision::Hole => Taken::No,
+        match self.position.decide(&message, since) {
+            Decision::Late => Taken::Late,
+            Decision::Known => Taken::Yes(None),
             Decision::Apply => self.apply(&message),
-        }
-    }
-
-    /// Only a bookmark says what its history continues.
-    fn learn(&mut self, message: &ChangeMessage) {
-        let known = self.history.as_ref().is_some_and(|known| known.name == message.history);
-        if message.type_ == ChangeType::Bookmark && !message.history.is_empty() && !known {
-            let (name, predecessors) = (message.history.clone(), message.predecessors.clone());
-            self.history = Some(History { name, predecessors });
+            Decision::Hole => Taken::No,
+            Decision::Foreign => Taken::Foreign,
         }
     }
 
@@ -296,7 +292,7 @@ where
                 None => return Taken::No,
             },
         };
-        self.last = message.resource_version;
+        self.position.applied(message.resource_version);
         Taken::Yes(event)
     }
 
@@ -321,7 +317,7 @@ where
     fn begin_anew(&mut self) -> Result<Option<Event<K>>> {
         tracing::debug!(
             topic = self.topic,
-            version = self.last,
+            version = self.position.last(),
             "version is too old: listing anew"
         );
         self.phase = Phase::Start;

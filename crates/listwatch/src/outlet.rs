@@ -74,11 +74,20 @@ impl Outlet {
 
     /// Sends messages of which only the latest matter: not while those before are still waiting.
     pub(crate) fn send_news(&self, messages: impl FnOnce() -> Vec<Message>) {
-        let Ok(only) = self.news.clone().try_acquire_owned() else { return };
-        let messages = messages();
+        if let Ok(only) = self.news.clone().try_acquire_owned() {
+            self.send_together(messages(), vec![only]);
+        }
+    }
+
+    /// Sends messages that are few and rare.
+    pub(crate) fn send_all(&self, messages: Vec<Message>) {
+        self.send_together(messages, Vec::new());
+    }
+
+    fn send_together(&self, messages: Vec<Message>, permits: Vec<OwnedSemaphorePermit>) {
         // Redis doesn't take a round trip without commands.
         if !messages.is_empty() {
-            self.post(Parcel { messages, _permits: vec![only] });
+            self.post(Parcel { messages, _permits: permits });
         }
     }
 

@@ -5,10 +5,14 @@
 //! shows with the next change. A bookmark each second on each topic names the topic's last change, so it
 //! shows within a second even if no change follows; and a listener that hears no bookmarks knows that it
 //! hears nothing. A node's topic begins and ends with the node.
+//!
+//! # How several publishers get along
+//! Each says what is so, and numbers for itself. One that begins, first recalls the latest changes, so that it
+//! knows the last one of each topic as well as one that was always there.
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -22,8 +26,8 @@ use crate::{
     topics,
 };
 
-/// How often each topic gets a bookmark.
-pub(crate) const BOOKMARK_PERIOD: Duration = Duration::from_secs(1);
+/// How often each topic is to get a bookmark.
+pub const BOOKMARK_PERIOD: Duration = Duration::from_secs(1);
 
 /// Resources (of the core group) whose contents are never put on a topic.
 const CONFIDENTIAL: [&str; 2] = ["secrets", "configmaps"];
@@ -64,7 +68,6 @@ impl Publisher {
     /// called within a tokio runtime.
     pub fn connect(url: &str) -> Result<Self, Error> {
         let inner = Arc::new(Inner { outlet: Outlet::start(open(url)?), heads: Mutex::default() });
-        tokio::spawn(keep_bookmarking(Arc::downgrade(&inner)));
         Ok(Self { inner })
     }
 
@@ -82,9 +85,12 @@ impl Publisher {
         *self.inner.lock() = Heads { history, ..Heads::since(since, topics) };
     }
 
-    /// Declares that a new history continues the one so far.
-    pub fn go_on(&self, history: History) {
-        self.inner.lock().history = history;
+    /// Declares that with this version a new history continues the one so far. All topics hear of it before their
+    /// next change, which would not say what its history continues.
+    pub fn go_on(&self, history: History, version: u64) {
+        let mut heads = self.inner.lock();
+        heads.history = history;
+        self.inner.outlet.send_all(heads.bookmarks(version));
     }
 
     /// Declares that a node is there: its topic gets bookmarks before the first change, so that its kubelet can
@@ -95,6 +101,22 @@ impl Publisher {
 
     /// Publishes a change. Changes must come in the order of their versions.
     pub fn publish(&self, change: &Change<'_>) {
+        self.advance(change, encode(change).as_deref());
+    }
+
+    /// Takes note of a change without publishing it.
+    pub fn recall(&self, change: &Change<'_>) {
+        self.advance(change, None);
+    }
+
+    /// Tells all topics that all changes up to this version are published. To be called every [`BOOKMARK_PERIOD`], as
+    /// long as changes come in.
+    pub fn bookmark(&self, version: u64) {
+        let mut heads = self.inner.lock();
+        self.inner.outlet.send_news(|| heads.bookmarks(version));
+    }
+
+    fn advance(&self, change: &Change<'_>, object: Option<&RawValue>) {
         if let Some(node) = node(change) {
             let mut heads = self.inner.lock();
             match change.type_ {
@@ -102,16 +124,15 @@ impl Publisher {
                 _ => heads.declare(topics::pods_of_node(&node)),
             }
         }
-        let object = encode(change);
         for (topic, type_) in destinations(change) {
-            self.inner.publish(&topic, type_, change, object.clone());
+            self.inner.advance(&topic, type_, change, object.map(ToOwned::to_owned));
         }
     }
 }
 
 impl Inner {
     /// Numbering and sending under one lock: messages must be sent in the order of their numbers.
-    fn publish(
+    fn advance(
         &self,
         topic: &str,
         type_: ChangeType,
@@ -124,7 +145,7 @@ impl Inner {
         if type_ == ChangeType::Deleted {
             heads.end_unless_declared(topic);
         }
-        // A change that cannot be encoded is not sent, and listeners see the hole.
+        // Of a change that cannot be encoded, listeners see the hole.
         let Some(object) = object else { return };
         let partial = is_confidential(change);
         let message = ChangeMessage {
@@ -137,20 +158,6 @@ impl Inner {
             predecessors: Vec::new(),
         };
         self.send(topic, &message);
-    }
-
-    fn bookmark_all(&self) {
-        let heads = self.lock();
-        self.outlet.send_news(|| {
-            let bookmark = |(topic, head): (&String, &u64)| Message {
-                topic: topic.as_str().into(),
-                payload: serde_json::to_vec(
-                    &ChangeMessage::bookmark(heads.latest, *head).of(&heads.history),
-                )
-                .expect("a bookmark is numbers"),
-            };
-            heads.topics.iter().map(bookmark).collect()
-        });
     }
 
     fn send(&self, topic: &str, message: &ChangeMessage) {
@@ -166,24 +173,13 @@ impl Inner {
     }
 }
 
-/// Ends with the publisher.
-async fn keep_bookmarking(inner: Weak<Inner>) {
-    let mut ticks = tokio::time::interval(BOOKMARK_PERIOD);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let Some(inner) = inner.upgrade() else { return };
-        inner.bookmark_all();
-    }
-}
-
 /// The version of the last change of each topic.
 #[derive(Debug, Default)]
-struct Heads {
-    history: History,
+pub(crate) struct Heads {
+    pub(crate) history: History,
     /// The version after which every change is known, of topics that aren't listed here.
     since: Option<u64>,
-    /// The version of the last change of all.
+    /// Up to this version all is known.
     latest: u64,
     topics: HashMap<String, u64>,
     /// Those of kinds and of nodes that are there. Others are of nodes that are not (any more).
@@ -191,7 +187,7 @@ struct Heads {
 }
 
 impl Heads {
-    fn since(since: u64, topics: impl Iterator<Item = String>) -> Self {
+    pub(crate) fn since(since: u64, topics: impl Iterator<Item = String>) -> Self {
         let declared: HashSet<_> = topics.collect();
         let topics = declared.iter().map(|topic| (topic.clone(), since)).collect();
         Self { history: History::default(), since: Some(since), latest: since, topics, declared }
@@ -222,7 +218,7 @@ impl Heads {
 
     /// Makes a change the topic's last one, and gives the version of the one before. If that is not known,
     /// it is the highest one possible, so that listeners rather see a hole that is none.
-    fn advance(&mut self, topic: &str, version: u64) -> u64 {
+    pub(crate) fn advance(&mut self, topic: &str, version: u64) -> u64 {
         let unknown = self.since.unwrap_or(version.saturating_sub(1));
         self.latest = self.latest.max(version);
         match self.topics.get_mut(topic) {
@@ -232,6 +228,19 @@ impl Heads {
                 unknown
             }
         }
+    }
+
+    /// One for each topic, when all is known up to this version.
+    pub(crate) fn bookmarks(&mut self, version: u64) -> Vec<Message> {
+        self.latest = self.latest.max(version);
+        let bookmark = |(topic, head): (&String, &u64)| Message {
+            topic: topic.as_str().into(),
+            payload: serde_json::to_vec(
+                &ChangeMessage::bookmark(self.latest, *head).of(&self.history),
+            )
+            .expect("a bookmark is numbers"),
+        };
+        self.topics.iter().map(bookmark).collect()
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     fmt::Debug,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use api_types::api::core::v1::{Binding, ConfigMap, Node, ObjectReference, Pod};
@@ -18,7 +19,7 @@ use kube::{
 };
 use listwatch::{ChangeMessage, ChangeType, Heartbeat, ListWatch, Scope, topics};
 use serde::de::DeserializeOwned;
-use testkit::{ControlPlane, Proxy, Redis, node, pod, wait};
+use testkit::{ControlPlane, Etcd, Proxy, Redis, node, pod, wait};
 use tokio::task::JoinHandle;
 
 /// Name and version of objects.
@@ -293,6 +294,52 @@ async fn the_api_server_may_be_restarted() {
     plane.start_server().await;
     mirror.follows(&pods, "b").await;
     no_watch_is_open(&plane).await;
+    assert_eq!(mirror.inits(), 1);
+}
+
+/// What arrives on the topic of pods, once the first message has.
+async fn messages(listwatch: &ListWatch) -> Arc<Mutex<Vec<ChangeMessage>>> {
+    let all: Arc<Mutex<Vec<ChangeMessage>>> = Arc::default();
+    let topic = topics::changes("", "pods");
+    let (heard, messages) = (all.clone(), listwatch.follow::<ChangeMessage>(&topic).unwrap());
+    tokio::spawn(messages.for_each(move |message| {
+        heard.lock().unwrap().push(message);
+        std::future::ready(())
+    }));
+    wait::until("the topic is heard", async || match all.lock().unwrap().len() {
+        0 => Err(0),
+        count => Ok(count),
+    })
+    .await;
+    all
+}
+
+#[tokio::test]
+async fn a_server_that_begins_knows_the_last_change_of_a_topic_and_tells_it_again() {
+    let redis = Redis::spawn().await;
+    let plane = ControlPlane::builder().redis(&redis).start().await;
+    let messages = messages(&plane.listwatch()).await;
+    let last = version(&create(&pods(&plane.client()), "a").await);
+    let heard = |is_it: &dyn Fn(&ChangeMessage) -> bool| {
+        let messages = messages.lock().unwrap();
+        match messages.iter().find(|message| is_it(message)) {
+            Some(message) => Ok(message.history.clone()),
+            None => Err(messages.clone()),
+        }
+    };
+    let is_change = |message: &ChangeMessage| message.resource_version == last;
+    let history = wait::until("the change is told", async || heard(&is_change)).await;
+    plane.stop_server().await;
+    plane.start_server().await;
+    let is_next =
+        |message: &ChangeMessage| message.resource_version > last && message.history != history;
+    wait::until("the next server speaks of its own history", async || heard(&is_next)).await;
+    let messages = messages.lock().unwrap();
+    let (bookmarks, changes): (Vec<_>, Vec<_>) =
+        messages.iter().partition(|message| message.type_ == ChangeType::Bookmark);
+    let mut later = bookmarks.iter().filter(|message| message.resource_version > last);
+    assert!(later.all(|message| message.previous == last), "{bookmarks:?}");
+    assert_eq!(changes.len(), 2, "{changes:?}");
 }
 
 /// The store goes back to a backup, and then on beyond where it was: the numbers look like before.
@@ -445,6 +492,51 @@ async fn a_hole_is_filled_and_repetitions_and_garbage_do_no_harm() {
 }
 
 #[tokio::test]
+async fn who_lags_behind_does_not_show_that_all_is_well() {
+    let redis = Redis::spawn().await;
+    // As above.
+    let plane = ControlPlane::start().await;
+    let pods = pods(&plane.client());
+    let (old, _) = (create(&pods, "old").await, create(&pods, "new").await);
+    let listwatch = ListWatch::new(plane.client(), Some(&redis.url())).unwrap();
+    let mirror = Mirror::of::<Pod>(&listwatch, Scope::All);
+    mirror.equals(&pods, "").await;
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let late = tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            ticks.tick().await;
+            publish(&mut connection, &old, version(&old) - 1).await;
+        }
+    });
+    mirror.follows(&pods, "a").await;
+    late.abort();
+    assert_eq!(mirror.inits(), 1);
+}
+
+/// Of two servers, only one publishes, and that one is cut off from the store.
+#[tokio::test]
+async fn a_server_that_hears_nothing_does_not_say_that_all_is_well() {
+    let (etcd, redis) = tokio::join!(Etcd::spawn(), Redis::spawn());
+    let proxy = Proxy::before(etcd.address()).await;
+    let url = format!("http://{}", proxy.address());
+    let _publishing = ControlPlane::builder().etcd_url(&url).redis(&redis).start().await;
+    let other = ControlPlane::builder().etcd(&etcd).start().await;
+    let pods = pods(&other.client());
+    let listwatch = ListWatch::new(other.client(), Some(&redis.url())).unwrap();
+    let mirror = Mirror::of::<Pod>(&listwatch, Scope::All);
+    mirror.follows(&pods, "a").await;
+    assert_eq!(requests(&other, true), 0);
+    proxy.cut();
+    mirror.follows(&pods, "b").await;
+    proxy.open();
+    no_watch_is_open(&other).await;
+    mirror.follows(&pods, "c").await;
+    assert_eq!(mirror.inits(), 1);
+}
+
+#[tokio::test]
 async fn a_nodes_listener_hears_of_its_pods_from_binding_to_deletion() {
     let redis = Redis::spawn().await;
     let plane = ControlPlane::builder().redis(&redis).start().await;
@@ -547,7 +639,7 @@ async fn heartbeats_reach_whoever_listens() {
     // What is sent before anybody listens is lost, as it may be.
     let received = wait::until("a heartbeat arrives", async || {
         node.beat(&sent).await;
-        let soon = std::time::Duration::from_millis(100);
+        let soon = Duration::from_millis(100);
         tokio::time::timeout(soon, heartbeats.next()).await
     });
     assert_eq!(received.await, Some(sent.clone()));

@@ -1,7 +1,11 @@
 //! Filling the cache: loading it from the store, following the store's watch, and going on after either
 //! breaks.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures::StreamExt;
 
@@ -113,7 +117,12 @@ impl<T: Object + Send + Sync + 'static> Shared<T> {
     /// Applies the store's changes until its watch breaks.
     async fn follow_once(&self) -> StoreError {
         match self.resume().await {
-            Ok(events) => self.drain(events).await,
+            Ok(events) => {
+                self.following.store(true, Ordering::Relaxed);
+                let broken = self.drain(events).await;
+                self.following.store(false, Ordering::Relaxed);
+                broken
+            }
             Err(error) => error,
         }
     }

@@ -20,7 +20,15 @@ mod log;
 mod ordered;
 mod subscription;
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::{sync::watch, task::AbortHandle, time::timeout};
@@ -149,6 +157,8 @@ struct Shared<T> {
     last: Mutex<Option<Event>>,
     /// Up to this revision every collection is whole. One may be further already.
     progress: watch::Sender<Revision>,
+    /// Whether the store is being watched.
+    following: AtomicBool,
 }
 
 struct Collections<T> {
@@ -176,6 +186,11 @@ impl<T: Object + Send + Sync + 'static> Cache<T> {
     /// The revision up to which every change is in the cache.
     pub fn revision(&self) -> Revision {
         self.shared.revision()
+    }
+
+    /// Whether the store's changes come in, as far as is known.
+    pub fn is_following(&self) -> bool {
+        self.shared.following.load(Ordering::Relaxed)
     }
 
     /// Waits until the cache has reached a revision.
@@ -294,6 +309,7 @@ impl<T: Object + Send + Sync + 'static> Shared<T> {
             last: Mutex::new(None),
             options,
             progress: watch::Sender::new(origin),
+            following: AtomicBool::new(false),
         }
     }
 
