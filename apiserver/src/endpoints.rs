@@ -44,6 +44,12 @@ pub(crate) struct Witness {
 }
 
 impl Witness {
+    /// When the next lease is going to be dead unless it is renewed.
+    pub(crate) fn next_death(&self, now: Instant) -> Option<Instant> {
+        let deaths = self.seen.values().map(|(_, since)| *since + TIME_TO_LIVE);
+        deaths.filter(|death| *death > now).min()
+    }
+
     /// Takes note of the leases that are there, and gives those that were not renewed in time.
     fn dead(&mut self, leases: &Leases, now: Instant) -> Leases {
         self.seen.retain(|server, _| leases.contains_key(server));
@@ -215,6 +221,9 @@ mod tests {
         check(28, 8, false);
         check(29, 8, true);
         check(30, 9, false);
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(witness.next_death(after(30)), Some(after(45)));
+        assert_eq!(witness.next_death(after(45)), None, "that was seen to");
     }
 
     #[test]

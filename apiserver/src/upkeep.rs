@@ -1,13 +1,17 @@
 //! What the server does by itself as time goes by: old Events go, history is compacted, claims are repaired. Each duty
 //! is a task of its own, so that none waits for another, and ends with the server wherever it is.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::{Future, pending},
+    sync::Arc,
+    time::Duration,
+};
 
 use api_types::jiff::Timestamp;
 use futures::{StreamExt, stream};
 use registry::ResourceDef;
 use store::Revision;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 
 use crate::{
     admission::{Repair, Suspects, Warning},
@@ -71,10 +75,21 @@ async fn repair_claims(state: Arc<State>) {
 async fn restore(state: Arc<State>, mut witness: Witness) {
     let mut ticks = every(BOOTSTRAP);
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = death(&witness) => {}
+        }
         if let Err(error) = bootstrap::run(&state, &mut witness).await {
             tracing::warn!(%error, "the system's objects can't be checked");
         }
+    }
+}
+
+/// The moment when another server's time is over, and its clients are to hear of it.
+async fn death(witness: &Witness) {
+    match witness.next_death(Instant::now()) {
+        Some(death) => sleep_until(death).await,
+        None => pending().await,
     }
 }
 
