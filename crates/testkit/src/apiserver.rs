@@ -29,6 +29,15 @@ impl Apiserver {
     /// Starts the program at this path, with the embedded store unless it is given etcd. This process may have many
     /// connections to it from now on.
     pub async fn spawn(program: impl AsRef<Path>, etcd: Option<&Etcd>) -> Self {
+        Self::spawn_with(program, etcd, &[]).await
+    }
+
+    /// The same, with more flags.
+    pub async fn spawn_with(
+        program: impl AsRef<Path>,
+        etcd: Option<&Etcd>,
+        flags: &[String],
+    ) -> Self {
         component::install_crypto_provider();
         component::raise_file_limit();
         let program = program.as_ref().display().to_string();
@@ -44,6 +53,7 @@ impl Apiserver {
                 arguments.push("--store=etcd".to_owned());
                 arguments.push(format!("--etcd-servers={endpoint}"));
             }
+            arguments.extend_from_slice(flags);
             arguments
         });
         let mut this = Self { process, address };
