@@ -123,7 +123,8 @@ impl TaintEviction {
     }
 }
 
-/// How long a pod may stay on its node, and when to look again if a taint does not count now and may later.
+/// How long a pod may stay on its node, and when to look again if that may change though the node does not: if a
+/// taint does not count now and may later, or the host that the node is marked for is not gone now.
 pub(super) fn stay_on(
     pod: &Pod,
     node: &Node,
@@ -132,14 +133,14 @@ pub(super) fn stay_on(
 ) -> (Stay, Option<Duration>) {
     let name = nodes::name(node);
     let health = monitor.health(name);
-    let at_once = health == Some(NodeHealth::HostGone)
-        && nodes::is_marked_gone(node)
-        && owners::controller_of(&pod.metadata).is_some();
+    let marked = nodes::is_marked_gone(node) && owners::controller_of(&pod.metadata).is_some();
+    let at_once = marked && health == Some(NodeHealth::HostGone);
     let all = ages.of(name, Instant::now());
     let stopped = || monitor.is_stopped(name);
     let counting: Vec<_> =
         all.iter().filter(|(taint, _)| counts(taint, node, health, stopped)).cloned().collect();
-    let again = (counting.len() < all.len()).then_some(LOOK_AGAIN);
+    let again = counting.len() < all.len() || (marked && !at_once);
+    let again = again.then_some(LOOK_AGAIN);
     (stay(pod, &counting, at_once), again)
 }
 
