@@ -1,11 +1,12 @@
 //! Load on the API server, with percentiles, beside the same work on the bare store in the same run; and the
-//! scheduler's decisions.
+//! scheduler's decisions; and with `--pod-starts` what a kubelet adds to Docker's own time.
 //!
 //! It starts what it measures: `apiserver` as built beside it, on a free port and in a temporary folder, once on etcd and
 //! once on the embedded store. `cargo run --release -p bench`, after `cargo build --release -p apiserver`.
 
 mod load;
 mod phases;
+mod pods;
 mod report;
 mod scheduling;
 mod server;
@@ -50,6 +51,9 @@ pub(crate) struct Args {
     /// Only the scheduler's decisions.
     #[arg(long)]
     scheduler_only: bool,
+    /// Only starts of pods, so many one at a time and so many at once.
+    #[arg(long)]
+    pod_starts: Option<usize>,
     /// Stores to measure.
     #[arg(long, value_enum, default_values_t = [Backing::Etcd, Backing::Embedded])]
     store: Vec<Backing>,
@@ -58,6 +62,12 @@ pub(crate) struct Args {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
+    if let Some(count) = args.pod_starts {
+        let mut report = Report::new("Pods".to_owned());
+        pods::start(count, &mut report).await?;
+        report.print();
+        return Ok(());
+    }
     let mut report = Report::new("Scheduler".to_owned());
     scheduling::measure(&args, &mut report)?;
     report.print();

@@ -4,9 +4,9 @@ use tabled::{builder::Builder, settings::Style};
 
 use crate::load::Measured;
 
-/// The last column is the rate as a multiple of the bare store's.
+/// The last column is the rate as a multiple of that without what is measured.
 const HEADER: [&str; 8] =
-    ["what", "requests", "per second", "p50 ms", "p90 ms", "p99 ms", "max ms", "to bare store"];
+    ["what", "requests", "per second", "p50 ms", "p90 ms", "p99 ms", "max ms", "to bare"];
 
 /// What was measured on one store.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ impl Report {
         Self { title, rows: Vec::new(), floors: Vec::new(), notes: Vec::new() }
     }
 
-    /// Adds a measurement of the bare store, to which the same work through the API is compared.
+    /// Adds a measurement of the bare store or engine, to which the same work by our programs is compared.
     pub(crate) fn floor(&mut self, what: &str, measured: &Measured) {
         self.floors.push((what.to_owned(), measured.rate()));
         self.row(format!("bare {what}"), measured, "1".to_owned());

@@ -1,0 +1,194 @@
+//! Starts of pods: by a kubelet with Docker and a control plane in this process, beside the same containers made and
+//! started without them. Needs root, a running dockerd and the images of `scripts/images.sh`.
+
+use std::{
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use api_types::api::core::v1::Pod;
+use component::events::Recorder;
+use futures::StreamExt;
+use kube::{
+    Api,
+    api::{DeleteParams, PostParams},
+    runtime::wait::{await_condition, conditions},
+};
+use kubelet::{
+    admission::Ledger,
+    container::dns::ClusterDns,
+    context::Context,
+    metrics::Metrics,
+    network::{PodNetwork, bridge::Bridge},
+    node::services::Services,
+    objects::Objects,
+    pleg,
+    pod::manager::PodManager,
+    runtime::{
+        ContainerSpec, LogLimits, PodIdentity, Runtime, SandboxNetwork, SandboxSpec, docker::Docker,
+    },
+};
+use listwatch::Scope;
+use serde_json::json;
+use testkit::ControlPlane;
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    load::{Measured, measure},
+    report::Report,
+};
+
+const PAUSE: &str = "minik8s/pause:0.1";
+const IMAGE: &str = "minik8s/busybox:0.1";
+const COMMAND: [&str; 2] = ["sleep", "100000"];
+const LOGS: LogLimits = LogLimits { max_size: 10 << 20, max_files: 2 };
+
+/// One at a time, each after the same containers without a kubelet; then all at once.
+pub(crate) async fn start(count: usize, report: &mut Report) -> anyhow::Result<()> {
+    let (node, bare) = (Node::start().await?, docker("bench-bare")?);
+    let (mut floor, mut pods) = (Vec::new(), Vec::new());
+    for index in 0..count {
+        floor.push(timed(made(&bare, index)).await?);
+        pods.push(timed(node.pod(index)).await?);
+        node.remove(index).await?;
+    }
+    report.floor("pod start", &in_turn(floor));
+    report.add("pod start", &in_turn(pods));
+    let what = format!("{count} pod starts at once");
+    report.floor(&what, &measure(count, count, async |i| made(&bare, count + i).await).await?);
+    report.add(&what, &measure(count, count, async |i| node.pod(count + i).await).await?);
+    for index in 0..count {
+        node.remove(count + index).await?;
+    }
+    Ok(())
+}
+
+async fn timed(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<Duration> {
+    let begin = Instant::now();
+    work.await.map(|()| begin.elapsed())
+}
+
+fn in_turn(times: Vec<Duration>) -> Measured {
+    let all = times.iter().sum();
+    Measured::new(times, all)
+}
+
+fn docker(node: &str) -> anyhow::Result<Docker> {
+    Ok(Docker::new(docker::Docker::new(&docker::default_host())?, node, PAUSE, LOGS))
+}
+
+/// What a kubelet has made for a pod.
+async fn made(docker: &Docker, index: usize) -> anyhow::Result<()> {
+    let name = format!("pod-{index}");
+    let pod = PodIdentity { uid: name.clone(), namespace: "bench".to_owned(), name };
+    let sandbox = SandboxSpec {
+        pod: pod.clone(),
+        attempt: 0,
+        hostname: pod.name.clone(),
+        network: SandboxNetwork::Private(None),
+        host_ipc: false,
+        host_pid: false,
+        sysctls: [].into(),
+    };
+    let container = ContainerSpec {
+        pod,
+        name: "main".to_owned(),
+        sandbox_id: docker.run_sandbox(&sandbox).await?,
+        image: IMAGE.to_owned(),
+        command: Some(COMMAND.map(str::to_owned).into()),
+        ..ContainerSpec::default()
+    };
+    let id = docker.create(&container).await?;
+    Ok(docker.start(&id).await?)
+}
+
+/// A kubelet. What it made goes with it.
+struct Node {
+    _control_plane: ControlPlane,
+    api: Api<Pod>,
+    docker: Arc<Docker>,
+    name: String,
+    link: String,
+    tasks: [AbortHandle; 2],
+    _root: tempfile::TempDir,
+}
+
+impl Node {
+    async fn start() -> anyhow::Result<Self> {
+        let (control_plane, root) = (ControlPlane::start().await, tempfile::tempdir()?);
+        let (client, listwatch) = (control_plane.client(), control_plane.listwatch());
+        let name = "bench".to_owned();
+        let docker = Arc::new(docker(&name)?);
+        let bridge = Bridge::new(&name, "10.218.0.0/16".parse()?, "10.118.0.0/16".parse()?);
+        bridge.start("10.218.0.0/22".parse()?, &[]).await?;
+        let (link, ledger) = (bridge.name().to_owned(), Ledger::default());
+        let pods = u32::MAX.to_string();
+        ledger.note_node(&testkit::node(&name).allocatable("pods", &pods).build());
+        let context = Arc::new(Context {
+            runtime: docker.clone(),
+            network: Arc::new(bridge),
+            recorder: Recorder::new(client.clone(), "kubelet", &name),
+            objects: Objects::new(client.clone()),
+            ledger,
+            client: client.clone(),
+            node: name.clone(),
+            host_ip: "192.0.2.1".to_owned(),
+            root: root.path().to_owned(),
+            dns: ClusterDns::default(),
+            services: Services::follow(&listwatch, CancellationToken::new()),
+            metrics: Metrics::default(),
+        });
+        let manager = PodManager::new(context.clone());
+        let mut events = listwatch.watch::<Pod>(Scope::PodsOfNode(name.clone())).boxed();
+        let followed = manager.clone();
+        let source = tokio::spawn(async move {
+            while let Some(event) = events.next().await {
+                event.into_iter().for_each(|event| followed.handle(event));
+            }
+        });
+        let events = tokio::spawn(pleg::run(context, manager, CancellationToken::new()));
+        let tasks = [source.abort_handle(), events.abort_handle()];
+        let api = Api::default_namespaced(client);
+        Ok(Self { _control_plane: control_plane, api, docker, name, link, tasks, _root: root })
+    }
+
+    /// Makes a pod and waits until it is known to run.
+    async fn pod(&self, index: usize) -> anyhow::Result<()> {
+        let name = format!("pod-{index}");
+        let container = json!({"name": "main", "image": IMAGE, "command": COMMAND});
+        let mut spec = json!({"nodeName": self.name, "containers": [container]});
+        // The command heeds no SIGTERM.
+        spec["terminationGracePeriodSeconds"] = json!(0);
+        let pod = serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec}))?;
+        self.api.create(&PostParams::default(), &pod).await?;
+        await_condition(self.api.clone(), &name, conditions::is_pod_running()).await?;
+        Ok(())
+    }
+
+    /// Waits until nothing is left of it that would be in the way of the next.
+    async fn remove(&self, index: usize) -> anyhow::Result<()> {
+        let name = format!("pod-{index}");
+        let uid = self.api.get(&name).await?.metadata.uid.unwrap_or_default();
+        self.api.delete(&name, &DeleteParams::default().grace_period(0)).await?;
+        while !self.docker.list(Some(&uid)).await?.is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+        let ours = "docker ps -aq --filter label=io.minik8s.node";
+        let script = format!(
+            "for n in bench bench-bare; do {ours}=$n | xargs -r docker rm -f; done; ip link del {}; \
+             ip route del blackhole 10.218.0.0/16; ip route del blackhole 10.118.0.0/16",
+            self.link
+        );
+        // What is left has names of its own and is in nobody's way.
+        let _ = Command::new("sh").args(["-c", &script]).output();
+    }
+}
