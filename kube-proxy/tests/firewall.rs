@@ -134,3 +134,16 @@ fn the_addresses_of_the_range_are_told_from_the_others() {
         assert_eq!((listed.held, listed.all), ([].into(), others.into()));
     });
 }
+
+#[test]
+fn an_address_may_be_taken_and_released_twice() {
+    in_a_namespace(async |addresses| {
+        // The first time was before.
+        addresses.take(VIP).await.unwrap();
+        assert_eq!(addresses.list().await.unwrap().held, [VIP].into());
+        for _ in 0..2 {
+            addresses.release(VIP).await.unwrap();
+            assert!(addresses.list().await.unwrap().held.is_empty());
+        }
+    });
+}
