@@ -175,8 +175,11 @@ async fn a_watch_of_a_value_begins_in_the_past() {
 async fn what_can_not_be_read_is_seen_by_every_watch_of_a_value() {
     let rig = Rig::new(2).await;
     let mut watch = rig.watch("n1");
+    let start = rig.cache.revision();
     let before = rig.put("a", "?").await;
     assert_eq!(change(&mut watch).await.1, "?");
+    let mut late = rig.cache.watch_value(PODS, Some("n3"), start).unwrap();
+    assert_eq!(change(&mut late).await.1, "?");
     rig.put("a", "n2").await;
     rig.put("a", "n1").await;
     assert_eq!(change(&mut watch).await, ("n2".to_owned(), "n1".to_owned()));
