@@ -246,9 +246,9 @@ mod tests {
     #[test]
     fn each_of_several_labels_is_found() {
         let labels = serde_json::json!({"m": "1", "a": "2", "z": "3", "b": true});
-        let object = serde_json::json!({"metadata": {"name": "a", "labels": labels}});
+        let mut object = serde_json::json!({"metadata": {"name": "a", "labels": labels}});
         let key = "/registry/core/configmaps/default/a".into();
-        let entry = Entry { key, value: to_store(object), revision: Revision(7) };
+        let entry = Entry { key, value: to_store(&mut object), revision: Revision(7) };
         let object = Encoded::of_entry(&Catalogue::new(registry::all()), &entry).unwrap();
         let found = ["a", "b", "m", "y", "z"].map(|name| object.label(name));
         assert_eq!(found, [Some("2"), None, Some("1"), None, Some("3")]);
