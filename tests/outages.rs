@@ -88,7 +88,7 @@ impl Outage {
     }
 
     /// Writes go on, and so does the watch.
-    async fn is_over(mut self) {
+    async fn goes_on(mut self) {
         let client = self.plane.client();
         wait::until("writes go on", async || create(&client, "after").await.map(drop)).await;
         let event = wait::within("the watch goes on", self.events.next()).await.unwrap().unwrap();
@@ -108,7 +108,7 @@ async fn an_etcd_that_was_killed_is_a_503_in_time() {
     etcd.kill();
     outage.is_told().await;
     etcd.restart().await;
-    outage.is_over().await;
+    outage.goes_on().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,7 +118,7 @@ async fn an_etcd_that_was_stopped_is_a_503_in_time() {
     etcd.freeze();
     outage.is_told().await;
     etcd.thaw();
-    outage.is_over().await;
+    outage.goes_on().await;
 }
 
 /// The way there is broken in one way or the other.
@@ -129,7 +129,7 @@ async fn check(silence: fn(&Proxy)) {
     silence(&proxy);
     outage.is_told().await;
     proxy.open();
-    outage.is_over().await;
+    outage.goes_on().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
