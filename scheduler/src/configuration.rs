@@ -26,15 +26,34 @@ pub(crate) enum Wish {
 pub(crate) fn watch(client: Client) -> impl Stream<Item = Wish> + Send {
     let api = Api::<ConfigMap>::namespaced(client, NAMESPACE);
     let objects = watcher(api, watcher::Config::default().fields(&format!("metadata.name={NAME}")));
-    objects.default_backoff().filter_map(async |event| match event {
-        Ok(watcher::Event::Apply(map) | watcher::Event::InitApply(map)) => Some(wish(map)),
-        Ok(watcher::Event::Delete(_)) => Some(Wish::Nothing),
-        Ok(watcher::Event::Init | watcher::Event::InitDone) => None,
-        Err(error) => {
+    let mut listed = Listed::default();
+    objects.default_backoff().filter_map(move |event| {
+        let wish = event.map(|event| listed.wish(event)).unwrap_or_else(|error| {
             tracing::debug!(error = &error as &dyn std::error::Error, "watching the configuration");
             None
-        }
+        });
+        std::future::ready(wish)
     })
+}
+
+/// Whether the list that is under way has shown the ConfigMap: a list without it tells that it was deleted.
+#[derive(Debug, Default)]
+struct Listed(bool);
+
+impl Listed {
+    fn wish(&mut self, event: watcher::Event<ConfigMap>) -> Option<Wish> {
+        match event {
+            watcher::Event::Init => *self = Self(false),
+            watcher::Event::InitApply(map) => {
+                *self = Self(true);
+                return Some(wish(map));
+            }
+            watcher::Event::Apply(map) => return Some(wish(map)),
+            watcher::Event::InitDone if self.0 => {}
+            watcher::Event::InitDone | watcher::Event::Delete(_) => return Some(Wish::Nothing),
+        }
+        None
+    }
 }
 
 fn wish(map: ConfigMap) -> Wish {
@@ -54,6 +73,17 @@ mod tests {
 
     fn wish_of(data: Value) -> Wish {
         wish(serde_json::from_value(json!({"metadata": {"name": NAME}, "data": data})).unwrap())
+    }
+
+    #[test]
+    fn a_list_without_the_configuration_asks_for_nothing() {
+        use watcher::Event::{Init, InitApply, InitDone};
+        let mut listed = Listed::default();
+        assert!(listed.wish(Init).is_none());
+        assert!(matches!(listed.wish(InitApply(ConfigMap::default())), Some(Wish::Nothing)));
+        assert!(listed.wish(InitDone).is_none());
+        assert!(listed.wish(Init).is_none());
+        assert!(matches!(listed.wish(InitDone), Some(Wish::Nothing)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use api_types::api::core::v1::{ContainerPort, Pod, Toleration};
+use api_types::api::core::v1::{Container, ContainerPort, Pod, PodSpec, Toleration};
 
 use crate::resources::Resources;
 
@@ -104,8 +104,7 @@ impl PodInfo {
     pub fn new(pod: Arc<Pod>) -> Self {
         let spec = pod.spec.as_ref();
         let requests = spec.map(Resources::requested_by).unwrap_or_default();
-        let ports =
-            spec.iter().flat_map(|spec| &spec.containers).flat_map(|c| c.ports.iter().flatten());
+        let ports = spec.into_iter().flat_map(lasting).flat_map(|c| c.ports.iter().flatten());
         let host_ports = ports.filter_map(HostPort::of).collect();
         Self { uid: Uid::of(&pod), pod, requests, host_ports }
     }
@@ -119,6 +118,13 @@ impl PodInfo {
     pub fn key(&self) -> PodKey {
         PodKey::of(&self.pod)
     }
+}
+
+/// The containers that run as long as the pod does: sidecars too.
+fn lasting(spec: &PodSpec) -> impl Iterator<Item = &Container> {
+    let starting = spec.init_containers.iter().flatten();
+    let sidecars = starting.filter(|c| c.restart_policy.as_deref() == Some("Always"));
+    spec.containers.iter().chain(sidecars)
 }
 
 /// The node a pod is bound to.
@@ -168,6 +174,18 @@ mod tests {
             json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "spec": {"containers": []}}),
             false,
         );
+    }
+
+    #[test]
+    fn sidecars_hold_ports_of_the_host_and_containers_that_end_do_not() {
+        let container = |port: u16| serde_json::json!({"name": "c", "ports": [{"containerPort": 80, "hostPort": port}]});
+        let mut sidecar = container(2);
+        sidecar["restartPolicy"] = "Always".into();
+        let pod = serde_json::json!({"metadata": {}, "spec": {
+            "initContainers": [sidecar, container(3)], "containers": [container(1)],
+        }});
+        let pod = PodInfo::new(Arc::new(serde_json::from_value(pod).unwrap()));
+        assert_eq!(pod.host_ports.iter().map(|port| port.port).collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]

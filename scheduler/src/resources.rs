@@ -13,6 +13,10 @@ const USUAL: [&str; 4] = ["cpu", "memory", "ephemeral-storage", "pods"];
 /// The one that counts pods rather than what they ask for.
 const PODS: usize = 3;
 
+/// More than any node has of anything. A pod that asks for more counts as asking for this, so that what all pods that
+/// name a node ask for can be summed up, whatever they ask for.
+const MOST: i64 = 1 << 48;
+
 /// An amount of each resource. A resource that is not named is zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resources {
@@ -71,6 +75,7 @@ impl Resources {
         total.join(&sidecars);
         total.raise_to(&starting);
         total.join(&Self::read(spec.overhead.as_ref()));
+        total.combine(&total.clone(), |amount, _| amount.min(MOST));
         total
     }
 
@@ -107,15 +112,14 @@ impl Resources {
         usual.map(|index| ResourceName::Usual(USUAL[index])).chain(others)
     }
 
-    /// Adds another amount to this one. [`Resources::subtract`] takes it away again, even if the sum is beyond
-    /// all numbers: whoever names a node may ask for anything.
+    /// Adds what a pod asks for. [`Resources::subtract`] takes it away again.
     pub fn add(&mut self, other: &Self) {
-        self.combine(other, i64::wrapping_add);
+        self.combine(other, |sum, amount| sum + amount);
     }
 
     /// Takes another amount away from this one.
     pub fn subtract(&mut self, other: &Self) {
-        self.combine(other, i64::wrapping_sub);
+        self.combine(other, |sum, amount| sum - amount);
     }
 
     /// What is beyond all numbers fits nowhere.
@@ -201,12 +205,14 @@ mod tests {
     #[test]
     fn what_is_beyond_all_numbers_fits_nowhere_and_leaves_nothing_behind() {
         let spec = json!({"containers": [container("1", "5Ei"), container("1", "5Ei")]});
-        check(spec.clone(), &[("cpu", 2000), ("memory", i64::MAX)]);
+        check(spec.clone(), &[("cpu", 2000), ("memory", MOST)]);
         let much = Resources::requested_by(&serde_json::from_value(spec).unwrap());
         let mut taken = Resources::default();
         taken.add(&much);
         taken.add(&much);
-        assert!(much.short_of(&Resources::default(), &taken).next().is_some());
+        let mut little = Resources::default();
+        little.change("memory", |_| 1);
+        assert!(little.short_of(&Resources::default(), &taken).next().is_some());
         taken.subtract(&much);
         taken.subtract(&much);
         assert_eq!(taken, Resources::default());

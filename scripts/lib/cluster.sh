@@ -86,13 +86,20 @@ port() { echo $(($1 + PORT_OFFSET)); }
 
 # stop PIDFILE SECONDS: ends a process, by force if it has not ended in time.
 stop() {
-    local pid deadline=$((SECONDS + $2))
+    local pid
     if alive "$1"; then
         read -r pid _ <"$1"
-        kill "$pid"
-        while alive "$1" && [ "$SECONDS" -lt "$deadline" ]; do sleep 0.05; done
-        ! alive "$1" || kill -9 "$pid"
-        while alive "$1"; do sleep 0.05; done
+        end "$1" "$pid" "$2" || end "$1" "$pid" 10 -9 || { warn "process $pid can't be ended" && return; }
     fi
     rm -f "$1"
+}
+
+# end PIDFILE PID SECONDS [-SIGNAL]: whether the process has ended in time once it was signalled.
+end() {
+    local deadline=$((SECONDS + $3))
+    kill ${4:+"$4"} "$2" 2>/dev/null || ! alive "$1"
+    while alive "$1"; do
+        [ "$SECONDS" -lt "$deadline" ] || return 1
+        sleep 0.05
+    done
 }
