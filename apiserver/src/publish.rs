@@ -17,12 +17,15 @@ use crate::{
     state::State,
 };
 
-/// How long to wait for a store that can't be written.
+/// How long to wait before beginning anew.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// How many changes are recalled at the beginning, to know the latest of each topic: more than are made between two
 /// bookmarks of another server, so that no listener of a quiet topic knows less.
 const RECALLED: u64 = 4000;
+
+/// How many changes lie between the oldest that is known and the first recalled, which must not be forgotten meanwhile.
+const SLACK: u64 = 500;
 
 /// How many of these are published again: more than another server may lag behind, or have left behind when it died.
 const REPEATED: u64 = 250;
@@ -41,8 +44,8 @@ async fn publish_all(state: &State, publisher: &Publisher) {
     loop {
         if let Err(error) = publish_history(state, publisher).await {
             tracing::warn!(%error, "changes can't be published");
-            tokio::time::sleep(PAUSE).await;
         }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -62,7 +65,10 @@ async fn publish_history(state: &State, publisher: &Publisher) -> Result<(), Sto
 fn recent(cache: &Arc<Cache<Decoded>>) -> Result<(Revision, Subscription<Decoded>), StoreError> {
     let since = Revision(cache.revision().0.saturating_sub(RECALLED));
     match cache.subscribe_all(since) {
-        Err(StoreError::Compacted { oldest }) => Ok((oldest, cache.subscribe_all(oldest)?)),
+        Err(StoreError::Compacted { oldest }) => {
+            let since = Revision(oldest.0 + SLACK).min(cache.revision());
+            Ok((since, cache.subscribe_all(since)?))
+        }
         changes => Ok((since, changes?)),
     }
 }

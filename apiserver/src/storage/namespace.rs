@@ -28,6 +28,16 @@ impl Storage {
         guard(at, namespace, &found.object, found.revision).map(Some)
     }
 
+    /// Fails as a creation would now.
+    pub(crate) async fn may_create(&self, at: Address<'_>) -> Result<(), ApiError> {
+        self.latest_namespace_of(at).await?;
+        match self.revision_of(at).await {
+            Ok(_) => Err(at.already_exists()),
+            Err(error) if error.code() == 404 => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     fn cached_namespace_of(&self, at: Address<'_>) -> Option<Guard> {
         let namespace = self.namespace(at)?;
         let cached = self.cache.get(&namespace.key())?;

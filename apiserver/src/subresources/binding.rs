@@ -21,6 +21,7 @@ pub(crate) async fn bind(state: &State, call: &Call) -> Result<Response, ApiErro
         .map_err(|error| ApiError::bad_request(format!("the body is no Binding: {error}")))?;
     let name = binding.metadata.name.as_deref().unwrap_or_default();
     let at = Address { def: &call.info.def, namespace: call.info.namespace.as_deref(), name };
+    state.storage.namespace_of(at).await?;
     let (binding, dry_run) = (&binding, call.dry_run()?);
     let attempt = |old: Stored| async move {
         let pod = registry::bind(&old.object, binding, Timestamp::now())?;

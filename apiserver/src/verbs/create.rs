@@ -56,11 +56,12 @@ async fn attempt(state: &State, call: &Call, mut object: Value) -> Result<Stored
     let def = &call.info.def;
     let stored = async {
         let object = def.create(object, &context)?;
-        if dry_run {
-            return Ok(Stored { object, revision: Revision(0) });
-        }
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let at = Address { def, namespace: call.info.namespace.as_deref(), name: &name };
+        if dry_run {
+            state.storage.may_create(at).await?;
+            return Ok(Stored { object, revision: Revision(0) });
+        }
         state.storage.create(at, object).await
     };
     let result = stored.await;

@@ -185,7 +185,9 @@ fn event(
     selection: &Selection,
 ) -> Result<Option<(&'static str, Bytes)>, ApiError> {
     let old = change.old.as_ref().and_then(|item| item.object.as_ref().ok());
-    let new = change.new.as_ref().map(readable).transpose()?;
+    // Who goes on from before would meet what can't be read for ever, mended or not: they are to list anew.
+    let unreadable = |error: ApiError| ApiError::expired(error.to_string());
+    let new = change.new.as_ref().map(readable).transpose().map_err(unreadable)?;
     let selected = |object: Option<&'_ Encoded>| object.filter(|o| o.matches(selection)).is_some();
     Ok(match (old, new) {
         (_, Some(new)) if selected(Some(new)) && !selected(old) => Some(("ADDED", new.added())),

@@ -74,6 +74,8 @@ async fn what_can_not_be_read_is_removed_by_who_knows_what_that_means() {
 async fn a_list_that_can_not_be_read_whole_is_not_shown() {
     let api = Api::start().await;
     api.config_map("a", json!({})).await;
+    let before = api.get(CONFIG_MAPS).await.ok()["metadata"]["resourceVersion"].clone();
+    let before = before.as_str().unwrap();
     let mut events = api.watch(&format!("{CONFIG_MAPS}?watch=true")).await;
     assert_eq!(events.brief().await, "ADDED a");
     for damage in ["{", "null"] {
@@ -87,16 +89,21 @@ async fn a_list_that_can_not_be_read_whole_is_not_shown() {
         }
     }
     let error = events.next().await.unwrap();
-    assert_eq!(
-        (&error["type"], &error["object"]["reason"]),
-        (&json!("ERROR"), &json!("StoreReadError"))
-    );
+    assert_eq!((&error["type"], &error["object"]["reason"]), (&json!("ERROR"), &json!("Expired")));
     assert_eq!(events.next().await, None);
     let watch = format!("{CONFIG_MAPS}?watch=true");
     api.get(&watch).await.fails(500, "StoreReadError");
     let option = "ignoreStoreReadErrorWithClusterBreakingPotential=true";
     api.delete(&format!("{CONFIG_MAPS}/damaged?{option}")).await.ok();
-    assert_eq!(names(&api.get(CONFIG_MAPS).await.ok()), ["a"]);
+    let list = api.get(CONFIG_MAPS).await.ok();
+    assert_eq!(names(&list), ["a"]);
+    // Who knows nothing of the damage does not meet it again and again, and who has listed anew goes on.
+    let mut events = api.watch(&format!("{watch}&resourceVersion={before}")).await;
+    assert_eq!(events.next().await.unwrap()["object"]["code"], 410);
+    let version = list["metadata"]["resourceVersion"].as_str().unwrap();
+    let mut events = api.watch(&format!("{watch}&resourceVersion={version}")).await;
+    api.config_map("b", json!({})).await;
+    assert_eq!(events.brief().await, "ADDED b");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use store::Query;
 
 use crate::{
     faulty::{Fate, Faulty, Op},
-    harness::{Answer, Api, names},
+    harness::{Answer, Api, names, pod},
 };
 
 #[tokio::test]
@@ -35,8 +35,14 @@ async fn objects_need_a_namespace_that_stays() {
     assert_eq!(message, "namespaces \"n\" not found");
     api.post("/api/v1/namespaces", &json!({"metadata": {"name": "n"}})).await.ok();
     api.post(collection, &config_map).await.ok();
+    let account = json!({"metadata": {"name": "default"}});
+    api.post("/api/v1/namespaces/n/serviceaccounts", &account).await.ok();
+    api.post("/api/v1/namespaces/n/pods", &pod("p")).await.ok();
     let terminating = api.delete("/api/v1/namespaces/n").await.ok();
     assert_eq!(terminating["status"]["phase"], "Terminating");
+    let binding = json!({"metadata": {"name": "p"}, "target": {"name": "node"}});
+    let refused = api.post("/api/v1/namespaces/n/pods/p/binding", &binding).await;
+    assert_eq!(refused.json()["details"]["causes"][0]["reason"], "NamespaceTerminating");
     let refused = api.post(collection, &json!({"metadata": {"name": "d"}})).await;
     assert_eq!(
         refused.json()["details"]["causes"],

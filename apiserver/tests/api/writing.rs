@@ -93,6 +93,8 @@ async fn a_dry_run_is_answered_and_not_stored() {
     api.get(&format!("{CONFIG_MAPS}/a")).await.fails(404, "NotFound");
     api.post(&format!("{CONFIG_MAPS}?dryRun=Some"), &object).await.fails(422, "Invalid");
     let created = api.config_map("a", json!({})).await;
+    let again = api.post(&format!("{CONFIG_MAPS}?dryRun=All"), &object).await;
+    again.fails(409, "AlreadyExists");
     let deleted = api.delete(&format!("{CONFIG_MAPS}/a?dryRun=All")).await;
     assert_eq!(deleted.ok()["status"], "Success");
     assert_eq!(api.get(&format!("{CONFIG_MAPS}/a")).await.ok(), created);

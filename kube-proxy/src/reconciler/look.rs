@@ -95,8 +95,9 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
     }
 
     async fn look_at_containers(&mut self) -> Result<(), ReconcileError> {
+        let found = self.containers.list().await?;
         let mut known = mem::take(&mut self.instances);
-        for found in self.containers.list().await? {
+        for found in found {
             let known = known.remove(&found.uid).filter(|known| known.id == found.id);
             let mut instance = known.unwrap_or_else(|| Instance::found(&found));
             instance.seen(&found);
