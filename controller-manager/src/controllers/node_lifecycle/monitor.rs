@@ -39,7 +39,7 @@ pub(crate) struct Monitor {
 
 impl Monitor {
     /// Has the informers report what they see.
-    pub(super) fn watching(informers: &Informers, args: EvictionArgs) -> Arc<Self> {
+    pub(crate) fn watching(informers: &Informers, args: EvictionArgs) -> Arc<Self> {
         let observations = Mutex::new(Observations::new(args, Instant::now()));
         let monitor = Arc::new(Self { observations });
         let (of_nodes, of_leases) = (monitor.clone(), monitor.clone());

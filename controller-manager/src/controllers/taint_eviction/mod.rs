@@ -5,6 +5,7 @@
 //! node's host is known to be gone, such pods leave at once, if somebody replaces them: a pod without
 //! a controller would only be lost, should the host come back.
 
+pub(super) mod arrivals;
 pub(super) mod stay;
 pub(super) mod taint_ages;
 
@@ -24,6 +25,7 @@ use crate::frame::{Change, Controller, Error, Next, ObjectKey, Registered, WorkQ
 use crate::informers::Informers;
 use crate::nodes::{self, NOT_READY, UNREACHABLE};
 use crate::{owners, pods};
+use arrivals::Arrivals;
 use stay::{Stay, stay};
 use taint_ages::TaintAges;
 
@@ -40,15 +42,16 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) fn register(context: &Context, monitor: &Arc<Monitor>) -> Registered {
     let queue = Arc::new(WorkQueue::default());
-    let ages = Arc::new(TaintAges::default());
+    let (ages, arrivals) = (Arc::new(TaintAges::default()), Arc::new(Arrivals::default()));
     watch_nodes(&context.informers, &ages, &queue);
-    watch_pods(&context.informers, &queue);
+    watch_pods(&context.informers, &arrivals, &queue);
     let controller = TaintEviction {
         client: context.client(),
         recorder: context.recorder(NAME),
         informers: context.informers.clone(),
         monitor: monitor.clone(),
         ages,
+        arrivals,
     };
     Registered::new(controller, queue)
 }
@@ -70,9 +73,10 @@ fn watch_nodes(informers: &Informers, ages: &Arc<TaintAges>, queue: &Arc<WorkQue
     });
 }
 
-fn watch_pods(informers: &Informers, queue: &Arc<WorkQueue>) {
-    let (queue, all) = (queue.clone(), informers.nodes.clone());
+fn watch_pods(informers: &Informers, arrivals: &Arc<Arrivals>, queue: &Arc<WorkQueue>) {
+    let (queue, arrivals, all) = (queue.clone(), arrivals.clone(), informers.nodes.clone());
     informers.pods.on_change(move |change: &Change<Pod>| {
+        arrivals.see(change, Timestamp::now(), Instant::now());
         let Some(pod) = change.new.as_ref().filter(|pod| pods::is_active(pod)) else { return };
         let node = pods::node_of(pod).and_then(|node| all.get(&ObjectKey::cluster(node)));
         if node.is_some_and(|node| nodes::has_no_execute(&node)) {
@@ -87,6 +91,7 @@ struct TaintEviction {
     informers: Informers,
     monitor: Arc<Monitor>,
     ages: Arc<TaintAges>,
+    arrivals: Arc<Arrivals>,
 }
 
 #[async_trait::async_trait]
@@ -103,7 +108,7 @@ impl Controller for TaintEviction {
         let Some(node) = node.and_then(|node| self.informers.nodes.get(&node)) else {
             return Ok(Next::Change);
         };
-        match stay_on(&pod, &node, &self.ages, &self.monitor) {
+        match stay_on(&pod, &node, &self.ages, &self.arrivals, &self.monitor) {
             (Stay::Not, _) => self.evict(&pod).await.map(|()| Next::Change),
             (Stay::For(rest), None) => Ok(Next::After(rest)),
             (Stay::For(rest), Some(again)) => Ok(Next::After(rest.min(again))),
@@ -125,17 +130,23 @@ impl TaintEviction {
 
 /// How long a pod may stay on its node, and when to look again if that may change though the node does not: if a
 /// taint does not count now and may later, or the host that the node is marked for is not gone now.
+/// A pod that came after a taint has its time from then on: its replacement may land here too.
 pub(super) fn stay_on(
     pod: &Pod,
     node: &Node,
     ages: &TaintAges,
+    arrivals: &Arrivals,
     monitor: &Monitor,
 ) -> (Stay, Option<Duration>) {
     let name = nodes::name(node);
     let health = monitor.health(name);
     let marked = nodes::is_marked_gone(node) && owners::controller_of(&pod.metadata).is_some();
     let at_once = marked && health == Some(NodeHealth::HostGone);
-    let all = ages.of(name, Instant::now());
+    let now = Instant::now();
+    let here = arrivals.age(pod, now);
+    let mut all = ages.of(name, now);
+    all.retain(|(taint, _)| nodes::taints(node).contains(taint));
+    all.iter_mut().for_each(|(_, age)| *age = here.min(*age));
     let stopped = || monitor.is_stopped(name);
     let counting: Vec<_> =
         all.iter().filter(|(taint, _)| counts(taint, node, health, stopped)).cloned().collect();
@@ -167,9 +178,11 @@ fn counts(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
+    use tokio::time;
 
     use super::*;
+    use crate::eviction::EvictionArgs;
 
     fn check(taint: &str, ready: &str, health: NodeHealth, stopped: bool, expected: bool) {
         let taint = serde_json::from_value(json!({"key": taint, "effect": "NoExecute"})).unwrap();
@@ -194,5 +207,58 @@ mod tests {
         check(UNREACHABLE, "Unknown", NodeHealth::StatusUnknown, true, false);
         check(NOT_READY, "False", NodeHealth::Reachable, true, false);
         check("maintenance", "True", NodeHealth::Reachable, true, true);
+    }
+
+    /// A node with these taints, which the controller has seen.
+    fn seen_node(taints: Value, ages: &TaintAges) -> Node {
+        let node = json!({"metadata": {"name": "n1"}, "spec": {"taints": taints}});
+        let node = serde_json::from_value(node).unwrap();
+        ages.see(&node, Timestamp::UNIX_EPOCH, Instant::now());
+        node
+    }
+
+    /// A pod that stays for a minute and is bound now.
+    fn bound_pod(uid: &str, arrivals: &Arrivals) -> Pod {
+        let tolerations = json!([{"operator": "Exists", "tolerationSeconds": 60}]);
+        let spec = json!({"nodeName": "n1", "containers": [], "tolerations": tolerations});
+        let pod: Pod =
+            serde_json::from_value(json!({"metadata": {"uid": uid}, "spec": spec})).unwrap();
+        let change = Change { old: None, new: Some(Arc::new(pod.clone())) };
+        arrivals.see(&change, Timestamp::UNIX_EPOCH, Instant::now());
+        pod
+    }
+
+    fn monitor() -> Arc<Monitor> {
+        Monitor::watching(&Informers::default(), EvictionArgs::default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_that_comes_after_the_taint_has_its_whole_time() {
+        let (ages, arrivals, monitor) = (TaintAges::default(), Arrivals::default(), monitor());
+        let stay = |pod: &Pod, node: &Node| stay_on(pod, node, &ages, &arrivals, &monitor).0;
+        let seconds = Duration::from_secs;
+        let early = bound_pod("early", &arrivals);
+        time::advance(seconds(20)).await;
+        let node = seen_node(json!([{"key": "maintenance", "effect": "NoExecute"}]), &ages);
+        time::advance(seconds(50)).await;
+        let late = bound_pod("late", &arrivals);
+        assert_eq!(stay(&early, &node), Stay::For(seconds(10)), "from the taint on");
+        time::advance(seconds(10)).await;
+        assert_eq!(stay(&early, &node), Stay::Not);
+        assert_eq!(stay(&late, &node), Stay::For(seconds(50)), "from its arrival on");
+        time::advance(seconds(50)).await;
+        assert_eq!(stay(&late, &node), Stay::Not);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_taint_that_the_node_no_longer_has_evicts_nobody() {
+        let (ages, arrivals, monitor) = (TaintAges::default(), Arrivals::default(), monitor());
+        let taint = json!({"key": "maintenance", "effect": "NoExecute"});
+        let tainted = seen_node(json!([taint]), &ages);
+        let clean = seen_node(json!([]), &TaintAges::default());
+        let pod = bound_pod("pod", &arrivals);
+        time::advance(Duration::from_secs(60)).await;
+        assert_eq!(stay_on(&pod, &tainted, &ages, &arrivals, &monitor).0, Stay::Not);
+        assert_eq!(stay_on(&pod, &clean, &ages, &arrivals, &monitor), (Stay::Forever, None));
     }
 }

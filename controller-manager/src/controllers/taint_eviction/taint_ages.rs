@@ -1,7 +1,7 @@
 //! For how long nodes have had their `NoExecute` taints. It is measured from when a taint was first
 //! seen, by a clock that nobody sets: one that somebody wrote with kubectl has no `timeAdded`. A taint
-//! that was there when its node was first seen is older by what its `timeAdded` says, so that time goes
-//! on while no controller runs. One that comes later is new: were its age told by the clock, one that
+//! of the node controller that was there when its node was first seen is older by what its `timeAdded`
+//! says, so that time goes on while no controller runs; others may say what they like. One that comes later is new: were its age told by the clock, one that
 //! jumps at that moment would cost pods their time.
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use api_types::jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::nodes;
+use crate::nodes::{self, NOT_READY, UNREACHABLE};
 
 #[derive(Debug, Default)]
 pub(crate) struct TaintAges {
@@ -47,9 +47,11 @@ impl TaintAges {
     }
 }
 
-/// What the taint says; nothing if it is of the future.
+/// What a taint of the node controller says; nothing if it is of the future.
 fn age(taint: &Taint, time: Timestamp) -> Duration {
-    let added = taint.time_added.as_ref().map(|added| time.duration_since(added.0));
+    let ours = [NOT_READY, UNREACHABLE].contains(&taint.key.as_str());
+    let added =
+        taint.time_added.as_ref().filter(|_| ours).map(|added| time.duration_since(added.0));
     added.and_then(|age| age.try_into().ok()).unwrap_or_default()
 }
 
@@ -89,18 +91,29 @@ mod tests {
     fn a_time_tells_how_old_it_was_when_first_seen_and_a_clock_that_jumps_changes_nothing() {
         let (all, start) = (TaintAges::default(), Instant::now() + Duration::from_secs(1000));
         let time = |text: &str| text.parse().unwrap();
-        let taint = json!({"key": "a", "effect": "NoExecute", "timeAdded": "2026-01-01T00:00:00Z"});
+        let taint =
+            json!({"key": NOT_READY, "effect": "NoExecute", "timeAdded": "2026-01-01T00:00:00Z"});
         all.see(&node(json!([taint])), time("2026-01-01T00:01:40Z"), start);
         assert_eq!(ages(&all, start), [100]);
         all.see(&node(json!([taint])), time("2027-01-01T00:00:00Z"), start);
         assert_eq!(ages(&all, start + Duration::from_secs(5)), [105]);
-        let later = json!({"key": "b", "effect": "NoExecute", "timeAdded": "2027-01-01T00:00:00Z"});
+        let later =
+            json!({"key": UNREACHABLE, "effect": "NoExecute", "timeAdded": "2027-01-01T00:00:00Z"});
         all.see(&node(json!([later])), time("2028-01-01T00:00:00Z"), start);
         assert_eq!(ages(&all, start), [0], "it has only just come");
         all.forget("n1");
         let future =
-            json!({"key": "a", "effect": "NoExecute", "timeAdded": "2030-01-01T00:00:00Z"});
+            json!({"key": NOT_READY, "effect": "NoExecute", "timeAdded": "2030-01-01T00:00:00Z"});
         all.see(&node(json!([future])), time("2026-01-01T00:01:40Z"), start);
         assert_eq!(ages(&all, start), [0]);
+    }
+
+    #[test]
+    fn a_time_is_believed_of_the_taints_of_the_node_controller_only() {
+        let (all, start) = (TaintAges::default(), Instant::now());
+        let taint = |key: &str| json!({"key": key, "effect": "NoExecute", "timeAdded": "2026-01-01T00:00:00Z"});
+        let taints = json!([taint(NOT_READY), taint(UNREACHABLE), taint("maintenance")]);
+        all.see(&node(taints), "2026-01-01T00:01:40Z".parse().unwrap(), start);
+        assert_eq!(ages(&all, start), [100, 100, 0]);
     }
 }

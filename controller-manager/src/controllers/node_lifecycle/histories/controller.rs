@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::super::{Monitor, Turn, conditions, taints};
+use crate::controllers::taint_eviction::arrivals::Arrivals;
 use crate::controllers::taint_eviction::stay::Stay;
 use crate::controllers::taint_eviction::stay_on;
 use crate::controllers::taint_eviction::taint_ages::TaintAges;
@@ -38,6 +39,7 @@ pub(super) const ROLES: [Role; 4] = [Role::Replica, Role::Bare, Role::Patient, R
 pub(super) struct Controller {
     pub(super) monitor: Arc<Monitor>,
     ages: TaintAges,
+    arrivals: Arrivals,
     /// The nodes as the informer has them.
     seen: Vec<Arc<Node>>,
     nodes_due: Vec<Option<Instant>>,
@@ -47,7 +49,7 @@ pub(super) struct Controller {
 struct Running {
     node: usize,
     role: Role,
-    pod: Pod,
+    pod: Arc<Pod>,
     due: Option<Instant>,
 }
 
@@ -71,10 +73,15 @@ impl Controller {
             monitor.node_changed(&Change { old: None, new: Some(node.clone()) }, now);
             ages.see(node, time, now);
         }
-        pods.iter_mut().for_each(|pod| pod.due = Some(now));
+        let arrivals = Arrivals::default();
+        for pod in &mut pods {
+            arrivals.see(&Change { old: None, new: Some(pod.pod.clone()) }, time, now);
+            pod.due = Some(now);
+        }
         Self {
             monitor,
             ages,
+            arrivals,
             seen: stored.to_vec(),
             nodes_due: vec![Some(now); stored.len()],
             pods,
@@ -113,9 +120,9 @@ impl Controller {
                 self.reconcile(node, stored, time);
             }
         }
-        let Self { monitor, ages, seen, pods, .. } = self;
+        let Self { monitor, ages, arrivals, seen, pods, .. } = self;
         let evicted = pods.extract_if(.., |pod| {
-            take_due(&mut pod.due) && pod.is_to_go(&seen[pod.node], ages, monitor)
+            take_due(&mut pod.due) && pod.is_to_go(&seen[pod.node], ages, arrivals, monitor)
         });
         evicted.map(|pod| (pod.node, pod.role)).collect()
     }
@@ -148,13 +155,21 @@ impl Running {
         };
         let owner = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "u", "controller": true}]);
         let owners = if role == Role::Bare { json!([]) } else { owner };
-        let pod = json!({"metadata": {"ownerReferences": owners},
-            "spec": {"containers": [], "tolerations": tolerations}});
-        Self { node, role, pod: serde_json::from_value(pod).unwrap(), due: None }
+        let scheduled = json!({"type": "PodScheduled", "status": "True", "lastTransitionTime": Timestamp::UNIX_EPOCH});
+        let pod = json!({"metadata": {"uid": format!("{node} {role:?}"), "ownerReferences": owners},
+            "spec": {"nodeName": name(node), "containers": [], "tolerations": tolerations},
+            "status": {"conditions": [scheduled]}});
+        Self { node, role, pod: Arc::new(serde_json::from_value(pod).unwrap()), due: None }
     }
 
-    fn is_to_go(&mut self, node: &Node, ages: &TaintAges, monitor: &Monitor) -> bool {
-        let (stay, again) = stay_on(&self.pod, node, ages, monitor);
+    fn is_to_go(
+        &mut self,
+        node: &Node,
+        ages: &TaintAges,
+        arrivals: &Arrivals,
+        monitor: &Monitor,
+    ) -> bool {
+        let (stay, again) = stay_on(&self.pod, node, ages, arrivals, monitor);
         let rest = match stay {
             Stay::Not => return true,
             Stay::For(rest) => Some(rest),
