@@ -281,8 +281,10 @@ fn keep(
         }
         State::Created => start(input, wanted, Some(latest), plan),
         State::Exited(exit) if policy.restarts(exit.code) => {
+            // A start that is under way was counted when it began.
+            let under_way = input.starting.contains(&wanted.name);
             match input.restarts.until(&wanted.name, exit.finished_at, input.now) {
-                Some(until) if pending_failure(input, &wanted.name).is_none() => {
+                Some(until) if !under_way && pending_failure(input, &wanted.name).is_none() => {
                     plan.waiting.insert(wanted.name.clone(), crash_loop(input, wanted));
                     plan.wake(until);
                 }

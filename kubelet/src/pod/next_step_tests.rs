@@ -253,6 +253,14 @@ fn a_container_that_ends_again_waits_for_its_back_off() {
 }
 
 #[test]
+fn a_container_that_is_being_started_again_does_not_wait_for_its_back_off() {
+    let ended = [("POD", 0, running()), ("a", 0, exited(1, 5))];
+    let mut world = World::new(pod("Always", &[], &["a"]), &ended).starting("a");
+    world.restarts.next("a", at(NOW));
+    assert_eq!(world.plan(), Plan::default());
+}
+
+#[test]
 fn a_failed_start_is_shown_until_it_is_tried_again() {
     let mut world = World::new(pod("Always", &[], &["a"]), &[("POD", 0, running())]);
     let waiting = Waiting { reason: "ErrImagePull".into(), message: "no".into() };
