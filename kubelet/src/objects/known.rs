@@ -60,6 +60,12 @@ impl<K: Kept> Entry<K> {
         let watch = tokio::spawn(follow(watch_object(api, name).default_backoff(), object.clone()));
         Self { object, users: BTreeSet::new(), _watch: AbortOnDropHandle::new(watch) }
     }
+
+    /// Whether the watch has seen the object in this version.
+    fn shows(&self, found: Option<&K>) -> bool {
+        let version = |object: &K| object.meta().resource_version.clone();
+        self.object.lock().as_ref().map(version) == found.map(version)
+    }
 }
 
 async fn follow<K>(
@@ -92,8 +98,19 @@ impl<K: Kept> Known<K> {
         Some(Seen { object: entry.object.lock().clone(), by_this_pod })
     }
 
-    /// The pod uses the object from now on. Of one that is watched the watch knows better.
+    /// The pod uses the object from now on, which the API server has just shown. A watch that says
+    /// otherwise may be behind for long: another takes its place, which begins with a list.
     pub(super) fn note(&mut self, pod: &PodIdentity, name: &str, found: Option<&K>, api: Api<K>) {
+        let entry = self.0.get_mut(&(pod.namespace.clone(), name.to_owned()));
+        if let Some(entry) = entry.filter(|entry| !entry.shows(found)) {
+            let users = std::mem::take(&mut entry.users);
+            *entry = Entry { users, ..Entry::new(found.cloned(), api.clone(), name) };
+        }
+        self.join(pod, name, found, api);
+    }
+
+    /// The pod uses the object from now on. Of one that is watched the watch knows better.
+    pub(super) fn join(&mut self, pod: &PodIdentity, name: &str, found: Option<&K>, api: Api<K>) {
         let key = (pod.namespace.clone(), name.to_owned());
         let entry = self.0.entry(key).or_insert_with(|| Entry::new(found.cloned(), api, name));
         entry.users.insert(pod.uid.clone());

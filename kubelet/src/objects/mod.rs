@@ -64,10 +64,16 @@ impl Objects {
         self.get(&self.secrets, pod, name).await
     }
 
-    /// The pod is gone: what only it used is forgotten.
+    /// The pod has ended: what only it used is forgotten.
     pub fn release(&self, uid: &str) {
         self.config_maps.lock().release(uid);
         self.secrets.lock().release(uid);
+    }
+
+    /// How many ConfigMaps are watched.
+    #[cfg(test)]
+    pub(crate) fn watched(&self) -> usize {
+        self.config_maps.lock().watched().len()
     }
 
     async fn get<K: Kept>(
@@ -78,17 +84,19 @@ impl Objects {
     ) -> Result<Option<K>, kube::Error> {
         let api: Api<K> = Api::namespaced(self.client.clone(), &pod.namespace);
         let last_seen = known.lock().get(pod, name);
-        let answer = match last_seen {
-            None => api.get_opt(name).await,
+        let found = match last_seen {
+            None => api.get_opt(name).await?,
             Some(seen) if seen.by_this_pod => return Ok(seen.object),
             // A pod that is new sees what is there now, and not what the watch has still to tell.
             Some(seen) => match timeout(self.patience, api.get_opt(name)).await {
-                Ok(Err(error)) if !is_answer(&error) => Ok(seen.object),
-                Err(_) => Ok(seen.object),
-                Ok(answer) => answer,
+                Ok(Ok(found)) => found,
+                Ok(Err(error)) if is_answer(&error) => return Err(error),
+                Ok(Err(_)) | Err(_) => {
+                    known.lock().join(pod, name, seen.object.as_ref(), api);
+                    return Ok(seen.object);
+                }
             },
         };
-        let found = answer?;
         known.lock().note(pod, name, found.as_ref(), api);
         Ok(found)
     }

@@ -1,6 +1,9 @@
 use std::{
     convert::Infallible,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use http::{Request, Response};
@@ -87,6 +90,39 @@ async fn an_object_is_watched_until_its_last_user_is_gone() {
     objects.release("b");
     let gone = async || watched.upgrade().map_or(Ok(()), |_| Err("it is watched"));
     wait::until("the watch ends", gone).await;
+}
+
+#[tokio::test]
+async fn what_a_pod_has_seen_is_not_older_when_it_is_used_again() {
+    let versions = [None, Some("1"), Some("2"), None];
+    let asked = Arc::new(AtomicUsize::new(0));
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let asked = asked.clone();
+        async move {
+            if !request.uri().path().ends_with("/configmaps/c") {
+                // The watch.
+                return std::future::pending().await;
+            }
+            let answer = match versions[asked.fetch_add(1, Ordering::Relaxed)] {
+                Some(version) => json!({"metadata": {"name": "c", "resourceVersion": version},
+                    "data": {"key": version}}),
+                None => json!({"kind": "Status", "status": "Failure", "reason": "NotFound",
+                    "code": 404, "message": ""}),
+            };
+            let code = if answer["code"].is_null() { 200 } else { 404 };
+            let body = Body::from(answer.to_string().into_bytes());
+            Ok::<_, Infallible>(Response::builder().status(code).body(body).unwrap())
+        }
+    });
+    let objects = Objects::new(Client::new(service, "default"));
+    for (user, version) in ["a", "b", "c", "d"].into_iter().zip(versions) {
+        for turn in ["first", "second"] {
+            let found = value(objects.config_map(&pod(user), "c").await.unwrap());
+            assert_eq!(found.as_deref(), version, "{user}, {turn} use");
+        }
+    }
+    objects.release("d");
+    assert_eq!(objects.config_maps.lock().watched().len(), 1, "the others use it still");
 }
 
 #[tokio::test]

@@ -168,6 +168,7 @@ impl Worker {
         if plan.ended {
             // Before anybody hears of the end and has another pod take its place.
             self.context.ledger.release(&uid);
+            self.context.objects.release(&uid);
         }
         self.report(&pod, update, &observed, &plan);
         if plan.gone {
@@ -338,8 +339,6 @@ impl Worker {
             return Next::Wait(Some(retry(&update.pod, &error)));
         }
         self.context.network.release(uid);
-        self.context.objects.release(uid);
-        self.context.ledger.release(uid);
         if let Err(error) = volumes::remove(self.context.pod_dir(uid)).await {
             return Next::Wait(Some(retry(&update.pod, &error)));
         }

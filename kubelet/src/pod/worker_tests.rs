@@ -212,6 +212,22 @@ async fn restarts_go_on_while_the_api_server_is_away_and_are_reported_later() {
 }
 
 #[tokio::test]
+async fn what_a_pod_has_used_is_not_watched_once_it_is_done() {
+    let node = Node::start().await;
+    let mut job = configured(&node, "job").await;
+    job.spec.as_mut().unwrap().restart_policy = Some("Never".to_owned());
+    node.create(&job).await;
+    node.until_status("job", "runs", runs).await;
+    assert_eq!(node.context().objects.watched(), 2);
+    node.runtime.end("main", 0);
+    let released = async || match node.context().objects.watched() {
+        0 => Ok(()),
+        watched => Err(watched),
+    };
+    wait::until("nothing is watched", released).await;
+}
+
+#[tokio::test]
 async fn what_is_left_of_an_unknown_pod_is_removed_but_only_after_the_first_list() {
     let node = Node::start().await;
     let left = PodIdentity { uid: "old".into(), namespace: "default".into(), name: "old".into() };
