@@ -173,3 +173,21 @@ async fn secrets_are_in_memory_and_the_groups() {
     volumes::tear_down(&pod_dir).unwrap();
     assert!(!pod_dir.exists());
 }
+
+#[tokio::test]
+async fn what_a_container_mounted_on_a_volume_does_not_hold_up_its_end() {
+    let (control_plane, place) = (ControlPlane::start().await, Place::new());
+    let (pod, kept) = (place.pod_dir(), place.host().join("kept"));
+    fs::write(&kept, "x").unwrap();
+    let absent = json!({"name": "none", "optional": true});
+    let spec = json!({"containers": [], "volumes": [
+        {"name": "c", "configMap": absent},
+        {"name": "e", "emptyDir": {}},
+    ]});
+    for volume in set_up(&control_plane.client(), &pod, &spec).await.values() {
+        sh(&format!("mount --bind {} {}", place.host().display(), volume.path.display()));
+    }
+    volumes::tear_down(&pod).unwrap();
+    assert!(!pod.exists());
+    assert_eq!(fs::read(&kept).unwrap(), b"x");
+}

@@ -1,12 +1,12 @@
 //! `downwardAPI`: fields of the pod as files.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use api_types::api::core::v1::{DownwardAPIVolumeFile, Volume};
 use async_trait::async_trait;
 
 use super::{
-    Context, Source, VolumeError, memory,
+    Context, Source, VolumeError,
     payload::{self, DEFAULT_MODE, Payload, permissions},
 };
 use crate::{
@@ -43,10 +43,6 @@ impl Source for DownwardApi {
         let path = context.directory(PLUGIN, volume);
         payload::in_memory(&path, &files, context.fs_group())?;
         Ok(path)
-    }
-
-    fn tear_down(&self, path: &Path) -> Result<(), VolumeError> {
-        memory::unmount(path)
     }
 }
 

@@ -38,10 +38,6 @@ impl Source for EmptyDir {
         }
         Ok(path)
     }
-
-    fn tear_down(&self, path: &Path) -> Result<(), VolumeError> {
-        memory::unmount(path)
-    }
 }
 
 fn in_memory(source: &EmptyDirVolumeSource) -> bool {

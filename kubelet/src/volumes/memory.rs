@@ -4,11 +4,7 @@ use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
 
-use super::{
-    VolumeError,
-    mount_table::{self, MountTable},
-    removal,
-};
+use super::{VolumeError, mount_table::MountTable};
 
 /// Mounts one at a directory, which is made; one that is mounted already stays, with its content.
 pub(super) fn mount_at(path: &Path, options: &str) -> Result<(), VolumeError> {
@@ -19,12 +15,6 @@ pub(super) fn mount_at(path: &Path, options: &str) -> Result<(), VolumeError> {
     }
     mount(Some("tmpfs"), &real, Some("tmpfs"), MsFlags::empty(), Some(options))
         .map_err(|errno| VolumeError::io(path)(errno.into()))
-}
-
-/// Takes it away again, and the directory; one that was never mounted is a directory like another.
-pub(super) fn unmount(path: &Path) -> Result<(), VolumeError> {
-    mount_table::detach(path)?;
-    removal::remove(path).map_err(VolumeError::io(path))
 }
 
 /// The mount options of a file system with this mode, for this group, of at most so many bytes.

@@ -186,6 +186,8 @@ trait Source: Sync {
     async fn set_up(&self, volume: &Volume, context: Context<'_>) -> Result<PathBuf, VolumeError>;
     /// Undoes that: nobody uses the volume any more, and nothing is mounted in it. May be repeated.
     fn tear_down(&self, path: &Path) -> Result<(), VolumeError> {
+        // A container may have mounted something there, whatever the source.
+        mount_table::detach(path)?;
         removal::remove(path).map_err(VolumeError::io(path))
     }
 }

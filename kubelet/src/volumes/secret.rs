@@ -1,11 +1,11 @@
 //! `secret`: the keys of a Secret as files.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use api_types::api::core::v1::Volume;
 use async_trait::async_trait;
 
-use super::{Context, Source, VolumeError, memory, payload};
+use super::{Context, Source, VolumeError, payload};
 use crate::{container::sources::secret_data, pod::spec};
 
 const PLUGIN: &str = "secret";
@@ -43,9 +43,5 @@ impl Source for SecretVolume {
         let path = context.directory(PLUGIN, volume);
         payload::in_memory(&path, &files, context.fs_group())?;
         Ok(path)
-    }
-
-    fn tear_down(&self, path: &Path) -> Result<(), VolumeError> {
-        memory::unmount(path)
     }
 }
