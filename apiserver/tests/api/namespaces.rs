@@ -40,6 +40,8 @@ async fn objects_need_a_namespace_that_stays() {
     api.post("/api/v1/namespaces/n/pods", &pod("p")).await.ok();
     let terminating = api.delete("/api/v1/namespaces/n").await.ok();
     assert_eq!(terminating["status"]["phase"], "Terminating");
+    // The cache knows of it once a list has been answered; a binding asks nobody else.
+    api.get("/api/v1/namespaces").await.ok();
     let binding = json!({"metadata": {"name": "p"}, "target": {"name": "node"}});
     let refused = api.post("/api/v1/namespaces/n/pods/p/binding", &binding).await;
     assert_eq!(refused.json()["details"]["causes"][0]["reason"], "NamespaceTerminating");
