@@ -24,9 +24,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// bookmarks of another server, so that no listener of a quiet topic knows less.
 const RECALLED: u64 = 4000;
 
-/// How many changes lie between the oldest that is known and the first recalled, which must not be forgotten meanwhile.
-const SLACK: u64 = 500;
-
 /// How many of these are published again: more than another server may lag behind, or have left behind when it died.
 const REPEATED: u64 = 250;
 
@@ -65,10 +62,7 @@ async fn publish_history(state: &State, publisher: &Publisher) -> Result<(), Sto
 fn recent(cache: &Arc<Cache<Decoded>>) -> Result<(Revision, Subscription<Decoded>), StoreError> {
     let since = Revision(cache.revision().0.saturating_sub(RECALLED));
     match cache.subscribe_all(since) {
-        Err(StoreError::Compacted { oldest }) => {
-            let since = Revision(oldest.0 + SLACK).min(cache.revision());
-            Ok((since, cache.subscribe_all(since)?))
-        }
+        Err(StoreError::Compacted { oldest }) => Ok((oldest, cache.subscribe_all(oldest)?)),
         changes => Ok((since, changes?)),
     }
 }

@@ -107,8 +107,8 @@ impl Witness {
         for (key, count) in acknowledged {
             let stored = number(&store.get(key).await.unwrap().unwrap());
             assert_eq!(Some(&stored), self.counts.get(key), "the watcher saw all");
-            // One more may have been done and not acknowledged.
-            assert!((*count..=count + 1).contains(&stored), "{key}: {count} became {stored}");
+            // Each of the two who count at it may have done one more, and not said so.
+            assert!((*count..=count + 2).contains(&stored), "{key}: {count} became {stored}");
         }
     }
 
