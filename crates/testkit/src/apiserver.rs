@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process,
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use kube::{
@@ -120,6 +121,28 @@ impl Apiserver {
     /// What of [`Apiserver::memory`] is not of a file, such as the program's: what it has allocated.
     pub fn allocated(&self) -> u64 {
         self.status("RssAnon:")
+    }
+
+    /// The most that [`Apiserver::memory`] was since [`Apiserver::forget_peak`].
+    pub fn peak(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// Has [`Apiserver::peak`] begin anew.
+    pub fn forget_peak(&self) {
+        let path = format!("/proc/{}/clear_refs", self.process.id());
+        fs::write(path, "5").expect("the process runs");
+    }
+
+    /// The time that it was at work, to a hundredth of a second.
+    pub fn cpu(&self) -> Duration {
+        let path = format!("/proc/{}/stat", self.process.id());
+        let stat = fs::read_to_string(path).expect("the process runs");
+        // Behind the name, which may have spaces.
+        let (_, fields) = stat.rsplit_once(')').expect("a name");
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks.map(|field| field.parse::<u64>().expect("a number")).sum();
+        Duration::from_millis(10 * ticks)
     }
 
     fn status(&self, field: &str) -> u64 {

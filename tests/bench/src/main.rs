@@ -4,6 +4,8 @@
 //! It starts what it measures: `apiserver` as built beside it, on a free port and in a temporary folder, once on etcd and
 //! once on the embedded store. `cargo run --release -p bench`, after `cargo build --release -p apiserver`.
 
+mod kubelets;
+mod lists;
 mod load;
 mod phases;
 mod pods;
@@ -54,6 +56,12 @@ pub(crate) struct Args {
     /// Only starts of pods, so many one at a time and so many at once.
     #[arg(long)]
     pod_starts: Option<usize>,
+    /// How many pods there are for the lists in each form.
+    #[arg(long, value_delimiter = ',', default_values_t = [10_000, 50_000])]
+    listed: Vec<usize>,
+    /// Only those lists, and the watches of nodes.
+    #[arg(long)]
+    reads_only: bool,
     /// Stores to measure.
     #[arg(long, value_enum, default_values_t = [Backing::Etcd, Backing::Embedded])]
     store: Vec<Backing>,
@@ -68,15 +76,30 @@ async fn main() -> anyhow::Result<()> {
         report.print();
         return Ok(());
     }
-    let mut report = Report::new("Scheduler".to_owned());
-    scheduling::measure(&args, &mut report)?;
-    report.print();
-    let stores = if args.scheduler_only { &[] } else { args.store.as_slice() };
-    for &backing in stores {
+    if !args.reads_only {
+        let mut report = Report::new("Scheduler".to_owned());
+        scheduling::measure(&args, &mut report)?;
+        report.print();
+    }
+    if !args.scheduler_only {
+        reads(&args).await?;
+    }
+    let writes = !args.scheduler_only && !args.reads_only;
+    for &backing in args.store.iter().filter(|_| writes) {
         let mut report = Report::new(format!("{backing:?}"));
         phases::raw(&args, backing, &mut report).await?;
         phases::api(&args, backing, &mut report).await?;
         report.print();
     }
+    Ok(())
+}
+
+async fn reads(args: &Args) -> anyhow::Result<()> {
+    for &count in &args.listed {
+        lists::measure(Backing::Embedded, count).await?;
+    }
+    let mut report = Report::new("Watches of nodes".to_owned());
+    kubelets::watch(args, &mut report).await?;
+    report.print();
     Ok(())
 }

@@ -22,7 +22,7 @@ use crate::{
     server::{Backing, Bare, Server},
 };
 
-const PODS: &str = "/api/v1/namespaces/default/pods";
+pub(crate) const PODS: &str = "/api/v1/namespaces/default/pods";
 
 /// How many clients come while there are idle and slow connections.
 const NEWCOMERS: usize = 1000;
@@ -30,7 +30,7 @@ const NEWCOMERS: usize = 1000;
 const PATIENCE: u32 = 60;
 
 /// A pod as a client sends it: about a kilobyte.
-fn pod(name: &str) -> Value {
+pub(crate) fn pod(name: &str) -> Value {
     let environment: Vec<_> = (0..8)
         .map(|i| json!({"name": format!("VARIABLE_{i}"), "value": "a value of some length"}))
         .collect();

@@ -2,6 +2,7 @@
 
 use std::{ops::Deref, sync::Arc};
 
+use anyhow::Context;
 use clap::ValueEnum;
 use store::{Store, embedded, etcd};
 use tempfile::TempDir;
@@ -41,7 +42,7 @@ impl Bare {
 /// A running API server, with etcd of its own if it has one.
 pub(crate) struct Server {
     program: Apiserver,
-    _etcd: Option<testkit::Etcd>,
+    etcd: Option<testkit::Etcd>,
 }
 
 impl Server {
@@ -51,7 +52,13 @@ impl Server {
             Backing::Embedded => None,
         };
         let program = std::env::current_exe()?.with_file_name("apiserver");
-        Ok(Self { program: Apiserver::spawn(program, etcd.as_ref()).await, _etcd: etcd })
+        Ok(Self { program: Apiserver::spawn(program, etcd.as_ref()).await, etcd })
+    }
+
+    /// The etcd below it.
+    pub(crate) async fn store(&self) -> anyhow::Result<etcd::Etcd> {
+        let etcd = self.etcd.as_ref().context("it has a file of its own")?;
+        Ok(etcd::Etcd::connect(&[etcd.endpoint()]).await?)
     }
 }
 
