@@ -47,8 +47,8 @@ as_builder cargo build --workspace --all-targets
 "$ROOT/scripts/images.sh"
 say "tests"
 if $quick; then
-    cargo test --workspace --exclude tests
-    cargo test -p tests --test architecture --test catalogue
+    cargo test --no-fail-fast --workspace --exclude tests
+    cargo test --no-fail-fast -p tests --test architecture --test catalogue
 else
-    cargo test --workspace
+    cargo test --no-fail-fast --workspace
 fi

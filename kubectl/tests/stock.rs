@@ -155,6 +155,7 @@ async fn pages_are_laid_out_as_stock_does() {
         "describe rs web",
         "describe service web",
         "describe configmap settings",
+        "describe configmap words",
         "describe secret password",
         "describe namespace team",
         "describe node n1",

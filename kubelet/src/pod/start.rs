@@ -59,16 +59,22 @@ pub struct Starter {
 }
 
 impl Starter {
-    /// Starts the container, unless `cancelled` ends before the runtime is asked to: what it was asked it
-    /// does, whether or not somebody waits for the answer.
+    /// Starts the container when all is there and `turn` has ended, unless `cancelled` ends before: what
+    /// the runtime was asked it does, whether or not somebody waits for the answer.
     pub async fn start(
         &self,
         wanted: &Wanted,
         attempt: u32,
+        turn: impl Future<Output = ()>,
         cancelled: impl Future<Output = ()>,
     ) -> Result<(), Failure> {
+        let prepared = async {
+            let spec = self.prepare(wanted, attempt).await?;
+            turn.await;
+            Ok(spec)
+        };
         let spec = tokio::select! {
-            spec = self.prepare(wanted, attempt) => spec?,
+            spec = prepared => spec?,
             () = cancelled => {
                 return Err(failure(not_started(&self.pod), String::new(), Duration::ZERO));
             }
@@ -320,6 +326,14 @@ impl Starter {
         };
         self.warn(wanted, "Failed", &said);
         failure(reason, message, wait)
+    }
+}
+
+impl Failure {
+    /// The start ended without a word.
+    pub(super) fn lost(error: &tokio::task::JoinError) -> Self {
+        tracing::error!(%error, "the start of a container was lost");
+        failure("RunContainerError", error.to_string(), super::worker::RETRY)
     }
 }
 

@@ -1,4 +1,7 @@
-use std::{future::pending, sync::Arc};
+use std::{
+    future::{pending, ready},
+    sync::Arc,
+};
 
 use api_types::api::core::v1::Service;
 use serde_json::{Value, json};
@@ -33,7 +36,7 @@ async fn started(spec: Value) -> Result<Vec<String>, Failure> {
     };
     let starter = starter(context, spec);
     let wanted = spec::container(&starter.pod, "main").unwrap();
-    starter.start(wanted, 0, pending()).await?;
+    starter.start(wanted, 0, ready(()), pending()).await?;
     Ok(runtime.specs().remove(0).env)
 }
 
@@ -84,7 +87,7 @@ async fn the_files_of_a_pod_are_made_by_one_start_at_a_time() {
     let starter = starter(context, json!({"volumes": [{"name": "v", "emptyDir": {}}]}));
     let wanted = spec::container(&starter.pod, "main").unwrap();
     let turn = starter.shared.files.lock().await;
-    let mut start = std::pin::pin!(starter.start(wanted, 0, pending()));
+    let mut start = std::pin::pin!(starter.start(wanted, 0, ready(()), pending()));
     assert!(futures::poll!(&mut start).is_pending());
     let made = || starter.context.pod_dir("u").exists();
     assert!(!made());

@@ -6,36 +6,52 @@ use std::{
     future::pending,
 };
 
-use api_types::api::core::v1::Container as Wanted;
-use tokio::task::JoinSet;
+use api_types::api::core::v1::{Container as Wanted, Pod};
+use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{next_step::Failure, start::Starter};
+use super::{next_step::Failure, spec, start::Starter};
 
 /// The starts of one pod. They end with it.
 #[derive(Debug, Default)]
 pub(super) struct Starts {
-    tasks: JoinSet<(String, Result<(), Failure>)>,
+    tasks: JoinSet<Result<(), Failure>>,
     /// By container name.
     under_way: BTreeMap<String, Start>,
+    /// Those of the present round, each cancelled when the start has ended.
+    round: Vec<CancellationToken>,
 }
 
 #[derive(Debug)]
 struct Start {
+    task: Id,
     sandbox: String,
+    hash: String,
     cancel: CancellationToken,
 }
 
 impl Starts {
-    /// Begins with one more.
+    /// What begins from here on waits for nothing that began before.
+    pub(super) fn new_round(&mut self) {
+        self.round.clear();
+    }
+
+    /// Begins with one more. Images are pulled side by side; the runtime hears of a container once the
+    /// starts that began before it in this round have ended, as Kubernetes starts containers one by one.
     pub(super) fn begin(&mut self, starter: Starter, wanted: Wanted, attempt: u32) {
-        let cancel = CancellationToken::new();
-        let start = Start { sandbox: starter.sandbox_id.clone(), cancel: cancel.clone() };
-        self.under_way.insert(wanted.name.clone(), start);
-        self.tasks.spawn(async move {
-            let outcome = starter.start(&wanted, attempt, cancel.cancelled()).await;
-            (wanted.name, outcome)
+        let (cancel, ended) = (CancellationToken::new(), CancellationToken::new());
+        let (name, hash) = (wanted.name.clone(), spec::hash(&wanted));
+        let (sandbox, cancelled) = (starter.sandbox_id.clone(), cancel.clone());
+        let (before, done) = (self.round.clone(), ended.clone().drop_guard());
+        let task = self.tasks.spawn(async move {
+            let _done = done;
+            let turn = async {
+                futures::future::join_all(before.iter().map(|b| b.cancelled())).await;
+            };
+            starter.start(&wanted, attempt, turn, cancelled.cancelled()).await
         });
+        self.under_way.insert(name, Start { task: task.id(), sandbox, hash, cancel });
+        self.round.push(ended);
     }
 
     /// The containers that are being started.
@@ -43,24 +59,29 @@ impl Starts {
         self.under_way.keys().cloned().collect()
     }
 
-    /// Only starts in this sandbox are wanted; the others end as soon as they can.
-    pub(super) fn keep(&self, sandbox: Option<&str>) {
-        let unwanted = self.under_way.values().filter(|start| Some(&*start.sandbox) != sandbox);
-        unwanted.for_each(|start| start.cancel.cancel());
+    /// Only starts in this sandbox, of containers as the pod has them, are wanted; the others end as soon
+    /// as they can.
+    pub(super) fn keep(&self, sandbox: Option<&str>, pod: &Pod) {
+        for (name, start) in &self.under_way {
+            let wanted = spec::container(pod, name).map(spec::hash);
+            if Some(&*start.sandbox) != sandbox || wanted.as_ref() != Some(&start.hash) {
+                start.cancel.cancel();
+            }
+        }
     }
 
-    /// Waits for the end of one: which it was, and how it ended.
-    ///
-    /// # Panics
-    /// If the start did.
+    /// Waits for the end of one: which it was, and how it ended. One that panicked has failed, and the
+    /// others go on.
     pub(super) async fn ended(&mut self) -> (String, Result<(), Failure>) {
-        match self.tasks.join_next().await {
+        let (task, outcome) = match self.tasks.join_next_with_id().await {
             None => pending().await,
-            Some(Ok((name, outcome))) => {
-                self.under_way.remove(&name);
-                (name, outcome)
-            }
-            Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
-        }
+            Some(Ok(ended)) => ended,
+            Some(Err(error)) => (error.id(), Err(Failure::lost(&error))),
+        };
+        // Never absent: a container begins anew only once it is not under way.
+        let known = self.under_way.iter().find(|(_, start)| start.task == task);
+        let name = known.map(|(name, _)| name.clone()).unwrap_or_default();
+        self.under_way.remove(&name);
+        (name, outcome)
     }
 }

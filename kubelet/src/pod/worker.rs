@@ -1,7 +1,7 @@
 //! The worker of one pod: looks at the pod and the runtime, asks [`next_step`] and does what it says.
 //!
 //! It has no queue: it always works on the latest update. Containers are started beside it ([`starts`]):
-//! whatever holds up one of them holds up neither the others nor the pod's end.
+//! whatever holds up one of them holds up neither what runs nor the pod's end.
 //!
 //! [`starts`]: super::starts
 
@@ -211,7 +211,7 @@ impl Worker {
         let running: BTreeSet<&str> = observed.running().map(|c| c.id.as_str()).collect();
         self.stopping.retain(|id, _| running.contains(id.as_str()));
         let sandbox = observed.sandbox().filter(|_| !stops);
-        self.starts.keep(sandbox.map(|sandbox| sandbox.id.as_str()));
+        self.starts.keep(sandbox.map(|sandbox| sandbox.id.as_str()), pod);
         self.failures.retain(|name, _| !observed.latest(name).is_some_and(Container::is_running));
         let pod_ip = self.pod_ip(pod, observed);
         let (context, wake) = (&self.context, &self.wake);
@@ -265,6 +265,7 @@ impl Worker {
         if let Some(until) = self.pace.wait(observed, &plan.steps, Timestamp::now()) {
             return wait(until);
         }
+        self.starts.new_round();
         for step in &plan.steps {
             if let Err(again) = self.step(pod, observed, step).await {
                 return wait(again);

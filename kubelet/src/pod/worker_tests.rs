@@ -95,9 +95,8 @@ async fn a_pod_waits_for_the_network_without_complaint() {
     node.until_status("web", "waits", waits).await;
     node.network.set_up(true);
     node.until_status("web", "runs", runs).await;
-    let events = Api::<Recorded>::default_namespaced(node.control_plane.client());
     let reasons = async || {
-        let events = events.list(&ListParams::default()).await.unwrap().items;
+        let events = events_of(&node).list(&ListParams::default()).await.unwrap().items;
         events.into_iter().filter_map(|event| event.reason).collect::<Vec<_>>()
     };
     let started = async || {
@@ -559,7 +558,7 @@ async fn a_pull_ends_with_its_pods_time() {
 #[tokio::test]
 async fn a_worker_that_panics_is_followed_by_another() {
     let node = Node::start().await;
-    node.runtime.panic();
+    node.runtime.panic("list");
     node.create(&sample("web")).await;
     node.until_status("web", "runs all the same", runs).await;
     assert_eq!(node.context().metrics.lost_workers.get(), 1);
@@ -567,12 +566,12 @@ async fn a_worker_that_panics_is_followed_by_another() {
     wait::until_gone(&node.api, "web").await;
 }
 
-/// A pod whose first container is `slow`, with that image, beside `main`, which has a readiness probe.
+/// A pod whose container `slow`, with that image, comes after `main`, which has a readiness probe.
 fn with_slow(name: &str, image: &str) -> Pod {
     changed(name, |spec| {
         let mut main = spec["containers"][0].clone();
         main["readinessProbe"] = probe(1);
-        spec["containers"] = json!([{"name": "slow", "image": image}, main]);
+        spec["containers"] = json!([main, {"name": "slow", "image": image}]);
     })
 }
 
@@ -581,7 +580,7 @@ fn main_is_ready(status: &PodStatus) -> bool {
 }
 
 #[tokio::test]
-async fn a_slow_start_holds_up_neither_the_others_nor_the_pods_end() {
+async fn a_slow_start_holds_up_neither_what_runs_nor_the_pods_end() {
     let node = Node::start().await;
     node.runtime.hold("slow", true);
     for (name, image) in [("pulls", ENDLESS_IMAGE), ("starts", IMAGE)] {
@@ -608,4 +607,69 @@ async fn a_slow_start_holds_up_neither_the_others_nor_the_pods_end() {
         wait::until_gone(&node.api, name).await;
     }
     assert_eq!(node.runtime.list(None).await.unwrap(), []);
+}
+
+fn events_of(node: &Node) -> Api<Recorded> {
+    Api::default_namespaced(node.control_plane.client())
+}
+
+/// Waits until the pod has an event for this reason about that container.
+async fn until_told(node: &Node, reason: &str, container: &str) {
+    let about = format!("spec.containers{{{container}}}");
+    let told = async || {
+        let events = events_of(node).list(&ListParams::default()).await.unwrap().items;
+        let found = events.iter().any(|event| {
+            event.reason.as_deref() == Some(reason)
+                && event.involved_object.field_path.as_ref() == Some(&about)
+        });
+        if found { Ok(()) } else { Err(events) }
+    };
+    wait::until(&format!("{reason} is told of {container}"), told).await;
+}
+
+#[tokio::test]
+async fn containers_start_in_the_order_of_the_spec_whatever_holds_up_one() {
+    let node = Node::start().await;
+    node.runtime.hold("slow", true);
+    let pod = changed("web", |spec| {
+        let container = |name: &str, image: &str| json!({"name": name, "image": image});
+        let none = "example.org/none:1";
+        spec["containers"] =
+            json!([container("slow", IMAGE), container("none", none), container("main", IMAGE)]);
+    });
+    node.create(&pod).await;
+    until_told(&node, "Pulled", "main").await;
+    until_told(&node, "Failed", "none").await;
+    let starts = || {
+        let calls = node.runtime.calls();
+        calls.into_iter().filter(|call| call.starts_with("start")).collect::<Vec<_>>()
+    };
+    assert_eq!(starts(), ["start slow"]);
+    node.runtime.hold("slow", false);
+    node.until_called("start main").await;
+    assert_eq!(starts(), ["start slow", "start main"]);
+}
+
+#[tokio::test]
+async fn a_pull_ends_when_the_pod_wants_another_image() {
+    let node = Node::start().await;
+    node.create(&changed("web", |spec| spec["containers"][0]["image"] = json!(ENDLESS_IMAGE)))
+        .await;
+    until_told(&node, "Pulling", "main").await;
+    let corrected = json!({"spec": {"containers": [{"name": "main", "image": IMAGE}]}});
+    node.api.patch("web", &PatchParams::default(), &Patch::Strategic(corrected)).await.unwrap();
+    node.until_status("web", "runs", runs).await;
+}
+
+#[tokio::test]
+async fn a_start_that_panics_is_tried_again_and_no_other_is() {
+    let node = Node::start().await;
+    node.runtime.panic("image");
+    node.create(&with_slow("web", IMAGE)).await;
+    node.until_status("web", "has a container that is ready", main_is_ready).await;
+    node.until_called("start slow").await;
+    let calls = node.runtime.calls();
+    let starts = |name| calls.iter().filter(|call| **call == format!("start {name}")).count();
+    assert_eq!([starts("main"), starts("slow")], [1, 1], "{calls:?}");
+    assert_eq!(node.context().metrics.lost_workers.get(), 0);
 }

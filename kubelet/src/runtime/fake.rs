@@ -45,8 +45,8 @@ struct World {
     stuck: BTreeSet<String>,
     /// What all containers have written to their output.
     output: String,
-    /// Whether the next question for an image panics.
-    panics: bool,
+    /// Which call panics when it comes next.
+    panics: Option<&'static str>,
 }
 
 /// The runtime.
@@ -109,9 +109,14 @@ impl Fake {
         self.world.lock().stuck.insert(name.to_owned());
     }
 
-    /// Whoever asks next for an image panics.
-    pub(crate) fn panic(&self) {
-        self.world.lock().panics = true;
+    /// Who calls this next panics: `list`, for a pod, or `image`.
+    pub(crate) fn panic(&self, call: &'static str) {
+        self.world.lock().panics = Some(call);
+    }
+
+    fn called(&self, call: &str) {
+        let panics = self.world.lock().panics.take_if(|panics| *panics == call);
+        assert_eq!(panics, None, "as the test wants it");
     }
 
     /// What all containers have written.
@@ -222,6 +227,9 @@ impl Runtime for Fake {
     }
 
     async fn list(&self, pod: Option<&str>) -> Result<Vec<Container>, RuntimeError> {
+        if pod.is_some() {
+            self.called("list");
+        }
         let world = self.world.lock();
         let wanted = world.containers.iter().filter(|c| pod.is_none_or(|uid| c.pod.uid == uid));
         Ok(wanted.cloned().collect())
@@ -302,7 +310,7 @@ impl Runtime for Fake {
     }
 
     async fn image(&self, reference: &str) -> Result<Option<Image>, RuntimeError> {
-        assert!(!std::mem::take(&mut self.world.lock().panics), "as the test wants it");
+        self.called("image");
         let present = self.world.lock().images.contains(reference);
         Ok(present.then(|| Image { id: "sha256:0".to_owned(), digest: None, user: String::new() }))
     }
