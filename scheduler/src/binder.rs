@@ -8,24 +8,28 @@ use api_types::jiff::Timestamp;
 use api_types::meta::ObjectMeta;
 use component::events::{EventType, Recorder};
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::pod::{PodInfo, node_of};
+use crate::pod::{PodInfo, PodKey, Uid, node_of};
 use crate::schedule::FitError;
 use crate::snapshot::NodeName;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const CONFLICTS: usize = 5;
 
-/// How a binding ended.
+/// How a call about a pod ended.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// The API server has it.
-    Bound(PodInfo),
-    /// It may work later, if the pod then still wants a node.
-    Failed(PodInfo),
+    /// The API server has its binding.
+    Bound(Uid),
+    /// Its binding failed; it may work later, if the pod then still wants a node.
+    Failed(Uid),
+    /// This is written down about it, unless it was too late for that.
+    Reported(Uid, FitError),
+    /// Nothing is written down about it.
+    NotReported(Uid),
 }
 
 /// Speaks to the API server about pods.
@@ -49,26 +53,35 @@ impl Binder {
     pub(crate) fn bind(&self, pod: PodInfo, node: NodeName) {
         let binder = self.clone();
         tokio::spawn(async move {
-            let result = tokio::time::timeout(PATIENCE, binder.post(&pod, &node)).await;
-            let answer = result.unwrap_or_else(|elapsed| Err(kube::Error::Service(elapsed.into())));
+            let answer = in_time(binder.post(&pod, &node)).await;
             let bound = answer.is_ok();
-            let outcome = outcome(answer, pod.clone());
-            // The scheduler is gone only when the program ends.
-            let _ = binder.outcomes.send(outcome);
+            binder.tell(outcome(answer, &pod));
             if bound {
                 binder.announce(&pod, &node);
             }
         });
     }
 
-    /// Writes down in the background why no node takes the pod.
+    /// Writes down in the background why no node takes the pod; the outcome comes through the channel.
     pub(crate) fn report_unschedulable(&self, pod: PodInfo, why: FitError) {
         let binder = self.clone();
         tokio::spawn(async move {
             let message = why.to_string();
-            binder.mark_unschedulable(&pod.pod, &message).await;
+            let outcome = match in_time(binder.mark_unschedulable(&pod.pod, &message)).await {
+                Ok(()) => Outcome::Reported(pod.uid, why),
+                Err(error) => {
+                    log(&error, "writing down why a pod fits nowhere");
+                    Outcome::NotReported(pod.uid)
+                }
+            };
+            binder.tell(outcome);
             binder.recorder.about(&*pod.pod, EventType::Warning, "FailedScheduling", message);
         });
+    }
+
+    fn tell(&self, outcome: Outcome) {
+        // The scheduler is gone only when the program ends.
+        let _ = self.outcomes.send(outcome);
     }
 
     async fn post(&self, pod: &PodInfo, node: &NodeName) -> kube::Result<Value> {
@@ -85,40 +98,43 @@ impl Binder {
 
     /// Sets the condition unless the pod has got a node meanwhile: a late report must not overwrite
     /// the better news, so each attempt is tied to the version it has looked at.
-    async fn mark_unschedulable(&self, pod: &Pod, message: &str) {
-        let metadata = &pod.metadata;
-        let (Some(namespace), Some(name)) = (&metadata.namespace, &metadata.name) else { return };
-        let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
-        let mut current = pod.clone();
-        for _ in 0..CONFLICTS {
-            if node_of(&current).is_some() || current.metadata.uid != metadata.uid {
-                return;
+    async fn mark_unschedulable(&self, pod: &Pod, message: &str) -> kube::Result<()> {
+        let PodKey { namespace, name } = PodKey::of(pod);
+        let api = Api::<Pod>::namespaced(self.client.clone(), &namespace);
+        let (mut current, mut conflicts) = (Some(pod.clone()), 0);
+        while let Some(pod) = current.filter(|now| node_of(now).is_none() && now.uid() == pod.uid())
+        {
+            let patch = Patch::Strategic(condition(&pod, message));
+            match api.patch_status(&name, &PatchParams::default(), &patch).await {
+                Err(kube::Error::Api(status)) if status.code == 409 && conflicts < CONFLICTS => {
+                    conflicts += 1;
+                }
+                Err(kube::Error::Api(status)) if status.code == 404 => break,
+                written => return written.map(drop),
             }
-            let patch = Patch::Strategic(condition(&current, message));
-            match api.patch_status(name, &PatchParams::default(), &patch).await {
-                Err(kube::Error::Api(status)) if status.code == 409 => {}
-                Err(error) => return log(&error, "writing down why a pod fits nowhere"),
-                Ok(_) => return,
-            }
-            match api.get(name).await {
-                Ok(newer) => current = newer,
-                Err(error) => return log(&error, "reading a pod again"),
-            }
+            current = api.get_opt(&name).await?;
         }
+        Ok(())
     }
+}
+
+/// A call that hangs has failed.
+async fn in_time<T>(call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+    let result = tokio::time::timeout(PATIENCE, call).await;
+    result.unwrap_or_else(|elapsed| Err(kube::Error::Service(elapsed.into())))
 }
 
 fn log(error: &kube::Error, doing: &str) {
     tracing::debug!(error = error as &dyn std::error::Error, "{doing}");
 }
 
-fn outcome(answer: kube::Result<Value>, pod: PodInfo) -> Outcome {
+fn outcome(answer: kube::Result<Value>, pod: &PodInfo) -> Outcome {
     match answer {
-        Ok(_) => Outcome::Bound(pod),
+        Ok(_) => Outcome::Bound(pod.uid.clone()),
         Err(error) => {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(pod = %pod.key(), error, "binding failed");
-            Outcome::Failed(pod)
+            Outcome::Failed(pod.uid.clone())
         }
     }
 }

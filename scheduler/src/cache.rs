@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use api_types::api::core::v1::{Node, Pod};
 
-use crate::changes::{Changes, NodeChange};
+use crate::changes::Changes;
 use crate::pod::{PodInfo, PodKey, Uid, is_finished, node_of, wants_a_node};
 use crate::snapshot::{NodeInfo, NodeName, Share, Shares, Snapshot};
 
@@ -29,13 +29,23 @@ pub struct Cache {
 struct Placed {
     name: PodKey,
     node: NodeName,
-    assumed: bool,
+    /// The pod as it was last seen, while its binding is under way.
+    assumed: Option<PodInfo>,
 }
 
 impl Placed {
     fn left(self) -> NodeChange {
         NodeChange { node: self.node, changes: Changes::ROOM }
     }
+}
+
+/// What has changed on which node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeChange {
+    /// The node.
+    pub node: NodeName,
+    /// Perhaps nothing that matters.
+    pub changes: Changes,
 }
 
 /// What news of a pod means for those that wait.
@@ -66,7 +76,7 @@ impl Cache {
 
     /// Whether it is for us to say where the pod goes: it wants a node, or its binding is under way.
     pub fn is_undecided(&self, pod: &Uid) -> bool {
-        self.pending.contains_key(pod) || self.placed.get(pod).is_some_and(|placed| placed.assumed)
+        self.pending.contains_key(pod) || self.assumed_on(pod).is_some()
     }
 
     /// Every pod the cache holds.
@@ -122,15 +132,15 @@ impl Cache {
     /// Counts the pod in on its node before the API server has confirmed it.
     pub fn assume(&mut self, pod: &PodInfo, node: &NodeName) {
         self.pending.remove(&pod.uid);
-        self.place(pod, node.clone(), true);
+        self.place(pod, node.clone(), Some(pod.clone()));
     }
 
-    /// Takes an assumption back: the binding failed, and the pod wants a node again. It does not, and `None` is
-    /// said, if it has gone meanwhile, or has a node after all.
-    pub fn forget(&mut self, pod: &PodInfo) -> Option<NodeChange> {
-        self.placed.get(&pod.uid).filter(|placed| placed.assumed)?;
-        self.pending.insert(pod.uid.clone(), pod.clone());
-        self.displace(&pod.uid).map(Placed::left)
+    /// Takes an assumption back: the binding failed, and the pod, as it is by now, wants a node again. It does not,
+    /// and `None` is said, if it has gone meanwhile, or has a node after all.
+    pub fn forget(&mut self, pod: &Uid) -> Option<NodeChange> {
+        let assumed = self.placed.get_mut(pod)?.assumed.take()?;
+        self.pending.insert(pod.clone(), assumed);
+        self.displace(pod).map(Placed::left)
     }
 
     /// The room that was assumed elsewhere is free again, and what the pod has given back.
@@ -141,37 +151,42 @@ impl Cache {
         }
         self.pending.remove(uid);
         let old = self.displace(uid);
-        let left = old.filter(|old| old.node != node || !old.assumed).map(Placed::left);
-        self.place(&pod, node, false);
+        let left = old.filter(|old| old.node != node || old.assumed.is_none()).map(Placed::left);
+        self.place(&pod, node, None);
         left
     }
 
     fn is_counted(&self, pod: &PodInfo, node: &NodeName) -> bool {
-        let confirmed = |placed: &Placed| placed.node == *node && !placed.assumed;
+        let confirmed = |placed: &Placed| placed.node == *node && placed.assumed.is_none();
         let shares = self.snapshot.get(node).map(NodeInfo::shares).or(self.homeless.get(node));
         self.placed.get(&pod.uid).is_some_and(confirmed)
             && shares.and_then(|shares| shares.get(&pod.uid)) == Some(&Share::from(pod))
     }
 
-    /// An old sighting of a pod that we have just bound changes nothing. One whose binding was seen has lost
-    /// it: the store was restored from a backup.
+    fn assumed_on(&self, pod: &Uid) -> Option<&NodeName> {
+        self.placed.get(pod).filter(|placed| placed.assumed.is_some()).map(|placed| &placed.node)
+    }
+
+    /// A pod whose binding is under way keeps its place. One whose binding was seen has lost it: the store was
+    /// restored from a backup.
     fn pod_unbound(&mut self, uid: &Uid, pod: Pod) -> Effect {
-        let wants = wants_a_node(&pod);
-        if wants && self.placed.get(uid).is_some_and(|placed| placed.assumed) {
-            return Effect::default();
-        }
-        if !wants {
+        if !wants_a_node(&pod) {
             return Effect::left(self.pod_deleted(uid));
+        }
+        let pod = PodInfo::new(Arc::new(pod));
+        if let Some(node) = self.assumed_on(uid).cloned() {
+            self.assume(&pod, &node);
+            return Effect::default();
         }
         let left = self.displace(uid).map(Placed::left);
         let known = self.pending.get(uid);
-        let wants = known.is_none_or(|known| known.pod.spec != pod.spec);
-        self.names.insert(PodKey::of(&pod), uid.clone());
-        self.pending.insert(uid.clone(), PodInfo::new(Arc::new(pod)));
+        let wants = known.is_none_or(|known| known.pod.spec != pod.pod.spec);
+        self.names.insert(pod.key(), uid.clone());
+        self.pending.insert(uid.clone(), pod);
         Effect { wants, left }
     }
 
-    fn place(&mut self, pod: &PodInfo, node: NodeName, assumed: bool) {
+    fn place(&mut self, pod: &PodInfo, node: NodeName, assumed: Option<PodInfo>) {
         let (uid, share) = (pod.uid.clone(), Share::from(pod));
         match self.snapshot.get_mut(&node) {
             Some(info) => info.place(uid, share),
@@ -241,15 +256,30 @@ mod tests {
         let info = PodInfo::new(Arc::new(unbound.clone()));
         cache.assume(&info, &n1());
         assert_eq!((requested(&cache), cache.pending(&info.uid).is_some()), (1000, false));
-        assert_eq!(cache.pod_applied(unbound), NOTHING, "an old sighting");
+        assert_eq!(cache.pod_applied(unbound), NOTHING, "it has not come back");
         assert_eq!((requested(&cache), cache.is_undecided(&info.uid)), (1000, true));
-        assert_eq!(cache.forget(&info), Some(change(Changes::ROOM)));
+        assert_eq!(cache.forget(&info.uid), Some(change(Changes::ROOM)));
         assert_eq!((requested(&cache), cache.pending(&info.uid).is_some()), (0, true));
         cache.assume(&info, &n1());
         cache.pod_applied(pod("p", "1", json!("n1"), json!({})));
-        assert_eq!(cache.forget(&info), None);
+        assert_eq!(cache.forget(&info.uid), None);
         assert_eq!(requested(&cache), 1000, "what is confirmed is not forgotten");
         assert!(!cache.is_undecided(&info.uid));
+    }
+
+    #[test]
+    fn a_pod_whose_binding_failed_waits_as_it_was_last_seen() {
+        let mut cache = Cache::default();
+        cache.node_applied(node(json!({})));
+        let mut unbound = pod("p", "1", json!(null), json!({}));
+        cache.pod_applied(unbound.clone());
+        let info = PodInfo::new(Arc::new(unbound.clone()));
+        cache.assume(&info, &n1());
+        let toleration = serde_json::from_value(json!([{"operator": "Exists"}])).unwrap();
+        unbound.spec.as_mut().unwrap().tolerations = Some(toleration);
+        assert_eq!(cache.pod_applied(unbound.clone()), NOTHING, "its binding is under way");
+        cache.forget(&info.uid);
+        assert_eq!(*cache.pending(&info.uid).unwrap().pod, unbound);
     }
 
     #[test]

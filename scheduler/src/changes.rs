@@ -2,8 +2,6 @@
 
 use bitflags::bitflags;
 
-use crate::snapshot::NodeName;
-
 bitflags! {
     /// What has changed. Heartbeats are no change.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,13 +19,4 @@ bitflags! {
         /// A pod has left room there.
         const ROOM = 1 << 5;
     }
-}
-
-/// What has changed on which node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeChange {
-    /// The node.
-    pub node: NodeName,
-    /// Perhaps nothing that matters.
-    pub changes: Changes,
 }

@@ -16,8 +16,7 @@ use rand::rngs::StdRng;
 use tokio::time::Instant;
 
 use crate::binder::Outcome;
-use crate::cache::Cache;
-use crate::changes::NodeChange;
+use crate::cache::{Cache, NodeChange};
 use crate::plugins::{self, PluginSet};
 use crate::pod::{PodInfo, Uid};
 use crate::queue::Queue;
@@ -50,10 +49,18 @@ pub(crate) struct Decider {
     queue: Queue,
     rotation: Rotation,
     binding: usize,
-    /// The last reason that was written down for a pod, so that it is written once per change.
-    reported: HashMap<Uid, FitError>,
+    reports: HashMap<Uid, Report>,
     pods: Listing<Uid>,
     nodes: Listing<NodeName>,
+}
+
+/// Why a pod fits nowhere, as far as that is written down. It is written once per change.
+#[derive(Debug)]
+enum Report {
+    Written(FitError),
+    /// With the latest reason, which need not be the one being written. It waits for its turn: of two writes at a
+    /// time the older might come last.
+    Writing(FitError),
 }
 
 /// A list in progress: what it has shown so far, to find out what is gone.
@@ -77,7 +84,7 @@ impl Decider {
             queue: Queue::default(),
             rotation: Rotation::default(),
             binding: 0,
-            reported: HashMap::new(),
+            reports: HashMap::new(),
             pods: Listing::default(),
             nodes: Listing::default(),
         }
@@ -122,31 +129,55 @@ impl Decider {
 
     fn unschedulable(&mut self, pod: PodInfo, why: FitError, now: Instant) -> Decision {
         self.queue.park(&pod.uid, why.refused_by(), now);
-        if self.reported.get(&pod.uid) == Some(&why) {
-            return Decision::Wait;
+        match self.reports.get_mut(&pod.uid) {
+            Some(Report::Written(known)) if *known == why => return Decision::Wait,
+            Some(Report::Writing(latest)) => {
+                *latest = why;
+                return Decision::Wait;
+            }
+            _ => {}
         }
         tracing::info!(pod = %pod.key(), %why, "unschedulable");
-        self.reported.insert(pod.uid.clone(), why.clone());
+        self.reports.insert(pod.uid.clone(), Report::Writing(why.clone()));
         Decision::Report(pod, why)
     }
 
-    /// A binding that failed leaves the room it had assumed to others as well.
-    pub(crate) fn binding_ended(&mut self, outcome: Outcome, now: Instant) {
-        self.binding -= 1;
+    pub(crate) fn call_ended(&mut self, outcome: Outcome, now: Instant) {
         match outcome {
-            Outcome::Bound(pod) => self.done_with(&pod.uid),
-            Outcome::Failed(pod) => {
-                if let Some(left) = self.cache.forget(&pod) {
-                    self.queue.retry(&pod.uid, now);
-                    self.node_changed(&left, now);
-                }
+            Outcome::Bound(pod) => {
+                self.binding -= 1;
+                self.done_with(&pod);
             }
+            Outcome::Failed(pod) => {
+                self.binding -= 1;
+                self.binding_failed(&pod, now);
+            }
+            Outcome::Reported(pod, why) => self.report_ended(&pod, Some(&why), now),
+            Outcome::NotReported(pod) => self.report_ended(&pod, None, now),
+        }
+    }
+
+    /// Leaves the room it had assumed to others as well.
+    fn binding_failed(&mut self, pod: &Uid, now: Instant) {
+        if let Some(left) = self.cache.forget(pod) {
+            self.queue.retry(pod, now);
+            self.node_changed(&left, now);
+        }
+    }
+
+    /// If the latest reason is not what is written, the pod is tried again, which writes it.
+    fn report_ended(&mut self, pod: &Uid, written: Option<&FitError>, now: Instant) {
+        let Some(Report::Writing(latest)) = self.reports.remove(pod) else { return };
+        if written == Some(&latest) {
+            self.reports.insert(pod.clone(), Report::Written(latest));
+        } else {
+            self.queue.try_again(pod, now);
         }
     }
 
     fn done_with(&mut self, pod: &Uid) {
         self.queue.remove(pod);
-        self.reported.remove(pod);
+        self.reports.remove(pod);
     }
 
     pub(crate) fn pod_event(&mut self, event: Event<Pod>, now: Instant) {

@@ -93,9 +93,14 @@ impl Queue {
     pub fn wake(&mut self, helps: impl Fn(&Uid, PluginSet) -> bool, now: Instant) {
         let helped = self.parked.extract_if(.., |(_, pod), refused_by| helps(pod, *refused_by));
         for ((since, pod), _) in helped.collect::<Vec<_>>() {
-            let Some(waiting) = self.pods.get(&pod) else { continue };
-            let due = since + back_off(waiting.attempts);
-            if due <= now { self.make_ready(&pod) } else { self.go(&pod, Place::BackingOff(due)) }
+            self.unpark(&pod, since, now);
+        }
+    }
+
+    /// A parked pod is tried again when its back-off has passed, though nothing has changed.
+    pub fn try_again(&mut self, pod: &Uid, now: Instant) {
+        if let Some(Place::Parked(since, _)) = self.pods.get(pod).map(|waiting| waiting.place) {
+            self.unpark(pod, since, now);
         }
     }
 
@@ -142,6 +147,12 @@ impl Queue {
         if waiting.place == Place::Trying {
             self.go(pod, place(waiting.attempts));
         }
+    }
+
+    fn unpark(&mut self, pod: &Uid, since: Instant, now: Instant) {
+        let Some(waiting) = self.pods.get(pod) else { return };
+        let due = since + back_off(waiting.attempts);
+        if due <= now { self.make_ready(pod) } else { self.go(pod, Place::BackingOff(due)) }
     }
 
     fn make_ready(&mut self, pod: &Uid) {

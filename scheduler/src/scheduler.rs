@@ -92,7 +92,7 @@ impl Scheduler {
             Some(event) = inputs.pods.next() => self.pod_event(event),
             Some(event) = inputs.nodes.next() => self.node_event(event),
             Some(wish) = inputs.wishes.next() => self.configure(&wish),
-            Some(outcome) = self.outcomes.recv() => self.decider.binding_ended(outcome, Instant::now()),
+            Some(outcome) = self.outcomes.recv() => self.decider.call_ended(outcome, Instant::now()),
             () = due => {}
         }
     }

@@ -118,6 +118,31 @@ async fn a_pod_that_fits_nowhere_says_why_and_is_bound_when_a_node_appears() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn why_a_pod_waits_is_written_when_the_api_server_takes_it_again() {
+    let cluster = Cluster::start("min-pods").await;
+    let is_report =
+        |request: &str| request.starts_with("PATCH") && request.contains("/pods/lonely/status");
+    let away = cluster.plane.refuse(|request| {
+        request.method() == "PATCH" && request.uri().path().ends_with("/pods/lonely/status")
+    });
+    cluster.add_pod(&pod("lonely").build()).await;
+    wait::until("a report is refused", async || {
+        let requests = cluster.plane.requests();
+        requests.iter().any(|request| is_report(request)).then_some(()).ok_or(requests)
+    })
+    .await;
+    drop(away);
+    wait::until_is(&cluster.pods, "lonely", "says why it waits", |pod| {
+        let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref());
+        conditions.unwrap_or_default().iter().any(|condition| {
+            condition.reason.as_deref() == Some("Unschedulable")
+                && condition.message.as_deref() == Some("no nodes available to schedule pods")
+        })
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_pod_makes_room_for_a_waiting_one() {
     let cluster = Cluster::start("random").await;
     cluster.add_node(&node("n1").allocatable("cpu", "1").build()).await;

@@ -98,9 +98,7 @@ impl Facts {
         if node_of(&pod).is_some() {
             self.assumed.remove(&index);
         }
-        if !self.assumed.contains_key(&index) {
-            self.pods.insert(index, pod);
-        }
+        self.pods.insert(index, pod);
     }
 
     fn forget(&mut self, index: u8) {
@@ -150,10 +148,8 @@ fn apply(step: &Step, cache: &mut Cache, facts: &mut Facts) {
             }
         }
         Step::BindingFailed(index) => {
-            if let Some(pod) = facts.pods.get(index) {
-                cache.forget(&PodInfo::new(Arc::new(pod.clone())));
-                facts.assumed.remove(index);
-            }
+            cache.forget(&uid(*index));
+            facts.assumed.remove(index);
         }
     }
 }
@@ -163,7 +159,7 @@ fn apply(step: &Step, cache: &mut Cache, facts: &mut Facts) {
 struct Content {
     nodes: BTreeMap<NodeName, NodeContent>,
     homeless: BTreeMap<NodeName, Shares>,
-    placed: BTreeMap<Uid, (PodKey, NodeName, bool)>,
+    placed: BTreeMap<Uid, (PodKey, NodeName, Option<Arc<Pod>>)>,
     pending: BTreeMap<Uid, Arc<Pod>>,
     names: BTreeMap<PodKey, Uid>,
     looked_at: usize,
@@ -197,7 +193,10 @@ impl From<&NodeInfo> for NodeContent {
 impl From<&Cache> for Content {
     fn from(cache: &Cache) -> Self {
         let snapshot = cache.snapshot();
-        let placed = |placed: &Placed| (placed.name.clone(), placed.node.clone(), placed.assumed);
+        let placed = |placed: &Placed| {
+            let assumed = placed.assumed.as_ref().map(|pod| Arc::clone(&pod.pod));
+            (placed.name.clone(), placed.node.clone(), assumed)
+        };
         Self {
             nodes: snapshot.nodes_from(1).map(|node| (node.name.clone(), node.into())).collect(),
             homeless: cache.homeless.clone().into_iter().collect(),

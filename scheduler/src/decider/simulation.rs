@@ -23,6 +23,8 @@ const SOON: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 enum Step {
     CreatePod(u8, PodShape),
+    /// Gets tolerations: nothing else of a pod can be changed.
+    ChangePod(u8),
     DeletePod(u8),
     /// It is new, or has changed.
     SetNode(u8, NodeShape),
@@ -33,29 +35,31 @@ enum Step {
     Relist,
     Decide,
     Settle(usize, Fate),
+    SettleReport(usize, Fate),
     Wait(u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {
-    Bound,
+    Done,
     Refused,
-    /// It was bound, but the answer was lost.
+    /// It was done, but the answer was lost.
     AnswerLost,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let fate =
-        prop_oneof![3 => Just(Fate::Bound), 2 => Just(Fate::Refused), 1 => Just(Fate::AnswerLost)];
+    let fate = || prop_oneof![3 => Just(Fate::Done), 2 => Just(Fate::Refused), 1 => Just(Fate::AnswerLost)];
     let step = prop_oneof![
         5 => (0..8_u8, pod_shape()).prop_map(|(name, shape)| Step::CreatePod(name, shape)),
+        2 => (0..8_u8).prop_map(Step::ChangePod),
         3 => (0..8_u8).prop_map(Step::DeletePod),
         3 => (0..2_u8, node_shape()).prop_map(|(name, shape)| Step::SetNode(name, shape)),
         1 => (0..2_u8).prop_map(Step::RemoveNode),
         6 => (1..4_usize).prop_map(Step::Deliver),
         1 => Just(Step::Relist),
         6 => Just(Step::Decide),
-        4 => (0..8_usize, fate).prop_map(|(index, fate)| Step::Settle(index, fate)),
+        4 => (0..8_usize, fate()).prop_map(|(index, fate)| Step::Settle(index, fate)),
+        3 => (0..8_usize, fate()).prop_map(|(index, fate)| Step::SettleReport(index, fate)),
         2 => (0..5000_u64).prop_map(Step::Wait),
     ];
     prop::collection::vec(step, 0..120)
@@ -77,6 +81,9 @@ struct Cluster {
     node_shapes: BTreeMap<String, NodeShape>,
     changes: VecDeque<Change>,
     binding: Vec<(PodInfo, NodeName)>,
+    reporting: Vec<(Uid, FitError)>,
+    /// What is written in the pods about why they wait.
+    conditions: HashMap<Uid, FitError>,
     created: u32,
     an_answer_was_lost: bool,
 }
@@ -93,6 +100,8 @@ impl Cluster {
             node_shapes: BTreeMap::new(),
             changes: VecDeque::new(),
             binding: Vec::new(),
+            reporting: Vec::new(),
+            conditions: HashMap::new(),
             created: 0,
             an_answer_was_lost: false,
         };
@@ -103,6 +112,7 @@ impl Cluster {
     fn apply(&mut self, step: &Step) {
         match step {
             Step::CreatePod(name, shape) => self.create_pod(&format!("p{name}"), *shape),
+            Step::ChangePod(name) => self.change_pod(&format!("p{name}")),
             Step::DeletePod(name) => self.delete_pod(&format!("p{name}")),
             Step::SetNode(name, shape) => self.set_node(&format!("n{name}"), *shape),
             Step::RemoveNode(name) => self.remove_node(&format!("n{name}")),
@@ -110,6 +120,7 @@ impl Cluster {
             Step::Relist => self.relist(),
             Step::Decide => drop(self.decide()),
             Step::Settle(index, fate) => self.settle(*index, *fate),
+            Step::SettleReport(index, fate) => self.settle_report(*index, *fate),
             Step::Wait(millis) => self.now += Duration::from_millis(*millis),
         }
     }
@@ -123,6 +134,14 @@ impl Cluster {
         self.pod_shapes.insert(Uid::of(&pod), shape);
         self.pods.insert(name.to_owned(), pod.clone());
         self.changes.push_back(Change::Pod(Box::new(Event::Apply(pod))));
+    }
+
+    fn change_pod(&mut self, name: &str) {
+        let Some(pod) = self.pods.get_mut(name) else { return };
+        let shape = self.pod_shapes.get_mut(&Uid::of(pod)).unwrap();
+        (shape.tolerates_taints, shape.tolerates_cordons) = (true, true);
+        pod.spec.as_mut().unwrap().tolerations = shape.pod(name, "").spec.unwrap().tolerations;
+        self.changes.push_back(Change::Pod(Box::new(Event::Apply(pod.clone()))));
     }
 
     fn delete_pod(&mut self, name: &str) {
@@ -171,7 +190,12 @@ impl Cluster {
                 assert!(!twice, "{} is being bound already", pod.key());
                 self.binding.push((pod, node));
             }
-            Some(Decision::Report(..) | Decision::Wait) => {}
+            Some(Decision::Report(pod, why)) => {
+                let twice = self.reporting.iter().any(|(other, _)| *other == pod.uid);
+                assert!(!twice, "{} is being written into already", pod.key());
+                self.reporting.push((pod.uid, why));
+            }
+            Some(Decision::Wait) => {}
         }
         true
     }
@@ -185,10 +209,26 @@ impl Cluster {
         let bound = fate != Fate::Refused && self.bind(&info, &node);
         self.an_answer_was_lost |= bound && fate == Fate::AnswerLost;
         let outcome = match fate {
-            Fate::Bound if bound => Outcome::Bound(info),
-            _ => Outcome::Failed(info),
+            Fate::Done if bound => Outcome::Bound(info.uid),
+            _ => Outcome::Failed(info.uid),
         };
-        self.decider.binding_ended(outcome, self.now);
+        self.decider.call_ended(outcome, self.now);
+    }
+
+    /// The API server's answer to a report arrives.
+    fn settle_report(&mut self, index: usize, fate: Fate) {
+        if index >= self.reporting.len() {
+            return;
+        }
+        let (pod, why) = self.reporting.remove(index);
+        if fate != Fate::Refused {
+            self.conditions.insert(pod.clone(), why.clone());
+        }
+        let outcome = match fate {
+            Fate::Done => Outcome::Reported(pod, why),
+            _ => Outcome::NotReported(pod),
+        };
+        self.decider.call_ended(outcome, self.now);
     }
 
     /// Kubernetes' rule: only a pod of the same identity that has no node.
@@ -234,8 +274,9 @@ impl Cluster {
         while self.now <= end {
             self.deliver(usize::MAX);
             while self.decide() {}
-            let settled = !self.binding.is_empty();
-            (0..self.binding.len()).for_each(|_| self.settle(0, Fate::Bound));
+            let settled = !self.binding.is_empty() || !self.reporting.is_empty();
+            (0..self.binding.len()).for_each(|_| self.settle(0, Fate::Done));
+            (0..self.reporting.len()).for_each(|_| self.settle_report(0, Fate::Done));
             if !settled && self.changes.is_empty() {
                 let wake = self.decider.next_wake(self.now).filter(|wake| *wake <= end);
                 let Some(wake) = wake else { return };
@@ -252,16 +293,19 @@ impl Cluster {
         assert!(self.an_answer_was_lost || full.is_none(), "{full:?} has too many pods");
     }
 
-    /// No pod waits while there is room, and nothing is kept about pods that are gone.
+    /// No pod waits while there is room, each that waits says why, and nothing is kept about pods that are gone.
     fn check_rest(&self) {
         let unbound = self.unbound();
         for pod in &unbound {
             let shape = self.pod_shapes[&Uid::of(pod)];
             let room = self.nodes.keys().find(|node| self.would_take(node, shape));
             assert!(room.is_none(), "{shape:?} waits in vain, {room:?} would take it");
+            let report = self.decider.reports.get(&Uid::of(pod));
+            let Some(Report::Written(latest)) = report else { panic!("{report:?}") };
+            assert_eq!(self.conditions.get(&Uid::of(pod)), Some(latest));
         }
         assert_eq!(self.decider.queue.len(), unbound.len());
-        assert!(self.decider.reported.len() <= unbound.len(), "{:?}", self.decider.reported);
+        assert!(self.decider.reports.len() <= unbound.len(), "{:?}", self.decider.reports);
         assert_eq!(self.decider.cache.pods().len(), self.pods.len());
     }
 }
@@ -269,7 +313,7 @@ impl Cluster {
 /// The binding of a pod ends when a pod of the same name waits already.
 #[test]
 fn the_end_of_a_binding_leaves_a_new_pod_of_the_name_alone() {
-    for fate in [Fate::Bound, Fate::Refused] {
+    for fate in [Fate::Done, Fate::Refused] {
         let mut cluster = Cluster::new();
         cluster.set_node("n0", NodeShape::default());
         cluster.create_pod("p0", PodShape::default());
@@ -280,13 +324,65 @@ fn the_end_of_a_binding_leaves_a_new_pod_of_the_name_alone() {
         cluster.deliver(2);
         let (first, node) = cluster.binding.remove(0);
         let outcome = match fate {
-            Fate::Bound => Outcome::Bound(first),
-            _ => Outcome::Failed(first),
+            Fate::Done => Outcome::Bound(first.uid),
+            _ => Outcome::Failed(first.uid),
         };
-        cluster.decider.binding_ended(outcome, cluster.now);
+        cluster.decider.call_ended(outcome, cluster.now);
         assert!(cluster.decide(), "the second is tried");
         assert_eq!(cluster.binding[0].1, node);
     }
+}
+
+/// It was changed while its binding was under way.
+#[test]
+fn a_pod_whose_binding_failed_is_decided_by_what_it_says_now() {
+    let mut cluster = Cluster::new();
+    cluster.set_node("n0", NodeShape::default());
+    cluster.create_pod("p0", PodShape::default());
+    cluster.deliver(2);
+    cluster.decide();
+    cluster.change_pod("p0");
+    cluster.set_node("n0", NodeShape { tainted: true, ..NodeShape::default() });
+    cluster.deliver(2);
+    cluster.settle(0, Fate::Refused);
+    cluster.come_to_rest();
+    assert_eq!(cluster.used("n0"), 1, "it tolerates the taint by now");
+}
+
+#[test]
+fn a_report_that_was_not_written_is_written_when_the_pod_is_tried_again() {
+    let mut cluster = Cluster::new();
+    cluster.create_pod("p0", PodShape::default());
+    cluster.deliver(1);
+    cluster.decide();
+    for fate in [Fate::Refused, Fate::AnswerLost] {
+        cluster.settle_report(0, fate);
+        assert!(!cluster.decide(), "its back-off is not over");
+        cluster.now = cluster.decider.next_wake(cluster.now).unwrap();
+        cluster.decide();
+        assert_eq!(cluster.reporting.len(), 1);
+    }
+    cluster.settle_report(0, Fate::Done);
+    cluster.now += SOON;
+    assert!(!cluster.decide(), "it is written");
+}
+
+/// Written at the same time, the older might be what stays.
+#[test]
+fn a_reason_that_is_found_while_another_is_written_is_written_after_it() {
+    let mut cluster = Cluster::new();
+    cluster.create_pod("p0", PodShape { zone: Some(true), ..PodShape::default() });
+    cluster.deliver(1);
+    cluster.decide();
+    cluster.set_node("n0", NodeShape::default());
+    cluster.deliver(1);
+    cluster.now += SOON;
+    assert!(cluster.decide(), "there is a node now, of the wrong zone");
+    assert_eq!(cluster.reporting.len(), 1);
+    cluster.come_to_rest();
+    cluster.check_rest();
+    let written = cluster.conditions.values().next().unwrap().to_string();
+    assert!(written.starts_with("0/1 nodes"), "{written}");
 }
 
 /// The pod whose binding failed is gone before it is tried again; nothing else shows that there is room.
@@ -327,7 +423,7 @@ fn a_new_pod_of_a_name_ends_the_old_one() {
     cluster.create_pod("p0", PodShape::default());
     cluster.deliver(2);
     cluster.decide();
-    cluster.settle(0, Fate::Bound);
+    cluster.settle(0, Fate::Done);
     cluster.deliver(1);
     cluster.pods.remove("p0");
     cluster.create_pod("p0", PodShape::default());

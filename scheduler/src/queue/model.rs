@@ -15,6 +15,7 @@ enum Step {
     Park(u8, PluginSet),
     Retry(u8),
     Wake(PluginSet),
+    TryAgain(u8),
     Wait(Duration),
 }
 
@@ -31,6 +32,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (name(), plugins()).prop_map(|(name, plugins)| Step::Park(name, plugins)),
         2 => name().prop_map(Step::Retry),
         1 => plugins().prop_map(Step::Wake),
+        1 => name().prop_map(Step::TryAgain),
         2 => prop_oneof![0_u64..3000, 0_u64..400_000]
             .prop_map(|millis| Step::Wait(Duration::from_millis(millis))),
     ];
@@ -119,6 +121,17 @@ impl Model {
         }
     }
 
+    fn try_again(&mut self, pod: &Uid, now: Instant) {
+        let Some(index) = self.find(pod) else { return };
+        let (_, attempts, state) = &mut self.pods[index];
+        let State::Parked { since, .. } = *state else { return };
+        let due = since + back_off(*attempts);
+        *state = State::Until(due);
+        if due <= now {
+            self.make_ready(index);
+        }
+    }
+
     fn next_wake(&self) -> Option<Instant> {
         self.pods.iter().filter_map(|known| due(known.2)).min()
     }
@@ -171,6 +184,10 @@ fn apply(step: &Step, queue: &mut Queue, model: &mut Model, now: &mut Instant) {
         Step::Wake(turned) => {
             queue.wake(|_, refused_by| helps(refused_by, *turned), *now);
             model.wake(*turned, *now);
+        }
+        Step::TryAgain(name) => {
+            queue.try_again(&uid(*name), *now);
+            model.try_again(&uid(*name), *now);
         }
         Step::Wait(time) => *now += *time,
     }

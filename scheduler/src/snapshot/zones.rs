@@ -31,17 +31,21 @@ fn zone(node: &NodeInfo) -> [Option<&str>; 2] {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
 
     use super::*;
-    use crate::plugins::tests::node;
+    use crate::snapshot::Shares;
+
+    fn node(labels: Value) -> NodeInfo {
+        let node = json!({"metadata": {"name": "n", "labels": labels}});
+        NodeInfo::new(Arc::new(serde_json::from_value(node).unwrap()), Shares::new())
+    }
 
     #[test]
     fn zones_take_turns_until_they_have_no_more_nodes() {
-        let in_zone = |region: &str, zone: &str| {
-            node(json!({"metadata": {"name": "n", "labels": {REGION: region, ZONE: zone}}}))
-        };
-        let bare = node(json!({"metadata": {"name": "n"}}));
+        let in_zone = |region: &str, zone: &str| node(json!({REGION: region, ZONE: zone}));
         let nodes = [
             in_zone("r", "a"),
             in_zone("r", "a"),
@@ -49,7 +53,7 @@ mod tests {
             in_zone("r", "b"),
             in_zone("s", "b"),
             in_zone("s", "b"),
-            bare,
+            node(json!({})),
         ];
         assert_eq!(take_turns(&nodes), [6, 0, 3, 4, 1, 5, 2]);
     }
