@@ -46,6 +46,20 @@ impl<T: Object> Log<T> {
         self.changes.iter()
     }
 
+    /// The changes from a cursor on up to another, as far as they are kept.
+    pub(super) fn between(
+        &self,
+        from: Cursor,
+        to: Cursor,
+    ) -> impl DoubleEndedIterator<Item = &Arc<Change<T>>> {
+        let place = |cursor: Cursor| {
+            let place = cursor.saturating_sub(self.forgotten);
+            usize::try_from(place).unwrap_or(usize::MAX).min(self.changes.len())
+        };
+        let (from, to) = (place(from), place(to));
+        self.changes.range(from.min(to)..to)
+    }
+
     pub(super) fn end(&self) -> Cursor {
         self.forgotten + self.changes.len() as Cursor
     }

@@ -27,6 +27,8 @@ const PODS: &str = "/registry/core/pods/";
 #[derive(Debug)]
 struct Pod {
     text: String,
+    /// How often anybody looked for a trigger.
+    looks: Arc<AtomicUsize>,
 }
 
 impl Object for Pod {
@@ -40,6 +42,7 @@ impl Object for Pod {
     }
 
     fn trigger(&self) -> Option<&str> {
+        self.looks.fetch_add(1, Ordering::SeqCst);
         self.text.split(' ').next().filter(|node| *node != "?")
     }
 }
@@ -47,6 +50,7 @@ impl Object for Pod {
 struct Rig {
     store: Arc<Faulty>,
     cache: Arc<Cache<Pod>>,
+    looks: Arc<AtomicUsize>,
     _running: Running<TempDir>,
 }
 
@@ -54,10 +58,15 @@ impl Rig {
     async fn new(window: usize) -> Self {
         let running = backends::embedded().await;
         let store = Faulty::new(Arc::clone(&running.store));
-        let decode = |entry: &Entry| Pod { text: String::from_utf8(entry.value.to_vec()).unwrap() };
+        let looks = Arc::new(AtomicUsize::new(0));
+        let looked = Arc::clone(&looks);
+        let decode = move |entry: &Entry| {
+            let text = String::from_utf8(entry.value.to_vec()).unwrap();
+            Pod { text, looks: Arc::clone(&looked) }
+        };
         let options = Options { window, ..Options::default() };
         let cache = Cache::start(store.clone(), options, decode).await.unwrap();
-        Self { store, cache, _running: running }
+        Self { store, cache, looks, _running: running }
     }
 
     async fn put(&self, name: &str, text: &str) -> Revision {
@@ -169,6 +178,50 @@ async fn a_watch_of_a_value_begins_in_the_past() {
     let _other = rig.watch("n1");
     rig.put("d", "n1 x=2").await;
     assert_eq!(change(&mut watch).await.1, "n1 x=2");
+}
+
+#[tokio::test]
+async fn watches_of_a_value_begin_where_each_wants_to() {
+    let rig = Rig::new(6).await;
+    let start = rig.cache.revision();
+    rig.put("a", "n1 x=0").await;
+    let middle = rig.put("a", "n1 x=1").await;
+    rig.put("b", "n2").await;
+    rig.put("c", "n1 x=2").await;
+    let at = |after| rig.cache.watch_value(PODS, Some("n1"), after).unwrap();
+    let (mut late, mut middle) = (rig.watch("n1"), at(middle));
+    rig.put("d", "n1 x=3").await;
+    assert_eq!(change(&mut middle).await.1, "n1 x=2");
+    let mut early = at(start);
+    rig.put("e", "n1 x=4").await;
+    for number in 0..5 {
+        assert_eq!(change(&mut early).await.1, format!("n1 x={number}"));
+    }
+    for number in 0..3 {
+        rig.put("b", &format!("n2 x={number}")).await;
+    }
+    // Forgotten is what only `early` wanted.
+    for watch in [&mut middle, &mut late] {
+        for number in 3..5 {
+            assert_eq!(change(watch).await.1, format!("n1 x={number}"));
+        }
+        assert!(watch.next().now_or_never().is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_watch_of_a_value_looks_at_no_more_than_it_missed() {
+    let rig = Rig::new(1000).await;
+    for number in 0..100 {
+        rig.put("a", &format!("n1 x={number}")).await;
+    }
+    let known = rig.put("b", "n1").await;
+    rig.put("b", "n2").await;
+    let looked = rig.looks.load(Ordering::SeqCst);
+    let mut watch = rig.cache.watch_value(PODS, Some("n2"), known).unwrap();
+    let looked = rig.looks.load(Ordering::SeqCst) - looked;
+    assert!(looked < 10, "{looked}");
+    assert_eq!(change(&mut watch).await, ("n1".to_owned(), "n2".to_owned()));
 }
 
 #[tokio::test]
