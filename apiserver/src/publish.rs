@@ -7,7 +7,7 @@ use futures::StreamExt;
 use listwatch::{BOOKMARK_PERIOD, Change as Message, ChangeType, Publisher};
 use store::{
     Revision, StoreError,
-    cache::{Cache, Change, Subscription},
+    cache::{Change, Subscription},
 };
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -49,22 +49,14 @@ async fn publish_all(state: &State, publisher: &Publisher) {
 async fn publish_history(state: &State, publisher: &Publisher) -> Result<(), StoreError> {
     history::begin(&state.storage).await?;
     let cache = state.storage.cache();
-    let recalled = Revision(cache.revision().0.saturating_sub(REPEATED));
-    let (since, changes) = recent(cache)?;
+    let back = |count| Revision(cache.revision().0.saturating_sub(count));
+    let recalled = back(REPEATED);
+    let (since, changes) = cache.recall_all(back(RECALLED));
     let resources = state.catalogue.iter().map(|d| (d.names.group, d.names.plural));
     publisher.begin(history::at(&state.storage, since), since.0, resources);
     declare_nodes(state, publisher);
     follow(state, publisher, changes, recalled).await;
     Ok(())
-}
-
-/// The latest changes, and those to come.
-fn recent(cache: &Arc<Cache<Decoded>>) -> Result<(Revision, Subscription<Decoded>), StoreError> {
-    let since = Revision(cache.revision().0.saturating_sub(RECALLED));
-    match cache.subscribe_all(since) {
-        Err(StoreError::Compacted { oldest }) => Ok((oldest, cache.subscribe_all(oldest)?)),
-        changes => Ok((since, changes?)),
-    }
 }
 
 fn declare_nodes(state: &State, publisher: &Publisher) {

@@ -1,6 +1,6 @@
 //! One collection: its objects, its latest changes, and the readers to wake.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
@@ -47,6 +47,14 @@ pub(super) struct Reader {
     /// The value of the objects' trigger; all if absent.
     value: Option<Box<str>>,
     cursor: Cursor,
+}
+
+/// What is known, from a revision on, and how it goes on.
+pub(super) struct Recalled<T> {
+    pub(super) since: Revision,
+    pub(super) known: VecDeque<Arc<Change<T>>>,
+    pub(super) reader: Reader,
+    pub(super) wakes: watch::Receiver<()>,
 }
 
 impl<T: Object> Collection<T> {
@@ -128,6 +136,16 @@ impl<T: Object> Collection<T> {
             None => (log.seek(after)?, self.wake.subscribe()),
         };
         Ok((Reader { value: value.map(Into::into), cursor }, wakes))
+    }
+
+    /// The changes after a revision, or as far back as they are kept, and a reader of those to come.
+    pub(super) fn recall(&self, after: Revision) -> Recalled<T> {
+        let state = self.state.read();
+        let log = &state.log;
+        let since = after.max(log.start());
+        let known = log.changes().skip_while(|change| change.revision <= since).cloned().collect();
+        let reader = Reader { value: None, cursor: log.end() };
+        Recalled { since, known, reader, wakes: self.wake.subscribe() }
     }
 
     /// Appends up to `limit` changes that are wanted, and moves the reader behind what was looked at.

@@ -275,9 +275,10 @@ impl<T: Object + Send + Sync + 'static> Cache<T> {
         Subscription::new(Arc::clone(self), collection, prefix, value, after)
     }
 
-    /// The changes of all collections after a revision.
-    pub fn subscribe_all(self: &Arc<Self>, after: Revision) -> Result<Subscription<T>, StoreError> {
-        Subscription::new(Arc::clone(self), Arc::clone(&self.shared.all), "", None, after)
+    /// The changes of all collections after a revision, or as far back as they are known, and the revision after which
+    /// that is. What is known now is not forgotten while it is read.
+    pub fn recall_all(self: &Arc<Self>, after: Revision) -> (Revision, Subscription<T>) {
+        Subscription::recall(Arc::clone(self), Arc::clone(&self.shared.all), after)
     }
 }
 

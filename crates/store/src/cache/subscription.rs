@@ -13,7 +13,7 @@ use tokio_stream::wrappers::WatchStream;
 
 use super::{
     Cache, Change, Object,
-    collection::{Collection, Reader},
+    collection::{Collection, Reader, Recalled},
 };
 use crate::{Revision, StoreError};
 
@@ -54,6 +54,27 @@ impl<T: Object + Send + Sync + 'static> Subscription<T> {
             wakes: WatchStream::from_changes(wakes),
             expired: false,
         })
+    }
+
+    /// The changes after a revision, or as far back as they are known: then from which on that is. What is known is
+    /// held, so that it can't be forgotten while it is read.
+    pub(super) fn recall(
+        cache: Arc<Cache<T>>,
+        collection: Arc<Collection<T>>,
+        after: Revision,
+    ) -> (Revision, Self) {
+        let Recalled { since, known, reader, wakes } = collection.recall(after);
+        let this = Self {
+            cache,
+            collection,
+            prefix: "".into(),
+            delivered: since,
+            reader,
+            batch: known,
+            wakes: WatchStream::from_changes(wakes),
+            expired: false,
+        };
+        (since, this)
     }
 
     /// The revision up to which every change was delivered: what a bookmark may say. It never goes back.

@@ -215,7 +215,7 @@ async fn a_waiting_watcher_is_woken_by_a_change() {
 async fn a_change_names_the_one_before_it_in_its_collection() {
     let rig = rig(100).await;
     let loaded = rig.cache.revision();
-    let mut all = rig.cache.subscribe_all(loaded).unwrap();
+    let mut all = rig.cache.recall_all(loaded).1;
     let first = rig.put(&pod("a"), 1).await;
     let node = rig.put(&format!("{NODES}a"), 1).await;
     let second = rig.put(&pod("b"), 1).await;
@@ -226,6 +226,28 @@ async fn a_change_names_the_one_before_it_in_its_collection() {
     let deletion = &changes[3];
     assert_eq!((deletion.key(), deletion.new.is_none()), (&*pod("a"), true));
     assert_eq!(deletion.old.as_ref().unwrap().revision, first);
+}
+
+#[tokio::test]
+async fn what_is_recalled_is_not_forgotten_while_it_is_read() {
+    let rig = rig(4).await;
+    let mut written = Vec::new();
+    for number in 0..10 {
+        written.push(rig.put_seen(&pod("a"), number).await);
+    }
+    let (since, mut recalled) = rig.cache.recall_all(Revision(1));
+    assert_eq!(since, written[5], "what came after it is known");
+    let (latest, mut none) = rig.cache.recall_all(written[9]);
+    assert_eq!(latest, written[9]);
+    for number in 10..14 {
+        written.push(rig.put_seen(&pod("a"), number).await);
+    }
+    let revisions = |changes: Vec<Arc<Change<String>>>| {
+        changes.iter().map(|change| change.revision).collect::<Vec<_>>()
+    };
+    assert_eq!(revisions(take(&mut recalled, 8).await), written[6..]);
+    assert_eq!(revisions(take(&mut none, 4).await), written[10..]);
+    assert_eq!(recalled.revision(), written[13]);
 }
 
 #[tokio::test]
