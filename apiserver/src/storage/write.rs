@@ -120,7 +120,8 @@ impl Storage {
                 match self.store.get(key).await {
                     Ok(Some(entry)) if entry.value == *value => Ok(entry.revision),
                     // The first try may have been done, and undone or changed by somebody since.
-                    _ => Err(WriteError::Unknown(error)),
+                    Ok(_) => Err(WriteError::Unknown(error)),
+                    Err(error) => Err(WriteError::Unknown(error)),
                 }
             }
             settled => settled.result.map_err(classified),

@@ -10,6 +10,7 @@ use std::{
 
 use http::{Request, header};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::{
     faulty::{Fate, Faulty, Op},
@@ -238,6 +239,62 @@ async fn an_address_that_is_given_up_is_free() {
     let external = json!({"spec": {"type": "ExternalName", "externalName": "example.com"}});
     api.patch(&format!("{SERVICES}/a"), "merge-patch", &external).await.ok();
     api.post(SERVICES, &service("b", "10.96.0.9")).await.ok();
+}
+
+/// Has two requests claim the same address. The first claim is not done, and nobody says so; before it is tried again
+/// the second request is done.
+async fn claim_both(
+    faulty: &Faulty,
+    first: impl Future<Output = Answer>,
+    second: impl Future<Output = Answer>,
+) -> (Answer, Answer) {
+    let (tries, seen) = watch::channel(0);
+    faulty.rule(move |op, key| {
+        if op != Op::Put || !key.starts_with(CLAIMS) {
+            return Fate::Pass;
+        }
+        tries.send_modify(|count| *count += 1);
+        match *tries.borrow() {
+            1 => Fate::Fail,
+            2 => Fate::Pass,
+            _ => Fate::Hold,
+        }
+    });
+    let second = async {
+        seen.clone().wait_for(|count| *count > 0).await.unwrap();
+        let answer = second.await;
+        faulty.release();
+        answer
+    };
+    tokio::join!(first, second)
+}
+
+#[tokio::test]
+async fn of_two_services_that_claim_an_address_at_the_same_time_one_gets_it() {
+    let (api, faulty) = Api::faulty().await;
+    let (a, b) = (service("a", "10.96.0.9"), service("b", "10.96.0.9"));
+    let (a, b) = claim_both(&faulty, api.post(SERVICES, &a), api.post(SERVICES, &b)).await;
+    b.ok();
+    let message = a.fails(422, "Invalid");
+    assert!(message.contains("provided IP is already allocated"), "{message}");
+    assert!(api.store.get(&claim("10.96.0.9")).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn of_two_changes_that_claim_an_address_the_one_that_fails_leaves_it_claimed() {
+    let (api, faulty) = Api::faulty().await;
+    let external = json!({"type": "ExternalName", "externalName": "example.com"});
+    api.post(SERVICES, &json!({"metadata": {"name": "a"}, "spec": external})).await.ok();
+    // The cache has it after that.
+    api.get(SERVICES).await.ok();
+    let path = format!("{SERVICES}/a");
+    let spec = json!({"type": "ClusterIP", "clusterIP": "10.96.0.9", "ports": [{"port": 80}]});
+    let change = json!({ "spec": spec });
+    let patch = async || api.patch(&path, "merge-patch", &change).await;
+    let (first, second) = claim_both(&faulty, patch(), patch()).await;
+    second.ok();
+    assert_eq!(first.ok()["spec"]["clusterIP"], "10.96.0.9");
+    assert!(api.store.get(&claim("10.96.0.9")).await.unwrap().is_some());
 }
 
 /// Sends a request and drops it while the store is at it.

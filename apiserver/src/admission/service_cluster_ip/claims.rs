@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{Entry, Expect, Query, Revision, StoreError};
+use uuid::Uuid;
 
 use super::super::Claim;
 use crate::storage::{self, Storage, WriteError};
@@ -24,6 +25,16 @@ pub(super) struct Owner {
     namespace: Option<String>,
     name: Option<String>,
     uid: Option<String>,
+}
+
+/// A claim as it is written.
+#[derive(Serialize)]
+struct Written<'a> {
+    #[serde(flatten)]
+    owner: &'a Owner,
+    /// Of this claim alone: after a lost answer, one of the same service that was made at the same time must not pass
+    /// for it, or the first who gives up takes the address from the other.
+    attempt: String,
 }
 
 /// A claim as it was found.
@@ -60,10 +71,13 @@ pub(super) async fn claim(
     owner: &Owner,
 ) -> Result<Option<Claim>, ApiError> {
     let key = key(ip);
-    let value = Bytes::from(serde_json::to_vec(owner).map_err(ApiError::internal)?);
+    let written = Written { owner, attempt: Uuid::new_v4().to_string() };
+    let value = Bytes::from(serde_json::to_vec(&written).map_err(ApiError::internal)?);
     match storage.put(&key, &value, Expect::Absent, &[]).await {
         Ok(revision) => Ok(Some(Claim { key, revision })),
         Err(WriteError::Refused(_) | WriteError::Outdated(_)) => Ok(None),
+        // Whatever became of the first try, the address is another's now.
+        Err(WriteError::Unknown(StoreError::Conflict { .. })) => Ok(None),
         // If it was written, no service will hold it, and the repair gives it back.
         Err(WriteError::Unknown(error)) => Err(storage::api_error(error)),
     }
