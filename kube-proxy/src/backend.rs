@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::{
     plan::ServicePlan,
-    reconciler::{ReconcileError, Summary},
+    reconciler::{Failure, ReconcileError, Summary},
 };
 
 /// Carries the Services that it was told of. What it costs to tell it of one, and to have that one carried
@@ -14,9 +14,9 @@ use crate::{
 #[async_trait]
 pub trait Backend: Send {
     /// Gets going what ran before, with its last configuration, without knowing what is wanted
-    /// now: for a node that comes up while no API server answers. What can't be got going is left to
-    /// later passes.
-    async fn resume(&mut self) -> Result<(), ReconcileError>;
+    /// now: for a node that comes up while no API server answers. Gives what can't be got going, and may
+    /// be called again.
+    async fn resume(&mut self) -> Result<Vec<Failure>, ReconcileError>;
 
     /// Looks at the node where the last look is too long ago; gives all addresses of this host.
     async fn look(&mut self) -> Result<&BTreeSet<Ipv4Addr>, ReconcileError>;

@@ -188,6 +188,11 @@ impl Instance {
         self.clients.forget(affinity)
     }
 
+    /// Whether it was not started a moment ago: one that ends at once is not started without a pause.
+    pub(crate) fn may_start(&self) -> bool {
+        self.started.is_none_or(|at| at.elapsed() >= RESTART_INTERVAL)
+    }
+
     pub(crate) fn is_running(&self) -> bool {
         self.running
     }
@@ -224,8 +229,8 @@ impl Instance {
 
     fn next_step(&self, wanted: &Generation) -> Step {
         match self.running {
-            false if self.started.is_some_and(|at| at.elapsed() < RESTART_INTERVAL) => Step::Wait,
-            false => Step::Start,
+            false if self.may_start() => Step::Start,
+            false => Step::Wait,
             true if self.goes_by(wanted) => Step::Nothing,
             true if self.is_about_to_answer(wanted) => Step::Wait,
             true => Step::Reload,

@@ -37,11 +37,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use component::{Check, Runtime, events::Recorder, host};
 use listwatch::ListWatch;
-use tracing::warn;
 
 use crate::{
     addresses::Loopback,
-    backend::Backend,
     configs::Configs,
     docker::Docker,
     reconciler::{Nginx, Reconciler},
@@ -82,15 +80,9 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let (nodes, nodes_watch) = world::follow(&listwatch, vec![wake.clone(), routes_wake.clone()]);
     let (world, watches) = World::watch(&listwatch, nodes.clone(), &wake);
 
-    let work = async {
-        if let Err(error) = backend.resume().await {
-            warn!("cannot resume what ran before: {:#}", anyhow::Error::from(error));
-        }
-        sync::run(&world, &here, &mut backend, &wake, &outlets).await
-    };
     tokio::select! {
         () = runtime.shutdown.cancelled() => {}
-        () = work => {}
+        () = sync::run(&world, &here, &mut backend, &wake, &outlets) => {}
         () = watches => {}
         () = nodes_watch => {}
         () = routes.run(&nodes, &routes_wake) => {}

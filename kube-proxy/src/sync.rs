@@ -1,7 +1,10 @@
 //! The loop over the Services: whenever something may have changed, and now and then anyway, one pass of the
 //! backend over the Services of which the watches have brought something new.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::{self, Display, Formatter},
+};
 
 use api_types::api::core::v1::{ObjectReference, Service};
 use component::{
@@ -44,8 +47,8 @@ struct Planned {
     uids: HashMap<ObjectRef<Service>, String>,
 }
 
-/// Passes until dropped. Nothing is touched before the first complete lists are there: what is not in
-/// them is removed.
+/// Passes until dropped. Before the first complete lists are there nothing is removed, as what is not in
+/// them will be, and what ran before is got going.
 pub async fn run(
     world: &World,
     here: &Here,
@@ -54,7 +57,7 @@ pub async fn run(
     outlets: &Outlets,
 ) {
     outlets.check.failed("waiting for the API server's lists");
-    world.ready().await;
+    resume(world, backend, wake).await;
     let (mut pace, mut told, mut planned) = (Pace::default(), BTreeMap::new(), Planned::default());
     loop {
         if wake.take_containers_changed() {
@@ -65,6 +68,26 @@ pub async fn run(
         outlets.metrics.duration.observe(begin.elapsed().as_secs_f64());
         let outcome = outlets.report(result, &mut told);
         pace.wait(outcome, wake).await;
+    }
+}
+
+/// Until the API server says what is wanted: again after a failure, and when a container has ended.
+async fn resume(world: &World, backend: &mut impl Backend, wake: &Wake) {
+    let mut pace = Pace::default();
+    loop {
+        let fault = match backend.resume().await {
+            Ok(failed) => sentence(&failed.into_iter().map(Fault::from).collect::<Vec<_>>()),
+            Err(error) => format!("{:#}", anyhow::Error::from(error)),
+        };
+        let outcome = if fault.is_empty() { Outcome::Well } else { Outcome::Failed };
+        if outcome == Outcome::Failed {
+            warn!("cannot resume all that ran before: {fault}");
+        }
+        tokio::select! {
+            biased;
+            () = world.ready() => return,
+            () = pace.wait(outcome, wake) => {}
+        }
     }
 }
 
@@ -200,8 +223,13 @@ impl Fault {
     }
 }
 
+impl Display for Fault {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.subject, self.why)
+    }
+}
+
 fn sentence(faults: &[Fault]) -> String {
-    let all: Vec<_> =
-        faults.iter().map(|fault| format!("{}: {}", fault.subject, fault.why)).collect();
+    let all: Vec<_> = faults.iter().map(Fault::to_string).collect();
     all.join("; ")
 }

@@ -184,6 +184,34 @@ async fn an_outage_of_the_api_server_changes_nothing_and_is_caught_up_with() {
 }
 
 #[tokio::test]
+async fn what_ran_before_is_resumed_without_an_api_server_as_soon_as_docker_can() {
+    let mut cluster = Cluster::start().await;
+    let uid = cluster.create_web().await;
+    cluster.until_done("create default/web").await;
+    let id = format!("id-{uid}");
+    cluster.plane.stop_server().await;
+    cluster.node.with(|node| {
+        node.containers.get_mut(&id).unwrap().running = false;
+        (node.away, node.looks) = (true, 0);
+        node.unstartable.insert(id.clone());
+    });
+    cluster.node.log();
+    cluster.restart_proxy();
+    let looked = async || cluster.node.with(|node| if node.looks > 0 { Ok(()) } else { Err(()) });
+    wait::until("Docker is asked", looked).await;
+    cluster.node.with(|node| (node.away, node.looks) = (false, 0));
+    wait::until("Docker is asked again", looked).await;
+    cluster.node.with(|node| node.unstartable.clear());
+    cluster.until_done(&format!("start {id}")).await;
+
+    cluster.plane.start_server().await;
+    cluster.until_ready(true).await;
+    let log = cluster.node.log();
+    let unexpected = |done: &&String| done.starts_with("create") || done.starts_with("remove");
+    assert_eq!(log.iter().find(unexpected), None, "{log:?}");
+}
+
+#[tokio::test]
 async fn a_service_whose_configuration_is_not_taken_has_an_event_and_is_not_ready() {
     let cluster = Cluster::start().await;
     let uid = cluster.create_web().await;

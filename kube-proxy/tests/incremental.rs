@@ -21,7 +21,7 @@ use kube_proxy::{
     Metrics as ProxyMetrics, Wake,
     backend::Backend,
     plan::ServicePlan,
-    reconciler::{ReconcileError, Summary},
+    reconciler::{Failure, ReconcileError, Summary},
     sync::{self, Outlets},
     world::{self, Here, World},
 };
@@ -58,8 +58,8 @@ impl Notes {
 
 #[async_trait]
 impl Backend for Notetaker {
-    async fn resume(&mut self) -> Result<(), ReconcileError> {
-        Ok(())
+    async fn resume(&mut self) -> Result<Vec<Failure>, ReconcileError> {
+        Ok(Vec::new())
     }
 
     async fn look(&mut self) -> Result<&BTreeSet<Ipv4Addr>, ReconcileError> {

@@ -404,10 +404,29 @@ async fn one_that_can_not_be_resumed_does_not_hold_up_the_others() {
     });
     rig.node.log();
     rig.restart();
-    rig.proxy.resume().await.unwrap();
+    let failed = rig.proxy.resume().await.unwrap();
     let mut log = rig.node.log();
     log.sort();
     assert_eq!(log, ["start id-u-b", "start id-u-c", "start id-u-d", "start id-u-e"]);
+    assert_eq!((failed.len(), failed[0].subject.as_str()), (1, "default/a"));
+    rig.node.with(|node| node.unstartable.clear());
+    assert_eq!(rig.proxy.resume().await.unwrap().len(), 0);
+    assert_eq!(rig.node.log(), ["start id-u-a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_ends_again_and_again_is_resumed_after_a_pause() {
+    let mut rig = Rig::new();
+    rig.reconcile(&[web()]).await;
+    rig.node.log();
+    rig.restart();
+    let mut starts_after = async |seconds| {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        rig.node.with(|node| node.containers.get_mut("id-u-web").unwrap().running = false);
+        assert_eq!(rig.proxy.resume().await.unwrap().len(), 0);
+        rig.node.log().len()
+    };
+    assert_eq!([starts_after(0).await, starts_after(9).await, starts_after(1).await], [1, 0, 1]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, mem, net::Ipv4Addr, time::Duration};
 
 use futures::{StreamExt, stream};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::info;
 
-use super::{PARALLEL, ReconcileError, Reconciler};
+use super::{Failure, PARALLEL, ReconcileError, Reconciler};
 use crate::{
     addresses::Addresses,
     containers::{Containers, Found},
@@ -23,32 +23,34 @@ const LOOK_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 impl<C: Containers, A: Addresses> Reconciler<C, A> {
     /// Gets going what ran before, with its last configuration, without knowing what is wanted
-    /// now: for a node that comes up while no API server answers. What can't be got going is left to
-    /// later passes.
-    pub async fn resume(&mut self) -> Result<(), ReconcileError> {
+    /// now: for a node that comes up while no API server answers. Gives what can't be got going, and may
+    /// be called again.
+    pub async fn resume(&mut self) -> Result<Vec<Failure>, ReconcileError> {
         self.addresses.fence().await?;
         let found = self.containers.list().await?;
-        let ended = found.iter().filter(|found| !found.running);
+        let ended = found.iter().filter(|found| !found.running && self.may_start(found));
         let this = &*self;
-        let revived = stream::iter(ended.map(|found| this.revive(found)).collect::<Vec<_>>());
-        let revived: Vec<_> = revived.buffer_unordered(PARALLEL).collect().await;
+        let revivals: Vec<_> = ended.map(async |found| (found, this.revive(found).await)).collect();
+        let revived: Vec<_> = stream::iter(revivals).buffer_unordered(PARALLEL).collect().await;
+        let mut failed = Vec::new();
         for (found, result) in revived {
             match result {
                 Ok(instance) => drop(self.instances.insert(found.uid.clone(), instance)),
                 Err(error) => {
-                    let error = anyhow::Error::from(error);
-                    warn!(owner = found.owner, "cannot resume: {error:#}");
+                    failed.push(Failure { subject: found.owner.clone(), uid: None, error });
                 }
             }
         }
-        Ok(())
+        Ok(failed)
     }
 
-    async fn revive<'a>(&self, found: &'a Found) -> (&'a Found, Result<Instance, ReconcileError>) {
-        (found, self.try_revive(found).await)
+    /// Whether it has not been started a moment ago.
+    fn may_start(&self, found: &Found) -> bool {
+        let known = self.instances.get(&found.uid).filter(|known| known.id == found.id);
+        known.is_none_or(Instance::may_start)
     }
 
-    async fn try_revive(&self, found: &Found) -> Result<Instance, ReconcileError> {
+    async fn revive(&self, found: &Found) -> Result<Instance, ReconcileError> {
         for address in &found.addresses {
             self.addresses.take(*address).await?;
         }

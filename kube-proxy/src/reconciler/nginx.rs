@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use async_trait::async_trait;
 
-use super::{ReconcileError, Reconciler, Summary};
+use super::{Failure, ReconcileError, Reconciler, Summary};
 use crate::{
     addresses::Addresses, backend::Backend, containers::Containers, nginx::service::spec,
     plan::ServicePlan,
@@ -16,7 +16,7 @@ pub struct Nginx<C, A>(pub Reconciler<C, A>);
 
 #[async_trait]
 impl<C: Containers, A: Addresses> Backend for Nginx<C, A> {
-    async fn resume(&mut self) -> Result<(), ReconcileError> {
+    async fn resume(&mut self) -> Result<Vec<Failure>, ReconcileError> {
         self.0.resume().await
     }
 

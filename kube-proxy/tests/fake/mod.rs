@@ -29,6 +29,8 @@ pub struct Node {
     pub log: Vec<String>,
     /// Objects whose containers cannot be created.
     pub broken: BTreeSet<String>,
+    /// Whether Docker does not answer.
+    pub away: bool,
     /// Containers that can't be started.
     pub unstartable: BTreeSet<String>,
     /// Uids of objects whose nginx can't use a configuration, or does not answer.
@@ -91,10 +93,13 @@ fn id_of(uid: &str) -> String {
 #[async_trait]
 impl Containers for Fake {
     async fn list(&self) -> Result<Vec<Found>, ContainerError> {
-        Ok(self.with(|node| {
+        self.with(|node| {
             node.looks += 1;
-            node.containers.values().cloned().collect()
-        }))
+            if node.away {
+                return Node::refuse("listing");
+            }
+            Ok(node.containers.values().cloned().collect())
+        })
     }
 
     async fn create(
