@@ -23,9 +23,12 @@ use kubelet::{
         SandboxNetwork, SandboxSpec, Seccomp, Security, docker::Docker,
     },
 };
-use testkit::{Dockerd, wait};
+use parking_lot::Mutex;
+use testkit::{Dockerd, remove_pod_ranges, wait};
 
 const BUSYBOX: &str = "minik8s-kubelet-test:busybox";
+const PODS: &str = "10.219.0.0/16";
+const SERVICES: &str = "10.119.0.0/16";
 const LOGS: LogLimits = LogLimits { max_size: 4096, max_files: 3 };
 
 /// Makes the image once: busybox with its applets, and an entrypoint that sleeps, so that it can serve
@@ -45,24 +48,49 @@ fn image() {
     });
 }
 
+/// How many nodes use the host. What they share of it goes with the last of them.
+static USERS: Mutex<usize> = Mutex::new(0);
+
+struct Host;
+
+impl Host {
+    fn join() -> Self {
+        *USERS.lock() += 1;
+        Self
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let mut users = USERS.lock();
+        *users -= 1;
+        if *users == 0 {
+            remove_pod_ranges(&[PODS, SERVICES]);
+        }
+    }
+}
+
 /// A node of one test. What it made goes with it.
 struct Node {
     runtime: Arc<Docker>,
     bridge: Arc<Bridge>,
     name: String,
+    /// The last to go.
+    _host: Host,
 }
 
 impl Node {
     async fn start(cidr: &str) -> Self {
         image();
+        let host = Host::join();
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("kubelet-test-{}-{count}", std::process::id());
         let engine = docker::Docker::new(Dockerd::HOST).unwrap();
         let runtime = Docker::new(engine, &name, BUSYBOX, LOGS);
-        let bridge = Bridge::new(&name, network("10.219.0.0/16"), network("10.119.0.0/16"));
+        let bridge = Bridge::new(&name, network(PODS), network(SERVICES));
         bridge.start(network(cidr), &[]).await.expect("the bridge starts (needs root)");
-        Self { runtime: Arc::new(runtime), bridge: Arc::new(bridge), name }
+        Self { runtime: Arc::new(runtime), bridge: Arc::new(bridge), name, _host: host }
     }
 
     fn pod(&self, name: &str) -> PodIdentity {
@@ -398,7 +426,7 @@ async fn a_bridge_that_starts_again_leaves_its_pods_connected() {
     let pod = node.pod("server");
     let (sandbox, address) = node.sandbox(&pod).await;
     node.run(&pod, &sandbox, SERVE).await;
-    let again = Bridge::new(&node.name, network("10.219.0.0/16"), network("10.119.0.0/16"));
+    let again = Bridge::new(&node.name, network(PODS), network(SERVICES));
     let held = [(pod.uid.clone(), address.parse().unwrap())];
     again.start(network("10.219.13.0/24"), &held).await.unwrap();
     assert_ne!(again.reserve("another").unwrap().unwrap().to_string(), address);

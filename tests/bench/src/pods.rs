@@ -31,7 +31,7 @@ use kubelet::{
 };
 use listwatch::Scope;
 use serde_json::json;
-use testkit::ControlPlane;
+use testkit::{ControlPlane, remove_pod_ranges};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +43,8 @@ use crate::{
 const PAUSE: &str = "minik8s/pause:0.1";
 const IMAGE: &str = "minik8s/busybox:0.1";
 const COMMAND: [&str; 2] = ["sleep", "100000"];
+const PODS: &str = "10.218.0.0/16";
+const SERVICES: &str = "10.118.0.0/16";
 const LOGS: LogLimits = LogLimits { max_size: 10 << 20, max_files: 2 };
 
 /// One at a time, each after the same containers without a kubelet; then all at once.
@@ -121,7 +123,7 @@ impl Node {
         let (client, listwatch) = (control_plane.client(), control_plane.listwatch());
         let name = "bench".to_owned();
         let docker = Arc::new(docker(&name)?);
-        let bridge = Bridge::new(&name, "10.218.0.0/16".parse()?, "10.118.0.0/16".parse()?);
+        let bridge = Bridge::new(&name, PODS.parse()?, SERVICES.parse()?);
         bridge.start("10.218.0.0/22".parse()?, &[]).await?;
         let (link, ledger) = (bridge.name().to_owned(), Ledger::default());
         let pods = u32::MAX.to_string();
@@ -184,11 +186,11 @@ impl Drop for Node {
         self.tasks.iter().for_each(AbortHandle::abort);
         let ours = "docker ps -aq --filter label=io.minik8s.node";
         let script = format!(
-            "for n in bench bench-bare; do {ours}=$n | xargs -r docker rm -f; done; ip link del {}; \
-             ip route del blackhole 10.218.0.0/16; ip route del blackhole 10.118.0.0/16",
+            "for n in bench bench-bare; do {ours}=$n | xargs -r docker rm -f; done; ip link del {}",
             self.link
         );
         // What is left has names of its own and is in nobody's way.
         let _ = Command::new("sh").args(["-c", &script]).output();
+        remove_pod_ranges(&[PODS, SERVICES]);
     }
 }
