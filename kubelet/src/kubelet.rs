@@ -13,6 +13,7 @@ use api_types::api::core::v1::Pod;
 use component::{Credentials, Runtime as Program, events::Recorder, host};
 use futures::StreamExt;
 use listwatch::{ListWatch, Scope};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -75,16 +76,17 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
     });
     tracing::info!(node = name, ip, "starting");
     let pods = PodManager::new(context.clone());
-    serve(&options, &context, &pods, &program.shutdown).await?;
+    let mut parts = JoinSet::new();
+    serve(&options, &context, &pods, &program.shutdown, &mut parts).await?;
     if !cluster::join(&context.client, &context.root, &program.shutdown).await? {
         return Ok(());
     }
     let facts = facts(&options, name, ip)?;
     if options.client.redis.is_some() {
         let (name, shutdown) = (facts.name.clone(), program.shutdown.clone());
-        tokio::spawn(heartbeat::run(listwatch.clone(), name, pods.clone(), shutdown));
+        parts.spawn(heartbeat::run(listwatch.clone(), name, pods.clone(), shutdown));
     }
-    run_parts(context, pods, listwatch, facts, &program).await
+    run_parts(context, pods, listwatch, facts, &program, parts).await
 }
 
 /// Waits for the Docker Engine, which may start later than the kubelet. `None`: the kubelet was stopped
@@ -117,11 +119,11 @@ async fn run_parts(
     listwatch: ListWatch,
     facts: object::Facts,
     program: &Program,
+    mut parts: JoinSet<()>,
 ) -> anyhow::Result<()> {
     let shutdown = &program.shutdown;
     let check = program.health.check("node");
     let source = follow_pods(listwatch, facts.name.clone(), pods.clone(), shutdown.clone());
-    let mut parts = tokio::task::JoinSet::new();
     parts.spawn(source);
     parts.spawn(pleg::run(context.clone(), pods.clone(), shutdown.clone()));
     parts.spawn(housekeeping::run(context.clone(), pods, shutdown.clone()));
@@ -164,6 +166,7 @@ async fn serve(
     context: &Arc<Context>,
     pods: &Arc<PodManager>,
     shutdown: &CancellationToken,
+    parts: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
     let Some(kubeconfig) = &options.client.kubeconfig else {
         tracing::warn!("no --kubeconfig, so no certificate to serve logs with");
@@ -175,7 +178,7 @@ async fn serve(
         .with_context(|| format!("cannot serve on port {}", options.port))?;
     let shared = Shared { pods: pods.clone(), runtime: context.runtime.clone() };
     let router = server::router(shared);
-    tokio::spawn(server::serve(listener, Arc::new(tls), router, shutdown.clone()));
+    parts.spawn(server::serve(listener, Arc::new(tls), router, shutdown.clone()));
     Ok(())
 }
 

@@ -26,6 +26,7 @@ pub mod options;
 pub mod pleg;
 pub mod pod;
 pub mod probe;
+mod recovery;
 pub mod runtime;
 pub mod server;
 pub mod volumes;

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
-    time::{Duration, Instant},
 };
 
 use api_types::{
@@ -12,20 +11,13 @@ use api_types::{
 };
 use kube::runtime::watcher;
 use parking_lot::Mutex;
-use tokio::{
-    sync::{Notify, watch},
-    task::JoinError,
-};
+use tokio::sync::{Notify, watch};
 
 use super::{
     spec, status,
     worker::{Update, Worker},
 };
-use crate::{admission, context::Context, runtime::PodIdentity};
-
-/// Until another worker follows one that panicked; twice as long after each of them.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LAST_PAUSE: Duration = Duration::from_secs(60);
+use crate::{admission, context::Context, recovery::persevere, runtime::PodIdentity};
 
 #[derive(Debug)]
 struct Entry {
@@ -194,27 +186,13 @@ impl PodManager {
         });
     }
 
-    /// Has workers work until one has done everything. A fault that one pod meets must not end the work on
-    /// all others, so that a worker that panics is followed by another, which begins as after a restart of
-    /// the kubelet.
+    /// Has workers work until one has done everything.
     async fn work(&self, updates: &watch::Receiver<Update>, wake: &Arc<Notify>) {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let begun = Instant::now();
-            let worker = Worker::new(self.context.clone(), updates.clone(), wake.clone());
-            let Err(error) = tokio::spawn(worker.run()).await else { return };
-            self.lost(&updates.borrow().pod, &error);
-            if begun.elapsed() > LAST_PAUSE {
-                pause = FIRST_PAUSE;
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LAST_PAUSE);
-        }
-    }
-
-    fn lost(&self, pod: &Pod, error: &JoinError) {
-        tracing::error!(pod = spec::label(pod), %error, "the pod's worker failed");
-        self.context.metrics.lost_workers.inc();
+        let (context, pod) = (&self.context, spec::label(&updates.borrow().pod));
+        persevere("pod_worker", &pod, &context.metrics, || async {
+            Worker::new(context.clone(), updates.clone(), wake.clone()).run().await;
+        })
+        .await;
     }
 }
 

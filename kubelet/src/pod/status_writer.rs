@@ -18,7 +18,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::{conditions::OWNED_CONDITIONS, spec, status_patch};
-use crate::runtime::PodIdentity;
+use crate::{metrics::Metrics, recovery::persevere, runtime::PodIdentity};
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(10);
@@ -42,22 +42,26 @@ pub struct StatusWriter {
 
 impl StatusWriter {
     /// Starts the task that writes; it ends when this is dropped.
-    pub fn spawn(client: Client, pod: &Pod) -> Self {
-        let written = pod.status.as_ref().map(status_patch::owned);
+    pub fn spawn(client: Client, metrics: Metrics, pod: &Pod) -> Self {
+        let mut written = pod.status.as_ref().map(status_patch::owned);
         let order = Order { status: written.clone(), ..Order::default() };
         let (orders, receiver) = watch::channel(order);
         let version = Arc::new(AtomicU64::new(version(pod)));
-        let identity = spec::identity(pod);
-        let task = Task {
-            api: Api::namespaced(client, &identity.namespace),
-            identity,
-            orders: receiver,
-            version: version.clone(),
-            written,
+        let (identity, label, latest) = (spec::identity(pod), spec::label(pod), version.clone());
+        let task = move || Task {
+            api: Api::namespaced(client.clone(), &identity.namespace),
+            identity: identity.clone(),
+            orders: receiver.clone(),
+            version: latest.clone(),
+            // After a panic nothing is known to be written.
+            written: written.take(),
             disturbed: 0,
             deleted: false,
         };
-        tokio::spawn(task.run());
+        tokio::spawn(async move {
+            let mut task = task;
+            persevere("status_writer", &label, &metrics, || task().run()).await;
+        });
         Self { orders, version }
     }
 
@@ -120,7 +124,7 @@ struct Task {
 
 impl Task {
     async fn run(mut self) {
-        while self.orders.changed().await.is_ok() {
+        loop {
             let mut wait = FIRST_RETRY;
             while let Err(error) = self.write().await {
                 let pod = &self.identity.name;
@@ -130,6 +134,9 @@ impl Task {
                 if self.orders.has_changed().is_err() {
                     return;
                 }
+            }
+            if self.orders.changed().await.is_err() {
+                return;
             }
         }
     }
@@ -243,6 +250,29 @@ mod tests {
             task.write().await.unwrap();
             assert!(task.written.is_some());
         }
+    }
+
+    #[tokio::test]
+    async fn a_write_that_panics_ends_no_later_one() {
+        let (sender, mut requests) = tokio::sync::mpsc::unbounded_channel();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            sender.send(request.method().clone()).unwrap();
+            let body = Body::from(pod("u").1.to_string().into_bytes());
+            std::future::ready(Ok::<_, Infallible>(Response::new(body)))
+        });
+        let (client, metrics) = (Client::new(service, "default"), Metrics::default());
+        let writer = StatusWriter::spawn(client, metrics.clone(), &testkit::pod("p").build());
+        let lost = metrics.lost_tasks("status_writer");
+        // A condition that is none.
+        writer.orders.send_modify(|order| order.status = Some(json!({"conditions": ["?"]})));
+        let panicked = async || if lost.get() == 1 { Ok(()) } else { Err(lost.get()) };
+        testkit::wait::until("the writer panics", panicked).await;
+        writer.set(&PodStatus { phase: Some("Running".to_owned()), ..PodStatus::default() });
+        let mut request = async || testkit::wait::within("a request", requests.recv()).await;
+        assert_eq!(request().await, Some(http::Method::PATCH));
+        writer.delete();
+        assert_eq!(request().await, Some(http::Method::DELETE));
+        assert_eq!(lost.get(), 1);
     }
 
     #[tokio::test]

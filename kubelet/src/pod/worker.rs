@@ -95,7 +95,8 @@ pub struct Worker {
 impl Worker {
     /// A worker that has not looked at anything yet.
     pub fn new(context: Arc<Context>, updates: watch::Receiver<Update>, wake: Arc<Notify>) -> Self {
-        let writer = StatusWriter::spawn(context.client.clone(), &updates.borrow().pod);
+        let (client, metrics) = (context.client.clone(), context.metrics.clone());
+        let writer = StatusWriter::spawn(client, metrics, &updates.borrow().pod);
         Self {
             context,
             updates,

@@ -561,9 +561,19 @@ async fn a_worker_that_panics_is_followed_by_another() {
     node.runtime.panic("list");
     node.create(&sample("web")).await;
     node.until_status("web", "runs all the same", runs).await;
-    assert_eq!(node.context().metrics.lost_workers.get(), 1);
+    assert_eq!(node.context().metrics.lost_tasks("pod_worker").get(), 1);
     node.api.delete("web", &DeleteParams::default().grace_period(1)).await.unwrap();
     wait::until_gone(&node.api, "web").await;
+}
+
+#[tokio::test]
+async fn a_probe_that_panics_goes_on() {
+    let node = Node::start().await;
+    node.runtime.panic("exec");
+    let pod = changed("web", |spec| spec["containers"][0]["readinessProbe"] = probe(1));
+    node.create(&pod).await;
+    node.until_status("web", "is ready", ready_condition).await;
+    assert_eq!(node.context().metrics.lost_tasks("probe").get(), 1);
 }
 
 /// A pod whose container `slow`, with that image, comes after `main`, which has a readiness probe.
@@ -671,5 +681,5 @@ async fn a_start_that_panics_is_tried_again_and_no_other_is() {
     let calls = node.runtime.calls();
     let starts = |name| calls.iter().filter(|call| **call == format!("start {name}")).count();
     assert_eq!([starts("main"), starts("slow")], [1, 1], "{calls:?}");
-    assert_eq!(node.context().metrics.lost_workers.get(), 0);
+    assert_eq!(node.context().metrics.lost_tasks("pod_worker").get(), 0);
 }

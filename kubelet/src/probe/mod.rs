@@ -16,7 +16,10 @@ use api_types::{
 };
 use component::events::EventType;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{check::Target, tally::Tally};
@@ -28,6 +31,7 @@ use crate::{
         spec,
         status::{Probed, Unhealthy},
     },
+    recovery::persevere,
     runtime::{Container, State},
 };
 
@@ -148,7 +152,12 @@ impl Probes {
     fn begin(&mut self, task: Task, age: Duration) {
         let Some(probe) = task.kind.of(&task.wanted).cloned() else { return };
         let key = (task.id.clone(), task.kind);
-        self.tasks.insert(key, AbortOnDropHandle::new(tokio::spawn(task.run(probe, age))));
+        let first = Instant::now() + seconds(probe.initial_delay_seconds, 0).saturating_sub(age);
+        let probing = async move {
+            let (pod, metrics) = (spec::label(&task.pod), &task.context.metrics);
+            persevere("probe", &pod, metrics, || task.run(&probe, first)).await;
+        };
+        self.tasks.insert(key, AbortOnDropHandle::new(tokio::spawn(probing)));
     }
 }
 
@@ -174,25 +183,25 @@ struct Task {
 }
 
 impl Task {
-    async fn run(self, probe: Probe, age: Duration) {
+    async fn run(&self, probe: &Probe, first: Instant) {
         let mut tally = Tally::new(
             probe.success_threshold.unwrap_or(1),
             probe.failure_threshold.unwrap_or(3),
             self.verdict(),
         );
-        tokio::time::sleep(seconds(probe.initial_delay_seconds, 0).saturating_sub(age)).await;
+        sleep_until(first).await;
         let period = seconds(probe.period_seconds, 10).max(Duration::from_secs(1));
         let timeout = seconds(probe.timeout_seconds, 1).max(Duration::from_secs(1));
         let mut ticks = tokio::time::interval(period);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let outcome = self.target.check(&probe, &self.wanted, &self.id, timeout).await;
+            let outcome = self.target.check(probe, &self.wanted, &self.id, timeout).await;
             if let Err(why) = &outcome {
                 self.complain(why);
             }
             if let Some(healthy) = tally.count(outcome.is_ok())
-                && self.conclude(&probe, healthy)
+                && self.conclude(probe, healthy)
             {
                 return;
             }

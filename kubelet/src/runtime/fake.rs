@@ -109,7 +109,7 @@ impl Fake {
         self.world.lock().stuck.insert(name.to_owned());
     }
 
-    /// Who calls this next panics: `list`, for a pod, or `image`.
+    /// Who calls this next panics: `list`, for a pod, `image` or `exec`.
     pub(crate) fn panic(&self, call: &'static str) {
         self.world.lock().panics = Some(call);
     }
@@ -348,6 +348,7 @@ impl Runtime for Fake {
         _: &[String],
         _: Duration,
     ) -> Result<(i64, String), RuntimeError> {
+        self.called("exec");
         let name = self.name(id);
         let mut world = self.world.lock();
         *world.execs.entry(name.clone()).or_default() += 1;
