@@ -12,8 +12,8 @@ use crate::runtime::Container;
 
 /// How long to wait for a container to vanish after SIGKILL before it is sent again.
 const KILL_REPEAT: Duration = Duration::from_secs(2);
-/// What a sidecar gets at least, however long the others took, as in Kubernetes.
-const LEAST_GRACE: Duration = Duration::from_secs(2);
+/// What every container of a deleted pod gets at least, however long the others took, as in Kubernetes.
+pub(super) const LEAST_GRACE: Duration = Duration::from_secs(2);
 
 /// What the containers of a pod get that takes too much, as in Kubernetes.
 pub(super) const EVICTION_GRACE: Duration = Duration::from_secs(1);

@@ -30,6 +30,7 @@ use super::{
     starts::Starts,
     status,
     status_writer::StatusWriter,
+    stop::LEAST_GRACE,
     termination::{self, Messages},
 };
 use crate::{admission::Verdict, context::Context, probe::Probes, runtime::Container, volumes};
@@ -54,6 +55,13 @@ impl Update {
     /// Whether the pod must not run any more.
     pub(super) fn stops(&self) -> bool {
         self.gone || self.pod.metadata.deletion_timestamp.is_some()
+    }
+
+    /// How long its containers get to stop, as in Kubernetes: of a pod that the API server no longer has,
+    /// whatever its spec says, no more than any container gets.
+    fn grace(&self) -> Duration {
+        let asked = if self.gone { Duration::ZERO } else { spec::grace(&self.pod) };
+        asked.max(LEAST_GRACE)
     }
 }
 
@@ -226,7 +234,7 @@ impl Worker {
             pod,
             observed,
             connected: self.connected.as_deref(),
-            stop: update.stops().then(|| spec::grace(pod)),
+            stop: update.stops().then(|| update.grace()),
             evicted: update.evicted.is_some(),
             stop_began: self.stop_began.unwrap_or(now),
             restarts: &self.restarts,

@@ -178,6 +178,29 @@ async fn a_deleted_pod_is_stopped_killed_and_then_gone_with_all_it_held() {
     wait::until("the worker ends", empty).await;
 }
 
+#[tokio::test]
+async fn a_pod_deleted_by_force_is_not_given_the_time_that_its_spec_names() {
+    let node = Node::start().await;
+    node.create(&changed("web", |spec| spec["terminationGracePeriodSeconds"] = json!(3600))).await;
+    node.until_status("web", "runs", runs).await;
+    node.api.delete("web", &DeleteParams::default().grace_period(0)).await.unwrap();
+    node.until_called("remove POD").await;
+    let expected =
+        ["sandbox 0", "start main", "SIGTERM main", "SIGKILL main", "remove main", "remove POD"];
+    assert_eq!(node.runtime.calls(), expected);
+}
+
+#[tokio::test]
+async fn a_pod_deleted_by_force_while_it_stops_is_given_no_more_time() {
+    let node = Node::start().await;
+    node.create(&sample("web")).await;
+    node.until_status("web", "runs", runs).await;
+    node.api.delete("web", &DeleteParams::default().grace_period(3600)).await.unwrap();
+    node.until_called("SIGTERM main").await;
+    node.api.delete("web", &DeleteParams::default().grace_period(0)).await.unwrap();
+    node.until_called("SIGKILL main").await;
+}
+
 /// A pod that needs a ConfigMap for its environment and one for a volume.
 async fn configured(node: &Node, name: &str) -> Pod {
     let maps: Api<ConfigMap> = Api::default_namespaced(node.control_plane.client());
