@@ -77,7 +77,7 @@ impl Registered {
 
     /// Has its queue counted.
     pub fn count_in(&self, metrics: &Metrics) {
-        self.queue.count_in(metrics.of(self.controller.name()));
+        self.queue.count_in(metrics, self.controller.name());
     }
 }
 

@@ -5,6 +5,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 
+use super::working::{AllWorking, Working, WorkingSeconds};
+
 /// The label `name`: the controller's.
 type Name = [(&'static str, &'static str); 1];
 
@@ -16,6 +18,7 @@ pub struct Metrics {
     retries: Family<Name, Counter>,
     queue_duration: Family<Name, Histogram>,
     work_duration: Family<Name, Histogram>,
+    working: AllWorking,
 }
 
 /// The metrics of one queue.
@@ -45,6 +48,7 @@ impl Metrics {
             retries: Family::default(),
             queue_duration: Family::new_with_constructor(seconds),
             work_duration: Family::new_with_constructor(seconds),
+            working: AllWorking::default(),
         };
         registry.register("workqueue_depth", "Keys that wait for a worker", metrics.depth.clone());
         registry.register("workqueue_adds", "Keys that were added", metrics.adds.clone());
@@ -53,10 +57,25 @@ impl Metrics {
         registry.register("workqueue_queue_duration_seconds", help, metrics.queue_duration.clone());
         let help = "How long a worker looked at a key";
         registry.register("workqueue_work_duration_seconds", help, metrics.work_duration.clone());
+        metrics.register_working(registry);
         metrics
     }
 
-    pub(super) fn of(&self, name: &'static str) -> QueueMetrics {
+    /// Large values mean looks that hang.
+    fn register_working(&self, registry: &component::Metrics) {
+        let all = || self.working.clone();
+        let sum =
+            WorkingSeconds { all: all(), of: |seconds| seconds.fold(0.0, |sum, one| sum + one) };
+        let help = "How long workers have looked at keys that they are not done with, in sum";
+        registry.register("workqueue_unfinished_work_seconds", help, sum);
+        let longest = WorkingSeconds { all: all(), of: |seconds| seconds.fold(0.0, f64::max) };
+        let help = "How long the worker has looked at its key that has done so for longest";
+        registry.register("workqueue_longest_running_processor_seconds", help, longest);
+    }
+
+    /// Those of the queue with this name, whose workers look at these keys.
+    pub(super) fn of(&self, name: &'static str, working: &Working) -> QueueMetrics {
+        self.working.set(name, working);
         let name = [("name", name)];
         QueueMetrics {
             depth: self.depth.get_or_create_owned(&name),

@@ -8,6 +8,7 @@ mod informer;
 mod metrics;
 mod object_key;
 mod work_queue;
+mod working;
 
 pub use controller::{Controller, Ended, Next, Registered, ended, work};
 pub use error::{Error, Step, code, is_terminating, reason};

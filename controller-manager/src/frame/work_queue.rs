@@ -12,7 +12,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::ObjectKey;
-use super::metrics::QueueMetrics;
+use super::metrics::{Metrics, QueueMetrics};
+use super::working::Working;
 
 const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
@@ -29,8 +30,8 @@ struct State {
     ready: VecDeque<ObjectKey>,
     /// In `ready`, or to be put there when its worker is done; since when.
     waiting: HashMap<ObjectKey, Instant>,
-    /// With a worker; since when.
-    working: HashMap<ObjectKey, Instant>,
+    /// With a worker.
+    working: Working,
     delayed: BTreeSet<(Instant, ObjectKey)>,
     due: HashMap<ObjectKey, Instant>,
     failures: HashMap<ObjectKey, u32>,
@@ -45,9 +46,10 @@ impl Drop for State {
 }
 
 impl WorkQueue {
-    /// Counts there from now on.
-    pub(super) fn count_in(&self, metrics: QueueMetrics) {
+    /// Counts there from now on, under this name.
+    pub(super) fn count_in(&self, metrics: &Metrics, name: &'static str) {
         let mut state = self.state.lock();
+        let metrics = metrics.of(name, &state.working);
         metrics.adds.inc_by(state.waiting.len() as u64);
         state.metrics = metrics;
         state.tell_depth();
@@ -124,7 +126,7 @@ impl State {
         }
         self.waiting.insert(key.clone(), Instant::now());
         self.metrics.adds.inc();
-        if self.working.contains_key(&key) {
+        if self.working.lock().contains_key(&key) {
             return false;
         }
         self.ready.push_back(key);
@@ -162,14 +164,15 @@ impl State {
         if let Some(key) = &key {
             let since = self.waiting.remove(key).unwrap_or(now);
             self.metrics.queue_duration.observe((now - since).as_secs_f64());
-            self.working.insert(key.clone(), now);
+            self.working.lock().insert(key.clone(), now);
             self.tell_depth();
         }
         (key, self.delayed.first().map(|(due, _)| *due), !self.ready.is_empty())
     }
 
     fn done(&mut self, key: &ObjectKey) -> bool {
-        if let Some(since) = self.working.remove(key) {
+        let since = self.working.lock().remove(key);
+        if let Some(since) = since {
             self.metrics.work_duration.observe(since.elapsed().as_secs_f64());
         }
         let again = self.waiting.contains_key(key);
@@ -187,7 +190,6 @@ fn back_off(failures: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Metrics;
     use super::*;
 
     fn key(name: &str) -> ObjectKey {
@@ -258,7 +260,7 @@ mod tests {
         let metrics = Metrics::register(&registry);
         let queue = WorkQueue::default();
         queue.add(key("before"));
-        queue.count_in(metrics.of("cats"));
+        queue.count_in(&metrics, "cats");
         queue.add(key("a"));
         queue.add(key("a"));
         let told = |line: &str| {
@@ -280,5 +282,34 @@ mod tests {
         told(r#"workqueue_work_duration_seconds_sum{name="cats"} 20.0"#);
         drop(queue);
         told(r#"workqueue_depth{name="cats"} 0"#);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_under_way_shows_how_long_it_takes() {
+        let registry = component::Metrics::default();
+        let metrics = Metrics::register(&registry);
+        let queue = WorkQueue::default();
+        queue.count_in(&metrics, "cats");
+        let told = |unfinished: &str, longest: &str| {
+            let text = registry.encode().unwrap();
+            for line in [
+                format!(r#"workqueue_unfinished_work_seconds{{name="cats"}} {unfinished}"#),
+                format!(r#"workqueue_longest_running_processor_seconds{{name="cats"}} {longest}"#),
+            ] {
+                assert!(text.lines().any(|told| told == line), "no {line} in {text}");
+            }
+        };
+        queue.add(key("a"));
+        queue.add(key("b"));
+        told("0.0", "0.0");
+        let first = queue.next().await;
+        tokio::time::advance(Duration::from_secs(20)).await;
+        let _second = queue.next().await;
+        tokio::time::advance(Duration::from_secs(5)).await;
+        told("30.0", "25.0");
+        queue.done(&first);
+        told("5.0", "5.0");
+        drop(queue);
+        told("0.0", "0.0");
     }
 }
