@@ -299,6 +299,15 @@ fn a_circle_of_modules_is_found_and_a_tree_is_none() {
 }
 
 #[test]
+fn controllers_ask_their_clock_for_the_time() {
+    let sources = sources(&root().join("controller-manager/src"));
+    let asking =
+        sources.iter().filter(|s| fs::read_to_string(s).unwrap().contains("Timestamp::now"));
+    let asking: Vec<_> = asking.map(|source| place(source)).collect();
+    assert_eq!(asking, ["controller-manager/src/clock.rs"]);
+}
+
+#[test]
 fn the_registry_and_the_machinery_are_pure() {
     let metadata = metadata(false);
     for package in metadata

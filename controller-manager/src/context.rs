@@ -7,6 +7,7 @@ use kube::Client;
 use listwatch::ListWatch;
 
 use crate::Settings;
+use crate::clock::Clock;
 use crate::discovery::Discovery;
 use crate::informers::Informers;
 
@@ -19,6 +20,8 @@ pub struct Context {
     pub informers: Informers,
     /// What the controllers are told.
     pub settings: Settings,
+    /// What time it is.
+    pub clock: Clock,
     /// Which resources the API server has.
     pub(crate) discovery: Arc<Discovery>,
 }
@@ -27,7 +30,13 @@ impl Context {
     /// Nothing is followed yet.
     pub fn new(listwatch: ListWatch, settings: Settings) -> Self {
         let discovery = Arc::new(Discovery::new(listwatch.client().clone()));
-        Self { listwatch, informers: Informers::default(), settings, discovery }
+        Self {
+            listwatch,
+            informers: Informers::default(),
+            settings,
+            clock: Clock::default(),
+            discovery,
+        }
     }
 
     /// The client of the API server.

@@ -28,11 +28,6 @@ macro_rules! informers {
                     tasks.spawn(async move { informer.follow(events).await });
                 })*
             }
-
-            /// Returns when every store has seen everything that exists.
-            pub async fn synced(&self) {
-                $(self.$field.synced().await;)*
-            }
         }
     };
 }

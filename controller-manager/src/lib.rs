@@ -8,6 +8,7 @@
     allow(clippy::needless_pass_by_value, reason = "tables of cases read better with values")
 )]
 
+mod clock;
 mod context;
 pub mod controllers;
 mod discovery;
@@ -30,6 +31,7 @@ use ipnet::Ipv4Net;
 use listwatch::ListWatch;
 use tokio::task::JoinSet;
 
+pub use clock::Clock;
 pub use context::Context;
 use eviction::EvictionArgs;
 use frame::{Ended, Metrics, Registered};
@@ -108,36 +110,36 @@ pub async fn main_with(
     let work = async |client, check: Check| {
         let listwatch = ListWatch::new(client, args.replica.client.redis.as_deref())?;
         let context = Context::new(listwatch, settings.clone());
-        Err(run_with(&context, &metrics, &controllers, || check.ready()).await.into())
+        Err(run_with(&context, &metrics, &controllers, &check).await.into())
     };
     REPLICA.run(&args.replica, &runtime, work).await
 }
 
-/// Runs all controllers until dropped, or until one of them fails. `synced` is called when everything
-/// that exists has been seen.
+/// Runs all controllers until dropped, or until one of them fails. Each begins when it has seen what it reads;
+/// the check says for what they wait.
 pub async fn run(
     listwatch: ListWatch,
     settings: Settings,
     metrics: &Metrics,
-    synced: impl FnOnce(),
+    check: &Check,
 ) -> Ended {
-    run_with(&Context::new(listwatch, settings), metrics, controllers::all, synced).await
+    run_with(&Context::new(listwatch, settings), metrics, controllers::all, check).await
 }
 
 async fn run_with(
     context: &Context,
     metrics: &Metrics,
     controllers: impl Fn(&Context, &mut JoinSet<()>) -> Vec<Registered>,
-    synced: impl FnOnce(),
+    check: &Check,
 ) -> Ended {
     let mut tasks = JoinSet::new();
     let controllers = controllers(context, &mut tasks);
     controllers.iter().for_each(|controller| controller.count_in(metrics));
     context.informers.start(&context.listwatch, &mut tasks);
+    controllers.iter().for_each(|controller| frame::work(controller, &mut tasks));
     tokio::select! {
         ended = frame::ended(&mut tasks) => return ended,
-        () = context.informers.synced() => synced(),
+        () = frame::begun(&controllers, check) => {}
     }
-    controllers.iter().for_each(|controller| frame::work(controller, &mut tasks));
     frame::ended(&mut tasks).await
 }

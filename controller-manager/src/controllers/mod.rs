@@ -79,6 +79,30 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn each_controller_waits_for_what_it_reads() {
+        let plane = testkit::ControlPlane::start().await;
+        let all = all(&context(&plane, WorkersArgs::default()), &mut JoinSet::new());
+        for (name, reads) in [
+            ("replicaset-controller", &["pods", "replicasets"] as &[_]),
+            ("node-ipam-controller", &["nodes"]),
+            ("node-controller", &["pods", "nodes", "leases"]),
+            ("taint-eviction-controller", &["pods", "nodes", "leases"]),
+            ("pod-garbage-collector", &["pods", "nodes"]),
+            ("endpoint-controller", &["services", "pods", "endpoints"]),
+            ("endpointslice-controller", &["services", "pods", "endpointslices"]),
+            ("namespace-controller", &["namespaces", "pods"]),
+            ("serviceaccount-controller", &["namespaces", "serviceaccounts"]),
+            ("garbage-collector", &[]),
+            ("root-ca-certificate-publisher-controller", &["namespaces", "configmaps"]),
+        ] {
+            let of_it = format!("controller: {name:?}");
+            let debug = all.iter().map(|controller| format!("{controller:?}"));
+            let described = debug.into_iter().find(|text| text.contains(&of_it)).unwrap();
+            assert!(described.contains(&format!("reads: {reads:?}")), "{described}");
+        }
+    }
+
     /// A replica may lead many times, and what it has seen of a large cluster is large.
     #[tokio::test]
     async fn nothing_that_was_seen_outlives_a_term() {

@@ -29,11 +29,11 @@ pub(super) fn register(context: &Context) -> Registered {
         client: context.client(),
         recorder: context.recorder(NAME),
         network: context.settings.pod_network,
-        nodes,
+        nodes: nodes.clone(),
         promised: Mutex::default(),
     };
     // One after another: two workers could give the same part away.
-    Registered::new(controller, queue).with_workers(1)
+    Registered::new(controller, queue).with_workers(1).reads(&nodes)
 }
 
 /// A node that goes may make room for all that have got nothing.

@@ -23,8 +23,9 @@ pub(super) async fn note(
     pod: &Pod,
     phase: Option<&str>,
     disruption: Option<Disruption>,
+    now: Timestamp,
 ) -> Result<(), Error> {
-    let Some(patch) = patch(pod, phase, disruption, Timestamp::now()) else { return Ok(()) };
+    let Some(patch) = patch(pod, phase, disruption, now) else { return Ok(()) };
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let patched = api(client, pod)
         .patch_status(name, &PatchParams::default(), &Patch::Strategic(patch))
@@ -117,7 +118,9 @@ mod tests {
         let before = create().await;
         pods.delete("a", &DeleteParams::default()).await.unwrap();
         let now = create().await;
-        note(&plane.client(), &before, Some("Failed"), Some(WHY)).await.unwrap_err();
+        let noted =
+            note(&plane.client(), &before, Some("Failed"), Some(WHY), Timestamp::UNIX_EPOCH).await;
+        noted.unwrap_err();
         let deleted = delete(&plane.client(), &before, Some(0), "deleting").await;
         assert!(deleted.unwrap_err().is_conflict());
         assert_eq!(

@@ -10,6 +10,7 @@ use api_types::api::core::v1::{Node, Pod};
 use kube::{Api, Client};
 
 use super::pod_disruption::{self, Disruption};
+use crate::clock::Clock;
 use crate::context::Context;
 use crate::frame::{Change, Controller, Error, Next, ObjectKey, Registered, Step, WorkQueue};
 use crate::informers::Informers;
@@ -26,10 +27,12 @@ pub(super) fn register(context: &Context) -> Registered {
     queue.add(all_finished());
     let controller = PodGc {
         client: context.client(),
+        clock: context.clock,
         informers: context.informers.clone(),
         finished_threshold: context.settings.eviction.terminated_pod_gc_threshold,
     };
-    Registered::new(controller, queue)
+    let Informers { pods, nodes, .. } = &context.informers;
+    Registered::new(controller, queue).reads(pods).reads(nodes)
 }
 
 /// The key that stands for the finished pods: no pod has it.
@@ -99,6 +102,7 @@ fn is_out_of_service(node: &Node) -> bool {
 
 struct PodGc {
     client: Client,
+    clock: Clock,
     informers: Informers,
     finished_threshold: usize,
 }
@@ -134,7 +138,8 @@ impl PodGc {
         let key = ObjectKey::of(&pod.metadata);
         tracing::info!(pod = %key, ?suspicion, "removing a pod that nobody runs");
         let disruption = suspicion.disruption();
-        pod_disruption::note(&self.client, pod, Some("Failed"), disruption).await?;
+        let now = self.clock.now();
+        pod_disruption::note(&self.client, pod, Some("Failed"), disruption, now).await?;
         pod_disruption::delete(&self.client, pod, Some(0), "removing a pod").await.map(|_| ())
     }
 
@@ -240,11 +245,15 @@ mod tests {
         check(0, &[]);
     }
 
+    fn gc(client: Client, informers: Informers, finished_threshold: usize) -> PodGc {
+        PodGc { client, clock: Clock::default(), informers, finished_threshold }
+    }
+
     #[tokio::test]
     async fn a_node_that_comes_and_goes_unseen_leaves_no_pod_behind() {
         let plane = testkit::ControlPlane::start().await;
         let (informers, client) = (Informers::default(), plane.client());
-        let gc = PodGc { client: client.clone(), informers, finished_threshold: 0 };
+        let gc = gc(client.clone(), informers, 0);
         let (nodes, pods) = (Api::all(client.clone()), Api::namespaced(client, "default"));
         let node: Node = testkit::node("unseen").build();
         nodes.create(&PostParams::default(), &node).await.unwrap();
@@ -264,7 +273,7 @@ mod tests {
     async fn a_finished_pod_that_cannot_be_removed_keeps_no_other_and_all_are_counted_again() {
         let plane = testkit::ControlPlane::start().await;
         let (informers, client) = (Informers::default(), plane.client());
-        let gc = PodGc { client: client.clone(), informers, finished_threshold: 1 };
+        let gc = gc(client.clone(), informers, 1);
         let pods = Api::<Pod>::namespaced(client, "default");
         for name in ["a", "b", "c"] {
             let pod = testkit::pod(name).build();

@@ -34,8 +34,13 @@ pub(super) fn register(context: &Context, tasks: &mut JoinSet<()>) -> Option<Reg
     watch(&context.informers.namespaces, &maps, &queue);
     tasks.spawn(follow(context.client(), maps.clone()));
     let namespaces = context.informers.namespaces.clone();
-    let controller = Publisher { client: context.client(), namespaces, maps, root_ca };
-    Some(Registered::new(controller, queue))
+    let controller = Publisher {
+        client: context.client(),
+        namespaces: namespaces.clone(),
+        maps: maps.clone(),
+        root_ca,
+    };
+    Some(Registered::new(controller, queue).reads(&*namespaces).reads(&*maps))
 }
 
 fn watch(namespaces: &Informer<Namespace>, maps: &Informer<ConfigMap>, queue: &Arc<WorkQueue>) {
@@ -70,7 +75,6 @@ impl Controller for Publisher {
     }
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
-        self.maps.synced().await;
         let namespace = self.namespaces.get(key);
         if namespace.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some()) {
             return Ok(Next::Change);

@@ -27,7 +27,8 @@ pub(super) fn register(context: &Context) -> Registered {
     });
     let controller =
         ServiceAccounts { client: context.client(), informers: context.informers.clone() };
-    Registered::new(controller, queue)
+    let Informers { namespaces, service_accounts, .. } = &context.informers;
+    Registered::new(controller, queue).reads(namespaces).reads(service_accounts)
 }
 
 struct ServiceAccounts {

@@ -4,10 +4,17 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use component::Check;
+use futures::StreamExt;
+use futures::future::join_all;
+use futures::stream::FuturesUnordered;
 use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument;
 
-use super::{Error, Metrics, ObjectKey, WorkQueue};
+use super::{Error, Informer, Metrics, ObjectKey, Synced, Watched, WorkQueue};
+
+/// Controllers that wait longer before they begin are worth a line in the log.
+const LONG: Duration = Duration::from_secs(10);
 
 /// A reconciliation that takes longer is worth a line in the log.
 const UNUSUAL: Duration = Duration::from_secs(60);
@@ -48,6 +55,7 @@ pub struct Registered {
     controller: Arc<dyn Controller>,
     queue: Arc<WorkQueue>,
     workers: u16,
+    reads: Vec<Synced>,
 }
 
 /// How many keys are looked at at a time if nothing else is said.
@@ -58,6 +66,7 @@ impl std::fmt::Debug for Registered {
         f.debug_struct("Registered")
             .field("controller", &self.controller.name())
             .field("workers", &self.workers)
+            .field("reads", &self.reads.iter().map(|read| &read.kind).collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }
@@ -65,7 +74,14 @@ impl std::fmt::Debug for Registered {
 impl Registered {
     /// Joins the two.
     pub fn new(controller: impl Controller + 'static, queue: Arc<WorkQueue>) -> Self {
-        Self { controller: Arc::new(controller), queue, workers: WORKERS }
+        Self { controller: Arc::new(controller), queue, workers: WORKERS, reads: Vec::new() }
+    }
+
+    /// The controller reads this store: it does not begin before everything that exists has been seen there.
+    #[must_use]
+    pub fn reads<K: Watched>(mut self, store: &Informer<K>) -> Self {
+        self.reads.push(store.synced());
+        self
     }
 
     /// How many keys may be looked at at a time. A look may take as long as it needs: it holds up one worker,
@@ -75,17 +91,48 @@ impl Registered {
         Self { workers, ..self }
     }
 
+    /// The kinds that it has not seen yet.
+    fn waits_for(&self) -> Vec<&str> {
+        let missing = self.reads.iter().filter(|read| !read.is_reached());
+        missing.map(|read| &*read.kind).collect()
+    }
+
     /// Has its queue counted.
     pub fn count_in(&self, metrics: &Metrics) {
         self.queue.count_in(metrics, self.controller.name());
     }
 }
 
-/// Starts the workers of a controller.
+/// Starts the workers of a controller, which begin when it has seen what it reads.
 pub fn work(registered: &Registered, tasks: &mut JoinSet<()>) {
     for _ in 0..registered.workers {
         tasks.spawn(worker(registered.clone()));
     }
+}
+
+/// Returns when all controllers have begun. Until then the check says which of them wait, and for what.
+pub async fn begun(controllers: &[Registered], check: &Check) {
+    let reads = controllers.iter().flat_map(|controller| controller.reads.clone());
+    let mut missing: FuturesUnordered<_> = reads.map(Synced::reached).collect();
+    loop {
+        let waiting = waiting(controllers);
+        if waiting.is_empty() {
+            return check.ready();
+        }
+        check.failed(&waiting);
+        if tokio::time::timeout(LONG, missing.next()).await.is_err() {
+            tracing::warn!("{waiting}");
+        }
+    }
+}
+
+fn waiting(controllers: &[Registered]) -> String {
+    let waiting = controllers.iter().filter_map(|registered| {
+        let kinds = registered.waits_for().join(", ");
+        let name = registered.controller.name();
+        (!kinds.is_empty()).then(|| format!("{name} waits for {kinds}"))
+    });
+    waiting.collect::<Vec<_>>().join("; ")
 }
 
 /// Why the controllers have ended, which they never should.
@@ -111,7 +158,8 @@ pub async fn ended(tasks: &mut JoinSet<()>) -> Ended {
 }
 
 async fn worker(registered: Registered) {
-    let Registered { controller, queue, .. } = registered;
+    let Registered { controller, queue, reads, .. } = registered;
+    join_all(reads.into_iter().map(Synced::reached)).await;
     loop {
         let key = queue.next().await;
         let span = tracing::debug_span!("reconcile", controller = controller.name(), %key);
@@ -161,6 +209,9 @@ fn log(error: &Error, controller: &dyn Controller, key: &ObjectKey) {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use api_types::api::core::v1::{Node, Pod};
+    use component::Health;
+    use kube::runtime::watcher::Event;
     use tokio::time::sleep;
 
     use super::*;
@@ -206,6 +257,53 @@ mod tests {
         assert_eq!((begun.load(Ordering::Relaxed), done.load(Ordering::Relaxed)), (3, 2));
         sleep(Duration::from_secs(6000)).await;
         assert_eq!(begun.load(Ordering::Relaxed), 3, "nothing is looked at twice");
+    }
+
+    /// Counts its looks.
+    struct Reader(&'static str, Arc<AtomicUsize>);
+
+    #[async_trait::async_trait]
+    impl Controller for Reader {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+
+        async fn reconcile(&self, _: &ObjectKey) -> Result<Next, Error> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            Ok(Next::Change)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_controller_begins_when_it_has_seen_what_it_reads_and_waits_for_nothing_else() {
+        let (pods, nodes) = (Informer::<Pod>::default(), Informer::<Node>::default());
+        let (many, one) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let looks = || (many.load(Ordering::Relaxed), one.load(Ordering::Relaxed));
+        let register = |name, looks: &Arc<AtomicUsize>| {
+            let queue = Arc::new(WorkQueue::default());
+            queue.add(ObjectKey::cluster("a"));
+            Registered::new(Reader(name, looks.clone()), queue)
+        };
+        let all = [
+            register("many", &many).reads(&pods).reads(&nodes),
+            register("one", &one).reads(&nodes),
+        ];
+        let (health, mut tasks) = (Health::default(), JoinSet::new());
+        all.iter().for_each(|registered| work(registered, &mut tasks));
+        let (telling, check) = (all.clone(), health.check("watching"));
+        tasks.spawn(async move { begun(&telling, &check).await });
+        let until_idle = || sleep(LONG * 3);
+
+        until_idle().await;
+        let waiting = "[-]watching failed: many waits for pods, nodes; one waits for nodes\n";
+        assert_eq!((health.report().as_str(), looks()), (waiting, (0, 0)));
+        [Event::Init, Event::InitDone].into_iter().for_each(|event| nodes.take_in(event));
+        until_idle().await;
+        let waiting = "[-]watching failed: many waits for pods\n";
+        assert_eq!((health.report().as_str(), looks()), (waiting, (0, 1)));
+        [Event::Init, Event::InitDone].into_iter().for_each(|event| pods.take_in(event));
+        until_idle().await;
+        assert_eq!((health.report().as_str(), looks()), ("[+]watching ok\n", (1, 1)));
     }
 
     #[tokio::test(start_paused = true)]

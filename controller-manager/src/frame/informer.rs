@@ -6,6 +6,7 @@
 //! another), reading one namespace without walking through all, and a [`Mark`] to wait for one's own
 //! writes to come back.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
@@ -54,6 +55,29 @@ impl<K> Change<K> {
 pub struct Mark {
     revision: u64,
     lists_begun: u64,
+}
+
+/// Whether everything that exists of a kind has been seen once.
+#[derive(Clone, Debug)]
+pub struct Synced {
+    /// The kind, in the plural.
+    pub kind: Cow<'static, str>,
+    synced: watch::Receiver<bool>,
+}
+
+impl Synced {
+    /// Whether it has.
+    pub fn is_reached(&self) -> bool {
+        *self.synced.borrow()
+    }
+
+    /// Returns when it has.
+    pub async fn reached(mut self) {
+        if self.synced.wait_for(|synced| *synced).await.is_err() {
+            // The store is gone, and nothing will ever be seen in it.
+            std::future::pending().await
+        }
+    }
 }
 
 type Handler<K> = Box<dyn Fn(&Change<K>) + Send + Sync>;
@@ -128,10 +152,9 @@ impl<K: Watched> Informer<K> {
         here.filter(|(_, object)| pick(object)).map(|(_, object)| object.clone()).collect()
     }
 
-    /// Returns when everything that exists has been seen once.
-    pub async fn synced(&self) {
-        // The sender lives as long as `self`.
-        let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
+    /// Tells when everything that exists has been seen once.
+    pub fn synced(&self) -> Synced {
+        Synced { kind: K::plural(&()), synced: self.synced.subscribe() }
     }
 
     /// The mark of an object that was just written: as the API server returned it.

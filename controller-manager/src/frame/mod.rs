@@ -10,10 +10,10 @@ mod object_key;
 mod work_queue;
 mod working;
 
-pub use controller::{Controller, Ended, Next, Registered, ended, work};
+pub use controller::{Controller, Ended, Next, Registered, begun, ended, work};
 pub use error::{Error, Step, code, is_terminating, reason};
 pub use expectations::Expectations;
-pub use informer::{Change, Informer, Mark, Watched};
+pub use informer::{Change, Informer, Mark, Synced, Watched};
 pub use metrics::Metrics;
 pub use object_key::ObjectKey;
 pub use work_queue::WorkQueue;

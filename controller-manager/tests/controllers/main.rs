@@ -8,6 +8,7 @@ mod garbage_collector;
 mod namespace;
 mod nodes;
 mod replicaset;
+mod starting;
 
 use controller_manager::Settings;
 use controller_manager::eviction::EvictionArgs;
@@ -27,6 +28,7 @@ use tokio::task::JoinSet;
 pub(crate) struct Cluster {
     pub(crate) plane: ControlPlane,
     pub(crate) metrics: component::Metrics,
+    pub(crate) health: component::Health,
     #[expect(dead_code, reason = "held so that the controllers run")]
     controllers: JoinSet<()>,
 }
@@ -54,12 +56,14 @@ impl Cluster {
         };
         let metrics = component::Metrics::default();
         let counted = Metrics::register(&metrics);
+        let health = component::Health::default();
+        let check = health.check("watching");
         let mut controllers = JoinSet::new();
         controllers.spawn(async move {
-            let ended = controller_manager::run(listwatch, settings, &counted, || {}).await;
+            let ended = controller_manager::run(listwatch, settings, &counted, &check).await;
             panic!("the controllers have ended: {ended:?}")
         });
-        Self { plane, metrics, controllers }
+        Self { plane, metrics, health, controllers }
     }
 
     /// The objects of a kind in the namespace `default`.

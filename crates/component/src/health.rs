@@ -56,7 +56,7 @@ impl Health {
     }
 
     /// Kubernetes' verbose form: a line per condition.
-    fn report(&self) -> String {
+    pub fn report(&self) -> String {
         let line = |(name, result): (&String, &Result<(), String>)| match result {
             Ok(()) => format!("[+]{name} ok\n"),
             Err(why) => format!("[-]{name} failed: {why}\n"),

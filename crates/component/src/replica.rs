@@ -30,6 +30,15 @@ pub struct Replica {
     pub health_address: &'static str,
 }
 
+/// When it is over, the replica waits again, and is as ready as it can be.
+struct Term<'a>(&'a Check);
+
+impl Drop for Term<'_> {
+    fn drop(&mut self) {
+        self.0.ready();
+    }
+}
+
 impl Replica {
     /// Serves health, waits for the lease, then works until shutdown; anew for each term, if there are
     /// several. `work` is given the client to use in this term, and the check that says whether it watches
@@ -46,10 +55,11 @@ impl Replica {
         let check = runtime.health.check("watching");
         runtime.serve(&args.serve, self.health_address).await?;
         if args.leader.leader_elect {
-            // A replica in waiting is as ready as it can be.
+            // So is one that has not led yet.
             check.ready();
         }
         let lead = |client| async {
+            let _term = args.leader.leader_elect.then(|| Term(&check));
             tokio::select! {
                 () = runtime.shutdown.cancelled() => Ok(()),
                 result = work(client, check.clone()) => result,

@@ -9,7 +9,7 @@ use api_types::api::{
     core::v1::{Event, Pod},
 };
 use component::{
-    ClientArgs, Credentials, LeaderArgs, Runtime, ServeArgs,
+    Check, ClientArgs, Credentials, LeaderArgs, Replica, ReplicaArgs, Runtime, ServeArgs,
     events::{EventType, Recorder},
     leader,
 };
@@ -228,6 +228,28 @@ async fn get(address: std::net::SocketAddr, path: &str) -> (u16, String) {
     let code = answer.split(' ').nth(1).unwrap().parse().unwrap();
     let body = answer.split_once("\r\n\r\n").unwrap().1;
     (code, body.to_owned())
+}
+
+/// What its work was waiting for when the term ended says nothing about it any more.
+#[tokio::test]
+async fn a_replica_whose_term_is_over_is_as_ready_as_one_in_waiting() {
+    let plane = ControlPlane::builder().listen().start().await;
+    let kubeconfig = plane.kubeconfig("tester", &["system:masters"], &[]);
+    let args = ReplicaArgs {
+        client: ClientArgs { kubeconfig: Some(kubeconfig), redis: None },
+        serve: ServeArgs::default(),
+        leader: LeaderArgs::default(),
+    };
+    let runtime = Runtime::default();
+    let work = async |_, check: Check| {
+        assert!(runtime.health.is_ready());
+        check.failed("it waits for pods");
+        assert!(!runtime.health.is_ready());
+        Ok(())
+    };
+    let replica = Replica { lease: "tester", health_address: "127.0.0.1:0" };
+    replica.run(&args, &runtime, work).await.unwrap();
+    assert!(runtime.health.is_ready());
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ pub(super) struct Content<'a> {
     pub(super) client: &'a Client,
     pub(super) namespace: &'a Namespace,
     pub(super) pods: &'a Informer<Pod>,
+    pub(super) now: Timestamp,
 }
 
 /// What came of it.
@@ -205,7 +206,7 @@ impl Content<'_> {
     /// How long ago the namespace was deleted.
     fn age(&self) -> Duration {
         let deleted = self.namespace.metadata.deletion_timestamp.as_ref();
-        let since = deleted.map_or(0, |time| Timestamp::now().as_second() - time.0.as_second());
+        let since = deleted.map_or(0, |time| self.now.as_second() - time.0.as_second());
         Duration::from_secs(u64::try_from(since).unwrap_or_default())
     }
 }

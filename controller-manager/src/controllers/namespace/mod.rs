@@ -15,11 +15,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api_types::api::core::v1::{Namespace, Pod};
-use api_types::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 
+use crate::clock::Clock;
 use crate::context::Context;
 use crate::discovery::{Discovery, Resources};
 use crate::frame::{
@@ -37,12 +37,13 @@ pub(super) fn register(context: &Context) -> Registered {
     watch_pods(pods, namespaces.clone(), &queue);
     let controller = Namespaces {
         client: context.client(),
+        clock: context.clock,
         namespaces: namespaces.clone(),
         pods: pods.clone(),
         discovery: context.discovery.clone(),
     };
     let workers = context.settings.workers.concurrent_namespace_syncs;
-    Registered::new(controller, queue).with_workers(workers)
+    Registered::new(controller, queue).with_workers(workers).reads(namespaces).reads(pods)
 }
 
 fn watch_namespaces(namespaces: &Informer<Namespace>, queue: &Arc<WorkQueue>) {
@@ -85,6 +86,7 @@ fn is_ours(namespace: &Namespace) -> bool {
 
 struct Namespaces {
     client: Client,
+    clock: Clock,
     namespaces: Arc<Informer<Namespace>>,
     pods: Arc<Informer<Pod>>,
     discovery: Arc<Discovery>,
@@ -103,7 +105,12 @@ impl Controller for Namespaces {
         // The store may lag behind: one of the same name may be new and full of life.
         let Some(namespace) = self.read(&key.name).await? else { return Ok(Next::Change) };
         let (resources, discovery_failure) = self.resources().await;
-        let content = Content { client: &self.client, namespace: &namespace, pods: &self.pods };
+        let content = Content {
+            client: &self.client,
+            namespace: &namespace,
+            pods: &self.pods,
+            now: self.clock.now(),
+        };
         let mut outcome = content.delete(&resources).await;
         outcome.discovery_failure = discovery_failure;
         self.tell(&namespace, &outcome).await?;
@@ -146,7 +153,7 @@ impl Namespaces {
 
     async fn tell(&self, namespace: &Namespace, outcome: &Outcome) -> Result<(), Error> {
         let known = namespace.status.as_ref().and_then(|status| status.conditions.as_deref());
-        let news = conditions::news(known.unwrap_or_default(), outcome, Timestamp::now());
+        let news = conditions::news(known.unwrap_or_default(), outcome, self.clock.now());
         if news.is_empty() {
             return Ok(());
         }

@@ -1,6 +1,8 @@
 //! The controller against the API server, with stores that are told what to show.
 
 use api_types::api::core::v1::{ConfigMap, ServiceAccount};
+use api_types::jiff::Timestamp;
+use api_types::meta::Time;
 use kube::api::DeleteParams;
 use kube::client::Body;
 use kube::runtime::watcher::Event;
@@ -23,6 +25,7 @@ impl Stage {
         let plane = ControlPlane::start().await;
         let controller = Namespaces {
             client: plane.client(),
+            clock: Clock::default(),
             namespaces: Arc::default(),
             pods: Arc::default(),
             discovery: Arc::new(Discovery::new(plane.client())),
@@ -317,15 +320,14 @@ async fn the_longer_finalizers_last_the_less_often_they_are_looked_at() {
     let stage =
         Stage::leaving(&[json!({"name": "held", "finalizers": ["example.com/hold"]})]).await;
     let mut namespace = stage.namespaces().get(TEAM).await.unwrap();
+    namespace.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
     let resources = stage.controller.discovery.recent().await.unwrap();
     for (age, expected) in [(6, 4), (10, 6), (3600, 8)] {
-        let deleted = Timestamp::now().as_second() - age;
-        let deleted = Timestamp::from_second(deleted).unwrap();
-        namespace.metadata.deletion_timestamp = Some(api_types::meta::Time(deleted));
+        let now = Timestamp::from_second(age).unwrap();
         let (client, pods) = (&stage.controller.client, &*stage.controller.pods);
-        let content = Content { client, namespace: &namespace, pods };
+        let content = Content { client, namespace: &namespace, pods, now };
         let next = content.delete(&resources).await.next().unwrap().unwrap();
-        assert!(next.as_secs().abs_diff(expected) <= 1, "{next:?} after {age} s");
+        assert_eq!(next.as_secs(), expected, "after {age} s");
     }
 }
 

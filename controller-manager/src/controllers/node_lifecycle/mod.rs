@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api_types::api::core::v1::{Node, Pod};
-use api_types::jiff::Timestamp;
 use component::events::{EventType, Recorder};
 use futures::future::join_all;
 use kube::api::{Patch, PatchParams};
@@ -23,6 +22,7 @@ use kube::{Api, Client};
 use serde_json::json;
 use tokio::task::JoinSet;
 
+use crate::clock::Clock;
 use crate::context::Context;
 use crate::frame::{Change, Controller, Error, Next, ObjectKey, Registered, Step, WorkQueue};
 use crate::informers::Informers;
@@ -59,15 +59,18 @@ pub(super) fn register(
     });
     let controller = NodeLifecycle {
         client: context.client(),
+        clock: context.clock,
         recorder: context.recorder(NAME),
         informers: context.informers.clone(),
         monitor: monitor.clone(),
     };
-    Registered::new(controller, queue)
+    let Informers { pods, nodes, node_leases, .. } = &context.informers;
+    Registered::new(controller, queue).reads(pods).reads(nodes).reads(node_leases)
 }
 
 struct NodeLifecycle {
     client: Client,
+    clock: Clock,
     recorder: Recorder,
     informers: Informers,
     monitor: Arc<Monitor>,
@@ -152,7 +155,7 @@ impl Turn<'_> {
 impl NodeLifecycle {
     async fn mark_unknown(&self, node: &Node, why: Why) -> Result<(), Error> {
         let name = nodes::name(node);
-        let Some(patch) = conditions::unknown(node, why, Timestamp::now()) else { return Ok(()) };
+        let Some(patch) = conditions::unknown(node, why, self.clock.now()) else { return Ok(()) };
         tracing::warn!(node = name, ?why, "nothing is heard of the node");
         let api = Api::<Node>::all(self.client.clone());
         let patched =
@@ -191,7 +194,7 @@ impl NodeLifecycle {
             "metadata": {"uid": pod.metadata.uid},
             "status": {"conditions": [{
                 "type": "Ready", "status": "False", "reason": "NodeNotReady",
-                "lastTransitionTime": Timestamp::now(),
+                "lastTransitionTime": self.clock.now(),
             }]},
         }));
         let patched = api.patch_status(&key.name, &PatchParams::default(), &patch).await;
@@ -203,7 +206,7 @@ impl NodeLifecycle {
     }
 
     async fn taint(&self, node: &Node, no_execute: NoExecute) -> Result<(), Error> {
-        let Some(taints) = taints::due(node, no_execute, Timestamp::now()) else { return Ok(()) };
+        let Some(taints) = taints::due(node, no_execute, self.clock.now()) else { return Ok(()) };
         let api = Api::<Node>::all(self.client.clone());
         let patch = Patch::Merge(json!({
             "metadata": {"resourceVersion": node.metadata.resource_version},

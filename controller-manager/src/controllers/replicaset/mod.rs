@@ -20,7 +20,6 @@ use std::time::Duration;
 use api_machinery::LabelSelector;
 use api_types::api::apps::v1::ReplicaSet;
 use api_types::api::core::v1::Pod;
-use api_types::jiff::Timestamp;
 use component::events::{EventType, Recorder};
 use futures::future::join_all;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
@@ -29,6 +28,7 @@ use kube::{Api, Client};
 use parking_lot::Mutex;
 use serde_json::json;
 
+use crate::clock::Clock;
 use crate::context::Context;
 use crate::frame::{
     Change, Controller, Error, Expectations, Next, ObjectKey, Registered, Step, WorkQueue,
@@ -52,13 +52,15 @@ pub(super) fn register(context: &Context) -> Registered {
     watch_pods(&context.informers, &queue);
     let controller = ReplicaSets {
         client: context.client(),
+        clock: context.clock,
         informers: context.informers.clone(),
         recorder: context.recorder(NAME),
         expectations: Expectations::default(),
         unanswered: Mutex::default(),
     };
     let workers = context.settings.workers.concurrent_replicaset_syncs;
-    Registered::new(controller, queue).with_workers(workers)
+    let Informers { pods, replica_sets, .. } = &context.informers;
+    Registered::new(controller, queue).with_workers(workers).reads(pods).reads(replica_sets)
 }
 
 fn watch_sets(informers: &Informers, queue: &Arc<WorkQueue>) {
@@ -100,6 +102,7 @@ fn selects(selector: &LabelSelector, pod: &Pod) -> bool {
 
 struct ReplicaSets {
     client: Client,
+    clock: Clock,
     informers: Informers,
     recorder: Recorder,
     expectations: Expectations,
@@ -242,7 +245,7 @@ impl ReplicaSets {
         }
         let surplus = (active.len() - wanted).min(BURST);
         let related = self.related(key, set, active);
-        let victims = victims::choose(active, &related, surplus, Timestamp::now());
+        let victims = victims::choose(active, &related, surplus, self.clock.now());
         let deletions = victims.iter().map(|pod| self.delete(key, set, pod));
         let deleted: Result<(), Error> = join_all(deletions).await.into_iter().collect();
         deleted.map_err(|error| Failure { reason: "FailedDelete", error })
@@ -289,7 +292,7 @@ impl ReplicaSets {
         owned: &[Arc<Pod>],
         failure: Option<&Failure>,
     ) -> Result<Next, Error> {
-        let (status, next) = status::of(set, owned, failure, Timestamp::now());
+        let (status, next) = status::of(set, owned, failure, self.clock.now());
         if let Some(status) = status::patch(set, &status) {
             let api = Api::<ReplicaSet>::namespaced(self.client.clone(), &key.namespace);
             let patch =

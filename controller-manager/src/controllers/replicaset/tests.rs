@@ -19,6 +19,7 @@ impl Stage {
         let plane = ControlPlane::start().await;
         let controller = ReplicaSets {
             client: plane.client(),
+            clock: Clock::default(),
             informers: Informers::default(),
             recorder: Recorder::new(plane.client(), NAME, ""),
             expectations: Expectations::default(),
@@ -102,6 +103,32 @@ async fn the_status_is_written_though_own_writes_have_not_come_back() {
     stage.reconcile().await.unwrap();
     assert_eq!(status(&stage.set_seen().await).ready_replicas, Some(1));
     assert_eq!(stage.pods().await.len(), 2, "nothing is created meanwhile");
+}
+
+/// Days pass in no time.
+#[tokio::test]
+async fn a_pod_counts_as_available_when_it_has_been_ready_for_long_enough() {
+    let mut stage = Stage::set(1).await;
+    let patch = Patch::Merge(json!({"spec": {"minReadySeconds": 7 * 86_400}}));
+    let sets = Api::<ReplicaSet>::namespaced(stage.plane.client(), "default");
+    sets.patch("web", &PatchParams::default(), &patch).await.unwrap();
+    let set = stage.set_seen().await;
+    let mut ready = stage.create_owned(&set, pod("ready")).await;
+    let conditions =
+        json!([{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
+    ready.status =
+        serde_json::from_value(json!({"phase": "Running", "conditions": conditions})).unwrap();
+    stage.show([Event::Apply(ready)]);
+    stage.controller.clock = Clock::starting_at("2026-01-03T00:00:00Z".parse().unwrap());
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    assert_eq!(stage.reconcile().await.unwrap(), Next::After(days(5)));
+    let available = |set: ReplicaSet| set.status.unwrap().available_replicas.unwrap_or_default();
+    assert_eq!(available(stage.set_seen().await), 0);
+    tokio::time::pause();
+    tokio::time::advance(days(5)).await;
+    tokio::time::resume();
+    assert_eq!(stage.reconcile().await.unwrap(), Next::Change);
+    assert_eq!(available(stage.set_seen().await), 1);
 }
 
 #[tokio::test]

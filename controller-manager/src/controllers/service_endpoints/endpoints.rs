@@ -27,7 +27,9 @@ pub(in crate::controllers) fn register(context: &Context) -> Registered {
     });
     let controller = Controls { client: context.client(), informers: context.informers.clone() };
     let workers = context.settings.workers.concurrent_endpoint_syncs;
-    Registered::new(controller, queue).with_workers(workers)
+    let Informers { services, pods, endpoints, .. } = &context.informers;
+    let registered = Registered::new(controller, queue).with_workers(workers);
+    registered.reads(services).reads(pods).reads(endpoints)
 }
 
 struct Controls {

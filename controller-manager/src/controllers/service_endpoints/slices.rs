@@ -34,7 +34,9 @@ pub(in crate::controllers) fn register(context: &Context) -> Registered {
         expectations: Expectations::default(),
     };
     let workers = context.settings.workers.concurrent_service_endpoint_syncs;
-    Registered::new(controller, queue).with_workers(workers)
+    let Informers { services, pods, endpoint_slices, .. } = &context.informers;
+    let registered = Registered::new(controller, queue).with_workers(workers);
+    registered.reads(services).reads(pods).reads(endpoint_slices)
 }
 
 /// The Service of a slice that is ours to write.

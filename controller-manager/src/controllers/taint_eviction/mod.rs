@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api_types::api::core::v1::{Node, Pod, Taint};
-use api_types::jiff::Timestamp;
 use component::events::{EventType, Recorder};
 use kube::Client;
 use tokio::time::Instant;
 
 use super::node_lifecycle::{Monitor, NodeHealth};
 use super::pod_disruption::{self, Disruption};
+use crate::clock::Clock;
 use crate::context::Context;
 use crate::frame::{Change, Controller, Error, Next, ObjectKey, Registered, WorkQueue};
 use crate::informers::Informers;
@@ -43,28 +43,32 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub(super) fn register(context: &Context, monitor: &Arc<Monitor>) -> Registered {
     let queue = Arc::new(WorkQueue::default());
     let (ages, arrivals) = (Arc::new(TaintAges::default()), Arc::new(Arrivals::default()));
-    watch_nodes(&context.informers, &ages, &queue);
-    watch_pods(&context.informers, &arrivals, &queue);
+    watch_nodes(context, &ages, &queue);
+    watch_pods(context, &arrivals, &queue);
     let controller = TaintEviction {
         client: context.client(),
+        clock: context.clock,
         recorder: context.recorder(NAME),
         informers: context.informers.clone(),
         monitor: monitor.clone(),
         ages,
         arrivals,
     };
-    Registered::new(controller, queue)
+    // The leases are what the monitor judges by.
+    let Informers { pods, nodes, node_leases, .. } = &context.informers;
+    Registered::new(controller, queue).reads(pods).reads(nodes).reads(node_leases)
 }
 
 /// The pods of a node whose taints or state change.
-fn watch_nodes(informers: &Informers, ages: &Arc<TaintAges>, queue: &Arc<WorkQueue>) {
+fn watch_nodes(context: &Context, ages: &Arc<TaintAges>, queue: &Arc<WorkQueue>) {
+    let (informers, clock) = (&context.informers, context.clock);
     let (queue, ages, pods) = (queue.clone(), ages.clone(), Arc::downgrade(&informers.pods));
     informers.nodes.on_change(move |change: &Change<Node>| {
         let Some(node) = &change.new else {
             change.old.iter().for_each(|node| ages.forget(nodes::name(node)));
             return;
         };
-        ages.see(node, Timestamp::now(), Instant::now());
+        ages.see(node, clock.now(), Instant::now());
         if let Some(pods) = pods.upgrade().filter(|_| nodes::has_no_execute(node)) {
             let name = node.metadata.name.as_deref();
             let here = pods.filter(|pod| pods::node_of(pod) == name && pods::is_active(pod));
@@ -73,10 +77,11 @@ fn watch_nodes(informers: &Informers, ages: &Arc<TaintAges>, queue: &Arc<WorkQue
     });
 }
 
-fn watch_pods(informers: &Informers, arrivals: &Arc<Arrivals>, queue: &Arc<WorkQueue>) {
+fn watch_pods(context: &Context, arrivals: &Arc<Arrivals>, queue: &Arc<WorkQueue>) {
+    let (informers, clock) = (&context.informers, context.clock);
     let (queue, arrivals, all) = (queue.clone(), arrivals.clone(), informers.nodes.clone());
     informers.pods.on_change(move |change: &Change<Pod>| {
-        arrivals.see(change, Timestamp::now(), Instant::now());
+        arrivals.see(change, clock.now(), Instant::now());
         let Some(pod) = change.new.as_ref().filter(|pod| pods::is_active(pod)) else { return };
         let node = pods::node_of(pod).and_then(|node| all.get(&ObjectKey::cluster(node)));
         if node.is_some_and(|node| nodes::has_no_execute(&node)) {
@@ -87,6 +92,7 @@ fn watch_pods(informers: &Informers, arrivals: &Arc<Arrivals>, queue: &Arc<WorkQ
 
 struct TaintEviction {
     client: Client,
+    clock: Clock,
     recorder: Recorder,
     informers: Informers,
     monitor: Arc<Monitor>,
@@ -119,7 +125,8 @@ impl Controller for TaintEviction {
 
 impl TaintEviction {
     async fn evict(&self, pod: &Pod) -> Result<(), Error> {
-        pod_disruption::note(&self.client, pod, None, Some(DISRUPTION)).await?;
+        let now = self.clock.now();
+        pod_disruption::note(&self.client, pod, None, Some(DISRUPTION), now).await?;
         if pod_disruption::delete(&self.client, pod, None, "evicting a pod").await? {
             let message = format!("Marking for deletion Pod {}", ObjectKey::of(&pod.metadata));
             self.recorder.about(pod, EventType::Normal, "TaintManagerEviction", message);
@@ -180,6 +187,8 @@ fn counts(
 mod tests {
     use serde_json::{Value, json};
     use tokio::time;
+
+    use api_types::jiff::Timestamp;
 
     use super::*;
     use crate::eviction::EvictionArgs;
