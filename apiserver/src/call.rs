@@ -3,21 +3,24 @@
 use std::sync::Arc;
 
 use api_machinery::{ApiError, FieldErrors, FieldPath, decode::Decoded, extent, strict};
-use api_types::{Resource, jiff::Timestamp};
+use api_types::{
+    Resource,
+    api::{autoscaling::v1::Scale, core::v1::Binding},
+    jiff::Timestamp,
+};
 use bytes::Bytes;
 use http::HeaderMap;
-use registry::Context;
-use serde::{Serialize, de::DeserializeOwned};
+use registry::{AnyObject, Context, Subresource, scale};
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
+    admission::{Attributes, Operation},
     body,
     form::Presentation,
     identity::Identity,
     query::Query,
     request::{RequestInfo, Verb},
-    respond::{self, Response},
     storage::Address,
 };
 
@@ -44,8 +47,8 @@ enum FieldValidation {
 /// The object that a request brings, and what its sender should be told about it.
 #[derive(Debug)]
 pub(crate) struct Given {
-    pub(crate) object: Value,
-    warnings: Vec<String>,
+    pub(crate) object: AnyObject,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Call {
@@ -79,53 +82,51 @@ impl Call {
         }
     }
 
-    /// The object in the body, checked for what this kind doesn't have and for what it says twice.
-    pub(crate) fn given(&self) -> Result<Given, ApiError> {
+    /// What is in the body, and what is wrong with it already: what it says twice.
+    pub(crate) fn body(&self) -> Result<(Value, Vec<String>), ApiError> {
         let Decoded { value, duplicates } = body::decoded(&self.headers, &self.body)?;
-        self.checked(value, duplicates.iter().map(|f| duplicate(f)).collect())
+        Ok((value, duplicates.iter().map(|field| duplicate(field)).collect()))
     }
 
-    /// An object that a client composed, checked as the client wishes; `faults` were found before.
-    pub(crate) fn checked(&self, object: Value, faults: Vec<String>) -> Result<Given, ApiError> {
-        let def = &self.info.def;
-        let unknown = |object: &Value| def.unknown_fields(object);
-        self.strictly(object, faults, (def.names.kind, &def.api_version()), unknown)
-    }
-
-    /// The body as an object of another kind than the resource's: what some subresources take.
-    pub(crate) fn given_as<T>(&self) -> Result<Given, ApiError>
-    where
-        T: Resource + Serialize + DeserializeOwned,
-    {
-        let Decoded { value, duplicates } = body::decoded(&self.headers, &self.body)?;
-        let faults = duplicates.iter().map(|f| duplicate(f)).collect();
-        let unknown = |object: &Value| {
-            let known = T::deserialize(object).and_then(serde_json::to_value);
-            known.map(|known| strict::unknown_fields(object, &known)).map_err(|e| {
-                let (kind, version) = (T::KIND, T::API_VERSION);
-                ApiError::bad_request(format!(
-                    "{kind} in version {version:?} cannot be handled as a {kind}: {e}"
-                ))
-            })
-        };
-        self.strictly(value, faults, (T::KIND, T::API_VERSION), unknown)
-    }
-
-    fn strictly(
+    /// The object that a client composed, of the kind that the path takes, with defaults, and checked as the client
+    /// wishes; `faults` were found before. An amount is spelled as in the `old` object if they are equal.
+    pub(crate) fn decode(
         &self,
-        object: Value,
-        mut faults: Vec<String>,
-        (kind, version): (&str, &str),
-        unknown_fields: impl Fn(&Value) -> Result<Vec<String>, ApiError>,
+        given: Value,
+        faults: Vec<String>,
+        old: Option<&Value>,
     ) -> Result<Given, ApiError> {
-        if !extent::is_within(&object, extent::MAX_DEPTH) {
+        if !extent::is_within(&given, extent::MAX_DEPTH) {
             return Err(ApiError::bad_request("the object provided exceeded max depth"));
         }
+        let def = &self.info.def;
+        let (decoded, kind, version) = match self.info.subresource {
+            Some(Subresource::Scale) => (scale::decode(&given)?, Scale::KIND, Scale::API_VERSION),
+            Some(Subresource::Binding) => (binding(&given)?, Binding::KIND, Binding::API_VERSION),
+            _ => (def.decode(given, old)?, def.names.kind, &*def.api_version()),
+        };
+        let registry::Decoded { mut object, unknown } = decoded;
+        let warnings = self.strictly(&unknown, faults, kind, version)?;
+        let RequestInfo { namespace, name, .. } = &self.info;
+        registry::place(object.metadata_mut(), namespace.as_deref(), name.as_deref())?;
+        if self.info.subresource.is_none() {
+            def.default(&mut object);
+        }
+        Ok(Given { object, warnings })
+    }
+
+    /// What the client is to be told; fails if it wanted to be refused for that.
+    fn strictly(
+        &self,
+        unknown: &[String],
+        mut faults: Vec<String>,
+        kind: &str,
+        version: &str,
+    ) -> Result<Vec<String>, ApiError> {
         let validation = self.field_validation()?;
         if validation == FieldValidation::Ignore {
-            return Ok(Given { object, warnings: Vec::new() });
+            return Ok(Vec::new());
         }
-        let unknown = unknown_fields(&object)?;
         faults.splice(0..0, unknown.iter().map(|f| format!("unknown field {f:?}")));
         if validation == FieldValidation::Strict && !faults.is_empty() {
             return Err(ApiError::bad_request(format!(
@@ -133,7 +134,26 @@ impl Call {
                 faults.join(", ")
             )));
         }
-        Ok(Given { object, warnings: faults })
+        Ok(faults)
+    }
+
+    /// What admission may know of this request, which is about the object at this address.
+    pub(crate) fn attributes<'a>(
+        &'a self,
+        operation: Operation,
+        at: Address<'a>,
+        uid: &'a str,
+        old: Option<&'a AnyObject>,
+    ) -> Attributes<'a> {
+        Attributes {
+            operation,
+            at,
+            subresource: self.info.subresource,
+            uid,
+            old,
+            identity: &self.identity,
+            dry_run: false,
+        }
     }
 
     fn field_validation(&self) -> Result<FieldValidation, ApiError> {
@@ -176,29 +196,6 @@ impl Call {
         };
         ApiError::invalid("meta.k8s.io", kind, "", errors)
     }
-
-    /// Makes an object be where the path says; fails if it says that it is elsewhere.
-    pub(crate) fn place(&self, object: &mut Value) -> Result<(), ApiError> {
-        place(object, "namespace", self.info.namespace.as_deref(), |_, _| {
-            "the namespace of the provided object does not match the namespace sent on the request"
-                .to_owned()
-        })?;
-        place(object, "name", self.info.name.as_deref(), |given, path| {
-            format!("the name of the object ({given}) does not match the name on the URL ({path})")
-        })
-    }
-}
-
-impl Given {
-    /// Puts the warnings on the answer.
-    pub(crate) fn warn(warnings: &[String], response: &mut Response) {
-        respond::warn(response, warnings);
-    }
-
-    /// The object and the warnings.
-    pub(crate) fn into_parts(self) -> (Value, Vec<String>) {
-        (self.object, self.warnings)
-    }
 }
 
 /// How Kubernetes tells of a field that was given twice.
@@ -226,26 +223,11 @@ fn suffix() -> String {
     random.as_bytes()[..5].iter().map(letter).collect()
 }
 
-fn place(
-    object: &mut Value,
-    field: &str,
-    path: Option<&str>,
-    mismatch: impl Fn(&str, &str) -> String,
-) -> Result<(), ApiError> {
-    let Some(path) = path else { return Ok(()) };
-    let Some(object) = object.as_object_mut() else {
-        return Err(ApiError::bad_request("the body is not an object"));
-    };
-    let metadata = object.entry("metadata").or_insert_with(|| Value::Object(Default::default()));
-    match metadata.get(field).and_then(Value::as_str) {
-        Some(given) if !given.is_empty() && given != path => {
-            Err(ApiError::bad_request(mismatch(given, path)))
-        }
-        _ => {
-            if let Some(metadata) = metadata.as_object_mut() {
-                metadata.insert(field.to_owned(), path.into());
-            }
-            Ok(())
-        }
-    }
+fn binding(given: &Value) -> Result<registry::Decoded, ApiError> {
+    let (binding, unknown) = strict::decode_strictly::<Binding>(given).map_err(|error| {
+        ApiError::bad_request(format!(
+            "Binding in version \"v1\" cannot be handled as a Binding: {error}"
+        ))
+    })?;
+    Ok(registry::Decoded { object: AnyObject::new(binding), unknown })
 }

@@ -109,7 +109,7 @@ fn publish(state: &State, publisher: &Publisher, change: &Change<Decoded>, recal
             (ChangeType::Deleted, json(old, |old| old.deleted_json(change.revision)))
         }
     };
-    let is_pod = def.names.group.is_empty() && def.names.plural == "pods";
+    let is_pod = def.is_core("pods");
     let message = Message {
         group: def.names.group,
         resource: def.names.plural,

@@ -278,8 +278,7 @@ pub(crate) fn resource_verbs(def: &ResourceDef) -> &'static [Verb] {
         Verb::Watch,
         Verb::DeleteCollection,
     ];
-    let is_namespace = def.names.group.is_empty() && def.names.plural == "namespaces";
-    if is_namespace { &ALL[..ALL.len() - 1] } else { ALL }
+    if def.is_core("namespaces") { &ALL[..ALL.len() - 1] } else { ALL }
 }
 
 /// The verbs of a subresource, as discovery lists them.

@@ -1,5 +1,8 @@
 //! The server put together, and its life from start to stop.
 
+#[cfg(test)]
+mod tests;
+
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;

@@ -1,5 +1,6 @@
-//! Admission: what the cluster as a whole has to say about a change, before the kind's own strategy has its
-//! say. The plugins run in the order of [`Admission::standard`]; a plugin is a file here and a line there.
+//! Admission: what the cluster as a whole has to say about a request. First every plugin may change the object that is
+//! brought, before the kind's own strategy has its say; then every plugin may refuse what is going to be stored. They are
+//! asked in the order of [`Admission::standard`]; a plugin is a file here and a line there.
 
 mod namespace_lifecycle;
 mod service_account;
@@ -9,41 +10,45 @@ use std::{fmt, sync::Arc};
 
 use api_machinery::ApiError;
 use async_trait::async_trait;
-use registry::ResourceDef;
-use serde_json::Value;
+use registry::{AnyObject, Subresource};
 use store::Revision;
 
 use crate::{
-    call::Call,
     config::Config,
-    request::Verb,
+    identity::Identity,
     storage::{Address, Storage, WriteError},
 };
 
 pub(crate) use service_cluster_ip::{Repair, Suspects, Warning};
 
-/// What a plugin may know of a create or update.
+/// What is done to the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Create,
+    Update,
+    Delete,
+}
+
+/// What a plugin may know of a request, beside the object that it brings: that of the path's own kind, or a Scale or
+/// Binding; none with a deletion.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attributes<'a> {
-    pub(crate) call: &'a Call,
-    /// The object's state before; absent at creation.
-    pub(crate) old: Option<&'a Value>,
+    pub(crate) operation: Operation,
+    /// The resource, the namespace and the name, which is empty while the server is to choose one.
+    pub(crate) at: Address<'a>,
+    pub(crate) subresource: Option<Subresource>,
     /// The object's UID, which it gets only now if it is being created.
     pub(crate) uid: &'a str,
+    /// What is there before, of the same kind as the object that is brought; absent at creation, and if it can't be read.
+    pub(crate) old: Option<&'a AnyObject>,
+    pub(crate) identity: &'a Identity,
     pub(crate) dry_run: bool,
 }
 
 impl Attributes<'_> {
-    /// Whether an object of this core kind is being written itself, not a subresource of it.
+    /// Whether it is about an object of this core kind itself, not a subresource of it.
     fn is_core(&self, plural: &str) -> bool {
-        let info = &self.call.info;
-        info.subresource.is_none()
-            && info.def.names.group.is_empty()
-            && info.def.names.plural == plural
-    }
-
-    fn is_creation(&self) -> bool {
-        self.call.info.verb == Verb::Create
+        self.subresource.is_none() && self.at.def.is_core(plural)
     }
 }
 
@@ -57,27 +62,31 @@ pub(crate) struct Claim {
 
 /// A part of admission. Each method has the answer of a plugin that doesn't care.
 #[async_trait]
-trait Plugin: fmt::Debug + Send + Sync {
-    /// Completes or refuses the object of a create or update.
-    async fn admit(&self, _: &Attributes<'_>, _: &mut Value) -> Result<Vec<Claim>, ApiError> {
+pub(crate) trait Plugin: fmt::Debug + Send + Sync {
+    /// Completes or refuses the object that is brought.
+    async fn mutate(
+        &self,
+        _: &Attributes<'_>,
+        _: Option<&mut AnyObject>,
+    ) -> Result<Vec<Claim>, ApiError> {
         Ok(Vec::new())
     }
 
-    /// Refuses a deletion.
-    fn may_remove(&self, _: &Call, _: Address<'_>) -> Result<(), ApiError> {
+    /// Refuses what is going to be stored, or the deletion.
+    async fn validate(&self, _: &Attributes<'_>, _: Option<&AnyObject>) -> Result<(), ApiError> {
         Ok(())
     }
 
     /// Cleans up after an object that has changed.
-    async fn changed(&self, _: &ResourceDef, _old: &Value, _new: &Value) {}
+    async fn changed(&self, _: Address<'_>, _old: &AnyObject, _new: &AnyObject) {}
 
     /// Cleans up after an object that is gone.
-    async fn removed(&self, _: &ResourceDef, _: &Value) {}
+    async fn removed(&self, _: Address<'_>, _: &AnyObject) {}
 }
 
 /// The plugins in their order.
 #[derive(Debug)]
-pub(crate) struct Admission(Vec<Box<dyn Plugin>>);
+pub(crate) struct Admission(pub(crate) Vec<Box<dyn Plugin>>);
 
 /// What was claimed for an object that is about to be stored.
 #[derive(Debug, Default)]
@@ -94,44 +103,72 @@ impl Admission {
         ])
     }
 
-    /// Asks every plugin about an object; what was claimed so far is given back if one refuses.
-    pub(crate) async fn admit(
+    /// Lets every plugin change an object; what was claimed so far is given back if one refuses.
+    pub(crate) async fn mutate(
         &self,
         storage: &Storage,
         attributes: &Attributes<'_>,
-        object: &mut Value,
+        mut object: Option<&mut AnyObject>,
     ) -> Result<Admitted, ApiError> {
         let mut admitted = Admitted::default();
         for plugin in &self.0 {
-            match plugin.admit(attributes, object).await {
+            match plugin.mutate(attributes, object.as_deref_mut()).await {
                 Ok(claims) => admitted.0.extend(claims),
                 Err(error) => {
                     admitted.undo(storage).await;
-                    return Err(error);
+                    return Err(refused(plugin.as_ref(), attributes, error));
                 }
             }
         }
         Ok(admitted)
     }
 
-    /// Asks every plugin whether an object may be deleted.
-    pub(crate) fn may_remove(&self, call: &Call, at: Address<'_>) -> Result<(), ApiError> {
-        self.0.iter().try_for_each(|plugin| plugin.may_remove(call, at))
+    /// Asks every plugin about what is going to be stored, or to be deleted.
+    pub(crate) async fn validate(
+        &self,
+        attributes: &Attributes<'_>,
+        object: Option<&AnyObject>,
+    ) -> Result<(), ApiError> {
+        for plugin in &self.0 {
+            let answer = plugin.validate(attributes, object).await;
+            answer.map_err(|error| refused(plugin.as_ref(), attributes, error))?;
+        }
+        Ok(())
+    }
+
+    /// Both, for a request that stores no object of its own, so that nothing is claimed for it.
+    pub(crate) async fn admit(
+        &self,
+        storage: &Storage,
+        attributes: &Attributes<'_>,
+        mut object: Option<&mut AnyObject>,
+    ) -> Result<(), ApiError> {
+        self.mutate(storage, attributes, object.as_deref_mut()).await?;
+        self.validate(attributes, object.as_deref()).await
     }
 
     /// Tells every plugin that an object has changed.
-    pub(crate) async fn changed(&self, def: &ResourceDef, old: &Value, new: &Value) {
+    pub(crate) async fn changed(&self, at: Address<'_>, old: &AnyObject, new: &AnyObject) {
         for plugin in &self.0 {
-            plugin.changed(def, old, new).await;
+            plugin.changed(at, old, new).await;
         }
     }
 
     /// Tells every plugin that an object is gone.
-    pub(crate) async fn removed(&self, def: &ResourceDef, object: &Value) {
+    pub(crate) async fn removed(&self, at: Address<'_>, object: &AnyObject) {
         for plugin in &self.0 {
-            plugin.removed(def, object).await;
+            plugin.removed(at, object).await;
         }
     }
+}
+
+fn refused(plugin: &dyn Plugin, attributes: &Attributes<'_>, error: ApiError) -> ApiError {
+    let Attributes { operation, at, subresource, identity, .. } = attributes;
+    tracing::debug!(
+        ?plugin, ?operation, resource = at.def.qualified(), ?subresource, namespace = at.namespace,
+        name = at.name, user = identity.user, %error, "admission refuses"
+    );
+    error
 }
 
 impl Admitted {

@@ -6,13 +6,10 @@ use std::sync::Arc;
 
 use api_machinery::ApiError;
 use async_trait::async_trait;
-use serde_json::Value;
+use registry::AnyObject;
 
-use super::{Attributes, Claim, Plugin};
-use crate::{
-    call::Call,
-    storage::{Address, Storage},
-};
+use super::{Attributes, Claim, Operation, Plugin};
+use crate::storage::Storage;
 
 /// Namespaces that can't be deleted.
 const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];
@@ -25,30 +22,21 @@ pub(super) struct NamespaceLifecycle {
 
 #[async_trait]
 impl Plugin for NamespaceLifecycle {
-    async fn admit(
+    async fn mutate(
         &self,
         attributes: &Attributes<'_>,
-        object: &mut Value,
+        _: Option<&mut AnyObject>,
     ) -> Result<Vec<Claim>, ApiError> {
-        if attributes.is_creation() {
-            let info = &attributes.call.info;
-            let name = object["metadata"]["name"].as_str().unwrap_or_default();
-            let at = Address { def: &info.def, namespace: info.namespace.as_deref(), name };
-            self.storage.namespace_of(at).await?;
+        let at = attributes.at;
+        match attributes.operation {
+            Operation::Create => self.storage.namespace_of(at).await.map(|_| Vec::new()),
+            Operation::Delete
+                if attributes.is_core("namespaces") && IMMORTAL.contains(&at.name) =>
+            {
+                let why = "this namespace may not be deleted";
+                Err(ApiError::forbidden("", "namespaces", at.name, why))
+            }
+            _ => Ok(Vec::new()),
         }
-        Ok(Vec::new())
-    }
-
-    fn may_remove(&self, _: &Call, at: Address<'_>) -> Result<(), ApiError> {
-        let is_namespace = at.def.names.group.is_empty() && at.def.names.plural == "namespaces";
-        if is_namespace && IMMORTAL.contains(&at.name) {
-            return Err(ApiError::forbidden(
-                "",
-                "namespaces",
-                at.name,
-                "this namespace may not be deleted",
-            ));
-        }
-        Ok(())
     }
 }

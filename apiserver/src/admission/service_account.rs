@@ -2,10 +2,11 @@
 //! (Kubernetes: `plugin/pkg/admission/serviceaccount`, of which this is the naming alone).
 
 use api_machinery::ApiError;
+use api_types::api::core::v1::{Pod, PodSpec};
 use async_trait::async_trait;
-use serde_json::Value;
+use registry::AnyObject;
 
-use super::{Attributes, Claim, Plugin};
+use super::{Attributes, Claim, Operation, Plugin};
 
 /// See the module.
 #[derive(Debug)]
@@ -13,24 +14,23 @@ pub(super) struct ServiceAccount;
 
 #[async_trait]
 impl Plugin for ServiceAccount {
-    async fn admit(
+    async fn mutate(
         &self,
         attributes: &Attributes<'_>,
-        object: &mut Value,
+        object: Option<&mut AnyObject>,
     ) -> Result<Vec<Claim>, ApiError> {
-        if attributes.is_creation() && attributes.is_core("pods") {
-            name(object);
+        let is_new = attributes.operation == Operation::Create && attributes.is_core("pods");
+        let pod = object.filter(|_| is_new).and_then(AnyObject::get_mut::<Pod>);
+        if let Some(spec) = pod.and_then(|pod| pod.spec.as_mut()) {
+            name(spec);
         }
         Ok(Vec::new())
     }
 }
 
-fn name(pod: &mut Value) {
-    let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) else { return };
-    let unset = |v: Option<&Value>| v.and_then(Value::as_str).unwrap_or_default().is_empty();
-    if unset(spec.get("serviceAccountName")) {
-        let old_name = spec.get("serviceAccount").filter(|v| !unset(Some(v))).cloned();
-        let name = old_name.unwrap_or_else(|| "default".into());
-        spec.insert("serviceAccountName".to_owned(), name);
-    }
+fn name(spec: &mut PodSpec) {
+    let given = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
+    let old_name = given(&spec.service_account);
+    let name = given(&spec.service_account_name).or(old_name);
+    spec.service_account_name = Some(name.unwrap_or_else(|| "default".to_owned()));
 }

@@ -2,36 +2,46 @@
 //! (Kubernetes: `pkg/registry/core/pod/storage/storage.go`, `assignPod`).
 
 use api_machinery::ApiError;
-use api_types::{api::core::v1::Binding, jiff::Timestamp};
+use api_types::{
+    api::core::v1::{Binding, Pod},
+    jiff::Timestamp,
+};
 use http::StatusCode;
+use registry::AnyObject;
 use serde_json::json;
 
 use crate::{
-    call::{Call, Given},
+    admission::{Attributes, Operation},
+    call::Call,
     respond::{self, Response},
     state::State,
     storage::{Address, Stored},
 };
 
 /// Assigns a pod to a node.
-pub(crate) async fn bind(state: &State, call: &Call) -> Result<Response, ApiError> {
-    let (mut given, warnings) = call.given_as::<Binding>()?.into_parts();
-    call.place(&mut given)?;
-    let binding: Binding = serde_json::from_value(given)
-        .map_err(|error| ApiError::bad_request(format!("the body is no Binding: {error}")))?;
-    let name = binding.metadata.name.as_deref().unwrap_or_default();
-    let at = Address { def: &call.info.def, namespace: call.info.namespace.as_deref(), name };
-    state.storage.namespace_of(at).await?;
-    let (binding, dry_run) = (&binding, call.dry_run()?);
+pub(crate) async fn bind(
+    state: &State,
+    call: &Call,
+    mut given: AnyObject,
+    warnings: &[String],
+) -> Result<Response, ApiError> {
+    let name = given.metadata().name.clone().unwrap_or_default();
+    let (namespace, dry_run) = (call.info.namespace.as_deref(), call.dry_run()?);
+    let at = Address { def: &call.info.def, namespace, name: &name };
+    let attributes = Attributes { dry_run, ..call.attributes(Operation::Create, at, "", None) };
+    state.admission.admit(&state.storage, &attributes, Some(&mut given)).await?;
+    let binding = given.get::<Binding>().ok_or_else(|| ApiError::internal("no Binding"))?;
     let attempt = |old: Stored| async move {
-        let pod = registry::bind(&old.object, binding, Timestamp::now())?;
+        let mut pod = at.def.stored(&old.object)?;
+        let assigned = pod.get_mut::<Pod>().ok_or_else(|| ApiError::internal("no Pod"))?;
+        registry::bind(assigned, binding, Timestamp::now())?;
         if dry_run {
             return state.storage.confirm(at, &old).await;
         }
-        state.storage.update(at, &old, pod).await.map(drop)
+        state.storage.update(at, &old, pod.to_value()?).await.map(drop)
     };
     state.storage.compare_and_swap(at, attempt).await?;
-    Ok(created(&warnings))
+    Ok(created(warnings))
 }
 
 fn created(warnings: &[String]) -> Response {
@@ -39,6 +49,6 @@ fn created(warnings: &[String]) -> Response {
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201,
     });
     let mut response = respond::json(StatusCode::CREATED, &status);
-    Given::warn(warnings, &mut response);
+    respond::warn(&mut response, warnings);
     response
 }

@@ -1,61 +1,60 @@
 //! What PUT and PATCH share: what becomes of an object between reading and writing it.
 
+use std::borrow::Cow;
+
 use api_machinery::ApiError;
+use api_types::{api::autoscaling::v1::Scale, meta::ObjectMeta};
 use http::StatusCode;
-use registry::{Subresource, scale};
+use registry::{AnyObject, Part, ResourceDef, Subresource, scale};
 use serde_json::Value;
 
 use crate::{
-    admission::Attributes,
-    call::Call,
+    admission::{Attributes, Operation},
+    call::{Call, Given},
     query,
     respond::{self, Response},
     state::State,
     storage::{Address, Stored, WriteError},
 };
 
-/// Whether the representation behind a path is of the resource's own kind.
-pub(super) fn is_own_kind(subresource: Option<Subresource>) -> bool {
-    subresource != Some(Subresource::Scale)
-}
-
 /// What a client sees of an object through the path.
-pub(super) fn view(call: &Call, object: &Value) -> Result<Value, ApiError> {
+pub(super) fn view<'a>(call: &Call, object: &'a Value) -> Result<Cow<'a, Value>, ApiError> {
     match call.info.subresource {
-        Some(Subresource::Scale) => scale::get(object),
-        _ => Ok(object.clone()),
-    }
-}
-
-/// The answer to a change.
-pub(super) fn answer(call: &Call, stored: &Stored) -> Response {
-    match view(call, &stored.object) {
-        Err(error) => respond::failure(&error),
-        Ok(object) if is_own_kind(call.info.subresource) => {
-            call.presentation.answer(StatusCode::OK, &call.info.def, &object)
-        }
-        Ok(object) => respond::json(StatusCode::OK, &object),
+        Some(Subresource::Scale) => scale::get(object).map(Cow::Owned),
+        _ => Ok(Cow::Borrowed(object)),
     }
 }
 
 /// Changes the object of the call's path.
 ///
-/// *Flow*: read → `wanted` makes the state that the client wants of the state there is → preconditions →
-/// admission → the kind's strategy → compare-and-swap; from the start if somebody else wrote meanwhile.
-/// *Errors*: 409 if the client named a version or UID that isn't (any more) the object's.
+/// *Flow*: read → `wanted` makes the state that the client wants of the state there is → preconditions → mutating
+/// admission → the kind's strategy → validating admission → compare-and-swap; from the start if somebody else wrote
+/// meanwhile. *Errors*: 409 if the client named a version or UID that isn't (any more) the object's.
 pub(super) async fn apply(
     state: &State,
     call: &Call,
-    wanted: impl Fn(&Value) -> Result<Value, ApiError>,
-) -> Result<Stored, ApiError> {
+    wanted: impl Fn(&Value) -> Result<Given, ApiError>,
+) -> Result<Response, ApiError> {
     let (at, wanted) = (call.address()?, &wanted);
     let attempt = |old: Stored| async move {
-        let new = wanted(&view(call, &old.object)?)?;
-        check_version(at, &old, &new)?;
-        at.def.check_uid(&old.object, &new)?;
-        attempt(state, call, at, &old, new).await
+        let Given { object, warnings } = wanted(&old.object)?;
+        check_version(at, &old, object.metadata())?;
+        attempt(state, call, at, &old, object).await.map(|stored| (stored, warnings))
     };
-    state.storage.compare_and_swap(at, attempt).await
+    let (stored, warnings) = state.storage.compare_and_swap(at, attempt).await?;
+    let mut response = answer(call, &stored);
+    respond::warn(&mut response, &warnings);
+    Ok(response)
+}
+
+fn answer(call: &Call, stored: &Stored) -> Response {
+    match call.info.subresource {
+        Some(Subresource::Scale) => match scale::get(&stored.object) {
+            Ok(scale) => respond::json(StatusCode::OK, &scale),
+            Err(error) => respond::failure(&error),
+        },
+        _ => call.presentation.answer(StatusCode::OK, &call.info.def, &stored.object),
+    }
 }
 
 async fn attempt(
@@ -63,35 +62,63 @@ async fn attempt(
     call: &Call,
     at: Address<'_>,
     old: &Stored,
-    mut new: Value,
+    mut given: AnyObject,
 ) -> Result<Stored, WriteError> {
-    let dry_run = call.dry_run()?;
-    let uid = old.object["metadata"]["uid"].as_str().unwrap_or_default();
-    let attributes = Attributes { call, old: Some(&old.object), uid, dry_run };
-    let admitted = state.admission.admit(&state.storage, &attributes, &mut new).await?;
+    let (part, dry_run) = (part(call.info.subresource)?, call.dry_run()?);
+    let before = at.def.stored(&old.object)?;
+    at.def.check_uid(before.metadata(), given.metadata())?;
+    let shown_before = shown(call, &old.object, &before)?;
+    let uid = before.metadata().uid.as_deref().unwrap_or_default();
+    let attributes =
+        Attributes { dry_run, ..call.attributes(Operation::Update, at, uid, Some(&shown_before)) };
+    let admitted = state.admission.mutate(&state.storage, &attributes, Some(&mut given)).await?;
     let result = async {
-        let object = strategy(call, &old.object, new)?;
+        let mut scaled = scaled(at.def, &old.object, &given)?;
+        at.def.before_update(part, scaled.as_mut().unwrap_or(&mut given), &before)?;
+        state.admission.validate(&attributes, Some(&given)).await?;
+        let object = scaled.unwrap_or(given);
         if dry_run {
             state.storage.confirm(at, old).await?;
-            return Ok(Stored::at(object, old.revision));
+            return Ok(Stored::at(object.to_value()?, old.revision));
         }
-        write(state, at, old, object).await
+        write(state, at, old, &before, &object).await
     };
     let result = result.await;
     admitted.settle(&state.storage, &result).await;
     result
 }
 
-/// Passes the wanted state through the strategy of the kind or subresource.
-fn strategy(call: &Call, old: &Value, new: Value) -> Result<Value, ApiError> {
-    let def = &call.info.def;
-    match call.info.subresource {
-        None => def.update(old, new, &call.context()),
-        Some(Subresource::Status) => def.update_status(old, new),
-        Some(Subresource::Scale) => def.update(old, scale::set(old, &new)?, &call.context()),
-        Some(Subresource::Finalize) => def.finalize(old, new),
+fn part(subresource: Option<Subresource>) -> Result<Part, ApiError> {
+    match subresource {
+        None | Some(Subresource::Scale) => Ok(Part::Main),
+        Some(Subresource::Status) => Ok(Part::Status),
+        Some(Subresource::Finalize) => Ok(Part::Finalizers),
         Some(Subresource::Binding | Subresource::Log) => Err(ApiError::method_not_allowed()),
     }
+}
+
+/// The object as the client sees it, of the kind that it gives.
+fn shown<'a>(
+    call: &Call,
+    object: &Value,
+    typed: &'a AnyObject,
+) -> Result<Cow<'a, AnyObject>, ApiError> {
+    match call.info.subresource {
+        Some(Subresource::Scale) => Ok(Cow::Owned(scale::decode(&scale::get(object)?)?.object)),
+        _ => Ok(Cow::Borrowed(typed)),
+    }
+}
+
+/// The object as a Scale makes it, if that is what was given.
+fn scaled(
+    def: &ResourceDef,
+    old: &Value,
+    given: &AnyObject,
+) -> Result<Option<AnyObject>, ApiError> {
+    let Some(scale) = given.get::<Scale>() else { return Ok(None) };
+    let mut object = def.decode(scale::set(old, scale)?, Some(old))?.object;
+    def.default(&mut object);
+    Ok(Some(object))
 }
 
 /// Writes the object, or removes it if this change took away the last that its deletion waited for.
@@ -99,22 +126,22 @@ async fn write(
     state: &State,
     at: Address<'_>,
     old: &Stored,
-    object: Value,
+    before: &AnyObject,
+    object: &AnyObject,
 ) -> Result<Stored, WriteError> {
-    if !at.def.is_finished(&object)? {
-        let stored = state.storage.update(at, old, object).await?;
-        state.admission.changed(at.def, &old.object, &stored.object).await;
+    if !at.def.is_finished(object) {
+        let stored = state.storage.update(at, old, object.to_value()?).await?;
+        state.admission.changed(at, before, object).await;
         return Ok(stored);
     }
     let revision = state.storage.remove(at, old.revision).await?;
-    state.admission.removed(at.def, &object).await;
-    Ok(Stored { object, revision })
+    state.admission.removed(at, object).await;
+    Ok(Stored { object: object.to_value()?, revision })
 }
 
 /// A version in the object is the one that the client takes it to have.
-fn check_version(at: Address<'_>, old: &Stored, new: &Value) -> Result<(), ApiError> {
-    let given = new["metadata"]["resourceVersion"].as_str().unwrap_or_default();
-    match query::version(given)? {
+fn check_version(at: Address<'_>, old: &Stored, new: &ObjectMeta) -> Result<(), ApiError> {
+    match query::version(new.resource_version.as_deref().unwrap_or_default())? {
         Some(version) if version.0 != 0 && version != old.revision => Err(at.modified()),
         _ => Ok(()),
     }

@@ -2,14 +2,13 @@
 
 use api_machinery::ApiError;
 use http::StatusCode;
-use registry::Subresource;
-use serde_json::Value;
+use registry::{AnyObject, Subresource};
 use store::Revision;
 
 use crate::{
-    admission::Attributes,
+    admission::{Attributes, Operation},
     call::{Call, Given},
-    respond::Response,
+    respond::{self, Response},
     state::State,
     storage::{Address, Stored, WriteError},
     subresources::binding,
@@ -19,29 +18,41 @@ use crate::{
 const NAME_ATTEMPTS: usize = 8;
 
 /// Creates an object in a collection.
+///
+/// *Flow*: decoding and defaults → mutating admission → the kind's strategy → validating admission → the store.
 pub(super) async fn create(state: &State, call: &Call) -> Result<Response, ApiError> {
+    let (given, faults) = call.body()?;
+    let Given { object, warnings } = call.decode(given, faults, None)?;
     if call.info.subresource == Some(Subresource::Binding) {
-        return binding::bind(state, call).await;
+        return binding::bind(state, call, object, &warnings).await;
     }
-    let (object, warnings) = call.given()?.into_parts();
-    let stored = insert(state, call, object).await?;
+    let stored = match name(&object).is_empty() {
+        true => insert_under_some_name(state, call, &object).await?,
+        false => insert(state, call, object).await?,
+    };
     let mut response =
         call.presentation.answer(StatusCode::CREATED, &call.info.def, &stored.object);
-    Given::warn(&warnings, &mut response);
+    respond::warn(&mut response, &warnings);
     Ok(response)
 }
 
-/// Admits, completes and stores an object, under another name as long as the server's choice is taken.
-async fn insert(state: &State, call: &Call, object: Value) -> Result<Stored, ApiError> {
-    let generated =
-        object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("").is_empty();
-    let mut attempts = if generated { NAME_ATTEMPTS } else { 1 };
+fn name(object: &AnyObject) -> &str {
+    object.metadata().name.as_deref().unwrap_or_default()
+}
+
+/// Stores an object under another name as long as the server's choice is taken.
+async fn insert_under_some_name(
+    state: &State,
+    call: &Call,
+    object: &AnyObject,
+) -> Result<Stored, ApiError> {
+    let mut attempts = NAME_ATTEMPTS;
     loop {
         attempts -= 1;
-        match attempt(state, call, object.clone()).await {
+        match insert(state, call, object.clone()).await {
             Err(error) if attempts > 0 && error.is("AlreadyExists") => {}
             // Another try may be luckier.
-            Err(error) if generated && error.is("AlreadyExists") => {
+            Err(error) if error.is("AlreadyExists") => {
                 return Err(ApiError::from(error).retry_after(1));
             }
             result => return Ok(result?),
@@ -49,20 +60,24 @@ async fn insert(state: &State, call: &Call, object: Value) -> Result<Stored, Api
     }
 }
 
-async fn attempt(state: &State, call: &Call, mut object: Value) -> Result<Stored, WriteError> {
-    let (context, dry_run) = (call.context(), call.dry_run()?);
-    let attributes = Attributes { call, old: None, uid: &context.uid, dry_run };
-    let admitted = state.admission.admit(&state.storage, &attributes, &mut object).await?;
-    let def = &call.info.def;
+/// Admits, completes and stores an object.
+async fn insert(state: &State, call: &Call, mut object: AnyObject) -> Result<Stored, WriteError> {
+    let (context, dry_run, def) = (call.context(), call.dry_run()?, &*call.info.def);
+    let (given_name, namespace) = (name(&object).to_owned(), call.info.namespace.as_deref());
+    let at = Address { def, namespace, name: &given_name };
+    let attributes =
+        Attributes { dry_run, ..call.attributes(Operation::Create, at, &context.uid, None) };
+    let admitted = state.admission.mutate(&state.storage, &attributes, Some(&mut object)).await?;
     let stored = async {
-        let object = def.create(object, &context)?;
-        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let at = Address { def, namespace: call.info.namespace.as_deref(), name: &name };
+        def.before_create(&mut object, &context)?;
+        let at = Address { name: name(&object), ..at };
+        state.admission.validate(&Attributes { at, ..attributes }, Some(&object)).await?;
+        let value = object.to_value()?;
         if dry_run {
             state.storage.may_create(at).await?;
-            return Ok(Stored { object, revision: Revision(0) });
+            return Ok(Stored { object: value, revision: Revision(0) });
         }
-        state.storage.create(at, object).await
+        state.storage.create(at, value).await
     };
     let result = stored.await;
     admitted.settle(&state.storage, &result).await;

@@ -10,6 +10,7 @@ use registry::Deletion;
 use serde_json::{Value, json};
 
 use crate::{
+    admission::{Attributes, Operation},
     body,
     call::Call,
     respond::{self, Response},
@@ -107,11 +108,10 @@ pub(super) async fn delete_one(
     at: Address<'_>,
     options: &DeleteOptions,
 ) -> Result<Outcome, ApiError> {
-    state.admission.may_remove(call, at)?;
-    let attempt = |old| attempt(state, at, old, options);
+    let attempt = |old| attempt(state, call, at, old, options);
     match state.storage.compare_and_swap(at, attempt).await {
         Err(error) if error.reason() == "StoreReadError" && may_be_unread(options) => {
-            Ok(remove_unread(state, at).await?)
+            Ok(remove_unread(state, call, at).await?)
         }
         result => result,
     }
@@ -132,7 +132,9 @@ fn may_be_unread(options: &DeleteOptions) -> bool {
 
 /// Removes what can't be read at its owner's risk: whatever it describes may go on running, and nothing of what it
 /// held is given back.
-async fn remove_unread(state: &State, at: Address<'_>) -> Result<Outcome, WriteError> {
+async fn remove_unread(state: &State, call: &Call, at: Address<'_>) -> Result<Outcome, WriteError> {
+    let attributes = call.attributes(Operation::Delete, at, "", None);
+    state.admission.admit(&state.storage, &attributes, None).await?;
     let revision = state.storage.revision_of(at).await?;
     tracing::warn!(key = at.key(), "removing an object that can't be read");
     state.storage.remove(at, revision).await?;
@@ -142,6 +144,7 @@ async fn remove_unread(state: &State, at: Address<'_>) -> Result<Outcome, WriteE
 
 async fn attempt(
     state: &State,
+    call: &Call,
     at: Address<'_>,
     old: Stored,
     options: &DeleteOptions,
@@ -153,17 +156,23 @@ async fn attempt(
     if dry_run {
         state.storage.confirm(at, &old).await?;
     }
-    match at.def.begin_deletion(&old.object, options, Timestamp::now())? {
+    let object = at.def.stored(&old.object)?;
+    let uid = object.metadata().uid.as_deref().unwrap_or_default();
+    let attributes =
+        Attributes { dry_run, ..call.attributes(Operation::Delete, at, uid, Some(&object)) };
+    state.admission.admit(&state.storage, &attributes, None).await?;
+    match at.def.begin_deletion(&object, options, Timestamp::now()) {
         Deletion::Remove => {
             if !dry_run {
                 state.storage.remove(at, old.revision).await?;
-                state.admission.removed(at.def, &old.object).await;
+                state.admission.removed(at, &object).await;
             }
             Ok(Outcome::Removed(old.object))
         }
-        Deletion::Mark(object) if dry_run => Ok(Outcome::Terminating(object)),
+        Deletion::Mark(object) if dry_run => Ok(Outcome::Terminating(object.to_value()?)),
         Deletion::Mark(object) => {
-            Ok(Outcome::Terminating(state.storage.update(at, &old, object).await?.object))
+            let stored = state.storage.update(at, &old, object.to_value()?).await?;
+            Ok(Outcome::Terminating(stored.object))
         }
         Deletion::Pending => {
             state.storage.confirm(at, &old).await?;

@@ -2,13 +2,12 @@
 
 use api_machinery::{ApiError, decode, patch as machinery};
 use bytes::Bytes;
-use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::change;
 use crate::{
     body,
-    call::{self, Call, Given},
+    call::{self, Call},
     respond::Response,
     state::State,
 };
@@ -25,23 +24,15 @@ enum PatchType {
 pub(super) async fn patch(state: &State, call: &Call) -> Result<Response, ApiError> {
     let patch_type = patch_type(body::media_type(&call.headers))?;
     let (patch, faults) = given(patch_type, &call.body)?;
-    let warnings = Mutex::new(Vec::new());
-    let stored = change::apply(state, call, |current| {
-        let patched = applied(patch_type, current, &patch)?;
-        let (mut object, told) = if change::is_own_kind(call.info.subresource) {
-            call.checked(patched, faults.clone())?.into_parts()
-        } else {
-            (patched, faults.clone())
-        };
-        *warnings.lock() = told;
-        unpin_version(&patch, &mut object, patch_type);
-        call.place(&mut object)?;
-        Ok(object)
-    })
-    .await?;
-    let mut response = change::answer(call, &stored);
-    Given::warn(&warnings.into_inner(), &mut response);
-    Ok(response)
+    let wanted = |old: &_| {
+        let patched = applied(patch_type, &*change::view(call, old)?, &patch)?;
+        let mut given = call.decode(patched, faults.clone(), Some(old))?;
+        if !names_version(&patch, patch_type) {
+            given.object.metadata_mut().resource_version = None;
+        }
+        Ok(given)
+    };
+    change::apply(state, call, wanted).await
 }
 
 /// The patch, and what it says twice.
@@ -79,8 +70,8 @@ fn applied(patch_type: PatchType, current: &Value, patch: &Value) -> Result<Valu
 }
 
 /// A patch holds whatever version the object has, unless it names one.
-fn unpin_version(patch: &Value, object: &mut Value, patch_type: PatchType) {
-    let names_version = match patch_type {
+fn names_version(patch: &Value, patch_type: PatchType) -> bool {
+    match patch_type {
         PatchType::Json => patch
             .as_array()
             .into_iter()
@@ -89,10 +80,5 @@ fn unpin_version(patch: &Value, object: &mut Value, patch_type: PatchType) {
         PatchType::Merge | PatchType::Strategic => {
             patch.pointer("/metadata/resourceVersion").is_some()
         }
-    };
-    if !names_version
-        && let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut)
-    {
-        metadata.remove("resourceVersion");
     }
 }

@@ -1,56 +1,82 @@
-//! Finding the fields that a kind doesn't have: what is in the given object and not in its re-encoded form.
+//! From values to types: a fault is told with its field, and so is a field that the type doesn't have.
 
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde_ignored::Path;
 use serde_json::Value;
 
-/// The paths of the unknown fields, as Kubernetes names them: `spec.containers[0].imagee`.
-///
-/// Flow: both values are walked together. An explicit null, an empty object or list vanishes in decoding and is
-/// no unknown field by itself; inside it there is nothing to know.
-#[must_use]
-pub fn unknown_fields(given: &Value, reencoded: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    walk(given, reencoded, &mut Vec::new(), &mut found);
-    found
+/// Why a value is not of a type.
+#[derive(Debug, thiserror::Error)]
+pub struct Undecodable {
+    /// `.` for the whole.
+    path: String,
+    fault: serde_json::Error,
 }
 
-/// A step on the way to a field. The path is put together only for what is unknown: keys may be long, and many fields
-/// below them.
-enum Step<'v> {
-    Key(&'v str),
-    Index(usize),
-}
-
-fn walk<'v>(given: &'v Value, known: &Value, path: &mut Vec<Step<'v>>, found: &mut Vec<String>) {
-    match (given, known) {
-        (Value::Object(given), Value::Object(known)) => {
-            for (key, value) in given {
-                path.push(Step::Key(key));
-                match known.get(key) {
-                    Some(known) => walk(value, known, path, found),
-                    None if is_nothing(value) => {}
-                    None => found.push(rendered(path)),
-                }
-                path.pop();
-            }
+impl fmt::Display for Undecodable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path.as_str() {
+            "." => write!(f, "{}", self.fault),
+            path => write!(f, "{path}: {}", self.fault),
         }
-        (Value::Array(given), Value::Array(known)) => {
-            for (i, (given, known)) in given.iter().zip(known).enumerate() {
-                path.push(Step::Index(i));
-                walk(given, known, path, found);
-                path.pop();
-            }
-        }
-        _ => {}
     }
 }
 
-fn rendered(path: &[Step<'_>]) -> String {
-    let step = |step: &Step<'_>| match step {
-        Step::Key(key) => format!(".{key}"),
-        Step::Index(index) => format!("[{index}]"),
-    };
-    let path: String = path.iter().map(step).collect();
-    path.strip_prefix('.').unwrap_or(&path).to_owned()
+/// A value as its type understands it.
+///
+/// # Errors
+/// If it isn't of the type.
+pub fn decode<T: DeserializeOwned>(given: &Value) -> Result<T, Undecodable> {
+    T::deserialize(given).map_err(|fault| located::<T>(given, fault))
+}
+
+/// The same, with the paths of the fields that the type doesn't have, as Kubernetes names them:
+/// `spec.containers[0].imagee`. What is null or empty says nothing, wherever it is.
+///
+/// # Errors
+/// If it isn't of the type.
+pub fn decode_strictly<T: DeserializeOwned>(
+    given: &Value,
+) -> Result<(T, Vec<String>), Undecodable> {
+    let mut unknown = Vec::new();
+    let decoded = serde_ignored::deserialize(given, |path| {
+        if !at(given, &path).is_none_or(is_nothing) {
+            let path = rendered(&path);
+            unknown.push(path.strip_prefix('.').unwrap_or(&path).to_owned());
+        }
+    });
+    decoded.map(|object| (object, unknown)).map_err(|fault| located::<T>(given, fault))
+}
+
+/// The fault with its path, which costs a second decoding that knows where it is.
+fn located<T: DeserializeOwned>(given: &Value, fault: serde_json::Error) -> Undecodable {
+    match serde_path_to_error::deserialize::<_, T>(given) {
+        Ok(_) => Undecodable { path: ".".to_owned(), fault },
+        Err(error) => Undecodable { path: error.path().to_string(), fault: error.into_inner() },
+    }
+}
+
+fn at<'v>(value: &'v Value, path: &Path<'_>) -> Option<&'v Value> {
+    match path {
+        Path::Root => Some(value),
+        Path::Seq { parent, index } => at(value, parent)?.get(index),
+        Path::Map { parent, key } => at(value, parent)?.get(key),
+        Path::Some { parent }
+        | Path::NewtypeStruct { parent }
+        | Path::NewtypeVariant { parent } => at(value, parent),
+    }
+}
+
+fn rendered(path: &Path<'_>) -> String {
+    match path {
+        Path::Root => String::new(),
+        Path::Seq { parent, index } => format!("{}[{index}]", rendered(parent)),
+        Path::Map { parent, key } => format!("{}.{key}", rendered(parent)),
+        Path::Some { parent }
+        | Path::NewtypeStruct { parent }
+        | Path::NewtypeVariant { parent } => rendered(parent),
+    }
 }
 
 fn is_nothing(value: &Value) -> bool {
@@ -64,29 +90,57 @@ fn is_nothing(value: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
     use serde_json::json;
 
-    use super::unknown_fields;
+    use super::*;
 
-    #[test]
-    fn names_each_unknown_field_with_its_path() {
-        let given =
-            json!({"spec": {"containers": [{"name": "a", "imagee": "x"}], "nodename": "n"}});
-        let known = json!({"metadata": {}, "spec": {"containers": [{"name": "a"}]}});
-        assert_eq!(unknown_fields(&given, &known), ["spec.containers[0].imagee", "spec.nodename"]);
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default)]
+    struct Known {
+        a: Option<u8>,
+        inner: Option<Box<Known>>,
+        lists: Vec<Vec<Known>>,
+        map: BTreeMap<String, Known>,
+    }
+
+    fn check(given: &Value, expected: &[&str]) {
+        let (_, unknown) = decode_strictly::<Known>(given).unwrap();
+        assert_eq!(unknown, expected, "{given}");
     }
 
     #[test]
-    fn lists_within_lists_and_names_with_dots_are_spelled_as_they_are() {
-        let given = json!({".a": [[{"b": 1}, {"c": 1}]], "x": {"y": {"z": 1}}, "k": 1});
-        let known = json!({".a": [[{}, {}]], "x": {"y": {}}});
-        let expected = [".a[0][0].b", ".a[0][1].c", "k", "x.y.z"];
-        assert_eq!(unknown_fields(&given, &known), expected);
+    fn names_each_unknown_field_with_its_path() {
+        check(
+            &json!({"a": 1, "inner": {"b": 1, "inner": {"a": 2, "c": [0]}}}),
+            &["inner.b", "inner.inner.c"],
+        );
+        check(
+            &json!({"lists": [[{"b": 1}, {"a": 1}], [{"c": 1}]]}),
+            &["lists[0][0].b", "lists[1][0].c"],
+        );
+    }
+
+    #[test]
+    fn names_with_dots_are_spelled_as_they_are() {
+        check(&json!({".b": 1, "map": {"x.y": {"z": 1}}, "z": 1}), &[".b", "map.x.y.z", "z"]);
     }
 
     #[test]
     fn takes_nulls_and_empty_values_for_absent() {
-        let given = json!({"metadata": {"creationTimestamp": null}, "status": {}, "items": []});
-        assert!(unknown_fields(&given, &json!({"metadata": {}})).is_empty());
+        check(&json!({"b": null, "c": {}, "d": [], "inner": {"e": null}}), &[]);
+        check(&json!({"b": {"c": null}}), &["b"]);
+    }
+
+    #[test]
+    fn tells_where_the_fault_is() {
+        let fault = |given: Value| decode::<Known>(&given).unwrap_err().to_string();
+        let why = "invalid type: string \"x\", expected u8";
+        assert_eq!(fault(json!({"lists": [[{"a": "x"}]]})), format!("lists[0][0].a: {why}"));
+        assert_eq!(fault(json!(3)), "invalid type: integer `3`, expected struct Known");
+        let strict = decode_strictly::<Known>(&json!({"b": 1, "a": "x"})).unwrap_err();
+        assert_eq!(strict.to_string(), format!("a: {why}"));
     }
 }

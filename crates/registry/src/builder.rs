@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     definition::ResourceDef,
     description::{Column, Names, Subresource},
-    erased::{Cell, Typed},
+    erased::{Cell, Status, Typed},
     object::{KnownScope, Object},
     strategy::Strategy,
 };
@@ -22,8 +22,7 @@ pub struct Builder<K, S> {
     subresources: Vec<Subresource>,
     columns: Vec<(Column, Cell<K>)>,
     standard_columns: bool,
-    keeps_status: bool,
-    status_has_metadata: bool,
+    status: Option<Status<K>>,
     trigger: &'static str,
     strategy: S,
     kind: PhantomData<fn() -> K>,
@@ -48,8 +47,7 @@ where
         subresources: Vec::new(),
         columns: Vec::new(),
         standard_columns: true,
-        keeps_status: false,
-        status_has_metadata: true,
+        status: None,
         trigger: "metadata.name",
         strategy,
         kind: PhantomData,
@@ -74,22 +72,26 @@ where
         self
     }
 
-    /// A status that only its subresource writes: creation drops it, updates leave it.
-    pub fn status(self) -> Self {
-        self.subresource(Subresource::Status)
+    /// A status that only its subresource writes: creation drops it, updates leave it. `copy` gives an object the
+    /// status of another.
+    pub fn status(self, copy: fn(&mut K, &K)) -> Self {
+        self.with_status(Status { copy, is_kept_at_creation: false, has_metadata: true })
     }
 
     /// As `status`, but a status given at creation is kept (nodes register with one).
-    pub fn status_from_creation(mut self) -> Self {
-        self.keeps_status = true;
-        self.subresource(Subresource::Status)
+    pub fn status_from_creation(self, copy: fn(&mut K, &K)) -> Self {
+        self.with_status(Status { copy, is_kept_at_creation: true, has_metadata: true })
     }
 
     /// As `status`, but an update of the status changes nothing else. So it is with the kinds that are defined by a
     /// `CustomResourceDefinition` in Kubernetes; with its own, metadata are changed too.
-    pub fn status_alone(mut self) -> Self {
-        self.status_has_metadata = false;
-        self.status()
+    pub fn status_alone(self, copy: fn(&mut K, &K)) -> Self {
+        self.with_status(Status { copy, is_kept_at_creation: false, has_metadata: false })
+    }
+
+    fn with_status(mut self, status: Status<K>) -> Self {
+        self.status = Some(status);
+        self.subresource(Subresource::Status)
     }
 
     /// The field that most watches of a part of the objects select by, if that is not the name.
@@ -135,7 +137,6 @@ where
     pub fn build(self) -> ResourceDef {
         let this = if self.standard_columns { self.with_standard_columns() } else { self };
         let (columns, cells): (Vec<_>, Vec<_>) = this.columns.into_iter().unzip();
-        let drops_status = !this.keeps_status && this.subresources.contains(&Subresource::Status);
         ResourceDef {
             names: Names {
                 group: K::GROUP,
@@ -150,8 +151,7 @@ where
             subresources: this.subresources,
             columns,
             trigger: this.trigger,
-            status_has_metadata: this.status_has_metadata,
-            kind: Box::new(Typed::new(this.strategy, cells, drops_status)),
+            kind: Box::new(Typed::new(this.strategy, cells, this.status)),
         }
     }
 

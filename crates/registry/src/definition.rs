@@ -1,6 +1,6 @@
 //! A resource's definition: what the types lack (short names, columns, subresources), and its erased behaviour.
 
-use api_machinery::{ApiError, FieldSelector, strict};
+use api_machinery::{ApiError, FieldSelector};
 use api_types::{
     jiff::Timestamp,
     meta::{DeleteOptions, ObjectMeta},
@@ -8,10 +8,11 @@ use api_types::{
 use serde_json::{Value, json};
 
 use crate::{
+    any_object::AnyObject,
     context::Context,
     deletion::{self, Deletion},
     description::{Column, Names, Scope, Subresource},
-    erased::{ErasedKind, Fault},
+    erased::{Decoded, ErasedKind, Fault, Part},
 };
 
 /// A kind as the server sees it.
@@ -27,8 +28,6 @@ pub struct ResourceDef {
     pub columns: Vec<Column>,
     /// The field that most watches of a part of its objects select by (Kubernetes: `TriggerFunc`).
     pub trigger: &'static str,
-    /// Whether an update of the status changes metadata too.
-    pub(crate) status_has_metadata: bool,
     pub(crate) kind: Box<dyn ErasedKind>,
 }
 
@@ -65,6 +64,12 @@ impl ResourceDef {
         self.subresources.contains(&subresource)
     }
 
+    /// Whether it is this resource of the core group.
+    #[must_use]
+    pub fn is_core(&self, plural: &str) -> bool {
+        self.names.group.is_empty() && self.names.plural == plural
+    }
+
     /// The prefix of the keys of all objects, or of those of a namespace. Ends with a slash.
     #[must_use]
     pub fn prefix(&self, namespace: Option<&str>) -> String {
@@ -83,108 +88,67 @@ impl ResourceDef {
         self.prefix(namespace) + name
     }
 
-    /// The object as this server understands it: unknown fields gone, spelled in the one way.
+    /// The object that a client gave; an amount that equals the one in the `old` object is spelled as that is.
     ///
     /// # Errors
     /// 400 for a value of the wrong type, kind or API version.
-    pub fn decode(&self, given: Value) -> Result<Value, ApiError> {
+    pub fn decode(&self, given: Value, old: Option<&Value>) -> Result<Decoded, ApiError> {
         self.check_type(&given)?;
-        self.kind.decode(given).map_err(|fault| self.error(fault))
+        self.kind.decode(given, old).map_err(|fault| self.error(fault))
     }
 
-    /// The paths of the fields that this kind doesn't have.
+    /// An object that is stored.
     ///
     /// # Errors
-    /// 400 for a value of the wrong type, kind or API version.
-    pub fn unknown_fields(&self, given: &Value) -> Result<Vec<String>, ApiError> {
-        self.check_type(given)?;
-        let known = self.kind.known(given).map_err(|fault| self.error(fault))?;
-        Ok(strict::unknown_fields(given, &known))
+    /// 500 if it can't be read.
+    pub fn stored(&self, object: &Value) -> Result<AnyObject, ApiError> {
+        self.kind.stored(object).map_err(|fault| self.error(fault))
     }
 
-    /// The object that a create request stores: defaults, server-set metadata and no faults.
-    ///
-    /// # Errors
-    /// 400 if it is no such object or is addressed otherwise than the path says, 422 with all faults.
-    pub fn create(&self, mut given: Value, context: &Context) -> Result<Value, ApiError> {
-        self.check_type(&given)?;
-        self.address(&mut given, context)?;
-        if self.kind.drops_status_at_creation() {
-            set(&mut given, "status", None);
-        }
-        self.kind.create(given, self.scope, context).map_err(|fault| self.error(fault))
+    /// Says what the object doesn't say.
+    pub fn default(&self, object: &mut AnyObject) {
+        self.kind.default(object);
     }
 
-    /// The object that an update of the main resource stores. The status, the identity and the
-    /// deletion's fields stay as they are in `old`; `generation` grows if the spec changed.
+    /// Makes a new object what is going to be stored, with the metadata that the server sets
+    /// (Kubernetes: `rest.BeforeCreate`).
     ///
     /// # Errors
-    /// 400 as for `create`, 409 if `new` is of another UID, 422 with all faults.
-    pub fn update(
+    /// 422 with all faults.
+    pub fn before_create(&self, object: &mut AnyObject, context: &Context) -> Result<(), ApiError> {
+        let created = self.kind.before_create(object, self.scope, context);
+        created.map_err(|fault| self.error(fault))
+    }
+
+    /// Makes a changed object what is going to be stored. All that is no part of the change, the identity and the
+    /// deletion's fields are as in `old`; `generation` grows if the spec changed (Kubernetes: `rest.BeforeUpdate`).
+    ///
+    /// # Errors
+    /// 422 with all faults.
+    pub fn before_update(
         &self,
-        old: &Value,
-        mut new: Value,
-        context: &Context,
-    ) -> Result<Value, ApiError> {
-        self.check_type(&new)?;
-        self.address(&mut new, context)?;
-        self.check_uid(old, &new)?;
-        if self.has(Subresource::Status) {
-            set(&mut new, "status", old.get("status").cloned());
-        }
-        self.kind.update(old, new).map_err(|fault| self.error(fault))
-    }
-
-    /// `old` with the status of `new`, and with its metadata as far as the kind lets them be changed on the way.
-    ///
-    /// # Errors
-    /// 400 for a status of the wrong type, 409 if `new` is of another UID, 422 with all faults.
-    pub fn update_status(&self, old: &Value, mut new: Value) -> Result<Value, ApiError> {
-        self.check_type(&new)?;
-        self.check_uid(old, &new)?;
-        let mut merged = old.clone();
-        set(&mut merged, "status", new.get_mut("status").map(Value::take));
-        if self.status_has_metadata {
-            set(&mut merged, "metadata", new.get_mut("metadata").map(Value::take));
-        }
-        self.kind.update_status(old, merged).map_err(|fault| self.error(fault))
-    }
-
-    /// `old` with `new`'s metadata and `spec.finalizers`: what `namespaces/finalize` does.
-    ///
-    /// # Errors
-    /// 400 for finalizers of the wrong type, 409 if `new` is of another UID, 422 with all faults.
-    pub fn finalize(&self, old: &Value, mut new: Value) -> Result<Value, ApiError> {
-        self.check_type(&new)?;
-        self.check_uid(old, &new)?;
-        let mut merged = old.clone();
-        let finalizers = new.pointer("/spec/finalizers").cloned();
-        if let Some(spec) = merged.get_mut("spec") {
-            set(spec, "finalizers", finalizers);
-        }
-        set(&mut merged, "metadata", new.get_mut("metadata").map(Value::take));
-        self.kind.update_status(old, merged).map_err(|fault| self.error(fault))
+        part: Part,
+        new: &mut AnyObject,
+        old: &AnyObject,
+    ) -> Result<(), ApiError> {
+        self.kind.before_update(part, new, old).map_err(|fault| self.error(fault))
     }
 
     /// What a delete request does to the object.
-    ///
-    /// # Errors
-    /// 500 if the object is stored and can't be read.
+    #[must_use]
     pub fn begin_deletion(
         &self,
-        object: &Value,
+        object: &AnyObject,
         options: &DeleteOptions,
         now: Timestamp,
-    ) -> Result<Deletion, ApiError> {
-        deletion::begin(self.kind.as_ref(), object, options, now).map_err(|fault| self.error(fault))
+    ) -> Deletion {
+        deletion::begin(self.kind.as_ref(), object, options, now)
     }
 
     /// Whether the object is being deleted and nothing holds it any longer: a write that leaves an object so removes it.
-    ///
-    /// # Errors
-    /// 500 if the object is stored and can't be read.
-    pub fn is_finished(&self, object: &Value) -> Result<bool, ApiError> {
-        deletion::is_finished(self.kind.as_ref(), object).map_err(|fault| self.error(fault))
+    #[must_use]
+    pub fn is_finished(&self, object: &AnyObject) -> bool {
+        deletion::is_finished(self.kind.as_ref(), object)
     }
 
     /// What field selectors see of the object.
@@ -248,39 +212,6 @@ impl ResourceDef {
         self.kind.schema()
     }
 
-    /// The object's metadata, typed.
-    ///
-    /// # Errors
-    /// 400 if it is no `ObjectMeta`.
-    pub fn metadata(&self, object: &Value) -> Result<ObjectMeta, ApiError> {
-        let metadata = object.get("metadata").cloned().unwrap_or_else(|| json!({}));
-        serde_json::from_value(metadata).map_err(|e| self.error(Fault::Decode(e.to_string())))
-    }
-
-    /// Takes the namespace and name of the path where the object has none, and refuses others.
-    fn address(&self, given: &mut Value, context: &Context) -> Result<(), ApiError> {
-        let Some(metadata) =
-            given.as_object_mut().map(|o| o.entry("metadata").or_insert(json!({})))
-        else {
-            return Err(self.error(Fault::Decode("not an object".to_owned())));
-        };
-        if let Some(namespace) = &context.namespace
-            && !agree(metadata, "namespace", namespace)
-        {
-            return Err(ApiError::bad_request(
-                "the namespace of the provided object does not match the namespace sent on the request",
-            ));
-        }
-        let given_name =
-            metadata.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-        match &context.name {
-            Some(name) if !agree(metadata, "name", name) => Err(ApiError::bad_request(format!(
-                "the name of the object ({given_name}) does not match the name on the URL ({name})"
-            ))),
-            _ => Ok(()),
-        }
-    }
-
     fn check_type(&self, given: &Value) -> Result<(), ApiError> {
         let text = |field| given.get(field).and_then(Value::as_str).unwrap_or_default();
         let (version, kind) = (text("apiVersion"), text("kind"));
@@ -304,15 +235,13 @@ impl ResourceDef {
     ///
     /// # Errors
     /// 409 if `new` names another UID than `old` has.
-    pub fn check_uid(&self, old: &Value, new: &Value) -> Result<(), ApiError> {
-        let uid = |o: &Value| {
-            o.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default().to_owned()
-        };
+    pub fn check_uid(&self, old: &ObjectMeta, new: &ObjectMeta) -> Result<(), ApiError> {
+        let uid = |meta: &ObjectMeta| meta.uid.clone().unwrap_or_default();
         let (old_uid, new_uid) = (uid(old), uid(new));
         if new_uid.is_empty() || new_uid == old_uid {
             return Ok(());
         }
-        let name = old.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        let name = old.name.as_deref().unwrap_or_default();
         let why = format!(
             "Precondition failed: UID in precondition: {new_uid}, UID in object meta: {old_uid}"
         );
@@ -331,23 +260,4 @@ impl ResourceDef {
             )),
         }
     }
-}
-
-/// Sets the field if it is absent or empty; whether it then is `value`.
-fn agree(object: &mut Value, field: &str, value: &str) -> bool {
-    let given = object.get(field).and_then(Value::as_str).unwrap_or_default();
-    if !given.is_empty() {
-        return given == value;
-    }
-    set(object, field, Some(value.into()));
-    true
-}
-
-/// Sets or removes a field of an object.
-fn set(object: &mut Value, field: &str, value: Option<Value>) {
-    let Some(object) = object.as_object_mut() else { return };
-    match value {
-        Some(value) => object.insert(field.to_owned(), value),
-        None => object.remove(field),
-    };
 }

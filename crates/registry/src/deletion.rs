@@ -3,102 +3,95 @@
 
 use api_types::{
     jiff::{SignedDuration, Timestamp},
-    meta::DeleteOptions,
+    meta::{DeleteOptions, ObjectMeta, Time},
 };
-use serde_json::{Value, json};
 
-use crate::{
-    erased::{ErasedKind, Fault},
-    metadata::bump_generation,
-};
+use crate::{any_object::AnyObject, erased::ErasedKind, metadata::bump_generation};
 
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 
 /// What a delete request does.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Deletion {
     /// The object is removed now.
     Remove,
     /// The object is stored like this, marked as being deleted.
-    Mark(Value),
+    Mark(AnyObject),
     /// It is being deleted already, and the request changes nothing.
     Pending,
 }
 
-/// Decides it. What can't be read is not deleted: nobody knows how long it has to be left, and what holds it.
+/// Decides it.
 pub(crate) fn begin(
     kind: &dyn ErasedKind,
-    object: &Value,
+    object: &AnyObject,
     options: &DeleteOptions,
     now: Timestamp,
-) -> Result<Deletion, Fault> {
-    let finalizers = finalizers(object, options);
+) -> Deletion {
     let mut marked = object.clone();
-    set_finalizers(&mut marked, &finalizers);
-    match deadline(kind, object, options, now)? {
-        Some((at, grace)) => mark(&mut marked, at, grace, is_marked(object)),
-        None if marked == *object && !is_free(kind, object)? => return Ok(Deletion::Pending),
-        None => {}
+    let finalizers = finalizers(object.metadata(), options);
+    let finalizers_change =
+        object.metadata().finalizers.as_deref().unwrap_or_default() != finalizers;
+    marked.metadata_mut().finalizers = Some(finalizers).filter(|f| !f.is_empty());
+    let deadline = deadline(kind, object, options, now);
+    if let Some((at, grace)) = deadline {
+        mark(marked.metadata_mut(), at, grace);
     }
-    let marked = kind.prepare_delete(marked)?;
-    if is_free(kind, &marked)? {
-        return Ok(Deletion::Remove);
+    let changes = finalizers_change || deadline.is_some();
+    if changes {
+        kind.prepare_delete(&mut marked);
     }
-    Ok(if marked == *object { Deletion::Pending } else { Deletion::Mark(marked) })
+    match is_free(kind, &marked) {
+        true => Deletion::Remove,
+        false if changes => Deletion::Mark(marked),
+        false => Deletion::Pending,
+    }
 }
 
 /// Whether the object is marked and nothing holds it.
-pub(crate) fn is_finished(kind: &dyn ErasedKind, object: &Value) -> Result<bool, Fault> {
-    Ok(is_marked(object) && is_free(kind, object)?)
+pub(crate) fn is_finished(kind: &dyn ErasedKind, object: &AnyObject) -> bool {
+    is_marked(object.metadata()) && is_free(kind, object)
 }
 
 /// No grace left, no finalizers, nothing of its kind's own.
-fn is_free(kind: &dyn ErasedKind, object: &Value) -> Result<bool, Fault> {
-    let grace = object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
-    let held = object.pointer("/metadata/finalizers").and_then(Value::as_array);
-    Ok(grace.unwrap_or(0) == 0 && held.is_none_or(Vec::is_empty) && !kind.is_held(object)?)
+fn is_free(kind: &dyn ErasedKind, object: &AnyObject) -> bool {
+    let ObjectMeta { deletion_grace_period_seconds: grace, finalizers, .. } = object.metadata();
+    let is_held = finalizers.as_ref().is_some_and(|f| !f.is_empty()) || kind.is_held(object);
+    grace.unwrap_or(0) == 0 && !is_held
 }
 
 /// The new time of deletion and its grace period; `None` if the one there is stays, because a
 /// second request can only shorten it.
 fn deadline(
     kind: &dyn ErasedKind,
-    object: &Value,
+    object: &AnyObject,
     options: &DeleteOptions,
     now: Timestamp,
-) -> Result<Option<(Timestamp, i64)>, Fault> {
-    if !is_marked(object) {
-        let grace = kind.grace_period(object, options.grace_period_seconds)?.max(0);
-        return Ok(Some((after(now, grace), grace)));
+) -> Option<(Timestamp, i64)> {
+    let meta = object.metadata();
+    if !is_marked(meta) {
+        let grace = kind.grace_period(object, options.grace_period_seconds).max(0);
+        return Some((after(now, grace), grace));
     }
-    let current = object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
-    let (Some(current), Some(requested)) = (current, options.grace_period_seconds) else {
-        return Ok(None);
-    };
-    if requested >= current {
-        return Ok(None);
-    }
-    let grace = kind.grace_period(object, Some(requested))?.max(0);
-    let marked_at = deletion_time(object).map_or(now, |t| after(t, -current));
-    Ok(Some((after(marked_at, grace), grace)))
+    let current = meta.deletion_grace_period_seconds?;
+    let requested = options.grace_period_seconds.filter(|requested| *requested < current)?;
+    let grace = kind.grace_period(object, Some(requested)).max(0);
+    let marked_at = meta.deletion_timestamp.as_ref().map_or(now, |t| after(t.0, -current));
+    Some((after(marked_at, grace), grace))
 }
 
-fn mark(object: &mut Value, at: Timestamp, grace: i64, again: bool) {
-    if let Some(metadata) = object.get_mut("metadata") {
-        metadata["deletionTimestamp"] = json!(format!("{at:.0}"));
-        metadata["deletionGracePeriodSeconds"] = grace.into();
+fn mark(meta: &mut ObjectMeta, at: Timestamp, grace: i64) {
+    if !is_marked(meta) {
+        bump_generation(meta);
     }
-    if !again {
-        bump_generation(object);
-    }
+    meta.deletion_timestamp = Some(Time(at));
+    meta.deletion_grace_period_seconds = Some(grace);
 }
 
 /// The object's finalizers, less or plus those that the propagation policy is about.
-fn finalizers(object: &Value, options: &DeleteOptions) -> Vec<String> {
-    let present = object.pointer("/metadata/finalizers").and_then(Value::as_array);
-    let mut all: Vec<String> =
-        present.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+fn finalizers(meta: &ObjectMeta, options: &DeleteOptions) -> Vec<String> {
+    let mut all = meta.finalizers.clone().unwrap_or_default();
     let Some(policy) = policy(options) else { return all };
     all.retain(|f| f != ORPHAN && f != FOREGROUND);
     match policy {
@@ -115,21 +108,8 @@ fn policy(options: &DeleteOptions) -> Option<&str> {
     options.propagation_policy.as_deref().or(legacy)
 }
 
-fn set_finalizers(object: &mut Value, finalizers: &[String]) {
-    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
-    if finalizers.is_empty() {
-        metadata.remove("finalizers");
-    } else {
-        metadata.insert("finalizers".to_owned(), json!(finalizers));
-    }
-}
-
-fn is_marked(object: &Value) -> bool {
-    object.pointer("/metadata/deletionTimestamp").is_some_and(|t| !t.is_null())
-}
-
-fn deletion_time(object: &Value) -> Option<Timestamp> {
-    object.pointer("/metadata/deletionTimestamp")?.as_str()?.parse().ok()
+fn is_marked(meta: &ObjectMeta) -> bool {
+    meta.deletion_timestamp.is_some()
 }
 
 fn after(time: Timestamp, seconds: i64) -> Timestamp {

@@ -1,15 +1,19 @@
-//! The only meeting of typed and untyped: a kind with its strategy behind an interface over JSON values.
+//! A kind with its strategy behind an interface that all kinds have.
 
 use std::{fmt, sync::OnceLock};
 
-use api_machinery::FieldErrors;
+use api_machinery::{
+    FieldErrors,
+    strict::{self, Undecodable},
+};
 use api_types::jiff::Timestamp;
 use schemars::{JsonSchema, generate::SchemaSettings};
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
 
 use crate::{
-    context::Context, description::Scope, metadata, object::Object, quantities::Quantities,
-    strategy::Strategy,
+    any_object::AnyObject, context::Context, description::Scope, metadata, object::Object,
+    quantities::Quantities, strategy::Strategy,
 };
 
 /// What can be wrong with an object.
@@ -26,20 +30,47 @@ pub(crate) enum Fault {
 /// What field selectors see, by the name of the field.
 pub(crate) type Fields = Vec<(&'static str, String)>;
 
-/// A kind over JSON values. Each method gives what is to be stored.
+/// An object that a client gave.
+#[derive(Debug)]
+pub struct Decoded {
+    /// As far as its kind has it.
+    pub object: AnyObject,
+    /// The paths of the fields that its kind doesn't have.
+    pub unknown: Vec<String>,
+}
+
+/// What of an object an update is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All but the status.
+    Main,
+    /// The status, and the metadata as far as the kind lets them be changed on the way.
+    Status,
+    /// The finalizers of the kind's own, and the metadata.
+    Finalizers,
+}
+
+/// A kind, as the stages of a write and the forms of an object need it.
+///
+/// *Assumptions*: the objects are of the kind.
 pub(crate) trait ErasedKind: fmt::Debug + Send + Sync {
-    fn decode(&self, given: Value) -> Result<Value, Fault>;
-    /// What of the object this kind has; quantities and all as they were written.
-    fn known(&self, given: &Value) -> Result<Value, Fault>;
-    fn create(&self, given: Value, scope: Scope, context: &Context) -> Result<Value, Fault>;
-    fn update(&self, old: &Value, new: Value) -> Result<Value, Fault>;
-    fn update_status(&self, old: &Value, new: Value) -> Result<Value, Fault>;
-    /// The object as it is while it is being deleted.
-    fn prepare_delete(&self, object: Value) -> Result<Value, Fault>;
-    fn grace_period(&self, object: &Value, requested: Option<i64>) -> Result<i64, Fault>;
+    /// The object that a client gave, its quantities in canonical form or as `old` has them.
+    fn decode(&self, given: Value, old: Option<&Value>) -> Result<Decoded, Fault>;
+    /// An object that is stored.
+    fn stored(&self, object: &Value) -> Result<AnyObject, Fault>;
+    fn default(&self, object: &mut AnyObject);
+    fn before_create(
+        &self,
+        object: &mut AnyObject,
+        scope: Scope,
+        context: &Context,
+    ) -> Result<(), Fault>;
+    fn before_update(&self, part: Part, new: &mut AnyObject, old: &AnyObject) -> Result<(), Fault>;
+    /// Makes the object what it is while it is being deleted.
+    fn prepare_delete(&self, object: &mut AnyObject);
+    fn grace_period(&self, object: &AnyObject, requested: Option<i64>) -> i64;
     /// Whether something beside `metadata.finalizers` and the grace period keeps the object.
-    fn is_held(&self, object: &Value) -> Result<bool, Fault>;
-    fn drops_status_at_creation(&self) -> bool;
+    fn is_held(&self, object: &AnyObject) -> bool;
     fn fields(&self, object: &Value) -> Fields;
     fn field_names(&self) -> Vec<&'static str>;
     fn row(&self, object: &Value, now: Timestamp) -> Result<Vec<Value>, Fault>;
@@ -49,27 +80,61 @@ pub(crate) trait ErasedKind: fmt::Debug + Send + Sync {
 /// One cell of an object.
 pub(crate) type Cell<K> = Box<dyn Fn(&K, Timestamp) -> Value + Send + Sync>;
 
+/// A status that only its subresource writes.
+#[derive(Debug)]
+pub(crate) struct Status<K> {
+    /// Gives an object the status of another.
+    pub(crate) copy: fn(&mut K, &K),
+    /// Whether an object may be created with one.
+    pub(crate) is_kept_at_creation: bool,
+    /// Whether an update of the status changes metadata too.
+    pub(crate) has_metadata: bool,
+}
+
 /// The type `K` with its strategy and columns.
 pub(crate) struct Typed<K, S> {
-    pub(crate) strategy: S,
-    pub(crate) cells: Vec<Cell<K>>,
-    pub(crate) drops_status: bool,
+    strategy: S,
+    cells: Vec<Cell<K>>,
+    status: Option<Status<K>>,
     /// Read from the schema at the first use.
     quantities: OnceLock<Option<Quantities>>,
 }
 
-impl<K: Object, S> Typed<K, S> {
-    pub(crate) fn new(strategy: S, cells: Vec<Cell<K>>, drops_status: bool) -> Self {
-        Self { strategy, cells, drops_status, quantities: OnceLock::new() }
+impl<K: Object, S: Strategy<K>> Typed<K, S> {
+    pub(crate) fn new(strategy: S, cells: Vec<Cell<K>>, status: Option<Status<K>>) -> Self {
+        Self { strategy, cells, status, quantities: OnceLock::new() }
     }
 
-    /// The object that a client gave, its quantities in canonical form or as `old` has them.
-    fn given(&self, mut given: Value, old: Option<&Value>) -> Result<K, Fault> {
-        let quantities = self.quantities.get_or_init(|| Quantities::of_schema(&schema_of::<K>()));
-        if let Some(quantities) = quantities {
-            quantities.canonicalize(&mut given, old).map_err(|e| Fault::Decode(e.describe()))?;
+    /// Takes back what this part of `new` may not change.
+    fn confine(&self, part: Part, new: &mut K, old: &K) {
+        if part == Part::Main {
+            if let Some(status) = &self.status {
+                (status.copy)(new, old);
+            }
+            return;
         }
-        typed(&given)
+        let given = std::mem::replace(new, old.clone());
+        match part {
+            Part::Finalizers => self.strategy.finalize(new, &given),
+            _ => self.status.iter().for_each(|status| (status.copy)(new, &given)),
+        }
+        if part == Part::Finalizers || self.status.as_ref().is_some_and(|s| s.has_metadata) {
+            new.metadata_mut().clone_from(given.metadata());
+        }
+    }
+
+    fn prepare_and_validate(&self, part: Part, new: &mut K, old: &K, errors: &mut FieldErrors) {
+        let is_main = part == Part::Main;
+        match is_main {
+            true => self.strategy.prepare_update(new, old),
+            false => self.strategy.prepare_status_update(new, old),
+        }
+        metadata::validate_update(new.metadata(), old.metadata(), errors);
+        if !is_main {
+            return self.strategy.validate_status(new, old, errors);
+        }
+        self.strategy.validate(new, errors);
+        self.strategy.validate_update(new, old, errors);
     }
 }
 
@@ -80,71 +145,77 @@ impl<K: Object, S> fmt::Debug for Typed<K, S> {
 }
 
 impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
-    fn decode(&self, given: Value) -> Result<Value, Fault> {
-        encode(&self.given(given, None)?)
+    fn decode(&self, mut given: Value, old: Option<&Value>) -> Result<Decoded, Fault> {
+        let quantities = self.quantities.get_or_init(|| Quantities::of_schema(&schema_of::<K>()));
+        if let Some(quantities) = quantities {
+            quantities.canonicalize(&mut given, old).map_err(|e| Fault::Decode(e.describe()))?;
+        }
+        let (object, unknown) = strict::decode_strictly::<K>(&given).map_err(undecodable)?;
+        Ok(Decoded { object: AnyObject::new(object), unknown })
     }
 
-    fn known(&self, given: &Value) -> Result<Value, Fault> {
-        encode(&typed::<K>(given)?)
+    fn stored(&self, object: &Value) -> Result<AnyObject, Fault> {
+        let object = strict::decode::<K>(object);
+        object.map(AnyObject::new).map_err(|error| Fault::Damaged(error.to_string()))
     }
 
-    fn create(&self, given: Value, scope: Scope, context: &Context) -> Result<Value, Fault> {
-        let mut object = self.given(given, None)?;
+    fn default(&self, object: &mut AnyObject) {
+        self.strategy.default(own_mut(object));
+    }
+
+    fn before_create(
+        &self,
+        object: &mut AnyObject,
+        scope: Scope,
+        context: &Context,
+    ) -> Result<(), Fault> {
+        let object: &mut K = own_mut(object);
+        if let Some(status) = self.status.as_ref().filter(|s| !s.is_kept_at_creation) {
+            (status.copy)(object, &K::default());
+        }
         metadata::prepare_create(object.metadata_mut(), scope, context);
-        self.strategy.default(&mut object);
-        self.strategy.prepare_create(&mut object);
+        self.strategy.prepare_create(object);
         let mut errors = FieldErrors::default();
         metadata::validate(object.metadata(), scope, self.strategy.name_rule(), &mut errors);
-        self.strategy.validate(&object, &mut errors);
-        let mut stored = finish(&object, errors)?;
-        metadata::first_generation(&mut stored);
-        Ok(stored)
+        self.strategy.validate(object, &mut errors);
+        faultless(object, errors)?;
+        // Kinds without a spec have no generations.
+        object.metadata_mut().generation = spec(object)?.map(|_| 1);
+        Ok(())
     }
 
-    fn update(&self, old: &Value, new: Value) -> Result<Value, Fault> {
-        let (previous, mut object): (K, K) = (stored(old)?, self.given(new, Some(old))?);
-        metadata::prepare_update(object.metadata_mut(), previous.metadata());
-        self.strategy.default(&mut object);
-        self.strategy.prepare_update(&mut object, &previous);
+    fn before_update(&self, part: Part, new: &mut AnyObject, old: &AnyObject) -> Result<(), Fault> {
+        let (new, old): (&mut K, &K) = (own_mut(new), own(old));
+        self.confine(part, new, old);
+        metadata::prepare_update(new.metadata_mut(), old.metadata());
         let mut errors = FieldErrors::default();
-        metadata::validate_update(object.metadata(), previous.metadata(), &mut errors);
-        self.strategy.validate(&object, &mut errors);
-        self.strategy.validate_update(&object, &previous, &mut errors);
-        let mut stored = finish(&object, errors)?;
-        metadata::count_generation(&mut stored, old);
-        Ok(stored)
+        self.prepare_and_validate(part, new, old, &mut errors);
+        faultless(new, errors)?;
+        if part == Part::Main
+            && let Some(before) = spec(old)?
+        {
+            let is_same = spec(new)?.is_some_and(|now| now.get() == before.get());
+            if !is_same {
+                metadata::bump_generation(new.metadata_mut());
+            }
+        }
+        Ok(())
     }
 
-    fn update_status(&self, old: &Value, new: Value) -> Result<Value, Fault> {
-        let (previous, mut object): (K, K) = (stored(old)?, self.given(new, Some(old))?);
-        metadata::prepare_update(object.metadata_mut(), previous.metadata());
-        self.strategy.prepare_status_update(&mut object, &previous);
-        let mut errors = FieldErrors::default();
-        metadata::validate_update(object.metadata(), previous.metadata(), &mut errors);
-        self.strategy.validate_status(&object, &previous, &mut errors);
-        finish(&object, errors)
+    fn prepare_delete(&self, object: &mut AnyObject) {
+        self.strategy.prepare_delete(own_mut(object));
     }
 
-    fn prepare_delete(&self, object: Value) -> Result<Value, Fault> {
-        let mut object: K = stored(&object)?;
-        self.strategy.prepare_delete(&mut object);
-        encode(&object)
+    fn grace_period(&self, object: &AnyObject, requested: Option<i64>) -> i64 {
+        self.strategy.grace_period(own(object), requested)
     }
 
-    fn grace_period(&self, object: &Value, requested: Option<i64>) -> Result<i64, Fault> {
-        stored(object).map(|object: K| self.strategy.grace_period(&object, requested))
-    }
-
-    fn is_held(&self, object: &Value) -> Result<bool, Fault> {
-        stored(object).map(|object: K| self.strategy.is_held(&object))
-    }
-
-    fn drops_status_at_creation(&self) -> bool {
-        self.drops_status
+    fn is_held(&self, object: &AnyObject) -> bool {
+        self.strategy.is_held(own(object))
     }
 
     fn fields(&self, object: &Value) -> Fields {
-        match typed(object) {
+        match strict::decode(object) {
             Ok(object) => self.strategy.fields(&object),
             // Whoever selects by a field must not take a damaged object for one that is gone.
             Err(_) => bare_fields(self.strategy.fields(&K::default()), object),
@@ -156,7 +227,7 @@ impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Result<Vec<Value>, Fault> {
-        let object: K = typed(object)?;
+        let object: K = strict::decode(object).map_err(undecodable)?;
         Ok(self.cells.iter().map(|cell| cell(&object, now)).collect())
     }
 
@@ -172,13 +243,19 @@ pub fn schema_of<T: JsonSchema>() -> Value {
     settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
-fn typed<K: Object>(given: &Value) -> Result<K, Fault> {
-    serde_path_to_error::deserialize(given).map_err(|e| Fault::Decode(describe(&e)))
+const OWN: &str = "a kind is asked about its own objects";
+
+fn own<K: Object>(object: &AnyObject) -> &K {
+    object.get().expect(OWN)
 }
 
-/// What is stored was an object of the kind when it was written.
-fn stored<K: Object>(object: &Value) -> Result<K, Fault> {
-    serde_path_to_error::deserialize(object).map_err(|e| Fault::Damaged(describe(&e)))
+fn own_mut<K: Object>(object: &mut AnyObject) -> &mut K {
+    object.get_mut().expect(OWN)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn undecodable(error: Undecodable) -> Fault {
+    Fault::Decode(error.to_string())
 }
 
 /// The fields as they stand in the object, whatever else is in it: their names are their paths.
@@ -193,20 +270,19 @@ fn bare_fields(mut fields: Fields, object: &Value) -> Fields {
     fields
 }
 
-/// The error with its field, which serde's own message doesn't name.
-fn describe(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
-    let path = error.path().to_string();
-    if path == "." { error.inner().to_string() } else { format!("{path}: {}", error.inner()) }
-}
-
-fn encode<K: Object>(object: &K) -> Result<Value, Fault> {
-    serde_json::to_value(object).map_err(|e| Fault::Decode(e.to_string()))
-}
-
-fn finish<K: Object>(object: &K, errors: FieldErrors) -> Result<Value, Fault> {
-    if errors.is_empty() {
-        return encode(object);
+/// The object's spec as it is going to be stored, if it has one.
+fn spec<K: Object>(object: &K) -> Result<Option<Box<RawValue>>, Fault> {
+    #[derive(Deserialize)]
+    struct Whole {
+        spec: Option<Box<RawValue>>,
     }
-    let name = object.metadata().name.clone().unwrap_or_default();
-    Err(Fault::Invalid(name, errors))
+    let whole = serde_json::to_vec(object).and_then(|json| serde_json::from_slice(&json));
+    whole.map(|whole: Whole| whole.spec).map_err(|error| Fault::Decode(error.to_string()))
+}
+
+fn faultless<K: Object>(object: &K, errors: FieldErrors) -> Result<(), Fault> {
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::Invalid(object.metadata().name.clone().unwrap_or_default(), errors))
 }

@@ -1,5 +1,6 @@
 //! The catalogue: every kind the API serves, as data plus a strategy. Pure: no I/O, no HTTP, no clock.
 
+mod any_object;
 mod builder;
 mod cells;
 mod context;
@@ -15,12 +16,14 @@ mod rules;
 pub mod scale;
 mod strategy;
 
+pub use any_object::AnyObject;
 pub use builder::{Builder, resource};
 pub use context::Context;
 pub use definition::ResourceDef;
 pub use deletion::Deletion;
 pub use description::{Column, Names, Scope, Subresource};
-pub use erased::schema_of;
+pub use erased::{Decoded, Part, schema_of};
 pub use kinds::{all, bind};
+pub use metadata::place;
 pub use object::{KnownScope, Object};
 pub use strategy::{NameRule, Plain, Strategy};

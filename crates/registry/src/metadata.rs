@@ -1,8 +1,7 @@
 //! The metadata that is common to all kinds: what the server sets, what a client may not change, what must be valid.
 
-use api_machinery::{FieldErrors, FieldPath, names};
+use api_machinery::{ApiError, FieldErrors, FieldPath, names};
 use api_types::meta::{ObjectMeta, Time};
-use serde_json::Value;
 
 use crate::{context::Context, description::Scope, strategy::NameRule};
 
@@ -80,28 +79,41 @@ pub(crate) fn validate_update(new: &ObjectMeta, old: &ObjectMeta, errors: &mut F
     }
 }
 
-/// Numbers the first generation. Kinds without a spec have none.
-pub(crate) fn first_generation(object: &mut Value) {
-    if object.get("spec").is_some() {
-        object["metadata"]["generation"] = 1.into();
-    }
-}
-
-/// Raises `generation` if the spec differs.
-pub(crate) fn count_generation(new: &mut Value, old: &Value) {
-    if old.get("spec").is_none() || new.get("spec") == old.get("spec") {
-        return;
-    }
-    bump_generation(new);
-}
-
 /// Raises `generation`, of objects that have one.
-pub(crate) fn bump_generation(object: &mut Value) {
-    if let Some(generation) = object.pointer_mut("/metadata/generation")
-        && let Some(number) = generation.as_i64()
-    {
-        *generation = (number + 1).into();
+pub(crate) fn bump_generation(meta: &mut ObjectMeta) {
+    meta.generation = meta.generation.map(|generation| generation + 1);
+}
+
+/// Puts an object where the path of its request says; refuses one that says that it is elsewhere.
+///
+/// # Errors
+/// 400.
+pub fn place(
+    meta: &mut ObjectMeta,
+    namespace: Option<&str>,
+    name: Option<&str>,
+) -> Result<(), ApiError> {
+    if !agree(&mut meta.namespace, namespace) {
+        return Err(ApiError::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
     }
+    if !agree(&mut meta.name, name) {
+        let (given, path) = (meta.name.as_deref().unwrap_or_default(), name.unwrap_or_default());
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({given}) does not match the name on the URL ({path})"
+        )));
+    }
+    Ok(())
+}
+
+/// Fills the field in if it is empty; whether it then is what the path says.
+fn agree(field: &mut Option<String>, path: Option<&str>) -> bool {
+    let Some(path) = path else { return true };
+    if field.as_deref().unwrap_or_default().is_empty() {
+        *field = Some(path.to_owned());
+    }
+    field.as_deref() == Some(path)
 }
 
 fn metadata_path() -> FieldPath {

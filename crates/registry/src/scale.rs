@@ -1,11 +1,11 @@
 //! The `scale` subresource: `autoscaling/v1` Scale as a view of an object with `spec.replicas`.
 
-use api_machinery::{ApiError, FieldErrors, FieldPath, LabelSelector};
-use api_types::meta;
+use api_machinery::{ApiError, FieldErrors, FieldPath, LabelSelector, strict};
+use api_types::{api::autoscaling::v1::Scale, meta};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::rules;
+use crate::{AnyObject, Decoded, rules};
 
 /// The object's Scale.
 ///
@@ -34,22 +34,29 @@ pub fn get(object: &Value) -> Result<Value, ApiError> {
     }))
 }
 
-/// The object with the Scale's number of replicas (and its `resourceVersion`, if it has one, which
-/// makes the write conditional). It still has to pass through `ResourceDef::update`.
+/// The Scale that a client gave.
 ///
 /// # Errors
-/// 400 if it isn't a Scale, 422 if the number is negative.
-pub fn set(object: &Value, scale: &Value) -> Result<Value, ApiError> {
-    let text = |field: &str| scale.get(field).and_then(Value::as_str).unwrap_or_default();
+/// 400 if it isn't a Scale.
+pub fn decode(given: &Value) -> Result<Decoded, ApiError> {
+    let text = |field: &str| given.get(field).and_then(Value::as_str).unwrap_or_default();
     if !matches!((text("apiVersion"), text("kind")), ("autoscaling/v1" | "", "Scale" | "")) {
         return Err(ApiError::bad_request("expected an autoscaling/v1 Scale"));
     }
-    let replicas = match scale.pointer("/spec/replicas") {
-        None | Some(Value::Null) => 0,
-        Some(number) => number
-            .as_i64()
-            .ok_or_else(|| ApiError::bad_request("spec.replicas: expected a number"))?,
-    };
+    let (scale, unknown) = strict::decode_strictly::<Scale>(given).map_err(|error| {
+        ApiError::bad_request(format!(
+            "Scale in version \"autoscaling/v1\" cannot be handled as a Scale: {error}"
+        ))
+    })?;
+    Ok(Decoded { object: AnyObject::new(scale), unknown })
+}
+
+/// The object with the Scale's number of replicas. It still has to pass through the stages of an update.
+///
+/// # Errors
+/// 422 if the number is negative.
+pub fn set(object: &Value, scale: &Scale) -> Result<Value, ApiError> {
+    let replicas = scale.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
     let mut errors = FieldErrors::default();
     rules::not_negative(Some(replicas), &FieldPath::new("spec").child("replicas"), &mut errors);
     if !errors.is_empty() {
@@ -58,8 +65,5 @@ pub fn set(object: &Value, scale: &Value) -> Result<Value, ApiError> {
     }
     let mut scaled = object.clone();
     scaled["spec"]["replicas"] = replicas.into();
-    if let Some(version) = scale.pointer("/metadata/resourceVersion") {
-        scaled["metadata"]["resourceVersion"] = version.clone();
-    }
     Ok(scaled)
 }

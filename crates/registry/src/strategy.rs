@@ -26,6 +26,9 @@ pub trait Strategy<K>: Send + Sync + 'static {
     /// `old`'s already, and so is what nobody may change of the metadata.
     fn prepare_status_update(&self, _new: &mut K, _old: &K) {}
 
+    /// Takes over the kind's own finalizers from an object that was given to the subresource `finalize`.
+    fn finalize(&self, _object: &mut K, _given: &K) {}
+
     /// Changes the object when its deletion begins.
     fn prepare_delete(&self, _object: &mut K) {}
 

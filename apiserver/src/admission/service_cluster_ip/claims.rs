@@ -8,7 +8,6 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 use api_machinery::ApiError;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use store::{Entry, Expect, Query, Revision, StoreError};
 use uuid::Uuid;
 
@@ -46,9 +45,9 @@ pub(super) struct Found {
 
 impl Owner {
     /// A service that has, or will have, this UID.
-    pub(super) fn of(service: &Value, uid: &str) -> Self {
-        let text = |field: &str| service["metadata"][field].as_str().map(str::to_owned);
-        Self { namespace: text("namespace"), name: text("name"), uid: Some(uid.to_owned()) }
+    pub(super) fn of(namespace: Option<&str>, name: Option<&str>, uid: &str) -> Self {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        Self { namespace: owned(namespace), name: owned(name), uid: Some(uid.to_owned()) }
     }
 
     /// Claims that were made before they had UIDs are their service's by name.

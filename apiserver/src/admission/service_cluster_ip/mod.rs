@@ -7,16 +7,19 @@ mod repair;
 use std::{net::Ipv4Addr, sync::Arc};
 
 use api_machinery::{ApiError, FieldErrors, FieldPath};
+use api_types::{
+    api::core::v1::{Service, ServiceSpec},
+    meta::ObjectMeta,
+};
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
-use registry::ResourceDef;
-use serde_json::{Value, json};
+use registry::AnyObject;
 use uuid::Uuid;
 
 use self::claims::Owner;
 pub(crate) use self::repair::{Repair, Suspects, Warning};
 use super::{Attributes, Claim, Plugin};
-use crate::storage::{self, Storage};
+use crate::storage::{self, Address, Storage};
 
 /// See the module.
 #[derive(Debug)]
@@ -27,40 +30,41 @@ pub(super) struct ServiceClusterIp {
 
 #[async_trait]
 impl Plugin for ServiceClusterIp {
-    async fn admit(
+    async fn mutate(
         &self,
         attributes: &Attributes<'_>,
-        object: &mut Value,
+        object: Option<&mut AnyObject>,
     ) -> Result<Vec<Claim>, ApiError> {
-        if !attributes.is_core("services") || !object["spec"].is_object() {
+        let object = object.filter(|_| attributes.is_core("services"));
+        let Some(service) = object.and_then(AnyObject::get_mut::<Service>) else {
             return Ok(Vec::new());
+        };
+        let old = attributes.old.and_then(AnyObject::get::<Service>);
+        if let (Some(old), Some(new)) = (old.and_then(|old| old.spec.as_ref()), &mut service.spec) {
+            keep(old, new);
         }
-        if let Some(old) = attributes.old {
-            keep(old, object);
-        }
-        let had = attributes.old.and_then(cluster_ip);
-        match wish(object) {
+        match wish(service) {
             Wish::None => Ok(Vec::new()),
-            Wish::This(ip) if had == Some(ip) => Ok(Vec::new()),
-            Wish::This(ip) => self.claim_this(attributes, object, ip).await,
+            Wish::This(ip) if old.and_then(address) == Some(ip) => Ok(Vec::new()),
+            Wish::This(ip) => self.claim_this(attributes, service, ip).await,
             Wish::Any => {
-                let claim = self.claim_any(attributes, object).await?;
+                let claim = self.claim_any(attributes, service).await?;
                 Ok(claim.into_iter().collect())
             }
         }
     }
 
-    async fn changed(&self, def: &ResourceDef, old: &Value, new: &Value) {
-        if cluster_ip(old) != cluster_ip(new) {
-            self.removed(def, old).await;
+    async fn changed(&self, at: Address<'_>, old: &AnyObject, new: &AnyObject) {
+        let address = |object: &AnyObject| object.get().and_then(address);
+        if address(old) != address(new) {
+            self.removed(at, old).await;
         }
     }
 
-    async fn removed(&self, def: &ResourceDef, object: &Value) {
-        let is_service = def.names.group.is_empty() && def.names.plural == "services";
-        if let Some(ip) = cluster_ip(object).filter(|_| is_service) {
-            let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
-            claims::release(&self.storage, ip, &Owner::of(object, uid)).await;
+    async fn removed(&self, _: Address<'_>, object: &AnyObject) {
+        if let Some(ip) = object.get().and_then(address) {
+            let uid = object.metadata().uid.as_deref().unwrap_or_default();
+            claims::release(&self.storage, ip, &owner(object.metadata(), uid)).await;
         }
     }
 }
@@ -69,7 +73,7 @@ impl ServiceClusterIp {
     async fn claim_this(
         &self,
         attributes: &Attributes<'_>,
-        service: &Value,
+        service: &Service,
         ip: Ipv4Addr,
     ) -> Result<Vec<Claim>, ApiError> {
         if !can_be_given(self.range, ip) {
@@ -85,7 +89,8 @@ impl ServiceClusterIp {
                 self.storage.store().get(&claims::key(ip)).await.map_err(storage::api_error)?;
             return if entry.is_some() { Err(taken()) } else { Ok(Vec::new()) };
         }
-        let claim = claims::claim(&self.storage, ip, &Owner::of(service, attributes.uid)).await?;
+        let claim =
+            claims::claim(&self.storage, ip, &owner(&service.metadata, attributes.uid)).await?;
         claim.map(|claim| vec![claim]).ok_or_else(taken)
     }
 
@@ -94,10 +99,10 @@ impl ServiceClusterIp {
     async fn claim_any(
         &self,
         attributes: &Attributes<'_>,
-        service: &mut Value,
+        service: &mut Service,
     ) -> Result<Option<Claim>, ApiError> {
         let taken = claims::all(&self.storage).await.map_err(storage::api_error)?;
-        let owner = Owner::of(service, attributes.uid);
+        let owner = owner(&service.metadata, attributes.uid);
         let range = self.range;
         let start = random_below(range.hosts().count());
         for ip in range.hosts().skip(start).chain(range.hosts().take(start)) {
@@ -111,8 +116,9 @@ impl ServiceClusterIp {
                     None => continue,
                 },
             };
-            service["spec"]["clusterIP"] = ip.to_string().into();
-            service["spec"]["clusterIPs"] = json!([ip.to_string()]);
+            let spec = service.spec.get_or_insert_default();
+            spec.cluster_ip = Some(ip.to_string());
+            spec.cluster_ips = Some(vec![ip.to_string()]);
             return Ok(claim);
         }
         Err(ApiError::internal(format!("failed to allocate a serviceIP: range {range} is full")))
@@ -128,34 +134,48 @@ enum Wish {
     This(Ipv4Addr),
 }
 
-fn wish(service: &Value) -> Wish {
-    let spec = &service["spec"];
-    if spec["type"] == "ExternalName" {
+fn wish(service: &Service) -> Wish {
+    let Some(spec) = service.spec.as_ref().filter(|spec| has_address(spec)) else {
         return Wish::None;
-    }
-    match spec["clusterIP"].as_str() {
-        None | Some("") if spec["clusterIPs"][0].is_null() => Wish::Any,
-        None | Some("") => Wish::None,
-        Some(given) => given.parse().map_or(Wish::None, Wish::This),
+    };
+    match cluster_ip(spec) {
+        "" if has_no_addresses(spec) => Wish::Any,
+        "" => Wish::None,
+        given => given.parse().map_or(Wish::None, Wish::This),
     }
 }
 
-fn cluster_ip(service: &Value) -> Option<Ipv4Addr> {
-    service["spec"]["clusterIP"].as_str()?.parse().ok()
+fn has_address(spec: &ServiceSpec) -> bool {
+    spec.type_.as_deref() != Some("ExternalName")
+}
+
+fn cluster_ip(spec: &ServiceSpec) -> &str {
+    spec.cluster_ip.as_deref().unwrap_or_default()
+}
+
+fn has_no_addresses(spec: &ServiceSpec) -> bool {
+    spec.cluster_ips.as_ref().is_none_or(Vec::is_empty)
+}
+
+fn owner(service: &ObjectMeta, uid: &str) -> Owner {
+    Owner::of(service.namespace.as_deref(), service.name.as_deref(), uid)
+}
+
+/// The address that a service holds.
+fn address(service: &Service) -> Option<Ipv4Addr> {
+    cluster_ip(service.spec.as_ref()?).parse().ok()
 }
 
 /// An update that doesn't mention the address keeps it (Kubernetes: `patchAllocatedValues`).
-fn keep(old: &Value, new: &mut Value) {
-    let has_address = |service: &Value| service["spec"]["type"] != "ExternalName";
+fn keep(old: &ServiceSpec, new: &mut ServiceSpec) {
     if !has_address(old) || !has_address(new) {
         return;
     }
-    let spec = &old["spec"];
-    if new["spec"]["clusterIP"].as_str().unwrap_or_default().is_empty() {
-        new["spec"]["clusterIP"] = spec["clusterIP"].clone();
+    if cluster_ip(new).is_empty() {
+        new.cluster_ip.clone_from(&old.cluster_ip);
     }
-    if new["spec"]["clusterIPs"][0].is_null() && new["spec"]["clusterIP"] == spec["clusterIP"] {
-        new["spec"]["clusterIPs"] = spec["clusterIPs"].clone();
+    if has_no_addresses(new) && new.cluster_ip == old.cluster_ip {
+        new.cluster_ips.clone_from(&old.cluster_ips);
     }
 }
 
@@ -168,20 +188,23 @@ fn random_below(count: usize) -> usize {
     Uuid::new_v4().as_u128().checked_rem(count as u128).unwrap_or_default() as usize
 }
 
-fn refused(service: &Value, ip: Ipv4Addr, why: &str) -> ApiError {
+fn refused(service: &Service, ip: Ipv4Addr, why: &str) -> ApiError {
     let mut errors = FieldErrors::default();
     let path = FieldPath::new("spec").child("clusterIPs");
     errors.invalid(&path, [ip.to_string()], &format!("failed to allocate IP {ip}: {why}"));
-    let name = service["metadata"]["name"].as_str().unwrap_or_default();
+    let name = service.metadata.name.as_deref().unwrap_or_default();
     ApiError::invalid("", "Service", name, &errors)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn check(spec: &Value, expected: &Wish) {
-        assert_eq!(wish(&json!({ "spec": spec })), *expected, "{spec}");
+        let service = serde_json::from_value(json!({ "spec": spec })).unwrap();
+        assert_eq!(wish(&service), *expected, "{spec}");
     }
 
     #[test]

@@ -16,7 +16,6 @@ use store::Revision;
 use super::{
     can_be_given,
     claims::{self, Found, Owner},
-    cluster_ip,
 };
 use crate::{
     catalogue::Catalogue,
@@ -169,7 +168,12 @@ fn fault(ip: Ipv4Addr, rank: usize, claim: Option<&Found>, range: Ipv4Net) -> Op
 }
 
 fn owner(service: &Value) -> Owner {
-    Owner::of(service, text(service, "uid"))
+    let (namespace, name) = (text(service, "namespace"), text(service, "name"));
+    Owner::of(Some(namespace), Some(name), text(service, "uid"))
+}
+
+fn cluster_ip(service: &Value) -> Option<Ipv4Addr> {
+    service["spec"]["clusterIP"].as_str()?.parse().ok()
 }
 
 fn text<'a>(service: &'a Value, field: &str) -> &'a str {
@@ -218,8 +222,7 @@ mod tests {
         claims: &[(Ipv4Addr, &str)],
         faults: &[(&str, Fault)],
     ) -> Suspects {
-        let found =
-            |uid: &str| Found { owner: Owner::of(&Value::Null, uid), revision: Revision(5) };
+        let found = |uid: &str| Found { owner: Owner::of(None, None, uid), revision: Revision(5) };
         let claims = claims.iter().map(|(ip, uid)| (*ip, found(uid))).collect();
         let findings = examine(services, &claims, "10.96.0.0/16".parse().unwrap());
         let named: Vec<_> = findings.faults.iter().map(|(_, s, f)| (text(s, "name"), *f)).collect();

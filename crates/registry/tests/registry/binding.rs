@@ -1,9 +1,17 @@
 //! Binding and scaling.
 
-use api_types::api::core::v1::Binding;
+use api_machinery::ApiError;
+use api_types::api::core::v1::{Binding, Pod};
 use serde_json::{Value, json};
 
-use crate::{context, create, def, example, now};
+use crate::{context, create, def, example, now, try_create, update};
+
+/// The pod as the binding makes it.
+fn bind(pod: &Value, binding: &Binding) -> Result<Value, ApiError> {
+    let mut pod: Pod = serde_json::from_value(pod.clone()).unwrap();
+    registry::bind(&mut pod, binding, now())?;
+    Ok(serde_json::to_value(pod).unwrap())
+}
 
 fn to(target: &Value) -> Binding {
     let name = json!({"name": "example", "annotations": {"why": "room"}});
@@ -14,7 +22,7 @@ fn to(target: &Value) -> Binding {
 fn a_pod_gets_its_node_once() {
     let pods = def("pods");
     let pod = create(&pods, example(&pods));
-    let bound = registry::bind(&pod, &to(&json!({"kind": "Node", "name": "n1"})), now()).unwrap();
+    let bound = bind(&pod, &to(&json!({"kind": "Node", "name": "n1"}))).unwrap();
     assert_eq!(bound["spec"]["nodeName"], "n1");
     assert_eq!(bound["metadata"]["annotations"]["why"], "room");
     let condition = &bound["status"]["conditions"][0];
@@ -23,7 +31,7 @@ fn a_pod_gets_its_node_once() {
         (&json!("PodScheduled"), &json!("True"))
     );
 
-    let again = registry::bind(&bound, &to(&json!({"name": "n2"})), now()).unwrap_err();
+    let again = bind(&bound, &to(&json!({"name": "n2"}))).unwrap_err();
     assert_eq!(again.code(), 409);
     let name = pod["metadata"]["name"].as_str().unwrap();
     let expected = format!(
@@ -45,17 +53,17 @@ fn a_gated_pod_is_not_bound_and_says_why() {
             "message": "Scheduling is blocked due to non-empty scheduling gates",
         }])
     );
-    let error = registry::bind(&pod, &to(&json!({"name": "n1"})), now()).unwrap_err();
+    let error = bind(&pod, &to(&json!({"name": "n1"}))).unwrap_err();
     assert_eq!(error.code(), 409);
     assert!(error.to_string().ends_with("has non-empty .spec.schedulingGates"), "{error}");
     let mut open = pod.clone();
     open["spec"].as_object_mut().unwrap().remove("schedulingGates");
-    let open = pods.update(&pod, open, &context(&pods)).unwrap();
-    let bound = registry::bind(&open, &to(&json!({"name": "n1"})), now()).unwrap();
+    let open = update(&pods, &pod, open).unwrap();
+    let bound = bind(&open, &to(&json!({"name": "n1"}))).unwrap();
     assert_eq!(bound["status"]["conditions"].as_array().unwrap().len(), 1);
     assert_eq!(bound["status"]["conditions"][0]["status"], "True");
     given["spec"]["nodeName"] = json!("n1");
-    let error = pods.create(given, &context(&pods)).unwrap_err().to_string();
+    let error = try_create(&pods, given, &context(&pods)).unwrap_err().to_string();
     let why = "spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared";
     assert!(error.ends_with(why), "{error}");
 }
@@ -64,10 +72,16 @@ fn a_gated_pod_is_not_bound_and_says_why() {
 fn a_binding_names_a_node() {
     let pods = def("pods");
     let pod = create(&pods, example(&pods));
-    let error = registry::bind(&pod, &to(&json!({"kind": "Pod"})), now()).unwrap_err();
+    let error = bind(&pod, &to(&json!({"kind": "Pod"}))).unwrap_err();
     assert_eq!(error.code(), 422);
     let expected = "[target.kind: Unsupported value: \"Pod\": supported values: \"Node\", \"<empty>\", target.name: Required value]";
     assert!(error.to_string().ends_with(expected), "{error}");
+}
+
+/// The object as its Scale makes it.
+fn scaled(object: &Value, scale: &Value) -> Result<Value, ApiError> {
+    let decoded = registry::scale::decode(scale)?;
+    registry::scale::set(object, decoded.object.get().unwrap())
 }
 
 #[test]
@@ -78,14 +92,13 @@ fn a_replica_set_is_scaled_through_its_scale() {
     assert_eq!(scale["spec"]["replicas"], set["spec"]["replicas"]);
     assert!(scale["status"]["selector"].as_str().unwrap().contains('='));
     scale["spec"]["replicas"] = json!(9);
-    let scaled = registry::scale::set(&set, &scale).unwrap();
-    let updated = sets.update(&set, scaled, &context(&sets)).unwrap();
+    let updated = update(&sets, &set, scaled(&set, &scale).unwrap()).unwrap();
     assert_eq!(
         (&updated["spec"]["replicas"], &updated["metadata"]["generation"]),
         (&json!(9), &json!(2))
     );
     scale["spec"]["replicas"] = json!(-1);
-    let error = registry::scale::set(&set, &scale).unwrap_err();
+    let error = scaled(&set, &scale).unwrap_err();
     assert!(
         error
             .to_string()

@@ -1,10 +1,10 @@
 //! How objects go.
 
 use api_types::meta::DeleteOptions;
-use registry::{Deletion, ResourceDef};
+use registry::{Deletion, Part, ResourceDef};
 use serde_json::{Value, json};
 
-use crate::{context, create, def, example, now};
+use crate::{create, def, example, now, update, update_part};
 
 fn grace(seconds: i64) -> DeleteOptions {
     DeleteOptions { grace_period_seconds: Some(seconds), ..DeleteOptions::default() }
@@ -14,11 +14,31 @@ fn policy(name: &str) -> DeleteOptions {
     DeleteOptions { propagation_policy: Some(name.to_owned()), ..DeleteOptions::default() }
 }
 
+fn begin(def: &ResourceDef, object: &Value, options: &DeleteOptions) -> Deletion {
+    def.begin_deletion(&def.stored(object).unwrap(), options, now())
+}
+
 fn marked(def: &ResourceDef, object: &Value, options: &DeleteOptions) -> Value {
-    match def.begin_deletion(object, options, now()).unwrap() {
-        Deletion::Mark(marked) => marked,
+    match begin(def, object, options) {
+        Deletion::Mark(marked) => marked.to_value().unwrap(),
         other => panic!("expected a mark, found {other:?}"),
     }
+}
+
+#[track_caller]
+fn check_removed(def: &ResourceDef, object: &Value, options: &DeleteOptions) {
+    let done = begin(def, object, options);
+    assert!(matches!(done, Deletion::Remove), "{done:?}: {object}");
+}
+
+#[track_caller]
+fn check_pending(def: &ResourceDef, object: &Value, options: &DeleteOptions) {
+    let done = begin(def, object, options);
+    assert!(matches!(done, Deletion::Pending), "{done:?}: {object}");
+}
+
+fn is_finished(def: &ResourceDef, object: &Value) -> bool {
+    def.is_finished(&def.stored(object).unwrap())
 }
 
 fn pod(node: &str, phase: &str) -> (ResourceDef, Value) {
@@ -34,8 +54,7 @@ fn pod(node: &str, phase: &str) -> (ResourceDef, Value) {
 fn what_nothing_holds_goes_at_once() {
     for def in registry::all().into_iter().filter(|d| d.names.plural != "namespaces") {
         let object = create(&def, example(&def));
-        let done = def.begin_deletion(&object, &DeleteOptions::default(), now()).unwrap();
-        assert_eq!(done, Deletion::Remove, "{}", def.names.kind);
+        check_removed(&def, &object, &DeleteOptions::default());
     }
 }
 
@@ -45,13 +64,10 @@ fn a_running_pod_has_its_grace_period() {
     let marked = marked(&def, &pod, &DeleteOptions::default());
     assert_eq!(marked["metadata"]["deletionTimestamp"], "2026-01-01T01:00:30Z");
     assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], 30);
-    assert!(!def.is_finished(&marked).unwrap());
-    assert_eq!(
-        def.begin_deletion(&marked, &DeleteOptions::default(), now()).unwrap(),
-        Deletion::Pending
-    );
-    assert_eq!(def.begin_deletion(&marked, &grace(60), now()).unwrap(), Deletion::Pending);
-    assert_eq!(def.begin_deletion(&marked, &grace(0), now()).unwrap(), Deletion::Remove);
+    assert!(!is_finished(&def, &marked));
+    check_pending(&def, &marked, &DeleteOptions::default());
+    check_pending(&def, &marked, &grace(60));
+    check_removed(&def, &marked, &grace(0));
 }
 
 #[test]
@@ -67,11 +83,7 @@ fn a_second_request_can_shorten_it() {
 fn a_pod_that_nobody_runs_has_none() {
     for (node, phase) in [("", "Pending"), ("n1", "Succeeded"), ("n1", "Failed")] {
         let (def, pod) = pod(node, phase);
-        assert_eq!(
-            def.begin_deletion(&pod, &grace(30), now()).unwrap(),
-            Deletion::Remove,
-            "{node} {phase}"
-        );
+        check_removed(&def, &pod, &grace(30));
     }
 }
 
@@ -83,19 +95,16 @@ fn finalizers_hold_it_until_the_last_is_gone() {
     let object = create(&def, given);
     let marked = marked(&def, &object, &DeleteOptions::default());
     assert_eq!(marked["metadata"]["deletionTimestamp"], "2026-01-01T01:00:00Z");
-    assert_eq!(
-        def.begin_deletion(&marked, &DeleteOptions::default(), now()).unwrap(),
-        Deletion::Pending
-    );
+    check_pending(&def, &marked, &DeleteOptions::default());
 
     let mut more = marked.clone();
     more["metadata"]["finalizers"] = json!(["example.com/keep", "example.com/new"]);
-    let error = def.update(&marked, more, &context(&def)).unwrap_err().to_string();
+    let error = update(&def, &marked, more).unwrap_err().to_string();
     assert!(error.contains("no new finalizers can be added if the object is being deleted, found new finalizers []string{\"example.com/new\"}"), "{error}");
 
     let mut fewer = marked.clone();
     fewer["metadata"].as_object_mut().unwrap().remove("finalizers");
-    assert!(def.is_finished(&def.update(&marked, fewer, &context(&def)).unwrap()).unwrap());
+    assert!(is_finished(&def, &update(&def, &marked, fewer).unwrap()));
 }
 
 #[test]
@@ -106,12 +115,9 @@ fn the_policy_leaves_its_finalizer() {
         let marked = marked(&def, &set, &policy(name));
         assert_eq!(marked["metadata"]["finalizers"], json!([finalizer]));
         assert_eq!(marked["metadata"]["generation"], 2);
-        assert_eq!(
-            def.begin_deletion(&marked, &policy("Background"), now()).unwrap(),
-            Deletion::Remove
-        );
+        check_removed(&def, &marked, &policy("Background"));
     }
-    assert_eq!(def.begin_deletion(&set, &policy("Background"), now()).unwrap(), Deletion::Remove);
+    check_removed(&def, &set, &policy("Background"));
 }
 
 #[test]
@@ -121,12 +127,11 @@ fn a_namespace_stays_until_it_is_empty() {
     assert_eq!(namespace["spec"]["finalizers"], json!(["kubernetes"]));
     let marked = marked(&def, &namespace, &DeleteOptions::default());
     assert_eq!(marked["status"]["phase"], "Terminating");
-    assert_eq!(
-        def.begin_deletion(&marked, &DeleteOptions::default(), now()).unwrap(),
-        Deletion::Pending
-    );
-    let unheld = def.finalize(&marked, json!({"spec": {"finalizers": []}})).unwrap();
-    assert!(def.is_finished(&unheld).unwrap() && !def.is_finished(&marked).unwrap());
+    check_pending(&def, &marked, &DeleteOptions::default());
+    let given = json!({"spec": {"finalizers": []}, "status": {"phase": "Active"}});
+    let unheld = update_part(&def, Part::Finalizers, &marked, given).unwrap();
+    assert_eq!(unheld["status"], marked["status"]);
+    assert!(is_finished(&def, &unheld) && !is_finished(&def, &marked));
 }
 
 #[test]
@@ -135,10 +140,8 @@ fn what_can_not_be_read_is_not_deleted() {
     let mut damaged = create(&def, example(&def));
     damaged["spec"]["nodeName"] = json!("n1");
     damaged["spec"]["containers"] = json!("none");
-    let error = def.begin_deletion(&damaged, &DeleteOptions::default(), now()).unwrap_err();
+    let error = def.stored(&damaged).unwrap_err();
     assert_eq!((error.code(), error.reason()), (500, "StoreReadError"), "{error}");
     assert!(error.to_string().contains("spec.containers"), "{error}");
-    damaged["metadata"]["deletionTimestamp"] = json!("2020-01-01T00:00:00Z");
-    assert!(def.is_finished(&damaged).is_err());
     assert!(def.fields(&damaged).contains(&("spec.nodeName", "n1".to_owned())));
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use registry::Scope;
 use serde_json::{Value, json};
 
-use crate::{context, create, def, example, now};
+use crate::{context, create, def, example, now, try_create, update, update_status};
 
 #[test]
 fn is_created_from_its_example_with_the_metadata_of_the_server() {
@@ -28,14 +28,10 @@ fn is_created_from_its_example_with_the_metadata_of_the_server() {
 fn comes_back_as_it_was_stored() {
     for def in registry::all() {
         let object = create(&def, example(&def));
-        assert_eq!(def.decode(object.clone()).unwrap(), object, "{}", def.names.kind);
-        assert_eq!(
-            def.update(&object, object.clone(), &context(&def)).unwrap(),
-            object,
-            "{}",
-            def.names.kind
-        );
-        assert_eq!(def.unknown_fields(&object), Ok(Vec::new()), "{}", def.names.kind);
+        let decoded = def.decode(object.clone(), None).unwrap();
+        assert_eq!(decoded.object.to_value().unwrap(), object, "{}", def.names.kind);
+        assert!(decoded.unknown.is_empty(), "{:?}", decoded.unknown);
+        assert_eq!(update(&def, &object, object.clone()).unwrap(), object, "{}", def.names.kind);
     }
 }
 
@@ -45,11 +41,12 @@ fn takes_a_label_and_tells_an_unknown_field() {
         let object = create(&def, example(&def));
         let mut labelled = object.clone();
         labelled["metadata"]["labels"]["tier"] = json!("front");
-        let updated = def.update(&object, labelled.clone(), &context(&def)).unwrap();
+        let updated = update(&def, &object, labelled.clone()).unwrap();
         assert_eq!(updated["metadata"]["labels"]["tier"], "front", "{}", def.names.kind);
         assert_eq!(updated["metadata"].get("generation"), object["metadata"].get("generation"));
         labelled["nonsense"] = json!(1);
-        assert_eq!(def.unknown_fields(&labelled).unwrap(), ["nonsense"], "{}", def.names.kind);
+        let unknown = def.decode(labelled, None).unwrap().unknown;
+        assert_eq!(unknown, ["nonsense"], "{}", def.names.kind);
     }
 }
 
@@ -61,7 +58,7 @@ fn refuses_other_kinds_versions_names_and_namespaces() {
             *given.pointer_mut(field).unwrap() = json!(value);
             let mut context = context(&def);
             context.name = Some("example".to_owned());
-            let error = def.create(given, &context).unwrap_err();
+            let error = try_create(&def, given, &context).unwrap_err();
             assert_eq!(error.code(), 400, "{}: {error}", def.names.kind);
             assert!(error.to_string().contains(message), "{error}");
         };
@@ -76,7 +73,7 @@ fn refuses_other_kinds_versions_names_and_namespaces() {
     let pods = def("pods");
     let mut given = example(&pods);
     given["metadata"]["namespace"] = json!("elsewhere");
-    let error = pods.create(given, &context(&pods)).unwrap_err();
+    let error = try_create(&pods, given, &context(&pods)).unwrap_err();
     assert!(error.to_string().starts_with("the namespace of the provided object does not match"));
 }
 
@@ -85,14 +82,14 @@ fn needs_a_name_that_its_group_allows() {
     for def in registry::all() {
         let mut given = example(&def);
         given["metadata"]["name"] = json!("Not_A_Name");
-        let error = def.create(given.clone(), &context(&def)).unwrap_err();
+        let error = try_create(&def, given.clone(), &context(&def)).unwrap_err();
         assert_eq!((error.code(), error.reason()), (422, "Invalid"), "{}: {error}", def.names.kind);
         assert!(
             error.to_string().contains("metadata.name: Invalid value: \"Not_A_Name\": a "),
             "{error}"
         );
         given["metadata"].as_object_mut().unwrap().remove("name");
-        let error = def.create(given.clone(), &context(&def)).unwrap_err();
+        let error = try_create(&def, given.clone(), &context(&def)).unwrap_err();
         assert!(
             error
                 .to_string()
@@ -113,10 +110,10 @@ fn has_a_status_that_only_its_subresource_writes() {
             "phase": "Running", "replicas": 7, "state": "RUNNING", "address": "10.96.0.7",
             "lastRun": "run", "loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]},
         });
-        let updated = def.update(&object, other.clone(), &context(def)).unwrap();
+        let updated = update(def, &object, other.clone()).unwrap();
         assert_eq!(updated.get("status"), object.get("status"), "{}", def.names.kind);
         other["spec"] = json!({});
-        let written = def.update_status(&object, other).unwrap();
+        let written = update_status(def, &object, other).unwrap();
         assert_eq!(written.get("spec"), object.get("spec"), "{}", def.names.kind);
         assert_ne!(written.get("status"), object.get("status"), "{}", def.names.kind);
     }
@@ -132,7 +129,7 @@ fn has_metadata_that_its_status_brings_along_if_it_is_of_kubernetes() {
         for field in ["creationTimestamp", "deletionTimestamp"] {
             other["metadata"][field] = json!("2020-01-01T00:00:00Z");
         }
-        let written = def.update_status(&object, other.clone()).unwrap();
+        let written = update_status(def, &object, other.clone()).unwrap();
         let expected = if def.names.group == "minik8s.io" { &object } else { &other };
         for field in ["annotations", "finalizers"] {
             let kind = &def.names.kind;
@@ -142,7 +139,7 @@ fn has_metadata_that_its_status_brings_along_if_it_is_of_kubernetes() {
             assert_eq!(written["metadata"][field], object["metadata"][field], "{field}");
         }
         other["metadata"]["labels"] = json!({"not a label": "x"});
-        let checked = def.update_status(&object, other).is_err();
+        let checked = update_status(def, &object, other).is_err();
         assert_eq!(checked, def.names.group != "minik8s.io", "{}", def.names.kind);
     }
 }
@@ -221,7 +218,7 @@ proptest! {
             for (field, value) in [("uid", json!(uid)), ("creationTimestamp", created.clone()), ("deletionTimestamp", deleted.clone()), ("generation", json!(generation)), ("resourceVersion", json!(version))] {
                 new["metadata"][field] = value;
             }
-            let updated = def.update(&object, new, &context(&def)).unwrap();
+            let updated = update(&def, &object, new).unwrap();
             prop_assert_eq!(&updated, &object);
         }
     }
@@ -233,7 +230,7 @@ fn is_another_object_if_its_uid_differs() {
         let object = create(&def, example(&def));
         let mut new = object.clone();
         new["metadata"]["uid"] = json!("other");
-        let error = def.update(&object, new, &context(&def)).unwrap_err();
+        let error = update(&def, &object, new).unwrap_err();
         assert_eq!((error.code(), error.reason()), (409, "Conflict"), "{error}");
         assert!(
             error.to_string().contains("Precondition failed: UID in precondition: other"),

@@ -2,11 +2,11 @@
 
 use expect_test::{Expect, expect};
 
-use crate::{context, def, yaml};
+use crate::{context, def, try_create, yaml};
 
 fn check(plural: &str, given: &str, expected: &Expect) {
     let def = def(plural);
-    let error = def.create(yaml(given), &context(&def)).unwrap_err();
+    let error = try_create(&def, yaml(given), &context(&def)).unwrap_err();
     let causes =
         error.status().details.as_ref().and_then(|d| d.causes.as_ref()).into_iter().flatten();
     let lines = causes.map(|c| {
@@ -487,7 +487,8 @@ metadata:
 fn of_the_addresses_of_a_service() {
     let of = |spec: &str, expected: &str| {
         let service = format!("{{metadata: {{name: a}}, spec: {{ports: [{{port: 80}}], {spec}}}}}");
-        let error = def("services").create(yaml(&service), &context(&def("services"))).unwrap_err();
+        let error =
+            try_create(&def("services"), yaml(&service), &context(&def("services"))).unwrap_err();
         let message = error.to_string();
         assert!(message.ends_with(&format!("is invalid: spec.{expected}")), "{message}");
     };

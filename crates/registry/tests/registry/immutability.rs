@@ -3,13 +3,13 @@
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
-use crate::{context, create, def, example};
+use crate::{create, def, example, update, update_status};
 
 /// Sets the field of the kind's example; the update is refused with this message.
 fn refused(plural: &str, field: &str, value: Value, expected: &Expect) {
     let def = def(plural);
     let object = create(&def, example(&def));
-    let error = def.update(&object, set(&object, field, value), &context(&def)).unwrap_err();
+    let error = update(&def, &object, set(&object, field, value)).unwrap_err();
     assert_eq!(error.code(), 422);
     expected.assert_eq(&error.to_string());
 }
@@ -18,7 +18,7 @@ fn allowed(plural: &str, field: &str, value: Value) {
     let def = def(plural);
     let object = create(&def, example(&def));
     let changed = set(&object, field, value);
-    let updated = def.update(&object, changed.clone(), &context(&def)).unwrap();
+    let updated = update(&def, &object, changed.clone()).unwrap();
     assert_eq!(updated.pointer(field), changed.pointer(field));
     if field.starts_with("/spec") {
         assert_eq!(updated["metadata"]["generation"], 2, "{field}");
@@ -100,12 +100,12 @@ fn a_services_address_may_not_once_it_is_set() {
     let object = create(&def, given.clone());
     assert_eq!(object["spec"]["clusterIPs"], json!(["10.96.0.9"]));
     given["spec"].as_object_mut().unwrap().remove("clusterIP");
-    let kept = def.update(&object, given, &context(&def)).unwrap();
+    let kept = update(&def, &object, given).unwrap();
     assert_eq!(kept["spec"]["clusterIP"], "10.96.0.9");
     let mut other = object.clone();
     other["spec"]["clusterIP"] = json!("10.96.0.8");
     other["spec"]["clusterIPs"] = json!(["10.96.0.8"]);
-    let error = def.update(&object, other, &context(&def)).unwrap_err();
+    let error = update(&def, &object, other).unwrap_err();
     expect![[r#"Service "example" is invalid: spec.clusterIPs[0]: Invalid value: []string{"10.96.0.8"}: may not change once set"#]].assert_eq(&error.to_string());
 }
 
@@ -119,7 +119,7 @@ fn what_was_declared_immutable_stays_so() {
         let mut changed = object.clone();
         changed["data"]["new"] = json!("eA==");
         changed["immutable"] = json!(false);
-        let error = def.update(&object, changed, &context(&def)).unwrap_err().to_string();
+        let error = update(&def, &object, changed).unwrap_err().to_string();
         let why = "Forbidden: field is immutable when `immutable` is set";
         assert!(error.contains(&format!("[immutable: {why}, data: {why}]")), "{error}");
     }
@@ -157,12 +157,10 @@ fn runs_and_jobs_are_what_they_were_made_as() {
 fn a_node_keeps_its_pod_addresses() {
     let def = def("nodes");
     let object = create(&def, example(&def));
-    let given = def
-        .update(&object, set(&object, "/spec/podCIDRs", json!(["10.244.1.0/24"])), &context(&def))
-        .unwrap();
-    let error = def
-        .update(&given, set(&given, "/spec/podCIDRs", json!(["10.244.2.0/24"])), &context(&def))
-        .unwrap_err();
+    let given =
+        update(&def, &object, set(&object, "/spec/podCIDRs", json!(["10.244.1.0/24"]))).unwrap();
+    let error =
+        update(&def, &given, set(&given, "/spec/podCIDRs", json!(["10.244.2.0/24"]))).unwrap_err();
     assert!(
         error.to_string().contains("node updates may not change podCIDR except from \"\" to valid"),
         "{error}"
@@ -179,7 +177,7 @@ fn a_pod_s_owners_and_class_outlive_an_update_of_its_status() {
     let mut reported = pod.clone();
     reported["metadata"]["ownerReferences"] = json!([]);
     reported["status"] = json!({"phase": "Running"});
-    let written = pods.update_status(&pod, reported).unwrap();
+    let written = update_status(&pods, &pod, reported).unwrap();
     assert_eq!(written["metadata"]["ownerReferences"], json!([owner]));
     assert_eq!(written["status"]["phase"], "Running");
     assert_eq!(written["status"]["qosClass"], pod["status"]["qosClass"]);

@@ -14,8 +14,9 @@ mod tables;
 
 use std::{fs, path::Path};
 
+use api_machinery::ApiError;
 use api_types::jiff::Timestamp;
-use registry::{Context, ResourceDef};
+use registry::{Context, Part, ResourceDef, place};
 use serde_json::Value;
 
 /// The time at which all tests play.
@@ -53,5 +54,34 @@ fn example(def: &ResourceDef) -> Value {
 }
 
 fn create(def: &ResourceDef, given: Value) -> Value {
-    def.create(given, &context(def)).unwrap_or_else(|e| panic!("{e}"))
+    try_create(def, given, &context(def)).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// What a create request stores.
+fn try_create(def: &ResourceDef, given: Value, context: &Context) -> Result<Value, ApiError> {
+    let mut object = def.decode(given, None)?.object;
+    place(object.metadata_mut(), context.namespace.as_deref(), context.name.as_deref())?;
+    def.default(&mut object);
+    def.before_create(&mut object, context)?;
+    object.to_value()
+}
+
+/// What an update stores over `old`.
+fn update(def: &ResourceDef, old: &Value, new: Value) -> Result<Value, ApiError> {
+    let (old, mut new) = (def.stored(old)?, def.decode(new, Some(old))?.object);
+    def.check_uid(old.metadata(), new.metadata())?;
+    def.default(&mut new);
+    def.before_update(Part::Main, &mut new, &old)?;
+    new.to_value()
+}
+
+/// What an update through a subresource stores over `old`.
+fn update_part(def: &ResourceDef, part: Part, old: &Value, new: Value) -> Result<Value, ApiError> {
+    let (old, mut new) = (def.stored(old)?, def.decode(new, Some(old))?.object);
+    def.before_update(part, &mut new, &old)?;
+    new.to_value()
+}
+
+fn update_status(def: &ResourceDef, old: &Value, new: Value) -> Result<Value, ApiError> {
+    update_part(def, Part::Status, old, new)
 }

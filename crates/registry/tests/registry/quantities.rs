@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{context, create, def, example};
+use crate::{context, create, def, example, try_create, update, update_status};
 
 fn pod(resources: Value) -> Value {
     let mut pod = example(&def("pods"));
@@ -57,7 +57,7 @@ fn quantities_elsewhere_are_canonical_too() {
     assert_eq!(node["status"]["capacity"], json!({"cpu": "4", "memory": "1Gi"}));
     let mut status = node.clone();
     status["status"]["capacity"]["cpu"] = json!("2000m");
-    assert_eq!(nodes.update_status(&node, status).unwrap()["status"]["capacity"]["cpu"], "2");
+    assert_eq!(update_status(&nodes, &node, status).unwrap()["status"]["capacity"]["cpu"], "2");
 }
 
 #[test]
@@ -71,8 +71,8 @@ fn what_users_keep_under_such_names_stays_as_it_is() {
     given["spec"]["input"] = input.clone();
     let run = create(&runs, given);
     assert_eq!(run["spec"]["input"], input);
-    assert_eq!(runs.update(&run, run.clone(), &context(&runs)).unwrap(), run);
-    assert_eq!(runs.decode(run.clone()).unwrap(), run);
+    assert_eq!(update(&runs, &run, run.clone()).unwrap(), run);
+    assert_eq!(runs.decode(run.clone(), None).unwrap().object.to_value().unwrap(), run);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn an_equal_amount_changes_nothing() {
         json!({"cpu": "1000m", "memory": 1_073_741_824}),
     ] {
         new["spec"]["containers"][0]["resources"]["requests"] = requests;
-        assert_eq!(pods.update(&object, new.clone(), &context(&pods)).unwrap(), object);
+        assert_eq!(update(&pods, &object, new.clone()).unwrap(), object);
     }
 }
 
@@ -93,7 +93,7 @@ fn an_equal_amount_changes_nothing() {
 fn what_is_no_quantity_is_refused_with_its_field() {
     let pods = def("pods");
     let refused = |resources: Value| {
-        let error = pods.create(pod(resources), &context(&pods)).unwrap_err();
+        let error = try_create(&pods, pod(resources), &context(&pods)).unwrap_err();
         assert_eq!((error.code(), error.reason()), (400, "BadRequest"), "{error}");
         error.to_string()
     };
@@ -113,7 +113,7 @@ fn what_is_no_quantity_is_refused_with_its_field() {
 fn a_limit_below_the_request_is_told_in_kubernetes_words() {
     let pods = def("pods");
     let resources = json!({"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {"cpu": "0.5", "memory": "1024Mi"}});
-    let error = pods.create(pod(resources), &context(&pods)).unwrap_err();
+    let error = try_create(&pods, pod(resources), &context(&pods)).unwrap_err();
     assert_eq!((error.code(), error.reason()), (422, "Invalid"));
     assert_eq!(
         error.to_string(),

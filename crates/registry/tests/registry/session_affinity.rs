@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{context, create, def, example};
+use crate::{context, create, def, example, try_create};
 
 fn service(affinity: &str, config: Value) -> Value {
     let mut service = example(&def("services"));
@@ -32,8 +32,8 @@ fn the_time_has_a_default_where_there_is_affinity() {
 fn the_time_is_between_a_second_and_a_day() {
     let services = def("services");
     for wrong in [0, -1, 86_401] {
-        let error =
-            services.create(service("ClientIP", seconds(wrong)), &context(&services)).unwrap_err();
+        let error = try_create(&services, service("ClientIP", seconds(wrong)), &context(&services))
+            .unwrap_err();
         let expected = format!(
             "spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: {wrong}: \
              must be greater than 0 and less than 86400"

@@ -15,7 +15,7 @@ pub(crate) fn definition() -> ResourceDef {
     resource::<ReplicaSet, _>(ReplicaSetStrategy)
         .short_names(&["rs"])
         .categories(&["all"])
-        .status()
+        .status(|set, from| set.status.clone_from(&from.status))
         .subresource(Subresource::Scale)
         .column("Desired", "integer", 0, |rs, _| json!(wanted(rs)))
         .column("Current", "integer", 0, |rs, _| {

@@ -13,7 +13,7 @@ const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 pub(crate) fn definition() -> ResourceDef {
     resource::<Namespace, _>(NamespaceStrategy)
         .short_names(&["ns"])
-        .status()
+        .status(|namespace, from| namespace.status.clone_from(&from.status))
         .subresource(Subresource::Finalize)
         .column("Status", "string", 0, |namespace, _| json!(phase(namespace)))
         .build()
@@ -30,20 +30,22 @@ impl Strategy<Namespace> for NamespaceStrategy {
         names::dns1123_label
     }
 
-    fn default(&self, namespace: &mut Namespace) {
-        if let Some(name) = namespace.metadata.name.clone() {
-            let labels = namespace.metadata.labels.get_or_insert_default();
-            labels.insert(NAME_LABEL.to_owned(), name);
-        }
-    }
-
     fn prepare_create(&self, namespace: &mut Namespace) {
+        label_with_name(namespace);
         namespace.spec = Some(NamespaceSpec { finalizers: Some(vec![FINALIZER.to_owned()]) });
         set_phase(namespace, "Active");
     }
 
     fn prepare_update(&self, new: &mut Namespace, old: &Namespace) {
+        label_with_name(new);
         new.spec.clone_from(&old.spec);
+    }
+
+    fn finalize(&self, namespace: &mut Namespace, given: &Namespace) {
+        let given = given.spec.as_ref().and_then(|spec| spec.finalizers.clone());
+        if let Some(spec) = &mut namespace.spec {
+            spec.finalizers = given;
+        }
     }
 
     fn prepare_delete(&self, namespace: &mut Namespace) {
@@ -57,6 +59,13 @@ impl Strategy<Namespace> for NamespaceStrategy {
 
     fn fields(&self, namespace: &Namespace) -> Vec<(&'static str, String)> {
         vec![("status.phase", phase(namespace).to_owned())]
+    }
+}
+
+fn label_with_name(namespace: &mut Namespace) {
+    if let Some(name) = namespace.metadata.name.clone() {
+        let labels = namespace.metadata.labels.get_or_insert_default();
+        labels.insert(NAME_LABEL.to_owned(), name);
     }
 }
 

@@ -20,7 +20,7 @@ const ROLE_LABEL: &str = "kubernetes.io/role";
 pub(crate) fn definition() -> ResourceDef {
     resource::<Node, _>(NodeStrategy)
         .short_names(&["no"])
-        .status_from_creation()
+        .status_from_creation(|node, from| node.status.clone_from(&from.status))
         .column("Status", "string", 0, |node, _| json!(status(node)))
         .column("Roles", "string", 0, |node, _| json!(roles(node)))
         .age()

@@ -12,7 +12,7 @@ pub(crate) fn definition() -> ResourceDef {
     resource::<Dns, _>(DnsStrategy)
         .short_names(&["dns"])
         .categories(&["all"])
-        .status_alone()
+        .status_alone(|dns, from| dns.status.clone_from(&from.status))
         .column("Host", "string", 0, |dns, _| json!(dns.spec.host))
         .column("Paths", "string", 0, |dns, _| json!(paths(dns)))
         .column("Address", "string", 0, |dns, _| {

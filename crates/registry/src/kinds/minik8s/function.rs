@@ -13,7 +13,7 @@ pub(crate) fn definition() -> ResourceDef {
     resource::<Function, _>(FunctionStrategy)
         .short_names(&["func", "fn"])
         .categories(&["all"])
-        .status_alone()
+        .status_alone(|function, from| function.status.clone_from(&from.status))
         .column("Runtime", "string", 0, |f, _| json!(rules::text(f.spec.runtime.as_ref())))
         .column("Instances", "string", 0, |f, _| json!(instances(f)))
         .column("Max", "integer", 0, |f, _| json!(f.spec.max_scale))

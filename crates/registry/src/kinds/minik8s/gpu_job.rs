@@ -10,7 +10,7 @@ pub(crate) fn definition() -> ResourceDef {
     resource::<GpuJob, _>(GpuJobStrategy)
         .short_names(&["gpu", "gj"])
         .categories(&["all"])
-        .status_alone()
+        .status_alone(|job, from| job.status.clone_from(&from.status))
         .column("State", "string", 0, |job, _| json!(state(job)))
         .column("Job ID", "string", 0, |job, _| json!(status_text(job, |s| s.job_id.as_ref())))
         .column("GPUs", "integer", 0, |job, _| json!(job.spec.num_gpus))

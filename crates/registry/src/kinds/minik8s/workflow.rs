@@ -10,7 +10,7 @@ pub(crate) fn definition() -> ResourceDef {
     resource::<Workflow, _>(WorkflowStrategy)
         .short_names(&["wf"])
         .categories(&["all"])
-        .status_alone()
+        .status_alone(|workflow, from| workflow.status.clone_from(&from.status))
         .column("Start", "string", 0, |workflow, _| json!(workflow.spec.start_at))
         .column("Nodes", "integer", 0, |workflow, _| json!(workflow.spec.nodes.len()))
         .column("Last Run", "string", 0, |workflow, _| {

@@ -13,7 +13,7 @@ pub(crate) fn definition() -> ResourceDef {
     resource::<WorkflowRun, _>(WorkflowRunStrategy)
         .short_names(&["wfr"])
         .categories(&["all"])
-        .status_alone()
+        .status_alone(|run, from| run.status.clone_from(&from.status))
         .column("Workflow", "string", 0, |run, _| json!(run.spec.workflow))
         .column("Phase", "string", 0, |run, _| json!(status(run).phase))
         .column("Steps", "integer", 0, |run, _| json!(status(run).steps.len()))

@@ -6,26 +6,24 @@ use api_types::{
     jiff::Timestamp,
     meta::Time,
 };
-use serde_json::Value;
 
 use super::{columns::node_name, gated};
 use crate::rules::text;
 
-/// The pod as the binding makes it: on the node, with the binding's labels and annotations, scheduled.
+/// Makes the pod what the binding makes it: on the node, with the binding's labels and annotations, scheduled.
 ///
 /// # Errors
 /// 422 if the binding names no node; 409 if the pod is another one than the binding's, is being
 /// deleted, has a node already, or is not to be scheduled yet.
-pub fn bind(pod: &Value, binding: &Binding, now: Timestamp) -> Result<Value, ApiError> {
+pub fn bind(pod: &mut Pod, binding: &Binding, now: Timestamp) -> Result<(), ApiError> {
     validate(binding)?;
-    let mut pod: Pod = serde_json::from_value(pod.clone()).map_err(ApiError::store_read)?;
-    may_be_bound(&pod, binding)?;
+    may_be_bound(pod, binding)?;
     pod.spec.get_or_insert_default().node_name.clone_from(&binding.target.name);
     let (from, to) = (&binding.metadata, &mut pod.metadata);
     merge(from.annotations.as_ref(), &mut to.annotations);
     merge(from.labels.as_ref(), &mut to.labels);
-    mark_scheduled(&mut pod, now);
-    serde_json::to_value(&pod).map_err(ApiError::internal)
+    mark_scheduled(pod, now);
+    Ok(())
 }
 
 type Map = std::collections::BTreeMap<String, String>;

@@ -21,7 +21,7 @@ pub(crate) fn definition() -> ResourceDef {
     resource::<Pod, _>(PodStrategy)
         .short_names(&["po"])
         .categories(&["all"])
-        .status()
+        .status(|pod, from| pod.status.clone_from(&from.status))
         .subresource(Subresource::Binding)
         .subresource(Subresource::Log)
         .watched_by("spec.nodeName")

@@ -19,7 +19,7 @@ pub(crate) fn definition() -> ResourceDef {
     resource::<Service, _>(ServiceStrategy)
         .short_names(&["svc"])
         .categories(&["all"])
-        .status()
+        .status(|service, from| service.status.clone_from(&from.status))
         .column("Type", "string", 0, |service, _| json!(spec_text(service, |s| s.type_.as_ref())))
         .column("Cluster-IP", "string", 0, |service, _| json!(columns::cluster_ip(service)))
         .column("External-IP", "string", 0, |service, _| json!(columns::external_ip(service)))

@@ -1,0 +1,211 @@
+//! What plugins are asked, and what comes of their answers.
+
+use std::sync::Arc;
+
+use api_machinery::ApiError;
+use api_types::api::core::v1::{Binding, Pod};
+use async_trait::async_trait;
+use http::Method;
+use parking_lot::Mutex;
+use registry::AnyObject;
+use serde_json::{Value, json};
+use store::embedded::Embedded;
+use tempfile::TempDir;
+
+use crate::{
+    admission::{Admission, Attributes, Claim, Plugin},
+    catalogue::Catalogue,
+    config::Config,
+    internal::request,
+    state::State,
+    storage::Storage,
+};
+
+/// Writes down what it is asked, marks what it may change, and refuses what has the phase as a label.
+#[derive(Clone, Debug, Default)]
+struct Recorder(Arc<Mutex<Vec<String>>>);
+
+impl Recorder {
+    fn record(
+        &self,
+        phase: &str,
+        attributes: &Attributes<'_>,
+        object: Option<&AnyObject>,
+    ) -> Result<(), ApiError> {
+        let Attributes { operation, at, subresource, old, identity, .. } = attributes;
+        let sub = subresource.map(|s| format!("/{}", s.name())).unwrap_or_default();
+        let shown = |object: Option<&AnyObject>| match object {
+            Some(object) if object.get::<Pod>().is_some() => "a pod",
+            Some(object) if object.get::<Binding>().is_some() => "a binding",
+            Some(_) => "something else",
+            None => "nothing",
+        };
+        self.0.lock().push(format!(
+            "{phase} {operation:?} {}{sub} {}/{} by {}: {} over {}",
+            at.def.names.plural,
+            at.namespace.unwrap_or_default(),
+            at.name,
+            identity.user,
+            shown(object),
+            shown(*old)
+        ));
+        let labels = object.and_then(|object| object.metadata().labels.as_ref());
+        match labels.is_some_and(|labels| labels.contains_key(phase)) {
+            true => Err(ApiError::forbidden("", "pods", at.name, phase)),
+            false => Ok(()),
+        }
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock())
+    }
+}
+
+#[async_trait]
+impl Plugin for Recorder {
+    async fn mutate(
+        &self,
+        attributes: &Attributes<'_>,
+        object: Option<&mut AnyObject>,
+    ) -> Result<Vec<Claim>, ApiError> {
+        self.record("mutate", attributes, object.as_deref())?;
+        if let Some(object) = object {
+            let annotations = object.metadata_mut().annotations.get_or_insert_default();
+            annotations.insert("seen".to_owned(), format!("{:?}", attributes.operation));
+        }
+        Ok(Vec::new())
+    }
+
+    async fn validate(
+        &self,
+        attributes: &Attributes<'_>,
+        object: Option<&AnyObject>,
+    ) -> Result<(), ApiError> {
+        self.record("validate", attributes, object)
+    }
+}
+
+/// A server whose only plugin is the recorder, with a namespace.
+async fn server() -> (TempDir, Arc<State>, Recorder) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Embedded::open(folder.path().join("store"), Default::default()).unwrap();
+    let catalogue = Arc::new(Catalogue::new(registry::all()));
+    let config = Config::default();
+    let storage = Storage::start(Arc::new(store), catalogue.clone(), &config).await.unwrap();
+    let recorder = Recorder::default();
+    let mut state = State::new(config, catalogue, storage);
+    state.admission = Admission(vec![Box::new(recorder.clone())]);
+    let state = Arc::new(state);
+    let namespace = json!({"metadata": {"name": "default"}});
+    request(&state, Method::POST, "/api/v1/namespaces", &namespace).await.unwrap();
+    recorder.take();
+    (folder, state, recorder)
+}
+
+fn pod(name: &Value, labels: &Value) -> Value {
+    json!({
+        "metadata": {"name": name, "generateName": "made-", "labels": labels},
+        "spec": {"containers": [{"name": "main", "image": "nginx:1"}]},
+    })
+}
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+#[tokio::test]
+async fn plugins_see_every_write_in_both_phases() {
+    let (_folder, state, recorder) = server().await;
+    let check = async |method, path: &str, body: Value, expected: [&str; 2]| {
+        // A list catches up with the store: no write begins with a state that is over.
+        request(&state, Method::GET, PODS, &Value::Null).await.unwrap();
+        request(&state, method, &format!("{PODS}{path}"), &body).await.unwrap();
+        assert_eq!(recorder.take(), expected.map(|line| line.replace('~', "by system:apiserver:")));
+    };
+    check(
+        Method::POST,
+        "",
+        pod(&json!("p"), &json!({})),
+        [
+            "mutate Create pods default/p ~ a pod over nothing",
+            "validate Create pods default/p ~ a pod over nothing",
+        ],
+    )
+    .await;
+    check(
+        Method::PUT,
+        "/p",
+        pod(&json!("p"), &json!({"a": "b"})),
+        [
+            "mutate Update pods default/p ~ a pod over a pod",
+            "validate Update pods default/p ~ a pod over a pod",
+        ],
+    )
+    .await;
+    check(
+        Method::PUT,
+        "/p/status",
+        json!({"status": {"phase": "Running"}}),
+        [
+            "mutate Update pods/status default/p ~ a pod over a pod",
+            "validate Update pods/status default/p ~ a pod over a pod",
+        ],
+    )
+    .await;
+    let binding = json!({"metadata": {"name": "p"}, "target": {"name": "n"}});
+    check(
+        Method::POST,
+        "/p/binding",
+        binding,
+        [
+            "mutate Create pods/binding default/p ~ a binding over nothing",
+            "validate Create pods/binding default/p ~ a binding over nothing",
+        ],
+    )
+    .await;
+    check(
+        Method::DELETE,
+        "/p",
+        json!({}),
+        [
+            "mutate Delete pods default/p ~ nothing over a pod",
+            "validate Delete pods default/p ~ nothing over a pod",
+        ],
+    )
+    .await;
+    check(
+        Method::DELETE,
+        "?gracePeriodSeconds=0",
+        json!({}),
+        [
+            "mutate Delete pods default/p ~ nothing over a pod",
+            "validate Delete pods default/p ~ nothing over a pod",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_changed_is_completed_and_validated_after() {
+    let (_folder, state, recorder) = server().await;
+    let made = request(&state, Method::POST, PODS, &pod(&json!(null), &json!({}))).await.unwrap();
+    assert_eq!(made["metadata"]["annotations"]["seen"], "Create");
+    let name = made["metadata"]["name"].as_str().unwrap();
+    let asked = recorder.take();
+    assert!(asked[0].contains("default/ by"), "{asked:?}");
+    assert!(asked[1].contains(&format!("default/{name} by")), "{asked:?}");
+    let (path, changed) = (format!("{PODS}/{name}"), pod(&json!(name), &json!({"a": "b"})));
+    let changed = request(&state, Method::PUT, &path, &changed).await.unwrap();
+    assert_eq!(changed["metadata"]["annotations"]["seen"], "Update");
+}
+
+#[tokio::test]
+async fn what_either_phase_refuses_is_not_stored() {
+    let (_folder, state, recorder) = server().await;
+    for (phase, asked) in [("mutate", 1), ("validate", 2)] {
+        let refused = pod(&json!("p"), &json!({phase: "no"}));
+        let error = request(&state, Method::POST, PODS, &refused).await.unwrap_err();
+        assert_eq!(error.code(), 403, "{error}");
+        assert_eq!(recorder.take().len(), asked);
+        let gone = request(&state, Method::GET, &format!("{PODS}/p"), &json!({})).await;
+        assert_eq!(gone.unwrap_err().code(), 404);
+    }
+}

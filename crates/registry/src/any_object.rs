@@ -1,0 +1,94 @@
+//! An object of whatever kind: what a write is between its decoding and its encoding. Who knows the kind looks inside.
+
+use std::{any::Any, fmt};
+
+use api_machinery::ApiError;
+use api_types::meta::ObjectMeta;
+use serde_json::Value;
+
+use crate::object::Object;
+
+/// See the module.
+pub struct AnyObject(Box<dyn Erased>);
+
+trait Erased: Any + Send + Sync {
+    fn kind(&self) -> &'static str;
+    fn metadata(&self) -> &ObjectMeta;
+    fn metadata_mut(&mut self) -> &mut ObjectMeta;
+    fn to_value(&self) -> serde_json::Result<Value>;
+    fn copy(&self) -> AnyObject;
+}
+
+impl<K: Object> Erased for K {
+    fn kind(&self) -> &'static str {
+        K::KIND
+    }
+
+    fn metadata(&self) -> &ObjectMeta {
+        K::metadata(self)
+    }
+
+    fn metadata_mut(&mut self) -> &mut ObjectMeta {
+        K::metadata_mut(self)
+    }
+
+    fn to_value(&self) -> serde_json::Result<Value> {
+        serde_json::to_value(self)
+    }
+
+    fn copy(&self) -> AnyObject {
+        AnyObject::new(self.clone())
+    }
+}
+
+impl AnyObject {
+    /// An object whose type is forgotten.
+    pub fn new<K: Object>(object: K) -> Self {
+        Self(Box::new(object))
+    }
+
+    /// The object, if it is of this type.
+    #[must_use]
+    pub fn get<K: Object>(&self) -> Option<&K> {
+        let object: &dyn Any = &*self.0;
+        object.downcast_ref()
+    }
+
+    /// The object, if it is of this type.
+    pub fn get_mut<K: Object>(&mut self) -> Option<&mut K> {
+        let object: &mut dyn Any = &mut *self.0;
+        object.downcast_mut()
+    }
+
+    /// The object's metadata.
+    #[must_use]
+    pub fn metadata(&self) -> &ObjectMeta {
+        self.0.metadata()
+    }
+
+    /// The object's metadata.
+    pub fn metadata_mut(&mut self) -> &mut ObjectMeta {
+        self.0.metadata_mut()
+    }
+
+    /// The object's JSON.
+    ///
+    /// # Errors
+    /// 500 if it has no form in JSON.
+    pub fn to_value(&self) -> Result<Value, ApiError> {
+        self.0.to_value().map_err(ApiError::internal)
+    }
+}
+
+impl Clone for AnyObject {
+    fn clone(&self) -> Self {
+        self.0.copy()
+    }
+}
+
+impl fmt::Debug for AnyObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.metadata().name.as_deref().unwrap_or_default();
+        f.debug_tuple("AnyObject").field(&self.0.kind()).field(&name).finish()
+    }
+}
