@@ -77,7 +77,7 @@ async fn only_directories_of_pods_that_are_gone_are_removed() {
         host_pid: false,
         sysctls: BTreeMap::new(),
     };
-    node.runtime.run_sandbox(&sandbox).await.unwrap();
+    node.runtime.create_sandbox(&sandbox).await.unwrap();
     let all = [known.as_str(), "running", "gone"];
     for uid in all {
         fs::create_dir_all(node.context.pod_dir(uid).join("volumes/x")).unwrap();

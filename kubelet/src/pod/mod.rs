@@ -4,6 +4,7 @@
 pub mod back_off;
 mod conditions;
 pub mod container_status;
+mod containers;
 pub mod manager;
 pub mod next_step;
 pub mod observed;

@@ -108,7 +108,8 @@ pub enum Step {
         /// Its id.
         id: String,
     },
-    /// Make and connect the pod's sandbox.
+    /// Make and connect the pod's sandbox. The starts that follow are of containers in it, and begin
+    /// meanwhile.
     RunSandbox {
         /// Counts the pod's sandboxes.
         attempt: u32,
@@ -194,6 +195,17 @@ fn renew_sandbox(input: &Input<'_>, plan: &mut Plan) {
         }
     }
     plan.steps.push(Step::RunSandbox { attempt });
+    if input.observed.containers.is_empty() {
+        begin(input, plan);
+    }
+}
+
+/// Starts what a pod of which nothing was made yet begins with.
+fn begin(input: &Input<'_>, plan: &mut Plan) {
+    match spec::init_containers(input.pod).next() {
+        Some(first) => start(input, first, None, plan),
+        None => spec::containers(input.pod).for_each(|wanted| start(input, wanted, None, plan)),
+    }
 }
 
 fn run_pod(input: &Input<'_>, sandbox: &Container, plan: &mut Plan) {
@@ -214,10 +226,11 @@ fn run_pod(input: &Input<'_>, sandbox: &Container, plan: &mut Plan) {
 }
 
 /// A sandbox left by a kubelet that died before it had connected it, as far as one can tell: containers
-/// are made only after that.
+/// are started only after that.
 fn half_made(input: &Input<'_>, sandbox: &Container) -> bool {
     let private = !spec::host_network(input.pod);
-    let used = input.observed.containers.iter().any(|c| c.sandbox_id == sandbox.id);
+    let was_started = |c: &Container| c.sandbox_id == sandbox.id && c.state != State::Created;
+    let used = input.observed.containers.iter().any(was_started);
     private && !used && input.connected != Some(&sandbox.id)
 }
 

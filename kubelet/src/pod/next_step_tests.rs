@@ -158,7 +158,9 @@ fn check_always(containers: &[(&str, u32, State)], expected: &[&str]) {
 
 #[test]
 fn a_new_pod_gets_a_sandbox_first_and_then_its_containers() {
-    check_always(&[], &["sandbox 0"]);
+    check_always(&[], &["sandbox 0", "start a/0", "start b/0"]);
+    let with_init = pod("Always", &["i", "j"], &["a"]);
+    check(&World::new(with_init, &[]), &["sandbox 0", "start i/0"]);
     check_always(&[("POD", 0, running())], &["start a/0", "start b/0"]);
     check_always(&[("POD", 0, running()), ("a", 0, running())], &["start b/0"]);
 }
@@ -391,7 +393,9 @@ fn a_sandbox_that_may_not_be_connected_is_made_anew() {
     let left = [("POD", 0, running())];
     check(&world(&left, None), &["remove sandbox POD0"]);
     check(&world(&left, Some("POD0")), &["start a/0"]);
-    check(&world(&[("POD", 0, running()), ("a", 0, State::Created)], None), &["start a/0"]);
+    let with = |state| world(&[("POD", 0, running()), ("a", 0, state)], None);
+    check(&with(State::Created), &["remove sandbox POD0"]);
+    check(&with(running()), &[]);
 }
 
 #[test]
@@ -407,6 +411,8 @@ fn a_dead_sandbox_takes_its_containers_with_it() {
         &[dead, ("i", 0, exited(0, 60)), ("a", 0, exited(137, 1))],
     );
     check(&world, &["remove sandbox POD0", "remove i0", "sandbox 1"]);
+    let made = [("POD", 0, exited(255, 10)), ("a", 0, State::Created)];
+    check(&World::new(pod("Always", &[], &["a"]), &made), &["remove sandbox POD0", "sandbox 1"]);
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! The part of a pod's worker that makes and removes its sandbox, and connects it.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use api_types::{api::core::v1::Pod, jiff::Timestamp};
 use component::events::EventType;
+use tokio::sync::watch;
 
 use super::{
     describe,
+    next_step::Step,
     observed::Observed,
     spec,
     worker::{Worker, retry},
@@ -32,8 +34,32 @@ enum SandboxError {
     Died,
 }
 
+/// A pod's sandbox, as far as it has come: the start of a container waits for what it needs of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Place {
+    /// Its id, once it is made.
+    pub(super) id: Option<String>,
+    /// The pod's address, once it is known.
+    pub(super) pod_ip: Option<String>,
+    /// Whether it runs and is connected.
+    pub(super) connected: bool,
+}
+
+impl Place {
+    /// One where containers can run.
+    pub(super) fn new(id: String, pod_ip: String) -> Self {
+        Self { id: Some(id), pod_ip: Some(pod_ip), connected: true }
+    }
+}
+
 impl Worker {
-    pub(super) async fn run_sandbox(&mut self, pod: &Pod, attempt: u32) -> Result<(), Timestamp> {
+    /// Begins with these starts meanwhile.
+    pub(super) async fn run_sandbox(
+        &mut self,
+        pod: &Arc<Pod>,
+        attempt: u32,
+        starts: &[Step],
+    ) -> Result<(), Timestamp> {
         let now = Timestamp::now();
         if let Some(not_before) = self.sandboxes.until_since_try(SANDBOX, now) {
             return Err(not_before);
@@ -41,8 +67,9 @@ impl Worker {
         if !spec::host_network(pod) && !self.context.network.is_ready() {
             return Err(now + NETWORK_LOOK);
         }
-        match self.try_sandbox(pod, attempt).await {
+        match self.try_sandbox(pod, attempt, starts).await {
             Ok(id) => {
+                self.containers.made(id.clone());
                 self.connected = Some(id);
                 Ok(())
             }
@@ -61,33 +88,57 @@ impl Worker {
         now + self.sandboxes.delay(SANDBOX)
     }
 
-    /// Gives the id of the sandbox once it is connected.
-    async fn try_sandbox(&self, pod: &Pod, attempt: u32) -> Result<String, SandboxError> {
-        let (context, identity) = (&self.context, spec::identity(pod));
-        let network = if spec::host_network(pod) {
-            SandboxNetwork::Host
-        } else {
-            SandboxNetwork::Private(context.network.reserve(&identity.uid)?)
+    /// Gives the id of the sandbox once it is connected. Otherwise the starts end with it.
+    async fn try_sandbox(
+        &mut self,
+        pod: &Arc<Pod>,
+        attempt: u32,
+        starts: &[Step],
+    ) -> Result<String, SandboxError> {
+        let network = self.sandbox_network(pod)?;
+        let pod_ip = match network {
+            SandboxNetwork::Host => Some(self.context.host_ip.clone()),
+            SandboxNetwork::Private(address) => address.map(|address| address.to_string()),
         };
-        let uid = identity.uid.clone();
-        let id = context.runtime.run_sandbox(&sandbox_spec(pod, attempt, network.clone())).await?;
-        if network == SandboxNetwork::Host {
-            return Ok(id);
+        let place = watch::Sender::new(Place { pod_ip, ..Place::default() });
+        for step in starts {
+            if let Step::Start { name, attempt } = step {
+                self.start(pod, name, *attempt, place.subscribe());
+            }
         }
-        if let Err(error) = self.attach(&uid, &id).await {
-            // Half connected is worse than missing: the next try starts from nothing.
-            context.runtime.remove(&id).await?;
-            return Err(error);
+        let runtime = self.context.runtime.clone();
+        let id = runtime.create_sandbox(&sandbox_spec(pod, attempt, network)).await?;
+        place.send_modify(|place| place.id = Some(id.clone()));
+        match self.connect(pod, &id).await {
+            Ok(pod_ip) => {
+                place.send_replace(Place::new(id.clone(), pod_ip));
+                Ok(id)
+            }
+            Err(error) => {
+                // Half connected is worse than missing: the next try starts from nothing.
+                runtime.remove(&id).await?;
+                Err(error)
+            }
         }
-        Ok(id)
     }
 
-    async fn attach(&self, uid: &str, id: &str) -> Result<(), SandboxError> {
-        let found = self.context.runtime.list(Some(uid)).await?;
-        let sandbox = found.iter().find(|container| container.id == id);
-        let pid = sandbox.and_then(|sandbox| sandbox.pid).ok_or(SandboxError::Died)?;
-        self.context.network.attach(uid, pid).await?;
-        Ok(())
+    fn sandbox_network(&self, pod: &Pod) -> Result<SandboxNetwork, NetworkError> {
+        if spec::host_network(pod) {
+            return Ok(SandboxNetwork::Host);
+        }
+        self.context.network.reserve(&spec::identity(pod).uid).map(SandboxNetwork::Private)
+    }
+
+    /// Starts the sandbox; gives the pod's address.
+    async fn connect(&self, pod: &Pod, id: &str) -> Result<String, SandboxError> {
+        let context = &self.context;
+        context.runtime.start(id).await?;
+        if spec::host_network(pod) {
+            return Ok(context.host_ip.clone());
+        }
+        let found = context.runtime.inspect(&[id.to_owned()].into()).await?;
+        let pid = found.first().and_then(|sandbox| sandbox.pid).ok_or(SandboxError::Died)?;
+        Ok(context.network.attach(&spec::identity(pod).uid, pid).await?.to_string())
     }
 
     pub(super) async fn remove_sandbox(

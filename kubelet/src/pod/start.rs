@@ -1,5 +1,6 @@
 //! Starting one container: volumes, image, environment, create, start. Each step that fails has its
-//! own reason in the pod's status, Kubernetes' word, and its own event.
+//! own reason in the pod's status, Kubernetes' word, and its own event. All but the start itself may come
+//! before the sandbox runs.
 
 use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
@@ -9,10 +10,12 @@ use api_types::{
 };
 use component::events::EventType;
 use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    back_off::BackOff, container_status::not_started, describe, next_step::Failure, spec,
-    status::Waiting, termination,
+    back_off::BackOff, container_status::not_started, describe, next_step::Failure, sandbox::Place,
+    spec, status::Waiting, termination,
 };
 use crate::{
     container::{
@@ -51,49 +54,60 @@ pub struct Starter {
     /// The pod.
     pub pod: Arc<Pod>,
     /// The pod's sandbox.
-    pub sandbox_id: String,
-    /// The pod's address.
-    pub pod_ip: String,
+    pub(super) place: watch::Receiver<Place>,
     /// With the pod's other starts.
     pub shared: Arc<Shared>,
 }
 
 impl Starter {
-    /// Starts the container when all is there and `turn` has ended, unless `cancelled` ends before: what
-    /// the runtime was asked it does, whether or not somebody waits for the answer.
+    /// Makes the container when all is there, and starts it when its sandbox is connected and `turn` has
+    /// ended, unless it is cancelled before; gives its id. What the runtime was asked is waited for: it does
+    /// that anyway.
     pub async fn start(
         &self,
         wanted: &Wanted,
         attempt: u32,
         turn: impl Future<Output = ()>,
-        cancelled: impl Future<Output = ()>,
-    ) -> Result<(), Failure> {
-        let prepared = async {
-            let spec = self.prepare(wanted, attempt).await?;
+        cancelled: &CancellationToken,
+    ) -> Result<String, Failure> {
+        let given_up = || failure(not_started(&self.pod), String::new(), Duration::ZERO);
+        let prepared = cancelled.run_until_cancelled(self.prepare(wanted, attempt));
+        let spec = prepared.await.ok_or_else(given_up)??;
+        let id = self.create(wanted, &spec).await?;
+        let due = async {
+            self.place(|place| place.connected.then_some(())).await?;
             turn.await;
-            Ok(spec)
+            Ok(())
         };
-        let spec = tokio::select! {
-            spec = prepared => spec?,
-            () = cancelled => {
-                return Err(failure(not_started(&self.pod), String::new(), Duration::ZERO));
-            }
-        };
-        self.run(wanted, &spec).await
+        cancelled.run_until_cancelled(due).await.ok_or_else(given_up)??;
+        self.run(wanted, &id).await?;
+        Ok(id)
+    }
+
+    /// What is wanted of the sandbox, once it has come so far.
+    async fn place<T>(&self, wanted: impl Fn(&Place) -> Option<T>) -> Result<T, Failure> {
+        let mut place = self.place.clone();
+        let known = place.wait_for(|place| wanted(place).is_some()).await.ok();
+        // Without one, the sandbox could not be made, which is told elsewhere.
+        let lost = || failure(not_started(&self.pod), String::new(), Duration::ZERO);
+        known.and_then(|place| wanted(&place)).ok_or_else(lost)
     }
 
     async fn prepare(&self, wanted: &Wanted, attempt: u32) -> Result<ContainerSpec, Failure> {
-        let volumes = self.volumes().await?;
+        let pod_ip = self.place(|place| place.pod_ip.clone()).await?;
+        let volumes = self.volumes(&pod_ip).await?;
         self.image(wanted).await?;
-        self.container_spec(wanted, attempt, &volumes).await
+        let spec = self.container_spec(wanted, attempt, &volumes, &pod_ip).await?;
+        let sandbox_id = self.place(|place| place.id.clone()).await?;
+        Ok(ContainerSpec { sandbox_id, ..spec })
     }
 
-    async fn volumes(&self) -> Result<Volumes, Failure> {
+    async fn volumes(&self, pod_ip: &str) -> Result<Volumes, Failure> {
         let _turn = self.shared.files.lock().await;
         let pod_dir = self.context.pod_dir(&spec::identity(&self.pod).uid);
         let context = volumes::Context {
             pod: &self.pod,
-            pod_ip: &self.pod_ip,
+            pod_ip,
             host_ip: &self.context.host_ip,
             pod_dir: &pod_dir,
             objects: &self.context.objects,
@@ -173,16 +187,17 @@ impl Starter {
         wanted: &Wanted,
         attempt: u32,
         volumes: &Volumes,
+        pod_ip: &str,
     ) -> Result<ContainerSpec, Failure> {
         let config_error =
             |message| self.failed(wanted, "CreateContainerConfigError", message, MISSING);
         let rights = self.security(wanted).await.map_err(config_error)?;
-        let variables = self.variables(wanted).await.map_err(config_error)?;
+        let variables = self.variables(wanted, pod_ip).await.map_err(config_error)?;
         let _turn = self.shared.files.lock().await;
         let pod_dir = self.context.pod_dir(&spec::identity(&self.pod).uid);
         let mut mounts = volumes::mounts(wanted, volumes, &variables, &pod_dir)
             .map_err(|error| config_error(describe(&error)))?;
-        let own_files = self.own_files(&mounts);
+        let own_files = self.own_files(&mounts, pod_ip);
         mounts.extend(own_files.map_err(|error| config_error(error.to_string()))?);
         let last_words = termination::mount(&pod_dir, wanted, attempt)
             .map_err(|error| config_error(error.to_string()))?;
@@ -193,7 +208,11 @@ impl Starter {
         Ok(ContainerSpec { security: rights, ..spec })
     }
 
-    async fn variables(&self, wanted: &Wanted) -> Result<Vec<(String, String)>, String> {
+    async fn variables(
+        &self,
+        wanted: &Wanted,
+        pod_ip: &str,
+    ) -> Result<Vec<(String, String)>, String> {
         let identity = spec::identity(&self.pod);
         let links = spec::spec(&self.pod).and_then(|spec| spec.enable_service_links);
         let services =
@@ -201,8 +220,7 @@ impl Starter {
         let services = services.map_err(|error| error.to_string())?;
         let sources = sources::fetch(&self.context.objects, &identity, wanted).await;
         let sources = sources.map_err(|error| error.to_string())?;
-        let facts =
-            env::Facts { pod: &self.pod, pod_ip: &self.pod_ip, host_ip: &self.context.host_ip };
+        let facts = env::Facts { pod: &self.pod, pod_ip, host_ip: &self.context.host_ip };
         let variables = env::environment(wanted, &facts, &sources, services);
         variables.map_err(|error| error.to_string())
     }
@@ -238,7 +256,7 @@ impl Starter {
             name: wanted.name.clone(),
             attempt,
             hash: spec::hash(wanted),
-            sandbox_id: self.sandbox_id.clone(),
+            sandbox_id: String::new(),
             share_pids: flag(pod_spec.and_then(|spec| spec.share_process_namespace)),
             host_pid: flag(pod_spec.and_then(|spec| spec.host_pid)),
             image: wanted.image.clone().unwrap_or_default(),
@@ -255,12 +273,12 @@ impl Starter {
     }
 
     /// `/etc/hosts` and `/etc/resolv.conf`, unless the container mounts its own.
-    fn own_files(&self, mounts: &[Mount]) -> std::io::Result<Vec<Mount>> {
+    fn own_files(&self, mounts: &[Mount], pod_ip: &str) -> std::io::Result<Vec<Mount>> {
         let directory = self.context.pod_dir(&spec::identity(&self.pod).uid);
         volumes::private_directory(&directory)?;
         let mut wanted = vec![("/etc/resolv.conf", "resolv.conf", self.resolv_conf())];
         if !spec::host_network(&self.pod) {
-            wanted.push(("/etc/hosts", "etc-hosts", files::hosts(&self.pod, &self.pod_ip)));
+            wanted.push(("/etc/hosts", "etc-hosts", files::hosts(&self.pod, pod_ip)));
         }
         wanted.retain(|(target, ..)| mounts.iter().all(|mount| mount.target != *target));
         let mut made = Vec::new();
@@ -292,13 +310,16 @@ impl Starter {
 
     // --- Run ---
 
-    async fn run(&self, wanted: &Wanted, spec: &ContainerSpec) -> Result<(), Failure> {
-        let runtime = &self.context.runtime;
-        let id = runtime.create(spec).await.map_err(|error| {
+    async fn create(&self, wanted: &Wanted, spec: &ContainerSpec) -> Result<String, Failure> {
+        let id = self.context.runtime.create(spec).await.map_err(|error| {
             self.failed(wanted, "CreateContainerError", error.to_string(), REFUSED)
         })?;
         self.note(wanted, "Created", format!("Created container: {}", wanted.name));
-        runtime.start(&id).await.map_err(|error| {
+        Ok(id)
+    }
+
+    async fn run(&self, wanted: &Wanted, id: &str) -> Result<(), Failure> {
+        self.context.runtime.start(id).await.map_err(|error| {
             let message = format!("failed to start container {:?}: {error}", wanted.name);
             self.failed(wanted, "RunContainerError", message, SHOWN)
         })?;

@@ -1,7 +1,4 @@
-use std::{
-    future::{pending, ready},
-    sync::Arc,
-};
+use std::{future::ready, sync::Arc};
 
 use api_types::api::core::v1::Service;
 use serde_json::{Value, json};
@@ -15,11 +12,11 @@ fn starter(context: Context, mut spec: Value) -> Starter {
     spec["containers"] = json!([{"name": "main", "image": "busybox:1"}]);
     let metadata = json!({"name": "web", "namespace": "default", "uid": "u"});
     let pod = json!({"metadata": metadata, "spec": spec});
+    let place = Place::new("s".to_owned(), "10.244.0.2".to_owned());
     Starter {
         context: Arc::new(context),
         pod: serde_json::from_value(pod).unwrap(),
-        sandbox_id: "s".to_owned(),
-        pod_ip: "10.244.0.2".to_owned(),
+        place: watch::Sender::new(place).subscribe(),
         shared: Arc::default(),
     }
 }
@@ -36,7 +33,7 @@ async fn started(spec: Value) -> Result<Vec<String>, Failure> {
     };
     let starter = starter(context, spec);
     let wanted = spec::container(&starter.pod, "main").unwrap();
-    starter.start(wanted, 0, ready(()), pending()).await?;
+    starter.start(wanted, 0, ready(()), &CancellationToken::new()).await?;
     Ok(runtime.specs().remove(0).env)
 }
 
@@ -87,7 +84,8 @@ async fn the_files_of_a_pod_are_made_by_one_start_at_a_time() {
     let starter = starter(context, json!({"volumes": [{"name": "v", "emptyDir": {}}]}));
     let wanted = spec::container(&starter.pod, "main").unwrap();
     let turn = starter.shared.files.lock().await;
-    let mut start = std::pin::pin!(starter.start(wanted, 0, ready(()), pending()));
+    let cancelled = CancellationToken::new();
+    let mut start = std::pin::pin!(starter.start(wanted, 0, ready(()), &cancelled));
     assert!(futures::poll!(&mut start).is_pending());
     let made = || starter.context.pod_dir("u").exists();
     assert!(!made());

@@ -7,15 +7,18 @@ use std::{
 };
 
 use api_types::api::core::v1::{Container as Wanted, Pod};
-use tokio::task::{Id, JoinSet};
+use tokio::{
+    sync::watch,
+    task::{Id, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{next_step::Failure, spec, start::Starter};
+use super::{next_step::Failure, sandbox::Place, spec, start::Starter};
 
 /// The starts of one pod. They end with it.
 #[derive(Debug, Default)]
 pub(super) struct Starts {
-    tasks: JoinSet<Result<(), Failure>>,
+    tasks: JoinSet<Result<String, Failure>>,
     /// By container name.
     under_way: BTreeMap<String, Start>,
     /// Those of the present round, each cancelled when the start has ended.
@@ -25,7 +28,7 @@ pub(super) struct Starts {
 #[derive(Debug)]
 struct Start {
     task: Id,
-    sandbox: String,
+    place: watch::Receiver<Place>,
     hash: String,
     cancel: CancellationToken,
 }
@@ -36,22 +39,27 @@ impl Starts {
         self.round.clear();
     }
 
-    /// Begins with one more. Images are pulled side by side; the runtime hears of a container once the
-    /// starts that began before it in this round have ended, as Kubernetes starts containers one by one.
+    /// Begins with one more. Containers are made side by side; one is started once the starts that began
+    /// before it in this round have ended, as Kubernetes starts containers one by one.
     pub(super) fn begin(&mut self, starter: Starter, wanted: Wanted, attempt: u32) {
         let (cancel, ended) = (CancellationToken::new(), CancellationToken::new());
         let (name, hash) = (wanted.name.clone(), spec::hash(&wanted));
-        let (sandbox, cancelled) = (starter.sandbox_id.clone(), cancel.clone());
+        let (place, cancelled) = (starter.place.clone(), cancel.clone());
         let (before, done) = (self.round.clone(), ended.clone().drop_guard());
         let task = self.tasks.spawn(async move {
             let _done = done;
             let turn = async {
                 futures::future::join_all(before.iter().map(|b| b.cancelled())).await;
             };
-            starter.start(&wanted, attempt, turn, cancelled.cancelled()).await
+            starter.start(&wanted, attempt, turn, &cancelled).await
         });
-        self.under_way.insert(name, Start { task: task.id(), sandbox, hash, cancel });
+        self.under_way.insert(name, Start { task: task.id(), place, hash, cancel });
         self.round.push(ended);
+    }
+
+    /// Whether there are any.
+    pub(super) fn are_under_way(&self) -> bool {
+        !self.under_way.is_empty()
     }
 
     /// The containers that are being started.
@@ -64,15 +72,16 @@ impl Starts {
     pub(super) fn keep(&self, sandbox: Option<&str>, pod: &Pod) {
         for (name, start) in &self.under_way {
             let wanted = spec::container(pod, name).map(spec::hash);
-            if Some(&*start.sandbox) != sandbox || wanted.as_ref() != Some(&start.hash) {
+            if start.place.borrow().id.as_deref() != sandbox || wanted.as_ref() != Some(&start.hash)
+            {
                 start.cancel.cancel();
             }
         }
     }
 
-    /// Waits for the end of one: which it was, and how it ended. One that panicked has failed, and the
-    /// others go on.
-    pub(super) async fn ended(&mut self) -> (String, Result<(), Failure>) {
+    /// Waits for the end of one: which it was, and its container's id or why it failed. One that panicked
+    /// has failed, and the others go on.
+    pub(super) async fn ended(&mut self) -> (String, Result<String, Failure>) {
         let (task, outcome) = match self.tasks.join_next_with_id().await {
             None => pending().await,
             Some(Ok(ended)) => ended,

@@ -21,10 +21,12 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     back_off::BackOff,
+    containers::Containers,
     describe,
     next_step::{self, Failure, Plan, Step, Stopping, next_step},
     observed::Observed,
     pace::Pace,
+    sandbox::Place,
     spec,
     start::{Shared, Starter},
     starts::Starts,
@@ -37,6 +39,8 @@ use crate::{admission::Verdict, context::Context, probe::Probes, runtime::Contai
 
 /// Until something that failed is tried again.
 pub(super) const RETRY: Duration = Duration::from_secs(2);
+/// Until it is told that a pod is connected whose containers take longer to start than they should.
+const SOON: Duration = Duration::from_millis(500);
 /// Until a pod that came before its node asks again whether it may run.
 const ADMISSION_LOOK: Duration = Duration::from_millis(200);
 
@@ -78,6 +82,7 @@ pub struct Worker {
     pub(super) context: Arc<Context>,
     updates: watch::Receiver<Update>,
     wake: Arc<Notify>,
+    pub(super) containers: Containers,
     pub(super) probes: Probes,
     pub(super) writer: StatusWriter,
     /// The status computed last; what the API server has may lag behind it.
@@ -109,6 +114,7 @@ impl Worker {
             context,
             updates,
             wake,
+            containers: Containers::default(),
             probes: Probes::default(),
             writer,
             status: None,
@@ -143,27 +149,33 @@ impl Worker {
         tokio::select! {
             // The manager keeps the sender while the worker runs.
             _ = self.updates.changed() => {}
-            () = self.wake.notified() => {}
-            () = reached(until) => {}
+            () = self.wake.notified() => self.containers.distrust(),
+            () = reached(until) => self.containers.changed(),
             (name, outcome) = self.starts.ended() => self.started(name, outcome),
         }
     }
 
     /// A start has ended. Between a look at the runtime and what follows from it none may be taken for
     /// ended: its container was not seen yet, and would be started again.
-    fn started(&mut self, name: String, outcome: Result<(), Failure>) {
+    fn started(&mut self, name: String, outcome: Result<String, Failure>) {
         match outcome {
-            Ok(()) => self.failures.remove(&name),
-            Err(failure) => self.failures.insert(name, failure),
-        };
+            Ok(id) => {
+                self.failures.remove(&name);
+                self.containers.made(id);
+            }
+            Err(failure) => {
+                self.failures.insert(name, failure);
+                self.containers.distrust();
+            }
+        }
     }
 
     async fn look(&mut self, update: &Update) -> Next {
         self.writer.seen(&update.pod);
         let pod = Arc::new(self.with_latest_status(&update.pod));
         let uid = spec::identity(&pod).uid;
-        let observed = match self.context.runtime.list(Some(&uid)).await {
-            Ok(found) => Observed::new(found),
+        let observed = match self.containers.look(&*self.context.runtime, &uid).await {
+            Ok(found) => found,
             Err(error) => {
                 tracing::warn!(pod = spec::label(&pod), %error, "cannot look at the pod");
                 return Next::Wait(Some(Timestamp::now() + RETRY));
@@ -275,22 +287,34 @@ impl Worker {
             return wait(until);
         }
         self.starts.new_round();
-        for step in &plan.steps {
-            if let Err(again) = self.step(pod, observed, step).await {
+        let mut rest = &plan.steps[..];
+        while let Some((step, after)) = rest.split_first() {
+            rest = after;
+            if let Err(again) = self.step(pod, observed, step, &mut rest).await {
+                self.containers.distrust();
                 return wait(again);
             }
         }
-        self.pace.done(observed, &plan.steps, Timestamp::now());
-        let begun = plan.steps.iter().all(|step| matches!(step, Step::Start { .. }));
-        if begun { Next::Wait(plan.wake_at) } else { Next::Again }
+        let now = Timestamp::now();
+        self.pace.done(observed, &plan.steps, now);
+        let begun = |step: &Step| matches!(step, Step::Start { .. });
+        match plan.steps.iter().filter(|step| !begun(step)).collect::<Vec<_>>()[..] {
+            [] => Next::Wait(plan.wake_at),
+            [Step::RunSandbox { .. }] if self.starts.are_under_way() => wait(now + SOON),
+            _ => {
+                self.containers.changed();
+                Next::Again
+            }
+        }
     }
 
-    /// Does one step; gives the time of the next try if it failed.
+    /// Does one step, and those of the rest that begin with it; gives the time of the next try if it failed.
     async fn step(
         &mut self,
         pod: &Arc<Pod>,
         observed: &Observed,
         step: &Step,
+        rest: &mut &[Step],
     ) -> Result<(), Timestamp> {
         let runtime = self.context.runtime.clone();
         let result = match step {
@@ -312,10 +336,18 @@ impl Worker {
                 termination::forget(&self.context, pod, observed, id);
                 runtime.remove(id).await
             }
-            Step::RunSandbox { attempt } => return self.run_sandbox(pod, *attempt).await,
+            Step::RunSandbox { attempt } => {
+                return self.run_sandbox(pod, *attempt, std::mem::take(rest)).await;
+            }
             Step::RemoveSandbox { id } => return self.remove_sandbox(pod, observed, id).await,
             Step::Start { name, attempt } => {
-                self.start(pod, observed, name, *attempt);
+                let Some(sandbox) = observed.sandbox() else { return Ok(()) };
+                let pod_ip = self.pod_ip(pod, observed).unwrap_or_default();
+                if observed.latest(name).and_then(Container::exit).is_some() {
+                    self.restarts.next(name, Timestamp::now());
+                }
+                let place = watch::Sender::new(Place::new(sandbox.id.clone(), pod_ip));
+                self.start(pod, name, *attempt, place.subscribe());
                 Ok(())
             }
         };
@@ -326,20 +358,16 @@ impl Worker {
         self.context.container_event(pod, container, EventType::Normal, "Killing", message);
     }
 
-    fn start(&mut self, pod: &Arc<Pod>, observed: &Observed, name: &str, attempt: u32) {
+    pub(super) fn start(
+        &mut self,
+        pod: &Arc<Pod>,
+        name: &str,
+        attempt: u32,
+        place: watch::Receiver<Place>,
+    ) {
         let Some(wanted) = spec::container(pod, name).cloned() else { return };
-        let Some(sandbox) = observed.sandbox() else { return };
-        let pod_ip = self.pod_ip(pod, observed).unwrap_or_default();
-        if observed.latest(name).and_then(Container::exit).is_some() {
-            self.restarts.next(name, Timestamp::now());
-        }
-        let starter = Starter {
-            context: self.context.clone(),
-            pod: pod.clone(),
-            sandbox_id: sandbox.id.clone(),
-            pod_ip,
-            shared: self.shared.clone(),
-        };
+        let (context, shared) = (self.context.clone(), self.shared.clone());
+        let starter = Starter { context, pod: pod.clone(), place, shared };
         self.starts.begin(starter, wanted, attempt);
     }
 

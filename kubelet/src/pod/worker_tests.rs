@@ -684,6 +684,61 @@ async fn containers_start_in_the_order_of_the_spec_whatever_holds_up_one() {
 }
 
 #[tokio::test]
+async fn containers_are_made_while_their_sandbox_starts_and_start_after_it() {
+    let node = Node::start().await;
+    node.runtime.hold("POD", true);
+    let ip = json!({"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}});
+    let pod = changed("web", |spec| spec["containers"][0]["env"] = json!([ip]));
+    let uid = node.create(&pod).await;
+    let made = async || node.runtime.specs().pop().ok_or_else(|| node.runtime.calls());
+    let made = wait::until("the container is made", made).await;
+    let address = node.network.held(&uid).unwrap();
+    assert!(made.env.contains(&format!("IP={address}")), "{:?}", made.env);
+    assert_eq!(node.runtime.calls(), ["sandbox 0"]);
+    node.runtime.hold("POD", false);
+    node.until_status("web", "runs", runs).await;
+    assert_eq!(node.runtime.calls(), ["sandbox 0", "start main"]);
+}
+
+#[tokio::test]
+async fn containers_of_a_sandbox_that_cannot_start_are_made_for_the_next() {
+    let node = Node::start().await;
+    node.runtime.set_broken("POD", true);
+    node.create(&sample("web")).await;
+    node.until_called("remove POD").await;
+    node.runtime.set_broken("POD", false);
+    node.until_status("web", "runs", runs).await;
+    let running = node.runtime.list(None).await.unwrap();
+    let sandbox = running.iter().find(|c| c.is_sandbox()).unwrap();
+    assert!(running.iter().all(|c| c.is_sandbox() || c.sandbox_id == sandbox.id), "{running:?}");
+}
+
+#[tokio::test]
+async fn a_pod_that_starts_is_listed_once() {
+    let node = Node::deaf(ControlPlane::start().await, Fake::with_images(&[IMAGE]));
+    node.create(&sample("web")).await;
+    node.until_status("web", "runs", runs).await;
+    assert_eq!(node.runtime.lists(), 1);
+}
+
+#[tokio::test]
+async fn a_container_that_an_earlier_kubelet_made_late_is_seen_at_the_next_sign_and_goes_with_the_pod()
+ {
+    let node = Node::deaf(ControlPlane::start().await, Fake::with_images(&[IMAGE]));
+    let uid = node.create(&sample("web")).await;
+    node.until_status("web", "runs", runs).await;
+    let containers = node.runtime.list(None).await.unwrap();
+    let main = containers.into_iter().find(|container| container.name == "main").unwrap();
+    node.runtime.adopt(Container { attempt: 1, ..main.clone() });
+    node.pods.wake(&uid);
+    node.until_status("web", "shows it", |status| only(status).restart_count == 1).await;
+    node.runtime.adopt(Container { pod: main.pod, ..blank("late") });
+    node.api.delete("web", &DeleteParams::default().grace_period(1)).await.unwrap();
+    wait::until_gone(&node.api, "web").await;
+    assert!(node.runtime.calls().contains(&"remove late".to_owned()), "{:?}", node.runtime.calls());
+}
+
+#[tokio::test]
 async fn a_pull_ends_when_the_pod_wants_another_image() {
     let node = Node::start().await;
     node.create(&changed("web", |spec| spec["containers"][0]["image"] = json!(ENDLESS_IMAGE)))

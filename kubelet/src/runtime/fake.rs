@@ -37,6 +37,9 @@ struct World {
     registry: BTreeSet<String>,
     calls: Vec<String>,
     summaries: usize,
+    lists: usize,
+    /// Names of containers that cannot be started.
+    broken: BTreeSet<String>,
     /// Exit status of commands in the containers of a name; 0 by default.
     answers: BTreeMap<String, i64>,
     /// Commands run so far in the containers of a name.
@@ -81,6 +84,21 @@ impl Fake {
     /// How often all containers were listed.
     pub(crate) fn summaries(&self) -> usize {
         self.world.lock().summaries
+    }
+
+    /// How often the containers of a pod were listed.
+    pub(crate) fn lists(&self) -> usize {
+        self.world.lock().lists
+    }
+
+    /// Whether containers of that name cannot be started from now on.
+    pub(crate) fn set_broken(&self, name: &str, broken: bool) {
+        let names = &mut self.world.lock().broken;
+        if broken {
+            names.insert(name.to_owned())
+        } else {
+            names.remove(name)
+        };
     }
 
     /// Ends the running container of that name.
@@ -230,7 +248,8 @@ impl Runtime for Fake {
         if pod.is_some() {
             self.called("list");
         }
-        let world = self.world.lock();
+        let mut world = self.world.lock();
+        world.lists += usize::from(pod.is_some());
         let wanted = world.containers.iter().filter(|c| pod.is_none_or(|uid| c.pod.uid == uid));
         Ok(wanted.cloned().collect())
     }
@@ -246,7 +265,12 @@ impl Runtime for Fake {
         Ok(world.containers.iter().map(brief).collect())
     }
 
-    async fn run_sandbox(&self, spec: &SandboxSpec) -> Result<String, RuntimeError> {
+    async fn inspect(&self, ids: &BTreeSet<String>) -> Result<Vec<Container>, RuntimeError> {
+        let world = self.world.lock();
+        Ok(world.containers.iter().filter(|c| ids.contains(&c.id)).cloned().collect())
+    }
+
+    async fn create_sandbox(&self, spec: &SandboxSpec) -> Result<String, RuntimeError> {
         self.note(format!("sandbox {}", spec.attempt));
         Ok(self.add(Container {
             pod: spec.pod.clone(),
@@ -255,13 +279,14 @@ impl Runtime for Fake {
                 SandboxNetwork::Private(address) => address,
                 SandboxNetwork::Host => None,
             },
-            state: State::Running { started_at: Timestamp::now() },
-            pid: Some(1),
             ..blank(labels::SANDBOX_NAME)
         }))
     }
 
     async fn create(&self, spec: &ContainerSpec) -> Result<String, RuntimeError> {
+        let stale =
+            |c: &Container| (&c.pod, &c.name, c.attempt) == (&spec.pod, &spec.name, spec.attempt);
+        self.world.lock().containers.retain(|container| !stale(container));
         let id = self.add(Container {
             pod: spec.pod.clone(),
             attempt: spec.attempt,
@@ -276,11 +301,17 @@ impl Runtime for Fake {
 
     async fn start(&self, id: &str) -> Result<(), RuntimeError> {
         let name = self.name(id);
-        self.note(format!("start {name}"));
+        if name != labels::SANDBOX_NAME {
+            self.note(format!("start {name}"));
+        }
         // The sender is as old as this.
         let _ = self.slow.subscribe().wait_for(|slow| !slow.contains(&name)).await;
+        if self.world.lock().broken.contains(&name) {
+            return Err(RuntimeError::Failed("it is broken".to_owned()));
+        }
         let run = |container: &mut Container| {
             container.state = State::Running { started_at: Timestamp::now() };
+            container.pid = Some(1);
         };
         self.change("start", |container| container.id == id, run);
         Ok(())

@@ -6,7 +6,11 @@ pub mod docker;
 pub(crate) mod fake;
 pub mod labels;
 
-use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    time::Duration,
+};
 
 use api_types::jiff::Timestamp;
 use async_trait::async_trait;
@@ -340,11 +344,14 @@ pub trait Runtime: Send + Sync + std::fmt::Debug + 'static {
     async fn list(&self, pod: Option<&str>) -> Result<Vec<Container>, RuntimeError>;
     /// The same of the whole node in brief, at the price of one call.
     async fn summary(&self) -> Result<Vec<Summary>, RuntimeError>;
-    /// Makes and starts a sandbox; gives its id.
-    async fn run_sandbox(&self, spec: &SandboxSpec) -> Result<String, RuntimeError>;
-    /// Makes a container; gives its id. A stale container of the same name is replaced.
+    /// Those of these sandboxes and containers that exist.
+    async fn inspect(&self, ids: &BTreeSet<String>) -> Result<Vec<Container>, RuntimeError>;
+    /// Makes a sandbox; gives its id. A stale one of the same name is replaced.
+    async fn create_sandbox(&self, spec: &SandboxSpec) -> Result<String, RuntimeError>;
+    /// Makes a container, whose sandbox need not run yet; gives its id. A stale one of the same name is
+    /// replaced.
     async fn create(&self, spec: &ContainerSpec) -> Result<String, RuntimeError>;
-    /// Starts a container.
+    /// Starts a sandbox or a container.
     async fn start(&self, id: &str) -> Result<(), RuntimeError>;
     /// Sends a signal; a container that is not running is no error.
     async fn signal(&self, id: &str, signal: &str) -> Result<(), RuntimeError>;

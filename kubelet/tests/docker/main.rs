@@ -113,7 +113,8 @@ impl Node {
             host_pid: false,
             sysctls: BTreeMap::new(),
         };
-        let id = self.runtime.run_sandbox(&spec).await.unwrap();
+        let id = self.runtime.create_sandbox(&spec).await.unwrap();
+        self.runtime.start(&id).await.unwrap();
         let pid = self.find(pod, &id).await.pid.unwrap();
         let attached = self.bridge.attach(&pod.uid, pid).await.unwrap();
         assert_eq!(Some(attached), address);

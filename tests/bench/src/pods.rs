@@ -94,10 +94,12 @@ async fn made(docker: &Docker, index: usize) -> anyhow::Result<()> {
         host_pid: false,
         sysctls: [].into(),
     };
+    let sandbox_id = docker.create_sandbox(&sandbox).await?;
+    docker.start(&sandbox_id).await?;
     let container = ContainerSpec {
         pod,
         name: "main".to_owned(),
-        sandbox_id: docker.run_sandbox(&sandbox).await?,
+        sandbox_id,
         image: IMAGE.to_owned(),
         command: Some(COMMAND.map(str::to_owned).into()),
         ..ContainerSpec::default()
@@ -160,9 +162,7 @@ impl Node {
     async fn pod(&self, index: usize) -> anyhow::Result<()> {
         let name = format!("pod-{index}");
         let container = json!({"name": "main", "image": IMAGE, "command": COMMAND});
-        let mut spec = json!({"nodeName": self.name, "containers": [container]});
-        // The command heeds no SIGTERM.
-        spec["terminationGracePeriodSeconds"] = json!(0);
+        let spec = json!({"nodeName": self.name, "containers": [container]});
         let pod = serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec}))?;
         self.api.create(&PostParams::default(), &pod).await?;
         await_condition(self.api.clone(), &name, conditions::is_pod_running()).await?;
@@ -174,6 +174,10 @@ impl Node {
         let name = format!("pod-{index}");
         let uid = self.api.get(&name).await?.metadata.uid.unwrap_or_default();
         self.api.delete(&name, &DeleteParams::default().grace_period(0)).await?;
+        // It heeds no SIGTERM, and need not be given time.
+        for container in self.docker.list(Some(&uid)).await?.iter().filter(|c| !c.is_sandbox()) {
+            self.docker.signal(&container.id, "SIGKILL").await?;
+        }
         while !self.docker.list(Some(&uid)).await?.is_empty() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

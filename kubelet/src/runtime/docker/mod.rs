@@ -3,7 +3,7 @@
 mod answer;
 mod request;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -42,7 +42,7 @@ impl Docker {
         [format!("{}={}", labels::NODE, self.node)].into_iter().chain(pod).collect()
     }
 
-    async fn inspect(&self, id: &str) -> Result<Option<Container>, RuntimeError> {
+    async fn look(&self, id: &str) -> Result<Option<Container>, RuntimeError> {
         match self.engine.container(id).await {
             Ok(found) => Ok(answer::container(found)),
             // Removed between list and inspect.
@@ -120,8 +120,12 @@ impl Runtime for Docker {
 
     async fn list(&self, pod: Option<&str>) -> Result<Vec<Container>, RuntimeError> {
         let found = self.engine.containers(&self.labels(pod)).await?;
-        stream::iter(found.into_iter().filter_map(|summary| summary.id))
-            .map(|id| async move { self.inspect(&id).await })
+        self.inspect(&found.into_iter().filter_map(|summary| summary.id).collect()).await
+    }
+
+    async fn inspect(&self, ids: &BTreeSet<String>) -> Result<Vec<Container>, RuntimeError> {
+        stream::iter(ids.iter().cloned())
+            .map(|id| async move { self.look(&id).await })
             .buffered(8)
             .try_filter_map(|found| async move { Ok(found) })
             .try_collect()
@@ -133,11 +137,9 @@ impl Runtime for Docker {
         Ok(found.into_iter().filter_map(answer::summary).collect())
     }
 
-    async fn run_sandbox(&self, spec: &SandboxSpec) -> Result<String, RuntimeError> {
+    async fn create_sandbox(&self, spec: &SandboxSpec) -> Result<String, RuntimeError> {
         let name = labels::container_name(&spec.pod, labels::SANDBOX_NAME, spec.attempt);
-        let id = self.create_named(&name, &self.sandbox_body(spec)).await?;
-        self.start(&id).await?;
-        Ok(id)
+        self.create_named(&name, &self.sandbox_body(spec)).await
     }
 
     async fn create(&self, spec: &ContainerSpec) -> Result<String, RuntimeError> {
