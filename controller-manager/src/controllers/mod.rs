@@ -41,6 +41,8 @@ pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
 mod tests {
     use std::sync::{Arc, Weak};
 
+    use listwatch::ListWatch;
+
     use crate::Settings;
     use crate::eviction::EvictionArgs;
     use crate::frame::Informer;
@@ -49,10 +51,10 @@ mod tests {
 
     use super::*;
 
-    fn context(plane: &testkit::ControlPlane, workers: WorkersArgs) -> Context {
+    pub(super) fn context(listwatch: ListWatch, workers: WorkersArgs) -> Context {
         let pod_network = Network::new("10.244.0.0/16".parse().unwrap(), 24).unwrap();
         let (root_ca, eviction) = (Some("PEM".to_owned()), EvictionArgs::default());
-        Context::new(plane.listwatch(), Settings { pod_network, root_ca, eviction, workers })
+        Context::new(listwatch, Settings { pod_network, root_ca, eviction, workers })
     }
 
     #[tokio::test]
@@ -65,7 +67,7 @@ mod tests {
             concurrent_namespace_syncs: 14,
             concurrent_gc_syncs: 15,
         };
-        let all = all(&context(&plane, workers), &mut JoinSet::new());
+        let all = all(&context(plane.listwatch(), workers), &mut JoinSet::new());
         for (name, workers) in [
             ("replicaset-controller", 11),
             ("endpoint-controller", 12),
@@ -82,7 +84,7 @@ mod tests {
     #[tokio::test]
     async fn each_controller_waits_for_what_it_reads() {
         let plane = testkit::ControlPlane::start().await;
-        let all = all(&context(&plane, WorkersArgs::default()), &mut JoinSet::new());
+        let all = all(&context(plane.listwatch(), WorkersArgs::default()), &mut JoinSet::new());
         for (name, reads) in [
             ("replicaset-controller", &["pods", "replicasets"] as &[_]),
             ("node-ipam-controller", &["nodes"]),
@@ -107,7 +109,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_that_was_seen_outlives_a_term() {
         let plane = testkit::ControlPlane::start().await;
-        let context = context(&plane, WorkersArgs::default());
+        let context = context(plane.listwatch(), WorkersArgs::default());
         let mut tasks = JoinSet::new();
         let controllers = all(&context, &mut tasks);
         let left = remains(&context);

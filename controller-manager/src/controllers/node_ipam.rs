@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::frame::{
-    Change, Controller, Error, Informer, Next, ObjectKey, Registered, Step, WorkQueue,
+    Change, Controller, Error, Fault, Informer, Next, ObjectKey, Registered, Step, WorkQueue,
 };
 use crate::network::Network;
 use crate::nodes;
@@ -72,6 +72,17 @@ struct Promise {
     written: bool,
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error("all pod addresses of the cluster are given away")]
+struct Exhausted;
+
+impl Fault for Exhausted {
+    /// A node that goes is what helps.
+    fn may_pass(&self) -> bool {
+        false
+    }
+}
+
 #[async_trait::async_trait]
 impl Controller for NodeIpam {
     fn name(&self) -> &'static str {
@@ -92,6 +103,7 @@ impl Controller for NodeIpam {
             None => {
                 let message = "All pod addresses of the cluster are given away";
                 self.recorder.about(&**node, EventType::Warning, "CIDRNotAvailable", message);
+                return Err(Exhausted.into());
             }
         }
         Ok(Next::Change)

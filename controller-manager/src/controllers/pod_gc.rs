@@ -46,8 +46,7 @@ fn watch(informers: &Informers, queue: &Arc<WorkQueue>) {
     informers.nodes.on_change(move |change: &Change<Node>| {
         let (Some(node), Some(all)) = (change.latest(), all.upgrade()) else { return };
         if change.new.is_none() || is_out_of_service(node) {
-            let name = node.metadata.name.as_deref();
-            let here = all.filter(|pod| pods::node_of(pod) == name);
+            let here = all.on_node(nodes::name(node));
             here.iter().for_each(|pod| orphans.add(ObjectKey::of(&pod.metadata)));
         }
     });

@@ -179,7 +179,7 @@ async fn reconcile(controller: &dyn Controller, queue: &WorkQueue, key: &ObjectK
         }
         Err(error) => {
             log(&error, controller, key);
-            queue.failed(key);
+            if error.may_pass() { queue.failed(key) } else { queue.succeeded(key) }
         }
     }
 }
@@ -215,6 +215,7 @@ mod tests {
     use tokio::time::sleep;
 
     use super::*;
+    use crate::frame::Fault;
 
     /// Needs ten minutes for a look, and panics at the key `bad`.
     #[derive(Default)]
@@ -304,6 +305,54 @@ mod tests {
         [Event::Init, Event::InitDone].into_iter().for_each(|event| pods.take_in(event));
         until_idle().await;
         assert_eq!((health.report().as_str(), looks()), ("[+]watching ok\n", (1, 1)));
+    }
+
+    /// Fails at every look.
+    struct Failing(fn() -> Error, Arc<AtomicUsize>);
+
+    #[async_trait::async_trait]
+    impl Controller for Failing {
+        fn name(&self) -> &'static str {
+            "failing"
+        }
+
+        async fn reconcile(&self, _: &ObjectKey) -> Result<Next, Error> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            Err(self.0())
+        }
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("something is wrong")]
+    struct Wrong {
+        passes: bool,
+    }
+
+    impl Fault for Wrong {
+        fn may_pass(&self) -> bool {
+            self.passes
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_pass_is_looked_at_again_and_what_may_not_is_when_it_changes() {
+        let check = async |error: fn() -> Error, again: bool| {
+            let (queue, looks) = (Arc::new(WorkQueue::default()), Arc::<AtomicUsize>::default());
+            let mut tasks = JoinSet::new();
+            work(&Registered::new(Failing(error, looks.clone()), queue.clone()), &mut tasks);
+            queue.add(ObjectKey::cluster("a"));
+            sleep(Duration::from_secs(600)).await;
+            let before = looks.load(Ordering::Relaxed);
+            assert_eq!(before > 1, again, "{before} looks at {}", error());
+            queue.add(ObjectKey::cluster("a"));
+            sleep(Duration::from_millis(1)).await;
+            assert_eq!(looks.load(Ordering::Relaxed), before + 1, "it has changed");
+        };
+        check(|| Wrong { passes: false }.into(), false).await;
+        check(|| Wrong { passes: true }.into(), true).await;
+        let call =
+            || Error::Call { step: "asking", source: kube::Error::LinesCodecMaxLineLengthExceeded };
+        check(call, true).await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,33 +1,50 @@
-//! Why a reconciliation ended early. It is logged, and the key is tried again after a back-off.
+//! Why a look ended early, and whether another one may help though nothing has changed.
 
-/// A step of a reconciliation failed.
+use std::error::Error as StdError;
+
+/// Why a look ended early.
 #[derive(Debug, thiserror::Error)]
-#[error("{step}")]
-pub struct Error {
-    step: &'static str,
-    #[source]
-    cause: Cause,
+pub enum Error {
+    /// A call to the API server failed.
+    #[error("{step}")]
+    Call {
+        /// What could not be done.
+        step: &'static str,
+        /// What came of it.
+        source: kube::Error,
+    },
+    /// The API server has done all that it was asked, but things are not as they should be.
+    #[error("{0}")]
+    Fault(Box<dyn Fault>),
 }
 
-#[derive(Debug, thiserror::Error)]
-enum Cause {
-    #[error(transparent)]
-    Api(kube::Error),
-    #[error("{0}")]
-    Other(String),
+/// Something of the cluster's objects that a controller can't cope with.
+pub trait Fault: StdError + Send + Sync + 'static {
+    /// Whether it may be over though no object that the controller follows has changed: it looks again then after a
+    /// back-off, and otherwise when one changes.
+    fn may_pass(&self) -> bool;
+}
+
+impl<F: Fault> From<F> for Error {
+    fn from(fault: F) -> Self {
+        Self::Fault(Box::new(fault))
+    }
 }
 
 impl Error {
-    /// A step failed though the API server has done all that it was asked.
-    pub fn other(step: &'static str, why: impl Into<String>) -> Self {
-        Self { step, cause: Cause::Other(why.into()) }
+    /// Why the look ended, in the API server's words if it has answered.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Call { source, .. } => reason(source),
+            Self::Fault(fault) => fault.to_string(),
+        }
     }
 
-    /// Why the step failed, in the API server's words if it has answered.
-    pub fn reason(&self) -> String {
-        match &self.cause {
-            Cause::Api(error) => reason(error),
-            Cause::Other(why) => why.clone(),
+    /// Whether to look again after a back-off though nothing has changed.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Call { .. } => true,
+            Self::Fault(fault) => fault.may_pass(),
         }
     }
 
@@ -43,9 +60,9 @@ impl Error {
     }
 
     fn code(&self) -> Option<u16> {
-        match &self.cause {
-            Cause::Api(error) => code(error),
-            Cause::Other(_) => None,
+        match self {
+            Self::Call { source, .. } => code(source),
+            Self::Fault(_) => None,
         }
     }
 }
@@ -64,7 +81,7 @@ pub trait Step<T> {
 
 impl<T> Step<T> for kube::Result<T> {
     fn step(self, step: &'static str) -> Result<T, Error> {
-        self.map_err(|source| Error { step, cause: Cause::Api(source) })
+        self.map_err(|source| Error::Call { step, source })
     }
 
     fn unless_gone(self, step: &'static str) -> Result<Option<T>, Error> {

@@ -3,7 +3,7 @@
 //!
 //! kube-runtime's reflector is not used because three things are needed that it does not give: handlers
 //! that see the object *before and after* (a pod that changes its labels leaves one selector and enters
-//! another), reading one namespace without walking through all, and a [`Mark`] to wait for one's own
+//! another), finding objects without walking through all, and a [`Mark`] to wait for one's own
 //! writes to come back.
 
 use std::borrow::Cow;
@@ -19,14 +19,15 @@ use kube::runtime::watcher::{self, Event};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use super::ObjectKey;
+use super::index::Index;
+use super::{ObjectKey, Term};
 
 /// A kind an informer can follow.
-pub trait Watched: Resource<DynamicType = ()> + Clone + fmt::Debug + Send + Sync + 'static {}
-
-impl<K> Watched for K where
-    K: Resource<DynamicType = ()> + Clone + fmt::Debug + Send + Sync + 'static
-{
+pub trait Watched: Resource<DynamicType = ()> + Clone + fmt::Debug + Send + Sync + 'static {
+    /// What the object is found by.
+    fn terms(&self) -> Vec<Term> {
+        Vec::new()
+    }
 }
 
 /// An object before and after. At least one is there.
@@ -91,6 +92,7 @@ pub struct Informer<K> {
 
 struct State<K> {
     objects: BTreeMap<ObjectKey, Arc<K>>,
+    index: Index,
     /// The newest version that `objects` is known to have.
     revision: u64,
     /// What a list under way has shown so far.
@@ -109,6 +111,7 @@ impl<K> Default for Informer<K> {
     fn default() -> Self {
         let state = State {
             objects: BTreeMap::new(),
+            index: Index::default(),
             revision: 0,
             list: BTreeMap::new(),
             lists_begun: 0,
@@ -150,6 +153,17 @@ impl<K: Watched> Informer<K> {
         let from = state.objects.range((Bound::Included(&first), Bound::Unbounded));
         let here = from.take_while(|(key, _)| key.namespace == namespace);
         here.filter(|(_, object)| pick(object)).map(|(_, object)| object.clone()).collect()
+    }
+
+    /// The objects with a term.
+    pub fn with(&self, term: &Term) -> Vec<Arc<K>> {
+        let state = self.state.read();
+        state.index.get(term).filter_map(|key| state.objects.get(key)).cloned().collect()
+    }
+
+    /// Of some terms, the one that the fewest objects have.
+    pub fn rarest(&self, terms: Vec<Term>) -> Option<Term> {
+        self.state.read().index.rarest(terms)
     }
 
     /// Tells when everything that exists has been seen once.
@@ -223,14 +237,18 @@ impl<K: Watched> State<K> {
     fn applied(&mut self, object: K) -> Option<Change<K>> {
         self.revision = self.revision.max(revision(&object));
         let new = Arc::new(object);
-        let old = self.objects.insert(ObjectKey::of(new.meta()), new.clone());
+        let key = ObjectKey::of(new.meta());
+        let old = self.objects.insert(key.clone(), new.clone());
+        self.index.update(&key, terms(old.as_deref()), new.terms());
         let change = Change { old, new: Some(new) };
         is_change(&change).then_some(change)
     }
 
     fn deleted(&mut self, object: &K) -> Option<Change<K>> {
         self.revision = self.revision.max(revision(object));
-        let old = self.objects.remove(&ObjectKey::of(object.meta()))?;
+        let key = ObjectKey::of(object.meta());
+        let old = self.objects.remove(&key)?;
+        self.index.update(&key, old.terms(), Vec::new());
         Some(Change { old: Some(old), new: None })
     }
 
@@ -241,6 +259,10 @@ impl<K: Watched> State<K> {
         let versions = self.list.values().map(|object| revision(&**object));
         self.revision = versions.max().unwrap_or_default();
         let mut before = std::mem::replace(&mut self.objects, std::mem::take(&mut self.list));
+        self.index = Index::default();
+        for (key, object) in &self.objects {
+            self.index.update(key, Vec::new(), object.terms());
+        }
         let now = self.objects.iter();
         let mut changes: Vec<_> = now
             .map(|(key, new)| Change { old: before.remove(key), new: Some(new.clone()) })
@@ -249,6 +271,10 @@ impl<K: Watched> State<K> {
         changes.extend(before.into_values().map(|old| Change { old: Some(old), new: None }));
         changes
     }
+}
+
+fn terms<K: Watched>(object: Option<&K>) -> Vec<Term> {
+    object.map(K::terms).unwrap_or_default()
 }
 
 fn is_change<K: Watched>(change: &Change<K>) -> bool {

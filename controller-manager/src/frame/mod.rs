@@ -4,6 +4,7 @@
 mod controller;
 mod error;
 mod expectations;
+mod index;
 mod informer;
 mod metrics;
 mod object_key;
@@ -11,8 +12,9 @@ mod work_queue;
 mod working;
 
 pub use controller::{Controller, Ended, Next, Registered, begun, ended, work};
-pub use error::{Error, Step, code, is_terminating, reason};
+pub use error::{Error, Fault, Step, code, is_terminating, reason};
 pub use expectations::Expectations;
+pub use index::{Label, Term};
 pub use informer::{Change, Informer, Mark, Synced, Watched};
 pub use metrics::Metrics;
 pub use object_key::ObjectKey;

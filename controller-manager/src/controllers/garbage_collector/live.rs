@@ -10,6 +10,7 @@ use kube::core::PartialObjectMeta;
 use kube::{Client, Error as KubeError};
 use parking_lot::Mutex;
 
+use super::fault::Fault;
 use super::graph::Uid;
 use crate::discovery::{Discovered, Discovery};
 use crate::frame::{Error, Step};
@@ -81,8 +82,7 @@ impl Dependents {
     async fn look_through(&self, namespace: &str) -> Result<ByOwner, Error> {
         let resources = self.discovery.fresh().await.step("discovering resources")?;
         if !resources.failing.is_empty() {
-            let why = format!("not all kinds are known: {} failing", resources.failing.join(", "));
-            return Err(Error::other("looking for dependents", why));
+            return Err(Fault::KindsUnknown(resources.failing.clone()).into());
         }
         let concerned = |found: &&Discovered| {
             found.is_collectable() && (found.is_namespaced() || namespace.is_empty())

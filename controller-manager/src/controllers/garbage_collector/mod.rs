@@ -11,11 +11,14 @@
 //! itself for dependents: the graph may lag behind, all the more after a start.
 
 mod decision;
+mod fault;
 mod graph;
 mod known;
 mod live;
 mod monitors;
 mod owners;
+#[cfg(test)]
+mod unknown_kinds;
 mod writes;
 
 use std::sync::Arc;

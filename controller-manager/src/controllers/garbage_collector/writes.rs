@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::GarbageCollector;
 use super::decision::Policy;
+use super::fault::Fault;
 use super::live::{self, Owned};
 use crate::discovery::Discovered;
 use crate::frame::{Error, ObjectKey, Step};
@@ -67,7 +68,7 @@ impl GarbageCollector {
             }
             current = live::read(&api, &key.name, uid).await?;
         }
-        Err(Error::other("releasing a dependent", "others change it all the time"))
+        Err(Fault::Contended.into())
     }
 
     pub(super) async fn drop_references(

@@ -133,6 +133,7 @@ fn listed(
 mod tests {
     use crate::frame::Error;
 
+    use super::super::fault::Fault;
     use super::*;
 
     fn at(time: &str) -> Timestamp {
@@ -149,6 +150,10 @@ mod tests {
         assert_eq!(news.iter().map(describe).collect::<Vec<_>>(), expected);
     }
 
+    fn away(why: &str) -> Error {
+        Fault::Undiscovered(why.to_owned()).into()
+    }
+
     fn trouble() -> Outcome {
         let counts = |list: &[(&str, usize)]| {
             list.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
@@ -156,7 +161,7 @@ mod tests {
         Outcome {
             remaining: counts(&[("pods.", 2), ("replicasets.apps", 1)]),
             finalizers: counts(&[("example.com/hold", 3)]),
-            errors: vec![Error::other("x", "b is away"), Error::other("x", "a is away")],
+            errors: ["b is away", "a is away"].map(away).into(),
             discovery_failure: discovery_failure(&["metrics.k8s.io/v1".to_owned()]),
             ..Outcome::default()
         }

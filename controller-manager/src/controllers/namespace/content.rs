@@ -12,6 +12,7 @@ use kube::core::PartialObjectMeta;
 use kube::discovery::verbs;
 use kube::{Api, Client};
 
+use super::fault::Fault;
 use crate::discovery::{Discovered, Resources};
 use crate::frame::{Error, Informer, Step, code};
 use crate::pods;
@@ -65,7 +66,7 @@ impl Outcome {
             return Err(self.errors.swap_remove(0));
         }
         if let Some(why) = self.discovery_failure {
-            return Err(Error::other("discovering resources", why));
+            return Err(Fault::Undiscovered(why).into());
         }
         let wait = Duration::from_secs(self.estimate.as_secs() / 2 + 1);
         Ok((!self.remaining.is_empty()).then_some(wait))
@@ -149,13 +150,8 @@ impl Content<'_> {
             // As long again as it has taken so far: who takes a finalizer away soon is noticed soon.
             return Left { estimate: self.age().min(FINALIZERS), ..left };
         }
-        let namespace = self.name();
-        let resource = &found.resource;
-        let why = format!(
-            "unexpected items still remain in namespace: {namespace} for gvr: {}/{}, Resource={}",
-            resource.group, resource.version, resource.plural
-        );
-        Left { error: Some(Error::other("deleting what is in the namespace", why)), ..left }
+        let (namespace, resource) = (self.name().to_owned(), found.resource.clone());
+        Left { error: Some(Fault::Remaining { namespace, resource }.into()), ..left }
     }
 
     fn name(&self) -> &str {
@@ -192,7 +188,7 @@ impl Content<'_> {
         if now.as_ref().is_some_and(same) {
             return Ok(());
         }
-        Err(Error::other("deleting what is in the namespace", "the namespace is another one now"))
+        Err(Fault::Replaced.into())
     }
 
     /// The longest grace period of its pods, unless it should be over by now.

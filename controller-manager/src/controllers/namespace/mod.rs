@@ -10,6 +10,7 @@
 
 mod conditions;
 mod content;
+mod fault;
 
 use std::sync::Arc;
 use std::time::Duration;

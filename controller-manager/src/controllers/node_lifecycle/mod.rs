@@ -178,11 +178,9 @@ impl NodeLifecycle {
         if let Some(patience) = in_passing(&self.monitor, name) {
             return Ok(Some(patience));
         }
-        let serving = self
-            .informers
-            .pods
-            .filter(|pod| pods::node_of(pod) == Some(name) && pods::is_ready(pod));
-        let patches = serving.iter().map(|pod| self.mark_not_ready(pod));
+        let here = self.informers.pods.on_node(name);
+        let serving = here.iter().filter(|pod| pods::is_ready(pod));
+        let patches = serving.map(|pod| self.mark_not_ready(pod));
         join_all(patches).await.into_iter().collect::<Result<(), Error>>()?;
         Ok(None)
     }

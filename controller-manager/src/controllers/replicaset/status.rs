@@ -104,6 +104,8 @@ pub(super) fn patch(set: &ReplicaSet, status: &ReplicaSetStatus) -> Option<Value
 
 #[cfg(test)]
 mod tests {
+    use kube::core::Status;
+
     use super::*;
     use crate::frame::Error;
 
@@ -151,7 +153,10 @@ mod tests {
     #[test]
     fn a_failure_is_told_by_its_kind_and_taken_back() {
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        let failure = |reason| Failure { reason, error: Error::other("a step", "quota") };
+        let failure = |reason| {
+            let source = kube::Error::Api(Status::failure("quota", "Forbidden").boxed());
+            Failure { reason, error: Error::Call { step: "a step", source } }
+        };
         let mut set = set(0);
         let mut after = |failure: Option<Failure>| {
             let (status, _) = of(&set, &[], failure.as_ref(), now);

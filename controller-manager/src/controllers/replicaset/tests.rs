@@ -1,10 +1,11 @@
 //! The controller against the API server, with stores that are told what to show.
 
-use kube::api::{ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::runtime::watcher::Event;
 use testkit::{ControlPlane, pod, replica_set};
 
 use super::*;
+use crate::workers::WorkersArgs;
 
 /// A controller whose stores follow nothing.
 struct Stage {
@@ -17,14 +18,8 @@ impl Stage {
     /// With a set `web`, which the store shows.
     async fn set(replicas: i32) -> Self {
         let plane = ControlPlane::start().await;
-        let controller = ReplicaSets {
-            client: plane.client(),
-            clock: Clock::default(),
-            informers: Informers::default(),
-            recorder: Recorder::new(plane.client(), NAME, ""),
-            expectations: Expectations::default(),
-            unanswered: Mutex::default(),
-        };
+        let context = crate::controllers::tests::context(plane.listwatch(), WorkersArgs::default());
+        let controller = ReplicaSets::new(&context);
         let set = replica_set("web").replicas(replicas).build();
         let api = Api::<ReplicaSet>::namespaced(plane.client(), "default");
         let set = api.create(&PostParams::default(), &set).await.unwrap();
@@ -90,7 +85,9 @@ async fn the_status_is_written_though_own_writes_have_not_come_back() {
     seen.status = pod("x").running("10.0.0.1").build().status;
     let mut going = pod("going").build();
     going.metadata.uid = Some("u".to_owned());
-    stage.controller.expectations.deleted(&stage.key, ObjectKey::of(&going.metadata), "u".into());
+    let set = stage.set_seen().await;
+    let victims = [Arc::new(going.clone())];
+    stage.controller.control.delete(&stage.key, &set, &victims).await.unwrap();
     stage.show([Event::Apply(seen), Event::Apply(going)]);
     let status = |set: &ReplicaSet| set.status.clone().unwrap_or_default();
     assert_eq!(status(&stage.set_seen().await).ready_replicas.unwrap_or_default(), 0);

@@ -8,9 +8,10 @@ use api_types::meta::ObjectMeta;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, Client};
 
-use super::{backends, is_headless, selector, selects, subsets, watch_services_and_pods};
+use super::{backends, is_headless, subsets, watch_services_and_pods};
 use crate::context::Context;
 use crate::frame::{Change, Controller, Error, Next, ObjectKey, Registered, Step, WorkQueue};
+use crate::indexes::Selecting;
 use crate::informers::Informers;
 
 const MANAGED_BY: (&str, &str) = ("endpoints.kubernetes.io/managed-by", "endpoint-controller");
@@ -47,10 +48,7 @@ impl Controller for Controls {
         let current = self.informers.endpoints.get(key);
         match self.informers.services.get(key) {
             None => self.remove(key, current.as_deref()).await?,
-            Some(service) if selector(&service).is_some() => {
-                self.write(key, &service, current.as_deref()).await?;
-            }
-            Some(_) => {}
+            Some(service) => self.write(key, &service, current.as_deref()).await?,
         }
         Ok(Next::Change)
     }
@@ -74,13 +72,15 @@ impl Controls {
         deleted.unless_gone("deleting the endpoints of a service that is gone").map(|_| ())
     }
 
+    /// Without a selector, somebody else looks after them.
     async fn write(
         &self,
         key: &ObjectKey,
         service: &Service,
         current: Option<&Endpoints>,
     ) -> Result<(), Error> {
-        let selected = self.informers.pods.filter_in(&key.namespace, |pod| selects(service, pod));
+        let Some(selector) = service.selector() else { return Ok(()) };
+        let selected = self.informers.pods.selected(&key.namespace, &selector);
         let wanted = wanted(service, &backends::of(service, &selected), current);
         if current == Some(&wanted) {
             return Ok(());

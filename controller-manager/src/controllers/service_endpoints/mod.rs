@@ -8,7 +8,6 @@ mod slices;
 mod subsets;
 mod wanted_slices;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api_types::api::core::v1::{Pod, Service};
@@ -31,25 +30,10 @@ fn watch_services_and_pods(informers: &Informers, queue: &Arc<WorkQueue>) {
     let (pods, services) = (queue.clone(), informers.services.clone());
     informers.pods.on_change(move |change: &Change<Pod>| {
         for pod in change.versions() {
-            let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-            let concerned = services.filter_in(namespace, |service| selects(service, pod));
+            let concerned = services.selecting(&pod.metadata);
             concerned.iter().for_each(|service| pods.add(ObjectKey::of(&service.metadata)));
         }
     });
-}
-
-/// The Service's selector; `None` if somebody else looks after its endpoints.
-fn selector(service: &Service) -> Option<&BTreeMap<String, String>> {
-    let spec = service.spec.as_ref()?;
-    let external = spec.type_.as_deref() == Some("ExternalName");
-    spec.selector.as_ref().filter(|selector| !external && !selector.is_empty())
-}
-
-fn selects(service: &Service, pod: &Pod) -> bool {
-    let (Some(selector), Some(labels)) = (selector(service), &pod.metadata.labels) else {
-        return false;
-    };
-    selector.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
 fn is_headless(service: &Service) -> bool {

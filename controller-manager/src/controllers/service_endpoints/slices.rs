@@ -10,11 +10,12 @@ use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client};
 
 use super::wanted_slices::{MANAGED_BY, SERVICE_NAME, plan};
-use super::{backends, selector, selects, watch_services_and_pods};
+use super::{backends, watch_services_and_pods};
 use crate::context::Context;
 use crate::frame::{
     Change, Controller, Error, Expectations, Next, ObjectKey, Registered, Step, WorkQueue,
 };
+use crate::indexes::Selecting;
 use crate::informers::Informers;
 
 /// While own writes have not come back, look again this often.
@@ -63,13 +64,11 @@ impl Controller for Slices {
         if !self.expectations.are_met(key, &self.informers.endpoint_slices) {
             return Ok(Next::After(UNSEEN));
         }
-        let ours = |slice: &EndpointSlice| service_of(slice).as_ref() == Some(key);
-        let existing = self.informers.endpoint_slices.filter_in(&key.namespace, ours);
+        let mut existing =
+            self.informers.endpoint_slices.labelled(&key.namespace, SERVICE_NAME, &key.name);
+        existing.retain(|slice| service_of(slice).as_ref() == Some(key));
         match self.informers.services.get(key) {
-            Some(service) if selector(&service).is_some() => {
-                self.write(key, &service, &existing).await?
-            }
-            Some(_) => {}
+            Some(service) => self.write(key, &service, &existing).await?,
             None => {
                 let deletions = existing.iter().map(|slice| self.delete(key, slice));
                 try_join_all(deletions).await?;
@@ -85,13 +84,15 @@ impl Slices {
         Api::namespaced(self.client.clone(), &key.namespace)
     }
 
+    /// Without a selector, somebody else looks after them.
     async fn write(
         &self,
         key: &ObjectKey,
         service: &Service,
         existing: &[Arc<EndpointSlice>],
     ) -> Result<(), Error> {
-        let selected = self.informers.pods.filter_in(&key.namespace, |pod| selects(service, pod));
+        let Some(selector) = service.selector() else { return Ok(()) };
+        let selected = self.informers.pods.selected(&key.namespace, &selector);
         let plan = plan(service, &backends::of(service, &selected), existing);
         // New addresses are announced before old ones go.
         try_join_all(plan.replace.iter().map(|slice| self.replace(key, slice))).await?;

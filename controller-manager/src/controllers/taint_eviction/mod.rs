@@ -70,9 +70,10 @@ fn watch_nodes(context: &Context, ages: &Arc<TaintAges>, queue: &Arc<WorkQueue>)
         };
         ages.see(node, clock.now(), Instant::now());
         if let Some(pods) = pods.upgrade().filter(|_| nodes::has_no_execute(node)) {
-            let name = node.metadata.name.as_deref();
-            let here = pods.filter(|pod| pods::node_of(pod) == name && pods::is_active(pod));
-            here.iter().for_each(|pod| queue.add(ObjectKey::of(&pod.metadata)));
+            let here = pods.on_node(nodes::name(node));
+            here.iter()
+                .filter(|pod| pods::is_active(pod))
+                .for_each(|pod| queue.add(ObjectKey::of(&pod.metadata)));
         }
     });
 }

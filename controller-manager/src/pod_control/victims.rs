@@ -14,7 +14,7 @@ use crate::pods;
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 /// The `count` pods that are worth least. Nodes are compared by how many of the `related` pods they have.
-pub(super) fn choose(
+pub(crate) fn choose(
     pods: &[Arc<Pod>],
     related: &[Arc<Pod>],
     count: usize,

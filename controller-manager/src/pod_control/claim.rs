@@ -1,0 +1,274 @@
+//! Which objects belong to an owner. One that matches and has no controller is adopted; one that the owner
+//! controls but that no longer matches is released.
+//! <https://kubernetes.io/docs/concepts/workloads/controllers/replicaset/#non-template-pod-acquisitions>
+
+use std::fmt::Debug;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use api_machinery::LabelSelector;
+use api_types::NamespaceResourceScope;
+use api_types::meta::{ObjectMeta, OwnerReference};
+use futures::future::join_all;
+use kube::api::{Patch, PatchParams};
+use kube::core::PartialObjectMeta;
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::Owner;
+use crate::frame::{Error, Expectations, Informer, ObjectKey, Step};
+use crate::indexes::{Owned, picks};
+use crate::owners::{controller_of, controller_reference, is_controlled_by};
+
+/// A kind whose objects are claimed.
+pub(crate) trait Claimed:
+    Owned + Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned
+{
+}
+
+impl<K> Claimed for K where
+    K: Owned + Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned
+{
+}
+
+/// Claims objects of one kind for owners of another: pods for ReplicaSets, ReplicaSets for Deployments.
+pub(crate) struct Claims<O, C> {
+    client: Client,
+    store: Arc<Informer<C>>,
+    expectations: Arc<Expectations>,
+    may_be_adopted: fn(&C) -> bool,
+    owner: PhantomData<fn(O)>,
+}
+
+impl<O: Owner, C: Claimed> Claims<O, C> {
+    /// What is written is told to the expectations.
+    pub(crate) fn new(
+        client: Client,
+        store: Arc<Informer<C>>,
+        expectations: Arc<Expectations>,
+        may_be_adopted: fn(&C) -> bool,
+    ) -> Self {
+        Self { client, store, expectations, may_be_adopted, owner: PhantomData }
+    }
+
+    /// The objects that are the owner's as it is.
+    pub(crate) fn owned(&self, owner: &O, selector: &LabelSelector) -> Vec<Arc<C>> {
+        self.look(owner, selector).owned
+    }
+
+    /// The owner's objects, after adoption and release.
+    pub(crate) async fn claim(
+        &self,
+        key: &ObjectKey,
+        owner: &O,
+        selector: &LabelSelector,
+    ) -> Result<Vec<Arc<C>>, Error> {
+        let claim = self.look(owner, selector);
+        if !claim.adopt.is_empty() && !self.may_adopt(key, owner).await? {
+            return Ok(claim.owned);
+        }
+        let changes = claim.adopt.iter().chain(&claim.release);
+        let patches = changes.map(|(object, owners)| self.patch_owners(key, object, owners));
+        join_all(patches).await.into_iter().collect::<Result<Vec<()>, Error>>()?;
+        let adopted = claim.adopt.into_iter().map(|(object, _)| object);
+        Ok(claim.owned.into_iter().chain(adopted).collect())
+    }
+
+    fn look(&self, owner: &O, selector: &LabelSelector) -> Claim<C> {
+        let metadata = owner.meta();
+        let mut candidates = self.store.controlled_by(metadata.uid.as_deref().unwrap_or_default());
+        let selected =
+            self.store.selected(metadata.namespace.as_deref().unwrap_or_default(), selector);
+        candidates.extend(selected.into_iter().filter(|it| controller_of(it.meta()).is_none()));
+        decide(owner, selector, &candidates, self.may_be_adopted)
+    }
+
+    /// Asks the API server itself: the owner may be on its way out, and the store not know it yet.
+    async fn may_adopt(&self, key: &ObjectKey, owner: &O) -> Result<bool, Error> {
+        let api = Api::<PartialObjectMeta<O>>::namespaced(self.client.clone(), &key.namespace);
+        let current = api.get_opt(&key.name).await.step("reading the owner before adopting")?;
+        Ok(current.is_some_and(|current| {
+            current.metadata.uid == owner.meta().uid
+                && current.metadata.deletion_timestamp.is_none()
+        }))
+    }
+
+    async fn patch_owners(
+        &self,
+        key: &ObjectKey,
+        object: &C,
+        owners: &OwnerReferences,
+    ) -> Result<(), Error> {
+        let metadata = object.meta();
+        let patch = Patch::Merge(json!({"metadata": {
+            "uid": metadata.uid,
+            "resourceVersion": metadata.resource_version,
+            "ownerReferences": owners,
+        }}));
+        let name = metadata.name.as_deref().unwrap_or_default();
+        let api = Api::<C>::namespaced(self.client.clone(), &key.namespace);
+        let patched = api.patch(name, &PatchParams::default(), &patch).await;
+        if let Some(patched) = patched.unless_gone("changing the owner of an object")? {
+            self.expectations.written(key, self.store.mark(&patched));
+        }
+        Ok(())
+    }
+}
+
+type OwnerReferences = Vec<OwnerReference>;
+
+/// What to do with the objects, with the owner references that those to change should have.
+#[derive(Debug)]
+struct Claim<C> {
+    owned: Vec<Arc<C>>,
+    adopt: Vec<(Arc<C>, OwnerReferences)>,
+    release: Vec<(Arc<C>, OwnerReferences)>,
+}
+
+/// Of candidates that are the owner's, or nobody's.
+fn decide<O: Owner, C: Resource>(
+    owner: &O,
+    selector: &LabelSelector,
+    candidates: &[Arc<C>],
+    may_be_adopted: fn(&C) -> bool,
+) -> Claim<C> {
+    let leaving = owner.meta().deletion_timestamp.is_some();
+    let uid = owner.meta().uid.as_deref().unwrap_or_default();
+    let mut claim = Claim { owned: Vec::new(), adopt: Vec::new(), release: Vec::new() };
+    for object in candidates {
+        let metadata = object.meta();
+        match (is_controlled_by(metadata, uid), picks(selector, metadata)) {
+            (true, true) => claim.owned.push(object.clone()),
+            (true, false) if !leaving => {
+                claim.release.push((object.clone(), without(metadata, uid)))
+            }
+            (false, true) if !leaving && may_be_adopted(object) => {
+                claim.adopt.push((object.clone(), with(metadata, owner)));
+            }
+            _ => {}
+        }
+    }
+    claim
+}
+
+fn with<O: Owner>(metadata: &ObjectMeta, owner: &O) -> OwnerReferences {
+    let uid = owner.meta().uid.as_deref().unwrap_or_default();
+    without(metadata, uid).into_iter().chain(controller_reference(owner)).collect()
+}
+
+fn without(metadata: &ObjectMeta, uid: &str) -> OwnerReferences {
+    let references = metadata.owner_references.clone().unwrap_or_default();
+    references.into_iter().filter(|reference| reference.uid != uid).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use api_types::api::apps::v1::{Deployment, ReplicaSet};
+    use api_types::api::batch::v1::Job;
+    use api_types::api::core::v1::Pod;
+    use kube::runtime::watcher::Event;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::pods;
+
+    fn owner<O: DeserializeOwned>(deletion: Value) -> O {
+        serde_json::from_value(json!({
+            "metadata": {"namespace": "ns", "name": "web", "uid": "u", "deletionTimestamp": deletion},
+            "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": {}},
+        }))
+        .unwrap()
+    }
+
+    fn selector() -> LabelSelector {
+        "app=web".parse().unwrap()
+    }
+
+    fn object<C: DeserializeOwned>(name: &str, app: &str, owner: Option<&str>, phase: &str) -> C {
+        let owners = owner.map(|uid| {
+            json!([{"apiVersion": "v1", "kind": "X", "name": "x", "uid": uid, "controller": true}])
+        });
+        let metadata = json!({"namespace": "ns", "name": name, "labels": {"app": app}, "ownerReferences": owners});
+        serde_json::from_value(
+            json!({"metadata": metadata, "status": {"phase": phase, "replicas": 0}}),
+        )
+        .unwrap()
+    }
+
+    /// What happens to the object, in a store of all: "owned", "adopt", "release" or nothing.
+    fn check<O: Owner, C: Claimed>(
+        owner: &O,
+        object: C,
+        may_be_adopted: fn(&C) -> bool,
+        expected: &str,
+    ) {
+        let service = tower::service_fn(|_: http::Request<kube::client::Body>| async {
+            Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("nobody is asked"))
+        });
+        let store = Arc::new(Informer::default());
+        store.take_in(Event::Apply(object.clone()));
+        let client = Client::new(service, "default");
+        let claims = Claims::<O, C>::new(client, store, Arc::default(), may_be_adopted);
+        let claim = claims.look(owner, &selector());
+        let got = match (claim.owned.len(), claim.adopt.len(), claim.release.len()) {
+            (1, 0, 0) => "owned",
+            (0, 1, 0) => "adopt",
+            (0, 0, 1) => "release",
+            (0, 0, 0) => "",
+            other => panic!("claimed twice: {other:?}"),
+        };
+        assert_eq!(got, expected, "{object:?}");
+    }
+
+    #[tokio::test]
+    async fn objects_are_owned_adopted_released_or_left() {
+        let living = owner::<ReplicaSet>(json!(null));
+        let check = |app: &str, owner, phase: &str, expected| {
+            check(&living, object::<Pod>("p", app, owner, phase), pods::is_active, expected);
+        };
+        check("web", Some("u"), "Running", "owned");
+        check("web", None, "Running", "adopt");
+        check("web", None, "Failed", "");
+        check("db", Some("u"), "Running", "release");
+        check("web", Some("other"), "Running", "");
+        check("db", None, "Running", "");
+    }
+
+    #[tokio::test]
+    async fn an_owner_on_its_way_out_neither_adopts_nor_releases() {
+        let leaving = owner::<ReplicaSet>(json!("2026-01-01T00:00:00Z"));
+        let check = |app: &str, owner| {
+            check(&leaving, object::<Pod>("p", app, owner, "Running"), pods::is_active, "");
+        };
+        check("web", None);
+        check("db", Some("u"));
+    }
+
+    #[tokio::test]
+    async fn who_may_be_adopted_is_the_owners_business() {
+        let job = owner::<Job>(json!(null));
+        check(&job, object::<Pod>("p", "web", None, "Succeeded"), |_| true, "adopt");
+        let deployment = owner::<Deployment>(json!(null));
+        let may = |set: &ReplicaSet| set.metadata.deletion_timestamp.is_none();
+        check(&deployment, object::<ReplicaSet>("s", "web", None, ""), may, "adopt");
+        check(&deployment, object::<ReplicaSet>("s", "db", Some("u"), ""), may, "release");
+    }
+
+    #[test]
+    fn an_adopted_object_names_its_owner_and_keeps_its_other_owners() {
+        let other = OwnerReference { uid: "other".to_owned(), ..OwnerReference::default() };
+        let mut pod = object::<Pod>("p", "web", None, "Running");
+        pod.metadata.owner_references = Some(vec![other.clone()]);
+        let references = with(&pod.metadata, &owner::<Job>(json!(null)));
+        assert_eq!(references[0], other);
+        let ours = serde_json::to_value(&references[1]).unwrap();
+        assert_eq!(
+            ours,
+            json!({"apiVersion": "batch/v1", "kind": "Job", "name": "web", "uid": "u",
+                   "controller": true, "blockOwnerDeletion": true})
+        );
+        pod.metadata.owner_references = Some(references);
+        assert_eq!(without(&pod.metadata, "u"), [other]);
+    }
+}

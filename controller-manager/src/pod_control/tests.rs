@@ -1,0 +1,140 @@
+//! Pods of owners of several kinds, with a store that is told what to show.
+
+use api_types::api::apps::v1::DaemonSet;
+use api_types::api::core::v1::{ConfigMap, Event as Occurrence};
+use kube::runtime::watcher::Event;
+use serde_json::{Value, json};
+use testkit::{ControlPlane, pod, wait};
+
+use super::*;
+
+/// A ConfigMap that owns pods: to the control, kinds are alike.
+struct Stage {
+    plane: ControlPlane,
+    control: PodControl<ConfigMap>,
+    owner: ConfigMap,
+    key: ObjectKey,
+}
+
+impl Stage {
+    async fn start() -> Self {
+        let plane = ControlPlane::start().await;
+        let recorder = Recorder::new(plane.client(), "tester", "");
+        let control = PodControl::new(plane.client(), recorder, Arc::default());
+        let metadata = json!({"namespace": "default", "name": "owner", "uid": "u"});
+        let owner = serde_json::from_value(json!({"metadata": metadata})).unwrap();
+        Self { plane, control, owner, key: ObjectKey::new("default", "owner") }
+    }
+
+    async fn create(&self, count: usize) -> Result<(), Error> {
+        let template = json!({"spec": {"containers": [{"name": "c", "image": "nginx"}]}});
+        let pod = pod_of(&self.owner, &serde_json::from_value(template).unwrap());
+        self.control.create(&self.key, &self.owner, &vec![pod; count]).await
+    }
+
+    async fn pods(&self) -> Vec<Pod> {
+        let api = Api::<Pod>::namespaced(self.plane.client(), "default");
+        api.list(&ListParams::default()).await.unwrap().items
+    }
+
+    fn show(&self, events: impl IntoIterator<Item = Event<Pod>>) {
+        events.into_iter().for_each(|event| self.control.pods.take_in(event));
+    }
+
+    async fn until_told(&self, reason: &str) {
+        let events = Api::<Occurrence>::namespaced(self.plane.client(), "default");
+        wait::until(reason, async || {
+            let all = events.list(&ListParams::default()).await.unwrap().items;
+            let is_it = |event: &Occurrence| {
+                event.reason.as_deref() == Some(reason)
+                    && event.involved_object.kind.as_deref() == Some("ConfigMap")
+            };
+            all.iter().any(is_it).then_some(()).ok_or(all)
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn own_writes_are_waited_for_and_told() {
+    let stage = Stage::start().await;
+    assert!(stage.control.shows_own_writes(&stage.key));
+    stage.create(3).await.unwrap();
+    stage.until_told("SuccessfulCreate").await;
+    assert!(!stage.control.shows_own_writes(&stage.key));
+    let made = stage.pods().await;
+    assert_eq!(made.len(), 3);
+    stage.show(made.iter().cloned().map(Event::Apply));
+    assert!(stage.control.shows_own_writes(&stage.key));
+    let victim = Arc::new(made[0].clone());
+    stage.control.delete(&stage.key, &stage.owner, &[victim]).await.unwrap();
+    stage.until_told("SuccessfulDelete").await;
+    assert!(!stage.control.shows_own_writes(&stage.key));
+    assert_eq!(stage.pods().await.len(), 2);
+    stage.control.forget(&stage.key);
+    assert!(stage.control.shows_own_writes(&stage.key), "its owner is gone");
+}
+
+#[tokio::test]
+async fn a_template_that_is_refused_costs_one_request() {
+    let stage = Stage::start().await;
+    let _refused = stage.plane.refuse(|request| request.uri().path().ends_with("/pods"));
+    stage.create(10).await.unwrap_err();
+    stage.until_told("FailedCreate").await;
+    let requests = stage.plane.requests();
+    assert_eq!(
+        requests.iter().filter(|request| request.ends_with("/pods?")).count(),
+        1,
+        "{requests:?}"
+    );
+}
+
+/// Only the API server knows which pods there are.
+#[tokio::test]
+async fn creations_that_were_not_answered_are_looked_for_and_those_of_others_are_not() {
+    let stage = Stage::start().await;
+    let lost = stage.plane.lose_answers(|request| request.method() == "POST");
+    stage.create(1).await.unwrap_err();
+    drop(lost);
+    let made = stage.pods().await;
+    let api = Api::<Pod>::namespaced(stage.plane.client(), "default");
+    api.create(&PostParams::default(), &pod("other").build()).await.unwrap();
+    assert!(stage.control.shows_own_writes(&stage.key), "it knows of none");
+    stage.control.settle(&stage.key, &stage.owner).await.unwrap();
+    assert!(!stage.control.shows_own_writes(&stage.key));
+    stage.show(made.into_iter().map(Event::Apply));
+    assert!(stage.control.shows_own_writes(&stage.key));
+}
+
+/// The pod of an owner of this kind, as JSON.
+fn made_by<O>(kind: &str) -> Value
+where
+    O: Owner + serde::de::DeserializeOwned,
+{
+    let template = json!({
+        "metadata": {"labels": {"app": "web"}, "annotations": {"a": "b"}},
+        "spec": {"containers": [{"name": "c", "image": "nginx"}]}});
+    let owner: O = serde_json::from_value(json!({
+        "apiVersion": "apps/v1", "kind": kind,
+        "metadata": {"namespace": "ns", "name": "web", "uid": "u"},
+        "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": template},
+    }))
+    .unwrap();
+    serde_json::to_value(pod_of(&owner, &serde_json::from_value(template).unwrap())).unwrap()
+}
+
+#[test]
+fn a_pod_is_the_template_with_an_owner() {
+    let made = made_by::<DaemonSet>("DaemonSet");
+    assert_eq!(
+        made,
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"generateName": "web-", "namespace": "ns", "labels": {"app": "web"},
+                "annotations": {"a": "b"}, "ownerReferences": [{"apiVersion": "apps/v1",
+                "kind": "DaemonSet", "name": "web", "uid": "u", "controller": true,
+                "blockOwnerDeletion": true}]},
+            "spec": {"containers": [{"name": "c", "image": "nginx"}]},
+        })
+    );
+}
