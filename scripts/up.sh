@@ -10,6 +10,8 @@
 #   --redis         publish changes and heartbeats over Redis
 #   --nodes N       so many kubelets on this machine (1)
 #   --node-name N   name of the first node (the host name); the others are N-2, N-3, …
+#   --one-file      all programs as one file under several names, which takes less memory and is built sooner; --one-file=false
+#                   for one file each
 #   --debug         debug builds (quicker to build, slower to run)
 #   --no-build      take the programs as they were built last
 #   --no-examples   an empty cluster
@@ -27,6 +29,8 @@ while [ $# -gt 0 ]; do
     --redis) give redis true ;;
     --nodes) give nodes "${2:?--nodes needs a number}" && shift ;;
     --node-name) give node-name "${2:?--node-name needs a name}" && shift ;;
+    --one-file | --one-file=true) give one-file true ;;
+    --one-file=false) give one-file false ;;
     --debug) profile=debug ;;
     --no-build) build=false ;;
     --no-examples) examples=false ;;
@@ -41,7 +45,8 @@ done
 [ "$(id -u)" = 0 ] || die "needs root, for containers and the pod network: sudo $0"
 settle
 
-BIN=${CARGO_TARGET_DIR:-$ROOT/target}/$profile
+BUILT=${CARGO_TARGET_DIR:-$ROOT/target}/$profile BIN=$BUILT
+! $ONE_FILE || BIN=$BUILT/one-file
 ADDRESS=$(ip -4 route get 192.0.2.1 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/\1/p')
 ADDRESS=${ADDRESS:-127.0.0.1}
 SERVER=https://127.0.0.1:$(port 6443)
@@ -59,7 +64,8 @@ install() {
 }
 
 compile() {
-    local flags=(--workspace --exclude bench --exclude tests --bins)
+    local flags=(--workspace --exclude bench --exclude tests --exclude minik8s --bins)
+    ! $ONE_FILE || flags=(--package minik8s)
     [ $profile = debug ] || flags+=(--release)
     say "building ($profile)"
     (cd "$ROOT" && as_builder cargo build "${flags[@]}")
@@ -152,6 +158,7 @@ show_examples() {
 
 install
 ! $build || compile
+! $ONE_FILE || as_builder "$BUILT/minik8s" --install "$BIN"
 [ -x "$BIN/apiserver" ] || die "no programs in $BIN: run without --no-build"
 "$ROOT/scripts/images.sh"
 mkdir -p "$CONFIG_DIR" "$STATE_DIR" "$LOG_DIR" "$RUN_DIR"

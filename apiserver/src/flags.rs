@@ -8,10 +8,6 @@ use std::{
 };
 
 use anyhow::Context;
-use apiserver::{
-    ApiServer, Config, Identity,
-    pki::{AuthorityFiles, Pki, TlsFiles},
-};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use component::{Runtime, host, network};
 use ipnet::Ipv4Net;
@@ -22,6 +18,11 @@ use store::{
     etcd::Etcd,
 };
 use tokio::net::TcpListener;
+
+use crate::{
+    ApiServer, Config, Identity,
+    pki::{AuthorityFiles, Pki, TlsFiles},
+};
 
 /// The API server of minik8s: serves the Kubernetes API, and is the only door to the store.
 #[derive(Debug, Parser)]
@@ -34,7 +35,7 @@ use tokio::net::TcpListener;
         apiserver kubeconfig --data-dir /var/lib/minik8s/apiserver --server https://10.0.0.1:6443 \\\n    \
         --user system:node:n1 --group system:nodes --san n1 --san 10.0.0.2 --output kubelet.conf"
 )]
-pub(crate) struct Flags {
+pub struct Flags {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
@@ -173,7 +174,7 @@ fn kubeconfigs() -> [(&'static str, Identity); 5] {
 }
 
 /// Does what the flags say.
-pub(crate) async fn run(flags: Flags, runtime: Runtime) -> anyhow::Result<()> {
+pub async fn main(flags: Flags, runtime: Runtime) -> anyhow::Result<()> {
     match flags.command {
         Some(Command::Kubeconfig(flags)) => kubeconfig(&flags),
         None => serve(&flags.serve, &runtime).await,

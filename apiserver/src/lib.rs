@@ -15,6 +15,7 @@ mod config;
 mod discovery;
 mod encoded;
 mod endpoints;
+mod flags;
 mod form;
 mod health;
 mod history;
@@ -42,6 +43,7 @@ mod upkeep;
 mod verbs;
 
 pub use config::Config;
+pub use flags::{Flags, main};
 pub use identity::Identity;
 pub use kubelet_client::KubeletClient;
 pub use server::ApiServer;

@@ -1,9 +1,7 @@
-//! `apiserver`: see the library.
-
-mod flags;
+//! The API server's program.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    component::main("apiserver", flags::run)
+    component::main::<apiserver::Flags>("apiserver", apiserver::main)
 }

@@ -30,6 +30,12 @@ pub use io::Io;
 
 use session::Session;
 
+/// The program. One thread is enough for a command that mostly waits, and starts faster.
+#[tokio::main(flavor = "current_thread")]
+pub async fn main() -> ExitCode {
+    run(std::env::args_os(), Io::process(), Environment::process()).await
+}
+
 /// Runs one command line; the first argument is the program's name.
 pub async fn run(
     arguments: impl IntoIterator<Item = OsString>,

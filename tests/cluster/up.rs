@@ -1,5 +1,7 @@
 //! `scripts/up.sh` and `scripts/down.sh` as a new user runs them.
 
+use std::{fs, os::unix::fs::MetadataExt};
+
 use testkit::without_ages;
 
 use crate::harness::{Backing, Cluster, NODE, containers, run};
@@ -35,6 +37,13 @@ async fn up_shows_the_examples_running_and_may_be_run_again_and_purge_leaves_not
         !containers(&[&format!("io.minik8s.node={NODE}")]).is_empty(),
         "containers stopped with the programs"
     );
+    let found = containers(&[&format!("io.minik8s.node={NODE}")]);
+    let other = cluster.up(&["--one-file"]);
+    assert!(other.ok, "{}", other.stderr);
+    let file = |program| fs::metadata(format!("/proc/{}/exe", cluster.pid(program))).unwrap().ino();
+    assert_eq!(file("apiserver"), file("kubelet"));
+    assert_eq!(containers(&[&format!("io.minik8s.node={NODE}")]), found);
+
     cluster.down(&["--purge"]).expect_ok();
     assert!(containers(&[&format!("io.minik8s.node={NODE}")]).is_empty());
     for range in ["10.245.0.0/16", "10.97.0.0/16"] {

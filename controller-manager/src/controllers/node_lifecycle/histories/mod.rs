@@ -8,6 +8,7 @@ mod faults;
 mod truth;
 mod world;
 
+use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use tokio::time::Duration;
@@ -123,6 +124,18 @@ proptest! {
         loss in 0..30_u32,
     ) {
         play(nodes, loss, faults)?;
+    }
+
+    #[test]
+    fn who_was_given_up_alone_is_spared_once_most_others_are_silent_too(
+        (nodes, starts) in (4..8_usize).prop_flat_map(|nodes| {
+            let most = nodes * 55 / 100..nodes;
+            (Just(nodes), most.prop_flat_map(|most| vec(steps(58)..steps(80), most)))
+        }),
+    ) {
+        let down = |node, start| Fault { kind: Kind::KubeletDown, node, start, length: STEPS };
+        let others = starts.into_iter().enumerate().map(|(other, start)| down(other + 1, start));
+        play(nodes, 0, std::iter::once(down(0, steps(15))).chain(others).collect())?;
     }
 }
 
