@@ -78,9 +78,9 @@ impl Watched for Node {}
 impl Watched for ServiceAccount {}
 
 impl<K: Owned> Informer<K> {
-    /// The objects whose controller has this uid.
-    pub fn controlled_by(&self, uid: &str) -> Vec<Arc<K>> {
-        self.with(&Term::Controller(uid.to_owned()))
+    /// The objects of a namespace whose controller has this uid.
+    pub fn controlled_by(&self, namespace: &str, uid: &str) -> Vec<Arc<K>> {
+        self.with(&Term::Controller { namespace: namespace.to_owned(), uid: uid.to_owned() })
     }
 
     /// The objects of a namespace that the selector picks.
@@ -125,7 +125,11 @@ impl Informer<EndpointSlice> {
 }
 
 fn controller(metadata: &ObjectMeta) -> impl Iterator<Item = Term> + use<> {
-    owners::controller_of(metadata).map(|owner| Term::Controller(owner.uid.clone())).into_iter()
+    let owner = owners::controller_of(metadata).map(|owner| Term::Controller {
+        namespace: namespace(metadata).to_owned(),
+        uid: owner.uid.clone(),
+    });
+    owner.into_iter()
 }
 
 fn labels(metadata: &ObjectMeta) -> impl Iterator<Item = Term> {
@@ -231,8 +235,9 @@ mod tests {
                     prop_assert_eq!(pods.on_node(node), expected);
                 }
                 for uid in ["u", "v"] {
-                    let expected = pods.filter(|pod| owners::is_controlled_by(&pod.metadata, uid));
-                    prop_assert_eq!(pods.controlled_by(uid), expected);
+                    let is_its = |pod: &Pod| owners::is_controlled_by(&pod.metadata, uid);
+                    let expected = pods.filter_in("ns1", is_its);
+                    prop_assert_eq!(pods.controlled_by("ns1", uid), expected);
                 }
                 for selector in ["a=x", "a=x,b=y", "a in (x,y),b=x", "a", "!a", "a!=x"] {
                     let selector: LabelSelector = selector.parse().unwrap();

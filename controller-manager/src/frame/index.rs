@@ -8,8 +8,13 @@ use super::ObjectKey;
 /// Something that an object is found by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Term {
-    /// The uid of its controller.
-    Controller(String),
+    /// Its controller, as far as that is in the same namespace: it owns nothing elsewhere, whatever is written there.
+    Controller {
+        /// The namespace.
+        namespace: String,
+        /// The controller's uid.
+        uid: String,
+    },
     /// The node that it is on.
     Node(String),
     /// A label of it.

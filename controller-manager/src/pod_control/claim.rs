@@ -77,9 +77,10 @@ impl<O: Owner, C: Claimed> Claims<O, C> {
 
     fn look(&self, owner: &O, selector: &LabelSelector) -> Claim<C> {
         let metadata = owner.meta();
-        let mut candidates = self.store.controlled_by(metadata.uid.as_deref().unwrap_or_default());
-        let selected =
-            self.store.selected(metadata.namespace.as_deref().unwrap_or_default(), selector);
+        let namespace = metadata.namespace.as_deref().unwrap_or_default();
+        let uid = metadata.uid.as_deref().unwrap_or_default();
+        let mut candidates = self.store.controlled_by(namespace, uid);
+        let selected = self.store.selected(namespace, selector);
         candidates.extend(selected.into_iter().filter(|it| controller_of(it.meta()).is_none()));
         decide(owner, selector, &candidates, self.may_be_adopted)
     }
@@ -233,6 +234,15 @@ mod tests {
         check("db", Some("u"), "Running", "release");
         check("web", Some("other"), "Running", "");
         check("db", None, "Running", "");
+    }
+
+    /// Who may write in another namespace has no say in this one.
+    #[tokio::test]
+    async fn an_object_of_another_namespace_is_not_the_owners_whatever_it_says() {
+        let living = owner::<ReplicaSet>(json!(null));
+        let mut foreign = object::<Pod>("p", "web", Some("u"), "Running");
+        foreign.metadata.namespace = Some("other".to_owned());
+        check(&living, foreign, pods::is_active, "");
     }
 
     #[tokio::test]

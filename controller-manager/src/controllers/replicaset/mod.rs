@@ -152,9 +152,11 @@ impl ReplicaSets {
     /// the pods of both are counted to see which node is the fullest.
     fn related(&self, set: &ReplicaSet, own: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
         let Some(controller) = controller_of(&set.metadata) else { return own.to_vec() };
-        let siblings = self.informers.replica_sets.controlled_by(&controller.uid);
+        let Informers { pods, replica_sets, .. } = &self.informers;
+        let namespace = set.metadata.namespace.as_deref().unwrap_or_default();
+        let siblings = replica_sets.controlled_by(namespace, &controller.uid);
         let uids = siblings.iter().filter_map(|set| set.metadata.uid.as_deref());
-        uids.flat_map(|uid| active(&self.informers.pods.controlled_by(uid))).collect()
+        uids.flat_map(|uid| active(&pods.controlled_by(namespace, uid))).collect()
     }
 
     async fn write_status(
