@@ -161,7 +161,7 @@ impl Case<'_> {
             return;
         }
         let before = self.get().await.unwrap();
-        let status = status_of(self.def.names.plural);
+        let status = status_of(&self.def.names.plural);
         let mut changed = before.clone();
         changed["spec"] = json!({});
         for (field, value) in status.as_object().unwrap() {

@@ -38,8 +38,8 @@ impl<'a> From<&'a RequestInfo> for Action<'a> {
     fn from(info: &'a RequestInfo) -> Self {
         Self {
             verb: info.verb.as_str(),
-            group: info.def.names.group,
-            resource: info.def.names.plural,
+            group: &info.def.names.group,
+            resource: &info.def.names.plural,
             subresource: info.subresource.map(|s| s.name()),
             namespace: info.namespace.as_deref(),
             name: info.name.as_deref().unwrap_or_default(),

@@ -103,7 +103,7 @@ impl Call {
         let (decoded, kind, version) = match self.info.subresource {
             Some(Subresource::Scale) => (scale::decode(&given)?, Scale::KIND, Scale::API_VERSION),
             Some(Subresource::Binding) => (binding(&given)?, Binding::KIND, Binding::API_VERSION),
-            _ => (def.decode(given, old)?, def.names.kind, &*def.api_version()),
+            _ => (def.decode(given, old)?, def.names.kind.as_str(), &*def.api_version()),
         };
         let registry::Decoded { mut object, unknown } = decoded;
         let warnings = self.strictly(&unknown, faults, kind, version)?;

@@ -1,24 +1,60 @@
-//! The kinds this server serves, indexed the ways requests and keys name them.
+//! The kinds this server serves, indexed the ways requests and keys name them, and exchanged while it runs.
 
 use std::{collections::HashMap, sync::Arc};
 
+use api_machinery::ApiError;
+use arc_swap::ArcSwap;
 use registry::ResourceDef;
+use serde_json::Value;
 
-/// Every kind, found by path or by key.
+/// Every kind in each of its versions, found by path or by key.
 #[derive(Debug)]
 pub(crate) struct Catalogue {
     definitions: Vec<Arc<ResourceDef>>,
+    /// Those that are stored.
     by_collection: HashMap<String, Arc<ResourceDef>>,
 }
 
+/// Why kinds can't be served together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CatalogueError {
+    /// A path would mean either.
+    #[error("{0} is there twice")]
+    Twice(String),
+    /// A key could be read in two ways, or in none.
+    #[error("{0} needs one version that is stored")]
+    NotStoredOnce(String),
+}
+
 impl Catalogue {
-    /// The catalogue of all kinds there are.
-    pub(crate) fn new(definitions: Vec<ResourceDef>) -> Self {
-        let definitions: Vec<_> = definitions.into_iter().map(Arc::new).collect();
-        Self {
-            by_collection: definitions.iter().map(|d| (d.prefix(None), d.clone())).collect(),
-            definitions,
+    /// The catalogue of these kinds. Of several versions of a group the first is the preferred one.
+    ///
+    /// # Errors
+    /// If a version is there twice, or not one of a kind's versions is the stored one.
+    pub(crate) fn new(definitions: Vec<Arc<ResourceDef>>) -> Result<Self, CatalogueError> {
+        for (i, def) in definitions.iter().enumerate() {
+            if definitions[..i].iter().any(|other| path(other) == path(def)) {
+                let what = format!("{} {}", def.api_version(), def.names.plural);
+                return Err(CatalogueError::Twice(what));
+            }
         }
+        for def in &definitions {
+            let stored = definitions.iter().filter(|d| d.is_stored() && is_of_one_kind(d, def));
+            if stored.count() != 1 {
+                return Err(CatalogueError::NotStoredOnce(def.qualified()));
+            }
+        }
+        let stored = definitions.iter().filter(|def| def.is_stored());
+        Ok(Self {
+            by_collection: stored.map(|def| (def.prefix(None), def.clone())).collect(),
+            definitions,
+        })
+    }
+
+    /// The kinds that this program has.
+    pub(crate) fn built_in() -> Self {
+        let definitions = registry::all().into_iter().map(Arc::new).collect();
+        Self::new(definitions).expect("each kind of the registry has one version")
     }
 
     /// All kinds, in the catalogue's order.
@@ -33,8 +69,7 @@ impl Catalogue {
         version: &str,
         plural: &str,
     ) -> Option<&Arc<ResourceDef>> {
-        let path = (group, version, plural);
-        self.iter().find(|d| (d.names.group, d.names.version, d.names.plural) == path)
+        self.iter().find(|def| path(def) == (group, version, plural))
     }
 
     /// The kind that lives at a key of the store.
@@ -42,12 +77,29 @@ impl Catalogue {
         self.by_collection.get(collection(key))
     }
 
+    /// An object in the version of a definition, whichever of the kind's versions it has.
+    pub(crate) fn converted(&self, object: Value, def: &ResourceDef) -> Result<Value, ApiError> {
+        let version = object["apiVersion"].as_str().unwrap_or_default();
+        if version.is_empty() || version == def.api_version() {
+            return Ok(object);
+        }
+        let is_its = |d: &&Arc<ResourceDef>| is_of_one_kind(d, def) && d.api_version() == version;
+        let Some(from) = self.iter().find(is_its) else {
+            let what = def.qualified();
+            return Err(ApiError::store_read(format!("{what} can't be converted from {version}")));
+        };
+        let mut converted = def.to_served(from.to_stored(object)?)?;
+        converted["apiVersion"] = def.api_version().into();
+        Ok(converted)
+    }
+
     /// Groups with their versions, each once, the core group first.
-    pub(crate) fn group_versions(&self) -> Vec<(&'static str, &'static str)> {
+    pub(crate) fn group_versions(&self) -> Vec<(&str, &str)> {
         let mut seen = Vec::new();
         for names in self.definitions.iter().map(|d| &d.names) {
-            if !seen.contains(&(names.group, names.version)) {
-                seen.push((names.group, names.version));
+            let version = (names.group.as_str(), names.version.as_str());
+            if !seen.contains(&version) {
+                seen.push(version);
             }
         }
         seen.sort_by_key(|(group, _)| !group.is_empty());
@@ -56,7 +108,7 @@ impl Catalogue {
 
     /// Whether a group is served in this version.
     pub(crate) fn serves(&self, group: &str, version: &str) -> bool {
-        self.definitions.iter().any(|d| d.names.group == group && d.names.version == version)
+        self.of_group(group, version).next().is_some()
     }
 
     /// The kinds of a group in a version.
@@ -69,6 +121,33 @@ impl Catalogue {
     }
 }
 
+/// The catalogue in force. Each request goes by the one that it began with.
+#[derive(Clone, Debug)]
+pub(crate) struct InForce(Arc<ArcSwap<Catalogue>>);
+
+impl InForce {
+    pub(crate) fn new(catalogue: Catalogue) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(catalogue)))
+    }
+
+    pub(crate) fn load(&self) -> Arc<Catalogue> {
+        self.0.load_full()
+    }
+
+    /// Puts another in its place.
+    pub(crate) fn replace(&self, catalogue: Catalogue) {
+        self.0.store(Arc::new(catalogue));
+    }
+}
+
+fn path(def: &ResourceDef) -> (&str, &str, &str) {
+    (&def.names.group, &def.names.version, &def.names.plural)
+}
+
+fn is_of_one_kind(one: &ResourceDef, other: &ResourceDef) -> bool {
+    (&one.names.group, &one.names.plural) == (&other.names.group, &other.names.plural)
+}
+
 /// `/registry/<group>/<resource>/` of a key.
 fn collection(key: &str) -> &str {
     let end = key.match_indices('/').nth(3).map_or(key.len(), |(at, _)| at + 1);
@@ -77,11 +156,33 @@ fn collection(key: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use api_types::api::resource::{v1, v1beta1, v1beta2};
+    use registry::{Plain, SameFields, resource};
+
     use super::*;
 
     #[test]
     fn a_collection_is_the_first_three_segments_of_a_key() {
         assert_eq!(collection("/registry/core/pods/default/a"), "/registry/core/pods/");
         assert_eq!(collection("/registry/core/nodes/n1"), "/registry/core/nodes/");
+    }
+
+    #[test]
+    fn of_a_kind_s_versions_one_is_stored() {
+        let stored = || resource::<v1::DeviceClass, _>(Plain).build();
+        let beta = || resource::<v1beta1::DeviceClass, _>(Plain).converted(SameFields).build();
+        let other = || resource::<v1beta2::DeviceClass, _>(Plain).build();
+        let check = |kinds: Vec<ResourceDef>, expected: Option<&str>| {
+            let made = Catalogue::new(kinds.into_iter().map(Arc::new).collect());
+            assert_eq!(made.err().map(|e| e.to_string()).as_deref(), expected);
+        };
+        check(vec![stored(), beta()], None);
+        let not_once = "deviceclasses.resource.k8s.io needs one version that is stored";
+        check(vec![beta()], Some(not_once));
+        check(vec![stored(), other()], Some(not_once));
+        check(
+            vec![stored(), beta(), beta()],
+            Some("resource.k8s.io/v1beta1 deviceclasses is there twice"),
+        );
     }
 }

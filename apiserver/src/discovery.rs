@@ -58,7 +58,7 @@ pub(crate) fn group(catalogue: &Catalogue, name: &str) -> Option<Value> {
     Some(group)
 }
 
-fn group_names(catalogue: &Catalogue) -> Vec<&'static str> {
+fn group_names(catalogue: &Catalogue) -> Vec<&str> {
     let mut names: Vec<_> =
         catalogue.group_versions().into_iter().map(|(g, _)| g).filter(|g| !g.is_empty()).collect();
     names.dedup();
@@ -110,7 +110,7 @@ fn entries(def: &std::sync::Arc<ResourceDef>) -> Vec<Value> {
             "kind": kind,
             "verbs": spelled(request::verbs(sub)),
         });
-        if (group, version) != (names.group, names.version) {
+        if (group, version) != (&*names.group, &*names.version) {
             entry["group"] = group.into();
             entry["version"] = version.into();
         }
@@ -172,7 +172,7 @@ fn aggregated_resource(def: &ResourceDef) -> Value {
         .collect();
     let mut resource = json!({
         "resource": names.plural,
-        "responseKind": kind((names.group, names.version, names.kind)),
+        "responseKind": kind((&names.group, &names.version, &names.kind)),
         "scope": if def.scope == Scope::Namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": names.singular,
         "verbs": spelled(request::resource_verbs(def)),
@@ -204,16 +204,13 @@ fn add_nicknames(entry: &mut Value, def: &ResourceDef) {
 }
 
 /// What a subresource answers with: the object itself, except where it has a kind of its own.
-fn response_kind(
-    def: &ResourceDef,
-    subresource: Subresource,
-) -> (&'static str, &'static str, &'static str) {
+fn response_kind(def: &ResourceDef, subresource: Subresource) -> (&str, &str, &str) {
     let names = &def.names;
     match subresource {
         Subresource::Scale => ("autoscaling", "v1", "Scale"),
         Subresource::Binding => ("", "v1", "Binding"),
         Subresource::Status | Subresource::Log | Subresource::Finalize => {
-            (names.group, names.version, names.kind)
+            (&names.group, &names.version, &names.kind)
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use api_machinery::ApiError;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use registry::ResourceDef;
 use serde_json::Value;
 use store::{
     Entry, Revision,
@@ -52,9 +53,10 @@ pub(crate) struct Encoded {
     modified: Shared,
     deleted: Shared,
     labels: Labels,
-    fields: Box<[(&'static str, Box<str>)]>,
-    /// The field that it can be watched by.
-    trigger: &'static str,
+    /// What its definition's field selectors see.
+    fields: Box<[Box<str>]>,
+    /// Of the version that was stored when it was decoded; absent if its kind was not known.
+    def: Option<Arc<ResourceDef>>,
 }
 
 /// Labels in the order of their names.
@@ -93,7 +95,7 @@ impl Object for Encoded {
     }
 
     fn trigger(&self) -> Option<&str> {
-        self.field(self.trigger)
+        self.field(&self.def.as_ref()?.trigger)
     }
 }
 
@@ -101,15 +103,15 @@ impl Encoded {
     /// Decodes an entry of the store and encodes it with its version.
     pub(crate) fn of_entry(catalogue: &Catalogue, entry: &Entry) -> Decoded {
         let object = decode(entry).inspect_err(|error| tracing::error!("cannot read {error}"))?;
-        let def = catalogue.of_key(&entry.key);
-        let fields = def.map(|def| def.fields(&object)).unwrap_or_default();
+        let def = catalogue.of_key(&entry.key).cloned();
+        let fields = def.as_ref().map(|def| def.field_values(&object)).unwrap_or_default();
         Ok(Self {
             added: line(ADDED, object.to_string().as_bytes()).into(),
             modified: Shared::default(),
             deleted: Shared::default(),
             labels: labels(&object),
-            fields: fields.into_iter().map(|(name, value)| (name, value.into())).collect(),
-            trigger: def.map_or("", |def| def.trigger),
+            fields: fields.into_iter().map(Box::from).collect(),
+            def,
         })
     }
 
@@ -150,20 +152,61 @@ impl Encoded {
         line.slice(DELETED.len()..line.len() - END.len())
     }
 
-    /// Whether selectors select the object.
-    pub(crate) fn matches(&self, selection: &Selection) -> bool {
-        selection.labels.selects(|name| self.label(name))
-            && selection.fields.matches(|name| self.field(name))
-    }
-
     /// A field that field selectors can name.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| &**value)
+        let names = &self.def.as_ref()?.fields;
+        names.iter().position(|field| field == name).map(|index| &*self.fields[index])
     }
 
     fn label(&self, name: &str) -> Option<&str> {
         let index = self.labels.binary_search_by(|(label, _)| (**label).cmp(name)).ok()?;
         Some(&self.labels[index].1)
+    }
+}
+
+/// Objects as a reader wants to see them: in a version of their kind.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) def: Arc<ResourceDef>,
+}
+
+impl View {
+    /// Whether the object is in that version as it is.
+    pub(crate) fn is_of(&self, object: &Encoded) -> bool {
+        object.def.as_ref().is_some_and(|def| Arc::ptr_eq(def, &self.def))
+    }
+
+    /// The object's JSON.
+    pub(crate) fn json(&self, object: &Encoded) -> Result<Bytes, ApiError> {
+        if self.is_of(object) {
+            return Ok(object.json());
+        }
+        Ok(self.converted(object.value())?.to_string().into())
+    }
+
+    /// An object that is in any version.
+    pub(crate) fn converted(&self, object: Value) -> Result<Value, ApiError> {
+        self.catalogue.converted(object, &self.def)
+    }
+
+    /// Whether selectors select the object.
+    pub(crate) fn selects(
+        &self,
+        selection: &Selection,
+        object: &Encoded,
+    ) -> Result<bool, ApiError> {
+        if !selection.labels.selects(|name| object.label(name)) {
+            return Ok(false);
+        }
+        if selection.fields.is_everything() || self.is_of(object) {
+            return Ok(selection.fields.matches(|name| object.field(name)));
+        }
+        let (names, values) =
+            (&self.def.fields, self.def.field_values(&self.converted(object.value())?));
+        let value =
+            |name: &str| names.iter().position(|field| field == name).map(|at| &*values[at]);
+        Ok(selection.fields.matches(value))
     }
 }
 
@@ -218,7 +261,7 @@ mod tests {
     use super::*;
 
     fn encoded(size: usize) -> Encoded {
-        let catalogue = Catalogue::new(registry::all());
+        let catalogue = Catalogue::built_in();
         let mut object =
             serde_json::json!({"metadata": {"name": "a"}, "data": {"x": "x".repeat(size)}});
         let entry = Entry {
@@ -249,7 +292,7 @@ mod tests {
         let mut object = serde_json::json!({"metadata": {"name": "a", "labels": labels}});
         let key = "/registry/core/configmaps/default/a".into();
         let entry = Entry { key, value: to_store(&mut object), revision: Revision(7) };
-        let object = Encoded::of_entry(&Catalogue::new(registry::all()), &entry).unwrap();
+        let object = Encoded::of_entry(&Catalogue::built_in(), &entry).unwrap();
         let found = ["a", "b", "m", "y", "z"].map(|name| object.label(name));
         assert_eq!(found, [Some("2"), None, Some("1"), None, Some("3")]);
     }

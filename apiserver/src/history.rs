@@ -64,13 +64,16 @@ mod tests {
     use store::embedded::Embedded;
 
     use super::*;
-    use crate::{catalogue::Catalogue, config::Config};
+    use crate::{
+        catalogue::{Catalogue, InForce},
+        config::Config,
+    };
 
     #[tokio::test]
     async fn a_history_knows_the_latest_of_those_before_it() {
         let folder = tempfile::tempdir().unwrap();
         let store = Embedded::open(folder.path().join("store"), Default::default()).unwrap();
-        let catalogue = Arc::new(Catalogue::new(registry::all()));
+        let catalogue = InForce::new(Catalogue::built_in());
         let storage = Storage::start(Arc::new(store), catalogue, &Config::default()).await.unwrap();
         let (mut names, mut began) = (Vec::new(), Vec::new());
         for _ in 0..KEPT + 3 {

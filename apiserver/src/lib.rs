@@ -42,6 +42,7 @@ mod subresources;
 mod upkeep;
 mod verbs;
 
+pub use catalogue::CatalogueError;
 pub use config::Config;
 pub use flags::{Flags, main};
 pub use identity::Identity;

@@ -15,8 +15,8 @@ const SECONDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     verb: &'static str,
-    group: &'static str,
-    resource: &'static str,
+    group: String,
+    resource: String,
     subresource: &'static str,
     code: u16,
 }
@@ -24,13 +24,13 @@ struct RequestLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VerbLabels {
     verb: &'static str,
-    group: &'static str,
-    resource: &'static str,
+    group: String,
+    resource: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResourceLabels {
-    resource: &'static str,
+    resource: String,
 }
 
 type Durations = Family<VerbLabels, Histogram, fn() -> Histogram>;
@@ -82,16 +82,18 @@ impl Metrics {
             Some(Target::NonResource(_)) => ("get", "", "", ""),
             None => ("", "", "", ""),
         };
+        let (group, resource) = (group.to_owned(), resource.to_owned());
+        let labels = VerbLabels { verb, group: group.clone(), resource: resource.clone() };
+        self.durations.get_or_create(&labels).observe(took.as_secs_f64());
         self.requests
             .get_or_create(&RequestLabels { verb, group, resource, subresource, code })
             .inc();
-        let verb = VerbLabels { verb, group, resource };
-        self.durations.get_or_create(&verb).observe(took.as_secs_f64());
     }
 
     /// Counts a watcher.
-    pub(crate) fn watching(&self, resource: &'static str) -> Watching {
-        let gauge = self.watchers.get_or_create(&ResourceLabels { resource }).clone();
+    pub(crate) fn watching(&self, resource: &str) -> Watching {
+        let labels = ResourceLabels { resource: resource.to_owned() };
+        let gauge = self.watchers.get_or_create(&labels).clone();
         gauge.inc();
         Watching(gauge)
     }
@@ -105,8 +107,8 @@ impl Metrics {
     }
 }
 
-fn labels(info: &RequestInfo) -> (&'static str, &'static str, &'static str, &'static str) {
+fn labels(info: &RequestInfo) -> (&'static str, &str, &str, &'static str) {
     let names = &info.def.names;
     let subresource = info.subresource.map_or("", |s| s.name());
-    (info.verb.as_str(), names.group, names.plural, subresource)
+    (info.verb.as_str(), &names.group, &names.plural, subresource)
 }

@@ -9,7 +9,7 @@ use crate::{
     discovery, health,
     metrics::Metrics,
     negotiation,
-    openapi::{self, OpenApi},
+    openapi::{self, Documents},
     request::NonResource,
     respond::{self, Response},
     state::State,
@@ -24,7 +24,7 @@ pub(crate) async fn answer(
     what: &NonResource,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let catalogue = &state.catalogue;
+    let catalogue = &*state.catalogue.load();
     let document = |value: Value| {
         Ok(caching::answer(headers, value.to_string().into(), Freshness::Revalidated))
     };
@@ -52,15 +52,17 @@ pub(crate) async fn answer(
             }
             document(discovery::resources(catalogue, group, version))
         }
-        NonResource::OpenApiV3Index => document(state.openapi.index()),
+        NonResource::OpenApiV3Index => document(state.openapi.documents().index()),
         NonResource::OpenApiV3(group, version, hash) => {
             negotiation::json(headers)?;
-            openapi_v3(&state.openapi, headers, (group, version), hash.as_deref())
+            openapi_v3(&state.openapi.documents(), headers, (group, version), hash.as_deref())
         }
         NonResource::OpenApiV2 => match negotiation::json(headers) {
             Err(_) if negotiation::accepts(headers, openapi::V2_PROTOBUF) => Ok(protobuf_v2()),
             Err(error) => Err(error),
-            Ok(()) => Ok(caching::answer(headers, state.openapi.v2(), Freshness::Revalidated)),
+            Ok(()) => {
+                Ok(caching::answer(headers, state.openapi.documents().v2(), Freshness::Revalidated))
+            }
         },
     }
 }
@@ -68,12 +70,12 @@ pub(crate) async fn answer(
 /// The document of a group version. At the address with its hash it never changes; who comes with the hash of another
 /// is sent there.
 fn openapi_v3(
-    openapi: &OpenApi,
+    documents: &Documents,
     headers: &HeaderMap,
     (group, version): (&str, &str),
     hash: Option<&str>,
 ) -> Result<Response, ApiError> {
-    let document = openapi.document(group, version);
+    let document = documents.document(group, version);
     let document = document.ok_or_else(ApiError::no_such_path)?;
     match hash {
         None => Ok(caching::answer(headers, document, Freshness::Revalidated)),

@@ -52,15 +52,18 @@ async fn publish_history(state: &State, publisher: &Publisher) -> Result<(), Sto
     let back = |count| Revision(cache.revision().0.saturating_sub(count));
     let recalled = back(REPEATED);
     let (since, changes) = cache.recall_all(back(RECALLED));
-    let resources = state.catalogue.iter().map(|d| (d.names.group, d.names.plural));
-    publisher.begin(history::at(&state.storage, since), since.0, resources);
-    declare_nodes(state, publisher);
+    begin(state, publisher, since);
     follow(state, publisher, changes, recalled).await;
     Ok(())
 }
 
-fn declare_nodes(state: &State, publisher: &Publisher) {
-    let Some(def) = state.catalogue.find("", "v1", "nodes") else { return };
+/// Declares the topics that are there; those of kinds that come later begin with their first change.
+fn begin(state: &State, publisher: &Publisher, since: Revision) {
+    let catalogue = state.catalogue.load();
+    let stored = catalogue.iter().filter(|def| def.is_stored());
+    let resources = stored.map(|d| (d.names.group.as_str(), d.names.plural.as_str()));
+    publisher.begin(history::at(&state.storage, since), since.0, resources);
+    let Some(def) = catalogue.find("", "v1", "nodes") else { return };
     for node in state.storage.cache().list(&def.prefix(None)).items.iter() {
         let name = node.object.as_ref().ok().and_then(|object| object.field("metadata.name"));
         publisher.has_node(name.unwrap_or_default());
@@ -100,7 +103,8 @@ fn publish(state: &State, publisher: &Publisher, change: &Change<Decoded>, recal
         return publisher.go_on(history, change.revision.0);
     }
     // Keys that are no objects of the API concern nobody.
-    let Some(def) = state.catalogue.of_key(&item.key) else { return };
+    let catalogue = state.catalogue.load();
+    let Some(def) = catalogue.of_key(&item.key) else { return };
     let (type_, object) = match (&change.old, &change.new) {
         (None, Some(new)) => (ChangeType::Added, json(new, Encoded::json)),
         (Some(_), Some(new)) => (ChangeType::Modified, json(new, Encoded::json)),
@@ -111,8 +115,8 @@ fn publish(state: &State, publisher: &Publisher, change: &Change<Decoded>, recal
     };
     let is_pod = def.is_core("pods");
     let message = Message {
-        group: def.names.group,
-        resource: def.names.plural,
+        group: &def.names.group,
+        resource: &def.names.plural,
         resource_version: change.revision.0,
         type_,
         object: &object,

@@ -314,7 +314,7 @@ mod tests {
     use super::*;
 
     fn check(method: &Method, path: &str, expected: &str) {
-        let catalogue = Catalogue::new(registry::all());
+        let catalogue = Catalogue::built_in();
         let uri: http::Uri = path.parse().unwrap();
         let query = Query::of(&uri).unwrap();
         let text = match parse(&catalogue, method, uri.path(), &query) {
@@ -323,7 +323,7 @@ mod tests {
                 let or = |s: Option<String>| s.unwrap_or_else(|| "-".to_owned());
                 let sub = info.subresource.map(|s| format!("/{}", s.name())).unwrap_or_default();
                 let verb = info.verb.as_str();
-                let kind = info.def.names.kind;
+                let kind = &info.def.names.kind;
                 format!("{verb} {kind}{sub} {} {}", or(info.namespace), or(info.name))
             }
             Err(error) => error.code().to_string(),

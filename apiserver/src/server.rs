@@ -7,11 +7,12 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use listwatch::Publisher;
+use registry::ResourceDef;
 use store::Store;
 
 use crate::{
     bootstrap,
-    catalogue::Catalogue,
+    catalogue::{Catalogue, CatalogueError, InForce},
     config::Config,
     endpoints::{self, Witness},
     identity::Identity,
@@ -45,7 +46,7 @@ impl ApiServer {
         store: Arc<dyn Store>,
         publisher: Option<Publisher>,
     ) -> anyhow::Result<Self> {
-        let catalogue = Arc::new(Catalogue::new(registry::all()));
+        let catalogue = InForce::new(Catalogue::built_in());
         let storage = Storage::start(store, catalogue.clone(), &config)
             .await
             .context("cannot fill the cache from the store")?;
@@ -59,6 +60,22 @@ impl ApiServer {
             .context("cannot make the objects that are always there")?;
         upkeep::start(&this.state, witness);
         Ok(this)
+    }
+
+    /// The kinds that are served, in each of their versions.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<Arc<ResourceDef>> {
+        self.state.catalogue.load().iter().cloned().collect()
+    }
+
+    /// Serves other kinds from now on. What has begun ends with the kinds that it began with. Kinds that stay are to
+    /// be handed in as [`Self::kinds`] gave them: their objects are encoded already.
+    ///
+    /// # Errors
+    /// If they can't be served together.
+    pub fn serve_kinds(&self, kinds: Vec<Arc<ResourceDef>>) -> Result<(), CatalogueError> {
+        self.state.catalogue.replace(Catalogue::new(kinds)?);
+        Ok(())
     }
 
     /// The API as a service in this process, for requests of this identity.

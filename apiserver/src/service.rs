@@ -109,7 +109,7 @@ impl Head {
 
 fn parse(state: &State, parts: &Parts) -> Result<(Target, Query), ApiError> {
     let query = Query::of(&parts.uri)?;
-    let target = request::parse(&state.catalogue, &parts.method, parts.uri.path(), &query)?;
+    let target = request::parse(&state.catalogue.load(), &parts.method, parts.uri.path(), &query)?;
     Ok((target, query))
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admission::Admission, catalogue::Catalogue, config::Config, metrics::Metrics, openapi::OpenApi,
+    admission::Admission, catalogue::InForce, config::Config, metrics::Metrics, openapi::OpenApi,
     storage::Storage,
 };
 
@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) config: Config,
-    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) catalogue: InForce,
     pub(crate) storage: Arc<Storage>,
     pub(crate) admission: Admission,
     pub(crate) metrics: Metrics,
@@ -26,7 +26,7 @@ pub(crate) struct State {
 
 impl State {
     /// That of a server of these kinds.
-    pub(crate) fn new(config: Config, catalogue: Arc<Catalogue>, storage: Storage) -> Self {
+    pub(crate) fn new(config: Config, catalogue: InForce, storage: Storage) -> Self {
         let storage = Arc::new(storage);
         Self {
             admission: Admission::standard(&storage, &config),

@@ -17,9 +17,9 @@ use store::{
 };
 
 use crate::{
-    catalogue::Catalogue,
+    catalogue::InForce,
     config::Config,
-    encoded::{self, Decoded, Encoded},
+    encoded::{self, Decoded, Encoded, View},
     query::ReadAt,
 };
 
@@ -62,22 +62,22 @@ impl Address<'_> {
 
     /// The error of its absence.
     pub(crate) fn not_found(&self) -> ApiError {
-        ApiError::not_found(self.def.names.group, self.def.names.plural, self.name)
+        ApiError::not_found(&self.def.names.group, &self.def.names.plural, self.name)
     }
 
     /// The error of its presence.
     pub(crate) fn already_exists(&self) -> ApiError {
-        ApiError::already_exists(self.def.names.group, self.def.names.plural, self.name)
+        ApiError::already_exists(&self.def.names.group, &self.def.names.plural, self.name)
     }
 
     /// The error of it having changed meanwhile.
     pub(crate) fn modified(&self) -> ApiError {
-        ApiError::modified(self.def.names.group, self.def.names.plural, self.name)
+        ApiError::modified(&self.def.names.group, &self.def.names.plural, self.name)
     }
 
     /// The error of it not being as a request requires.
     pub(crate) fn conflict(&self, why: &str) -> ApiError {
-        ApiError::conflict(self.def.names.group, self.def.names.plural, self.name, why)
+        ApiError::conflict(&self.def.names.group, &self.def.names.plural, self.name, why)
     }
 
     fn error(&self, error: StoreError) -> ApiError {
@@ -96,18 +96,18 @@ impl Address<'_> {
 pub(crate) struct Storage {
     store: Arc<dyn Store>,
     cache: Arc<Cache<Decoded>>,
-    catalogue: Arc<Catalogue>,
+    catalogue: InForce,
 }
 
 impl Storage {
     /// Opens the cache over a store.
     pub(crate) async fn start(
         store: Arc<dyn Store>,
-        catalogue: Arc<Catalogue>,
+        catalogue: InForce,
         config: &Config,
     ) -> Result<Self, StoreError> {
         let known = catalogue.clone();
-        let decode = move |entry: &Entry| Encoded::of_entry(&known, entry);
+        let decode = move |entry: &Entry| Encoded::of_entry(&known.load(), entry);
         let &Config { watch_window: window, watch_window_bytes: window_bytes, .. } = config;
         let options = Options { window, window_bytes, ..Options::default() };
         let cache = Cache::start(store.clone(), options, decode).await?;
@@ -126,22 +126,37 @@ impl Storage {
 
     /// An entry of the store's history as the cache would have it.
     pub(crate) fn decode(&self, entry: &Entry) -> Decoded {
-        Encoded::of_entry(&self.catalogue, entry)
+        Encoded::of_entry(&self.catalogue.load(), entry)
+    }
+
+    /// How objects look in a version of their kind.
+    pub(crate) fn view(&self, def: &Arc<ResourceDef>) -> View {
+        View { catalogue: self.catalogue.load(), def: def.clone() }
     }
 
     /// The latest state of an object.
     pub(crate) async fn get(&self, at: Address<'_>) -> Result<Stored, ApiError> {
         let entry = self.entry(at).await?;
         let object = encoded::decode(&entry).map_err(|e| ApiError::from(&e))?;
+        let object = self.catalogue.load().converted(object, at.def)?;
         Ok(Stored { object, revision: entry.revision })
     }
 
     /// The latest state of an object, encoded. The cache's encoding is used if it is of the same revision.
-    pub(crate) async fn get_encoded(&self, at: Address<'_>) -> Result<Bytes, ApiError> {
+    pub(crate) async fn get_encoded(
+        &self,
+        at: Address<'_>,
+        view: &View,
+    ) -> Result<Bytes, ApiError> {
         let entry = self.entry(at).await?;
         Ok(match self.cache.get(&entry.key) {
-            Some(cached) if cached.revision == entry.revision => encoded::readable(&cached)?.json(),
-            _ => encoded::decode(&entry).map_err(|e| ApiError::from(&e))?.to_string().into(),
+            Some(cached) if cached.revision == entry.revision => {
+                view.json(encoded::readable(&cached)?)?
+            }
+            _ => {
+                let object = encoded::decode(&entry).map_err(|e| ApiError::from(&e))?;
+                view.converted(object)?.to_string().into()
+            }
         })
     }
 

@@ -55,10 +55,10 @@ fn every(period: Duration) -> Interval {
 async fn repair_claims(state: Arc<State>) {
     let mut ticks = every(SWEEP);
     let mut suspects = Suspects::new();
-    let State { catalogue, storage, config, .. } = &*state;
-    let repair = Repair { catalogue, storage, range: config.service_cidr };
     loop {
         ticks.tick().await;
+        let (catalogue, storage) = (&*state.catalogue.load(), &*state.storage);
+        let repair = Repair { catalogue, storage, range: state.config.service_cidr };
         let warnings = match repair.run(&mut suspects).await {
             Ok(warnings) => warnings,
             Err(error) => {
@@ -112,7 +112,8 @@ async fn forget(state: &State, before: Revision) -> Revision {
 }
 
 async fn expire_events(state: Arc<State>) {
-    let Some(def) = state.catalogue.find("", "v1", "events") else { return };
+    let catalogue = state.catalogue.load();
+    let Some(def) = catalogue.find("", "v1", "events") else { return };
     let mut ticks = every(SWEEP);
     loop {
         ticks.tick().await;

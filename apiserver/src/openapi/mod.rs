@@ -14,43 +14,65 @@ use std::{
 };
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use schemas::Schemas;
 use serde_json::{Map, Value, json};
 
-use crate::{caching, catalogue::Catalogue};
+use crate::{
+    caching,
+    catalogue::{Catalogue, InForce},
+};
 
-type GroupVersion = (&'static str, &'static str);
-
-/// The documents, made at the first request.
+/// The documents of the catalogue in force.
 #[derive(Debug)]
 pub(crate) struct OpenApi {
-    catalogue: Arc<Catalogue>,
-    documents: OnceLock<HashMap<GroupVersion, Bytes>>,
-    v2: OnceLock<Bytes>,
+    catalogue: InForce,
+    documents: Mutex<Arc<Documents>>,
 }
 
 impl OpenApi {
-    /// The documents of a catalogue.
-    pub(crate) fn new(catalogue: Arc<Catalogue>) -> Self {
-        Self { catalogue, documents: OnceLock::new(), v2: OnceLock::new() }
+    pub(crate) fn new(catalogue: InForce) -> Self {
+        let documents = Mutex::new(Arc::new(Documents::new(catalogue.load())));
+        Self { catalogue, documents }
+    }
+
+    pub(crate) fn documents(&self) -> Arc<Documents> {
+        let catalogue = self.catalogue.load();
+        let mut known = self.documents.lock();
+        if !Arc::ptr_eq(&known.catalogue, &catalogue) {
+            *known = Arc::new(Documents::new(catalogue));
+        }
+        known.clone()
+    }
+}
+
+/// The documents of a catalogue, made at the first request.
+#[derive(Debug)]
+pub(crate) struct Documents {
+    catalogue: Arc<Catalogue>,
+    /// By the group and version.
+    v3: OnceLock<HashMap<(String, String), Bytes>>,
+    v2: OnceLock<Bytes>,
+}
+
+impl Documents {
+    fn new(catalogue: Arc<Catalogue>) -> Self {
+        Self { catalogue, v3: OnceLock::new(), v2: OnceLock::new() }
     }
 
     /// `/openapi/v3`. The hash in the addresses lets clients keep a document until it changes.
     pub(crate) fn index(&self) -> Value {
-        let entry = |(&(group, version), document): (&GroupVersion, &Bytes)| {
+        let entry = |((group, version), document): (&(String, String), &Bytes)| {
             let url = address(group, version, document);
             (path(group, version), json!({ "serverRelativeURL": url }))
         };
-        let paths: Map<String, Value> = self.documents().iter().map(entry).collect();
+        let paths: Map<String, Value> = self.v3().iter().map(entry).collect();
         json!({ "paths": paths })
     }
 
     /// The document of a group version, encoded.
     pub(crate) fn document(&self, group: &str, version: &str) -> Option<Bytes> {
-        self.documents()
-            .iter()
-            .find(|((g, v), _)| (*g, *v) == (group, version))
-            .map(|(_, d)| d.clone())
+        self.v3().get(&(group.to_owned(), version.to_owned())).cloned()
     }
 
     /// `/openapi/v2`, for clients that know no other.
@@ -58,10 +80,13 @@ impl OpenApi {
         self.v2.get_or_init(|| document_v2(&self.catalogue).to_string().into()).clone()
     }
 
-    fn documents(&self) -> &HashMap<GroupVersion, Bytes> {
-        self.documents.get_or_init(|| {
-            let versions = self.catalogue.group_versions().into_iter();
-            versions.map(|gv| (gv, document_v3(&self.catalogue, gv).to_string().into())).collect()
+    fn v3(&self) -> &HashMap<(String, String), Bytes> {
+        self.v3.get_or_init(|| {
+            let document = |(group, version): (&str, &str)| {
+                let document = document_v3(&self.catalogue, group, version);
+                ((group.to_owned(), version.to_owned()), document.to_string().into())
+            };
+            self.catalogue.group_versions().into_iter().map(document).collect()
         })
     }
 }
@@ -92,7 +117,7 @@ fn field(number: u8, content: &[u8]) -> Vec<u8> {
     [&[number << 3 | 2, length], content].concat()
 }
 
-fn document_v3(catalogue: &Catalogue, (group, version): GroupVersion) -> Value {
+fn document_v3(catalogue: &Catalogue, group: &str, version: &str) -> Value {
     let mut schemas = Schemas::new("#/components/schemas/");
     let mut paths = Map::new();
     for def in catalogue.of_group(group, version) {

@@ -55,7 +55,7 @@ pub(super) fn group_version_kind(group: &str, version: &str, kind: &str) -> Valu
 /// The name of the kind's schema, in the manner of Kubernetes' own: `io.k8s.api.core.v1.Pod`.
 pub(super) fn schema_name(def: &ResourceDef) -> String {
     let names = &def.names;
-    let group = match names.group {
+    let group = match names.group.as_str() {
         "" => "io.k8s.api.core".to_owned(),
         group if group.ends_with(".k8s.io") || !group.contains('.') => {
             format!("io.k8s.api.{}", group.split('.').next().unwrap_or_default())

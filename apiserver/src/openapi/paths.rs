@@ -56,19 +56,19 @@ struct Kind<'a> {
 impl<'a> Kind<'a> {
     fn new(def: &'a ResourceDef) -> Self {
         let names = &def.names;
-        let group = if names.group.is_empty() { "core" } else { names.group };
+        let group = def.group_segment();
         let group = group.split('.').next().unwrap_or_default();
         let scope = if def.scope == Scope::Namespaced { "Namespaced" } else { "" };
         Self {
             def,
-            prefix: format!("{}{}", capital(group), capital(names.version)),
+            prefix: format!("{}{}", capital(group), capital(&names.version)),
             scoped: format!("{scope}{}", names.kind),
         }
     }
 
     fn root(&self) -> String {
         let names = &self.def.names;
-        match names.group {
+        match names.group.as_str() {
             "" => format!("/api/{}", names.version),
             group => format!("/apis/{group}/{}", names.version),
         }
@@ -95,13 +95,13 @@ impl<'a> Kind<'a> {
     /// An operation on objects of the kind's own.
     fn operation(&self, method: Method, action: &'static str, id: String) -> Operation {
         let names = &self.def.names;
-        let group = if names.group.is_empty() { "core" } else { names.group };
+        let group = self.def.group_segment();
         Operation {
             method,
             id,
             tag: format!("{}_{}", group.split('.').next().unwrap_or_default(), names.version),
             action,
-            kind: group_version_kind(names.group, names.version, names.kind),
+            kind: group_version_kind(&names.group, &names.version, &names.kind),
             query: Vec::new(),
             body: None,
             answers: &[OK],

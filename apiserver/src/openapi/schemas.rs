@@ -32,10 +32,10 @@ impl Schemas {
     /// Adds the schemas of a kind and of its list, and those of the types it uses.
     pub(super) fn add_kind(&mut self, def: &ResourceDef) {
         let names = &def.names;
-        let kind = |kind: &str| json!([group_version_kind(names.group, names.version, kind)]);
+        let kind = |kind: &str| json!([group_version_kind(&names.group, &names.version, kind)]);
         let name = schema_name(def);
         let mut schema = self.import(def.schema());
-        schema["x-kubernetes-group-version-kind"] = kind(names.kind);
+        schema["x-kubernetes-group-version-kind"] = kind(&names.kind);
         self.schemas.insert(name.clone(), schema);
         self.tell_list_merges(&name);
         let metadata = self.shared(format!("{META}.ListMeta"), schema_of::<meta::ListMeta>);

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::{
     admission::{Admission, Attributes, Claim, Plugin},
-    catalogue::Catalogue,
+    catalogue::{Catalogue, InForce},
     config::Config,
     internal::request,
     state::State,
@@ -89,7 +89,7 @@ impl Plugin for Recorder {
 async fn server() -> (TempDir, Arc<State>, Recorder) {
     let folder = tempfile::tempdir().unwrap();
     let store = Embedded::open(folder.path().join("store"), Default::default()).unwrap();
-    let catalogue = Arc::new(Catalogue::new(registry::all()));
+    let catalogue = InForce::new(Catalogue::built_in());
     let config = Config::default();
     let storage = Storage::start(Arc::new(store), catalogue.clone(), &config).await.unwrap();
     let recorder = Recorder::default();

@@ -1,7 +1,10 @@
 //! The namespace of what is created: it must be there, and going to stay, in the moment of the write. So the write
 //! carries a guard of the namespace's revision, which costs nothing while the cache has the latest.
 
+use std::sync::Arc;
+
 use api_machinery::ApiError;
+use registry::ResourceDef;
 use serde_json::Value;
 use store::{Guard, Revision};
 
@@ -23,7 +26,8 @@ impl Storage {
         &self,
         at: Address<'_>,
     ) -> Result<Option<Guard>, ApiError> {
-        let Some(namespace) = self.namespace(at) else { return Ok(None) };
+        let Some((def, name)) = self.namespace(at) else { return Ok(None) };
+        let namespace = Address { def: &def, namespace: None, name };
         let found = self.get(namespace).await?;
         guard(at, namespace, &found.object, found.revision).map(Some)
     }
@@ -39,15 +43,17 @@ impl Storage {
     }
 
     fn cached_namespace_of(&self, at: Address<'_>) -> Option<Guard> {
-        let namespace = self.namespace(at)?;
+        let (def, name) = self.namespace(at)?;
+        let namespace = Address { def: &def, namespace: None, name };
         let cached = self.cache.get(&namespace.key())?;
         let object = encoded::readable(&cached).ok()?.value();
         guard(at, namespace, &object, cached.revision).ok()
     }
 
-    fn namespace<'a>(&'a self, at: Address<'a>) -> Option<Address<'a>> {
-        let def = self.catalogue.find("", "v1", "namespaces")?;
-        Some(Address { def, namespace: None, name: at.namespace? })
+    /// The kind of namespaces, and the name of the object's.
+    fn namespace<'a>(&self, at: Address<'a>) -> Option<(Arc<ResourceDef>, &'a str)> {
+        let def = self.catalogue.load().find("", "v1", "namespaces")?.clone();
+        Some((def, at.namespace?))
     }
 }
 
@@ -63,7 +69,7 @@ fn guard(
     let name = namespace.name;
     let why =
         format!("unable to create new content in namespace {name} because it is being terminated");
-    let error = ApiError::forbidden(at.def.names.group, at.def.names.plural, at.name, &why);
+    let error = ApiError::forbidden(&at.def.names.group, &at.def.names.plural, at.name, &why);
     let cause = format!("namespace {name} is being terminated");
     Err(error.because("NamespaceTerminating", cause, "metadata.namespace"))
 }

@@ -62,7 +62,7 @@ impl Storage {
         at: Address<'_>,
         mut object: Value,
     ) -> Result<Stored, WriteError> {
-        let value = encoded::to_store(&mut object);
+        let value = self.to_store(at, &mut object)?;
         let mut namespace = self.namespace_of(at).await?;
         loop {
             match self.put(&at.key(), &value, Expect::Absent, namespace.as_slice()).await {
@@ -89,9 +89,19 @@ impl Storage {
         if object == old.object {
             return self.confirm(at, old).await.map(|()| old.clone());
         }
-        let value = encoded::to_store(&mut object);
+        let value = self.to_store(at, &mut object)?;
         let put = self.put(&at.key(), &value, Expect::At(old.revision), &[]).await;
         put.map(|revision| Stored::at(object, revision)).map_err(|error| failed(at, error))
+    }
+
+    /// The bytes to store of an object, whose version is taken off.
+    fn to_store(&self, at: Address<'_>, object: &mut Value) -> Result<Bytes, ApiError> {
+        if at.def.is_stored() {
+            return Ok(encoded::to_store(object));
+        }
+        let catalogue = self.catalogue.load();
+        let Some(stored) = catalogue.of_key(&at.key()) else { return Err(at.not_found()) };
+        Ok(encoded::to_store(&mut catalogue.converted(object.clone(), stored)?))
     }
 
     /// Removes an object in the state that was read.

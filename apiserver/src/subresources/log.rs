@@ -83,7 +83,8 @@ fn choose(pod: &str, containers: &[&str], init: &[&str]) -> String {
 
 /// Where the kubelet of a node listens, as the node's status says.
 async fn kubelet(state: &State, node: &str) -> Result<Kubelet, ApiError> {
-    let Some(def) = state.catalogue.find("", "v1", "nodes") else {
+    let catalogue = state.catalogue.load();
+    let Some(def) = catalogue.find("", "v1", "nodes") else {
         return Err(ApiError::internal("there is no kind Node"));
     };
     let object = state.storage.get(Address { def, namespace: None, name: node }).await?.object;

@@ -207,7 +207,7 @@ fn success(at: Address<'_>, object: &Value) -> Value {
         "name": at.name, "kind": names.plural, "uid": object["metadata"]["uid"],
     });
     if !names.group.is_empty() {
-        details["group"] = names.group.into();
+        details["group"] = names.group.as_str().into();
     }
     json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details })
 }

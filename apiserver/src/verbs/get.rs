@@ -27,7 +27,8 @@ pub(super) async fn get(state: &State, call: &Call) -> Result<Response, ApiError
             Ok(respond::json(StatusCode::OK, &scale::get(&stored.object)?))
         }
         _ => {
-            let json = state.storage.get_encoded(at).await?;
+            let view = state.storage.view(&call.info.def);
+            let json = state.storage.get_encoded(at, &view).await?;
             Ok(call.presentation.answer_encoded(&call.info.def, json))
         }
     }

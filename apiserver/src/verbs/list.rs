@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::{
     call::Call,
-    encoded::{self, CachedObject, Decoded, Encoded, readable},
+    encoded::{self, CachedObject, Decoded, Encoded, View, readable},
     query::{ListOptions, ReadAt, Selection},
     respond::{self, Response},
     storage::{self, Storage},
@@ -75,54 +75,99 @@ pub(super) async fn select(
     options: &ListOptions,
 ) -> Result<Listed, ApiError> {
     let prefix = call.info.def.prefix(call.info.namespace.as_deref());
+    let from = Source { storage, view: storage.view(&call.info.def), prefix, options };
     match (&options.continuation, options.at) {
         (Some(token), _) => {
             let Continuation { rv, start } = decode(token)?;
-            let from = History { revision: Revision(rv), after: Some(start) };
-            from_history(storage, &prefix, from, options, CONTINUE_TOO_OLD).await
+            let begin = History { revision: Revision(rv), after: Some(start) };
+            from.history(begin, CONTINUE_TOO_OLD).await
         }
         (None, ReadAt::Exact(revision)) => {
             storage.wait_for(revision).await?;
-            let from = History { revision, after: None };
-            from_history(storage, &prefix, from, options, TOO_OLD).await
+            from.history(History { revision, after: None }, TOO_OLD).await
         }
-        (None, at) => from_cache(storage, &prefix, at, options).await,
+        (None, at) => from.cache(at).await,
     }
+}
+
+/// What is listed, and how.
+#[derive(Debug)]
+struct Source<'a> {
+    storage: &'a Storage,
+    view: View,
+    prefix: String,
+    options: &'a ListOptions,
 }
 
 const CONTINUE_TOO_OLD: &str = "The provided continue parameter is too old to display a consistent list \
     result. You can start a new list without the continue parameter.";
 const TOO_OLD: &str = "The resourceVersion for the provided list is too old.";
 
-async fn from_cache(
-    storage: &Storage,
-    prefix: &str,
-    at: ReadAt,
-    options: &ListOptions,
-) -> Result<Listed, ApiError> {
-    storage.reach(at).await?;
-    let selection = &options.selection;
-    let cache = storage.cache();
-    let Snapshot { revision, items: all } = cache.list_having(prefix, selection.labels.required());
-    let limit = options.limit.unwrap_or(usize::MAX);
-    let (mut items, mut last, mut more) = (Vec::new(), None, false);
-    for item in all.iter() {
-        let object = readable(item)?;
-        if object.matches(selection) {
-            more = items.len() == limit;
-            if more {
-                break;
+impl Source<'_> {
+    async fn cache(&self, at: ReadAt) -> Result<Listed, ApiError> {
+        let Self { storage, view, prefix, options } = self;
+        storage.reach(at).await?;
+        let selection = &options.selection;
+        let required = selection.labels.required();
+        let Snapshot { revision, items: all } = storage.cache().list_having(prefix, required);
+        let limit = options.limit.unwrap_or(usize::MAX);
+        let (mut items, mut last, mut more) = (Vec::new(), None, false);
+        for item in all.iter() {
+            let object = readable(item)?;
+            if view.selects(selection, object)? {
+                more = items.len() == limit;
+                if more {
+                    break;
+                }
+                items.push(view.json(object)?);
+                last = Some(&item.key);
             }
-            items.push(object.json());
-            last = Some(&item.key);
+        }
+        Ok(Listed {
+            revision,
+            continuation: last.filter(|_| more).map(|key| encode(revision, key)),
+            remaining: remaining(all.len() - items.len(), selection),
+            items,
+        })
+    }
+
+    async fn history(&self, mut from: History, too_old: &str) -> Result<Listed, ApiError> {
+        let Self { storage, view, prefix, options } = self;
+        let limit = options.limit.unwrap_or(usize::MAX);
+        let mut items = Vec::new();
+        loop {
+            // Without selectors a page of the store is a page of the list.
+            let wanted = if options.selection.is_everything() { limit - items.len() } else { PAGE };
+            let query = StoreQuery {
+                after: from.after.take(),
+                limit: (wanted < usize::MAX).then_some(wanted),
+                at: Some(from.revision),
+            };
+            let page = storage.page(prefix, query).await.map_err(|e| expired(e, too_old))?;
+            for (index, entry) in page.entries.iter().enumerate() {
+                let encoding = encoding(storage, entry);
+                let encoded = encoding.readable()?;
+                if !view.selects(&options.selection, encoded)? {
+                    continue;
+                }
+                items.push(view.json(encoded)?);
+                let here = page.entries.len() - index - 1;
+                if items.len() == limit && (page.more || here > 0) {
+                    let continuation = Some(encode(from.revision, &entry.key));
+                    let more = page.remaining.map(|beyond| beyond + here);
+                    let remaining = more.and_then(|more| remaining(more, &options.selection));
+                    return Ok(Listed { revision: from.revision, items, continuation, remaining });
+                }
+            }
+            match page.entries.last() {
+                Some(last) if page.more => from.after = Some(last.key.to_string()),
+                _ => {
+                    let revision = from.revision;
+                    return Ok(Listed { revision, items, continuation: None, remaining: None });
+                }
+            }
         }
     }
-    Ok(Listed {
-        revision,
-        continuation: last.filter(|_| more).map(|key| encode(revision, key)),
-        remaining: remaining(all.len() - items.len(), selection),
-        items,
-    })
 }
 
 /// A place in the store's history.
@@ -130,49 +175,6 @@ async fn from_cache(
 struct History {
     revision: Revision,
     after: Option<String>,
-}
-
-async fn from_history(
-    storage: &Storage,
-    prefix: &str,
-    mut from: History,
-    options: &ListOptions,
-    too_old: &str,
-) -> Result<Listed, ApiError> {
-    let limit = options.limit.unwrap_or(usize::MAX);
-    let mut items = Vec::new();
-    loop {
-        // Without selectors a page of the store is a page of the list.
-        let wanted = if options.selection.is_everything() { limit - items.len() } else { PAGE };
-        let query = StoreQuery {
-            after: from.after.take(),
-            limit: (wanted < usize::MAX).then_some(wanted),
-            at: Some(from.revision),
-        };
-        let page = storage.page(prefix, query).await.map_err(|e| expired(e, too_old))?;
-        for (index, entry) in page.entries.iter().enumerate() {
-            let encoding = encoding(storage, entry);
-            let encoded = encoding.readable()?;
-            if !encoded.matches(&options.selection) {
-                continue;
-            }
-            items.push(encoded.json());
-            let here = page.entries.len() - index - 1;
-            if items.len() == limit && (page.more || here > 0) {
-                let continuation = Some(encode(from.revision, &entry.key));
-                let more = page.remaining.map(|beyond| beyond + here);
-                let remaining = more.and_then(|more| remaining(more, &options.selection));
-                return Ok(Listed { revision: from.revision, items, continuation, remaining });
-            }
-        }
-        match page.entries.last() {
-            Some(last) if page.more => from.after = Some(last.key.to_string()),
-            _ => {
-                let revision = from.revision;
-                return Ok(Listed { revision, items, continuation: None, remaining: None });
-            }
-        }
-    }
 }
 
 /// The encoding of an entry: the cache's if it has the same revision.

@@ -7,7 +7,6 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use http::StatusCode;
-use registry::ResourceDef;
 use serde_json::{Value, json};
 use store::{
     Revision, StoreError,
@@ -19,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     call::Call,
-    encoded::{self, CachedObject, Decoded, Encoded, readable},
+    encoded::{self, CachedObject, Decoded, Encoded, View, readable},
     form::Presentation,
     metrics::Watching,
     query::{ListOptions, ReadAt, Selection},
@@ -44,13 +43,23 @@ type Outcome = Result<Arc<Change<Decoded>>, StoreError>;
 /// What a watcher gets to see.
 #[derive(Debug)]
 struct Watcher {
-    def: Arc<ResourceDef>,
+    view: View,
     selection: Selection,
     presentation: Presentation,
     bookmarks: bool,
     lifetime: Duration,
     shutdown: CancellationToken,
     _counted: Watching,
+}
+
+/// What is told of an object.
+#[derive(Debug)]
+struct Event {
+    kind: &'static str,
+    /// In the version that is stored.
+    line: Bytes,
+    /// Whether the watcher wants that version.
+    as_is: bool,
 }
 
 /// Where a watch begins.
@@ -72,7 +81,9 @@ pub(super) async fn watch(state: &State, call: &Call) -> Result<Response, ApiErr
     check(call, &options)?;
     let prefix = call.info.def.prefix(call.info.namespace.as_deref());
     let beginning = beginning(state, &prefix, &options).await?;
-    let value = options.selection.fields.requires(call.info.def.trigger);
+    let def = &call.info.def;
+    // Another version's trigger may be a field that the stored one doesn't have.
+    let value = options.selection.fields.requires(&def.trigger).filter(|_| def.is_stored());
     let subscription = match state.storage.subscribe(&prefix, value, beginning.after).await {
         Ok(subscription) => subscription,
         Err(error) if error.code() == StatusCode::GONE.as_u16() => {
@@ -81,13 +92,13 @@ pub(super) async fn watch(state: &State, call: &Call) -> Result<Response, ApiErr
         Err(error) => return Err(error),
     };
     let watcher = Watcher {
-        def: call.info.def.clone(),
+        view: state.storage.view(&call.info.def),
         selection: options.selection,
         presentation: call.presentation,
         bookmarks: options.bookmarks,
         lifetime: lifetime(options.timeout_seconds),
         shutdown: state.shutdown.clone(),
-        _counted: state.metrics.watching(call.info.def.names.plural),
+        _counted: state.metrics.watching(&call.info.def.names.plural),
     };
     let lines = lines(watcher, beginning, subscription).map(Ok::<_, std::convert::Infallible>);
     Ok(respond::streamed(Body::from_stream(lines)))
@@ -139,8 +150,14 @@ fn lines(
     async_stream::stream! {
         let mut first = true;
         let initial = beginning.initial.iter().filter_map(|item| item.object.as_ref().ok());
-        for object in initial.filter(|object| object.matches(&watcher.selection)) {
-            yield watcher.shown("ADDED", object.added(), &mut first);
+        for object in initial {
+            match watcher.appearance(object, &mut first) {
+                Ok(line) => if let Some(line) = line { yield line },
+                Err(error) => {
+                    yield failure(&error);
+                    return;
+                }
+            }
         }
         if beginning.marked {
             yield watcher.bookmark(beginning.after, true);
@@ -182,17 +199,23 @@ fn lines(
 /// knows whether it is still selected.
 fn event(
     change: &Change<Decoded>,
+    view: &View,
     selection: &Selection,
-) -> Result<Option<(&'static str, Bytes)>, ApiError> {
+) -> Result<Option<Event>, ApiError> {
     let old = change.old.as_ref().and_then(|item| item.object.as_ref().ok());
     // Who goes on from before would meet what can't be read for ever, mended or not: they are to list anew.
     let unreadable = |error: ApiError| ApiError::expired(error.to_string());
     let new = change.new.as_ref().map(readable).transpose().map_err(unreadable)?;
-    let selected = |object: Option<&'_ Encoded>| object.filter(|o| o.matches(selection)).is_some();
+    let selects = |object: Option<&Encoded>| match object {
+        Some(object) => view.selects(selection, object),
+        None => Ok(false),
+    };
+    let (was, is) = (selects(old)?, selects(new)?);
+    let event = |kind, object: &Encoded, line| Event { kind, line, as_is: view.is_of(object) };
     Ok(match (old, new) {
-        (_, Some(new)) if selected(Some(new)) && !selected(old) => Some(("ADDED", new.added())),
-        (_, Some(new)) if selected(Some(new)) => Some(("MODIFIED", new.modified())),
-        (Some(old), _) if selected(Some(old)) => Some(("DELETED", old.deleted(change.revision))),
+        (_, Some(new)) if is && !was => Some(event("ADDED", new, new.added())),
+        (_, Some(new)) if is => Some(event("MODIFIED", new, new.modified())),
+        (Some(old), _) if was => Some(event("DELETED", old, old.deleted(change.revision))),
         _ => None,
     })
 }
@@ -209,8 +232,8 @@ impl Watcher {
         let mut goes_on = !burst.is_empty();
         for change in burst {
             let change = change.map_err(|error| watch_error(error, reached));
-            match change.and_then(|change| event(&change, &self.selection)) {
-                Ok(Some((kind, line))) => lines.push(self.shown(kind, line, first)),
+            match change.and_then(|change| event(&change, &self.view, &self.selection)) {
+                Ok(Some(event)) => lines.push(self.shown(event, first)),
                 Ok(None) => {}
                 Err(error) => {
                     lines.push(failure(&error));
@@ -223,17 +246,26 @@ impl Watcher {
     }
 
     /// An event's line in the form that the watcher asked for; an error event if it can't be shown so.
-    fn shown(&self, kind: &str, line: Bytes, first: &mut bool) -> Bytes {
-        if self.presentation.is_plain() {
+    fn shown(&self, event: Event, first: &mut bool) -> Bytes {
+        let Event { kind, line, as_is } = event;
+        if as_is && self.presentation.is_plain() {
             return line;
         }
         let header = std::mem::take(first);
-        let shown = encoded::value(&line)
-            .and_then(|event| self.presentation.show(&self.def, &event["object"], header));
-        match shown {
+        let object = encoded::value(&line)
+            .and_then(|mut event| self.view.converted(event["object"].take()))
+            .and_then(|object| self.presentation.show(&self.view.def, &object, header));
+        match object {
             Ok(object) => self::line(kind, &object),
             Err(error) => failure(&error),
         }
+    }
+
+    /// The line of an object that is there at the beginning, if it is selected.
+    fn appearance(&self, object: &Encoded, first: &mut bool) -> Result<Option<Bytes>, ApiError> {
+        let is_selected = self.view.selects(&self.selection, object)?;
+        let event = Event { kind: "ADDED", line: object.added(), as_is: self.view.is_of(object) };
+        Ok(is_selected.then(|| self.shown(event, first)))
     }
 
     fn bookmark(&self, revision: Revision, initial_end: bool) -> Bytes {
@@ -242,7 +274,7 @@ impl Watcher {
         if initial_end {
             metadata["annotations"] = json!({ "k8s.io/initial-events-end": "true" });
         }
-        line("BOOKMARK", &self.presentation.bookmark(&self.def, &metadata))
+        line("BOOKMARK", &self.presentation.bookmark(&self.view.def, &metadata))
     }
 }
 

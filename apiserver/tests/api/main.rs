@@ -9,6 +9,7 @@ mod discovery;
 mod faulty;
 mod harness;
 mod impersonating;
+mod kinds;
 mod listing;
 mod namespaces;
 mod openapi;

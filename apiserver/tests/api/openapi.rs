@@ -141,7 +141,7 @@ async fn every_verb_of_every_kind_is_documented() {
         let scope = if def.scope == Scope::Namespaced { "/namespaces/{namespace}" } else { "" };
         let collection = format!("{root}{scope}/{}", names.plural);
         let object = format!("{collection}/{{name}}");
-        match names.plural {
+        match names.plural.as_str() {
             "namespaces" => has(&collection, &["get", "post"]),
             _ => has(&collection, &["get", "post", "delete"]),
         }

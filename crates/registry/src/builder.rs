@@ -7,9 +7,11 @@ use api_types::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
+    conversion::Conversion,
     definition::ResourceDef,
     description::{Column, Names, Subresource},
     erased::{Cell, Status, Typed},
+    fields,
     object::{KnownScope, Object},
     strategy::Strategy,
 };
@@ -24,6 +26,7 @@ pub struct Builder<K, S> {
     standard_columns: bool,
     status: Option<Status<K>>,
     trigger: &'static str,
+    conversion: Option<Box<dyn Conversion>>,
     strategy: S,
     kind: PhantomData<fn() -> K>,
 }
@@ -49,6 +52,7 @@ where
         standard_columns: true,
         status: None,
         trigger: "metadata.name",
+        conversion: None,
         strategy,
         kind: PhantomData,
     }
@@ -100,6 +104,12 @@ where
         self
     }
 
+    /// A version that is not the one that is stored.
+    pub fn converted(mut self, conversion: impl Conversion) -> Self {
+        self.conversion = Some(Box::new(conversion));
+        self
+    }
+
     /// A path below the objects.
     pub fn subresource(mut self, subresource: Subresource) -> Self {
         self.subresources.push(subresource);
@@ -114,7 +124,7 @@ where
         priority: i32,
         cell: impl Fn(&K, Timestamp) -> Value + Send + Sync + 'static,
     ) -> Self {
-        self.columns.push((Column { name, type_, priority, description: "" }, Box::new(cell)));
+        self.columns.push((column(name, type_, priority, ""), Box::new(cell)));
         self
     }
 
@@ -137,32 +147,30 @@ where
     pub fn build(self) -> ResourceDef {
         let this = if self.standard_columns { self.with_standard_columns() } else { self };
         let (columns, cells): (Vec<_>, Vec<_>) = this.columns.into_iter().unzip();
+        let kind = Typed::new(this.strategy, cells, this.status);
         ResourceDef {
             names: Names {
-                group: K::GROUP,
-                version: K::VERSION,
-                kind: K::KIND,
-                plural: K::URL_PATH_SEGMENT,
+                group: K::GROUP.to_owned(),
+                version: K::VERSION.to_owned(),
+                kind: K::KIND.to_owned(),
+                plural: K::URL_PATH_SEGMENT.to_owned(),
                 singular: K::KIND.to_lowercase(),
-                short_names: this.short_names,
-                categories: this.categories,
+                short_names: owned(&this.short_names),
+                categories: owned(&this.categories),
             },
             scope: K::Scope::SCOPE,
             subresources: this.subresources,
             columns,
-            trigger: this.trigger,
-            kind: Box::new(Typed::new(this.strategy, cells, this.status)),
+            trigger: this.trigger.to_owned(),
+            fields: fields::names(&kind, K::Scope::SCOPE),
+            conversion: this.conversion,
+            kind: Box::new(kind),
         }
     }
 
     /// Name first; Age, unless it has its place, after the last column that is always shown.
     fn with_standard_columns(mut self) -> Self {
-        let name = Column {
-            name: "Name",
-            type_: "string",
-            priority: 0,
-            description: "Name must be unique within a namespace.",
-        };
+        let name = column("Name", "string", 0, "Name must be unique within a namespace.");
         let cell: Cell<K> = Box::new(|object, _| json!(object.metadata().name));
         self.columns.insert(0, (name, cell));
         if self.columns.iter().all(|(c, _)| c.name != "Age") {
@@ -175,4 +183,13 @@ where
         }
         self
     }
+}
+
+fn column(name: &str, type_: &str, priority: i32, description: &str) -> Column {
+    let [name, type_, description] = [name, type_, description].map(str::to_owned);
+    Column { name, type_, priority, description }
+}
+
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|&name| name.to_owned()).collect()
 }

@@ -10,9 +10,11 @@ use serde_json::{Value, json};
 use crate::{
     any_object::AnyObject,
     context::Context,
+    conversion::Conversion,
     deletion::{self, Deletion},
     description::{Column, Names, Scope, Subresource},
     erased::{Decoded, ErasedKind, Fault, Part},
+    fields,
 };
 
 /// A kind as the server sees it.
@@ -27,29 +29,33 @@ pub struct ResourceDef {
     /// The columns of its table, as a row's cells are ordered.
     pub columns: Vec<Column>,
     /// The field that most watches of a part of its objects select by (Kubernetes: `TriggerFunc`).
-    pub trigger: &'static str,
+    pub trigger: String,
+    /// The fields that field selectors can name, in the order of their values.
+    pub fields: Vec<String>,
+    /// Absent with the version that is stored.
+    pub(crate) conversion: Option<Box<dyn Conversion>>,
     pub(crate) kind: Box<dyn ErasedKind>,
 }
 
 impl ResourceDef {
     /// The group's segment in keys: the core group, which has no name, is `core`.
     #[must_use]
-    pub fn group_segment(&self) -> &'static str {
-        if self.names.group.is_empty() { "core" } else { self.names.group }
+    pub fn group_segment(&self) -> &str {
+        if self.names.group.is_empty() { "core" } else { &self.names.group }
     }
 
     /// `v1`, `apps/v1`.
     #[must_use]
     pub fn api_version(&self) -> String {
         let Names { group, version, .. } = &self.names;
-        if group.is_empty() { (*version).to_owned() } else { format!("{group}/{version}") }
+        if group.is_empty() { version.clone() } else { format!("{group}/{version}") }
     }
 
     /// `pods`, `replicasets.apps`.
     #[must_use]
     pub fn qualified(&self) -> String {
         let Names { group, plural, .. } = &self.names;
-        if group.is_empty() { (*plural).to_owned() } else { format!("{plural}.{group}") }
+        if group.is_empty() { plural.clone() } else { format!("{plural}.{group}") }
     }
 
     /// `PodList`.
@@ -151,17 +157,38 @@ impl ResourceDef {
         deletion::is_finished(self.kind.as_ref(), object)
     }
 
-    /// What field selectors see of the object.
+    /// Whether objects are stored in this version.
     #[must_use]
-    pub fn fields(&self, object: &Value) -> Vec<(&'static str, String)> {
-        let text =
-            |path| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let mut fields = self.kind.fields(object);
-        fields.push(("metadata.name", text("/metadata/name")));
-        if self.scope == Scope::Namespaced {
-            fields.push(("metadata.namespace", text("/metadata/namespace")));
+    pub fn is_stored(&self) -> bool {
+        self.conversion.is_none()
+    }
+
+    /// An object of the stored version in this one, but for its `apiVersion`.
+    ///
+    /// # Errors
+    /// If it can't be converted.
+    pub fn to_served(&self, object: Value) -> Result<Value, ApiError> {
+        match &self.conversion {
+            Some(conversion) => conversion.to_served(object),
+            None => Ok(object),
         }
-        fields
+    }
+
+    /// An object of this version in the stored one, but for its `apiVersion`.
+    ///
+    /// # Errors
+    /// If it can't be converted.
+    pub fn to_stored(&self, object: Value) -> Result<Value, ApiError> {
+        match &self.conversion {
+            Some(conversion) => conversion.to_stored(object),
+            None => Ok(object),
+        }
+    }
+
+    /// What field selectors see of the object, in the order of `fields`.
+    #[must_use]
+    pub fn field_values(&self, object: &Value) -> Vec<String> {
+        fields::values(self.kind.as_ref(), self.scope, object)
     }
 
     /// Refuses a field selector that names a field that can't be selected by.
@@ -169,13 +196,7 @@ impl ResourceDef {
     /// # Errors
     /// 400 for the first such field.
     pub fn check_fields(&self, selector: &FieldSelector) -> Result<(), ApiError> {
-        let own = self.kind.field_names();
-        let is_known = |field: &str| match field {
-            "metadata.name" => true,
-            "metadata.namespace" => self.scope == Scope::Namespaced,
-            other => own.contains(&other),
-        };
-        match selector.fields().find(|f| !is_known(f)) {
+        match selector.fields().find(|field| self.fields.iter().all(|known| known != field)) {
             Some(field) => {
                 Err(ApiError::bad_request(format!("field label not supported: {field}")))
             }
@@ -245,7 +266,7 @@ impl ResourceDef {
         let why = format!(
             "Precondition failed: UID in precondition: {new_uid}, UID in object meta: {old_uid}"
         );
-        Err(ApiError::conflict(self.names.group, self.names.plural, name, &why))
+        Err(ApiError::conflict(&self.names.group, &self.names.plural, name, &why))
     }
 
     fn error(&self, fault: Fault) -> ApiError {

@@ -13,19 +13,19 @@ pub enum Scope {
 #[derive(Clone, Debug)]
 pub struct Names {
     /// `""` for the core group.
-    pub group: &'static str,
-    /// The version served, which is the only one.
-    pub version: &'static str,
+    pub group: String,
+    /// The version: `v1`.
+    pub version: String,
     /// The kind: `Pod`.
-    pub kind: &'static str,
+    pub kind: String,
     /// The resource name in paths: `pods`.
-    pub plural: &'static str,
+    pub plural: String,
     /// `pod`.
     pub singular: String,
     /// What a command line may say instead: `po`.
-    pub short_names: Vec<&'static str>,
+    pub short_names: Vec<String>,
     /// The groups of resources it belongs to: `all`.
-    pub categories: Vec<&'static str>,
+    pub categories: Vec<String>,
 }
 
 /// A path below an object, beside the object itself.
@@ -61,11 +61,11 @@ impl Subresource {
 #[derive(Clone, Debug)]
 pub struct Column {
     /// The heading, as in `metav1.Table`: `Nominated Node`.
-    pub name: &'static str,
+    pub name: String,
     /// OpenAPI type: `string`, `integer`, `date`.
-    pub type_: &'static str,
+    pub type_: String,
     /// 0 is always shown, 1 with `-o wide`.
     pub priority: i32,
     /// What it tells.
-    pub description: &'static str,
+    pub description: String,
 }

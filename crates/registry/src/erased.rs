@@ -27,9 +27,6 @@ pub(crate) enum Fault {
     Damaged(String),
 }
 
-/// What field selectors see, by the name of the field.
-pub(crate) type Fields = Vec<(&'static str, String)>;
-
 /// An object that a client gave.
 #[derive(Debug)]
 pub struct Decoded {
@@ -71,8 +68,10 @@ pub(crate) trait ErasedKind: fmt::Debug + Send + Sync {
     fn grace_period(&self, object: &AnyObject, requested: Option<i64>) -> i64;
     /// Whether something beside `metadata.finalizers` and the grace period keeps the object.
     fn is_held(&self, object: &AnyObject) -> bool;
-    fn fields(&self, object: &Value) -> Fields;
-    fn field_names(&self) -> Vec<&'static str>;
+    /// The fields of the kind's own that field selectors can name.
+    fn field_names(&self) -> Vec<String>;
+    /// What they are in an object, in the same order.
+    fn field_values(&self, object: &Value) -> Vec<String>;
     fn row(&self, object: &Value, now: Timestamp) -> Result<Vec<Value>, Fault>;
     fn schema(&self) -> Value;
 }
@@ -214,16 +213,17 @@ impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
         self.strategy.is_held(own(object))
     }
 
-    fn fields(&self, object: &Value) -> Fields {
-        match strict::decode(object) {
+    fn field_names(&self) -> Vec<String> {
+        self.strategy.fields(&K::default()).into_iter().map(|(name, _)| name.to_owned()).collect()
+    }
+
+    fn field_values(&self, object: &Value) -> Vec<String> {
+        let fields = match strict::decode(object) {
             Ok(object) => self.strategy.fields(&object),
             // Whoever selects by a field must not take a damaged object for one that is gone.
             Err(_) => bare_fields(self.strategy.fields(&K::default()), object),
-        }
-    }
-
-    fn field_names(&self) -> Vec<&'static str> {
-        self.strategy.fields(&K::default()).into_iter().map(|(name, _)| name).collect()
+        };
+        fields.into_iter().map(|(_, value)| value).collect()
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Result<Vec<Value>, Fault> {
@@ -259,7 +259,10 @@ fn undecodable(error: Undecodable) -> Fault {
 }
 
 /// The fields as they stand in the object, whatever else is in it: their names are their paths.
-fn bare_fields(mut fields: Fields, object: &Value) -> Fields {
+fn bare_fields(
+    mut fields: Vec<(&'static str, String)>,
+    object: &Value,
+) -> Vec<(&'static str, String)> {
     for (name, value) in &mut fields {
         match object.pointer(&format!("/{}", name.replace('.', "/"))) {
             Some(Value::String(text)) => value.clone_from(text),
