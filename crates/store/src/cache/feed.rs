@@ -3,14 +3,16 @@
 
 use std::{
     collections::HashMap,
+    num::NonZero,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use futures::StreamExt;
+use async_stream::try_stream;
+use futures::{Stream, StreamExt, TryStreamExt};
 
 use super::{Item, Object, Shared, collection::Collection, collection_of};
-use crate::{Entry, Event, Events, Query, Revision, StoreError};
+use crate::{Entry, Event, Events, Page, Query, Revision, StoreError};
 
 /// How many entries one request of a load asks for.
 const PAGE: usize = 500;
@@ -39,10 +41,21 @@ pub(super) async fn follow<T: Object + Send + Sync + 'static>(shared: Arc<Shared
     }
 }
 
+/// What was loaded, in the order of the keys.
+struct Loaded<T> {
+    items: Vec<Arc<Item<T>>>,
+    /// The entry that was written last.
+    newest: Option<Entry>,
+    revision: Revision,
+}
+
 impl<T: Object + Send + Sync + 'static> Shared<T> {
     /// Loads the cache for the first time. It begins a window's length before the present, or as far back
     /// as the store remembers, so that readers can go on after a restart of this program.
-    pub(super) async fn load_with_history(&self, latest: Revision) -> Result<(), StoreError> {
+    pub(super) async fn load_with_history(
+        self: &Arc<Self>,
+        latest: Revision,
+    ) -> Result<(), StoreError> {
         let past = latest.0.saturating_sub(self.options.window as u64).max(1);
         let mut loaded = self.load(Some(Revision(past))).await;
         if let Err(StoreError::Compacted { oldest }) = loaded {
@@ -55,31 +68,51 @@ impl<T: Object + Send + Sync + 'static> Shared<T> {
     }
 
     /// Replaces the cache's contents by the store's, and expires all readers.
-    async fn load(&self, at: Option<Revision>) -> Result<(), StoreError> {
-        let (entries, revision) = self.fetch(at).await?;
-        self.replace(entries, revision);
+    async fn load(self: &Arc<Self>, at: Option<Revision>) -> Result<(), StoreError> {
+        let loaded = self.fetch(at).await?;
+        self.replace(loaded);
         Ok(())
     }
 
-    /// Everything below the root, as of one revision.
-    async fn fetch(&self, at: Option<Revision>) -> Result<(Vec<Entry>, Revision), StoreError> {
+    /// Everything below the root, as of one revision. Pages are decoded on all processors while the next are fetched, and
+    /// let go then.
+    async fn fetch(self: &Arc<Self>, at: Option<Revision>) -> Result<Loaded<T>, StoreError> {
+        let decoders = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let decoded = self.pages(at).map_ok(|page| self.decode(page)).try_buffered(decoders);
+        decoded.try_fold(Loaded::default(), async |loaded, page| Ok(loaded.and(page))).await
+    }
+
+    fn pages(&self, at: Option<Revision>) -> impl Stream<Item = Result<Page, StoreError>> {
         let mut query = Query { after: None, limit: Some(PAGE), at };
-        let mut entries = Vec::new();
-        loop {
-            let mut page = self.store.list(&self.options.root, query.clone()).await?;
-            query.at = Some(page.revision);
-            query.after = page.entries.last().map(|entry| entry.key.to_string());
-            entries.append(&mut page.entries);
-            if !page.more {
-                return Ok((entries, page.revision));
+        try_stream! {
+            loop {
+                let page = self.store.list(&self.options.root, query.clone()).await?;
+                query.at = Some(page.revision);
+                query.after = page.entries.last().map(|entry| entry.key.to_string());
+                let more = page.more;
+                yield page;
+                if !more {
+                    break;
+                }
             }
         }
     }
 
-    fn replace(&self, entries: Vec<Entry>, revision: Revision) {
-        let newest = entries.iter().max_by_key(|entry| entry.revision);
-        *self.last.lock() = newest.cloned().map(Event::Put);
-        let mut loaded = self.sort(entries);
+    async fn decode(self: &Arc<Self>, page: Page) -> Result<Loaded<T>, StoreError> {
+        let shared = Arc::clone(self);
+        let decode = move || {
+            let newest = page.entries.iter().max_by_key(|entry| entry.revision).cloned();
+            let items = page.entries.iter().map(|entry| shared.item(entry)).collect();
+            Loaded { items, newest, revision: page.revision }
+        };
+        let decoding = tokio::task::spawn_blocking(decode).await;
+        decoding.map_err(|error| StoreError::Corrupt(error.to_string()))
+    }
+
+    fn replace(&self, loaded: Loaded<T>) {
+        let Loaded { items, newest, revision } = loaded;
+        *self.last.lock() = newest.map(Event::Put);
+        let mut loaded = sort(items);
         let mut collections = self.collections.write();
         collections.origin = revision;
         for name in loaded.keys() {
@@ -92,19 +125,6 @@ impl<T: Object + Send + Sync + 'static> Shared<T> {
         self.progress.send_replace(revision);
         collections.by_name.values().for_each(|collection| collection.wake());
         self.all.wake();
-    }
-
-    fn sort(&self, entries: Vec<Entry>) -> HashMap<Arc<str>, Vec<Arc<Item<T>>>> {
-        let mut sorted: HashMap<Arc<str>, Vec<_>> = HashMap::new();
-        for entry in entries {
-            let Some(name) = collection_of(&entry.key) else { continue };
-            let items = match sorted.get_mut(name) {
-                Some(items) => items,
-                None => sorted.entry(name.into()).or_default(),
-            };
-            items.push(self.item(&entry));
-        }
-        sorted
     }
 
     /// The cache's form of an entry. Not even one of the same key and revision can be taken instead: after a
@@ -162,7 +182,7 @@ impl<T: Object + Send + Sync + 'static> Shared<T> {
     }
 
     /// What to do when the watch has broken: load anew if it can't be resumed.
-    async fn recover(&self, broken: StoreError) -> Result<(), StoreError> {
+    async fn recover(self: &Arc<Self>, broken: StoreError) -> Result<(), StoreError> {
         match broken {
             StoreError::Compacted { .. } => self.load(None).await,
             error => Err(error),
@@ -210,4 +230,37 @@ fn split(burst: Vec<Result<Event, StoreError>>) -> (Vec<Event>, Option<StoreErro
         }
     }
     (events, None)
+}
+
+impl<T> Default for Loaded<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), newest: None, revision: Revision(0) }
+    }
+}
+
+impl<T> Loaded<T> {
+    /// With what follows.
+    fn and(mut self, mut next: Self) -> Self {
+        self.items.append(&mut next.items);
+        let is_newer = |entry: &Entry| {
+            self.newest.as_ref().is_none_or(|newest| newest.revision < entry.revision)
+        };
+        if let Some(newest) = next.newest.filter(is_newer) {
+            self.newest = Some(newest);
+        }
+        self.revision = next.revision;
+        self
+    }
+}
+
+fn sort<T>(items: Vec<Arc<Item<T>>>) -> HashMap<Arc<str>, Vec<Arc<Item<T>>>> {
+    let mut sorted: HashMap<Arc<str>, Vec<_>> = HashMap::new();
+    for item in items {
+        let Some(name) = collection_of(&item.key) else { continue };
+        match sorted.get_mut(name) {
+            Some(items) => items.push(item),
+            None => drop(sorted.insert(name.into(), vec![item])),
+        }
+    }
+    sorted
 }
