@@ -160,6 +160,8 @@ fn uid(node: &Node) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use kube::api::PostParams;
     use kube::runtime::watcher::Event;
     use testkit::{ControlPlane, node};
@@ -219,6 +221,26 @@ mod tests {
         ipam.reconcile(&ObjectKey::cluster("a")).await.unwrap();
         assert_eq!(given(&plane, "b").await.as_deref(), Some("10.244.1.0/24"));
         assert_eq!(given(&plane, "a").await.as_deref(), Some("10.244.0.0/24"));
+    }
+
+    #[tokio::test]
+    async fn when_all_addresses_are_given_away_a_node_waits_for_another_to_go() {
+        let plane = ControlPlane::start().await;
+        let network = Network::new("10.244.0.0/24".parse().unwrap(), 24).unwrap();
+        let ipam = NodeIpam { network, ..ipam(&plane) };
+        let queue = Arc::new(WorkQueue::default());
+        let (rich, poor) = (create(&plane, "rich").await, create(&plane, "poor").await);
+        ipam.nodes.take_in(Event::Apply(rich.clone()));
+        ipam.nodes.take_in(Event::Apply(poor));
+        ipam.reconcile(&ObjectKey::cluster("rich")).await.unwrap();
+        let error = ipam.reconcile(&ObjectKey::cluster("poor")).await.unwrap_err();
+        assert!(!error.may_pass(), "{error}");
+        watch(&ipam.nodes, &queue);
+        ipam.nodes.take_in(Event::Delete(rich));
+        let next = tokio::time::timeout(Duration::from_secs(10), queue.next()).await.unwrap();
+        assert_eq!(next, ObjectKey::cluster("poor"));
+        ipam.reconcile(&next).await.unwrap();
+        assert_eq!(given(&plane, "poor").await.as_deref(), Some("10.244.0.0/24"));
     }
 
     #[tokio::test]

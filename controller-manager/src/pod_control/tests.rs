@@ -1,6 +1,6 @@
 //! Pods of owners of several kinds, with a store that is told what to show.
 
-use api_types::api::apps::v1::DaemonSet;
+use api_types::api::apps::v1::{DaemonSet, ReplicaSet};
 use api_types::api::core::v1::{ConfigMap, Event as Occurrence};
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
@@ -104,6 +104,31 @@ async fn creations_that_were_not_answered_are_looked_for_and_those_of_others_are
     assert!(!stage.control.shows_own_writes(&stage.key));
     stage.show(made.into_iter().map(Event::Apply));
     assert!(stage.control.shows_own_writes(&stage.key));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_concerns_its_controller_and_without_one_all_that_would_adopt_it() {
+    let (pods, sets) = (Informer::default(), Arc::new(Informer::<ReplicaSet>::default()));
+    for name in ["web", "db"] {
+        let selector = json!({"matchLabels": {"app": name}});
+        let set =
+            json!({"metadata": {"namespace": "ns", "name": name}, "spec": {"selector": selector}});
+        sets.take_in(Event::Apply(serde_json::from_value(set).unwrap()));
+    }
+    let queue = Arc::new(WorkQueue::default());
+    watch(&pods, &sets, &queue);
+    let concerned = async |owner: Value| {
+        let name = format!("p-{owner}");
+        let metadata = json!({"namespace": "ns", "name": name, "labels": {"app": "web"}, "ownerReferences": [owner]});
+        pods.take_in(Event::Apply(serde_json::from_value(json!({"metadata": metadata})).unwrap()));
+        let next = tokio::time::timeout(Duration::from_secs(1), queue.next()).await.ok()?;
+        queue.done(&next);
+        Some(next.to_string())
+    };
+    let owner = |kind: &str, controls: bool| json!({"apiVersion": "apps/v1", "kind": kind, "name": "db", "uid": "u", "controller": controls});
+    assert_eq!(concerned(owner("ReplicaSet", true)).await.as_deref(), Some("ns/db"));
+    assert_eq!(concerned(owner("ReplicaSet", false)).await.as_deref(), Some("ns/web"));
+    assert_eq!(concerned(owner("StatefulSet", true)).await, None);
 }
 
 /// The pod of an owner of this kind, as JSON.

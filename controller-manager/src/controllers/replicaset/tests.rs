@@ -165,6 +165,17 @@ async fn a_failure_is_told_and_taken_back_with_one_write_each() {
 }
 
 #[tokio::test]
+async fn a_set_that_selects_nothing_is_looked_at_when_it_changes() {
+    let stage = Stage::set(1).await;
+    let mut set = stage.set_seen().await;
+    set.spec.as_mut().unwrap().selector = Default::default();
+    stage.controller.informers.replica_sets.take_in(Event::Apply(set));
+    let error = stage.reconcile().await.unwrap_err();
+    assert!(!error.may_pass(), "{error}");
+    assert!(stage.pods().await.is_empty());
+}
+
+#[tokio::test]
 async fn in_a_namespace_on_its_way_out_nothing_is_tried_again() {
     let stage = Stage::set(1).await;
     let namespaces = Api::<api_types::api::core::v1::Namespace>::all(stage.plane.client());
