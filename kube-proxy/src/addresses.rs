@@ -6,9 +6,9 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
-use netlink::{Address, Netlink};
+use netlink::{Address, Netlink, Route};
 
-use crate::firewall::{self, FirewallError};
+use crate::firewall;
 
 /// What went wrong with an address.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +18,7 @@ pub enum AddressError {
     Kernel(#[from] netlink::Error),
     /// Ports that no Service serves are not refused.
     #[error("refusing what no Service serves")]
-    Firewall(#[from] FirewallError),
+    Firewall(#[from] packet_filter::Error),
     /// There is no loopback device.
     #[error("there is no device named lo")]
     NoLoopback,
@@ -83,7 +83,7 @@ impl Loopback {
 #[async_trait]
 impl Addresses for Loopback {
     async fn fence(&self) -> Result<(), AddressError> {
-        Ok(self.netlink.blackhole(self.range).await?)
+        Ok(self.netlink.replace_route(&Route::blackhole(self.range)).await?)
     }
 
     async fn refuse_unserved(&self) -> Result<(), AddressError> {

@@ -10,6 +10,9 @@ pub enum Error {
     /// No netlink socket.
     #[error("opening a netlink socket")]
     Open(#[source] io::Error),
+    /// A network namespace cannot be worked in.
+    #[error("entering a network namespace")]
+    Namespace(#[source] io::Error),
     /// The kernel refused, or did not answer.
     #[error("{step}")]
     Kernel {

@@ -1,9 +1,12 @@
-//! The kernel's addresses and routes, through netlink: plain data in and out. What they are for is their
-//! owners' matter.
+//! The kernel's links, addresses and routes, through netlink: plain data in and out. What they are for is
+//! their owners' matter.
 //!
-//! Guarantees: what is there already, or gone already, is fine, except for [`Netlink::add_route`].
+//! Guarantees: what is there already, or gone already, is fine, except for [`Netlink::add_route`] and
+//! [`Netlink::add_pair`].
 
 mod error;
+mod link;
+mod namespace;
 mod route;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,6 +22,8 @@ use rtnetlink::{
 };
 
 pub use error::Error;
+pub use link::Link;
+pub use namespace::inside;
 pub use route::Route;
 
 use crate::error::{failed, unless};
@@ -49,18 +54,6 @@ impl Netlink {
         let (connection, handle, _) = new_connection().map_err(Error::Open)?;
         tokio::spawn(connection);
         Ok(Netlink { handle })
-    }
-
-    /// The index of a link, if there is one of this name.
-    ///
-    /// # Errors
-    /// The kernel does not answer.
-    pub async fn link(&self, name: &str) -> Result<Option<u32>, Error> {
-        let mut links = self.handle.link().get().match_name(name.to_owned()).execute();
-        match links.try_next().await.map_err(failed(format!("looking for {name}"))) {
-            Err(error) if error.errno() == Some(Errno::ENODEV) => Ok(None),
-            found => Ok(found?.map(|link| link.header.index)),
-        }
     }
 
     /// All IPv4 addresses of the host.

@@ -29,13 +29,20 @@ pub struct Route {
     pub gateway: Option<Ipv4Addr>,
     /// Who made it: a number that each routing program has of its own.
     pub protocol: u8,
-    /// Whether it leads somewhere: a route may also swallow or refuse.
+    /// Whether it leads somewhere: a route may also swallow or refuse. Those that are added swallow.
     pub unicast: bool,
 }
 
 impl Route {
     /// The protocol of those that the kernel makes with an address of a link.
     pub const KERNEL: u8 = 2;
+    /// The protocol of those that are made once and by nobody in particular.
+    pub const STATIC: u8 = 4;
+
+    /// Packets for the network that no other route takes end here instead of leaving the host.
+    pub fn blackhole(destination: Ipv4Net) -> Self {
+        Self { destination, gateway: None, protocol: Self::STATIC, unicast: false }
+    }
 }
 
 impl Netlink {
@@ -49,7 +56,7 @@ impl Netlink {
         Ok(listed.map_err(failed("listing routes"))?.iter().filter_map(read).collect())
     }
 
-    /// Adds a route that leads somewhere.
+    /// Adds a route.
     ///
     /// # Errors
     /// `EEXIST` if there is one with this destination, `ENETUNREACH` if the gateway is on no link.
@@ -78,19 +85,6 @@ impl Netlink {
             Errno::ESRCH,
         )
     }
-
-    /// Packets for the network that no other route takes end here instead of leaving the host.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub async fn blackhole(&self, network: Ipv4Net) -> Result<(), Error> {
-        let route = RouteMessageBuilder::<Ipv4Addr>::new()
-            .destination_prefix(network.network(), network.prefix_len())
-            .kind(RouteType::BlackHole)
-            .build();
-        let done = self.handle.route().add(route).replace().execute().await;
-        done.map_err(failed(format!("adding a blackhole route for {network}")))
-    }
 }
 
 fn to(destination: Ipv4Net, protocol: u8) -> RouteMessageBuilder<Ipv4Addr> {
@@ -100,7 +94,10 @@ fn to(destination: Ipv4Net, protocol: u8) -> RouteMessageBuilder<Ipv4Addr> {
 }
 
 fn write(route: &Route) -> RouteMessage {
-    let message = to(route.destination, route.protocol);
+    let mut message = to(route.destination, route.protocol);
+    if !route.unicast {
+        message = message.kind(RouteType::BlackHole);
+    }
     match route.gateway {
         Some(gateway) => message.gateway(gateway).build(),
         None => message.build(),

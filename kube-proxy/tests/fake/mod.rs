@@ -15,7 +15,6 @@ use kube_proxy::{
     addresses::{AddressError, Addresses, Listed},
     configs::Directory,
     containers::{ContainerError, Containers, Found, failed},
-    firewall::FirewallError,
     instance::InstanceSpec,
     nginx::Answer,
     status::InForce,
@@ -196,7 +195,7 @@ impl Addresses for Fake {
     async fn refuse_unserved(&self) -> Result<(), AddressError> {
         if self.with(|node| node.without_firewall) {
             let (command, message) = ("iptables".to_owned(), "no such match".to_owned());
-            return Err(FirewallError::Refused { command, message }.into());
+            return Err(packet_filter::Error::Refused { command, message }.into());
         }
         Ok(())
     }

@@ -11,10 +11,9 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::{
-    HostPort, NetworkError, PodNetwork, firewall,
+    HostPort, NetworkError, PodNetwork,
     ipam::{self, Ipam},
-    netlink,
-    netlink::Links,
+    links::Links,
     rules::{self, Chains},
 };
 
@@ -108,7 +107,7 @@ impl Bridge {
         if !ports.wanted.is_empty() {
             return Ok(());
         }
-        let saved = rules::saved_ports(&self.chains, &firewall::saved().await?);
+        let saved = rules::saved_ports(&self.chains).await?;
         for (pod, address) in running {
             let own = saved.iter().filter(|port| port.pod_ip == *address).cloned().collect();
             ports.set(pod, own);
@@ -121,7 +120,7 @@ impl Bridge {
         let tables = rules::tables(&self.chains, self.pods, self.services, all);
         // Until it is known: the caller may be dropped meanwhile.
         ports.unwritten = true;
-        let changed = firewall::apply(&tables).await?;
+        let changed = packet_filter::ensure(&tables).await?;
         ports.unwritten = false;
         Ok(changed)
     }
@@ -189,8 +188,7 @@ impl PodNetwork for Bridge {
         })?;
         let (links, link) = (Links::open()?, link_name(pod));
         links.delete(&link).await?;
-        links.veth(&link, &self.name, &namespace).await?;
-        netlink::configure_pod(namespace, address, network).await?;
+        links.connect(&link, &self.name, namespace, address, network).await?;
         Ok(address)
     }
 

@@ -4,10 +4,9 @@
 pub mod bridge;
 #[cfg(test)]
 pub(crate) mod fake;
-mod firewall;
 pub mod ipam;
 pub mod keeper;
-mod netlink;
+mod links;
 mod rules;
 
 use std::net::Ipv4Addr;
@@ -27,14 +26,8 @@ pub enum NetworkError {
     #[error("no address left in {0}")]
     Exhausted(Ipv4Net),
     /// The kernel refused.
-    #[error("cannot {step}")]
-    Netlink {
-        /// What was tried.
-        step: &'static str,
-        /// Why not.
-        #[source]
-        source: rtnetlink::Error,
-    },
+    #[error("cannot set up links")]
+    Links(#[from] netlink::Error),
     /// A file or namespace could not be used.
     #[error("cannot {step}")]
     Io {
@@ -44,14 +37,9 @@ pub enum NetworkError {
         #[source]
         source: std::io::Error,
     },
-    /// iptables refused.
-    #[error("{command} failed: {message}")]
-    Firewall {
-        /// The command line.
-        command: String,
-        /// What it said.
-        message: String,
-    },
+    /// The packet filter does not have what it should.
+    #[error("cannot set the packet filter's rules")]
+    Rules(#[from] packet_filter::Error),
     /// A link that was just made is not there.
     #[error("link {0} does not exist")]
     NoLink(String),

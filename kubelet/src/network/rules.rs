@@ -1,16 +1,11 @@
-//! The packet filter's rules of the pod network, and what to change to have them. Pure: from the text
-//! of `iptables-save` to that of `iptables-restore --noflush`.
-//!
-//! Everything of ours is in chains of ours; the built-in chains only jump there. The chains that several
-//! kubelets of one host share are named after the cluster's networks, so that all who share them give
-//! them the same content. Traffic is accepted by the pod CIDR, never by interface, and before Docker's
-//! `FORWARD` policy, which is DROP.
-//!
-//! Rules are written as `iptables-save` shows them, so that what is there can be compared.
+//! The packet filter's rules of the pod network. The chains that several kubelets of one host share are
+//! named after the cluster's networks, so that all who share them give them the same content. Traffic is
+//! accepted by the pod CIDR, never by interface, and before Docker's `FORWARD` policy, which is DROP.
 
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use packet_filter::{Chain, Jump, Table};
 
 /// A port of the node that leads to a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,29 +41,6 @@ impl Chains {
     }
 }
 
-/// One of our chains and its rules, without `-A` and the chain's name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Chain {
-    name: String,
-    rules: Vec<String>,
-}
-
-/// A rule in front of a built-in chain that leads to one of ours.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Jump {
-    from: &'static str,
-    rule: String,
-    to: String,
-}
-
-/// What a table should have of ours.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Table {
-    name: &'static str,
-    chains: Vec<Chain>,
-    jumps: Vec<Jump>,
-}
-
 /// All of it.
 pub(super) fn tables<'a>(
     chains: &Chains,
@@ -78,11 +50,11 @@ pub(super) fn tables<'a>(
 ) -> [Table; 2] {
     let jump = |from, matches: &str, to: &str| Jump {
         from,
-        rule: format!("{matches}-j {to}"),
+        matches: matches.to_owned(),
         to: to.to_owned(),
     };
     // Host ports do not apply to service addresses, which are local too.
-    let local = format!("! -d {services} -m addrtype --dst-type LOCAL ");
+    let local = format!("! -d {services} -m addrtype --dst-type LOCAL");
     let filter = Table {
         name: "filter",
         chains: vec![forwarding(chains, pods)],
@@ -101,10 +73,9 @@ pub(super) fn tables<'a>(
 }
 
 /// The host ports that a kubelet before this one has led to pods.
-pub(super) fn saved_ports(chains: &Chains, saved: &str) -> Vec<HostPort> {
-    let start = format!("-A {} ", chains.ports);
-    let rules = section(saved, "nat").into_iter().filter_map(|line| line.strip_prefix(&*start));
-    rules.filter_map(saved_port).collect()
+pub(super) async fn saved_ports(chains: &Chains) -> Result<Vec<HostPort>, packet_filter::Error> {
+    let rules = packet_filter::rules("nat", &chains.ports).await?;
+    Ok(rules.iter().filter_map(|rule| saved_port(rule)).collect())
 }
 
 fn saved_port(rule: &str) -> Option<HostPort> {
@@ -147,59 +118,6 @@ fn leading<'a>(chains: &Chains, ports: impl Iterator<Item = &'a HostPort>) -> Ch
         )
     };
     Chain { name: chains.ports.clone(), rules: ports.map(rule).collect() }
-}
-
-/// The text that makes the tables what they should be; `None` if they are.
-pub(super) fn repair(wanted: &[Table], saved: &str) -> Option<String> {
-    let parts: Vec<String> = wanted
-        .iter()
-        .filter_map(|table| repair_table(table, &section(saved, table.name)))
-        .collect();
-    (!parts.is_empty()).then(|| parts.concat())
-}
-
-/// The lines of one table.
-fn section<'a>(saved: &'a str, table: &str) -> Vec<&'a str> {
-    let head = format!("*{table}");
-    let lines = saved.lines().skip_while(|line| **line != *head);
-    lines.take_while(|line| *line != "COMMIT").collect()
-}
-
-fn repair_table(wanted: &Table, saved: &[&str]) -> Option<String> {
-    let changes: Vec<String> =
-        wanted.jumps.iter().flat_map(|jump| repair_jump(jump, saved)).collect();
-    if changes.is_empty() && wanted.chains.iter().all(|chain| is_there(chain, saved)) {
-        return None;
-    }
-    let mut text = format!("*{}\n", wanted.name);
-    // Declaring a chain empties it.
-    for chain in &wanted.chains {
-        text.push_str(&format!(":{} - [0:0]\n", chain.name));
-    }
-    for Chain { name, rules } in &wanted.chains {
-        text.extend(rules.iter().map(|rule| format!("-A {name} {rule}\n")));
-    }
-    text.extend(changes);
-    Some(text + "COMMIT\n")
-}
-
-fn is_there(chain: &Chain, saved: &[&str]) -> bool {
-    let (declared, start) = (format!(":{} ", chain.name), format!("-A {} ", chain.name));
-    let rules = saved.iter().filter_map(|line| line.strip_prefix(&*start));
-    saved.iter().any(|line| line.starts_with(&declared)) && rules.eq(chain.rules.iter())
-}
-
-/// One jump, not none and not two, and as it should be.
-fn repair_jump(jump: &Jump, saved: &[&str]) -> Vec<String> {
-    let (start, end) = (format!("-A {} ", jump.from), format!("-j {}", jump.to));
-    let from_here = saved.iter().filter_map(|line| line.strip_prefix(&*start));
-    let found: Vec<&str> = from_here.filter(|rule| rule.ends_with(&end)).collect();
-    if found == [jump.rule.as_str()] {
-        return Vec::new();
-    }
-    let old = found.iter().map(|rule| format!("-D {} {rule}\n", jump.from));
-    let new = format!("-I {} 1 {}\n", jump.from, jump.rule);
-    old.chain(std::iter::once(new)).collect()
 }
 
 #[cfg(test)]

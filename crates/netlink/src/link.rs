@@ -1,0 +1,128 @@
+//! Links: bridges, and pairs of which one end is in another network namespace.
+
+use std::{fs::File, net::Ipv4Addr, os::fd::AsRawFd};
+
+use futures::TryStreamExt;
+use nix::errno::Errno;
+use rtnetlink::{
+    LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth,
+    packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage},
+};
+
+use crate::{
+    Error, Netlink,
+    error::{failed, unless},
+};
+
+/// A link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its index.
+    pub index: u32,
+    /// Its name, at most 15 bytes.
+    pub name: String,
+    /// The index of the bridge that it is a port of.
+    pub bridge: Option<u32>,
+}
+
+impl Netlink {
+    /// The index of a link, if there is one of this name.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub async fn link(&self, name: &str) -> Result<Option<u32>, Error> {
+        let mut links = self.handle.link().get().match_name(name.to_owned()).execute();
+        match links.try_next().await.map_err(failed(format!("looking for {name}"))) {
+            Err(error) if error.errno() == Some(Errno::ENODEV) => Ok(None),
+            found => Ok(found?.map(|link| link.header.index)),
+        }
+    }
+
+    /// All.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub async fn links(&self) -> Result<Vec<Link>, Error> {
+        let listed: Result<Vec<_>, _> = self.handle.link().get().execute().try_collect().await;
+        Ok(listed.map_err(failed("listing links"))?.iter().filter_map(read).collect())
+    }
+
+    /// Makes a bridge.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn add_bridge(&self, name: &str) -> Result<(), Error> {
+        let made = self.handle.link().add(LinkBridge::new(name).build()).execute().await;
+        unless(made.map_err(failed(format!("making the bridge {name}"))), Errno::EEXIST)
+    }
+
+    /// Makes a pair: `name` here, `peer` in the other network namespace.
+    ///
+    /// # Errors
+    /// `EEXIST` if there is a link of one of these names; the kernel refuses.
+    pub async fn add_pair(&self, name: &str, peer: &str, namespace: &File) -> Result<(), Error> {
+        let other = LinkMessageBuilder::<LinkUnspec>::new()
+            .name(peer)
+            .setns_by_fd(namespace.as_raw_fd())
+            .build();
+        let pair =
+            LinkVeth::new(name, peer).set_info_data(InfoData::Veth(InfoVeth::Peer(other))).build();
+        let made = self.handle.link().add(pair).execute().await;
+        made.map_err(failed(format!("making the pair of {name}")))
+    }
+
+    /// Brings a link up.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn set_up(&self, link: u32) -> Result<(), Error> {
+        let up = LinkMessageBuilder::<LinkUnspec>::new().index(link).up().build();
+        self.handle.link().set(up).execute().await.map_err(failed("bringing a link up"))
+    }
+
+    /// Brings a link up as a port of the bridge.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn join(&self, link: u32, bridge: u32) -> Result<(), Error> {
+        let joined =
+            LinkMessageBuilder::<LinkUnspec>::new().index(link).up().controller(bridge).build();
+        let done = self.handle.link().set(joined).execute().await;
+        done.map_err(failed("making a link a port of a bridge"))
+    }
+
+    /// Removes a link.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn remove_link(&self, link: u32) -> Result<(), Error> {
+        let removed = self.handle.link().del(link).execute().await;
+        unless(removed.map_err(failed("removing a link")), Errno::ENODEV)
+    }
+
+    /// Gives a link an address in a network that is reached through it.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn add_address(
+        &self,
+        link: u32,
+        address: Ipv4Addr,
+        prefix_len: u8,
+    ) -> Result<(), Error> {
+        let added = self.handle.address().add(link, address.into(), prefix_len).execute().await;
+        unless(added.map_err(failed(format!("adding {address}"))), Errno::EEXIST)
+    }
+}
+
+fn read(message: &LinkMessage) -> Option<Link> {
+    let (mut name, mut bridge) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(text) => name = Some(text.clone()),
+            LinkAttribute::Controller(index) => bridge = Some(*index),
+            _ => {}
+        }
+    }
+    Some(Link { index: message.header.index, name: name?, bridge })
+}

@@ -1,0 +1,81 @@
+//! The kernel's rules through iptables.
+
+use std::{
+    error::Error as StdError,
+    fs::File,
+    io,
+    process::{Output, Stdio},
+    sync::OnceLock,
+};
+
+use iptables::IPTables;
+use nix::fcntl::{Flock, FlockArg};
+use tokio::{
+    io::AsyncWriteExt,
+    process::Command,
+    task::{JoinError, spawn_blocking},
+};
+
+use crate::Error;
+
+/// Programs of one host take turns: between looking and writing, nobody else writes.
+const LOCK: &str = "/run/minik8s-firewall.lock";
+const RESTORE: &str = "iptables-restore";
+
+/// Nobody else writes before it is dropped.
+pub(crate) async fn turn() -> Result<Flock<File>, Error> {
+    let lock = || {
+        let file = File::create(LOCK)?;
+        Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
+    };
+    spawn_blocking(lock).await.unwrap_or_else(|lost| Err(lost.into())).map_err(Error::Lock)
+}
+
+/// The chains and rules of a table, as `iptables -S` shows them.
+pub(crate) async fn list(table: &'static str) -> Result<Vec<String>, Error> {
+    let command = || format!("iptables -t {table} -S");
+    let refused = |message| Error::Refused { command: command(), message };
+    let listed = spawn_blocking(move || {
+        tool().and_then(|tool| tool.list_table(table)).map_err(|error| error.to_string())
+    });
+    let lost = |error: JoinError| Err(error.to_string());
+    let listed = listed.await.unwrap_or_else(lost).map_err(refused)?;
+    // The library takes a refusal for an empty table, which there is none: built-in chains have a policy.
+    if !listed.iter().any(|line| line.starts_with("-P ")) {
+        return Err(refused("it lists nothing".to_owned()));
+    }
+    Ok(listed)
+}
+
+fn tool() -> Result<&'static IPTables, Box<dyn StdError>> {
+    static TOOL: OnceLock<IPTables> = OnceLock::new();
+    if let Some(tool) = TOOL.get() {
+        return Ok(tool);
+    }
+    let found = iptables::new(false)?;
+    Ok(TOOL.get_or_init(|| found))
+}
+
+/// Makes the changes, those of a table at once.
+pub(crate) async fn restore(changes: &str) -> Result<(), Error> {
+    let output = output(changes).await.map_err(|error| Error::Run(RESTORE, error))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(Error::Refused { command: RESTORE.to_owned(), message })
+}
+
+async fn output(input: &str) -> io::Result<Output> {
+    let mut child = Command::new(RESTORE)
+        .args(["--wait", "--noflush"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input.as_bytes()).await?;
+    }
+    child.wait_with_output().await
+}

@@ -1,0 +1,106 @@
+//! Rules of the kernel's packet filter, as plain data: tables as they should be, which are compared with
+//! those that are there. What the rules are for is their owners' matter.
+//!
+//! Everything of ours is in chains of ours; the built-in chains only jump there. Rules are in the words of
+//! iptables, and as it lists them. They are read through the `iptables` crate, and written by
+//! `iptables-restore`, which that crate lacks: so all that changes in a table changes at once, and no packet
+//! meets half a chain. Rules in the words of nftables would be a module beside.
+//!
+//! Guarantees: what is as it should be is not touched, nor is what others made; programs of one host take
+//! turns; a tool that hangs is not waited for.
+
+mod error;
+mod iptables;
+mod repair;
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+pub use error::Error;
+
+/// The tools wait for one another's lock, without end if it is never released.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a table should have of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// `filter` or `nat`.
+    pub name: &'static str,
+    /// Our chains.
+    pub chains: Vec<Chain>,
+    /// What leads there. They come first in the built-in chains, the last of these before the others.
+    pub jumps: Vec<Jump>,
+}
+
+/// One of our chains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// At most 28 bytes.
+    pub name: String,
+    /// Without `-A` and the chain's name.
+    pub rules: Vec<String>,
+}
+
+/// A rule in front of a built-in chain that leads to one of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jump {
+    /// The built-in chain.
+    pub from: &'static str,
+    /// Which packets; all, if it is empty.
+    pub matches: String,
+    /// Our chain.
+    pub to: String,
+}
+
+/// Makes the tables what they should be, each at once; tells whether they were not.
+///
+/// # Errors
+/// A tool is not there, refuses, or does not end.
+pub async fn ensure(wanted: &[Table]) -> Result<bool, Error> {
+    patiently(async {
+        let _turn = iptables::turn().await?;
+        let mut text = String::new();
+        for table in wanted {
+            text += &repair::text(table, &iptables::list(table.name).await?).unwrap_or_default();
+        }
+        if text.is_empty() {
+            return Ok(false);
+        }
+        iptables::restore(&text).await?;
+        Ok(true)
+    })
+    .await
+}
+
+/// The rules of a chain as they are; none if there is no such chain.
+///
+/// # Errors
+/// The tool is not there, or does not end.
+pub async fn rules(table: &'static str, chain: &str) -> Result<Vec<String>, Error> {
+    let found = patiently(iptables::list(table)).await?;
+    Ok(repair::rules(&found, chain).map(str::to_owned).collect())
+}
+
+async fn patiently<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    timeout(PATIENCE, work).await.map_err(|_| Error::Timeout)?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tool_that_never_ends_is_not_waited_for() {
+        let ended = patiently(pending::<Result<(), Error>>()).await;
+        assert!(matches!(ended, Err(Error::Timeout)), "{ended:?}");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_not_taken_for_a_table_without_rules() {
+        let found = rules("nonsense", "OURS").await;
+        assert!(matches!(found, Err(Error::Refused { .. })), "{found:?}");
+    }
+}

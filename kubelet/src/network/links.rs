@@ -1,0 +1,102 @@
+//! The links of a node's pods. Each call is idempotent: what exists already is fine.
+
+use std::{collections::BTreeSet, fs::File, net::Ipv4Addr};
+
+use ipnet::Ipv4Net;
+use netlink::{Error, Netlink, Route};
+use nix::errno::Errno;
+
+use super::{NetworkError, ipam};
+
+/// The pod's end of the pair.
+const POD_LINK: &str = "eth0";
+
+/// The links of one network namespace.
+#[derive(Clone, Debug)]
+pub(super) struct Links(Netlink);
+
+impl Links {
+    /// The namespace of the calling thread. Needs a tokio runtime.
+    pub(super) fn open() -> Result<Self, NetworkError> {
+        Ok(Self(Netlink::open()?))
+    }
+
+    async fn existing(&self, name: &str) -> Result<u32, NetworkError> {
+        self.0.link(name).await?.ok_or_else(|| NetworkError::NoLink(name.to_owned()))
+    }
+
+    /// Packets for the network that no other route takes end here instead of leaving the host.
+    pub(super) async fn blackhole(&self, network: Ipv4Net) -> Result<(), NetworkError> {
+        Ok(unless_there(self.0.add_route(&Route::blackhole(network)).await)?)
+    }
+
+    /// A bridge that is up and has the address.
+    pub(super) async fn bridge(
+        &self,
+        name: &str,
+        address: Ipv4Addr,
+        prefix_len: u8,
+    ) -> Result<(), NetworkError> {
+        self.0.add_bridge(name).await?;
+        let bridge = self.existing(name).await?;
+        self.0.add_address(bridge, address, prefix_len).await?;
+        Ok(self.0.set_up(bridge).await?)
+    }
+
+    /// A pair of links: `name` as a port of the bridge here, `eth0` in the pod's namespace, with the address.
+    pub(super) async fn connect(
+        &self,
+        name: &str,
+        bridge: &str,
+        namespace: File,
+        address: Ipv4Addr,
+        network: Ipv4Net,
+    ) -> Result<(), NetworkError> {
+        self.0.add_pair(name, POD_LINK, &namespace).await?;
+        self.0.join(self.existing(name).await?, self.existing(bridge).await?).await?;
+        Ok(netlink::inside(namespace, async move |pod| pod_side(&pod, address, network).await)
+            .await?)
+    }
+
+    /// Makes those of the links that exist ports of the bridge.
+    pub(super) async fn join_all(
+        &self,
+        names: &BTreeSet<String>,
+        bridge: &str,
+    ) -> Result<(), NetworkError> {
+        let bridge = self.existing(bridge).await?;
+        let links = self.0.links().await?.into_iter();
+        for link in links.filter(|link| names.contains(&link.name) && link.bridge != Some(bridge)) {
+            self.0.join(link.index, bridge).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes a link; one that does not exist is fine.
+    pub(super) async fn delete(&self, name: &str) -> Result<(), NetworkError> {
+        match self.0.link(name).await? {
+            Some(link) => Ok(self.0.remove_link(link).await?),
+            None => Ok(()),
+        }
+    }
+}
+
+async fn pod_side(pod: &Netlink, address: Ipv4Addr, network: Ipv4Net) -> Result<(), Error> {
+    if let Some(loopback) = pod.link("lo").await? {
+        pod.set_up(loopback).await?;
+    }
+    if let Some(link) = pod.link(POD_LINK).await? {
+        pod.add_address(link, address, network.prefix_len()).await?;
+        pod.set_up(link).await?;
+    }
+    let (destination, gateway) = (Ipv4Net::default(), Some(ipam::gateway(network)));
+    let route = Route { destination, gateway, protocol: Route::STATIC, unicast: true };
+    unless_there(pod.add_route(&route).await)
+}
+
+fn unless_there(added: Result<(), Error>) -> Result<(), Error> {
+    match added {
+        Err(error) if error.errno() == Some(Errno::EEXIST) => Ok(()),
+        done => done,
+    }
+}
