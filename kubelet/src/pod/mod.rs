@@ -5,6 +5,7 @@ pub mod back_off;
 mod conditions;
 pub mod container_status;
 mod containers;
+mod hooks;
 pub mod manager;
 pub mod next_step;
 pub mod observed;

@@ -40,6 +40,17 @@ pub struct Stopping {
     pub grace: Duration,
     /// Whether SIGKILL was sent.
     pub killed: bool,
+    /// Its preStop hook, if it is not asked before that has ended.
+    pub hook: Option<Hook>,
+}
+
+/// A preStop hook that has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// It goes on.
+    Runs,
+    /// It has ended, however.
+    Ended,
 }
 
 /// What the decision is made from.
@@ -83,7 +94,7 @@ impl Input<'_> {
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Ask a container to stop.
+    /// Ask a container to stop, after its preStop hook if it has one.
     Stop {
         /// Its id.
         id: String,
@@ -91,6 +102,13 @@ pub enum Step {
         name: String,
         /// What the `Killing` event says.
         message: String,
+        /// The time it has.
+        grace: Duration,
+    },
+    /// Ask a container to stop whose preStop hook has had its time.
+    Ask {
+        /// Its id.
+        id: String,
         /// The time it has.
         grace: Duration,
     },

@@ -110,7 +110,7 @@ impl World {
 
     fn given(mut self, id: &str, seconds_ago: i64, grace: u64, killed: bool) -> Self {
         let (since, grace) = (at(NOW - seconds_ago), Duration::from_secs(grace));
-        self.stopping.insert(id.to_owned(), Stopping { since, grace, killed });
+        self.stopping.insert(id.to_owned(), Stopping { since, grace, killed, hook: None });
         self
     }
 
@@ -140,6 +140,7 @@ impl World {
 fn brief(step: &Step) -> String {
     match step {
         Step::Stop { id, .. } => format!("stop {id}"),
+        Step::Ask { id, grace } => format!("ask {id} {}", grace.as_secs()),
         Step::Kill { id, .. } => format!("kill {id}"),
         Step::RemoveContainer { id } => format!("remove {id}"),
         Step::RunSandbox { attempt } => format!("sandbox {attempt}"),
@@ -399,6 +400,22 @@ fn a_sandbox_that_may_not_be_connected_is_made_anew() {
 }
 
 #[test]
+fn a_container_is_asked_to_stop_once_its_hook_has_ended_or_had_its_time() {
+    let world = |hook, seconds_ago| {
+        let containers = [("POD", 0, running()), ("a", 0, running())];
+        let mut world = World::new(pod("Always", &[], &["a"]), &containers).stop(30);
+        world = world.asked_to_stop("a0", seconds_ago, false);
+        world.stopping.get_mut("a0").unwrap().hook = Some(hook);
+        world
+    };
+    check(&world(Hook::Runs, 10), &[]);
+    assert_eq!(world(Hook::Runs, 10).plan().wake_at, Some(at(NOW + 20)));
+    check(&world(Hook::Runs, 30), &["ask a0 2"]);
+    check(&world(Hook::Ended, 10), &["ask a0 20"]);
+    check(&world(Hook::Ended, 29), &["ask a0 2"]);
+}
+
+#[test]
 fn a_dead_sandbox_takes_its_containers_with_it() {
     let dead = ("POD", 0, exited(255, 10));
     let world = World::new(
@@ -522,7 +539,9 @@ fn a_grace_period_may_be_as_long_as_a_number_can_say() {
     let mut world = World::new(endless, &[("POD", 0, running()), ("a", 0, running())]);
     let grace = spec::grace(&world.pod);
     world.stop = Some(grace);
-    world.stopping.insert("a0".to_owned(), Stopping { since: at(NOW), grace, killed: false });
+    world
+        .stopping
+        .insert("a0".to_owned(), Stopping { since: at(NOW), grace, killed: false, hook: None });
     let plan = world.plan();
     assert!(plan.steps.is_empty() && plan.wake_at > Some(at(NOW)), "{plan:?}");
 }

@@ -14,8 +14,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    back_off::BackOff, container_status::not_started, describe, next_step::Failure, sandbox::Place,
-    spec, status::Waiting, termination,
+    back_off::BackOff, container_status::not_started, describe, hooks::Hooked, next_step::Failure,
+    sandbox::Place, spec, status::Waiting, termination,
 };
 use crate::{
     container::{
@@ -46,6 +46,15 @@ pub struct Shared {
     files: tokio::sync::Mutex<()>,
 }
 
+/// A container that was started.
+#[derive(Debug)]
+pub struct Started {
+    /// Its id.
+    pub id: String,
+    /// Whether its postStart hook went well, if it has one.
+    pub hooked: bool,
+}
+
 /// The pod a container is started in.
 #[derive(Debug)]
 pub struct Starter {
@@ -61,15 +70,14 @@ pub struct Starter {
 
 impl Starter {
     /// Makes the container when all is there, and starts it when its sandbox is connected and `turn` has
-    /// ended, unless it is cancelled before; gives its id. What the runtime was asked is waited for: it does
-    /// that anyway.
+    /// ended, unless it is cancelled before. What the runtime was asked is waited for: it does that anyway.
     pub async fn start(
         &self,
         wanted: &Wanted,
         attempt: u32,
         turn: impl Future<Output = ()>,
         cancelled: &CancellationToken,
-    ) -> Result<String, Failure> {
+    ) -> Result<Started, Failure> {
         let given_up = || failure(not_started(&self.pod), String::new(), Duration::ZERO);
         let prepared = cancelled.run_until_cancelled(self.prepare(wanted, attempt));
         let spec = prepared.await.ok_or_else(given_up)??;
@@ -81,7 +89,8 @@ impl Starter {
         };
         cancelled.run_until_cancelled(due).await.ok_or_else(given_up)??;
         self.run(wanted, &id).await?;
-        Ok(id)
+        let hooked = cancelled.run_until_cancelled(self.post_start(wanted, &id)).await;
+        Ok(Started { id, hooked: hooked.unwrap_or(true) })
     }
 
     /// What is wanted of the sandbox, once it has come so far.
@@ -325,6 +334,14 @@ impl Starter {
         })?;
         self.note(wanted, "Started", format!("Started container {}", wanted.name));
         Ok(())
+    }
+
+    async fn post_start(&self, wanted: &Wanted, id: &str) -> bool {
+        let pod_ip = self.place.borrow().pod_ip.clone().unwrap_or_default();
+        let (context, pod) = (self.context.clone(), self.pod.clone());
+        Hooked { context, pod, pod_ip, wanted: wanted.clone(), id: id.to_owned() }
+            .post_start()
+            .await
     }
 
     // --- Events ---

@@ -13,12 +13,18 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{next_step::Failure, sandbox::Place, spec, start::Starter};
+use super::{
+    next_step::Failure,
+    observed::Observed,
+    sandbox::Place,
+    spec,
+    start::{Started, Starter},
+};
 
 /// The starts of one pod. They end with it.
 #[derive(Debug, Default)]
 pub(super) struct Starts {
-    tasks: JoinSet<Result<String, Failure>>,
+    tasks: JoinSet<Result<Started, Failure>>,
     /// By container name.
     under_way: BTreeMap<String, Start>,
     /// Those of the present round, each cancelled when the start has ended.
@@ -28,6 +34,7 @@ pub(super) struct Starts {
 #[derive(Debug)]
 struct Start {
     task: Id,
+    attempt: u32,
     place: watch::Receiver<Place>,
     hash: String,
     cancel: CancellationToken,
@@ -53,7 +60,7 @@ impl Starts {
             };
             starter.start(&wanted, attempt, turn, &cancelled).await
         });
-        self.under_way.insert(name, Start { task: task.id(), place, hash, cancel });
+        self.under_way.insert(name, Start { task: task.id(), attempt, place, hash, cancel });
         self.round.push(ended);
     }
 
@@ -79,9 +86,17 @@ impl Starts {
         }
     }
 
-    /// Waits for the end of one: which it was, and its container's id or why it failed. One that panicked
-    /// has failed, and the others go on.
-    pub(super) async fn ended(&mut self) -> (String, Result<String, Failure>) {
+    /// A container runs once its start has ended: before, its postStart hook is not through.
+    pub(super) fn conceal(&self, observed: &mut Observed) {
+        observed.containers.retain(|container| {
+            let start = self.under_way.get(&container.name);
+            !(container.is_running() && start.is_some_and(|s| s.attempt == container.attempt))
+        });
+    }
+
+    /// Waits for the end of one: which it was, and what has come of it. One that panicked has failed, and
+    /// the others go on.
+    pub(super) async fn ended(&mut self) -> (String, Result<Started, Failure>) {
         let (task, outcome) = match self.tasks.join_next_with_id().await {
             None => pending().await,
             Some(Ok(ended)) => ended,

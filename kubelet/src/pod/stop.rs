@@ -5,7 +5,7 @@ use std::time::Duration;
 use api_types::api::core::v1::Pod;
 
 use super::{
-    next_step::{Input, Plan, Step, remove_sandboxes},
+    next_step::{Hook, Input, Plan, Step, remove_sandboxes},
     spec,
 };
 use crate::runtime::Container;
@@ -75,7 +75,7 @@ fn stop(input: &Input<'_>, container: &Container, grace: Duration, plan: &mut Pl
     stop_container(input, container, grace, message, plan);
 }
 
-/// SIGTERM first; SIGKILL when the grace is over. The worker never sleeps on this: it is woken at
+/// The preStop hook and SIGTERM first; SIGKILL when the grace is over. The worker never sleeps on this: it is woken at
 /// the deadline, or by the event that the container died.
 pub(super) fn stop_container(
     input: &Input<'_>,
@@ -93,7 +93,16 @@ pub(super) fn stop_container(
         }
         return;
     };
-    let deadline = asked.since + if asked.killed { KILL_REPEAT } else { asked.grace.min(grace) };
+    let end = asked.since + asked.grace.min(grace);
+    match asked.hook {
+        Some(Hook::Runs) if end > input.now => return plan.wake(end),
+        Some(_) => {
+            let left = Duration::try_from(end.duration_since(input.now)).unwrap_or_default();
+            return plan.steps.push(Step::Ask { id, grace: left.max(LEAST_GRACE) });
+        }
+        None => {}
+    }
+    let deadline = if asked.killed { asked.since + KILL_REPEAT } else { end };
     if deadline <= input.now {
         plan.steps.push(Step::Kill { id, name, message: None });
     } else {

@@ -23,12 +23,13 @@ use super::{
     back_off::BackOff,
     containers::Containers,
     describe,
-    next_step::{self, Failure, Plan, Step, Stopping, next_step},
+    hooks::{Hooked, PreStops},
+    next_step::{self, Failure, Hook, Plan, Step, Stopping, next_step},
     observed::Observed,
     pace::Pace,
     sandbox::Place,
     spec,
-    start::{Shared, Starter},
+    start::{Shared, Started, Starter},
     starts::Starts,
     status,
     status_writer::StatusWriter,
@@ -83,6 +84,7 @@ pub struct Worker {
     updates: watch::Receiver<Update>,
     wake: Arc<Notify>,
     pub(super) containers: Containers,
+    pre_stops: PreStops,
     pub(super) probes: Probes,
     pub(super) writer: StatusWriter,
     /// The status computed last; what the API server has may lag behind it.
@@ -115,6 +117,7 @@ impl Worker {
             updates,
             wake,
             containers: Containers::default(),
+            pre_stops: PreStops::default(),
             probes: Probes::default(),
             writer,
             status: None,
@@ -157,10 +160,13 @@ impl Worker {
 
     /// A start has ended. Between a look at the runtime and what follows from it none may be taken for
     /// ended: its container was not seen yet, and would be started again.
-    fn started(&mut self, name: String, outcome: Result<String, Failure>) {
+    fn started(&mut self, name: String, outcome: Result<Started, Failure>) {
         match outcome {
-            Ok(id) => {
+            Ok(Started { id, hooked }) => {
                 self.failures.remove(&name);
+                if !hooked {
+                    self.probes.condemn(&id, "FailedPostStartHook");
+                }
                 self.containers.made(id);
             }
             Err(failure) => {
@@ -174,13 +180,14 @@ impl Worker {
         self.writer.seen(&update.pod);
         let pod = Arc::new(self.with_latest_status(&update.pod));
         let uid = spec::identity(&pod).uid;
-        let observed = match self.containers.look(&*self.context.runtime, &uid).await {
+        let mut observed = match self.containers.look(&*self.context.runtime, &uid).await {
             Ok(found) => found,
             Err(error) => {
                 tracing::warn!(pod = spec::label(&pod), %error, "cannot look at the pod");
                 return Next::Wait(Some(Timestamp::now() + RETRY));
             }
         };
+        self.starts.conceal(&mut observed);
         if let Some(next) = self.admit(&pod, update, &observed) {
             return next;
         }
@@ -231,6 +238,10 @@ impl Worker {
         self.stop_began = stops.then(|| self.stop_began.unwrap_or(now));
         let running: BTreeSet<&str> = observed.running().map(|c| c.id.as_str()).collect();
         self.stopping.retain(|id, _| running.contains(id.as_str()));
+        for (id, stopping) in &mut self.stopping {
+            let ended = self.pre_stops.has_ended(id);
+            stopping.hook = stopping.hook.map(|hook| if ended { Hook::Ended } else { hook });
+        }
         let sandbox = observed.sandbox().filter(|_| !stops);
         self.starts.keep(sandbox.map(|sandbox| sandbox.id.as_str()), pod);
         self.failures.retain(|name, _| !observed.latest(name).is_some_and(Container::is_running));
@@ -320,10 +331,17 @@ impl Worker {
         let result = match step {
             Step::Stop { id, name, message, grace } => {
                 self.killing(pod, name, message);
+                let hook = self.begin_pre_stop(pod, observed, id, name).then_some(Hook::Runs);
+                self.stopping.insert(id.clone(), Stopping { hook, ..asked(*grace, false) });
+                if hook.is_some() {
+                    return Ok(());
+                }
+                runtime.signal(id, stop_signal(observed, id)).await
+            }
+            Step::Ask { id, grace } => {
+                self.pre_stops.end(id);
                 self.stopping.insert(id.clone(), asked(*grace, false));
-                let container = observed.containers.iter().find(|container| container.id == *id);
-                let signal = container.map_or("SIGTERM", |c| c.stop_signal.as_str());
-                runtime.signal(id, signal).await
+                runtime.signal(id, stop_signal(observed, id)).await
             }
             Step::Kill { id, name, message } => {
                 if let Some(message) = message {
@@ -352,6 +370,20 @@ impl Worker {
             }
         };
         result.map_err(|error| retry(pod, &error))
+    }
+
+    fn begin_pre_stop(
+        &mut self,
+        pod: &Arc<Pod>,
+        observed: &Observed,
+        id: &str,
+        name: &str,
+    ) -> bool {
+        let Some(wanted) = spec::container(pod, name).cloned() else { return false };
+        let pod_ip = self.pod_ip(pod, observed).unwrap_or_default();
+        let (context, pod) = (self.context.clone(), pod.clone());
+        let hooked = Hooked { context, pod, pod_ip, wanted, id: id.to_owned() };
+        self.pre_stops.begin(hooked, &self.wake)
     }
 
     fn killing(&self, pod: &Pod, container: &str, message: &str) {
@@ -389,7 +421,12 @@ impl Worker {
 }
 
 fn asked(grace: Duration, killed: bool) -> Stopping {
-    Stopping { since: Timestamp::now(), grace, killed }
+    Stopping { since: Timestamp::now(), grace, killed, hook: None }
+}
+
+fn stop_signal<'a>(observed: &'a Observed, id: &str) -> &'a str {
+    let container = observed.containers.iter().find(|container| container.id == id);
+    container.map_or("SIGTERM", |container| container.stop_signal.as_str())
 }
 
 /// Ends at that time; without one, never.

@@ -721,6 +721,77 @@ async fn a_pod_that_starts_is_listed_once() {
     assert_eq!(node.runtime.lists(), 1);
 }
 
+/// A pod whose container `main` has that hook, a command, and that has another container after it.
+fn with_hook(hook: &str) -> Pod {
+    changed("web", |spec| {
+        let mut main = spec["containers"][0].clone();
+        main["lifecycle"] = json!({hook: {"exec": {"command": ["true"]}}});
+        spec["containers"] = json!([main, {"name": "next", "image": IMAGE}]);
+    })
+}
+
+async fn until_hooked(node: &Node) {
+    let run = async || match node.runtime.execs("main") {
+        1 => Ok(()),
+        runs => Err(runs),
+    };
+    wait::until("the hook runs", run).await;
+}
+
+#[tokio::test]
+async fn a_container_runs_and_the_next_starts_once_its_post_start_hook_is_through() {
+    let node = Node::start().await;
+    node.runtime.hold("exec main", true);
+    let uid = node.create(&with_hook("postStart")).await;
+    until_hooked(&node).await;
+    node.pods.wake(&uid);
+    let connected = |status: &PodStatus| status.pod_ip.is_some();
+    let status = node.until_status("web", "is connected", connected).await.status.unwrap();
+    assert!(waits_for(&status, "ContainerCreating"), "{:?}", only(&status));
+    assert!(!node.runtime.calls().contains(&"start next".to_owned()));
+    node.runtime.hold("exec main", false);
+    node.until_called("start next").await;
+    node.until_status("web", "runs", runs).await;
+}
+
+#[tokio::test]
+async fn a_container_whose_post_start_hook_fails_is_stopped() {
+    let node = Node::start().await;
+    node.runtime.answer("main", 1);
+    node.create(&with_hook("postStart")).await;
+    until_told(&node, "FailedPostStartHook", "main").await;
+    node.until_called("SIGTERM main").await;
+}
+
+#[tokio::test]
+async fn a_container_is_asked_to_stop_after_its_pre_stop_hook() {
+    let node = Node::start().await;
+    node.create(&with_hook("preStop")).await;
+    node.until_status("web", "is ready", ready_condition).await;
+    node.runtime.hold("exec main", true);
+    node.runtime.answer("main", 1);
+    node.api.delete("web", &DeleteParams::default()).await.unwrap();
+    until_hooked(&node).await;
+    node.until_called("SIGTERM next").await;
+    assert!(!node.runtime.calls().contains(&"SIGTERM main".to_owned()));
+    node.runtime.hold("exec main", false);
+    node.until_called("SIGTERM main").await;
+    until_told(&node, "FailedPreStopHook", "main").await;
+}
+
+#[tokio::test]
+async fn a_pre_stop_hook_that_never_ends_has_the_time_of_its_pod() {
+    let node = Node::start().await;
+    node.create(&with_hook("preStop")).await;
+    node.until_status("web", "is ready", ready_condition).await;
+    node.runtime.hold("exec main", true);
+    node.api.delete("web", &DeleteParams::default().grace_period(1)).await.unwrap();
+    wait::until_gone(&node.api, "web").await;
+    let calls = node.runtime.calls();
+    let at = |call: &str| calls.iter().position(|made| made == call);
+    assert!(at("SIGTERM main").is_some() && at("SIGTERM main") < at("SIGKILL main"), "{calls:?}");
+}
+
 #[tokio::test]
 async fn a_container_that_an_earlier_kubelet_made_late_is_seen_at_the_next_sign_and_goes_with_the_pod()
  {

@@ -5,18 +5,18 @@ use std::{sync::Arc, time::Duration};
 
 use api_types::{
     IntOrString,
-    api::core::v1::{Container as Wanted, Probe},
+    api::core::v1::{Container as Wanted, HTTPGetAction, Probe},
 };
 use tokio::net::TcpStream;
 
 use super::{grpc, http};
 use crate::runtime::Runtime;
 
-/// Where probes go.
+/// Where probes go, and hooks.
 #[derive(Clone, Debug)]
-pub(super) struct Target {
-    pub(super) runtime: Arc<dyn Runtime>,
-    pub(super) pod_ip: String,
+pub(crate) struct Target {
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) pod_ip: String,
 }
 
 impl Target {
@@ -50,12 +50,24 @@ impl Target {
         tokio::time::timeout(timeout, attempt).await.map_err(late)?
     }
 
-    async fn exec(&self, id: &str, command: &[String], timeout: Duration) -> Result<(), String> {
+    /// Runs a command; one that fails is an error.
+    pub(crate) async fn exec(
+        &self,
+        id: &str,
+        command: &[String],
+        timeout: Duration,
+    ) -> Result<(), String> {
         let result = self.runtime.exec(id, command, timeout).await;
         match result.map_err(|error| error.to_string())? {
             (0, _) => Ok(()),
             (code, output) => Err(format!("command exited with {code}: {}", output.trim())),
         }
+    }
+
+    /// Sends the request of a hook; any answer will do.
+    pub(crate) async fn get(&self, action: &HTTPGetAction, wanted: &Wanted) -> Result<(), String> {
+        let port = port(&action.port, wanted)?;
+        http::tell(self.connect(port).await?, action, &self.pod_ip, port).await
     }
 
     fn address(&self, port: u16) -> String {

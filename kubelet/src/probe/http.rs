@@ -18,6 +18,8 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// Who asks.
 pub(super) const USER_AGENT: &str = "kube-probe/1.36";
+/// Who tells.
+const HOOK_AGENT: &str = "kube-lifecycle/1.36";
 /// A status line that is longer than this is none.
 const LINE_BYTES: u64 = 1024;
 
@@ -28,14 +30,34 @@ pub(super) async fn check(
     ip: &str,
     port: u16,
 ) -> Result<(), String> {
-    let request = request(action, ip, port);
-    let line = if action.scheme.as_deref() == Some("HTTPS") {
-        let stream = secured(stream, ip).await.map_err(|error| error.to_string())?;
-        exchange(stream, &request).await
+    verdict(&ask(stream, action, ip, port, USER_AGENT).await.map_err(|error| error.to_string())?)
+}
+
+/// The same of a hook: whatever the answer is, it was heard.
+pub(super) async fn tell(
+    stream: TcpStream,
+    action: &HTTPGetAction,
+    ip: &str,
+    port: u16,
+) -> Result<(), String> {
+    let line =
+        ask(stream, action, ip, port, HOOK_AGENT).await.map_err(|error| error.to_string())?;
+    if line.is_empty() { Err("no answer".to_owned()) } else { Ok(()) }
+}
+
+async fn ask(
+    stream: TcpStream,
+    action: &HTTPGetAction,
+    ip: &str,
+    port: u16,
+    agent: &str,
+) -> std::io::Result<Vec<u8>> {
+    let request = request(action, ip, port, agent);
+    if action.scheme.as_deref() == Some("HTTPS") {
+        exchange(secured(stream, ip).await?, &request).await
     } else {
         exchange(stream, &request).await
-    };
-    verdict(&line.map_err(|error| error.to_string())?)
+    }
 }
 
 /// Gives the first line of the answer. The rest may be long, or never end.
@@ -51,14 +73,14 @@ async fn exchange(
     Ok(line)
 }
 
-fn request(action: &HTTPGetAction, ip: &str, port: u16) -> String {
+fn request(action: &HTTPGetAction, ip: &str, port: u16, agent: &str) -> String {
     let path = action.path.as_deref().unwrap_or("/");
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     let headers = action.http_headers.as_deref().unwrap_or_default();
     let host = headers.iter().find(|header| header.name.eq_ignore_ascii_case("host"));
     let host = host.map_or_else(|| format!("{ip}:{port}"), |header| header.value.clone());
     let mut text = format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {USER_AGENT}\r\n\
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {agent}\r\n\
          Accept: */*\r\nConnection: close\r\n"
     );
     for header in headers.iter().filter(|header| !header.name.eq_ignore_ascii_case("host")) {
@@ -162,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_request_names_the_pod_unless_a_header_names_a_host() {
-        let text = request(&action(json!({"path": "ready", "port": 80})), "10.244.0.2", 80);
+        let text = request(&action(json!({"path": "ready", "port": 80})), "10.244.0.2", 80, "me");
         assert!(text.starts_with("GET /ready HTTP/1.1\r\nHost: 10.244.0.2:80\r\n"), "{text}");
     }
 

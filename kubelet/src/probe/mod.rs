@@ -22,7 +22,8 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use self::{check::Target, tally::Tally};
+pub(crate) use self::check::Target;
+use self::tally::Tally;
 use crate::{
     context::Context,
     pod::{
@@ -111,6 +112,12 @@ impl Probes {
                 self.begin(task, age(latest, Timestamp::now()));
             }
         }
+    }
+
+    /// The container is to be stopped as if a probe had found it so.
+    pub(crate) fn condemn(&self, id: &str, message: &str) {
+        let unhealthy = Unhealthy { message: message.to_owned(), grace: None };
+        self.results.lock().unhealthy.insert(id.to_owned(), unhealthy);
     }
 
     /// Ends the probes of containers that run no more, and those that a stop has made idle.

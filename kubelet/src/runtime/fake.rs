@@ -151,7 +151,8 @@ impl Fake {
         std::fs::write(&mount.source, text).expect("the file can be written");
     }
 
-    /// Whether containers of that name are not started before this is taken back.
+    /// Whether containers of that name are not started before this is taken back; or of `exec NAME`,
+    /// whether commands in them do not end.
     pub(crate) fn hold(&self, name: &str, held: bool) {
         self.slow.send_modify(|slow| {
             if held {
@@ -381,8 +382,10 @@ impl Runtime for Fake {
     ) -> Result<(i64, String), RuntimeError> {
         self.called("exec");
         let name = self.name(id);
-        let mut world = self.world.lock();
-        *world.execs.entry(name.clone()).or_default() += 1;
+        *self.world.lock().execs.entry(name.clone()).or_default() += 1;
+        let held = format!("exec {name}");
+        let _ = self.slow.subscribe().wait_for(|slow| !slow.contains(&held)).await;
+        let world = self.world.lock();
         Ok((world.answers.get(&name).copied().unwrap_or_default(), String::new()))
     }
 }

@@ -1,0 +1,119 @@
+//! The hooks of a container's life: one after its start, one before it is asked to stop.
+//! <https://kubernetes.io/docs/concepts/containers/container-lifecycle-hooks/>
+//!
+//! As in Kubernetes, a hook has no deadline but that of what it belongs to, any HTTP answer will do, and why
+//! one failed is not said in an event: it may hold secrets. Unlike there, requests go to the pod's own
+//! address only, as those of probes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use api_types::api::core::v1::{Container as Wanted, LifecycleHandler, Pod};
+use component::events::EventType;
+use parking_lot::Mutex;
+use tokio::{sync::Notify, time::sleep};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::spec;
+use crate::{context::Context, probe::Target};
+
+/// A container and the pod that it is of.
+#[derive(Clone, Debug)]
+pub(super) struct Hooked {
+    pub(super) context: Arc<Context>,
+    pub(super) pod: Arc<Pod>,
+    pub(super) pod_ip: String,
+    pub(super) wanted: Wanted,
+    /// The container's id.
+    pub(super) id: String,
+}
+
+impl Hooked {
+    /// Whether all went well. A container without such a hook is well.
+    pub(super) async fn post_start(&self) -> bool {
+        let hook = self.wanted.lifecycle.as_ref().and_then(|hooks| hooks.post_start.as_ref());
+        self.run(hook, "PostStart").await
+    }
+
+    fn pre_stop(wanted: &Wanted) -> Option<&LifecycleHandler> {
+        wanted.lifecycle.as_ref().and_then(|hooks| hooks.pre_stop.as_ref())
+    }
+
+    async fn run(&self, hook: Option<&LifecycleHandler>, name: &str) -> bool {
+        let Some(hook) = hook else { return true };
+        let Err(why) = self.attempt(hook).await else { return true };
+        let (pod, container) = (spec::label(&self.pod), &self.wanted.name);
+        tracing::info!(pod, container, hook = name, why, "a hook failed");
+        let (reason, message) = (format!("Failed{name}Hook"), format!("{name}Hook failed"));
+        self.context.container_event(&self.pod, container, EventType::Warning, &reason, message);
+        false
+    }
+
+    async fn attempt(&self, hook: &LifecycleHandler) -> Result<(), String> {
+        let runtime = self.context.runtime.clone();
+        let target = Target { runtime, pod_ip: self.pod_ip.clone() };
+        if let Some(exec) = &hook.exec {
+            let command = exec.command.clone().unwrap_or_default();
+            return target.exec(&self.id, &command, Duration::MAX).await;
+        }
+        if let Some(action) = &hook.http_get {
+            return target.get(action, &self.wanted).await;
+        }
+        if let Some(action) = &hook.sleep {
+            sleep(Duration::from_secs(action.seconds.try_into().unwrap_or_default())).await;
+            return Ok(());
+        }
+        Err("Cannot run handler".to_owned())
+    }
+}
+
+/// The preStop hooks of a pod's containers, by container id.
+#[derive(Debug, Default)]
+pub(super) struct PreStops {
+    tasks: BTreeMap<String, AbortOnDropHandle<()>>,
+    ended: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl PreStops {
+    /// Begins with the hook, if the container has one; tells whether it has. `wake` is told of its end.
+    pub(super) fn begin(&mut self, hooked: Hooked, wake: &Arc<Notify>) -> bool {
+        if Hooked::pre_stop(&hooked.wanted).is_none() {
+            return false;
+        }
+        let id = hooked.id.clone();
+        let end = End { id: id.clone(), ended: self.ended.clone(), wake: wake.clone() };
+        let task = tokio::spawn(async move {
+            let _end = end;
+            hooked.run(Hooked::pre_stop(&hooked.wanted), "PreStop").await;
+        });
+        self.tasks.insert(id, AbortOnDropHandle::new(task));
+        true
+    }
+
+    /// Whether the hook has ended, however.
+    pub(super) fn has_ended(&self, id: &str) -> bool {
+        self.ended.lock().contains(id)
+    }
+
+    /// The hook has had its time.
+    pub(super) fn end(&mut self, id: &str) {
+        self.tasks.remove(id);
+    }
+}
+
+/// Tells the end of a hook, also of one that panicked.
+struct End {
+    id: String,
+    ended: Arc<Mutex<BTreeSet<String>>>,
+    wake: Arc<Notify>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.ended.lock().insert(std::mem::take(&mut self.id));
+        self.wake.notify_one();
+    }
+}
