@@ -16,7 +16,7 @@ pub enum AddressError {
     /// The kernel refused.
     #[error("addresses of lo")]
     Kernel(#[from] netlink::Error),
-    /// Ports that no Service serves are not refused.
+    /// The packet filter lets in what no Service serves.
     #[error("refusing what no Service serves")]
     Firewall(#[from] packet_filter::Error),
     /// There is no loopback device.
@@ -44,8 +44,8 @@ pub trait Addresses: Send + Sync {
 
     /// Makes sure that a connection to an address of the range is refused unless a server has bound
     /// itself to that very address: servers of the host that listen on all of its addresses are not
-    /// meant.
-    async fn refuse_unserved(&self) -> Result<(), AddressError>;
+    /// meant. Datagrams to a pod that does not listen are met with silence.
+    async fn guard(&self) -> Result<(), AddressError>;
 
     /// The addresses that the node has.
     async fn list(&self) -> Result<Listed, AddressError>;
@@ -63,14 +63,15 @@ pub struct Loopback {
     netlink: Netlink,
     index: u32,
     range: Ipv4Net,
+    pods: Ipv4Net,
 }
 
 impl Loopback {
-    /// For the addresses of `range`; others on `lo` are never looked at.
-    pub async fn open(range: Ipv4Net) -> Result<Self, AddressError> {
+    /// For the addresses of `range`; others on `lo` are never looked at. `pods` are those of all pods.
+    pub async fn open(range: Ipv4Net, pods: Ipv4Net) -> Result<Self, AddressError> {
         let netlink = Netlink::open()?;
         let index = netlink.link("lo").await?.ok_or(AddressError::NoLoopback)?;
-        Ok(Loopback { netlink, index, range })
+        Ok(Loopback { netlink, index, range, pods })
     }
 
     fn is_virtual(&self, address: &Address) -> bool {
@@ -86,8 +87,8 @@ impl Addresses for Loopback {
         Ok(self.netlink.replace_route(&Route::blackhole(self.range)).await?)
     }
 
-    async fn refuse_unserved(&self) -> Result<(), AddressError> {
-        Ok(firewall::refuse_unserved(self.range).await?)
+    async fn guard(&self) -> Result<(), AddressError> {
+        Ok(firewall::guard(self.range, self.pods).await?)
     }
 
     async fn list(&self) -> Result<Listed, AddressError> {

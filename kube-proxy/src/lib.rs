@@ -69,7 +69,8 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let recorder = Recorder::new(listwatch.client().clone(), "kube-proxy", &node);
     let engine = ::docker::Docker::new(&args.docker_host).context("cannot use --docker-host")?;
     let docker = Docker::new(engine, &args.nginx_image, &node);
-    let addresses = Loopback::open(args.service_cidr).await.context("cannot hold addresses")?;
+    let addresses = Loopback::open(args.service_cidr, args.cluster_cidr).await;
+    let addresses = addresses.context("cannot hold addresses")?;
     let configs = Configs::open(&args.state_dir).context("cannot use --state-dir")?;
     let mut backend = Nginx(Reconciler::new(docker.clone(), addresses, configs));
     let host = Host { node: node.clone(), cluster_cidr: args.cluster_cidr };

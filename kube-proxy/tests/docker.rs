@@ -38,6 +38,7 @@ type Proxy = Nginx<Docker, Loopback>;
 struct Node {
     range: Ipv4Net,
     vip: Ipv4Addr,
+    pods: Ipv4Net,
     name: String,
     state: tempfile::TempDir,
 }
@@ -49,10 +50,11 @@ impl Node {
         let node = Node {
             range: Ipv4Net::new(base, 28).unwrap(),
             vip: Ipv4Addr::from_bits(base.to_bits() + 10),
+            pods: Ipv4Net::new(Ipv4Addr::new(127, 97, number, 0), 28).unwrap(),
             name: format!("kube-proxy-test-{}-{number}", std::process::id()),
             state: tempfile::tempdir().unwrap(),
         };
-        Loopback::open(node.range).await.unwrap().fence().await.unwrap();
+        node.addresses().await.fence().await.unwrap();
         let route = node.route();
         assert!(!route.contains("dev"), "an address nobody holds would be sent out: {route}");
         node
@@ -65,9 +67,12 @@ impl Node {
 
     /// A kube-proxy that has just begun.
     async fn proxy(&self) -> Proxy {
-        let addresses = Loopback::open(self.range).await.unwrap();
         let configs = Configs::open(self.state.path()).unwrap();
-        Nginx(Reconciler::new(self.docker(), addresses, configs))
+        Nginx(Reconciler::new(self.docker(), self.addresses().await, configs))
+    }
+
+    async fn addresses(&self) -> Loopback {
+        Loopback::open(self.range, self.pods).await.unwrap()
     }
 
     fn docker(&self) -> Docker {
@@ -115,6 +120,15 @@ impl Node {
         socket
     }
 
+    fn remove_chain(&self, kind: &str, range: Ipv4Net, matches: &str) {
+        let chain = format!("MINIK8S-{kind}-{:08x}-28", range.network().to_bits());
+        for words in
+            [format!("-D INPUT {matches} -j {chain}"), format!("-F {chain}"), format!("-X {chain}")]
+        {
+            output("iptables", &[&["-w"], &words.split(' ').collect::<Vec<_>>()[..]].concat());
+        }
+    }
+
     /// Who answers `count` connections; none where one is refused.
     fn census(&self, count: usize) -> Vec<Option<String>> {
         let ask = |_| {
@@ -145,11 +159,8 @@ impl Drop for Node {
         let range = self.range.to_string();
         output("ip", &["address", "del", &format!("{}/32", self.vip), "dev", "lo"]);
         output("ip", &["route", "del", "blackhole", &range]);
-        let chain = format!("MINIK8S-VIP-{:08x}-28", self.range.network().to_bits());
-        let jump = ["-d", &range, "-m", "conntrack", "--ctstate", "NEW", "-j", &chain];
-        output("iptables", &[&["-w", "-D", "INPUT"], &jump[..]].concat());
-        output("iptables", &["-w", "-F", &chain]);
-        output("iptables", &["-w", "-X", &chain]);
+        self.remove_chain("VIP", self.range, &format!("-d {range} -m conntrack --ctstate NEW"));
+        self.remove_chain("UDP", self.pods, &format!("-s {} -p icmp --icmp-type 3/3", self.pods));
     }
 }
 
@@ -221,7 +232,11 @@ fn echo() -> SocketAddrV4 {
 
 /// One that answers each datagram with `answers`.
 fn udp(answers: usize) -> SocketAddrV4 {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    udp_at(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), answers)
+}
+
+fn udp_at(address: SocketAddrV4, answers: usize) -> SocketAddrV4 {
+    let socket = UdpSocket::bind(address).unwrap();
     let port = socket.local_addr().unwrap().port();
     thread::spawn(move || {
         let mut buffer = [0; 64];
@@ -229,7 +244,7 @@ fn udp(answers: usize) -> SocketAddrV4 {
             (0..answers).for_each(|_| drop(socket.send_to(&buffer[..length], from)));
         }
     });
-    SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)
+    SocketAddrV4::new(*address.ip(), port)
 }
 
 /// Whether a line comes back.
@@ -389,6 +404,24 @@ async fn questions_are_answered_by_the_ten_thousand_and_datagrams_as_often_as_th
     }
     socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     assert_eq!(socket.recv(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flow_that_began_before_its_pod_listened_is_answered_once_it_does() {
+    let node = Node::new(6).await;
+    let pod = node.pods.hosts().next().unwrap();
+    // Nobody else takes ports of that address.
+    let endpoint = SocketAddrV4::new(pod, 5000);
+    let mut proxy = node.proxy().await;
+    settle_well(&mut proxy, &node.service(vec![port(PORT, Protocol::Udp, &[endpoint])])).await;
+    let socket = node.udp(PORT);
+    socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    socket.send(b"?").unwrap();
+    assert_eq!(socket.recv(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    udp_at(endpoint, 1);
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.send(b"!").unwrap();
+    assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,7 @@ use kube_proxy::addresses::{Addresses, Loopback};
 use nix::sched::{CloneFlags, unshare};
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
+const PODS: &str = "10.244.0.0/16";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs on a thread with a network namespace of its own, which ends with it.
@@ -25,7 +26,7 @@ fn in_a_namespace(test: impl AsyncFnOnce(Loopback) + Send + 'static) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let range: Ipv4Net = "10.96.0.0/16".parse().unwrap();
-            let addresses = Loopback::open(range).await.unwrap();
+            let addresses = Loopback::open(range, PODS.parse().unwrap()).await.unwrap();
             addresses.fence().await.unwrap();
             addresses.take(VIP).await.unwrap();
             test(addresses).await;
@@ -92,7 +93,7 @@ fn only_who_has_bound_a_virtual_ip_answers_on_it() {
         let service = (greeter(VIP), echo(VIP));
         assert_eq!(call(everywhere.0).unwrap(), "hello", "why there are rules");
 
-        addresses.refuse_unserved().await.unwrap();
+        addresses.guard().await.unwrap();
         assert_eq!(call(everywhere.0), Err(io::ErrorKind::ConnectionRefused));
         assert_eq!(ask(everywhere.1), Err(io::ErrorKind::ConnectionRefused));
         assert_eq!(call(1), Err(io::ErrorKind::ConnectionRefused));
@@ -106,16 +107,16 @@ fn only_who_has_bound_a_virtual_ip_answers_on_it() {
 fn the_rules_are_there_once_and_come_back_after_a_flush() {
     in_a_namespace(async |addresses| {
         iptables(&["-A", "INPUT", "-p", "tcp", "-j", "ACCEPT"]);
-        addresses.refuse_unserved().await.unwrap();
+        addresses.guard().await.unwrap();
         let rules = iptables(&["-S"]);
-        addresses.refuse_unserved().await.unwrap();
+        addresses.guard().await.unwrap();
         assert_eq!(iptables(&["-S"]), rules);
         let everywhere = greeter(Ipv4Addr::UNSPECIFIED);
         assert_eq!(call(everywhere), Err(io::ErrorKind::ConnectionRefused));
 
         iptables(&["-F"]);
         assert!(call(everywhere).is_ok());
-        addresses.refuse_unserved().await.unwrap();
+        addresses.guard().await.unwrap();
         assert_eq!(call(everywhere), Err(io::ErrorKind::ConnectionRefused));
     });
 }

@@ -84,7 +84,7 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
 
     async fn look_at_addresses(&mut self) -> Result<(), ReconcileError> {
         self.addresses.fence().await?;
-        self.unguarded = self.addresses.refuse_unserved().await.err();
+        self.unguarded = self.addresses.guard().await.err();
         let seen = self.addresses.list().await?;
         (self.held, self.local) = (seen.held, seen.all);
         self.surplus.extend(&self.held);

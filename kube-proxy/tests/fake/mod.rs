@@ -192,7 +192,7 @@ impl Addresses for Fake {
         Ok(())
     }
 
-    async fn refuse_unserved(&self) -> Result<(), AddressError> {
+    async fn guard(&self) -> Result<(), AddressError> {
         if self.with(|node| node.without_firewall) {
             let (command, message) = ("iptables".to_owned(), "no such match".to_owned());
             return Err(packet_filter::Error::Refused { command, message }.into());
