@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use api_machinery::ApiError;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use registry::ResourceDef;
+use registry::{AnyObject, ResourceDef};
 use serde_json::Value;
 use store::{
     Entry, Revision,
@@ -54,13 +54,46 @@ pub(crate) struct Encoded {
     deleted: Shared,
     labels: Labels,
     /// What its definition's field selectors see.
-    fields: Box<[Box<str>]>,
+    fields: Fields,
     /// Of the version that was stored when it was decoded; absent if its kind was not known.
     def: Option<Arc<ResourceDef>>,
 }
 
 /// Labels in the order of their names.
 type Labels = Box<[(Box<str>, Box<str>)]>;
+
+/// The values of a definition's fields.
+type Fields = Box<[Box<str>]>;
+
+fn boxed(values: Vec<String>) -> Fields {
+    values.into_iter().map(Box::from).collect()
+}
+
+/// An object as this server has encoded it for the store, and what its cached encoding needs beside: nobody has to
+/// decode it again to know.
+#[derive(Clone, Debug)]
+pub(crate) struct Written {
+    def: Arc<ResourceDef>,
+    /// Without its version, which the store itself counts.
+    pub(crate) json: Bytes,
+    labels: Labels,
+    fields: Fields,
+}
+
+impl Written {
+    /// An object in the version that is stored. It has no `resourceVersion`.
+    pub(crate) fn new(def: &Arc<ResourceDef>, object: &AnyObject) -> Result<Self, ApiError> {
+        let labels = object.metadata().labels.iter().flatten();
+        Ok(Self {
+            def: def.clone(),
+            json: object.to_json()?.into(),
+            labels: labels
+                .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
+                .collect(),
+            fields: boxed(def.field_values(object)),
+        })
+    }
+}
 
 /// Another form of an object: made once for all who want it at the same time, and kept for as long as one of
 /// them has it. Many states of an object are kept for late watchers; each of them once.
@@ -100,19 +133,25 @@ impl Object for Encoded {
 }
 
 impl Encoded {
+    /// An object that this server has written itself, as it comes back from the store.
+    pub(crate) fn of_written(written: Written, revision: Revision) -> Decoded {
+        let Written { def, json, labels, fields } = written;
+        let added = with_version(ADDED, &json, revision, END);
+        Ok(Self::new(added.into(), labels, fields, Some(def)))
+    }
+
     /// Decodes an entry of the store and encodes it with its version.
     pub(crate) fn of_entry(catalogue: &Catalogue, entry: &Entry) -> Decoded {
         let object = decode(entry).inspect_err(|error| tracing::error!("cannot read {error}"))?;
         let def = catalogue.of_key(&entry.key).cloned();
-        let fields = def.as_ref().map(|def| def.field_values(&object)).unwrap_or_default();
-        Ok(Self {
-            added: line(ADDED, object.to_string().as_bytes()).into(),
-            modified: Shared::default(),
-            deleted: Shared::default(),
-            labels: labels(&object),
-            fields: fields.into_iter().map(Box::from).collect(),
-            def,
-        })
+        let fields = def.as_ref().map(|def| def.stored_field_values(&object)).unwrap_or_default();
+        let added = line(ADDED, object.to_string().as_bytes());
+        Ok(Self::new(added.into(), labels(&object), boxed(fields), def))
+    }
+
+    fn new(added: Bytes, labels: Labels, fields: Fields, def: Option<Arc<ResourceDef>>) -> Self {
+        let (modified, deleted) = (Shared::default(), Shared::default());
+        Self { added, modified, deleted, labels, fields, def }
     }
 
     /// The object's JSON.
@@ -203,7 +242,7 @@ impl View {
             return Ok(selection.fields.matches(|name| object.field(name)));
         }
         let (names, values) =
-            (&self.def.fields, self.def.field_values(&self.converted(object.value())?));
+            (&self.def.fields, self.def.stored_field_values(&self.converted(object.value())?));
         let value =
             |name: &str| names.iter().position(|field| field == name).map(|at| &*values[at]);
         Ok(selection.fields.matches(value))
@@ -232,6 +271,27 @@ pub(crate) fn set_version(object: &mut Value, revision: Revision) {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert("resourceVersion".to_owned(), revision.to_string().into());
     }
+}
+
+/// An object that was encoded by its type, with its version and between what else there is. Types begin with
+/// `apiVersion`, `kind` and `metadata`, which is an object: the version becomes the first in that.
+pub(crate) fn with_version(start: &[u8], json: &[u8], revision: Revision, end: &[u8]) -> Vec<u8> {
+    const METADATA: &[u8] = br#""metadata":{"#;
+    let found = json.windows(METADATA.len()).position(|window| window == METADATA);
+    let (head, rest) = json.split_at(found.map_or(json.len(), |at| at + METADATA.len()));
+    let version = match rest.first() {
+        None => String::new(),
+        Some(b'}') => format!(r#""resourceVersion":"{revision}""#),
+        Some(_) => format!(r#""resourceVersion":"{revision}","#),
+    };
+    [start, head, version.as_bytes(), rest, end].concat()
+}
+
+/// The JSON of an object that isn't stored like this.
+pub(crate) fn answer(object: &AnyObject, revision: Option<Revision>) -> Result<Bytes, ApiError> {
+    let json = object.to_json()?;
+    let versioned = revision.map(|revision| with_version(b"", &json, revision, b""));
+    Ok(versioned.unwrap_or(json).into())
 }
 
 /// The bytes to store of an object: all of it but its version, which the store itself counts, and which is taken off.
@@ -295,6 +355,19 @@ mod tests {
         let object = Encoded::of_entry(&Catalogue::built_in(), &entry).unwrap();
         let found = ["a", "b", "m", "y", "z"].map(|name| object.label(name));
         assert_eq!(found, [Some("2"), None, Some("1"), None, Some("3")]);
+    }
+
+    #[test]
+    fn the_version_becomes_part_of_the_metadata() {
+        let check = |json: &str, expected: &str| {
+            let versioned = with_version(b"<", json.as_bytes(), Revision(7), b">");
+            assert_eq!(String::from_utf8(versioned).unwrap(), expected);
+        };
+        check(
+            r#"{"kind":"A","metadata":{"name":"a"},"data":{"metadata":{}}}"#,
+            r#"<{"kind":"A","metadata":{"resourceVersion":"7","name":"a"},"data":{"metadata":{}}}>"#,
+        );
+        check(r#"{"metadata":{}}"#, r#"<{"metadata":{"resourceVersion":"7"}}>"#);
     }
 
     #[test]

@@ -58,12 +58,17 @@ impl Presentation {
     }
 
     /// An answer of one object that is encoded already.
-    pub(crate) fn answer_encoded(&self, def: &ResourceDef, json: Bytes) -> Response {
+    pub(crate) fn answer_encoded(
+        &self,
+        status: StatusCode,
+        def: &ResourceDef,
+        json: Bytes,
+    ) -> Response {
         if self.is_plain() {
-            return respond::encoded(StatusCode::OK, json);
+            return respond::encoded(status, json);
         }
         match encoded::value(&json) {
-            Ok(object) => self.answer(StatusCode::OK, def, &object),
+            Ok(object) => self.answer(status, def, &object),
             Err(error) => respond::failure(&error),
         }
     }

@@ -3,6 +3,7 @@
 
 mod compare_and_swap;
 mod namespace;
+mod parked;
 mod write;
 
 use std::{sync::Arc, time::Duration};
@@ -23,7 +24,8 @@ use crate::{
     query::ReadAt,
 };
 
-pub(crate) use write::WriteError;
+use self::parked::Parked;
+pub(crate) use self::write::WriteError;
 
 /// How long a read waits for a version that is not there yet (Kubernetes: `blockTimeout`).
 const FUTURE_VERSION_PATIENCE: Duration = Duration::from_secs(3);
@@ -36,14 +38,6 @@ const RETRY: i32 = 1;
 pub(crate) struct Stored {
     pub(crate) object: Value,
     pub(crate) revision: Revision,
-}
-
-impl Stored {
-    /// An object, as of a revision.
-    pub(crate) fn at(mut object: Value, revision: Revision) -> Self {
-        encoded::set_version(&mut object, revision);
-        Self { object, revision }
-    }
 }
 
 /// Names one object.
@@ -97,6 +91,7 @@ pub(crate) struct Storage {
     store: Arc<dyn Store>,
     cache: Arc<Cache<Decoded>>,
     catalogue: InForce,
+    parked: Arc<Parked>,
 }
 
 impl Storage {
@@ -106,12 +101,16 @@ impl Storage {
         catalogue: InForce,
         config: &Config,
     ) -> Result<Self, StoreError> {
-        let known = catalogue.clone();
-        let decode = move |entry: &Entry| Encoded::of_entry(&known.load(), entry);
+        let (known, parked) = (catalogue.clone(), Arc::<Parked>::default());
+        let written = parked.clone();
+        let decode = move |entry: &Entry| match written.take(&entry.key, &entry.value) {
+            Some(written) => Encoded::of_written(written, entry.revision),
+            None => Encoded::of_entry(&known.load(), entry),
+        };
         let &Config { watch_window: window, watch_window_bytes: window_bytes, .. } = config;
         let options = Options { window, window_bytes, ..Options::default() };
         let cache = Cache::start(store.clone(), options, decode).await?;
-        Ok(Self { store, cache, catalogue })
+        Ok(Self { store, cache, catalogue, parked })
     }
 
     /// The store below.

@@ -8,12 +8,12 @@ use std::{future::Future, time::Duration};
 
 use api_machinery::ApiError;
 use bytes::Bytes;
-use serde_json::Value;
+use registry::AnyObject;
 use store::{Expect, Guard, Revision, StoreError};
 use tokio::time::Instant;
 
 use super::{Address, Storage, Stored};
-use crate::encoded;
+use crate::encoded::{self, Written};
 
 /// For how long a write is tried again that was not answered: longer than an election of etcd, and so short that
 /// with one more try that waits for etcd the answer still comes within a client's patience.
@@ -56,17 +56,17 @@ impl From<WriteError> for ApiError {
 }
 
 impl Storage {
-    /// Stores an object that must not be there yet, in a namespace that stays.
+    /// Stores an object that must not be there yet, in a namespace that stays; gives its JSON.
     pub(crate) async fn create(
         &self,
         at: Address<'_>,
-        mut object: Value,
-    ) -> Result<Stored, WriteError> {
-        let value = self.to_store(at, &mut object)?;
+        object: &AnyObject,
+    ) -> Result<Bytes, WriteError> {
+        let (key, value) = (at.key(), self.encode(at, object)?);
         let mut namespace = self.namespace_of(at).await?;
         loop {
-            match self.put(&at.key(), &value, Expect::Absent, namespace.as_slice()).await {
-                Ok(revision) => return Ok(Stored::at(object, revision)),
+            match self.put_parked(&key, &value, Expect::Absent, namespace.as_slice()).await {
+                Ok(revision) => return Ok(written(at, object, &value, revision)?),
                 Err(WriteError::Outdated(_)) => return Err(at.already_exists().into()),
                 // Somebody has written the namespace, and may do so again: each time brings somebody further.
                 Err(WriteError::Refused(StoreError::GuardFailed { .. })) => {
@@ -77,31 +77,52 @@ impl Storage {
         }
     }
 
-    /// Stores an object's next state over the one that was read. A change that changes nothing isn't written, if
-    /// that was the latest.
+    /// Stores an object's next state over the one that was read, which is `before` as its type has it; gives its JSON.
+    /// A change that changes nothing isn't written, if that was the latest.
     pub(crate) async fn update(
         &self,
         at: Address<'_>,
         old: &Stored,
-        mut object: Value,
-    ) -> Result<Stored, WriteError> {
-        encoded::set_version(&mut object, old.revision);
-        if object == old.object {
-            return self.confirm(at, old).await.map(|()| old.clone());
+        before: &AnyObject,
+        object: &mut AnyObject,
+    ) -> Result<Bytes, WriteError> {
+        object.metadata_mut().resource_version.clone_from(&before.metadata().resource_version);
+        if object == before {
+            return self.confirm(at, old).await.map(|()| old.object.to_string().into());
         }
-        let value = self.to_store(at, &mut object)?;
-        let put = self.put(&at.key(), &value, Expect::At(old.revision), &[]).await;
-        put.map(|revision| Stored::at(object, revision)).map_err(|error| failed(at, error))
+        object.metadata_mut().resource_version = None;
+        let value = self.encode(at, object)?;
+        let put = self.put_parked(&at.key(), &value, Expect::At(old.revision), &[]).await;
+        let revision = put.map_err(|error| failed(at, error))?;
+        Ok(written(at, object, &value, revision)?)
     }
 
-    /// The bytes to store of an object, whose version is taken off.
-    fn to_store(&self, at: Address<'_>, object: &mut Value) -> Result<Bytes, ApiError> {
-        if at.def.is_stored() {
-            return Ok(encoded::to_store(object));
+    /// The bytes to store of an object, which wait for the cache to see them.
+    fn encode(&self, at: Address<'_>, object: &AnyObject) -> Result<Bytes, ApiError> {
+        let (catalogue, key) = (self.catalogue.load(), at.key());
+        let Some(stored) = catalogue.of_key(&key) else { return Err(at.not_found()) };
+        if !at.def.is_stored() {
+            let mut converted = catalogue.converted(object.to_value()?, stored)?;
+            return Ok(encoded::to_store(&mut converted));
         }
-        let catalogue = self.catalogue.load();
-        let Some(stored) = catalogue.of_key(&at.key()) else { return Err(at.not_found()) };
-        Ok(encoded::to_store(&mut catalogue.converted(object.clone(), stored)?))
+        let written = Written::new(stored, object)?;
+        let json = written.json.clone();
+        self.parked.park(key, written);
+        Ok(json)
+    }
+
+    async fn put_parked(
+        &self,
+        key: &str,
+        value: &Bytes,
+        expect: Expect,
+        guards: &[Guard],
+    ) -> Result<Revision, WriteError<StoreError>> {
+        let result = self.put(key, value, expect, guards).await;
+        if matches!(result, Err(WriteError::Refused(_) | WriteError::Outdated(_))) {
+            self.parked.take(key, value);
+        }
+        result
     }
 
     /// Removes an object in the state that was read.
@@ -186,6 +207,19 @@ where
 fn is_answer(error: &StoreError) -> bool {
     use StoreError::{Conflict, GuardFailed, NotFound, TooLarge};
     matches!(error, Conflict { .. } | GuardFailed { .. } | NotFound { .. } | TooLarge(_))
+}
+
+/// The JSON of an object that was stored in these bytes, in the version of its kind that it was given in.
+fn written(
+    at: Address<'_>,
+    object: &AnyObject,
+    value: &Bytes,
+    revision: Revision,
+) -> Result<Bytes, ApiError> {
+    if at.def.is_stored() {
+        return Ok(encoded::with_version(b"", value, revision, b"").into());
+    }
+    encoded::answer(object, Some(revision))
 }
 
 fn classified(error: StoreError) -> WriteError<StoreError> {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use api_machinery::ApiError;
 use api_types::{api::autoscaling::v1::Scale, meta::ObjectMeta};
+use bytes::Bytes;
 use http::StatusCode;
 use registry::{AnyObject, Part, ResourceDef, Subresource, scale};
 use serde_json::Value;
@@ -11,7 +12,7 @@ use serde_json::Value;
 use crate::{
     admission::{Attributes, Operation},
     call::{Call, Given},
-    query,
+    encoded, query,
     respond::{self, Response},
     state::State,
     storage::{Address, Stored, WriteError},
@@ -39,22 +40,20 @@ pub(super) async fn apply(
     let attempt = |old: Stored| async move {
         let Given { object, warnings } = wanted(&old.object)?;
         check_version(at, &old, object.metadata())?;
-        attempt(state, call, at, &old, object).await.map(|stored| (stored, warnings))
+        attempt(state, call, at, &old, object).await.map(|json| (json, warnings))
     };
-    let (stored, warnings) = state.storage.compare_and_swap(at, attempt).await?;
-    let mut response = answer(call, &stored);
+    let (json, warnings) = state.storage.compare_and_swap(at, attempt).await?;
+    let mut response = answer(call, json).unwrap_or_else(|error| respond::failure(&error));
     respond::warn(&mut response, &warnings);
     Ok(response)
 }
 
-fn answer(call: &Call, stored: &Stored) -> Response {
-    match call.info.subresource {
-        Some(Subresource::Scale) => match scale::get(&stored.object) {
-            Ok(scale) => respond::json(StatusCode::OK, &scale),
-            Err(error) => respond::failure(&error),
-        },
-        _ => call.presentation.answer(StatusCode::OK, &call.info.def, &stored.object),
+fn answer(call: &Call, json: Bytes) -> Result<Response, ApiError> {
+    if call.info.subresource == Some(Subresource::Scale) {
+        let scale = scale::get(&encoded::value(&json)?)?;
+        return Ok(respond::json(StatusCode::OK, &scale));
     }
+    Ok(call.presentation.answer_encoded(StatusCode::OK, &call.info.def, json))
 }
 
 async fn attempt(
@@ -63,7 +62,7 @@ async fn attempt(
     at: Address<'_>,
     old: &Stored,
     mut given: AnyObject,
-) -> Result<Stored, WriteError> {
+) -> Result<Bytes, WriteError> {
     let (part, dry_run) = (part(call.info.subresource)?, call.dry_run()?);
     let before = at.def.stored(&old.object)?;
     at.def.check_uid(before.metadata(), given.metadata())?;
@@ -76,12 +75,12 @@ async fn attempt(
         let mut scaled = scaled(at.def, &old.object, &given)?;
         at.def.before_update(part, scaled.as_mut().unwrap_or(&mut given), &before)?;
         state.admission.validate(&attributes, Some(&given)).await?;
-        let object = scaled.unwrap_or(given);
+        let mut object = scaled.unwrap_or(given);
         if dry_run {
             state.storage.confirm(at, old).await?;
-            return Ok(Stored::at(object.to_value()?, old.revision));
+            return Ok(encoded::answer(&object, Some(old.revision))?);
         }
-        write(state, at, old, &before, &object).await
+        write(state, at, old, &before, &mut object).await
     };
     let result = result.await;
     admitted.settle(&state.storage, &result).await;
@@ -127,16 +126,16 @@ async fn write(
     at: Address<'_>,
     old: &Stored,
     before: &AnyObject,
-    object: &AnyObject,
-) -> Result<Stored, WriteError> {
+    object: &mut AnyObject,
+) -> Result<Bytes, WriteError> {
     if !at.def.is_finished(object) {
-        let stored = state.storage.update(at, old, object.to_value()?).await?;
+        let json = state.storage.update(at, old, before, object).await?;
         state.admission.changed(at, before, object).await;
-        return Ok(stored);
+        return Ok(json);
     }
-    let revision = state.storage.remove(at, old.revision).await?;
+    state.storage.remove(at, old.revision).await?;
     state.admission.removed(at, object).await;
-    Ok(Stored { object: object.to_value()?, revision })
+    Ok(encoded::answer(object, None)?)
 }
 
 /// A version in the object is the one that the client takes it to have.

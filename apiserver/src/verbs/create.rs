@@ -1,16 +1,17 @@
 //! POST.
 
 use api_machinery::ApiError;
+use bytes::Bytes;
 use http::StatusCode;
 use registry::{AnyObject, Subresource};
-use store::Revision;
 
 use crate::{
     admission::{Attributes, Operation},
     call::{Call, Given},
+    encoded,
     respond::{self, Response},
     state::State,
-    storage::{Address, Stored, WriteError},
+    storage::{Address, WriteError},
     subresources::binding,
 };
 
@@ -30,8 +31,8 @@ pub(super) async fn create(state: &State, call: &Call) -> Result<Response, ApiEr
         true => insert_under_some_name(state, call, &object).await?,
         false => insert(state, call, object).await?,
     };
-    let mut response =
-        call.presentation.answer(StatusCode::CREATED, &call.info.def, &stored.object);
+    let (form, def) = (&call.presentation, &call.info.def);
+    let mut response = form.answer_encoded(StatusCode::CREATED, def, stored);
     respond::warn(&mut response, &warnings);
     Ok(response)
 }
@@ -45,7 +46,7 @@ async fn insert_under_some_name(
     state: &State,
     call: &Call,
     object: &AnyObject,
-) -> Result<Stored, ApiError> {
+) -> Result<Bytes, ApiError> {
     let mut attempts = NAME_ATTEMPTS;
     loop {
         attempts -= 1;
@@ -61,7 +62,7 @@ async fn insert_under_some_name(
 }
 
 /// Admits, completes and stores an object.
-async fn insert(state: &State, call: &Call, mut object: AnyObject) -> Result<Stored, WriteError> {
+async fn insert(state: &State, call: &Call, mut object: AnyObject) -> Result<Bytes, WriteError> {
     let (context, dry_run, def) = (call.context(), call.dry_run()?, &*call.info.def);
     let (given_name, namespace) = (name(&object).to_owned(), call.info.namespace.as_deref());
     let at = Address { def, namespace, name: &given_name };
@@ -72,12 +73,11 @@ async fn insert(state: &State, call: &Call, mut object: AnyObject) -> Result<Sto
         def.before_create(&mut object, &context)?;
         let at = Address { name: name(&object), ..at };
         state.admission.validate(&Attributes { at, ..attributes }, Some(&object)).await?;
-        let value = object.to_value()?;
         if dry_run {
             state.storage.may_create(at).await?;
-            return Ok(Stored { object: value, revision: Revision(0) });
+            return Ok(encoded::answer(&object, None)?);
         }
-        state.storage.create(at, value).await
+        state.storage.create(at, &object).await
     };
     let result = stored.await;
     admitted.settle(&state.storage, &result).await;

@@ -13,6 +13,7 @@ use crate::{
     admission::{Attributes, Operation},
     body,
     call::Call,
+    encoded,
     respond::{self, Response},
     state::State,
     storage::{Address, Stored, WriteError},
@@ -170,9 +171,9 @@ async fn attempt(
             Ok(Outcome::Removed(old.object))
         }
         Deletion::Mark(object) if dry_run => Ok(Outcome::Terminating(object.to_value()?)),
-        Deletion::Mark(object) => {
-            let stored = state.storage.update(at, &old, object.to_value()?).await?;
-            Ok(Outcome::Terminating(stored.object))
+        Deletion::Mark(mut marked) => {
+            let written = state.storage.update(at, &old, &object, &mut marked).await?;
+            Ok(Outcome::Terminating(encoded::value(&written)?))
         }
         Deletion::Pending => {
             state.storage.confirm(at, &old).await?;

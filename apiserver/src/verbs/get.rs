@@ -29,7 +29,7 @@ pub(super) async fn get(state: &State, call: &Call) -> Result<Response, ApiError
         _ => {
             let view = state.storage.view(&call.info.def);
             let json = state.storage.get_encoded(at, &view).await?;
-            Ok(call.presentation.answer_encoded(&call.info.def, json))
+            Ok(call.presentation.answer_encoded(StatusCode::OK, &call.info.def, json))
         }
     }
 }

@@ -19,6 +19,31 @@ async fn a_created_object_has_a_version_a_uid_and_a_time() {
 }
 
 #[tokio::test]
+async fn what_is_stored_answered_and_shown_to_others_was_encoded_once() {
+    let api = Api::start().await;
+    let path = format!("{PODS}/a");
+    let mut watch = api.watch(&format!("{PODS}?watch=true&resourceVersion=0")).await;
+    for write in ["create", "patch", "update of the status"] {
+        let answer = match write {
+            "create" => api.post(PODS, &pod("a")).await,
+            "patch" => {
+                let labels = json!({"metadata": {"labels": {"b": "c"}}});
+                api.patch(&path, "merge-patch", &labels).await
+            }
+            _ => api.put(&format!("{path}/status"), &json!({"status": {"phase": "Running"}})).await,
+        };
+        let object = answer.ok();
+        let mark = format!(r#""resourceVersion":"{}","#, version(&object));
+        let stored = api.store.get("/registry/core/pods/default/a").await.unwrap().unwrap();
+        assert_eq!(String::from_utf8_lossy(&stored.value), answer.text.replacen(&mark, "", 1));
+        // A list catches up with the store.
+        assert!(api.get(PODS).await.text.contains(&answer.text));
+        assert_eq!(api.get(&path).await.text, answer.text);
+        assert!(watch.piece().await.contains(&answer.text));
+    }
+}
+
+#[tokio::test]
 async fn a_name_can_be_taken_only_once_unless_the_server_makes_it_up() {
     let api = Api::start().await;
     api.config_map("a", json!({})).await;

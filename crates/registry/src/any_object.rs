@@ -16,6 +16,8 @@ trait Erased: Any + Send + Sync {
     fn metadata(&self) -> &ObjectMeta;
     fn metadata_mut(&mut self) -> &mut ObjectMeta;
     fn to_value(&self) -> serde_json::Result<Value>;
+    fn to_json(&self) -> serde_json::Result<Vec<u8>>;
+    fn equals(&self, other: &AnyObject) -> bool;
     fn copy(&self) -> AnyObject;
 }
 
@@ -34,6 +36,14 @@ impl<K: Object> Erased for K {
 
     fn to_value(&self) -> serde_json::Result<Value> {
         serde_json::to_value(self)
+    }
+
+    fn to_json(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(self)
+    }
+
+    fn equals(&self, other: &AnyObject) -> bool {
+        other.get() == Some(self)
     }
 
     fn copy(&self) -> AnyObject {
@@ -71,6 +81,14 @@ impl AnyObject {
         self.0.metadata_mut()
     }
 
+    /// The object's JSON, encoded.
+    ///
+    /// # Errors
+    /// 500 if it has no form in JSON.
+    pub fn to_json(&self) -> Result<Vec<u8>, ApiError> {
+        self.0.to_json().map_err(ApiError::internal)
+    }
+
     /// The object's JSON.
     ///
     /// # Errors
@@ -83,6 +101,12 @@ impl AnyObject {
 impl Clone for AnyObject {
     fn clone(&self) -> Self {
         self.0.copy()
+    }
+}
+
+impl PartialEq for AnyObject {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.equals(other)
     }
 }
 

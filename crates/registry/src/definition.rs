@@ -187,8 +187,14 @@ impl ResourceDef {
 
     /// What field selectors see of the object, in the order of `fields`.
     #[must_use]
-    pub fn field_values(&self, object: &Value) -> Vec<String> {
+    pub fn field_values(&self, object: &AnyObject) -> Vec<String> {
         fields::values(self.kind.as_ref(), self.scope, object)
+    }
+
+    /// The same of what is stored, even if it can't be read as an object of the kind.
+    #[must_use]
+    pub fn stored_field_values(&self, object: &Value) -> Vec<String> {
+        fields::stored_values(self.kind.as_ref(), self.scope, object)
     }
 
     /// Refuses a field selector that names a field that can't be selected by.

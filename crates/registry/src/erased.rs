@@ -71,7 +71,9 @@ pub(crate) trait ErasedKind: fmt::Debug + Send + Sync {
     /// The fields of the kind's own that field selectors can name.
     fn field_names(&self) -> Vec<String>;
     /// What they are in an object, in the same order.
-    fn field_values(&self, object: &Value) -> Vec<String>;
+    fn field_values(&self, object: &AnyObject) -> Vec<String>;
+    /// The same of what is stored, be it an object of the kind or not.
+    fn stored_field_values(&self, object: &Value) -> Vec<String>;
     fn row(&self, object: &Value, now: Timestamp) -> Result<Vec<Value>, Fault>;
     fn schema(&self) -> Value;
 }
@@ -217,7 +219,11 @@ impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
         self.strategy.fields(&K::default()).into_iter().map(|(name, _)| name.to_owned()).collect()
     }
 
-    fn field_values(&self, object: &Value) -> Vec<String> {
+    fn field_values(&self, object: &AnyObject) -> Vec<String> {
+        self.strategy.fields(own(object)).into_iter().map(|(_, value)| value).collect()
+    }
+
+    fn stored_field_values(&self, object: &Value) -> Vec<String> {
         let fields = match strict::decode(object) {
             Ok(object) => self.strategy.fields(&object),
             // Whoever selects by a field must not take a damaged object for one that is gone.

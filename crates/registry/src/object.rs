@@ -17,6 +17,7 @@ pub trait Object:
     + JsonSchema
     + Clone
     + Default
+    + PartialEq
     + Send
     + Sync
     + 'static
@@ -31,6 +32,7 @@ impl<K> Object for K where
         + JsonSchema
         + Clone
         + Default
+        + PartialEq
         + Send
         + Sync
         + 'static

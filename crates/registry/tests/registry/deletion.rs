@@ -144,5 +144,5 @@ fn what_can_not_be_read_is_not_deleted() {
     assert_eq!((error.code(), error.reason()), (500, "StoreReadError"), "{error}");
     assert!(error.to_string().contains("spec.containers"), "{error}");
     let node = def.fields.iter().position(|field| field == "spec.nodeName").unwrap();
-    assert_eq!(def.field_values(&damaged)[node], "n1");
+    assert_eq!(def.stored_field_values(&damaged)[node], "n1");
 }

@@ -185,7 +185,8 @@ fn has_names_that_no_other_has() {
 fn selects_by_its_fields_and_no_others() {
     for def in registry::all() {
         let object = create(&def, example(&def));
-        let values = def.field_values(&object);
+        let values = def.stored_field_values(&object);
+        assert_eq!(def.field_values(&def.stored(&object).unwrap()), values);
         assert_eq!(values.len(), def.fields.len());
         let name = def.fields.iter().position(|field| field == "metadata.name").unwrap();
         assert_eq!(values[name], object["metadata"]["name"].as_str().unwrap());
