@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use api_types::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use fake::Fake;
 use kube_proxy::{
-    backend::Backend,
+    backend::{Backend, Nginx},
     configs::Configs,
     plan::{Place, plan, plan_service},
-    reconciler::{Nginx, Reconciler},
+    reconciler::Reconciler,
 };
 use serde_json::json;
 

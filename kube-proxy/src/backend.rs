@@ -1,8 +1,13 @@
 //! What carries the Services on a node, as the loop over them needs it: so that there can be several ways.
 
+mod nginx;
+pub mod service;
+
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use async_trait::async_trait;
+
+pub use nginx::Nginx;
 
 use crate::{
     plan::ServicePlan,

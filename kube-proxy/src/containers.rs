@@ -1,9 +1,10 @@
 //! The containers of nginxes, as kube-proxy needs them: few verbs, so that tests can stand in for Docker.
 
-use std::{collections::BTreeSet, io, net::Ipv4Addr};
+use std::io;
 
 use async_trait::async_trait;
 
+pub use crate::instance::Found;
 use crate::{configs::Directory, instance::InstanceSpec, status::InForce};
 
 /// Names the Service, as `<namespace>/<name>`, on its container.
@@ -20,23 +21,6 @@ pub const NODE_LABEL: &str = "io.minik8s.node";
 pub const FORMAT_LABEL: &str = "io.minik8s.service-format";
 /// The present way: with a directory for sockets.
 pub const FORMAT: &str = "2";
-
-/// A container of this node with an nginx.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// Docker's id.
-    pub id: String,
-    /// The object that it is for, for people.
-    pub owner: String,
-    /// That object's uid.
-    pub uid: String,
-    /// The virtual IPs that it was made for.
-    pub addresses: BTreeSet<Ipv4Addr>,
-    /// Whether its nginx runs.
-    pub running: bool,
-    /// Whether it was made as it would be made now.
-    pub current: bool,
-}
 
 /// What went wrong with a container.
 #[derive(Debug, thiserror::Error)]

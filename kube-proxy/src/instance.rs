@@ -14,7 +14,6 @@ use tokio::time::Instant;
 
 use crate::{
     clients::Clients,
-    containers::Found,
     nginx::{Answer, Configuration, Epoch, Generation, Telling},
 };
 
@@ -38,6 +37,23 @@ pub struct InstanceSpec {
     pub addresses: BTreeSet<Ipv4Addr>,
     /// What it does.
     pub configuration: Configuration,
+}
+
+/// A container of this node with an nginx.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Docker's id.
+    pub id: String,
+    /// The object that it is for, for people.
+    pub owner: String,
+    /// That object's uid.
+    pub uid: String,
+    /// The virtual IPs that it was made for.
+    pub addresses: BTreeSet<Ipv4Addr>,
+    /// Whether its nginx runs.
+    pub running: bool,
+    /// Whether it was made as it would be made now.
+    pub current: bool,
 }
 
 /// What is known of one.

@@ -40,16 +40,18 @@ use listwatch::ListWatch;
 
 use crate::{
     addresses::Loopback,
+    backend::Nginx,
     configs::Configs,
     docker::Docker,
-    reconciler::{Nginx, Reconciler},
+    reconciler::Reconciler,
     routes::{Host, kernel::Kernel, sync::Outlets as RouteOutlets, sync::Routes},
     sync::Outlets,
     world::{Here, World},
 };
 
 pub use args::Args;
-pub use metrics::{Metrics, RouteMetrics};
+pub use metrics::Metrics;
+pub use routes::RouteMetrics;
 pub use wake::Wake;
 
 const HEALTH_ADDRESS: &str = "127.0.0.1:10256";

@@ -6,7 +6,7 @@ use prometheus_client::metrics::{
     histogram::{Histogram, exponential_buckets},
 };
 
-use crate::{reconciler::Summary, routes::reconciler::Summary as RouteSummary};
+use crate::reconciler::Summary;
 
 /// The metrics, named as Kubernetes names them where it has them.
 #[derive(Clone, Debug)]
@@ -67,31 +67,6 @@ impl Metrics {
     }
 }
 
-/// The metrics of the routes to other nodes.
-#[derive(Clone, Debug)]
-pub struct RouteMetrics {
-    wanted: Gauge,
-    failed: Gauge,
-}
-
-impl RouteMetrics {
-    /// Makes them and has them served.
-    pub fn register(registry: &component::Metrics) -> Self {
-        let metrics = RouteMetrics { wanted: Gauge::default(), failed: Gauge::default() };
-        let RouteMetrics { wanted, failed } = metrics.clone();
-        registry.register("kubeproxy_routes", "Routes that there should be to pods", wanted);
-        let help = "Nodes to whose pods the kernel refused a route in the last pass";
-        registry.register("kubeproxy_route_nodes_failed", help, failed);
-        metrics
-    }
-
-    /// Takes in what a pass did.
-    pub(crate) fn record(&self, summary: &RouteSummary) {
-        self.wanted.set(count(summary.wanted));
-        self.failed.set(count(summary.refused.len()));
-    }
-}
-
-fn count(number: usize) -> i64 {
+pub(crate) fn count(number: usize) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }

@@ -4,8 +4,6 @@
 //! was taken is asked of the nginx itself, which keeps the old configuration if it can't use the new
 //! one, and says so only in its log.
 
-pub mod service;
-
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};

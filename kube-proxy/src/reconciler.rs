@@ -15,7 +15,6 @@
 //! two looks the node is as this program left it; a look now and then is the net under that.
 
 mod look;
-mod nginx;
 mod serve;
 mod summary;
 
@@ -41,7 +40,6 @@ use crate::{
     nginx::{Config, Epoch, Telling},
 };
 
-pub use nginx::Nginx;
 pub use summary::{Failure, ReconcileError, Summary};
 
 /// How many are worked on at once. Docker starts no more per second with more.

@@ -2,8 +2,11 @@
 //! them: functions from values to values. It knows neither the kernel nor the API server.
 
 pub mod kernel;
+mod metrics;
 pub mod reconciler;
 pub mod sync;
+
+pub use metrics::RouteMetrics;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -18,8 +18,9 @@ use kube::{
 };
 use kube_proxy::{
     Metrics as ProxyMetrics, Wake,
+    backend::Nginx,
     configs::Configs,
-    reconciler::{Nginx, Reconciler},
+    reconciler::Reconciler,
     sync::{self, Outlets},
     world::{self, Here, World},
 };

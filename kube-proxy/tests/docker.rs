@@ -17,11 +17,12 @@ use ipnet::Ipv4Net;
 use kube_proxy::{
     addresses::{Addresses, Loopback},
     backend::Backend,
+    backend::Nginx,
     configs::Configs,
     containers::{Containers, Found},
     docker::Docker,
     plan::{PortPlan, Protocol, ServicePlan},
-    reconciler::{Nginx, Reconciler, Summary},
+    reconciler::{Reconciler, Summary},
     status, workers,
 };
 

@@ -7,7 +7,8 @@ use std::{fs, path::PathBuf};
 
 use api_types::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube_proxy::{
-    nginx::{Epoch, Telling, service::spec},
+    backend::service::spec,
+    nginx::{Epoch, Telling},
     plan::{Place, plan},
 };
 use serde::Deserialize;

@@ -14,11 +14,12 @@ use std::{
 use fake::{Fake, Node};
 use kube_proxy::{
     backend::Backend,
+    backend::{Nginx, service::spec},
     configs::Configs,
     instance::InstanceSpec,
-    nginx::{Configuration, Epoch, Telling, service::spec},
+    nginx::{Configuration, Epoch, Telling},
     plan::{PortPlan, Protocol, ServicePlan},
-    reconciler::{Failure, Nginx, Reconciler, Summary},
+    reconciler::{Failure, Reconciler, Summary},
 };
 use tempfile::TempDir;
 

@@ -15,10 +15,10 @@ use tracing::{info, warn};
 use super::{
     Host,
     kernel::{Kernel, Refusal},
+    metrics::RouteMetrics,
     reconciler::{Summary, reconcile},
 };
 use crate::{
-    metrics::RouteMetrics,
     pace::{Outcome, Pace},
     told::news,
     wake::Wake,

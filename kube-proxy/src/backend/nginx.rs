@@ -4,10 +4,12 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use async_trait::async_trait;
 
-use super::{Failure, ReconcileError, Reconciler, Summary};
+use super::{Backend, service::spec};
 use crate::{
-    addresses::Addresses, backend::Backend, containers::Containers, nginx::service::spec,
+    addresses::Addresses,
+    containers::Containers,
     plan::ServicePlan,
+    reconciler::{Failure, ReconcileError, Reconciler, Summary},
 };
 
 /// Carries each Service by an nginx in a container that holds the virtual IP.

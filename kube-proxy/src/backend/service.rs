@@ -5,10 +5,10 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Configuration, EPOCH};
 use crate::{
     containers::SERVICE_LABEL,
     instance::InstanceSpec,
+    nginx::{Configuration, EPOCH},
     plan::{PortPlan, Protocol, ServicePlan},
 };
 

@@ -1,0 +1,31 @@
+//! What is counted of routes.
+
+use prometheus_client::metrics::gauge::Gauge;
+
+use super::reconciler::Summary;
+use crate::metrics::count;
+
+/// The metrics of the routes to other nodes.
+#[derive(Clone, Debug)]
+pub struct RouteMetrics {
+    wanted: Gauge,
+    failed: Gauge,
+}
+
+impl RouteMetrics {
+    /// Makes them and has them served.
+    pub fn register(registry: &component::Metrics) -> Self {
+        let metrics = RouteMetrics { wanted: Gauge::default(), failed: Gauge::default() };
+        let RouteMetrics { wanted, failed } = metrics.clone();
+        registry.register("kubeproxy_routes", "Routes that there should be to pods", wanted);
+        let help = "Nodes to whose pods the kernel refused a route in the last pass";
+        registry.register("kubeproxy_route_nodes_failed", help, failed);
+        metrics
+    }
+
+    /// Takes in what a pass did.
+    pub(crate) fn record(&self, summary: &Summary) {
+        self.wanted.set(count(summary.wanted));
+        self.failed.set(count(summary.refused.len()));
+    }
+}
