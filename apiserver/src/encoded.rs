@@ -6,7 +6,8 @@ use api_machinery::ApiError;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use registry::{AnyObject, ResourceDef};
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
 use store::{
     Entry, Revision,
     cache::{Item, Object},
@@ -273,18 +274,30 @@ pub(crate) fn set_version(object: &mut Value, revision: Revision) {
     }
 }
 
-/// An object that was encoded by its type, with its version and between what else there is. Types begin with
-/// `apiVersion`, `kind` and `metadata`, which is an object: the version becomes the first in that.
+/// An object that was encoded by its type, with its version as the first of its metadata, and between what else there is.
 pub(crate) fn with_version(start: &[u8], json: &[u8], revision: Revision, end: &[u8]) -> Vec<u8> {
-    const METADATA: &[u8] = br#""metadata":{"#;
-    let found = json.windows(METADATA.len()).position(|window| window == METADATA);
-    let (head, rest) = json.split_at(found.map_or(json.len(), |at| at + METADATA.len()));
+    let (head, rest) = json.split_at(metadata_of(json).unwrap_or(json.len()));
     let version = match rest.first() {
         None => String::new(),
         Some(b'}') => format!(r#""resourceVersion":"{revision}""#),
         Some(_) => format!(r#""resourceVersion":"{revision}","#),
     };
     [start, head, version.as_bytes(), rest, end].concat()
+}
+
+/// Where the inside of an object's own metadata begins. Most types have them before anything else that has an inside.
+fn metadata_of(json: &[u8]) -> Option<usize> {
+    #[derive(Deserialize)]
+    struct Whole<'a> {
+        #[serde(borrow)]
+        metadata: &'a RawValue,
+    }
+    let opened = json.iter().skip(1).position(|byte| matches!(byte, b'{' | b'['))? + 2;
+    if json[..opened].ends_with(br#""metadata":{"#) {
+        return Some(opened);
+    }
+    let whole: Whole<'_> = serde_json::from_slice(json).ok()?;
+    Some(whole.metadata.get().as_ptr().addr() - json.as_ptr().addr() + 1)
 }
 
 /// The JSON of an object that isn't stored like this.
@@ -368,6 +381,10 @@ mod tests {
             r#"<{"kind":"A","metadata":{"resourceVersion":"7","name":"a"},"data":{"metadata":{}}}>"#,
         );
         check(r#"{"metadata":{}}"#, r#"<{"metadata":{"resourceVersion":"7"}}>"#);
+        check(
+            r#"{"data":{"metadata":{"name":"b"}},"kind":"{","metadata":{"name":"a"}}"#,
+            r#"<{"data":{"metadata":{"name":"b"}},"kind":"{","metadata":{"resourceVersion":"7","name":"a"}}>"#,
+        );
     }
 
     #[test]
