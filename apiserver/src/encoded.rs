@@ -1,19 +1,26 @@
 //! An object as it leaves the server: encoded once per revision, with what selectors need beside it.
 
+mod view;
+mod written;
+
 use std::sync::{Arc, Weak};
 
 use api_machinery::ApiError;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use registry::{AnyObject, ResourceDef};
-use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use registry::ResourceDef;
+use serde_json::Value;
 use store::{
     Entry, Revision,
     cache::{Item, Object},
 };
 
-use crate::{catalogue::Catalogue, query::Selection};
+use crate::catalogue::Catalogue;
+
+pub(crate) use self::{
+    view::View,
+    written::{Written, answer, with_version},
+};
 
 /// An object of the cache.
 pub(crate) type CachedObject = Arc<Item<Decoded>>;
@@ -68,32 +75,6 @@ type Fields = Box<[Box<str>]>;
 
 fn boxed(values: Vec<String>) -> Fields {
     values.into_iter().map(Box::from).collect()
-}
-
-/// An object as this server has encoded it for the store, and what its cached encoding needs beside: nobody has to
-/// decode it again to know.
-#[derive(Clone, Debug)]
-pub(crate) struct Written {
-    def: Arc<ResourceDef>,
-    /// Without its version, which the store itself counts.
-    pub(crate) json: Bytes,
-    labels: Labels,
-    fields: Fields,
-}
-
-impl Written {
-    /// An object in the version that is stored. It has no `resourceVersion`.
-    pub(crate) fn new(def: &Arc<ResourceDef>, object: &AnyObject) -> Result<Self, ApiError> {
-        let labels = object.metadata().labels.iter().flatten();
-        Ok(Self {
-            def: def.clone(),
-            json: object.to_json()?.into(),
-            labels: labels
-                .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
-                .collect(),
-            fields: boxed(def.field_values(object)),
-        })
-    }
 }
 
 /// Another form of an object: made once for all who want it at the same time, and kept for as long as one of
@@ -204,52 +185,6 @@ impl Encoded {
     }
 }
 
-/// Objects as a reader wants to see them: in a version of their kind.
-#[derive(Clone, Debug)]
-pub(crate) struct View {
-    pub(crate) catalogue: Arc<Catalogue>,
-    pub(crate) def: Arc<ResourceDef>,
-}
-
-impl View {
-    /// Whether the object is in that version as it is.
-    pub(crate) fn is_of(&self, object: &Encoded) -> bool {
-        object.def.as_ref().is_some_and(|def| Arc::ptr_eq(def, &self.def))
-    }
-
-    /// The object's JSON.
-    pub(crate) fn json(&self, object: &Encoded) -> Result<Bytes, ApiError> {
-        if self.is_of(object) {
-            return Ok(object.json());
-        }
-        Ok(self.converted(object.value())?.to_string().into())
-    }
-
-    /// An object that is in any version.
-    pub(crate) fn converted(&self, object: Value) -> Result<Value, ApiError> {
-        self.catalogue.converted(object, &self.def)
-    }
-
-    /// Whether selectors select the object.
-    pub(crate) fn selects(
-        &self,
-        selection: &Selection,
-        object: &Encoded,
-    ) -> Result<bool, ApiError> {
-        if !selection.labels.selects(|name| object.label(name)) {
-            return Ok(false);
-        }
-        if selection.fields.is_everything() || self.is_of(object) {
-            return Ok(selection.fields.matches(|name| object.field(name)));
-        }
-        let (names, values) =
-            (&self.def.fields, self.def.stored_field_values(&self.converted(object.value())?));
-        let value =
-            |name: &str| names.iter().position(|field| field == name).map(|at| &*values[at]);
-        Ok(selection.fields.matches(value))
-    }
-}
-
 /// The object of an entry, with its version.
 pub(crate) fn decode(entry: &Entry) -> Result<Value, Unreadable> {
     let unreadable = |why| Unreadable { key: entry.key.clone(), revision: entry.revision, why };
@@ -272,39 +207,6 @@ pub(crate) fn set_version(object: &mut Value, revision: Revision) {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert("resourceVersion".to_owned(), revision.to_string().into());
     }
-}
-
-/// An object that was encoded by its type, with its version as the first of its metadata, and between what else there is.
-pub(crate) fn with_version(start: &[u8], json: &[u8], revision: Revision, end: &[u8]) -> Vec<u8> {
-    let (head, rest) = json.split_at(metadata_of(json).unwrap_or(json.len()));
-    let version = match rest.first() {
-        None => String::new(),
-        Some(b'}') => format!(r#""resourceVersion":"{revision}""#),
-        Some(_) => format!(r#""resourceVersion":"{revision}","#),
-    };
-    [start, head, version.as_bytes(), rest, end].concat()
-}
-
-/// Where the inside of an object's own metadata begins. Most types have them before anything else that has an inside.
-fn metadata_of(json: &[u8]) -> Option<usize> {
-    #[derive(Deserialize)]
-    struct Whole<'a> {
-        #[serde(borrow)]
-        metadata: &'a RawValue,
-    }
-    let opened = json.iter().skip(1).position(|byte| matches!(byte, b'{' | b'['))? + 2;
-    if json[..opened].ends_with(br#""metadata":{"#) {
-        return Some(opened);
-    }
-    let whole: Whole<'_> = serde_json::from_slice(json).ok()?;
-    Some(whole.metadata.get().as_ptr().addr() - json.as_ptr().addr() + 1)
-}
-
-/// The JSON of an object that isn't stored like this.
-pub(crate) fn answer(object: &AnyObject, revision: Option<Revision>) -> Result<Bytes, ApiError> {
-    let json = object.to_json()?;
-    let versioned = revision.map(|revision| with_version(b"", &json, revision, b""));
-    Ok(versioned.unwrap_or(json).into())
 }
 
 /// The bytes to store of an object: all of it but its version, which the store itself counts, and which is taken off.
@@ -368,23 +270,6 @@ mod tests {
         let object = Encoded::of_entry(&Catalogue::built_in(), &entry).unwrap();
         let found = ["a", "b", "m", "y", "z"].map(|name| object.label(name));
         assert_eq!(found, [Some("2"), None, Some("1"), None, Some("3")]);
-    }
-
-    #[test]
-    fn the_version_becomes_part_of_the_metadata() {
-        let check = |json: &str, expected: &str| {
-            let versioned = with_version(b"<", json.as_bytes(), Revision(7), b">");
-            assert_eq!(String::from_utf8(versioned).unwrap(), expected);
-        };
-        check(
-            r#"{"kind":"A","metadata":{"name":"a"},"data":{"metadata":{}}}"#,
-            r#"<{"kind":"A","metadata":{"resourceVersion":"7","name":"a"},"data":{"metadata":{}}}>"#,
-        );
-        check(r#"{"metadata":{}}"#, r#"<{"metadata":{"resourceVersion":"7"}}>"#);
-        check(
-            r#"{"data":{"metadata":{"name":"b"}},"kind":"{","metadata":{"name":"a"}}"#,
-            r#"<{"data":{"metadata":{"name":"b"}},"kind":"{","metadata":{"resourceVersion":"7","name":"a"}}>"#,
-        );
     }
 
     #[test]

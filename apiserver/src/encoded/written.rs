@@ -1,0 +1,93 @@
+//! Objects that this server writes: encoded once, for the store, for the answer and for the cache.
+
+use std::sync::Arc;
+
+use api_machinery::ApiError;
+use bytes::Bytes;
+use registry::{AnyObject, ResourceDef};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use store::Revision;
+
+use super::{Fields, Labels, boxed};
+
+/// An object as this server has encoded it for the store, and what its cached encoding needs beside: nobody has to
+/// decode it again to know.
+#[derive(Clone, Debug)]
+pub(crate) struct Written {
+    pub(super) def: Arc<ResourceDef>,
+    /// Without its version, which the store itself counts.
+    pub(crate) json: Bytes,
+    pub(super) labels: Labels,
+    pub(super) fields: Fields,
+}
+
+impl Written {
+    /// An object in the version that is stored. It has no `resourceVersion`.
+    pub(crate) fn new(def: &Arc<ResourceDef>, object: &AnyObject) -> Result<Self, ApiError> {
+        let labels = object.metadata().labels.iter().flatten();
+        Ok(Self {
+            def: def.clone(),
+            json: object.to_json()?.into(),
+            labels: labels
+                .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
+                .collect(),
+            fields: boxed(def.field_values(object)),
+        })
+    }
+}
+
+/// An object that was encoded by its type, with its version as the first of its metadata, and between what else there is.
+pub(crate) fn with_version(start: &[u8], json: &[u8], revision: Revision, end: &[u8]) -> Vec<u8> {
+    let (head, rest) = json.split_at(metadata_of(json).unwrap_or(json.len()));
+    let version = match rest.first() {
+        None => String::new(),
+        Some(b'}') => format!(r#""resourceVersion":"{revision}""#),
+        Some(_) => format!(r#""resourceVersion":"{revision}","#),
+    };
+    [start, head, version.as_bytes(), rest, end].concat()
+}
+
+/// Where the inside of an object's own metadata begins. Most types have them before anything else that has an inside.
+fn metadata_of(json: &[u8]) -> Option<usize> {
+    #[derive(Deserialize)]
+    struct Whole<'a> {
+        #[serde(borrow)]
+        metadata: &'a RawValue,
+    }
+    let opened = json.iter().skip(1).position(|byte| matches!(byte, b'{' | b'['))? + 2;
+    if json[..opened].ends_with(br#""metadata":{"#) {
+        return Some(opened);
+    }
+    let whole: Whole<'_> = serde_json::from_slice(json).ok()?;
+    Some(whole.metadata.get().as_ptr().addr() - json.as_ptr().addr() + 1)
+}
+
+/// The JSON of an object that isn't stored like this.
+pub(crate) fn answer(object: &AnyObject, revision: Option<Revision>) -> Result<Bytes, ApiError> {
+    let json = object.to_json()?;
+    let versioned = revision.map(|revision| with_version(b"", &json, revision, b""));
+    Ok(versioned.unwrap_or(json).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_becomes_part_of_the_metadata() {
+        let check = |json: &str, expected: &str| {
+            let versioned = with_version(b"<", json.as_bytes(), Revision(7), b">");
+            assert_eq!(String::from_utf8(versioned).unwrap(), expected);
+        };
+        check(
+            r#"{"kind":"A","metadata":{"name":"a"},"data":{"metadata":{}}}"#,
+            r#"<{"kind":"A","metadata":{"resourceVersion":"7","name":"a"},"data":{"metadata":{}}}>"#,
+        );
+        check(r#"{"metadata":{}}"#, r#"<{"metadata":{"resourceVersion":"7"}}>"#);
+        check(
+            r#"{"data":{"metadata":{"name":"b"}},"kind":"{","metadata":{"name":"a"}}"#,
+            r#"<{"data":{"metadata":{"name":"b"}},"kind":"{","metadata":{"resourceVersion":"7","name":"a"}}>"#,
+        );
+    }
+}
