@@ -60,21 +60,38 @@ pub(crate) struct Encoded {
     added: Bytes,
     modified: Shared,
     deleted: Shared,
-    labels: Labels,
-    /// What its definition's field selectors see.
-    fields: Fields,
+    texts: Texts,
     /// Of the version that was stored when it was decoded; absent if its kind was not known.
     def: Option<Arc<ResourceDef>>,
 }
 
-/// Labels in the order of their names.
-type Labels = Box<[(Box<str>, Box<str>)]>;
+/// The name and the value of each label, in the order of the names; then what its definition's field selectors see. In
+/// one piece of memory, since there are many objects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Texts {
+    all: Box<str>,
+    ends: Box<[usize]>,
+}
 
-/// The values of a definition's fields.
-type Fields = Box<[Box<str>]>;
+impl Texts {
+    fn new<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>, fields: &'a [String]) -> Self {
+        let mut all = String::new();
+        let labels = labels.flat_map(|(name, value)| [name, value]);
+        let ends = labels.chain(fields.iter().map(String::as_str)).map(|text| {
+            all.push_str(text);
+            all.len()
+        });
+        Self { ends: ends.collect(), all: all.into() }
+    }
 
-fn boxed(values: Vec<String>) -> Fields {
-    values.into_iter().map(Box::from).collect()
+    fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn get(&self, index: usize) -> &str {
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.all[start..self.ends[index]]
+    }
 }
 
 /// Another form of an object: made once for all who want it at the same time, and kept for as long as one of
@@ -106,7 +123,8 @@ impl Object for Encoded {
     }
 
     fn labels(&self) -> Option<impl Iterator<Item = (&str, &str)>> {
-        Some(self.labels.iter().map(|(name, value)| (&**name, &**value)))
+        let labels = 0..(self.texts.len() - self.field_names().len()) / 2;
+        Some(labels.map(|label| (self.texts.get(2 * label), self.texts.get(2 * label + 1))))
     }
 
     fn trigger(&self) -> Option<&str> {
@@ -117,23 +135,29 @@ impl Object for Encoded {
 impl Encoded {
     /// An object that this server has written itself, as it comes back from the store.
     pub(crate) fn of_written(written: Written, revision: Revision) -> Decoded {
-        let Written { def, json, labels, fields } = written;
-        let added = with_version(ADDED, &json, revision, END);
-        Ok(Self::new(added.into(), labels, fields, Some(def)))
+        let Written { def, json, texts } = written;
+        Ok(Self::new(with_version(ADDED, &json, revision, END).into(), texts, Some(def)))
     }
 
     /// Decodes an entry of the store and encodes it with its version.
     pub(crate) fn of_entry(catalogue: &Catalogue, entry: &Entry) -> Decoded {
-        let object = decode(entry).inspect_err(|error| tracing::error!("cannot read {error}"))?;
-        let def = catalogue.of_key(&entry.key).cloned();
-        let fields = def.as_ref().map(|def| def.stored_field_values(&object)).unwrap_or_default();
-        let added = line(ADDED, object.to_string().as_bytes());
-        Ok(Self::new(added.into(), labels(&object), boxed(fields), def))
+        let def = catalogue.of_key(&entry.key);
+        match def.and_then(|def| Written::stored(def, &entry.value)) {
+            Some(written) => Self::of_written(written, entry.revision),
+            None => Self::anew(def, entry),
+        }
     }
 
-    fn new(added: Bytes, labels: Labels, fields: Fields, def: Option<Arc<ResourceDef>>) -> Self {
+    fn anew(def: Option<&Arc<ResourceDef>>, entry: &Entry) -> Decoded {
+        let object = decode(entry).inspect_err(|error| tracing::error!("cannot read {error}"))?;
+        let fields = def.map(|def| def.stored_field_values(&object)).unwrap_or_default();
+        let added = line(ADDED, object.to_string().as_bytes());
+        Ok(Self::new(added.into(), Texts::new(labels(&object), &fields), def.cloned()))
+    }
+
+    fn new(added: Bytes, texts: Texts, def: Option<Arc<ResourceDef>>) -> Self {
         let (modified, deleted) = (Shared::default(), Shared::default());
-        Self { added, modified, deleted, labels, fields, def }
+        Self { added, modified, deleted, texts, def }
     }
 
     /// The object's JSON.
@@ -175,13 +199,17 @@ impl Encoded {
 
     /// A field that field selectors can name.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
-        let names = &self.def.as_ref()?.fields;
-        names.iter().position(|field| field == name).map(|index| &*self.fields[index])
+        let names = self.field_names();
+        let index = names.iter().position(|field| field == name)?;
+        Some(self.texts.get(self.texts.len() - names.len() + index))
+    }
+
+    fn field_names(&self) -> &[String] {
+        self.def.as_ref().map_or(&[], |def| &def.fields)
     }
 
     fn label(&self, name: &str) -> Option<&str> {
-        let index = self.labels.binary_search_by(|(label, _)| (**label).cmp(name)).ok()?;
-        Some(&self.labels[index].1)
+        self.labels()?.find(|(label, _)| *label == name).map(|(_, value)| value)
     }
 }
 
@@ -221,14 +249,11 @@ fn line(start: &[u8], object: &[u8]) -> Vec<u8> {
     [start, object, END].concat()
 }
 
-fn labels(object: &Value) -> Labels {
+/// The labels, which a value has in the order of their names.
+fn labels(object: &Value) -> impl Iterator<Item = (&str, &str)> {
     let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
-    let pair =
-        |(name, value): (&String, &Value)| Some((name.as_str().into(), value.as_str()?.into()));
-    let mut pairs: Vec<(Box<str>, Box<str>)> =
-        labels.into_iter().flatten().filter_map(pair).collect();
-    pairs.sort_unstable();
-    pairs.into()
+    let labels = labels.into_iter().flatten();
+    labels.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)))
 }
 
 #[cfg(test)]
@@ -270,6 +295,38 @@ mod tests {
         let object = Encoded::of_entry(&Catalogue::built_in(), &entry).unwrap();
         let found = ["a", "b", "m", "y", "z"].map(|name| object.label(name));
         assert_eq!(found, [Some("2"), None, Some("1"), None, Some("3")]);
+    }
+
+    /// Whether what is stored is taken as it is; what comes of it has to be what comes of encoding it anew.
+    fn check(stored: &str, is_as_written: bool) {
+        let key = "/registry/core/pods/default/a".into();
+        let entry = Entry { key, value: stored.to_owned().into(), revision: Revision(7) };
+        let catalogue = Catalogue::built_in();
+        let def = catalogue.of_key(&entry.key).unwrap();
+        assert_eq!(Written::stored(def, &entry.value).is_some(), is_as_written, "{stored}");
+        let object = Encoded::of_entry(&catalogue, &entry).unwrap();
+        let anew = Encoded::anew(Some(def), &entry).unwrap();
+        assert_eq!((object.value(), &object.texts), (anew.value(), &anew.texts));
+        assert_eq!(object.value()["metadata"]["resourceVersion"], "7");
+        assert_eq!(object.added().iter().filter(|byte| **byte == b'\n').count(), 1);
+        assert_eq!(object.json().windows(15).filter(|w| w == b"resourceVersion").count(), 1);
+        assert_eq!(object.field("spec.nodeName"), Some("n1"));
+        assert_eq!(object.field("metadata.name"), Some("a"));
+        assert_eq!(["a", "b", "c"].map(|name| object.label(name)), [Some("1"), Some("é"), None]);
+    }
+
+    #[test]
+    fn what_is_stored_is_not_encoded_again_if_it_is_as_this_server_writes_it() {
+        let labels = r#""labels":{"a":"1","b":"é"},"name":"a""#;
+        let start = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"#;
+        let end = r#"},"spec":{"containers":[],"nodeName":"n1"}}"#;
+        let annotation = r#""annotations":{"x":"\"metadata\":{"},"#;
+        check(&format!("{start}{annotation}{labels}{end}"), true);
+        check(&format!("{start}{labels},\"resourceVersion\":\"3\"{end}"), false);
+        check(&format!("{start}{labels},\"resourceVersion\":null{end}"), false);
+        check(&format!("{start}\n{labels}{end}"), false);
+        check(&format!("{start}{labels}{end}").replace("\"kind\":\"Pod\",", ""), false);
+        check(&format!("{start}{labels}{end}").replace("[]", "7"), false);
     }
 
     #[test]

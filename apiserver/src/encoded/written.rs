@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use store::Revision;
 
-use super::{Fields, Labels, boxed};
+use super::Texts;
 
 /// An object as this server has encoded it for the store, and what its cached encoding needs beside: nobody has to
 /// decode it again to know.
@@ -18,22 +18,32 @@ pub(crate) struct Written {
     pub(super) def: Arc<ResourceDef>,
     /// Without its version, which the store itself counts.
     pub(crate) json: Bytes,
-    pub(super) labels: Labels,
-    pub(super) fields: Fields,
+    pub(super) texts: Texts,
 }
 
 impl Written {
     /// An object in the version that is stored. It has no `resourceVersion`.
     pub(crate) fn new(def: &Arc<ResourceDef>, object: &AnyObject) -> Result<Self, ApiError> {
+        Ok(Self::encoded(def, object, object.to_json()?.into()))
+    }
+
+    /// The same of what is stored, if it is as this server writes it: then it need not be encoded again.
+    pub(super) fn stored(def: &Arc<ResourceDef>, json: &Bytes) -> Option<Self> {
+        let text = std::str::from_utf8(json).ok()?;
+        let (version, kind) = (def.api_version(), &def.names.kind);
+        let start = format!(r#"{{"apiVersion":"{version}","kind":"{kind}","metadata":{{"#);
+        let is_versioned = text.contains(r#""resourceVersion""#);
+        if !text.starts_with(&start) || is_versioned || text.contains('\n') {
+            return None;
+        }
+        Some(Self::encoded(def, &def.stored_json(text)?, json.clone()))
+    }
+
+    fn encoded(def: &Arc<ResourceDef>, object: &AnyObject, json: Bytes) -> Self {
         let labels = object.metadata().labels.iter().flatten();
-        Ok(Self {
-            def: def.clone(),
-            json: object.to_json()?.into(),
-            labels: labels
-                .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
-                .collect(),
-            fields: boxed(def.field_values(object)),
-        })
+        let labels = labels.map(|(name, value)| (name.as_str(), value.as_str()));
+        let texts = Texts::new(labels, &def.field_values(object));
+        Self { def: def.clone(), json, texts }
     }
 }
 

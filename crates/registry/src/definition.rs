@@ -111,6 +111,12 @@ impl ResourceDef {
         self.kind.stored(object).map_err(|fault| self.error(fault))
     }
 
+    /// The same from its JSON, without a reason if it can't be read.
+    #[must_use]
+    pub fn stored_json(&self, json: &str) -> Option<AnyObject> {
+        self.kind.stored_json(json)
+    }
+
     /// Says what the object doesn't say.
     pub fn default(&self, object: &mut AnyObject) {
         self.kind.default(object);

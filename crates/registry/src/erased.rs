@@ -55,6 +55,8 @@ pub(crate) trait ErasedKind: fmt::Debug + Send + Sync {
     fn decode(&self, given: Value, old: Option<&Value>) -> Result<Decoded, Fault>;
     /// An object that is stored.
     fn stored(&self, object: &Value) -> Result<AnyObject, Fault>;
+    /// The same from its JSON, without a reason if it can't be read.
+    fn stored_json(&self, json: &str) -> Option<AnyObject>;
     fn default(&self, object: &mut AnyObject);
     fn before_create(
         &self,
@@ -158,6 +160,10 @@ impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
     fn stored(&self, object: &Value) -> Result<AnyObject, Fault> {
         let object = strict::decode::<K>(object);
         object.map(AnyObject::new).map_err(|error| Fault::Damaged(error.to_string()))
+    }
+
+    fn stored_json(&self, json: &str) -> Option<AnyObject> {
+        serde_json::from_str::<K>(json).ok().map(AnyObject::new)
     }
 
     fn default(&self, object: &mut AnyObject) {
