@@ -19,7 +19,7 @@ done
 for range in $RANGES; do
     [ -z "$(ip route show type blackhole exact $range)" ] || ip route del blackhole $range
 done
-left=$(iptables-save | grep -F $MATCHES; ip route | grep -F $MATCHES) || exit 0
+left=$( (iptables-save; ip route) | grep -F $MATCHES) || exit 0
 echo "left on the host: $left" >&2
 exit 1
 "#;
