@@ -416,6 +416,14 @@ fn a_container_is_asked_to_stop_once_its_hook_has_ended_or_had_its_time() {
 }
 
 #[test]
+fn sidecars_wait_for_a_container_that_is_being_started_when_the_pod_stops() {
+    let containers = [("POD", 0, running()), ("s", 0, running())];
+    let world = || World::new(with_sidecars("Always", &["s"], &["a"]), &containers).stop(30);
+    check(&world(), &["stop s0"]);
+    check(&world().starting("a"), &[]);
+}
+
+#[test]
 fn a_dead_sandbox_takes_its_containers_with_it() {
     let dead = ("POD", 0, exited(255, 10));
     let world = World::new(

@@ -55,7 +55,9 @@ fn stop_all(input: &Input<'_>, grace: Duration, plan: &mut Plan) {
         return sidecars.iter().for_each(|sidecar| stop(input, sidecar, grace, plan));
     }
     sidecars.sort_by_key(|container| place(container));
-    if let Some(last) = sidecars.last().filter(|_| proper.is_empty()) {
+    // One that is being started is not seen yet, and may be one of the others.
+    let served = proper.is_empty() && input.starting.is_empty();
+    if let Some(last) = sidecars.last().filter(|_| served) {
         let asked = input.stopping.contains_key(&last.id);
         stop(input, last, if asked { grace } else { left(input, grace) }, plan);
     }

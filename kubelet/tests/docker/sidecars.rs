@@ -106,6 +106,8 @@ impl Kubelet {
     /// Lets the pod come up, and looks that each waits for those before it.
     async fn come_up(&self) {
         for (name, expected) in [("first", "first runs"), ("second", "second runs")] {
+            // Its probe may come before its own first word.
+            self.until_said(expected).await;
             self.until_said(&format!("{name} probed")).await;
             assert_eq!(self.log().last().map(String::as_str), Some(expected));
             let made = self.node.runtime.list(None).await.unwrap();
