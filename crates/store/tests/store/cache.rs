@@ -228,6 +228,32 @@ async fn a_change_names_the_one_before_it_in_its_collection() {
     assert_eq!(deletion.old.as_ref().unwrap().revision, first);
 }
 
+/// Pages are decoded at the same time, and put together in their order: the first is not done before the second.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_is_loaded_in_many_pages() {
+    let running = backends::embedded().await;
+    let names: Vec<_> = (0..2600).map(|number| format!("{number:04}")).collect();
+    join_all(names.iter().map(async |name| put(&*running.store, &pod(name), name).await)).await;
+    let latest = put(&*running.store, &format!("{NODES}a"), "node").await;
+    running.store.compact(latest).await.unwrap();
+    let (decoded, several) = (AtomicUsize::new(0), std::thread::available_parallelism().unwrap());
+    let decode = move |entry: &Entry| {
+        while several.get() > 1
+            && *entry.key == *pod("0000")
+            && decoded.load(Ordering::SeqCst) < 500
+        {
+            std::thread::yield_now();
+        }
+        decoded.fetch_add(1, Ordering::SeqCst);
+        text(entry)
+    };
+    let cache = Cache::start(Arc::clone(&running.store), Options::default(), decode);
+    let cache = within("the load", cache).await.unwrap();
+    assert_eq!(texts(&cache.list(PODS)), names);
+    assert_eq!(texts(&cache.list(NODES)), ["node"]);
+    assert!(names.iter().all(|name| cache.get(&pod(name)).unwrap().object == *name));
+}
+
 #[tokio::test]
 async fn what_is_recalled_is_not_forgotten_while_it_is_read() {
     let rig = rig(4).await;
