@@ -13,6 +13,7 @@ use nix::fcntl::{Flock, FlockArg};
 use tokio::{
     io::AsyncWriteExt,
     process::Command,
+    sync::Semaphore,
     task::{JoinError, spawn_blocking},
 };
 
@@ -28,14 +29,29 @@ pub(crate) async fn turn() -> Result<Flock<File>, Error> {
         let file = File::create(LOCK)?;
         Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
     };
-    spawn_blocking(lock).await.unwrap_or_else(|lost| Err(lost.into())).map_err(Error::Lock)
+    blocking(lock).await.unwrap_or_else(|lost| Err(lost.into())).map_err(Error::Lock)
+}
+
+/// One at a time, also of those that nobody waits for any more: what hangs takes one thread, however often
+/// it is tried.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    static ONE: Semaphore = Semaphore::const_new(1);
+    // It is never closed.
+    let permit = ONE.acquire().await.ok();
+    spawn_blocking(move || {
+        let _permit = permit;
+        work()
+    })
+    .await
 }
 
 /// The chains and rules of a table, as `iptables -S` shows them.
 pub(crate) async fn list(table: &'static str) -> Result<Vec<String>, Error> {
     let command = || format!("iptables -t {table} -S");
     let refused = |message| Error::Refused { command: command(), message };
-    let listed = spawn_blocking(move || {
+    let listed = blocking(move || {
         tool().and_then(|tool| tool.list_table(table)).map_err(|error| error.to_string())
     });
     let lost = |error: JoinError| Err(error.to_string());
@@ -78,4 +94,23 @@ async fn output(input: &str) -> io::Result<Output> {
         stdin.write_all(input.as_bytes()).await?;
     }
     child.wait_with_output().await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, time::Duration};
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_hangs_is_not_begun_again_before_it_ends() {
+        let (end, hang) = mpsc::channel::<()>();
+        let moment = Duration::from_millis(50);
+        assert!(timeout(moment, blocking(move || hang.recv())).await.is_err());
+        assert!(timeout(moment, blocking(|| ())).await.is_err());
+        drop(end);
+        blocking(|| ()).await.unwrap();
+    }
 }

@@ -75,12 +75,12 @@ impl Starts {
     }
 
     /// Only starts in this sandbox, of containers as the pod has them, are wanted; the others end as soon
-    /// as they can.
+    /// as they can. So do those whose sandbox could not be made.
     pub(super) fn keep(&self, sandbox: Option<&str>, pod: &Pod) {
         for (name, start) in &self.under_way {
             let wanted = spec::container(pod, name).map(spec::hash);
-            if start.place.borrow().id.as_deref() != sandbox || wanted.as_ref() != Some(&start.hash)
-            {
+            let here = start.place.borrow().id.as_deref().is_some_and(|id| Some(id) == sandbox);
+            if !here || wanted.as_ref() != Some(&start.hash) {
                 start.cancel.cancel();
             }
         }

@@ -832,3 +832,20 @@ async fn a_start_that_panics_is_tried_again_and_no_other_is() {
     assert_eq!([starts("main"), starts("slow")], [1, 1], "{calls:?}");
     assert_eq!(node.context().metrics.lost_tasks("pod_worker").get(), 0);
 }
+
+#[tokio::test]
+async fn a_pull_for_a_sandbox_that_could_not_be_made_does_not_hold_up_the_pods_end() {
+    let node = Node::start().await;
+    node.runtime.set_broken("sandbox", true);
+    node.create(&changed("web", |spec| spec["containers"][0]["image"] = json!(ENDLESS_IMAGE)))
+        .await;
+    until_told(&node, "Pulling", "main").await;
+    let told = async || {
+        let events = events_of(&node).list(&ListParams::default()).await.unwrap().items;
+        let reason = Some("FailedCreatePodSandBox");
+        if events.iter().any(|e| e.reason.as_deref() == reason) { Ok(()) } else { Err(events) }
+    };
+    wait::until("the failure is told", told).await;
+    node.api.delete("web", &DeleteParams::default().grace_period(1)).await.unwrap();
+    wait::until_gone(&node.api, "web").await;
+}

@@ -91,7 +91,7 @@ impl Fake {
         self.world.lock().lists
     }
 
-    /// Whether containers of that name cannot be started from now on.
+    /// Whether containers of that name cannot be started from now on; nor made, if it is `sandbox`.
     pub(crate) fn set_broken(&self, name: &str, broken: bool) {
         let names = &mut self.world.lock().broken;
         if broken {
@@ -273,6 +273,9 @@ impl Runtime for Fake {
 
     async fn create_sandbox(&self, spec: &SandboxSpec) -> Result<String, RuntimeError> {
         self.note(format!("sandbox {}", spec.attempt));
+        if self.world.lock().broken.contains("sandbox") {
+            return Err(RuntimeError::Failed("it is broken".to_owned()));
+        }
         Ok(self.add(Container {
             pod: spec.pod.clone(),
             attempt: spec.attempt,
