@@ -87,6 +87,13 @@ async fn an_update_that_changes_nothing_is_not_written() {
     let created = api.config_map("a", json!({})).await;
     let updated = api.put(&format!("{CONFIG_MAPS}/a"), &created).await.ok();
     assert_eq!(version(&created), version(&updated));
+
+    // Times are stored in whole seconds.
+    let taint = json!({"key": "k", "effect": "NoExecute", "timeAdded": "2026-01-01T00:00:00.5Z"});
+    let node = json!({"metadata": {"name": "n1"}, "spec": {"taints": [taint]}});
+    let created = api.post("/api/v1/nodes", &node).await.ok();
+    let updated = api.put("/api/v1/nodes/n1", &node).await.ok();
+    assert_eq!(version(&created), version(&updated));
 }
 
 #[tokio::test]
