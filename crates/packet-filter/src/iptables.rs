@@ -25,21 +25,22 @@ const RESTORE: &str = "iptables-restore";
 
 /// Nobody else writes before it is dropped.
 pub(crate) async fn turn() -> Result<Flock<File>, Error> {
+    static ONE: Semaphore = Semaphore::const_new(1);
     let lock = || {
         let file = File::create(LOCK)?;
         Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
     };
-    blocking(lock).await.unwrap_or_else(|lost| Err(lost.into())).map_err(Error::Lock)
+    blocking(&ONE, lock).await.unwrap_or_else(|lost| Err(lost.into())).map_err(Error::Lock)
 }
 
-/// One at a time, also of those that nobody waits for any more: what hangs takes one thread, however often
-/// it is tried.
+/// One of a kind at a time, also of those that nobody waits for any more: what hangs takes one thread, however
+/// often it is tried. Who has the turn lists, so those who wait for it are of another kind.
 async fn blocking<T: Send + 'static>(
+    one: &'static Semaphore,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinError> {
-    static ONE: Semaphore = Semaphore::const_new(1);
     // It is never closed.
-    let permit = ONE.acquire().await.ok();
+    let permit = one.acquire().await.ok();
     spawn_blocking(move || {
         let _permit = permit;
         work()
@@ -49,9 +50,10 @@ async fn blocking<T: Send + 'static>(
 
 /// The chains and rules of a table, as `iptables -S` shows them.
 pub(crate) async fn list(table: &'static str) -> Result<Vec<String>, Error> {
+    static ONE: Semaphore = Semaphore::const_new(1);
     let command = || format!("iptables -t {table} -S");
     let refused = |message| Error::Refused { command: command(), message };
-    let listed = blocking(move || {
+    let listed = blocking(&ONE, move || {
         tool().and_then(|tool| tool.list_table(table)).map_err(|error| error.to_string())
     });
     let lost = |error: JoinError| Err(error.to_string());
@@ -104,13 +106,24 @@ mod tests {
 
     use super::*;
 
+    const MOMENT: Duration = Duration::from_millis(50);
+
     #[tokio::test]
     async fn what_hangs_is_not_begun_again_before_it_ends() {
+        static ONE: Semaphore = Semaphore::const_new(1);
         let (end, hang) = mpsc::channel::<()>();
-        let moment = Duration::from_millis(50);
-        assert!(timeout(moment, blocking(move || hang.recv())).await.is_err());
-        assert!(timeout(moment, blocking(|| ())).await.is_err());
+        assert!(timeout(MOMENT, blocking(&ONE, move || hang.recv())).await.is_err());
+        assert!(timeout(MOMENT, blocking(&ONE, || ())).await.is_err());
         drop(end);
-        blocking(|| ()).await.unwrap();
+        blocking(&ONE, || ()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_has_the_turn_lists_while_others_wait_for_it() {
+        let turn = turn().await.unwrap();
+        assert!(timeout(MOMENT, super::turn()).await.is_err(), "two have the turn");
+        let listed = timeout(crate::PATIENCE, list("nonsense")).await;
+        assert!(matches!(listed, Ok(Err(Error::Refused { .. }))), "{listed:?}");
+        drop(turn);
     }
 }
