@@ -11,6 +11,7 @@
 mod backoff;
 mod bus;
 mod decision;
+pub mod demand;
 mod history;
 mod listener;
 mod message;
@@ -36,6 +37,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{bus::Bus, listener::Listener, outlet::Outlet, source::Source};
 
+pub use demand::{Demand, FunctionDemand};
 pub use history::{History, Predecessor};
 pub use message::{ChangeMessage, ChangeType};
 pub use publisher::{BOOKMARK_PERIOD, Change, Publisher};

@@ -6,7 +6,7 @@ pub const NODE_STATUS: &str = "minik8s.status.node";
 pub const PROXY_STATUS: &str = "minik8s.status.proxy";
 /// Use of resources by pods.
 pub const POD_STATUS: &str = "minik8s.status.pod";
-/// Concurrency of functions.
+/// Calls that gateways have in hand, by function: [`crate::Demand`].
 pub const FUNCTION_DEMAND: &str = "minik8s.functions.demand";
 
 /// All changes of a kind; the group of the core kinds is empty.
