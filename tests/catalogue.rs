@@ -254,7 +254,7 @@ fn status_of(plural: &str) -> Value {
         "replicasets" => json!({"replicas": 2, "readyReplicas": 1}),
         "services" => json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}),
         "workflowruns" => json!({"phase": "Running"}),
-        "workflows" => json!({"lastRun": "example-7"}),
+        "workflows" => json!({"lastRun": {"name": "example-7", "phase": "Running"}, "active": 1}),
         other => panic!("{other} has a status, and nothing to write into it here"),
     }
 }

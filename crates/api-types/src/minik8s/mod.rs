@@ -11,7 +11,9 @@ mod workflow_run;
 pub use dns::{Dns, DnsPath, DnsService, DnsSpec, DnsStatus};
 pub use function::{Function, FunctionSpec, FunctionStatus};
 pub use gpu_job::{Credentials, GpuJob, GpuJobSpec, GpuJobStatus, SecretRef};
-pub use workflow::{Choice, NodeType, Retry, Workflow, WorkflowNode, WorkflowSpec, WorkflowStatus};
+pub use workflow::{
+    Choice, LastRun, NodeType, Retry, Workflow, WorkflowNode, WorkflowSpec, WorkflowStatus,
+};
 pub use workflow_run::{RunPhase, Step, WorkflowRun, WorkflowRunSpec, WorkflowRunStatus};
 
 /// The API group of our kinds.

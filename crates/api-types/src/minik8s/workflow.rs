@@ -1,31 +1,44 @@
-//! A graph of functions and choices.
+//! A graph of functions and choices, or a state machine of the Amazon States Language.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use super::resource::resource;
-use crate::meta::Condition;
+use super::workflow_run::RunPhase;
+use crate::meta::{Condition, Time};
 
 resource! {
-    /// A graph of functions: each gets what the one before it returned, choices tell which is next.
+    /// States that call functions, choose, wait and fork: each gets what the one before it returned. It is written
+    /// either as `startAt` and `nodes`, or as a `definition`.
     Workflow = "Workflow", "workflows", WorkflowSpec, WorkflowStatus
 }
 
-/// The graph.
+/// What a run does: a graph of nodes, or a definition.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(rename = "io.minik8s.v1.WorkflowSpec")]
 pub struct WorkflowSpec {
-    /// The node that a run begins with.
+    /// Graph: the node that a run begins with.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub start_at: String,
+    /// Graph: the nodes by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub nodes: BTreeMap<String, WorkflowNode>,
+    /// A state machine in the Amazon States Language, in place of a graph.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub definition: Option<Value>,
     /// The input of runs that bring none of their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub params: Option<Value>,
-    /// The nodes by name.
-    pub nodes: BTreeMap<String, WorkflowNode>,
+    /// The runs that are kept after their end; those that ended first go first. 100 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_limit: Option<i32>,
+    /// How long a run is kept after its end. A week if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_seconds: Option<i64>,
 }
 
 /// One node: a call of a function, or a choice.
@@ -84,16 +97,16 @@ pub struct Choice {
     pub variable: String,
     /// Equal, as numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub numeric_equals: Option<f64>,
+    pub numeric_equals: Option<Number>,
     /// Not equal, as numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub numeric_not_equals: Option<f64>,
+    pub numeric_not_equals: Option<Number>,
     /// Less, as numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub numeric_less_than: Option<f64>,
+    pub numeric_less_than: Option<Number>,
     /// Greater, as numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub numeric_greater_than: Option<f64>,
+    pub numeric_greater_than: Option<Number>,
     /// Equal, as truth values.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boolean_equals: Option<bool>,
@@ -118,13 +131,35 @@ pub struct Choice {
 #[serde(rename_all = "camelCase", default)]
 #[schemars(rename = "io.minik8s.v1.WorkflowStatus")]
 pub struct WorkflowStatus {
-    /// The run that was begun last.
+    /// The run that was created last.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_run: Option<String>,
+    pub last_run: Option<LastRun>,
+    /// Runs that have not ended.
+    pub active: i32,
     /// The generation of the spec that this status tells of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: every function that is named exists.
+    /// `Ready`: every function that is named exists; the message lists what is missing or odd.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+}
+
+/// A run in short.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(rename = "io.minik8s.v1.WorkflowLastRun")]
+pub struct LastRun {
+    /// The WorkflowRun's name.
+    pub name: String,
+    /// How far it is.
+    pub phase: RunPhase,
+    /// When it began or, if it has ended, when it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
+    /// Its result as JSON text, cut if it is long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }

@@ -108,7 +108,7 @@ fn has_a_status_that_only_its_subresource_writes() {
         let mut other = object.clone();
         other["status"] = json!({
             "phase": "Running", "replicas": 7, "state": "RUNNING", "address": "10.96.0.7",
-            "lastRun": "run", "loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]},
+            "active": 2, "loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]},
         });
         let updated = update(def, &object, other.clone()).unwrap();
         assert_eq!(updated.get("status"), object.get("status"), "{}", def.names.kind);

@@ -148,9 +148,26 @@ fn runs_and_jobs_are_what_they_were_made_as() {
         "/spec/workflow",
         json!("other"),
         &expect![[
-            r#"WorkflowRun.minik8s.io "example" is invalid: spec: Forbidden: field is immutable"#
+            r#"WorkflowRun.minik8s.io "example" is invalid: spec: Forbidden: may not change fields other than `cancel`"#
         ]],
     );
+    refused(
+        "workflowruns",
+        "/spec/input",
+        json!(1),
+        &expect![[
+            r#"WorkflowRun.minik8s.io "example" is invalid: spec: Forbidden: may not change fields other than `cancel`"#
+        ]],
+    );
+    allowed("workflowruns", "/spec/cancel", json!(true));
+}
+
+#[test]
+fn a_runs_cancellation_cannot_be_taken_back() {
+    let def = def("workflowruns");
+    let run = create(&def, set(&example(&def), "/spec/cancel", json!(true)));
+    let error = update(&def, &run, set(&run, "/spec/cancel", json!(false))).unwrap_err();
+    expect![[r#"WorkflowRun.minik8s.io "example" is invalid: spec.cancel: Forbidden: cannot be taken back"#]].assert_eq(&error.to_string());
 }
 
 #[test]

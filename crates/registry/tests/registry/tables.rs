@@ -378,13 +378,16 @@ fn our_kinds() {
     );
     check(
         "workflows",
-        "{metadata: {name: w}, spec: {startAt: a, nodes: {a: {type: Task}}}}",
+        "{metadata: {name: w}, spec: {startAt: a, nodes: {a: {type: Task}}}, status: {lastRun: {name: w-1, phase: Failed, message: no}, active: 2}}",
         &expect![[r#"
             NAME: w
-            START: a
-            NODES: 1
-            LAST RUN: <none>
+            STATUS: Failed
+            OUTPUT: <none>
+            FINISHED: yes
+            LAST RUN: w-1
+            ACTIVE: 2
             AGE: <unknown>
+            MESSAGE*: no
         "#]],
     );
     check(

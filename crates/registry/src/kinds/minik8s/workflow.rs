@@ -1,7 +1,7 @@
 //! A graph of functions.
 
 use api_machinery::{FieldErrors, FieldPath};
-use api_types::minik8s::{Choice, NodeType, Workflow, WorkflowNode};
+use api_types::minik8s::{Choice, LastRun, NodeType, Workflow, WorkflowNode};
 use serde_json::json;
 
 use crate::{ResourceDef, Strategy, cells::or_none, resource, rules};
@@ -11,13 +11,34 @@ pub(crate) fn definition() -> ResourceDef {
         .short_names(&["wf"])
         .categories(&["all"])
         .status_alone(|workflow, from| workflow.status.clone_from(&from.status))
-        .column("Start", "string", 0, |workflow, _| json!(workflow.spec.start_at))
-        .column("Nodes", "integer", 0, |workflow, _| json!(workflow.spec.nodes.len()))
-        .column("Last Run", "string", 0, |workflow, _| {
-            let last = workflow.status.as_ref().and_then(|s| s.last_run.as_ref());
-            json!(or_none(rules::text(last)))
+        .column("Status", "string", 0, |workflow, _| json!(last(workflow, phase)))
+        .column("Output", "string", 0, |workflow, _| json!(last(workflow, |r| text(&r.output))))
+        .column("Finished", "string", 0, |workflow, _| json!(last(workflow, finished)))
+        .column("Last Run", "string", 0, |workflow, _| json!(last(workflow, |r| r.name.clone())))
+        .column("Active", "integer", 0, |workflow, _| {
+            json!(workflow.status.as_ref().map_or(0, |s| s.active))
         })
+        .age()
+        .column("Message", "string", 1, |workflow, _| json!(last(workflow, |r| text(&r.message))))
         .build()
+}
+
+/// Something of the run that was created last.
+fn last(workflow: &Workflow, tell: impl Fn(&LastRun) -> String) -> String {
+    let run = workflow.status.as_ref().and_then(|s| s.last_run.as_ref());
+    or_none(&run.map(tell).unwrap_or_default()).to_owned()
+}
+
+fn phase(run: &LastRun) -> String {
+    format!("{:?}", run.phase)
+}
+
+fn finished(run: &LastRun) -> String {
+    if run.phase.has_ended() { "yes" } else { "no" }.to_owned()
+}
+
+fn text(text: &Option<String>) -> String {
+    text.clone().unwrap_or_default()
 }
 
 struct WorkflowStrategy;
@@ -25,6 +46,9 @@ struct WorkflowStrategy;
 impl Strategy<Workflow> for WorkflowStrategy {
     fn validate(&self, workflow: &Workflow, errors: &mut FieldErrors) {
         let path = FieldPath::new("spec");
+        if workflow.spec.definition.is_some() {
+            return;
+        }
         if workflow.spec.nodes.is_empty() {
             errors.required(&path.child("nodes"), "");
         }

@@ -3,7 +3,7 @@
 use api_machinery::{FieldErrors, FieldPath, names, table::human_duration};
 use api_types::{
     jiff::Timestamp,
-    minik8s::{WorkflowRun, WorkflowRunStatus},
+    minik8s::{WorkflowRun, WorkflowRunSpec, WorkflowRunStatus},
 };
 use serde_json::json;
 
@@ -16,7 +16,7 @@ pub(crate) fn definition() -> ResourceDef {
         .status_alone(|run, from| run.status.clone_from(&from.status))
         .column("Workflow", "string", 0, |run, _| json!(run.spec.workflow))
         .column("Phase", "string", 0, |run, _| json!(status(run).phase))
-        .column("Steps", "integer", 0, |run, _| json!(status(run).steps.len()))
+        .column("Steps", "integer", 0, |run, _| json!(steps(&status(run))))
         .column("Duration", "string", 0, |run, now| json!(duration(run, now)))
         .age()
         .column("Output", "string", 1, |run, _| {
@@ -28,6 +28,10 @@ pub(crate) fn definition() -> ResourceDef {
 
 fn status(run: &WorkflowRun) -> WorkflowRunStatus {
     run.status.clone().unwrap_or_default()
+}
+
+fn steps(status: &WorkflowRunStatus) -> i64 {
+    i64::try_from(status.steps.len()).unwrap_or_default() + i64::from(status.steps_dropped)
 }
 
 /// How long the run took, or takes.
@@ -50,9 +54,15 @@ impl Strategy<WorkflowRun> for WorkflowRunStrategy {
         rules::named(&run.spec.workflow, names::dns1123_subdomain, &path, errors);
     }
 
+    /// A run can be cancelled, once and for all.
     fn validate_update(&self, new: &WorkflowRun, old: &WorkflowRun, errors: &mut FieldErrors) {
-        if new.spec != old.spec {
-            errors.forbidden(&FieldPath::new("spec"), rules::IMMUTABLE);
+        let path = FieldPath::new("spec");
+        let WorkflowRunSpec { workflow, input, cancel } = &new.spec;
+        if (workflow, input) != (&old.spec.workflow, &old.spec.input) {
+            errors.forbidden(&path, "may not change fields other than `cancel`");
+        }
+        if old.spec.cancel && !cancel {
+            errors.forbidden(&path.child("cancel"), "cannot be taken back");
         }
     }
 
