@@ -44,7 +44,7 @@ async fn functions_and_their_ready_pods_are_learnt_and_forgotten() {
         "apiVersion": "minik8s.io/v1",
         "kind": "Function",
         "metadata": {"name": "add"},
-        "spec": {"code": "def main(params): return params"},
+        "spec": {"source": {"files": {"add.py": "def main(params): return params"}}},
     });
     let function = serde_json::from_value(function).unwrap();
     functions.create(&PostParams::default(), &function).await.unwrap();

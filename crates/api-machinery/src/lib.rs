@@ -2,6 +2,7 @@
 
 pub mod decode;
 pub mod duration;
+pub mod entry_point;
 pub mod extent;
 pub mod field;
 pub mod names;
@@ -14,6 +15,7 @@ pub mod strict;
 pub mod table;
 pub mod toleration;
 
+pub use entry_point::EntryPoint;
 pub use field::{FieldError, FieldErrors, FieldPath};
 pub use quantity::Quantity;
 pub use selector::{FieldSelector, LabelSelector};

@@ -1,44 +1,131 @@
 //! A serverless function.
 
-use schemars::JsonSchema;
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::resource::resource;
-use crate::{api::core::v1::EnvVar, meta::Condition};
+use crate::{
+    ByteString,
+    api::core::v1::{EnvFromSource, EnvVar, LocalObjectReference, ResourceRequirements},
+    meta::{Condition, Time},
+};
 
 resource! {
     /// Source code that is run when its HTTP trigger is called, by as many instances as the calls need, or none.
     Function = "Function", "functions", FunctionSpec, FunctionStatus
 }
 
+impl Function {
+    /// On a function's ReplicaSets and pods: whose instances they are.
+    pub const LABEL: &str = "minik8s.io/function";
+    /// On a function's ReplicaSets and pods: the number of the version that they run.
+    pub const VERSION_LABEL: &str = "minik8s.io/function-version";
+    /// The container of an instance.
+    pub const CONTAINER: &str = "function";
+    /// Where an instance listens.
+    pub const PORT: u16 = 8080;
+}
+
 /// The code and how it may scale.
+///
+/// What an instance is made of (`runtime`, `source`, `image`, `entryPoint`, `resources`, `env`, `envFrom`,
+/// `imagePullSecrets`, `containerConcurrency`, `timeoutSeconds`) makes a version: a change of it is built and started beside the version that
+/// serves, and takes over once it is ready. The other fields act at once.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(rename = "io.minik8s.v1.FunctionSpec")]
 pub struct FunctionSpec {
-    /// What runs the code: `python`.
+    /// What runs the code: `python` (the default; an image is built of `source`), or `container` (`image` is run as it is).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime: Option<String>,
-    /// The source text: a module with `main(params)`, which returns something that JSON can tell.
-    pub code: String,
+    /// The source code, at most 1 MiB, for runtimes that build an image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<FunctionSource>,
+    /// The image of the runtime `container`, which answers calls on port 8080, and `GET /readyz` once it can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// What is called, as `module:function`; of the only `.py` file, of `func.py` or of `main.py` the function `main` if
+    /// it is not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entry_point: Option<String>,
+    /// Compute resources of an instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
     /// Environment variables of the instances.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvVar>,
-    /// The fewest instances; 0 lets an idle function go away.
+    /// Secrets and ConfigMaps whose entries are environment variables of the instances.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env_from: Vec<EnvFromSource>,
+    /// Secrets with which nodes pull the image.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub image_pull_secrets: Vec<LocalObjectReference>,
+    /// The fewest instances; 0 (the default) lets an idle function go away.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_scale: Option<i32>,
-    /// The most instances.
+    /// The most instances, 10 by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_scale: Option<i32>,
-    /// The calls that one instance is to have in hand at a time.
+    /// The calls that one instance is to have in hand at a time, on average: 10 by default, and never more than
+    /// `containerConcurrency`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_concurrency: Option<i32>,
-    /// How long a function without calls keeps its last instance.
+    /// The most calls that one instance is given at a time; 0 (the default) is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_concurrency: Option<i32>,
+    /// How long a function without calls keeps its last instance, 60 s by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_seconds: Option<i32>,
-    /// How long one call may take.
+    /// How long one call may take, from the first byte of the request to the last of the answer, 60 s by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<i32>,
+    /// How long fewer instances must have been enough before some are removed, 0 by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scale_down_delay_seconds: Option<i32>,
+    /// How many versions are kept to return to, beside the one that serves, 3 by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_limit: Option<i32>,
+    /// The earlier version that is to serve instead of this spec's. It holds until it is removed, or until an update
+    /// changes what makes a version and not this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollback_to: Option<i64>,
+}
+
+impl FunctionSpec {
+    /// What makes a version, without the other fields.
+    #[must_use]
+    pub fn template(&self) -> FunctionSpec {
+        FunctionSpec {
+            min_scale: None,
+            max_scale: None,
+            target_concurrency: None,
+            idle_seconds: None,
+            scale_down_delay_seconds: None,
+            history_limit: None,
+            rollback_to: None,
+            ..self.clone()
+        }
+    }
+}
+
+/// Source code: exactly one of the fields.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(rename = "io.minik8s.v1.FunctionSource")]
+pub struct FunctionSource {
+    /// Texts by their relative paths. `requirements.txt` names packages that the image gets.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
+    /// A zip archive of such files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bytes")]
+    pub archive: Option<ByteString>,
+}
+
+fn bytes(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "format": "byte"})
 }
 
 /// What there is of a function.
@@ -46,9 +133,15 @@ pub struct FunctionSpec {
 #[serde(rename_all = "camelCase", default)]
 #[schemars(rename = "io.minik8s.v1.FunctionStatus")]
 pub struct FunctionStatus {
-    /// Instances that exist.
+    /// The version that serves: calls go to its instances and to no others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<i64>,
+    /// The versions that there are, by number.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<FunctionVersion>,
+    /// Instances of the version that serves.
     pub replicas: i32,
-    /// Instances that answer.
+    /// Instances of it that answer.
     pub ready_replicas: i32,
     /// Where the function is called.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,7 +149,49 @@ pub struct FunctionStatus {
     /// The generation of the spec that this status tells of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: calls are answered (by an instance that is made for them, if need be).
+    /// `Built`: the spec's version has its image. `Ready`: calls are answered (by an instance that is made for them, if
+    /// need be), and the version that is asked for is the one that serves.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+}
+
+/// One state of what a function's instances are made of.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(rename = "io.minik8s.v1.FunctionVersion")]
+pub struct FunctionVersion {
+    /// Its number, of which no two of a function are equal.
+    pub version: i64,
+    /// SHA-256 of what the image is made of: the source, the runtime and the entry point. Versions with the same share
+    /// an image.
+    pub digest: String,
+    /// SHA-256 of all that makes a version.
+    pub template_digest: String,
+    /// The image that its instances run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// How far it is.
+    pub phase: FunctionVersionPhase,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The end of what a build that failed printed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build_log: Option<String>,
+    /// When it was first seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Time>,
+}
+
+/// How far a version is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "io.minik8s.v1.FunctionVersionPhase")]
+pub enum FunctionVersionPhase {
+    /// Its image is being built, or its first instances are not ready.
+    #[default]
+    Building,
+    /// It can serve.
+    Ready,
+    /// Its image cannot be built, or its instances do not become ready.
+    Failed,
 }

@@ -9,7 +9,9 @@ mod workflow;
 mod workflow_run;
 
 pub use dns::{Dns, DnsPath, DnsService, DnsSpec, DnsStatus};
-pub use function::{Function, FunctionSpec, FunctionStatus};
+pub use function::{
+    Function, FunctionSource, FunctionSpec, FunctionStatus, FunctionVersion, FunctionVersionPhase,
+};
 pub use gpu_job::{Credentials, GpuJob, GpuJobSpec, GpuJobStatus, SecretRef};
 pub use workflow::{
     Choice, LastRun, NodeType, Retry, Workflow, WorkflowNode, WorkflowSpec, WorkflowStatus,

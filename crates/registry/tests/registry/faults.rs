@@ -385,6 +385,98 @@ fn of_the_cluster_s_own_kinds() {
     );
 }
 
+fn check_function(spec: &str, expected: &Expect) {
+    check("functions", &format!("{{metadata: {{name: a}}, spec: {spec}}}"), expected);
+}
+
+#[test]
+fn of_functions() {
+    check_function(
+        "{runtime: cobol, minScale: 3, maxScale: 2, timeoutSeconds: 0, targetConcurrency: 0, containerConcurrency: -1, idleSeconds: -1, scaleDownDelaySeconds: -1, historyLimit: -1, rollbackTo: 0}",
+        &expect![[r#"
+            spec.runtime: Unsupported value: "cobol": supported values: "python", "container"
+            spec.targetConcurrency: Invalid value: 0: must be greater than 0
+            spec.timeoutSeconds: Invalid value: 0: must be greater than 0
+            spec.containerConcurrency: Invalid value: -1: must be greater than or equal to 0
+            spec.idleSeconds: Invalid value: -1: must be greater than or equal to 0
+            spec.scaleDownDelaySeconds: Invalid value: -1: must be greater than or equal to 0
+            spec.historyLimit: Invalid value: -1: must be greater than or equal to 0
+            spec.rollbackTo: Invalid value: 0: must be greater than 0
+            spec.maxScale: Invalid value: 2: must be greater than or equal to `minScale`
+        "#]],
+    );
+    check_function(
+        "{runtime: container, image: i, env: [{name: ''}, {name: A, valueFrom: {secretKeyRef: {name: s}}}], envFrom: [{}], imagePullSecrets: [{name: _}], resources: {requests: {cpu: 2}, limits: {cpu: 1}}}",
+        &expect![[r#"
+            spec.env[0].name: Required value
+            spec.env[1].valueFrom.secretKeyRef.key: Required value
+            spec.envFrom[0]: Invalid value: "": must specify one of: `configMapRef` or `secretRef`
+            spec.resources.requests: Invalid value: "2": must be less than or equal to cpu limit of 1
+            spec.imagePullSecrets[0].name: Invalid value: "_": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
+        "#]],
+    );
+}
+
+#[test]
+fn of_the_source_of_functions() {
+    check_function(
+        "{}",
+        &expect![[r#"
+        spec.source: Required value
+    "#]],
+    );
+    check_function(
+        "{source: {}, image: x}",
+        &expect![[r#"
+        spec.image: Forbidden: may only be set when `runtime` is container
+        spec.source: Required value: must specify one of: `files` or `archive`
+    "#]],
+    );
+    check_function(
+        "{source: {files: {a.py: '', /b.py: '', c/../d.py: '', \"e\\n.py\": ''}, archive: UEs=}}",
+        &expect![[r#"
+            spec.source: Forbidden: may not have more than one field specified at a time
+            spec.source.files[/b.py]: Invalid value: "/b.py": must be a relative path without empty parts, `.` and `..`
+            spec.source.files[c/../d.py]: Invalid value: "c/../d.py": must be a relative path without empty parts, `.` and `..`
+            spec.source.files[e
+            .py]: Invalid value: "e\n.py": must not contain control characters
+        "#]],
+    );
+    check_function(
+        "{source: {archive: bm8=}, entryPoint: main}",
+        &expect![[r#"
+        spec.source.archive: Invalid value: "": must be a zip archive
+        spec.entryPoint: Invalid value: "main": must be of the form `module:function`
+    "#]],
+    );
+    check_function(
+        "{source: {archive: UEsDBA==}, entryPoint: a:main, maxScale: 0}",
+        &expect![[r#"
+        spec.maxScale: Invalid value: 0: must be greater than 0
+    "#]],
+    );
+    check_function(
+        "{source: {files: {a.py: ''}}, entryPoint: b:main}",
+        &expect![[r#"
+        spec.entryPoint: Invalid value: "b:main": the source has no file `b.py`
+    "#]],
+    );
+    check_function(
+        &format!("{{source: {{files: {{a.py: '{}'}}}}}}", "x".repeat(1024 * 1024)),
+        &expect![[r#"
+            spec.source: Too long: may not be more than 1048576 bytes
+        "#]],
+    );
+    check_function(
+        "{runtime: container, source: {files: {a.py: ''}}, entryPoint: a:main}",
+        &expect![[r#"
+            spec.source: Forbidden: may not be set when `runtime` is container
+            spec.entryPoint: Forbidden: may not be set when `runtime` is container
+            spec.image: Required value
+        "#]],
+    );
+}
+
 #[test]
 fn of_our_kinds() {
     check(
@@ -398,16 +490,6 @@ fn of_our_kinds() {
             spec.paths[1].path: Invalid value: "/a b": must not contain whitespace, quotes, braces, or any of `;\#?`
             spec.paths[2].path: Invalid value: "x": must be an absolute path
             spec.paths[2].path: Duplicate value: "x"
-        "#]],
-    );
-    check(
-        "functions",
-        "{metadata: {name: a}, spec: {runtime: cobol, minScale: 3, maxScale: 2, timeoutSeconds: 0}}",
-        &expect![[r#"
-            spec.runtime: Unsupported value: "cobol": supported values: "python"
-            spec.code: Required value
-            spec.timeoutSeconds: Invalid value: 0: must be greater than 0
-            spec.maxScale: Invalid value: 2: must be greater than or equal to `minScale`
         "#]],
     );
     check(

@@ -200,3 +200,23 @@ fn a_pod_s_owners_and_class_outlive_an_update_of_its_status() {
     assert_eq!(written["status"]["qosClass"], pod["status"]["qosClass"]);
     assert!(written["status"]["qosClass"].is_string());
 }
+
+#[test]
+fn a_function_goes_back_to_a_version_that_there_is_until_its_code_changes() {
+    refused(
+        "functions",
+        "/spec/rollbackTo",
+        json!(7),
+        &expect![[r#"Function.minik8s.io "example" is invalid: spec.rollbackTo: Not found: 7"#]],
+    );
+    let def = def("functions");
+    let object = create(&def, example(&def));
+    let status = json!({"versions": [{"version": 7, "phase": "Ready"}]});
+    let object = update_status(&def, &object, set(&object, "/status", status)).unwrap();
+    let back = update(&def, &object, set(&object, "/spec/rollbackTo", json!(7))).unwrap();
+    assert_eq!(back["spec"]["rollbackTo"], 7);
+    let scaled = update(&def, &back, set(&back, "/spec/maxScale", json!(3))).unwrap();
+    assert_eq!(scaled["spec"]["rollbackTo"], 7);
+    let changed = update(&def, &scaled, set(&scaled, "/spec/timeoutSeconds", json!(7))).unwrap();
+    assert_eq!(changed["spec"].get("rollbackTo"), None);
+}

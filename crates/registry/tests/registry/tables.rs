@@ -353,14 +353,30 @@ fn our_kinds() {
     );
     check(
         "functions",
-        "{metadata: {name: add}, spec: {runtime: python, maxScale: 10}, status: {replicas: 2, readyReplicas: 1, url: 'http://host:8081/add'}}",
+        "{metadata: {name: add}, spec: {runtime: python, maxScale: 10}, status: {version: 3, replicas: 2, readyReplicas: 1, url: 'http://host:8081/add', conditions: [{type: Built, status: 'False', reason: '', message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}, {type: Ready, status: 'True', reason: '', message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}]}}",
         &expect![[r#"
             NAME: add
-            RUNTIME: python
+            READY: True
             INSTANCES: 1/2
-            MAX: 10
+            URL: http://host:8081/add
+            VERSION: 3
             AGE: <unknown>
-            URL*: http://host:8081/add
+            RUNTIME*: python
+            MAX*: 10
+        "#]],
+    );
+    check(
+        "functions",
+        "{metadata: {name: new}}",
+        &expect![[r#"
+            NAME: new
+            READY: Unknown
+            INSTANCES: 0/0
+            URL: <none>
+            VERSION: <none>
+            AGE: <unknown>
+            RUNTIME*: 
+            MAX*: null
         "#]],
     );
     check(

@@ -55,10 +55,7 @@ impl Shared<'_> {
         }
         image(container, path, errors);
         self.ports(container, path, errors);
-        for (i, env) in container.env.iter().flatten().enumerate() {
-            validate_env(env, &path.child("env").index(i), errors);
-        }
-        env_from(container, path, errors);
+        environment(container, path, errors);
         mounts(container, self.volumes, path, errors);
         probe::validate_all(container, path, errors);
         if let Some(resources) = &container.resources {
@@ -92,7 +89,8 @@ impl Shared<'_> {
     }
 }
 
-fn image(container: &Container, path: &FieldPath, errors: &mut FieldErrors) {
+/// The faults of the image and of how it is pulled.
+pub(crate) fn image(container: &Container, path: &FieldPath, errors: &mut FieldErrors) {
     let image = text(container.image.as_ref());
     if image.is_empty() {
         errors.required(&path.child("image"), "");
@@ -118,6 +116,14 @@ fn validate_port(port: &ContainerPort, path: &FieldPath, errors: &mut FieldError
         rules::port(port.container_port, &path.child("containerPort"), errors);
     }
     rules::one_of(port.protocol.as_ref(), &["SCTP", "TCP", "UDP"], &path.child("protocol"), errors);
+}
+
+/// The faults of the environment variables.
+pub(crate) fn environment(container: &Container, path: &FieldPath, errors: &mut FieldErrors) {
+    for (i, env) in container.env.iter().flatten().enumerate() {
+        validate_env(env, &path.child("env").index(i), errors);
+    }
+    env_from(container, path, errors);
 }
 
 fn validate_env(env: &EnvVar, path: &FieldPath, errors: &mut FieldErrors) {
@@ -226,7 +232,8 @@ fn validate_mount(
     }
 }
 
-fn validate_resources(
+/// The faults of what a container requests and may use.
+pub(crate) fn validate_resources(
     resources: &ResourceRequirements,
     path: &FieldPath,
     errors: &mut FieldErrors,

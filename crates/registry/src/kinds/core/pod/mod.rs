@@ -2,7 +2,7 @@
 
 pub(crate) mod binding;
 mod columns;
-mod container;
+pub(crate) mod container;
 mod defaults;
 mod probe;
 mod qos;
