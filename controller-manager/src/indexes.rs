@@ -12,7 +12,7 @@ use api_types::api::core::v1::{
 use api_types::api::discovery::v1::EndpointSlice;
 use api_types::meta::ObjectMeta;
 
-use crate::frame::{Informer, Label, Term, Watched};
+use crate::frame::{Informer, Label, Term, View, Watched};
 use crate::{owners, pods};
 
 /// A kind whose objects select others of their namespace.
@@ -80,11 +80,27 @@ impl Watched for ServiceAccount {}
 impl<K: Owned> Informer<K> {
     /// The objects of a namespace whose controller has this uid.
     pub fn controlled_by(&self, namespace: &str, uid: &str) -> Vec<Arc<K>> {
-        self.with(&Term::Controller { namespace: namespace.to_owned(), uid: uid.to_owned() })
+        self.with(&controlled(namespace, uid))
     }
 
     /// The objects of a namespace that the selector picks.
     pub fn selected(&self, namespace: &str, selector: &LabelSelector) -> Vec<Arc<K>> {
+        self.view().selected(namespace, selector)
+    }
+
+    /// The objects of a namespace whose controller has this uid, and those that the selector picks and that have none.
+    pub fn claimable(&self, namespace: &str, uid: &str, selector: &LabelSelector) -> Vec<Arc<K>> {
+        // Of one moment: an object that is being adopted or released would be found twice.
+        let view = self.view();
+        let mut found = view.selected(namespace, selector);
+        found.retain(|object| owners::controller_of(object.meta()).is_none());
+        found.extend(view.with(&controlled(namespace, uid)));
+        found
+    }
+}
+
+impl<K: Owned> View<'_, K> {
+    fn selected(&self, namespace: &str, selector: &LabelSelector) -> Vec<Arc<K>> {
         let required = selector.required();
         let terms = required.map(|(key, value)| label(namespace, key, value)).collect();
         let mut found = match self.rarest(terms) {
@@ -125,11 +141,12 @@ impl Informer<EndpointSlice> {
 }
 
 fn controller(metadata: &ObjectMeta) -> impl Iterator<Item = Term> + use<> {
-    let owner = owners::controller_of(metadata).map(|owner| Term::Controller {
-        namespace: namespace(metadata).to_owned(),
-        uid: owner.uid.clone(),
-    });
-    owner.into_iter()
+    let owner = owners::controller_of(metadata);
+    owner.map(|owner| controlled(namespace(metadata), &owner.uid)).into_iter()
+}
+
+fn controlled(namespace: &str, uid: &str) -> Term {
+    Term::Controller { namespace: namespace.to_owned(), uid: uid.to_owned() }
 }
 
 fn labels(metadata: &ObjectMeta) -> impl Iterator<Item = Term> {

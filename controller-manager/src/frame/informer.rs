@@ -16,7 +16,7 @@ use api_types::meta::ObjectMeta;
 use futures::{Stream, StreamExt};
 use kube::Resource;
 use kube::runtime::watcher::{self, Event};
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::watch;
 
 use super::index::Index;
@@ -90,6 +90,9 @@ pub struct Informer<K> {
     synced: watch::Sender<bool>,
 }
 
+/// A look at the store that is the same however often one looks.
+pub struct View<'a, K>(RwLockReadGuard<'a, State<K>>);
+
 struct State<K> {
     objects: BTreeMap<ObjectKey, Arc<K>>,
     index: Index,
@@ -148,22 +151,17 @@ impl<K: Watched> Informer<K> {
 
     /// The objects of a namespace that the predicate picks.
     pub fn filter_in(&self, namespace: &str, pick: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
-        let state = self.state.read();
-        let first = ObjectKey::new(namespace, "");
-        let from = state.objects.range((Bound::Included(&first), Bound::Unbounded));
-        let here = from.take_while(|(key, _)| key.namespace == namespace);
-        here.filter(|(_, object)| pick(object)).map(|(_, object)| object.clone()).collect()
+        self.view().filter_in(namespace, pick)
     }
 
     /// The objects with a term.
     pub fn with(&self, term: &Term) -> Vec<Arc<K>> {
-        let state = self.state.read();
-        state.index.get(term).filter_map(|key| state.objects.get(key)).cloned().collect()
+        self.view().with(term)
     }
 
-    /// Of some terms, the one that the fewest objects have.
-    pub fn rarest(&self, terms: Vec<Term>) -> Option<Term> {
-        self.state.read().index.rarest(terms)
+    /// What is known at one moment. Nothing is taken in while it is held.
+    pub fn view(&self) -> View<'_, K> {
+        View(self.state.read())
     }
 
     /// Tells when everything that exists has been seen once.
@@ -209,6 +207,32 @@ impl<K: Watched> Informer<K> {
         for change in &changes {
             handlers.iter().for_each(|handler| handler(change));
         }
+    }
+}
+
+impl<K> fmt::Debug for View<'_, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View").field("objects", &self.0.objects.len()).finish()
+    }
+}
+
+impl<K> View<'_, K> {
+    /// The objects of a namespace that the predicate picks.
+    pub fn filter_in(&self, namespace: &str, pick: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
+        let first = ObjectKey::new(namespace, "");
+        let from = self.0.objects.range((Bound::Included(&first), Bound::Unbounded));
+        let here = from.take_while(|(key, _)| key.namespace == namespace);
+        here.filter(|(_, object)| pick(object)).map(|(_, object)| object.clone()).collect()
+    }
+
+    /// The objects with a term.
+    pub fn with(&self, term: &Term) -> Vec<Arc<K>> {
+        self.0.index.get(term).filter_map(|key| self.0.objects.get(key)).cloned().collect()
+    }
+
+    /// Of some terms, the one that the fewest objects have.
+    pub fn rarest(&self, terms: Vec<Term>) -> Option<Term> {
+        self.0.index.rarest(terms)
     }
 }
 

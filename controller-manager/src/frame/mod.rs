@@ -15,7 +15,7 @@ pub use controller::{Controller, Ended, Next, Registered, begun, ended, work};
 pub use error::{Error, Fault, Step, code, is_terminating, reason};
 pub use expectations::Expectations;
 pub use index::{Label, Term};
-pub use informer::{Change, Informer, Mark, Synced, Watched};
+pub use informer::{Change, Informer, Mark, Synced, View, Watched};
 pub use metrics::Metrics;
 pub use object_key::ObjectKey;
 pub use work_queue::WorkQueue;

@@ -19,7 +19,7 @@ use serde_json::json;
 use super::Owner;
 use crate::frame::{Error, Expectations, Informer, ObjectKey, Step};
 use crate::indexes::{Owned, picks};
-use crate::owners::{controller_of, controller_reference, is_controlled_by};
+use crate::owners::{controller_reference, is_controlled_by};
 
 /// A kind whose objects are claimed.
 pub(crate) trait Claimed:
@@ -79,9 +79,7 @@ impl<O: Owner, C: Claimed> Claims<O, C> {
         let metadata = owner.meta();
         let namespace = metadata.namespace.as_deref().unwrap_or_default();
         let uid = metadata.uid.as_deref().unwrap_or_default();
-        let mut candidates = self.store.controlled_by(namespace, uid);
-        let selected = self.store.selected(namespace, selector);
-        candidates.extend(selected.into_iter().filter(|it| controller_of(it.meta()).is_none()));
+        let candidates = self.store.claimable(namespace, uid, selector);
         decide(owner, selector, &candidates, self.may_be_adopted)
     }
 
@@ -165,6 +163,9 @@ fn without(metadata: &ObjectMeta, uid: &str) -> OwnerReferences {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use api_types::api::apps::v1::{Deployment, ReplicaSet};
     use api_types::api::batch::v1::Job;
     use api_types::api::core::v1::Pod;
@@ -197,6 +198,16 @@ mod tests {
         .unwrap()
     }
 
+    fn claims<O: Owner, C: Claimed>(
+        store: Arc<Informer<C>>,
+        may_be_adopted: fn(&C) -> bool,
+    ) -> Claims<O, C> {
+        let service = tower::service_fn(|_: http::Request<kube::client::Body>| async {
+            Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("nobody is asked"))
+        });
+        Claims::new(Client::new(service, "default"), store, Arc::default(), may_be_adopted)
+    }
+
     /// What happens to the object, in a store of all: "owned", "adopt", "release" or nothing.
     fn check<O: Owner, C: Claimed>(
         owner: &O,
@@ -204,14 +215,9 @@ mod tests {
         may_be_adopted: fn(&C) -> bool,
         expected: &str,
     ) {
-        let service = tower::service_fn(|_: http::Request<kube::client::Body>| async {
-            Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("nobody is asked"))
-        });
         let store = Arc::new(Informer::default());
         store.take_in(Event::Apply(object.clone()));
-        let client = Client::new(service, "default");
-        let claims = Claims::<O, C>::new(client, store, Arc::default(), may_be_adopted);
-        let claim = claims.look(owner, &selector());
+        let claim = claims(store, may_be_adopted).look(owner, &selector());
         let got = match (claim.owned.len(), claim.adopt.len(), claim.release.len()) {
             (1, 0, 0) => "owned",
             (0, 1, 0) => "adopt",
@@ -234,6 +240,36 @@ mod tests {
         check("db", Some("u"), "Running", "release");
         check("web", Some("other"), "Running", "");
         check("db", None, "Running", "");
+    }
+
+    const OTHERS: usize = 500;
+    const LOOKS: usize = 100;
+
+    #[tokio::test]
+    async fn an_object_that_changes_hands_meanwhile_is_claimed_once() {
+        let store = Arc::new(Informer::default());
+        let owner = owner::<ReplicaSet>(json!(null));
+        let claims = claims(store.clone(), pods::is_active);
+        // They take their time to be looked at.
+        for index in 0..OTHERS {
+            store.take_in(Event::Apply(object::<Pod>(&index.to_string(), "web", None, "Running")));
+        }
+        let [ours, nobodys] =
+            [Some("u"), None].map(|uid| object::<Pod>("p", "web", uid, "Running"));
+        store.take_in(Event::Apply(ours.clone()));
+        let looked = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !looked.load(Ordering::Relaxed) {
+                    store.take_in(Event::Apply(nobodys.clone()));
+                    store.take_in(Event::Apply(ours.clone()));
+                }
+            });
+            let looks = (0..LOOKS).map(|_| claims.look(&owner, &selector()));
+            let counts: BTreeSet<_> = looks.map(|it| it.owned.len() + it.adopt.len()).collect();
+            looked.store(true, Ordering::Relaxed);
+            assert_eq!(counts, [OTHERS + 1].into());
+        });
     }
 
     /// Who may write in another namespace has no say in this one.
