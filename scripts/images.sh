@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Builds the images that minik8s and its examples run, from Debian packages alone: no registry is needed.
 #
-#   scripts/images.sh            build what is missing
+#   scripts/images.sh            build what is missing, or was made from other files
 #   scripts/images.sh --force    build all of them anew
 #
 # minik8s/pause      holds a pod's network namespace
 # minik8s/busybox    a shell and the usual tools
 # minik8s/nginx      the proxy of services (stream module), and the web server of the examples
-# minik8s/python     Python 3 with Flask, for functions
+# minik8s/python     Python 3 with Flask
+# minik8s/function-python  runs functions: what the image of each of their versions is made from
 # Where a registry is at hand, the programs' flags (--pause-image, --nginx-image) name other images to pull.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
@@ -24,12 +25,23 @@ case "${1:-}" in
 *) die "unknown argument $1 (see $0 --help)" ;;
 esac
 
-present() { ! $force && docker image inspect "minik8s/$1:$VERSION" >/dev/null 2>&1; }
+# source_of NAME: what an image is made from, as a hash.
+source_of() {
+    {
+        find "$ROOT/deploy/images/$1" -type f -not -name '*.pyc' | LC_ALL=C sort | xargs cat
+        case $1 in base | busybox | pause) declare -f "$1" accounts ;; esac
+        case $1 in function-python) source_of python ;; nginx | python) source_of base ;; esac
+    } | sha256sum | cut -c 1-16
+}
+
+present() {
+    ! $force && [ "$(docker image inspect -f '{{index .Config.Labels "source"}}' "minik8s/$1:$VERSION" 2>/dev/null)" = "$(source_of "$1")" ]
+}
 
 # build NAME: the image of deploy/images/NAME, from $work/NAME.
 build() {
     cp -r "$ROOT/deploy/images/$1/." "$work/$1/"
-    docker build -q -t "minik8s/$1:$VERSION" "$work/$1" >"$work/$1.log" 2>&1 || die "building $1: $(cat "$work/$1.log")"
+    docker build -q --label "source=$(source_of "$1")" -t "minik8s/$1:$VERSION" "$work/$1" >"$work/$1.log" 2>&1 || die "building $1: $(cat "$work/$1.log")"
 }
 
 # links BUSYBOX ROOT: a link for each applet, where nothing else has the name.
@@ -101,7 +113,7 @@ base() {
     as_root apt-get update -qq || warn "apt-get update failed"
     mirrors=$(sources)
     # With no line of ours, mmdebstrap takes Debian's own mirror.
-    mmdebstrap -q --variant=extract --include=nginx-light,libnginx-mod-stream,python3,python3-flask,busybox-static \
+    mmdebstrap -q --variant=extract --include=nginx-light,libnginx-mod-stream,python3,python3-flask,python3-pip-whl,busybox-static \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' "${proxies[@]}" \
         "$RELEASE" "$work/all.tar" ${mirrors:+-} <<<"$mirrors" 2>"$work/base.log" ||
         die "unpacking Debian packages: $(tail -5 "$work/base.log")"
@@ -118,11 +130,11 @@ main() {
     install_docker
     start_docker
     local wanted=() name
-    for name in pause busybox nginx python; do present $name || wanted+=("$name"); done
+    for name in pause busybox nginx python function-python; do present $name || wanted+=("$name"); done
     [ ${#wanted[@]} -gt 0 ] || return 0
     # shellcheck disable=SC2086 # a list of words
     install_missing $BUILD_PACKAGES mmdebstrap busybox-static
-    # An image above the base needs it; an old one is as good as a new one unless --force.
+    # An image above the base needs it.
     case " ${wanted[*]} " in *' nginx '* | *' python '*) present base || wanted=(base "${wanted[@]}") ;; esac
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT

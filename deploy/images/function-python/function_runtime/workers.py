@@ -1,0 +1,181 @@
+"""The workers as the server sees them: as many as there are calls in hand, up to a limit, and at least one."""
+
+import socket
+import threading
+from time import monotonic
+
+from . import frames, supervisor
+
+SPARE_SECONDS = 60
+"""So long a worker beyond the first is kept without calls."""
+LOAD_SECONDS = 60
+"""So long a source may take to load, if calls may not take longer."""
+
+
+class Failed(Exception):
+    """No worker could load the function: the error as JSON, and as text."""
+
+    def __init__(self, error, text):
+        super().__init__(text)
+        self.error = error
+
+
+class TimedOut(Exception):
+    pass
+
+
+class Gone(Exception):
+    """The worker ended in the middle of a call."""
+
+
+class Workers:
+    def __init__(self, control, settings):
+        self.control = control
+        self.settings = settings
+        self.changed = threading.Condition()
+        self.idle = []
+        """The one that was used last comes last."""
+        self.started = 0
+        """Those that are loading and those that have."""
+        self.loading = 0
+        self.waiting = 0
+        self.failure = None
+
+    def load_first(self, sock=None):
+        """Raises what keeps the function from being loaded."""
+        worker = self.load(sock)
+        with self.changed:
+            self.started += 1
+        self.release(worker)
+
+    def acquire(self, deadline):
+        with self.changed:
+            self.waiting += 1
+            try:
+                self.grow()
+                while not self.idle:
+                    if self.failure and not self.started:
+                        raise self.failure
+                    if not self.changed.wait(deadline - monotonic()):
+                        raise TimedOut()
+                return self.idle.pop()
+            finally:
+                self.waiting -= 1
+
+    def release(self, worker):
+        with self.changed:
+            worker.since = monotonic()
+            self.idle.append(worker)
+            if len(self.idle) > 1 and worker.since - self.idle[0].since > SPARE_SECONDS:
+                self.idle.pop(0).stop()
+                self.started -= 1
+            self.changed.notify()
+
+    def discard(self, worker):
+        """Kills it, whatever it is doing. If it was the only one, another is started at once."""
+        self.kill(worker)
+        with self.changed:
+            self.started -= 1
+            self.grow()
+
+    def grow(self):
+        wanted = max(self.waiting - len(self.idle), 1 if self.started == 0 else 0)
+        while self.loading < wanted and self.started < self.settings.concurrency:
+            self.failure = None
+            self.loading += 1
+            self.started += 1
+            threading.Thread(target=self.add, daemon=True).start()
+
+    def add(self):
+        worker = failure = None
+        try:
+            worker = self.load()
+        except Failed as error:
+            failure = error
+        with self.changed:
+            self.loading -= 1
+            if failure:
+                self.started -= 1
+                self.failure = failure
+                self.changed.notify_all()
+        if worker:
+            self.release(worker)
+
+    def load(self, sock=None):
+        """Starts a worker, if it was not started with the server, and waits until it has loaded the function."""
+        if sock is None:
+            sock, its = socket.socketpair()
+            socket.send_fds(self.control, [supervisor.START], [its.fileno()])
+            its.close()
+        worker = Worker(sock)
+        seconds = max(self.settings.timeout, LOAD_SECONDS)
+        sock.settimeout(seconds)
+        try:
+            frames.send(sock, self.configuration())
+            worker.pid = int(frames.receive(sock))
+            said = frames.receive(sock)
+        except TimeoutError:
+            self.kill(worker)
+            raise failed("Timeout", f"loading the function took longer than {seconds:g} s") from None
+        except (frames.Closed, OSError):
+            worker.stop()
+            raise failed("WorkerExited", "the process ended while it loaded the function") from None
+        if said:
+            import json
+
+            worker.stop()
+            said = json.loads(said)
+            raise Failed(said["error"], said["text"])
+        return worker
+
+    def kill(self, worker):
+        self.control.send(supervisor.KILL + str(worker.pid or 0).encode())
+        worker.stop()
+
+    def configuration(self):
+        import json
+
+        s = self.settings
+        names = ("directory", "packages", "entry_point", "environment")
+        return json.dumps({name: getattr(s, name) for name in names}).encode()
+
+
+class Worker:
+    def __init__(self, sock):
+        self.sock = sock
+        self.pid = None
+        self.since = 0
+
+    def call(self, call_id, body, deadline):
+        """What came of it, the length of its bytes, and the bytes as they come."""
+        try:
+            self.wait_no_longer_than(deadline)
+            frames.send(self.sock, call_id.encode(), body)
+            kind = frames.receive(self.sock)
+            length = frames.length(self.sock)
+        except TimeoutError:
+            raise TimedOut() from None
+        except (frames.Closed, OSError):
+            raise Gone() from None
+        return kind, length, self.pieces(length, deadline)
+
+    def pieces(self, length, deadline):
+        try:
+            for piece in frames.pieces(self.sock, length):
+                yield piece
+                self.wait_no_longer_than(deadline)
+        except TimeoutError:
+            raise TimedOut() from None
+        except (frames.Closed, OSError):
+            raise Gone() from None
+
+    def wait_no_longer_than(self, deadline):
+        self.sock.settimeout(max(deadline - monotonic(), 0.001))
+
+    def stop(self):
+        """It ends by itself once it waits for a call that cannot come."""
+        self.sock.close()
+
+
+def failed(kind, message):
+    return Failed({"type": kind, "message": message}, message + "\n")
