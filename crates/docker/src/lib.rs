@@ -8,6 +8,7 @@
 
 mod container;
 mod error;
+mod exec;
 mod image;
 mod stream;
 mod version;
@@ -20,7 +21,8 @@ use tokio::time::timeout;
 
 pub use bollard::models;
 pub use error::Error;
-pub use stream::{Exec, LogOptions};
+pub use exec::{Command, Exec, Output, Streams};
+pub use stream::LogOptions;
 
 /// A daemon under load takes seconds; one that takes this long is stuck. What is a stream (pulls, logs,
 /// events) may begin within this time and then go on for ever.

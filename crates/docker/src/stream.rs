@@ -1,11 +1,10 @@
-//! What goes on for longer than a question and its answer: events, logs, commands.
+//! What goes on for longer than a question and its answer: events and logs.
 
-use std::{collections::HashMap, fmt};
+use std::collections::HashMap;
 
 use bollard::{
     container::LogOutput,
     errors::Error as EngineError,
-    exec::{CreateExecOptions, StartExecResults},
     query_parameters::{EventsOptionsBuilder, LogsOptionsBuilder},
 };
 use bytes::Bytes;
@@ -27,14 +26,6 @@ pub struct LogOptions {
     pub since: i64,
     /// Whether each line starts with the time it was written.
     pub timestamps: bool,
-}
-
-/// A command that runs in a container.
-pub struct Exec {
-    id: String,
-    /// What it writes, standard output and error interleaved. Unless somebody reads it, the command
-    /// waits; its end is that of the command.
-    pub output: BoxStream<'static, Result<Bytes, Error>>,
 }
 
 impl Docker {
@@ -69,34 +60,6 @@ impl Docker {
         self.stream(move |engine| engine.logs(&id, Some(options)).map_ok(LogOutput::into_bytes))
     }
 
-    /// Runs a command in a container.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`]; [`Error::Conflict`] if the container does not run.
-    pub async fn exec(&self, id: &str, command: &[String]) -> Result<Exec, Error> {
-        let made = self.ask(|engine| async move { engine.create_exec(id, options(command)).await });
-        let exec = &made.await?.id;
-        let started = self.ask(|engine| async move { engine.start_exec(exec, None).await }).await?;
-        let output = match started {
-            StartExecResults::Attached { output, .. } => {
-                output.map_ok(LogOutput::into_bytes).map_err(Error::from).boxed()
-            }
-            StartExecResults::Detached => stream::empty().boxed(),
-        };
-        Ok(Exec { id: exec.clone(), output })
-    }
-
-    /// The status with which a command has ended whose output was read; nothing while it runs.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] if the container has gone meanwhile.
-    pub async fn exit_code(&self, exec: Exec) -> Result<Option<i64>, Error> {
-        let Exec { id, .. } = exec;
-        let id = &id;
-        let state = self.ask(|engine| async move { engine.inspect_exec(id).await }).await?;
-        Ok(state.exit_code)
-    }
-
     /// One that the daemon refuses for its version is to be begun anew by whoever reads it.
     pub(crate) fn stream<T, S>(
         &self,
@@ -117,20 +80,5 @@ impl Docker {
             }))
         };
         stream::once(begun).try_flatten().boxed()
-    }
-}
-
-fn options(command: &[String]) -> CreateExecOptions<String> {
-    CreateExecOptions {
-        cmd: Some(command.to_vec()),
-        attach_stdout: Some(true),
-        attach_stderr: Some(true),
-        ..CreateExecOptions::default()
-    }
-}
-
-impl fmt::Debug for Exec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exec").field("id", &self.id).finish_non_exhaustive()
     }
 }

@@ -13,6 +13,15 @@ pub enum Error {
     /// A network namespace cannot be worked in.
     #[error("entering a network namespace")]
     Namespace(#[source] io::Error),
+    /// No server there.
+    #[error("failed to connect to localhost:{port} inside the namespace")]
+    Connect {
+        /// Where it was looked for.
+        port: u16,
+        /// What came of it.
+        #[source]
+        source: io::Error,
+    },
     /// The kernel refused, or did not answer.
     #[error("{step}")]
     Kernel {

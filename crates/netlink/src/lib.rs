@@ -23,7 +23,7 @@ use rtnetlink::{
 
 pub use error::Error;
 pub use link::Link;
-pub use namespace::inside;
+pub use namespace::{connect_inside, inside};
 pub use route::Route;
 
 use crate::error::{failed, unless};

@@ -10,7 +10,7 @@ use api_types::{
 use tokio::net::TcpStream;
 
 use super::{grpc, http};
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, process};
 
 /// Where probes go, and hooks.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ impl Target {
         command: &[String],
         timeout: Duration,
     ) -> Result<(), String> {
-        let result = self.runtime.exec(id, command, timeout).await;
+        let result = process::run(&*self.runtime, id, command, timeout).await;
         match result.map_err(|error| error.to_string())? {
             (0, _) => Ok(()),
             (code, output) => Err(format!("command exited with {code}: {}", output.trim())),

@@ -1,10 +1,7 @@
 //! A runtime in memory for tests: containers run until told otherwise, every call is noted, and what
 //! happens is told as events.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use api_types::jiff::Timestamp;
 use async_trait::async_trait;
@@ -14,11 +11,17 @@ use futures::{
     stream::{self, BoxStream},
 };
 use parking_lot::Mutex;
-use tokio::sync::{broadcast, watch};
+use tokio::{
+    io::duplex,
+    net::TcpStream,
+    sync::{broadcast, watch},
+};
+use tokio_util::io::ReaderStream;
 
 use super::{
     Container, ContainerSpec, Exit, Image, LogOptions, Runtime, RuntimeError, RuntimeEvent,
     RuntimeInfo, SandboxNetwork, SandboxSpec, State, Summary, labels,
+    process::{Command, Exec, Output, Size, Streams, Terminal},
 };
 
 /// An image whose pull never ends.
@@ -91,7 +94,8 @@ impl Fake {
         self.world.lock().lists
     }
 
-    /// Whether containers of that name cannot be started from now on; nor made, if it is `sandbox`.
+    /// Whether containers of that name cannot be started from now on; nor made, if it is `sandbox`; nor
+    /// commands begun in them, if it is `exec NAME`.
     pub(crate) fn set_broken(&self, name: &str, broken: bool) {
         let names = &mut self.world.lock().broken;
         if broken {
@@ -377,18 +381,47 @@ impl Runtime for Fake {
         stream::iter([Ok(output)]).boxed()
     }
 
-    async fn exec(
-        &self,
-        id: &str,
-        _: &[String],
-        _: Duration,
-    ) -> Result<(i64, String), RuntimeError> {
+    /// Writes the command to standard error, and to standard output what it reads.
+    async fn exec(&self, id: &str, command: &Command) -> Result<Exec, RuntimeError> {
         self.called("exec");
         let name = self.name(id);
         *self.world.lock().execs.entry(name.clone()).or_default() += 1;
-        let held = format!("exec {name}");
-        let _ = self.slow.subscribe().wait_for(|slow| !slow.contains(&held)).await;
-        let world = self.world.lock();
-        Ok((world.answers.get(&name).copied().unwrap_or_default(), String::new()))
+        if self.world.lock().broken.contains(&format!("exec {name}")) {
+            return Err(RuntimeError::Failed("it is broken".to_owned()));
+        }
+        let words = Output::Stderr(command.words.join(" ").into());
+        Ok(Exec { id: name, streams: echo(command.stdin, Some(words)) })
     }
+
+    async fn exec_status(&self, exec: &str) -> Result<i64, RuntimeError> {
+        let held = format!("exec {exec}");
+        let _ = self.slow.subscribe().wait_for(|slow| !slow.contains(&held)).await;
+        Ok(self.world.lock().answers.get(exec).copied().unwrap_or_default())
+    }
+
+    /// A process that writes what it reads.
+    async fn attach(&self, id: &str, stdin: bool) -> Result<Streams, RuntimeError> {
+        self.note(format!("attach {}", self.name(id)));
+        Ok(echo(stdin, None))
+    }
+
+    async fn resize(&self, terminal: &Terminal, size: Size) -> Result<(), RuntimeError> {
+        self.note(format!("{terminal:?} {}x{}", size.width, size.height));
+        Ok(())
+    }
+
+    /// The host's own network.
+    async fn connect(&self, _: &str, port: u16) -> Result<TcpStream, RuntimeError> {
+        let connected = TcpStream::connect(("127.0.0.1", port)).await;
+        connected.map_err(|error| RuntimeError::Failed(error.to_string()))
+    }
+}
+
+/// The streams of a process that writes this, and then what it reads, if it reads anything.
+fn echo(stdin: bool, first: Option<Output>) -> Streams {
+    let (input, output) = duplex(1 << 10);
+    let read = |part: std::io::Result<Bytes>| Ok(Output::Stdout(part.expect("it is in memory")));
+    let echoed = ReaderStream::new(output).map(read);
+    let output = stream::iter(first.map(Ok)).chain(echoed).boxed();
+    Streams { input: Box::pin(input), output: if stdin { output } else { output.take(1).boxed() } }
 }

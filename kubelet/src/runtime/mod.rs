@@ -5,17 +5,20 @@ pub mod docker;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod labels;
+pub mod process;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
-    time::Duration,
 };
 
 use api_types::jiff::Timestamp;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use tokio::net::TcpStream;
+
+use self::process::{Command, Exec, Size, Streams, Terminal};
 
 /// A step of the runtime that failed.
 #[derive(Debug, thiserror::Error)]
@@ -369,11 +372,14 @@ pub trait Runtime: Send + Sync + std::fmt::Debug + 'static {
         id: &str,
         options: &LogOptions,
     ) -> BoxStream<'static, Result<Bytes, RuntimeError>>;
-    /// Runs a command in a container; gives its exit status and output.
-    async fn exec(
-        &self,
-        id: &str,
-        command: &[String],
-        timeout: Duration,
-    ) -> Result<(i64, String), RuntimeError>;
+    /// Runs a command in a container.
+    async fn exec(&self, id: &str, command: &Command) -> Result<Exec, RuntimeError>;
+    /// Waits for the end of a command; gives its exit status.
+    async fn exec_status(&self, exec: &str) -> Result<i64, RuntimeError>;
+    /// The streams of a container's own process, from now on; with its input if that is wanted.
+    async fn attach(&self, id: &str, stdin: bool) -> Result<Streams, RuntimeError>;
+    /// Sets the size of a terminal.
+    async fn resize(&self, terminal: &Terminal, size: Size) -> Result<(), RuntimeError>;
+    /// Connects to a server in the network of a running sandbox, at its `localhost`.
+    async fn connect(&self, sandbox: &str, port: u16) -> Result<TcpStream, RuntimeError>;
 }

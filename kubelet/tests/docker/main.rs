@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in tests, helpers included, a panic is a failure")]
 
+mod processes;
 mod sidecars;
 
 use std::{
@@ -259,28 +260,6 @@ async fn a_signal_ends_a_container_and_the_event_stream_tells() {
     node.runtime.remove(&id).await.unwrap();
     node.runtime.remove(&id).await.unwrap();
     node.runtime.signal(&id, "SIGTERM").await.unwrap();
-}
-
-#[tokio::test]
-async fn exec_gives_status_and_output() {
-    let node = Node::start("10.219.7.0/24").await;
-    let pod = node.pod("a");
-    let (sandbox, _) = node.sandbox(&pod).await;
-    let id = node.run(&pod, &sandbox, "sleep 1000").await;
-    let command = ["sh", "-c", "echo here; exit 4"].map(str::to_owned);
-    let result = node.runtime.exec(&id, &command, Duration::from_secs(10)).await.unwrap();
-    assert_eq!(result, (4, "here\n".to_owned()));
-}
-
-#[tokio::test]
-async fn a_command_that_writes_without_end_fills_no_memory() {
-    let node = Node::start("10.219.14.0/24").await;
-    let pod = node.pod("a");
-    let (sandbox, _) = node.sandbox(&pod).await;
-    let id = node.run(&pod, &sandbox, "sleep 1000").await;
-    let command = ["sh", "-c", "yes | head -c 5000000; exit 4"].map(str::to_owned);
-    let (code, output) = node.runtime.exec(&id, &command, Duration::from_secs(20)).await.unwrap();
-    assert_eq!((code, output.len()), (4, 10 << 10));
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! The Docker Engine as container runtime: of one node, whose containers are told by their labels.
 
 mod answer;
+mod process;
 mod request;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fs::File};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,14 +13,13 @@ use futures::{
     StreamExt, TryStreamExt,
     stream::{self, BoxStream},
 };
+use tokio::net::TcpStream;
 
 use super::{
     Container, ContainerSpec, Image, LogLimits, LogOptions, Runtime, RuntimeError, RuntimeEvent,
     RuntimeInfo, SandboxSpec, Summary, labels,
+    process::{Command, Exec, Size, Streams, Terminal},
 };
-
-/// How much of a command's output is kept, as Kubernetes does for probes.
-const EXEC_OUTPUT_BYTES: usize = 10 << 10;
 
 /// Containers of one node in one Docker Engine.
 #[derive(Debug)]
@@ -66,21 +66,18 @@ impl Docker {
         }
     }
 
-    async fn exec_to_end(
-        &self,
-        id: &str,
-        command: &[String],
-    ) -> Result<(i64, String), RuntimeError> {
-        let mut exec = self.engine.exec(id, command).await?;
-        let mut text = Vec::new();
-        // Read to its end, or the command would wait for somebody who reads.
-        while let Some(part) = exec.output.try_next().await? {
-            let kept = part.len().min(EXEC_OUTPUT_BYTES - text.len());
-            text.extend_from_slice(&part[..kept]);
-        }
-        let code = self.engine.exit_code(exec).await?;
-        Ok((code.unwrap_or_default(), String::from_utf8_lossy(&text).into_owned()))
+    /// The network namespace of a sandbox.
+    async fn network(&self, sandbox: &str) -> Result<File, RuntimeError> {
+        let found = self.look(sandbox).await?.and_then(|sandbox| sandbox.pid);
+        let pid = found.ok_or_else(|| {
+            RuntimeError::NotFound(format!("sandbox container {sandbox:?} is not running"))
+        })?;
+        File::open(format!("/proc/{pid}/ns/net")).map_err(failed)
     }
+}
+
+fn failed(error: impl Into<anyhow::Error>) -> RuntimeError {
+    RuntimeError::Failed(format!("{:#}", error.into()))
 }
 
 impl From<Error> for RuntimeError {
@@ -90,9 +87,7 @@ impl From<Error> for RuntimeError {
             Error::NotFound(said) => Self::NotFound(said),
             Error::InUse(said) | Error::Conflict(said) => Self::Conflict(said),
             Error::Refused(said) => Self::Failed(said),
-            Error::Host(_) | Error::Answer(_) => {
-                Self::Failed(format!("{:#}", anyhow::Error::from(error)))
-            }
+            Error::Host(_) | Error::Answer(_) => failed(error),
         }
     }
 }
@@ -195,15 +190,30 @@ impl Runtime for Docker {
         self.engine.logs(id, &options).map_err(RuntimeError::from).boxed()
     }
 
-    async fn exec(
-        &self,
-        id: &str,
-        command: &[String],
-        timeout: Duration,
-    ) -> Result<(i64, String), RuntimeError> {
-        let run = self.exec_to_end(id, command);
-        tokio::time::timeout(timeout, run)
-            .await
-            .map_err(|_| RuntimeError::Failed(format!("command timed out after {timeout:?}")))?
+    async fn exec(&self, id: &str, command: &Command) -> Result<Exec, RuntimeError> {
+        Ok(self.engine.exec(id, &process::command(command)).await?.into())
+    }
+
+    async fn exec_status(&self, exec: &str) -> Result<i64, RuntimeError> {
+        Ok(self.engine.exec_status(exec).await?)
+    }
+
+    async fn attach(&self, id: &str, stdin: bool) -> Result<Streams, RuntimeError> {
+        Ok(self.engine.attach(id, stdin).await?.into())
+    }
+
+    async fn resize(&self, terminal: &Terminal, size: Size) -> Result<(), RuntimeError> {
+        let Size { width, height } = size;
+        Ok(match terminal {
+            Terminal::Container(id) => self.engine.resize(id, width, height).await,
+            Terminal::Exec(id) => self.engine.resize_exec(id, width, height).await,
+        }?)
+    }
+
+    async fn connect(&self, sandbox: &str, port: u16) -> Result<TcpStream, RuntimeError> {
+        let namespace = self.network(sandbox).await?;
+        let stream = netlink::connect_inside(namespace, port).await.map_err(failed)?;
+        stream.set_nonblocking(true).map_err(failed)?;
+        TcpStream::from_std(stream).map_err(failed)
     }
 }

@@ -1,0 +1,178 @@
+//! Processes with their streams: commands that run in a container, and a container's own process.
+
+use std::{fmt, pin::Pin, time::Duration};
+
+use bollard::{
+    container::LogOutput,
+    errors::Error as EngineError,
+    exec::{CreateExecOptions, ResizeExecOptions, StartExecOptions, StartExecResults},
+    query_parameters::{AttachContainerOptionsBuilder, ResizeContainerTTYOptionsBuilder},
+};
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
+use tokio::{io::AsyncWrite, time::sleep};
+
+use crate::{Docker, Error};
+
+/// The daemon takes its usual keys for leaving a terminal (`ctrl-p ctrl-q`) out of the input. Nobody types
+/// these.
+const DETACH_KEYS: &str = "ctrl-@,ctrl-@,ctrl-@,ctrl-@,ctrl-@,ctrl-@,ctrl-@,ctrl-@";
+/// Between two looks whether a command has ended: at first, and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LAST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A command to run in a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Command {
+    /// The program and its arguments.
+    pub words: Vec<String>,
+    /// Whether it reads what is written to its input; otherwise there is none.
+    pub stdin: bool,
+    /// Whether it has a terminal.
+    pub tty: bool,
+}
+
+/// A command that runs.
+#[derive(Debug)]
+pub struct Exec {
+    /// Names it to the daemon.
+    pub id: String,
+    /// Its streams.
+    pub streams: Streams,
+}
+
+/// The standard streams of a process.
+pub struct Streams {
+    /// Its input. Shut down, it is at its end for the process.
+    pub input: Pin<Box<dyn AsyncWrite + Send>>,
+    /// What it writes. Unless somebody reads it, the process waits.
+    pub output: BoxStream<'static, Result<Output, Error>>,
+}
+
+/// Something a process has written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// To its standard output, or to its terminal.
+    Stdout(Bytes),
+    /// To its standard error.
+    Stderr(Bytes),
+}
+
+impl Docker {
+    /// Runs a command in a container.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Conflict`] if the container does not run.
+    pub async fn exec(&self, container: &str, command: &Command) -> Result<Exec, Error> {
+        let options = exec_options(command);
+        let made = self.ask(|engine| {
+            let options = options.clone();
+            async move { engine.create_exec(container, options).await }
+        });
+        let id = made.await?.id;
+        let (exec, options) = (&id, StartExecOptions { tty: command.tty, ..Default::default() });
+        let started =
+            self.ask(|engine| async move { engine.start_exec(exec, Some(options)).await }).await?;
+        match started {
+            StartExecResults::Attached { output, input } => {
+                Ok(Exec { id, streams: Streams::new(input, output) })
+            }
+            // Nobody has asked for that.
+            StartExecResults::Detached => Err(Error::Refused("no streams were attached".into())),
+        }
+    }
+
+    /// Waits for the end of a command; gives its exit status. Its streams may end before it does, and even
+    /// if it ends first, the daemon hears of them sooner.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]: its container is gone.
+    pub async fn exec_status(&self, exec: &str) -> Result<i64, Error> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let state = self.ask(|engine| async move { engine.inspect_exec(exec).await }).await?;
+            match state.exit_code {
+                Some(code) => return Ok(code),
+                None => sleep(pause).await,
+            }
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+
+    /// The streams of a container's own process, from now on.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Conflict`] if it is paused.
+    pub async fn attach(&self, container: &str, stdin: bool) -> Result<Streams, Error> {
+        let options = AttachContainerOptionsBuilder::default()
+            .stream(true)
+            .stdin(stdin)
+            .stdout(true)
+            .stderr(true)
+            .detach_keys(DETACH_KEYS)
+            .build();
+        let attached = self.ask(|engine| {
+            let options = options.clone();
+            async move { engine.attach_container(container, Some(options)).await }
+        });
+        let attached = attached.await?;
+        Ok(Streams::new(attached.input, attached.output))
+    }
+
+    /// Sets the size of a command's terminal, in characters.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Refused`] if it has none, or does not run.
+    pub async fn resize_exec(&self, exec: &str, width: u16, height: u16) -> Result<(), Error> {
+        let size = ResizeExecOptions { height, width };
+        self.ask(|engine| async move { engine.resize_exec(exec, size).await }).await
+    }
+
+    /// Sets the size of a container's terminal, in characters.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Conflict`] or [`Error::Refused`] if it does not run.
+    pub async fn resize(&self, container: &str, width: u16, height: u16) -> Result<(), Error> {
+        self.ask(|engine| async move {
+            let size = ResizeContainerTTYOptionsBuilder::default().w(width.into()).h(height.into());
+            engine.resize_container_tty(container, size.build()).await
+        })
+        .await
+    }
+}
+
+fn exec_options(command: &Command) -> CreateExecOptions<String> {
+    CreateExecOptions {
+        cmd: Some(command.words.clone()),
+        attach_stdin: Some(command.stdin),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        tty: Some(command.tty),
+        detach_keys: Some(DETACH_KEYS.to_owned()),
+        ..CreateExecOptions::default()
+    }
+}
+
+impl Streams {
+    fn new(
+        input: Pin<Box<dyn AsyncWrite + Send>>,
+        output: impl Stream<Item = Result<LogOutput, EngineError>> + Send + 'static,
+    ) -> Self {
+        Streams { input, output: output.map_ok(Output::from).map_err(Error::from).boxed() }
+    }
+}
+
+impl From<LogOutput> for Output {
+    fn from(part: LogOutput) -> Self {
+        match part {
+            LogOutput::StdErr { message } => Output::Stderr(message),
+            other => Output::Stdout(other.into_bytes()),
+        }
+    }
+}
+
+impl fmt::Debug for Streams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Streams").finish_non_exhaustive()
+    }
+}
