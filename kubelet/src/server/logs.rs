@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
 use serde::Deserialize;
 
-use super::Shared;
+use super::{Refusal, Shared};
 use crate::{
     pod::{observed::Observed, spec},
     runtime::{Container, LogOptions, RuntimeError},
@@ -48,16 +48,6 @@ impl LogQuery {
     }
 }
 
-/// Why no log can be given.
-#[derive(Debug)]
-pub(super) struct Refusal(StatusCode, String);
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        (self.0, self.1).into_response()
-    }
-}
-
 pub(super) async fn serve(
     State(shared): State<Shared>,
     Path((namespace, name, container)): Path<(String, String, String)>,
@@ -66,11 +56,7 @@ pub(super) async fn serve(
     let not_found = || Refusal(StatusCode::NOT_FOUND, format!("pod {name:?} not found"));
     let pod = shared.pods.find(&namespace, &name).ok_or_else(not_found)?;
     let options = query.options(Timestamp::now())?;
-    let uid = spec::identity(&pod).uid;
-    let found = shared.runtime.list(Some(&uid)).await;
-    let observed = Observed::new(
-        found.map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?,
-    );
+    let observed = shared.observed(&pod).await?;
     let chosen = choose(&pod, &observed, &container, query.previous.unwrap_or_default())?;
     let output = shared.runtime.logs(&chosen.id, &options);
     let body = Body::from_stream(limited(output, query.limit_bytes));

@@ -1,14 +1,25 @@
-//! The kubelet's own HTTPS server: logs and the list of pods, for the API server and administrators.
+//! The kubelet's own HTTPS server, for the API server and administrators: the list of pods, and of a
+//! container its logs, its process and commands in it, and its network.
 
 mod authorization;
+mod channels;
 mod logs;
+mod port_forward;
+mod remote_command;
 #[cfg(test)]
 mod tests;
 
 use std::{sync::Arc, time::Duration};
 
 use api_types::api::core::v1::Pod;
-use axum::{Extension, Json, Router, extract::State, middleware, routing::get};
+use axum::{
+    Extension, Json, Router,
+    extract::State,
+    http::StatusCode,
+    middleware,
+    response::{IntoResponse, Response},
+    routing::get,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
@@ -20,7 +31,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use self::authorization::{Caller, User};
-use crate::{pod::manager::PodManager, runtime::Runtime};
+use crate::{
+    pod::{manager::PodManager, observed::Observed, spec},
+    runtime::{Container, Runtime},
+};
 
 /// A client that has not finished the handshake by then is dropped.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -34,12 +48,22 @@ pub struct Shared {
     pub runtime: Arc<dyn Runtime>,
 }
 
+/// Why something cannot be given.
+#[derive(Debug)]
+struct Refusal(StatusCode, String);
+
 /// The routes.
 pub fn router(shared: Shared) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok"))
         .route("/pods", get(pods))
         .route("/containerLogs/{namespace}/{pod}/{container}", get(logs::serve))
+        .route("/exec/{namespace}/{pod}/{container}", get(remote_command::exec))
+        .route("/exec/{namespace}/{pod}/{uid}/{container}", get(remote_command::exec))
+        .route("/attach/{namespace}/{pod}/{container}", get(remote_command::attach))
+        .route("/attach/{namespace}/{pod}/{uid}/{container}", get(remote_command::attach))
+        .route("/portForward/{namespace}/{pod}", get(port_forward::serve))
+        .route("/portForward/{namespace}/{pod}/{uid}", get(port_forward::serve))
         .layer(middleware::from_fn(authorization::authorize))
         .with_state(shared)
 }
@@ -78,8 +102,44 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: Router) {
     let caller: Caller = certificate.and_then(User::of_certificate).map(Arc::new);
     let service = TowerToHyperService::new(router.layer(Extension(caller)));
     let builder = auto::Builder::new(TokioExecutor::new());
-    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+    if let Err(error) = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await
+    {
         tracing::debug!(%error, "connection ended");
+    }
+}
+
+impl Shared {
+    fn find(&self, namespace: &str, name: &str, uid: Option<&str>) -> Result<Arc<Pod>, Refusal> {
+        let refuse = |why: &str| Refusal(StatusCode::NOT_FOUND, why.to_owned());
+        let pod = self.pods.find(namespace, name).ok_or_else(|| refuse("pod does not exist"))?;
+        match uid {
+            Some(uid) if pod.metadata.uid.as_deref() != Some(uid) => Err(refuse("pod not found")),
+            _ => Ok(pod),
+        }
+    }
+
+    /// The pod as the runtime has it.
+    async fn observed(&self, pod: &Pod) -> Result<Observed, Refusal> {
+        let found = self.runtime.list(Some(&spec::identity(pod).uid)).await;
+        found.map(Observed::new).map_err(|error| Refusal::internal(error.to_string()))
+    }
+
+    /// The container of the pod, if it runs.
+    async fn running(&self, pod: &Pod, name: &str) -> Result<Option<Container>, Refusal> {
+        let observed = self.observed(pod).await?;
+        Ok(observed.running().find(|container| container.name == name).cloned())
+    }
+}
+
+impl Refusal {
+    fn internal(why: String) -> Self {
+        Self(StatusCode::INTERNAL_SERVER_ERROR, why)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.0, self.1).into_response()
     }
 }
 

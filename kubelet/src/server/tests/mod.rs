@@ -1,5 +1,7 @@
 //! The server over TLS, asked by clients with and without certificates.
 
+mod streams;
+
 use std::{net::SocketAddr, sync::Arc};
 
 use component::Credentials;
@@ -9,7 +11,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use super::{Shared, router, serve};
@@ -17,6 +19,11 @@ use crate::{
     fake_node::{IMAGE, Node},
     runtime::fake::Fake,
 };
+
+/// Name and groups of a client certificate.
+type User = (&'static str, &'static [&'static str]);
+
+const ADMINISTRATOR: User = ("admin", &["system:masters"]);
 
 /// A kubelet's server, and the cluster whose clients it knows.
 struct Served {
@@ -38,8 +45,8 @@ impl Served {
         Self { node, address }
     }
 
-    /// The status code of a GET by a user, or by nobody.
-    async fn get(&self, path: &str, user: Option<(&str, &[&str])>) -> u16 {
+    /// A connection of a user, or of nobody.
+    async fn connect(&self, user: Option<User>) -> TlsStream<TcpStream> {
         let (name, groups) = user.unwrap_or(("anonymous", &[]));
         let kubeconfig = self.node.control_plane.kubeconfig(name, groups, &[]);
         let credentials = Credentials::from_kubeconfig(&kubeconfig).unwrap();
@@ -53,27 +60,17 @@ impl Served {
         };
         let stream = TcpStream::connect(self.address).await.unwrap();
         let server = ServerName::try_from("n1").unwrap();
-        let connector = TlsConnector::from(Arc::new(config));
-        let mut stream = connector.connect(server, stream).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: n1\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut line = [0; 12];
-        stream.read_exact(&mut line).await.unwrap();
-        std::str::from_utf8(&line[9..]).unwrap().parse().unwrap()
+        TlsConnector::from(Arc::new(config)).connect(server, stream).await.unwrap()
     }
-}
 
-#[tokio::test]
-async fn only_the_api_server_and_administrators_read_and_everybody_may_ask_for_health() {
-    let served = Served::start().await;
-    let pods = async |user| served.get("/pods", user).await;
-    assert_eq!(pods(Some(("kube-apiserver-kubelet-client", &[]))).await, 200);
-    assert_eq!(pods(Some(("admin", &["system:masters"]))).await, 200);
-    assert_eq!(pods(Some(("system:node:n2", &["system:nodes"]))).await, 403);
-    assert_eq!(pods(None).await, 401);
-    assert_eq!(served.get("/healthz", None).await, 200);
-    let log = "/containerLogs/default/web/main";
-    assert_eq!(served.get(log, Some(("system:kube-proxy", &[]))).await, 403);
-    assert_eq!(served.get(log, Some(("admin", &["system:masters"]))).await, 404);
-    assert_eq!(served.get("/nonsense", None).await, 401);
+    /// The status code and body that a request by a user, or by nobody, is answered with.
+    async fn ask(&self, method: &str, path: &str, user: Option<User>) -> (u16, String) {
+        let mut stream = self.connect(user).await;
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: n1\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head[9..12].parse().unwrap(), body.to_owned())
+    }
 }
