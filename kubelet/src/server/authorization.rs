@@ -1,12 +1,12 @@
-//! Who asks, by the client certificate of the connection, and whether that one may read here: the API
-//! server and the administrators. What users may read of a pod is for the API server to decide.
+//! Who asks, by the client certificate of the connection, and whether that one may: the API server and the
+//! administrators. What users may do with a pod is for the API server to decide.
 
 use std::sync::Arc;
 
 use axum::{
     Extension,
     extract::Request,
-    http::StatusCode,
+    http::{Method, StatusCode},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -16,8 +16,8 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 /// The names of API servers in their client certificates: this cluster's, and Kubernetes' own.
 const API_SERVERS: [&str; 2] = ["kube-apiserver-kubelet-client", "system:kube-apiserver"];
 const ADMINISTRATORS: &str = "system:masters";
-/// Says only that the kubelet is there.
-const PUBLIC: &str = "/healthz";
+/// What has a right of its own beside the one for everything; as Kubernetes names it.
+const SUBRESOURCES: [&str; 2] = ["pods", "healthz"];
 
 /// The owner of a certificate that the handshake has verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl User {
         Some(Self { name, groups: organizations.map(str::to_owned).collect() })
     }
 
-    fn may_read(&self) -> bool {
+    fn is_served(&self) -> bool {
         API_SERVERS.contains(&self.name.as_str())
             || self.groups.iter().any(|group| group == ADMINISTRATORS)
     }
@@ -51,16 +51,28 @@ pub(super) async fn authorize(
     request: Request,
     next: Next,
 ) -> Response {
-    if request.uri().path() == PUBLIC {
-        return next.run(request).await;
-    }
     match caller {
         None => (StatusCode::UNAUTHORIZED, "Unauthorized").into_response(),
-        Some(user) if user.may_read() => next.run(request).await,
-        Some(user) => (StatusCode::FORBIDDEN, forbidden(&user.name)).into_response(),
+        Some(user) if user.is_served() => next.run(request).await,
+        Some(user) => (StatusCode::FORBIDDEN, forbidden(&user.name, &request)).into_response(),
     }
 }
 
-fn forbidden(user: &str) -> String {
-    format!("Forbidden (user={user}, verb=get, resource=nodes, subresource=proxy)")
+/// In Kubernetes' words.
+fn forbidden(user: &str, request: &Request) -> String {
+    let verb = match *request.method() {
+        Method::GET => "get",
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE => "delete",
+        _ => "",
+    };
+    let first = request.uri().path().split('/').nth(1).unwrap_or_default();
+    let own = SUBRESOURCES.into_iter().filter(|name| *name == first);
+    let subresources: Vec<&str> = own.chain(["proxy"]).collect();
+    let subresources = subresources.join(" ");
+    format!(
+        "Forbidden (user={user}, verb={verb}, resource=nodes, subresource(s)=[{subresources}])\n"
+    )
 }

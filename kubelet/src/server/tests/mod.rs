@@ -1,5 +1,6 @@
 //! The server over TLS, asked by clients with and without certificates.
 
+mod authorization;
 mod streams;
 
 use std::{net::SocketAddr, sync::Arc};
