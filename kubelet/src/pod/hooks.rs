@@ -18,7 +18,7 @@ use tokio::{sync::Notify, time::sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::spec;
-use crate::{context::Context, probe::Target};
+use crate::{context::Context, probe::Target, runtime::process};
 
 /// A container and the pod that it is of.
 #[derive(Clone, Debug)]
@@ -32,8 +32,8 @@ pub(super) struct Hooked {
 }
 
 impl Hooked {
-    /// Whether all went well. A container without such a hook is well.
-    pub(super) async fn post_start(&self) -> bool {
+    /// Without such a hook, all is well. The error is what the pod's status says.
+    pub(super) async fn post_start(&self) -> Result<(), String> {
         let hook = self.wanted.lifecycle.as_ref().and_then(|hooks| hooks.post_start.as_ref());
         self.run(hook, "PostStart").await
     }
@@ -42,31 +42,47 @@ impl Hooked {
         wanted.lifecycle.as_ref().and_then(|hooks| hooks.pre_stop.as_ref())
     }
 
-    async fn run(&self, hook: Option<&LifecycleHandler>, name: &str) -> bool {
-        let Some(hook) = hook else { return true };
-        let Err(why) = self.attempt(hook).await else { return true };
+    async fn run(&self, hook: Option<&LifecycleHandler>, name: &str) -> Result<(), String> {
+        let Some(hook) = hook else { return Ok(()) };
+        let Err(why) = self.attempt(hook).await else { return Ok(()) };
         let (pod, container) = (spec::label(&self.pod), &self.wanted.name);
         tracing::info!(pod, container, hook = name, why, "a hook failed");
         let (reason, message) = (format!("Failed{name}Hook"), format!("{name}Hook failed"));
         self.context.container_event(&self.pod, container, EventType::Warning, &reason, message);
-        false
+        Err(why)
     }
 
     async fn attempt(&self, hook: &LifecycleHandler) -> Result<(), String> {
         let runtime = self.context.runtime.clone();
-        let target = Target { runtime, pod_ip: self.pod_ip.clone() };
         if let Some(exec) = &hook.exec {
-            let command = exec.command.clone().unwrap_or_default();
-            return target.exec(&self.id, &command, Duration::MAX).await;
+            let words = exec.command.clone().unwrap_or_default();
+            let why = match process::run(&*runtime, &self.id, &words, Duration::MAX).await {
+                Ok((0, _)) => return Ok(()),
+                Ok((code, output)) => {
+                    let command = words.join(" ");
+                    format!("command '{command}' exited with {code}: , message: {output:?}")
+                }
+                Err(error) => format!("{error}, message: \"\""),
+            };
+            return Err(self.failure(&format!("Exec lifecycle hook ([{}])", words.join(" ")), &why));
         }
         if let Some(action) = &hook.http_get {
-            return target.get(action, &self.wanted).await;
+            let target = Target { runtime, pod_ip: self.pod_ip.clone() };
+            let path = action.path.as_deref().unwrap_or_default();
+            let what = format!("HTTP lifecycle hook ({path})");
+            let told = target.get(action, &self.wanted).await;
+            return told.map_err(|why| self.failure(&what, &why));
         }
         if let Some(action) = &hook.sleep {
             sleep(Duration::from_secs(action.seconds.try_into().unwrap_or_default())).await;
             return Ok(());
         }
-        Err("Cannot run handler".to_owned())
+        Err("Cannot run handler: invalid handler".to_owned())
+    }
+
+    fn failure(&self, what: &str, why: &str) -> String {
+        let (container, pod) = (&self.wanted.name, spec::label(&self.pod));
+        format!("{what} for Container {container:?} in Pod {pod:?} failed - error: {why}")
     }
 }
 
@@ -87,7 +103,8 @@ impl PreStops {
         let end = End { id: id.clone(), ended: self.ended.clone(), wake: wake.clone() };
         let task = tokio::spawn(async move {
             let _end = end;
-            hooked.run(Hooked::pre_stop(&hooked.wanted), "PreStop").await;
+            // One that failed has been told of, and hinders nothing.
+            let _ = hooked.run(Hooked::pre_stop(&hooked.wanted), "PreStop").await;
         });
         self.tasks.insert(id, AbortOnDropHandle::new(task));
         true

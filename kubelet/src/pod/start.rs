@@ -51,8 +51,8 @@ pub struct Shared {
 pub struct Started {
     /// Its id.
     pub id: String,
-    /// Whether its postStart hook went well, if it has one.
-    pub hooked: bool,
+    /// How its postStart hook went, if it has one.
+    pub hooked: Result<(), String>,
 }
 
 /// The pod a container is started in.
@@ -90,7 +90,7 @@ impl Starter {
         cancelled.run_until_cancelled(due).await.ok_or_else(given_up)??;
         self.run(wanted, &id).await?;
         let hooked = cancelled.run_until_cancelled(self.post_start(wanted, &id)).await;
-        Ok(Started { id, hooked: hooked.unwrap_or(true) })
+        Ok(Started { id, hooked: hooked.unwrap_or(Ok(())) })
     }
 
     /// What is wanted of the sandbox, once it has come so far.
@@ -336,7 +336,7 @@ impl Starter {
         Ok(())
     }
 
-    async fn post_start(&self, wanted: &Wanted, id: &str) -> bool {
+    async fn post_start(&self, wanted: &Wanted, id: &str) -> Result<(), String> {
         let pod_ip = self.place.borrow().pod_ip.clone().unwrap_or_default();
         let (context, pod) = (self.context.clone(), self.pod.clone());
         Hooked { context, pod, pod_ip, wanted: wanted.clone(), id: id.to_owned() }
@@ -372,6 +372,11 @@ impl Failure {
     pub(super) fn lost(error: &tokio::task::JoinError) -> Self {
         tracing::error!(%error, "the start of a container was lost");
         failure("RunContainerError", error.to_string(), super::worker::RETRY)
+    }
+
+    /// The container was started, and is stopped because its hook failed.
+    pub(super) fn of_post_start(message: String) -> Self {
+        failure("PostStartHookError", message, Duration::ZERO)
     }
 }
 

@@ -164,8 +164,9 @@ impl Worker {
         match outcome {
             Ok(Started { id, hooked }) => {
                 self.failures.remove(&name);
-                if !hooked {
+                if let Err(message) = hooked {
                     self.probes.condemn(&id, "FailedPostStartHook");
+                    self.failures.insert(name, Failure::of_post_start(message));
                 }
                 self.containers.made(id);
             }
@@ -244,7 +245,11 @@ impl Worker {
         }
         let sandbox = observed.sandbox().filter(|_| !stops);
         self.starts.keep(sandbox.map(|sandbox| sandbox.id.as_str()), pod);
-        self.failures.retain(|name, _| !observed.latest(name).is_some_and(Container::is_running));
+        let unhealthy = self.probes.results().unhealthy;
+        self.failures.retain(|name, _| {
+            let latest = observed.latest(name).filter(|latest| latest.is_running());
+            latest.is_none_or(|latest| unhealthy.contains_key(&latest.id))
+        });
         let pod_ip = self.pod_ip(pod, observed);
         let (context, wake) = (&self.context, &self.wake);
         self.probes.follow(context, wake, &update.pod, observed, pod_ip.as_deref(), stops);

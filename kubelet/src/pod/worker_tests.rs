@@ -755,12 +755,27 @@ async fn a_container_runs_and_the_next_starts_once_its_post_start_hook_is_throug
 }
 
 #[tokio::test]
-async fn a_container_whose_post_start_hook_fails_is_stopped() {
+async fn a_container_whose_post_start_hook_fails_is_stopped_and_waits_for_another_try() {
     let node = Node::start().await;
     node.runtime.answer("main", 1);
     node.create(&with_hook("postStart")).await;
     until_told(&node, "FailedPostStartHook", "main").await;
     node.until_called("SIGTERM main").await;
+    node.runtime.hold("exec main", true);
+    node.runtime.end("main", 143);
+    let waits = |status: &PodStatus| waits_for(status, "PostStartHookError");
+    let status = node.until_status("web", "says so", waits).await.status.unwrap();
+    let main = status.container_statuses.iter().flatten().find(|c| c.name == "main").unwrap();
+    let message = main.state.as_ref().unwrap().waiting.as_ref().unwrap().message.as_ref().unwrap();
+    assert!(
+        message.starts_with(
+            "Exec lifecycle hook ([true]) for Container \"main\" in Pod \"web_default("
+        )
+    );
+    let wanted = "failed - error: command 'true' exited with 1: , message: \"true\"";
+    assert!(message.ends_with(wanted), "{message}");
+    let ended = main.last_state.as_ref().unwrap().terminated.as_ref().unwrap();
+    assert_eq!(ended.exit_code, 143);
 }
 
 #[tokio::test]

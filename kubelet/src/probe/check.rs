@@ -51,12 +51,7 @@ impl Target {
     }
 
     /// Runs a command; one that fails is an error.
-    pub(crate) async fn exec(
-        &self,
-        id: &str,
-        command: &[String],
-        timeout: Duration,
-    ) -> Result<(), String> {
+    async fn exec(&self, id: &str, command: &[String], timeout: Duration) -> Result<(), String> {
         let result = process::run(&*self.runtime, id, command, timeout).await;
         match result.map_err(|error| error.to_string())? {
             (0, _) => Ok(()),
