@@ -219,16 +219,11 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Programs whose modules still form circles.
-const WITH_CIRCLES: [&str; 1] = ["kubelet"];
-
 #[test]
 fn the_modules_of_a_program_form_no_circle() {
     for program in PROGRAMS {
         let circle = circle(modules(&root().join(program).join("src")));
-        if !WITH_CIRCLES.contains(&program) {
-            assert!(circle.is_empty(), "modules of {program} lead in a circle: {circle:#?}");
-        }
+        assert!(circle.is_empty(), "modules of {program} lead in a circle: {circle:#?}");
     }
 }
 

@@ -8,7 +8,7 @@ use kube::Client;
 
 use crate::{
     admission::Ledger, container::dns::ClusterDns, metrics::Metrics, network::PodNetwork,
-    node::services::Services, objects::Objects, pod::spec, runtime::Runtime,
+    objects::Objects, runtime::Runtime, services::Services, spec,
 };
 
 /// The rims of the kubelet and its place in the cluster.

@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     context::Context,
-    pod::{describe, manager::PodManager, spec, status},
+    describe::describe,
+    pod::{manager::PodManager, status},
+    spec,
     volumes::{
         self,
         empty_dir::{Limited, limited},

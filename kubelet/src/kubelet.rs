@@ -26,7 +26,6 @@ use crate::{
     node::{
         cluster, heartbeat, lease, object, registration,
         resources::{Memory, cpus, disk_bytes},
-        services::Services,
     },
     objects::Objects,
     options::Options,
@@ -34,6 +33,7 @@ use crate::{
     pod::manager::PodManager,
     runtime::{LogLimits, Runtime as _, RuntimeError, docker::Docker},
     server::{self, Shared},
+    services::Services,
     volumes,
 };
 

@@ -14,6 +14,7 @@
 pub mod admission;
 pub mod container;
 pub mod context;
+mod describe;
 #[cfg(test)]
 mod fake_node;
 pub mod housekeeping;
@@ -29,4 +30,8 @@ pub mod probe;
 mod recovery;
 pub mod runtime;
 pub mod server;
+pub mod services;
+pub mod spec;
 pub mod volumes;
+#[cfg(test)]
+mod worker_tests;

@@ -6,7 +6,7 @@ use api_machinery::node_affinity;
 use api_types::api::core::v1::{Container, Node, Pod, Taint};
 
 use super::requests::{self, Amounts};
-use crate::pod::spec;
+use crate::spec;
 
 /// Why a pod cannot run on the node.
 #[derive(Clone, Debug, PartialEq, Eq)]

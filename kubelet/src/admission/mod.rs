@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 pub use fit::Rejection;
 
-use crate::pod::spec;
+use crate::spec;
 
 /// Whether a pod may run here.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use api_types::{
     api::core::v1::{Container, Pod},
 };
 
-use crate::pod::spec;
+use crate::spec;
 
 /// An amount of each resource by name.
 pub(super) type Amounts = BTreeMap<String, i64>;

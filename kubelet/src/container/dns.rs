@@ -4,7 +4,7 @@ use std::{net::IpAddr, path::PathBuf};
 
 use api_types::api::core::v1::Pod;
 
-use crate::pod::spec;
+use crate::spec;
 
 /// The most name servers that a resolver asks.
 const MAX_SERVERS: usize = 3;

@@ -2,7 +2,7 @@
 
 use api_types::api::core::v1::Pod;
 
-use crate::pod::spec;
+use crate::spec;
 
 /// `/etc/hosts` of a pod with a network of its own.
 pub fn hosts(pod: &Pod, ip: &str) -> String {

@@ -7,8 +7,8 @@ use api_types::api::core::v1::{
 };
 
 use crate::{
-    pod::spec,
     runtime::{Seccomp, Security},
+    spec,
 };
 
 /// Why a container must not be made; it waits with `CreateContainerConfigError`.

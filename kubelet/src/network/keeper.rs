@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use super::PodNetwork;
-use crate::pod::describe;
+use crate::describe::describe;
 
 /// How often it is looked after.
 const LOOK: Duration = Duration::from_secs(5);

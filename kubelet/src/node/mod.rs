@@ -1,4 +1,4 @@
-//! This node in the API server: its object, its lease, its heartbeat; and the services it tells containers of.
+//! This node in the API server: its object, its lease, its heartbeat.
 
 pub mod cluster;
 pub mod heartbeat;
@@ -6,4 +6,3 @@ pub mod lease;
 pub mod object;
 pub mod registration;
 pub mod resources;
-pub mod services;

@@ -221,7 +221,7 @@ impl Keeper {
     async fn start_network(&self, cidr: Ipv4Net) -> Result<(), String> {
         let found = self.context.runtime.list(None).await.map_err(|error| error.to_string())?;
         let started = self.context.network.start(cidr, &addresses(&found)).await;
-        started.map_err(|error| crate::pod::describe(&error))?;
+        started.map_err(|error| crate::describe::describe(&error))?;
         tracing::info!(%cidr, "pod network is up");
         Ok(())
     }

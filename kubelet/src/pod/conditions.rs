@@ -10,9 +10,9 @@ use api_types::{
 
 use super::{
     container_status::init_done,
-    spec,
     status::{Input, initialised},
 };
+use crate::spec;
 
 /// The conditions that the kubelet owns.
 pub(super) const OWNED_CONDITIONS: [&str; 4] =

@@ -11,29 +11,17 @@ use api_types::{
     meta::Time,
 };
 
-use super::{
+use super::status::{Input, Waiting};
+use crate::{
+    runtime::{Container, Exit, State},
     spec,
-    status::{Input, Waiting},
 };
-use crate::runtime::{Container, Exit, State};
 
 /// The restart count reported for a container that was seen running.
 pub fn reported_restarts(pod: &Pod, name: &str) -> Option<u32> {
-    let reported = reported(pod, name)?;
+    let reported = spec::reported(pod, name)?;
     reported.container_id.as_ref()?;
     u32::try_from(reported.restart_count).ok()
-}
-
-/// What was reported last of the container of that name.
-pub fn reported<'a>(pod: &'a Pod, name: &str) -> Option<&'a ContainerStatus> {
-    let status = pod.status.as_ref()?;
-    let init = status.init_container_statuses.iter().flatten();
-    init.chain(status.container_statuses.iter().flatten()).find(|status| status.name == name)
-}
-
-/// The id of a container as a status has it.
-pub fn full_id(id: &str) -> String {
-    format!("docker://{id}")
 }
 
 /// Whether the container's process runs.
@@ -77,7 +65,7 @@ pub(super) fn container_status(
     init: bool,
 ) -> ContainerStatus {
     let latest = input.observed.latest(&wanted.name);
-    let reported = reported(input.pod, &wanted.name);
+    let reported = spec::reported(input.pod, &wanted.name);
     let (state, last_state) = states(input, wanted, latest, reported);
     let (started, ready) = signs(input, latest, &state);
     let done = state.terminated.as_ref().is_some_and(|end| end.exit_code == 0);
@@ -89,7 +77,7 @@ pub(super) fn container_status(
         image_id: latest.map(|latest| latest.image_id.clone()).unwrap_or_default(),
         // Of one that is gone, the id says that it ran: its restarts are counted on.
         container_id: latest
-            .map(|latest| full_id(&latest.id))
+            .map(|latest| spec::full_id(&latest.id))
             .or_else(|| reported.and_then(|reported| reported.container_id.clone())),
         ready: if init && !spec::is_sidecar(wanted) { done } else { ready },
         started: Some(started),
@@ -195,7 +183,7 @@ fn ended(input: &Input<'_>, container: &Container, exit: &Exit) -> ContainerStat
             message: Some(said.unwrap_or(&exit.error).clone()).filter(|text| !text.is_empty()),
             started_at: exit.started_at.map(Time),
             finished_at: Some(Time(exit.finished_at)),
-            container_id: Some(full_id(id)),
+            container_id: Some(spec::full_id(id)),
             ..ContainerStateTerminated::default()
         }),
         ..ContainerState::default()

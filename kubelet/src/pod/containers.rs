@@ -6,8 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::observed::Observed;
-use crate::runtime::{Runtime, RuntimeError};
+use crate::runtime::{Runtime, RuntimeError, observed::Observed};
 
 /// What is known of them.
 #[derive(Debug, Default)]

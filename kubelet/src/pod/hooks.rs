@@ -17,8 +17,7 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, time::sleep};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::spec;
-use crate::{context::Context, probe::Target, runtime::process};
+use crate::{context::Context, probe::Target, runtime::process, spec};
 
 /// A container and the pod that it is of.
 #[derive(Clone, Debug)]

@@ -14,10 +14,10 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::{
-    spec, status,
+    status,
     worker::{Update, Worker},
 };
-use crate::{admission, context::Context, recovery::persevere, runtime::PodIdentity};
+use crate::{admission, context::Context, recovery::persevere, runtime::PodIdentity, spec};
 
 #[derive(Debug)]
 struct Entry {

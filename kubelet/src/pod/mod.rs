@@ -1,6 +1,7 @@
 //! The life of a pod on this node: what was observed, what to do next (pure), what to report (pure),
 //! and the worker that does it.
 
+mod act;
 pub mod back_off;
 mod conditions;
 pub mod container_status;
@@ -8,11 +9,9 @@ mod containers;
 mod hooks;
 pub mod manager;
 pub mod next_step;
-pub mod observed;
 mod pace;
 mod report;
 mod sandbox;
-pub mod spec;
 pub mod start;
 mod starts;
 pub mod status;
@@ -21,17 +20,3 @@ pub mod status_writer;
 mod stop;
 mod termination;
 pub mod worker;
-#[cfg(test)]
-mod worker_tests;
-
-/// An error with its causes, on one line.
-pub(crate) fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}

@@ -15,12 +15,14 @@ use api_types::{
 use super::{
     back_off::BackOff,
     container_status,
-    observed::Observed,
-    spec::{self, RestartPolicy},
-    status::{self, Unhealthy, Waiting},
+    status::{self, Waiting},
     stop::{EVICTION_GRACE, remove_pod, retire_pod, stop_container},
 };
-use crate::runtime::{Container, State};
+use crate::{
+    probe::results::Unhealthy,
+    runtime::{Container, State, observed::Observed},
+    spec::{self, RestartPolicy},
+};
 
 /// A start that failed, and the time before which it is not tried again.
 #[derive(Clone, Debug, PartialEq, Eq)]

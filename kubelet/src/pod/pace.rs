@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use api_types::jiff::Timestamp;
 
-use super::{next_step::Step, observed::Observed};
+use super::next_step::Step;
+use crate::runtime::observed::Observed;
 
 /// Until the same steps are done again to the same world.
 const PAUSE: Duration = Duration::from_secs(2);

@@ -9,11 +9,10 @@ use component::events::EventType;
 use super::{
     conditions::OWNED_CONDITIONS,
     next_step::Plan,
-    observed::Observed,
-    spec, status,
+    status,
     worker::{Update, Worker},
 };
-use crate::admission::Rejection;
+use crate::{admission::Rejection, runtime::observed::Observed, spec};
 
 impl Worker {
     /// The pod with the status that was computed last, and what others wrote since.

@@ -6,16 +6,12 @@ use api_types::{api::core::v1::Pod, jiff::Timestamp};
 use component::events::EventType;
 use tokio::sync::watch;
 
-use super::{
-    describe,
-    next_step::Step,
-    observed::Observed,
-    spec,
-    worker::{Worker, retry},
-};
+use super::{act::retry, next_step::Step, worker::Worker};
 use crate::{
+    describe::describe,
     network::{HostPort, NetworkError},
-    runtime::{RuntimeError, SandboxNetwork, SandboxSpec},
+    runtime::{RuntimeError, SandboxNetwork, SandboxSpec, observed::Observed},
+    spec,
 };
 
 /// Until a pod looks again whether the node's network is up.

@@ -14,8 +14,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    back_off::BackOff, container_status::not_started, describe, hooks::Hooked, next_step::Failure,
-    sandbox::Place, spec, status::Waiting, termination,
+    back_off::BackOff, container_status::not_started, hooks::Hooked, next_step::Failure,
+    sandbox::Place, status::Waiting, termination,
 };
 use crate::{
     container::{
@@ -26,7 +26,9 @@ use crate::{
         sources,
     },
     context::Context,
+    describe::describe,
     runtime::{ContainerSpec, Mount, Propagation, Security},
+    spec,
     volumes::{self, Volumes},
 };
 
@@ -371,7 +373,7 @@ impl Failure {
     /// The start ended without a word.
     pub(super) fn lost(error: &tokio::task::JoinError) -> Self {
         tracing::error!(%error, "the start of a container was lost");
-        failure("RunContainerError", error.to_string(), super::worker::RETRY)
+        failure("RunContainerError", error.to_string(), super::act::RETRY)
     }
 
     /// The container was started, and is stopped because its hook failed.

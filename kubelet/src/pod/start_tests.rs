@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use testkit::ControlPlane;
 
 use super::*;
-use crate::{node::services::Services, runtime::fake::Fake};
+use crate::{runtime::fake::Fake, services::Services};
 
 /// For a pod with this spec, which is completed.
 fn starter(context: Context, mut spec: Value) -> Starter {

@@ -15,11 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     next_step::Failure,
-    observed::Observed,
     sandbox::Place,
-    spec,
     start::{Started, Starter},
 };
+use crate::{runtime::observed::Observed, spec};
 
 /// The starts of one pod. They end with it.
 #[derive(Debug, Default)]

@@ -11,10 +11,12 @@ use api_types::{
 use super::{
     conditions::conditions,
     container_status::{container_status, exit_code, has_begun, init_done, is_running, never_ran},
-    observed::Observed,
+};
+use crate::{
+    probe::results::Probed,
+    runtime::{Container, observed::Observed},
     spec::{self, RestartPolicy},
 };
-use crate::runtime::Container;
 
 /// Why a container is not running yet, in Kubernetes' words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,27 +25,6 @@ pub struct Waiting {
     pub reason: String,
     /// The sentence with the details.
     pub message: String,
-}
-
-/// A container whose liveness or startup probe failed. That is final: it stops, and another takes its
-/// place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unhealthy {
-    /// What the `Killing` event says.
-    pub message: String,
-    /// The probe's own `terminationGracePeriodSeconds`.
-    pub grace: Option<Duration>,
-}
-
-/// What the probes found, by container id. A container without an entry has no such probe.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Probed {
-    /// Result of readiness probes.
-    pub ready: BTreeMap<String, bool>,
-    /// Result of startup probes.
-    pub started: BTreeMap<String, bool>,
-    /// Containers whose liveness or startup probe failed.
-    pub unhealthy: BTreeMap<String, Unhealthy>,
 }
 
 /// What the status is computed from.

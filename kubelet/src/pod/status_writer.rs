@@ -17,8 +17,8 @@ use kube::{
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::{conditions::OWNED_CONDITIONS, spec, status_patch};
-use crate::{metrics::Metrics, recovery::persevere, runtime::PodIdentity};
+use super::{conditions::OWNED_CONDITIONS, status_patch};
+use crate::{metrics::Metrics, recovery::persevere, runtime::PodIdentity, spec};
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(10);

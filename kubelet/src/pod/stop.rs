@@ -4,11 +4,8 @@ use std::time::Duration;
 
 use api_types::api::core::v1::Pod;
 
-use super::{
-    next_step::{Hook, Input, Plan, Step, remove_sandboxes},
-    spec,
-};
-use crate::runtime::Container;
+use super::next_step::{Hook, Input, Plan, Step, remove_sandboxes};
+use crate::{runtime::Container, spec};
 
 /// How long to wait for a container to vanish after SIGKILL before it is sent again.
 const KILL_REPEAT: Duration = Duration::from_secs(2);

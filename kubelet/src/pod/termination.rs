@@ -12,11 +12,12 @@ use std::{
 use api_types::api::core::v1::{Container as Wanted, Pod};
 use futures::StreamExt;
 
-use super::{observed::Observed, spec};
 use crate::{
     context::Context,
-    runtime::{Container, LogOptions, Mount, Propagation, Runtime, RuntimeError},
-    volumes,
+    runtime::{
+        Container, LogOptions, Mount, Propagation, Runtime, RuntimeError, observed::Observed,
+    },
+    spec, volumes,
 };
 
 const USUAL_PATH: &str = "/dev/termination-log";

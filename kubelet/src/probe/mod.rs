@@ -6,6 +6,7 @@
 mod check;
 mod grpc;
 mod http;
+pub mod results;
 mod tally;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -23,17 +24,15 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) use self::check::Target;
-use self::tally::Tally;
+use self::{
+    results::{Probed, Unhealthy},
+    tally::Tally,
+};
 use crate::{
     context::Context,
-    pod::{
-        container_status::{full_id, reported},
-        observed::Observed,
-        spec,
-        status::{Probed, Unhealthy},
-    },
     recovery::persevere,
-    runtime::{Container, State},
+    runtime::{Container, State, observed::Observed},
+    spec,
 };
 
 /// What a probe is for.
@@ -133,8 +132,8 @@ impl Probes {
     /// What is known of a container before it is probed: what was reported of this very container, by an
     /// earlier kubelet then. One that had started never gets its startup probe again.
     fn recall(&self, pod: &Pod, wanted: &Wanted, id: &str) {
-        let reported = reported(pod, &wanted.name);
-        let same = reported.filter(|r| r.container_id.as_ref() == Some(&full_id(id)));
+        let reported = spec::reported(pod, &wanted.name);
+        let same = reported.filter(|r| r.container_id.as_ref() == Some(&spec::full_id(id)));
         let mut results = self.results.lock();
         if wanted.readiness_probe.is_some() {
             let ready = || same.is_some_and(|status| status.ready);

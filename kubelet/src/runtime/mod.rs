@@ -5,6 +5,7 @@ pub mod docker;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod labels;
+pub mod observed;
 pub mod process;
 
 use std::{

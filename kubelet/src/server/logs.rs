@@ -13,8 +13,8 @@ use serde::Deserialize;
 
 use super::{Refusal, Shared};
 use crate::{
-    pod::{observed::Observed, spec},
-    runtime::{Container, LogOptions, RuntimeError},
+    runtime::{Container, LogOptions, RuntimeError, observed::Observed},
+    spec,
 };
 
 /// The query, with the names and meanings of Kubernetes.

@@ -32,8 +32,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::authorization::{Caller, User};
 use crate::{
-    pod::{manager::PodManager, observed::Observed, spec},
-    runtime::{Container, Runtime},
+    pod::manager::PodManager,
+    runtime::{Container, Runtime, observed::Observed},
+    spec,
 };
 
 /// A client that has not finished the handshake by then is dropped.

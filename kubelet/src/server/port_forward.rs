@@ -21,7 +21,7 @@ use super::{
     Refusal, Shared,
     channels::{self, Frame, PORT_FORWARD, Protocol, Receiver, Sender, Upgrade},
 };
-use crate::{pod::spec, runtime::Runtime};
+use crate::{runtime::Runtime, spec};
 
 /// A channel is a byte.
 const MOST_PORTS: usize = 128;

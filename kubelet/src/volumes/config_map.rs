@@ -6,7 +6,7 @@ use api_types::api::core::v1::Volume;
 use async_trait::async_trait;
 
 use super::{Context, Source, VolumeError, payload};
-use crate::{container::sources::config_map_data, pod::spec};
+use crate::{container::sources::config_map_data, spec};
 
 const PLUGIN: &str = "configmap";
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     container::{env, resources},
-    pod::spec,
+    spec,
 };
 
 const PLUGIN: &str = "downward-api";

@@ -7,7 +7,7 @@ use api_types::api::core::v1::{EmptyDirVolumeSource, Pod, Volume};
 use async_trait::async_trait;
 
 use super::{Context, Source, VolumeError, directory, memory, ownership, private_directory};
-use crate::pod::spec;
+use crate::spec;
 
 const PLUGIN: &str = "empty-dir";
 /// Whoever the containers run as, they may use it.

@@ -31,8 +31,8 @@ use async_trait::async_trait;
 use self::mount_table::MountTable;
 use crate::{
     objects::Objects,
-    pod::spec,
     runtime::{Mount, Propagation},
+    spec,
 };
 
 /// For the kubelet's own directories: what containers see of them is mounted, and nobody else of the

@@ -6,7 +6,7 @@ use api_types::api::core::v1::Volume;
 use async_trait::async_trait;
 
 use super::{Context, Source, VolumeError, payload};
-use crate::{container::sources::secret_data, pod::spec};
+use crate::{container::sources::secret_data, spec};
 
 const PLUGIN: &str = "secret";
 

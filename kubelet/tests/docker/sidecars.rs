@@ -11,7 +11,7 @@ use kube::{
 };
 use kubelet::{
     admission::Ledger, container::dns::ClusterDns, context::Context, metrics::Metrics,
-    node::services::Services, objects::Objects, pleg, pod::manager::PodManager,
+    objects::Objects, pleg, pod::manager::PodManager, services::Services,
 };
 use listwatch::{ListWatch, Scope};
 use serde_json::{Value, json};

@@ -15,15 +15,16 @@ use serde_json::{Value, json};
 use testkit::{ControlPlane, pod, wait};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::{manager::PodManager, spec};
 use crate::{
     fake_node::{IMAGE, Node},
     pleg,
+    pod::manager::PodManager,
     runtime::{
         Container, PodIdentity, Runtime, State,
         fake::{ENDLESS_IMAGE, Fake, blank},
         labels,
     },
+    spec,
 };
 
 fn ready_condition(status: &PodStatus) -> bool {

@@ -1,8 +1,8 @@
-//! Questions to a pod's spec that several parts ask.
+//! Questions to a pod that several parts ask: to its spec, and to what was reported of it.
 
 use std::time::Duration;
 
-use api_types::api::core::v1::{Container, Pod, PodSpec};
+use api_types::api::core::v1::{Container, ContainerStatus, Pod, PodSpec};
 use sha2::{Digest, Sha256};
 
 use crate::runtime::PodIdentity;
@@ -63,6 +63,18 @@ pub fn containers(pod: &Pod) -> impl Iterator<Item = &Container> {
 /// The container of that name, init containers included.
 pub fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
     init_containers(pod).chain(containers(pod)).find(|container| container.name == name)
+}
+
+/// What was reported last of the container of that name.
+pub fn reported<'a>(pod: &'a Pod, name: &str) -> Option<&'a ContainerStatus> {
+    let status = pod.status.as_ref()?;
+    let init = status.init_container_statuses.iter().flatten();
+    init.chain(status.container_statuses.iter().flatten()).find(|status| status.name == name)
+}
+
+/// The id of a container as a status has it.
+pub fn full_id(id: &str) -> String {
+    format!("docker://{id}")
 }
 
 /// An init container with `restartPolicy: Always`, which goes on beside the others.

@@ -1,6 +1,6 @@
 //! A pod as the runtime shows it at one moment.
 
-use crate::runtime::Container;
+use super::Container;
 
 /// The sandboxes and containers of one pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
