@@ -48,11 +48,13 @@ impl StatusWriter {
         let (orders, receiver) = watch::channel(order);
         let version = Arc::new(AtomicU64::new(version(pod)));
         let (identity, label, latest) = (spec::identity(pod), spec::label(pod), version.clone());
+        let mut begun = false;
         let task = move || Task {
             api: Api::namespaced(client.clone(), &identity.namespace),
             identity: identity.clone(),
             orders: receiver.clone(),
             version: latest.clone(),
+            begins_anew: std::mem::replace(&mut begun, true),
             // After a panic nothing is known to be written.
             written: written.take(),
             disturbed: 0,
@@ -117,6 +119,8 @@ struct Task {
     identity: PodIdentity,
     orders: watch::Receiver<Order>,
     version: Arc<AtomicU64>,
+    /// Whether an earlier one has panicked.
+    begins_anew: bool,
     written: Option<Value>,
     disturbed: u64,
     deleted: bool,
@@ -124,6 +128,10 @@ struct Task {
 
 impl Task {
     async fn run(mut self) {
+        // What nobody wants any more is not tried again, however it failed.
+        if self.begins_anew && self.orders.has_changed().is_err() {
+            return;
+        }
         loop {
             let mut wait = FIRST_RETRY;
             while let Err(error) = self.write().await {
@@ -223,6 +231,7 @@ mod tests {
             identity: PodIdentity { uid: "u".into(), name: "p".into(), ..PodIdentity::default() },
             orders: watch::Sender::new(order).subscribe(),
             version: Arc::default(),
+            begins_anew: false,
             written: None,
             disturbed: 0,
             deleted: false,
@@ -273,6 +282,26 @@ mod tests {
         writer.delete();
         assert_eq!(request().await, Some(http::Method::DELETE));
         assert_eq!(lost.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_write_that_always_panics_ends_with_its_pod() {
+        let (server, ended) = tokio::sync::oneshot::channel::<Infallible>();
+        let server = Arc::new(server);
+        let service = tower::service_fn(move |_: Request<Body>| {
+            let _server = &server;
+            std::future::pending::<Result<Response<Body>, Infallible>>()
+        });
+        let (client, metrics) = (Client::new(service, "default"), Metrics::default());
+        let writer = StatusWriter::spawn(client, metrics.clone(), &testkit::pod("p").build());
+        let lost = metrics.lost_tasks("status_writer");
+        // A condition that is none.
+        writer.orders.send_modify(|order| order.status = Some(json!({"conditions": ["?"]})));
+        let panicked = async || if lost.get() == 1 { Ok(()) } else { Err(lost.get()) };
+        testkit::wait::until("the writer panics", panicked).await;
+        drop(writer);
+        // The way to the server goes with the task.
+        assert!(testkit::wait::within("its end", ended).await.is_err());
     }
 
     #[tokio::test]
