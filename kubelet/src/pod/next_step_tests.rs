@@ -339,7 +339,26 @@ fn sidecars_stop_after_the_others_the_last_one_first() {
     check(&world(&all), &["stop j0"]);
     check(&world(&all).asked_to_stop("j0", 1, false), &[]);
     check(&world(&all[..2]), &["stop i0"]);
-    check(&World::new(pod.clone(), &every).stop(0), &["kill a0", "kill i0", "kill j0"]);
+    check(&World::new(pod.clone(), &every).stop(0), &["kill a0", "kill j0", "kill i0"]);
+}
+
+#[test]
+fn sidecars_stop_together_once_the_pods_time_is_over() {
+    let pod = with_sidecars("Always", &["i", "j"], &["a"]);
+    let all = [("POD", 0, running()), ("i", 0, running()), ("j", 0, running())];
+    let mut every = all.to_vec();
+    every.push(("a", 0, running()));
+    let world = |containers: &[_], passed: i64| {
+        let mut world = World::new(pod.clone(), containers).stop(2);
+        world.stop_began = at(NOW - passed);
+        world
+    };
+    check(&world(&all, 1), &["stop j0"]);
+    assert_eq!(world(&all, 1).plan().wake_at, Some(at(NOW + 1)));
+    check(&world(&all, 1).asked_to_stop("j0", 1, false), &[]);
+    check(&world(&all, 2).asked_to_stop("j0", 1, false), &["stop i0"]);
+    check(&world(&all, 2), &["stop j0", "stop i0"]);
+    check(&world(&every, 2).asked_to_stop("a0", 1, false), &["stop j0", "stop i0"]);
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub(super) fn retire_pod(input: &Input<'_>, grace: Duration, plan: &mut Plan) {
 }
 
 /// Sidecars serve the others, so they stop after them: one after the other, the last one first. What
-/// the others needed of the pod's time they have less.
+/// the others needed of the pod's time they have less; when it is over, none waits for another.
 fn stop_all(input: &Input<'_>, grace: Duration, plan: &mut Plan) {
     let place = |container: &Container| sidecar_place(input.pod, &container.name);
     let (proper, mut sidecars): (Vec<_>, Vec<_>) =
@@ -48,15 +48,18 @@ fn stop_all(input: &Input<'_>, grace: Duration, plan: &mut Plan) {
     for container in &proper {
         stop(input, container, grace, plan);
     }
-    if grace.is_zero() {
-        return sidecars.iter().for_each(|sidecar| stop(input, sidecar, grace, plan));
-    }
     sidecars.sort_by_key(|container| place(container));
     // One that is being started is not seen yet, and may be one of the others.
     let served = proper.is_empty() && input.starting.is_empty();
-    if let Some(last) = sidecars.last().filter(|_| served) {
-        let asked = input.stopping.contains_key(&last.id);
-        stop(input, last, if asked { grace } else { left(input, grace) }, plan);
+    let over = input.stop_began + grace;
+    for (before, sidecar) in sidecars.iter().rev().enumerate() {
+        if grace.is_zero() || input.stopping.contains_key(&sidecar.id) {
+            stop(input, sidecar, grace, plan);
+        } else if over <= input.now || (served && before == 0) {
+            stop(input, sidecar, left(input, grace), plan);
+        } else {
+            plan.wake(over);
+        }
     }
 }
 
