@@ -91,8 +91,8 @@ impl<T: Object> Lanes<T> {
         }
     }
 
-    /// The lanes that a change belongs to: all if nobody knows what the object is watched by from now on. Then each
-    /// reader is told, so that no less can be looked at.
+    /// The lanes that a change belongs to: all if nobody knows what the object was watched by, or is from now on. Then
+    /// each reader is told, so that no less can be looked at.
     fn concerned(&self, change: &Change<T>) -> Vec<Box<str>> {
         if is_unknown(change) {
             return self.by_value.keys().cloned().collect();
@@ -160,7 +160,8 @@ impl<T: Object> Lane<T> {
 }
 
 fn is_unknown<T: Object>(change: &Change<T>) -> bool {
-    change.new.as_ref().is_some_and(|new| new.object.trigger().is_none())
+    let mut items = change.old.iter().chain(&change.new);
+    items.any(|item| item.object.trigger().is_none())
 }
 
 /// The values that an object had before a change and has after it: one or two.

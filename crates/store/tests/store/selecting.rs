@@ -234,9 +234,14 @@ async fn what_can_not_be_read_is_seen_by_every_watch_of_a_value() {
     let mut late = rig.cache.watch_value(PODS, Some("n3"), start).unwrap();
     assert_eq!(change(&mut late).await.1, "?");
     rig.put("a", "n2").await;
+    assert_eq!(change(&mut watch).await, ("?".to_owned(), "n2".to_owned()));
     rig.put("a", "n1").await;
     assert_eq!(change(&mut watch).await, ("n2".to_owned(), "n1".to_owned()));
     assert!(rig.cache.watch_value(PODS, Some("n1"), before).is_ok());
+    rig.put("a", "?").await;
+    rig.delete("a").await;
+    assert_eq!(change(&mut watch).await, ("n1".to_owned(), "?".to_owned()));
+    assert_eq!(change(&mut watch).await, ("?".to_owned(), String::new()));
 }
 
 /// Counts how often it is woken.
