@@ -83,14 +83,21 @@ impl Catalogue {
         if version.is_empty() || version == def.api_version() {
             return Ok(object);
         }
-        let is_its = |d: &&Arc<ResourceDef>| is_of_one_kind(d, def) && d.api_version() == version;
-        let Some(from) = self.iter().find(is_its) else {
-            let what = def.qualified();
-            return Err(ApiError::store_read(format!("{what} can't be converted from {version}")));
-        };
-        let mut converted = def.to_served(from.to_stored(object)?)?;
-        converted["apiVersion"] = def.api_version().into();
+        // Both as they are by now: the definition may be of a time when another version was stored.
+        let (from, to) = (self.version(def, version)?, self.version(def, &def.api_version())?);
+        let mut converted = to.to_served(from.to_stored(object)?)?;
+        converted["apiVersion"] = to.api_version().into();
         Ok(converted)
+    }
+
+    /// A kind in one of its versions.
+    fn version(&self, def: &ResourceDef, version: &str) -> Result<&ResourceDef, ApiError> {
+        let mut known =
+            self.iter().filter(|d| is_of_one_kind(d, def) && d.api_version() == version);
+        known.next().map(AsRef::as_ref).ok_or_else(|| {
+            let what = def.qualified();
+            ApiError::store_read(format!("{what} can't be converted from or to {version}"))
+        })
     }
 
     /// Groups with their versions, each once, the core group first.

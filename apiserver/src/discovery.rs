@@ -59,9 +59,12 @@ pub(crate) fn group(catalogue: &Catalogue, name: &str) -> Option<Value> {
 }
 
 fn group_names(catalogue: &Catalogue) -> Vec<&str> {
-    let mut names: Vec<_> =
-        catalogue.group_versions().into_iter().map(|(g, _)| g).filter(|g| !g.is_empty()).collect();
-    names.dedup();
+    let mut names = Vec::new();
+    for (group, _) in catalogue.group_versions() {
+        if !group.is_empty() && !names.contains(&group) {
+            names.push(group);
+        }
+    }
     names
 }
 

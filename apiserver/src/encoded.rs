@@ -237,14 +237,6 @@ pub(crate) fn set_version(object: &mut Value, revision: Revision) {
     }
 }
 
-/// The bytes to store of an object: all of it but its version, which the store itself counts, and which is taken off.
-pub(crate) fn to_store(object: &mut Value) -> Bytes {
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("resourceVersion");
-    }
-    object.to_string().into()
-}
-
 fn line(start: &[u8], object: &[u8]) -> Vec<u8> {
     [start, object, END].concat()
 }
@@ -262,11 +254,11 @@ mod tests {
 
     fn encoded(size: usize) -> Encoded {
         let catalogue = Catalogue::built_in();
-        let mut object =
+        let object =
             serde_json::json!({"metadata": {"name": "a"}, "data": {"x": "x".repeat(size)}});
         let entry = Entry {
             key: "/registry/core/configmaps/default/a".into(),
-            value: to_store(&mut object),
+            value: object.to_string().into(),
             revision: Revision(7),
         };
         Encoded::of_entry(&catalogue, &entry).unwrap()
@@ -289,9 +281,9 @@ mod tests {
     #[test]
     fn each_of_several_labels_is_found() {
         let labels = serde_json::json!({"m": "1", "a": "2", "z": "3", "b": true});
-        let mut object = serde_json::json!({"metadata": {"name": "a", "labels": labels}});
+        let object = serde_json::json!({"metadata": {"name": "a", "labels": labels}});
         let key = "/registry/core/configmaps/default/a".into();
-        let entry = Entry { key, value: to_store(&mut object), revision: Revision(7) };
+        let entry = Entry { key, value: object.to_string().into(), revision: Revision(7) };
         let object = Encoded::of_entry(&Catalogue::built_in(), &entry).unwrap();
         let found = ["a", "b", "m", "y", "z"].map(|name| object.label(name));
         assert_eq!(found, [Some("2"), None, Some("1"), None, Some("3")]);

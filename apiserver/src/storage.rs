@@ -33,11 +33,15 @@ const FUTURE_VERSION_PATIENCE: Duration = Duration::from_secs(3);
 /// When to ask again that was not answered because the store was away, in seconds.
 const RETRY: i32 = 1;
 
-/// An object and the revision that wrote it.
+/// An object as it was read.
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
+    /// In the version that it was asked for in.
     pub(crate) object: Value,
+    /// The one that wrote it.
     pub(crate) revision: Revision,
+    /// As it is stored, with its version.
+    json: Bytes,
 }
 
 /// Names one object.
@@ -138,7 +142,9 @@ impl Storage {
         let entry = self.entry(at).await?;
         let object = encoded::decode(&entry).map_err(|e| ApiError::from(&e))?;
         let object = self.catalogue.load().converted(object, at.def)?;
-        Ok(Stored { object, revision: entry.revision })
+        let Entry { value, revision, .. } = entry;
+        let json = encoded::with_version(b"", &value, revision, b"").into();
+        Ok(Stored { object, revision, json })
     }
 
     /// The latest state of an object, encoded. The cache's encoding is used if it is of the same revision.

@@ -51,8 +51,8 @@ impl Storage {
 
     fn cached(&self, at: Address<'_>) -> Option<Stored> {
         let cached = self.cache.get(&at.key())?;
-        let object = cached.object.as_ref().ok()?.value();
-        let object = self.catalogue.load().converted(object, at.def).ok()?;
-        Some(Stored { object, revision: cached.revision })
+        let encoded = cached.object.as_ref().ok()?;
+        let object = self.catalogue.load().converted(encoded.value(), at.def).ok()?;
+        Some(Stored { object, revision: cached.revision, json: encoded.json() })
     }
 }

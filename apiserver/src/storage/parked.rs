@@ -7,29 +7,45 @@ use parking_lot::Mutex;
 
 use crate::encoded::Written;
 
-/// How many objects wait at most. More are waiting only while the watch stands still, and then are decoded like others'.
-const MOST: usize = 4096;
+/// How many bytes wait at most. More are waiting only while the watch stands still, and then are decoded like others'.
+const MOST: usize = 16 << 20;
 
 /// The latest write of each key that is under way, or has not come back.
 #[derive(Debug, Default)]
-pub(crate) struct Parked(Mutex<HashMap<String, Written>>);
+pub(crate) struct Parked(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    by_key: HashMap<String, Written>,
+    bytes: usize,
+}
 
 impl Parked {
     /// Keeps what is going to be written.
-    pub(crate) fn park(&self, key: String, written: Written) {
-        let mut parked = self.0.lock();
-        if parked.len() >= MOST {
-            parked.clear();
+    pub(crate) fn park(&self, key: &str, written: Written) {
+        let mut waiting = self.0.lock();
+        waiting.bytes += weight(key, &written);
+        if waiting.bytes > MOST {
+            *waiting = Waiting { bytes: weight(key, &written), ..Waiting::default() };
         }
-        parked.insert(key, written);
+        let before = waiting.by_key.insert(key.to_owned(), written);
+        waiting.bytes -= before.map_or(0, |before| weight(key, &before));
     }
 
     /// What was parked, if these are its bytes: they have come back, or are not going to be written.
     pub(crate) fn take(&self, key: &str, value: &[u8]) -> Option<Written> {
-        let mut parked = self.0.lock();
-        parked.get(key).filter(|written| written.json == value)?;
-        parked.remove(key)
+        let mut waiting = self.0.lock();
+        waiting.by_key.get(key).filter(|written| written.json == value)?;
+        let written = waiting.by_key.remove(key)?;
+        waiting.bytes -= weight(key, &written);
+        Some(written)
     }
+}
+
+/// About how much memory an object takes while it waits.
+fn weight(key: &str, written: &Written) -> usize {
+    const REST: usize = 512;
+    key.len() + written.json.len() + REST
 }
 
 #[cfg(test)]
@@ -58,12 +74,12 @@ mod tests {
     #[test]
     fn what_comes_back_is_taken_once_and_only_if_it_is_the_same() {
         let (parked, a, b) = (Parked::default(), written("a"), written("b"));
-        parked.park("k".to_owned(), a.clone());
+        parked.park("k", a.clone());
         assert!(parked.take("k", &b.json).is_none() && parked.take("l", &a.json).is_none());
         assert!(parked.take("k", &a.json).is_some());
         assert!(parked.take("k", &a.json).is_none());
-        parked.park("k".to_owned(), a.clone());
-        parked.park("k".to_owned(), b.clone());
+        parked.park("k", a.clone());
+        parked.park("k", b.clone());
         assert!(parked.take("k", &a.json).is_none());
         assert!(parked.take("k", &b.json).is_some());
     }
@@ -81,14 +97,27 @@ mod tests {
         storage.create(at, &object).await.unwrap();
         storage.create(at, &object).await.unwrap_err();
         storage.cache().catch_up().await.unwrap();
-        assert!(storage.parked.0.lock().is_empty());
+        let waiting = storage.parked.0.lock();
+        assert_eq!((waiting.by_key.len(), waiting.bytes), (0, 0));
     }
 
     #[test]
     fn what_never_comes_back_is_forgotten() {
         let (parked, a) = (Parked::default(), written("a"));
-        (0..=MOST).for_each(|key| parked.park(key.to_string(), a.clone()));
-        assert!(parked.0.lock().len() <= MOST);
-        assert!(parked.take(&MOST.to_string(), &a.json).is_some());
+        let held = || {
+            let waiting = parked.0.lock();
+            let all = waiting.by_key.iter().map(|(key, written)| weight(key, written));
+            assert_eq!(waiting.bytes, all.sum::<usize>());
+            waiting.bytes
+        };
+        let mut heavy = a.clone();
+        heavy.json = vec![b' '; MOST / 4].into();
+        for key in ["a", "a", "b", "c", "d", "e", "a"] {
+            parked.park(key, heavy.clone());
+            assert!(held() <= MOST);
+        }
+        assert!(parked.take("c", &heavy.json).is_none());
+        assert!(parked.take("a", &heavy.json).is_some());
+        assert!(held() > 0);
     }
 }

@@ -55,6 +55,29 @@ impl From<WriteError> for ApiError {
     }
 }
 
+/// An object on its way to the store.
+struct Outgoing {
+    key: String,
+    written: Written,
+    /// Whether it is stored in the version of its kind that it was given in.
+    is_as_given: bool,
+}
+
+impl Outgoing {
+    /// What the client gets of the object that was stored.
+    fn answer(&self, object: &AnyObject, revision: Revision) -> Result<Bytes, ApiError> {
+        match self.is_as_given {
+            true => Ok(self.as_of(revision)),
+            false => encoded::answer(object, Some(revision)),
+        }
+    }
+
+    /// What is stored, with its version.
+    fn as_of(&self, revision: Revision) -> Bytes {
+        encoded::with_version(b"", &self.written.json, revision, b"").into()
+    }
+}
+
 impl Storage {
     /// Stores an object that must not be there yet, in a namespace that stays; gives its JSON.
     pub(crate) async fn create(
@@ -63,10 +86,10 @@ impl Storage {
         object: &AnyObject,
     ) -> Result<Bytes, WriteError> {
         let mut namespace = self.namespace_of(at).await?;
-        let (key, value) = (at.key(), self.encode(at, object)?);
+        let outgoing = self.encode(at, object)?;
         loop {
-            match self.put_parked(&key, &value, Expect::Absent, namespace.as_slice()).await {
-                Ok(revision) => return Ok(written(at, object, &value, revision)?),
+            match self.put_parked(&outgoing, Expect::Absent, namespace.as_slice()).await {
+                Ok(revision) => return Ok(outgoing.answer(object, revision)?),
                 Err(WriteError::Outdated(_)) => return Err(at.already_exists().into()),
                 // Somebody has written the namespace, and may do so again: each time brings somebody further.
                 Err(WriteError::Refused(StoreError::GuardFailed { .. })) => {
@@ -77,51 +100,51 @@ impl Storage {
         }
     }
 
-    /// Stores an object's next state over the one that was read, which is `before` as its type has it; gives its JSON.
-    /// A change that changes nothing isn't written, if that was the latest.
+    /// Stores an object's next state over the one that was read; gives its JSON. What is stored already, to the byte,
+    /// isn't written again, if that was the latest.
     pub(crate) async fn update(
         &self,
         at: Address<'_>,
         old: &Stored,
-        before: &AnyObject,
         object: &mut AnyObject,
     ) -> Result<Bytes, WriteError> {
-        object.metadata_mut().resource_version.clone_from(&before.metadata().resource_version);
-        // Times are more exact in memory than they are stored.
-        if object == before || object.to_json()? == before.to_json()? {
-            return self.confirm(at, old).await.map(|()| old.object.to_string().into());
-        }
         object.metadata_mut().resource_version = None;
-        let value = self.encode(at, object)?;
-        let put = self.put_parked(&at.key(), &value, Expect::At(old.revision), &[]).await;
+        let outgoing = self.encode(at, object)?;
+        if outgoing.as_of(old.revision) == old.json {
+            self.confirm(at, old).await?;
+            return Ok(outgoing.answer(object, old.revision)?);
+        }
+        let put = self.put_parked(&outgoing, Expect::At(old.revision), &[]).await;
         let revision = put.map_err(|error| failed(at, error))?;
-        Ok(written(at, object, &value, revision)?)
+        Ok(outgoing.answer(object, revision)?)
     }
 
-    /// The bytes to store of an object, which wait for the cache to see them.
-    fn encode(&self, at: Address<'_>, object: &AnyObject) -> Result<Bytes, ApiError> {
+    fn encode(&self, at: Address<'_>, object: &AnyObject) -> Result<Outgoing, ApiError> {
         let (catalogue, key) = (self.catalogue.load(), at.key());
         let Some(stored) = catalogue.of_key(&key) else { return Err(at.not_found()) };
-        if !at.def.is_stored() {
-            let mut converted = catalogue.converted(object.to_value()?, stored)?;
-            return Ok(encoded::to_store(&mut converted));
-        }
-        let written = Written::new(stored, object)?;
-        let json = written.json.clone();
-        self.parked.park(key, written);
-        Ok(json)
+        // The request may have begun when another version was stored.
+        let is_as_given = at.def.names.version == stored.names.version;
+        let written = match is_as_given {
+            true => Written::new(stored, object)?,
+            false => {
+                let converted = catalogue.converted(object.to_value()?, stored)?;
+                Written::new(stored, &stored.stored(&converted)?)?
+            }
+        };
+        Ok(Outgoing { key, written, is_as_given })
     }
 
+    /// Writes an object, which waits for the cache to see it.
     async fn put_parked(
         &self,
-        key: &str,
-        value: &Bytes,
+        Outgoing { key, written, .. }: &Outgoing,
         expect: Expect,
         guards: &[Guard],
     ) -> Result<Revision, WriteError<StoreError>> {
-        let result = self.put(key, value, expect, guards).await;
+        self.parked.park(key, written.clone());
+        let result = self.put(key, &written.json, expect, guards).await;
         if matches!(result, Err(WriteError::Refused(_) | WriteError::Outdated(_))) {
-            self.parked.take(key, value);
+            self.parked.take(key, &written.json);
         }
         result
     }
@@ -208,19 +231,6 @@ where
 fn is_answer(error: &StoreError) -> bool {
     use StoreError::{Conflict, GuardFailed, NotFound, TooLarge};
     matches!(error, Conflict { .. } | GuardFailed { .. } | NotFound { .. } | TooLarge(_))
-}
-
-/// The JSON of an object that was stored in these bytes, in the version of its kind that it was given in.
-fn written(
-    at: Address<'_>,
-    object: &AnyObject,
-    value: &Bytes,
-    revision: Revision,
-) -> Result<Bytes, ApiError> {
-    if at.def.is_stored() {
-        return Ok(encoded::with_version(b"", value, revision, b"").into());
-    }
-    encoded::answer(object, Some(revision))
 }
 
 fn classified(error: StoreError) -> WriteError<StoreError> {

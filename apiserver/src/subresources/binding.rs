@@ -32,14 +32,13 @@ pub(crate) async fn bind(
     state.admission.admit(&state.storage, &attributes, Some(&mut given)).await?;
     let binding = given.get::<Binding>().ok_or_else(|| ApiError::internal("no Binding"))?;
     let attempt = |old: Stored| async move {
-        let before = at.def.stored(&old.object)?;
-        let mut pod = before.clone();
+        let mut pod = at.def.stored(&old.object)?;
         let assigned = pod.get_mut::<Pod>().ok_or_else(|| ApiError::internal("no Pod"))?;
         registry::bind(assigned, binding, Timestamp::now())?;
         if dry_run {
             return state.storage.confirm(at, &old).await;
         }
-        state.storage.update(at, &old, &before, &mut pod).await.map(drop)
+        state.storage.update(at, &old, &mut pod).await.map(drop)
     };
     state.storage.compare_and_swap(at, attempt).await?;
     Ok(created(warnings))

@@ -129,7 +129,7 @@ async fn write(
     object: &mut AnyObject,
 ) -> Result<Bytes, WriteError> {
     if !at.def.is_finished(object) {
-        let json = state.storage.update(at, old, before, object).await?;
+        let json = state.storage.update(at, old, object).await?;
         state.admission.changed(at, before, object).await;
         return Ok(json);
     }

@@ -172,7 +172,7 @@ async fn attempt(
         }
         Deletion::Mark(object) if dry_run => Ok(Outcome::Terminating(object.to_value()?)),
         Deletion::Mark(mut marked) => {
-            let written = state.storage.update(at, &old, &object, &mut marked).await?;
+            let written = state.storage.update(at, &old, &mut marked).await?;
             Ok(Outcome::Terminating(encoded::value(&written)?))
         }
         Deletion::Pending => {

@@ -195,17 +195,15 @@ fn lines(
     }
 }
 
-/// What a change is to somebody who sees only what the selectors select. What can't be read ends the watch: nobody
-/// knows whether it is still selected.
+/// What a change is to somebody who sees only what the selectors select. What can't be read or shown ends the watch:
+/// nobody knows whether it is still selected.
 fn event(
     change: &Change<Decoded>,
     view: &View,
     selection: &Selection,
 ) -> Result<Option<Event>, ApiError> {
     let old = change.old.as_ref().and_then(|item| item.object.as_ref().ok());
-    // Who goes on from before would meet what can't be read for ever, mended or not: they are to list anew.
-    let unreadable = |error: ApiError| ApiError::expired(error.to_string());
-    let new = change.new.as_ref().map(readable).transpose().map_err(unreadable)?;
+    let new = change.new.as_ref().map(readable).transpose()?;
     let selects = |object: Option<&Encoded>| match object {
         Some(object) => view.selects(selection, object),
         None => Ok(false),
@@ -232,9 +230,8 @@ impl Watcher {
         let mut goes_on = !burst.is_empty();
         for change in burst {
             let change = change.map_err(|error| watch_error(error, reached));
-            match change.and_then(|change| event(&change, &self.view, &self.selection)) {
-                Ok(Some(event)) => lines.push(self.shown(event, first)),
-                Ok(None) => {}
+            match change.and_then(|change| self.change(&change, first)) {
+                Ok(line) => lines.extend(line),
                 Err(error) => {
                     lines.push(failure(&error));
                     goes_on = false;
@@ -245,27 +242,35 @@ impl Watcher {
         (together(lines), goes_on)
     }
 
-    /// An event's line in the form that the watcher asked for; an error event if it can't be shown so.
-    fn shown(&self, event: Event, first: &mut bool) -> Bytes {
+    /// A change's line, if the watcher is told of it.
+    fn change(
+        &self,
+        change: &Change<Decoded>,
+        first: &mut bool,
+    ) -> Result<Option<Bytes>, ApiError> {
+        let event = event(change, &self.view, &self.selection);
+        let line = event.and_then(|event| event.map(|event| self.shown(event, first)).transpose());
+        // Who goes on from before would meet what can't be shown for ever, mended or not: they are to list anew.
+        line.map_err(|error| ApiError::expired(error.to_string()))
+    }
+
+    /// An event's line in the form that the watcher asked for.
+    fn shown(&self, event: Event, first: &mut bool) -> Result<Bytes, ApiError> {
         let Event { kind, line, as_is } = event;
         if as_is && self.presentation.is_plain() {
-            return line;
+            return Ok(line);
         }
+        let object = self.view.converted(encoded::value(&line)?["object"].take())?;
         let header = std::mem::take(first);
-        let object = encoded::value(&line)
-            .and_then(|mut event| self.view.converted(event["object"].take()))
-            .and_then(|object| self.presentation.show(&self.view.def, &object, header));
-        match object {
-            Ok(object) => self::line(kind, &object),
-            Err(error) => failure(&error),
-        }
+        let object = self.presentation.show(&self.view.def, &object, header)?;
+        Ok(self::line(kind, &object))
     }
 
     /// The line of an object that is there at the beginning, if it is selected.
     fn appearance(&self, object: &Encoded, first: &mut bool) -> Result<Option<Bytes>, ApiError> {
         let is_selected = self.view.selects(&self.selection, object)?;
         let event = Event { kind: "ADDED", line: object.added(), as_is: self.view.is_of(object) };
-        Ok(is_selected.then(|| self.shown(event, first)))
+        is_selected.then(|| self.shown(event, first)).transpose()
     }
 
     fn bookmark(&self, revision: Revision, initial_end: bool) -> Bytes {

@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use api_machinery::ApiError;
 use api_types::api::resource::{v1, v1beta1};
+use futures::future::{join, join_all};
 use registry::{Conversion, Plain, ResourceDef, resource};
 use serde_json::{Value, json};
 
-use crate::harness::{Api, CONFIG_MAPS, names, version};
+use crate::{
+    faulty::{Fate, Op},
+    harness::{Api, CONFIG_MAPS, names, version},
+};
 
 const V1: &str = "/apis/resource.k8s.io/v1";
 const BETA: &str = "/apis/resource.k8s.io/v1beta1";
@@ -44,12 +48,44 @@ fn more_kinds() -> Vec<ResourceDef> {
     ]
 }
 
-/// Serves more kinds than the program has; gives those that it had.
+/// Serves more kinds than the program has, not all in one place; gives those that it had.
 fn serve_more(api: &Api) -> Vec<Arc<ResourceDef>> {
     let before = api.server.kinds();
-    let more = more_kinds().into_iter().map(Arc::new);
-    api.server.serve_kinds(before.iter().cloned().chain(more).collect()).unwrap();
+    let mut kinds: Vec<_> = more_kinds().into_iter().map(Arc::new).collect();
+    kinds.splice(1..1, before.iter().cloned());
+    api.server.serve_kinds(kinds).unwrap();
     before
+}
+
+/// What they were converted to becomes what is stored, and the other way round.
+#[derive(Debug)]
+struct Reversed;
+
+impl Conversion for Reversed {
+    fn to_served(&self, slice: Value) -> Result<Value, ApiError> {
+        BasicDevices.to_stored(slice)
+    }
+
+    fn to_stored(&self, slice: Value) -> Result<Value, ApiError> {
+        BasicDevices.to_served(slice)
+    }
+}
+
+/// Stores slices in the other version from now on.
+fn store_beta(api: &Api) {
+    let mut kinds = api.server.kinds();
+    kinds.retain(|kind| kind.names.plural != "resourceslices");
+    kinds.push(resource::<v1::ResourceSlice, _>(Plain).converted(Reversed).build().into());
+    kinds.push(resource::<v1beta1::ResourceSlice, _>(Plain).build().into());
+    api.server.serve_kinds(kinds).unwrap();
+}
+
+/// The version and the device of a stored slice.
+async fn stored_slice(api: &Api, name: &str) -> (Value, Value) {
+    let key = format!("/registry/resource.k8s.io/resourceslices/{name}");
+    let entry = api.store.get(&key).await.unwrap().unwrap();
+    let mut stored: Value = serde_json::from_slice(&entry.value).unwrap();
+    (stored["apiVersion"].take(), stored["spec"]["devices"][0].take())
 }
 
 fn slice(name: &str, device: &Value) -> Value {
@@ -81,11 +117,13 @@ async fn a_kind_comes_and_goes_while_the_server_runs() {
     assert_eq!(api.get(&format!("{classes}/a")).await.ok(), created);
     assert_eq!(names(&api.get(&classes).await.ok()), ["a"]);
     let groups = api.get("/apis").await.ok();
-    let found =
-        groups["groups"].as_array().unwrap().iter().find(|g| g["name"] == "resource.k8s.io");
-    let versions: Vec<_> =
-        found.unwrap()["versions"].as_array().unwrap().iter().map(|v| &v["version"]).collect();
-    assert_eq!(versions, ["v1", "v1beta1"]);
+    let is_its = |g: &&Value| g["name"] == "resource.k8s.io";
+    let found: Vec<_> = groups["groups"].as_array().unwrap().iter().filter(is_its).collect();
+    let versions = |group: &Value| -> Vec<Value> {
+        let versions = group["versions"].as_array().unwrap().iter();
+        versions.map(|version| version["version"].clone()).collect()
+    };
+    assert_eq!(found.into_iter().map(versions).collect::<Vec<_>>(), [["v1", "v1beta1"]]);
     let resources = |list: Value| -> Vec<String> {
         let all = list["resources"].as_array().unwrap().iter();
         all.map(|r| r["name"].as_str().unwrap().to_owned()).collect()
@@ -110,8 +148,12 @@ async fn a_kind_comes_and_goes_while_the_server_runs() {
     assert_eq!(api.get(&format!("{classes}/a")).await.ok(), created);
     assert_eq!(names(&api.get(&classes).await.ok()), ["a", "b"]);
     for name in ["a", "b"] {
-        let list = format!("{classes}?fieldSelector=metadata.name={name}");
-        assert_eq!(names(&api.get(&list).await.ok()), [name]);
+        let selected = format!("{classes}?fieldSelector=metadata.name={name}");
+        assert_eq!(names(&api.get(&selected).await.ok()), [name]);
+        let mut watch = api.watch(&format!("{selected}&watch=true")).await;
+        assert_eq!(watch.brief().await, format!("ADDED {name}"));
+        api.delete(&format!("{classes}/{name}")).await.ok();
+        assert_eq!(watch.brief().await, format!("DELETED {name}"));
     }
 }
 
@@ -124,10 +166,7 @@ async fn an_object_is_written_and_read_in_each_version_and_stored_in_one() {
     assert_eq!(created["apiVersion"], "resource.k8s.io/v1beta1");
     assert_eq!(created["spec"]["devices"][0], beta_device("A"));
     api.post(&slices, &slice("new", &device("B"))).await.ok();
-    let entry = api.store.get("/registry/resource.k8s.io/resourceslices/old").await.unwrap();
-    let stored: Value = serde_json::from_slice(&entry.unwrap().value).unwrap();
-    assert_eq!(stored["apiVersion"], "resource.k8s.io/v1");
-    assert_eq!(stored["spec"]["devices"][0], device("A"));
+    assert_eq!(stored_slice(&api, "old").await, (json!("resource.k8s.io/v1"), device("A")));
 
     for (collection, api_version, devices) in [
         (&slices, "resource.k8s.io/v1", [device("B"), device("A")]),
@@ -193,6 +232,96 @@ async fn what_the_cache_does_not_know_is_in_the_version_that_was_asked_for_too()
     let patched = api.patch(&a, "merge-patch", &patch).await.ok();
     assert_eq!(patched["spec"]["devices"][0], beta_device("A"));
     assert_eq!(api.get(&a).await.ok(), patched);
+}
+
+#[tokio::test]
+async fn a_write_may_be_under_way_while_another_version_becomes_the_stored_one() {
+    let (api, faulty) = Api::faulty().await;
+    serve_more(&api);
+    faulty.hush();
+    let slices = format!("{V1}/resourceslices");
+    let paths = [format!("{slices}/a"), format!("{BETA}/resourceslices/b")];
+    for name in ["a", "b"] {
+        api.post(&slices, &slice(name, &device("A"))).await.ok();
+    }
+    faulty.rule(|op, key| match (op, key.contains("slices")) {
+        (Op::Get, true) => Fate::Hold,
+        _ => Fate::Pass,
+    });
+    let patch = json!({"metadata": {"labels": {"b": "c"}}});
+    let patches = join_all(paths.iter().map(|path| api.patch(path, "merge-patch", &patch)));
+    let swapped = async {
+        faulty.holds_at_once(2).await;
+        store_beta(&api);
+        faulty.release();
+    };
+    let (patched, ()) = join(patches, swapped).await;
+    for (answer, shown) in patched.iter().zip([device("A"), beta_device("A")]) {
+        assert_eq!(answer.ok()["spec"]["devices"][0], shown);
+    }
+    for name in ["a", "b"] {
+        let expected = (json!("resource.k8s.io/v1beta1"), beta_device("A"));
+        assert_eq!(stored_slice(&api, name).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn an_update_that_changes_nothing_brings_an_object_to_the_version_that_is_stored() {
+    let api = Api::start().await;
+    serve_more(&api);
+    let paths = [V1, BETA].map(|group_version| format!("{group_version}/resourceslices/a"));
+    let created = api.post(&format!("{V1}/resourceslices"), &slice("a", &device("A"))).await.ok();
+    for path in &paths {
+        let same = api.put(path, &api.get(path).await.ok()).await.ok();
+        assert_eq!(version(&same), version(&created));
+    }
+    store_beta(&api);
+    let mut versions = Vec::new();
+    for path in paths.iter().chain(&paths) {
+        let put = api.put(path, &api.get(path).await.ok()).await.ok();
+        versions.push(version(&put).to_owned());
+        assert_eq!(api.get(path).await.ok(), put);
+    }
+    let expected = (json!("resource.k8s.io/v1beta1"), beta_device("A"));
+    assert_eq!(stored_slice(&api, "a").await, expected);
+    assert_ne!(versions[0], version(&created));
+    assert_eq!(versions, vec![versions[0].clone(); 4], "it is written once");
+}
+
+/// Can show no device.
+#[derive(Debug)]
+struct NoDevices;
+
+impl Conversion for NoDevices {
+    fn to_served(&self, slice: Value) -> Result<Value, ApiError> {
+        match slice["spec"]["devices"][0].is_null() {
+            true => Ok(slice),
+            false => Err(ApiError::internal("a device")),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_watch_ends_with_what_can_not_be_shown_in_its_version() {
+    let api = Api::start().await;
+    let mut kinds = api.server.kinds();
+    kinds.push(resource::<v1::ResourceSlice, _>(Plain).build().into());
+    kinds.push(resource::<v1beta1::ResourceSlice, _>(Plain).converted(NoDevices).build().into());
+    api.server.serve_kinds(kinds).unwrap();
+    let (slices, mut empty) = (format!("{V1}/resourceslices"), slice("a", &json!({})));
+    empty["spec"]["devices"] = json!([]);
+    api.post(&slices, &empty).await.ok();
+    let mut watch = api.watch(&format!("{BETA}/resourceslices?watch=true")).await;
+    assert_eq!(watch.brief().await, "ADDED a");
+    for name in ["b", "c"] {
+        api.post(&slices, &slice(name, &device("A"))).await.ok();
+    }
+    let error = watch.next().await.unwrap();
+    assert_eq!((&error["type"], &error["object"]["code"]), (&json!("ERROR"), &json!(410)));
+    assert!(watch.next().await.is_none());
+    let mut watch = api.watch(&format!("{BETA}/resourceslices?watch=true")).await;
+    assert_eq!([watch.brief().await, watch.brief().await], ["ADDED a", "ERROR"]);
+    assert!(watch.next().await.is_none());
 }
 
 #[tokio::test]
