@@ -114,73 +114,25 @@ const PODS: &str = "/api/v1/namespaces/default/pods";
 #[tokio::test]
 async fn plugins_see_every_write_in_both_phases() {
     let (_folder, state, recorder) = server().await;
-    let check = async |method, path: &str, body: Value, expected: [&str; 2]| {
+    let changed = pod(&json!("p"), &json!({"a": "b"}));
+    let status = json!({"status": {"phase": "Running"}});
+    let binding = json!({"metadata": {"name": "p"}, "target": {"name": "n"}});
+    let of_a_pod = "a pod over a pod";
+    let (create, update, delete) = (Method::POST, Method::PUT, Method::DELETE);
+    for (method, path, body, operation, objects) in [
+        (&create, "", pod(&json!("p"), &json!({})), "Create pods", "a pod over nothing"),
+        (&update, "/p", changed, "Update pods", of_a_pod),
+        (&update, "/p/status", status, "Update pods/status", of_a_pod),
+        (&create, "/p/binding", binding, "Create pods/binding", "a binding over nothing"),
+        (&delete, "/p", json!({}), "Delete pods", "nothing over a pod"),
+        (&delete, "?gracePeriodSeconds=0", json!({}), "Delete pods", "nothing over a pod"),
+    ] {
         // A list catches up with the store: no write begins with a state that is over.
         request(&state, Method::GET, PODS, &Value::Null).await.unwrap();
-        request(&state, method, &format!("{PODS}{path}"), &body).await.unwrap();
-        assert_eq!(recorder.take(), expected.map(|line| line.replace('~', "by system:apiserver:")));
-    };
-    check(
-        Method::POST,
-        "",
-        pod(&json!("p"), &json!({})),
-        [
-            "mutate Create pods default/p ~ a pod over nothing",
-            "validate Create pods default/p ~ a pod over nothing",
-        ],
-    )
-    .await;
-    check(
-        Method::PUT,
-        "/p",
-        pod(&json!("p"), &json!({"a": "b"})),
-        [
-            "mutate Update pods default/p ~ a pod over a pod",
-            "validate Update pods default/p ~ a pod over a pod",
-        ],
-    )
-    .await;
-    check(
-        Method::PUT,
-        "/p/status",
-        json!({"status": {"phase": "Running"}}),
-        [
-            "mutate Update pods/status default/p ~ a pod over a pod",
-            "validate Update pods/status default/p ~ a pod over a pod",
-        ],
-    )
-    .await;
-    let binding = json!({"metadata": {"name": "p"}, "target": {"name": "n"}});
-    check(
-        Method::POST,
-        "/p/binding",
-        binding,
-        [
-            "mutate Create pods/binding default/p ~ a binding over nothing",
-            "validate Create pods/binding default/p ~ a binding over nothing",
-        ],
-    )
-    .await;
-    check(
-        Method::DELETE,
-        "/p",
-        json!({}),
-        [
-            "mutate Delete pods default/p ~ nothing over a pod",
-            "validate Delete pods default/p ~ nothing over a pod",
-        ],
-    )
-    .await;
-    check(
-        Method::DELETE,
-        "?gracePeriodSeconds=0",
-        json!({}),
-        [
-            "mutate Delete pods default/p ~ nothing over a pod",
-            "validate Delete pods default/p ~ nothing over a pod",
-        ],
-    )
-    .await;
+        request(&state, method.clone(), &format!("{PODS}{path}"), &body).await.unwrap();
+        let seen = format!("{operation} default/p by system:apiserver: {objects}");
+        assert_eq!(recorder.take(), [format!("mutate {seen}"), format!("validate {seen}")]);
+    }
 }
 
 #[tokio::test]
