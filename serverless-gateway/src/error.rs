@@ -1,42 +1,66 @@
 //! What a caller is told when there is no answer of the function: a `metav1.Status`, as from the API
 //! server.
 
+use std::io;
+
 use api_machinery::status::ApiError;
 use axum::{
     Json,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-
-use crate::directory::Missing;
 
 /// How soon a caller may try again what was refused for now.
 const RETRY_AFTER_SECONDS: u16 = 5;
 
-/// Why a call was not answered by the function. The names are `<namespace>/<function>`.
+/// Why a call was not answered by the function. `function` is `<namespace>/<name>`.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
-    /// There is no such function, or it is not known yet whether there is.
-    #[error("no function {namespace}/{name}")]
-    Missing { namespace: String, name: String, why: Missing },
-    /// No instance is ready.
-    #[error("{0} has no ready instance")]
-    NoInstance(String),
-    /// All that were tried refused the connection.
-    #[error("no instance of {0} accepts connections")]
-    Unreachable(String, #[source] reqwest::Error),
+    /// There is no such function.
+    #[error("functions.minik8s.io {name:?} not found")]
+    Unknown { name: String },
+    /// The path names no function.
+    #[error("the path {0:?} calls no function: it is /<function> or /<namespace>/<function>/…")]
+    Path(String),
+    /// It is not known yet whether there is.
+    #[error("the gateway has not learnt yet which functions there are")]
+    NotYetKnown,
+    /// Nobody may call from there.
+    #[error("calls are answered from this host and from the cluster's networks, not from {0}")]
+    Forbidden(String),
+    /// The caller has to say who it is.
+    #[error("Unauthorized")]
+    Unauthorized,
+    /// No instance becomes ready.
+    #[error("function {function} has no instance that is ready: {why}")]
+    NoInstance { function: String, why: String },
+    /// Too many wait already.
+    #[error("too many calls of function {function} wait for an instance")]
+    QueueFull { function: String },
+    /// All instances had as much to do as they may have, for too long.
+    #[error("all instances of function {function} were busy for {seconds} s")]
+    Busy { function: String, seconds: u64 },
     /// The function took too long.
-    #[error("{0} did not answer within {1} s")]
-    Timeout(String, u64),
+    #[error("function {function} did not answer within {seconds} s")]
+    Timeout { function: String, seconds: u64 },
     /// The connection broke after the call was sent, so that it must not be repeated.
-    #[error("{0} broke off the call")]
-    Broken(String, #[source] reqwest::Error),
-    /// The body could not be received, or is too long.
-    #[error("the request's body cannot be taken: {1}")]
-    Body(StatusCode, String),
+    #[error("function {function} broke off the call")]
+    Broken { function: String, source: hyper::Error },
+    /// An instance is ready, and refuses connections.
+    #[error("no instance of function {function} accepts connections")]
+    Unreachable { function: String, source: io::Error },
+    /// The body is longer than what is passed on.
+    #[error("the request's body is longer than {0} bytes")]
+    TooLong(u64),
+    /// The body broke off.
+    #[error("the request's body broke off")]
+    BodyBroken,
+    /// The body did not come.
+    #[error("the request's body has not come within the {0} s that a call may take")]
+    BodySlow(u64),
     /// Functions are called with POST.
     #[error("functions are called with POST, not {0}")]
-    Method(axum::http::Method),
+    Method(Method),
 }
 
 impl CallError {
@@ -47,27 +71,22 @@ impl CallError {
 
     /// The same as the API server would say it.
     fn status(&self) -> ApiError {
+        let status = |code, reason| ApiError::new(code, reason, self.to_string());
         match self {
-            CallError::Missing { name, why: Missing::Unknown, .. } => {
-                ApiError::not_found("minik8s.io", "functions", name)
-            }
-            CallError::Missing { .. } => {
-                ApiError::unavailable("the gateway has not learnt yet which functions there are")
-            }
-            CallError::NoInstance(_) => ApiError::unavailable(format!(
-                "{self}, and this version starts none when a function is called"
-            )),
-            CallError::Unreachable(..) => ApiError::unavailable(self.to_string()),
-            CallError::Timeout(..) => ApiError::new(504, "Timeout", self.to_string()),
-            CallError::Broken(..) => ApiError::new(502, "InternalError", self.to_string()),
-            CallError::Body(code, _) if *code == StatusCode::PAYLOAD_TOO_LARGE => {
-                ApiError::new(413, "RequestEntityTooLarge", self.to_string())
-            }
-            CallError::Body(StatusCode::REQUEST_TIMEOUT, _) => {
-                ApiError::new(408, "Timeout", self.to_string())
-            }
-            CallError::Body(..) => ApiError::bad_request(self.to_string()),
-            CallError::Method(_) => ApiError::new(405, "MethodNotAllowed", self.to_string()),
+            CallError::Unknown { name } => ApiError::not_found("minik8s.io", "functions", name),
+            CallError::Path(_) => status(404, "NotFound"),
+            CallError::Forbidden(_) => status(403, "Forbidden"),
+            CallError::Unauthorized => ApiError::unauthorized(),
+            CallError::NotYetKnown
+            | CallError::NoInstance { .. }
+            | CallError::Unreachable { .. } => status(503, "ServiceUnavailable"),
+            CallError::QueueFull { .. } | CallError::Busy { .. } => status(429, "TooManyRequests"),
+            CallError::Timeout { .. } => status(504, "Timeout"),
+            CallError::Broken { .. } => status(502, "InternalError"),
+            CallError::TooLong(_) => status(413, "RequestEntityTooLarge"),
+            CallError::BodyBroken => ApiError::bad_request(self.to_string()),
+            CallError::BodySlow(_) => status(408, "Timeout"),
+            CallError::Method(_) => status(405, "MethodNotAllowed"),
         }
     }
 }
@@ -78,8 +97,11 @@ impl IntoResponse for CallError {
         let code = StatusCode::from_u16(error.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (code, Json(error.status())).into_response();
         let headers = response.headers_mut();
-        if code == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(code, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        }
+        if code == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if code == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(header::ALLOW, HeaderValue::from_static("POST"));

@@ -1,170 +1,68 @@
-//! Requests: find the function, choose an instance, pass the call on.
+//! Calls over HTTP/1.1 and HTTP/2 (with prior knowledge).
 
-use std::{
-    fmt,
-    net::{IpAddr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{net::SocketAddr, sync::Arc};
 
-use anyhow::Context;
 use axum::{
     Router,
-    body::{Body, Bytes, to_bytes},
-    extract::{ConnectInfo, Path, Request, State},
-    http::{Method, Response, StatusCode},
-    routing::any,
+    body::Body,
+    extract::{ConnectInfo, Request, State},
+    http::{Method, Response, header, uri::PathAndQuery},
 };
-use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    directory::{SharedDirectory, Target},
+    access::Access,
+    calls::Calls,
     error::CallError,
-    forward::{self, Message},
-    metrics::Metrics,
+    message::{Message, for_instance},
+    route::Route,
 };
-
-/// The port that instances serve on.
-pub const INSTANCE_PORT: u16 = 8080;
-/// The longest body of a call: it is held until an instance has taken it.
-const MAX_BODY: usize = 10 << 20;
-/// The namespace of a call that names none.
-const DEFAULT_NAMESPACE: &str = "default";
 
 /// Answers calls.
 #[derive(Clone, Debug)]
-pub struct Gateway(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    directory: Arc<SharedDirectory>,
-    port: u16,
-    client: reqwest::Client,
-    metrics: Metrics,
-    /// Where the next call begins to look for an instance.
-    turn: AtomicUsize,
-}
-
-/// One call, with its body received.
-struct Call {
-    namespace: String,
-    function: String,
-    message: Message,
-    /// When it has to be over, its answer received.
-    deadline: Instant,
+pub struct Gateway {
+    calls: Calls,
+    access: Arc<Access>,
+    /// The namespace of a call that names none.
+    namespace: Arc<str>,
 }
 
 impl Gateway {
-    /// Answers from `directory`; instances serve on `port`.
-    pub fn new(
-        directory: Arc<SharedDirectory>,
-        port: u16,
-        metrics: &component::Metrics,
-    ) -> anyhow::Result<Self> {
-        let client = forward::client().context("cannot make an HTTP client")?;
-        let (metrics, turn) = (Metrics::register(metrics), AtomicUsize::new(0));
-        Ok(Gateway(Arc::new(Inner { directory, port, client, metrics, turn })))
+    /// Answers those who have `access`. Calls that name no namespace are for functions of `namespace`.
+    pub fn new(calls: Calls, access: Access, namespace: &str) -> Self {
+        Gateway { calls, access: Arc::new(access), namespace: namespace.into() }
     }
 
-    /// The routes of calls.
+    /// Every path that nobody else takes is a call.
     pub fn router(self) -> Router {
-        Router::new()
-            .route("/{function}", any(call_in_default_namespace))
-            .route("/{namespace}/{function}", any(call))
-            .with_state(self)
+        Router::new().fallback(call).with_state(self)
     }
-}
-
-async fn call_in_default_namespace(
-    gateway: State<Gateway>,
-    Path(function): Path<String>,
-    request: Request,
-) -> Result<Response<Body>, CallError> {
-    call(gateway, Path((DEFAULT_NAMESPACE.to_owned(), function)), request).await
 }
 
 async fn call(
-    State(Gateway(gateway)): State<Gateway>,
-    Path((namespace, function)): Path<(String, String)>,
+    State(gateway): State<Gateway>,
     request: Request,
 ) -> Result<Response<Body>, CallError> {
+    let caller = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|caller| caller.0);
+    gateway.access.check(caller, request.headers())?;
     if request.method() != Method::POST {
         return Err(CallError::Method(request.method().clone()));
     }
-    let target = gateway.directory.target(&namespace, &function).map_err(|why| {
-        CallError::Missing { namespace: namespace.clone(), name: function.clone(), why }
-    })?;
-    let deadline = Instant::now() + target.timeout;
-    let message = receive(request, deadline).await?;
-    let call = Call { namespace, function, message, deadline };
-    let answer = gateway.answer(&call, &target).await;
-    let code = answer.as_ref().map_or_else(CallError::code, |answer| answer.status().as_u16());
-    gateway.metrics.answered(&call.namespace, &call.function, code);
-    answer
-}
-
-impl Inner {
-    async fn answer(&self, call: &Call, target: &Target) -> Result<Response<Body>, CallError> {
-        timeout_at(call.deadline, self.try_instances(call, &target.instances))
-            .await
-            .unwrap_or_else(|_| Err(CallError::Timeout(call.to_string(), target.timeout.as_secs())))
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path();
+    let no_call = || CallError::Path(path.to_owned());
+    let route = Route::of(path, &gateway.namespace).ok_or_else(no_call)?;
+    let mut headers = for_instance(&parts.headers, caller.map(|caller| caller.ip()));
+    if gateway.access.takes_authorization() {
+        headers.remove(header::AUTHORIZATION);
     }
+    let target = target(route.rest, parts.uri.query()).ok_or_else(no_call)?;
+    gateway.calls.call(route.namespace, route.function, Message { target, headers, body }).await
+}
 
-    /// In turn, so that calls spread. Another instance is tried only if one cannot be connected to: a
-    /// call that was sent may have had its effect.
-    async fn try_instances(
-        &self,
-        call: &Call,
-        instances: &[IpAddr],
-    ) -> Result<Response<Body>, CallError> {
-        let first = self.turn.fetch_add(1, Ordering::Relaxed);
-        let mut fault = CallError::NoInstance(call.to_string());
-        for offset in 0..instances.len() {
-            let instance = instances[(first.wrapping_add(offset)) % instances.len()];
-            match self.post(call, instance).await {
-                Ok(response) => return Ok(response),
-                Err(error) if error.is_connect() => {
-                    fault = CallError::Unreachable(call.to_string(), error);
-                }
-                Err(error) => return Err(CallError::Broken(call.to_string(), error)),
-            }
-        }
-        Err(fault)
+/// As the caller wrote it.
+fn target(path: &str, query: Option<&str>) -> Option<PathAndQuery> {
+    match query {
+        None => path.parse().ok(),
+        Some(query) => format!("{path}?{query}").parse().ok(),
     }
-
-    async fn post(&self, call: &Call, instance: IpAddr) -> reqwest::Result<Response<Body>> {
-        let root = format!("http://{}/", SocketAddr::new(instance, self.port));
-        let (message, in_flight) = (call.message.clone(), self.metrics.begin());
-        forward::post(&self.client, root, message, call.deadline, in_flight).await
-    }
-}
-
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "function {}/{}", self.namespace, self.function)
-    }
-}
-
-async fn receive(request: Request, deadline: Instant) -> Result<Message, CallError> {
-    let caller = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let headers = forward::for_instance(request.headers(), caller.map(|caller| caller.0.ip()));
-    let query = request.uri().query().map(str::to_owned);
-    let body = timeout_at(deadline, receive_body(request.into_body()));
-    let body = body.await.unwrap_or_else(|_| Err(slow()))?;
-    Ok(Message { query, headers, body })
-}
-
-fn slow() -> CallError {
-    let why = "it has not come within the time that a call may take".to_owned();
-    CallError::Body(StatusCode::REQUEST_TIMEOUT, why)
-}
-
-async fn receive_body(body: Body) -> Result<Bytes, CallError> {
-    to_bytes(body, MAX_BODY).await.map_err(|error| {
-        let too_long = error.to_string().contains("length limit");
-        let code = if too_long { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
-        CallError::Body(code, error.to_string())
-    })
 }

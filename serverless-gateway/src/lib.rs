@@ -1,28 +1,44 @@
-//! The HTTP trigger of functions: `POST /<function>` or `POST /<namespace>/<function>` is passed on to
+//! The HTTP trigger of functions: `POST /<function>` or `POST /<namespace>/<function>/…` is passed on to
 //! one of the function's instances, and its answer passed back.
 //!
-//! [`directory`] holds what there is: functions, and the ready pods that serve them, kept up to date
-//! by two watches. [`gateway`] answers requests from it. A function without an instance is answered
-//! with 503 for now: nothing here starts instances.
+//! [`functions`] holds what there is: functions, and the ready pods of the version that serves, kept up to date
+//! by two watches ([`directory`] is the plain data of it). [`calls`] is the path of a call, which [`gateway`] opens to
+//! HTTP. In it a function's [`dispatch`] gives each call an instance, or lets it wait for one; [`demand`] tells what
+//! waits, so that instances are made.
 
+mod access;
+mod answer;
 mod args;
-pub mod directory;
+mod calls;
+mod cold_start;
+mod demand;
+mod directory;
+mod dispatch;
 mod error;
-mod forward;
-pub mod gateway;
+mod functions;
+mod gateway;
+mod lease;
+mod message;
 mod metrics;
+mod route;
 mod watch;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
 use anyhow::Context;
-use component::{Runtime, health};
+use api_types::minik8s::Function;
+use axum::serve::ListenerExt;
+use component::{Runtime, health, host};
 use listwatch::ListWatch;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
-use crate::{directory::SharedDirectory, gateway::Gateway};
-
+pub use access::{Access, Tokens};
 pub use args::Args;
+pub use calls::{Calls, Limits};
+pub use demand::tell;
+pub use functions::Functions;
+pub use gateway::Gateway;
 pub use watch::watch;
 
 /// The program: serves until shutdown, then finishes the calls in hand.
@@ -31,22 +47,43 @@ pub use watch::watch;
 ///
 /// Wrong configuration or an occupied address.
 pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
+    let access = args.access()?;
     let client = component::client(&args.client).await?;
     let listwatch = ListWatch::new(client, args.client.redis.as_deref())?;
     let address = (args.bind_address, args.port);
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot serve on {}:{}", args.bind_address, args.port))?;
+    // Answers are small, and are not to wait for one another.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
 
-    let directory = Arc::new(SharedDirectory::default());
+    let functions = Functions::new(Function::PORT, args.queue_length, &runtime.metrics);
     let check = runtime.health.check("functions");
-    let gateway = Gateway::new(directory.clone(), gateway::INSTANCE_PORT, &runtime.metrics)?;
+    let calls = Calls::new(functions.clone(), args.limits());
+    let gateway = Gateway::new(calls, access, &args.default_namespace);
     let routes = health::router(runtime.health, runtime.metrics).merge(gateway.router());
     let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
     let server =
         axum::serve(listener, routes).with_graceful_shutdown(runtime.shutdown.cancelled_owned());
-    tokio::select! {
-        served = server => served.context("serving"),
-        () = watch(&listwatch, &directory, &check) => Ok(()),
-    }
+    // Demand is told until the last call is finished.
+    let served = CancellationToken::new();
+    let identity = identity();
+    let telling = tell(&functions, &listwatch, &identity, &served);
+    let serving = async {
+        let result = tokio::select! {
+            served = server => served.context("serving"),
+            () = watch(&listwatch, &functions, &check) => Ok(()),
+        };
+        served.cancel();
+        result
+    };
+    tokio::join!(serving, telling).0
+}
+
+/// Another one after each start; part of a Lease's name.
+fn identity() -> String {
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    let host = host::name().unwrap_or_default().to_lowercase();
+    let host: String = host.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    format!("{}-{}", host.trim_matches('-'), &id[..8]).trim_start_matches('-').to_owned()
 }

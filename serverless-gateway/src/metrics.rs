@@ -1,50 +1,172 @@
-//! What the gateway counts.
+//! What the gateway counts: by function that exists, for a name that anybody can make up is no label.
 
+use std::{collections::BTreeMap, time::Duration};
+
+use parking_lot::Mutex;
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
 };
+use tokio::time::Instant;
+
+use crate::{cold_start::PHASES, directory::Key};
 
 /// The metrics.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Metrics {
-    calls: Family<Call, Counter>,
-    in_flight: Gauge,
+    calls: Family<Answered, Counter>,
+    durations: Family<Labels, Histogram>,
+    in_flight: Family<Labels, Gauge>,
+    queued: Family<Labels, Gauge>,
+    cold_starts: Family<Labels, Counter>,
+    cold_start_phases: Family<Phase, Histogram>,
 }
 
-/// By function that exists, and by the answer's code: a name that anybody can make up is no label.
+/// Those of a function.
+#[derive(Clone, Debug)]
+pub(crate) struct FunctionMetrics {
+    labels: Labels,
+    calls: Family<Answered, Counter>,
+    by_code: std::sync::Arc<Mutex<BTreeMap<u16, Counter>>>,
+    durations: Histogram,
+    in_flight: Gauge,
+    queued: Gauge,
+    cold_starts: Counter,
+    cold_start_phases: Family<Phase, Histogram>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Call {
+struct Labels {
+    namespace: String,
+    function: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
     namespace: String,
     function: String,
     code: u16,
 }
 
-/// A call in hand; it counts for as long as it lives.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Phase {
+    phase: &'static str,
+}
+
+/// A call in hand, for as long as it lives: then its duration is counted.
 #[derive(Debug)]
-pub(crate) struct InFlight(Gauge);
+pub(crate) struct InFlight {
+    gauge: Gauge,
+    durations: Histogram,
+    since: Instant,
+}
+
+/// A call that waits, for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Queued(Gauge);
+
+fn durations() -> Histogram {
+    Histogram::new(exponential_buckets(0.0005, 2.0, 18))
+}
 
 impl Metrics {
     pub(crate) fn register(registry: &component::Metrics) -> Self {
-        let metrics = Metrics::default();
-        let (calls, in_flight) = (metrics.calls.clone(), metrics.in_flight.clone());
-        registry.register("function_calls", "Calls answered", calls);
-        registry.register("function_calls_in_flight", "Calls being worked on", in_flight);
+        let metrics = Metrics {
+            calls: Family::default(),
+            durations: Family::new_with_constructor(durations),
+            in_flight: Family::default(),
+            queued: Family::default(),
+            cold_starts: Family::default(),
+            cold_start_phases: Family::new_with_constructor(durations),
+        };
+        let of = metrics.clone();
+        registry.register("function_calls", "Calls answered", of.calls);
+        let help = "How long calls took, to the end of the answer";
+        registry.register("function_call_duration_seconds", help, of.durations);
+        registry.register("function_calls_in_flight", "Calls being worked on", of.in_flight);
+        let help = "Calls that wait for an instance";
+        registry.register("function_calls_queued", help, of.queued);
+        let help = "Calls that waited for an instance to become ready";
+        registry.register("function_cold_starts", help, of.cold_starts);
+        let help = "What calls waited for while an instance became ready";
+        registry.register("function_cold_start_seconds", help, of.cold_start_phases);
         metrics
     }
 
-    pub(crate) fn begin(&self) -> InFlight {
-        self.in_flight.inc();
-        InFlight(self.in_flight.clone())
+    pub(crate) fn of_function(&self, (namespace, name): &Key) -> FunctionMetrics {
+        let labels = Labels { namespace: namespace.clone(), function: name.clone() };
+        FunctionMetrics {
+            calls: self.calls.clone(),
+            by_code: std::sync::Arc::default(),
+            durations: self.durations.get_or_create_owned(&labels),
+            in_flight: self.in_flight.get_or_create_owned(&labels),
+            queued: self.queued.get_or_create_owned(&labels),
+            cold_starts: self.cold_starts.get_or_create_owned(&labels),
+            cold_start_phases: self.cold_start_phases.clone(),
+            labels,
+        }
     }
 
-    pub(crate) fn answered(&self, namespace: &str, function: &str, code: u16) {
-        let (namespace, function) = (namespace.to_owned(), function.to_owned());
-        self.calls.get_or_create(&Call { namespace, function, code }).inc();
+    /// A function is no more.
+    pub(crate) fn forget(&self, function: &FunctionMetrics) {
+        let labels = &function.labels;
+        self.durations.remove(labels);
+        self.in_flight.remove(labels);
+        self.queued.remove(labels);
+        self.cold_starts.remove(labels);
+        for code in function.by_code.lock().keys() {
+            self.calls.remove(&labels.answered(*code));
+        }
+    }
+}
+
+impl FunctionMetrics {
+    pub(crate) fn begin(&self) -> InFlight {
+        self.in_flight.inc();
+        let (gauge, durations) = (self.in_flight.clone(), self.durations.clone());
+        InFlight { gauge, durations, since: Instant::now() }
+    }
+
+    pub(crate) fn queue(&self) -> Queued {
+        self.queued.inc();
+        Queued(self.queued.clone())
+    }
+
+    pub(crate) fn answered(&self, code: u16) {
+        let new = || self.calls.get_or_create_owned(&self.labels.answered(code));
+        self.by_code.lock().entry(code).or_insert_with(new).inc();
+    }
+
+    /// A call waited so long for each of [`PHASES`].
+    pub(crate) fn cold_start(&self, breakdown: &[Duration; 5]) {
+        self.cold_starts.inc();
+        for (phase, duration) in PHASES.into_iter().zip(breakdown) {
+            let histogram = self.cold_start_phases.get_or_create(&Phase { phase });
+            histogram.observe(duration.as_secs_f64());
+        }
+    }
+}
+
+impl Labels {
+    fn answered(&self, code: u16) -> Answered {
+        let (namespace, function) = (self.namespace.clone(), self.function.clone());
+        Answered { namespace, function, code }
     }
 }
 
 impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.gauge.dec();
+        self.durations.observe(self.since.elapsed().as_secs_f64());
+    }
+}
+
+impl Drop for Queued {
     fn drop(&mut self) {
         self.0.dec();
     }

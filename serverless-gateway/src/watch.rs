@@ -1,4 +1,4 @@
-//! From the API server to the [`SharedDirectory`].
+//! From the API server to the [`Functions`].
 
 use std::fmt::Debug;
 
@@ -8,41 +8,36 @@ use kube::runtime::watcher::{self, Event};
 use listwatch::{ListWatch, Scope};
 use tracing::warn;
 
-use crate::directory::{Directory, SharedDirectory};
+use crate::functions::Functions;
 
-/// Keeps the directory up to date for as long as it is polled. `check` is ready from the first complete
+/// Keeps the functions up to date for as long as it is polled. `check` is ready from the first complete
 /// lists on: through an outage of the API server, what is known is served.
-pub async fn watch(listwatch: &ListWatch, directory: &SharedDirectory, check: &Check) {
-    let functions = listwatch.watch(Scope::All);
-    let pods = listwatch.watch(Scope::All);
-    future::join(
-        follow(functions, directory, check, Directory::function),
-        follow(pods, directory, check, Directory::pod),
-    )
-    .await;
+pub async fn watch(listwatch: &ListWatch, functions: &Functions, check: &Check) {
+    let note = |functions: &Functions| {
+        if functions.are_known() {
+            check.ready();
+        }
+    };
+    let of_functions = follow(listwatch.watch(Scope::All), |event| {
+        functions.function(event);
+        note(functions);
+    });
+    let of_pods = follow(listwatch.watch(Scope::All), |event| {
+        functions.pod(event);
+        note(functions);
+    });
+    future::join(of_functions, of_pods).await;
 }
 
 async fn follow<K: Debug>(
     events: impl Stream<Item = watcher::Result<Event<K>>>,
-    directory: &SharedDirectory,
-    check: &Check,
-    take: impl Fn(&mut Directory, Event<K>),
+    take: impl Fn(Event<K>),
 ) {
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
         match event {
-            Ok(event) => note(directory, check, |directory| take(directory, event)),
+            Ok(event) => take(event),
             Err(error) => warn!(%error, "watching"),
         }
-    }
-}
-
-fn note(directory: &SharedDirectory, check: &Check, change: impl FnOnce(&mut Directory)) {
-    let complete = directory.change(|directory| {
-        change(directory);
-        directory.is_complete()
-    });
-    if complete {
-        check.ready();
     }
 }

@@ -1,110 +1,189 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
-fn function(name: &str, timeout: Option<i32>) -> Function {
-    let mut function = Function::default();
-    function.metadata.namespace = Some("default".into());
-    function.metadata.name = Some(name.into());
-    function.spec.timeout_seconds = timeout;
-    function
+fn function(name: &str, spec: &Value, status: &Value) -> Function {
+    let metadata = json!({"namespace": "default", "name": name});
+    serde_json::from_value(json!({
+        "apiVersion": "minik8s.io/v1",
+        "kind": "Function",
+        "metadata": metadata,
+        "spec": spec,
+        "status": status,
+    }))
+    .unwrap()
 }
 
 /// A pod of the function `add` with this address.
-fn pod(name: &str, ip: &str, ready: &str) -> Pod {
+fn pod(name: &str, ip: &str, version: &str, ready: &str) -> Pod {
+    let labels = json!({"minik8s.io/function": "add", "minik8s.io/function-version": version});
     let object = json!({
-        "metadata": {
-            "namespace": "default",
-            "name": name,
-            "labels": {"minik8s.io/function": "add"},
-        },
+        "metadata": {"namespace": "default", "name": name, "uid": name, "labels": labels},
         "status": {"podIP": ip, "conditions": [{"type": "Ready", "status": ready}]},
     });
     serde_json::from_value(object).unwrap()
 }
 
-/// The function `add` and these pods, completely listed.
+fn add() -> Key {
+    ("default".to_owned(), "add".to_owned())
+}
+
+/// The function `add` in version 1 and these pods, completely listed.
 fn directory(pods: &[Pod]) -> Directory {
     let mut directory = Directory::default();
     list(&mut directory, pods);
     directory.function(Event::Init);
-    directory.function(Event::InitApply(function("add", None)));
+    serve(&mut directory, 1);
     directory.function(Event::InitDone);
     directory
 }
 
-fn list(directory: &mut Directory, pods: &[Pod]) {
-    directory.pod(Event::Init);
-    pods.iter().for_each(|pod| directory.pod(Event::InitApply(pod.clone())));
-    directory.pod(Event::InitDone);
+fn serve(directory: &mut Directory, version: i64) -> BTreeSet<Key> {
+    let add = function("add", &json!({}), &json!({"version": version}));
+    match directory.is_complete() {
+        true => directory.function(Event::Apply(add)),
+        false => directory.function(Event::InitApply(add)),
+    }
+}
+
+fn take(directory: &mut Directory, event: Event<Pod>) -> BTreeSet<Key> {
+    directory.pod(event, Instant::now())
+}
+
+fn list(directory: &mut Directory, pods: &[Pod]) -> BTreeSet<Key> {
+    take(directory, Event::Init);
+    for pod in pods {
+        take(directory, Event::InitApply(pod.clone()));
+    }
+    take(directory, Event::InitDone)
 }
 
 fn check(directory: &Directory, expected: &[&str]) {
-    let target = directory.target("default", "add").unwrap();
-    assert_eq!(target.instances.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
+    let add = add();
+    let addresses = directory.serving(&add).map(|i| i.address.unwrap().to_string());
+    assert_eq!(addresses.collect::<Vec<_>>(), expected);
 }
 
 #[test]
 fn nothing_is_absent_before_the_lists_are_complete() {
     let mut directory = Directory::default();
-    assert_eq!(directory.target("default", "add"), Err(Missing::NotYetKnown));
     list(&mut directory, &[]);
     directory.function(Event::Init);
-    directory.function(Event::InitApply(function("add", None)));
-    assert_eq!(directory.target("default", "add"), Err(Missing::NotYetKnown));
+    serve(&mut directory, 1);
+    assert!(!directory.is_complete());
     directory.function(Event::InitDone);
-    assert_eq!(directory.target("default", "sub"), Err(Missing::Unknown));
-    assert_eq!(directory.target("other", "add"), Err(Missing::Unknown));
+    assert!(directory.is_complete());
+    assert!(directory.settings(&add()).is_some());
     check(&directory, &[]);
 }
 
 #[test]
-fn only_ready_pods_with_an_address_are_instances() {
-    let mut leaving = pod("e", "10.244.0.6", "True");
-    leaving.metadata.deletion_timestamp =
-        Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
-    let mut foreign = pod("d", "10.244.0.5", "True");
+fn only_ready_pods_that_stay_are_called() {
+    let mut leaving = pod("d", "10.0.0.4", "1", "True");
+    leaving.metadata.deletion_timestamp = Some(api_types::meta::Time(Default::default()));
+    let mut foreign = pod("e", "10.0.0.5", "1", "True");
     foreign.metadata.labels = None;
     let pods = [
-        pod("a", "10.244.0.2", "True"),
-        pod("b", "10.244.0.3", "False"),
-        pod("c", "", "True"),
-        foreign,
+        pod("a", "10.0.0.1", "1", "True"),
+        pod("b", "10.0.0.2", "1", "False"),
+        pod("c", "", "1", "True"),
         leaving,
+        foreign,
     ];
-    check(&directory(&pods), &["10.244.0.2"]);
+    check(&directory(&pods), &["10.0.0.1"]);
 }
 
 #[test]
-fn instances_come_and_go_with_their_pods() {
-    let mut directory = directory(&[pod("a", "10.244.0.2", "True")]);
-    directory.pod(Event::Apply(pod("b", "10.244.0.3", "True")));
-    check(&directory, &["10.244.0.2", "10.244.0.3"]);
-    directory.pod(Event::Apply(pod("a", "10.244.0.2", "False")));
-    check(&directory, &["10.244.0.3"]);
-    directory.pod(Event::Delete(pod("b", "10.244.0.3", "True")));
+fn calls_go_to_the_version_that_serves() {
+    let pods = [pod("a", "10.0.0.1", "1", "True"), pod("b", "10.0.0.2", "2", "True")];
+    let mut directory = directory(&pods);
+    check(&directory, &["10.0.0.1"]);
+    assert_eq!(serve(&mut directory, 2), BTreeSet::from([add()]));
+    check(&directory, &["10.0.0.2"]);
+}
+
+#[test]
+fn changes_name_the_functions_that_they_concern() {
+    let mut directory = directory(&[]);
+    let ready = pod("a", "10.0.0.1", "1", "True");
+    let concerned = BTreeSet::from([add()]);
+    assert_eq!(take(&mut directory, Event::Apply(ready.clone())), concerned);
+    check(&directory, &["10.0.0.1"]);
+    assert_eq!(take(&mut directory, Event::Apply(ready.clone())), BTreeSet::new());
+    let unready = pod("a", "10.0.0.1", "1", "False");
+    assert_eq!(take(&mut directory, Event::Apply(unready)), concerned);
+    check(&directory, &[]);
+    take(&mut directory, Event::Apply(ready.clone()));
+    assert_eq!(take(&mut directory, Event::Delete(ready.clone())), concerned);
+    check(&directory, &[]);
+    // It becomes a pod of another function.
+    take(&mut directory, Event::Apply(ready.clone()));
+    let mut moved = ready;
+    let labels = moved.metadata.labels.as_mut().unwrap();
+    labels.insert(Function::LABEL.to_owned(), "sub".to_owned());
+    let both = BTreeSet::from([add(), ("default".to_owned(), "sub".to_owned())]);
+    assert_eq!(take(&mut directory, Event::Apply(moved)), both);
     check(&directory, &[]);
 }
 
 #[test]
-fn a_new_list_replaces_the_old_one_when_it_is_complete() {
-    let mut directory = directory(&[pod("a", "10.244.0.2", "True")]);
-    directory.pod(Event::Init);
-    directory.pod(Event::InitApply(pod("b", "10.244.0.3", "True")));
-    check(&directory, &["10.244.0.2"]);
-    directory.pod(Event::InitDone);
-    check(&directory, &["10.244.0.3"]);
+fn a_new_list_replaces_what_was_known_when_it_is_complete() {
+    let mut directory = directory(&[pod("a", "10.0.0.1", "1", "True")]);
+    take(&mut directory, Event::Init);
+    take(&mut directory, Event::InitApply(pod("b", "10.0.0.2", "1", "True")));
+    check(&directory, &["10.0.0.1"]);
+    assert_eq!(take(&mut directory, Event::InitDone), BTreeSet::from([add()]));
+    check(&directory, &["10.0.0.2"]);
+    list(&mut directory, &[]);
+    check(&directory, &[]);
+    let gone = directory.function(Event::Delete(function("add", &json!({}), &json!({}))));
+    assert_eq!(gone, BTreeSet::from([add()]));
+    assert!(directory.settings(&add()).is_none());
 }
 
 #[test]
-fn a_function_says_how_long_a_call_may_take() {
-    let mut directory = directory(&[]);
-    let timeout = |directory: &Directory| directory.target("default", "add").unwrap().timeout;
-    assert_eq!(timeout(&directory), DEFAULT_TIMEOUT);
-    directory.function(Event::Apply(function("add", Some(5))));
-    assert_eq!(timeout(&directory), Duration::from_secs(5));
-    directory.function(Event::Apply(function("add", Some(-1))));
-    assert_eq!(timeout(&directory), DEFAULT_TIMEOUT);
-    directory.function(Event::Delete(function("add", None)));
-    assert_eq!(directory.target("default", "add"), Err(Missing::Unknown));
+fn a_function_says_how_its_calls_go() {
+    let of = |spec| settings(&function("f", &spec, &json!({})));
+    let plain = of(json!({}));
+    assert_eq!((plain.timeout, plain.concurrency), (Duration::from_secs(60), None));
+    let own = of(json!({"timeoutSeconds": 5, "containerConcurrency": 3}));
+    assert_eq!((own.timeout, own.concurrency), (Duration::from_secs(5), NonZeroU32::new(3)));
+    let unlimited = of(json!({"timeoutSeconds": 0, "containerConcurrency": 0}));
+    assert_eq!(unlimited, plain);
+}
+
+#[test]
+fn why_there_is_no_instance_is_told_from_what_is_known() {
+    let why = |status: &Value, pod_status: Option<Value>| {
+        let mut directory = Directory::default();
+        directory.function(Event::Init);
+        directory.function(Event::InitApply(function("add", &json!({}), status)));
+        directory.function(Event::InitDone);
+        let pods = pod_status.map(|status| {
+            let mut pod = pod("a", "", "1", "False");
+            pod.status = serde_json::from_value(status).unwrap();
+            pod
+        });
+        list(&mut directory, pods.as_slice());
+        directory.why_not(&add())
+    };
+    let serves = json!({"version": 1});
+    assert_eq!(why(&serves, None), None);
+    let building = json!({"conditions": [{"type": "Ready", "status": "False", "reason": "Building",
+        "message": "version 1 is being built", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+    assert_eq!(why(&building, None).unwrap(), "version 1 is being built");
+    let failed = json!({"versions": [{"version": 1, "digest": "", "phase": "Failed",
+        "message": "no module named x"}]});
+    assert_eq!(why(&failed, None).unwrap(), "version 1: no module named x");
+    let unbound = json!({"conditions": [{"type": "PodScheduled", "status": "False",
+        "reason": "Unschedulable", "message": "0/1 nodes are available"}]});
+    assert_eq!(why(&serves, Some(unbound)).unwrap(), "Unschedulable: 0/1 nodes are available");
+    let waiting = |reason, message| {
+        let state = json!({"waiting": {"reason": reason, "message": message}});
+        json!({"containerStatuses": [{"name": "function", "image": "", "imageID": "",
+            "ready": false, "restartCount": 0, "state": state}]})
+    };
+    let pull = waiting("ImagePullBackOff", Some("back-off"));
+    assert_eq!(why(&serves, Some(pull)).unwrap(), "ImagePullBackOff: back-off");
+    assert_eq!(why(&serves, Some(waiting("ContainerCreating", None))), None);
 }

@@ -1,9 +1,5 @@
 //! What the gateway learns from a real API server in process.
 
-#![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
-
-use std::sync::Arc;
-
 use api_types::{api::core::v1::Pod, minik8s::Function};
 use component::Health;
 use kube::{
@@ -11,33 +7,31 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use serde_json::json;
-use serverless_gateway::{
-    directory::{Missing, SharedDirectory},
-    watch,
-};
+use serverless_gateway::watch;
 use testkit::{ControlPlane, wait};
 
-/// Waits until the function `add` has so many instances; None: until it does not exist.
-async fn until_instances(directory: &SharedDirectory, expected: Option<usize>) {
-    let look = async || match directory.target("default", "add") {
-        Ok(target) if Some(target.instances.len()) == expected => Ok(()),
-        Err(Missing::Unknown) if expected.is_none() => Ok(()),
-        other => Err(other),
-    };
-    wait::until(&format!("instances: {expected:?}"), look).await;
-}
+use crate::rig::{Options, Rig, address, echo, instance};
 
 #[tokio::test]
 async fn functions_and_their_ready_pods_are_learnt_and_forgotten() {
     let plane = ControlPlane::start().await;
     let functions = Api::<Function>::default_namespaced(plane.client());
     let pods = Api::<Pod>::default_namespaced(plane.client());
-    let (directory, health) = (Arc::<SharedDirectory>::default(), Health::default());
-    let (listwatch, check) = (plane.listwatch(), health.check("functions"));
+    let port = instance(address(1), 0, echo("a")).await;
+    let rig = Rig::without_lists(port, Options::default()).await;
+    let (listwatch, health, watched) =
+        (plane.listwatch(), Health::default(), rig.functions.clone());
+    let check = health.check("functions");
     assert!(!health.is_ready());
-    let watched = directory.clone();
     tokio::spawn(async move { watch(&listwatch, &watched, &check).await });
-    until_instances(&directory, None).await;
+    let answered = async |code: u16| {
+        let answer = async || match rig.post("/add", "").await.status().as_u16() {
+            answer if answer == code => Ok(()),
+            other => Err(other),
+        };
+        wait::until(&format!("a call is answered with {code}"), answer).await;
+    };
+    answered(404).await;
     assert!(health.is_ready());
 
     let function = json!({
@@ -48,22 +42,30 @@ async fn functions_and_their_ready_pods_are_learnt_and_forgotten() {
     });
     let function = serde_json::from_value(function).unwrap();
     functions.create(&PostParams::default(), &function).await.unwrap();
-    until_instances(&directory, Some(0)).await;
+    let status = Patch::Merge(json!({"status": {"version": 1}}));
+    functions.patch_status("add", &PatchParams::default(), &status).await.unwrap();
+    let known = async || match rig.metric("function_calls_queued") {
+        Some(0) => Ok(()),
+        other => Err(other),
+    };
+    wait::until("the function is known", known).await;
+    let call = tokio::spawn(rig.client.post(format!("{}/add", rig.url)).send());
+    rig.queued(1).await;
 
-    let labels = json!({"minik8s.io/function": "add"});
+    let labels = json!({"minik8s.io/function": "add", "minik8s.io/function-version": "1"});
     let pod = json!({
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "add-1", "labels": labels},
-        "spec": {"containers": [{"name": "add", "image": "minik8s/python:0.1"}]},
+        "spec": {"containers": [{"name": "function", "image": "minik8s/python:0.1"}]},
     });
     pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
     let ready = json!({"type": "Ready", "status": "True"});
-    let status = json!({"status": {"podIP": "10.244.0.2", "conditions": [ready]}});
+    let status = json!({"status": {"podIP": address(1), "conditions": [ready]}});
     let params = PatchParams::default();
     pods.patch_status("add-1", &params, &Patch::Merge(&status)).await.unwrap();
-    until_instances(&directory, Some(1)).await;
+    assert_eq!(call.await.unwrap().unwrap().status(), 201);
 
     functions.delete("add", &Default::default()).await.unwrap();
-    until_instances(&directory, None).await;
+    answered(404).await;
 }

@@ -1,0 +1,196 @@
+//! Calling a function: the path that all calls take, those that come over HTTP and the steps of workflows.
+
+use std::{io, sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    http::{HeaderName, HeaderValue, Request, Response},
+};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    answer,
+    cold_start::server_timing,
+    dispatch::{Refusal, SendError, Slot},
+    error::CallError,
+    functions::{Function, Functions, Missing},
+    message::{Message, Progress, REQUEST_ID, RequestBody, State},
+    metrics::InFlight,
+};
+
+/// A caller that asks for `cold-start` in it is told, in `Server-Timing`, what its call waited for.
+const TRACE: HeaderName = HeaderName::from_static("x-minik8s-trace");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// What calls may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The longest body of a request, in bytes.
+    pub request_bytes: u64,
+    /// How long a call may wait for an instance.
+    pub queue_time: Duration,
+}
+
+/// Calls functions. Clones share the functions.
+#[derive(Clone, Debug)]
+pub struct Calls {
+    functions: Functions,
+    limits: Limits,
+}
+
+/// One call.
+struct Call {
+    function: Arc<Function>,
+    came: Instant,
+    timeout: Duration,
+    limits: Limits,
+    progress: Progress,
+}
+
+impl Calls {
+    /// Of these functions.
+    pub fn new(functions: Functions, limits: Limits) -> Self {
+        Calls { functions, limits }
+    }
+
+    /// Calls a function: waits for an instance, and gives its answer, whatever its code, whose body comes as the
+    /// instance sends it. All of it is bounded by the function's timeout; to drop it, or the body, ends the call.
+    ///
+    /// # Errors
+    /// There is no answer. A call that failed with [`CallError::Broken`] or [`CallError::Timeout`] may have had its
+    /// effect; after the other errors it certainly had none.
+    pub(crate) async fn call(
+        &self,
+        namespace: &str,
+        function: &str,
+        mut message: Message,
+    ) -> Result<Response<Body>, CallError> {
+        let found = self.functions.find(namespace, function);
+        let function = found.map_err(|missing| missing_error(missing, function))?;
+        let id = message.request_id();
+        let in_flight = function.metrics.begin();
+        let answer = self.call_known(function.clone(), message, in_flight).await;
+        let code = answer.as_ref().map_or_else(CallError::code, |answer| answer.status().as_u16());
+        function.metrics.answered(code);
+        let mut answer = answer?;
+        answer.headers_mut().entry(REQUEST_ID).or_insert(id);
+        Ok(answer)
+    }
+
+    async fn call_known(
+        &self,
+        function: Arc<Function>,
+        message: Message,
+        in_flight: InFlight,
+    ) -> Result<Response<Body>, CallError> {
+        let settings = function.settings();
+        if message.is_longer_than(self.limits.request_bytes) {
+            return Err(CallError::TooLong(self.limits.request_bytes));
+        }
+        if let Some(why) = settings.failed.clone() {
+            return Err(CallError::NoInstance { function: function.name(), why });
+        }
+        function.dispatcher.arrived();
+        let traced = message.headers.get(TRACE).is_some_and(|value| value == "cold-start");
+        let (request, progress) = message.into_request(self.limits.request_bytes);
+        let (came, timeout, limits) = (Instant::now(), settings.timeout, self.limits);
+        let call = Call { function, came, timeout, limits, progress };
+        call.answer(&self.functions, request, in_flight, traced).await
+    }
+}
+
+impl Call {
+    async fn answer(
+        &self,
+        functions: &Functions,
+        mut request: Request<RequestBody>,
+        in_flight: InFlight,
+        traced: bool,
+    ) -> Result<Response<Body>, CallError> {
+        let deadline = self.came + self.timeout;
+        let mut refused = None;
+        loop {
+            let slot = self.acquire(functions, refused.take()).await?;
+            let timing = self.note_cold_start(&slot, traced);
+            let sent = timeout_at(deadline, slot.endpoint.send(request)).await;
+            match sent.map_err(|_| self.too_slow())? {
+                Ok((answer, connection)) => {
+                    let mut answer = answer::pass_on(answer, connection, slot, in_flight, deadline);
+                    if let Some(timing) = timing {
+                        answer.headers_mut().insert(SERVER_TIMING, timing);
+                    }
+                    return Ok(answer);
+                }
+                Err(SendError::NotStarted(unsent, error)) => {
+                    slot.distrust();
+                    request = *unsent;
+                    refused = Some(error);
+                }
+                Err(SendError::Broken(source)) => return Err(self.broken(source)),
+            }
+        }
+    }
+
+    /// A place at an instance, within the time that a call may wait.
+    async fn acquire(
+        &self,
+        functions: &Functions,
+        refused: Option<io::Error>,
+    ) -> Result<Slot, CallError> {
+        let wait = self.limits.queue_time.min(self.timeout);
+        let queued = self.function.metrics.queue();
+        let slot = self.function.dispatcher.acquire(self.came + wait).await;
+        drop(queued);
+        let function = self.function.name();
+        slot.map_err(|refusal| match refusal {
+            Refusal::Full => CallError::QueueFull { function },
+            Refusal::Busy => CallError::Busy { function, seconds: wait.as_secs() },
+            Refusal::Gone => missing_error(Missing::Unknown, &self.function.key.1),
+            Refusal::NoInstance => match refused {
+                Some(source) => CallError::Unreachable { function, source },
+                None => {
+                    let why = functions.why_not(&self.function.key);
+                    let why = why.unwrap_or_else(|| format!("none within {} s", wait.as_secs()));
+                    CallError::NoInstance { function, why }
+                }
+            },
+        })
+    }
+
+    /// What to tell the caller of it, if it has asked.
+    fn note_cold_start(&self, slot: &Slot, traced: bool) -> Option<HeaderValue> {
+        if !slot.cold && !traced {
+            return None;
+        }
+        let breakdown = slot.endpoint.milestones.breakdown(self.came, Instant::now());
+        if slot.cold {
+            self.function.metrics.cold_start(&breakdown);
+        }
+        traced.then(|| HeaderValue::try_from(server_timing(&breakdown)).ok()).flatten()
+    }
+
+    fn too_slow(&self) -> CallError {
+        let seconds = self.timeout.as_secs();
+        match self.progress.state() {
+            State::Coming => CallError::BodySlow(seconds),
+            _ => CallError::Timeout { function: self.function.name(), seconds },
+        }
+    }
+
+    fn broken(&self, source: hyper::Error) -> CallError {
+        match self.progress.state() {
+            State::TooLong => CallError::TooLong(self.limits.request_bytes),
+            State::Broken => CallError::BodyBroken,
+            State::Coming | State::Whole => {
+                CallError::Broken { function: self.function.name(), source }
+            }
+        }
+    }
+}
+
+fn missing_error(missing: Missing, name: &str) -> CallError {
+    match missing {
+        Missing::NotYetKnown => CallError::NotYetKnown,
+        Missing::Unknown => CallError::Unknown { name: name.to_owned() },
+    }
+}

@@ -1,0 +1,133 @@
+//! What a call waited for while an instance came up. Pure.
+//!
+//! The times are those at which this gateway heard of each step: conditions of pods tell time in whole seconds.
+
+use std::{fmt::Write, time::Duration};
+
+use api_types::api::core::v1::{ContainerState, Pod, PodStatus};
+use tokio::time::Instant;
+
+/// What is waited for, in this order: until the pod was made, until it was bound to a node, until the sandbox stood,
+/// until the container ran (its image is pulled meanwhile), and until the server in it was ready and took the call.
+pub(crate) const PHASES: [&str; 5] = ["queued", "scheduled", "sandbox", "container", "server"];
+
+/// When this gateway heard that a pod had come so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Milestones {
+    created: Instant,
+    scheduled: Option<Instant>,
+    sandbox: Option<Instant>,
+    started: Option<Instant>,
+}
+
+impl Milestones {
+    /// Of a pod as it is now; what was heard before stays.
+    pub(crate) fn of(pod: &Pod, before: Option<&Milestones>, now: Instant) -> Self {
+        let status = pod.status.as_ref();
+        let when = |before: Option<Instant>, holds: bool| before.or(holds.then_some(now));
+        let is_bound = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
+        Milestones {
+            created: before.map_or(now, |before| before.created),
+            scheduled: when(before.and_then(|b| b.scheduled), is_bound),
+            sandbox: when(
+                before.and_then(|b| b.sandbox),
+                status.is_some_and(|s| condition(s, "PodReadyToStartContainers")),
+            ),
+            started: when(before.and_then(|b| b.started), status.is_some_and(runs)),
+        }
+    }
+
+    /// How long a call that came at `arrived` and was taken by the instance at `taken` waited for each of [`PHASES`].
+    /// A step that was not heard of counts with the one after it.
+    pub(crate) fn breakdown(&self, arrived: Instant, taken: Instant) -> [Duration; 5] {
+        let ends = [Some(self.created), self.scheduled, self.sandbox, self.started, Some(taken)];
+        let mut since = arrived;
+        ends.map(|end| {
+            let end = end.unwrap_or(since).clamp(since, taken.max(since));
+            end - std::mem::replace(&mut since, end)
+        })
+    }
+}
+
+/// As the value of a `Server-Timing` header.
+pub(crate) fn server_timing(breakdown: &[Duration; 5]) -> String {
+    let mut text = String::new();
+    for (phase, duration) in PHASES.iter().zip(breakdown) {
+        let separator = if text.is_empty() { "" } else { ", " };
+        // Writing to a string does not fail.
+        let _ = write!(text, "{separator}{phase};dur={:.1}", duration.as_secs_f64() * 1000.0);
+    }
+    text
+}
+
+/// Whether a condition of a pod holds.
+pub(crate) fn condition(status: &PodStatus, kind: &str) -> bool {
+    let mut conditions = status.conditions.iter().flatten();
+    conditions.any(|condition| condition.type_ == kind && condition.status == "True")
+}
+
+fn runs(status: &PodStatus) -> bool {
+    let runs = |state: &ContainerState| state.running.is_some();
+    status.container_statuses.iter().flatten().any(|c| c.state.as_ref().is_some_and(runs))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(spec: &Value, status: &Value) -> Pod {
+        serde_json::from_value(json!({"metadata": {}, "spec": spec, "status": status})).unwrap()
+    }
+
+    fn ms(millis: [u64; 5]) -> [Duration; 5] {
+        millis.map(Duration::from_millis)
+    }
+
+    #[test]
+    fn the_parts_are_told_and_add_up_to_the_wait() {
+        let arrived = Instant::now();
+        let at = |millis| arrived + Duration::from_millis(millis);
+        let bound = json!({"nodeName": "n", "containers": []});
+        let sandbox = json!([{"type": "PodReadyToStartContainers", "status": "True"}]);
+        let running = json!([{"name": "function", "image": "", "imageID": "", "ready": false,
+            "restartCount": 0, "state": {"running": {}}}]);
+        let pods = [
+            (10, pod(&json!({"containers": []}), &json!({}))),
+            (30, pod(&bound, &json!({}))),
+            (80, pod(&bound, &json!({"conditions": sandbox}))),
+            (150, pod(&bound, &json!({"conditions": sandbox, "containerStatuses": running}))),
+        ];
+        let mut milestones = None;
+        for (millis, pod) in &pods {
+            milestones = Some(Milestones::of(pod, milestones.as_ref(), at(*millis)));
+        }
+        let milestones = milestones.unwrap();
+        let parts = milestones.breakdown(arrived, at(400));
+        assert_eq!(parts, ms([10, 20, 50, 70, 250]));
+        assert_eq!(
+            server_timing(&parts),
+            "queued;dur=10.0, scheduled;dur=20.0, sandbox;dur=50.0, container;dur=70.0, \
+             server;dur=250.0"
+        );
+        // A call that came when the sandbox stood waited for no more than the rest.
+        assert_eq!(milestones.breakdown(at(100), at(400)), ms([0, 0, 0, 50, 250]));
+        // It was bound before anything was heard of it.
+        let late = Milestones::of(&pods[3].1, None, at(150));
+        assert_eq!(late.breakdown(arrived, at(400)), ms([150, 0, 0, 0, 250]));
+    }
+
+    #[test]
+    fn a_step_that_is_not_heard_of_counts_with_the_next() {
+        let arrived = Instant::now();
+        let milestones = Milestones {
+            created: arrived + Duration::from_millis(5),
+            scheduled: None,
+            sandbox: None,
+            started: Some(arrived + Duration::from_millis(9)),
+        };
+        let taken = arrived + Duration::from_millis(10);
+        assert_eq!(milestones.breakdown(arrived, taken), ms([5, 0, 0, 4, 1]));
+    }
+}

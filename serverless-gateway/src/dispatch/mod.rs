@@ -1,0 +1,250 @@
+//! Calls of one function meet its instances here: each is given one that has room, or waits for it.
+//!
+//! What is decided is in [`line`]; here are the waiting tasks, and the connections.
+
+mod endpoint;
+mod line;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use listwatch::FunctionDemand;
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, oneshot},
+    time::{Instant, timeout_at},
+};
+
+use self::line::{Entry, Line, Ticket};
+
+pub(crate) use self::endpoint::{Connection, Endpoint, SendError};
+
+/// How long an instance that refused a connection gets no calls. If it is gone, its pod says so by then; if it was
+/// only about to listen, calls wait for it no longer than that.
+const DISTRUST: Duration = Duration::from_millis(200);
+
+/// The UID of an instance's pod.
+pub(crate) type Uid = Arc<str>;
+
+/// Why a call gets no instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Too many wait already.
+    Full,
+    /// None had room in time, though there are some.
+    Busy,
+    /// None was ready in time.
+    NoInstance,
+    /// The function is no more.
+    Gone,
+}
+
+/// The instances of a function and its queue.
+#[derive(Debug)]
+pub(crate) struct Dispatcher {
+    inner: Mutex<Inner>,
+    arrived: AtomicU64,
+    /// Told when a call waits and there is no instance.
+    wake: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    line: Line<Uid>,
+    endpoints: BTreeMap<Uid, Arc<Endpoint>>,
+    waiting: BTreeMap<Ticket, oneshot::Sender<Slot>>,
+    gone: bool,
+}
+
+/// A place at an instance for one call, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    dispatcher: Arc<Dispatcher>,
+    pub(crate) endpoint: Arc<Endpoint>,
+    /// Whether the call had to wait for an instance to become ready.
+    pub(crate) cold: bool,
+}
+
+enum Entered {
+    Served(Slot),
+    /// Whether there is no instance at all.
+    Waits(Waiter, bool),
+}
+
+/// A call that waits, until it is dropped.
+#[derive(Debug)]
+struct Waiter {
+    dispatcher: Arc<Dispatcher>,
+    ticket: Ticket,
+    granted: oneshot::Receiver<Slot>,
+}
+
+// === impl Dispatcher ===
+
+impl Dispatcher {
+    /// So many calls may wait. `wake` is told when one waits and there is no instance.
+    pub(crate) fn new(queue_length: usize, wake: Arc<Notify>) -> Arc<Self> {
+        let inner = Inner {
+            line: Line::new(queue_length),
+            endpoints: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            gone: false,
+        };
+        Arc::new(Dispatcher { inner: Mutex::new(inner), arrived: AtomicU64::new(0), wake })
+    }
+
+    /// A new call.
+    pub(crate) fn arrived(&self) {
+        self.arrived.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A place at an instance, when there is one. Waiting ends with the future.
+    pub(crate) async fn acquire(self: &Arc<Self>, deadline: Instant) -> Result<Slot, Refusal> {
+        let (mut waiter, cold) = match self.enter()? {
+            Entered::Served(slot) => return Ok(slot),
+            Entered::Waits(waiter, cold) => (waiter, cold),
+        };
+        if cold {
+            self.wake.notify_one();
+        }
+        match timeout_at(deadline, &mut waiter.granted).await {
+            Ok(Ok(mut slot)) => {
+                slot.cold = cold;
+                Ok(slot)
+            }
+            Ok(Err(_)) => Err(Refusal::Gone),
+            Err(_) if self.inner.lock().line.serves() => Err(Refusal::Busy),
+            Err(_) => Err(Refusal::NoInstance),
+        }
+    }
+
+    fn enter(self: &Arc<Self>) -> Result<Entered, Refusal> {
+        let mut inner = self.inner.lock();
+        if inner.gone {
+            return Err(Refusal::Gone);
+        }
+        match inner.line.enter(below) {
+            Entry::Taken(instance) => Ok(Entered::Served(self.slot(&inner, &instance))),
+            Entry::Full => Err(Refusal::Full),
+            Entry::Waits(ticket) => {
+                let (sender, granted) = oneshot::channel();
+                inner.waiting.insert(ticket, sender);
+                let waiter = Waiter { dispatcher: self.clone(), ticket, granted };
+                Ok(Entered::Waits(waiter, !inner.line.serves()))
+            }
+        }
+    }
+
+    /// These instances get calls, and no others, so many at a time; connections to others end with their calls.
+    pub(crate) fn update(self: &Arc<Self>, serving: &[Arc<Endpoint>], most: Option<NonZeroU32>) {
+        let mut inner = self.inner.lock();
+        let known = |fresh: &Arc<Endpoint>| {
+            let known = inner.endpoints.get(&fresh.uid);
+            known.filter(|known| known.address == fresh.address).unwrap_or(fresh).clone()
+        };
+        let endpoints: BTreeMap<Uid, Arc<Endpoint>> =
+            serving.iter().map(|fresh| (fresh.uid.clone(), known(fresh))).collect();
+        endpoints.keys().for_each(|uid| inner.line.trust(uid));
+        inner.line.update(endpoints.keys(), most);
+        let left = std::mem::replace(&mut inner.endpoints, endpoints);
+        for (uid, endpoint) in left {
+            if !inner.endpoints.get(&uid).is_some_and(|known| Arc::ptr_eq(known, &endpoint)) {
+                endpoint.close();
+            }
+        }
+        self.grant(inner);
+    }
+
+    /// The function is no more: nobody waits for it any longer.
+    pub(crate) fn close(&self) {
+        let mut inner = self.inner.lock();
+        inner.gone = true;
+        inner.waiting.clear();
+        inner.endpoints.values().for_each(|endpoint| endpoint.close());
+    }
+
+    /// An instance has refused a connection.
+    pub(crate) fn distrust(self: &Arc<Self>, endpoint: &Endpoint) {
+        self.inner.lock().line.distrust(&endpoint.uid);
+        let (dispatcher, uid) = (Arc::downgrade(self), endpoint.uid.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(DISTRUST).await;
+            if let Some(dispatcher) = dispatcher.upgrade() {
+                let mut inner = dispatcher.inner.lock();
+                inner.line.trust(&uid);
+                dispatcher.grant(inner);
+            }
+        });
+    }
+
+    /// The calls in hand.
+    pub(crate) fn demand(&self) -> FunctionDemand {
+        let inner = self.inner.lock();
+        FunctionDemand {
+            queued: u32::try_from(inner.line.queued()).unwrap_or(u32::MAX),
+            in_flight: inner.line.in_flight(),
+            arrived: self.arrived.load(Ordering::Relaxed),
+        }
+    }
+
+    fn finish(self: &Arc<Self>, uid: &Uid) {
+        let mut inner = self.inner.lock();
+        inner.line.finish(uid);
+        self.grant(inner);
+    }
+
+    /// Gives the places that there are to the calls that wait.
+    fn grant(self: &Arc<Self>, mut inner: parking_lot::MutexGuard<'_, Inner>) {
+        let mut given = Vec::new();
+        while let Some((ticket, instance)) = inner.line.grant(below) {
+            let slot = self.slot(&inner, &instance);
+            given.push((inner.waiting.remove(&ticket), slot));
+        }
+        drop(inner);
+        // A slot that nobody waits for any more comes back by being dropped, which takes the lock.
+        for (waiting, slot) in given {
+            drop(waiting.map(|waiting| waiting.send(slot)));
+        }
+    }
+
+    fn slot(self: &Arc<Self>, inner: &Inner, uid: &Uid) -> Slot {
+        let endpoint = inner.endpoints[uid].clone();
+        Slot { dispatcher: self.clone(), endpoint, cold: false }
+    }
+}
+
+fn below(count: usize) -> usize {
+    rand::random_range(0..count)
+}
+
+// === impl Slot ===
+
+impl Slot {
+    /// The instance refuses connections.
+    pub(crate) fn distrust(&self) {
+        self.dispatcher.distrust(&self.endpoint);
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.dispatcher.finish(&self.endpoint.uid);
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let mut inner = self.dispatcher.inner.lock();
+        inner.line.leave(self.ticket);
+        inner.waiting.remove(&self.ticket);
+    }
+}

@@ -1,0 +1,171 @@
+//! Generated histories of calls and instances against the rules, and the choice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::{collection::vec, prelude::*};
+
+use super::{
+    NonZeroU32,
+    line::{Entry, Line, Ticket},
+};
+
+const LENGTH: usize = 6;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Enter,
+    /// One of the calls that wait gives up.
+    Leave(usize),
+    /// One of the calls in hand ends.
+    Finish(usize),
+    Update(BTreeSet<u8>, u32),
+    Distrust(u8),
+    Trust(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let instance = || 0..4_u8;
+    prop_oneof![
+        8 => Just(Step::Enter),
+        2 => (0..LENGTH).prop_map(Step::Leave),
+        5 => (0..8_usize).prop_map(Step::Finish),
+        2 => (proptest::collection::btree_set(instance(), 0..4), 0..4_u32)
+            .prop_map(|(instances, most)| Step::Update(instances, most)),
+        1 => instance().prop_map(Step::Distrust),
+        1 => instance().prop_map(Step::Trust),
+    ]
+}
+
+/// What is true, kept beside the line.
+struct Scene {
+    line: Line<u8>,
+    random: usize,
+    most: Option<NonZeroU32>,
+    serving: BTreeSet<u8>,
+    distrusted: BTreeSet<u8>,
+    waiting: Vec<Ticket>,
+    /// The instances of the calls in hand.
+    in_hand: Vec<u8>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Scene {
+            line: Line::new(LENGTH),
+            random: 0,
+            most: None,
+            serving: BTreeSet::new(),
+            distrusted: BTreeSet::new(),
+            waiting: Vec::new(),
+            in_hand: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, step: &Step) {
+        match step {
+            Step::Enter => self.enter(),
+            Step::Leave(which) if *which < self.waiting.len() => {
+                let ticket = self.waiting.remove(*which);
+                self.line.leave(ticket);
+            }
+            Step::Finish(which) if *which < self.in_hand.len() => {
+                let instance = self.in_hand.remove(*which);
+                self.line.finish(&instance);
+            }
+            Step::Leave(_) | Step::Finish(_) => {}
+            Step::Update(instances, most) => {
+                self.most = NonZeroU32::new(*most);
+                // An instance that has gone is forgotten with its last call.
+                self.distrusted.retain(|i| instances.contains(i) || self.in_hand.contains(i));
+                self.serving = instances.clone();
+                self.line.update(instances, self.most);
+            }
+            Step::Distrust(instance) => {
+                if self.serving.contains(instance) || self.in_hand.contains(instance) {
+                    self.distrusted.insert(*instance);
+                }
+                self.line.distrust(instance);
+            }
+            Step::Trust(instance) => {
+                self.distrusted.remove(instance);
+                self.line.trust(instance);
+            }
+        }
+        let forgotten = |i: &u8| !self.serving.contains(i) && !self.in_hand.contains(i);
+        self.distrusted.retain(|instance| !forgotten(instance));
+        self.grant();
+        self.check();
+    }
+
+    fn enter(&mut self) {
+        let entry = self.line.enter(pick(&mut self.random));
+        match entry {
+            Entry::Taken(instance) => {
+                assert!(self.waiting.is_empty(), "it overtook calls that wait");
+                self.given(instance);
+            }
+            Entry::Waits(ticket) => self.waiting.push(ticket),
+            Entry::Full => assert_eq!(self.waiting.len(), LENGTH),
+        }
+    }
+
+    fn grant(&mut self) {
+        while let Some((ticket, instance)) = self.line.grant(pick(&mut self.random)) {
+            assert_eq!(ticket, self.waiting.remove(0), "who waited longest is next");
+            self.given(instance);
+        }
+    }
+
+    fn given(&mut self, instance: u8) {
+        assert!(self.has_room(instance), "{instance} was given a call");
+        self.in_hand.push(instance);
+    }
+
+    fn has_room(&self, instance: u8) -> bool {
+        let in_hand = self.in_hand.iter().filter(|other| **other == instance).count();
+        self.serving.contains(&instance)
+            && !self.distrusted.contains(&instance)
+            && self.most.is_none_or(|most| in_hand < most.get() as usize)
+    }
+
+    fn check(&self) {
+        assert_eq!(self.line.queued(), self.waiting.len());
+        assert_eq!(self.line.in_flight() as usize, self.in_hand.len());
+        let free = self.serving.iter().any(|instance| self.has_room(*instance));
+        assert!(self.waiting.is_empty() || !free, "a call waits though there is room");
+    }
+}
+
+/// A number that differs from call to call.
+fn pick(state: &mut usize) -> impl FnMut(usize) -> usize {
+    |count| {
+        *state = state.wrapping_mul(31).wrapping_add(7);
+        *state % count
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    /// No call is lost or overtaken, and none waits while an instance may take it; no instance is given more than it
+    /// may have, nor any when it is going or refuses.
+    #[test]
+    fn calls_and_instances_meet_by_the_rules(steps in vec(step(), 1..120)) {
+        let mut scene = Scene::new();
+        steps.iter().for_each(|step| scene.take(step));
+    }
+}
+
+#[test]
+fn of_two_random_instances_the_less_loaded_takes_the_call() {
+    let mut line = Line::new(0);
+    line.update(&[1, 2, 3], None);
+    let mut loads = BTreeMap::<u8, u32>::new();
+    // Always the first two: the third would be drawn only by chance.
+    for _ in 0..6 {
+        let Entry::Taken(instance) = line.enter(|_| 0) else { panic!("not taken") };
+        *loads.entry(instance).or_default() += 1;
+    }
+    // `swap_remove` puts the last in place of the first.
+    assert_eq!(loads, BTreeMap::from([(1, 3), (3, 3)]));
+}

@@ -1,0 +1,165 @@
+//! The functions that can be called, for calls to find, while watches change what is known of them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use api_types::{api::core::v1::Pod, minik8s};
+use kube::runtime::watcher::Event;
+use listwatch::FunctionDemand;
+use parking_lot::{Mutex, RwLock};
+use tokio::{sync::Notify, time::Instant};
+
+use crate::{
+    directory::{Directory, Key, Settings},
+    dispatch::{Dispatcher, Endpoint},
+    metrics::{FunctionMetrics, Metrics},
+};
+
+/// All functions. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Functions(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    directory: Mutex<Directory>,
+    /// By `namespace/name`; made of the directory.
+    table: RwLock<HashMap<String, Arc<Function>>>,
+    complete: AtomicBool,
+    /// Told when a call waits for a function that has no instance.
+    wake: Arc<Notify>,
+    port: u16,
+    queue_length: usize,
+    metrics: Metrics,
+}
+
+/// A function that can be called.
+#[derive(Debug)]
+pub(crate) struct Function {
+    pub(crate) key: Key,
+    settings: RwLock<Arc<Settings>>,
+    pub(crate) dispatcher: Arc<Dispatcher>,
+    pub(crate) metrics: FunctionMetrics,
+}
+
+/// Why there is nothing to call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// The first lists are not complete, so nothing is known to be absent.
+    NotYetKnown,
+    /// There is no such function.
+    Unknown,
+}
+
+impl Functions {
+    /// None yet. Instances serve on `port`; so many calls of a function may wait.
+    pub fn new(port: u16, queue_length: usize, metrics: &component::Metrics) -> Self {
+        Functions(Arc::new(Inner {
+            directory: Mutex::default(),
+            table: RwLock::default(),
+            complete: AtomicBool::new(false),
+            wake: Arc::default(),
+            port,
+            queue_length,
+            metrics: Metrics::register(metrics),
+        }))
+    }
+
+    /// Takes in news about functions.
+    pub fn function(&self, event: Event<minik8s::Function>) {
+        self.change(|directory| directory.function(event));
+    }
+
+    /// Takes in news about pods.
+    pub fn pod(&self, event: Event<Pod>) {
+        self.change(|directory| directory.pod(event, Instant::now()));
+    }
+
+    /// Whether it is known which functions and instances there are.
+    pub fn are_known(&self) -> bool {
+        self.0.complete.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn find(&self, namespace: &str, name: &str) -> Result<Arc<Function>, Missing> {
+        if !self.are_known() {
+            return Err(Missing::NotYetKnown);
+        }
+        let table = self.0.table.read();
+        table.get(&format!("{namespace}/{name}")).cloned().ok_or(Missing::Unknown)
+    }
+
+    /// Why a function has no instance that can be called.
+    pub(crate) fn why_not(&self, function: &Key) -> Option<String> {
+        self.0.directory.lock().why_not(function)
+    }
+
+    /// The calls in hand of all functions.
+    pub(crate) fn demand(&self) -> BTreeMap<String, FunctionDemand> {
+        let table = self.0.table.read();
+        table.iter().map(|(name, function)| (name.clone(), function.dispatcher.demand())).collect()
+    }
+
+    /// Waits until a call waits for a function that has no instance.
+    pub(crate) async fn woken(&self) {
+        self.0.wake.notified().await;
+    }
+
+    /// Updates are made in the order of the events, under the directory's lock.
+    fn change(&self, change: impl FnOnce(&mut Directory) -> BTreeSet<Key>) {
+        let mut directory = self.0.directory.lock();
+        for function in change(&mut directory) {
+            self.update(&directory, &function);
+        }
+        self.0.complete.store(directory.is_complete(), Ordering::Relaxed);
+    }
+
+    fn update(&self, directory: &Directory, key: &Key) {
+        let name = format!("{}/{}", key.0, key.1);
+        let Some(settings) = directory.settings(key) else {
+            if let Some(function) = self.0.table.write().remove(&name) {
+                function.dispatcher.close();
+                self.0.metrics.forget(&function.metrics);
+            }
+            return;
+        };
+        let known = self.0.table.read().get(&name).cloned();
+        let function = known.unwrap_or_else(|| {
+            let function = Arc::new(self.function_of(key, settings));
+            self.0.table.write().insert(name, function.clone());
+            function
+        });
+        *function.settings.write() = Arc::new(settings.clone());
+        let endpoint = |instance: &crate::directory::Instance| {
+            let address = SocketAddr::new(instance.address?, self.0.port);
+            let endpoint = Endpoint::new(instance.uid.clone(), address, instance.milestones);
+            Some(Arc::new(endpoint))
+        };
+        let serving: Vec<_> = directory.serving(key).filter_map(endpoint).collect();
+        function.dispatcher.update(&serving, settings.concurrency);
+    }
+
+    fn function_of(&self, key: &Key, settings: &Settings) -> Function {
+        Function {
+            key: key.clone(),
+            settings: RwLock::new(Arc::new(settings.clone())),
+            dispatcher: Dispatcher::new(self.0.queue_length, self.0.wake.clone()),
+            metrics: self.0.metrics.of_function(key),
+        }
+    }
+}
+
+impl Function {
+    /// `namespace/name`.
+    pub(crate) fn name(&self) -> String {
+        format!("{}/{}", self.key.0, self.key.1)
+    }
+
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.settings.read().clone()
+    }
+}

@@ -1,0 +1,129 @@
+//! The Lease that says that this gateway lives.
+
+use std::time::Duration;
+
+use api_types::{api::coordination::v1 as coordination, jiff::Timestamp, meta::MicroTime};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+};
+use listwatch::{
+    Demand,
+    demand::{ANNOTATION, LEASE_LABEL, LEASE_NAMESPACE, LEASE_PREFIX, LEASE_SECONDS},
+};
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
+use tracing::warn;
+
+/// How often it is renewed.
+const RENEWAL: Duration = Duration::from_secs(10);
+/// How long a write may take: demand is told meanwhile only after it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A Lease, whether or not it is there yet.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    api: Api<coordination::Lease>,
+    identity: String,
+    /// When it was last written, and with what.
+    written: Option<(Instant, Option<Demand>)>,
+    /// Whether the last attempt failed, which is told once.
+    failed: bool,
+}
+
+impl Lease {
+    pub(crate) fn new(client: Client, identity: &str) -> Self {
+        let api = Api::namespaced(client, LEASE_NAMESPACE);
+        Lease { api, identity: identity.to_owned(), written: None, failed: false }
+    }
+
+    /// Writes it, if it has to be renewed or says something else about the demand.
+    pub(crate) async fn hold(&mut self, demand: Option<Demand>) {
+        let is_due = match &self.written {
+            None => true,
+            Some((at, told)) => at.elapsed() >= RENEWAL || *told != demand,
+        };
+        if !is_due {
+            return;
+        }
+        let begin = Instant::now();
+        if self.written.is_none() {
+            self.sweep().await;
+        }
+        let written = timeout(PATIENCE, self.write(demand.as_ref())).await;
+        match written.unwrap_or_else(|_| Err(kube::Error::Service("no answer in time".into()))) {
+            Ok(()) => {
+                self.written = Some((begin, demand));
+                self.failed = false;
+            }
+            Err(error) if !std::mem::replace(&mut self.failed, true) => {
+                warn!(%error, "writing the gateway's Lease");
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Deletes it.
+    pub(crate) async fn give_up(&self) {
+        if self.written.is_some() {
+            // It expires anyway.
+            let _ = self.api.delete(&self.name(), &DeleteParams::default()).await;
+        }
+    }
+
+    async fn write(&self, demand: Option<&Demand>) -> kube::Result<()> {
+        let demand = demand.and_then(|demand| serde_json::to_string(demand).ok());
+        // A null takes the annotation away.
+        let patch = self.content(&json!({ANNOTATION: demand}));
+        match self.api.patch(&self.name(), &PatchParams::default(), &Patch::Merge(&patch)).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                let annotations = demand.map_or(json!({}), |demand| json!({ANNOTATION: demand}));
+                let lease = self.content(&annotations);
+                let lease = serde_json::from_value(lease).map_err(kube::Error::SerdeError)?;
+                self.api.create(&PostParams::default(), &lease).await.map(drop)
+            }
+            result => result.map(drop),
+        }
+    }
+
+    fn content(&self, annotations: &Value) -> Value {
+        let (label, value) = LEASE_LABEL;
+        json!({
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {
+                "name": self.name(),
+                "labels": {label: value},
+                "annotations": annotations,
+            },
+            "spec": {
+                "holderIdentity": self.identity,
+                "leaseDurationSeconds": LEASE_SECONDS,
+                "renewTime": MicroTime(Timestamp::now()),
+            },
+        })
+    }
+
+    fn name(&self) -> String {
+        format!("{LEASE_PREFIX}{}", self.identity)
+    }
+
+    /// Deletes what gateways that died left behind.
+    async fn sweep(&self) {
+        let (label, value) = LEASE_LABEL;
+        let theirs = ListParams::default().labels(&format!("{label}={value}"));
+        let Ok(leases) = self.api.list(&theirs).await else { return };
+        for lease in leases.items.iter().filter(|lease| is_long_gone(lease)) {
+            // The next gateway that begins tries again.
+            let _ = self.api.delete(&lease.name_any(), &DeleteParams::default()).await;
+        }
+    }
+}
+
+/// Ten times its duration ago: the clocks of hosts differ.
+fn is_long_gone(lease: &coordination::Lease) -> bool {
+    let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
+    renewed.is_none_or(|renewed| {
+        Timestamp::now().duration_since(renewed.0).as_secs() > i64::from(10 * LEASE_SECONDS)
+    })
+}

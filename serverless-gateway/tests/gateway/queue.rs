@@ -1,0 +1,231 @@
+//! Calls that wait for an instance, and which of several instances takes one.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Router, routing::post};
+use futures::future::join_all;
+use kube::runtime::watcher::Event;
+use reqwest::Response;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use crate::rig::{Options, Rig, address, echo, function, instance, pod, pod_of, serving};
+
+/// An instance whose calls end when the test says so, or at once. It knows how many it had at a time.
+#[derive(Clone)]
+struct Held {
+    release: Arc<Semaphore>,
+    now: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+}
+
+impl Held {
+    fn new(released: usize) -> Self {
+        let release = Arc::new(Semaphore::new(released));
+        Held { release, now: Arc::default(), most: Arc::default() }
+    }
+
+    fn router(&self, name: &'static str) -> Router {
+        let held = self.clone();
+        let answer = async move || {
+            let now = held.now.fetch_add(1, Ordering::SeqCst) + 1;
+            held.most.fetch_max(now, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            held.release.acquire().await.unwrap().forget();
+            held.now.fetch_sub(1, Ordering::SeqCst);
+            name
+        };
+        Router::new().route("/", post(answer))
+    }
+
+    async fn holds(&self, calls: usize) {
+        let reached = async {
+            while self.now.load(Ordering::SeqCst) != calls {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), reached).await.expect("never so many calls");
+    }
+}
+
+impl Rig {
+    fn call(&self, path: &str) -> tokio::task::JoinHandle<Response> {
+        let call = self.client.post(format!("{}{path}", self.url)).send();
+        tokio::spawn(async { call.await.unwrap() })
+    }
+
+    fn add(&self, spec: &Value) {
+        self.functions.function(Event::Apply(function("add", spec)));
+    }
+}
+
+#[tokio::test]
+async fn a_call_of_a_function_without_instances_waits_for_one_and_is_told_why_it_took_long() {
+    let port = instance(address(1), 0, echo("a")).await;
+    let rig = Rig::start(port, &[]).await;
+    let call = rig.client.post(format!("{}/add", rig.url));
+    let call = tokio::spawn(call.header("x-minik8s-trace", "cold-start").send());
+    rig.queued(1).await;
+    rig.functions.pod(Event::Apply(pod_of("add", "1", address(1), false)));
+    rig.functions.pod(Event::Apply(pod("add", address(1))));
+    let answer = call.await.unwrap().unwrap();
+    assert_eq!(answer.status(), 201);
+    let timing = answer.headers()["server-timing"].to_str().unwrap();
+    let phases: Vec<_> =
+        timing.split(", ").map(|part| part.split_once(";dur=").unwrap().0).collect();
+    assert_eq!(phases, ["queued", "scheduled", "sandbox", "container", "server"]);
+    rig.queued(0).await;
+    assert_eq!(rig.metric("function_cold_starts_total"), Some(1));
+    // A warm call is not a cold start, and nobody is told who does not ask.
+    let warm = rig.post("/add", "").await;
+    assert_eq!((warm.status().as_u16(), warm.headers().get("server-timing")), (201, None));
+    assert_eq!(rig.metric("function_cold_starts_total"), Some(1));
+}
+
+#[tokio::test]
+async fn a_burst_at_zero_loses_no_call_and_no_instance_gets_more_than_it_may() {
+    let instances = [Held::new(1000), Held::new(1000)];
+    let port = instance(address(1), 0, instances[0].router("a")).await;
+    instance(address(2), port, instances[1].router("b")).await;
+    let rig = Rig::start(port, &[]).await;
+    rig.add(&json!({"containerConcurrency": 3}));
+    let calls: Vec<_> = (0..300).map(|_| rig.call("/add")).collect();
+    rig.queued(300).await;
+    rig.functions.pod(Event::Apply(pod("add", address(1))));
+    rig.functions.pod(Event::Apply(pod("add", address(2))));
+    for answer in join_all(calls).await {
+        assert_eq!(answer.unwrap().status(), 200);
+    }
+    for instance in &instances {
+        let most = instance.most.load(Ordering::SeqCst);
+        assert!((1..=3).contains(&most), "{most} calls at a time");
+    }
+    rig.in_flight(0).await;
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_calls() {
+    let options = Options { queue_length: 2, ..Options::default() };
+    let port = instance(address(1), 0, echo("a")).await;
+    let rig = Rig::with(port, &[], options).await;
+    let waiting = [rig.call("/add"), rig.call("/add")];
+    rig.queued(2).await;
+    let message = rig.refused("/add", 429, "TooManyRequests").await;
+    assert_eq!(message, "too many calls of function default/add wait for an instance");
+    rig.functions.pod(Event::Apply(pod("add", address(1))));
+    for call in waiting {
+        assert_eq!(call.await.unwrap().status(), 201);
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_waited_too_long_is_told_what_keeps_instances_from_starting() {
+    let queue_time = Duration::from_millis(100);
+    let rig = Rig::with(1, &[], Options { queue_time, ..Options::default() }).await;
+    let message = rig.refused("/add", 503, "ServiceUnavailable").await;
+    assert_eq!(message, "function default/add has no instance that is ready: none within 0 s");
+    let mut stuck = pod_of("add", "1", address(1), false);
+    let waiting = json!({"reason": "ImagePullBackOff", "message": "back-off"});
+    let container = json!({"name": "function", "image": "", "imageID": "", "ready": false,
+        "restartCount": 0, "state": {"waiting": waiting}});
+    stuck.status.as_mut().unwrap().container_statuses =
+        serde_json::from_value(json!([container])).unwrap();
+    rig.functions.pod(Event::Apply(stuck));
+    let message = rig.refused("/add", 503, "ServiceUnavailable").await;
+    assert!(message.ends_with("ready: ImagePullBackOff: back-off"), "{message}");
+}
+
+#[tokio::test]
+async fn a_function_of_which_no_version_could_be_made_refuses_at_once() {
+    let rig = Rig::start(1, &[]).await;
+    let mut broken = serving("add", &json!({}), &Value::Null);
+    let version = json!({"version": 1, "digest": "", "phase": "Failed", "message": "bad syntax"});
+    broken.status.as_mut().unwrap().versions = vec![serde_json::from_value(version).unwrap()];
+    rig.functions.function(Event::Apply(broken));
+    let message = rig.refused("/add", 503, "ServiceUnavailable").await;
+    assert!(message.ends_with("ready: version 1: bad syntax"), "{message}");
+}
+
+#[tokio::test]
+async fn a_call_that_finds_all_instances_busy_for_too_long_is_refused() {
+    let held = Held::new(0);
+    let port = instance(address(1), 0, held.router("a")).await;
+    let queue_time = Duration::from_millis(100);
+    let rig =
+        Rig::with(port, &[("add", address(1))], Options { queue_time, ..Options::default() }).await;
+    rig.add(&json!({"containerConcurrency": 1}));
+    let first = rig.call("/add");
+    held.holds(1).await;
+    let message = rig.refused("/add", 429, "TooManyRequests").await;
+    assert_eq!(message, "all instances of function default/add were busy for 0 s");
+    held.release.add_permits(1);
+    assert_eq!(first.await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn an_instance_that_goes_gets_no_new_calls_and_finishes_those_in_hand() {
+    let held = Held::new(0);
+    let port = instance(address(1), 0, held.router("a")).await;
+    instance(address(2), port, echo("b")).await;
+    let rig = Rig::start(port, &[("add", address(1))]).await;
+    let first = rig.call("/add");
+    held.holds(1).await;
+    rig.functions.pod(Event::Apply(pod("add", address(2))));
+    rig.functions.pod(Event::Delete(pod("add", address(1))));
+    for _ in 0..8 {
+        assert_eq!(rig.post("/add", "").await.headers()["x-from"], "b");
+    }
+    held.release.add_permits(1);
+    assert_eq!(first.await.unwrap().text().await.unwrap(), "a");
+}
+
+#[tokio::test]
+async fn calls_go_to_the_version_that_serves() {
+    let port = instance(address(1), 0, echo("one")).await;
+    instance(address(2), port, echo("two")).await;
+    let rig = Rig::start(port, &[("add", address(1))]).await;
+    rig.functions.pod(Event::Apply(pod_of("add", "2", address(2), true)));
+    for (version, expected) in [(1, "one"), (2, "two"), (1, "one")] {
+        rig.functions.function(Event::Apply(serving("add", &json!({}), &json!(version))));
+        for _ in 0..4 {
+            assert_eq!(rig.post("/add", "").await.headers()["x-from"], expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_a_function_that_is_deleted_is_told_so() {
+    let rig = Rig::start(1, &[]).await;
+    let call = rig.call("/add");
+    rig.queued(1).await;
+    rig.functions.function(Event::Delete(function("add", &json!({}))));
+    assert_eq!(call.await.unwrap().status(), 404);
+    assert_eq!(rig.metric("function_calls_queued"), None, "it is not counted any more");
+}
+
+#[tokio::test]
+async fn a_caller_that_gives_up_waits_no_longer() {
+    let rig = Rig::start(1, &[]).await;
+    let call = rig.call("/add");
+    rig.queued(1).await;
+    call.abort();
+    rig.queued(0).await;
+    rig.in_flight(0).await;
+}
+
+#[tokio::test]
+async fn an_instance_that_does_not_listen_yet_is_tried_again() {
+    // A port that nobody listens on.
+    let port = instance(address(9), 0, Router::new()).await;
+    let rig = Rig::start(port, &[("add", address(1))]).await;
+    let call = rig.call("/add");
+    rig.queued(1).await;
+    instance(address(1), port, echo("a")).await;
+    assert_eq!(call.await.unwrap().status(), 201);
+}
