@@ -123,7 +123,7 @@ start_control_plane() {
     ready apiserver curl -fsS --max-time 5 --cacert "$STATE_DIR/apiserver/pki/ca.crt" "$SERVER/readyz"
     start scheduler "$BIN/scheduler" --kubeconfig "$CONFIG_DIR/scheduler.conf" --health-address "127.0.0.1:$(port 10259)" "${bus[@]}"
     start controller-manager "$BIN/controller-manager" --kubeconfig "$CONFIG_DIR/controller-manager.conf" \
-        --health-address "127.0.0.1:$(port 10257)" --cluster-cidr "$CLUSTER_CIDR" "${bus[@]}"
+        --health-address "127.0.0.1:$(port 10257)" --cluster-cidr "$CLUSTER_CIDR" --function-url "http://$ADDRESS:$(port 8081)" "${bus[@]}"
     # Pods call functions too; it answers nobody beyond this host and them.
     start serverless-gateway "$BIN/serverless-gateway" --kubeconfig "$CONFIG_DIR/serverless-gateway.conf" --bind-address 0.0.0.0 \
         --port "$(port 8081)" --cluster-cidr "$CLUSTER_CIDR" --allow-cidr "$ADDRESS/32" "${bus[@]}"

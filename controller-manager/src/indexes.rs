@@ -11,6 +11,7 @@ use api_types::api::core::v1::{
 };
 use api_types::api::discovery::v1::EndpointSlice;
 use api_types::meta::ObjectMeta;
+use api_types::minik8s::Function;
 
 use crate::frame::{Informer, Label, Term, View, Watched};
 use crate::{owners, pods};
@@ -72,6 +73,7 @@ impl Watched for EndpointSlice {
 
 impl Watched for ConfigMap {}
 impl Watched for Endpoints {}
+impl Watched for Function {}
 impl Watched for Lease {}
 impl Watched for Namespace {}
 impl Watched for Node {}

@@ -6,6 +6,7 @@ use api_types::api::apps::v1::ReplicaSet;
 use api_types::api::coordination::v1::Lease;
 use api_types::api::core::v1::{Endpoints, Namespace, Node, Pod, Service, ServiceAccount};
 use api_types::api::discovery::v1::EndpointSlice;
+use api_types::minik8s::Function;
 use listwatch::{ListWatch, Scope};
 use tokio::task::JoinSet;
 
@@ -51,4 +52,6 @@ informers! {
     endpoint_slices: EndpointSlice = Scope::All,
     /// All ServiceAccounts.
     service_accounts: ServiceAccount = Scope::All,
+    /// All functions.
+    functions: Function = Scope::All,
 }

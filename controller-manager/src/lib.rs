@@ -14,6 +14,7 @@ pub mod controllers;
 mod discovery;
 pub mod eviction;
 pub mod frame;
+pub mod functions;
 pub mod indexes;
 mod informers;
 pub mod network;
@@ -37,6 +38,7 @@ pub use clock::Clock;
 pub use context::Context;
 use eviction::EvictionArgs;
 use frame::{Ended, Metrics, Registered};
+use functions::FunctionArgs;
 pub use informers::Informers;
 use network::Network;
 use workers::WorkersArgs;
@@ -63,6 +65,8 @@ pub struct Args {
     eviction: EvictionArgs,
     #[command(flatten)]
     workers: WorkersArgs,
+    #[command(flatten)]
+    functions: FunctionArgs,
 }
 
 /// What the controllers are told.
@@ -76,6 +80,8 @@ pub struct Settings {
     pub eviction: EvictionArgs,
     /// How many objects controllers look at at a time.
     pub workers: WorkersArgs,
+    /// How functions' images are made, and where functions are called.
+    pub functions: FunctionArgs,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -107,6 +113,7 @@ pub async fn main_with(
         root_ca: root_ca::read(args.root_ca_file.as_deref(), &args.replica.client).await?,
         eviction: args.eviction,
         workers: args.workers,
+        functions: args.functions,
     };
     let metrics = Metrics::register(&runtime.metrics);
     let work = async |client, check: Check| {

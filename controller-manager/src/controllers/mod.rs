@@ -1,5 +1,6 @@
 //! The controllers. A new one is a file (or folder) here and a line in the list.
 
+mod function;
 mod garbage_collector;
 mod namespace;
 mod node_ipam;
@@ -32,6 +33,8 @@ pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
         namespace::register(context),
         service_account::register(context),
         garbage_collector::register(context, tasks),
+        function::register(context),
+        function::register_images(context),
     ];
     all.extend(root_ca_publisher::register(context, tasks));
     all
@@ -46,6 +49,7 @@ mod tests {
     use crate::Settings;
     use crate::eviction::EvictionArgs;
     use crate::frame::Informer;
+    use crate::functions::FunctionArgs;
     use crate::network::Network;
     use crate::workers::WorkersArgs;
 
@@ -54,7 +58,8 @@ mod tests {
     pub(super) fn context(listwatch: ListWatch, workers: WorkersArgs) -> Context {
         let pod_network = Network::new("10.244.0.0/16".parse().unwrap(), 24).unwrap();
         let (root_ca, eviction) = (Some("PEM".to_owned()), EvictionArgs::default());
-        Context::new(listwatch, Settings { pod_network, root_ca, eviction, workers })
+        let functions = FunctionArgs::default();
+        Context::new(listwatch, Settings { pod_network, root_ca, eviction, workers, functions })
     }
 
     #[tokio::test]
@@ -96,6 +101,8 @@ mod tests {
             ("namespace-controller", &["namespaces", "pods"]),
             ("serviceaccount-controller", &["namespaces", "serviceaccounts"]),
             ("garbage-collector", &[]),
+            ("function-controller", &["functions", "replicasets", "pods"]),
+            ("function-image-controller", &["functions", "replicasets", "pods"]),
             ("root-ca-certificate-publisher-controller", &["namespaces", "configmaps"]),
         ] {
             let of_it = format!("controller: {name:?}");
@@ -140,6 +147,7 @@ mod tests {
             ("endpoints", weak(&all.endpoints)),
             ("endpoint slices", weak(&all.endpoint_slices)),
             ("service accounts", weak(&all.service_accounts)),
+            ("functions", weak(&all.functions)),
         ];
         move || stores.iter().map(|(name, there)| (*name, there())).collect()
     }

@@ -4,6 +4,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "json!() is given as it is made")]
 
 mod endpoints;
+mod function;
 mod garbage_collector;
 mod namespace;
 mod nodes;
@@ -13,6 +14,7 @@ mod starting;
 use controller_manager::Settings;
 use controller_manager::eviction::EvictionArgs;
 use controller_manager::frame::Metrics;
+use controller_manager::functions::FunctionArgs;
 use controller_manager::network::Network;
 use controller_manager::workers::WorkersArgs;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
@@ -53,6 +55,7 @@ impl Cluster {
             root_ca: Some("PEM".to_owned()),
             eviction,
             workers: WorkersArgs::default(),
+            functions: FunctionArgs::default(),
         };
         let metrics = component::Metrics::default();
         let counted = Metrics::register(&metrics);

@@ -6,6 +6,7 @@
 //!
 //! Errors: by what a caller does about them, see [`Error`].
 
+mod build;
 mod container;
 mod error;
 mod exec;
@@ -20,6 +21,7 @@ use parking_lot::Mutex;
 use tokio::time::timeout;
 
 pub use bollard::models;
+pub use build::{Build, Credentials};
 pub use error::Error;
 pub use exec::{Command, Exec, Output, Streams};
 pub use stream::LogOptions;

@@ -10,7 +10,7 @@ use axum::{
     http::{Method, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
-use docker::{Docker, Error, LogOptions, models::ContainerCreateBody};
+use docker::{Build, Docker, Error, LogOptions, models::ContainerCreateBody};
 use futures::StreamExt;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -189,6 +189,33 @@ async fn callers_can_tell_one_refusal_from_another() {
     assert_eq!(kind(rig.docker.kill("id", "HUP").await), "conflict: why");
     said(StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(kind(rig.docker.remove("id").await), "refused: why");
+}
+
+#[tokio::test]
+async fn what_a_build_prints_is_told_as_it_comes_and_so_is_its_end() {
+    let rig = Rig::new();
+    let answer = async |uri: Uri| match uri.path() {
+        "/version" => r#"{"ApiVersion": "1.41", "MinAPIVersion": "1.12"}"#.to_owned(),
+        "/v1.41/build" if uri.query().unwrap().contains("t=good%3A1") => {
+            "{\"stream\": \"Step 1\\n\"}\r\n{\"aux\": {\"ID\": \"sha256:1\"}}\r\n".to_owned()
+        }
+        "/v1.41/build" => {
+            let error = json!({"errorDetail": {"message": "returned 1"}, "error": "returned 1"});
+            format!("{{\"stream\": \"no such module\\n\"}}\r\n{error}\r\n")
+        }
+        other => panic!("{other}"),
+    };
+    let (router, listener) = (Router::new().fallback(answer), rig.listen());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let build = async |image: &str| {
+        let (mut log, image) = (String::new(), image.to_owned());
+        let build = Build { image, ..Build::default() };
+        let done = rig.docker.build(&build, |text| log.push_str(text)).await;
+        (done.map_err(|error| error.to_string()), log)
+    };
+    assert_eq!(build("good:1").await, (Ok(()), "Step 1\n".to_owned()));
+    let failed = (Err("returned 1".to_owned()), "no such module\n".to_owned());
+    assert_eq!(build("bad:1").await, failed);
 }
 
 #[test]

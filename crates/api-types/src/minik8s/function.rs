@@ -136,6 +136,9 @@ pub struct FunctionStatus {
     /// The version that serves: calls go to its instances and to no others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
+    /// Since when it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serving_since: Option<Time>,
     /// The versions that there are, by number.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub versions: Vec<FunctionVersion>,

@@ -1,0 +1,157 @@
+//! A version's ReplicaSet: pure.
+
+use std::collections::BTreeMap;
+
+use api_machinery::EntryPoint;
+use api_types::IntOrString;
+use api_types::api::apps::v1::{ReplicaSet, ReplicaSetSpec};
+use api_types::api::core::v1::{
+    Container, ContainerPort, EnvVar, HTTPGetAction, Pod, PodSpec, PodTemplateSpec, Probe,
+};
+use api_types::meta::{LabelSelector, ObjectMeta};
+use api_types::minik8s::{Function, FunctionSpec, FunctionVersion};
+
+use crate::owners::controller_reference;
+use crate::pods;
+
+/// Beyond the longest call: what a server needs to end.
+const TO_END: i64 = 5;
+
+/// The version that a set is of.
+pub(super) fn version(set: &ReplicaSet) -> Option<i64> {
+    set.metadata.labels.as_ref()?.get(Function::VERSION_LABEL)?.parse().ok()
+}
+
+/// The name of a version's set.
+pub(super) fn name(function: &str, version: i64) -> String {
+    format!("{function}-v{version}")
+}
+
+/// How many instances there are to be.
+pub(super) fn replicas(set: &ReplicaSet) -> i32 {
+    set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+}
+
+/// How many are ready, as far as the set has seen what it is to be. Of one that has just been made smaller, the status may
+/// still count those that are about to go.
+pub(super) fn ready(set: &ReplicaSet) -> i32 {
+    let seen = set.status.as_ref().filter(|s| s.observed_generation == set.metadata.generation);
+    seen.and_then(|status| status.ready_replicas).unwrap_or_default().min(replicas(set))
+}
+
+/// Whether there are none, nor are to be any.
+pub(super) fn is_empty(set: &ReplicaSet) -> bool {
+    replicas(set) == 0 && set.status.as_ref().is_none_or(|status| status.replicas == 0)
+}
+
+/// The set of the version that the function's spec describes.
+pub(super) fn set(function: &Function, version: &FunctionVersion, replicas: i32) -> ReplicaSet {
+    let name_of = function.metadata.name.as_deref().unwrap_or_default();
+    let labels = BTreeMap::from([
+        (Function::LABEL.to_owned(), name_of.to_owned()),
+        (Function::VERSION_LABEL.to_owned(), version.version.to_string()),
+    ]);
+    ReplicaSet {
+        metadata: ObjectMeta {
+            name: Some(name(name_of, version.version)),
+            namespace: function.metadata.namespace.clone(),
+            labels: Some(labels.clone()),
+            owner_references: controller_reference(function).map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(ReplicaSetSpec {
+            replicas: Some(replicas),
+            selector: LabelSelector { match_labels: Some(labels.clone()), ..Default::default() },
+            template: Some(PodTemplateSpec {
+                metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
+                spec: Some(pod(&function.spec, version)),
+            }),
+            ..ReplicaSetSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn pod(spec: &FunctionSpec, version: &FunctionVersion) -> PodSpec {
+    let secrets = Some(spec.image_pull_secrets.clone()).filter(|secrets| !secrets.is_empty());
+    PodSpec {
+        containers: vec![container(spec, version)],
+        image_pull_secrets: secrets,
+        termination_grace_period_seconds: Some(i64::from(timeout(spec)) + TO_END),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        ..PodSpec::default()
+    }
+}
+
+fn container(spec: &FunctionSpec, version: &FunctionVersion) -> Container {
+    let port = i32::from(Function::PORT);
+    Container {
+        name: Function::CONTAINER.to_owned(),
+        image: version.image.clone(),
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        env: Some(environment(spec)),
+        env_from: Some(spec.env_from.clone()).filter(|sources| !sources.is_empty()),
+        resources: spec.resources.clone(),
+        ports: Some(vec![ContainerPort { container_port: port, ..ContainerPort::default() }]),
+        readiness_probe: Some(Probe {
+            http_get: Some(HTTPGetAction {
+                path: Some("/readyz".to_owned()),
+                port: IntOrString::Int(port),
+                ..HTTPGetAction::default()
+            }),
+            period_seconds: Some(1),
+            ..Probe::default()
+        }),
+        ..Container::default()
+    }
+}
+
+/// The user's, and what a runtime goes by.
+fn environment(spec: &FunctionSpec) -> Vec<EnvVar> {
+    let concurrency = spec.container_concurrency.filter(|limit| *limit > 0);
+    let ours = [
+        ("MINIK8S_ENTRY_POINT", entry_point(spec)),
+        ("MINIK8S_TIMEOUT_SECONDS", Some(timeout(spec).to_string())),
+        ("MINIK8S_CONCURRENCY", concurrency.map(|limit| limit.to_string())),
+    ];
+    let ours = ours.into_iter().filter_map(|(name, value)| {
+        Some(EnvVar { name: name.to_owned(), value: Some(value?), value_from: None })
+    });
+    spec.env.iter().cloned().chain(ours).collect()
+}
+
+/// That of an archive is found in it by the runtime, unless it is named.
+fn entry_point(spec: &FunctionSpec) -> Option<String> {
+    let files = &spec.source.as_ref()?.files;
+    let found = EntryPoint::of(spec.entry_point.as_deref(), files.keys().map(String::as_str));
+    found.map(|found| found.to_string()).ok().or_else(|| spec.entry_point.clone())
+}
+
+fn timeout(spec: &FunctionSpec) -> i32 {
+    spec.timeout_seconds.unwrap_or(60)
+}
+
+/// What keeps a pod from being ready that is not just being started, as far as it is known.
+pub(super) fn trouble(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref().filter(|_| !pods::is_ready(pod))?;
+    let container = status.container_statuses.iter().flatten().next();
+    let waiting = container.and_then(|c| c.state.as_ref()?.waiting.as_ref());
+    let ended = container.and_then(|c| {
+        let state = |state: &api_types::api::core::v1::ContainerState| state.terminated.clone();
+        c.state.as_ref().and_then(state).or_else(|| c.last_state.as_ref().and_then(state))
+    });
+    if let Some(ended) = ended {
+        let message = ended.message.filter(|message| !message.trim().is_empty());
+        return Some(message.unwrap_or_else(|| format!("exited with {}", ended.exit_code)));
+    }
+    let usual = ["ContainerCreating", "PodInitializing"];
+    let reason = waiting.and_then(|w| w.reason.as_deref()).filter(|r| !usual.contains(r));
+    if let Some(reason) = reason {
+        let message = waiting.and_then(|w| w.message.as_deref()).unwrap_or_default();
+        return Some(format!("{reason}: {message}"));
+    }
+    let mut conditions = status.conditions.iter().flatten();
+    let unscheduled = conditions.find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
+    Some(unscheduled.message.clone().unwrap_or_default())
+}
