@@ -12,17 +12,7 @@ use std::{
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 use expect_test::expect_file;
-
-const PROGRAMS: [&str; 8] = [
-    "apiserver",
-    "controller-manager",
-    "gpu-server",
-    "kube-proxy",
-    "kubectl",
-    "kubelet",
-    "scheduler",
-    "serverless-gateway",
-];
+use testkit::PROGRAMS;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

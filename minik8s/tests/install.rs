@@ -4,18 +4,9 @@
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
-const FILE: &str = env!("CARGO_BIN_EXE_minik8s");
+use testkit::PROGRAMS;
 
-const PROGRAMS: [&str; 8] = [
-    "apiserver",
-    "controller-manager",
-    "gpu-server",
-    "kube-proxy",
-    "kubectl",
-    "kubelet",
-    "scheduler",
-    "serverless-gateway",
-];
+const FILE: &str = env!("CARGO_BIN_EXE_minik8s");
 
 fn install(directory: &Path) {
     let status = Command::new(FILE).arg("--install").arg(directory).status().unwrap();

@@ -14,7 +14,10 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-use crate::{Etcd, process::Process, wait};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use crate::{Etcd, connections, process::Process, wait};
 
 /// The usual soft limit of open files, whatever the test's own is.
 const WITH_USUAL_LIMIT: &str = "ulimit -Sn 1024; exec \"$0\" \"$@\"";
@@ -67,6 +70,11 @@ impl Apiserver {
         self.process.kill();
     }
 
+    /// Has it end in order.
+    pub fn end(&mut self) {
+        self.process.end();
+    }
+
     /// Starts it again on its data and its address, and waits until it answers.
     ///
     /// # Panics
@@ -98,6 +106,16 @@ impl Apiserver {
         client.map_err(|error| error.to_string())
     }
 
+    /// A connection of the administrator, for HTTP/1.1.
+    ///
+    /// # Panics
+    /// If it is not taken.
+    pub async fn connect(&self) -> TlsStream<TcpStream> {
+        let connector = connections::connector(self);
+        let connected = connections::connect(&connector, self.address).await;
+        connected.expect("the server takes connections")
+    }
+
     /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -115,17 +133,17 @@ impl Apiserver {
 
     /// Resident memory in bytes.
     pub fn memory(&self) -> u64 {
-        self.status("VmRSS:")
+        self.process.memory()
     }
 
     /// What of [`Apiserver::memory`] is not of a file, such as the program's: what it has allocated.
     pub fn allocated(&self) -> u64 {
-        self.status("RssAnon:")
+        self.process.status("RssAnon:")
     }
 
     /// The most that [`Apiserver::memory`] was since [`Apiserver::forget_peak`].
     pub fn peak(&self) -> u64 {
-        self.status("VmHWM:")
+        self.process.status("VmHWM:")
     }
 
     /// Has [`Apiserver::peak`] begin anew.
@@ -136,21 +154,7 @@ impl Apiserver {
 
     /// The time that it was at work, to a hundredth of a second.
     pub fn cpu(&self) -> Duration {
-        let path = format!("/proc/{}/stat", self.process.id());
-        let stat = fs::read_to_string(path).expect("the process runs");
-        // Behind the name, which may have spaces.
-        let (_, fields) = stat.rsplit_once(')').expect("a name");
-        let ticks = fields.split_whitespace().skip(11).take(2);
-        let ticks: u64 = ticks.map(|field| field.parse::<u64>().expect("a number")).sum();
-        Duration::from_millis(10 * ticks)
-    }
-
-    fn status(&self, field: &str) -> u64 {
-        let path = format!("/proc/{}/status", self.process.id());
-        let status = fs::read_to_string(path).expect("the process runs");
-        let kib = status.lines().find_map(|line| line.strip_prefix(field));
-        let kib = kib.and_then(|words| words.split_whitespace().next()).expect("a size");
-        kib.parse::<u64>().expect("a number") * 1024
+        self.process.cpu()
     }
 
     /// How many files and connections it has open.

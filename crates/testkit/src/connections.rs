@@ -1,6 +1,6 @@
 //! Connections that take a server's room and ask it for nothing.
 
-use std::sync::Arc;
+use std::{io, net::SocketAddr, sync::Arc};
 
 use component::Credentials;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -30,10 +30,7 @@ impl Connections {
     pub async fn open(server: &Apiserver, of_each: usize, patience: u32) -> Self {
         let address = server.address();
         let connector = connector(server);
-        let connect = async |_| {
-            let stream = TcpStream::connect(address).await?;
-            connector.connect(ServerName::IpAddress(address.ip().into()), stream).await
-        };
+        let connect = |_| connect(&connector, address);
         let idle = stream::iter(0..2 * of_each).map(connect).buffer_unordered(AT_ONCE);
         let mut idle: Vec<_> = idle.try_collect().await.expect("the server takes connections");
         let mut slow = idle.split_off(of_each);
@@ -63,7 +60,17 @@ impl Connections {
     }
 }
 
-fn connector(server: &Apiserver) -> TlsConnector {
+pub(crate) async fn connect(
+    connector: &TlsConnector,
+    address: SocketAddr,
+) -> io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    connector.connect(ServerName::IpAddress(address.ip().into()), stream).await
+}
+
+/// Says that it is the administrator.
+pub(crate) fn connector(server: &Apiserver) -> TlsConnector {
     let credentials =
         Credentials::from_kubeconfig(&server.kubeconfig()).expect("a kubeconfig can be read");
     let roots = credentials.root_store().expect("the authority is one");

@@ -28,3 +28,15 @@ pub use output::without_ages;
 pub use pod_ranges::remove_pod_ranges;
 pub use proxy::Proxy;
 pub use servers::{Etcd, Redis};
+
+/// All programs there are, each of a crate of that name.
+pub const PROGRAMS: [&str; 8] = [
+    "apiserver",
+    "controller-manager",
+    "gpu-server",
+    "kube-proxy",
+    "kubectl",
+    "kubelet",
+    "scheduler",
+    "serverless-gateway",
+];

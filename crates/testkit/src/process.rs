@@ -5,6 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use nix::{
@@ -51,6 +52,13 @@ impl Process {
         }
     }
 
+    /// Has it end in order, and waits until it has.
+    pub(crate) fn end(&mut self) {
+        self.signal(Signal::SIGTERM);
+        let ended = self.child.take().map(|mut child| child.wait());
+        ended.expect("it was started").expect("the process runs");
+    }
+
     /// Stops it where it is, or lets it go on.
     pub(crate) fn signal(&self, signal: Signal) {
         let id = Pid::from_raw(self.id().try_into().expect("a process id"));
@@ -64,6 +72,34 @@ impl Process {
     /// Its process id, while it runs.
     pub(crate) fn id(&self) -> u32 {
         self.child.as_ref().expect("it was started").id()
+    }
+
+    /// Resident memory in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// A size that `/proc` tells of it, in bytes.
+    pub(crate) fn status(&self, field: &str) -> u64 {
+        let status = self.proc("status");
+        let kib = status.lines().find_map(|line| line.strip_prefix(field));
+        let kib = kib.and_then(|words| words.split_whitespace().next()).expect("a size");
+        kib.parse::<u64>().expect("a number") * 1024
+    }
+
+    /// The time that it was at work, to a hundredth of a second.
+    pub(crate) fn cpu(&self) -> Duration {
+        let stat = self.proc("stat");
+        // Behind the name, which may have spaces.
+        let (_, fields) = stat.rsplit_once(')').expect("a name");
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks.map(|field| field.parse::<u64>().expect("a number")).sum();
+        Duration::from_millis(10 * ticks)
+    }
+
+    fn proc(&self, file: &str) -> String {
+        let path = format!("/proc/{}/{file}", self.id());
+        std::fs::read_to_string(path).expect("the process runs")
     }
 
     pub(crate) fn folder(&self) -> &Path {

@@ -112,6 +112,16 @@ impl Etcd {
         self.0.address
     }
 
+    /// Resident memory in bytes.
+    pub fn memory(&self) -> u64 {
+        self.0.process.memory()
+    }
+
+    /// The time that it was at work, to a hundredth of a second.
+    pub fn cpu(&self) -> Duration {
+        self.0.process.cpu()
+    }
+
     /// Kills it like a power cut; its data stay.
     pub fn kill(&mut self) {
         self.0.process.kill();

@@ -1,69 +1,105 @@
-//! Watches as kubelets have them, each of the pods of one node: how many changes of pods a second reach theirs, and what
-//! one costs the server. The changes are written to the store itself, so that it is the watches that are measured.
+//! Watches as kubelets have them, each of the pods of one node: how many changes of pods a second reach theirs. On etcd
+//! the changes are written to the store itself, so that it is the watches that are measured; else they are patches.
 
 use std::{sync::Arc, time::Instant};
 
-use anyhow::Context;
-use futures::{AsyncBufReadExt, StreamExt, future::try_join_all};
-use kube::Client;
-use serde_json::json;
+use futures::future::try_join_all;
 use store::Store;
-use tokio::sync::Barrier;
 
 use crate::{
     Args,
+    client::{Client, Watch},
     load::{Measured, measure},
-    phases::{self, PODS},
-    report::Report,
+    objects::{self, PODS},
+    report::{Report, Row},
     server::{Backing, Server},
 };
 
-/// How many changes each watcher is to see.
-const EACH: usize = 20;
-
-pub(crate) async fn watch(args: &Args, report: &mut Report) -> anyhow::Result<()> {
-    let server = Server::start(Backing::Etcd).await?;
-    let store = server.store().await?;
-    let open = Arc::new(Barrier::new(args.watchers + 1));
-    let mut watchers = Vec::new();
-    for node in 0..args.watchers {
-        watchers.push(tokio::spawn(kubelet(server.client().await, Arc::clone(&open), node)));
+pub(crate) async fn run(args: &Args, backing: Backing) -> anyhow::Result<Report> {
+    let mut report = Report::new(format!("Watches of nodes, {backing:?}"));
+    for &nodes in &args.watchers {
+        report.step(format!("{nodes} nodes"));
+        let server = Server::start(backing).await?;
+        let mut writers = Vec::new();
+        for client in server.clients(args.concurrency).await? {
+            writers.push(Writer::new(&server, backing, client).await?);
+        }
+        report.add(followed(&server, &mut writers, nodes, args.node_events).await?);
     }
-    open.wait().await;
-    let (begin, cpu) = (Instant::now(), server.cpu());
-    let count = EACH * args.watchers;
-    let put = async |i: usize| {
-        let node = i % args.watchers;
-        let key = format!("/registry/core/pods/default/pod-{node:06}");
-        let mut pod = phases::pod(&format!("pod-{node:06}"));
-        pod["metadata"]["namespace"] = "default".into();
-        pod["metadata"]["uid"] = format!("00000000-0000-4000-8000-{node:012}").into();
-        pod["metadata"]["annotations"] = json!({"change": i.to_string()});
-        pod["spec"]["nodeName"] = format!("node-{node}").into();
-        Ok(store.put(&key, pod.to_string().into(), None).await.map(drop)?)
+    Ok(report)
+}
+
+async fn followed(
+    server: &Server,
+    writers: &mut [Writer],
+    nodes: usize,
+    events: usize,
+) -> anyhow::Result<Row> {
+    let create = async |writer: &mut Writer, node| writer.create(node).await;
+    measure(nodes, writers, create).await?;
+    let each = events.div_ceil(nodes);
+    let clients = server.clients(nodes).await?.into_iter().enumerate();
+    let watch = async |(node, client): (usize, Client)| {
+        client.watch(PODS, &format!("spec.nodeName=node-{node}")).await
     };
-    let written = measure(count, args.concurrency, put).await?;
-    try_join_all(watchers).await?.into_iter().collect::<anyhow::Result<()>>()?;
-    let all = begin.elapsed();
-    let cpu = (server.cpu() - cpu).as_micros() / count as u128;
-    report.add("pod events, a watch per node", &Measured { all, ..written });
-    report.note(format!("server CPU per event with {} watches of nodes: {cpu} µs", args.watchers));
+    let watches = try_join_all(clients.map(watch)).await?;
+    let watches: Vec<_> = watches.into_iter().map(|it| tokio::spawn(follow(it, each))).collect();
+    let (begin, meter) = (Instant::now(), server.meter());
+    let change = async |writer: &mut Writer, index| writer.change(index % nodes, index).await;
+    let written = measure(each * nodes, writers, change).await?;
+    try_join_all(watches).await?.into_iter().collect::<anyhow::Result<()>>()?;
+    let measured = Measured { all: begin.elapsed(), ..written };
+    let what = format!("{nodes} nodes, writes until all events came");
+    Ok(Row::new(what).load(&measured).usage(&meter.read()))
+}
+
+/// Reads until it has seen so many changes.
+async fn follow(mut watch: Watch, changes: usize) -> anyhow::Result<()> {
+    for _ in 0..changes {
+        watch.change().await?;
+    }
     Ok(())
 }
 
-/// Reads until it has seen all changes of its pod.
-async fn kubelet(client: Client, open: Arc<Barrier>, node: usize) -> anyhow::Result<()> {
-    let query = format!(
-        "watch=true&fieldSelector=spec.nodeName%3Dnode-{node}&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan"
-    );
-    let request = http::Request::get(format!("{PODS}?{query}")).body(Vec::new())?;
-    let mut lines = client.request_stream(request).await?.lines();
-    while !lines.next().await.context("the watch ended")??.contains("\"BOOKMARK\"") {}
-    open.wait().await;
-    let mut seen = 0;
-    while seen < EACH {
-        let line = lines.next().await.context("the watch ended")??;
-        seen += usize::from(!line.contains("\"BOOKMARK\""));
+/// Writes pods, each bound to the node of its number.
+enum Writer {
+    Store(Arc<dyn Store>),
+    Client(Client),
+}
+
+impl Writer {
+    async fn new(server: &Server, backing: Backing, client: Client) -> anyhow::Result<Self> {
+        Ok(match backing {
+            Backing::Etcd => Self::Store(Arc::new(server.store().await?)),
+            Backing::Embedded => Self::Client(client),
+        })
     }
-    Ok(())
+
+    async fn create(&mut self, node: usize) -> anyhow::Result<()> {
+        match self {
+            Self::Store(_) => self.change(node, 0).await,
+            Self::Client(client) => client.post(PODS, bound(node).to_string()).await,
+        }
+    }
+
+    async fn change(&mut self, node: usize, index: usize) -> anyhow::Result<()> {
+        match self {
+            Self::Store(store) => {
+                let mut pod = bound(node);
+                pod["metadata"]["namespace"] = "default".into();
+                pod["metadata"]["uid"] = format!("00000000-0000-4000-8000-{node:012}").into();
+                pod["metadata"]["annotations"]["change"] = index.to_string().into();
+                Ok(store.put(&objects::key(node), pod.to_string().into(), None).await.map(drop)?)
+            }
+            Self::Client(client) => {
+                client.patch(&objects::path(node), objects::change(index + 1)).await
+            }
+        }
+    }
+}
+
+fn bound(node: usize) -> serde_json::Value {
+    let mut pod = objects::pod(node);
+    pod["spec"]["nodeName"] = format!("node-{node}").into();
+    pod
 }

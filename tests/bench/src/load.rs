@@ -1,8 +1,11 @@
 //! Many requests, so many at once, with the time of each.
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::RefCell,
+    time::{Duration, Instant},
+};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::future::try_join_all;
 use hdrhistogram::Histogram;
 
 /// The longest time that is told apart from longer ones: ten minutes, in microseconds.
@@ -25,6 +28,11 @@ impl Measured {
         Self { each, all }
     }
 
+    /// Of what was done one after another.
+    pub(crate) fn in_turn(times: &[Duration]) -> Self {
+        Self::new(times.iter().copied(), times.iter().sum())
+    }
+
     /// Requests per second.
     #[expect(clippy::cast_precision_loss, reason = "a count far below 2^52")]
     pub(crate) fn rate(&self) -> f64 {
@@ -32,21 +40,29 @@ impl Measured {
     }
 }
 
-/// Makes `count` requests, at most `concurrency` of them under way at once.
-pub(crate) async fn measure(
-    count: usize,
-    concurrency: usize,
-    request: impl AsyncFn(usize) -> anyhow::Result<()>,
-) -> anyhow::Result<Measured> {
+/// How long something took.
+pub(crate) async fn timed(
+    work: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<Duration> {
     let begin = Instant::now();
-    let timed = |i| {
-        let request = &request;
-        async move {
-            let begin = Instant::now();
-            request(i).await.map(|()| begin.elapsed())
+    work.await.map(|()| begin.elapsed())
+}
+
+/// Has the clients make `count` requests together, each one at a time.
+pub(crate) async fn measure<C>(
+    count: usize,
+    clients: &mut [C],
+    request: impl AsyncFn(&mut C, usize) -> anyhow::Result<()>,
+) -> anyhow::Result<Measured> {
+    let (begin, indexes) = (Instant::now(), RefCell::new(0..count));
+    let next = || indexes.borrow_mut().next();
+    let work = async |client: &mut C| {
+        let mut times = Vec::new();
+        while let Some(index) = next() {
+            times.push(timed(request(client, index)).await?);
         }
+        anyhow::Ok(times)
     };
-    let times: Vec<_> =
-        stream::iter(0..count).map(timed).buffer_unordered(concurrency).try_collect().await?;
-    Ok(Measured::new(times, begin.elapsed()))
+    let times = try_join_all(clients.iter_mut().map(work)).await?;
+    Ok(Measured::new(times.into_iter().flatten(), begin.elapsed()))
 }

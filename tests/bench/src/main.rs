@@ -1,105 +1,147 @@
-//! Load on the API server, with percentiles, beside the same work on the bare store in the same run; and the
-//! scheduler's decisions; and with `--pod-starts` what a kubelet adds to Docker's own time.
+//! Load on the programs, with percentiles, what it costs them, and beside the same work without them in the same run.
 //!
 //! It starts what it measures: `apiserver` as built beside it, on a free port and in a temporary folder, once on etcd and
-//! once on the embedded store. `cargo run --release -p bench`, after `cargo build --release -p apiserver`.
+//! once on the embedded store. `cargo build --release --workspace && target/release/bench`.
 
+mod client;
+mod connections;
 mod kubelets;
 mod lists;
 mod load;
-mod phases;
+mod objects;
 mod pods;
 mod report;
+mod requests;
+mod restart;
 mod scheduling;
 mod server;
+mod services;
+mod usage;
+mod watches;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use crate::{report::Report, server::Backing};
 
-/// Creates, gets, lists and watches against the API server; percentiles, and ratios to the bare store.
+/// Measures the API server, the scheduler, the path of a Service and starts of pods: percentiles, CPU time and memory,
+/// and ratios to the same work without them.
 #[derive(Debug, Parser)]
-#[command(
-    after_help = "Example:\n  cargo build --release -p apiserver && cargo run --release -p bench -- --objects 10000 --watchers 1000"
-)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Pods to create, get and list.
+    /// What to measure, in this order
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Section::value_variants().to_vec())]
+    only: Vec<Section>,
+    /// Stores to measure the API server on
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Backing::Etcd, Backing::Embedded])]
+    store: Vec<Backing>,
+    /// requests: pods to create, get, patch and delete
     #[arg(long, default_value_t = 10_000)]
     objects: usize,
-    /// Watches open at once.
-    #[arg(long, default_value_t = 1_000)]
-    watchers: usize,
-    /// Changes that every watcher is to see.
-    #[arg(long, default_value_t = 50)]
-    changes: usize,
-    /// Requests under way at once.
-    #[arg(long, default_value_t = 32)]
-    concurrency: usize,
-    /// Connections held that are idle or slow.
-    #[arg(long, default_value_t = 3_000)]
-    connections: usize,
-    /// Lists of all objects.
+    /// requests: lists of all of them
     #[arg(long, default_value_t = 20)]
     lists: usize,
-    /// Nodes for the scheduler to choose among.
+    /// requests: so many under way at once
+    #[arg(long, default_value_t = 32)]
+    concurrency: usize,
+    /// lists: pods that there are
+    #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000])]
+    listed: Vec<usize>,
+    /// watches, kubelets: so many open at once
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 5_000])]
+    watchers: Vec<usize>,
+    /// watches: changes that every watcher is to see
+    #[arg(long, default_value_t = 20)]
+    changes: usize,
+    /// kubelets: changes of pods, each of which one watcher is to see
+    #[arg(long, default_value_t = 20_000)]
+    node_events: usize,
+    /// connections: those held that are idle or slow
+    #[arg(long, default_value_t = 3_000)]
+    connections: usize,
+    /// restart: pods that there are
+    #[arg(long, default_value_t = 50_000)]
+    restarted: usize,
+    /// scheduler: nodes to choose among
     #[arg(long, value_delimiter = ',', default_values_t = [100, 1_000, 5_000])]
     nodes: Vec<usize>,
-    /// Pods that are on each of them.
+    /// scheduler: pods that are on each of them
     #[arg(long, default_value_t = 30)]
     pods_per_node: usize,
-    /// Pods for the scheduler to decide.
+    /// scheduler: pods to decide
     #[arg(long, default_value_t = 1_000)]
     decisions: usize,
-    /// Only the scheduler's decisions.
-    #[arg(long)]
-    scheduler_only: bool,
-    /// Only starts of pods, so many one at a time and so many at once.
-    #[arg(long)]
-    pod_starts: Option<usize>,
-    /// How many pods there are for the lists in each form.
-    #[arg(long, value_delimiter = ',', default_values_t = [10_000, 50_000])]
-    listed: Vec<usize>,
-    /// Only those lists, and the watches of nodes.
-    #[arg(long)]
-    reads_only: bool,
-    /// Stores to measure.
-    #[arg(long, value_enum, default_values_t = [Backing::Etcd, Backing::Embedded])]
-    store: Vec<Backing>,
+    /// services: connections at once
+    #[arg(long, value_delimiter = ',', default_values_t = [16, 2_000])]
+    clients: Vec<usize>,
+    /// pods: started one at a time
+    #[arg(long, default_value_t = 30)]
+    pod_starts: usize,
+    /// pods: started at once
+    #[arg(long, default_value_t = 50)]
+    pods_at_once: usize,
+}
+
+const EXAMPLES: &str = "Examples:
+  cargo build --release --workspace && target/release/bench
+  target/release/bench --only lists --store embedded --listed 100000
+  sudo target/release/bench --only services,pods     # need root, a running dockerd and the images of scripts/images.sh";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Section {
+    /// Decisions on clusters of several sizes
+    Scheduler,
+    /// Creates, gets, patches, lists and deletes beside the bare store
+    Requests,
+    /// Lists of many pods in each form, plain and compressed
+    Lists,
+    /// From a write to the event at each of many watchers
+    Watches,
+    /// Changes of pods that reach the watches of their nodes
+    Kubelets,
+    /// Clients that come beside many connections
+    Connections,
+    /// From the start to ready with many pods in the embedded store
+    Restart,
+    /// Through a Service's nginx beside a direct connection
+    Services,
+    /// Starts of pods beside Docker's own time
+    Pods,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    if let Some(count) = args.pod_starts {
-        let mut report = Report::new("Pods".to_owned());
-        pods::start(count, &mut report).await?;
-        report.print();
-        return Ok(());
-    }
-    if !args.reads_only {
-        let mut report = Report::new("Scheduler".to_owned());
-        scheduling::measure(&args, &mut report)?;
-        report.print();
-    }
-    if !args.scheduler_only {
-        reads(&args).await?;
-    }
-    let writes = !args.scheduler_only && !args.reads_only;
-    for &backing in args.store.iter().filter(|_| writes) {
-        let mut report = Report::new(format!("{backing:?}"));
-        phases::raw(&args, backing, &mut report).await?;
-        phases::api(&args, backing, &mut report).await?;
-        report.print();
+    component::install_crypto_provider();
+    component::raise_file_limit();
+    for section in &args.only {
+        section.run(&args).await?;
     }
     Ok(())
 }
 
-async fn reads(args: &Args) -> anyhow::Result<()> {
-    for &count in &args.listed {
-        lists::measure(Backing::Embedded, count).await?;
+impl Section {
+    async fn run(self, args: &Args) -> anyhow::Result<()> {
+        match self {
+            Self::Scheduler => scheduling::run(args)?.print(),
+            Self::Requests => on_each(args, requests::run).await?,
+            Self::Lists => on_each(args, lists::run).await?,
+            Self::Watches => on_each(args, watches::run).await?,
+            Self::Kubelets => on_each(args, kubelets::run).await?,
+            Self::Connections => on_each(args, connections::run).await?,
+            Self::Restart => restart::run(args).await?.print(),
+            Self::Services => services::run(args).await?.print(),
+            Self::Pods => pods::run(args).await?.print(),
+        }
+        Ok(())
     }
-    let mut report = Report::new("Watches of nodes".to_owned());
-    kubelets::watch(args, &mut report).await?;
-    report.print();
+}
+
+async fn on_each(
+    args: &Args,
+    run: impl AsyncFn(&Args, Backing) -> anyhow::Result<Report>,
+) -> anyhow::Result<()> {
+    for &backing in &args.store {
+        run(args, backing).await?.print();
+    }
     Ok(())
 }

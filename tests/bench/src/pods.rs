@@ -1,11 +1,7 @@
 //! Starts of pods: by a kubelet with Docker and a control plane in this process, beside the same containers made and
 //! started without them. Needs root, a running dockerd and the images of `scripts/images.sh`.
 
-use std::{
-    process::Command,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{process::Command, sync::Arc, time::Duration};
 
 use api_types::api::core::v1::Pod;
 use component::events::Recorder;
@@ -21,13 +17,13 @@ use kubelet::{
     context::Context,
     metrics::Metrics,
     network::{PodNetwork, bridge::Bridge},
-    node::services::Services,
     objects::Objects,
     pleg,
     pod::manager::PodManager,
     runtime::{
         ContainerSpec, LogLimits, PodIdentity, Runtime, SandboxNetwork, SandboxSpec, docker::Docker,
     },
+    services::Services,
 };
 use listwatch::Scope;
 use serde_json::json;
@@ -36,8 +32,9 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    load::{Measured, measure},
-    report::Report,
+    Args,
+    load::{Measured, measure, timed},
+    report::{Report, Row},
 };
 
 const PAUSE: &str = "minik8s/pause:0.1";
@@ -48,33 +45,30 @@ const SERVICES: &str = "10.118.0.0/16";
 const LOGS: LogLimits = LogLimits { max_size: 10 << 20, max_files: 2 };
 
 /// One at a time, each after the same containers without a kubelet; then all at once.
-pub(crate) async fn start(count: usize, report: &mut Report) -> anyhow::Result<()> {
+pub(crate) async fn run(args: &Args) -> anyhow::Result<Report> {
+    let mut report = Report::new("Starts of pods");
     let (node, bare) = (Node::start().await?, docker("bench-bare")?);
+    report.step("one at a time");
     let (mut floor, mut pods) = (Vec::new(), Vec::new());
-    for index in 0..count {
+    for index in 0..args.pod_starts {
         floor.push(timed(made(&bare, index)).await?);
         pods.push(timed(node.pod(index)).await?);
         node.remove(index).await?;
     }
-    report.floor("pod start", &in_turn(floor));
-    report.add("pod start", &in_turn(pods));
-    let what = format!("{count} pod starts at once");
-    report.floor(&what, &measure(count, count, async |i| made(&bare, count + i).await).await?);
-    report.add(&what, &measure(count, count, async |i| node.pod(count + i).await).await?);
+    report.add(Row::new("bare one").load(&Measured::in_turn(&floor)));
+    report.add_beside("bare one", Row::new("one").load(&Measured::in_turn(&pods)));
+    let count = args.pods_at_once;
+    report.step(format!("{count} at once"));
+    let (all, first) = (&mut vec![(); count], args.pod_starts);
+    let floor = measure(count, all, async |(), i| made(&bare, first + i).await).await?;
+    let (bare, what) = (format!("bare {count} at once"), format!("{count} at once"));
+    report.add(Row::new(&bare).load(&floor));
+    let pods = measure(count, all, async |(), i| node.pod(first + i).await).await?;
+    report.add_beside(&bare, Row::new(&what).load(&pods));
     for index in 0..count {
-        node.remove(count + index).await?;
+        node.remove(first + index).await?;
     }
-    Ok(())
-}
-
-async fn timed(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<Duration> {
-    let begin = Instant::now();
-    work.await.map(|()| begin.elapsed())
-}
-
-fn in_turn(times: Vec<Duration>) -> Measured {
-    let all = times.iter().sum();
-    Measured::new(times, all)
+    Ok(report)
 }
 
 fn docker(node: &str) -> anyhow::Result<Docker> {

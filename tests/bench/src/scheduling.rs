@@ -10,7 +10,11 @@ use scheduler::{
 };
 use serde_json::{Value, json};
 
-use crate::{Args, load::Measured, report::Report};
+use crate::{
+    Args,
+    load::Measured,
+    report::{Report, Row},
+};
 
 fn node_name(index: usize) -> String {
     format!("node-{index:05}")
@@ -43,15 +47,17 @@ fn waiting(index: usize, cpu: &str) -> anyhow::Result<PodInfo> {
 
 /// Pods one after another, each on the cluster as those before have left it; then pods that fit nowhere, which
 /// means a reason from each node; then pods that leave a long queue.
-pub(crate) fn measure(args: &Args, report: &mut Report) -> anyhow::Result<()> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<Report> {
+    let mut report = Report::new(format!("Scheduler, {} pods on each node", args.pods_per_node));
     for &nodes in &args.nodes {
         let mut cache = cluster(nodes, args.pods_per_node)?;
-        report.add(&format!("schedule a pod, {nodes} nodes"), &placed(args, &mut cache)?);
-        report.add(&format!("refuse a pod, {nodes} nodes"), &refused(args, &cache)?);
+        let placed = placed(args, &mut cache)?;
+        report.add(Row::new(format!("schedule a pod, {nodes} nodes")).load(&placed));
+        let refused = refused(args, &cache)?;
+        report.add(Row::new(format!("refuse a pod, {nodes} nodes")).load(&refused));
     }
-    report.add("take a pod out of the queue", &removed(args)?);
-    report.note(format!("{} pods on each node before, one thread", args.pods_per_node));
-    Ok(())
+    report.add(Row::new("take a pod out of the queue").load(&removed(args)?));
+    Ok(report)
 }
 
 fn cluster(nodes: usize, pods_per_node: usize) -> anyhow::Result<Cache> {
@@ -108,6 +114,5 @@ fn each(
     mut once: impl FnMut(usize) -> anyhow::Result<Duration>,
 ) -> anyhow::Result<Measured> {
     let times = (0..count).map(&mut once).collect::<anyhow::Result<Vec<_>>>()?;
-    let all = times.iter().sum();
-    Ok(Measured::new(times, all))
+    Ok(Measured::in_turn(&times))
 }

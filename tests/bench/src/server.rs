@@ -4,9 +4,15 @@ use std::{ops::Deref, sync::Arc};
 
 use anyhow::Context;
 use clap::ValueEnum;
+use futures::{StreamExt, TryStreamExt, stream};
 use store::{Store, embedded, etcd};
 use tempfile::TempDir;
-use testkit::Apiserver;
+use testkit::{Apiserver, Etcd};
+
+use crate::{client::Client, usage::Meter};
+
+/// How many connections are being opened at once.
+const OPENED: usize = 16;
 
 /// What the API server keeps its objects in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -15,44 +21,68 @@ pub(crate) enum Backing {
     Embedded,
 }
 
+impl Backing {
+    async fn etcd(self) -> Option<Etcd> {
+        match self {
+            Self::Etcd => Some(Etcd::spawn().await),
+            Self::Embedded => None,
+        }
+    }
+}
+
 /// The bare store, in a folder or on a server of its own.
 pub(crate) struct Bare {
     pub(crate) store: Arc<dyn Store>,
-    _etcd: Option<testkit::Etcd>,
+    etcd: Option<Etcd>,
     _folder: TempDir,
 }
 
 impl Bare {
     pub(crate) async fn start(backing: Backing) -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let (store, etcd): (Arc<dyn Store>, _) = match backing {
-            Backing::Embedded => {
+        let (folder, etcd) = (tempfile::tempdir()?, backing.etcd().await);
+        let store: Arc<dyn Store> = match &etcd {
+            Some(etcd) => Arc::new(etcd::Etcd::connect(&[etcd.endpoint()]).await?),
+            None => {
                 let path = folder.path().join("bare.redb");
-                (Arc::new(embedded::Embedded::open(&path, embedded::Options::default())?), None)
-            }
-            Backing::Etcd => {
-                let etcd = testkit::Etcd::spawn().await;
-                (Arc::new(etcd::Etcd::connect(&[etcd.endpoint()]).await?), Some(etcd))
+                Arc::new(embedded::Embedded::open(&path, embedded::Options::default())?)
             }
         };
-        Ok(Self { store, _etcd: etcd, _folder: folder })
+        Ok(Self { store, etcd, _folder: folder })
+    }
+
+    pub(crate) fn meter(&self) -> Meter<'_> {
+        Meter::start(None, self.etcd.as_ref())
     }
 }
 
 /// A running API server, with etcd of its own if it has one.
 pub(crate) struct Server {
-    program: Apiserver,
-    etcd: Option<testkit::Etcd>,
+    pub(crate) program: Apiserver,
+    etcd: Option<Etcd>,
 }
 
 impl Server {
     pub(crate) async fn start(backing: Backing) -> anyhow::Result<Self> {
-        let etcd = match backing {
-            Backing::Etcd => Some(testkit::Etcd::spawn().await),
-            Backing::Embedded => None,
-        };
+        let etcd = backing.etcd().await;
         let program = std::env::current_exe()?.with_file_name("apiserver");
         Ok(Self { program: Apiserver::spawn(program, etcd.as_ref()).await, etcd })
+    }
+
+    pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
+        Client::open(&self.program).await
+    }
+
+    /// So many clients, each with a connection.
+    pub(crate) async fn clients(&self, count: usize) -> anyhow::Result<Vec<Client>> {
+        stream::iter(0..count)
+            .map(async |_| self.connect().await)
+            .buffered(OPENED)
+            .try_collect()
+            .await
+    }
+
+    pub(crate) fn meter(&self) -> Meter<'_> {
+        Meter::start(Some(&self.program), self.etcd.as_ref())
     }
 
     /// The etcd below it.
