@@ -6,6 +6,7 @@
 set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
 . "$ROOT/scripts/lib/cluster.sh"
+. "$ROOT/scripts/lib/registry.sh"
 
 purge=false
 while [ $# -gt 0 ]; do
@@ -34,7 +35,7 @@ node_names() {
 # The programs in the order in which they miss each other least; the stores last.
 stop_programs() {
     local pidfile
-    for pidfile in "$RUN_DIR"/kubelet*.pid "$RUN_DIR"/{kube-proxy,serverless-gateway,scheduler,controller-manager,apiserver,redis,etcd}.pid; do
+    for pidfile in "$RUN_DIR"/kubelet*.pid "$RUN_DIR"/{kube-proxy,serverless-gateway,scheduler,controller-manager,apiserver,registry,redis,etcd}.pid; do
         [ ! -e "$pidfile" ] || { say "stopping $(basename "$pidfile" .pid)" && stop "$pidfile" 15; }
     done
 }
@@ -99,6 +100,7 @@ if $purge; then
     say "removing containers, network and data"
     remove_containers
     remove_network
+    forget_registry
     unmount "$STATE_DIR"
     # What is mounted there all the same is not ours to empty.
     rm -rf --one-file-system "$STATE_DIR" "$CONFIG_DIR" "$LOG_DIR" "$RUN_DIR"

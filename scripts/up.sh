@@ -8,6 +8,7 @@
 #
 #   --etcd          keep the cluster in etcd instead of the embedded store
 #   --redis         publish changes and heartbeats over Redis
+#   --registry      a registry for functions' images, from which nodes with a Docker of their own pull them
 #   --nodes N       so many kubelets on this machine (1)
 #   --node-name N   name of the first node (the host name); the others are N-2, N-3, …
 #   --one-file      all programs as one file under several names, which takes less memory and is built sooner; --one-file=false
@@ -20,6 +21,7 @@ set -euo pipefail
 . "$ROOT/scripts/lib/install.sh"
 . "$ROOT/scripts/lib/docker.sh"
 . "$ROOT/scripts/lib/cluster.sh"
+. "$ROOT/scripts/lib/registry.sh"
 
 profile=release build=true examples=true
 while [ $# -gt 0 ]; do
@@ -27,6 +29,7 @@ while [ $# -gt 0 ]; do
     -h | --help) usage "$0" && echo "$CLUSTER_FLAGS" && exit ;;
     --etcd) give store etcd ;;
     --redis) give redis true ;;
+    --registry) give registry true ;;
     --nodes) give nodes "${2:?--nodes needs a number}" && shift ;;
     --node-name) give node-name "${2:?--node-name needs a name}" && shift ;;
     --one-file | --one-file=true) give one-file true ;;
@@ -61,6 +64,7 @@ install() {
     install_docker
     [ "$STORE" != etcd ] || command -v etcd >/dev/null || install_missing etcd-server
     ! $REDIS || command -v redis-server >/dev/null || install_missing redis-server
+    ! $REGISTRY || command -v docker-registry >/dev/null || install_missing docker-registry
 }
 
 compile() {
@@ -116,14 +120,19 @@ start_services() {
 }
 
 start_control_plane() {
-    local store=(--store embedded)
+    local store=(--store embedded) registry=()
     [ "$STORE" != etcd ] || store=(--store etcd --etcd-servers "http://127.0.0.1:$(port 2379)")
     start apiserver "$BIN/apiserver" --secure-port "$(port 6443)" --advertise-address "$ADDRESS" --service-cidr "$SERVICE_CIDR" \
         --data-dir "$STATE_DIR/apiserver" --kubeconfig-dir "$CONFIG_DIR" "${store[@]}" "${bus[@]}"
     ready apiserver curl -fsS --max-time 5 --cacert "$STATE_DIR/apiserver/pki/ca.crt" "$SERVER/readyz"
+    if $REGISTRY; then
+        registry=(--function-registry "$ADDRESS:$(port 5000)")
+        start_registry "$ADDRESS:$(port 5000)"
+    fi
     start scheduler "$BIN/scheduler" --kubeconfig "$CONFIG_DIR/scheduler.conf" --health-address "127.0.0.1:$(port 10259)" "${bus[@]}"
     start controller-manager "$BIN/controller-manager" --kubeconfig "$CONFIG_DIR/controller-manager.conf" \
-        --health-address "127.0.0.1:$(port 10257)" --cluster-cidr "$CLUSTER_CIDR" --function-url "http://$ADDRESS:$(port 8081)" "${bus[@]}"
+        --health-address "127.0.0.1:$(port 10257)" --cluster-cidr "$CLUSTER_CIDR" --function-url "http://$ADDRESS:$(port 8081)" \
+        "${registry[@]}" "${bus[@]}"
     # Pods call functions too; it answers nobody beyond this host and them.
     start serverless-gateway "$BIN/serverless-gateway" --kubeconfig "$CONFIG_DIR/serverless-gateway.conf" --bind-address 0.0.0.0 \
         --port "$(port 8081)" --cluster-cidr "$CLUSTER_CIDR" --allow-cidr "$ADDRESS/32" "${bus[@]}"
