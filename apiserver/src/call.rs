@@ -10,6 +10,7 @@ use api_types::{
 };
 use bytes::Bytes;
 use http::HeaderMap;
+use hyper::upgrade::OnUpgrade;
 use registry::{AnyObject, Context, Subresource, scale};
 use serde_json::Value;
 use uuid::Uuid;
@@ -33,6 +34,8 @@ pub(crate) struct Call {
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// The client's connection, if it asks for another protocol on it.
+    pub(crate) upgrade: Option<OnUpgrade>,
     pub(crate) presentation: Presentation,
 }
 

@@ -212,6 +212,9 @@ fn response_kind(def: &ResourceDef, subresource: Subresource) -> (&str, &str, &s
     match subresource {
         Subresource::Scale => ("autoscaling", "v1", "Scale"),
         Subresource::Binding => ("", "v1", "Binding"),
+        Subresource::Exec => ("", "v1", "PodExecOptions"),
+        Subresource::Attach => ("", "v1", "PodAttachOptions"),
+        Subresource::PortForward => ("", "v1", "PodPortForwardOptions"),
         Subresource::Status | Subresource::Log | Subresource::Finalize => {
             (&names.group, &names.version, &names.kind)
         }

@@ -1,7 +1,9 @@
 //! Talking to kubelets: HTTPS with this server's certificate, and the certainty that it is the right node's
 //! kubelet that answers.
 
-use std::{fmt, net::SocketAddr};
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use http::HeaderMap;
 
 /// Where the kubelet of a node listens.
 #[derive(Clone, Debug)]
@@ -35,28 +37,47 @@ impl KubeletClient {
         })
     }
 
-    /// GET. The certificate must be of the node's name, wherever the node is said to be.
+    /// GET.
     pub(crate) async fn get(
         &self,
         kubelet: &Kubelet,
         path: &str,
         query: &[(&str, &str)],
     ) -> reqwest::Result<reqwest::Response> {
-        let client = reqwest::Client::builder()
+        self.client(kubelet).build()?.get(url(kubelet, path, query)).send().await
+    }
+
+    /// GET with these headers, which ask for another protocol on the connection.
+    pub(crate) async fn upgrade(
+        &self,
+        kubelet: &Kubelet,
+        path: &str,
+        query: &[(&str, &str)],
+        headers: HeaderMap,
+    ) -> reqwest::Result<reqwest::Response> {
+        let client = self.client(kubelet).http1_only().build()?;
+        client.get(url(kubelet, path, query)).headers(headers).send().await
+    }
+
+    /// The certificate must be of the node's name, wherever the node is said to be.
+    fn client(&self, kubelet: &Kubelet) -> reqwest::ClientBuilder {
+        reqwest::Client::builder()
             .tls_certs_only([self.ca.clone()])
             .identity(self.identity.clone())
             .no_proxy()
-            .connect_timeout(std::time::Duration::from_secs(10))
+            .connect_timeout(Duration::from_secs(10))
             .resolve(&kubelet.node, kubelet.address)
-            .build()?;
-        let mut url = reqwest::Url::parse("https://node").expect("the URL is a constant");
-        // A name that is no host name leaves `node`, which no certificate is of.
-        let _ = url.set_host(Some(&kubelet.node));
-        let _ = url.set_port(Some(kubelet.address.port()));
-        url.set_path(path);
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        client.get(url).send().await
     }
+}
+
+fn url(kubelet: &Kubelet, path: &str, query: &[(&str, &str)]) -> reqwest::Url {
+    let mut url = reqwest::Url::parse("https://node").expect("the URL is a constant");
+    // A name that is no host name leaves `node`, which no certificate is of.
+    let _ = url.set_host(Some(&kubelet.node));
+    let _ = url.set_port(Some(kubelet.address.port()));
+    url.set_path(path);
+    if !query.is_empty() {
+        url.query_pairs_mut().extend_pairs(query);
+    }
+    url
 }

@@ -10,26 +10,41 @@ use http::Uri;
 use registry::ResourceDef;
 use store::Revision;
 
-/// The parameters of a query, decoded.
+/// The parameters of a query, decoded, with their values in order.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Query(BTreeMap<String, String>);
+pub(crate) struct Query(BTreeMap<String, Vec<String>>);
 
 impl Query {
-    /// The parameters of a URI. Of one given twice, the last counts.
+    /// The parameters of a URI.
     pub(crate) fn of(uri: &Uri) -> Result<Self, ApiError> {
-        axum::extract::Query::try_from_uri(uri)
-            .map(|axum::extract::Query(parameters)| Self(parameters))
-            .map_err(|e| ApiError::bad_request(format!("the query can't be read: {e}")))
+        let parameters: Vec<(String, String)> = axum::extract::Query::try_from_uri(uri)
+            .map_err(|e| ApiError::bad_request(format!("the query can't be read: {e}")))?
+            .0;
+        let mut query = Self::default();
+        for (name, value) in parameters {
+            query.0.entry(name).or_default().push(value);
+        }
+        Ok(query)
+    }
+
+    /// All values of a parameter that may be given several times.
+    pub(crate) fn all(&self, name: &str) -> &[String] {
+        self.0.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Of a parameter given twice, the last counts.
+    fn last(&self, name: &str) -> Option<&str> {
+        self.all(name).last().map(String::as_str)
     }
 
     /// A parameter that is given and not empty.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|v| !v.is_empty())
+        self.last(name).filter(|v| !v.is_empty())
     }
 
     /// Whether a parameter is set to something true.
     pub(crate) fn flag(&self, name: &str) -> bool {
-        matches!(self.0.get(name).map(String::as_str), Some("" | "1" | "t" | "true" | "True"))
+        matches!(self.last(name), Some("" | "1" | "t" | "true" | "True"))
     }
 
     /// A parameter as a number or the like.

@@ -89,7 +89,8 @@ impl Target {
     pub(crate) fn is_long_running(&self) -> bool {
         match self {
             Self::Resource(info) => {
-                info.verb == Verb::Watch || info.subresource == Some(Subresource::Log)
+                let streams = |s: Subresource| s == Subresource::Log || s.connects();
+                info.verb == Verb::Watch || info.subresource.is_some_and(streams)
             }
             Self::NonResource(_) => false,
         }
@@ -263,7 +264,7 @@ fn verb(method: &Method, watch: bool, place: &Place) -> Result<Verb, ApiError> {
 
 /// Subresources that are made rather than changed.
 fn posted(subresource: Option<Subresource>) -> bool {
-    subresource == Some(Subresource::Binding)
+    subresource.is_some_and(|s| s == Subresource::Binding || s.connects())
 }
 
 /// The verbs of a resource itself. Namespaces go one by one: too much hangs on each.
@@ -288,6 +289,10 @@ pub(crate) fn verbs(subresource: Subresource) -> &'static [Verb] {
         Subresource::Binding => &[Verb::Create],
         Subresource::Finalize => &[Verb::Update],
         Subresource::Log => &[Verb::Get],
+        // WebSockets begin with a GET.
+        Subresource::Exec | Subresource::Attach | Subresource::PortForward => {
+            &[Verb::Create, Verb::Get]
+        }
     }
 }
 

@@ -87,8 +87,10 @@ impl ApiServer {
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS)
             .keep_alive_interval(PING_INTERVAL);
-        let connection =
-            builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        let connection = builder.serve_connection_with_upgrades(
+            TokioIo::new(stream),
+            TowerToHyperService::new(service),
+        );
         tokio::pin!(connection);
         let result = tokio::select! {
             result = &mut connection => result,

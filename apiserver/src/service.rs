@@ -211,6 +211,7 @@ where
                 query: query.clone(),
                 presentation: Presentation::of(&parts.headers, query)?,
                 headers: parts.headers.clone(),
+                upgrade: parts.extensions.get().cloned(),
                 body: if info.verb.is_write() { body::read(body).await? } else { Bytes::new() },
             };
             carry_out(state, call).await

@@ -41,6 +41,8 @@ impl Backing {
     }
 }
 
+const STOCK_KUBECTL: &str = "/usr/bin/kubectl";
+
 /// What a command printed, and how it ended.
 #[derive(Debug)]
 pub(crate) struct Done {
@@ -138,22 +140,34 @@ impl Cluster {
 
     /// Our kubectl.
     pub(crate) fn kubectl(&self, args: &[&str]) -> Done {
-        self.with_kubeconfig(&target().join("debug/kubectl"), args)
+        self.with_kubeconfig(&target().join("debug/kubectl"), args, Stdio::null())
     }
 
     /// The kubectl that everybody has.
     pub(crate) fn stock_kubectl(&self, args: &[&str]) -> Done {
-        self.with_kubeconfig(Path::new("/usr/bin/kubectl"), args)
+        self.with_kubeconfig(Path::new(STOCK_KUBECTL), args, Stdio::null())
     }
 
-    fn with_kubeconfig(&self, program: &Path, args: &[&str]) -> Done {
+    /// The same, with a file to read.
+    pub(crate) fn stock_kubectl_reading(&self, file: &Path, args: &[&str]) -> Done {
+        let file = File::open(file).unwrap();
+        self.with_kubeconfig(Path::new(STOCK_KUBECTL), args, file.into())
+    }
+
+    /// The same, at a terminal of this size; what it shows.
+    pub(crate) fn stock_kubectl_at_terminal(&self, rows: u16, columns: u16, args: &[&str]) -> Done {
+        let line = format!(
+            "stty rows {rows} cols {columns}; timeout 60 {STOCK_KUBECTL} {}",
+            args.join(" ")
+        );
+        let script = ["--quiet", "--return", "--command", &line, "/dev/null"];
+        self.with_kubeconfig(Path::new("script"), &script, Stdio::null())
+    }
+
+    fn with_kubeconfig(&self, program: &Path, args: &[&str], input: Stdio) -> Done {
         let kubeconfig = self.folder.join("config/admin.conf");
         let mut command = Command::new(program);
-        command
-            .args(args)
-            .env("KUBECONFIG", kubeconfig)
-            .env("HOME", &self.folder)
-            .stdin(Stdio::null());
+        command.args(args).env("KUBECONFIG", kubeconfig).env("HOME", &self.folder).stdin(input);
         command.output().unwrap_or_else(|e| panic!("{}: {e}", program.display())).into()
     }
 

@@ -69,6 +69,21 @@ pub(super) const DELETE: &[Parameter] = &[
     text("propagationPolicy", "What becomes of dependents: `Orphan`, `Background`, `Foreground`."),
 ];
 
+/// Of the streams of a process.
+pub(super) const ATTACH: &[Parameter] = &[
+    text("container", "The container, if there are several."),
+    flag("stderr", "Whether its standard error is wanted."),
+    flag("stdin", "Whether its standard input is written to."),
+    flag("stdout", "Whether its standard output is wanted."),
+    flag("tty", "Whether it has a terminal."),
+];
+
+/// Of a command, beside its streams.
+pub(super) const COMMAND: Parameter = text("command", "The command, a word at a time.");
+
+/// Of connections into a pod.
+pub(super) const PORTS: Parameter = number("ports", "The ports, for clients of WebSockets.");
+
 /// Of the output of a container.
 pub(super) const LOG: &[Parameter] = &[
     text("container", "The container, if there are several."),

@@ -163,6 +163,17 @@ impl<'a> Kind<'a> {
                 answer: Schema::Text,
                 ..self.operation(Method::GET, "get", self.id("read", "log"))
             }],
+            Subresource::Exec => {
+                let mut query = all(parameters::ATTACH);
+                query.push(&parameters::COMMAND);
+                self.connect("exec", "PodExecOptions", &query)
+            }
+            Subresource::Attach => {
+                self.connect("attach", "PodAttachOptions", &all(parameters::ATTACH))
+            }
+            Subresource::PortForward => {
+                self.connect("portforward", "PodPortForwardOptions", &[&parameters::PORTS])
+            }
             Subresource::Scale => {
                 let mut operations = self.view("scale", &Schema::Scale, request::verbs(sub));
                 for operation in &mut operations {
@@ -199,6 +210,27 @@ impl<'a> Kind<'a> {
         };
         let all = [(Verb::Get, get), (Verb::Update, put), (Verb::Patch, patch)];
         all.into_iter().filter(|(verb, _)| verbs.contains(verb)).map(|(_, o)| o).collect()
+    }
+
+    /// What leads on to the kubelet of a pod.
+    fn connect(
+        &self,
+        subresource: &str,
+        options: &str,
+        query: &[&'static Parameter],
+    ) -> Vec<Operation> {
+        let operation = |method: Method| {
+            let name = capital(&method.as_str().to_lowercase());
+            let (prefix, scoped) = (&self.prefix, &self.scoped);
+            let id = format!("connect{prefix}{name}{scoped}{}", capital(subresource));
+            Operation {
+                kind: group_version_kind("", "v1", options),
+                query: query.to_vec(),
+                answer: Schema::Text,
+                ..self.operation(method, "connect", id)
+            }
+        };
+        vec![operation(Method::GET), operation(Method::POST)]
     }
 
     fn bind(&self, id: String) -> Operation {

@@ -1,4 +1,6 @@
 //! What is special about subresources. `status` isn't: it is a strategy of its kind.
 
 pub(crate) mod binding;
+pub(crate) mod connection;
+mod kubelet;
 pub(crate) mod log;

@@ -92,7 +92,7 @@ fn part(subresource: Option<Subresource>) -> Result<Part, ApiError> {
         None | Some(Subresource::Scale) => Ok(Part::Main),
         Some(Subresource::Status) => Ok(Part::Status),
         Some(Subresource::Finalize) => Ok(Part::Finalizers),
-        Some(Subresource::Binding | Subresource::Log) => Err(ApiError::method_not_allowed()),
+        Some(_) => Err(ApiError::method_not_allowed()),
     }
 }
 

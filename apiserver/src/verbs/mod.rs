@@ -13,11 +13,15 @@ mod watch;
 use std::sync::Arc;
 
 use api_machinery::ApiError;
+use registry::Subresource;
 
-use crate::{call::Call, request::Verb, respond::Response, state::State};
+use crate::{call::Call, request::Verb, respond::Response, state::State, subresources::connection};
 
 /// Carries out a request.
 pub(crate) async fn perform(state: &Arc<State>, call: &Call) -> Result<Response, ApiError> {
+    if call.info.subresource.is_some_and(Subresource::connects) {
+        return connection::open(state, call).await;
+    }
     if matches!(call.info.verb, Verb::Create | Verb::Update | Verb::Patch) {
         call.check_options()?;
     }

@@ -25,6 +25,17 @@ async fn groups_versions_and_resources_can_be_found() {
     );
     assert!(pods["verbs"].as_array().unwrap().contains(&json!("watch")));
     assert_eq!(find("pods/log")["verbs"], json!(["get"]));
+    for (name, kind) in [
+        ("pods/exec", "PodExecOptions"),
+        ("pods/attach", "PodAttachOptions"),
+        ("pods/portforward", "PodPortForwardOptions"),
+    ] {
+        let connection = find(name);
+        assert_eq!(
+            (&connection["verbs"], &connection["kind"]),
+            (&json!(["create", "get"]), &json!(kind))
+        );
+    }
     assert_eq!(find("bindings")["verbs"], json!(["create"]));
     assert_eq!(find("nodes")["namespaced"], false);
     api.get("/apis/frogs").await.fails(404, "NotFound");

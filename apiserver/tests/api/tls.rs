@@ -140,7 +140,7 @@ impl Tls {
                 let Ok(stream) = acceptor.accept(stream).await else { continue };
                 let service = TowerToHyperService::new(kubelet());
                 let _ = Builder::new(TokioExecutor::new())
-                    .serve_connection(TokioIo::new(stream), service)
+                    .serve_connection_with_upgrades(TokioIo::new(stream), service)
                     .await;
             }
         });
@@ -163,7 +163,35 @@ fn kubelet() -> Router {
         query if query.contains("previous") => (http::StatusCode::BAD_REQUEST, waiting.to_owned()),
         query => (http::StatusCode::OK, format!("log with {query}\n")),
     };
-    Router::new().route("/containerLogs/default/p/main", get(answer))
+    Router::new()
+        .route("/containerLogs/default/p/main", get(answer))
+        .route("/exec/default/p/main", get(echo))
+        .route("/attach/default/p/main", get(echo))
+        .route("/portForward/default/p", get(echo))
+}
+
+/// Says how it was asked, and then what it hears; refuses who asks for an error.
+async fn echo(request: axum::extract::Request) -> axum::response::Response {
+    let (uri, headers) = (request.uri().to_string(), request.headers());
+    if uri.contains("error") {
+        let why = axum::body::Body::from("container not found (\"main\")");
+        return axum::response::Response::builder().status(500).body(why).unwrap();
+    }
+    let header = |name: &str| headers[name].to_str().unwrap().to_owned();
+    let answer = axum::response::Response::builder()
+        .status(101)
+        .header("connection", "upgrade")
+        .header("upgrade", header("upgrade"))
+        .header("sec-websocket-accept", header("sec-websocket-key"))
+        .header("sec-websocket-protocol", header("sec-websocket-protocol"))
+        .body(axum::body::Body::empty());
+    tokio::spawn(async move {
+        let mut connection = TokioIo::new(hyper::upgrade::on(request).await.unwrap());
+        connection.write_all(format!("{uri}\n").as_bytes()).await.unwrap();
+        let (mut from, mut to) = tokio::io::split(connection);
+        let _ = tokio::io::copy(&mut from, &mut to).await;
+    });
+    answer.unwrap()
 }
 
 fn acceptor(ca: &str, certificate: &str, key: &str) -> TlsAcceptor {
@@ -400,4 +428,74 @@ async fn a_kubelet_of_another_node_is_not_believed() {
     tls.kubelet("n2").await;
     let message = tls.api.get(&format!("{PODS}/p/log")).await.fails(500, "InternalError");
     assert!(message.contains("the kubelet of node \"n1\" can't be reached"), "{message}");
+}
+
+const UPGRADE: &str = "connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+     sec-websocket-key: key\r\nsec-websocket-protocol: v5.channel.k8s.io\r\n";
+
+/// The head of a request.
+fn head(method: &str, path: &str, headers: &str) -> String {
+    format!("{method} {PODS}/{path} HTTP/1.1\r\nhost: server\r\n{headers}\r\n")
+}
+
+#[tokio::test]
+async fn a_connection_is_led_on_to_the_kubelet() {
+    let tls = Tls::start().await;
+    tls.kubelet("n1").await;
+    for (asked, expected) in [
+        (
+            "p/exec?command=sh&command=-c&command=a%26b&stdin=true&stdout=1&stderr=false&tty=true",
+            "/exec/default/p/main?input=1&output=1&tty=1&command=sh&command=-c&command=a%26b",
+        ),
+        ("p/attach?container=main&stdout=true&command=no", "/attach/default/p/main?output=1"),
+        ("p/portforward?ports=80&ports=81,82", "/portForward/default/p?port=80&port=81%2C82"),
+    ] {
+        let mut connection = tls.connection(Some(&Identity::admin())).await;
+        let answer = exchange(&mut connection, head("GET", asked, UPGRADE).as_bytes()).await;
+        let (head, mut text) =
+            answer.split_once("\r\n\r\n").map(|(h, t)| (h, t.to_owned())).unwrap();
+        assert!(head.starts_with("HTTP/1.1 101"), "{answer}");
+        for header in ["sec-websocket-accept: key", "sec-websocket-protocol: v5.channel.k8s.io"] {
+            assert!(head.contains(header), "{answer}");
+        }
+        while !text.ends_with('\n') {
+            text += &exchange(&mut connection, b"").await;
+        }
+        assert_eq!(text, format!("{expected}\n"));
+        assert_eq!(exchange(&mut connection, b"hello").await, "hello");
+        // The end of one side is the end of the other.
+        connection.shutdown().await.unwrap();
+        let mut rest = String::new();
+        let end = wait::within("the other side ends", connection.read_to_string(&mut rest));
+        assert_eq!((end.await.unwrap(), rest.as_str()), (0, ""));
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_connected_to_is_refused() {
+    let tls = Tls::start().await;
+    tls.kubelet("n1").await;
+    tls.api.post(PODS, &pod("waiting")).await.ok();
+    let answer = async |method, path, headers| {
+        let mut connection = tls.connection(Some(&Identity::admin())).await;
+        exchange(&mut connection, head(method, path, headers).as_bytes()).await
+    };
+    let spdy = "connection: Upgrade\r\nupgrade: SPDY/3.1\r\ncontent-length: 0\r\n";
+    for (method, path, headers, code, message) in [
+        ("GET", "p/exec?command=id&stderr=1", UPGRADE, 500, "container not found (\"main\")"),
+        ("GET", "p/exec?command=id", "", 400, "Upgrade request required"),
+        ("POST", "p/exec?command=id", spdy, 400, "Upgrade request required"),
+        ("GET", "p/exec?container=x", UPGRADE, 400, "container x is not valid for pod p"),
+        ("GET", "q/exec?command=id", UPGRADE, 404, "pods \\\"q\\\" not found"),
+        ("GET", "waiting/exec", UPGRADE, 400, "pod waiting does not have a host assigned"),
+        ("GET", "waiting/portforward", UPGRADE, 400, "pod waiting does not have a host assigned"),
+        ("PUT", "p/exec", "content-length: 0\r\n", 405, "MethodNotAllowed"),
+    ] {
+        let said = answer(method, path, headers).await;
+        assert!(said.starts_with(&format!("HTTP/1.1 {code}")), "{path}: {said}");
+        assert!(said.contains(message), "{path}: {said}");
+    }
+    let mut nobody = tls.connection(None).await;
+    let said = exchange(&mut nobody, head("GET", "p/exec?command=id", UPGRADE).as_bytes()).await;
+    assert!(said.starts_with("HTTP/1.1 403"), "{said}");
 }

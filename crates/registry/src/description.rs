@@ -39,6 +39,12 @@ pub enum Subresource {
     Binding,
     /// `pods/log`, read-only: answered by the pod's kubelet.
     Log,
+    /// `pods/exec`: a command in a container, with the client's streams.
+    Exec,
+    /// `pods/attach`: a container's own process, with the client's streams.
+    Attach,
+    /// `pods/portforward`: connections into a pod.
+    PortForward,
     /// `namespaces/finalize`, write-only: takes the namespace's own finalizers away.
     Finalize,
 }
@@ -52,8 +58,17 @@ impl Subresource {
             Self::Scale => "scale",
             Self::Binding => "binding",
             Self::Log => "log",
+            Self::Exec => "exec",
+            Self::Attach => "attach",
+            Self::PortForward => "portforward",
             Self::Finalize => "finalize",
         }
+    }
+
+    /// Whether it is a connection, to the pod's kubelet, and no object.
+    #[must_use]
+    pub fn connects(self) -> bool {
+        matches!(self, Self::Exec | Self::Attach | Self::PortForward)
     }
 }
 

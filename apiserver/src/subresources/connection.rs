@@ -1,0 +1,139 @@
+//! `pods/exec`, `pods/attach` and `pods/portforward`: the client's connection is led on to the kubelet of the
+//! pod's node, which speaks the protocol that the two agree upon.
+//! (Kubernetes: `pkg/registry/core/pod/rest/subresources.go`, `apimachinery/pkg/util/proxy/upgradeaware.go`.)
+
+use std::{sync::Arc, time::Duration};
+
+use api_machinery::ApiError;
+use futures::future::{Either, select};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use registry::Subresource;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy, split},
+    pin,
+    time::timeout,
+};
+
+use super::kubelet;
+use crate::{
+    call::Call,
+    respond::{self, Response},
+    state::State,
+};
+
+/// What clients and kubelets say about the connection, and not to the server between.
+const HANDSHAKE: [HeaderName; 6] = [
+    header::CONNECTION,
+    header::UPGRADE,
+    header::SEC_WEBSOCKET_KEY,
+    header::SEC_WEBSOCKET_VERSION,
+    header::SEC_WEBSOCKET_PROTOCOL,
+    header::SEC_WEBSOCKET_ACCEPT,
+];
+
+/// How long one side may go on to speak after the other has ended.
+const LEAVE: Duration = Duration::from_secs(15);
+
+/// Leads the client's connection to the kubelet.
+pub(crate) async fn open(state: &Arc<State>, call: &Call) -> Result<Response, ApiError> {
+    let at = call.address()?;
+    let pod = state.storage.get(at).await?.object;
+    let namespace = at.namespace.unwrap_or_default();
+    let path = match call.info.subresource {
+        Some(Subresource::PortForward) => format!("/portForward/{namespace}/{}", at.name),
+        other => {
+            let what = other.map(Subresource::name).unwrap_or_default();
+            let container = kubelet::container(&pod, at.name, call.query.get("container"))?;
+            format!("/{what}/{namespace}/{}/{container}", at.name)
+        }
+    };
+    let Some(node) = kubelet::node(&pod) else {
+        let message = format!("pod {} does not have a host assigned", at.name);
+        return Err(ApiError::bad_request(message));
+    };
+    let (client, kubelet) = kubelet::of_node(state, node).await?;
+    let upgrade = call.upgrade.clone().filter(|_| wants_websocket(&call.headers));
+    let upgrade = upgrade.ok_or_else(|| ApiError::bad_request("Upgrade request required"))?;
+    let answer = client.upgrade(&kubelet, &path, &options(call), handshake(&call.headers)).await;
+    let answer = answer.map_err(|error| kubelet::unreachable(&kubelet, &error))?;
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // What is wrong with the request, the kubelet says best.
+        let status = answer.status();
+        return Ok(respond::text(status, answer.text().await.unwrap_or_default()));
+    }
+    let response = switching(answer.headers());
+    state.tasks.spawn(lead(state.clone(), upgrade, answer));
+    Ok(response)
+}
+
+fn wants_websocket(headers: &HeaderMap) -> bool {
+    let wanted = headers.get(header::UPGRADE).map(HeaderValue::as_bytes);
+    wanted.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+}
+
+/// The options as kubelets know them.
+fn options(call: &Call) -> Vec<(&str, &str)> {
+    const STREAMS: [(&str, &str); 4] =
+        [("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty")];
+    if call.info.subresource == Some(Subresource::PortForward) {
+        return call.query.all("ports").iter().map(|ports| ("port", ports.as_str())).collect();
+    }
+    let streams = STREAMS.iter().filter(|(name, _)| call.query.flag(name));
+    let streams = streams.map(|&(_, own)| (own, "1"));
+    let words = call.query.all("command").iter().map(|word| ("command", word.as_str()));
+    let command = words.filter(|_| call.info.subresource == Some(Subresource::Exec));
+    streams.chain(command).collect()
+}
+
+fn handshake(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    for name in HANDSHAKE {
+        for value in headers.get_all(&name) {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    kept
+}
+
+fn switching(headers: &HeaderMap) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = handshake(headers);
+    response
+}
+
+/// Passes on what both sides say, until they or the server end.
+async fn lead(state: Arc<State>, client: OnUpgrade, kubelet: reqwest::Response) {
+    let talk = async {
+        match tokio::join!(client, kubelet.upgrade()) {
+            (Ok(client), Ok(kubelet)) => pass(TokioIo::new(client), kubelet).await,
+            (client, kubelet) => {
+                let error = client.err().map(|error| error.to_string());
+                let error = error.or(kubelet.err().map(|error| error.to_string()));
+                tracing::debug!(error, "a connection was not led on");
+            }
+        }
+    };
+    state.shutdown.run_until_cancelled(talk).await;
+}
+
+/// A side whose other has ended may say the rest, but does not go on for ever.
+async fn pass(one: impl AsyncRead + AsyncWrite, other: impl AsyncRead + AsyncWrite) {
+    let ((from_one, to_one), (from_other, to_other)) = (split(one), split(other));
+    let (there, back) = (flow(from_one, to_other), flow(from_other, to_one));
+    pin!(there, back);
+    let rest = match select(there, back).await {
+        Either::Left(((), rest)) => Either::Left(rest),
+        Either::Right(((), rest)) => Either::Right(rest),
+    };
+    let _ = timeout(LEAVE, rest).await;
+}
+
+async fn flow(from: impl AsyncRead, to: impl AsyncWrite) {
+    pin!(from, to);
+    // However it has ended, the other side hears that it has.
+    let _ = copy(&mut from, &mut to).await;
+    let _ = to.shutdown().await;
+}
