@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use axum::{
     Error,
-    extract::ws::{Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
+    extract::ws::{
+        CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code,
+        rejection::WebSocketUpgradeRejection,
+    },
     http::{HeaderValue, StatusCode},
 };
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -143,7 +146,9 @@ impl Receiver {
 /// the client has not read yet.
 pub(super) async fn close(mut sender: Sender, mut receiver: Receiver) {
     let leave = async {
-        sender.messages.close().await.ok()?;
+        // Without a code, Go's clients take it for a fault.
+        let normal = CloseFrame { code: close_code::NORMAL, reason: "".into() };
+        sender.messages.send(Message::Close(Some(normal))).await.ok()?;
         while receiver.next().await.is_some() {}
         Some(())
     };
