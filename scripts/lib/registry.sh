@@ -17,9 +17,9 @@ start_registry() {
         --output "$folder/registry.conf" --user minik8s:registry --san "${1%:*}"
     kubeconfig_part "$folder/registry.conf" client-certificate-data >"$folder/tls.crt"
     (umask 077 && kubeconfig_part "$folder/registry.conf" client-key-data >"$folder/tls.key")
-    install -m 644 "$ca" "$trust/ca.crt"
-    install -m 644 "$folder/tls.crt" "$trust/client.cert"
-    install -m 600 "$folder/tls.key" "$trust/client.key"
+    command install -m 644 "$ca" "$trust/ca.crt"
+    command install -m 644 "$folder/tls.crt" "$trust/client.cert"
+    command install -m 600 "$folder/tls.key" "$trust/client.key"
     cat >"$folder/config.yml" <<CONFIG
 version: 0.1
 log: {level: warn}
