@@ -47,11 +47,10 @@ impl<I: Ord + Clone> Line<I> {
         Line { instances, concurrency: None, waiting, length, next: 0 }
     }
 
-    /// A call comes. `random` gives a number below the one it is given.
+    /// A call comes. Where calls wait, there is no room: whatever makes some is followed by grants. `random` gives a
+    /// number below the one it is given.
     pub(super) fn enter(&mut self, random: impl FnMut(usize) -> usize) -> Entry<I> {
-        if self.waiting.is_empty()
-            && let Some(instance) = self.take(random)
-        {
+        if let Some(instance) = self.take(random) {
             return Entry::Taken(instance);
         }
         if self.waiting.len() >= self.length {

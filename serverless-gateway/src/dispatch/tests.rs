@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    NonZeroU32,
+    Arc, Dispatcher, Duration, Endpoint, Instant, NonZeroU32, Notify, Refusal,
     line::{Entry, Line, Ticket},
 };
+use crate::cold_start::Milestones;
 
 const LENGTH: usize = 6;
 
@@ -168,4 +169,26 @@ fn of_two_random_instances_the_less_loaded_takes_the_call() {
     }
     // `swap_remove` puts the last in place of the first.
     assert_eq!(loads, BTreeMap::from([(1, 3), (3, 3)]));
+}
+
+/// Whether a call that comes now, and gets no instance, is told at once.
+async fn wakes(dispatcher: &Arc<Dispatcher>, wake: &Notify) -> (Refusal, bool) {
+    let deadline = Instant::now() + Duration::from_millis(1);
+    let refusal = dispatcher.acquire(deadline).await.unwrap_err();
+    let told = tokio::time::timeout(Duration::from_millis(1), wake.notified()).await;
+    (refusal, told.is_ok())
+}
+
+#[tokio::test]
+async fn a_call_that_waits_is_told_at_once_if_there_is_no_instance() {
+    let wake = Arc::new(Notify::new());
+    let dispatcher = Dispatcher::new(1, wake.clone());
+    assert_eq!(wakes(&dispatcher, &wake).await, (Refusal::NoInstance, true));
+    let milestones = Milestones::of(&Default::default(), None, Instant::now());
+    let instance = Endpoint::new("a".into(), ([127, 0, 0, 1], 1).into(), milestones);
+    dispatcher.update(&[Arc::new(instance)], NonZeroU32::new(1));
+    let slot = dispatcher.acquire(Instant::now()).await.unwrap();
+    assert_eq!(wakes(&dispatcher, &wake).await, (Refusal::Busy, false));
+    drop(slot);
+    assert!(dispatcher.acquire(Instant::now()).await.is_ok());
 }
