@@ -1,0 +1,61 @@
+//! Load on functions, and what the way through the gateway costs.
+//!
+//! `overhead` starts all that it measures in this process. `steps` and `cold` need a cluster (`scripts/up.sh`): they make a
+//! function there, call it, and remove it.
+
+mod cluster;
+mod load;
+mod overhead;
+
+use clap::{Parser, Subcommand};
+
+use crate::{cluster::ClusterArgs, overhead::OverheadArgs};
+
+/// Calls functions and prints how long that takes.
+#[derive(Debug, Parser)]
+#[command(after_help = EXAMPLES)]
+struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Through the gateway beside directly to the instance, both in this process
+    Overhead(OverheadArgs),
+    /// A function that sleeps 100 ms, from no instance on, at rates that grow
+    Steps {
+        #[command(flatten)]
+        cluster: ClusterArgs,
+        /// Calls per second, one after the other
+        #[arg(long, value_delimiter = ',', default_values_t = [100, 300, 1_000])]
+        rates: Vec<u32>,
+        /// How long each rate is kept
+        #[arg(long, default_value_t = 20)]
+        seconds: u32,
+    },
+    /// First calls of a function without instances, beside the same containers made and started without a cluster
+    Cold {
+        #[command(flatten)]
+        cluster: ClusterArgs,
+        /// How many
+        #[arg(long, default_value_t = 20)]
+        count: usize,
+    },
+}
+
+const EXAMPLES: &str = "Examples:
+  cargo run --release -p bench --bin functions -- overhead
+  functions steps --kubeconfig /etc/minik8s/admin.conf --rates 100,300,1000
+  sudo functions cold --kubeconfig /etc/minik8s/admin.conf --count 20";
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    component::install_crypto_provider();
+    component::raise_file_limit();
+    match Args::parse().what {
+        What::Overhead(args) => overhead::measure(&args).await,
+        What::Steps { cluster, rates, seconds } => cluster::steps(&cluster, &rates, seconds).await,
+        What::Cold { cluster, count } => cluster::cold(&cluster, count).await,
+    }
+}
