@@ -294,11 +294,9 @@ fn controllers_ask_their_clock_for_the_time() {
 #[test]
 fn the_registry_and_the_machinery_are_pure() {
     let metadata = metadata(false);
-    for package in metadata
-        .packages
-        .iter()
-        .filter(|p| ["registry", "api-machinery", "api-types"].contains(&p.name.as_str()))
-    {
+    for package in metadata.packages.iter().filter(|p| {
+        ["registry", "api-machinery", "api-types", "workflow"].contains(&p.name.as_str())
+    }) {
         for io in ["tokio", "axum", "hyper", "reqwest", "store"] {
             let links = package
                 .dependencies

@@ -115,6 +115,11 @@ impl FieldErrors {
         self.push(path, "FieldValueNotFound", format!("Not found: {value:?}"));
     }
 
+    /// The faults of a part, found apart from the rest.
+    pub fn extend(&mut self, faults: Self) {
+        self.0.extend(faults.0);
+    }
+
     /// Whether no fault was found.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Number, Value};
+use serde_json::{Number, Value, json};
 
 use super::resource::resource;
 use super::workflow_run::RunPhase;
@@ -39,6 +39,17 @@ pub struct WorkflowSpec {
     /// How long a run is kept after its end. A week if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history_seconds: Option<i64>,
+}
+
+impl WorkflowSpec {
+    /// What it says a run does, as a document: the definition, or an object with `startAt` and `nodes`.
+    #[must_use]
+    pub fn document(&self) -> Value {
+        match &self.definition {
+            Some(definition) => definition.clone(),
+            None => json!({"startAt": self.start_at, "nodes": self.nodes}),
+        }
+    }
 }
 
 /// One node: a call of a function, or a choice.

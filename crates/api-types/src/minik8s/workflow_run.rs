@@ -49,6 +49,9 @@ pub struct WorkflowRunStatus {
     /// The workflow as it was when the run began; a later change does not disturb the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub definition: Option<Value>,
+    /// The input, as it was when the run began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<Value>,
     /// Where the run is, in the words of the engine; gone when it has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub execution: Option<Value>,

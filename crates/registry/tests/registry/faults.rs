@@ -516,17 +516,38 @@ spec:
         "workflows",
         workflow,
         &expect![[r#"
-        spec.startAt: Not found: "nowhere"
-        spec.nodes[a].next: Not found: "b"
-        spec.nodes[a].choices: Forbidden: may not be set when `type` is Task
-        spec.nodes[a].retry.maxAttempts: Invalid value: 0: must be greater than 0
-        spec.nodes[a].retry.intervalSeconds: Invalid value: -1: must be greater than or equal to 0
-        spec.nodes[c].choices: Required value
-        spec.nodes[c].next: Forbidden: may not be set when `type` is Choice
-        spec.nodes[d].choices[0].variable: Required value
-        spec.nodes[d].choices[0]: Required value: must specify an operator, e.g. `numericEquals`
-        spec.nodes[d].choices[1]: Forbidden: may not specify more than 1 operator
-        spec.nodes[d].choices[1].next: Not found: "z"
+            spec.nodes[a].retry.maxAttempts: Invalid value: 0: must be a whole number of at least 1
+            spec.nodes[a].retry.intervalSeconds: Invalid value: -1: must be a whole number of at least 0
+            spec.nodes[a].choices: Forbidden: no field of a node of this type
+            spec.nodes[c].choices: Required value
+            spec.nodes[c].next: Forbidden: no field of a node of this type
+            spec.nodes[d].choices[0].variable: Required value
+            spec.nodes[d].choices[0]: Required value: must specify an operator, e.g. `numericEquals`
+            spec.nodes[d].choices[1]: Forbidden: may not specify more than 1 operator
+            spec.startAt: Not found: "nowhere"
+            spec.nodes[a].next: Not found: "b"
+            spec.nodes[d].choices[1].next: Not found: "z"
+        "#]],
+    );
+    let definition = "
+metadata: {name: a}
+spec:
+  startAt: a
+  historyLimit: 0
+  historySeconds: -1
+  definition:
+    StartAt: A
+    States: {A: {Type: Task, Next: B}}
+";
+    check(
+        "workflows",
+        definition,
+        &expect![[r#"
+        spec.historyLimit: Invalid value: 0: must be greater than 0
+        spec.historySeconds: Invalid value: -1: must be greater than 0
+        spec.definition: Forbidden: may not be set with `startAt` and `nodes`
+        spec.definition.States[A].Resource: Required value
+        spec.definition.States[A].Next: Not found: "B"
     "#]],
     );
     check(

@@ -1,10 +1,14 @@
-//! A graph of functions.
+//! A graph of functions, or a state machine that calls them.
 
 use api_machinery::{FieldErrors, FieldPath};
-use api_types::minik8s::{Choice, LastRun, NodeType, Workflow, WorkflowNode};
+use api_types::minik8s::{LastRun, Workflow};
 use serde_json::json;
+use workflow::Definition;
 
 use crate::{ResourceDef, Strategy, cells::or_none, resource, rules};
+
+/// Each run keeps a copy, beside what it has to remember itself.
+const MAX_DOCUMENT: usize = 256 * 1024;
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<Workflow, _>(WorkflowStrategy)
@@ -45,94 +49,22 @@ struct WorkflowStrategy;
 
 impl Strategy<Workflow> for WorkflowStrategy {
     fn validate(&self, workflow: &Workflow, errors: &mut FieldErrors) {
-        let path = FieldPath::new("spec");
-        if workflow.spec.definition.is_some() {
-            return;
+        let (spec, path) = (&workflow.spec, FieldPath::new("spec"));
+        rules::positive(spec.history_limit, &path.child("historyLimit"), errors);
+        rules::positive(spec.history_seconds, &path.child("historySeconds"), errors);
+        let place = match &spec.definition {
+            Some(_) => path.child("definition"),
+            None => path.clone(),
+        };
+        if spec.definition.is_some() && !(spec.nodes.is_empty() && spec.start_at.is_empty()) {
+            errors.forbidden(&place, "may not be set with `startAt` and `nodes`");
         }
-        if workflow.spec.nodes.is_empty() {
-            errors.required(&path.child("nodes"), "");
+        let document = spec.document();
+        if document.to_string().len() > MAX_DOCUMENT {
+            errors.too_long(&place, MAX_DOCUMENT);
         }
-        let graph = Graph(workflow);
-        graph.leads_to(&workflow.spec.start_at, &path.child("startAt"), errors);
-        for (name, node) in &workflow.spec.nodes {
-            graph.validate(node, &path.child("nodes").key(name), errors);
+        if let Err(faults) = Definition::parse(&document, &place) {
+            errors.extend(faults);
         }
-    }
-}
-
-/// The nodes, to which names lead.
-struct Graph<'a>(&'a Workflow);
-
-impl Graph<'_> {
-    fn validate(&self, node: &WorkflowNode, path: &FieldPath, errors: &mut FieldErrors) {
-        match node.type_ {
-            NodeType::Task => self.task(node, path, errors),
-            NodeType::Choice => self.choice(node, path, errors),
-        }
-    }
-
-    fn task(&self, node: &WorkflowNode, path: &FieldPath, errors: &mut FieldErrors) {
-        if let Some(next) = &node.next {
-            self.leads_to(next, &path.child("next"), errors);
-        }
-        if !node.choices.is_empty() {
-            errors.forbidden(&path.child("choices"), "may not be set when `type` is Task");
-        }
-        if let Some(retry) = &node.retry {
-            let path = path.child("retry");
-            rules::positive(Some(retry.max_attempts), &path.child("maxAttempts"), errors);
-            rules::not_negative(
-                Some(retry.interval_seconds),
-                &path.child("intervalSeconds"),
-                errors,
-            );
-        }
-    }
-
-    fn choice(&self, node: &WorkflowNode, path: &FieldPath, errors: &mut FieldErrors) {
-        if node.choices.is_empty() {
-            errors.required(&path.child("choices"), "");
-        }
-        if node.next.is_some() {
-            errors.forbidden(&path.child("next"), "may not be set when `type` is Choice");
-        }
-        for (i, choice) in node.choices.iter().enumerate() {
-            let path = path.child("choices").index(i);
-            validate_choice(choice, &path, errors);
-            self.leads_to(&choice.next, &path.child("next"), errors);
-        }
-        if let Some(default) = &node.default {
-            self.leads_to(default, &path.child("default"), errors);
-        }
-    }
-
-    fn leads_to(&self, name: &str, path: &FieldPath, errors: &mut FieldErrors) {
-        if name.is_empty() {
-            errors.required(path, "");
-        } else if !self.0.spec.nodes.contains_key(name) {
-            errors.not_found(path, name);
-        }
-    }
-}
-
-fn validate_choice(choice: &Choice, path: &FieldPath, errors: &mut FieldErrors) {
-    if choice.variable.is_empty() {
-        errors.required(&path.child("variable"), "");
-    }
-    let operators = [
-        choice.numeric_equals.is_some(),
-        choice.numeric_not_equals.is_some(),
-        choice.numeric_less_than.is_some(),
-        choice.numeric_greater_than.is_some(),
-        choice.boolean_equals.is_some(),
-        choice.string_equals.is_some(),
-        choice.string_not_equals.is_some(),
-        choice.string_less_than.is_some(),
-        choice.string_greater_than.is_some(),
-    ];
-    match operators.iter().filter(|o| **o).count() {
-        0 => errors.required(path, "must specify an operator, e.g. `numericEquals`"),
-        1 => {}
-        _ => errors.forbidden(path, "may not specify more than 1 operator"),
     }
 }

@@ -1,0 +1,32 @@
+//! What is told of a step that has ended.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::StepId;
+use crate::error::RunError;
+
+/// A step that has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// The visit.
+    pub step: StepId,
+    /// The state's name.
+    pub state: String,
+    /// The element that a Map was at.
+    pub iteration: Option<usize>,
+    /// The function that was called last.
+    pub function: Option<String>,
+    /// Attempts begun.
+    pub attempts: u32,
+    /// When the state was entered.
+    pub started: Timestamp,
+    /// When it was left.
+    pub ended: Timestamp,
+    /// What it was given.
+    pub input: Value,
+    /// What it passed on, if it did.
+    pub output: Option<Value>,
+    /// What it ended with, or the last attempt that failed before one that did not.
+    pub error: Option<RunError>,
+}

@@ -1,0 +1,13 @@
+//! Documents and what their runs do, with functions and a clock that the tests make up.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod choices;
+mod driver;
+mod errors;
+mod faults;
+mod graph;
+mod intrinsics;
+mod paths;
+mod properties;
+mod states;
