@@ -7,6 +7,7 @@ use api_types::api::coordination::v1::Lease;
 use api_types::api::core::v1::{Endpoints, Namespace, Node, Pod, Service, ServiceAccount};
 use api_types::api::discovery::v1::EndpointSlice;
 use api_types::minik8s::Function;
+use listwatch::demand::LEASE_NAMESPACE;
 use listwatch::{ListWatch, Scope};
 use tokio::task::JoinSet;
 
@@ -40,6 +41,8 @@ informers! {
     nodes: Node = Scope::All,
     /// The nodes' leases.
     node_leases: Lease = Scope::Namespace("kube-node-lease".to_owned()),
+    /// The gateways' leases, among others.
+    gateway_leases: Lease = Scope::Namespace(LEASE_NAMESPACE.to_owned()),
     /// All namespaces.
     namespaces: Namespace = Scope::All,
     /// All ReplicaSets.

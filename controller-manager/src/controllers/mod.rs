@@ -1,6 +1,7 @@
 //! The controllers. A new one is a file (or folder) here and a line in the list.
 
 mod function;
+mod function_autoscaler;
 mod garbage_collector;
 mod namespace;
 mod node_ipam;
@@ -35,6 +36,7 @@ pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
         garbage_collector::register(context, tasks),
         function::register(context),
         function::register_images(context),
+        function_autoscaler::register(context, tasks),
     ];
     all.extend(root_ca_publisher::register(context, tasks));
     all
@@ -103,6 +105,7 @@ mod tests {
             ("garbage-collector", &[]),
             ("function-controller", &["functions", "replicasets", "pods"]),
             ("function-image-controller", &["functions", "replicasets", "pods"]),
+            ("function-autoscaler", &["functions", "replicasets", "leases"]),
             ("root-ca-certificate-publisher-controller", &["namespaces", "configmaps"]),
         ] {
             let of_it = format!("controller: {name:?}");
@@ -141,6 +144,7 @@ mod tests {
             ("pods", weak(&all.pods)),
             ("nodes", weak(&all.nodes)),
             ("leases", weak(&all.node_leases)),
+            ("gateways' leases", weak(&all.gateway_leases)),
             ("namespaces", weak(&all.namespaces)),
             ("replica sets", weak(&all.replica_sets)),
             ("services", weak(&all.services)),

@@ -75,11 +75,6 @@ impl Rig {
         let ready = json!({"type": "Ready", "status": "True"});
         self.report(version, json!({"phase": "Running", "conditions": [ready]})).await;
     }
-
-    async fn scale(&self, set: &str, replicas: i32) {
-        let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
-        self.sets.patch(set, &PatchParams::default(), &patch).await.unwrap();
-    }
 }
 
 fn condition<'a>(status: &'a FunctionStatus, kind: &str) -> (&'a str, &'a str) {
@@ -100,7 +95,7 @@ async fn the_next_version_takes_over_when_it_is_ready_and_an_earlier_one_can_com
         status.url.as_deref() == Some("http://127.0.0.1:8081/add") && status.ready_replicas == 1
     })
     .await;
-    rig.scale("add-v1", 2).await;
+    rig.set(json!({"minScale": 2})).await;
     rig.until_pods(&[("1", 2)]).await;
     rig.make_ready("1").await;
 
@@ -121,7 +116,7 @@ async fn the_next_version_takes_over_when_it_is_ready_and_an_earlier_one_can_com
     rig.make_ready("1").await;
     rig.until_status("version 1 serves again", |status| status.version == Some(1)).await;
     rig.until_pods(&[("1", 2)]).await;
-    rig.set(json!({"minScale": 1, "rollbackTo": null})).await;
+    rig.set(json!({"maxScale": 9, "rollbackTo": null})).await;
     rig.until_pods(&[("1", 2), ("2", 2)]).await;
     let versions = rig.functions.get("add").await.unwrap().status.unwrap().versions;
     assert_eq!(versions.iter().map(|version| version.version).collect::<Vec<_>>(), [1, 2]);
