@@ -12,6 +12,7 @@ pub mod discovery;
 mod environment;
 pub mod failure;
 pub mod flags;
+mod function_source;
 pub mod io;
 pub mod kubeconfig;
 pub mod manifest;

@@ -47,6 +47,20 @@ pub fn dns1035_label(value: &str) -> Vec<String> {
     faults
 }
 
+/// The name of a function that is spelled as in the original minik8s, which took any: `addFive` is `add-five`. What is a
+/// name already stays as it is.
+#[must_use]
+pub fn function_name(spelling: &str) -> String {
+    let mut name = String::with_capacity(spelling.len());
+    for c in spelling.chars() {
+        if c.is_ascii_uppercase() && !name.is_empty() && !name.ends_with('-') {
+            name.push('-');
+        }
+        name.push(if c == '_' { '-' } else { c.to_ascii_lowercase() });
+    }
+    name
+}
+
 /// The faults of a name that may have a DNS name before a slash: label keys, finalizers.
 #[must_use]
 pub fn qualified_name(value: &str) -> Vec<String> {
@@ -195,4 +209,23 @@ fn too_long(value: &str, max: usize) -> Vec<String> {
 
 fn prefixed(prefix: &str, faults: Vec<String>) -> Vec<String> {
     faults.into_iter().map(|f| format!("{prefix}{f}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_in_the_seeds_spelling_get_names() {
+        for (spelling, name) in [
+            ("addFive", "add-five"),
+            ("AddFive", "add-five"),
+            ("print_Equals", "print-equals"),
+            ("printNotEquals", "print-not-equals"),
+            ("add-five2", "add-five2"),
+        ] {
+            assert_eq!(function_name(spelling), name);
+            assert!(dns1035_label(name).is_empty());
+        }
+    }
 }

@@ -29,7 +29,7 @@ use crate::{
 )]
 pub struct Get {
     /// TYPE, TYPE NAME…, TYPE/NAME… or TYPE,TYPE
-    words: Vec<String>,
+    pub(super) words: Vec<String>,
     #[command(flatten)]
     choice: Choice,
     /// json, yaml, name, wide, jsonpath=…, custom-columns=…

@@ -26,7 +26,7 @@ const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 pub struct Logs {
     /// POD, TYPE/NAME or NAMESPACE/POD, then perhaps a container
     #[arg(num_args = 0..=2)]
-    words: Vec<String>,
+    pub(super) words: Vec<String>,
     /// Follow the log
     #[arg(short, long)]
     follow: bool,
@@ -59,7 +59,7 @@ pub struct Logs {
     prefix: bool,
     /// Of all pods with these labels
     #[arg(short = 'l', long, default_value = "")]
-    selector: String,
+    pub(super) selector: String,
 }
 
 impl Logs {

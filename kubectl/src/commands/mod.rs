@@ -12,12 +12,14 @@ mod config_files;
 mod create;
 mod delete;
 mod describe;
+mod func;
 mod get;
 mod label;
 mod logs;
 mod metadata;
 mod scale;
 mod target;
+mod trigger;
 mod version;
 
 use clap::Subcommand;
@@ -53,6 +55,8 @@ commands! {
     Logs(logs),
     Create(create),
     Scale(scale),
+    Func(func),
+    Trigger(trigger),
     Label(label),
     Annotate(annotate),
     ApiResources(api_resources),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test shows a fault by panicking")]
 
 mod config;
+mod functions;
 mod harness;
 mod selecting;
 mod trouble;
@@ -287,6 +288,14 @@ async fn every_command_has_examples_and_usage_errors_end_with_failure() {
         "logs",
         "create",
         "scale",
+        "func",
+        "func add",
+        "func update",
+        "func rm",
+        "func get",
+        "func logs",
+        "func rollback",
+        "trigger",
         "label",
         "annotate",
         "api-resources",

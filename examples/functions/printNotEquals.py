@@ -1,0 +1,3 @@
+def main(params):
+    print("Not equals")
+    return "Not equals"
