@@ -28,8 +28,8 @@ pub struct Gateway {
 
 impl Gateway {
     /// Answers those who have `access`. Calls that name no namespace are for functions of `namespace`.
-    pub fn new(calls: Calls, access: Access, namespace: &str) -> Self {
-        Gateway { calls, access: Arc::new(access), namespace: namespace.into() }
+    pub fn new(calls: Calls, access: impl Into<Arc<Access>>, namespace: &str) -> Self {
+        Gateway { calls, access: access.into(), namespace: namespace.into() }
     }
 
     /// Every path that nobody else takes is a call.

@@ -4,7 +4,7 @@
 //! [`functions`] holds what there is: functions, and the ready pods of the version that serves, kept up to date
 //! by two watches ([`directory`] is the plain data of it). [`calls`] is the path of a call, which [`gateway`] opens to
 //! HTTP. In it a function's [`dispatch`] gives each call an instance, or lets it wait for one; [`demand`] tells what
-//! waits, so that instances are made.
+//! waits, so that instances are made. The steps of [`workflows`] take the same path.
 
 mod access;
 mod answer;
@@ -22,8 +22,9 @@ mod message;
 mod metrics;
 mod route;
 mod watch;
+pub mod workflows;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
 use api_types::minik8s::Function;
@@ -32,6 +33,8 @@ use component::{Runtime, health, host};
 use listwatch::ListWatch;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use crate::workflows::Runs;
 
 pub use access::{Access, Tokens};
 pub use args::Args;
@@ -47,7 +50,7 @@ pub use watch::watch;
 ///
 /// Wrong configuration or an occupied address.
 pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
-    let access = args.access()?;
+    let access = Arc::new(args.access()?);
     let client = component::client(&args.client).await?;
     let listwatch = ListWatch::new(client, args.client.redis.as_deref())?;
     let address = (args.bind_address, args.port);
@@ -60,14 +63,19 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let functions = Functions::new(Function::PORT, args.queue_length, &runtime.metrics);
     let check = runtime.health.check("functions");
     let calls = Calls::new(functions.clone(), args.limits());
-    let gateway = Gateway::new(calls, access, &args.default_namespace);
-    let routes = health::router(runtime.health, runtime.metrics).merge(gateway.router());
+    let identity = identity();
+    let driving = runtime.shutdown.child_token();
+    let client = listwatch.client().clone();
+    let runs = Runs::new(client, Arc::new(calls.clone()), &identity, driving.clone());
+    let gateway = Gateway::new(calls, access.clone(), &args.default_namespace);
+    let routes = health::router(runtime.health, runtime.metrics)
+        .merge(workflows::router(runs.clone(), access))
+        .merge(gateway.router());
     let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
     let server =
         axum::serve(listener, routes).with_graceful_shutdown(runtime.shutdown.cancelled_owned());
     // Demand is told until the last call is finished.
     let served = CancellationToken::new();
-    let identity = identity();
     let telling = tell(&functions, &listwatch, &identity, &served);
     let serving = async {
         let result = tokio::select! {
@@ -75,9 +83,10 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
             () = watch(&listwatch, &functions, &check) => Ok(()),
         };
         served.cancel();
+        driving.cancel();
         result
     };
-    tokio::join!(serving, telling).0
+    tokio::join!(serving, telling, runs.drive(&listwatch)).0
 }
 
 /// Another one after each start; part of a Lease's name.

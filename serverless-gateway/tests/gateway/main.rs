@@ -10,3 +10,4 @@ mod forwarding;
 mod histories;
 mod queue;
 mod rig;
+mod workflows;

@@ -1,0 +1,342 @@
+//! Drives one run: takes it, does what it waits for, stores what comes of that.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use api_machinery::FieldPath;
+use api_types::{
+    jiff::Timestamp,
+    meta::Time,
+    minik8s::{Workflow, WorkflowRun, WorkflowRunStatus},
+};
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
+use tokio::{
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+use workflow::{Action, Definition, Engine, Event, Execution, Facts, Record, RunError, StepId};
+
+use super::{
+    call::{self, CallFunction, FunctionCall},
+    lease, status,
+    write::{Written, write},
+};
+
+/// What driving a run takes.
+#[derive(Clone)]
+pub(super) struct Driver {
+    pub(super) client: Client,
+    pub(super) functions: Arc<dyn CallFunction>,
+    /// Unlike any other gateway's, and another one after each start.
+    pub(super) identity: Arc<str>,
+    pub(super) shutdown: CancellationToken,
+}
+
+/// A run that is ours.
+struct Held {
+    run: WorkflowRun,
+    engine: Engine,
+    execution: Execution,
+    written: Instant,
+}
+
+/// What is being done for the run, by step and attempt.
+#[derive(Default)]
+struct Doing {
+    tasks: JoinSet<((StepId, u32), Event)>,
+    begun: HashMap<(StepId, u32), AbortHandle>,
+}
+
+impl Driver {
+    /// Drives the run for as long as it has not ended, whenever nobody else does. `news` is the run as it is known.
+    pub(super) async fn drive(self, mut news: watch::Receiver<Arc<WorkflowRun>>) {
+        loop {
+            let run = news.borrow_and_update().clone();
+            let known = run.status.clone().unwrap_or_default();
+            if known.phase.has_ended() || self.shutdown.is_cancelled() {
+                return;
+            }
+            let wait = match lease::held_by_another(&known, &self.identity, Timestamp::now()) {
+                Some(left) => left,
+                None => {
+                    let left = match self.take((*run).clone()).await {
+                        Ok(held) => self.go_on(held, &mut news).await,
+                        Err(left) => left,
+                    };
+                    if left == Left::Ended {
+                        return;
+                    }
+                    // What comes next says who has it.
+                    Duration::from_secs(1)
+                }
+            };
+            tokio::select! {
+                changed = news.changed() => if changed.is_err() { return },
+                () = sleep(wait) => {}
+                () = self.shutdown.cancelled() => return,
+            }
+        }
+    }
+
+    fn runs(&self, run: &WorkflowRun) -> Api<WorkflowRun> {
+        Api::namespaced(self.client.clone(), &run.namespace().unwrap_or_default())
+    }
+
+    /// Takes the run, and begins it if it has not begun.
+    async fn take(&self, run: WorkflowRun) -> Result<Held, Left> {
+        let now = Timestamp::now();
+        let mut status = run.status.clone().unwrap_or_default();
+        lease::hold(&mut status, &self.identity, now);
+        let begun = match self.resume(&run, &mut status, now).await {
+            Ok(begun) => begun,
+            Err(Stop::Fail(error)) => {
+                status::fail(&mut status, &error, now);
+                None
+            }
+            Err(Stop::Later) => return Err(Left::ToOthers),
+        };
+        let written = Instant::now();
+        match (write(&self.runs(&run), run, status).await, begun) {
+            (Written::Lost, _) => Err(Left::ToOthers),
+            (Written::Stored(_), None) => Err(Left::Ended),
+            (Written::Stored(run), Some((engine, execution))) => {
+                Ok(Held { run: *run, engine, execution, written })
+            }
+        }
+    }
+
+    /// The run's engine and where it is; `status` takes in what begins by that. Nothing if there is no more to do.
+    async fn resume(
+        &self,
+        run: &WorkflowRun,
+        status: &mut WorkflowRunStatus,
+        now: Timestamp,
+    ) -> Result<Option<(Engine, Execution)>, Stop> {
+        if status.definition.is_none() {
+            let workflow = self.workflow(run).await?;
+            status.definition = Some(workflow.spec.document());
+            status.start_time = Some(Time(now));
+            let input = run.spec.input.clone().or(workflow.spec.params);
+            status.input = Some(input.unwrap_or_else(|| json!({})));
+        }
+        let engine = engine(run, status)?;
+        let execution = match &status.execution {
+            Some(stored) => serde_json::from_value(stored.clone())
+                .map_err(|error| Stop::Fail(RunError::new("States.Runtime", error.to_string())))?,
+            None => {
+                let (execution, records) = engine.start(rand::random());
+                take(status, &execution, records, now)?;
+                execution
+            }
+        };
+        Ok(execution.outcome().is_none().then_some((engine, execution)))
+    }
+
+    async fn workflow(&self, run: &WorkflowRun) -> Result<Workflow, Stop> {
+        let namespace = run.namespace().unwrap_or_default();
+        let workflows: Api<Workflow> = Api::namespaced(self.client.clone(), &namespace);
+        match workflows.get_opt(&run.spec.workflow).await {
+            Ok(Some(workflow)) => Ok(workflow),
+            Ok(None) => {
+                let why = format!("workflows.minik8s.io {:?} not found", run.spec.workflow);
+                Err(Stop::Fail(RunError::new("Workflow.NotFound", why)))
+            }
+            Err(error) => {
+                debug!(%error, "reading a workflow");
+                Err(Stop::Later)
+            }
+        }
+    }
+
+    /// Until the run has ended, or is no longer ours.
+    async fn go_on(&self, mut held: Held, news: &mut watch::Receiver<Arc<WorkflowRun>>) -> Left {
+        let mut doing = Doing::default();
+        loop {
+            doing.set(self, &held);
+            let events = tokio::select! {
+                events = doing.next() => events,
+                () = sleep_until(held.written + lease::RENEWAL) => Vec::new(),
+                changed = news.changed() => match changed {
+                    Ok(()) if news.borrow_and_update().spec.cancel => vec![Event::Cancelled],
+                    Ok(()) => continue,
+                    // It was deleted.
+                    Err(_) => return Left::Ended,
+                },
+                () = self.shutdown.cancelled() => return self.hand_over(held).await,
+            };
+            match self.store(held, events).await {
+                Ok(next) => held = next,
+                Err(left) => return left,
+            }
+        }
+    }
+
+    /// Stores what has happened, and the lease.
+    async fn store(&self, mut held: Held, events: Vec<Event>) -> Result<Held, Left> {
+        let now = Timestamp::now();
+        let mut status = held.run.status.clone().unwrap_or_default();
+        lease::hold(&mut status, &self.identity, now);
+        let cancelled = held.run.spec.cancel.then_some(Event::Cancelled);
+        let mut records = Vec::new();
+        for event in events.into_iter().chain(cancelled) {
+            records.extend(held.engine.apply(&mut held.execution, event, now));
+        }
+        if let Err(Stop::Fail(error)) = take(&mut status, &held.execution, records, now) {
+            status::fail(&mut status, &error, now);
+        }
+        let ended = status.phase.has_ended();
+        let written = Instant::now();
+        match write(&self.runs(&held.run), held.run, status).await {
+            Written::Stored(run) if !ended => Ok(Held { run: *run, written, ..held }),
+            Written::Stored(_) => Err(Left::Ended),
+            Written::Lost => {
+                info!("a run was taken over");
+                Err(Left::ToOthers)
+            }
+        }
+    }
+
+    /// Lets another gateway go on at once.
+    async fn hand_over(&self, held: Held) -> Left {
+        let mut status = held.run.status.clone().unwrap_or_default();
+        lease::release(&mut status);
+        write(&self.runs(&held.run), held.run, status).await;
+        Left::ToOthers
+    }
+}
+
+/// Why a run is no longer ours. What is known of one that has ended may still say otherwise for a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    Ended,
+    ToOthers,
+}
+
+/// Why a run cannot be begun.
+enum Stop {
+    Fail(RunError),
+    Later,
+}
+
+fn take(
+    status: &mut WorkflowRunStatus,
+    execution: &Execution,
+    records: Vec<Record>,
+    now: Timestamp,
+) -> Result<(), Stop> {
+    status::take(status, execution, records, now)
+        .map_err(|error| Stop::Fail(RunError::new("States.Runtime", error.to_string())))
+}
+
+fn engine(run: &WorkflowRun, status: &WorkflowRunStatus) -> Result<Engine, Stop> {
+    let document = status.definition.clone().unwrap_or_default();
+    let definition = Definition::parse(&document, &FieldPath::default())
+        .map_err(|faults| Stop::Fail(RunError::new("Workflow.Invalid", faults.to_string())))?;
+    let facts = Facts {
+        id: run.uid().unwrap_or_default(),
+        name: run.name_any(),
+        workflow: run.spec.workflow.clone(),
+        started: status.start_time.as_ref().map(|time| time.0).unwrap_or_default(),
+        input: Arc::new(status.input.clone().unwrap_or_default()),
+    };
+    Ok(Engine::new(definition, facts))
+}
+
+// === impl Doing ===
+
+impl Doing {
+    /// Begins what is to be done anew, and drops what is of no interest any longer.
+    fn set(&mut self, driver: &Driver, held: &Held) {
+        let pending = held.engine.pending(&held.execution);
+        let keys: Vec<_> = pending.iter().map(key).collect();
+        self.begun.retain(|key, task| {
+            let wanted = keys.contains(key);
+            if !wanted {
+                task.abort();
+            }
+            wanted
+        });
+        for (key, action) in keys.into_iter().zip(pending) {
+            if !self.begun.contains_key(&key) {
+                let event = perform(driver, &held.run, action);
+                let task = self.tasks.spawn(async move { (key, event.await) });
+                self.begun.insert(key, task);
+            }
+        }
+    }
+
+    /// Waits for what happens next; what has happened meanwhile comes with it.
+    async fn next(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        while events.is_empty() {
+            match self.tasks.join_next().await {
+                None => std::future::pending().await,
+                Some(done) => self.done(done, &mut events),
+            }
+            while let Some(done) = self.tasks.try_join_next() {
+                self.done(done, &mut events);
+            }
+        }
+        events
+    }
+
+    fn done(
+        &mut self,
+        done: Result<((StepId, u32), Event), tokio::task::JoinError>,
+        events: &mut Vec<Event>,
+    ) {
+        // One that was dropped tells nothing.
+        if let Ok((key, event)) = done
+            && self.begun.remove(&key).is_some()
+        {
+            events.push(event);
+        }
+    }
+}
+
+/// A pause is told from the attempts around it by having none.
+fn key(action: &Action) -> (StepId, u32) {
+    match action {
+        Action::Call(call) => (call.step, call.attempt),
+        Action::Wait { step, .. } => (*step, 0),
+    }
+}
+
+fn perform(
+    driver: &Driver,
+    run: &WorkflowRun,
+    action: Action,
+) -> impl Future<Output = Event> + Send + 'static {
+    let functions = driver.functions.clone();
+    let (namespace, uid) = (run.namespace().unwrap_or_default(), run.uid().unwrap_or_default());
+    async move {
+        match action {
+            Action::Call(step) => {
+                let sent = FunctionCall::new(&namespace, &uid, &step);
+                let result = match step.timeout {
+                    Some(limit) => tokio::time::timeout(limit, call::result(&*functions, sent))
+                        .await
+                        .unwrap_or_else(|_| Err(too_long(&step.function, limit))),
+                    None => call::result(&*functions, sent).await,
+                };
+                match result {
+                    Ok(output) => Event::Returned { step: step.step, output },
+                    Err(error) => Event::Failed { step: step.step, error },
+                }
+            }
+            Action::Wait { step, until } => {
+                let left = until.duration_since(Timestamp::now());
+                sleep(Duration::try_from(left).unwrap_or_default()).await;
+                Event::Elapsed { step }
+            }
+        }
+    }
+}
+
+fn too_long(function: &str, limit: Duration) -> RunError {
+    let seconds = limit.as_secs();
+    RunError::timeout(format!("function {function} did not return within {seconds} s"))
+}

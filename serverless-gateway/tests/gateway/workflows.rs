@@ -1,0 +1,364 @@
+//! Runs of workflows on a control plane in process, with functions that the tests make up.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use api_types::{
+    jiff::Timestamp,
+    minik8s::{RunPhase, Workflow, WorkflowRun, WorkflowRunStatus},
+};
+use axum::{
+    body::Body,
+    http::{Response, StatusCode},
+};
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use serverless_gateway::{
+    Access,
+    workflows::{CallFunction, FunctionCall, NoAnswer, Runs, router},
+};
+use testkit::{ControlPlane, wait};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// Functions that note what they are called with.
+struct Functions {
+    calls: Mutex<Vec<(String, String)>>,
+    /// How often `slow` may return.
+    permits: Semaphore,
+}
+
+impl Functions {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { calls: Mutex::default(), permits: Semaphore::new(0) })
+    }
+
+    /// How often each function was called with each key.
+    fn calls(&self) -> BTreeMap<(String, String), usize> {
+        let mut calls = BTreeMap::new();
+        for call in self.calls.lock().iter() {
+            *calls.entry(call.clone()).or_default() += 1;
+        }
+        calls
+    }
+
+    fn called(&self, function: &str) -> Vec<usize> {
+        self.calls().into_iter().filter(|((f, _), _)| f == function).map(|(_, n)| n).collect()
+    }
+}
+
+#[async_trait::async_trait]
+impl CallFunction for Functions {
+    async fn call(&self, call: FunctionCall) -> Result<Response<Body>, NoAnswer> {
+        let key = call.headers["idempotency-key"].to_str().unwrap().to_owned();
+        self.calls.lock().push((call.function.clone(), key));
+        let input: Value = serde_json::from_slice(&call.body).unwrap();
+        let (code, output) = match call.function.as_str() {
+            "add-five" => (200, json!({"x": input["x"].as_i64().unwrap() + 5})),
+            "slow" => {
+                self.permits.acquire().await.unwrap().forget();
+                (200, input)
+            }
+            "fail" => (500, json!({"error": {"type": "ValueError", "message": "no"}})),
+            other => {
+                let why = format!("functions.minik8s.io {other:?} not found");
+                return Err(NoAnswer { code: StatusCode::NOT_FOUND, why });
+            }
+        };
+        let body = Body::from(output.to_string());
+        Ok(Response::builder().status(code).body(body).unwrap())
+    }
+}
+
+struct Cluster {
+    plane: ControlPlane,
+    functions: Arc<Functions>,
+}
+
+/// A gateway that drives runs.
+struct Gateway {
+    runs: Runs,
+    shutdown: CancellationToken,
+    driving: tokio::task::JoinHandle<()>,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        Self { plane: ControlPlane::start().await, functions: Functions::new() }
+    }
+
+    fn gateway(&self, identity: &str) -> Gateway {
+        let shutdown = CancellationToken::new();
+        let client = self.plane.client();
+        let runs = Runs::new(client, self.functions.clone(), identity, shutdown.clone());
+        let (driven, listwatch) = (runs.clone(), self.plane.listwatch());
+        let driving = tokio::spawn(async move { driven.drive(&listwatch).await });
+        Gateway { runs, shutdown, driving }
+    }
+
+    fn runs(&self) -> Api<WorkflowRun> {
+        Api::default_namespaced(self.plane.client())
+    }
+
+    async fn workflow(&self, name: &str, spec: Value) {
+        let api: Api<Workflow> = Api::default_namespaced(self.plane.client());
+        let workflow = json!({
+            "apiVersion": "minik8s.io/v1", "kind": "Workflow", "metadata": {"name": name}, "spec": spec,
+        });
+        let workflow = serde_json::from_value(workflow).unwrap();
+        api.create(&PostParams::default(), &workflow).await.unwrap();
+    }
+
+    async fn run(&self, name: &str, workflow: &str, input: Value) {
+        let run = json!({
+            "apiVersion": "minik8s.io/v1", "kind": "WorkflowRun", "metadata": {"name": name},
+            "spec": {"workflow": workflow, "input": input},
+        });
+        let run = serde_json::from_value(run).unwrap();
+        self.runs().create(&PostParams::default(), &run).await.unwrap();
+    }
+
+    async fn ended(&self, name: &str) -> WorkflowRunStatus {
+        let has_ended = |run: Option<&WorkflowRun>| {
+            run.and_then(|run| run.status.as_ref()).is_some_and(|s| s.phase.has_ended())
+        };
+        let run = wait::until_object(&self.runs(), name, "the run has ended", has_ended).await;
+        run.unwrap().status.unwrap()
+    }
+
+    async fn called(&self, function: &str, expected: &[usize]) {
+        let called = async || match self.functions.called(function) {
+            calls if calls == expected => Ok(()),
+            other => Err(other),
+        };
+        wait::until(&format!("{function} is called"), called).await;
+    }
+}
+
+/// `function` and then what is next.
+fn line(functions: &[&str]) -> Value {
+    let mut nodes = json!({});
+    for (i, function) in functions.iter().enumerate() {
+        nodes[format!("n{i}")] = json!({"type": "Task", "function": function});
+        if i + 1 < functions.len() {
+            nodes[format!("n{i}")]["next"] = json!(format!("n{}", i + 1));
+        }
+    }
+    json!({"startAt": "n0", "nodes": nodes, "params": {"x": 1}})
+}
+
+#[tokio::test]
+async fn a_run_takes_a_write_for_each_call_and_two_more() {
+    let cluster = Cluster::start().await;
+    cluster.workflow("add", line(&["addFive", "addFive", "addFive"])).await;
+    cluster.run("r", "add", json!({"x": 100})).await;
+    let _gateway = cluster.gateway("a");
+    let status = cluster.ended("r").await;
+    assert_eq!((status.phase, status.output), (RunPhase::Succeeded, Some(json!({"x": 115}))));
+    let told: Vec<_> = status.steps.iter().map(|s| (s.state.as_str(), s.input.clone())).collect();
+    assert_eq!(told, [("n0", Some(json!({"x": 100}))), ("n1", None), ("n2", None)]);
+    assert_eq!((status.holder, status.execution), (None, None));
+    let writes = cluster.plane.requests();
+    let writes = writes.iter().filter(|r| !r.starts_with("GET") && r.contains("/workflowruns"));
+    assert_eq!(writes.count(), 3 + 2);
+}
+
+#[tokio::test]
+async fn a_run_without_input_has_the_workflows_and_one_without_a_workflow_fails() {
+    let cluster = Cluster::start().await;
+    cluster.workflow("add", line(&["addFive"])).await;
+    let run = json!({
+        "apiVersion": "minik8s.io/v1", "kind": "WorkflowRun", "metadata": {"name": "r"}, "spec": {"workflow": "add"},
+    });
+    let run = serde_json::from_value(run).unwrap();
+    cluster.runs().create(&PostParams::default(), &run).await.unwrap();
+    cluster.run("lost", "none", json!({})).await;
+    let _gateway = cluster.gateway("a");
+    assert_eq!(cluster.ended("r").await.output, Some(json!({"x": 6})));
+    let lost = cluster.ended("lost").await;
+    assert_eq!((lost.phase, lost.error.as_deref()), (RunPhase::Failed, Some("Workflow.NotFound")));
+}
+
+#[tokio::test]
+async fn an_exception_ends_a_run_with_its_type_and_message() {
+    let cluster = Cluster::start().await;
+    cluster.workflow("w", line(&["addFive", "fail", "addFive"])).await;
+    cluster.run("r", "w", json!({"x": 1})).await;
+    let _gateway = cluster.gateway("a");
+    let status = cluster.ended("r").await;
+    assert_eq!(
+        (status.error.as_deref(), status.message.as_deref()),
+        (Some("ValueError"), Some("no"))
+    );
+    assert_eq!(status.steps.len(), 2);
+    assert_eq!(status.steps[1].error.as_deref(), Some("ValueError"));
+}
+
+#[tokio::test]
+async fn gateways_share_the_runs_and_make_each_call_once() {
+    let cluster = Cluster::start().await;
+    cluster.workflow("add", line(&["addFive", "addFive", "addFive"])).await;
+    let _gateways = [cluster.gateway("a"), cluster.gateway("b")];
+    for n in 0..20 {
+        cluster.run(&format!("r{n}"), "add", json!({"x": n})).await;
+    }
+    for n in 0..20 {
+        assert_eq!(cluster.ended(&format!("r{n}")).await.output, Some(json!({"x": n + 15})));
+    }
+    let calls = cluster.functions.calls();
+    assert_eq!((calls.len(), calls.values().max()), (60, Some(&1)));
+}
+
+#[tokio::test]
+async fn writes_whose_answers_are_lost_are_not_made_twice() {
+    let cluster = Cluster::start().await;
+    cluster.workflow("add", line(&["addFive", "slow", "addFive"])).await;
+    let _gateway = cluster.gateway("a");
+    let lost = cluster.plane.lose_answers(|request| request.uri().path().ends_with("/r/status"));
+    cluster.run("r", "add", json!({"x": 0})).await;
+    let writes = || {
+        let requests = cluster.plane.requests();
+        requests.iter().filter(|r| r.starts_with("PUT") && r.contains("/r/status")).count()
+    };
+    wait::until(
+        "the write is repeated",
+        async || if writes() > 1 { Ok(()) } else { Err(writes()) },
+    )
+    .await;
+    drop(lost);
+    cluster.called("slow", &[1]).await;
+    cluster.functions.permits.add_permits(1);
+    assert_eq!(cluster.ended("r").await.output, Some(json!({"x": 10})));
+    assert_eq!(cluster.functions.calls().values().max(), Some(&1));
+}
+
+#[test]
+fn after_the_death_of_a_gateway_only_what_was_being_called_is_called_again() {
+    let living = tokio::runtime::Runtime::new().unwrap();
+    let dying = tokio::runtime::Runtime::new().unwrap();
+    living.block_on(async {
+        let cluster = Arc::new(Cluster::start().await);
+        cluster.workflow("w", line(&["addFive", "slow", "addFive"])).await;
+        cluster.run("r", "w", json!({"x": 1})).await;
+        let dead = cluster.clone();
+        let _dead = dying.spawn(async move { dead.gateway("dead") }).await.unwrap();
+        cluster.called("slow", &[1]).await;
+        dying.shutdown_background();
+        let _gateway = cluster.gateway("living");
+        // Its lease ends.
+        let over = json!({"status": {"leaseUntil": "2026-01-01T00:00:00.000000Z"}});
+        let params = PatchParams::default();
+        cluster.runs().patch_status("r", &params, &Patch::Merge(&over)).await.unwrap();
+        cluster.called("slow", &[2]).await;
+        cluster.functions.permits.add_permits(2);
+        let status = cluster.ended("r").await;
+        assert_eq!((status.output, status.steps.len()), (Some(json!({"x": 11})), 3));
+        assert_eq!(cluster.functions.called("add-five"), [1, 1]);
+    });
+}
+
+#[tokio::test]
+async fn a_run_is_left_to_its_holder_until_its_lease_ends() {
+    let cluster = Cluster::start().await;
+    cluster.workflow("w", line(&["slow"])).await;
+    cluster.run("held", "w", json!({})).await;
+    let until = Timestamp::now().checked_add(std::time::Duration::from_secs(3600)).unwrap();
+    let held = json!({"status": {"holder": "other", "leaseUntil": format!("{until:.6}")}});
+    cluster
+        .runs()
+        .patch_status("held", &PatchParams::default(), &Patch::Merge(&held))
+        .await
+        .unwrap();
+    let _gateway = cluster.gateway("a");
+    cluster.run("free", "w", json!({})).await;
+    cluster.functions.permits.add_permits(5);
+    cluster.ended("free").await;
+    assert_eq!(cluster.functions.called("slow"), [1]);
+    let status = cluster.runs().get("held").await.unwrap().status.unwrap();
+    assert_eq!(status.holder.as_deref(), Some("other"));
+}
+
+#[tokio::test]
+async fn a_gateway_that_stops_hands_its_runs_over_at_once() {
+    let cluster = Cluster::start().await;
+    cluster.workflow("w", line(&["slow"])).await;
+    cluster.run("r", "w", json!({})).await;
+    let first = cluster.gateway("first");
+    cluster.called("slow", &[1]).await;
+    first.shutdown.cancel();
+    first.driving.await.unwrap();
+    let status = cluster.runs().get("r").await.unwrap().status.unwrap();
+    assert_eq!((status.phase, status.holder), (RunPhase::Running, None));
+    let _second = cluster.gateway("second");
+    cluster.called("slow", &[2]).await;
+}
+
+#[tokio::test]
+async fn a_run_is_cancelled_while_it_waits_for_a_function() {
+    let cluster = Cluster::start().await;
+    cluster.workflow("w", line(&["slow"])).await;
+    cluster.run("r", "w", json!({})).await;
+    let _gateway = cluster.gateway("a");
+    cluster.called("slow", &[1]).await;
+    let wish = Patch::Merge(json!({"spec": {"cancel": true}}));
+    cluster.runs().patch("r", &PatchParams::default(), &wish).await.unwrap();
+    let status = cluster.ended("r").await;
+    assert_eq!((status.phase, status.execution), (RunPhase::Cancelled, None));
+}
+
+#[tokio::test]
+async fn a_change_of_the_workflow_does_not_disturb_its_runs() {
+    let cluster = Cluster::start().await;
+    cluster.workflow("w", line(&["slow", "addFive"])).await;
+    cluster.run("r", "w", json!({"x": 1})).await;
+    let _gateway = cluster.gateway("a");
+    cluster.called("slow", &[1]).await;
+    let api: Api<Workflow> = Api::default_namespaced(cluster.plane.client());
+    let other = Patch::Merge(json!({"spec": {"nodes": {"n1": {"function": "fail"}}}}));
+    api.patch("w", &PatchParams::default(), &other).await.unwrap();
+    cluster.functions.permits.add_permits(1);
+    assert_eq!(cluster.ended("r").await.output, Some(json!({"x": 6})));
+}
+
+#[tokio::test]
+async fn a_run_is_started_over_http_and_its_end_waited_for() {
+    let cluster = Cluster::start().await;
+    cluster.workflow("add", line(&["addFive"])).await;
+    cluster.workflow("fail", line(&["fail"])).await;
+    cluster.workflow("slow", line(&["slow"])).await;
+    let gateway = cluster.gateway("a");
+    let routes = router(gateway.runs.clone(), Arc::new(Access::Networks(Vec::new())));
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("http://{}/workflows/default", listener.local_addr().unwrap());
+    let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    let client = reqwest::Client::new();
+    let post = async |path: &str, body: &str| {
+        let answer =
+            client.post(format!("{url}/{path}")).body(body.to_owned()).send().await.unwrap();
+        let run =
+            answer.headers().get("x-minik8s-run").map(|name| name.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap(), run)
+    };
+    let (code, body, run) = post("add", "{\"x\": 7}").await;
+    let run = run.unwrap();
+    assert_eq!((code, &body), (202, &json!({"run": run})));
+    assert_eq!(cluster.ended(&run).await.output, Some(json!({"x": 12})));
+    let (code, body, _) = post("add?wait=true", "").await;
+    assert_eq!((code, body), (200, json!({"x": 6})), "the workflow's own params");
+    let (code, body, _) = post("fail?wait=true", "").await;
+    assert_eq!((code, body), (500, json!({"error": {"type": "ValueError", "message": "no"}})));
+    let (code, body, run) = post("slow?wait=true&timeoutSeconds=0", "").await;
+    assert_eq!((code, body["error"]["type"].as_str()), (504, Some("Timeout")));
+    let owners = cluster.runs().get(&run.unwrap()).await.unwrap().metadata.owner_references;
+    assert_eq!(owners.unwrap()[0].name, "slow");
+    assert_eq!(post("none", "").await.0, 404);
+    assert_eq!(post("add", "{").await.0, 400);
+}
