@@ -170,6 +170,11 @@ impl Encoded {
         serde_json::from_slice(&self.json()).expect("it was encoded here")
     }
 
+    /// Whether the object has a field of this name anywhere, or speaks of one: a look that costs less than decoding it.
+    pub(crate) fn says(&self, field: &str) -> bool {
+        String::from_utf8_lossy(&self.json()).contains(&format!("\"{field}\""))
+    }
+
     /// The watch event of the object's appearance.
     pub(crate) fn added(&self) -> Bytes {
         self.added.clone()

@@ -46,8 +46,8 @@ impl Storage {
         let (def, name) = self.namespace(at)?;
         let namespace = Address { def: &def, namespace: None, name };
         let cached = self.cache.get(&namespace.key())?;
-        let object = encoded::readable(&cached).ok()?.value();
-        guard(at, namespace, &object, cached.revision).ok()
+        let stays = !encoded::readable(&cached).ok()?.says("deletionTimestamp");
+        stays.then(|| Guard { key: namespace.key(), revision: cached.revision })
     }
 
     /// The kind of namespaces, and the name of the object's.

@@ -199,6 +199,7 @@ impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
         self.prepare_and_validate(part, new, old, &mut errors);
         faultless(new, errors)?;
         if part == Part::Main
+            && !is_same_but_for_metadata(new, old)
             && let Some(before) = spec(old)?
         {
             let is_same = spec(new)?.is_some_and(|now| now.get() == before.get());
@@ -283,6 +284,13 @@ fn bare_fields(
         }
     }
     fields
+}
+
+fn is_same_but_for_metadata<K: Object>(new: &mut K, old: &K) -> bool {
+    let metadata = std::mem::replace(new.metadata_mut(), old.metadata().clone());
+    let is_same = new == old;
+    *new.metadata_mut() = metadata;
+    is_same
 }
 
 /// The object's spec as it is going to be stored, if it has one.
