@@ -88,7 +88,8 @@ impl Metrics {
         registry.register("function_calls", "Calls answered", of.calls);
         let help = "How long calls took, to the end of the answer";
         registry.register("function_call_duration_seconds", help, of.durations);
-        registry.register("function_calls_in_flight", "Calls being worked on", of.in_flight);
+        let help = "Calls not answered to their end, those that wait for an instance too";
+        registry.register("function_calls_in_flight", help, of.in_flight);
         let help = "Calls that wait for an instance";
         registry.register("function_calls_queued", help, of.queued);
         let help = "Calls that waited for an instance to become ready";
