@@ -162,14 +162,14 @@ proptest! {
         let delay = usize::try_from(limits.scale_down_delay.as_secs()).unwrap();
         let mut undelayed = World::new(Limits { scale_down_delay: Duration::ZERO, ..limits }, start);
         let mut world = World::new(limits, start);
+        let mut at_once = Vec::new();
         for calls in each_second(&loads) {
             // What is ready depends on what was decided: both are to see the same.
             undelayed.decided.clone_from(&world.decided);
-            let at_once = undelayed.second(calls);
-            let decided = world.second(calls);
-            prop_assert!(decided >= at_once);
-            let before = world.decided.len().saturating_sub(delay.max(1));
-            prop_assert!(delay == 0 || world.decided[before..].iter().all(|d| *d >= at_once || *d <= decided));
+            at_once.push(undelayed.second(calls));
+            let within = at_once.len().saturating_sub(delay.max(1));
+            let most = at_once[within..].iter().copied().max();
+            prop_assert_eq!(Some(world.second(calls)), most);
         }
     }
 }
@@ -189,6 +189,24 @@ fn a_sudden_rise_is_followed_within_seconds_and_its_end_after_a_minute() {
     let after: Vec<_> = (0..180).map(|_| world.second(7)).collect();
     assert!(after[..50].iter().all(|n| *n == 30), "{after:?}");
     assert_eq!(after[170], 1);
+}
+
+#[test]
+fn calls_that_come_while_the_first_instance_starts_count_at_once() {
+    let mut world = World::new(limits_of(100, 10.0), 3);
+    assert_eq!(world.second(1), 1);
+    assert_eq!(world.second(100), 15);
+}
+
+#[test]
+fn what_comes_after_a_rest_is_not_averaged_with_it() {
+    let mut world = World::new(limits_of(100, 10.0), 0);
+    world.seconds(10, 5);
+    world.seconds(70, 0);
+    assert_eq!(world.decided.last(), Some(&0));
+    world.seconds(2, 1);
+    world.second(100);
+    assert_eq!(world.second(100), 5, "(1 + 1 + 100) / 3 calls");
 }
 
 #[test]
