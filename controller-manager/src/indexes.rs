@@ -11,9 +11,9 @@ use api_types::api::core::v1::{
 };
 use api_types::api::discovery::v1::EndpointSlice;
 use api_types::meta::ObjectMeta;
-use api_types::minik8s::Function;
+use api_types::minik8s::{Function, Workflow, WorkflowRun};
 
-use crate::frame::{Informer, Label, Term, View, Watched};
+use crate::frame::{Informer, Label, ObjectKey, Term, View, Watched};
 use crate::{owners, pods};
 
 /// A kind whose objects select others of their namespace.
@@ -71,6 +71,13 @@ impl Watched for EndpointSlice {
     }
 }
 
+impl Watched for WorkflowRun {
+    fn terms(&self) -> Vec<Term> {
+        let namespace = namespace(&self.metadata);
+        vec![Term::RunOf(ObjectKey::new(namespace, &self.spec.workflow))]
+    }
+}
+
 impl Watched for ConfigMap {}
 impl Watched for Endpoints {}
 impl Watched for Function {}
@@ -78,6 +85,7 @@ impl Watched for Lease {}
 impl Watched for Namespace {}
 impl Watched for Node {}
 impl Watched for ServiceAccount {}
+impl Watched for Workflow {}
 
 impl<K: Owned> Informer<K> {
     /// The objects of a namespace whose controller has this uid.

@@ -6,7 +6,7 @@ use api_types::api::apps::v1::ReplicaSet;
 use api_types::api::coordination::v1::Lease;
 use api_types::api::core::v1::{Endpoints, Namespace, Node, Pod, Service, ServiceAccount};
 use api_types::api::discovery::v1::EndpointSlice;
-use api_types::minik8s::Function;
+use api_types::minik8s::{Function, Workflow, WorkflowRun};
 use listwatch::demand::LEASE_NAMESPACE;
 use listwatch::{ListWatch, Scope};
 use tokio::task::JoinSet;
@@ -57,4 +57,8 @@ informers! {
     service_accounts: ServiceAccount = Scope::All,
     /// All functions.
     functions: Function = Scope::All,
+    /// All Workflows.
+    workflows: Workflow = Scope::All,
+    /// All WorkflowRuns.
+    workflow_runs: WorkflowRun = Scope::All,
 }

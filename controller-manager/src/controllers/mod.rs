@@ -13,6 +13,7 @@ mod root_ca_publisher;
 mod service_account;
 mod service_endpoints;
 mod taint_eviction;
+mod workflow;
 
 use tokio::task::JoinSet;
 
@@ -37,6 +38,7 @@ pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
         function::register(context),
         function::register_images(context),
         function_autoscaler::register(context, tasks),
+        workflow::register(context),
     ];
     all.extend(root_ca_publisher::register(context, tasks));
     all
@@ -106,6 +108,7 @@ mod tests {
             ("function-controller", &["functions", "replicasets", "pods"]),
             ("function-image-controller", &["functions", "replicasets", "pods"]),
             ("function-autoscaler", &["functions", "replicasets", "leases"]),
+            ("workflow-controller", &["workflows", "workflowruns", "functions"]),
             ("root-ca-certificate-publisher-controller", &["namespaces", "configmaps"]),
         ] {
             let of_it = format!("controller: {name:?}");
@@ -151,6 +154,8 @@ mod tests {
             ("endpoints", weak(&all.endpoints)),
             ("endpoint slices", weak(&all.endpoint_slices)),
             ("service accounts", weak(&all.service_accounts)),
+            ("workflows", weak(&all.workflows)),
+            ("workflow runs", weak(&all.workflow_runs)),
             ("functions", weak(&all.functions)),
         ];
         move || stores.iter().map(|(name, there)| (*name, there())).collect()

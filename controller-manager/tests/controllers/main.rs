@@ -10,6 +10,7 @@ mod namespace;
 mod nodes;
 mod replicaset;
 mod starting;
+mod workflow;
 
 use controller_manager::Settings;
 use controller_manager::eviction::EvictionArgs;

@@ -1,0 +1,81 @@
+//! What is told of workflows, and which runs are kept.
+
+use api_types::minik8s::{Function, RunPhase, Workflow, WorkflowRun};
+use serde_json::json;
+use testkit::wait;
+
+use crate::{Cluster, create, list, names, patch, patch_status};
+
+fn workflow(history: i32) -> Workflow {
+    serde_json::from_value(json!({
+        "apiVersion": "minik8s.io/v1", "kind": "Workflow", "metadata": {"name": "w"},
+        "spec": {"startAt": "addFive", "nodes": {"addFive": {"type": "Task"}}, "historyLimit": history},
+    }))
+    .unwrap()
+}
+
+fn run(name: &str) -> WorkflowRun {
+    serde_json::from_value(json!({
+        "apiVersion": "minik8s.io/v1", "kind": "WorkflowRun", "metadata": {"name": name},
+        "spec": {"workflow": "w"},
+    }))
+    .unwrap()
+}
+
+fn ready(workflow: Option<&Workflow>) -> Option<&str> {
+    let conditions = &workflow?.status.as_ref()?.conditions;
+    conditions.iter().find(|c| c.type_ == "Ready").map(|c| c.status.as_str())
+}
+
+#[tokio::test]
+async fn a_workflow_is_ready_once_its_functions_exist() {
+    let cluster = Cluster::start().await;
+    let (workflows, functions) = (cluster.api::<Workflow>(), cluster.api::<Function>());
+    create(&workflows, &workflow(1)).await;
+    let missing = |w: Option<&Workflow>| ready(w) == Some("False");
+    wait::until_object(&workflows, "w", "its function is missed", missing).await;
+    let function = json!({
+        "apiVersion": "minik8s.io/v1", "kind": "Function", "metadata": {"name": "add-five"},
+        "spec": {"source": {"files": {"add.py": "def main(params): return params"}}},
+    });
+    create(&functions, &serde_json::from_value(function).unwrap()).await;
+    let there = |w: Option<&Workflow>| ready(w) == Some("True");
+    wait::until_object(&workflows, "w", "its function is found", there).await;
+}
+
+#[tokio::test]
+async fn runs_belong_to_their_workflow_which_keeps_those_that_ended_last() {
+    let cluster = Cluster::start().await;
+    let (workflows, runs) = (cluster.api::<Workflow>(), cluster.api::<WorkflowRun>());
+    create(&workflows, &workflow(2)).await;
+    for name in ["w-1", "w-2", "w-3", "w-4"] {
+        create(&runs, &run(name)).await;
+    }
+    let owned =
+        |run: Option<&WorkflowRun>| run.is_some_and(|r| r.metadata.owner_references.is_some());
+    wait::until_object(&runs, "w-4", "it belongs to its workflow", owned).await;
+    let now = api_types::jiff::Timestamp::now();
+    for (name, ago) in [("w-1", 30), ("w-2", 10), ("w-3", 20)] {
+        let ended = now - std::time::Duration::from_secs(ago);
+        let status = json!({"phase": "Succeeded", "completionTime": format!("{ended:.0}")});
+        patch_status(&runs, name, status).await;
+    }
+    let kept = async || match names(&list(&runs).await) {
+        names if names == ["w-2", "w-3", "w-4"] => Ok(()),
+        other => Err(other),
+    };
+    wait::until("the run that ended first is removed", kept).await;
+    let told = |w: Option<&Workflow>| {
+        let status = w.and_then(|w| w.status.as_ref());
+        status.is_some_and(|s| {
+            s.active == 1 && s.last_run.as_ref().is_some_and(|r| r.phase == RunPhase::Pending)
+        })
+    };
+    wait::until_object(&workflows, "w", "its runs are counted", told).await;
+    patch::<Workflow>(&workflows, "w", json!({"spec": {"historyLimit": 1}})).await;
+    let kept = async || match names(&list(&runs).await) {
+        names if names == ["w-2", "w-4"] => Ok(()),
+        other => Err(other),
+    };
+    wait::until("fewer runs are kept", kept).await;
+}
