@@ -1,5 +1,5 @@
 //! The seed's dialect: manifests and spellings of the original minik8s, turned into the Kubernetes form.
-//! Pure, and only for the kinds and versions that it had, where the meaning is beyond doubt; everything else is left for
+//! So are files for AWS Step Functions. Pure, and only for the kinds and versions that it had, where the meaning is beyond doubt; everything else is left for
 //! the server to judge. Who uses it is told, since Kubernetes refuses such manifests.
 
 use serde_json::{Map, Value, json};
@@ -38,6 +38,7 @@ pub fn to_kubernetes(mut manifest: Value) -> Value {
         "HorizontalPodAutoscaler" => autoscaler(&mut manifest),
         "DNS" | "GpuJob" => ours(&mut manifest),
         "Workflow" => workflow(&mut manifest),
+        "" if is_state_machine(&manifest) => state_machine(&mut manifest),
         _ => {}
     }
     manifest
@@ -185,6 +186,17 @@ fn workflow(manifest: &mut Value) {
     if !moved.is_empty() {
         object.insert("spec".to_owned(), Value::Object(moved));
     }
+}
+
+/// A definition in the Amazon States Language is no manifest: it has neither kind nor metadata.
+fn is_state_machine(manifest: &Value) -> bool {
+    manifest["StartAt"].is_string() && manifest["States"].is_object()
+}
+
+/// It becomes what the workflow does.
+fn state_machine(manifest: &mut Value) {
+    let definition = manifest.take();
+    *manifest = json!({"apiVersion": OURS, "kind": "Workflow", "metadata": {}, "spec": {"definition": definition}});
 }
 
 fn elements(list: Option<&mut Value>) -> impl Iterator<Item = &mut Value> {

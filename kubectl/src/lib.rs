@@ -13,6 +13,7 @@ mod environment;
 pub mod failure;
 pub mod flags;
 mod function_source;
+pub mod history;
 pub mod io;
 pub mod kubeconfig;
 pub mod manifest;

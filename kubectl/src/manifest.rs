@@ -10,7 +10,7 @@ use api_machinery::{
     decode::{self, Decoded, YamlError},
     selector::LabelSelector,
 };
-use serde_json::{Value, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 
 use crate::{Failure, Io, dialect, flags::Files, object};
 
@@ -172,11 +172,20 @@ fn objects(part: Result<Value, String>, source: &Source) -> Vec<Result<Document,
             .flat_map(|item| objects(Ok(item.clone()), source))
             .collect(),
         Ok(object) => {
-            let kubernetes = dialect::to_kubernetes(object.clone());
+            let mut kubernetes = dialect::to_kubernetes(object.clone());
             let is_seed = kubernetes != object;
+            if is_seed && kubernetes["metadata"] == json!({}) {
+                kubernetes["metadata"]["name"] = json!(stem(&source.file));
+            }
             vec![checked(kubernetes, source, is_seed)]
         }
     }
+}
+
+/// What the file is called, up to the first dot: the name of what has none of its own.
+fn stem(file: &str) -> &str {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    name.split('.').next().unwrap_or(name)
 }
 
 fn is_list(value: &Value) -> bool {

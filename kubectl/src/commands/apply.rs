@@ -37,7 +37,7 @@ const CONFLICTS: usize = 5;
 )]
 pub struct Apply {
     #[command(flatten)]
-    files: Files,
+    pub(super) files: Files,
     #[command(flatten)]
     dry_run: DryRun,
     #[command(flatten)]
@@ -51,7 +51,7 @@ pub struct Apply {
 }
 
 /// What became of an object.
-type Outcome = (Value, &'static str);
+pub(super) type Outcome = (Value, &'static str);
 
 impl Apply {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
@@ -79,7 +79,7 @@ impl Apply {
         failures.finish(&session.io)
     }
 
-    async fn apply(
+    pub(super) async fn apply(
         &self,
         session: &Session,
         document: &Document,

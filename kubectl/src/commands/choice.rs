@@ -19,7 +19,7 @@ pub(super) struct Choice {
     selector: String,
     /// Only objects with these fields, e.g. status.phase=Running
     #[arg(long, default_value = "")]
-    field_selector: String,
+    pub(super) field_selector: String,
 }
 
 /// Flags of commands that change objects: whole kinds only if that is what the user says.

@@ -1,4 +1,4 @@
-//! `kubectl completion`: scripts that complete commands and flags in a shell; in bash also the names of functions.
+//! `kubectl completion`: scripts that complete commands and flags in a shell; in bash also the names of functions, workflows and runs.
 
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
@@ -6,10 +6,11 @@ use clap_complete::Shell;
 use crate::{Cli, Failure, session::Session};
 
 /// Commands after which names follow, and of what kind these are.
-const NAMES: [(&[&str], &str); 1] = [(
-    &["func update", "func rm", "func get", "func logs", "func rollback", "trigger"],
-    "functions",
-)];
+const NAMES: [(&[&str], &str); 3] = [
+    (&["func update", "func rm", "func get", "func logs", "func rollback", "trigger"], "functions"),
+    (&["wf run", "wf get", "wf runs", "wf rm"], "workflows"),
+    (&["wf history", "wf cancel"], "workflowruns"),
+];
 
 /// Print a completion script for a shell
 #[derive(Args, Debug)]

@@ -31,7 +31,7 @@ pub struct Get {
     /// TYPE, TYPE NAME…, TYPE/NAME… or TYPE,TYPE
     pub(super) words: Vec<String>,
     #[command(flatten)]
-    choice: Choice,
+    pub(super) choice: Choice,
     /// json, yaml, name, wide, jsonpath=…, custom-columns=…
     #[arg(short, long)]
     output: Option<String>,

@@ -21,6 +21,7 @@ mod scale;
 mod target;
 mod trigger;
 mod version;
+mod wf;
 
 use clap::Subcommand;
 
@@ -59,6 +60,7 @@ commands! {
     Trigger(trigger),
     Label(label),
     Annotate(annotate),
+    Wf(wf),
     ApiResources(api_resources),
     ApiVersions(api_versions),
     ClusterInfo(cluster_info),
