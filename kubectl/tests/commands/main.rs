@@ -7,6 +7,7 @@ mod functions;
 mod harness;
 mod selecting;
 mod trouble;
+mod workflows;
 
 use std::io;
 
