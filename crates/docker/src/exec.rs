@@ -1,22 +1,24 @@
 //! Processes with their streams: commands that run in a container, and a container's own process.
 
-use std::{fmt, pin::Pin, time::Duration};
+use std::{fmt, io, pin::Pin, time::Duration};
 
 use bollard::{
-    container::LogOutput,
-    errors::Error as EngineError,
-    exec::{CreateExecOptions, ResizeExecOptions, StartExecOptions, StartExecResults},
-    query_parameters::{AttachContainerOptionsBuilder, ResizeContainerTTYOptionsBuilder},
+    exec::{CreateExecOptions, ResizeExecOptions, StartExecOptions},
+    query_parameters::ResizeContainerTTYOptionsBuilder,
 };
 use bytes::Bytes;
-use futures::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
-use tokio::{io::AsyncWrite, time::sleep};
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use tokio::{
+    io::{AsyncWrite, split},
+    time::sleep,
+};
+use tokio_util::{codec::FramedRead, io::ReaderStream};
 
-use crate::{Docker, Error};
+use crate::{Docker, Error, frames::Frames, upgrade::Connection};
 
 /// The daemon takes its usual keys for leaving a terminal (`ctrl-p ctrl-q`) out of the input. Nobody types
-/// these.
-const DETACH_KEYS: &str = "ctrl-@,ctrl-@,ctrl-@,ctrl-@,ctrl-@,ctrl-@,ctrl-@,ctrl-@";
+/// these. The first of them waits for the next key: one that is rarely the last.
+const DETACH_KEYS: &str = "ctrl-^,ctrl-_,ctrl-^,ctrl-_,ctrl-^,ctrl-_,ctrl-^,ctrl-_";
 /// Between two looks whether a command has ended: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
@@ -70,16 +72,10 @@ impl Docker {
             async move { engine.create_exec(container, options).await }
         });
         let id = made.await?.id;
-        let (exec, options) = (&id, StartExecOptions { tty: command.tty, ..Default::default() });
-        let started =
-            self.ask(|engine| async move { engine.start_exec(exec, Some(options)).await }).await?;
-        match started {
-            StartExecResults::Attached { output, input } => {
-                Ok(Exec { id, streams: Streams::new(input, output) })
-            }
-            // Nobody has asked for that.
-            StartExecResults::Detached => Err(Error::Refused("no streams were attached".into())),
-        }
+        let options = StartExecOptions { tty: command.tty, ..Default::default() };
+        let options = serde_json::to_string(&options).expect("it has only numbers and words");
+        let connection = self.upgrade(&format!("/exec/{id}/start"), options).await?;
+        Ok(Exec { id, streams: Streams::new(connection, command.tty) })
     }
 
     /// Waits for the end of a command; gives its exit status. Its streams may end before it does, and even
@@ -104,19 +100,12 @@ impl Docker {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Conflict`] if it is paused.
     pub async fn attach(&self, container: &str, stdin: bool) -> Result<Streams, Error> {
-        let options = AttachContainerOptionsBuilder::default()
-            .stream(true)
-            .stdin(stdin)
-            .stdout(true)
-            .stderr(true)
-            .detach_keys(DETACH_KEYS)
-            .build();
-        let attached = self.ask(|engine| {
-            let options = options.clone();
-            async move { engine.attach_container(container, Some(options)).await }
-        });
-        let attached = attached.await?;
-        Ok(Streams::new(attached.input, attached.output))
+        let config = self.container(container).await?.config;
+        let tty = config.and_then(|config| config.tty).unwrap_or_default();
+        let wanted = format!("stream=true&stdin={stdin}&stdout=true&stderr=true");
+        let keys = DETACH_KEYS.replace('^', "%5E");
+        let path = format!("/containers/{container}/attach?{wanted}&detachKeys={keys}");
+        Ok(Streams::new(self.upgrade(&path, String::new()).await?, tty))
     }
 
     /// Sets the size of a command's terminal, in characters.
@@ -154,20 +143,15 @@ fn exec_options(command: &Command) -> CreateExecOptions<String> {
 }
 
 impl Streams {
-    fn new(
-        input: Pin<Box<dyn AsyncWrite + Send>>,
-        output: impl Stream<Item = Result<LogOutput, EngineError>> + Send + 'static,
-    ) -> Self {
-        Streams { input, output: output.map_ok(Output::from).map_err(Error::from).boxed() }
-    }
-}
-
-impl From<LogOutput> for Output {
-    fn from(part: LogOutput) -> Self {
-        match part {
-            LogOutput::StdErr { message } => Output::Stderr(message),
-            other => Output::Stdout(other.into_bytes()),
-        }
+    fn new(connection: Connection, tty: bool) -> Self {
+        let (output, input) = split(connection);
+        let output = if tty {
+            ReaderStream::new(output).map_ok(Output::Stdout).boxed()
+        } else {
+            FramedRead::new(output, Frames::default()).boxed()
+        };
+        let broken = |error: io::Error| Error::Unavailable(error.into());
+        Streams { input: Box::pin(input), output: output.map_err(broken).boxed() }
     }
 }
 

@@ -10,8 +10,10 @@ mod build;
 mod container;
 mod error;
 mod exec;
+mod frames;
 mod image;
 mod stream;
+mod upgrade;
 mod version;
 
 use std::{env, fmt, sync::Arc, time::Duration};
@@ -25,6 +27,7 @@ pub use build::{Build, Credentials};
 pub use error::Error;
 pub use exec::{Command, Exec, Output, Streams};
 pub use stream::LogOptions;
+use version::Agreed;
 
 /// A daemon under load takes seconds; one that takes this long is stuck. What is a stream (pulls, logs,
 /// events) may begin within this time and then go on for ever.
@@ -35,8 +38,8 @@ const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 #[derive(Clone)]
 pub struct Docker {
     host: Host,
-    /// Connected, with the version agreed upon.
-    engine: Arc<Mutex<Option<bollard::Docker>>>,
+    /// Once connected.
+    agreed: Arc<Mutex<Option<Agreed>>>,
 }
 
 /// Where a daemon listens.
@@ -60,7 +63,7 @@ impl Docker {
     /// # Errors
     /// [`Error::Host`].
     pub fn new(host: &str) -> Result<Self, Error> {
-        Ok(Docker { host: host.parse()?, engine: Arc::default() })
+        Ok(Docker { host: host.parse()?, agreed: Arc::default() })
     }
 
     /// The daemon's and the system's description.
@@ -71,16 +74,23 @@ impl Docker {
         self.ask(|engine| async move { engine.info().await }).await
     }
 
-    /// Asks twice if the daemon refuses the version: it was replaced by another one.
     async fn ask<T, F>(&self, request: impl Fn(bollard::Docker) -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, EngineError>>,
     {
+        self.ask_agreed(|agreed| request(agreed.engine)).await
+    }
+
+    /// Asks twice if the daemon refuses the version: it was replaced by another one.
+    async fn ask_agreed<T, F>(&self, request: impl Fn(Agreed) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, EngineError>>,
+    {
         let asked = async {
-            match request(self.engine().await?).await {
+            match request(self.agreed().await?).await {
                 Err(error) if version::is_refused(&error) => {
                     self.forget_version();
-                    request(self.engine().await?).await
+                    request(self.agreed().await?).await
                 }
                 answer => answer,
             }
@@ -88,17 +98,17 @@ impl Docker {
         timeout(PATIENCE, asked).await.map_err(|_| Error::timeout(PATIENCE))?.map_err(Error::from)
     }
 
-    async fn engine(&self) -> Result<bollard::Docker, EngineError> {
-        if let Some(engine) = self.engine.lock().clone() {
-            return Ok(engine);
+    async fn agreed(&self) -> Result<Agreed, EngineError> {
+        if let Some(agreed) = self.agreed.lock().clone() {
+            return Ok(agreed);
         }
-        let engine = version::agree(self.host.connect()?).await?;
-        *self.engine.lock() = Some(engine.clone());
-        Ok(engine)
+        let agreed = version::agree(self.host.connect()?).await?;
+        *self.agreed.lock() = Some(agreed.clone());
+        Ok(agreed)
     }
 
     fn forget_version(&self) {
-        *self.engine.lock() = None;
+        *self.agreed.lock() = None;
     }
 }
 

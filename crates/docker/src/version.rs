@@ -3,11 +3,11 @@
 //! `bollard` itself sends no version, so each daemon would answer in its newest one, of which this program
 //! may know nothing; Docker has announced that one day it will refuse such requests.
 
-use bollard::{
-    API_DEFAULT_VERSION, BollardRequest, ClientVersion, Docker, errors::Error,
-    models::SystemVersion,
+use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker, errors::Error, models::SystemVersion};
+use http::{
+    Request,
+    uri::{PathAndQuery, Uri},
 };
-use http::uri::{PathAndQuery, Uri};
 
 /// The newest whose data types this program has.
 pub(crate) const NEWEST: &ClientVersion = API_DEFAULT_VERSION;
@@ -15,10 +15,18 @@ pub(crate) const NEWEST: &ClientVersion = API_DEFAULT_VERSION;
 /// The minor number of a version: there is no second major one.
 type Minor = usize;
 
+/// A connection, with the version agreed upon.
+#[derive(Clone)]
+pub(crate) struct Agreed {
+    pub(crate) engine: Docker,
+    pub(crate) version: Minor,
+}
+
 /// Makes `engine` speak a version that the daemon knows.
-pub(crate) async fn agree(engine: Docker) -> Result<Docker, Error> {
+pub(crate) async fn agree(engine: Docker) -> Result<Agreed, Error> {
     let version = chosen(&engine.version().await?).ok_or(Error::APIVersionParseError {})?;
-    Ok(engine.with_request_modifier(move |request| with_version(request, version)))
+    let engine = engine.with_request_modifier(move |request| with_version(request, version));
+    Ok(Agreed { engine, version })
 }
 
 /// Whether it is for its version that a daemon has refused a request.
@@ -38,7 +46,7 @@ fn minor(version: &str) -> Option<Minor> {
     version.strip_prefix("1.")?.parse().ok()
 }
 
-fn with_version(mut request: BollardRequest, version: Minor) -> BollardRequest {
+pub(crate) fn with_version<B>(mut request: Request<B>, version: Minor) -> Request<B> {
     let mut parts = request.uri().clone().into_parts();
     let path = parts.path_and_query.as_ref().map_or("/", PathAndQuery::as_str);
     let path = format!("/v1.{version}{path}").parse();

@@ -6,12 +6,13 @@ use std::{ops::RangeInclusive, path::Path, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::State,
-    http::{Method, StatusCode, Uri},
+    extract::{Request, State},
+    http::{Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use docker::{Build, Docker, Error, LogOptions, models::ContainerCreateBody};
-use futures::StreamExt;
+use docker::{Build, Command, Docker, Error, LogOptions, Output, models::ContainerCreateBody};
+use futures::{StreamExt, TryStreamExt};
+use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -226,4 +227,46 @@ fn an_address_is_one_of_those_that_are_understood() {
     for host in ["", "/run/docker.sock", "unix://", "ssh://host", "https://host"] {
         assert!(matches!(Docker::new(host), Err(Error::Host(_))), "{host}");
     }
+}
+
+/// Makes the connection one of bytes both ways, and says this.
+fn switch(request: Request, says: &'static [u8]) -> Response {
+    tokio::spawn(async move {
+        let connection = hyper::upgrade::on(request).await.unwrap();
+        TokioIo::new(connection).write_all(says).await.unwrap();
+    });
+    let headers = [(header::CONNECTION, "Upgrade"), (header::UPGRADE, "tcp")];
+    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+}
+
+#[tokio::test]
+async fn what_a_terminal_says_is_never_taken_for_frames() {
+    // As a frame, a header whose data never comes.
+    const SAID: &[u8] = b"\x01\0\0\0\xff\xff\xff\xffhello";
+    let rig = Rig::new();
+    let answer = async |request: Request| match request.uri().path() {
+        "/version" => Json(json!({"ApiVersion": "1.41", "MinAPIVersion": "1.12"})).into_response(),
+        "/v1.41/containers/c/json" => Json(json!({"Config": {"Tty": true}})).into_response(),
+        "/v1.41/containers/c/exec" => Json(json!({"Id": "e"})).into_response(),
+        "/v1.41/exec/e/start" | "/v1.41/containers/c/attach" => switch(request, SAID),
+        other => panic!("{other}"),
+    };
+    let (router, listener) = (Router::new().fallback(answer), rig.listen());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let command = Command { words: vec!["sh".into()], tty: true, ..Command::default() };
+    let command = rig.docker.exec("c", &command).await.unwrap().streams;
+    for streams in [command, rig.docker.attach("c", false).await.unwrap()] {
+        let parts: Vec<Output> = streams.output.try_collect().await.unwrap();
+        let [Output::Stdout(said)] = &parts[..] else { panic!("{parts:?}") };
+        assert_eq!(said, SAID);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_to_attach_is_one_like_all_others() {
+    let rig = Rig::new();
+    let engine = rig.start(12..=41);
+    engine.lock().fault = Some((StatusCode::CONFLICT, "it is paused"));
+    let refused = rig.docker.attach("c", false).await.unwrap_err();
+    assert!(matches!(&refused, Error::Conflict(why) if why == "it is paused"), "{refused:?}");
 }
