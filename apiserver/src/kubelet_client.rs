@@ -4,6 +4,7 @@
 use std::{fmt, net::SocketAddr, time::Duration};
 
 use http::HeaderMap;
+use reqwest::redirect::Policy;
 
 /// Where the kubelet of a node listens.
 #[derive(Clone, Debug)]
@@ -65,6 +66,8 @@ impl KubeletClient {
             .tls_certs_only([self.ca.clone()])
             .identity(self.identity.clone())
             .no_proxy()
+            // Nobody is led elsewhere with this server's certificate.
+            .redirect(Policy::none())
             .connect_timeout(Duration::from_secs(10))
             .resolve(&kubelet.node, kubelet.address)
     }

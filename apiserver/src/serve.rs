@@ -8,6 +8,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use rustls::ServerConfig;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tower::ServiceBuilder;
@@ -33,6 +34,11 @@ const IDLE: Duration = Duration::from_secs(120);
 
 /// How often a silent HTTP/2 connection is tested.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A client whose machine went away without a word is noticed, also where nothing is said to it: in a terminal's
+/// session. (Go's servers: 15 s.)
+const KEEP_ALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(15));
 
 /// Watches are streams that stay open, and a program has all of its on one connection.
 const STREAMS: u32 = 1000;
@@ -69,6 +75,7 @@ impl ApiServer {
     async fn connection(self, acceptor: TlsAcceptor, stream: TcpStream) {
         // Small events must not wait for more.
         let _ = stream.set_nodelay(true);
+        let _ = SockRef::from(&stream).set_tcp_keepalive(&KEEP_ALIVE);
         match tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => self.requests(stream).await,
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),

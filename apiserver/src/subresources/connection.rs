@@ -11,7 +11,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use registry::Subresource;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy, split},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
     pin,
     time::timeout,
 };
@@ -35,6 +35,7 @@ const HANDSHAKE: [HeaderName; 6] = [
 
 /// How long one side may go on to speak after the other has ended.
 const LEAVE: Duration = Duration::from_secs(15);
+const BUFFER: usize = 16 << 10;
 
 /// Leads the client's connection to the kubelet.
 pub(crate) async fn open(state: &Arc<State>, call: &Call) -> Result<Response, ApiError> {
@@ -61,7 +62,7 @@ pub(crate) async fn open(state: &Arc<State>, call: &Call) -> Result<Response, Ap
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         // What is wrong with the request, the kubelet says best.
         let status = answer.status();
-        return Ok(respond::text(status, answer.text().await.unwrap_or_default()));
+        return Ok(respond::text(status, kubelet::refusal(answer).await));
     }
     let response = switching(answer.headers());
     state.tasks.spawn(lead(state.clone(), upgrade, answer));
@@ -119,21 +120,66 @@ async fn lead(state: Arc<State>, client: OnUpgrade, kubelet: reqwest::Response) 
     state.shutdown.run_until_cancelled(talk).await;
 }
 
-/// A side whose other has ended may say the rest, but does not go on for ever.
-async fn pass(one: impl AsyncRead + AsyncWrite, other: impl AsyncRead + AsyncWrite) {
-    let ((from_one, to_one), (from_other, to_other)) = (split(one), split(other));
-    let (there, back) = (flow(from_one, to_other), flow(from_other, to_one));
+/// Of the two ways, one ends first.
+async fn pass(client: impl AsyncRead + AsyncWrite, kubelet: impl AsyncRead + AsyncWrite) {
+    let ((from_client, to_client), (from_kubelet, to_kubelet)) = (split(client), split(kubelet));
+    let (there, back) = (flow(from_client, to_kubelet), flow(from_kubelet, to_client));
     pin!(there, back);
-    let rest = match select(there, back).await {
-        Either::Left(((), rest)) => Either::Left(rest),
-        Either::Right(((), rest)) => Either::Right(rest),
-    };
-    let _ = timeout(LEAVE, rest).await;
+    match select(there, back).await {
+        // What the kubelet has said is the client's, however slowly it reads.
+        Either::Left((End::Deaf, back)) => drop(back.await),
+        Either::Left((End::Silent, back)) => drop(timeout(LEAVE, back).await),
+        Either::Right((_, there)) => drop(timeout(LEAVE, there).await),
+    }
 }
 
-async fn flow(from: impl AsyncRead, to: impl AsyncWrite) {
+/// Why nothing more is passed on.
+enum End {
+    /// Who spoke has ended.
+    Silent,
+    /// Who listened takes no more.
+    Deaf,
+}
+
+async fn flow(from: impl AsyncRead, to: impl AsyncWrite) -> End {
     pin!(from, to);
+    let mut buffer = vec![0; BUFFER];
+    let end = loop {
+        let Some(length @ 1..) = from.read(&mut buffer).await.ok() else { break End::Silent };
+        if to.write_all(&buffer[..length]).await.is_err() || to.flush().await.is_err() {
+            break End::Deaf;
+        }
+    };
     // However it has ended, the other side hears that it has.
-    let _ = copy(&mut from, &mut to).await;
     let _ = to.shutdown().await;
+    end
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::duplex, time::sleep};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_slowly_gets_all_that_a_kubelet_said_before_it_left() {
+        let ((client, mut user), (kubelet, mut node)) = (duplex(4), duplex(64));
+        let passing = tokio::spawn(pass(client, kubelet));
+        node.write_all(b"output and status").await.unwrap();
+        drop(node);
+        user.write_all(b"ping").await.unwrap();
+        sleep(10 * LEAVE).await;
+        let mut got = Vec::new();
+        user.read_to_end(&mut got).await.unwrap();
+        assert_eq!(got, b"output and status");
+        drop(user);
+        passing.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kubelet_that_goes_on_without_its_client_is_left() {
+        let ((client, user), (kubelet, _node)) = (duplex(4), duplex(4));
+        drop(user);
+        timeout(2 * LEAVE, pass(client, kubelet)).await.expect("it ends");
+    }
 }

@@ -13,41 +13,32 @@ use crate::{
 
 /// The port of a kubelet that doesn't say another.
 const KUBELET_PORT: u16 = 10250;
+const MAX_REFUSAL: usize = 64 << 10;
 
-/// The container that is meant: the one named, or the only one.
+/// The container that is meant: the one named, or the only one that is no init container.
+/// (Kubernetes: `validateContainer` in `pkg/registry/core/pod/strategy.go`.)
 pub(super) fn container(
     pod: &Value,
     pod_name: &str,
     wanted: Option<&str>,
 ) -> Result<String, ApiError> {
-    let (containers, init) = (names(pod, "containers"), names(pod, "initContainers"));
-    let Some(wanted) = wanted else {
-        return match containers.as_slice() {
-            [only] if init.is_empty() => Ok((*only).to_owned()),
-            _ => Err(ApiError::bad_request(choose(pod_name, &containers, &init))),
-        };
+    let all =
+        || ["initContainers", "containers", "ephemeralContainers"].map(|l| names(pod, l)).concat();
+    let message = match (wanted, names(pod, "containers").as_slice()) {
+        (Some(wanted), _) if all().contains(&wanted) => return Ok(wanted.to_owned()),
+        (Some(wanted), _) => format!("container {wanted} is not valid for pod {pod_name}"),
+        (None, [only]) => return Ok((*only).to_owned()),
+        (None, _) => format!(
+            "a container name must be specified for pod {pod_name}, choose one of: [{}]",
+            all().join(" ")
+        ),
     };
-    let ephemeral = names(pod, "ephemeralContainers");
-    if containers.iter().chain(&init).chain(&ephemeral).any(|name| *name == wanted) {
-        return Ok(wanted.to_owned());
-    }
-    Err(ApiError::bad_request(format!("container {wanted} is not valid for pod {pod_name}")))
+    Err(ApiError::bad_request(message))
 }
 
 fn names<'a>(pod: &'a Value, list: &str) -> Vec<&'a str> {
     let containers = pod["spec"][list].as_array().into_iter().flatten();
     containers.filter_map(|c| c["name"].as_str()).collect()
-}
-
-fn choose(pod: &str, containers: &[&str], init: &[&str]) -> String {
-    let mut message = format!(
-        "a container name must be specified for pod {pod}, choose one of: [{}]",
-        containers.join(" ")
-    );
-    if !init.is_empty() {
-        message += &format!(" or one of the init containers: [{}]", init.join(" "));
-    }
-    message
 }
 
 /// The node that a pod is bound to, if it is.
@@ -93,6 +84,17 @@ pub(super) fn unreachable(kubelet: &Kubelet, error: &reqwest::Error) -> ApiError
     ApiError::internal(format!("the kubelet of node {:?} can't be reached{causes}", kubelet.node))
 }
 
+/// What a kubelet that refuses says, or the beginning of it.
+pub(super) async fn refusal(mut answer: reqwest::Response) -> String {
+    let mut text = Vec::new();
+    while text.len() < MAX_REFUSAL
+        && let Ok(Some(part)) = answer.chunk().await
+    {
+        text.extend_from_slice(&part[..part.len().min(MAX_REFUSAL - text.len())]);
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -110,12 +112,11 @@ mod tests {
         check(&one, None, "a");
         check(&one, Some("a"), "a");
         check(&one, Some("b"), "container b is not valid for pod web");
+        let one =
+            json!({"spec": {"containers": [{"name": "a"}], "initContainers": [{"name": "i"}]}});
+        check(&one, None, "a");
         let two = json!({"spec": {"containers": [{"name": "a"}, {"name": "b"}], "initContainers": [{"name": "i"}]}});
         check(&two, Some("i"), "i");
-        check(
-            &two,
-            None,
-            "a container name must be specified for pod web, choose one of: [a b] or one of the init containers: [i]",
-        );
+        check(&two, None, "a container name must be specified for pod web, choose one of: [i a b]");
     }
 }

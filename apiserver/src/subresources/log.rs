@@ -42,7 +42,7 @@ pub(crate) async fn stream(state: &State, call: &Call) -> Result<Response, ApiEr
 /// The kubelet's refusal in its own words.
 async fn refused(answer: reqwest::Response) -> ApiError {
     let status = answer.status();
-    let text = answer.text().await.unwrap_or_default();
+    let text = kubelet::refusal(answer).await;
     let message = text.trim();
     match status.as_u16() {
         400 => ApiError::bad_request(message),
