@@ -47,6 +47,10 @@ impl Engine {
         if let Some((status, message)) = self.fault {
             return Err((status, message.to_owned()));
         }
+        if path == "exec/e/json" {
+            let asked = self.asked.iter().filter(|asked| asked.ends_with(path)).count();
+            return Ok(json!({"ExitCode": (asked > 2).then_some(5)}));
+        }
         Ok(if path == "containers/json" { json!([]) } else { json!({"Type": "container"}) })
     }
 
@@ -217,6 +221,13 @@ async fn what_a_build_prints_is_told_as_it_comes_and_so_is_its_end() {
     assert_eq!(build("good:1").await, (Ok(()), "Step 1\n".to_owned()));
     let failed = (Err("returned 1".to_owned()), "no such module\n".to_owned());
     assert_eq!(build("bad:1").await, failed);
+}
+
+#[tokio::test]
+async fn the_status_of_a_command_is_there_once_it_has_ended() {
+    let rig = Rig::new();
+    rig.start(12..=41);
+    assert_eq!(rig.docker.exec_status("e").await.unwrap(), 5);
 }
 
 #[test]

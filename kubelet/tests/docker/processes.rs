@@ -63,7 +63,7 @@ async fn a_command_run_to_its_end_gives_status_and_output() {
     let script = words("echo here; echo there >&2; exit 4");
     let (code, output) = run(&*node.runtime, &id, &script, patience).await.unwrap();
     assert_eq!((code, output.len()), (4, "here\nthere\n".len()));
-    // Its output ends long before it does.
+    // One that writes no more goes on.
     let script = words("exec >&- 2>&-; sleep 1; exit 5");
     assert_eq!(run(&*node.runtime, &id, &script, patience).await.unwrap().0, 5);
     let late = run(&*node.runtime, &id, &words("sleep 1000"), Duration::from_secs(1)).await;
