@@ -125,12 +125,16 @@ async fn pass(client: impl AsyncRead + AsyncWrite, kubelet: impl AsyncRead + Asy
     let ((from_client, to_client), (from_kubelet, to_kubelet)) = (split(client), split(kubelet));
     let (there, back) = (flow(from_client, to_kubelet), flow(from_kubelet, to_client));
     pin!(there, back);
-    match select(there, back).await {
+    let rest = match select(there, back).await {
         // What the kubelet has said is the client's, however slowly it reads.
-        Either::Left((End::Deaf, back)) => drop(back.await),
-        Either::Left((End::Silent, back)) => drop(timeout(LEAVE, back).await),
-        Either::Right((_, there)) => drop(timeout(LEAVE, there).await),
-    }
+        Either::Left((End::Deaf, back)) => {
+            back.await;
+            return;
+        }
+        Either::Left((End::Silent, back)) => Either::Left(back),
+        Either::Right((_, there)) => Either::Right(there),
+    };
+    let _ = timeout(LEAVE, rest).await;
 }
 
 /// Why nothing more is passed on.
