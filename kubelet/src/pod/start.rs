@@ -277,6 +277,7 @@ impl Starter {
             working_dir: wanted.working_dir.clone().filter(|dir| !dir.is_empty()),
             tty: flag(wanted.tty),
             stdin: flag(wanted.stdin),
+            stdin_once: flag(wanted.stdin_once),
             mounts,
             resources: resources(wanted),
             security: Security::default(),

@@ -276,6 +276,8 @@ pub struct ContainerSpec {
     pub tty: bool,
     /// Whether standard input stays open.
     pub stdin: bool,
+    /// Whether it is at its end when the first client that has attached to it has gone.
+    pub stdin_once: bool,
     /// What the container sees of the node's files.
     pub mounts: Vec<Mount>,
     /// Limits.

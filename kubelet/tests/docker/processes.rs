@@ -126,12 +126,12 @@ async fn a_terminal_has_the_size_that_it_is_given() {
 #[tokio::test]
 async fn the_usual_keys_for_leaving_a_terminal_reach_the_command() {
     let (node, id) = sleeper("10.219.23.0/24").await;
-    let script = words("stty raw -echo; echo ready; head -c 3 | od -An -tx1");
+    let script = words("stty raw -echo; echo ready; head -c 4 | od -An -tx1");
     let command = Command { words: script, stdin: true, tty: true };
     let mut streams = node.runtime.exec(&id, &command).await.unwrap().streams;
     until_written(&mut streams, "ready").await;
-    streams.input.write_all(b"\x10\x11.").await.unwrap();
-    until_written(&mut streams, "10 11 2e").await;
+    streams.input.write_all(b"\x10\x11.\0").await.unwrap();
+    until_written(&mut streams, "10 11 2e 00").await;
 }
 
 #[tokio::test]
@@ -148,6 +148,21 @@ async fn a_containers_own_process_can_be_attached_to() {
     node.runtime.resize(&Terminal::Container(id), size).await.unwrap();
     streams.input.write_all(b"this\n").await.unwrap();
     until_written(&mut streams, "got this\r\n31 97\r\n").await;
+}
+
+#[tokio::test]
+async fn input_that_is_given_once_ends_with_the_client_that_gave_it() {
+    let node = Node::start("10.219.26.0/24").await;
+    let pod = node.pod("a");
+    let (sandbox, _) = node.sandbox(&pod).await;
+    let script = container(&pod, &sandbox, "cat; echo over");
+    let spec = ContainerSpec { stdin: true, stdin_once: true, ..script };
+    let id = node.runtime.create(&spec).await.unwrap();
+    node.runtime.start(&id).await.unwrap();
+    let mut streams = node.runtime.attach(&id, true).await.unwrap();
+    streams.input.write_all(b"this\n").await.unwrap();
+    streams.input.shutdown().await.unwrap();
+    until_written(&mut streams, "this\nover\n").await;
 }
 
 #[tokio::test]

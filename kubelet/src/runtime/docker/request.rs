@@ -59,6 +59,7 @@ impl Docker {
             working_dir: spec.working_dir.clone(),
             tty: Some(spec.tty),
             open_stdin: Some(spec.stdin),
+            stdin_once: Some(spec.stdin_once),
             user: spec.security.user.clone(),
             host_config: Some(HostConfig {
                 log_config: Some(log_config(self.logs)),
