@@ -3,14 +3,18 @@
 use std::{
     fs::File,
     io,
-    net::{Ipv4Addr, Ipv6Addr, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream},
     thread,
+    time::Duration,
 };
 
 use nix::sched::{CloneFlags, setns};
 use tokio::{runtime::Builder, sync::oneshot};
 
 use crate::{Error, Netlink};
+
+/// A server on the same machine that has not answered by then has no room for one more client.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Does the work in a network namespace.
 ///
@@ -33,10 +37,10 @@ pub async fn inside<T: Send + 'static>(
 /// The namespace cannot be entered; [`Error::Connect`].
 pub async fn connect_inside(namespace: File, port: u16) -> Result<TcpStream, Error> {
     enter(namespace, move || {
-        let connected = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+        let connect = |host: IpAddr| TcpStream::connect_timeout(&(host, port).into(), PATIENCE);
         // Why not is told of IPv4: many a namespace has no other.
-        connected
-            .or_else(|source| TcpStream::connect((Ipv6Addr::LOCALHOST, port)).map_err(|_| source))
+        connect(Ipv4Addr::LOCALHOST.into())
+            .or_else(|source| connect(Ipv6Addr::LOCALHOST.into()).map_err(|_| source))
             .map_err(|source| Error::Connect { port, source })
     })
     .await

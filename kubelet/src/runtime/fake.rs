@@ -7,7 +7,8 @@ use api_types::jiff::Timestamp;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{
-    StreamExt,
+    FutureExt, StreamExt,
+    future::ready,
     stream::{self, BoxStream},
 };
 use parking_lot::Mutex;
@@ -156,7 +157,8 @@ impl Fake {
     }
 
     /// Whether containers of that name are not started before this is taken back; or of `exec NAME`,
-    /// whether commands in them do not end.
+    /// whether commands in them do not end; of `read NAME`, whether they do not read; of `connect PORT`,
+    /// whether that is not reached.
     pub(crate) fn hold(&self, name: &str, held: bool) {
         self.slow.send_modify(|slow| {
             if held {
@@ -390,7 +392,12 @@ impl Runtime for Fake {
             return Err(RuntimeError::Failed("it is broken".to_owned()));
         }
         let words = Output::Stderr(command.words.join(" ").into());
-        Ok(Exec { id: name, streams: echo(command.stdin, Some(words)) })
+        let held = format!("read {name}");
+        let mut slow = self.slow.subscribe();
+        let reads = async move {
+            let _ = slow.wait_for(|slow| !slow.contains(&held)).await;
+        };
+        Ok(Exec { id: name, streams: echo(command.stdin, Some(words), reads) })
     }
 
     async fn exec_status(&self, exec: &str) -> Result<i64, RuntimeError> {
@@ -402,7 +409,7 @@ impl Runtime for Fake {
     /// A process that writes what it reads.
     async fn attach(&self, id: &str, stdin: bool) -> Result<Streams, RuntimeError> {
         self.note(format!("attach {}", self.name(id)));
-        Ok(echo(stdin, None))
+        Ok(echo(stdin, None, ready(())))
     }
 
     async fn resize(&self, terminal: &Terminal, size: Size) -> Result<(), RuntimeError> {
@@ -412,16 +419,23 @@ impl Runtime for Fake {
 
     /// The host's own network.
     async fn connect(&self, _: &str, port: u16) -> Result<TcpStream, RuntimeError> {
+        let held = format!("connect {port}");
+        let _ = self.slow.subscribe().wait_for(|slow| !slow.contains(&held)).await;
         let connected = TcpStream::connect(("127.0.0.1", port)).await;
         connected.map_err(|error| RuntimeError::Failed(error.to_string()))
     }
 }
 
-/// The streams of a process that writes this, and then what it reads, if it reads anything.
-fn echo(stdin: bool, first: Option<Output>) -> Streams {
+/// The streams of a process that writes this, and then what it reads once it does, if it reads anything.
+fn echo(
+    stdin: bool,
+    first: Option<Output>,
+    reads: impl Future<Output = ()> + Send + 'static,
+) -> Streams {
     let (input, output) = duplex(1 << 10);
     let read = |part: std::io::Result<Bytes>| Ok(Output::Stdout(part.expect("it is in memory")));
     let echoed = ReaderStream::new(output).map(read);
+    let echoed = reads.map(|()| echoed).flatten_stream();
     let output = stream::iter(first.map(Ok)).chain(echoed).boxed();
     Streams { input: Box::pin(input), output: if stdin { output } else { output.take(1).boxed() } }
 }

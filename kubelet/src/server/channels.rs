@@ -1,7 +1,7 @@
 //! Several streams over one WebSocket, as Kubernetes does it: the first byte of a message names the
 //! channel, the others are its data. (Kubernetes: `k8s.io/streaming/pkg/httpstream/wsstream`.)
 
-use std::time::Duration;
+use std::{future::pending, sync::Arc, time::Duration};
 
 use axum::{
     Error,
@@ -17,14 +17,22 @@ use futures::{
     SinkExt, StreamExt,
     stream::{SplitSink, SplitStream},
 };
-use tokio::time::timeout;
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep, sleep_until, timeout},
+};
 
 use super::Refusal;
 
 /// In the place of a channel: the next byte names one that is at its end.
 const CLOSE: u8 = 255;
-/// How long a client has to take leave. What it does not take until then may be lost.
+/// A client that is to take leave and is silent for so long has none. What it has not read may be lost.
 const LEAVE: Duration = Duration::from_secs(10);
+/// How often a client that is not listened to hears that it is not forgotten. Kubernetes' own go after a
+/// minute in which none of their pings is answered.
+const PONG: Duration = Duration::from_secs(5);
+/// A session in which nothing is said for so long is over. (Kubernetes: `streamingConnectionIdleTimeout`.)
+const IDLE: Duration = Duration::from_secs(4 * 60 * 60);
 
 /// A way to write channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,8 +115,9 @@ impl Protocol {
 /// The way to the client.
 #[derive(Debug)]
 pub(super) struct Sender {
-    messages: SplitSink<WebSocket, Message>,
+    messages: Mutex<SplitSink<WebSocket, Message>>,
     protocol: Protocol,
+    spoken: Spoken,
 }
 
 /// The way from the client.
@@ -116,17 +125,64 @@ pub(super) struct Sender {
 pub(super) struct Receiver {
     messages: SplitStream<WebSocket>,
     protocol: Protocol,
+    spoken: Spoken,
 }
+
+/// When something was said last, by whomever.
+#[derive(Clone, Debug)]
+struct Spoken(Arc<parking_lot::Mutex<Instant>>);
 
 pub(super) fn split(socket: WebSocket, protocol: Protocol) -> (Sender, Receiver) {
     let (sink, stream) = socket.split();
-    (Sender { messages: sink, protocol }, Receiver { messages: stream, protocol })
+    let spoken = Spoken(Arc::new(parking_lot::Mutex::new(Instant::now())));
+    let sender = Sender { messages: Mutex::new(sink), protocol, spoken: spoken.clone() };
+    (sender, Receiver { messages: stream, protocol, spoken })
 }
 
 impl Sender {
     /// An error means that the client has gone.
-    pub(super) async fn send(&mut self, channel: u8, data: &[u8]) -> Result<(), Error> {
-        self.messages.send(self.protocol.encode(channel, data)).await
+    pub(super) async fn send(&self, channel: u8, data: &[u8]) -> Result<(), Error> {
+        self.spoken.now();
+        self.messages.lock().await.send(self.protocol.encode(channel, data)).await
+    }
+
+    /// Does what keeps the client from being listened to. `None` if it has gone meanwhile.
+    pub(super) async fn while_deaf<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = work => Some(done),
+            () = self.pongs() => None,
+        }
+    }
+
+    /// Until the client has gone.
+    async fn pongs(&self) {
+        loop {
+            sleep(PONG).await;
+            if self.messages.lock().await.send(Message::Pong(Bytes::new())).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Until nothing was said for long.
+    pub(super) async fn idle(&self) {
+        self.spoken.is_long_ago().await;
+    }
+}
+
+impl Spoken {
+    fn now(&self) {
+        *self.0.lock() = Instant::now();
+    }
+
+    async fn is_long_ago(&self) {
+        loop {
+            let end = *self.0.lock() + IDLE;
+            if end <= Instant::now() {
+                return;
+            }
+            sleep_until(end).await;
+        }
     }
 }
 
@@ -136,24 +192,32 @@ impl Receiver {
         loop {
             let message = self.messages.next().await?.ok()?;
             if let Some(frame) = self.protocol.decode(message) {
+                self.spoken.now();
                 return Some(frame);
             }
         }
     }
 }
 
-/// Everything was said. A connection that is dropped while the client still talks would take with it what
-/// the client has not read yet.
-pub(super) async fn close(mut sender: Sender, mut receiver: Receiver) {
-    let leave = async {
+/// Says the last, if there is something left. A connection that is dropped while the client still talks
+/// would take with it what the client has not read yet: one that reads slowly has the time it needs.
+pub(super) async fn close(sender: &Sender, mut receiver: Receiver, last: Option<(u8, String)>) {
+    let say = async {
+        if let Some((channel, data)) = last {
+            sender.send(channel, data.as_bytes()).await.ok()?;
+        }
         // Without a code, Go's clients take it for a fault.
         let normal = CloseFrame { code: close_code::NORMAL, reason: "".into() };
-        sender.messages.send(Message::Close(Some(normal))).await.ok()?;
-        while receiver.next().await.is_some() {}
-        Some(())
+        sender.messages.lock().await.send(Message::Close(Some(normal))).await.ok()?;
+        pending::<Option<()>>().await
     };
-    // A client that does not take leave loses nothing but its connection.
-    let _ = timeout(LEAVE, leave).await;
+    let listen =
+        async { while let Ok(Some(Ok(_))) = timeout(LEAVE, receiver.messages.next()).await {} };
+    tokio::select! {
+        _ = say => {}
+        () = listen => {}
+        () = sender.idle() => {}
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `/portForward/…`: connections into a pod's network. Each port has two channels: its data, and why it
 //! could not be reached. (Kubernetes: `k8s.io/cri-streaming/pkg/streaming/portforward`.)
 
-use std::{future::ready, io, sync::Arc};
+use std::{future::pending, sync::Arc};
 
 use axum::{
     extract::{Path, Query, State, ws::WebSocket},
@@ -9,12 +9,9 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use futures::{
-    StreamExt,
-    stream::{self, BoxStream},
-};
+use futures::{StreamExt, future::join_all};
 use serde::Deserialize;
-use tokio::{io::AsyncWriteExt, net::tcp::OwnedWriteHalf};
+use tokio::{io::AsyncWriteExt, sync::mpsc};
 use tokio_util::io::ReaderStream;
 
 use super::{
@@ -86,66 +83,87 @@ type Part = (u8, Bytes);
 
 impl Session {
     async fn serve(self, socket: WebSocket) {
-        let (mut sender, mut receiver) = channels::split(socket, self.protocol);
-        let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
+        let (sender, mut receiver) = channels::split(socket, self.protocol);
+        let (parts, told) = mpsc::channel(1);
+        let (mut inputs, mut connections) = (Vec::new(), Vec::new());
         for (port, channel) in self.ports.iter().zip((0..=u8::MAX).step_by(2)) {
-            let (input, output) = self.forward(*port, channel).await;
+            let (input, read) = mpsc::channel(1);
             inputs.push(input);
-            outputs.push(output);
+            connections.push(self.forward(*port, channel, read, parts.clone()));
         }
+        drop(parts);
+        let forward = async {
+            join_all(connections).await;
+            // What they had to say may still be told.
+            pending().await
+        };
         let ended = tokio::select! {
-            () = listen(&mut receiver, inputs) => false,
-            ended = tell(&mut sender, stream::select_all(outputs)) => ended,
+            () = listen(&sender, &mut receiver, &inputs) => false,
+            () = sender.idle() => false,
+            ended = tell(&sender, told) => ended,
+            ended = forward => ended,
         };
         if ended {
-            channels::close(sender, receiver).await;
+            channels::close(&sender, receiver, None).await;
         }
     }
 
-    /// The way into the pod, if there is one, and what is to be said to the client.
+    /// Leads to a port until that has nothing more to say. A client that has gone is noticed by others.
     async fn forward(
         &self,
         port: u16,
         channel: u8,
-    ) -> (Option<OwnedWriteHalf>, BoxStream<'static, Part>) {
+        mut input: mpsc::Receiver<Bytes>,
+        parts: mpsc::Sender<Part>,
+    ) {
         let name = Bytes::copy_from_slice(&port.to_le_bytes());
-        let names = stream::iter([(channel, name.clone()), (channel + 1, name)]);
-        match self.runtime.connect(&self.sandbox, port).await {
-            Ok(connection) => {
-                let (output, input) = connection.into_split();
-                // A connection that breaks has ended.
-                let part = move |part: io::Result<Bytes>| Some((channel, part.ok()?));
-                let parts = ReaderStream::new(output).scan((), move |(), read| ready(part(read)));
-                (Some(input), names.chain(parts).boxed())
-            }
+        for named in [channel, channel + 1] {
+            let _ = parts.send((named, name.clone())).await;
+        }
+        let (output, mut pod) = match self.runtime.connect(&self.sandbox, port).await {
+            Ok(connection) => connection.into_split(),
             Err(error) => {
                 let sandbox = &self.sandbox;
                 let why = format!("error forwarding port {port} to pod {sandbox}, uid : {error}");
-                let why = stream::iter([(channel + 1, Bytes::from(why))]);
-                (None, names.chain(why).boxed())
+                let _ = parts.send((channel + 1, why.into())).await;
+                return;
             }
+        };
+        let write = async {
+            while let Some(data) = input.recv().await {
+                // What comes too late for a connection is lost, as everywhere.
+                let _ = pod.write_all(&data).await;
+            }
+            pending().await
+        };
+        let mut output = ReaderStream::new(output);
+        let read = async {
+            // A connection that breaks has ended.
+            while let Some(Ok(part)) = output.next().await {
+                let _ = parts.send((channel, part)).await;
+            }
+        };
+        tokio::select! {
+            () = read => {}
+            () = write => {}
         }
     }
 }
 
 /// Passes on what the client says until it has gone.
-async fn listen(receiver: &mut Receiver, mut inputs: Vec<Option<OwnedWriteHalf>>) {
+async fn listen(sender: &Sender, receiver: &mut Receiver, inputs: &[mpsc::Sender<Bytes>]) {
     while let Some(frame) = receiver.next().await {
         let Frame::Data(channel, data) = frame else { continue };
-        let Some(input) = inputs.get_mut(usize::from(channel / 2)) else { continue };
-        // What comes too late for a connection is lost, as everywhere.
-        if channel % 2 == 0
-            && let Some(open) = input
-            && open.write_all(&data).await.is_err()
-        {
-            *input = None;
+        let Some(input) = inputs.get(usize::from(channel / 2)) else { continue };
+        if channel % 2 == 0 && sender.while_deaf(input.send(data)).await.is_none() {
+            return;
         }
     }
 }
 
 /// Tells the client what comes from the pod; whether that has ended, and not the client gone.
-async fn tell(sender: &mut Sender, mut parts: impl stream::Stream<Item = Part> + Unpin) -> bool {
-    while let Some((channel, data)) = parts.next().await {
+async fn tell(sender: &Sender, mut parts: mpsc::Receiver<Part>) -> bool {
+    while let Some((channel, data)) = parts.recv().await {
         if sender.send(channel, &data).await.is_err() {
             return false;
         }

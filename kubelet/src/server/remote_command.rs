@@ -17,9 +17,12 @@ use super::{
     Refusal, Shared,
     channels::{self, Frame, Protocol, REMOTE_COMMAND, Receiver, Sender, Upgrade},
 };
-use crate::runtime::{
-    Runtime, RuntimeError,
-    process::{Command, Output, Streams, Terminal},
+use crate::{
+    runtime::{
+        Runtime, RuntimeError,
+        process::{Command, Output, Streams, Terminal},
+    },
+    spec,
 };
 
 // The channels.
@@ -46,7 +49,7 @@ pub(super) async fn exec(
     Query(parameters): Parameters,
     upgrade: Upgrade,
 ) -> Result<Response, Refusal> {
-    let wanted = Wanted::read(&parameters)?;
+    let wanted = Wanted::read(&parameters, is_set(&parameters, "tty"))?;
     let pod = shared.find(&place.namespace, &place.pod, place.uid.as_deref())?;
     let running = shared.running(&pod, &place.container).await?;
     let container = running
@@ -63,9 +66,11 @@ pub(super) async fn attach(
     Query(parameters): Parameters,
     upgrade: Upgrade,
 ) -> Result<Response, Refusal> {
-    let wanted = Wanted::read(&parameters)?;
     let Place { namespace, pod: name, uid, container } = place;
     let pod = shared.find(&namespace, &name, uid.as_deref())?;
+    // The process has a terminal or not since its start.
+    let tty = spec::container(&pod, &container).is_some_and(|wanted| wanted.tty == Some(true));
+    let wanted = Wanted::read(&parameters, tty)?;
     let running = shared.running(&pod, &container).await?;
     let running = running.ok_or_else(|| {
         Refusal::internal(format!("container {container} not found in pod {name}_{namespace}"))
@@ -85,6 +90,11 @@ fn serve(
     Ok(upgrade.on_upgrade(|socket| session.serve(socket)))
 }
 
+fn is_set(parameters: &[(String, String)], name: &str) -> bool {
+    let value = parameters.iter().find(|(known, _)| known == name);
+    value.is_some_and(|(_, value)| value == "1")
+}
+
 /// What the client wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Wanted {
@@ -95,10 +105,8 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn read(parameters: &[(String, String)]) -> Result<Self, Refusal> {
-        let value = |name| parameters.iter().find(|(known, _)| known == name);
-        let is_set = |name| value(name).is_some_and(|(_, value)| value == "1");
-        let tty = is_set("tty");
+    fn read(parameters: &[(String, String)], tty: bool) -> Result<Self, Refusal> {
+        let is_set = |name| is_set(parameters, name);
         let (stdin, stdout) = (is_set("input"), is_set("output"));
         // A terminal is one stream.
         let stderr = is_set("error") && !tty;
@@ -146,18 +154,14 @@ enum End {
 
 impl Session {
     async fn serve(self, socket: WebSocket) {
-        let (mut sender, mut receiver) = channels::split(socket, self.protocol);
-        let status = match self.run(&mut sender, &mut receiver).await {
+        let (sender, mut receiver) = channels::split(socket, self.protocol);
+        let status = match self.run(&sender, &mut receiver).await {
             Ok(End::Left) => return,
             Ok(End::Exited(code)) => exited(code),
             Err(error) => failed(self.failure(), &error),
         };
-        if let Some(report) = report(&status, self.protocol)
-            && sender.send(ERROR, report.as_bytes()).await.is_err()
-        {
-            return;
-        }
-        channels::close(sender, receiver).await;
+        let report = report(&status, self.protocol);
+        channels::close(&sender, receiver, report.map(|report| (ERROR, report))).await;
     }
 
     fn failure(&self) -> &'static str {
@@ -167,14 +171,15 @@ impl Session {
         }
     }
 
-    async fn run(&self, sender: &mut Sender, receiver: &mut Receiver) -> Result<End, RuntimeError> {
+    async fn run(&self, sender: &Sender, receiver: &mut Receiver) -> Result<End, RuntimeError> {
         if sender.send(self.wanted.first(), b"").await.is_err() {
             return Ok(End::Left);
         }
         let (Streams { input, output }, terminal) = self.begin().await?;
         // Side by side: a process that waits until its output is read does not read its input.
         tokio::select! {
-            () = self.listen(receiver, input, &terminal) => Ok(End::Left),
+            () = self.listen(sender, receiver, input, &terminal) => Ok(End::Left),
+            () = sender.idle() => Ok(End::Left),
             end = self.tell(sender, output, &terminal) => end,
         }
     }
@@ -191,6 +196,7 @@ impl Session {
     /// Hears what the client says until it has gone.
     async fn listen(
         &self,
+        sender: &Sender,
         receiver: &mut Receiver,
         mut input: Pin<Box<dyn AsyncWrite + Send>>,
         terminal: &Terminal,
@@ -199,7 +205,10 @@ impl Session {
             // A process need not read its input, nor is it told when it resizes a terminal it has not.
             let heard = match frame {
                 Frame::Data(STDIN, data) if self.wanted.stdin => {
-                    input.write_all(&data).await.is_ok()
+                    match sender.while_deaf(input.write_all(&data)).await {
+                        Some(written) => written.is_ok(),
+                        None => return,
+                    }
                 }
                 Frame::Close(STDIN) => input.shutdown().await.is_ok(),
                 Frame::Data(RESIZE, size) => self.resize(terminal, &size).await,
@@ -219,7 +228,7 @@ impl Session {
     /// Tells the client what the process writes until that has ended.
     async fn tell(
         &self,
-        sender: &mut Sender,
+        sender: &Sender,
         mut output: BoxStream<'static, Result<Output, RuntimeError>>,
         process: &Terminal,
     ) -> Result<End, RuntimeError> {
@@ -275,9 +284,8 @@ mod tests {
 
     fn read(query: &str) -> Result<Wanted, Refusal> {
         let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        Wanted::read(
-            &pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect::<Vec<_>>(),
-        )
+        let pairs: Vec<_> = pairs.map(|(name, value)| (name.into(), value.into())).collect();
+        Wanted::read(&pairs, is_set(&pairs, "tty"))
     }
 
     #[test]

@@ -179,6 +179,20 @@ async fn a_terminal_is_one_stream_and_has_a_size() {
 }
 
 #[tokio::test]
+async fn a_client_is_not_forgotten_while_the_command_does_not_read() {
+    let served = Served::with_pod().await;
+    served.node.runtime.hold("read main", true);
+    let mut client = served.open(EXEC, V5).await.unwrap();
+    client.hears(b"\x01").await;
+    client.hears(b"\x02cat -u").await;
+    client.say(&[0; 2048]).await;
+    // Its pings come after what is not read.
+    assert_eq!(client.next().await, Message::Pong(Default::default()));
+    served.node.runtime.hold("read main", false);
+    assert_eq!(client.next().await.into_data()[0], 1);
+}
+
+#[tokio::test]
 async fn a_command_that_cannot_be_run_is_told_of_in_the_session() {
     let served = Served::with_pod().await;
     served.node.runtime.set_broken("exec main", true);
@@ -204,6 +218,13 @@ async fn a_containers_own_process_is_attached_to() {
     let calls = served.node.runtime.calls();
     assert_eq!(calls[calls.len() - 2], "attach main");
     assert!(calls[calls.len() - 1].starts_with("Container(\"id"), "{calls:?}");
+}
+
+#[tokio::test]
+async fn whether_a_containers_own_process_has_a_terminal_is_not_for_the_client_to_say() {
+    let served = Served::with_pod().await;
+    let mut client = served.open("/attach/default/web/main?error=1&tty=1", V5).await.unwrap();
+    client.hears(b"\x02").await;
 }
 
 #[tokio::test]
@@ -263,4 +284,17 @@ async fn ports_lead_into_the_pod() {
         client.hears(&[channel, b'!']).await;
     }
     client.is_over().await;
+}
+
+#[tokio::test]
+async fn a_port_that_takes_long_to_reach_hinders_no_other() {
+    let served = Served::with_pod().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    served.node.runtime.hold("connect 1", true);
+    let path = format!("/portForward/default/web?port=1,{port}");
+    let mut client = served.open(&path, V4).await.unwrap();
+    let (mut server, _) = wait::within("a connection", listener.accept()).await.unwrap();
+    server.write_all(b"!").await.unwrap();
+    while client.next().await != Message::binary(&b"\x02!"[..]) {}
 }
