@@ -114,6 +114,12 @@ impl PreStops {
         self.ended.lock().contains(id)
     }
 
+    /// Forgets those of all other containers.
+    pub(super) fn keep(&mut self, running: &BTreeSet<&str>) {
+        self.tasks.retain(|id, _| running.contains(id.as_str()));
+        self.ended.lock().retain(|id| running.contains(id.as_str()));
+    }
+
     /// The hook has had its time.
     pub(super) fn end(&mut self, id: &str) {
         self.tasks.remove(id);

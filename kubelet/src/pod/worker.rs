@@ -227,6 +227,7 @@ impl Worker {
         self.stop_began = stops.then(|| self.stop_began.unwrap_or(now));
         let running: BTreeSet<&str> = observed.running().map(|c| c.id.as_str()).collect();
         self.stopping.retain(|id, _| running.contains(id.as_str()));
+        self.pre_stops.keep(&running);
         for (id, stopping) in &mut self.stopping {
             let ended = self.pre_stops.has_ended(id);
             stopping.hook = stopping.hook.map(|hook| if ended { Hook::Ended } else { hook });

@@ -38,7 +38,10 @@ impl LogQuery {
             })?),
             None => None,
         };
-        let before = |seconds: i64| Timestamp::from_second(now.as_second() - seconds).ok();
+        let before = |seconds: i64| {
+            let second = now.as_second().checked_sub(seconds)?;
+            Timestamp::from_second(second).ok()
+        };
         Ok(LogOptions {
             follow: self.follow.unwrap_or_default(),
             tail: self.tail_lines,
@@ -128,6 +131,13 @@ mod tests {
         let cut = limited(stream::iter(parts).boxed(), Some(8));
         let parts: Vec<Bytes> = cut.try_collect().await.unwrap();
         assert_eq!(parts.concat(), b"hello wo");
+    }
+
+    #[test]
+    fn a_time_beyond_all_times_is_none() {
+        let since_seconds = Some(i64::MIN);
+        let query = LogQuery { since_seconds, ..LogQuery::default() };
+        assert_eq!(query.options(Timestamp::now()).unwrap().since, None);
     }
 
     #[test]
