@@ -21,11 +21,12 @@ use axum::{
     routing::get,
 };
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
     service::TowerToHyperService,
 };
 use serde::Serialize;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +40,16 @@ use crate::{
 
 /// A client that has not finished the handshake by then is dropped.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long an HTTP/1.1 connection may be idle before, and while, the head of a request comes. The API
+/// server keeps idle ones for 90 s, and is to be the first that closes them.
+const IDLE: Duration = Duration::from_secs(120);
+/// How often a silent HTTP/2 connection is tested.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// A client whose machine went away without a word is noticed, also where nothing is said to it: in a
+/// terminal's session. (Go's servers: 15 s.)
+const KEEP_ALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(15));
 
 /// What the routes need.
 #[derive(Clone, Debug)]
@@ -95,6 +106,9 @@ pub async fn serve(
 }
 
 async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: Router) {
+    // A key that was pressed must not wait for the next.
+    let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(&stream).set_tcp_keepalive(&KEEP_ALIVE);
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await else {
         tracing::debug!("no TLS, or a certificate that is not of the cluster");
         return;
@@ -102,7 +116,9 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: Router) {
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let caller: Caller = certificate.and_then(User::of_certificate).map(Arc::new);
     let service = TowerToHyperService::new(router.layer(Extension(caller)));
-    let builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING_INTERVAL);
     if let Err(error) = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await
     {
         tracing::debug!(%error, "connection ended");
