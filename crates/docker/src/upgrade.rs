@@ -33,7 +33,7 @@ impl Docker {
             Request::builder()
                 .method(Method::POST)
                 .uri(path)
-                .header(header::HOST, "docker")
+                .header(header::HOST, "localhost")
                 .header(header::CONNECTION, "Upgrade")
                 .header(header::UPGRADE, "tcp")
                 .header(header::CONTENT_TYPE, "application/json")
