@@ -74,8 +74,9 @@ struct Run {
     /// The input, as JSON; @FILE takes it from a file, @- from standard input. The workflow's params if absent
     #[arg(short, long)]
     data: Option<String>,
+    // As of other commands, where it takes a value too.
     /// Wait until the run has ended, and print its output
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
     wait: bool,
 }
 

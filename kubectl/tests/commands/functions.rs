@@ -232,7 +232,10 @@ async fn bash_completes_the_names_of_functions() {
         let complete = format!(
             "{script}\n{server}\nCOMP_WORDS=({words}); COMP_CWORD={last}; _kubectl_names kubectl \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; echo \"${{COMPREPLY[@]}}\""
         );
-        let done = std::process::Command::new("bash").args(["-c", &complete]).output().unwrap();
+        // No argument may be as long as the script.
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), complete).unwrap();
+        let done = std::process::Command::new("bash").arg(file.path()).output().unwrap();
         let said = String::from_utf8(done.stdout).unwrap();
         assert_eq!(said.trim_end(), expected, "{words}: {}", String::from_utf8_lossy(&done.stderr));
     };
