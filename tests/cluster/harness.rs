@@ -157,7 +157,7 @@ impl Cluster {
     /// The same, at a terminal of this size; what it shows.
     pub(crate) fn stock_kubectl_at_terminal(&self, rows: u16, columns: u16, args: &[&str]) -> Done {
         let line = format!(
-            "stty rows {rows} cols {columns}; timeout 60 {STOCK_KUBECTL} {}",
+            "stty rows {rows} cols {columns}; timeout --foreground 60 {STOCK_KUBECTL} {}",
             args.join(" ")
         );
         let script = ["--quiet", "--return", "--command", &line, "/dev/null"];
