@@ -90,8 +90,13 @@ impl Outage {
     /// Writes go on, and so does the watch.
     async fn goes_on(self) {
         let client = self.plane.client();
-        wait::until("writes go on", async || create(&client, "after").await.map(drop)).await;
-        // Before it: those that were refused, of which an etcd that wakes up carries out what it had been sent.
+        // Of what was refused, an etcd that wakes up carries out what it had been sent: an attempt of this write
+        // too, which is then there already, and others' writes, which the watch shows before it.
+        let write = async || match create(&client, "after").await {
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+            attempt => attempt.map(drop),
+        };
+        wait::until("writes go on", write).await;
         let is_it = |event: &io::Result<String>| {
             ready(event.as_ref().is_ok_and(|event| event.contains("\"after\"")))
         };
