@@ -64,12 +64,15 @@ async fn what_goes_wrong_in_a_call_is_its_error_and_not_its_result() {
 #[tokio::test]
 async fn each_line_of_the_log_has_the_id_of_its_call() {
     let source = r#"
-import sys
+import os, subprocess, sys
 print("loaded")
 def main(p):
     print("one\ntwo")
     sys.stdout.buffer.write(b"bytes\n")
+    sys.stdout.flush()
+    subprocess.run("echo child; echo its error >&2", shell=True)
     print("three", file=sys.stderr)
+    os.write(1, b"raw\n")
     print("no end", end="")
     return p["x"]
 "#;
@@ -82,12 +85,26 @@ def main(p):
     let (_, log) = instance.ended().await;
     assert!(log.contains("[-] loaded\n"), "{log}");
     for id in ["id-7", &unnamed.id] {
-        for line in ["one", "two", "bytes", "three", "no end"] {
-            assert!(log.contains(&format!("[{id}] {line}\n")), "{id} {line}: {log}");
-        }
+        let lines = ["one", "two", "bytes", "child", "its error", "three", "raw"];
+        let lines = lines.map(|line| format!("[{id}] {line}\n")).concat();
+        assert!(log.contains(&lines), "{id}: {log}");
+        assert!(log.contains(&format!("[{id}] no end\n")), "{id}: {log}");
     }
     assert!(log.contains(&format!("[{}] KeyError: 'x'\n", unnamed.id)), "{log}");
     assert!(!log.contains("[id-7] KeyError"), "{log}");
+}
+
+#[tokio::test]
+async fn what_a_call_printed_before_its_process_ended_is_in_the_log() {
+    let source = "import os, time\ndef main(p):\n    print(p)\n    os._exit(3) if p == 'dies' else time.sleep(60)\n";
+    let instance = Instance::ready(source, &[("MINIK8S_TIMEOUT_SECONDS", "1")]).await;
+    for (how, status) in [("dies", 500), ("hangs", 504)] {
+        let id = [("x-request-id", how)];
+        let answer = instance.post("/", &id, json!(how).to_string()).await.unwrap();
+        assert_eq!(answer.status, status, "{answer:?}");
+        let line = format!("[{how}] {how}\n");
+        until("the line is there", async || instance.log().contains(&line)).await;
+    }
 }
 
 /// The expression does not give way to other threads of its process: only its death ends it.

@@ -1,5 +1,7 @@
 """Messages over a stream socket: each with its length before it."""
 
+import os
+import socket
 import struct
 
 LENGTH = struct.Struct("!Q")
@@ -39,3 +41,16 @@ def pieces(sock, size):
             raise Closed()
         size -= len(piece)
         yield piece
+
+
+def send_descriptor(sock, descriptor):
+    """Gives it away."""
+    socket.send_fds(sock, [b"."], [descriptor])
+    os.close(descriptor)
+
+
+def receive_descriptor(sock):
+    _, descriptors, _, _ = socket.recv_fds(sock, 1, 1)
+    if not descriptors:
+        raise Closed()
+    return descriptors[0]

@@ -1,74 +1,123 @@
-"""The function's standard output and errors, with the call's id before each line."""
+"""What workers, and the processes that they start, print: in the pod's log, each line with its call's id before it.
 
-import io
+The server copies it, and not the worker, so that it is there too if the worker is killed.
+"""
+
 import os
+import select
 import sys
+import threading
 
 LONGEST = 8 << 10
-"""Longer lines are cut, so that the lines of several workers do not mix."""
+"""Longer lines are cut."""
+PIPE = 64 << 10
+"""The most that a pipe holds."""
+
+
+def redirect():
+    """In a worker: from here on all is written into a pipe, whose other end this gives. Of one pipe for both, the order is kept."""
+    reader, writer = os.pipe()
+    for descriptor in (1, 2):
+        os.dup2(writer, descriptor)
+    os.close(writer)
+    sys.stdout, sys.stderr = (
+        open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+        for descriptor in (1, 2)
+    )
+    return reader
+
+
+def flush():
+    """In a worker: nothing that was printed is held back."""
+    # The function may have closed them, or put what is no file in their place.
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            pass
+
+
+class Logs:
+    """In the server: those of all workers."""
+
+    def __init__(self):
+        self.poll = select.epoll()
+        self.logs = {}
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def add(self, pipe):
+        os.set_blocking(pipe, False)
+        log = self.logs[pipe] = Log(pipe)
+        self.poll.register(pipe, select.EPOLLIN)
+        return log
+
+    def run(self):
+        while True:
+            for pipe, _ in self.poll.poll():
+                if self.logs[pipe].copy():
+                    continue
+                self.poll.unregister(pipe)
+                self.logs.pop(pipe).close()
 
 
 class Log:
-    call = "-"
+    """What the processes of one worker print. What comes between calls belongs to the one before."""
 
+    writing = threading.Lock()
+    """Lines of several workers do not mix."""
 
-class Lines(io.RawIOBase):
-    def __init__(self, descriptor, log):
-        self.descriptor = descriptor
-        self.log = log
-        self.begun = bytearray()
+    def __init__(self, pipe):
+        self.pipe = pipe
+        self.call = "-"
+        self.begun = b""
+        self.lock = threading.Lock()
 
-    def writable(self):
-        return True
-
-    def fileno(self):
-        return self.descriptor
-
-    def write(self, data):
-        data = bytes(data)
-        self.begun += data
-        if b"\n" in data or len(self.begun) > LONGEST:
-            *lines, rest = bytes(self.begun).split(b"\n")
-            self.begun = bytearray(rest)
-            for line in lines:
-                self.emit(line)
-            if len(rest) > LONGEST:
-                self.finish()
-        return len(data)
-
-    def emit(self, line):
-        prefix = f"[{self.log.call}] ".encode()
-        for start in range(0, len(line) or 1, LONGEST):
-            write_all(self.descriptor, prefix + line[start : start + LONGEST] + b"\n")
+    def begin(self, call):
+        self.finish()
+        self.call = call
 
     def finish(self):
-        """Ends a line that the call has not ended."""
+        """All that was printed until now is in the log."""
+        with self.lock:
+            if self.pipe is not None:
+                self.read()
+            self.end_line()
+
+    def copy(self):
+        """Whether more can come."""
+        with self.lock:
+            return self.read()
+
+    def close(self):
+        with self.lock:
+            self.end_line()
+            os.close(self.pipe)
+            self.pipe = None
+
+    def read(self):
+        try:
+            data = os.read(self.pipe, PIPE)
+        except BlockingIOError:
+            return True
+        *lines, self.begun = (self.begun + data).split(b"\n")
+        self.write(lines)
+        if len(self.begun) > LONGEST:
+            self.end_line()
+        return bool(data)
+
+    def end_line(self):
+        """Ends a line that was not ended."""
         if self.begun:
-            line, self.begun = bytes(self.begun), bytearray()
-            self.emit(line)
+            line, self.begun = self.begun, b""
+            self.write([line])
+
+    def write(self, lines):
+        prefix = f"[{self.call}] ".encode()
+        cut = (line[at : at + LONGEST] for line in lines for at in range(0, len(line) or 1, LONGEST))
+        with self.writing:
+            write_all(1, b"".join(prefix + line + b"\n" for line in cut))
 
 
 def write_all(descriptor, data):
     while data:
         data = data[os.write(descriptor, data) :]
-
-
-def redirect():
-    """From here on; the id is what the log that comes back says."""
-    log = Log()
-    sys.stdout, sys.stderr = (
-        io.TextIOWrapper(
-            Lines(descriptor, log), encoding="utf-8", errors="backslashreplace", write_through=True
-        )
-        for descriptor in (1, 2)
-    )
-    return log
-
-
-def flush():
-    for stream in (sys.stdout, sys.stderr):
-        # The function may have put others in their place.
-        lines = getattr(stream, "buffer", None)
-        if isinstance(lines, Lines):
-            stream.flush()
-            lines.finish()

@@ -14,17 +14,18 @@ def work(sock):
     """Loads what the first message names, says whether that went well, and then answers calls until the server is gone."""
     settings = json.loads(frames.receive(sock))
     os.environ.update(settings["environment"])
+    frames.send_descriptor(sock, output.redirect())
     frames.send(sock, str(os.getpid()).encode())
-    log = output.redirect()
     try:
         function = load(settings)
     except BaseException as error:  # even SystemExit is the fault of the source
+        output.flush()
         frames.send(sock, describe(error, text=as_text(error)))
         return
+    output.flush()
     frames.send(sock, b"")
     try:
         while True:
-            log.call = frames.receive(sock).decode()
             frames.send(sock, *answer(function, frames.receive(sock)))
     except (frames.Closed, OSError):
         return

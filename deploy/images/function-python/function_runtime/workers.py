@@ -5,6 +5,7 @@ import threading
 from time import monotonic
 
 from . import frames, supervisor
+from .output import Logs
 
 SPARE_SECONDS = 60
 """So long a worker beyond the first is kept without calls."""
@@ -32,6 +33,7 @@ class Workers:
     def __init__(self, control, settings):
         self.control = control
         self.settings = settings
+        self.logs = Logs()
         self.changed = threading.Condition()
         self.idle = []
         """The one that was used last comes last."""
@@ -112,6 +114,7 @@ class Workers:
         sock.settimeout(seconds)
         try:
             frames.send(sock, self.configuration())
+            worker.log = self.logs.add(frames.receive_descriptor(sock))
             worker.pid = int(frames.receive(sock))
             said = frames.receive(sock)
         except TimeoutError:
@@ -120,6 +123,9 @@ class Workers:
         except (frames.Closed, OSError):
             worker.stop()
             raise failed("WorkerExited", "the process ended while it loaded the function") from None
+        finally:
+            if worker.log:
+                worker.log.finish()
         if said:
             import json
 
@@ -144,19 +150,23 @@ class Worker:
     def __init__(self, sock):
         self.sock = sock
         self.pid = None
+        self.log = None
         self.since = 0
 
     def call(self, call_id, body, deadline):
         """What came of it, the length of its bytes, and the bytes as they come."""
+        self.log.begin(call_id)
         try:
             self.wait_no_longer_than(deadline)
-            frames.send(self.sock, call_id.encode(), body)
+            frames.send(self.sock, body)
             kind = frames.receive(self.sock)
             length = frames.length(self.sock)
         except TimeoutError:
             raise TimedOut() from None
         except (frames.Closed, OSError):
             raise Gone() from None
+        finally:
+            self.log.finish()
         return kind, length, self.pieces(length, deadline)
 
     def pieces(self, length, deadline):
