@@ -1,16 +1,40 @@
-//! `kubectl completion`: scripts that complete commands and flags in a shell; in bash also the names of functions, workflows and runs.
+//! `kubectl completion`: scripts that complete commands, flags, and names that the server knows, in a shell.
 
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 use crate::{Cli, Failure, session::Session};
 
-/// Commands after which names follow, and of what kind these are.
-const NAMES: [(&[&str], &str); 3] = [
-    (&["func update", "func rm", "func get", "func logs", "func rollback", "trigger"], "functions"),
-    (&["wf run", "wf get", "wf runs", "wf rm"], "workflows"),
-    (&["wf history", "wf cancel"], "workflowruns"),
-];
+/// Asks for names where they are expected, and leaves the rest to what is generated from the flags.
+const BASH: &str = r#"
+_kubectl_names() {
+    local names
+    if names=$(kubectl __complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null); then
+        COMPREPLY=($(compgen -W "$names" -- "${COMP_WORDS[COMP_CWORD]}"))
+    else
+        _kubectl "$@"
+    fi
+}
+complete -F _kubectl_names -o bashdefault -o default kubectl
+"#;
+/// Takes the place of what is generated, which goes by another name.
+const ZSH: &str = r#"
+_kubectl() {
+    local names
+    if names=$(kubectl __complete -- "${(@)words[2,CURRENT]}" 2>/dev/null); then
+        compadd -- ${(f)names}
+    else
+        _kubectl_flags "$@"
+    fi
+}
+"#;
+const FISH: &str = r"
+function __kubectl_expects_names
+    set -l words (commandline -opc) (commandline -ct)
+    set -g __kubectl_names (kubectl __complete -- $words[2..] 2>/dev/null)
+end
+complete -c kubectl -n __kubectl_expects_names -f -a '$__kubectl_names'
+";
 
 /// Print a completion script for a shell
 #[derive(Args, Debug)]
@@ -27,34 +51,20 @@ impl Completion {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "kubectl", &mut script);
-        if self.shell == Shell::Bash {
-            script.extend(names_in_bash().bytes());
-        }
-        Ok(session.io.raw(&script)?)
+        let script = String::from_utf8_lossy(&script);
+        let script = match self.shell {
+            Shell::Bash => format!("{script}{BASH}"),
+            Shell::Zsh => in_zsh(&script),
+            Shell::Fish => format!("{script}{FISH}"),
+            _ => script.into_owned(),
+        };
+        Ok(session.io.raw(script.as_bytes())?)
     }
 }
 
-/// Asks the server for names where one is expected, and leaves the rest to what is generated from the flags.
-fn names_in_bash() -> String {
-    let pattern = |command: &&str| format!("'{command} '*");
-    let case = |(commands, kind): &(&[&str], &str)| {
-        let patterns: Vec<_> = commands.iter().map(pattern).collect();
-        format!("    {}) kind={kind} ;;\n", patterns.join(" | "))
-    };
-    let cases: String = NAMES.iter().map(case).collect();
-    format!(
-        r#"
-_kubectl_names() {{
-    local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} kind=
-    case "${{COMP_WORDS[*]:1:COMP_CWORD-1}} " in
-{cases}    esac
-    if [[ -z $kind || $word == -* || ($before == -* && $before != -f && $before != --func) ]]; then
-        _kubectl "$@"
-        return
-    fi
-    COMPREPLY=($(compgen -W "$(kubectl get "$kind" -o 'jsonpath={{.items[*].metadata.name}}' 2>/dev/null)" -- "$word"))
-}}
-complete -F _kubectl_names -o bashdefault -o default kubectl
-"#
-    )
+/// The last lines of what is generated run it, or announce it.
+fn in_zsh(script: &str) -> String {
+    let script = script.replacen("\n_kubectl() {", "\n_kubectl_flags() {", 1);
+    let (functions, end) = script.rsplit_once("\nif [ ").unwrap_or((&script, ""));
+    format!("{functions}\n{ZSH}\nif [ {end}")
 }

@@ -194,7 +194,7 @@ impl Delete {
 }
 
 /// Watches the object from its present version until it is deleted, or another of its name is there.
-async fn until_gone(api: &Api, target: &Target, uid: &str) -> Result<(), Failure> {
+pub(super) async fn until_gone(api: &Api, target: &Target, uid: &str) -> Result<(), Failure> {
     let collection = Target { name: None, ..target.clone() };
     let field = format!("metadata.name={}", target.name.as_deref().unwrap_or_default());
     let mut pause = Duration::ZERO;

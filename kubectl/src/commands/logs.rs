@@ -29,7 +29,7 @@ pub struct Logs {
     pub(super) words: Vec<String>,
     /// Follow the log
     #[arg(short, long)]
-    follow: bool,
+    pub(super) follow: bool,
     /// The container; else the pod's first
     #[arg(short, long)]
     container: Option<String>,
@@ -59,7 +59,7 @@ pub struct Logs {
     prefix: bool,
     /// Of all pods with these labels
     #[arg(short = 'l', long, default_value = "")]
-    pub(super) selector: String,
+    selector: String,
 }
 
 impl Logs {
@@ -204,7 +204,7 @@ impl Logs {
             .query("limitBytes", number(self.limit_bytes.map(|b| b.to_string())))
     }
 
-    async fn copy(
+    pub(super) async fn copy(
         &self,
         session: &Session,
         api: &Api,

@@ -6,6 +6,7 @@ mod api_versions;
 mod apply;
 mod choice;
 mod cluster_info;
+mod complete;
 mod completion;
 mod config;
 mod config_files;
@@ -29,12 +30,12 @@ use crate::{Failure, session::Session};
 
 /// Makes the enumeration that clap reads and the one place that calls a command.
 macro_rules! commands {
-    ($($name:ident($module:ident),)*) => {
+    ($($(#[$attribute:meta])* $name:ident($module:ident),)*) => {
         /// What `kubectl` can be told to do.
         #[derive(Debug, Subcommand)]
         #[allow(missing_docs, reason = "each command's own type says what it does")]
         pub enum Command {
-            $($name($module::$name),)*
+            $($(#[$attribute])* $name($module::$name),)*
         }
 
         impl Command {
@@ -67,4 +68,6 @@ commands! {
     Config(config),
     Version(version),
     Completion(completion),
+    #[command(name = "__complete", hide = true)]
+    Complete(complete),
 }

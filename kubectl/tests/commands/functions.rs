@@ -1,6 +1,6 @@
 //! `kubectl func` and `kubectl trigger`.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::ExitCode};
 
 use api_types::minik8s::Function;
 use kube::{
@@ -14,7 +14,9 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::harness::Kubectl;
+use kubectl::Io;
+
+use crate::harness::{Buffer, Kubectl, words};
 
 const ADD_FIVE: &str = "def main(params):\n    return {'x': params['x'] + 5}\n";
 
@@ -41,7 +43,7 @@ async fn a_function_is_made_changed_shown_and_removed() {
     let file = add(folder.path());
     let made = kubectl.run_with(&format!("func add -f addFive -p {file} --max-scale=3"), "").await;
     assert_eq!(made.out, "function.minik8s.io/add-five created\n", "{}", made.err);
-    assert_eq!(made.err, "Note: names are lower case: addFive is add-five\n");
+    assert_eq!(made.err, "Note: names are lower case: the function is add-five\n");
     let read = "func get add-five -o jsonpath={.spec.source.files}{.spec.maxScale}";
     assert_eq!(kubectl.ok(read).await, json!({"add.py": ADD_FIVE}).to_string() + "3");
     let again = kubectl.fails(&format!("func add add-five -p {file}"), "").await;
@@ -100,19 +102,23 @@ async fn uploads_that_cannot_be_are_refused_with_the_reason() {
     assert!(kubectl.ok("get functions -o name").await.is_empty());
 }
 
+fn version(version: i64, phase: &str) -> serde_json::Value {
+    json!({"version": version, "digest": "d", "templateDigest": "t", "phase": phase})
+}
+
 #[tokio::test]
 async fn a_rollback_goes_to_the_version_before_that_worked() {
     let (kubectl, folder) = (Kubectl::new().await, source());
     kubectl.ok(&format!("func add f -p {}", add(folder.path()))).await;
     let failure = kubectl.fails("func rollback f", "").await;
     assert_eq!(failure, "error: function \"f\" has no earlier version");
-    let version = |version, phase| json!({"version": version, "digest": "d", "templateDigest": "t", "phase": phase});
     let versions =
         [version(1, "Ready"), version(2, "Ready"), version(3, "Failed"), version(4, "Ready")];
     status(&kubectl, "f", json!({"version": 4, "versions": versions})).await;
     let said = kubectl.ok("func rollback f").await;
     assert_eq!(said, "function.minik8s.io/f rolled back to version 2\n");
     assert_eq!(kubectl.ok("get func f -o jsonpath={.spec.rollbackTo}").await, "2");
+    assert_eq!(kubectl.ok("func rollback f").await, said.replace('2', "1"), "before that");
     kubectl.ok("func rollback f --to-version=1").await;
     assert_eq!(kubectl.ok("get func f -o jsonpath={.spec.rollbackTo}").await, "1");
     let failure = kubectl.fails("func rollback f --to-version=9", "").await;
@@ -120,12 +126,79 @@ async fn a_rollback_goes_to_the_version_before_that_worked() {
 }
 
 #[tokio::test]
+async fn a_rollback_from_a_version_that_does_not_serve_is_to_the_one_that_does() {
+    let (kubectl, folder) = (Kubectl::new().await, source());
+    kubectl.ok(&format!("func add f -p {}", add(folder.path()))).await;
+    let versions = [version(1, "Ready"), version(2, "Ready"), version(3, "Failed")];
+    status(&kubectl, "f", json!({"version": 2, "versions": versions})).await;
+    let said = kubectl.ok("func rollback f").await;
+    assert_eq!(said, "function.minik8s.io/f rolled back to version 2\n");
+}
+
+/// What the function controllers say of a function's two conditions.
+fn conditions(generation: i64, built: (&str, &str), ready: (&str, &str)) -> serde_json::Value {
+    let condition = |kind, (status, message)| json!({"type": kind, "status": status, "message": message, "reason": "R", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let conditions = [condition("Built", built), condition("Ready", ready)];
+    json!({"observedGeneration": generation, "conditions": conditions})
+}
+
+#[tokio::test]
+async fn who_waits_is_told_how_far_it_is_until_it_serves() {
+    let (kubectl, folder) = (Kubectl::new().await, source());
+    kubectl.ok(&format!("func add f -p {}", add(folder.path()))).await;
+    let old = conditions(1, ("True", "version 1 is i"), ("True", "version 1 serves"));
+    status(&kubectl, "f", old).await;
+    let (out, err) = (Buffer::default(), Buffer::default());
+    let io = Io::new(std::io::empty(), out.clone(), err.clone());
+    let line = "func update f --env=A=b --wait";
+    let update = tokio::spawn(kubectl::run(words(line), io, kubectl.environment()));
+    out.contains("function.minik8s.io/f configured\n").await;
+    assert_eq!(err.text(), "", "what was before is no news");
+    let building = ("Unknown", "version 2 is being built");
+    status(&kubectl, "f", conditions(2, building, ("Unknown", "not ready"))).await;
+    err.contains("version 2 is being built\n").await;
+    let built = ("True", "version 2 is i");
+    status(&kubectl, "f", conditions(2, built, ("Unknown", "version 2 is being started"))).await;
+    err.contains("version 2 is being started\n").await;
+    assert!(!update.is_finished());
+    status(&kubectl, "f", conditions(2, built, ("True", "version 2 serves"))).await;
+    assert_eq!(update.await.unwrap(), ExitCode::SUCCESS);
+    let told = "version 2 is being built\nversion 2 is being started\nversion 2 serves\n";
+    assert_eq!(err.text(), told);
+}
+
+#[tokio::test]
+async fn who_waits_for_what_cannot_be_is_told_why() {
+    let (kubectl, folder) = (Kubectl::new().await, source());
+    kubectl.ok(&format!("func add f -p {}", add(folder.path()))).await;
+    let mut failed = conditions(1, ("False", "version 1 cannot be built: why"), ("False", "no"));
+    failed["versions"] = json!([version(1, "Failed")]);
+    failed["versions"][0]["buildLog"] = json!("Step 1\nSyntaxError\n");
+    status(&kubectl, "f", failed).await;
+    let same = format!("func update f --wait -p {}", add(folder.path()));
+    let said = kubectl.fails(&same, "").await;
+    assert_eq!(said, "Step 1\nSyntaxError\nerror: version 1 cannot be built: why");
+    let stuck = conditions(1, ("True", ""), ("False", "version 1: exited with 1"));
+    status(&kubectl, "f", stuck).await;
+    assert_eq!(kubectl.fails(&same, "").await, "error: version 1: exited with 1");
+}
+
+#[tokio::test]
 async fn logs_are_those_of_the_functions_instances() {
-    let kubectl = Kubectl::new().await;
-    kubectl.run_with("func logs addFive --tail=3", "").await;
-    let asked = kubectl.plane.requests();
-    let pods = "GET /api/v1/namespaces/default/pods?labelSelector=minik8s.io%2Ffunction%3Dadd-five";
-    assert!(asked.iter().any(|request| request == pods), "{asked:?}");
+    let (kubectl, folder) = (Kubectl::new().await, source());
+    let missing = kubectl.fails("func logs addFive", "").await;
+    assert!(missing.contains("functions.minik8s.io \"add-five\" not found"), "{missing}");
+    kubectl.ok("create namespace team").await;
+    for (namespace, name) in [("default", "addFive"), ("team", "team/addFive")] {
+        kubectl.ok(&format!("func add -f {name} -p {}", add(folder.path()))).await;
+        let none = kubectl.run_with(&format!("func logs {name}"), "").await;
+        assert_eq!(none.err, format!("function {namespace}/add-five has no instance\n"));
+        let asked = kubectl.plane.requests();
+        let pods = format!(
+            "GET /api/v1/namespaces/{namespace}/pods?labelSelector=minik8s.io%2Ffunction%3Dadd-five"
+        );
+        assert!(asked.contains(&pods), "{asked:?}");
+    }
 }
 
 /// Takes one request and answers it: the address, and then what was asked.
@@ -223,26 +296,63 @@ async fn the_examples_can_be_uploaded_and_applied() {
 }
 
 #[tokio::test]
-async fn bash_completes_the_names_of_functions() {
-    let kubectl = Kubectl::new().await;
-    let script = kubectl.ok("completion bash").await;
-    let check = |words: &str, expected: &str| {
-        let server = r#"kubectl() { [ "$*" = "get functions -o jsonpath={.items[*].metadata.name}" ] && echo add-five add-ten print; }"#;
-        let last = words.split(' ').count() - 1;
-        let complete = format!(
-            "{script}\n{server}\nCOMP_WORDS=({words}); COMP_CWORD={last}; _kubectl_names kubectl \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; echo \"${{COMPREPLY[@]}}\""
-        );
-        // No argument may be as long as the script.
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), complete).unwrap();
-        let done = std::process::Command::new("bash").arg(file.path()).output().unwrap();
-        let said = String::from_utf8(done.stdout).unwrap();
-        assert_eq!(said.trim_end(), expected, "{words}: {}", String::from_utf8_lossy(&done.stderr));
+async fn names_are_completed_from_what_the_server_has() {
+    let (kubectl, folder) = (Kubectl::new().await, source());
+    kubectl.ok("create namespace team").await;
+    for name in ["add-five", "add-ten", "print", "team/only"] {
+        kubectl.ok(&format!("func add {name} -p {}", add(folder.path()))).await;
+    }
+    // What is being typed is the last word, be it empty.
+    let complete = async |line: &str| {
+        let words = words("__complete --").into_iter().chain(line.split(' ').map(Into::into));
+        let out = Buffer::default();
+        let io = Io::new(std::io::empty(), out.clone(), Buffer::default());
+        let code = kubectl::run(words, io, kubectl.environment()).await;
+        if code == ExitCode::SUCCESS { out.text() } else { "flags".to_owned() }
     };
-    check("kubectl trigger add-", "add-five add-ten");
-    check("kubectl func rm p", "print");
-    check("kubectl func update -f add-f", "add-five");
-    check("kubectl func rollb", "rollback");
-    check("kubectl func rm", "rm");
-    check("kubectl func update add-five --min", "--min-scale");
+    assert_eq!(complete("trigger add-").await, "add-five\nadd-ten\n");
+    assert_eq!(complete("func rm -n team ").await, "only\n");
+    assert_eq!(complete("get functions p").await, "print\n");
+    assert_eq!(complete("get fu").await, "functions\n");
+    assert_eq!(complete("wf run ").await, "");
+    assert_eq!(complete("func rm --").await, "flags");
+    assert_eq!(complete("get nothing ").await, "flags", "there is no such kind");
+}
+
+/// Has a shell complete the line `kubectl WORDS`, with a kubectl that knows the functions `add-five` and `print`.
+fn completed(shell: &str, script: &str, words: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let server = r#"kubectl() { [ "$1 $3 $4" = "__complete func rm" ] && case $5 in -*) false ;; p*) echo print ;; *) echo add-five; echo print ;; esac; }"#;
+    let complete = match shell {
+        "bash" => format!(
+            "{server}\n{script}\nCOMP_WORDS=(kubectl {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}}-1)); _kubectl_names kubectl \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        ),
+        "zsh" => format!(
+            "{server}\ncompdef() {{ }}; compadd() {{ shift; print -l -- \"$@\" }}; _arguments() {{ print flags }}\n{script}\nwords=(kubectl {words}); CURRENT=${{#words}}; _kubectl"
+        ),
+        _ => {
+            let server = "function kubectl; test \"$argv[1] $argv[3..4]\" = '__complete func rm'; and not string match -q -- '-*' $argv[5]; and printf '%s\\n' add-five print; end";
+            format!("{server}\n{script}\ncomplete -C 'kubectl {}'", words.replace("''", ""))
+        }
+    };
+    // No argument may be as long as the script.
+    let file = folder.path().join("complete");
+    fs::write(&file, complete).unwrap();
+    let done = std::process::Command::new(shell).arg(&file).output();
+    let done = done.unwrap_or_else(|error| panic!("{shell}: {error}"));
+    let said = String::from_utf8(done.stdout).unwrap();
+    assert!(done.stderr.is_empty(), "{shell}: {}", String::from_utf8_lossy(&done.stderr));
+    said.lines().map(|line| line.split('\t').next().unwrap()).collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn shells_complete_names_and_else_flags_and_commands() {
+    let kubectl = Kubectl::new().await;
+    for shell in ["bash", "zsh", "fish"] {
+        let script = kubectl.ok(&format!("completion {shell}")).await;
+        assert_eq!(completed(shell, &script, "func rm ''"), "add-five print", "{shell}");
+        assert_eq!(completed(shell, &script, "func rm p"), "print", "{shell}");
+        let flags = completed(shell, &script, "func rm --wa");
+        assert!(flags == "flags" || flags == "--wait", "{shell}: {flags}");
+    }
 }
