@@ -2,6 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use api_machinery::names::function_name;
 use axum::{
     body::Body,
     http::{HeaderName, HeaderValue, Request, Response},
@@ -54,7 +55,8 @@ impl Calls {
     }
 
     /// Calls a function: waits for an instance, and gives its answer, whatever its code, whose body comes as the
-    /// instance sends it. All of it is bounded by the function's timeout; to drop it, or the body, ends the call.
+    /// instance sends it. From when it has an instance, all of it is bounded by the function's timeout; to drop it, or
+    /// the body, ends the call.
     ///
     /// # Errors
     /// There is no answer. A call that failed with [`CallError::Broken`] or [`CallError::Timeout`] may have had its
@@ -65,7 +67,7 @@ impl Calls {
         function: &str,
         mut message: Message,
     ) -> Result<Response<Body>, CallError> {
-        let found = self.functions.find(namespace, function);
+        let found = self.functions.find(namespace, &function_name(function));
         let function = found.map_err(|missing| missing_error(missing, function))?;
         let id = message.request_id();
         let in_flight = function.metrics.begin();
@@ -107,10 +109,11 @@ impl Call {
         in_flight: InFlight,
         traced: bool,
     ) -> Result<Response<Body>, CallError> {
-        let deadline = self.came + self.timeout;
         let mut refused = None;
         loop {
             let slot = self.acquire(functions, refused.take()).await?;
+            // The wait is not the function's: a cold start may take longer than it is given.
+            let deadline = Instant::now() + self.timeout;
             let timing = self.note_cold_start(&slot, traced);
             let sent = timeout_at(deadline, slot.endpoint.send(request)).await;
             match sent.map_err(|_| self.too_slow())? {
@@ -137,7 +140,7 @@ impl Call {
         functions: &Functions,
         refused: Option<io::Error>,
     ) -> Result<Slot, CallError> {
-        let wait = self.limits.queue_time.min(self.timeout);
+        let wait = self.limits.queue_time;
         let queued = self.function.metrics.queue();
         let slot = self.function.dispatcher.acquire(self.came + wait).await;
         drop(queued);

@@ -1,5 +1,5 @@
-//! Tells whoever scales functions which calls this gateway has in hand: over Redis, or without it in the annotation of
-//! the Lease that the gateway holds for as long as it lives.
+//! Tells whoever scales functions which calls this gateway has in hand: over Redis, and in the annotation of the Lease
+//! that the gateway holds for as long as it lives. What Redis carries may be lost, or heard by nobody.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,10 +11,11 @@ use crate::{functions::Functions, lease::Lease};
 
 /// How often to tell, while there is anything to tell.
 const PERIOD: Duration = Duration::from_secs(1);
-/// The least time between two messages, and between two writes of the Lease: calls that come meanwhile are told
-/// together.
+/// The least time between two messages, and between two writes of the Lease, without and with Redis: calls that come
+/// meanwhile are told together. With Redis the Lease is believed only 5 s after the last message.
 const PAUSE: Duration = Duration::from_millis(50);
 const LEASE_PAUSE: Duration = Duration::from_millis(250);
+const LEASE_PAUSE_WITH_REDIS: Duration = Duration::from_secs(2);
 
 /// What has been told.
 #[derive(Debug, Default)]
@@ -54,37 +55,30 @@ pub async fn tell(
 }
 
 async fn report(functions: &Functions, listwatch: &ListWatch, identity: &str, lease: &mut Lease) {
-    let mut told = Told::default();
+    let (mut over_redis, mut in_lease) = (Told::default(), Told::default());
+    let demand = |functions| Demand { gateway: identity.to_owned(), functions };
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut next_write = Instant::now();
     loop {
         tokio::select! {
             () = functions.woken() => {}
             _ = ticks.tick() => {}
         }
         let begin = Instant::now();
-        let news = told.news(functions.demand()).map(|functions| {
-            let gateway = identity.to_owned();
-            Demand { gateway, functions }
-        });
-        if listwatch.redis_connected() {
-            if let Some(demand) = &news {
-                listwatch.announce_demand(demand);
-            }
-            lease.hold(None).await;
-            sleep_until(begin + PAUSE).await;
-        } else {
-            let written = news.is_some();
-            lease.hold(Some(news.unwrap_or_else(|| idle(identity)))).await;
-            if written {
-                sleep_until(begin + LEASE_PAUSE).await;
-            }
+        let redis = listwatch.redis_connected();
+        if redis && let Some(news) = over_redis.news(functions.demand()) {
+            listwatch.announce_demand(&demand(news));
         }
+        if begin >= next_write {
+            let news = in_lease.news(functions.demand());
+            if news.is_some() {
+                next_write = begin + if redis { LEASE_PAUSE_WITH_REDIS } else { LEASE_PAUSE };
+            }
+            lease.hold(demand(news.unwrap_or_default())).await;
+        }
+        sleep_until(if redis { begin + PAUSE } else { next_write }).await;
     }
-}
-
-fn idle(identity: &str) -> Demand {
-    Demand { gateway: identity.to_owned(), functions: BTreeMap::new() }
 }
 
 #[cfg(test)]

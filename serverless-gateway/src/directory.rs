@@ -10,7 +10,7 @@ use std::{
 use api_types::{
     api::core::v1::{Pod, PodStatus},
     meta::ObjectMeta,
-    minik8s::{Function, FunctionVersionPhase},
+    minik8s::{Function, FunctionSpec, FunctionVersionPhase},
 };
 use kube::runtime::watcher::Event;
 use tokio::time::Instant;
@@ -223,7 +223,6 @@ fn key(metadata: &ObjectMeta) -> Key {
 
 fn settings(function: &Function) -> Settings {
     let seconds = function.spec.timeout_seconds.and_then(|seconds| u64::try_from(seconds).ok());
-    let concurrency = function.spec.container_concurrency.and_then(|most| most.try_into().ok());
     let status = function.status.as_ref();
     let version = status.and_then(|status| status.version);
     let last = status.and_then(|status| status.versions.last());
@@ -233,7 +232,7 @@ fn settings(function: &Function) -> Settings {
     let unready = conditions.find(|c| c.type_ == "Ready" && c.status != "True");
     Settings {
         timeout: seconds.filter(|s| *s > 0).map_or(DEFAULT_TIMEOUT, Duration::from_secs),
-        concurrency: concurrency.and_then(NonZeroU32::new),
+        concurrency: concurrency(&function.spec),
         version: version.map(|version| version.to_string()),
         failed: failed.map(|failed| {
             let why = failed.message.as_deref().unwrap_or("it failed");
@@ -241,6 +240,16 @@ fn settings(function: &Function) -> Settings {
         }),
         unready: unready.map(|unready| unready.message.clone()),
     }
+}
+
+/// More than an instance works on at a time waits for another one, rather than in it.
+fn concurrency(spec: &FunctionSpec) -> Option<NonZeroU32> {
+    let said = spec.container_concurrency.and_then(|most| most.try_into().ok());
+    let own = || match spec.runtime.as_deref() {
+        None | Some("python") => NonZeroU32::new(Function::PYTHON_CONCURRENCY),
+        _ => None,
+    };
+    said.and_then(NonZeroU32::new).or_else(own)
 }
 
 /// A pod of a function. A terminating one gets no new calls.

@@ -26,7 +26,7 @@ pub(crate) struct Lease {
     api: Api<coordination::Lease>,
     identity: String,
     /// When it was last written, and with what.
-    written: Option<(Instant, Option<Demand>)>,
+    written: Option<(Instant, Demand)>,
     /// Whether the last attempt failed, which is told once.
     failed: bool,
 }
@@ -38,7 +38,7 @@ impl Lease {
     }
 
     /// Writes it, if it has to be renewed or says something else about the demand.
-    pub(crate) async fn hold(&mut self, demand: Option<Demand>) {
+    pub(crate) async fn hold(&mut self, demand: Demand) {
         let is_due = match &self.written {
             None => true,
             Some((at, told)) => at.elapsed() >= RENEWAL || *told != demand,
@@ -50,7 +50,7 @@ impl Lease {
         if self.written.is_none() {
             self.sweep().await;
         }
-        let written = timeout(PATIENCE, self.write(demand.as_ref())).await;
+        let written = timeout(PATIENCE, self.write(&demand)).await;
         match written.unwrap_or_else(|_| Err(kube::Error::Service("no answer in time".into()))) {
             Ok(()) => {
                 self.written = Some((begin, demand));
@@ -71,14 +71,11 @@ impl Lease {
         }
     }
 
-    async fn write(&self, demand: Option<&Demand>) -> kube::Result<()> {
-        let demand = demand.and_then(|demand| serde_json::to_string(demand).ok());
-        // A null takes the annotation away.
-        let patch = self.content(&json!({ANNOTATION: demand}));
-        match self.api.patch(&self.name(), &PatchParams::default(), &Patch::Merge(&patch)).await {
+    async fn write(&self, demand: &Demand) -> kube::Result<()> {
+        let demand = serde_json::to_string(demand).map_err(kube::Error::SerdeError)?;
+        let lease = self.content(&json!({ANNOTATION: demand}));
+        match self.api.patch(&self.name(), &PatchParams::default(), &Patch::Merge(&lease)).await {
             Err(kube::Error::Api(status)) if status.code == 404 => {
-                let annotations = demand.map_or(json!({}), |demand| json!({ANNOTATION: demand}));
-                let lease = self.content(&annotations);
                 let lease = serde_json::from_value(lease).map_err(kube::Error::SerdeError)?;
                 self.api.create(&PostParams::default(), &lease).await.map(drop)
             }

@@ -1,4 +1,4 @@
-//! What the gateways have to do for functions, as they tell whoever scales them: over Redis, or without it in an
+//! What the gateways have to do for functions, as they tell whoever scales them: over Redis, and in an
 //! annotation of the Lease that each gateway holds for as long as it lives.
 
 use std::collections::BTreeMap;

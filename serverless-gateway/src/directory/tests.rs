@@ -145,11 +145,13 @@ fn a_new_list_replaces_what_was_known_when_it_is_complete() {
 fn a_function_says_how_its_calls_go() {
     let of = |spec| settings(&function("f", &spec, &json!({})));
     let plain = of(json!({}));
-    assert_eq!((plain.timeout, plain.concurrency), (Duration::from_secs(60), None));
+    let python = NonZeroU32::new(Function::PYTHON_CONCURRENCY);
+    assert_eq!((plain.timeout, plain.concurrency), (Duration::from_secs(60), python));
     let own = of(json!({"timeoutSeconds": 5, "containerConcurrency": 3}));
     assert_eq!((own.timeout, own.concurrency), (Duration::from_secs(5), NonZeroU32::new(3)));
     let unlimited = of(json!({"timeoutSeconds": 0, "containerConcurrency": 0}));
     assert_eq!(unlimited, plain);
+    assert_eq!(of(json!({"runtime": "container", "image": "i"})).concurrency, None);
 }
 
 #[test]

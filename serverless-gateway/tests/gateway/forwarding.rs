@@ -1,16 +1,19 @@
 //! What of a call reaches an instance, and what of its answer comes back.
 
+use std::time::Duration;
+
 use axum::{
     Router,
     extract::{RawQuery, Request},
     http::{HeaderMap, StatusCode},
     routing::post,
 };
+use kube::runtime::watcher::Event;
 use reqwest::Client;
 use serde_json::json;
 use serverless_gateway::{Access, Tokens};
 
-use crate::rig::{Options, Rig, address, echo, instance};
+use crate::rig::{Options, Rig, address, echo, function, instance, pod};
 
 #[tokio::test]
 async fn a_call_reaches_an_instance_and_its_answer_comes_back_whole() {
@@ -52,10 +55,21 @@ async fn an_instance_that_is_gone_is_passed_over() {
     for _ in 0..8 {
         assert_eq!(rig.post("/add", "").await.status(), 201);
     }
-    let gone = [("slow", address(3))];
-    let gone = Rig::start(port, &gone).await;
-    let message = gone.refused("/slow", 503, "ServiceUnavailable").await;
-    assert_eq!(message, "no instance of function default/slow accepts connections");
+    let soon = Options { queue_time: Duration::from_secs(1), ..Options::default() };
+    let gone = Rig::with(port, &[("add", address(3))], soon).await;
+    let message = gone.refused("/add", 503, "ServiceUnavailable").await;
+    assert_eq!(message, "no instance of function default/add accepts connections");
+}
+
+#[tokio::test]
+async fn a_name_may_be_spelt_as_in_the_code() {
+    let port = instance(address(1), 0, echo("a")).await;
+    let rig = Rig::start(port, &[]).await;
+    rig.functions.function(Event::Apply(function("add-five", &json!({}))));
+    rig.functions.pod(Event::Apply(pod("add-five", address(1))));
+    for path in ["/addFive", "/add_five", "/default/addFive"] {
+        assert_eq!(rig.post(path, "").await.status(), 201, "{path}");
+    }
 }
 
 #[tokio::test]

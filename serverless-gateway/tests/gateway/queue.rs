@@ -110,6 +110,35 @@ async fn a_burst_at_zero_loses_no_call_and_no_instance_gets_more_than_it_may() {
 }
 
 #[tokio::test]
+async fn the_first_instance_of_a_burst_gets_no_more_than_it_works_on() {
+    let first = Held::new(0);
+    let port = instance(address(1), 0, first.router("a")).await;
+    let rig = Rig::start(port, &[]).await;
+    let calls: Vec<_> = (0..30).map(|_| rig.call("/add")).collect();
+    rig.queued(30).await;
+    rig.functions.pod(Event::Apply(pod("add", address(1))));
+    first.holds(20).await;
+    rig.queued(10).await;
+    first.release.add_permits(30);
+    for answer in join_all(calls).await {
+        assert_eq!(answer.unwrap().status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn the_wait_for_an_instance_is_not_the_functions_time() {
+    let port = instance(address(1), 0, echo("a")).await;
+    let rig = Rig::start(port, &[]).await;
+    rig.add(&json!({"timeoutSeconds": 1}));
+    let call = rig.call("/add");
+    rig.queued(1).await;
+    // As long as the function may take, and more.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    rig.functions.pod(Event::Apply(pod("add", address(1))));
+    assert_eq!(call.await.unwrap().status(), 201);
+}
+
+#[tokio::test]
 async fn a_full_queue_refuses_calls() {
     let options = Options { queue_length: 2, ..Options::default() };
     let port = instance(address(1), 0, echo("a")).await;

@@ -10,7 +10,8 @@ use super::decision::Load;
 
 /// A gateway whose Lease was not renewed for so long is gone.
 const LEASE: Duration = Duration::from_secs(40);
-/// Over Redis, calls in hand are told every second. If that stops, the message that they are done was lost.
+/// Over Redis, calls in hand are told every second. If that stops, the message that they are done was lost, or Redis
+/// is: the Lease says how it is.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// All gateways.
@@ -25,51 +26,41 @@ pub(super) struct Demands {
 struct Gateway {
     /// When it last gave a sign of life.
     alive: Instant,
-    demand: Demand,
-    /// When it said so.
-    told: Instant,
-    /// Whether the demand holds for as long as the gateway lives: in its Lease, it is written whenever it changes.
-    holds: bool,
+    /// What it last told over Redis, and when.
+    heard: Option<(Instant, Demand)>,
+    /// What its Lease says: older than what is heard, but it stays.
+    written: Demand,
+    /// The calls that it has had, by function.
+    arrived: BTreeMap<String, u64>,
 }
 
 impl Demands {
     /// A message over Redis. These functions may have to be looked at.
     pub(super) fn heard(&mut self, now: Instant, demand: Demand) -> BTreeSet<String> {
-        self.told(now, demand, false)
+        let gateway = demand.gateway.clone();
+        self.told(now, &gateway, demand, |gateway, demand| gateway.heard = Some((now, demand)))
     }
 
-    /// A Lease of a gateway as it is now: renewed, and with what its annotation says, if it has one.
+    /// A Lease of a gateway as it is now: renewed, and with what its annotation says.
     pub(super) fn renewed(
         &mut self,
         now: Instant,
         gateway: &str,
-        demand: Option<Demand>,
+        demand: Demand,
     ) -> BTreeSet<String> {
-        match demand {
-            Some(demand) => self.told(now, Demand { gateway: gateway.to_owned(), ..demand }, true),
-            None => {
-                let known = self.gateways.get_mut(gateway);
-                let was_written = known.is_some_and(|gateway| {
-                    gateway.alive = now;
-                    gateway.holds
-                });
-                // From here on it tells over Redis.
-                let nothing = Demand { gateway: gateway.to_owned(), ..Demand::default() };
-                if was_written { self.told(now, nothing, false) } else { BTreeSet::new() }
-            }
-        }
+        self.told(now, gateway, demand, |gateway, demand| gateway.written = demand)
     }
 
     /// The gateway has given its Lease up.
     pub(super) fn gone(&mut self, gateway: &str) -> BTreeSet<String> {
         let gateway = self.gateways.remove(gateway);
-        gateway.into_iter().flat_map(|gateway| gateway.demand.functions.into_keys()).collect()
+        gateway.iter().flat_map(Gateway::functions).collect()
     }
 
     /// What all gateways have to do for a function.
     pub(super) fn load(&self, now: Instant, function: &str) -> Load {
-        let believed = self.gateways.values().filter(|gateway| gateway.is_believed(now));
-        let in_hand = believed.filter_map(|gateway| gateway.demand.functions.get(function));
+        let alive = self.gateways.values().filter(|gateway| now - gateway.alive < LEASE);
+        let in_hand = alive.filter_map(|gateway| gateway.demand(now).functions.get(function));
         Load {
             in_hand: in_hand.map(|calls| calls.queued.saturating_add(calls.in_flight)).sum(),
             last_call: self.last_calls.get(function).copied(),
@@ -78,30 +69,54 @@ impl Demands {
 
     pub(super) fn forget(&mut self, function: &str) {
         self.last_calls.remove(function);
+        for gateway in self.gateways.values_mut() {
+            gateway.arrived.remove(function);
+        }
     }
 
-    fn told(&mut self, now: Instant, demand: Demand, holds: bool) -> BTreeSet<String> {
-        let before = self.gateways.get(&demand.gateway).map(|gateway| &gateway.demand);
-        let mut concerned = BTreeSet::new();
+    fn told(
+        &mut self,
+        now: Instant,
+        gateway: &str,
+        demand: Demand,
+        keep: impl FnOnce(&mut Gateway, Demand),
+    ) -> BTreeSet<String> {
+        self.gateways.retain(|_, gateway| now - gateway.alive < LEASE);
+        let gateway = self.gateways.entry(gateway.to_owned()).or_insert_with(|| Gateway::new(now));
+        gateway.alive = now;
         for (function, calls) in &demand.functions {
-            let arrived =
-                before.and_then(|demand| demand.functions.get(function)).map(|c| c.arrived);
-            if !calls.is_idle() || arrived != Some(calls.arrived) {
+            // What the Lease says may be older than what was heard.
+            let known = gateway.arrived.get(function).copied();
+            let come = known.is_none_or(|known| calls.arrived > known);
+            if come {
+                gateway.arrived.insert(function.clone(), calls.arrived);
+            }
+            if come || !calls.is_idle() {
                 self.last_calls.insert(function.clone(), now);
             }
-            concerned.insert(function.clone());
         }
-        concerned.extend(before.into_iter().flat_map(|demand| demand.functions.keys().cloned()));
-        let gateway = demand.gateway.clone();
-        self.gateways.insert(gateway, Gateway { alive: now, demand, told: now, holds });
-        self.gateways.retain(|_, gateway| now - gateway.alive < LEASE);
+        let mut concerned: BTreeSet<_> = gateway.functions().collect();
+        keep(gateway, demand);
+        concerned.extend(gateway.functions());
         concerned
     }
 }
 
 impl Gateway {
-    fn is_believed(&self, now: Instant) -> bool {
-        now - self.alive < LEASE && (self.holds || now - self.told < SILENCE)
+    fn new(now: Instant) -> Self {
+        let (written, arrived) = (Demand::default(), BTreeMap::new());
+        Self { alive: now, heard: None, written, arrived }
+    }
+
+    fn demand(&self, now: Instant) -> &Demand {
+        let heard = self.heard.as_ref().filter(|(at, _)| now - *at < SILENCE);
+        heard.map_or(&self.written, |(_, demand)| demand)
+    }
+
+    /// Of which it said anything last.
+    fn functions(&self) -> impl Iterator<Item = String> {
+        let heard = self.heard.iter().flat_map(|(_, demand)| demand.functions.keys());
+        heard.chain(self.written.functions.keys()).cloned()
     }
 }
 
@@ -164,23 +179,34 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_holds_as_long_as_it_is_renewed_and_until_the_gateway_tells_otherwise() {
+    fn a_lease_holds_as_long_as_it_is_renewed_and_what_is_heard_is_newer() {
         let mut world = World::new();
         let busy = demand("a", &[("d/f", 0, 1, 1)]);
-        world.demands.renewed(world.now, "a", Some(busy.clone()));
+        world.demands.renewed(world.now, "a", busy.clone());
         world.wait(39);
         assert_eq!(world.in_hand(), 1);
         world.wait(1);
         assert_eq!(world.in_hand(), 0, "the gateway is gone");
-        world.demands.renewed(world.now, "a", Some(busy.clone()));
+        world.demands.renewed(world.now, "a", busy);
         assert_eq!(world.in_hand(), 1);
-        assert_eq!(world.demands.renewed(world.now, "a", None), ["d/f".to_owned()].into());
-        assert_eq!(world.in_hand(), 0, "from here on it tells over Redis");
-        world.demands.heard(world.now, busy);
-        world.demands.renewed(world.now, "a", None);
-        assert_eq!(world.in_hand(), 1);
-        assert_eq!(world.demands.gone("a"), ["d/f".to_owned()].into());
+        world.demands.heard(world.now, demand("a", &[("d/f", 2, 1, 3)]));
+        assert_eq!(world.in_hand(), 3);
+        world.wait(5);
+        assert_eq!(world.in_hand(), 1, "Redis is lost, and the calls are not");
+        let idle = demand("a", &[]);
+        assert_eq!(world.demands.renewed(world.now, "a", idle), ["d/f".to_owned()].into());
         assert_eq!(world.in_hand(), 0);
+        assert_eq!(world.demands.gone("a"), ["d/f".to_owned()].into());
+    }
+
+    #[test]
+    fn what_the_lease_says_later_is_no_call() {
+        let mut world = World::new();
+        world.demands.heard(world.now, demand("a", &[("d/f", 0, 0, 7)]));
+        world.wait(2);
+        world.demands.renewed(world.now, "a", demand("a", &[("d/f", 0, 0, 5)]));
+        world.demands.renewed(world.now, "a", demand("a", &[("d/f", 0, 0, 7)]));
+        assert_eq!(world.seconds_since_a_call(), Some(2));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Gives the version of each function that serves as many instances as its calls need, or none.
 //!
-//! *Flow*: gateways tell which calls they have in hand (over Redis, or in their Leases); what all say together is a
+//! *Flow*: gateways tell which calls they have in hand (over Redis, and in their Leases); what all say together is a
 //! function's load; [`decision`] makes of it the replicas of the ReplicaSet of the version that serves. While there are
 //! calls or instances beyond the fewest, each function is looked at once a second.
 //!
@@ -98,15 +98,15 @@ fn gateway_of(lease: &Lease) -> Option<&str> {
     lease.metadata.name.as_deref()?.strip_prefix(LEASE_PREFIX)
 }
 
-fn annotated(lease: &Lease) -> Option<Demand> {
-    let text = lease.metadata.annotations.as_ref()?.get(ANNOTATION)?;
-    match serde_json::from_str(text) {
-        Ok(demand) => Some(demand),
-        Err(error) => {
-            tracing::warn!(lease = lease.metadata.name, %error, "{ANNOTATION} cannot be read");
-            None
-        }
-    }
+fn annotated(lease: &Lease) -> Demand {
+    let annotations = lease.metadata.annotations.iter();
+    let Some(text) = annotations.flat_map(|all| all.get(ANNOTATION)).next() else {
+        return Demand::default();
+    };
+    serde_json::from_str(text).unwrap_or_else(|error| {
+        tracing::warn!(lease = lease.metadata.name, %error, "{ANNOTATION} cannot be read");
+        Demand::default()
+    })
 }
 
 fn follow_messages(

@@ -26,6 +26,8 @@ impl Function {
     pub const CONTAINER: &str = "function";
     /// Where an instance listens.
     pub const PORT: u16 = 8080;
+    /// So many calls at a time an instance of the runtime `python` works on, unless `containerConcurrency` says it.
+    pub const PYTHON_CONCURRENCY: u32 = 20;
 }
 
 /// The code and how it may scale.
