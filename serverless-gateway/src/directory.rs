@@ -102,7 +102,7 @@ impl Directory {
     pub(crate) fn serving(&self, function: &Key) -> impl Iterator<Item = &Instance> {
         let version = self.settings(function).and_then(|settings| settings.version.clone());
         let serves = move |instance: &Instance| {
-            instance.address.is_some() && (version.is_none() || instance.version == version)
+            instance.address.is_some() && version.is_some() && instance.version == version
         };
         self.instances(function).filter(move |instance| serves(instance))
     }

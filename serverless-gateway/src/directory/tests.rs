@@ -77,6 +77,16 @@ fn nothing_is_absent_before_the_lists_are_complete() {
     check(&directory, &[]);
 }
 
+/// They are those of a function of the same name that was deleted.
+#[test]
+fn a_function_without_a_version_has_no_instances() {
+    let mut directory = directory(&[pod("a", "10.0.0.1", "1", "True")]);
+    check(&directory, &["10.0.0.1"]);
+    directory.function(Event::Delete(function("add", &json!({}), &json!({}))));
+    directory.function(Event::Apply(function("add", &json!({}), &json!({}))));
+    check(&directory, &[]);
+}
+
 #[test]
 fn only_ready_pods_that_stay_are_called() {
     let mut leaving = pod("d", "10.0.0.4", "1", "True");

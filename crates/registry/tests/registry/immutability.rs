@@ -211,8 +211,14 @@ fn a_function_goes_back_to_a_version_that_there_is_until_its_code_changes() {
     );
     let def = def("functions");
     let object = create(&def, example(&def));
-    let status = json!({"versions": [{"version": 7, "phase": "Ready"}]});
-    let object = update_status(&def, &object, set(&object, "/status", status)).unwrap();
+    let status = |phase| json!({"versions": [{"version": 7, "phase": phase}]});
+    let built = update_status(&def, &object, set(&object, "/status", status("Building"))).unwrap();
+    let never = update(&def, &built, set(&built, "/spec/rollbackTo", json!(7))).unwrap_err();
+    assert!(
+        format!("{never:?}").contains("Invalid value: 7: this version was never ready"),
+        "{never:?}"
+    );
+    let object = update_status(&def, &built, set(&built, "/status", status("Ready"))).unwrap();
     let back = update(&def, &object, set(&object, "/spec/rollbackTo", json!(7))).unwrap();
     assert_eq!(back["spec"]["rollbackTo"], 7);
     let scaled = update(&def, &back, set(&back, "/spec/maxScale", json!(3))).unwrap();

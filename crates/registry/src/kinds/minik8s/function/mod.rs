@@ -3,13 +3,15 @@
 mod validation;
 
 use api_machinery::{FieldErrors, FieldPath, names};
-use api_types::minik8s::Function;
+use api_types::minik8s::{Function, FunctionVersionPhase};
 use serde_json::json;
 
 use crate::{NameRule, ResourceDef, Strategy, cells::or_none, resource, rules};
 
 /// The instances' names are the function's and more.
 const MAX_NAME: usize = 52;
+/// What the gateway itself answers at the path of a name.
+const RESERVED: [&str; 4] = ["healthz", "livez", "metrics", "readyz"];
 const TARGET_CONCURRENCY: i32 = 10;
 
 pub(crate) fn definition() -> ResourceDef {
@@ -56,6 +58,9 @@ impl Strategy<Function> for FunctionStrategy {
             if name.len() > MAX_NAME {
                 faults.push(format!("must be no more than {MAX_NAME} characters"));
             }
+            if RESERVED.contains(&name) {
+                faults.push("is a path of the serverless gateway itself".to_owned());
+            }
             faults
         }
     }
@@ -88,11 +93,16 @@ impl Strategy<Function> for FunctionStrategy {
 
     fn validate_update(&self, new: &Function, old: &Function, errors: &mut FieldErrors) {
         let wanted = new.spec.rollback_to.filter(|_| new.spec.rollback_to != old.spec.rollback_to);
+        let Some(wanted) = wanted else { return };
+        let path = FieldPath::new("spec").child("rollbackTo");
         let mut versions = old.status.iter().flat_map(|status| &status.versions);
-        if let Some(wanted) = wanted
-            && !versions.any(|version| version.version == wanted)
-        {
-            errors.not_found(&FieldPath::new("spec").child("rollbackTo"), wanted);
+        match versions.find(|version| version.version == wanted) {
+            None => errors.not_found(&path, wanted),
+            // One that was never ready may have no instances to come back to.
+            Some(version) if version.phase != FunctionVersionPhase::Ready => {
+                errors.invalid(&path, wanted, "this version was never ready");
+            }
+            Some(_) => {}
         }
     }
 }
