@@ -1,6 +1,11 @@
 //! Processes with their streams: commands that run in a container, and a container's own process.
 
-use std::{fmt, io, pin::Pin, time::Duration};
+use std::{
+    fmt, io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bollard::{
     exec::{CreateExecOptions, ResizeExecOptions, StartExecOptions},
@@ -9,7 +14,7 @@ use bollard::{
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use tokio::{
-    io::{AsyncWrite, split},
+    io::{AsyncWrite, WriteHalf, split},
     time::sleep,
 };
 use tokio_util::{codec::FramedRead, io::ReaderStream};
@@ -43,9 +48,18 @@ pub struct Exec {
     pub streams: Streams,
 }
 
+/// A process by the numbers of the daemon's machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its number, which is another's once it has ended.
+    pub pid: i32,
+    /// The container that it runs in, by its whole id.
+    pub container: String,
+}
+
 /// The standard streams of a process.
 pub struct Streams {
-    /// Its input. Shut down, it is at its end for the process.
+    /// Its input. Shut down, it is at its end for the process; that of a terminal has no end.
     pub input: Pin<Box<dyn AsyncWrite + Send>>,
     /// What it writes. Unless somebody reads it, the process waits.
     pub output: BoxStream<'static, Result<Output, Error>>,
@@ -93,6 +107,19 @@ impl Docker {
             }
             pause = (pause * 2).min(LAST_PAUSE);
         }
+    }
+
+    /// The process of a command, if it runs.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]: its container is gone.
+    pub async fn exec_process(&self, exec: &str) -> Result<Option<Process>, Error> {
+        let state = self.ask(|engine| async move { engine.inspect_exec(exec).await }).await?;
+        let pid = state.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0);
+        Ok(match (state.running, pid, state.container_id) {
+            (Some(true), Some(pid), Some(container)) => Some(Process { pid, container }),
+            _ => None,
+        })
     }
 
     /// The streams of a container's own process, from now on.
@@ -145,13 +172,35 @@ fn exec_options(command: &Command) -> CreateExecOptions<String> {
 impl Streams {
     fn new(connection: Connection, tty: bool) -> Self {
         let (output, input) = split(connection);
-        let output = if tty {
-            ReaderStream::new(output).map_ok(Output::Stdout).boxed()
-        } else {
-            FramedRead::new(output, Frames::default()).boxed()
-        };
         let broken = |error: io::Error| Error::Unavailable(error.into());
-        Streams { input: Box::pin(input), output: output.map_err(broken).boxed() }
+        if tty {
+            let output = ReaderStream::new(output).map_ok(Output::Stdout).map_err(broken);
+            return Streams { input: Box::pin(Keyboard(input)), output: output.boxed() };
+        }
+        let output = FramedRead::new(output, Frames::default()).map_err(broken);
+        Streams { input: Box::pin(input), output: output.boxed() }
+    }
+}
+
+/// The input of a terminal. To the daemon the end of a connection's input is that of the terminal, of which
+/// it then tells no more; who has nothing more to type still reads.
+struct Keyboard(WriteHalf<Connection>);
+
+impl AsyncWrite for Keyboard {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        typed: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, typed)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush(context)
     }
 }
 

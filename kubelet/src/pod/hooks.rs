@@ -55,7 +55,7 @@ impl Hooked {
         let runtime = self.context.runtime.clone();
         if let Some(exec) = &hook.exec {
             let words = exec.command.clone().unwrap_or_default();
-            let why = match process::run(&*runtime, &self.id, &words, Duration::MAX).await {
+            let why = match process::run(runtime, &self.id, &words, Duration::MAX).await {
                 Ok((0, _)) => return Ok(()),
                 Ok((code, output)) => {
                     let command = words.join(" ");

@@ -406,6 +406,11 @@ impl Runtime for Fake {
         Ok(self.world.lock().answers.get(exec).copied().unwrap_or_default())
     }
 
+    async fn end_exec(&self, exec: &str) -> Result<(), RuntimeError> {
+        self.note(format!("end exec {exec}"));
+        Ok(())
+    }
+
     /// A process that writes what it reads.
     async fn attach(&self, id: &str, stdin: bool) -> Result<Streams, RuntimeError> {
         self.note(format!("attach {}", self.name(id)));

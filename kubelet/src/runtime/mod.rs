@@ -379,6 +379,8 @@ pub trait Runtime: Send + Sync + std::fmt::Debug + 'static {
     async fn exec(&self, id: &str, command: &Command) -> Result<Exec, RuntimeError>;
     /// Waits for the end of a command; gives its exit status.
     async fn exec_status(&self, exec: &str) -> Result<i64, RuntimeError>;
+    /// Ends a command that still runs; tells it nothing before. What it has begun goes on.
+    async fn end_exec(&self, exec: &str) -> Result<(), RuntimeError>;
     /// The streams of a container's own process, from now on; with its input if that is wanted.
     async fn attach(&self, id: &str, stdin: bool) -> Result<Streams, RuntimeError>;
     /// Sets the size of a terminal.

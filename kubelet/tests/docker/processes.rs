@@ -8,7 +8,10 @@ use kubelet::runtime::{
     process::{Command, Exec, Output, Size, Streams, Terminal, run},
 };
 use testkit::wait;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
 
 use crate::{Node, container};
 
@@ -61,13 +64,31 @@ async fn a_command_run_to_its_end_gives_status_and_output() {
     let (node, id) = sleeper("10.219.7.0/24").await;
     let patience = Duration::from_secs(10);
     let script = words("echo here; echo there >&2; exit 4");
-    let (code, output) = run(&*node.runtime, &id, &script, patience).await.unwrap();
+    let (code, output) = run(node.runtime.clone(), &id, &script, patience).await.unwrap();
     assert_eq!((code, output.len()), (4, "here\nthere\n".len()));
     // One that writes no more goes on.
     let script = words("exec >&- 2>&-; sleep 1; exit 5");
-    assert_eq!(run(&*node.runtime, &id, &script, patience).await.unwrap().0, 5);
-    let late = run(&*node.runtime, &id, &words("sleep 1000"), Duration::from_secs(1)).await;
+    assert_eq!(run(node.runtime.clone(), &id, &script, patience).await.unwrap().0, 5);
+    let late = run(node.runtime.clone(), &id, &words("sleep 1000"), Duration::from_secs(1)).await;
     assert_eq!(late.unwrap_err().to_string(), "command timed out after 1s");
+}
+
+#[tokio::test]
+async fn a_command_that_takes_too_long_or_is_not_waited_for_ends() {
+    let (node, id) = sleeper("10.219.27.0/24").await;
+    let (late, left) = (words("exec sleep 4321"), words("exec sleep 4322"));
+    let late = run(node.runtime.clone(), &id, &late, Duration::from_secs(1));
+    let left =
+        timeout(Duration::from_secs(1), run(node.runtime.clone(), &id, &left, Duration::MAX));
+    let (late, left) = tokio::join!(late, left);
+    assert!(late.is_err() && left.is_err(), "{late:?} {left:?}");
+    let others = words("ps -o args | grep '[s]leep'");
+    let ended = wait::until("they end", async || {
+        let patience = Duration::from_secs(10);
+        let (_, running) = run(node.runtime.clone(), &id, &others, patience).await.unwrap();
+        if running == "sleep 1000\n" { Ok(()) } else { Err(running) }
+    });
+    ended.await;
 }
 
 #[tokio::test]
@@ -75,7 +96,7 @@ async fn a_command_that_writes_without_end_fills_no_memory() {
     let (node, id) = sleeper("10.219.14.0/24").await;
     let script = words("yes | head -c 5000000; exit 4");
     let patience = Duration::from_secs(20);
-    let (code, output) = run(&*node.runtime, &id, &script, patience).await.unwrap();
+    let (code, output) = run(node.runtime.clone(), &id, &script, patience).await.unwrap();
     assert_eq!((code, output.len()), (4, 10 << 10));
 }
 
@@ -121,6 +142,18 @@ async fn a_terminal_has_the_size_that_it_is_given() {
     node.runtime.resize(&Terminal::Exec(exec.clone()), size).await.unwrap();
     until_written(&mut streams, "31 97\r\n").await;
     assert_eq!(node.runtime.exec_status(&exec).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn who_types_no_more_at_a_terminal_still_reads() {
+    let (node, id) = sleeper("10.219.28.0/24").await;
+    let script = words("read line; sleep 1; echo got $line; exit 3");
+    let command = Command { words: script, stdin: true, tty: true };
+    let Exec { id: exec, mut streams } = node.runtime.exec(&id, &command).await.unwrap();
+    streams.input.write_all(b"this\n").await.unwrap();
+    streams.input.shutdown().await.unwrap();
+    until_written(&mut streams, "got this\r\n").await;
+    assert_eq!(node.runtime.exec_status(&exec).await.unwrap(), 3);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The Docker Engine as container runtime: of one node, whose containers are told by their labels.
 
 mod answer;
+mod kill;
 mod process;
 mod request;
 
@@ -196,6 +197,15 @@ impl Runtime for Docker {
 
     async fn exec_status(&self, exec: &str) -> Result<i64, RuntimeError> {
         Ok(self.engine.exec_status(exec).await?)
+    }
+
+    /// Docker has no request for that.
+    async fn end_exec(&self, exec: &str) -> Result<(), RuntimeError> {
+        match self.engine.exec_process(exec).await {
+            Ok(Some(process)) => kill::kill(&process).map_err(failed),
+            Ok(None) | Err(Error::NotFound(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn attach(&self, id: &str, stdin: bool) -> Result<Streams, RuntimeError> {
