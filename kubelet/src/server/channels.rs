@@ -59,8 +59,10 @@ pub(super) const REMOTE_COMMAND: &[Protocol] = &[
     V1,
     Protocol { name: "base64.channel.k8s.io", base64: true, ..V1 },
 ];
+/// For port-forward: no channels, but the bytes of another protocol.
+pub(super) const TUNNEL: Protocol = Protocol { name: "SPDY/3.1+portforward.k8s.io", ..V4 };
 /// For port-forward.
-pub(super) const PORT_FORWARD: &[Protocol] = &[V4, V4_BASE64];
+pub(super) const PORT_FORWARD: &[Protocol] = &[TUNNEL, V4, V4_BASE64];
 
 /// A request that should be one for a WebSocket.
 pub(super) type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
@@ -142,8 +144,17 @@ pub(super) fn split(socket: WebSocket, protocol: Protocol) -> (Sender, Receiver)
 impl Sender {
     /// An error means that the client has gone.
     pub(super) async fn send(&self, channel: u8, data: &[u8]) -> Result<(), Error> {
+        self.say(self.protocol.encode(channel, data)).await
+    }
+
+    /// The same in a tunnel.
+    pub(super) async fn send_bytes(&self, bytes: Bytes) -> Result<(), Error> {
+        self.say(Message::Binary(bytes)).await
+    }
+
+    async fn say(&self, message: Message) -> Result<(), Error> {
         self.spoken.now();
-        self.messages.lock().await.send(self.protocol.encode(channel, data)).await
+        self.messages.lock().await.send(message).await
     }
 
     /// Does what keeps the client from being listened to. `None` if it has gone meanwhile.
@@ -194,6 +205,16 @@ impl Receiver {
             if let Some(frame) = self.protocol.decode(message) {
                 self.spoken.now();
                 return Some(frame);
+            }
+        }
+    }
+
+    /// The same in a tunnel.
+    pub(super) async fn next_bytes(&mut self) -> Option<Bytes> {
+        loop {
+            if let Message::Binary(bytes) = self.messages.next().await?.ok()? {
+                self.spoken.now();
+                return Some(bytes);
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod authorization;
 mod streams;
+mod tunnel;
 
 use std::{net::SocketAddr, sync::Arc};
 

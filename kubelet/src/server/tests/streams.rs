@@ -25,14 +25,14 @@ const V4: &str = "v4.channel.k8s.io";
 const EXEC: &str = "/exec/default/web/main?command=cat&command=-u&input=1&output=1&error=1";
 
 /// A client, and the protocol that was agreed upon.
-struct Client {
-    messages: WebSocketStream<TlsStream<TcpStream>>,
-    protocol: String,
+pub(super) struct Client {
+    pub(super) messages: WebSocketStream<TlsStream<TcpStream>>,
+    pub(super) protocol: String,
 }
 
 impl Served {
     /// One whose node runs the pod `web`.
-    async fn with_pod() -> Self {
+    pub(super) async fn with_pod() -> Self {
         let served = Self::start().await;
         served.node.create(&pod("web").image(IMAGE).node("n1").build()).await;
         let runs = |status: &api_types::api::core::v1::PodStatus| {
@@ -43,7 +43,7 @@ impl Served {
     }
 
     /// The error is code and body of the answer.
-    async fn open(&self, path: &str, protocols: &str) -> Result<Client, (u16, String)> {
+    pub(super) async fn open(&self, path: &str, protocols: &str) -> Result<Client, (u16, String)> {
         let mut request = format!("wss://n1{path}").into_client_request().unwrap();
         if !protocols.is_empty() {
             request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocols.parse().unwrap());
@@ -68,7 +68,7 @@ impl Client {
         self.messages.send(Message::Binary(message.into())).await.unwrap();
     }
 
-    async fn next(&mut self) -> Message {
+    pub(super) async fn next(&mut self) -> Message {
         wait::within("a message", self.messages.next()).await.unwrap().unwrap()
     }
 
@@ -84,7 +84,7 @@ impl Client {
         serde_json::from_slice(&last[1..]).unwrap()
     }
 
-    async fn is_over(&mut self) {
+    pub(super) async fn is_over(&mut self) {
         let end = self.next().await;
         let Message::Close(Some(frame)) = end else { panic!("{end:?}") };
         assert_eq!(frame.code, CloseCode::Normal);
