@@ -9,7 +9,7 @@ use std::{
 
 use apiserver::{ApiServer, Config, Identity, pki::Pki};
 use futures::StreamExt;
-use http::Request;
+use http::{Request, StatusCode};
 use kube::{Client, client::Body};
 use listwatch::{ListWatch, Publisher};
 use store::{Event, Revision, Store};
@@ -237,6 +237,16 @@ impl ControlPlane {
         matches: impl Fn(&Request<Body>) -> bool + Send + Sync + 'static,
     ) -> Obstacle {
         self.backend.bar(Arc::new(matches), Effect::LoseAnswer)
+    }
+
+    /// Answers the requests of in-process clients that match with a code, and nothing else, until the obstacle is
+    /// dropped.
+    pub fn answer(
+        &self,
+        code: StatusCode,
+        matches: impl Fn(&Request<Body>) -> bool + Send + Sync + 'static,
+    ) -> Obstacle {
+        self.backend.bar(Arc::new(matches), Effect::Answer(code))
     }
 
     /// Stops the API server: clients are refused until [`ControlPlane::start_server`].

@@ -10,7 +10,7 @@ use std::{
 };
 
 use apiserver::{ApiServer, Identity, InProcess};
-use http::Request;
+use http::{Request, Response, StatusCode};
 use kube::client::Body;
 use tokio::sync::watch;
 use tower::{BoxError, Service, ServiceExt};
@@ -52,6 +52,8 @@ pub(crate) enum Effect {
     Refuse,
     /// It arrives, but its answer does not.
     LoseAnswer,
+    /// It does not arrive, and is answered with this.
+    Answer(StatusCode),
 }
 
 impl fmt::Debug for Bar {
@@ -71,13 +73,20 @@ impl Bar {
             Effect::Refuse => return Err(refused()),
             // It is never changed, only dropped.
             Effect::Hold => drop(self.up.changed().await),
-            Effect::LoseAnswer => {}
+            Effect::LoseAnswer | Effect::Answer(_) => {}
         }
         Ok(())
     }
 
     fn loses_answer(&self) -> bool {
         self.effect == Effect::LoseAnswer
+    }
+
+    fn answer(&self) -> Option<StatusCode> {
+        match self.effect {
+            Effect::Answer(code) => Some(code),
+            _ => None,
+        }
     }
 }
 
@@ -137,6 +146,11 @@ impl Service<Request<Body>> for Gate {
         Box::pin(async move {
             if let Some(bar) = &mut bar {
                 bar.pass().await?;
+                if let Some(code) = bar.answer() {
+                    let mut answer = Response::new(axum::body::Body::empty());
+                    *answer.status_mut() = code;
+                    return Ok(answer);
+                }
             }
             let server = backend.server().ok_or_else(refused)?;
             let Ok(response) = server.service(identity).oneshot(request).await;

@@ -101,10 +101,10 @@ impl Driver {
         let written = Instant::now();
         match (write(&self.runs(&run), run, status).await, begun) {
             (Written::Lost, _) => Err(Left::ToOthers),
-            (Written::Stored(_), None) => Err(Left::Ended),
-            (Written::Stored(run), Some((engine, execution))) => {
+            (Written::Stored(run), Some((engine, execution))) if !has_ended(&run) => {
                 Ok(Held { run: *run, engine, execution, written })
             }
+            (Written::Stored(_) | Written::Refused, _) => Err(Left::Ended),
         }
     }
 
@@ -187,11 +187,10 @@ impl Driver {
         if let Err(Stop::Fail(error)) = take(&mut status, &held.execution, records, now) {
             status::fail(&mut status, &error, now);
         }
-        let ended = status.phase.has_ended();
         let written = Instant::now();
         match write(&self.runs(&held.run), held.run, status).await {
-            Written::Stored(run) if !ended => Ok(Held { run: *run, written, ..held }),
-            Written::Stored(_) => Err(Left::Ended),
+            Written::Stored(run) if !has_ended(&run) => Ok(Held { run: *run, written, ..held }),
+            Written::Stored(_) | Written::Refused => Err(Left::Ended),
             Written::Lost => {
                 info!("a run was taken over");
                 Err(Left::ToOthers)
@@ -213,6 +212,10 @@ impl Driver {
 enum Left {
     Ended,
     ToOthers,
+}
+
+fn has_ended(run: &WorkflowRun) -> bool {
+    run.status.as_ref().is_some_and(|status| status.phase.has_ended())
 }
 
 /// Why a run cannot be begun.

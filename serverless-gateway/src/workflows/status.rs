@@ -48,6 +48,18 @@ pub(super) fn fail(status: &mut WorkflowRunStatus, error: &RunError, now: Timest
     end(status, RunPhase::Failed, now);
 }
 
+/// What is stored of a run in place of a status that the API server does not take.
+pub(super) fn refused(status: &WorkflowRunStatus, why: &str, now: Timestamp) -> WorkflowRunStatus {
+    let steps = i32::try_from(status.steps.len()).unwrap_or(i32::MAX);
+    let mut short = WorkflowRunStatus {
+        start_time: status.start_time.clone(),
+        steps_dropped: status.steps_dropped.saturating_add(steps),
+        ..WorkflowRunStatus::default()
+    };
+    fail(&mut short, &RunError::data_limit(format!("the run cannot be stored: {why}")), now);
+    short
+}
+
 fn end(status: &mut WorkflowRunStatus, phase: RunPhase, now: Timestamp) {
     status.phase = phase;
     status.execution = None;

@@ -2,23 +2,31 @@
 
 use std::time::Duration;
 
-use api_types::minik8s::{WorkflowRun, WorkflowRunStatus};
+use api_types::{
+    jiff::Timestamp,
+    minik8s::{WorkflowRun, WorkflowRunStatus},
+};
 use kube::{Api, ResourceExt, api::PostParams};
 use tracing::warn;
 
+use super::status;
+
 /// What became of a write.
 pub(super) enum Written {
-    /// It is stored; the run as it is now.
+    /// It is stored, or in its place that it is refused; the run as it is now.
     Stored(Box<WorkflowRun>),
     /// Somebody else has written the status, or the run is gone: it is no longer ours.
     Lost,
+    /// Nothing can be stored.
+    Refused,
 }
 
 /// How long to wait before a write that got no answer is repeated.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Writes `status` on condition that the stored one is still `run`'s. What else of the run has changed meanwhile does
-/// not matter. A write that gets no answer is repeated until it does: it may have been stored.
+/// not matter. A write that gets no answer is repeated until it does: it may have been stored. One that is refused for
+/// what it says ends the run: what was called could not be remembered, and would be called again.
 pub(super) async fn write(
     runs: &Api<WorkflowRun>,
     mut run: WorkflowRun,
@@ -27,6 +35,7 @@ pub(super) async fn write(
     let name = run.name_any();
     let expected = run.status.take();
     run.status = Some(status);
+    let mut refused = false;
     loop {
         match runs.replace_status(&name, &PostParams::default(), &run).await {
             Ok(stored) => return Written::Stored(Box::new(stored)),
@@ -39,9 +48,13 @@ pub(super) async fn write(
                     Look::NoAnswer => tokio::time::sleep(PAUSE).await,
                 }
             }
-            Err(kube::Error::Api(status)) if matches!(status.code, 400..=403 | 413 | 422) => {
-                warn!(run = name, %status, "a run's status is refused");
-                return Written::Lost;
+            Err(kube::Error::Api(why)) if matches!(why.code, 400 | 413 | 422) => {
+                warn!(run = name, %why, "a run's status is refused");
+                if std::mem::replace(&mut refused, true) {
+                    return Written::Refused;
+                }
+                let long = run.status.take().unwrap_or_default();
+                run.status = Some(status::refused(&long, &why.message, Timestamp::now()));
             }
             Err(error) => {
                 warn!(run = name, %error, "writing a run's status");
@@ -67,11 +80,17 @@ async fn look(
 ) -> Look {
     match runs.get(&ours.name_any()).await {
         Ok(there) if there.metadata.uid != ours.metadata.uid => Look::Lost,
-        Ok(there) if there.status == ours.status => Look::Stored(Box::new(there)),
+        Ok(there) if there.status == as_read(ours.status.as_ref()) => Look::Stored(Box::new(there)),
         Ok(there) if there.status.as_ref() == expected => {
             Look::Unwritten(there.metadata.resource_version)
         }
-        Ok(_) | Err(kube::Error::Api(_)) => Look::Lost,
+        Ok(_) => Look::Lost,
+        Err(kube::Error::Api(status)) if status.code == 404 => Look::Lost,
         Err(_) => Look::NoAnswer,
     }
+}
+
+/// What is read where this was stored: its times are less exact.
+fn as_read(status: Option<&WorkflowRunStatus>) -> Option<WorkflowRunStatus> {
+    serde_json::from_slice(&serde_json::to_vec(status?).ok()?).ok()
 }

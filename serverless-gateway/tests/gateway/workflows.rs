@@ -11,8 +11,8 @@ use api_types::{
     minik8s::{RunPhase, Workflow, WorkflowRun, WorkflowRunStatus},
 };
 use axum::{
-    body::Body,
-    http::{Response, StatusCode},
+    body::{Body, HttpBody},
+    http::{Request, Response, StatusCode},
 };
 use kube::{
     Api,
@@ -133,6 +133,25 @@ impl Cluster {
         run.unwrap().status.unwrap()
     }
 
+    async fn cancel(&self, name: &str) {
+        let wish = Patch::Merge(json!({"spec": {"cancel": true}}));
+        self.runs().patch(name, &PatchParams::default(), &wish).await.unwrap();
+    }
+
+    /// How often a status of the run was sent.
+    fn writes(&self, name: &str) -> usize {
+        let (requests, status) = (self.plane.requests(), format!("/{name}/status"));
+        requests.iter().filter(|r| r.starts_with("PUT") && r.contains(&status)).count()
+    }
+
+    async fn written(&self, name: &str, times: usize) {
+        let written = async || match self.writes(name) {
+            writes if writes >= times => Ok(()),
+            fewer => Err(fewer),
+        };
+        wait::until(&format!("a status of {name} is sent"), written).await;
+    }
+
     async fn called(&self, function: &str, expected: &[usize]) {
         let called = async || match self.functions.called(function) {
             calls if calls == expected => Ok(()),
@@ -223,20 +242,96 @@ async fn writes_whose_answers_are_lost_are_not_made_twice() {
     let _gateway = cluster.gateway("a");
     let lost = cluster.plane.lose_answers(|request| request.uri().path().ends_with("/r/status"));
     cluster.run("r", "add", json!({"x": 0})).await;
-    let writes = || {
-        let requests = cluster.plane.requests();
-        requests.iter().filter(|r| r.starts_with("PUT") && r.contains("/r/status")).count()
-    };
-    wait::until(
-        "the write is repeated",
-        async || if writes() > 1 { Ok(()) } else { Err(writes()) },
-    )
-    .await;
+    cluster.written("r", 2).await;
     drop(lost);
     cluster.called("slow", &[1]).await;
     cluster.functions.permits.add_permits(1);
     assert_eq!(cluster.ended("r").await.output, Some(json!({"x": 10})));
     assert_eq!(cluster.functions.calls().values().max(), Some(&1));
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_disturbs_no_other_call() {
+    let cluster = Cluster::start().await;
+    let branch =
+        json!({"StartAt": "s", "States": {"s": {"Type": "Task", "Resource": "slow", "End": true}}});
+    let both = json!({"Type": "Parallel", "Branches": [branch, branch], "End": true});
+    let definition = json!({"StartAt": "both", "States": {"both": both}});
+    cluster.workflow("w", json!({"definition": definition})).await;
+    cluster.run("r", "w", json!({"x": 0})).await;
+    let _gateway = cluster.gateway("a");
+    cluster.called("slow", &[1, 1]).await;
+    let lost = cluster.plane.lose_answers(|request| request.uri().path().ends_with("/r/status"));
+    let before = cluster.writes("r");
+    cluster.functions.permits.add_permits(1);
+    cluster.written("r", before + 2).await;
+    drop(lost);
+    // The next one follows from the one that was stored.
+    cluster.written("r", before + 3).await;
+    cluster.functions.permits.add_permits(3);
+    assert_eq!(cluster.ended("r").await.output, Some(json!([{"x": 0}, {"x": 0}])));
+    assert_eq!(cluster.functions.called("slow"), [1, 1]);
+}
+
+#[tokio::test]
+async fn a_run_whose_results_cannot_be_stored_ends() {
+    let cluster = Cluster::start().await;
+    cluster.workflow("w", line(&["addFive", "slow", "addFive"])).await;
+    cluster.run("r", "w", json!({"x": 0})).await;
+    let _gateway = cluster.gateway("a");
+    cluster.called("slow", &[1]).await;
+    let full = |request: &Request<kube::client::Body>| {
+        let length = HttpBody::size_hint(request.body()).exact();
+        request.method() == "PUT" && length.is_some_and(|length| length > 1000)
+    };
+    let _full = cluster.plane.answer(StatusCode::PAYLOAD_TOO_LARGE, full);
+    cluster.functions.permits.add_permits(3);
+    let status = cluster.ended("r").await;
+    assert_eq!(
+        (status.phase, status.error.as_deref()),
+        (RunPhase::Failed, Some("States.DataLimitExceeded"))
+    );
+    assert_eq!((status.execution, status.input, status.steps_dropped), (None, None, 2));
+    assert!(status.start_time.is_some());
+    assert_eq!(cluster.functions.calls().values().max(), Some(&1));
+}
+
+#[tokio::test]
+async fn what_a_gateway_may_not_store_for_a_while_is_stored_after_it() {
+    let cluster = Cluster::start().await;
+    cluster.workflow("w", line(&["slow"])).await;
+    cluster.run("r", "w", json!({"x": 0})).await;
+    let _gateway = cluster.gateway("a");
+    cluster.called("slow", &[1]).await;
+    let status =
+        |request: &Request<kube::client::Body>| request.uri().path().ends_with("/r/status");
+    let forbidden = cluster.plane.answer(StatusCode::FORBIDDEN, status);
+    let before = cluster.writes("r");
+    cluster.functions.permits.add_permits(3);
+    cluster.written("r", before + 2).await;
+    drop(forbidden);
+    assert_eq!(cluster.ended("r").await.output, Some(json!({"x": 0})));
+    assert_eq!(cluster.functions.called("slow"), [1]);
+}
+
+#[tokio::test]
+async fn a_run_that_is_cancelled_before_it_is_taken_calls_nothing() {
+    let cluster = Cluster::start().await;
+    cluster.workflow("w", line(&["slow", "slow"])).await;
+    cluster.run("running", "w", json!({"x": 0})).await;
+    let first = cluster.gateway("first");
+    cluster.called("slow", &[1]).await;
+    first.shutdown.cancel();
+    cluster.functions.permits.add_permits(1);
+    first.driving.await.unwrap();
+    cluster.run("pending", "w", json!({"x": 0})).await;
+    cluster.cancel("running").await;
+    cluster.cancel("pending").await;
+    let _second = cluster.gateway("second");
+    for run in ["pending", "running"] {
+        assert_eq!(cluster.ended(run).await.phase, RunPhase::Cancelled);
+    }
+    assert_eq!(cluster.functions.called("slow"), [1]);
 }
 
 #[test]
@@ -307,8 +402,7 @@ async fn a_run_is_cancelled_while_it_waits_for_a_function() {
     cluster.run("r", "w", json!({})).await;
     let _gateway = cluster.gateway("a");
     cluster.called("slow", &[1]).await;
-    let wish = Patch::Merge(json!({"spec": {"cancel": true}}));
-    cluster.runs().patch("r", &PatchParams::default(), &wish).await.unwrap();
+    cluster.cancel("r").await;
     let status = cluster.ended("r").await;
     assert_eq!((status.phase, status.execution), (RunPhase::Cancelled, None));
 }

@@ -560,6 +560,27 @@ spec:
 }
 
 #[test]
+fn of_inputs_that_no_step_may_be_given() {
+    let long = "x".repeat(256 * 1024);
+    check(
+        "workflows",
+        &format!(
+            "{{metadata: {{name: a}}, spec: {{startAt: a, nodes: {{a: {{}}}}, params: {long}}}}}"
+        ),
+        &expect![[r#"
+        spec.params: Too long: may not be more than 262144 bytes
+    "#]],
+    );
+    check(
+        "workflowruns",
+        &format!("{{metadata: {{name: a}}, spec: {{workflow: a, input: {long}}}}}"),
+        &expect![[r#"
+        spec.input: Too long: may not be more than 262144 bytes
+    "#]],
+    );
+}
+
+#[test]
 fn of_metadata() {
     let map = "
 metadata:

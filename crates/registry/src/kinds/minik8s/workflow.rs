@@ -3,7 +3,7 @@
 use api_machinery::{FieldErrors, FieldPath};
 use api_types::minik8s::{LastRun, Workflow};
 use serde_json::json;
-use workflow::Definition;
+use workflow::{Definition, MAX_PAYLOAD};
 
 use crate::{ResourceDef, Strategy, cells::or_none, resource, rules};
 
@@ -62,6 +62,9 @@ impl Strategy<Workflow> for WorkflowStrategy {
         let document = spec.document();
         if document.to_string().len() > MAX_DOCUMENT {
             errors.too_long(&place, MAX_DOCUMENT);
+        }
+        if spec.params.as_ref().is_some_and(|params| params.to_string().len() > MAX_PAYLOAD) {
+            errors.too_long(&path.child("params"), MAX_PAYLOAD);
         }
         if let Err(faults) = Definition::parse(&document, &place) {
             errors.extend(faults);

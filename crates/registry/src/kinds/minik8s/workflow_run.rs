@@ -6,6 +6,7 @@ use api_types::{
     minik8s::{WorkflowRun, WorkflowRunSpec, WorkflowRunStatus},
 };
 use serde_json::json;
+use workflow::MAX_PAYLOAD;
 
 use crate::{ResourceDef, Strategy, cells::NONE, resource, rules};
 
@@ -50,8 +51,12 @@ impl Strategy<WorkflowRun> for WorkflowRunStrategy {
     }
 
     fn validate(&self, run: &WorkflowRun, errors: &mut FieldErrors) {
-        let path = FieldPath::new("spec").child("workflow");
-        rules::named(&run.spec.workflow, names::dns1123_subdomain, &path, errors);
+        let path = FieldPath::new("spec");
+        let workflow = path.child("workflow");
+        rules::named(&run.spec.workflow, names::dns1123_subdomain, &workflow, errors);
+        if run.spec.input.as_ref().is_some_and(|input| input.to_string().len() > MAX_PAYLOAD) {
+            errors.too_long(&path.child("input"), MAX_PAYLOAD);
+        }
     }
 
     /// A run can be cancelled, once and for all.
