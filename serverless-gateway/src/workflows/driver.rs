@@ -155,17 +155,20 @@ impl Driver {
     async fn go_on(&self, mut held: Held, news: &mut watch::Receiver<Arc<WorkflowRun>>) -> Left {
         let mut doing = Doing::default();
         loop {
-            doing.set(self, &held);
-            let events = tokio::select! {
-                events = doing.next() => events,
-                () = sleep_until(held.written + lease::RENEWAL) => Vec::new(),
-                changed = news.changed() => match changed {
-                    Ok(()) if news.borrow_and_update().spec.cancel => vec![Event::Cancelled],
-                    Ok(()) => continue,
-                    // It was deleted.
-                    Err(_) => return Left::Ended,
-                },
-                () = self.shutdown.cancelled() => return self.hand_over(held).await,
+            let events = if held.run.spec.cancel || news.borrow().spec.cancel {
+                vec![Event::Cancelled]
+            } else {
+                doing.set(self, &held);
+                tokio::select! {
+                    events = doing.next() => events,
+                    () = sleep_until(held.written + lease::RENEWAL) => Vec::new(),
+                    changed = news.changed() => match changed {
+                        Ok(()) => continue,
+                        // It was deleted.
+                        Err(_) => return Left::Ended,
+                    },
+                    () = self.shutdown.cancelled() => return self.hand_over(held).await,
+                }
             };
             match self.store(held, events).await {
                 Ok(next) => held = next,
