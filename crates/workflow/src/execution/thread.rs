@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::{Action, Call, StepId};
@@ -37,12 +37,12 @@ pub(super) struct Thread {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Progress {
-    /// For nothing: the state is to be begun.
+    /// For its turn: the state is to be begun.
     Entered,
     /// For a function.
     Calling {
         /// What it was given; the state's own input if absent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
         input: Option<Value>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timeout: Option<Duration>,
@@ -129,6 +129,11 @@ impl Fork {
         });
         results.collect()
     }
+}
+
+/// Null is a value too.
+fn given<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(input).map(Some)
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]

@@ -15,6 +15,8 @@ fn machine(depth: u32) -> BoxedStrategy<Value> {
         Just(json!({"Type": "Wait", "Seconds": 3})),
         Just(json!({"Type": "Task", "Resource": "works"})),
         Just(json!({"Type": "Task", "Resource": "works", "Parameters": {"id.$": "States.UUID()"}})),
+        Just(json!({"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Parameters": {
+            "FunctionName": "works", "Payload": null}})),
         Just(json!({"Type": "Task", "Resource": "flaky", "Retry": [
             {"ErrorEquals": ["States.ALL"], "MaxAttempts": 2, "JitterStrategy": "FULL"}]})),
         Just(json!({"Type": "Task", "Resource": "fails", "Catch": "next"})),
@@ -161,7 +163,9 @@ proptest! {
                 return execution;
             }
             let text = serde_json::to_string(&execution).unwrap();
-            serde_json::from_str(&text).unwrap()
+            let read = serde_json::from_str(&text).unwrap();
+            assert_eq!(engine.pending(&read), engine.pending(&execution));
+            read
         });
         prop_assert_eq!(plain, read);
     }
