@@ -1,5 +1,6 @@
 //! Which function a Task calls, and how it is told.
 
+use api_machinery::names::function_name;
 use serde_json::{Value, json};
 
 use crate::{error::RunError, template::Template};
@@ -63,19 +64,7 @@ impl Invocation {
 }
 
 fn name(resource: &str) -> Option<FunctionName> {
-    last_part(resource).filter(|name| !name.contains([':', '/', ' '])).map(spelled)
-}
-
-/// Kubernetes' names have no capitals: `addFive` and `AddFive` are `add-five`.
-fn spelled(name: &str) -> FunctionName {
-    let mut spelled = String::new();
-    for c in name.chars() {
-        if c.is_ascii_uppercase() && !spelled.is_empty() {
-            spelled.push('-');
-        }
-        spelled.push(c.to_ascii_lowercase());
-    }
-    spelled
+    last_part(resource).filter(|name| !name.contains([':', '/', ' '])).map(function_name)
 }
 
 /// `arn:aws:lambda:REGION:ACCOUNT:function:NAME`, with or without a version or an alias.

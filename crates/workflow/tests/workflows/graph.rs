@@ -1,5 +1,6 @@
 //! The graph of nodes.
 
+use api_machinery::names::function_name;
 use serde_json::{Value, json};
 use workflow::RunError;
 
@@ -34,6 +35,13 @@ fn a_node_is_given_what_the_one_before_returned() {
     assert_eq!(other.output(), json!({"by": "print-not-equals", "given": {"x": 11}}));
     assert_eq!(other.states(), ["addFive", "judge", "printNotEquals"]);
     assert_eq!(definition(&print()).functions(), ["add-five", "print-equals", "print-not-equals"]);
+}
+
+#[test]
+fn a_function_is_called_by_the_name_that_it_is_made_with() {
+    let document = json!({"startAt": "add_Five", "nodes": {"add_Five": {"type": "Task"}}});
+    assert_eq!(definition(&document).functions(), [function_name("add_Five")]);
+    assert_eq!(function_name("add_Five"), "add-five");
 }
 
 fn holds(variable: &str, operator: &str, other: Value, input: Value) -> Result<bool, RunError> {
