@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::limits::MAX_EXECUTION;
+
 /// An error and what it is about, as the Amazon States Language names them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunError {
@@ -49,6 +51,10 @@ impl RunError {
 
     pub(crate) fn step_limit(limit: u64) -> Self {
         Self::new(STEP_LIMIT, format!("the run took more than {limit} steps"))
+    }
+
+    pub(crate) fn execution_limit() -> Self {
+        Self::data_limit(format!("the run's state is longer than {MAX_EXECUTION} bytes"))
     }
 
     pub(crate) fn parameter_path(cause: impl Into<String>) -> Self {

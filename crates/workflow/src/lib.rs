@@ -14,6 +14,7 @@ mod definition;
 mod error;
 mod execution;
 mod intrinsic;
+mod limits;
 mod path;
 mod random;
 mod template;
@@ -21,7 +22,5 @@ mod template;
 pub use context::Facts;
 pub use definition::Definition;
 pub use error::RunError;
-pub use execution::{
-    Action, Call, Engine, Event, Execution, MAX_EXECUTION, MAX_PAYLOAD, MAX_STEPS, Outcome, Record,
-    StepId,
-};
+pub use execution::{Action, Call, Engine, Event, Execution, Outcome, Record, StepId};
+pub use limits::{MAX_EXECUTION, MAX_PAYLOAD, MAX_STEPS};

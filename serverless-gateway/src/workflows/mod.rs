@@ -6,7 +6,8 @@
 //! answered. Compare-and-swap lets one of two gateways win that both believe a run to be theirs.
 //!
 //! *Writes.* A run of `n` calls one after another takes `n + 2` writes: it is created, taken, and after each call
-//! written once, the last of which also ends it. States that call nothing take none.
+//! written once, the last of which also ends it. States that call nothing take none, or one for
+//! hundreds of them.
 
 mod call;
 mod driver;

@@ -23,10 +23,22 @@ pub struct Record {
     pub started: Timestamp,
     /// When it was left.
     pub ended: Timestamp,
-    /// What it was given.
+    /// What it was given. If it is long, the beginning of its text.
     pub input: Value,
-    /// What it passed on, if it did.
+    /// What it passed on, if it did; the beginning of its text if it is long.
     pub output: Option<Value>,
     /// What it ended with, or the last attempt that failed before one that did not.
     pub error: Option<RunError>,
+}
+
+/// The longest JSON text of a value that is told in full.
+const MAX_VALUE: usize = 4 * 1024;
+
+/// A value that is long becomes the beginning of its text.
+pub(super) fn cut(value: Value) -> Value {
+    let text = value.to_string();
+    if text.len() <= MAX_VALUE {
+        return value;
+    }
+    Value::String(text[..text.floor_char_boundary(MAX_VALUE)].to_owned() + "…")
 }

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    Event, Execution, MAX_PAYLOAD, MAX_STEPS, Progress, Record, Thread, length,
+    Event, Execution, Progress, Record, Thread,
+    history::cut,
     thread::{Branch, Fork},
 };
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
         Concurrency, Invocation, Kind, Machine, Map, Next, Selection, State, Text, Timeout, Until,
     },
     error::RunError,
+    limits::{MAX_EXECUTION, MAX_PAYLOAD, MAX_STEPS, MAX_STEPS_AT_ONCE, length},
     path::Path,
     template::{Source, Template},
 };
@@ -43,11 +45,13 @@ pub(super) struct Interpreter<'a> {
     now: Timestamp,
     execution: &'a mut Execution,
     records: Vec<Record>,
+    /// Steps that may still be begun before they are stored.
+    left: u64,
 }
 
 impl<'a> Interpreter<'a> {
     pub(super) fn new(facts: &'a Facts, now: Timestamp, execution: &'a mut Execution) -> Self {
-        Self { facts, now, execution, records: Vec::new() }
+        Self { facts, now, execution, records: Vec::new(), left: MAX_STEPS_AT_ONCE }
     }
 
     pub(super) fn end(self) -> Vec<Record> {
@@ -87,7 +91,8 @@ impl<'a> Interpreter<'a> {
 
     /// From a state that is to be begun.
     fn go_on(&mut self, machine: &Machine, mut thread: Thread, item: Item<'_>) -> Flow {
-        loop {
+        while let Some(left) = self.left.checked_sub(1) {
+            self.left = left;
             let Some(state) = machine.states.get(&thread.state) else {
                 let why = format!("the definition has no state {:?}", thread.state);
                 return Flow::Ended(Err(RunError::runtime(why)));
@@ -98,6 +103,7 @@ impl<'a> Interpreter<'a> {
                 flow => return flow,
             }
         }
+        Flow::Waits(thread)
     }
 
     fn deliver_within(
@@ -121,6 +127,9 @@ impl<'a> Interpreter<'a> {
                 _ => Visit::Failed(RunError::runtime("the state calls no function any more")),
             },
             (Progress::Calling { .. }, Event::Failed { error, .. }) => Visit::Failed(error),
+            (Progress::Entered, Event::Elapsed { .. }) => {
+                return self.go_on(machine, thread, item);
+            }
             (Progress::Retrying(until), Event::Elapsed { .. }) if until <= self.now => {
                 return self.go_on(machine, thread, item);
             }
@@ -132,7 +141,7 @@ impl<'a> Interpreter<'a> {
             }
             (progress, _) => {
                 thread.progress = progress;
-                Visit::Waits
+                return Flow::Waits(thread);
             }
         };
         match self.leave(state, thread, visit, item) {
@@ -235,10 +244,15 @@ impl<'a> Interpreter<'a> {
         machines: &[Machine],
         item: Item<'_>,
     ) -> Result<Visit, RunError> {
-        let mut branches = Vec::new();
+        let (mut branches, mut total) = (Vec::new(), 0);
         for machine in machines {
             let inner = self.enter(&machine.start_at, data.clone());
-            branches.push(branch(self.go_on(machine, inner, item))?);
+            let branch = branch(self.go_on(machine, inner, item))?;
+            total += length(&branch);
+            if total > MAX_EXECUTION {
+                return Err(RunError::execution_limit());
+            }
+            branches.push(branch);
         }
         let fork = Fork { items: Vec::new(), limit: branches.len(), branches };
         Ok(self.fork_on(state, thread, fork, item))
@@ -277,9 +291,10 @@ impl<'a> Interpreter<'a> {
         item: Item<'_>,
     ) -> Visit {
         if let Kind::Map(map) = &state.kind {
-            let mut free = fork.limit.saturating_sub(fork.running().count());
+            let mut running = fork.running().count();
             for at in 0..fork.branches.len() {
-                if free == 0 {
+                // One that is left to be gone on with goes on with the others too.
+                if running >= fork.limit || (self.left == 0 && running > 0) {
                     break;
                 }
                 if fork.branches[at] != Branch::Waiting {
@@ -287,7 +302,7 @@ impl<'a> Interpreter<'a> {
                 }
                 match self.begin_element(state, map, thread, (at, &fork.items[at]), item) {
                     Ok(branch) => {
-                        free -= usize::from(matches!(branch, Branch::Running(_)));
+                        running += usize::from(matches!(branch, Branch::Running(_)));
                         fork.branches[at] = branch;
                     }
                     Err(error) => return Visit::Failed(error),
@@ -407,8 +422,8 @@ impl<'a> Interpreter<'a> {
             attempts: thread.attempts,
             started: thread.entered,
             ended: self.now,
-            input: thread.input,
-            output,
+            input: cut(thread.input),
+            output: output.map(cut),
             error: error.or(thread.error),
         });
     }
@@ -448,7 +463,7 @@ impl<'a> Interpreter<'a> {
     ) -> Result<Value, RunError> {
         let mut random = self.execution.random.clone();
         let context = self.context(thread, item);
-        let filled = template.fill(&mut Source { data, context, random: &mut random });
+        let filled = template.fill(&mut Source::new(data, context, &mut random));
         self.execution.random = random;
         filled
     }

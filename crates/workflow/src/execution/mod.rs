@@ -3,7 +3,8 @@
 //! *Flow.* [`Engine::start`] enters the first state and goes on to where something has to be waited for. From then on
 //! [`Engine::pending`] says what that is: calls and times, each for a step. Whoever drives the run does all of it, gives
 //! what comes of it to [`Engine::apply`], stores the execution, and looks at `pending` again: what is there anew is to
-//! be begun, what is there no more is of no interest any longer.
+//! be begun, what is there no more is of no interest any longer. After many steps of which none had to wait there is a
+//! time to wait for that has come already, so that they are stored before the next ones.
 //!
 //! *Guarantees.* The same execution and event give the same execution again. An event for a step that does not wait for
 //! it changes nothing, so a result that comes twice, or too late, does no harm. A step's id is never used again, and
@@ -21,16 +22,15 @@ use serde_json::Value;
 
 pub use history::Record;
 
-use crate::{Definition, context::Facts, error::RunError, random::Random};
+use crate::{
+    Definition,
+    context::Facts,
+    error::RunError,
+    limits::{MAX_EXECUTION, length},
+    random::Random,
+};
 use interpreter::{Flow, Interpreter};
 use thread::{Progress, Thread};
-
-/// The most steps of a run, so that a circle ends.
-pub const MAX_STEPS: u64 = 10_000;
-/// The longest JSON text that a step may be given or pass on, in bytes.
-pub const MAX_PAYLOAD: usize = 256 * 1024;
-/// The longest JSON text of an execution, in bytes: it is stored as a whole.
-pub const MAX_EXECUTION: usize = 768 * 1024;
 
 /// A visit to a state, unlike any other of the run. 0 is the run itself.
 pub type StepId = u64;
@@ -239,8 +239,7 @@ impl Engine {
             Flow::Waits(thread) => {
                 execution.thread = Some(thread);
                 if length(execution) > MAX_EXECUTION {
-                    let why = format!("the run's state is longer than {MAX_EXECUTION} bytes");
-                    execution.end(Outcome::Failed(RunError::data_limit(why)));
+                    execution.end(Outcome::Failed(RunError::execution_limit()));
                 }
             }
             Flow::Ended(Ok(output)) => execution.end(Outcome::Succeeded(output)),
@@ -248,22 +247,4 @@ impl Engine {
         }
         records
     }
-}
-
-/// The length of the JSON text.
-fn length(value: &impl Serialize) -> usize {
-    struct Count(usize);
-    impl std::io::Write for Count {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut count = Count(0);
-    // What cannot be written as JSON cannot be stored.
-    serde_json::to_writer(&mut count, value).map_or(usize::MAX, |()| count.0)
 }

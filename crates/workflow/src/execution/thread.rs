@@ -79,7 +79,7 @@ impl Thread {
     pub(super) fn pending(&self, actions: &mut Vec<Action>) {
         let step = self.step;
         match &self.progress {
-            Progress::Entered => {}
+            Progress::Entered => actions.push(Action::Wait { step, until: self.entered }),
             Progress::Calling { input, timeout } => actions.push(Action::Call(Call {
                 step,
                 attempt: self.attempts,

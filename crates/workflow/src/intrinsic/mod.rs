@@ -79,7 +79,8 @@ impl Expression {
                     argument => argument.evaluate(source),
                 });
                 let values = values.collect::<Result<Vec<_>, _>>()?;
-                function.call(&values, source.random)
+                let value = function.call(&values, source.random)?;
+                source.take(value)
             }
         }
     }

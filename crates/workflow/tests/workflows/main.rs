@@ -8,6 +8,7 @@ mod errors;
 mod faults;
 mod graph;
 mod intrinsics;
+mod limits;
 mod paths;
 mod properties;
 mod states;
