@@ -25,6 +25,11 @@ use super::{
     write::{Written, write},
 };
 
+/// How soon a run that is somebody else's, or that cannot be begun, is looked at again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How long a gateway that stops waits for the functions that its runs have called.
+const GRACE: Duration = Duration::from_secs(10);
+
 /// What driving a run takes.
 #[derive(Clone)]
 pub(super) struct Driver {
@@ -53,30 +58,32 @@ struct Doing {
 impl Driver {
     /// Drives the run for as long as it has not ended, whenever nobody else does. `news` is the run as it is known.
     pub(super) async fn drive(self, mut news: watch::Receiver<Arc<WorkflowRun>>) {
-        loop {
-            let run = news.borrow_and_update().clone();
+        let mut run = news.borrow_and_update().clone();
+        let mut lease = lease::Watched::default();
+        while !has_ended(&run) && !self.shutdown.is_cancelled() {
             let known = run.status.clone().unwrap_or_default();
-            if known.phase.has_ended() || self.shutdown.is_cancelled() {
-                return;
-            }
-            let wait = match lease::held_by_another(&known, &self.identity, Timestamp::now()) {
+            let wait = match lease.held_by_another(&known, &self.identity, Instant::now()) {
                 Some(left) => left,
                 None => {
                     let left = match self.take((*run).clone()).await {
                         Ok(held) => self.go_on(held, &mut news).await,
                         Err(left) => left,
                     };
-                    if left == Left::Ended {
-                        return;
+                    match left {
+                        Left::Ended => return,
+                        // News of it may have come before.
+                        Left::ToOthers(there) => run = Arc::from(there),
                     }
-                    // What comes next says who has it.
-                    Duration::from_secs(1)
+                    AGAIN
                 }
             };
             tokio::select! {
-                changed = news.changed() => if changed.is_err() { return },
+                changed = news.changed() => match changed {
+                    Ok(()) => run = news.borrow_and_update().clone(),
+                    Err(_) => return,
+                },
                 () = sleep(wait) => {}
-                () = self.shutdown.cancelled() => return,
+                () = self.shutdown.cancelled() => {}
             }
         }
     }
@@ -96,15 +103,15 @@ impl Driver {
                 status::fail(&mut status, &error, now);
                 None
             }
-            Err(Stop::Later) => return Err(Left::ToOthers),
+            Err(Stop::Later) => return Err(Left::ToOthers(Box::new(run))),
         };
         let written = Instant::now();
         match (write(&self.runs(&run), run, status).await, begun) {
-            (Written::Lost, _) => Err(Left::ToOthers),
+            (Written::Lost(there), _) => Err(Left::ToOthers(there)),
             (Written::Stored(run), Some((engine, execution))) if !has_ended(&run) => {
                 Ok(Held { run: *run, engine, execution, written })
             }
-            (Written::Stored(_) | Written::Refused, _) => Err(Left::Ended),
+            (Written::Stored(_) | Written::Refused | Written::Gone, _) => Err(Left::Ended),
         }
     }
 
@@ -167,7 +174,7 @@ impl Driver {
                         // It was deleted.
                         Err(_) => return Left::Ended,
                     },
-                    () = self.shutdown.cancelled() => return self.hand_over(held).await,
+                    () = self.shutdown.cancelled() => return self.hand_over(held, doing).await,
                 }
             };
             match self.store(held, events).await {
@@ -193,28 +200,45 @@ impl Driver {
         let written = Instant::now();
         match write(&self.runs(&held.run), held.run, status).await {
             Written::Stored(run) if !has_ended(&run) => Ok(Held { run: *run, written, ..held }),
-            Written::Stored(_) | Written::Refused => Err(Left::Ended),
-            Written::Lost => {
+            Written::Stored(_) | Written::Refused | Written::Gone => Err(Left::Ended),
+            Written::Lost(there) => {
                 info!("a run was taken over");
-                Err(Left::ToOthers)
+                Err(Left::ToOthers(there))
             }
         }
     }
 
-    /// Lets another gateway go on at once.
-    async fn hand_over(&self, held: Held) -> Left {
+    /// Lets another gateway go on. What has been called is waited for, since it would be called again there.
+    async fn hand_over(&self, mut held: Held, mut doing: Doing) -> Left {
+        let end = Instant::now() + GRACE;
+        while doing.calls(&held) {
+            let events = tokio::select! {
+                biased;
+                events = doing.next() => events,
+                () = sleep_until(end) => break,
+                () = sleep_until(held.written + lease::RENEWAL) => Vec::new(),
+            };
+            match self.store(held, events).await {
+                Ok(next) => held = next,
+                Err(left) => return left,
+            }
+        }
         let mut status = held.run.status.clone().unwrap_or_default();
         lease::release(&mut status);
-        write(&self.runs(&held.run), held.run, status).await;
-        Left::ToOthers
+        // If that gets no answer, the lease ends by itself.
+        let runs = self.runs(&held.run);
+        let written = write(&runs, held.run, status);
+        drop(tokio::time::timeout(lease::RENEWAL, written).await);
+        Left::Ended
     }
 }
 
-/// Why a run is no longer ours. What is known of one that has ended may still say otherwise for a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a run is no longer ours.
 enum Left {
+    /// It is of no interest any longer. What is known of it may still say otherwise for a moment.
     Ended,
-    ToOthers,
+    /// The run as it is now.
+    ToOthers(Box<WorkflowRun>),
 }
 
 fn has_ended(run: &WorkflowRun) -> bool {
@@ -258,13 +282,7 @@ impl Doing {
     fn set(&mut self, driver: &Driver, held: &Held) {
         let pending = held.engine.pending(&held.execution);
         let keys: Vec<_> = pending.iter().map(key).collect();
-        self.begun.retain(|key, task| {
-            let wanted = keys.contains(key);
-            if !wanted {
-                task.abort();
-            }
-            wanted
-        });
+        self.keep(&keys);
         for (key, action) in keys.into_iter().zip(pending) {
             if !self.begun.contains_key(&key) {
                 let event = perform(driver, &held.run, action);
@@ -272,6 +290,24 @@ impl Doing {
                 self.begun.insert(key, task);
             }
         }
+    }
+
+    fn keep(&mut self, wanted: &[(StepId, u32)]) {
+        self.begun.retain(|key, task| {
+            let wanted = wanted.contains(key);
+            if !wanted {
+                task.abort();
+            }
+            wanted
+        });
+    }
+
+    /// Whether functions are being called for the run. Nothing else is gone on with.
+    fn calls(&mut self, held: &Held) -> bool {
+        let pending = held.engine.pending(&held.execution);
+        let calls = pending.iter().filter(|action| matches!(action, Action::Call(_)));
+        self.keep(&calls.map(key).collect::<Vec<_>>());
+        !self.begun.is_empty()
     }
 
     /// Waits for what happens next; what has happened meanwhile comes with it.

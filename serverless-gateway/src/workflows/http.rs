@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use api_machinery::status::ApiError;
+use api_machinery::{names, status::ApiError};
 use api_types::{
     Resource,
     meta::OwnerReference,
@@ -28,6 +28,9 @@ use crate::{access::Access, error::CallError};
 const RUN: HeaderName = HeaderName::from_static("x-minik8s-run");
 /// How long a caller waits for the end of a run, if it does not say.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How much of a workflow's name the names of its runs begin with, in bytes.
+const MAX_BEGINNING: usize = 52;
 
 /// What a caller wishes.
 #[derive(Debug, Deserialize)]
@@ -70,29 +73,39 @@ async fn start(
     body: Bytes,
 ) -> Result<Response, Refusal> {
     let input = input(&body)?;
+    // They become parts of the API server's paths.
+    if !names::dns1123_label(&namespace).is_empty() || !names::dns1123_subdomain(&name).is_empty() {
+        return Err(ApiError::not_found(Workflow::GROUP, Workflow::URL_PATH_SEGMENT, &name).into());
+    }
     let workflows: Api<Workflow> = Api::namespaced(runs.client().clone(), &namespace);
     let workflow = workflows.get(&name).await?;
     // Its name is made here, so that its end is heard of, however soon it comes.
     let id = uuid::Uuid::new_v4().simple().to_string();
-    let run_name = format!("{}-{}", &name[..name.len().min(52)], &id[..10]);
+    let run_name = run_name(&name, &id);
     let key = (namespace.clone(), run_name.clone());
-    let ended = wishes.wait.then(|| runs.ended(key));
+    let end = wishes.wait.then(|| runs.await_end(key));
     let api: Api<WorkflowRun> = Api::namespaced(runs.client().clone(), &namespace);
     let created =
         api.create(&PostParams::default(), &run(&workflow, run_name.clone(), input)).await?;
     runs.apply(created);
-    let mut answer = match ended {
+    let mut answer = match end {
         None => (StatusCode::ACCEPTED, Json(json!({"run": run_name}))).into_response(),
-        Some(ended) => {
+        Some(mut end) => {
             let limit = Duration::from_secs(wishes.timeout_seconds);
-            match tokio::time::timeout(limit, ended).await {
-                Ok(Ok(run)) => outcome(&run),
-                Ok(Err(_)) | Err(_) => not_ended(&run_name),
+            match tokio::time::timeout(limit, end.run()).await {
+                Ok(Some(run)) => outcome(&run),
+                Ok(None) | Err(_) => not_ended(&run_name),
             }
         }
     };
     answer.headers_mut().extend(HeaderValue::try_from(run_name).map(|name| (RUN, name)));
     Ok(answer)
+}
+
+/// A name's parts neither begin nor end with `-`.
+fn run_name(workflow: &str, id: &str) -> String {
+    let beginning = &workflow[..workflow.floor_char_boundary(MAX_BEGINNING)];
+    format!("{}-{}", beginning.trim_end_matches(['-', '.']), &id[..10])
 }
 
 /// No body, no input of its own.

@@ -1,6 +1,9 @@
 //! The runs there are, each with a driver for as long as it has not ended.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use api_types::minik8s::WorkflowRun;
 use futures::StreamExt;
@@ -22,7 +25,7 @@ pub struct Runs(Arc<Inner>);
 
 struct Inner {
     driver: Driver,
-    table: Mutex<Table>,
+    table: Arc<Mutex<Table>>,
     tasks: TaskTracker,
 }
 
@@ -30,6 +33,8 @@ struct Inner {
 struct Table {
     /// What drivers hear of their runs by; one that is gone ends its driver.
     driven: HashMap<Key, watch::Sender<Arc<WorkflowRun>>>,
+    /// The runs that were heard of since a list is being received, by the list or otherwise.
+    heard: Option<HashSet<Key>>,
     /// Who waits for a run's end. One that is dropped says that there is no such run.
     awaited: HashMap<Key, Vec<oneshot::Sender<Arc<WorkflowRun>>>>,
 }
@@ -50,14 +55,12 @@ impl Runs {
         shutdown: CancellationToken,
     ) -> Self {
         let driver = Driver { client, functions, identity: identity.into(), shutdown };
-        Self(Arc::new(Inner { driver, table: Mutex::default(), tasks: TaskTracker::new() }))
+        Self(Arc::new(Inner { driver, table: Arc::default(), tasks: TaskTracker::new() }))
     }
 
     /// Drives what comes, until shutdown, and then hands over what is in hand.
     pub async fn drive(&self, listwatch: &ListWatch) {
         let mut events = std::pin::pin!(listwatch.watch::<WorkflowRun>(Scope::All));
-        // Those of a list that is being received.
-        let mut listed = Vec::new();
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
@@ -66,13 +69,9 @@ impl Runs {
             match event {
                 None => break,
                 Some(Err(error)) => warn!(%error, "watching runs"),
-                Some(Ok(Event::Init)) => listed.clear(),
-                Some(Ok(Event::InitApply(run))) => {
-                    listed.push(key(&run));
-                    self.apply(run);
-                }
-                Some(Ok(Event::InitDone)) => self.keep(&std::mem::take(&mut listed)),
-                Some(Ok(Event::Apply(run))) => self.apply(run),
+                Some(Ok(Event::Init)) => self.0.table.lock().heard = Some(HashSet::new()),
+                Some(Ok(Event::InitApply(run) | Event::Apply(run))) => self.apply(run),
+                Some(Ok(Event::InitDone)) => self.0.table.lock().keep_heard(),
                 Some(Ok(Event::Delete(run))) => self.0.table.lock().forget(&key(&run)),
             }
         }
@@ -86,45 +85,86 @@ impl Runs {
     }
 
     /// Hears of the run's end. Whoever waits must ask before the run can have ended.
-    pub(super) fn ended(&self, key: Key) -> oneshot::Receiver<Arc<WorkflowRun>> {
-        let (sender, receiver) = oneshot::channel();
-        self.0.table.lock().awaited.entry(key).or_default().push(sender);
-        receiver
+    pub(super) fn await_end(&self, key: Key) -> End {
+        End::new(&self.0.table, key)
     }
 
     pub(super) fn apply(&self, run: WorkflowRun) {
-        let (key, run) = (key(&run), Arc::new(run));
-        let mut table = self.0.table.lock();
-        if run.status.as_ref().is_some_and(|status| status.phase.has_ended()) {
-            table.driven.remove(&key);
-            for waiting in table.awaited.remove(&key).unwrap_or_default() {
-                // Whoever waited may have left.
-                let _ = waiting.send(run.clone());
-            }
-            return;
-        }
-        match table.driven.get(&key) {
-            Some(driven) if driven.borrow().metadata.uid == run.metadata.uid => {
-                driven.send_replace(run);
-            }
-            _ => {
-                let (sender, news) = watch::channel(run);
-                table.driven.insert(key, sender);
-                self.0.tasks.spawn(self.0.driver.clone().drive(news));
-            }
+        let news = self.0.table.lock().apply(run);
+        if let Some(news) = news {
+            self.0.tasks.spawn(self.0.driver.clone().drive(news));
         }
     }
+}
 
-    /// What is not in a list is gone.
-    fn keep(&self, listed: &[Key]) {
-        let listed: std::collections::HashSet<_> = listed.iter().collect();
-        let mut table = self.0.table.lock();
-        let gone: Vec<_> = table.driven.keys().filter(|k| !listed.contains(k)).cloned().collect();
-        gone.iter().for_each(|key| table.forget(key));
+/// The end of a run, for one who waits for it, as long as that is kept.
+pub(super) struct End {
+    table: Arc<Mutex<Table>>,
+    key: Key,
+    receiver: oneshot::Receiver<Arc<WorkflowRun>>,
+}
+
+impl End {
+    fn new(table: &Arc<Mutex<Table>>, key: Key) -> Self {
+        let (sender, receiver) = oneshot::channel();
+        table.lock().awaited.entry(key.clone()).or_default().push(sender);
+        Self { table: table.clone(), key, receiver }
+    }
+
+    /// Nothing if the run is gone, or no longer watched.
+    pub(super) async fn run(&mut self) -> Option<Arc<WorkflowRun>> {
+        (&mut self.receiver).await.ok()
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.receiver.close();
+        let mut table = self.table.lock();
+        if let Some(waiting) = table.awaited.get_mut(&self.key) {
+            waiting.retain(|sender| !sender.is_closed());
+            if waiting.is_empty() {
+                table.awaited.remove(&self.key);
+            }
+        }
     }
 }
 
 impl Table {
+    /// What the run's driver hears, if it is to have one that it has not.
+    fn apply(&mut self, run: WorkflowRun) -> Option<watch::Receiver<Arc<WorkflowRun>>> {
+        let (key, run) = (key(&run), Arc::new(run));
+        if let Some(heard) = &mut self.heard {
+            heard.insert(key.clone());
+        }
+        if run.status.as_ref().is_some_and(|status| status.phase.has_ended()) {
+            self.driven.remove(&key);
+            for waiting in self.awaited.remove(&key).unwrap_or_default() {
+                // Whoever waited may have left.
+                let _ = waiting.send(run.clone());
+            }
+            return None;
+        }
+        match self.driven.get(&key) {
+            Some(driven) if driven.borrow().metadata.uid == run.metadata.uid => {
+                driven.send_replace(run);
+                None
+            }
+            _ => {
+                let (sender, news) = watch::channel(run);
+                self.driven.insert(key, sender);
+                Some(news)
+            }
+        }
+    }
+
+    /// What was not heard of while a list was received is gone. What was created meanwhile need not be in the list.
+    fn keep_heard(&mut self) {
+        let heard = self.heard.take().unwrap_or_default();
+        let gone: Vec<_> = self.driven.keys().filter(|k| !heard.contains(k)).cloned().collect();
+        gone.iter().for_each(|key| self.forget(key));
+    }
+
     fn forget(&mut self, key: &Key) {
         self.driven.remove(key);
         self.awaited.remove(key);
@@ -133,4 +173,44 @@ impl Table {
 
 fn key(run: &WorkflowRun) -> Key {
     (run.namespace().unwrap_or_default(), run.name_any())
+}
+
+#[cfg(test)]
+mod tests {
+    use api_types::minik8s::RunPhase;
+    use serde_json::json;
+
+    use super::*;
+
+    fn run(name: &str) -> WorkflowRun {
+        let metadata = json!({"namespace": "default", "name": name, "uid": name});
+        serde_json::from_value(json!({"metadata": metadata})).unwrap()
+    }
+
+    #[test]
+    fn a_list_ends_what_it_lacks_but_not_what_was_created_while_it_was_received() {
+        let mut table = Table::default();
+        let gone = table.apply(run("gone")).unwrap();
+        let listed = table.apply(run("listed")).unwrap();
+        table.heard = Some(HashSet::new());
+        assert!(table.apply(run("listed")).is_none());
+        let created = table.apply(run("created")).unwrap();
+        table.keep_heard();
+        let has_ended = |news: &watch::Receiver<_>| news.has_changed().is_err();
+        assert_eq!([gone, listed, created].map(|news| has_ended(&news)), [true, false, false]);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_hears_of_the_end_and_is_forgotten_when_it_leaves() {
+        let (table, key) = (Arc::<Mutex<Table>>::default(), key(&run("a")));
+        let (mut stays, leaves) = (End::new(&table, key.clone()), End::new(&table, key.clone()));
+        drop(leaves);
+        assert_eq!(table.lock().awaited[&key].len(), 1);
+        let mut ended = run("a");
+        ended.status.get_or_insert_default().phase = RunPhase::Failed;
+        table.lock().apply(ended);
+        assert!(stays.run().await.is_some());
+        drop(End::new(&table, key));
+        assert!(table.lock().awaited.is_empty());
+    }
 }

@@ -5,7 +5,6 @@ use api_types::{
     meta::{MicroTime, Time},
     minik8s::{RunPhase, Step, WorkflowRunStatus},
 };
-use serde_json::Value;
 use workflow::{Execution, Outcome, Record, RunError};
 
 /// The most steps that history tells, and how long their JSON texts may be together.
@@ -111,7 +110,7 @@ fn length(step: &Step) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -15,10 +15,12 @@ use super::status;
 pub(super) enum Written {
     /// It is stored, or in its place that it is refused; the run as it is now.
     Stored(Box<WorkflowRun>),
-    /// Somebody else has written the status, or the run is gone: it is no longer ours.
-    Lost,
+    /// Somebody else has written the status: it is no longer ours. The run as it is now.
+    Lost(Box<WorkflowRun>),
     /// Nothing can be stored.
     Refused,
+    /// There is no such run any more.
+    Gone,
 }
 
 /// How long to wait before a write that got no answer is repeated.
@@ -39,12 +41,13 @@ pub(super) async fn write(
     loop {
         match runs.replace_status(&name, &PostParams::default(), &run).await {
             Ok(stored) => return Written::Stored(Box::new(stored)),
-            Err(kube::Error::Api(status)) if status.code == 404 => return Written::Lost,
+            Err(kube::Error::Api(status)) if status.code == 404 => return Written::Gone,
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 match look(runs, &run, expected.as_ref()).await {
                     Look::Stored(stored) => return Written::Stored(stored),
                     Look::Unwritten(version) => run.metadata.resource_version = version,
-                    Look::Lost => return Written::Lost,
+                    Look::Lost(there) => return Written::Lost(there),
+                    Look::Gone => return Written::Gone,
                     Look::NoAnswer => tokio::time::sleep(PAUSE).await,
                 }
             }
@@ -69,7 +72,8 @@ enum Look {
     Stored(Box<WorkflowRun>),
     /// The status is as it was; the version to write at.
     Unwritten(Option<String>),
-    Lost,
+    Lost(Box<WorkflowRun>),
+    Gone,
     NoAnswer,
 }
 
@@ -79,13 +83,13 @@ async fn look(
     expected: Option<&WorkflowRunStatus>,
 ) -> Look {
     match runs.get(&ours.name_any()).await {
-        Ok(there) if there.metadata.uid != ours.metadata.uid => Look::Lost,
+        Ok(there) if there.metadata.uid != ours.metadata.uid => Look::Gone,
         Ok(there) if there.status == as_read(ours.status.as_ref()) => Look::Stored(Box::new(there)),
         Ok(there) if there.status.as_ref() == expected => {
             Look::Unwritten(there.metadata.resource_version)
         }
-        Ok(_) => Look::Lost,
-        Err(kube::Error::Api(status)) if status.code == 404 => Look::Lost,
+        Ok(there) => Look::Lost(Box::new(there)),
+        Err(kube::Error::Api(status)) if status.code == 404 => Look::Gone,
         Err(_) => Look::NoAnswer,
     }
 }

@@ -253,9 +253,9 @@ async fn writes_whose_answers_are_lost_are_not_made_twice() {
 #[tokio::test]
 async fn a_write_whose_answer_is_lost_disturbs_no_other_call() {
     let cluster = Cluster::start().await;
-    let branch =
-        json!({"StartAt": "s", "States": {"s": {"Type": "Task", "Resource": "slow", "End": true}}});
-    let both = json!({"Type": "Parallel", "Branches": [branch, branch], "End": true});
+    let task = json!({"Type": "Task", "Resource": "slow", "End": true});
+    let branch = |name: &str| json!({"StartAt": name, "States": {name: task}});
+    let both = json!({"Type": "Parallel", "Branches": [branch("a"), branch("b")], "End": true});
     let definition = json!({"StartAt": "both", "States": {"both": both}});
     cluster.workflow("w", json!({"definition": definition})).await;
     cluster.run("r", "w", json!({"x": 0})).await;
@@ -347,10 +347,6 @@ fn after_the_death_of_a_gateway_only_what_was_being_called_is_called_again() {
         cluster.called("slow", &[1]).await;
         dying.shutdown_background();
         let _gateway = cluster.gateway("living");
-        // Its lease ends.
-        let over = json!({"status": {"leaseUntil": "2026-01-01T00:00:00.000000Z"}});
-        let params = PatchParams::default();
-        cluster.runs().patch_status("r", &params, &Patch::Merge(&over)).await.unwrap();
         cluster.called("slow", &[2]).await;
         cluster.functions.permits.add_permits(2);
         let status = cluster.ended("r").await;
@@ -381,18 +377,77 @@ async fn a_run_is_left_to_its_holder_until_its_lease_ends() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_stops_hands_its_runs_over_at_once() {
+async fn a_gateway_that_stops_waits_for_what_it_calls_and_begins_nothing_more() {
     let cluster = Cluster::start().await;
-    cluster.workflow("w", line(&["slow"])).await;
-    cluster.run("r", "w", json!({})).await;
+    cluster.workflow("w", line(&["slow", "addFive"])).await;
+    cluster.run("r", "w", json!({"x": 1})).await;
     let first = cluster.gateway("first");
     cluster.called("slow", &[1]).await;
     first.shutdown.cancel();
+    // As long as it has not ended, its runs are nobody else's.
+    let second = cluster.gateway("second");
+    cluster.functions.permits.add_permits(1);
     first.driving.await.unwrap();
-    let status = cluster.runs().get("r").await.unwrap().status.unwrap();
+    assert_eq!(cluster.ended("r").await.output, Some(json!({"x": 6})));
+    assert_eq!(cluster.functions.calls().values().max(), Some(&1));
+    drop(second);
+}
+
+#[tokio::test]
+async fn a_gateway_that_stops_hands_its_runs_over_when_they_take_long() {
+    let cluster = Cluster::start().await;
+    let wait = json!({"Type": "Wait", "Seconds": 3600, "End": true});
+    let waits = json!({"StartAt": "wait", "States": {"wait": wait}});
+    cluster.workflow("waits", json!({"definition": waits})).await;
+    cluster.workflow("slow", line(&["slow"])).await;
+    cluster.run("waits", "waits", json!({})).await;
+    cluster.run("slow", "slow", json!({})).await;
+    let first = cluster.gateway("first");
+    cluster.called("slow", &[1]).await;
+    let running = |run: Option<&WorkflowRun>| {
+        run.and_then(|run| run.status.as_ref()).is_some_and(|s| s.phase == RunPhase::Running)
+    };
+    wait::until_object(&cluster.runs(), "waits", "the run waits", running).await;
+    first.shutdown.cancel();
+    let free = |run: Option<&WorkflowRun>| {
+        run.and_then(|run| run.status.as_ref()).is_some_and(|s| s.holder.is_none())
+    };
+    wait::until_object(&cluster.runs(), "waits", "the run is handed over", free).await;
+    assert!(!first.driving.is_finished(), "it waits for what it has called");
+    first.driving.await.unwrap();
+    let status = cluster.runs().get("slow").await.unwrap().status.unwrap();
     assert_eq!((status.phase, status.holder), (RunPhase::Running, None));
     let _second = cluster.gateway("second");
     cluster.called("slow", &[2]).await;
+}
+
+#[tokio::test]
+async fn a_run_that_has_ended_is_left_alone_by_those_who_have_not_heard() {
+    let cluster = Cluster::start().await;
+    let wait = json!({"Type": "Wait", "Seconds": 3, "End": true});
+    let waits = json!({"StartAt": "wait", "States": {"wait": wait}});
+    cluster.workflow("waits", json!({"definition": waits})).await;
+    cluster.run("r", "waits", json!({})).await;
+    cluster.run("clock", "waits", json!({})).await;
+    let path = |request: &Request<kube::client::Body>| request.uri().to_string();
+    let _deaf = cluster
+        .plane
+        .hold(move |r| path(r).contains("/workflowruns") && path(r).contains("watch="));
+    let held = cluster
+        .plane
+        .hold(move |r| path(r).contains("/workflowruns/r/status") && r.method() == "PUT");
+    let _gateway = cluster.gateway("a");
+    cluster.written("r", 1).await;
+    let ended = Patch::Merge(json!({"status": {"phase": "Succeeded"}}));
+    cluster.runs().patch_status("r", &PatchParams::default(), &ended).await.unwrap();
+    drop(held);
+    // The test hears nothing either.
+    wait::until("some seconds have gone by", async || {
+        let phase = cluster.runs().get("clock").await.unwrap().status.unwrap().phase;
+        phase.has_ended().then_some(()).ok_or(phase)
+    })
+    .await;
+    assert_eq!(cluster.writes("r"), 1);
 }
 
 #[tokio::test]
@@ -453,6 +508,11 @@ async fn a_run_is_started_over_http_and_its_end_waited_for() {
     assert_eq!((code, body["error"]["type"].as_str()), (504, Some("Timeout")));
     let owners = cluster.runs().get(&run.unwrap()).await.unwrap().metadata.owner_references;
     assert_eq!(owners.unwrap()[0].name, "slow");
+    let long = format!("{}.b", "a".repeat(51));
+    cluster.workflow(&long, line(&["addFive"])).await;
+    assert_eq!(post(&long, "").await.0, 202);
     assert_eq!(post("none", "").await.0, 404);
+    assert_eq!(post("add%3Flimit=1", "").await.0, 404);
+    assert_eq!(post(&format!("add%3F{}", "é".repeat(30)), "").await.0, 404);
     assert_eq!(post("add", "{").await.0, 400);
 }
