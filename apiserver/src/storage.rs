@@ -225,6 +225,13 @@ impl Storage {
         self.cache.watch_value(prefix, value, after).map_err(|error| watch_error(error, after))
     }
 
+    /// Fails if a page of this revision does, whatever is on it.
+    pub(crate) async fn remembers(&self, revision: Revision) -> Result<(), StoreError> {
+        // No key begins like this.
+        let nothing = StoreQuery { at: Some(revision), ..StoreQuery::default() };
+        self.page("\0", nothing).await.map(drop)
+    }
+
     /// A page of a collection as it was at a revision, from the store's history.
     pub(crate) async fn page(
         &self,

@@ -80,11 +80,11 @@ pub(super) async fn select(
         (Some(token), _) => {
             let Continuation { rv, start } = decode(token)?;
             let begin = History { revision: Revision(rv), after: Some(start) };
-            from.history(begin, CONTINUE_TOO_OLD).await
+            from.past(begin, CONTINUE_TOO_OLD).await
         }
         (None, ReadAt::Exact(revision)) => {
             storage.wait_for(revision).await?;
-            from.history(History { revision, after: None }, TOO_OLD).await
+            from.past(History { revision, after: None }, TOO_OLD).await
         }
         (None, at) => from.cache(at).await,
     }
@@ -105,11 +105,26 @@ const TOO_OLD: &str = "The resourceVersion for the provided list is too old.";
 
 impl Source<'_> {
     async fn cache(&self, at: ReadAt) -> Result<Listed, ApiError> {
-        let Self { storage, view, prefix, options } = self;
+        let Self { storage, prefix, options, .. } = self;
         storage.reach(at).await?;
-        let selection = &options.selection;
-        let required = selection.labels.required();
-        let Snapshot { revision, items: all } = storage.cache().list_having(prefix, required);
+        let required = options.selection.labels.required();
+        self.of(storage.cache().list_having(prefix, required))
+    }
+
+    /// The list as it was: the cache's, if that goes back so far, for as long as the store does.
+    async fn past(&self, from: History, too_old: &str) -> Result<Listed, ApiError> {
+        let Self { storage, prefix, .. } = self;
+        let after = from.after.as_deref().unwrap_or_default();
+        let Some(snapshot) = storage.cache().list_at(prefix, after, from.revision) else {
+            return self.history(from, too_old).await;
+        };
+        storage.remembers(from.revision).await.map_err(|e| expired(e, too_old))?;
+        self.of(snapshot)
+    }
+
+    fn of(&self, snapshot: Snapshot<Decoded>) -> Result<Listed, ApiError> {
+        let Self { view, options, .. } = self;
+        let (selection, Snapshot { revision, items: all }) = (&options.selection, snapshot);
         let limit = options.limit.unwrap_or(usize::MAX);
         let (mut items, mut last, mut more) = (Vec::new(), None, false);
         for item in all.iter() {

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::{
     faulty::{Fate, Faulty, Op},
-    harness::{Answer, Api, CONFIG_MAPS, JSON, names},
+    harness::{Answer, Api, CONFIG_MAPS, JSON, names, version},
 };
 
 const SERVICES: &str = "/api/v1/namespaces/default/services";
@@ -335,6 +335,30 @@ async fn a_client_that_goes_away_leaves_no_claim_of_what_it_deleted() {
     abandon(&api, &faulty, "DELETE", &format!("{SERVICES}/a"), &json!({})).await;
     faulty.release();
     api.until_gone(&claim("10.96.0.9")).await;
+}
+
+#[tokio::test]
+async fn a_page_costs_the_store_no_look_at_the_collection() {
+    let (api, faulty) = Api::faulty().await;
+    for name in ["a", "b", "c", "d"] {
+        api.config_map(name, json!({})).await;
+    }
+    let first = api.get(&format!("{CONFIG_MAPS}?limit=1")).await.ok();
+    let change = json!({"metadata": {"labels": {"changed": "yes"}}});
+    api.patch(&format!("{CONFIG_MAPS}/b"), "merge-patch", &change).await.ok();
+    api.delete(&format!("{CONFIG_MAPS}/c")).await.ok();
+    faulty.rule(|op, key| match op == Op::List && key.starts_with("/registry/") {
+        true => Fate::Fail,
+        false => Fate::Pass,
+    });
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    let second = api.get(&format!("{CONFIG_MAPS}?limit=2&continue={token}")).await.ok();
+    assert_eq!(names(&second), ["b", "c"]);
+    assert_eq!(second["items"][0]["metadata"]["labels"], json!({}));
+    assert_eq!(second["metadata"]["remainingItemCount"], 1);
+    let token = second["metadata"]["continue"].as_str().unwrap();
+    let last = api.get(&format!("{CONFIG_MAPS}?limit=2&continue={token}")).await.ok();
+    assert_eq!((names(&last), version(&last)), (vec!["d"], version(&first)));
 }
 
 #[tokio::test]

@@ -88,6 +88,33 @@ impl<T: Object> Collection<T> {
         Snapshot { revision, items }
     }
 
+    /// The items below a prefix and after a key as they were at a revision, if all changes since are known: those of now,
+    /// with these undone.
+    pub(super) fn list_at(
+        &self,
+        prefix: &str,
+        after: &str,
+        revision: Revision,
+    ) -> Option<Snapshot<T>> {
+        let state = self.state.read();
+        let since = state.log.seek(revision).ok()?;
+        let is_in = |change: &&Arc<Change<T>>| {
+            let key = change.key();
+            key.starts_with(prefix) && key > after
+        };
+        let changes = state.log.between(since, state.log.end()).filter(is_in);
+        let changes: Vec<_> = changes.cloned().collect();
+        let mut items = state.items.clone();
+        drop(state);
+        for change in changes.iter().rev() {
+            match &change.old {
+                Some(old) => drop(items.insert(Arc::clone(old))),
+                None => drop(items.remove(change.key())),
+            }
+        }
+        Some(Snapshot { revision, items: items.after(prefix, after) })
+    }
+
     /// Takes over the new state of a key. `None` if nothing changed: the key was not there to be deleted.
     pub(super) fn apply(
         &self,

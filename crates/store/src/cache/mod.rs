@@ -254,6 +254,14 @@ impl<T: Object + Send + Sync + 'static> Cache<T> {
         collection.list(prefix, labels, || self.revision())
     }
 
+    /// The objects below a prefix that come after a key, as they were at a revision. `None` if not all of what has
+    /// changed since is in the window, or it has not been reached.
+    pub fn list_at(&self, prefix: &str, after: &str, revision: Revision) -> Option<Snapshot<T>> {
+        let reached = revision <= self.revision();
+        let collection = self.shared.collection(collection_of(prefix)?);
+        collection.list_at(prefix, after, revision).filter(|_| reached)
+    }
+
     /// The changes after a revision below a prefix, which is a collection or a namespace in it and ends
     /// with `/`. Fails with `Compacted` if they are not all in the window.
     pub fn watch(

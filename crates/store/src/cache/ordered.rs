@@ -114,8 +114,13 @@ impl<E: Keyed + Clone> Ordered<E> {
 
     /// The entries whose keys begin with the prefix.
     pub(super) fn below(&self, prefix: &str) -> Range<E> {
-        let start = self.place(|key| key < prefix);
-        let end = self.place(|key| key < prefix || key.starts_with(prefix));
+        self.after(prefix, "")
+    }
+
+    /// Those of them that come after a key.
+    pub(super) fn after(&self, prefix: &str, after: &str) -> Range<E> {
+        let start = self.place(|key| key < prefix || key <= after);
+        let end = self.place(|key| key < prefix || key.starts_with(prefix) || key <= after);
         Range { entries: self.clone(), start, end }
     }
 

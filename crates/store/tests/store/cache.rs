@@ -255,6 +255,44 @@ async fn a_cache_is_loaded_in_many_pages() {
 }
 
 #[tokio::test]
+async fn a_list_can_be_as_of_each_revision_in_the_window() {
+    const WINDOW: usize = 60;
+    let rig = rig(WINDOW).await;
+    let mut lists = Vec::new();
+    for number in 0..2 * WINDOW {
+        // Each comes, changes, goes, and comes again.
+        let key = pod(number * 7 % 10);
+        match number % 4 {
+            3 => drop(rig.store.delete(&key, None).await),
+            _ => drop(rig.put(&key, number).await),
+        }
+        rig.put(&format!("{PODS}n2/a"), number).await;
+        rig.cache.catch_up().await.unwrap();
+        lists.push(rig.cache.list(PODS));
+    }
+    let (oldest, newest) = (&lists[0], lists.last().unwrap());
+    assert!(rig.cache.list_at(PODS, "", oldest.revision).is_none(), "it is not known any more");
+    assert!(rig.cache.list_at(PODS, "", Revision(newest.revision.0 + 1)).is_none());
+    let known: Vec<_> = lists
+        .iter()
+        .filter_map(|list| Some((list, rig.cache.list_at(PODS, "", list.revision)?)))
+        .collect();
+    assert!(known.len() >= WINDOW / 2);
+    for (list, again) in known {
+        assert_eq!((again.revision, Mirror::of(&again)), (list.revision, Mirror::of(list)));
+        let (prefix, after) = (format!("{PODS}n1/"), pod(4));
+        let part = rig.cache.list_at(&prefix, &after, list.revision).unwrap();
+        let mut expected = Mirror::of(list);
+        expected.0.retain(|key, _| key.starts_with(&prefix) && *key > after);
+        assert_eq!((part.items.len(), Mirror::of(&part)), (expected.0.len(), expected));
+        for beyond in [pod("~"), "~".to_owned()] {
+            let none = rig.cache.list_at(&prefix, &beyond, list.revision).unwrap();
+            assert_eq!((none.items.len(), Mirror::of(&none)), (0, Mirror::default()));
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_recalled_is_not_forgotten_while_it_is_read() {
     let rig = rig(4).await;
     let mut written = Vec::new();
