@@ -27,6 +27,9 @@ const CONNECTIONS_FOR_QUESTIONS: usize = 16384;
 const TCP_IDLE: &str = "24h";
 const UDP_IDLE: &str = "30s";
 const QUESTION_IDLE: &str = "5s";
+/// How many connections wait to be taken, as far as the kernel lets them (`net.core.somaxconn`, 4096 since Linux 5.4). Those
+/// beyond are tried again by their clients after a second, then after two more: nginx's own 511 are few.
+const BACKLOG: u32 = 4096;
 /// UDP ports whose protocol answers each datagram with one: DNS and NTP.
 const QUESTION_PORTS: [u16; 2] = [53, 123];
 
@@ -107,7 +110,7 @@ fn write_server(out: &mut String, plan: &ServicePlan, port: &PortPlan) -> fmt::R
 fn write_tcp(out: &mut String, socket: &str) -> fmt::Result {
     write!(
         out,
-        "        listen {socket} so_keepalive=on;\n        \
+        "        listen {socket} so_keepalive=on backlog={BACKLOG};\n        \
          proxy_socket_keepalive on;\n        \
          proxy_half_close on;\n        \
          proxy_connect_timeout 2s;\n        \
