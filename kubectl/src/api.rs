@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{AsyncBufRead, AsyncBufReadExt, Stream, TryStreamExt};
 use http::{Method, Request, header};
-use kube::client::Body;
+use kube::client::{Body, Connection};
 use serde_json::Value;
 
 use crate::{Failure, failure::ServerError, io::Io};
@@ -51,6 +51,13 @@ impl Call {
         if !value.is_empty() {
             self.query.push((key.to_owned(), value));
         }
+        self
+    }
+
+    /// With this query parameter, empty or not.
+    #[must_use]
+    pub fn word(mut self, key: &str, word: impl Into<String>) -> Self {
+        self.query.push((key.to_owned(), word.into()));
         self
     }
 
@@ -175,6 +182,12 @@ impl Api {
     pub async fn stream(&self, call: Call) -> Result<impl AsyncBufRead + use<>, Failure> {
         self.trace(&call);
         self.client.request_stream(call.request()?).await.map_err(|e| self.failure(e))
+    }
+
+    /// Sends a request for a WebSocket.
+    pub async fn connect(&self, call: Call) -> Result<Connection, Failure> {
+        self.trace(&call);
+        self.client.connect(call.request()?).await.map_err(|e| self.failure(e))
     }
 
     /// Sends a watch request; each item is one event (`{type, object}`).

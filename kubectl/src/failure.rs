@@ -30,6 +30,9 @@ pub enum Failure {
         /// The places that were tried.
         looked_at: String,
     },
+    /// A command in a container has failed; its exit code becomes ours.
+    #[error("command terminated with exit code {0}")]
+    Exited(u8),
     /// Everything there is to say was said already; only the exit code is left.
     #[error("")]
     Reported,

@@ -2,9 +2,16 @@
 
 use std::{
     fmt,
-    io::{self, Read, Write},
+    io::{self, IsTerminal, Read, Write},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
 };
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+/// What is read of standard input at a time.
+const PART: usize = 32 << 10;
 
 /// Standard input, output and error of one run. Cheap to clone; writers are shared.
 #[derive(Clone)]
@@ -12,6 +19,7 @@ pub struct Io {
     input: Arc<Mutex<dyn Read + Send>>,
     out: Arc<Mutex<dyn Write + Send>>,
     err: Arc<Mutex<dyn Write + Send>>,
+    terminal: bool,
 }
 
 impl Io {
@@ -25,13 +33,21 @@ impl Io {
             input: Arc::new(Mutex::new(input)),
             out: Arc::new(Mutex::new(out)),
             err: Arc::new(Mutex::new(err)),
+            terminal: false,
         }
     }
 
     /// The streams of this process.
     #[must_use]
     pub fn process() -> Self {
-        Self::new(io::stdin(), io::stdout(), io::stderr())
+        let terminal = io::stdin().is_terminal();
+        Self { terminal, ..Self::new(io::stdin(), io::stdout(), io::stderr()) }
+    }
+
+    /// Whether somebody types the input at this process' terminal.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
     }
 
     /// Writes a line of the result.
@@ -46,9 +62,31 @@ impl Io {
         out.flush()
     }
 
+    /// The same beside the result.
+    pub fn raw_error(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut err = lock(&self.err);
+        err.write_all(bytes)?;
+        err.flush()
+    }
+
     /// Writes a line that is not part of the result (warnings, progress, errors). Nobody can be told if that fails.
     pub fn note(&self, text: impl fmt::Display) {
         let _ = writeln!(lock(&self.err), "{text}");
+    }
+
+    /// What comes on standard input, as it comes. A thread reads it, and goes on after it is wanted no more.
+    pub fn parts(&self) -> mpsc::Receiver<Bytes> {
+        let (parts, read) = mpsc::channel(1);
+        let input = self.input.clone();
+        thread::spawn(move || {
+            let mut buffer = vec![0; PART];
+            while let Ok(length @ 1..) = lock(&input).read(&mut buffer) {
+                if parts.blocking_send(Bytes::copy_from_slice(&buffer[..length])).is_err() {
+                    return;
+                }
+            }
+        });
+        read
     }
 
     /// All of standard input.

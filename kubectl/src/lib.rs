@@ -21,6 +21,7 @@ pub mod object;
 pub mod output;
 pub mod selection;
 pub mod session;
+mod terminal;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -79,7 +80,13 @@ pub struct Cli {
 fn without_switch_values(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut switches = Vec::new();
     collect_switches(&Cli::command(), &mut switches);
+    let mut ours = true;
     let one = |argument: OsString| {
+        // What follows is another program's.
+        ours &= argument != "--";
+        if !ours {
+            return Some(argument);
+        }
         let parts = argument.to_str().and_then(|a| a.strip_prefix("--")?.split_once('='));
         match parts {
             Some((flag, value)) if switches.iter().any(|s| s == flag) => match value {
@@ -129,5 +136,23 @@ fn report(failure: &Failure, io: &Io) -> ExitCode {
     if let Some(hint) = failure.hint() {
         io.note(hint);
     }
-    ExitCode::FAILURE
+    match failure {
+        Failure::Exited(code) => ExitCode::from(*code),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_two_dashes_is_another_programs() {
+        let line = "kubectl exec web --stdin=true --tty=false -- sh --tty=false --stdin=true";
+        let kept = without_switch_values(line.split(' ').map(OsString::from));
+        assert_eq!(
+            kept.join(" ".as_ref()),
+            "kubectl exec web --stdin -- sh --tty=false --stdin=true"
+        );
+    }
 }

@@ -19,6 +19,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use tempfile::NamedTempFile;
 
 pub(crate) const NODE: &str = "minik8s-test";
 const PORT_OFFSET: &str = "21000";
@@ -42,6 +43,11 @@ impl Backing {
 }
 
 const STOCK_KUBECTL: &str = "/usr/bin/kubectl";
+
+/// Ours, and the one that everybody has.
+pub(crate) fn kubectls() -> [PathBuf; 2] {
+    [programs().join("kubectl"), STOCK_KUBECTL.into()]
+}
 
 /// What a command printed, and how it ended.
 #[derive(Debug)]
@@ -140,7 +146,7 @@ impl Cluster {
 
     /// Our kubectl.
     pub(crate) fn kubectl(&self, args: &[&str]) -> Done {
-        self.with_kubeconfig(&target().join("debug/kubectl"), args, Stdio::null())
+        self.with_kubeconfig(&programs().join("kubectl"), args, Stdio::null())
     }
 
     /// The kubectl that everybody has.
@@ -148,18 +154,25 @@ impl Cluster {
         self.with_kubeconfig(Path::new(STOCK_KUBECTL), args, Stdio::null())
     }
 
-    /// The same, with a file to read.
-    pub(crate) fn stock_kubectl_reading(&self, file: &Path, args: &[&str]) -> Done {
-        let file = File::open(file).unwrap();
-        self.with_kubeconfig(Path::new(STOCK_KUBECTL), args, file.into())
+    /// One of them, with a file to read.
+    pub(crate) fn reading(&self, kubectl: &Path, file: &Path, args: &[&str]) -> Done {
+        self.with_kubeconfig(kubectl, args, File::open(file).unwrap().into())
     }
 
-    /// The same, at a terminal of this size; what it shows.
-    pub(crate) fn stock_kubectl_at_terminal(&self, rows: u16, columns: u16, args: &[&str]) -> Done {
-        let line = format!(
-            "stty rows {rows} cols {columns}; timeout --foreground 60 {STOCK_KUBECTL} {}",
-            args.join(" ")
-        );
+    /// One of them, beside the test.
+    pub(crate) fn beside(&self, kubectl: &Path, args: &[&str]) -> Beside {
+        let printed = NamedTempFile::new().unwrap();
+        let mut command = Command::new(kubectl);
+        command.args(args).env("KUBECONFIG", self.folder.join("config/admin.conf"));
+        command.env("HOME", &self.folder).stdin(Stdio::null());
+        command.stdout(printed.reopen().unwrap()).stderr(printed.reopen().unwrap());
+        Beside { printed, _process: Replica(command.spawn().unwrap()) }
+    }
+
+    /// One of them at a terminal of 31 lines and 97 columns; what it shows.
+    pub(crate) fn at_terminal(&self, kubectl: &Path, args: &[&str]) -> Done {
+        let (kubectl, args) = (kubectl.display(), args.join(" "));
+        let line = format!("stty rows 31 cols 97; timeout --foreground 60 {kubectl} {args}");
         let script = ["--quiet", "--return", "--command", &line, "/dev/null"];
         self.with_kubeconfig(Path::new("script"), &script, Stdio::null())
     }
@@ -201,6 +214,19 @@ impl Cluster {
 
 /// A process that ends with the test.
 pub(crate) struct Replica(Child);
+
+/// A command that goes on, and ends with the test.
+pub(crate) struct Beside {
+    printed: NamedTempFile,
+    _process: Replica,
+}
+
+impl Beside {
+    /// All that it has printed so far.
+    pub(crate) fn printed(&self) -> String {
+        fs::read_to_string(&self.printed).unwrap()
+    }
+}
 
 impl Drop for Replica {
     fn drop(&mut self) {

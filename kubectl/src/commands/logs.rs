@@ -7,16 +7,13 @@ use clap::Args;
 use futures::{AsyncBufRead, AsyncBufReadExt};
 use serde_json::Value;
 
-use super::target::{self, Target};
+use super::pods;
 use crate::{
     Failure, Io,
     api::{Api, Call},
-    object::{self, list, map, text},
+    object::{self, text},
     session::Session,
 };
-
-/// Names the container that is meant when none is.
-const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
 /// Print the logs of a container
 #[derive(Args, Debug)]
@@ -86,7 +83,7 @@ impl Logs {
             if !self.words.is_empty() {
                 return Err(Failure::message("only a selector (-l) or a POD name is allowed"));
             }
-            let pods = self.selected(session, session.namespace().await?, &self.selector).await?;
+            let pods = pods::selected(session, session.namespace().await?, &self.selector).await?;
             if pods.is_empty() {
                 session.io.note(format_args!(
                     "No resources found in {} namespace.",
@@ -100,91 +97,15 @@ impl Logs {
                 "expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'.\nPOD or TYPE/NAME is a required argument for the logs command\nSee 'kubectl logs -h' for help and examples",
             ));
         };
-        let target = self.target(session, word).await?;
-        let object = target.fetch(session).await?;
-        if target.resource.kind == "Pod" {
-            return Ok(vec![object]);
-        }
-        self.pod_of(session, &target, &object).await.map(|pod| vec![pod])
-    }
-
-    /// A pod is meant unless the word begins with another kind's name; `namespace/pod` is the seed's form.
-    async fn target(&self, session: &Session, word: &str) -> Result<Target, Failure> {
-        let kind = word.split_once('/').map(|(kind, _)| kind);
-        let words = match kind {
-            Some(kind) if session.mapper().await?.find(kind).is_some() => vec![word.to_owned()],
-            _ => vec!["pods".to_owned(), word.to_owned()],
-        };
-        let target = target::of_words(session, &words, false).await?.into_iter().next();
-        target.ok_or_else(|| Failure::message(format!("invalid name {word:?}")))
-    }
-
-    /// The best pod behind a controller or service: a running one before others.
-    async fn pod_of(
-        &self,
-        session: &Session,
-        target: &Target,
-        object: &Value,
-    ) -> Result<Value, Failure> {
-        let namespace = target.namespace.clone().unwrap_or_default();
-        let selector = object::selector(object).ok_or_else(|| {
-            Failure::message(format!(
-                "cannot get the logs from {}: it selects no pods",
-                target.resource.kind
-            ))
-        })?;
-        let mut pods = self.selected(session, namespace, &selector.to_string()).await?;
-        pods.sort_by_key(|p| text(p, "/status/phase") != "Running");
-        let count = pods.len();
-        let pod = pods.into_iter().next().ok_or_else(|| {
-            Failure::message(format!(
-                "{} has no pods",
-                target.resource.object_name(object::name(object))
-            ))
-        })?;
-        if count > 1 {
-            session.io.note(format_args!("Found {count} pods, using pod/{}", object::name(&pod)));
-        }
-        Ok(pod)
-    }
-
-    async fn selected(
-        &self,
-        session: &Session,
-        namespace: String,
-        labels: &str,
-    ) -> Result<Vec<Value>, Failure> {
-        let call = Call::get(format!("/api/v1/namespaces/{namespace}/pods"))
-            .query("labelSelector", labels);
-        let pods = session.api().await?.call(call).await?;
-        Ok(list(&pods, "/items").to_vec())
+        pods::of_word(session, word, "get the logs from").await.map(|pod| vec![pod])
     }
 
     fn containers(&self, session: &Session, pod: &Value) -> Result<Vec<String>, Failure> {
-        let named = |pointer| list(pod, pointer).iter().map(|c| object::name_of(c).to_owned());
-        let own: Vec<_> = named("/spec/containers").collect();
         if self.all_containers {
-            return Ok(named("/spec/initContainers").chain(own).collect());
+            return Ok(pods::containers(pod));
         }
         let asked = self.container.as_ref().or(self.words.get(1));
-        if let Some(name) = asked {
-            return match named("/spec/initContainers").chain(own).any(|c| &c == name) {
-                true => Ok(vec![name.clone()]),
-                false => Err(Failure::message(format!(
-                    "container {name} is not valid for pod {}",
-                    object::name(pod)
-                ))),
-            };
-        }
-        let annotated = map(pod, "/metadata/annotations").remove(DEFAULT_CONTAINER);
-        let chosen = annotated.filter(|c| own.contains(c)).or_else(|| own.first().cloned());
-        if own.len() > 1 {
-            let chosen = chosen.as_deref().unwrap_or_default();
-            session
-                .io
-                .note(format_args!("Defaulted container {chosen:?} out of: {}", own.join(", ")));
-        }
-        Ok(chosen.into_iter().collect())
+        Ok(pods::container(session, pod, asked)?.into_iter().collect())
     }
 
     fn call(&self, pod: &Value, container: &str) -> Call {

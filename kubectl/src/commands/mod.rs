@@ -4,6 +4,7 @@ mod annotate;
 mod api_resources;
 mod api_versions;
 mod apply;
+mod attach;
 mod choice;
 mod cluster_info;
 mod complete;
@@ -13,11 +14,15 @@ mod config_files;
 mod create;
 mod delete;
 mod describe;
+mod exec;
 mod func;
 mod get;
 mod label;
 mod logs;
 mod metadata;
+mod pods;
+mod port_forward;
+mod process;
 mod scale;
 mod target;
 mod trigger;
@@ -55,6 +60,9 @@ commands! {
     Describe(describe),
     Delete(delete),
     Logs(logs),
+    Exec(exec),
+    Attach(attach),
+    PortForward(port_forward),
     Create(create),
     Scale(scale),
     Func(func),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test shows a fault by panicking")]
 
 mod config;
+mod connections;
 mod functions;
 mod harness;
 mod selecting;
