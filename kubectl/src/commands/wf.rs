@@ -248,12 +248,17 @@ async fn start(
     Ok(Target { resource, namespace, name: Some(created_name) })
 }
 
-/// Waits for the run's end. A watch begins with the run as it is.
+/// Waits for the run's end. What happens between a look and the watch is told by the watch.
 async fn ended(session: &Session, run: &Target) -> Result<WorkflowRun, Failure> {
     let name = run.name.as_deref().unwrap_or_default();
     loop {
+        let seen = decoded(run.fetch(session).await?)?;
+        if has_ended(&seen) {
+            return Ok(seen);
+        }
         let call = Call::get(run.resource.path(run.namespace.as_deref()))
-            .query("fieldSelector", format!("metadata.name={name}"));
+            .query("fieldSelector", format!("metadata.name={name}"))
+            .query("resourceVersion", seen.metadata.resource_version.unwrap_or_default());
         let mut events = pin!(session.api().await?.watch(call).await?);
         while let Some(event) = events.next().await {
             let mut event = event?;
@@ -261,7 +266,7 @@ async fn ended(session: &Session, run: &Target) -> Result<WorkflowRun, Failure> 
                 "DELETED" => return Err(Failure::message(format!("run {name:?} was deleted"))),
                 "ADDED" | "MODIFIED" => {
                     let run = decoded(event["object"].take())?;
-                    if run.status.as_ref().is_some_and(|status| status.phase.has_ended()) {
+                    if has_ended(&run) {
                         return Ok(run);
                     }
                 }
@@ -269,4 +274,8 @@ async fn ended(session: &Session, run: &Target) -> Result<WorkflowRun, Failure> 
             }
         }
     }
+}
+
+fn has_ended(run: &WorkflowRun) -> bool {
+    run.status.as_ref().is_some_and(|status| status.phase.has_ended())
 }

@@ -3,9 +3,10 @@
 use api_types::minik8s::{WorkflowRun, WorkflowRunStatus};
 use kube::{
     Api, ResourceExt,
-    api::{ListParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
+use testkit::wait;
 
 use crate::harness::{Buffer, Kubectl, words};
 
@@ -92,6 +93,28 @@ async fn run_waits_for_the_end_and_prints_the_output() {
         assert!(text.contains(said), "{text}");
         kubectl.ok(&format!("delete workflowrun {}", run.name_any())).await;
     }
+}
+
+#[tokio::test]
+async fn run_does_not_wait_for_what_was_deleted_while_nobody_watched() {
+    let kubectl = Kubectl::new().await;
+    kubectl.ok_with("apply -f -", HELLO).await;
+    let watch = |request: &http::Request<_>| request.uri().to_string().contains("watch=true");
+    let held = kubectl.plane.hold(watch);
+    let err = Buffer::default();
+    let io = kubectl::Io::new(std::io::empty(), Buffer::default(), err.clone());
+    let command = kubectl::run(words("wf run hello --wait"), io, kubectl.environment());
+    let command = tokio::spawn(command);
+    wait::until("the command watches", async || {
+        let watches = kubectl.plane.requests().iter().any(|request| request.contains("watch=true"));
+        watches.then_some(()).ok_or(())
+    })
+    .await;
+    let name = only_run(&kubectl).await.name_any();
+    runs(&kubectl).delete(&name, &DeleteParams::default()).await.unwrap();
+    drop(held);
+    command.await.unwrap();
+    assert!(err.text().contains("was deleted"), "{}", err.text());
 }
 
 #[tokio::test]
