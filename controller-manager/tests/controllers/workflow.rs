@@ -79,3 +79,17 @@ async fn runs_belong_to_their_workflow_which_keeps_those_that_ended_last() {
     };
     wait::until("fewer runs are kept", kept).await;
 }
+
+#[tokio::test]
+async fn runs_of_a_workflow_that_does_not_exist_are_not_kept_for_ever() {
+    let cluster = Cluster::start().await;
+    let runs = cluster.api::<WorkflowRun>();
+    for (name, days) in [("old", 8), ("new", 1)] {
+        create(&runs, &run(name)).await;
+        let ended = api_types::jiff::Timestamp::now() - std::time::Duration::from_hours(24 * days);
+        let status = json!({"phase": "Failed", "completionTime": format!("{ended:.0}")});
+        patch_status(&runs, name, status).await;
+    }
+    wait::until_gone(&runs, "old").await;
+    assert_eq!(names(&list(&runs).await), ["new"]);
+}

@@ -86,14 +86,18 @@ impl Controller for Workflows {
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let workflow = self.informers.workflows.get(key);
         let alive = |w: &Arc<Workflow>| w.metadata.deletion_timestamp.is_none();
-        let Some(workflow) = workflow.filter(alive) else { return Ok(Next::Change) };
+        let workflow = workflow.filter(alive);
         let runs = self.informers.workflow_runs.with(&Term::RunOf(key.clone()));
         let now = self.clock.now();
-        self.write_status(key, &workflow, &runs, now).await?;
-        for run in runs.iter().filter(|run| run.metadata.owner_references.is_none()) {
-            self.adopt(key, &workflow, run).await?;
+        if let Some(workflow) = &workflow {
+            self.write_status(key, workflow, &runs, now).await?;
+            for run in runs.iter().filter(|run| run.metadata.owner_references.is_none()) {
+                self.adopt(key, workflow, run).await?;
+            }
         }
-        let history = history::history(&workflow.spec, &runs, now);
+        // Runs of what does not exist end too, and are not kept for ever.
+        let spec = workflow.map(|workflow| workflow.spec.clone()).unwrap_or_default();
+        let history = history::history(&spec, &runs, now);
         for run in &history.over {
             self.delete(key, run).await?;
         }
@@ -136,7 +140,9 @@ impl Workflows {
             uid: workflow.metadata.uid.clone().unwrap_or_default(),
             ..OwnerReference::default()
         };
-        let owned = json!({"metadata": {"uid": run.metadata.uid, "ownerReferences": [owner]}});
+        let (uid, version) = (&run.metadata.uid, &run.metadata.resource_version);
+        let owned = json!({"metadata": {
+            "uid": uid, "resourceVersion": version, "ownerReferences": [owner]}});
         let (api, params) = (self.runs(key), PatchParams::default());
         let patched = api.patch(name(run), &params, &Patch::Merge(owned)).await;
         patched.unless_gone("adopting a run").map(drop)
