@@ -9,6 +9,7 @@
 #   --etcd          keep the cluster in etcd instead of the embedded store
 #   --redis         publish changes and heartbeats over Redis
 #   --registry      a registry for functions' images, from which nodes with a Docker of their own pull them
+#   --warm-pool N   so many instances wait for a call of a function that has none, in each namespace with such functions (0)
 #   --nodes N       so many kubelets on this machine (1)
 #   --node-name N   name of the first node (the host name); the others are N-2, N-3, …
 #   --one-file      all programs as one file under several names, which takes less memory and is built sooner; --one-file=false
@@ -30,6 +31,7 @@ while [ $# -gt 0 ]; do
     --etcd) give store etcd ;;
     --redis) give redis true ;;
     --registry) give registry true ;;
+    --warm-pool) give warm-pool "${2:?--warm-pool needs a number}" && shift ;;
     --nodes) give nodes "${2:?--nodes needs a number}" && shift ;;
     --node-name) give node-name "${2:?--node-name needs a name}" && shift ;;
     --one-file | --one-file=true) give one-file true ;;
@@ -132,7 +134,7 @@ start_control_plane() {
     start scheduler "$BIN/scheduler" --kubeconfig "$CONFIG_DIR/scheduler.conf" --health-address "127.0.0.1:$(port 10259)" "${bus[@]}"
     start controller-manager "$BIN/controller-manager" --kubeconfig "$CONFIG_DIR/controller-manager.conf" \
         --health-address "127.0.0.1:$(port 10257)" --cluster-cidr "$CLUSTER_CIDR" --function-url "http://$ADDRESS:$(port 8081)" \
-        "${registry[@]}" "${bus[@]}"
+        --warm-pool "$WARM_POOL" "${registry[@]}" "${bus[@]}"
     # Pods call functions too; it answers nobody beyond this host and them.
     start serverless-gateway "$BIN/serverless-gateway" --kubeconfig "$CONFIG_DIR/serverless-gateway.conf" --bind-address 0.0.0.0 \
         --port "$(port 8081)" --cluster-cidr "$CLUSTER_CIDR" --allow-cidr "$ADDRESS/32" "${bus[@]}"

@@ -65,16 +65,16 @@ impl StandIns {
 #[test]
 fn a_cluster_is_started_again_with_the_flags_it_was_made_with() {
     let state = StandIns::new(&[]);
-    let made = "give state-dir $HERE; give store etcd; give nodes 2; give service-cidr 10.98.0.0/16; settle; remember; ";
-    let shown = "echo $STORE $REDIS $NODES $SERVICE_CIDR";
-    state.check(&format!("{COMMON}{made}{shown}"), "etcd false 2 10.98.0.0/16\n");
+    let made = "give state-dir $HERE; give store etcd; give nodes 2; give warm-pool 3; give service-cidr 10.98.0.0/16; settle; remember; ";
+    let shown = "echo $STORE $REDIS $NODES $WARM_POOL $SERVICE_CIDR";
+    state.check(&format!("{COMMON}{made}{shown}"), "etcd false 2 3 10.98.0.0/16\n");
     state.check(
         &format!("{COMMON}give state-dir $HERE; settle; {shown}"),
-        "etcd false 2 10.98.0.0/16\n",
+        "etcd false 2 3 10.98.0.0/16\n",
     );
     state.check(
         &format!("{COMMON}give state-dir $HERE; give redis true; give nodes 3; settle; {shown}"),
-        "etcd true 3 10.98.0.0/16\n",
+        "etcd true 3 3 10.98.0.0/16\n",
     );
 }
 

@@ -8,6 +8,7 @@
     allow(clippy::needless_pass_by_value, reason = "tables of cases read better with values")
 )]
 
+mod adoption;
 mod clock;
 mod context;
 pub mod controllers;

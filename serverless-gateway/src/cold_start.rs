@@ -4,12 +4,20 @@
 
 use std::{fmt::Write, time::Duration};
 
-use api_types::api::core::v1::{ContainerState, Pod, PodStatus};
+use api_types::{
+    api::core::v1::{ContainerState, Pod, PodStatus},
+    minik8s::Function,
+};
 use tokio::time::Instant;
 
-/// What is waited for, in this order: until the pod was made, until it was bound to a node, until the sandbox stood,
-/// until the container ran (its image is pulled meanwhile), and until the server in it was ready and took the call.
-pub(crate) const PHASES: [&str; 5] = ["queued", "scheduled", "sandbox", "container", "server"];
+/// What a call waited for, in order, and how long.
+pub(crate) type Breakdown = Vec<(&'static str, Duration)>;
+
+/// Until the pod was made, until it was bound to a node, until the sandbox stood, until the container ran (its image is
+/// pulled meanwhile), and until the server in it was ready and took the call.
+const PHASES: [&str; 5] = ["queued", "scheduled", "sandbox", "container", "server"];
+/// For an instance that waited in a warm pool: until it had the function and was handed over, and until it took the call.
+const POOL_PHASES: [&str; 2] = ["pool", "server"];
 
 /// When this gateway heard that a pod had come so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +26,7 @@ pub(crate) struct Milestones {
     scheduled: Option<Instant>,
     sandbox: Option<Instant>,
     started: Option<Instant>,
+    from_pool: bool,
 }
 
 impl Milestones {
@@ -34,30 +43,41 @@ impl Milestones {
                 status.is_some_and(|s| condition(s, "PodReadyToStartContainers")),
             ),
             started: when(before.and_then(|b| b.started), status.is_some_and(runs)),
+            from_pool: is_from_pool(pod),
         }
     }
 
-    /// How long a call that came at `arrived` and was taken by the instance at `taken` waited for each of [`PHASES`].
-    /// A step that was not heard of counts with the one after it.
-    pub(crate) fn breakdown(&self, arrived: Instant, taken: Instant) -> [Duration; 5] {
-        let ends = [Some(self.created), self.scheduled, self.sandbox, self.started, Some(taken)];
+    /// What a call waited for that came at `arrived` and was taken by the instance at `taken`. A step that was not heard
+    /// of counts with the one after it.
+    pub(crate) fn breakdown(&self, arrived: Instant, taken: Instant) -> Breakdown {
+        let (created, taken) = (Some(self.created), Some(taken.max(arrived)));
         let mut since = arrived;
-        ends.map(|end| {
-            let end = end.unwrap_or(since).clamp(since, taken.max(since));
-            end - std::mem::replace(&mut since, end)
-        })
+        let mut part = |(phase, end): (&'static str, Option<Instant>)| {
+            let end = end.unwrap_or(since).max(since).min(taken.unwrap_or(since));
+            (phase, end - std::mem::replace(&mut since, end))
+        };
+        if self.from_pool {
+            return POOL_PHASES.into_iter().zip([created, taken]).map(&mut part).collect();
+        }
+        let ends = [created, self.scheduled, self.sandbox, self.started, taken];
+        PHASES.into_iter().zip(ends).map(&mut part).collect()
     }
 }
 
 /// As the value of a `Server-Timing` header.
-pub(crate) fn server_timing(breakdown: &[Duration; 5]) -> String {
+pub(crate) fn server_timing(breakdown: &[(&'static str, Duration)]) -> String {
     let mut text = String::new();
-    for (phase, duration) in PHASES.iter().zip(breakdown) {
+    for (phase, duration) in breakdown {
         let separator = if text.is_empty() { "" } else { ", " };
         // Writing to a string does not fail.
         let _ = write!(text, "{separator}{phase};dur={:.1}", duration.as_secs_f64() * 1000.0);
     }
     text
+}
+
+fn is_from_pool(pod: &Pod) -> bool {
+    let annotations = pod.metadata.annotations.as_ref();
+    annotations.is_some_and(|all| all.contains_key(Function::ADOPTED_ANNOTATION))
 }
 
 /// Whether a condition of a pod holds.
@@ -81,8 +101,8 @@ mod tests {
         serde_json::from_value(json!({"metadata": {}, "spec": spec, "status": status})).unwrap()
     }
 
-    fn ms(millis: [u64; 5]) -> [Duration; 5] {
-        millis.map(Duration::from_millis)
+    fn ms(millis: [u64; 5]) -> Breakdown {
+        PHASES.into_iter().zip(millis.map(Duration::from_millis)).collect()
     }
 
     #[test]
@@ -126,8 +146,21 @@ mod tests {
             scheduled: None,
             sandbox: None,
             started: Some(arrived + Duration::from_millis(9)),
+            from_pool: false,
         };
         let taken = arrived + Duration::from_millis(10);
         assert_eq!(milestones.breakdown(arrived, taken), ms([5, 0, 0, 4, 1]));
+    }
+
+    #[test]
+    fn of_an_instance_from_a_pool_it_is_told_when_it_was_handed_over() {
+        let arrived = Instant::now();
+        let at = |millis| arrived + Duration::from_millis(millis);
+        let mut adopted = pod(&json!({"nodeName": "n", "containers": []}), &json!({}));
+        let annotation = (Function::ADOPTED_ANNOTATION.to_owned(), "2".to_owned());
+        adopted.metadata.annotations = Some([annotation].into());
+        let milestones = Milestones::of(&adopted, None, at(30));
+        let parts = milestones.breakdown(arrived, at(31));
+        assert_eq!(server_timing(&parts), "pool;dur=30.0, server;dur=1.0");
     }
 }

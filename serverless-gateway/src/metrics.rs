@@ -14,7 +14,7 @@ use prometheus_client::{
 };
 use tokio::time::Instant;
 
-use crate::{cold_start::PHASES, directory::Key};
+use crate::directory::Key;
 
 /// The metrics.
 #[derive(Clone, Debug)]
@@ -143,10 +143,10 @@ impl FunctionMetrics {
         self.by_code.lock().entry(code).or_insert_with(new).inc();
     }
 
-    /// A call waited so long for each of [`PHASES`].
-    pub(crate) fn cold_start(&self, breakdown: &[Duration; 5]) {
+    /// What a call waited for.
+    pub(crate) fn cold_start(&self, breakdown: &[(&'static str, Duration)]) {
         self.cold_starts.inc();
-        for (phase, duration) in PHASES.into_iter().zip(breakdown) {
+        for &(phase, duration) in breakdown {
             let histogram = self.cold_start_phases.get_or_create(&Phase { phase });
             histogram.observe(duration.as_secs_f64());
         }

@@ -2,6 +2,8 @@
 
 /// The first segment that is not a namespace: what follows it are workflows.
 const RESERVED: &str = "workflows";
+/// What is below it in an instance is for the control plane, and no call.
+const INTERNAL: &str = "/_minik8s";
 
 /// A function, and the path that its instance is to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +23,9 @@ impl<'a> Route<'a> {
             Some(slash) => more.split_at(slash),
             None => (more, "/"),
         };
-        if first.is_empty() || (function.is_empty() && rest != "/") {
+        let is_internal =
+            rest.strip_prefix(INTERNAL).is_some_and(|r| r.is_empty() || r.starts_with('/'));
+        if first.is_empty() || is_internal || (function.is_empty() && rest != "/") {
             return None;
         }
         if function.is_empty() {
@@ -59,6 +63,15 @@ mod tests {
     fn workflows_are_no_functions() {
         check("/workflows/team/hello", None);
         check("/workflows/hello", None);
+    }
+
+    #[test]
+    fn what_only_the_control_plane_asks_of_an_instance_is_no_call() {
+        for path in ["/team/add/_minik8s/load", "/team/add/_minik8s/", "/team/add/_minik8s"] {
+            check(path, None);
+        }
+        let rest = "/_minik8s-too/load";
+        check("/team/add/_minik8s-too/load", Some(("team", "add", rest)));
     }
 
     #[test]

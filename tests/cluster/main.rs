@@ -16,3 +16,4 @@ mod rights;
 mod scheduling;
 mod services;
 mod up;
+mod warm_pool;

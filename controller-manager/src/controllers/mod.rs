@@ -24,6 +24,7 @@ use crate::frame::Registered;
 /// into `tasks`.
 pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
     let monitor = node_lifecycle::monitor(context);
+    let pools = function::Pools::new(context);
     let mut all = vec![
         replicaset::register(context),
         node_ipam::register(context),
@@ -37,7 +38,8 @@ pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
         garbage_collector::register(context, tasks),
         function::register(context),
         function::register_images(context),
-        function_autoscaler::register(context, tasks),
+        function::register_pools(context, &pools),
+        function_autoscaler::register(context, pools, tasks),
         workflow::register(context),
     ];
     all.extend(root_ca_publisher::register(context, tasks));
@@ -107,6 +109,7 @@ mod tests {
             ("garbage-collector", &[]),
             ("function-controller", &["functions", "replicasets", "pods"]),
             ("function-image-controller", &["functions", "replicasets", "pods"]),
+            ("warm-pool-controller", &["functions", "replicasets", "pods"]),
             ("function-autoscaler", &["functions", "replicasets", "leases"]),
             ("workflow-controller", &["workflows", "workflowruns", "functions"]),
             ("root-ca-certificate-publisher-controller", &["namespaces", "configmaps"]),

@@ -64,7 +64,7 @@ pub(super) fn set(function: &Function, version: &FunctionVersion, replicas: i32)
             selector: LabelSelector { match_labels: Some(labels.clone()), ..Default::default() },
             template: Some(PodTemplateSpec {
                 metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
-                spec: Some(pod(&function.spec, version)),
+                spec: Some(template(&function.spec, version)),
             }),
             ..ReplicaSetSpec::default()
         }),
@@ -72,27 +72,36 @@ pub(super) fn set(function: &Function, version: &FunctionVersion, replicas: i32)
     }
 }
 
-fn pod(spec: &FunctionSpec, version: &FunctionVersion) -> PodSpec {
+fn template(spec: &FunctionSpec, version: &FunctionVersion) -> PodSpec {
     let secrets = Some(spec.image_pull_secrets.clone()).filter(|secrets| !secrets.is_empty());
+    let image = version.image.as_deref().unwrap_or_default();
+    let mut pod = pod(image, environment(spec), timeout(spec));
+    pod.image_pull_secrets = secrets;
+    for container in &mut pod.containers {
+        container.env_from = Some(spec.env_from.clone()).filter(|sources| !sources.is_empty());
+        container.resources = spec.resources.clone();
+    }
+    pod
+}
+
+/// An instance of whichever function, whose calls take so many seconds at most.
+pub(super) fn pod(image: &str, env: Vec<EnvVar>, timeout: i32) -> PodSpec {
     PodSpec {
-        containers: vec![container(spec, version)],
-        image_pull_secrets: secrets,
-        termination_grace_period_seconds: Some(i64::from(timeout(spec)) + TO_END),
+        containers: vec![container(image, env)],
+        termination_grace_period_seconds: Some(i64::from(timeout) + TO_END),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         ..PodSpec::default()
     }
 }
 
-fn container(spec: &FunctionSpec, version: &FunctionVersion) -> Container {
+fn container(image: &str, env: Vec<EnvVar>) -> Container {
     let port = i32::from(Function::PORT);
     Container {
         name: Function::CONTAINER.to_owned(),
-        image: version.image.clone(),
+        image: Some(image.to_owned()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
-        env: Some(environment(spec)),
-        env_from: Some(spec.env_from.clone()).filter(|sources| !sources.is_empty()),
-        resources: spec.resources.clone(),
+        env: Some(env),
         ports: Some(vec![ContainerPort { container_port: port, ..ContainerPort::default() }]),
         readiness_probe: Some(Probe {
             http_get: Some(HTTPGetAction {
@@ -109,11 +118,10 @@ fn container(spec: &FunctionSpec, version: &FunctionVersion) -> Container {
 
 /// The user's, and what a runtime goes by.
 fn environment(spec: &FunctionSpec) -> Vec<EnvVar> {
-    let concurrency = spec.container_concurrency.filter(|limit| *limit > 0);
     let ours = [
         ("MINIK8S_ENTRY_POINT", entry_point(spec)),
         ("MINIK8S_TIMEOUT_SECONDS", Some(timeout(spec).to_string())),
-        ("MINIK8S_CONCURRENCY", concurrency.map(|limit| limit.to_string())),
+        ("MINIK8S_CONCURRENCY", concurrency(spec).map(|limit| limit.to_string())),
     ];
     let ours = ours.into_iter().filter_map(|(name, value)| {
         Some(EnvVar { name: name.to_owned(), value: Some(value?), value_from: None })
@@ -122,13 +130,18 @@ fn environment(spec: &FunctionSpec) -> Vec<EnvVar> {
 }
 
 /// That of an archive is found in it by the runtime, unless it is named.
-fn entry_point(spec: &FunctionSpec) -> Option<String> {
+pub(super) fn entry_point(spec: &FunctionSpec) -> Option<String> {
     let files = &spec.source.as_ref()?.files;
     let found = EntryPoint::of(spec.entry_point.as_deref(), files.keys().map(String::as_str));
     found.map(|found| found.to_string()).ok().or_else(|| spec.entry_point.clone())
 }
 
-fn timeout(spec: &FunctionSpec) -> i32 {
+/// The most calls at a time, if there is a limit.
+pub(super) fn concurrency(spec: &FunctionSpec) -> Option<i32> {
+    spec.container_concurrency.filter(|limit| *limit > 0)
+}
+
+pub(super) fn timeout(spec: &FunctionSpec) -> i32 {
     spec.timeout_seconds.unwrap_or(60)
 }
 

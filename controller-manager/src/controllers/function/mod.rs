@@ -1,13 +1,14 @@
 //! Keeps what functions are made of: an image and a ReplicaSet per version, of which one serves.
 //!
-//! Two controllers share the work by what it takes. `versions` numbers the versions, makes their sets, and lets the next
+//! Two controllers share that work by what it takes. `versions` numbers the versions, makes their sets, and lets the next
 //! one take over when its instances are ready: that takes moments. `images` builds what is missing, which may take
 //! minutes, and removes what is not needed any more. They tell each other through the function's status, which either
-//! writes only if nobody else has since it looked.
+//! writes only if nobody else has since it looked. A third, `pools`, keeps instances that wait for functions.
 
 mod images;
 mod instances;
 mod plan;
+mod pools;
 mod status;
 mod versions;
 
@@ -23,6 +24,7 @@ use crate::frame::{Change, Informer, ObjectKey, Registered, WorkQueue};
 use crate::informers::Informers;
 
 pub(super) use images::register as register_images;
+pub(super) use pools::{Pools, register_pools};
 
 /// Keeps a function that is deleted until nothing is left of it.
 const FINALIZER: &str = "minik8s.io/function-images";

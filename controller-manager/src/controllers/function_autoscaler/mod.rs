@@ -30,6 +30,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::function::Pools;
 use crate::context::Context;
 use crate::frame::{Change, Controller, Error, Next, ObjectKey, Registered, Step, WorkQueue};
 use crate::informers::Informers;
@@ -40,7 +41,8 @@ use demands::Demands;
 const NAME: &str = "function-autoscaler";
 const PERIOD: Duration = Duration::from_secs(1);
 
-pub(super) fn register(context: &Context, tasks: &mut JoinSet<()>) -> Registered {
+/// The first instances of a function come from the pools if they have some.
+pub(super) fn register(context: &Context, pools: Pools, tasks: &mut JoinSet<()>) -> Registered {
     let queue = Arc::new(WorkQueue::default());
     let informers = &context.informers;
     let wanted = queue.clone();
@@ -66,6 +68,7 @@ pub(super) fn register(context: &Context, tasks: &mut JoinSet<()>) -> Registered
         informers: informers.clone(),
         demands,
         autoscalers: Mutex::default(),
+        pools,
     };
     let registered = Registered::new(controller, queue);
     let Informers { functions, replica_sets, gateway_leases, .. } = informers;
@@ -137,6 +140,7 @@ struct FunctionAutoscaler {
     informers: Informers,
     demands: Arc<Mutex<Demands>>,
     autoscalers: Mutex<BTreeMap<ObjectKey, Scaled>>,
+    pools: Pools,
 }
 
 /// A function that is looked after.
@@ -161,7 +165,7 @@ impl Controller for FunctionAutoscaler {
         };
         let set = self.serving(&function);
         let (replicas, next) = self.decide(key, &function, set.as_deref());
-        if let Some(set) = set {
+        if let Some(set) = set.filter(|set| !self.pools.take(&function, set, replicas)) {
             self.scale(&set, replicas).await?;
         }
         Ok(next)

@@ -27,7 +27,7 @@ impl World {
         let client = plane.client();
         let context = context(plane.listwatch(), WorkersArgs::default());
         let mut tasks = JoinSet::new();
-        let registered = register(&context, &mut tasks);
+        let registered = register(&context, Pools::new(&context), &mut tasks);
         context.informers.start(&context.listwatch, &mut tasks);
         frame::work(&registered, &mut tasks);
         tasks.spawn(async move {

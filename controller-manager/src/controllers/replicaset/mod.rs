@@ -6,7 +6,8 @@
 //!
 //! *Guarantees*: no more pods than wanted are created, however far the store lags behind, because the
 //! set's own writes are waited for before the next pods are created or deleted, those too whose answer
-//! was lost. If they take long to come back, the status is written meanwhile from what is seen.
+//! was lost. If they take long to come back, the status is written meanwhile from what is seen. A pod that is promised
+//! to the set is waited for, and not made ([`crate::adoption`]).
 
 mod status;
 
@@ -19,6 +20,7 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
 
+use crate::adoption;
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::frame::{
@@ -90,17 +92,20 @@ impl Controller for ReplicaSets {
         if !may_act && self.control.waited(key) < UNSEEN {
             return Ok(Next::After(UNSEEN));
         }
+        // Before the own pods are read: one that is handed over meanwhile is counted twice, and not overlooked.
+        let promised = adoption::outstanding(&set, |pod| self.pod(key, pod)).len();
         let owned = match may_act {
             true => self.claims.claim(key, &set, &selector).await?,
             false => self.claims.owned(&set, &selector),
         };
+        let may_act = may_act && !adoption::is_behind(&set, &owned);
         let managed = match set.metadata.deletion_timestamp {
-            None if may_act => self.manage(key, &set, &active(&owned)).await,
+            None if may_act => self.manage(key, &set, &active(&owned), promised).await,
             _ => Ok(()),
         };
         let next = self.write_status(key, &set, &owned, managed.as_ref().err()).await?;
         managed.map_err(|failure| failure.error)?;
-        Ok(if may_act { next } else { next.or_after(UNSEEN) })
+        Ok(if may_act && promised == 0 { next } else { next.or_after(UNSEEN) })
     }
 }
 
@@ -118,6 +123,13 @@ impl Fault for SelectsNothing {
     }
 }
 
+/// How many pods are missing, and how many are too many. What is promised may never come, so nothing is deleted for it.
+fn difference(set: &ReplicaSet, active: usize, promised: usize) -> (usize, usize) {
+    let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let wanted = usize::try_from(wanted).unwrap_or_default();
+    (wanted.saturating_sub(active + promised), active.saturating_sub(wanted))
+}
+
 /// Pods could not be created or deleted.
 struct Failure {
     /// Which of the two, in the word of the condition `ReplicaFailure`.
@@ -131,21 +143,24 @@ impl ReplicaSets {
         key: &ObjectKey,
         set: &ReplicaSet,
         active: &[Arc<Pod>],
+        promised: usize,
     ) -> Result<(), Failure> {
-        let spec = set.spec.as_ref();
-        let wanted = spec.and_then(|spec| spec.replicas).unwrap_or(1);
-        let wanted = usize::try_from(wanted).unwrap_or_default();
-        if active.len() < wanted {
-            let template = spec.and_then(|spec| spec.template.clone()).unwrap_or_default();
-            let pods = vec![pod_of(set, &template); (wanted - active.len()).min(BURST)];
+        let (missing, surplus) = difference(set, active.len(), promised);
+        if missing > 0 {
+            let template = set.spec.as_ref().and_then(|spec| spec.template.clone());
+            let pods = vec![pod_of(set, &template.unwrap_or_default()); missing.min(BURST)];
             let created = self.control.create(key, set, &pods).await;
             return created.map_err(|error| Failure { reason: "FailedCreate", error });
         }
-        let surplus = (active.len() - wanted).min(BURST);
+        let surplus = surplus.min(BURST);
         let victims =
             victims::choose(active, &self.related(set, active), surplus, self.clock.now());
         let deleted = self.control.delete(key, set, &victims).await;
         deleted.map_err(|error| Failure { reason: "FailedDelete", error })
+    }
+
+    fn pod(&self, set: &ObjectKey, name: &str) -> Option<Arc<Pod>> {
+        self.informers.pods.get(&ObjectKey::new(&set.namespace, name))
     }
 
     /// The active pods of all sets of the same controller: when a Deployment moves from one set to another,
@@ -178,5 +193,7 @@ impl ReplicaSets {
     }
 }
 
+#[cfg(test)]
+mod handovers;
 #[cfg(test)]
 mod tests;

@@ -22,6 +22,10 @@ impl Function {
     pub const LABEL: &str = "minik8s.io/function";
     /// On a function's ReplicaSets and pods: the number of the version that they run.
     pub const VERSION_LABEL: &str = "minik8s.io/function-version";
+    /// On the ReplicaSets and pods of warm pools: the runtime whose functions their instances can become.
+    pub const POOL_LABEL: &str = "minik8s.io/warm-pool";
+    /// On an instance that came from a warm pool: the generation of its ReplicaSet from which on it is one of the set's.
+    pub const ADOPTED_ANNOTATION: &str = "minik8s.io/adopted-at-generation";
     /// The container of an instance.
     pub const CONTAINER: &str = "function";
     /// Where an instance listens.

@@ -14,7 +14,7 @@ class Settings:
         self.timeout = float(environ.get("MINIK8S_TIMEOUT_SECONDS") or 60)
         self.concurrency = int(environ.get("MINIK8S_CONCURRENCY") or 20)
         self.warm = environ.get("MINIK8S_WARM") == "1"
-        self.load_token = environ.get("MINIK8S_LOAD_TOKEN", "")
+        self.load_token = environ.pop("MINIK8S_LOAD_TOKEN", "")
         self.termination_log = environ.get("MINIK8S_TERMINATION_LOG", "/dev/termination-log")
         host, _, port = environ.get("MINIK8S_LISTEN", "0.0.0.0:8080").rpartition(":")
         self.address = (host, int(port))

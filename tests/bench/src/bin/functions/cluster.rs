@@ -24,6 +24,9 @@ const NAME: &str = "bench-sleep";
 const CODE: &str = "import time\n\ndef main(params):\n    time.sleep(0.1)\n    return \"\"\n";
 const PAUSE: &str = "minik8s/pause:0.1";
 const LOGS: LogLimits = LogLimits { max_size: 10 << 20, max_files: 2 };
+const CALL_SECONDS: u32 = 60;
+/// Functions whose calls may take so long have instances of their own.
+const TOO_LONG_FOR_POOLS: u32 = 1000;
 /// How long the first build, with its base image, and idle instances may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -51,7 +54,7 @@ struct Subject {
 }
 
 pub(crate) async fn steps(args: &ClusterArgs, rates: &[u32], seconds: u32) -> anyhow::Result<()> {
-    let subject = Subject::make(args).await?;
+    let subject = Subject::make(args, CALL_SECONDS).await?;
     let measured = subject.steps(rates, Duration::from_secs(seconds.into())).await;
     subject.remove().await?;
     let (rows, failures) = measured?;
@@ -70,8 +73,9 @@ pub(crate) async fn steps(args: &ClusterArgs, rates: &[u32], seconds: u32) -> an
     Ok(())
 }
 
-pub(crate) async fn cold(args: &ClusterArgs, count: usize) -> anyhow::Result<()> {
-    let subject = Subject::make(args).await?;
+pub(crate) async fn cold(args: &ClusterArgs, count: usize, warm_pool: bool) -> anyhow::Result<()> {
+    let call_seconds = if warm_pool { CALL_SECONDS } else { TOO_LONG_FOR_POOLS };
+    let subject = Subject::make(args, call_seconds).await?;
     let measured = subject.cold(count).await;
     subject.remove().await?;
     load::print(&["what", "times", "p50 ms", "p99 ms"], &measured?, &BTreeMap::new());
@@ -80,7 +84,7 @@ pub(crate) async fn cold(args: &ClusterArgs, count: usize) -> anyhow::Result<()>
 
 impl Subject {
     /// Makes the function, and waits until it can be called.
-    async fn make(args: &ClusterArgs) -> anyhow::Result<Self> {
+    async fn make(args: &ClusterArgs, call_seconds: u32) -> anyhow::Result<Self> {
         let client = component::client(&args.client).await?;
         let (functions, pods) =
             (Api::default_namespaced(client.clone()), Api::default_namespaced(client));
@@ -92,6 +96,7 @@ impl Subject {
                 "source": {"files": {"main.py": CODE}},
                 "maxScale": args.max_scale,
                 "idleSeconds": args.idle_seconds,
+                "timeoutSeconds": call_seconds,
             },
         });
         functions.create(&PostParams::default(), &serde_json::from_value(function)?).await?;
@@ -142,10 +147,14 @@ impl Subject {
             let answer = call.body("{}").send().await?.error_for_status()?;
             let timing = answer.headers().get("server-timing").cloned();
             answer.bytes().await?;
-            // The function itself sleeps.
-            note("b cold call", begin.elapsed().saturating_sub(Duration::from_millis(100)));
+            let took = begin.elapsed();
             let timing = timing.context("no Server-Timing")?;
-            for (number, part) in timing.to_str()?.split(", ").enumerate() {
+            let timing = timing.to_str()?;
+            let from_pool = timing.starts_with("pool;");
+            let what = if from_pool { "b cold call, from a warm pool" } else { "b cold call" };
+            // The function itself sleeps.
+            note(what, took.saturating_sub(Duration::from_millis(100)));
+            for (number, part) in timing.split(", ").enumerate() {
                 let (phase, took) = part.split_once(";dur=").context("a wrong Server-Timing")?;
                 let took = Duration::from_secs_f64(took.parse::<f64>()? / 1000.0);
                 note(&format!("c{number} {phase}"), took);

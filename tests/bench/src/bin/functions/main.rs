@@ -41,13 +41,17 @@ enum What {
         /// How many
         #[arg(long, default_value_t = 20)]
         count: usize,
+        /// Let instances come from the warm pool of a cluster that has one (`scripts/up.sh --warm-pool 1`)
+        #[arg(long)]
+        warm_pool: bool,
     },
 }
 
 const EXAMPLES: &str = "Examples:
   cargo run --release -p bench --bin functions -- overhead
   functions steps --kubeconfig /etc/minik8s/admin.conf --rates 100,300,1000
-  sudo functions cold --kubeconfig /etc/minik8s/admin.conf --count 20";
+  sudo functions cold --kubeconfig /etc/minik8s/admin.conf --count 20
+  sudo functions cold --kubeconfig /etc/minik8s/admin.conf --count 20 --warm-pool";
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -56,6 +60,6 @@ async fn main() -> anyhow::Result<()> {
     match Args::parse().what {
         What::Overhead(args) => overhead::measure(&args).await,
         What::Steps { cluster, rates, seconds } => cluster::steps(&cluster, &rates, seconds).await,
-        What::Cold { cluster, count } => cluster::cold(&cluster, count).await,
+        What::Cold { cluster, count, warm_pool } => cluster::cold(&cluster, count, warm_pool).await,
     }
 }

@@ -1,0 +1,283 @@
+//! Makes a waiting instance one of a function.
+//!
+//! *Flow*: some instances of the pool are noted as taken. At the same time the set of the version is made larger, with
+//! them promised to it, and the function is loaded into them; each that has loaded it is handed over by one write
+//! ([`adoption`] has the reasons).
+//!
+//! *Guarantees*: an instance of which it is not certain that it has the function, and nothing else, and was handed over, is
+//! deleted; the set then makes one as usual. A version that could not be loaded is not tried again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use api_types::api::apps::v1::ReplicaSet;
+use api_types::api::core::v1::Pod;
+use api_types::minik8s::Function;
+use component::events::EventType;
+use futures::FutureExt;
+use futures::future::{join, join_all};
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use super::load::{LoadError, load};
+use super::{Inner, Pools, instances, loadable, objects};
+use crate::adoption::{self, PROMISED};
+use crate::frame::{Error, ObjectKey, Step};
+use crate::informers::Informers;
+use crate::owners::controller_reference;
+use crate::pods;
+
+/// What is under way, and what came of it.
+#[derive(Default)]
+pub(super) struct Handovers {
+    /// By the set that gets instances.
+    known: BTreeMap<ObjectKey, Handover>,
+    /// Sets, with their uid, whose function could not be loaded.
+    failed: BTreeMap<ObjectKey, String>,
+}
+
+struct Handover {
+    set_uid: String,
+    pods: BTreeSet<String>,
+    /// Once it is done: the generation that the set got, if it did.
+    done: Option<Option<i64>>,
+}
+
+/// What is handed over, and to whom.
+struct Task {
+    function: Function,
+    set: Arc<ReplicaSet>,
+    replicas: u32,
+    pods: Vec<(Arc<Pod>, SocketAddr)>,
+    token: String,
+    load: Value,
+}
+
+impl Handovers {
+    /// Whether a pod is being handed over.
+    pub(super) fn has(&self, pod: &Pod) -> bool {
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        self.known.values().any(|handover| handover.pods.contains(uid))
+    }
+
+    /// Forgets what everybody can see by now.
+    fn forget(&mut self, informers: &Informers) {
+        let Informers { replica_sets, pods, .. } = informers;
+        let is_current = |key: &ObjectKey, uid: &str| {
+            replica_sets.get(key).filter(|set| set.metadata.uid.as_deref() == Some(uid))
+        };
+        self.failed.retain(|key, uid| is_current(key, uid).is_some());
+        self.known.retain(|key, handover| {
+            let Some(generation) = handover.done else { return true };
+            let set = is_current(key, &handover.set_uid);
+            let is_seen = set.is_none_or(|set| set.metadata.generation >= generation);
+            let is_taken = |pod: &Pod| {
+                let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+                handover.pods.contains(uid) && adoption::waits(pod) && pods::is_active(pod)
+            };
+            !is_seen || !pods.filter_in(&key.namespace, is_taken).is_empty()
+        });
+    }
+}
+
+impl Pools {
+    /// Gives a set that is to have no instances its first ones out of the pool, in the background, and makes it so large; or says that
+    /// this is under way. Otherwise there is nothing for it here.
+    pub(in crate::controllers) fn take(
+        &self,
+        function: &Function,
+        set: &Arc<ReplicaSet>,
+        replicas: u32,
+    ) -> bool {
+        let key = ObjectKey::of(&set.metadata);
+        let mut handovers = self.inner.handovers.lock();
+        handovers.forget(&self.inner.informers);
+        if handovers.known.contains_key(&key) {
+            return true;
+        }
+        let is_idle = instances::replicas(set) == 0 && set.metadata.deletion_timestamp.is_none();
+        if replicas == 0 || !is_idle || handovers.failed.contains_key(&key) {
+            return false;
+        }
+        let token = self.inner.tokens.lock().get(&key.namespace).cloned();
+        let (Some(token), Some(load)) = (token, loadable::load(function)) else { return false };
+        let mut pods = self.inner.waiting(&key.namespace);
+        pods.retain(|(pod, _)| !handovers.has(pod));
+        pods.truncate(usize::try_from(replicas).unwrap_or(usize::MAX));
+        if pods.is_empty() {
+            return false;
+        }
+        let set_uid = set.metadata.uid.clone().unwrap_or_default();
+        let uids = pods.iter().filter_map(|(pod, _)| pod.metadata.uid.clone()).collect();
+        handovers.known.insert(key, Handover { set_uid, pods: uids, done: None });
+        let (function, set, inner) = (function.clone(), set.clone(), self.inner.clone());
+        let task = Task { function, set, replicas, pods, token, load };
+        let mut tasks = self.tasks.lock();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(async move { inner.hand_over(task).await });
+        true
+    }
+}
+
+impl Inner {
+    /// The instances that can be loaded.
+    pub(super) fn waiting(&self, namespace: &str) -> Vec<(Arc<Pod>, SocketAddr)> {
+        let Informers { replica_sets, pods, .. } = &self.informers;
+        let pool = replica_sets.get(&ObjectKey::new(namespace, objects::NAME));
+        let uid = pool.and_then(|pool| pool.metadata.uid.clone()).unwrap_or_default();
+        let waiting = pods.controlled_by(namespace, &uid).into_iter();
+        let waiting = waiting.filter(|pod| adoption::waits(pod) && pods::is_active(pod));
+        waiting
+            .filter(|pod| pods::is_ready(pod))
+            .filter_map(|pod| {
+                let address = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
+                Some((pod, SocketAddr::new(address, self.port)))
+            })
+            .collect()
+    }
+
+    async fn hand_over(&self, task: Task) {
+        let key = ObjectKey::of(&task.set.metadata);
+        let enlarged = self.enlarge(&key, &task).shared();
+        let one = async |pod: &Pod, address: SocketAddr| {
+            let loading = load(address, &task.token, &task.load);
+            let (generation, loaded) = join(enlarged.clone(), loading).await;
+            let loaded = loaded.map_err(|error| self.tell(&task, pod, &error)).is_ok();
+            loaded && self.adopt(&task, pod, generation).await
+        };
+        let all = join_all(task.pods.iter().map(|(pod, address)| one(pod, *address))).await;
+        let (kept, broken): (Vec<_>, Vec<_>) =
+            task.pods.iter().map(|(pod, _)| pod).zip(all).partition(|(_, adopted)| *adopted);
+        if !broken.is_empty() {
+            let names = |pods: &[(&Arc<Pod>, bool)]| -> Vec<_> {
+                pods.iter().filter_map(|(pod, _)| pod.metadata.name.clone()).collect()
+            };
+            for (pod, _) in &broken {
+                log("giving an instance up", self.delete_pod(pod).await);
+            }
+            // So that it looks again.
+            let promised = json!(Some(names(&kept).join(",")).filter(|names| !names.is_empty()));
+            let patch = json!({"metadata": {"annotations": {PROMISED: promised}}});
+            log("taking a promise back", self.patch_set(&key, &task, patch).await.map(drop));
+        }
+        let generation = enlarged.await;
+        if let Some(handover) = self.handovers.lock().known.get_mut(&key) {
+            handover.done = Some(generation);
+        }
+    }
+
+    /// The generation that the set has with the instances, if it is certain that it wants them.
+    async fn enlarge(&self, key: &ObjectKey, task: &Task) -> Option<i64> {
+        let names: Vec<_> =
+            task.pods.iter().filter_map(|(pod, _)| pod.metadata.name.clone()).collect();
+        let patch = json!({
+            "metadata": {"annotations": {PROMISED: names.join(",")}},
+            "spec": {"replicas": task.replicas},
+        });
+        match self.patch_set(key, task, patch).await {
+            Ok(set) => set?.metadata.generation,
+            Err(error) => {
+                log("scaling the set of a version", Err(error));
+                None
+            }
+        }
+    }
+
+    async fn patch_set(
+        &self,
+        key: &ObjectKey,
+        task: &Task,
+        mut patch: Value,
+    ) -> Result<Option<ReplicaSet>, Error> {
+        patch["metadata"]["uid"] = json!(task.set.metadata.uid);
+        let api = self.api::<ReplicaSet>(&key.namespace);
+        let patched = api.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        patched.unless_gone("changing the set of a version")
+    }
+
+    /// Whether the instance is the set's now.
+    async fn adopt(&self, task: &Task, pod: &Pod, generation: Option<i64>) -> bool {
+        let Some(generation) = generation else { return false };
+        let labels = task.set.spec.as_ref().and_then(|s| s.selector.match_labels.as_ref());
+        let mut labels = json!(labels);
+        labels[Function::POOL_LABEL] = Value::Null;
+        let owners: Vec<_> = controller_reference(&*task.set).into_iter().collect();
+        let patch = json!({"metadata": {
+            "uid": pod.metadata.uid,
+            "labels": labels,
+            "annotations": {Function::ADOPTED_ANNOTATION: generation.to_string()},
+            "ownerReferences": owners,
+        }});
+        let key = ObjectKey::of(&pod.metadata);
+        let api = self.api::<Pod>(&key.namespace);
+        let patched = api.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        let patched = patched.unless_gone("handing an instance over");
+        let adopted = matches!(&patched, Ok(Some(_)));
+        log("handing an instance over", patched.map(drop));
+        adopted
+    }
+
+    fn tell(&self, task: &Task, pod: &Pod, error: &LoadError) {
+        let pod = pod.metadata.name.as_deref().unwrap_or_default();
+        tracing::warn!(pod, error = error as &dyn std::error::Error, "loading a function");
+        let LoadError::Source(why) = error else { return };
+        let key = ObjectKey::of(&task.set.metadata);
+        let message = format!(
+            "{} cannot be loaded into a waiting instance, and is started by itself: {why}",
+            key.name
+        );
+        self.recorder.about(&task.function, EventType::Warning, "LoadFailed", message);
+        let uid = task.set.metadata.uid.clone().unwrap_or_default();
+        self.handovers.lock().failed.insert(key, uid);
+    }
+}
+
+fn log(step: &'static str, result: Result<(), Error>) {
+    if let Err(error) = result {
+        tracing::warn!(step, reason = error.reason(), "handing over an instance");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::watcher::Event;
+
+    use super::*;
+
+    fn set(generation: i64) -> ReplicaSet {
+        let metadata =
+            json!({"namespace": "ns", "name": "add-v1", "uid": "s", "generation": generation});
+        serde_json::from_value(json!({"metadata": metadata})).unwrap()
+    }
+
+    fn pod(label: &str) -> Pod {
+        let metadata = json!({"namespace": "ns", "name": "p", "uid": "p", "labels": {label: "x"}});
+        serde_json::from_value(json!({"metadata": metadata})).unwrap()
+    }
+
+    /// Until then, a set would be given instances a second time, or an instance away twice.
+    #[test]
+    fn a_handover_is_remembered_until_both_objects_show_it() {
+        let (informers, mut handovers) = (Informers::default(), Handovers::default());
+        informers.replica_sets.take_in(Event::Apply(set(1)));
+        informers.pods.take_in(Event::Apply(pod(Function::POOL_LABEL)));
+        let key = ObjectKey::new("ns", "add-v1");
+        let pods = BTreeSet::from(["p".to_owned()]);
+        let handover = Handover { set_uid: "s".to_owned(), pods, done: None };
+        handovers.known.insert(key.clone(), handover);
+        let is_remembered = |handovers: &mut Handovers| {
+            handovers.forget(&informers);
+            handovers.known.contains_key(&key)
+        };
+        assert!(is_remembered(&mut handovers));
+        handovers.known.get_mut(&key).unwrap().done = Some(Some(2));
+        informers.pods.take_in(Event::Apply(pod(Function::LABEL)));
+        assert!(is_remembered(&mut handovers), "the set is seen as it was");
+        informers.replica_sets.take_in(Event::Apply(set(2)));
+        informers.pods.take_in(Event::Apply(pod(Function::POOL_LABEL)));
+        assert!(is_remembered(&mut handovers), "the pod is seen as it was");
+        informers.pods.take_in(Event::Apply(pod(Function::LABEL)));
+        assert!(!is_remembered(&mut handovers));
+    }
+}
