@@ -29,6 +29,8 @@ use super::{
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long a gateway that stops waits for the functions that its runs have called.
 const GRACE: Duration = Duration::from_secs(10);
+/// When it stops although it could not store what came of them: its leases end by themselves.
+pub(super) const LIMIT: Duration = GRACE.saturating_add(lease::RENEWAL);
 
 /// What driving a run takes.
 #[derive(Clone)]
@@ -225,10 +227,7 @@ impl Driver {
         }
         let mut status = held.run.status.clone().unwrap_or_default();
         lease::release(&mut status);
-        // If that gets no answer, the lease ends by itself.
-        let runs = self.runs(&held.run);
-        let written = write(&runs, held.run, status);
-        drop(tokio::time::timeout(lease::RENEWAL, written).await);
+        write(&self.runs(&held.run), held.run, status).await;
         Left::Ended
     }
 }

@@ -14,7 +14,10 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
-use super::{call::CallFunction, driver::Driver};
+use super::{
+    call::CallFunction,
+    driver::{self, Driver},
+};
 
 /// Namespace and name.
 pub(super) type Key = (String, String);
@@ -77,7 +80,9 @@ impl Runs {
         }
         self.0.table.lock().awaited.clear();
         self.0.tasks.close();
-        self.0.tasks.wait().await;
+        if tokio::time::timeout(driver::LIMIT, self.0.tasks.wait()).await.is_err() {
+            warn!("runs could not be handed over");
+        }
     }
 
     pub(super) fn client(&self) -> &Client {

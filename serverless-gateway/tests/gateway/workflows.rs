@@ -422,6 +422,18 @@ async fn a_gateway_that_stops_hands_its_runs_over_when_they_take_long() {
 }
 
 #[tokio::test]
+async fn a_gateway_stops_though_the_api_server_does_not_answer() {
+    let cluster = Cluster::start().await;
+    cluster.workflow("w", line(&["slow"])).await;
+    cluster.run("r", "w", json!({})).await;
+    let gateway = cluster.gateway("a");
+    cluster.called("slow", &[1]).await;
+    let _refused = cluster.plane.refuse(|_| true);
+    gateway.shutdown.cancel();
+    tokio::time::timeout(wait::DEADLINE, gateway.driving).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_run_that_has_ended_is_left_alone_by_those_who_have_not_heard() {
     let cluster = Cluster::start().await;
     let wait = json!({"Type": "Wait", "Seconds": 3, "End": true});

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::StepId;
-use crate::error::RunError;
+use crate::{error::RunError, limits::length};
 
 /// A step that has ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,9 +36,9 @@ const MAX_VALUE: usize = 4 * 1024;
 
 /// A value that is long becomes the beginning of its text.
 pub(super) fn cut(value: Value) -> Value {
-    let text = value.to_string();
-    if text.len() <= MAX_VALUE {
+    if length(&value) <= MAX_VALUE {
         return value;
     }
+    let text = value.to_string();
     Value::String(text[..text.floor_char_boundary(MAX_VALUE)].to_owned() + "…")
 }
