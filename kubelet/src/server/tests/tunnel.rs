@@ -3,9 +3,10 @@
 use bytes::BytesMut;
 use futures::SinkExt;
 use spdy::{Codec, Frame, Headers};
+use testkit::wait;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
 };
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::codec::{Decoder, Encoder};
@@ -73,6 +74,13 @@ impl Tunnel {
     }
 }
 
+/// All that the client says to a server.
+async fn heard_by(server: &mut TcpStream) -> String {
+    let mut heard = String::new();
+    wait::within("the end", server.read_to_string(&mut heard)).await.unwrap();
+    heard
+}
+
 #[tokio::test]
 async fn connections_in_a_tunnel_lead_into_the_pod_and_end_each_for_itself() {
     let served = Served::with_pod().await;
@@ -87,9 +95,7 @@ async fn connections_in_a_tunnel_lead_into_the_pod_and_end_each_for_itself() {
     // What the client has said is heard to its end, and what the pod says then is told to its end.
     tunnel.write(3, "one", false).await;
     tunnel.write(7, "two", true).await;
-    let mut heard = String::new();
-    second.read_to_string(&mut heard).await.unwrap();
-    assert_eq!(heard, "two");
+    assert_eq!(heard_by(&mut second).await, "two");
     second.write_all(b"second").await.unwrap();
     tunnel.hears(7, "second", false).await;
     drop(second);
@@ -98,9 +104,7 @@ async fn connections_in_a_tunnel_lead_into_the_pod_and_end_each_for_itself() {
 
     // What the client takes back ends for the pod too.
     tunnel.say(Frame::RstStream { stream: 3, status: 5 }).await;
-    let mut heard = String::new();
-    first.read_to_string(&mut heard).await.unwrap();
-    assert_eq!(heard, "one");
+    assert_eq!(heard_by(&mut first).await, "one");
     tunnel.hears(3, "", true).await;
     tunnel.hears(1, "", true).await;
 }
