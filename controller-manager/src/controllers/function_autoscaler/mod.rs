@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use api_types::api::apps::v1::ReplicaSet;
 use api_types::api::coordination::v1::Lease;
-use api_types::minik8s::Function;
+use api_types::minik8s::{Function, FunctionVersionPhase};
 use futures::StreamExt;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -202,7 +202,7 @@ impl FunctionAutoscaler {
             autoscaler: Autoscaler::new(now, replicas),
             set: serving.clone(),
         });
-        if replicas > 0 && *set != serving {
+        if replicas > 0 && (*set != serving || is_being_tried(function)) {
             autoscaler.start_anew(now);
         }
         *set = serving;
@@ -226,6 +226,14 @@ impl FunctionAutoscaler {
         let written = api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
         written.unless_gone("scaling a ReplicaSet").map(drop)
     }
+}
+
+/// Whether it is not known yet if the version that serves can: that is found out, be there calls or not.
+fn is_being_tried(function: &Function) -> bool {
+    let Some(status) = &function.status else { return false };
+    let mut versions = status.versions.iter();
+    let serving = versions.find(|version| Some(version.version) == status.version);
+    serving.is_some_and(|version| version.phase == FunctionVersionPhase::Building)
 }
 
 fn replicas_of(set: &ReplicaSet) -> u32 {
