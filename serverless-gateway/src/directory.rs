@@ -46,8 +46,10 @@ pub(crate) struct Settings {
     version: Option<String>,
     /// Why no version can serve.
     pub(crate) failed: Option<String>,
-    /// Why the function is not ready.
+    /// Why the function is not ready, and will not be by itself.
     unready: Option<String>,
+    /// What it is that is being done for it to be ready.
+    not_yet: Option<String>,
 }
 
 /// A pod of a function.
@@ -113,7 +115,8 @@ impl Directory {
         let fault = |instance: &Instance| instance.fault.clone();
         let version = &settings.version;
         let pods = self.instances(function).filter(|i| version.is_none() || i.version == *version);
-        settings.failed.clone().or(pods.filter_map(fault).next()).or(settings.unready.clone())
+        let told = settings.failed.clone().or(settings.unready.clone());
+        told.or(pods.filter_map(fault).next()).or(settings.not_yet.clone())
     }
 
     /// Takes in news about functions; gives those that changed.
@@ -229,7 +232,8 @@ fn settings(function: &Function) -> Settings {
     let failed =
         last.filter(|last| version.is_none() && last.phase == FunctionVersionPhase::Failed);
     let mut conditions = status.into_iter().flat_map(|status| &status.conditions);
-    let unready = conditions.find(|c| c.type_ == "Ready" && c.status != "True");
+    let ready = conditions.find(|c| c.type_ == "Ready");
+    let said = |word| ready.filter(|c| c.status == word).map(|c| c.message.clone());
     Settings {
         timeout: seconds.filter(|s| *s > 0).map_or(DEFAULT_TIMEOUT, Duration::from_secs),
         concurrency: concurrency(&function.spec),
@@ -238,7 +242,8 @@ fn settings(function: &Function) -> Settings {
             let why = failed.message.as_deref().unwrap_or("it failed");
             format!("version {}: {why}", failed.version)
         }),
-        unready: unready.map(|unready| unready.message.clone()),
+        unready: said("False"),
+        not_yet: said("Unknown"),
     }
 }
 

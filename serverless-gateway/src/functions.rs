@@ -141,6 +141,9 @@ impl Functions {
         };
         let serving: Vec<_> = directory.serving(key).filter_map(endpoint).collect();
         function.dispatcher.update(&serving, settings.concurrency);
+        if settings.failed.is_some() {
+            function.dispatcher.refuse();
+        }
     }
 
     fn function_of(&self, key: &Key, settings: &Settings) -> Function {

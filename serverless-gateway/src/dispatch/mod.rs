@@ -121,7 +121,8 @@ impl Dispatcher {
                 slot.cold = cold;
                 Ok(slot)
             }
-            Ok(Err(_)) => Err(Refusal::Gone),
+            Ok(Err(_)) if self.inner.lock().gone => Err(Refusal::Gone),
+            Ok(Err(_)) => Err(Refusal::NoInstance),
             Err(_) if self.inner.lock().line.serves() => Err(Refusal::Busy),
             Err(_) => Err(Refusal::NoInstance),
         }
@@ -162,6 +163,11 @@ impl Dispatcher {
             }
         }
         self.grant(inner);
+    }
+
+    /// There will be no instance for those who wait.
+    pub(crate) fn refuse(&self) {
+        self.inner.lock().waiting.clear();
     }
 
     /// The function is no more: nobody waits for it any longer.

@@ -185,6 +185,24 @@ async fn a_token_is_for_the_gateway_and_not_for_the_function() {
 }
 
 #[tokio::test]
+async fn calls_are_answered_from_this_host_and_from_the_clusters_networks_alone() {
+    let port = instance(address(1), 0, echo("a")).await;
+    for (caller, expected) in [(None, 201), (Some("10.244.3.7:1"), 201), (Some("192.0.2.1:1"), 403)]
+    {
+        let access = Access::Networks(vec!["10.244.0.0/16".parse().unwrap()]);
+        let caller = caller.map(|caller| caller.parse().unwrap());
+        let options = Options { access, caller, ..Options::default() };
+        let rig = Rig::with(port, &[("add", address(1))], options).await;
+        assert_eq!(rig.post("/add", "").await.status(), expected, "{caller:?}");
+        if expected == 403 {
+            let message = rig.refused("/add", 403, "Forbidden").await;
+            assert!(message.ends_with("not from 192.0.2.1"), "{message}");
+            rig.in_flight(0).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_error_of_the_function_is_its_answer() {
     let fail = async || (StatusCode::INTERNAL_SERVER_ERROR, r#"{"error": {"type": "KeyError"}}"#);
     let port = instance(address(1), 0, Router::new().route("/", post(fail))).await;

@@ -173,12 +173,17 @@ async fn a_call_that_waited_too_long_is_told_what_keeps_instances_from_starting(
 #[tokio::test]
 async fn a_function_of_which_no_version_could_be_made_refuses_at_once() {
     let rig = Rig::start(1, &[]).await;
+    let waiting = rig.call("/add");
+    rig.queued(1).await;
     let mut broken = serving("add", &json!({}), &Value::Null);
     let version = json!({"version": 1, "digest": "", "phase": "Failed", "message": "bad syntax"});
     broken.status.as_mut().unwrap().versions = vec![serde_json::from_value(version).unwrap()];
     rig.functions.function(Event::Apply(broken));
     let message = rig.refused("/add", 503, "ServiceUnavailable").await;
     assert!(message.ends_with("ready: version 1: bad syntax"), "{message}");
+    let status: Value = waiting.await.unwrap().json().await.unwrap();
+    assert_eq!(status["message"], message, "one that has come before is told, too");
+    rig.queued(0).await;
 }
 
 #[tokio::test]

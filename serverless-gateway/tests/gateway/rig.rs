@@ -6,7 +6,7 @@ use std::{
 };
 
 use api_types::{api::core::v1::Pod, minik8s::Function};
-use axum::{Router, http::HeaderMap, routing::post};
+use axum::{Extension, Router, extract::ConnectInfo, http::HeaderMap, routing::post};
 use kube::runtime::watcher::Event;
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
@@ -26,6 +26,8 @@ pub(crate) struct Options {
     pub(crate) queue_length: usize,
     pub(crate) queue_time: Duration,
     pub(crate) access: Access,
+    /// Where calls seem to come from; else it is where they do.
+    pub(crate) caller: Option<SocketAddr>,
 }
 
 impl Default for Options {
@@ -34,6 +36,7 @@ impl Default for Options {
             queue_length: 10_000,
             queue_time: Duration::from_secs(60),
             access: Access::Networks(Vec::new()),
+            caller: None,
         }
     }
 }
@@ -69,7 +72,11 @@ impl Rig {
         let gateway = Gateway::new(calls, options.access, "default");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let routes = gateway.router().into_make_service_with_connect_info::<SocketAddr>();
+        let mut routes = gateway.router();
+        if let Some(caller) = options.caller {
+            routes = routes.layer(Extension(ConnectInfo(caller)));
+        }
+        let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async { axum::serve(listener, routes).await });
         let client = Client::builder().no_proxy().build().unwrap();
         Rig { functions, metrics, url, client }
