@@ -193,11 +193,18 @@ impl Cluster {
 
     /// A second one of a running program, with the same flags. It ends with the test.
     pub(crate) fn replica(&self, program: &str) -> Replica {
+        self.another(program, &["--health-address", "127.0.0.1:0"])
+    }
+
+    /// The same with flags of its own, of which the first is there already with another value.
+    pub(crate) fn another(&self, program: &str, flags: &[&str]) -> Replica {
         let line = fs::read(format!("/proc/{}/cmdline", self.pid(program))).unwrap();
         let mut words: Vec<_> = line.split(|byte| *byte == 0).map(OsStr::from_bytes).collect();
         words.pop();
-        let address = words.iter().position(|word| *word == "--health-address").unwrap();
-        words[address + 1] = OsStr::new("127.0.0.1:0");
+        if let Some(first) = words.iter().position(|word| *word == flags[0]) {
+            words.drain(first..first + 2);
+        }
+        words.extend(flags.iter().map(OsStr::new));
         let log = File::create(self.folder.join(format!("log/{program}-replica.log"))).unwrap();
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod connections;
+mod function_faults;
 mod functions;
 mod harness;
 mod hosts;
