@@ -37,7 +37,7 @@ pub struct FunctionDemand {
     pub queued: u32,
     /// That an instance is working on.
     pub in_flight: u32,
-    /// That have come since the gateway began.
+    /// That have come since the gateway began, or were about to: it grows to have an instance woken or kept.
     pub arrived: u64,
 }
 

@@ -177,6 +177,15 @@ impl Machine {
     }
 }
 
+impl Next {
+    pub(crate) fn name(&self) -> Option<&str> {
+        match self {
+            Next::State(name) => Some(name),
+            Next::End => None,
+        }
+    }
+}
+
 impl State {
     pub(crate) fn new(kind: Kind, next: Next) -> Self {
         Self {

@@ -10,6 +10,7 @@
 //! it changes nothing, so a result that comes twice, or too late, does no harm. A step's id is never used again, and
 //! stays the same through its attempts: what is called with it as its key is called for one visit of one state.
 
+mod ahead;
 mod history;
 mod interpreter;
 mod thread;

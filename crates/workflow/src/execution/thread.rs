@@ -108,8 +108,12 @@ impl Thread {
 
 impl Fork {
     pub(super) fn running(&self) -> impl Iterator<Item = &Thread> {
-        self.branches.iter().filter_map(|branch| match branch {
-            Branch::Running(thread) => Some(thread.as_ref()),
+        self.running_with_position().map(|(_, thread)| thread)
+    }
+
+    pub(super) fn running_with_position(&self) -> impl Iterator<Item = (usize, &Thread)> {
+        self.branches.iter().enumerate().filter_map(|(position, branch)| match branch {
+            Branch::Running(thread) => Some((position, thread.as_ref())),
             _ => None,
         })
     }

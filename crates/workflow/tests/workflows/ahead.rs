@@ -1,0 +1,117 @@
+//! Which functions a run is about to call.
+
+use serde_json::{Value, json};
+
+use crate::driver::{engine, returned, start};
+
+/// What is ahead at the start, and after each of the calls has returned its input.
+fn check(document: &Value, input: &Value, expected: &[&[&str]]) {
+    let engine = engine(document, input.clone());
+    let (mut execution, _) = engine.start(7);
+    for (place, expected) in expected.iter().enumerate() {
+        if place > 0 {
+            let step = engine.pending(&execution)[0].step();
+            engine.apply(&mut execution, returned(step, Ok(input.clone())), start());
+        }
+        assert_eq!(engine.ahead(&execution), *expected, "after {place} calls");
+    }
+}
+
+fn task(function: &str, next: &str) -> Value {
+    let mut state = json!({"Type": "Task", "Resource": function});
+    let (field, value) = if next.is_empty() { ("End", json!(true)) } else { ("Next", json!(next)) };
+    state[field] = value;
+    state
+}
+
+fn machine(states: &[(&str, Value)]) -> Value {
+    let mut machine = json!({"StartAt": states[0].0, "States": {}});
+    for (name, state) in states {
+        machine["States"][name] = state.clone();
+    }
+    machine
+}
+
+#[test]
+fn all_that_comes_for_certain_is_ahead_and_what_was_called_is_not() {
+    let document = machine(&[
+        ("A", task("a", "P")),
+        ("P", json!({"Type": "Pass", "Next": "B"})),
+        ("B", task("b", "C")),
+        ("C", task("c", "")),
+    ]);
+    check(&document, &json!({}), &[&["b", "c"], &["c"], &[], &[]]);
+}
+
+#[test]
+fn behind_a_choice_or_a_wait_nothing_is_certain() {
+    for state in [
+        json!({"Type": "Choice", "Choices": [], "Default": "C"}),
+        json!({"Type": "Wait", "Seconds": 1, "Next": "C"}),
+    ] {
+        let mut state = state;
+        if state["Type"] == "Choice" {
+            state["Choices"] = json!([{"Variable": "$.x", "IsPresent": true, "Next": "C"}]);
+        }
+        let document = machine(&[
+            ("A", task("a", "B")),
+            ("B", task("b", "S")),
+            ("S", state.clone()),
+            ("C", task("c", "")),
+        ]);
+        check(&document, &json!({}), &[&["b"], &[]]);
+    }
+}
+
+#[test]
+fn a_circle_ends() {
+    let document = machine(&[
+        ("A", task("a", "B")),
+        (
+            "B",
+            json!({
+                "Type": "Task", "Resource": "b", "Next": "A",
+                "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "C"}],
+            }),
+        ),
+        ("C", task("c", "")),
+    ]);
+    check(&document, &json!({}), &[&["a", "b"], &["a", "b"]]);
+}
+
+#[test]
+fn branches_are_ahead_each_on_its_own_way_and_what_follows_them() {
+    let branches = json!([
+        machine(&[("X", task("x", "Y")), ("Y", task("y", ""))]),
+        machine(&[("Z", task("z", ""))]),
+    ]);
+    let document = machine(&[
+        ("A", task("a", "Fork")),
+        ("Fork", json!({"Type": "Parallel", "Branches": branches, "Next": "Each"})),
+        (
+            "Each",
+            json!({
+                "Type": "Map", "ItemProcessor": machine(&[("E", task("e", ""))]), "Next": "Last",
+            }),
+        ),
+        ("Last", task("last", "")),
+    ]);
+    check(
+        &document,
+        &json!([1]),
+        &[&["e", "last", "x", "y", "z"], &["e", "last", "y"], &["e", "last"]],
+    );
+}
+
+#[test]
+fn what_follows_a_branch_that_may_take_long_is_not_ahead() {
+    let branch = machine(&[
+        ("X", task("x", "W")),
+        ("W", json!({"Type": "Wait", "Seconds": 1000, "End": true})),
+    ]);
+    let document = machine(&[
+        ("Fork", json!({"Type": "Parallel", "Branches": [branch], "Next": "Last"})),
+        ("Last", task("last", "")),
+    ]);
+    check(&document, &json!({}), &[&[], &[]]);
+}
