@@ -54,6 +54,18 @@ impl Calls {
         Calls { functions, limits }
     }
 
+    /// Waits until it is known which functions there are.
+    pub(crate) async fn known(&self) {
+        self.functions.known().await;
+    }
+
+    /// A function, if it exists, is about to be called.
+    pub(crate) fn expect(&self, namespace: &str, function: &str) {
+        if let Ok(function) = self.functions.find(namespace, function) {
+            function.dispatcher.expect();
+        }
+    }
+
     /// Calls a function: waits for an instance, and gives its answer, whatever its code, whose body comes as the
     /// instance sends it. From when it has an instance, all of it is bounded by the function's timeout; to drop it, or
     /// the body, ends the call.

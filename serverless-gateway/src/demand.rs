@@ -38,14 +38,14 @@ impl Told {
     }
 }
 
-/// Tells until shutdown; then gives the Lease up.
+/// Tells until shutdown; then gives the Lease up. `alive` is cancelled when the Lease is there.
 pub async fn tell(
     functions: &Functions,
     listwatch: &ListWatch,
     identity: &str,
-    shutdown: &CancellationToken,
+    (alive, shutdown): (&CancellationToken, &CancellationToken),
 ) {
-    let mut lease = Lease::new(listwatch.client().clone(), identity);
+    let mut lease = Lease::new(listwatch.client().clone(), identity, alive.clone());
     let reported = report(functions, listwatch, identity, &mut lease);
     tokio::select! {
         () = reported => {}

@@ -3,17 +3,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
 };
 
 use api_types::{api::core::v1::Pod, minik8s};
 use kube::runtime::watcher::Event;
 use listwatch::FunctionDemand;
 use parking_lot::{Mutex, RwLock};
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use crate::{
     directory::{Directory, Key, Settings},
@@ -30,7 +30,7 @@ struct Inner {
     directory: Mutex<Directory>,
     /// By `namespace/name`; made of the directory.
     table: RwLock<HashMap<String, Arc<Function>>>,
-    complete: AtomicBool,
+    complete: watch::Sender<bool>,
     /// Told when a call waits for a function that has no instance.
     wake: Arc<Notify>,
     port: u16,
@@ -62,7 +62,7 @@ impl Functions {
         Functions(Arc::new(Inner {
             directory: Mutex::default(),
             table: RwLock::default(),
-            complete: AtomicBool::new(false),
+            complete: watch::Sender::new(false),
             wake: Arc::default(),
             port,
             queue_length,
@@ -82,7 +82,13 @@ impl Functions {
 
     /// Whether it is known which functions and instances there are.
     pub fn are_known(&self) -> bool {
-        self.0.complete.load(Ordering::Relaxed)
+        *self.0.complete.borrow()
+    }
+
+    /// Waits until it is known which functions and instances there are.
+    pub(crate) async fn known(&self) {
+        // The sender lives as long as this.
+        let _ = self.0.complete.subscribe().wait_for(|complete| *complete).await;
     }
 
     pub(crate) fn find(&self, namespace: &str, name: &str) -> Result<Arc<Function>, Missing> {
@@ -115,7 +121,7 @@ impl Functions {
         for function in change(&mut directory) {
             self.update(&directory, &function);
         }
-        self.0.complete.store(directory.is_complete(), Ordering::Relaxed);
+        self.0.complete.send_replace(directory.is_complete());
     }
 
     fn update(&self, directory: &Directory, key: &Key) {

@@ -13,6 +13,7 @@ use listwatch::{
 };
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 /// How often it is renewed.
@@ -29,12 +30,14 @@ pub(crate) struct Lease {
     written: Option<(Instant, Demand)>,
     /// Whether the last attempt failed, which is told once.
     failed: bool,
+    /// Cancelled once it is there.
+    alive: CancellationToken,
 }
 
 impl Lease {
-    pub(crate) fn new(client: Client, identity: &str) -> Self {
+    pub(crate) fn new(client: Client, identity: &str, alive: CancellationToken) -> Self {
         let api = Api::namespaced(client, LEASE_NAMESPACE);
-        Lease { api, identity: identity.to_owned(), written: None, failed: false }
+        Lease { api, identity: identity.to_owned(), written: None, failed: false, alive }
     }
 
     /// Writes it, if it has to be renewed or says something else about the demand.
@@ -55,6 +58,7 @@ impl Lease {
             Ok(()) => {
                 self.written = Some((begin, demand));
                 self.failed = false;
+                self.alive.cancel();
             }
             Err(error) if !std::mem::replace(&mut self.failed, true) => {
                 warn!(%error, "writing the gateway's Lease");

@@ -66,7 +66,8 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let identity = identity();
     let driving = runtime.shutdown.child_token();
     let client = listwatch.client().clone();
-    let runs = Runs::new(client, Arc::new(calls.clone()), &identity, driving.clone());
+    let ending = (&runtime.metrics, driving.clone());
+    let runs = Runs::new(client, Arc::new(calls.clone()), &identity, ending);
     let gateway = Gateway::new(calls, access.clone(), &args.default_namespace);
     let routes = health::router(runtime.health, runtime.metrics)
         .merge(workflows::router(runs.clone(), access))
@@ -75,8 +76,8 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let server =
         axum::serve(listener, routes).with_graceful_shutdown(runtime.shutdown.cancelled_owned());
     // Demand is told until the last call is finished.
-    let served = CancellationToken::new();
-    let telling = tell(&functions, &listwatch, &identity, &served);
+    let (alive, served) = (CancellationToken::new(), CancellationToken::new());
+    let telling = tell(&functions, &listwatch, &identity, (&alive, &served));
     let serving = async {
         let result = tokio::select! {
             served = server => served.context("serving"),
@@ -86,7 +87,7 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
         driving.cancel();
         result
     };
-    tokio::join!(serving, telling, runs.drive(&listwatch)).0
+    tokio::join!(serving, telling, runs.drive(&listwatch, &alive)).0
 }
 
 /// Another one after each start; part of a Lease's name.

@@ -107,6 +107,14 @@ impl Dispatcher {
         self.arrived.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A call is about to come: an instance is to be there by then. As far as its demand tells, it has come and gone.
+    pub(crate) fn expect(&self) {
+        self.arrived();
+        if !self.inner.lock().line.serves() {
+            self.wake.notify_one();
+        }
+    }
+
     /// A place at an instance, when there is one. Waiting ends with the future.
     pub(crate) async fn acquire(self: &Arc<Self>, deadline: Instant) -> Result<Slot, Refusal> {
         let (mut waiter, cold) = match self.enter()? {

@@ -22,6 +22,9 @@ const MAX_CAUSE: usize = 500;
 pub trait CallFunction: Send + Sync + 'static {
     /// Calls a function and gives its answer, whatever its code.
     async fn call(&self, call: FunctionCall) -> Result<Response<Body>, NoAnswer>;
+
+    /// A function is about to be called, and better awake by then.
+    fn expect(&self, namespace: &str, function: &str);
 }
 
 /// Why there is no answer of the function.
@@ -48,8 +51,14 @@ pub struct FunctionCall {
 
 #[async_trait::async_trait]
 impl CallFunction for Calls {
+    fn expect(&self, namespace: &str, function: &str) {
+        Calls::expect(self, namespace, function);
+    }
+
     async fn call(&self, call: FunctionCall) -> Result<Response<Body>, NoAnswer> {
         let FunctionCall { namespace, function, headers, body } = call;
+        // A gateway that has just begun takes over runs, and must not say that their functions are missing.
+        self.known().await;
         let target = PathAndQuery::from_static("/");
         let message = Message { target, headers, body: Body::from(body) };
         Calls::call(self, &namespace, &function, message).await.map_err(|error| NoAnswer {
@@ -147,6 +156,8 @@ mod tests {
 
     #[async_trait::async_trait]
     impl CallFunction for Answers {
+        fn expect(&self, _: &str, _: &str) {}
+
         async fn call(&self, _: FunctionCall) -> Result<Response<Body>, NoAnswer> {
             match &self.0 {
                 Ok((code, body)) => {

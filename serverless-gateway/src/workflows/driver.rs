@@ -21,7 +21,9 @@ use workflow::{Action, Definition, Engine, Event, Execution, Facts, Record, RunE
 
 use super::{
     call::{self, CallFunction, FunctionCall},
-    lease, status,
+    lease,
+    metrics::{Metrics, Running, steps},
+    status,
     write::{Written, write},
 };
 
@@ -39,6 +41,7 @@ pub(super) struct Driver {
     pub(super) functions: Arc<dyn CallFunction>,
     /// Unlike any other gateway's, and another one after each start.
     pub(super) identity: Arc<str>,
+    pub(super) metrics: Metrics,
     pub(super) shutdown: CancellationToken,
 }
 
@@ -48,6 +51,7 @@ struct Held {
     engine: Engine,
     execution: Execution,
     written: Instant,
+    _running: Running,
 }
 
 /// What is being done for the run, by step and attempt.
@@ -108,12 +112,33 @@ impl Driver {
             Err(Stop::Later) => return Err(Left::ToOthers(Box::new(run))),
         };
         let written = Instant::now();
-        match (write(&self.runs(&run), run, status).await, begun) {
+        match (self.write(run, status).await, begun) {
             (Written::Lost(there), _) => Err(Left::ToOthers(there)),
             (Written::Stored(run), Some((engine, execution))) if !has_ended(&run) => {
-                Ok(Held { run: *run, engine, execution, written })
+                let _running = self.metrics.running();
+                let held = Held { run: *run, engine, execution, written, _running };
+                self.wake(&held);
+                Ok(held)
             }
             (Written::Stored(_) | Written::Refused | Written::Gone, _) => Err(Left::Ended),
+        }
+    }
+
+    /// Writes the status, and counts what of it is new.
+    async fn write(&self, run: WorkflowRun, status: WorkflowRunStatus) -> Written {
+        let before = run.status.as_ref().map(steps).unwrap_or_default();
+        let written = write(&self.runs(&run), run, status).await;
+        if let Written::Stored(run) = &written {
+            run.status.iter().for_each(|status| self.metrics.stored(status, before));
+        }
+        written
+    }
+
+    /// What the run is about to call is better awake by then.
+    fn wake(&self, held: &Held) {
+        let namespace = held.run.namespace().unwrap_or_default();
+        for function in held.engine.ahead(&held.execution) {
+            self.functions.expect(&namespace, &function);
         }
     }
 
@@ -200,8 +225,12 @@ impl Driver {
             status::fail(&mut status, &error, now);
         }
         let written = Instant::now();
-        match write(&self.runs(&held.run), held.run, status).await {
-            Written::Stored(run) if !has_ended(&run) => Ok(Held { run: *run, written, ..held }),
+        match self.write(held.run, status).await {
+            Written::Stored(run) if !has_ended(&run) => {
+                let held = Held { run: *run, written, ..held };
+                self.wake(&held);
+                Ok(held)
+            }
             Written::Stored(_) | Written::Refused | Written::Gone => Err(Left::Ended),
             Written::Lost(there) => {
                 info!("a run was taken over");

@@ -8,11 +8,15 @@
 //! *Writes.* A run of `n` calls one after another takes `n + 2` writes: it is created, taken, and after each call
 //! written once, the last of which also ends it. States that call nothing take none, or one for
 //! hundreds of them.
+//!
+//! *Warm.* The functions that a run is about to call for certain ([`workflow::Engine::ahead`]) are woken when it begins, and kept
+//! from falling asleep while it goes on: the next one starts while this one works. Those behind a Choice are not.
 
 mod call;
 mod driver;
 mod http;
 mod lease;
+mod metrics;
 mod runs;
 mod status;
 mod write;

@@ -17,6 +17,7 @@ use tracing::warn;
 use super::{
     call::CallFunction,
     driver::{self, Driver},
+    metrics::Metrics,
 };
 
 /// Namespace and name.
@@ -34,6 +35,8 @@ struct Inner {
 
 #[derive(Default)]
 struct Table {
+    /// Whether runs are driven. One that is created before will be in the first list.
+    begun: bool,
     /// What drivers hear of their runs by; one that is gone ends its driver.
     driven: HashMap<Key, watch::Sender<Arc<WorkflowRun>>>,
     /// The runs that were heard of since a list is being received, by the list or otherwise.
@@ -55,15 +58,22 @@ impl Runs {
         client: Client,
         functions: Arc<dyn CallFunction>,
         identity: &str,
-        shutdown: CancellationToken,
+        (metrics, shutdown): (&component::Metrics, CancellationToken),
     ) -> Self {
-        let driver = Driver { client, functions, identity: identity.into(), shutdown };
+        let metrics = Metrics::register(metrics);
+        let driver = Driver { client, functions, identity: identity.into(), metrics, shutdown };
         Self(Arc::new(Inner { driver, table: Arc::default(), tasks: TaskTracker::new() }))
     }
 
-    /// Drives what comes, until shutdown, and then hands over what is in hand.
-    pub async fn drive(&self, listwatch: &ListWatch) {
+    /// Drives what comes, until shutdown, and then hands over what is in hand. Before it is `alive`, this gateway has no
+    /// Lease, and the runs of such a one are anybody's.
+    pub async fn drive(&self, listwatch: &ListWatch, alive: &CancellationToken) {
+        tokio::select! {
+            () = alive.cancelled() => {}
+            () = self.0.driver.shutdown.cancelled() => return,
+        }
         let mut events = std::pin::pin!(listwatch.watch::<WorkflowRun>(Scope::All));
+        self.0.table.lock().begun = true;
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
@@ -95,7 +105,9 @@ impl Runs {
     }
 
     pub(super) fn apply(&self, run: WorkflowRun) {
-        let news = self.0.table.lock().apply(run);
+        let mut table = self.0.table.lock();
+        let news = if table.begun { table.apply(run) } else { None };
+        drop(table);
         if let Some(news) = news {
             self.0.tasks.spawn(self.0.driver.clone().drive(news));
         }

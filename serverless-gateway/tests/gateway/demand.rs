@@ -1,6 +1,6 @@
 //! What several gateways tell about the calls they have in hand, with Redis and without it.
 
-use std::{collections::BTreeMap, pin::Pin};
+use std::{collections::BTreeMap, pin::Pin, time::Duration};
 
 use api_types::api::coordination::v1::Lease;
 use futures::{Stream, StreamExt};
@@ -10,7 +10,7 @@ use listwatch::{
     demand::{ANNOTATION, LEASE_LABEL, LEASE_NAMESPACE},
 };
 use reqwest::Response;
-use serverless_gateway::tell;
+use serverless_gateway::{Calls, Limits, tell, workflows::CallFunction};
 use testkit::{ControlPlane, Redis, wait};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -34,8 +34,9 @@ impl Telling {
         let rig = Rig::start(port, &[]).await;
         let (functions, shutdown) = (rig.functions.clone(), CancellationToken::new());
         let stopped = shutdown.clone();
-        let task =
-            tokio::spawn(async move { tell(&functions, &listwatch, identity, &stopped).await });
+        let task = tokio::spawn(async move {
+            tell(&functions, &listwatch, identity, (&CancellationToken::new(), &stopped)).await;
+        });
         Telling { rig, shutdown, task }
     }
 
@@ -148,6 +149,46 @@ async fn without_redis_the_leases_say_it() {
     until_told(&plane, &[("a", Some(calls(0, 0, 0))), ("b", Some(calls(0, 0, 0)))]).await;
     a.stop().await;
     b.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_that_is_expected_is_told_at_once_as_one_that_came() {
+    let redis = Redis::spawn().await;
+    let plane = ControlPlane::builder().redis(&redis).start().await;
+    let listwatch = plane.listwatch();
+    let mut heard = Heard(Box::pin(listwatch.demand().unwrap()), BTreeMap::new());
+    let a = Telling::start("a", 1, plane.listwatch()).await;
+    let limits = Limits { request_bytes: 1, queue_time: Duration::from_secs(1) };
+    let functions = Calls::new(a.rig.functions.clone(), limits);
+    functions.expect("default", "add");
+    heard.until(&[("a", calls(0, 0, 1))]).await;
+    functions.expect("default", "none");
+    functions.expect("default", "add");
+    heard.until(&[("a", calls(0, 0, 2))]).await;
+    a.stop().await;
+}
+
+#[tokio::test]
+async fn a_gateway_is_alive_once_its_lease_is_there() {
+    let plane = ControlPlane::start().await;
+    let rig = Rig::start(1, &[]).await;
+    let held = plane.hold(|request| request.uri().path().contains("/leases/"));
+    let (alive, shutdown) = (CancellationToken::new(), CancellationToken::new());
+    let (is_alive, stopped, listwatch) = (alive.clone(), shutdown.clone(), plane.listwatch());
+    let telling = tokio::spawn(async move {
+        tell(&rig.functions, &listwatch, "a", (&is_alive, &stopped)).await;
+    });
+    let asked = async || {
+        let requests = plane.requests();
+        requests.iter().any(|request| request.contains("/leases/")).then_some(()).ok_or(requests)
+    };
+    wait::until("the Lease is to be written", asked).await;
+    assert!(!alive.is_cancelled());
+    drop(held);
+    wait::within("it is alive", alive.cancelled()).await;
+    assert_eq!(leases(&plane).await.len(), 1);
+    shutdown.cancel();
+    telling.await.unwrap();
 }
 
 #[tokio::test]

@@ -50,17 +50,22 @@ impl Rig {
 
     pub(crate) async fn with(port: u16, pods: &[(&str, Ipv4Addr)], options: Options) -> Rig {
         let rig = Rig::without_lists(port, options).await;
-        rig.functions.function(Event::Init);
-        rig.functions.function(Event::InitApply(function("add", &json!({}))));
-        let slow = json!({"timeoutSeconds": 1});
-        rig.functions.function(Event::InitApply(function("slow", &slow)));
-        rig.functions.function(Event::InitDone);
-        rig.functions.pod(Event::Init);
-        for (function, address) in pods {
-            rig.functions.pod(Event::InitApply(pod(function, *address)));
-        }
-        rig.functions.pod(Event::InitDone);
+        rig.list(pods);
         rig
+    }
+
+    /// Both functions, and these instances.
+    pub(crate) fn list(&self, pods: &[(&str, Ipv4Addr)]) {
+        self.functions.function(Event::Init);
+        self.functions.function(Event::InitApply(function("add", &json!({}))));
+        let slow = json!({"timeoutSeconds": 1});
+        self.functions.function(Event::InitApply(function("slow", &slow)));
+        self.functions.function(Event::InitDone);
+        self.functions.pod(Event::Init);
+        for (function, address) in pods {
+            self.functions.pod(Event::InitApply(pod(function, *address)));
+        }
+        self.functions.pod(Event::InitDone);
     }
 
     pub(crate) async fn without_lists(port: u16, options: Options) -> Rig {

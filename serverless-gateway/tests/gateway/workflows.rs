@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use api_types::{
@@ -12,7 +13,7 @@ use api_types::{
 };
 use axum::{
     body::{Body, HttpBody},
-    http::{Request, Response, StatusCode},
+    http::{HeaderMap, Request, Response, StatusCode},
 };
 use kube::{
     Api,
@@ -21,23 +22,28 @@ use kube::{
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use serverless_gateway::{
-    Access,
+    Access, Calls, Limits,
     workflows::{CallFunction, FunctionCall, NoAnswer, Runs, router},
 };
 use testkit::{ControlPlane, wait};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::rig::{Options, Rig, address, echo, instance};
+
 /// Functions that note what they are called with.
 struct Functions {
     calls: Mutex<Vec<(String, String)>>,
+    /// Which are expected, in order.
+    expected: Mutex<Vec<String>>,
     /// How often `slow` may return.
     permits: Semaphore,
 }
 
 impl Functions {
     fn new() -> Arc<Self> {
-        Arc::new(Self { calls: Mutex::default(), permits: Semaphore::new(0) })
+        let (calls, expected) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { calls, expected, permits: Semaphore::new(0) })
     }
 
     /// How often each function was called with each key.
@@ -56,6 +62,10 @@ impl Functions {
 
 #[async_trait::async_trait]
 impl CallFunction for Functions {
+    fn expect(&self, namespace: &str, function: &str) {
+        self.expected.lock().push(format!("{namespace}/{function}"));
+    }
+
     async fn call(&self, call: FunctionCall) -> Result<Response<Body>, NoAnswer> {
         let key = call.headers["idempotency-key"].to_str().unwrap().to_owned();
         self.calls.lock().push((call.function.clone(), key));
@@ -85,6 +95,7 @@ struct Cluster {
 /// A gateway that drives runs.
 struct Gateway {
     runs: Runs,
+    metrics: component::Metrics,
     shutdown: CancellationToken,
     driving: tokio::task::JoinHandle<()>,
 }
@@ -95,12 +106,15 @@ impl Cluster {
     }
 
     fn gateway(&self, identity: &str) -> Gateway {
-        let shutdown = CancellationToken::new();
+        let (alive, shutdown) = (CancellationToken::new(), CancellationToken::new());
+        alive.cancel();
         let client = self.plane.client();
-        let runs = Runs::new(client, self.functions.clone(), identity, shutdown.clone());
+        let metrics = component::Metrics::default();
+        let ending = (&metrics, shutdown.clone());
+        let runs = Runs::new(client, self.functions.clone(), identity, ending);
         let (driven, listwatch) = (runs.clone(), self.plane.listwatch());
-        let driving = tokio::spawn(async move { driven.drive(&listwatch).await });
-        Gateway { runs, shutdown, driving }
+        let driving = tokio::spawn(async move { driven.drive(&listwatch, &alive).await });
+        Gateway { runs, metrics, shutdown, driving }
     }
 
     fn runs(&self) -> Api<WorkflowRun> {
@@ -377,6 +391,28 @@ async fn a_run_is_left_to_its_holder_until_its_lease_ends() {
 }
 
 #[tokio::test]
+async fn a_gateway_takes_no_run_before_it_has_a_lease() {
+    let cluster = Cluster::start().await;
+    let (metrics, shutdown) = (component::Metrics::default(), CancellationToken::new());
+    let (client, functions) = (cluster.plane.client(), cluster.functions.clone());
+    let runs = Runs::new(client, functions, "a", (&metrics, shutdown.clone()));
+    let (alive, listwatch) = (CancellationToken::new(), cluster.plane.listwatch());
+    let mut driving = std::pin::pin!(runs.drive(&listwatch, &alive));
+    let asked = || cluster.plane.requests().iter().any(|r| r.contains("/workflowruns"));
+    for _ in 0..100 {
+        assert!(futures::poll!(&mut driving).is_pending() && !asked());
+        tokio::task::yield_now().await;
+    }
+    alive.cancel();
+    while !asked() {
+        assert!(futures::poll!(&mut driving).is_pending());
+        tokio::task::yield_now().await;
+    }
+    shutdown.cancel();
+    driving.await;
+}
+
+#[tokio::test]
 async fn a_gateway_that_stops_waits_for_what_it_calls_and_begins_nothing_more() {
     let cluster = Cluster::start().await;
     cluster.workflow("w", line(&["slow", "addFive"])).await;
@@ -460,6 +496,91 @@ async fn a_run_that_has_ended_is_left_alone_by_those_who_have_not_heard() {
     })
     .await;
     assert_eq!(cluster.writes("r"), 1);
+}
+
+#[tokio::test]
+async fn a_gateway_that_has_just_begun_does_not_miss_the_functions_of_a_run() {
+    let port = instance(address(1), 0, echo("a")).await;
+    let rig = Rig::without_lists(port, Options::default()).await;
+    let limits = Limits { request_bytes: 100, queue_time: Duration::from_secs(60) };
+    let functions = Calls::new(rig.functions.clone(), limits);
+    let (namespace, function) = ("default".to_owned(), "add".to_owned());
+    let call = FunctionCall { namespace, function, headers: HeaderMap::new(), body: Vec::new() };
+    let mut call = CallFunction::call(&functions, call);
+    assert!(futures::poll!(&mut call).is_pending());
+    rig.list(&[("add", address(1))]);
+    assert_eq!(call.await.unwrap().status(), 201);
+}
+
+#[tokio::test]
+async fn the_functions_of_a_run_are_woken_before_the_first_is_called() {
+    let cluster = Cluster::start().await;
+    cluster.workflow("w", line(&["slow", "addFive", "fail"])).await;
+    cluster.run("r", "w", json!({"x": 1})).await;
+    let _gateway = cluster.gateway("a");
+    cluster.called("slow", &[1]).await;
+    assert_eq!(cluster.functions.expected.lock()[..2], ["default/add-five", "default/fail"]);
+    cluster.functions.permits.add_permits(1);
+    cluster.ended("r").await;
+    assert_eq!(cluster.functions.expected.lock().last().unwrap(), "default/fail");
+}
+
+/// The samples of a text in the format of Prometheus; each belongs to a metric whose type and help are told.
+fn samples(text: &str) -> BTreeMap<&str, &str> {
+    let mut told = (None, None);
+    let mut samples = BTreeMap::new();
+    let body = text.strip_suffix("# EOF\n").unwrap();
+    for line in body.lines() {
+        let words: Vec<_> = line.splitn(4, ' ').collect();
+        match words[..] {
+            ["#", "HELP", name, _] => told = (Some(name), None),
+            ["#", "TYPE", name, kind] if told.0 == Some(name) => told.1 = Some(kind),
+            _ => {
+                let (sample, value) = line.rsplit_once(' ').unwrap();
+                value.parse::<f64>().unwrap();
+                let suffixes: &[&str] = match told.1.unwrap() {
+                    "counter" => &["_total"],
+                    "histogram" => &["_bucket", "_sum", "_count"],
+                    _ => &[""],
+                };
+                let name = sample.split('{').next().unwrap();
+                let rest = name.strip_prefix(told.0.unwrap()).unwrap();
+                assert!(suffixes.contains(&rest), "{line}");
+                assert_eq!(samples.insert(sample, value), None, "{line}");
+            }
+        }
+    }
+    samples
+}
+
+#[tokio::test]
+async fn runs_and_their_steps_are_counted() {
+    let cluster = Cluster::start().await;
+    cluster.workflow("good", line(&["addFive", "addFive"])).await;
+    cluster.workflow("bad", line(&["addFive", "fail"])).await;
+    cluster.workflow("slow", line(&["slow"])).await;
+    let gateway = cluster.gateway("a");
+    for (run, workflow) in [("r1", "good"), ("r2", "good"), ("r3", "bad"), ("r4", "none")] {
+        cluster.run(run, workflow, json!({"x": 1})).await;
+        cluster.ended(run).await;
+    }
+    cluster.run("r5", "slow", json!({"x": 1})).await;
+    cluster.called("slow", &[1]).await;
+    let counted = async || {
+        let text = gateway.metrics.encode().unwrap();
+        let samples = samples(&text);
+        let found = [
+            "workflow_runs_total{phase=\"Succeeded\"}",
+            "workflow_runs_total{phase=\"Failed\"}",
+            "workflow_steps_total{result=\"succeeded\"}",
+            "workflow_steps_total{result=\"failed\"}",
+            "workflow_run_duration_seconds_count",
+            "workflow_runs_running",
+        ]
+        .map(|sample| samples.get(sample).copied().unwrap_or("none").to_owned());
+        if found == ["2", "2", "5", "1", "3", "1"] { Ok(()) } else { Err(found) }
+    };
+    wait::until("all is counted", counted).await;
 }
 
 #[tokio::test]
