@@ -92,7 +92,10 @@ impl World {
 
     /// What a gateway without Redis says of its calls of `add`.
     async fn tell(&self, queued: u32) {
-        let calls = json!({"queued": queued, "inFlight": 0, "arrived": queued});
+        self.tell_demand(json!({"queued": queued, "inFlight": 0, "arrived": queued})).await;
+    }
+
+    async fn tell_demand(&self, calls: Value) {
         let demand = json!({"gateway": "g", "functions": {"default/add": calls}}).to_string();
         let patch = Patch::Merge(json!({"metadata": {"annotations": {ANNOTATION: demand}}}));
         let name = format!("{LEASE_PREFIX}g");
@@ -123,6 +126,15 @@ async fn a_function_goes_when_it_is_idle_and_comes_with_its_calls() {
     world.tell(300).await;
     world.until_replicas("add-v1", 5).await;
     world.tell(0).await;
+    world.until_replicas("add-v1", 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_expected_wakes_one_instance() {
+    let world = World::new(container(json!({}))).await;
+    world.until_replicas("add-v1", 0).await;
+    world.tell_demand(json!({"queued": 0, "inFlight": 0, "arrived": 1})).await;
+    world.until_replicas("add-v1", 1).await;
     world.until_replicas("add-v1", 0).await;
 }
 
