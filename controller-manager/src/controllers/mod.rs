@@ -14,6 +14,7 @@ mod service_account;
 mod service_endpoints;
 mod taint_eviction;
 mod workflow;
+mod workflow_run;
 
 use tokio::task::JoinSet;
 
@@ -41,6 +42,7 @@ pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
         function::register_pools(context, &pools),
         function_autoscaler::register(context, pools, tasks),
         workflow::register(context),
+        workflow_run::register(context),
     ];
     all.extend(root_ca_publisher::register(context, tasks));
     all

@@ -1,6 +1,8 @@
-//! What is told of workflows, and which runs are kept.
+//! What is told of workflows, which runs are kept, and what becomes of those whose gateway is gone.
 
+use api_types::api::coordination::v1::Lease;
 use api_types::minik8s::{Function, RunPhase, Workflow, WorkflowRun};
+use kube::Api;
 use serde_json::json;
 use testkit::wait;
 
@@ -92,4 +94,28 @@ async fn runs_of_a_workflow_that_does_not_exist_are_not_kept_for_ever() {
     }
     wait::until_gone(&runs, "old").await;
     assert_eq!(names(&list(&runs).await), ["new"]);
+}
+
+#[tokio::test]
+async fn runs_are_anybodys_once_their_gateways_lease_is_deleted() {
+    let cluster = Cluster::start().await;
+    let leases = Api::<Lease>::namespaced(cluster.plane.client(), "kube-system");
+    for gateway in ["a", "b"] {
+        let lease = json!({"metadata": {"name": format!("serverless-gateway-{gateway}")}});
+        create(&leases, &serde_json::from_value(lease).unwrap()).await;
+    }
+    let runs = cluster.api::<WorkflowRun>();
+    let until = api_types::jiff::Timestamp::now() + std::time::Duration::from_secs(3600);
+    for (name, gateway) in [("r-a", "a"), ("r-b", "b")] {
+        create(&runs, &run(name)).await;
+        let held =
+            json!({"phase": "Running", "holder": gateway, "leaseUntil": format!("{until:.6}")});
+        patch_status(&runs, name, held).await;
+    }
+    leases.delete("serverless-gateway-a", &Default::default()).await.unwrap();
+    let holder = |run: Option<&WorkflowRun>| run?.status.as_ref()?.holder.clone();
+    wait::until_object(&runs, "r-a", "it is free", |run| run.is_some() && holder(run).is_none())
+        .await;
+    let other = runs.get("r-b").await.unwrap();
+    assert_eq!(holder(Some(&other)).as_deref(), Some("b"));
 }

@@ -1,5 +1,5 @@
 //! Says whether a workflow's functions exist and how its last run went, and removes runs that ended long ago. The steps
-//! of runs are the gateways' business: one that dies is followed by another, without help from here.
+//! of runs are the gateways' business; what becomes of a run whose gateway is gone is [`super::workflow_run`]'s.
 
 mod history;
 mod status;
