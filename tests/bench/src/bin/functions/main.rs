@@ -1,15 +1,16 @@
-//! Load on functions, and what the way through the gateway costs.
+//! Load on functions and workflows, and what the way through the gateway costs.
 //!
-//! `overhead` starts all that it measures in this process. `steps` and `cold` need a cluster (`scripts/up.sh`): they make a
+//! `overhead` and `workflows` start all that they measure in this process. `steps` and `cold` need a cluster (`scripts/up.sh`): they make a
 //! function there, call it, and remove it.
 
 mod cluster;
 mod load;
 mod overhead;
+mod workflows;
 
 use clap::{Parser, Subcommand};
 
-use crate::{cluster::ClusterArgs, overhead::OverheadArgs};
+use crate::{cluster::ClusterArgs, overhead::OverheadArgs, workflows::WorkflowArgs};
 
 /// Calls functions and prints how long that takes.
 #[derive(Debug, Parser)]
@@ -23,6 +24,8 @@ struct Args {
 enum What {
     /// Through the gateway beside directly to the instance, both in this process
     Overhead(OverheadArgs),
+    /// Runs of workflows and their steps, beside the writes that they take
+    Workflows(WorkflowArgs),
     /// A function that sleeps 100 ms, from no instance on, at rates that grow
     Steps {
         #[command(flatten)]
@@ -49,6 +52,7 @@ enum What {
 
 const EXAMPLES: &str = "Examples:
   cargo run --release -p bench --bin functions -- overhead
+  functions workflows --runs 1000 --steps 1,5,20
   functions steps --kubeconfig /etc/minik8s/admin.conf --rates 100,300,1000
   sudo functions cold --kubeconfig /etc/minik8s/admin.conf --count 20
   sudo functions cold --kubeconfig /etc/minik8s/admin.conf --count 20 --warm-pool";
@@ -59,6 +63,7 @@ async fn main() -> anyhow::Result<()> {
     component::raise_file_limit();
     match Args::parse().what {
         What::Overhead(args) => overhead::measure(&args).await,
+        What::Workflows(args) => workflows::measure(&args).await,
         What::Steps { cluster, rates, seconds } => cluster::steps(&cluster, &rates, seconds).await,
         What::Cold { cluster, count, warm_pool } => cluster::cold(&cluster, count, warm_pool).await,
     }
