@@ -20,7 +20,7 @@ use crate::{
     admission::Ledger,
     container::dns::{self, ClusterDns},
     context::Context,
-    housekeeping,
+    housekeeping, images,
     metrics::Metrics,
     network::{bridge::Bridge, keeper},
     node::{
@@ -127,6 +127,7 @@ async fn run_parts(
     parts.spawn(source);
     parts.spawn(pleg::run(context.clone(), pods.clone(), shutdown.clone()));
     parts.spawn(housekeeping::run(context.clone(), pods, shutdown.clone()));
+    parts.spawn(images::ahead::run(context.clone(), shutdown.clone()));
     parts.spawn(keeper::run(context.network.clone(), shutdown.clone()));
     parts.spawn(lease::run(context.clone(), shutdown.clone()));
     parts.spawn(registration::run(context, facts, check, shutdown.clone()));

@@ -18,6 +18,9 @@ mod describe;
 #[cfg(test)]
 mod fake_node;
 pub mod housekeeping;
+pub mod images;
+#[cfg(test)]
+mod images_tests;
 pub mod kubelet;
 pub mod metrics;
 pub mod network;

@@ -1,9 +1,9 @@
 //! Images.
 
-use bollard::query_parameters::CreateImageOptionsBuilder;
+use bollard::{auth::DockerCredentials, query_parameters::CreateImageOptionsBuilder};
 use futures::TryStreamExt;
 
-use crate::{Docker, Error, models::ImageInspect};
+use crate::{Credentials, Docker, Error, models::ImageInspect};
 
 impl Docker {
     /// All that is known of an image.
@@ -18,9 +18,14 @@ impl Docker {
     ///
     /// # Errors
     /// [`Error::NotFound`] and [`Error::Refused`] with what the registry said.
-    pub async fn pull(&self, reference: &str) -> Result<(), Error> {
+    pub async fn pull(
+        &self,
+        reference: &str,
+        credentials: Option<Credentials>,
+    ) -> Result<(), Error> {
         let options = CreateImageOptionsBuilder::default().from_image(&tagged(reference)).build();
-        let progress = self.stream(|engine| engine.create_image(Some(options), None, None));
+        let credentials = credentials.map(DockerCredentials::from);
+        let progress = self.stream(|engine| engine.create_image(Some(options), None, credentials));
         progress.try_for_each(|_| async { Ok(()) }).await
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     },
     context::Context,
     describe::describe,
+    images::{self, Logins},
     runtime::{ContainerSpec, Mount, Propagation, Security},
     spec,
     volumes::{self, Volumes},
@@ -174,7 +175,7 @@ impl Starter {
         }
         self.note(wanted, "Pulling", format!("Pulling image {reference:?}"));
         let begun = std::time::Instant::now();
-        match self.context.runtime.pull(reference).await {
+        match images::pull(&self.context, reference, &self.logins(reference).await).await {
             Ok(()) => {
                 let seconds = begun.elapsed().as_secs_f64();
                 let message = format!("Successfully pulled image {reference:?} in {seconds:.3}s");
@@ -189,6 +190,22 @@ impl Starter {
                 Err(failure("ErrImagePull", error.to_string(), SHOWN))
             }
         }
+    }
+
+    async fn logins(&self, reference: &str) -> Logins {
+        let secrets = spec::spec(&self.pod).and_then(|spec| spec.image_pull_secrets.as_deref());
+        let identity = spec::identity(&self.pod);
+        let secrets = secrets.unwrap_or_default();
+        let logins = Logins::read(&self.context, &identity, secrets, reference).await;
+        if !logins.missing.is_empty() {
+            let message = format!(
+                "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
+                logins.missing.join(", ")
+            );
+            let reason = "FailedToRetrieveImagePullSecret";
+            self.context.pod_event(&self.pod, EventType::Warning, reason, message);
+        }
+        logins
     }
 
     // --- Specification ---

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use api_machinery::RegistryLogin;
 use api_types::jiff::Timestamp;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -39,6 +40,8 @@ struct World {
     images: BTreeSet<String>,
     /// What can be pulled.
     registry: BTreeSet<String>,
+    /// Who alone may pull, by image.
+    private: BTreeMap<String, RegistryLogin>,
     calls: Vec<String>,
     summaries: usize,
     lists: usize,
@@ -177,6 +180,12 @@ impl Fake {
     /// A container that is there already; gives its id.
     pub(crate) fn adopt(&self, container: Container) -> String {
         self.add(container)
+    }
+
+    /// Puts an image where only this user can pull it from.
+    pub(crate) fn publish_for(&self, login: RegistryLogin, image: &str) {
+        self.world.lock().private.insert(image.to_owned(), login);
+        self.publish(image);
     }
 
     fn note(&self, call: String) {
@@ -356,7 +365,11 @@ impl Runtime for Fake {
         Ok(present.then(|| Image { id: "sha256:0".to_owned(), digest: None, user: String::new() }))
     }
 
-    async fn pull(&self, reference: &str) -> Result<(), RuntimeError> {
+    async fn pull(
+        &self,
+        reference: &str,
+        login: Option<&RegistryLogin>,
+    ) -> Result<(), RuntimeError> {
         self.note(format!("pull {reference}"));
         if reference == ENDLESS_IMAGE {
             std::future::pending::<()>().await;
@@ -365,6 +378,9 @@ impl Runtime for Fake {
         if !world.registry.contains(reference) {
             let message = format!("manifest for {reference} not found");
             return Err(RuntimeError::NotFound(message));
+        }
+        if world.private.get(reference).is_some_and(|private| Some(private) != login) {
+            return Err(RuntimeError::Failed("unauthorized".to_owned()));
         }
         world.images.insert(reference.to_owned());
         Ok(())

@@ -13,6 +13,7 @@ use std::{
     net::Ipv4Addr,
 };
 
+use api_machinery::RegistryLogin;
 use api_types::jiff::Timestamp;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -366,7 +367,11 @@ pub trait Runtime: Send + Sync + std::fmt::Debug + 'static {
     /// The image, if it is present.
     async fn image(&self, reference: &str) -> Result<Option<Image>, RuntimeError>;
     /// Fetches the image; dropping the future ends the transfer.
-    async fn pull(&self, reference: &str) -> Result<(), RuntimeError>;
+    async fn pull(
+        &self,
+        reference: &str,
+        login: Option<&RegistryLogin>,
+    ) -> Result<(), RuntimeError>;
     /// What happens from now on; ends when the connection to the runtime breaks.
     fn events(&self) -> BoxStream<'static, Result<RuntimeEvent, RuntimeError>>;
     /// The container's output, standard output and error interleaved.

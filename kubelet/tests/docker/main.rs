@@ -338,7 +338,7 @@ async fn an_image_that_is_not_there_cannot_be_pulled_from_nowhere() {
     assert!(node.runtime.image(BUSYBOX).await.unwrap().is_some());
     let missing = "127.0.0.1:1/none:1";
     assert_eq!(node.runtime.image(missing).await.unwrap(), None);
-    assert!(node.runtime.pull(missing).await.is_err());
+    assert!(node.runtime.pull(missing, None).await.is_err());
 }
 
 /// A script that fetches `/` from a server.

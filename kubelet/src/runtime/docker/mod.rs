@@ -7,9 +7,10 @@ mod request;
 
 use std::{collections::BTreeSet, fs::File};
 
+use api_machinery::RegistryLogin;
 use async_trait::async_trait;
 use bytes::Bytes;
-use docker::{Docker as Engine, Error, models::ContainerCreateBody};
+use docker::{Credentials, Docker as Engine, Error, models::ContainerCreateBody};
 use futures::{
     StreamExt, TryStreamExt,
     stream::{self, BoxStream},
@@ -167,8 +168,15 @@ impl Runtime for Docker {
         }
     }
 
-    async fn pull(&self, reference: &str) -> Result<(), RuntimeError> {
-        Ok(self.engine.pull(reference).await?)
+    async fn pull(
+        &self,
+        reference: &str,
+        login: Option<&RegistryLogin>,
+    ) -> Result<(), RuntimeError> {
+        let credentials = login
+            .cloned()
+            .map(|RegistryLogin { username, password }| Credentials { username, password });
+        Ok(self.engine.pull(reference, credentials).await?)
     }
 
     fn events(&self) -> BoxStream<'static, Result<RuntimeEvent, RuntimeError>> {

@@ -1,0 +1,146 @@
+//! Images, against an API server in process, with registries in memory.
+
+use std::sync::Arc;
+
+use api_machinery::RegistryLogin;
+use api_types::{
+    api::{
+        apps::v1::ReplicaSet,
+        core::v1::{Event, Pod, Secret},
+    },
+    minik8s::Function,
+};
+use kube::{
+    Api, Client,
+    api::{ListParams, PostParams},
+};
+use serde_json::{Value, json};
+use testkit::{ControlPlane, wait};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use crate::{
+    context::Context,
+    fake_node::Node,
+    images::ahead,
+    runtime::{Runtime, fake::Fake},
+};
+
+const IMAGE: &str = "10.0.0.1:5000/minik8s-functions/default/add:1";
+const OTHER: &str = "10.0.0.1:5000/minik8s-functions/default/add:2";
+
+/// The Secret `registry`.
+async fn publish_login(client: &Client) -> RegistryLogin {
+    let config = json!({"auths": {"10.0.0.1:5000": {"username": "me", "password": "secret"}}});
+    let secret = json!({
+        "metadata": {"name": "registry"},
+        "type": "kubernetes.io/dockerconfigjson",
+        "stringData": {".dockerconfigjson": config.to_string()},
+    });
+    let secret: Secret = serde_json::from_value(secret).unwrap();
+    let api = Api::<Secret>::default_namespaced(client.clone());
+    api.create(&PostParams::default(), &secret).await.unwrap();
+    RegistryLogin { username: "me".to_owned(), password: "secret".to_owned() }
+}
+
+async fn create_set(client: &Client, name: &str, labels: Value, image: &str) {
+    let set = json!({
+        "metadata": {"name": name, "labels": labels},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": {"of": name}},
+            "template": {
+                "metadata": {"labels": {"of": name}},
+                "spec": {
+                    "containers": [{"name": "function", "image": image}],
+                    "imagePullSecrets": [{"name": "registry"}],
+                },
+            },
+        },
+    });
+    let set: ReplicaSet = serde_json::from_value(set).unwrap();
+    let api = Api::<ReplicaSet>::default_namespaced(client.clone());
+    api.create(&PostParams::default(), &set).await.unwrap();
+}
+
+/// A node that does nothing but fetch images ahead.
+fn node(plane: &ControlPlane, runtime: &Arc<Fake>) -> AbortOnDropHandle<()> {
+    let root = tempfile::tempdir().unwrap().keep();
+    let context = Context::fake(plane.client(), runtime.clone(), root);
+    let running = ahead::run(Arc::new(context), CancellationToken::new());
+    AbortOnDropHandle::new(tokio::spawn(running))
+}
+
+#[tokio::test]
+async fn nodes_have_the_image_of_a_version_before_any_instance_comes_and_ask_for_no_other() {
+    let plane = ControlPlane::start().await;
+    let login = publish_login(&plane.client()).await;
+    let first = Arc::new(Fake::default());
+    let second = Arc::new(Fake::with_images(&[IMAGE]));
+    for runtime in [&first, &second] {
+        runtime.publish_for(login.clone(), IMAGE);
+        runtime.publish_for(login.clone(), OTHER);
+        runtime.publish("web:1");
+    }
+    create_set(&plane.client(), "web", json!({"app": "web"}), "web:1").await;
+    create_set(&plane.client(), "add-v1", json!({Function::LABEL: "add"}), IMAGE).await;
+    let _nodes = [node(&plane, &first), node(&plane, &second)];
+    let has = async |runtime: &Arc<Fake>, image: &str| {
+        wait::until("the image is there", async || {
+            let found = runtime.image(image).await.unwrap();
+            found.map(drop).ok_or_else(|| runtime.calls())
+        })
+        .await;
+    };
+    has(&first, IMAGE).await;
+    // A version that is built while the nodes run.
+    create_set(&plane.client(), "add-v2", json!({Function::LABEL: "add"}), OTHER).await;
+    has(&first, OTHER).await;
+    has(&second, OTHER).await;
+    assert_eq!(first.calls(), [format!("pull {IMAGE}"), format!("pull {OTHER}")]);
+    assert_eq!(second.calls(), [format!("pull {OTHER}")]);
+}
+
+fn pod(image: &str, secrets: &[&str]) -> Pod {
+    let secrets: Vec<_> = secrets.iter().map(|name| json!({"name": name})).collect();
+    let pod = json!({
+        "metadata": {"name": "add", "namespace": "default"},
+        "spec": {
+            "nodeName": "n1",
+            "containers": [{"name": "function", "image": image}],
+            "imagePullSecrets": secrets,
+        },
+    });
+    serde_json::from_value(pod).unwrap()
+}
+
+#[tokio::test]
+async fn a_private_image_is_pulled_as_the_pods_secret_says() {
+    let node = Node::start().await;
+    let client = node.control_plane.client();
+    node.runtime.publish_for(publish_login(&client).await, IMAGE);
+    node.create(&pod(IMAGE, &["missing", "registry"])).await;
+    node.until_called("start function").await;
+    let events = Api::<Event>::default_namespaced(client);
+    wait::until("an event about the missing Secret", async || {
+        let all = events.list(&ListParams::default()).await.unwrap().items;
+        let told = |event: &Event| {
+            event.reason.as_deref() == Some("FailedToRetrieveImagePullSecret")
+                && event.message.as_deref().is_some_and(|m| m.contains("secrets (missing);"))
+        };
+        if all.iter().any(told) { Ok(()) } else { Err(all.len()) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_private_image_without_a_secret_is_refused() {
+    let node = Node::start().await;
+    node.runtime.publish_for(publish_login(&node.control_plane.client()).await, IMAGE);
+    node.create(&pod(IMAGE, &[])).await;
+    node.until_status("add", "waits", |status| {
+        let containers = status.container_statuses.iter().flatten();
+        let mut waiting = containers.filter_map(|c| c.state.as_ref()?.waiting.as_ref());
+        waiting.any(|waiting| waiting.message.as_deref() == Some("unauthorized"))
+    })
+    .await;
+}
