@@ -26,6 +26,7 @@ install() {
     install_docker
     command -v etcd >/dev/null || install_missing etcd-server
     command -v redis-server >/dev/null || install_missing redis-server
+    command -v docker-registry >/dev/null || install_missing docker-registry
     [ -x /usr/bin/kubectl ] || install_missing kubernetes-client
 }
 

@@ -10,6 +10,10 @@
 #   --redis         publish changes and heartbeats over Redis
 #   --registry      a registry for functions' images, from which nodes with a Docker of their own pull them
 #   --warm-pool N   so many instances wait for a call of a function that has none, in each namespace with such functions (0)
+#   --registry-host HOST:PORT  one that is there already, instead of that
+#   --registry-secret NS/NAME  the Secret (kubernetes.io/dockerconfigjson) that it asks for
+#   --package-index URL        where functions' requirements.txt is installed from (pip's own)
+#   --build-network NETWORK    the network in which it is, as Docker calls it (bridge; host for an index on this machine)
 #   --nodes N       so many kubelets on this machine (1)
 #   --node-name N   name of the first node (the host name); the others are N-2, N-3, …
 #   --one-file      all programs as one file under several names, which takes less memory and is built sooner; --one-file=false
@@ -32,6 +36,7 @@ while [ $# -gt 0 ]; do
     --redis) give redis true ;;
     --registry) give registry true ;;
     --warm-pool) give warm-pool "${2:?--warm-pool needs a number}" && shift ;;
+    --registry-host | --registry-secret | --package-index | --build-network) give "${1#--}" "${2:?$1 needs a value}" && shift ;;
     --nodes) give nodes "${2:?--nodes needs a number}" && shift ;;
     --node-name) give node-name "${2:?--node-name needs a name}" && shift ;;
     --one-file | --one-file=true) give one-file true ;;
@@ -122,19 +127,21 @@ start_services() {
 }
 
 start_control_plane() {
-    local store=(--store embedded) registry=()
+    local store=(--store embedded) functions host
     [ "$STORE" != etcd ] || store=(--store etcd --etcd-servers "http://127.0.0.1:$(port 2379)")
     start apiserver "$BIN/apiserver" --secure-port "$(port 6443)" --advertise-address "$ADDRESS" --service-cidr "$SERVICE_CIDR" \
         --data-dir "$STATE_DIR/apiserver" --kubeconfig-dir "$CONFIG_DIR" "${store[@]}" "${bus[@]}"
     ready apiserver curl -fsS --max-time 5 --cacert "$STATE_DIR/apiserver/pki/ca.crt" "$SERVER/readyz"
-    if $REGISTRY; then
-        registry=(--function-registry "$ADDRESS:$(port 5000)")
-        start_registry "$ADDRESS:$(port 5000)"
+    host=$(setting registry-host)
+    if $REGISTRY && [ -z "$host" ]; then
+        host=$ADDRESS:$(port 5000)
+        start_registry "$host"
     fi
+    mapfile -t functions < <(image_flags "$host")
     start scheduler "$BIN/scheduler" --kubeconfig "$CONFIG_DIR/scheduler.conf" --health-address "127.0.0.1:$(port 10259)" "${bus[@]}"
     start controller-manager "$BIN/controller-manager" --kubeconfig "$CONFIG_DIR/controller-manager.conf" \
         --health-address "127.0.0.1:$(port 10257)" --cluster-cidr "$CLUSTER_CIDR" --function-url "http://$ADDRESS:$(port 8081)" \
-        --warm-pool "$WARM_POOL" "${registry[@]}" "${bus[@]}"
+        --warm-pool "$WARM_POOL" "${functions[@]}" "${bus[@]}"
     # Pods call functions too; it answers nobody beyond this host and them.
     start serverless-gateway "$BIN/serverless-gateway" --kubeconfig "$CONFIG_DIR/serverless-gateway.conf" --bind-address 0.0.0.0 \
         --port "$(port 8081)" --cluster-cidr "$CLUSTER_CIDR" --allow-cidr "$ADDRESS/32" "${bus[@]}"

@@ -79,6 +79,19 @@ fn a_cluster_is_started_again_with_the_flags_it_was_made_with() {
 }
 
 #[test]
+fn where_functions_images_and_packages_come_from_is_remembered() {
+    let state = StandIns::new(&[]);
+    let common = format!("{COMMON}. scripts/lib/registry.sh; give state-dir $HERE; ");
+    let plain = "--function-build-network bridge\n";
+    state.check(&format!("{common}settle; image_flags '' | xargs"), plain);
+    let given = "give registry-secret kube-system/r; give package-index http://i/simple; give build-network host; ";
+    state.check(&format!("{common}{given}settle; remember"), "");
+    let flags = "--function-build-network host --function-registry r:5000 --function-registry-secret kube-system/r \
+         --function-package-index http://i/simple\n";
+    state.check(&format!("{common}settle; image_flags r:5000 | xargs"), flags);
+}
+
+#[test]
 fn a_clusters_store_and_addresses_cannot_be_changed_under_it() {
     let state = StandIns::new(&[]);
     state.check(&format!("{COMMON}give state-dir $HERE; settle; remember"), "");

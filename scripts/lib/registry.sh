@@ -34,6 +34,16 @@ CONFIG
     ready registry curl -fsS --max-time 5 --cacert "$ca" --cert "$folder/tls.crt" --key "$folder/tls.key" "https://$1/v2/"
 }
 
+# image_flags [HOST:PORT]: what controller-manager is told of functions' images, a word a line.
+image_flags() {
+    local secret index
+    secret=$(setting registry-secret) index=$(setting package-index)
+    printf '%s\n' --function-build-network "$(setting build-network)"
+    [ -z "$1" ] || printf '%s\n' --function-registry "$1"
+    [ -z "$secret" ] || printf '%s\n' --function-registry-secret "$secret"
+    [ -z "$index" ] || printf '%s\n' --function-package-index "$index"
+}
+
 # forget_registry: what Docker was told of the registry whose data are in STATE_DIR.
 forget_registry() {
     local host
