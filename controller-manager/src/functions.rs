@@ -1,6 +1,15 @@
 //! How functions' images are made, where functions are called, and what waits for them: the flags.
 
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
+
+use clap::value_parser;
+
+use crate::frame::ObjectKey;
+
+/// In each namespace that has functions, the copy of the registry's Secret: nodes pull with it.
+pub(crate) const PULL_SECRET: &str = "minik8s-function-registry";
 
 /// The flags.
 #[derive(clap::Args, Clone, Debug)]
@@ -12,6 +21,14 @@ pub struct FunctionArgs {
     /// that has built them, and run only on nodes that use it too
     #[arg(long, value_name = "HOST:PORT")]
     pub function_registry: Option<String>,
+    /// The Secret of type kubernetes.io/dockerconfigjson with which they are pushed, pulled and deleted there; every
+    /// namespace that has functions gets a copy
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = secret, requires = "function_registry")]
+    pub function_registry_secret: Option<ObjectKey>,
+    /// The folder with the registry's authority (*.crt) and, if it asks for one, a certificate for it (*.cert, *.key)
+    /// [default: Docker's for this registry, /etc/docker/certs.d/HOST:PORT]
+    #[arg(long, value_name = "DIR")]
+    pub function_registry_certs: Option<PathBuf>,
     /// The image that functions in Python are built on
     #[arg(long, value_name = "IMAGE", default_value = "minik8s/function-python:0.1")]
     pub function_python_image: String,
@@ -21,6 +38,12 @@ pub struct FunctionArgs {
     /// The network in which requirements.txt is installed, as Docker calls it
     #[arg(long, value_name = "NETWORK", default_value = "bridge")]
     pub function_build_network: String,
+    /// How long a build may take, and so a push
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = value_parser!(u64).range(1..))]
+    pub function_build_timeout: u64,
+    /// How many images are built at a time
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = value_parser!(u16).range(1..))]
+    pub concurrent_function_builds: u16,
     /// Where the gateway of functions is reached
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8081")]
     pub function_url: String,
@@ -65,16 +88,40 @@ impl Default for FunctionArgs {
         Self {
             docker_host: docker::default_host(),
             function_registry: None,
+            function_registry_secret: None,
+            function_registry_certs: None,
             function_python_image: "minik8s/function-python:0.1".to_owned(),
             function_package_index: None,
             function_build_network: "bridge".to_owned(),
+            function_build_timeout: 600,
+            concurrent_function_builds: 4,
             function_url: "http://127.0.0.1:8081".to_owned(),
             warm_pool: Vec::new(),
         }
     }
 }
 
+fn secret(text: &str) -> Result<ObjectKey, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+            Ok(ObjectKey::new(namespace, name))
+        }
+        _ => Err("NAMESPACE/NAME is expected".to_owned()),
+    }
+}
+
 impl FunctionArgs {
+    /// How long a build may take.
+    pub(crate) fn build_limit(&self) -> Duration {
+        Duration::from_secs(self.function_build_timeout)
+    }
+
+    /// Where the registry's certificates are.
+    pub(crate) fn registry_certs(&self, registry: &str) -> PathBuf {
+        let docker = || Path::new("/etc/docker/certs.d").join(registry);
+        self.function_registry_certs.clone().unwrap_or_else(docker)
+    }
+
     /// Where a function is called: in the namespace `default` its name is enough.
     pub(crate) fn url(&self, namespace: &str, name: &str) -> String {
         let gateway = self.function_url.trim_end_matches('/');
@@ -94,6 +141,8 @@ impl FunctionArgs {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
     #[test]
@@ -109,5 +158,24 @@ mod tests {
         let refused = |text: &str| text.parse::<WarmPool>().unwrap_err();
         assert_eq!(refused("container=2"), "only instances of python can wait, not of container");
         assert!(refused("many").starts_with("many: "));
+    }
+
+    #[derive(Parser)]
+    struct Args {
+        #[command(flatten)]
+        functions: FunctionArgs,
+    }
+
+    #[test]
+    fn the_flags_have_defaults_and_a_secret_has_a_namespace() {
+        let parsed = Args::try_parse_from(["x"]).unwrap().functions;
+        assert_eq!(format!("{parsed:?}"), format!("{:?}", FunctionArgs::default()));
+        let with = |secret: &str| {
+            let flags = ["x", "--function-registry=r", "--function-registry-secret", secret];
+            Args::try_parse_from(flags).map(|args| args.functions.function_registry_secret)
+        };
+        assert_eq!(with("kube-system/r").unwrap(), Some(ObjectKey::new("kube-system", "r")));
+        assert!(with("r").is_err());
+        assert!(Args::try_parse_from(["x", "--function-registry-secret=a/b"]).is_err());
     }
 }

@@ -7,7 +7,7 @@ use api_machinery::LabelSelector;
 use api_types::api::apps::v1::ReplicaSet;
 use api_types::api::coordination::v1::Lease;
 use api_types::api::core::v1::{
-    ConfigMap, Endpoints, Namespace, Node, Pod, Service, ServiceAccount,
+    ConfigMap, Endpoints, Namespace, Node, Pod, Secret, Service, ServiceAccount,
 };
 use api_types::api::discovery::v1::EndpointSlice;
 use api_types::meta::ObjectMeta;
@@ -84,6 +84,7 @@ impl Watched for Function {}
 impl Watched for Lease {}
 impl Watched for Namespace {}
 impl Watched for Node {}
+impl Watched for Secret {}
 impl Watched for ServiceAccount {}
 impl Watched for Workflow {}
 

@@ -45,6 +45,7 @@ pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
         workflow_run::register(context),
     ];
     all.extend(root_ca_publisher::register(context, tasks));
+    all.extend(function::register_pull_secret(context, tasks));
     all
 }
 

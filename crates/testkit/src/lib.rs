@@ -13,6 +13,7 @@ mod output;
 mod pod_ranges;
 mod process;
 mod proxy;
+mod registry;
 mod servers;
 pub mod wait;
 
@@ -27,6 +28,7 @@ pub use gate::Obstacle;
 pub use output::without_ages;
 pub use pod_ranges::remove_pod_ranges;
 pub use proxy::Proxy;
+pub use registry::Registry;
 pub use servers::{Etcd, Redis};
 
 /// All programs there are, each of a crate of that name.

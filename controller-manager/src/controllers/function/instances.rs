@@ -6,7 +6,8 @@ use api_machinery::EntryPoint;
 use api_types::IntOrString;
 use api_types::api::apps::v1::{ReplicaSet, ReplicaSetSpec};
 use api_types::api::core::v1::{
-    Container, ContainerPort, EnvVar, HTTPGetAction, Pod, PodSpec, PodTemplateSpec, Probe,
+    Container, ContainerPort, EnvVar, HTTPGetAction, LocalObjectReference, Pod, PodSpec,
+    PodTemplateSpec, Probe,
 };
 use api_types::meta::{LabelSelector, ObjectMeta};
 use api_types::minik8s::{Function, FunctionSpec, FunctionVersion};
@@ -44,8 +45,13 @@ pub(super) fn is_empty(set: &ReplicaSet) -> bool {
     replicas(set) == 0 && set.status.as_ref().is_none_or(|status| status.replicas == 0)
 }
 
-/// The set of the version that the function's spec describes.
-pub(super) fn set(function: &Function, version: &FunctionVersion, replicas: i32) -> ReplicaSet {
+/// The set of the version that the function's spec describes; its image is pulled with this Secret too, if one is given.
+pub(super) fn set(
+    function: &Function,
+    version: &FunctionVersion,
+    replicas: i32,
+    pull_secret: Option<&str>,
+) -> ReplicaSet {
     let name_of = function.metadata.name.as_deref().unwrap_or_default();
     let labels = BTreeMap::from([
         (Function::LABEL.to_owned(), name_of.to_owned()),
@@ -64,7 +70,7 @@ pub(super) fn set(function: &Function, version: &FunctionVersion, replicas: i32)
             selector: LabelSelector { match_labels: Some(labels.clone()), ..Default::default() },
             template: Some(PodTemplateSpec {
                 metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
-                spec: Some(template(&function.spec, version)),
+                spec: Some(template(&function.spec, version, pull_secret)),
             }),
             ..ReplicaSetSpec::default()
         }),
@@ -72,11 +78,12 @@ pub(super) fn set(function: &Function, version: &FunctionVersion, replicas: i32)
     }
 }
 
-fn template(spec: &FunctionSpec, version: &FunctionVersion) -> PodSpec {
-    let secrets = Some(spec.image_pull_secrets.clone()).filter(|secrets| !secrets.is_empty());
+fn template(spec: &FunctionSpec, version: &FunctionVersion, pull_secret: Option<&str>) -> PodSpec {
+    let mut secrets = spec.image_pull_secrets.clone();
+    secrets.extend(pull_secret.map(|name| LocalObjectReference { name: name.to_owned() }));
     let image = version.image.as_deref().unwrap_or_default();
     let mut pod = pod(image, environment(spec), timeout(spec));
-    pod.image_pull_secrets = secrets;
+    pod.image_pull_secrets = Some(secrets).filter(|secrets| !secrets.is_empty());
     for container in &mut pod.containers {
         container.env_from = Some(spec.env_from.clone()).filter(|sources| !sources.is_empty());
         container.resources = spec.resources.clone();

@@ -9,6 +9,7 @@ mod images;
 mod instances;
 mod plan;
 mod pools;
+mod pull_secret;
 mod status;
 mod versions;
 
@@ -25,6 +26,7 @@ use crate::informers::Informers;
 
 pub(super) use images::register as register_images;
 pub(super) use pools::{Pools, register_pools};
+pub(super) use pull_secret::register as register_pull_secret;
 
 /// Keeps a function that is deleted until nothing is left of it.
 const FINALIZER: &str = "minik8s.io/function-images";

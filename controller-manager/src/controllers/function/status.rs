@@ -125,7 +125,11 @@ fn built(version: &FunctionVersion) -> Told {
             let why = version.message.clone().unwrap_or_default();
             ("Built", "False", "BuildFailed", format!("version {number} cannot be built: {why}"))
         }
-        (None, _) => ("Built", "Unknown", "Building", format!("version {number} is being built")),
+        (None, _) => {
+            let why = version.message.as_ref().map(|why| format!("; so far: {why}"));
+            let message = format!("version {number} is being built{}", why.unwrap_or_default());
+            ("Built", "Unknown", "Building", message)
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::{instances, status};
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::frame::{Controller, Error, Next, ObjectKey, Step};
-use crate::functions::FunctionArgs;
+use crate::functions::{FunctionArgs, PULL_SECRET};
 use crate::informers::Informers;
 use crate::pods;
 
@@ -126,7 +126,12 @@ impl Versions {
         let set = |version| sets.iter().find(|set| instances::version(set) == Some(version));
         match action {
             Action::Create { version, replicas } => match status::find(&status.versions, version) {
-                Some(version) => self.create(&instances::set(function, version, replicas)).await,
+                Some(version) => {
+                    let pull_secret = self.settings.function_registry_secret.as_ref();
+                    let is_built = function.spec.source.is_some();
+                    let pull_secret = pull_secret.filter(|_| is_built).map(|_| PULL_SECRET);
+                    self.create(&instances::set(function, version, replicas, pull_secret)).await
+                }
                 None => Ok(()),
             },
             Action::Scale { version, replicas } => match set(version) {

@@ -1,19 +1,24 @@
-//! Makes one image.
+//! Makes one image, and gives it to the registry.
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
+use std::time::Duration;
 
+use api_machinery::RegistryLogin;
 use api_types::minik8s::{Function, FunctionVersion};
-use docker::{Build, Docker};
+use docker::{Build, Credentials, Docker};
+use tokio::time::timeout;
 
 use super::context;
+use super::log::Log;
 use crate::frame::ObjectKey;
 use crate::functions::FunctionArgs;
 
-/// As much of what a failed build has printed is kept, from its end.
-const LOG: usize = 4096;
 /// As many characters of the digest tell the images of a function apart.
 const TAG: usize = 16;
+/// On an image: the digest of what it is made of. Thus no two images of a function are the same for a registry, which deletes an
+/// image under all of its names.
+const DIGEST_LABEL: &str = "minik8s.io/function-digest";
 
 /// An image that is there.
 #[derive(Debug)]
@@ -24,14 +29,55 @@ pub(super) struct Built {
 /// Why there is none.
 #[derive(Debug)]
 pub(super) struct Failed {
+    pub(super) reason: Reason,
     pub(super) message: String,
     /// The end of what the build has printed.
     pub(super) log: String,
 }
 
+/// What has failed, as events say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// The build: most likely for what is in the source.
+    BuildFailed,
+    /// Docker does not answer.
+    DockerUnavailable,
+    /// The registry does not answer, or not as it should.
+    PushFailed,
+}
+
+/// What has ended a step.
+#[derive(Debug, thiserror::Error)]
+enum Why {
+    #[error(transparent)]
+    Docker(#[from] docker::Error),
+    #[error("it took longer than {} s", .0.as_secs())]
+    TooLong(Duration),
+}
+
 impl Failed {
     pub(super) fn unavailable(error: &docker::Error) -> Self {
-        Failed { message: chain(error), log: String::new() }
+        Failed { reason: Reason::DockerUnavailable, message: chain(error), log: String::new() }
+    }
+
+    pub(super) fn of_push(message: String) -> Self {
+        Failed { reason: Reason::PushFailed, message, log: String::new() }
+    }
+
+    pub(super) fn lost() -> Self {
+        let message = "the build was lost".to_owned();
+        Failed { reason: Reason::BuildFailed, message, log: String::new() }
+    }
+
+    fn of_build(why: &Why, log: &Log) -> Self {
+        match why {
+            Why::Docker(error @ docker::Error::Unavailable(_)) => Self::unavailable(error),
+            _ => {
+                let words = log.last_words().map(|words| format!(": {words}"));
+                let message = chain(why) + &words.unwrap_or_default();
+                Failed { reason: Reason::BuildFailed, message, log: log.end() }
+            }
+        }
     }
 }
 
@@ -43,69 +89,54 @@ pub(super) fn image_name(settings: &FunctionArgs, key: &ObjectKey, digest: &str)
     format!("{}minik8s-functions/{namespace}/{name}:{tag}", registry.unwrap_or_default())
 }
 
-/// Builds and pushes what is not there yet.
+/// Builds and pushes what is not there yet. Dropping the future ends either.
 pub(super) async fn build(
     docker: &Docker,
     settings: &FunctionArgs,
     function: &Function,
     version: &FunctionVersion,
+    login: Option<RegistryLogin>,
 ) -> Result<Built, Failed> {
     let key = ObjectKey::of(&function.metadata);
     let image = image_name(settings, &key, &version.digest);
-    let mut log = String::new();
-    let done = async {
-        if docker.image(&image).await.is_err() {
-            let build = Build {
-                image: image.clone(),
-                context: context::of(&function.spec, settings).into(),
-                network: context::network(&function.spec, settings),
-                labels: HashMap::from([(Function::LABEL.to_owned(), key.to_string())]),
-            };
-            docker.build(&build, |text| log.push_str(text)).await?;
-        }
-        match settings.function_registry {
-            Some(_) => docker.push(&image, None).await,
-            None => Ok(()),
-        }
-    };
-    match done.await {
-        Ok(()) => Ok(Built { image }),
-        Err(error) => Err(Failed { message: chain(&error), log: end(&log) }),
+    let limit = settings.build_limit();
+    let mut log = Log::default();
+    if docker.image(&image).await.is_err() {
+        let labels = [(Function::LABEL, key.to_string()), (DIGEST_LABEL, version.digest.clone())];
+        let build = Build {
+            image: image.clone(),
+            context: context::of(&function.spec, settings).into(),
+            network: context::network(&function.spec, settings),
+            labels: HashMap::from(labels.map(|(name, value)| (name.to_owned(), value))),
+        };
+        let built = within(limit, docker.build(&build, |text| log.push(text))).await;
+        built.map_err(|why| Failed::of_build(&why, &log))?;
     }
+    if settings.function_registry.is_some() {
+        let credentials =
+            login.map(|RegistryLogin { username, password }| Credentials { username, password });
+        let pushed = within(limit, docker.push(&image, credentials)).await;
+        pushed.map_err(|why| Failed::of_push(chain(&why)))?;
+    }
+    Ok(Built { image })
+}
+
+async fn within(
+    limit: Duration,
+    step: impl Future<Output = Result<(), docker::Error>>,
+) -> Result<(), Why> {
+    timeout(limit, step).await.map_err(|_| Why::TooLong(limit))?.map_err(Why::Docker)
 }
 
 /// The error and what has led to it.
-fn chain(error: &docker::Error) -> String {
-    let causes = std::iter::successors(Some(error as &dyn StdError), |&error| error.source());
+pub(super) fn chain(error: &dyn StdError) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-/// The last lines.
-fn end(log: &str) -> String {
-    let mut start = log.len().saturating_sub(LOG);
-    while !log.is_char_boundary(start) {
-        start += 1;
-    }
-    let cut = &log[start..];
-    match cut.split_once('\n') {
-        Some((_, rest)) if start > 0 => rest.to_owned(),
-        _ => cut.to_owned(),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn of_a_log_the_last_lines_are_kept() {
-        assert_eq!(end("a\nb"), "a\nb");
-        let long = "0123456789ä\n".repeat(1000);
-        let kept = end(&long);
-        assert!(kept.len() <= LOG && kept.len() > LOG - 13, "{}", kept.len());
-        assert!(kept.lines().all(|line| line == "0123456789ä"));
-        assert_eq!(end(&"x".repeat(5000)).len(), LOG);
-    }
 
     #[test]
     fn an_image_is_named_after_its_function_and_what_is_in_it() {

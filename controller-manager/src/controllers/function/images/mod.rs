@@ -7,15 +7,22 @@
 //!
 //! *Guarantees*: an image's name follows from the function's name and the version's digest, so what an interrupted build
 //! has left is found again, used, and removed in the end. A build that failed is tried again, ever more rarely, since the
-//! package index or the registry may be at fault.
+//! package index or the registry may be at fault. A version whose image is built and cannot be pushed is not taken for a
+//! bad one. Builds end when the function is deleted, when it asks for something else, and after a time.
 
 mod build;
+mod builds;
 mod context;
+mod log;
+mod registry;
+mod removal;
 mod retries;
 
 use std::sync::Arc;
 
-use api_types::api::core::v1::Pod;
+use api_machinery::registry_login::DOCKER_CONFIG;
+use api_machinery::{RegistryLogin, registry_logins};
+use api_types::api::core::v1::Secret;
 use api_types::minik8s::{
     Function, FunctionStatus, FunctionVersion, FunctionVersionPhase as Phase,
 };
@@ -25,11 +32,14 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 
-use self::build::{Built, Failed};
+use self::build::{Built, Failed, Reason};
+use self::builds::Builds;
 use self::retries::Retries;
-use super::{FINALIZER, instances, status};
+use super::{FINALIZER, status};
 use crate::context::Context;
-use crate::frame::{Controller, Error, Fault, Next, ObjectKey, Registered, Step, WorkQueue};
+use crate::frame::{
+    Controller, Error, Fault, Next, ObjectKey, Registered, Step, WorkQueue, reason,
+};
 use crate::functions::FunctionArgs;
 use crate::informers::Informers;
 
@@ -41,8 +51,8 @@ const TRIES: usize = 10;
 pub(in crate::controllers) fn register(context: &Context) -> Registered {
     let queue = Arc::new(WorkQueue::default());
     super::watch(&context.informers, &queue);
-    let registered = Registered::new(Images::new(context), queue).with_workers(4);
-    super::read_all(registered, &context.informers)
+    let images = Images::new(context, queue.clone());
+    super::read_all(Registered::new(images, queue), &context.informers)
 }
 
 struct Images {
@@ -51,21 +61,8 @@ struct Images {
     recorder: Recorder,
     settings: FunctionArgs,
     docker: Result<Docker, Arc<docker::Error>>,
+    builds: Builds,
     retries: Retries,
-}
-
-/// The Docker daemon does not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-#[error("removing the image {image}: {source}")]
-struct NotRemoved {
-    image: String,
-    source: docker::Error,
-}
-
-impl Fault for NotRemoved {
-    fn may_pass(&self) -> bool {
-        true
-    }
 }
 
 #[async_trait::async_trait]
@@ -76,29 +73,35 @@ impl Controller for Images {
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let Some(function) = self.informers.functions.get(key) else {
+            self.builds.end(key);
             self.retries.forget(key);
             return Ok(Next::Change);
         };
         if function.metadata.deletion_timestamp.is_some() {
+            self.builds.end(key);
             return self.remove_all(key, &function).await;
         }
         self.forget_old(key, &function).await?;
         let versions = function.status.as_ref().map_or(&[][..], |status| &status.versions);
         match status::recorded(&function.spec, versions) {
             Some(version) if version.image.is_none() => self.build(key, &function, version).await,
-            _ => Ok(Next::Change),
+            _ => {
+                self.builds.end(key);
+                Ok(Next::Change)
+            }
         }
     }
 }
 
 impl Images {
-    fn new(context: &Context) -> Self {
+    fn new(context: &Context, queue: Arc<WorkQueue>) -> Self {
         let settings = context.settings.functions.clone();
         Self {
             client: context.client(),
             informers: context.informers.clone(),
             recorder: context.recorder(NAME),
             docker: Docker::new(&settings.docker_host).map_err(Arc::new),
+            builds: Builds::new(settings.concurrent_function_builds, queue),
             settings,
             retries: Retries::default(),
         }
@@ -116,30 +119,51 @@ impl Images {
         if !has_finalizer(function) {
             self.set_finalizers(function, |all| all.push(FINALIZER.to_owned())).await?;
         }
-        let number = version.version;
-        let built = match &self.docker {
-            Ok(docker) => build::build(docker, &self.settings, function, version).await,
-            Err(error) => Err(Failed::unavailable(error)),
+        let begin = || self.image_of(function.clone(), version.clone());
+        let Some(built) = self.builds.outcome(key, &version.template_digest, begin) else {
+            return Ok(Next::Change);
         };
-        self.tell(function, number, &built);
+        self.tell(function, version.version, &built);
+        let next = match built {
+            Ok(_) => Next::Change,
+            Err(_) => Next::After(self.retries.failed(key, &version.template_digest)),
+        };
         self.record(key, &version.template_digest, &built).await?;
-        match built {
-            Ok(_) => Ok(Next::Change),
-            Err(_) => Ok(Next::After(self.retries.failed(key, &version.template_digest))),
+        Ok(next)
+    }
+
+    /// A build, which goes on for as long as it is wanted.
+    fn image_of(
+        &self,
+        function: Function,
+        version: FunctionVersion,
+    ) -> impl Future<Output = Result<Built, Failed>> + Send + 'static {
+        let (docker, client) = (self.docker.clone(), self.client.clone());
+        let settings = self.settings.clone();
+        async move {
+            let docker = docker.map_err(|error| Failed::unavailable(&error))?;
+            let login = login(&client, &settings).await.map_err(Failed::of_push)?;
+            build::build(&docker, &settings, &function, &version, login).await
         }
     }
 
     fn tell(&self, function: &Function, number: i64, built: &Result<Built, Failed>) {
         let (type_, reason, message) = match built {
-            Ok(Built { image }) => {
-                (EventType::Normal, "Built", format!("Version {number} is built: {image}"))
-            }
-            Err(Failed { message, .. }) => {
-                let message = format!("Version {number} cannot be built: {message}");
-                (EventType::Warning, "BuildFailed", message)
+            Ok(Built { image }) => (
+                EventType::Normal,
+                "Built".to_owned(),
+                format!("Version {number} is built: {image}"),
+            ),
+            Err(Failed { reason, message, .. }) => {
+                let what = match reason {
+                    Reason::PushFailed => "cannot be pushed",
+                    Reason::BuildFailed | Reason::DockerUnavailable => "cannot be built",
+                };
+                let message = format!("Version {number} {what}: {message}");
+                (EventType::Warning, format!("{reason:?}"), message)
             }
         };
-        self.recorder.about(function, type_, reason, message);
+        self.recorder.about(function, type_, &reason, message);
     }
 
     /// Writes down what came of a build.
@@ -159,76 +183,17 @@ impl Images {
                     version.phase = Phase::Building;
                     (version.message, version.build_log) = (None, None);
                 }
-                Err(Failed { message, log }) => {
-                    version.phase = Phase::Failed;
+                Err(Failed { reason, message, log }) => {
+                    version.phase = match reason {
+                        Reason::BuildFailed => Phase::Failed,
+                        Reason::DockerUnavailable | Reason::PushFailed => Phase::Building,
+                    };
                     version.message = Some(message.clone());
                     version.build_log = Some(log.clone()).filter(|log| !log.is_empty());
                 }
             }
         })
         .await
-    }
-
-    /// Forgets the versions that are not kept, once they have no set.
-    async fn forget_old(&self, key: &ObjectKey, function: &Function) -> Result<(), Error> {
-        let Some(seen) = &function.status else { return Ok(()) };
-        let Some(wanted) = status::recorded(&function.spec, &seen.versions) else { return Ok(()) };
-        let kept = status::kept(seen, wanted.version, &function.spec);
-        let has_set = self.numbers_of_sets(key, function);
-        let is_old =
-            |v: &FunctionVersion| !kept.contains(&v.version) && !has_set.contains(&v.version);
-        let (old, others): (Vec<_>, Vec<_>) = seen.versions.iter().partition(|v| is_old(v));
-        if old.is_empty() {
-            return Ok(());
-        }
-        for version in &old {
-            if !others.iter().any(|other| other.digest == version.digest) {
-                self.remove(key, function, version).await?;
-            }
-        }
-        let old: Vec<i64> = old.iter().map(|version| version.version).collect();
-        let keep = |version: &FunctionVersion| !old.contains(&version.version);
-        self.change_status(key, |status| status.versions.retain(keep)).await
-    }
-
-    fn numbers_of_sets(&self, key: &ObjectKey, function: &Function) -> Vec<i64> {
-        let uid = function.metadata.uid.as_deref().unwrap_or_default();
-        let sets = self.informers.replica_sets.controlled_by(&key.namespace, uid);
-        sets.iter().filter_map(|set| instances::version(set)).collect()
-    }
-
-    async fn remove_all(&self, key: &ObjectKey, function: &Function) -> Result<Next, Error> {
-        let is_its = |pod: &Pod| super::function_of(&pod.metadata).as_ref() == Some(key);
-        let pods = self.informers.pods.filter_in(&key.namespace, is_its);
-        if !has_finalizer(function) || !pods.is_empty() {
-            return Ok(Next::Change);
-        }
-        if !self.numbers_of_sets(key, function).is_empty() {
-            return Ok(Next::Change);
-        }
-        for version in function.status.iter().flat_map(|status| &status.versions) {
-            self.remove(key, function, version).await?;
-        }
-        self.set_finalizers(function, |all| all.retain(|one| one != FINALIZER)).await?;
-        Ok(Next::Change)
-    }
-
-    /// Removes the image that the version has or may have got; a given one is not ours.
-    async fn remove(
-        &self,
-        key: &ObjectKey,
-        function: &Function,
-        version: &FunctionVersion,
-    ) -> Result<(), Error> {
-        let image = build::image_name(&self.settings, key, &version.digest);
-        if !has_finalizer(function) || version.image.as_ref().is_some_and(|given| *given != image) {
-            return Ok(());
-        }
-        let Ok(docker) = &self.docker else { return Ok(()) };
-        match docker.remove_image(&image).await {
-            Ok(()) | Err(docker::Error::NotFound(_)) => Ok(()),
-            Err(source) => Err(NotRemoved { image, source }.into()),
-        }
     }
 
     async fn set_finalizers(
@@ -284,6 +249,25 @@ impl Fault for Contended {
     fn may_pass(&self) -> bool {
         true
     }
+}
+
+/// As whom the registry is asked; what is wrong with the Secret otherwise.
+async fn login(client: &Client, settings: &FunctionArgs) -> Result<Option<RegistryLogin>, String> {
+    let (Some(registry), Some(key)) =
+        (&settings.function_registry, &settings.function_registry_secret)
+    else {
+        return Ok(None);
+    };
+    let secrets = Api::<Secret>::namespaced(client.clone(), &key.namespace);
+    let secret = secrets.get(&key.name).await;
+    let secret = secret.map_err(|error| format!("the Secret {key}: {}", reason(&error)))?;
+    let config = secret.data.as_ref().and_then(|data| data.get(DOCKER_CONFIG));
+    let config = config.ok_or_else(|| format!("the Secret {key} has no {DOCKER_CONFIG}"))?;
+    let image = format!("{registry}/minik8s-functions");
+    let logins = registry_logins(&config.0, &image);
+    let logins = logins.map_err(|error| format!("the Secret {key}: {error}"))?;
+    let first = logins.into_iter().next();
+    first.map(Some).ok_or_else(|| format!("the Secret {key} has nothing for {registry}"))
 }
 
 fn has_finalizer(function: &Function) -> bool {

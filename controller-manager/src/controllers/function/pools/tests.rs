@@ -78,7 +78,7 @@ impl World {
             Some(super::super::status::wanted(&function.spec, &mut known.versions, now));
         known.versions[0].image = Some("built".to_owned());
         function.status = Some(known.clone());
-        let set = instances::set(&function, &known.versions[0], 0);
+        let set = instances::set(&function, &known.versions[0], 0, None);
         self.sets.create(&PostParams::default(), &set).await.unwrap();
         self.functions.replace_status(name, &PostParams::default(), &function).await.unwrap()
     }
