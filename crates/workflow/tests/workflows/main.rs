@@ -6,6 +6,7 @@ mod ahead;
 mod choices;
 mod driver;
 mod errors;
+mod examples;
 mod faults;
 mod graph;
 mod intrinsics;
