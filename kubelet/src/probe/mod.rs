@@ -19,7 +19,7 @@ use component::events::EventType;
 use parking_lot::Mutex;
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep_until},
+    time::{Instant, Interval, sleep, sleep_until},
 };
 use tokio_util::task::AbortOnDropHandle;
 
@@ -34,6 +34,9 @@ use crate::{
     runtime::{Container, State, observed::Observed},
     spec,
 };
+
+/// So soon a server that has only just started is asked again; then after a quarter of the time that has passed.
+const SOON: Duration = Duration::from_millis(10);
 
 /// What a probe is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -200,8 +203,12 @@ impl Task {
         let timeout = seconds(probe.timeout_seconds, 1).max(Duration::from_secs(1));
         let mut ticks = tokio::time::interval(period);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
+        for look in 0_u64.. {
+            if look == 1 && self.may_pass_soon(probe) {
+                self.pass_or_tick(probe, timeout, &mut ticks).await;
+            } else {
+                ticks.tick().await;
+            }
             let outcome = self.target.check(probe, &self.wanted, &self.id, timeout).await;
             if let Err(why) = &outcome {
                 self.complain(why);
@@ -211,6 +218,32 @@ impl Task {
             {
                 return;
             }
+        }
+    }
+
+    /// Whether the container has only just started, and it costs little to ask.
+    fn may_pass_soon(&self, probe: &Probe) -> bool {
+        let results = self.results.lock();
+        self.kind != Kind::Liveness
+            && probe.exec.is_none()
+            && !results.ready.get(&self.id).is_some_and(|ready| *ready)
+    }
+
+    /// Waits for the next tick, or until the probe would pass: a server that starts needs less than a period. What fails
+    /// meanwhile does not count.
+    async fn pass_or_tick(&self, probe: &Probe, timeout: Duration, ticks: &mut Interval) {
+        let begun = Instant::now();
+        let passes = async {
+            loop {
+                sleep((begun.elapsed() / 4).max(SOON)).await;
+                if self.target.check(probe, &self.wanted, &self.id, timeout).await.is_ok() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = passes => {}
+            _ = ticks.tick() => {}
         }
     }
 
@@ -272,6 +305,7 @@ fn seconds(value: Option<i32>, usual: u64) -> Duration {
 mod tests {
     use serde_json::json;
     use testkit::ControlPlane;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
     use crate::runtime::fake::{Fake, blank};
@@ -308,5 +342,32 @@ mod tests {
         assert_eq!(probed(false), ["a Readiness", "a Liveness", "b Startup"]);
         assert_eq!(probed(true), ["a Readiness"]);
         assert_eq!(probed(true), ["a Readiness"]);
+    }
+    #[tokio::test]
+    async fn a_server_that_starts_is_asked_again_before_a_period_is_over() {
+        let (plane, root) = (ControlPlane::start().await, tempfile::tempdir().unwrap());
+        let runtime = Arc::new(Fake::default());
+        let context = Context::fake(plane.client(), runtime, root.path().to_owned());
+        let (context, wake) = (Arc::new(context), Arc::<Notify>::default());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let probe = json!({"httpGet": {"port": port}, "periodSeconds": 3600});
+        let container = json!({"name": "a", "readinessProbe": probe});
+        let pod = json!({"metadata": {"name": "web"}, "spec": {"containers": [container]}});
+        let pod: Arc<Pod> = Arc::new(serde_json::from_value(pod).unwrap());
+        let state = State::Running { started_at: Timestamp::now() };
+        let observed = Observed::new(vec![Container { id: "a".to_owned(), state, ..blank("a") }]);
+        let mut probes = Probes::default();
+        probes.follow(&context, &wake, &pod, &observed, Some("127.0.0.1"), false);
+        // The look that counts comes after one that has passed.
+        for status in ["503 Not Yet", "200 OK", "200 OK"] {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+            let answer = format!("HTTP/1.1 {status}\r\nConnection: close\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+        while probes.results.lock().ready.get("a") != Some(&true) {
+            wake.notified().await;
+        }
     }
 }
