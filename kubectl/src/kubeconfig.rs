@@ -67,6 +67,8 @@ pub async fn config(global: &Global, environment: &Environment) -> Result<kube::
         config.cluster_url = server_url(server)?;
     }
     config.accept_invalid_certs |= global.insecure_skip_tls_verify;
+    // It would end connections into pods in which nobody reads for a while.
+    config.write_timeout = None;
     Ok(config)
 }
 
@@ -125,6 +127,17 @@ mod tests {
         let failure = load(&global, &Environment::default()).unwrap_err();
         assert_eq!(failure.to_string(), "error: no kubeconfig found (looked at /no/such)");
         assert!(failure.hint().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_pod_may_take_its_time_to_read() {
+        let global = Global {
+            kubeconfig: Some("/no/such".into()),
+            server: Some("h:6443".into()),
+            ..Global::default()
+        };
+        let config = config(&global, &Environment::default()).await.unwrap();
+        assert_eq!((config.read_timeout, config.write_timeout), (None, None));
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod describe;
 mod exec;
 mod func;
 mod get;
+mod heard;
 mod label;
 mod logs;
 mod metadata;

@@ -1,20 +1,23 @@
 //! `kubectl port-forward`: ports of this machine that lead into a pod. Each connection is a WebSocket of its
 //! own, in which the first two bytes of a channel name its port.
 
-use std::{future::pending, net::IpAddr, time::Duration};
+use std::{fmt::Display, net::IpAddr, time::Duration};
 
+use bytes::Bytes;
 use clap::Args;
-use futures::{SinkExt, StreamExt};
+use futures::{Sink, SinkExt, Stream, StreamExt};
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinSet,
-    time::sleep,
 };
 use tokio_tungstenite::tungstenite::Message;
 
-use super::pods;
+use super::{
+    heard::{Heard, pings},
+    pods,
+};
 use crate::{
     Failure, Io,
     api::{Api, Call},
@@ -25,7 +28,7 @@ use crate::{
 const DATA: u8 = 0;
 const ERROR: u8 = 1;
 const BUFFER: usize = 32 << 10;
-/// A client that has said all may wait so long for what it has not been told: the protocol knows no end of
+/// A client that has said all may wait so long for the next that it is told: the protocol knows no end of
 /// one direction.
 const LEAVE: Duration = Duration::from_secs(30);
 
@@ -211,46 +214,92 @@ async fn serve(
 }
 
 /// Leads one connection until the pod has nothing more to say. The error is why that is not reached.
-async fn lead(mut client: TcpStream, api: &Api, call: Call) -> Result<(), String> {
+async fn lead(client: TcpStream, api: &Api, call: Call) -> Result<(), String> {
     let connection = api.connect(call).await.map_err(|failure| failure.to_string())?;
-    let (mut sink, mut messages) = connection.into_stream().split();
-    let (mut read, mut write) = client.split();
-    let there = async {
-        let mut buffer = vec![DATA; 1 + BUFFER];
-        while let Ok(length @ 1..) = read.read(&mut buffer[1..]).await {
-            if sink.send(Message::binary(buffer[..=length].to_vec())).await.is_err() {
-                // What the pod has said last is still told.
-                return pending().await;
-            }
-        }
-        sleep(LEAVE).await;
-    };
-    let back = async {
-        let mut named = [false; 2];
-        while let Some(Ok(message)) = messages.next().await {
-            let bytes = message.into_data();
-            let Some((&channel @ (DATA | ERROR), data)) = bytes.split_first() else { continue };
-            if !std::mem::replace(&mut named[usize::from(channel)], true) {
-                continue;
-            }
-            if channel == ERROR {
-                return Err(String::from_utf8_lossy(data).into_owned());
-            }
-            if write.write_all(data).await.is_err() {
-                break;
-            }
-        }
-        Ok(())
-    };
+    let (sink, messages) = connection.into_stream().split();
+    relay(client, sink, messages).await
+}
+
+async fn relay<E: Display>(
+    client: impl AsyncRead + AsyncWrite,
+    sink: impl Sink<Message, Error = E> + Unpin,
+    messages: impl Stream<Item = Result<Message, E>> + Unpin,
+) -> Result<(), String> {
+    let (read, write) = tokio::io::split(client);
+    let (heard, data) = (Heard::new(), Heard::new());
     tokio::select! {
-        () = there => Ok(()),
-        ended = back => ended,
+        biased;
+        ended = back(messages, write, &heard, &data) => ended,
+        ended = there(read, sink, &heard, &data) => ended,
+        () = heard.lost() => Err("the server does not answer".to_owned()),
     }
+}
+
+/// Passes on what the client says. `heard` is of all that the server says, `data` of what the pod says.
+async fn there<E: Display>(
+    mut read: impl AsyncRead + Unpin,
+    mut sink: impl Sink<Message, Error = E> + Unpin,
+    heard: &Heard,
+    data: &Heard,
+) -> Result<(), String> {
+    let (mut buffer, mut pings, mut all) = (vec![DATA; 1 + BUFFER], pings(), false);
+    loop {
+        let message = tokio::select! {
+            length = read.read(&mut buffer[1..]), if !all => match length {
+                Ok(0) => {
+                    all = true;
+                    data.now();
+                    continue;
+                }
+                Ok(length) => Message::binary(buffer[..=length].to_vec()),
+                // It has gone.
+                Err(_) => return Ok(()),
+            },
+            () = data.silence(LEAVE), if all => {
+                return Err(format!("nothing came for {LEAVE:?} after all was said"));
+            }
+            _ = pings.tick() => Message::Ping(Bytes::new()),
+        };
+        if let Err(error) = sink.send(message).await {
+            heard.last().await;
+            return Err(error.to_string());
+        }
+    }
+}
+
+/// Passes on what the pod says.
+async fn back<E>(
+    mut messages: impl Stream<Item = Result<Message, E>> + Unpin,
+    mut write: impl AsyncWrite + Unpin,
+    heard: &Heard,
+    data: &Heard,
+) -> Result<(), String> {
+    let mut named = [false; 2];
+    while let Some(Ok(message)) = messages.next().await {
+        heard.now();
+        let bytes = message.into_data();
+        let Some((&channel @ (DATA | ERROR), part)) = bytes.split_first() else { continue };
+        if !std::mem::replace(&mut named[usize::from(channel)], true) {
+            continue;
+        }
+        if channel == ERROR {
+            return Err(String::from_utf8_lossy(part).into_owned());
+        }
+        data.now();
+        if write.write_all(part).await.is_err() {
+            break;
+        }
+        // A client that reads slowly has not kept the server from speaking.
+        heard.now();
+        data.now();
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tokio::time::sleep;
 
     use super::*;
 
@@ -299,5 +348,24 @@ mod tests {
         let mut headless = service;
         headless["spec"]["clusterIP"] = "None".into();
         assert_eq!(told("8081", &headless), Ok((8081, 8081)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_has_said_all_is_told_as_long_as_the_pod_speaks() {
+        let (mut client, ours) = tokio::io::duplex(64);
+        let (sink, _said) = futures::channel::mpsc::channel(64);
+        let (mut pod, messages) = futures::channel::mpsc::channel(1);
+        let speak = async {
+            client.shutdown().await.unwrap();
+            for message in ["\0\x50\0", "\0a", "\0b", "\0c"] {
+                pod.send(Ok(Message::binary(message))).await.unwrap();
+                sleep(LEAVE * 2 / 3).await;
+            }
+        };
+        let (ended, ()) = tokio::join!(relay(ours, sink, messages), speak);
+        assert_eq!(ended, Err("nothing came for 30s after all was said".to_owned()));
+        let mut told = String::new();
+        client.read_to_string(&mut told).await.unwrap();
+        assert_eq!(told, "abc");
     }
 }

@@ -1,7 +1,7 @@
 //! A process in a container whose streams are those of this one.
 //! (Kubernetes: `client-go/tools/remotecommand`.)
 
-use std::future::pending;
+use std::{fmt::Display, future::pending};
 
 use api_types::meta::Status;
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 
+use super::heard::{Heard, pings};
 use crate::{Failure, Io, api::Call, session::Session, terminal::Raw};
 
 // The channels.
@@ -55,6 +56,7 @@ pub(super) async fn run(session: &Session, call: Call, wanted: Wanted) -> Result
     let raw = if wanted.tty { Some(Raw::begin()?) } else { None };
     let closes = connection.supports_stream_close();
     let (sink, mut messages) = connection.into_stream().split();
+    let heard = Heard::new();
     let listen = async {
         while let Some(Ok(message)) = messages.next().await {
             let bytes = message.into_data();
@@ -64,30 +66,40 @@ pub(super) async fn run(session: &Session, call: Call, wanted: Wanted) -> Result
                 Some((&STATUS, status)) => return outcome(status),
                 _ => {}
             }
+            heard.now();
         }
-        Err(Failure::message("the connection to the container was lost"))
+        Err(lost("it was closed"))
     };
     let input = wanted.stdin.then(|| session.io.parts());
     tokio::select! {
+        biased;
         outcome = listen => outcome,
-        () = speak(sink, input, raw, closes) => unreachable!("it goes on as long as the process"),
+        failure = speak(sink, input, raw, closes, &heard) => Err(failure),
+        () = heard.lost() => Err(lost("the server does not answer")),
     }
+}
+
+fn lost(why: impl Display) -> Failure {
+    Failure::message(format!("the connection to the container was lost: {why}"))
 }
 
 /// Says what is typed and how large the terminal is, until the server hears no more: what it has said last
 /// is listened to then. `closes` tells whether it understands that there is no more input.
 async fn speak(
-    mut sink: impl Sink<Message> + Unpin,
+    mut sink: impl Sink<Message, Error: Display> + Unpin,
     mut input: Option<mpsc::Receiver<Bytes>>,
     mut raw: Option<Raw>,
     closes: bool,
-) {
+    heard: &Heard,
+) -> Failure {
+    let mut pings = pings();
     let mut next = raw.as_ref().and_then(size);
     loop {
         if let Some(message) = next.take()
-            && sink.send(message).await.is_err()
+            && let Err(error) = sink.send(message).await
         {
-            return pending().await;
+            heard.last().await;
+            return lost(error);
         }
         next = tokio::select! {
             part = read(&mut input) => Some(match part {
@@ -96,6 +108,7 @@ async fn speak(
                 None => Message::Close(None),
             }),
             () = resized(&mut raw) => raw.as_ref().and_then(size),
+            _ = pings.tick() => Some(Message::Ping(Bytes::new())),
         };
     }
 }
@@ -173,12 +186,32 @@ mod tests {
         let (sink, mut said) = futures::channel::mpsc::channel(4);
         parts.send("typed".into()).await.unwrap();
         drop(parts);
-        let speak = speak(sink, Some(input), None, true);
-        let heard = async { [said.next().await.unwrap(), said.next().await.unwrap()] };
-        let heard = tokio::select! {
-            heard = heard => heard,
-            () = speak => unreachable!(),
+        let heard = Heard::new();
+        let speak = speak(sink, Some(input), None, true, &heard);
+        let told = async { [said.next().await.unwrap(), said.next().await.unwrap()] };
+        let told = tokio::select! {
+            told = told => told,
+            failure = speak => panic!("{failure}"),
         };
-        assert_eq!(heard, [Message::binary(&b"\x00typed"[..]), Message::binary(&b"\xff\x00"[..])]);
+        assert_eq!(told, [Message::binary(&b"\x00typed"[..]), Message::binary(&b"\xff\x00"[..])]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_is_asked_and_one_that_takes_no_input_is_a_failure() {
+        let (sink, mut said) = futures::channel::mpsc::channel(4);
+        let heard = Heard::new();
+        let speak = speak(sink, None, None, true, &heard);
+        let hang_up = async {
+            assert_eq!(said.next().await, Some(Message::Ping(Bytes::new())));
+            drop(said);
+            pending::<()>().await;
+        };
+        let failure = tokio::select! {
+            failure = speak => failure,
+            () = hang_up => unreachable!(),
+            () = heard.lost() => panic!("nobody was told"),
+        };
+        let why = failure.to_string();
+        assert!(why.starts_with("error: the connection to the container was lost: "), "{why}");
     }
 }
