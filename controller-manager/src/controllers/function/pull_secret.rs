@@ -1,6 +1,7 @@
 //! Gives every namespace that has functions a copy of the registry's Secret, which their pods name: nodes can pull only
-//! with Secrets of a pod's own namespace.
+//! with Secrets of a pod's own namespace. A Secret that has the copy's name and not its label is left alone.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api_types::api::core::v1::Secret;
@@ -17,6 +18,9 @@ use crate::frame::{
     Change, Controller, Error, Informer, Next, ObjectKey, Registered, Step, WorkQueue,
 };
 use crate::functions::PULL_SECRET;
+
+/// On copies.
+const LABEL: &str = "minik8s.io/function-registry-copy";
 
 /// `None` if the registry asks for nothing.
 pub(in crate::controllers) fn register(
@@ -88,10 +92,15 @@ impl Controller for Copier {
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let namespace = &key.name;
-        let copy = self.copies.get(&ObjectKey::new(namespace, PULL_SECRET));
+        let name = ObjectKey::new(namespace, PULL_SECRET);
+        if name == self.source {
+            return Ok(Next::Change);
+        }
+        let copy = self.copies.get(&name);
         let api = Api::<Secret>::namespaced(self.client.clone(), namespace);
         let is_needed = !self.functions.filter_in(namespace, |_| true).is_empty();
         match (copy, self.sources.get(&self.source)) {
+            (Some(other), _) if !is_copy(&other) => {}
             (Some(_), _) if !is_needed => {
                 let deleted = api.delete(PULL_SECRET, &DeleteParams::default()).await;
                 deleted.unless_gone("deleting the copy of the registry's Secret")?;
@@ -116,11 +125,76 @@ async fn create(api: &Api<Secret>, copy: &Secret) -> Result<(), Error> {
     }
 }
 
+fn is_copy(secret: &Secret) -> bool {
+    secret.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(LABEL))
+}
+
 fn copy_of(source: &Secret) -> Secret {
     Secret {
-        metadata: ObjectMeta { name: Some(PULL_SECRET.to_owned()), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some(PULL_SECRET.to_owned()),
+            labels: Some(BTreeMap::from([(LABEL.to_owned(), String::new())])),
+            ..ObjectMeta::default()
+        },
         type_: source.type_.clone(),
         data: source.data.clone(),
         ..Secret::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::watcher::Event;
+    use serde_json::json;
+    use testkit::ControlPlane;
+
+    use super::*;
+
+    /// The controller, which has seen a Secret in `default` and maybe a function, looks there.
+    async fn reconcile(source: &str, secret: &Secret, has_function: bool) -> Option<Secret> {
+        let plane = ControlPlane::start().await;
+        let api = Api::<Secret>::namespaced(plane.client(), "default");
+        let secret = api.create(&PostParams::default(), secret).await.unwrap();
+        let copier = Copier {
+            client: plane.client(),
+            source: ObjectKey::new(source, PULL_SECRET),
+            functions: Arc::default(),
+            sources: Arc::default(),
+            copies: Arc::default(),
+        };
+        let mut of_registry = secret_with("new", false);
+        of_registry.metadata.namespace = Some(source.to_owned());
+        copier.sources.take_in(Event::Apply(of_registry));
+        copier.copies.take_in(Event::Apply(secret));
+        if has_function {
+            let function = json!({"metadata": {"namespace": "default", "name": "f"}, "spec": {}});
+            copier.functions.take_in(Event::Apply(serde_json::from_value(function).unwrap()));
+        }
+        copier.reconcile(&ObjectKey::cluster("default")).await.unwrap();
+        api.get_opt(PULL_SECRET).await.unwrap()
+    }
+
+    fn secret_with(data: &str, is_copy: bool) -> Secret {
+        let data = BTreeMap::from([("a".to_owned(), api_types::ByteString(data.into()))]);
+        let mut secret = copy_of(&Secret { data: Some(data), ..Secret::default() });
+        secret.metadata.labels = secret.metadata.labels.filter(|_| is_copy);
+        secret
+    }
+
+    #[tokio::test]
+    async fn only_copies_are_renewed_and_deleted() {
+        let check = async |source, is_copy, has_function, expected: Option<&str>| {
+            let left = reconcile(source, &secret_with("old", is_copy), has_function).await;
+            let data = left.map(|left| left.data);
+            let expected = expected.map(|data| secret_with(data, is_copy).data);
+            assert_eq!(data, expected, "{source} {is_copy} {has_function}");
+        };
+        check("kube-system", true, true, Some("new")).await;
+        check("kube-system", true, false, None).await;
+        check("kube-system", false, true, Some("old")).await;
+        check("kube-system", false, false, Some("old")).await;
+        // The source itself, made from a copy elsewhere.
+        check("default", true, true, Some("old")).await;
+        check("default", true, false, Some("old")).await;
     }
 }
