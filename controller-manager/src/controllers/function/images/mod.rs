@@ -2,7 +2,8 @@
 //!
 //! *Flow*: the function gets a finalizer before its first image is built; the image is built and, if there is a
 //! registry, pushed; the version's record in the status gets its name, or what went wrong. A version that is not kept and
-//! has no set any more loses its image, then its record. A function that is deleted loses all of them once its pods are
+//! has no set any more loses its image, then its record; before that, the record names the image no more, so that no new
+//! version of the same source gets it. A function that is deleted loses all of them once its pods are
 //! gone, then the finalizer.
 //!
 //! *Guarantees*: an image's name follows from the function's name and the version's digest, so what an interrupted build
@@ -24,7 +25,7 @@ use api_machinery::registry_login::DOCKER_CONFIG;
 use api_machinery::{RegistryLogin, registry_logins};
 use api_types::api::core::v1::Secret;
 use api_types::minik8s::{
-    Function, FunctionStatus, FunctionVersion, FunctionVersionPhase as Phase,
+    Function, FunctionSpec, FunctionStatus, FunctionVersion, FunctionVersionPhase as Phase,
 };
 use component::events::{EventType, Recorder};
 use docker::Docker;
@@ -81,15 +82,10 @@ impl Controller for Images {
             self.builds.end(key);
             return self.remove_all(key, &function).await;
         }
+        // No version waits for an old image that cannot be removed.
+        let next = self.build_wanted(key, &function).await;
         self.forget_old(key, &function).await?;
-        let versions = function.status.as_ref().map_or(&[][..], |status| &status.versions);
-        match status::recorded(&function.spec, versions) {
-            Some(version) if version.image.is_none() => self.build(key, &function, version).await,
-            _ => {
-                self.builds.end(key);
-                Ok(Next::Change)
-            }
-        }
+        next
     }
 }
 
@@ -104,6 +100,17 @@ impl Images {
             builds: Builds::new(settings.concurrent_function_builds, queue),
             settings,
             retries: Retries::default(),
+        }
+    }
+
+    async fn build_wanted(&self, key: &ObjectKey, function: &Function) -> Result<Next, Error> {
+        let versions = function.status.as_ref().map_or(&[][..], |status| &status.versions);
+        match status::recorded(&function.spec, versions) {
+            Some(version) if version.image.is_none() => self.build(key, function, version).await,
+            _ => {
+                self.builds.end(key);
+                Ok(Next::Change)
+            }
         }
     }
 
@@ -173,7 +180,7 @@ impl Images {
         template_digest: &str,
         built: &Result<Built, Failed>,
     ) -> Result<(), Error> {
-        self.change_status(key, |status| {
+        let record = |_: &FunctionSpec, status: &mut FunctionStatus| {
             let mut versions = status.versions.iter_mut();
             let version = versions.find(|version| version.template_digest == template_digest);
             let Some(version) = version else { return };
@@ -192,8 +199,8 @@ impl Images {
                     version.build_log = Some(log.clone()).filter(|log| !log.is_empty());
                 }
             }
-        })
-        .await
+        };
+        self.change_status(key, record).await.map(drop)
     }
 
     async fn set_finalizers(
@@ -215,21 +222,21 @@ impl Images {
         patched.unless_gone("setting the finalizer").map(drop)
     }
 
-    /// Reads, changes and writes, until nobody has written in between.
-    async fn change_status(
+    /// Reads, changes and writes, until nobody has written in between. Gives what the change does, if the function is there.
+    async fn change_status<T>(
         &self,
         key: &ObjectKey,
-        change: impl Fn(&mut FunctionStatus),
-    ) -> Result<(), Error> {
+        change: impl Fn(&FunctionSpec, &mut FunctionStatus) -> T,
+    ) -> Result<Option<T>, Error> {
         let api = self.functions(&key.namespace);
         for _ in 0..TRIES {
             let read = api.get(&key.name).await.unless_gone("reading the function")?;
-            let Some(mut function) = read else { return Ok(()) };
-            change(function.status.get_or_insert_default());
+            let Some(mut function) = read else { return Ok(None) };
+            let changed = change(&function.spec, function.status.get_or_insert_default());
             let written = api.replace_status(&key.name, &PostParams::default(), &function).await;
             match written.unless_gone("writing the status") {
                 Err(error) if error.is_conflict() => {}
-                written => return written.map(drop),
+                written => return Ok(written?.map(|_| changed)),
             }
         }
         Err(Contended.into())
