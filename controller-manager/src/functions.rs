@@ -122,6 +122,16 @@ impl FunctionArgs {
         self.function_registry_certs.clone().unwrap_or_else(docker)
     }
 
+    /// The text without the user and the password of the package index.
+    pub(crate) fn without_credentials(&self, text: &str) -> String {
+        let index = self.function_package_index.as_deref().and_then(|url| url.split_once("://"));
+        let authority = index.and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+        match authority.and_then(|authority| authority.rsplit_once('@')) {
+            Some((user, _)) => text.replace(&format!("{user}@"), "****@"),
+            None => text.to_owned(),
+        }
+    }
+
     /// Where a function is called: in the namespace `default` its name is enough.
     pub(crate) fn url(&self, namespace: &str, name: &str) -> String {
         let gateway = self.function_url.trim_end_matches('/');
@@ -158,6 +168,27 @@ mod tests {
         let refused = |text: &str| text.parse::<WarmPool>().unwrap_err();
         assert_eq!(refused("container=2"), "only instances of python can wait, not of container");
         assert!(refused("many").starts_with("many: "));
+    }
+
+    #[test]
+    fn the_credentials_of_the_package_index_are_not_told() {
+        let check = |index: &str, text: &str, expected: &str| {
+            let index = Some(index.to_owned());
+            let args = FunctionArgs { function_package_index: index, ..FunctionArgs::default() };
+            assert_eq!(args.without_credentials(text), expected);
+        };
+        check(
+            "https://me:s%40@pypi/a",
+            "in 'https://me:s%40@pypi/a': me",
+            "in 'https://****@pypi/a': me",
+        );
+        check(
+            "https://token@pypi",
+            "https://token@pypi https://token@pypi/x",
+            "https://****@pypi https://****@pypi/x",
+        );
+        check("https://pypi/a@b", "https://pypi/a@b", "https://pypi/a@b");
+        assert_eq!(FunctionArgs::default().without_credentials("@"), "@");
     }
 
     #[derive(Parser)]

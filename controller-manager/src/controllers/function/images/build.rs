@@ -69,13 +69,16 @@ impl Failed {
         Failed { reason: Reason::BuildFailed, message, log: String::new() }
     }
 
-    fn of_build(why: &Why, log: &Log) -> Self {
+    /// Docker prints the commands of a build, and with them where packages come from.
+    fn of_build(why: &Why, log: &Log, settings: &FunctionArgs) -> Self {
         match why {
             Why::Docker(error @ docker::Error::Unavailable(_)) => Self::unavailable(error),
             _ => {
                 let words = log.last_words().map(|words| format!(": {words}"));
                 let message = chain(why) + &words.unwrap_or_default();
-                Failed { reason: Reason::BuildFailed, message, log: log.end() }
+                let [message, log] =
+                    [message, log.end()].map(|text| settings.without_credentials(&text));
+                Failed { reason: Reason::BuildFailed, message, log }
             }
         }
     }
@@ -110,7 +113,7 @@ pub(super) async fn build(
             labels: HashMap::from(labels.map(|(name, value)| (name.to_owned(), value))),
         };
         let built = within(limit, docker.build(&build, |text| log.push(text))).await;
-        built.map_err(|why| Failed::of_build(&why, &log))?;
+        built.map_err(|why| Failed::of_build(&why, &log, settings))?;
     }
     if settings.function_registry.is_some() {
         let credentials =
@@ -137,6 +140,24 @@ pub(super) fn chain(error: &dyn StdError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_does_not_tell_the_credentials_of_the_package_index() {
+        let index = Some("https://me:secret@pypi/simple".to_owned());
+        let settings = FunctionArgs { function_package_index: index, ..FunctionArgs::default() };
+        let command = "pip install --index-url 'https://me:secret@pypi/simple'";
+        let mut log = Log::default();
+        log.push(&format!("Step 3/5 : RUN {command}\nno package\n"));
+        let why = Why::Docker(docker::Error::Refused(format!("{command} returned 1")));
+        let Failed { message, log, .. } = Failed::of_build(&why, &log, &settings);
+        for told in [message, log] {
+            assert!(
+                told.contains("https://****@pypi/simple") && told.contains("no package"),
+                "{told}"
+            );
+            assert!(!told.contains("secret"), "{told}");
+        }
+    }
 
     #[test]
     fn an_image_is_named_after_its_function_and_what_is_in_it() {
