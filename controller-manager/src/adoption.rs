@@ -44,6 +44,13 @@ pub(crate) fn waits(pod: &Pod) -> bool {
     pod.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(Function::POOL_LABEL))
 }
 
+/// Whether the pod is not what it is taken for: with its container, a function that was loaded is lost. One that waits and
+/// is ready has lost nothing, but would be taken for such a pod.
+pub(crate) fn is_spent(pod: &Pod) -> bool {
+    let is_concerned = adopted_at(pod).is_some() || waits(pod) && pods::is_ready(pod);
+    is_concerned && pods::has_restarted(pod)
+}
+
 /// Whether the set is seen as it was before it was to have one of its pods.
 pub(crate) fn is_behind(set: &ReplicaSet, own: &[Arc<Pod>]) -> bool {
     let generation = set.metadata.generation.unwrap_or_default();

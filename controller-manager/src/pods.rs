@@ -1,6 +1,6 @@
 //! What controllers ask about pods.
 
-use api_types::api::core::v1::{Pod, PodCondition};
+use api_types::api::core::v1::{ContainerState, Pod, PodCondition};
 
 /// The phase, or nothing.
 pub(crate) fn phase(pod: &Pod) -> &str {
@@ -31,6 +31,14 @@ pub(crate) fn ready_condition(pod: &Pod) -> Option<&PodCondition> {
 /// Whether the pod can serve.
 pub(crate) fn is_ready(pod: &Pod) -> bool {
     ready_condition(pod).is_some_and(|condition| condition.status == "True")
+}
+
+/// Whether a container does not run, or not for the first time.
+pub(crate) fn has_restarted(pod: &Pod) -> bool {
+    let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    let runs = |state: &ContainerState| state.running.is_some();
+    let mut containers = statuses.map(|c| (c.restart_count, c.state.as_ref().is_some_and(runs)));
+    containers.any(|container| container != (0, true))
 }
 
 /// The node the pod is bound to.

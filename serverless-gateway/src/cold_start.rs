@@ -75,7 +75,8 @@ pub(crate) fn server_timing(breakdown: &[(&'static str, Duration)]) -> String {
     text
 }
 
-fn is_from_pool(pod: &Pod) -> bool {
+/// Whether it became the function's when it ran already.
+pub(crate) fn is_from_pool(pod: &Pod) -> bool {
     let annotations = pod.metadata.annotations.as_ref();
     annotations.is_some_and(|all| all.contains_key(Function::ADOPTED_ANNOTATION))
 }

@@ -16,7 +16,7 @@ use kube::runtime::watcher::Event;
 use tokio::time::Instant;
 
 use crate::{
-    cold_start::{Milestones, condition},
+    cold_start::{Milestones, condition, is_from_pool},
     dispatch::Uid,
 };
 
@@ -265,7 +265,8 @@ fn instance(pod: &Pod, before: Option<&Instance>, now: Instant) -> Option<Instan
     let uid = metadata.uid.as_deref().or(metadata.name.as_deref()).unwrap_or_default();
     let before = before.filter(|before| *before.uid == *uid);
     let status = pod.status.as_ref();
-    let callable = status.filter(|_| metadata.deletion_timestamp.is_none());
+    let stays = metadata.deletion_timestamp.is_none() && !has_lost_its_function(pod);
+    let callable = status.filter(|_| stays);
     let ready = callable.filter(|status| condition(status, "Ready"));
     Some(Instance {
         uid: before.map_or_else(|| Uid::from(uid), |before| before.uid.clone()),
@@ -275,6 +276,13 @@ fn instance(pod: &Pod, before: Option<&Instance>, now: Instant) -> Option<Instan
         fault: status.and_then(fault),
         milestones: Milestones::of(pod, before.map(|before| &before.milestones), now),
     })
+}
+
+/// A function that was loaded is lost with the container. The pod is replaced.
+fn has_lost_its_function(pod: &Pod) -> bool {
+    let mut containers =
+        pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    is_from_pool(pod) && containers.any(|container| container.restart_count > 0)
 }
 
 /// What keeps a pod from becoming ready, in the words of its status.

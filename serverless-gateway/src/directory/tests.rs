@@ -103,6 +103,23 @@ fn only_ready_pods_that_stay_are_called() {
     check(&directory(&pods), &["10.0.0.1"]);
 }
 
+/// It is ready to be told what it is.
+#[test]
+fn what_was_loaded_into_an_instance_is_lost_with_its_container() {
+    let check = |annotation: &str, restarts: u32, expected: &[&str]| {
+        let mut pod = pod("a", "10.0.0.1", "1", "True");
+        pod.metadata.annotations = Some([(annotation.to_owned(), "2".to_owned())].into());
+        let containers = json!([{"name": "function", "image": "", "imageID": "", "ready": true,
+            "restartCount": restarts}]);
+        pod.status.as_mut().unwrap().container_statuses =
+            serde_json::from_value(containers).unwrap();
+        check(&directory(&[pod]), expected);
+    };
+    check(Function::ADOPTED_ANNOTATION, 0, &["10.0.0.1"]);
+    check(Function::ADOPTED_ANNOTATION, 1, &[]);
+    check("started-by-itself", 1, &["10.0.0.1"]);
+}
+
 #[test]
 fn calls_go_to_the_version_that_serves() {
     let pods = [pod("a", "10.0.0.1", "1", "True"), pod("b", "10.0.0.2", "2", "True")];

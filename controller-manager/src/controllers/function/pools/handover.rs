@@ -5,18 +5,19 @@
 //! ([`adoption`] has the reasons).
 //!
 //! *Guarantees*: an instance of which it is not certain that it has the function, and nothing else, and was handed over, is
-//! deleted; the set then makes one as usual. A version that could not be loaded is not tried again.
+//! deleted, however often that takes; the set then makes one as usual. A version that could not be loaded is not tried again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api_types::api::apps::v1::ReplicaSet;
 use api_types::api::core::v1::Pod;
 use api_types::minik8s::Function;
 use component::events::EventType;
-use futures::FutureExt;
 use futures::future::{join, join_all};
+use futures::{FutureExt, TryFutureExt};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -27,6 +28,9 @@ use crate::frame::{Error, ObjectKey, Step};
 use crate::informers::Informers;
 use crate::owners::controller_reference;
 use crate::pods;
+
+/// Before what the API server has not done is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What is under way, and what came of it.
 #[derive(Default)]
@@ -129,7 +133,7 @@ impl Inner {
         let waiting = pods.controlled_by(namespace, &uid).into_iter();
         let waiting = waiting.filter(|pod| adoption::waits(pod) && pods::is_active(pod));
         waiting
-            .filter(|pod| pods::is_ready(pod))
+            .filter(|pod| pods::is_ready(pod) && !pods::has_restarted(pod))
             .filter_map(|pod| {
                 let address = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
                 Some((pod, SocketAddr::new(address, self.port)))
@@ -154,12 +158,13 @@ impl Inner {
                 pods.iter().filter_map(|(pod, _)| pod.metadata.name.clone()).collect()
             };
             for (pod, _) in &broken {
-                log("giving an instance up", self.delete_pod(pod).await);
+                until_done("giving an instance up", || self.delete_pod(pod)).await;
             }
             // So that it looks again.
             let promised = json!(Some(names(&kept).join(",")).filter(|names| !names.is_empty()));
             let patch = json!({"metadata": {"annotations": {PROMISED: promised}}});
-            log("taking a promise back", self.patch_set(&key, &task, patch).await.map(drop));
+            let take_back = || self.patch_set(&key, &task, patch.clone()).map_ok(drop);
+            until_done("taking a promise back", take_back).await;
         }
         let generation = enlarged.await;
         if let Some(handover) = self.handovers.lock().known.get_mut(&key) {
@@ -221,15 +226,30 @@ impl Inner {
     fn tell(&self, task: &Task, pod: &Pod, error: &LoadError) {
         let pod = pod.metadata.name.as_deref().unwrap_or_default();
         tracing::warn!(pod, error = error as &dyn std::error::Error, "loading a function");
-        let LoadError::Source(why) = error else { return };
+        if !error.is_the_functions() {
+            return;
+        }
         let key = ObjectKey::of(&task.set.metadata);
         let message = format!(
-            "{} cannot be loaded into a waiting instance, and is started by itself: {why}",
+            "{} cannot be loaded into a waiting instance, and is started by itself: {error}",
             key.name
         );
         self.recorder.about(&task.function, EventType::Warning, "LoadFailed", message);
         let uid = task.set.metadata.uid.clone().unwrap_or_default();
         self.handovers.lock().failed.insert(key, uid);
+    }
+}
+
+/// Nobody else would do it: for them the handover is under way. A conflict is with another object of the name.
+async fn until_done<F>(step: &'static str, act: impl Fn() -> F)
+where
+    F: Future<Output = Result<(), Error>>,
+{
+    while let Err(error) = act().await
+        && !error.is_conflict()
+    {
+        log(step, Err(error));
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

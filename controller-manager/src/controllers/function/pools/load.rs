@@ -33,6 +33,13 @@ pub(super) enum LoadError {
     Call(#[from] hyper::Error),
 }
 
+impl LoadError {
+    /// Whether any instance would fare like this one.
+    pub(super) fn is_the_functions(&self) -> bool {
+        matches!(self, Self::Source(_) | Self::Slow | Self::Answer(StatusCode::BAD_REQUEST))
+    }
+}
+
 /// Returns when the function can be called.
 pub(super) async fn load(
     address: SocketAddr,
@@ -44,7 +51,8 @@ pub(super) async fn load(
 
 async fn post(address: SocketAddr, token: &str, load: &Value) -> Result<(), LoadError> {
     let connecting = timeout(CONNECT, TcpStream::connect(address));
-    let stream = connecting.await.map_err(|_| LoadError::Slow)?.map_err(LoadError::Connect)?;
+    let connected = connecting.await.unwrap_or_else(|elapsed| Err(elapsed.into()));
+    let stream = connected.map_err(LoadError::Connect)?;
     stream.set_nodelay(true).map_err(LoadError::Connect)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::post("/_minik8s/load")
@@ -71,4 +79,23 @@ fn fault(said: &[u8]) -> String {
     let error = serde_json::from_slice::<Value>(said).unwrap_or_default();
     let text = |field: &str| error["error"][field].as_str().unwrap_or_default().to_owned();
     format!("{}: {}", text("type"), text("message"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A function that is found at fault is started without the pool from then on.
+    #[test]
+    fn only_what_every_instance_would_say_is_the_functions_fault() {
+        let check = |error: LoadError, expected| {
+            assert_eq!(error.is_the_functions(), expected, "{error:?}");
+        };
+        check(LoadError::Source("SyntaxError".to_owned()), true);
+        check(LoadError::Slow, true);
+        check(LoadError::Answer(StatusCode::BAD_REQUEST), true);
+        check(LoadError::Answer(StatusCode::UNAUTHORIZED), false);
+        check(LoadError::Answer(StatusCode::CONFLICT), false);
+        check(LoadError::Connect(std::io::ErrorKind::TimedOut.into()), false);
+    }
 }

@@ -76,6 +76,12 @@ pub(in crate::controllers) fn register_pools(context: &Context, pools: &Pools) -
             look(&wanted, change);
         }
     });
+    let wanted = queue.clone();
+    pods.on_change(move |change: &Change<Pod>| {
+        if change.latest().is_some_and(|pod| adoption::is_spent(pod)) {
+            look(&wanted, change);
+        }
+    });
     Registered::new(pools.clone(), queue).reads(&**functions).reads(&**replica_sets).reads(&**pods)
 }
 
@@ -115,6 +121,7 @@ impl Pools {
 impl Inner {
     async fn reconcile(&self, namespace: &str) -> Result<Next, Error> {
         self.end_left_promises(namespace).await?;
+        self.replace_spent(namespace).await?;
         let sets = &self.informers.replica_sets;
         let size = self.wanted(namespace);
         match sets.get(&ObjectKey::new(namespace, objects::NAME)) {
@@ -132,7 +139,8 @@ impl Inner {
                 self.remove(namespace, &set.metadata).await?;
             }
             Some(set) => {
-                if instances::ready(&set) < size {
+                let has_token = self.tokens.lock().contains_key(namespace);
+                if !has_token || instances::ready(&set) < size {
                     self.provide_token(namespace).await?;
                 }
                 self.resize(namespace, &set, size).await?;
@@ -155,6 +163,17 @@ impl Inner {
         let sets = replica_sets.filter_in(namespace, adoption::has_promises);
         for pod in sets.iter().flat_map(|set| adoption::outstanding(set, find)) {
             if !self.handovers.lock().has(&pod) {
+                self.delete_pod(&pod).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn replace_spent(&self, namespace: &str) -> Result<(), Error> {
+        let is_spent = |pod: &Pod| adoption::is_spent(pod) && crate::pods::is_active(pod);
+        for pod in self.informers.pods.filter_in(namespace, is_spent) {
+            let is_being_handed_over = adoption::waits(&pod) && self.handovers.lock().has(&pod);
+            if !is_being_handed_over {
                 self.delete_pod(&pod).await?;
             }
         }

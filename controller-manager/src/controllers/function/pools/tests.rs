@@ -93,6 +93,16 @@ impl World {
         self.pools.take(function, &set.await, replicas)
     }
 
+    /// The container of a pod has ended, and runs again.
+    async fn restart(&self, pod: &Pod) {
+        let status = json!({"status": {"containerStatuses": [{"name": "function", "image": "",
+            "imageID": "", "ready": true, "restartCount": 1,
+            "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}]}});
+        let name = pod.metadata.name.as_ref().unwrap();
+        let (params, patch) = (PatchParams::default(), Patch::Merge(status));
+        self.pods.patch_status(name, &params, &patch).await.unwrap();
+    }
+
     async fn all(&self) -> Vec<Pod> {
         self.pods.list(&ListParams::default()).await.unwrap().items
     }
@@ -143,6 +153,15 @@ impl World {
             set.status.as_ref().is_some_and(|s| {
                 s.replicas == replicas && s.observed_generation == set.metadata.generation
             })
+        })
+        .await;
+    }
+
+    async fn until_asked(&self, what: &str, times: usize, is_it: impl Fn(&str) -> bool) {
+        wait::until(&format!("the API server is asked {what}"), async || {
+            let requests = self.plane.requests();
+            let asked = requests.iter().filter(|request| is_it(request)).count();
+            if asked >= times { Ok(()) } else { Err(asked) }
         })
         .await;
     }
@@ -310,6 +329,81 @@ async fn an_instance_that_was_loaded_but_not_handed_over_is_replaced() {
     assert_ne!(instance.metadata.uid.as_ref(), Some(&waiting[0]));
     assert_ne!(world.until_waiting(1).await, waiting);
     world.until_status("add-v1", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_whose_container_has_ended_is_replaced() {
+    let world = World::new("1").await;
+    let function = world.add("add", json!({})).await;
+    let before = world.until_waiting(1).await;
+    world.restart(&world.all().await[0]).await;
+    wait::until("the one that waited is replaced", async || {
+        let left = world.all().await;
+        if left.iter().any(|pod| pod.metadata.uid == Some(before[0].clone())) {
+            Err(left)
+        } else {
+            Ok(())
+        }
+    })
+    .await;
+    let waiting = world.until_waiting(1).await;
+    assert!(world.take(&function, 1).await);
+    let adopted = world.until_instances("add", 1).await.remove(0);
+    assert_eq!(adopted.metadata.uid.as_ref(), Some(&waiting[0]));
+    world.restart(&adopted).await;
+    wait::until("the function's is replaced", async || {
+        let instances = world.until_instances("add", 1).await;
+        let image = instances[0].spec.as_ref().unwrap().containers[0].image.clone();
+        if image.as_deref() == Some("built") { Ok(()) } else { Err(instances) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handover_ends_whenever_the_api_server_allows_it() {
+    let world = World::new("1").await;
+    let function = world.add("add", json!({})).await;
+    let waiting = world.until_waiting(1).await;
+    *world.answer.lock() = "503 Service Unavailable";
+    let deletes =
+        |request: &str| request.starts_with("DELETE /api/v1/namespaces/default/pods/warm-python-");
+    let patches = |request: &str| request.starts_with("PATCH") && request.contains("/add-v1?");
+    let undeletable = world
+        .plane
+        .refuse(move |request| deletes(&format!("{} {}", request.method(), request.uri())));
+    assert!(world.take(&function, 1).await);
+    world.until_asked("to delete the instance", 1, deletes).await;
+    let unchangeable = world
+        .plane
+        .refuse(move |request| patches(&format!("{} {}", request.method(), request.uri())));
+    drop(undeletable);
+    world.until_asked("to make the set larger, and to take the promise back", 2, patches).await;
+    drop(unchangeable);
+    world.until_instances("add", 1).await;
+    assert_ne!(world.until_waiting(1).await, waiting);
+    wait::until("nothing is under way", async || {
+        if world.take(&function, 1).await { Err("it is") } else { Ok(()) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_pool_can_be_used_by_a_controller_that_has_just_started() {
+    let world = World::new("1").await;
+    let function = world.add("add", json!({})).await;
+    world.until_waiting(1).await;
+    wait::until("the pool is seen to be full", async || {
+        let pool = world.informers.replica_sets.get(&ObjectKey::new("default", objects::NAME));
+        if pool.is_some_and(|pool| instances::ready(&pool) == 1) {
+            Ok(())
+        } else {
+            Err("it is not")
+        }
+    })
+    .await;
+    world.pools.inner.tokens.lock().clear();
+    world.pools.reconcile(&ObjectKey::cluster("default")).await.unwrap();
+    assert!(world.take(&function, 1).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
