@@ -20,8 +20,8 @@ const VERSION: u16 = 3;
 const CONTROL: u32 = 1 << 31;
 /// The length of what every frame begins with.
 const HEADER: usize = 8;
-/// Lengths have three bytes.
-const LONGEST: usize = (1 << 24) - 1;
+/// The longest frame; lengths have three bytes, but nobody says more at once.
+const LONGEST: usize = 1 << 20;
 /// The longest control frame that is taken.
 const LONGEST_CONTROL: usize = 64 << 10;
 /// Who sends this says no more on the stream.
@@ -84,7 +84,7 @@ pub enum Frame {
     Data {
         /// The stream.
         stream: u32,
-        /// Up to 16 MiB.
+        /// Up to 1 MiB.
         data: Bytes,
         /// Whether nothing follows.
         fin: bool,
@@ -163,7 +163,7 @@ impl Decoder for Codec {
 
 fn next(read: &mut BytesMut) -> Result<Option<(Head, Bytes)>, Error> {
     let Some(head) = Head::read(read) else { return Ok(None) };
-    if head.is_control() && head.length > LONGEST_CONTROL {
+    if head.length > if head.is_control() { LONGEST_CONTROL } else { LONGEST } {
         return Err(Error::TooLong(head.length));
     }
     if read.len() < HEADER + head.length {
@@ -171,7 +171,8 @@ fn next(read: &mut BytesMut) -> Result<Option<(Head, Bytes)>, Error> {
         return Ok(None);
     }
     read.advance(HEADER);
-    let body = read.split_to(head.length).freeze();
+    // Its own bytes: a part of what was read would keep all of that.
+    let body = Bytes::copy_from_slice(&read.split_to(head.length));
     Ok(Some((head, body)))
 }
 

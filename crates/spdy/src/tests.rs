@@ -80,13 +80,14 @@ fn other_protocols_and_frames_without_measure_are_refused() {
     let refusal = |hex: &str| decode([&bytes(hex)[..]]).unwrap_err().to_string();
     assert_eq!(refusal("800200060000000400000001"), "SPDY of version 2 is not known");
     assert_eq!(refusal("8003000100ffffff"), "a frame of 16777215 bytes is too long");
+    assert_eq!(refusal("0000000100100001"), "a frame of 1048577 bytes is too long");
     assert_eq!(refusal("800300030000000400000003"), "a frame ends too early");
     let compression = "headers are not compressed as they should be";
     assert_eq!(refusal("800300020000000800000003deadbeef"), compression);
     let data = Bytes::from(vec![0; LONGEST + 1]);
     let long = Frame::Data { stream: 1, data, fin: false };
     let refused = Codec::default().encode(long, &mut BytesMut::new()).unwrap_err();
-    assert_eq!(refused.to_string(), "a frame of 16777216 bytes is too long");
+    assert_eq!(refused.to_string(), "a frame of 1048577 bytes is too long");
 }
 
 #[test]

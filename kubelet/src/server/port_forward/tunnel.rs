@@ -2,12 +2,16 @@
 //! client opens: its data, and why it failed. Headers tell which belong together.
 //! (Kubernetes: `httpstream.go`; `client-go/tools/portforward`.)
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, future::pending, sync::Arc, time::Duration};
 
 use axum::extract::ws::WebSocket;
 use bytes::{Bytes, BytesMut};
 use spdy::{Codec, Error, Frame, Headers};
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, sleep_until, timeout},
+};
 use tokio_util::{
     codec::{Decoder, Encoder},
     sync::{CancellationToken, DropGuard},
@@ -16,23 +20,25 @@ use tokio_util::{
 use super::forward::Forward;
 use crate::server::channels::{self, Receiver, Sender, TUNNEL};
 
-/// Why a stream is not taken: `PROTOCOL_ERROR`.
-const REFUSED: u32 = 1;
+// Why a stream is not taken, or no longer.
+const PROTOCOL_ERROR: u32 = 1;
+const REFUSED_STREAM: u32 = 3;
+const CANCEL: u32 = 5;
 /// How many frames may wait: to be told, and for the pod to read them. A pod that reads less holds up the
 /// client's other connections.
 const QUEUE: usize = 64;
+/// A pod that has read nothing for so long ends its connection.
+const STUCK: Duration = Duration::from_secs(30);
+/// How many connections a client may have, and how many that have not begun.
+const MOST: usize = 1024;
+/// How long one stream of a connection waits for the other. (Kubernetes: `streamCreationTimeout`.)
+const CREATION: Duration = Duration::from_secs(30);
 
 /// Serves until the client has gone.
 pub(super) async fn serve(forward: Forward, socket: WebSocket) {
     let (sender, mut receiver) = channels::split(socket, TUNNEL);
     let (frames, told) = mpsc::channel(QUEUE);
-    let mut session = Session {
-        forward: Arc::new(forward),
-        frames,
-        pairs: BTreeMap::new(),
-        open: BTreeMap::new(),
-        connections: JoinSet::new(),
-    };
+    let mut session = Session::new(forward, frames);
     let ended = tokio::select! {
         ended = session.listen(&sender, &mut receiver) => ended,
         ended = tell(&sender, told) => ended,
@@ -80,8 +86,8 @@ impl Purpose {
 }
 
 /// The streams of a connection that has not begun.
-#[derive(Default)]
 struct Pair {
+    since: Instant,
     errors: Option<u32>,
     data: Option<(u32, Input)>,
 }
@@ -112,6 +118,16 @@ struct Session {
 }
 
 impl Session {
+    fn new(forward: Forward, frames: mpsc::Sender<Frame>) -> Self {
+        Self {
+            forward: Arc::new(forward),
+            frames,
+            pairs: BTreeMap::new(),
+            open: BTreeMap::new(),
+            connections: JoinSet::new(),
+        }
+    }
+
     /// Hears what the client says until it has gone.
     async fn listen(&mut self, sender: &Sender, receiver: &mut Receiver) -> Result<(), Error> {
         let (mut codec, mut read) = (Codec::default(), BytesMut::new());
@@ -126,6 +142,9 @@ impl Session {
                     if let Ok(stream) = ended {
                         self.open.remove(&stream);
                     }
+                }
+                request = late(&self.pairs) => {
+                    sender.while_deaf(self.give_up(&request)).await;
                 }
             }
             while let Some(frame) = codec.decode(&mut read)? {
@@ -151,10 +170,15 @@ impl Session {
 
     async fn opened(&mut self, stream: u32, headers: &Headers, fin: bool) {
         let Some(Purpose { request, port, is_data }) = Purpose::read(headers) else {
-            return self.say(Frame::RstStream { stream, status: REFUSED }).await;
+            return self.say(Frame::RstStream { stream, status: PROTOCOL_ERROR }).await;
         };
+        let more = self.pairs.len() >= MOST && !self.pairs.contains_key(&request);
+        if more || self.open.len() >= MOST {
+            return self.say(Frame::RstStream { stream, status: REFUSED_STREAM }).await;
+        }
         self.say(Frame::SynReply { stream, headers: Headers::new(), fin: false }).await;
-        let mut pair = self.pairs.remove(&request).unwrap_or_default();
+        let new = || Pair { since: Instant::now(), errors: None, data: None };
+        let mut pair = self.pairs.remove(&request).unwrap_or_else(new);
         if is_data {
             let (input, data) = mpsc::channel(QUEUE);
             let reset = CancellationToken::new();
@@ -165,7 +189,7 @@ impl Session {
             pair.errors = Some(stream);
         }
         match pair {
-            Pair { errors: Some(errors), data: Some((data, input)) } => {
+            Pair { errors: Some(errors), data: Some((data, input)), .. } => {
                 let streams = Streams { errors, data, frames: self.frames.clone() };
                 self.connections.spawn(streams.connect(self.forward.clone(), port, input));
             }
@@ -175,12 +199,22 @@ impl Session {
 
     async fn said(&mut self, stream: u32, data: Bytes, fin: bool) {
         let Some(open) = self.open.get_mut(&stream) else { return };
-        if let Some(input) = &open.input {
+        if let Some(input) = &open.input
             // What comes too late for a connection is lost, as everywhere.
-            let _ = input.send(data).await;
-        }
-        if fin {
+            && timeout(STUCK, input.send(data)).await.is_err()
+        {
+            self.open.remove(&stream);
+        } else if fin {
             open.input = None;
+        }
+    }
+
+    /// Ends what has not become a connection.
+    async fn give_up(&mut self, request: &str) {
+        let Some(Pair { errors, data, .. }) = self.pairs.remove(request) else { return };
+        for stream in errors.into_iter().chain(data.map(|(stream, _)| stream)) {
+            self.open.remove(&stream);
+            self.say(Frame::RstStream { stream, status: CANCEL }).await;
         }
     }
 
@@ -188,6 +222,15 @@ impl Session {
     async fn say(&self, frame: Frame) {
         let _ = self.frames.send(frame).await;
     }
+}
+
+/// The request that has waited too long for its other stream, as soon as there is one.
+async fn late(pairs: &BTreeMap<String, Pair>) -> String {
+    let Some((request, pair)) = pairs.iter().min_by_key(|(_, pair)| pair.since) else {
+        return pending().await;
+    };
+    sleep_until(pair.since + CREATION).await;
+    request.clone()
 }
 
 /// Both streams of a connection.
@@ -219,6 +262,7 @@ impl Streams {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::fake::Fake;
 
     #[test]
     fn headers_tell_what_a_stream_is_for() {
@@ -236,5 +280,81 @@ mod tests {
             assert_eq!(read(kind, port, request), None, "{kind} {port}");
         }
         assert_eq!(read("data", "80", None), None);
+    }
+
+    /// A session with a pod that is never reached, and what it says.
+    fn session() -> (Session, mpsc::Receiver<Frame>) {
+        let runtime = Fake::default();
+        runtime.hold("connect 80", true);
+        let forward = Forward { runtime: Arc::new(runtime), sandbox: "id".to_owned() };
+        let (frames, said) = mpsc::channel(4 * MOST);
+        (Session::new(forward, frames), said)
+    }
+
+    impl Session {
+        async fn opens(&mut self, stream: u32, kind: &str, request: u32) {
+            let headers =
+                [("streamtype", kind), ("port", "80"), ("requestid", &request.to_string())]
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+            self.opened(stream, &headers.into(), false).await;
+        }
+    }
+
+    fn taken(stream: u32) -> Option<Frame> {
+        Some(Frame::SynReply { stream, headers: Headers::new(), fin: false })
+    }
+
+    fn reset(stream: u32, status: u32) -> Option<Frame> {
+        Some(Frame::RstStream { stream, status })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_that_does_not_read_loses_its_connection_and_the_others_go_on() {
+        let (mut session, mut said) = session();
+        session.opens(1, "error", 1).await;
+        session.opens(3, "data", 1).await;
+        assert_eq!([said.recv().await, said.recv().await], [taken(1), taken(3)]);
+        let fill = async {
+            for _ in 0..=QUEUE {
+                session.said(3, "more".into(), false).await;
+            }
+        };
+        timeout(STUCK * 2, fill).await.unwrap();
+        for stream in [3, 1] {
+            let end = Frame::Data { stream, data: Bytes::new(), fin: true };
+            assert_eq!(said.recv().await, Some(end));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_that_wait_for_their_other_are_few_and_do_not_wait_for_long() {
+        let (mut session, mut said) = session();
+        let streams = || (1..).step_by(2);
+        for stream in streams().take(MOST) {
+            session.opens(stream, "error", stream).await;
+            assert_eq!(said.recv().await, taken(stream));
+        }
+        let more = streams().nth(MOST).unwrap();
+        session.opens(more, "error", more).await;
+        assert_eq!(said.recv().await, reset(more, REFUSED_STREAM));
+        session.opens(more, "data", 1).await;
+        assert_eq!(said.recv().await, taken(more));
+        let request = timeout(CREATION * 2, late(&session.pairs)).await.unwrap();
+        session.give_up(&request).await;
+        assert_eq!(said.recv().await, reset(request.parse().unwrap(), CANCEL));
+        session.opens(more + 2, "error", more).await;
+        assert_eq!(said.recv().await, taken(more + 2));
+    }
+
+    #[tokio::test]
+    async fn connections_are_few() {
+        let (mut session, mut said) = session();
+        for stream in (1..).step_by(4).take(MOST) {
+            session.opens(stream, "error", stream).await;
+            session.opens(stream + 2, "data", stream).await;
+            assert_eq!([said.recv().await, said.recv().await], [taken(stream), taken(stream + 2)]);
+        }
+        session.opens(9999, "error", 9999).await;
+        assert_eq!(said.recv().await, reset(9999, REFUSED_STREAM));
     }
 }
