@@ -2,6 +2,7 @@
 
 use std::io;
 
+use futures::future::select_all;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -36,9 +37,42 @@ impl Raw {
     }
 }
 
+/// Until a signal comes that would end this process and leave the terminal raw. None is missed from now on.
+pub(crate) fn ended() -> io::Result<impl Future<Output = ()>> {
+    let kinds = [
+        SignalKind::hangup(),
+        SignalKind::interrupt(),
+        SignalKind::quit(),
+        SignalKind::terminate(),
+    ];
+    let mut signals = kinds.into_iter().map(signal).collect::<io::Result<Vec<_>>>()?;
+    Ok(async move {
+        select_all(signals.iter_mut().map(|signal| Box::pin(signal.recv()))).await;
+    })
+}
+
 impl Drop for Raw {
     fn drop(&mut self) {
         // One that has gone needs nothing.
         let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{self, Command};
+
+    use testkit::wait;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn signals_that_would_end_the_process_are_heard() {
+        for name in ["HUP", "INT", "QUIT", "TERM"] {
+            let ended = ended().unwrap();
+            let kill = Command::new("kill").args(["-s", name, &process::id().to_string()]).status();
+            assert!(kill.unwrap().success());
+            wait::within(name, ended).await;
+        }
     }
 }

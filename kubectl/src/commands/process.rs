@@ -5,13 +5,18 @@ use std::{fmt::Display, future::pending};
 
 use api_types::meta::Status;
 use bytes::Bytes;
-use futures::{Sink, SinkExt, StreamExt};
+use futures::{Sink, SinkExt, StreamExt, future::OptionFuture};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::heard::{Heard, pings};
-use crate::{Failure, Io, api::Call, session::Session, terminal::Raw};
+use crate::{
+    Failure, Io,
+    api::Call,
+    session::Session,
+    terminal::{Raw, ended},
+};
 
 // The channels.
 const STDIN: u8 = 0;
@@ -53,7 +58,10 @@ impl Wanted {
 /// Connects the streams until the process has ended.
 pub(super) async fn run(session: &Session, call: Call, wanted: Wanted) -> Result<(), Failure> {
     let connection = session.api().await?.connect(wanted.ask(call)).await?;
-    let raw = if wanted.tty { Some(Raw::begin()?) } else { None };
+    let (ended, raw) = match wanted.tty {
+        true => (Some(ended()?), Some(Raw::begin()?)),
+        false => (None, None),
+    };
     let closes = connection.supports_stream_close();
     let (sink, mut messages) = connection.into_stream().split();
     let heard = Heard::new();
@@ -73,6 +81,7 @@ pub(super) async fn run(session: &Session, call: Call, wanted: Wanted) -> Result
     let input = wanted.stdin.then(|| session.io.parts());
     tokio::select! {
         biased;
+        Some(()) = OptionFuture::from(ended) => Err(Failure::message("ended by a signal")),
         outcome = listen => outcome,
         failure = speak(sink, input, raw, closes, &heard) => Err(failure),
         () = heard.lost() => Err(lost("the server does not answer")),
