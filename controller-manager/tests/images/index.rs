@@ -19,6 +19,9 @@ use zip::write::SimpleFileOptions;
 
 const WHEEL: &str = "greet-1.0-py3-none-any.whl";
 
+/// It is not asked for.
+pub(crate) const LOGIN: &str = "me:secret";
+
 pub(crate) struct Index {
     url: String,
     /// How many wait for the package `endless`.
@@ -29,7 +32,7 @@ pub(crate) struct Index {
 impl Index {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let url = format!("http://{}/simple", listener.local_addr().unwrap());
+        let url = format!("http://{LOGIN}@{}/simple", listener.local_addr().unwrap());
         let waiting = watch::Sender::default();
         let waits = waiting.clone();
         let page = format!("<a href=\"/{WHEEL}\">{WHEEL}</a>");

@@ -4,7 +4,7 @@ use api_types::minik8s::FunctionVersionPhase;
 use serde_json::{Value, json};
 use testkit::wait;
 
-use crate::index::Index;
+use crate::index::{Index, LOGIN};
 use crate::{Rig, condition, docker, version};
 
 const CODE: &str = "import greet\n\ndef main(params):\n    return greet.greet(params['name'])\n";
@@ -32,6 +32,8 @@ async fn packages_come_from_the_index_and_one_that_is_missing_leaves_the_old_ver
         .await;
     let failed = version(&status, 2).unwrap();
     assert!(failed.build_log.as_ref().unwrap().contains(words), "{failed:?}");
+    assert!(failed.build_log.as_ref().unwrap().contains("****@"), "{failed:?}");
+    assert!(!format!("{status:?}").contains(LOGIN), "{status:?}");
     assert!(condition(&status, "Built").1.contains(words), "{status:?}");
     assert!(condition(&status, "Ready").1.contains("version 1 serves"), "{status:?}");
     assert_eq!(status.version, Some(1));

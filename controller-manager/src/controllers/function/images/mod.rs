@@ -18,6 +18,8 @@ mod log;
 mod registry;
 mod removal;
 mod retries;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
