@@ -60,3 +60,33 @@ pub(crate) fn is_behind(set: &ReplicaSet, own: &[Arc<Pod>]) -> bool {
 fn adopted_at(pod: &Pod) -> Option<i64> {
     pod.metadata.annotations.as_ref()?.get(Function::ADOPTED_ANNOTATION)?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_pod_is_spent_once_its_first_container_has_ended() {
+        let check = |ready: &str, restarts: u32, state: Value, expected: (bool, bool)| {
+            let pod = |metadata: Value| -> Pod {
+                let container = json!({"name": "function", "image": "", "imageID": "",
+                    "ready": true, "restartCount": restarts, "state": state});
+                let condition = json!({"type": "Ready", "status": ready});
+                let status = json!({"conditions": [condition], "containerStatuses": [container]});
+                serde_json::from_value(json!({"metadata": metadata, "status": status})).unwrap()
+            };
+            let adopted = pod(json!({"annotations": {Function::ADOPTED_ANNOTATION: "2"}}));
+            let waiting = pod(json!({"labels": {Function::POOL_LABEL: "python"}}));
+            assert_eq!((is_spent(&adopted), is_spent(&waiting)), expected, "{restarts} {state}");
+            assert!(!is_spent(&pod(json!({}))), "it starts with its function");
+        };
+        let ended = json!({"terminated": {"exitCode": 137}});
+        let refused = json!({"waiting": {"reason": "CreateContainerConfigError"}});
+        check("True", 0, json!({"running": {}}), (false, false));
+        check("True", 1, json!({"running": {}}), (true, true));
+        check("False", 0, ended, (true, false));
+        check("False", 0, refused, (true, false));
+    }
+}

@@ -377,7 +377,9 @@ async fn a_handover_ends_whenever_the_api_server_allows_it() {
         .plane
         .refuse(move |request| patches(&format!("{} {}", request.method(), request.uri())));
     drop(undeletable);
-    world.until_asked("to make the set larger, and to take the promise back", 2, patches).await;
+    world
+        .until_asked("to make the set larger, and twice to take the promise back", 3, patches)
+        .await;
     drop(unchangeable);
     world.until_instances("add", 1).await;
     assert_ne!(world.until_waiting(1).await, waiting);
