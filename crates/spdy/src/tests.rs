@@ -91,6 +91,14 @@ fn other_protocols_and_frames_without_measure_are_refused() {
 }
 
 #[test]
+fn data_does_not_keep_what_was_read_beside_it() {
+    let (mut codec, mut read) = (Codec::default(), encode(&on_the_wire()));
+    let frames: Vec<_> = std::iter::from_fn(|| codec.decode(&mut read).unwrap()).collect();
+    let data = |frame: &Frame| matches!(frame, Frame::Data { data, .. } if data.is_unique());
+    assert!(frames.iter().any(data), "{frames:?}");
+}
+
+#[test]
 fn few_bytes_do_not_become_many_headers() {
     let headers = headers(&[("name", &"a".repeat(1 << 20))]);
     let written = encode(&[Frame::SynReply { stream: 1, headers, fin: false }]);
