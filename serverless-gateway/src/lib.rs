@@ -75,7 +75,7 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
     let server =
         axum::serve(listener, routes).with_graceful_shutdown(runtime.shutdown.cancelled_owned());
-    // Demand is told until the last call is finished.
+    // Demand is told, and the Lease held, until the last call is finished, those of runs included.
     let (alive, served) = (CancellationToken::new(), CancellationToken::new());
     let telling = tell(&functions, &listwatch, &identity, (&alive, &served));
     let serving = async {
@@ -83,11 +83,15 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
             served = server => served.context("serving"),
             () = watch(&listwatch, &functions, &check) => Ok(()),
         };
-        served.cancel();
         driving.cancel();
         result
     };
-    tokio::join!(serving, telling, runs.drive(&listwatch, &alive)).0
+    let working = async {
+        let (result, ()) = tokio::join!(serving, runs.drive(&listwatch, &alive));
+        served.cancel();
+        result
+    };
+    tokio::join!(working, telling).0
 }
 
 /// Another one after each start; part of a Lease's name.

@@ -34,6 +34,10 @@ use listwatch::{
     Scope,
     demand::{LEASE_NAMESPACE, LEASE_PREFIX},
 };
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use testkit::{ControlPlane, wait};
@@ -45,6 +49,8 @@ const RUNS: usize = 300;
 const ACTIVE: usize = 100;
 /// How often a gateway, or both, are killed, in equal parts of the runs.
 const DEATHS: usize = 4;
+/// At this one it is told to stop, and finishes what it has begun.
+const STOP: usize = 2;
 /// Longer than this the whole takes only if a run is lost.
 const PATIENCE: Duration = Duration::from_secs(180);
 /// The states of the workflow in their order, and the functions that they call.
@@ -130,10 +136,15 @@ async fn answer(
     let run = usize::try_from(input["run"].as_u64().unwrap()).unwrap();
     let status = functions.runs.get(&name(run)).await.unwrap().status.unwrap();
     let call = Call { run, key, attempt, gateway: status.holder.unwrap() };
-    functions.leases.get(&format!("{LEASE_PREFIX}{}", call.gateway)).await.unwrap();
+    let lease = format!("{LEASE_PREFIX}{}", call.gateway);
+    functions.leases.get(&lease).await.unwrap();
     let stored: Vec<_> = status.steps.into_iter().map(|step| step.state).collect();
     functions.book.lock().begin(&call, state, &stored);
     tokio::time::sleep(Duration::from_millis(20)).await;
+    if let Err(error) = functions.leases.get(&lease).await {
+        let fault = format!("run {run}: {state} goes on without a Lease: {error}");
+        functions.book.lock().faults.push(fault);
+    }
     let error = match state {
         "flaky" if is_flaky(run) && attempt == 1 => Some("Flaky"),
         "judge" if is_refused(run) => Some("Refused"),
@@ -228,6 +239,12 @@ impl Gateway {
         let name = wait::until("the gateway has a Lease", its).await;
         Self { process, identity: name.strip_prefix(LEASE_PREFIX).unwrap().to_owned() }
     }
+
+    async fn stop(&mut self) {
+        kill(Pid::from_raw(self.process.id().cast_signed()), Signal::SIGTERM).unwrap();
+        let ended = async || self.process.try_wait().unwrap().ok_or("it runs");
+        wait::until("the gateway has stopped", ended).await;
+    }
 }
 
 async fn names(leases: &Api<Lease>) -> BTreeSet<String> {
@@ -287,7 +304,11 @@ async fn ends(
             let dying = if death == DEATHS { 0..2 } else { death % 2..death % 2 + 1 };
             for gateway in &mut gateways[dying] {
                 let next = start().await;
-                functions.book.lock().dead.insert(gateway.identity.clone());
+                if death == STOP {
+                    gateway.stop().await;
+                } else {
+                    functions.book.lock().dead.insert(gateway.identity.clone());
+                }
                 *gateway = next;
             }
         }

@@ -4,8 +4,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use serde::Deserialize;
+
+/// With and without padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// The key of such a Secret.
 pub const DOCKER_CONFIG: &str = ".dockerconfigjson";
@@ -28,18 +37,16 @@ impl fmt::Debug for RegistryLogin {
     }
 }
 
+/// As Go reads it, null is like nothing.
 #[derive(Deserialize)]
 struct Config {
-    #[serde(default)]
-    auths: BTreeMap<String, Entry>,
+    auths: Option<BTreeMap<String, Entry>>,
 }
 
 #[derive(Deserialize)]
 struct Entry {
-    #[serde(default)]
-    username: String,
-    #[serde(default)]
-    password: String,
+    username: Option<String>,
+    password: Option<String>,
     /// `username:password` in base64, instead of these.
     auth: Option<String>,
 }
@@ -55,6 +62,7 @@ pub fn registry_logins(
     let Config { auths } = serde_json::from_slice(config)?;
     let mut found: Vec<_> = auths
         .into_iter()
+        .flatten()
         .filter(|(name, _)| is_for(place(name), image))
         .filter_map(|(name, entry)| Some((place(&name).len(), entry.login()?)))
         .collect();
@@ -65,10 +73,11 @@ pub fn registry_logins(
 impl Entry {
     fn login(self) -> Option<RegistryLogin> {
         let Some(auth) = self.auth.filter(|auth| !auth.is_empty()) else {
-            let Entry { username, password, .. } = self;
-            return (!username.is_empty()).then_some(RegistryLogin { username, password });
+            let username = self.username.filter(|name| !name.is_empty())?;
+            let password = self.password.unwrap_or_default();
+            return Some(RegistryLogin { username, password });
         };
-        let text = String::from_utf8(BASE64_STANDARD.decode(auth).ok()?).ok()?;
+        let text = String::from_utf8(BASE64.decode(auth).ok()?).ok()?;
         let (username, password) = text.split_once(':')?;
         let password = password.trim_end_matches('\0').to_owned();
         Some(RegistryLogin { username: username.to_owned(), password })
@@ -127,6 +136,8 @@ mod tests {
             "https://reg.example.com:5000/team/": {"auth": "dGVhbTphOmI="},
             "*.example.org": {"username": "any", "password": "2"},
             "https://index.docker.io/v1/": {"username": "hub", "password": "3"},
+            "bare.example.net": {"auth": "YTpi", "username": null},
+            "unpadded.example.net": {"auth": "dGVhbTphOmI", "password": null},
             "empty.example.net": {}
         }}"#;
         check(config, "reg.example.com:5000/a:1", &["all:1"]);
@@ -137,6 +148,8 @@ mod tests {
         check(config, "a.b.example.org/a", &[]);
         check(config, "nginx:1", &["hub:3"]);
         check(config, "library/nginx", &["hub:3"]);
+        check(config, "bare.example.net/a", &["a:b"]);
+        check(config, "unpadded.example.net/a", &["team:a:b"]);
         check(config, "empty.example.net/a", &[]);
     }
 
@@ -144,6 +157,7 @@ mod tests {
     fn what_is_no_configuration_is_refused_and_no_password_is_shown() {
         assert!(registry_logins(b"{", "a").is_err());
         check("{}", "a", &[]);
+        check(r#"{"auths": null}"#, "a", &[]);
         let login = RegistryLogin { username: "me".to_owned(), password: "secret".to_owned() };
         assert!(!format!("{login:?}").contains("secret"));
     }

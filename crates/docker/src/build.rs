@@ -1,6 +1,6 @@
 //! Making images, and giving them to a registry.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
 use bollard::{
     auth::DockerCredentials,
@@ -28,12 +28,18 @@ pub struct Build {
 }
 
 /// Who asks a registry.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
     /// The user's name.
     pub username: String,
     /// The user's password.
     pub password: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
+    }
 }
 
 impl Docker {

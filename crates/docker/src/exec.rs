@@ -109,17 +109,23 @@ impl Docker {
         }
     }
 
-    /// The process of a command, if it runs.
+    /// The process of a command, once there is one: the daemon hands the streams out before it begins. Nothing if
+    /// it has ended.
     ///
     /// # Errors
     /// [`Error::NotFound`]: its container is gone.
     pub async fn exec_process(&self, exec: &str) -> Result<Option<Process>, Error> {
-        let state = self.ask(|engine| async move { engine.inspect_exec(exec).await }).await?;
-        let pid = state.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0);
-        Ok(match (state.running, pid, state.container_id) {
-            (Some(true), Some(pid), Some(container)) => Some(Process { pid, container }),
-            _ => None,
-        })
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let state = self.ask(|engine| async move { engine.inspect_exec(exec).await }).await?;
+            let pid = state.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0);
+            match (state.exit_code, pid, state.container_id) {
+                (Some(_), ..) => return Ok(None),
+                (None, Some(pid), Some(container)) => return Ok(Some(Process { pid, container })),
+                _ => sleep(pause).await,
+            }
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
     }
 
     /// The streams of a container's own process, from now on.

@@ -36,7 +36,7 @@ pub fn fault(reference: &str) -> Option<String> {
     if path.is_empty() || path.chars().any(char::is_whitespace) {
         return complaint("invalid reference format");
     }
-    if !digest.is_empty() && !digest.contains(':') {
+    if !digest.is_empty() && !is_digest(digest) {
         return complaint("invalid reference format");
     }
     let slash = path.rfind('/').map_or(0, |at| at + 1);
@@ -45,8 +45,9 @@ pub fn fault(reference: &str) -> Option<String> {
         None => (&path[slash..], None),
     };
     // The first part may be a registry's host, which has other rules.
-    let repository = match path[..slash].strip_suffix('/').and_then(|host| host.split_once('/')) {
-        Some((_, rest)) => format!("{rest}/{last}"),
+    let repository = match path[..slash].split_once('/') {
+        Some((host, _)) if !is_host(host) => return complaint("invalid reference format"),
+        Some((_, rest)) => format!("{rest}{last}"),
         None => last.to_owned(),
     };
     if repository.chars().any(|c| c.is_ascii_uppercase()) {
@@ -55,6 +56,18 @@ pub fn fault(reference: &str) -> Option<String> {
     let parts_ok = repository.split('/').all(is_component);
     let tag_ok = tag.is_none_or(is_tag);
     if parts_ok && tag_ok { None } else { complaint("invalid reference format") }
+}
+
+fn is_host(part: &str) -> bool {
+    part.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
+        && part.chars().all(|c| c.is_ascii_alphanumeric() || "-._:[]".contains(c))
+}
+
+fn is_digest(part: &str) -> bool {
+    let word = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric());
+    part.split_once(':').is_some_and(|(algorithm, hex)| {
+        algorithm.split(['+', '.', '_', '-']).all(word) && word(hex)
+    })
 }
 
 fn is_component(part: &str) -> bool {
@@ -78,7 +91,21 @@ mod tests {
         for good in ["nginx", "minik8s/nginx:0.1", "localhost:5000/a/b_c:V1", "x@sha256:00"] {
             assert_eq!(fault(good), None, "{good}");
         }
-        for bad in ["", "Nginx", "a b", "nginx:", "host/A", "nginx:a:b", "-x", "a//b", "x@y"] {
+        for bad in [
+            "",
+            "Nginx",
+            "a b",
+            "nginx:",
+            "host/A",
+            "nginx:a:b",
+            "-x",
+            "a//b",
+            "x@y",
+            "../a",
+            "../b/a",
+            "a@b:c?d",
+            "a?b/c",
+        ] {
             assert!(fault(bad).is_some(), "{bad}");
         }
     }

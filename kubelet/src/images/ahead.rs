@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Logins, pull};
 use crate::{
+    container::image,
     context::Context,
     runtime::{PodIdentity, RuntimeError},
 };
@@ -56,6 +57,8 @@ impl Wanted {
         };
         let PodSpec { containers, image_pull_secrets, .. } = pod;
         let images = containers.iter().filter_map(|container| container.image.clone());
+        // Docker is asked for it by its name, which may be anything until a pod is made of it.
+        let images = images.filter(|image| image::fault(image).is_none());
         let secrets = image_pull_secrets.clone().unwrap_or_default();
         let identity = PodIdentity {
             uid: set.uid().unwrap_or_default(),
@@ -150,4 +153,25 @@ async fn ensure(context: &Context, wanted: &Wanted) -> Result<(), RuntimeError> 
     pull(context, image, &logins).await?;
     tracing::info!(image, "fetched the image of a function");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn docker_is_not_asked_for_what_is_no_image() {
+        let images = |image: &str| {
+            let pod = json!({"containers": [{"name": "function", "image": image}]});
+            let spec = json!({"selector": {}, "template": {"spec": pod}});
+            let set = serde_json::from_value(json!({"metadata": {"name": "s"}, "spec": spec}));
+            Wanted::of(&set.unwrap()).len()
+        };
+        assert_eq!(images("localhost:5000/add:1"), 1);
+        for image in ["add/get?x=", "../a", "a@b:c?d", "a b"] {
+            assert_eq!(images(image), 0, "{image}");
+        }
+    }
 }

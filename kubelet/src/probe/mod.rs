@@ -226,6 +226,8 @@ impl Task {
         let results = self.results.lock();
         self.kind != Kind::Liveness
             && probe.exec.is_none()
+            // More than one must pass, a period apart.
+            && probe.success_threshold.unwrap_or(1) <= 1
             && !results.ready.get(&self.id).is_some_and(|ready| *ready)
     }
 

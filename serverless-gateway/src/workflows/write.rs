@@ -23,8 +23,10 @@ pub(super) enum Written {
     Gone,
 }
 
-/// How long to wait before a write that got no answer is repeated.
-const PAUSE: Duration = Duration::from_millis(200);
+/// How long to wait before a write that got no answer is repeated: at first, and at most. Longer pauses would let the
+/// lease end.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LAST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Writes `status` on condition that the stored one is still `run`'s. What else of the run has changed meanwhile does
 /// not matter. A write that gets no answer is repeated until it does: it may have been stored. One that is refused for
@@ -37,7 +39,7 @@ pub(super) async fn write(
     let name = run.name_any();
     let expected = run.status.take();
     run.status = Some(status);
-    let mut refused = false;
+    let (mut refused, mut pause) = (false, FIRST_PAUSE);
     loop {
         match runs.replace_status(&name, &PostParams::default(), &run).await {
             Ok(stored) => return Written::Stored(Box::new(stored)),
@@ -48,7 +50,7 @@ pub(super) async fn write(
                     Look::Unwritten(version) => run.metadata.resource_version = version,
                     Look::Lost(there) => return Written::Lost(there),
                     Look::Gone => return Written::Gone,
-                    Look::NoAnswer => tokio::time::sleep(PAUSE).await,
+                    Look::NoAnswer => wait(&mut pause).await,
                 }
             }
             Err(kube::Error::Api(why)) if matches!(why.code, 400 | 413 | 422) => {
@@ -61,10 +63,16 @@ pub(super) async fn write(
             }
             Err(error) => {
                 warn!(run = name, %error, "writing a run's status");
-                tokio::time::sleep(PAUSE).await;
+                wait(&mut pause).await;
             }
         }
     }
+}
+
+/// Longer each time, and not as long as others do: a server that comes back is not asked by all at once.
+async fn wait(pause: &mut Duration) {
+    tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+    *pause = (*pause * 2).min(LAST_PAUSE);
 }
 
 enum Look {

@@ -34,7 +34,12 @@ pub(super) async fn print(mut logs: Logs, session: &Session) -> Result<(), Failu
         session.io.note(format_args!("function {namespace}/{name} has no instance"));
     }
     for pod in pods {
-        copy(&logs, session, pod.clone()).await?;
+        let goes = pod.pointer("/metadata/deletionTimestamp").is_some();
+        match copy(&logs, session, pod.clone()).await {
+            // Its log may have gone first.
+            Err(failure) if goes && !failure.is_closed_output() => session.io.note(failure),
+            copied => copied?,
+        }
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ mod kill;
 mod process;
 mod request;
 
-use std::{collections::BTreeSet, fs::File};
+use std::{collections::BTreeSet, fs::File, time::Duration};
 
 use api_machinery::RegistryLogin;
 use async_trait::async_trait;
@@ -15,13 +15,16 @@ use futures::{
     StreamExt, TryStreamExt,
     stream::{self, BoxStream},
 };
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 
 use super::{
     Container, ContainerSpec, Image, LogLimits, LogOptions, Runtime, RuntimeError, RuntimeEvent,
     RuntimeInfo, SandboxSpec, Summary, labels,
     process::{Command, Exec, Size, Streams, Terminal},
 };
+
+/// How long a command that is to end may take to begin.
+const BEGINNING: Duration = Duration::from_secs(30);
 
 /// Containers of one node in one Docker Engine.
 #[derive(Debug)]
@@ -209,7 +212,8 @@ impl Runtime for Docker {
 
     /// Docker has no request for that.
     async fn end_exec(&self, exec: &str) -> Result<(), RuntimeError> {
-        match self.engine.exec_process(exec).await {
+        let late = |_| RuntimeError::Failed("it has not begun".to_owned());
+        match timeout(BEGINNING, self.engine.exec_process(exec)).await.map_err(late)? {
             Ok(Some(process)) => kill::kill(&process).map_err(failed),
             Ok(None) | Err(Error::NotFound(_)) => Ok(()),
             Err(error) => Err(error.into()),
