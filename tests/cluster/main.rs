@@ -18,3 +18,4 @@ mod scheduling;
 mod services;
 mod up;
 mod warm_pool;
+mod workflows;

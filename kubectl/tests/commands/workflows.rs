@@ -163,9 +163,11 @@ async fn a_run_is_cancelled_and_a_workflow_removed_by_name() {
 #[tokio::test]
 async fn the_examples_are_valid() {
     let kubectl = Kubectl::new().await;
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/workflows");
-    let applied = kubectl.ok(&format!("wf apply -f {folder}")).await;
-    for name in ["add-all", "hello", "print", "print-string"] {
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
+    let (folder, order) = ("workflows", "order-pipeline/order.asl.json");
+    let applied =
+        kubectl.ok(&format!("wf apply -f {examples}/{folder} -f {examples}/{order}")).await;
+    for name in ["add-all", "hello", "order", "print", "print-string"] {
         assert!(applied.contains(&format!("workflow.minik8s.io/{name} created")), "{applied}");
     }
 }

@@ -1,0 +1,119 @@
+//! The examples of workflows, with real functions in real pods, and what people are told of their runs.
+
+use std::path::PathBuf;
+
+use crate::harness::{Backing, Cluster, root};
+
+fn example(path: &str) -> String {
+    let path: PathBuf = root().join("examples").join(path);
+    path.to_str().unwrap().to_owned()
+}
+
+/// A cluster with functions of the examples.
+struct Examples(Cluster);
+
+impl Examples {
+    async fn start() -> Self {
+        Self(Cluster::start(Backing::Embedded).await)
+    }
+
+    fn functions(&self, folder: &str, names: &[&str]) {
+        for name in names {
+            let file = example(&format!("{folder}/{name}.py"));
+            self.0.kubectl(&["func", "add", "-f", name, "-p", &file]).expect_ok();
+        }
+    }
+
+    /// Defines a workflow and runs it once; gives the run's output.
+    fn apply(&self, file: &str) -> String {
+        let applied = self.0.kubectl(&["wf", "apply", "-f", &example(file)]);
+        let (said, _) = applied.stderr.split_once(" created").unwrap();
+        let run = said.rsplit('/').next().unwrap().to_owned();
+        applied.expect_ok();
+        let ended = "--for=jsonpath={.status.completionTime}";
+        let run = format!("workflowrun/{run}");
+        self.0.stock_kubectl(&["wait", ended, "--timeout=120s", &run]).expect_ok();
+        self.0.kubectl(&["get", &run, "-o", "jsonpath={.status.output}"]).expect_ok()
+    }
+
+    /// Runs a workflow with an input, and waits; gives the run's name, and its output or what went wrong.
+    fn run(&self, workflow: &str, input: &str) -> (String, Result<String, String>) {
+        let done = self.0.kubectl(&["wf", "run", workflow, "--wait", "-d", input]);
+        let (created, rest) = done.stderr.split_once(" created\n").unwrap();
+        let run = created.rsplit('/').next().unwrap().to_owned();
+        (run, if done.ok { Ok(done.stdout) } else { Err(rest.to_owned()) })
+    }
+
+    /// State, function, attempts and error of each step, from the lines that people see.
+    fn history(&self, run: &str) -> Vec<[String; 3]> {
+        let shown = self.0.kubectl(&["wf", "history", run]).expect_ok();
+        let lines = shown.lines().skip(1).take_while(|line| !line.is_empty());
+        lines
+            .map(|line| {
+                let mut words = line.split_whitespace().map(str::to_owned);
+                [(); 3].map(|()| words.next().unwrap())
+            })
+            .collect()
+    }
+}
+
+fn steps(expected: &[[&str; 3]]) -> Vec<[String; 3]> {
+    expected.iter().map(|step| step.map(str::to_owned)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_do_what_they_say() {
+    let examples = Examples::start().await;
+    let functions = ["func", "addFive", "addString", "printEquals", "printNotEquals"];
+    examples.functions("functions", &functions);
+    let said = examples.apply("workflows/hello.json");
+    assert_eq!(said, r#"{"sentence":"minik8s says that 1 and 2 make 3."}"#);
+    assert_eq!(examples.apply("workflows/print.json"), "Equals");
+    assert_eq!(examples.apply("workflows/print-string.json"), "Equals");
+    let (run, output) = examples.run("print", r#"{"x": 6}"#);
+    assert_eq!(output.as_deref(), Ok("\"Not equals\"\n"));
+    let expected = [
+        ["addFive", "add-five", "1"],
+        ["judge", "<none>", "1"],
+        ["printNotEquals", "print-not-equals", "1"],
+    ];
+    assert_eq!(examples.history(&run), steps(&expected));
+    let file = example("workflows/add-all.asl.json");
+    examples.0.kubectl(&["wf", "apply", "--no-run", "-f", &file]).expect_ok();
+    let (_, output) = examples.run("add-all", r#"{"numbers": [5, 1, 2, 3]}"#);
+    let expected = r#"{"sums":[10,6,7,8],"text":"4 numbers were added"}"#;
+    assert_eq!(output.as_deref().map(str::trim_end), Ok(expected));
+    let (_, output) = examples.run("add-all", r#"{"numbers": ["five"]}"#);
+    assert!(output.as_ref().unwrap_err().contains("TypeError"), "{output:?}");
+
+    examples.functions("order-pipeline", &["price", "reserve", "charge", "release", "ship"]);
+    let file = example("order-pipeline/order.asl.json");
+    examples.0.kubectl(&["wf", "apply", "--no-run", "-f", &file]).expect_ok();
+    orders(&examples);
+}
+
+fn orders(examples: &Examples) {
+    let order = |more: &str, items: &str| format!(r#"{{"id": "o1", "items": [{items}], {more}}}"#);
+    let pens = r#"{"product": "pen", "count": 3}"#;
+    let (_, output) = examples.run("order", &order(r#""card": "4242""#, pens));
+    let output = output.unwrap();
+    assert!(output.contains("Order o1 is on its way as parcel-o1: 6"), "{output}");
+    assert!(!output.contains("bookmark"), "{output}");
+
+    let (run, output) = examples.run("order", &order(r#""card": "0000""#, pens));
+    assert!(
+        output.as_ref().unwrap_err().contains("CardDeclined: the bank declines 6"),
+        "{output:?}"
+    );
+    let history = examples.history(&run);
+    let states: Vec<_> = history.iter().map(|[state, ..]| state.as_str()).collect();
+    assert_eq!(states[0], "Price");
+    assert_eq!(states[states.len() - 3..], ["ReserveAndCharge", "Release", "Declined"]);
+
+    let books = r#"{"product": "book", "count": 4}"#;
+    let snail = r#""card": "4242", "carrier": "snail""#;
+    let (run, output) = examples.run("order", &order(snail, books));
+    assert!(output.as_ref().unwrap().contains(r#""gift":"bookmark""#), "{output:?}");
+    let ship = examples.history(&run).into_iter().find(|[state, ..]| state == "Ship");
+    assert_eq!(ship.unwrap(), ["Ship", "ship", "2"]);
+}
