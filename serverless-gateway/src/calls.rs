@@ -141,7 +141,14 @@ impl Call {
                     request = *unsent;
                     refused = Some(error);
                 }
-                Err(SendError::Broken(source)) => return Err(self.broken(source)),
+                Err(SendError::Broken(source)) => {
+                    let error = self.broken(source);
+                    if matches!(error, CallError::Broken { .. }) {
+                        // If it dies, it may go on to take connections for a moment.
+                        slot.distrust();
+                    }
+                    return Err(error);
+                }
             }
         }
     }

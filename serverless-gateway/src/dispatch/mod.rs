@@ -28,7 +28,7 @@ use self::line::{Entry, Line, Ticket};
 
 pub(crate) use self::endpoint::{Connection, Endpoint, SendError};
 
-/// How long an instance that refused a connection gets no calls. If it is gone, its pod says so by then; if it was
+/// How long an instance that refused a connection, or broke a call off, gets no calls. If it is gone, its pod says so by then; if it was
 /// only about to listen, calls wait for it no longer than that.
 const DISTRUST: Duration = Duration::from_millis(200);
 
@@ -186,7 +186,7 @@ impl Dispatcher {
         inner.endpoints.values().for_each(|endpoint| endpoint.close());
     }
 
-    /// An instance has refused a connection.
+    /// An instance has refused a connection, or broken a call off.
     pub(crate) fn distrust(self: &Arc<Self>, endpoint: &Endpoint) {
         self.inner.lock().line.distrust(&endpoint.uid);
         let (dispatcher, uid) = (Arc::downgrade(self), endpoint.uid.clone());
@@ -243,7 +243,7 @@ fn below(count: usize) -> usize {
 // === impl Slot ===
 
 impl Slot {
-    /// The instance refuses connections.
+    /// The instance refuses connections, or breaks them off.
     pub(crate) fn distrust(&self) {
         self.dispatcher.distrust(&self.endpoint);
     }

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{Router, routing::post};
@@ -13,7 +13,7 @@ use futures::future::join_all;
 use kube::runtime::watcher::Event;
 use reqwest::Response;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::{io::AsyncReadExt, net::TcpListener, sync::Semaphore};
 
 use crate::rig::{Options, Rig, address, echo, function, instance, pod, pod_of, serving};
 
@@ -262,4 +262,24 @@ async fn an_instance_that_does_not_listen_yet_is_tried_again() {
     rig.queued(1).await;
     instance(address(1), port, echo("a")).await;
     assert_eq!(call.await.unwrap().status(), 201);
+}
+
+/// Like one that dies: what was not yet on its way is not to be lost with it.
+#[tokio::test]
+async fn an_instance_that_breaks_a_call_off_gets_no_other_for_a_moment() {
+    let listener = TcpListener::bind((address(1), 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let rig = Rig::start(port, &[("add", address(1))]).await;
+    rig.add(&json!({"containerConcurrency": 1}));
+    let (first, second) = (rig.call("/add"), rig.call("/add"));
+    let (mut connection, _) = listener.accept().await.unwrap();
+    assert!(connection.read(&mut [0; 1024]).await.unwrap() > 0);
+    rig.queued(1).await;
+    let broken = Instant::now();
+    drop(connection);
+    listener.accept().await.unwrap();
+    assert!(broken.elapsed() >= Duration::from_millis(200), "{:?}", broken.elapsed());
+    for call in [first, second] {
+        call.abort();
+    }
 }
