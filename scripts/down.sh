@@ -15,7 +15,7 @@ while [ $# -gt 0 ]; do
     --purge) purge=true ;;
     *)
         cluster_flag "$1" "${2-}" || die "unknown argument $1 (see $0 --help)"
-        [ $# -ge 2 ] || die "$1 needs a value"
+        [ -n "${2-}" ] || die "$1 needs a value"
         shift
         ;;
     esac
@@ -32,17 +32,29 @@ node_names() {
     done
 }
 
-# The programs in the order in which they miss each other least; the stores last.
+# In the order in which they miss each other least; the stores last.
+PROGRAMS="kube-proxy serverless-gateway scheduler controller-manager apiserver registry redis etcd"
+
+# of_programs FOLDER SUFFIX: the files that there are of the programs in it.
+of_programs() {
+    local file program
+    for file in "$1"/kubelet{,-*}"$2"; do [ ! -e "$file" ] || echo "$file"; done
+    for program in $PROGRAMS; do [ ! -e "$1/$program$2" ] || echo "$1/$program$2"; done
+}
+
 stop_programs() {
     local pidfile
-    for pidfile in "$RUN_DIR"/kubelet*.pid "$RUN_DIR"/{kube-proxy,serverless-gateway,scheduler,controller-manager,apiserver,registry,redis,etcd}.pid; do
-        [ ! -e "$pidfile" ] || { say "stopping $(basename "$pidfile" .pid)" && stop "$pidfile" 15; }
+    of_programs "$RUN_DIR" .pid | while read -r pidfile; do
+        say "stopping $(basename "$pidfile" .pid)"
+        stop "$pidfile" 15
     done
 }
 
 remove_containers() {
-    docker info >/dev/null 2>&1 || return 0
     local node
+    [ -n "$(node_names)" ] || return 0
+    # What names the nodes would go, and their containers would stay.
+    docker info >/dev/null 2>&1 || die "Docker does not answer, so nothing is removed: start it and try again"
     node_names | while read -r node; do
         docker ps -aq --filter "label=io.minik8s.node=$node" | xargs -r docker rm -fv >/dev/null
     done
@@ -95,6 +107,18 @@ unmount() {
     [ -z "$(mounted "$1")" ] || die "still mounted, so nothing is removed: $(mounted "$1")"
 }
 
+# In folders that may hold other things too: --state-dir, --log-dir and so on may be anybody's.
+remove_data() {
+    local folder file
+    # What is mounted there all the same is not ours to empty.
+    rm -rf --one-file-system "$STATE_DIR"/{apiserver,etcd,kube-proxy,registry,cluster.conf} "$STATE_DIR"/kubelet-*
+    rm -f "$CONFIG_DIR"/{admin,scheduler,controller-manager,kube-proxy,serverless-gateway}.conf "$CONFIG_DIR"/kubelet-*.conf
+    of_programs "$LOG_DIR" .log | while read -r file; do rm -f "$file"; done
+    for folder in "$CONFIG_DIR" "$STATE_DIR" "$LOG_DIR" "$RUN_DIR"; do
+        [ ! -d "$folder" ] || rmdir "$folder" 2>/dev/null || warn "$folder stays: it holds what is not the cluster's"
+    done
+}
+
 stop_programs
 if $purge; then
     say "removing containers, network and data"
@@ -102,6 +126,5 @@ if $purge; then
     remove_network
     forget_registry
     unmount "$STATE_DIR"
-    # What is mounted there all the same is not ours to empty.
-    rm -rf --one-file-system "$STATE_DIR" "$CONFIG_DIR" "$LOG_DIR" "$RUN_DIR"
+    remove_data
 fi

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Brings up a cluster on this machine, applies the first examples and shows them running.
-# Installs what is missing with apt. Run it again at any time: it starts what does not run, with the flags of the first time.
+# Installs what is missing with apt. Run it again at any time: it starts what does not run, and again what is told something
+# new, with the flags of the first time where it is given no others. --redis, --registry, --one-file and --debug are taken back with =false, a value with ''.
 #
 #   scripts/up.sh                    embedded store, no Redis
 #   scripts/up.sh --etcd --redis     the real services, from apt
@@ -16,8 +17,7 @@
 #   --build-network NETWORK    the network in which it is, as Docker calls it (bridge; host for an index on this machine)
 #   --nodes N       so many kubelets on this machine (1)
 #   --node-name N   name of the first node (the host name); the others are N-2, N-3, …
-#   --one-file      all programs as one file under several names, which takes less memory and is built sooner; --one-file=false
-#                   for one file each
+#   --one-file      all programs as one file under several names, which takes less memory and is built sooner
 #   --debug         debug builds (quicker to build, slower to run)
 #   --no-build      take the programs as they were built last
 #   --no-examples   an empty cluster
@@ -28,25 +28,22 @@ set -euo pipefail
 . "$ROOT/scripts/lib/cluster.sh"
 . "$ROOT/scripts/lib/registry.sh"
 
-profile=release build=true examples=true
+build=true examples=true
 while [ $# -gt 0 ]; do
     case "$1" in
     -h | --help) usage "$0" && echo "$CLUSTER_FLAGS" && exit ;;
     --etcd) give store etcd ;;
-    --redis) give redis true ;;
-    --registry) give registry true ;;
+    --redis | --registry | --one-file | --debug) give "${1#--}" true ;;
+    --redis=* | --registry=* | --one-file=* | --debug=*) switch "${1#--}" ;;
     --warm-pool) give warm-pool "${2:?--warm-pool needs a number}" && shift ;;
-    --registry-host | --registry-secret | --package-index | --build-network) give "${1#--}" "${2:?$1 needs a value}" && shift ;;
+    --registry-host | --registry-secret | --package-index | --build-network) give "${1#--}" "${2?$1 needs a value}" && shift ;;
     --nodes) give nodes "${2:?--nodes needs a number}" && shift ;;
     --node-name) give node-name "${2:?--node-name needs a name}" && shift ;;
-    --one-file | --one-file=true) give one-file true ;;
-    --one-file=false) give one-file false ;;
-    --debug) profile=debug ;;
     --no-build) build=false ;;
     --no-examples) examples=false ;;
     *)
         cluster_flag "$1" "${2-}" || die "unknown argument $1 (see $0 --help)"
-        [ $# -ge 2 ] || die "$1 needs a value"
+        [ -n "${2-}" ] || die "$1 needs a value"
         shift
         ;;
     esac
@@ -54,7 +51,10 @@ while [ $# -gt 0 ]; do
 done
 [ "$(id -u)" = 0 ] || die "needs root, for containers and the pod network: sudo $0"
 settle
+say "a cluster with $(shown)"
 
+profile=release
+! $DEBUG || profile=debug
 BUILT=${CARGO_TARGET_DIR:-$ROOT/target}/$profile BIN=$BUILT
 ! $ONE_FILE || BIN=$BUILT/one-file
 ADDRESS=$(ip -4 route get 192.0.2.1 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/\1/p')
@@ -82,12 +82,22 @@ compile() {
     (cd "$ROOT" && as_builder cargo build "${flags[@]}")
 }
 
-# start NAME COMMAND…: in the background, unless it runs and its program was not replaced since. It outlives this script.
+# current PIDFILE COMMAND…: whether that process is of the file that is there now, and was told the same. Redis names itself otherwise.
+current() {
+    local pid
+    read -r pid _ <"$1"
+    shift
+    case $(readlink "/proc/$pid/exe") in *'(deleted)') return 1 ;; esac
+    case $1 in "$BIN"/*) [ "$(tr '\0' '\n' <"/proc/$pid/cmdline")" = "$(printf '%s\n' "$@")" ] ;; esac
+}
+
+# start NAME COMMAND…: in the background, unless that runs already. It outlives this script.
 start() {
     local name=$1 pidfile=$RUN_DIR/$1.pid
     shift
     if alive "$pidfile"; then
-        case $(readlink "/proc/$(cut -d' ' -f1 "$pidfile")/exe") in *'(deleted)') stop "$pidfile" 10 ;; *) return 0 ;; esac
+        ! current "$pidfile" "$@" || return 0
+        stop "$pidfile" 10
     fi
     say "starting $name"
     setsid "$@" >>"$LOG_DIR/$name.log" 2>&1 </dev/null &

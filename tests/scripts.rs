@@ -79,6 +79,24 @@ fn a_cluster_is_started_again_with_the_flags_it_was_made_with() {
 }
 
 #[test]
+fn what_a_cluster_was_told_is_shown_and_can_be_taken_back() {
+    let state = StandIns::new(&[]);
+    let given = "give state-dir $HERE; give redis true; give package-index http://i/simple; give nodes 2; settle; ";
+    let shown = r#"shown | sed "s#$HERE#HERE#""#;
+    state.check(
+        &format!("{COMMON}{given}remember; {shown}"),
+        "nodes=2 package-index=http://i/simple redis=true state-dir=HERE\n",
+    );
+    let later = "give state-dir $HERE; switch redis=false; give package-index ''; settle; ";
+    state.check(
+        &format!("{COMMON}{later}{shown}; echo $REDIS $(setting package-index)"),
+        "nodes=2 (as before) state-dir=HERE\nfalse\n",
+    );
+    let (code, said) = state.bash(&format!("{COMMON}switch redis=no"));
+    assert!(code == 1 && said.contains("--redis=no: must be true or false"), "{said}");
+}
+
+#[test]
 fn where_functions_images_and_packages_come_from_is_remembered() {
     let state = StandIns::new(&[]);
     let common = format!("{COMMON}. scripts/lib/registry.sh; give state-dir $HERE; ");
@@ -201,7 +219,7 @@ fn docker_is_installed_with_its_client_wherever_that_is_packaged() {
 /// `down.sh --purge` in a network and mount namespace of its own, beside somebody else's bridge, routes and data.
 #[test]
 fn purge_removes_what_is_ours_and_nothing_else() {
-    let folder = StandIns::new(&[("bin/docker", "exit 1"), ("cluster/config/kubelet-n1.conf", "")]);
+    let folder = StandIns::new(&[("bin/docker", ""), ("cluster/config/kubelet-n1.conf", "")]);
     let script = r#"
         set -eu
         . scripts/lib/common.sh; . scripts/lib/cluster.sh
@@ -216,6 +234,7 @@ fn purge_removes_what_is_ours_and_nothing_else() {
         # As after somebody's `iptables -F FORWARD`: nothing leads to it.
         iptables -w -N MINIK8S-FWD-c && iptables -w -A MINIK8S-FWD-c -s 10.244.0.0/16 -j ACCEPT
         pods=$HERE/cluster/state/kubelet-n1/pods
+        mkdir "$HERE/cluster/log" && touch "$HERE/cluster/log/mail.log" "$HERE/cluster/log/kubelet-n1-2.log" "$HERE/cluster/log/etcd.log"
         mkdir -p "$pods/a volume" "$pods/part" "$HERE/data/disk"
         mount -t tmpfs none "$pods/a volume"
         touch "$pods/a volume/file"
@@ -228,11 +247,22 @@ fn purge_removes_what_is_ours_and_nothing_else() {
         ip -o addr show to 10.0.0.0/8 | awk '{print $2, $4}'
         ip route show table all root 10.0.0.0/8 | grep -v 'scope link\|^local\|^broadcast' | awk '{print $1, $2, $3}'
         iptables -w -S | grep MINIK8S || true
+        find "$HERE/cluster" -type f -printf '%P\n'
         [ -e "$HERE/cluster/state" ] && echo "the state is still there"
         [ -e "$HERE/data/kept" ] && [ -e "$HERE/data/disk/kept" ] || echo "the data of a volume of the host is gone"
         exit 0"#;
     let alone = format!("unshare --net --mount bash <<'END'\n{script}\nEND\n");
-    folder.check(&alone, "flannel0 10.244.9.1/24\n10.244.8.0/24 via 10.244.9.2\n");
+    folder.check(&alone, "flannel0 10.244.9.1/24\n10.244.8.0/24 via 10.244.9.2\nlog/mail.log\n");
+}
+
+#[test]
+fn without_docker_a_cluster_stays_whole() {
+    let folder = StandIns::new(&[("bin/docker", "exit 1"), ("cluster/kubelet-n1.conf", "")]);
+    let purge = "for kind in config state log run; do set -- \"$@\" --$kind-dir $HERE/cluster; done; \
+                 scripts/down.sh --purge \"$@\"";
+    let (code, said) = folder.bash(purge);
+    assert!(code == 1 && said.contains("Docker does not answer"), "{said}");
+    folder.check("ls $HERE/cluster", "kubelet-n1.conf\n");
 }
 
 const IMAGES: &str = ". scripts/images.sh; ";
