@@ -17,6 +17,8 @@ pub mod context;
 mod describe;
 #[cfg(test)]
 mod fake_node;
+#[cfg(test)]
+mod hanging_tests;
 pub mod housekeeping;
 pub mod images;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::{
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::{HostPort, NetworkError, PodNetwork, ipam::Ipam};
 
@@ -21,6 +22,8 @@ pub(crate) struct Fake {
     attached: Mutex<BTreeSet<String>>,
     /// Whether addresses are chosen only when pods are connected.
     late: AtomicBool,
+    /// What does not end: `attach`, `detach`, `host ports`.
+    held: watch::Sender<BTreeSet<&'static str>>,
 }
 
 impl Fake {
@@ -33,6 +36,7 @@ impl Fake {
             reconciled: AtomicUsize::new(0),
             attached: Mutex::default(),
             late: AtomicBool::new(false),
+            held: watch::Sender::default(),
         }
     }
 
@@ -44,6 +48,22 @@ impl Fake {
     /// From now on no address is known before its pod is connected.
     pub(crate) fn choose_late(&self) {
         self.late.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that does not end before this is taken back.
+    pub(crate) fn hold(&self, call: &'static str, held: bool) {
+        self.held.send_modify(|calls| {
+            if held {
+                calls.insert(call)
+            } else {
+                calls.remove(call)
+            };
+        });
+    }
+
+    async fn unless_held(&self, call: &str) {
+        // The sender is as old as this.
+        let _ = self.held.subscribe().wait_for(|held| !held.contains(call)).await;
     }
 
     /// How often it was reconciled.
@@ -86,6 +106,7 @@ impl PodNetwork for Fake {
     }
 
     async fn attach(&self, pod: &str, _: i32) -> Result<Ipv4Addr, NetworkError> {
+        self.unless_held("attach").await;
         self.attached.lock().insert(pod.to_owned());
         self.ipam.lock().reserve(pod).ok_or(NetworkError::NotReady)
     }
@@ -95,6 +116,7 @@ impl PodNetwork for Fake {
     }
 
     async fn detach(&self, pod: &str) -> Result<(), NetworkError> {
+        self.unless_held("detach").await;
         self.attached.lock().remove(pod);
         Ok(())
     }
@@ -104,6 +126,7 @@ impl PodNetwork for Fake {
     }
 
     async fn host_ports(&self, _: &str, _: Vec<HostPort>) -> Result<(), NetworkError> {
+        self.unless_held("host ports").await;
         Ok(())
     }
 }

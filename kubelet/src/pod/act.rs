@@ -1,4 +1,4 @@
-//! The part of a pod's worker that does what was decided, and says how to go on.
+//! The part of a pod's worker that begins with what was decided.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,121 +8,120 @@ use tokio::sync::watch;
 
 use super::{
     hooks::Hooked,
-    next_step::{Hook, Plan, Step, Stopping},
-    sandbox::Place,
+    operations::Outcome,
+    pace::{Held, PAUSE},
+    place::Place,
+    plan::{Hook, Plan, Step, Stopping},
+    sandbox::{Sandbox, SandboxError},
     start::Starter,
     termination,
-    worker::{Update, Worker},
+    worker::Worker,
 };
 use crate::{
-    describe::describe,
+    context::Context,
     runtime::{Container, observed::Observed},
     spec, volumes,
 };
 
-/// Until something that failed is tried again.
-pub(super) const RETRY: Duration = Duration::from_secs(2);
-/// Until it is told that a pod is connected whose containers take longer to start than they should.
-const SOON: Duration = Duration::from_millis(500);
-
-/// How to go on after a look at the pod.
-pub(super) enum Next {
-    Again,
-    Wait(Option<Timestamp>),
-    Done,
-}
+/// Until a pod looks again whether the node's network is up.
+const NETWORK_LOOK: Duration = Duration::from_millis(500);
+/// The key of the delays of sandboxes: a pod has one at a time.
+pub(super) const SANDBOX: &str = "sandbox";
 
 impl Worker {
-    pub(super) async fn execute(
+    /// Begins with the steps of the plan, but for those that go on already or have to wait; gives the time
+    /// to decide anew even if nothing happens.
+    pub(super) fn execute(
         &mut self,
         pod: &Arc<Pod>,
         observed: &Observed,
-        plan: Plan,
-    ) -> Next {
-        if let Some(error) = self.publish_ports(pod, observed).await.err() {
-            tracing::warn!(pod = spec::label(pod), error = describe(&error), "host ports not set");
-        }
-        let wait =
-            |until: Timestamp| Next::Wait(Some(plan.wake_at.map_or(until, |wake| wake.min(until))));
-        if plan.steps.is_empty() {
-            return Next::Wait(plan.wake_at);
-        }
-        if let Some(until) = self.pace.wait(observed, &plan.steps, Timestamp::now()) {
-            return wait(until);
-        }
+        mut plan: Plan,
+    ) -> Option<Timestamp> {
         self.starts.new_round();
-        let mut rest = &plan.steps[..];
-        while let Some((step, after)) = rest.split_first() {
-            rest = after;
-            if let Err(again) = self.step(pod, observed, step, &mut rest).await {
-                self.containers.distrust();
-                return wait(again);
+        let (steps, now) = (std::mem::take(&mut plan.steps), Timestamp::now());
+        let mut all_done = true;
+        for (index, step) in steps.iter().enumerate() {
+            let renews = matches!(step, Step::RunSandbox { .. });
+            if let Some(held) = self.operations.held(step, now) {
+                plan.wake(held.until);
+                all_done &= !held.failed;
+            } else {
+                if self.operations.allow(step) && (all_done || !renews) {
+                    let later = self.begin(pod, observed, step, &steps[index + 1..]);
+                    later.into_iter().for_each(|time| plan.wake(time));
+                }
+                all_done = false;
+            }
+            if renews {
+                // The rest are starts in it.
+                break;
             }
         }
-        let now = Timestamp::now();
-        self.pace.done(observed, &plan.steps, now);
-        let begun = |step: &Step| matches!(step, Step::Start { .. });
-        match plan.steps.iter().filter(|step| !begun(step)).collect::<Vec<_>>()[..] {
-            [] => Next::Wait(plan.wake_at),
-            [Step::RunSandbox { .. }] if self.starts.are_under_way() => wait(now + SOON),
-            _ => {
-                self.containers.changed();
-                Next::Again
-            }
-        }
+        plan.wake_at
     }
 
-    /// Does one step, and those of the rest that begin with it; gives the time of the next try if it failed.
-    async fn step(
+    /// Gives the time before which it can't begin.
+    fn begin(
         &mut self,
         pod: &Arc<Pod>,
         observed: &Observed,
         step: &Step,
-        rest: &mut &[Step],
-    ) -> Result<(), Timestamp> {
-        let runtime = self.context.runtime.clone();
-        let result = match step {
+        rest: &[Step],
+    ) -> Option<Timestamp> {
+        let (context, uid) = (self.context.clone(), spec::identity(pod).uid);
+        match step.clone() {
             Step::Stop { id, name, message, grace } => {
-                self.killing(pod, name, message);
-                let hook = self.begin_pre_stop(pod, observed, id, name).then_some(Hook::Runs);
-                self.stopping.insert(id.clone(), Stopping { hook, ..asked(*grace, false) });
-                if hook.is_some() {
-                    return Ok(());
+                self.killing(pod, &name, &message);
+                let hook = self.begin_pre_stop(pod, observed, &id, &name).then_some(Hook::Runs);
+                self.stopping.insert(id.clone(), Stopping { hook, ..asked(grace, false) });
+                if hook.is_none() {
+                    self.signal(step, &id, stop_signal(observed, &id));
                 }
-                runtime.signal(id, stop_signal(observed, id)).await
             }
             Step::Ask { id, grace } => {
-                self.pre_stops.end(id);
-                self.stopping.insert(id.clone(), asked(*grace, false));
-                runtime.signal(id, stop_signal(observed, id)).await
+                self.pre_stops.end(&id);
+                self.stopping.insert(id.clone(), asked(grace, false));
+                self.signal(step, &id, stop_signal(observed, &id));
             }
             Step::Kill { id, name, message } => {
-                if let Some(message) = message {
-                    self.killing(pod, name, message);
-                }
+                message.iter().for_each(|message| self.killing(pod, &name, message));
                 self.stopping.insert(id.clone(), asked(Duration::ZERO, true));
-                runtime.signal(id, "SIGKILL").await
+                self.signal(step, &id, "SIGKILL");
             }
             Step::RemoveContainer { id } => {
-                termination::forget(&self.context, pod, observed, id);
-                runtime.remove(id).await
+                termination::forget(&context, pod, observed, &id);
+                let remove = async move { Ok(context.runtime.remove(&id).await.map(|()| None)?) };
+                self.operations.begin(step.clone(), remove);
             }
-            Step::RunSandbox { attempt } => {
-                return self.run_sandbox(pod, *attempt, std::mem::take(rest)).await;
+            Step::RunSandbox { attempt } => return self.run_sandbox(pod, step, attempt, rest),
+            Step::RemoveSandbox { id } => {
+                let private = !spec::host_network(pod);
+                let remove = remove_sandbox(context, private.then_some(uid), id);
+                self.operations.begin(step.clone(), remove);
             }
-            Step::RemoveSandbox { id } => return self.remove_sandbox(pod, observed, id).await,
+            Step::PublishPorts { ports } => {
+                let publish = async move {
+                    Ok(context.network.host_ports(&uid, ports).await.map(|()| None)?)
+                };
+                self.operations.begin(step.clone(), publish);
+            }
+            Step::Leave => self.operations.begin(step.clone(), leave(context, uid)),
             Step::Start { name, attempt } => {
-                let Some(sandbox) = observed.sandbox() else { return Ok(()) };
-                let pod_ip = self.pod_ip(pod, observed).unwrap_or_default();
-                if observed.latest(name).and_then(Container::exit).is_some() {
-                    self.restarts.next(name, Timestamp::now());
+                let place = self.place(pod, observed)?;
+                if observed.latest(&name).and_then(Container::exit).is_some() {
+                    self.restarts.next(&name, Timestamp::now());
                 }
-                let place = watch::Sender::new(Place::new(sandbox.id.clone(), pod_ip));
-                self.start(pod, name, *attempt, place.subscribe());
-                Ok(())
+                self.start(pod, &name, attempt, place);
             }
-        };
-        result.map_err(|error| retry(pod, &error))
+        }
+        None
+    }
+
+    fn signal(&mut self, step: &Step, id: &str, signal: &str) {
+        let (runtime, id, signal) =
+            (self.context.runtime.clone(), id.to_owned(), signal.to_owned());
+        let send = async move { Ok(runtime.signal(&id, &signal).await.map(|()| None)?) };
+        self.operations.begin(step.clone(), send);
     }
 
     fn begin_pre_stop(
@@ -143,34 +142,66 @@ impl Worker {
         self.context.container_event(pod, container, EventType::Normal, "Killing", message);
     }
 
-    pub(super) fn start(
-        &mut self,
-        pod: &Arc<Pod>,
-        name: &str,
-        attempt: u32,
-        place: watch::Receiver<Place>,
-    ) {
+    fn place(&self, pod: &Pod, observed: &Observed) -> Option<watch::Receiver<Place>> {
+        let pod_ip = self.pod_ip(pod, observed).unwrap_or_default();
+        let place = Place::new(observed.sandbox()?.id.clone(), pod_ip);
+        Some(watch::Sender::new(place).subscribe())
+    }
+
+    fn start(&mut self, pod: &Arc<Pod>, name: &str, attempt: u32, place: watch::Receiver<Place>) {
         let Some(wanted) = spec::container(pod, name).cloned() else { return };
+        let now = Timestamp::now();
+        let step = Step::Start { name: name.to_owned(), attempt };
+        self.operations.hold(step, Held { until: now + PAUSE, failed: false }, now);
         let (context, shared) = (self.context.clone(), self.shared.clone());
         let starter = Starter { context, pod: pod.clone(), place, shared };
         self.starts.begin(starter, wanted, attempt);
     }
 
-    /// Nothing runs any more: what is left are files, the address, and the object.
-    pub(super) async fn finish(&self, update: &Update, uid: &str) -> Next {
-        if let Err(error) = self.context.network.detach(uid).await {
-            return Next::Wait(Some(retry(&update.pod, &error)));
+    /// Begins with these starts meanwhile.
+    fn run_sandbox(
+        &mut self,
+        pod: &Arc<Pod>,
+        step: &Step,
+        attempt: u32,
+        starts: &[Step],
+    ) -> Option<Timestamp> {
+        let now = Timestamp::now();
+        if let Some(not_before) = self.sandboxes.until_since_try(SANDBOX, now) {
+            return Some(not_before);
         }
-        self.context.network.release(uid);
-        if let Err(error) = volumes::remove(self.context.pod_dir(uid)).await {
-            return Next::Wait(Some(retry(&update.pod, &error)));
+        if !spec::host_network(pod) && !self.context.network.is_ready() {
+            return Some(now + NETWORK_LOOK);
         }
-        if update.gone {
-            return Next::Done;
+        let sandbox = match Sandbox::new(&self.context, pod, attempt) {
+            Ok(sandbox) => sandbox,
+            Err(error) => return Some(self.sandbox_failed(pod, &SandboxError::from(error).into())),
+        };
+        for start in starts {
+            if let Step::Start { name, attempt } = start {
+                self.start(pod, name, *attempt, sandbox.place());
+            }
         }
-        self.writer.delete();
-        Next::Wait(None)
+        let run = async move { Ok(Some(sandbox.run().await?)) };
+        self.operations.begin(step.clone(), run);
+        None
     }
+}
+
+/// Link and ports are those of the pod, if it is in the pod network.
+async fn remove_sandbox(context: Arc<Context>, pod: Option<String>, id: String) -> Outcome {
+    if let Some(pod) = pod {
+        context.network.detach(&pod).await?;
+    }
+    Ok(context.runtime.remove(&id).await.map(|()| None)?)
+}
+
+/// Nothing runs any more: what is left are files and the address.
+async fn leave(context: Arc<Context>, pod: String) -> Outcome {
+    context.network.detach(&pod).await?;
+    context.network.release(&pod);
+    volumes::remove(context.pod_dir(&pod)).await?;
+    Ok(None)
 }
 
 fn asked(grace: Duration, killed: bool) -> Stopping {
@@ -180,9 +211,4 @@ fn asked(grace: Duration, killed: bool) -> Stopping {
 fn stop_signal<'a>(observed: &'a Observed, id: &str) -> &'a str {
     let container = observed.containers.iter().find(|container| container.id == id);
     container.map_or("SIGTERM", |container| container.stop_signal.as_str())
-}
-
-pub(super) fn retry(pod: &Pod, error: &dyn std::error::Error) -> Timestamp {
-    tracing::warn!(pod = spec::label(pod), error = describe(error), "step failed, trying again");
-    Timestamp::now() + RETRY
 }

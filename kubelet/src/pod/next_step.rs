@@ -2,174 +2,21 @@
 //! in force and of the time. Running it twice on the same world gives the same steps, so it does not
 //! matter how often or why the worker asks.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::time::Duration;
 
-use api_types::{
-    api::core::v1::{Container as ContainerSpec, Pod},
-    jiff::Timestamp,
-};
+use api_types::api::core::v1::{Container as ContainerSpec, Pod};
 
 use super::{
-    back_off::BackOff,
     container_status,
+    host_ports::host_ports,
+    plan::{Failure, Input, Plan, Step},
     status::{self, Waiting},
     stop::{EVICTION_GRACE, remove_pod, retire_pod, stop_container},
 };
 use crate::{
-    probe::results::Unhealthy,
-    runtime::{Container, State, observed::Observed},
+    runtime::{Container, State},
     spec::{self, RestartPolicy},
 };
-
-/// A start that failed, and the time before which it is not tried again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// What the pod's status says meanwhile.
-    pub waiting: Waiting,
-    /// When to try again.
-    pub retry_at: Timestamp,
-}
-
-/// A container that was asked to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stopping {
-    /// When it was asked.
-    pub since: Timestamp,
-    /// The time it was given.
-    pub grace: Duration,
-    /// Whether SIGKILL was sent.
-    pub killed: bool,
-    /// Its preStop hook, if it is not asked before that has ended.
-    pub hook: Option<Hook>,
-}
-
-/// A preStop hook that has begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hook {
-    /// It goes on.
-    Runs,
-    /// It has ended, however.
-    Ended,
-}
-
-/// What the decision is made from.
-#[derive(Debug)]
-pub struct Input<'a> {
-    /// The pod as the API server has it.
-    pub pod: &'a Pod,
-    /// The pod as the runtime has it.
-    pub observed: &'a Observed,
-    /// The id of the sandbox that this kubelet made and connected, if it made one.
-    pub connected: Option<&'a str>,
-    /// Set if the pod must go: the time its containers get.
-    pub stop: Option<Duration>,
-    /// Whether the pod must end because it takes too much of the node.
-    pub evicted: bool,
-    /// When the pod began to stop; now, if it has not begun.
-    pub stop_began: Timestamp,
-    /// Delays of restarts, by container name.
-    pub restarts: &'a BackOff,
-    /// Failed starts, by container name.
-    pub failures: &'a BTreeMap<String, Failure>,
-    /// Names of the containers that are being started.
-    pub starting: &'a BTreeSet<String>,
-    /// Containers already asked to stop, by id.
-    pub stopping: &'a BTreeMap<String, Stopping>,
-    /// Containers whose liveness or startup probe failed, by id.
-    pub unhealthy: &'a BTreeMap<String, Unhealthy>,
-    /// Result of startup probes, by id. A container without an entry has no such probe.
-    pub started: &'a BTreeMap<String, bool>,
-    /// The time.
-    pub now: Timestamp,
-}
-
-impl Input<'_> {
-    /// Whether something of the pod runs, or may run in a moment.
-    pub(super) fn is_active(&self) -> bool {
-        self.observed.running().next().is_some() || !self.starting.is_empty()
-    }
-}
-
-/// One thing to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Ask a container to stop, after its preStop hook if it has one.
-    Stop {
-        /// Its id.
-        id: String,
-        /// Its name.
-        name: String,
-        /// What the `Killing` event says.
-        message: String,
-        /// The time it has.
-        grace: Duration,
-    },
-    /// Ask a container to stop whose preStop hook has had its time.
-    Ask {
-        /// Its id.
-        id: String,
-        /// The time it has.
-        grace: Duration,
-    },
-    /// End a container at once.
-    Kill {
-        /// Its id.
-        id: String,
-        /// Its name.
-        name: String,
-        /// What the `Killing` event says; `None` if it was said when it was asked to stop.
-        message: Option<String>,
-    },
-    /// Forget a dead container.
-    RemoveContainer {
-        /// Its id.
-        id: String,
-    },
-    /// Make and connect the pod's sandbox. The starts that follow are of containers in it, and begin
-    /// meanwhile.
-    RunSandbox {
-        /// Counts the pod's sandboxes.
-        attempt: u32,
-    },
-    /// Disconnect and remove a sandbox.
-    RemoveSandbox {
-        /// Its id.
-        id: String,
-    },
-    /// Pull, make and start a container, beside everything else.
-    Start {
-        /// Its name.
-        name: String,
-        /// Its restart count.
-        attempt: u32,
-    },
-}
-
-/// The steps, and what to report until the next decision.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
-    /// What to do now, in order.
-    pub steps: Vec<Step>,
-    /// Why containers are not running, by name.
-    pub waiting: BTreeMap<String, Waiting>,
-    /// When to decide anew even if nothing happens.
-    pub wake_at: Option<Timestamp>,
-    /// Nothing of the pod is left and none of it is wanted.
-    pub gone: bool,
-    /// The pod is done for good or deleted, and nothing of it runs: its share of the node is free.
-    pub ended: bool,
-    /// The pod is done for good and neither runs nor has a network: its address is free.
-    pub retired: bool,
-}
-
-impl Plan {
-    pub(super) fn wake(&mut self, at: Timestamp) {
-        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
-    }
-}
 
 /// Decides.
 pub fn next_step(input: &Input<'_>) -> Plan {
@@ -207,7 +54,7 @@ fn renew_sandbox(input: &Input<'_>, plan: &mut Plan) {
         return;
     }
     let attempt = input.observed.sandboxes.last().map_or(0, |dead| dead.attempt + 1);
-    remove_sandboxes(input.observed.sandboxes.iter(), plan);
+    plan.remove_sandboxes(input.observed.sandboxes.iter());
     let init: Vec<&str> = spec::init_containers(input.pod).map(|c| c.name.as_str()).collect();
     for container in &input.observed.containers {
         if init.contains(&container.name.as_str()) {
@@ -230,10 +77,13 @@ fn begin(input: &Input<'_>, plan: &mut Plan) {
 
 fn run_pod(input: &Input<'_>, sandbox: &Container, plan: &mut Plan) {
     if half_made(input, sandbox) {
-        return remove_sandboxes(std::iter::once(sandbox), plan);
+        return plan.remove_sandboxes(std::iter::once(sandbox));
     }
-    let dead = input.observed.sandboxes.iter().filter(|other| other.id != sandbox.id);
-    remove_sandboxes(dead, plan);
+    publish_ports(input, plan);
+    // Link and ports are the living one's.
+    for dead in input.observed.sandboxes.iter().filter(|other| other.id != sandbox.id) {
+        plan.steps.push(Step::RemoveContainer { id: dead.id.clone() });
+    }
     remove_old_containers(input, plan);
     if initialised(input, sandbox) || run_init_containers(input, sandbox, plan) {
         for container in spec::init_containers(input.pod).filter(|c| spec::is_sidecar(c)) {
@@ -242,6 +92,14 @@ fn run_pod(input: &Input<'_>, sandbox: &Container, plan: &mut Plan) {
         for container in spec::containers(input.pod) {
             keep(input, sandbox, container, spec::restart_policy(input.pod), plan);
         }
+    }
+}
+
+fn publish_ports(input: &Input<'_>, plan: &mut Plan) {
+    let Some(address) = input.address else { return };
+    let ports = host_ports(input.pod, address);
+    if input.published != Some(&ports[..]) {
+        plan.steps.push(Step::PublishPorts { ports });
     }
 }
 
@@ -398,13 +256,6 @@ fn remove_old_containers(input: &Input<'_>, plan: &mut Plan) {
             plan.steps.push(Step::RemoveContainer { id: container.id.clone() });
         }
     }
-}
-
-pub(super) fn remove_sandboxes<'a>(
-    sandboxes: impl Iterator<Item = &'a Container>,
-    plan: &mut Plan,
-) {
-    plan.steps.extend(sandboxes.map(|sandbox| Step::RemoveSandbox { id: sandbox.id.clone() }));
 }
 
 #[cfg(test)]

@@ -2,8 +2,20 @@
 
 use serde_json::{Value, json};
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use api_types::jiff::Timestamp;
+
 use super::*;
-use crate::runtime::{Exit, PodIdentity};
+use crate::{
+    network::HostPort,
+    pod::{
+        back_off::BackOff,
+        plan::{Hook, Stopping},
+    },
+    probe::results::Unhealthy,
+    runtime::{Exit, PodIdentity, observed::Observed},
+};
 
 const NOW: i64 = 1_000;
 
@@ -67,6 +79,9 @@ struct World {
     restarts: BackOff,
     failures: BTreeMap<String, Failure>,
     starting: BTreeSet<String>,
+    connecting: bool,
+    published: Option<Vec<HostPort>>,
+    left: bool,
     stopping: BTreeMap<String, Stopping>,
     unhealthy: BTreeMap<String, Unhealthy>,
     started: BTreeMap<String, bool>,
@@ -86,6 +101,9 @@ impl World {
             restarts: BackOff::default(),
             failures: BTreeMap::new(),
             starting: BTreeSet::new(),
+            connecting: false,
+            published: None,
+            left: false,
             stopping: BTreeMap::new(),
             unhealthy: BTreeMap::new(),
             started: BTreeMap::new(),
@@ -125,6 +143,10 @@ impl World {
             restarts: &self.restarts,
             failures: &self.failures,
             starting: &self.starting,
+            connecting: self.connecting,
+            address: self.published.as_ref().map(|_| [10, 244, 1, 2].into()),
+            published: self.published.as_deref(),
+            left: self.left,
             stopping: &self.stopping,
             unhealthy: &self.unhealthy,
             started: &self.started,
@@ -145,6 +167,8 @@ fn brief(step: &Step) -> String {
         Step::RemoveContainer { id } => format!("remove {id}"),
         Step::RunSandbox { attempt } => format!("sandbox {attempt}"),
         Step::RemoveSandbox { id } => format!("remove sandbox {id}"),
+        Step::PublishPorts { ports } => format!("publish {}", ports.len()),
+        Step::Leave => "leave".to_owned(),
         Step::Start { name, attempt } => format!("start {name}/{attempt}"),
     }
 }
@@ -535,8 +559,10 @@ fn deletion_asks_waits_kills_and_removes() {
     check(&deleted(&alive, 30).asked_to_stop("a0", 30, false), &["kill a0"]);
     let ended = [("POD", 0, running()), ("a", 0, exited(137, 1)), ("b", 0, exited(0, 9))];
     check(&deleted(&ended, 30), &["remove a0", "remove b0", "remove sandbox POD0"]);
-    assert!(!deleted(&ended, 30).plan().gone);
-    assert!(deleted(&[], 30).plan().gone);
+    check(&deleted(&[], 30), &["leave"]);
+    assert!(!deleted(&[], 30).plan().gone);
+    let left = World { left: true, ..deleted(&[], 30) };
+    assert_eq!((left.steps(), left.plan().gone), (vec![], true));
 }
 
 #[test]
@@ -571,4 +597,29 @@ fn a_grace_period_may_be_as_long_as_a_number_can_say() {
         .insert("a0".to_owned(), Stopping { since: at(NOW), grace, killed: false, hook: None });
     let plan = world.plan();
     assert!(plan.steps.is_empty() && plan.wake_at > Some(at(NOW)), "{plan:?}");
+}
+
+#[test]
+fn while_a_sandbox_is_connected_nothing_is_made_removed_or_ended() {
+    let world = World { connecting: true, ..World::new(pod("Always", &[], &["a"]), &[]) };
+    check(&world, &[]);
+    let plan = world.stop(30).plan();
+    assert_eq!((&plan.steps[..], plan.ended, plan.gone), (&[][..], false, false));
+}
+
+#[test]
+fn ports_are_published_for_a_connected_pod_until_they_are_as_it_wants_them() {
+    let mut pod = pod("Always", &[], &["a"]);
+    let ports = json!([{"containerPort": 80, "hostPort": 8080}]);
+    pod.spec.as_mut().unwrap().containers[0].ports = serde_json::from_value(ports).unwrap();
+    let made = [("POD", 0, running()), ("a", 0, running())];
+    let world = |published| World { published, ..World::new(pod.clone(), &made) };
+    let Step::PublishPorts { ports } = world(Some(Vec::new())).plan().steps.remove(0) else {
+        panic!("no ports are published")
+    };
+    assert_eq!((ports[0].host_port, ports[0].pod_port), (8080, 80));
+    check(&world(Some(ports.clone())), &[]);
+    check(&world(Some(Vec::new())).stop(30), &["stop a0"]);
+    let half_made = World { connected: None, ..World::new(pod.clone(), &made[..1]) };
+    check(&World { published: Some(Vec::new()), ..half_made }, &["remove sandbox POD0"]);
 }

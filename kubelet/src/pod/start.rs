@@ -14,8 +14,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    back_off::BackOff, container_status::not_started, hooks::Hooked, next_step::Failure,
-    sandbox::Place, status::Waiting, termination,
+    back_off::BackOff, container_status::not_started, hooks::Hooked, pace::PAUSE, place::Place,
+    plan::Failure, status::Waiting, termination,
 };
 use crate::{
     container::{
@@ -391,7 +391,7 @@ impl Failure {
     /// The start ended without a word.
     pub(super) fn lost(error: &tokio::task::JoinError) -> Self {
         tracing::error!(%error, "the start of a container was lost");
-        failure("RunContainerError", error.to_string(), super::act::RETRY)
+        failure("RunContainerError", error.to_string(), PAUSE)
     }
 
     /// The container was started, and is stopped because its hook failed.

@@ -14,8 +14,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    next_step::Failure,
-    sandbox::Place,
+    place::Place,
+    plan::Failure,
     start::{Started, Starter},
 };
 use crate::{runtime::observed::Observed, spec};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use api_types::api::core::v1::Pod;
 
-use super::next_step::{Hook, Input, Plan, Step, remove_sandboxes};
+use super::plan::{Hook, Input, Plan, Step};
 use crate::{runtime::Container, spec};
 
 /// How long to wait for a container to vanish after SIGKILL before it is sent again.
@@ -22,11 +22,16 @@ pub(super) fn remove_pod(input: &Input<'_>, grace: Duration, plan: &mut Plan) {
         return;
     }
     plan.ended = true;
-    plan.gone = input.observed.is_empty();
+    if input.observed.is_empty() {
+        plan.gone = input.left;
+        if !input.left {
+            plan.steps.push(Step::Leave);
+        }
+    }
     for container in &input.observed.containers {
         plan.steps.push(Step::RemoveContainer { id: container.id.clone() });
     }
-    remove_sandboxes(input.observed.sandboxes.iter(), plan);
+    plan.remove_sandboxes(input.observed.sandboxes.iter());
 }
 
 /// The pod has succeeded or failed for good: its dead containers stay for their logs.
@@ -35,7 +40,7 @@ pub(super) fn retire_pod(input: &Input<'_>, grace: Duration, plan: &mut Plan) {
     if !input.is_active() {
         plan.ended = true;
         plan.retired = input.observed.sandboxes.is_empty();
-        remove_sandboxes(input.observed.sandboxes.iter(), plan);
+        plan.remove_sandboxes(input.observed.sandboxes.iter());
     }
 }
 

@@ -1,9 +1,11 @@
 //! The worker of one pod: looks at the pod and the runtime, asks [`next_step`] and has done what it says ([`act`]).
 //!
-//! It has no queue: it always works on the latest update. Containers are started beside it ([`starts`]):
-//! whatever holds up one of them holds up neither what runs nor the pod's end.
+//! It has no queue: it always works on the latest update. Containers are started beside it ([`starts`]), and
+//! what else takes a runtime or a network is done beside it ([`operations`]): whatever holds up one of these
+//! holds up neither what runs nor the pod's end.
 //!
 //! [`act`]: super::act
+//! [`operations`]: super::operations
 //! [`starts`]: super::starts
 
 use std::{
@@ -20,13 +22,14 @@ use api_types::{
 use tokio::sync::{Notify, watch};
 
 use super::{
-    act::{Next, RETRY},
     back_off::BackOff,
     containers::Containers,
     hooks::PreStops,
-    next_step::{self, Failure, Hook, Plan, Stopping, next_step},
-    pace::Pace,
-    start::{Shared, Started},
+    next_step::next_step,
+    operations::Operations,
+    pace::PAUSE,
+    plan::{self, Failure, Hook, Plan, Step, Stopping},
+    start::Shared,
     starts::Starts,
     status,
     status_writer::StatusWriter,
@@ -34,9 +37,12 @@ use super::{
     termination::Messages,
 };
 use crate::{
-    admission::Verdict, context::Context, probe::Probes, runtime::observed::Observed, spec,
+    admission::Verdict, context::Context, network::HostPort, probe::Probes,
+    runtime::observed::Observed, spec,
 };
 
+/// Until it is told that a pod is connected whose containers take longer to start than they should.
+const SOON: Duration = Duration::from_millis(500);
 /// Until a pod that came before its node asks again whether it may run.
 const ADMISSION_LOOK: Duration = Duration::from_millis(200);
 
@@ -65,6 +71,13 @@ impl Update {
     }
 }
 
+/// How to go on after a look at the pod.
+enum Next {
+    Again,
+    Wait(Option<Timestamp>),
+    Done,
+}
+
 /// The state of one pod's worker.
 #[derive(Debug)]
 pub struct Worker {
@@ -80,18 +93,22 @@ pub struct Worker {
     pub(super) restarts: BackOff,
     pub(super) starts: Starts,
     pub(super) shared: Arc<Shared>,
-    failures: BTreeMap<String, Failure>,
+    pub(super) operations: Operations,
+    pub(super) failures: BTreeMap<String, Failure>,
     pub(super) stopping: BTreeMap<String, Stopping>,
     /// When the pod began to stop.
     stop_began: Option<Timestamp>,
     /// The sandbox that was made and connected last.
     pub(super) connected: Option<String>,
     pub(super) sandboxes: BackOff,
+    /// The ports of the node that lead to the pod, as far as it is known.
+    pub(super) published: Option<Vec<HostPort>>,
+    /// Whether the pod is disconnected and its files are gone.
+    pub(super) left: bool,
     /// Containers whose back-off was reported, with their attempt.
     pub(super) reported: BTreeSet<(String, u32)>,
     /// What containers said at their end.
     pub(super) messages: Messages,
-    pub(super) pace: Pace,
     admitted: bool,
 }
 
@@ -112,14 +129,16 @@ impl Worker {
             restarts: BackOff::default(),
             starts: Starts::default(),
             shared: Arc::default(),
+            operations: Operations::default(),
             failures: BTreeMap::new(),
             stopping: BTreeMap::new(),
             stop_began: None,
             connected: None,
             sandboxes: BackOff::default(),
+            published: None,
+            left: false,
             reported: BTreeSet::new(),
             messages: Messages::default(),
-            pace: Pace::default(),
             admitted: false,
         }
     }
@@ -136,32 +155,26 @@ impl Worker {
         }
     }
 
-    async fn wait(&mut self, until: Option<Timestamp>) {
-        tokio::select! {
-            // The manager keeps the sender while the worker runs.
-            _ = self.updates.changed() => {}
-            () = self.wake.notified() => self.containers.distrust(),
-            () = reached(until) => self.containers.changed(),
-            (name, outcome) = self.starts.ended() => self.started(name, outcome),
-        }
-    }
-
-    /// A start has ended. Between a look at the runtime and what follows from it none may be taken for
-    /// ended: its container was not seen yet, and would be started again.
-    fn started(&mut self, name: String, outcome: Result<Started, Failure>) {
-        match outcome {
-            Ok(Started { id, hooked }) => {
-                self.failures.remove(&name);
-                if let Err(message) = hooked {
-                    self.probes.condemn(&id, "FailedPostStartHook");
-                    self.failures.insert(name, Failure::of_post_start(message));
+    /// Until there may be something to decide.
+    async fn wait(&mut self, mut until: Option<Timestamp>) {
+        loop {
+            tokio::select! {
+                // The manager keeps the sender while the worker runs.
+                _ = self.updates.changed() => {}
+                () = self.wake.notified() => self.containers.distrust(),
+                () = reached(until) => self.containers.changed(),
+                (name, outcome) = self.starts.ended() => self.start_ended(name, outcome),
+                (step, outcome) = self.operations.ended() => {
+                    let connected = matches!(step, Step::RunSandbox { .. }) && outcome.is_ok();
+                    self.operation_ended(step, outcome);
+                    if connected && self.starts.are_under_way() {
+                        let soon = Timestamp::now() + SOON;
+                        until = Some(until.map_or(soon, |until| until.min(soon)));
+                        continue;
+                    }
                 }
-                self.containers.made(id);
             }
-            Err(failure) => {
-                self.failures.insert(name, failure);
-                self.containers.distrust();
-            }
+            return;
         }
     }
 
@@ -173,10 +186,11 @@ impl Worker {
             Ok(found) => found,
             Err(error) => {
                 tracing::warn!(pod = spec::label(&pod), %error, "cannot look at the pod");
-                return Next::Wait(Some(Timestamp::now() + RETRY));
+                return Next::Wait(Some(Timestamp::now() + PAUSE));
             }
         };
         self.starts.conceal(&mut observed);
+        self.operations.conceal(&mut observed);
         if let Some(next) = self.admit(&pod, update, &observed) {
             return next;
         }
@@ -189,12 +203,15 @@ impl Worker {
         }
         self.report(&pod, update, &observed, &plan);
         if plan.gone {
-            return self.finish(update, &uid).await;
+            if update.gone {
+                return Next::Done;
+            }
+            self.writer.delete();
         }
         if plan.retired {
             self.context.network.release(&uid);
         }
-        self.execute(&pod, &observed, plan).await
+        Next::Wait(self.execute(&pod, &observed, plan))
     }
 
     /// Asks once whether the pod may run here. One that stops, has ended or has begun is not asked.
@@ -232,8 +249,11 @@ impl Worker {
             let ended = self.pre_stops.has_ended(id);
             stopping.hook = stopping.hook.map(|hook| if ended { Hook::Ended } else { hook });
         }
-        let sandbox = observed.sandbox().filter(|_| !stops);
-        self.starts.keep(sandbox.map(|sandbox| sandbox.id.as_str()), pod);
+        self.left &= observed.is_empty();
+        if stops || !self.operations.connect() {
+            let sandbox = observed.sandbox().filter(|_| !stops);
+            self.starts.keep(sandbox.map(|sandbox| sandbox.id.as_str()), pod);
+        }
         let unhealthy = self.probes.results().unhealthy;
         self.failures.retain(|name, _| {
             let latest = observed.latest(name).filter(|latest| latest.is_running());
@@ -247,7 +267,7 @@ impl Worker {
 
     fn plan(&self, pod: &Pod, update: &Update, observed: &Observed) -> Plan {
         let (probed, now) = (self.probes.results(), Timestamp::now());
-        next_step(&next_step::Input {
+        next_step(&plan::Input {
             pod,
             observed,
             connected: self.connected.as_deref(),
@@ -257,11 +277,19 @@ impl Worker {
             restarts: &self.restarts,
             failures: &self.failures,
             starting: &self.starts.names(),
+            connecting: self.operations.connect(),
+            address: self.address(pod, observed),
+            published: self.published.as_deref(),
+            left: self.left,
             stopping: &self.stopping,
             unhealthy: &probed.unhealthy,
             started: &probed.started,
             now,
         })
+    }
+
+    pub(super) fn pod(&self) -> Arc<Pod> {
+        self.updates.borrow().pod.clone()
     }
 
     pub(super) fn pod_ip(&self, pod: &Pod, observed: &Observed) -> Option<String> {
@@ -272,7 +300,7 @@ impl Worker {
     }
 
     /// The address in the pod network of a pod that has a sandbox.
-    pub(super) fn address(&self, pod: &Pod, observed: &Observed) -> Option<Ipv4Addr> {
+    fn address(&self, pod: &Pod, observed: &Observed) -> Option<Ipv4Addr> {
         let sandbox = observed.sandbox().filter(|_| !spec::host_network(pod))?;
         sandbox.address.or_else(|| self.context.network.address(&spec::identity(pod).uid))
     }

@@ -1,7 +1,10 @@
 //! A runtime in memory for tests: containers run until told otherwise, every call is noted, and what
 //! happens is told as events.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use api_machinery::RegistryLogin;
 use api_types::jiff::Timestamp;
@@ -66,12 +69,19 @@ pub(crate) struct Fake {
     events: broadcast::Sender<RuntimeEvent>,
     /// Names of containers that are slow to start.
     slow: watch::Sender<BTreeSet<String>>,
+    /// Held by each pull that never ends.
+    pulling: Arc<()>,
 }
 
 impl Default for Fake {
     fn default() -> Self {
         let events = broadcast::Sender::new(EVENTS);
-        Self { world: Mutex::default(), events, slow: watch::Sender::default() }
+        Self {
+            world: Mutex::default(),
+            events,
+            slow: watch::Sender::default(),
+            pulling: Arc::default(),
+        }
     }
 }
 
@@ -86,6 +96,11 @@ impl Fake {
     /// The calls that changed something, in order.
     pub(crate) fn calls(&self) -> Vec<String> {
         self.world.lock().calls.clone()
+    }
+
+    /// How many pulls go on that never end.
+    pub(crate) fn pulls(&self) -> usize {
+        Arc::strong_count(&self.pulling) - 1
     }
 
     /// How often all containers were listed.
@@ -161,7 +176,8 @@ impl Fake {
 
     /// Whether containers of that name are not started before this is taken back; or of `exec NAME`,
     /// whether commands in them do not end; of `read NAME`, whether they do not read; of `connect PORT`,
-    /// whether that is not reached.
+    /// whether that is not reached; of `sandbox`, whether none is made; of `SIGTERM NAME`, for any signal, and
+    /// `remove NAME`, whether that does not end.
     pub(crate) fn hold(&self, name: &str, held: bool) {
         self.slow.send_modify(|slow| {
             if held {
@@ -186,6 +202,11 @@ impl Fake {
     pub(crate) fn publish_for(&self, login: RegistryLogin, image: &str) {
         self.world.lock().private.insert(image.to_owned(), login);
         self.publish(image);
+    }
+
+    async fn unless_held(&self, call: &str) {
+        // The sender is as old as this.
+        let _ = self.slow.subscribe().wait_for(|slow| !slow.contains(call)).await;
     }
 
     fn note(&self, call: String) {
@@ -288,6 +309,7 @@ impl Runtime for Fake {
 
     async fn create_sandbox(&self, spec: &SandboxSpec) -> Result<String, RuntimeError> {
         self.note(format!("sandbox {}", spec.attempt));
+        self.unless_held("sandbox").await;
         if self.world.lock().broken.contains("sandbox") {
             return Err(RuntimeError::Failed("it is broken".to_owned()));
         }
@@ -323,8 +345,7 @@ impl Runtime for Fake {
         if name != labels::SANDBOX_NAME {
             self.note(format!("start {name}"));
         }
-        // The sender is as old as this.
-        let _ = self.slow.subscribe().wait_for(|slow| !slow.contains(&name)).await;
+        self.unless_held(&name).await;
         if self.world.lock().broken.contains(&name) {
             return Err(RuntimeError::Failed("it is broken".to_owned()));
         }
@@ -337,7 +358,9 @@ impl Runtime for Fake {
     }
 
     async fn signal(&self, id: &str, signal: &str) -> Result<(), RuntimeError> {
-        self.note(format!("{signal} {}", self.name(id)));
+        let call = format!("{signal} {}", self.name(id));
+        self.note(call.clone());
+        self.unless_held(&call).await;
         if signal == "SIGKILL" {
             let end = |container: &mut Container| exit(container, 137);
             self.change("die", |container| container.id == id, end);
@@ -348,7 +371,9 @@ impl Runtime for Fake {
     async fn remove(&self, id: &str) -> Result<(), RuntimeError> {
         // A worker that does nothing but remove must not keep the test from seeing that.
         tokio::task::yield_now().await;
-        self.note(format!("remove {}", self.name(id)));
+        let call = format!("remove {}", self.name(id));
+        self.note(call.clone());
+        self.unless_held(&call).await;
         let mut world = self.world.lock();
         let stuck = world.stuck.clone();
         let goes = |c: &Container| c.id == id && !stuck.contains(&c.name);
@@ -372,6 +397,7 @@ impl Runtime for Fake {
     ) -> Result<(), RuntimeError> {
         self.note(format!("pull {reference}"));
         if reference == ENDLESS_IMAGE {
+            let _pulling = self.pulling.clone();
             std::future::pending::<()>().await;
         }
         let mut world = self.world.lock();
@@ -417,8 +443,7 @@ impl Runtime for Fake {
     }
 
     async fn exec_status(&self, exec: &str) -> Result<i64, RuntimeError> {
-        let held = format!("exec {exec}");
-        let _ = self.slow.subscribe().wait_for(|slow| !slow.contains(&held)).await;
+        self.unless_held(&format!("exec {exec}")).await;
         Ok(self.world.lock().answers.get(exec).copied().unwrap_or_default())
     }
 
@@ -440,8 +465,7 @@ impl Runtime for Fake {
 
     /// The host's own network.
     async fn connect(&self, _: &str, port: u16) -> Result<TcpStream, RuntimeError> {
-        let held = format!("connect {port}");
-        let _ = self.slow.subscribe().wait_for(|slow| !slow.contains(&held)).await;
+        self.unless_held(&format!("connect {port}")).await;
         let connected = TcpStream::connect(("127.0.0.1", port)).await;
         connected.map_err(|error| RuntimeError::Failed(error.to_string()))
     }
