@@ -6,6 +6,7 @@ use api_machinery::ApiError;
 use arc_swap::ArcSwap;
 use registry::ResourceDef;
 use serde_json::Value;
+use tokio::sync::watch;
 
 /// Every kind in each of its versions, found by path or by key.
 #[derive(Debug)]
@@ -77,6 +78,11 @@ impl Catalogue {
         self.by_collection.get(collection(key))
     }
 
+    /// Whether it has this very definition.
+    fn has(&self, def: &Arc<ResourceDef>) -> bool {
+        self.iter().any(|known| Arc::ptr_eq(known, def))
+    }
+
     /// An object in the version of a definition, whichever of the kind's versions it has.
     pub(crate) fn converted(&self, object: Value, def: &ResourceDef) -> Result<Value, ApiError> {
         let version = object["apiVersion"].as_str().unwrap_or_default();
@@ -128,22 +134,40 @@ impl Catalogue {
     }
 }
 
-/// The catalogue in force. Each request goes by the one that it began with.
+/// The catalogue in force. Each request goes by the one that it began with, and watches end with it.
 #[derive(Clone, Debug)]
-pub(crate) struct InForce(Arc<ArcSwap<Catalogue>>);
+pub(crate) struct InForce(Arc<Swapped>);
+
+#[derive(Debug)]
+struct Swapped {
+    catalogue: ArcSwap<Catalogue>,
+    /// Told after each swap.
+    swaps: watch::Sender<()>,
+}
 
 impl InForce {
     pub(crate) fn new(catalogue: Catalogue) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(catalogue)))
+        let catalogue = ArcSwap::from_pointee(catalogue);
+        Self(Arc::new(Swapped { catalogue, swaps: watch::Sender::default() }))
     }
 
     pub(crate) fn load(&self) -> Arc<Catalogue> {
-        self.0.load_full()
+        self.0.catalogue.load_full()
     }
 
     /// Puts another in its place.
     pub(crate) fn replace(&self, catalogue: Catalogue) {
-        self.0.store(Arc::new(catalogue));
+        self.0.catalogue.store(Arc::new(catalogue));
+        self.0.swaps.send_replace(());
+    }
+
+    /// Waits until this definition is no longer in force.
+    pub(crate) async fn ended(self, def: Arc<ResourceDef>) {
+        // Before the look: no swap comes between them.
+        let mut swaps = self.0.swaps.subscribe();
+        while self.load().has(&def) {
+            swaps.changed().await.expect("the sender is held here");
+        }
     }
 }
 

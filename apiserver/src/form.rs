@@ -106,7 +106,7 @@ impl Presentation {
                 "items": items.iter().map(|o| partial(o)).collect::<Vec<_>>(),
             })),
             Form::Object => Ok(json!({
-                "kind": def.list_kind(),
+                "kind": def.names.list_kind,
                 "apiVersion": def.api_version(),
                 "metadata": metadata,
                 "items": items,

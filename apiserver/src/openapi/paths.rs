@@ -11,7 +11,7 @@ use crate::request::{self, Verb};
 
 /// Any form of an object that the server reads.
 const ANY: &[&str] = &["*/*"];
-const PATCHES: &[&str] = &[
+const PATCHES: [&str; 3] = [
     "application/json-patch+json",
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
@@ -203,7 +203,11 @@ impl<'a> Kind<'a> {
         };
         let patch = Operation {
             query: all(parameters::WRITE),
-            body: Some(Body { schema: Schema::Patch, required: true, media_types: PATCHES }),
+            body: Some(Body {
+                schema: Schema::Patch,
+                required: true,
+                media_types: if self.def.knows_list_merges() { &PATCHES } else { &PATCHES[..2] },
+            }),
             answers: &[OK, CREATED],
             answer: schema.clone(),
             ..self.operation(Method::PATCH, "patch", self.id("patch", subresource))

@@ -37,10 +37,12 @@ impl Schemas {
         let mut schema = self.import(def.schema());
         schema["x-kubernetes-group-version-kind"] = kind(&names.kind);
         self.schemas.insert(name.clone(), schema);
-        self.tell_list_merges(&name);
+        if def.knows_list_merges() {
+            self.tell_list_merges(&name);
+        }
         let metadata = self.shared(format!("{META}.ListMeta"), schema_of::<meta::ListMeta>);
         let list = json!({
-            "description": format!("{} is a list of {} objects.", def.list_kind(), names.kind),
+            "description": format!("{} is a list of {} objects.", names.list_kind, names.kind),
             "type": "object",
             "required": ["items"],
             "properties": {
@@ -49,7 +51,7 @@ impl Schemas {
                 "metadata": metadata,
                 "items": { "type": "array", "items": { "$ref": format!("{}{name}", self.root) } },
             },
-            "x-kubernetes-group-version-kind": kind(&def.list_kind()),
+            "x-kubernetes-group-version-kind": kind(&names.list_kind),
         });
         self.schemas.insert(format!("{name}List"), list);
     }

@@ -21,7 +21,7 @@ use crate::{
 /// What a client sees of an object through the path.
 pub(super) fn view<'a>(call: &Call, object: &'a Value) -> Result<Cow<'a, Value>, ApiError> {
     match call.info.subresource {
-        Some(Subresource::Scale) => scale::get(object).map(Cow::Owned),
+        Some(Subresource::Scale) => scale::get(&call.info.def.scale, object).map(Cow::Owned),
         _ => Ok(Cow::Borrowed(object)),
     }
 }
@@ -50,7 +50,7 @@ pub(super) async fn apply(
 
 fn answer(call: &Call, json: Bytes) -> Result<Response, ApiError> {
     if call.info.subresource == Some(Subresource::Scale) {
-        let scale = scale::get(&encoded::value(&json)?)?;
+        let scale = scale::get(&call.info.def.scale, &encoded::value(&json)?)?;
         return Ok(respond::json(StatusCode::OK, &scale));
     }
     Ok(call.presentation.answer_encoded(StatusCode::OK, &call.info.def, json))
@@ -103,7 +103,10 @@ fn shown<'a>(
     typed: &'a AnyObject,
 ) -> Result<Cow<'a, AnyObject>, ApiError> {
     match call.info.subresource {
-        Some(Subresource::Scale) => Ok(Cow::Owned(scale::decode(&scale::get(object)?)?.object)),
+        Some(Subresource::Scale) => {
+            let scale = scale::get(&call.info.def.scale, object)?;
+            Ok(Cow::Owned(scale::decode(&scale)?.object))
+        }
         _ => Ok(Cow::Borrowed(typed)),
     }
 }
@@ -115,7 +118,7 @@ fn scaled(
     given: &AnyObject,
 ) -> Result<Option<AnyObject>, ApiError> {
     let Some(scale) = given.get::<Scale>() else { return Ok(None) };
-    let mut object = def.decode(scale::set(old, scale)?, Some(old))?.object;
+    let mut object = def.decode(scale::set(&def.scale, old, scale)?, Some(old))?.object;
     def.default(&mut object);
     Ok(Some(object))
 }

@@ -24,7 +24,7 @@ pub(super) async fn get(state: &State, call: &Call) -> Result<Response, ApiError
         Some(Subresource::Log) => log::stream(state, call).await,
         Some(Subresource::Scale) => {
             let stored = state.storage.get(at).await?;
-            Ok(respond::json(StatusCode::OK, &scale::get(&stored.object)?))
+            Ok(respond::json(StatusCode::OK, &scale::get(&at.def.scale, &stored.object)?))
         }
         _ => {
             let view = state.storage.view(&call.info.def);

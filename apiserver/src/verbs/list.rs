@@ -230,7 +230,7 @@ fn answer(call: &Call, listed: Listed) -> Result<Response, ApiError> {
         });
         return respond::elements(head, shown, tail);
     }
-    let (kind, version) = (def.list_kind(), def.api_version());
+    let (kind, version) = (&def.names.list_kind, def.api_version());
     let head =
         format!(r#"{{"kind":"{kind}","apiVersion":"{version}","metadata":{metadata},"items":["#);
     let mut pieces = Vec::with_capacity(2 * listed.items.len() + 2);

@@ -2,6 +2,7 @@
 
 use api_machinery::{ApiError, decode, patch as machinery};
 use bytes::Bytes;
+use registry::ResourceDef;
 use serde_json::Value;
 
 use super::change;
@@ -22,7 +23,7 @@ enum PatchType {
 
 /// Patches an object. The patch is applied anew to the latest state whenever somebody else wrote in between.
 pub(super) async fn patch(state: &State, call: &Call) -> Result<Response, ApiError> {
-    let patch_type = patch_type(body::media_type(&call.headers))?;
+    let patch_type = patch_type(body::media_type(&call.headers), &call.info.def)?;
     let (patch, faults) = given(patch_type, &call.body)?;
     let wanted = |old: &_| {
         let patched = applied(patch_type, &*change::view(call, old)?, &patch)?;
@@ -44,20 +45,25 @@ fn given(patch_type: PatchType, body: &Bytes) -> Result<(Value, Vec<String>), Ap
     Ok((decoded.value, faults.collect()))
 }
 
-fn patch_type(media_type: &str) -> Result<PatchType, ApiError> {
+fn patch_type(media_type: &str, def: &ResourceDef) -> Result<PatchType, ApiError> {
     match media_type {
         "application/json-patch+json" => Ok(PatchType::Json),
         "application/merge-patch+json" => Ok(PatchType::Merge),
-        "application/strategic-merge-patch+json" => Ok(PatchType::Strategic),
+        "application/strategic-merge-patch+json" if def.knows_list_merges() => {
+            Ok(PatchType::Strategic)
+        }
         "application/apply-patch+yaml" => Err(ApiError::unsupported_media_type(
             "server-side apply (application/apply-patch+yaml) is not supported by this server; \
              use a client-side apply",
         )),
-        _ => Err(ApiError::unsupported_media_type(
-            "the body of the request was in an unknown format - accepted media types include: \
-             application/json-patch+json, application/merge-patch+json, \
-             application/strategic-merge-patch+json",
-        )),
+        _ => {
+            let strategic = ", application/strategic-merge-patch+json";
+            Err(ApiError::unsupported_media_type(format!(
+                "the body of the request was in an unknown format - accepted media types include: \
+                 application/json-patch+json, application/merge-patch+json{}",
+                if def.knows_list_merges() { strategic } else { "" },
+            )))
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     call::Call,
+    catalogue::InForce,
     encoded::{self, CachedObject, Decoded, Encoded, View, readable},
     form::Presentation,
     metrics::Watching,
@@ -48,6 +49,7 @@ struct Watcher {
     presentation: Presentation,
     bookmarks: bool,
     lifetime: Duration,
+    catalogue: InForce,
     shutdown: CancellationToken,
     _counted: Watching,
 }
@@ -74,7 +76,8 @@ struct Beginning {
 
 /// Watches a collection.
 ///
-/// *Flow*: objects that are there, if asked for → changes → bookmarks in between → end after the timeout.
+/// *Flow*: objects that are there, if asked for → changes → bookmarks in between → end after the timeout, or when the kind
+/// is no longer served as it was.
 /// *Errors*: a version that is too old is answered, as by Kubernetes, with an `ERROR` event of code 410.
 pub(super) async fn watch(state: &State, call: &Call) -> Result<Response, ApiError> {
     let options = ListOptions::of(&call.query, &call.info.def)?;
@@ -97,6 +100,7 @@ pub(super) async fn watch(state: &State, call: &Call) -> Result<Response, ApiErr
         presentation: call.presentation,
         bookmarks: options.bookmarks,
         lifetime: lifetime(options.timeout_seconds),
+        catalogue: state.catalogue.clone(),
         shutdown: state.shutdown.clone(),
         _counted: state.metrics.watching(&call.info.def.names.plural),
     };
@@ -165,14 +169,16 @@ fn lines(
         drop(beginning);
         let mut changes = subscription.ready_chunks(BURST);
         let stop = watcher.shutdown.clone().cancelled_owned();
+        let swapped = watcher.catalogue.clone().ended(watcher.view.def.clone());
         let end = sleep(watcher.lifetime);
-        tokio::pin!(stop, end);
+        tokio::pin!(stop, swapped, end);
         let mut tick = interval_at(Instant::now() + BOOKMARK_INTERVAL, BOOKMARK_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
                 () = &mut stop => break,
+                () = &mut swapped => break,
                 () = &mut end => break,
                 burst = changes.next() => {
                     let (burst, reached) = (burst.unwrap_or_default(), changes.get_mut().revision());

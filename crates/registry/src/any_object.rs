@@ -11,8 +11,9 @@ use crate::object::Object;
 /// See the module.
 pub struct AnyObject(Box<dyn Erased>);
 
-trait Erased: Any + Send + Sync {
-    fn kind(&self) -> &'static str;
+/// What an object can do whose type is forgotten.
+pub(crate) trait Erased: Any + Send + Sync {
+    fn kind(&self) -> &str;
     fn metadata(&self) -> &ObjectMeta;
     fn metadata_mut(&mut self) -> &mut ObjectMeta;
     fn to_value(&self) -> serde_json::Result<Value>;
@@ -22,7 +23,7 @@ trait Erased: Any + Send + Sync {
 }
 
 impl<K: Object> Erased for K {
-    fn kind(&self) -> &'static str {
+    fn kind(&self) -> &str {
         K::KIND
     }
 
@@ -54,18 +55,22 @@ impl<K: Object> Erased for K {
 impl AnyObject {
     /// An object whose type is forgotten.
     pub fn new<K: Object>(object: K) -> Self {
+        Self::erased(object)
+    }
+
+    pub(crate) fn erased(object: impl Erased) -> Self {
         Self(Box::new(object))
     }
 
     /// The object, if it is of this type.
     #[must_use]
-    pub fn get<K: Object>(&self) -> Option<&K> {
+    pub fn get<K: 'static>(&self) -> Option<&K> {
         let object: &dyn Any = &*self.0;
         object.downcast_ref()
     }
 
     /// The object, if it is of this type.
-    pub fn get_mut<K: Object>(&mut self) -> Option<&mut K> {
+    pub fn get_mut<K: 'static>(&mut self) -> Option<&mut K> {
         let object: &mut dyn Any = &mut *self.0;
         object.downcast_mut()
     }

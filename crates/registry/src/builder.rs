@@ -13,6 +13,7 @@ use crate::{
     erased::{Cell, Status, Typed},
     fields,
     object::{KnownScope, Object},
+    scale::ScalePaths,
     strategy::Strategy,
 };
 
@@ -124,7 +125,7 @@ where
         priority: i32,
         cell: impl Fn(&K, Timestamp) -> Value + Send + Sync + 'static,
     ) -> Self {
-        self.columns.push((column(name, type_, priority, ""), Box::new(cell)));
+        self.columns.push((Column::new(name, type_, priority), Box::new(cell)));
         self
     }
 
@@ -155,6 +156,7 @@ where
                 kind: K::KIND.to_owned(),
                 plural: K::URL_PATH_SEGMENT.to_owned(),
                 singular: K::KIND.to_lowercase(),
+                list_kind: format!("{}List", K::KIND),
                 short_names: owned(&this.short_names),
                 categories: owned(&this.categories),
             },
@@ -163,6 +165,7 @@ where
             columns,
             trigger: this.trigger.to_owned(),
             fields: fields::names(&kind, K::Scope::SCOPE),
+            scale: ScalePaths::default(),
             conversion: this.conversion,
             kind: Box::new(kind),
         }
@@ -170,9 +173,8 @@ where
 
     /// Name first; Age, unless it has its place, after the last column that is always shown.
     fn with_standard_columns(mut self) -> Self {
-        let name = column("Name", "string", 0, "Name must be unique within a namespace.");
         let cell: Cell<K> = Box::new(|object, _| json!(object.metadata().name));
-        self.columns.insert(0, (name, cell));
+        self.columns.insert(0, (Column::name(), cell));
         if self.columns.iter().all(|(c, _)| c.name != "Age") {
             let place =
                 self.columns.iter().rposition(|(c, _)| c.priority == 0).map_or(0, |i| i + 1);
@@ -183,11 +185,6 @@ where
         }
         self
     }
-}
-
-fn column(name: &str, type_: &str, priority: i32, description: &str) -> Column {
-    let [name, type_, description] = [name, type_, description].map(str::to_owned);
-    Column { name, type_, priority, description }
 }
 
 fn owned(names: &[&str]) -> Vec<String> {

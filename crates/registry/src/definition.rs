@@ -15,6 +15,7 @@ use crate::{
     description::{Column, Names, Scope, Subresource},
     erased::{Decoded, ErasedKind, Fault, Part},
     fields,
+    scale::ScalePaths,
 };
 
 /// A kind as the server sees it.
@@ -32,6 +33,8 @@ pub struct ResourceDef {
     pub trigger: String,
     /// The fields that field selectors can name, in the order of their values.
     pub fields: Vec<String>,
+    /// Where the subresource `scale` finds its fields.
+    pub scale: ScalePaths,
     /// Absent with the version that is stored.
     pub(crate) conversion: Option<Box<dyn Conversion>>,
     pub(crate) kind: Box<dyn ErasedKind>,
@@ -47,8 +50,7 @@ impl ResourceDef {
     /// `v1`, `apps/v1`.
     #[must_use]
     pub fn api_version(&self) -> String {
-        let Names { group, version, .. } = &self.names;
-        if group.is_empty() { version.clone() } else { format!("{group}/{version}") }
+        self.names.api_version()
     }
 
     /// `pods`, `replicasets.apps`.
@@ -56,12 +58,6 @@ impl ResourceDef {
     pub fn qualified(&self) -> String {
         let Names { group, plural, .. } = &self.names;
         if group.is_empty() { plural.clone() } else { format!("{plural}.{group}") }
-    }
-
-    /// `PodList`.
-    #[must_use]
-    pub fn list_kind(&self) -> String {
-        format!("{}List", self.names.kind)
     }
 
     /// Whether the resource has this path below its objects.
@@ -231,7 +227,7 @@ impl ResourceDef {
             json!({
                 "name": c.name,
                 "type": c.type_,
-                "format": if c.name == "Name" { "name" } else { "" },
+                "format": c.format,
                 "description": c.description,
                 "priority": c.priority,
             })
@@ -243,6 +239,12 @@ impl ResourceDef {
     #[must_use]
     pub fn schema(&self) -> Value {
         self.kind.schema()
+    }
+
+    /// Whether it is known of its lists how they are merged: only then it takes strategic merge patches.
+    #[must_use]
+    pub fn knows_list_merges(&self) -> bool {
+        self.kind.knows_list_merges()
     }
 
     fn check_type(&self, given: &Value) -> Result<(), ApiError> {

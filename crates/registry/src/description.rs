@@ -22,10 +22,21 @@ pub struct Names {
     pub plural: String,
     /// `pod`.
     pub singular: String,
+    /// The kind of its lists: `PodList`.
+    pub list_kind: String,
     /// What a command line may say instead: `po`.
     pub short_names: Vec<String>,
     /// The groups of resources it belongs to: `all`.
     pub categories: Vec<String>,
+}
+
+impl Names {
+    /// `v1`, `apps/v1`.
+    #[must_use]
+    pub fn api_version(&self) -> String {
+        let Self { group, version, .. } = self;
+        if group.is_empty() { version.clone() } else { format!("{group}/{version}") }
+    }
 }
 
 /// A path below an object, beside the object itself.
@@ -73,14 +84,32 @@ impl Subresource {
 }
 
 /// A column of the resource's table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Column {
     /// The heading, as in `metav1.Table`: `Nominated Node`.
     pub name: String,
     /// OpenAPI type: `string`, `integer`, `date`.
     pub type_: String,
+    /// OpenAPI format: `int32`; `name` for the object's name.
+    pub format: String,
     /// 0 is always shown, 1 with `-o wide`.
     pub priority: i32,
     /// What it tells.
     pub description: String,
+}
+
+impl Column {
+    pub(crate) fn new(name: &str, type_: &str, priority: i32) -> Self {
+        let [name, type_] = [name, type_].map(str::to_owned);
+        Self { name, type_, priority, ..Self::default() }
+    }
+
+    /// The object's name.
+    pub(crate) fn name() -> Self {
+        Self {
+            format: "name".to_owned(),
+            description: "Name must be unique within a namespace.".to_owned(),
+            ..Self::new("Name", "string", 0)
+        }
+    }
 }

@@ -78,6 +78,8 @@ pub(crate) trait ErasedKind: fmt::Debug + Send + Sync {
     fn stored_field_values(&self, object: &Value) -> Vec<String>;
     fn row(&self, object: &Value, now: Timestamp) -> Result<Vec<Value>, Fault>;
     fn schema(&self) -> Value;
+    /// Whether it is known of its lists how they are merged.
+    fn knows_list_merges(&self) -> bool;
 }
 
 /// One cell of an object.
@@ -246,6 +248,10 @@ impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
 
     fn schema(&self) -> Value {
         schema_of::<K>()
+    }
+
+    fn knows_list_merges(&self) -> bool {
+        true
     }
 }
 

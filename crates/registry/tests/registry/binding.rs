@@ -2,6 +2,7 @@
 
 use api_machinery::ApiError;
 use api_types::api::core::v1::{Binding, Pod};
+use registry::ScalePaths;
 use serde_json::{Value, json};
 
 use crate::{context, create, def, example, now, try_create, update};
@@ -81,14 +82,14 @@ fn a_binding_names_a_node() {
 /// The object as its Scale makes it.
 fn scaled(object: &Value, scale: &Value) -> Result<Value, ApiError> {
     let decoded = registry::scale::decode(scale)?;
-    registry::scale::set(object, decoded.object.get().unwrap())
+    registry::scale::set(&ScalePaths::default(), object, decoded.object.get().unwrap())
 }
 
 #[test]
 fn a_replica_set_is_scaled_through_its_scale() {
     let sets = def("replicasets");
     let set = create(&sets, example(&sets));
-    let mut scale = registry::scale::get(&set).unwrap();
+    let mut scale = registry::scale::get(&ScalePaths::default(), &set).unwrap();
     assert_eq!(scale["spec"]["replicas"], set["spec"]["replicas"]);
     assert!(scale["status"]["selector"].as_str().unwrap().contains('='));
     scale["spec"]["replicas"] = json!(9);
@@ -112,7 +113,7 @@ fn a_scale_never_shows_a_selector_that_can_not_be_read_as_none() {
     let sets = def("replicasets");
     let mut set = create(&sets, example(&sets));
     set["spec"]["selector"] = json!({"matchExpressions": [{"key": "a", "operator": "Resembles"}]});
-    assert_eq!(registry::scale::get(&set).unwrap_err().code(), 500);
+    assert_eq!(registry::scale::get(&ScalePaths::default(), &set).unwrap_err().code(), 500);
     set["spec"]["selector"] = json!("app=example");
-    assert_eq!(registry::scale::get(&set).unwrap_err().code(), 500);
+    assert_eq!(registry::scale::get(&ScalePaths::default(), &set).unwrap_err().code(), 500);
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps in vain fails, as it should")]
 
 mod binding;
+mod custom_resource;
 mod deletion;
 mod every_kind;
 mod faults;

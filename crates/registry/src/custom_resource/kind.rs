@@ -1,0 +1,167 @@
+//! The stages of a write, by a schema.
+
+use std::fmt;
+
+use api_machinery::{FieldErrors, names, strict};
+use api_types::jiff::Timestamp;
+use serde_json::Value;
+
+use super::{columns::Cell, object::Unstructured, structural_schema, validation::Validation};
+use crate::{
+    any_object::AnyObject,
+    context::Context,
+    description::Scope,
+    erased::{Decoded, ErasedKind, Fault, Part, schema_of},
+    metadata,
+};
+
+/// A kind without a type.
+pub(super) struct CustomKind {
+    pub(super) api_version: String,
+    pub(super) kind: String,
+    pub(super) schema: Value,
+    pub(super) validation: Validation,
+    pub(super) cells: Vec<Cell>,
+    pub(super) has_status: bool,
+}
+
+impl CustomKind {
+    fn object(&self, mut object: Unstructured) -> AnyObject {
+        object.api_version.clone_from(&self.api_version);
+        object.kind.clone_from(&self.kind);
+        AnyObject::erased(object)
+    }
+
+    /// Takes back what this part of `new` may not change: an update of the status changes nothing else.
+    fn confine(&self, part: Part, new: &mut Unstructured, old: &Unstructured) {
+        if part == Part::Main {
+            if self.has_status {
+                new.copy_status(old);
+            }
+            return;
+        }
+        let given = std::mem::replace(new, old.clone());
+        if part == Part::Status {
+            new.copy_status(&given);
+        }
+    }
+
+    fn validate(&self, object: &Unstructured, mut errors: FieldErrors) -> Result<(), Fault> {
+        let value = serde_json::to_value(object).map_err(|e| Fault::Decode(e.to_string()))?;
+        self.validation.check(&value, &mut errors);
+        match errors.is_empty() {
+            true => Ok(()),
+            false => Err(Fault::Invalid(object.metadata.name.clone().unwrap_or_default(), errors)),
+        }
+    }
+}
+
+impl fmt::Debug for CustomKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CustomKind").field(&self.kind).finish()
+    }
+}
+
+impl ErasedKind for CustomKind {
+    fn decode(&self, given: Value, _: Option<&Value>) -> Result<Decoded, Fault> {
+        let decoded = strict::decode_strictly::<Unstructured>(&given);
+        let (mut object, mut unknown) =
+            decoded.map_err(|error| Fault::Decode(error.to_string()))?;
+        structural_schema::prune(&self.schema, &mut object.rest, "", &mut unknown);
+        Ok(Decoded { object: self.object(object), unknown })
+    }
+
+    fn stored(&self, object: &Value) -> Result<AnyObject, Fault> {
+        let object = strict::decode(object).map_err(|error| Fault::Damaged(error.to_string()))?;
+        Ok(self.object(object))
+    }
+
+    fn stored_json(&self, json: &str) -> Option<AnyObject> {
+        serde_json::from_str(json).ok().map(|object| self.object(object))
+    }
+
+    fn default(&self, object: &mut AnyObject) {
+        structural_schema::default(&self.schema, &mut own_mut(object).rest);
+    }
+
+    fn before_create(
+        &self,
+        object: &mut AnyObject,
+        scope: Scope,
+        context: &Context,
+    ) -> Result<(), Fault> {
+        let object = own_mut(object);
+        if self.has_status {
+            object.copy_status(&Unstructured::default());
+        }
+        metadata::prepare_create(&mut object.metadata, scope, context);
+        object.metadata.generation = Some(1);
+        let mut errors = FieldErrors::default();
+        metadata::validate(&object.metadata, scope, names::dns1123_subdomain, &mut errors);
+        self.validate(object, errors)
+    }
+
+    fn before_update(&self, part: Part, new: &mut AnyObject, old: &AnyObject) -> Result<(), Fault> {
+        let (new, old) = (own_mut(new), own(old));
+        self.confine(part, new, old);
+        metadata::prepare_update(&mut new.metadata, &old.metadata);
+        let mut errors = FieldErrors::default();
+        metadata::validate_update(&new.metadata, &old.metadata, &mut errors);
+        self.validate(new, errors)?;
+        // The status is no part of it if it has its own subresource.
+        if part == Part::Main && new.rest != old.rest {
+            metadata::bump_generation(&mut new.metadata);
+        }
+        Ok(())
+    }
+
+    fn prepare_delete(&self, _: &mut AnyObject) {}
+
+    fn grace_period(&self, _: &AnyObject, _: Option<i64>) -> i64 {
+        0
+    }
+
+    fn is_held(&self, _: &AnyObject) -> bool {
+        false
+    }
+
+    fn field_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn field_values(&self, _: &AnyObject) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn stored_field_values(&self, _: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn row(&self, object: &Value, now: Timestamp) -> Result<Vec<Value>, Fault> {
+        Ok(self.cells.iter().map(|cell| cell.of(object, now)).collect())
+    }
+
+    /// With what every object has.
+    fn schema(&self) -> Value {
+        let (mut schema, mut common) = (self.schema.clone(), schema_of::<Unstructured>());
+        schema["$defs"] = common["$defs"].take();
+        for (name, field) in common["properties"].as_object_mut().into_iter().flatten() {
+            schema["properties"][name] = field.take();
+        }
+        schema
+    }
+
+    fn knows_list_merges(&self) -> bool {
+        false
+    }
+}
+
+const OWN: &str = "a kind is asked about its own objects";
+
+fn own(object: &AnyObject) -> &Unstructured {
+    object.get().expect(OWN)
+}
+
+fn own_mut(object: &mut AnyObject) -> &mut Unstructured {
+    object.get_mut().expect(OWN)
+}

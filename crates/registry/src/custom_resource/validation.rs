@@ -1,0 +1,175 @@
+//! The faults of an object by its schema, in Kubernetes' words (`k8s.io/kube-openapi/pkg/validation/errors`).
+
+use api_machinery::{FieldErrors, FieldPath};
+use jsonschema::{
+    Draft, ValidationError, Validator,
+    error::{TypeKind, ValidationErrorKind},
+    paths::{Location, LocationSegment},
+};
+use serde_json::{Map, Value, json};
+
+use super::structural_schema::is_set;
+
+/// A schema as a validator.
+#[derive(Debug)]
+pub(super) struct Validation(Validator);
+
+impl Validation {
+    /// By a structural schema.
+    ///
+    /// # Errors
+    /// If it is no schema.
+    pub(super) fn by(schema: &Value) -> Result<Self, String> {
+        // OpenAPI 3.0 says `exclusiveMinimum: true` as this draft does.
+        let options = jsonschema::options().with_draft(Draft::Draft4);
+        let validator = options.build(&json_schema(schema));
+        validator.map(Self).map_err(|error| error.to_string())
+    }
+
+    /// Adds the faults of an object.
+    pub(super) fn check(&self, object: &Value, errors: &mut FieldErrors) {
+        self.0.iter_errors(object).for_each(|error| tell(&error, errors));
+    }
+}
+
+/// OpenAPI's dialect as JSON Schema: null where it is a value, and the types of `x-kubernetes-int-or-string`.
+fn json_schema(schema: &Value) -> Value {
+    let Value::Object(fields) = schema else { return schema.clone() };
+    let mut adapted: Map<String, Value> = fields
+        .iter()
+        .map(|(keyword, value)| {
+            let value = match (keyword.as_str(), value) {
+                ("properties", Value::Object(schemas)) => schemas
+                    .iter()
+                    .map(|(name, schema)| (name.clone(), json_schema(schema)))
+                    .collect(),
+                ("allOf" | "anyOf" | "oneOf", Value::Array(schemas)) => {
+                    schemas.iter().map(json_schema).collect()
+                }
+                ("additionalProperties" | "items" | "not", schema) => json_schema(schema),
+                _ => value.clone(),
+            };
+            (keyword.clone(), value)
+        })
+        .collect();
+    if is_set(schema, "x-kubernetes-int-or-string") {
+        adapted.insert("type".to_owned(), json!(["integer", "string"]));
+    }
+    if is_set(schema, "nullable") {
+        allow_null(&mut adapted);
+    }
+    Value::Object(adapted)
+}
+
+fn allow_null(schema: &mut Map<String, Value>) {
+    if let Some(types) = schema.get_mut("type") {
+        let mut all = types.as_array().cloned().unwrap_or_else(|| vec![types.clone()]);
+        all.push("null".into());
+        *types = all.into();
+    }
+    if let Some(Value::Array(values)) = schema.get_mut("enum") {
+        values.push(Value::Null);
+    }
+}
+
+fn tell(error: &ValidationError<'_>, errors: &mut FieldErrors) {
+    use ValidationErrorKind as Kind;
+    let (path, value) = (path(error.instance_path()), &**error.instance());
+    let size = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+    match error.kind() {
+        Kind::Required { property } => {
+            errors.required(&path.child(property.as_str().unwrap_or_default()), "");
+        }
+        Kind::Enum { options } => {
+            let allowed: Vec<String> = options.as_array().into_iter().flatten().map(text).collect();
+            let allowed: Vec<&str> = allowed.iter().map(String::as_str).collect();
+            errors.not_supported(&path, &text(value), &allowed);
+        }
+        Kind::MaxLength { limit } => errors.too_long(&path, size(*limit)),
+        Kind::MaxItems { limit } => {
+            errors.too_many(&path, value.as_array().map_or(0, Vec::len), size(*limit));
+        }
+        Kind::MaxProperties { limit } => {
+            errors.too_many(&path, value.as_object().map_or(0, Map::len), size(*limit));
+        }
+        Kind::UniqueItems => errors.duplicate(&path, format_args!("{value}")),
+        Kind::Type { .. } => {
+            errors.invalid(&path, type_of(value), &format!("{path} in body {}", why(error)));
+        }
+        Kind::AnyOf { .. }
+        | Kind::OneOfNotValid { .. }
+        | Kind::OneOfMultipleValid { .. }
+        | Kind::Not { .. } => {
+            errors.invalid(
+                &path,
+                format_args!("{value}"),
+                &format!("{:?} {}", path.to_string(), why(error)),
+            );
+        }
+        _ => errors.invalid(
+            &path,
+            format_args!("{value}"),
+            &format!("{path} in body {}", why(error)),
+        ),
+    }
+}
+
+/// What is wrong with a value.
+fn why(error: &ValidationError<'_>) -> String {
+    use ValidationErrorKind as Kind;
+    match error.kind() {
+        Kind::Type { kind } => {
+            format!("must be of type {}: {:?}", types(kind), type_of(error.instance()))
+        }
+        Kind::Format { format } => format!("must be of type {format}: {}", error.instance()),
+        Kind::Pattern { pattern } => format!("should match '{pattern}'"),
+        Kind::MinLength { limit } => format!("should be at least {limit} chars long"),
+        Kind::MinItems { limit } => format!("should have at least {limit} items"),
+        Kind::MinProperties { limit } => format!("should have at least {limit} properties"),
+        Kind::Maximum { limit } => format!("should be less than or equal to {limit}"),
+        Kind::ExclusiveMaximum { limit } => format!("should be less than {limit}"),
+        Kind::Minimum { limit } => format!("should be greater than or equal to {limit}"),
+        Kind::ExclusiveMinimum { limit } => format!("should be greater than {limit}"),
+        Kind::MultipleOf { multiple_of } => format!("should be a multiple of {multiple_of}"),
+        Kind::AnyOf { .. } => "must validate at least one schema (anyOf)".to_owned(),
+        Kind::OneOfNotValid { .. } | Kind::OneOfMultipleValid { .. } => {
+            "must validate one and only one schema (oneOf)".to_owned()
+        }
+        Kind::Not { .. } => "must not validate the schema (not)".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn path(location: &Location) -> FieldPath {
+    location.iter().fold(FieldPath::default(), |path, segment| match segment {
+        LocationSegment::Property(name) => path.child(&name),
+        LocationSegment::Index(index) => path.index(index),
+    })
+}
+
+fn types(kind: &TypeKind) -> String {
+    match kind {
+        TypeKind::Single(one) => one.to_string(),
+        TypeKind::Multiple(several) => {
+            let all = several.iter().map(|one| one.to_string()).filter(|name| name != "null");
+            all.collect::<Vec<_>>().join(",")
+        }
+    }
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// A text without its quotes.
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

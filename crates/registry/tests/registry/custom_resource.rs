@@ -1,0 +1,257 @@
+//! Kinds that come from data: the stages of a write by their schemas.
+
+use api_machinery::ApiError;
+use registry::{
+    Column, CustomResource, CustomResourceError, Names, PrinterColumn, ResourceDef, ScalePaths,
+    Scope, SelectorPath, scale,
+};
+use serde_json::{Value, json};
+
+use crate::{context, create, now, try_create, update, update_status};
+
+fn custom(spec: &Value) -> CustomResource {
+    let properties = json!({"spec": spec, "status": {
+        "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+    }});
+    CustomResource {
+        names: Names {
+            group: "stable.example.com".to_owned(),
+            version: "v1".to_owned(),
+            kind: "CronTab".to_owned(),
+            plural: "crontabs".to_owned(),
+            singular: "crontab".to_owned(),
+            list_kind: "CronTabList".to_owned(),
+            short_names: vec!["ct".to_owned()],
+            categories: Vec::new(),
+        },
+        scope: Scope::Namespaced,
+        schema: json!({"type": "object", "properties": properties}),
+        columns: Vec::new(),
+        has_status: true,
+        scale: None,
+        conversion: None,
+    }
+}
+
+/// A kind whose objects have a spec of this schema.
+fn kind(spec: &Value) -> ResourceDef {
+    custom(spec).build().unwrap()
+}
+
+fn object(spec: &Value) -> Value {
+    json!({"metadata": {"name": "a"}, "spec": spec})
+}
+
+/// What becomes of a spec, and what of it is unknown.
+fn check(schema: &Value, given: &Value, expected: &Value, unknown: &[&str]) {
+    let kind = kind(schema);
+    let decoded = kind.decode(object(given), None).unwrap();
+    assert_eq!(decoded.unknown, unknown, "{schema} {given}");
+    assert_eq!(create(&kind, object(given))["spec"], *expected, "{schema} {given}");
+}
+
+#[test]
+fn unknown_fields_are_dropped_unless_the_schema_keeps_them() {
+    let inner = json!({"type": "object", "properties": {"a": {"type": "integer"}}});
+    let given = json!({"a": 1, "b": 2});
+    check(&inner, &given, &json!({"a": 1}), &["spec.b"]);
+    let list = json!({"type": "object", "properties": {"l": {"type": "array", "items": inner}}});
+    check(&list, &json!({"l": [{}, given]}), &json!({"l": [{}, {"a": 1}]}), &["spec.l[1].b"]);
+    let map = json!({"type": "object", "additionalProperties": inner});
+    check(&map, &json!({"k": given}), &json!({"k": {"a": 1}}), &["spec.k.b"]);
+    let all = json!({"type": "object", "additionalProperties": true});
+    check(&all, &given, &given, &[]);
+    let mut keeps = inner.clone();
+    keeps["x-kubernetes-preserve-unknown-fields"] = json!(true);
+    check(&keeps, &given, &given, &[]);
+    let outer = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"known": inner}});
+    let both = json!({"known": given, "other": given});
+    check(&outer, &both, &json!({"known": {"a": 1}, "other": given}), &["spec.known.b"]);
+    let embedded = json!({"type": "object", "x-kubernetes-embedded-resource": true});
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {}});
+    let kept = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}});
+    check(&embedded, &pod, &kept, &["spec.spec"]);
+}
+
+#[test]
+fn what_is_not_said_is_as_the_schema_says() {
+    let number = json!({"type": "integer", "default": 3});
+    let fields = json!({
+        "n": number,
+        "inner": {"type": "object", "default": {}, "properties": {"n": number}},
+        "list": {"type": "array", "items": {"type": "object", "properties": {"n": number}}},
+        "null": {"type": "string", "nullable": true, "default": "x"},
+        "gone": {"type": "string"},
+    });
+    let schema = json!({"type": "object", "properties": fields});
+    let told = json!({"n": 3, "inner": {"n": 3}, "null": "x"});
+    check(&schema, &json!({}), &told, &[]);
+    check(
+        &schema,
+        &json!({"n": null, "inner": {"n": 1}, "list": [{}], "null": null, "gone": null}),
+        &json!({"n": 3, "inner": {"n": 1}, "list": [{"n": 3}], "null": null}),
+        &[],
+    );
+    let map = json!({"type": "object", "additionalProperties": {
+        "type": "object", "properties": {"n": number},
+    }});
+    check(&map, &json!({"k": {}}), &json!({"k": {"n": 3}}), &[]);
+}
+
+/// The faults of a field of this schema.
+fn check_faults(field: &Value, given: &Value, expected: &[&str]) {
+    let schema = json!({"type": "object", "properties": {"f": field}});
+    let kind = kind(&schema);
+    let made = try_create(&kind, object(&json!({"f": given})), &context(&kind));
+    let causes = |error: ApiError| {
+        let causes = error.status().details.clone().unwrap().causes.unwrap();
+        let told = |c: &api_types::meta::StatusCause| {
+            format!("{}: {}", c.field.as_deref().unwrap(), c.message.as_deref().unwrap())
+        };
+        causes.iter().map(told).collect::<Vec<_>>()
+    };
+    let faults = made.map_or_else(causes, |_| Vec::new());
+    assert_eq!(faults, expected, "{field} {given}");
+}
+
+#[test]
+fn faults_are_told_in_kubernetes_words() {
+    let typed = |type_: &str| json!({"type": type_});
+    let must =
+        r#"spec.f: Invalid value: "string": spec.f in body must be of type integer: "string""#;
+    check_faults(&typed("integer"), &json!("x"), &[must]);
+    check_faults(&typed("integer"), &json!(1), &[]);
+    let mode = json!({"type": "string", "enum": ["a", "b"]});
+    check_faults(
+        &mode,
+        &json!("c"),
+        &[r#"spec.f: Unsupported value: "c": supported values: "a", "b""#],
+    );
+    let replicas = json!({"type": "integer", "minimum": 1, "maximum": 10});
+    let most = "spec.f: Invalid value: 11: spec.f in body should be less than or equal to 10";
+    check_faults(&replicas, &json!(11), &[most]);
+    let least = "spec.f: Invalid value: 0: spec.f in body should be greater than or equal to 1";
+    check_faults(&replicas, &json!(0), &[least]);
+    let above = json!({"type": "integer", "minimum": 1, "exclusiveMinimum": true});
+    let above_one = "spec.f: Invalid value: 1: spec.f in body should be greater than 1";
+    check_faults(&above, &json!(1), &[above_one]);
+    let pattern = json!({"type": "string", "pattern": "^a+$", "minLength": 2, "maxLength": 3});
+    let match_ = r#"spec.f: Invalid value: "b": spec.f in body should match '^a+$'"#;
+    let short = r#"spec.f: Invalid value: "b": spec.f in body should be at least 2 chars long"#;
+    let mut faults = [match_, short];
+    faults.sort_unstable();
+    check_faults(&pattern, &json!("b"), &faults);
+    check_faults(&pattern, &json!("aaaa"), &["spec.f: Too long: may not be more than 3 bytes"]);
+    let list = json!({"type": "array", "maxItems": 1, "items": {
+        "type": "object", "required": ["name"], "properties": {"name": {"type": "string"}},
+    }});
+    let many = "spec.f: Too many: 2: must have at most 1 items";
+    let required = "spec.f[1].name: Required value";
+    check_faults(&list, &json!([{"name": "a"}, {}]), &[many, required]);
+    let either = json!({"x-kubernetes-int-or-string": true});
+    check_faults(&either, &json!(1), &[]);
+    check_faults(&either, &json!("50%"), &[]);
+    let bool_ = r#"spec.f: Invalid value: "boolean": spec.f in body must be of type integer,string: "boolean""#;
+    check_faults(&either, &json!(true), &[bool_]);
+    let nullable = json!({"type": "string", "nullable": true, "enum": ["a"]});
+    check_faults(&nullable, &json!(null), &[]);
+    let one_of = json!({"type": "integer", "oneOf": [{"minimum": 1}, {"minimum": 2}]});
+    let one = r#"spec.f: Invalid value: 3: "spec.f" must validate one and only one schema (oneOf)"#;
+    check_faults(&one_of, &json!(3), &[one]);
+}
+
+#[test]
+fn metadata_are_checked_as_those_of_other_kinds() {
+    let kind = kind(&json!({"type": "object"}));
+    let wrong = json!({"metadata": {"name": "A", "labels": {"a": "b c"}, "odd": 1}});
+    assert_eq!(kind.decode(wrong.clone(), None).unwrap().unknown, ["metadata.odd"]);
+    let error = try_create(&kind, wrong, &context(&kind)).unwrap_err().to_string();
+    assert!(error.contains("metadata.name: Invalid value: \"A\""), "{error}");
+    assert!(error.contains("metadata.labels[a]: Invalid value: \"b c\""), "{error}");
+    let made = create(&kind, object(&json!({})));
+    assert_eq!(
+        (&made["apiVersion"], &made["kind"], &made["metadata"]["namespace"]),
+        (&json!("stable.example.com/v1"), &json!("CronTab"), &json!("default"))
+    );
+}
+
+#[test]
+fn the_status_belongs_to_its_subresource_and_counts_for_no_generation() {
+    let kind = kind(&json!({"type": "object", "properties": {"n": {"type": "integer"}}}));
+    let mut given = object(&json!({"n": 1}));
+    given["status"] = json!({"seen": 1});
+    let made = create(&kind, given.clone());
+    assert_eq!((&made["status"], &made["metadata"]["generation"]), (&Value::Null, &json!(1)));
+    let mut reported = made.clone();
+    reported["status"] = json!({"seen": 1});
+    reported["spec"]["n"] = json!(5);
+    reported["metadata"]["labels"] = json!({"a": "b"});
+    let reported = update_status(&kind, &made, reported).unwrap();
+    assert_eq!((&reported["status"], &reported["spec"]), (&json!({"seen": 1}), &json!({"n": 1})));
+    assert_eq!(reported["metadata"], made["metadata"]);
+    let mut changed = reported.clone();
+    changed["status"] = json!({"seen": 2});
+    changed["metadata"]["labels"] = json!({"a": "b"});
+    let labelled = update(&kind, &reported, changed.clone()).unwrap();
+    assert_eq!(
+        (&labelled["status"], &labelled["metadata"]["generation"]),
+        (&json!({"seen": 1}), &json!(1))
+    );
+    changed["spec"]["n"] = json!(2);
+    let changed = update(&kind, &labelled, changed).unwrap();
+    assert_eq!(changed["metadata"]["generation"], 2);
+    changed["metadata"]["uid"].as_str().unwrap();
+
+    let whole = CustomResource { has_status: false, ..custom(&json!({"type": "object"})) };
+    let made = create(&whole.build().unwrap(), given);
+    assert_eq!(made["status"], json!({"seen": 1}), "without the subresource it is a field");
+}
+
+#[test]
+fn a_scale_is_where_the_kind_says() {
+    let path = |text: &str| text.split('.').map(str::to_owned).collect();
+    let paths = ScalePaths {
+        spec_replicas: path("spec.size.wanted"),
+        status_replicas: path("status.size"),
+        selector: SelectorPath::Text(path("status.selector")),
+    };
+    let object = json!({"spec": {"size": {"wanted": 3}}, "status": {"size": 2, "selector": "a=b"}});
+    let scale = scale::get(&paths, &object).unwrap();
+    assert_eq!(
+        (&scale["spec"], &scale["status"]),
+        (&json!({"replicas": 3}), &json!({"replicas": 2, "selector": "a=b"}))
+    );
+    let wanted = scale::decode(&json!({"spec": {"replicas": 7}})).unwrap().object;
+    let set = |object| scale::set(&paths, &object, wanted.get().unwrap());
+    assert_eq!(set(object).unwrap()["spec"], json!({"size": {"wanted": 7}}));
+    assert_eq!(set(json!({})).unwrap(), json!({"spec": {"size": {"wanted": 7}}}));
+    assert_eq!(set(json!({"spec": "text"})).unwrap_err().code(), 400);
+}
+
+#[test]
+fn a_table_has_the_name_and_the_columns_that_are_given() {
+    let headings = |kind: &ResourceDef| {
+        kind.columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>()
+    };
+    let mut resource = custom(&json!({"type": "object"}));
+    assert_eq!(headings(&custom(&json!({})).build().unwrap()), ["Name", "Age"]);
+    let column =
+        Column { name: "Replicas".to_owned(), type_: "integer".to_owned(), ..Column::default() };
+    resource.columns.push(PrinterColumn { column, json_path: ".spec.n".to_owned() });
+    let kind = resource.build().unwrap();
+    assert_eq!(headings(&kind), ["Name", "Replicas"]);
+    assert_eq!(kind.row(&object(&json!({"n": 3})), now()).unwrap(), [json!("a"), json!(3)]);
+    assert_eq!(kind.column_definitions()[0]["format"], "name");
+}
+
+#[test]
+fn what_can_not_be_served_is_told() {
+    let error = custom(&json!({"type": "no type"})).build().unwrap_err();
+    assert!(matches!(error, CustomResourceError::Schema(_)), "{error}");
+    // No other document is ever fetched.
+    let error = custom(&json!({"$ref": "http://127.0.0.1:1/x"})).build().unwrap_err();
+    assert!(matches!(error, CustomResourceError::Schema(_)), "{error}");
+    let mut resource = custom(&json!({"type": "object"}));
+    resource.columns.push(PrinterColumn { column: Column::default(), json_path: "x".to_owned() });
+    assert_eq!(resource.build().unwrap_err().to_string(), "\"x\" is no JSONPath");
+}
