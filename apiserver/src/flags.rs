@@ -207,7 +207,8 @@ async fn serve(flags: &ServeFlags, runtime: &Runtime) -> anyhow::Result<()> {
         ..Config::default()
     };
     let store = open_store(flags).await?;
-    let publisher = flags.redis.as_deref().map(Publisher::connect).transpose()?;
+    let connect = |url: &str| Publisher::connect(url, &runtime.tasks);
+    let publisher = flags.redis.as_deref().map(connect).transpose()?;
     let address = (flags.bind_address, flags.secure_port);
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {}:{}", flags.bind_address, flags.secure_port)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use component::Tasks;
 use component::events::Recorder;
 use kube::Client;
 use listwatch::ListWatch;
@@ -24,11 +25,12 @@ pub struct Context {
     pub clock: Clock,
     /// Which resources the API server has.
     pub(crate) discovery: Arc<Discovery>,
+    tasks: Tasks,
 }
 
 impl Context {
-    /// Nothing is followed yet.
-    pub fn new(listwatch: ListWatch, settings: Settings) -> Self {
+    /// Nothing is followed yet. What writes events is among the `tasks`.
+    pub fn new(listwatch: ListWatch, settings: Settings, tasks: Tasks) -> Self {
         let discovery = Arc::new(Discovery::new(listwatch.client().clone()));
         Self {
             listwatch,
@@ -36,6 +38,7 @@ impl Context {
             settings,
             clock: Clock::default(),
             discovery,
+            tasks,
         }
     }
 
@@ -46,6 +49,6 @@ impl Context {
 
     /// Writes events in the name of a controller.
     pub fn recorder(&self, controller: &str) -> Recorder {
-        Recorder::new(self.client(), controller, "")
+        Recorder::new(&self.tasks, self.client(), controller, "")
     }
 }

@@ -118,8 +118,9 @@ pub async fn main_with(
     };
     let metrics = Metrics::register(&runtime.metrics);
     let work = async |client, check: Check| {
-        let listwatch = ListWatch::new(client, args.replica.client.redis.as_deref())?;
-        let context = Context::new(listwatch, settings.clone());
+        let redis = args.replica.client.redis.as_deref();
+        let listwatch = ListWatch::new(client, redis, &runtime.tasks)?;
+        let context = Context::new(listwatch, settings.clone(), runtime.tasks.clone());
         Err(run_with(&context, &metrics, &controllers, &check).await.into())
     };
     REPLICA.run(&args.replica, &runtime, work).await
@@ -127,13 +128,8 @@ pub async fn main_with(
 
 /// Runs all controllers until dropped, or until one of them fails. Each begins when it has seen what it reads;
 /// the check says for what they wait.
-pub async fn run(
-    listwatch: ListWatch,
-    settings: Settings,
-    metrics: &Metrics,
-    check: &Check,
-) -> Ended {
-    run_with(&Context::new(listwatch, settings), metrics, controllers::all, check).await
+pub async fn run(context: &Context, metrics: &Metrics, check: &Check) -> Ended {
+    run_with(context, metrics, controllers::all, check).await
 }
 
 async fn run_with(

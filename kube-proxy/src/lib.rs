@@ -34,9 +34,14 @@ pub mod world;
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use component::{Check, Runtime, events::Recorder, host};
+use futures::{
+    FutureExt,
+    future::{LocalBoxFuture, select_all},
+};
 use listwatch::ListWatch;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     addresses::Loopback,
@@ -63,12 +68,12 @@ const HEALTH_ADDRESS: &str = "127.0.0.1:10256";
 /// Wrong configuration, an occupied health address, no right to open a netlink socket.
 pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let client = component::client(&args.client).await?;
-    let listwatch = ListWatch::new(client, args.client.redis.as_deref())?;
+    let listwatch = ListWatch::new(client, args.client.redis.as_deref(), &runtime.tasks)?;
     let (check, routes_check) = (runtime.health.check("services"), runtime.health.check("routes"));
     runtime.serve(&args.serve, HEALTH_ADDRESS).await?;
 
     let node = host::node_name(args.node_name.as_deref()).context("cannot tell the host name")?;
-    let recorder = Recorder::new(listwatch.client().clone(), "kube-proxy", &node);
+    let recorder = Recorder::new(&runtime.tasks, listwatch.client().clone(), "kube-proxy", &node);
     let engine = ::docker::Docker::new(&args.docker_host).context("cannot use --docker-host")?;
     let docker = Docker::new(engine, &args.nginx_image, &node);
     let addresses = Loopback::open(args.service_cidr, args.cluster_cidr).await;
@@ -83,16 +88,27 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let (nodes, nodes_watch) = world::follow(&listwatch, vec![wake.clone(), routes_wake.clone()]);
     let (world, watches) = World::watch(&listwatch, nodes.clone(), &wake);
 
+    let parts: Vec<Part<'_>> = vec![
+        ("watching Services and EndpointSlices", watches.boxed_local()),
+        ("watching nodes", nodes_watch.boxed_local()),
+        ("keeping Services", sync::run(&world, &here, &mut backend, &wake, &outlets).boxed_local()),
+        ("keeping routes", routes.run(&nodes, &routes_wake).boxed_local()),
+        ("asking other hosts", witness::run(&here.node, &nodes, &listwatch).boxed_local()),
+        ("following Docker's events", docker.follow_deaths(&wake).boxed_local()),
+    ];
+    run(&runtime.shutdown, parts).await
+}
+
+/// What it does, and doing it.
+type Part<'a> = (&'static str, LocalBoxFuture<'a, ()>);
+
+/// Runs until shutdown. No part comes to its end before; if one does, the program has failed.
+async fn run(shutdown: &CancellationToken, parts: Vec<Part<'_>>) -> anyhow::Result<()> {
+    let parts = parts.into_iter().map(|(doing, part)| part.map(move |()| doing).boxed_local());
     tokio::select! {
-        () = runtime.shutdown.cancelled() => {}
-        () = sync::run(&world, &here, &mut backend, &wake, &outlets) => {}
-        () = watches => {}
-        () = nodes_watch => {}
-        () = routes.run(&nodes, &routes_wake) => {}
-        () = witness::run(&here.node, &nodes, &listwatch) => {}
-        () = docker.follow_deaths(&wake) => {}
+        () = shutdown.cancelled() => Ok(()),
+        (doing, ..) = select_all(parts) => bail!("{doing} has ended"),
     }
-    Ok(())
 }
 
 fn keep_routes(
@@ -104,4 +120,21 @@ fn keep_routes(
     let metrics = RouteMetrics::register(&runtime.metrics);
     let kernel = Kernel::open().context("cannot keep routes")?;
     Ok(Routes::new(host, kernel, RouteOutlets { check, metrics, recorder }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_ends_before_the_program_is_a_failure() {
+        let shutdown = CancellationToken::new();
+        let parts = || vec![("staying", std::future::pending().boxed_local())];
+        let mut with_one_that_ends = parts();
+        with_one_that_ends.push(("leaving", async {}.boxed_local()));
+        let error = run(&shutdown, with_one_that_ends).await.unwrap_err();
+        assert_eq!(error.to_string(), "leaving has ended");
+        shutdown.cancel();
+        run(&shutdown, parts()).await.unwrap();
+    }
 }

@@ -80,7 +80,10 @@ impl World {
         let slices_watch =
             wake_on_changes(slices_watch, wakes, move |event| of_slices.slice(event));
         let watches = async {
-            future::join(services_watch, slices_watch).await;
+            tokio::select! {
+                () = services_watch => {}
+                () = slices_watch => {}
+            }
         };
         (world, watches)
     }

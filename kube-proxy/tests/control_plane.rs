@@ -10,7 +10,7 @@ use api_types::api::{
     core::v1::{Event, Node, Service},
     discovery::v1::EndpointSlice,
 };
-use component::{Health, Metrics, events::Recorder};
+use component::{Health, Metrics, Tasks, events::Recorder};
 use fake::Fake;
 use kube::{
     Api,
@@ -55,7 +55,7 @@ impl Cluster {
         let outlets = Outlets {
             check: self.health.check("services"),
             metrics: ProxyMetrics::register(&Metrics::default()),
-            recorder: Recorder::new(self.plane.client(), "kube-proxy", "here"),
+            recorder: Recorder::new(&Tasks::default(), self.plane.client(), "kube-proxy", "here"),
         };
         let here = Here { node: "here".into(), service_cidr: "10.96.0.0/16".parse().unwrap() };
         let listwatch = self.plane.listwatch();

@@ -12,7 +12,7 @@ use std::{
 
 use api_types::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use async_trait::async_trait;
-use component::{Health, Metrics, events::Recorder};
+use component::{Health, Metrics, Tasks, events::Recorder};
 use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
@@ -93,7 +93,7 @@ fn start(plane: &ControlPlane) -> Notes {
     let outlets = Outlets {
         check: Health::default().check("services"),
         metrics: ProxyMetrics::register(&Metrics::default()),
-        recorder: Recorder::new(plane.client(), "kube-proxy", "here"),
+        recorder: Recorder::new(&Tasks::default(), plane.client(), "kube-proxy", "here"),
     };
     let here = Here { node: "here".into(), service_cidr: "10.96.0.0/16".parse().unwrap() };
     let listwatch = plane.listwatch();

@@ -16,7 +16,7 @@ use std::{
 };
 
 use api_types::api::core::v1::{Event, Node};
-use component::{Health, Metrics, events::Recorder};
+use component::{Health, Metrics, Tasks, events::Recorder};
 use ipnet::Ipv4Net;
 use kube::{
     Api,
@@ -224,7 +224,12 @@ impl Proxy {
         let outlets = Outlets {
             check: health.check("routes"),
             metrics: RouteMetrics::register(&metrics),
-            recorder: Recorder::new(plane.client(), "kube-proxy", &machine.name()),
+            recorder: Recorder::new(
+                &Tasks::default(),
+                plane.client(),
+                "kube-proxy",
+                &machine.name(),
+            ),
         };
         let mut routes = Routes::new(machine.host(), machine.kernel.clone(), outlets);
         let listwatch = plane.listwatch();

@@ -71,7 +71,7 @@ impl Context {
             network: Arc::new(crate::network::fake::Fake::ready()),
             objects: Objects::new(client.clone()),
             ledger,
-            recorder: Recorder::new(client.clone(), "kubelet", "n1"),
+            recorder: Recorder::new(&component::Tasks::default(), client.clone(), "kubelet", "n1"),
             client,
             node: "n1".to_owned(),
             host_ip: "192.0.2.1".to_owned(),

@@ -50,7 +50,8 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
     let ip = options.node_ip.map(IpAddr::V4).or_else(host::address);
     let ip = ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)).to_string();
     let client = component::client(&options.client).await?;
-    let listwatch = ListWatch::new(client.clone(), options.client.redis.as_deref())?;
+    let listwatch =
+        ListWatch::new(client.clone(), options.client.redis.as_deref(), &program.tasks)?;
     let Some(runtime) = connect(&options, &name, &program.shutdown).await? else {
         return Ok(());
     };
@@ -59,7 +60,7 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
     let context = Arc::new(Context {
         runtime: Arc::new(runtime),
         network: Arc::new(Bridge::new(&name, options.cluster_cidr, options.service_cidr)),
-        recorder: Recorder::new(client.clone(), "kubelet", &name),
+        recorder: Recorder::new(&program.tasks, client.clone(), "kubelet", &name),
         objects: Objects::new(client.clone()),
         ledger: Ledger::default(),
         client,

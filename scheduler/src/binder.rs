@@ -1,5 +1,4 @@
-//! The rim: tells the API server what was decided. Every call runs in a task of its own, so that a slow
-//! answer holds up no other pod.
+//! The rim: tells the API server what was decided.
 
 use std::time::Duration;
 
@@ -10,7 +9,6 @@ use component::events::{EventType, Recorder};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 
 use crate::pod::{PodInfo, PodKey, Uid, node_of};
 use crate::schedule::FitError;
@@ -37,51 +35,42 @@ pub(crate) enum Outcome {
 pub(crate) struct Binder {
     client: Client,
     recorder: Recorder,
-    outcomes: mpsc::UnboundedSender<Outcome>,
 }
 
 impl Binder {
-    pub(crate) fn new(
-        client: Client,
-        recorder: Recorder,
-        outcomes: mpsc::UnboundedSender<Outcome>,
-    ) -> Self {
-        Self { client, recorder, outcomes }
+    pub(crate) fn new(client: Client, recorder: Recorder) -> Self {
+        Self { client, recorder }
     }
 
-    /// Binds the pod in the background; the outcome comes through the channel.
-    pub(crate) fn bind(&self, pod: PodInfo, node: NodeName) {
-        let binder = self.clone();
-        tokio::spawn(async move {
-            let answer = in_time(binder.post(&pod, &node)).await;
-            let bound = answer.is_ok();
-            binder.tell(outcome(answer, &pod));
-            if bound {
-                binder.announce(&pod, &node);
+    /// Binds the pod.
+    pub(crate) async fn bind(self, pod: PodInfo, node: NodeName) -> Outcome {
+        match in_time(self.post(&pod, &node)).await {
+            Ok(_) => {
+                let message = format!("Successfully assigned {} to {node}", pod.key());
+                self.recorder.about(&*pod.pod, EventType::Normal, "Scheduled", message);
+                Outcome::Bound(pod.uid)
             }
-        });
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(pod = %pod.key(), error, "binding failed");
+                Outcome::Failed(pod.uid)
+            }
+        }
     }
 
-    /// Writes down in the background why no node takes the pod; the outcome comes through the channel.
-    pub(crate) fn report_unschedulable(&self, pod: PodInfo, why: FitError) {
-        let binder = self.clone();
-        tokio::spawn(async move {
-            let message = why.to_string();
-            let outcome = match in_time(binder.mark_unschedulable(&pod.pod, &message)).await {
-                Ok(()) => Outcome::Reported(pod.uid, why),
-                Err(error) => {
-                    log(&error, "writing down why a pod fits nowhere");
-                    Outcome::NotReported(pod.uid)
-                }
-            };
-            binder.tell(outcome);
-            binder.recorder.about(&*pod.pod, EventType::Warning, "FailedScheduling", message);
-        });
-    }
-
-    fn tell(&self, outcome: Outcome) {
-        // The scheduler is gone only when the program ends.
-        let _ = self.outcomes.send(outcome);
+    /// Writes down why no node takes the pod.
+    pub(crate) async fn report_unschedulable(self, pod: PodInfo, why: FitError) -> Outcome {
+        let message = why.to_string();
+        let written = in_time(self.mark_unschedulable(&pod.pod, &message)).await;
+        self.recorder.about(&*pod.pod, EventType::Warning, "FailedScheduling", message);
+        match written {
+            Ok(()) => Outcome::Reported(pod.uid, why),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::debug!(error, "writing down why a pod fits nowhere");
+                Outcome::NotReported(pod.uid)
+            }
+        }
     }
 
     async fn post(&self, pod: &PodInfo, node: &NodeName) -> kube::Result<Value> {
@@ -89,11 +78,6 @@ impl Binder {
         let api = Api::<Pod>::namespaced(self.client.clone(), &key.namespace);
         let body = binding(&pod.pod, node);
         api.create_subresource("binding", &key.name, &PostParams::default(), &body).await
-    }
-
-    fn announce(&self, pod: &PodInfo, node: &NodeName) {
-        let message = format!("Successfully assigned {} to {node}", pod.key());
-        self.recorder.about(&*pod.pod, EventType::Normal, "Scheduled", message);
     }
 
     /// Sets the condition unless the pod has got a node meanwhile: a late report must not overwrite
@@ -122,21 +106,6 @@ impl Binder {
 async fn in_time<T>(call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
     let result = tokio::time::timeout(PATIENCE, call).await;
     result.unwrap_or_else(|elapsed| Err(kube::Error::Service(elapsed.into())))
-}
-
-fn log(error: &kube::Error, doing: &str) {
-    tracing::debug!(error = error as &dyn std::error::Error, "{doing}");
-}
-
-fn outcome(answer: kube::Result<Value>, pod: &PodInfo) -> Outcome {
-    match answer {
-        Ok(_) => Outcome::Bound(pod.uid.clone()),
-        Err(error) => {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(pod = %pod.key(), error, "binding failed");
-            Outcome::Failed(pod.uid.clone())
-        }
-    }
 }
 
 fn binding(pod: &Pod, node: &NodeName) -> Binding {

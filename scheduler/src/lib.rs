@@ -29,7 +29,7 @@ use clap::Parser;
 use component::{Check, Replica, ReplicaArgs, Runtime};
 use listwatch::ListWatch;
 
-pub use scheduler::{COMPONENT, run};
+pub use scheduler::{COMPONENT, Failed, run};
 use strategy::Strategy;
 
 const REPLICA: Replica = Replica { lease: "scheduler", health_address: "127.0.0.1:10259" };
@@ -60,9 +60,9 @@ const EXAMPLES: &str = "Examples:
 /// Wrong configuration, or an occupied health address.
 pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let work = async |client, check: Check| {
-        let listwatch = ListWatch::new(client, args.replica.client.redis.as_deref())?;
-        run(&listwatch, args.strategy, || check.ready()).await;
-        Ok(())
+        let redis = args.replica.client.redis.as_deref();
+        let listwatch = ListWatch::new(client, redis, &runtime.tasks)?;
+        Err(run(&listwatch, &runtime.tasks, args.strategy, || check.ready()).await.into())
     };
     REPLICA.run(&args.replica, &runtime, work).await
 }

@@ -1,7 +1,8 @@
 //! The loop. One task takes in what changes, lets the [`Decider`] decide, and leaves the talking to the
-//! [`Binder`].
+//! [`Binder`]: every call in a task of its own, so that a slow answer holds up no other pod.
 
 use api_types::api::core::v1::{ConfigMap, Node, Pod};
+use component::Tasks;
 use component::events::{EventType, Recorder};
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
@@ -10,7 +11,7 @@ use kube::runtime::watcher::{self, Event};
 use listwatch::{ListWatch, Scope};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use crate::binder::{Binder, Outcome};
@@ -24,13 +25,23 @@ const DECISIONS: usize = 64;
 /// The component named in events.
 pub const COMPONENT: &str = "default-scheduler";
 
-/// Schedules pods until the program ends.
+/// A call about a pod has panicked: what became of the pod is not known.
+#[derive(Debug, thiserror::Error)]
+#[error("telling the API server about a pod has failed")]
+pub struct Failed(#[source] JoinError);
+
+/// Schedules pods until it fails. What writes events is among the `tasks`.
 ///
 /// `synced` is called once everything that exists has been seen.
-pub async fn run(listwatch: &ListWatch, strategy: Strategy, synced: impl FnOnce() + Send) {
-    let client = listwatch.client().clone();
+pub async fn run(
+    listwatch: &ListWatch,
+    tasks: &Tasks,
+    strategy: Strategy,
+    synced: impl FnOnce() + Send,
+) -> Failed {
+    let recorder = Recorder::new(tasks, listwatch.client().clone(), COMPONENT, "");
     let inputs = Inputs::new(listwatch);
-    Scheduler::new(client, strategy).run(inputs, synced).await;
+    Scheduler::new(listwatch.client().clone(), recorder, strategy).run(inputs, synced).await
 }
 
 /// Everything the scheduler listens to.
@@ -55,26 +66,26 @@ struct Scheduler {
     usual_strategy: Strategy,
     binder: Binder,
     recorder: Recorder,
-    outcomes: mpsc::UnboundedReceiver<Outcome>,
+    calls: JoinSet<Outcome>,
 }
 
 impl Scheduler {
-    fn new(client: Client, strategy: Strategy) -> Self {
-        let (sender, outcomes) = mpsc::unbounded_channel();
-        let recorder = Recorder::new(client.clone(), COMPONENT, "");
+    fn new(client: Client, recorder: Recorder, strategy: Strategy) -> Self {
         Self {
             decider: Decider::new(strategy, StdRng::from_rng(&mut rand::rng())),
             usual_strategy: strategy,
-            binder: Binder::new(client, recorder.clone(), sender),
+            binder: Binder::new(client, recorder.clone()),
             recorder,
-            outcomes,
+            calls: JoinSet::new(),
         }
     }
 
-    async fn run(mut self, mut inputs: Inputs, synced: impl FnOnce() + Send) {
+    async fn run(mut self, mut inputs: Inputs, synced: impl FnOnce() + Send) -> Failed {
         let mut synced = Some(synced);
         loop {
-            self.take_in(&mut inputs).await;
+            if let Err(error) = self.take_in(&mut inputs).await {
+                return Failed(error);
+            }
             if let Some(synced) = synced.take_if(|_| self.decider.is_synced()) {
                 synced();
             }
@@ -83,7 +94,7 @@ impl Scheduler {
     }
 
     /// Waits for the next thing to happen.
-    async fn take_in(&mut self, inputs: &mut Inputs) {
+    async fn take_in(&mut self, inputs: &mut Inputs) -> Result<(), JoinError> {
         let due = self.decider.next_wake(Instant::now()).map_or_else(
             || futures::future::pending().boxed(),
             |due| tokio::time::sleep_until(due).boxed(),
@@ -92,16 +103,20 @@ impl Scheduler {
             Some(event) = inputs.pods.next() => self.pod_event(event),
             Some(event) = inputs.nodes.next() => self.node_event(event),
             Some(wish) = inputs.wishes.next() => self.configure(&wish),
-            Some(outcome) = self.outcomes.recv() => self.decider.call_ended(outcome, Instant::now()),
+            Some(outcome) = self.calls.join_next() => self.decider.call_ended(outcome?, Instant::now()),
             () = due => {}
         }
+        Ok(())
     }
 
     fn decide(&mut self) {
         for _ in 0..DECISIONS {
+            let binder = self.binder.clone();
             match self.decider.decide(Instant::now()) {
-                Some(Decision::Bind(pod, node)) => self.binder.bind(pod, node),
-                Some(Decision::Report(pod, why)) => self.binder.report_unschedulable(pod, why),
+                Some(Decision::Bind(pod, node)) => drop(self.calls.spawn(binder.bind(pod, node))),
+                Some(Decision::Report(pod, why)) => {
+                    self.calls.spawn(binder.report_unschedulable(pod, why));
+                }
                 Some(Decision::Wait) => {}
                 None => return,
             }

@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 
 use api_types::api::core::v1::{ConfigMap, Event, Node, Pod};
+use component::Tasks;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use scheduler::Failed;
 use scheduler::strategy::Strategy;
 use serde_json::json;
 use testkit::{ControlPlane, node, pod, wait};
@@ -18,18 +20,23 @@ struct Cluster {
     plane: ControlPlane,
     nodes: Api<Node>,
     pods: Api<Pod>,
-    _scheduler: JoinSet<()>,
+    scheduler: JoinSet<Failed>,
 }
 
 impl Cluster {
     async fn start(strategy: &str) -> Self {
-        let plane = ControlPlane::start().await;
+        Self::over(ControlPlane::start().await, strategy)
+    }
+
+    fn over(plane: ControlPlane, strategy: &str) -> Self {
         let (listwatch, strategy): (_, Strategy) = (plane.listwatch(), strategy.parse().unwrap());
-        let mut running = JoinSet::new();
-        running.spawn(async move { scheduler::run(&listwatch, strategy, || {}).await });
+        let mut scheduler = JoinSet::new();
+        scheduler.spawn(async move {
+            scheduler::run(&listwatch, &Tasks::default(), strategy, || {}).await
+        });
         let nodes = Api::all(plane.client());
         let pods = Api::namespaced(plane.client(), "default");
-        Self { plane, nodes, pods, _scheduler: running }
+        Self { plane, nodes, pods, scheduler }
     }
 
     async fn add_node(&self, node: &Node) {
@@ -69,6 +76,19 @@ impl Cluster {
 
 fn node_of(pod: &Pod) -> Option<String> {
     pod.spec.as_ref()?.node_name.clone()
+}
+
+/// Whether its pod is bound by now is not known, and whoever schedules next looks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binding_that_panics_ends_the_scheduler() {
+    let plane = ControlPlane::start().await;
+    let _panicking = plane.panic(|request| request.uri().path().ends_with("/binding"));
+    let mut cluster = Cluster::over(plane, "min-pods");
+    cluster.add_node(&node("n1").build()).await;
+    cluster.add_pod(&pod("a").build()).await;
+    let ended = tokio::time::timeout(wait::DEADLINE, cluster.scheduler.join_next()).await;
+    let failed = ended.expect("it ends").unwrap().unwrap();
+    assert_eq!(failed.to_string(), "telling the API server about a pod has failed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

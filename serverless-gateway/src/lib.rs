@@ -52,7 +52,7 @@ pub use watch::watch;
 pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let access = Arc::new(args.access()?);
     let client = component::client(&args.client).await?;
-    let listwatch = ListWatch::new(client, args.client.redis.as_deref())?;
+    let listwatch = ListWatch::new(client, args.client.redis.as_deref(), &runtime.tasks)?;
     let address = (args.bind_address, args.port);
     let listener = TcpListener::bind(address)
         .await

@@ -53,6 +53,7 @@ pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
 mod tests {
     use std::sync::{Arc, Weak};
 
+    use component::Tasks;
     use listwatch::ListWatch;
 
     use crate::Settings;
@@ -68,7 +69,8 @@ mod tests {
         let pod_network = Network::new("10.244.0.0/16".parse().unwrap(), 24).unwrap();
         let (root_ca, eviction) = (Some("PEM".to_owned()), EvictionArgs::default());
         let functions = FunctionArgs::default();
-        Context::new(listwatch, Settings { pod_network, root_ca, eviction, workers, functions })
+        let settings = Settings { pod_network, root_ca, eviction, workers, functions };
+        Context::new(listwatch, settings, Tasks::default())
     }
 
     #[tokio::test]

@@ -171,7 +171,7 @@ mod tests {
     fn ipam(plane: &ControlPlane) -> NodeIpam {
         NodeIpam {
             client: plane.client(),
-            recorder: Recorder::new(plane.client(), NAME, ""),
+            recorder: Recorder::new(&component::Tasks::default(), plane.client(), NAME, ""),
             network: Network::new("10.244.0.0/16".parse().unwrap(), 24).unwrap(),
             nodes: Arc::default(),
             promised: Mutex::default(),

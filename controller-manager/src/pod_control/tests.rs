@@ -19,7 +19,7 @@ struct Stage {
 impl Stage {
     async fn start() -> Self {
         let plane = ControlPlane::start().await;
-        let recorder = Recorder::new(plane.client(), "tester", "");
+        let recorder = Recorder::new(&component::Tasks::default(), plane.client(), "tester", "");
         let control = PodControl::new(plane.client(), recorder, Arc::default());
         let metadata = json!({"namespace": "default", "name": "owner", "uid": "u"});
         let owner = serde_json::from_value(json!({"metadata": metadata})).unwrap();

@@ -12,12 +12,13 @@ mod replicaset;
 mod starting;
 mod workflow;
 
-use controller_manager::Settings;
+use component::Tasks;
 use controller_manager::eviction::EvictionArgs;
 use controller_manager::frame::Metrics;
 use controller_manager::functions::FunctionArgs;
 use controller_manager::network::Network;
 use controller_manager::workers::WorkersArgs;
+use controller_manager::{Context, Settings};
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Resource};
 use listwatch::ListWatch;
@@ -62,9 +63,10 @@ impl Cluster {
         let counted = Metrics::register(&metrics);
         let health = component::Health::default();
         let check = health.check("watching");
+        let context = Context::new(listwatch, settings, Tasks::default());
         let mut controllers = JoinSet::new();
         controllers.spawn(async move {
-            let ended = controller_manager::run(listwatch, settings, &counted, &check).await;
+            let ended = controller_manager::run(&context, &counted, &check).await;
             panic!("the controllers have ended: {ended:?}")
         });
         Self { plane, metrics, health, controllers }

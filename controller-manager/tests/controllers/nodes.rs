@@ -150,7 +150,12 @@ async fn a_pod_that_cannot_be_deleted_keeps_no_other() {
     let plane = ControlPlane::start().await;
     let (nodes, pods) =
         (Api::<Node>::all(plane.client()), Api::namespaced(plane.client(), "default"));
-    let listwatch = ListWatch::new(refusing_to_delete("a-stuck", plane.client()), None).unwrap();
+    let listwatch = ListWatch::new(
+        refusing_to_delete("a-stuck", plane.client()),
+        None,
+        &component::Tasks::default(),
+    )
+    .unwrap();
     let _controllers = Cluster::over_with(plane, listwatch, EvictionArgs::default());
     create(&nodes, &node("n1").build()).await;
     let names = ["a-stuck", "b", "c", "d", "e", "f", "g", "h", "i", "j"];

@@ -14,12 +14,13 @@ use std::process::Command;
 use api_types::NamespaceResourceScope;
 use api_types::api::core::v1::{Event, Pod};
 use api_types::minik8s::{Function, FunctionStatus, FunctionVersion};
-use controller_manager::Settings;
+use component::Tasks;
 use controller_manager::eviction::EvictionArgs;
 use controller_manager::frame::Metrics;
 use controller_manager::functions::FunctionArgs;
 use controller_manager::network::Network;
 use controller_manager::workers::WorkersArgs;
+use controller_manager::{Context, Settings};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Resource};
 use serde_json::{Value, json};
@@ -46,11 +47,11 @@ impl Rig {
             workers: WorkersArgs::default(),
             functions: FunctionArgs { docker_host: Dockerd::HOST.to_owned(), ..functions },
         };
-        let listwatch = plane.listwatch();
+        let context = Context::new(plane.listwatch(), settings, Tasks::default());
         let controllers = tokio::spawn(async move {
             let metrics = Metrics::register(&component::Metrics::default());
             let check = component::Health::default().check("watching");
-            let ended = controller_manager::run(listwatch, settings, &metrics, &check).await;
+            let ended = controller_manager::run(&context, &metrics, &check).await;
             panic!("the controllers have ended: {ended:?}")
         });
         let functions = Api::namespaced(plane.client(), "default");

@@ -17,6 +17,8 @@ use kube::{
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::Tasks;
+
 /// Events waiting to be written.
 const QUEUE: usize = 1024;
 /// For how long an event counts as a repetition of an earlier one.
@@ -51,14 +53,14 @@ pub struct Recorder {
 
 impl Recorder {
     /// Starts the writer; needs a tokio runtime. `host` is the node it runs on, or empty.
-    pub fn new(client: Client, component: &str, host: &str) -> Self {
+    pub fn new(tasks: &Tasks, client: Client, component: &str, host: &str) -> Self {
         let (queue, occurrences) = mpsc::channel(QUEUE);
         let source = EventSource {
             component: Some(component.to_owned()),
             host: (!host.is_empty()).then(|| host.to_owned()),
         };
         let writer = Writer { client, source, written: HashMap::new() };
-        tokio::spawn(writer.run(occurrences));
+        tasks.spawn("writing events", writer.run(occurrences));
         Self { queue }
     }
 

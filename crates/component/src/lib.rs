@@ -1,6 +1,7 @@
 //! What every program does alike, written once: flags, configuration file and environment; logs;
 //! signals; `/healthz`, `/livez`, `/readyz` and `/metrics`; the client of the API server; the TLS
-//! material of a kubeconfig; leader election; events; networks; the host.
+//! material of a kubeconfig; leader election; events; networks; the host; tasks
+//! that may not die unseen.
 //!
 //! It knows no program: what differs between two of them is a parameter here.
 
@@ -17,6 +18,7 @@ pub mod network;
 mod patience;
 mod program;
 mod replica;
+mod tasks;
 
 pub use client::{ClientArgs, client, wait_for_apiserver};
 pub use credentials::Credentials;
@@ -24,3 +26,4 @@ pub use health::{Check, Health, Metrics, ServeArgs};
 pub use leader::LeaderArgs;
 pub use program::{Runtime, install_crypto_provider, main, raise_file_limit};
 pub use replica::{Replica, ReplicaArgs};
+pub use tasks::{Panicked, Tasks};

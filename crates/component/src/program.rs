@@ -2,27 +2,31 @@
 
 use std::{future::Future, net::SocketAddr, process::ExitCode};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::{FromArgMatches, Parser};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     configuration::{self, CommonArgs},
     health::{self, Health, Metrics, ServeArgs},
     logging,
+    tasks::Tasks,
 };
 
 /// What a program is given to run with.
 #[derive(Clone, Debug, Default)]
 pub struct Runtime {
-    /// Cancelled by the first SIGTERM or SIGINT: finish what cannot be left, then return.
+    /// Cancelled by the first SIGTERM or SIGINT, and when a task of `tasks` panics: finish what cannot be left, then
+    /// return.
     pub shutdown: CancellationToken,
     /// What `/readyz` answers.
     pub health: Health,
     /// What `/metrics` answers.
     pub metrics: Metrics,
+    /// For work that the program does not wait for itself.
+    pub tasks: Tasks,
 }
 
 impl Runtime {
@@ -36,7 +40,7 @@ impl Runtime {
         let bound = listener.local_addr()?;
         let router = health::router(self.health.clone(), self.metrics.clone());
         let stopped = self.shutdown.clone().cancelled_owned();
-        tokio::spawn(async move {
+        self.tasks.spawn("serving health", async move {
             if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await
             {
                 tracing::error!(%error, "health server failed");
@@ -112,32 +116,38 @@ fn block_on<A>(
         .context("cannot start the async runtime")?;
     let result = executor.block_on(async {
         let runtime = Runtime::default();
-        stop_on_signal(runtime.shutdown.clone(), run(args, runtime)).await
+        until_stopped(runtime.clone(), run(args, runtime)).await
     });
     // A blocking task that does not end (a read of a dead disk) must not keep the process.
     executor.shutdown_background();
     result
 }
 
-/// The first signal asks `program` to end; the second does not wait for it.
-async fn stop_on_signal(
-    shutdown: CancellationToken,
+/// The first signal asks `program` to end, as does a task that panics; the next signal does not wait for it.
+async fn until_stopped(
+    Runtime { shutdown, tasks, .. }: Runtime,
     program: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut signals = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
     tokio::pin!(program);
-    loop {
-        tokio::select! {
-            result = &mut program => return result,
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        if shutdown.is_cancelled() {
-            anyhow::bail!("stopped by a second signal");
-        }
-        tracing::info!("stopping");
-        shutdown.cancel();
+    let asked = tokio::select! {
+        result = &mut program => return result,
+        () = any(&mut signals) => Ok(()),
+        panicked = tasks.panicked() => Err(panicked.into()),
+    };
+    tracing::info!("stopping");
+    shutdown.cancel();
+    let ended = tokio::select! {
+        result = program => result,
+        () = any(&mut signals) => Err(anyhow!("stopped by a second signal")),
+    };
+    asked.and(ended)
+}
+
+async fn any([one, other]: &mut [Signal; 2]) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
     }
 }
 
@@ -168,6 +178,23 @@ mod tests {
         parse::<Args>("test", argv.map(Into::into).collect())
             .map(|(args, _)| args)
             .map_err(|error| error.to_string())
+    }
+
+    async fn ended_by(task: impl Future<Output = ()> + Send + 'static) -> Result<(), String> {
+        let runtime = Runtime::default();
+        runtime.tasks.spawn("counting", task);
+        let shutdown = runtime.shutdown.clone();
+        let program = async {
+            shutdown.cancelled().await;
+            Ok(())
+        };
+        until_stopped(runtime, program).await.map_err(|error| format!("{error:#}"))
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_ends_the_program_in_order_and_as_a_failure() {
+        let panicking = async { panic!("of no use") };
+        assert_eq!(ended_by(panicking).await.unwrap_err(), "counting has failed");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use api_types::api::{
     core::v1::{Event, Pod},
 };
 use component::{
-    Check, ClientArgs, Credentials, LeaderArgs, Replica, ReplicaArgs, Runtime, ServeArgs,
+    Check, ClientArgs, Credentials, LeaderArgs, Replica, ReplicaArgs, Runtime, ServeArgs, Tasks,
     events::{EventType, Recorder},
     leader,
 };
@@ -40,12 +40,23 @@ async fn only_event(events: &Api<Event>, count: i32) -> Event {
 }
 
 #[tokio::test]
+async fn a_panic_while_an_event_is_written_is_told() {
+    let plane = ControlPlane::start().await;
+    let _panicking = plane.panic(|request| request.uri().path().ends_with("/events"));
+    let tasks = Tasks::default();
+    let recorder = Recorder::new(&tasks, plane.client(), "kubelet", "n1");
+    recorder.about(&pod("a").build(), EventType::Normal, "Started", "it runs");
+    let told = tokio::time::timeout(wait::DEADLINE, tasks.panicked()).await;
+    assert_eq!(told.expect("it is told").to_string(), "writing events has failed");
+}
+
+#[tokio::test]
 async fn a_repeated_event_is_counted() {
     let plane = ControlPlane::start().await;
     let pods: Api<Pod> = Api::namespaced(plane.client(), "default");
     let events: Api<Event> = Api::namespaced(plane.client(), "default");
     let pod = pods.create(&PostParams::default(), &pod("a").build()).await.unwrap();
-    let recorder = Recorder::new(plane.client(), "kubelet", "n1");
+    let recorder = Recorder::new(&Tasks::default(), plane.client(), "kubelet", "n1");
     for _ in 0..3 {
         recorder.about(&pod, EventType::Warning, "BackOff", "restarting");
     }
@@ -69,7 +80,7 @@ async fn a_repeated_event_is_counted() {
 async fn recording_without_a_server_harms_nobody() {
     let plane = ControlPlane::start().await;
     plane.stop_server().await;
-    let recorder = Recorder::new(plane.client(), "kubelet", "n1");
+    let recorder = Recorder::new(&Tasks::default(), plane.client(), "kubelet", "n1");
     let object = pod("a").build();
     for i in 0..5000 {
         recorder.about(&object, EventType::Normal, "Pulled", format!("image {i}"));

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use component::Tasks;
 use futures::{FutureExt, Stream, StreamExt, stream};
 use redis::{
     Msg,
@@ -57,7 +58,7 @@ impl Subscription {
             match self.signals.recv().await {
                 Ok(signal) => return signal,
                 Err(RecvError::Lagged(lost)) => tracing::debug!(lost, "listener lags behind"),
-                // The bus's task ends only with the last handle.
+                // The bus's task ends only with the last handle, or with the program.
                 Err(RecvError::Closed) => std::future::pending().await,
             }
         }
@@ -79,11 +80,11 @@ struct Request {
 
 impl Bus {
     /// Starts the task; it ends when the last handle is dropped.
-    pub(crate) fn start(redis: redis::Client) -> Self {
+    pub(crate) fn start(redis: redis::Client, tasks: &Tasks) -> Self {
         let (sender, requests) = mpsc::channel(64);
         let connected = Arc::new(AtomicBool::new(false));
         let hub = Hub { redis, requests, connected: connected.clone(), topics: HashMap::new() };
-        tokio::spawn(hub.run());
+        tasks.spawn("listening to Redis", hub.run());
         Self { requests: sender, connected }
     }
 
@@ -94,7 +95,7 @@ impl Bus {
     /// Subscribes to a topic; waits for Redis' confirmation if Redis is there.
     pub(crate) async fn subscribe(&self, topic: &str) -> Subscription {
         let (reply, subscription) = oneshot::channel();
-        // The task lives as long as this handle; if it has panicked, there is nothing to hear.
+        // The task lives as long as this handle; if it has panicked, the program ends.
         let _ = self.requests.send(Request { topic: topic.to_owned(), reply }).await;
         match subscription.await {
             Ok(subscription) => subscription,
@@ -243,5 +244,35 @@ async fn within<T>(answer: impl Future<Output = redis::RedisResult<T>>) -> Resul
     match timeout(PATIENCE, answer).await {
         Ok(result) => result.map_err(|error| error.to_string()),
         Err(_) => Err("no answer in time".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        task::{Context, Wake},
+    };
+
+    use super::*;
+
+    struct Panicking;
+
+    impl Wake for Panicking {
+        fn wake(self: Arc<Self>) {
+            panic!("within whoever answers");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_the_one_who_listens_is_told() {
+        let tasks = Tasks::default();
+        let nobody = redis::Client::open("redis://127.0.0.1:1").unwrap();
+        let bus = Bus::start(nobody, &tasks);
+        let mut subscribing = pin!(bus.subscribe("topic"));
+        let waker = Arc::new(Panicking).into();
+        assert!(subscribing.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let told = timeout(Duration::from_secs(10), tasks.panicked()).await;
+        assert_eq!(told.unwrap().to_string(), "listening to Redis has failed");
     }
 }

@@ -24,6 +24,7 @@ pub mod topics;
 
 use std::fmt::{self, Debug};
 
+use component::Tasks;
 use futures::{Stream, StreamExt, stream};
 use kube::{
     Client, Resource,
@@ -105,11 +106,11 @@ struct Redis {
 impl ListWatch {
     /// A listener that hears over Redis if there is a URL. It connects in the background, now and whenever
     /// the connection is lost; must be called within a tokio runtime.
-    pub fn new(client: Client, redis: Option<&str>) -> Result<Self, Error> {
-        let redis = redis
-            .map(open)
-            .transpose()?
-            .map(|redis| Redis { bus: Bus::start(redis.clone()), outlet: Outlet::start(redis) });
+    pub fn new(client: Client, redis: Option<&str>, tasks: &Tasks) -> Result<Self, Error> {
+        let redis = redis.map(open).transpose()?.map(|redis| Redis {
+            bus: Bus::start(redis.clone(), tasks),
+            outlet: Outlet::start(redis, tasks),
+        });
         Ok(Self { client, redis })
     }
 

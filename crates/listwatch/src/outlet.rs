@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use component::Tasks;
 use redis::{AsyncConnectionConfig, aio::MultiplexedConnection};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
@@ -48,9 +49,9 @@ struct Parcel {
 
 impl Outlet {
     /// Starts the task; it ends when the last clone is dropped.
-    pub(crate) fn start(redis: redis::Client) -> Self {
+    pub(crate) fn start(redis: redis::Client, tasks: &Tasks) -> Self {
         let (outlet, parcels) = Self::new();
-        tokio::spawn(run(redis, parcels));
+        tasks.spawn("sending to Redis", run(redis, parcels));
         outlet
     }
 

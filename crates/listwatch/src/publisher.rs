@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use component::Tasks;
 use serde_json::value::RawValue;
 
 use crate::{
@@ -66,9 +67,9 @@ struct Inner {
 impl Publisher {
     /// A publisher that connects in the background, now and whenever the connection is lost. Must be
     /// called within a tokio runtime.
-    pub fn connect(url: &str) -> Result<Self, Error> {
-        let inner = Arc::new(Inner { outlet: Outlet::start(open(url)?), heads: Mutex::default() });
-        Ok(Self { inner })
+    pub fn connect(url: &str, tasks: &Tasks) -> Result<Self, Error> {
+        let outlet = Outlet::start(open(url)?, tasks);
+        Ok(Self { inner: Arc::new(Inner { outlet, heads: Mutex::default() }) })
     }
 
     /// Declares that every change after the version `since` will be published, and nothing is known of
@@ -365,7 +366,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_nodes_topic_begins_with_it_and_ends_with_its_last_pod() {
-        let publisher = Publisher::connect("redis://127.0.0.1:1").unwrap();
+        let publisher = Publisher::connect("redis://127.0.0.1:1", &Tasks::default()).unwrap();
         publisher.begin(History::default(), 4, [("", "nodes"), ("", "pods")]);
         let kinds = ["minik8s.core.nodes", "minik8s.core.pods"];
         let with_node = [&kinds[..], &["minik8s.pods.node.n1"]].concat();

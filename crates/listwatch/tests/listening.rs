@@ -11,6 +11,7 @@ use std::{
 };
 
 use api_types::api::core::v1::{Binding, ConfigMap, Node, ObjectReference, Pod};
+use component::Tasks;
 use futures::{StreamExt, future::join_all};
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -246,7 +247,7 @@ async fn what_the_publisher_could_not_send_is_noticed() {
     let proxy = Proxy::before(redis.address()).await;
     let url = format!("redis://{}", proxy.address());
     let plane = ControlPlane::builder().redis_url(&url).start().await;
-    let listwatch = ListWatch::new(plane.client(), Some(&redis.url())).unwrap();
+    let listwatch = ListWatch::new(plane.client(), Some(&redis.url()), &Tasks::default()).unwrap();
     let pods = pods(&plane.client());
     let mirror = Mirror::of::<Pod>(&listwatch, Scope::All);
     for (round, silence) in [Proxy::cut, Proxy::freeze].into_iter().enumerate() {
@@ -267,7 +268,7 @@ async fn a_listeners_connection_that_is_dead_without_a_word_is_noticed() {
     let proxy = Proxy::before(redis.address()).await;
     let plane = ControlPlane::builder().redis(&redis).start().await;
     let url = format!("redis://{}", proxy.address());
-    let listwatch = ListWatch::new(plane.client(), Some(&url)).unwrap();
+    let listwatch = ListWatch::new(plane.client(), Some(&url), &Tasks::default()).unwrap();
     let pods = pods(&plane.client());
     let mirror = Mirror::of::<Pod>(&listwatch, Scope::All);
     mirror.equals(&pods, "").await;
@@ -386,7 +387,7 @@ async fn a_list_is_finished_though_history_is_short() {
     for some in names.chunks(100) {
         join_all(some.iter().map(|name| create(&pods, name))).await;
     }
-    let listwatch = ListWatch::new(forgetful(&plane), None).unwrap();
+    let listwatch = ListWatch::new(forgetful(&plane), None, &Tasks::default()).unwrap();
     let mut events = listwatch.watch::<Pod>(Scope::All).boxed();
     let mut listed = 0;
     let listing = async {
@@ -413,7 +414,7 @@ async fn a_store_that_was_restored_is_listed_anew() {
     let proxy = Proxy::before(redis.address()).await;
     let plane = ControlPlane::builder().redis(&redis).start().await;
     let url = format!("redis://{}", proxy.address());
-    let listwatch = ListWatch::new(plane.client(), Some(&url)).unwrap();
+    let listwatch = ListWatch::new(plane.client(), Some(&url), &Tasks::default()).unwrap();
     let pods = pods(&plane.client());
     let mirror = Mirror::of::<Pod>(&listwatch, Scope::All);
     mirror.follows(&pods, "a").await;
@@ -469,7 +470,7 @@ async fn a_hole_is_filled_and_repetitions_and_garbage_do_no_harm() {
     let plane = ControlPlane::start().await;
     let pods = pods(&plane.client());
     let first = create(&pods, "first").await;
-    let listwatch = ListWatch::new(plane.client(), Some(&redis.url())).unwrap();
+    let listwatch = ListWatch::new(plane.client(), Some(&redis.url()), &Tasks::default()).unwrap();
     let mirror = Mirror::of::<Pod>(&listwatch, Scope::All);
     mirror.equals(&pods, "").await;
     let client = redis::Client::open(redis.url()).unwrap();
@@ -498,7 +499,7 @@ async fn who_lags_behind_does_not_show_that_all_is_well() {
     let plane = ControlPlane::start().await;
     let pods = pods(&plane.client());
     let (old, _) = (create(&pods, "old").await, create(&pods, "new").await);
-    let listwatch = ListWatch::new(plane.client(), Some(&redis.url())).unwrap();
+    let listwatch = ListWatch::new(plane.client(), Some(&redis.url()), &Tasks::default()).unwrap();
     let mirror = Mirror::of::<Pod>(&listwatch, Scope::All);
     mirror.equals(&pods, "").await;
     let client = redis::Client::open(redis.url()).unwrap();
@@ -524,7 +525,7 @@ async fn a_server_that_hears_nothing_does_not_say_that_all_is_well() {
     let _publishing = ControlPlane::builder().etcd_url(&url).redis(&redis).start().await;
     let other = ControlPlane::builder().etcd(&etcd).start().await;
     let pods = pods(&other.client());
-    let listwatch = ListWatch::new(other.client(), Some(&redis.url())).unwrap();
+    let listwatch = ListWatch::new(other.client(), Some(&redis.url()), &Tasks::default()).unwrap();
     let mirror = Mirror::of::<Pod>(&listwatch, Scope::All);
     mirror.follows(&pods, "a").await;
     assert_eq!(requests(&other, true), 0);
@@ -643,5 +644,7 @@ async fn heartbeats_reach_whoever_listens() {
         tokio::time::timeout(soon, heartbeats.next()).await
     });
     assert_eq!(received.await, Some(sent.clone()));
-    assert!(ListWatch::new(plane.client(), None).unwrap().heartbeats().is_none());
+    assert!(
+        ListWatch::new(plane.client(), None, &Tasks::default()).unwrap().heartbeats().is_none()
+    );
 }

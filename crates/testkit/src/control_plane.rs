@@ -177,7 +177,8 @@ impl ControlPlane {
 
     /// The listener of a component: over Redis, if the control plane has it.
     pub fn listwatch(&self) -> ListWatch {
-        ListWatch::new(self.client(), self.redis.as_deref()).expect("the Redis URL is right")
+        ListWatch::new(self.client(), self.redis.as_deref(), &component::Tasks::default())
+            .expect("the Redis URL is right")
     }
 
     /// The API server.
@@ -231,6 +232,15 @@ impl ControlPlane {
         self.backend.bar(Arc::new(matches), Effect::Refuse)
     }
 
+    /// Lets whoever waits for the answer to a request of an in-process client that matches panic, until the obstacle
+    /// is dropped.
+    pub fn panic(
+        &self,
+        matches: impl Fn(&Request<Body>) -> bool + Send + Sync + 'static,
+    ) -> Obstacle {
+        self.backend.bar(Arc::new(matches), Effect::Panic)
+    }
+
     /// Loses the answers to the requests of in-process clients that match, until the obstacle is dropped.
     pub fn lose_answers(
         &self,
@@ -261,7 +271,9 @@ impl ControlPlane {
     /// # Panics
     /// If it does not start.
     pub async fn start_server(&self) {
-        let connect = |url: &str| Publisher::connect(url).expect("the Redis URL is right");
+        let connect = |url: &str| {
+            Publisher::connect(url, &component::Tasks::default()).expect("the Redis URL is right")
+        };
         let publisher = self.redis.as_deref().map(connect);
         let started = ApiServer::start(self.config.clone(), self.store(), publisher).await;
         let server = started.expect("the API server starts");

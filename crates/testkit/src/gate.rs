@@ -54,6 +54,8 @@ pub(crate) enum Effect {
     LoseAnswer,
     /// It does not arrive, and is answered with this.
     Answer(StatusCode),
+    /// Its answer is a panic of whoever waits for it.
+    Panic,
 }
 
 impl fmt::Debug for Bar {
@@ -73,6 +75,7 @@ impl Bar {
             Effect::Refuse => return Err(refused()),
             // It is never changed, only dropped.
             Effect::Hold => drop(self.up.changed().await),
+            Effect::Panic => panic!("as the test wants it"),
             Effect::LoseAnswer | Effect::Answer(_) => {}
         }
         Ok(())

@@ -144,7 +144,12 @@ fn context(
     Arc::new(Context {
         runtime: node.runtime.clone(),
         network: node.bridge.clone(),
-        recorder: Recorder::new(client.clone(), "kubelet", &node.name),
+        recorder: Recorder::new(
+            &component::Tasks::default(),
+            client.clone(),
+            "kubelet",
+            &node.name,
+        ),
         objects: Objects::new(client.clone()),
         ledger,
         client,

@@ -127,7 +127,7 @@ impl Node {
         let context = Arc::new(Context {
             runtime: docker.clone(),
             network: Arc::new(bridge),
-            recorder: Recorder::new(client.clone(), "kubelet", &name),
+            recorder: Recorder::new(&component::Tasks::default(), client.clone(), "kubelet", &name),
             objects: Objects::new(client.clone()),
             ledger,
             client: client.clone(),

@@ -67,7 +67,7 @@ fn client(deleted: &Arc<Mutex<Vec<String>>>) -> Client {
 #[tokio::test]
 async fn an_object_of_a_kind_that_is_only_discovered_goes_with_its_owner() {
     let deleted = Arc::default();
-    let listwatch = ListWatch::new(client(&deleted), None).unwrap();
+    let listwatch = ListWatch::new(client(&deleted), None, &component::Tasks::default()).unwrap();
     let mut tasks = JoinSet::new();
     let collector = super::register(&context(listwatch, WorkersArgs::default()), &mut tasks);
     frame::work(&collector, &mut tasks);
