@@ -26,26 +26,35 @@ use crate::frame::Registered;
 pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
     let monitor = node_lifecycle::monitor(context);
     let pools = function::Pools::new(context);
+    let workers = &context.settings.workers;
     let mut all = vec![
-        replicaset::register(context),
+        replicaset::register(context).with_workers(workers.concurrent_replicaset_syncs),
+        // One after another: two workers could give the same addresses away.
         node_ipam::register(context),
-        node_lifecycle::register(context, &monitor, tasks),
-        taint_eviction::register(context, &monitor),
-        pod_gc::register(context),
-        service_endpoints::register_endpoints(context),
-        service_endpoints::register_slices(context),
-        namespace::register(context),
-        service_account::register(context),
-        garbage_collector::register(context, tasks),
-        function::register(context),
-        function::register_images(context),
-        function::register_pools(context, &pools),
-        function_autoscaler::register(context, pools, tasks),
-        workflow::register(context),
-        workflow_run::register(context),
+        node_lifecycle::register(context, &monitor, tasks)
+            .with_workers(workers.concurrent_node_syncs),
+        taint_eviction::register(context, &monitor)
+            .with_workers(workers.concurrent_taint_eviction_syncs),
+        pod_gc::register(context).with_workers(workers.concurrent_pod_gc_syncs),
+        service_endpoints::register_endpoints(context)
+            .with_workers(workers.concurrent_endpoint_syncs),
+        service_endpoints::register_slices(context)
+            .with_workers(workers.concurrent_service_endpoint_syncs),
+        namespace::register(context).with_workers(workers.concurrent_namespace_syncs),
+        service_account::register(context).with_workers(workers.concurrent_serviceaccount_syncs),
+        garbage_collector::register(context, tasks).with_workers(workers.concurrent_gc_syncs),
+        function::register(context).with_workers(workers.concurrent_function_syncs),
+        function::register_images(context).with_workers(workers.concurrent_function_image_syncs),
+        function::register_pools(context, &pools).with_workers(workers.concurrent_warm_pool_syncs),
+        function_autoscaler::register(context, pools, tasks)
+            .with_workers(workers.concurrent_function_autoscaler_syncs),
+        workflow::register(context).with_workers(workers.concurrent_workflow_syncs),
+        workflow_run::register(context).with_workers(workers.concurrent_workflow_run_syncs),
     ];
-    all.extend(root_ca_publisher::register(context, tasks));
-    all.extend(function::register_pull_secret(context, tasks));
+    let publisher = root_ca_publisher::register(context, tasks);
+    all.extend(publisher.map(|it| it.with_workers(workers.concurrent_root_ca_syncs)));
+    let pull_secret = function::register_pull_secret(context, tasks);
+    all.extend(pull_secret.map(|it| it.with_workers(workers.concurrent_pull_secret_syncs)));
     all
 }
 
@@ -58,10 +67,10 @@ mod tests {
 
     use crate::Settings;
     use crate::eviction::EvictionArgs;
-    use crate::frame::Informer;
+    use crate::frame::{Informer, ObjectKey};
     use crate::functions::FunctionArgs;
     use crate::network::Network;
-    use crate::workers::WorkersArgs;
+    use crate::workers::{WorkersArgs, tests::parsed};
 
     use super::*;
 
@@ -76,25 +85,38 @@ mod tests {
     #[tokio::test]
     async fn each_flag_is_for_its_controller() {
         let plane = testkit::ControlPlane::start().await;
-        let workers = WorkersArgs {
-            concurrent_replicaset_syncs: 11,
-            concurrent_endpoint_syncs: 12,
-            concurrent_service_endpoint_syncs: 13,
-            concurrent_namespace_syncs: 14,
-            concurrent_gc_syncs: 15,
-        };
-        let all = all(&context(plane.listwatch(), workers), &mut JoinSet::new());
-        for (name, workers) in [
-            ("replicaset-controller", 11),
-            ("endpoint-controller", 12),
-            ("endpointslice-controller", 13),
-            ("namespace-controller", 14),
-            ("garbage-collector", 15),
-            ("node-ipam-controller", 1),
-        ] {
+        let controllers = [
+            ("replicaset", "replicaset-controller"),
+            ("endpoint", "endpoint-controller"),
+            ("service-endpoint", "endpointslice-controller"),
+            ("namespace", "namespace-controller"),
+            ("gc", "garbage-collector"),
+            ("node", "node-controller"),
+            ("taint-eviction", "taint-eviction-controller"),
+            ("pod-gc", "pod-garbage-collector"),
+            ("serviceaccount", "serviceaccount-controller"),
+            ("root-ca", "root-ca-certificate-publisher-controller"),
+            ("function", "function-controller"),
+            ("function-image", "function-image-controller"),
+            ("function-autoscaler", "function-autoscaler"),
+            ("pull-secret", "function-pull-secret-controller"),
+            ("warm-pool", "warm-pool-controller"),
+            ("workflow", "workflow-controller"),
+            ("workflow-run", "workflow-run-controller"),
+        ];
+        let numbered = || (11..).zip(controllers);
+        let flag = |(number, (flag, _))| format!("--concurrent-{flag}-syncs={number}");
+        let workers = parsed(&numbered().map(flag).collect::<Vec<_>>()).unwrap();
+        let mut context = context(plane.listwatch(), workers);
+        context.settings.functions.function_registry_secret = Some(ObjectKey::new("a", "b"));
+        let all = format!("{:?}", all(&context, &mut JoinSet::new()));
+        let mut expected: Vec<_> = numbered().map(|(number, (_, name))| (name, number)).collect();
+        expected.push(("node-ipam-controller", 1));
+        for (name, workers) in &expected {
             let described = format!("controller: {name:?}, workers: {workers},");
-            assert!(format!("{all:?}").contains(&described), "no {described} in {all:?}");
+            assert!(all.contains(&described), "no {described} in {all}");
         }
+        assert_eq!(all.matches("workers: ").count(), expected.len(), "{all}");
     }
 
     #[tokio::test]

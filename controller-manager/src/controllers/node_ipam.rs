@@ -32,8 +32,7 @@ pub(super) fn register(context: &Context) -> Registered {
         nodes: nodes.clone(),
         promised: Mutex::default(),
     };
-    // One after another: two workers could give the same part away.
-    Registered::new(controller, queue).with_workers(1).reads(&nodes)
+    Registered::new(controller, queue).reads(&nodes)
 }
 
 /// A node that goes may make room for all that have got nothing.

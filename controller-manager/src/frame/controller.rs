@@ -58,9 +58,6 @@ pub struct Registered {
     reads: Vec<Synced>,
 }
 
-/// How many keys are looked at at a time if nothing else is said.
-const WORKERS: u16 = 8;
-
 impl std::fmt::Debug for Registered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Registered")
@@ -72,9 +69,9 @@ impl std::fmt::Debug for Registered {
 }
 
 impl Registered {
-    /// Joins the two.
+    /// Joins the two; one key is looked at at a time.
     pub fn new(controller: impl Controller + 'static, queue: Arc<WorkQueue>) -> Self {
-        Self { controller: Arc::new(controller), queue, workers: WORKERS, reads: Vec::new() }
+        Self { controller: Arc::new(controller), queue, workers: 1, reads: Vec::new() }
     }
 
     /// The controller reads this store: it does not begin before everything that exists has been seen there.

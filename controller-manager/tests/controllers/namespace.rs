@@ -44,6 +44,38 @@ async fn a_namespace_has_a_service_account_and_takes_its_contents_along() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_service_account_is_made_again_when_it_is_deleted() {
+    let cluster = Cluster::start().await;
+    let accounts = cluster.api::<ServiceAccount>();
+    let first = wait::until_is(&accounts, "default", "is there", |_| true).await.metadata.uid;
+    accounts.delete("default", &DeleteParams::default()).await.unwrap();
+    wait::until_is(&accounts, "default", "is another", |it| it.metadata.uid != first).await;
+}
+
+/// With a finalizer of somebody else it is there for as long as one likes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_goes_gets_nothing_any_more() {
+    let cluster = Cluster::start().await;
+    let namespaces = cluster.cluster_api::<Namespace>();
+    let team = json!({"metadata": {"name": "team", "finalizers": ["example.com/hold"]}});
+    create(&namespaces, &serde_json::from_value(team).unwrap()).await;
+    let maps = Api::<ConfigMap>::namespaced(cluster.plane.client(), "team");
+    let held = json!({"metadata": {"finalizers": ["example.com/hold"]}});
+    wait::until_is(&maps, "kube-root-ca.crt", "is published", |_| true).await;
+    patch(&maps, "kube-root-ca.crt", held).await;
+    namespaces.delete("team", &DeleteParams::default()).await.unwrap();
+    let is_going = |map: &ConfigMap| map.metadata.deletion_timestamp.is_some();
+    wait::until_is(&maps, "kube-root-ca.crt", "is going", is_going).await;
+    let forged = patch(&maps, "kube-root-ca.crt", json!({"data": {"ca.crt": "forged"}})).await;
+    // Restored is what is seen later, in a namespace that stays.
+    let staying = cluster.api::<ConfigMap>();
+    patch(&staying, "kube-root-ca.crt", json!({"data": {"ca.crt": "forged"}})).await;
+    let restored = |map: &ConfigMap| map.data.as_ref().is_some_and(|data| data["ca.crt"] == "PEM");
+    wait::until_is(&staying, "kube-root-ca.crt", "is restored", restored).await;
+    assert_eq!(maps.get("kube-root-ca.crt").await.unwrap().data, forged.data);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_can_be_made_anew_again_and_again() {
     let cluster = Cluster::start().await;
     let namespaces = cluster.cluster_api::<Namespace>();

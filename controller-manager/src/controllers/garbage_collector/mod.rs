@@ -56,7 +56,7 @@ pub(super) fn register(context: &Context, tasks: &mut JoinSet<()>) -> Registered
         monitors,
         queue: queue.clone(),
     };
-    Registered::new(controller, queue).with_workers(context.settings.workers.concurrent_gc_syncs)
+    Registered::new(controller, queue)
 }
 
 struct GarbageCollector {

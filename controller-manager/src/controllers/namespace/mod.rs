@@ -43,8 +43,7 @@ pub(super) fn register(context: &Context) -> Registered {
         pods: pods.clone(),
         discovery: context.discovery.clone(),
     };
-    let workers = context.settings.workers.concurrent_namespace_syncs;
-    Registered::new(controller, queue).with_workers(workers).reads(namespaces).reads(pods)
+    Registered::new(controller, queue).reads(namespaces).reads(pods)
 }
 
 fn watch_namespaces(namespaces: &Informer<Namespace>, queue: &Arc<WorkQueue>) {

@@ -45,9 +45,7 @@ pub(super) fn register(context: &Context) -> Registered {
     watch_sets(&context.informers, &queue);
     let Informers { pods, replica_sets, .. } = &context.informers;
     pod_control::watch(pods, replica_sets, &queue);
-    let workers = context.settings.workers.concurrent_replicaset_syncs;
-    let registered = Registered::new(ReplicaSets::new(context), queue).with_workers(workers);
-    registered.reads(pods).reads(replica_sets)
+    Registered::new(ReplicaSets::new(context), queue).reads(pods).reads(replica_sets)
 }
 
 fn watch_sets(informers: &Informers, queue: &Arc<WorkQueue>) {

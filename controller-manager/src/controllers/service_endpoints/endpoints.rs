@@ -27,10 +27,8 @@ pub(in crate::controllers) fn register(context: &Context) -> Registered {
         change.latest().into_iter().for_each(|object| wanted.add(ObjectKey::of(&object.metadata)));
     });
     let controller = Controls { client: context.client(), informers: context.informers.clone() };
-    let workers = context.settings.workers.concurrent_endpoint_syncs;
     let Informers { services, pods, endpoints, .. } = &context.informers;
-    let registered = Registered::new(controller, queue).with_workers(workers);
-    registered.reads(services).reads(pods).reads(endpoints)
+    Registered::new(controller, queue).reads(services).reads(pods).reads(endpoints)
 }
 
 struct Controls {

@@ -34,10 +34,8 @@ pub(in crate::controllers) fn register(context: &Context) -> Registered {
         informers: context.informers.clone(),
         expectations: Expectations::default(),
     };
-    let workers = context.settings.workers.concurrent_service_endpoint_syncs;
     let Informers { services, pods, endpoint_slices, .. } = &context.informers;
-    let registered = Registered::new(controller, queue).with_workers(workers);
-    registered.reads(services).reads(pods).reads(endpoint_slices)
+    Registered::new(controller, queue).reads(services).reads(pods).reads(endpoint_slices)
 }
 
 /// The Service of a slice that is ours to write.
