@@ -5,6 +5,7 @@ use api_types::api::core::v1::ConfigMap;
 use futures::{Stream, StreamExt};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
+use listwatch::{Lists, News};
 
 use crate::strategy::{Strategy, UnknownStrategy};
 
@@ -26,9 +27,9 @@ pub(crate) enum Wish {
 pub(crate) fn watch(client: Client) -> impl Stream<Item = Wish> + Send {
     let api = Api::<ConfigMap>::namespaced(client, NAMESPACE);
     let objects = watcher(api, watcher::Config::default().fields(&format!("metadata.name={NAME}")));
-    let mut listed = Listed::default();
+    let mut lists = Lists::default();
     objects.default_backoff().filter_map(move |event| {
-        let wish = event.map(|event| listed.wish(event)).unwrap_or_else(|error| {
+        let wish = event.map(|event| lists.take_in(event).map(wish)).unwrap_or_else(|error| {
             tracing::debug!(error = &error as &dyn std::error::Error, "watching the configuration");
             None
         });
@@ -36,27 +37,16 @@ pub(crate) fn watch(client: Client) -> impl Stream<Item = Wish> + Send {
     })
 }
 
-/// Whether the list that is under way has shown the ConfigMap: a list without it tells that it was deleted.
-#[derive(Debug, Default)]
-struct Listed(bool);
-
-impl Listed {
-    fn wish(&mut self, event: watcher::Event<ConfigMap>) -> Option<Wish> {
-        match event {
-            watcher::Event::Init => *self = Self(false),
-            watcher::Event::InitApply(map) => {
-                *self = Self(true);
-                return Some(wish(map));
-            }
-            watcher::Event::Apply(map) => return Some(wish(map)),
-            watcher::Event::InitDone if self.0 => {}
-            watcher::Event::InitDone | watcher::Event::Delete(_) => return Some(Wish::Nothing),
-        }
-        None
+/// Of the only ConfigMap that is watched.
+fn wish(news: News<ConfigMap>) -> Wish {
+    match news {
+        News::Applied(map) => wish_of(map),
+        News::Listed(maps) => maps.into_iter().next().map_or(Wish::Nothing, wish_of),
+        News::Deleted(_) => Wish::Nothing,
     }
 }
 
-fn wish(map: ConfigMap) -> Wish {
+fn wish_of(map: ConfigMap) -> Wish {
     let given = map.data.as_ref().and_then(|data| data.get("strategy")).map(|name| name.parse());
     match given {
         None => Wish::Nothing,
@@ -71,27 +61,21 @@ mod tests {
 
     use super::*;
 
-    fn wish_of(data: Value) -> Wish {
-        wish(serde_json::from_value(json!({"metadata": {"name": NAME}, "data": data})).unwrap())
-    }
-
-    #[test]
-    fn a_list_without_the_configuration_asks_for_nothing() {
-        use watcher::Event::{Init, InitApply, InitDone};
-        let mut listed = Listed::default();
-        assert!(listed.wish(Init).is_none());
-        assert!(matches!(listed.wish(InitApply(ConfigMap::default())), Some(Wish::Nothing)));
-        assert!(listed.wish(InitDone).is_none());
-        assert!(listed.wish(Init).is_none());
-        assert!(matches!(listed.wish(InitDone), Some(Wish::Nothing)));
+    fn map(data: Value) -> ConfigMap {
+        serde_json::from_value(json!({"metadata": {"name": NAME}, "data": data})).unwrap()
     }
 
     #[test]
     fn the_configuration_names_a_strategy_or_nothing() {
-        assert!(matches!(wish_of(json!({})), Wish::Nothing));
-        assert!(
-            matches!(wish_of(json!({"strategy": "random"})), Wish::Use(_, s) if s.name() == "random")
-        );
-        assert!(matches!(wish_of(json!({"strategy": "fastest"})), Wish::Wrong(..)));
+        let random = || map(json!({"strategy": "random"}));
+        for news in [News::Applied(random()), News::Listed(vec![random()])] {
+            assert!(matches!(wish(news), Wish::Use(_, strategy) if strategy.name() == "random"));
+        }
+        let empty = News::Applied(map(json!({})));
+        for news in [empty, News::Listed(vec![]), News::Deleted(random())] {
+            assert!(matches!(wish(news), Wish::Nothing));
+        }
+        let unknown = News::Applied(map(json!({"strategy": "fastest"})));
+        assert!(matches!(wish(unknown), Wish::Wrong(..)));
     }
 }

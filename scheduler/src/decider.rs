@@ -8,10 +8,11 @@
 //! two pods never get the same last room, however many bindings are under way. A pod that fits somewhere
 //! is decided as soon as its back-off is over.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use api_types::api::core::v1::{Node, Pod};
 use kube::runtime::watcher::Event;
+use listwatch::{Lists, News, gone};
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
@@ -50,8 +51,8 @@ pub(crate) struct Decider {
     rotation: Rotation,
     binding: usize,
     reports: HashMap<Uid, Report>,
-    pods: Listing<Uid>,
-    nodes: Listing<NodeName>,
+    pods: Listing<Pod>,
+    nodes: Listing<Node>,
 }
 
 /// Why a pod fits nowhere, as far as that is written down. It is written once per change.
@@ -63,15 +64,15 @@ enum Report {
     Writing(FitError),
 }
 
-/// A list in progress: what it has shown so far, to find out what is gone.
 struct Listing<K> {
-    seen: BTreeSet<K>,
+    lists: Lists<K>,
+    /// Everything that exists has been seen once.
     complete: bool,
 }
 
 impl<K> Default for Listing<K> {
     fn default() -> Self {
-        Self { seen: BTreeSet::new(), complete: false }
+        Self { lists: Lists::default(), complete: false }
     }
 }
 
@@ -181,22 +182,18 @@ impl Decider {
     }
 
     pub(crate) fn pod_event(&mut self, event: Event<Pod>, now: Instant) {
-        match event {
-            Event::Apply(pod) => self.pod_applied(pod, now),
-            Event::Delete(pod) => self.pod_gone(&Uid::of(&pod), now),
-            Event::Init => self.pods.seen.clear(),
-            Event::InitApply(pod) => {
-                self.pods.seen.insert(Uid::of(&pod));
-                self.pod_applied(pod, now);
-            }
-            Event::InitDone => self.pods_listed(now),
+        match self.pods.lists.take_in(event) {
+            None => {}
+            Some(News::Applied(pod)) => self.pod_applied(pod, now),
+            Some(News::Deleted(pod)) => self.pod_gone(&Uid::of(&pod), now),
+            Some(News::Listed(pods)) => self.pods_listed(pods, now),
         }
     }
 
-    fn pods_listed(&mut self, now: Instant) {
-        let seen = std::mem::take(&mut self.pods.seen);
-        let gone: Vec<Uid> = self.cache.pods().difference(&seen).cloned().collect();
+    fn pods_listed(&mut self, pods: Vec<Pod>, now: Instant) {
+        let gone = gone(self.cache.pods(), pods.iter().map(Uid::of));
         gone.iter().for_each(|pod| self.pod_gone(pod, now));
+        pods.into_iter().for_each(|pod| self.pod_applied(pod, now));
         self.pods.complete = true;
     }
 
@@ -224,15 +221,11 @@ impl Decider {
     }
 
     pub(crate) fn node_event(&mut self, event: Event<Node>, now: Instant) {
-        match event {
-            Event::Apply(node) => self.node_applied(node, now),
-            Event::Delete(node) => self.cache.node_deleted(&NodeName::of(&node)),
-            Event::Init => self.nodes.seen.clear(),
-            Event::InitApply(node) => {
-                self.nodes.seen.insert(NodeName::of(&node));
-                self.node_applied(node, now);
-            }
-            Event::InitDone => self.nodes_listed(),
+        match self.nodes.lists.take_in(event) {
+            None => {}
+            Some(News::Applied(node)) => self.node_applied(node, now),
+            Some(News::Deleted(node)) => self.cache.node_deleted(&NodeName::of(&node)),
+            Some(News::Listed(nodes)) => self.nodes_listed(nodes, now),
         }
     }
 
@@ -241,11 +234,11 @@ impl Decider {
         self.node_changed(&change, now);
     }
 
-    fn nodes_listed(&mut self) {
-        let seen = std::mem::take(&mut self.nodes.seen);
-        let known = self.cache.snapshot().nodes().map(|node| &node.name);
-        let gone: Vec<NodeName> = known.filter(|name| !seen.contains(name)).cloned().collect();
+    fn nodes_listed(&mut self, nodes: Vec<Node>, now: Instant) {
+        let known = self.cache.snapshot().nodes().map(|node| node.name.clone());
+        let gone = gone(known, nodes.iter().map(NodeName::of));
         gone.iter().for_each(|name| self.cache.node_deleted(name));
+        nodes.into_iter().for_each(|node| self.node_applied(node, now));
         self.nodes.complete = true;
     }
 

@@ -16,6 +16,7 @@ use api_types::meta::ObjectMeta;
 use futures::{Stream, StreamExt};
 use kube::Resource;
 use kube::runtime::watcher::{self, Event};
+use listwatch::{Lists, News};
 use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::watch;
 
@@ -98,8 +99,7 @@ struct State<K> {
     index: Index,
     /// The newest version that `objects` is known to have.
     revision: u64,
-    /// What a list under way has shown so far.
-    list: BTreeMap<ObjectKey, Arc<K>>,
+    lists: Lists<K>,
     lists_begun: u64,
     lists_done: u64,
 }
@@ -116,7 +116,7 @@ impl<K> Default for Informer<K> {
             objects: BTreeMap::new(),
             index: Index::default(),
             revision: 0,
-            list: BTreeMap::new(),
+            lists: Lists::default(),
             lists_begun: 0,
             lists_done: 0,
         };
@@ -238,20 +238,13 @@ impl<K> View<'_, K> {
 
 impl<K: Watched> State<K> {
     fn take_in(&mut self, event: Event<K>, synced: &watch::Sender<bool>) -> Vec<Change<K>> {
-        match event {
-            Event::Apply(object) => self.applied(object).into_iter().collect(),
-            Event::Delete(object) => self.deleted(&object).into_iter().collect(),
-            Event::Init => {
-                self.list.clear();
-                self.lists_begun += 1;
-                Vec::new()
-            }
-            Event::InitApply(object) => {
-                self.list.insert(ObjectKey::of(object.meta()), Arc::new(object));
-                Vec::new()
-            }
-            Event::InitDone => {
-                let changes = self.listed();
+        self.lists_begun += u64::from(matches!(event, Event::Init));
+        match self.lists.take_in(event) {
+            None => Vec::new(),
+            Some(News::Applied(object)) => self.applied(object).into_iter().collect(),
+            Some(News::Deleted(object)) => self.deleted(&object).into_iter().collect(),
+            Some(News::Listed(objects)) => {
+                let changes = self.listed(objects);
                 synced.send_replace(true);
                 changes
             }
@@ -278,11 +271,11 @@ impl<K: Watched> State<K> {
 
     /// The list replaces everything; what is new, other or missing in it has changed. So is the newest
     /// version: a store that was set back begins again with smaller ones.
-    fn listed(&mut self) -> Vec<Change<K>> {
+    fn listed(&mut self, objects: Vec<K>) -> Vec<Change<K>> {
         self.lists_done = self.lists_begun;
-        let versions = self.list.values().map(|object| revision(&**object));
-        self.revision = versions.max().unwrap_or_default();
-        let mut before = std::mem::replace(&mut self.objects, std::mem::take(&mut self.list));
+        self.revision = objects.iter().map(revision).max().unwrap_or_default();
+        let keyed = objects.into_iter().map(|it| (ObjectKey::of(it.meta()), Arc::new(it)));
+        let mut before = std::mem::replace(&mut self.objects, keyed.collect());
         self.index = Index::default();
         for (key, object) in &self.objects {
             self.index.update(key, Vec::new(), object.terms());

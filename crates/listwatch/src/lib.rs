@@ -14,6 +14,7 @@ mod decision;
 pub mod demand;
 mod history;
 mod listener;
+mod lists;
 mod message;
 mod outlet;
 mod publisher;
@@ -40,6 +41,7 @@ use crate::{bus::Bus, listener::Listener, outlet::Outlet, source::Source};
 
 pub use demand::{Demand, FunctionDemand};
 pub use history::{History, Predecessor};
+pub use lists::{Lists, News, gone};
 pub use message::{ChangeMessage, ChangeType};
 pub use publisher::{BOOKMARK_PERIOD, Change, Publisher};
 

@@ -13,7 +13,6 @@
 mod decision;
 mod fault;
 mod graph;
-mod known;
 mod live;
 mod monitors;
 mod owners;

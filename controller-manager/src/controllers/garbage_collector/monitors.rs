@@ -10,11 +10,11 @@ use futures::{Stream, StreamExt};
 use kube::Client;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt, watcher};
+use listwatch::{Lists, News, gone};
 use parking_lot::{Mutex, RwLock};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::graph::{Graph, Object, Uid};
-use super::known::Known;
 use crate::discovery::{Discovered, Discovery, GroupKind, PERIOD, Resources};
 use crate::frame::{ObjectKey, WorkQueue};
 
@@ -98,7 +98,6 @@ impl Monitors {
     fn follow_kind(self: &Arc<Self>, kind: &GroupKind, found: &Discovered, watches: &mut Watches) {
         // The watch before is not heard from here on, so what the graph has now is what it has seen.
         let before = self.kinds.write().remove(kind);
-        let known = Known::new(self.graph.lock().of_kind(kind));
         let number = watches.next_number();
         let listed = before.is_some_and(|before| before.listed);
         let new = Kind { found: found.clone(), listed, number, watch: None };
@@ -108,7 +107,7 @@ impl Monitors {
         }
         let events = watcher(found.api(watches.client.clone(), ""), Config::default());
         let events = events.default_backoff().map(|event| event.map(metadata_alone));
-        let watch = Watch { kind: Arc::new(kind.clone()), number, known };
+        let watch = Watch::new(kind, number);
         let following = self.clone().follow(watch, events, watches.queue.clone());
         let handle = watches.tasks.spawn(following);
         if let Some(kind) = self.kinds.write().get_mut(kind) {
@@ -152,15 +151,19 @@ impl Monitors {
         if !self.is_current(watch) {
             return;
         }
-        let complete = matches!(event, Event::InitDone);
-        let news = watch.known.take_in(event);
-        let mut affected = Vec::new();
-        if let Some(metadata) = news.applied {
+        let (complete, gone, there) = match watch.lists.take_in(event) {
+            None => return,
+            Some(News::Applied(object)) => (false, vec![], vec![object]),
+            Some(News::Deleted(object)) => (false, vec![uid(&object)], vec![]),
+            // What the graph has was shown by this watch, or by one of an earlier version.
+            Some(News::Listed(all)) => {
+                (true, gone(graph.of_kind(&watch.kind), all.iter().map(uid)), all)
+            }
+        };
+        let mut affected: Vec<Uid> = gone.iter().flat_map(|uid| graph.remove(uid)).collect();
+        for metadata in there {
             let object = Object::new(watch.kind.clone(), &metadata);
-            affected.extend(graph.apply(metadata.uid.as_deref().unwrap_or_default(), object));
-        }
-        for uid in news.gone {
-            affected.extend(graph.remove(&uid));
+            affected.extend(graph.apply(&uid(&metadata), object));
         }
         drop(graph);
         if complete && let Some(kind) = self.kinds.write().get_mut(&*watch.kind) {
@@ -178,7 +181,17 @@ impl Monitors {
 struct Watch {
     kind: Arc<GroupKind>,
     number: u64,
-    known: Known,
+    lists: Lists<ObjectMeta>,
+}
+
+impl Watch {
+    fn new(kind: &GroupKind, number: u64) -> Self {
+        Self { kind: Arc::new(kind.clone()), number, lists: Lists::default() }
+    }
+}
+
+fn uid(metadata: &ObjectMeta) -> Uid {
+    metadata.uid.clone().unwrap_or_default()
 }
 
 fn metadata_alone<T>(event: Event<T>) -> Event<ObjectMeta>
@@ -284,8 +297,7 @@ mod tests {
         let mut old = set.clone();
         old.resource.version = "v0".to_owned();
         monitors.follow_kind(&sets, &old, &mut watches);
-        let mut earlier =
-            Watch { kind: Arc::new(sets.clone()), number: 1, known: Known::default() };
+        let mut earlier = Watch::new(&sets, 1);
         monitors.take_in(Event::Apply(object("gone")), &mut earlier, &watches.queue);
         assert!(monitors.graph.lock().get("gone").is_some());
 
