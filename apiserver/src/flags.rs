@@ -174,10 +174,25 @@ fn kubeconfigs() -> [(&'static str, Identity); 5] {
 }
 
 /// Does what the flags say.
+///
+/// # Errors
+/// Wrong flags or files, a store or port that can't be had, or a server that can't go on.
 pub async fn main(flags: Flags, runtime: Runtime) -> anyhow::Result<()> {
+    main_with(flags, runtime, |_| {}).await
+}
+
+/// The same, with something to be done when the server has started.
+///
+/// # Errors
+/// Those of [`main`].
+pub async fn main_with(
+    flags: Flags,
+    runtime: Runtime,
+    started: impl FnOnce(&ApiServer),
+) -> anyhow::Result<()> {
     match flags.command {
         Some(Command::Kubeconfig(flags)) => kubeconfig(&flags),
-        None => serve(&flags.serve, &runtime).await,
+        None => serve(&flags.serve, &runtime, started).await,
     }
 }
 
@@ -191,7 +206,11 @@ fn kubeconfig(flags: &KubeconfigFlags) -> anyhow::Result<()> {
     Ok(pki.write_kubeconfig(&flags.output, &flags.server, &identity, &flags.names)?)
 }
 
-async fn serve(flags: &ServeFlags, runtime: &Runtime) -> anyhow::Result<()> {
+async fn serve(
+    flags: &ServeFlags,
+    runtime: &Runtime,
+    started: impl FnOnce(&ApiServer),
+) -> anyhow::Result<()> {
     let advertised = advertise_address(flags);
     let pki = match flags.authority.files() {
         Some(files) => Pki::with_authority(&flags.data_dir, &files)?,
@@ -215,14 +234,11 @@ async fn serve(flags: &ServeFlags, runtime: &Runtime) -> anyhow::Result<()> {
     })?;
     let server = ApiServer::start(config, store.clone(), publisher).await?;
     tracing::info!(address = %listener.local_addr()?, %advertised, "serving the Kubernetes API");
-    let serving = tokio::spawn({
-        let server = server.clone();
-        async move { server.serve(listener, tls).await }
-    });
-    runtime.shutdown.cancelled().await;
-    server.stop().await;
+    server.serve(listener, tls);
+    started(&server);
+    let ended = server.run(&runtime.shutdown).await;
     store.close().await;
-    serving.await.context("the listener failed")
+    Ok(ended?)
 }
 
 async fn open_store(flags: &ServeFlags) -> anyhow::Result<Arc<dyn Store>> {

@@ -13,6 +13,7 @@ mod call;
 mod catalogue;
 mod config;
 mod discovery;
+mod duties;
 mod encoded;
 mod endpoints;
 mod flags;
@@ -44,7 +45,8 @@ mod verbs;
 
 pub use catalogue::CatalogueError;
 pub use config::Config;
-pub use flags::{Flags, main};
+pub use duties::DutyError;
+pub use flags::{Flags, main, main_with};
 pub use identity::Identity;
 pub use kubelet_client::KubeletClient;
 pub use server::ApiServer;

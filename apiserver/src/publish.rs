@@ -27,19 +27,11 @@ const RECALLED: u64 = 4000;
 /// How many of these are published again: more than another server may lag behind, or have left behind when it died.
 const REPEATED: u64 = 250;
 
-/// Publishes all changes from a moment ago on, until the server stops.
+/// Publishes all changes from a moment ago on. A source that breaks off begins anew, and says so to the publisher: what
+/// is in the store now need not be the continuation of what was published.
 pub(crate) async fn run(state: Arc<State>, publisher: Publisher) {
-    tokio::select! {
-        () = state.shutdown.cancelled() => {}
-        () = publish_all(&state, &publisher) => {}
-    }
-}
-
-/// A source that breaks off begins anew, and says so to the publisher: what is in the store now need not be the
-/// continuation of what was published.
-async fn publish_all(state: &State, publisher: &Publisher) {
     loop {
-        if let Err(error) = publish_history(state, publisher).await {
+        if let Err(error) = publish_history(&state, &publisher).await {
             tracing::warn!(%error, "changes can't be published");
         }
         tokio::time::sleep(PAUSE).await;

@@ -50,15 +50,15 @@ const COMPRESSED_FROM: u64 = 128 * 1024;
 const FAST: CompressionLevel = CompressionLevel::Precise(1);
 
 impl ApiServer {
-    /// Serves HTTPS until the server stops.
-    pub async fn serve(&self, listener: TcpListener, tls: Arc<ServerConfig>) {
-        let acceptor = TlsAcceptor::from(tls);
+    /// Begins to serve HTTPS, until the server stops.
+    pub fn serve(&self, listener: TcpListener, tls: Arc<ServerConfig>) {
+        let listening = self.clone().listen(listener, TlsAcceptor::from(tls));
+        self.state.duties.begin("the listener", listening);
+    }
+
+    async fn listen(self, listener: TcpListener, acceptor: TlsAcceptor) {
         loop {
-            let accepted = tokio::select! {
-                () = self.state.shutdown.cancelled() => return,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
+            match listener.accept().await {
                 Ok((stream, _)) => {
                     let connection = self.clone().connection(acceptor.clone(), stream);
                     self.state.tasks.spawn(connection);

@@ -9,11 +9,13 @@ use anyhow::Context;
 use listwatch::Publisher;
 use registry::ResourceDef;
 use store::Store;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     bootstrap,
     catalogue::{Catalogue, CatalogueError, InForce},
     config::Config,
+    duties::DutyError,
     endpoints::{self, Witness},
     identity::Identity,
     publish,
@@ -51,8 +53,10 @@ impl ApiServer {
             .await
             .context("cannot fill the cache from the store")?;
         let this = Self { state: Arc::new(State::new(config, catalogue, storage)) };
+        let cache = this.state.storage.cache().clone();
+        this.state.duties.begin("the cache", async move { cache.lost().await });
         if let Some(publisher) = publisher {
-            this.state.tasks.spawn(publish::run(this.state.clone(), publisher));
+            this.state.duties.begin("the publisher", publish::run(this.state.clone(), publisher));
         }
         let mut witness = Witness::default();
         bootstrap::begin(&this.state, &mut witness)
@@ -82,6 +86,24 @@ impl ApiServer {
     #[must_use]
     pub fn service(&self, identity: Identity) -> InProcess {
         InProcess::new(self.state.clone(), identity)
+    }
+
+    /// Begins what is to go on as long as the server does.
+    pub fn begin(&self, name: &'static str, duty: impl Future<Output = ()> + Send + 'static) {
+        self.state.duties.begin(name, duty);
+    }
+
+    /// Runs until the shutdown or until the server can't go on, and stops it.
+    ///
+    /// # Errors
+    /// Why it can't go on.
+    pub async fn run(&self, shutdown: &CancellationToken) -> Result<(), DutyError> {
+        let ended = tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            error = self.state.duties.failed() => Err(error),
+        };
+        self.stop().await;
+        ended
     }
 
     /// Stops: watches end, requests are finished, background work ends. The store is left to its owner.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admission::Admission, catalogue::InForce, config::Config, metrics::Metrics, openapi::OpenApi,
-    storage::Storage,
+    admission::Admission, catalogue::InForce, config::Config, duties::Duties, metrics::Metrics,
+    openapi::OpenApi, storage::Storage,
 };
 
 /// See the module.
@@ -22,18 +22,21 @@ pub(crate) struct State {
     pub(crate) shutdown: CancellationToken,
     /// What a stop waits for.
     pub(crate) tasks: TaskTracker,
+    pub(crate) duties: Duties,
 }
 
 impl State {
     /// That of a server of these kinds.
     pub(crate) fn new(config: Config, catalogue: InForce, storage: Storage) -> Self {
-        let storage = Arc::new(storage);
+        let (storage, shutdown, tasks) =
+            (Arc::new(storage), CancellationToken::new(), TaskTracker::new());
         Self {
             admission: Admission::standard(&storage, &config),
             openapi: OpenApi::new(catalogue.clone()),
             metrics: Metrics::new(),
-            shutdown: CancellationToken::new(),
-            tasks: TaskTracker::new(),
+            duties: Duties::new(tasks.clone(), shutdown.clone()),
+            shutdown,
+            tasks,
             config,
             catalogue,
             storage,

@@ -1,11 +1,7 @@
 //! What the server does by itself as time goes by: old Events go, history is compacted, claims are repaired. Each duty
-//! is a task of its own, so that none waits for another, and ends with the server wherever it is.
+//! is a task of its own, so that none waits for another.
 
-use std::{
-    future::{Future, pending},
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use api_types::jiff::Timestamp;
 use futures::{StreamExt, stream};
@@ -35,15 +31,11 @@ const REMOVALS: usize = 16;
 
 /// Keeps the house until the server stops.
 pub(crate) fn start(state: &Arc<State>, witness: Witness) {
-    begin(state, expire_events(state.clone()));
-    begin(state, repair_claims(state.clone()));
-    begin(state, restore(state.clone(), witness));
-    begin(state, compact(state.clone()));
-}
-
-fn begin(state: &State, duty: impl Future<Output = ()> + Send + 'static) {
-    let shutdown = state.shutdown.clone();
-    state.tasks.spawn(async move { shutdown.run_until_cancelled(duty).await });
+    let duties = &state.duties;
+    duties.begin("the expiry of events", expire_events(state.clone()));
+    duties.begin("the repair of claims", repair_claims(state.clone()));
+    duties.begin("the upkeep of the system's objects", restore(state.clone(), witness));
+    duties.begin("the compaction of history", compact(state.clone()));
 }
 
 fn every(period: Duration) -> Interval {
@@ -112,11 +104,11 @@ async fn forget(state: &State, before: Revision) -> Revision {
 }
 
 async fn expire_events(state: Arc<State>) {
-    let catalogue = state.catalogue.load();
-    let Some(def) = catalogue.find("", "v1", "events") else { return };
     let mut ticks = every(SWEEP);
     loop {
         ticks.tick().await;
+        let catalogue = state.catalogue.load();
+        let Some(def) = catalogue.find("", "v1", "events") else { continue };
         let deadline = Timestamp::now() - state.config.event_ttl;
         let snapshot = state.storage.cache().list(&def.prefix(None));
         let events = snapshot.items.iter().filter_map(|i| Some((i, i.object.as_ref().ok()?)));

@@ -17,6 +17,9 @@ pub(crate) enum Op {
     List,
     Put,
     Delete,
+    Compact,
+    /// A change, to who watches.
+    Tell,
 }
 
 /// What becomes of it.
@@ -41,7 +44,7 @@ type Rule = dyn Fn(Op, &str) -> Fate + Send + Sync;
 /// See the module.
 pub(crate) struct Faulty {
     inner: Arc<dyn Store>,
-    rule: RwLock<Arc<Rule>>,
+    rule: Arc<RwLock<Arc<Rule>>>,
     /// How many wait, and whether they may go on.
     held: watch::Sender<(usize, bool)>,
     /// Whether changes are told to who watches.
@@ -59,7 +62,7 @@ impl Faulty {
     pub(crate) fn over(inner: Arc<dyn Store>) -> Arc<Self> {
         Arc::new(Self {
             inner,
-            rule: RwLock::new(Arc::new(|_, _| Fate::Pass)),
+            rule: Arc::new(RwLock::new(Arc::new(|_, _| Fate::Pass))),
             held: watch::Sender::new((0, false)),
             telling: watch::Sender::new(true),
             compactions: watch::Sender::new(0),
@@ -162,11 +165,13 @@ impl Store for Faulty {
     }
 
     async fn watch(&self, after: Revision) -> Result<Events, StoreError> {
-        let telling = self.telling.subscribe();
+        let (telling, rule) = (self.telling.subscribe(), self.rule.clone());
         let events = self.inner.watch(after).await?.then(move |event| {
             let mut telling = telling.clone();
+            let rule = rule.read().clone();
             async move {
                 telling.wait_for(|telling| *telling).await.unwrap();
+                rule(Op::Tell, "");
                 event
             }
         });
@@ -174,7 +179,8 @@ impl Store for Faulty {
     }
 
     async fn compact(&self, before: Revision) -> Result<(), StoreError> {
-        self.inner.compact(before).await?;
+        let fate = self.fate(Op::Compact, "").await;
+        answer(fate, self.inner.compact(before)).await?;
         self.compactions.send_modify(|done| *done += 1);
         Ok(())
     }

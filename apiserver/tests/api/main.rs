@@ -7,6 +7,7 @@ mod damage;
 mod decoding;
 mod deletion;
 mod discovery;
+mod duties;
 mod faulty;
 mod harness;
 mod impersonating;

@@ -48,8 +48,7 @@ impl Tls {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let tls = pki.server_config_from(files, &["127.0.0.1".to_owned()]).unwrap();
-        let server = api.server.clone();
-        tokio::spawn(async move { server.serve(listener, tls).await });
+        api.server.serve(listener, tls);
         Self { api, pki, address, _directory: directory }
     }
 

@@ -134,12 +134,12 @@ impl Socket {
         format!("https://{}", self.address)
     }
 
-    async fn serve(&self, server: ApiServer) {
+    async fn serve(&self, server: &ApiServer) {
         let names = [Ipv4Addr::LOCALHOST.to_string()];
         let tls = self.pki.server_config(&names).expect("a certificate can be made");
         let listener = tokio::net::TcpListener::bind(self.address).await;
         let listener = listener.expect("the port is still free");
-        tokio::spawn(async move { server.serve(listener, tls).await });
+        server.serve(listener, tls);
     }
 }
 
@@ -278,7 +278,7 @@ impl ControlPlane {
         let started = ApiServer::start(self.config.clone(), self.store(), publisher).await;
         let server = started.expect("the API server starts");
         if let Some(socket) = &self.socket {
-            socket.serve(server.clone()).await;
+            socket.serve(&server).await;
         }
         self.backend.replace(Some(server));
     }

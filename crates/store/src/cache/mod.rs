@@ -143,6 +143,8 @@ pub struct Cache<T> {
     shared: Arc<Shared<T>>,
     latest: Latest,
     feed: AbortHandle,
+    /// Its sender is the feed's.
+    alive: watch::Receiver<()>,
 }
 
 /// What the cache and the task that feeds it have in common.
@@ -177,8 +179,14 @@ impl<T: Object + Send + Sync + 'static> Cache<T> {
         let latest = store.revision().await?;
         let shared = Arc::new(Shared::new(Arc::clone(&store), options, decode));
         shared.load_with_history(latest).await?;
-        let feed = tokio::spawn(feed::follow(Arc::clone(&shared))).abort_handle();
-        let cache = Arc::new(Self { shared, latest: Latest::new(store), feed });
+        let (living, alive) = watch::channel(());
+        let following = feed::follow(Arc::clone(&shared));
+        let feed = tokio::spawn(async move {
+            let _living = living;
+            following.await
+        });
+        let feed = feed.abort_handle();
+        let cache = Arc::new(Self { shared, latest: Latest::new(store), feed, alive });
         cache.wait_for(latest).await?;
         Ok(cache)
     }
@@ -191,6 +199,11 @@ impl<T: Object + Send + Sync + 'static> Cache<T> {
     /// Whether the store's changes come in, as far as is known.
     pub fn is_following(&self) -> bool {
         self.shared.following.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the cache is never again as new as the store, which is or is not there: what feeds it has died.
+    pub async fn lost(&self) {
+        let _ = self.alive.clone().wait_for(|()| false).await;
     }
 
     /// Waits until the cache has reached a revision.
