@@ -154,6 +154,7 @@ impl Call {
             subresource: self.info.subresource,
             uid,
             old,
+            options: None,
             identity: &self.identity,
             dry_run: false,
         }

@@ -11,6 +11,7 @@ use std::{fmt, sync::Arc};
 use api_machinery::ApiError;
 use async_trait::async_trait;
 use registry::{AnyObject, Subresource};
+use serde_json::Value;
 use store::Revision;
 
 use crate::{
@@ -27,10 +28,12 @@ pub(crate) enum Operation {
     Create,
     Update,
     Delete,
+    /// A connection to it is opened: `pods/exec` and the like.
+    Connect,
 }
 
 /// What a plugin may know of a request, beside the object that it brings: that of the path's own kind, or a Scale or
-/// Binding; none with a deletion.
+/// Binding; none with a deletion or a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attributes<'a> {
     pub(crate) operation: Operation,
@@ -41,6 +44,8 @@ pub(crate) struct Attributes<'a> {
     pub(crate) uid: &'a str,
     /// What is there before, of the same kind as the object that is brought; absent at creation, and if it can't be read.
     pub(crate) old: Option<&'a AnyObject>,
+    /// What a connection is to be: a `PodExecOptions` or the like.
+    pub(crate) options: Option<&'a Value>,
     pub(crate) identity: &'a Identity,
     pub(crate) dry_run: bool,
 }
@@ -72,7 +77,7 @@ pub(crate) trait Plugin: fmt::Debug + Send + Sync {
         Ok(Vec::new())
     }
 
-    /// Refuses what is going to be stored, or the deletion.
+    /// Refuses what is going to be stored, the deletion, or the connection.
     async fn validate(&self, _: &Attributes<'_>, _: Option<&AnyObject>) -> Result<(), ApiError> {
         Ok(())
     }
@@ -123,7 +128,7 @@ impl Admission {
         Ok(admitted)
     }
 
-    /// Asks every plugin about what is going to be stored, or to be deleted.
+    /// Asks every plugin about what is going to be stored or to be deleted, or about a connection.
     pub(crate) async fn validate(
         &self,
         attributes: &Attributes<'_>,
@@ -163,10 +168,10 @@ impl Admission {
 }
 
 fn refused(plugin: &dyn Plugin, attributes: &Attributes<'_>, error: ApiError) -> ApiError {
-    let Attributes { operation, at, subresource, identity, .. } = attributes;
+    let Attributes { operation, at, subresource, options, identity, .. } = attributes;
     tracing::debug!(
         ?plugin, ?operation, resource = at.def.qualified(), ?subresource, namespace = at.namespace,
-        name = at.name, user = identity.user, %error, "admission refuses"
+        name = at.name, ?options, user = identity.user, %error, "admission refuses"
     );
     error
 }

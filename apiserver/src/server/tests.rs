@@ -5,7 +5,8 @@ use std::sync::Arc;
 use api_machinery::ApiError;
 use api_types::api::core::v1::{Binding, Pod};
 use async_trait::async_trait;
-use http::Method;
+use axum::body::Body;
+use http::{Method, Request};
 use parking_lot::Mutex;
 use registry::AnyObject;
 use serde_json::{Value, json};
@@ -16,7 +17,9 @@ use crate::{
     admission::{Admission, Attributes, Claim, Plugin},
     catalogue::{Catalogue, InForce},
     config::Config,
+    identity::Identity,
     internal::request,
+    service,
     state::State,
     storage::Storage,
 };
@@ -32,7 +35,7 @@ impl Recorder {
         attributes: &Attributes<'_>,
         object: Option<&AnyObject>,
     ) -> Result<(), ApiError> {
-        let Attributes { operation, at, subresource, old, identity, .. } = attributes;
+        let Attributes { operation, at, subresource, old, options, identity, .. } = attributes;
         let sub = subresource.map(|s| format!("/{}", s.name())).unwrap_or_default();
         let shown = |object: Option<&AnyObject>| match object {
             Some(object) if object.get::<Pod>().is_some() => "a pod",
@@ -40,6 +43,9 @@ impl Recorder {
             Some(_) => "something else",
             None => "nothing",
         };
+        if let Some(options) = options {
+            self.0.lock().push(options.to_string());
+        }
         self.0.lock().push(format!(
             "{phase} {operation:?} {}{sub} {}/{} by {}: {} over {}",
             at.def.names.plural,
@@ -49,8 +55,9 @@ impl Recorder {
             shown(object),
             shown(*old)
         ));
+        let container = options.and_then(|options| options["container"].as_str());
         let labels = object.and_then(|object| object.metadata().labels.as_ref());
-        match labels.is_some_and(|labels| labels.contains_key(phase)) {
+        match labels.is_some_and(|labels| labels.contains_key(phase)) || container == Some(phase) {
             true => Err(ApiError::forbidden("", "pods", at.name, phase)),
             false => Ok(()),
         }
@@ -159,5 +166,47 @@ async fn what_either_phase_refuses_is_not_stored() {
         assert_eq!(recorder.take().len(), asked);
         let gone = request(&state, Method::GET, &format!("{PODS}/p"), &json!({})).await;
         assert_eq!(gone.unwrap_err().code(), 404);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_can_be_refused_before_anything_is_done_for_it() {
+    let (_folder, state, recorder) = server().await;
+    for (path, options) in [
+        (
+            "exec?container=validate&command=ls&command=-l&stdin=true&tty=false",
+            json!({
+                "kind": "PodExecOptions", "apiVersion": "v1", "container": "validate",
+                "command": ["ls", "-l"], "stdin": true,
+            }),
+        ),
+        (
+            "attach?container=validate&stdout=1&stderr=1&command=no",
+            json!({
+                "kind": "PodAttachOptions", "apiVersion": "v1", "container": "validate",
+                "stdout": true, "stderr": true,
+            }),
+        ),
+        (
+            "portforward?ports=80&ports=443,8080",
+            json!({
+                "kind": "PodPortForwardOptions", "apiVersion": "v1", "ports": [80, 443, 8080],
+            }),
+        ),
+    ] {
+        for method in [Method::GET, Method::POST] {
+            // There is no such pod. Who is not refused is told so.
+            let refused = path.contains("container=validate");
+            let request = Request::builder().method(method).uri(format!("{PODS}/p/{path}"));
+            let request = request.body(Body::empty()).unwrap();
+            let admin = Arc::new(Identity::admin());
+            let answer = service::answer(&state, &admin, request).await;
+            assert_eq!(answer.status(), if refused { 403 } else { 404 }, "{path}");
+            let name = path.split_once('?').unwrap().0;
+            let seen = format!("validate Connect pods/{name} default/p by kubernetes-admin");
+            let [seen_options, asked] = &*recorder.take() else { panic!("asked once: {path}") };
+            assert_eq!(*asked, format!("{seen}: nothing over nothing"));
+            assert_eq!(serde_json::from_str::<Value>(seen_options).unwrap(), options);
+        }
     }
 }

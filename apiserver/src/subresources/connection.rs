@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use registry::Subresource;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
     pin,
@@ -18,9 +19,11 @@ use tokio::{
 
 use super::kubelet;
 use crate::{
+    admission::{Attributes, Operation},
     call::Call,
     respond::{self, Response},
     state::State,
+    storage::Address,
 };
 
 /// What clients and kubelets say about the connection, and not to the server between.
@@ -37,9 +40,14 @@ const HANDSHAKE: [HeaderName; 6] = [
 const LEAVE: Duration = Duration::from_secs(15);
 const BUFFER: usize = 16 << 10;
 
+/// Streams, as clients call them and as kubelets do.
+const STREAMS: [(&str, &str); 4] =
+    [("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty")];
+
 /// Leads the client's connection to the kubelet.
 pub(crate) async fn open(state: &Arc<State>, call: &Call) -> Result<Response, ApiError> {
     let at = call.address()?;
+    admit(state, call, at).await?;
     let pod = state.storage.get(at).await?.object;
     let namespace = at.namespace.unwrap_or_default();
     let path = match call.info.subresource {
@@ -69,6 +77,37 @@ pub(crate) async fn open(state: &Arc<State>, call: &Call) -> Result<Response, Ap
     Ok(response)
 }
 
+async fn admit(state: &State, call: &Call, at: Address<'_>) -> Result<(), ApiError> {
+    if call.dry_run()? {
+        return Err(ApiError::bad_request("dryRun is not supported"));
+    }
+    let options = connect_options(call);
+    let attributes = call.attributes(Operation::Connect, at, "", None);
+    state.admission.validate(&Attributes { options: Some(&options), ..attributes }, None).await
+}
+
+/// The query as an object, as admission knows it.
+fn connect_options(call: &Call) -> Value {
+    let query = &call.query;
+    if call.info.subresource == Some(Subresource::PortForward) {
+        let ports = query.all("ports").iter().flat_map(|ports| ports.split(','));
+        let ports: Vec<u16> = ports.filter_map(|port| port.parse().ok()).collect();
+        return json!({ "kind": "PodPortForwardOptions", "apiVersion": "v1", "ports": ports });
+    }
+    let mut options = json!({ "kind": "PodAttachOptions", "apiVersion": "v1" });
+    for stream in STREAMS.iter().map(|(name, _)| name).filter(|name| query.flag(name)) {
+        options[stream] = true.into();
+    }
+    if let Some(container) = query.get("container") {
+        options["container"] = container.into();
+    }
+    if call.info.subresource == Some(Subresource::Exec) {
+        options["kind"] = "PodExecOptions".into();
+        options["command"] = query.all("command").into();
+    }
+    options
+}
+
 fn wants_websocket(headers: &HeaderMap) -> bool {
     let wanted = headers.get(header::UPGRADE).map(HeaderValue::as_bytes);
     wanted.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
@@ -76,8 +115,6 @@ fn wants_websocket(headers: &HeaderMap) -> bool {
 
 /// The options as kubelets know them.
 fn options(call: &Call) -> Vec<(&str, &str)> {
-    const STREAMS: [(&str, &str); 4] =
-        [("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty")];
     if call.info.subresource == Some(Subresource::PortForward) {
         return call.query.all("ports").iter().map(|ports| ("port", ports.as_str())).collect();
     }
