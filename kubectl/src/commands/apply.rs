@@ -27,6 +27,8 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Whom the server records as the owner of the fields.
 const FIELD_MANAGER: &str = "kubectl-client-side-apply";
 
+/// So many bytes the annotations of an object may have, names and values.
+const MAX_ANNOTATIONS: usize = 256 * 1024;
 /// How many conflicts are taken for bad luck.
 const CONFLICTS: usize = 5;
 
@@ -93,6 +95,13 @@ impl Apply {
             )));
         }
         let wanted = remembering(&document.object, target.namespace.as_deref());
+        if target.resource.plural == "functions" && is_too_long(&wanted) {
+            return Err(Failure::message(format!(
+                "{}: the source is too large for apply, which keeps a copy of it in an annotation (at most {MAX_ANNOTATIONS} bytes): upload it with \"kubectl func add {}\" or \"kubectl func update\"",
+                document.source,
+                object::name(&wanted)
+            )));
+        }
         let outcome = match target.fetch(session).await {
             Ok(current) => {
                 self.update_anew(session, &target, &wanted, current).await.map_err(|failure| {
@@ -204,6 +213,12 @@ fn remembering(manifest: &Value, namespace: Option<&str>) -> Value {
     let text = format!("{wanted}\n");
     wanted["metadata"]["annotations"][LAST_APPLIED] = json!(text);
     wanted
+}
+
+/// Whether the API server would refuse the annotations.
+fn is_too_long(object: &Value) -> bool {
+    let annotations = object::map(object, "/metadata/annotations");
+    annotations.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() > MAX_ANNOTATIONS
 }
 
 fn last_applied(current: &Value) -> Result<Option<Value>, Failure> {

@@ -90,6 +90,11 @@ impl Describe {
                     related.pods = items(api, call).await?;
                 }
             }
+            Needs::Instances => {
+                let call = Call::get(format!("/api/v1/namespaces/{namespace}/pods"));
+                let label = format!("minik8s.io/function={}", object::name(object));
+                related.pods = items(api, call.query("labelSelector", label)).await?;
+            }
             Needs::EndpointSlices => {
                 let path =
                     format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices");

@@ -21,7 +21,7 @@ const GATEWAY_PORT: u16 = 8081;
 /// command fails.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  kubectl trigger add-five -d '{\"x\": 100}'\n  kubectl trigger add-five -d @params.json\n  kubectl trigger team/add-five --gateway=http://10.0.0.1:8081"
+    after_help = "Examples:\n  kubectl trigger add-five -d '{\"x\": 100}'\n  kubectl trigger add-five -d @params.json\n  kubectl trigger team/add-five --gateway=http://10.0.0.1:8081 --token=@token"
 )]
 pub struct Trigger {
     /// NAME or NAMESPACE/NAME
@@ -32,6 +32,9 @@ pub struct Trigger {
     /// The gateway's address; else the one in the function's status
     #[arg(long, value_name = "URL")]
     gateway: Option<String>,
+    /// The bearer token for a gateway that asks for one; @FILE takes it from a file
+    #[arg(long)]
+    token: Option<String>,
 }
 
 impl Trigger {
@@ -41,6 +44,10 @@ impl Trigger {
         session.io.note(&url);
         session.io.note(function.name.as_deref().unwrap_or_default());
         let call = client()?.post(&url).header("content-type", "application/json");
+        let call = match self.token()? {
+            Some(token) => call.bearer_auth(token),
+            None => call,
+        };
         let call = match session.global.request_timeout {
             limit if limit.is_zero() => call,
             limit => call.timeout(limit),
@@ -82,10 +89,20 @@ impl Trigger {
         match self.data.strip_prefix('@') {
             None => Ok(self.data.clone().into_bytes()),
             Some("-") => Ok(session.io.read_all()?.into_bytes()),
-            Some(file) => fs::read(file)
-                .map_err(|error| Failure::message(format!("error reading {file}: {error}"))),
+            Some(file) => read(file),
         }
     }
+
+    fn token(&self) -> Result<Option<String>, Failure> {
+        let Some(token) = &self.token else { return Ok(None) };
+        let Some(file) = token.strip_prefix('@') else { return Ok(Some(token.clone())) };
+        let token = String::from_utf8_lossy(&read(file)?).trim().to_owned();
+        Ok(Some(token))
+    }
+}
+
+fn read(file: &str) -> Result<Vec<u8>, Failure> {
+    fs::read(file).map_err(|error| Failure::message(format!("error reading {file}: {error}")))
 }
 
 fn client() -> Result<reqwest::Client, Failure> {

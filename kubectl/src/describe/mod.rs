@@ -3,6 +3,7 @@
 
 mod config_map;
 mod container;
+mod function;
 mod generic;
 mod namespace;
 mod node;
@@ -22,7 +23,7 @@ use crate::object;
 pub struct Related {
     /// Its events.
     pub events: Vec<Value>,
-    /// Its pods: those on a node, those of a replica set.
+    /// Its pods: those on a node, those of a replica set or a function.
     pub pods: Vec<Value>,
     /// The endpoint slices of a service.
     pub slices: Vec<Value>,
@@ -51,6 +52,8 @@ pub enum Needs {
     Node,
     /// The pods that its selector selects.
     SelectedPods,
+    /// The pods of the function.
+    Instances,
     /// The endpoint slices of the service.
     EndpointSlices,
 }
@@ -61,6 +64,7 @@ pub fn needs(object: &Value) -> Needs {
     match kind(object) {
         ("", "Node") => Needs::Node,
         ("apps", "ReplicaSet") => Needs::SelectedPods,
+        ("minik8s.io", "Function") => Needs::Instances,
         ("", "Service") => Needs::EndpointSlices,
         _ => Needs::Events,
     }
@@ -77,6 +81,7 @@ pub fn describe(object: &Value, related: &Related) -> String {
         ("", "Secret") => secret::describe(object, related),
         ("", "Service") => service::describe(object, related),
         ("apps", "ReplicaSet") => replica_set::describe(object, related),
+        ("minik8s.io", "Function") => function::describe(object, related),
         _ => generic::describe(object, related),
     }
 }

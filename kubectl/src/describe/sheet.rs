@@ -119,7 +119,8 @@ fn shorten(line: &str, most: usize) -> String {
     line.chars().take(most - 3).chain("...".chars()).collect()
 }
 
-fn last_seen(event: &Value) -> Option<Timestamp> {
+/// When an event last came.
+pub(super) fn last_seen(event: &Value) -> Option<Timestamp> {
     time(event, "/series/lastObservedTime")
         .or_else(|| time(event, "/lastTimestamp"))
         .or_else(|| time(event, "/eventTime"))

@@ -83,6 +83,38 @@ async fn a_folder_is_uploaded_as_an_archive_and_an_image_takes_its_place() {
 }
 
 #[tokio::test]
+async fn a_manifest_that_is_too_large_to_be_applied_says_what_to_do() {
+    let (kubectl, folder) = (Kubectl::new().await, source());
+    let file = folder.path().join("f.yaml");
+    let write = |bytes: usize| {
+        let files = json!({"f.py": "#".repeat(bytes)});
+        let function = json!({"apiVersion": "minik8s.io/v1", "kind": "Function",
+            "metadata": {"name": "f"}, "spec": {"source": {"files": files}}});
+        fs::write(&file, function.to_string()).unwrap();
+    };
+    let line = format!("apply -f {}", file.display());
+    write(256 * 1024);
+    let failure = kubectl.fails(&line, "").await;
+    assert!(failure.contains("upload it with \"kubectl func add f\""), "{failure}");
+    write(255 * 1024);
+    assert_eq!(kubectl.ok(&line).await, "function.minik8s.io/f created\n");
+}
+
+#[tokio::test]
+async fn flags_say_how_a_function_scales_and_what_its_instances_get() {
+    let (kubectl, folder) = (Kubectl::new().await, source());
+    let flags = "--target-concurrency=5 --scale-down-delay=7 --history-limit=2 --requests=cpu=100m,memory=64Mi --limits=memory=1Gi --env-from=secret/keys --env-from=configmap/mode";
+    kubectl.ok(&format!("func add f -p {} {flags}", add(folder.path()))).await;
+    let read = "func get f -o jsonpath={.spec.targetConcurrency},{.spec.scaleDownDelaySeconds},{.spec.historyLimit}{.spec.resources}{.spec.envFrom}";
+    let envs = r#"[{"secretRef":{"name":"keys"}},{"configMapRef":{"name":"mode"}}]"#;
+    let resources = r#"{"limits":{"memory":"1Gi"},"requests":{"cpu":"100m","memory":"64Mi"}}"#;
+    assert_eq!(kubectl.ok(read).await, format!("5,7,2{resources}{envs}"));
+    kubectl.ok("func update f --limits=cpu=1 --history-limit=9").await;
+    let resources = resources.replace(r#""memory":"1Gi""#, r#""cpu":"1""#);
+    assert_eq!(kubectl.ok(read).await, format!("5,7,9{resources}{envs}"));
+}
+
+#[tokio::test]
 async fn uploads_that_cannot_be_are_refused_with_the_reason() {
     let (kubectl, folder) = (Kubectl::new().await, source());
     fs::write(folder.path().join("big.py"), "#".repeat(1 << 21)).unwrap();
@@ -93,6 +125,11 @@ async fn uploads_that_cannot_be_are_refused_with_the_reason() {
         ("func add -p add.py", "the name of one function is needed"),
         ("func add f g -p add.py", "the name of one function is needed"),
         ("func add f -p add.py --env=x", "invalid --env \"x\", expected KEY=VALUE"),
+        (
+            "func add f -p add.py --env-from=keys",
+            "invalid --env-from \"keys\", expected secret/NAME",
+        ),
+        ("func add f -p add.py --limits=cpu", "\"cpu\" is neither KEY=VALUE nor KEY-"),
         ("func add f -p add.py --entry-point=nope:main", "spec.entryPoint"),
     ] {
         let line = line.replace("-p ", &format!("-p {}/", folder.path().display()));
@@ -236,6 +273,20 @@ async fn a_call_prints_the_result_and_says_whom_it_called() {
     let asked = asked.await.unwrap();
     assert!(asked.starts_with("POST /default/add-five HTTP/1.1\r\n"), "{asked}");
     assert!(asked.ends_with("\r\n\r\n{\"x\": 100}"), "{asked}");
+    assert!(!asked.contains("authorization"), "{asked}");
+}
+
+#[tokio::test]
+async fn a_call_brings_the_token_that_it_is_given() {
+    let (kubectl, folder) = (Kubectl::new().await, source());
+    let file = folder.path().join("token");
+    fs::write(&file, "s3cret\n").unwrap();
+    for token in ["s3cret".to_owned(), format!("@{}", file.display())] {
+        let (address, asked) = gateway("200 OK", "1").await;
+        kubectl.ok(&format!("trigger f --gateway={address} --token={token} -d {{}}")).await;
+        let asked = asked.await.unwrap();
+        assert!(asked.contains("\r\nauthorization: Bearer s3cret\r\n"), "{asked}");
+    }
 }
 
 #[tokio::test]

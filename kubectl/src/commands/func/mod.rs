@@ -1,6 +1,7 @@
 //! `kubectl func`: functions from their source files, as in the original minik8s and beyond.
 
 mod logs;
+mod settings;
 mod upload;
 mod waiting;
 
@@ -38,7 +39,7 @@ enum Action {
     Add(Upload),
     /// Give a function other source or settings: a new version, which takes over once it is ready
     #[command(
-        after_help = "Examples:\n  kubectl func update add-five -p add2.py\n  kubectl func update add-five --max-scale=50"
+        after_help = "Examples:\n  kubectl func update add-five -p add2.py\n  kubectl func update add-five --max-scale=50 --target-concurrency=5\n  kubectl func update add-five --env-from=secret/database --limits=memory=256Mi"
     )]
     Update(Upload),
     /// Remove functions with all their instances and images

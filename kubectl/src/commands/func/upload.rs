@@ -6,7 +6,7 @@ use clap::Args;
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::{super::target::Target, Names, say, waiting::Wait};
+use super::{super::target::Target, Names, say, settings::Settings, waiting::Wait};
 use crate::{Failure, api::Call, function_source, session::Session};
 
 /// So often somebody else may be faster.
@@ -27,24 +27,8 @@ pub(super) struct Upload {
     /// What is called, as MODULE:FUNCTION; main of the only file, of func.py or of main.py if it is not said
     #[arg(long)]
     entry_point: Option<String>,
-    /// KEY=VALUE: an environment variable of the instances; replaces those that there are
-    #[arg(long)]
-    env: Vec<String>,
-    /// The fewest instances
-    #[arg(long)]
-    min_scale: Option<u32>,
-    /// The most instances
-    #[arg(long)]
-    max_scale: Option<u32>,
-    /// The most calls that an instance has in hand at a time; 0 is no limit
-    #[arg(long)]
-    concurrency: Option<u32>,
-    /// How many seconds a call may take
-    #[arg(long, value_name = "SECONDS")]
-    timeout: Option<u32>,
-    /// After how many seconds without calls the last instance goes
-    #[arg(long, value_name = "SECONDS")]
-    idle: Option<u32>,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 impl Upload {
@@ -120,27 +104,6 @@ impl Upload {
         if let Some(entry_point) = &self.entry_point {
             spec.insert("entryPoint".to_owned(), json!(entry_point));
         }
-        if !self.env.is_empty() {
-            let variables: Result<Vec<_>, _> = self.env.iter().map(|text| variable(text)).collect();
-            spec.insert("env".to_owned(), json!(variables?));
-        }
-        let numbers = [
-            ("minScale", self.min_scale),
-            ("maxScale", self.max_scale),
-            ("containerConcurrency", self.concurrency),
-            ("timeoutSeconds", self.timeout),
-            ("idleSeconds", self.idle),
-        ];
-        for (field, value) in numbers.into_iter().filter_map(|(f, v)| Some((f, v?))) {
-            spec.insert(field.to_owned(), json!(value));
-        }
-        Ok(())
-    }
-}
-
-fn variable(text: &str) -> Result<Value, Failure> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok(json!({"name": name, "value": value})),
-        _ => Err(Failure::message(format!("invalid --env {text:?}, expected KEY=VALUE"))),
+        self.settings.apply(spec)
     }
 }
