@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use api_types::minik8s::Runtime;
 use clap::value_parser;
 
 use crate::frame::ObjectKey;
@@ -61,9 +62,6 @@ pub struct WarmPool {
     size: u16,
 }
 
-/// The runtimes whose instances can wait for their function.
-const WARM_RUNTIMES: [&str; 1] = ["python"];
-
 impl FromStr for WarmPool {
     type Err = String;
 
@@ -72,11 +70,11 @@ impl FromStr for WarmPool {
             Some((runtime, size)) => (Some(runtime.to_owned()), size),
             None => (None, text),
         };
-        if let Some(runtime) = runtime.as_deref().filter(|it| !WARM_RUNTIMES.contains(it)) {
-            return Err(format!(
-                "only instances of {} can wait, not of {runtime}",
-                WARM_RUNTIMES.join(", ")
-            ));
+        let poolable = Runtime::ALL.into_iter().filter(|it| it.is_poolable).map(|it| it.name);
+        let poolable: Vec<_> = poolable.collect();
+        if let Some(runtime) = runtime.as_deref().filter(|it| !poolable.contains(it)) {
+            let poolable = poolable.join(", ");
+            return Err(format!("only instances of {poolable} can wait, not of {runtime}"));
         }
         let size = size.parse().map_err(|error| format!("{size}: {error}"))?;
         Ok(Self { runtime, size })

@@ -9,16 +9,9 @@ use axum::{
 use futures::{Stream, stream};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::mpsc, time::timeout_at};
 
-use crate::{
-    dispatch::{Connection, Slot},
-    message::end_to_end,
-    metrics::InFlight,
-};
+use crate::{dispatch::InHand, message::end_to_end, metrics::InFlight};
 
 /// Pieces of an answer on their way.
 const PIECES: usize = 8;
@@ -26,25 +19,39 @@ const PIECES: usize = 8;
 /// A piece of an answer; nothing at its end.
 type Piece = Option<io::Result<Frame<Bytes>>>;
 
-/// Passes an answer on as it comes, until `deadline`. The instance's place, and the call, are held until the instance
-/// has nothing more to say: then the connection can be used again.
+/// So much of an answer that is a failure says what it is.
+const BEGINNING: usize = 1024;
+
+/// Is told the beginning of an answer.
+pub(crate) type Failure = Box<dyn FnOnce(&[u8]) + Send>;
+
+/// Passes an answer on as it comes, until the call's deadline. The call is in hand until the instance has nothing more to
+/// say, or nobody listens.
 pub(crate) fn pass_on(
     answer: Response<Incoming>,
-    connection: Connection,
-    slot: Slot,
+    in_hand: InHand,
     in_flight: InFlight,
-    deadline: Instant,
+    failed: Option<Failure>,
 ) -> Response<Body> {
-    let (parts, body) = answer.into_parts();
+    let (parts, mut body) = answer.into_parts();
     let (sender, receiver) = mpsc::channel(PIECES);
     // A task of its own: a caller that reads slowly must not keep the instance beyond the deadline.
     tokio::spawn(async move {
         // Past the deadline the channel closes without the end of the answer.
-        let whole = timeout_at(deadline, pump(body, &sender)).await.unwrap_or(false);
+        let deadline = in_hand.deadline();
+        let mut beginning = failed.is_some().then(Vec::new);
+        let whole =
+            timeout_at(deadline, pump(&mut body, &sender, &mut beginning)).await.unwrap_or(false);
+        // A call is given up before its body, which ends the connection.
         if whole {
-            slot.endpoint.keep(connection);
+            in_hand.finish()
+        } else {
+            drop(in_hand)
         }
-        drop((slot, in_flight));
+        drop((body, in_flight));
+        if let (Some(failed), Some(beginning)) = (failed, beginning) {
+            failed(&beginning);
+        }
         if whole {
             // Whoever has gone needs no end.
             let _ = timeout_at(deadline, sender.send(None)).await;
@@ -56,8 +63,13 @@ pub(crate) fn pass_on(
     response
 }
 
-/// Tells whether the answer was received to its end. Ends early if nobody wants it any more.
-async fn pump(mut answer: Incoming, to: &mpsc::Sender<Piece>) -> bool {
+/// Tells whether the answer was received to its end. Ends early if nobody wants it any more. Its beginning is kept if that is
+/// wanted.
+async fn pump(
+    answer: &mut Incoming,
+    to: &mpsc::Sender<Piece>,
+    beginning: &mut Option<Vec<u8>>,
+) -> bool {
     loop {
         // An instance that is silent must not be kept for nobody.
         let piece = tokio::select! {
@@ -66,6 +78,10 @@ async fn pump(mut answer: Incoming, to: &mpsc::Sender<Piece>) -> bool {
         };
         let Some(piece) = piece else { return true };
         let broken = piece.is_err();
+        if let (Some(kept), Ok(data)) = (beginning.as_mut(), piece.as_ref().map(Frame::data_ref)) {
+            let data = data.map_or(&[][..], |data| data);
+            kept.extend_from_slice(&data[..data.len().min(BEGINNING - kept.len())]);
+        }
         if to.send(Some(piece.map_err(io::Error::other))).await.is_err() || broken {
             return false;
         }

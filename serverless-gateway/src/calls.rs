@@ -1,11 +1,11 @@
 //! Calling a function: the path that all calls take, those that come over HTTP and the steps of workflows.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use api_machinery::names::function_name;
 use axum::{
     body::Body,
-    http::{HeaderName, HeaderValue, Request, Response},
+    http::{HeaderName, HeaderValue, Request, Response, StatusCode},
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -14,6 +14,7 @@ use crate::{
     cold_start::server_timing,
     dispatch::{Refusal, SendError, Slot},
     error::CallError,
+    failures,
     functions::{Function, Functions, Missing},
     message::{Message, Progress, REQUEST_ID, RequestBody, State},
     metrics::InFlight,
@@ -46,6 +47,7 @@ struct Call {
     timeout: Duration,
     limits: Limits,
     progress: Progress,
+    id: HeaderValue,
 }
 
 impl Calls {
@@ -101,14 +103,12 @@ impl Calls {
         if message.is_longer_than(self.limits.request_bytes) {
             return Err(CallError::TooLong(self.limits.request_bytes));
         }
-        if let Some(why) = settings.failed.clone() {
-            return Err(CallError::NoInstance { function: function.name(), why });
-        }
         function.dispatcher.arrived();
         let traced = message.headers.get(TRACE).is_some_and(|value| value == "cold-start");
+        let id = message.headers.get(REQUEST_ID).cloned().unwrap_or(HeaderValue::from_static(""));
         let (request, progress) = message.into_request(self.limits.request_bytes);
         let (came, timeout, limits) = (Instant::now(), settings.timeout, self.limits);
-        let call = Call { function, came, timeout, limits, progress };
+        let call = Call { function, came, timeout, limits, progress, id };
         call.answer(&self.functions, request, in_flight, traced).await
     }
 }
@@ -123,34 +123,58 @@ impl Call {
     ) -> Result<Response<Body>, CallError> {
         let mut refused = None;
         loop {
-            let slot = self.acquire(functions, refused.take()).await?;
+            let slot = self.acquire(functions, refused.take()).await;
+            let slot = slot.map_err(|error| self.failed(error, None))?;
+            let instance = slot.endpoint.address.ip();
             // The wait is not the function's: a cold start may take longer than it is given.
             let deadline = Instant::now() + self.timeout;
             let timing = self.note_cold_start(&slot, traced);
-            let sent = timeout_at(deadline, slot.endpoint.send(request)).await;
-            match sent.map_err(|_| self.too_slow())? {
-                Ok((answer, connection)) => {
-                    let mut answer = answer::pass_on(answer, connection, slot, in_flight, deadline);
+            let sent = timeout_at(deadline, slot.send(request, deadline)).await;
+            match sent.map_err(|_| self.failed(self.too_slow(), Some(instance)))? {
+                Ok((answer, in_hand)) => {
+                    let failed = self.failure_of(answer.status(), instance);
+                    let mut answer = answer::pass_on(answer, in_hand, in_flight, failed);
                     if let Some(timing) = timing {
                         answer.headers_mut().insert(SERVER_TIMING, timing);
                     }
                     return Ok(answer);
                 }
-                Err(SendError::NotStarted(unsent, error)) => {
+                Err(SendError::NotStarted(unsent, error, slot)) => {
                     slot.distrust();
                     request = *unsent;
                     refused = Some(error);
                 }
-                Err(SendError::Broken(source)) => {
+                Err(SendError::Broken(source, slot)) => {
                     let error = self.broken(source);
                     if matches!(error, CallError::Broken { .. }) {
                         // If it dies, it may go on to take connections for a moment.
                         slot.distrust();
                     }
-                    return Err(error);
+                    return Err(self.failed(error, Some(instance)));
                 }
             }
         }
+    }
+
+    /// There is no answer, which is not the caller's fault.
+    fn failed(&self, error: CallError, instance: Option<IpAddr>) -> CallError {
+        if error.code() >= 500 {
+            self.function.failures.note(error.code(), self.id(), instance, &error.to_string());
+        }
+        error
+    }
+
+    /// To be told the beginning of an answer that is a failure.
+    fn failure_of(&self, status: StatusCode, instance: IpAddr) -> Option<answer::Failure> {
+        let (function, id) = (self.function.clone(), self.id().to_owned());
+        let note = move |answer: &[u8]| {
+            function.failures.note(status.as_u16(), &id, Some(instance), &failures::why(answer));
+        };
+        status.is_server_error().then(|| Box::new(note) as answer::Failure)
+    }
+
+    fn id(&self) -> &str {
+        self.id.to_str().unwrap_or_default()
     }
 
     /// A place at an instance, within the time that a call may wait.

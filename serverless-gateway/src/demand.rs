@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     fn calls(queued: u32, in_flight: u32, arrived: u64) -> FunctionDemand {
-        FunctionDemand { queued, in_flight, arrived }
+        FunctionDemand { queued, in_flight, arrived, ..FunctionDemand::default() }
     }
 
     fn all(functions: &[(&str, FunctionDemand)]) -> BTreeMap<String, FunctionDemand> {

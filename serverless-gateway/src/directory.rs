@@ -7,10 +7,11 @@ use std::{
     time::Duration,
 };
 
+use api_machinery::PodTrouble;
 use api_types::{
-    api::core::v1::{Pod, PodStatus},
+    api::core::v1::Pod,
     meta::ObjectMeta,
-    minik8s::{Function, FunctionSpec, FunctionVersionPhase},
+    minik8s::{Function, FunctionVersion, FunctionVersionPhase},
 };
 use kube::runtime::watcher::Event;
 use tokio::time::Instant;
@@ -38,14 +39,17 @@ pub(crate) struct Directory {
 /// What a function says about its calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
+    pub(crate) uid: Option<String>,
     /// How long one may take.
     pub(crate) timeout: Duration,
-    /// How many an instance is given at a time.
+    /// How many an instance is given at a time. More than it works on waits for another one, rather than in it.
     pub(crate) concurrency: Option<NonZeroU32>,
     /// The version that serves.
     version: Option<String>,
     /// Why no version can serve.
-    pub(crate) failed: Option<String>,
+    failed: Option<String>,
+    /// Whether the version that serves has never been ready, and no other one is being made.
+    is_unproven: bool,
     /// Why the function is not ready, and will not be by itself.
     unready: Option<String>,
     /// What it is that is being done for it to be ready.
@@ -61,7 +65,9 @@ pub(crate) struct Instance {
     /// If it can be called.
     pub(crate) address: Option<IpAddr>,
     /// What keeps it from becoming ready.
-    fault: Option<String>,
+    trouble: Option<PodTrouble>,
+    /// Whether it is on its way out.
+    leaves: bool,
     pub(crate) milestones: Milestones,
 }
 
@@ -112,11 +118,23 @@ impl Directory {
     /// Why a function has no instance that can be called.
     pub(crate) fn why_not(&self, function: &Key) -> Option<String> {
         let settings = self.settings(function)?;
-        let fault = |instance: &Instance| instance.fault.clone();
         let version = &settings.version;
         let pods = self.instances(function).filter(|i| version.is_none() || i.version == *version);
+        let mut troubles = pods.filter_map(|instance| instance.trouble.as_ref());
+        let trouble = troubles.next().map(|trouble| trouble.message().to_owned());
         let told = settings.failed.clone().or(settings.unready.clone());
-        told.or(pods.filter_map(fault).next()).or(settings.not_yet.clone())
+        told.or(trouble).or(settings.not_yet.clone())
+    }
+
+    /// Whether there will be no instance to wait for, as far as it is known now: no version could be made, or one that was
+    /// never ready does not start. An instance that is made, or is tried once more, may do better.
+    pub(crate) fn is_hopeless(&self, function: &Key) -> bool {
+        let Some(settings) = self.settings(function) else { return false };
+        let cannot_start = |i: &Instance| matches!(i.trouble, Some(PodTrouble::Container(_)));
+        let own = |i: &&Instance| !i.leaves && i.version == settings.version;
+        let mut instances = self.instances(function).filter(own).peekable();
+        let fail = instances.peek().is_some() && instances.all(cannot_start);
+        settings.failed.is_some() || settings.is_unproven && fail
     }
 
     /// Takes in news about functions; gives those that changed.
@@ -225,36 +243,34 @@ fn key(metadata: &ObjectMeta) -> Key {
 }
 
 fn settings(function: &Function) -> Settings {
-    let seconds = function.spec.timeout_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    let limits = function.call_limits();
+    let seconds = limits.timeout_seconds.map(|seconds| Duration::from_secs(seconds.get().into()));
     let status = function.status.as_ref();
     let version = status.and_then(|status| status.version);
     let last = status.and_then(|status| status.versions.last());
     let failed =
         last.filter(|last| version.is_none() && last.phase == FunctionVersionPhase::Failed);
+    let unready = |version: &&FunctionVersion| version.phase != FunctionVersionPhase::Ready;
+    let is_being_made = |last: &FunctionVersion| {
+        Some(last.version) != version && last.phase == FunctionVersionPhase::Building
+    };
     let mut conditions = status.into_iter().flat_map(|status| &status.conditions);
     let ready = conditions.find(|c| c.type_ == "Ready");
     let said = |word| ready.filter(|c| c.status == word).map(|c| c.message.clone());
     Settings {
-        timeout: seconds.filter(|s| *s > 0).map_or(DEFAULT_TIMEOUT, Duration::from_secs),
-        concurrency: concurrency(&function.spec),
+        uid: function.metadata.uid.clone(),
+        timeout: seconds.unwrap_or(DEFAULT_TIMEOUT),
+        concurrency: limits.concurrency,
         version: version.map(|version| version.to_string()),
         failed: failed.map(|failed| {
             let why = failed.message.as_deref().unwrap_or("it failed");
             format!("version {}: {why}", failed.version)
         }),
+        is_unproven: function.serving().filter(unready).is_some()
+            && !last.is_some_and(is_being_made),
         unready: said("False"),
         not_yet: said("Unknown"),
     }
-}
-
-/// More than an instance works on at a time waits for another one, rather than in it.
-fn concurrency(spec: &FunctionSpec) -> Option<NonZeroU32> {
-    let said = spec.container_concurrency.and_then(|most| most.try_into().ok());
-    let own = || match spec.runtime.as_deref() {
-        None | Some("python") => NonZeroU32::new(Function::PYTHON_CONCURRENCY),
-        _ => None,
-    };
-    said.and_then(NonZeroU32::new).or_else(own)
 }
 
 /// A pod of a function. A terminating one gets no new calls.
@@ -273,7 +289,8 @@ fn instance(pod: &Pod, before: Option<&Instance>, now: Instant) -> Option<Instan
         function: (metadata.namespace.clone().unwrap_or_default(), function),
         version: labels.get(Function::VERSION_LABEL).cloned(),
         address: ready.and_then(|status| status.pod_ip.as_ref()?.parse().ok()),
-        fault: status.and_then(fault),
+        trouble: PodTrouble::of(pod),
+        leaves: !stays,
         milestones: Milestones::of(pod, before.map(|before| &before.milestones), now),
     })
 }
@@ -283,22 +300,6 @@ fn has_lost_its_function(pod: &Pod) -> bool {
     let mut containers =
         pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
     is_from_pool(pod) && containers.any(|container| container.restart_count > 0)
-}
-
-/// What keeps a pod from becoming ready, in the words of its status.
-fn fault(status: &PodStatus) -> Option<String> {
-    let told = |reason: Option<&str>, message: Option<&str>| match (reason, message) {
-        (Some(reason), Some(message)) => Some(format!("{reason}: {message}")),
-        (reason, message) => reason.or(message).map(str::to_owned),
-    };
-    let containers = status.container_statuses.iter().flatten();
-    let waiting = containers.filter_map(|c| c.state.as_ref()?.waiting.as_ref());
-    let mut waiting = waiting.filter(|w| w.reason.as_deref() != Some("ContainerCreating"));
-    let unbound = status.conditions.iter().flatten();
-    let mut unbound = unbound.filter(|c| c.type_ == "PodScheduled" && c.status == "False");
-    waiting
-        .find_map(|waiting| told(waiting.reason.as_deref(), waiting.message.as_deref()))
-        .or_else(|| unbound.find_map(|c| told(c.reason.as_deref(), c.message.as_deref())))
 }
 
 #[cfg(test)]

@@ -6,18 +6,23 @@ use std::{
     sync::Arc,
 };
 
-use api_types::{api::core::v1::Pod, minik8s};
+use api_types::{
+    api::core::v1::{ObjectReference, Pod},
+    minik8s,
+};
+use component::events::{EventType, Recorder};
 use kube::runtime::watcher::Event;
 use listwatch::FunctionDemand;
 use parking_lot::{Mutex, RwLock};
 use tokio::{
     sync::{Notify, watch},
-    time::Instant,
+    time::{Instant, interval},
 };
 
 use crate::{
     directory::{Directory, Key, Settings},
     dispatch::{Dispatcher, Endpoint},
+    failures::{self, Failures},
     metrics::{FunctionMetrics, Metrics},
 };
 
@@ -45,6 +50,7 @@ pub(crate) struct Function {
     settings: RwLock<Arc<Settings>>,
     pub(crate) dispatcher: Arc<Dispatcher>,
     pub(crate) metrics: FunctionMetrics,
+    pub(crate) failures: Failures,
 }
 
 /// Why there is nothing to call.
@@ -110,6 +116,24 @@ impl Functions {
         table.iter().map(|(name, function)| (name.clone(), function.dispatcher.demand())).collect()
     }
 
+    /// Tells of calls that fail, by events of their functions, for as long as it is polled.
+    pub async fn tell_failures(&self, recorder: &Recorder) {
+        let mut ticks = interval(failures::PERIOD);
+        loop {
+            ticks.tick().await;
+            for (function, message) in self.take_failures() {
+                recorder.record(&function, EventType::Warning, failures::REASON, message);
+            }
+        }
+    }
+
+    fn take_failures(&self) -> Vec<(ObjectReference, String)> {
+        let table = self.0.table.read();
+        let told =
+            |function: &Arc<Function>| Some((function.reference(), function.failures.take()?));
+        table.values().filter_map(told).collect()
+    }
+
     /// Waits until a call waits for a function that has no instance.
     pub(crate) async fn woken(&self) {
         self.0.wake.notified().await;
@@ -146,10 +170,7 @@ impl Functions {
             Some(Arc::new(endpoint))
         };
         let serving: Vec<_> = directory.serving(key).filter_map(endpoint).collect();
-        function.dispatcher.update(&serving, settings.concurrency);
-        if settings.failed.is_some() {
-            function.dispatcher.refuse();
-        }
+        function.dispatcher.update(&serving, settings.concurrency, directory.is_hopeless(key));
     }
 
     fn function_of(&self, key: &Key, settings: &Settings) -> Function {
@@ -158,6 +179,7 @@ impl Functions {
             settings: RwLock::new(Arc::new(settings.clone())),
             dispatcher: Dispatcher::new(self.0.queue_length, self.0.wake.clone()),
             metrics: self.0.metrics.of_function(key),
+            failures: Failures::default(),
         }
     }
 }
@@ -166,6 +188,17 @@ impl Function {
     /// `namespace/name`.
     pub(crate) fn name(&self) -> String {
         format!("{}/{}", self.key.0, self.key.1)
+    }
+
+    fn reference(&self) -> ObjectReference {
+        ObjectReference {
+            api_version: Some(minik8s::API_VERSION.to_owned()),
+            kind: Some("Function".to_owned()),
+            namespace: Some(self.key.0.clone()),
+            name: Some(self.key.1.clone()),
+            uid: self.settings().uid.clone(),
+            ..ObjectReference::default()
+        }
     }
 
     pub(crate) fn settings(&self) -> Arc<Settings> {

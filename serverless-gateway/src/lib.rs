@@ -4,7 +4,7 @@
 //! [`functions`] holds what there is: functions, and the ready pods of the version that serves, kept up to date
 //! by two watches ([`directory`] is the plain data of it). [`calls`] is the path of a call, which [`gateway`] opens to
 //! HTTP. In it a function's [`dispatch`] gives each call an instance, or lets it wait for one; [`demand`] tells what
-//! waits, so that instances are made. The steps of [`workflows`] take the same path.
+//! waits, so that instances are made, [`failures`] what has failed. The steps of [`workflows`] take the same path.
 
 mod access;
 mod answer;
@@ -15,6 +15,7 @@ mod demand;
 mod directory;
 mod dispatch;
 mod error;
+mod failures;
 mod functions;
 mod gateway;
 mod lease;
@@ -29,7 +30,7 @@ use std::{net::SocketAddr, sync::Arc};
 use anyhow::Context;
 use api_types::minik8s::Function;
 use axum::serve::ListenerExt;
-use component::{Runtime, health, host};
+use component::{Runtime, events::Recorder, health, host};
 use listwatch::ListWatch;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -43,6 +44,9 @@ pub use demand::tell;
 pub use functions::Functions;
 pub use gateway::Gateway;
 pub use watch::watch;
+
+/// The component of the gateway's events.
+const NAME: &str = "serverless-gateway";
 
 /// The program: serves until shutdown, then finishes the calls in hand.
 ///
@@ -66,6 +70,7 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let identity = identity();
     let driving = runtime.shutdown.child_token();
     let client = listwatch.client().clone();
+    let recorder = Recorder::new(&runtime.tasks, client.clone(), NAME, "");
     let ending = (&runtime.metrics, driving.clone());
     let runs = Runs::new(client, Arc::new(calls.clone()), &identity, ending);
     let gateway = Gateway::new(calls, access.clone(), &args.default_namespace);
@@ -82,6 +87,7 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
         let result = tokio::select! {
             served = server => served.context("serving"),
             () = watch(&listwatch, &functions, &check) => Ok(()),
+            () = functions.tell_failures(&recorder) => Ok(()),
         };
         driving.cancel();
         result

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{ECHO, instance::Instance};
+use crate::{
+    ECHO,
+    instance::{Instance, until},
+};
 
 /// Sends all at once, and reads until the server closes, which it does at once.
 fn exchange(instance: &Instance, sent: &str) -> String {
@@ -89,4 +92,24 @@ async fn a_client_that_goes_away_costs_nobody_else_anything() {
     assert_eq!(instance.call("0").await.status, 200);
     instance.terminate();
     assert_eq!(instance.ended().await.0.code(), Some(0));
+}
+
+/// Whoever gives calls to an instance counts on that: there is no more in it than was asked for and not given up.
+#[tokio::test]
+async fn a_call_ends_with_the_connection_that_it_came_on() {
+    let source = "import os, time\ndef main(p):\n    open(os.environ['HERE'] + '/' + p, 'w').write(str(os.getpid()))\n    time.sleep(60 if p == 'first' else 0)\n    return p\n";
+    let instance = Instance::ready(source, &[("MINIK8S_CONCURRENCY", "1")]).await;
+    let request = "POST / HTTP/1.1\r\nContent-Length: 7\r\n\r\n\"first\"";
+    let mut stream = TcpStream::connect(instance.address()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let begun = instance.path("first");
+    let pid = || std::fs::read_to_string(&begun).ok().filter(|pid| !pid.is_empty());
+    until("the call is under way", async || pid().is_some()).await;
+    let process = format!("/proc/{}", pid().unwrap());
+    // Half of the connection is enough; that the other half ends says that the call has.
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0, "an answer that nobody wants");
+    until("its process is gone", async || !std::path::Path::new(&process).exists()).await;
+    assert_eq!(instance.call("\"second\"").await.body, "\"second\"");
 }

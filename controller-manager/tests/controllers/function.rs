@@ -2,7 +2,7 @@
 
 use api_types::api::apps::v1::ReplicaSet;
 use api_types::api::core::v1::Pod;
-use api_types::minik8s::{Function, FunctionStatus, FunctionVersionPhase};
+use api_types::minik8s::{Function, FunctionStatus, FunctionVersion, FunctionVersionPhase};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -99,8 +99,16 @@ async fn the_next_version_takes_over_when_it_is_ready_and_an_earlier_one_can_com
     rig.until_pods(&[("1", 2)]).await;
     rig.make_ready("1").await;
 
-    rig.set(json!({"image": "two"})).await;
+    rig.set(json!({"image": "two", "timeoutSeconds": 7, "containerConcurrency": 3})).await;
     rig.until_pods(&[("1", 2), ("2", 2)]).await;
+    let function = rig.functions.get("add").await.unwrap();
+    let limits = |version: &FunctionVersion| {
+        (version.runtime.clone(), version.timeout_seconds, version.container_concurrency)
+    };
+    let of =
+        |timeout, concurrency| (Some("container".to_owned()), Some(timeout), Some(concurrency));
+    let told = function.status.unwrap().versions.iter().map(limits).collect::<Vec<_>>();
+    assert_eq!(told, [of(60, 0), of(7, 3)]);
     rig.until_status("version 1 serves on", |status| {
         let told = condition(status, "Ready");
         status.version == Some(1)

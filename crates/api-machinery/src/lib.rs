@@ -8,6 +8,7 @@ pub mod field;
 pub mod names;
 pub mod node_affinity;
 pub mod patch;
+pub mod pod_trouble;
 pub mod quantity;
 pub mod registry_login;
 pub mod selector;
@@ -18,6 +19,7 @@ pub mod toleration;
 
 pub use entry_point::EntryPoint;
 pub use field::{FieldError, FieldErrors, FieldPath};
+pub use pod_trouble::PodTrouble;
 pub use quantity::Quantity;
 pub use registry_login::{RegistryLogin, registry_logins};
 pub use selector::{FieldSelector, LabelSelector};

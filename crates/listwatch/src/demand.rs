@@ -39,6 +39,11 @@ pub struct FunctionDemand {
     pub in_flight: u32,
     /// That have come since the gateway began, or were about to: it grows to have an instance woken or kept.
     pub arrived: u64,
+    /// That have come since the gateway began.
+    pub calls: u64,
+    /// For how long calls were in hand since the gateway began, all taken together: what comes and goes between two
+    /// messages is in it.
+    pub in_hand_milliseconds: u64,
 }
 
 impl FunctionDemand {
@@ -68,14 +73,21 @@ mod tests {
 
     #[test]
     fn the_message_names_functions_with_their_namespaces() {
-        let add = FunctionDemand { queued: 3, in_flight: 2, arrived: 17 };
+        let add = FunctionDemand {
+            queued: 3,
+            in_flight: 2,
+            arrived: 17,
+            calls: 16,
+            in_hand_milliseconds: 2500,
+        };
         let demand = Demand {
             gateway: "host-1".to_owned(),
             functions: BTreeMap::from([("default/add".to_owned(), add)]),
         };
         let message = json!({
             "gateway": "host-1",
-            "functions": {"default/add": {"queued": 3, "inFlight": 2, "arrived": 17}},
+            "functions": {"default/add": {"queued": 3, "inFlight": 2, "arrived": 17,
+                "calls": 16, "inHandMilliseconds": 2500}},
         });
         assert_eq!(serde_json::to_value(&demand).unwrap(), message);
         assert_eq!(serde_json::from_value::<Demand>(message).unwrap(), demand);

@@ -1,3 +1,4 @@
+use api_types::minik8s::Runtime;
 use serde_json::{Value, json};
 
 use super::*;
@@ -172,13 +173,33 @@ fn a_new_list_replaces_what_was_known_when_it_is_complete() {
 fn a_function_says_how_its_calls_go() {
     let of = |spec| settings(&function("f", &spec, &json!({})));
     let plain = of(json!({}));
-    let python = NonZeroU32::new(Function::PYTHON_CONCURRENCY);
+    let python = Runtime::PYTHON.concurrency;
     assert_eq!((plain.timeout, plain.concurrency), (Duration::from_secs(60), python));
     let own = of(json!({"timeoutSeconds": 5, "containerConcurrency": 3}));
     assert_eq!((own.timeout, own.concurrency), (Duration::from_secs(5), NonZeroU32::new(3)));
     let unlimited = of(json!({"timeoutSeconds": 0, "containerConcurrency": 0}));
     assert_eq!(unlimited, plain);
     assert_eq!(of(json!({"runtime": "container", "image": "i"})).concurrency, None);
+}
+
+/// Another one is being built, has failed, or was rolled back.
+#[test]
+fn how_calls_go_is_what_the_version_that_serves_says() {
+    let version = |number, runtime, concurrency, timeout| {
+        json!({"version": number, "digest": "", "runtime": runtime,
+            "containerConcurrency": concurrency, "timeoutSeconds": timeout})
+    };
+    let versions = [version(1, "container", 2, 7), version(2, "python", 0, 8)];
+    let spec = json!({"runtime": "python", "containerConcurrency": 9, "timeoutSeconds": 9});
+    let check = |serving: Option<i64>, concurrency, seconds| {
+        let status = json!({"version": serving, "versions": versions});
+        let settings = settings(&function("f", &spec, &status));
+        assert_eq!(settings.concurrency, NonZeroU32::new(concurrency), "{serving:?}");
+        assert_eq!(settings.timeout, Duration::from_secs(seconds), "{serving:?}");
+    };
+    check(Some(1), 2, 7);
+    check(Some(2), 20, 8);
+    check(None, 9, 9);
 }
 
 #[test]

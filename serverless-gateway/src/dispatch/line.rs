@@ -30,6 +30,8 @@ pub(super) struct Line<I> {
     /// So many may wait.
     length: usize,
     next: Ticket,
+    /// The calls that instances have.
+    in_flight: u32,
 }
 
 #[derive(Debug, Default)]
@@ -44,7 +46,7 @@ struct Instance {
 impl<I: Ord + Clone> Line<I> {
     pub(super) fn new(length: usize) -> Self {
         let (instances, waiting) = (BTreeMap::new(), VecDeque::new());
-        Line { instances, concurrency: None, waiting, length, next: 0 }
+        Line { instances, concurrency: None, waiting, length, next: 0, in_flight: 0 }
     }
 
     /// A call comes. Where calls wait, there is no room: whatever makes some is followed by grants. `random` gives a
@@ -80,8 +82,9 @@ impl<I: Ord + Clone> Line<I> {
 
     /// An instance has finished a call.
     pub(super) fn finish(&mut self, instance: &I) {
-        if let Some(known) = self.instances.get_mut(instance) {
-            known.in_flight = known.in_flight.saturating_sub(1);
+        if let Some(known) = self.instances.get_mut(instance).filter(|known| known.in_flight > 0) {
+            known.in_flight -= 1;
+            self.in_flight -= 1;
         }
         self.forget();
     }
@@ -126,7 +129,7 @@ impl<I: Ord + Clone> Line<I> {
     }
 
     pub(super) fn in_flight(&self) -> u32 {
-        self.instances.values().map(|instance| instance.in_flight).sum()
+        self.in_flight
     }
 
     /// The less loaded one of two random instances that have room.
@@ -141,6 +144,7 @@ impl<I: Ord + Clone> Line<I> {
         let two = draw().into_iter().chain(draw());
         let (key, chosen) = two.max_by_key(|(_, instance)| Reverse(instance.in_flight))?;
         chosen.in_flight += 1;
+        self.in_flight += 1;
         Some(key.clone())
     }
 

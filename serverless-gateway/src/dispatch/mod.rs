@@ -26,7 +26,7 @@ use tokio::{
 
 use self::line::{Entry, Line, Ticket};
 
-pub(crate) use self::endpoint::{Connection, Endpoint, SendError};
+pub(crate) use self::endpoint::{Endpoint, InHand, SendError};
 
 /// How long an instance that refused a connection, or broke a call off, gets no calls. If it is gone, its pod says so by then; if it was
 /// only about to listen, calls wait for it no longer than that.
@@ -52,6 +52,8 @@ pub(crate) enum Refusal {
 #[derive(Debug)]
 pub(crate) struct Dispatcher {
     inner: Mutex<Inner>,
+    /// The calls that have come, and with them those that were about to.
+    calls: AtomicU64,
     arrived: AtomicU64,
     /// Told when a call waits and there is no instance.
     wake: Arc<Notify>,
@@ -60,9 +62,19 @@ pub(crate) struct Dispatcher {
 #[derive(Debug)]
 struct Inner {
     line: Line<Uid>,
+    in_hand: InHandTime,
     endpoints: BTreeMap<Uid, Arc<Endpoint>>,
     waiting: BTreeMap<Ticket, oneshot::Sender<Slot>>,
+    /// Nobody waits, since there will be no instance.
+    hopeless: bool,
     gone: bool,
+}
+
+/// For how long calls were in hand, all taken together.
+#[derive(Debug)]
+struct InHandTime {
+    total: Duration,
+    noted: Instant,
 }
 
 /// A place at an instance for one call, until it is dropped.
@@ -95,21 +107,25 @@ impl Dispatcher {
     pub(crate) fn new(queue_length: usize, wake: Arc<Notify>) -> Arc<Self> {
         let inner = Inner {
             line: Line::new(queue_length),
+            in_hand: InHandTime::new(),
             endpoints: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            hopeless: false,
             gone: false,
         };
-        Arc::new(Dispatcher { inner: Mutex::new(inner), arrived: AtomicU64::new(0), wake })
+        let (calls, arrived) = (AtomicU64::new(0), AtomicU64::new(0));
+        Arc::new(Dispatcher { inner: Mutex::new(inner), calls, arrived, wake })
     }
 
     /// A new call.
     pub(crate) fn arrived(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
         self.arrived.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A call is about to come: an instance is to be there by then. As far as its demand tells, it has come and gone.
     pub(crate) fn expect(&self) {
-        self.arrived();
+        self.arrived.fetch_add(1, Ordering::Relaxed);
         if !self.inner.lock().line.serves() {
             self.wake.notify_one();
         }
@@ -141,6 +157,10 @@ impl Dispatcher {
         if inner.gone {
             return Err(Refusal::Gone);
         }
+        if inner.hopeless {
+            return Err(Refusal::NoInstance);
+        }
+        inner.note_time();
         match inner.line.enter(below) {
             Entry::Taken(instance) => Ok(Entered::Served(self.slot(&inner, &instance))),
             Entry::Full => Err(Refusal::Full),
@@ -153,9 +173,19 @@ impl Dispatcher {
         }
     }
 
-    /// These instances get calls, and no others, so many at a time; connections to others end with their calls.
-    pub(crate) fn update(self: &Arc<Self>, serving: &[Arc<Endpoint>], most: Option<NonZeroU32>) {
+    /// These instances get calls, and no others, so many at a time; connections to others end with their calls. If it is
+    /// `hopeless`, there will be no others to wait for.
+    pub(crate) fn update(
+        self: &Arc<Self>,
+        serving: &[Arc<Endpoint>],
+        most: Option<NonZeroU32>,
+        hopeless: bool,
+    ) {
         let mut inner = self.inner.lock();
+        inner.hopeless = hopeless && serving.is_empty();
+        if inner.hopeless {
+            inner.waiting.clear();
+        }
         let known = |fresh: &Arc<Endpoint>| {
             let known = inner.endpoints.get(&fresh.uid);
             known.filter(|known| known.address == fresh.address).unwrap_or(fresh).clone()
@@ -171,11 +201,6 @@ impl Dispatcher {
             }
         }
         self.grant(inner);
-    }
-
-    /// There will be no instance for those who wait.
-    pub(crate) fn refuse(&self) {
-        self.inner.lock().waiting.clear();
     }
 
     /// The function is no more: nobody waits for it any longer.
@@ -202,16 +227,20 @@ impl Dispatcher {
 
     /// The calls in hand.
     pub(crate) fn demand(&self) -> FunctionDemand {
-        let inner = self.inner.lock();
+        let mut inner = self.inner.lock();
+        inner.note_time();
         FunctionDemand {
             queued: u32::try_from(inner.line.queued()).unwrap_or(u32::MAX),
             in_flight: inner.line.in_flight(),
             arrived: self.arrived.load(Ordering::Relaxed),
+            calls: self.calls.load(Ordering::Relaxed),
+            in_hand_milliseconds: inner.in_hand.milliseconds(),
         }
     }
 
     fn finish(self: &Arc<Self>, uid: &Uid) {
         let mut inner = self.inner.lock();
+        inner.note_time();
         inner.line.finish(uid);
         self.grant(inner);
     }
@@ -233,6 +262,34 @@ impl Dispatcher {
     fn slot(self: &Arc<Self>, inner: &Inner, uid: &Uid) -> Slot {
         let endpoint = inner.endpoints[uid].clone();
         Slot { dispatcher: self.clone(), endpoint, cold: false }
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    /// To be called before the number of calls in hand changes.
+    fn note_time(&mut self) {
+        let in_hand = u32::try_from(self.line.queued()).unwrap_or(u32::MAX);
+        self.in_hand.note(Instant::now(), in_hand.saturating_add(self.line.in_flight()));
+    }
+}
+
+// === impl InHandTime ===
+
+impl InHandTime {
+    fn new() -> Self {
+        InHandTime { total: Duration::ZERO, noted: Instant::now() }
+    }
+
+    /// So many calls were in hand since the last time.
+    fn note(&mut self, now: Instant, calls: u32) {
+        self.total += now.saturating_duration_since(self.noted).saturating_mul(calls);
+        self.noted = now;
+    }
+
+    fn milliseconds(&self) -> u64 {
+        u64::try_from(self.total.as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -258,6 +315,7 @@ impl Drop for Slot {
 impl Drop for Waiter {
     fn drop(&mut self) {
         let mut inner = self.dispatcher.inner.lock();
+        inner.note_time();
         inner.line.leave(self.ticket);
         inner.waiting.remove(&self.ticket);
     }

@@ -179,6 +179,26 @@ async fn wakes(dispatcher: &Arc<Dispatcher>, wake: &Notify) -> (Refusal, bool) {
     (refusal, told.is_ok())
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_told_of_calls_counts_those_that_came_and_went_and_their_time() {
+    let dispatcher = Dispatcher::new(10, Arc::default());
+    let milestones = Milestones::of(&Default::default(), None, Instant::now());
+    let endpoint = Endpoint::new("a".into(), ([127, 0, 0, 1], 1).into(), milestones);
+    dispatcher.update(&[Arc::new(endpoint)], NonZeroU32::new(1), false);
+    let second = Duration::from_secs(1);
+    dispatcher.expect();
+    dispatcher.arrived();
+    let slot = dispatcher.acquire(Instant::now() + second).await.unwrap();
+    // One is worked on and one waits for a second; then the first ends, and the other has gone.
+    let refused = dispatcher.acquire(Instant::now() + second).await.unwrap_err();
+    assert_eq!(refused, Refusal::Busy);
+    drop(slot);
+    tokio::time::advance(second).await;
+    let told = dispatcher.demand();
+    assert_eq!((told.queued, told.in_flight), (0, 0));
+    assert_eq!((told.arrived, told.calls, told.in_hand_milliseconds), (2, 1, 2000));
+}
+
 #[tokio::test]
 async fn a_call_that_waits_is_told_at_once_if_there_is_no_instance() {
     let wake = Arc::new(Notify::new());
@@ -186,7 +206,7 @@ async fn a_call_that_waits_is_told_at_once_if_there_is_no_instance() {
     assert_eq!(wakes(&dispatcher, &wake).await, (Refusal::NoInstance, true));
     let milestones = Milestones::of(&Default::default(), None, Instant::now());
     let instance = Endpoint::new("a".into(), ([127, 0, 0, 1], 1).into(), milestones);
-    dispatcher.update(&[Arc::new(instance)], NonZeroU32::new(1));
+    dispatcher.update(&[Arc::new(instance)], NonZeroU32::new(1), false);
     let slot = dispatcher.acquire(Instant::now()).await.unwrap();
     assert_eq!(wakes(&dispatcher, &wake).await, (Refusal::Busy, false));
     drop(slot);

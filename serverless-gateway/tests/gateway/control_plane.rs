@@ -1,16 +1,21 @@
 //! What the gateway learns from a real API server in process.
 
-use api_types::{api::core::v1::Pod, minik8s::Function};
-use component::Health;
+use api_types::{
+    api::core::v1::{Event, Pod},
+    minik8s::Function,
+};
+use axum::{Router, http::StatusCode, routing::post};
+use component::{Health, Tasks, events::Recorder};
 use kube::{
     Api,
-    api::{Patch, PatchParams, PostParams},
+    api::{ListParams, Patch, PatchParams, PostParams},
+    runtime::watcher,
 };
 use serde_json::json;
 use serverless_gateway::watch;
 use testkit::{ControlPlane, wait};
 
-use crate::rig::{Options, Rig, address, echo, instance};
+use crate::rig::{Options, Rig, address, echo, function, instance};
 
 #[tokio::test]
 async fn functions_and_their_ready_pods_are_learnt_and_forgotten() {
@@ -68,4 +73,34 @@ async fn functions_and_their_ready_pods_are_learnt_and_forgotten() {
 
     functions.delete("add", &Default::default()).await.unwrap();
     answered(404).await;
+}
+
+#[tokio::test]
+async fn what_failed_is_told_by_an_event_of_the_function() {
+    let plane = ControlPlane::start().await;
+    let error = r#"{"error": {"type": "ValueError", "message": "no such x"}}"#;
+    let fails = post(async move || (StatusCode::INTERNAL_SERVER_ERROR, error));
+    let port = instance(address(1), 0, Router::new().route("/", fails)).await;
+    let rig = Rig::start(port, &[("add", address(1))]).await;
+    let mut add = function("add", &json!({}));
+    add.metadata.uid = Some("of-add".to_owned());
+    rig.functions.function(watcher::Event::Apply(add));
+    let recorder = Recorder::new(&Tasks::default(), plane.client(), "serverless-gateway", "");
+    let functions = rig.functions.clone();
+    tokio::spawn(async move { functions.tell_failures(&recorder).await });
+    let answer = rig.post("/add", "").await;
+    assert_eq!((answer.status().as_u16(), &*answer.text().await.unwrap()), (500, error));
+    let events = Api::<Event>::default_namespaced(plane.client());
+    wait::until("an event", async || {
+        let found = events.list(&ListParams::default()).await.unwrap().items;
+        let told = found.iter().any(|event| {
+            let message = event.message.as_deref().unwrap_or_default();
+            event.reason.as_deref() == Some("CallsFailed")
+                && event.involved_object.uid.as_deref() == Some("of-add")
+                && message.starts_with("1 call failed (500: 1); ")
+                && message.ends_with(" at 127.0.0.1: 500 ValueError: no such x")
+        });
+        if told { Ok(()) } else { Err(found) }
+    })
+    .await;
 }

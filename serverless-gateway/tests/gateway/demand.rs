@@ -67,7 +67,7 @@ impl Heard {
             while self.1 != expected {
                 let demand = self.0.next().await.unwrap();
                 if let Some(add) = demand.functions.get("default/add") {
-                    self.1.insert(demand.gateway, *add);
+                    self.1.insert(demand.gateway, at_the_moment(*add));
                 }
             }
         };
@@ -76,7 +76,12 @@ impl Heard {
 }
 
 fn calls(queued: u32, in_flight: u32, arrived: u64) -> FunctionDemand {
-    FunctionDemand { queued, in_flight, arrived }
+    FunctionDemand { queued, in_flight, arrived, ..FunctionDemand::default() }
+}
+
+/// Without what depends on how long the calls take.
+fn at_the_moment(demand: FunctionDemand) -> FunctionDemand {
+    calls(demand.queued, demand.in_flight, demand.arrived)
 }
 
 async fn leases(plane: &ControlPlane) -> Vec<Lease> {
@@ -91,6 +96,7 @@ async fn told(plane: &ControlPlane) -> BTreeMap<String, Option<FunctionDemand>> 
         let demand: Option<Demand> =
             lease.annotations().get(ANNOTATION).map(|text| serde_json::from_str(text).unwrap());
         let add = demand.map(|demand| demand.functions.get("default/add").copied());
+        let add = add.map(|add| add.map(at_the_moment));
         (lease.spec.unwrap().holder_identity.unwrap(), add.map(Option::unwrap_or_default))
     };
     leases(plane).await.into_iter().map(of).collect()

@@ -8,12 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use api_types::{api::core::v1::Pod, minik8s::Function};
 use axum::{Router, routing::post};
 use futures::future::join_all;
 use kube::runtime::watcher::Event;
 use reqwest::Response;
 use serde_json::{Value, json};
-use tokio::{io::AsyncReadExt, net::TcpListener, sync::Semaphore};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
 
 use crate::rig::{Options, Rig, address, echo, function, instance, pod, pod_of, serving};
 
@@ -184,6 +189,115 @@ async fn a_function_of_which_no_version_could_be_made_refuses_at_once() {
     let status: Value = waiting.await.unwrap().json().await.unwrap();
     assert_eq!(status["message"], message, "one that has come before is told, too");
     rig.queued(0).await;
+}
+
+/// The function `add`, whose versions have these phases; the first serves.
+fn in_phases(phases: &[&str]) -> Function {
+    let mut function = serving("add", &json!({}), &json!(1));
+    let version = |(number, phase): (usize, &&str)| json!({"version": number + 1, "digest": "", "phase": phase});
+    let versions = json!(phases.iter().enumerate().map(version).collect::<Vec<_>>());
+    function.status.as_mut().unwrap().versions = serde_json::from_value(versions).unwrap();
+    function
+}
+
+/// A pod of version 1 whose container waits for this reason.
+fn stuck(last: u8, reason: &str) -> Pod {
+    let mut stuck = pod_of("add", "1", address(last), false);
+    let waiting = json!({"waiting": {"reason": reason, "message": "why"}});
+    let container = json!([{"name": "function", "image": "", "imageID": "", "ready": false,
+        "restartCount": 0, "state": waiting}]);
+    stuck.status.as_mut().unwrap().container_statuses = serde_json::from_value(container).unwrap();
+    stuck
+}
+
+/// An instance that takes a call, and does as it does when its client goes: it works on, or ends the call.
+async fn takes_a_call(listener: &TcpListener) -> TcpStream {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        request.push(stream.read_u8().await.unwrap());
+    }
+    stream
+}
+
+#[tokio::test]
+async fn the_place_of_a_call_that_is_given_up_is_taken_until_the_instance_has_ended_it() {
+    let listener = TcpListener::bind((address(1), 0)).await.unwrap();
+    let rig = Rig::start(listener.local_addr().unwrap().port(), &[("add", address(1))]).await;
+    rig.add(&json!({"containerConcurrency": 1}));
+    for begun in ["", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nbegin"] {
+        let given_up = rig.call("/add");
+        let mut instance = takes_a_call(&listener).await;
+        instance.write_all(begun.as_bytes()).await.unwrap();
+        given_up.abort();
+        assert!(given_up.await.unwrap_err().is_cancelled());
+        rig.in_flight(0).await;
+        let next = rig.call("/add");
+        rig.queued(1).await;
+        // The client is gone, as far as the instance can see.
+        assert_eq!(instance.read(&mut [0]).await.unwrap(), 0);
+        rig.queued(1).await;
+        drop(instance);
+        let mut instance = takes_a_call(&listener).await;
+        let answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        instance.write_all(answer).await.unwrap();
+        assert_eq!(next.await.unwrap().status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_is_given_up_holds_its_place_no_longer_than_it_may_take() {
+    let listener = TcpListener::bind((address(1), 0)).await.unwrap();
+    let rig = Rig::start(listener.local_addr().unwrap().port(), &[("add", address(1))]).await;
+    rig.add(&json!({"containerConcurrency": 1, "timeoutSeconds": 1}));
+    let given_up = rig.call("/add");
+    let _works_on = takes_a_call(&listener).await;
+    given_up.abort();
+    let _next = rig.call("/add");
+    takes_a_call(&listener).await;
+}
+
+#[tokio::test]
+async fn a_first_version_that_cannot_start_refuses_as_soon_as_that_is_known() {
+    let port = instance(address(1), 0, echo("a")).await;
+    let rig = Rig::start(port, &[]).await;
+    rig.functions.function(Event::Apply(in_phases(&["Building"])));
+    rig.functions.pod(Event::Apply(stuck(1, "ContainerCreating")));
+    let waiting = rig.call("/add");
+    rig.queued(1).await;
+    rig.functions.pod(Event::Apply(stuck(1, "CreateContainerConfigError")));
+    let status: Value = waiting.await.unwrap().json().await.unwrap();
+    let message = rig.refused("/add", 503, "ServiceUnavailable").await;
+    assert!(message.ends_with("ready: CreateContainerConfigError: why"), "{message}");
+    assert_eq!(status["message"], message, "one that has come before is told, too");
+    rig.functions.function(Event::Apply(in_phases(&["Failed"])));
+    rig.refused("/add", 503, "ServiceUnavailable").await;
+
+    // It is tried once more, and does better.
+    rig.functions.pod(Event::Apply(stuck(1, "ContainerCreating")));
+    let waiting = rig.call("/add");
+    rig.queued(1).await;
+    rig.functions.pod(Event::Apply(pod("add", address(1))));
+    assert_eq!(waiting.await.unwrap().status(), 201);
+}
+
+#[tokio::test]
+async fn calls_wait_while_anything_may_still_become_ready() {
+    let check = async |phases: &[&str], pods: &[Pod]| {
+        let rig = Rig::start(1, &[]).await;
+        rig.functions.function(Event::Apply(in_phases(phases)));
+        pods.iter().for_each(|pod| rig.functions.pod(Event::Apply(pod.clone())));
+        let _waiting = rig.call("/add");
+        rig.queued(1).await;
+    };
+    let failing = || stuck(1, "ImagePullBackOff");
+    let mut leaving = failing();
+    leaving.metadata.deletion_timestamp = Some(api_types::meta::Time(Default::default()));
+    check(&["Failed"], &[]).await;
+    check(&["Failed"], &[leaving]).await;
+    check(&["Failed"], &[failing(), stuck(2, "ContainerCreating")]).await;
+    check(&["Failed", "Building"], &[failing()]).await;
+    check(&["Ready"], &[failing()]).await;
 }
 
 #[tokio::test]

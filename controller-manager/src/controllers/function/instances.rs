@@ -6,14 +6,13 @@ use api_machinery::EntryPoint;
 use api_types::IntOrString;
 use api_types::api::apps::v1::{ReplicaSet, ReplicaSetSpec};
 use api_types::api::core::v1::{
-    Container, ContainerPort, EnvVar, HTTPGetAction, LocalObjectReference, Pod, PodSpec,
+    Container, ContainerPort, EnvVar, HTTPGetAction, LocalObjectReference, PodSpec,
     PodTemplateSpec, Probe,
 };
 use api_types::meta::{LabelSelector, ObjectMeta};
 use api_types::minik8s::{Function, FunctionSpec, FunctionVersion};
 
 use crate::owners::controller_reference;
-use crate::pods;
 
 /// Beyond the longest call: what a server needs to end.
 const TO_END: i64 = 5;
@@ -150,28 +149,4 @@ pub(super) fn concurrency(spec: &FunctionSpec) -> Option<i32> {
 
 pub(super) fn timeout(spec: &FunctionSpec) -> i32 {
     spec.timeout_seconds.unwrap_or(60)
-}
-
-/// What keeps a pod from being ready that is not just being started, as far as it is known.
-pub(super) fn trouble(pod: &Pod) -> Option<String> {
-    let status = pod.status.as_ref().filter(|_| !pods::is_ready(pod))?;
-    let container = status.container_statuses.iter().flatten().next();
-    let waiting = container.and_then(|c| c.state.as_ref()?.waiting.as_ref());
-    let ended = container.and_then(|c| {
-        let state = |state: &api_types::api::core::v1::ContainerState| state.terminated.clone();
-        c.state.as_ref().and_then(state).or_else(|| c.last_state.as_ref().and_then(state))
-    });
-    if let Some(ended) = ended {
-        let message = ended.message.filter(|message| !message.trim().is_empty());
-        return Some(message.unwrap_or_else(|| format!("exited with {}", ended.exit_code)));
-    }
-    let usual = ["ContainerCreating", "PodInitializing"];
-    let reason = waiting.and_then(|w| w.reason.as_deref()).filter(|r| !usual.contains(r));
-    if let Some(reason) = reason {
-        let message = waiting.and_then(|w| w.message.as_deref()).unwrap_or_default();
-        return Some(format!("{reason}: {message}"));
-    }
-    let mut conditions = status.conditions.iter().flatten();
-    let unscheduled = conditions.find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
-    Some(unscheduled.message.clone().unwrap_or_default())
 }

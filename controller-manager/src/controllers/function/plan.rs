@@ -52,7 +52,8 @@ pub(super) fn plan(seen: &Seen<'_>) -> Plan {
     let function = seen.function;
     let mut status = function.status.clone().unwrap_or_default();
     let wanted = status::wanted(&function.spec, &mut status.versions, seen.now);
-    let mut planning = Planning { seen, wanted, status, actions: Vec::new(), next: Next::Change };
+    let mut planning =
+        Planning { seen, wanted, is_lost: false, status, actions: Vec::new(), next: Next::Change };
     planning.serve();
     planning.retire();
     planning.tell();
@@ -62,6 +63,8 @@ pub(super) fn plan(seen: &Seen<'_>) -> Plan {
 struct Planning<'a> {
     seen: &'a Seen<'a>,
     wanted: i64,
+    /// Whether the wanted version cannot be made again.
+    is_lost: bool,
     status: FunctionStatus,
     actions: Vec<Action>,
     next: Next,
@@ -74,10 +77,12 @@ impl Planning<'_> {
             return;
         }
         let set = self.set(self.wanted);
+        // Of an earlier version only its set knows what it is made of.
+        self.is_lost = set.is_none() && !status::is_of(version, &self.seen.function.spec);
         let size = self.size();
         let is_serving = self.status.version == Some(self.wanted);
         match &set {
-            None if status::is_of(version, &self.seen.function.spec) => {
+            None if !self.is_lost => {
                 self.actions.push(Action::Create { version: self.wanted, replicas: size });
             }
             Some(set) if !is_serving && instances::replicas(set) < size => {
@@ -146,8 +151,11 @@ impl Planning<'_> {
         self.status.ready_replicas = counts.and_then(|c| c.ready_replicas).unwrap_or_default();
         self.status.url = Some(self.seen.url.clone());
         self.status.observed_generation = self.seen.function.metadata.generation;
-        let trouble = (self.seen.trouble)(self.wanted);
-        status::set_conditions(&mut self.status, self.wanted, trouble, self.seen);
+        let state = match self.is_lost {
+            true => status::State::Lost,
+            false => status::State::Kept((self.seen.trouble)(self.wanted)),
+        };
+        status::set_conditions(&mut self.status, self.wanted, state, self.seen);
     }
 
     fn serving(&self) -> Option<&FunctionVersion> {
@@ -260,6 +268,22 @@ mod tests {
         let grown = [Action::Scale { version: 1, replicas: 3 }];
         check(function(2, 9, back()), &[set(1, 0, 0), set(2, 3, 3)], 2, &grown);
         check(function(2, 9, back()), &[set(1, 3, 3), set(2, 3, 3)], 1, &[]);
-        check(function(2, 9, back()), &[set(2, 3, 3)], 2, &[]);
+    }
+
+    #[test]
+    fn an_earlier_version_whose_set_is_gone_cannot_come_back_and_says_so() {
+        for (serving, instances) in [(1, 0), (2, 3)] {
+            let (function, now) = function(serving, 9, json!({"rollbackTo": 1}));
+            let sets = [set(2, instances, instances)];
+            let url = String::new();
+            let seen = Seen { function: &function, sets: &sets, trouble: &|_| None, url, now };
+            let Plan { status, actions, .. } = plan(&seen);
+            assert_eq!((status.version, actions), (Some(serving), Vec::new()));
+            let ready = status.conditions.iter().find(|c| c.type_ == "Ready").unwrap();
+            assert_eq!((&*ready.status, &*ready.reason), ("False", "VersionLost"));
+            let told = "version 1 cannot serve again: its ReplicaSet add-v1 is gone; \
+                        take spec.rollbackTo back, or roll back to another version";
+            assert!(ready.message.starts_with(told), "{}", ready.message);
+        }
     }
 }

@@ -8,6 +8,7 @@ use api_types::minik8s::{
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::instances;
 use super::plan::Seen;
 
 /// The version that the spec asks for; a new one is written down.
@@ -27,6 +28,9 @@ pub(super) fn wanted(
         version: number,
         digest,
         template_digest: template_digest(spec),
+        runtime: spec.runtime.clone(),
+        container_concurrency: spec.container_concurrency,
+        timeout_seconds: spec.timeout_seconds,
         image,
         created_at: Some(Time(now)),
         ..FunctionVersion::default()
@@ -100,15 +104,27 @@ fn digest(value: &impl Serialize) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The wanted version, as its set shows it.
+pub(super) enum State {
+    /// What keeps its instances from being ready, if anything does.
+    Kept(Option<String>),
+    /// Its set is gone, and with it what it was made of.
+    Lost,
+}
+
 /// Tells whether the image of the wanted version is there, and whether that version serves.
 pub(super) fn set_conditions(
     status: &mut FunctionStatus,
     wanted: i64,
-    trouble: Option<String>,
+    state: State,
     seen: &Seen<'_>,
 ) {
     let Some(version) = find(&status.versions, wanted).cloned() else { return };
-    let told = [built(&version), ready(status, &version, trouble)];
+    let ready = match state {
+        State::Kept(trouble) => ready(status, &version, trouble),
+        State::Lost => lost(seen.function, status, &version),
+    };
+    let told = [built(&version), ready];
     for condition in told {
         set(&mut status.conditions, condition, seen.function, seen.now);
     }
@@ -133,12 +149,28 @@ fn built(version: &FunctionVersion) -> Told {
     }
 }
 
+fn lost(function: &Function, status: &FunctionStatus, version: &FunctionVersion) -> Told {
+    let number = version.version;
+    let set = instances::name(function.metadata.name.as_deref().unwrap_or_default(), number);
+    let message = format!(
+        "version {number} cannot serve again: its ReplicaSet {set} is gone; take spec.rollbackTo \
+         back, or roll back to another version{}",
+        still(status, version)
+    );
+    ("Ready", "False", "VersionLost", message)
+}
+
+/// Which other version serves.
+fn still(status: &FunctionStatus, version: &FunctionVersion) -> String {
+    match status.version {
+        Some(serving) if serving != version.version => format!("; version {serving} serves"),
+        _ => String::new(),
+    }
+}
+
 fn ready(status: &FunctionStatus, version: &FunctionVersion, trouble: Option<String>) -> Told {
     let number = version.version;
-    let still = match status.version {
-        Some(serving) if serving != number => format!("; version {serving} serves"),
-        _ => String::new(),
-    };
+    let still = still(status, version);
     let trouble = trouble.or_else(|| version.message.clone());
     match (version.phase, trouble) {
         (Phase::Ready, _) if still.is_empty() => {

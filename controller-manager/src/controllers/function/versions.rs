@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use api_machinery::PodTrouble;
 use api_types::api::apps::v1::ReplicaSet;
 use api_types::api::core::v1::Pod;
+use api_types::meta::Condition;
 use api_types::minik8s::{Function, FunctionStatus};
 use component::events::{EventType, Recorder};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
@@ -77,7 +79,7 @@ impl Versions {
         let (namespace, uid) = (set.metadata.namespace.as_deref()?, set.metadata.uid.as_deref()?);
         let pods = self.informers.pods.controlled_by(namespace, uid);
         let active = pods.iter().filter(|pod: &&Arc<Pod>| pods::is_active(pod));
-        active.filter_map(|pod| instances::trouble(pod)).next()
+        active.filter_map(|pod| PodTrouble::of(pod)).next().map(|it| it.message().to_owned())
     }
 
     /// Refused if somebody else has written since: then there is another look.
@@ -109,10 +111,11 @@ impl Versions {
             status.conditions.iter().find(|condition| condition.type_ == "Ready").cloned()
         };
         let (now, before) = (ready(status), function.status.as_ref().and_then(ready));
-        if let Some(failed) = now.filter(|now| now.reason == "VersionFailed")
+        let is_failure = |now: &Condition| ["VersionFailed", "VersionLost"].contains(&&*now.reason);
+        if let Some(failed) = now.filter(is_failure)
             && before.is_none_or(|before| before.message != failed.message)
         {
-            self.recorder.about(function, EventType::Warning, "VersionFailed", failed.message);
+            self.recorder.about(function, EventType::Warning, &failed.reason, failed.message);
         }
     }
 

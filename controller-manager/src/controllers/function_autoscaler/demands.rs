@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use listwatch::Demand;
+use listwatch::{Demand, FunctionDemand};
 use tokio::time::Instant;
 
-use super::decision::Load;
+use super::decision::{Load, Total};
 
 /// A gateway whose Lease was not renewed for so long is gone.
 const LEASE: Duration = Duration::from_secs(40);
@@ -20,6 +20,8 @@ pub(super) struct Demands {
     gateways: BTreeMap<String, Gateway>,
     /// When a call of a function was last heard of.
     last_calls: BTreeMap<String, Instant>,
+    /// What has been of the calls of a function since it was first heard of.
+    totals: BTreeMap<String, Total>,
 }
 
 #[derive(Debug)]
@@ -30,8 +32,8 @@ struct Gateway {
     heard: Option<(Instant, Demand)>,
     /// What its Lease says: older than what is heard, but it stays.
     written: Demand,
-    /// The calls that it has had, by function.
-    arrived: BTreeMap<String, u64>,
+    /// What it has last told of each function, and when.
+    told: BTreeMap<String, (Instant, FunctionDemand)>,
 }
 
 impl Demands {
@@ -60,17 +62,24 @@ impl Demands {
     /// What all gateways have to do for a function.
     pub(super) fn load(&self, now: Instant, function: &str) -> Load {
         let alive = self.gateways.values().filter(|gateway| now - gateway.alive < LEASE);
-        let in_hand = alive.filter_map(|gateway| gateway.demand(now).functions.get(function));
-        Load {
-            in_hand: in_hand.map(|calls| calls.queued.saturating_add(calls.in_flight)).sum(),
-            last_call: self.last_calls.get(function).copied(),
+        let (mut in_hand, mut total) = (0, self.totals.get(function).copied().unwrap_or_default());
+        for gateway in alive {
+            let Some(calls) = gateway.demand(now).functions.get(function).map(in_hand_of) else {
+                continue;
+            };
+            in_hand += calls;
+            // It has not said yet for how long it has had these.
+            let told = gateway.told.get(function).map_or(now, |(at, _)| *at);
+            total.call_seconds += f64::from(calls) * (now - told).min(SILENCE).as_secs_f64();
         }
+        Load { in_hand, total, last_call: self.last_calls.get(function).copied() }
     }
 
     pub(super) fn forget(&mut self, function: &str) {
         self.last_calls.remove(function);
+        self.totals.remove(function);
         for gateway in self.gateways.values_mut() {
-            gateway.arrived.remove(function);
+            gateway.told.remove(function);
         }
     }
 
@@ -85,14 +94,17 @@ impl Demands {
         let gateway = self.gateways.entry(gateway.to_owned()).or_insert_with(|| Gateway::new(now));
         gateway.alive = now;
         for (function, calls) in &demand.functions {
-            // What the Lease says may be older than what was heard.
-            let known = gateway.arrived.get(function).copied();
-            let come = known.is_none_or(|known| calls.arrived > known);
-            if come {
-                gateway.arrived.insert(function.clone(), calls.arrived);
-            }
+            let known = gateway.told.get(function).map(|(_, known)| *known);
+            let come = known.is_none_or(|known| calls.arrived > known.arrived);
             if come || !calls.is_idle() {
                 self.last_calls.insert(function.clone(), now);
+            }
+            // What the Lease says may be older than what was heard.
+            let time = |calls: FunctionDemand| (calls.arrived, calls.in_hand_milliseconds);
+            if known.is_none_or(|known| time(*calls) > time(known)) {
+                gateway.told.insert(function.clone(), (now, *calls));
+                let known = known.unwrap_or(*calls);
+                self.totals.entry(function.clone()).or_default().add(known, *calls);
             }
         }
         let mut concerned: BTreeSet<_> = gateway.functions().collect();
@@ -104,8 +116,8 @@ impl Demands {
 
 impl Gateway {
     fn new(now: Instant) -> Self {
-        let (written, arrived) = (Demand::default(), BTreeMap::new());
-        Self { alive: now, heard: None, written, arrived }
+        let (written, told) = (Demand::default(), BTreeMap::new());
+        Self { alive: now, heard: None, written, told }
     }
 
     fn demand(&self, now: Instant) -> &Demand {
@@ -120,14 +132,32 @@ impl Gateway {
     }
 }
 
+fn in_hand_of(calls: &FunctionDemand) -> u32 {
+    calls.queued.saturating_add(calls.in_flight)
+}
+
+impl Total {
+    /// What a gateway has had from one message to the next.
+    fn add(&mut self, from: FunctionDemand, to: FunctionDemand) {
+        let more =
+            |to: u64, from: u64| Duration::from_millis(to.saturating_sub(from)).as_secs_f64();
+        self.call_seconds += more(to.in_hand_milliseconds, from.in_hand_milliseconds);
+        self.calls += more(to.calls, from.calls) * 1000.0;
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use listwatch::FunctionDemand;
-
     use super::*;
 
     fn demand(gateway: &str, functions: &[(&str, u32, u32, u64)]) -> Demand {
-        let calls = |queued, in_flight, arrived| FunctionDemand { queued, in_flight, arrived };
+        let calls = |queued, in_flight, arrived| FunctionDemand {
+            queued,
+            in_flight,
+            arrived,
+            calls: arrived,
+            ..FunctionDemand::default()
+        };
         let one = |(name, queued, in_flight, arrived): &(&str, u32, u32, u64)| {
             ((*name).to_owned(), calls(*queued, *in_flight, *arrived))
         };
@@ -207,6 +237,35 @@ mod tests {
         world.demands.renewed(world.now, "a", demand("a", &[("d/f", 0, 0, 5)]));
         world.demands.renewed(world.now, "a", demand("a", &[("d/f", 0, 0, 7)]));
         assert_eq!(world.seconds_since_a_call(), Some(2));
+    }
+
+    /// As they were in hand, and not as they were when they were looked at.
+    #[test]
+    fn what_came_and_went_between_two_messages_counts_with_its_time() {
+        let mut world = World::new();
+        let told = |gateway: &str, in_flight, calls, in_hand_milliseconds| {
+            let mut demand = demand(gateway, &[("d/f", 0, in_flight, calls)]);
+            let function = demand.functions.get_mut("d/f").unwrap();
+            function.in_hand_milliseconds = in_hand_milliseconds;
+            demand
+        };
+        let total = |world: &World| {
+            let Total { call_seconds, calls } = world.demands.load(world.now, "d/f").total;
+            ((call_seconds * 1000.0).round() / 1000.0, calls.round())
+        };
+        world.demands.heard(world.now, told("a", 2, 900, 70_000));
+        assert_eq!(total(&world), (0.0, 0.0), "what was before is not known");
+        world.wait(1);
+        assert_eq!(total(&world), (2.0, 0.0), "as long as nothing else is told");
+        world.demands.heard(world.now, told("a", 0, 940, 75_500));
+        assert_eq!(total(&world), (5.5, 40.0));
+        world.demands.renewed(world.now, "a", told("a", 0, 900, 70_000));
+        world.wait(30);
+        assert_eq!(total(&world), (5.5, 40.0), "what the Lease says is older");
+        world.demands.heard(world.now, told("b", 1, 10, 10));
+        world.demands.heard(world.now, told("a", 0, 941, 75_600));
+        world.wait(1);
+        assert_eq!(total(&world), (6.6, 41.0));
     }
 
     #[test]

@@ -5,9 +5,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use super::decision::{Autoscaler, Limits, Load};
+use super::decision::{Autoscaler, Limits, Load, Total};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// The most instances of these histories are none after having been halved so often, and are seen to be two seconds later.
+const HALVES: usize = 6 + 2 * 6;
 
 /// A function, its instances, and what its gateways say once a second.
 struct World {
@@ -15,6 +17,7 @@ struct World {
     limits: Limits,
     autoscaler: Autoscaler,
     last_call: Option<Instant>,
+    total: Total,
     /// How long an instance takes to become ready.
     start: usize,
     /// What was decided, second by second.
@@ -25,7 +28,8 @@ impl World {
     fn new(limits: Limits, start: usize) -> Self {
         let now = Instant::now();
         let autoscaler = Autoscaler::new(now, 0);
-        Self { now, limits, autoscaler, last_call: None, start, decided: Vec::new() }
+        let (total, decided) = (Total::default(), Vec::new());
+        Self { now, limits, autoscaler, last_call: None, total, start, decided }
     }
 
     /// The instances that were wanted all the time since they could become ready.
@@ -41,11 +45,21 @@ impl World {
     /// A second with so many calls in hand.
     fn second(&mut self, in_hand: u32) -> u32 {
         let ready = self.ready();
-        self.autoscaler.record(self.now, Load { in_hand, last_call: self.last_call });
+        let Self { total, last_call, .. } = *self;
+        self.autoscaler.record(self.now, Load { in_hand, last_call, total });
         let decided = self.autoscaler.decide(self.now, ready, &self.limits);
         self.decided.push(decided);
         self.now += SECOND;
+        self.total.call_seconds += f64::from(in_hand);
         decided
+    }
+
+    /// A second that ends without calls in hand, though so many have come, and were in hand for so long.
+    fn second_of_short_calls(&mut self, calls: u32, call_seconds: f64) -> u32 {
+        self.total.calls += f64::from(calls);
+        self.total.call_seconds += call_seconds;
+        self.is_called();
+        self.second(0)
     }
 
     fn seconds(&mut self, count: usize, in_hand: u32) {
@@ -79,6 +93,7 @@ prop_compose! {
             min,
             max: (min + more).max(1),
             target: target.into(),
+            target_rate: None,
             idle: Duration::from_secs(idle),
             scale_down_delay: Duration::from_secs(delay),
         }
@@ -149,10 +164,57 @@ proptest! {
         for _ in 1..idle {
             prop_assert!(world.second(0) >= 1);
         }
-        // Of the seconds of the delay, the first has passed when it begins.
-        world.seconds(delay, 0);
+        // Of the seconds of the delay, the first has passed when it begins. Many go by halves.
+        world.seconds(delay + HALVES, 0);
         prop_assert_eq!(world.second(0), limits.min);
         prop_assert!(world.autoscaler.is_at_rest(world.now, &limits));
+    }
+
+    /// What counts is how long calls are in hand, not how many are when it is looked: both see the same instances.
+    #[test]
+    fn calls_between_two_looks_ask_for_as_many_as_the_same_time_in_hand_does(
+        limits in limits(), start in 0..5usize, calls in 1..300u32,
+    ) {
+        prop_assume!(!limits.idle.is_zero());
+        let (mut seen, mut unseen) = (World::new(limits, start), World::new(limits, start));
+        for _ in 0..200 {
+            seen.second(calls);
+            unseen.second_of_short_calls(calls, calls.into());
+        }
+        let enough = seen.enough_for(calls);
+        for _ in 0..100 {
+            prop_assert_eq!(seen.second(calls), enough);
+            prop_assert_eq!(unseen.second_of_short_calls(calls, calls.into()), enough);
+        }
+    }
+
+    #[test]
+    fn by_rate_and_by_concurrency_the_larger_number_counts(
+        limits in limits(), start in 0..5usize, target in 1..50u32,
+        rate in 0..300u32, calls in 1..300u32,
+    ) {
+        prop_assume!(!limits.idle.is_zero());
+        let limits = Limits { target_rate: Some(target.into()), ..limits };
+        let mut world = World::new(limits, start);
+        for _ in 0..200 {
+            world.second_of_short_calls(rate, calls.into());
+        }
+        let by_rate = (rate * 10).div_ceil(target * 7).clamp(limits.min, limits.max);
+        let enough = world.enough_for(calls).max(by_rate);
+        for _ in 0..100 {
+            prop_assert_eq!(world.second_of_short_calls(rate, calls.into()), enough);
+        }
+    }
+
+    #[test]
+    fn no_step_takes_more_than_half_of_what_is_ready(
+        limits in limits(), start in 0..5usize, loads in loads(),
+    ) {
+        let mut world = World::new(limits, start);
+        for calls in each_second(&loads).chain([0; 120]) {
+            let ready = world.ready();
+            prop_assert!(world.second(calls) >= ready / 2);
+        }
     }
 
     #[test]
@@ -166,17 +228,23 @@ proptest! {
         for calls in each_second(&loads) {
             // What is ready depends on what was decided: both are to see the same.
             undelayed.decided.clone_from(&world.decided);
-            at_once.push(undelayed.second(calls));
-            let within = at_once.len().saturating_sub(delay.max(1));
-            let most = at_once[within..].iter().copied().max();
-            prop_assert_eq!(Some(world.second(calls)), most);
+            undelayed.total = world.total;
+            let half = world.ready() / 2;
+            at_once.push((undelayed.second(calls), half));
+            let within = &at_once[at_once.len().saturating_sub(delay.max(1))..];
+            let most = within.iter().map(|(wanted, _)| *wanted).max();
+            // What was only not taken away yet was not wanted.
+            let wanted = within.iter().filter(|(wanted, half)| wanted > half);
+            let least = wanted.map(|(wanted, _)| *wanted).max().max(Some(half.clamp(limits.min, limits.max)));
+            let decided = Some(world.second(calls));
+            prop_assert!(least <= decided && decided <= most, "{least:?} {decided:?} {most:?}");
         }
     }
 }
 
 fn limits_of(max: u32, target: f64) -> Limits {
     let (idle, scale_down_delay) = (Duration::from_secs(60), Duration::ZERO);
-    Limits { min: 0, max, target, idle, scale_down_delay }
+    Limits { min: 0, max, target, target_rate: None, idle, scale_down_delay }
 }
 
 #[test]
@@ -243,6 +311,6 @@ fn a_new_autoscaler_takes_nothing_away_before_it_can_know_better_and_wakes_nothi
         };
         assert_eq!(seconds.iter().map(|s| decide(*s)).collect::<Vec<_>>(), expected);
     };
-    check(3, &[0, 30, 59, 60], &[3, 3, 3, 0]);
+    check(3, &[0, 30, 59, 60], &[3, 3, 3, 1]);
     check(0, &[0, 30], &[0, 0]);
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use api_types::api::apps::v1::ReplicaSet;
 use api_types::api::coordination::v1::Lease;
-use api_types::minik8s::{Function, FunctionVersionPhase};
+use api_types::minik8s::{Function, FunctionVersion, FunctionVersionPhase};
 use futures::StreamExt;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -193,7 +193,7 @@ impl FunctionAutoscaler {
     ) -> (u32, Next) {
         let ready = set.and_then(|set| set.status.as_ref()?.ready_replicas);
         let ready = u32::try_from(ready.unwrap_or(0)).unwrap_or(0);
-        let (now, limits) = (Instant::now(), Limits::of(&function.spec));
+        let (now, limits) = (Instant::now(), Limits::of(function));
         let load = self.demands.lock().load(now, &key.to_string());
         let mut autoscalers = self.autoscalers.lock();
         let replicas = set.map_or(0, replicas_of);
@@ -230,10 +230,8 @@ impl FunctionAutoscaler {
 
 /// Whether it is not known yet if the version that serves can: that is found out, be there calls or not.
 fn is_being_tried(function: &Function) -> bool {
-    let Some(status) = &function.status else { return false };
-    let mut versions = status.versions.iter();
-    let serving = versions.find(|version| Some(version.version) == status.version);
-    serving.is_some_and(|version| version.phase == FunctionVersionPhase::Building)
+    let building = |version: &FunctionVersion| version.phase == FunctionVersionPhase::Building;
+    function.serving().is_some_and(building)
 }
 
 fn replicas_of(set: &ReplicaSet) -> u32 {

@@ -1,11 +1,11 @@
 //! A serverless function.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU32};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::resource::resource;
+use super::{resource::resource, runtime::Runtime};
 use crate::{
     ByteString,
     api::core::v1::{EnvFromSource, EnvVar, LocalObjectReference, ResourceRequirements},
@@ -30,8 +30,45 @@ impl Function {
     pub const CONTAINER: &str = "function";
     /// Where an instance listens.
     pub const PORT: u16 = 8080;
-    /// So many calls at a time an instance of the runtime `python` works on, unless `containerConcurrency` says it.
-    pub const PYTHON_CONCURRENCY: u32 = 20;
+
+    /// The version that serves.
+    #[must_use]
+    pub fn serving(&self) -> Option<&FunctionVersion> {
+        let status = self.status.as_ref()?;
+        status.versions.iter().find(|version| Some(version.version) == status.version)
+    }
+
+    /// What holds for the calls that come now: as the version that serves has it, whatever the spec asks for meanwhile.
+    #[must_use]
+    pub fn call_limits(&self) -> CallLimits {
+        let (serving, spec) = (self.serving(), &self.spec);
+        let positive = |of_version: Option<i32>, of_spec: Option<i32>| {
+            of_version.or(of_spec).and_then(|value| value.try_into().ok()).and_then(NonZeroU32::new)
+        };
+        let runtime =
+            serving.and_then(|version| version.runtime.as_ref()).or(spec.runtime.as_ref());
+        let runtime = Runtime::named(runtime.map(String::as_str));
+        let said = positive(
+            serving.and_then(|version| version.container_concurrency),
+            spec.container_concurrency,
+        );
+        CallLimits {
+            concurrency: said.or_else(|| runtime?.concurrency),
+            timeout_seconds: positive(
+                serving.and_then(|version| version.timeout_seconds),
+                spec.timeout_seconds,
+            ),
+        }
+    }
+}
+
+/// What holds for the calls of a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallLimits {
+    /// The most that one instance is given at a time, if there is a limit.
+    pub concurrency: Option<NonZeroU32>,
+    /// How long one may take, if the function says so.
+    pub timeout_seconds: Option<NonZeroU32>,
 }
 
 /// The code and how it may scale.
@@ -78,6 +115,10 @@ pub struct FunctionSpec {
     /// `containerConcurrency`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_concurrency: Option<i32>,
+    /// The calls a second that one instance is to take, on average. There are as many instances as this or
+    /// `targetConcurrency` asks for, whichever are more; by default only the latter does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_requests_per_second: Option<i32>,
     /// The most calls that one instance is given at a time; 0 (the default) is no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container_concurrency: Option<i32>,
@@ -107,6 +148,7 @@ impl FunctionSpec {
             min_scale: None,
             max_scale: None,
             target_concurrency: None,
+            target_requests_per_second: None,
             idle_seconds: None,
             scale_down_delay_seconds: None,
             history_limit: None,
@@ -176,6 +218,15 @@ pub struct FunctionVersion {
     pub digest: String,
     /// SHA-256 of all that makes a version.
     pub template_digest: String,
+    /// What runs it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
+    /// The most calls that one of its instances is given at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_concurrency: Option<i32>,
+    /// How long one call of it may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<i32>,
     /// The image that its instances run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,

@@ -5,14 +5,17 @@ mod dns;
 mod function;
 mod gpu_job;
 mod resource;
+mod runtime;
 mod workflow;
 mod workflow_run;
 
 pub use dns::{Dns, DnsPath, DnsService, DnsSpec, DnsStatus};
 pub use function::{
-    Function, FunctionSource, FunctionSpec, FunctionStatus, FunctionVersion, FunctionVersionPhase,
+    CallLimits, Function, FunctionSource, FunctionSpec, FunctionStatus, FunctionVersion,
+    FunctionVersionPhase,
 };
 pub use gpu_job::{Credentials, GpuJob, GpuJobSpec, GpuJobStatus, SecretRef};
+pub use runtime::{Language, Runtime, RuntimeImage};
 pub use workflow::{
     Choice, LastRun, NodeType, Retry, Workflow, WorkflowNode, WorkflowSpec, WorkflowStatus,
 };

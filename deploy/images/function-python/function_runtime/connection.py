@@ -7,7 +7,7 @@ from time import monotonic
 from . import http
 from .settings import MAX_BODY
 from .worker import DONE
-from .workers import Failed, Gone, TimedOut
+from .workers import Failed, GivenUp, Gone, TimedOut
 
 LOAD_PATH = "/_minik8s/load"
 LONGEST_ID = 128
@@ -32,7 +32,7 @@ class Connection:
         except http.Refused as refused:
             self.keep_alive = False
             self.send_error(refused.status, refused.kind, str(refused))
-        except OSError:
+        except (OSError, GivenUp):
             pass  # the client is gone, or too slow
         finally:
             self.reader.close()
@@ -82,8 +82,9 @@ class Connection:
         named = ("X-Request-Id", call_id)
         try:
             worker = workers.acquire(deadline)
+            # A call that is given up ends with its process: only then is there room for another one.
             try:
-                kind, length, pieces = worker.call(call_id, body, deadline)
+                kind, length, pieces = worker.call(call_id, body, deadline, self.sock)
                 self.send(200 if kind == DONE else 500, length, pieces, JSON, named)
             except BaseException:
                 workers.discard(worker)

@@ -29,6 +29,10 @@ class Gone(Exception):
     """The worker ended in the middle of a call."""
 
 
+class GivenUp(Exception):
+    """The client has closed its connection in the middle of a call: nobody wants its answer."""
+
+
 class Workers:
     def __init__(self, control, settings):
         self.control = control
@@ -153,12 +157,13 @@ class Worker:
         self.log = None
         self.since = 0
 
-    def call(self, call_id, body, deadline):
-        """What came of it, the length of its bytes, and the bytes as they come."""
+    def call(self, call_id, body, deadline, client):
+        """What came of it, the length of its bytes, and the bytes as they come. `client` is the connection that it came on."""
         self.log.begin(call_id)
         try:
             self.wait_no_longer_than(deadline)
             frames.send(self.sock, body)
+            self.wait_for_answer(client, deadline)
             kind = frames.receive(self.sock)
             length = frames.length(self.sock)
         except TimeoutError:
@@ -178,6 +183,18 @@ class Worker:
             raise TimedOut() from None
         except (frames.Closed, OSError):
             raise Gone() from None
+
+    def wait_for_answer(self, client, deadline):
+        import select
+
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        poll.register(client, select.POLLRDHUP)
+        ready = {source for source, _ in poll.poll(max(deadline - monotonic(), 0.001) * 1000)}
+        if not ready:
+            raise TimedOut()
+        if self.sock.fileno() not in ready:
+            raise GivenUp()
 
     def wait_no_longer_than(self, deadline):
         self.sock.settimeout(max(deadline - monotonic(), 0.001))

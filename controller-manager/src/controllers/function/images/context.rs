@@ -1,6 +1,6 @@
 //! What an image is built of: pure.
 
-use api_types::minik8s::{FunctionSource, FunctionSpec};
+use api_types::minik8s::{FunctionSource, FunctionSpec, Language, Runtime, RuntimeImage};
 
 use crate::functions::FunctionArgs;
 
@@ -35,9 +35,17 @@ fn may_need_packages(spec: &FunctionSpec) -> bool {
     source.is_some_and(|source| source.archive.is_some() || source.files.contains_key(REQUIREMENTS))
 }
 
+fn dockerfile(spec: &FunctionSpec, settings: &FunctionArgs) -> String {
+    match Runtime::named(spec.runtime.as_deref()).map(|runtime| runtime.image) {
+        Some(RuntimeImage::Built(Language::Python)) => python(spec, settings),
+        // Versions of it have their image from the beginning.
+        Some(RuntimeImage::Given) | None => String::new(),
+    }
+}
+
 /// The code is compiled, which makes starts faster and a wrong syntax a failure of the build. Of packages, parts may be
 /// for other versions of Python.
-fn dockerfile(spec: &FunctionSpec, settings: &FunctionArgs) -> String {
+fn python(spec: &FunctionSpec, settings: &FunctionArgs) -> String {
     let mut lines = vec![format!("FROM {}", settings.function_python_image)];
     if spec.source.as_ref().is_some_and(|source| source.archive.is_some()) {
         lines.push(format!("COPY {ARCHIVE} /tmp/{ARCHIVE}"));

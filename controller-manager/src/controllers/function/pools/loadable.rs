@@ -6,13 +6,11 @@
 use std::collections::BTreeMap;
 
 use api_types::api::core::v1::EnvVar;
-use api_types::minik8s::{Function, FunctionSource, FunctionSpec};
+use api_types::minik8s::{Function, FunctionSource, FunctionSpec, Runtime};
 use serde_json::{Value, json};
 
 use super::super::{instances, status};
 
-/// The runtime whose instances can wait for their function.
-pub(super) const RUNTIME: &str = "python";
 /// The longest calls that waiting instances are made for: they get as long to end.
 pub(super) const LONGEST_CALL: i32 = 900;
 const REQUIREMENTS: &str = "requirements.txt";
@@ -41,7 +39,7 @@ fn can_be_loaded(spec: &FunctionSpec) -> bool {
         let is_early = READ_AT_START.iter().any(|start| variable.name.starts_with(start));
         variable.value_from.is_none() && !value.contains("$(") && !is_early
     };
-    spec.runtime.as_deref().is_none_or(|runtime| runtime == RUNTIME)
+    Runtime::named(spec.runtime.as_deref()).is_some_and(|runtime| runtime.is_poolable)
         && spec.source.as_ref().is_some_and(|source| !names_packages(source))
         && spec.env.iter().all(is_plain)
         && spec.env_from.is_empty()

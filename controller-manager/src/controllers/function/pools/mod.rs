@@ -20,7 +20,7 @@ use std::sync::Arc;
 use api_types::api::apps::v1::ReplicaSet;
 use api_types::api::core::v1::{Pod, Secret};
 use api_types::meta::ObjectMeta;
-use api_types::minik8s::Function;
+use api_types::minik8s::{Function, Runtime};
 use component::events::Recorder;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client};
@@ -34,6 +34,7 @@ use crate::context::Context;
 use crate::frame::{
     Change, Controller, Error, Next, ObjectKey, Registered, Step, Watched, WorkQueue,
 };
+use crate::functions::PULL_SECRET;
 use crate::informers::Informers;
 use handover::Handovers;
 
@@ -54,6 +55,8 @@ struct Inner {
     /// How many are to wait in each; none is no pool.
     size: i32,
     image: String,
+    /// The copy of the registry's Secret, if there is one.
+    pull_secret: Option<&'static str>,
     /// Where instances listen.
     port: u16,
     /// By namespace.
@@ -108,8 +111,9 @@ impl Pools {
             client: context.client(),
             informers: context.informers.clone(),
             recorder: context.recorder(NAME),
-            size: settings.warm_pool(loadable::RUNTIME),
+            size: settings.warm_pool(Runtime::PYTHON.name),
             image: settings.function_python_image.clone(),
+            pull_secret: settings.function_registry_secret.as_ref().map(|_| PULL_SECRET),
             port: Function::PORT,
             tokens: Mutex::default(),
             handovers: Mutex::default(),
@@ -128,7 +132,7 @@ impl Inner {
             None if size == 0 => {}
             None => {
                 self.provide_token(namespace).await?;
-                let set = objects::set(namespace, &self.image, size);
+                let set = objects::set(namespace, &self.image, size, self.pull_secret);
                 let created = self.api(namespace).create(&PostParams::default(), &set).await;
                 created.unless_terminating("creating a warm pool")?;
             }

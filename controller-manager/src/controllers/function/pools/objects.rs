@@ -5,19 +5,25 @@ use std::collections::BTreeMap;
 use api_types::ByteString;
 use api_types::api::apps::v1::{ReplicaSet, ReplicaSetSpec};
 use api_types::api::core::v1::{
-    EnvVar, EnvVarSource, PodSpec, PodTemplateSpec, Secret, SecretKeySelector,
+    EnvVar, EnvVarSource, LocalObjectReference, PodSpec, PodTemplateSpec, Secret, SecretKeySelector,
 };
 use api_types::meta::{LabelSelector, ObjectMeta};
-use api_types::minik8s::Function;
+use api_types::minik8s::{Function, Runtime};
 
 use super::super::instances;
-use super::loadable::{LONGEST_CALL, RUNTIME};
+use super::loadable::LONGEST_CALL;
 
 /// The name of both.
 pub(super) const NAME: &str = "warm-python";
 const TOKEN: &str = "token";
 
-pub(super) fn set(namespace: &str, image: &str, size: i32) -> ReplicaSet {
+/// Its image is pulled with this Secret, if one is given.
+pub(super) fn set(
+    namespace: &str,
+    image: &str,
+    size: i32,
+    pull_secret: Option<&str>,
+) -> ReplicaSet {
     let labels = labels();
     ReplicaSet {
         metadata: metadata(namespace),
@@ -26,7 +32,7 @@ pub(super) fn set(namespace: &str, image: &str, size: i32) -> ReplicaSet {
             selector: LabelSelector { match_labels: Some(labels.clone()), ..Default::default() },
             template: Some(PodTemplateSpec {
                 metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
-                spec: Some(pod(image)),
+                spec: Some(pod(image, pull_secret)),
             }),
             ..ReplicaSetSpec::default()
         }),
@@ -70,10 +76,10 @@ fn metadata(namespace: &str) -> ObjectMeta {
 }
 
 fn labels() -> BTreeMap<String, String> {
-    BTreeMap::from([(Function::POOL_LABEL.to_owned(), RUNTIME.to_owned())])
+    BTreeMap::from([(Function::POOL_LABEL.to_owned(), Runtime::PYTHON.name.to_owned())])
 }
 
-fn pod(image: &str) -> PodSpec {
+fn pod(image: &str, pull_secret: Option<&str>) -> PodSpec {
     let warm =
         EnvVar { name: "MINIK8S_WARM".to_owned(), value: Some("1".to_owned()), value_from: None };
     let key = SecretKeySelector { name: NAME.to_owned(), key: TOKEN.to_owned(), optional: None };
@@ -82,5 +88,25 @@ fn pod(image: &str) -> PodSpec {
         value: None,
         value_from: Some(EnvVarSource { secret_key_ref: Some(key), ..EnvVarSource::default() }),
     };
-    instances::pod(image, vec![warm, token], LONGEST_CALL)
+    let secret = |name: &str| LocalObjectReference { name: name.to_owned() };
+    PodSpec {
+        image_pull_secrets: pull_secret.map(|name| vec![secret(name)]),
+        ..instances::pod(image, vec![warm, token], LONGEST_CALL)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_image_of_a_pool_is_pulled_with_the_registrys_secret() {
+        let secrets = |pull_secret| {
+            let pod = set("default", "image", 1, pull_secret).spec.unwrap().template.unwrap();
+            pod.spec.unwrap().image_pull_secrets
+        };
+        assert_eq!(secrets(None), None);
+        let named = vec![LocalObjectReference { name: "registry".to_owned() }];
+        assert_eq!(secrets(Some("registry")), Some(named));
+    }
 }

@@ -3,7 +3,10 @@
 mod validation;
 
 use api_machinery::{FieldErrors, FieldPath, names};
-use api_types::minik8s::{Function, FunctionVersionPhase};
+use api_types::{
+    meta::Condition,
+    minik8s::{Function, FunctionVersionPhase, Runtime},
+};
 use serde_json::json;
 
 use crate::{NameRule, ResourceDef, Strategy, cells::or_none, resource, rules};
@@ -31,10 +34,19 @@ pub(crate) fn definition() -> ResourceDef {
         .build()
 }
 
-/// The status of the condition.
+/// The status of the condition; while it is not known yet, what is being done for it.
 fn ready(function: &Function) -> &str {
-    let mut conditions = function.status.iter().flat_map(|status| &status.conditions);
-    conditions.find(|c| c.type_ == "Ready").map_or("Unknown", |c| &c.status)
+    let condition = |kind| {
+        let mut conditions = function.status.iter().flat_map(|status| &status.conditions);
+        conditions.find(|condition| condition.type_ == kind)
+    };
+    let is_open = |condition: &&Condition| condition.status == "Unknown";
+    match (condition("Ready"), condition("Built").filter(is_open)) {
+        (None, _) => "Unknown",
+        (Some(ready), None) if is_open(&ready) => &ready.reason,
+        (Some(ready), Some(built)) if is_open(&ready) => &built.reason,
+        (Some(ready), _) => &ready.status,
+    }
 }
 
 /// Instances that answer of those there are.
@@ -67,7 +79,7 @@ impl Strategy<Function> for FunctionStrategy {
 
     fn default(&self, function: &mut Function) {
         let spec = &mut function.spec;
-        spec.runtime.get_or_insert_with(|| validation::RUNTIMES[0].name.to_owned());
+        spec.runtime.get_or_insert_with(|| Runtime::ALL[0].name.to_owned());
         spec.min_scale.get_or_insert(0);
         spec.max_scale.get_or_insert(10);
         if *spec.container_concurrency.get_or_insert(0) == 0 {

@@ -3,7 +3,7 @@
 use api_machinery::{EntryPoint, FieldErrors, FieldPath, entry_point::EntryPointError, names};
 use api_types::{
     api::core::v1::Container,
-    minik8s::{FunctionSource, FunctionSpec},
+    minik8s::{FunctionSource, FunctionSpec, Runtime, RuntimeImage},
 };
 
 use crate::{kinds::core::pod::container, rules};
@@ -11,23 +11,12 @@ use crate::{kinds::core::pod::container, rules};
 const MAX_SOURCE: usize = 1024 * 1024;
 const ZIP: &[u8] = b"PK";
 
-/// What runs a function.
-pub(super) struct Runtime {
-    pub(super) name: &'static str,
-    /// Whether its image is built of source code, or given.
-    builds: bool,
-}
-
-pub(super) const RUNTIMES: [Runtime; 2] =
-    [Runtime { name: "python", builds: true }, Runtime { name: "container", builds: false }];
-
 pub(super) fn validate(spec: &FunctionSpec, path: &FieldPath, errors: &mut FieldErrors) {
-    let supported = RUNTIMES.map(|runtime| runtime.name);
+    let supported = Runtime::ALL.map(|runtime| runtime.name);
     rules::one_of(spec.runtime.as_ref(), &supported, &path.child("runtime"), errors);
-    let name = rules::text(spec.runtime.as_ref());
-    match RUNTIMES.iter().find(|runtime| runtime.name == name) {
-        Some(Runtime { builds: true, .. }) => built(spec, path, errors),
-        Some(runtime) => given(spec, runtime, path, errors),
+    match Runtime::named(spec.runtime.as_deref()) {
+        Some(Runtime { image: RuntimeImage::Built(_), .. }) => built(spec, path, errors),
+        Some(runtime) => given(spec, &runtime, path, errors),
         None => {}
     }
     instance(spec, path, errors);
@@ -132,6 +121,7 @@ fn scale(spec: &FunctionSpec, path: &FieldPath, errors: &mut FieldErrors) {
     for (value, field) in [
         (spec.max_scale, "maxScale"),
         (spec.target_concurrency, "targetConcurrency"),
+        (spec.target_requests_per_second, "targetRequestsPerSecond"),
         (spec.timeout_seconds, "timeoutSeconds"),
     ] {
         rules::positive(value, &path.child(field), errors);
