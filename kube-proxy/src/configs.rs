@@ -4,9 +4,13 @@
 
 use std::{
     collections::BTreeSet,
-    fs, io,
+    fs,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
+
+use crate::nginx::Files;
 
 const CONFIG: &str = "nginx.conf";
 /// What is being written; left behind by a full disk, or a kill.
@@ -84,13 +88,32 @@ impl Directory {
         self.run().join(STATUS)
     }
 
-    /// Puts `text` in place of what is there, at once or not at all.
-    pub fn write(&self, text: &str) -> Result<(), ConfigError> {
+    /// Puts `text` in place of what is there, at once or not at all. The files that it names are there
+    /// before it, and those that only the text before it named go after it.
+    pub fn write(&self, text: &str, files: &Files) -> Result<(), ConfigError> {
         let run = self.run();
         fs::create_dir_all(&run).map_err(failed("creating", &run))?;
+        for (name, content) in files {
+            let file = self.0.join(name);
+            write_private(&file, content).map_err(failed("writing", &file))?;
+        }
         let (file, new) = (self.0.join(CONFIG), self.0.join(NEW));
         fs::write(&new, text).map_err(failed("writing", &new))?;
-        fs::rename(&new, &file).map_err(failed("replacing", &file))
+        fs::rename(&new, &file).map_err(failed("replacing", &file))?;
+        self.delete_files(|name| !files.contains_key(name))
+    }
+
+    /// Deletes the files that configurations named.
+    fn delete_files(&self, which: impl Fn(&str) -> bool) -> Result<(), ConfigError> {
+        let entries = fs::read_dir(&self.0).map_err(failed("listing", &self.0))?;
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let carried = path.extension().is_some_and(|kind| kind == "pem" || kind == "key");
+            let name = path.file_name().and_then(|name| name.to_str());
+            if carried && name.is_some_and(&which) {
+                delete(&path)?;
+            }
+        }
+        Ok(())
     }
 
     /// An nginx that was killed leaves its socket behind, and could not make it anew.
@@ -103,6 +126,9 @@ impl Directory {
         delete(&self.status_socket())?;
         let run = self.run();
         unless_absent(fs::remove_dir(&run)).map_err(failed("deleting", &run))?;
+        if self.0.is_dir() {
+            self.delete_files(|_| true)?;
+        }
         // Of an older version.
         delete(&self.0.join("loaded.conf"))?;
         delete(&self.0.join(NEW))?;
@@ -113,6 +139,12 @@ impl Directory {
 
 fn failed<'a>(step: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> ConfigError + 'a {
     move |source| ConfigError { step, path: path.to_owned(), source }
+}
+
+/// Private keys are among them.
+fn write_private(file: &Path, content: &[u8]) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600).open(file)?.write_all(content)
 }
 
 fn delete(file: &Path) -> Result<(), ConfigError> {
@@ -140,17 +172,34 @@ mod tests {
     fn a_configuration_replaces_the_one_before() {
         let (_root, configs) = configs();
         let directory = configs.directory("u1");
-        directory.write("a").unwrap();
-        directory.write("b").unwrap();
+        directory.write("a", &Files::new()).unwrap();
+        directory.write("b", &Files::new()).unwrap();
         assert_eq!(fs::read_to_string(directory.config().join("nginx.conf")).unwrap(), "b");
         assert!(directory.run().is_dir());
+    }
+
+    #[test]
+    fn files_come_and_go_with_the_configuration_that_names_them_and_nobody_else_reads_them() {
+        use std::os::unix::fs::PermissionsExt;
+        let (root, configs) = configs();
+        let directory = configs.directory("u1");
+        let names =
+            |names: &[&str]| names.iter().map(|n| ((*n).to_owned(), b"x".to_vec())).collect();
+        directory.write("a", &names(&["1.pem", "1.key"])).unwrap();
+        let mode = fs::metadata(directory.config().join("1.key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        directory.write("b", &names(&["1.pem", "2.key"])).unwrap();
+        let exists = |name: &str| directory.config().join(name).exists();
+        assert!(exists("1.pem") && exists("2.key") && !exists("1.key"));
+        directory.remove().unwrap();
+        assert!(!root.path().join("u1").exists());
     }
 
     #[test]
     fn what_is_left_of_other_services_is_deleted_and_nothing_else() {
         let (root, configs) = configs();
         for uid in ["u1", "u2"] {
-            configs.directory(uid).write("a").unwrap();
+            configs.directory(uid).write("a", &Files::new()).unwrap();
         }
         fs::write(configs.directory("u2").status_socket(), "").unwrap();
         fs::write(configs.directory("u2").config().join("nginx.new"), "a").unwrap();
@@ -164,7 +213,7 @@ mod tests {
     fn a_socket_that_a_killed_nginx_left_is_out_of_the_way() {
         let (_root, configs) = configs();
         let directory = configs.directory("u1");
-        directory.write("a").unwrap();
+        directory.write("a", &Files::new()).unwrap();
         directory.before_start().unwrap();
         fs::write(directory.status_socket(), "").unwrap();
         directory.before_start().unwrap();

@@ -11,6 +11,8 @@ use crate::{configs::Directory, instance::InstanceSpec, status::InForce};
 pub const SERVICE_LABEL: &str = "io.minik8s.service";
 /// Tells of any container for which object it is, for people.
 pub const OWNER_LABEL: &str = "io.minik8s.owner";
+/// Tells of any container of which kind that object is; without it, it is a Service.
+pub const KIND_LABEL: &str = "io.minik8s.owner-kind";
 /// Holds the object's uid on its container: what it is found by.
 pub const UID_LABEL: &str = "io.minik8s.service-uid";
 /// Holds the virtual IPs on its container, for a start without an API server.

@@ -20,19 +20,20 @@ use tokio::time;
 use tracing::debug;
 
 use crate::{
+    backend::service,
     configs::Directory,
     containers::{
-        ContainerError, Containers, FORMAT, FORMAT_LABEL, Found, IP_LABEL, NODE_LABEL, OWNER_LABEL,
-        UID_LABEL, failed,
+        ContainerError, Containers, FORMAT, FORMAT_LABEL, Found, IP_LABEL, KIND_LABEL, NODE_LABEL,
+        OWNER_LABEL, UID_LABEL, failed,
     },
     instance::InstanceSpec,
+    nginx::CONFIG_DIR,
     status::{self, InForce},
     wake::Wake,
     workers,
 };
 
-/// Where a container finds its configuration, and where it keeps its socket.
-const CONFIG_DIR: &str = "/etc/minik8s";
+/// Where a container keeps its socket.
 const RUN_DIR: &str = "/run/minik8s";
 const EVENTS_RETRY: Duration = Duration::from_secs(2);
 const LAST_LINES: u64 = 3;
@@ -101,6 +102,7 @@ impl Docker {
         let addresses: Vec<_> = spec.addresses.iter().map(Ipv4Addr::to_string).collect();
         let marks = [
             (FORMAT_LABEL, FORMAT.to_owned()),
+            (KIND_LABEL, spec.kind.clone()),
             (OWNER_LABEL, spec.owner.clone()),
             (UID_LABEL, spec.uid.clone()),
             (IP_LABEL, addresses.join(",")),
@@ -184,6 +186,7 @@ fn found(summary: ContainerSummary) -> Option<Found> {
     let mut marks = summary.labels?;
     Some(Found {
         id: summary.id?,
+        kind: marks.remove(KIND_LABEL).unwrap_or_else(|| service::KIND.to_owned()),
         owner: marks.remove(OWNER_LABEL).unwrap_or_default(),
         uid: marks.remove(UID_LABEL)?,
         addresses: addresses(marks.get(IP_LABEL)),
@@ -217,6 +220,7 @@ mod tests {
             [(OWNER_LABEL, "default/web"), (UID_LABEL, "u1"), (IP_LABEL, "10.96.0.10,10.96.0.11")];
         let found = listed(State::RUNNING, &marks).unwrap();
         assert_eq!((found.id.as_str(), found.owner.as_str()), ("abc", "default/web"));
+        assert_eq!(found.kind, "Service");
         let addresses = [[10, 96, 0, 10].into(), [10, 96, 0, 11].into()].into();
         assert_eq!((found.running, found.addresses), (true, addresses));
         for state in [State::CREATED, State::EXITED, State::DEAD, State::PAUSED, State::RESTARTING]

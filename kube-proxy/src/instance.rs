@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// An nginx to have on this node, whatever object it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceSpec {
+    /// The kind of the object; whose nginxes are wanted is told by kind.
+    pub kind: String,
     /// The object's uid: what its container and its files are found by.
     pub uid: String,
     /// The object, for people.
@@ -44,6 +46,8 @@ pub struct InstanceSpec {
 pub struct Found {
     /// Docker's id.
     pub id: String,
+    /// The kind of the object that it is for.
+    pub kind: String,
     /// The object that it is for, for people.
     pub owner: String,
     /// That object's uid.
@@ -61,6 +65,8 @@ pub struct Found {
 pub(crate) struct Instance {
     /// Its container.
     pub(crate) id: String,
+    /// The kind of the object that it is for.
+    pub(crate) kind: String,
     /// The object that it is for, for messages.
     pub(crate) owner: String,
     /// Made in the present way, for these addresses.
@@ -114,6 +120,7 @@ impl Instance {
     pub(crate) fn created(id: String, spec: &InstanceSpec) -> Self {
         Instance {
             id,
+            kind: spec.kind.clone(),
             owner: spec.owner.clone(),
             made_for: Some(spec.addresses.clone()),
             running: false,
@@ -131,6 +138,7 @@ impl Instance {
         let told = Told { generation: None, at: now, since: now };
         Instance {
             id: found.id.clone(),
+            kind: found.kind.clone(),
             owner: found.owner.clone(),
             made_for: found.current.then(|| found.addresses.clone()),
             running: found.running,
@@ -211,6 +219,11 @@ impl Instance {
 
     pub(crate) fn is_running(&self) -> bool {
         self.running
+    }
+
+    /// The addresses that it listens on, as far as they are known.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &Ipv4Addr> {
+        self.made_for.iter().flatten()
     }
 
     /// Whether it can become `spec` at all.

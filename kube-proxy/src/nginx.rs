@@ -4,9 +4,16 @@
 //! was taken is asked of the nginx itself, which keeps the old configuration if it can't use the new
 //! one, and says so only in its log.
 
-use std::time::Duration;
+pub mod http;
+
+use std::{collections::BTreeMap, time::Duration};
 
 use sha2::{Digest, Sha256};
+
+use self::http::Http;
+
+/// Where a container finds its configuration and the files that it names.
+pub const CONFIG_DIR: &str = "/etc/minik8s";
 
 /// Where nginx tells its generation, in its container; see [`crate::configs`].
 pub const STATUS_SOCKET: &str = "/run/minik8s/status";
@@ -41,6 +48,8 @@ pub struct Configuration {
     pub connections: usize,
     /// The directives of the `stream` block. Clients are told apart with the help of [`EPOCH`].
     pub stream: String,
+    /// What the `http` block does; nothing without servers.
+    pub http: Http,
     /// Clients stay with one endpoint until they have been away for so long.
     pub affinity: Option<Duration>,
 }
@@ -53,6 +62,8 @@ pub const EPOCH: char = '\0';
 pub struct Config {
     /// The file, but for its marks.
     template: String,
+    /// What it names besides, by name.
+    files: Files,
     /// What nginx says while it goes by it.
     pub generation: Generation,
     /// When its clients began to be remembered.
@@ -60,6 +71,10 @@ pub struct Config {
     /// How many workers of earlier configurations may stay with their clients.
     pub draining_workers: usize,
 }
+
+/// Files beside a configuration, by name. What they contain is part of their names, so that one takes the
+/// place of none that is in use.
+pub type Files = BTreeMap<String, Vec<u8>>;
 
 /// Stands in a template for what nginx says.
 const ANSWER: &str = "ANSWER";
@@ -80,17 +95,20 @@ pub struct Answer {
 impl Configuration {
     /// The same in an epoch.
     pub fn at(&self, epoch: Epoch) -> Config {
-        let template = self.template(epoch);
+        let mut files = Files::new();
+        let template = self.template(epoch, &mut files);
         let generation = Generation::of(&template);
         let draining_workers = CONNECTIONS_OF_DRAINING_WORKERS / self.connections.max(1);
-        Config { template, generation, epoch, draining_workers }
+        Config { template, files, generation, epoch, draining_workers }
     }
 
     /// No `worker_shutdown_timeout`: after a reload, the old worker lives until its last connection ends. A
     /// connection to an endpoint that is still there must not end because another one went, and one to an
     /// endpoint that is gone ends with that.
-    fn template(&self, epoch: Epoch) -> String {
-        let Configuration { title, connections, stream, .. } = self;
+    fn template(&self, epoch: Epoch, carried: &mut Files) -> String {
+        let Configuration { title, connections, stream, http, .. } = self;
+        let mut block = String::new();
+        http.write(&mut block, carried).expect("writing to a String does not fail");
         let files = connections + OTHER_FILES;
         let stream = stream.replace(EPOCH, &epoch.0.to_string());
         format!(
@@ -105,7 +123,7 @@ impl Configuration {
              events {{\n    worker_connections {connections};\n}}\n\
              \n\
              stream {{\n    server {{\n        listen unix:{STATUS_SOCKET};\n        \
-             return \"{ANSWER} $connection\";\n    }}\n{stream}}}\n"
+             return \"{ANSWER} $connection\";\n    }}\n{stream}}}\n{block}"
         )
     }
 }
@@ -115,6 +133,11 @@ impl Config {
     pub fn text(&self, telling: Telling) -> String {
         let answer = format!("{} {:x} {}", self.generation.0, telling.0, self.epoch.0);
         self.template.replacen(ANSWER, &answer, 1)
+    }
+
+    /// The files that it names.
+    pub fn files(&self) -> &Files {
+        &self.files
     }
 }
 
@@ -134,7 +157,10 @@ impl Answer {
 
 impl Generation {
     fn of(text: &str) -> Self {
-        let digest = Sha256::digest(text);
-        Generation(digest[..8].iter().map(|byte| format!("{byte:02x}")).collect())
+        Generation(digest(text.as_bytes()))
     }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -11,7 +11,8 @@
 //! again until it says that it goes by the wanted one. A pass never waits for an nginx, nor for the
 //! start of more than a few. Between two looks it costs what those cost that have changed.
 //!
-//! Assumptions: what was wanted before the first pass is complete: what is not wanted is removed. Between
+//! Assumptions: what was wanted of a kind of objects when it was first told is complete: what is not wanted is
+//! removed. Of a kind that nobody has told of all is left as it is. Between
 //! two looks the node is as this program left it; a look now and then is the net under that.
 
 mod look;
@@ -61,6 +62,8 @@ pub struct Reconciler<C, A> {
     local: BTreeSet<Ipv4Addr>,
     /// Why ports that no Service serves are not refused, if so.
     unguarded: Option<AddressError>,
+    /// The kinds of objects of which it is known what is wanted.
+    owners: BTreeSet<String>,
     /// By uid.
     wanted: BTreeMap<String, Wanted>,
     /// By uid.
@@ -110,6 +113,7 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
             surplus: BTreeSet::new(),
             local: BTreeSet::new(),
             unguarded: None,
+            owners: BTreeSet::new(),
             wanted: BTreeMap::new(),
             instances: BTreeMap::new(),
             due: BTreeSet::new(),
@@ -122,12 +126,20 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         }
     }
 
-    /// These are all.
-    pub fn want_all(&mut self, specs: Vec<InstanceSpec>) {
+    /// These are all for objects of this kind.
+    pub fn want_all(&mut self, kind: &str, specs: Vec<InstanceSpec>) {
         let uids: HashSet<&str> = specs.iter().map(|spec| spec.uid.as_str()).collect();
-        let gone: Vec<_> =
-            self.wanted.keys().filter(|uid| !uids.contains(uid.as_str())).cloned().collect();
+        let gone = self
+            .wanted
+            .iter()
+            .filter(|(uid, wanted)| wanted.spec.kind == kind && !uids.contains(uid.as_str()));
+        let gone: Vec<_> = gone.map(|(uid, _)| uid.clone()).collect();
         gone.iter().for_each(|uid| self.forget(uid));
+        if self.owners.insert(kind.to_owned()) {
+            // Now it is known which of those that were found are for nobody.
+            (self.untidy, self.containers_seen) = (true, None);
+            self.surplus.extend(&self.held);
+        }
         specs.into_iter().for_each(|spec| self.want(spec));
     }
 
@@ -183,7 +195,8 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         let unwanted = |uid: &&String| {
             let instance = self.instances.get(*uid);
             instance.is_some_and(|instance| {
-                !self.wanted.get(*uid).is_some_and(|wanted| instance.suits(&wanted.spec))
+                self.owners.contains(&instance.kind)
+                    && !self.wanted.get(*uid).is_some_and(|wanted| instance.suits(&wanted.spec))
             })
         };
         let unwanted: Vec<_> = self.due.iter().filter(unwanted).cloned().collect();
@@ -228,6 +241,10 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         for address in self.wanted.values().flat_map(|wanted| &wanted.spec.addresses) {
             self.surplus.remove(address);
         }
+        let foreign = self.instances.values().filter(|i| !self.owners.contains(&i.kind));
+        for address in foreign.flat_map(Instance::addresses) {
+            self.surplus.remove(address);
+        }
         self.surplus.retain(|address| self.held.contains(address));
         for address in self.surplus.clone() {
             match self.addresses.release(address).await {
@@ -245,7 +262,9 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
 
     fn tidy(&mut self) -> Result<(), ReconcileError> {
         if std::mem::take(&mut self.untidy) {
-            self.configs.keep_only(&self.wanted.keys().map(String::as_str).collect())?;
+            let foreign = self.instances.iter().filter(|(_, i)| !self.owners.contains(&i.kind));
+            let kept = self.wanted.keys().chain(foreign.map(|(uid, _)| uid));
+            self.configs.keep_only(&kept.map(String::as_str).collect())?;
         }
         Ok(())
     }

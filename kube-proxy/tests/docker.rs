@@ -16,11 +16,15 @@ use std::{
 use ipnet::Ipv4Net;
 use kube_proxy::{
     addresses::{Addresses, Loopback},
-    backend::Backend,
-    backend::Nginx,
+    backend::{Backend, Nginx, service::spec},
     configs::Configs,
     containers::{Containers, Found},
     docker::Docker,
+    instance::InstanceSpec,
+    nginx::{
+        Configuration,
+        http::{Certificate, Http, Location, Path, Server},
+    },
     plan::{PortPlan, Protocol, ServicePlan},
     reconciler::{Reconciler, Summary},
     status, workers,
@@ -84,6 +88,11 @@ impl Node {
         let mut found = self.docker().list().await.unwrap();
         assert_eq!(found.len(), 1, "{found:?}");
         found.remove(0)
+    }
+
+    /// Another address, for what is no Service.
+    fn site(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.vip.to_bits() + 1)
     }
 
     fn service(&self, ports: Vec<PortPlan>) -> ServicePlan {
@@ -158,7 +167,9 @@ impl Drop for Node {
             output("docker", &["rm", "-f", id]);
         }
         let range = self.range.to_string();
-        output("ip", &["address", "del", &format!("{}/32", self.vip), "dev", "lo"]);
+        for address in [self.vip, self.site()] {
+            output("ip", &["address", "del", &format!("{address}/32"), "dev", "lo"]);
+        }
         output("ip", &["route", "del", "blackhole", &range]);
         self.remove_chain("VIP", self.range, &format!("-d {range} -m conntrack --ctstate NEW"));
         self.remove_chain("UDP", self.pods, &format!("-s {} -p icmp --icmp-type 3/3", self.pods));
@@ -457,4 +468,159 @@ async fn a_client_stays_with_one_endpoint_until_it_has_been_away_for_long_enough
         }
         settle_well(&mut proxy, &sticky).await;
     }
+}
+
+/// One that answers every HTTP request with its name and the header `X-Mark` that it got.
+fn web_backend(name: &'static str) -> SocketAddrV4 {
+    server(move |mut connection| {
+        let mut lines = BufReader::new(connection.try_clone().unwrap()).lines();
+        let head: Vec<_> =
+            lines.by_ref().map_while(Result::ok).take_while(|l| !l.is_empty()).collect();
+        let mark = head.iter().find_map(|line| line.strip_prefix("X-Mark: "));
+        let text = format!("{name}{}", mark.map(|mark| format!(" {mark}")).unwrap_or_default());
+        let length = text.len();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n");
+        let _ = connection.write_all(format!("{head}\r\n{text}").as_bytes());
+    })
+}
+
+/// A certificate for that host.
+fn certificate(host: &str) -> Certificate {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (key, chain) = (path("key"), path("chain"));
+    let words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2";
+    let subject = format!("/CN={host}");
+    let mut words: Vec<_> = words.split(' ').collect();
+    words.extend(["-subj", &subject, "-keyout", &key, "-out", &chain]);
+    output("openssl", &words);
+    Certificate { chain: fs::read(chain).unwrap(), key: fs::read(key).unwrap() }
+}
+
+/// Requests that go there, with that header.
+fn to(path: Path, upstream: &str, mark: Option<&str>) -> Location {
+    let headers = mark.iter().map(|mark| ("X-Mark".to_owned(), (*mark).to_owned())).collect();
+    Location { path, upstream: upstream.to_owned(), headers }
+}
+
+fn below(path: &str) -> Path {
+    Path::Prefix(path.to_owned())
+}
+
+/// The hosts `one.test`, with these paths and also with TLS as somebody, and `two.test`, which is all `b`'s.
+fn sites(site: Ipv4Addr, paths: Vec<Location>, certified: &str) -> InstanceSpec {
+    let host = |name: &str, tls, port, locations| Server {
+        address: SocketAddrV4::new(site, port),
+        names: [name.to_owned()].into(),
+        tls,
+        locations,
+    };
+    let servers = vec![
+        host("one.test", None, PORT, paths.clone()),
+        host("two.test", None, PORT, vec![to(below("/"), "b", None)]),
+        host("one.test", Some(certificate(certified)), PORT + 1, paths),
+    ];
+    let upstreams = ["a", "b"].map(|name| (name.to_owned(), [web_backend(name)].into())).into();
+    InstanceSpec {
+        kind: "DNS".to_owned(),
+        uid: "kube-proxy-test-site".to_owned(),
+        owner: "default/site".to_owned(),
+        name: "dns_site".to_owned(),
+        labels: [("io.minik8s.dns".to_owned(), "default/site".to_owned())].into(),
+        addresses: [site].into(),
+        configuration: Configuration {
+            title: "DNS default/site".to_owned(),
+            connections: 1024,
+            stream: String::new(),
+            http: Http { upstreams, servers },
+            affinity: None,
+        },
+    }
+}
+
+/// What is answered, and the status.
+fn fetch(url: &str, address: Ipv4Addr) -> (String, String) {
+    let (host, port) = url.split('/').nth(2).unwrap().split_once(':').unwrap();
+    let resolve = format!("{host}:{port}:{address}");
+    let words =
+        ["-sk", "--noproxy", "*", "--resolve", &resolve, "-m", "10", "-w", " %{http_code}", url];
+    let text = output("curl", &words);
+    let (body, status) = text.rsplit_once(' ').unwrap();
+    (body.to_owned(), status.to_owned())
+}
+
+/// Who proves to be that host.
+fn subject(address: SocketAddrV4) -> String {
+    let script = format!("openssl s_client -connect {address} </dev/null 2>&1 | grep subject");
+    output("sh", &["-c", &script])
+}
+
+async fn settle_all(proxy: &mut Reconciler<Docker, Loopback>) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let summary = proxy.pass().await.unwrap();
+        assert!(summary.failed.is_empty() && Instant::now() < deadline, "{summary:?}");
+        if summary.pending == 0 {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_and_paths_are_served_beside_a_service_and_go_without_it() {
+    let node = Node::new(7).await;
+    let Nginx(mut proxy) = node.proxy().await;
+    let site = node.site();
+    let secure = SocketAddrV4::new(site, PORT + 1);
+    let paths = vec![
+        to(below("/a"), "a", None),
+        to(below("/a/deeper"), "b", Some("5 $ \"net\"; #")),
+        to(Path::Exact("/only".to_owned()), "b", None),
+    ];
+    proxy.want_all("Service", vec![spec(&node.web(&[backend("service")]))]);
+    proxy.want_all("DNS", vec![sites(site, paths, "one.test")]);
+    settle_all(&mut proxy).await;
+    node.until_answered_by([Some("service"); 4]);
+
+    let at = |url: &str| fetch(url, site);
+    let answer = |body: &str, status: &str| (body.to_owned(), status.to_owned());
+    let url = |path: &str| format!("http://one.test:{PORT}{path}");
+    assert_eq!(at(&url("/a")), answer("a", "200"));
+    assert_eq!(at(&url("/a/x")), answer("a", "200"));
+    assert_eq!(at(&url("/a/deeper/x")), answer("b 5 $ \"net\"; #", "200"));
+    assert_eq!(at(&url("/only")), answer("b", "200"));
+    for path in ["/", "/ab", "/only/x"] {
+        assert_eq!(at(&url(path)).1, "404", "{path}");
+    }
+    assert_eq!(at(&format!("http://two.test:{PORT}/anything")), answer("b", "200"));
+    assert_eq!(at(&format!("https://one.test:{}/a", PORT + 1)), answer("a", "200"));
+    assert!(subject(secure).contains("one.test"), "{}", subject(secure));
+
+    // Other paths and another certificate: a reload, which is known to be taken.
+    let containers = async || {
+        let mut found = node.docker().list().await.unwrap();
+        found.sort_by(|a, b| a.uid.cmp(&b.uid));
+        found.into_iter().map(|found| (found.kind, found.id)).collect::<Vec<_>>()
+    };
+    let before = containers().await;
+    assert_eq!(
+        before.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>(),
+        ["Service", "DNS"]
+    );
+    proxy.want(sites(site, vec![to(below("/"), "b", None)], "renewed.test"));
+    settle_all(&mut proxy).await;
+    // The old worker may take a connection for a moment.
+    until("the other paths count", || at(&url("/a")) == answer("b", "200"));
+    until("the other certificate counts", || subject(secure).contains("renewed.test"));
+    assert_eq!(containers().await, before);
+
+    // The Services go, and then the others.
+    proxy.want_all("Service", Vec::new());
+    settle_all(&mut proxy).await;
+    assert_eq!(containers().await, before[1..]);
+    assert_eq!(at(&url("/a")), answer("b", "200"));
+    proxy.want_all("DNS", Vec::new());
+    settle_all(&mut proxy).await;
+    assert_eq!(containers().await, []);
 }

@@ -3,12 +3,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
-use std::{fs, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+};
 
 use api_types::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube_proxy::{
     backend::service::spec,
-    nginx::{Epoch, Telling},
+    nginx::{
+        Configuration, Epoch, Telling,
+        http::{Certificate, Http, Location, Path, Server},
+    },
     plan::{Place, plan},
 };
 use serde::Deserialize;
@@ -24,9 +31,82 @@ fn configurations_are_as_written_down() {
     }
 }
 
+/// An `http` block is no Service's.
+#[test]
+fn hosts_and_paths_are_as_written_down() {
+    let to = |path: Path, upstream: &str| Location {
+        path,
+        upstream: upstream.to_owned(),
+        headers: BTreeMap::new(),
+    };
+    let marked = Location {
+        headers: [("X-Price".to_owned(), "5 $ \"net\"; #".to_owned())].into(),
+        ..to(Path::Prefix("/api/".to_owned()), "api")
+    };
+    let shop = Server {
+        address: "10.96.0.20:80".parse().unwrap(),
+        names: ["shop.example.com".to_owned(), "*.shop.example.com".to_owned()].into(),
+        tls: None,
+        locations: vec![
+            to(Path::Prefix("/".to_owned()), "web"),
+            marked,
+            to(Path::Exact("/api".to_owned()), "nobody"),
+        ],
+    };
+    let certificate = Certificate { chain: b"chain".to_vec(), key: b"key".to_vec() };
+    let secure = Server {
+        address: "10.96.0.20:443".parse().unwrap(),
+        names: BTreeSet::new(),
+        tls: Some(certificate),
+        locations: vec![to(Path::Prefix("/docs".to_owned()), "web")],
+    };
+    let upstream = |addresses: &[&str]| addresses.iter().map(|a| a.parse().unwrap()).collect();
+    let configuration = Configuration {
+        title: "DNS default/site".to_owned(),
+        connections: 8192,
+        stream: String::new(),
+        http: Http {
+            upstreams: [
+                ("api".to_owned(), upstream(&["10.244.0.2:8080"])),
+                ("nobody".to_owned(), upstream(&[])),
+                ("web".to_owned(), upstream(&["10.244.0.3:80", "10.244.1.3:80"])),
+            ]
+            .into(),
+            servers: vec![shop, secure],
+        },
+        affinity: None,
+    };
+    let config = configuration.at(Epoch(0));
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/http.conf");
+    expect_test::expect_file![file].assert_eq(&config.text(Telling(1)));
+    assert_eq!(config.files().len(), 2);
+}
+
+#[test]
+fn another_certificate_is_another_configuration() {
+    let generation = |key: &[u8]| {
+        let server = Server {
+            address: "10.96.0.20:443".parse().unwrap(),
+            names: BTreeSet::new(),
+            tls: Some(Certificate { chain: Vec::new(), key: key.to_vec() }),
+            locations: Vec::new(),
+        };
+        let configuration = Configuration {
+            title: String::new(),
+            connections: 1,
+            stream: String::new(),
+            http: Http { upstreams: BTreeMap::new(), servers: vec![server] },
+            affinity: None,
+        };
+        configuration.at(Epoch(0)).generation
+    };
+    assert_ne!(generation(b"a"), generation(b"b"));
+}
+
 #[test]
 fn every_configuration_has_its_manifest() {
-    for file in files().filter(|file| file.extension().is_some_and(|kind| kind == "conf")) {
+    let made = files().filter(|file| file.extension().is_some_and(|kind| kind == "conf"));
+    for file in made.filter(|file| file.file_name().is_some_and(|name| name != "http.conf")) {
         assert!(file.with_extension("yaml").exists(), "{} is left over", file.display());
     }
 }

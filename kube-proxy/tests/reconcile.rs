@@ -17,7 +17,7 @@ use kube_proxy::{
     backend::{Nginx, service::spec},
     configs::Configs,
     instance::InstanceSpec,
-    nginx::{Configuration, Epoch, Telling},
+    nginx::{Configuration, Epoch, Telling, http::Http},
     plan::{PortPlan, Protocol, ServicePlan},
     reconciler::{Failure, Reconciler, Summary},
 };
@@ -357,7 +357,7 @@ async fn a_reload_is_not_lost_if_kube_proxy_ends_before_it() {
     rig.node.log();
     let configs = Configs::open(rig.state.path()).unwrap();
     let scaled = spec(&web_scaled()).configuration.at(Epoch(0));
-    configs.directory("u-web").write(&scaled.text(Telling(1))).unwrap();
+    configs.directory("u-web").write(&scaled.text(Telling(1)), scaled.files()).unwrap();
     rig.restart();
     rig.check(&[web_scaled()], &["reload id-u-web"]).await;
 }
@@ -498,6 +498,7 @@ async fn an_nginx_may_be_for_any_object_and_hold_several_addresses() {
     let mut proxy = proxy(&node, state.path()).0;
     let addresses = |last: &[u8]| last.iter().map(|last| [10, 96, 0, *last].into()).collect();
     let dns = |last: &[u8]| InstanceSpec {
+        kind: "DNS".into(),
         uid: "u-dns".into(),
         owner: "default/site".into(),
         name: "dns_site".into(),
@@ -507,10 +508,12 @@ async fn an_nginx_may_be_for_any_object_and_hold_several_addresses() {
             title: "DNS default/site".into(),
             connections: 1024,
             stream: "    server { listen 10.96.0.20:80; return site; }\n".into(),
+            http: Http::default(),
             affinity: None,
         },
     };
-    proxy.want_all(vec![dns(&[20, 21]), spec(&web())]);
+    proxy.want_all("DNS", vec![dns(&[20, 21])]);
+    proxy.want_all("Service", vec![spec(&web())]);
     while proxy.pass().await.unwrap().pending > 0 {}
     assert_eq!(node.with(|node| node.held.clone()), addresses(&[10, 20, 21]));
     let text = fs::read_to_string(state.path().join("u-dns/nginx.conf")).unwrap();
@@ -526,4 +529,37 @@ async fn an_nginx_may_be_for_any_object_and_hold_several_addresses() {
     proxy.pass().await.unwrap();
     let done = ["remove id-u-dns", "release 10.96.0.21", "release 10.96.0.22"];
     assert_eq!(node.log(), done);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_for_objects_of_a_kind_goes_only_when_all_of_that_kind_are_told() {
+    let mut rig = Rig::new();
+    let site = InstanceSpec {
+        kind: "DNS".into(),
+        uid: "u-dns".into(),
+        owner: "default/site".into(),
+        name: "dns_site".into(),
+        addresses: [[10, 96, 0, 20].into()].into(),
+        ..spec(&web())
+    };
+    rig.proxy.0.want_all("DNS", vec![site.clone()]);
+    rig.settle(&[web()]).await;
+    rig.node.log();
+
+    // Nobody has told of DNS yet, and then of none of its objects.
+    rig.restart();
+    rig.settle(&[]).await;
+    assert_eq!(rig.node.log(), ["remove id-u-web", "release 10.96.0.10"]);
+    assert!(rig.config("u-dns").exists() && !rig.config("u-web").exists());
+    assert_eq!(rig.reconcile(&[]).await.examined, 0);
+    rig.proxy.0.want_all("DNS", Vec::new());
+    rig.check(&[], &["remove id-u-dns", "release 10.96.0.20"]).await;
+    assert!(!rig.config("u-dns").exists());
+
+    // One kind's objects go without the other's.
+    rig.proxy.0.want_all("DNS", vec![site]);
+    rig.settle(&[web()]).await;
+    rig.node.log();
+    rig.proxy.0.want_all("DNS", Vec::new());
+    rig.check(&[web()], &["remove id-u-dns", "release 10.96.0.20"]).await;
 }

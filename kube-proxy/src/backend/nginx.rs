@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use async_trait::async_trait;
 
-use super::{Backend, service::spec};
+use super::{
+    Backend,
+    service::{self, spec},
+};
 use crate::{
     addresses::Addresses,
     containers::Containers,
@@ -31,7 +34,7 @@ impl<C: Containers, A: Addresses> Backend for Nginx<C, A> {
     }
 
     fn want_all(&mut self, plans: Vec<ServicePlan>) {
-        self.0.want_all(plans.iter().map(spec).collect());
+        self.0.want_all(service::KIND, plans.iter().map(spec).collect());
     }
 
     fn want(&mut self, plan: ServicePlan) {

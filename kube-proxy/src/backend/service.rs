@@ -8,10 +8,12 @@ use std::fmt::{self, Write as _};
 use crate::{
     containers::SERVICE_LABEL,
     instance::InstanceSpec,
-    nginx::{Configuration, EPOCH},
+    nginx::{Configuration, EPOCH, http::Http},
     plan::{PortPlan, Protocol, ServicePlan},
 };
 
+/// Whose nginxes these are.
+pub const KIND: &str = "Service";
 /// Connections that one worker can hold, per endpoint. A proxied connection takes two.
 const CONNECTIONS_PER_ENDPOINT: usize = 4096;
 /// The bounds of a worker's connections: every thousand costs 0.43 MB, in use or not.
@@ -39,6 +41,7 @@ pub fn spec(plan: &ServicePlan) -> InstanceSpec {
     let mut stream = String::new();
     write_stream(&mut stream, plan).expect("writing to a String does not fail");
     InstanceSpec {
+        kind: KIND.to_owned(),
         uid: uid.clone(),
         owner: plan.to_string(),
         name: format!("service_{name}_{namespace}_{uid}"),
@@ -48,6 +51,7 @@ pub fn spec(plan: &ServicePlan) -> InstanceSpec {
             title: format!("Service {plan}"),
             connections: connections(plan),
             stream,
+            http: Http::default(),
             affinity: *affinity,
         },
     }

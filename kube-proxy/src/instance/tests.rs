@@ -1,4 +1,5 @@
 use super::*;
+use crate::nginx::http::Http;
 
 /// That of one of this title.
 fn generation(title: &str) -> Generation {
@@ -7,6 +8,7 @@ fn generation(title: &str) -> Generation {
 
 fn spec(title: &str, last: u8) -> InstanceSpec {
     InstanceSpec {
+        kind: "Service".to_owned(),
         uid: "u1".into(),
         owner: "default/web".into(),
         name: "web".into(),
@@ -16,6 +18,7 @@ fn spec(title: &str, last: u8) -> InstanceSpec {
             title: title.into(),
             connections: 512,
             stream: String::new(),
+            http: Http::default(),
             affinity: None,
         },
     }
@@ -34,6 +37,7 @@ impl Instance {
 
 fn found(running: bool) -> Found {
     Found {
+        kind: "Service".to_owned(),
         id: "id".into(),
         owner: "default/web".into(),
         uid: "u1".into(),

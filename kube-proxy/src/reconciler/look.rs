@@ -107,7 +107,10 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         }
         self.untidy = true;
         self.ask_all().await;
-        self.due.extend(self.instances.keys().chain(self.wanted.keys()).cloned());
+        let own =
+            self.instances.iter().filter(|(_, instance)| self.owners.contains(&instance.kind));
+        let own: Vec<_> = own.map(|(uid, _)| uid.clone()).collect();
+        self.due.extend(own.into_iter().chain(self.wanted.keys().cloned()));
         Ok(())
     }
 

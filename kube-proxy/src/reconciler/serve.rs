@@ -159,7 +159,7 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
             return Ok(());
         }
         let telling = self.next_telling();
-        directory.write(&work.config.text(telling))?;
+        directory.write(&work.config.text(telling), work.config.files())?;
         self.tell(step, &work.spec, &mut work.instance, directory).await?;
         if let Some(instance) = &mut work.instance {
             instance.told(work.config.generation.clone(), telling);

@@ -116,6 +116,7 @@ impl Containers for Fake {
             let id = id_of(&spec.uid);
             let found = Found {
                 id: id.clone(),
+                kind: spec.kind.clone(),
                 owner: spec.owner.clone(),
                 uid: spec.uid.clone(),
                 addresses: spec.addresses.clone(),

@@ -1,0 +1,205 @@
+//! The `http` block: servers by host name, whose locations lead to upstreams. Neutral data of whatever kind of
+//! object, which may come from anybody: no text in it can become a directive.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::{self, Write},
+    net::SocketAddrV4,
+};
+
+use super::{CONFIG_DIR, Files, digest};
+
+/// What is served.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Http {
+    /// Who answers, by name.
+    pub upstreams: BTreeMap<String, BTreeSet<SocketAddrV4>>,
+    /// Which requests it is about. Of those on one address the first takes what no other one names.
+    pub servers: Vec<Server>,
+}
+
+/// The requests to some hosts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddrV4,
+    /// The hosts' names; `*.` at the beginning stands for any. None of them: all hosts.
+    pub names: BTreeSet<String>,
+    /// With TLS, as this.
+    pub tls: Option<Certificate>,
+    /// By path; what none of them has is not found.
+    pub locations: Vec<Location>,
+}
+
+/// What a server proves itself with, in PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The chain, the server's own first.
+    pub chain: Vec<u8>,
+    /// The private key.
+    pub key: Vec<u8>,
+}
+
+/// The requests below some path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// Which.
+    pub path: Path,
+    /// Who answers: one of [`Http::upstreams`]; with no addresses, or none of that name, nobody (503).
+    pub upstream: String,
+    /// Headers that the request gets.
+    pub headers: BTreeMap<String, String>,
+}
+
+/// Which paths are meant. The longest of a server counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// This one.
+    Exact(String),
+    /// This one and all below it.
+    Prefix(String),
+}
+
+/// Keys are told nobody.
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate").finish_non_exhaustive()
+    }
+}
+
+/// What every request gets, `$` meant as nginx does. A location with headers of its own has to say these again.
+const FORWARDED: &str = "    proxy_set_header Host $http_host;
+    proxy_set_header Connection $upgrading;
+    proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header X-Real-IP $remote_addr;
+    proxy_set_header X-Forwarded-For $remote_addr;
+    proxy_set_header X-Forwarded-Host $http_host;
+    proxy_set_header X-Forwarded-Proto $scheme;
+";
+
+impl Http {
+    pub(super) fn write(&self, out: &mut String, files: &mut Files) -> fmt::Result {
+        if self.servers.is_empty() {
+            return Ok(());
+        }
+        // A value has no other way to say a dollar sign.
+        out.write_str(
+            "\nhttp {\n    access_log off;\n    server_tokens off;\n    \
+             server_names_hash_bucket_size 512;\n    proxy_http_version 1.1;\n    \
+             geo $dollar { default \"$\"; }\n    \
+             map $http_upgrade $upgrading { default upgrade; \"\" \"\"; }\n",
+        )?;
+        out.write_str(FORWARDED)?;
+        for (number, addresses) in self.answering() {
+            writeln!(out, "    upstream u{number} {{")?;
+            for address in addresses {
+                writeln!(out, "        server {address};")?;
+            }
+            writeln!(out, "        keepalive 32;\n    }}")?;
+        }
+        for server in &self.servers {
+            self.write_server(out, server, files)?;
+        }
+        writeln!(out, "}}")
+    }
+
+    fn answering(&self) -> impl Iterator<Item = (usize, &BTreeSet<SocketAddrV4>)> {
+        let all = self.upstreams.values().enumerate();
+        all.filter(|(_, addresses)| !addresses.is_empty())
+    }
+
+    fn number(&self, upstream: &str) -> Option<usize> {
+        let named = self.upstreams.keys().position(|name| name == upstream)?;
+        self.answering().any(|(number, _)| number == named).then_some(named)
+    }
+
+    fn write_server(&self, out: &mut String, server: &Server, files: &mut Files) -> fmt::Result {
+        let tls = if server.tls.is_some() { " ssl" } else { "" };
+        writeln!(out, "    server {{\n        listen {}{tls};", server.address)?;
+        let names: Vec<_> = server.names.iter().map(|name| quoted(name)).collect();
+        let names = if names.is_empty() { "_".to_owned() } else { names.join(" ") };
+        writeln!(out, "        server_name {names};")?;
+        if let Some(Certificate { chain, key }) = &server.tls {
+            writeln!(out, "        ssl_certificate {};", carry(files, "pem", chain))?;
+            writeln!(out, "        ssl_certificate_key {};", carry(files, "key", key))?;
+        }
+        for (path, location) in paths(server) {
+            self.write_location(out, &path, location)?;
+        }
+        writeln!(out, "    }}")
+    }
+
+    fn write_location(
+        &self,
+        out: &mut String,
+        path: &str,
+        location: Option<&Location>,
+    ) -> fmt::Result {
+        let Some(location) = location else {
+            return writeln!(out, "        location {path} {{ return 404; }}");
+        };
+        let Some(upstream) = self.number(&location.upstream) else {
+            return writeln!(out, "        location {path} {{ return 503; }}");
+        };
+        writeln!(out, "        location {path} {{")?;
+        for line in FORWARDED.lines().filter(|_| !location.headers.is_empty()) {
+            writeln!(out, "        {line}")?;
+        }
+        for (name, value) in &location.headers {
+            let value = quoted(value).replace('$', "${dollar}");
+            writeln!(out, "            proxy_set_header {} {value};", quoted(name))?;
+        }
+        writeln!(out, "            proxy_pass http://u{upstream};\n        }}")
+    }
+}
+
+/// Who answers by nginx's words for paths, each once: nginx takes no configuration where one comes twice. What is
+/// said of one path counts before what is said of all below it, and the first before the others.
+fn paths(server: &Server) -> BTreeMap<String, Option<&Location>> {
+    let mut paths = BTreeMap::new();
+    for location in &server.locations {
+        if let Path::Exact(path) = &location.path {
+            paths.entry(format!("= {}", quoted(path))).or_insert(Some(location));
+        }
+    }
+    for location in &server.locations {
+        if let Path::Prefix(path) = &location.path {
+            let path = path.trim_end_matches('/');
+            if !path.is_empty() {
+                paths.entry(format!("= {}", quoted(path))).or_insert(Some(location));
+            }
+            paths.entry(quoted(&format!("{path}/"))).or_insert(Some(location));
+        }
+    }
+    paths.entry(quoted("/")).or_insert(None);
+    paths
+}
+
+/// Gives the path of a file with this content.
+fn carry(files: &mut Files, kind: &str, content: &[u8]) -> String {
+    let name = format!("{}.{kind}", digest(content));
+    let path = format!("{CONFIG_DIR}/{name}");
+    files.insert(name, content.to_owned());
+    path
+}
+
+/// One word for nginx, whatever is in it.
+fn quoted(text: &str) -> String {
+    let text: String = text.chars().filter(|c| !c.is_control()).collect();
+    // A name that begins so is a regular expression.
+    let text = text.trim_start_matches('~');
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_anybody_may_have_written_stays_one_word() {
+        assert_eq!(quoted("/a b;}"), "\"/a b;}\"");
+        assert_eq!(quoted("x\"; return 200 \"\n"), "\"x\\\"; return 200 \\\"\"");
+        assert_eq!(quoted("a\\"), "\"a\\\\\"");
+        assert_eq!(quoted("~^(.*)$"), "\"^(.*)$\"");
+    }
+}
