@@ -132,6 +132,15 @@ impl PodManager {
         found.max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0))
     }
 
+    /// Ends when nothing is left of the pod on this node.
+    pub fn ended(&self, uid: &str) -> impl Future<Output = ()> + use<> {
+        let updates = self.entries.lock().get(uid).map(|entry| entry.updates.subscribe());
+        async move {
+            let Some(mut updates) = updates else { return };
+            while updates.changed().await.is_ok() {}
+        }
+    }
+
     /// How many pods there are.
     pub fn count(&self) -> usize {
         self.entries.lock().len()

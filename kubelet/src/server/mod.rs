@@ -135,6 +135,21 @@ impl Shared {
         }
     }
 
+    /// The session, for no longer than the pod is there: a client may say nothing, and never leave by itself.
+    fn while_there(
+        &self,
+        pod: &Pod,
+        session: impl Future<Output = ()>,
+    ) -> impl Future<Output = ()> {
+        let ended = self.pods.ended(&spec::identity(pod).uid);
+        async {
+            tokio::select! {
+                () = session => {}
+                () = ended => {}
+            }
+        }
+    }
+
     /// The pod as the runtime has it.
     async fn observed(&self, pod: &Pod) -> Result<Observed, Refusal> {
         let found = self.runtime.list(Some(&spec::identity(pod).uid)).await;

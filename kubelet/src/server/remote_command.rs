@@ -3,6 +3,7 @@
 
 use std::{pin::Pin, sync::Arc};
 
+use api_types::api::core::v1::Pod;
 use axum::{
     extract::{Path, Query, State, ws::WebSocket},
     http::StatusCode,
@@ -57,7 +58,7 @@ pub(super) async fn exec(
     let words = parameters.into_iter().filter(|(name, _)| name == "command");
     let words = words.map(|(_, word)| word).collect();
     let command = Command { words, stdin: wanted.stdin, tty: wanted.tty };
-    serve(shared, container.id, Some(command), wanted, upgrade)
+    serve(shared, pod, container.id, Some(command), wanted, upgrade)
 }
 
 pub(super) async fn attach(
@@ -75,19 +76,23 @@ pub(super) async fn attach(
     let running = running.ok_or_else(|| {
         Refusal::internal(format!("container {container} not found in pod {name}_{namespace}"))
     })?;
-    serve(shared, running.id, None, wanted, upgrade)
+    serve(shared, pod, running.id, None, wanted, upgrade)
 }
 
 fn serve(
     shared: Shared,
+    pod: Arc<Pod>,
     container: String,
     command: Option<Command>,
     wanted: Wanted,
     upgrade: Upgrade,
 ) -> Result<Response, Refusal> {
     let (upgrade, protocol) = channels::negotiate(upgrade, REMOTE_COMMAND)?;
-    let session = Session { runtime: shared.runtime, container, command, wanted, protocol };
-    Ok(upgrade.on_upgrade(|socket| session.serve(socket)))
+    let runtime = shared.runtime.clone();
+    let session = Session { runtime, container, command, wanted, protocol };
+    Ok(upgrade.on_upgrade(async move |socket| {
+        shared.while_there(&pod, session.serve(socket)).await;
+    }))
 }
 
 fn is_set(parameters: &[(String, String)], name: &str) -> bool {

@@ -2,6 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::{SinkExt, StreamExt};
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use testkit::{pod, wait};
 use tokio::{
@@ -297,4 +298,28 @@ async fn a_port_that_takes_long_to_reach_hinders_no_other() {
     let (mut server, _) = wait::within("a connection", listener.accept()).await.unwrap();
     server.write_all(b"!").await.unwrap();
     while client.next().await != Message::binary(&b"\x02!"[..]) {}
+}
+
+#[tokio::test]
+async fn who_is_connected_to_a_pod_that_goes_is_no_more() {
+    let served = Served::with_pod().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let path = format!("/portForward/default/web?port={port}");
+    let mut clients = Vec::new();
+    for (path, protocol) in [
+        (path.as_str(), V4),
+        ("/portForward/default/web", "SPDY/3.1+portforward.k8s.io"),
+        ("/attach/default/web/main?input=1&output=1", V5),
+    ] {
+        clients.push(served.open(path, protocol).await.unwrap());
+    }
+    let (mut connection, _) = listener.accept().await.unwrap();
+    served.node.api.delete("web", &DeleteParams::default().grace_period(1)).await.unwrap();
+    for client in &mut clients {
+        let over = async { while let Some(Ok(_)) = client.messages.next().await {} };
+        wait::within("the end", over).await;
+    }
+    let mut heard = Vec::new();
+    wait::within("the end", connection.read_to_end(&mut heard)).await.unwrap();
 }
