@@ -12,6 +12,8 @@ use api_types::api::core::v1::{
 use api_types::api::discovery::v1::EndpointSlice;
 use api_types::meta::ObjectMeta;
 use api_types::minik8s::{Function, Workflow, WorkflowRun};
+use kube::api::DynamicObject;
+use kube::core::PartialObjectMeta;
 
 use crate::frame::{Informer, Label, ObjectKey, Term, View, Watched};
 use crate::{owners, pods};
@@ -78,6 +80,16 @@ impl Watched for WorkflowRun {
     }
 }
 
+/// Of whatever kind.
+impl Watched for DynamicObject {
+    fn terms(&self) -> Vec<Term> {
+        controller(&self.metadata).chain(labels(&self.metadata)).collect()
+    }
+}
+
+impl Owned for DynamicObject {}
+
+impl Watched for PartialObjectMeta<DynamicObject> {}
 impl Watched for ConfigMap {}
 impl Watched for Endpoints {}
 impl Watched for Function {}

@@ -19,6 +19,14 @@ pub(crate) fn is_controlled_by(metadata: &ObjectMeta, uid: &str) -> bool {
 pub(crate) fn controller_reference<K: Resource<DynamicType = ()>>(
     owner: &K,
 ) -> Option<OwnerReference> {
-    let reference = owner.controller_owner_ref(&())?;
+    controller_reference_of(owner, &())
+}
+
+/// The same for an owner of this kind.
+pub(crate) fn controller_reference_of<K: Resource>(
+    owner: &K,
+    kind: &K::DynamicType,
+) -> Option<OwnerReference> {
+    let reference = owner.controller_owner_ref(kind)?;
     Some(OwnerReference { block_owner_deletion: Some(true), ..reference })
 }

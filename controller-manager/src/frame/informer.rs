@@ -6,7 +6,6 @@
 //! another), finding objects without walking through all, and a [`Mark`] to wait for one's own
 //! writes to come back.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
@@ -23,8 +22,10 @@ use tokio::sync::watch;
 use super::index::Index;
 use super::{ObjectKey, Term};
 
-/// A kind an informer can follow.
-pub trait Watched: Resource<DynamicType = ()> + Clone + fmt::Debug + Send + Sync + 'static {
+/// A kind an informer can follow: one of our types, or one that is known only when it is found.
+pub trait Watched:
+    Resource<DynamicType: Clone + Send + Sync> + Clone + fmt::Debug + Send + Sync + 'static
+{
     /// What the object is found by.
     fn terms(&self) -> Vec<Term> {
         Vec::new()
@@ -63,7 +64,7 @@ pub struct Mark {
 #[derive(Clone, Debug)]
 pub struct Synced {
     /// The kind, in the plural.
-    pub kind: Cow<'static, str>,
+    pub kind: String,
     synced: watch::Receiver<bool>,
 }
 
@@ -86,6 +87,8 @@ type Handler<K> = Box<dyn Fn(&Change<K>) + Send + Sync>;
 
 /// The store.
 pub struct Informer<K> {
+    kind: String,
+    plural: String,
     state: RwLock<State<K>>,
     handlers: RwLock<Vec<Handler<K>>>,
     synced: watch::Sender<bool>,
@@ -110,8 +113,15 @@ impl<K> fmt::Debug for Informer<K> {
     }
 }
 
-impl<K> Default for Informer<K> {
+impl<K: Watched<DynamicType: Default>> Default for Informer<K> {
     fn default() -> Self {
+        Self::of(&K::DynamicType::default())
+    }
+}
+
+impl<K: Watched> Informer<K> {
+    /// A store of the objects of this kind.
+    pub fn of(kind: &K::DynamicType) -> Self {
         let state = State {
             objects: BTreeMap::new(),
             index: Index::default(),
@@ -121,14 +131,19 @@ impl<K> Default for Informer<K> {
             lists_done: 0,
         };
         Self {
+            kind: K::kind(kind).into_owned(),
+            plural: K::plural(kind).into_owned(),
             state: RwLock::new(state),
             handlers: RwLock::default(),
             synced: watch::Sender::new(false),
         }
     }
-}
 
-impl<K: Watched> Informer<K> {
+    /// The kind, as references name it.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
     /// Calls the handler with every change from now on. It must be quick: it runs within the stream.
     pub fn on_change(&self, handler: impl Fn(&Change<K>) + Send + Sync + 'static) {
         self.handlers.write().push(Box::new(handler));
@@ -164,9 +179,14 @@ impl<K: Watched> Informer<K> {
         View(self.state.read())
     }
 
+    /// Whether everything that exists has been seen once.
+    pub fn is_synced(&self) -> bool {
+        *self.synced.borrow()
+    }
+
     /// Tells when everything that exists has been seen once.
     pub fn synced(&self) -> Synced {
-        Synced { kind: K::plural(&()), synced: self.synced.subscribe() }
+        Synced { kind: self.plural.clone(), synced: self.synced.subscribe() }
     }
 
     /// The mark of an object that was just written: as the API server returned it.
@@ -193,8 +213,8 @@ impl<K: Watched> Informer<K> {
             match event {
                 Ok(event) => self.take_in(event),
                 Err(error) => {
-                    let kind = K::kind(&());
-                    tracing::debug!(%kind, error = &error as &dyn std::error::Error, "watching");
+                    let kind = self.kind();
+                    tracing::debug!(kind, error = &error as &dyn std::error::Error, "watching");
                 }
             }
         }
@@ -202,10 +222,15 @@ impl<K: Watched> Informer<K> {
 
     /// Takes in one event.
     pub fn take_in(&self, event: Event<K>) {
-        let changes = self.state.write().take_in(event, &self.synced);
+        let all_is_seen = matches!(event, Event::InitDone);
+        let changes = self.state.write().take_in(event);
         let handlers = self.handlers.read();
         for change in &changes {
             handlers.iter().for_each(|handler| handler(change));
+        }
+        // By the handlers, too.
+        if all_is_seen {
+            self.synced.send_replace(true);
         }
     }
 }
@@ -237,17 +262,13 @@ impl<K> View<'_, K> {
 }
 
 impl<K: Watched> State<K> {
-    fn take_in(&mut self, event: Event<K>, synced: &watch::Sender<bool>) -> Vec<Change<K>> {
+    fn take_in(&mut self, event: Event<K>) -> Vec<Change<K>> {
         self.lists_begun += u64::from(matches!(event, Event::Init));
         match self.lists.take_in(event) {
             None => Vec::new(),
             Some(News::Applied(object)) => self.applied(object).into_iter().collect(),
             Some(News::Deleted(object)) => self.deleted(&object).into_iter().collect(),
-            Some(News::Listed(objects)) => {
-                let changes = self.listed(objects);
-                synced.send_replace(true);
-                changes
-            }
+            Some(News::Listed(objects)) => self.listed(objects),
         }
     }
 
@@ -372,6 +393,18 @@ mod tests {
             &["same:0->1", "newer:0->2", "gone:0->3", "new:0->6", "newer:2->5", "gone:3->0"],
         );
         assert_eq!(informer.list().len(), 3);
+    }
+
+    #[test]
+    fn all_is_seen_when_the_handlers_have_seen_it_too() {
+        let informer = Arc::new(Informer::<ConfigMap>::default());
+        let (seen, asked): (Arc<RwLock<Vec<bool>>>, _) = (Arc::default(), informer.clone());
+        let recorder = seen.clone();
+        informer.on_change(move |_| recorder.write().push(asked.is_synced()));
+        for event in [Event::Init, Event::InitApply(map("a", 1)), Event::InitDone] {
+            informer.take_in(event);
+        }
+        assert_eq!((&**seen.read(), informer.is_synced()), (&[false][..], true));
     }
 
     #[test]

@@ -3,15 +3,15 @@
 //! <https://kubernetes.io/docs/concepts/workloads/controllers/replicaset/#non-template-pod-acquisitions>
 
 use std::fmt::Debug;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use api_machinery::LabelSelector;
 use api_types::NamespaceResourceScope;
 use api_types::meta::{ObjectMeta, OwnerReference};
 use futures::future::join_all;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::PartialObjectMeta;
+use kube::discovery::ApiResource;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -19,7 +19,7 @@ use serde_json::json;
 use super::Owner;
 use crate::frame::{Error, Expectations, Informer, ObjectKey, Step};
 use crate::indexes::{Owned, picks};
-use crate::owners::{controller_reference, is_controlled_by};
+use crate::owners::{controller_reference_of, is_controlled_by};
 
 /// A kind whose objects are claimed.
 pub(crate) trait Claimed:
@@ -33,23 +33,24 @@ impl<K> Claimed for K where
 }
 
 /// Claims objects of one kind for owners of another: pods for ReplicaSets, ReplicaSets for Deployments.
-pub(crate) struct Claims<O, C> {
+pub(crate) struct Claims<O: Owner, C> {
     client: Client,
     store: Arc<Informer<C>>,
     expectations: Arc<Expectations>,
     may_be_adopted: fn(&C) -> bool,
-    owner: PhantomData<fn(O)>,
+    kind: O::DynamicType,
 }
 
 impl<O: Owner, C: Claimed> Claims<O, C> {
-    /// What is written is told to the expectations.
-    pub(crate) fn new(
+    /// For owners of this kind. What is written is told to the expectations.
+    pub(crate) fn of(
+        kind: O::DynamicType,
         client: Client,
         store: Arc<Informer<C>>,
         expectations: Arc<Expectations>,
         may_be_adopted: fn(&C) -> bool,
     ) -> Self {
-        Self { client, store, expectations, may_be_adopted, owner: PhantomData }
+        Self { client, store, expectations, may_be_adopted, kind }
     }
 
     /// The objects that are the owner's as it is.
@@ -80,12 +81,16 @@ impl<O: Owner, C: Claimed> Claims<O, C> {
         let namespace = metadata.namespace.as_deref().unwrap_or_default();
         let uid = metadata.uid.as_deref().unwrap_or_default();
         let candidates = self.store.claimable(namespace, uid, selector);
-        decide(owner, selector, &candidates, self.may_be_adopted)
+        let reference = controller_reference_of(owner, &self.kind);
+        decide(metadata, reference.as_ref(), selector, &candidates, self.may_be_adopted)
     }
 
     /// Asks the API server itself: the owner may be on its way out, and the store not know it yet.
     async fn may_adopt(&self, key: &ObjectKey, owner: &O) -> Result<bool, Error> {
-        let api = Api::<PartialObjectMeta<O>>::namespaced(self.client.clone(), &key.namespace);
+        let kind = ApiResource::erase::<O>(&self.kind);
+        let (client, namespace) = (self.client.clone(), &key.namespace);
+        let api =
+            Api::<PartialObjectMeta<DynamicObject>>::namespaced_with(client, namespace, &kind);
         let current = api.get_opt(&key.name).await.step("reading the owner before adopting")?;
         Ok(current.is_some_and(|current| {
             current.metadata.uid == owner.meta().uid
@@ -126,14 +131,15 @@ struct Claim<C> {
 }
 
 /// Of candidates that are the owner's, or nobody's.
-fn decide<O: Owner, C: Resource>(
-    owner: &O,
+fn decide<C: Resource>(
+    owner: &ObjectMeta,
+    reference: Option<&OwnerReference>,
     selector: &LabelSelector,
     candidates: &[Arc<C>],
     may_be_adopted: fn(&C) -> bool,
 ) -> Claim<C> {
-    let leaving = owner.meta().deletion_timestamp.is_some();
-    let uid = owner.meta().uid.as_deref().unwrap_or_default();
+    let leaving = owner.deletion_timestamp.is_some();
+    let uid = owner.uid.as_deref().unwrap_or_default();
     let mut claim = Claim { owned: Vec::new(), adopt: Vec::new(), release: Vec::new() };
     for object in candidates {
         let metadata = object.meta();
@@ -143,7 +149,7 @@ fn decide<O: Owner, C: Resource>(
                 claim.release.push((object.clone(), without(metadata, uid)))
             }
             (false, true) if !leaving && may_be_adopted(object) => {
-                claim.adopt.push((object.clone(), with(metadata, owner)));
+                claim.adopt.push((object.clone(), with(metadata, uid, reference)));
             }
             _ => {}
         }
@@ -151,9 +157,8 @@ fn decide<O: Owner, C: Resource>(
     claim
 }
 
-fn with<O: Owner>(metadata: &ObjectMeta, owner: &O) -> OwnerReferences {
-    let uid = owner.meta().uid.as_deref().unwrap_or_default();
-    without(metadata, uid).into_iter().chain(controller_reference(owner)).collect()
+fn with(metadata: &ObjectMeta, uid: &str, reference: Option<&OwnerReference>) -> OwnerReferences {
+    without(metadata, uid).into_iter().chain(reference.cloned()).collect()
 }
 
 fn without(metadata: &ObjectMeta, uid: &str) -> OwnerReferences {
@@ -198,18 +203,19 @@ mod tests {
         .unwrap()
     }
 
-    fn claims<O: Owner, C: Claimed>(
+    fn claims<O: Owner<DynamicType = ()>, C: Claimed>(
         store: Arc<Informer<C>>,
         may_be_adopted: fn(&C) -> bool,
     ) -> Claims<O, C> {
         let service = tower::service_fn(|_: http::Request<kube::client::Body>| async {
             Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("nobody is asked"))
         });
-        Claims::new(Client::new(service, "default"), store, Arc::default(), may_be_adopted)
+        let client = Client::new(service, "default");
+        Claims::of((), client, store, Arc::default(), may_be_adopted)
     }
 
     /// What happens to the object, in a store of all: "owned", "adopt", "release" or nothing.
-    fn check<O: Owner, C: Claimed>(
+    fn check<O: Owner<DynamicType = ()>, C: Claimed>(
         owner: &O,
         object: C,
         may_be_adopted: fn(&C) -> bool,
@@ -306,7 +312,8 @@ mod tests {
         let other = OwnerReference { uid: "other".to_owned(), ..OwnerReference::default() };
         let mut pod = object::<Pod>("p", "web", None, "Running");
         pod.metadata.owner_references = Some(vec![other.clone()]);
-        let references = with(&pod.metadata, &owner::<Job>(json!(null)));
+        let reference = controller_reference_of(&owner::<Job>(json!(null)), &());
+        let references = with(&pod.metadata, "u", reference.as_ref());
         assert_eq!(references[0], other);
         let ours = serde_json::to_value(&references[1]).unwrap();
         assert_eq!(

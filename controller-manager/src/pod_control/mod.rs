@@ -10,11 +10,9 @@ pub(crate) mod victims;
 
 use std::collections::HashSet;
 use std::fmt::Debug;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api_types::NamespaceResourceScope;
 use api_types::api::core::v1::{Pod, PodTemplateSpec};
 use api_types::meta::ObjectMeta;
 use component::events::{EventType, Recorder};
@@ -28,20 +26,17 @@ use crate::frame::{
     Change, Error, Expectations, Informer, ObjectKey, Step, WorkQueue, is_terminating, reason,
 };
 use crate::indexes::Selecting;
-use crate::owners::{controller_of, controller_reference, is_controlled_by};
+use crate::owners::{controller_of, controller_reference_of, is_controlled_by};
 
 pub(crate) use claim::Claims;
 
-/// A kind whose objects own others.
+/// A kind whose objects own others: one of our types, or one that is known only when it is found.
 pub(crate) trait Owner:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Sync
+    Resource<DynamicType: Clone + Send + Sync> + Clone + Debug + Sync
 {
 }
 
-impl<K> Owner for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Sync
-{
-}
+impl<K: Resource<DynamicType: Clone + Send + Sync> + Clone + Debug + Sync> Owner for K {}
 
 /// Has the owners that a change of a pod concerns put into the queue: its controller, or else all that would adopt it.
 pub(crate) fn watch<O: Owner + Selecting>(
@@ -54,7 +49,7 @@ pub(crate) fn watch<O: Owner + Selecting>(
         for pod in change.versions() {
             let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
             match controller_of(&pod.metadata) {
-                Some(owner) if owner.kind == O::kind(&()) => {
+                Some(owner) if owner.kind == owners.kind() => {
                     queue.add(ObjectKey::new(namespace, &owner.name));
                 }
                 Some(_) => {}
@@ -68,25 +63,39 @@ pub(crate) fn watch<O: Owner + Selecting>(
 }
 
 /// Makes and deletes the pods of owners of one kind. Owners are told apart by their keys.
-pub(crate) struct PodControl<O> {
+pub(crate) struct PodControl<O: Owner> {
     client: Client,
     recorder: Recorder,
     pods: Arc<Informer<Pod>>,
     expectations: Arc<Expectations>,
     /// Owners of which a pod may have been created though the answer says nothing of it.
     unanswered: Mutex<HashSet<ObjectKey>>,
-    kind: PhantomData<fn(O)>,
+    kind: O::DynamicType,
 }
 
 impl<O: Owner> PodControl<O> {
-    pub(crate) fn new(client: Client, recorder: Recorder, pods: Arc<Informer<Pod>>) -> Self {
+    pub(crate) fn new(client: Client, recorder: Recorder, pods: Arc<Informer<Pod>>) -> Self
+    where
+        O::DynamicType: Default,
+    {
+        Self::of(O::DynamicType::default(), client, recorder, pods)
+    }
+
+    /// For owners of this kind.
+    pub(crate) fn of(
+        kind: O::DynamicType,
+        client: Client,
+        recorder: Recorder,
+        pods: Arc<Informer<Pod>>,
+    ) -> Self {
         let (expectations, unanswered) = (Arc::default(), Mutex::default());
-        Self { client, recorder, pods, expectations, unanswered, kind: PhantomData }
+        Self { client, recorder, pods, expectations, unanswered, kind }
     }
 
     /// Adopts and releases pods of the same owners.
     pub(crate) fn claims(&self, may_be_adopted: fn(&Pod) -> bool) -> Claims<O, Pod> {
-        Claims::new(
+        Claims::of(
+            self.kind.clone(),
             self.client.clone(),
             self.pods.clone(),
             self.expectations.clone(),
@@ -147,7 +156,7 @@ impl<O: Owner> PodControl<O> {
             && !is_terminating(error)
         {
             let message = format!("Error creating: {}", reason(error));
-            self.recorder.about(owner, EventType::Warning, "FailedCreate", message);
+            self.tell(owner, EventType::Warning, "FailedCreate", message);
         }
         let created = created.unless_terminating("creating a pod").inspect_err(|error| {
             if !error.is_refusal() {
@@ -158,7 +167,7 @@ impl<O: Owner> PodControl<O> {
         let Some(created) = created? else { return Ok(()) };
         self.expectations.written(key, self.pods.mark(&created));
         let message = format!("Created pod: {}", created.metadata.name.unwrap_or_default());
-        self.recorder.about(owner, EventType::Normal, "SuccessfulCreate", message);
+        self.tell(owner, EventType::Normal, "SuccessfulCreate", message);
         Ok(())
     }
 
@@ -180,15 +189,19 @@ impl<O: Owner> PodControl<O> {
         let deleted = self.api(key).delete(&name, &how).await.unless_gone("deleting a pod");
         let deleted = deleted.inspect_err(|error| {
             let message = format!("Error deleting: {}", error.reason());
-            self.recorder.about(owner, EventType::Warning, "FailedDelete", message);
+            self.tell(owner, EventType::Warning, "FailedDelete", message);
         })?;
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         self.expectations.deleted(key, ObjectKey::of(&pod.metadata), uid);
         if deleted.is_some() {
             let message = format!("Deleted pod: {name}");
-            self.recorder.about(owner, EventType::Normal, "SuccessfulDelete", message);
+            self.tell(owner, EventType::Normal, "SuccessfulDelete", message);
         }
         Ok(())
+    }
+
+    fn tell(&self, owner: &O, type_: EventType, reason: &str, message: String) {
+        self.recorder.record(&owner.object_ref(&self.kind), type_, reason, message);
     }
 
     fn api(&self, key: &ObjectKey) -> Api<Pod> {
@@ -198,16 +211,29 @@ impl<O: Owner> PodControl<O> {
 
 /// A pod as the template says. Its name is made by the API server out of the owner's, cut so that the
 /// random end has room.
-pub(crate) fn pod_of<O: Owner>(owner: &O, template: &PodTemplateSpec) -> Pod {
+pub(crate) fn pod_of<O: Owner>(owner: &O, template: &PodTemplateSpec) -> Pod
+where
+    O::DynamicType: Default,
+{
+    pod_of_kind(&O::DynamicType::default(), owner, template)
+}
+
+/// The same for an owner of this kind.
+pub(crate) fn pod_of_kind<O: Owner>(
+    kind: &O::DynamicType,
+    owner: &O,
+    template: &PodTemplateSpec,
+) -> Pod {
     let given = template.metadata.clone().unwrap_or_default();
     let name = owner.meta().name.as_deref().unwrap_or_default();
+    let reference = controller_reference_of(owner, kind);
     let metadata = ObjectMeta {
         generate_name: Some(format!("{name}-")),
         namespace: owner.meta().namespace.clone(),
         labels: given.labels,
         annotations: given.annotations,
         finalizers: given.finalizers,
-        owner_references: controller_reference(owner).map(|reference| vec![reference]),
+        owner_references: reference.map(|reference| vec![reference]),
         ..ObjectMeta::default()
     };
     Pod { metadata, spec: template.spec.clone(), status: None }

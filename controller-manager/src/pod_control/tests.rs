@@ -2,6 +2,8 @@
 
 use api_types::api::apps::v1::{DaemonSet, ReplicaSet};
 use api_types::api::core::v1::{ConfigMap, Event as Occurrence};
+use kube::api::DynamicObject;
+use kube::discovery::ApiResource;
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 use testkit::{ControlPlane, pod, wait};
@@ -131,10 +133,43 @@ async fn a_pod_concerns_its_controller_and_without_one_all_that_would_adopt_it()
     assert_eq!(concerned(owner("StatefulSet", true)).await, None);
 }
 
+/// A kind of which there is no type here.
+#[tokio::test]
+async fn an_owner_of_a_kind_that_is_found_adopts_and_makes_pods() {
+    let plane = ControlPlane::start().await;
+    let kind = ApiResource::erase::<ReplicaSet>(&());
+    let sets = Api::<DynamicObject>::namespaced_with(plane.client(), "default", &kind);
+    let template = json!({"metadata": {"labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "c", "image": "nginx"}]}});
+    let set = json!({"metadata": {"name": "web"},
+        "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": template}});
+    let set = serde_json::from_value(set).unwrap();
+    let set = sets.create(&PostParams::default(), &set).await.unwrap();
+    let pods = Api::<Pod>::namespaced(plane.client(), "default");
+    let orphan = pod("orphan").label("app", "web").build();
+    let orphan = pods.create(&PostParams::default(), &orphan).await.unwrap();
+
+    let recorder = Recorder::new(&component::Tasks::default(), plane.client(), "tester", "");
+    let control =
+        PodControl::<DynamicObject>::of(kind.clone(), plane.client(), recorder, Arc::default());
+    control.pods.take_in(Event::Apply(orphan));
+    let key = ObjectKey::of(&set.metadata);
+    let claims = control.claims(|_| true);
+    let owned = claims.claim(&key, &set, &"app=web".parse().unwrap()).await.unwrap();
+    assert_eq!(owned.len(), 1);
+    let template = serde_json::from_value(template).unwrap();
+    control.create(&key, &set, &[pod_of_kind(&kind, &set, &template)]).await.unwrap();
+    for pod in pods.list(&ListParams::default()).await.unwrap() {
+        let owner = controller_of(&pod.metadata).unwrap();
+        let named = (owner.api_version.as_str(), owner.kind.as_str(), Some(&owner.uid));
+        assert_eq!(named, ("apps/v1", "ReplicaSet", set.metadata.uid.as_ref()), "{pod:?}");
+    }
+}
+
 /// The pod of an owner of this kind, as JSON.
 fn made_by<O>(kind: &str) -> Value
 where
-    O: Owner + serde::de::DeserializeOwned,
+    O: Owner<DynamicType = ()> + serde::de::DeserializeOwned,
 {
     let template = json!({
         "metadata": {"labels": {"app": "web"}, "annotations": {"a": "b"}},

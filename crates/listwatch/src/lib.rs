@@ -135,9 +135,21 @@ impl ListWatch {
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
         K::DynamicType: Default,
     {
-        let topic = topic::<K>(&scope);
+        self.watch_kind(&K::DynamicType::default(), scope)
+    }
+
+    /// The same for a kind that is known only when it is found.
+    pub fn watch_kind<K>(
+        &self,
+        kind: &K::DynamicType,
+        scope: Scope,
+    ) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static + use<K>
+    where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
+        let topic = topic::<K>(kind, &scope);
         let bus = self.redis.as_ref().map(|redis| redis.bus.clone());
-        let source = Source::new::<K>(self.client.clone(), scope, bus.is_some());
+        let source = Source::new::<K>(kind, self.client.clone(), scope, bus.is_some());
         stream::unfold(Listener::new(source, bus, topic), async |mut listener| {
             let event = listener.next().await;
             Some((event, listener))
@@ -200,15 +212,10 @@ impl Debug for ListWatch {
     }
 }
 
-fn topic<K>(scope: &Scope) -> String
-where
-    K: Resource,
-    K::DynamicType: Default,
-{
-    let kind = K::DynamicType::default();
+fn topic<K: Resource>(kind: &K::DynamicType, scope: &Scope) -> String {
     match scope {
         Scope::PodsOfNode(node) => topics::pods_of_node(node),
-        Scope::All | Scope::Namespace(_) => topics::changes(&K::group(&kind), &K::plural(&kind)),
+        Scope::All | Scope::Namespace(_) => topics::changes(&K::group(kind), &K::plural(kind)),
     }
 }
 

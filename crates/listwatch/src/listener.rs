@@ -97,7 +97,6 @@ enum Taken<K> {
 impl<K> Listener<K>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-    K::DynamicType: Default,
 {
     pub(crate) fn new(source: Source, bus: Option<Bus>, topic: String) -> Self {
         Self {

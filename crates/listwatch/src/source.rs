@@ -38,12 +38,13 @@ pub(crate) struct Source {
 impl Source {
     /// Beside a topic, a watch covers the same changes as the topic, so that versions of the two can be
     /// compared: then a namespace is filtered here.
-    pub(crate) fn new<K>(client: Client, scope: Scope, beside_topic: bool) -> Self
-    where
-        K: Resource,
-        K::DynamicType: Default,
-    {
-        let path = |namespace| K::url_path(&K::DynamicType::default(), namespace);
+    pub(crate) fn new<K: Resource>(
+        kind: &K::DynamicType,
+        client: Client,
+        scope: Scope,
+        beside_topic: bool,
+    ) -> Self {
+        let path = |namespace| K::url_path(kind, namespace);
         let (namespace, fields) = match scope {
             Scope::All => (None, None),
             Scope::Namespace(namespace) => (Some(namespace), None),

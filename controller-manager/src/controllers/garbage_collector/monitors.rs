@@ -1,25 +1,27 @@
 //! Follows the metadata of every object of every kind and keeps the graph up to date.
 
 use std::collections::{HashMap, HashSet};
-use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use api_types::meta::ObjectMeta;
-use futures::{Stream, StreamExt};
 use kube::Client;
-use kube::runtime::watcher::{Config, Event};
+use kube::api::DynamicObject;
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher::Config;
 use kube::runtime::{WatchStreamExt, watcher};
-use listwatch::{Lists, News, gone};
 use parking_lot::{Mutex, RwLock};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::graph::{Graph, Object, Uid};
 use crate::discovery::{Discovered, Discovery, GroupKind, PERIOD, Resources};
-use crate::frame::{ObjectKey, WorkQueue};
+use crate::frame::{Change, Informer, ObjectKey, WorkQueue};
 
 /// How soon to ask again when the API server did not answer.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// An object, of which only the metadata is of interest here.
+type Metadata = PartialObjectMeta<DynamicObject>;
 
 /// The graph, and the kinds it is made of.
 #[derive(Debug, Default)]
@@ -31,10 +33,10 @@ pub(super) struct Monitors {
 #[derive(Debug)]
 struct Kind {
     found: Discovered,
-    /// Everything that exists of it has been seen once.
-    listed: bool,
-    /// Tells its watch from an earlier one.
-    number: u64,
+    /// It stays when the kind is found in another version, which is then compared with what the one before has shown.
+    objects: Arc<Informer<Metadata>>,
+    /// Held by the watch that is heard: one that is given up may take a moment to end.
+    turn: Arc<tokio::sync::Mutex<()>>,
     watch: Option<AbortHandle>,
 }
 
@@ -52,7 +54,7 @@ impl Monitors {
 
     /// Whether the graph has, or had at some time, all objects of the kind, as far as it can.
     pub(super) fn is_listed(&self, kind: &GroupKind) -> bool {
-        let is_complete = |kind: &Kind| kind.listed || !kind.found.is_collectable();
+        let is_complete = |kind: &Kind| kind.objects.is_synced() || !kind.found.is_collectable();
         self.kinds.read().get(kind).is_some_and(is_complete)
     }
 
@@ -96,23 +98,65 @@ impl Monitors {
     }
 
     fn follow_kind(self: &Arc<Self>, kind: &GroupKind, found: &Discovered, watches: &mut Watches) {
-        // The watch before is not heard from here on, so what the graph has now is what it has seen.
-        let before = self.kinds.write().remove(kind);
-        let number = watches.next_number();
-        let listed = before.is_some_and(|before| before.listed);
-        let new = Kind { found: found.clone(), listed, number, watch: None };
-        self.kinds.write().insert(kind.clone(), new);
-        if !found.is_collectable() {
-            return;
+        let before = self.kinds.read().get(kind).map(|it| (it.objects.clone(), it.turn.clone()));
+        let (objects, turn) =
+            before.unwrap_or_else(|| (self.objects(kind, found, &watches.queue), Arc::default()));
+        let watch = found.is_collectable().then(|| {
+            let events = watcher(found.api(watches.client.clone(), ""), Config::default());
+            let events = events.default_backoff().modify(slim);
+            let (objects, turn) = (objects.clone(), turn.clone());
+            watches.tasks.spawn(async move {
+                let _turn = turn.lock().await;
+                objects.follow(events).await;
+            })
+        });
+        self.kinds
+            .write()
+            .insert(kind.clone(), Kind { found: found.clone(), objects, turn, watch });
+    }
+
+    /// The objects of a kind; the graph is told of each change, as long as they are followed.
+    fn objects(
+        self: &Arc<Self>,
+        kind: &GroupKind,
+        found: &Discovered,
+        queue: &Arc<WorkQueue>,
+    ) -> Arc<Informer<Metadata>> {
+        let (monitors, queue, kind) = (Arc::downgrade(self), queue.clone(), Arc::new(kind.clone()));
+        Arc::new_cyclic(|informer: &Weak<Informer<Metadata>>| {
+            let (told, informer) = (Informer::of(&found.resource), informer.clone());
+            told.on_change(move |change| {
+                let Some(monitors) = monitors.upgrade() else { return };
+                let affected = monitors.take_in(&kind, &informer, change);
+                affected.into_iter().for_each(|uid| queue.add(ObjectKey::cluster(uid)));
+            });
+            told
+        })
+    }
+
+    /// Who is worth a look.
+    fn take_in(
+        &self,
+        kind: &Arc<GroupKind>,
+        of: &Weak<Informer<Metadata>>,
+        change: &Change<Metadata>,
+    ) -> Vec<Uid> {
+        let mut graph = self.graph.lock();
+        let known = self.kinds.read().get(kind).map(|kind| Arc::downgrade(&kind.objects));
+        // A kind that has been left, and whose watch is not quite at its end, is not heard.
+        if known.is_none_or(|known| !known.ptr_eq(of)) {
+            return Vec::new();
         }
-        let events = watcher(found.api(watches.client.clone(), ""), Config::default());
-        let events = events.default_backoff().map(|event| event.map(metadata_alone));
-        let watch = Watch::new(kind, number);
-        let following = self.clone().follow(watch, events, watches.queue.clone());
-        let handle = watches.tasks.spawn(following);
-        if let Some(kind) = self.kinds.write().get_mut(kind) {
-            kind.watch = Some(handle);
+        let uid = |object: &Arc<Metadata>| object.metadata.uid.clone().unwrap_or_default();
+        let (before, now) = (change.old.as_ref().map(uid), change.new.as_ref().map(uid));
+        let mut affected = Vec::new();
+        if let Some(gone) = before.filter(|before| Some(before) != now.as_ref()) {
+            affected.extend(graph.remove(&gone));
         }
+        if let (Some(object), Some(uid)) = (&change.new, now) {
+            affected.extend(graph.apply(&uid, Object::new(kind.clone(), &object.metadata)));
+        }
+        affected
     }
 
     /// A kind whose server is away for a while is not gone.
@@ -127,103 +171,33 @@ impl Monitors {
         let affected: Vec<Uid> = uids.iter().flat_map(|uid| graph.remove(uid)).collect();
         affected.into_iter().for_each(|uid| queue.add(ObjectKey::cluster(uid)));
     }
-
-    async fn follow(
-        self: Arc<Self>,
-        mut watch: Watch,
-        events: impl Stream<Item = watcher::Result<Event<ObjectMeta>>> + Send,
-        queue: Arc<WorkQueue>,
-    ) {
-        let mut events = pin!(events);
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(event) => self.take_in(event, &mut watch, &queue),
-                Err(error) => {
-                    let kind = &watch.kind.kind;
-                    tracing::debug!(kind, error = &error as &dyn std::error::Error, "watching");
-                }
-            }
-        }
-    }
-
-    fn take_in(&self, event: Event<ObjectMeta>, watch: &mut Watch, queue: &WorkQueue) {
-        let mut graph = self.graph.lock();
-        if !self.is_current(watch) {
-            return;
-        }
-        let (complete, gone, there) = match watch.lists.take_in(event) {
-            None => return,
-            Some(News::Applied(object)) => (false, vec![], vec![object]),
-            Some(News::Deleted(object)) => (false, vec![uid(&object)], vec![]),
-            // What the graph has was shown by this watch, or by one of an earlier version.
-            Some(News::Listed(all)) => {
-                (true, gone(graph.of_kind(&watch.kind), all.iter().map(uid)), all)
-            }
-        };
-        let mut affected: Vec<Uid> = gone.iter().flat_map(|uid| graph.remove(uid)).collect();
-        for metadata in there {
-            let object = Object::new(watch.kind.clone(), &metadata);
-            affected.extend(graph.apply(&uid(&metadata), object));
-        }
-        drop(graph);
-        if complete && let Some(kind) = self.kinds.write().get_mut(&*watch.kind) {
-            kind.listed = true;
-        }
-        affected.into_iter().for_each(|uid| queue.add(ObjectKey::cluster(uid)));
-    }
-
-    fn is_current(&self, watch: &Watch) -> bool {
-        self.kinds.read().get(&*watch.kind).is_some_and(|kind| kind.number == watch.number)
-    }
 }
 
-/// A watch of one kind.
-struct Watch {
-    kind: Arc<GroupKind>,
-    number: u64,
-    lists: Lists<ObjectMeta>,
-}
-
-impl Watch {
-    fn new(kind: &GroupKind, number: u64) -> Self {
-        Self { kind: Arc::new(kind.clone()), number, lists: Lists::default() }
-    }
-}
-
-fn uid(metadata: &ObjectMeta) -> Uid {
-    metadata.uid.clone().unwrap_or_default()
-}
-
-fn metadata_alone<T>(event: Event<T>) -> Event<ObjectMeta>
-where
-    T: kube::Resource,
-{
-    let metadata = |mut object: T| std::mem::take(object.meta_mut());
-    match event {
-        Event::Apply(object) => Event::Apply(metadata(object)),
-        Event::Delete(object) => Event::Delete(metadata(object)),
-        Event::Init => Event::Init,
-        Event::InitApply(object) => Event::InitApply(metadata(object)),
-        Event::InitDone => Event::InitDone,
-    }
+/// Objects may be many; what ownership has nothing to do with is not kept.
+fn slim(object: &mut Metadata) {
+    let all = std::mem::take(&mut object.metadata);
+    object.metadata = ObjectMeta {
+        namespace: all.namespace,
+        name: all.name,
+        uid: all.uid,
+        resource_version: all.resource_version,
+        owner_references: all.owner_references,
+        deletion_timestamp: all.deletion_timestamp,
+        finalizers: all.finalizers,
+        ..ObjectMeta::default()
+    };
 }
 
 /// The watches of all kinds.
 struct Watches {
     tasks: JoinSet<()>,
-    numbers: u64,
     client: Client,
     queue: Arc<WorkQueue>,
 }
 
 impl Watches {
     fn new(client: Client, queue: Arc<WorkQueue>) -> Self {
-        Self { tasks: JoinSet::new(), numbers: 0, client, queue }
-    }
-
-    fn next_number(&mut self) -> u64 {
-        self.numbers += 1;
-        self.numbers
+        Self { tasks: JoinSet::new(), client, queue }
     }
 
     /// Never returns: a watch that panics makes a collector with a blind spot, so the panic goes on here.
@@ -246,27 +220,37 @@ fn resume(error: JoinError) {
 }
 
 #[cfg(test)]
+use kube::runtime::watcher::Event;
+
+#[cfg(test)]
 impl Monitors {
     /// Knows these kinds, and has seen no object.
     pub(super) fn know(&self, resources: &Resources) {
         for found in &resources.all {
-            let kind = Kind { found: found.clone(), listed: true, number: 0, watch: None };
-            self.kinds.write().insert(found.group_kind(), kind);
+            let objects = Arc::new(Informer::of(&found.resource));
+            [Event::Init, Event::InitDone].into_iter().for_each(|event| objects.take_in(event));
+            let (found, turn) = (found.clone(), Arc::default());
+            let kind = Kind { found, objects, turn, watch: None };
+            self.kinds.write().insert(kind.found.group_kind(), kind);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+    use testkit::{ControlPlane, wait};
+
     use super::*;
 
-    fn object(uid: &str) -> ObjectMeta {
-        ObjectMeta { uid: Some(uid.to_owned()), ..ObjectMeta::default() }
+    fn object(uid: &str) -> Metadata {
+        let metadata = json!({"namespace": "ns", "name": uid, "uid": uid, "resourceVersion": "1"});
+        serde_json::from_value(json!({"metadata": metadata})).unwrap()
     }
 
     #[tokio::test]
     async fn kinds_come_and_go_with_discovery_unless_their_server_is_only_away() {
-        let plane = testkit::ControlPlane::start().await;
+        let plane = ControlPlane::start().await;
         let found = Discovery::new(plane.client()).fresh().await.unwrap();
         let monitors = Arc::new(Monitors::default());
         let mut watches = Watches::new(plane.client(), Arc::default());
@@ -275,7 +259,7 @@ mod tests {
         assert!(monitors.resource(&sets).is_some());
         let without: Vec<_> =
             found.all.iter().filter(|found| found.group_kind() != sets).cloned().collect();
-        let set = Object::new(Arc::new(sets.clone()), &object("set"));
+        let set = Object::new(Arc::new(sets.clone()), &object("set").metadata);
         monitors.graph.lock().apply("set", set);
 
         let away = Resources { all: without.clone(), failing: vec!["apps/v1".to_owned()] };
@@ -286,28 +270,55 @@ mod tests {
         assert!(monitors.graph.lock().get("set").is_none());
     }
 
-    #[tokio::test]
-    async fn a_new_version_of_a_kind_is_compared_with_what_the_old_one_has_shown() {
-        let plane = testkit::ControlPlane::start().await;
+    /// What is needed to follow ReplicaSets.
+    async fn sets() -> (ControlPlane, Arc<Monitors>, Watches, GroupKind, Discovered) {
+        let plane = ControlPlane::start().await;
         let found = Discovery::new(plane.client()).fresh().await.unwrap();
         let sets = GroupKind::new("apps/v1", "ReplicaSet");
         let set = found.all.iter().find(|found| found.group_kind() == sets).unwrap().clone();
-        let monitors = Arc::new(Monitors::default());
-        let mut watches = Watches::new(plane.client(), Arc::default());
+        let watches = Watches::new(plane.client(), Arc::default());
+        (plane, Arc::default(), watches, sets, set)
+    }
+
+    #[tokio::test]
+    async fn a_new_version_of_a_kind_is_compared_with_what_the_old_one_has_shown() {
+        let (_plane, monitors, mut watches, sets, set) = sets().await;
         let mut old = set.clone();
         old.resource.version = "v0".to_owned();
         monitors.follow_kind(&sets, &old, &mut watches);
-        let mut earlier = Watch::new(&sets, 1);
-        monitors.take_in(Event::Apply(object("gone")), &mut earlier, &watches.queue);
+        let objects = monitors.kinds.read()[&sets].objects.clone();
+        objects.take_in(Event::Apply(object("gone")));
         assert!(monitors.graph.lock().get("gone").is_some());
 
         monitors.follow_kind(&sets, &set, &mut watches);
-        monitors.take_in(Event::Apply(object("late")), &mut earlier, &watches.queue);
-        assert!(monitors.graph.lock().get("late").is_none(), "it is not heard any more");
-        testkit::wait::until("the new list is compared", async || {
+        wait::until("the new list is compared", async || {
             let gone = monitors.graph.lock().get("gone").is_none();
             gone.then_some(()).ok_or(())
         })
         .await;
+    }
+
+    #[tokio::test]
+    async fn an_object_that_takes_the_name_of_another_takes_its_place() {
+        let (_plane, monitors, mut watches, sets, set) = sets().await;
+        monitors.follow_kind(&sets, &set, &mut watches);
+        let objects = monitors.kinds.read()[&sets].objects.clone();
+        let mut second = object("second");
+        second.metadata.name = Some("first".to_owned());
+        second.metadata.resource_version = Some("2".to_owned());
+        objects.take_in(Event::Apply(object("first")));
+        objects.take_in(Event::Apply(second));
+        let graph = monitors.graph.lock();
+        assert!(graph.get("first").is_none() && graph.get("second").is_some());
+    }
+
+    #[tokio::test]
+    async fn a_kind_that_is_left_is_not_heard_any_more() {
+        let (_plane, monitors, mut watches, sets, set) = sets().await;
+        monitors.follow_kind(&sets, &set, &mut watches);
+        let objects = monitors.kinds.read()[&sets].objects.clone();
+        monitors.leave(&sets, &[], &watches.queue);
+        objects.take_in(Event::Apply(object("late")));
+        assert!(monitors.graph.lock().get("late").is_none());
     }
 }
