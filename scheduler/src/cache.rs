@@ -33,13 +33,19 @@ struct Placed {
     assumed: Option<PodInfo>,
 }
 
-impl Placed {
+/// A pod that was taken from its node, and what it had there.
+struct Displaced {
+    placed: Placed,
+    share: Share,
+}
+
+impl Displaced {
     fn left(self) -> NodeChange {
-        NodeChange { node: self.node, changes: Changes::ROOM }
+        NodeChange { node: self.placed.node, changes: self.share.freed(None) }
     }
 }
 
-/// What has changed on which node.
+/// What has changed on which node, or of its pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeChange {
     /// The node.
@@ -53,8 +59,10 @@ pub struct NodeChange {
 pub struct Effect {
     /// The pod wants a node, and is new or has changed.
     pub wants: bool,
-    /// It has left room on a node.
+    /// It is gone from a node, or takes less there.
     pub left: Option<NodeChange>,
+    /// It has come to a node.
+    pub came: Option<NodeChange>,
 }
 
 impl Effect {
@@ -113,7 +121,7 @@ impl Cache {
         let uid = Uid::of(&pod);
         match node_of(&pod) {
             Some(_) if is_finished(&pod) => Effect::left(self.pod_deleted(&uid)),
-            Some(node) => Effect::left(self.pod_bound(&uid, NodeName::from(node), pod)),
+            Some(node) => self.pod_bound(&uid, NodeName::from(node), pod),
             None => self.pod_unbound(&uid, pod),
         }
     }
@@ -122,11 +130,11 @@ impl Cache {
     pub fn pod_deleted(&mut self, pod: &Uid) -> Option<NodeChange> {
         let waited = self.pending.remove(pod).map(|pod| pod.key());
         let placed = self.displace(pod);
-        let name = waited.as_ref().or(placed.as_ref().map(|placed| &placed.name));
+        let name = waited.as_ref().or(placed.as_ref().map(|it| &it.placed.name));
         if let Some(name) = name.filter(|name| self.names.get(name) == Some(pod)) {
             self.names.remove(name);
         }
-        placed.map(Placed::left)
+        placed.map(Displaced::left)
     }
 
     /// Counts the pod in on its node before the API server has confirmed it.
@@ -140,20 +148,27 @@ impl Cache {
     pub fn forget(&mut self, pod: &Uid) -> Option<NodeChange> {
         let assumed = self.placed.get_mut(pod)?.assumed.take()?;
         self.pending.insert(pod.clone(), assumed);
-        self.displace(pod).map(Placed::left)
+        self.displace(pod).map(Displaced::left)
     }
 
     /// The room that was assumed elsewhere is free again, and what the pod has given back.
-    fn pod_bound(&mut self, uid: &Uid, node: NodeName, pod: Pod) -> Option<NodeChange> {
+    fn pod_bound(&mut self, uid: &Uid, node: NodeName, pod: Pod) -> Effect {
         let pod = PodInfo::new(Arc::new(pod));
         if self.is_counted(&pod, &node) {
-            return None;
+            return Effect::default();
         }
         self.pending.remove(uid);
-        let old = self.displace(uid);
-        let left = old.filter(|old| old.node != node || old.assumed.is_none()).map(Placed::left);
+        let change = |changes| NodeChange { node: node.clone(), changes };
+        let (mut came, mut left) = (Some(change(Changes::POD)), None);
+        if let Some(old) = self.displace(uid) {
+            came = came.filter(|_| old.placed.node != node || old.placed.assumed.is_some());
+            left = Some(match old.placed.node == node {
+                true => change(old.share.freed(Some(&Share::from(&pod)))),
+                false => old.left(),
+            });
+        }
         self.place(&pod, node, None);
-        left
+        Effect { wants: false, left: left.filter(|left| !left.changes.is_empty()), came }
     }
 
     fn is_counted(&self, pod: &PodInfo, node: &NodeName) -> bool {
@@ -178,12 +193,12 @@ impl Cache {
             self.assume(&pod, &node);
             return Effect::default();
         }
-        let left = self.displace(uid).map(Placed::left);
+        let left = self.displace(uid).map(Displaced::left);
         let known = self.pending.get(uid);
         let wants = known.is_none_or(|known| known.pod.spec != pod.pod.spec);
         self.names.insert(pod.key(), uid.clone());
         self.pending.insert(uid.clone(), pod);
-        Effect { wants, left }
+        Effect { wants, left, came: None }
     }
 
     fn place(&mut self, pod: &PodInfo, node: NodeName, assumed: Option<PodInfo>) {
@@ -196,21 +211,22 @@ impl Cache {
         self.placed.insert(pod.uid.clone(), Placed { name: pod.key(), node, assumed });
     }
 
-    fn displace(&mut self, pod: &Uid) -> Option<Placed> {
+    fn displace(&mut self, pod: &Uid) -> Option<Displaced> {
         let placed = self.placed.remove(pod)?;
-        match self.snapshot.get_mut(&placed.node) {
+        let share = match self.snapshot.get_mut(&placed.node) {
             Some(info) => info.remove(pod),
             None => self.evacuate(&placed.node, pod),
-        }
-        Some(placed)
+        };
+        share.map(|share| Displaced { placed, share })
     }
 
-    fn evacuate(&mut self, node: &NodeName, pod: &Uid) {
-        let Some(pods) = self.homeless.get_mut(node) else { return };
-        pods.remove(pod);
+    fn evacuate(&mut self, node: &NodeName, pod: &Uid) -> Option<Share> {
+        let pods = self.homeless.get_mut(node)?;
+        let share = pods.remove(pod);
         if pods.is_empty() {
             self.homeless.remove(node);
         }
+        share
     }
 }
 
@@ -244,8 +260,8 @@ mod tests {
         cache.snapshot().get(&n1()).unwrap().requested.get("cpu")
     }
 
-    const WANTS: Effect = Effect { wants: true, left: None };
-    const NOTHING: Effect = Effect { wants: false, left: None };
+    const WANTS: Effect = Effect { wants: true, left: None, came: None };
+    const NOTHING: Effect = Effect { wants: false, left: None, came: None };
 
     #[test]
     fn an_assumed_pod_counts_until_its_binding_fails_or_comes_back() {
@@ -258,7 +274,7 @@ mod tests {
         assert_eq!((requested(&cache), cache.pending(&info.uid).is_some()), (1000, false));
         assert_eq!(cache.pod_applied(unbound), NOTHING, "it has not come back");
         assert_eq!((requested(&cache), cache.is_undecided(&info.uid)), (1000, true));
-        assert_eq!(cache.forget(&info.uid), Some(change(Changes::ROOM)));
+        assert_eq!(cache.forget(&info.uid), Some(change(Changes::RESOURCES)));
         assert_eq!((requested(&cache), cache.pending(&info.uid).is_some()), (0, true));
         cache.assume(&info, &n1());
         cache.pod_applied(pod("p", "1", json!("n1"), json!({})));
@@ -288,10 +304,48 @@ mod tests {
         cache.node_applied(node(json!({})));
         cache.pod_applied(pod("p", "1", json!("n1"), json!({"phase": "Running"})));
         let finished = pod("p", "1", json!("n1"), json!({"phase": "Succeeded"}));
-        assert_eq!(cache.pod_applied(finished).left, Some(change(Changes::ROOM)));
+        assert_eq!(cache.pod_applied(finished).left, Some(change(Changes::RESOURCES)));
         cache.pod_applied(pod("q", "2", json!("n1"), json!({})));
-        assert_eq!(cache.pod_deleted(&Uid::from("2")), Some(change(Changes::ROOM)));
+        assert_eq!(cache.pod_deleted(&Uid::from("2")), Some(change(Changes::RESOURCES)));
         assert_eq!(requested(&cache), 0);
+    }
+
+    /// What a pod means for those that wait: what has come free, and whether it has come.
+    #[test]
+    fn a_pod_frees_what_it_had_and_comes_once() {
+        let with = |cpu: &str, ports: Value| {
+            let mut pod = pod("p", "1", json!("n1"), json!({}));
+            let container =
+                json!({"name": "c", "ports": ports, "resources": {"requests": {"cpu": cpu}}});
+            pod.spec.as_mut().unwrap().containers =
+                vec![serde_json::from_value(container).unwrap()];
+            pod
+        };
+        let port = || json!([{"containerPort": 80, "hostPort": 80}]);
+        let mut cache = Cache::default();
+        cache.node_applied(node(json!({})));
+        let mut seen = |pod: Pod| {
+            let Effect { left, came, .. } = cache.pod_applied(pod);
+            (left.map(|it| it.changes), came.map(|it| it.changes))
+        };
+        assert_eq!(seen(with("2", port())), (None, Some(Changes::POD)));
+        assert_eq!(seen(with("2", port())), (None, None), "it is there");
+        assert_eq!(seen(with("1", port())), (Some(Changes::RESOURCES), None));
+        assert_eq!(seen(with("3", json!([]))), (Some(Changes::PORTS), None));
+        assert_eq!(seen(with("4", port())), (None, None), "it takes more");
+        let gone = cache.pod_deleted(&Uid::from("1")).unwrap();
+        assert_eq!(gone.changes, Changes::RESOURCES | Changes::PORTS);
+    }
+
+    #[test]
+    fn an_assumed_pod_has_come_when_its_binding_is_seen() {
+        let mut cache = Cache::default();
+        cache.node_applied(node(json!({})));
+        let unbound = pod("p", "1", json!(null), json!({}));
+        cache.pod_applied(unbound.clone());
+        cache.assume(&PodInfo::new(Arc::new(unbound)), &n1());
+        let effect = cache.pod_applied(pod("p", "1", json!("n1"), json!({})));
+        assert_eq!((effect.left, effect.came), (None, Some(change(Changes::POD))));
     }
 
     #[test]
@@ -302,7 +356,7 @@ mod tests {
         cache.pod_applied(unbound.clone());
         cache.assume(&PodInfo::new(Arc::new(unbound)), &n1());
         let effect = cache.pod_applied(pod("p", "1", json!("n2"), json!({})));
-        assert_eq!(effect.left, Some(change(Changes::ROOM)));
+        assert_eq!(effect.left, Some(change(Changes::RESOURCES)));
         assert_eq!(requested(&cache), 0);
     }
 

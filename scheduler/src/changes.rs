@@ -1,4 +1,4 @@
-//! What of a node may change in a way that helps a pod that fitted nowhere.
+//! What of a node, and of the pods on it, may change in a way that helps a pod that fitted nowhere.
 
 use bitflags::bitflags;
 
@@ -16,7 +16,11 @@ bitflags! {
         const CORDON = 1 << 3;
         /// What pods may take in total.
         const ALLOCATABLE = 1 << 4;
-        /// A pod has left room there.
-        const ROOM = 1 << 5;
+        /// Its pods take less of a resource, or are fewer.
+        const RESOURCES = 1 << 5;
+        /// Its pods have left ports of the host.
+        const PORTS = 1 << 6;
+        /// A pod has come there.
+        const POD = 1 << 7;
     }
 }

@@ -208,9 +208,8 @@ impl Decider {
         } else if !self.cache.is_undecided(&uid) {
             self.done_with(&uid);
         }
-        if let Some(left) = effect.left {
-            self.node_changed(&left, now);
-        }
+        let changes = effect.left.into_iter().chain(effect.came);
+        changes.for_each(|change| self.node_changed(&change, now));
     }
 
     fn pod_gone(&mut self, pod: &Uid, now: Instant) {

@@ -5,10 +5,12 @@
 //! doubling to 10 s), so that pods that fit nowhere cost little in a busy cluster. Now and then every
 //! parked pod is tried anyway, in case a change that helps was not recognised as one.
 //!
-//! *Guarantees*: whatever is called in whatever order, a pod is in one place, and each call but `wake` costs
-//! O(log n); that one looks at each pod that is parked.
+//! *Guarantees*: whatever is called in whatever order, a pod is in one place. Taking one out is O(1): what it leaves
+//! behind in the indexes is cleared away when it comes to the front, or outnumbers the pods. `wake` looks at each pod
+//! that is parked; every other call is O(log n), spread over all calls.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -22,16 +24,19 @@ mod model;
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(10);
 const LONGEST_PARKING: Duration = Duration::from_secs(300);
+/// So much may be left behind however few pods there are.
+const LEFT_BEHIND: usize = 64;
 
 /// The waiting pods.
 #[derive(Debug, Default)]
 pub struct Queue {
     pods: HashMap<Uid, Waiting>,
-    /// By the turn in which they became ready.
-    ready: BTreeMap<u64, Uid>,
-    backing_off: BTreeSet<(Instant, Uid)>,
+    /// By the turn in which they became ready, and what pods have left behind that are elsewhere by now.
+    ready: VecDeque<(u64, Uid)>,
+    /// When those that back off or are parked become ready by themselves; likewise.
+    due: BinaryHeap<Reverse<(Instant, Uid)>>,
     /// With the plugins that have refused them nodes.
-    parked: BTreeMap<(Instant, Uid), PluginSet>,
+    parked: HashMap<Uid, PluginSet>,
     next_turn: u64,
 }
 
@@ -49,8 +54,19 @@ enum Place {
     Ready(u64),
     /// Ready at this time.
     BackingOff(Instant),
-    /// Waits since this time for a change that turns one of these refusals.
-    Parked(Instant, PluginSet),
+    /// Waits since this time for a change.
+    Parked(Instant),
+}
+
+impl Place {
+    /// When it is ready by itself.
+    fn due(self) -> Option<Instant> {
+        match self {
+            Self::BackingOff(due) => Some(due),
+            Self::Parked(since) => Some(since + LONGEST_PARKING),
+            Self::Trying | Self::Ready(_) => None,
+        }
+    }
 }
 
 impl Queue {
@@ -64,24 +80,27 @@ impl Queue {
 
     /// Forgets a pod that no longer wants a node.
     pub fn remove(&mut self, pod: &Uid) {
-        if let Some(waiting) = self.pods.remove(pod) {
-            self.leave(pod, waiting.place);
-        }
+        self.pods.remove(pod);
+        self.parked.remove(pod);
+        self.clear_away();
     }
 
     /// Takes out the next pod to try. It must come back with `park`, `retry` or `remove`.
     pub fn pop(&mut self, now: Instant) -> Option<Uid> {
         self.release_due(now);
-        let (_, pod) = self.ready.pop_first()?;
+        let (_, pod) = self.ready.pop_front()?;
         let waiting = self.pods.get_mut(&pod)?;
         waiting.place = Place::Trying;
         waiting.attempts += 1;
+        self.clear_away();
         Some(pod)
     }
 
     /// No node takes the pod, for the refusals of these plugins: it waits for a change.
     pub fn park(&mut self, pod: &Uid, refused_by: PluginSet, now: Instant) {
-        self.put_back(pod, |_| Place::Parked(now, refused_by));
+        if self.put_back(pod, |_| Place::Parked(now)) {
+            self.parked.insert(pod.clone(), refused_by);
+        }
     }
 
     /// Trying failed for a reason that passes: it waits for its back-off only.
@@ -91,22 +110,25 @@ impl Queue {
 
     /// The world has changed in a way that helps some of the parked pods.
     pub fn wake(&mut self, helps: impl Fn(&Uid, PluginSet) -> bool, now: Instant) {
-        let helped = self.parked.extract_if(.., |(_, pod), refused_by| helps(pod, *refused_by));
-        for ((since, pod), _) in helped.collect::<Vec<_>>() {
-            self.unpark(&pod, since, now);
-        }
+        let helped = self.parked.iter().filter(|(pod, refused_by)| helps(pod, **refused_by));
+        let since = |pod: &Uid| self.pods.get(pod).and_then(|waiting| waiting.place.due());
+        let mut helped: Vec<_> = helped.map(|(pod, _)| (since(pod), pod.clone())).collect();
+        helped.sort_unstable();
+        helped.iter().for_each(|(_, pod)| self.try_again(pod, now));
     }
 
     /// A parked pod is tried again when its back-off has passed, though nothing has changed.
     pub fn try_again(&mut self, pod: &Uid, now: Instant) {
-        if let Some(Place::Parked(since, _)) = self.pods.get(pod).map(|waiting| waiting.place) {
-            self.unpark(pod, since, now);
-        }
+        let Some(Waiting { attempts, place: Place::Parked(since) }) = self.pods.get(pod) else {
+            return;
+        };
+        let due = *since + back_off(*attempts);
+        if due <= now { self.make_ready(pod) } else { self.go(pod, Place::BackingOff(due)) }
     }
 
     /// When `pop` may next return something, if nothing else happens. `None`: not before a change.
     pub fn next_wake(&self) -> Option<Instant> {
-        self.next_due().map(|(due, _)| due)
+        self.due.peek().map(|Reverse((due, _))| *due)
     }
 
     /// Whether `pop` would return a pod at once.
@@ -124,16 +146,9 @@ impl Queue {
         self.pods.is_empty()
     }
 
-    fn next_due(&self) -> Option<(Instant, &Uid)> {
-        let backing_off = self.backing_off.first().map(|(due, pod)| (*due, pod));
-        let parked = self.parked.first_key_value();
-        let parked = parked.map(|((since, pod), _)| (*since + LONGEST_PARKING, pod));
-        backing_off.into_iter().chain(parked).min()
-    }
-
     fn release_due(&mut self, now: Instant) {
-        while let Some((due, pod)) = self.next_due()
-            && due <= now
+        while let Some(Reverse((due, pod))) = self.due.peek()
+            && *due <= now
         {
             let pod = pod.clone();
             self.make_ready(&pod);
@@ -141,18 +156,14 @@ impl Queue {
     }
 
     /// Only a pod that is being tried goes back: any other has heard of a change in the meantime, or
-    /// waits already, and must not lose its place.
-    fn put_back(&mut self, pod: &Uid, place: impl FnOnce(u32) -> Place) {
+    /// waits already, and must not lose its place. Whether it has gone.
+    fn put_back(&mut self, pod: &Uid, place: impl FnOnce(u32) -> Place) -> bool {
         let waiting = *self.pods.entry(pod.clone()).or_default();
-        if waiting.place == Place::Trying {
+        let goes = waiting.place == Place::Trying;
+        if goes {
             self.go(pod, place(waiting.attempts));
         }
-    }
-
-    fn unpark(&mut self, pod: &Uid, since: Instant, now: Instant) {
-        let Some(waiting) = self.pods.get(pod) else { return };
-        let due = since + back_off(waiting.attempts);
-        if due <= now { self.make_ready(pod) } else { self.go(pod, Place::BackingOff(due)) }
+        goes
     }
 
     fn make_ready(&mut self, pod: &Uid) {
@@ -162,34 +173,36 @@ impl Queue {
 
     fn go(&mut self, pod: &Uid, place: Place) {
         let Some(waiting) = self.pods.get_mut(pod) else { return };
-        let old = std::mem::replace(&mut waiting.place, place);
-        self.leave(pod, old);
-        match place {
-            Place::Trying => {}
-            Place::Ready(turn) => {
-                self.ready.insert(turn, pod.clone());
-            }
-            Place::BackingOff(due) => {
-                self.backing_off.insert((due, pod.clone()));
-            }
-            Place::Parked(since, refused_by) => {
-                self.parked.insert((since, pod.clone()), refused_by);
-            }
+        waiting.place = place;
+        self.parked.remove(pod);
+        if let Place::Ready(turn) = place {
+            self.ready.push_back((turn, pod.clone()));
         }
+        self.due.extend(place.due().map(|due| Reverse((due, pod.clone()))));
+        self.clear_away();
     }
 
-    fn leave(&mut self, pod: &Uid, place: Place) {
-        match place {
-            Place::Trying => {}
-            Place::Ready(turn) => {
-                self.ready.remove(&turn);
-            }
-            Place::BackingOff(due) => {
-                self.backing_off.remove(&(due, pod.clone()));
-            }
-            Place::Parked(since, _) => {
-                self.parked.remove(&(since, pod.clone()));
-            }
+    /// The first of each index is a pod's that is there, and there are not many more than pods.
+    fn clear_away(&mut self) {
+        let Self { pods, ready, due, .. } = self;
+        let is_ready = |(turn, pod): &(u64, Uid)| {
+            pods.get(pod).is_some_and(|waiting| waiting.place == Place::Ready(*turn))
+        };
+        let is_due = |Reverse((due, pod)): &Reverse<(Instant, Uid)>| {
+            pods.get(pod).is_some_and(|waiting| waiting.place.due() == Some(*due))
+        };
+        while ready.front().is_some_and(|first| !is_ready(first)) {
+            ready.pop_front();
+        }
+        while due.peek().is_some_and(|first| !is_due(first)) {
+            due.pop();
+        }
+        let most = 2 * pods.len() + LEFT_BEHIND;
+        if ready.len() > most {
+            ready.retain(is_ready);
+        }
+        if due.len() > most {
+            due.retain(is_due);
         }
     }
 }

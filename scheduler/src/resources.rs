@@ -112,6 +112,12 @@ impl Resources {
         usual.map(|index| ResourceName::Usual(USUAL[index])).chain(others)
     }
 
+    /// Whether there is more here of any resource.
+    pub fn exceeds(&self, other: &Self) -> bool {
+        let usual = self.usual.iter().zip(&other.usual).any(|(mine, others)| mine > others);
+        usual || self.others.iter().any(|(name, mine)| *mine > other.get(name))
+    }
+
     /// Adds what a pod asks for. [`Resources::subtract`] takes it away again.
     pub fn add(&mut self, other: &Self) {
         self.combine(other, |sum, amount| sum + amount);

@@ -7,7 +7,7 @@ use std::fmt;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
-use crate::plugins::{self, Filters, PluginSet, Reason};
+use crate::plugins::{Asked, PluginSet, Reason};
 use crate::pod::PodInfo;
 use crate::sample::{self, Rotation};
 use crate::snapshot::{NodeInfo, NodeName, Snapshot};
@@ -27,8 +27,9 @@ pub fn schedule(
 ) -> Result<NodeName, FitError> {
     let mut from_the_first = Rotation::default();
     let rotation = if strategy.rotates() { rotation } else { &mut from_the_first };
-    let (feasible, error) = look_for_nodes(pod, cluster, rotation);
-    let scores = plugins::total_scores(strategy.score(), pod, &feasible);
+    let asked = Asked::for_pod(pod, cluster, strategy.score());
+    let (feasible, error) = look_for_nodes(&asked, cluster, rotation);
+    let scores = asked.scores(&feasible);
     let highest = scores.iter().max();
     let best = feasible.iter().zip(&scores).filter(|(_, score)| Some(*score) == highest);
     let best: Vec<&NodeName> = best.map(|(node, _)| &node.name).collect();
@@ -37,16 +38,16 @@ pub fn schedule(
 
 /// The nodes that pass the filters, until there are enough; and the reasons against the others.
 fn look_for_nodes<'a>(
-    pod: &PodInfo,
+    asked: &Asked<'_>,
     cluster: &'a Snapshot,
     rotation: &mut Rotation,
 ) -> (Vec<&'a NodeInfo>, FitError) {
-    let (filters, enough) = (Filters::of(pod, cluster), sample::enough(cluster.len()));
+    let enough = sample::enough(cluster.len());
     let (mut feasible, mut error) = (Vec::with_capacity(enough), FitError::new(cluster.len()));
     let (mut against, mut seen) = (Vec::new(), 0);
     for node in cluster.nodes_from(rotation.start()) {
         seen += 1;
-        match filters.refusing(node, &mut against) {
+        match asked.refusing(node, &mut against) {
             Some(plugin) => error.count(plugin, &mut against),
             None => feasible.push(node),
         }

@@ -1,8 +1,9 @@
 //! The plugins: each is one thing that speaks for or against a node. One file each, and one line in the list
 //! below.
 //!
-//! A plugin looks at the pod first, once, and keeps what it finds in the closure that is then asked about each
-//! node (Kubernetes' PreFilter and Filter). Where the pod gives it nothing to ask for, it is not asked at all.
+//! A plugin looks at the pod first, once, and keeps what it finds in the closures that are then asked about each
+//! node, whether it may take the pod, and about those that may, how good they are (Kubernetes' PreFilter, Filter and
+//! Score). Where the pod gives it nothing to ask for, it is not asked at all.
 
 mod node_affinity;
 mod node_name;
@@ -14,6 +15,7 @@ mod resource_fit;
 mod score;
 mod taint_toleration;
 
+use std::fmt;
 use std::ops::{BitAnd, BitOrAssign};
 
 pub(crate) use pod_count::{FewestPods, MostPods};
@@ -26,17 +28,47 @@ use crate::snapshot::{NodeInfo, Snapshot};
 /// Adds the reasons against a node; none means that it may take the pod.
 pub type Filter<'a> = Box<dyn Fn(&NodeInfo, &mut Vec<Reason>) + 'a>;
 
+/// How good each of the nodes is, from nothing to the full score. `None`: one is as good as the other.
+pub type Score<'a> = Box<dyn Fn(&[&NodeInfo]) -> Option<Vec<i64>> + 'a>;
+
+/// What a plugin asks about nodes, for one pod.
+#[derive(Default)]
+pub struct Questions<'a> {
+    /// Of each node. `None`: it refuses none.
+    pub filter: Option<Filter<'a>>,
+    /// Of all that may take the pod, together. `None`: one is as good as the other.
+    pub score: Option<Score<'a>>,
+}
+
+impl fmt::Debug for Questions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Questions").finish_non_exhaustive()
+    }
+}
+
+impl<'a> Questions<'a> {
+    fn filter(filter: impl Fn(&NodeInfo, &mut Vec<Reason>) + 'a) -> Self {
+        Self { filter: Some(Box::new(filter)), score: None }
+    }
+
+    fn score(score: impl Fn(&[&NodeInfo]) -> Option<Vec<i64>> + 'a) -> Self {
+        Self { filter: None, score: Some(Box::new(score)) }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self { filter: self.filter.or(other.filter), score: self.score.or(other.score) }
+    }
+}
+
 /// What speaks for or against nodes.
 pub trait Plugin: Sync {
     /// Kubernetes' name of the plugin.
     fn name(&self) -> &'static str;
 
-    /// What is asked about each node. `None`: it refuses none.
-    fn filter<'a>(&self, _: &'a PodInfo, _: &'a Snapshot) -> Option<Filter<'a>> {
-        None
-    }
+    /// What is to be asked about nodes for this pod.
+    fn questions<'a>(&self, pod: &'a PodInfo, cluster: &'a Snapshot) -> Questions<'a>;
 
-    /// The changes of a node that may turn a refusal.
+    /// The changes of a node and of its pods that may turn a refusal.
     fn turned_by(&self) -> Changes {
         Changes::all()
     }
@@ -45,15 +77,10 @@ pub trait Plugin: Sync {
     /// usual answer is that of the filter: a plugin that looks beyond the node has another.
     fn may_help(&self, pod: &PodInfo, node: &NodeInfo, cluster: &Snapshot) -> bool {
         let mut against = Vec::new();
-        if let Some(filter) = self.filter(pod, cluster) {
+        if let Some(filter) = self.questions(pod, cluster).filter {
             filter(node, &mut against);
         }
         against.is_empty()
-    }
-
-    /// How good each of the nodes is, from nothing to the full score. `None`: one is as good as the other.
-    fn score(&self, _: &PodInfo, _: &[&NodeInfo]) -> Option<Vec<i64>> {
-        None
     }
 
     /// How much the score counts.
@@ -110,16 +137,27 @@ impl BitOrAssign for PluginSet {
     }
 }
 
-/// The filters that a pod gives cause to ask.
-pub(crate) struct Filters<'a>(Vec<(PluginSet, Filter<'a>)>);
+/// What the plugins of every strategy and that of one ask for a pod.
+pub(crate) struct Asked<'a> {
+    filters: Vec<(PluginSet, Filter<'a>)>,
+    /// With their weights.
+    scores: Vec<(i64, Score<'a>)>,
+}
 
-impl<'a> Filters<'a> {
+impl<'a> Asked<'a> {
     /// Lets every plugin look at the pod.
-    pub(crate) fn of(pod: &'a PodInfo, cluster: &'a Snapshot) -> Self {
-        let filter = |(index, plugin): (usize, &&dyn Plugin)| {
-            Some((PluginSet::of(index), plugin.filter(pod, cluster)?))
-        };
-        Self(ALL.iter().enumerate().filter_map(filter).collect())
+    pub(crate) fn for_pod(
+        pod: &'a PodInfo,
+        cluster: &'a Snapshot,
+        strategy: Option<&'static dyn Plugin>,
+    ) -> Self {
+        let (mut filters, mut scores) = (Vec::with_capacity(ALL.len()), Vec::new());
+        for (index, plugin) in ALL.iter().copied().chain(strategy).enumerate() {
+            let Questions { filter, score } = plugin.questions(pod, cluster);
+            filters.extend(filter.map(|filter| (PluginSet::of(index), filter)));
+            scores.extend(score.map(|score| (plugin.weight(), score)));
+        }
+        Self { filters, scores }
     }
 
     /// Adds the reasons of the first filter that refuses the node. That one's plugin, or none.
@@ -129,7 +167,18 @@ impl<'a> Filters<'a> {
             filter(node, against);
             against.len() > before
         };
-        self.0.iter().find(refuses).map(|(plugin, _)| *plugin)
+        self.filters.iter().find(refuses).map(|(plugin, _)| *plugin)
+    }
+
+    /// The scores of each of the nodes, by weight.
+    pub(crate) fn scores(&self, nodes: &[&NodeInfo]) -> Vec<i64> {
+        let mut total = vec![0; nodes.len()];
+        for (weight, score) in &self.scores {
+            for (total, score) in total.iter_mut().zip(score(nodes).unwrap_or_default()) {
+                *total += score * weight;
+            }
+        }
+        total
     }
 }
 
@@ -154,22 +203,6 @@ pub(crate) fn may_help(
     these.plugins().any(|plugin| plugin.may_help(pod, node, cluster))
 }
 
-/// The scores of each of the nodes, by weight: those of every strategy and that of this one.
-pub(crate) fn total_scores(
-    strategy: Option<&'static dyn Plugin>,
-    pod: &PodInfo,
-    nodes: &[&NodeInfo],
-) -> Vec<i64> {
-    let mut total = vec![0; nodes.len()];
-    for plugin in ALL.iter().copied().chain(strategy) {
-        let scores = plugin.score(pod, nodes).unwrap_or_default();
-        for (total, score) in total.iter_mut().zip(scores) {
-            *total += score * plugin.weight();
-        }
-    }
-    total
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use std::sync::Arc;
@@ -178,6 +211,20 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::snapshot::Shares;
+
+    #[test]
+    fn a_change_concerns_the_plugins_whose_refusals_it_may_turn() {
+        let check = |changes: Changes, expected: &[&str]| {
+            let concerned: Vec<_> = turned_by(changes).plugins().map(Plugin::name).collect();
+            assert_eq!(concerned, expected, "{changes:?}");
+        };
+        check(Changes::RESOURCES, &["NodeResourcesFit"]);
+        check(Changes::PORTS, &["NodePorts"]);
+        check(Changes::POD, &[]);
+        check(Changes::LABELS, &["NodeAffinity"]);
+        check(Changes::TAINTS | Changes::CORDON, &["NodeUnschedulable", "TaintToleration"]);
+        check(Changes::ADDED, &ALL.iter().map(|plugin| plugin.name()).collect::<Vec<_>>());
+    }
 
     /// A node out of JSON.
     pub(crate) fn node(node: Value) -> NodeInfo {
@@ -197,7 +244,7 @@ pub(crate) mod tests {
     /// What one filter says about a pod with this spec on a node.
     pub(crate) fn check(plugin: &dyn Plugin, spec: Value, on: &NodeInfo, expected: &[&str]) {
         let (pod, cluster, mut against) = (pod(spec.clone()), Snapshot::default(), Vec::new());
-        if let Some(filter) = plugin.filter(&pod, &cluster) {
+        if let Some(filter) = plugin.questions(&pod, &cluster).filter {
             filter(on, &mut against);
         }
         let reasons: Vec<String> = against.iter().map(Reason::to_string).collect();
@@ -211,8 +258,10 @@ pub(crate) mod tests {
         nodes: &[NodeInfo],
         expected: &[&str],
     ) {
-        let (pod, nodes) = (pod(spec.clone()), nodes.iter().collect::<Vec<_>>());
-        let scores = plugin.score(&pod, &nodes).unwrap_or_else(|| vec![0; nodes.len()]);
+        let (pod, cluster) = (pod(spec.clone()), Snapshot::default());
+        let nodes = nodes.iter().collect::<Vec<_>>();
+        let score = plugin.questions(&pod, &cluster).score.and_then(|score| score(&nodes));
+        let scores = score.unwrap_or_else(|| vec![0; nodes.len()]);
         let best =
             nodes.iter().zip(&scores).filter(|(_, score)| Some(*score) == scores.iter().max());
         let best: Vec<&str> = best.map(|(node, _)| node.name.as_str()).collect();

@@ -4,10 +4,12 @@
 use api_machinery::node_affinity;
 use api_types::api::core::v1::PreferredSchedulingTerm;
 
-use super::{Filter, Plugin, Reason, score};
+use super::{Plugin, Questions, Reason, score};
 use crate::changes::Changes;
 use crate::pod::PodInfo;
 use crate::snapshot::{NodeInfo, Snapshot};
+
+const UNMATCHED: &str = "node(s) didn't match Pod's node affinity/selector";
 
 pub(super) struct NodeAffinity;
 
@@ -16,22 +18,24 @@ impl Plugin for NodeAffinity {
         "NodeAffinity"
     }
 
-    fn filter<'a>(&self, pod: &'a PodInfo, _: &'a Snapshot) -> Option<Filter<'a>> {
-        let spec = pod.pod.spec.as_ref().filter(|spec| node_affinity::is_selective(spec))?;
-        Some(Box::new(|node, against| {
-            if !node_affinity::selects(spec, node.labels(), node.name.as_str()) {
-                against.push(Reason::Plain("node(s) didn't match Pod's node affinity/selector"));
-            }
+    fn questions<'a>(&self, pod: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
+        let selective = pod.pod.spec.as_ref().filter(|spec| node_affinity::is_selective(spec));
+        let filter = selective.map_or_else(Questions::default, |spec| {
+            Questions::filter(|node, against| {
+                if !node_affinity::selects(spec, node.labels(), node.name.as_str()) {
+                    against.push(Reason::Plain(UNMATCHED));
+                }
+            })
+        });
+        filter.and(preferred(pod).map_or_else(Questions::default, |terms| {
+            Questions::score(|nodes| {
+                score::highest_is_best(nodes.iter().map(|node| preference(terms, node)))
+            })
         }))
     }
 
     fn turned_by(&self) -> Changes {
         Changes::ADDED | Changes::LABELS
-    }
-
-    fn score(&self, pod: &PodInfo, nodes: &[&NodeInfo]) -> Option<Vec<i64>> {
-        let terms = preferred(pod).filter(|terms| !terms.is_empty())?;
-        score::highest_is_best(nodes.iter().map(|node| preference(terms, node)))
     }
 
     fn weight(&self) -> i64 {
@@ -41,7 +45,8 @@ impl Plugin for NodeAffinity {
 
 fn preferred(pod: &PodInfo) -> Option<&[PreferredSchedulingTerm]> {
     let affinity = pod.pod.spec.as_ref()?.affinity.as_ref()?.node_affinity.as_ref()?;
-    affinity.preferred_during_scheduling_ignored_during_execution.as_deref()
+    let terms = affinity.preferred_during_scheduling_ignored_during_execution.as_deref()?;
+    (!terms.is_empty()).then_some(terms)
 }
 
 /// The weights of the terms that match, together.

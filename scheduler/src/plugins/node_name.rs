@@ -1,7 +1,7 @@
 //! A pod that names its node goes there or nowhere. Such pods are bound already and do not come by
 //! the queue; the filter matters to whoever asks "would it fit?".
 
-use super::{Filter, Plugin, Reason};
+use super::{Plugin, Questions, Reason};
 use crate::changes::Changes;
 use crate::pod::{PodInfo, node_of};
 use crate::snapshot::Snapshot;
@@ -13,13 +13,13 @@ impl Plugin for NodeName {
         "NodeName"
     }
 
-    fn filter<'a>(&self, pod: &'a PodInfo, _: &'a Snapshot) -> Option<Filter<'a>> {
-        let wanted = node_of(&pod.pod)?;
-        Some(Box::new(move |node, against| {
+    fn questions<'a>(&self, pod: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
+        let Some(wanted) = node_of(&pod.pod) else { return Questions::default() };
+        Questions::filter(move |node, against| {
             if node.name.as_str() != wanted {
                 against.push(Reason::Plain("node(s) didn't match the requested node name"));
             }
-        }))
+        })
     }
 
     fn turned_by(&self) -> Changes {

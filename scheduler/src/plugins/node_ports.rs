@@ -1,6 +1,6 @@
 //! Two pods cannot have the same port of one host.
 
-use super::{Filter, Plugin, Reason};
+use super::{Plugin, Questions, Reason};
 use crate::changes::Changes;
 use crate::pod::PodInfo;
 use crate::snapshot::Snapshot;
@@ -14,20 +14,20 @@ impl Plugin for NodePorts {
         "NodePorts"
     }
 
-    fn filter<'a>(&self, pod: &'a PodInfo, _: &'a Snapshot) -> Option<Filter<'a>> {
+    fn questions<'a>(&self, pod: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
         if pod.host_ports.is_empty() {
-            return None;
+            return Questions::default();
         }
-        Some(Box::new(|node, against| {
+        Questions::filter(|node, against| {
             let taken = |wanted| node.host_ports().any(|port| port.conflicts_with(wanted));
             if pod.host_ports.iter().any(taken) {
                 against.push(Reason::Plain(TAKEN));
             }
-        }))
+        })
     }
 
     fn turned_by(&self) -> Changes {
-        Changes::ADDED | Changes::ROOM
+        Changes::ADDED | Changes::PORTS
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use api_machinery::toleration::toleration_of;
 use api_types::api::core::v1::Taint;
 
-use super::{Filter, Plugin, Reason};
+use super::{Plugin, Questions, Reason};
 use crate::changes::Changes;
 use crate::pod::PodInfo;
 use crate::snapshot::Snapshot;
@@ -17,15 +17,15 @@ impl Plugin for NodeUnschedulable {
         "NodeUnschedulable"
     }
 
-    fn filter<'a>(&self, pod: &'a PodInfo, _: &'a Snapshot) -> Option<Filter<'a>> {
+    fn questions<'a>(&self, pod: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
         if toleration_of(pod.tolerations(), &TAINT).is_some() {
-            return None;
+            return Questions::default();
         }
-        Some(Box::new(|node, against| {
+        Questions::filter(|node, against| {
             if node.is_cordoned() {
                 against.push(Reason::Plain("node(s) were unschedulable"));
             }
-        }))
+        })
     }
 
     fn turned_by(&self) -> Changes {

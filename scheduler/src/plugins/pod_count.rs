@@ -1,8 +1,8 @@
 //! How many pods a node has: the fewest to spread them, the most to keep other nodes free.
 
-use super::{Plugin, score};
+use super::{Plugin, Questions, score};
 use crate::pod::PodInfo;
-use crate::snapshot::NodeInfo;
+use crate::snapshot::{NodeInfo, Snapshot};
 
 pub(crate) struct FewestPods;
 
@@ -11,8 +11,8 @@ impl Plugin for FewestPods {
         "FewestPods"
     }
 
-    fn score(&self, _: &PodInfo, nodes: &[&NodeInfo]) -> Option<Vec<i64>> {
-        score::lowest_is_best(nodes.iter().map(pods))
+    fn questions<'a>(&self, _: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
+        Questions::score(|nodes| score::lowest_is_best(nodes.iter().map(pods)))
     }
 }
 
@@ -23,8 +23,8 @@ impl Plugin for MostPods {
         "MostPods"
     }
 
-    fn score(&self, _: &PodInfo, nodes: &[&NodeInfo]) -> Option<Vec<i64>> {
-        score::highest_is_best(nodes.iter().map(pods))
+    fn questions<'a>(&self, _: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
+        Questions::score(|nodes| score::highest_is_best(nodes.iter().map(pods)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The sum of what pods ask for stays within what the node has: CPU, memory, the number of pods, and
 //! any other resource. All shortages of a node are named at once.
 
-use super::{Filter, Plugin, Reason};
+use super::{Plugin, Questions, Reason};
 use crate::changes::Changes;
 use crate::pod::PodInfo;
 use crate::snapshot::Snapshot;
@@ -13,17 +13,17 @@ impl Plugin for ResourceFit {
         "NodeResourcesFit"
     }
 
-    fn filter<'a>(&self, pod: &'a PodInfo, _: &'a Snapshot) -> Option<Filter<'a>> {
-        Some(Box::new(|node, against| {
+    fn questions<'a>(&self, pod: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
+        Questions::filter(|node, against| {
             let full = i64::try_from(node.pods()).unwrap_or(i64::MAX) >= node.allocatable.pods();
             against.extend(full.then_some(Reason::Plain("Too many pods")));
             let short = pod.requests.short_of(&node.allocatable, &node.requested);
             against.extend(short.map(Reason::Insufficient));
-        }))
+        })
     }
 
     fn turned_by(&self) -> Changes {
-        Changes::ADDED | Changes::ALLOCATABLE | Changes::ROOM
+        Changes::ADDED | Changes::ALLOCATABLE | Changes::RESOURCES
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use api_machinery::toleration::toleration_of;
 
-use super::{Filter, Plugin, Reason, score};
+use super::{Plugin, Questions, Reason, score};
 use crate::changes::Changes;
 use crate::pod::PodInfo;
 use crate::snapshot::{NodeInfo, Snapshot};
@@ -17,27 +17,26 @@ impl Plugin for TaintToleration {
         "TaintToleration"
     }
 
-    fn filter<'a>(&self, pod: &'a PodInfo, _: &'a Snapshot) -> Option<Filter<'a>> {
+    fn questions<'a>(&self, pod: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
         let tolerations = pod.tolerations();
-        Some(Box::new(|node, against| {
+        let filter = Questions::filter(move |node, against| {
             let mut taints = node.taints.repelling.iter();
             let unbearable =
                 taints.find(|taint| toleration_of(tolerations, &taint.taint).is_none());
             against.extend(unbearable.map(|taint| Reason::Untolerated(Arc::clone(&taint.text))));
+        });
+        let unwelcome = move |node: &&NodeInfo| {
+            let taints = node.taints.discouraging.iter();
+            taints.filter(|taint| toleration_of(tolerations, taint).is_none()).count()
+        };
+        filter.and(Questions::score(move |nodes| {
+            let counts = nodes.iter().map(unwelcome);
+            score::lowest_is_best(counts.map(|count| u32::try_from(count).unwrap_or(u32::MAX)))
         }))
     }
 
     fn turned_by(&self) -> Changes {
         Changes::ADDED | Changes::TAINTS
-    }
-
-    fn score(&self, pod: &PodInfo, nodes: &[&NodeInfo]) -> Option<Vec<i64>> {
-        let unwelcome = |node: &&NodeInfo| {
-            let taints = node.taints.discouraging.iter();
-            taints.filter(|taint| toleration_of(pod.tolerations(), taint).is_none()).count()
-        };
-        let counts = nodes.iter().map(unwelcome);
-        score::lowest_is_best(counts.map(|count| u32::try_from(count).unwrap_or(u32::MAX)))
     }
 
     fn weight(&self) -> i64 {

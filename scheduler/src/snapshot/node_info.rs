@@ -54,6 +54,18 @@ impl From<&PodInfo> for Share {
     }
 }
 
+impl Share {
+    /// What others may have when this has become that, or nothing.
+    pub fn freed(&self, now: Option<&Self>) -> Changes {
+        let port_is_free = |port| now.is_none_or(|now| !now.host_ports.contains(port));
+        let mut changes = Changes::empty();
+        let is_less = now.is_none_or(|now| self.requests.exceeds(&now.requests));
+        changes.set(Changes::RESOURCES, is_less);
+        changes.set(Changes::PORTS, self.host_ports.iter().any(port_is_free));
+        changes
+    }
+}
+
 /// The pods placed on a node.
 pub type Shares = HashMap<Uid, Share>;
 
@@ -117,13 +129,14 @@ impl NodeInfo {
         self.shares.insert(pod, share);
     }
 
-    /// Counts a pod out.
-    pub fn remove(&mut self, pod: &Uid) {
-        let Some(share) = self.shares.remove(pod) else { return };
+    /// Counts a pod out; what it had.
+    pub fn remove(&mut self, pod: &Uid) -> Option<Share> {
+        let share = self.shares.remove(pod)?;
         self.requested.subtract(&share.requests);
         if !share.host_ports.is_empty() {
             self.host_ports.retain(|(holder, _)| holder != pod);
         }
+        Some(share)
     }
 
     /// How many pods are placed here.
