@@ -1,11 +1,21 @@
-//! Who is asking: the owner of the client certificate of the connection, or nobody in particular.
+//! Who is asking: the owner of the client certificate of the connection, the service account whose token the request
+//! shows, or nobody in particular.
+
+mod account;
+
+use std::sync::Arc;
 
 use api_machinery::ApiError;
 use http::{HeaderMap, header};
 use rustls::pki_types::CertificateDer;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-use crate::identity::{AUTHENTICATED, Identity};
+use self::account::Objects;
+use crate::{
+    identity::{AUTHENTICATED, Identity},
+    state::State,
+    tokens::{TokenError, Verified},
+};
 
 /// The identity in a certificate that the TLS handshake has verified against the cluster's CA.
 pub(crate) fn of_certificate(certificate: &CertificateDer<'_>) -> Option<Identity> {
@@ -18,20 +28,45 @@ pub(crate) fn of_certificate(certificate: &CertificateDer<'_>) -> Option<Identit
     Some(Identity { user, groups, ..Identity::default() })
 }
 
-/// Refuses who has no certificate and shows a token: it would go on as nobody in particular, and not know why it may
-/// do nothing. There are no tokens that this server has given out.
-pub(crate) fn check_token(identity: &Identity, headers: &HeaderMap) -> Result<(), ApiError> {
-    if identity.is_anonymous() && headers.get_all(header::AUTHORIZATION).iter().any(is_bearer) {
-        return Err(ApiError::unauthorized());
+/// Who makes a request: whom its connection's certificate names, and without one whom its token does.
+///
+/// # Errors
+/// 401 for a token that is of no use: its sender would go on as nobody in particular, and not know why it may do nothing.
+pub(crate) async fn of_request(
+    state: &State,
+    connection: &Arc<Identity>,
+    headers: &HeaderMap,
+) -> Result<Arc<Identity>, ApiError> {
+    let Some(token) = bearer(headers).filter(|_| connection.is_anonymous()) else {
+        return Ok(connection.clone());
+    };
+    match of_token(state, token, state.config.tokens.audiences()).await {
+        Ok((identity, _)) => Ok(Arc::new(identity)),
+        Err(TokenError::Unknown(error)) => Err(error),
+        Err(error) => {
+            tracing::debug!(%error, "a token is refused");
+            Err(ApiError::unauthorized())
+        }
     }
-    Ok(())
+}
+
+/// Whose a token is, and for which of these audiences it is meant.
+pub(crate) async fn of_token(
+    state: &State,
+    token: &str,
+    audiences: &[String],
+) -> Result<(Identity, Vec<String>), TokenError> {
+    let Verified { claims, audiences } = state.config.tokens.verify(token, audiences)?;
+    let objects = Objects { catalogue: &state.catalogue.load(), storage: &state.storage };
+    Ok((account::identity(objects, &claims).await?, audiences))
 }
 
 /// Kubernetes: `k8s.io/apiserver/pkg/authentication/request/bearertoken`.
-fn is_bearer(value: &http::HeaderValue) -> bool {
-    let text = value.to_str().unwrap_or_default().trim();
-    text.split_once(' ')
-        .is_some_and(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim();
+    let (scheme, token) = text.split_once(' ')?;
+    let token = token.split(' ').next().unwrap_or_default();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
 #[cfg(test)]
@@ -39,15 +74,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_opens_nothing_and_a_certificate_needs_none() {
-        let check = |identity: &Identity, given: &'static str, expected: bool| {
+    fn a_token_is_what_comes_after_bearer() {
+        let check = |given: &'static str, expected: Option<&str>| {
             let headers = [(header::AUTHORIZATION, given.parse().unwrap())].into_iter().collect();
-            assert_eq!(check_token(identity, &headers).is_ok(), expected, "{given}");
+            assert_eq!(bearer(&headers), expected, "{given}");
         };
-        check(&Identity::anonymous(), "Bearer x", false);
-        check(&Identity::anonymous(), "bearer x", false);
-        check(&Identity::anonymous(), "Basic eDp5", true);
-        check(&Identity::anonymous(), "Bearer", true);
-        check(&Identity::admin(), "Bearer x", true);
+        check("Bearer x", Some("x"));
+        check("bearer x y", Some("x"));
+        check("Basic eDp5", None);
+        check("Bearer", None);
+        check("Bearer  x", None);
+        assert_eq!(bearer(&HeaderMap::new()), None);
     }
 }

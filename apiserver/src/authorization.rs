@@ -1,12 +1,12 @@
 //! Who may do what. There are no roles yet: who has a certificate of the cluster's CA may do everything. Others may do
 //! what Kubernetes lets them without any role: nobody in particular may see how the server is, as health checks have
-//! no certificate, and somebody who is only impersonated may see what the server serves.
+//! no certificate; service accounts, and who is only impersonated, may see what the server serves and ask who they are.
 
 use api_machinery::ApiError;
 use http::Method;
 
 use crate::{
-    identity::Identity,
+    identity::{ACCOUNTS, Credential, Identity},
     request::{NonResource, RequestInfo, Target},
 };
 
@@ -66,7 +66,8 @@ pub(crate) fn authorize(
 /// Fails with 403 unless the identity may do it.
 pub(crate) fn authorize_action(identity: &Identity, action: Action<'_>) -> Result<(), ApiError> {
     let needs_person = action.subresource.is_some_and(|name| CONNECTIONS.contains(&name));
-    if may_do_everything(identity) && !(needs_person && is_program(identity)) {
+    let may = may_do_everything(identity) && !(needs_person && is_program(identity));
+    if may || is_about_oneself(identity, action) {
         return Ok(());
     }
     Err(forbidden(identity, action))
@@ -84,23 +85,36 @@ pub(crate) fn authorize_unknown_path(
     Err(forbidden_path(identity, method, path))
 }
 
-/// A certificate is the proof that somebody is trusted with the cluster. Whoever is only impersonated has none.
+/// A certificate is the proof that somebody is trusted with the cluster. A pod is given its token by whoever makes it.
 fn may_do_everything(identity: &Identity) -> bool {
-    if identity.is_impersonated {
-        return identity.is_in(MASTERS) || is_program(identity);
+    match identity.credential {
+        Credential::Certificate => !identity.is_anonymous(),
+        Credential::Impersonation => identity.is_in(MASTERS) || is_program(identity),
+        Credential::Token => false,
     }
-    !identity.is_anonymous()
+}
+
+/// Kubernetes: the role `system:basic-user` of the authenticated.
+fn is_about_oneself(identity: &Identity, action: Action<'_>) -> bool {
+    let Action { verb, group, resource, .. } = action;
+    let asked =
+        (verb, group, resource) == ("create", "authentication.k8s.io", "selfsubjectreviews");
+    asked && !identity.is_anonymous()
 }
 
 fn is_program(identity: &Identity) -> bool {
     identity.is_in(NODES) || PROGRAMS.contains(&identity.user.as_str())
 }
 
-/// Kubernetes: the roles `system:public-info-viewer` of everybody and `system:discovery` of the authenticated.
+/// Kubernetes: the roles `system:public-info-viewer` of everybody, `system:discovery` of the authenticated, and
+/// `system:service-account-issuer-discovery` of service accounts.
 fn may_see(identity: &Identity, what: &NonResource) -> bool {
     match what {
         NonResource::Health(_) | NonResource::Version => true,
         NonResource::Metrics | NonResource::Paths => may_do_everything(identity),
+        NonResource::OpenIdConfiguration | NonResource::TokenKeys => {
+            may_do_everything(identity) || identity.is_in(ACCOUNTS)
+        }
         _ => !identity.is_anonymous(),
     }
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use api_machinery::{ApiError, FieldErrors, FieldPath, decode::Decoded, extent, strict};
 use api_types::{
     Resource,
-    api::{autoscaling::v1::Scale, core::v1::Binding},
+    api::{authentication::v1::TokenRequest, autoscaling::v1::Scale, core::v1::Binding},
     jiff::Timestamp,
 };
 use bytes::Bytes;
 use http::HeaderMap;
 use hyper::upgrade::OnUpgrade;
-use registry::{AnyObject, Context, Subresource, scale};
+use registry::{AnyObject, Context, Object, Subresource, scale};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -105,13 +105,16 @@ impl Call {
         let def = &self.info.def;
         let (decoded, kind, version) = match self.info.subresource {
             Some(Subresource::Scale) => (scale::decode(&given)?, Scale::KIND, Scale::API_VERSION),
-            Some(Subresource::Binding) => (binding(&given)?, Binding::KIND, Binding::API_VERSION),
+            Some(Subresource::Binding) => made_of::<Binding>(&given)?,
+            Some(Subresource::Token) => made_of::<TokenRequest>(&given)?,
             _ => (def.decode(given, old)?, def.names.kind.as_str(), &*def.api_version()),
         };
         let registry::Decoded { mut object, unknown } = decoded;
         let warnings = self.strictly(&unknown, faults, kind, version)?;
-        let RequestInfo { namespace, name, .. } = &self.info;
-        registry::place(object.metadata_mut(), namespace.as_deref(), name.as_deref())?;
+        let RequestInfo { namespace, name, subresource, .. } = &self.info;
+        // That of a token's request may be wrong in a way of its own.
+        let name = name.as_deref().filter(|_| *subresource != Some(Subresource::Token));
+        registry::place(object.metadata_mut(), namespace.as_deref(), name)?;
         if self.info.subresource.is_none() {
             def.default(&mut object);
         }
@@ -227,11 +230,16 @@ fn suffix() -> String {
     random.as_bytes()[..5].iter().map(letter).collect()
 }
 
-fn binding(given: &Value) -> Result<registry::Decoded, ApiError> {
-    let (binding, unknown) = strict::decode_strictly::<Binding>(given).map_err(|error| {
+/// The object that a subresource is made of, its kind and its version.
+fn made_of<K: Object>(
+    given: &Value,
+) -> Result<(registry::Decoded, &'static str, &'static str), ApiError> {
+    let (object, unknown) = strict::decode_strictly::<K>(given).map_err(|error| {
+        let (kind, version) = (K::KIND, K::VERSION);
         ApiError::bad_request(format!(
-            "Binding in version \"v1\" cannot be handled as a Binding: {error}"
+            "{kind} in version {version:?} cannot be handled as a {kind}: {error}"
         ))
     })?;
-    Ok(registry::Decoded { object: AnyObject::new(binding), unknown })
+    let decoded = registry::Decoded { object: AnyObject::new(object), unknown };
+    Ok((decoded, K::KIND, K::API_VERSION))
 }

@@ -7,7 +7,7 @@ use std::{
 
 use ipnet::Ipv4Net;
 
-use crate::kubelet_client::KubeletClient;
+use crate::{kubelet_client::KubeletClient, tokens::Tokens};
 
 /// The settings of a server.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct Config {
     pub watch_window_bytes: usize,
     /// How to reach kubelets for logs; without it they can't be.
     pub kubelet_client: Option<KubeletClient>,
+    /// Tokens of service accounts; by default with a key that is gone with this value.
+    pub tokens: Tokens,
 }
 
 impl Default for Config {
@@ -44,6 +46,7 @@ impl Default for Config {
             request_timeout: Duration::from_secs(60),
             watch_window_bytes: 64 << 20,
             kubelet_client: None,
+            tokens: Tokens::ephemeral(),
         }
     }
 }

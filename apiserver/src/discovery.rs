@@ -1,6 +1,8 @@
 //! Discovery: the catalogue as clients read it, in the old form (a document per group version) and the new one
 //! (all in one).
 
+use std::net::SocketAddr;
+
 use registry::{ResourceDef, Scope, Subresource};
 use serde_json::{Value, json};
 
@@ -8,11 +10,13 @@ use crate::{
     catalogue::Catalogue,
     config::Config,
     request::{self, Verb},
+    tokens,
 };
 
 /// `/`: the paths there are.
 pub(crate) fn paths(catalogue: &Catalogue) -> Value {
     let mut paths: Vec<String> = [
+        "/.well-known/openid-configuration",
         "/api",
         "/apis",
         "/healthz",
@@ -20,6 +24,7 @@ pub(crate) fn paths(catalogue: &Catalogue) -> Value {
         "/metrics",
         "/openapi/v2",
         "/openapi/v3",
+        tokens::KEYS_PATH,
         "/readyz",
         "/version",
     ]
@@ -35,12 +40,18 @@ pub(crate) fn paths(catalogue: &Catalogue) -> Value {
 
 /// `/api`
 pub(crate) fn core_versions(config: &Config) -> Value {
-    let address = format!("{}:{}", config.advertise_address, config.secure_port);
     json!({
         "kind": "APIVersions",
         "versions": ["v1"],
-        "serverAddressByClientCIDRs": [{ "clientCIDR": "0.0.0.0/0", "serverAddress": address }],
+        "serverAddressByClientCIDRs": [
+            { "clientCIDR": "0.0.0.0/0", "serverAddress": address(config) },
+        ],
     })
+}
+
+/// Where others reach this server.
+pub(crate) fn address(config: &Config) -> String {
+    SocketAddr::new(config.advertise_address, config.secure_port).to_string()
 }
 
 /// `/apis`
@@ -212,6 +223,7 @@ fn response_kind(def: &ResourceDef, subresource: Subresource) -> (&str, &str, &s
     match subresource {
         Subresource::Scale => ("autoscaling", "v1", "Scale"),
         Subresource::Binding => ("", "v1", "Binding"),
+        Subresource::Token => ("authentication.k8s.io", "v1", "TokenRequest"),
         Subresource::Exec => ("", "v1", "PodExecOptions"),
         Subresource::Attach => ("", "v1", "PodAttachOptions"),
         Subresource::PortForward => ("", "v1", "PodPortForwardOptions"),

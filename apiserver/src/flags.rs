@@ -1,5 +1,7 @@
 //! The command line: from flags to a running server, or to a kubeconfig.
 
+mod tokens;
+
 use std::{
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
@@ -78,6 +80,8 @@ struct ServeFlags {
     authority: AuthorityFlags,
     #[command(flatten)]
     tls: TlsFlags,
+    #[command(flatten)]
+    tokens: tokens::TokenFlags,
     /// Where objects are kept
     #[arg(long, value_enum, default_value_t = Backend::Embedded)]
     store: Backend,
@@ -223,6 +227,7 @@ async fn serve(
         advertise_address: advertised,
         secure_port: flags.secure_port,
         kubelet_client: Some(pki.kubelet_client()?),
+        tokens: flags.tokens.tokens(&pki)?,
         ..Config::default()
     };
     let store = open_store(flags).await?;

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::{
     authorization::{self, Action},
-    identity::{ANONYMOUS, AUTHENTICATED, Identity, UNAUTHENTICATED},
+    identity::{ACCOUNT_PREFIX, ANONYMOUS, AUTHENTICATED, Credential, Identity, UNAUTHENTICATED},
     request,
 };
 
@@ -18,8 +18,6 @@ const UID: &str = "impersonate-uid";
 const EXTRA_PREFIX: &str = "impersonate-extra-";
 /// The API group of what isn't a user, a group or a service account.
 const AUTHENTICATION: &str = "authentication.k8s.io";
-const ACCOUNT_PREFIX: &str = "system:serviceaccount:";
-const ACCOUNTS: &str = "system:serviceaccounts";
 
 /// One thing that a request claims about whom it acts as. Each needs the permission to be claimed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,14 +121,14 @@ impl fmt::Display for Claim {
 }
 
 fn become_it(claims: Vec<Claim>) -> Identity {
-    let mut it = Identity { is_impersonated: true, ..Identity::default() };
+    let mut it = Identity { credential: Credential::Impersonation, ..Identity::default() };
     let mut of_account = Vec::new();
     let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for claim in claims {
         match claim {
             Claim::Account { namespace, name } => {
-                it.user = format!("{ACCOUNT_PREFIX}{namespace}:{name}");
-                of_account = vec![ACCOUNTS.to_owned(), format!("{ACCOUNTS}:{namespace}")];
+                let account = Identity::of_account(&namespace, &name);
+                (it.user, of_account) = (account.user, account.groups);
             }
             Claim::User(name) => it.user = name,
             Claim::Group(group) => it.groups.push(group),

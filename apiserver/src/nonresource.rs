@@ -52,6 +52,15 @@ pub(crate) async fn answer(
             }
             document(discovery::resources(catalogue, group, version))
         }
+        NonResource::OpenIdConfiguration => {
+            let address = discovery::address(&state.config);
+            let configuration = state.config.tokens.openid_configuration(&address);
+            let configuration = configuration.ok_or_else(ApiError::no_such_path)?;
+            Ok(for_an_hour(&configuration, "application/json"))
+        }
+        NonResource::TokenKeys => {
+            Ok(for_an_hour(&state.config.tokens.key_set(), "application/jwk-set+json"))
+        }
         NonResource::OpenApiV3Index => document(state.openapi.documents().index()),
         NonResource::OpenApiV3(group, version, hash) => {
             negotiation::json(headers)?;
@@ -97,6 +106,15 @@ fn metrics(metrics: &Metrics) -> Response {
     let mut response = respond::text(StatusCode::OK, metrics.text());
     let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format));
+    response
+}
+
+/// What others keep for an hour (Kubernetes: `pkg/routes/openidmetadata.go`).
+fn for_an_hour(document: &Value, media_type: &'static str) -> Response {
+    let mut response = respond::json(StatusCode::OK, document);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
     response
 }
 

@@ -71,6 +71,10 @@ pub(crate) enum NonResource {
     Group(String),
     /// `/api/v1`, `/apis/<group>/<version>`
     Resources(String, String),
+    /// `/.well-known/openid-configuration`
+    OpenIdConfiguration,
+    /// `/openid/v1/jwks`
+    TokenKeys,
     OpenApiV2,
     OpenApiV3Index,
     /// `/openapi/v3/api/v1`, `/openapi/v3/apis/<group>/<version>`, each maybe with the hash of the document.
@@ -169,6 +173,8 @@ fn non_resource(segments: &[&str], query: &Query) -> Option<NonResource> {
         ["apis", group, version] => {
             NonResource::Resources((*group).to_owned(), (*version).to_owned())
         }
+        [".well-known", "openid-configuration"] => NonResource::OpenIdConfiguration,
+        ["openid", "v1", "jwks"] => NonResource::TokenKeys,
         ["openapi", "v2"] => NonResource::OpenApiV2,
         ["openapi", "v3"] => NonResource::OpenApiV3Index,
         ["openapi", "v3", "api", version] => {
@@ -264,10 +270,11 @@ fn verb(method: &Method, watch: bool, place: &Place) -> Result<Verb, ApiError> {
 
 /// Subresources that are made rather than changed.
 fn posted(subresource: Option<Subresource>) -> bool {
-    subresource.is_some_and(|s| s == Subresource::Binding || s.connects())
+    let made = |s| matches!(s, Subresource::Binding | Subresource::Token);
+    subresource.is_some_and(|s| made(s) || s.connects())
 }
 
-/// The verbs of a resource itself. Namespaces go one by one: too much hangs on each.
+/// The verbs of a resource itself. Reviews are but asked. Namespaces go one by one: too much hangs on each.
 pub(crate) fn resource_verbs(def: &ResourceDef) -> &'static [Verb] {
     const ALL: &[Verb] = &[
         Verb::Create,
@@ -279,14 +286,18 @@ pub(crate) fn resource_verbs(def: &ResourceDef) -> &'static [Verb] {
         Verb::Watch,
         Verb::DeleteCollection,
     ];
-    if def.is_core("namespaces") { &ALL[..ALL.len() - 1] } else { ALL }
+    match def {
+        _ if def.is_review => &[Verb::Create],
+        _ if def.is_core("namespaces") => &ALL[..ALL.len() - 1],
+        _ => ALL,
+    }
 }
 
 /// The verbs of a subresource, as discovery lists them.
 pub(crate) fn verbs(subresource: Subresource) -> &'static [Verb] {
     match subresource {
         Subresource::Status | Subresource::Scale => &[Verb::Get, Verb::Patch, Verb::Update],
-        Subresource::Binding => &[Verb::Create],
+        Subresource::Binding | Subresource::Token => &[Verb::Create],
         Subresource::Finalize => &[Verb::Update],
         Subresource::Log => &[Verb::Get],
         // WebSockets begin with a GET.

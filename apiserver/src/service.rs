@@ -77,9 +77,10 @@ struct Head {
 }
 
 impl Head {
-    fn of(state: &State, identity: &Arc<Identity>, parts: Parts) -> Self {
+    async fn of(state: &State, connection: &Arc<Identity>, parts: Parts) -> Self {
         let target = parse(state, &parts);
-        Self { target, identity: caller(identity, &parts.headers), parts }
+        let identity = caller(state, connection, &parts.headers).await;
+        Self { target, identity, parts }
     }
 
     fn target(&self) -> Option<&Target> {
@@ -113,9 +114,20 @@ fn parse(state: &State, parts: &Parts) -> Result<(Target, Query), ApiError> {
     Ok((target, query))
 }
 
-fn caller(identity: &Arc<Identity>, headers: &HeaderMap) -> Result<Arc<Identity>, ApiError> {
-    authentication::check_token(identity, headers)?;
-    impersonation::effective(identity, headers)
+/// Whom a request acts as. To know may need the store.
+async fn caller(
+    state: &State,
+    connection: &Arc<Identity>,
+    headers: &HeaderMap,
+) -> Result<Arc<Identity>, ApiError> {
+    let found = authentication::of_request(state, connection, headers);
+    let identity =
+        timeout(state.config.request_timeout, found).await.unwrap_or_else(|_| Err(too_late()))?;
+    impersonation::effective(&identity, headers)
+}
+
+fn too_late() -> ApiError {
+    ApiError::timeout("request did not complete within the allotted timeout")
 }
 
 /// Answers a request, whatever happens.
@@ -130,7 +142,7 @@ where
 {
     let started = Instant::now();
     let (parts, body) = request.into_parts();
-    let head = Head::of(state, identity, parts);
+    let head = Head::of(state, identity, parts).await;
     let work = AssertUnwindSafe(respond_and_drain(state, &head, body)).catch_unwind();
     let response = match work.await {
         Ok(Ok(response)) => response,
@@ -176,9 +188,7 @@ where
         return work.await;
     }
     let patience = head.patience(state.config.request_timeout)?;
-    timeout(patience, work).await.unwrap_or_else(|_| {
-        Err(ApiError::timeout("request did not complete within the allotted timeout"))
-    })
+    timeout(patience, work).await.unwrap_or_else(|_| Err(too_late()))
 }
 
 async fn perform<B>(state: &Arc<State>, head: &Head, body: B) -> Result<Response, ApiError>

@@ -17,6 +17,7 @@ pub(super) enum Schema {
     Patch,
     Scale,
     Binding,
+    TokenRequest,
     /// Plain text.
     Text,
 }

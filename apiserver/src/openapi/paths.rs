@@ -23,6 +23,9 @@ const CREATED: (&str, &str) = ("201", "Created");
 pub(super) fn of(def: &ResourceDef) -> Vec<(String, Vec<Operation>)> {
     let kind = Kind::new(def);
     let collection = kind.collection();
+    if def.is_review {
+        return vec![(collection, vec![kind.create()])];
+    }
     let mut paths = vec![
         (collection.clone(), kind.collection_operations()),
         (format!("{collection}/{{name}}"), kind.object_operations()),
@@ -119,17 +122,20 @@ impl<'a> Kind<'a> {
 
     fn collection_operations(&self) -> Vec<Operation> {
         let verbs = request::resource_verbs(self.def);
-        let create = Operation {
-            query: all(parameters::WRITE),
-            body: Some(whole(self.own())),
-            answers: &[OK, CREATED, ("202", "Accepted")],
-            ..self.operation(Method::POST, "post", self.id("create", ""))
-        };
-        let mut operations = vec![self.list(self.id("list", "")), create];
+        let mut operations = vec![self.list(self.id("list", "")), self.create()];
         if verbs.contains(&Verb::DeleteCollection) {
             operations.push(self.delete_collection());
         }
         operations
+    }
+
+    fn create(&self) -> Operation {
+        Operation {
+            query: all(parameters::WRITE),
+            body: Some(whole(self.own())),
+            answers: &[OK, CREATED, ("202", "Accepted")],
+            ..self.operation(Method::POST, "post", self.id("create", ""))
+        }
     }
 
     fn delete_collection(&self) -> Operation {
@@ -158,6 +164,14 @@ impl<'a> Kind<'a> {
     fn subresource_operations(&self, sub: Subresource) -> Vec<Operation> {
         match sub {
             Subresource::Binding => vec![self.bind(self.id("create", "binding"))],
+            Subresource::Token => vec![Operation {
+                kind: group_version_kind("authentication.k8s.io", "v1", "TokenRequest"),
+                query: all(parameters::WRITE),
+                body: Some(whole(Schema::TokenRequest)),
+                answers: &[OK, CREATED, ("202", "Accepted")],
+                answer: Schema::TokenRequest,
+                ..self.operation(Method::POST, "post", self.id("create", "token"))
+            }],
             Subresource::Log => vec![Operation {
                 query: all(parameters::LOG),
                 answer: Schema::Text,

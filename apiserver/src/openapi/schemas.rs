@@ -2,7 +2,7 @@
 
 use api_machinery::patch::{ListMerge, is_union, merge_key};
 use api_types::{
-    api::{autoscaling::v1::Scale, core::v1::Binding},
+    api::{authentication::v1::TokenRequest, autoscaling::v1::Scale, core::v1::Binding},
     meta,
 };
 use registry::{ResourceDef, schema_of};
@@ -72,6 +72,10 @@ impl Schemas {
             Schema::Binding => {
                 self.shared("io.k8s.api.core.v1.Binding".to_owned(), schema_of::<Binding>)
             }
+            Schema::TokenRequest => self.shared(
+                "io.k8s.api.authentication.v1.TokenRequest".to_owned(),
+                schema_of::<TokenRequest>,
+            ),
         }
     }
 

@@ -219,6 +219,21 @@ impl Pki {
             .map_err(|e| PkiError::Tls(e.to_string()))
     }
 
+    /// The key that tokens of service accounts are signed with, PEM; made if it isn't there, with its public part beside
+    /// it for who verifies tokens.
+    ///
+    /// # Errors
+    /// If files can't be read or written.
+    pub fn service_account_key(&self) -> Result<String, PkiError> {
+        let path = self.directory.join("sa.key");
+        if !path.exists() {
+            let key = KeyPair::generate()?;
+            write(&self.directory.join("sa.pub"), &key.public_key_pem(), 0o644)?;
+            write(&path, &key.serialize_pem(), 0o600)?;
+        }
+        read(&path)
+    }
+
     /// The serving certificate, made anew when a name is missing in the one that is there.
     fn ensure_serving_certificate(&self, names: &[String]) -> Result<Certificate, PkiError> {
         let wanted: BTreeSet<&str> = names.iter().map(String::as_str).collect();
@@ -303,7 +318,7 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
         .ok()
 }
 
-fn read(path: &Path) -> Result<String, PkiError> {
+pub(crate) fn read(path: &Path) -> Result<String, PkiError> {
     fs::read_to_string(path).map_err(|e| file_error(path, e))
 }
 

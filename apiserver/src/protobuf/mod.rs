@@ -4,7 +4,7 @@
 //! A body is `k8s\0` and a `runtime.Unknown`, which names the kind and holds its message. The messages are described in
 //! `messages.txt`: a line per message, below it a line per field with its number, its name in JSON (`-`: its fields are
 //! the message's own), and its type (`*` optional even if zero, `[]` list, `{}` map of strings). The table was made of
-//! the Go types of k8s.io/api v0.36.0 by `golden/main.go`, which also writes objects with every field of every
+//! the Go types of k8s.io/api v0.37.2 by `golden/main.go`, which also writes objects with every field of every
 //! message as Kubernetes itself encodes them: the tests read those.
 
 mod wire;
@@ -192,6 +192,7 @@ fn value(type_: &str, wire: Wire<'_>, depth: usize) -> Result<Value, Malformed> 
         ("time" | "microtime", Wire::Bytes(bytes)) => time(bytes, type_ == "microtime")?,
         ("quantity", Wire::Bytes(bytes)) => first_text(bytes)?.into(),
         ("intorstring", Wire::Bytes(bytes)) => int_or_string(bytes)?,
+        ("strings", Wire::Bytes(bytes)) => texts(bytes)?,
         ("raw", Wire::Bytes(bytes)) => {
             serde_json::from_str(&first_text(bytes)?).map_err(|_| Malformed)?
         }
@@ -224,6 +225,16 @@ fn first_text(bytes: &[u8]) -> Result<String, Malformed> {
         }
     }
     Ok(text)
+}
+
+/// A list that is a message, as maps can have no lists.
+fn texts(bytes: &[u8]) -> Result<Value, Malformed> {
+    let texts = Reader::new(bytes).filter_map(|field| match field {
+        Ok((1, Wire::Bytes(bytes))) => Some(text_of(bytes).map(Value::from)),
+        Ok(_) => None,
+        Err(malformed) => Some(Err(malformed)),
+    });
+    texts.collect::<Result<_, _>>().map(Value::Array)
 }
 
 /// Seconds and nanoseconds; a message without either is no time.

@@ -133,6 +133,7 @@ fn every_type_of_the_table_is_in_the_table() {
         "microtime",
         "quantity",
         "intorstring",
+        "strings",
         "raw",
     ];
     for (name, fields) in MESSAGES.iter() {

@@ -4,3 +4,4 @@ pub(crate) mod binding;
 pub(crate) mod connection;
 mod kubelet;
 pub(crate) mod log;
+pub(crate) mod token;

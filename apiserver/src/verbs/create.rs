@@ -10,9 +10,10 @@ use crate::{
     call::{Call, Given},
     encoded,
     respond::{self, Response},
+    reviews,
     state::State,
     storage::{Address, WriteError},
-    subresources::binding,
+    subresources::{binding, token},
 };
 
 /// How often another generated name is tried if one is taken.
@@ -24,8 +25,13 @@ const NAME_ATTEMPTS: usize = 8;
 pub(super) async fn create(state: &State, call: &Call) -> Result<Response, ApiError> {
     let (given, faults) = call.body()?;
     let Given { object, warnings } = call.decode(given, faults, None)?;
-    if call.info.subresource == Some(Subresource::Binding) {
-        return binding::bind(state, call, object, &warnings).await;
+    match call.info.subresource {
+        Some(Subresource::Binding) => return binding::bind(state, call, object, &warnings).await,
+        Some(Subresource::Token) => return token::create(state, call, object, &warnings).await,
+        _ if call.info.def.is_review => {
+            return reviews::create(state, call, object, &warnings).await;
+        }
+        _ => {}
     }
     let stored = match name(&object).is_empty() {
         true => insert_under_some_name(state, call, &object).await?,

@@ -22,6 +22,7 @@ mod pods;
 mod services;
 mod swapping;
 mod tls;
+mod tokens;
 mod upkeep;
 mod watching;
 mod writing;

@@ -129,7 +129,7 @@ fn check_operations(document: &Value) {
 #[tokio::test]
 async fn every_verb_of_every_kind_is_documented() {
     let api = Api::start().await;
-    for def in registry::all() {
+    for def in registry::all().into_iter().chain(registry::reviews()) {
         let names = &def.names;
         let path = if names.group.is_empty() { "api" } else { &format!("apis/{}", names.group) };
         let root = format!("/{path}/{}", names.version);
@@ -148,6 +148,10 @@ async fn every_verb_of_every_kind_is_documented() {
         let scope = if def.scope == Scope::Namespaced { "/namespaces/{namespace}" } else { "" };
         let collection = format!("{root}{scope}/{}", names.plural);
         let object = format!("{collection}/{{name}}");
+        if def.is_review {
+            has(&collection, &["post"]);
+            continue;
+        }
         match names.plural.as_str() {
             "namespaces" => has(&collection, &["get", "post"]),
             _ => has(&collection, &["get", "post", "delete"]),
@@ -159,7 +163,7 @@ async fn every_verb_of_every_kind_is_documented() {
         for sub in &def.subresources {
             let methods: &[&str] = match sub {
                 Subresource::Status | Subresource::Scale => &["get", "put", "patch"],
-                Subresource::Binding => &["post"],
+                Subresource::Binding | Subresource::Token => &["post"],
                 Subresource::Log => &["get"],
                 Subresource::Exec | Subresource::Attach | Subresource::PortForward => {
                     &["get", "post"]

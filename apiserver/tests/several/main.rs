@@ -11,7 +11,10 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use api_types::api::core::v1::{ConfigMap, Endpoints, Namespace, Pod, Service};
+use api_types::api::{
+    authentication::v1::{SelfSubjectReview, TokenRequest},
+    core::v1::{ConfigMap, Endpoints, Namespace, Pod, Service, ServiceAccount},
+};
 use futures::future::join_all;
 use kube::{
     Api, Client, ResourceExt,
@@ -44,6 +47,7 @@ async fn one_of_two_servers_may_die_under_load() {
     let load = Load::start([&one, &one, &other, &other].map(Client::clone));
     endpoints_are(&other, &[first, second]).await;
     a_namespace_is_there_for_both(&one, &other).await;
+    a_token_of_either_is_taken_by_both(&pair, [&one, &other]).await;
     no_address_is_given_twice(&one, &other).await;
     load.goes_on().await;
     pair.servers[0].kill();
@@ -95,6 +99,27 @@ async fn a_namespace_is_there_for_both(one: &Client, other: &Client) {
         let maps: Api<ConfigMap> = Api::namespaced(one.clone(), &name);
         let listed = maps.list(&ListParams::default()).await.unwrap();
         assert_eq!(listed.items.len(), 1, "a list is as new as the latest write");
+    }
+}
+
+/// Whatever a server knows of an account by now, it is there.
+async fn a_token_of_either_is_taken_by_both(pair: &Pair, clients: [&Client; 2]) {
+    for (i, client) in clients.into_iter().enumerate() {
+        let name = format!("robot{i}");
+        let mut account = ServiceAccount::default();
+        account.metadata.name = Some(name.clone());
+        let accounts: Api<ServiceAccount> = Api::default_namespaced(client.clone());
+        accounts.create(&PostParams::default(), &account).await.unwrap();
+        let request = TokenRequest::default();
+        let made = accounts.create_token_request(&name, &PostParams::default(), &request).await;
+        let token = made.unwrap().status.unwrap().token.unwrap();
+        for server in &pair.servers {
+            let client = pair.client_with_token(server.address(), &token).await;
+            let reviews: Api<SelfSubjectReview> = Api::all(client);
+            let asked = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await;
+            let user = asked.unwrap().status.unwrap().user_info.unwrap().username.unwrap();
+            assert_eq!(user, format!("system:serviceaccount:default:{name}"));
+        }
     }
 }
 

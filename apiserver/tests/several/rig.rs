@@ -1,4 +1,4 @@
-//! Two API servers as real programs, with a CA, an etcd and a Redis in common.
+//! Two API servers as real programs, with a CA, a key of service accounts, an etcd and a Redis in common.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -12,7 +12,7 @@ use apiserver::pki::Pki;
 use kube::{
     Client, Config,
     client::{Body, ClientBuilder},
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{AuthInfo, KubeConfigOptions, Kubeconfig},
 };
 use tempfile::TempDir;
 use testkit::{Apiserver, Etcd, Redis};
@@ -37,11 +37,12 @@ impl Pair {
     pub(crate) async fn start() -> Self {
         let (etcd, redis) = tokio::join!(Etcd::spawn(), Redis::spawn());
         let authority = tempfile::tempdir().unwrap();
-        Pki::open_or_create(authority.path()).unwrap();
+        Pki::open_or_create(authority.path()).unwrap().service_account_key().unwrap();
         let file = |name: &str| authority.path().join("pki").join(name).display().to_string();
         let flags = [
             format!("--ca-cert-file={}", file("ca.crt")),
             format!("--ca-key-file={}", file("ca.key")),
+            format!("--service-account-signing-key-file={}", file("sa.key")),
             format!("--redis={}", redis.url()),
             format!("--service-cidr={SERVICE_CIDR}"),
         ];
@@ -53,10 +54,7 @@ impl Pair {
 
     /// A client with the credentials that the first server has written down, whose watches are counted.
     pub(crate) async fn client(&self, address: SocketAddr, watches: &Arc<AtomicUsize>) -> Client {
-        let kubeconfig = Kubeconfig::read_from(self.servers[0].kubeconfig()).unwrap();
-        let options = KubeConfigOptions::default();
-        let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
-        config.cluster_url = format!("https://{address}").parse().unwrap();
+        let config = self.config(address).await;
         let watches = watches.clone();
         let count = MapRequestLayer::new(move |request: http::Request<Body>| {
             let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
@@ -64,6 +62,22 @@ impl Pair {
             request
         });
         ClientBuilder::try_from(config).unwrap().with_layer(&count).build()
+    }
+
+    /// A client that has nothing but a token.
+    pub(crate) async fn client_with_token(&self, address: SocketAddr, token: &str) -> Client {
+        let mut config = self.config(address).await;
+        let token = Some(token.to_owned().into());
+        config.auth_info = AuthInfo { token, ..AuthInfo::default() };
+        Client::try_from(config).unwrap()
+    }
+
+    async fn config(&self, address: SocketAddr) -> Config {
+        let kubeconfig = Kubeconfig::read_from(self.servers[0].kubeconfig()).unwrap();
+        let options = KubeConfigOptions::default();
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+        config.cluster_url = format!("https://{address}").parse().unwrap();
+        config
     }
 }
 

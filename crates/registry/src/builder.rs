@@ -27,6 +27,7 @@ pub struct Builder<K, S> {
     standard_columns: bool,
     status: Option<Status<K>>,
     trigger: &'static str,
+    is_review: bool,
     conversion: Option<Box<dyn Conversion>>,
     strategy: S,
     kind: PhantomData<fn() -> K>,
@@ -53,6 +54,7 @@ where
         standard_columns: true,
         status: None,
         trigger: "metadata.name",
+        is_review: false,
         conversion: None,
         strategy,
         kind: PhantomData,
@@ -102,6 +104,12 @@ where
     /// The field that most watches of a part of the objects select by, if that is not the name.
     pub fn watched_by(mut self, field: &'static str) -> Self {
         self.trigger = field;
+        self
+    }
+
+    /// Objects that are but asked for an answer, and not kept.
+    pub fn review(mut self) -> Self {
+        self.is_review = true;
         self
     }
 
@@ -166,6 +174,7 @@ where
             trigger: this.trigger.to_owned(),
             fields: fields::names(&kind, K::Scope::SCOPE),
             scale: ScalePaths::default(),
+            is_review: this.is_review,
             conversion: this.conversion,
             kind: Box::new(kind),
         }

@@ -35,6 +35,8 @@ pub struct ResourceDef {
     pub fields: Vec<String>,
     /// Where the subresource `scale` finds its fields.
     pub scale: ScalePaths,
+    /// Whether its objects are but asked for an answer, and not kept.
+    pub is_review: bool,
     /// Absent with the version that is stored.
     pub(crate) conversion: Option<Box<dyn Conversion>>,
     pub(crate) kind: Box<dyn ErasedKind>,
@@ -162,7 +164,7 @@ impl ResourceDef {
     /// Whether objects are stored in this version.
     #[must_use]
     pub fn is_stored(&self) -> bool {
-        self.conversion.is_none()
+        self.conversion.is_none() && !self.is_review
     }
 
     /// An object of the stored version in this one, but for its `apiVersion`.

@@ -48,6 +48,8 @@ pub enum Subresource {
     Scale,
     /// `pods/binding`, write-only: the scheduler's choice of a node.
     Binding,
+    /// `serviceaccounts/token`, write-only: a token that says whose it is.
+    Token,
     /// `pods/log`, read-only: answered by the pod's kubelet.
     Log,
     /// `pods/exec`: a command in a container, with the client's streams.
@@ -68,6 +70,7 @@ impl Subresource {
             Self::Status => "status",
             Self::Scale => "scale",
             Self::Binding => "binding",
+            Self::Token => "token",
             Self::Log => "log",
             Self::Exec => "exec",
             Self::Attach => "attach",

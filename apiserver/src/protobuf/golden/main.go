@@ -1,6 +1,6 @@
 // Writes `messages.txt` and `golden/objects.json` from Kubernetes' own types. To renew both, in this folder:
 //
-//	go mod init golden && go get k8s.io/api@v0.36.0 && go run . && rm go.mod go.sum
+//	go mod init golden && go get k8s.io/api@v0.37.2 && go mod tidy && go run . && rm go.mod go.sum
 package main
 
 import (
@@ -15,6 +15,7 @@ import (
 	"time"
 
 	apps "k8s.io/api/apps/v1"
+	authentication "k8s.io/api/authentication/v1"
 	autoscaling "k8s.io/api/autoscaling/v1"
 	coordination "k8s.io/api/coordination/v1"
 	core "k8s.io/api/core/v1"
@@ -39,7 +40,9 @@ var roots = []struct {
 	{"apps/v1", &apps.ReplicaSet{}}, {"apps/v1", &apps.StatefulSet{}},
 	{"autoscaling/v1", &autoscaling.HorizontalPodAutoscaler{}}, {"autoscaling/v1", &autoscaling.Scale{}},
 	{"coordination.k8s.io/v1", &coordination.Lease{}}, {"discovery.k8s.io/v1", &discovery.EndpointSlice{}},
-	{"v1", &meta.DeleteOptions{}},
+	{"v1", &meta.DeleteOptions{}}, {"authentication.k8s.io/v1", &authentication.TokenRequest{}},
+	{"authentication.k8s.io/v1", &authentication.TokenReview{}},
+	{"authentication.k8s.io/v1", &authentication.SelfSubjectReview{}},
 }
 
 // Types with a form of their own.
@@ -47,6 +50,7 @@ var special = map[reflect.Type]string{
 	reflect.TypeFor[meta.Time](): "time", reflect.TypeFor[meta.MicroTime](): "microtime",
 	reflect.TypeFor[resource.Quantity](): "quantity", reflect.TypeFor[intstr.IntOrString](): "intorstring",
 	reflect.TypeFor[meta.FieldsV1](): "raw", reflect.TypeFor[[]byte](): "bytes",
+	reflect.TypeFor[authentication.ExtraValue](): "strings", reflect.TypeFor[authentication.AttestationValue](): "strings",
 }
 
 func name(t reflect.Type) string {

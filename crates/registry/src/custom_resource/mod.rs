@@ -90,6 +90,7 @@ impl CustomResource {
             trigger: "metadata.name".to_owned(),
             fields: fields::names(&kind, scope),
             scale: scale.unwrap_or_default(),
+            is_review: false,
             conversion,
             kind: Box::new(kind),
         })

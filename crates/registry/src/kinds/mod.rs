@@ -1,6 +1,7 @@
 //! The kinds, a file each, and the list of them all.
 
 mod apps;
+mod authentication;
 mod coordination;
 mod core;
 mod discovery;
@@ -10,7 +11,7 @@ use crate::ResourceDef;
 
 pub use core::pod::binding::bind;
 
-/// Every kind that the API serves, in the order of discovery.
+/// Every kind whose objects the API keeps, in the order of discovery.
 #[must_use]
 pub fn all() -> Vec<ResourceDef> {
     vec![
@@ -32,4 +33,10 @@ pub fn all() -> Vec<ResourceDef> {
         minik8s::workflow::definition(),
         minik8s::workflow_run::definition(),
     ]
+}
+
+/// The kinds that are asked for an answer, and not kept.
+#[must_use]
+pub fn reviews() -> Vec<ResourceDef> {
+    vec![authentication::token_review(), authentication::self_subject_review()]
 }

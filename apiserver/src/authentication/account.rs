@@ -1,0 +1,127 @@
+//! Whose a token is: it is good only as long as its service account, and what else it is bound to, is there.
+
+use api_types::jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::{
+    catalogue::Catalogue,
+    encoded,
+    identity::{AUTHENTICATED, Identity},
+    storage::{Address, Storage},
+    tokens::{Claims, Private, Reference, TokenError},
+};
+
+/// How long after its deletion began an object counts as there (Kubernetes: `jwt.DefaultLeeway`).
+const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
+
+/// What else is said about who has a token.
+const EXTRA: &str = "authentication.kubernetes.io";
+
+/// Where objects are looked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Objects<'a> {
+    pub(super) catalogue: &'a Catalogue,
+    pub(super) storage: &'a Storage,
+}
+
+/// Who has a token with these claims.
+pub(super) async fn identity(at: Objects<'_>, claims: &Claims) -> Result<Identity, TokenError> {
+    let Private { namespace, node, pod, secret, account } = &claims.kubernetes;
+    let place = Some(namespace.as_str());
+    check_account(at, namespace, account).await?;
+    if let Some(secret) = secret {
+        check_bound(at, "secrets", place, secret, "secret").await?;
+    }
+    match (pod, node) {
+        (Some(pod), _) => check_bound(at, "pods", place, pod, "pod").await?,
+        (None, Some(node)) => check_bound(at, "nodes", None, node, "node").await?,
+        (None, None) => {}
+    }
+    let mut identity = Identity::of_account(namespace, &account.name);
+    identity.groups.push(AUTHENTICATED.to_owned());
+    identity.uid = Some(account.uid.clone());
+    let mut add = |key: &str, value: String| {
+        if !value.is_empty() {
+            identity.extra.insert(format!("{EXTRA}/{key}"), vec![value]);
+        }
+    };
+    for (kind, reference) in [("pod", pod), ("node", node)] {
+        let Some(Reference { name, uid }) = reference else { continue };
+        add(&format!("{kind}-name"), name.clone());
+        add(&format!("{kind}-uid"), uid.clone());
+    }
+    add("credential-id", format!("JTI={}", claims.id));
+    Ok(identity)
+}
+
+async fn check_account(
+    at: Objects<'_>,
+    namespace: &str,
+    claim: &Reference,
+) -> Result<(), TokenError> {
+    let name = &claim.name;
+    let found = find(at, "serviceaccounts", Some(namespace), name).await?;
+    let found =
+        found.ok_or_else(|| TokenError::Refused(format!("serviceaccounts {name:?} not found")))?;
+    let uid = uid(&found);
+    if uid != claim.uid {
+        let why = format!("service account UID ({uid}) does not match claim ({})", claim.uid);
+        return Err(TokenError::Refused(why));
+    }
+    if is_deleted(&found) {
+        let why = format!("service account {namespace}/{name} has been deleted");
+        return Err(TokenError::Refused(why));
+    }
+    Ok(())
+}
+
+/// `word` is what the object is called in what is said of it.
+async fn check_bound(
+    at: Objects<'_>,
+    plural: &str,
+    namespace: Option<&str>,
+    claim: &Reference,
+    word: &str,
+) -> Result<(), TokenError> {
+    let invalidated =
+        || TokenError::Refused("service account token has been invalidated".to_owned());
+    let found = find(at, plural, namespace, &claim.name).await?.ok_or_else(invalidated)?;
+    let uid = uid(&found);
+    if uid != claim.uid {
+        return Err(TokenError::Refused(format!(
+            "{word} UID ({uid}) does not match service account {word} ref claim ({})",
+            claim.uid
+        )));
+    }
+    if is_deleted(&found) { Err(invalidated()) } else { Ok(()) }
+}
+
+/// As the cache has it. What isn't there may have been made a moment ago by another server: the store knows.
+async fn find(
+    at: Objects<'_>,
+    plural: &str,
+    namespace: Option<&str>,
+    name: &str,
+) -> Result<Option<Value>, TokenError> {
+    let Some(def) = at.catalogue.find("", "v1", plural) else { return Ok(None) };
+    let address = Address { def, namespace, name };
+    if let Some(cached) = at.storage.cache().get(&address.key()) {
+        let object = encoded::readable(&cached).map_err(TokenError::Unknown)?;
+        return Ok(Some(object.value().clone()));
+    }
+    match at.storage.get(address).await {
+        Ok(stored) => Ok(Some(stored.object)),
+        Err(error) if error.code() == 404 => Ok(None),
+        Err(error) => Err(TokenError::Unknown(error)),
+    }
+}
+
+fn uid(object: &Value) -> &str {
+    object["metadata"]["uid"].as_str().unwrap_or_default()
+}
+
+fn is_deleted(object: &Value) -> bool {
+    let deleted = object["metadata"]["deletionTimestamp"].as_str();
+    let deleted = deleted.and_then(|time| time.parse::<Timestamp>().ok());
+    deleted.is_some_and(|time| time < Timestamp::now() - LEEWAY)
+}

@@ -1,0 +1,75 @@
+//! Reviews: kinds that are asked and not stored. The answer is the object that was given, with a status
+//! (Kubernetes: `pkg/registry/authentication`).
+
+use api_machinery::ApiError;
+use api_types::api::authentication::v1::{
+    SelfSubjectReview, SelfSubjectReviewStatus, TokenReview, TokenReviewStatus, UserInfo,
+};
+use http::StatusCode;
+use registry::AnyObject;
+
+use crate::{
+    admission::Operation,
+    authentication,
+    call::Call,
+    identity::Identity,
+    respond::{self, Response},
+    state::State,
+    storage::Address,
+    tokens::TokenError,
+};
+
+/// Answers a review.
+pub(crate) async fn create(
+    state: &State,
+    call: &Call,
+    mut given: AnyObject,
+    warnings: &[String],
+) -> Result<Response, ApiError> {
+    let at = Address { def: &call.info.def, namespace: None, name: "" };
+    let attributes = call.attributes(Operation::Create, at, "", None);
+    state.admission.admit(&state.storage, &attributes, Some(&mut given)).await?;
+    if let Some(review) = given.get_mut::<TokenReview>() {
+        review.status = Some(review_token(state, review).await?);
+    } else if let Some(review) = given.get_mut::<SelfSubjectReview>() {
+        let user_info = Some(user_info(&call.identity));
+        review.status = Some(SelfSubjectReviewStatus { user_info });
+    }
+    let mut response = respond::json(StatusCode::CREATED, &given.to_value()?);
+    respond::warn(&mut response, warnings);
+    Ok(response)
+}
+
+/// Whose the token is, for audiences of which one is to be the server's if the review names none.
+async fn review_token(state: &State, review: &TokenReview) -> Result<TokenReviewStatus, ApiError> {
+    let spec = &review.spec;
+    if spec.token.is_empty() {
+        return Err(ApiError::bad_request("token is required for TokenReview in authentication"));
+    }
+    let wanted = spec.audiences.as_deref().filter(|wanted| !wanted.is_empty());
+    let wanted = wanted.unwrap_or(state.config.tokens.audiences());
+    match authentication::of_token(state, &spec.token, wanted).await {
+        Ok((identity, audiences)) => Ok(TokenReviewStatus {
+            audiences: Some(audiences),
+            authenticated: Some(true),
+            error: None,
+            user: Some(user_info(&identity)),
+        }),
+        Err(TokenError::Unknown(error)) => Err(error),
+        Err(error) => Ok(TokenReviewStatus {
+            error: Some(error.to_string()),
+            user: Some(UserInfo::default()),
+            ..TokenReviewStatus::default()
+        }),
+    }
+}
+
+fn user_info(identity: &Identity) -> UserInfo {
+    let Identity { user, groups, uid, extra, .. } = identity;
+    UserInfo {
+        extra: (!extra.is_empty()).then(|| extra.clone()),
+        groups: (!groups.is_empty()).then(|| groups.clone()),
+        uid: uid.clone(),
+        username: Some(user.clone()),
+    }
+}
