@@ -12,13 +12,17 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::harness::{Backing, Cluster, containers, run, until};
+use crate::{
+    function_instances,
+    harness::{Backing, Cluster, containers, run, until},
+};
 
 /// The gateway of the cluster, and a second one.
-const GATEWAY: &str = "http://127.0.0.1:29081";
+pub(crate) const GATEWAY: &str = "http://127.0.0.1:29081";
 const SECOND: &str = "127.0.0.1:29082";
 
-const SLEEPS: &str = "import time\ndef main(p):\n    time.sleep(p['seconds'])\n    return p['n']\n";
+pub(crate) const SLEEPS: &str =
+    "import time\ndef main(p):\n    time.sleep(p['seconds'])\n    return p['n']\n";
 const FAULTS: &str = r#"
 def main(p):
     if p == "":
@@ -30,17 +34,17 @@ def main(p):
     return "x" * p
 "#;
 
-struct Functions {
-    cluster: Cluster,
-    client: reqwest::Client,
+pub(crate) struct Functions {
+    pub(crate) cluster: Cluster,
+    pub(crate) client: reqwest::Client,
 }
 
 /// What a call came to.
-type Answer = (u16, String);
+pub(crate) type Answer = (u16, String);
 
 impl Functions {
     /// A function of this code, as a user makes it; what the command came to.
-    fn add(&self, name: &str, code: &str, flags: &[&str]) -> Result<(), String> {
+    pub(crate) fn add(&self, name: &str, code: &str, flags: &[&str]) -> Result<(), String> {
         let file = self.cluster.folder().join(format!("{name}.py"));
         fs::write(&file, code).unwrap();
         let file = file.to_string_lossy();
@@ -49,7 +53,7 @@ impl Functions {
         if done.ok { Ok(()) } else { Err(done.stderr) }
     }
 
-    async fn call(&self, name: &str, body: impl Into<reqwest::Body>) -> Answer {
+    pub(crate) async fn call(&self, name: &str, body: impl Into<reqwest::Body>) -> Answer {
         self.call_at(GATEWAY, name, body, "").await
     }
 
@@ -68,19 +72,19 @@ impl Functions {
     }
 
     /// So many calls at a time, each of which sleeps; what they come to.
-    async fn calls(&self, name: &str, count: usize, seconds: f64) -> Vec<Answer> {
+    pub(crate) async fn calls(&self, name: &str, count: usize, seconds: f64) -> Vec<Answer> {
         let body = |n| json!({"seconds": seconds, "n": n}).to_string();
         join_all((0..count).map(|n| self.call(name, body(n)))).await
     }
 
-    async fn pods(&self, name: &str) -> ObjectList<Pod> {
+    pub(crate) async fn pods(&self, name: &str) -> ObjectList<Pod> {
         let pods: Api<Pod> = Api::default_namespaced(self.cluster.client());
         pods.list(&ListParams::default().labels(&format!("minik8s.io/function={name}")))
             .await
             .unwrap()
     }
 
-    async fn until_none(&self, name: &str) {
+    pub(crate) async fn until_none(&self, name: &str) {
         until("no instance", async || match self.pods(name).await.items.len() {
             0 => Ok(()),
             count => Err(format!("{count} of {name}")),
@@ -88,14 +92,14 @@ impl Functions {
         .await;
     }
 
-    fn remove(&self, name: &str) {
+    pub(crate) fn remove(&self, name: &str) {
         self.cluster.kubectl(&["func", "rm", name]).expect_ok();
     }
 }
 
 /// All answers are the numbers of their calls.
 #[track_caller]
-fn assert_all_answered(answers: &[Answer]) {
+pub(crate) fn assert_all_answered(answers: &[Answer]) {
     for (n, answer) in answers.iter().enumerate() {
         assert_eq!(*answer, (200, n.to_string()), "call {n} of {}", answers.len());
     }
@@ -127,6 +131,13 @@ async fn go_on_whatever_fails(backing: Backing) {
     a_killed_instance_fails_its_own_call_alone(&functions).await;
     a_controller_that_dies_while_it_scales_loses_no_call(&functions).await;
     two_gateways_share_a_function(&functions).await;
+    if backing == Backing::Embedded {
+        function_instances::an_image_that_speaks_http_is_a_function(&functions).await;
+        function_instances::a_folder_is_built_with_its_packages(&functions).await;
+        function_instances::instances_get_their_environment_and_resources(&functions).await;
+        function_instances::an_instance_that_goes_finishes_its_calls(&functions).await;
+        function_instances::a_caller_that_gives_up_makes_room_for_the_next(&functions).await;
+    }
 }
 
 async fn faults_of_the_code_are_told(functions: &Functions) {
@@ -140,6 +151,13 @@ async fn faults_of_the_code_are_told(functions: &Functions) {
     assert_eq!((status, big.len()), (200, (50 << 20) + 2));
     let log = functions.cluster.kubectl(&["func", "logs", "faults"]).expect_ok();
     assert!(log.contains("] ValueError: no such thing\n"), "{log}");
+    until("the failures are told", async || {
+        let page = functions.cluster.kubectl(&["describe", "function", "faults"]).stdout;
+        let (_, told) = page.split_once("Recent Failures:").ok_or("no such part")?;
+        let all = told.contains(": 500 ValueError: no such thing") && told.contains(": 504 ");
+        if all { Ok(()) } else { Err(page) }
+    })
+    .await;
     functions.remove("faults");
 }
 
@@ -152,7 +170,8 @@ async fn what_cannot_serve_says_why(functions: &Functions) {
     let why = "module 'no-main' has no function 'main'";
     let said = refused("no-main", "def other(p): return p\n");
     assert!(said.contains(why), "{said}");
-    let (status, answer) = functions.call("no-main", "").await;
+    let soon = Duration::from_secs(20);
+    let (status, answer) = timeout(soon, functions.call("no-main", "")).await.unwrap();
     assert!(status == 503 && answer.contains(why), "{status}: {answer}");
     functions.remove("syntax");
     functions.remove("no-main");

@@ -42,7 +42,7 @@ async fn change(functions: &Api<Function>, spec: Value) {
     functions.patch("add-five", &PatchParams::default(), &patch).await.unwrap();
 }
 
-async fn until_status(functions: &Api<Function>, what: &str, is: fn(&FunctionStatus) -> bool) {
+async fn until_status(functions: &Api<Function>, what: &str, is: impl Fn(&FunctionStatus) -> bool) {
     until(what, async || {
         let status = functions.get("add-five").await.map_err(|e| e.to_string())?.status;
         let status = status.unwrap_or_default();
@@ -90,14 +90,12 @@ async fn a_function_is_built_called_updated_under_load_and_removed() {
     assert!(events.contains("BuildFailed"), "{events}");
     assert_eq!(call(&client).await.as_deref(), Ok(r#"{"x": 105}"#), "the old version serves on");
 
-    update_under_load(&functions, &client).await;
-    change(&functions, json!({"rollbackTo": 1})).await;
-    until_status(&functions, "version 1 again", |status| status.version == Some(1)).await;
-    until("the old answer", async || match call(&client).await {
-        Ok(answer) if answer == r#"{"x": 105}"# => Ok(()),
-        other => Err(format!("{other:?}")),
-    })
-    .await;
+    take_over_under_load(&functions, &client, json!({"source": add(6)}), 3).await;
+    take_over_under_load(&functions, &client, json!({"rollbackTo": 1}), 1).await;
+    // The next one from none.
+    change(&functions, json!({"minScale": 0, "idleSeconds": 1})).await;
+    until_instances_are_gone(&functions, 1).await;
+    take_over_under_load(&functions, &client, json!({"rollbackTo": null}), 3).await;
 
     let status = functions.get("add-five").await.unwrap().status.unwrap();
     let images = status.versions.into_iter().filter_map(|version| version.image).collect();
@@ -113,37 +111,49 @@ async fn a_function_is_built_called_updated_under_load_and_removed() {
     .await;
 }
 
-/// Calls go on all the time while version 3 takes over, and each is answered by one version or the other.
-async fn update_under_load(functions: &Api<Function>, client: &reqwest::Client) {
+async fn until_instances_are_gone(functions: &Api<Function>, version: i64) {
+    until("the old instances to be gone", async || {
+        let pods: Api<Pod> = Api::default_namespaced(functions.clone().into_client());
+        let old = format!("minik8s.io/function-version={version}");
+        let left =
+            pods.list(&ListParams::default().labels(&old)).await.map_err(|e| e.to_string())?;
+        let left = left.items.len();
+        if left == 0 { Ok(()) } else { Err(format!("{left} are there")) }
+    })
+    .await;
+}
+
+/// Calls go on all the time while one of the versions 1 and 3 takes over from the other, and each is answered by one of them.
+async fn take_over_under_load(
+    functions: &Api<Function>,
+    client: &reqwest::Client,
+    spec: Value,
+    version: i64,
+) {
     let done = Arc::new(AtomicBool::default());
     let callers: Vec<_> = (0..4)
         .map(|_| {
             let (client, done) = (client.clone(), done.clone());
             tokio::spawn(async move {
-                let (mut old, mut new) = (0, 0);
+                let (mut first, mut third) = (0, 0);
                 while !done.load(Ordering::Relaxed) {
                     match call(&client).await.as_deref() {
-                        Ok(r#"{"x": 105}"#) => old += 1,
-                        Ok(r#"{"x": 106}"#) => new += 1,
-                        other => panic!("after {old} and {new} answers: {other:?}"),
+                        Ok(r#"{"x": 105}"#) => first += 1,
+                        Ok(r#"{"x": 106}"#) => third += 1,
+                        other => panic!("after {first} and {third} answers: {other:?}"),
                     }
                 }
-                (old, new)
+                (first, third)
             })
         })
         .collect();
-    change(functions, json!({"source": add(6)})).await;
-    until_status(functions, "version 3", |status| status.version == Some(3)).await;
-    until("the old instances to be gone", async || {
-        let pods: Api<Pod> = Api::default_namespaced(functions.clone().into_client());
-        let old = ListParams::default().labels("minik8s.io/function-version=1");
-        let left = pods.list(&old).await.map_err(|e| e.to_string())?.items.len();
-        if left == 0 { Ok(()) } else { Err(format!("{left} are there")) }
-    })
-    .await;
+    until("a first answer", async || call(client).await.map(drop)).await;
+    change(functions, spec).await;
+    until_status(functions, "the version", |status| status.version == Some(version)).await;
+    until_instances_are_gone(functions, 4 - version).await;
     done.store(true, Ordering::Relaxed);
     for caller in callers {
-        let (old, new) = caller.await.unwrap();
-        assert!(old > 0 && new > 0, "{old} answers of the old version, {new} of the new one");
+        let (first, third) = caller.await.unwrap();
+        assert!(first > 0 && third > 0, "{first} answers of version 1, {third} of version 3");
     }
 }

@@ -4,6 +4,7 @@
 
 mod connections;
 mod function_faults;
+mod function_instances;
 mod functions;
 mod harness;
 mod hosts;
