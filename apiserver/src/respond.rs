@@ -1,5 +1,8 @@
 //! HTTP answers. Every failure becomes a `metav1.Status` here and nowhere else.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::VecDeque,
     convert::Infallible,

@@ -6,6 +6,7 @@ mod connections;
 mod duties;
 mod hostile;
 mod kills;
+mod watchers;
 
 use testkit::Apiserver;
 
