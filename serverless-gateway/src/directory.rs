@@ -14,6 +14,7 @@ use api_types::{
     minik8s::{Function, FunctionVersion, FunctionVersionPhase},
 };
 use kube::runtime::watcher::Event;
+use listwatch::{Lists, News};
 use tokio::time::Instant;
 
 use crate::{
@@ -30,8 +31,8 @@ pub(crate) type Key = (String, String);
 /// The functions and their pods.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
-    functions: Listed<Settings>,
-    pods: Listed<Instance>,
+    functions: Listed<Function, Settings>,
+    pods: Listed<Pod, Instance>,
     /// The pods of each function; made of `pods`.
     of_function: BTreeMap<Key, BTreeSet<Key>>,
 }
@@ -73,10 +74,9 @@ pub(crate) struct Instance {
 
 /// What a watch says of the objects of a kind.
 #[derive(Debug)]
-struct Listed<T> {
+struct Listed<K, T> {
     current: BTreeMap<Key, T>,
-    /// A list that is being received; it replaces `current` when it is complete.
-    next: Option<BTreeMap<Key, T>>,
+    lists: Lists<K>,
     complete: bool,
 }
 
@@ -184,41 +184,37 @@ impl Directory {
 
 // === impl Listed ===
 
-impl<T> Default for Listed<T> {
+impl<K, T> Default for Listed<K, T> {
     fn default() -> Self {
-        Listed { current: BTreeMap::new(), next: None, complete: false }
+        Listed { current: BTreeMap::new(), lists: Lists::default(), complete: false }
     }
 }
 
-impl<T: PartialEq> Listed<T> {
+impl<K, T: PartialEq> Listed<K, T> {
     /// Takes in an event; objects of which `value` makes nothing are not kept. It is told what it made of the object
     /// before.
-    fn take<K>(
+    fn take(
         &mut self,
         event: Event<K>,
         metadata: impl Fn(&K) -> &ObjectMeta,
         value: impl Fn(&K, Option<&T>) -> Option<T>,
     ) -> Change<T> {
-        match event {
-            Event::Apply(object) => {
-                let key = key(metadata(&object));
-                let value = value(&object, self.current.get(&key));
+        let keyed = |object: &K, current: &BTreeMap<Key, T>| {
+            let key = key(metadata(object));
+            let value = value(object, current.get(&key));
+            (key, value)
+        };
+        match self.lists.take_in(event) {
+            None => Change::Nothing,
+            Some(News::Applied(object)) => {
+                let (key, value) = keyed(&object, &self.current);
                 self.put(key, value)
             }
-            Event::Delete(object) => self.put(key(metadata(&object)), None),
-            Event::Init => {
-                self.next = Some(BTreeMap::new());
-                Change::Nothing
-            }
-            Event::InitApply(object) => {
-                let key = key(metadata(&object));
-                if let Some(value) = value(&object, self.current.get(&key)) {
-                    self.next.get_or_insert_default().insert(key, value);
-                }
-                Change::Nothing
-            }
-            Event::InitDone => {
-                self.current = self.next.take().unwrap_or_default();
+            Some(News::Deleted(object)) => self.put(key(metadata(&object)), None),
+            Some(News::Listed(objects)) => {
+                let listed = objects.iter().map(|object| keyed(object, &self.current));
+                let kept = listed.filter_map(|(key, value)| Some((key, value?)));
+                self.current = kept.collect();
                 self.complete = true;
                 Change::Everything
             }

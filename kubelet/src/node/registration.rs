@@ -14,6 +14,7 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
     runtime::{WatchStreamExt, watcher},
 };
+use listwatch::{Lists, News};
 use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -73,12 +74,14 @@ impl Keeper {
         let name = format!("metadata.name={}", self.facts.name);
         let config = watcher::Config::default().fields(&name);
         let mut events = watcher(self.api.clone(), config).default_backoff().boxed();
-        let mut listed = None;
+        let mut lists = Lists::default();
         loop {
             let pause = if self.is_ready() { LOOK } else { LOOK_NOT_READY };
             tokio::select! {
                 event = events.next() => match event {
-                    Some(Ok(event)) => self.observe(event, &mut listed),
+                    Some(Ok(event)) => if let Some(news) = lists.take_in(event) {
+                        self.observe(news);
+                    },
                     Some(Err(error)) => tracing::debug!(%error, "cannot watch the node"),
                     None => return,
                 },
@@ -95,13 +98,12 @@ impl Keeper {
         }
     }
 
-    fn observe(&mut self, event: watcher::Event<Node>, listed: &mut Option<Node>) {
-        match event {
-            watcher::Event::Init => *listed = None,
-            watcher::Event::InitApply(node) => *listed = Some(node),
-            watcher::Event::InitDone => self.seen = listed.take(),
-            watcher::Event::Apply(node) => self.seen = Some(node),
-            watcher::Event::Delete(_) => {
+    /// Of the only object that is watched.
+    fn observe(&mut self, news: News<Node>) {
+        match news {
+            News::Applied(node) => self.seen = Some(node),
+            News::Listed(nodes) => self.seen = nodes.into_iter().next(),
+            News::Deleted(_) => {
                 self.seen = None;
                 self.reported = None;
             }

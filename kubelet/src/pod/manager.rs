@@ -1,15 +1,13 @@
 //! All pods of the node: gives each its worker, and its worker the latest that is known.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use api_types::{
     api::core::v1::{Pod, PodSpec},
     meta::ObjectMeta,
 };
 use kube::runtime::watcher;
+use listwatch::{Lists, News, gone};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
@@ -30,8 +28,7 @@ struct Entry {
 pub struct PodManager {
     context: Arc<Context>,
     entries: Mutex<HashMap<String, Entry>>,
-    /// Uids seen since the source began to list anew; `None` before the first list.
-    listing: Mutex<Option<BTreeSet<String>>>,
+    lists: Mutex<Lists<Pod>>,
     /// Whether the source has listed everything once: only then is a container without a pod an orphan.
     listed: watch::Sender<bool>,
 }
@@ -42,29 +39,19 @@ impl PodManager {
         Arc::new(Self {
             context,
             entries: Mutex::default(),
-            listing: Mutex::default(),
+            lists: Mutex::default(),
             listed: watch::Sender::new(false),
         })
     }
 
     /// Takes the next event of the source of pods.
     pub fn handle(self: &Arc<Self>, event: watcher::Event<Pod>) {
-        match event {
-            watcher::Event::Init => *self.listing.lock() = Some(BTreeSet::new()),
-            watcher::Event::InitApply(pod) => {
-                let uid = spec::identity(&pod).uid;
-                if let Some(seen) = self.listing.lock().as_mut() {
-                    seen.insert(uid);
-                }
-                self.apply(pod);
-            }
-            watcher::Event::InitDone => {
-                self.drop_unseen();
-                self.context.ledger.listed();
-                self.listed.send_replace(true);
-            }
-            watcher::Event::Apply(pod) => self.apply(pod),
-            watcher::Event::Delete(pod) => self.gone(&spec::identity(&pod).uid, Some(pod)),
+        let news = self.lists.lock().take_in(event);
+        match news {
+            None => {}
+            Some(News::Applied(pod)) => self.apply(pod),
+            Some(News::Deleted(pod)) => self.gone(&spec::identity(&pod).uid, Some(pod)),
+            Some(News::Listed(pods)) => self.take_over(pods),
         }
     }
 
@@ -175,12 +162,14 @@ impl PodManager {
     }
 
     /// Pods that a new list no longer has were deleted while the source was away.
-    fn drop_unseen(&self) {
-        let Some(seen) = self.listing.lock().take() else { return };
+    /// These are all pods there are.
+    fn take_over(self: &Arc<Self>, pods: Vec<Pod>) {
         let known: Vec<String> = self.entries.lock().keys().cloned().collect();
-        for uid in known.iter().filter(|uid| !seen.contains(*uid)) {
-            self.gone(uid, None);
-        }
+        let gone = gone(known, pods.iter().map(|pod| spec::identity(pod).uid));
+        gone.iter().for_each(|uid| self.gone(uid, None));
+        pods.into_iter().for_each(|pod| self.apply(pod));
+        self.context.ledger.listed();
+        self.listed.send_replace(true);
     }
 
     fn spawn(self: &Arc<Self>, update: Update) {
