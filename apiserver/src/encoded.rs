@@ -1,5 +1,6 @@
 //! An object as it leaves the server: encoded once per revision, with what selectors need beside it.
 
+mod texts;
 mod view;
 mod written;
 
@@ -15,6 +16,7 @@ use store::{
     cache::{Item, Object},
 };
 
+use self::texts::Texts;
 use crate::catalogue::Catalogue;
 
 pub(crate) use self::{
@@ -63,35 +65,6 @@ pub(crate) struct Encoded {
     texts: Texts,
     /// Of the version that was stored when it was decoded; absent if its kind was not known.
     def: Option<Arc<ResourceDef>>,
-}
-
-/// The name and the value of each label, in the order of the names; then what its definition's field selectors see. In
-/// one piece of memory, since there are many objects.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Texts {
-    all: Box<str>,
-    ends: Box<[usize]>,
-}
-
-impl Texts {
-    fn new<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>, fields: &'a [String]) -> Self {
-        let mut all = String::new();
-        let labels = labels.flat_map(|(name, value)| [name, value]);
-        let ends = labels.chain(fields.iter().map(String::as_str)).map(|text| {
-            all.push_str(text);
-            all.len()
-        });
-        Self { ends: ends.collect(), all: all.into() }
-    }
-
-    fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    fn get(&self, index: usize) -> &str {
-        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.all[start..self.ends[index]]
-    }
 }
 
 /// Another form of an object: made once for all who want it at the same time, and kept for as long as one of

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use store::Revision;
 
-use super::Texts;
+use super::texts::Texts;
 
 /// An object as this server has encoded it for the store, and what its cached encoding needs beside: nobody has to
 /// decode it again to know.

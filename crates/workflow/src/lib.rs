@@ -13,10 +13,12 @@ mod context;
 mod definition;
 mod error;
 mod execution;
+mod faults;
 mod intrinsic;
 mod limits;
 mod path;
 mod random;
+mod source;
 mod template;
 
 pub use context::Facts;

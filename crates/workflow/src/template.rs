@@ -4,18 +4,7 @@
 use api_machinery::FieldPath;
 use serde_json::{Map, Value};
 
-use crate::{
-    context::Context,
-    definition::Faults,
-    error::RunError,
-    intrinsic::Expression,
-    limits::{MAX_PAYLOAD, length},
-    path::Path,
-    random::Random,
-};
-
-/// The most that filling a template may copy and compute, in bytes of JSON: what is passed on is shorter by far.
-const MAX_FILLING: usize = 16 * MAX_PAYLOAD;
+use crate::{error::RunError, faults::Faults, intrinsic::Expression, source::Source};
 
 /// A template, understood once.
 #[derive(Clone, Debug)]
@@ -24,15 +13,6 @@ pub(crate) enum Template {
     Expression(Expression),
     Object(Vec<(String, Template)>),
     List(Vec<Template>),
-}
-
-/// What a template is filled from.
-#[derive(Debug)]
-pub(crate) struct Source<'a> {
-    pub(crate) data: &'a Value,
-    pub(crate) context: Context<'a>,
-    pub(crate) random: &'a mut Random,
-    room: usize,
 }
 
 impl Template {
@@ -102,25 +82,5 @@ impl Template {
 
     pub(crate) fn has(&self, name: &str) -> bool {
         matches!(self, Template::Object(members) if members.iter().any(|(m, _)| m == name))
-    }
-}
-
-impl<'a> Source<'a> {
-    pub(crate) fn new(data: &'a Value, context: Context<'a>, random: &'a mut Random) -> Self {
-        Self { data, context, random, room: MAX_FILLING }
-    }
-
-    pub(crate) fn get(&mut self, path: &Path) -> Result<Value, RunError> {
-        let value = path.get(self.data, &self.context)?;
-        self.take(value)
-    }
-
-    /// Counts a value that was copied or computed.
-    pub(crate) fn take(&mut self, value: Value) -> Result<Value, RunError> {
-        let left = self.room.checked_sub(length(&value));
-        self.room = left.ok_or_else(|| {
-            RunError::data_limit(format!("a template takes more than {MAX_FILLING} bytes"))
-        })?;
-        Ok(value)
     }
 }

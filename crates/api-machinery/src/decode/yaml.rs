@@ -9,7 +9,10 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use granit_parser::{Event, Options, Parser, ScalarStyle, Span, StrInput, Tag};
 use serde_json::{Map, Value};
 
-use super::{Decoded, Duplicates, scalar::Scalar};
+use super::{
+    decoded::{Decoded, Duplicates},
+    scalar::Scalar,
+};
 use crate::extent::weight;
 
 /// How deep values may be nested: as deep as `serde_json` reads.

@@ -6,10 +6,10 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::{
-    Change, Item, Object, Options, Snapshot,
     labels::{Keys, Labels},
     lanes::Lanes,
     log::{Cursor, Log},
+    object::{Change, Item, Object, Options, Snapshot},
     ordered::{Keyed, Ordered},
 };
 use crate::{Revision, StoreError};

@@ -10,8 +10,13 @@ use std::{
 
 use async_stream::try_stream;
 use futures::{Stream, StreamExt, TryStreamExt};
+use tokio::{sync::watch, task::AbortHandle};
 
-use super::{Item, Object, Shared, collection::Collection, collection_of};
+use super::{
+    collection::Collection,
+    object::{Item, Object},
+    shared::{Shared, collection_of},
+};
 use crate::{Entry, Event, Events, Page, Query, Revision, StoreError};
 
 /// How many entries one request of a load asks for.
@@ -22,8 +27,46 @@ const BURST: usize = 256;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// The task that follows the store, which ends when nobody has this any more.
+#[derive(Debug)]
+pub(super) struct Feed {
+    task: AbortHandle,
+    /// Its sender is the task's.
+    alive: watch::Receiver<()>,
+}
+
+impl Feed {
+    /// Starts it.
+    pub(super) fn of<T: Object + Send + Sync + 'static>(shared: Arc<Shared<T>>) -> Self {
+        let (living, alive) = watch::channel(());
+        let following = tokio::spawn(async move {
+            let _living = living;
+            follow(shared).await;
+        });
+        Self { task: following.abort_handle(), alive }
+    }
+
+    /// Waits until the task has died.
+    pub(super) async fn lost(&self) {
+        let _ = self.alive.clone().wait_for(|()| false).await;
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What goes on being fed while somebody has it.
+pub(super) struct Fed<T> {
+    pub(super) shared: Arc<Shared<T>>,
+    #[expect(dead_code, reason = "it is there to be held")]
+    pub(super) feed: Arc<Feed>,
+}
+
 /// Follows the store for as long as the cache lives.
-pub(super) async fn follow<T: Object + Send + Sync + 'static>(shared: Arc<Shared<T>>) {
+async fn follow<T: Object + Send + Sync + 'static>(shared: Arc<Shared<T>>) {
     let mut pause = FIRST_PAUSE;
     loop {
         let before = shared.revision();

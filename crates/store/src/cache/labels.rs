@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Object, ordered::Ordered};
+use super::{object::Object, ordered::Ordered};
 
 /// The keys of objects.
 pub(super) type Keys = Ordered<Arc<str>>;

@@ -9,8 +9,8 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    Change, Item, Object,
     log::{Cursor, Log},
+    object::{Change, Item, Object},
 };
 use crate::{Revision, StoreError};
 

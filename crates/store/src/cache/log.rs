@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Change, Object, Options};
+use super::object::{Change, Object, Options};
 use crate::{Revision, StoreError};
 
 /// A reader's place in a log: the number of the next change to read, counted since the log was made.

@@ -17,25 +17,30 @@ mod labels;
 mod lanes;
 mod latest;
 mod log;
+mod object;
 mod ordered;
+mod shared;
 mod subscription;
 
 use std::{
-    collections::HashMap,
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use parking_lot::{Mutex, RwLock};
-use tokio::{sync::watch, task::AbortHandle, time::timeout};
+use tokio::time::timeout;
 
-use self::{collection::Collection, latest::Latest};
-pub use self::{ordered::Range, subscription::Subscription};
-use crate::{Entry, Event, Revision, Store, StoreError};
+use self::{
+    feed::{Fed, Feed},
+    latest::Latest,
+    shared::{Shared, collection_of},
+};
+pub use self::{
+    object::{Change, Item, Object, Options, Snapshot},
+    ordered::Range,
+    subscription::Subscription,
+};
+use crate::{Entry, Revision, Store, StoreError};
 
 /// The longest wait for a revision.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -43,130 +48,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest that catching up may take.
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(7);
 
-/// What the cache keeps.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// How many changes of each collection are kept for watchers.
-    pub window: usize,
-    /// How much the states before these changes may weigh together, for each collection.
-    pub window_bytes: usize,
-    /// Keys below this prefix are kept; changes of others only move the revision.
-    pub root: String,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { window: 4096, window_bytes: 64 << 20, root: "/registry/".into() }
-    }
-}
-
-/// What the cache has to know of an object.
-pub trait Object {
-    /// About how many bytes of memory it takes.
-    fn weight(&self) -> usize;
-
-    /// The labels that it can be listed by, in one order; `None` if they can't be read.
-    fn labels(&self) -> Option<impl Iterator<Item = (&str, &str)>> {
-        Some(std::iter::empty())
-    }
-
-    /// What it can be watched by; `None` if it can't be read.
-    fn trigger(&self) -> Option<&str> {
-        None
-    }
-}
-
-/// What is kept of an object that can't be read is little.
-impl<T: Object, E> Object for Result<T, E> {
-    fn weight(&self) -> usize {
-        self.as_ref().map_or(0, T::weight)
-    }
-
-    fn labels(&self) -> Option<impl Iterator<Item = (&str, &str)>> {
-        self.as_ref().ok()?.labels()
-    }
-
-    fn trigger(&self) -> Option<&str> {
-        self.as_ref().ok()?.trigger()
-    }
-}
-
-impl Object for String {
-    fn weight(&self) -> usize {
-        self.len()
-    }
-}
-
-/// An object in the form that the readers want, made once for each revision.
-#[derive(Debug)]
-pub struct Item<T> {
-    /// Its key.
-    pub key: Arc<str>,
-    /// The revision that wrote it.
-    pub revision: Revision,
-    /// What `decode` made of its bytes.
-    pub object: T,
-}
-
-/// A change of one object. At least one of `old` and `new` is there.
-#[derive(Debug)]
-pub struct Change<T> {
-    /// The revision of the change.
-    pub revision: Revision,
-    /// The revision of the change before it in the same collection. For the first change after the cache
-    /// was loaded, the revision that it was loaded at.
-    pub previous: Revision,
-    /// The object before; absent if this created it.
-    pub old: Option<Arc<Item<T>>>,
-    /// The object after; absent if this deleted it.
-    pub new: Option<Arc<Item<T>>>,
-}
-
-impl<T> Change<T> {
-    /// The key of the object.
-    pub fn key(&self) -> &str {
-        self.new.as_ref().or(self.old.as_ref()).map_or("", |item| &item.key)
-    }
-}
-
-/// The objects below a prefix as of one revision, in key order.
-#[derive(Debug)]
-pub struct Snapshot<T> {
-    /// The revision as of which the items are; a watch after it continues them.
-    pub revision: Revision,
-    /// The items.
-    pub items: Range<Arc<Item<T>>>,
-}
-
 /// See the module. Dropping it (and all subscriptions) ends the watch of the store.
 pub struct Cache<T> {
     shared: Arc<Shared<T>>,
     latest: Latest,
-    feed: AbortHandle,
-    /// Its sender is the feed's.
-    alive: watch::Receiver<()>,
-}
-
-/// What the cache and the task that feeds it have in common.
-struct Shared<T> {
-    store: Arc<dyn Store>,
-    options: Options,
-    decode: Box<dyn Fn(&Entry) -> T + Send + Sync>,
-    collections: RwLock<Collections<T>>,
-    /// The changes of all collections, without items.
-    all: Arc<Collection<T>>,
-    /// The last change that was seen, or the newest of the objects that were loaded.
-    last: Mutex<Option<Event>>,
-    /// Up to this revision every collection is whole. One may be further already.
-    progress: watch::Sender<Revision>,
-    /// Whether the store is being watched.
-    following: AtomicBool,
-}
-
-struct Collections<T> {
-    by_name: HashMap<Arc<str>, Arc<Collection<T>>>,
-    /// The revision of the latest load: a collection that is first met now has not changed since.
-    origin: Revision,
+    feed: Arc<Feed>,
 }
 
 impl<T: Object + Send + Sync + 'static> Cache<T> {
@@ -179,14 +65,8 @@ impl<T: Object + Send + Sync + 'static> Cache<T> {
         let latest = store.revision().await?;
         let shared = Arc::new(Shared::new(Arc::clone(&store), options, decode));
         shared.load_with_history(latest).await?;
-        let (living, alive) = watch::channel(());
-        let following = feed::follow(Arc::clone(&shared));
-        let feed = tokio::spawn(async move {
-            let _living = living;
-            following.await
-        });
-        let feed = feed.abort_handle();
-        let cache = Arc::new(Self { shared, latest: Latest::new(store), feed, alive });
+        let feed = Arc::new(Feed::of(Arc::clone(&shared)));
+        let cache = Arc::new(Self { shared, latest: Latest::new(store), feed });
         cache.wait_for(latest).await?;
         Ok(cache)
     }
@@ -203,7 +83,7 @@ impl<T: Object + Send + Sync + 'static> Cache<T> {
 
     /// Waits until the cache is never again as new as the store, which is or is not there: what feeds it has died.
     pub async fn lost(&self) {
-        let _ = self.alive.clone().wait_for(|()| false).await;
+        self.feed.lost().await;
     }
 
     /// Waits until the cache has reached a revision.
@@ -293,19 +173,17 @@ impl<T: Object + Send + Sync + 'static> Cache<T> {
         after: Revision,
     ) -> Result<Subscription<T>, StoreError> {
         let collection = self.shared.collection(collection_of(prefix).unwrap_or(prefix));
-        Subscription::new(Arc::clone(self), collection, prefix, value, after)
+        Subscription::new(self.fed(), collection, prefix, value, after)
     }
 
     /// The changes of all collections after a revision, or as far back as they are known, and the revision after which
     /// that is. What is known now is not forgotten while it is read.
     pub fn recall_all(self: &Arc<Self>, after: Revision) -> (Revision, Subscription<T>) {
-        Subscription::recall(Arc::clone(self), Arc::clone(&self.shared.all), after)
+        Subscription::recall(self.fed(), Arc::clone(&self.shared.all), after)
     }
-}
 
-impl<T> Drop for Cache<T> {
-    fn drop(&mut self) {
-        self.feed.abort();
+    fn fed(&self) -> Fed<T> {
+        Fed { shared: Arc::clone(&self.shared), feed: Arc::clone(&self.feed) }
     }
 }
 
@@ -313,69 +191,5 @@ impl<T> fmt::Debug for Cache<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let revision = *self.shared.progress.borrow();
         f.debug_struct("Cache").field("revision", &revision).finish_non_exhaustive()
-    }
-}
-
-impl<T: Object + Send + Sync + 'static> Shared<T> {
-    fn new(
-        store: Arc<dyn Store>,
-        options: Options,
-        decode: impl Fn(&Entry) -> T + Send + Sync + 'static,
-    ) -> Self {
-        let origin = Revision(0);
-        Self {
-            store,
-            decode: Box::new(decode),
-            collections: RwLock::new(Collections { by_name: HashMap::new(), origin }),
-            all: Arc::new(Collection::new(origin, &options)),
-            last: Mutex::new(None),
-            options,
-            progress: watch::Sender::new(origin),
-            following: AtomicBool::new(false),
-        }
-    }
-
-    fn revision(&self) -> Revision {
-        *self.progress.borrow()
-    }
-
-    fn get(&self, key: &str) -> Option<Arc<Item<T>>> {
-        self.known(collection_of(key)?)?.get(key)
-    }
-
-    fn known(&self, name: &str) -> Option<Arc<Collection<T>>> {
-        self.collections.read().by_name.get(name).cloned()
-    }
-
-    fn collection(&self, name: &str) -> Arc<Collection<T>> {
-        let create = || self.collections.write().get_or_create(name, &self.options);
-        self.known(name).unwrap_or_else(create)
-    }
-}
-
-impl<T: Object> Collections<T> {
-    fn get_or_create(&mut self, name: &str, options: &Options) -> Arc<Collection<T>> {
-        let create = || Arc::new(Collection::new(self.origin, options));
-        Arc::clone(self.by_name.entry(name.into()).or_insert_with(create))
-    }
-}
-
-/// The collection of a key: its first three segments.
-fn collection_of(key: &str) -> Option<&str> {
-    let (end, _) = key.match_indices('/').nth(3)?;
-    Some(&key[..=end])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_collection_is_the_first_three_segments() {
-        for key in ["/registry/core/pods/n1/a", "/registry/core/pods/n1/", "/registry/core/pods/"] {
-            assert_eq!(collection_of(key), Some("/registry/core/pods/"));
-        }
-        assert_eq!(collection_of("/registry/core/nodes/a"), Some("/registry/core/nodes/"));
-        assert_eq!(collection_of("/registry/core/pods"), None);
     }
 }

@@ -12,8 +12,9 @@ use futures::{Stream, StreamExt};
 use tokio_stream::wrappers::WatchStream;
 
 use super::{
-    Cache, Change, Object,
     collection::{Collection, Reader, Recalled},
+    feed::Fed,
+    object::{Change, Object},
 };
 use crate::{Revision, StoreError};
 
@@ -24,7 +25,7 @@ const BATCH: usize = 64;
 /// wait in the log. A reader that falls behind the log's window, or behind a gap in the store's watch,
 /// gets `Compacted` and then the end: it has to list anew.
 pub struct Subscription<T> {
-    cache: Arc<Cache<T>>,
+    fed: Fed<T>,
     collection: Arc<Collection<T>>,
     prefix: Box<str>,
     /// Everything up to here has been delivered, or was known before.
@@ -37,7 +38,7 @@ pub struct Subscription<T> {
 
 impl<T: Object + Send + Sync + 'static> Subscription<T> {
     pub(super) fn new(
-        cache: Arc<Cache<T>>,
+        fed: Fed<T>,
         collection: Arc<Collection<T>>,
         prefix: &str,
         value: Option<&str>,
@@ -46,7 +47,7 @@ impl<T: Object + Send + Sync + 'static> Subscription<T> {
         let (reader, wakes) = collection.follow(value, after)?;
         Ok(Self {
             reader,
-            cache,
+            fed,
             collection,
             prefix: prefix.into(),
             delivered: after,
@@ -59,13 +60,13 @@ impl<T: Object + Send + Sync + 'static> Subscription<T> {
     /// The changes after a revision, or as far back as they are known: then from which on that is. What is known is
     /// held, so that it can't be forgotten while it is read.
     pub(super) fn recall(
-        cache: Arc<Cache<T>>,
+        fed: Fed<T>,
         collection: Arc<Collection<T>>,
         after: Revision,
     ) -> (Revision, Self) {
         let Recalled { since, known, reader, wakes } = collection.recall(after);
         let this = Self {
-            cache,
+            fed,
             collection,
             prefix: "".into(),
             delivered: since,
@@ -80,7 +81,7 @@ impl<T: Object + Send + Sync + 'static> Subscription<T> {
     /// The revision up to which every change was delivered: what a bookmark may say. It never goes back.
     pub fn revision(&mut self) -> Revision {
         // Before the look at the log: a change up to this revision is in the log by now.
-        let reached = self.cache.revision();
+        let reached = self.fed.shared.revision();
         let idle = self.batch.is_empty() && !self.expired;
         if idle && self.collection.is_read_by(&self.reader) {
             self.delivered = self.delivered.max(reached);

@@ -7,8 +7,10 @@
 
 mod handle;
 mod medium;
+mod queue;
 mod reader;
 mod schema;
+mod shared;
 mod tables;
 mod writer;
 
@@ -27,11 +29,13 @@ use parking_lot::Mutex;
 use redb::StorageBackend;
 use tokio::{sync::watch, time::Instant};
 
+pub use self::shared::Options;
 use self::{
     handle::Handle,
     medium::{Medium, Trust},
+    queue::{Op, Queue},
     reader::Reader,
-    writer::{Op, Queue},
+    shared::Shared,
 };
 use crate::{Entry, Event, Events, Expect, Guard, Page, Query, Revision, Store, StoreError};
 
@@ -44,35 +48,9 @@ const FRESH: Duration = Duration::from_secs(2);
 /// How often to try whether a file in use has become free.
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
-/// What to keep, and what to take on trust.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// How much history is kept, in bytes of keys and values; what is older is compacted away by and by.
-    pub keep_bytes: u64,
-    /// Whether to read and verify the whole file at the start, even if it was closed in order.
-    pub verify: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { keep_bytes: 1 << 30, verify: false }
-    }
-}
-
 /// A store in one file.
 pub struct Embedded {
     shared: Arc<Shared>,
-}
-
-/// What the store, its writer and its watches have in common.
-struct Shared {
-    options: Options,
-    handle: Handle,
-    queue: Queue,
-    /// The latest revision that is durable.
-    committed: watch::Sender<Revision>,
-    /// When the file was last written.
-    written: Mutex<Option<Instant>>,
 }
 
 impl Embedded {
@@ -151,14 +129,14 @@ impl Store for Embedded {
             Some(Ok(found)) => Ok(found),
             _ => {
                 let key = key.to_owned();
-                self.shared.read(move |reader| reader.get(&key)).await
+                read(&self.shared, move |reader| reader.get(&key)).await
             }
         }
     }
 
     async fn list(&self, prefix: &str, query: Query) -> Result<Page, StoreError> {
         let prefix = prefix.to_owned();
-        self.shared.read(move |reader| reader.list(&prefix, &query)).await
+        read(&self.shared, move |reader| reader.list(&prefix, &query)).await
     }
 
     async fn put_guarded(
@@ -178,13 +156,13 @@ impl Store for Embedded {
 
     async fn watch(&self, after: Revision) -> Result<Events, StoreError> {
         let after = after.0.max(schema::FIRST);
-        self.shared.read(move |reader| reader.check_kept(after)).await?;
+        read(&self.shared, move |reader| reader.check_kept(after)).await?;
         Ok(follow(Arc::clone(&self.shared), after).boxed())
     }
 
     async fn remembers(&self, change: &Event) -> Result<bool, StoreError> {
         let change = change.clone();
-        self.shared.read(move |reader| reader.remembers(&change)).await
+        read(&self.shared, move |reader| reader.remembers(&change)).await
     }
 
     async fn close(&self) {
@@ -216,26 +194,20 @@ impl fmt::Debug for Embedded {
     }
 }
 
-impl Shared {
-    fn revision(&self) -> Revision {
-        *self.committed.borrow()
+/// Reads where blocking is allowed: a page may have to come from the disk. What fails to be read may
+/// leave the database useless, which the next write finds out and mends.
+async fn read<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let owned = Arc::clone(shared);
+    let reading =
+        tokio::task::spawn_blocking(move || owned.handle.read(owned.revision(), read)).await;
+    let read = reading.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())));
+    if let Err(StoreError::Unavailable(_)) = &read {
+        writer::start(shared, Op::Touch);
     }
-
-    /// Reads where blocking is allowed: a page may have to come from the disk. What fails to be read may
-    /// leave the database useless, which the next write finds out and mends.
-    async fn read<T: Send + 'static>(
-        self: &Arc<Self>,
-        read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let shared = Arc::clone(self);
-        let reading =
-            tokio::task::spawn_blocking(move || shared.handle.read(shared.revision(), read)).await;
-        let read = reading.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())));
-        if let Err(StoreError::Unavailable(_)) = &read {
-            writer::start(self, Op::Touch);
-        }
-        read
-    }
+    read
 }
 
 /// The changes after a revision, read from the file: history and news alike, so there is no seam between
@@ -247,7 +219,7 @@ fn follow(shared: Arc<Shared>, after: u64) -> impl Stream<Item = Result<Event, S
         loop {
             let latest = *committed.borrow_and_update();
             while after < latest.0 {
-                let events = shared.read(move |reader| reader.changes(after, WATCH_BATCH)).await?;
+                let events = read(&shared, move |reader| reader.changes(after, WATCH_BATCH)).await?;
                 for event in events {
                     after = event.revision().0;
                     yield event;

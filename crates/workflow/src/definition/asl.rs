@@ -6,10 +6,10 @@ use api_machinery::FieldPath;
 use serde_json::Value;
 
 use super::{
-    Concurrency, Faults, Invocation, Kind, Machine, Map, Next, State, Text, Timeout, Until,
-    choice::rule, fields::Fields, reach, retry,
+    Concurrency, Invocation, Kind, Machine, Map, Next, State, Text, Timeout, Until, choice::rule,
+    fields::Fields, reach, retry,
 };
-use crate::{choice::timestamp, intrinsic::Expression, path::Path};
+use crate::{choice::timestamp, faults::Faults, intrinsic::Expression, path::Path};
 
 const TYPES: [&str; 8] = ["Task", "Pass", "Choice", "Wait", "Succeed", "Fail", "Parallel", "Map"];
 const WORDS: reach::Words = reach::Words {

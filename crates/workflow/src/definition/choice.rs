@@ -3,9 +3,10 @@
 use api_machinery::FieldPath;
 use serde_json::Value;
 
-use super::{Faults, fields::Fields};
+use super::fields::Fields;
 use crate::{
     choice::{Comparison, Condition, Operand, Rule, Sort, Test, Type, timestamp},
+    faults::Faults,
     path::Path,
 };
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use api_machinery::FieldPath;
 use serde_json::{Map, Value};
 
-use super::{Faults, Selection};
-use crate::{path::Path, template::Template};
+use super::selection::Selection;
+use crate::{faults::Faults, path::Path, template::Template};
 
 /// The longest time that may be asked for, about three years.
 const MAX_SECONDS: u64 = 99_999_999;

@@ -7,10 +7,9 @@ use api_machinery::FieldPath;
 use serde_json::Value;
 
 use super::{
-    Faults, Invocation, Kind, Machine, Next, Retrier, State, choice::graph_rule, fields::Fields,
-    reach,
+    Invocation, Kind, Machine, Next, Retrier, State, choice::graph_rule, fields::Fields, reach,
 };
-use crate::error::ALL;
+use crate::{error::ALL, faults::Faults};
 
 /// Errors that a gateway tells when a function could not be asked: the next attempt may find it.
 const UNAVAILABLE: [&str; 2] = ["Function.Unavailable", "Function.TooManyRequests"];

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use api_machinery::FieldPath;
 use serde_json::{Map, Value};
 
-use super::{Faults, Kind, Machine, Next, State};
+use super::{Kind, Machine, Next, State};
+use crate::faults::Faults;
 
 /// The ways between the states of a document: the field that names the next state, and the name.
 type Ways<'a> = BTreeMap<&'a str, Vec<(FieldPath, &'a str)>>;

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Faults, fields::Fields};
+use super::fields::Fields;
 use crate::{
     error::{ALL, RunError},
+    faults::Faults,
     path::ReferencePath,
     random::Random,
 };

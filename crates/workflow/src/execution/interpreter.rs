@@ -19,7 +19,8 @@ use crate::{
     error::RunError,
     limits::{MAX_EXECUTION, MAX_PAYLOAD, MAX_STEPS, MAX_STEPS_AT_ONCE, length},
     path::Path,
-    template::{Source, Template},
+    source::Source,
+    template::Template,
 };
 
 /// Where a line of states has come to.

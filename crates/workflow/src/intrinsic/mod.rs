@@ -5,7 +5,7 @@ mod lexer;
 
 use serde_json::Value;
 
-use crate::{error::RunError, path::Path, template::Source};
+use crate::{error::RunError, path::Path, source::Source};
 use functions::Function;
 use lexer::Lexer;
 

@@ -1,8 +1,7 @@
 //! A Service's row.
 
-use api_types::api::core::v1::{Service, ServicePort};
+use api_types::api::core::v1::{Service, ServicePort, ServiceSpec};
 
-use super::spec_text;
 use crate::{
     cells::{NONE, or_none},
     rules::text,
@@ -49,4 +48,9 @@ fn port(port: &ServicePort) -> String {
         None | Some(0) => format!("{}/{protocol}", port.port),
         Some(node_port) => format!("{}:{node_port}/{protocol}", port.port),
     }
+}
+
+/// A text of the spec, or the empty one.
+pub(super) fn spec_text(service: &Service, get: impl Fn(&ServiceSpec) -> Option<&String>) -> &str {
+    text(service.spec.as_ref().and_then(get))
 }

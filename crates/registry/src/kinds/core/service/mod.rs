@@ -9,10 +9,11 @@ mod validation;
 use api_machinery::{FieldErrors, FieldPath, names};
 use api_types::{
     IntOrString,
-    api::core::v1::{Service, ServicePort, ServiceSpec, ServiceStatus},
+    api::core::v1::{Service, ServicePort, ServiceStatus},
 };
 use serde_json::json;
 
+use self::columns::spec_text;
 use crate::{NameRule, ResourceDef, Strategy, cells, resource, rules::text};
 
 pub(crate) fn definition() -> ResourceDef {
@@ -29,10 +30,6 @@ pub(crate) fn definition() -> ResourceDef {
             json!(cells::labels(service.spec.as_ref().and_then(|s| s.selector.as_ref())))
         })
         .build()
-}
-
-fn spec_text(service: &Service, get: impl Fn(&ServiceSpec) -> Option<&String>) -> &str {
-    text(service.spec.as_ref().and_then(get))
 }
 
 struct ServiceStrategy;

@@ -1,0 +1,58 @@
+//! What a document says, and which of its fields it says more than once.
+
+use serde_json::Value;
+
+/// A document.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decoded {
+    /// What it says.
+    pub value: Value,
+    /// The paths of the fields that it says more than once, as Kubernetes spells them: `spec.containers[0].image`.
+    pub duplicates: Vec<String>,
+}
+
+/// How many fields given twice are told of (Kubernetes: `saveStrictError`), and how long a path gets: else a body of
+/// little more than duplicates below long keys would fill the memory.
+const MOST_DUPLICATES: usize = 100;
+const LONGEST_PATH: usize = 4096;
+
+/// The paths of the fields given twice, found from the inside out: a path gets longer as its parents are left.
+#[derive(Debug, Default)]
+pub(super) struct Duplicates(pub(super) Vec<String>);
+
+impl Duplicates {
+    /// How many there were when a child was entered.
+    pub(super) fn mark(&self) -> usize {
+        self.0.len()
+    }
+
+    /// This field of the current object has come again.
+    pub(super) fn found(&mut self, key: &str, mark: usize) {
+        let is_told = self.0.len() < MOST_DUPLICATES && key.len() <= LONGEST_PATH;
+        if is_told && !self.0[mark..].iter().any(|path| path == key) {
+            self.0.push(key.to_owned());
+        }
+    }
+
+    /// Those found since `mark` are below this field.
+    pub(super) fn below_key(&mut self, key: &str, mark: usize) {
+        for path in self.0[mark..].iter_mut().filter(|p| p.len() + key.len() <= LONGEST_PATH) {
+            *path = if path.starts_with('[') {
+                format!("{key}{path}")
+            } else {
+                format!("{key}.{path}")
+            };
+        }
+    }
+
+    /// Those found since `mark` are below this element.
+    pub(super) fn below_index(&mut self, index: usize, mark: usize) {
+        for path in &mut self.0[mark..] {
+            *path = if path.starts_with('[') {
+                format!("[{index}]{path}")
+            } else {
+                format!("[{index}].{path}")
+            };
+        }
+    }
+}
