@@ -69,8 +69,7 @@ pub(crate) async fn steps(args: &ClusterArgs, rates: &[u32], seconds: u32) -> an
         "max ms",
         "instances at its end",
     ];
-    load::print(&header, &rows, &failures);
-    Ok(())
+    load::print(&header, &rows, &failures)
 }
 
 pub(crate) async fn cold(args: &ClusterArgs, count: usize, warm_pool: bool) -> anyhow::Result<()> {
@@ -78,8 +77,7 @@ pub(crate) async fn cold(args: &ClusterArgs, count: usize, warm_pool: bool) -> a
     let subject = Subject::make(args, call_seconds).await?;
     let measured = subject.cold(count).await;
     subject.remove().await?;
-    load::print(&["what", "times", "p50 ms", "p99 ms"], &measured?, &BTreeMap::new());
-    Ok(())
+    load::print(&["what", "times", "p50 ms", "p99 ms"], &measured?, &BTreeMap::new())
 }
 
 impl Subject {

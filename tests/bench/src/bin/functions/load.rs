@@ -98,12 +98,32 @@ pub(crate) async fn at_rate(client: &Client, url: &str, rate: u32, length: Durat
     std::mem::replace(&mut *outcome, Outcome::new())
 }
 
+/// Shows what was measured. Calls that failed fail the program.
 #[expect(clippy::print_stdout, reason = "the program's output")]
-pub(crate) fn print(header: &[&str], rows: &[Vec<String>], failures: &BTreeMap<String, u64>) {
+pub(crate) fn print(
+    header: &[&str],
+    rows: &[Vec<String>],
+    failures: &BTreeMap<String, u64>,
+) -> anyhow::Result<()> {
     let mut table = Builder::from_iter(rows);
     table.insert_record(0, header.iter().copied());
     println!("{}", table.build().with(Style::psql()));
     for (failure, times) in failures {
         println!("{times} × {failure}");
+    }
+    anyhow::ensure!(failures.is_empty(), "{} calls failed", failures.values().sum::<u64>());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_that_failed_fail_the_program() {
+        print(&["calls"], &[], &BTreeMap::new()).unwrap();
+        let failures = BTreeMap::from([("502".to_owned(), 2), ("no answer".to_owned(), 1)]);
+        let error = print(&["calls"], &[], &failures).unwrap_err();
+        assert_eq!(error.to_string(), "3 calls failed");
     }
 }

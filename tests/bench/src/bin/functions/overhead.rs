@@ -46,8 +46,7 @@ pub(crate) async fn measure(args: &OverheadArgs) -> anyhow::Result<()> {
             failures.extend(outcome.failures);
         }
     }
-    load::print(&HEADER, &rows, &failures);
-    Ok(())
+    load::print(&HEADER, &rows, &failures)
 }
 
 /// A gateway that knows the function `f`, whose one instance serves on this port.

@@ -6,15 +6,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context;
 use api_types::minik8s::{Workflow, WorkflowRun, WorkflowRunStatus};
 use axum::{body::Body, http::Response};
 use component::Metrics;
-use futures::{StreamExt, stream};
-use kube::{Api, ResourceExt, api::PostParams, runtime::watcher::Event};
+use futures::{StreamExt, TryStreamExt, stream};
+use kube::{
+    Api, ResourceExt,
+    api::{PostParams, WatchEvent, WatchParams},
+    runtime::watcher::Event,
+};
 use listwatch::Scope;
 use serde_json::{Value, json};
 use serverless_gateway::workflows::{CallFunction, FunctionCall, NoAnswer, Runs};
 use testkit::{ControlPlane, Etcd};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::load;
@@ -58,24 +64,36 @@ impl CallFunction for AtOnce {
 }
 
 pub(crate) async fn measure(args: &WorkflowArgs) -> anyhow::Result<()> {
-    let etcd = if args.etcd { Some(Etcd::spawn().await) } else { None };
-    let plane = match &etcd {
-        Some(etcd) => ControlPlane::builder().etcd(etcd).start().await,
-        None => ControlPlane::start().await,
-    };
     let mut rows = Vec::new();
     for &steps in &args.steps {
         let writes = steps + 2;
-        let alone = writes_alone(&plane, steps, args).await?;
-        let took = runs(&plane, steps, args).await?;
+        let alone = writes_alone(steps, args).await?;
+        let plane = Plane::start(args).await;
+        let took = drive(&plane.plane, steps, args).await?;
         let runs = args.runs as f64 / took.as_secs_f64();
         let row = [steps as f64, writes as f64, runs, runs * steps as f64, runs * writes as f64];
         let mut row: Vec<_> = row.into_iter().chain([alone]).map(|n| format!("{n:.0}")).collect();
         row.push(format!("{:.0} %", 100.0 * runs * writes as f64 / alone));
         rows.push(row);
     }
-    load::print(&HEADER, &rows, &Default::default());
-    Ok(())
+    load::print(&HEADER, &rows, &Default::default())
+}
+
+/// A control plane that has nothing to do but this.
+struct Plane {
+    plane: ControlPlane,
+    _etcd: Option<Etcd>,
+}
+
+impl Plane {
+    async fn start(args: &WorkflowArgs) -> Self {
+        let etcd = if args.etcd { Some(Etcd::spawn().await) } else { None };
+        let plane = match &etcd {
+            Some(etcd) => ControlPlane::builder().etcd(etcd).start().await,
+            None => ControlPlane::start().await,
+        };
+        Self { plane, _etcd: etcd }
+    }
 }
 
 fn object(kind: &str, name: &str, spec: &Value) -> Value {
@@ -88,15 +106,12 @@ fn run(name: &str, workflow: &str) -> serde_json::Result<WorkflowRun> {
 }
 
 /// Writes per second: objects as large as runs in their middle, each created and then written as often as a run is.
-async fn writes_alone(
-    plane: &ControlPlane,
-    steps: usize,
-    args: &WorkflowArgs,
-) -> anyhow::Result<f64> {
-    let api: &Api<WorkflowRun> = &Api::default_namespaced(plane.client());
-    let status = &middle(plane, steps).await?;
+async fn writes_alone(steps: usize, args: &WorkflowArgs) -> anyhow::Result<f64> {
+    let status = &middle(steps, args).await?;
+    let plane = Plane::start(args).await;
+    let api: &Api<WorkflowRun> = &Api::default_namespaced(plane.plane.client());
     let one = async |number: usize| -> anyhow::Result<()> {
-        let written = run(&format!("alone-{steps}-{number}"), "none")?;
+        let written = run(&format!("alone-{number}"), "none")?;
         let mut written = api.create(&PostParams::default(), &written).await?;
         let name = written.name_any();
         for count in 0..=steps {
@@ -115,69 +130,75 @@ async fn writes_alone(
 }
 
 /// What a run's status is after half of its steps.
-async fn middle(plane: &ControlPlane, steps: usize) -> anyhow::Result<WorkflowRunStatus> {
-    let args = WorkflowArgs { runs: 1, active: 1, steps: Vec::new(), etcd: false };
-    let mut statuses = drive(plane, steps, "middle", &args).await?.1;
-    anyhow::ensure!(statuses.len() > steps, "a write was not seen");
+async fn middle(steps: usize, args: &WorkflowArgs) -> anyhow::Result<WorkflowRunStatus> {
+    let args = WorkflowArgs { runs: 1, active: 1, ..args.clone() };
+    let plane = Plane::start(&args).await;
+    let listwatch = plane.plane.listwatch();
+    let mut events = std::pin::pin!(listwatch.watch::<WorkflowRun>(Scope::All));
+    while !matches!(events.next().await, Some(Ok(Event::InitDone))) {}
+    drive(&plane.plane, steps, &args).await?;
+    let mut statuses = Vec::new();
+    while let Some(event) = events.next().await {
+        let Event::Apply(run) = event? else { continue };
+        let status = run.status.unwrap_or_default();
+        let has_ended = status.phase.has_ended();
+        statuses.push(status);
+        if has_ended {
+            break;
+        }
+    }
+    anyhow::ensure!(statuses.len() == steps + 2, "there were other writes than there must be");
     Ok(statuses.swap_remove(statuses.len() / 2))
 }
 
-async fn runs(plane: &ControlPlane, steps: usize, args: &WorkflowArgs) -> anyhow::Result<Duration> {
-    Ok(drive(plane, steps, "run", args).await?.0)
-}
-
-/// Runs a workflow; how long that took, and the statuses that were seen on the way.
+/// Runs a workflow so often; how long that took. What ends is all that is heard of: the gateway alone follows the runs.
 async fn drive(
     plane: &ControlPlane,
     steps: usize,
-    prefix: &str,
     args: &WorkflowArgs,
-) -> anyhow::Result<(Duration, Vec<WorkflowRunStatus>)> {
-    let workflow = format!("{prefix}-{steps}");
+) -> anyhow::Result<Duration> {
+    let workflow = object("Workflow", "line", &line(steps));
     let workflows: Api<Workflow> = Api::default_namespaced(plane.client());
-    let definition: Workflow = serde_json::from_value(object("Workflow", &workflow, &line(steps)))?;
-    workflows.create(&PostParams::default(), &definition).await?;
+    workflows.create(&PostParams::default(), &serde_json::from_value(workflow)?).await?;
     let (shutdown, metrics) = (CancellationToken::new(), Metrics::default());
     let ending = (&metrics, shutdown.clone());
     let runs = Runs::new(plane.client(), Arc::new(AtOnce), "bench", ending);
-    let listwatch = plane.listwatch();
-    let alive = CancellationToken::new();
+    let (listwatch, alive) = (plane.listwatch(), CancellationToken::new());
     alive.cancel();
     let driving = tokio::spawn(async move { runs.drive(&listwatch, &alive).await });
-    let listwatch = plane.listwatch();
-    let mut events = std::pin::pin!(listwatch.watch::<WorkflowRun>(Scope::All));
     let api: Api<WorkflowRun> = Api::default_namespaced(plane.client());
-    let create = async |number: usize| {
-        api.create(&PostParams::default(), &run(&format!("{workflow}-{number}"), &workflow)?)
-            .await?;
-        anyhow::Ok(())
-    };
+    let succeeded = WatchParams::default().fields("status.phase=Succeeded");
+    let mut ends = std::pin::pin!(api.watch_metadata(&succeeded, "0").await?);
     let begin = Instant::now();
-    let (mut created, mut ended, mut statuses) = (0, 0, Vec::new());
-    while created < args.active.min(args.runs) {
-        create(created).await?;
-        created += 1;
-    }
-    while ended < args.runs {
-        let Some(Ok(Event::Apply(run) | Event::InitApply(run))) = events.next().await else {
-            continue;
-        };
-        let Some(status) = run.status.filter(|_| run.spec.workflow == workflow) else { continue };
-        if status.phase.has_ended() {
-            ended += 1;
-            if created < args.runs {
-                create(created).await?;
-                created += 1;
-            }
-        }
-        if args.runs == 1 {
-            statuses.push(status);
-        }
+    let permits = Arc::new(Semaphore::new(args.active));
+    let creating = tokio::spawn(create(api, args.runs, permits.clone()));
+    for _ in 0..args.runs {
+        while !matches!(
+            ends.try_next().await?.context("the watch has ended")?,
+            WatchEvent::Added(_)
+        ) {}
+        permits.add_permits(1);
     }
     let took = begin.elapsed();
+    creating.await??;
     shutdown.cancel();
     driving.await?;
-    Ok((took, statuses))
+    Ok(took)
+}
+
+/// Creates runs, each as soon as there is a permit for it.
+async fn create(
+    api: Api<WorkflowRun>,
+    count: usize,
+    permits: Arc<Semaphore>,
+) -> anyhow::Result<()> {
+    let one = async |number: usize| -> anyhow::Result<()> {
+        permits.acquire().await?.forget();
+        let run = run(&format!("run-{number}"), "line")?;
+        api.create(&PostParams::default(), &run).await?;
+        Ok(())
+    };
+    stream::iter(0..count).map(one).buffer_unordered(usize::MAX).try_collect().await
 }
 
 /// Calls one after another.
