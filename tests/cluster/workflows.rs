@@ -48,6 +48,8 @@ impl Examples {
     fn history(&self, run: &str) -> Vec<[String; 3]> {
         let shown = self.0.kubectl(&["wf", "history", run]).expect_ok();
         let lines = shown.lines().skip(1).take_while(|line| !line.is_empty());
+        // Of attempts that failed there are lines of their own.
+        let lines = lines.filter(|line| !line.starts_with(' '));
         lines
             .map(|line| {
                 let mut words = line.split_whitespace().map(str::to_owned);

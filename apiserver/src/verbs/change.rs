@@ -38,7 +38,8 @@ pub(super) async fn apply(
 ) -> Result<Response, ApiError> {
     let (at, wanted) = (call.address()?, &wanted);
     let attempt = |old: Stored| async move {
-        let Given { object, warnings } = wanted(&old.object)?;
+        let Given { object, mut warnings } = wanted(&old.object)?;
+        warnings.extend(super::warnings::of(state, call, &object));
         check_version(at, &old, object.metadata())?;
         attempt(state, call, at, &old, object).await.map(|json| (json, warnings))
     };

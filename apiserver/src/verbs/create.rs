@@ -24,7 +24,7 @@ const NAME_ATTEMPTS: usize = 8;
 /// *Flow*: decoding and defaults → mutating admission → the kind's strategy → validating admission → the store.
 pub(super) async fn create(state: &State, call: &Call) -> Result<Response, ApiError> {
     let (given, faults) = call.body()?;
-    let Given { object, warnings } = call.decode(given, faults, None)?;
+    let Given { object, mut warnings } = call.decode(given, faults, None)?;
     match call.info.subresource {
         Some(Subresource::Binding) => return binding::bind(state, call, object, &warnings).await,
         Some(Subresource::Token) => return token::create(state, call, object, &warnings).await,
@@ -33,6 +33,7 @@ pub(super) async fn create(state: &State, call: &Call) -> Result<Response, ApiEr
         }
         _ => {}
     }
+    warnings.extend(super::warnings::of(state, call, &object));
     let stored = match name(&object).is_empty() {
         true => insert_under_some_name(state, call, &object).await?,
         false => insert(state, call, object).await?,

@@ -8,6 +8,7 @@ mod get;
 mod list;
 mod patch;
 mod update;
+mod warnings;
 mod watch;
 
 use std::sync::Arc;

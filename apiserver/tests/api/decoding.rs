@@ -156,6 +156,32 @@ async fn warnings_may_have_any_letters_and_are_kept_short() {
 }
 
 #[tokio::test]
+async fn what_is_odd_about_a_workflow_is_told_whenever_it_is_taken() {
+    let api = Api::start().await;
+    let group = "/apis/minik8s.io/v1/namespaces/default";
+    let source = json!({"source": {"files": {"main.py": "def main(params): return params"}}});
+    let function = json!({"metadata": {"name": "known"}, "spec": source});
+    api.post(&format!("{group}/functions"), &function).await.ok();
+    let choice = json!({
+        "type": "Choice", "choices": [{"variable": "x", "numericEquals": 1, "next": "known"}]});
+    let nodes = json!({"a": choice, "known": {"type": "Task", "next": "b"}, "b": {"type": "Task"}});
+    let workflow = json!({"metadata": {"name": "w"}, "spec": {"startAt": "a", "nodes": nodes}});
+    let workflows = format!("{group}/workflows");
+    let created = api.post(&workflows, &workflow).await;
+    let told = warnings(&created);
+    assert_eq!((created.code, told.len()), (201, 2), "{told:?}");
+    assert!(told[0].contains("spec.nodes[a]: has no `default`"), "{told:?}");
+    assert_eq!(told[1], r#"299 - "spec: there is no function \"b\"""#);
+    let (path, patch) = (format!("{workflows}/w"), r#"{"spec":{"historyLimit":1}}"#);
+    let patched = api.send("PATCH", &path, ("application/merge-patch+json", JSON), patch).await;
+    assert_eq!((patched.code, warnings(&patched)), (200, told));
+    let status = r#"{"status":{"active":1}}"#;
+    let path = format!("{path}/status");
+    let written = api.send("PATCH", &path, ("application/merge-patch+json", JSON), status).await;
+    assert_eq!((written.code, warnings(&written)), (200, Vec::new()));
+}
+
+#[tokio::test]
 async fn a_json_patch_is_json_whatever_letters_it_has() {
     let api = Api::start().await;
     api.config_map("a", json!({})).await;

@@ -1,8 +1,8 @@
 //! What is told of workflows, which runs are kept, and what becomes of those whose gateway is gone.
 
-use api_types::api::coordination::v1::Lease;
+use api_types::api::{coordination::v1::Lease, core::v1::Event};
 use api_types::minik8s::{Function, RunPhase, Workflow, WorkflowRun};
-use kube::Api;
+use kube::{Api, api::ListParams};
 use serde_json::json;
 use testkit::wait;
 
@@ -24,25 +24,36 @@ fn run(name: &str) -> WorkflowRun {
     .unwrap()
 }
 
-fn ready(workflow: Option<&Workflow>) -> Option<&str> {
+fn functions_exist(workflow: Option<&Workflow>) -> Option<&str> {
     let conditions = &workflow?.status.as_ref()?.conditions;
-    conditions.iter().find(|c| c.type_ == "Ready").map(|c| c.status.as_str())
+    conditions.iter().find(|c| c.type_ == "FunctionsExist").map(|c| c.status.as_str())
 }
 
 #[tokio::test]
-async fn a_workflow_is_ready_once_its_functions_exist() {
+async fn it_is_told_of_a_workflow_whether_its_functions_exist() {
     let cluster = Cluster::start().await;
     let (workflows, functions) = (cluster.api::<Workflow>(), cluster.api::<Function>());
     create(&workflows, &workflow(1)).await;
-    let missing = |w: Option<&Workflow>| ready(w) == Some("False");
+    let missing = |w: Option<&Workflow>| functions_exist(w) == Some("False");
     wait::until_object(&workflows, "w", "its function is missed", missing).await;
     let function = json!({
         "apiVersion": "minik8s.io/v1", "kind": "Function", "metadata": {"name": "add-five"},
         "spec": {"source": {"files": {"add.py": "def main(params): return params"}}},
     });
     create(&functions, &serde_json::from_value(function).unwrap()).await;
-    let there = |w: Option<&Workflow>| ready(w) == Some("True");
+    let there = |w: Option<&Workflow>| functions_exist(w) == Some("True");
     wait::until_object(&workflows, "w", "its function is found", there).await;
+    let events = cluster.api::<Event>();
+    let told = async || {
+        let events = events.list(&ListParams::default()).await.unwrap().items;
+        let about = |e: &Event| e.involved_object.kind.as_deref() == Some("Workflow");
+        let events = events.into_iter().filter(about).filter_map(|event| event.reason);
+        match events.collect::<Vec<_>>() {
+            reasons if reasons == ["FunctionsNotFound", "FunctionsFound"] => Ok(()),
+            other => Err(other),
+        }
+    };
+    wait::until("it is told in events", told).await;
 }
 
 #[tokio::test]

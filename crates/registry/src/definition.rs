@@ -16,6 +16,7 @@ use crate::{
     erased::{Decoded, ErasedKind, Fault, Part},
     fields,
     scale::ScalePaths,
+    strategy::Exists,
 };
 
 /// A kind as the server sees it.
@@ -187,6 +188,12 @@ impl ResourceDef {
             Some(conversion) => conversion.to_stored(object),
             None => Ok(object),
         }
+    }
+
+    /// What whoever brings the object is to be told though it is taken.
+    #[must_use]
+    pub fn warnings(&self, object: &AnyObject, exists: &Exists<'_>) -> Vec<String> {
+        self.kind.warnings(object, exists)
     }
 
     /// What field selectors see of the object, in the order of `fields`.

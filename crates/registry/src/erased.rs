@@ -12,8 +12,13 @@ use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    any_object::AnyObject, context::Context, description::Scope, metadata, object::Object,
-    quantities::Quantities, strategy::Strategy,
+    any_object::AnyObject,
+    context::Context,
+    description::Scope,
+    metadata,
+    object::Object,
+    quantities::Quantities,
+    strategy::{Exists, Strategy},
 };
 
 /// What can be wrong with an object.
@@ -65,6 +70,10 @@ pub(crate) trait ErasedKind: fmt::Debug + Send + Sync {
         context: &Context,
     ) -> Result<(), Fault>;
     fn before_update(&self, part: Part, new: &mut AnyObject, old: &AnyObject) -> Result<(), Fault>;
+    /// What is to be told of the object though it is taken.
+    fn warnings(&self, _object: &AnyObject, _exists: &Exists<'_>) -> Vec<String> {
+        Vec::new()
+    }
     /// Makes the object what it is while it is being deleted.
     fn prepare_delete(&self, object: &mut AnyObject);
     fn grace_period(&self, object: &AnyObject, requested: Option<i64>) -> i64;
@@ -210,6 +219,10 @@ impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
             }
         }
         Ok(())
+    }
+
+    fn warnings(&self, object: &AnyObject, exists: &Exists<'_>) -> Vec<String> {
+        self.strategy.warnings(own(object), exists)
     }
 
     fn prepare_delete(&self, object: &mut AnyObject) {

@@ -32,4 +32,4 @@ pub use kinds::{all, bind, reviews};
 pub use metadata::place;
 pub use object::{KnownScope, Object};
 pub use scale::{ScalePaths, SelectorPath};
-pub use strategy::{NameRule, Plain, Strategy};
+pub use strategy::{Exists, NameRule, Plain, Strategy};

@@ -41,6 +41,11 @@ pub trait Strategy<K>: Send + Sync + 'static {
     /// The faults of a change of the status.
     fn validate_status(&self, _new: &K, _old: &K, _errors: &mut FieldErrors) {}
 
+    /// What whoever brings an object is to be told though it is taken, e.g. that it names something that is not there.
+    fn warnings(&self, _object: &K, _exists: &Exists<'_>) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The grace period in seconds a deletion leaves the object, `requested` being the client's wish.
     /// 0 removes it at once.
     fn grace_period(&self, _object: &K, _requested: Option<i64>) -> i64 {
@@ -63,3 +68,6 @@ pub trait Strategy<K>: Send + Sync + 'static {
 pub struct Plain;
 
 impl<K> Strategy<K> for Plain {}
+
+/// Whether there is an object of a resource (group, version, plural), of a name, in the namespace of the object that names it.
+pub type Exists<'a> = dyn Fn([&str; 3], &str) -> bool + 'a;

@@ -9,7 +9,15 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{apply::Apply, get::Get, target::Target};
-use crate::{Failure, api::Call, failure::Failures, history, manifest, object, session::Session};
+use crate::{
+    Failure,
+    api::Call,
+    failure::Failures,
+    history::{self, Width},
+    manifest, object,
+    output::{pretty_json, yaml::to_yaml},
+    session::Session,
+};
 
 const WORKFLOWS: &str = "workflows.minik8s.io";
 const RUNS: &str = "workflowruns.minik8s.io";
@@ -47,9 +55,13 @@ enum Action {
     /// Show the runs of workflows
     #[command(after_help = "Examples:\n  kubectl wf runs hello\n  kubectl wf runs -A -o wide")]
     Runs(Box<Get>),
-    /// Show what a run did, a line for each step that has ended
-    #[command(after_help = "Examples:\n  kubectl wf history hello-x7k2p")]
-    History(Name),
+    /// Show what a run did, a line for each step that has ended, and one for each attempt that failed where there were several
+    ///
+    /// A run keeps its last 500 steps, or as many as 256 KiB hold, and of each value that is longer than 4 KiB the beginning.
+    #[command(
+        after_help = "Examples:\n  kubectl wf history hello-x7k2p\n  kubectl wf history hello-x7k2p -o wide   # values and errors as they are kept\n  kubectl wf history hello-x7k2p -o json"
+    )]
+    History(History),
     /// End runs before they have ended by themselves
     #[command(after_help = "Examples:\n  kubectl wf cancel hello-x7k2p")]
     Cancel(Names),
@@ -81,9 +93,19 @@ struct Run {
 }
 
 #[derive(Args, Debug)]
-struct Name {
-    /// NAME or NAMESPACE/NAME
+struct History {
+    /// The run: NAME or NAMESPACE/NAME
     name: String,
+    /// wide, json or yaml
+    #[arg(short, long, value_enum)]
+    output: Option<Form>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Form {
+    Wide,
+    Json,
+    Yaml,
 }
 
 #[derive(Args, Debug)]
@@ -103,11 +125,7 @@ impl Wf {
                 get.run(session).await
             }
             Action::Runs(get) => runs(*get, session).await,
-            Action::History(name) => {
-                let run = target(session, RUNS, &name.name).await?.fetch(session).await?;
-                session.io.raw(history::text(&decoded(run)?).as_bytes())?;
-                Ok(())
-            }
+            Action::History(history) => history.run(session).await,
             Action::Cancel(names) => {
                 let wish = json!({"spec": {"cancel": true}});
                 let cancel = |path| {
@@ -147,6 +165,20 @@ async fn runs(mut get: Get, session: &Session) -> Result<(), Failure> {
 fn decoded(run: Value) -> Result<WorkflowRun, Failure> {
     serde_json::from_value(run)
         .map_err(|error| Failure::message(format!("the server's run is none: {error}")))
+}
+
+impl History {
+    async fn run(self, session: &Session) -> Result<(), Failure> {
+        let run = target(session, RUNS, &self.name).await?.fetch(session).await?;
+        let run = decoded(run)?;
+        let text = match self.output {
+            None => history::text(&run, Width::Short),
+            Some(Form::Wide) => history::text(&run, Width::Wide),
+            Some(Form::Json) => pretty_json(&history::document(&run)),
+            Some(Form::Yaml) => to_yaml(&history::document(&run)),
+        };
+        Ok(session.io.raw(text.as_bytes())?)
+    }
 }
 
 impl Names {

@@ -43,7 +43,7 @@ pub(super) fn describe(function: &Value, related: &Related) -> String {
             sheet.field(0, title, value);
         }
     }
-    conditions(&mut sheet, list(function, "/status/conditions"));
+    sheet.conditions(list(function, "/status/conditions"));
     versions(&mut sheet, function);
     instances(&mut sheet, &related.pods);
     let is_failure = |event: &&Value| text(event, "/reason") == CALLS_FAILED;
@@ -66,20 +66,6 @@ fn source(sheet: &mut Sheet, source: &Value) {
     let sizes = files.iter().map(|(name, text)| format!("{name} ({} bytes)", text.len()));
     if !files.is_empty() {
         sheet.many("Source", sizes);
-    }
-}
-
-fn conditions(sheet: &mut Sheet, conditions: &[Value]) {
-    if conditions.is_empty() {
-        return;
-    }
-    sheet.line(0, "Conditions:");
-    sheet.line(1, "Type\tStatus\tReason\tMessage");
-    sheet.line(1, "----\t------\t------\t-------");
-    for c in conditions {
-        let [kind, status, reason, message] =
-            ["/type", "/status", "/reason", "/message"].map(|field| text(c, field));
-        sheet.line(1, format_args!("{kind}\t{status}\t{reason}\t{message}"));
     }
 }
 

@@ -12,6 +12,7 @@ mod replica_set;
 mod secret;
 mod service;
 mod sheet;
+mod workflow;
 
 use api_types::jiff::{Timestamp, tz::TimeZone};
 use serde_json::Value;
@@ -82,6 +83,8 @@ pub fn describe(object: &Value, related: &Related) -> String {
         ("", "Service") => service::describe(object, related),
         ("apps", "ReplicaSet") => replica_set::describe(object, related),
         ("minik8s.io", "Function") => function::describe(object, related),
+        ("minik8s.io", "Workflow") => workflow::describe(object, related),
+        ("minik8s.io", "WorkflowRun") => workflow::describe_run(object, related),
         _ => generic::describe(object, related),
     }
 }

@@ -83,6 +83,20 @@ impl Sheet {
         self.many(title, shown.map(|(key, value)| annotation(key, value.trim_end_matches('\n'))));
     }
 
+    /// Conditions with their messages, as a table.
+    pub(super) fn conditions(&mut self, conditions: &[Value]) {
+        if conditions.is_empty() {
+            return;
+        }
+        self.line(0, "Conditions:");
+        self.line(1, "Type\tStatus\tReason\tMessage");
+        self.line(1, "----\t------\t------\t-------");
+        for condition in conditions {
+            let cells = ["/type", "/status", "/reason", "/message"];
+            self.line(1, cells.map(|cell| text(condition, cell)).join("\t"));
+        }
+    }
+
     /// The events, newest last.
     pub(super) fn events(&mut self, events: &[Value], now: Timestamp) {
         if events.is_empty() {

@@ -123,29 +123,54 @@ async fn runs_and_their_steps_are_shown() {
     kubectl.ok_with("wf apply -f -", HELLO).await;
     let name = only_run(&kubectl).await.name_any();
     kubectl.ok_with("wf apply -f -", &HELLO.replace("hello", "other")).await;
+    let start = "2026-01-02T03:04:05.000000Z";
+    let failures = json!([
+        {"attempt": 1, "time": "2026-01-02T03:04:05.003000Z", "error": "Busy", "cause": "later"},
+        {"attempt": 2, "error": "States.Timeout"}]);
+    let (long, cut) = ("x".repeat(70), "x".repeat(59));
     let steps = json!([
-        {"state": "add", "function": "add-five", "attempts": 2, "startTime": "2026-01-02T03:04:05.000000Z",
+        {"state": "add", "function": "add-five", "attempts": 3, "startTime": start, "failures": failures,
          "completionTime": "2026-01-02T03:04:05.012000Z", "input": {"x": 1}, "output": {"x": 6}},
-        {"state": "each", "iteration": 3, "attempts": 1, "startTime": "2026-01-02T03:04:05.000000Z",
+        {"state": "each", "iteration": 3, "attempts": 1, "startTime": start, "output": long,
          "completionTime": "2026-01-02T03:04:07.500000Z", "error": "ValueError", "cause": "no\nway"},
     ]);
-    let status =
-        json!({"phase": "Failed", "steps": steps, "error": "ValueError", "message": "no way"});
+    let status = json!({
+        "phase": "Failed", "steps": steps, "stepsDropped": 7, "error": "ValueError", "message": "no way"});
     set_status(&kubectl, &name, status).await;
     let shown = kubectl.ok(&format!("wf history {name}")).await;
-    let expected = "\
-STATE     FUNCTION   ATTEMPTS   DURATION   INPUT     OUTPUT    ERROR
-add       add-five   2          12ms       {\"x\":1}   {\"x\":6}   <none>
-each[3]   <none>     1          2.5s       {\"x\":6}   <none>    ValueError: no way
-
-Phase: Failed
-Error: ValueError: no way
-";
-    assert_eq!(shown, expected);
+    let lines: Vec<Vec<_>> = shown.lines().map(|line| line.split("   ").collect()).collect();
+    let words = |line: usize| {
+        let words = lines[line].iter().map(|word| word.trim()).filter(|word| !word.is_empty());
+        words.collect::<Vec<_>>()
+    };
+    assert_eq!(shown.lines().next(), Some("7 earlier steps are not kept"));
+    let titles = ["STATE", "FUNCTION", "ATTEMPTS", "DURATION", "INPUT", "OUTPUT", "ERROR"];
+    assert_eq!(words(1), titles);
+    let input = [r#"{"x":1}"#, r#"{"x":6}"#];
+    assert_eq!(words(2), ["add", "add-five", "3", "12ms", input[0], input[1], "<none>"]);
+    assert_eq!(words(3), ["attempt 1 failed", "3ms", "Busy: later"]);
+    assert_eq!(words(4), ["attempt 2 failed", "<none>", "States.Timeout"]);
+    let output = format!("\"{cut}…");
+    let error = "ValueError: no way";
+    assert_eq!(words(5), ["each[3]", "<none>", "1", "2.5s", input[1], &output, error]);
+    assert!(shown.ends_with("\n\nPhase: Failed\nError: ValueError: no way\n"), "{shown}");
+    let wide = kubectl.ok(&format!("wf history {name} -o wide")).await;
+    assert!(wide.contains(&format!("\"{long}\"")), "{wide}");
+    let document = kubectl.ok(&format!("wf history {name} -o json")).await;
+    let document: Value = serde_json::from_str(&document).unwrap();
+    assert_eq!((&document["run"], &document["earlierStepsNotKept"]), (&json!(name), &json!(7)));
+    let of_second = &document["steps"][1];
+    assert_eq!(
+        (&of_second["input"], &of_second["output"], &of_second["cause"]),
+        (&json!({"x": 6}), &json!(long), &json!("no\nway"))
+    );
+    assert_eq!(document["steps"][0]["failures"][1]["error"], "States.Timeout");
+    let document = kubectl.ok(&format!("wf history {name} -o yaml")).await;
+    assert!(document.contains("earlierStepsNotKept: 7\n"), "{document}");
     let listed = kubectl.ok("wf runs hello").await;
     assert!(listed.contains(&name) && listed.lines().count() == 2, "{listed}");
     assert_eq!(kubectl.ok("wf runs").await.lines().count(), 3);
-    assert!(kubectl.ok("wf get").await.starts_with("NAME    STATUS"));
+    assert!(kubectl.ok("wf get").await.starts_with("NAME    READY"));
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ use super::{
     call::{self, CallFunction, FunctionCall},
     lease,
     metrics::{Metrics, Running, steps},
+    news::News,
     status,
     write::{Written, write},
 };
@@ -63,15 +64,14 @@ struct Doing {
 
 impl Driver {
     /// Drives the run for as long as it has not ended, whenever nobody else does. `news` is the run as it is known.
-    pub(super) async fn drive(self, mut news: watch::Receiver<Arc<WorkflowRun>>) {
+    pub(super) async fn drive(self, mut news: watch::Receiver<Arc<News>>) {
         let mut run = news.borrow_and_update().clone();
         let mut lease = lease::Watched::default();
-        while !has_ended(&run) && !self.shutdown.is_cancelled() {
-            let known = run.status.clone().unwrap_or_default();
-            let wait = match lease.held_by_another(&known, &self.identity, Instant::now()) {
+        while !run.has_ended() && !self.shutdown.is_cancelled() {
+            let wait = match lease.held_by_another(&run.status, &self.identity, Instant::now()) {
                 Some(left) => left,
                 None => {
-                    let left = match self.take((*run).clone()).await {
+                    let left = match self.take(&run).await {
                         Ok(held) => self.go_on(held, &mut news).await,
                         Err(left) => left,
                     };
@@ -94,12 +94,32 @@ impl Driver {
         }
     }
 
-    fn runs(&self, run: &WorkflowRun) -> Api<WorkflowRun> {
-        Api::namespaced(self.client.clone(), &run.namespace().unwrap_or_default())
+    fn runs(&self, run: &impl kube::Resource) -> Api<WorkflowRun> {
+        let namespace = run.meta().namespace.as_deref().unwrap_or_default();
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// The whole run, if it is still as the news have it.
+    async fn whole(&self, news: &News) -> Result<WorkflowRun, Left> {
+        if let Some(run) = news.not_begun() {
+            return Ok(run);
+        }
+        match self.runs(news).get_opt(&news.name_any()).await {
+            Ok(Some(run)) if run.metadata.resource_version == news.metadata.resource_version => {
+                Ok(run)
+            }
+            Ok(Some(run)) => Err(Left::ToOthers(Box::new(run.into()))),
+            Ok(None) => Err(Left::Ended),
+            Err(error) => {
+                debug!(%error, "reading a run");
+                Err(Left::ToOthers(Box::new(news.clone())))
+            }
+        }
     }
 
     /// Takes the run, and begins it if it has not begun.
-    async fn take(&self, run: WorkflowRun) -> Result<Held, Left> {
+    async fn take(&self, news: &News) -> Result<Held, Left> {
+        let run = self.whole(news).await?;
         let now = Timestamp::now();
         let mut status = run.status.clone().unwrap_or_default();
         lease::hold(&mut status, &self.identity, now);
@@ -109,7 +129,7 @@ impl Driver {
                 status::fail(&mut status, &error, now);
                 None
             }
-            Err(Stop::Later) => return Err(Left::ToOthers(Box::new(run))),
+            Err(Stop::Later) => return Err(Left::ToOthers(Box::new(run.into()))),
         };
         let written = Instant::now();
         match (self.write(run, status).await, begun) {
@@ -127,17 +147,17 @@ impl Driver {
     /// Writes the status, and counts what of it is new.
     async fn write(&self, run: WorkflowRun, status: WorkflowRunStatus) -> Written {
         let before = run.status.as_ref().map(steps).unwrap_or_default();
-        let written = write(&self.runs(&run), run, status).await;
+        let written = write(&self.client, run, status).await;
         if let Written::Stored(run) = &written {
             run.status.iter().for_each(|status| self.metrics.stored(status, before));
         }
         written
     }
 
-    /// What the run is about to call is better awake by then.
+    /// What the run may be about to call is better awake by then.
     fn wake(&self, held: &Held) {
         let namespace = held.run.namespace().unwrap_or_default();
-        for function in held.engine.ahead(&held.execution) {
+        for function in held.engine.ahead(&held.execution, Timestamp::now()) {
             self.functions.expect(&namespace, &function);
         }
     }
@@ -186,7 +206,7 @@ impl Driver {
     }
 
     /// Until the run has ended, or is no longer ours.
-    async fn go_on(&self, mut held: Held, news: &mut watch::Receiver<Arc<WorkflowRun>>) -> Left {
+    async fn go_on(&self, mut held: Held, news: &mut watch::Receiver<Arc<News>>) -> Left {
         let mut doing = Doing::default();
         loop {
             let events = if held.run.spec.cancel || news.borrow().spec.cancel {
@@ -256,7 +276,7 @@ impl Driver {
         }
         let mut status = held.run.status.clone().unwrap_or_default();
         lease::release(&mut status);
-        write(&self.runs(&held.run), held.run, status).await;
+        write(&self.client, held.run, status).await;
         Left::Ended
     }
 }
@@ -266,7 +286,7 @@ enum Left {
     /// It is of no interest any longer. What is known of it may still say otherwise for a moment.
     Ended,
     /// The run as it is now.
-    ToOthers(Box<WorkflowRun>),
+    ToOthers(Box<News>),
 }
 
 fn has_ended(run: &WorkflowRun) -> bool {

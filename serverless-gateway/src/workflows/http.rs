@@ -21,7 +21,7 @@ use kube::{Api, ResourceExt, api::PostParams};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::runs::Runs;
+use super::{news::Progress, runs::Runs};
 use crate::{access::Access, error::CallError};
 
 /// Tells which run it was.
@@ -87,13 +87,13 @@ async fn start(
     let api: Api<WorkflowRun> = Api::namespaced(runs.client().clone(), &namespace);
     let created =
         api.create(&PostParams::default(), &run(&workflow, run_name.clone(), input)).await?;
-    runs.apply(created);
+    runs.apply(created.into());
     let mut answer = match end {
         None => (StatusCode::ACCEPTED, Json(json!({"run": run_name}))).into_response(),
         Some(mut end) => {
             let limit = Duration::from_secs(wishes.timeout_seconds);
             match tokio::time::timeout(limit, end.run()).await {
-                Ok(Some(run)) => outcome(&run),
+                Ok(Some(run)) => outcome(run.status.clone()),
                 Ok(None) | Err(_) => not_ended(&run_name),
             }
         }
@@ -134,8 +134,7 @@ fn run(workflow: &Workflow, name: String, input: Option<Value>) -> WorkflowRun {
 }
 
 /// The output, or the error as a function would tell it.
-fn outcome(run: &WorkflowRun) -> Response {
-    let status = run.status.clone().unwrap_or_default();
+fn outcome(status: Progress) -> Response {
     let message = status.message.unwrap_or_default();
     let (code, body) = match status.phase {
         RunPhase::Succeeded => (StatusCode::OK, status.output.unwrap_or_default()),

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use api_types::{jiff::Timestamp, meta::MicroTime, minik8s::WorkflowRunStatus};
+use api_types::{
+    jiff::Timestamp,
+    meta::MicroTime,
+    minik8s::{WorkflowRun, WorkflowRunStatus},
+};
 use tokio::time::Instant;
 
-/// How long nobody else may take a run. A run whose gateway has died goes on after that.
-const LEASE: Duration = Duration::from_secs(10);
+use super::news::Progress;
+
 /// How long after its last write a holder writes again, though nothing has happened.
 pub(super) const RENEWAL: Duration = Duration::from_secs(3);
 
@@ -22,7 +26,7 @@ impl Watched {
     /// How long someone else holds the run.
     pub(super) fn held_by_another(
         &mut self,
-        status: &WorkflowRunStatus,
+        status: &Progress,
         identity: &str,
         now: Instant,
     ) -> Option<Duration> {
@@ -32,14 +36,14 @@ impl Watched {
             Some((known, since)) if *known == lease => *since,
             _ => self.0.insert((lease, now)).1,
         };
-        LEASE.checked_sub(now - since).filter(|left| !left.is_zero())
+        WorkflowRun::LEASE.checked_sub(now - since).filter(|left| !left.is_zero())
     }
 }
 
 /// Makes the run the holder's for as long as a lease is.
 pub(super) fn hold(status: &mut WorkflowRunStatus, identity: &str, now: Timestamp) {
     status.holder = Some(identity.to_owned());
-    status.lease_until = now.checked_add(LEASE).ok().map(MicroTime);
+    status.lease_until = now.checked_add(WorkflowRun::LEASE).ok().map(MicroTime);
 }
 
 /// Lets anybody take it.
@@ -63,7 +67,9 @@ mod tests {
         let (start, mut watched) = (Instant::now(), Watched::default());
         let mut left = |status: &WorkflowRunStatus, identity: &str, seconds: u64| {
             let now = start + Duration::from_secs(seconds);
-            watched.held_by_another(status, identity, now).map(|left| left.as_secs())
+            watched
+                .held_by_another(&status.clone().into(), identity, now)
+                .map(|left| left.as_secs())
         };
         assert_eq!(left(&WorkflowRunStatus::default(), "a", 0), None);
         // Whatever the holder's clock says.

@@ -7,16 +7,18 @@
 //!
 //! *Writes.* A run of `n` calls one after another takes `n + 2` writes: it is created, taken, and after each call
 //! written once, the last of which also ends it. States that call nothing take none, or one for
-//! hundreds of them.
+//! hundreds of them. Of what comes back, as a write's answer and by the watch, only what is news to the holder is read.
 //!
-//! *Warm.* The functions that a run is about to call for certain ([`workflow::Engine::ahead`]) are woken when it begins, and kept
-//! from falling asleep while it goes on: the next one starts while this one works. Those behind a Choice are not.
+//! *Warm.* The functions that a run may be about to call ([`workflow::Engine::ahead`]) are woken when it begins, and kept
+//! from falling asleep while it goes on: all start while the first one works, those of every branch of a Choice too. What follows
+//! a long Wait is woken half a minute before that ends.
 
 mod call;
 mod driver;
 mod http;
 mod lease;
 mod metrics;
+mod news;
 mod runs;
 mod status;
 mod write;

@@ -5,7 +5,6 @@ use std::{
     sync::Arc,
 };
 
-use api_types::minik8s::WorkflowRun;
 use futures::StreamExt;
 use kube::{Client, ResourceExt, runtime::watcher::Event};
 use listwatch::{ListWatch, Scope};
@@ -18,6 +17,7 @@ use super::{
     call::CallFunction,
     driver::{self, Driver},
     metrics::Metrics,
+    news::News,
 };
 
 /// Namespace and name.
@@ -38,11 +38,11 @@ struct Table {
     /// Whether runs are driven. One that is created before will be in the first list.
     begun: bool,
     /// What drivers hear of their runs by; one that is gone ends its driver.
-    driven: HashMap<Key, watch::Sender<Arc<WorkflowRun>>>,
+    driven: HashMap<Key, watch::Sender<Arc<News>>>,
     /// The runs that were heard of since a list is being received, by the list or otherwise.
     heard: Option<HashSet<Key>>,
     /// Who waits for a run's end. One that is dropped says that there is no such run.
-    awaited: HashMap<Key, Vec<oneshot::Sender<Arc<WorkflowRun>>>>,
+    awaited: HashMap<Key, Vec<oneshot::Sender<Arc<News>>>>,
 }
 
 impl std::fmt::Debug for Runs {
@@ -72,7 +72,7 @@ impl Runs {
             () = alive.cancelled() => {}
             () = self.0.driver.shutdown.cancelled() => return,
         }
-        let mut events = std::pin::pin!(listwatch.watch::<WorkflowRun>(Scope::All));
+        let mut events = std::pin::pin!(listwatch.watch::<News>(Scope::All));
         self.0.table.lock().begun = true;
         loop {
             let event = tokio::select! {
@@ -104,7 +104,7 @@ impl Runs {
         End::new(&self.0.table, key)
     }
 
-    pub(super) fn apply(&self, run: WorkflowRun) {
+    pub(super) fn apply(&self, run: News) {
         let mut table = self.0.table.lock();
         let news = if table.begun { table.apply(run) } else { None };
         drop(table);
@@ -118,7 +118,7 @@ impl Runs {
 pub(super) struct End {
     table: Arc<Mutex<Table>>,
     key: Key,
-    receiver: oneshot::Receiver<Arc<WorkflowRun>>,
+    receiver: oneshot::Receiver<Arc<News>>,
 }
 
 impl End {
@@ -129,7 +129,7 @@ impl End {
     }
 
     /// Nothing if the run is gone, or no longer watched.
-    pub(super) async fn run(&mut self) -> Option<Arc<WorkflowRun>> {
+    pub(super) async fn run(&mut self) -> Option<Arc<News>> {
         (&mut self.receiver).await.ok()
     }
 }
@@ -149,12 +149,12 @@ impl Drop for End {
 
 impl Table {
     /// What the run's driver hears, if it is to have one that it has not.
-    fn apply(&mut self, run: WorkflowRun) -> Option<watch::Receiver<Arc<WorkflowRun>>> {
+    fn apply(&mut self, run: News) -> Option<watch::Receiver<Arc<News>>> {
         let (key, run) = (key(&run), Arc::new(run));
         if let Some(heard) = &mut self.heard {
             heard.insert(key.clone());
         }
-        if run.status.as_ref().is_some_and(|status| status.phase.has_ended()) {
+        if run.has_ended() {
             self.driven.remove(&key);
             for waiting in self.awaited.remove(&key).unwrap_or_default() {
                 // Whoever waited may have left.
@@ -188,7 +188,7 @@ impl Table {
     }
 }
 
-fn key(run: &WorkflowRun) -> Key {
+fn key(run: &News) -> Key {
     (run.namespace().unwrap_or_default(), run.name_any())
 }
 
@@ -199,7 +199,7 @@ mod tests {
 
     use super::*;
 
-    fn run(name: &str) -> WorkflowRun {
+    fn run(name: &str) -> News {
         let metadata = json!({"namespace": "default", "name": name, "uid": name});
         serde_json::from_value(json!({"metadata": metadata})).unwrap()
     }
@@ -224,7 +224,7 @@ mod tests {
         drop(leaves);
         assert_eq!(table.lock().awaited[&key].len(), 1);
         let mut ended = run("a");
-        ended.status.get_or_insert_default().phase = RunPhase::Failed;
+        ended.status.phase = RunPhase::Failed;
         table.lock().apply(ended);
         assert!(stays.run().await.is_some());
         drop(End::new(&table, key));

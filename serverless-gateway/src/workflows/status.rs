@@ -3,9 +3,9 @@
 use api_types::{
     jiff::Timestamp,
     meta::{MicroTime, Time},
-    minik8s::{RunPhase, Step, WorkflowRunStatus},
+    minik8s::{RunPhase, Step, StepFailure, WorkflowRunStatus},
 };
-use workflow::{Execution, Outcome, Record, RunError};
+use workflow::{Execution, Failure, Outcome, Record, RunError};
 
 /// The most steps that history tells, and how long their JSON texts may be together.
 const MAX_STEPS: usize = 500;
@@ -90,7 +90,15 @@ fn add_steps(status: &mut WorkflowRunStatus, records: Vec<Record>) {
 fn step(record: Record) -> Step {
     let error = record.error.unwrap_or_else(|| RunError::new("", ""));
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
+    let failures = if record.attempts > 1 { record.failures } else { Vec::new() };
+    let failure = |failure: Failure| StepFailure {
+        attempt: i32::try_from(failure.attempt).unwrap_or(i32::MAX),
+        time: Some(MicroTime(failure.at)),
+        error: failure.error.error,
+        cause: given(failure.error.cause),
+    };
     Step {
+        failures: failures.into_iter().map(failure).collect(),
         state: record.state,
         iteration: record.iteration.and_then(|index| i32::try_from(index).ok()),
         function: record.function,
@@ -127,6 +135,7 @@ mod tests {
             input,
             output: Some(output),
             error: None,
+            failures: Vec::new(),
         }
     }
 

@@ -6,17 +6,17 @@ use api_types::{
     jiff::Timestamp,
     minik8s::{WorkflowRun, WorkflowRunStatus},
 };
-use kube::{Api, ResourceExt, api::PostParams};
+use kube::{Api, Client, Resource, ResourceExt, api::PostParams, core::Request};
 use tracing::warn;
 
-use super::status;
+use super::{news::News, status};
 
 /// What became of a write.
 pub(super) enum Written {
     /// It is stored, or in its place that it is refused; the run as it is now.
     Stored(Box<WorkflowRun>),
     /// Somebody else has written the status: it is no longer ours. The run as it is now.
-    Lost(Box<WorkflowRun>),
+    Lost(Box<News>),
     /// Nothing can be stored.
     Refused,
     /// There is no such run any more.
@@ -32,7 +32,7 @@ const LAST_PAUSE: Duration = Duration::from_secs(2);
 /// not matter. A write that gets no answer is repeated until it does: it may have been stored. One that is refused for
 /// what it says ends the run: what was called could not be remembered, and would be called again.
 pub(super) async fn write(
-    runs: &Api<WorkflowRun>,
+    client: &Client,
     mut run: WorkflowRun,
     status: WorkflowRunStatus,
 ) -> Written {
@@ -41,11 +41,13 @@ pub(super) async fn write(
     run.status = Some(status);
     let (mut refused, mut pause) = (false, FIRST_PAUSE);
     loop {
-        match runs.replace_status(&name, &PostParams::default(), &run).await {
-            Ok(stored) => return Written::Stored(Box::new(stored)),
+        match put(client, &run).await {
+            Ok(News { metadata, spec, .. }) => {
+                return Written::Stored(Box::new(WorkflowRun { metadata, spec, ..run }));
+            }
             Err(kube::Error::Api(status)) if status.code == 404 => return Written::Gone,
             Err(kube::Error::Api(status)) if status.code == 409 => {
-                match look(runs, &run, expected.as_ref()).await {
+                match look(client, &run, expected.as_ref()).await {
                     Look::Stored(stored) => return Written::Stored(stored),
                     Look::Unwritten(version) => run.metadata.resource_version = version,
                     Look::Lost(there) => return Written::Lost(there),
@@ -69,6 +71,15 @@ pub(super) async fn write(
     }
 }
 
+async fn put(client: &Client, run: &WorkflowRun) -> kube::Result<News> {
+    let url = WorkflowRun::url_path(&(), run.metadata.namespace.as_deref());
+    let run_name = run.name_any();
+    let body = serde_json::to_vec(run).map_err(kube::Error::SerdeError)?;
+    let request =
+        Request::new(url).replace_subresource("status", &run_name, &PostParams::default(), body);
+    client.request(request.map_err(kube::Error::BuildRequest)?).await
+}
+
 /// Longer each time, and not as long as others do: a server that comes back is not asked by all at once.
 async fn wait(pause: &mut Duration) {
     tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
@@ -80,23 +91,21 @@ enum Look {
     Stored(Box<WorkflowRun>),
     /// The status is as it was; the version to write at.
     Unwritten(Option<String>),
-    Lost(Box<WorkflowRun>),
+    Lost(Box<News>),
     Gone,
     NoAnswer,
 }
 
-async fn look(
-    runs: &Api<WorkflowRun>,
-    ours: &WorkflowRun,
-    expected: Option<&WorkflowRunStatus>,
-) -> Look {
+async fn look(client: &Client, ours: &WorkflowRun, expected: Option<&WorkflowRunStatus>) -> Look {
+    let runs: Api<WorkflowRun> =
+        Api::namespaced(client.clone(), &ours.namespace().unwrap_or_default());
     match runs.get(&ours.name_any()).await {
         Ok(there) if there.metadata.uid != ours.metadata.uid => Look::Gone,
         Ok(there) if there.status == as_read(ours.status.as_ref()) => Look::Stored(Box::new(there)),
-        Ok(there) if there.status.as_ref() == expected => {
+        Ok(there) if there.status == as_read(expected) => {
             Look::Unwritten(there.metadata.resource_version)
         }
-        Ok(there) => Look::Lost(Box::new(there)),
+        Ok(there) => Look::Lost(Box::new(there.into())),
         Err(kube::Error::Api(status)) if status.code == 404 => Look::Gone,
         Err(_) => Look::NoAnswer,
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use api_types::meta::OwnerReference;
 use api_types::minik8s::{Function, Workflow, WorkflowRun};
 use api_types::{Resource, jiff::Timestamp};
+use component::events::Recorder;
 use kube::api::{Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client, api::DeleteParams};
 use serde_json::json;
@@ -19,6 +20,7 @@ use crate::context::Context;
 use crate::frame::{Change, Controller, Error, Next, ObjectKey, Registered, Step, Term, WorkQueue};
 use crate::informers::Informers;
 
+const NAME: &str = "workflow-controller";
 /// How soon the news of a workflow's runs are looked at: a workflow that runs often is written once for many of them.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -29,6 +31,7 @@ pub(super) fn register(context: &Context) -> Registered {
         client: context.client(),
         clock: context.clock,
         informers: context.informers.clone(),
+        recorder: context.recorder(NAME),
     };
     let Informers { workflows, workflow_runs, functions, .. } = &context.informers;
     Registered::new(controller, queue).reads(workflows).reads(workflow_runs).reads(functions)
@@ -75,12 +78,13 @@ struct Workflows {
     client: Client,
     clock: Clock,
     informers: Informers,
+    recorder: Recorder,
 }
 
 #[async_trait::async_trait]
 impl Controller for Workflows {
     fn name(&self) -> &'static str {
-        "workflow-controller"
+        NAME
     }
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
@@ -120,10 +124,16 @@ impl Workflows {
         if workflow.status.as_ref() == Some(&wanted) {
             return Ok(());
         }
+        let news = status::news(workflow, &wanted);
         let changed = Workflow { status: Some(wanted), ..workflow.clone() };
         let api = Api::<Workflow>::namespaced(self.client.clone(), &key.namespace);
         let written = api.replace_status(&key.name, &PostParams::default(), &changed).await;
-        written.unless_gone("writing the status of a workflow").map(drop)
+        if written.unless_gone("writing the status of a workflow")?.is_some() {
+            for (type_, reason, message) in news {
+                self.recorder.about(workflow, type_, &reason, message);
+            }
+        }
+        Ok(())
     }
 
     /// A run goes with its workflow.

@@ -6,9 +6,14 @@ use api_machinery::FieldPath;
 use api_types::jiff::Timestamp;
 use api_types::meta::{Condition, Time};
 use api_types::minik8s::{LastRun, Workflow, WorkflowRun, WorkflowStatus};
+use component::events::EventType;
 use workflow::Definition;
 
+/// Whether the definition is one.
 const READY: &str = "Ready";
+/// Whether there is every function that it names. A run may go well without one that is made in time, or is never called,
+/// so a workflow is ready without.
+const FUNCTIONS_EXIST: &str = "FunctionsExist";
 /// How much of a run's output is told with its workflow, in characters.
 const MAX_OUTPUT: usize = 100;
 
@@ -18,20 +23,6 @@ pub(super) fn status(
     exists: impl Fn(&str) -> bool,
     now: Timestamp,
 ) -> WorkflowStatus {
-    let generation = workflow.metadata.generation;
-    let (ready, reason, message) = readiness(workflow, exists);
-    let before = workflow.status.as_ref().map(|status| status.conditions.as_slice());
-    let before = before.unwrap_or_default().iter().find(|condition| condition.type_ == READY);
-    let since =
-        before.filter(|before| before.status == ready).map(|b| b.last_transition_time.clone());
-    let condition = Condition {
-        type_: READY.to_owned(),
-        status: ready.to_owned(),
-        reason: reason.to_owned(),
-        message,
-        observed_generation: generation,
-        last_transition_time: since.unwrap_or(Time(now)),
-    };
     let has_ended =
         |run: &&Arc<WorkflowRun>| run.status.as_ref().is_some_and(|s| s.phase.has_ended());
     let active = runs.len() - runs.iter().filter(has_ended).count();
@@ -41,27 +32,63 @@ pub(super) fn status(
     WorkflowStatus {
         last_run: runs.iter().max_by_key(created).map(|run| last_run(run)),
         active: i32::try_from(active).unwrap_or(i32::MAX),
-        observed_generation: generation,
-        conditions: vec![condition],
+        observed_generation: workflow.metadata.generation,
+        conditions: conditions(workflow, exists, now),
     }
 }
 
-/// Status, reason and message of the condition.
-fn readiness(
+/// What people are to hear of the conditions that have changed: type, reason and message.
+pub(super) fn news(before: &Workflow, after: &WorkflowStatus) -> Vec<(EventType, String, String)> {
+    let told = |condition: &&Condition| match condition_before(before, &condition.type_) {
+        Some(before) => before.reason != condition.reason,
+        None => condition.status == "False",
+    };
+    let news = |condition: &Condition| {
+        let type_ = if condition.status == "True" { EventType::Normal } else { EventType::Warning };
+        (type_, condition.reason.clone(), condition.message.clone())
+    };
+    after.conditions.iter().filter(told).map(news).collect()
+}
+
+fn condition_before<'a>(workflow: &'a Workflow, type_: &str) -> Option<&'a Condition> {
+    let before = workflow.status.as_ref()?;
+    before.conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+fn conditions(
     workflow: &Workflow,
     exists: impl Fn(&str) -> bool,
-) -> (&'static str, &'static str, String) {
-    let definition = match Definition::parse(&workflow.spec.document(), &FieldPath::new("spec")) {
-        Ok(definition) => definition,
-        Err(faults) => return ("False", "InvalidDefinition", faults.to_string()),
+    now: Timestamp,
+) -> Vec<Condition> {
+    let condition = |type_: &str, status: &str, reason: &str, message: String| {
+        let since = condition_before(workflow, type_).filter(|before| before.status == status);
+        Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message,
+            observed_generation: workflow.metadata.generation,
+            last_transition_time: since.map_or(Time(now), |b| b.last_transition_time.clone()),
+        }
     };
+    let (document, spec) = (workflow.spec.document(), FieldPath::new("spec"));
+    let place = if workflow.spec.definition.is_some() { spec.child("definition") } else { spec };
+    let definition = match Definition::parse(&document, &place) {
+        Ok(definition) => definition,
+        Err(faults) => {
+            return vec![condition(READY, "False", "InvalidDefinition", faults.to_string())];
+        }
+    };
+    let warnings = definition.warnings().join("; ");
     let missing: Vec<_> = definition.functions().into_iter().filter(|name| !exists(name)).collect();
-    if missing.is_empty() {
-        return ("True", "FunctionsExist", definition.warnings().join("; "));
-    }
-    let missing = format!("functions that do not exist: {}", missing.join(", "));
-    let message: Vec<_> = [missing].into_iter().chain(definition.warnings().to_vec()).collect();
-    ("False", "FunctionsNotFound", message.join("; "))
+    let functions = if missing.is_empty() {
+        let found = "every function exists".to_owned();
+        condition(FUNCTIONS_EXIST, "True", "FunctionsFound", found)
+    } else {
+        let missing = format!("functions that do not exist: {}", missing.join(", "));
+        condition(FUNCTIONS_EXIST, "False", "FunctionsNotFound", missing)
+    };
+    vec![condition(READY, "True", "ValidDefinition", warnings), functions]
 }
 
 fn last_run(run: &WorkflowRun) -> LastRun {
@@ -103,25 +130,40 @@ mod tests {
     }
 
     #[test]
-    fn a_workflow_is_ready_when_its_functions_exist_and_since_then() {
+    fn it_is_told_whether_there_are_the_functions_of_a_workflow_and_since_when() {
         let (first, later) = ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
         let told = |workflow: &Workflow, exists: bool, now: &str| {
             let exists = |name: &str| exists && name == "add-five";
             status(workflow, &[], exists, now.parse().unwrap())
         };
-        let missing = told(&workflow(json!(null)), false, first);
-        let condition = &missing.conditions[0];
-        assert_eq!(
-            (condition.status.as_str(), condition.reason.as_str()),
-            ("False", "FunctionsNotFound")
-        );
-        assert_eq!(condition.message, "functions that do not exist: add-five");
+        let short = |status: &WorkflowStatus| {
+            let short = |c: &Condition| (c.type_.clone(), c.status.clone(), c.reason.clone());
+            status.conditions.iter().map(short).collect::<Vec<_>>()
+        };
+        let texts = |type_: &str, status: &str, reason: &str| {
+            (type_.to_owned(), status.to_owned(), reason.to_owned())
+        };
+        let valid = texts("Ready", "True", "ValidDefinition");
+        let new = workflow(json!(null));
+        let missing = told(&new, false, first);
+        let not_found = texts("FunctionsExist", "False", "FunctionsNotFound");
+        assert_eq!(short(&missing), [valid.clone(), not_found]);
+        let message = "functions that do not exist: add-five";
+        assert_eq!(missing.conditions[1].message, message);
+        let warning = (EventType::Warning, "FunctionsNotFound".to_owned(), message.to_owned());
+        assert_eq!(news(&new, &missing), [warning]);
         let before = workflow(serde_json::to_value(&missing).unwrap());
         assert_eq!(told(&before, false, later), missing);
-        let ready = told(&before, true, later);
-        assert_eq!(ready.conditions[0].status, "True");
-        assert_eq!(ready.conditions[0].last_transition_time.0, later.parse().unwrap());
-        assert_eq!(ready.observed_generation, Some(2));
+        assert_eq!(news(&before, &missing), []);
+        let found = told(&before, true, later);
+        assert_eq!(short(&found), [valid, texts("FunctionsExist", "True", "FunctionsFound")]);
+        let since: Vec<_> = found.conditions.iter().map(|c| c.last_transition_time.0).collect();
+        assert_eq!(since, [first, later].map(|time| time.parse().unwrap()));
+        let normal =
+            (EventType::Normal, "FunctionsFound".to_owned(), "every function exists".to_owned());
+        assert_eq!(news(&before, &found), [normal]);
+        assert_eq!(news(&new, &found), []);
+        assert_eq!(found.observed_generation, Some(2));
     }
 
     #[test]

@@ -19,7 +19,9 @@ pub use runtime::{Language, Runtime, RuntimeImage};
 pub use workflow::{
     Choice, LastRun, NodeType, Retry, Workflow, WorkflowNode, WorkflowSpec, WorkflowStatus,
 };
-pub use workflow_run::{RunPhase, Step, WorkflowRun, WorkflowRunSpec, WorkflowRunStatus};
+pub use workflow_run::{
+    RunPhase, Step, StepFailure, WorkflowRun, WorkflowRunSpec, WorkflowRunStatus,
+};
 
 /// The API group of our kinds.
 pub const GROUP: &str = "minik8s.io";

@@ -150,7 +150,8 @@ pub struct WorkflowStatus {
     /// The generation of the spec that this status tells of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: every function that is named exists; the message lists what is missing or odd.
+    /// `Ready`: the definition can be run; the message has what is odd about it. `FunctionsExist`: every function that it names
+    /// is there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }

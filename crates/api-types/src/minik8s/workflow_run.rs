@@ -1,5 +1,7 @@
 //! One run of a workflow: its input, its steps, its result.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,6 +12,12 @@ use crate::meta::{MicroTime, Time};
 resource! {
     /// One run of a workflow. Its status holds every step, so that a run goes on after a restart where it was.
     WorkflowRun = "WorkflowRun", "workflowruns", WorkflowRunSpec, WorkflowRunStatus
+}
+
+impl WorkflowRun {
+    /// How long a run is its holder's after the holder's last write. Whoever waits for that measures it himself:
+    /// clocks differ.
+    pub const LEASE: Duration = Duration::from_secs(10);
 }
 
 /// Which workflow is run with which input. Only `cancel` may change.
@@ -55,7 +63,7 @@ pub struct WorkflowRunStatus {
     /// Where the run is, in the words of the engine; gone when it has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub execution: Option<Value>,
-    /// The steps that have ended, in the order of their ends.
+    /// The steps that have ended, in the order of their ends: the last 500, or fewer if they are longer than 256 KiB together.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
     /// Steps that ended before those in `steps`, of which there is no room for more.
@@ -121,6 +129,26 @@ pub struct Step {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// What the error was about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// The attempts that failed, if there were several; of many, the last 20.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<StepFailure>,
+}
+
+/// An attempt of a step that failed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(rename = "io.minik8s.v1.WorkflowStepFailure")]
+pub struct StepFailure {
+    /// Its number, from 1.
+    pub attempt: i32,
+    /// When it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<MicroTime>,
+    /// The name of the error.
+    pub error: String,
+    /// What the error was about; cut if it is long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
 }

@@ -392,11 +392,16 @@ fn our_kinds() {
             MESSAGE*: <none>
         "#]],
     );
+}
+
+#[test]
+fn workflows_and_their_runs() {
     check(
         "workflows",
-        "{metadata: {name: w}, spec: {startAt: a, nodes: {a: {type: Task}}}, status: {lastRun: {name: w-1, phase: Failed, message: no}, active: 2}}",
+        "{metadata: {name: w}, spec: {startAt: a, nodes: {a: {type: Task}}}, status: {lastRun: {name: w-1, phase: Failed, message: no}, active: 2, conditions: [{type: FunctionsExist, status: 'False', reason: FunctionsNotFound, message: m, lastTransitionTime: '2026-01-01T00:59:30Z'}]}}",
         &expect![[r#"
             NAME: w
+            READY: FunctionsNotFound
             STATUS: Failed
             OUTPUT: <none>
             FINISHED: yes

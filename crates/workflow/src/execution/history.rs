@@ -1,6 +1,7 @@
 //! What is told of a step that has ended.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::StepId;
@@ -29,6 +30,42 @@ pub struct Record {
     pub output: Option<Value>,
     /// What it ended with, or the last attempt that failed before one that did not.
     pub error: Option<RunError>,
+    /// The attempts that failed; of many, the last ones.
+    pub failures: Vec<Failure>,
+}
+
+/// An attempt that failed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// Its number, from 1.
+    pub attempt: u32,
+    /// When it failed.
+    pub at: Timestamp,
+    /// Why. A long cause is cut.
+    #[serde(flatten)]
+    pub error: RunError,
+}
+
+/// How many failures of a step are told.
+const MAX_FAILURES: usize = 20;
+/// How many bytes of the cause of each.
+const MAX_CAUSE: usize = 1024;
+
+/// One more; those before are forgotten if they are many.
+pub(super) fn add_failure(
+    failures: &mut Vec<Failure>,
+    attempt: u32,
+    at: Timestamp,
+    error: &RunError,
+) {
+    let mut error = error.clone();
+    if error.cause.len() > MAX_CAUSE {
+        error.cause.truncate(error.cause.floor_char_boundary(MAX_CAUSE));
+        error.cause.push('…');
+    }
+    failures.push(Failure { attempt, at, error });
+    failures.drain(..failures.len().saturating_sub(MAX_FAILURES));
 }
 
 /// The longest JSON text of a value that is told in full.

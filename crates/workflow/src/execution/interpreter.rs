@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Event, Execution, Progress, Record, Thread,
-    history::cut,
+    history::{add_failure, cut},
     thread::{Branch, Fork},
 };
 use crate::{
@@ -84,7 +84,7 @@ impl<'a> Interpreter<'a> {
             input,
             attempts: 0,
             retries: Vec::new(),
-            error: None,
+            failures: Vec::new(),
             function: None,
             progress: Progress::Entered,
         }
@@ -362,14 +362,14 @@ impl<'a> Interpreter<'a> {
     /// Another attempt, another state, or the end.
     fn fail(&mut self, state: &State, mut thread: Thread, error: RunError, item: Item<'_>) -> Flow {
         let of_branches = matches!(state.kind, Kind::Parallel { .. } | Kind::Map(_));
+        add_failure(&mut thread.failures, thread.attempts, self.now, &error);
         if let Some(until) = self.retry(state, &mut thread, &error, of_branches) {
-            thread.error = Some(error);
             thread.progress = Progress::Retrying(until);
             return Flow::Waits(thread);
         }
         let catcher = state.catch.iter().find(|catcher| catcher.is_for(&error, of_branches));
         let Some(catcher) = catcher else {
-            self.record(thread, None, Some(error.clone()), item);
+            self.record(thread, None, Some(&error), item);
             return Flow::Ended(Err(error));
         };
         let caught = match &catcher.result {
@@ -377,12 +377,9 @@ impl<'a> Interpreter<'a> {
             None => Ok(thread.input.clone()),
         };
         match caught.and_then(short) {
-            Ok(output) => {
-                thread.error = Some(error);
-                self.pass_on(thread, output, Next::State(catcher.next.clone()), item)
-            }
+            Ok(output) => self.pass_on(thread, output, Next::State(catcher.next.clone()), item),
             Err(error) => {
-                self.record(thread, None, Some(error.clone()), item);
+                self.record(thread, None, Some(&error), item);
                 Flow::Ended(Err(error))
             }
         }
@@ -412,9 +409,10 @@ impl<'a> Interpreter<'a> {
         &mut self,
         thread: Thread,
         output: Option<Value>,
-        error: Option<RunError>,
+        error: Option<&RunError>,
         item: Item<'_>,
     ) {
+        let error = error.or(thread.failures.last().map(|failure| &failure.error)).cloned();
         self.records.push(Record {
             step: thread.step,
             state: thread.state,
@@ -425,7 +423,8 @@ impl<'a> Interpreter<'a> {
             ended: self.now,
             input: cut(thread.input),
             output: output.map(cut),
-            error: error.or(thread.error),
+            error,
+            failures: thread.failures,
         });
     }
 

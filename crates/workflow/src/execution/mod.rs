@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use history::Record;
+pub use history::{Failure, Record};
 
 use crate::{
     Definition,

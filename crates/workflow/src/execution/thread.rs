@@ -6,8 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::{Action, Call, StepId};
-use crate::error::RunError;
+use super::{Action, Call, Failure, StepId};
 
 /// The visit to a state that has not ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,9 +23,9 @@ pub(super) struct Thread {
     /// How often each Retry was used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) retries: Vec<u32>,
-    /// What the attempt before ended with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) error: Option<RunError>,
+    /// The attempts that failed, or the last of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) failures: Vec<Failure>,
     /// The function that was called last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) function: Option<String>,

@@ -13,7 +13,7 @@ fn check(document: &Value, input: &Value, expected: &[&[&str]]) {
             let step = engine.pending(&execution)[0].step();
             engine.apply(&mut execution, returned(step, Ok(input.clone())), start());
         }
-        assert_eq!(engine.ahead(&execution), *expected, "after {place} calls");
+        assert_eq!(engine.ahead(&execution, start()), *expected, "after {place} calls");
     }
 }
 
@@ -44,23 +44,43 @@ fn all_that_comes_for_certain_is_ahead_and_what_was_called_is_not() {
 }
 
 #[test]
-fn behind_a_choice_or_a_wait_nothing_is_certain() {
-    for state in [
-        json!({"Type": "Choice", "Choices": [], "Default": "C"}),
-        json!({"Type": "Wait", "Seconds": 1, "Next": "C"}),
-    ] {
-        let mut state = state;
-        if state["Type"] == "Choice" {
-            state["Choices"] = json!([{"Variable": "$.x", "IsPresent": true, "Next": "C"}]);
-        }
-        let document = machine(&[
-            ("A", task("a", "B")),
-            ("B", task("b", "S")),
-            ("S", state.clone()),
-            ("C", task("c", "")),
-        ]);
-        check(&document, &json!({}), &[&["b"], &[]]);
-    }
+fn every_branch_of_a_choice_is_ahead() {
+    let document = machine(&[
+        ("A", task("a", "S")),
+        (
+            "S",
+            json!({
+                "Type": "Choice", "Default": "C",
+                "Choices": [
+                    {"Variable": "$.x", "IsPresent": true, "Next": "B"},
+                    {"Variable": "$.y", "IsPresent": true, "Next": "Bad"},
+                ],
+            }),
+        ),
+        ("B", task("b", "C")),
+        ("C", task("c", "")),
+        ("Bad", json!({"Type": "Fail", "Error": "Bad"})),
+    ]);
+    check(&document, &json!({}), &[&["b", "c"], &[]]);
+}
+
+#[test]
+fn what_follows_a_wait_is_ahead_once_that_ends_soon() {
+    let document = |seconds: u64| {
+        machine(&[
+            ("A", task("a", "W")),
+            ("W", json!({"Type": "Wait", "Seconds": seconds, "Next": "B"})),
+            ("B", task("b", "")),
+        ])
+    };
+    check(&document(30), &json!({}), &[&["b"], &["b"]]);
+    check(&document(31), &json!({}), &[&[], &[]]);
+    let engine = engine(&document(31), json!({}));
+    let (mut execution, _) = engine.start(7);
+    let step = engine.pending(&execution)[0].step();
+    engine.apply(&mut execution, returned(step, Ok(json!({}))), start());
+    let later = start() + std::time::Duration::from_secs(1);
+    assert_eq!(engine.ahead(&execution, later), ["b"]);
 }
 
 #[test]

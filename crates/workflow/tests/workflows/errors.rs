@@ -74,6 +74,28 @@ fn an_attempt_that_succeeds_ends_the_repetition() {
         (record.attempts, record.error.as_ref().unwrap().error.as_str()),
         (2, "States.Timeout")
     );
+    let failures: Vec<_> =
+        record.failures.iter().map(|f| (f.attempt, f.error.cause.as_str())).collect();
+    assert_eq!(failures, [(1, "late")]);
+}
+
+#[test]
+fn of_the_attempts_that_failed_the_last_ones_are_told_in_short() {
+    let document = with_retry(
+        &json!([{"ErrorEquals": ["States.ALL"], "MaxAttempts": 24, "MaxDelaySeconds": 1}]),
+    );
+    let mut attempt = 0;
+    let failed = run(&document, json!({}), |_| {
+        attempt += 1;
+        Err(RunError::new(&format!("E{attempt}"), "é".repeat(1000)))
+    });
+    let record = &failed.records[0];
+    let told: Vec<_> = record.failures.iter().map(|f| (f.attempt, f.error.error.clone())).collect();
+    assert_eq!(told, (6..=25).map(|n| (n, format!("E{n}"))).collect::<Vec<_>>());
+    let pauses = record.failures.windows(2).map(|pair| pair[1].at.duration_since(pair[0].at));
+    assert!(pauses.into_iter().all(|pause| pause.as_secs() == 1));
+    assert_eq!(record.failures[0].error.cause.chars().count(), 512 + 1);
+    assert_eq!(record.error.as_ref().unwrap().cause.chars().count(), 1000);
 }
 
 #[test]

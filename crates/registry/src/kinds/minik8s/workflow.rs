@@ -1,11 +1,14 @@
 //! A graph of functions, or a state machine that calls them.
 
 use api_machinery::{FieldErrors, FieldPath};
-use api_types::minik8s::{LastRun, Workflow};
+use api_types::{
+    Resource,
+    minik8s::{Function, LastRun, Workflow, WorkflowSpec},
+};
 use serde_json::json;
 use workflow::{Definition, MAX_PAYLOAD};
 
-use crate::{ResourceDef, Strategy, cells::or_none, resource, rules};
+use crate::{Exists, ResourceDef, Strategy, cells::or_none, resource, rules};
 
 /// Each run keeps a copy, beside what it has to remember itself.
 const MAX_DOCUMENT: usize = 256 * 1024;
@@ -15,6 +18,7 @@ pub(crate) fn definition() -> ResourceDef {
         .short_names(&["wf"])
         .categories(&["all"])
         .status_alone(|workflow, from| workflow.status.clone_from(&from.status))
+        .column("Ready", "string", 0, |workflow, _| json!(ready(workflow)))
         .column("Status", "string", 0, |workflow, _| json!(last(workflow, phase)))
         .column("Output", "string", 0, |workflow, _| json!(last(workflow, |r| text(&r.output))))
         .column("Finished", "string", 0, |workflow, _| json!(last(workflow, finished)))
@@ -25,6 +29,17 @@ pub(crate) fn definition() -> ResourceDef {
         .age()
         .column("Message", "string", 1, |workflow, _| json!(last(workflow, |r| text(&r.message))))
         .build()
+}
+
+/// Whether its definition is one, and what it names is there; `Unknown` before anybody has looked.
+fn ready(workflow: &Workflow) -> &str {
+    let conditions = workflow.status.as_ref().map(|status| status.conditions.as_slice());
+    let conditions = conditions.unwrap_or_default();
+    match conditions.iter().find(|condition| condition.status != "True") {
+        Some(condition) => &condition.reason,
+        None if conditions.is_empty() => "Unknown",
+        None => "True",
+    }
 }
 
 /// Something of the run that was created last.
@@ -52,10 +67,7 @@ impl Strategy<Workflow> for WorkflowStrategy {
         let (spec, path) = (&workflow.spec, FieldPath::new("spec"));
         rules::positive(spec.history_limit, &path.child("historyLimit"), errors);
         rules::positive(spec.history_seconds, &path.child("historySeconds"), errors);
-        let place = match &spec.definition {
-            Some(_) => path.child("definition"),
-            None => path.clone(),
-        };
+        let place = place(spec);
         if spec.definition.is_some() && !(spec.nodes.is_empty() && spec.start_at.is_empty()) {
             errors.forbidden(&place, "may not be set with `startAt` and `nodes`");
         }
@@ -70,4 +82,20 @@ impl Strategy<Workflow> for WorkflowStrategy {
             errors.extend(faults);
         }
     }
+
+    fn warnings(&self, workflow: &Workflow, exists: &Exists<'_>) -> Vec<String> {
+        let (spec, place) = (&workflow.spec, place(&workflow.spec));
+        // What has faults is not taken.
+        let Ok(definition) = Definition::parse(&spec.document(), &place) else { return Vec::new() };
+        let resource = [Function::GROUP, Function::VERSION, Function::URL_PATH_SEGMENT];
+        let missing = definition.functions().into_iter().filter(|name| !exists(resource, name));
+        let missing = missing.map(|name| format!("{place}: there is no function {name:?}"));
+        definition.warnings().iter().cloned().chain(missing).collect()
+    }
+}
+
+/// Where its document is.
+fn place(spec: &WorkflowSpec) -> FieldPath {
+    let path = FieldPath::new("spec");
+    if spec.definition.is_some() { path.child("definition") } else { path }
 }

@@ -1,8 +1,11 @@
-//! Lets the runs of gateways that are gone go on at once, and tells of runs that no gateway drives.
+//! Lets the runs of gateways that are gone go on at once, and tells of runs in events: of what becomes of them, and of
+//! those that no gateway drives.
 //!
 //! A gateway takes over a run when its holder's lease ends, without help from here. But one whose holder has no Lease of
 //! its own any more need not wait for that: its holder is cleared. And if nobody takes a run that is anybody's, there is no
 //! gateway, or none that can: an event says so, again and again.
+
+mod events;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +13,7 @@ use std::time::Duration;
 
 use api_types::api::coordination::v1::Lease;
 use api_types::jiff::Timestamp;
+use api_types::meta::MicroTime;
 use api_types::minik8s::{WorkflowRun, WorkflowRunStatus};
 use component::events::{EventType, Recorder};
 use kube::api::PostParams;
@@ -30,15 +34,21 @@ const PERIOD: Duration = Duration::from_secs(300);
 
 pub(super) fn register(context: &Context) -> Registered {
     let queue = Arc::new(WorkQueue::default());
-    watch(&context.informers, &queue);
+    let controller = WorkflowRuns::new(context);
+    watch(&context.informers, &queue, controller.recorder.clone());
     let Informers { workflow_runs, gateway_leases, .. } = &context.informers;
-    let registered = Registered::new(WorkflowRuns::new(context), queue);
+    let registered = Registered::new(controller, queue);
     registered.reads(workflow_runs).reads(gateway_leases)
 }
 
-fn watch(informers: &Informers, queue: &Arc<WorkQueue>) {
+fn watch(informers: &Informers, queue: &Arc<WorkQueue>, recorder: Recorder) {
     let wanted = queue.clone();
     informers.workflow_runs.on_change(move |change: &Change<WorkflowRun>| {
+        if let Change { old: Some(old), new: Some(new) } = change
+            && let Some((type_, reason, message)) = events::told(old, new)
+        {
+            recorder.about(&**new, type_, reason, message);
+        }
         // Renewals and steps are the holder's business.
         let (old, new) = (change.old.as_deref(), change.new.as_deref());
         if old.is_none() || new.is_none() || holder(old) != holder(new) {
@@ -68,9 +78,19 @@ struct WorkflowRuns {
     clock: Clock,
     informers: Informers,
     recorder: Recorder,
-    /// Runs that are anybody's, and since when they are seen to be.
-    unattended: Mutex<BTreeMap<ObjectKey, Timestamp>>,
+    /// Of the runs that have not ended.
+    seen: Mutex<BTreeMap<ObjectKey, Seen>>,
 }
+
+/// A run's lease, and since when it is as it is. Its end is not compared with the clock here, which may be another than
+/// the holder's.
+struct Seen {
+    lease: Option<RunLease>,
+    since: Timestamp,
+}
+
+/// Its holder and end.
+type RunLease = (String, Option<MicroTime>);
 
 #[async_trait::async_trait]
 impl Controller for WorkflowRuns {
@@ -83,27 +103,26 @@ impl Controller for WorkflowRuns {
         let has_ended =
             |run: &WorkflowRun| run.status.as_ref().is_some_and(|s| s.phase.has_ended());
         let Some(run) = run.filter(|run| !has_ended(run)) else {
-            self.unattended.lock().remove(key);
+            self.seen.lock().remove(key);
             return Ok(Next::Change);
         };
         let status = run.status.clone().unwrap_or_default();
-        let Some(left) = lease_left(&status, self.clock.now()) else {
-            return Ok(self.note_unattended(key, &run));
-        };
-        self.unattended.lock().remove(key);
+        let (lease, unchanged) = (lease(&status), self.unchanged(key, &status));
+        let held = if lease.is_some() { WorkflowRun::LEASE } else { Duration::ZERO };
+        if let Some(alone) = unchanged.checked_sub(held) {
+            return Ok(self.note_unattended(&run, alone));
+        }
         if self.is_gone(status.holder.as_deref().unwrap_or_default()).await? {
             self.release(key, &run, status).await?;
             return Ok(Next::Change);
         }
-        Ok(Next::After(left))
+        Ok(Next::After(held - unchanged))
     }
 }
 
-/// How long its holder has the run yet.
-fn lease_left(status: &WorkflowRunStatus, now: Timestamp) -> Option<Duration> {
-    status.holder.as_deref().filter(|holder| !holder.is_empty())?;
-    let until = status.lease_until.as_ref()?.0;
-    Duration::try_from(until.duration_since(now)).ok().filter(|left| !left.is_zero())
+fn lease(status: &WorkflowRunStatus) -> Option<RunLease> {
+    let holder = status.holder.clone().filter(|holder| !holder.is_empty())?;
+    Some((holder, status.lease_until.clone()))
 }
 
 impl WorkflowRuns {
@@ -113,7 +132,7 @@ impl WorkflowRuns {
             clock: context.clock,
             informers: context.informers.clone(),
             recorder: context.recorder(NAME),
-            unattended: Mutex::default(),
+            seen: Mutex::default(),
         }
     }
 
@@ -142,11 +161,21 @@ impl WorkflowRuns {
         written.unless_gone("releasing a run whose gateway is gone").map(drop)
     }
 
-    fn note_unattended(&self, key: &ObjectKey, run: &WorkflowRun) -> Next {
-        let now = self.clock.now();
-        let since = *self.unattended.lock().entry(key.clone()).or_insert(now);
-        let waited = Duration::try_from(now.duration_since(since)).unwrap_or_default();
-        if let Some(left) = PATIENCE.checked_sub(waited).filter(|left| !left.is_zero()) {
+    /// How long the lease has been as it is.
+    fn unchanged(&self, key: &ObjectKey, status: &WorkflowRunStatus) -> Duration {
+        let (lease, now) = (lease(status), self.clock.now());
+        let mut seen = self.seen.lock();
+        let seen =
+            seen.entry(key.clone()).or_insert_with(|| Seen { lease: lease.clone(), since: now });
+        if seen.lease != lease {
+            *seen = Seen { lease, since: now };
+        }
+        Duration::try_from(now.duration_since(seen.since)).unwrap_or_default()
+    }
+
+    /// Nobody has had it for so long.
+    fn note_unattended(&self, run: &WorkflowRun, alone: Duration) -> Next {
+        if let Some(left) = PATIENCE.checked_sub(alone).filter(|left| !left.is_zero()) {
             return Next::After(left);
         }
         let message = match holder(Some(run)) {
@@ -247,12 +276,26 @@ mod tests {
 
     #[tokio::test]
     async fn a_run_is_its_holders_while_that_has_a_lease_of_its_own() {
-        let stage = Stage::new(held("a", "2026-01-02T03:05:05.000000Z")).await;
+        let stage = Stage::new(held("a", "2026-01-02T03:04:15.000000Z")).await;
         let lease = stage.lease("a").await;
-        assert!(is_after(stage.reconcile().await, 60), "as the API server says");
+        assert!(is_after(stage.reconcile().await, 10), "as the API server says");
         stage.controller.informers.gateway_leases.take_in(watcher::Event::Apply(lease));
-        assert!(is_after(stage.reconcile().await, 60));
+        assert!(is_after(stage.reconcile().await, 10));
         assert_eq!(stage.see().await.holder.as_deref(), Some("a"));
+    }
+
+    #[tokio::test]
+    async fn a_lease_has_ended_when_it_has_not_changed_for_its_time_whatever_the_holders_clock_says()
+     {
+        let stage = Stage::new(held("a", "2016-01-01T00:00:00.000000Z")).await;
+        stage.lease("a").await;
+        assert!(is_after(stage.reconcile().await, 10));
+        advance(9).await;
+        assert!(is_after(stage.reconcile().await, 1));
+        stage.write(held("a", "2036-01-01T00:00:00.000000Z")).await;
+        assert!(is_after(stage.reconcile().await, 10), "it is renewed");
+        advance(10).await;
+        assert!(is_after(stage.reconcile().await, 30), "nobody has it");
     }
 
     #[tokio::test]
@@ -284,7 +327,6 @@ mod tests {
         assert!(is_after(stage.reconcile().await, 30));
         advance(20).await;
         assert!(is_after(stage.reconcile().await, 10));
-        assert!(stage.controller.unattended.lock().len() == 1);
         advance(10).await;
         assert_eq!(stage.reconcile().await, Next::After(PERIOD));
         let told = async || match stage.events().await {
@@ -303,9 +345,23 @@ mod tests {
         stage.write(held("a", "2026-01-02T03:04:44.000000Z")).await;
         assert!(is_after(stage.reconcile().await, 10));
         advance(11).await;
-        assert!(is_after(stage.reconcile().await, 30), "from when that lease ended");
+        assert!(is_after(stage.reconcile().await, 29), "from when that lease ended");
         stage.write(json!({"phase": "Succeeded"})).await;
         assert_eq!(stage.reconcile().await, Next::Change);
+        assert!(stage.controller.seen.lock().is_empty());
         assert_eq!(stage.events().await, Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn what_becomes_of_a_run_is_told() {
+        let stage = Stage::new(json!({})).await;
+        watch(&stage.controller.informers, &Arc::default(), stage.controller.recorder.clone());
+        stage.write(held("a", "2026-01-02T03:04:15.000000Z")).await;
+        stage.write(json!({"phase": "Failed", "error": "E", "holder": null})).await;
+        let told = async || match stage.events().await {
+            events if events == ["by gateway a", "E"] => Ok(()),
+            other => Err(other),
+        };
+        wait::until("it is told", told).await;
     }
 }
