@@ -12,7 +12,7 @@ use api_types::{
 };
 use kube::{
     Api, Client,
-    api::{ListParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 use testkit::{ControlPlane, wait};
@@ -22,7 +22,10 @@ use crate::{
     context::Context,
     fake_node::Node,
     images::ahead,
-    runtime::{Runtime, fake::Fake},
+    runtime::{
+        Runtime,
+        fake::{ENDLESS_IMAGE, Fake},
+    },
 };
 
 const IMAGE: &str = "10.0.0.1:5000/minik8s-functions/default/add:1";
@@ -40,6 +43,10 @@ async fn publish_login(client: &Client) -> RegistryLogin {
     let api = Api::<Secret>::default_namespaced(client.clone());
     api.create(&PostParams::default(), &secret).await.unwrap();
     RegistryLogin { username: "me".to_owned(), password: "secret".to_owned() }
+}
+
+fn of_add(version: i64) -> Value {
+    json!({Function::LABEL: "add", Function::VERSION_LABEL: version.to_string()})
 }
 
 async fn create_set(client: &Client, name: &str, labels: Value, image: &str) {
@@ -82,7 +89,7 @@ async fn nodes_have_the_image_of_a_version_before_any_instance_comes_and_ask_for
         runtime.publish("web:1");
     }
     create_set(&plane.client(), "web", json!({"app": "web"}), "web:1").await;
-    create_set(&plane.client(), "add-v1", json!({Function::LABEL: "add"}), IMAGE).await;
+    create_set(&plane.client(), "add-v1", of_add(1), IMAGE).await;
     let _nodes = [node(&plane, &first), node(&plane, &second)];
     let has = async |runtime: &Arc<Fake>, image: &str| {
         wait::until("the image is there", async || {
@@ -93,11 +100,82 @@ async fn nodes_have_the_image_of_a_version_before_any_instance_comes_and_ask_for
     };
     has(&first, IMAGE).await;
     // A version that is built while the nodes run.
-    create_set(&plane.client(), "add-v2", json!({Function::LABEL: "add"}), OTHER).await;
+    create_set(&plane.client(), "add-v2", of_add(2), OTHER).await;
     has(&first, OTHER).await;
     has(&second, OTHER).await;
     assert_eq!(first.calls(), [format!("pull {IMAGE}"), format!("pull {OTHER}")]);
     assert_eq!(second.calls(), [format!("pull {OTHER}")]);
+}
+
+async fn until_called(runtime: &Fake, call: String) {
+    let called = async || {
+        let calls = runtime.calls();
+        if calls.contains(&call) { Ok(()) } else { Err(calls) }
+    };
+    wait::until(&call, called).await;
+}
+
+async fn scale(client: &Client, name: &str, replicas: i32) {
+    let api = Api::<ReplicaSet>::default_namespaced(client.clone());
+    let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+    api.patch(name, &PatchParams::default(), &patch).await.unwrap();
+}
+
+#[tokio::test]
+async fn only_images_of_versions_with_instances_to_be_are_fetched_and_removed_when_the_version_is_gone()
+ {
+    let plane = ControlPlane::start().await;
+    let (client, runtime) = (plane.client(), Arc::new(Fake::with_images(&["local:1"])));
+    for image in ["old:1", "served:1", "next:1"] {
+        runtime.publish(image);
+    }
+    for (version, image) in [(1, "old:1"), (2, "served:1"), (3, "local:1")] {
+        create_set(&client, &format!("add-v{version}"), of_add(version), image).await;
+    }
+    scale(&client, "add-v2", 1).await;
+    let root = tempfile::tempdir().unwrap();
+    let begin = || {
+        let context = Context::fake(plane.client(), runtime.clone(), root.path().to_owned());
+        let running = ahead::run(Arc::new(context), CancellationToken::new());
+        AbortOnDropHandle::new(tokio::spawn(running))
+    };
+    let node = begin();
+    until_called(&runtime, "pull served:1".to_owned()).await;
+    // It sleeps, and is still the one that serves.
+    scale(&client, "add-v2", 0).await;
+    create_set(&client, "add-v4", of_add(4), "next:1").await;
+    scale(&client, "add-v4", 1).await;
+    until_called(&runtime, "pull next:1".to_owned()).await;
+    // An old one serves again.
+    scale(&client, "add-v4", 0).await;
+    scale(&client, "add-v1", 1).await;
+    until_called(&runtime, "pull old:1".to_owned()).await;
+
+    let api = Api::<ReplicaSet>::default_namespaced(client.clone());
+    api.delete("add-v2", &DeleteParams::default()).await.unwrap();
+    until_called(&runtime, "remove image served:1".to_owned()).await;
+    // While the kubelet is away. What it had not fetched stays.
+    drop(node);
+    for name in ["add-v3", "add-v4"] {
+        api.delete(name, &DeleteParams::default()).await.unwrap();
+    }
+    let _node = begin();
+    until_called(&runtime, "remove image next:1".to_owned()).await;
+    let removals = runtime.calls().into_iter().filter(|call| call.starts_with("remove")).count();
+    assert_eq!(removals, 2, "{:?}", runtime.calls());
+}
+
+#[tokio::test]
+async fn an_image_that_does_not_come_holds_up_no_other() {
+    let plane = ControlPlane::start().await;
+    let runtime = Arc::new(Fake::default());
+    runtime.publish(IMAGE);
+    let slow = json!({Function::LABEL: "slow", Function::VERSION_LABEL: "1"});
+    create_set(&plane.client(), "a-slow-v1", slow, ENDLESS_IMAGE).await;
+    let _node = node(&plane, &runtime);
+    until_called(&runtime, format!("pull {ENDLESS_IMAGE}")).await;
+    create_set(&plane.client(), "add-v1", of_add(1), IMAGE).await;
+    until_called(&runtime, format!("pull {IMAGE}")).await;
 }
 
 fn pod(image: &str, secrets: &[&str]) -> Pod {

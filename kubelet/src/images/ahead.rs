@@ -3,13 +3,15 @@
 //!
 //! *Flow*: each version of a function has a ReplicaSet, with the instances' template, from the moment that its image is
 //! built, also while it has no instances. The kubelet follows those sets, and nothing else of functions: their sources may be large.
-//! What is missing is fetched one image after another.
+//! Of each function those are fetched of which there are instances or are going to be, a few at a time. When a version's set goes, so does what was
+//! fetched for it.
 //!
 //! *Guarantees*: no pod waits for this, nor does a version wait for nodes. Where the image is there already, because it was built by
 //! the same Docker, this costs a look per version.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -21,13 +23,19 @@ use api_types::{
     },
     minik8s::Function,
 };
-use futures::{StreamExt, pin_mut};
+use futures::{StreamExt, future::ready, stream::FuturesUnordered};
 use kube::{
     Api, ResourceExt,
-    runtime::{WatchStreamExt, watcher, watcher::Event},
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, Store},
+        watcher,
+    },
 };
-use parking_lot::Mutex;
-use tokio::{sync::Notify, time::sleep};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Logins, pull};
@@ -39,6 +47,10 @@ use crate::{
 
 /// Until an image that could not be fetched is tried again.
 const RETRY: Duration = Duration::from_secs(30);
+/// How many are fetched at once.
+const PARALLEL: usize = 3;
+/// How long one may take.
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// An image that instances may need here.
 #[derive(Clone, Debug)]
@@ -70,89 +82,189 @@ impl Wanted {
     }
 }
 
-/// What is wanted, by the uids of sets.
+/// The sets of one function's versions, by its namespace and name.
+type Functions<'a> = BTreeMap<(String, String), Vec<&'a ReplicaSet>>;
+
+/// What is known of functions' sets: it is not said of a set whether its version serves.
 #[derive(Debug, Default)]
-struct Sets {
-    wanted: Mutex<BTreeMap<String, Vec<Wanted>>>,
-    changed: Notify,
+struct Serving(BTreeMap<(String, String), i64>);
+
+impl Serving {
+    /// The sets whose images are wanted here: those that have instances or are getting some, which are those of the
+    /// version that serves and of the one that is to take over, be it new or an old one again. Where all
+    /// sleep it is the one that had instances last, or else the newest.
+    fn of<'a>(&mut self, sets: &'a [Arc<ReplicaSet>]) -> Vec<&'a ReplicaSet> {
+        let mut functions = Functions::new();
+        let mut wanted = Vec::new();
+        for set in sets {
+            match (set.labels().get(Function::LABEL), version(set)) {
+                (Some(function), Some(_)) => {
+                    let key = (set.namespace().unwrap_or_default(), function.clone());
+                    functions.entry(key).or_default().push(set);
+                }
+                // That of a warm pool.
+                _ => wanted.push(&**set),
+            }
+        }
+        self.0.retain(|key, _| functions.contains_key(key));
+        for (key, sets) in functions {
+            let awake: Vec<_> = sets.iter().filter(|set| replicas(set) > 0).copied().collect();
+            if let Some(latest) = awake.iter().filter_map(|set| version(set)).max() {
+                self.0.insert(key, latest);
+                wanted.extend(awake);
+                continue;
+            }
+            let last = sets.iter().find(|set| version(set) == self.0.get(&key).copied());
+            let newest = || sets.iter().max_by_key(|set| version(set));
+            wanted.extend(last.or_else(newest));
+        }
+        wanted
+    }
 }
 
-impl Sets {
-    fn note(&self, event: Event<ReplicaSet>) {
-        let uid = |set: &ReplicaSet| set.uid().unwrap_or_default();
-        let mut wanted = self.wanted.lock();
-        match event {
-            Event::Apply(set) | Event::InitApply(set) => {
-                wanted.insert(uid(&set), Wanted::of(&set));
-            }
-            Event::Delete(set) => drop(wanted.remove(&uid(&set))),
-            Event::Init => wanted.clear(),
-            Event::InitDone => {}
-        }
-        self.changed.notify_one();
+fn version(set: &ReplicaSet) -> Option<i64> {
+    set.labels().get(Function::VERSION_LABEL)?.parse().ok()
+}
+
+fn replicas(set: &ReplicaSet) -> i32 {
+    set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+}
+
+/// The images that were fetched ahead, also before this kubelet began: only these are removed again. Others
+/// may be nowhere but here.
+#[derive(Debug)]
+struct Fetched {
+    file: PathBuf,
+    images: BTreeSet<String>,
+}
+
+impl Fetched {
+    fn open(root: &Path) -> Self {
+        let file = root.join("images-fetched-ahead");
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        Self { file, images: text.lines().map(str::to_owned).collect() }
     }
 
-    fn images(&self) -> BTreeMap<String, Wanted> {
-        let wanted = self.wanted.lock();
-        let all = wanted.values().flatten();
-        all.map(|wanted| (wanted.image.clone(), wanted.clone())).collect()
+    fn change(&mut self, change: impl FnOnce(&mut BTreeSet<String>)) {
+        change(&mut self.images);
+        let lines: String = self.images.iter().map(|image| format!("{image}\n")).collect();
+        if let Err(error) = std::fs::write(&self.file, lines) {
+            tracing::warn!(%error, "cannot note which images were fetched");
+        }
     }
 }
 
 /// Fetches until shutdown.
 pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
-    let sets = Sets::default();
-    let work = async { tokio::join!(follow(&context, &sets), fetch(&context, &sets, RETRY)) };
+    let (sets, writer) = reflector::store();
+    let config = watcher::Config::default().labels(Function::LABEL);
+    let events = watcher(Api::all(context.client.clone()), config).default_backoff();
+    let changed = Notify::new();
+    let follow = events.reflect(writer).for_each(|event| {
+        match event {
+            Ok(_) => changed.notify_one(),
+            Err(error) => tracing::debug!(%error, "cannot watch the sets of functions"),
+        }
+        ready(())
+    });
+    let work = async { tokio::join!(follow, keep(&context, &sets, &changed)) };
     shutdown.run_until_cancelled(work).await;
 }
 
-async fn follow(context: &Context, sets: &Sets) {
-    let config = watcher::Config::default().labels(Function::LABEL);
-    let events = watcher(Api::all(context.client.clone()), config).default_backoff();
-    pin_mut!(events);
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => sets.note(event),
-            Err(error) => tracing::debug!(%error, "cannot watch the sets of functions"),
-        }
-    }
+/// What has come of one image.
+enum Outcome {
+    /// It is here; whether it was fetched.
+    Here {
+        fetched: bool,
+    },
+    Removed,
 }
 
-async fn fetch(context: &Context, sets: &Sets, retry: Duration) {
-    let mut here = BTreeSet::new();
+/// Has the images here that are wanted, and removes those of versions that are gone.
+async fn keep(context: &Context, sets: &Store<ReplicaSet>, changed: &Notify) {
+    if sets.wait_until_ready().await.is_err() {
+        return;
+    }
+    let (mut serving, mut fetched) = (Serving::default(), Fetched::open(&context.root));
+    let (mut here, mut busy) = (BTreeSet::new(), BTreeSet::new());
+    let mut held = BTreeMap::<String, Instant>::new();
+    let mut under_way = FuturesUnordered::new();
     loop {
-        let wanted = sets.images();
-        here.retain(|image| wanted.contains_key(image));
-        let mut failed = false;
-        for (image, wanted) in wanted {
-            if !here.contains(&image) {
-                match ensure(context, &wanted).await {
-                    Ok(()) => drop(here.insert(image)),
+        let all = sets.state();
+        let wanted: Vec<_> = serving.of(&all).into_iter().flat_map(Wanted::of).collect();
+        let named: BTreeSet<_> =
+            all.iter().flat_map(|set| Wanted::of(set)).map(|w| w.image).collect();
+        here.retain(|image| named.contains(image));
+        held.retain(|_, until| *until > Instant::now());
+        let missing = wanted.into_iter().filter(|wanted| !here.contains(&wanted.image));
+        let missing = missing.map(|wanted| (wanted.image.clone(), Some(wanted)));
+        let gone: Vec<_> = fetched.images.difference(&named).map(|i| (i.clone(), None)).collect();
+        for (image, wanted) in missing.chain(gone) {
+            if busy.len() < PARALLEL && !held.contains_key(&image) && busy.insert(image.clone()) {
+                under_way.push(work(context, image, wanted));
+            }
+        }
+        let next = held.values().min().copied();
+        tokio::select! {
+            () = changed.notified() => {}
+            () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+            Some((image, outcome)) = under_way.next() => {
+                busy.remove(&image);
+                match outcome {
+                    Ok(Outcome::Here { fetched: new }) => {
+                        if new {
+                            fetched.change(|images| {
+                                images.insert(image.clone());
+                            });
+                        }
+                        here.insert(image);
+                    }
+                    Ok(Outcome::Removed) => fetched.change(|images| {
+                        images.remove(&image);
+                    }),
                     Err(error) => {
-                        tracing::warn!(%error, image, "cannot fetch the image of a function yet");
-                        failed = true;
+                        tracing::warn!(error, image, "cannot fetch or remove the image of a function yet");
+                        held.insert(image, Instant::now() + RETRY);
                     }
                 }
             }
         }
-        tokio::select! {
-            () = sets.changed.notified() => {}
-            () = sleep(retry), if failed => {}
-        }
     }
 }
 
-async fn ensure(context: &Context, wanted: &Wanted) -> Result<(), RuntimeError> {
+async fn work(
+    context: &Context,
+    image: String,
+    wanted: Option<Wanted>,
+) -> (String, Result<Outcome, String>) {
+    let work = async {
+        match &wanted {
+            Some(wanted) => Ok(Outcome::Here { fetched: ensure(context, wanted).await? }),
+            None => {
+                context.runtime.remove_image(&image).await?;
+                tracing::info!(image, "removed the image of a version that is gone");
+                Ok(Outcome::Removed)
+            }
+        }
+    };
+    let done = timeout(LIMIT, work).await;
+    let given_up = || format!("not done within {} s", LIMIT.as_secs());
+    let done = done.map_err(|_| given_up());
+    (image, done.and_then(|done: Result<_, RuntimeError>| done.map_err(|error| error.to_string())))
+}
+
+/// Tells whether it had to be fetched.
+async fn ensure(context: &Context, wanted: &Wanted) -> Result<bool, RuntimeError> {
     let Wanted { image, secrets, set } = wanted;
     if context.runtime.image(image).await?.is_some() {
-        return Ok(());
+        return Ok(false);
     }
     let logins = Logins::read(context, set, secrets, image).await;
     // They are read anew by whoever needs them next.
     context.objects.release(&set.uid);
     pull(context, image, &logins).await?;
     tracing::info!(image, "fetched the image of a function");
-    Ok(())
+    Ok(true)
 }
 
 #[cfg(test)]

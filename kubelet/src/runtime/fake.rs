@@ -412,6 +412,12 @@ impl Runtime for Fake {
         Ok(())
     }
 
+    async fn remove_image(&self, reference: &str) -> Result<(), RuntimeError> {
+        self.note(format!("remove image {reference}"));
+        self.world.lock().images.remove(reference);
+        Ok(())
+    }
+
     fn events(&self) -> BoxStream<'static, Result<RuntimeEvent, RuntimeError>> {
         let next = async |mut events: broadcast::Receiver<RuntimeEvent>| {
             let event = events.recv().await.ok()?;

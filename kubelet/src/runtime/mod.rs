@@ -372,6 +372,9 @@ pub trait Runtime: Send + Sync + std::fmt::Debug + 'static {
         reference: &str,
         login: Option<&RegistryLogin>,
     ) -> Result<(), RuntimeError>;
+    /// Removes an image from the node; one that a container was made of stays, which is an error, and one that
+    /// is not there is none.
+    async fn remove_image(&self, reference: &str) -> Result<(), RuntimeError>;
     /// What happens from now on; ends when the connection to the runtime breaks.
     fn events(&self) -> BoxStream<'static, Result<RuntimeEvent, RuntimeError>>;
     /// The container's output, standard output and error interleaved.

@@ -182,6 +182,13 @@ impl Runtime for Docker {
         Ok(self.engine.pull(reference, credentials).await?)
     }
 
+    async fn remove_image(&self, reference: &str) -> Result<(), RuntimeError> {
+        match self.engine.remove_image(reference).await {
+            Err(Error::NotFound(_)) => Ok(()),
+            done => Ok(done?),
+        }
+    }
+
     fn events(&self) -> BoxStream<'static, Result<RuntimeEvent, RuntimeError>> {
         let events = self.engine.events(&self.labels(None), &[]);
         let known = events.map_err(RuntimeError::from);
