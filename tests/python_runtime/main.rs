@@ -8,7 +8,7 @@ mod image;
 mod instance;
 mod loading;
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use instance::{Instance, until};
 use serde_json::json;
@@ -219,4 +219,14 @@ def main(p):
     assert_eq!((answer.status, answer.body.as_str()), (200, r#""slow""#));
     let (status, log) = instance.ended().await;
     assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn a_request_that_is_there_when_its_idle_connection_is_ended_is_answered() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("python_runtime");
+    let mut python = Command::new("/usr/bin/python3");
+    python.arg("-B").arg(tests.join("ending.py")).arg(instance::runtime().parent().unwrap());
+    let output = python.output().unwrap();
+    let answer = String::from_utf8_lossy(&output.stdout);
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("42"), "{output:?}");
 }

@@ -21,6 +21,8 @@ class Connection:
         self.sock = sock
         self.reader = sock.makefile("rb")
         self.idle = True
+        self.read_ended = False
+        """By this side: that the client has ended its own can no longer be told."""
         self.keep_alive = True
         self.answered = False
         """Whether at least the head of the answer is under way."""
@@ -42,11 +44,13 @@ class Connection:
     def end_if_idle(self):
         """What has arrived already is still read."""
         if self.idle:
+            self.read_ended = True
             self.sock.shutdown(socket.SHUT_RD)
 
     def serve_one(self):
         begun = self.reader.peek(1)
-        self.idle = self.answered = False
+        self.server.begins(self)
+        self.answered = False
         request = http.read_request(self.reader) if begun else None
         if request is None:
             self.keep_alive = False
@@ -84,7 +88,8 @@ class Connection:
             worker = workers.acquire(deadline)
             # A call that is given up ends with its process: only then is there room for another one.
             try:
-                kind, length, pieces = worker.call(call_id, body, deadline, self.sock)
+                client = None if self.read_ended else self.sock
+                kind, length, pieces = worker.call(call_id, body, deadline, client)
                 self.send(200 if kind == DONE else 500, length, pieces, JSON, named)
             except BaseException:
                 workers.discard(worker)

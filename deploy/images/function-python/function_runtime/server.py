@@ -101,6 +101,11 @@ class Server:
             connection.idle = not self.closing
             return connection.idle
 
+    def begins(self, connection):
+        """It has a request, or ends. The connection is not ended as an idle one while this is said."""
+        with self.changed:
+            connection.idle = False
+
     def ended(self, connection):
         with self.changed:
             self.connections.remove(connection)

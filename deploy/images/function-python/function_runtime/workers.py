@@ -158,7 +158,8 @@ class Worker:
         self.since = 0
 
     def call(self, call_id, body, deadline, client):
-        """What came of it, the length of its bytes, and the bytes as they come. `client` is the connection that it came on."""
+        """What came of it, the length of its bytes, and the bytes as they come. It is given up with the connection
+        `client`, if there is one."""
         self.log.begin(call_id)
         try:
             self.wait_no_longer_than(deadline)
@@ -189,7 +190,8 @@ class Worker:
 
         poll = select.poll()
         poll.register(self.sock, select.POLLIN)
-        poll.register(client, select.POLLRDHUP)
+        if client:
+            poll.register(client, select.POLLRDHUP)
         ready = {source for source, _ in poll.poll(max(deadline - monotonic(), 0.001) * 1000)}
         if not ready:
             raise TimedOut()
