@@ -13,8 +13,8 @@ use axum::{
 use rustls::pki_types::CertificateDer;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-/// The names of API servers in their client certificates: this cluster's, and Kubernetes' own.
-const API_SERVERS: [&str; 2] = ["kube-apiserver-kubelet-client", "system:kube-apiserver"];
+const API_SERVER: &str = "system:kube-apiserver";
+/// To whom API servers belong that have another name, as `kube-apiserver-kubelet-client`.
 const ADMINISTRATORS: &str = "system:masters";
 /// What has a right of its own beside the one for everything; as Kubernetes names it.
 const SUBRESOURCES: [&str; 2] = ["pods", "healthz"];
@@ -37,8 +37,7 @@ impl User {
     }
 
     fn is_served(&self) -> bool {
-        API_SERVERS.contains(&self.name.as_str())
-            || self.groups.iter().any(|group| group == ADMINISTRATORS)
+        self.name == API_SERVER || self.groups.iter().any(|group| group == ADMINISTRATORS)
     }
 }
 

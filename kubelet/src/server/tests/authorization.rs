@@ -2,12 +2,14 @@
 
 use super::{ADMINISTRATOR, Served, User};
 
-/// As this cluster and Kubernetes' own tools name them.
+/// The second is this cluster's.
 const API_SERVERS: [User; 2] =
-    [("system:kube-apiserver", &[]), ("kube-apiserver-kubelet-client", &[])];
-const OTHERS: [User; 4] = [
+    [("system:kube-apiserver", &[]), ("kube-apiserver-kubelet-client", &["system:masters"])];
+const OTHERS: [User; 5] = [
     ("system:node:n2", &["system:nodes"]),
     ("system:kube-proxy", &["system:node-proxier"]),
+    // Without the group it is a name like others.
+    ("kube-apiserver-kubelet-client", &[]),
     // A name is no group, and a group no name.
     ("system:masters", &["system:authenticated"]),
     ("alice", &["system:kube-apiserver"]),
