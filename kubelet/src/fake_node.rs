@@ -6,9 +6,14 @@ use api_types::api::core::v1::{Pod, PodStatus};
 use futures::StreamExt;
 use kube::{Api, api::PostParams};
 use testkit::{ControlPlane, wait};
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::AbortOnDropHandle,
+};
 
-use crate::{context::Context, network, pleg, pod::manager::PodManager, runtime};
+use crate::{
+    context::Context, network, pleg, pod::manager::PodManager, runtime, services::Services,
+};
 
 /// The image that the node has.
 pub(crate) const IMAGE: &str = "busybox:1";
@@ -21,6 +26,7 @@ pub(crate) struct Node {
     pub(crate) pods: Arc<PodManager>,
     pub(crate) api: Api<Pod>,
     tasks: Vec<AbortOnDropHandle<()>>,
+    _stop: DropGuard,
     _root: tempfile::TempDir,
 }
 
@@ -43,8 +49,10 @@ impl Node {
     pub(crate) fn deaf(control_plane: ControlPlane, runtime: runtime::fake::Fake) -> Self {
         let (client, root) = (control_plane.client(), tempfile::tempdir().unwrap());
         let (runtime, network) = (Arc::new(runtime), Arc::new(network::fake::Fake::ready()));
+        let stop = CancellationToken::new();
         let context = Context {
             network: network.clone(),
+            services: Services::follow(&control_plane.listwatch(), stop.clone()),
             ..Context::fake(client.clone(), runtime.clone(), root.path().to_owned())
         };
         let pods = PodManager::new(Arc::new(context));
@@ -56,6 +64,7 @@ impl Node {
             network,
             pods,
             tasks: vec![AbortOnDropHandle::new(source)],
+            _stop: stop.drop_guard(),
             _root: root,
         }
     }

@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use api_types::{
-    api::core::v1::{ConfigMap, ContainerStatus, Event as Recorded, Pod, PodStatus},
+    api::core::v1::{
+        ConfigMap, ContainerStatus, EnvFromSource, Event as Recorded, Pod, PodStatus, Secret,
+        SecretEnvSource,
+    },
     jiff::Timestamp,
 };
 use kube::{
@@ -227,7 +230,18 @@ async fn configured(node: &Node, name: &str) -> Pod {
 #[tokio::test]
 async fn restarts_go_on_while_the_api_server_is_away_and_are_reported_later() {
     let node = Node::start().await;
-    node.create(&configured(&node, "web").await).await;
+    let secrets: Api<Secret> = Api::default_namespaced(node.control_plane.client());
+    let secret = json!({"metadata": {"name": "login"}, "stringData": {"PASSWORD": "hidden"}});
+    let secret = serde_json::from_value(secret).unwrap();
+    secrets.create(&PostParams::default(), &secret).await.unwrap();
+    let mut web = configured(&node, "web").await;
+    let from = EnvFromSource {
+        secret_ref: Some(SecretEnvSource { name: "login".to_owned(), optional: None }),
+        ..EnvFromSource::default()
+    };
+    let container = &mut web.spec.as_mut().unwrap().containers[0];
+    container.env_from.get_or_insert_default().push(from);
+    node.create(&web).await;
     node.until_status("web", "runs", runs).await;
     node.control_plane.stop_server().await;
     node.runtime.end("main", 1);
@@ -235,6 +249,12 @@ async fn restarts_go_on_while_the_api_server_is_away_and_are_reported_later() {
     let started =
         async || if node.runtime.calls() == twice { Ok(()) } else { Err(node.runtime.calls()) };
     wait::until("the container is restarted", started).await;
+    let specs = node.runtime.specs();
+    assert_eq!(specs.len(), 2);
+    for known in ["KEY=value", "PASSWORD=hidden", "KUBERNETES_SERVICE_PORT=443"] {
+        let told = specs.iter().all(|spec| spec.env.iter().any(|variable| variable == known));
+        assert!(told, "{known} is missing: {specs:?}");
+    }
     node.control_plane.start_server().await;
     let restarted = |status: &PodStatus| runs(status) && only(status).restart_count == 1;
     node.until_status("web", "reports the restart", restarted).await;
