@@ -18,10 +18,6 @@ impl Source for ConfigMapVolume {
         volume.config_map.is_some()
     }
 
-    fn plugin(&self) -> Option<&'static str> {
-        Some(PLUGIN)
-    }
-
     fn read_only(&self) -> bool {
         true
     }

@@ -24,10 +24,6 @@ impl Source for DownwardApi {
         volume.downward_api.is_some()
     }
 
-    fn plugin(&self) -> Option<&'static str> {
-        Some(PLUGIN)
-    }
-
     fn read_only(&self) -> bool {
         true
     }

@@ -21,10 +21,6 @@ impl Source for EmptyDir {
         volume.empty_dir.is_some()
     }
 
-    fn plugin(&self) -> Option<&'static str> {
-        Some(PLUGIN)
-    }
-
     async fn set_up(&self, volume: &Volume, context: Context<'_>) -> Result<PathBuf, VolumeError> {
         let source = volume.empty_dir.clone().unwrap_or_default();
         let (path, group) = (context.directory(PLUGIN, volume), context.fs_group());

@@ -18,10 +18,6 @@ impl Source for HostPath {
         volume.host_path.is_some()
     }
 
-    fn plugin(&self) -> Option<&'static str> {
-        None
-    }
-
     async fn set_up(&self, volume: &Volume, _: Context<'_>) -> Result<PathBuf, VolumeError> {
         let source = volume.host_path.clone().unwrap_or_default();
         let path = PathBuf::from(source.path);

@@ -153,11 +153,7 @@ const VOLUMES: &str = "volumes";
 const PARTS: &str = "volume-subpaths";
 
 fn directory(pod_dir: &Path, plugin: &str, volume: &Volume) -> PathBuf {
-    pod_dir.join(VOLUMES).join(source_directory(plugin)).join(&volume.name)
-}
-
-fn source_directory(plugin: &str) -> String {
-    format!("kubernetes.io~{plugin}")
+    pod_dir.join(VOLUMES).join(format!("kubernetes.io~{plugin}")).join(&volume.name)
 }
 
 /// Makes a directory of the kubelet's own, and those above it.
@@ -176,20 +172,12 @@ pub(crate) fn prepare(pods: &Path) -> io::Result<()> {
 trait Source: Sync {
     /// Whether the volume is of this kind.
     fn claims(&self, volume: &Volume) -> bool;
-    /// The name of its volumes' directory in that of the pod; `None` if they do not live with the pod.
-    fn plugin(&self) -> Option<&'static str>;
     /// Whether containers can only read it, whatever they ask for: what they wrote would be lost.
     fn read_only(&self) -> bool {
         false
     }
     /// Makes the volume; gives the path on the node.
     async fn set_up(&self, volume: &Volume, context: Context<'_>) -> Result<PathBuf, VolumeError>;
-    /// Undoes that: nobody uses the volume any more, and nothing is mounted in it. May be repeated.
-    fn tear_down(&self, path: &Path) -> Result<(), VolumeError> {
-        // A container may have mounted something there, whatever the source.
-        mount_table::detach(path)?;
-        removal::remove(path).map_err(VolumeError::io(path))
-    }
 }
 
 const SOURCES: [&dyn Source; 5] = [
@@ -313,26 +301,8 @@ fn tear_down_by(
     let table = table()?;
     // All before the first: what is mounted in a mount is shared by that mount.
     table.below(&real).into_iter().try_for_each(mount_table::isolate)?;
-    let volumes = volumes(&real);
-    let mut others = table.below(&real).into_iter().filter(|target| !is_one_of(&volumes, target));
-    others.try_for_each(mount_table::detach)?;
-    volumes.iter().try_for_each(|(source, path)| source.tear_down(path))?;
+    table.below(&real).into_iter().try_for_each(mount_table::detach)?;
     removal::remove(&real).map_err(VolumeError::io(&real))
-}
-
-/// What sources have made for a pod, as far as it is there.
-fn volumes(pod_dir: &Path) -> Vec<(&'static dyn Source, PathBuf)> {
-    let of_source = |source: &'static dyn Source| {
-        let directory =
-            source.plugin().map(|name| pod_dir.join(VOLUMES).join(source_directory(name)));
-        let entries = directory.and_then(|directory| std::fs::read_dir(directory).ok());
-        entries.into_iter().flatten().flatten().map(move |entry| (source, entry.path()))
-    };
-    SOURCES.into_iter().flat_map(of_source).collect()
-}
-
-fn is_one_of(volumes: &[(&dyn Source, PathBuf)], target: &Path) -> bool {
-    volumes.iter().any(|(_, path)| path == target)
 }
 
 #[cfg(test)]

@@ -18,10 +18,6 @@ impl Source for SecretVolume {
         volume.secret.is_some()
     }
 
-    fn plugin(&self) -> Option<&'static str> {
-        Some(PLUGIN)
-    }
-
     fn read_only(&self) -> bool {
         true
     }
