@@ -6,7 +6,7 @@
 use std::process::{Child, Command};
 
 use ipnet::Ipv4Net;
-use kubelet::network::{HostPort, PodNetwork, bridge::Bridge};
+use kubelet::network::{PodNetwork, PortMapping, bridge::Bridge};
 use nix::sched::{CloneFlags, unshare};
 
 /// Runs a test in a network namespace of its own, which ends with its thread.
@@ -72,8 +72,8 @@ impl Drop for Sandbox {
     }
 }
 
-fn port(protocol: &str, host_port: u16) -> HostPort {
-    HostPort {
+fn port(protocol: &str, host_port: u16) -> PortMapping {
+    PortMapping {
         protocol: protocol.to_owned(),
         host_ip: None,
         host_port,
@@ -157,9 +157,9 @@ fn host_ports_of_running_pods_outlive_the_kubelet() {
     in_own_network(async || {
         let bridge = started("n1", "10.219.1.0/24").await;
         let address = bridge.reserve("a").unwrap().unwrap();
-        let other = HostPort { pod_ip: [10, 219, 1, 9].into(), ..port("tcp", 8081) };
+        let other = PortMapping { pod_ip: [10, 219, 1, 9].into(), ..port("tcp", 8081) };
         bridge
-            .host_ports("a", vec![HostPort { pod_ip: address, ..port("tcp", 8080) }])
+            .host_ports("a", vec![PortMapping { pod_ip: address, ..port("tcp", 8080) }])
             .await
             .unwrap();
         bridge.host_ports("gone", vec![other]).await.unwrap();

@@ -15,7 +15,7 @@ use crate::spec;
 
 /// Whether a pod may run here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Admission {
     /// It may, and its share of the node is taken.
     Admitted,
     /// It may not.
@@ -57,21 +57,21 @@ impl Ledger {
     }
 
     /// Decides about a pod, once.
-    pub fn admit(&self, pod: &Arc<Pod>) -> Verdict {
+    pub fn admit(&self, pod: &Arc<Pod>) -> Admission {
         let uid = spec::identity(pod).uid;
         let mut state = self.state.lock();
         if state.admitted.contains_key(&uid) {
-            return Verdict::Admitted;
+            return Admission::Admitted;
         }
         let Some(node) = state.node.as_ref().filter(|_| state.listed) else {
-            return Verdict::NotYet;
+            return Admission::NotYet;
         };
         let others = state.admitted.values().map(|pod| &**pod);
         match fit::check(pod, others, node) {
-            Err(rejection) => Verdict::Rejected(rejection),
+            Err(rejection) => Admission::Rejected(rejection),
             Ok(()) => {
                 state.admitted.insert(uid, pod.clone());
-                Verdict::Admitted
+                Admission::Admitted
             }
         }
     }

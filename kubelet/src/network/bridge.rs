@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::{
-    HostPort, NetworkError, PodNetwork,
+    NetworkError, PodNetwork, PortMapping,
     ipam::{self, Ipam},
     links::Links,
     rules::{self, Chains},
@@ -33,18 +33,18 @@ pub struct Bridge {
 #[derive(Debug, Default)]
 struct Ports {
     /// By pod.
-    wanted: BTreeMap<String, Vec<HostPort>>,
+    wanted: BTreeMap<String, Vec<PortMapping>>,
     /// Whether the kernel may not have them: writing failed.
     unwritten: bool,
 }
 
 impl Ports {
     /// Whether nothing is to do for these ports of a pod.
-    fn has(&self, pod: &str, ports: &[HostPort]) -> bool {
+    fn has(&self, pod: &str, ports: &[PortMapping]) -> bool {
         !self.unwritten && self.wanted.get(pod).map(Vec::as_slice).unwrap_or_default() == ports
     }
 
-    fn set(&mut self, pod: &str, ports: Vec<HostPort>) {
+    fn set(&mut self, pod: &str, ports: Vec<PortMapping>) {
         if ports.is_empty() {
             self.wanted.remove(pod);
         } else {
@@ -207,7 +207,7 @@ impl PodNetwork for Bridge {
         }
     }
 
-    async fn host_ports(&self, pod: &str, wanted: Vec<HostPort>) -> Result<(), NetworkError> {
+    async fn host_ports(&self, pod: &str, wanted: Vec<PortMapping>) -> Result<(), NetworkError> {
         let mut ports = self.ports.lock().await;
         if ports.has(pod, &wanted) {
             return Ok(());

@@ -11,7 +11,7 @@ use ipnet::Ipv4Net;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{HostPort, NetworkError, PodNetwork, ipam::Ipam};
+use super::{NetworkError, PodNetwork, PortMapping, ipam::Ipam};
 
 /// The network.
 #[derive(Debug)]
@@ -125,7 +125,7 @@ impl PodNetwork for Fake {
         self.ipam.lock().release(pod);
     }
 
-    async fn host_ports(&self, _: &str, _: Vec<HostPort>) -> Result<(), NetworkError> {
+    async fn host_ports(&self, _: &str, _: Vec<PortMapping>) -> Result<(), NetworkError> {
         self.unless_held("host ports").await;
         Ok(())
     }

@@ -14,7 +14,7 @@ use std::net::Ipv4Addr;
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
 
-pub use rules::HostPort;
+pub use rules::PortMapping;
 
 /// A step of the pod network that failed.
 #[derive(Debug, thiserror::Error)]
@@ -71,5 +71,5 @@ pub trait PodNetwork: Send + Sync + std::fmt::Debug {
     /// Gives the pod's address back.
     fn release(&self, pod: &str);
     /// Makes exactly these ports of the pod reachable on the node. After an error it may be called again.
-    async fn host_ports(&self, pod: &str, ports: Vec<HostPort>) -> Result<(), NetworkError>;
+    async fn host_ports(&self, pod: &str, ports: Vec<PortMapping>) -> Result<(), NetworkError>;
 }

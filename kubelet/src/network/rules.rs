@@ -9,7 +9,7 @@ use packet_filter::{Chain, Jump, Table};
 
 /// A port of the node that leads to a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostPort {
+pub struct PortMapping {
     /// `tcp`, `udp` or `sctp`.
     pub protocol: String,
     /// Only on this address of the node.
@@ -46,7 +46,7 @@ pub(super) fn tables<'a>(
     chains: &Chains,
     pods: Ipv4Net,
     services: Ipv4Net,
-    ports: impl Iterator<Item = &'a HostPort>,
+    ports: impl Iterator<Item = &'a PortMapping>,
 ) -> [Table; 2] {
     let jump = |from, matches: &str, to: &str| Jump {
         from,
@@ -73,16 +73,16 @@ pub(super) fn tables<'a>(
 }
 
 /// The host ports that a kubelet before this one has led to pods.
-pub(super) async fn saved_ports(chains: &Chains) -> Result<Vec<HostPort>, packet_filter::Error> {
+pub(super) async fn saved_ports(chains: &Chains) -> Result<Vec<PortMapping>, packet_filter::Error> {
     let rules = packet_filter::rules("nat", &chains.ports).await?;
     Ok(rules.iter().filter_map(|rule| saved_port(rule)).collect())
 }
 
-fn saved_port(rule: &str) -> Option<HostPort> {
+fn saved_port(rule: &str) -> Option<PortMapping> {
     let words: Vec<&str> = rule.split(' ').collect();
     let after = |flag: &str| words.iter().skip_while(|word| **word != flag).nth(1).copied();
     let (pod_ip, pod_port) = after("--to-destination")?.split_once(':')?;
-    Some(HostPort {
+    Some(PortMapping {
         protocol: after("-p")?.to_owned(),
         host_ip: after("-d").and_then(|ip| ip.trim_end_matches("/32").parse().ok()),
         host_port: after("--dport")?.parse().ok()?,
@@ -107,9 +107,9 @@ fn masquerading(chains: &Chains, pods: Ipv4Net, services: Ipv4Net) -> Chain {
     Chain { name: chains.postrouting.clone(), rules }
 }
 
-fn leading<'a>(chains: &Chains, ports: impl Iterator<Item = &'a HostPort>) -> Chain {
-    let rule = |port: &HostPort| {
-        let HostPort { protocol, host_port, pod_ip, pod_port, .. } = port;
+fn leading<'a>(chains: &Chains, ports: impl Iterator<Item = &'a PortMapping>) -> Chain {
+    let rule = |port: &PortMapping| {
+        let PortMapping { protocol, host_port, pod_ip, pod_port, .. } = port;
         let address = port.host_ip.filter(|ip| !ip.is_unspecified());
         let address = address.map(|ip| format!("-d {ip}/32 ")).unwrap_or_default();
         format!(

@@ -2,8 +2,8 @@ use expect_test::expect;
 
 use super::*;
 
-fn port(host_ip: Option<[u8; 4]>) -> HostPort {
-    HostPort {
+fn port(host_ip: Option<[u8; 4]>) -> PortMapping {
+    PortMapping {
         protocol: "tcp".into(),
         host_ip: host_ip.map(Into::into),
         host_port: 8080,

@@ -139,21 +139,22 @@ fn info(facts: &Facts) -> NodeSystemInfo {
     }
 }
 
-struct Verdict {
+struct HealthFinding {
     kind: &'static str,
     holds: bool,
     reason: &'static str,
     message: String,
 }
 
-fn verdicts(health: &Health) -> [Verdict; 4] {
-    let pressure = |kind, holds, (bad, good): (&'static str, &'static str), what: &str| Verdict {
-        kind,
-        holds,
-        reason: if holds { bad } else { good },
-        message: format!("kubelet has {}{what}", if holds { "in" } else { "" }),
-    };
-    let ready = Verdict {
+fn findings(health: &Health) -> [HealthFinding; 4] {
+    let pressure =
+        |kind, holds, (bad, good): (&'static str, &'static str), what: &str| HealthFinding {
+            kind,
+            holds,
+            reason: if holds { bad } else { good },
+            message: format!("kubelet has {}{what}", if holds { "in" } else { "" }),
+        };
+    let ready = HealthFinding {
         kind: "Ready",
         holds: health.not_ready.is_none(),
         reason: if health.not_ready.is_none() { "KubeletReady" } else { "KubeletNotReady" },
@@ -184,19 +185,19 @@ fn verdicts(health: &Health) -> [Verdict; 4] {
 
 fn conditions(health: &Health, old: &NodeStatus, now: Timestamp) -> Vec<NodeCondition> {
     let before = old.conditions.as_deref().unwrap_or_default();
-    let verdicts = verdicts(health);
-    let foreign = before.iter().filter(|c| verdicts.iter().all(|v| v.kind != c.type_)).cloned();
-    verdicts.iter().map(|verdict| condition(verdict, before, now)).chain(foreign).collect()
+    let findings = findings(health);
+    let foreign = before.iter().filter(|c| findings.iter().all(|f| f.kind != c.type_)).cloned();
+    findings.iter().map(|finding| condition(finding, before, now)).chain(foreign).collect()
 }
 
-fn condition(verdict: &Verdict, before: &[NodeCondition], now: Timestamp) -> NodeCondition {
-    let status = if verdict.holds { "True" } else { "False" };
-    let same = before.iter().find(|c| c.type_ == verdict.kind && c.status == status);
+fn condition(finding: &HealthFinding, before: &[NodeCondition], now: Timestamp) -> NodeCondition {
+    let status = if finding.holds { "True" } else { "False" };
+    let same = before.iter().find(|c| c.type_ == finding.kind && c.status == status);
     NodeCondition {
-        type_: verdict.kind.to_owned(),
+        type_: finding.kind.to_owned(),
         status: status.to_owned(),
-        reason: Some(verdict.reason.to_owned()),
-        message: Some(verdict.message.clone()),
+        reason: Some(finding.reason.to_owned()),
+        message: Some(finding.message.clone()),
         last_heartbeat_time: Some(Time(now)),
         last_transition_time: same
             .and_then(|condition| condition.last_transition_time.clone())

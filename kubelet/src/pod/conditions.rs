@@ -25,14 +25,14 @@ pub(super) const WRITTEN_CONDITIONS: [&str; 5] =
 
 /// A condition's value before it is compared with what was reported.
 #[derive(Clone)]
-struct Verdict {
+struct ConditionValue {
     kind: &'static str,
     holds: bool,
     reason: Option<&'static str>,
     message: Option<String>,
 }
 
-impl Verdict {
+impl ConditionValue {
     fn holds(kind: &'static str, holds: bool) -> Self {
         Self { kind, holds, reason: None, message: None }
     }
@@ -52,36 +52,36 @@ pub(super) fn conditions(
     let old = input.pod.status.as_ref().and_then(|s| s.conditions.clone()).unwrap_or_default();
     let sandbox = input.observed.sandbox().is_some() && input.pod_ip.is_some();
     let ready = containers_ready(input.pod, phase, init, containers);
-    let verdicts = [
-        Verdict::holds("PodReadyToStartContainers", sandbox),
-        initialised_verdict(input.pod, phase, init, containers),
+    let values = [
+        ConditionValue::holds("PodReadyToStartContainers", sandbox),
+        initialised_value(input.pod, phase, init, containers),
         pod_ready(input.pod, &old, &ready),
         ready,
-        Verdict::holds("PodScheduled", true),
+        ConditionValue::holds("PodScheduled", true),
     ];
-    let owned: BTreeSet<&str> = verdicts.iter().map(|verdict| verdict.kind).collect();
+    let owned: BTreeSet<&str> = values.iter().map(|value| value.kind).collect();
     let foreign = old.iter().filter(|condition| !owned.contains(condition.type_.as_str())).cloned();
-    verdicts.iter().map(|verdict| condition(verdict, &old, input.now)).chain(foreign).collect()
+    values.iter().map(|value| condition(value, &old, input.now)).chain(foreign).collect()
 }
 
-fn initialised_verdict(
+fn initialised_value(
     pod: &Pod,
     phase: &str,
     init: &[ContainerStatus],
     containers: &[ContainerStatus],
-) -> Verdict {
-    let verdict = Verdict::holds("Initialized", initialised(pod, init, containers));
+) -> ConditionValue {
+    let value = ConditionValue::holds("Initialized", initialised(pod, init, containers));
     if phase == "Succeeded" {
-        return Verdict { holds: true, ..verdict }.because("PodCompleted", None);
+        return ConditionValue { holds: true, ..value }.because("PodCompleted", None);
     }
-    if verdict.holds {
-        return verdict;
+    if value.holds {
+        return value;
     }
     let open =
         spec::init_containers(pod).zip(init).filter(|(spec, status)| !init_done(spec, status));
     let names: Vec<&str> = open.map(|(spec, _)| spec.name.as_str()).collect();
     let message = format!("containers with incomplete status: [{}]", names.join(" "));
-    verdict.because("ContainersNotInitialized", Some(message))
+    value.because("ContainersNotInitialized", Some(message))
 }
 
 /// `ContainersReady`: sidecars count as the containers proper do.
@@ -90,33 +90,33 @@ fn containers_ready(
     phase: &str,
     init: &[ContainerStatus],
     containers: &[ContainerStatus],
-) -> Verdict {
-    let verdict = Verdict::holds("ContainersReady", false);
+) -> ConditionValue {
+    let value = ConditionValue::holds("ContainersReady", false);
     match phase {
-        "Succeeded" => return verdict.because("PodCompleted", None),
-        "Failed" => return verdict.because("PodFailed", None),
+        "Succeeded" => return value.because("PodCompleted", None),
+        "Failed" => return value.because("PodFailed", None),
         _ => {}
     }
     let sidecars = spec::init_containers(pod).zip(init).filter(|(spec, _)| spec::is_sidecar(spec));
     let counted = sidecars.map(|(_, status)| status).chain(containers);
     let unready: Vec<&str> = counted.filter(|s| !s.ready).map(|s| s.name.as_str()).collect();
     if unready.is_empty() {
-        return Verdict { holds: true, ..verdict };
+        return ConditionValue { holds: true, ..value };
     }
     let message = format!("containers with unready status: [{}]", unready.join(" "));
-    verdict.because("ContainersNotReady", Some(message))
+    value.because("ContainersNotReady", Some(message))
 }
 
 /// `Ready` is `ContainersReady` and all readiness gates.
-fn pod_ready(pod: &Pod, all: &[PodCondition], containers: &Verdict) -> Verdict {
-    let verdict = Verdict { kind: "Ready", ..containers.clone() };
+fn pod_ready(pod: &Pod, all: &[PodCondition], containers: &ConditionValue) -> ConditionValue {
+    let value = ConditionValue { kind: "Ready", ..containers.clone() };
     let gates = spec::spec(pod).and_then(|spec| spec.readiness_gates.as_deref());
     let closed: Vec<String> =
         gates.unwrap_or_default().iter().filter_map(|gate| closed(gate, all)).collect();
-    if !verdict.holds || closed.is_empty() {
-        return verdict;
+    if !value.holds || closed.is_empty() {
+        return value;
     }
-    Verdict::holds("Ready", false).because("ReadinessGatesNotReady", Some(closed.join(", ")))
+    ConditionValue::holds("Ready", false).because("ReadinessGatesNotReady", Some(closed.join(", ")))
 }
 
 /// What to say of a gate that is not open.
@@ -135,16 +135,16 @@ fn closed(gate: &PodReadinessGate, all: &[PodCondition]) -> Option<String> {
 }
 
 /// Keeps the transition time while the status stays the same.
-fn condition(verdict: &Verdict, old: &[PodCondition], now: Timestamp) -> PodCondition {
-    let status = if verdict.holds { "True" } else { "False" };
-    let before = old.iter().find(|condition| condition.type_ == verdict.kind);
+fn condition(value: &ConditionValue, old: &[PodCondition], now: Timestamp) -> PodCondition {
+    let status = if value.holds { "True" } else { "False" };
+    let before = old.iter().find(|condition| condition.type_ == value.kind);
     let unchanged = before.filter(|before| before.status == status);
     let since = unchanged.and_then(|before| before.last_transition_time.clone());
     PodCondition {
-        type_: verdict.kind.to_owned(),
+        type_: value.kind.to_owned(),
         status: status.to_owned(),
-        reason: verdict.reason.map(str::to_owned),
-        message: verdict.message.clone(),
+        reason: value.reason.map(str::to_owned),
+        message: value.message.clone(),
         last_transition_time: since.or(Some(Time(now))),
         ..PodCondition::default()
     }

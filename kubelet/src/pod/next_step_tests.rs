@@ -8,7 +8,7 @@ use api_types::jiff::Timestamp;
 
 use super::*;
 use crate::{
-    network::HostPort,
+    network::PortMapping,
     pod::{
         back_off::BackOff,
         plan::{Hook, Stopping},
@@ -80,7 +80,7 @@ struct World {
     failures: BTreeMap<String, Failure>,
     starting: BTreeSet<String>,
     connecting: bool,
-    published: Option<Vec<HostPort>>,
+    published: Option<Vec<PortMapping>>,
     left: bool,
     stopping: BTreeMap<String, Stopping>,
     unhealthy: BTreeMap<String, Unhealthy>,

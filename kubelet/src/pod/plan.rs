@@ -10,7 +10,7 @@ use api_types::{api::core::v1::Pod, jiff::Timestamp};
 
 use super::{back_off::BackOff, status::Waiting};
 use crate::{
-    network::HostPort,
+    network::PortMapping,
     probe::results::Unhealthy,
     runtime::{Container, observed::Observed},
 };
@@ -72,7 +72,7 @@ pub struct Input<'a> {
     /// The pod's address in the pod network, if it has one.
     pub address: Option<Ipv4Addr>,
     /// The ports of the node that lead to the pod; nothing if it is not known which do.
-    pub published: Option<&'a [HostPort]>,
+    pub published: Option<&'a [PortMapping]>,
     /// Whether it is disconnected and its files are gone.
     pub left: bool,
     /// Containers already asked to stop, by id.
@@ -141,7 +141,7 @@ pub enum Step {
     /// Have exactly these ports of the node lead to the pod.
     PublishPorts {
         /// The ports.
-        ports: Vec<HostPort>,
+        ports: Vec<PortMapping>,
     },
     /// Disconnect the pod and remove its files: nothing else is left of it.
     Leave,

@@ -37,7 +37,7 @@ use super::{
     termination::Messages,
 };
 use crate::{
-    admission::Verdict, context::Context, network::HostPort, probe::Probes,
+    admission::Admission, context::Context, network::PortMapping, probe::Probes,
     runtime::observed::Observed, spec,
 };
 
@@ -102,7 +102,7 @@ pub struct Worker {
     pub(super) connected: Option<String>,
     pub(super) sandboxes: BackOff,
     /// The ports of the node that lead to the pod, as far as it is known.
-    pub(super) published: Option<Vec<HostPort>>,
+    pub(super) published: Option<Vec<PortMapping>>,
     /// Whether the pod is disconnected and its files are gone.
     pub(super) left: bool,
     /// Containers whose back-off was reported, with their attempt.
@@ -224,15 +224,15 @@ impl Worker {
             self.context.ledger.hold(&update.pod);
         }
         match self.context.ledger.admit(&update.pod) {
-            Verdict::Admitted => {
+            Admission::Admitted => {
                 self.admitted = true;
                 None
             }
-            Verdict::Rejected(rejection) => {
+            Admission::Rejected(rejection) => {
                 self.reject(pod, &rejection);
                 Some(Next::Again)
             }
-            Verdict::NotYet => Some(Next::Wait(Some(Timestamp::now() + ADMISSION_LOOK))),
+            Admission::NotYet => Some(Next::Wait(Some(Timestamp::now() + ADMISSION_LOOK))),
         }
     }
 

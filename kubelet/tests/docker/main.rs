@@ -18,7 +18,7 @@ use std::{
 use futures::{StreamExt, TryStreamExt};
 use ipnet::Ipv4Net;
 use kubelet::{
-    network::{HostPort, PodNetwork, bridge::Bridge},
+    network::{PodNetwork, PortMapping, bridge::Bridge},
     runtime::{
         Container, ContainerSpec, LogLimits, LogOptions, Mount, PodIdentity, Propagation, Runtime,
         SandboxNetwork, SandboxSpec, Seccomp, Security, docker::Docker,
@@ -385,7 +385,7 @@ async fn host_ports_lead_to_the_pod_until_it_is_detached() {
     let pod = node.pod("server");
     let (sandbox, address) = node.sandbox(&pod).await;
     node.run(&pod, &sandbox, SERVE).await;
-    let port = HostPort {
+    let port = PortMapping {
         protocol: "tcp".to_owned(),
         host_ip: None,
         host_port: 21_912,
