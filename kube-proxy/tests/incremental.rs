@@ -29,6 +29,8 @@ use serde_json::json;
 use testkit::{ControlPlane, wait};
 
 const SERVICES: usize = 50;
+/// The Service that cannot be served.
+const BROKEN: &str = "broken";
 
 #[derive(Clone, Default)]
 struct Notes(Arc<Mutex<Vec<String>>>);
@@ -36,6 +38,8 @@ struct Notes(Arc<Mutex<Vec<String>>>);
 struct Notetaker {
     notes: Notes,
     local: BTreeSet<Ipv4Addr>,
+    /// By uid.
+    broken: BTreeSet<String>,
 }
 
 impl Notes {
@@ -75,24 +79,35 @@ impl Backend for Notetaker {
     fn want(&mut self, plan: ServicePlan) {
         let endpoints: usize = plan.ports.iter().map(|port| port.endpoints.len()).sum();
         self.notes.add(format!("{} to {endpoints}", plan.name));
+        if plan.name == BROKEN {
+            self.broken.insert(plan.uid);
+        }
     }
 
-    fn forget(&mut self, _uid: &str) {
+    fn forget(&mut self, uid: &str) {
         self.notes.add("forget".to_owned());
+        self.broken.remove(uid);
     }
 
     async fn pass(&mut self) -> Result<Summary, ReconcileError> {
-        Ok(Summary::default())
+        let failure = |uid: &String| Failure {
+            subject: format!("default/{BROKEN}"),
+            uid: Some(uid.clone()),
+            error: ReconcileError::Ended("bind() failed".to_owned()),
+        };
+        let failed = self.broken.iter().map(failure).collect();
+        Ok(Summary { failed, ..Summary::default() })
     }
 }
 
 /// Runs the loop until the runtime ends.
-fn start(plane: &ControlPlane) -> Notes {
-    let notes = Notes::default();
-    let mut backend = Notetaker { notes: notes.clone(), local: BTreeSet::new() };
+fn start(plane: &ControlPlane) -> (Notes, Metrics) {
+    let (notes, metrics) = (Notes::default(), Metrics::default());
+    let (local, broken) = Default::default();
+    let mut backend = Notetaker { notes: notes.clone(), local, broken };
     let outlets = Outlets {
         check: Health::default().check("services"),
-        metrics: ProxyMetrics::register(&Metrics::default()),
+        metrics: ProxyMetrics::register(&metrics),
         recorder: Recorder::new(&Tasks::default(), plane.client(), "kube-proxy", "here"),
     };
     let here = Here { node: "here".into(), service_cidr: "10.96.0.0/16".parse().unwrap() };
@@ -104,7 +119,7 @@ fn start(plane: &ControlPlane) -> Notes {
         let passes = sync::run(&world, &here, &mut backend, &wake, &outlets);
         tokio::join!(watches, nodes_watch, passes)
     });
-    notes
+    (notes, metrics)
 }
 
 async fn create(services: &Api<Service>, name: &str) {
@@ -131,7 +146,7 @@ async fn the_backend_is_told_of_what_has_changed_and_nothing_else() {
     for number in 0..SERVICES {
         create(&services, &format!("s{number}")).await;
     }
-    let notes = start(&plane);
+    let (notes, _) = start(&plane);
     // With `kubernetes`.
     notes.until(&[&format!("all {}", SERVICES + 1)]).await;
 
@@ -153,4 +168,24 @@ async fn the_backend_is_told_of_what_has_changed_and_nothing_else() {
     notes.until(&["forget"]).await;
     create(&services, "s7").await;
     notes.until(&["s7 to 0"]).await;
+}
+
+#[tokio::test]
+async fn it_is_counted_how_many_services_are_not_as_they_should_be() {
+    let plane = ControlPlane::start().await;
+    let services: Api<Service> = Api::default_namespaced(plane.client());
+    let (notes, metrics) = start(&plane);
+    notes.until(&["all 1"]).await;
+    let until = async |failed: usize| {
+        let line = format!("\nkubeproxy_services_failed {failed}\n");
+        let counted = async || match metrics.encode().unwrap() {
+            text if text.contains(&line) => Ok(()),
+            text => Err(text),
+        };
+        wait::until(&line, counted).await;
+    };
+    create(&services, BROKEN).await;
+    until(1).await;
+    services.delete(BROKEN, &Default::default()).await.unwrap();
+    until(0).await;
 }
