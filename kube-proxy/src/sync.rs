@@ -76,7 +76,7 @@ async fn resume(world: &World, backend: &mut impl Backend, wake: &Wake) {
     let mut pace = Pace::default();
     loop {
         let fault = match backend.resume().await {
-            Ok(failed) => sentence(&failed.into_iter().map(Fault::from).collect::<Vec<_>>()),
+            Ok(failed) => sentence(&failed.into_iter().map(FailureText::from).collect::<Vec<_>>()),
             Err(error) => format!("{:#}", anyhow::Error::from(error)),
         };
         let outcome = if fault.is_empty() { Outcome::Well } else { Outcome::Failed };
@@ -162,7 +162,7 @@ impl Outlets {
         debug!(?summary, "pass");
         self.metrics.record(&summary);
         let pending = summary.pending > 0;
-        let faults: Vec<_> = summary.failed.into_iter().map(Fault::from).collect();
+        let faults: Vec<_> = summary.failed.into_iter().map(FailureText::from).collect();
         self.tell(&faults, told);
         match faults.is_empty() {
             false => {
@@ -183,11 +183,11 @@ impl Outlets {
     }
 
     /// An event for each Service of which this has not been told yet.
-    fn tell(&self, faults: &[Fault], told: &mut BTreeMap<String, String>) {
+    fn tell(&self, faults: &[FailureText], told: &mut BTreeMap<String, String>) {
         let wrong = faults.iter().map(|fault| (fault.subject.clone(), fault.why.clone())).collect();
         for (subject, why) in news(told, &wrong) {
             let object = faults.iter().find(|fault| fault.subject == subject);
-            if let Some(object) = object.and_then(Fault::object) {
+            if let Some(object) = object.and_then(FailureText::object) {
                 self.recorder.record(&object, EventType::Warning, REASON, why);
             }
         }
@@ -196,19 +196,19 @@ impl Outlets {
 }
 
 /// A [`Failure`] in words.
-struct Fault {
+struct FailureText {
     subject: String,
     uid: Option<String>,
     why: String,
 }
 
-impl From<Failure> for Fault {
+impl From<Failure> for FailureText {
     fn from(Failure { subject, uid, error }: Failure) -> Self {
-        Fault { subject, uid, why: format!("{:#}", anyhow::Error::from(error)) }
+        FailureText { subject, uid, why: format!("{:#}", anyhow::Error::from(error)) }
     }
 }
 
-impl Fault {
+impl FailureText {
     /// The Service that it is about.
     fn object(&self) -> Option<ObjectReference> {
         let (namespace, name) = self.subject.split_once('/')?;
@@ -223,13 +223,13 @@ impl Fault {
     }
 }
 
-impl Display for Fault {
+impl Display for FailureText {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.subject, self.why)
     }
 }
 
-fn sentence(faults: &[Fault]) -> String {
-    let all: Vec<_> = faults.iter().map(Fault::to_string).collect();
+fn sentence(faults: &[FailureText]) -> String {
+    let all: Vec<_> = faults.iter().map(FailureText::to_string).collect();
     all.join("; ")
 }

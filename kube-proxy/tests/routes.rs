@@ -27,7 +27,7 @@ use kube_proxy::{
     routes::{
         Found, Host, Owner,
         kernel::Kernel,
-        reconciler::{Summary, reconcile},
+        reconciler::{RouteReport, reconcile},
         sync::{Outlets, Routes},
     },
     world::follow,
@@ -152,7 +152,7 @@ impl Machine {
     }
 
     /// One pass.
-    async fn reconcile(&self, nodes: &[Node]) -> Summary {
+    async fn reconcile(&self, nodes: &[Node]) -> RouteReport {
         reconcile(&self.kernel, &self.host(), nodes.iter()).await.unwrap()
     }
 
@@ -359,9 +359,9 @@ async fn routes_of_others_stay() {
 
     // A node that only an administrator's route leads to, and one that a blackhole keeps away.
     let far = node("n9", "10.244.9.0/24", "203.0.113.9");
-    let summary = one.reconcile(&[one.node(), two.node(), far]).await;
-    assert_eq!(summary.refused.keys().collect::<Vec<_>>(), ["n2"]);
-    let why = summary.refused["n2"][0].to_string();
+    let report = one.reconcile(&[one.node(), two.node(), far]).await;
+    assert_eq!(report.refused.keys().collect::<Vec<_>>(), ["n2"]);
+    let why = report.refused["n2"][0].to_string();
     assert!(
         why.contains("10.244.2.0/24 is a network of this host or one that leads nowhere"),
         "{why}"
@@ -382,8 +382,8 @@ async fn a_pass_puts_right_what_was_changed_by_hand_and_then_does_nothing() {
     assert_eq!(one.ours().await, []);
     one.up(UPLINK).await;
     for _ in 0..2 {
-        let summary = one.reconcile(&nodes).await;
-        assert!(summary.refused.is_empty() && summary.left.is_empty(), "{summary:?}");
+        let report = one.reconcile(&nodes).await;
+        assert!(report.refused.is_empty() && report.left.is_empty(), "{report:?}");
         assert_eq!(one.ours().await, [("10.244.2.0/24".to_owned(), Some(two.ip()))]);
     }
     two.reconcile(&nodes).await;

@@ -2,7 +2,7 @@
 
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::reconciler::Summary;
+use super::reconciler::RouteReport;
 use crate::metrics::count;
 
 /// The metrics of the routes to other nodes.
@@ -24,8 +24,8 @@ impl RouteMetrics {
     }
 
     /// Takes in what a pass did.
-    pub(crate) fn record(&self, summary: &Summary) {
-        self.wanted.set(count(summary.wanted));
-        self.failed.set(count(summary.refused.len()));
+    pub(crate) fn record(&self, report: &RouteReport) {
+        self.wanted.set(count(report.wanted));
+        self.failed.set(count(report.refused.len()));
     }
 }

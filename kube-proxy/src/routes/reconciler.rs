@@ -18,7 +18,7 @@ use super::{
 
 /// What a pass found and could not do.
 #[derive(Debug, Default)]
-pub struct Summary {
+pub struct RouteReport {
     /// How many routes there should be.
     pub wanted: usize,
     /// By node, why there is no route to its pods.
@@ -36,21 +36,21 @@ pub async fn reconcile(
     kernel: &Kernel,
     host: &Host,
     nodes: impl Iterator<Item = &Node>,
-) -> Result<Summary, netlink::Error> {
+) -> Result<RouteReport, netlink::Error> {
     let local = kernel.addresses().await?;
     let found = kernel.routes(host.cluster_cidr).await?;
     let wanted = wanted(host, &local, nodes);
-    let mut summary = Summary { wanted: wanted.len(), ..Summary::default() };
+    let mut report = RouteReport { wanted: wanted.len(), ..RouteReport::default() };
     for change in changes(&wanted, &found) {
         match kernel.apply(&change).await {
             Ok(()) => info!(?change, "route changed"),
-            Err(refusal) => summary.note(change, refusal),
+            Err(refusal) => report.note(change, refusal),
         }
     }
-    Ok(summary)
+    Ok(report)
 }
 
-impl Summary {
+impl RouteReport {
     fn note(&mut self, change: Change, refusal: Refusal) {
         match change {
             Change::Add(route) | Change::Replace(route) => {

@@ -16,7 +16,7 @@ use super::{
     Host,
     kernel::{Kernel, Refusal},
     metrics::RouteMetrics,
-    reconciler::{Summary, reconcile},
+    reconciler::{RouteReport, reconcile},
 };
 use crate::{
     pace::{Outcome, Pace},
@@ -70,9 +70,9 @@ impl Routes {
     async fn pass(&mut self, nodes: &[Arc<Node>]) -> Outcome {
         let result = reconcile(&self.kernel, &self.host, nodes.iter().map(AsRef::as_ref)).await;
         let fault = match result {
-            Ok(summary) => {
-                self.tell(&summary, nodes);
-                (!summary.left.is_empty()).then(|| sentence(&summary.left))
+            Ok(report) => {
+                self.tell(&report, nodes);
+                (!report.left.is_empty()).then(|| sentence(&report.left))
             }
             Err(error) => Some(format!("{:#}", anyhow::Error::from(error))),
         };
@@ -86,10 +86,10 @@ impl Routes {
         if fault.is_none() { Outcome::Well } else { Outcome::Failed }
     }
 
-    fn tell(&mut self, summary: &Summary, nodes: &[Arc<Node>]) {
-        self.outlets.metrics.record(summary);
+    fn tell(&mut self, report: &RouteReport, nodes: &[Arc<Node>]) {
+        self.outlets.metrics.record(report);
         let refused: BTreeMap<String, String> =
-            summary.refused.iter().map(|(node, why)| (node.clone(), sentence(why))).collect();
+            report.refused.iter().map(|(node, why)| (node.clone(), sentence(why))).collect();
         for (node, why) in news(&self.told, &refused) {
             warn!(node, "its pods can't be reached from this host: {why}");
             let object = nodes.iter().find(|object| object.metadata.name.as_deref() == Some(node));
