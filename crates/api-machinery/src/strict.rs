@@ -3,8 +3,10 @@
 use std::fmt;
 
 use serde::de::DeserializeOwned;
-use serde_ignored::Path;
+pub use serde_ignored::Path;
 use serde_json::Value;
+
+use crate::decode::{LONGEST_PATH, MOST_TOLD};
 
 /// Why a value is not of a type.
 #[derive(Debug, thiserror::Error)]
@@ -41,12 +43,23 @@ pub fn decode_strictly<T: DeserializeOwned>(
 ) -> Result<(T, Vec<String>), Undecodable> {
     let mut unknown = Vec::new();
     let decoded = serde_ignored::deserialize(given, |path| {
-        if !at(given, &path).is_none_or(is_nothing) {
-            let path = rendered(&path);
-            unknown.push(path.strip_prefix('.').unwrap_or(&path).to_owned());
+        // To look for the value of each field below a long key would take minutes.
+        let is_told = unknown.len() < MOST_TOLD
+            && (length(&path) > LONGEST_PATH || !at(given, &path).is_none_or(is_nothing));
+        if is_told {
+            note(&mut unknown, &path);
         }
     });
     decoded.map(|object| (object, unknown)).map_err(|fault| located::<T>(given, fault))
+}
+
+/// Adds the path of a field that is unknown, unless enough are told of. A long path is cut.
+pub fn note(unknown: &mut Vec<String>, path: &Path<'_>) {
+    if unknown.len() < MOST_TOLD {
+        let mut text = String::new();
+        render(path, &mut text);
+        unknown.push(text);
+    }
 }
 
 /// The fault with its path, which costs a second decoding that knows where it is.
@@ -68,15 +81,40 @@ fn at<'v>(value: &'v Value, path: &Path<'_>) -> Option<&'v Value> {
     }
 }
 
-fn rendered(path: &Path<'_>) -> String {
+/// About how long the path is as a text.
+fn length(path: &Path<'_>) -> usize {
     match path {
-        Path::Root => String::new(),
-        Path::Seq { parent, index } => format!("{}[{index}]", rendered(parent)),
-        Path::Map { parent, key } => format!("{}.{key}", rendered(parent)),
+        Path::Root => 0,
+        Path::Seq { parent, .. }
+        | Path::Some { parent }
+        | Path::NewtypeStruct { parent }
+        | Path::NewtypeVariant { parent } => length(parent),
+        Path::Map { parent, key } => length(parent) + key.len(),
+    }
+}
+
+fn render(path: &Path<'_>, text: &mut String) {
+    match path {
+        Path::Root => {}
+        Path::Seq { parent, index } => {
+            render(parent, text);
+            append(&format!("[{index}]"), text);
+        }
+        Path::Map { parent, key } => {
+            render(parent, text);
+            append(if text.is_empty() { "" } else { "." }, text);
+            append(key, text);
+        }
         Path::Some { parent }
         | Path::NewtypeStruct { parent }
-        | Path::NewtypeVariant { parent } => rendered(parent),
+        | Path::NewtypeVariant { parent } => render(parent, text),
     }
+}
+
+/// As much of it as there is room for.
+fn append(part: &str, text: &mut String) {
+    let room = LONGEST_PATH - text.len();
+    text.push_str(&part[..part.floor_char_boundary(room)]);
 }
 
 fn is_nothing(value: &Value) -> bool {
@@ -132,6 +170,20 @@ mod tests {
     fn takes_nulls_and_empty_values_for_absent() {
         check(&json!({"b": null, "c": {}, "d": [], "inner": {"e": null}}), &[]);
         check(&json!({"b": {"c": null}}), &["b"]);
+    }
+
+    #[test]
+    fn no_more_is_told_than_anybody_reads() {
+        let fields: serde_json::Map<_, _> = (0..1000).map(|n| (n.to_string(), 1.into())).collect();
+        let (_, unknown) = decode_strictly::<Known>(&json!({"inner": fields.clone()})).unwrap();
+        assert_eq!(unknown.len(), MOST_TOLD);
+        let key = "é".repeat(LONGEST_PATH);
+        let (_, unknown) = decode_strictly::<Known>(&json!({"map": {key: fields}})).unwrap();
+        assert_eq!(unknown.len(), MOST_TOLD);
+        for path in unknown {
+            assert!(path.starts_with("map.é"), "{path}");
+            assert!((LONGEST_PATH - 1..=LONGEST_PATH).contains(&path.len()), "{}", path.len());
+        }
     }
 
     #[test]

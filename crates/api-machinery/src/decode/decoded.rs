@@ -11,10 +11,10 @@ pub struct Decoded {
     pub duplicates: Vec<String>,
 }
 
-/// How many fields given twice are told of (Kubernetes: `saveStrictError`), and how long a path gets: else a body of
-/// little more than duplicates below long keys would fill the memory.
-const MOST_DUPLICATES: usize = 100;
-const LONGEST_PATH: usize = 4096;
+/// How many fields that are given twice or unknown are told of (Kubernetes: `saveStrictError`), and how long a path gets:
+/// else a body of little more than such fields below long keys would fill the memory.
+pub(crate) const MOST_TOLD: usize = 100;
+pub(crate) const LONGEST_PATH: usize = 4096;
 
 /// The paths of the fields given twice, found from the inside out: a path gets longer as its parents are left.
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ impl Duplicates {
 
     /// This field of the current object has come again.
     pub(super) fn found(&mut self, key: &str, mark: usize) {
-        let is_told = self.0.len() < MOST_DUPLICATES && key.len() <= LONGEST_PATH;
+        let is_told = self.0.len() < MOST_TOLD && key.len() <= LONGEST_PATH;
         if is_told && !self.0[mark..].iter().any(|path| path == key) {
             self.0.push(key.to_owned());
         }

@@ -7,6 +7,7 @@ mod scalar;
 mod yaml;
 
 pub use decoded::Decoded;
+pub(crate) use decoded::{LONGEST_PATH, MOST_TOLD};
 pub use yaml::YamlError;
 
 /// Reads one JSON document.

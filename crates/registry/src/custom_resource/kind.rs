@@ -67,7 +67,7 @@ impl ErasedKind for CustomKind {
         let decoded = strict::decode_strictly::<Unstructured>(&given);
         let (mut object, mut unknown) =
             decoded.map_err(|error| Fault::Decode(error.to_string()))?;
-        structural_schema::prune(&self.schema, &mut object.rest, "", &mut unknown);
+        structural_schema::prune(&self.schema, &mut object.rest, &mut unknown);
         Ok(Decoded { object: self.object(object), unknown })
     }
 

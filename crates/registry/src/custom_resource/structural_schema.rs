@@ -1,46 +1,66 @@
 //! What a structural schema makes of an object before anything is validated: fields that it doesn't have go, defaults come
 //! (Kubernetes: `apiextensions-apiserver/pkg/apiserver/schema/{pruning,defaulting}`).
 
+use api_machinery::strict::{self, Path};
 use serde_json::{Map, Value};
 
 /// Fields of every object that is one of the API: no schema has to have them.
 const OF_EVERY_OBJECT: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
 /// Removes the fields that the schema doesn't have, and notes their paths.
-pub(super) fn prune(
+pub(super) fn prune(schema: &Value, object: &mut Map<String, Value>, unknown: &mut Vec<String>) {
+    prune_object(schema, preserves_unknown(schema), object, &Path::Root, unknown);
+}
+
+fn prune_object(
     schema: &Value,
+    preserves: bool,
     object: &mut Map<String, Value>,
-    path: &str,
+    parent: &Path<'_>,
     unknown: &mut Vec<String>,
 ) {
-    let keeps_unknown = is_set(schema, "x-kubernetes-preserve-unknown-fields");
     let is_object_of_api = is_set(schema, "x-kubernetes-embedded-resource");
     object.retain(|name, value| {
-        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        if let Some(schema) = of_field(schema, name) {
-            prune_value(schema, value, &path, unknown);
+        if is_object_of_api && OF_EVERY_OBJECT.contains(&&**name) {
             return true;
         }
-        let is_kept = keeps_unknown || is_object_of_api && OF_EVERY_OBJECT.contains(&&**name);
-        if !is_kept {
-            unknown.push(path);
+        let path = Path::Map { parent, key: name.clone() };
+        let known = of_field(schema, name);
+        match known {
+            Some(schema) => prune_value(schema, preserves_unknown(schema), value, &path, unknown),
+            None if preserves => {}
+            None => strict::note(unknown, &path),
         }
-        is_kept
+        known.is_some() || preserves
     });
 }
 
-fn prune_value(schema: &Value, value: &mut Value, path: &str, unknown: &mut Vec<String>) {
+/// A list that preserves unknown fields preserves those of its elements.
+fn prune_value(
+    schema: &Value,
+    preserves: bool,
+    value: &mut Value,
+    path: &Path<'_>,
+    unknown: &mut Vec<String>,
+) {
     match value {
         // `additionalProperties: true`
         _ if schema.is_boolean() => {}
-        Value::Object(object) => prune(schema, object, path, unknown),
+        Value::Object(object) => prune_object(schema, preserves, object, path, unknown),
         Value::Array(list) => {
+            let items = &schema["items"];
+            let preserves = preserves || preserves_unknown(items);
             for (index, element) in list.iter_mut().enumerate() {
-                prune_value(&schema["items"], element, &format!("{path}[{index}]"), unknown);
+                let path = Path::Seq { parent: path, index };
+                prune_value(items, preserves, element, &path, unknown);
             }
         }
         _ => {}
     }
+}
+
+fn preserves_unknown(schema: &Value) -> bool {
+    is_set(schema, "x-kubernetes-preserve-unknown-fields")
 }
 
 /// Says what the object doesn't say. Null counts as not said where it is no value.

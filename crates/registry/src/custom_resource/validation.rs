@@ -10,6 +10,12 @@ use serde_json::{Map, Value, json};
 
 use super::structural_schema::is_set;
 
+/// How many faults are told of.
+const MOST_FAULTS: usize = 100;
+/// How much is remembered of faults before the first ones are told, and of each besides its path.
+const MOST_FAULTS_SIZE: usize = 32 << 20;
+const FAULT_SIZE: usize = 512;
+
 /// A schema as a validator.
 #[derive(Debug)]
 pub(super) struct Validation(Validator);
@@ -22,31 +28,59 @@ impl Validation {
     pub(super) fn by(schema: &Value) -> Result<Self, String> {
         // OpenAPI 3.0 says `exclusiveMinimum: true` as this draft does.
         let options = jsonschema::options().with_draft(Draft::Draft4);
-        let validator = options.build(&json_schema(schema));
+        let validator = options.build(&json_schema(schema, false));
         validator.map(Self).map_err(|error| error.to_string())
     }
 
-    /// Adds the faults of an object.
+    /// Adds the faults of an object: the first ones, and only the very first if all together could fill the memory.
     pub(super) fn check(&self, object: &Value, errors: &mut FieldErrors) {
-        self.0.iter_errors(object).for_each(|error| tell(&error, errors));
+        if most_faults_size(object, 0) > MOST_FAULTS_SIZE {
+            self.0.validate(object).err().iter().for_each(|error| tell(error, errors));
+            return;
+        }
+        self.0.iter_errors(object).take(MOST_FAULTS).for_each(|error| tell(&error, errors));
     }
 }
 
-/// OpenAPI's dialect as JSON Schema: null where it is a value, and the types of `x-kubernetes-int-or-string`.
-fn json_schema(schema: &Value) -> Value {
+/// About how much there is to remember if each value in this one has a fault, whose path is that long.
+fn most_faults_size(value: &Value, path: usize) -> usize {
+    let within: usize = match value {
+        Value::Array(list) => list.iter().map(|v| most_faults_size(v, path + 8)).sum(),
+        Value::Object(map) => {
+            map.iter().map(|(key, v)| most_faults_size(v, path + 1 + key.len())).sum()
+        }
+        _ => 0,
+    };
+    FAULT_SIZE + path + within
+}
+
+/// OpenAPI's dialect as JSON Schema: null where it is a value, and the types of `x-kubernetes-int-or-string`. For null
+/// Kubernetes looks at nothing but the type and the enum, so that what else there is has to take it (`takes_null`).
+fn json_schema(schema: &Value, takes_null: bool) -> Value {
     let Value::Object(fields) = schema else { return schema.clone() };
+    let is_nullable = takes_null || is_set(schema, "nullable");
     let mut adapted: Map<String, Value> = fields
         .iter()
+        // Those say nothing, and are none for the draft.
+        .filter(|(_, value)| value.as_array().is_none_or(|list| !list.is_empty()))
         .map(|(keyword, value)| {
             let value = match (keyword.as_str(), value) {
                 ("properties", Value::Object(schemas)) => schemas
                     .iter()
-                    .map(|(name, schema)| (name.clone(), json_schema(schema)))
+                    .map(|(name, schema)| (name.clone(), json_schema(schema, false)))
                     .collect(),
-                ("allOf" | "anyOf" | "oneOf", Value::Array(schemas)) => {
-                    schemas.iter().map(json_schema).collect()
+                ("allOf" | "anyOf", Value::Array(schemas)) => {
+                    schemas.iter().map(|schema| json_schema(schema, is_nullable)).collect()
                 }
-                ("additionalProperties" | "items" | "not", schema) => json_schema(schema),
+                ("oneOf", Value::Array(schemas)) if is_nullable => {
+                    let null = json!({"enum": [null]});
+                    schemas.iter().map(without_null).chain([null]).collect()
+                }
+                ("not", schema) if is_nullable => without_null(schema),
+                ("oneOf", Value::Array(schemas)) => {
+                    schemas.iter().map(|schema| json_schema(schema, false)).collect()
+                }
+                ("additionalProperties" | "items" | "not", schema) => json_schema(schema, false),
                 _ => value.clone(),
             };
             (keyword.clone(), value)
@@ -55,21 +89,19 @@ fn json_schema(schema: &Value) -> Value {
     if is_set(schema, "x-kubernetes-int-or-string") {
         adapted.insert("type".to_owned(), json!(["integer", "string"]));
     }
-    if is_set(schema, "nullable") {
-        allow_null(&mut adapted);
-    }
-    Value::Object(adapted)
-}
-
-fn allow_null(schema: &mut Map<String, Value>) {
-    if let Some(types) = schema.get_mut("type") {
+    if let Some(types) = adapted.get_mut("type").filter(|_| is_nullable) {
         let mut all = types.as_array().cloned().unwrap_or_else(|| vec![types.clone()]);
         all.push("null".into());
         *types = all.into();
     }
-    if let Some(Value::Array(values)) = schema.get_mut("enum") {
+    if let Some(Value::Array(values)) = adapted.get_mut("enum").filter(|_| takes_null) {
         values.push(Value::Null);
     }
+    Value::Object(adapted)
+}
+
+fn without_null(schema: &Value) -> Value {
+    json!({"allOf": [json_schema(schema, false)], "not": {"enum": [null]}})
 }
 
 fn tell(error: &ValidationError<'_>, errors: &mut FieldErrors) {

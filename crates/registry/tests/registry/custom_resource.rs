@@ -71,6 +71,31 @@ fn unknown_fields_are_dropped_unless_the_schema_keeps_them() {
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {}});
     let kept = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}});
     check(&embedded, &pod, &kept, &["spec.spec"]);
+    let mut typed = embedded.clone();
+    typed["properties"] = json!({"metadata": {"type": "object"}});
+    check(&typed, &pod, &kept, &["spec.spec"]);
+}
+
+#[test]
+fn a_list_that_keeps_unknown_fields_keeps_those_of_its_elements() {
+    let keeps = "x-kubernetes-preserve-unknown-fields";
+    let spec = |list: Value| json!({"type": "object", "properties": {"l": list}});
+    let given = json!({"l": [{"a": 1, "b": {"c": 2}}, [{"d": 3}]]});
+    check(&spec(json!({keeps: true})), &given, &given, &[]);
+    let known = json!({"type": "object", "properties": {"a": {"type": "integer"}}});
+    let items = json!({"type": "object", "properties": {"b": known}});
+    let list = json!({"type": "array", keeps: true, "items": items});
+    let given = json!({"l": [{"x": 1, "b": {"a": 1, "y": 2}}]});
+    check(&spec(list), &given, &json!({"l": [{"x": 1, "b": {"a": 1}}]}), &["spec.l[0].b.y"]);
+}
+
+#[test]
+fn no_more_unknown_fields_are_told_of_than_anybody_reads() {
+    let kind = kind(&json!({"type": "object", "additionalProperties": {"type": "object"}}));
+    let fields: serde_json::Map<_, _> = (0..1000).map(|n| (n.to_string(), 1.into())).collect();
+    let unknown = kind.decode(object(&json!({"k".repeat(5000): fields})), None).unwrap().unknown;
+    assert_eq!(unknown.len(), 100);
+    assert!(unknown.iter().all(|path| path.len() == 4096));
 }
 
 #[test]
@@ -153,11 +178,51 @@ fn faults_are_told_in_kubernetes_words() {
     check_faults(&either, &json!("50%"), &[]);
     let bool_ = r#"spec.f: Invalid value: "boolean": spec.f in body must be of type integer,string: "boolean""#;
     check_faults(&either, &json!(true), &[bool_]);
-    let nullable = json!({"type": "string", "nullable": true, "enum": ["a"]});
-    check_faults(&nullable, &json!(null), &[]);
     let one_of = json!({"type": "integer", "oneOf": [{"minimum": 1}, {"minimum": 2}]});
     let one = r#"spec.f: Invalid value: 3: "spec.f" must validate one and only one schema (oneOf)"#;
     check_faults(&one_of, &json!(3), &[one]);
+}
+
+#[test]
+fn null_of_a_nullable_field_must_be_in_its_enum_and_is_good_for_all_else() {
+    let check = |mut field: Value, expected: &[&str]| {
+        field["nullable"] = json!(true);
+        check_faults(&field, &Value::Null, expected);
+    };
+    check(json!({"type": "string", "enum": ["a", null]}), &[]);
+    let unsupported = r#"spec.f: Unsupported value: "null": supported values: "a""#;
+    check(json!({"type": "string", "enum": ["a"]}), &[unsupported]);
+    let either = json!([{"type": "integer"}, {"type": "string"}]);
+    check(json!({"x-kubernetes-int-or-string": true, "anyOf": either}), &[]);
+    check(json!({"type": "string", "oneOf": [{"enum": ["a"]}, {"enum": ["b"]}]}), &[]);
+    check(json!({"type": "integer", "oneOf": [{"minimum": 1}, {"minimum": 2}]}), &[]);
+    check(json!({"type": "integer", "allOf": [{"enum": [1]}, {"not": {"minimum": 2}}]}), &[]);
+    check(json!({"type": "integer", "not": {"minimum": 1}}), &[]);
+    let not = json!({"type": "integer", "nullable": true, "not": {"minimum": 1}});
+    let refused = r#"spec.f: Invalid value: 3: "spec.f" must not validate the schema (not)"#;
+    check_faults(&not, &json!(3), &[refused]);
+}
+
+#[test]
+fn an_empty_list_in_a_schema_says_nothing() {
+    check_faults(&json!({"type": "object", "required": []}), &json!({}), &[]);
+    check_faults(&json!({"type": "string", "enum": [], "anyOf": []}), &json!("a"), &[]);
+}
+
+#[test]
+fn no_more_faults_are_told_of_than_anybody_reads() {
+    let list = json!({"type": "array", "items": {"type": "string"}});
+    let spec = json!({"type": "object", "additionalProperties": list});
+    let kind = kind(&spec);
+    let faults = |key: &str, count: usize| {
+        let given = object(&json!({key: vec![0; count]}));
+        let error = try_create(&kind, given, &context(&kind)).unwrap_err();
+        error.status().details.clone().unwrap().causes.unwrap().len()
+    };
+    assert_eq!(faults("k", 50), 50);
+    assert_eq!(faults("k", 1000), 100);
+    assert_eq!(faults("k", 100_000), 1);
+    assert_eq!(faults(&"k".repeat(1 << 20), 100), 1);
 }
 
 #[test]
