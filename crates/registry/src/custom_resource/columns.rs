@@ -11,6 +11,10 @@ use serde_json::{Value, json};
 
 use crate::description::Column;
 
+const LONGEST_PATH: usize = 1000;
+const MOST_PARENTHESES: usize = 8;
+const MOST_BRACKETS: usize = 16;
+
 /// A column after the name.
 #[derive(Debug)]
 pub(super) struct Cell {
@@ -21,6 +25,9 @@ pub(super) struct Cell {
 impl Cell {
     /// Of a column whose field is at this path; none if that is none.
     pub(super) fn new(column: &Column, path: &str) -> Option<Self> {
+        if !is_bounded(path) {
+            return None;
+        }
         let path = parse_json_path(&standard(path)).ok()?;
         Some(Self { type_: column.type_.clone(), path })
     }
@@ -50,6 +57,12 @@ fn whole(number: &serde_json::Number) -> Value {
         Some(fraction) => json!(fraction.trunc() as i64),
         None => number.clone().into(),
     }
+}
+
+/// Whether the parser gets through it, which calls itself for what is nested, and for arguments of functions several times.
+fn is_bounded(path: &str) -> bool {
+    let count = |opening| path.matches(opening).count();
+    path.len() <= LONGEST_PATH && count('(') <= MOST_PARENTHESES && count('[') <= MOST_BRACKETS
 }
 
 /// Kubernetes' `.metadata.annotations.a\.b/c` as the standard has it: `$['metadata']['annotations']['a.b/c']`. What is in
@@ -133,5 +146,19 @@ mod tests {
         for path in ["spec", ".spec[", ".spec.list[?]", "{.spec}"] {
             assert!(Cell::new(&Column::default(), path).is_none(), "{path}");
         }
+    }
+
+    #[test]
+    fn what_the_parser_would_not_get_through_is_refused() {
+        let is_taken = |path: &str| Cell::new(&Column::default(), path).is_some();
+        let grouped = |depth| format!(".a[?{}@.b==1{}]", "(".repeat(depth), ")".repeat(depth));
+        assert!(is_taken(&grouped(MOST_PARENTHESES)));
+        assert!(!is_taken(&grouped(MOST_PARENTHESES + 1)));
+        let indexed = |count| format!(".a{}", "[0]".repeat(count));
+        assert!(is_taken(&indexed(MOST_BRACKETS)));
+        assert!(!is_taken(&indexed(MOST_BRACKETS + 1)));
+        let named = |length| format!(".{}", "a".repeat(length));
+        assert!(is_taken(&named(LONGEST_PATH - 1)));
+        assert!(!is_taken(&named(LONGEST_PATH)));
     }
 }
