@@ -10,6 +10,8 @@ const USUAL: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 pub enum PodTrouble {
     /// A container ends, or cannot be made or started as it is: its image, what it refers to, what is in it.
     Container(String),
+    /// A container has ended, and runs again: it may become ready yet.
+    Restarted(String),
     /// No node takes the pod for now.
     Unscheduled(String),
 }
@@ -20,15 +22,18 @@ impl PodTrouble {
     pub fn of(pod: &Pod) -> Option<PodTrouble> {
         let status = pod.status.as_ref().filter(|status| !has(status, "Ready", "True"))?;
         let mut containers = status.container_statuses.iter().flatten();
-        let container = containers.find_map(trouble_of_container).map(PodTrouble::Container);
+        let container = containers.find_map(trouble_of_container);
         container.or_else(|| unscheduled(status).map(PodTrouble::Unscheduled))
     }
 
     /// The whole of it.
     #[must_use]
     pub fn message(&self) -> &str {
-        let (PodTrouble::Container(message) | PodTrouble::Unscheduled(message)) = self;
-        message
+        match self {
+            Self::Container(message) | Self::Restarted(message) | Self::Unscheduled(message) => {
+                message
+            }
+        }
     }
 }
 
@@ -38,16 +43,19 @@ fn has(status: &PodStatus, condition: &str, value: &str) -> bool {
 }
 
 /// Its own last words say more than that it is started again later.
-fn trouble_of_container(container: &ContainerStatus) -> Option<String> {
+fn trouble_of_container(container: &ContainerStatus) -> Option<PodTrouble> {
     let (now, before) = (container.state.as_ref(), container.last_state.as_ref());
     let ended = |state: &ContainerState| state.terminated.clone();
     if let Some(ended) = now.and_then(ended).or_else(|| before.and_then(ended)) {
         let message = ended.message.filter(|message| !message.trim().is_empty());
-        return Some(message.unwrap_or_else(|| format!("exited with {}", ended.exit_code)));
+        let message = message.unwrap_or_else(|| format!("exited with {}", ended.exit_code));
+        let runs = now.is_some_and(|state| state.running.is_some());
+        let trouble = if runs { PodTrouble::Restarted } else { PodTrouble::Container };
+        return Some(trouble(message));
     }
     let waiting = now?.waiting.as_ref()?;
     let reason = waiting.reason.as_deref().filter(|reason| !USUAL.contains(reason))?;
-    Some(told(reason, waiting.message.as_deref()))
+    Some(PodTrouble::Container(told(reason, waiting.message.as_deref())))
 }
 
 fn unscheduled(status: &PodStatus) -> Option<String> {
@@ -93,10 +101,11 @@ mod tests {
             (&no_main, &first, "no main"),
             (&ended(" "), &first, "exited with 3"),
             (&waiting("CrashLoopBackOff"), &no_main, "no main"),
-            (&again, &no_main, "no main"),
         ] {
             check(&container(state, last), Some(&trouble(expected)));
         }
+        let restarted = PodTrouble::Restarted("no main".to_owned());
+        check(&container(&again, &no_main), Some(&restarted));
         let mut ready = container(&again, &no_main);
         ready["conditions"] = json!([{"type": "Ready", "status": "True"}]);
         check(&ready, None);

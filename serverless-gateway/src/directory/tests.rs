@@ -237,3 +237,31 @@ fn why_there_is_no_instance_is_told_from_what_is_known() {
     assert_eq!(why(&serves, Some(pull)).unwrap(), "ImagePullBackOff: back-off");
     assert_eq!(why(&serves, Some(waiting("ContainerCreating", None))), None);
 }
+
+/// Not even while another instance fails: a container that is started anew may do better.
+#[test]
+fn a_first_version_is_hopeless_while_its_containers_fail_and_not_once_one_runs_again() {
+    let unproven =
+        json!({"version": 1, "versions": [{"version": 1, "digest": "", "phase": "Building"}]});
+    let ended = json!({"terminated": {"exitCode": 1, "message": "no database"}});
+    let running = json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}});
+    let mut directory = directory(&[]);
+    directory.function(Event::Apply(function("add", &json!({}), &unproven)));
+    let mut is_hopeless = |pod_name: &str, state: &Value, last: &Value| {
+        let mut pod = pod(pod_name, "", "1", "False");
+        let containers = json!([{"name": "function", "image": "", "imageID": "", "ready": false,
+            "restartCount": 1, "state": state, "lastState": last}]);
+        pod.status.as_mut().unwrap().container_statuses =
+            serde_json::from_value(containers).unwrap();
+        take(&mut directory, Event::Apply(pod));
+        (directory.is_hopeless(&add()), directory.why_not(&add()))
+    };
+    let why = Some("no database".to_owned());
+    assert_eq!(is_hopeless("a", &ended, &json!({})), (true, why.clone()));
+    assert_eq!(is_hopeless("a", &running, &ended), (false, why.clone()));
+    assert_eq!(is_hopeless("b", &ended, &json!({})), (false, why.clone()));
+    assert_eq!(
+        is_hopeless("a", &json!({"waiting": {"reason": "CrashLoopBackOff"}}), &ended),
+        (true, why)
+    );
+}
