@@ -1,7 +1,7 @@
 //! A runtime or a network that does not answer holds up one thing of a pod, and nothing else.
 
 use api_types::api::core::v1::PodStatus;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 use testkit::{pod, wait};
 
@@ -107,6 +107,53 @@ async fn a_signal_that_does_not_arrive_holds_up_neither_the_others_nor_the_kill(
     node.until_status("web", "is told to have ended", ended).await;
     node.runtime.hold("remove main", false);
     wait::until_gone(&node.api, "web").await;
+}
+
+#[tokio::test]
+async fn a_container_that_a_signal_did_not_reach_is_sent_it_again() {
+    let node = Node::start().await;
+    let uid = node.create(&pod("web").image(IMAGE).node("n1").build()).await;
+    node.until_status("web", "runs", runs).await;
+    node.runtime.set_broken("SIGTERM main", true);
+    node.api.delete("web", &DeleteParams::default().grace_period(3600)).await.unwrap();
+    node.until_called("SIGTERM main").await;
+    node.runtime.set_broken("SIGTERM main", false);
+    let again = async || match called(&node, "SIGTERM main") {
+        1 => Err("once"),
+        _ => Ok(()),
+    };
+    wait::until("it is asked again", again).await;
+    node.runtime.end("main", 0);
+    wait::until_gone(&node.api, "web").await;
+    assert_eq!((called(&node, "SIGTERM main"), called(&node, "SIGKILL")), (2, 0));
+    assert_eq!(node.network.held(&uid), None);
+}
+
+#[tokio::test]
+async fn a_pod_has_not_failed_while_its_sandbox_may_still_come_up() {
+    let node = Node::start().await;
+    node.network.hold("attach", true);
+    let uid = node.create(&pod("web").image(IMAGE).node("n1").build()).await;
+    node.until_status("web", "is told of", |status| status.host_ip.is_some()).await;
+    assert!(node.pods.evict(&uid, "it takes too much"));
+    let lists = node.runtime.lists();
+    for more in 1..=3 {
+        node.pods.wake(&uid);
+        let looked = async || if node.runtime.lists() < lists + more { Err("not") } else { Ok(()) };
+        wait::until("the pod is looked at", looked).await;
+    }
+    // What was reported until then is written again.
+    let ready = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+    let parameters = PatchParams::default();
+    node.api.patch_status("web", &parameters, &Patch::Strategic(ready)).await.unwrap();
+    let is_not_ready = |status: &PodStatus| {
+        status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "False")
+    };
+    let pod = node.until_status("web", "is told of again", is_not_ready).await;
+    assert_eq!(pod.status.unwrap().phase.as_deref(), Some("Pending"));
+    node.network.hold("attach", false);
+    let failed = |status: &PodStatus| status.phase.as_deref() == Some("Failed");
+    node.until_status("web", "has failed", failed).await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::{
     hooks::Hooked,
-    operations::Outcome,
+    operations::{Outcome, within_limit},
     pace::{Held, PAUSE},
     place::Place,
     plan::{Hook, Plan, Step, Stopping},
@@ -80,7 +80,9 @@ impl Worker {
             }
             Step::Ask { id, grace } => {
                 self.pre_stops.end(&id);
-                self.stopping.insert(id.clone(), asked(grace, false));
+                let again = self.stopping.get(&id).filter(|stopping| stopping.undelivered);
+                let since = again.map_or_else(Timestamp::now, |stopping| stopping.since);
+                self.stopping.insert(id.clone(), Stopping { since, ..asked(grace, false) });
                 self.signal(step, &id, stop_signal(observed, &id));
             }
             Step::Kill { id, name, message } => {
@@ -198,14 +200,14 @@ async fn remove_sandbox(context: Arc<Context>, pod: Option<String>, id: String) 
 
 /// Nothing runs any more: what is left are files and the address.
 async fn leave(context: Arc<Context>, pod: String) -> Outcome {
-    context.network.detach(&pod).await?;
+    within_limit(async { Ok(context.network.detach(&pod).await?) }).await?;
     context.network.release(&pod);
     volumes::remove(context.pod_dir(&pod)).await?;
     Ok(None)
 }
 
 fn asked(grace: Duration, killed: bool) -> Stopping {
-    Stopping { since: Timestamp::now(), grace, killed, hook: None }
+    Stopping { since: Timestamp::now(), grace, killed, undelivered: false, hook: None }
 }
 
 fn stop_signal<'a>(observed: &'a Observed, id: &str) -> &'a str {

@@ -119,12 +119,17 @@ impl PodManager {
         found.max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0))
     }
 
-    /// Ends when nothing is left of the pod on this node.
-    pub fn ended(&self, uid: &str) -> impl Future<Output = ()> + use<> {
+    /// Ends when nothing is left of the pod on this node, or when that is over which is asked for after
+    /// each news of the pod.
+    pub fn ended<O: AsyncFn() -> bool>(
+        &self,
+        uid: &str,
+        is_over: O,
+    ) -> impl Future<Output = ()> + use<O> {
         let updates = self.entries.lock().get(uid).map(|entry| entry.updates.subscribe());
         async move {
             let Some(mut updates) = updates else { return };
-            while updates.changed().await.is_ok() {}
+            while !is_over().await && updates.changed().await.is_ok() {}
         }
     }
 

@@ -60,6 +60,10 @@ fn running() -> State {
     State::Running { started_at: at(NOW - 100) }
 }
 
+fn stopping(since: Timestamp, grace: Duration) -> Stopping {
+    Stopping { since, grace, killed: false, undelivered: false, hook: None }
+}
+
 fn exited(code: i32, seconds_ago: i64) -> State {
     State::Exited(Exit {
         code,
@@ -128,7 +132,7 @@ impl World {
 
     fn given(mut self, id: &str, seconds_ago: i64, grace: u64, killed: bool) -> Self {
         let (since, grace) = (at(NOW - seconds_ago), Duration::from_secs(grace));
-        self.stopping.insert(id.to_owned(), Stopping { since, grace, killed, hook: None });
+        self.stopping.insert(id.to_owned(), Stopping { killed, ..stopping(since, grace) });
         self
     }
 
@@ -459,6 +463,20 @@ fn a_container_is_asked_to_stop_once_its_hook_has_ended_or_had_its_time() {
 }
 
 #[test]
+fn a_container_that_a_signal_did_not_reach_is_asked_again_until_its_time_is_over() {
+    let world = |seconds_ago| {
+        let containers = [("POD", 0, running()), ("a", 0, running())];
+        let mut world = World::new(pod("Always", &[], &["a"]), &containers).stop(30);
+        world = world.asked_to_stop("a0", seconds_ago, false);
+        world.stopping.get_mut("a0").unwrap().undelivered = true;
+        world
+    };
+    check(&world(10), &["ask a0 30"]);
+    assert_eq!(world(10).plan().wake_at, Some(at(NOW + 20)));
+    check(&world(30), &["kill a0"]);
+}
+
+#[test]
 fn sidecars_wait_for_a_container_that_is_being_started_when_the_pod_stops() {
     let containers = [("POD", 0, running()), ("s", 0, running())];
     let world = || World::new(with_sidecars("Always", &["s"], &["a"]), &containers).stop(30);
@@ -592,9 +610,7 @@ fn a_grace_period_may_be_as_long_as_a_number_can_say() {
     let mut world = World::new(endless, &[("POD", 0, running()), ("a", 0, running())]);
     let grace = spec::grace(&world.pod);
     world.stop = Some(grace);
-    world
-        .stopping
-        .insert("a0".to_owned(), Stopping { since: at(NOW), grace, killed: false, hook: None });
+    world.stopping.insert("a0".to_owned(), stopping(at(NOW), grace));
     let plan = world.plan();
     assert!(plan.steps.is_empty() && plan.wake_at > Some(at(NOW)), "{plan:?}");
 }

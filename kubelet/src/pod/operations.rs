@@ -44,6 +44,13 @@ pub(super) enum OperationError {
 /// What has come of one; of a sandbox that was made, its id.
 pub(super) type Outcome = Result<Option<String>, OperationError>;
 
+/// Gives up after a time.
+pub(super) async fn within_limit<T>(
+    operation: impl Future<Output = Result<T, OperationError>>,
+) -> Result<T, OperationError> {
+    timeout(LIMIT, operation).await.unwrap_or(Err(OperationError::GivenUp))
+}
+
 /// Those of one pod. They end with its worker.
 #[derive(Debug, Default)]
 pub(super) struct Operations {
@@ -59,9 +66,12 @@ impl Operations {
         step: Step,
         operation: impl Future<Output = Outcome> + Send + 'static,
     ) {
-        let task = self.tasks.spawn(async {
-            timeout(LIMIT, operation).await.unwrap_or(Err(OperationError::GivenUp))
-        });
+        // Files are removed by a thread that cannot be ended: a second must not do the same beside it.
+        let task = if step == Step::Leave {
+            self.tasks.spawn(operation)
+        } else {
+            self.tasks.spawn(within_limit(operation))
+        };
         self.under_way.push((task.id(), step));
     }
 
@@ -122,12 +132,24 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_never_ends_is_given_up_and_may_be_asked_again() {
         let mut operations = Operations::default();
-        operations.begin(Step::Leave, pending());
-        assert!(!operations.allow(&Step::Leave));
+        let publish = Step::PublishPorts { ports: Vec::new() };
+        operations.begin(publish.clone(), pending());
+        assert!(!operations.allow(&publish));
         let (step, outcome) = operations.ended().await;
-        assert_eq!(step, Step::Leave);
+        assert_eq!(step, publish);
         assert!(matches!(outcome, Err(OperationError::GivenUp)), "{outcome:?}");
-        assert!(operations.allow(&Step::Leave));
+        assert!(operations.allow(&publish));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn files_are_removed_once_however_long_that_takes() {
+        let mut operations = Operations::default();
+        let remove = async {
+            tokio::time::sleep(10 * LIMIT).await;
+            Ok(None)
+        };
+        operations.begin(Step::Leave, remove);
+        assert!(matches!(operations.ended().await, (Step::Leave, Ok(None))));
     }
 
     #[tokio::test]

@@ -48,8 +48,14 @@ impl Worker {
             }
             Err(error) => {
                 self.containers.distrust();
+                self.note_undelivered(&step);
                 (self.failed(&step, &error, now), true)
             }
+        };
+        let step = match step {
+            // In this form it is tried again.
+            Step::Stop { id, grace, .. } if failed => Step::Ask { id, grace },
+            step => step,
         };
         self.operations.hold(step, Held { until, failed }, now);
     }
@@ -63,6 +69,15 @@ impl Worker {
             (Step::PublishPorts { ports }, _) => self.published = Some(ports.clone()),
             (Step::Leave, _) => self.left = true,
             _ => self.containers.changed(),
+        }
+    }
+
+    /// A container that was killed meanwhile need not be asked any more.
+    fn note_undelivered(&mut self, step: &Step) {
+        if let Step::Stop { id, .. } | Step::Ask { id, .. } = step
+            && let Some(stopping) = self.stopping.get_mut(id)
+        {
+            stopping.undelivered = !stopping.killed;
         }
     }
 

@@ -33,6 +33,8 @@ pub struct Stopping {
     pub grace: Duration,
     /// Whether SIGKILL was sent.
     pub killed: bool,
+    /// Whether the signal is known not to have been delivered: it is sent again.
+    pub undelivered: bool,
     /// Its preStop hook, if it is not asked before that has ended.
     pub hook: Option<Hook>,
 }

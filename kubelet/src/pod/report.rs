@@ -38,9 +38,8 @@ impl Worker {
 
     /// Reports the pod as it is; of a deleted pod last how it ended, before anything of it is removed.
     pub(super) fn report(&mut self, pod: &Pod, update: &Update, observed: &Observed, plan: &Plan) {
-        let starting = self.starts.are_under_way();
-        let active = starting || self.operations.connect();
-        let terminated = update.stops() && !active && observed.running().next().is_none();
+        let starting = self.starts.are_under_way() || self.operations.connect();
+        let terminated = update.stops() && !starting && observed.running().next().is_none();
         // From here on its containers vanish; that is no news about how they ended.
         let told = status::reported_end(pod).is_some();
         if update.gone || (told && (terminated || observed.is_empty())) {

@@ -38,7 +38,7 @@ pub struct Input<'a> {
     pub terminated: bool,
     /// Why the pod must end, if it takes too much of the node.
     pub evicted: Option<&'a str>,
-    /// Whether a container is being started.
+    /// Whether a container, or the sandbox, is being started.
     pub starting: bool,
     /// Why containers are not running, by name.
     pub waiting: &'a BTreeMap<String, Waiting>,

@@ -107,6 +107,11 @@ pub(super) fn stop_container(
             let left = Duration::try_from(end.duration_since(input.now)).unwrap_or_default();
             return plan.steps.push(Step::Ask { id, grace: left.max(LEAST_GRACE) });
         }
+        // As it was asked before, so that tries keep their distance.
+        None if asked.undelivered && end > input.now => {
+            plan.steps.push(Step::Ask { id, grace: asked.grace });
+            return plan.wake(end);
+        }
         None => {}
     }
     let deadline = if asked.killed { asked.since + KILL_REPEAT } else { end };

@@ -114,7 +114,7 @@ impl Fake {
     }
 
     /// Whether containers of that name cannot be started from now on; nor made, if it is `sandbox`; nor
-    /// commands begun in them, if it is `exec NAME`.
+    /// commands begun in them, if it is `exec NAME`; nor signalled, if it is `SIGTERM NAME`.
     pub(crate) fn set_broken(&self, name: &str, broken: bool) {
         let names = &mut self.world.lock().broken;
         if broken {
@@ -361,6 +361,9 @@ impl Runtime for Fake {
         let call = format!("{signal} {}", self.name(id));
         self.note(call.clone());
         self.unless_held(&call).await;
+        if self.world.lock().broken.contains(&call) {
+            return Err(RuntimeError::Failed("it is broken".to_owned()));
+        }
         if signal == "SIGKILL" {
             let end = |container: &mut Container| exit(container, 137);
             self.change("die", |container| container.id == id, end);

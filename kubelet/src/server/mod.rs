@@ -141,13 +141,23 @@ impl Shared {
         pod: &Pod,
         session: impl Future<Output = ()>,
     ) -> impl Future<Output = ()> {
-        let ended = self.pods.ended(&spec::identity(pod).uid);
-        async {
-            tokio::select! {
-                () = session => {}
-                () = ended => {}
-            }
-        }
+        let ended = self.pods.ended(&spec::identity(pod).uid, async || false);
+        either(session, ended)
+    }
+
+    /// The session, for no longer than the pod has this sandbox.
+    fn while_in(
+        &self,
+        pod: &Arc<Pod>,
+        sandbox: String,
+        session: impl Future<Output = ()>,
+    ) -> impl Future<Output = ()> {
+        let (shared, of) = (self.clone(), pod.clone());
+        let ended = self.pods.ended(&spec::identity(pod).uid, async move || {
+            let found = shared.observed(&of).await;
+            found.is_ok_and(|pod| pod.sandbox().is_none_or(|current| current.id != sandbox))
+        });
+        either(session, ended)
     }
 
     /// The pod as the runtime has it.
@@ -160,6 +170,14 @@ impl Shared {
     async fn running(&self, pod: &Pod, name: &str) -> Result<Option<Container>, Refusal> {
         let observed = self.observed(pod).await?;
         Ok(observed.running().find(|container| container.name == name).cloned())
+    }
+}
+
+/// Ends with the first of them.
+async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+    tokio::select! {
+        () = one => {}
+        () = other => {}
     }
 }
 

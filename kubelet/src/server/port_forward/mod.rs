@@ -41,17 +41,18 @@ pub(super) async fn serve(
     let sandbox = observed.sandbox().ok_or_else(|| {
         Refusal::internal(format!("failed to find sandboxID for pod {:?}", spec::label(&pod)))
     })?;
-    let forward = Forward { runtime: shared.runtime.clone(), sandbox: sandbox.id.clone() };
+    let sandbox = sandbox.id.clone();
+    let forward = Forward { runtime: shared.runtime.clone(), sandbox: sandbox.clone() };
     let (upgrade, protocol) = channels::negotiate(upgrade, PORT_FORWARD)?;
     if protocol == TUNNEL {
         return Ok(upgrade.on_upgrade(async move |socket| {
-            shared.while_there(&pod, tunnel::serve(forward, socket)).await;
+            shared.while_in(&pod, sandbox, tunnel::serve(forward, socket)).await;
         }));
     }
     let ports = ports(&parameters).map_err(|why| Refusal(StatusCode::BAD_REQUEST, why))?;
     let session = Session { forward, ports, protocol };
     Ok(upgrade.on_upgrade(async move |socket| {
-        shared.while_there(&pod, session.serve(socket)).await;
+        shared.while_in(&pod, sandbox, session.serve(socket)).await;
     }))
 }
 

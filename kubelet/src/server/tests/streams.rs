@@ -1,5 +1,6 @@
 //! Exec, attach and port-forward, with a client of their WebSocket protocols.
 
+use api_types::api::core::v1::{Pod, PodStatus};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::{SinkExt, StreamExt};
 use kube::api::DeleteParams;
@@ -19,7 +20,7 @@ use tokio_tungstenite::{
 };
 
 use super::{ADMINISTRATOR, Served};
-use crate::fake_node::IMAGE;
+use crate::{fake_node::IMAGE, runtime::labels::SANDBOX_NAME};
 
 const V5: &str = "v5.channel.k8s.io";
 const V4: &str = "v4.channel.k8s.io";
@@ -35,12 +36,14 @@ impl Served {
     /// One whose node runs the pod `web`.
     pub(super) async fn with_pod() -> Self {
         let served = Self::start().await;
-        served.node.create(&pod("web").image(IMAGE).node("n1").build()).await;
-        let runs = |status: &api_types::api::core::v1::PodStatus| {
-            status.phase.as_deref() == Some("Running")
-        };
-        served.node.until_status("web", "runs", runs).await;
+        served.run(&pod("web").image(IMAGE).node("n1").build()).await;
         served
+    }
+
+    async fn run(&self, web: &Pod) {
+        self.node.create(web).await;
+        let runs = |status: &PodStatus| status.phase.as_deref() == Some("Running");
+        self.node.until_status("web", "runs", runs).await;
     }
 
     /// The error is code and body of the answer.
@@ -298,6 +301,32 @@ async fn a_port_that_takes_long_to_reach_hinders_no_other() {
     let (mut server, _) = wait::within("a connection", listener.accept()).await.unwrap();
     server.write_all(b"!").await.unwrap();
     while client.next().await != Message::binary(&b"\x02!"[..]) {}
+}
+
+async fn check_connections_end_with(policy: &str, container: &str) {
+    let served = Served::start().await;
+    let mut web = pod("web").image(IMAGE).node("n1").build();
+    web.spec.as_mut().unwrap().restart_policy = Some(policy.to_owned());
+    served.run(&web).await;
+    let mut clients = Vec::new();
+    for protocol in [V4, "SPDY/3.1+portforward.k8s.io"] {
+        clients.push(served.open("/portForward/default/web?port=1", protocol).await.unwrap());
+    }
+    served.node.runtime.end(container, 0);
+    for client in &mut clients {
+        let over = async { while let Some(Ok(_)) = client.messages.next().await {} };
+        wait::within("the end", over).await;
+    }
+}
+
+#[tokio::test]
+async fn who_is_connected_to_a_pod_that_has_ended_is_no_more() {
+    check_connections_end_with("Never", "main").await;
+}
+
+#[tokio::test]
+async fn who_is_connected_to_a_sandbox_that_has_died_is_no_more() {
+    check_connections_end_with("Always", SANDBOX_NAME).await;
 }
 
 #[tokio::test]
