@@ -133,6 +133,7 @@ async fn only_images_of_versions_with_instances_to_be_are_fetched_and_removed_wh
         create_set(&client, &format!("add-v{version}"), of_add(version), image).await;
     }
     scale(&client, "add-v2", 1).await;
+    scale(&client, "add-v3", 1).await;
     let root = tempfile::tempdir().unwrap();
     let begin = || {
         let context = Context::fake(plane.client(), runtime.clone(), root.path().to_owned());
@@ -141,6 +142,7 @@ async fn only_images_of_versions_with_instances_to_be_are_fetched_and_removed_wh
     };
     let node = begin();
     until_called(&runtime, "pull served:1".to_owned()).await;
+    scale(&client, "add-v3", 0).await;
     // It sleeps, and is still the one that serves.
     scale(&client, "add-v2", 0).await;
     create_set(&client, "add-v4", of_add(4), "next:1").await;
@@ -163,6 +165,26 @@ async fn only_images_of_versions_with_instances_to_be_are_fetched_and_removed_wh
     until_called(&runtime, "remove image next:1".to_owned()).await;
     let removals = runtime.calls().into_iter().filter(|call| call.starts_with("remove")).count();
     assert_eq!(removals, 2, "{:?}", runtime.calls());
+}
+
+#[tokio::test]
+async fn an_image_that_was_being_fetched_when_the_kubelet_ended_goes_with_its_version() {
+    let plane = ControlPlane::start().await;
+    let (client, runtime) = (plane.client(), Arc::new(Fake::default()));
+    create_set(&client, "add-v1", of_add(1), ENDLESS_IMAGE).await;
+    let root = tempfile::tempdir().unwrap();
+    let begin = || {
+        let context = Context::fake(plane.client(), runtime.clone(), root.path().to_owned());
+        let running = ahead::run(Arc::new(context), CancellationToken::new());
+        AbortOnDropHandle::new(tokio::spawn(running))
+    };
+    let node = begin();
+    until_called(&runtime, format!("pull {ENDLESS_IMAGE}")).await;
+    drop(node);
+    let api = Api::<ReplicaSet>::default_namespaced(client);
+    api.delete("add-v1", &DeleteParams::default()).await.unwrap();
+    let _node = begin();
+    until_called(&runtime, format!("remove image {ENDLESS_IMAGE}")).await;
 }
 
 #[tokio::test]

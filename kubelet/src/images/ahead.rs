@@ -32,6 +32,7 @@ use kube::{
         watcher,
     },
 };
+use parking_lot::Mutex;
 use tokio::{
     sync::Notify,
     time::{Instant, sleep_until, timeout},
@@ -97,13 +98,9 @@ impl Serving {
         let mut functions = Functions::new();
         let mut wanted = Vec::new();
         for set in sets {
-            match (set.labels().get(Function::LABEL), version(set)) {
-                (Some(function), Some(_)) => {
-                    let key = (set.namespace().unwrap_or_default(), function.clone());
-                    functions.entry(key).or_default().push(set);
-                }
-                // That of a warm pool.
-                _ => wanted.push(&**set),
+            if let (Some(function), Some(_)) = (set.labels().get(Function::LABEL), version(set)) {
+                let key = (set.namespace().unwrap_or_default(), function.clone());
+                functions.entry(key).or_default().push(set);
             }
         }
         self.0.retain(|key, _| functions.contains_key(key));
@@ -131,7 +128,7 @@ fn replicas(set: &ReplicaSet) -> i32 {
 }
 
 /// The images that were fetched ahead, also before this kubelet began: only these are removed again. Others
-/// may be nowhere but here.
+/// may be nowhere but here. Each is noted before it comes: a kubelet may end in between.
 #[derive(Debug)]
 struct Fetched {
     file: PathBuf,
@@ -148,7 +145,9 @@ impl Fetched {
     fn change(&mut self, change: impl FnOnce(&mut BTreeSet<String>)) {
         change(&mut self.images);
         let lines: String = self.images.iter().map(|image| format!("{image}\n")).collect();
-        if let Err(error) = std::fs::write(&self.file, lines) {
+        let new = self.file.with_extension("new");
+        let written = std::fs::write(&new, lines).and_then(|()| std::fs::rename(&new, &self.file));
+        if let Err(error) = written {
             tracing::warn!(%error, "cannot note which images were fetched");
         }
     }
@@ -173,10 +172,7 @@ pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
 
 /// What has come of one image.
 enum Outcome {
-    /// It is here; whether it was fetched.
-    Here {
-        fetched: bool,
-    },
+    Here,
     Removed,
 }
 
@@ -185,7 +181,7 @@ async fn keep(context: &Context, sets: &Store<ReplicaSet>, changed: &Notify) {
     if sets.wait_until_ready().await.is_err() {
         return;
     }
-    let (mut serving, mut fetched) = (Serving::default(), Fetched::open(&context.root));
+    let (mut serving, fetched) = (Serving::default(), Mutex::new(Fetched::open(&context.root)));
     let (mut here, mut busy) = (BTreeSet::new(), BTreeSet::new());
     let mut held = BTreeMap::<String, Instant>::new();
     let mut under_way = FuturesUnordered::new();
@@ -198,10 +194,11 @@ async fn keep(context: &Context, sets: &Store<ReplicaSet>, changed: &Notify) {
         held.retain(|_, until| *until > Instant::now());
         let missing = wanted.into_iter().filter(|wanted| !here.contains(&wanted.image));
         let missing = missing.map(|wanted| (wanted.image.clone(), Some(wanted)));
-        let gone: Vec<_> = fetched.images.difference(&named).map(|i| (i.clone(), None)).collect();
+        let gone = fetched.lock().images.difference(&named).cloned().collect::<Vec<_>>();
+        let gone = gone.into_iter().map(|image| (image, None));
         for (image, wanted) in missing.chain(gone) {
             if busy.len() < PARALLEL && !held.contains_key(&image) && busy.insert(image.clone()) {
-                under_way.push(work(context, image, wanted));
+                under_way.push(work(context, &fetched, image, wanted));
             }
         }
         let next = held.values().min().copied();
@@ -211,15 +208,10 @@ async fn keep(context: &Context, sets: &Store<ReplicaSet>, changed: &Notify) {
             Some((image, outcome)) = under_way.next() => {
                 busy.remove(&image);
                 match outcome {
-                    Ok(Outcome::Here { fetched: new }) => {
-                        if new {
-                            fetched.change(|images| {
-                                images.insert(image.clone());
-                            });
-                        }
+                    Ok(Outcome::Here) => {
                         here.insert(image);
                     }
-                    Ok(Outcome::Removed) => fetched.change(|images| {
+                    Ok(Outcome::Removed) => fetched.lock().change(|images| {
                         images.remove(&image);
                     }),
                     Err(error) => {
@@ -234,12 +226,13 @@ async fn keep(context: &Context, sets: &Store<ReplicaSet>, changed: &Notify) {
 
 async fn work(
     context: &Context,
+    fetched: &Mutex<Fetched>,
     image: String,
     wanted: Option<Wanted>,
 ) -> (String, Result<Outcome, String>) {
     let work = async {
         match &wanted {
-            Some(wanted) => Ok(Outcome::Here { fetched: ensure(context, wanted).await? }),
+            Some(wanted) => ensure(context, fetched, wanted).await.map(|()| Outcome::Here),
             None => {
                 context.runtime.remove_image(&image).await?;
                 tracing::info!(image, "removed the image of a version that is gone");
@@ -253,18 +246,24 @@ async fn work(
     (image, done.and_then(|done: Result<_, RuntimeError>| done.map_err(|error| error.to_string())))
 }
 
-/// Tells whether it had to be fetched.
-async fn ensure(context: &Context, wanted: &Wanted) -> Result<bool, RuntimeError> {
+async fn ensure(
+    context: &Context,
+    fetched: &Mutex<Fetched>,
+    wanted: &Wanted,
+) -> Result<(), RuntimeError> {
     let Wanted { image, secrets, set } = wanted;
     if context.runtime.image(image).await?.is_some() {
-        return Ok(false);
+        return Ok(());
     }
     let logins = Logins::read(context, set, secrets, image).await;
     // They are read anew by whoever needs them next.
     context.objects.release(&set.uid);
+    fetched.lock().change(|images| {
+        images.insert(image.clone());
+    });
     pull(context, image, &logins).await?;
     tracing::info!(image, "fetched the image of a function");
-    Ok(true)
+    Ok(())
 }
 
 #[cfg(test)]
