@@ -1,4 +1,4 @@
-//! The chain that every request passes: parse → authorize → read the body → perform, with the count, the log line,
+//! The chain that every request passes: parse → authenticate → authorize → read the body → perform, with the count, the log line,
 //! the deadline and the answer to a panic around it.
 
 use std::{
@@ -6,7 +6,7 @@ use std::{
     future::Future,
     panic::AssertUnwindSafe,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
     time::Duration,
 };
@@ -72,15 +72,13 @@ where
 struct Head {
     parts: Parts,
     target: Result<(Target, Query), ApiError>,
-    /// Whom it acts as.
-    identity: Result<Arc<Identity>, ApiError>,
+    /// Whom it acts as, once that is known.
+    identity: OnceLock<Arc<Identity>>,
 }
 
 impl Head {
-    async fn of(state: &State, connection: &Arc<Identity>, parts: Parts) -> Self {
-        let target = parse(state, &parts);
-        let identity = caller(state, connection, &parts.headers).await;
-        Self { target, identity, parts }
+    fn of(state: &State, parts: Parts) -> Self {
+        Self { target: parse(state, &parts), identity: OnceLock::new(), parts }
     }
 
     fn target(&self) -> Option<&Target> {
@@ -104,7 +102,7 @@ impl Head {
     }
 
     fn user(&self) -> &str {
-        self.identity.as_ref().map_or("", |identity| &identity.user)
+        self.identity.get().map_or("", |identity| &identity.user)
     }
 }
 
@@ -114,7 +112,7 @@ fn parse(state: &State, parts: &Parts) -> Result<(Target, Query), ApiError> {
     Ok((target, query))
 }
 
-/// Whom a request acts as. To know may need the store.
+/// Whom a request acts as. To know may need the store, within a deadline that holds for streams too.
 async fn caller(
     state: &State,
     connection: &Arc<Identity>,
@@ -142,8 +140,8 @@ where
 {
     let started = Instant::now();
     let (parts, body) = request.into_parts();
-    let head = Head::of(state, identity, parts).await;
-    let work = AssertUnwindSafe(respond_and_drain(state, &head, body)).catch_unwind();
+    let head = Head::of(state, parts);
+    let work = AssertUnwindSafe(respond_and_drain(state, identity, &head, body)).catch_unwind();
     let response = match work.await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => respond::failure(&error),
@@ -161,6 +159,7 @@ where
 /// A body that was not read, or not to its end, is taken while its sender reads why, within the server's patience.
 async fn respond_and_drain<B>(
     state: &Arc<State>,
+    connection: &Arc<Identity>,
     head: &Head,
     body: B,
 ) -> Result<Response, ApiError>
@@ -170,7 +169,7 @@ where
 {
     let mut body = Box::pin(body);
     let deadline = Instant::now() + state.config.request_timeout;
-    let answer = in_time(state, head, body.as_mut()).await;
+    let answer = in_time(state, connection, head, body.as_mut()).await;
     if !body.is_end_stream() && !head.is_put_off(&answer) {
         tokio::spawn(async move { timeout_at(deadline, body::discard(body)).await });
     }
@@ -178,12 +177,17 @@ where
 }
 
 /// A request that is no stream is answered within the server's patience, however slowly its body comes.
-async fn in_time<B>(state: &Arc<State>, head: &Head, body: B) -> Result<Response, ApiError>
+async fn in_time<B>(
+    state: &Arc<State>,
+    connection: &Arc<Identity>,
+    head: &Head,
+    body: B,
+) -> Result<Response, ApiError>
 where
     B: HttpBody<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
-    let work = perform(state, head, body);
+    let work = perform(state, connection, head, body);
     if head.target().is_some_and(Target::is_long_running) {
         return work.await;
     }
@@ -191,13 +195,19 @@ where
     timeout(patience, work).await.unwrap_or_else(|_| Err(too_late()))
 }
 
-async fn perform<B>(state: &Arc<State>, head: &Head, body: B) -> Result<Response, ApiError>
+async fn perform<B>(
+    state: &Arc<State>,
+    connection: &Arc<Identity>,
+    head: &Head,
+    body: B,
+) -> Result<Response, ApiError>
 where
     B: HttpBody<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
     let Head { parts, target, identity } = head;
-    let identity = identity.as_ref().map_err(ApiError::clone)?;
+    let caller = caller(state, connection, &parts.headers).await?;
+    let identity = identity.get_or_init(|| caller);
     let (method, path) = (&parts.method, parts.uri.path());
     let (target, query) = match target {
         Ok(parsed) => parsed,

@@ -125,3 +125,24 @@ fn is_deleted(object: &Value) -> bool {
     let deleted = deleted.and_then(|time| time.parse::<Timestamp>().ok());
     deleted.is_some_and(|time| time < Timestamp::now() - LEEWAY)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(deletion: &Value, expected: bool) {
+        let object = json!({"metadata": {"deletionTimestamp": deletion}});
+        assert_eq!(is_deleted(&object), expected, "{deletion}");
+    }
+
+    #[test]
+    fn what_is_held_long_after_its_deletion_does_not_count_as_there() {
+        let ago = |seconds| json!(Timestamp::now() - SignedDuration::from_secs(seconds));
+        check(&Value::Null, false);
+        check(&ago(30), false);
+        check(&ago(90), true);
+        check(&ago(-90), false);
+    }
+}

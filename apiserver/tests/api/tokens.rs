@@ -8,7 +8,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{Request, header};
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Api, JSON, PODS, pod};
+use crate::{
+    faulty::{Fate, Op},
+    harness::{Answer, Api, JSON, PODS, pod},
+};
 
 const ACCOUNTS: &str = "/api/v1/namespaces/default/serviceaccounts";
 const REVIEWS: &str = "/apis/authentication.k8s.io/v1/tokenreviews";
@@ -158,13 +161,11 @@ async fn a_token_is_good_for_as_long_as_what_it_is_bound_to() {
             assert_eq!(said("node-name"), json!(["n"]));
         }
         let path = format!("{collection}/{}", name.as_str().unwrap());
-        if kind != "Node" {
-            api.delete(&format!("{path}?gracePeriodSeconds=0")).await.ok();
-            until_refused(&api, &token, "service account token has been invalidated").await;
-            // Another one of its name is not the one that was meant.
-            api.post(collection, &object).await.ok();
-            until_refused(&api, &token, &format!("{field} UID (")).await;
-        }
+        api.delete(&format!("{path}?gracePeriodSeconds=0")).await.ok();
+        until_refused(&api, &token, "service account token has been invalidated").await;
+        // Another one of its name is not the one that was meant.
+        api.post(collection, &object).await.ok();
+        until_refused(&api, &token, &format!("{field} UID (")).await;
         let stale = json!({"boundObjectRef": {
             "apiVersion": "v1", "kind": kind, "name": name, "uid": "other",
         }});
@@ -219,6 +220,27 @@ async fn a_token_ends_with_its_account() {
     until_refused(&api, &token, "serviceaccounts \"robot\" not found").await;
     api.post(ACCOUNTS, &json!({"metadata": {"name": "robot"}})).await.ok();
     until_refused(&api, &token, "service account UID (").await;
+}
+
+#[tokio::test]
+async fn to_find_out_whose_a_token_is_is_part_of_the_request() {
+    let (api, faulty) = Api::faulty().await;
+    api.post(ACCOUNTS, &json!({"metadata": {"name": "robot"}})).await.ok();
+    let token = token(&api, json!({})).await;
+    api.delete(&format!("{ACCOUNTS}/robot")).await.ok();
+    // The cache doesn't know it any more: the store is asked.
+    until_refused(&api, &token, "serviceaccounts \"robot\" not found").await;
+    let is_it = |op, key: &str| op == Op::Get && key.ends_with("/serviceaccounts/default/robot");
+    faulty
+        .rule(move |op, key| if is_it(op, key) { panic!("the store's fault") } else { Fate::Pass });
+    who(&api, &token).await.fails(500, "InternalError");
+    faulty.rule(move |op, key| if is_it(op, key) { Fate::Hold } else { Fate::Pass });
+    let impatient = format!("{SELF}?timeout=10ms");
+    let body = json!({});
+    let asking = with_token(&api, &token, "POST", &impatient, &body);
+    // The server's own patience would end later.
+    let late = tokio::time::timeout(Duration::from_secs(30), asking).await.unwrap();
+    late.fails(504, "Timeout");
 }
 
 #[tokio::test]
