@@ -93,11 +93,17 @@ impl Directory {
     pub fn write(&self, text: &str, files: &Files) -> Result<(), ConfigError> {
         let run = self.run();
         fs::create_dir_all(&run).map_err(failed("creating", &run))?;
+        let (file, new) = (self.0.join(CONFIG), self.0.join(NEW));
+        delete(&new)?;
         for (name, content) in files {
             let file = self.0.join(name);
-            write_private(&file, content).map_err(failed("writing", &file))?;
+            // The configuration in force may name it.
+            if fs::read(&file).is_ok_and(|present| present == *content) {
+                continue;
+            }
+            write_private(&new, content).map_err(failed("writing", &new))?;
+            fs::rename(&new, &file).map_err(failed("replacing", &file))?;
         }
-        let (file, new) = (self.0.join(CONFIG), self.0.join(NEW));
         fs::write(&new, text).map_err(failed("writing", &new))?;
         fs::rename(&new, &file).map_err(failed("replacing", &file))?;
         self.delete_files(|name| !files.contains_key(name))
@@ -144,7 +150,7 @@ fn failed<'a>(step: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> C
 /// Private keys are among them.
 fn write_private(file: &Path, content: &[u8]) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600).open(file)?.write_all(content)
+    options.write(true).create_new(true).mode(0o600).open(file)?.write_all(content)
 }
 
 fn delete(file: &Path) -> Result<(), ConfigError> {
@@ -193,6 +199,25 @@ mod tests {
         assert!(exists("1.pem") && exists("2.key") && !exists("1.key"));
         directory.remove().unwrap();
         assert!(!root.path().join("u1").exists());
+    }
+
+    #[test]
+    fn a_file_that_the_configuration_in_force_names_is_never_there_in_part() {
+        use std::os::unix::fs::MetadataExt;
+        let (_root, configs) = configs();
+        let directory = configs.directory("u1");
+        let files = |content: &[u8]| Files::from([("1.key".to_owned(), content.to_vec())]);
+        let file = directory.config().join("1.key");
+        let inode = || fs::metadata(&file).unwrap().ino();
+        directory.write("a", &files(b"x")).unwrap();
+        let (first, mut reader) = (inode(), fs::File::open(&file).unwrap());
+        fs::write(directory.config().join("nginx.new"), "left behind").unwrap();
+        directory.write("b", &files(b"x")).unwrap();
+        assert_eq!(inode(), first);
+        directory.write("b", &files(b"y")).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"y");
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(io::read_to_string(&mut reader).unwrap(), "x");
     }
 
     #[test]

@@ -69,8 +69,10 @@ pub(crate) struct Instance {
     pub(crate) kind: String,
     /// The object that it is for, for messages.
     pub(crate) owner: String,
-    /// Made in the present way, for these addresses.
-    made_for: Option<BTreeSet<Ipv4Addr>>,
+    /// Those that it was made for.
+    addresses: BTreeSet<Ipv4Addr>,
+    /// Whether it was made in the present way.
+    current: bool,
     running: bool,
     started: Option<Instant>,
     in_force: Option<(Generation, Telling)>,
@@ -122,7 +124,8 @@ impl Instance {
             id,
             kind: spec.kind.clone(),
             owner: spec.owner.clone(),
-            made_for: Some(spec.addresses.clone()),
+            addresses: spec.addresses.clone(),
+            current: true,
             running: false,
             started: None,
             in_force: None,
@@ -140,7 +143,8 @@ impl Instance {
             id: found.id.clone(),
             kind: found.kind.clone(),
             owner: found.owner.clone(),
-            made_for: found.current.then(|| found.addresses.clone()),
+            addresses: found.addresses.clone(),
+            current: found.current,
             running: found.running,
             started: None,
             in_force: None,
@@ -221,14 +225,14 @@ impl Instance {
         self.running
     }
 
-    /// The addresses that it listens on, as far as they are known.
+    /// The addresses that it listens on.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = &Ipv4Addr> {
-        self.made_for.iter().flatten()
+        self.addresses.iter()
     }
 
     /// Whether it can become `spec` at all.
     pub(crate) fn suits(&self, spec: &InstanceSpec) -> bool {
-        self.made_for.as_ref() == Some(&spec.addresses)
+        self.current && self.addresses == spec.addresses
     }
 
     /// Whether it runs and goes by `wanted`.
