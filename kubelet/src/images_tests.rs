@@ -152,6 +152,7 @@ async fn only_images_of_versions_with_instances_to_be_are_fetched_and_removed_wh
     scale(&client, "add-v4", 0).await;
     scale(&client, "add-v1", 1).await;
     until_called(&runtime, "pull old:1".to_owned()).await;
+    assert_eq!(runtime.calls(), ["pull served:1", "pull next:1", "pull old:1"]);
 
     let api = Api::<ReplicaSet>::default_namespaced(client.clone());
     api.delete("add-v2", &DeleteParams::default()).await.unwrap();
