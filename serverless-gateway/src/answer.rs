@@ -22,8 +22,26 @@ type Piece = Option<io::Result<Frame<Bytes>>>;
 /// So much of an answer that is a failure says what it is.
 const BEGINNING: usize = 1024;
 
-/// Is told the beginning of an answer.
-pub(crate) type Failure = Box<dyn FnOnce(&[u8]) + Send>;
+/// What is wrong with an answer after its head.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It says that the call failed: its beginning.
+    Said(Vec<u8>),
+    /// It broke off.
+    Broken(hyper::Error),
+    /// It was not whole at the call's deadline.
+    Late,
+}
+
+/// Is told if anything is wrong.
+pub(crate) type Tell = Box<dyn FnOnce(Failure) + Send>;
+
+/// How the way of an answer ended.
+enum End {
+    Whole,
+    CallerGone,
+    Broken(hyper::Error),
+}
 
 /// Passes an answer on as it comes, until the call's deadline. The call is in hand until the instance has nothing more to
 /// say, or nobody listens.
@@ -31,17 +49,17 @@ pub(crate) fn pass_on(
     answer: Response<Incoming>,
     in_hand: InHand,
     in_flight: InFlight,
-    failed: Option<Failure>,
+    tell: Tell,
 ) -> Response<Body> {
     let (parts, mut body) = answer.into_parts();
+    let mut beginning = parts.status.is_server_error().then(Vec::new);
     let (sender, receiver) = mpsc::channel(PIECES);
     // A task of its own: a caller that reads slowly must not keep the instance beyond the deadline.
     tokio::spawn(async move {
         // Past the deadline the channel closes without the end of the answer.
         let deadline = in_hand.deadline();
-        let mut beginning = failed.is_some().then(Vec::new);
-        let whole =
-            timeout_at(deadline, pump(&mut body, &sender, &mut beginning)).await.unwrap_or(false);
+        let end = timeout_at(deadline, pump(&mut body, &sender, &mut beginning)).await;
+        let whole = matches!(end, Ok(End::Whole));
         // A call is given up before its body, which ends the connection.
         if whole {
             in_hand.finish()
@@ -49,8 +67,14 @@ pub(crate) fn pass_on(
             drop(in_hand)
         }
         drop((body, in_flight));
-        if let (Some(failed), Some(beginning)) = (failed, beginning) {
-            failed(&beginning);
+        let said = beginning.map(Failure::Said);
+        let failure = match end {
+            Ok(End::Whole | End::CallerGone) => said,
+            Ok(End::Broken(error)) => said.or(Some(Failure::Broken(error))),
+            Err(_) => said.or(Some(Failure::Late)),
+        };
+        if let Some(failure) = failure {
+            tell(failure);
         }
         if whole {
             // Whoever has gone needs no end.
@@ -63,27 +87,31 @@ pub(crate) fn pass_on(
     response
 }
 
-/// Tells whether the answer was received to its end. Ends early if nobody wants it any more. Its beginning is kept if that is
-/// wanted.
+/// Ends early if nobody wants the answer any more. Its beginning is kept if that is wanted.
 async fn pump(
     answer: &mut Incoming,
     to: &mpsc::Sender<Piece>,
     beginning: &mut Option<Vec<u8>>,
-) -> bool {
+) -> End {
     loop {
         // An instance that is silent must not be kept for nobody.
         let piece = tokio::select! {
-            () = to.closed() => return false,
+            () = to.closed() => return End::CallerGone,
             piece = answer.frame() => piece,
         };
-        let Some(piece) = piece else { return true };
-        let broken = piece.is_err();
-        if let (Some(kept), Ok(data)) = (beginning.as_mut(), piece.as_ref().map(Frame::data_ref)) {
-            let data = data.map_or(&[][..], |data| data);
+        let Some(piece) = piece else { return End::Whole };
+        let piece = match piece {
+            Ok(piece) => piece,
+            Err(error) => {
+                let told = to.send(Some(Err(io::ErrorKind::ConnectionAborted.into()))).await;
+                return told.map_or(End::CallerGone, |()| End::Broken(error));
+            }
+        };
+        if let (Some(kept), Some(data)) = (beginning.as_mut(), piece.data_ref()) {
             kept.extend_from_slice(&data[..data.len().min(BEGINNING - kept.len())]);
         }
-        if to.send(Some(piece.map_err(io::Error::other))).await.is_err() || broken {
-            return false;
+        if to.send(Some(Ok(piece))).await.is_err() {
+            return End::CallerGone;
         }
     }
 }

@@ -10,7 +10,7 @@ use axum::{
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    answer,
+    answer::{self, Failure},
     cold_start::server_timing,
     dispatch::{Refusal, SendError, Slot},
     error::CallError,
@@ -132,8 +132,8 @@ impl Call {
             let sent = timeout_at(deadline, slot.send(request, deadline)).await;
             match sent.map_err(|_| self.failed(self.too_slow(), Some(instance)))? {
                 Ok((answer, in_hand)) => {
-                    let failed = self.failure_of(answer.status(), instance);
-                    let mut answer = answer::pass_on(answer, in_hand, in_flight, failed);
+                    let tell = self.tell_failure(answer.status(), instance);
+                    let mut answer = answer::pass_on(answer, in_hand, in_flight, tell);
                     if let Some(timing) = timing {
                         answer.headers_mut().insert(SERVER_TIMING, timing);
                     }
@@ -164,13 +164,18 @@ impl Call {
         error
     }
 
-    /// To be told the beginning of an answer that is a failure.
-    fn failure_of(&self, status: StatusCode, instance: IpAddr) -> Option<answer::Failure> {
+    /// To be told what is wrong with an answer that has this status.
+    fn tell_failure(&self, status: StatusCode, instance: IpAddr) -> answer::Tell {
         let (function, id) = (self.function.clone(), self.id().to_owned());
-        let note = move |answer: &[u8]| {
-            function.failures.note(status.as_u16(), &id, Some(instance), &failures::why(answer));
-        };
-        status.is_server_error().then(|| Box::new(note) as answer::Failure)
+        let late = format!("the answer was not whole within {} s", self.timeout.as_secs());
+        Box::new(move |failure| {
+            let (code, why) = match failure {
+                Failure::Said(answer) => (status.as_u16(), failures::why(&answer)),
+                Failure::Broken(error) => (502, format!("the answer broke off: {error}")),
+                Failure::Late => (504, late),
+            };
+            function.failures.note(code, &id, Some(instance), &why);
+        })
     }
 
     fn id(&self) -> &str {
@@ -185,7 +190,11 @@ impl Call {
     ) -> Result<Slot, CallError> {
         let wait = self.limits.queue_time;
         let queued = self.function.metrics.queue();
-        let slot = self.function.dispatcher.acquire(self.came + wait).await;
+        let (dispatcher, until) = (&self.function.dispatcher, self.came + wait);
+        let slot = match refused {
+            None => dispatcher.acquire(until).await,
+            Some(_) => dispatcher.acquire_another(until).await,
+        };
         drop(queued);
         let function = self.function.name();
         slot.map_err(|refusal| match refusal {

@@ -15,8 +15,9 @@ use serde_json::Value;
 pub(crate) const PERIOD: Duration = Duration::from_secs(5);
 /// So many are told one by one.
 const TOLD: usize = 3;
-/// So many characters of what each came to.
+/// So many bytes of what each came to, and of the name that its caller gave it.
 const LONGEST: usize = 200;
+const LONGEST_ID: usize = 128;
 /// The reason of the events.
 pub(crate) const REASON: &str = "CallsFailed";
 
@@ -35,7 +36,8 @@ impl Failures {
     pub(crate) fn note(&self, code: u16, call: &str, instance: Option<IpAddr>, why: &str) {
         let now = Timestamp::now().strftime("%H:%M:%SZ").to_string();
         let at = instance.map(|address| format!(" at {address}")).unwrap_or_default();
-        let why: String = why.chars().take(LONGEST).collect();
+        let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
+        let (call, why) = (beginning(call, LONGEST_ID), beginning(&why, LONGEST));
         let mut untold = self.0.lock();
         *untold.by_code.entry(code).or_default() += 1;
         untold.last.push_back(format!("{now} call {call}{at}: {code} {why}"));
@@ -51,9 +53,13 @@ impl Failures {
         let codes: Vec<_> =
             by_code.iter().map(|(code, count)| format!("{code}: {count}")).collect();
         let calls = if count == 1 { "call" } else { "calls" };
-        let last = Vec::from(last).join("; ");
-        (count > 0).then(|| format!("{count} {calls} failed ({}); {last}", codes.join(", ")))
+        let last: String = last.iter().map(|call| format!("\n  {call}")).collect();
+        (count > 0).then(|| format!("{count} {calls} failed ({}){last}", codes.join(", ")))
     }
+}
+
+fn beginning(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
 }
 
 /// What a function says of its failure, from the beginning of its answer.
@@ -77,16 +83,17 @@ mod tests {
         let instance = Some(IpAddr::from([10, 0, 0, 1]));
         failures.note(504, "a", instance, "too slow");
         let message = failures.take().unwrap();
-        assert!(message.starts_with("1 call failed (504: 1); "), "{message}");
+        assert!(message.starts_with("1 call failed (504: 1)\n  "), "{message}");
         assert!(message.ends_with("Z call a at 10.0.0.1: 504 too slow"), "{message}");
         for call in ["a", "b", "c", "d"] {
-            failures.note(500, call, None, &"x".repeat(500));
+            failures.note(500, call, None, &"ü".repeat(500));
         }
-        failures.note(502, "e", instance, "broke off");
+        failures.note(502, &"e".repeat(60_000), instance, "broke\noff");
         let message = failures.take().unwrap();
-        assert!(message.starts_with("5 calls failed (500: 4, 502: 1); "), "{message}");
+        assert!(message.starts_with("5 calls failed (500: 4, 502: 1)\n  "), "{message}");
         assert!(!message.contains("call b:") && message.contains("call c: 500"), "{message}");
         assert!(message.len() < 1024, "what an event may say");
+        assert_eq!(message.lines().count(), 4, "a line for each: {message}");
         assert_eq!(failures.take(), None);
     }
 

@@ -122,7 +122,7 @@ impl Functions {
         loop {
             ticks.tick().await;
             for (function, message) in self.take_failures() {
-                recorder.record(&function, EventType::Warning, failures::REASON, message);
+                recorder.replace(&function, EventType::Warning, failures::REASON, message);
             }
         }
     }

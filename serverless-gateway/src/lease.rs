@@ -8,7 +8,7 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use listwatch::{
-    Demand,
+    Demand, FunctionDemand,
     demand::{ANNOTATION, LEASE_LABEL, LEASE_NAMESPACE, LEASE_PREFIX, LEASE_SECONDS},
 };
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ impl Lease {
     pub(crate) async fn hold(&mut self, demand: Demand) {
         let is_due = match &self.written {
             None => true,
-            Some((at, told)) => at.elapsed() >= RENEWAL || *told != demand,
+            Some((at, told)) => at.elapsed() >= RENEWAL || !says_the_same(told, &demand),
         };
         if !is_due {
             return;
@@ -121,10 +121,37 @@ impl Lease {
     }
 }
 
+/// For how long calls are in hand need not be written while the same ones are.
+fn says_the_same(told: &Demand, demand: &Demand) -> bool {
+    let without_time = |demand: &Demand| {
+        let functions = demand.functions.iter();
+        let without = |calls: &FunctionDemand| FunctionDemand { in_hand_milliseconds: 0, ..*calls };
+        functions.map(|(name, calls)| (name.clone(), without(calls))).collect::<Vec<_>>()
+    };
+    without_time(told) == without_time(demand)
+}
+
 /// Ten times its duration ago: the clocks of hosts differ.
 fn is_long_gone(lease: &coordination::Lease) -> bool {
     let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
     renewed.is_none_or(|renewed| {
         Timestamp::now().duration_since(renewed.0).as_secs() > i64::from(10 * LEASE_SECONDS)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_a_call_goes_on_is_nothing_to_write() {
+        let demand = |in_flight, in_hand_milliseconds| {
+            let add =
+                FunctionDemand { in_flight, in_hand_milliseconds, ..FunctionDemand::default() };
+            Demand { gateway: "a".to_owned(), functions: [("d/add".to_owned(), add)].into() }
+        };
+        assert!(says_the_same(&demand(1, 1000), &demand(1, 2000)));
+        assert!(!says_the_same(&demand(1, 1000), &demand(2, 1000)));
+        assert!(!says_the_same(&demand(1, 1000), &Demand::default()));
+    }
 }

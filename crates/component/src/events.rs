@@ -1,7 +1,8 @@
 //! Events: what happened to an object, for people to read in `kubectl describe`.
 //!
 //! Recording never blocks and never fails the caller; events that cannot be written are dropped. The
-//! same event again raises `count` and `lastTimestamp` of the first one.
+//! same event again raises `count` and `lastTimestamp` of the first one; so does a later one of those that
+//! [`Recorder::replace`] records, with its own message.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -72,13 +73,22 @@ impl Recorder {
         reason: &str,
         message: impl Into<String>,
     ) {
-        let occurrence = Occurrence {
-            object: object.clone(),
-            type_,
-            reason: reason.to_owned(),
-            message: message.into(),
-            at: Timestamp::now(),
-        };
+        self.send(Occurrence::new(object, type_, reason, message.into()));
+    }
+
+    /// [`Recorder::record`] where an object has one event for the reason, which says what was last.
+    pub fn replace(
+        &self,
+        object: &ObjectReference,
+        type_: EventType,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
+        let occurrence = Occurrence::new(object, type_, reason, message.into());
+        self.send(Occurrence { replaces: true, ..occurrence });
+    }
+
+    fn send(&self, occurrence: Occurrence) {
         if let Err(error) = self.queue.try_send(occurrence) {
             tracing::debug!(%error, "event dropped");
         }
@@ -99,17 +109,31 @@ struct Occurrence {
     type_: EventType,
     reason: String,
     message: String,
+    /// Whether it is a repetition though its message is another.
+    replaces: bool,
     at: Timestamp,
 }
 
 impl Occurrence {
+    fn new(object: &ObjectReference, type_: EventType, reason: &str, message: String) -> Self {
+        Occurrence {
+            object: object.clone(),
+            type_,
+            reason: reason.to_owned(),
+            message,
+            replaces: false,
+            at: Timestamp::now(),
+        }
+    }
+
     /// Events with the same key are repetitions.
     fn key(&self) -> String {
         let object = &self.object;
         let parts =
             [&object.kind, &object.namespace, &object.name, &object.uid, &object.field_path]
                 .map(|part| part.as_deref().unwrap_or_default());
-        format!("{}\n{:?}\n{}\n{}", parts.join("\n"), self.type_, self.reason, self.message)
+        let message = Some(&self.message).filter(|_| !self.replaces);
+        format!("{}\n{:?}\n{}\n{message:?}", parts.join("\n"), self.type_, self.reason)
     }
 
     fn namespace(&self) -> &str {
@@ -173,7 +197,8 @@ impl Writer {
         written: Written,
     ) -> Result<Option<Written>, kube::Error> {
         let count = written.count + 1;
-        let patch = serde_json::json!({ "count": count, "lastTimestamp": occurrence.at });
+        let Occurrence { at, message, .. } = occurrence;
+        let patch = serde_json::json!({ "count": count, "lastTimestamp": at, "message": message });
         let api = self.api(occurrence);
         match api.patch(&written.name, &PatchParams::default(), &Patch::Merge(patch)).await {
             Ok(_) => Ok(Some(Written { count, last: Instant::now(), ..written })),

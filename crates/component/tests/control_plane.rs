@@ -14,7 +14,7 @@ use component::{
     leader,
 };
 use kube::{
-    Api,
+    Api, Resource,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use rustls::{ClientConfig, pki_types::ServerName};
@@ -74,6 +74,19 @@ async fn a_repeated_event_is_counted() {
     recorder.about(&pod, EventType::Warning, "BackOff", "restarting");
     let again = only_event(&events, 1).await;
     assert_ne!(again.metadata.name, Some(name));
+}
+
+#[tokio::test]
+async fn an_event_of_what_happens_again_and_again_says_what_was_last() {
+    let plane = ControlPlane::start().await;
+    let events: Api<Event> = Api::namespaced(plane.client(), "default");
+    let recorder = Recorder::new(&Tasks::default(), plane.client(), "serverless-gateway", "");
+    let object = Resource::object_ref(&pod("a").build(), &());
+    for seconds in ["5", "10", "15"] {
+        recorder.replace(&object, EventType::Warning, "CallsFailed", seconds);
+    }
+    let event = only_event(&events, 3).await;
+    assert_eq!(event.message.as_deref(), Some("15"));
 }
 
 #[tokio::test]

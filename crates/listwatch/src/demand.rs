@@ -37,11 +37,13 @@ pub struct FunctionDemand {
     pub queued: u32,
     /// That an instance is working on.
     pub in_flight: u32,
-    /// That have come since the gateway began, or were about to: it grows to have an instance woken or kept.
+    /// Since when the following are counted, in milliseconds of the Unix epoch: a function that is made anew begins anew.
+    pub began: u64,
+    /// That have come, or were about to: it grows to have an instance woken or kept.
     pub arrived: u64,
-    /// That have come since the gateway began.
+    /// That have come and were given a place or told to wait, or would have been had there not been too many.
     pub calls: u64,
-    /// For how long calls were in hand since the gateway began, all taken together: what comes and goes between two
+    /// For how long calls were in hand, all taken together: what comes and goes between two
     /// messages is in it.
     pub in_hand_milliseconds: u64,
 }
@@ -76,6 +78,7 @@ mod tests {
         let add = FunctionDemand {
             queued: 3,
             in_flight: 2,
+            began: 1000,
             arrived: 17,
             calls: 16,
             in_hand_milliseconds: 2500,
@@ -86,7 +89,7 @@ mod tests {
         };
         let message = json!({
             "gateway": "host-1",
-            "functions": {"default/add": {"queued": 3, "inFlight": 2, "arrived": 17,
+            "functions": {"default/add": {"queued": 3, "inFlight": 2, "began": 1000, "arrived": 17,
                 "calls": 16, "inHandMilliseconds": 2500}},
         });
         assert_eq!(serde_json::to_value(&demand).unwrap(), message);

@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use api_types::jiff::Timestamp;
 use listwatch::FunctionDemand;
 use parking_lot::Mutex;
 use tokio::{
@@ -52,7 +53,10 @@ pub(crate) enum Refusal {
 #[derive(Debug)]
 pub(crate) struct Dispatcher {
     inner: Mutex<Inner>,
-    /// The calls that have come, and with them those that were about to.
+    /// Since when calls are counted, in milliseconds of the Unix epoch.
+    began: u64,
+    /// The calls that were given a place, or were told to wait, or that too many wait; and, whatever became of them, those that have
+    /// come and those that were about to.
     calls: AtomicU64,
     arrived: AtomicU64,
     /// Told when a call waits and there is no instance.
@@ -114,12 +118,12 @@ impl Dispatcher {
             gone: false,
         };
         let (calls, arrived) = (AtomicU64::new(0), AtomicU64::new(0));
-        Arc::new(Dispatcher { inner: Mutex::new(inner), calls, arrived, wake })
+        let began = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
+        Arc::new(Dispatcher { inner: Mutex::new(inner), began, calls, arrived, wake })
     }
 
     /// A new call.
     pub(crate) fn arrived(&self) {
-        self.calls.fetch_add(1, Ordering::Relaxed);
         self.arrived.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -133,7 +137,24 @@ impl Dispatcher {
 
     /// A place at an instance, when there is one. Waiting ends with the future.
     pub(crate) async fn acquire(self: &Arc<Self>, deadline: Instant) -> Result<Slot, Refusal> {
-        let (mut waiter, cold) = match self.enter()? {
+        let entered = self.enter();
+        // What is refused since no instance starts must not have more of them started.
+        if matches!(entered, Ok(_) | Err(Refusal::Full)) {
+            self.calls.fetch_add(1, Ordering::Relaxed);
+        }
+        self.granted(entered?, deadline).await
+    }
+
+    /// [`Self::acquire`] for a call that has had a place, at an instance that did not take it.
+    pub(crate) async fn acquire_another(
+        self: &Arc<Self>,
+        deadline: Instant,
+    ) -> Result<Slot, Refusal> {
+        self.granted(self.enter()?, deadline).await
+    }
+
+    async fn granted(&self, entered: Entered, deadline: Instant) -> Result<Slot, Refusal> {
+        let (mut waiter, cold) = match entered {
             Entered::Served(slot) => return Ok(slot),
             Entered::Waits(waiter, cold) => (waiter, cold),
         };
@@ -229,10 +250,13 @@ impl Dispatcher {
     pub(crate) fn demand(&self) -> FunctionDemand {
         let mut inner = self.inner.lock();
         inner.note_time();
+        let arrived = self.arrived.load(Ordering::Relaxed);
         FunctionDemand {
             queued: u32::try_from(inner.line.queued()).unwrap_or(u32::MAX),
             in_flight: inner.line.in_flight(),
-            arrived: self.arrived.load(Ordering::Relaxed),
+            // Of a function that was never called there is nothing to tell.
+            began: if arrived > 0 { self.began } else { 0 },
+            arrived,
             calls: self.calls.load(Ordering::Relaxed),
             in_hand_milliseconds: inner.in_hand.milliseconds(),
         }

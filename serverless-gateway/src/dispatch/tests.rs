@@ -189,14 +189,22 @@ async fn what_is_told_of_calls_counts_those_that_came_and_went_and_their_time() 
     dispatcher.expect();
     dispatcher.arrived();
     let slot = dispatcher.acquire(Instant::now() + second).await.unwrap();
+    dispatcher.arrived();
     // One is worked on and one waits for a second; then the first ends, and the other has gone.
     let refused = dispatcher.acquire(Instant::now() + second).await.unwrap_err();
     assert_eq!(refused, Refusal::Busy);
     drop(slot);
     tokio::time::advance(second).await;
+    // Whoever tries again and again while none can start has no more of them started.
+    dispatcher.update(&[], None, true);
+    for _ in 0..3 {
+        dispatcher.arrived();
+        let refused = dispatcher.acquire(Instant::now() + second).await.unwrap_err();
+        assert_eq!(refused, Refusal::NoInstance);
+    }
     let told = dispatcher.demand();
     assert_eq!((told.queued, told.in_flight), (0, 0));
-    assert_eq!((told.arrived, told.calls, told.in_hand_milliseconds), (2, 1, 2000));
+    assert_eq!((told.arrived, told.calls, told.in_hand_milliseconds), (6, 2, 2000));
 }
 
 #[tokio::test]

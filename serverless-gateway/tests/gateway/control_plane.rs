@@ -1,11 +1,14 @@
 //! What the gateway learns from a real API server in process.
 
+use std::sync::Arc;
+
 use api_types::{
     api::core::v1::{Event, Pod},
     minik8s::Function,
 };
-use axum::{Router, http::StatusCode, routing::post};
+use axum::{Router, body::Body, http::StatusCode, routing::post};
 use component::{Health, Tasks, events::Recorder};
+use futures::StreamExt;
 use kube::{
     Api,
     api::{ListParams, Patch, PatchParams, PostParams},
@@ -14,6 +17,7 @@ use kube::{
 use serde_json::json;
 use serverless_gateway::watch;
 use testkit::{ControlPlane, wait};
+use tokio::sync::Notify;
 
 use crate::rig::{Options, Rig, address, echo, function, instance};
 
@@ -80,7 +84,18 @@ async fn what_failed_is_told_by_an_event_of_the_function() {
     let plane = ControlPlane::start().await;
     let error = r#"{"error": {"type": "ValueError", "message": "no such x"}}"#;
     let fails = post(async move || (StatusCode::INTERNAL_SERVER_ERROR, error));
-    let port = instance(address(1), 0, Router::new().route("/", fails)).await;
+    let is_read = Arc::new(Notify::new());
+    let may_end = is_read.clone();
+    let breaks_off = post(async move || {
+        let may_end = may_end.clone();
+        let end = async move {
+            may_end.notified().await;
+            Err(std::io::Error::other("killed"))
+        };
+        Body::from_stream(futures::stream::iter([Ok("begin")]).chain(futures::stream::once(end)))
+    });
+    let routes = Router::new().route("/", fails).route("/broken", breaks_off);
+    let port = instance(address(1), 0, routes).await;
     let rig = Rig::start(port, &[("add", address(1))]).await;
     let mut add = function("add", &json!({}));
     add.metadata.uid = Some("of-add".to_owned());
@@ -90,17 +105,28 @@ async fn what_failed_is_told_by_an_event_of_the_function() {
     tokio::spawn(async move { functions.tell_failures(&recorder).await });
     let answer = rig.post("/add", "").await;
     assert_eq!((answer.status().as_u16(), &*answer.text().await.unwrap()), (500, error));
+    until_told(&plane, (1, 500), " at 127.0.0.1: 500 ValueError: no such x").await;
+    let answer = rig.post("/default/add/broken", "").await;
+    assert_eq!(answer.status(), 200);
+    is_read.notify_one();
+    answer.text().await.unwrap_err();
+    until_told(&plane, (2, 502), " at 127.0.0.1: 502 the answer broke off: ").await;
+}
+
+/// There is one event of the function, which says so of the last call.
+async fn until_told(plane: &ControlPlane, (count, code): (i32, u16), what: &str) {
     let events = Api::<Event>::default_namespaced(plane.client());
     wait::until("an event", async || {
         let found = events.list(&ListParams::default()).await.unwrap().items;
-        let told = found.iter().any(|event| {
+        let told = |event: &Event| {
             let message = event.message.as_deref().unwrap_or_default();
             event.reason.as_deref() == Some("CallsFailed")
                 && event.involved_object.uid.as_deref() == Some("of-add")
-                && message.starts_with("1 call failed (500: 1); ")
-                && message.ends_with(" at 127.0.0.1: 500 ValueError: no such x")
-        });
-        if told { Ok(()) } else { Err(found) }
+                && event.count == Some(count)
+                && message.starts_with(&format!("1 call failed ({code}: 1)\n  "))
+                && message.contains(what)
+        };
+        if matches!(found.as_slice(), [event] if told(event)) { Ok(()) } else { Err(found) }
     })
     .await;
 }
