@@ -95,15 +95,19 @@ impl Demands {
         gateway.alive = now;
         for (function, calls) in &demand.functions {
             let known = gateway.told.get(function).map(|(_, known)| *known);
-            let come = known.is_none_or(|known| calls.arrived > known.arrived);
+            let come = known.is_none_or(|known| arrival(*calls) > arrival(known));
             if come || !calls.is_idle() {
                 self.last_calls.insert(function.clone(), now);
             }
             // What the Lease says may be older than what was heard.
-            let time = |calls: FunctionDemand| (calls.arrived, calls.in_hand_milliseconds);
+            let time = |calls: FunctionDemand| (arrival(calls), calls.in_hand_milliseconds);
             if known.is_none_or(|known| time(*calls) > time(known)) {
                 gateway.told.insert(function.clone(), (now, *calls));
-                let known = known.unwrap_or(*calls);
+                let is_anew = |known: &FunctionDemand| calls.began != known.began;
+                let known = match known {
+                    Some(known) if is_anew(&known) => FunctionDemand::default(),
+                    known => known.unwrap_or(*calls),
+                };
                 self.totals.entry(function.clone()).or_default().add(known, *calls);
             }
         }
@@ -130,6 +134,11 @@ impl Gateway {
         let heard = self.heard.iter().flat_map(|(_, demand)| demand.functions.keys());
         heard.chain(self.written.functions.keys()).cloned()
     }
+}
+
+/// Grows with each call; a function that is made anew begins anew, later.
+fn arrival(calls: FunctionDemand) -> (u64, u64) {
+    (calls.began, calls.arrived)
 }
 
 fn in_hand_of(calls: &FunctionDemand) -> u32 {
@@ -266,6 +275,29 @@ mod tests {
         world.demands.heard(world.now, told("a", 0, 941, 75_600));
         world.wait(1);
         assert_eq!(total(&world), (6.6, 41.0));
+    }
+
+    /// What the gateway told of the one before may come later than that it is gone.
+    #[test]
+    fn a_function_that_is_made_anew_begins_anew() {
+        let mut world = World::new();
+        let told = |began, in_flight, calls, in_hand_milliseconds| {
+            let mut demand = demand("a", &[("d/f", 0, in_flight, calls)]);
+            let function = demand.functions.get_mut("d/f").unwrap();
+            (function.began, function.in_hand_milliseconds) = (began, in_hand_milliseconds);
+            demand
+        };
+        let total = |world: &World| world.demands.load(world.now, "d/f").total;
+        world.demands.heard(world.now, told(1, 9, 900, 70_000));
+        world.wait(10);
+        world.demands.heard(world.now, told(2, 1, 2, 3_000));
+        assert_eq!(world.seconds_since_a_call(), Some(0));
+        assert_eq!(total(&world), Total { call_seconds: 3.0, calls: 2.0 });
+        world.demands.renewed(world.now, "a", told(1, 0, 901, 71_000));
+        world.wait(10);
+        world.demands.heard(world.now, told(2, 0, 3, 4_000));
+        assert_eq!(world.seconds_since_a_call(), Some(0));
+        assert_eq!(total(&world), Total { call_seconds: 4.0, calls: 3.0 });
     }
 
     #[test]

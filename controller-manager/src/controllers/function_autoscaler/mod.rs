@@ -146,6 +146,8 @@ struct FunctionAutoscaler {
 /// A function that is looked after.
 struct Scaled {
     autoscaler: Autoscaler,
+    /// Its uid.
+    function: Option<String>,
     /// The uid of the set that served at the last look.
     set: Option<String>,
 }
@@ -198,8 +200,15 @@ impl FunctionAutoscaler {
         let mut autoscalers = self.autoscalers.lock();
         let replicas = set.map_or(0, replicas_of);
         let serving = set.and_then(|set| set.metadata.uid.clone());
-        let Scaled { autoscaler, set } = autoscalers.entry(key.clone()).or_insert_with(|| Scaled {
+        let uid = &function.metadata.uid;
+        // It may have been made anew unseen.
+        if autoscalers.get(key).is_some_and(|scaled| scaled.function != *uid) {
+            autoscalers.remove(key);
+        }
+        let known = autoscalers.entry(key.clone());
+        let Scaled { autoscaler, set, .. } = known.or_insert_with(|| Scaled {
             autoscaler: Autoscaler::new(now, replicas),
+            function: uid.clone(),
             set: serving.clone(),
         });
         if replicas > 0 && (*set != serving || is_being_tried(function)) {
