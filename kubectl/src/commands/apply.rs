@@ -97,9 +97,8 @@ impl Apply {
         let wanted = remembering(&document.object, target.namespace.as_deref());
         if target.resource.plural == "functions" && is_too_long(&wanted) {
             return Err(Failure::message(format!(
-                "{}: the source is too large for apply, which keeps a copy of it in an annotation (at most {MAX_ANNOTATIONS} bytes): upload it with \"kubectl func add {}\" or \"kubectl func update\"",
-                document.source,
-                object::name(&wanted)
+                "{}: the source is too large for apply, which keeps a copy of it in an annotation (at most {MAX_ANNOTATIONS} bytes): use \"kubectl create -f {0}\" or \"kubectl replace -f {0}\"",
+                document.source
             )));
         }
         let outcome = match target.fetch(session).await {

@@ -93,7 +93,7 @@ impl Sheet {
         self.line(1, "----\t------\t------\t-------");
         for condition in conditions {
             let cells = ["/type", "/status", "/reason", "/message"];
-            self.line(1, cells.map(|cell| text(condition, cell)).join("\t"));
+            self.line(1, cells.map(|cell| text(condition, cell).replace('\n', " ")).join("\t"));
         }
     }
 
