@@ -139,7 +139,7 @@ impl Inner {
             Some(set) if !objects::is_of_a_pool(&set.metadata) => {
                 tracing::warn!(namespace, replica_set = objects::NAME, "is no warm pool of ours");
             }
-            Some(set) if size == 0 || objects::image(&set) != Some(&self.image) => {
+            Some(set) if size == 0 || !self.makes_what_is_wanted(&set) => {
                 self.remove(namespace, &set.metadata).await?;
             }
             Some(set) => {
@@ -151,6 +151,10 @@ impl Inner {
             }
         }
         Ok(Next::Change)
+    }
+
+    fn makes_what_is_wanted(&self, set: &ReplicaSet) -> bool {
+        objects::image(set) == Some(&self.image) && objects::pull_secrets(set).eq(self.pull_secret)
     }
 
     /// How many instances are to wait in a namespace.

@@ -66,6 +66,14 @@ pub(super) fn image(set: &ReplicaSet) -> Option<&str> {
     template.spec.as_ref()?.containers.first()?.image.as_deref()
 }
 
+/// The Secrets that it is pulled with.
+pub(super) fn pull_secrets(set: &ReplicaSet) -> impl Iterator<Item = &str> {
+    let template = set.spec.as_ref().and_then(|spec| spec.template.as_ref());
+    let pod = template.and_then(|template| template.spec.as_ref());
+    let secrets = pod.into_iter().flat_map(|pod| pod.image_pull_secrets.iter().flatten());
+    secrets.map(|secret| secret.name.as_str())
+}
+
 fn metadata(namespace: &str) -> ObjectMeta {
     ObjectMeta {
         name: Some(NAME.to_owned()),

@@ -408,6 +408,25 @@ async fn a_full_pool_can_be_used_by_a_controller_that_has_just_started() {
     assert!(world.take(&function, 1).await);
 }
 
+/// It was made before the cluster had another registry.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_that_is_pulled_with_another_secret_is_made_anew() {
+    let world = World::new("1").await;
+    world.add("add", json!({})).await;
+    world.until_waiting(1).await;
+    let before = world.sets.get(objects::NAME).await.unwrap();
+    let pod = json!({"imagePullSecrets": [{"name": "other"}]});
+    let patch = Patch::Merge(json!({"spec": {"template": {"spec": pod}}}));
+    world.sets.patch(objects::NAME, &PatchParams::default(), &patch).await.unwrap();
+    wait::until("the pool is made anew", async || {
+        match world.sets.get_opt(objects::NAME).await.unwrap() {
+            Some(set) if set.metadata.uid != before.metadata.uid => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_promise_that_nobody_is_left_to_keep_ends() {
     let plane = ControlPlane::start().await;
