@@ -243,6 +243,7 @@ impl Case<'_> {
 /// What a test writes into a status. A kind that has one must be here.
 fn status_of(plural: &str) -> Value {
     match plural {
+        "deployments" => json!({"replicas": 2, "updatedReplicas": 1}),
         "dnses" => json!({"address": "10.96.0.77"}),
         "functions" => json!({"replicas": 7, "readyReplicas": 3}),
         "gpujobs" => json!({"state": "RUNNING", "jobId": "77"}),

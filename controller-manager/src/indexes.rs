@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api_machinery::LabelSelector;
-use api_types::api::apps::v1::ReplicaSet;
+use api_types::api::apps::v1::{Deployment, ReplicaSet};
 use api_types::api::coordination::v1::Lease;
 use api_types::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, Pod, Secret, Service, ServiceAccount,
@@ -45,6 +45,19 @@ impl Watched for ReplicaSet {
 impl Owned for ReplicaSet {}
 
 impl Selecting for ReplicaSet {
+    fn selector(&self) -> Option<LabelSelector> {
+        let selector = LabelSelector::try_from(&self.spec.as_ref()?.selector).ok()?;
+        (!selector.is_everything()).then_some(selector)
+    }
+}
+
+impl Watched for Deployment {
+    fn terms(&self) -> Vec<Term> {
+        selects(self).collect()
+    }
+}
+
+impl Selecting for Deployment {
     fn selector(&self) -> Option<LabelSelector> {
         let selector = LabelSelector::try_from(&self.spec.as_ref()?.selector).ok()?;
         (!selector.is_everything()).then_some(selector)

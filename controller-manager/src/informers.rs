@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api_types::api::apps::v1::ReplicaSet;
+use api_types::api::apps::v1::{Deployment, ReplicaSet};
 use api_types::api::coordination::v1::Lease;
 use api_types::api::core::v1::{Endpoints, Namespace, Node, Pod, Service, ServiceAccount};
 use api_types::api::discovery::v1::EndpointSlice;
@@ -45,6 +45,8 @@ informers! {
     gateway_leases: Lease = Scope::Namespace(LEASE_NAMESPACE.to_owned()),
     /// All namespaces.
     namespaces: Namespace = Scope::All,
+    /// All Deployments.
+    deployments: Deployment = Scope::All,
     /// All ReplicaSets.
     replica_sets: ReplicaSet = Scope::All,
     /// All Services.

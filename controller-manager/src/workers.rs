@@ -24,6 +24,8 @@ macro_rules! workers {
 }
 
 workers! {
+    /// How many Deployments are looked at at a time
+    concurrent_deployment_syncs = 8,
     /// How many ReplicaSets are looked at at a time
     concurrent_replicaset_syncs = 8,
     /// How many Endpoints are looked at at a time

@@ -155,4 +155,21 @@ mod tests {
             "kubectl exec web --stdin -- sh --tty=false --stdin=true"
         );
     }
+
+    /// Else its value would be taken away where it has one.
+    #[test]
+    fn no_flag_is_a_switch_of_one_command_and_takes_a_value_of_another() {
+        fn others(command: &clap::Command, switches: &[String]) -> Vec<String> {
+            let flags = command.get_arguments();
+            let valued =
+                flags.filter(|flag| !matches!(flag.get_action(), clap::ArgAction::SetTrue));
+            let names = valued.filter_map(|flag| flag.get_long().map(str::to_owned));
+            let mut found: Vec<_> = names.filter(|name| switches.contains(name)).collect();
+            command.get_subcommands().for_each(|sub| found.extend(others(sub, switches)));
+            found
+        }
+        let mut switches = Vec::new();
+        collect_switches(&Cli::command(), &mut switches);
+        assert_eq!(others(&Cli::command(), &switches), Vec::<String>::new());
+    }
 }

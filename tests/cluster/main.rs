@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod connections;
+mod deployments;
 mod function_faults;
 mod function_instances;
 mod functions;

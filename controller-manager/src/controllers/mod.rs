@@ -1,5 +1,6 @@
 //! The controllers. A new one is a file (or folder) here and a line in the list.
 
+mod deployment;
 mod function;
 mod function_autoscaler;
 mod garbage_collector;
@@ -29,6 +30,7 @@ pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
     let workers = &context.settings.workers;
     let mut all = vec![
         replicaset::register(context).with_workers(workers.concurrent_replicaset_syncs),
+        deployment::register(context).with_workers(workers.concurrent_deployment_syncs),
         // One after another: two workers could give the same addresses away.
         node_ipam::register(context),
         node_lifecycle::register(context, &monitor, tasks)
@@ -87,6 +89,7 @@ mod tests {
         let plane = testkit::ControlPlane::start().await;
         let controllers = [
             ("replicaset", "replicaset-controller"),
+            ("deployment", "deployment-controller"),
             ("endpoint", "endpoint-controller"),
             ("service-endpoint", "endpointslice-controller"),
             ("namespace", "namespace-controller"),
@@ -124,7 +127,8 @@ mod tests {
         let plane = testkit::ControlPlane::start().await;
         let all = all(&context(plane.listwatch(), WorkersArgs::default()), &mut JoinSet::new());
         for (name, reads) in [
-            ("replicaset-controller", &["pods", "replicasets"] as &[_]),
+            ("deployment-controller", &["deployments", "replicasets", "pods"] as &[_]),
+            ("replicaset-controller", &["pods", "replicasets"]),
             ("node-ipam-controller", &["nodes"]),
             ("node-controller", &["pods", "nodes", "leases"]),
             ("taint-eviction-controller", &["pods", "nodes", "leases"]),
@@ -179,6 +183,7 @@ mod tests {
             ("leases", weak(&all.node_leases)),
             ("gateways' leases", weak(&all.gateway_leases)),
             ("namespaces", weak(&all.namespaces)),
+            ("deployments", weak(&all.deployments)),
             ("replica sets", weak(&all.replica_sets)),
             ("services", weak(&all.services)),
             ("endpoints", weak(&all.endpoints)),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 #![allow(clippy::needless_pass_by_value, reason = "json!() is given as it is made")]
 
+mod deployment;
 mod dynamic;
 mod endpoints;
 mod function;

@@ -8,6 +8,7 @@ pub mod field;
 pub mod names;
 pub mod node_affinity;
 pub mod patch;
+pub mod percentage;
 pub mod pod_trouble;
 pub mod quantity;
 pub mod registry_login;

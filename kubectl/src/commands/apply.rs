@@ -97,7 +97,7 @@ impl Apply {
         let wanted = remembering(&document.object, target.namespace.as_deref());
         if target.resource.plural == "functions" && is_too_long(&wanted) {
             return Err(Failure::message(format!(
-                "{}: the source is too large for apply, which keeps a copy of it in an annotation (at most {MAX_ANNOTATIONS} bytes): use \"kubectl create -f {0}\" or \"kubectl replace -f {0}\"",
+                "{}: the source is too large for apply, which keeps a copy of it in an annotation (at most {MAX_ANNOTATIONS} bytes): use kubectl create -f {0} or kubectl replace -f {0}",
                 document.source
             )));
         }

@@ -1,4 +1,4 @@
-//! `kubectl create`: objects from manifests, and namespaces and config maps from flags.
+//! `kubectl create`: objects from manifests, and namespaces, Deployments and config maps from flags.
 
 use std::path::Path;
 
@@ -56,6 +56,29 @@ enum What {
         #[command(flatten)]
         options: Options,
     },
+    /// Create a Deployment of containers that run images
+    #[command(
+        alias = "deploy",
+        after_help = "Examples:\n  kubectl create deployment web --image=nginx:1.28 --replicas=3 --port=80\n  kubectl create deployment sleep --image=busybox:1 -- sleep 3600"
+    )]
+    Deployment {
+        /// Its name
+        name: String,
+        /// The images, a container for each
+        #[arg(long, required = true, value_delimiter = ',')]
+        image: Vec<String>,
+        /// How many pods
+        #[arg(short, long, default_value_t = 1)]
+        replicas: u32,
+        /// The port on which the containers listen
+        #[arg(long)]
+        port: Option<u16>,
+        /// What the container runs, instead of what its image says
+        #[arg(last = true)]
+        command: Vec<String>,
+        #[command(flatten)]
+        options: Options,
+    },
     /// Create a config map from literals and files
     #[command(
         alias = "cm",
@@ -82,6 +105,10 @@ impl Create {
             Some(What::Namespace { name, options }) => {
                 let object =
                     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+                options.create_one(session, object).await
+            }
+            Some(What::Deployment { name, image, replicas, port, command, options }) => {
+                let object = deployment(&name, &image, replicas, port, &command)?;
                 options.create_one(session, object).await
             }
             Some(What::Configmap { name, from_literal, from_file, options }) => {
@@ -146,6 +173,44 @@ impl Options {
         let created = created.map_err(|failure| self.about(failure, document))?;
         Ok((target, created))
     }
+}
+
+fn deployment(
+    name: &str,
+    images: &[String],
+    replicas: u32,
+    port: Option<u16>,
+    command: &[String],
+) -> Result<Value, Failure> {
+    if images.len() > 1 && !command.is_empty() {
+        return Err(Failure::message("cannot specify multiple --image options and command"));
+    }
+    let containers = images.iter().map(|image| {
+        let mut container = json!({"name": container_name(image), "image": image});
+        if let Some(port) = port {
+            container["ports"] = json!([{"containerPort": port}]);
+        }
+        if !command.is_empty() {
+            container["command"] = json!(command);
+        }
+        container
+    });
+    let labels = json!({"app": name});
+    Ok(json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "labels": labels},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": containers.collect::<Vec<_>>()}},
+        },
+    }))
+}
+
+/// The last part of the image's name, without tag and digest, as a label.
+fn container_name(image: &str) -> String {
+    let name = image.rsplit('/').next().unwrap_or_default();
+    let name = name.split([':', '@']).next().unwrap_or_default().to_lowercase();
+    name.replace(|c: char| !c.is_ascii_alphanumeric(), "-").trim_matches('-').to_owned()
 }
 
 fn config_map_data(literals: &[String], files: &[String]) -> Result<Map<String, Value>, Failure> {

@@ -84,11 +84,12 @@ impl Describe {
                 related.lease = lease(api, object::name(object)).await;
             }
             Needs::SelectedPods => {
-                if let Some(selector) = object::selector(object) {
-                    let call = Call::get(format!("/api/v1/namespaces/{namespace}/pods"));
-                    let call = call.query("labelSelector", selector.to_string());
-                    related.pods = items(api, call).await?;
-                }
+                let pods = format!("/api/v1/namespaces/{namespace}/pods");
+                related.pods = selected(api, object, pods).await?;
+            }
+            Needs::ReplicaSets => {
+                let sets = format!("/apis/apps/v1/namespaces/{namespace}/replicasets");
+                related.sets = selected(api, object, sets).await?;
             }
             Needs::Instances => {
                 let call = Call::get(format!("/api/v1/namespaces/{namespace}/pods"));
@@ -117,6 +118,17 @@ async fn begins_with(
     let all = items(api, Call::get(collection.path())).await?;
     let found: Vec<_> = all.into_iter().filter(|o| object::name(o).starts_with(name)).collect();
     if found.is_empty() { Err(refusal) } else { Ok(found) }
+}
+
+/// The objects of the collection that the object's selector selects.
+async fn selected(api: &Api, object: &Value, collection: String) -> Result<Vec<Value>, Failure> {
+    match object::selector(object) {
+        Some(selector) => {
+            let call = Call::get(collection).query("labelSelector", selector.to_string());
+            items(api, call).await
+        }
+        None => Ok(Vec::new()),
+    }
 }
 
 async fn items(api: &Api, call: Call) -> Result<Vec<Value>, Failure> {

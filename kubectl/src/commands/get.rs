@@ -35,8 +35,9 @@ pub struct Get {
     /// json, yaml, name, wide, jsonpath=…, custom-columns=…
     #[arg(short, long)]
     output: Option<String>,
+    // As of other commands, where it takes a value too.
     /// Follow changes after the list
-    #[arg(short, long)]
+    #[arg(short, long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
     watch: bool,
     /// Follow changes without showing the list
     #[arg(long)]

@@ -24,7 +24,9 @@ mod metadata;
 mod pods;
 mod port_forward;
 mod process;
+mod rollout;
 mod scale;
+mod set;
 mod target;
 mod trigger;
 mod version;
@@ -66,6 +68,8 @@ commands! {
     PortForward(port_forward),
     Create(create),
     Scale(scale),
+    Rollout(rollout),
+    Set(set),
     Func(func),
     Trigger(trigger),
     Label(label),

@@ -3,6 +3,7 @@
 
 mod config_map;
 mod container;
+mod deployment;
 mod function;
 mod generic;
 mod namespace;
@@ -26,6 +27,8 @@ pub struct Related {
     pub events: Vec<Value>,
     /// Its pods: those on a node, those of a replica set or a function.
     pub pods: Vec<Value>,
+    /// The ReplicaSets of a Deployment.
+    pub sets: Vec<Value>,
     /// The endpoint slices of a service.
     pub slices: Vec<Value>,
     /// The lease of a node.
@@ -40,7 +43,15 @@ impl Related {
     /// Nothing yet, told at this time in this zone.
     #[must_use]
     pub fn new(now: Timestamp, zone: TimeZone) -> Self {
-        Self { events: Vec::new(), pods: Vec::new(), slices: Vec::new(), lease: None, now, zone }
+        Self {
+            events: Vec::new(),
+            pods: Vec::new(),
+            sets: Vec::new(),
+            slices: Vec::new(),
+            lease: None,
+            now,
+            zone,
+        }
     }
 }
 
@@ -53,6 +64,8 @@ pub enum Needs {
     Node,
     /// The pods that its selector selects.
     SelectedPods,
+    /// The ReplicaSets that its selector selects.
+    ReplicaSets,
     /// The pods of the function.
     Instances,
     /// The endpoint slices of the service.
@@ -64,6 +77,7 @@ pub enum Needs {
 pub fn needs(object: &Value) -> Needs {
     match kind(object) {
         ("", "Node") => Needs::Node,
+        ("apps", "Deployment") => Needs::ReplicaSets,
         ("apps", "ReplicaSet") => Needs::SelectedPods,
         ("minik8s.io", "Function") => Needs::Instances,
         ("", "Service") => Needs::EndpointSlices,
@@ -81,12 +95,21 @@ pub fn describe(object: &Value, related: &Related) -> String {
         ("", "ConfigMap") => config_map::describe(object, related),
         ("", "Secret") => secret::describe(object, related),
         ("", "Service") => service::describe(object, related),
+        ("apps", "Deployment") => deployment::describe(object, related),
         ("apps", "ReplicaSet") => replica_set::describe(object, related),
         ("minik8s.io", "Function") => function::describe(object, related),
         ("minik8s.io", "Workflow") => workflow::describe(object, related),
         ("minik8s.io", "WorkflowRun") => workflow::describe_run(object, related),
         _ => generic::describe(object, related),
     }
+}
+
+/// A template of pods, as it is told of in the pages of those that have one.
+#[must_use]
+pub fn template(template: &Value) -> String {
+    let mut sheet = sheet::Sheet::new(&Related::new(Timestamp::now(), TimeZone::UTC));
+    replica_set::template(&mut sheet, template);
+    sheet.finish()
 }
 
 fn kind(object: &Value) -> (&str, &str) {

@@ -47,7 +47,7 @@ fn pods_status(set: &Value, pods: &[Value]) -> String {
     )
 }
 
-fn template(sheet: &mut Sheet, template: &Value) {
+pub(super) fn template(sheet: &mut Sheet, template: &Value) {
     sheet.line(0, "Pod Template:");
     sheet.labels("  Labels", &map(template, "/metadata/labels"));
     let annotations = map(template, "/metadata/annotations");
@@ -65,7 +65,7 @@ fn template(sheet: &mut Sheet, template: &Value) {
     sheet.many("  Tolerations", tolerations(list(template, "/spec/tolerations")));
 }
 
-fn conditions(sheet: &mut Sheet, conditions: &[Value]) {
+pub(super) fn conditions(sheet: &mut Sheet, conditions: &[Value]) {
     if conditions.is_empty() {
         return;
     }

@@ -95,7 +95,8 @@ async fn a_manifest_that_is_too_large_to_be_applied_says_what_to_do() {
     let line = format!("apply -f {}", file.display());
     write(256 * 1024);
     let failure = kubectl.fails(&line, "").await;
-    assert!(failure.contains("upload it with \"kubectl func add f\""), "{failure}");
+    let hint = format!("use kubectl create -f {file:?} or ");
+    assert!(failure.contains(&hint), "{failure}");
     write(255 * 1024);
     assert_eq!(kubectl.ok(&line).await, "function.minik8s.io/f created\n");
 }

@@ -6,6 +6,7 @@ mod config;
 mod connections;
 mod functions;
 mod harness;
+mod rollout;
 mod selecting;
 mod trouble;
 mod workflows;
@@ -290,6 +291,16 @@ async fn every_command_has_examples_and_usage_errors_end_with_failure() {
         "logs",
         "create",
         "scale",
+        "rollout",
+        "rollout status",
+        "rollout history",
+        "rollout undo",
+        "rollout pause",
+        "rollout resume",
+        "rollout restart",
+        "set",
+        "set image",
+        "create deployment",
         "func",
         "func add",
         "func update",

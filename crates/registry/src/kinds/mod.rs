@@ -24,6 +24,7 @@ pub fn all() -> Vec<ResourceDef> {
         core::secret::definition(),
         core::service::definition(),
         core::service_account::definition(),
+        apps::deployment::definition(),
         apps::replica_set::definition(),
         coordination::lease::definition(),
         discovery::endpoint_slice::definition(),

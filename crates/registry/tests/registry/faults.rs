@@ -254,6 +254,59 @@ spec:
 }
 
 #[test]
+fn of_a_deployment() {
+    let check = |spec: &str, expected: &Expect| {
+        let selector = "selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: a, image: a}]}}";
+        check(
+            "deployments",
+            &format!("{{metadata: {{name: a}}, spec: {{{selector}, {spec}}}}}"),
+            expected,
+        );
+    };
+    check(
+        "replicas: -1, minReadySeconds: -1, revisionHistoryLimit: -1, progressDeadlineSeconds: -2",
+        &expect![[r#"
+            spec.replicas: Invalid value: -1: must be greater than or equal to 0
+            spec.minReadySeconds: Invalid value: -1: must be greater than or equal to 0
+            spec.revisionHistoryLimit: Invalid value: -1: must be greater than or equal to 0
+            spec.progressDeadlineSeconds: Invalid value: -2: must be greater than or equal to 0
+            spec.progressDeadlineSeconds: Invalid value: -2: must be greater than minReadySeconds
+        "#]],
+    );
+    check(
+        "strategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: 0%}}",
+        &expect![[r#"
+            spec.strategy.rollingUpdate.maxUnavailable: Invalid value: "0%": may not be 0 when `maxSurge` is 0
+        "#]],
+    );
+    check(
+        "strategy: {rollingUpdate: {maxSurge: -1, maxUnavailable: 101%}}",
+        &expect![[r#"
+            spec.strategy.rollingUpdate.maxSurge: Invalid value: -1: must be greater than or equal to 0
+            spec.strategy.rollingUpdate.maxUnavailable: Invalid value: "101%": must not be greater than 100%
+        "#]],
+    );
+    check(
+        "strategy: {rollingUpdate: {maxSurge: half}}",
+        &expect![[r#"
+            spec.strategy.rollingUpdate.maxSurge: Invalid value: "half": a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')
+        "#]],
+    );
+    check(
+        "strategy: {type: Recreate, rollingUpdate: {maxSurge: 1}}",
+        &expect![[r#"
+            spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'
+        "#]],
+    );
+    check(
+        "strategy: {type: Slowly}",
+        &expect![[r#"
+            spec.strategy.type: Unsupported value: "Slowly": supported values: "Recreate", "RollingUpdate"
+        "#]],
+    );
+}
+
+#[test]
 fn of_a_service() {
     check(
         "services",

@@ -80,7 +80,7 @@ fn the_rest_of_a_pods_spec_may_not() {
 }
 
 #[test]
-fn a_replica_sets_selector_may_not() {
+fn the_selector_of_a_replica_set_or_deployment_may_not() {
     refused(
         "replicasets",
         "/spec/selector",
@@ -90,6 +90,15 @@ fn a_replica_sets_selector_may_not() {
         ]],
     );
     allowed("replicasets", "/spec/replicas", json!(7));
+    refused(
+        "deployments",
+        "/spec/selector",
+        json!({"matchLabels": {"app": "other"}}),
+        &expect![[
+            r#"Deployment.apps "example" is invalid: [spec.template.metadata.labels: Invalid value: {"app":"example"}: `selector` does not match template `labels`, spec.selector: Invalid value: {"matchLabels":{"app":"other"}}: field is immutable]"#
+        ]],
+    );
+    allowed("deployments", "/spec/template/spec/containers/0/image", json!("other:2"));
 }
 
 #[test]

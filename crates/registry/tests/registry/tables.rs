@@ -137,6 +137,29 @@ status: {{replicas: 3, readyReplicas: 2}}
 }
 
 #[test]
+fn deployments() {
+    let deployment = format!("
+metadata: {{name: web, {BORN}}}
+spec: {{replicas: 3, selector: {{matchLabels: {{app: web}}}}, template: {{spec: {{containers: [{{name: a, image: nginx}}]}}}}}}
+status: {{replicas: 4, readyReplicas: 3, updatedReplicas: 1, availableReplicas: 2}}
+");
+    check(
+        "deployments",
+        &deployment,
+        &expect![[r#"
+        NAME: web
+        READY: 3/3
+        UP-TO-DATE: 1
+        AVAILABLE: 2
+        AGE: 60m
+        CONTAINERS*: a
+        IMAGES*: nginx
+        SELECTOR*: app=web
+    "#]],
+    );
+}
+
+#[test]
 fn services() {
     let service = |spec: &str| format!("{{metadata: {{name: web, {BORN}}}, spec: {spec}}}");
     check(

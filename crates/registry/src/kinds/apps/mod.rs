@@ -1,3 +1,5 @@
 //! The kinds of the group.
 
+pub(super) mod deployment;
+mod pods;
 pub(super) mod replica_set;

@@ -1,12 +1,13 @@
 //! A number of pods alike.
 
-use api_machinery::{FieldErrors, FieldPath, LabelSelector};
+use api_machinery::{FieldErrors, FieldPath};
 use api_types::api::{
     apps::v1::{ReplicaSet, ReplicaSetSpec},
-    core::v1::{Container, PodTemplateSpec},
+    core::v1::Container,
 };
 use serde_json::json;
 
+use super::pods;
 use crate::{
     ResourceDef, Strategy, Subresource, cells, kinds::core::pod::template, resource, rules,
 };
@@ -40,9 +41,8 @@ fn ready(set: &ReplicaSet) -> i32 {
 }
 
 fn of_containers(set: &ReplicaSet, get: impl Fn(&Container) -> Option<&String>) -> String {
-    let pod = set.spec.as_ref().and_then(|s| s.template.as_ref()?.spec.as_ref());
-    let texts = pod.map(|p| p.containers.iter().map(|c| rules::text(get(c))).collect::<Vec<_>>());
-    texts.unwrap_or_default().join(",")
+    let template = set.spec.as_ref().and_then(|s| s.template.as_ref());
+    template.map(|template| pods::of_containers(template, get)).unwrap_or_default()
 }
 
 struct ReplicaSetStrategy;
@@ -80,62 +80,11 @@ impl Strategy<ReplicaSet> for ReplicaSetStrategy {
 fn validate_spec(spec: &ReplicaSetSpec, path: &FieldPath, errors: &mut FieldErrors) {
     rules::not_negative(spec.replicas, &path.child("replicas"), errors);
     rules::not_negative(spec.min_ready_seconds, &path.child("minReadySeconds"), errors);
-    let selector = selector(spec, &path.child("selector"), errors);
-    let path = path.child("template");
-    let Some(pod) = &spec.template else {
-        errors.required(&path, "");
-        return;
-    };
-    if let Some(selector) = selector {
-        labels_match(&selector, pod, &path, errors);
-    }
-    template::validate(pod, &path, errors);
-    restart_policy(pod, &path, errors);
-}
-
-/// The selector if it is one that selects something.
-fn selector(
-    spec: &ReplicaSetSpec,
-    path: &FieldPath,
-    errors: &mut FieldErrors,
-) -> Option<LabelSelector> {
-    match LabelSelector::try_from(&spec.selector) {
-        Ok(selector) if selector.is_everything() => {
-            errors.required(path, "must select the pods of the template by their labels");
-            None
+    let selector = pods::selector(&spec.selector, &path.child("selector"), errors);
+    match &spec.template {
+        Some(template) => {
+            pods::template(selector.as_ref(), template, &path.child("template"), errors);
         }
-        Ok(selector) => Some(selector),
-        Err(error) => {
-            let shown = serde_json::to_value(&spec.selector).unwrap_or_default();
-            errors.invalid(path, format_args!("{shown}"), &error.to_string());
-            None
-        }
-    }
-}
-
-fn labels_match(
-    selector: &LabelSelector,
-    pod: &PodTemplateSpec,
-    path: &FieldPath,
-    errors: &mut FieldErrors,
-) {
-    let labels = pod.metadata.as_ref().and_then(|m| m.labels.clone()).unwrap_or_default();
-    if !selector.matches(&labels) {
-        let shown = serde_json::to_value(&labels).unwrap_or_default();
-        let path = path.child("metadata").child("labels");
-        errors.invalid(
-            &path,
-            format_args!("{shown}"),
-            "`selector` does not match template `labels`",
-        );
-    }
-}
-
-/// Pods of a set are replaced when they end, so they must not end by themselves.
-fn restart_policy(pod: &PodTemplateSpec, path: &FieldPath, errors: &mut FieldErrors) {
-    let policy = pod.spec.as_ref().and_then(|s| s.restart_policy.as_ref());
-    let known = ["OnFailure", "Never"];
-    if let Some(policy) = policy.filter(|p| known.contains(&p.as_str())) {
-        errors.not_supported(&path.child("spec").child("restartPolicy"), policy, &["Always"]);
+        None => errors.required(&path.child("template"), ""),
     }
 }

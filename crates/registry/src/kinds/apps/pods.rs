@@ -1,0 +1,79 @@
+//! Which pods a kind of the group has, and what they are like.
+
+use api_machinery::{FieldErrors, FieldPath, LabelSelector};
+use api_types::{
+    api::core::v1::{Container, PodTemplateSpec},
+    meta,
+};
+
+use crate::{kinds::core::pod::template, rules};
+
+/// Something of each container, for a column.
+pub(super) fn of_containers(
+    template: &PodTemplateSpec,
+    get: impl Fn(&Container) -> Option<&String>,
+) -> String {
+    let containers = template.spec.iter().flat_map(|spec| &spec.containers);
+    containers.map(|container| rules::text(get(container))).collect::<Vec<_>>().join(",")
+}
+
+/// The selector if it is one that selects something.
+pub(super) fn selector(
+    selector: &meta::LabelSelector,
+    path: &FieldPath,
+    errors: &mut FieldErrors,
+) -> Option<LabelSelector> {
+    match LabelSelector::try_from(selector) {
+        Ok(selector) if selector.is_everything() => {
+            errors.required(path, "must select the pods of the template by their labels");
+            None
+        }
+        Ok(selector) => Some(selector),
+        Err(error) => {
+            let shown = serde_json::to_value(selector).unwrap_or_default();
+            errors.invalid(path, format_args!("{shown}"), &error.to_string());
+            None
+        }
+    }
+}
+
+/// The faults of the template of pods that the selector is to find, and that are replaced when they end.
+pub(super) fn template(
+    selector: Option<&LabelSelector>,
+    pod: &PodTemplateSpec,
+    path: &FieldPath,
+    errors: &mut FieldErrors,
+) {
+    if let Some(selector) = selector {
+        labels_match(selector, pod, path, errors);
+    }
+    template::validate(pod, path, errors);
+    restart_policy(pod, path, errors);
+}
+
+fn labels_match(
+    selector: &LabelSelector,
+    pod: &PodTemplateSpec,
+    path: &FieldPath,
+    errors: &mut FieldErrors,
+) {
+    let labels = pod.metadata.as_ref().and_then(|m| m.labels.clone()).unwrap_or_default();
+    if !selector.matches(&labels) {
+        let shown = serde_json::to_value(&labels).unwrap_or_default();
+        let path = path.child("metadata").child("labels");
+        errors.invalid(
+            &path,
+            format_args!("{shown}"),
+            "`selector` does not match template `labels`",
+        );
+    }
+}
+
+/// Pods of a set are replaced when they end, so they must not end by themselves.
+fn restart_policy(pod: &PodTemplateSpec, path: &FieldPath, errors: &mut FieldErrors) {
+    let policy = pod.spec.as_ref().and_then(|s| s.restart_policy.as_ref());
+    let known = ["OnFailure", "Never"];
+    if let Some(policy) = policy.filter(|p| known.contains(&p.as_str())) {
+        errors.not_supported(&path.child("spec").child("restartPolicy"), policy, &["Always"]);
+    }
+}
