@@ -83,7 +83,9 @@ impl Rig {
         }
         let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async { axum::serve(listener, routes).await });
-        let client = Client::builder().no_proxy().build().unwrap();
+        // Before a queue gives up: an answer then must not pass for one that came at once.
+        let limit = Duration::from_secs(30);
+        let client = Client::builder().no_proxy().timeout(limit).build().unwrap();
         Rig { functions, metrics, url, client }
     }
 
