@@ -1,5 +1,5 @@
-//! The calls of functions that failed lately, for people to read: an event of the function tells those of a few seconds
-//! together, and the last of them one by one.
+//! The calls of functions that failed lately, for people to read: an event of the function tells how many did in a few
+//! seconds, and of the last ones, whenever they were, one by one.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -21,12 +21,13 @@ const LONGEST_ID: usize = 128;
 /// The reason of the events.
 pub(crate) const REASON: &str = "CallsFailed";
 
-/// The calls of a function that failed and are not told yet.
+/// The calls of a function that failed.
 #[derive(Debug, Default)]
-pub(crate) struct Failures(Mutex<Untold>);
+pub(crate) struct Failures(Mutex<Lately>);
 
 #[derive(Debug, Default)]
-struct Untold {
+struct Lately {
+    /// Those that are not told yet.
     by_code: BTreeMap<u16, u64>,
     last: VecDeque<String>,
 }
@@ -38,22 +39,23 @@ impl Failures {
         let at = instance.map(|address| format!(" at {address}")).unwrap_or_default();
         let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
         let (call, why) = (beginning(call, LONGEST_ID), beginning(&why, LONGEST));
-        let mut untold = self.0.lock();
-        *untold.by_code.entry(code).or_default() += 1;
-        untold.last.push_back(format!("{now} call {call}{at}: {code} {why}"));
-        if untold.last.len() > TOLD {
-            untold.last.pop_front();
+        let mut lately = self.0.lock();
+        *lately.by_code.entry(code).or_default() += 1;
+        lately.last.push_back(format!("{now} call {call}{at}: {code} {why}"));
+        if lately.last.len() > TOLD {
+            lately.last.pop_front();
         }
     }
 
     /// What there is to tell, once.
     pub(crate) fn take(&self) -> Option<String> {
-        let Untold { by_code, last } = std::mem::take(&mut *self.0.lock());
+        let mut lately = self.0.lock();
+        let by_code = std::mem::take(&mut lately.by_code);
         let count: u64 = by_code.values().sum();
         let codes: Vec<_> =
             by_code.iter().map(|(code, count)| format!("{code}: {count}")).collect();
         let calls = if count == 1 { "call" } else { "calls" };
-        let last: String = last.iter().map(|call| format!("\n  {call}")).collect();
+        let last: String = lately.last.iter().map(|call| format!("\n  {call}")).collect();
         (count > 0).then(|| format!("{count} {calls} failed ({}){last}", codes.join(", ")))
     }
 }
@@ -95,6 +97,10 @@ mod tests {
         assert!(message.len() < 1024, "what an event may say");
         assert_eq!(message.lines().count(), 4, "a line for each: {message}");
         assert_eq!(failures.take(), None);
+        failures.note(504, "f", None, "slow");
+        let message = failures.take().unwrap();
+        assert!(message.starts_with("1 call failed (504: 1)\n  "), "{message}");
+        assert!(message.contains("call d: 500"), "there is one event: {message}");
     }
 
     #[test]
