@@ -39,7 +39,7 @@ pub(super) async fn apply(
     let (at, wanted) = (call.address()?, &wanted);
     let attempt = |old: Stored| async move {
         let Given { object, mut warnings } = wanted(&old.object)?;
-        warnings.extend(super::warnings::of(state, call, &object));
+        warnings.extend(super::warnings::of(state, call, &object).await);
         check_version(at, &old, object.metadata())?;
         attempt(state, call, at, &old, object).await.map(|json| (json, warnings))
     };

@@ -33,7 +33,7 @@ pub(super) async fn create(state: &State, call: &Call) -> Result<Response, ApiEr
         }
         _ => {}
     }
-    warnings.extend(super::warnings::of(state, call, &object));
+    warnings.extend(super::warnings::of(state, call, &object).await);
     let stored = match name(&object).is_empty() {
         true => insert_under_some_name(state, call, &object).await?,
         false => insert(state, call, object).await?,

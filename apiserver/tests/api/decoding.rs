@@ -1,8 +1,14 @@
 //! What bodies mean: YAML as Kubernetes reads it, fields given twice, quantities.
 
-use serde_json::json;
+use std::sync::Arc;
 
-use crate::harness::{Answer, Api, CONFIG_MAPS, JSON, PODS, pod, version};
+use serde_json::json;
+use tokio::sync::Notify;
+
+use crate::{
+    faulty::{Fate, Op},
+    harness::{Answer, Api, CONFIG_MAPS, JSON, PODS, pod, version},
+};
 
 const YAML: (&str, &str) = ("application/yaml", JSON);
 
@@ -179,6 +185,36 @@ async fn what_is_odd_about_a_workflow_is_told_whenever_it_is_taken() {
     let path = format!("{path}/status");
     let written = api.send("PATCH", &path, ("application/merge-patch+json", JSON), status).await;
     assert_eq!((written.code, warnings(&written)), (200, Vec::new()));
+}
+
+#[tokio::test]
+async fn nothing_is_missed_that_was_made_a_moment_before() {
+    let (api, faulty) = Api::faulty().await;
+    let asked = Arc::new(Notify::new());
+    let asks = asked.clone();
+    faulty.hush();
+    let group = "/apis/minik8s.io/v1/namespaces/default";
+    let source = json!({"source": {"files": {"main.py": "def main(params): return params"}}});
+    let function = json!({"metadata": {"name": "known"}, "spec": source});
+    api.post(&format!("{group}/functions"), &function).await.ok();
+    faulty.rule(move |op, key| {
+        if (op, key) == (Op::Get, "") {
+            asks.notify_one();
+        }
+        Fate::Pass
+    });
+    let nodes = json!({"known": {"type": "Task"}});
+    let workflow = json!({"metadata": {"name": "w"}, "spec": {"startAt": "known", "nodes": nodes}});
+    let (collection, told) = (format!("{group}/workflows"), async {
+        asked.notified().await;
+        faulty.speak();
+        std::future::pending().await
+    });
+    let created = tokio::select! {
+        created = api.post(&collection, &workflow) => created,
+        never = told => never,
+    };
+    assert_eq!((created.code, warnings(&created)), (201, Vec::new()));
 }
 
 #[tokio::test]

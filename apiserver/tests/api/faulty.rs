@@ -94,6 +94,11 @@ impl Faulty {
         self.telling.send_replace(false);
     }
 
+    /// Tells what it kept back, and all that follows.
+    pub(crate) fn speak(&self) {
+        self.telling.send_replace(true);
+    }
+
     /// Waits until history was compacted so often.
     pub(crate) async fn compacted(&self, times: usize) {
         self.compactions.subscribe().wait_for(|done| *done >= times).await.unwrap();
