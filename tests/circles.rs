@@ -170,13 +170,7 @@ impl Crate {
     fn circles(&self) -> Vec<(String, Vec<String>)> {
         let mut circles = Vec::new();
         for level in self.files.keys() {
-            let mut graph = self.graph(level);
-            // With which of its parts a module's own file is in a circle is no matter: a part that comes makes no new one.
-            let has_own =
-                rings(&graph).iter().any(|ring| ring.iter().any(|member| member == OWN_FILE));
-            graph.remove(OWN_FILE);
-            let own = has_own.then(|| vec![OWN_FILE.to_owned()]);
-            let found = rings(&graph).into_iter().chain(own);
+            let found = rings(&self.graph(level)).into_iter();
             circles.extend(found.map(|ring| (level.join("/"), ring)));
         }
         circles

@@ -7,10 +7,10 @@ use component::events::Recorder;
 use kube::Client;
 use listwatch::ListWatch;
 
-use crate::Settings;
 use crate::clock::Clock;
 use crate::discovery::Discovery;
 use crate::informers::Informers;
+use crate::settings::Settings;
 
 /// Shared by all controllers.
 #[derive(Clone, Debug)]

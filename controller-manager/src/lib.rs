@@ -24,6 +24,7 @@ mod owners;
 mod pod_control;
 mod pods;
 mod root_ca;
+mod settings;
 mod shared_answer;
 pub mod workers;
 
@@ -42,6 +43,7 @@ use frame::{Ended, Metrics, Registered};
 use functions::FunctionArgs;
 pub use informers::Informers;
 use network::Network;
+pub use settings::Settings;
 use workers::WorkersArgs;
 
 const REPLICA: Replica = Replica { lease: "controller-manager", health_address: "127.0.0.1:10257" };
@@ -68,21 +70,6 @@ pub struct Args {
     workers: WorkersArgs,
     #[command(flatten)]
     functions: FunctionArgs,
-}
-
-/// What the controllers are told.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Where pod addresses come from.
-    pub pod_network: Network,
-    /// The authority of the API server's certificate, as PEM. Without one it is not published.
-    pub root_ca: Option<String>,
-    /// How nodes are given up, and which pods are removed for good.
-    pub eviction: EvictionArgs,
-    /// How many objects controllers look at at a time.
-    pub workers: WorkersArgs,
-    /// How functions' images are made, and where functions are called.
-    pub functions: FunctionArgs,
 }
 
 const EXAMPLES: &str = "Examples:

@@ -1,7 +1,17 @@
 //! Owner references: who controls whom.
 
+use std::fmt::Debug;
+
 use api_types::meta::{ObjectMeta, OwnerReference};
 use kube::Resource;
+
+/// A kind whose objects own others: one of our types, or one that is known only when it is found.
+pub(crate) trait Owner:
+    Resource<DynamicType: Clone + Send + Sync> + Clone + Debug + Sync
+{
+}
+
+impl<K: Resource<DynamicType: Clone + Send + Sync> + Clone + Debug + Sync> Owner for K {}
 
 /// The reference to the object's controller.
 pub(crate) fn controller_of(metadata: &ObjectMeta) -> Option<&OwnerReference> {

@@ -4,16 +4,14 @@
 //! was taken is asked of the nginx itself, which keeps the old configuration if it can't use the new
 //! one, and says so only in its log.
 
+mod files;
 pub mod http;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use sha2::{Digest, Sha256};
+use self::{files::digest, http::Http};
 
-use self::http::Http;
-
-/// Where a container finds its configuration and the files that it names.
-pub const CONFIG_DIR: &str = "/etc/minik8s";
+pub use self::files::{CONFIG_DIR, Files};
 
 /// Where nginx tells its generation, in its container; see [`crate::configs`].
 pub const STATUS_SOCKET: &str = "/run/minik8s/status";
@@ -71,10 +69,6 @@ pub struct Config {
     /// How many workers of earlier configurations may stay with their clients.
     pub draining_workers: usize,
 }
-
-/// Files beside a configuration, by name. What they contain is part of their names, so that one takes the
-/// place of none that is in use.
-pub type Files = BTreeMap<String, Vec<u8>>;
 
 /// Stands in a template for what nginx says.
 const ANSWER: &str = "ANSWER";
@@ -159,8 +153,4 @@ impl Generation {
     fn of(text: &str) -> Self {
         Generation(digest(text.as_bytes()))
     }
-}
-
-fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }

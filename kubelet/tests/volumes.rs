@@ -13,7 +13,7 @@ use api_types::api::core::v1::{Container, Pod, Secret};
 use kube::{Api, Client, api::PostParams};
 use kubelet::{
     objects::Objects,
-    volumes::{self, Context, Prepared, VolumeError, Volumes},
+    volumes::{self, PodContext, Prepared, VolumeError, Volumes},
 };
 use serde_json::{Value, json};
 use testkit::ControlPlane;
@@ -131,7 +131,7 @@ async fn set_up(client: &Client, pod_dir: &Path, spec: &Value) -> Volumes {
     let metadata = json!({"name": "web", "namespace": "default", "uid": "u"});
     let pod: Pod = serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap();
     let objects = Objects::new(client.clone());
-    let context = Context { pod: &pod, pod_ip: "", host_ip: "", pod_dir, objects: &objects };
+    let context = PodContext { pod: &pod, pod_ip: "", host_ip: "", pod_dir, objects: &objects };
     volumes::set_up(context).await.unwrap()
 }
 

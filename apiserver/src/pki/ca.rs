@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use time::{Duration, OffsetDateTime};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-use super::PkiError;
+use super::error::PkiError;
 use crate::identity::Identity;
 
 /// Certificates aren't renewed yet, so they have to last.

@@ -16,10 +16,9 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::Owner;
 use crate::frame::{Error, Expectations, Informer, ObjectKey, Step};
 use crate::indexes::{Owned, picks};
-use crate::owners::{controller_reference_of, is_controlled_by};
+use crate::owners::{Owner, controller_reference_of, is_controlled_by};
 
 /// A kind whose objects are claimed.
 pub(crate) trait Claimed:

@@ -9,7 +9,6 @@ mod slow_start;
 pub(crate) mod victims;
 
 use std::collections::HashSet;
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,24 +18,16 @@ use component::events::{EventType, Recorder};
 use futures::future::join_all;
 use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
 use kube::core::PartialObjectMeta;
-use kube::{Api, Client, Resource};
+use kube::{Api, Client};
 use parking_lot::Mutex;
 
 use crate::frame::{
     Change, Error, Expectations, Informer, ObjectKey, Step, WorkQueue, is_terminating, reason,
 };
 use crate::indexes::Selecting;
-use crate::owners::{controller_of, controller_reference_of, is_controlled_by};
+use crate::owners::{Owner, controller_of, controller_reference_of, is_controlled_by};
 
 pub(crate) use claim::Claims;
-
-/// A kind whose objects own others: one of our types, or one that is known only when it is found.
-pub(crate) trait Owner:
-    Resource<DynamicType: Clone + Send + Sync> + Clone + Debug + Sync
-{
-}
-
-impl<K: Resource<DynamicType: Clone + Send + Sync> + Clone + Debug + Sync> Owner for K {}
 
 /// Has the owners that a change of a pod concerns put into the queue: its controller, or else all that would adopt it.
 pub(crate) fn watch<O: Owner + Selecting>(

@@ -11,7 +11,6 @@ use bollard::{
     exec::{CreateExecOptions, ResizeExecOptions, StartExecOptions},
     query_parameters::ResizeContainerTTYOptionsBuilder,
 };
-use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use tokio::{
     io::{AsyncWrite, WriteHalf, split},
@@ -19,7 +18,11 @@ use tokio::{
 };
 use tokio_util::{codec::FramedRead, io::ReaderStream};
 
-use crate::{Docker, Error, frames::Frames, upgrade::Connection};
+use crate::{
+    Docker, Error,
+    frames::{Frames, Output},
+    upgrade::Connection,
+};
 
 /// The daemon takes its usual keys for leaving a terminal (`ctrl-p ctrl-q`) out of the input. Nobody types
 /// these. The first of them waits for the next key: one that is rarely the last.
@@ -63,15 +66,6 @@ pub struct Streams {
     pub input: Pin<Box<dyn AsyncWrite + Send>>,
     /// What it writes. Unless somebody reads it, the process waits.
     pub output: BoxStream<'static, Result<Output, Error>>,
-}
-
-/// Something a process has written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// To its standard output, or to its terminal.
-    Stdout(Bytes),
-    /// To its standard error.
-    Stderr(Bytes),
 }
 
 impl Docker {

@@ -3,12 +3,19 @@
 
 use std::io;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio_util::codec::Decoder;
 
-use crate::Output;
-
 const HEADER: usize = 8;
+
+/// Something a process has written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// To its standard output, or to its terminal.
+    Stdout(Bytes),
+    /// To its standard error.
+    Stderr(Bytes),
+}
 
 /// Tells what is in the frames. What comes of one is told as it comes: it may be as long as 4 GiB.
 #[derive(Debug, Default)]

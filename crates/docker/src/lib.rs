@@ -25,7 +25,8 @@ use tokio::time::timeout;
 pub use bollard::models;
 pub use build::{Build, Credentials};
 pub use error::Error;
-pub use exec::{Command, Exec, Output, Process, Streams};
+pub use exec::{Command, Exec, Process, Streams};
+pub use frames::Output;
 pub use stream::LogOptions;
 use version::Agreed;
 

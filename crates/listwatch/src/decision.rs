@@ -11,7 +11,7 @@
 
 use crate::{
     ChangeMessage, ChangeType, History,
-    history::{Relation, relate},
+    relation::{Relation, relate},
 };
 
 /// What to do with a message.

@@ -18,6 +18,7 @@ mod lists;
 mod message;
 mod outlet;
 mod publisher;
+mod relation;
 #[cfg(test)]
 mod several;
 mod source;
@@ -44,6 +45,7 @@ pub use history::{History, Predecessor};
 pub use lists::{Lists, News, gone};
 pub use message::{ChangeMessage, ChangeType};
 pub use publisher::{BOOKMARK_PERIOD, Change, Publisher};
+pub use source::Scope;
 
 /// Why a listener or publisher cannot be made. After that, nothing fails: it degrades.
 #[derive(Debug, thiserror::Error)]
@@ -52,17 +54,6 @@ pub struct Error {
     url: String,
     #[source]
     source: Box<dyn std::error::Error + Send + Sync>,
-}
-
-/// Which objects of a kind to listen to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Scope {
-    /// All of them.
-    All,
-    /// Those of a namespace.
-    Namespace(String),
-    /// Pods that are bound to a node.
-    PodsOfNode(String),
 }
 
 /// A sign of life of a node, with what it has to do. Sent every second over Redis, lost without harm.

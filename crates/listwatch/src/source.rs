@@ -14,14 +14,23 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
-use crate::Scope;
-
 /// Objects per page, as client-go has it.
 const PAGE: u32 = 500;
 /// After what time the server ends a watch.
 const WATCH_SECONDS: u32 = 290;
 /// How much later a watch that has not ended is taken for dead.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Which objects of a kind to listen to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// All of them.
+    All,
+    /// Those of a namespace.
+    Namespace(String),
+    /// Pods that are bound to a node.
+    PodsOfNode(String),
+}
 
 /// The events of an HTTP watch; it ends when it is time to open another.
 pub(crate) type Events<K> = BoxStream<'static, kube::Result<WatchEvent<K>>>;

@@ -1,8 +1,6 @@
 //! Why rules could not be read or written.
 
-use std::io;
-
-use crate::PATIENCE;
+use std::{io, time::Duration};
 
 /// A step that failed.
 #[derive(Debug, thiserror::Error)]
@@ -14,8 +12,8 @@ pub enum Error {
     #[error("running {0}")]
     Run(&'static str, #[source] io::Error),
     /// The tools, or others who use them, did not end.
-    #[error("the packet filter's tools did not end within {PATIENCE:?}")]
-    Timeout,
+    #[error("the packet filter's tools did not end within {0:?}")]
+    Timeout(Duration),
     /// The tool refused.
     #[error("{command}: {message}")]
     Refused {

@@ -12,46 +12,17 @@
 mod error;
 mod iptables;
 mod repair;
+mod table;
 
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 pub use error::Error;
+pub use table::{Chain, Jump, Table};
 
 /// The tools wait for one another's lock, without end if it is never released.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
-
-/// What a table should have of ours.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Table {
-    /// `filter` or `nat`.
-    pub name: &'static str,
-    /// Our chains.
-    pub chains: Vec<Chain>,
-    /// What leads there. They come first in the built-in chains, the last of these before the others.
-    pub jumps: Vec<Jump>,
-}
-
-/// One of our chains.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chain {
-    /// At most 28 bytes.
-    pub name: String,
-    /// Without `-A` and the chain's name.
-    pub rules: Vec<String>,
-}
-
-/// A rule in front of a built-in chain that leads to one of ours.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Jump {
-    /// The built-in chain.
-    pub from: &'static str,
-    /// Which packets; all, if it is empty.
-    pub matches: String,
-    /// Our chain.
-    pub to: String,
-}
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Makes the tables what they should be, each at once; tells whether they were not.
 ///
@@ -83,7 +54,7 @@ pub async fn rules(table: &'static str, chain: &str) -> Result<Vec<String>, Erro
 }
 
 async fn patiently<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    timeout(PATIENCE, work).await.map_err(|_| Error::Timeout)?
+    timeout(PATIENCE, work).await.map_err(|_| Error::Timeout(PATIENCE))?
 }
 
 #[cfg(test)]
@@ -95,7 +66,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_tool_that_never_ends_is_not_waited_for() {
         let ended = patiently(pending::<Result<(), Error>>()).await;
-        assert!(matches!(ended, Err(Error::Timeout)), "{ended:?}");
+        assert!(matches!(ended, Err(Error::Timeout(_))), "{ended:?}");
     }
 
     #[tokio::test]

@@ -6,15 +6,14 @@
 
 mod compression;
 mod dictionary;
+mod error;
 mod headers;
-
-use std::io;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
 use self::compression::{Deflater, Inflater};
-pub use self::headers::Headers;
+pub use self::{error::Error, headers::Headers};
 
 const VERSION: u16 = 3;
 const CONTROL: u32 = 1 << 31;
@@ -89,26 +88,6 @@ pub enum Frame {
         /// Whether nothing follows.
         fin: bool,
     },
-}
-
-/// Why bytes are no frames, or a frame can't be said. There is no going on after one.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// It is another protocol.
-    #[error("SPDY of version {0} is not known")]
-    Version(u16),
-    /// A frame that nobody needs to send, or that does not fit its length.
-    #[error("a frame of {0} bytes is too long")]
-    TooLong(usize),
-    /// The frame ends within a field.
-    #[error("a frame ends too early")]
-    TooShort,
-    /// Its headers are not compressed as they should be.
-    #[error("headers are not compressed as they should be")]
-    Compression,
-    /// The connection is broken.
-    #[error(transparent)]
-    Io(#[from] io::Error),
 }
 
 /// One side of one connection. Headers are compressed against all that came before, so frames come and

@@ -17,7 +17,7 @@ use kube::{
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::{Etcd, connections, process::Process, wait};
+use crate::{Etcd, process::Process, tls, wait};
 
 /// The usual soft limit of open files, whatever the test's own is.
 const WITH_USUAL_LIMIT: &str = "ulimit -Sn 1024; exec \"$0\" \"$@\"";
@@ -111,8 +111,8 @@ impl Apiserver {
     /// # Panics
     /// If it is not taken.
     pub async fn connect(&self) -> TlsStream<TcpStream> {
-        let connector = connections::connector(self);
-        let connected = connections::connect(&connector, self.address).await;
+        let connector = tls::connector(&self.kubeconfig());
+        let connected = tls::connect(&connector, self.address).await;
         connected.expect("the server takes connections")
     }
 

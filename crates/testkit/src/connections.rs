@@ -1,17 +1,13 @@
 //! Connections that take a server's room and ask it for nothing.
 
-use std::{io, net::SocketAddr, sync::Arc};
-
-use component::Credentials;
 use futures::{StreamExt, TryStreamExt, stream};
-use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::client::TlsStream;
 
-use crate::Apiserver;
+use crate::{Apiserver, tls};
 
 /// How many are being opened at once.
 const AT_ONCE: usize = 32;
@@ -29,8 +25,8 @@ impl Connections {
     /// request, which has the server wait for so many seconds.
     pub async fn open(server: &Apiserver, of_each: usize, patience: u32) -> Self {
         let address = server.address();
-        let connector = connector(server);
-        let connect = |_| connect(&connector, address);
+        let connector = tls::connector(&server.kubeconfig());
+        let connect = |_| tls::connect(&connector, address);
         let idle = stream::iter(0..2 * of_each).map(connect).buffer_unordered(AT_ONCE);
         let mut idle: Vec<_> = idle.try_collect().await.expect("the server takes connections");
         let mut slow = idle.split_off(of_each);
@@ -58,23 +54,4 @@ impl Connections {
         }
         answers
     }
-}
-
-pub(crate) async fn connect(
-    connector: &TlsConnector,
-    address: SocketAddr,
-) -> io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    connector.connect(ServerName::IpAddress(address.ip().into()), stream).await
-}
-
-/// Says that it is the administrator.
-pub(crate) fn connector(server: &Apiserver) -> TlsConnector {
-    let credentials =
-        Credentials::from_kubeconfig(&server.kubeconfig()).expect("a kubeconfig can be read");
-    let roots = credentials.root_store().expect("the authority is one");
-    let config = ClientConfig::builder().with_root_certificates(roots);
-    let config = config.with_client_auth_cert(credentials.certificate, credentials.key);
-    TlsConnector::from(Arc::new(config.expect("the key is the certificate's")))
 }

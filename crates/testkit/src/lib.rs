@@ -15,6 +15,7 @@ mod process;
 mod proxy;
 mod registry;
 mod servers;
+mod tls;
 pub mod wait;
 
 pub use apiserver::Apiserver;

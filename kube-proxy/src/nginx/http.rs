@@ -7,7 +7,7 @@ use std::{
     net::SocketAddrV4,
 };
 
-use super::{CONFIG_DIR, Files, digest};
+use super::files::{CONFIG_DIR, Files, digest};
 
 /// What is served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

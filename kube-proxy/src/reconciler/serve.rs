@@ -15,11 +15,11 @@ use crate::{
 };
 
 /// One that is not known to be as it should.
-pub(super) struct Work {
-    pub(super) spec: Arc<InstanceSpec>,
+struct Work {
+    spec: Arc<InstanceSpec>,
     config: Config,
     instance: Option<Instance>,
-    pub(super) workers_ended: usize,
+    workers_ended: usize,
 }
 
 /// The same afterwards.
@@ -51,7 +51,8 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         let work: Vec<_> = work.into_iter().map(|work| this.serve(work)).collect();
         let done: Vec<_> = stream::iter(work).buffer_unordered(PARALLEL).collect().await;
         for Done { work, taken, result } in done {
-            summary.count(&work, result);
+            summary.workers_ended += work.workers_ended;
+            summary.count(&work.spec, result);
             self.held.extend(taken);
             self.instances.extend(work.instance.map(|instance| (work.spec.uid.clone(), instance)));
         }

@@ -1,8 +1,10 @@
 //! What passes tell.
 
-use super::serve::Work;
 use crate::{
-    addresses::AddressError, configs::ConfigError, containers::ContainerError, instance::Step,
+    addresses::AddressError,
+    configs::ConfigError,
+    containers::ContainerError,
+    instance::{InstanceSpec, Step},
 };
 
 /// What a pass could not do.
@@ -60,11 +62,10 @@ pub struct Summary {
 }
 
 impl Summary {
-    pub(super) fn count(&mut self, work: &Work, result: Result<Step, ReconcileError>) {
-        self.workers_ended += work.workers_ended;
+    pub(super) fn count(&mut self, spec: &InstanceSpec, result: Result<Step, ReconcileError>) {
         match result {
             Err(error) => {
-                let (subject, uid) = (work.spec.owner.clone(), Some(work.spec.uid.clone()));
+                let (subject, uid) = (spec.owner.clone(), Some(spec.uid.clone()));
                 self.failed.push(Failure { subject, uid, error });
             }
             Ok(step) => self.count_step(step),

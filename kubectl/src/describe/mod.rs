@@ -9,6 +9,7 @@ mod generic;
 mod namespace;
 mod node;
 mod pod;
+mod related;
 mod replica_set;
 mod secret;
 mod service;
@@ -20,40 +21,7 @@ use serde_json::Value;
 
 use crate::object;
 
-/// What is told along with an object.
-#[derive(Clone, Debug)]
-pub struct Related {
-    /// Its events.
-    pub events: Vec<Value>,
-    /// Its pods: those on a node, those of a replica set or a function.
-    pub pods: Vec<Value>,
-    /// The ReplicaSets of a Deployment.
-    pub sets: Vec<Value>,
-    /// The endpoint slices of a service.
-    pub slices: Vec<Value>,
-    /// The lease of a node.
-    pub lease: Option<Value>,
-    /// The present, for ages.
-    pub now: Timestamp,
-    /// The reader's time zone.
-    pub zone: TimeZone,
-}
-
-impl Related {
-    /// Nothing yet, told at this time in this zone.
-    #[must_use]
-    pub fn new(now: Timestamp, zone: TimeZone) -> Self {
-        Self {
-            events: Vec::new(),
-            pods: Vec::new(),
-            sets: Vec::new(),
-            slices: Vec::new(),
-            lease: None,
-            now,
-            zone,
-        }
-    }
-}
+pub use related::Related;
 
 /// What has to be fetched to describe an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

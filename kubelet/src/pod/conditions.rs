@@ -9,8 +9,8 @@ use api_types::{
 };
 
 use super::{
-    container_status::init_done,
-    status::{Input, initialised},
+    container_status::{init_done, initialised},
+    status_input::StatusInput,
 };
 use crate::spec;
 
@@ -44,7 +44,7 @@ impl ConditionValue {
 
 /// All conditions of the pod: the kubelet's own, and those of others as they are.
 pub(super) fn conditions(
-    input: &Input<'_>,
+    input: &StatusInput<'_>,
     phase: &str,
     init: &[ContainerStatus],
     containers: &[ContainerStatus],

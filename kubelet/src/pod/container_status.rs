@@ -11,7 +11,7 @@ use api_types::{
     meta::Time,
 };
 
-use super::status::{Input, Waiting};
+use super::status_input::{StatusInput, Waiting};
 use crate::{
     runtime::{Container, Exit, State},
     spec,
@@ -36,7 +36,7 @@ pub(super) fn never_ran(status: &ContainerStatus) -> bool {
 }
 
 /// Whether the container was ever started.
-pub(super) fn has_begun(status: &ContainerStatus) -> bool {
+fn has_begun(status: &ContainerStatus) -> bool {
     !never_ran(status)
 }
 
@@ -58,9 +58,19 @@ pub(super) fn init_done(container: &ContainerSpec, status: &ContainerStatus) -> 
     state(status).terminated.is_some_and(|terminated| terminated.exit_code == 0)
 }
 
+/// Whether the init containers are done.
+pub(super) fn initialised(
+    pod: &Pod,
+    init: &[ContainerStatus],
+    containers: &[ContainerStatus],
+) -> bool {
+    let begun = containers.iter().any(has_begun);
+    begun || spec::init_containers(pod).zip(init).all(|(spec, status)| init_done(spec, status))
+}
+
 /// The status of one container of the pod's spec.
 pub(super) fn container_status(
-    input: &Input<'_>,
+    input: &StatusInput<'_>,
     wanted: &ContainerSpec,
     init: bool,
 ) -> ContainerStatus {
@@ -89,7 +99,11 @@ pub(super) fn container_status(
 }
 
 /// Whether the container has started, and whether it is ready.
-fn signs(input: &Input<'_>, latest: Option<&Container>, state: &ContainerState) -> (bool, bool) {
+fn signs(
+    input: &StatusInput<'_>,
+    latest: Option<&Container>,
+    state: &ContainerState,
+) -> (bool, bool) {
     let probed = |results: &BTreeMap<String, bool>| {
         latest.and_then(|latest| results.get(&latest.id).copied()).unwrap_or(true)
     };
@@ -99,7 +113,7 @@ fn signs(input: &Input<'_>, latest: Option<&Container>, state: &ContainerState) 
 
 /// The present and the last state.
 fn states(
-    input: &Input<'_>,
+    input: &StatusInput<'_>,
     wanted: &ContainerSpec,
     latest: Option<&Container>,
     reported: Option<&ContainerStatus>,
@@ -173,7 +187,7 @@ fn running(started_at: Timestamp) -> ContainerState {
     }
 }
 
-fn ended(input: &Input<'_>, container: &Container, exit: &Exit) -> ContainerState {
+fn ended(input: &StatusInput<'_>, container: &Container, exit: &Exit) -> ContainerState {
     let id = &container.id;
     let said = input.messages.get(id).filter(|_| exit.error.is_empty());
     ContainerState {

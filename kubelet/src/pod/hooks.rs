@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, time::sleep};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::{context::Context, probe::Target, runtime::process, spec};
+use crate::{context::Context, probe::Target, runtime::command, spec};
 
 /// A container and the pod that it is of.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ impl Hooked {
         let runtime = self.context.runtime.clone();
         if let Some(exec) = &hook.exec {
             let words = exec.command.clone().unwrap_or_default();
-            let why = match process::run(runtime, &self.id, &words, Duration::MAX).await {
+            let why = match command::run(runtime, &self.id, &words, Duration::MAX).await {
                 Ok((0, _)) => return Ok(()),
                 Ok((code, output)) => {
                     let command = words.join(" ");

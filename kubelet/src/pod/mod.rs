@@ -20,6 +20,7 @@ mod sandbox;
 pub mod start;
 mod starts;
 pub mod status;
+pub mod status_input;
 mod status_patch;
 pub mod status_writer;
 mod stop;

@@ -10,7 +10,8 @@ use super::{
     container_status,
     host_ports::host_ports,
     plan::{Failure, Input, Plan, Step},
-    status::{self, Waiting},
+    status,
+    status_input::Waiting,
     stop::{EVICTION_GRACE, remove_pod, retire_pod, stop_container},
 };
 use crate::{

@@ -8,7 +8,7 @@ use std::{
 
 use api_types::{api::core::v1::Pod, jiff::Timestamp};
 
-use super::{back_off::BackOff, status::Waiting};
+use super::{back_off::BackOff, status_input::Waiting};
 use crate::{
     network::PortMapping,
     probe::results::Unhealthy,

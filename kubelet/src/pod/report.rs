@@ -10,6 +10,7 @@ use super::{
     conditions::OWNED_CONDITIONS,
     plan::Plan,
     status,
+    status_input::StatusInput,
     worker::{Update, Worker},
 };
 use crate::{admission::Rejection, runtime::observed::Observed, spec};
@@ -46,7 +47,7 @@ impl Worker {
             return;
         }
         let pod_ip = self.pod_ip(pod, observed);
-        let status = status::compute(&status::Input {
+        let status = status::compute(&StatusInput {
             pod,
             observed,
             terminated,

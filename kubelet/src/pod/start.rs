@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     back_off::BackOff, container_status::not_started, hooks::Hooked, pace::PAUSE, place::Place,
-    plan::Failure, status::Waiting, termination,
+    plan::Failure, status_input::Waiting, termination,
 };
 use crate::{
     container::{
@@ -30,7 +30,7 @@ use crate::{
     images::{self, Logins},
     runtime::{ContainerSpec, Mount, Propagation, Security},
     spec,
-    volumes::{self, Volumes},
+    volumes::{self, PodContext, Volumes},
 };
 
 /// Until a container whose objects or volumes are missing is tried again.
@@ -117,7 +117,7 @@ impl Starter {
     async fn volumes(&self, pod_ip: &str) -> Result<Volumes, Failure> {
         let _turn = self.shared.files.lock().await;
         let pod_dir = self.context.pod_dir(&spec::identity(&self.pod).uid);
-        let context = volumes::Context {
+        let context = PodContext {
             pod: &self.pod,
             pod_ip,
             host_ip: &self.context.host_ip,

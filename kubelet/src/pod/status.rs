@@ -1,6 +1,6 @@
 //! A pod's status: phase, conditions and container statuses as Kubernetes computes them. Pure.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use api_types::{
     api::core::v1::{ContainerStatus, HostIP, Pod, PodIP, PodStatus},
@@ -10,49 +10,13 @@ use api_types::{
 
 use super::{
     conditions::conditions,
-    container_status::{container_status, exit_code, has_begun, init_done, is_running, never_ran},
+    container_status::{container_status, exit_code, initialised, is_running, never_ran},
+    status_input::StatusInput,
 };
 use crate::{
-    probe::results::Probed,
     runtime::{Container, observed::Observed},
     spec::{self, RestartPolicy},
 };
-
-/// Why a container is not running yet, in Kubernetes' words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiting {
-    /// `CrashLoopBackOff`, `ErrImagePull`, …
-    pub reason: String,
-    /// The sentence with the details.
-    pub message: String,
-}
-
-/// What the status is computed from.
-#[derive(Debug)]
-pub struct Input<'a> {
-    /// The pod; its status is the one reported last.
-    pub pod: &'a Pod,
-    /// The pod as the runtime has it.
-    pub observed: &'a Observed,
-    /// Whether the pod is deleted and nothing of it runs any more.
-    pub terminated: bool,
-    /// Why the pod must end, if it takes too much of the node.
-    pub evicted: Option<&'a str>,
-    /// Whether a container, or the sandbox, is being started.
-    pub starting: bool,
-    /// Why containers are not running, by name.
-    pub waiting: &'a BTreeMap<String, Waiting>,
-    /// What the probes found.
-    pub probed: &'a Probed,
-    /// What containers said at their end, by id.
-    pub messages: &'a BTreeMap<String, String>,
-    /// The node's address.
-    pub host_ip: &'a str,
-    /// The pod's address, once it has one.
-    pub pod_ip: Option<&'a str>,
-    /// The time.
-    pub now: Timestamp,
-}
 
 /// Whether the pod has succeeded or failed and will not run again.
 pub fn is_terminal(pod: &Pod, observed: &Observed, now: Timestamp) -> bool {
@@ -79,7 +43,7 @@ fn past_deadline(pod: &Pod, now: Timestamp) -> bool {
 }
 
 /// Computes the status.
-pub fn compute(input: &Input<'_>) -> PodStatus {
+pub fn compute(input: &StatusInput<'_>) -> PodStatus {
     let old = input.pod.status.clone().unwrap_or_default();
     let init: Vec<ContainerStatus> =
         spec::init_containers(input.pod).map(|c| container_status(input, c, true)).collect();
@@ -111,7 +75,7 @@ pub fn compute(input: &Input<'_>) -> PodStatus {
 }
 
 /// What ended the pod, if its containers did not end by themselves.
-fn why_ended<'a>(input: &Input<'a>) -> Option<(&'static str, &'a str)> {
+fn why_ended<'a>(input: &StatusInput<'a>) -> Option<(&'static str, &'a str)> {
     let late = || (DEADLINE_EXCEEDED, DEADLINE_MESSAGE);
     let evicted = input.evicted.map(|message| (EVICTED, message));
     evicted.or_else(|| past_deadline(input.pod, input.now).then(late))
@@ -152,7 +116,7 @@ fn all_done(pod: &Pod, observed: &Observed) -> bool {
 /// A phase that was reported as final stays. No phase is final while something of the pod runs or is being
 /// started: others take it for a promise that the pod's resources are free.
 fn phase(
-    input: &Input<'_>,
+    input: &StatusInput<'_>,
     init: &[ContainerStatus],
     containers: &[ContainerStatus],
 ) -> &'static str {
@@ -175,7 +139,7 @@ fn phase(
 }
 
 fn living_phase(
-    input: &Input<'_>,
+    input: &StatusInput<'_>,
     init: &[ContainerStatus],
     containers: &[ContainerStatus],
 ) -> &'static str {
@@ -207,16 +171,6 @@ fn terminated_phase(containers: &[ContainerStatus]) -> &'static str {
         ended.is_some_and(|ended| ended.exit_code == 0)
     };
     if !containers.is_empty() && containers.iter().all(ended_well) { "Succeeded" } else { "Failed" }
-}
-
-/// Whether the init containers are done.
-pub(super) fn initialised(
-    pod: &Pod,
-    init: &[ContainerStatus],
-    containers: &[ContainerStatus],
-) -> bool {
-    let begun = containers.iter().any(has_begun);
-    begun || spec::init_containers(pod).zip(init).all(|(spec, status)| init_done(spec, status))
 }
 
 #[cfg(test)]

@@ -1,12 +1,19 @@
 //! Cases: a pod, what the runtime shows, and the status expected.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use api_types::api::core::v1::PodCondition;
 
-use super::super::{conditions::OWNED_CONDITIONS, container_status::end_reason};
+use super::super::{
+    conditions::OWNED_CONDITIONS, container_status::end_reason, status_input::Waiting,
+};
 use super::*;
-use crate::runtime::{Exit, PodIdentity, State};
+use crate::{
+    probe::results::Probed,
+    runtime::{Exit, PodIdentity, State},
+};
 
 const NOW: i64 = 1_000;
 
@@ -74,13 +81,13 @@ fn compute_with(
     containers: &[(&str, u32, State)],
     waiting: &[(&str, &str)],
     probed: &Probed,
-    change: impl FnOnce(&mut Input<'_>),
+    change: impl FnOnce(&mut StatusInput<'_>),
 ) -> PodStatus {
     let observed = containers.iter().map(|(name, attempt, s)| container(name, *attempt, s.clone()));
     let waiting = waiting.iter().map(|(name, reason)| {
         ((*name).to_owned(), Waiting { reason: (*reason).to_owned(), message: String::new() })
     });
-    let mut input = Input {
+    let mut input = StatusInput {
         pod,
         observed: &Observed::new(observed.collect()),
         terminated: false,
@@ -267,7 +274,7 @@ fn a_container_that_vanished_is_said_to_be_lost() {
     assert_eq!(after.phase.as_deref(), Some("Running"));
 }
 
-fn terminated(input: &mut Input<'_>) {
+fn terminated(input: &mut StatusInput<'_>) {
     input.terminated = true;
 }
 
@@ -304,7 +311,7 @@ fn no_phase_is_final_while_something_runs_or_is_being_started() {
     let done = [("i", 0, running()), ("a", 0, exited(0)), ("b", 0, exited(0))];
     assert_eq!(status_of(&pod, &done, &[]).phase.as_deref(), Some("Running"));
     assert_eq!(status_of(&pod, &done[1..], &[]).phase.as_deref(), Some("Succeeded"));
-    let starting = |input: &mut Input<'_>| input.starting = true;
+    let starting = |input: &mut StatusInput<'_>| input.starting = true;
     let started_anew = compute_with(&pod, &done[1..], &[], &Probed::default(), starting);
     assert_eq!(started_anew.phase.as_deref(), Some("Running"));
 }

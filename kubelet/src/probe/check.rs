@@ -10,7 +10,7 @@ use api_types::{
 use tokio::net::TcpStream;
 
 use super::{grpc, http};
-use crate::runtime::{Runtime, process};
+use crate::runtime::{Runtime, command};
 
 /// Where probes go, and hooks.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ impl Target {
 
     /// Runs a command; one that fails is an error.
     async fn exec(&self, id: &str, command: &[String], timeout: Duration) -> Result<(), String> {
-        let result = process::run(self.runtime.clone(), id, command, timeout).await;
+        let result = command::run(self.runtime.clone(), id, command, timeout).await;
         match result.map_err(|error| error.to_string())? {
             (0, _) => Ok(()),
             (code, output) => Err(format!("command exited with {code}: {}", output.trim())),

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use super::PodIdentity;
-
 /// Container name of a sandbox.
 pub const SANDBOX_NAME: &str = "POD";
 /// Label: the pod's name.
@@ -26,6 +24,17 @@ pub const SANDBOX_ID: &str = "io.kubernetes.sandbox.id";
 pub const NODE: &str = "io.minik8s.node";
 /// Label of a sandbox: the pod's address, if it was known before. The truth about which addresses are in use.
 pub const ADDRESS: &str = "io.minik8s.pod.address";
+
+/// The pod a container belongs to, as its labels say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodIdentity {
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.namespace`.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+}
 
 /// `k8s_<container>_<pod>_<namespace>_<uid>_<attempt>`.
 pub fn container_name(pod: &PodIdentity, container: &str, attempt: u32) -> String {

@@ -1,7 +1,9 @@
 //! What the kubelet needs from a container runtime, as a trait: sandboxes and containers that carry
 //! the pod's identity in labels, images, an event stream and logs. Nothing here knows Docker.
 
+pub mod command;
 pub mod docker;
+mod error;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod labels;
@@ -22,33 +24,7 @@ use tokio::net::TcpStream;
 
 use self::process::{Command, Exec, Size, Streams, Terminal};
 
-/// A step of the runtime that failed.
-#[derive(Debug, thiserror::Error)]
-pub enum RuntimeError {
-    /// The runtime does not answer at all.
-    #[error("the container runtime is unreachable: {0}")]
-    Unreachable(String),
-    /// The container, image or sandbox does not exist.
-    #[error("{0}")]
-    NotFound(String),
-    /// A container of that name exists already.
-    #[error("{0}")]
-    Conflict(String),
-    /// The runtime refused or failed.
-    #[error("{0}")]
-    Failed(String),
-}
-
-/// The pod a container belongs to, as its labels say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PodIdentity {
-    /// `metadata.uid`.
-    pub uid: String,
-    /// `metadata.namespace`.
-    pub namespace: String,
-    /// `metadata.name`.
-    pub name: String,
-}
+pub use self::{error::RuntimeError, labels::PodIdentity};
 
 /// What a container does at present.
 #[derive(Clone, Debug, PartialEq, Eq)]

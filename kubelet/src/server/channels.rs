@@ -22,7 +22,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use super::Refusal;
+use super::refusal::Refusal;
 
 /// In the place of a channel: the next byte names one that is at its end.
 const CLOSE: u8 = 255;

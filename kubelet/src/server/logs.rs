@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
 use serde::Deserialize;
 
-use super::{Refusal, Shared};
+use super::{refusal::Refusal, shared::Shared};
 use crate::{
     runtime::{Container, LogOptions, RuntimeError, observed::Observed},
     spec,

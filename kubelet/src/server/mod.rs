@@ -5,21 +5,16 @@ mod authorization;
 mod channels;
 mod logs;
 mod port_forward;
+mod refusal;
 mod remote_command;
+mod shared;
 #[cfg(test)]
 mod tests;
 
 use std::{sync::Arc, time::Duration};
 
 use api_types::api::core::v1::Pod;
-use axum::{
-    Extension, Json, Router,
-    extract::State,
-    http::StatusCode,
-    middleware,
-    response::{IntoResponse, Response},
-    routing::get,
-};
+use axum::{Extension, Json, Router, extract::State, middleware, routing::get};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -32,11 +27,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use self::authorization::{Caller, User};
-use crate::{
-    pod::manager::PodManager,
-    runtime::{Container, Runtime, observed::Observed},
-    spec,
-};
+
+pub use self::shared::Shared;
 
 /// A client that has not finished the handshake by then is dropped.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -50,19 +42,6 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// terminal's session. (Go's servers: 15 s.)
 const KEEP_ALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(15));
-
-/// What the routes need.
-#[derive(Clone, Debug)]
-pub struct Shared {
-    /// The pods of the node.
-    pub pods: Arc<PodManager>,
-    /// Their containers.
-    pub runtime: Arc<dyn Runtime>,
-}
-
-/// Why something cannot be given.
-#[derive(Debug)]
-struct Refusal(StatusCode, String);
 
 /// The routes.
 pub fn router(shared: Shared) -> Router {
@@ -122,74 +101,6 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: Router) {
     if let Err(error) = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await
     {
         tracing::debug!(%error, "connection ended");
-    }
-}
-
-impl Shared {
-    fn find(&self, namespace: &str, name: &str, uid: Option<&str>) -> Result<Arc<Pod>, Refusal> {
-        let refuse = |why: &str| Refusal(StatusCode::NOT_FOUND, why.to_owned());
-        let pod = self.pods.find(namespace, name).ok_or_else(|| refuse("pod does not exist"))?;
-        match uid {
-            Some(uid) if pod.metadata.uid.as_deref() != Some(uid) => Err(refuse("pod not found")),
-            _ => Ok(pod),
-        }
-    }
-
-    /// The session, for no longer than the pod is there: a client may say nothing, and never leave by itself.
-    fn while_there(
-        &self,
-        pod: &Pod,
-        session: impl Future<Output = ()>,
-    ) -> impl Future<Output = ()> {
-        let ended = self.pods.ended(&spec::identity(pod).uid, async || false);
-        either(session, ended)
-    }
-
-    /// The session, for no longer than the pod has this sandbox.
-    fn while_in(
-        &self,
-        pod: &Arc<Pod>,
-        sandbox: String,
-        session: impl Future<Output = ()>,
-    ) -> impl Future<Output = ()> {
-        let (shared, of) = (self.clone(), pod.clone());
-        let ended = self.pods.ended(&spec::identity(pod).uid, async move || {
-            let found = shared.observed(&of).await;
-            found.is_ok_and(|pod| pod.sandbox().is_none_or(|current| current.id != sandbox))
-        });
-        either(session, ended)
-    }
-
-    /// The pod as the runtime has it.
-    async fn observed(&self, pod: &Pod) -> Result<Observed, Refusal> {
-        let found = self.runtime.list(Some(&spec::identity(pod).uid)).await;
-        found.map(Observed::new).map_err(|error| Refusal::internal(error.to_string()))
-    }
-
-    /// The container of the pod, if it runs.
-    async fn running(&self, pod: &Pod, name: &str) -> Result<Option<Container>, Refusal> {
-        let observed = self.observed(pod).await?;
-        Ok(observed.running().find(|container| container.name == name).cloned())
-    }
-}
-
-/// Ends with the first of them.
-async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
-    tokio::select! {
-        () = one => {}
-        () = other => {}
-    }
-}
-
-impl Refusal {
-    fn internal(why: String) -> Self {
-        Self(StatusCode::INTERNAL_SERVER_ERROR, why)
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        (self.0, self.1).into_response()
     }
 }
 

@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::{
-    Refusal, Shared,
     channels::{self, Frame, Protocol, REMOTE_COMMAND, Receiver, Sender, Upgrade},
+    refusal::Refusal,
+    shared::Shared,
 };
 use crate::{
     runtime::{

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use api_types::api::core::v1::Volume;
 use async_trait::async_trait;
 
-use super::{Context, Source, VolumeError, payload};
+use super::{PodContext, VolumeError, payload, source::Source};
 use crate::{container::sources::config_map_data, spec};
 
 const PLUGIN: &str = "configmap";
@@ -22,7 +22,11 @@ impl Source for ConfigMapVolume {
         true
     }
 
-    async fn set_up(&self, volume: &Volume, context: Context<'_>) -> Result<PathBuf, VolumeError> {
+    async fn set_up(
+        &self,
+        volume: &Volume,
+        context: PodContext<'_>,
+    ) -> Result<PathBuf, VolumeError> {
         let source = volume.config_map.clone().unwrap_or_default();
         let optional = source.optional == Some(true);
         let pod = spec::identity(context.pod);

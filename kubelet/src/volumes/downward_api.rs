@@ -6,8 +6,9 @@ use api_types::api::core::v1::{DownwardAPIVolumeFile, Volume};
 use async_trait::async_trait;
 
 use super::{
-    Context, Source, VolumeError,
+    PodContext, VolumeError,
     payload::{self, DEFAULT_MODE, Payload, permissions},
+    source::Source,
 };
 use crate::{
     container::{env, resources},
@@ -28,7 +29,11 @@ impl Source for DownwardApi {
         true
     }
 
-    async fn set_up(&self, volume: &Volume, context: Context<'_>) -> Result<PathBuf, VolumeError> {
+    async fn set_up(
+        &self,
+        volume: &Volume,
+        context: PodContext<'_>,
+    ) -> Result<PathBuf, VolumeError> {
         let source = volume.downward_api.clone().unwrap_or_default();
         let usual = source.default_mode.unwrap_or(DEFAULT_MODE);
         let mut files = Payload::new();
@@ -42,7 +47,7 @@ impl Source for DownwardApi {
     }
 }
 
-fn content(item: &DownwardAPIVolumeFile, context: Context<'_>) -> Result<String, VolumeError> {
+fn content(item: &DownwardAPIVolumeFile, context: PodContext<'_>) -> Result<String, VolumeError> {
     let facts = env::Facts { pod: context.pod, pod_ip: context.pod_ip, host_ip: context.host_ip };
     if let Some(field) = &item.field_ref {
         return Ok(env::pod_field(field, &facts)?);

@@ -6,7 +6,7 @@ use api_machinery::quantity::Quantity;
 use api_types::api::core::v1::{EmptyDirVolumeSource, Pod, Volume};
 use async_trait::async_trait;
 
-use super::{Context, Source, VolumeError, directory, memory, ownership, private_directory};
+use super::{PodContext, VolumeError, directories, memory, ownership, source::Source};
 use crate::spec;
 
 const PLUGIN: &str = "empty-dir";
@@ -21,7 +21,11 @@ impl Source for EmptyDir {
         volume.empty_dir.is_some()
     }
 
-    async fn set_up(&self, volume: &Volume, context: Context<'_>) -> Result<PathBuf, VolumeError> {
+    async fn set_up(
+        &self,
+        volume: &Volume,
+        context: PodContext<'_>,
+    ) -> Result<PathBuf, VolumeError> {
         let source = volume.empty_dir.clone().unwrap_or_default();
         let (path, group) = (context.directory(PLUGIN, volume), context.fs_group());
         if in_memory(&source) {
@@ -29,7 +33,7 @@ impl Source for EmptyDir {
             memory::mount_at(&path, &memory::options(mode, group, size_limit(&source)))?;
         } else {
             let parent = path.parent().unwrap_or(&path);
-            private_directory(parent).map_err(VolumeError::io(parent))?;
+            directories::private_directory(parent).map_err(VolumeError::io(parent))?;
             ownership::writable_directory(&path, MODE, group).map_err(VolumeError::io(&path))?;
         }
         Ok(path)
@@ -68,7 +72,7 @@ pub(crate) fn limited(pod: &Pod, pod_dir: &Path) -> Vec<Limited> {
         .filter_map(|(volume, source)| {
             Some(Limited {
                 volume: volume.name.clone(),
-                path: directory(pod_dir, PLUGIN, volume),
+                path: directories::of_volume(pod_dir, PLUGIN, volume),
                 limit: size_limit(source)?,
                 text: source.size_limit.as_ref()?.0.clone(),
             })

@@ -8,7 +8,7 @@ use std::{
 use api_types::api::core::v1::Volume;
 use async_trait::async_trait;
 
-use super::{Context, Source, VolumeError};
+use super::{PodContext, VolumeError, source::Source};
 
 pub(super) struct HostPath;
 
@@ -18,7 +18,7 @@ impl Source for HostPath {
         volume.host_path.is_some()
     }
 
-    async fn set_up(&self, volume: &Volume, _: Context<'_>) -> Result<PathBuf, VolumeError> {
+    async fn set_up(&self, volume: &Volume, _: PodContext<'_>) -> Result<PathBuf, VolumeError> {
         let source = volume.host_path.clone().unwrap_or_default();
         let path = PathBuf::from(source.path);
         check(&path, source.type_.as_deref().unwrap_or_default())?;

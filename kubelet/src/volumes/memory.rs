@@ -4,11 +4,11 @@ use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
 
-use super::{VolumeError, mount_table::MountTable};
+use super::{VolumeError, directories, mount_table::MountTable};
 
 /// Mounts one at a directory, which is made; one that is mounted already stays, with its content.
 pub(super) fn mount_at(path: &Path, options: &str) -> Result<(), VolumeError> {
-    super::private_directory(path).map_err(VolumeError::io(path))?;
+    directories::private_directory(path).map_err(VolumeError::io(path))?;
     let real = path.canonicalize().map_err(VolumeError::io(path))?;
     if MountTable::read()?.has(&real) {
         return Ok(());

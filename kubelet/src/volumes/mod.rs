@@ -5,8 +5,10 @@
 //! have written is never trusted: no link in it is followed to a place outside.
 
 mod config_map;
+mod directories;
 mod downward_api;
 pub(crate) mod empty_dir;
+mod error;
 mod host_path;
 mod memory;
 mod mount_table;
@@ -14,171 +16,29 @@ mod ownership;
 mod payload;
 mod removal;
 mod secret;
+mod source;
 mod sub_path;
 pub(crate) mod usage;
 
 use std::{
     collections::BTreeMap,
-    fs::{DirBuilder, Permissions},
     io,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
-use api_types::api::core::v1::{Container, Pod, Volume, VolumeMount};
-use async_trait::async_trait;
+use api_types::api::core::v1::{Container, Volume, VolumeMount};
 
-use self::mount_table::MountTable;
+use self::{mount_table::MountTable, source::Source};
 use crate::{
-    objects::Objects,
     runtime::{Mount, Propagation},
     spec,
 };
 
-/// For the kubelet's own directories: what containers see of them is mounted, and nobody else of the
-/// node has to.
-const PRIVATE: u32 = 0o750;
+pub(crate) use self::directories::{prepare, private_directory};
+pub use self::{error::VolumeError, source::PodContext};
 
-/// Why a volume cannot be given to a pod.
-#[derive(Debug, thiserror::Error)]
-pub enum VolumeError {
-    /// An object that the volume shows does not exist.
-    #[error("{kind} {name:?} not found")]
-    NotFound {
-        /// `configmap` or `secret`.
-        kind: &'static str,
-        /// Its name.
-        name: String,
-    },
-    /// A key that the volume shows does not exist.
-    #[error("references non-existent {kind} key: {key}")]
-    NoKey {
-        /// `config` or `secret`.
-        kind: &'static str,
-        /// The key.
-        key: String,
-    },
-    /// The path of a `hostPath` is not of the type that was asked for.
-    #[error("hostPath type check failed: {path} is not {wanted}")]
-    WrongType {
-        /// The path on the node.
-        path: PathBuf,
-        /// What it should be.
-        wanted: &'static str,
-    },
-    /// A path leads out of the volume.
-    #[error("must not contain '..': {0}")]
-    Escapes(String),
-    /// A symbolic link leads out of the volume.
-    #[error("subpath {sub_path:?} not within volume path {volume:?}")]
-    LeadsOut {
-        /// The path in the volume.
-        sub_path: String,
-        /// The volume's path on the node.
-        volume: PathBuf,
-    },
-    /// The volume has no source, or one that is not supported.
-    #[error("volume {0:?} has no supported source")]
-    Unsupported(String),
-    /// A container mounts a volume that the pod does not have.
-    #[error("volume {0:?} is not in the pod")]
-    Unknown(String),
-    /// A downward API item names a field that cannot be given.
-    #[error("cannot resolve field")]
-    Field(#[from] crate::container::env::EnvError),
-    /// The API server did not answer.
-    #[error("cannot fetch {name:?}")]
-    Fetch {
-        /// The object.
-        name: String,
-        /// Why not.
-        #[source]
-        source: Box<kube::Error>,
-    },
-    /// The node's file system refused.
-    #[error("cannot prepare {path}")]
-    Io {
-        /// The path on the node.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-}
-
-impl VolumeError {
-    fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io { path, source }
-    }
-}
-
-/// What a source may use.
-#[derive(Clone, Copy)]
-pub struct Context<'a> {
-    /// The pod the volume is for.
-    pub pod: &'a Pod,
-    /// The pod's address.
-    pub pod_ip: &'a str,
-    /// The node's address.
-    pub host_ip: &'a str,
-    /// The pod's directory on the node.
-    pub pod_dir: &'a Path,
-    /// For what the API server has.
-    pub objects: &'a Objects,
-}
-
-impl std::fmt::Debug for Context<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Context").field("pod_dir", &self.pod_dir).finish_non_exhaustive()
-    }
-}
-
-impl Context<'_> {
-    /// The directory of a volume that lives with the pod.
-    fn directory(&self, plugin: &str, volume: &Volume) -> PathBuf {
-        directory(self.pod_dir, plugin, volume)
-    }
-
-    /// The group that the files of its volumes belong to.
-    fn fs_group(&self) -> Option<u32> {
-        let security = spec::spec(self.pod)?.security_context.as_ref()?;
-        u32::try_from(security.fs_group?).ok()
-    }
-}
-
-/// Where the volumes of a pod are: those of a source in a directory of its name.
-const VOLUMES: &str = "volumes";
 /// Where the parts of volumes are that containers see.
 const PARTS: &str = "volume-subpaths";
-
-fn directory(pod_dir: &Path, plugin: &str, volume: &Volume) -> PathBuf {
-    pod_dir.join(VOLUMES).join(format!("kubernetes.io~{plugin}")).join(&volume.name)
-}
-
-/// Makes a directory of the kubelet's own, and those above it.
-pub(crate) fn private_directory(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(PRIVATE).create(path)
-}
-
-/// Makes the directory that those of the pods are in, closed to the node's users.
-pub(crate) fn prepare(pods: &Path) -> io::Result<()> {
-    private_directory(pods)?;
-    std::fs::set_permissions(pods, Permissions::from_mode(PRIVATE))
-}
-
-/// A kind of volume.
-#[async_trait]
-trait Source: Sync {
-    /// Whether the volume is of this kind.
-    fn claims(&self, volume: &Volume) -> bool;
-    /// Whether containers can only read it, whatever they ask for: what they wrote would be lost.
-    fn read_only(&self) -> bool {
-        false
-    }
-    /// Makes the volume; gives the path on the node.
-    async fn set_up(&self, volume: &Volume, context: Context<'_>) -> Result<PathBuf, VolumeError>;
-}
 
 const SOURCES: [&dyn Source; 5] = [
     &host_path::HostPath,
@@ -212,7 +72,7 @@ pub struct Prepared {
 pub type Volumes = BTreeMap<String, Prepared>;
 
 /// Makes all volumes of a pod.
-pub async fn set_up(context: Context<'_>) -> Result<Volumes, SetUpError> {
+pub async fn set_up(context: PodContext<'_>) -> Result<Volumes, SetUpError> {
     let mut prepared = Volumes::new();
     let volumes = spec::spec(context.pod).and_then(|spec| spec.volumes.as_deref());
     for volume in volumes.unwrap_or_default() {
@@ -223,7 +83,7 @@ pub async fn set_up(context: Context<'_>) -> Result<Volumes, SetUpError> {
     Ok(prepared)
 }
 
-async fn set_up_one(volume: &Volume, context: Context<'_>) -> Result<Prepared, VolumeError> {
+async fn set_up_one(volume: &Volume, context: PodContext<'_>) -> Result<Prepared, VolumeError> {
     let source = SOURCES.iter().find(|source| source.claims(volume));
     let source = source.ok_or_else(|| VolumeError::Unsupported(volume.name.clone()))?;
     let path = source.set_up(volume, context).await?;

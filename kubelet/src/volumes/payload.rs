@@ -9,7 +9,7 @@ use std::{
 
 use api_types::api::core::v1::KeyToPath;
 
-use super::{VolumeError, memory, ownership, private_directory, removal};
+use super::{VolumeError, directories, memory, ownership, removal};
 
 const DATA: &str = "..data";
 pub(super) const DEFAULT_MODE: i32 = 0o644;
@@ -66,7 +66,7 @@ pub(super) fn on_disk(
     group: Option<u32>,
 ) -> Result<(), VolumeError> {
     let parent = directory.parent().unwrap_or(directory);
-    private_directory(parent).map_err(VolumeError::io(parent))?;
+    directories::private_directory(parent).map_err(VolumeError::io(parent))?;
     ownership::readable_directory(directory, group).map_err(VolumeError::io(directory))?;
     write(directory, payload, group)
 }

@@ -20,7 +20,7 @@ use nix::{
 };
 
 use super::{
-    VolumeError,
+    VolumeError, directories,
     mount_table::{MountTable, detach},
 };
 
@@ -54,7 +54,7 @@ fn real(path: &Path) -> Result<PathBuf, VolumeError> {
 }
 
 fn place(target: &Path, is_directory: bool) -> io::Result<()> {
-    super::private_directory(target.parent().unwrap_or(target))?;
+    directories::private_directory(target.parent().unwrap_or(target))?;
     if is_directory { fs::create_dir(target) } else { fs::File::create_new(target).map(drop) }
 }
 

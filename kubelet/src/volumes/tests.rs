@@ -1,4 +1,4 @@
-use api_types::api::core::v1::KeyToPath;
+use api_types::api::core::v1::{KeyToPath, Pod};
 use serde_json::json;
 
 use super::*;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use kubelet::runtime::{
     ContainerSpec, Runtime,
-    process::{Command, Exec, Output, Size, Streams, Terminal, run},
+    command::run,
+    process::{Command, Exec, Output, Size, Streams, Terminal},
 };
 use testkit::wait;
 use tokio::{

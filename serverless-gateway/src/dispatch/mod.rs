@@ -2,6 +2,7 @@
 //!
 //! What is decided is in [`line`]; here are the waiting tasks, and the connections.
 
+mod call;
 mod endpoint;
 mod line;
 #[cfg(test)]
@@ -27,14 +28,14 @@ use tokio::{
 
 use self::line::{Entry, Line, Ticket};
 
-pub(crate) use self::endpoint::{Endpoint, InHand, SendError};
+pub(crate) use self::{
+    call::{InHand, SendError},
+    endpoint::{Endpoint, Uid},
+};
 
 /// How long an instance that refused a connection, or broke a call off, gets no calls. If it is gone, its pod says so by then; if it was
 /// only about to listen, calls wait for it no longer than that.
 const DISTRUST: Duration = Duration::from_millis(200);
-
-/// The UID of an instance's pod.
-pub(crate) type Uid = Arc<str>;
 
 /// Why a call gets no instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

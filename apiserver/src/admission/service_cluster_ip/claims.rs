@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 use store::{Entry, Expect, Query, Revision, StoreError};
 use uuid::Uuid;
 
-use super::super::Claim;
-use crate::storage::{self, Storage, WriteError};
+use crate::{
+    admission::Claim,
+    storage::{self, Storage, WriteError},
+};
 
 /// Claims live under the same root as objects, so that whoever copies those copies these.
 const CLAIMS: &str = "/registry/ranges/serviceips/";

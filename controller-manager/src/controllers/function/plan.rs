@@ -155,7 +155,8 @@ impl Planning<'_> {
             true => status::State::Lost,
             false => status::State::Kept((self.seen.trouble)(self.wanted)),
         };
-        status::set_conditions(&mut self.status, self.wanted, state, self.seen);
+        let Seen { function, now, .. } = *self.seen;
+        status::set_conditions(&mut self.status, self.wanted, state, function, now);
     }
 
     fn serving(&self) -> Option<&FunctionVersion> {

@@ -23,10 +23,7 @@ use crate::functions::PULL_SECRET;
 const LABEL: &str = "minik8s.io/function-registry-copy";
 
 /// `None` if the registry asks for nothing.
-pub(in crate::controllers) fn register(
-    context: &Context,
-    tasks: &mut JoinSet<()>,
-) -> Option<Registered> {
+pub(crate) fn register(context: &Context, tasks: &mut JoinSet<()>) -> Option<Registered> {
     let source = context.settings.functions.function_registry_secret.clone()?;
     let queue = Arc::new(WorkQueue::default());
     let functions = context.informers.functions.clone();

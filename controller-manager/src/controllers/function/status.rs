@@ -9,7 +9,6 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::instances;
-use super::plan::Seen;
 
 /// The version that the spec asks for; a new one is written down.
 pub(super) fn wanted(
@@ -117,16 +116,17 @@ pub(super) fn set_conditions(
     status: &mut FunctionStatus,
     wanted: i64,
     state: State,
-    seen: &Seen<'_>,
+    function: &Function,
+    now: Timestamp,
 ) {
     let Some(version) = find(&status.versions, wanted).cloned() else { return };
     let ready = match state {
         State::Kept(trouble) => ready(status, &version, trouble),
-        State::Lost => lost(seen.function, status, &version),
+        State::Lost => lost(function, status, &version),
     };
     let told = [built(&version), ready];
     for condition in told {
-        set(&mut status.conditions, condition, seen.function, seen.now);
+        set(&mut status.conditions, condition, function, now);
     }
 }
 

@@ -13,6 +13,7 @@ use kube::discovery::verbs;
 use kube::{Api, Client};
 
 use super::fault::Fault;
+use super::finalizer::is_ours;
 use crate::discovery::{Discovered, Resources};
 use crate::frame::{Error, Informer, Step, code};
 use crate::pods;
@@ -182,9 +183,8 @@ impl Content<'_> {
     async fn check_unchanged(&self) -> Result<(), Error> {
         let api = Api::<Namespace>::all(self.client.clone());
         let now = api.get_opt(self.name()).await.step("reading the namespace")?;
-        let same = |now: &Namespace| {
-            now.metadata.uid == self.namespace.metadata.uid && super::is_ours(now)
-        };
+        let same =
+            |now: &Namespace| now.metadata.uid == self.namespace.metadata.uid && is_ours(now);
         if now.as_ref().is_some_and(same) {
             return Ok(());
         }

@@ -11,6 +11,7 @@
 mod conditions;
 mod content;
 mod fault;
+mod finalizer;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,9 +28,9 @@ use crate::frame::{
     Change, Controller, Error, Informer, Next, ObjectKey, Registered, Step, WorkQueue, reason,
 };
 use content::{Content, Outcome};
+use finalizer::{FINALIZER, is_leaving, is_ours};
 
 const NAME: &str = "namespace-controller";
-const FINALIZER: &str = "kubernetes";
 
 pub(super) fn register(context: &Context) -> Registered {
     let queue = Arc::new(WorkQueue::default());
@@ -72,16 +73,6 @@ fn watch_pods(
             wanted.add(namespace);
         }
     });
-}
-
-fn is_leaving(namespace: &Namespace) -> bool {
-    namespace.metadata.deletion_timestamp.is_some()
-}
-
-/// Whether this controller has to empty it.
-fn is_ours(namespace: &Namespace) -> bool {
-    let finalizers = namespace.spec.as_ref().and_then(|spec| spec.finalizers.as_deref());
-    is_leaving(namespace) && finalizers.is_some_and(|all| all.iter().any(|one| one == FINALIZER))
 }
 
 struct Namespaces {

@@ -31,6 +31,7 @@ use crate::informers::Informers;
 use crate::owners::controller_of;
 use crate::pod_control::{self, Claims, PodControl, pod_of, victims};
 use crate::pods;
+use status::Failure;
 
 const NAME: &str = "replicaset-controller";
 
@@ -126,13 +127,6 @@ fn difference(set: &ReplicaSet, active: usize, promised: usize) -> (usize, usize
     let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     let wanted = usize::try_from(wanted).unwrap_or_default();
     (wanted.saturating_sub(active + promised), active.saturating_sub(wanted))
-}
-
-/// Pods could not be created or deleted.
-struct Failure {
-    /// Which of the two, in the word of the condition `ReplicaFailure`.
-    reason: &'static str,
-    error: Error,
 }
 
 impl ReplicaSets {

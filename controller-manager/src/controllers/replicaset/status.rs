@@ -10,11 +10,17 @@ use api_types::meta::Time;
 
 use serde_json::{Value, json};
 
-use super::Failure;
-use crate::frame::Next;
+use crate::frame::{Error, Next};
 use crate::pods;
 
 const FAILURE: &str = "ReplicaFailure";
+
+/// Pods could not be created or deleted.
+pub(super) struct Failure {
+    /// Which of the two, in the word of the condition `ReplicaFailure`.
+    pub(super) reason: &'static str,
+    pub(super) error: Error,
+}
 
 /// The status, and when to look again because a pod then counts as available.
 pub(super) fn of(
@@ -107,7 +113,6 @@ mod tests {
     use kube::core::Status;
 
     use super::*;
-    use crate::frame::Error;
 
     fn set(min_ready: i32) -> ReplicaSet {
         serde_json::from_value(json!({

@@ -19,7 +19,7 @@ const HEADLESS: &str = "service.kubernetes.io/headless";
 /// Says that there are more addresses than the object has.
 const OVER_CAPACITY: (&str, &str) = ("endpoints.kubernetes.io/over-capacity", "truncated");
 
-pub(in crate::controllers) fn register(context: &Context) -> Registered {
+pub(crate) fn register(context: &Context) -> Registered {
     let queue = Arc::new(WorkQueue::default());
     watch_services_and_pods(&context.informers, &queue);
     let wanted = queue.clone();

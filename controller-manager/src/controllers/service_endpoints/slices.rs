@@ -21,7 +21,7 @@ use crate::informers::Informers;
 /// While own writes have not come back, look again this often.
 const UNSEEN: Duration = Duration::from_secs(1);
 
-pub(in crate::controllers) fn register(context: &Context) -> Registered {
+pub(crate) fn register(context: &Context) -> Registered {
     let queue = Arc::new(WorkQueue::default());
     watch_services_and_pods(&context.informers, &queue);
     let wanted = queue.clone();

@@ -5,7 +5,11 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::lock::{Lock, duration, held_by, holder, released};
-use super::{Fence, RENEW_DEADLINE, RENEW_PERIOD, RETRY_PERIOD, holder::is_dead};
+use super::{
+    Fence,
+    holder::is_dead,
+    timing::{RENEW_DEADLINE, RENEW_PERIOD, RETRY_PERIOD},
+};
 
 pub(super) struct Candidate<L> {
     lock: L,

@@ -8,7 +8,7 @@ use api_types::{
 use kube::{Api, Client, api::PostParams};
 use std::time::Duration;
 
-use super::LEASE_DURATION;
+use super::timing::LEASE_DURATION;
 
 /// Where the lease is kept.
 pub(super) trait Lock {

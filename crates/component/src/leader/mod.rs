@@ -22,8 +22,7 @@ mod candidate;
 mod fence;
 mod holder;
 mod lock;
-
-use std::time::Duration;
+mod timing;
 
 use kube::Client;
 use tokio_util::sync::CancellationToken;
@@ -32,15 +31,7 @@ use candidate::Candidate;
 pub use fence::Fence;
 pub use holder::identity;
 use lock::KubeLock;
-
-/// How long a lease that does not change is respected.
-pub const LEASE_DURATION: Duration = Duration::from_secs(4);
-/// How long a leader leads on after the last renewal that succeeded was sent.
-pub const RENEW_DEADLINE: Duration = Duration::from_millis(2500);
-/// How often a leader renews.
-pub const RENEW_PERIOD: Duration = Duration::from_secs(1);
-/// How often to look whether the lease is free, and to try again after a failure.
-pub const RETRY_PERIOD: Duration = Duration::from_millis(500);
+pub use timing::{LEASE_DURATION, RENEW_DEADLINE, RENEW_PERIOD, RETRY_PERIOD};
 
 /// The flag of programs of which several may run.
 #[derive(clap::Args, Clone, Copy, Debug)]

@@ -1,7 +1,7 @@
 //! The election on a paused clock: hours pass in no time, and always the same way.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::{future::pending, sync::Arc};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use api_types::jiff::Timestamp;
 use tokio::task::JoinHandle;

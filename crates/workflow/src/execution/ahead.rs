@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{Engine, Execution, Progress, Thread};
+use super::{
+    Engine, Execution,
+    thread::{Progress, Thread},
+};
 use crate::definition::{Kind, Machine, State, Until};
 
 /// How long a Wait may be for what follows it to be woken now. A function that is not called falls asleep after a

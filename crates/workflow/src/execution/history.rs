@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::StepId;
+use super::step::StepId;
 use crate::{error::RunError, limits::length};
 
 /// A step that has ended.

@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    Event, Execution, Progress, Record, Thread,
-    history::{add_failure, cut},
-    thread::{Branch, Fork},
+    Execution,
+    history::{Record, add_failure, cut},
+    step::Event,
+    thread::{Branch, Fork, Progress, Thread},
 };
 use crate::{
     choice::timestamp,

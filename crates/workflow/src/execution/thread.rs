@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::{Action, Call, Failure, StepId};
+use super::{
+    history::Failure,
+    step::{Action, Call, StepId},
+};
 
 /// The visit to a state that has not ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use api_types::minik8s::Function;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream::FuturesUnordered};
 use serde_json::Value;
 
-use super::{super::logs::Logs, function};
+use super::{super::logs::Logs, names::function};
 use crate::{
     Failure,
     api::Call,

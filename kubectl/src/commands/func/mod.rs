@@ -1,17 +1,21 @@
 //! `kubectl func`: functions from their source files, as in the original minik8s and beyond.
 
 mod logs;
+mod names;
 mod settings;
 mod upload;
 mod waiting;
 
-use api_machinery::names::function_name;
 use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
 
-use self::{upload::Upload, waiting::Wait};
-use super::{delete, get::Get, logs::Logs, target::Target};
+use self::{
+    names::{Names, in_kubernetes_spelling, say},
+    upload::Upload,
+    waiting::Wait,
+};
+use super::{delete, get::Get, logs::Logs};
 use crate::{
     Failure,
     api::Call,
@@ -19,6 +23,8 @@ use crate::{
     object::{self, list, number, text},
     session::Session,
 };
+
+pub(crate) use self::names::function;
 
 /// Upload functions, see their instances' logs, return to an earlier version
 #[derive(Args, Debug)]
@@ -66,16 +72,6 @@ enum Action {
 }
 
 #[derive(Args, Debug)]
-struct Names {
-    /// NAME… or NAMESPACE/NAME…
-    #[arg(value_name = "NAME")]
-    names: Vec<String>,
-    /// A name, as in the seed
-    #[arg(short, long, value_name = "NAME")]
-    func: Vec<String>,
-}
-
-#[derive(Args, Debug)]
 struct Remove {
     #[command(flatten)]
     names: Names,
@@ -112,40 +108,6 @@ impl Func {
     }
 }
 
-/// The function that a word means: `add-five`, `addFive` or `namespace/name`.
-pub(super) async fn function(session: &Session, word: &str) -> Result<Target, Failure> {
-    let resource = session.resource("functions.minik8s.io").await?;
-    let word = in_kubernetes_spelling(word);
-    let (namespace, name) = match word.split_once('/') {
-        Some((namespace, name)) => (namespace.to_owned(), name.to_owned()),
-        None => (session.namespace().await?, word),
-    };
-    Ok(Target { resource, namespace: Some(namespace), name: Some(name) })
-}
-
-/// Of `add-five`, `addFive` or `namespace/addFive`.
-fn in_kubernetes_spelling(word: &str) -> String {
-    match word.rsplit_once('/') {
-        Some((namespace, name)) => format!("{namespace}/{}", function_name(name)),
-        None => function_name(word),
-    }
-}
-
-impl Names {
-    fn all(&self) -> impl Iterator<Item = &String> {
-        self.names.iter().chain(&self.func)
-    }
-
-    /// The one function that is named.
-    async fn one(&self, session: &Session) -> Result<Target, Failure> {
-        let mut names = self.all();
-        match (names.next(), names.next()) {
-            (Some(name), None) => function(session, name).await,
-            _ => Err(Failure::message("the name of one function is needed")),
-        }
-    }
-}
-
 impl Remove {
     async fn run(self, session: &Session) -> Result<(), Failure> {
         if self.names.all().next().is_none() {
@@ -166,11 +128,6 @@ impl Remove {
         }
         failures.finish(&session.io)
     }
-}
-
-fn say(session: &Session, target: &Target, function: &Value, done: &str) -> Result<(), Failure> {
-    let name = target.resource.object_name(object::name(function));
-    Ok(session.io.line(format_args!("{name} {done}"))?)
 }
 
 impl Rollback {

@@ -6,7 +6,12 @@ use clap::Args;
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::{super::target::Target, Names, say, settings::Settings, waiting::Wait};
+use super::{
+    super::target::Target,
+    names::{Names, say},
+    settings::Settings,
+    waiting::Wait,
+};
 use crate::{Failure, api::Call, function_source, session::Session};
 
 /// So often somebody else may be faster.

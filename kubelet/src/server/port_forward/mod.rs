@@ -14,8 +14,9 @@ use serde::Deserialize;
 
 use self::{forward::Forward, websocket::Session};
 use super::{
-    Refusal, Shared,
     channels::{self, PORT_FORWARD, TUNNEL, Upgrade},
+    refusal::Refusal,
+    shared::Shared,
 };
 use crate::spec;
 

@@ -51,7 +51,7 @@ const NAME: &str = "function-image-controller";
 /// How often a status is written anew if others write it too.
 const TRIES: usize = 10;
 
-pub(in crate::controllers) fn register(context: &Context) -> Registered {
+pub(crate) fn register(context: &Context) -> Registered {
     let queue = Arc::new(WorkQueue::default());
     super::watch(&context.informers, &queue);
     let images = Images::new(context, queue.clone());

@@ -7,7 +7,6 @@
 //! *Guarantees*: an instance of which it is not certain that it has the function, and nothing else, and was handed over, is
 //! deleted, however often that takes; the set then makes one as usual. A version that could not be loaded is not tried again.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,22 +31,6 @@ use crate::pods;
 /// Before what the API server has not done is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What is under way, and what came of it.
-#[derive(Default)]
-pub(super) struct Handovers {
-    /// By the set that gets instances.
-    known: BTreeMap<ObjectKey, Handover>,
-    /// Sets, with their uid, whose function could not be loaded.
-    failed: BTreeMap<ObjectKey, String>,
-}
-
-struct Handover {
-    set_uid: String,
-    pods: BTreeSet<String>,
-    /// Once it is done: the generation that the set got, if it did.
-    done: Option<Option<i64>>,
-}
-
 /// What is handed over, and to whom.
 struct Task {
     function: Function,
@@ -58,50 +41,18 @@ struct Task {
     load: Value,
 }
 
-impl Handovers {
-    /// Whether a pod is being handed over.
-    pub(super) fn has(&self, pod: &Pod) -> bool {
-        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-        self.known.values().any(|handover| handover.pods.contains(uid))
-    }
-
-    /// Forgets what everybody can see by now.
-    fn forget(&mut self, informers: &Informers) {
-        let Informers { replica_sets, pods, .. } = informers;
-        let is_current = |key: &ObjectKey, uid: &str| {
-            replica_sets.get(key).filter(|set| set.metadata.uid.as_deref() == Some(uid))
-        };
-        self.failed.retain(|key, uid| is_current(key, uid).is_some());
-        self.known.retain(|key, handover| {
-            let Some(generation) = handover.done else { return true };
-            let set = is_current(key, &handover.set_uid);
-            let is_seen = set.is_none_or(|set| set.metadata.generation >= generation);
-            let is_taken = |pod: &Pod| {
-                let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-                handover.pods.contains(uid) && adoption::waits(pod) && pods::is_active(pod)
-            };
-            !is_seen || !pods.filter_in(&key.namespace, is_taken).is_empty()
-        });
-    }
-}
-
 impl Pools {
     /// Gives a set that is to have no instances its first ones out of the pool, in the background, and makes it so large; or says that
     /// this is under way. Otherwise there is nothing for it here.
-    pub(in crate::controllers) fn take(
-        &self,
-        function: &Function,
-        set: &Arc<ReplicaSet>,
-        replicas: u32,
-    ) -> bool {
+    pub(crate) fn take(&self, function: &Function, set: &Arc<ReplicaSet>, replicas: u32) -> bool {
         let key = ObjectKey::of(&set.metadata);
         let mut handovers = self.inner.handovers.lock();
         handovers.forget(&self.inner.informers);
-        if handovers.known.contains_key(&key) {
+        if handovers.is_under_way(&key) {
             return true;
         }
         let is_idle = instances::replicas(set) == 0 && set.metadata.deletion_timestamp.is_none();
-        if replicas == 0 || !is_idle || handovers.failed.contains_key(&key) {
+        if replicas == 0 || !is_idle || handovers.has_failed(&key) {
             return false;
         }
         let token = self.inner.tokens.lock().get(&key.namespace).cloned();
@@ -112,9 +63,7 @@ impl Pools {
         if pods.is_empty() {
             return false;
         }
-        let set_uid = set.metadata.uid.clone().unwrap_or_default();
-        let uids = pods.iter().filter_map(|(pod, _)| pod.metadata.uid.clone()).collect();
-        handovers.known.insert(key, Handover { set_uid, pods: uids, done: None });
+        handovers.begin(&set.metadata, pods.iter().map(|(pod, _)| &**pod));
         let (function, set, inner) = (function.clone(), set.clone(), self.inner.clone());
         let task = Task { function, set, replicas, pods, token, load };
         let mut tasks = self.tasks.lock();
@@ -167,9 +116,7 @@ impl Inner {
             until_done("taking a promise back", take_back).await;
         }
         let generation = enlarged.await;
-        if let Some(handover) = self.handovers.lock().known.get_mut(&key) {
-            handover.done = Some(generation);
-        }
+        self.handovers.lock().end(&key, generation);
     }
 
     /// The generation that the set has with the instances, if it is certain that it wants them.
@@ -235,8 +182,7 @@ impl Inner {
             key.name
         );
         self.recorder.about(&task.function, EventType::Warning, "LoadFailed", message);
-        let uid = task.set.metadata.uid.clone().unwrap_or_default();
-        self.handovers.lock().failed.insert(key, uid);
+        self.handovers.lock().fail(&task.set.metadata);
     }
 }
 
@@ -256,48 +202,5 @@ where
 fn log(step: &'static str, result: Result<(), Error>) {
     if let Err(error) = result {
         tracing::warn!(step, reason = error.reason(), "handing over an instance");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use kube::runtime::watcher::Event;
-
-    use super::*;
-
-    fn set(generation: i64) -> ReplicaSet {
-        let metadata =
-            json!({"namespace": "ns", "name": "add-v1", "uid": "s", "generation": generation});
-        serde_json::from_value(json!({"metadata": metadata})).unwrap()
-    }
-
-    fn pod(label: &str) -> Pod {
-        let metadata = json!({"namespace": "ns", "name": "p", "uid": "p", "labels": {label: "x"}});
-        serde_json::from_value(json!({"metadata": metadata})).unwrap()
-    }
-
-    /// Until then, a set would be given instances a second time, or an instance away twice.
-    #[test]
-    fn a_handover_is_remembered_until_both_objects_show_it() {
-        let (informers, mut handovers) = (Informers::default(), Handovers::default());
-        informers.replica_sets.take_in(Event::Apply(set(1)));
-        informers.pods.take_in(Event::Apply(pod(Function::POOL_LABEL)));
-        let key = ObjectKey::new("ns", "add-v1");
-        let pods = BTreeSet::from(["p".to_owned()]);
-        let handover = Handover { set_uid: "s".to_owned(), pods, done: None };
-        handovers.known.insert(key.clone(), handover);
-        let is_remembered = |handovers: &mut Handovers| {
-            handovers.forget(&informers);
-            handovers.known.contains_key(&key)
-        };
-        assert!(is_remembered(&mut handovers));
-        handovers.known.get_mut(&key).unwrap().done = Some(Some(2));
-        informers.pods.take_in(Event::Apply(pod(Function::LABEL)));
-        assert!(is_remembered(&mut handovers), "the set is seen as it was");
-        informers.replica_sets.take_in(Event::Apply(set(2)));
-        informers.pods.take_in(Event::Apply(pod(Function::POOL_LABEL)));
-        assert!(is_remembered(&mut handovers), "the pod is seen as it was");
-        informers.pods.take_in(Event::Apply(pod(Function::LABEL)));
-        assert!(!is_remembered(&mut handovers));
     }
 }

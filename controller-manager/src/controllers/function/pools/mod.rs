@@ -8,6 +8,7 @@
 //! is asked, so functions of one namespace are not protected from each other by it.
 
 mod handover;
+mod handovers;
 mod load;
 mod loadable;
 mod objects;
@@ -36,13 +37,13 @@ use crate::frame::{
 };
 use crate::functions::PULL_SECRET;
 use crate::informers::Informers;
-use handover::Handovers;
+use handovers::Handovers;
 
 const NAME: &str = "warm-pool-controller";
 
 /// The warm pools of all namespaces. Clones share them.
 #[derive(Clone)]
-pub(in crate::controllers) struct Pools {
+pub(crate) struct Pools {
     inner: Arc<Inner>,
     /// Handovers, which end with the last of the pools.
     tasks: Arc<Mutex<JoinSet<()>>>,
@@ -65,7 +66,7 @@ struct Inner {
 }
 
 /// The controller: its keys are namespaces.
-pub(in crate::controllers) fn register_pools(context: &Context, pools: &Pools) -> Registered {
+pub(crate) fn register_pools(context: &Context, pools: &Pools) -> Registered {
     let queue = Arc::new(WorkQueue::default());
     let Informers { functions, replica_sets, pods, .. } = &context.informers;
     let wanted = queue.clone();
@@ -105,7 +106,7 @@ impl Controller for Pools {
 }
 
 impl Pools {
-    pub(in crate::controllers) fn new(context: &Context) -> Self {
+    pub(crate) fn new(context: &Context) -> Self {
         let settings = &context.settings.functions;
         let inner = Inner {
             client: context.client(),

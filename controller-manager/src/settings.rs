@@ -1,0 +1,21 @@
+//! What the controllers are told, whoever tells them.
+
+use crate::eviction::EvictionArgs;
+use crate::functions::FunctionArgs;
+use crate::network::Network;
+use crate::workers::WorkersArgs;
+
+/// What the controllers are told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where pod addresses come from.
+    pub pod_network: Network,
+    /// The authority of the API server's certificate, as PEM. Without one it is not published.
+    pub root_ca: Option<String>,
+    /// How nodes are given up, and which pods are removed for good.
+    pub eviction: EvictionArgs,
+    /// How many objects controllers look at at a time.
+    pub workers: WorkersArgs,
+    /// How functions' images are made, and where functions are called.
+    pub functions: FunctionArgs,
+}

@@ -1,0 +1,43 @@
+//! What a pod's status is computed from.
+
+use std::collections::BTreeMap;
+
+use api_types::{api::core::v1::Pod, jiff::Timestamp};
+
+use crate::{probe::results::Probed, runtime::observed::Observed};
+
+/// Why a container is not running yet, in Kubernetes' words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// `CrashLoopBackOff`, `ErrImagePull`, …
+    pub reason: String,
+    /// The sentence with the details.
+    pub message: String,
+}
+
+/// What the status is computed from.
+#[derive(Debug)]
+pub struct StatusInput<'a> {
+    /// The pod; its status is the one reported last.
+    pub pod: &'a Pod,
+    /// The pod as the runtime has it.
+    pub observed: &'a Observed,
+    /// Whether the pod is deleted and nothing of it runs any more.
+    pub terminated: bool,
+    /// Why the pod must end, if it takes too much of the node.
+    pub evicted: Option<&'a str>,
+    /// Whether a container, or the sandbox, is being started.
+    pub starting: bool,
+    /// Why containers are not running, by name.
+    pub waiting: &'a BTreeMap<String, Waiting>,
+    /// What the probes found.
+    pub probed: &'a Probed,
+    /// What containers said at their end, by id.
+    pub messages: &'a BTreeMap<String, String>,
+    /// The node's address.
+    pub host_ip: &'a str,
+    /// The pod's address, once it has one.
+    pub pod_ip: Option<&'a str>,
+    /// The time.
+    pub now: Timestamp,
+}

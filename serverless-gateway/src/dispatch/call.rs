@@ -1,0 +1,100 @@
+//! One call, at the instance where it has a place.
+
+use std::{io, pin::pin};
+
+use axum::http::{Request, Response, header};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::{Slot, endpoint::Connection};
+use crate::message::RequestBody;
+
+/// A call that an instance is working on, or whose answer it is sending. To drop it is to give the call up: the place at
+/// the instance stays taken until the instance has ended the call.
+#[derive(Debug)]
+pub(crate) struct InHand {
+    /// Until it has ended.
+    held: Option<(Slot, Connection)>,
+    deadline: Instant,
+}
+
+/// Why there is no answer, and the place that is free again.
+#[derive(Debug)]
+pub(crate) enum SendError {
+    /// The request was certainly not begun. Here it is again.
+    NotStarted(Box<Request<RequestBody>>, io::Error, Slot),
+    /// It may have been.
+    Broken(hyper::Error, Slot),
+}
+
+// === impl Slot ===
+
+impl Slot {
+    /// Sends a request to the instance, which may work on it until the deadline; gives the answer's head, and the call, which
+    /// is to be finished after its body.
+    pub(crate) async fn send(
+        self,
+        mut request: Request<RequestBody>,
+        deadline: Instant,
+    ) -> Result<(Response<Incoming>, InHand), SendError> {
+        if let Some(host) = &self.endpoint.host {
+            request.headers_mut().insert(header::HOST, host.clone());
+        }
+        let mut slot = self;
+        loop {
+            let idle = slot.endpoint.take_idle();
+            let reused = idle.is_some();
+            let mut connection = match idle {
+                Some(connection) => connection,
+                None => match slot.endpoint.connect().await {
+                    Ok(connection) => connection,
+                    Err(error) => return Err(SendError::NotStarted(request.into(), error, slot)),
+                },
+            };
+            // Dropped after `in_hand`: that a call is given up is told before its connection ends.
+            let mut answer = pin!(connection.sender.try_send_request(request));
+            let in_hand = InHand { held: Some((slot, connection)), deadline };
+            let mut error = match answer.as_mut().await {
+                Ok(answer) => return Ok((answer, in_hand)),
+                Err(error) => error,
+            };
+            (slot, _) = in_hand.end();
+            match error.take_message() {
+                // It was closed while it was idle.
+                Some(unsent) if reused => request = unsent,
+                Some(unsent) => {
+                    let error = io::Error::other(error.into_error());
+                    return Err(SendError::NotStarted(unsent.into(), error, slot));
+                }
+                None => return Err(SendError::Broken(error.into_error(), slot)),
+            }
+        }
+    }
+}
+
+// === impl InHand ===
+
+impl InHand {
+    /// The answer was received to its end: the place is free, and the connection can be used again.
+    pub(crate) fn finish(self) {
+        let (slot, connection) = self.end();
+        slot.endpoint.keep(connection);
+    }
+
+    /// Until when the instance may work on it.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    fn end(mut self) -> (Slot, Connection) {
+        self.held.take().expect("whoever ends it has it")
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        if let Some((slot, connection)) = self.held.take() {
+            connection.give_up(slot, self.deadline);
+        }
+    }
+}
