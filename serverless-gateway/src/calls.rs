@@ -7,6 +7,7 @@ use axum::{
     body::Body,
     http::{HeaderName, HeaderValue, Request, Response, StatusCode},
 };
+use kube::Client;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
     functions::{Function, Functions, Missing},
     message::{Message, Progress, REQUEST_ID, RequestBody, State},
     metrics::InFlight,
+    unheard::Unheard,
 };
 
 /// A caller that asks for `cold-start` in it is told, in `Server-Timing`, what its call waited for.
@@ -38,6 +40,8 @@ pub struct Limits {
 pub struct Calls {
     functions: Functions,
     limits: Limits,
+    /// Nothing: there is no function but those that the watches tell of.
+    unheard: Option<Unheard>,
 }
 
 /// One call.
@@ -53,7 +57,13 @@ struct Call {
 impl Calls {
     /// Of these functions.
     pub fn new(functions: Functions, limits: Limits) -> Self {
-        Calls { functions, limits }
+        Calls { functions, limits, unheard: None }
+    }
+
+    /// Before it is said that a function does not exist, the API server is asked.
+    #[must_use]
+    pub fn asking(self, client: Client) -> Self {
+        Calls { unheard: Some(Unheard::new(client)), ..self }
     }
 
     /// Waits until it is known which functions there are.
@@ -81,11 +91,11 @@ impl Calls {
         function: &str,
         mut message: Message,
     ) -> Result<Response<Body>, CallError> {
-        let found = self.functions.find(namespace, &function_name(function));
-        let function = found.map_err(|missing| missing_error(missing, function))?;
+        let came = Instant::now();
+        let function = self.find(namespace, function, came).await?;
         let id = message.request_id();
         let in_flight = function.metrics.begin();
-        let answer = self.call_known(function.clone(), message, in_flight).await;
+        let answer = self.call_known(function.clone(), message, came, in_flight).await;
         let code = answer.as_ref().map_or_else(CallError::code, |answer| answer.status().as_u16());
         function.metrics.answered(code);
         let mut answer = answer?;
@@ -93,10 +103,28 @@ impl Calls {
         Ok(answer)
     }
 
+    async fn find(
+        &self,
+        namespace: &str,
+        function: &str,
+        came: Instant,
+    ) -> Result<Arc<Function>, CallError> {
+        let name = function_name(function);
+        let found = match (self.functions.find(namespace, &name), &self.unheard) {
+            (Err(Missing::Unknown), Some(unheard)) => {
+                let key = (namespace.to_owned(), name);
+                unheard.find(&self.functions, &key, came + self.limits.queue_time).await?
+            }
+            (found, _) => found,
+        };
+        found.map_err(|missing| missing_error(missing, function))
+    }
+
     async fn call_known(
         &self,
         function: Arc<Function>,
         message: Message,
+        came: Instant,
         in_flight: InFlight,
     ) -> Result<Response<Body>, CallError> {
         let settings = function.settings();
@@ -107,7 +135,7 @@ impl Calls {
         let traced = message.headers.get(TRACE).is_some_and(|value| value == "cold-start");
         let id = message.headers.get(REQUEST_ID).cloned().unwrap_or(HeaderValue::from_static(""));
         let (request, progress) = message.into_request(self.limits.request_bytes);
-        let (came, timeout, limits) = (Instant::now(), settings.timeout, self.limits);
+        let (timeout, limits) = (settings.timeout, self.limits);
         let call = Call { function, came, timeout, limits, progress, id };
         call.answer(&self.functions, request, in_flight, traced).await
     }

@@ -25,6 +25,9 @@ pub(crate) enum CallError {
     /// It is not known yet whether there is.
     #[error("the gateway has not learnt yet which functions there are")]
     NotYetKnown,
+    /// No watch has told of it, and the API server does not say.
+    #[error("it is not known whether there is a function {function}: {why}")]
+    NotTold { function: String, why: String },
     /// Nobody may call from there.
     #[error("calls are answered from this host and from the cluster's networks, not from {0}")]
     Forbidden(String),
@@ -78,6 +81,7 @@ impl CallError {
             CallError::Forbidden(_) => status(403, "Forbidden"),
             CallError::Unauthorized => ApiError::unauthorized(),
             CallError::NotYetKnown
+            | CallError::NotTold { .. }
             | CallError::NoInstance { .. }
             | CallError::Unreachable { .. } => status(503, "ServiceUnavailable"),
             CallError::QueueFull { .. } | CallError::Busy { .. } => status(429, "TooManyRequests"),

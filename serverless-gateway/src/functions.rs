@@ -105,6 +105,18 @@ impl Functions {
         table.get(&format!("{namespace}/{name}")).cloned().ok_or(Missing::Unknown)
     }
 
+    /// Waits until a watch tells of a function.
+    pub(crate) async fn heard_of(&self, (namespace, name): &Key) -> Arc<Function> {
+        let mut changes = self.0.complete.subscribe();
+        loop {
+            if let Ok(function) = self.find(namespace, name) {
+                return function;
+            }
+            // The sender, which is told of every change, lives as long as this.
+            let _ = changes.changed().await;
+        }
+    }
+
     /// Why a function has no instance that can be called.
     pub(crate) fn why_not(&self, function: &Key) -> Option<String> {
         self.0.directory.lock().why_not(function)

@@ -2,7 +2,7 @@
 //! one of the function's instances, and its answer passed back.
 //!
 //! [`functions`] holds what there is: functions, and the ready pods of the version that serves, kept up to date
-//! by two watches ([`directory`] is the plain data of it). [`calls`] is the path of a call, which [`gateway`] opens to
+//! by two watches ([`directory`] is the plain data of it); of what they have not told of yet, [`unheard`] asks. [`calls`] is the path of a call, which [`gateway`] opens to
 //! HTTP. In it a function's [`dispatch`] gives each call an instance, or lets it wait for one; [`demand`] tells what
 //! waits, so that instances are made, [`failures`] what has failed. The steps of [`workflows`] take the same path.
 
@@ -22,6 +22,7 @@ mod lease;
 mod message;
 mod metrics;
 mod route;
+mod unheard;
 mod watch;
 pub mod workflows;
 
@@ -66,7 +67,7 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
 
     let functions = Functions::new(Function::PORT, args.queue_length, &runtime.metrics);
     let check = runtime.health.check("functions");
-    let calls = Calls::new(functions.clone(), args.limits());
+    let calls = Calls::new(functions.clone(), args.limits()).asking(listwatch.client().clone());
     let identity = identity();
     let driving = runtime.shutdown.child_token();
     let client = listwatch.client().clone();

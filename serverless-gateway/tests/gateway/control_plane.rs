@@ -1,6 +1,6 @@
 //! What the gateway learns from a real API server in process.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use api_types::{
     api::core::v1::{Event, Pod},
@@ -19,7 +19,7 @@ use serverless_gateway::watch;
 use testkit::{ControlPlane, wait};
 use tokio::sync::Notify;
 
-use crate::rig::{Options, Rig, address, echo, function, instance};
+use crate::rig::{Options, Rig, address, echo, function, instance, pod};
 
 #[tokio::test]
 async fn functions_and_their_ready_pods_are_learnt_and_forgotten() {
@@ -77,6 +77,69 @@ async fn functions_and_their_ready_pods_are_learnt_and_forgotten() {
 
     functions.delete("add", &Default::default()).await.unwrap();
     answered(404).await;
+}
+
+/// The API server has the function; no watch has told of it.
+async fn made(plane: &ControlPlane, name: &str) -> Api<Function> {
+    let functions = Api::<Function>::default_namespaced(plane.client());
+    let mut made = function(name, &json!({"source": {"files": {"a.py": ""}}}));
+    made.status = None;
+    functions.create(&PostParams::default(), &made).await.unwrap();
+    functions
+}
+
+async fn until_asked(plane: &ControlPlane, name: &str) {
+    let question = format!("GET /apis/minik8s.io/v1/namespaces/default/functions/{name}?");
+    let asked = async || {
+        let requests = plane.requests();
+        requests.iter().any(|request| *request == question).then_some(()).ok_or(requests)
+    };
+    wait::until("the API server is asked", asked).await;
+}
+
+#[tokio::test]
+async fn calls_of_a_function_that_no_watch_has_told_of_wait_until_one_does() {
+    let plane = ControlPlane::start().await;
+    let port = instance(address(1), 0, echo("a")).await;
+    let options = Options { client: Some(plane.client()), ..Options::default() };
+    let rig = Rig::with(port, &[], options).await;
+    rig.refused("/none", 404, "NotFound").await;
+    let functions = made(&plane, "new").await;
+    let call = tokio::spawn(rig.client.post(format!("{}/new", rig.url)).send());
+    until_asked(&plane, "new").await;
+    rig.functions.function(watcher::Event::Apply(function("new", &json!({}))));
+    rig.functions.pod(watcher::Event::Apply(pod("new", address(1))));
+    assert_eq!(call.await.unwrap().unwrap().status(), 201);
+
+    made(&plane, "gone").await;
+    let call = tokio::spawn(rig.client.post(format!("{}/gone", rig.url)).send());
+    until_asked(&plane, "gone").await;
+    functions.delete("gone", &Default::default()).await.unwrap();
+    assert_eq!(call.await.unwrap().unwrap().status(), 404);
+}
+
+#[tokio::test]
+async fn while_nobody_can_say_whether_there_is_a_function_none_is_missing() {
+    let plane = ControlPlane::start().await;
+    let port = instance(address(1), 0, echo("a")).await;
+    let options = Options { client: Some(plane.client()), ..Options::default() };
+    let rig = Rig::with(port, &[("add", address(1))], options).await;
+    plane.stop_server().await;
+    let message = rig.refused("/sub", 503, "ServiceUnavailable").await;
+    let unknown = "it is not known whether there is a function default/sub: ";
+    assert!(message.starts_with(unknown), "{message}");
+    assert_eq!(rig.post("/add", "").await.status(), 201);
+}
+
+#[tokio::test]
+async fn a_call_that_no_watch_tells_of_in_time_is_refused() {
+    let plane = ControlPlane::start().await;
+    let soon = Duration::from_millis(100);
+    let options = Options { client: Some(plane.client()), queue_time: soon, ..Options::default() };
+    let rig = Rig::with(1, &[], options).await;
+    made(&plane, "new").await;
+    let message = rig.refused("/new", 503, "ServiceUnavailable").await;
+    assert!(message.contains("default/new: no watch has told of it within"), "{message}");
 }
 
 #[tokio::test]

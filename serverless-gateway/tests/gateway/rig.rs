@@ -28,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) access: Access,
     /// Where calls seem to come from; else it is where they do.
     pub(crate) caller: Option<SocketAddr>,
+    /// The API server that is asked about functions that the test does not write.
+    pub(crate) client: Option<kube::Client>,
 }
 
 impl Default for Options {
@@ -37,6 +39,7 @@ impl Default for Options {
             queue_time: Duration::from_secs(60),
             access: Access::Networks(Vec::new()),
             caller: None,
+            client: None,
         }
     }
 }
@@ -73,7 +76,10 @@ impl Rig {
         let metrics = component::Metrics::default();
         let functions = Functions::new(port, options.queue_length, &metrics);
         let limits = Limits { request_bytes: 10 << 20, queue_time: options.queue_time };
-        let calls = Calls::new(functions.clone(), limits);
+        let mut calls = Calls::new(functions.clone(), limits);
+        if let Some(client) = options.client {
+            calls = calls.asking(client);
+        }
         let gateway = Gateway::new(calls, options.access, "default");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
