@@ -145,7 +145,8 @@ mod tests {
             count.fetch_add(1, Ordering::Relaxed);
             async move {
                 sleep(Duration::from_secs(1)).await;
-                Response::builder().status(code).body(Body::from(format!("{{\"code\":{code}}}")))
+                let said = format!(r#"{{"reason": "NotFound", "code": {code}}}"#);
+                Response::builder().status(code).body(Body::from(said))
             }
         });
         (Unheard::new(Client::new(answers, "default")), asked)

@@ -6,7 +6,10 @@ use axum::http::{Request, Response, header};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::{Slot, endpoint::Connection};
+use super::{
+    Slot,
+    endpoint::{CONNECT_TIMEOUT, Connection, Endpoint},
+};
 use crate::message::RequestBody;
 
 /// A call that an instance is working on, or whose answer it is sending. To drop it is to give the call up: the place at
@@ -42,20 +45,20 @@ impl Slot {
         }
         let mut slot = self;
         loop {
-            let idle = slot.endpoint.take_idle();
-            let reused = idle.is_some();
-            let mut connection = match idle {
-                Some(connection) => connection,
-                None => match slot.endpoint.connect().await {
-                    Ok(connection) => connection,
-                    Err(error) => return Err(SendError::NotStarted(request.into(), error, slot)),
-                },
+            // It may take no time that the call has not: this is no failure of the function.
+            let within = CONNECT_TIMEOUT.min((deadline - Instant::now()) / 2);
+            let (mut connection, reused) = match slot.endpoint.connection(within).await {
+                Ok(connection) => connection,
+                Err(error) => return Err(SendError::NotStarted(request.into(), error, slot)),
             };
             // Dropped after `in_hand`: that a call is given up is told before its connection ends.
             let mut answer = pin!(connection.sender.try_send_request(request));
             let in_hand = InHand { held: Some((slot, connection)), deadline };
             let mut error = match answer.as_mut().await {
-                Ok(answer) => return Ok((answer, in_hand)),
+                Ok(answer) => {
+                    in_hand.endpoint().is_alive();
+                    return Ok((answer, in_hand));
+                }
                 Err(error) => error,
             };
             (slot, _) = in_hand.end();
@@ -78,12 +81,18 @@ impl InHand {
     /// The answer was received to its end: the place is free, and the connection can be used again.
     pub(crate) fn finish(self) {
         let (slot, connection) = self.end();
+        slot.endpoint.is_alive();
         slot.endpoint.keep(connection);
     }
 
     /// Until when the instance may work on it.
     pub(crate) fn deadline(&self) -> Instant {
         self.deadline
+    }
+
+    fn endpoint(&self) -> &Endpoint {
+        let (slot, _) = self.held.as_ref().expect("whoever ends it has it");
+        &slot.endpoint
     }
 
     fn end(mut self) -> (Slot, Connection) {

@@ -9,6 +9,7 @@ use axum::http::HeaderValue;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::AsyncWriteExt,
     net::TcpStream,
@@ -19,9 +20,16 @@ use tokio::{
 use crate::{cold_start::Milestones, message::RequestBody};
 
 /// Instances are near; one that takes longer to accept is gone.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Connections that wait for their next call. An instance may hold a thread for each.
 const MOST_IDLE: usize = 64;
+/// For how long after its last sign of life an instance is taken to be there: what is written on an open connection to a host
+/// that is gone is just not answered.
+const ALIVE: Duration = Duration::from_millis(500);
+/// The host of an instance that is silent for so long is asked for a sign of life, so often and so many times.
+const SILENCE: Duration = Duration::from_secs(5);
+const QUESTIONS: Duration = Duration::from_secs(2);
+const MOST_QUESTIONS: u32 = 3;
 
 /// The UID of an instance's pod.
 pub(crate) type Uid = Arc<str>;
@@ -52,12 +60,15 @@ pub(crate) struct Endpoint {
     pub(super) host: Option<HeaderValue>,
     /// Nothing: the instance gets no more calls.
     idle: Mutex<Option<Vec<Connection>>>,
+    /// When it has shown last that it is there.
+    alive: Mutex<Option<Instant>>,
 }
 
 impl Endpoint {
     pub(crate) fn new(uid: Uid, address: SocketAddr, milestones: Milestones) -> Self {
         let host = HeaderValue::try_from(address.to_string()).ok();
-        Endpoint { uid, address, milestones, host, idle: Mutex::new(Some(Vec::new())) }
+        let idle = Mutex::new(Some(Vec::new()));
+        Endpoint { uid, address, milestones, host, idle, alive: Mutex::default() }
     }
 
     pub(super) fn keep(&self, connection: Connection) {
@@ -73,8 +84,33 @@ impl Endpoint {
         *self.idle.lock() = None;
     }
 
+    /// Whether it gets no more calls.
+    pub(super) fn is_closed(&self) -> bool {
+        self.idle.lock().is_none()
+    }
+
+    /// Whether it takes connections. This one waits for a call.
+    pub(super) async fn accepts(&self) -> bool {
+        let connection = self.connect(CONNECT_TIMEOUT).await;
+        connection.map(|connection| self.keep(connection)).is_ok()
+    }
+
+    /// A connection, and whether it was used before. A new one takes the place of one that may lead nowhere.
+    pub(super) async fn connection(&self, within: Duration) -> io::Result<(Connection, bool)> {
+        let idle = self.take_idle();
+        let alive = self.alive.lock().is_some_and(|last| last.elapsed() < ALIVE);
+        match idle.filter(|_| alive) {
+            Some(connection) => Ok((connection, true)),
+            None => Ok((self.connect(within).await?, false)),
+        }
+    }
+
+    pub(super) fn is_alive(&self) {
+        *self.alive.lock() = Some(Instant::now());
+    }
+
     /// The connection that was used last. One whose last answer has only just ended may not be ready yet.
-    pub(super) fn take_idle(&self) -> Option<Connection> {
+    fn take_idle(&self) -> Option<Connection> {
         let mut idle = self.idle.lock();
         let idle = idle.as_mut()?;
         idle.retain(|connection| !connection.sender.is_closed());
@@ -82,9 +118,12 @@ impl Endpoint {
         Some(idle.remove(ready))
     }
 
-    pub(super) async fn connect(&self) -> io::Result<Connection> {
-        let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(self.address)).await??;
+    async fn connect(&self, within: Duration) -> io::Result<Connection> {
+        let stream = timeout(within, TcpStream::connect(self.address)).await??;
+        self.is_alive();
         stream.set_nodelay(true)?;
+        let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(QUESTIONS);
+        SockRef::from(&stream).set_tcp_keepalive(&keepalive.with_retries(MOST_QUESTIONS))?;
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (sender, connection) = handshake.map_err(io::Error::other)?;
         let (given_up, told) = oneshot::channel();

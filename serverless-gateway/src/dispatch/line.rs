@@ -89,11 +89,10 @@ impl<I: Ord + Clone> Line<I> {
         self.forget();
     }
 
-    /// An instance refuses connections, and gets no calls until it is trusted again.
-    pub(super) fn distrust(&mut self, instance: &I) {
-        if let Some(known) = self.instances.get_mut(instance) {
-            known.refuses = true;
-        }
+    /// An instance refuses connections, and gets no calls until it is trusted again. Whether that is news.
+    pub(super) fn distrust(&mut self, instance: &I) -> bool {
+        let known = self.instances.get_mut(instance);
+        known.is_some_and(|known| !std::mem::replace(&mut known.refuses, true))
     }
 
     /// An instance is to be tried again.

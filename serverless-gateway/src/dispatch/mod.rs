@@ -33,8 +33,8 @@ pub(crate) use self::{
     endpoint::{Endpoint, Uid},
 };
 
-/// How long an instance that refused a connection, or broke a call off, gets no calls. If it is gone, its pod says so by then; if it was
-/// only about to listen, calls wait for it no longer than that.
+/// How long an instance that took no connection, or broke a call off, gets no calls, and how often it is then tried whether it takes
+/// connections: no call waits for one that is gone while the API server does not know it yet.
 const DISTRUST: Duration = Duration::from_millis(200);
 
 /// Why a call gets no instance.
@@ -214,7 +214,11 @@ impl Dispatcher {
         };
         let endpoints: BTreeMap<Uid, Arc<Endpoint>> =
             serving.iter().map(|fresh| (fresh.uid.clone(), known(fresh))).collect();
-        endpoints.keys().for_each(|uid| inner.line.trust(uid));
+        for (uid, endpoint) in &endpoints {
+            if !inner.endpoints.get(uid).is_some_and(|known| Arc::ptr_eq(known, endpoint)) {
+                inner.line.trust(uid);
+            }
+        }
         inner.line.update(endpoints.keys(), most);
         let left = std::mem::replace(&mut inner.endpoints, endpoints);
         for (uid, endpoint) in left {
@@ -233,18 +237,34 @@ impl Dispatcher {
         inner.endpoints.values().for_each(|endpoint| endpoint.close());
     }
 
-    /// An instance has refused a connection, or broken a call off.
-    pub(crate) fn distrust(self: &Arc<Self>, endpoint: &Endpoint) {
-        self.inner.lock().line.distrust(&endpoint.uid);
-        let (dispatcher, uid) = (Arc::downgrade(self), endpoint.uid.clone());
+    /// An instance has taken no connection, or broken a call off: it gets no calls until it takes connections.
+    pub(crate) fn distrust(self: &Arc<Self>, endpoint: &Arc<Endpoint>) {
+        if !self.inner.lock().line.distrust(&endpoint.uid) {
+            return;
+        }
+        let (dispatcher, endpoint) = (Arc::downgrade(self), endpoint.clone());
         tokio::spawn(async move {
-            tokio::time::sleep(DISTRUST).await;
+            let mut accepts = false;
+            while !accepts {
+                tokio::time::sleep(DISTRUST).await;
+                if endpoint.is_closed() {
+                    return;
+                }
+                accepts = endpoint.accepts().await;
+            }
             if let Some(dispatcher) = dispatcher.upgrade() {
-                let mut inner = dispatcher.inner.lock();
-                inner.line.trust(&uid);
-                dispatcher.grant(inner);
+                dispatcher.trust(&endpoint);
             }
         });
+    }
+
+    fn trust(self: &Arc<Self>, endpoint: &Arc<Endpoint>) {
+        let mut inner = self.inner.lock();
+        // It may be another one's place by now, at another address.
+        if inner.endpoints.get(&endpoint.uid).is_some_and(|known| Arc::ptr_eq(known, endpoint)) {
+            inner.line.trust(&endpoint.uid);
+            self.grant(inner);
+        }
     }
 
     /// The calls in hand.

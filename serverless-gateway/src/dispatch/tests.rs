@@ -182,9 +182,7 @@ async fn wakes(dispatcher: &Arc<Dispatcher>, wake: &Notify) -> (Refusal, bool) {
 #[tokio::test(start_paused = true)]
 async fn what_is_told_of_calls_counts_those_that_came_and_went_and_their_time() {
     let dispatcher = Dispatcher::new(10, Arc::default());
-    let milestones = Milestones::of(&Default::default(), None, Instant::now());
-    let endpoint = Endpoint::new("a".into(), ([127, 0, 0, 1], 1).into(), milestones);
-    dispatcher.update(&[Arc::new(endpoint)], NonZeroU32::new(1), false);
+    dispatcher.update(&[endpoint("a", 1)], NonZeroU32::new(1), false);
     let second = Duration::from_secs(1);
     dispatcher.expect();
     dispatcher.arrived();
@@ -212,11 +210,44 @@ async fn a_call_that_waits_is_told_at_once_if_there_is_no_instance() {
     let wake = Arc::new(Notify::new());
     let dispatcher = Dispatcher::new(1, wake.clone());
     assert_eq!(wakes(&dispatcher, &wake).await, (Refusal::NoInstance, true));
-    let milestones = Milestones::of(&Default::default(), None, Instant::now());
-    let instance = Endpoint::new("a".into(), ([127, 0, 0, 1], 1).into(), milestones);
-    dispatcher.update(&[Arc::new(instance)], NonZeroU32::new(1), false);
+    dispatcher.update(&[endpoint("a", 1)], NonZeroU32::new(1), false);
     let slot = dispatcher.acquire(Instant::now()).await.unwrap();
     assert_eq!(wakes(&dispatcher, &wake).await, (Refusal::Busy, false));
     drop(slot);
     assert!(dispatcher.acquire(Instant::now()).await.is_ok());
+}
+
+/// One on this port of the loopback address.
+fn endpoint(uid: &str, port: u16) -> Arc<Endpoint> {
+    let milestones = Milestones::of(&Default::default(), None, Instant::now());
+    Arc::new(Endpoint::new(uid.into(), ([127, 0, 0, 1], port).into(), milestones))
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_takes_no_connection_is_out_of_the_choice_until_it_does() {
+    let dispatcher = Dispatcher::new(10, Arc::default());
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let instances = [endpoint("gone", address.port()), endpoint("there", 1)];
+    dispatcher.update(&instances, None, false);
+    dispatcher.distrust(&instances[0]);
+    let taken = async || {
+        let slots = (0..50).map(|_| dispatcher.acquire(Instant::now()));
+        let slots = futures::future::join_all(slots).await;
+        slots.into_iter().filter(|slot| &*slot.as_ref().unwrap().endpoint.uid == "gone").count()
+    };
+    for _ in 0..3 {
+        tokio::time::sleep(super::DISTRUST * 2).await;
+        // News of pods, whatever they are, are none of this.
+        dispatcher.update(&instances, None, false);
+        assert_eq!(taken().await, 0);
+    }
+    let _listener = std::net::TcpListener::bind(address).unwrap();
+    while taken().await == 0 {
+        tokio::time::sleep(super::DISTRUST).await;
+    }
+    // Gone as far as its pod says, and then there once more.
+    dispatcher.distrust(&instances[0]);
+    dispatcher.update(&instances[1..], None, false);
+    dispatcher.update(&[endpoint("gone", 1), instances[1].clone()], None, false);
+    assert_ne!(taken().await, 0);
 }

@@ -89,7 +89,7 @@ async fn made(plane: &ControlPlane, name: &str) -> Api<Function> {
 }
 
 async fn until_asked(plane: &ControlPlane, name: &str) {
-    let question = format!("GET /apis/minik8s.io/v1/namespaces/default/functions/{name}?");
+    let question = format!("GET /apis/minik8s.io/v1/namespaces/default/functions/{name}");
     let asked = async || {
         let requests = plane.requests();
         requests.iter().any(|request| *request == question).then_some(()).ok_or(requests)

@@ -212,7 +212,8 @@ fn stuck(last: u8, reason: &str) -> Pod {
 
 /// An instance that takes a call, and does as it does when its client goes: it works on, or ends the call.
 async fn takes_a_call(listener: &TcpListener) -> TcpStream {
-    let (mut stream, _) = listener.accept().await.unwrap();
+    let accepted = tokio::time::timeout(Duration::from_secs(30), listener.accept()).await;
+    let (mut stream, _) = accepted.expect("no connection").unwrap();
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         request.push(stream.read_u8().await.unwrap());
@@ -395,5 +396,24 @@ async fn an_instance_that_breaks_a_call_off_gets_no_other_for_a_moment() {
     assert!(broken.elapsed() >= Duration::from_millis(200), "{:?}", broken.elapsed());
     for call in [first, second] {
         call.abort();
+    }
+}
+
+/// What is written to a host that is gone is not answered for long.
+#[tokio::test]
+async fn a_connection_that_was_silent_is_not_used_before_the_instance_has_shown_that_it_is_there() {
+    let listener = TcpListener::bind((address(1), 0)).await.unwrap();
+    let rig = Rig::start(listener.local_addr().unwrap().port(), &[("add", address(1))]).await;
+    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    let mut used = None;
+    for _ in 0..3 {
+        let call = rig.call("/add");
+        let mut instance = takes_a_call(&listener).await;
+        instance.write_all(answer).await.unwrap();
+        assert_eq!(call.await.unwrap().status(), 200);
+        if let Some(mut before) = used.replace(instance) {
+            assert_eq!(before.read(&mut [0]).await.unwrap(), 0, "the new one takes its place");
+        }
+        tokio::time::sleep(Duration::from_millis(600)).await;
     }
 }
