@@ -158,6 +158,7 @@ mod tests {
         let add = key("add");
         let answers = join_all((0..20).map(|_| unheard.exists(&add))).await;
         assert!(answers.iter().all(|answer| *answer == Ok(false)), "{answers:?}");
+        sleep(HOLDS / 2).await;
         assert_eq!(unheard.exists(&add).await, Ok(false));
         assert_eq!(asked.load(Ordering::Relaxed), 1);
         sleep(HOLDS * 2).await;

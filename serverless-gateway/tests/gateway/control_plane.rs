@@ -92,7 +92,7 @@ async fn until_asked(plane: &ControlPlane, name: &str) {
     let question = format!("GET /apis/minik8s.io/v1/namespaces/default/functions/{name}");
     let asked = async || {
         let requests = plane.requests();
-        requests.iter().any(|request| *request == question).then_some(()).ok_or(requests)
+        requests.contains(&question).then_some(()).ok_or(requests)
     };
     wait::until("the API server is asked", asked).await;
 }
