@@ -52,7 +52,11 @@ impl Node {
         let stop = CancellationToken::new();
         let context = Context {
             network: network.clone(),
-            services: Services::follow(&control_plane.listwatch(), stop.clone()),
+            services: Services::follow(
+                &control_plane.listwatch(),
+                &component::Tasks::default(),
+                stop.clone(),
+            ),
             ..Context::fake(client.clone(), runtime.clone(), root.path().to_owned())
         };
         let pods = PodManager::new(Arc::new(context));

@@ -72,7 +72,7 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
             domain: options.cluster_domain.clone(),
             node_file: options.resolv_conf.clone().unwrap_or_else(resolv_conf),
         },
-        services: Services::follow(&listwatch, program.shutdown.clone()),
+        services: Services::follow(&listwatch, &program.tasks, program.shutdown.clone()),
         metrics: Metrics::register(&program.metrics),
     });
     tracing::info!(node = name, ip, "starting");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use api_types::api::core::v1::Service;
+use component::Tasks;
 use futures::StreamExt;
 use kube::runtime::reflector::Store;
 use listwatch::{ListWatch, Scope};
@@ -26,13 +27,16 @@ pub struct Services {
 
 impl Services {
     /// Follows the services until shutdown.
-    pub fn follow(listwatch: &ListWatch, shutdown: CancellationToken) -> Self {
+    pub fn follow(listwatch: &ListWatch, tasks: &Tasks, shutdown: CancellationToken) -> Self {
         let (store, changes) = listwatch.reflect::<Service>(Scope::All);
-        tokio::spawn(shutdown.run_until_cancelled_owned(changes.for_each(async |change| {
+        let follow = changes.for_each(async |change| {
             if let Err(error) = change {
                 tracing::debug!(%error, "cannot watch the services");
             }
-        })));
+        });
+        tasks.spawn("following the Services", async move {
+            shutdown.run_until_cancelled(follow).await;
+        });
         Self { store }
     }
 
@@ -60,5 +64,22 @@ impl Services {
             Ok(Ok(())) => Ok(service_links::variables(&self.store.state(), namespace, all)),
             _ => Err(NotRead),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit::{ControlPlane, wait};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_while_services_are_followed_ends_the_program() {
+        let plane = ControlPlane::start().await;
+        let tasks = Tasks::default();
+        let _fault = plane.panic(|request| request.uri().path() == "/api/v1/services");
+        Services::follow(&plane.listwatch(), &tasks, CancellationToken::new());
+        let said = wait::within("the program is told", tasks.panicked()).await.to_string();
+        assert_eq!(said, "following the Services has failed");
     }
 }

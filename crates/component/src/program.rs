@@ -1,6 +1,6 @@
 //! From the command line to the program's own code and back to an exit code.
 
-use std::{future::Future, net::SocketAddr, process::ExitCode};
+use std::{future::Future, net::SocketAddr, process::ExitCode, time::Duration};
 
 use anyhow::{Context, anyhow};
 use clap::{FromArgMatches, Parser};
@@ -14,6 +14,9 @@ use crate::{
     logging,
     tasks::Tasks,
 };
+
+/// How long a program may take to end in order after a panic: it may wait for what has died.
+const LAST_WORK: Duration = Duration::from_secs(30);
 
 /// What a program is given to run with.
 #[derive(Clone, Debug, Default)]
@@ -123,7 +126,8 @@ fn block_on<A>(
     result
 }
 
-/// The first signal asks `program` to end, as does a task that panics; the next signal does not wait for it.
+/// The first signal asks `program` to end, as does a task that panics; the next signal does not wait for it. After a
+/// signal whoever sent it decides how long it may take; after a panic nobody else does.
 async fn until_stopped(
     Runtime { shutdown, tasks, .. }: Runtime,
     program: impl Future<Output = anyhow::Result<()>>,
@@ -140,6 +144,9 @@ async fn until_stopped(
     let ended = tokio::select! {
         result = program => result,
         () = any(&mut signals) => Err(anyhow!("stopped by a second signal")),
+        () = tokio::time::sleep(LAST_WORK), if asked.is_err() => {
+            Err(anyhow!("not stopped within {} s", LAST_WORK.as_secs()))
+        }
     };
     asked.and(ended)
 }
@@ -153,6 +160,8 @@ async fn any([one, other]: &mut [Signal; 2]) {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use super::*;
 
     /// A program for tests.
@@ -195,6 +204,14 @@ mod tests {
     async fn a_task_that_panics_ends_the_program_in_order_and_as_a_failure() {
         let panicking = async { panic!("of no use") };
         assert_eq!(ended_by(panicking).await.unwrap_err(), "counting has failed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_program_that_waits_for_the_task_that_panicked_ends_nevertheless() {
+        let runtime = Runtime::default();
+        runtime.tasks.spawn("counting", async { panic!("of no use") });
+        let ended = tokio::time::timeout(2 * LAST_WORK, until_stopped(runtime, pending()));
+        assert_eq!(ended.await.unwrap().unwrap_err().to_string(), "counting has failed");
     }
 
     #[test]

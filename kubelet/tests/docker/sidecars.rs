@@ -157,7 +157,11 @@ fn context(
         host_ip: "192.0.2.1".to_owned(),
         root,
         dns: ClusterDns::default(),
-        services: Services::follow(listwatch, CancellationToken::new()),
+        services: Services::follow(
+            listwatch,
+            &component::Tasks::default(),
+            CancellationToken::new(),
+        ),
         metrics: Metrics::default(),
     })
 }
