@@ -1,6 +1,6 @@
 //! Images, against an API server in process, with registries in memory.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc, time::Duration};
 
 use api_machinery::RegistryLogin;
 use api_types::{
@@ -21,10 +21,10 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use crate::{
     context::Context,
     fake_node::Node,
-    images::ahead,
+    images::ahead::{self, Patience},
     runtime::{
-        Runtime,
-        fake::{ENDLESS_IMAGE, Fake},
+        Container, Runtime,
+        fake::{ENDLESS_IMAGE, Fake, blank},
     },
 };
 
@@ -69,11 +69,26 @@ async fn create_set(client: &Client, name: &str, labels: Value, image: &str) {
     api.create(&PostParams::default(), &set).await.unwrap();
 }
 
+/// Removes what nobody needs at once.
+const IMPATIENT: Patience = Patience {
+    slow: Duration::from_secs(600),
+    unused: Duration::ZERO,
+    retry: Duration::from_millis(50),
+};
+
 /// A node that does nothing but fetch images ahead.
 fn node(plane: &ControlPlane, runtime: &Arc<Fake>) -> AbortOnDropHandle<()> {
-    let root = tempfile::tempdir().unwrap().keep();
-    let context = Context::fake(plane.client(), runtime.clone(), root);
-    let running = ahead::run(Arc::new(context), CancellationToken::new());
+    node_at(&tempfile::tempdir().unwrap().keep(), plane, runtime, IMPATIENT)
+}
+
+fn node_at(
+    root: &Path,
+    plane: &ControlPlane,
+    runtime: &Arc<Fake>,
+    patience: Patience,
+) -> AbortOnDropHandle<()> {
+    let context = Context::fake(plane.client(), runtime.clone(), root.to_owned());
+    let running = ahead::run(Arc::new(context), patience, CancellationToken::new());
     AbortOnDropHandle::new(tokio::spawn(running))
 }
 
@@ -135,11 +150,7 @@ async fn only_images_of_versions_with_instances_to_be_are_fetched_and_removed_wh
     scale(&client, "add-v2", 1).await;
     scale(&client, "add-v3", 1).await;
     let root = tempfile::tempdir().unwrap();
-    let begin = || {
-        let context = Context::fake(plane.client(), runtime.clone(), root.path().to_owned());
-        let running = ahead::run(Arc::new(context), CancellationToken::new());
-        AbortOnDropHandle::new(tokio::spawn(running))
-    };
+    let begin = || node_at(root.path(), &plane, &runtime, IMPATIENT);
     let node = begin();
     until_called(&runtime, "pull served:1".to_owned()).await;
     scale(&client, "add-v3", 0).await;
@@ -154,13 +165,12 @@ async fn only_images_of_versions_with_instances_to_be_are_fetched_and_removed_wh
     until_called(&runtime, "pull old:1".to_owned()).await;
     assert_eq!(runtime.calls(), ["pull served:1", "pull next:1", "pull old:1"]);
 
-    let api = Api::<ReplicaSet>::default_namespaced(client.clone());
-    api.delete("add-v2", &DeleteParams::default()).await.unwrap();
+    delete_set(&client, "add-v2").await;
     until_called(&runtime, "remove image served:1".to_owned()).await;
     // While the kubelet is away. What it had not fetched stays.
     drop(node);
     for name in ["add-v3", "add-v4"] {
-        api.delete(name, &DeleteParams::default()).await.unwrap();
+        delete_set(&client, name).await;
     }
     let _node = begin();
     until_called(&runtime, "remove image next:1".to_owned()).await;
@@ -174,16 +184,11 @@ async fn an_image_that_was_being_fetched_when_the_kubelet_ended_goes_with_its_ve
     let (client, runtime) = (plane.client(), Arc::new(Fake::default()));
     create_set(&client, "add-v1", of_add(1), ENDLESS_IMAGE).await;
     let root = tempfile::tempdir().unwrap();
-    let begin = || {
-        let context = Context::fake(plane.client(), runtime.clone(), root.path().to_owned());
-        let running = ahead::run(Arc::new(context), CancellationToken::new());
-        AbortOnDropHandle::new(tokio::spawn(running))
-    };
+    let begin = || node_at(root.path(), &plane, &runtime, IMPATIENT);
     let node = begin();
     until_called(&runtime, format!("pull {ENDLESS_IMAGE}")).await;
     drop(node);
-    let api = Api::<ReplicaSet>::default_namespaced(client);
-    api.delete("add-v1", &DeleteParams::default()).await.unwrap();
+    delete_set(&client, "add-v1").await;
     let _node = begin();
     until_called(&runtime, format!("remove image {ENDLESS_IMAGE}")).await;
 }
@@ -199,6 +204,95 @@ async fn an_image_that_does_not_come_holds_up_no_other() {
     until_called(&runtime, format!("pull {ENDLESS_IMAGE}")).await;
     create_set(&plane.client(), "add-v1", of_add(1), IMAGE).await;
     until_called(&runtime, format!("pull {IMAGE}")).await;
+}
+
+#[tokio::test]
+async fn images_that_do_not_come_hold_up_others_for_a_moment_only() {
+    let plane = ControlPlane::start().await;
+    let runtime = Arc::new(Fake::default());
+    runtime.publish(IMAGE);
+    let patience = Patience { slow: Duration::from_millis(50), ..IMPATIENT };
+    let _node = node_at(&tempfile::tempdir().unwrap().keep(), &plane, &runtime, patience);
+    let endless = |number| format!("example.org/endless:{number}");
+    for number in 0..3 {
+        let name = format!("slow-{number}");
+        let labels = json!({Function::LABEL: name, Function::VERSION_LABEL: "1"});
+        create_set(&plane.client(), &name, labels, &endless(number)).await;
+        until_called(&runtime, format!("pull {}", endless(number))).await;
+    }
+    create_set(&plane.client(), "add-v1", of_add(1), IMAGE).await;
+    until_called(&runtime, format!("pull {IMAGE}")).await;
+    assert_eq!(runtime.pulls(), 3, "they go on");
+}
+
+async fn delete_set(client: &Client, name: &str) {
+    let api = Api::<ReplicaSet>::default_namespaced(client.clone());
+    api.delete(name, &DeleteParams::default()).await.unwrap();
+}
+
+/// How often it was asked which pods the node has.
+fn looks_for_pods(plane: &ControlPlane) -> usize {
+    let requests = plane.requests();
+    requests.iter().filter(|request| request.starts_with("GET /api/v1/pods?")).count()
+}
+
+#[tokio::test]
+async fn an_image_that_a_pod_names_stays_as_long_as_the_pod() {
+    let plane = ControlPlane::start().await;
+    let (client, runtime) = (plane.client(), Arc::new(Fake::default()));
+    runtime.publish(IMAGE);
+    create_set(&client, "add-v1", of_add(1), IMAGE).await;
+    let pods = Api::<Pod>::default_namespaced(client.clone());
+    pods.create(&PostParams::default(), &pod(IMAGE, &[])).await.unwrap();
+    let _node = node(&plane, &runtime);
+    until_called(&runtime, format!("pull {IMAGE}")).await;
+    delete_set(&client, "add-v1").await;
+    wait::until("the image is to be removed twice", async || {
+        let looks = looks_for_pods(&plane);
+        if looks < 2 { Err(looks) } else { Ok(()) }
+    })
+    .await;
+    assert_eq!(runtime.calls(), [format!("pull {IMAGE}")]);
+    pods.delete("add", &DeleteParams::default().grace_period(0)).await.unwrap();
+    until_called(&runtime, format!("remove image {IMAGE}")).await;
+}
+
+#[tokio::test]
+async fn an_image_that_a_container_is_made_of_goes_after_the_container() {
+    let plane = ControlPlane::start().await;
+    let (client, runtime) = (plane.client(), Arc::new(Fake::default()));
+    runtime.publish(IMAGE);
+    create_set(&client, "add-v1", of_add(1), IMAGE).await;
+    let _node = node(&plane, &runtime);
+    until_called(&runtime, format!("pull {IMAGE}")).await;
+    runtime.adopt(Container { image: IMAGE.to_owned(), ..blank("function") });
+    delete_set(&client, "add-v1").await;
+    until_called(&runtime, format!("remove image {IMAGE}")).await;
+    assert!(runtime.image(IMAGE).await.unwrap().is_some());
+    let id = runtime.list(None).await.unwrap().remove(0).id;
+    runtime.remove(&id).await.unwrap();
+    wait::until("the image is gone", async || {
+        let found = runtime.image(IMAGE).await.unwrap();
+        found.map_or(Ok(()), |_| Err(runtime.calls()))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_image_stays_for_a_while_when_its_version_is_gone() {
+    let plane = ControlPlane::start().await;
+    let (client, runtime) = (plane.client(), Arc::new(Fake::default()));
+    for image in [IMAGE, OTHER] {
+        runtime.publish(image);
+    }
+    let root = tempfile::tempdir().unwrap();
+    let _node = node_at(root.path(), &plane, &runtime, Patience::default());
+    create_set(&client, "add-v1", of_add(1), IMAGE).await;
+    until_called(&runtime, format!("pull {IMAGE}")).await;
+    delete_set(&client, "add-v1").await;
+    create_set(&client, "add-v2", of_add(2), OTHER).await;
+    until_called(&runtime, format!("pull {OTHER}")).await;
+    assert_eq!(looks_for_pods(&plane), 0, "nobody was about to remove it");
 }
 
 fn pod(image: &str, secrets: &[&str]) -> Pod {

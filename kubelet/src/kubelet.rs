@@ -128,7 +128,8 @@ async fn run_parts(
     parts.spawn(source);
     parts.spawn(pleg::run(context.clone(), pods.clone(), shutdown.clone()));
     parts.spawn(housekeeping::run(context.clone(), pods, shutdown.clone()));
-    parts.spawn(images::ahead::run(context.clone(), shutdown.clone()));
+    let patience = images::ahead::Patience::default();
+    parts.spawn(images::ahead::run(context.clone(), patience, shutdown.clone()));
     parts.spawn(keeper::run(context.network.clone(), shutdown.clone()));
     parts.spawn(lease::run(context.clone(), shutdown.clone()));
     parts.spawn(registration::run(context, facts, check, shutdown.clone()));

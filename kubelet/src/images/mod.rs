@@ -20,7 +20,7 @@ pub struct Logins {
 }
 
 impl Logins {
-    /// Reads the Secrets.
+    /// Reads the Secrets of a pod.
     pub async fn read(
         context: &Context,
         pod: &PodIdentity,
@@ -28,6 +28,18 @@ impl Logins {
         image: &str,
     ) -> Self {
         let mut logins = Self::default();
+        logins.add(context, pod, secrets, image).await;
+        logins
+    }
+
+    /// Adds what the Secrets of another pod say.
+    pub async fn add(
+        &mut self,
+        context: &Context,
+        pod: &PodIdentity,
+        secrets: &[LocalObjectReference],
+        image: &str,
+    ) {
         for LocalObjectReference { name } in secrets {
             let secret = context.objects.secret(pod, name).await.unwrap_or_else(|error| {
                 let error = describe(&error);
@@ -35,11 +47,10 @@ impl Logins {
                 None
             });
             match secret.and_then(|secret| of_secret(&secret, image)) {
-                Some(found) => logins.found.extend(found),
-                None => logins.missing.push(name.clone()),
+                Some(found) => self.found.extend(found),
+                None => self.missing.push(name.clone()),
             }
         }
-        logins
     }
 }
 

@@ -29,8 +29,9 @@ use super::{
     process::{Command, Exec, Output, Size, Streams, Terminal},
 };
 
-/// An image whose pull never ends.
+/// An image whose pull never ends, as that of other tags of it.
 pub(crate) const ENDLESS_IMAGE: &str = "example.org/endless:1";
+const ENDLESS: &str = "example.org/endless:";
 /// Events that a slow listener may be behind.
 const EVENTS: usize = 1024;
 
@@ -399,7 +400,7 @@ impl Runtime for Fake {
         login: Option<&RegistryLogin>,
     ) -> Result<(), RuntimeError> {
         self.note(format!("pull {reference}"));
-        if reference == ENDLESS_IMAGE {
+        if reference.starts_with(ENDLESS) {
             let _pulling = self.pulling.clone();
             std::future::pending::<()>().await;
         }
@@ -417,7 +418,11 @@ impl Runtime for Fake {
 
     async fn remove_image(&self, reference: &str) -> Result<(), RuntimeError> {
         self.note(format!("remove image {reference}"));
-        self.world.lock().images.remove(reference);
+        let mut world = self.world.lock();
+        if world.containers.iter().any(|container| container.image == reference) {
+            return Err(RuntimeError::Conflict(format!("{reference} is being used")));
+        }
+        world.images.remove(reference);
         Ok(())
     }
 

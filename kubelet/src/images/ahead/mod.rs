@@ -1,0 +1,259 @@
+//! Fetches the images of functions' versions before an instance comes to this node, so that a call that waits for one
+//! does not wait for a transfer too.
+//!
+//! *Flow*: each version of a function has a ReplicaSet, with the instances' template, from the moment that its image is
+//! built, also while it has no instances. The kubelet follows those sets, and nothing else of functions: their sources may be large.
+//! Of each function those are fetched of which there are instances or are going to be, a few at a time. When a version's set has been gone
+//! for some minutes, what was fetched for it goes too, unless something else names it.
+//!
+//! *Guarantees*: no pod waits for this, nor does a version wait for nodes. Where the image is there already, because it was built by
+//! the same Docker, this costs a look per version.
+
+mod fetched;
+mod users;
+mod wanted;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use api_types::{api::apps::v1::ReplicaSet, minik8s::Function};
+use futures::{StreamExt, future::ready, stream::FuturesUnordered};
+use kube::{
+    Api,
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, Store},
+        watcher,
+    },
+};
+use parking_lot::Mutex;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    fetched::{Fetched, Unused},
+    wanted::{Puller, Serving},
+};
+use super::{Logins, pull};
+use crate::{context::Context, describe::describe, runtime::RuntimeError};
+
+/// How many are fetched at once, besides those that are slow.
+const PARALLEL: usize = 3;
+/// How long one may take.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// What is waited for, and how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// From then on a fetch is slow: it goes on, and others begin.
+    pub slow: Duration,
+    /// For so long nobody has named an image that is removed.
+    pub unused: Duration,
+    /// Until an image that could not be fetched or removed is tried again.
+    pub retry: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            slow: Duration::from_secs(30),
+            unused: Duration::from_secs(300),
+            retry: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Fetches until shutdown.
+pub async fn run(context: Arc<Context>, patience: Patience, shutdown: CancellationToken) {
+    let (sets, writer) = reflector::store();
+    let config = watcher::Config::default().labels(Function::LABEL);
+    let events = watcher(Api::all(context.client.clone()), config).default_backoff();
+    let changed = Notify::new();
+    let follow = events.reflect(writer).for_each(|event| {
+        match event {
+            Ok(_) => changed.notify_one(),
+            Err(error) => tracing::debug!(%error, "cannot watch the sets of functions"),
+        }
+        ready(())
+    });
+    let fetched = Mutex::new(Fetched::open(&context.root));
+    let keep = async {
+        if sets.wait_until_ready().await.is_ok() {
+            Keeper::new(&context, &fetched, patience).keep(&sets, &changed).await;
+        }
+    };
+    let work = async { tokio::join!(follow, keep) };
+    shutdown.run_until_cancelled(work).await;
+}
+
+/// What is to be done about an image.
+enum Task {
+    Fetch(Vec<Puller>),
+    Remove,
+}
+
+/// What has come of it.
+enum Outcome {
+    Here,
+    Removed,
+    /// It is not removed, as something else names it.
+    Needed,
+}
+
+/// Has the images here that are wanted, and removes those that nobody has needed for a while.
+struct Keeper<'a> {
+    context: &'a Context,
+    fetched: &'a Mutex<Fetched>,
+    patience: Patience,
+    serving: Serving,
+    unused: Unused,
+    here: BTreeSet<String>,
+    /// Since when something is done about an image.
+    busy: BTreeMap<String, Instant>,
+    /// Until when nothing is done about it.
+    held: BTreeMap<String, Instant>,
+}
+
+impl<'a> Keeper<'a> {
+    fn new(context: &'a Context, fetched: &'a Mutex<Fetched>, patience: Patience) -> Self {
+        Self {
+            context,
+            fetched,
+            patience,
+            serving: Serving::default(),
+            unused: Unused::default(),
+            here: BTreeSet::new(),
+            busy: BTreeMap::new(),
+            held: BTreeMap::new(),
+        }
+    }
+
+    async fn keep(mut self, sets: &Store<ReplicaSet>, changed: &Notify) {
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            for (image, task) in self.begin(&sets.state()) {
+                under_way.push(work(self.context, self.fetched, image, task));
+            }
+            let next = self.next();
+            tokio::select! {
+                () = changed.notified() => {}
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+                Some((image, outcome)) = under_way.next() => self.note(image, outcome),
+            }
+        }
+    }
+
+    fn begin(&mut self, sets: &[Arc<ReplicaSet>]) -> Vec<(String, Task)> {
+        let named = wanted::images(sets.iter().map(|set| &**set));
+        self.here.retain(|image| named.contains_key(image));
+        self.held.retain(|_, until| *until > Instant::now());
+        let mut wanted = wanted::images(self.serving.of(sets));
+        wanted.retain(|image, _| !self.here.contains(image));
+        let fetch = wanted.into_iter().map(|(image, pullers)| (image, Task::Fetch(pullers)));
+        let fetched = self.fetched.lock();
+        let unused = fetched.images.iter().filter(|image| !named.contains_key(*image));
+        let unused = self.unused.due(unused, self.patience.unused);
+        let remove = unused.into_iter().map(|image| (image, Task::Remove));
+        fetch.chain(remove).filter(|(image, _)| self.has_turn(image)).collect()
+    }
+
+    fn has_turn(&mut self, image: &str) -> bool {
+        let slow = self.patience.slow;
+        let fast = self.busy.values().filter(|since| since.elapsed() < slow).count();
+        let is_free = !self.held.contains_key(image) && !self.busy.contains_key(image);
+        let has_turn = is_free && fast < PARALLEL;
+        if has_turn {
+            self.busy.insert(image.to_owned(), Instant::now());
+        }
+        has_turn
+    }
+
+    /// When there may be something to begin.
+    fn next(&self) -> Option<Instant> {
+        let slow = self.busy.values().map(|since| *since + self.patience.slow);
+        let slow = slow.filter(|at| *at > Instant::now());
+        let held = self.held.values().copied();
+        held.chain(slow).chain(self.unused.next(self.patience.unused)).min()
+    }
+
+    fn note(&mut self, image: String, outcome: Result<Outcome, String>) {
+        self.busy.remove(&image);
+        match outcome {
+            Ok(Outcome::Here) => {
+                self.here.insert(image);
+            }
+            Ok(Outcome::Removed) => self.fetched.lock().change(|images| {
+                images.remove(&image);
+            }),
+            Ok(Outcome::Needed) => {
+                tracing::debug!(image, "an image that was fetched ahead is needed by others");
+                let patience = self.patience.unused.max(self.patience.retry);
+                self.held.insert(image, Instant::now() + patience);
+            }
+            Err(error) => {
+                tracing::warn!(error, image, "cannot fetch or remove the image of a function yet");
+                self.held.insert(image, Instant::now() + self.patience.retry);
+            }
+        }
+    }
+}
+
+async fn work(
+    context: &Context,
+    fetched: &Mutex<Fetched>,
+    image: String,
+    task: Task,
+) -> (String, Result<Outcome, String>) {
+    let work = async {
+        match task {
+            Task::Fetch(pullers) => ensure(context, fetched, &image, &pullers).await,
+            Task::Remove => remove(context, &image).await,
+        }
+    };
+    let done = timeout(LIMIT, work).await;
+    let done = done.unwrap_or_else(|_| Err(format!("not done within {} s", LIMIT.as_secs())));
+    (image, done)
+}
+
+async fn ensure(
+    context: &Context,
+    fetched: &Mutex<Fetched>,
+    image: &str,
+    pullers: &[Puller],
+) -> Result<Outcome, String> {
+    let failed = |error: RuntimeError| error.to_string();
+    if context.runtime.image(image).await.map_err(failed)?.is_some() {
+        return Ok(Outcome::Here);
+    }
+    let mut logins = Logins::default();
+    for Puller { set, secrets } in pullers {
+        logins.add(context, set, secrets, image).await;
+        // They are read anew by whoever needs them next.
+        context.objects.release(&set.uid);
+    }
+    fetched.lock().change(|images| {
+        images.insert(image.to_owned());
+    });
+    pull(context, image, &logins).await.map_err(failed)?;
+    tracing::info!(image, "fetched the image of a function");
+    Ok(Outcome::Here)
+}
+
+async fn remove(context: &Context, image: &str) -> Result<Outcome, String> {
+    if users::has_users(context, image).await.map_err(|error| describe(&error))? {
+        return Ok(Outcome::Needed);
+    }
+    match context.runtime.remove_image(image).await {
+        Ok(()) => tracing::info!(image, "removed the image of a version that is gone"),
+        // A container is made of it.
+        Err(RuntimeError::Conflict(_)) => return Ok(Outcome::Needed),
+        Err(error) => return Err(error.to_string()),
+    }
+    Ok(Outcome::Removed)
+}
