@@ -310,4 +310,29 @@ mod tests {
         assert_eq!(queue.next_wake(), None);
         assert_eq!(queue.pop(now + seconds(301)), None);
     }
+
+    /// The first of an index is there, so that nothing behind it is cleared away before its turn.
+    #[test]
+    fn what_pods_leave_behind_that_come_and_go_is_cleared_away() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        queue.add(&uid("parked"));
+        queue.pop(now);
+        queue.park(&uid("parked"), PluginSet::all(), now);
+        for _ in 0..10 * LEFT_BEHIND {
+            queue.add(&uid("b"));
+            queue.pop(now);
+            queue.park(&uid("b"), PluginSet::all(), now + seconds(1));
+            queue.remove(&uid("b"));
+        }
+        queue.add(&uid("ready"));
+        for _ in 0..10 * LEFT_BEHIND {
+            queue.add(&uid("b"));
+            queue.remove(&uid("b"));
+        }
+        let most = 2 * queue.len() + LEFT_BEHIND;
+        assert!(queue.due.len() <= most, "{}", queue.due.len());
+        assert!(queue.ready.len() <= most, "{}", queue.ready.len());
+        assert_eq!(queue.pop(now), Some(uid("ready")));
+        assert_eq!(queue.next_wake(), Some(now + LONGEST_PARKING));
+    }
 }
