@@ -4,6 +4,7 @@ use std::{any::Any, fmt};
 
 use api_machinery::ApiError;
 use api_types::meta::ObjectMeta;
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::object::Object;
@@ -11,18 +12,14 @@ use crate::object::Object;
 /// See the module.
 pub struct AnyObject(Box<dyn Erased>);
 
-/// What an object can do whose type is forgotten.
-pub(crate) trait Erased: Any + Send + Sync {
+/// What is known of an object of whatever type.
+pub(crate) trait Described {
     fn kind(&self) -> &str;
     fn metadata(&self) -> &ObjectMeta;
     fn metadata_mut(&mut self) -> &mut ObjectMeta;
-    fn to_value(&self) -> serde_json::Result<Value>;
-    fn to_json(&self) -> serde_json::Result<Vec<u8>>;
-    fn equals(&self, other: &AnyObject) -> bool;
-    fn copy(&self) -> AnyObject;
 }
 
-impl<K: Object> Erased for K {
+impl<K: Object> Described for K {
     fn kind(&self) -> &str {
         K::KIND
     }
@@ -34,7 +31,17 @@ impl<K: Object> Erased for K {
     fn metadata_mut(&mut self) -> &mut ObjectMeta {
         K::metadata_mut(self)
     }
+}
 
+/// What an object can do whose type is forgotten.
+pub(crate) trait Erased: Described + Any + Send + Sync {
+    fn to_value(&self) -> serde_json::Result<Value>;
+    fn to_json(&self) -> serde_json::Result<Vec<u8>>;
+    fn equals(&self, other: &AnyObject) -> bool;
+    fn copy(&self) -> AnyObject;
+}
+
+impl<T: Described + Serialize + Clone + PartialEq + Send + Sync + 'static> Erased for T {
     fn to_value(&self) -> serde_json::Result<Value> {
         serde_json::to_value(self)
     }
@@ -48,7 +55,7 @@ impl<K: Object> Erased for K {
     }
 
     fn copy(&self) -> AnyObject {
-        AnyObject::new(self.clone())
+        AnyObject::erased(self.clone())
     }
 }
 

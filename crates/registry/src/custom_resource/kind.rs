@@ -6,7 +6,9 @@ use api_machinery::{FieldErrors, names, strict};
 use api_types::jiff::Timestamp;
 use serde_json::Value;
 
-use super::{columns::Cell, object::Unstructured, structural_schema, validation::Validation};
+use super::{
+    columns::Cell, extensions, object::Unstructured, structural_schema, validation::Validation,
+};
 use crate::{
     any_object::AnyObject,
     context::Context,
@@ -46,9 +48,21 @@ impl CustomKind {
         }
     }
 
-    fn validate(&self, object: &Unstructured, mut errors: FieldErrors) -> Result<(), Fault> {
-        let value = serde_json::to_value(object).map_err(|e| Fault::Decode(e.to_string()))?;
-        self.validation.check(&value, &mut errors);
+    /// Of an update what is not as in `old`: the schema may have become stricter since.
+    fn validate(
+        &self,
+        object: &Unstructured,
+        old: Option<&Unstructured>,
+        mut errors: FieldErrors,
+    ) -> Result<(), Fault> {
+        if old.is_none_or(|old| old.rest != object.rest) {
+            let value = |object| {
+                serde_json::to_value(object).map_err(|error| Fault::Decode(error.to_string()))
+            };
+            let (object, old) = (value(object)?, old.map(value).transpose()?);
+            self.validation.check(&object, old.as_ref(), &mut errors);
+            extensions::check(&self.schema, &object, old.as_ref(), &mut errors);
+        }
         match errors.is_empty() {
             true => Ok(()),
             false => Err(Fault::Invalid(object.metadata.name.clone().unwrap_or_default(), errors)),
@@ -98,7 +112,7 @@ impl ErasedKind for CustomKind {
         object.metadata.generation = Some(1);
         let mut errors = FieldErrors::default();
         metadata::validate(&object.metadata, scope, names::dns1123_subdomain, &mut errors);
-        self.validate(object, errors)
+        self.validate(object, None, errors)
     }
 
     fn before_update(&self, part: Part, new: &mut AnyObject, old: &AnyObject) -> Result<(), Fault> {
@@ -107,7 +121,7 @@ impl ErasedKind for CustomKind {
         metadata::prepare_update(&mut new.metadata, &old.metadata);
         let mut errors = FieldErrors::default();
         metadata::validate_update(&new.metadata, &old.metadata, &mut errors);
-        self.validate(new, errors)?;
+        self.validate(new, Some(old), errors)?;
         // The status is no part of it if it has its own subresource.
         if part == Part::Main && new.rest != old.rest {
             metadata::bump_generation(&mut new.metadata);

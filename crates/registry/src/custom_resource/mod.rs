@@ -2,6 +2,7 @@
 //! like those of the kinds that have a type (Kubernetes: `apiextensions-apiserver/pkg/registry/customresource`).
 
 mod columns;
+mod extensions;
 mod kind;
 mod object;
 mod structural_schema;
@@ -53,6 +54,9 @@ pub enum CustomResourceError {
     /// Nothing can be validated by the schema.
     #[error("the schema can't be used: {0}")]
     Schema(String),
+    /// The schema has rules that nobody would enforce; where they are.
+    #[error("{0}: rules in CEL are not supported")]
+    Rules(String),
     /// A column's path is none.
     #[error("{0:?} is no JSONPath")]
     JsonPath(String),
@@ -62,9 +66,12 @@ impl CustomResource {
     /// The definition.
     ///
     /// # Errors
-    /// If the schema or the path of a column is none.
+    /// If the schema or the path of a column is none, or the schema says what is not enforced.
     pub fn build(self) -> Result<ResourceDef, CustomResourceError> {
         let Self { names, scope, schema, columns, has_status, scale, conversion } = self;
+        if let Some(rules) = extensions::rules(&schema) {
+            return Err(CustomResourceError::Rules(rules));
+        }
         let columns = with_standard(columns);
         let cell = |PrinterColumn { column, json_path }: &PrinterColumn| {
             let error = || CustomResourceError::JsonPath(json_path.clone());

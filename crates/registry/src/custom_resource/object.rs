@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::any_object::{AnyObject, Erased};
+use crate::any_object::Described;
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,7 +31,7 @@ impl Unstructured {
     }
 }
 
-impl Erased for Unstructured {
+impl Described for Unstructured {
     fn kind(&self) -> &str {
         &self.kind
     }
@@ -42,21 +42,5 @@ impl Erased for Unstructured {
 
     fn metadata_mut(&mut self) -> &mut ObjectMeta {
         &mut self.metadata
-    }
-
-    fn to_value(&self) -> serde_json::Result<Value> {
-        serde_json::to_value(self)
-    }
-
-    fn to_json(&self) -> serde_json::Result<Vec<u8>> {
-        serde_json::to_vec(self)
-    }
-
-    fn equals(&self, other: &AnyObject) -> bool {
-        other.get() == Some(self)
-    }
-
-    fn copy(&self) -> AnyObject {
-        AnyObject::erased(self.clone())
     }
 }

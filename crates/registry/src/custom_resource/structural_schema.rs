@@ -87,7 +87,7 @@ fn default_value(schema: &Value, value: &mut Value) {
 }
 
 /// The schema of a field, if there is one.
-fn of_field<'a>(schema: &'a Value, name: &str) -> Option<&'a Value> {
+pub(super) fn of_field<'a>(schema: &'a Value, name: &str) -> Option<&'a Value> {
     let additional = schema.get("additionalProperties").filter(|schema| **schema != false);
     schema["properties"].get(name).or(additional)
 }

@@ -33,12 +33,18 @@ impl Validation {
     }
 
     /// Adds the faults of an object: the first ones, and only the very first if all together could fill the memory.
-    pub(super) fn check(&self, object: &Value, errors: &mut FieldErrors) {
+    /// What is as in `old` is none, so that an object may be changed that a stricter schema does not take any more.
+    pub(super) fn check(&self, object: &Value, old: Option<&Value>, errors: &mut FieldErrors) {
         if most_faults_size(object, 0) > MOST_FAULTS_SIZE {
             self.0.validate(object).err().iter().for_each(|error| tell(error, errors));
             return;
         }
-        self.0.iter_errors(object).take(MOST_FAULTS).for_each(|error| tell(&error, errors));
+        let is_new = |error: &ValidationError<'_>| {
+            let before = old.and_then(|old| old.pointer(error.instance_path().as_str()));
+            before != Some(error.instance())
+        };
+        let faults = self.0.iter_errors(object).filter(is_new);
+        faults.take(MOST_FAULTS).for_each(|error| tell(&error, errors));
     }
 }
 

@@ -210,6 +210,75 @@ fn an_empty_list_in_a_schema_says_nothing() {
 }
 
 #[test]
+fn a_set_has_nothing_twice_and_a_map_no_key() {
+    let set =
+        json!({"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}});
+    check_faults(&set, &json!(["a", "b"]), &[]);
+    let twice = |index, value| format!("spec.f[{index}]: Duplicate value: {value}");
+    check_faults(&set, &json!(["a", "b", "a"]), &[&twice(2, r#""a""#)]);
+    let items = json!({"type": "object", "properties": {
+        "port": {"type": "integer"},
+        "protocol": {"type": "string", "default": "TCP"},
+        "name": {"type": "string"},
+    }});
+    let keys = json!(["port", "protocol"]);
+    let map = json!({"type": "array", "x-kubernetes-list-type": "map", "items": items,
+        "x-kubernetes-list-map-keys": keys});
+    let udp = json!({"port": 1, "protocol": "UDP"});
+    check_faults(&map, &json!([{"port": 1}, udp, {"port": 2}]), &[]);
+    let tcp = json!({"protocol": "TCP", "port": 1, "name": "b"});
+    let key = r#"{"port":1,"protocol":"TCP"}"#;
+    check_faults(&map, &json!([{"port": 1, "name": "a"}, tcp]), &[&twice(1, key)]);
+    let nested = json!({"type": "object", "additionalProperties": {"type": "array", "items": set}});
+    let within = r#"spec.f.k[0][1]: Duplicate value: "a""#;
+    check_faults(&nested, &json!({"k": [["a", "a"]], "l": [["a"], ["a"]]}), &[within]);
+    let list = json!({"type": "array", "items": {"type": "string"}});
+    check_faults(&list, &json!(["a", "a"]), &[]);
+}
+
+#[test]
+fn an_embedded_object_says_what_it_is() {
+    let embedded = json!({"type": "object", "x-kubernetes-embedded-resource": true});
+    check_faults(&embedded, &json!({"apiVersion": "v1", "kind": "Pod"}), &[]);
+    let missing = |field| format!("spec.f.{field}: Required value: must not be empty");
+    check_faults(&embedded, &json!({"kind": ""}), &[&missing("apiVersion"), &missing("kind")]);
+}
+
+#[test]
+fn what_a_stricter_schema_does_not_take_may_stay_as_it_is() {
+    let schema = |most: u32, list: &str| {
+        json!({"type": "object", "properties": {
+            "n": {"type": "integer", "maximum": most},
+            "m": {"type": "integer", "maximum": most},
+            "l": {"type": "array", "x-kubernetes-list-type": list, "items": {"type": "string"}},
+        }})
+    };
+    let lax = kind(&schema(10, "atomic"));
+    let mut given = object(&json!({"n": 9, "l": ["a", "a"]}));
+    given["metadata"]["finalizers"] = json!(["example.com/a"]);
+    let made = create(&lax, given);
+    let strict = kind(&schema(5, "set"));
+    let mut reported = made.clone();
+    reported["status"] = json!({"seen": 1});
+    let reported = update_status(&strict, &made, reported).unwrap();
+    assert_eq!(reported["status"], json!({"seen": 1}));
+    let mut freed = reported.clone();
+    freed["metadata"]["finalizers"] = json!([]);
+    let freed = update(&strict, &reported, freed).unwrap();
+    assert_eq!(freed["metadata"]["finalizers"], json!([]));
+    let changed = |change: Value| {
+        let mut new = freed.clone();
+        new["spec"].as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        update(&strict, &freed, new)
+    };
+    changed(json!({"m": 1})).unwrap();
+    let refused = |change: Value| changed(change).unwrap_err().to_string();
+    assert!(refused(json!({"m": 6})).contains("spec.m: Invalid value: 6"));
+    assert!(refused(json!({"n": 8})).contains("spec.n: Invalid value: 8"));
+    assert!(refused(json!({"l": ["b", "b"]})).contains("spec.l[1]: Duplicate value"));
+}
+
+#[test]
 fn no_more_faults_are_told_of_than_anybody_reads() {
     let list = json!({"type": "array", "items": {"type": "string"}});
     let spec = json!({"type": "object", "additionalProperties": list});
@@ -316,6 +385,11 @@ fn what_can_not_be_served_is_told() {
     // No other document is ever fetched.
     let error = custom(&json!({"$ref": "http://127.0.0.1:1/x"})).build().unwrap_err();
     assert!(matches!(error, CustomResourceError::Schema(_)), "{error}");
+    let rule = json!([{"rule": "self.min <= self.max"}]);
+    let ranges = json!({"type": "object", "x-kubernetes-validations": rule});
+    let error = custom(&json!({"type": "array", "items": ranges})).build().unwrap_err();
+    let place = "properties.spec.items.x-kubernetes-validations";
+    assert_eq!(error.to_string(), format!("{place}: rules in CEL are not supported"));
     let mut resource = custom(&json!({"type": "object"}));
     resource.columns.push(PrinterColumn { column: Column::default(), json_path: "x".to_owned() });
     assert_eq!(resource.build().unwrap_err().to_string(), "\"x\" is no JSONPath");
