@@ -1,6 +1,8 @@
 //! The keys that tokens are signed and verified with, from PEM as Kubernetes reads it
 //! (Kubernetes: `k8s.io/client-go/util/keyutil`, `pkg/serviceaccount/jwt.go`).
 
+use std::ops::RangeInclusive;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use ring::digest::{SHA256, digest};
@@ -13,9 +15,15 @@ use rustls::{
 };
 use serde_json::{Value, json};
 use x509_parser::{
-    certificate::X509Certificate, prelude::FromDer, public_key::PublicKey as Parsed,
+    certificate::X509Certificate,
+    oid_registry::{OID_EC_P256, OID_NIST_EC_P384},
+    prelude::FromDer,
+    public_key::PublicKey as Parsed,
     x509::SubjectPublicKeyInfo,
 };
+
+/// What ring verifies with.
+const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
 
 /// Why a key is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +37,9 @@ pub enum KeyError {
     /// Another kind of key, or curve.
     #[error("a key in it is neither of RSA nor of the curves P-256 and P-384")]
     Unsupported,
+    /// A key whose signatures nobody would take.
+    #[error("an RSA key in it is not of 2048 to 8192 bits")]
+    Size,
 }
 
 /// What tokens are verified with.
@@ -103,13 +114,16 @@ impl PublicKey {
         let (_, info) = SubjectPublicKeyInfo::from_der(der).map_err(|_| KeyError::Malformed)?;
         let bits = &*info.subject_public_key.data;
         let (algorithm, key, mut jwk) = match info.parsed().map_err(|_| KeyError::Malformed)? {
+            Parsed::RSA(rsa) if !RSA_BITS.contains(&bits_of(rsa.modulus)) => {
+                return Err(KeyError::Size);
+            }
             Parsed::RSA(rsa) => {
                 let part = |part: &[u8]| encode(part.strip_prefix(&[0]).unwrap_or(part));
                 let jwk = json!({ "kty": "RSA", "n": part(rsa.modulus), "e": part(rsa.exponent) });
                 (Algorithm::RS256, DecodingKey::from_rsa_der(bits), jwk)
             }
             Parsed::EC(_) => {
-                let (algorithm, name) = curve(bits)?;
+                let (algorithm, name) = curve(&info, bits)?;
                 let (x, y) = bits[1..].split_at(bits.len() / 2);
                 let jwk = json!({ "kty": "EC", "crv": name, "x": encode(x), "y": encode(y) });
                 (algorithm, DecodingKey::from_ec_der(bits), jwk)
@@ -124,11 +138,22 @@ impl PublicKey {
     }
 }
 
-/// The curve of a point, which is as long as its name says.
-fn curve(point: &[u8]) -> Result<(Algorithm, &'static str), KeyError> {
+fn bits_of(modulus: &[u8]) -> usize {
+    let zeros: usize = modulus.iter().take_while(|byte| **byte == 0).count();
+    let first = modulus.get(zeros).map_or(0, |byte| byte.leading_zeros() as usize);
+    (modulus.len() - zeros) * 8 - first
+}
+
+/// The curve of a point that is not compressed: others have points of the same length.
+fn curve(
+    info: &SubjectPublicKeyInfo<'_>,
+    point: &[u8],
+) -> Result<(Algorithm, &'static str), KeyError> {
+    let named = info.algorithm.parameters.as_ref().and_then(|named| named.as_oid().ok());
+    let named = named.ok_or(KeyError::Unsupported)?;
     match (point.len(), point.first()) {
-        (65, Some(4)) => Ok((Algorithm::ES256, "P-256")),
-        (97, Some(4)) => Ok((Algorithm::ES384, "P-384")),
+        (65, Some(4)) if named == OID_EC_P256 => Ok((Algorithm::ES256, "P-256")),
+        (97, Some(4)) if named == OID_NIST_EC_P384 => Ok((Algorithm::ES384, "P-384")),
         _ => Err(KeyError::Unsupported),
     }
 }

@@ -74,6 +74,9 @@ fn a_file_may_have_several_keys_and_must_have_one_of_use() {
     assert_eq!(refused("nothing"), "no RSA or ECDSA key is in it");
     let unsupported = "a key in it is neither of RSA nor of the curves P-256 and P-384";
     assert_eq!(refused(include_str!("testdata/ed25519.pem")), unsupported);
+    assert_eq!(refused(include_str!("testdata/secp256k1.pub")), unsupported);
+    let size = "an RSA key in it is not of 2048 to 8192 bits";
+    assert_eq!(refused(include_str!("testdata/rsa-1024.pub")), size);
     assert!(matches!(Tokens::new(RSA_PUBLIC), Err(KeyError::None)));
 }
 
