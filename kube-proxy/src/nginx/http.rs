@@ -97,7 +97,10 @@ impl Http {
             }
             writeln!(out, "        keepalive 32;\n    }}")?;
         }
-        for server in &self.servers {
+        let is_named = |server: &&Server| {
+            server.names.is_empty() || server.names.iter().any(|name| is_name(name))
+        };
+        for server in self.servers.iter().filter(is_named) {
             self.write_server(out, server, files)?;
         }
         writeln!(out, "}}")
@@ -116,7 +119,8 @@ impl Http {
     fn write_server(&self, out: &mut String, server: &Server, files: &mut Files) -> fmt::Result {
         let tls = if server.tls.is_some() { " ssl" } else { "" };
         writeln!(out, "    server {{\n        listen {}{tls};", server.address)?;
-        let names: Vec<_> = server.names.iter().map(|name| quoted(name)).collect();
+        let names = server.names.iter().filter(|name| is_name(name));
+        let names: Vec<_> = names.map(|name| quoted(name)).collect();
         let names = if names.is_empty() { "_".to_owned() } else { names.join(" ") };
         writeln!(out, "        server_name {names};")?;
         if let Some(Certificate { chain, key }) = &server.tls {
@@ -157,12 +161,16 @@ impl Http {
 /// said of one path counts before what is said of all below it, and the first before the others.
 fn paths(server: &Server) -> BTreeMap<String, Option<&Location>> {
     let mut paths = BTreeMap::new();
-    for location in &server.locations {
+    // Others might be regular expressions.
+    let is_absolute = |location: &&Location| match &location.path {
+        Path::Exact(path) | Path::Prefix(path) => path.starts_with('/'),
+    };
+    for location in server.locations.iter().filter(is_absolute) {
         if let Path::Exact(path) = &location.path {
             paths.entry(format!("= {}", quoted(path))).or_insert(Some(location));
         }
     }
-    for location in &server.locations {
+    for location in server.locations.iter().filter(is_absolute) {
         if let Path::Prefix(path) = &location.path {
             let path = path.trim_end_matches('/');
             if !path.is_empty() {
@@ -183,11 +191,17 @@ fn carry(files: &mut Files, kind: &str, content: &[u8]) -> String {
     path
 }
 
+/// Whether nginx takes it for a host's name, and not for a regular expression: with another one it would take no
+/// configuration at all.
+fn is_name(name: &str) -> bool {
+    let labels = name.strip_prefix("*.").unwrap_or(name).split('.');
+    let is_of_label = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    labels.into_iter().all(|label| !label.is_empty() && label.chars().all(is_of_label))
+}
+
 /// One word for nginx, whatever is in it.
 fn quoted(text: &str) -> String {
     let text: String = text.chars().filter(|c| !c.is_control()).collect();
-    // A name that begins so is a regular expression.
-    let text = text.trim_start_matches('~');
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
@@ -200,6 +214,35 @@ mod tests {
         assert_eq!(quoted("/a b;}"), "\"/a b;}\"");
         assert_eq!(quoted("x\"; return 200 \"\n"), "\"x\\\"; return 200 \\\"\"");
         assert_eq!(quoted("a\\"), "\"a\\\\\"");
-        assert_eq!(quoted("~^(.*)$"), "\"^(.*)$\"");
+        assert_eq!(quoted("~x"), "\"~x\"");
+    }
+
+    #[test]
+    fn a_server_without_a_name_that_nginx_takes_is_left_out() {
+        let server = |names: &[&str]| Server {
+            address: "10.96.0.20:80".parse().unwrap(),
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            tls: None,
+            locations: vec![Location {
+                path: Path::Prefix("~*".to_owned()),
+                upstream: String::new(),
+                headers: BTreeMap::new(),
+            }],
+        };
+        let written = |names: &[&str]| {
+            let (mut out, mut files) = (String::new(), Files::new());
+            let http = Http { upstreams: BTreeMap::new(), servers: vec![server(names)] };
+            http.write(&mut out, &mut files).unwrap();
+            let told = out.lines().map(str::trim);
+            told.filter(|line| line.starts_with("server_name ") || line.starts_with("location"))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let nothing = "location \"/\" { return 404; }";
+        assert_eq!(written(&[]), format!("server_name _; {nothing}"));
+        let two = ["*.shop.example.com", "shop.example.com", "~^(.*)$", "a*.b", "a..b", ""];
+        let names = "\"*.shop.example.com\" \"shop.example.com\"";
+        assert_eq!(written(&two), format!("server_name {names}; {nothing}"));
+        assert_eq!(written(&["~^(.*)$"]), "");
     }
 }
