@@ -36,6 +36,14 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
+        Self::new(Tokens::ephemeral())
+    }
+}
+
+impl Config {
+    /// The usual settings, with these tokens.
+    #[must_use]
+    pub fn new(tokens: Tokens) -> Self {
         Self {
             service_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 16),
             advertise_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -46,7 +54,7 @@ impl Default for Config {
             request_timeout: Duration::from_secs(60),
             watch_window_bytes: 64 << 20,
             kubelet_client: None,
-            tokens: Tokens::ephemeral(),
+            tokens,
         }
     }
 }

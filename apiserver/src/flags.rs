@@ -227,8 +227,7 @@ async fn serve(
         advertise_address: advertised,
         secure_port: flags.secure_port,
         kubelet_client: Some(pki.kubelet_client()?),
-        tokens: flags.tokens.tokens(&pki)?,
-        ..Config::default()
+        ..Config::new(flags.tokens.tokens(&pki)?)
     };
     let store = open_store(flags).await?;
     let connect = |url: &str| Publisher::connect(url, &runtime.tasks);

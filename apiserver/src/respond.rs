@@ -50,6 +50,13 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     }
 }
 
+/// What was made, or done, as JSON.
+pub(crate) fn created(value: &impl Serialize, warnings: &[String]) -> Response {
+    let mut response = json(StatusCode::CREATED, value);
+    warn(&mut response, warnings);
+    response
+}
+
 /// Plain text.
 pub(crate) fn text(status: StatusCode, text: impl Into<Body>) -> Response {
     let mut response = Response::new(text.into());

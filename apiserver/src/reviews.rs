@@ -5,7 +5,6 @@ use api_machinery::ApiError;
 use api_types::api::authentication::v1::{
     SelfSubjectReview, SelfSubjectReviewStatus, TokenReview, TokenReviewStatus, UserInfo,
 };
-use http::StatusCode;
 use registry::AnyObject;
 
 use crate::{
@@ -35,9 +34,7 @@ pub(crate) async fn create(
         let user_info = Some(user_info(&call.identity));
         review.status = Some(SelfSubjectReviewStatus { user_info });
     }
-    let mut response = respond::json(StatusCode::CREATED, &given.to_value()?);
-    respond::warn(&mut response, warnings);
-    Ok(response)
+    Ok(respond::created(&given.to_value()?, warnings))
 }
 
 /// Whose the token is, for audiences of which one is to be the server's if the review names none.

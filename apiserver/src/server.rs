@@ -59,9 +59,11 @@ impl ApiServer {
             this.state.duties.begin("the publisher", publish::run(this.state.clone(), publisher));
         }
         let mut witness = Witness::default();
-        bootstrap::begin(&this.state, &mut witness)
-            .await
-            .context("cannot make the objects that are always there")?;
+        if let Err(error) = bootstrap::begin(&this.state, &mut witness).await {
+            // What has begun would go on in this process, and hold the store.
+            this.state.shutdown.cancel();
+            return Err(error).context("cannot make the objects that are always there");
+        }
         upkeep::start(&this.state, witness);
         Ok(this)
     }

@@ -1,7 +1,8 @@
 //! Whose a token is: it is good only as long as its service account, and what else it is bound to, is there.
 
+use api_machinery::ApiError;
 use api_types::jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use serde::Deserialize;
 
 use crate::{
     catalogue::Catalogue,
@@ -63,12 +64,12 @@ async fn check_account(
     let found = find(at, "serviceaccounts", Some(namespace), name).await?;
     let found =
         found.ok_or_else(|| TokenError::Refused(format!("serviceaccounts {name:?} not found")))?;
-    let uid = uid(&found);
-    if uid != claim.uid {
+    let uid = &found.uid;
+    if *uid != claim.uid {
         let why = format!("service account UID ({uid}) does not match claim ({})", claim.uid);
         return Err(TokenError::Refused(why));
     }
-    if is_deleted(&found) {
+    if found.is_deleted() {
         let why = format!("service account {namespace}/{name} has been deleted");
         return Err(TokenError::Refused(why));
     }
@@ -86,14 +87,14 @@ async fn check_bound(
     let invalidated =
         || TokenError::Refused("service account token has been invalidated".to_owned());
     let found = find(at, plural, namespace, &claim.name).await?.ok_or_else(invalidated)?;
-    let uid = uid(&found);
-    if uid != claim.uid {
+    let uid = &found.uid;
+    if *uid != claim.uid {
         return Err(TokenError::Refused(format!(
             "{word} UID ({uid}) does not match service account {word} ref claim ({})",
             claim.uid
         )));
     }
-    if is_deleted(&found) { Err(invalidated()) } else { Ok(()) }
+    if found.is_deleted() { Err(invalidated()) } else { Ok(()) }
 }
 
 /// As the cache has it. What isn't there may have been made a moment ago by another server: the store knows.
@@ -102,39 +103,54 @@ async fn find(
     plural: &str,
     namespace: Option<&str>,
     name: &str,
-) -> Result<Option<Value>, TokenError> {
+) -> Result<Option<Metadata>, TokenError> {
     let Some(def) = at.catalogue.find("", "v1", plural) else { return Ok(None) };
     let address = Address { def, namespace, name };
     if let Some(cached) = at.storage.cache().get(&address.key()) {
         let object = encoded::readable(&cached).map_err(TokenError::Unknown)?;
-        return Ok(Some(object.value().clone()));
+        return metadata(serde_json::from_slice(&object.json()));
     }
     match at.storage.get(address).await {
-        Ok(stored) => Ok(Some(stored.object)),
+        Ok(stored) => metadata(Object::deserialize(&stored.object)),
         Err(error) if error.code() == 404 => Ok(None),
         Err(error) => Err(TokenError::Unknown(error)),
     }
 }
 
-fn uid(object: &Value) -> &str {
-    object["metadata"]["uid"].as_str().unwrap_or_default()
+/// What is looked at of an object, which may be large.
+#[derive(Deserialize)]
+struct Object {
+    metadata: Metadata,
 }
 
-fn is_deleted(object: &Value) -> bool {
-    let deleted = object["metadata"]["deletionTimestamp"].as_str();
-    let deleted = deleted.and_then(|time| time.parse::<Timestamp>().ok());
-    deleted.is_some_and(|time| time < Timestamp::now() - LEEWAY)
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Metadata {
+    uid: String,
+    deletion_timestamp: Option<Timestamp>,
+}
+
+impl Metadata {
+    fn is_deleted(&self) -> bool {
+        self.deletion_timestamp.is_some_and(|time| time < Timestamp::now() - LEEWAY)
+    }
+}
+
+fn metadata(object: serde_json::Result<Object>) -> Result<Option<Metadata>, TokenError> {
+    let object = object.map_err(|error| TokenError::Unknown(ApiError::internal(error)))?;
+    Ok(Some(object.metadata))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     fn check(deletion: &Value, expected: bool) {
         let object = json!({"metadata": {"deletionTimestamp": deletion}});
-        assert_eq!(is_deleted(&object), expected, "{deletion}");
+        let object: Object = serde_json::from_value(object).unwrap();
+        assert_eq!(object.metadata.is_deleted(), expected, "{deletion}");
     }
 
     #[test]

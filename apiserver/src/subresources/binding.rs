@@ -6,7 +6,6 @@ use api_types::{
     api::core::v1::{Binding, Pod},
     jiff::Timestamp,
 };
-use http::StatusCode;
 use registry::AnyObject;
 use serde_json::json;
 
@@ -41,14 +40,8 @@ pub(crate) async fn bind(
         state.storage.update(at, &old, &mut pod).await.map(drop)
     };
     state.storage.compare_and_swap(at, attempt).await?;
-    Ok(created(warnings))
-}
-
-fn created(warnings: &[String]) -> Response {
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201,
     });
-    let mut response = respond::json(StatusCode::CREATED, &status);
-    respond::warn(&mut response, warnings);
-    response
+    Ok(respond::created(&status, warnings))
 }

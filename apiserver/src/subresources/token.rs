@@ -10,7 +10,6 @@ use api_types::{
     jiff::{SignedDuration, Timestamp},
     meta::{ObjectMeta, Time},
 };
-use http::StatusCode;
 use registry::AnyObject;
 use serde_json::Value;
 use uuid::Uuid;
@@ -61,9 +60,7 @@ pub(crate) async fn create(
     let expires = now + SignedDuration::from_secs(spec.expiration_seconds.unwrap_or(HOUR));
     request.status =
         Some(TokenRequestStatus { expiration_timestamp: Some(Time(expires)), token: Some(token) });
-    let mut response = respond::json(StatusCode::CREATED, &given.to_value()?);
-    respond::warn(&mut response, warnings);
-    Ok(response)
+    Ok(respond::created(&given.to_value()?, warnings))
 }
 
 fn the_request(given: &mut AnyObject) -> Result<&mut TokenRequest, ApiError> {

@@ -14,7 +14,7 @@ use registry::{
     Column, CustomResource, Names, PrinterColumn, SameFields, ScalePaths, Scope, SelectorPath,
 };
 use serde_json::{Value, json};
-use testkit::ControlPlane;
+use testkit::{ControlPlane, wait};
 
 use crate::harness::TABLE;
 
@@ -115,7 +115,8 @@ fn code(error: kube::Error) -> u16 {
 async fn next(
     events: &mut (impl StreamExt<Item = kube::Result<WatchEvent<DynamicObject>>> + Unpin),
 ) -> String {
-    match events.next().await.expect("the watch goes on").unwrap() {
+    let event = wait::within("the watch tells of a change", events.next()).await;
+    match event.expect("the watch goes on").unwrap() {
         WatchEvent::Added(o) => {
             format!("ADDED {} {}", o.metadata.name.unwrap(), o.data["spec"]["replicas"])
         }
@@ -184,8 +185,10 @@ async fn a_kind_from_data_comes_and_goes_while_the_server_runs() {
     );
 
     plane.server().serve_kinds(before).unwrap();
-    events.try_collect::<Vec<_>>().await.expect("the watch ends in order");
-    of_beta.try_collect::<Vec<_>>().await.expect("the watch ends in order");
+    for events in [events, of_beta] {
+        let ended = wait::within("the watch ends", events.try_collect::<Vec<_>>()).await;
+        ended.expect("in order");
+    }
     assert_eq!(code(tabs.get("a").await.unwrap_err()), 404);
     assert_eq!(code(tabs.watch(&params, "0").await.err().unwrap()), 404);
 

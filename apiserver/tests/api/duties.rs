@@ -1,16 +1,17 @@
 //! What the server does by itself fails: it can't go on, and says so.
 
-use std::{panic::resume_unwind, time::Duration};
+use std::{panic::resume_unwind, sync::Arc, time::Duration};
 
 use apiserver::{ApiServer, Config, DutyError};
 use component::Tasks;
 use listwatch::Publisher;
 use serde_json::json;
+use testkit::wait;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     faulty::{Fate, Faulty, Op},
-    harness::Api,
+    harness::{Api, embedded},
 };
 
 /// Longer than any duty waits.
@@ -91,4 +92,17 @@ async fn a_server_that_is_told_to_stop_has_not_failed() {
     let shutdown = CancellationToken::new();
     shutdown.cancel();
     assert_eq!(api.server.run(&shutdown).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_server_that_can_not_begin_leaves_nothing_behind() {
+    let (_directory, store) = embedded();
+    let store = Faulty::over(store);
+    store.rule(|op, _| if op == Op::Put { Fate::Fail } else { Fate::Pass });
+    ApiServer::start(Config::default(), store.clone(), None).await.unwrap_err();
+    wait::until("nobody has the store", async || match Arc::strong_count(&store) {
+        1 => Ok(()),
+        holders => Err(holders),
+    })
+    .await;
 }

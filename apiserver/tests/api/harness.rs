@@ -28,7 +28,7 @@ pub(crate) struct Api {
     _directory: TempDir,
 }
 
-fn embedded() -> (TempDir, Arc<dyn Store>) {
+pub(crate) fn embedded() -> (TempDir, Arc<dyn Store>) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.redb");
     let store = Arc::new(Embedded::open(path, Default::default()).unwrap());
