@@ -8,13 +8,7 @@ use super::{
     interpreter::{Flow, Interpreter},
     step::{Action, Event, RUN},
 };
-use crate::{
-    Definition,
-    context::Facts,
-    error::RunError,
-    limits::{MAX_EXECUTION, length},
-    random::Random,
-};
+use crate::{Definition, context::Facts, error::RunError, random::Random};
 
 /// A definition and the facts of one run of it.
 #[derive(Clone, Debug)]
@@ -95,7 +89,7 @@ impl Engine {
         match flow {
             Flow::Waits(thread) => {
                 execution.thread = Some(thread);
-                if length(execution) > MAX_EXECUTION {
+                if !execution.fits() {
                     execution.end(Outcome::Failed(RunError::execution_limit()));
                 }
             }

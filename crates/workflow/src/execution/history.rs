@@ -30,7 +30,7 @@ pub struct Record {
     pub output: Option<Value>,
     /// What it ended with, or the last attempt that failed before one that did not.
     pub error: Option<RunError>,
-    /// The attempts that failed; of many, the last ones.
+    /// The attempts that failed; of many, the first and the last ones, of a run that is long, fewer.
     pub failures: Vec<Failure>,
 }
 
@@ -42,17 +42,18 @@ pub struct Failure {
     pub attempt: u32,
     /// When it failed.
     pub at: Timestamp,
-    /// Why. A long cause is cut.
+    /// Why. A long name or cause is cut.
     #[serde(flatten)]
     pub error: RunError,
 }
 
 /// How many failures of a step are told.
 const MAX_FAILURES: usize = 20;
-/// How many bytes of the cause of each.
+/// How many bytes of the name and of the cause of each.
+const MAX_NAME: usize = 256;
 const MAX_CAUSE: usize = 1024;
 
-/// One more; those before are forgotten if they are many.
+/// One more.
 pub(super) fn add_failure(
     failures: &mut Vec<Failure>,
     attempt: u32,
@@ -60,12 +61,25 @@ pub(super) fn add_failure(
     error: &RunError,
 ) {
     let mut error = error.clone();
-    if error.cause.len() > MAX_CAUSE {
-        error.cause.truncate(error.cause.floor_char_boundary(MAX_CAUSE));
-        error.cause.push('…');
-    }
+    shorten(&mut error.error, MAX_NAME);
+    shorten(&mut error.cause, MAX_CAUSE);
     failures.push(Failure { attempt, at, error });
-    failures.drain(..failures.len().saturating_sub(MAX_FAILURES));
+    keep_failures(failures, MAX_FAILURES);
+}
+
+/// Of many failures the first and the last ones stay.
+pub(super) fn keep_failures(failures: &mut Vec<Failure>, most: usize) {
+    let first = most / 4;
+    if let Some(dropped) = failures.len().checked_sub(most) {
+        failures.drain(first..first + dropped);
+    }
+}
+
+fn shorten(text: &mut String, most: usize) {
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most));
+        text.push('…');
+    }
 }
 
 /// The longest JSON text of a value that is told in full.

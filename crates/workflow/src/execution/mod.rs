@@ -25,7 +25,11 @@ pub use engine::Engine;
 pub use history::{Failure, Record};
 pub use step::{Action, Call, Event, StepId};
 
-use crate::{error::RunError, random::Random};
+use crate::{
+    error::RunError,
+    limits::{MAX_EXECUTION, length},
+    random::Random,
+};
 use thread::Thread;
 
 /// Where a run is. It can be stored and read again at any time.
@@ -61,6 +65,17 @@ impl Execution {
     #[must_use]
     pub fn outcome(&self) -> Option<&Outcome> {
         self.outcome.as_ref()
+    }
+
+    /// Whether it can be stored. What is kept only to be told gives way.
+    fn fits(&mut self) -> bool {
+        for failures in [5, 1, 0] {
+            if length(self) <= MAX_EXECUTION {
+                return true;
+            }
+            self.thread.iter_mut().for_each(|thread| thread.keep_failures(failures));
+        }
+        length(self) <= MAX_EXECUTION
     }
 
     fn end(&mut self, outcome: Outcome) {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::{
-    history::Failure,
+    history::{Failure, keep_failures},
     step::{Action, Call, StepId},
 };
 
@@ -26,7 +26,7 @@ pub(super) struct Thread {
     /// How often each Retry was used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) retries: Vec<u32>,
-    /// The attempts that failed, or the last of them.
+    /// The attempts that failed, or some of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) failures: Vec<Failure>,
     /// The function that was called last.
@@ -95,6 +95,18 @@ impl Thread {
             Progress::Forked(fork) => {
                 fork.running().for_each(|thread| thread.pending(actions));
             }
+        }
+    }
+
+    /// Of more failures of this visit, or of one within, only some stay.
+    pub(super) fn keep_failures(&mut self, most: usize) {
+        keep_failures(&mut self.failures, most);
+        if let Progress::Forked(fork) = &mut self.progress {
+            fork.branches.iter_mut().for_each(|branch| {
+                if let Branch::Running(thread) = branch {
+                    thread.keep_failures(most);
+                }
+            });
         }
     }
 

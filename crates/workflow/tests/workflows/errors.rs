@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use workflow::{Event, MAX_STEPS, Outcome, RunError};
+use workflow::{Call, Event, MAX_STEPS, Outcome, RunError};
 
 use crate::driver::{engine, run, start};
 
@@ -28,7 +28,7 @@ fn with_retry(retry: &Value) -> Value {
     json!({"StartAt": "T", "States": {"T": {"Type": "Task", "Resource": "f", "Retry": retry, "End": true}}})
 }
 
-fn failing(error: &str) -> impl FnMut(&workflow::Call) -> Result<Value, RunError> {
+fn failing(error: &str) -> impl FnMut(&Call) -> Result<Value, RunError> {
     move |_| Err(RunError::new(error, "it is broken"))
 }
 
@@ -80,21 +80,23 @@ fn an_attempt_that_succeeds_ends_the_repetition() {
 }
 
 #[test]
-fn of_the_attempts_that_failed_the_last_ones_are_told_in_short() {
+fn of_the_attempts_that_failed_the_first_and_the_last_ones_are_told_in_short() {
     let document = with_retry(
         &json!([{"ErrorEquals": ["States.ALL"], "MaxAttempts": 24, "MaxDelaySeconds": 1}]),
     );
     let mut attempt = 0;
     let failed = run(&document, json!({}), |_| {
         attempt += 1;
-        Err(RunError::new(&format!("E{attempt}"), "é".repeat(1000)))
+        Err(RunError::new(&format!("E{attempt}{}", "é".repeat(1000)), "é".repeat(1000)))
     });
     let record = &failed.records[0];
-    let told: Vec<_> = record.failures.iter().map(|f| (f.attempt, f.error.error.clone())).collect();
-    assert_eq!(told, (6..=25).map(|n| (n, format!("E{n}"))).collect::<Vec<_>>());
-    let pauses = record.failures.windows(2).map(|pair| pair[1].at.duration_since(pair[0].at));
-    assert!(pauses.into_iter().all(|pause| pause.as_secs() == 1));
-    assert_eq!(record.failures[0].error.cause.chars().count(), 512 + 1);
+    let told: Vec<_> = record.failures.iter().map(|failure| failure.attempt).collect();
+    assert_eq!(told, (1..=5).chain(11..=25).collect::<Vec<_>>());
+    let last = &record.failures[19];
+    assert!(last.error.error.starts_with("E25é"), "{last:?}");
+    assert_eq!(last.at.duration_since(record.failures[18].at).as_secs(), 1);
+    assert_eq!(last.error.error.len(), 255 + "…".len());
+    assert_eq!(last.error.cause.chars().count(), 512 + 1);
     assert_eq!(record.error.as_ref().unwrap().cause.chars().count(), 1000);
 }
 
@@ -228,6 +230,23 @@ fn data_that_is_too_long_is_not_passed_on() {
     let failed = run(&many, json!([1, 2, 3, 4, 5]), |_| Ok(json!(fits)));
     assert_eq!(failed.error().error, "States.DataLimitExceeded");
     assert_eq!(failed.calls.len(), 3, "the state would be longer than can be stored");
+}
+
+#[test]
+fn what_failed_before_does_not_make_a_run_too_long() {
+    let element = with_retry(&json!([{"ErrorEquals": ["States.ALL"], "MaxAttempts": 3}]));
+    let document = json!({"StartAt": "M", "States": {"M": {
+        "Type": "Map", "ItemProcessor": element, "End": true}}});
+    let elements = vec!["x".repeat(1500); 100];
+    let down = |call: &Call| match call.attempt {
+        4 => Ok(json!(call.step)),
+        n => Err(RunError::new(&format!("E{n}{}", "x".repeat(1000)), "no instance ".repeat(100))),
+    };
+    let run = run(&document, json!(elements), down);
+    assert_eq!(run.output(), json!((2..102).collect::<Vec<_>>()));
+    for record in &run.records[..100] {
+        assert!(record.attempts == 4 && record.error.as_ref().unwrap().error.starts_with("E3x"));
+    }
 }
 
 #[test]
