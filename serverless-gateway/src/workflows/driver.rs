@@ -140,7 +140,7 @@ impl Driver {
                 self.wake(&held);
                 Ok(held)
             }
-            (Written::Stored(_) | Written::Refused | Written::Gone, _) => Err(Left::Ended),
+            (Written::Stored(_) | Written::Gone, _) => Err(Left::Ended),
         }
     }
 
@@ -251,7 +251,7 @@ impl Driver {
                 self.wake(&held);
                 Ok(held)
             }
-            Written::Stored(_) | Written::Refused | Written::Gone => Err(Left::Ended),
+            Written::Stored(_) | Written::Gone => Err(Left::Ended),
             Written::Lost(there) => {
                 info!("a run was taken over");
                 Err(Left::ToOthers(there))

@@ -53,7 +53,7 @@ pub(super) fn refused(status: &WorkflowRunStatus, why: &str, now: Timestamp) -> 
         steps_dropped: status.steps_dropped.saturating_add(steps),
         ..WorkflowRunStatus::default()
     };
-    fail(&mut short, &RunError::data_limit(format!("the run cannot be stored: {why}")), now);
+    fail(&mut short, &RunError::data_limit(format!("the run cannot be stored: {why:.500}")), now);
     short
 }
 

@@ -17,8 +17,6 @@ pub(super) enum Written {
     Stored(Box<WorkflowRun>),
     /// Somebody else has written the status: it is no longer ours. The run as it is now.
     Lost(Box<News>),
-    /// Nothing can be stored.
-    Refused,
     /// There is no such run any more.
     Gone,
 }
@@ -30,7 +28,8 @@ const LAST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Writes `status` on condition that the stored one is still `run`'s. What else of the run has changed meanwhile does
 /// not matter. A write that gets no answer is repeated until it does: it may have been stored. One that is refused for
-/// what it says ends the run: what was called could not be remembered, and would be called again.
+/// what it says ends the run: what was called could not be remembered, and would be called again. That it ended so is
+/// written until it is taken.
 pub(super) async fn write(
     client: &Client,
     mut run: WorkflowRun,
@@ -58,7 +57,8 @@ pub(super) async fn write(
             Err(kube::Error::Api(why)) if matches!(why.code, 400 | 413 | 422) => {
                 warn!(run = name, %why, "a run's status is refused");
                 if std::mem::replace(&mut refused, true) {
-                    return Written::Refused;
+                    wait(&mut pause).await;
+                    continue;
                 }
                 let long = run.status.take().unwrap_or_default();
                 run.status = Some(status::refused(&long, &why.message, Timestamp::now()));

@@ -311,6 +311,29 @@ async fn a_run_whose_results_cannot_be_stored_ends() {
 }
 
 #[tokio::test]
+async fn that_a_runs_results_cannot_be_stored_is_stored_as_soon_as_it_can_be() {
+    let cluster = Cluster::start().await;
+    cluster.workflow("w", line(&["slow"])).await;
+    cluster.run("r", "w", json!({"x": 0})).await;
+    let _gateway = cluster.gateway("a");
+    cluster.called("slow", &[1]).await;
+    let status =
+        |request: &Request<kube::client::Body>| request.uri().path().ends_with("/r/status");
+    let refused = cluster.plane.answer(StatusCode::UNPROCESSABLE_ENTITY, status);
+    let before = cluster.writes("r");
+    cluster.functions.permits.add_permits(1);
+    cluster.written("r", before + 3).await;
+    drop(refused);
+    let status = cluster.ended("r").await;
+    assert_eq!(
+        (status.phase, status.error.as_deref()),
+        (RunPhase::Failed, Some("States.DataLimitExceeded"))
+    );
+    assert!(status.message.unwrap().starts_with("the run cannot be stored: "));
+    assert_eq!(cluster.functions.called("slow"), [1]);
+}
+
+#[tokio::test]
 async fn what_a_gateway_may_not_store_for_a_while_is_stored_after_it() {
     let cluster = Cluster::start().await;
     cluster.workflow("w", line(&["slow"])).await;
