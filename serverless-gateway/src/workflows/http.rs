@@ -83,11 +83,12 @@ async fn start(
     let id = uuid::Uuid::new_v4().simple().to_string();
     let run_name = run_name(&name, &id);
     let key = (namespace.clone(), run_name.clone());
-    let end = wishes.wait.then(|| runs.await_end(key));
+    let end = wishes.wait.then(|| runs.await_end(key.clone()));
+    let creation = runs.creating(key);
     let api: Api<WorkflowRun> = Api::namespaced(runs.client().clone(), &namespace);
     let created =
         api.create(&PostParams::default(), &run(&workflow, run_name.clone(), input)).await?;
-    runs.apply(created.into());
+    creation.created(created.into());
     let mut answer = match end {
         None => (StatusCode::ACCEPTED, Json(json!({"run": run_name}))).into_response(),
         Some(mut end) => {

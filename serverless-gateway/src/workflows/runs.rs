@@ -6,8 +6,8 @@ use std::{
 };
 
 use futures::StreamExt;
-use kube::{Client, ResourceExt, runtime::watcher::Event};
-use listwatch::{ListWatch, Scope};
+use kube::{Client, ResourceExt};
+use listwatch::{ListWatch, Lists, News as Told, Scope, gone};
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -37,12 +37,19 @@ struct Inner {
 struct Table {
     /// Whether runs are driven. One that is created before will be in the first list.
     begun: bool,
-    /// What drivers hear of their runs by; one that is gone ends its driver.
-    driven: HashMap<Key, watch::Sender<Arc<News>>>,
-    /// The runs that were heard of since a list is being received, by the list or otherwise.
-    heard: Option<HashSet<Key>>,
+    /// Those that have not ended, and those whose end was not told yet.
+    driven: HashMap<Key, Driven>,
+    /// The runs that are being created here, and of which nothing was told meanwhile.
+    creating: HashSet<Key>,
     /// Who waits for a run's end. One that is dropped says that there is no such run.
     awaited: HashMap<Key, Vec<oneshot::Sender<Arc<News>>>>,
+}
+
+struct Driven {
+    /// What the driver hears of its run by; it ends without it.
+    news: watch::Sender<Arc<News>>,
+    /// Whether the watch has told of it. A list lacks what was created after it.
+    is_told: bool,
 }
 
 impl std::fmt::Debug for Runs {
@@ -73,6 +80,7 @@ impl Runs {
             () = self.0.driver.shutdown.cancelled() => return,
         }
         let mut events = std::pin::pin!(listwatch.watch::<News>(Scope::All));
+        let mut lists = Lists::default();
         self.0.table.lock().begun = true;
         loop {
             let event = tokio::select! {
@@ -82,10 +90,10 @@ impl Runs {
             match event {
                 None => break,
                 Some(Err(error)) => warn!(%error, "watching runs"),
-                Some(Ok(Event::Init)) => self.0.table.lock().heard = Some(HashSet::new()),
-                Some(Ok(Event::InitApply(run) | Event::Apply(run))) => self.apply(run),
-                Some(Ok(Event::InitDone)) => self.0.table.lock().keep_heard(),
-                Some(Ok(Event::Delete(run))) => self.0.table.lock().forget(&key(&run)),
+                Some(Ok(event)) => {
+                    let told = lists.take_in(event);
+                    told.into_iter().for_each(|told| self.take_in(told));
+                }
             }
         }
         self.0.table.lock().awaited.clear();
@@ -104,13 +112,39 @@ impl Runs {
         End::new(&self.0.table, key)
     }
 
-    pub(super) fn apply(&self, run: News) {
-        let mut table = self.0.table.lock();
-        let news = if table.begun { table.apply(run) } else { None };
-        drop(table);
-        if let Some(news) = news {
-            self.0.tasks.spawn(self.0.driver.clone().drive(news));
-        }
+    /// A run is about to be created here.
+    pub(super) fn creating(&self, key: Key) -> Creation {
+        self.0.table.lock().creating.insert(key.clone());
+        Creation { runs: self.clone(), key }
+    }
+
+    fn take_in(&self, told: Told<News>) {
+        let begun = self.0.table.lock().take_in(told);
+        begun.into_iter().for_each(|news| self.begin(news));
+    }
+
+    fn begin(&self, news: watch::Receiver<Arc<News>>) {
+        self.0.tasks.spawn(self.0.driver.clone().drive(news));
+    }
+}
+
+/// A run that is being created, until it is dropped.
+pub(super) struct Creation {
+    runs: Runs,
+    key: Key,
+}
+
+impl Creation {
+    /// Drives it from now on, without waiting for the watch.
+    pub(super) fn created(self, run: News) {
+        let news = self.runs.0.table.lock().created(run);
+        news.into_iter().for_each(|news| self.runs.begin(news));
+    }
+}
+
+impl Drop for Creation {
+    fn drop(&mut self) {
+        self.runs.0.table.lock().creating.remove(&self.key);
     }
 }
 
@@ -148,12 +182,41 @@ impl Drop for End {
 }
 
 impl Table {
-    /// What the run's driver hears, if it is to have one that it has not.
-    fn apply(&mut self, run: News) -> Option<watch::Receiver<Arc<News>>> {
-        let (key, run) = (key(&run), Arc::new(run));
-        if let Some(heard) = &mut self.heard {
-            heard.insert(key.clone());
+    /// What new drivers hear of their runs by.
+    fn take_in(&mut self, told: Told<News>) -> Vec<watch::Receiver<Arc<News>>> {
+        match told {
+            Told::Applied(run) => self.told(run).into_iter().collect(),
+            Told::Deleted(run) => {
+                self.forget(&key(&run));
+                Vec::new()
+            }
+            Told::Listed(runs) => {
+                let known = self.driven.iter().filter(|(_, driven)| driven.is_told);
+                let listed: Vec<_> = runs.iter().map(key).collect();
+                for key in gone(known.map(|(key, _)| key.clone()), listed) {
+                    self.forget(&key);
+                }
+                // What is created after the list is told of next, what was before has gone.
+                self.creating.clear();
+                self.driven.values_mut().for_each(|driven| driven.is_told = true);
+                runs.into_iter().filter_map(|run| self.told(run)).collect()
+            }
         }
+    }
+
+    fn told(&mut self, run: News) -> Option<watch::Receiver<Arc<News>>> {
+        self.creating.remove(&key(&run));
+        self.apply(run, true)
+    }
+
+    /// The answer to a creation. It is old if anything else has been heard of the run.
+    fn created(&mut self, run: News) -> Option<watch::Receiver<Arc<News>>> {
+        let is_first = self.creating.remove(&key(&run));
+        if self.begun && is_first { self.apply(run, false) } else { None }
+    }
+
+    fn apply(&mut self, run: News, is_told: bool) -> Option<watch::Receiver<Arc<News>>> {
+        let (key, run) = (key(&run), Arc::new(run));
         if run.has_ended() {
             self.driven.remove(&key);
             for waiting in self.awaited.remove(&key).unwrap_or_default() {
@@ -162,27 +225,22 @@ impl Table {
             }
             return None;
         }
-        match self.driven.get(&key) {
-            Some(driven) if driven.borrow().metadata.uid == run.metadata.uid => {
-                driven.send_replace(run);
+        match self.driven.get_mut(&key) {
+            Some(driven) if driven.news.borrow().metadata.uid == run.metadata.uid => {
+                driven.is_told = is_told;
+                driven.news.send_replace(run);
                 None
             }
             _ => {
-                let (sender, news) = watch::channel(run);
-                self.driven.insert(key, sender);
-                Some(news)
+                let (news, receiver) = watch::channel(run);
+                self.driven.insert(key, Driven { news, is_told });
+                Some(receiver)
             }
         }
     }
 
-    /// What was not heard of while a list was received is gone. What was created meanwhile need not be in the list.
-    fn keep_heard(&mut self) {
-        let heard = self.heard.take().unwrap_or_default();
-        let gone: Vec<_> = self.driven.keys().filter(|k| !heard.contains(k)).cloned().collect();
-        gone.iter().for_each(|key| self.forget(key));
-    }
-
     fn forget(&mut self, key: &Key) {
+        self.creating.remove(key);
         self.driven.remove(key);
         self.awaited.remove(key);
     }
@@ -204,17 +262,43 @@ mod tests {
         serde_json::from_value(json!({"metadata": metadata})).unwrap()
     }
 
+    fn create(table: &mut Table, name: &str) -> Option<watch::Receiver<Arc<News>>> {
+        table.creating.insert(key(&run(name)));
+        table.created(run(name))
+    }
+
+    fn begun() -> Table {
+        Table { begun: true, ..Table::default() }
+    }
+
     #[test]
     fn a_list_ends_what_it_lacks_but_not_what_was_created_while_it_was_received() {
-        let mut table = Table::default();
-        let gone = table.apply(run("gone")).unwrap();
-        let listed = table.apply(run("listed")).unwrap();
-        table.heard = Some(HashSet::new());
-        assert!(table.apply(run("listed")).is_none());
-        let created = table.apply(run("created")).unwrap();
-        table.keep_heard();
+        let mut table = begun();
+        let [gone, listed] = ["gone", "listed"].map(|name| table.told(run(name)).unwrap());
+        let created = create(&mut table, "created").unwrap();
+        assert!(table.take_in(Told::Listed(vec![run("listed")])).is_empty());
         let has_ended = |news: &watch::Receiver<_>| news.has_changed().is_err();
-        assert_eq!([gone, listed, created].map(|news| has_ended(&news)), [true, false, false]);
+        let ended = [&gone, &listed, &created].map(has_ended);
+        assert_eq!(ended, [true, false, false]);
+        // It would have been told of by now.
+        table.take_in(Told::Listed(vec![run("listed")]));
+        assert_eq!([&listed, &created].map(has_ended), [false, true]);
+    }
+
+    #[test]
+    fn the_answer_to_a_creation_is_no_news_of_a_run_that_was_heard_of_before() {
+        let mut ended = run("a");
+        ended.status.phase = RunPhase::Succeeded;
+        for told in
+            [Told::Applied(ended.clone()), Told::Listed(vec![ended]), Told::Deleted(run("a"))]
+        {
+            let mut table = begun();
+            table.creating.insert(key(&run("a")));
+            assert!(table.take_in(told).is_empty());
+            assert!(table.created(run("a")).is_none());
+            assert!(table.driven.is_empty() && table.creating.is_empty());
+        }
+        assert!(create(&mut Table::default(), "before").is_none());
     }
 
     #[tokio::test]
@@ -225,7 +309,7 @@ mod tests {
         assert_eq!(table.lock().awaited[&key].len(), 1);
         let mut ended = run("a");
         ended.status.phase = RunPhase::Failed;
-        table.lock().apply(ended);
+        table.lock().told(ended);
         assert!(stays.run().await.is_some());
         drop(End::new(&table, key));
         assert!(table.lock().awaited.is_empty());
