@@ -24,5 +24,7 @@ mod template;
 pub use context::Facts;
 pub use definition::Definition;
 pub use error::RunError;
-pub use execution::{Action, Call, Engine, Event, Execution, Failure, Outcome, Record, StepId};
+pub use execution::{
+    Action, Ahead, Call, Engine, Event, Execution, Failure, Outcome, Record, StepId,
+};
 pub use limits::{MAX_EXECUTION, MAX_PAYLOAD, MAX_STEPS};

@@ -1,6 +1,10 @@
 //! Drives one run: takes it, does what it waits for, stores what comes of that.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use api_machinery::FieldPath;
 use api_types::{
@@ -17,7 +21,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
-use workflow::{Action, Definition, Engine, Event, Execution, Facts, Record, RunError, StepId};
+use workflow::{
+    Action, Ahead, Definition, Engine, Event, Execution, Facts, Record, RunError, StepId,
+};
 
 use super::{
     call::{self, CallFunction, FunctionCall},
@@ -52,6 +58,8 @@ struct Held {
     engine: Engine,
     execution: Execution,
     written: Instant,
+    /// The functions that were woken since a step ended.
+    woken: HashSet<String>,
     _running: Running,
 }
 
@@ -136,8 +144,9 @@ impl Driver {
             (Written::Lost(there), _) => Err(Left::ToOthers(there)),
             (Written::Stored(run), Some((engine, execution))) if !has_ended(&run) => {
                 let _running = self.metrics.running();
-                let held = Held { run: *run, engine, execution, written, _running };
-                self.wake(&held);
+                let woken = HashSet::new();
+                let mut held = Held { run: *run, engine, execution, written, woken, _running };
+                self.wake(&mut held, Engine::ahead);
                 Ok(held)
             }
             (Written::Stored(_) | Written::Gone, _) => Err(Left::Ended),
@@ -154,11 +163,16 @@ impl Driver {
         written
     }
 
-    /// What the run may be about to call is better awake by then.
-    fn wake(&self, held: &Held) {
+    /// What the run may be about to call is better awake by then. What a Choice may pass by is woken once: it would stay
+    /// awake for as long as what is before the Choice takes.
+    fn wake(&self, held: &mut Held, look: fn(&Engine, &Execution, Timestamp) -> Vec<Ahead>) {
         let namespace = held.run.namespace().unwrap_or_default();
-        for function in held.engine.ahead(&held.execution, Timestamp::now()) {
-            self.functions.expect(&namespace, &function);
+        for Ahead { function, is_certain } in look(&held.engine, &held.execution, Timestamp::now())
+        {
+            if !held.woken.contains(&function) || is_certain {
+                self.functions.expect(&namespace, &function);
+                held.woken.insert(function);
+            }
         }
     }
 
@@ -241,14 +255,17 @@ impl Driver {
         for event in events.into_iter().chain(cancelled) {
             records.extend(held.engine.apply(&mut held.execution, event, now));
         }
+        if !records.is_empty() {
+            held.woken.clear();
+        }
         if let Err(Stop::Fail(error)) = take(&mut status, &held.execution, records, now) {
             status::fail(&mut status, &error, now);
         }
         let written = Instant::now();
         match self.write(held.run, status).await {
             Written::Stored(run) if !has_ended(&run) => {
-                let held = Held { run: *run, written, ..held };
-                self.wake(&held);
+                let mut held = Held { run: *run, written, ..held };
+                self.wake(&mut held, Engine::next);
                 Ok(held)
             }
             Written::Stored(_) | Written::Gone => Err(Left::Ended),

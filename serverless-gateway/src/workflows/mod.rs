@@ -9,9 +9,10 @@
 //! written once, the last of which also ends it. States that call nothing take none, or one for
 //! hundreds of them. Of what comes back, as a write's answer and by the watch, only what is news to the holder is read.
 //!
-//! *Warm.* The functions that a run may be about to call ([`workflow::Engine::ahead`]) are woken when it begins, and kept
-//! from falling asleep while it goes on: all start while the first one works, those of every branch of a Choice too. What follows
-//! a long Wait is woken half a minute before that ends.
+//! *Warm.* All functions that a run may be about to call ([`workflow::Engine::ahead`]) are woken when it is taken: they
+//! start while the first one works. From then on those that come next ([`workflow::Engine::next`]) are, after each step;
+//! what comes next for certain is kept awake until then, what a Choice may pass by is not. What follows a long Wait is
+//! woken half a minute before that ends.
 
 mod call;
 mod driver;

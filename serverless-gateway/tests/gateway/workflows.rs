@@ -548,6 +548,33 @@ async fn the_functions_of_a_run_are_woken_before_the_first_is_called() {
     assert_eq!(cluster.functions.expected.lock().last().unwrap(), "default/fail");
 }
 
+#[tokio::test]
+async fn what_a_choice_may_pass_by_is_woken_once_and_not_kept_awake() {
+    let cluster = Cluster::start().await;
+    let task =
+        |function: &str, next: &str| json!({"Type": "Task", "Resource": function, "Next": next});
+    let rule = json!({"Variable": "$.x", "NumericEquals": 1, "Next": "one"});
+    let states = json!({
+        "first": task("slow", "second"), "second": task("slow", "choice"),
+        "choice": {"Type": "Choice", "Choices": [rule], "Default": "other"},
+        "one": task("addFive", "end"), "other": task("fail", "end"), "end": {"Type": "Succeed"}});
+    let definition = json!({"StartAt": "first", "States": states});
+    cluster.workflow("w", json!({"definition": definition})).await;
+    cluster.run("r", "w", json!({"x": 1})).await;
+    let _gateway = cluster.gateway("a");
+    // Each is taken, and its lease renewed.
+    cluster.written("r", 2).await;
+    cluster.functions.permits.add_permits(1);
+    cluster.called("slow", &[1, 1]).await;
+    cluster.written("r", cluster.writes("r") + 2).await;
+    let expected = cluster.functions.expected.lock().clone();
+    let (second, branches): (Vec<_>, Vec<_>) =
+        expected.iter().map(String::as_str).partition(|function| *function == "default/slow");
+    assert!(second.len() > 1, "what comes for certain is kept awake: {expected:?}");
+    let both = ["default/add-five", "default/fail"];
+    assert_eq!(branches, [both, both].concat());
+}
+
 /// The samples of a text in the format of Prometheus; each belongs to a metric whose type and help are told.
 fn samples(text: &str) -> BTreeMap<&str, &str> {
     let mut told = (None, None);

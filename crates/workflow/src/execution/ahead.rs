@@ -1,6 +1,9 @@
 //! Which functions a run may be about to call, so that they can be woken in time.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 
@@ -14,86 +17,119 @@ use crate::definition::{Kind, Machine, State, Until};
 /// minute if nothing else is said.
 const SOON: Duration = Duration::from_secs(30);
 
+/// A function that may be called if no step fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    /// Its name.
+    pub function: String,
+    /// Whether no Choice is between.
+    pub is_certain: bool,
+}
+
 impl Engine {
-    /// The functions that may be called next if no step fails, in the order of their names: those of every branch of a
-    /// Choice too, and what follows a Wait once that ends soon.
+    /// All functions that may be called, in the order of their names: those of every branch of a Choice too, and what
+    /// follows a Wait once that ends soon.
     #[must_use]
-    pub fn ahead(&self, execution: &Execution, now: Timestamp) -> Vec<String> {
-        let mut names = BTreeSet::new();
+    pub fn ahead(&self, execution: &Execution, now: Timestamp) -> Vec<Ahead> {
+        self.look(execution, Look { now, is_near: false, found: BTreeMap::new() })
+    }
+
+    /// Those of them that may be called before any other one.
+    #[must_use]
+    pub fn next(&self, execution: &Execution, now: Timestamp) -> Vec<Ahead> {
+        self.look(execution, Look { now, is_near: true, found: BTreeMap::new() })
+    }
+
+    fn look(&self, execution: &Execution, mut look: Look) -> Vec<Ahead> {
         if let Some(thread) = &execution.thread {
-            behind(&self.definition.machine, thread, now, &mut names);
+            look.behind(&self.definition.machine, thread);
         }
-        names.into_iter().collect()
+        let found = look.found.into_iter();
+        found.map(|(function, is_certain)| Ahead { function, is_certain }).collect()
     }
 }
 
-/// What is behind the visit; whether the machine may end soon.
-fn behind(
-    machine: &Machine,
-    thread: &Thread,
+/// A look along the states; with each function whether it is certain to be called.
+struct Look {
     now: Timestamp,
-    names: &mut BTreeSet<String>,
-) -> bool {
-    let Some(state) = machine.states.get(&thread.state) else { return false };
-    let is_soon = match &thread.progress {
-        Progress::Waiting(until) => {
-            Duration::try_from(until.duration_since(now)).unwrap_or_default() <= SOON
-        }
-        Progress::Forked(fork) => {
-            let machines: Vec<_> = state.machines().collect();
-            let threads = fork.running_with_position();
-            // A Map has one machine for all elements.
-            threads.fold(true, |is_soon, (position, thread)| {
-                let machine = machines.get(position).or(machines.first());
-                machine.is_some_and(|machine| behind(machine, thread, now, names)) && is_soon
-            })
-        }
-        Progress::Entered | Progress::Calling { .. } | Progress::Retrying(_) => true,
-    };
-    is_soon && follow(machine, next(state), names)
+    /// Whether it ends where something is called.
+    is_near: bool,
+    found: BTreeMap<String, bool>,
 }
 
-/// From these states on; whether the machine may end soon. No state is the end.
-fn follow<'a>(
-    machine: &'a Machine,
-    mut left: Vec<Option<&'a str>>,
-    names: &mut BTreeSet<String>,
-) -> bool {
-    let (mut seen, mut may_end) = (BTreeSet::new(), false);
-    while let Some(name) = left.pop() {
-        let Some(name) = name else {
-            may_end = true;
-            continue;
+/// Whether a way leads there soon, and if so, whether it is the only one.
+type Way = Option<bool>;
+
+impl Look {
+    /// What is behind the visit, and the way to the machine's end.
+    fn behind(&mut self, machine: &Machine, thread: &Thread) -> Way {
+        let state = machine.states.get(&thread.state)?;
+        let way = match &thread.progress {
+            Progress::Waiting(until) => {
+                let left = Duration::try_from(until.duration_since(self.now)).unwrap_or_default();
+                (left <= SOON).then_some(true)
+            }
+            Progress::Forked(fork) => {
+                let machines: Vec<_> = state.machines().collect();
+                let threads = fork.running_with_position();
+                // A Map has one machine for all elements.
+                let ways = threads.map(|(position, thread)| {
+                    let machine = machines.get(position).or(machines.first())?;
+                    self.behind(machine, thread)
+                });
+                ways.chain([Some(true)]).min().flatten()
+            }
+            Progress::Entered | Progress::Calling { .. } | Progress::Retrying(_) => Some(true),
         };
-        let Some(state) = machine.states.get(name).filter(|_| seen.insert(name)) else { continue };
-        let is_soon = match &state.kind {
+        self.follow(machine, next(state, way?))
+    }
+
+    /// From these states on, each with whether it is certain, to the machine's end. No state is the end.
+    fn follow<'a>(&mut self, machine: &'a Machine, mut left: Vec<(Option<&'a str>, bool)>) -> Way {
+        let (mut seen, mut end) = (HashSet::new(), None);
+        while let Some((name, is_certain)) = left.pop() {
+            let Some(name) = name else {
+                end = end.max(Some(is_certain));
+                continue;
+            };
+            let state = machine.states.get(name).filter(|_| seen.insert((name, is_certain)));
+            let Some(state) = state else { continue };
+            if let Some(is_certain) = self.through(state, is_certain) {
+                left.extend(next(state, is_certain));
+            }
+        }
+        end
+    }
+
+    /// To the state's end.
+    fn through(&mut self, state: &State, is_certain: bool) -> Way {
+        match &state.kind {
             Kind::Task { function, .. } => {
-                names.extend(function.known(state.parameters.as_ref()));
-                true
+                if let Some(name) = function.known(state.parameters.as_ref()) {
+                    *self.found.entry(name).or_default() |= is_certain;
+                }
+                (!self.is_near).then_some(is_certain)
             }
-            Kind::Wait(Until::After(duration)) => *duration <= SOON,
-            Kind::Wait(_) | Kind::Fail { .. } => false,
+            Kind::Wait(Until::After(duration)) => (*duration <= SOON).then_some(is_certain),
+            Kind::Wait(_) | Kind::Fail { .. } => None,
             Kind::Parallel { .. } | Kind::Map(_) => {
-                let follow = |m: &Machine| follow(m, vec![Some(&m.start_at)], names);
-                let may_end: Vec<_> = state.machines().map(follow).collect();
-                !may_end.contains(&false)
+                let ways = state.machines().map(|machine| {
+                    self.follow(machine, vec![(Some(&machine.start_at), is_certain)])
+                });
+                ways.chain([Some(is_certain)]).min().flatten()
             }
-            Kind::Pass { .. } | Kind::Succeed | Kind::Choice { .. } => true,
-        };
-        if is_soon {
-            left.extend(next(state));
+            Kind::Pass { .. } | Kind::Succeed | Kind::Choice { .. } => Some(is_certain),
         }
     }
-    may_end
 }
 
-fn next(state: &State) -> Vec<Option<&str>> {
+fn next(state: &State, is_certain: bool) -> Vec<(Option<&str>, bool)> {
     match &state.kind {
         Kind::Choice { rules, default } => {
             let rules = rules.iter().map(|rule| rule.next.as_str());
-            rules.chain(default.as_deref()).map(Some).collect()
+            rules.chain(default.as_deref()).map(|name| (Some(name), false)).collect()
         }
-        Kind::Succeed => vec![None],
-        _ => vec![state.next.name()],
+        Kind::Succeed => vec![(None, is_certain)],
+        _ => vec![(state.next.name(), is_certain)],
     }
 }

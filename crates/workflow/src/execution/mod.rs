@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use ahead::Ahead;
 pub use engine::Engine;
 pub use history::{Failure, Record};
 pub use step::{Action, Call, Event, StepId};

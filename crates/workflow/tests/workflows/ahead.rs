@@ -1,11 +1,39 @@
 //! Which functions a run is about to call.
 
 use serde_json::{Value, json};
+use workflow::{Ahead, Engine, Execution};
 
 use crate::driver::{engine, returned, start};
 
 /// What is ahead at the start, and after each of the calls has returned its input.
 fn check(document: &Value, input: &Value, expected: &[&[&str]]) {
+    check_by(
+        document,
+        input,
+        |engine, execution| names(engine.ahead(execution, start())),
+        expected,
+    );
+}
+
+/// What is next then, with a `?` at what is not certain.
+fn check_next(document: &Value, input: &Value, expected: &[&[&str]]) {
+    let next = |engine: &Engine, execution: &Execution| {
+        let next = engine.next(execution, start()).into_iter();
+        next.map(|ahead| ahead.function + if ahead.is_certain { "" } else { "?" }).collect()
+    };
+    check_by(document, input, next, expected);
+}
+
+fn names(ahead: Vec<Ahead>) -> Vec<String> {
+    ahead.into_iter().map(|ahead| ahead.function).collect()
+}
+
+fn check_by(
+    document: &Value,
+    input: &Value,
+    found: impl Fn(&Engine, &Execution) -> Vec<String>,
+    expected: &[&[&str]],
+) {
     let engine = engine(document, input.clone());
     let (mut execution, _) = engine.start(7);
     for (place, expected) in expected.iter().enumerate() {
@@ -13,7 +41,7 @@ fn check(document: &Value, input: &Value, expected: &[&[&str]]) {
             let step = engine.pending(&execution)[0].step();
             engine.apply(&mut execution, returned(step, Ok(input.clone())), start());
         }
-        assert_eq!(engine.ahead(&execution, start()), *expected, "after {place} calls");
+        assert_eq!(found(&engine, &execution), *expected, "after {place} calls");
     }
 }
 
@@ -41,6 +69,7 @@ fn all_that_comes_for_certain_is_ahead_and_what_was_called_is_not() {
         ("C", task("c", "")),
     ]);
     check(&document, &json!({}), &[&["b", "c"], &["c"], &[], &[]]);
+    check_next(&document, &json!({}), &[&["b"], &["c"], &[], &[]]);
 }
 
 #[test]
@@ -62,6 +91,7 @@ fn every_branch_of_a_choice_is_ahead() {
         ("Bad", json!({"Type": "Fail", "Error": "Bad"})),
     ]);
     check(&document, &json!({}), &[&["b", "c"], &[]]);
+    check_next(&document, &json!({}), &[&["b?", "c?"], &[]]);
 }
 
 #[test]
@@ -80,7 +110,9 @@ fn what_follows_a_wait_is_ahead_once_that_ends_soon() {
     let step = engine.pending(&execution)[0].step();
     engine.apply(&mut execution, returned(step, Ok(json!({}))), start());
     let later = start() + std::time::Duration::from_secs(1);
-    assert_eq!(engine.ahead(&execution, later), ["b"]);
+    assert_eq!(engine.next(&execution, start()), []);
+    assert_eq!(names(engine.next(&execution, later)), ["b"]);
+    assert_eq!(names(engine.ahead(&execution, later)), ["b"]);
 }
 
 #[test]
@@ -121,6 +153,7 @@ fn branches_are_ahead_each_on_its_own_way_and_what_follows_them() {
         &json!([1]),
         &[&["e", "last", "x", "y", "z"], &["e", "last", "y"], &["e", "last"]],
     );
+    check_next(&document, &json!([1]), &[&["x", "z"], &["y"], &["e"], &["e"], &["last"]]);
 }
 
 #[test]
