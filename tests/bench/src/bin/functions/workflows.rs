@@ -10,10 +10,11 @@ use anyhow::Context;
 use api_types::minik8s::{Workflow, WorkflowRun, WorkflowRunStatus};
 use axum::{body::Body, http::Response};
 use component::Metrics;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use kube::{
     Api, ResourceExt,
     api::{PostParams, WatchEvent, WatchParams},
+    core::PartialObjectMeta,
     runtime::watcher::Event,
 };
 use listwatch::Scope;
@@ -69,7 +70,7 @@ pub(crate) async fn measure(args: &WorkflowArgs) -> anyhow::Result<()> {
         let writes = steps + 2;
         let alone = writes_alone(steps, args).await?;
         let plane = Plane::start(args).await;
-        let took = drive(&plane.plane, steps, args).await?;
+        let took = drive(&plane.plane, Arc::new(AtOnce), steps, args).await?;
         let runs = args.runs as f64 / took.as_secs_f64();
         let row = [steps as f64, writes as f64, runs, runs * steps as f64, runs * writes as f64];
         let mut row: Vec<_> = row.into_iter().chain([alone]).map(|n| format!("{n:.0}")).collect();
@@ -136,7 +137,7 @@ async fn middle(steps: usize, args: &WorkflowArgs) -> anyhow::Result<WorkflowRun
     let listwatch = plane.plane.listwatch();
     let mut events = std::pin::pin!(listwatch.watch::<WorkflowRun>(Scope::All));
     while !matches!(events.next().await, Some(Ok(Event::InitDone))) {}
-    drive(&plane.plane, steps, &args).await?;
+    drive(&plane.plane, Arc::new(AtOnce), steps, &args).await?;
     let mut statuses = Vec::new();
     while let Some(event) = events.next().await {
         let Event::Apply(run) = event? else { continue };
@@ -151,9 +152,13 @@ async fn middle(steps: usize, args: &WorkflowArgs) -> anyhow::Result<WorkflowRun
     Ok(statuses.swap_remove(statuses.len() / 2))
 }
 
+/// How long no run may end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Runs a workflow so often; how long that took. What ends is all that is heard of: the gateway alone follows the runs.
 async fn drive(
     plane: &ControlPlane,
+    functions: Arc<dyn CallFunction>,
     steps: usize,
     args: &WorkflowArgs,
 ) -> anyhow::Result<Duration> {
@@ -161,29 +166,50 @@ async fn drive(
     let workflows: Api<Workflow> = Api::default_namespaced(plane.client());
     workflows.create(&PostParams::default(), &serde_json::from_value(workflow)?).await?;
     let (shutdown, metrics) = (CancellationToken::new(), Metrics::default());
-    let ending = (&metrics, shutdown.clone());
-    let runs = Runs::new(plane.client(), Arc::new(AtOnce), "bench", ending);
+    let runs = Runs::new(plane.client(), functions, "bench", (&metrics, shutdown.clone()));
     let (listwatch, alive) = (plane.listwatch(), CancellationToken::new());
     alive.cancel();
     let driving = tokio::spawn(async move { runs.drive(&listwatch, &alive).await });
     let api: Api<WorkflowRun> = Api::default_namespaced(plane.client());
-    let succeeded = WatchParams::default().fields("status.phase=Succeeded");
-    let mut ends = std::pin::pin!(api.watch_metadata(&succeeded, "0").await?);
+    let phase = |phase: &str| WatchParams::default().fields(&format!("status.phase={phase}"));
+    let mut succeeded = std::pin::pin!(api.watch_metadata(&phase("Succeeded"), "0").await?);
+    let mut failed = std::pin::pin!(api.watch_metadata(&phase("Failed"), "0").await?);
     let begin = Instant::now();
     let permits = Arc::new(Semaphore::new(args.active));
-    let creating = tokio::spawn(create(api, args.runs, permits.clone()));
-    for _ in 0..args.runs {
-        while !matches!(
-            ends.try_next().await?.context("the watch has ended")?,
-            WatchEvent::Added(_)
-        ) {}
-        permits.add_permits(1);
+    let creating = tokio::spawn(create(api.clone(), args.runs, permits.clone()));
+    let ending = async {
+        for _ in 0..args.runs {
+            let ended = tokio::time::timeout(PATIENCE, next(&mut succeeded)).await;
+            ended.with_context(|| format!("no run has ended for {PATIENCE:?}"))??;
+            permits.add_permits(1);
+        }
+        Ok(())
+    };
+    tokio::select! {
+        done = async { tokio::try_join!(async { creating.await? }, ending) } => done.map(drop)?,
+        run = next(&mut failed) => {
+            let run = api.get(&run?).await?;
+            let status = run.status.clone().unwrap_or_default();
+            let why = [status.error, status.message].into_iter().flatten();
+            anyhow::bail!("{} failed: {}", run.name_any(), why.collect::<Vec<_>>().join(": "));
+        }
     }
     let took = begin.elapsed();
-    creating.await??;
     shutdown.cancel();
     driving.await?;
     Ok(took)
+}
+
+/// The next run that a watch tells of.
+async fn next(
+    events: &mut (impl Stream<Item = kube::Result<WatchEvent<PartialObjectMeta<WorkflowRun>>>> + Unpin),
+) -> anyhow::Result<String> {
+    loop {
+        let event = events.try_next().await?.context("the watch has ended")?;
+        if let WatchEvent::Added(run) = event {
+            return Ok(run.name_any());
+        }
+    }
 }
 
 /// Creates runs, each as soon as there is a permit for it.
@@ -211,4 +237,44 @@ fn line(steps: usize) -> Value {
         }
     }
     json!({"startAt": "n0", "nodes": nodes})
+}
+
+#[cfg(test)]
+mod tests {
+    use api_types::minik8s::RunPhase;
+
+    use super::*;
+
+    struct Fails;
+
+    #[async_trait::async_trait]
+    impl CallFunction for Fails {
+        async fn call(&self, _: FunctionCall) -> Result<Response<Body>, NoAnswer> {
+            let (code, why) = (http::StatusCode::BAD_GATEWAY, "it is broken".to_owned());
+            Err(NoAnswer { code, why })
+        }
+
+        fn expect(&self, _: &str, _: &str) {}
+    }
+
+    const ARGS: WorkflowArgs = WorkflowArgs { runs: 3, active: 2, steps: Vec::new(), etcd: false };
+
+    #[tokio::test]
+    async fn a_run_that_fails_ends_the_measurement() {
+        let plane = Plane::start(&ARGS).await.plane;
+        let error = drive(&plane, Arc::new(Fails), 1, &ARGS).await.unwrap_err().to_string();
+        assert!(error.ends_with("failed: Function.Broken: it is broken"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_not_created_ends_the_measurement() {
+        let plane = Plane::start(&ARGS).await.plane;
+        let api: Api<WorkflowRun> = Api::default_namespaced(plane.client());
+        let mut there = run("run-1", "other").unwrap();
+        there = api.create(&PostParams::default(), &there).await.unwrap();
+        there.status = Some(WorkflowRunStatus { phase: RunPhase::Cancelled, ..Default::default() });
+        api.replace_status("run-1", &PostParams::default(), &there).await.unwrap();
+        let error = drive(&plane, Arc::new(AtOnce), 1, &ARGS).await.unwrap_err();
+        assert!(error.to_string().contains("already exists"), "{error}");
+    }
 }
