@@ -10,11 +10,10 @@ use http::{HeaderMap, header};
 use rustls::pki_types::CertificateDer;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-use self::account::Objects;
 use crate::{
     identity::{AUTHENTICATED, Identity},
-    state::State,
-    tokens::{TokenError, Verified},
+    objects::Objects,
+    tokens::{TokenError, Tokens, Verified},
 };
 
 /// The identity in a certificate that the TLS handshake has verified against the cluster's CA.
@@ -28,37 +27,45 @@ pub(crate) fn of_certificate(certificate: &CertificateDer<'_>) -> Option<Identit
     Some(Identity { user, groups, ..Identity::default() })
 }
 
-/// Who makes a request: whom its connection's certificate names, and without one whom its token does.
-///
-/// # Errors
-/// 401 for a token that is of no use: its sender would go on as nobody in particular, and not know why it may do nothing.
-pub(crate) async fn of_request(
-    state: &State,
-    connection: &Arc<Identity>,
-    headers: &HeaderMap,
-) -> Result<Arc<Identity>, ApiError> {
-    let Some(token) = bearer(headers).filter(|_| connection.is_anonymous()) else {
-        return Ok(connection.clone());
-    };
-    match of_token(state, token, state.config.tokens.audiences()).await {
-        Ok((identity, _)) => Ok(Arc::new(identity)),
-        Err(TokenError::Unknown(error)) => Err(error),
-        Err(error) => {
-            tracing::debug!(%error, "a token is refused");
-            Err(ApiError::unauthorized())
-        }
-    }
+/// What tells who makes a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Authenticator<'a> {
+    pub(crate) tokens: &'a Tokens,
+    pub(crate) objects: Objects<'a>,
 }
 
-/// Whose a token is, and for which of these audiences it is meant.
-pub(crate) async fn of_token(
-    state: &State,
-    token: &str,
-    audiences: &[String],
-) -> Result<(Identity, Vec<String>), TokenError> {
-    let Verified { claims, audiences } = state.config.tokens.verify(token, audiences)?;
-    let objects = Objects { catalogue: &state.catalogue.load(), storage: &state.storage };
-    Ok((account::identity(objects, &claims).await?, audiences))
+impl Authenticator<'_> {
+    /// Who makes a request: whom its connection's certificate names, and without one whom its token does.
+    ///
+    /// # Errors
+    /// 401 for a token that is of no use: its sender would go on as nobody in particular, and not know why it may do nothing.
+    pub(crate) async fn of_request(
+        self,
+        connection: &Arc<Identity>,
+        headers: &HeaderMap,
+    ) -> Result<Arc<Identity>, ApiError> {
+        let Some(token) = bearer(headers).filter(|_| connection.is_anonymous()) else {
+            return Ok(connection.clone());
+        };
+        match self.of_token(token, self.tokens.audiences()).await {
+            Ok((identity, _)) => Ok(Arc::new(identity)),
+            Err(TokenError::Unknown(error)) => Err(error),
+            Err(error) => {
+                tracing::debug!(%error, "a token is refused");
+                Err(ApiError::unauthorized())
+            }
+        }
+    }
+
+    /// Whose a token is, and for which of these audiences it is meant.
+    pub(crate) async fn of_token(
+        self,
+        token: &str,
+        audiences: &[String],
+    ) -> Result<(Identity, Vec<String>), TokenError> {
+        let Verified { claims, audiences } = self.tokens.verify(token, audiences)?;
+        Ok((account::identity(self.objects, &claims).await?, audiences))
+    }
 }
 
 /// Kubernetes: `k8s.io/apiserver/pkg/authentication/request/bearertoken`.

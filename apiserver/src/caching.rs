@@ -25,7 +25,7 @@ pub(crate) fn hash(document: &[u8]) -> String {
 }
 
 /// The document as JSON, or 304 if the client has this version of it.
-pub(crate) fn answer(headers: &HeaderMap, document: Bytes, freshness: Freshness) -> Response {
+pub(crate) fn unless_known(headers: &HeaderMap, document: Bytes, freshness: Freshness) -> Response {
     let tag = format!("\"{}\"", hash(&document));
     let mut response = if has(headers, &tag) {
         let mut response = Response::default();

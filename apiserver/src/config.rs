@@ -1,7 +1,7 @@
 //! What a server needs to know, however it came to know it (flags, or a test's wishes).
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
@@ -32,6 +32,13 @@ pub struct Config {
     pub kubelet_client: Option<KubeletClient>,
     /// Tokens of service accounts; by default with a key that is gone with this value.
     pub tokens: Tokens,
+}
+
+impl Config {
+    /// Where the server is reached by other programs.
+    pub(crate) fn advertised(&self) -> SocketAddr {
+        SocketAddr::new(self.advertise_address, self.secure_port)
+    }
 }
 
 impl Default for Config {

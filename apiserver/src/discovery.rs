@@ -1,8 +1,6 @@
 //! Discovery: the catalogue as clients read it, in the old form (a document per group version) and the new one
 //! (all in one).
 
-use std::net::SocketAddr;
-
 use registry::{ResourceDef, Scope, Subresource};
 use serde_json::{Value, json};
 
@@ -44,14 +42,9 @@ pub(crate) fn core_versions(config: &Config) -> Value {
         "kind": "APIVersions",
         "versions": ["v1"],
         "serverAddressByClientCIDRs": [
-            { "clientCIDR": "0.0.0.0/0", "serverAddress": address(config) },
+            { "clientCIDR": "0.0.0.0/0", "serverAddress": config.advertised().to_string() },
         ],
     })
-}
-
-/// Where others reach this server.
-pub(crate) fn address(config: &Config) -> String {
-    SocketAddr::new(config.advertise_address, config.secure_port).to_string()
 }
 
 /// `/apis`

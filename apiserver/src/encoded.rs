@@ -21,7 +21,7 @@ use crate::catalogue::Catalogue;
 
 pub(crate) use self::{
     view::View,
-    written::{Written, answer, with_version},
+    written::{Written, versioned, with_version},
 };
 
 /// An object of the cache.

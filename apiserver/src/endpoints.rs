@@ -7,7 +7,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
-    sync::Arc,
     time::Duration,
 };
 
@@ -19,8 +18,8 @@ use tokio::time::Instant;
 
 use crate::{
     internal::{replace, request},
-    state::State,
-    storage::{WriteError, api_error},
+    service::InProcess,
+    storage::{Storage, WriteError, api_error},
 };
 
 /// Leases live where Kubernetes has them.
@@ -67,41 +66,44 @@ impl Witness {
 }
 
 /// Renews this server's lease, removes those of dead servers, and writes the endpoints of the others.
-pub(crate) async fn reconcile(state: &Arc<State>, witness: &mut Witness) -> Result<(), ApiError> {
-    let own = address(state);
+pub(crate) async fn reconcile(
+    api: &InProcess,
+    storage: &Storage,
+    own: SocketAddr,
+    witness: &mut Witness,
+) -> Result<(), ApiError> {
     let lease = json!({ "ip": own.ip(), "port": own.port() }).to_string();
-    state.storage.store().put(&key(own), lease.into(), None).await.map_err(api_error)?;
-    let mut leases = leases(state).await.map_err(api_error)?;
+    storage.store().put(&key(own), lease.into(), None).await.map_err(api_error)?;
+    let mut leases = leases(storage).await.map_err(api_error)?;
     for (peer, revision) in witness.dead(&leases, Instant::now()) {
         if peer != own {
             tracing::warn!(%peer, "API server has not renewed its lease; removing its endpoint");
-            remove(state, peer, revision).await;
+            remove(storage, peer, revision).await;
             leases.remove(&peer);
         }
     }
-    write(state, &leases.into_keys().collect()).await
+    write(api, &leases.into_keys().collect()).await
 }
 
 /// Takes this server out of the endpoints, unless it is the last: clients that find nobody can't wait for it either.
-pub(crate) async fn leave(state: &Arc<State>) -> Result<(), ApiError> {
-    let mut leases = leases(state).await.map_err(api_error)?;
-    let own = address(state);
+pub(crate) async fn leave(
+    api: &InProcess,
+    storage: &Storage,
+    own: SocketAddr,
+) -> Result<(), ApiError> {
+    let mut leases = leases(storage).await.map_err(api_error)?;
     if let Some(revision) = leases.remove(&own) {
-        remove(state, own, revision).await;
+        remove(storage, own, revision).await;
     }
-    if leases.is_empty() { Ok(()) } else { write(state, &leases.into_keys().collect()).await }
-}
-
-fn address(state: &State) -> SocketAddr {
-    SocketAddr::new(state.config.advertise_address, state.config.secure_port)
+    if leases.is_empty() { Ok(()) } else { write(api, &leases.into_keys().collect()).await }
 }
 
 fn key(server: SocketAddr) -> String {
     format!("{LEASES}{server}")
 }
 
-async fn leases(state: &State) -> Result<Leases, StoreError> {
-    let entries = state.storage.store().list(LEASES, Query::default()).await?.entries;
+async fn leases(storage: &Storage) -> Result<Leases, StoreError> {
+    let entries = storage.store().list(LEASES, Query::default()).await?.entries;
     let lease = |entry: &store::Entry| {
         Some((entry.key.strip_prefix(LEASES)?.parse().ok()?, entry.revision))
     };
@@ -109,28 +111,28 @@ async fn leases(state: &State) -> Result<Leases, StoreError> {
 }
 
 /// One that has been renewed meanwhile stays.
-async fn remove(state: &State, peer: SocketAddr, revision: Revision) {
-    if let Err(WriteError::Unknown(error)) = state.storage.delete(&key(peer), revision).await {
+async fn remove(storage: &Storage, peer: SocketAddr, revision: Revision) {
+    if let Err(WriteError::Unknown(error)) = storage.delete(&key(peer), revision).await {
         tracing::warn!(%peer, %error, "lease can't be removed");
     }
 }
 
-async fn write(state: &Arc<State>, servers: &BTreeSet<SocketAddr>) -> Result<(), ApiError> {
-    replace(state, ENDPOINTS, &endpoints(servers)).await?;
+async fn write(api: &InProcess, servers: &BTreeSet<SocketAddr>) -> Result<(), ApiError> {
+    replace(api, ENDPOINTS, &endpoints(servers)).await?;
     let wanted = slices(servers);
     for slice in &wanted {
-        replace(state, SLICES, slice).await?;
+        replace(api, SLICES, slice).await?;
     }
-    remove_other_slices(state, &wanted).await
+    remove_other_slices(api, &wanted).await
 }
 
-async fn remove_other_slices(state: &Arc<State>, wanted: &[Value]) -> Result<(), ApiError> {
+async fn remove_other_slices(api: &InProcess, wanted: &[Value]) -> Result<(), ApiError> {
     let selector = format!("labelSelector=endpointslice.kubernetes.io/managed-by%3D{MANAGER}");
-    let found = request(state, Method::GET, &format!("{SLICES}?{selector}"), &Value::Null).await?;
+    let found = request(api, Method::GET, &format!("{SLICES}?{selector}"), &Value::Null).await?;
     let names = found["items"].as_array().into_iter().flatten().map(|s| &s["metadata"]["name"]);
     for name in names.filter(|name| wanted.iter().all(|w| w["metadata"]["name"] != **name)) {
         let path = format!("{SLICES}/{}", name.as_str().unwrap_or_default());
-        match request(state, Method::DELETE, &path, &json!({})).await {
+        match request(api, Method::DELETE, &path, &json!({})).await {
             Err(error) if error.code() != 404 => return Err(error),
             _ => {}
         }

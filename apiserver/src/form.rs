@@ -49,16 +49,21 @@ impl Presentation {
         self.form == Form::Object
     }
 
-    /// An answer of one object.
-    pub(crate) fn answer(&self, status: StatusCode, def: &ResourceDef, object: &Value) -> Response {
+    /// A response of one object.
+    pub(crate) fn response(
+        &self,
+        status: StatusCode,
+        def: &ResourceDef,
+        object: &Value,
+    ) -> Response {
         match self.show(def, object, true) {
             Ok(shown) => respond::json(status, &shown),
             Err(error) => respond::failure(&error),
         }
     }
 
-    /// An answer of one object that is encoded already.
-    pub(crate) fn answer_encoded(
+    /// A response of one object that is encoded already.
+    pub(crate) fn encoded_response(
         &self,
         status: StatusCode,
         def: &ResourceDef,
@@ -68,7 +73,7 @@ impl Presentation {
             return respond::encoded(status, json);
         }
         match encoded::value(&json) {
-            Ok(object) => self.answer(status, def, &object),
+            Ok(object) => self.response(status, def, &object),
             Err(error) => respond::failure(&error),
         }
     }

@@ -76,7 +76,7 @@ impl HealthRequest {
 }
 
 /// Answers it: `ok`, or a line for each check.
-pub(crate) async fn answer(
+pub(crate) async fn report(
     storage: &Storage,
     is_stopping: bool,
     asked: &HealthRequest,

@@ -1,7 +1,5 @@
 //! Requests of the server to itself. They pass the whole chain, as anybody's.
 
-use std::sync::Arc;
-
 use api_machinery::ApiError;
 use api_types::jiff::Timestamp;
 use axum::body::Body;
@@ -10,11 +8,16 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::{identity::Identity, service, state::State};
+use crate::{identity::Identity, service::InProcess};
+
+/// Who the server is to itself.
+pub(crate) fn identity() -> Identity {
+    Identity::new("system:apiserver", &["system:masters"])
+}
 
 /// Asks; gives the object of the answer.
 pub(crate) async fn request(
-    state: &Arc<State>,
+    api: &InProcess,
     method: Method,
     path: &str,
     object: &Value,
@@ -25,8 +28,7 @@ pub(crate) async fn request(
         .header(header::CONTENT_TYPE, "application/json")
         .body(Body::from(object.to_string()))
         .map_err(ApiError::internal)?;
-    let identity = Arc::new(Identity::new("system:apiserver", &["system:masters"]));
-    let response = service::answer(state, &identity, request).await;
+    let response = api.handle(request).await;
     let code = response.status();
     let body = response.into_body().collect().await.map_err(ApiError::internal)?.to_bytes();
     let answer: Value = serde_json::from_slice(&body).map_err(ApiError::internal)?;
@@ -39,16 +41,16 @@ pub(crate) async fn request(
 
 /// Creates an object unless it is there.
 pub(crate) async fn ensure(
-    state: &Arc<State>,
+    api: &InProcess,
     collection: &str,
     object: &Value,
 ) -> Result<(), ApiError> {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    match request(state, Method::GET, &format!("{collection}/{name}"), &Value::Null).await {
+    match request(api, Method::GET, &format!("{collection}/{name}"), &Value::Null).await {
         Err(error) if error.reason() == "NotFound" => {}
         result => return result.map(drop),
     }
-    match request(state, Method::POST, collection, object).await {
+    match request(api, Method::POST, collection, object).await {
         // Another server was faster.
         Err(error) if error.reason() == "AlreadyExists" => Ok(()),
         result => result.map(drop),
@@ -57,14 +59,14 @@ pub(crate) async fn ensure(
 
 /// Overwrites an object or creates it. What is there already isn't written again.
 pub(crate) async fn replace(
-    state: &Arc<State>,
+    api: &InProcess,
     collection: &str,
     object: &Value,
 ) -> Result<(), ApiError> {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    match request(state, Method::PUT, &format!("{collection}/{name}"), object).await {
+    match request(api, Method::PUT, &format!("{collection}/{name}"), object).await {
         Err(error) if error.reason() == "NotFound" => {
-            request(state, Method::POST, collection, object).await.map(drop)
+            request(api, Method::POST, collection, object).await.map(drop)
         }
         result => result.map(drop),
     }
@@ -73,30 +75,30 @@ pub(crate) async fn replace(
 /// Warns with an Event about an object. Said again, it is counted rather than repeated. A warning that can't be
 /// written is in the log alone.
 pub(crate) async fn warn(
-    state: &Arc<State>,
+    api: &InProcess,
     object: &Value,
     reason: &str,
     action: &str,
     message: &str,
 ) {
     let event = event(object, reason, action, message);
-    if let Err(error) = record(state, event).await {
+    if let Err(error) = record(api, event).await {
         tracing::warn!(%error, reason, "event can't be written");
     }
 }
 
-async fn record(state: &Arc<State>, mut event: Value) -> Result<(), ApiError> {
+async fn record(api: &InProcess, mut event: Value) -> Result<(), ApiError> {
     let namespace = event["metadata"]["namespace"].as_str().unwrap_or_default();
     let collection = format!("/api/v1/namespaces/{namespace}/events");
     let path = format!("{collection}/{}", event["metadata"]["name"].as_str().unwrap_or_default());
-    match request(state, Method::GET, &path, &Value::Null).await {
+    match request(api, Method::GET, &path, &Value::Null).await {
         Ok(before) => {
             event["firstTimestamp"] = before["firstTimestamp"].clone();
             event["count"] = (before["count"].as_i64().unwrap_or(0) + 1).into();
-            request(state, Method::PUT, &path, &event).await.map(drop)
+            request(api, Method::PUT, &path, &event).await.map(drop)
         }
         Err(error) if error.code() == 404 => {
-            request(state, Method::POST, &collection, &event).await.map(drop)
+            request(api, Method::POST, &collection, &event).await.map(drop)
         }
         Err(error) => Err(error),
     }

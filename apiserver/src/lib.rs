@@ -27,6 +27,7 @@ mod kubelet_client;
 mod metrics;
 mod negotiation;
 mod nonresource;
+mod objects;
 mod openapi;
 pub mod pki;
 mod protobuf;

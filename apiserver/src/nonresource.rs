@@ -18,19 +18,19 @@ use crate::{
 /// The Kubernetes version whose API this is.
 const KUBERNETES: (&str, &str) = ("1", "36");
 
-/// Answers a request for such a path.
-pub(crate) async fn answer(
+/// GET of such a path.
+pub(crate) async fn get(
     state: &State,
     what: &NonResource,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let catalogue = &*state.catalogue.load();
     let document = |value: Value| {
-        Ok(caching::answer(headers, value.to_string().into(), Freshness::Revalidated))
+        Ok(caching::unless_known(headers, value.to_string().into(), Freshness::Revalidated))
     };
     match what {
         NonResource::Health(asked) => {
-            health::answer(&state.storage, state.shutdown.is_cancelled(), asked).await
+            health::report(&state.storage, state.shutdown.is_cancelled(), asked).await
         }
         NonResource::Metrics => Ok(metrics(&state.metrics)),
         NonResource::Version => Ok(respond::json(StatusCode::OK, &version())),
@@ -53,7 +53,7 @@ pub(crate) async fn answer(
             document(discovery::resources(catalogue, group, version))
         }
         NonResource::OpenIdConfiguration => {
-            let address = discovery::address(&state.config);
+            let address = state.config.advertised().to_string();
             let configuration = state.config.tokens.openid_configuration(&address);
             let configuration = configuration.ok_or_else(ApiError::no_such_path)?;
             Ok(for_an_hour(&configuration, "application/json"))
@@ -69,9 +69,11 @@ pub(crate) async fn answer(
         NonResource::OpenApiV2 => match negotiation::json(headers) {
             Err(_) if negotiation::accepts(headers, openapi::V2_PROTOBUF) => Ok(protobuf_v2()),
             Err(error) => Err(error),
-            Ok(()) => {
-                Ok(caching::answer(headers, state.openapi.documents().v2(), Freshness::Revalidated))
-            }
+            Ok(()) => Ok(caching::unless_known(
+                headers,
+                state.openapi.documents().v2(),
+                Freshness::Revalidated,
+            )),
         },
     }
 }
@@ -87,9 +89,9 @@ fn openapi_v3(
     let document = documents.document(group, version);
     let document = document.ok_or_else(ApiError::no_such_path)?;
     match hash {
-        None => Ok(caching::answer(headers, document, Freshness::Revalidated)),
+        None => Ok(caching::unless_known(headers, document, Freshness::Revalidated)),
         Some(hash) if hash == caching::hash(&document) => {
-            Ok(caching::answer(headers, document, Freshness::Immutable))
+            Ok(caching::unless_known(headers, document, Freshness::Immutable))
         }
         Some(_) => {
             let mut response = Response::default();
@@ -153,7 +155,7 @@ fn protobuf_v2() -> Response {
 
 fn aggregated(headers: &HeaderMap, document: &Value) -> Response {
     let document = document.to_string().into();
-    let mut response = caching::answer(headers, document, Freshness::Revalidated);
+    let mut response = caching::unless_known(headers, document, Freshness::Revalidated);
     // client-go tells this form from the old one by the content type.
     let form = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(form));

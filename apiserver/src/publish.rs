@@ -12,9 +12,11 @@ use store::{
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
+    catalogue::InForce,
     encoded::{CachedObject, Decoded, Encoded},
     history,
-    state::State,
+    objects::Objects,
+    storage::Storage,
 };
 
 /// How long to wait before beginning anew.
@@ -29,34 +31,35 @@ const REPEATED: u64 = 250;
 
 /// Publishes all changes from a moment ago on. A source that breaks off begins anew, and says so to the publisher: what
 /// is in the store now need not be the continuation of what was published.
-pub(crate) async fn run(state: Arc<State>, publisher: Publisher) {
+pub(crate) async fn run(catalogue: InForce, storage: Arc<Storage>, publisher: Publisher) {
+    let objects = Objects { catalogue: &catalogue, storage: &storage };
     loop {
-        if let Err(error) = publish_history(&state, &publisher).await {
+        if let Err(error) = publish_history(objects, &publisher).await {
             tracing::warn!(%error, "changes can't be published");
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-async fn publish_history(state: &State, publisher: &Publisher) -> Result<(), StoreError> {
-    history::begin(&state.storage).await?;
-    let cache = state.storage.cache();
+async fn publish_history(objects: Objects<'_>, publisher: &Publisher) -> Result<(), StoreError> {
+    history::begin(objects.storage).await?;
+    let cache = objects.storage.cache();
     let back = |count| Revision(cache.revision().0.saturating_sub(count));
     let recalled = back(REPEATED);
     let (since, changes) = cache.recall_all(back(RECALLED));
-    begin(state, publisher, since);
-    follow(state, publisher, changes, recalled).await;
+    begin(objects, publisher, since);
+    follow(objects, publisher, changes, recalled).await;
     Ok(())
 }
 
 /// Declares the topics that are there; those of kinds that come later begin with their first change.
-fn begin(state: &State, publisher: &Publisher, since: Revision) {
-    let catalogue = state.catalogue.load();
+fn begin(objects: Objects<'_>, publisher: &Publisher, since: Revision) {
+    let catalogue = objects.catalogue.load();
     let stored = catalogue.iter().filter(|def| def.is_stored());
     let resources = stored.map(|d| (d.names.group.as_str(), d.names.plural.as_str()));
-    publisher.begin(history::at(&state.storage, since), since.0, resources);
+    publisher.begin(history::at(objects.storage, since), since.0, resources);
     let Some(def) = catalogue.find("", "v1", "nodes") else { return };
-    for node in state.storage.cache().list(&def.prefix(None)).items.iter() {
+    for node in objects.storage.cache().list(&def.prefix(None)).items.iter() {
         let name = node.object.as_ref().ok().and_then(|object| object.field("metadata.name"));
         publisher.has_node(name.unwrap_or_default());
     }
@@ -64,7 +67,7 @@ fn begin(state: &State, publisher: &Publisher, since: Revision) {
 
 /// A server that hears nothing from the store says nothing either: listeners are to ask one that does.
 async fn follow(
-    state: &State,
+    objects: Objects<'_>,
     publisher: &Publisher,
     mut changes: Subscription<Decoded>,
     recalled: Revision,
@@ -74,28 +77,33 @@ async fn follow(
     loop {
         tokio::select! {
             change = changes.next() => match change {
-                Some(Ok(change)) => publish(state, publisher, &change, recalled),
+                Some(Ok(change)) => publish(objects, publisher, &change, recalled),
                 Some(Err(error)) => {
                     tracing::warn!(%error, "publishing begins anew");
                     return;
                 }
                 None => return,
             },
-            _ = ticks.tick() => if state.storage.cache().is_following() {
+            _ = ticks.tick() => if objects.storage.cache().is_following() {
                 publisher.bookmark(changes.revision().0);
             },
         }
     }
 }
 
-fn publish(state: &State, publisher: &Publisher, change: &Change<Decoded>, recalled: Revision) {
+fn publish(
+    objects: Objects<'_>,
+    publisher: &Publisher,
+    change: &Change<Decoded>,
+    recalled: Revision,
+) {
     let Some(item) = change.new.as_ref().or(change.old.as_ref()) else { return };
     if history::is_one(&item.key) && change.new.is_some() {
-        let history = history::at(&state.storage, change.revision);
+        let history = history::at(objects.storage, change.revision);
         return publisher.go_on(history, change.revision.0);
     }
     // Keys that are no objects of the API concern nobody.
-    let catalogue = state.catalogue.load();
+    let catalogue = objects.catalogue.load();
     let Some(def) = catalogue.of_key(&item.key) else { return };
     let (type_, object) = match (&change.old, &change.new) {
         (None, Some(new)) => (ChangeType::Added, json(new, Encoded::json)),

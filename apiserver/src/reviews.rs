@@ -9,27 +9,28 @@ use registry::AnyObject;
 
 use crate::{
     admission::Operation,
-    authentication,
+    authentication::Authenticator,
     call::Call,
     identity::Identity,
     respond::{self, Response},
-    state::State,
+    state::WritePath,
     storage::Address,
     tokens::TokenError,
 };
 
 /// Answers a review.
 pub(crate) async fn create(
-    state: &State,
+    path: WritePath<'_>,
+    authenticator: Authenticator<'_>,
     call: &Call,
     mut given: AnyObject,
     warnings: &[String],
 ) -> Result<Response, ApiError> {
     let at = Address { def: &call.info.def, namespace: None, name: "" };
     let attributes = call.attributes(Operation::Create, at, "", None);
-    state.admission.admit(&state.storage, &attributes, Some(&mut given)).await?;
+    path.admission.admit(path.storage, &attributes, Some(&mut given)).await?;
     if let Some(review) = given.get_mut::<TokenReview>() {
-        review.status = Some(review_token(state, review).await?);
+        review.status = Some(review_token(authenticator, review).await?);
     } else if let Some(review) = given.get_mut::<SelfSubjectReview>() {
         let user_info = Some(user_info(&call.identity));
         review.status = Some(SelfSubjectReviewStatus { user_info });
@@ -38,14 +39,17 @@ pub(crate) async fn create(
 }
 
 /// Whose the token is, for audiences of which one is to be the server's if the review names none.
-async fn review_token(state: &State, review: &TokenReview) -> Result<TokenReviewStatus, ApiError> {
+async fn review_token(
+    authenticator: Authenticator<'_>,
+    review: &TokenReview,
+) -> Result<TokenReviewStatus, ApiError> {
     let spec = &review.spec;
     if spec.token.is_empty() {
         return Err(ApiError::bad_request("token is required for TokenReview in authentication"));
     }
     let wanted = spec.audiences.as_deref().filter(|wanted| !wanted.is_empty());
-    let wanted = wanted.unwrap_or(state.config.tokens.audiences());
-    match authentication::of_token(state, &spec.token, wanted).await {
+    let wanted = wanted.unwrap_or(authenticator.tokens.audiences());
+    match authenticator.of_token(&spec.token, wanted).await {
         Ok((identity, audiences)) => Ok(TokenReviewStatus {
             audiences: Some(audiences),
             authenticated: Some(true),

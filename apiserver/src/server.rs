@@ -18,7 +18,7 @@ use crate::{
     duties::DutyError,
     endpoints::{self, Witness},
     identity::Identity,
-    publish,
+    internal, publish,
     service::InProcess,
     state::State,
     storage::Storage,
@@ -56,15 +56,18 @@ impl ApiServer {
         let cache = this.state.storage.cache().clone();
         this.state.duties.begin("the cache", async move { cache.lost().await });
         if let Some(publisher) = publisher {
-            this.state.duties.begin("the publisher", publish::run(this.state.clone(), publisher));
+            let State { catalogue, storage, duties, .. } = &*this.state;
+            let publishing = publish::run(catalogue.clone(), storage.clone(), publisher);
+            duties.begin("the publisher", publishing);
         }
         let mut witness = Witness::default();
-        if let Err(error) = bootstrap::begin(&this.state, &mut witness).await {
+        let (api, State { config, storage, .. }) = (this.itself(), &*this.state);
+        if let Err(error) = bootstrap::begin(&api, config, storage, &mut witness).await {
             // What has begun would go on in this process, and hold the store.
             this.state.shutdown.cancel();
             return Err(error).context("cannot make the objects that are always there");
         }
-        upkeep::start(&this.state, witness);
+        upkeep::start(&this.state, &api, witness);
         Ok(this)
     }
 
@@ -90,6 +93,11 @@ impl ApiServer {
         InProcess::new(self.state.clone(), identity)
     }
 
+    /// The same for the server itself.
+    fn itself(&self) -> InProcess {
+        self.service(internal::identity())
+    }
+
     /// Begins what is to go on as long as the server does.
     pub fn begin(&self, name: &'static str, duty: impl Future<Output = ()> + Send + 'static) {
         self.state.duties.begin(name, duty);
@@ -111,7 +119,9 @@ impl ApiServer {
     /// Stops: watches end, requests are finished, background work ends. The store is left to its owner.
     pub async fn stop(&self) {
         self.state.shutdown.cancel();
-        match tokio::time::timeout(FAREWELL, endpoints::leave(&self.state)).await {
+        let (api, State { config, storage, .. }) = (self.itself(), &*self.state);
+        let farewell = endpoints::leave(&api, storage, config.advertised());
+        match tokio::time::timeout(FAREWELL, farewell).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the server's endpoint stays for a while"),
             Err(_) => tracing::warn!("the server's endpoint stays for a while: no answer"),

@@ -21,8 +21,9 @@ use tower::Service;
 use tracing::Instrument;
 
 use crate::{
-    authentication, authorization, body,
+    authorization, body,
     call::Call,
+    catalogue::Catalogue,
     form::Presentation,
     identity::Identity,
     impersonation, nonresource,
@@ -46,6 +47,31 @@ impl InProcess {
     pub(crate) fn new(state: Arc<State>, identity: Identity) -> Self {
         Self { state, identity: Arc::new(identity) }
     }
+
+    /// Answers a request, whatever happens.
+    pub(crate) async fn handle<B>(&self, request: Request<B>) -> Response
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let Self { state, identity } = self;
+        let started = Instant::now();
+        let (parts, body) = request.into_parts();
+        let head = Head::of(&state.catalogue.load(), parts);
+        let work = AssertUnwindSafe(respond_and_drain(state, identity, &head, body)).catch_unwind();
+        let response = match work.await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => respond::failure(&error),
+            Err(_) => respond::failure(&panicked()),
+        };
+        let (code, took) = (response.status().as_u16(), started.elapsed());
+        state.metrics.answered(head.target(), code, took);
+        tracing::debug!(
+            method = %head.parts.method, uri = %head.parts.uri, user = head.user(), code,
+            ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX), "request"
+        );
+        response
+    }
 }
 
 impl<B> Service<Request<B>> for InProcess
@@ -62,8 +88,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let Self { state, identity } = self.clone();
-        Box::pin(async move { Ok(answer(&state, &identity, request).await) })
+        let this = self.clone();
+        Box::pin(async move { Ok(this.handle(request).await) })
     }
 }
 
@@ -77,8 +103,8 @@ struct Head {
 }
 
 impl Head {
-    fn of(state: &State, parts: Parts) -> Self {
-        Self { target: parse(state, &parts), identity: OnceLock::new(), parts }
+    fn of(catalogue: &Catalogue, parts: Parts) -> Self {
+        Self { target: parse(catalogue, &parts), identity: OnceLock::new(), parts }
     }
 
     fn target(&self) -> Option<&Target> {
@@ -106,9 +132,9 @@ impl Head {
     }
 }
 
-fn parse(state: &State, parts: &Parts) -> Result<(Target, Query), ApiError> {
+fn parse(catalogue: &Catalogue, parts: &Parts) -> Result<(Target, Query), ApiError> {
     let query = Query::of(&parts.uri)?;
-    let target = request::parse(&state.catalogue.load(), &parts.method, parts.uri.path(), &query)?;
+    let target = request::parse(catalogue, &parts.method, parts.uri.path(), &query)?;
     Ok((target, query))
 }
 
@@ -118,7 +144,7 @@ async fn caller(
     connection: &Arc<Identity>,
     headers: &HeaderMap,
 ) -> Result<Arc<Identity>, ApiError> {
-    let found = authentication::of_request(state, connection, headers);
+    let found = state.authenticator().of_request(connection, headers);
     let identity =
         timeout(state.config.request_timeout, found).await.unwrap_or_else(|_| Err(too_late()))?;
     impersonation::effective(&identity, headers)
@@ -126,34 +152,6 @@ async fn caller(
 
 fn too_late() -> ApiError {
     ApiError::timeout("request did not complete within the allotted timeout")
-}
-
-/// Answers a request, whatever happens.
-pub(crate) async fn answer<B>(
-    state: &Arc<State>,
-    identity: &Arc<Identity>,
-    request: Request<B>,
-) -> Response
-where
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    let started = Instant::now();
-    let (parts, body) = request.into_parts();
-    let head = Head::of(state, parts);
-    let work = AssertUnwindSafe(respond_and_drain(state, identity, &head, body)).catch_unwind();
-    let response = match work.await {
-        Ok(Ok(response)) => response,
-        Ok(Err(error)) => respond::failure(&error),
-        Err(_) => respond::failure(&panicked()),
-    };
-    let (code, took) = (response.status().as_u16(), started.elapsed());
-    state.metrics.answered(head.target(), code, took);
-    tracing::debug!(
-        method = %head.parts.method, uri = %head.parts.uri, user = head.user(), code,
-        ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX), "request"
-    );
-    response
 }
 
 /// A body that was not read, or not to its end, is taken while its sender reads why, within the server's patience.
@@ -223,7 +221,7 @@ where
         Target::NonResource(_) if !matches!(*method, Method::GET | Method::HEAD) => {
             Err(ApiError::method_not_allowed())
         }
-        Target::NonResource(what) => nonresource::answer(state, what, &parts.headers).await,
+        Target::NonResource(what) => nonresource::get(state, what, &parts.headers).await,
         Target::Resource(info) => {
             let call = Call {
                 identity: identity.clone(),

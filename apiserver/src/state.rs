@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admission::Admission, catalogue::InForce, config::Config, duties::Duties, metrics::Metrics,
-    openapi::OpenApi, storage::Storage,
+    admission::Admission, authentication::Authenticator, catalogue::InForce, config::Config,
+    duties::Duties, metrics::Metrics, objects::Objects, openapi::OpenApi, storage::Storage,
 };
 
 /// See the module.
@@ -25,6 +25,13 @@ pub(crate) struct State {
     pub(crate) duties: Duties,
 }
 
+/// What a write goes through.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WritePath<'a> {
+    pub(crate) admission: &'a Admission,
+    pub(crate) storage: &'a Storage,
+}
+
 impl State {
     /// That of a server of these kinds.
     pub(crate) fn new(config: Config, catalogue: InForce, storage: Storage) -> Self {
@@ -41,5 +48,17 @@ impl State {
             catalogue,
             storage,
         }
+    }
+
+    pub(crate) fn objects(&self) -> Objects<'_> {
+        Objects { catalogue: &self.catalogue, storage: &self.storage }
+    }
+
+    pub(crate) fn write_path(&self) -> WritePath<'_> {
+        WritePath { admission: &self.admission, storage: &self.storage }
+    }
+
+    pub(crate) fn authenticator(&self) -> Authenticator<'_> {
+        Authenticator { tokens: &self.config.tokens, objects: self.objects() }
     }
 }

@@ -12,11 +12,13 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_unti
 use crate::{
     admission::{Repair, Suspects, Warning},
     bootstrap,
+    catalogue::InForce,
     encoded::{CachedObject, Encoded},
     endpoints::Witness,
     internal,
+    service::InProcess,
     state::State,
-    storage::Address,
+    storage::{Address, Storage},
 };
 
 /// How often Events are looked through, and claims.
@@ -30,12 +32,14 @@ const BOOTSTRAP: Duration = Duration::from_secs(10);
 const REMOVALS: usize = 16;
 
 /// Keeps the house until the server stops.
-pub(crate) fn start(state: &Arc<State>, witness: Witness) {
-    let duties = &state.duties;
-    duties.begin("the expiry of events", expire_events(state.clone()));
-    duties.begin("the repair of claims", repair_claims(state.clone()));
-    duties.begin("the upkeep of the system's objects", restore(state.clone(), witness));
-    duties.begin("the compaction of history", compact(state.clone()));
+pub(crate) fn start(state: &Arc<State>, api: &InProcess, witness: Witness) {
+    let State { duties, catalogue, storage, config, .. } = &**state;
+    let expiry = expire_events(catalogue.clone(), storage.clone(), config.event_ttl);
+    duties.begin("the expiry of events", expiry);
+    duties.begin("the repair of claims", repair_claims(state.clone(), api.clone()));
+    let upkeep = restore(state.clone(), api.clone(), witness);
+    duties.begin("the upkeep of the system's objects", upkeep);
+    duties.begin("the compaction of history", compact(storage.clone(), config.compaction_interval));
 }
 
 fn every(period: Duration) -> Interval {
@@ -44,7 +48,7 @@ fn every(period: Duration) -> Interval {
     ticks
 }
 
-async fn repair_claims(state: Arc<State>) {
+async fn repair_claims(state: Arc<State>, api: InProcess) {
     let mut ticks = every(SWEEP);
     let mut suspects = Suspects::new();
     loop {
@@ -59,19 +63,20 @@ async fn repair_claims(state: Arc<State>) {
             }
         };
         for Warning { service, reason, message } in &warnings {
-            internal::warn(&state, service, reason, "ClusterIPAllocation", message).await;
+            internal::warn(&api, service, reason, "ClusterIPAllocation", message).await;
         }
     }
 }
 
-async fn restore(state: Arc<State>, mut witness: Witness) {
+async fn restore(state: Arc<State>, api: InProcess, mut witness: Witness) {
     let mut ticks = every(BOOTSTRAP);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             () = death(&witness) => {}
         }
-        if let Err(error) = bootstrap::run(&state, &mut witness).await {
+        if let Err(error) = bootstrap::run(&api, &state.config, &state.storage, &mut witness).await
+        {
             tracing::warn!(%error, "the system's objects can't be checked");
         }
     }
@@ -85,47 +90,48 @@ async fn death(witness: &Witness) {
     }
 }
 
-async fn compact(state: Arc<State>) {
-    let mut ticks = every(state.config.compaction_interval);
-    let mut before = state.storage.cache().revision();
+async fn compact(storage: Arc<Storage>, interval: Duration) {
+    let mut ticks = every(interval);
+    let mut before = storage.cache().revision();
     loop {
         ticks.tick().await;
-        before = forget(&state, before).await;
+        before = forget(&storage, before).await;
     }
 }
 
 /// Forgets what was before the last compaction's time, so that a client that reads pages or watches has at least
 /// one interval to come back. Returns where the store is now.
-async fn forget(state: &State, before: Revision) -> Revision {
-    if let Err(error) = state.storage.store().compact(before).await {
+async fn forget(storage: &Storage, before: Revision) -> Revision {
+    if let Err(error) = storage.store().compact(before).await {
         tracing::warn!(%error, "history can't be compacted");
     }
-    state.storage.cache().revision()
+    storage.cache().revision()
 }
 
-async fn expire_events(state: Arc<State>) {
+async fn expire_events(catalogue: InForce, storage: Arc<Storage>, ttl: Duration) {
     let mut ticks = every(SWEEP);
     loop {
         ticks.tick().await;
-        let catalogue = state.catalogue.load();
+        let catalogue = catalogue.load();
         let Some(def) = catalogue.find("", "v1", "events") else { continue };
-        let deadline = Timestamp::now() - state.config.event_ttl;
-        let snapshot = state.storage.cache().list(&def.prefix(None));
+        let deadline = Timestamp::now() - ttl;
+        let snapshot = storage.cache().list(&def.prefix(None));
         let events = snapshot.items.iter().filter_map(|i| Some((i, i.object.as_ref().ok()?)));
         let old = events.filter(|(_, event)| is_over(event, deadline));
-        let remove = |(item, event): (&CachedObject, _)| remove(&state, def, event, item.revision);
+        let remove =
+            |(item, event): (&CachedObject, _)| remove(&storage, def, event, item.revision);
         stream::iter(old).for_each_concurrent(REMOVALS, remove).await;
     }
 }
 
-async fn remove(state: &State, def: &ResourceDef, event: &Encoded, revision: Revision) {
+async fn remove(storage: &Storage, def: &ResourceDef, event: &Encoded, revision: Revision) {
     let at = Address {
         def,
         namespace: event.field("metadata.namespace"),
         name: event.field("metadata.name").unwrap_or_default(),
     };
     // One that has happened again meanwhile is at another revision, and stays.
-    if let Err(error) = state.storage.remove(at, revision).await {
+    if let Err(error) = storage.remove(at, revision).await {
         tracing::debug!(?error, "event stays");
     }
 }

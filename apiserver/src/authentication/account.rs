@@ -5,10 +5,10 @@ use api_types::jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use crate::{
-    catalogue::Catalogue,
     encoded,
     identity::{AUTHENTICATED, Identity},
-    storage::{Address, Storage},
+    objects::Objects,
+    storage::Address,
     tokens::{Claims, Private, Reference, TokenError},
 };
 
@@ -18,24 +18,20 @@ const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 /// What else is said about who has a token.
 const EXTRA: &str = "authentication.kubernetes.io";
 
-/// Where objects are looked for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Objects<'a> {
-    pub(super) catalogue: &'a Catalogue,
-    pub(super) storage: &'a Storage,
-}
-
 /// Who has a token with these claims.
-pub(super) async fn identity(at: Objects<'_>, claims: &Claims) -> Result<Identity, TokenError> {
+pub(super) async fn identity(
+    objects: Objects<'_>,
+    claims: &Claims,
+) -> Result<Identity, TokenError> {
     let Private { namespace, node, pod, secret, account } = &claims.kubernetes;
     let place = Some(namespace.as_str());
-    check_account(at, namespace, account).await?;
+    check_account(objects, namespace, account).await?;
     if let Some(secret) = secret {
-        check_bound(at, "secrets", place, secret, "secret").await?;
+        check_bound(objects, "secrets", place, secret, "secret").await?;
     }
     match (pod, node) {
-        (Some(pod), _) => check_bound(at, "pods", place, pod, "pod").await?,
-        (None, Some(node)) => check_bound(at, "nodes", None, node, "node").await?,
+        (Some(pod), _) => check_bound(objects, "pods", place, pod, "pod").await?,
+        (None, Some(node)) => check_bound(objects, "nodes", None, node, "node").await?,
         (None, None) => {}
     }
     let mut identity = Identity::of_account(namespace, &account.name);
@@ -56,12 +52,12 @@ pub(super) async fn identity(at: Objects<'_>, claims: &Claims) -> Result<Identit
 }
 
 async fn check_account(
-    at: Objects<'_>,
+    objects: Objects<'_>,
     namespace: &str,
     claim: &Reference,
 ) -> Result<(), TokenError> {
     let name = &claim.name;
-    let found = find(at, "serviceaccounts", Some(namespace), name).await?;
+    let found = find(objects, "serviceaccounts", Some(namespace), name).await?;
     let found =
         found.ok_or_else(|| TokenError::Refused(format!("serviceaccounts {name:?} not found")))?;
     let uid = &found.uid;
@@ -78,7 +74,7 @@ async fn check_account(
 
 /// `word` is what the object is called in what is said of it.
 async fn check_bound(
-    at: Objects<'_>,
+    objects: Objects<'_>,
     plural: &str,
     namespace: Option<&str>,
     claim: &Reference,
@@ -86,7 +82,7 @@ async fn check_bound(
 ) -> Result<(), TokenError> {
     let invalidated =
         || TokenError::Refused("service account token has been invalidated".to_owned());
-    let found = find(at, plural, namespace, &claim.name).await?.ok_or_else(invalidated)?;
+    let found = find(objects, plural, namespace, &claim.name).await?.ok_or_else(invalidated)?;
     let uid = &found.uid;
     if *uid != claim.uid {
         return Err(TokenError::Refused(format!(
@@ -99,18 +95,19 @@ async fn check_bound(
 
 /// As the cache has it. What isn't there may have been made a moment ago by another server: the store knows.
 async fn find(
-    at: Objects<'_>,
+    objects: Objects<'_>,
     plural: &str,
     namespace: Option<&str>,
     name: &str,
 ) -> Result<Option<Metadata>, TokenError> {
-    let Some(def) = at.catalogue.find("", "v1", plural) else { return Ok(None) };
+    let catalogue = objects.catalogue.load();
+    let Some(def) = catalogue.find("", "v1", plural) else { return Ok(None) };
     let address = Address { def, namespace, name };
-    if let Some(cached) = at.storage.cache().get(&address.key()) {
+    if let Some(cached) = objects.storage.cache().get(&address.key()) {
         let object = encoded::readable(&cached).map_err(TokenError::Unknown)?;
         return metadata(serde_json::from_slice(&object.json()));
     }
-    match at.storage.get(address).await {
+    match objects.storage.get(address).await {
         Ok(stored) => metadata(Object::deserialize(&stored.object)),
         Err(error) if error.code() == 404 => Ok(None),
         Err(error) => Err(TokenError::Unknown(error)),

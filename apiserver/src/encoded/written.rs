@@ -74,7 +74,7 @@ fn metadata_of(json: &[u8]) -> Option<usize> {
 }
 
 /// The JSON of an object that isn't stored like this.
-pub(crate) fn answer(object: &AnyObject, revision: Option<Revision>) -> Result<Bytes, ApiError> {
+pub(crate) fn versioned(object: &AnyObject, revision: Option<Revision>) -> Result<Bytes, ApiError> {
     let json = object.to_json()?;
     let versioned = revision.map(|revision| with_version(b"", &json, revision, b""));
     Ok(versioned.unwrap_or(json).into())

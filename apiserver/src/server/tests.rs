@@ -19,7 +19,7 @@ use crate::{
     config::Config,
     identity::Identity,
     internal::request,
-    service,
+    server::ApiServer,
     state::State,
     storage::Storage,
 };
@@ -93,7 +93,7 @@ impl Plugin for Recorder {
 }
 
 /// A server whose only plugin is the recorder, with a namespace.
-async fn server() -> (TempDir, Arc<State>, Recorder) {
+async fn server() -> (TempDir, ApiServer, Recorder) {
     let folder = tempfile::tempdir().unwrap();
     let store = Embedded::open(folder.path().join("store"), Default::default()).unwrap();
     let catalogue = InForce::new(Catalogue::built_in());
@@ -102,11 +102,11 @@ async fn server() -> (TempDir, Arc<State>, Recorder) {
     let recorder = Recorder::default();
     let mut state = State::new(config, catalogue, storage);
     state.admission = Admission(vec![Box::new(recorder.clone())]);
-    let state = Arc::new(state);
+    let server = ApiServer { state: Arc::new(state) };
     let namespace = json!({"metadata": {"name": "default"}});
-    request(&state, Method::POST, "/api/v1/namespaces", &namespace).await.unwrap();
+    request(&server.itself(), Method::POST, "/api/v1/namespaces", &namespace).await.unwrap();
     recorder.take();
-    (folder, state, recorder)
+    (folder, server, recorder)
 }
 
 fn pod(name: &Value, labels: &Value) -> Value {
@@ -120,7 +120,7 @@ const PODS: &str = "/api/v1/namespaces/default/pods";
 
 #[tokio::test]
 async fn plugins_see_every_write_in_both_phases() {
-    let (_folder, state, recorder) = server().await;
+    let (_folder, server, recorder) = server().await;
     let changed = pod(&json!("p"), &json!({"a": "b"}));
     let status = json!({"status": {"phase": "Running"}});
     let binding = json!({"metadata": {"name": "p"}, "target": {"name": "n"}});
@@ -135,8 +135,8 @@ async fn plugins_see_every_write_in_both_phases() {
         (&delete, "?gracePeriodSeconds=0", json!({}), "Delete pods", "nothing over a pod"),
     ] {
         // A list catches up with the store: no write begins with a state that is over.
-        request(&state, Method::GET, PODS, &Value::Null).await.unwrap();
-        request(&state, method.clone(), &format!("{PODS}{path}"), &body).await.unwrap();
+        request(&server.itself(), Method::GET, PODS, &Value::Null).await.unwrap();
+        request(&server.itself(), method.clone(), &format!("{PODS}{path}"), &body).await.unwrap();
         let seen = format!("{operation} default/p by system:apiserver: {objects}");
         assert_eq!(recorder.take(), [format!("mutate {seen}"), format!("validate {seen}")]);
     }
@@ -144,34 +144,36 @@ async fn plugins_see_every_write_in_both_phases() {
 
 #[tokio::test]
 async fn what_is_changed_is_completed_and_validated_after() {
-    let (_folder, state, recorder) = server().await;
-    let made = request(&state, Method::POST, PODS, &pod(&json!(null), &json!({}))).await.unwrap();
+    let (_folder, server, recorder) = server().await;
+    let made = request(&server.itself(), Method::POST, PODS, &pod(&json!(null), &json!({})))
+        .await
+        .unwrap();
     assert_eq!(made["metadata"]["annotations"]["seen"], "Create");
     let name = made["metadata"]["name"].as_str().unwrap();
     let asked = recorder.take();
     assert!(asked[0].contains("default/ by"), "{asked:?}");
     assert!(asked[1].contains(&format!("default/{name} by")), "{asked:?}");
     let (path, changed) = (format!("{PODS}/{name}"), pod(&json!(name), &json!({"a": "b"})));
-    let changed = request(&state, Method::PUT, &path, &changed).await.unwrap();
+    let changed = request(&server.itself(), Method::PUT, &path, &changed).await.unwrap();
     assert_eq!(changed["metadata"]["annotations"]["seen"], "Update");
 }
 
 #[tokio::test]
 async fn what_either_phase_refuses_is_not_stored() {
-    let (_folder, state, recorder) = server().await;
+    let (_folder, server, recorder) = server().await;
     for (phase, asked) in [("mutate", 1), ("validate", 2)] {
         let refused = pod(&json!("p"), &json!({phase: "no"}));
-        let error = request(&state, Method::POST, PODS, &refused).await.unwrap_err();
+        let error = request(&server.itself(), Method::POST, PODS, &refused).await.unwrap_err();
         assert_eq!(error.code(), 403, "{error}");
         assert_eq!(recorder.take().len(), asked);
-        let gone = request(&state, Method::GET, &format!("{PODS}/p"), &json!({})).await;
+        let gone = request(&server.itself(), Method::GET, &format!("{PODS}/p"), &json!({})).await;
         assert_eq!(gone.unwrap_err().code(), 404);
     }
 }
 
 #[tokio::test]
 async fn a_connection_can_be_refused_before_anything_is_done_for_it() {
-    let (_folder, state, recorder) = server().await;
+    let (_folder, server, recorder) = server().await;
     for (path, options) in [
         (
             "exec?container=validate&command=ls&command=-l&stdin=true&tty=false",
@@ -199,8 +201,7 @@ async fn a_connection_can_be_refused_before_anything_is_done_for_it() {
             let refused = path.contains("container=validate");
             let request = Request::builder().method(method).uri(format!("{PODS}/p/{path}"));
             let request = request.body(Body::empty()).unwrap();
-            let admin = Arc::new(Identity::admin());
-            let answer = service::answer(&state, &admin, request).await;
+            let answer = server.service(Identity::admin()).handle(request).await;
             assert_eq!(answer.status(), if refused { 403 } else { 404 }, "{path}");
             let name = path.split_once('?').unwrap().0;
             let seen = format!("validate Connect pods/{name} default/p by kubernetes-admin");

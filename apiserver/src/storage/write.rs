@@ -65,10 +65,10 @@ struct Outgoing {
 
 impl Outgoing {
     /// What the client gets of the object that was stored.
-    fn answer(&self, object: &AnyObject, revision: Revision) -> Result<Bytes, ApiError> {
+    fn shown(&self, object: &AnyObject, revision: Revision) -> Result<Bytes, ApiError> {
         match self.is_as_given {
             true => Ok(self.as_of(revision)),
-            false => encoded::answer(object, Some(revision)),
+            false => encoded::versioned(object, Some(revision)),
         }
     }
 
@@ -89,7 +89,7 @@ impl Storage {
         let outgoing = self.encode(at, object)?;
         loop {
             match self.put_parked(&outgoing, Expect::Absent, namespace.as_slice()).await {
-                Ok(revision) => return Ok(outgoing.answer(object, revision)?),
+                Ok(revision) => return Ok(outgoing.shown(object, revision)?),
                 Err(WriteError::Outdated(_)) => return Err(at.already_exists().into()),
                 // Somebody has written the namespace, and may do so again: each time brings somebody further.
                 Err(WriteError::Refused(StoreError::GuardFailed { .. })) => {
@@ -112,11 +112,11 @@ impl Storage {
         let outgoing = self.encode(at, object)?;
         if outgoing.as_of(old.revision) == old.json {
             self.confirm(at, old).await?;
-            return Ok(outgoing.answer(object, old.revision)?);
+            return Ok(outgoing.shown(object, old.revision)?);
         }
         let put = self.put_parked(&outgoing, Expect::At(old.revision), &[]).await;
         let revision = put.map_err(|error| failed(at, error))?;
-        Ok(outgoing.answer(object, revision)?)
+        Ok(outgoing.shown(object, revision)?)
     }
 
     fn encode(&self, at: Address<'_>, object: &AnyObject) -> Result<Outgoing, ApiError> {

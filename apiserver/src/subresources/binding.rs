@@ -13,13 +13,13 @@ use crate::{
     admission::{Attributes, Operation},
     call::Call,
     respond::{self, Response},
-    state::State,
+    state::WritePath,
     storage::{Address, Stored},
 };
 
 /// Assigns a pod to a node.
 pub(crate) async fn bind(
-    state: &State,
+    path: WritePath<'_>,
     call: &Call,
     mut given: AnyObject,
     warnings: &[String],
@@ -28,18 +28,18 @@ pub(crate) async fn bind(
     let (namespace, dry_run) = (call.info.namespace.as_deref(), call.dry_run()?);
     let at = Address { def: &call.info.def, namespace, name: &name };
     let attributes = Attributes { dry_run, ..call.attributes(Operation::Create, at, "", None) };
-    state.admission.admit(&state.storage, &attributes, Some(&mut given)).await?;
+    path.admission.admit(path.storage, &attributes, Some(&mut given)).await?;
     let binding = given.get::<Binding>().ok_or_else(|| ApiError::internal("no Binding"))?;
     let attempt = |old: Stored| async move {
         let mut pod = at.def.stored(&old.object)?;
         let assigned = pod.get_mut::<Pod>().ok_or_else(|| ApiError::internal("no Pod"))?;
         registry::bind(assigned, binding, Timestamp::now())?;
         if dry_run {
-            return state.storage.confirm(at, &old).await;
+            return path.storage.confirm(at, &old).await;
         }
-        state.storage.update(at, &old, &mut pod).await.map(drop)
+        path.storage.update(at, &old, &mut pod).await.map(drop)
     };
-    state.storage.compare_and_swap(at, attempt).await?;
+    path.storage.compare_and_swap(at, attempt).await?;
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201,
     });

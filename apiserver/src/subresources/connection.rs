@@ -2,7 +2,7 @@
 //! pod's node, which speaks the protocol that the two agree upon.
 //! (Kubernetes: `pkg/registry/core/pod/rest/subresources.go`, `apimachinery/pkg/util/proxy/upgradeaware.go`.)
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use api_machinery::ApiError;
 use futures::future::{Either, select};
@@ -16,10 +16,11 @@ use tokio::{
     pin,
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::kubelet;
 use crate::{
-    admission::{Attributes, Operation},
+    admission::{Admission, Attributes, Operation},
     call::Call,
     respond::{self, Response},
     state::State,
@@ -45,9 +46,9 @@ const STREAMS: [(&str, &str); 4] =
     [("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty")];
 
 /// Leads the client's connection to the kubelet.
-pub(crate) async fn open(state: &Arc<State>, call: &Call) -> Result<Response, ApiError> {
+pub(crate) async fn open(state: &State, call: &Call) -> Result<Response, ApiError> {
     let at = call.address()?;
-    admit(state, call, at).await?;
+    admit(&state.admission, call, at).await?;
     let pod = state.storage.get(at).await?.object;
     let namespace = at.namespace.unwrap_or_default();
     let path = match call.info.subresource {
@@ -62,7 +63,8 @@ pub(crate) async fn open(state: &Arc<State>, call: &Call) -> Result<Response, Ap
         let message = format!("pod {} does not have a host assigned", at.name);
         return Err(ApiError::bad_request(message));
     };
-    let (client, kubelet) = kubelet::of_node(state, node).await?;
+    let kubelets = state.config.kubelet_client.as_ref();
+    let (client, kubelet) = kubelet::of_node(kubelets, state.objects(), node).await?;
     let upgrade = call.upgrade.clone().filter(|_| wants_websocket(&call.headers));
     let upgrade = upgrade.ok_or_else(|| ApiError::bad_request("Upgrade request required"))?;
     let answer = client.upgrade(&kubelet, &path, &options(call), handshake(&call.headers)).await;
@@ -73,17 +75,17 @@ pub(crate) async fn open(state: &Arc<State>, call: &Call) -> Result<Response, Ap
         return Ok(respond::text(status, kubelet::refusal(answer).await));
     }
     let response = switching(answer.headers());
-    state.tasks.spawn(lead(state.clone(), upgrade, answer));
+    state.tasks.spawn(lead(state.shutdown.clone(), upgrade, answer));
     Ok(response)
 }
 
-async fn admit(state: &State, call: &Call, at: Address<'_>) -> Result<(), ApiError> {
+async fn admit(admission: &Admission, call: &Call, at: Address<'_>) -> Result<(), ApiError> {
     if call.dry_run()? {
         return Err(ApiError::bad_request("dryRun is not supported"));
     }
     let options = connect_options(call);
     let attributes = call.attributes(Operation::Connect, at, "", None);
-    state.admission.validate(&Attributes { options: Some(&options), ..attributes }, None).await
+    admission.validate(&Attributes { options: Some(&options), ..attributes }, None).await
 }
 
 /// The query as an object, as admission knows it.
@@ -143,7 +145,7 @@ fn switching(headers: &HeaderMap) -> Response {
 }
 
 /// Passes on what both sides say, until they or the server end.
-async fn lead(state: Arc<State>, client: OnUpgrade, kubelet: reqwest::Response) {
+async fn lead(shutdown: CancellationToken, client: OnUpgrade, kubelet: reqwest::Response) {
     let talk = async {
         match tokio::join!(client, kubelet.upgrade()) {
             (Ok(client), Ok(kubelet)) => pass(TokioIo::new(client), kubelet).await,
@@ -154,7 +156,7 @@ async fn lead(state: Arc<State>, client: OnUpgrade, kubelet: reqwest::Response) 
             }
         }
     };
-    state.shutdown.run_until_cancelled(talk).await;
+    shutdown.run_until_cancelled(talk).await;
 }
 
 /// Of the two ways, one ends first.

@@ -7,8 +7,7 @@ use serde_json::Value;
 
 use crate::{
     kubelet_client::{Kubelet, KubeletClient},
-    state::State,
-    storage::Address,
+    objects::Objects,
 };
 
 /// The port of a kubelet that doesn't say another.
@@ -48,17 +47,14 @@ pub(super) fn node(pod: &Value) -> Option<&str> {
 
 /// Where the kubelet of a node listens, as the node's status says, and how it is spoken to.
 pub(super) async fn of_node<'a>(
-    state: &'a State,
+    client: Option<&'a KubeletClient>,
+    objects: Objects<'_>,
     node: &str,
 ) -> Result<(&'a KubeletClient, Kubelet), ApiError> {
-    let Some(client) = &state.config.kubelet_client else {
+    let Some(client) = client else {
         return Err(ApiError::internal("this server has no credentials for kubelets"));
     };
-    let catalogue = state.catalogue.load();
-    let Some(def) = catalogue.find("", "v1", "nodes") else {
-        return Err(ApiError::internal("there is no kind Node"));
-    };
-    let object = state.storage.get(Address { def, namespace: None, name: node }).await?.object;
+    let object = objects.get("nodes", None, node).await?;
     let status = &object["status"];
     let address = status["addresses"]
         .as_array()

@@ -7,8 +7,9 @@ use http::StatusCode;
 use super::kubelet;
 use crate::{
     call::Call,
+    kubelet_client::KubeletClient,
+    objects::Objects,
     respond::{self, Response, Streamed},
-    state::State,
 };
 
 /// The options that the kubelet knows.
@@ -16,15 +17,19 @@ const OPTIONS: &[&str] =
     &["follow", "previous", "timestamps", "tailLines", "limitBytes", "sinceSeconds", "sinceTime"];
 
 /// Streams the log of a container.
-pub(crate) async fn stream(state: &State, call: &Call) -> Result<Response, ApiError> {
+pub(crate) async fn stream(
+    objects: Objects<'_>,
+    client: Option<&KubeletClient>,
+    call: &Call,
+) -> Result<Response, ApiError> {
     let at = call.address()?;
-    let pod = state.storage.get(at).await?.object;
+    let pod = objects.storage.get(at).await?.object;
     let container = kubelet::container(&pod, at.name, call.query.get("container"))?;
     let Some(node) = kubelet::node(&pod) else {
         // Kubernetes: a pod without a node has an empty log.
         return Ok(respond::text(StatusCode::OK, Body::empty()));
     };
-    let (client, kubelet) = kubelet::of_node(state, node).await?;
+    let (client, kubelet) = kubelet::of_node(client, objects, node).await?;
     let namespace = at.namespace.unwrap_or_default();
     let path = format!("/containerLogs/{namespace}/{}/{container}", at.name);
     let options: Vec<(&str, &str)> =

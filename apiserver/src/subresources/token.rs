@@ -18,6 +18,7 @@ use crate::{
     admission::Operation,
     call::Call,
     identity::Identity,
+    objects::Objects,
     respond::{self, Response},
     state::State,
     storage::Address,
@@ -44,19 +45,20 @@ pub(crate) async fn create(
     mut given: AnyObject,
     warnings: &[String],
 ) -> Result<Response, ApiError> {
-    let at = call.address()?;
+    let (at, tokens) = (call.address()?, &state.config.tokens);
     let request = the_request(&mut given)?;
     check_name(at, &request.metadata)?;
     let account = state.storage.get(at).await?.object;
     let now = Timestamp::now();
-    complete(request, at, &account, now, state.config.tokens.audiences())?;
+    complete(request, at, &account, now, tokens.audiences())?;
     let attributes = call.attributes(Operation::Create, at, "", None);
     state.admission.admit(&state.storage, &attributes, Some(&mut given)).await?;
     let request = the_request(&mut given)?;
     let spec = request.spec.clone().unwrap_or_default();
     validate(&spec)?;
-    let bound = bound(state, at, spec.bound_object_ref.as_ref()).await?;
-    let token = state.config.tokens.sign(&claims(state, at, &account, bound, &spec, now))?;
+    let bound = bound(state.objects(), at, spec.bound_object_ref.as_ref()).await?;
+    let claims = claims(tokens.issuer(), at, &account, bound, &spec, now);
+    let token = tokens.sign(&claims)?;
     let expires = now + SignedDuration::from_secs(spec.expiration_seconds.unwrap_or(HOUR));
     request.status =
         Some(TokenRequestStatus { expiration_timestamp: Some(Time(expires)), token: Some(token) });
@@ -128,7 +130,7 @@ fn validate(spec: &TokenRequestSpec) -> Result<(), ApiError> {
 
 /// What the reference names, if that is what it means.
 async fn bound(
-    state: &State,
+    objects: Objects<'_>,
     account: Address<'_>,
     wanted: Option<&BoundObjectReference>,
 ) -> Result<Bound, ApiError> {
@@ -141,22 +143,22 @@ async fn bound(
     let place = account.namespace;
     let found = match (group, kind.as_str()) {
         ("", "Pod") => {
-            let pod = find(state, "pods", place, &name).await?;
+            let pod = objects.get("pods", place, &name).await?;
             if pod["spec"]["serviceAccountName"].as_str() != Some(account.name) {
                 return Err(ApiError::bad_request(format!(
                     "cannot bind token for serviceaccount {:?} to pod running with different serviceaccount name.",
                     account.name
                 )));
             }
-            bound.node = node_of(state, &pod).await?;
+            bound.node = node_of(objects, &pod).await?;
             &*bound.pod.insert(reference(&name, &pod))
         }
         ("", "Node") => {
-            let node = find(state, "nodes", None, &name).await?;
+            let node = objects.get("nodes", None, &name).await?;
             &*bound.node.insert(reference(&name, &node))
         }
         ("", "Secret") => {
-            let secret = find(state, "secrets", place, &name).await?;
+            let secret = objects.get("secrets", place, &name).await?;
             &*bound.secret.insert(reference(&name, &secret))
         }
         _ => {
@@ -176,30 +178,19 @@ async fn bound(
 }
 
 /// The node that a pod runs on. Of one that isn't there, the name alone.
-async fn node_of(state: &State, pod: &Value) -> Result<Option<Reference>, ApiError> {
+async fn node_of(objects: Objects<'_>, pod: &Value) -> Result<Option<Reference>, ApiError> {
     let Some(name) = pod["spec"]["nodeName"].as_str().filter(|name| !name.is_empty()) else {
         return Ok(None);
     };
-    match find(state, "nodes", None, name).await {
+    match objects.get("nodes", None, name).await {
         Ok(node) => Ok(Some(reference(name, &node))),
         Err(error) if error.code() == 404 => Ok(Some(reference(name, &Value::Null))),
         Err(error) => Err(error),
     }
 }
 
-async fn find(
-    state: &State,
-    plural: &str,
-    namespace: Option<&str>,
-    name: &str,
-) -> Result<Value, ApiError> {
-    let catalogue = state.catalogue.load();
-    let def = catalogue.find("", "v1", plural).ok_or_else(ApiError::no_such_path)?;
-    Ok(state.storage.get(Address { def, namespace, name }).await?.object)
-}
-
 fn claims(
-    state: &State,
+    issuer: &str,
     at: Address<'_>,
     account: &Value,
     bound: Bound,
@@ -213,7 +204,7 @@ fn claims(
         audiences: spec.audiences.clone().unwrap_or_default(),
         expires: now + spec.expiration_seconds.unwrap_or(HOUR),
         issued: now,
-        issuer: state.config.tokens.issuer().to_owned(),
+        issuer: issuer.to_owned(),
         id: Uuid::new_v4().to_string(),
         kubernetes: Private {
             namespace: namespace.to_owned(),

@@ -12,9 +12,11 @@ use serde_json::Value;
 use crate::{
     admission::{Attributes, Operation},
     call::{Call, Given},
-    encoded, query,
+    encoded,
+    objects::Objects,
+    query,
     respond::{self, Response},
-    state::State,
+    state::WritePath,
     storage::{Address, Stored, WriteError},
 };
 
@@ -32,33 +34,35 @@ pub(super) fn view<'a>(call: &Call, object: &'a Value) -> Result<Cow<'a, Value>,
 /// admission → the kind's strategy → validating admission → compare-and-swap; from the start if somebody else wrote
 /// meanwhile. *Errors*: 409 if the client named a version or UID that isn't (any more) the object's.
 pub(super) async fn apply(
-    state: &State,
+    path: WritePath<'_>,
+    objects: Objects<'_>,
     call: &Call,
     wanted: impl Fn(&Value) -> Result<Given, ApiError>,
 ) -> Result<Response, ApiError> {
     let (at, wanted) = (call.address()?, &wanted);
     let attempt = |old: Stored| async move {
         let Given { object, mut warnings } = wanted(&old.object)?;
-        warnings.extend(super::warnings::of(state, call, &object).await);
+        warnings.extend(super::warnings::of(objects, call, &object).await);
         check_version(at, &old, object.metadata())?;
-        attempt(state, call, at, &old, object).await.map(|json| (json, warnings))
+        attempt(path, call, at, &old, object).await.map(|json| (json, warnings))
     };
-    let (json, warnings) = state.storage.compare_and_swap(at, attempt).await?;
-    let mut response = answer(call, json).unwrap_or_else(|error| respond::failure(&error));
+    let (json, warnings) = path.storage.compare_and_swap(at, attempt).await?;
+    let mut response =
+        written_response(call, json).unwrap_or_else(|error| respond::failure(&error));
     respond::warn(&mut response, &warnings);
     Ok(response)
 }
 
-fn answer(call: &Call, json: Bytes) -> Result<Response, ApiError> {
+fn written_response(call: &Call, json: Bytes) -> Result<Response, ApiError> {
     if call.info.subresource == Some(Subresource::Scale) {
         let scale = scale::get(&call.info.def.scale, &encoded::value(&json)?)?;
         return Ok(respond::json(StatusCode::OK, &scale));
     }
-    Ok(call.presentation.answer_encoded(StatusCode::OK, &call.info.def, json))
+    Ok(call.presentation.encoded_response(StatusCode::OK, &call.info.def, json))
 }
 
 async fn attempt(
-    state: &State,
+    path: WritePath<'_>,
     call: &Call,
     at: Address<'_>,
     old: &Stored,
@@ -71,20 +75,20 @@ async fn attempt(
     let uid = before.metadata().uid.as_deref().unwrap_or_default();
     let attributes =
         Attributes { dry_run, ..call.attributes(Operation::Update, at, uid, Some(&shown_before)) };
-    let admitted = state.admission.mutate(&state.storage, &attributes, Some(&mut given)).await?;
+    let admitted = path.admission.mutate(path.storage, &attributes, Some(&mut given)).await?;
     let result = async {
         let mut scaled = scaled(at.def, &old.object, &given)?;
         at.def.before_update(part, scaled.as_mut().unwrap_or(&mut given), &before)?;
-        state.admission.validate(&attributes, Some(&given)).await?;
+        path.admission.validate(&attributes, Some(&given)).await?;
         let mut object = scaled.unwrap_or(given);
         if dry_run {
-            state.storage.confirm(at, old).await?;
-            return Ok(encoded::answer(&object, Some(old.revision))?);
+            path.storage.confirm(at, old).await?;
+            return Ok(encoded::versioned(&object, Some(old.revision))?);
         }
-        write(state, at, old, &before, &mut object).await
+        write(path, at, old, &before, &mut object).await
     };
     let result = result.await;
-    admitted.settle(&state.storage, &result).await;
+    admitted.settle(path.storage, &result).await;
     result
 }
 
@@ -126,20 +130,20 @@ fn scaled(
 
 /// Writes the object, or removes it if this change took away the last that its deletion waited for.
 async fn write(
-    state: &State,
+    path: WritePath<'_>,
     at: Address<'_>,
     old: &Stored,
     before: &AnyObject,
     object: &mut AnyObject,
 ) -> Result<Bytes, WriteError> {
     if !at.def.is_finished(object) {
-        let json = state.storage.update(at, old, object).await?;
-        state.admission.changed(at, before, object).await;
+        let json = path.storage.update(at, old, object).await?;
+        path.admission.changed(at, before, object).await;
         return Ok(json);
     }
-    state.storage.remove(at, old.revision).await?;
-    state.admission.removed(at, object).await;
-    Ok(encoded::answer(object, None)?)
+    path.storage.remove(at, old.revision).await?;
+    path.admission.removed(at, object).await;
+    Ok(encoded::versioned(object, None)?)
 }
 
 /// A version in the object is the one that the client takes it to have.

@@ -11,7 +11,7 @@ use crate::{
     encoded,
     respond::{self, Response},
     reviews,
-    state::State,
+    state::{State, WritePath},
     storage::{Address, WriteError},
     subresources::{binding, token},
 };
@@ -25,21 +25,22 @@ const NAME_ATTEMPTS: usize = 8;
 pub(super) async fn create(state: &State, call: &Call) -> Result<Response, ApiError> {
     let (given, faults) = call.body()?;
     let Given { object, mut warnings } = call.decode(given, faults, None)?;
+    let path = state.write_path();
     match call.info.subresource {
-        Some(Subresource::Binding) => return binding::bind(state, call, object, &warnings).await,
+        Some(Subresource::Binding) => return binding::bind(path, call, object, &warnings).await,
         Some(Subresource::Token) => return token::create(state, call, object, &warnings).await,
         _ if call.info.def.is_review => {
-            return reviews::create(state, call, object, &warnings).await;
+            return reviews::create(path, state.authenticator(), call, object, &warnings).await;
         }
         _ => {}
     }
-    warnings.extend(super::warnings::of(state, call, &object).await);
+    warnings.extend(super::warnings::of(state.objects(), call, &object).await);
     let stored = match name(&object).is_empty() {
-        true => insert_under_some_name(state, call, &object).await?,
-        false => insert(state, call, object).await?,
+        true => insert_under_some_name(path, call, &object).await?,
+        false => insert(path, call, object).await?,
     };
     let (form, def) = (&call.presentation, &call.info.def);
-    let mut response = form.answer_encoded(StatusCode::CREATED, def, stored);
+    let mut response = form.encoded_response(StatusCode::CREATED, def, stored);
     respond::warn(&mut response, &warnings);
     Ok(response)
 }
@@ -50,14 +51,14 @@ fn name(object: &AnyObject) -> &str {
 
 /// Stores an object under another name as long as the server's choice is taken.
 async fn insert_under_some_name(
-    state: &State,
+    path: WritePath<'_>,
     call: &Call,
     object: &AnyObject,
 ) -> Result<Bytes, ApiError> {
     let mut attempts = NAME_ATTEMPTS;
     loop {
         attempts -= 1;
-        match insert(state, call, object.clone()).await {
+        match insert(path, call, object.clone()).await {
             Err(error) if attempts > 0 && error.is("AlreadyExists") => {}
             // Another try may be luckier.
             Err(error) if error.is("AlreadyExists") => {
@@ -69,24 +70,28 @@ async fn insert_under_some_name(
 }
 
 /// Admits, completes and stores an object.
-async fn insert(state: &State, call: &Call, mut object: AnyObject) -> Result<Bytes, WriteError> {
+async fn insert(
+    path: WritePath<'_>,
+    call: &Call,
+    mut object: AnyObject,
+) -> Result<Bytes, WriteError> {
     let (context, dry_run, def) = (call.context(), call.dry_run()?, &*call.info.def);
     let (given_name, namespace) = (name(&object).to_owned(), call.info.namespace.as_deref());
     let at = Address { def, namespace, name: &given_name };
     let attributes =
         Attributes { dry_run, ..call.attributes(Operation::Create, at, &context.uid, None) };
-    let admitted = state.admission.mutate(&state.storage, &attributes, Some(&mut object)).await?;
+    let admitted = path.admission.mutate(path.storage, &attributes, Some(&mut object)).await?;
     let stored = async {
         def.before_create(&mut object, &context)?;
         let at = Address { name: name(&object), ..at };
-        state.admission.validate(&Attributes { at, ..attributes }, Some(&object)).await?;
+        path.admission.validate(&Attributes { at, ..attributes }, Some(&object)).await?;
         if dry_run {
-            state.storage.may_create(at).await?;
-            return Ok(encoded::answer(&object, None)?);
+            path.storage.may_create(at).await?;
+            return Ok(encoded::versioned(&object, None)?);
         }
-        state.storage.create(at, &object).await
+        path.storage.create(at, &object).await
     };
     let result = stored.await;
-    admitted.settle(&state.storage, &result).await;
+    admitted.settle(path.storage, &result).await;
     result
 }

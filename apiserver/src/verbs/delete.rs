@@ -15,7 +15,7 @@ use crate::{
     call::Call,
     encoded,
     respond::{self, Response},
-    state::State,
+    state::WritePath,
     storage::{Address, Stored, WriteError},
 };
 
@@ -32,12 +32,12 @@ pub(super) enum Outcome {
 }
 
 /// Deletes an object, or begins to.
-pub(super) async fn delete(state: &State, call: &Call) -> Result<Response, ApiError> {
+pub(super) async fn delete(path: WritePath<'_>, call: &Call) -> Result<Response, ApiError> {
     let options = options(call)?;
     let at = call.address()?;
-    Ok(match delete_one(state, call, at, &options).await? {
+    Ok(match delete_one(path, call, at, &options).await? {
         Outcome::Removed(object) => respond::json(StatusCode::OK, &success(at, &object)),
-        Outcome::Terminating(object) => call.presentation.answer(StatusCode::OK, at.def, &object),
+        Outcome::Terminating(object) => call.presentation.response(StatusCode::OK, at.def, &object),
     })
 }
 
@@ -104,15 +104,15 @@ fn check(options: &DeleteOptions) -> Result<(), ApiError> {
 
 /// Deletes one object in whatever state it is, within the preconditions.
 pub(super) async fn delete_one(
-    state: &State,
+    path: WritePath<'_>,
     call: &Call,
     at: Address<'_>,
     options: &DeleteOptions,
 ) -> Result<Outcome, ApiError> {
-    let attempt = |old| attempt(state, call, at, old, options);
-    match state.storage.compare_and_swap(at, attempt).await {
+    let attempt = |old| attempt(path, call, at, old, options);
+    match path.storage.compare_and_swap(at, attempt).await {
         Err(error) if error.reason() == "StoreReadError" && may_be_unread(options) => {
-            Ok(remove_unread(state, call, at).await?)
+            Ok(remove_unread(path, call, at).await?)
         }
         result => result,
     }
@@ -133,18 +133,22 @@ fn may_be_unread(options: &DeleteOptions) -> bool {
 
 /// Removes what can't be read at its owner's risk: whatever it describes may go on running, and nothing of what it
 /// held is given back.
-async fn remove_unread(state: &State, call: &Call, at: Address<'_>) -> Result<Outcome, WriteError> {
+async fn remove_unread(
+    path: WritePath<'_>,
+    call: &Call,
+    at: Address<'_>,
+) -> Result<Outcome, WriteError> {
     let attributes = call.attributes(Operation::Delete, at, "", None);
-    state.admission.admit(&state.storage, &attributes, None).await?;
-    let revision = state.storage.revision_of(at).await?;
+    path.admission.admit(path.storage, &attributes, None).await?;
+    let revision = path.storage.revision_of(at).await?;
     tracing::warn!(key = at.key(), "removing an object that can't be read");
-    state.storage.remove(at, revision).await?;
+    path.storage.remove(at, revision).await?;
     let metadata = json!({ "name": at.name, "namespace": at.namespace });
     Ok(Outcome::Removed(json!({ "metadata": metadata })))
 }
 
 async fn attempt(
-    state: &State,
+    path: WritePath<'_>,
     call: &Call,
     at: Address<'_>,
     old: Stored,
@@ -155,28 +159,28 @@ async fn attempt(
     }
     let dry_run = options.dry_run.as_ref().is_some_and(|d| !d.is_empty());
     if dry_run {
-        state.storage.confirm(at, &old).await?;
+        path.storage.confirm(at, &old).await?;
     }
     let object = at.def.stored(&old.object)?;
     let uid = object.metadata().uid.as_deref().unwrap_or_default();
     let attributes =
         Attributes { dry_run, ..call.attributes(Operation::Delete, at, uid, Some(&object)) };
-    state.admission.admit(&state.storage, &attributes, None).await?;
+    path.admission.admit(path.storage, &attributes, None).await?;
     match at.def.begin_deletion(&object, options, Timestamp::now()) {
         Deletion::Remove => {
             if !dry_run {
-                state.storage.remove(at, old.revision).await?;
-                state.admission.removed(at, &object).await;
+                path.storage.remove(at, old.revision).await?;
+                path.admission.removed(at, &object).await;
             }
             Ok(Outcome::Removed(old.object))
         }
         Deletion::Mark(object) if dry_run => Ok(Outcome::Terminating(object.to_value()?)),
         Deletion::Mark(mut marked) => {
-            let written = state.storage.update(at, &old, &mut marked).await?;
+            let written = path.storage.update(at, &old, &mut marked).await?;
             Ok(Outcome::Terminating(encoded::value(&written)?))
         }
         Deletion::Pending => {
-            state.storage.confirm(at, &old).await?;
+            path.storage.confirm(at, &old).await?;
             Ok(Outcome::Terminating(old.object))
         }
     }

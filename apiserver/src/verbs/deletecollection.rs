@@ -13,23 +13,26 @@ use crate::{
     encoded,
     query::ListOptions,
     respond::{self, Response},
-    state::State,
+    state::WritePath,
     storage::Address,
 };
 
 /// Deletes what the list of the same options shows, each object by itself: with a limit so many, the answer telling
 /// where to go on. One that is gone before its turn is no error.
-pub(super) async fn delete_collection(state: &State, call: &Call) -> Result<Response, ApiError> {
+pub(super) async fn delete_collection(
+    path: WritePath<'_>,
+    call: &Call,
+) -> Result<Response, ApiError> {
     let options = delete::options(call)?;
     let def = &call.info.def;
-    let listed = list::select(&state.storage, call, &ListOptions::of(&call.query, def)?).await?;
+    let listed = list::select(path.storage, call, &ListOptions::of(&call.query, def)?).await?;
     let mut deleted: Vec<Value> = Vec::new();
     for item in &listed.items {
         let object = encoded::value(item)?;
         let text = |field: &str| object["metadata"][field].as_str().filter(|s| !s.is_empty());
         let (namespace, name) = (text("namespace"), text("name").unwrap_or_default());
         let at = Address { def, namespace, name };
-        match delete::delete_one(state, call, at, &options).await {
+        match delete::delete_one(path, call, at, &options).await {
             Ok(Outcome::Removed(object) | Outcome::Terminating(object)) => deleted.push(object),
             Err(error) if error.code() == 404 => {}
             Err(error) => return Err(error),

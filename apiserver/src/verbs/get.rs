@@ -8,28 +8,26 @@ use crate::{
     call::Call,
     query,
     respond::{self, Response},
-    state::State,
-    subresources::log,
+    storage::Storage,
 };
 
 /// Reads an object. Always its latest state, which is never too old for `resourceVersion`; one that is yet to come is
 /// waited for.
-pub(super) async fn get(state: &State, call: &Call) -> Result<Response, ApiError> {
+pub(super) async fn get(storage: &Storage, call: &Call) -> Result<Response, ApiError> {
     let at = call.address()?;
     let version = query::version(call.query.get("resourceVersion").unwrap_or_default())?;
     if let Some(version) = version.filter(|version| version.0 > 0) {
-        state.storage.wait_for(version).await?;
+        storage.wait_for(version).await?;
     }
     match call.info.subresource {
-        Some(Subresource::Log) => log::stream(state, call).await,
         Some(Subresource::Scale) => {
-            let stored = state.storage.get(at).await?;
+            let stored = storage.get(at).await?;
             Ok(respond::json(StatusCode::OK, &scale::get(&at.def.scale, &stored.object)?))
         }
         _ => {
-            let view = state.storage.view(&call.info.def);
-            let json = state.storage.get_encoded(at, &view).await?;
-            Ok(call.presentation.answer_encoded(StatusCode::OK, &call.info.def, json))
+            let view = storage.view(&call.info.def);
+            let json = storage.get_encoded(at, &view).await?;
+            Ok(call.presentation.encoded_response(StatusCode::OK, &call.info.def, json))
         }
     }
 }

@@ -62,7 +62,7 @@ pub(super) async fn list(storage: &Storage, call: &Call) -> Result<Response, Api
             Err(ApiError::timeout("request did not complete within the allotted timeout"))
         }),
     };
-    answer(call, listed?)
+    list_response(call, listed?)
 }
 
 /// The objects of a collection that the options select.
@@ -220,7 +220,7 @@ fn remaining(more: usize, selection: &Selection) -> Option<usize> {
     (more > 0 && selection.is_everything()).then_some(more)
 }
 
-fn answer(call: &Call, listed: Listed) -> Result<Response, ApiError> {
+fn list_response(call: &Call, listed: Listed) -> Result<Response, ApiError> {
     let (def, metadata) = (&call.info.def, listed.metadata());
     if !call.presentation.is_plain() {
         let (head, tail) = call.presentation.frame(def, &metadata)?;

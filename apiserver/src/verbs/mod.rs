@@ -16,7 +16,13 @@ use std::sync::Arc;
 use api_machinery::ApiError;
 use registry::Subresource;
 
-use crate::{call::Call, request::Verb, respond::Response, state::State, subresources::connection};
+use crate::{
+    call::Call,
+    request::Verb,
+    respond::Response,
+    state::State,
+    subresources::{connection, log},
+};
 
 /// Carries out a request.
 pub(crate) async fn perform(state: &Arc<State>, call: &Call) -> Result<Response, ApiError> {
@@ -26,14 +32,18 @@ pub(crate) async fn perform(state: &Arc<State>, call: &Call) -> Result<Response,
     if matches!(call.info.verb, Verb::Create | Verb::Update | Verb::Patch) {
         call.check_options()?;
     }
+    let (path, objects) = (state.write_path(), state.objects());
     match call.info.verb {
-        Verb::Get => get::get(state, call).await,
+        Verb::Get if call.info.subresource == Some(Subresource::Log) => {
+            log::stream(objects, state.config.kubelet_client.as_ref(), call).await
+        }
+        Verb::Get => get::get(&state.storage, call).await,
         Verb::List => list::list(&state.storage, call).await,
         Verb::Watch => watch::watch(state, call).await,
         Verb::Create => create::create(state, call).await,
-        Verb::Update => update::update(state, call).await,
-        Verb::Patch => patch::patch(state, call).await,
-        Verb::Delete => delete::delete(state, call).await,
-        Verb::DeleteCollection => deletecollection::delete_collection(state, call).await,
+        Verb::Update => update::update(path, objects, call).await,
+        Verb::Patch => patch::patch(path, objects, call).await,
+        Verb::Delete => delete::delete(path, call).await,
+        Verb::DeleteCollection => deletecollection::delete_collection(path, call).await,
     }
 }

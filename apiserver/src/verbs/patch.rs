@@ -9,8 +9,9 @@ use super::change;
 use crate::{
     body,
     call::{self, Call},
+    objects::Objects,
     respond::Response,
-    state::State,
+    state::WritePath,
 };
 
 /// The kinds of patches.
@@ -22,7 +23,11 @@ enum PatchType {
 }
 
 /// Patches an object. The patch is applied anew to the latest state whenever somebody else wrote in between.
-pub(super) async fn patch(state: &State, call: &Call) -> Result<Response, ApiError> {
+pub(super) async fn patch(
+    path: WritePath<'_>,
+    objects: Objects<'_>,
+    call: &Call,
+) -> Result<Response, ApiError> {
     let patch_type = patch_type(body::media_type(&call.headers), &call.info.def)?;
     let (patch, faults) = given(patch_type, &call.body)?;
     let wanted = |old: &_| {
@@ -33,7 +38,7 @@ pub(super) async fn patch(state: &State, call: &Call) -> Result<Response, ApiErr
         }
         Ok(given)
     };
-    change::apply(state, call, wanted).await
+    change::apply(path, objects, call, wanted).await
 }
 
 /// The patch, and what it says twice.

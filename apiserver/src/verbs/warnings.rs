@@ -4,30 +4,30 @@ use std::cell::Cell;
 
 use registry::AnyObject;
 
-use crate::{call::Call, state::State};
+use crate::{call::Call, objects::Objects};
 
 /// What the kind says of the object as it was brought. What else there is, is looked up in the cache; what that does
 /// not know is looked for again once it has all that was written before the call.
-pub(super) async fn of(state: &State, call: &Call, object: &AnyObject) -> Vec<String> {
+pub(super) async fn of(objects: Objects<'_>, call: &Call, object: &AnyObject) -> Vec<String> {
     if call.info.subresource.is_some() {
         return Vec::new();
     }
-    let (warnings, missed) = by_the_cache(state, call, object);
+    let (warnings, missed) = by_the_cache(objects, call, object);
     // A store that does not answer fails the write itself.
-    if missed && state.storage.cache().catch_up().await.is_ok() {
-        return by_the_cache(state, call, object).0;
+    if missed && objects.storage.cache().catch_up().await.is_ok() {
+        return by_the_cache(objects, call, object).0;
     }
     warnings
 }
 
 /// The warnings, and whether something was looked for that is not in the cache.
-fn by_the_cache(state: &State, call: &Call, object: &AnyObject) -> (Vec<String>, bool) {
+fn by_the_cache(objects: Objects<'_>, call: &Call, object: &AnyObject) -> (Vec<String>, bool) {
     let missed = Cell::new(false);
     let exists = |[group, version, plural]: [&str; 3], name: &str| {
-        let catalogue = state.catalogue.load();
+        let catalogue = objects.catalogue.load();
         let def = catalogue.find(group, version, plural);
         let key = def.map(|def| def.key(call.info.namespace.as_deref(), name));
-        let found = key.is_some_and(|key| state.storage.cache().get(&key).is_some());
+        let found = key.is_some_and(|key| objects.storage.cache().get(&key).is_some());
         missed.set(missed.get() || !found);
         found
     };

@@ -25,7 +25,7 @@ use crate::{
     query::{ListOptions, ReadAt, Selection},
     respond::{self, Response},
     state::State,
-    storage::watch_error,
+    storage::{Storage, watch_error},
 };
 
 /// How often a quiet watcher is told up to where it has seen everything.
@@ -83,7 +83,7 @@ pub(super) async fn watch(state: &State, call: &Call) -> Result<Response, ApiErr
     let options = ListOptions::of(&call.query, &call.info.def)?;
     check(call, &options)?;
     let prefix = call.info.def.prefix(call.info.namespace.as_deref());
-    let beginning = beginning(state, &prefix, &options).await?;
+    let beginning = beginning(&state.storage, &prefix, &options).await?;
     let def = &call.info.def;
     // Another version's trigger may be a field that the stored one doesn't have.
     let value = options.selection.fields.requires(&def.trigger).filter(|_| def.is_stored());
@@ -123,7 +123,7 @@ fn check(call: &Call, options: &ListOptions) -> Result<(), ApiError> {
 
 /// Kubernetes' table: <https://kubernetes.io/docs/reference/using-api/api-concepts/#semantics-for-watch>
 async fn beginning(
-    state: &State,
+    storage: &Storage,
     prefix: &str,
     options: &ListOptions,
 ) -> Result<Beginning, ApiError> {
@@ -134,7 +134,7 @@ async fn beginning(
     if let (false, ReadAt::NotOlderThan(after) | ReadAt::Exact(after)) = (from_state, options.at) {
         return Ok(Beginning { initial: Vec::new(), marked: false, after });
     }
-    let snapshot = state.storage.list(prefix, options.at).await?;
+    let snapshot = storage.list(prefix, options.at).await?;
     let initial: Vec<_> = snapshot.items.iter().filter(|_| from_state).cloned().collect();
     initial.iter().try_for_each(|item| readable(item).map(drop))?;
     let marked = options.initial_events == Some(true) && options.bookmarks;
