@@ -191,3 +191,38 @@ async fn what_a_container_mounted_on_a_volume_does_not_hold_up_its_end() {
     assert!(!pod.exists());
     assert_eq!(fs::read(&kept).unwrap(), b"x");
 }
+
+#[tokio::test]
+async fn volumes_of_every_source_go_with_their_pod_and_what_is_the_nodes_stays() {
+    let (control_plane, place) = (ControlPlane::start().await, Place::new());
+    let (pod, kept) = (place.pod_dir().join("p"), place.host().join("kept"));
+    fs::write(&kept, "x").unwrap();
+    let uid = json!({"path": "uid", "fieldRef": {"fieldPath": "metadata.uid"}});
+    let spec = json!({"containers": [], "volumes": [
+        {"name": "host", "hostPath": {"path": place.host(), "type": "Directory"}},
+        {"name": "disk", "emptyDir": {}},
+        {"name": "memory", "emptyDir": {"medium": "Memory"}},
+        {"name": "config", "configMap": {"name": "none", "optional": true}},
+        {"name": "secret", "secret": {"secretName": "none", "optional": true}},
+        {"name": "downward", "downwardAPI": {"items": [uid]}},
+    ]});
+    let found = set_up(&control_plane.client(), &pod, &spec).await;
+    assert_eq!(fs::read(found["downward"].path.join("uid")).unwrap(), b"u");
+    let mounted = || {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        found
+            .iter()
+            .filter(|(_, volume)| {
+                table.contains(&format!(" {} ", volume.path.canonicalize().unwrap().display()))
+            })
+            .map(|(name, _)| name.as_str())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(mounted(), ["downward", "memory", "secret"]);
+    for name in ["disk", "memory"] {
+        fs::create_dir(found[name].path.join("made")).unwrap();
+    }
+    volumes::tear_down(&pod).unwrap();
+    assert!(!pod.exists(), "nothing was mounted any more");
+    assert_eq!(fs::read(&kept).unwrap(), b"x");
+}
