@@ -7,7 +7,7 @@ use api_types::api::apps::v1::{
     Deployment, DeploymentCondition, DeploymentSpec, DeploymentStatus, ReplicaSet,
 };
 use api_types::jiff::Timestamp;
-use api_types::meta::Time;
+use api_types::meta::{ObjectMeta, Time};
 
 use super::rolling::Limits;
 use super::sets::{self, Sets, available, replicas};
@@ -122,10 +122,9 @@ fn progress(
     (old, status): (&DeploymentStatus, &DeploymentStatus),
     deadline: i32,
 ) {
-    let known = conditions.get(PROGRESSING).cloned();
-    let reason = known.as_ref().and_then(|known| known.reason.clone()).unwrap_or_default();
-    let is_paused = spec.paused == Some(true);
-    if is_paused {
+    let known = conditions.get(PROGRESSING);
+    let reason = known.and_then(|known| known.reason.clone()).unwrap_or_default();
+    if spec.paused == Some(true) {
         if reason != PAUSED && reason != TIMED_OUT {
             conditions.set(PROGRESSING, "Unknown", PAUSED, "Deployment is paused".to_owned());
         }
@@ -136,53 +135,50 @@ fn progress(
         conditions.set(PROGRESSING, "False", "ReplicaSetCreateError", message);
         return;
     }
-    let subject = match (outcome, &sets.new) {
-        (Outcome::Created(name), _) => format!("ReplicaSet {name:?}"),
-        (_, Some(new)) => format!("ReplicaSet {:?}", new.metadata.name.clone().unwrap_or_default()),
-        _ => format!("Deployment {:?}", deployment.metadata.name.clone().unwrap_or_default()),
-    };
-    if let Outcome::Created(name) = outcome {
-        let message = format!("Created new replica set {name:?}");
-        conditions.set(PROGRESSING, "True", "NewReplicaSetCreated", message);
-    } else if reason == PAUSED {
-        conditions.set(
-            PROGRESSING,
-            "Unknown",
-            "DeploymentResumed",
-            "Deployment is resumed".to_owned(),
-        );
-    } else if known.is_none()
-        && let Some(new) = &sets.new
-    {
-        let name = new.metadata.name.as_deref().unwrap_or_default();
-        conditions.set(
-            PROGRESSING,
-            "True",
-            "FoundNewReplicaSet",
-            format!("Found new replica set {name:?}"),
-        );
-    }
+    beginning(conditions, sets, outcome, &reason);
     let was_complete = status.replicas == status.updated_replicas && reason == COMPLETE;
     if was_complete && !matches!(outcome, Outcome::Created(_)) {
         return;
     }
+    let subject = subject(deployment, sets, outcome);
     if is_complete_as(deployment, status) {
-        conditions.set(
-            PROGRESSING,
-            "True",
-            COMPLETE,
-            format!("{subject} has successfully progressed."),
-        );
+        let message = format!("{subject} has successfully progressed.");
+        conditions.set(PROGRESSING, "True", COMPLETE, message);
     } else if has_progressed(old, status) {
         conditions.renew(PROGRESSING, "ReplicaSetUpdated", format!("{subject} is progressing."));
     } else if conditions.is_late(deadline) {
-        conditions.set(
-            PROGRESSING,
-            "False",
-            TIMED_OUT,
-            format!("{subject} has timed out progressing."),
-        );
+        let message = format!("{subject} has timed out progressing.");
+        conditions.set(PROGRESSING, "False", TIMED_OUT, message);
     }
+}
+
+/// What a rollout begins with, or goes on with after a pause.
+fn beginning(conditions: &mut Conditions, sets: &Sets, outcome: &Outcome, reason: &str) {
+    if let Outcome::Created(name) = outcome {
+        let message = format!("Created new replica set {name:?}");
+        conditions.set(PROGRESSING, "True", "NewReplicaSetCreated", message);
+    } else if reason == PAUSED {
+        let message = "Deployment is resumed".to_owned();
+        conditions.set(PROGRESSING, "Unknown", "DeploymentResumed", message);
+    } else if conditions.get(PROGRESSING).is_none()
+        && let Some(new) = &sets.new
+    {
+        let message = format!("Found new replica set {:?}", name(&new.metadata));
+        conditions.set(PROGRESSING, "True", "FoundNewReplicaSet", message);
+    }
+}
+
+/// Of what progress is told.
+fn subject(deployment: &Deployment, sets: &Sets, outcome: &Outcome) -> String {
+    match (outcome, &sets.new) {
+        (Outcome::Created(name), _) => format!("ReplicaSet {name:?}"),
+        (_, Some(new)) => format!("ReplicaSet {:?}", name(&new.metadata)),
+        _ => format!("Deployment {:?}", name(&deployment.metadata)),
+    }
+}
+
+fn name(metadata: &ObjectMeta) -> &str {
+    metadata.name.as_deref().unwrap_or_default()
 }
 
 /// More pods of the new set, fewer of the others, or more that serve.
