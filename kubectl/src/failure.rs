@@ -60,6 +60,12 @@ impl Failure {
             && error.status.reason.as_deref() == Some("Conflict"))
     }
 
+    /// Whether the server said that there is one of that name already.
+    #[must_use]
+    pub fn is_already_exists(&self) -> bool {
+        matches!(self, Self::Server(error) if error.status.reason.as_deref() == Some("AlreadyExists"))
+    }
+
     /// Whether the reader of our output went away (`kubectl get pods | head -1`).
     #[must_use]
     pub fn is_closed_output(&self) -> bool {

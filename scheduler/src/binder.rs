@@ -11,7 +11,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::pod::{PodInfo, PodKey, Uid, node_of};
-use crate::schedule::FitError;
+use crate::schedule::{Choice, FitError};
 use crate::snapshot::NodeName;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -43,10 +43,10 @@ impl Binder {
     }
 
     /// Binds the pod.
-    pub(crate) async fn bind(self, pod: PodInfo, node: NodeName) -> Outcome {
-        match in_time(self.post(&pod, &node)).await {
+    pub(crate) async fn bind(self, pod: PodInfo, choice: Choice) -> Outcome {
+        match in_time(self.post(&pod, &choice.node)).await {
             Ok(_) => {
-                let message = format!("Successfully assigned {} to {node}", pod.key());
+                let message = format!("Successfully assigned {} to {choice}", pod.key());
                 self.recorder.about(&*pod.pod, EventType::Normal, "Scheduled", message);
                 Outcome::Bound(pod.uid)
             }

@@ -8,7 +8,8 @@ use api_types::api::core::v1::{Node, Pod};
 
 use crate::changes::Changes;
 use crate::pod::{PodInfo, PodKey, Uid, is_finished, node_of, wants_a_node};
-use crate::snapshot::{NodeInfo, NodeName, Share, Shares, Snapshot};
+use crate::snapshot::{NodeInfo, NodeName, Share, Shares, Snapshot, Usage};
+use tokio::time::Instant;
 
 #[cfg(test)]
 mod model;
@@ -129,7 +130,7 @@ impl Cache {
     /// Forgets a pod, which may leave room for another.
     pub fn pod_deleted(&mut self, pod: &Uid) -> Option<NodeChange> {
         let waited = self.pending.remove(pod).map(|pod| pod.key());
-        let placed = self.displace(pod);
+        let placed = self.withdraw(pod);
         let name = waited.as_ref().or(placed.as_ref().map(|it| &it.placed.name));
         if let Some(name) = name.filter(|name| self.names.get(name) == Some(pod)) {
             self.names.remove(name);
@@ -139,8 +140,23 @@ impl Cache {
 
     /// Counts the pod in on its node before the API server has confirmed it.
     pub fn assume(&mut self, pod: &PodInfo, node: &NodeName) {
+        self.snapshot.assign(pod, node);
+        self.keep_place(pod, node);
+    }
+
+    fn keep_place(&mut self, pod: &PodInfo, node: &NodeName) {
         self.pending.remove(&pod.uid);
         self.place(pod, node.clone(), Some(pod.clone()));
+    }
+
+    /// Time goes on.
+    pub fn set_time(&mut self, now: Instant) {
+        self.snapshot.set_time(now);
+    }
+
+    /// What a node says that it uses.
+    pub fn heard(&mut self, node: &NodeName, usage: Usage, now: Instant) {
+        self.snapshot.heard(node, usage, now);
     }
 
     /// Takes an assumption back: the binding failed, and the pod, as it is by now, wants a node again. It does not,
@@ -148,7 +164,7 @@ impl Cache {
     pub fn forget(&mut self, pod: &Uid) -> Option<NodeChange> {
         let assumed = self.placed.get_mut(pod)?.assumed.take()?;
         self.pending.insert(pod.clone(), assumed);
-        self.displace(pod).map(Displaced::left)
+        self.withdraw(pod).map(Displaced::left)
     }
 
     /// The room that was assumed elsewhere is free again, and what the pod has given back.
@@ -190,7 +206,7 @@ impl Cache {
         }
         let pod = PodInfo::new(Arc::new(pod));
         if let Some(node) = self.assumed_on(uid).cloned() {
-            self.assume(&pod, &node);
+            self.keep_place(&pod, &node);
             return Effect::default();
         }
         let left = self.displace(uid).map(Displaced::left);
@@ -218,6 +234,15 @@ impl Cache {
             None => self.evacuate(&placed.node, pod),
         };
         share.map(|share| Displaced { placed, share })
+    }
+
+    /// As if it had never been assigned.
+    fn withdraw(&mut self, pod: &Uid) -> Option<Displaced> {
+        let displaced = self.displace(pod)?;
+        if let Some(node) = self.snapshot.get_mut(&displaced.placed.node) {
+            node.load.withdraw(pod);
+        }
+        Some(displaced)
     }
 
     fn evacuate(&mut self, node: &NodeName, pod: &Uid) -> Option<Share> {

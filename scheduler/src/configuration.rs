@@ -2,15 +2,15 @@
 //! `kube-system/scheduler`. Without it, the flag's strategy holds.
 
 use api_types::api::core::v1::ConfigMap;
+use api_types::minik8s::{
+    SCHEDULER_CONFIG_NAME as NAME, SCHEDULER_CONFIG_NAMESPACE as NAMESPACE, STRATEGY_KEY,
+};
 use futures::{Stream, StreamExt};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use listwatch::{Lists, News};
 
 use crate::strategy::{Strategy, UnknownStrategy};
-
-const NAMESPACE: &str = "kube-system";
-const NAME: &str = "scheduler";
 
 /// What the ConfigMap asks for.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ fn wish(news: News<ConfigMap>) -> Wish {
 }
 
 fn wish_of(map: ConfigMap) -> Wish {
-    let given = map.data.as_ref().and_then(|data| data.get("strategy")).map(|name| name.parse());
+    let given = map.data.as_ref().and_then(|data| data.get(STRATEGY_KEY)).map(|name| name.parse());
     match given {
         None => Wish::Nothing,
         Some(Ok(strategy)) => Wish::Use(Box::new(map), strategy),

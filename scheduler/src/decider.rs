@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 use api_types::api::core::v1::{Node, Pod};
 use kube::runtime::watcher::Event;
-use listwatch::{Lists, News, gone};
+use listwatch::{Heartbeat, Lists, News, gone};
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
@@ -22,8 +22,8 @@ use crate::plugins::{self, PluginSet};
 use crate::pod::{PodInfo, Uid};
 use crate::queue::Queue;
 use crate::sample::Rotation;
-use crate::schedule::{FitError, schedule};
-use crate::snapshot::NodeName;
+use crate::schedule::{Choice, FitError, schedule};
+use crate::snapshot::{NodeName, Usage};
 use crate::strategy::Strategy;
 
 #[cfg(test)]
@@ -36,7 +36,7 @@ const CONCURRENT_BINDINGS: usize = 128;
 #[derive(Debug)]
 pub(crate) enum Decision {
     /// Bind it to this node.
-    Bind(PodInfo, NodeName),
+    Bind(PodInfo, Choice),
     /// Write down why it fits nowhere.
     Report(PodInfo, FitError),
     /// It still fits nowhere, for the same reasons.
@@ -116,13 +116,14 @@ impl Decider {
     }
 
     fn try_pod(&mut self, pod: PodInfo, now: Instant) -> Decision {
+        self.cache.set_time(now);
         let (cluster, rotation) = (self.cache.snapshot(), &mut self.rotation);
         match schedule(&pod, cluster, &self.strategy, rotation, &mut self.rng) {
-            Ok(node) => {
-                tracing::debug!(pod = %pod.key(), %node, "binding");
-                self.cache.assume(&pod, &node);
+            Ok(choice) => {
+                tracing::debug!(pod = %pod.key(), node = %choice, "binding");
+                self.cache.assume(&pod, &choice.node);
                 self.binding += 1;
-                Decision::Bind(pod, node)
+                Decision::Bind(pod, choice)
             }
             Err(why) => self.unschedulable(pod, why, now),
         }
@@ -231,6 +232,13 @@ impl Decider {
     fn node_applied(&mut self, node: Node, now: Instant) {
         let change = self.cache.node_applied(node);
         self.node_changed(&change, now);
+    }
+
+    /// What a node uses counts from the next decision on. It makes no room for a pod that has none.
+    pub(crate) fn heard(&mut self, heartbeat: &Heartbeat, now: Instant) {
+        let usage =
+            Usage { cpu: heartbeat.cpu_percent / 100.0, memory: heartbeat.memory_percent / 100.0 };
+        self.cache.heard(&NodeName::from(heartbeat.node.as_str()), usage, now);
     }
 
     fn nodes_listed(&mut self, nodes: Vec<Node>, now: Instant) {

@@ -25,6 +25,7 @@ pub mod snapshot;
 pub mod strategy;
 pub mod taints;
 
+use api_types::minik8s::SCHEDULING_STRATEGIES;
 use clap::Parser;
 use component::{Check, Replica, ReplicaArgs, Runtime};
 use listwatch::ListWatch;
@@ -40,9 +41,10 @@ const REPLICA: Replica = Replica { lease: "scheduler", health_address: "127.0.0.
 pub struct Args {
     #[command(flatten)]
     replica: ReplicaArgs,
-    /// How to choose among the nodes that fit: min-pods (the fewest pods), max-pods (the most) or random.
-    /// The ConfigMap kube-system/scheduler (data.strategy) overrides it while the scheduler runs
-    #[arg(long, value_name = "NAME", default_value = "min-pods")]
+    /// How to choose among the nodes that fit: balanced (as Kubernetes does), spread (the fewest pods of the same
+    /// controller), round-robin, min-pods, max-pods, min-cpu, min-mem (the fewest, the most; the least in use) or random.
+    /// `kubectl cfg sched=NAME` overrides it while the scheduler runs
+    #[arg(long, value_name = "NAME", default_value = SCHEDULING_STRATEGIES[0])]
     strategy: Strategy,
 }
 
@@ -51,7 +53,7 @@ const EXAMPLES: &str = "Examples:
   scheduler --kubeconfig /etc/minik8s/scheduler.conf --strategy random
 
   # Change the strategy of a running scheduler
-  kubectl create configmap scheduler -n kube-system --from-literal=strategy=random";
+  kubectl cfg sched=random";
 
 /// The program: health, leader election, and then [`run`] until shutdown.
 ///

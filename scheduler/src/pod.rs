@@ -95,8 +95,12 @@ pub struct PodInfo {
     pub uid: Uid,
     /// What it asks for.
     pub requests: Resources,
+    /// What it may be expected to take, which is something even if it asks for nothing.
+    pub expected: Resources,
     /// The host's ports it wants.
     pub host_ports: Vec<HostPort>,
+    /// What it is one of several of, such as its ReplicaSet.
+    pub controller: Option<Uid>,
 }
 
 impl PodInfo {
@@ -106,7 +110,11 @@ impl PodInfo {
         let requests = spec.map(Resources::requested_by).unwrap_or_default();
         let ports = spec.into_iter().flat_map(lasting).flat_map(|c| c.ports.iter().flatten());
         let host_ports = ports.filter_map(HostPort::of).collect();
-        Self { uid: Uid::of(&pod), pod, requests, host_ports }
+        let expected = spec.map(Resources::expected_of).unwrap_or_default();
+        let mut owners = pod.metadata.owner_references.iter().flatten();
+        let controller = owners.find(|owner| owner.controller == Some(true));
+        let controller = controller.map(|owner| Uid::from(owner.uid.as_str()));
+        Self { uid: Uid::of(&pod), requests, expected, host_ports, controller, pod }
     }
 
     /// The taints that it tolerates.

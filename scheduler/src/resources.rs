@@ -13,6 +13,9 @@ const USUAL: [&str; 4] = ["cpu", "memory", "ephemeral-storage", "pods"];
 /// The one that counts pods rather than what they ask for.
 const PODS: usize = 3;
 
+/// What a container is expected to take that asks for nothing: a tenth of a core and 200 MiB, as Kubernetes has it.
+const EXPECTED: [(&str, i64); 2] = [("cpu", 100), ("memory", 200 << 20)];
+
 /// More than any node has of anything. A pod that asks for more counts as asking for this, so that what all pods that
 /// name a node ask for can be summed up, whatever they ask for.
 const MOST: i64 = 1 << 48;
@@ -61,12 +64,22 @@ impl Resources {
     /// plus the overhead. Sidecars (init containers that restart) run beside both.
     /// <https://kubernetes.io/docs/concepts/workloads/pods/init-containers/#resource-sharing-within-containers>
     pub fn requested_by(spec: &PodSpec) -> Self {
+        Self::taken_by(spec, requests)
+    }
+
+    /// What a pod may be expected to take: of CPU and memory something, even if it asks for nothing (Kubernetes:
+    /// `GetNonzeroRequests`). A choice that counted such pods for nothing would put all of them on one node.
+    pub fn expected_of(spec: &PodSpec) -> Self {
+        Self::taken_by(spec, expectations)
+    }
+
+    fn taken_by(spec: &PodSpec, one: impl Fn(&Container) -> Self) -> Self {
         let mut total = Self::default();
-        spec.containers.iter().for_each(|container| total.join(&requests(container)));
+        spec.containers.iter().for_each(|container| total.join(&one(container)));
         let (mut sidecars, mut starting) = (Self::default(), Self::default());
         for container in spec.init_containers.iter().flatten() {
             let mut now = sidecars.clone();
-            now.join(&requests(container));
+            now.join(&one(container));
             if container.restart_policy.as_deref() == Some("Always") {
                 sidecars = now.clone();
             }
@@ -177,6 +190,17 @@ fn requests(container: &Container) -> Resources {
     Resources::read(container.resources.as_ref().and_then(|resources| resources.requests.as_ref()))
 }
 
+fn expectations(container: &Container) -> Resources {
+    let asked = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
+    let mut expected = Resources::read(asked);
+    for (name, usual) in EXPECTED {
+        if asked.is_none_or(|asked| !asked.contains_key(name)) {
+            expected.change(name, |_| usual);
+        }
+    }
+    expected
+}
+
 fn amount(name: &str, quantity: &Quantity) -> Option<i64> {
     let quantity = api_machinery::Quantity::try_from(quantity).ok()?;
     Some(if name == "cpu" { quantity.milli_value() } else { quantity.value() })
@@ -222,6 +246,17 @@ mod tests {
         taken.subtract(&much);
         taken.subtract(&much);
         assert_eq!(taken, Resources::default());
+    }
+
+    #[test]
+    fn who_asks_for_nothing_is_expected_to_take_something() {
+        let silent = json!({"name": "c"});
+        let modest =
+            json!({"name": "d", "resources": {"requests": {"cpu": "0", "example.com/gpu": "1"}}});
+        let spec = serde_json::from_value(json!({"containers": [silent, modest]})).unwrap();
+        let expected = Resources::expected_of(&spec);
+        let amounts = ["cpu", "memory", "example.com/gpu"].map(|name| expected.get(name));
+        assert_eq!(amounts, [100, 400 << 20, 1]);
     }
 
     #[test]

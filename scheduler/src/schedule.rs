@@ -24,16 +24,37 @@ pub fn schedule(
     strategy: &Strategy,
     rotation: &mut Rotation,
     rng: &mut impl Rng,
-) -> Result<NodeName, FitError> {
+) -> Result<Choice, FitError> {
     let mut from_the_first = Rotation::default();
     let rotation = if strategy.rotates() { rotation } else { &mut from_the_first };
-    let asked = Asked::for_pod(pod, cluster, strategy.score());
+    let asked = Asked::for_pod(pod, cluster, strategy.scores());
     let (feasible, error) = look_for_nodes(&asked, cluster, rotation);
     let scores = asked.scores(&feasible);
-    let highest = scores.iter().max();
-    let best = feasible.iter().zip(&scores).filter(|(_, score)| Some(*score) == highest);
+    let highest = scores.highest();
+    let best = feasible.iter().zip(&scores.of_nodes).filter(|(_, score)| Some(**score) == highest);
     let best: Vec<&NodeName> = best.map(|(node, _)| &node.name).collect();
-    best.choose(rng).map(|name| (*name).clone()).ok_or(error)
+    let node = (*best.choose(rng).ok_or(error)?).clone();
+    Ok(Choice { node, strategy: strategy.name(), score: scores.highest_of_100() })
+}
+
+/// The node for a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Its name.
+    pub node: NodeName,
+    /// Of the strategy.
+    pub strategy: &'static str,
+    /// How good it is, by the strategy and by what the pod prefers, of 100. `None` if one node was as good as the other.
+    pub score: Option<i64>,
+}
+
+impl fmt::Display for Choice {
+    /// The node, and why that one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}", self.node, self.strategy)?;
+        self.score.map_or(Ok(()), |score| write!(f, ", score {score}"))?;
+        f.write_str(")")
+    }
 }
 
 /// The nodes that pass the filters, until there are enough; and the reasons against the others.
@@ -99,6 +120,9 @@ impl fmt::Display for FitError {
 }
 
 #[cfg(test)]
+mod generated;
+
+#[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
     use std::sync::Arc;
@@ -136,7 +160,7 @@ mod tests {
         let strategy = strategy.parse().unwrap();
         let choose = |seed| {
             let (mut rotation, mut rng) = (Rotation::default(), StdRng::seed_from_u64(seed));
-            schedule(pod, snapshot, &strategy, &mut rotation, &mut rng).unwrap()
+            schedule(pod, snapshot, &strategy, &mut rotation, &mut rng).unwrap().node
         };
         (0..64).map(|seed| choose(seed).to_string()).collect()
     }
@@ -227,7 +251,7 @@ mod tests {
         let (mut rotation, mut rng) = (Rotation::default(), StdRng::seed_from_u64(1));
         for index in 0..pods {
             let pod = pod(json!({}));
-            let node = schedule(&pod, nodes, &strategy, &mut rotation, &mut rng).unwrap();
+            let node = schedule(&pod, nodes, &strategy, &mut rotation, &mut rng).unwrap().node;
             let uid = Uid::from(index.to_string().as_str());
             nodes.get_mut(&node).unwrap().place(uid, Share::from(&pod));
         }
@@ -259,7 +283,7 @@ mod tests {
         let (mut rotation, strategy) = (Rotation::default(), "random".parse().unwrap());
         for pod in [&ssd, &asks_for("1"), &ssd, &asks_for("1"), &ssd] {
             let mut rng = StdRng::seed_from_u64(1);
-            let node = schedule(pod, &nodes, &strategy, &mut rotation, &mut rng).unwrap();
+            let node = schedule(pod, &nodes, &strategy, &mut rotation, &mut rng).unwrap().node;
             assert_eq!(node.as_str() == "last", pod.pod.spec == ssd.pod.spec);
         }
     }

@@ -5,10 +5,10 @@ use api_types::api::core::v1::{ConfigMap, Node, Pod};
 use component::Tasks;
 use component::events::{EventType, Recorder};
 use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, stream};
 use kube::Client;
 use kube::runtime::watcher::{self, Event};
-use listwatch::{ListWatch, Scope};
+use listwatch::{Heartbeat, ListWatch, Scope};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::task::{JoinError, JoinSet};
@@ -49,6 +49,8 @@ struct Inputs {
     pods: BoxStream<'static, watcher::Result<Event<Pod>>>,
     nodes: BoxStream<'static, watcher::Result<Event<Node>>>,
     wishes: BoxStream<'static, Wish>,
+    /// Without Redis there are none.
+    heartbeats: BoxStream<'static, Heartbeat>,
 }
 
 impl Inputs {
@@ -57,6 +59,9 @@ impl Inputs {
             pods: listwatch.watch(Scope::All).boxed(),
             nodes: listwatch.watch(Scope::All).boxed(),
             wishes: configuration::watch(listwatch.client().clone()).boxed(),
+            heartbeats: listwatch
+                .heartbeats()
+                .map_or_else(|| stream::pending().boxed(), StreamExt::boxed),
         }
     }
 }
@@ -102,6 +107,7 @@ impl Scheduler {
         tokio::select! {
             Some(event) = inputs.pods.next() => self.pod_event(event),
             Some(event) = inputs.nodes.next() => self.node_event(event),
+            Some(heartbeat) = inputs.heartbeats.next() => self.decider.heard(&heartbeat, Instant::now()),
             Some(wish) = inputs.wishes.next() => self.configure(&wish),
             Some(outcome) = self.calls.join_next() => self.decider.call_ended(outcome?, Instant::now()),
             () = due => {}
@@ -113,7 +119,9 @@ impl Scheduler {
         for _ in 0..DECISIONS {
             let binder = self.binder.clone();
             match self.decider.decide(Instant::now()) {
-                Some(Decision::Bind(pod, node)) => drop(self.calls.spawn(binder.bind(pod, node))),
+                Some(Decision::Bind(pod, choice)) => {
+                    drop(self.calls.spawn(binder.bind(pod, choice)))
+                }
                 Some(Decision::Report(pod, why)) => {
                     self.calls.spawn(binder.report_unschedulable(pod, why));
                 }

@@ -4,13 +4,18 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use api_types::api::core::v1::Node;
+use tokio::time::Instant;
 
 use crate::changes::Changes;
+use crate::pod::PodInfo;
 
+mod load;
 mod node_info;
 mod zones;
 
+pub use load::{Load, Usage};
 pub use node_info::{NodeInfo, NodeName, Share, Shares};
+pub(crate) use zones::zone;
 
 /// All nodes. They have an order in which they are looked at, which stays as it is while no node comes or goes;
 /// nodes of different zones take turns in it.
@@ -20,6 +25,10 @@ pub struct Snapshot {
     places: HashMap<NodeName, usize>,
     /// Worked out when it is first asked for after a change.
     order: OnceLock<Vec<usize>>,
+    /// When this is, once anybody has said so.
+    now: Option<Instant>,
+    /// How many pods were assigned so far.
+    turns: u32,
 }
 
 impl Snapshot {
@@ -48,6 +57,34 @@ impl Snapshot {
     /// One node.
     pub fn get(&self, name: &NodeName) -> Option<&NodeInfo> {
         self.places.get(name).map(|place| &self.nodes[*place])
+    }
+
+    /// Time goes on.
+    pub fn set_time(&mut self, now: Instant) {
+        self.now = Some(now);
+    }
+
+    /// What a node says that it uses.
+    pub fn heard(&mut self, name: &NodeName, usage: Usage, now: Instant) {
+        if let Some(node) = self.get_mut(name) {
+            node.load.heard(usage, now);
+        }
+    }
+
+    /// A node is chosen for a pod, which is placed there beside this.
+    pub(crate) fn assign(&mut self, pod: &PodInfo, name: &NodeName) {
+        self.turns = self.turns.wrapping_add(1);
+        let (turn, now) = (self.turns, self.now);
+        let Some(node) = self.get_mut(name) else { return };
+        node.turn = turn;
+        if let Some(now) = now {
+            node.load.assign(&pod.uid, &pod.expected, now);
+        }
+    }
+
+    /// That time, if it is known.
+    pub(crate) fn now(&self) -> Option<Instant> {
+        self.now
     }
 
     /// Adds a node that is not there yet, with the pods that were placed on it before it was known.

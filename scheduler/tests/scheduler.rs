@@ -9,10 +9,11 @@ use api_types::api::core::v1::{ConfigMap, Event, Node, Pod};
 use component::Tasks;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use listwatch::Heartbeat;
 use scheduler::Failed;
 use scheduler::strategy::Strategy;
 use serde_json::json;
-use testkit::{ControlPlane, node, pod, wait};
+use testkit::{ControlPlane, Redis, node, pod, wait};
 use tokio::task::JoinSet;
 
 /// A control plane with a scheduler, which stops with it.
@@ -213,12 +214,42 @@ async fn the_strategy_can_be_changed_while_it_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_strategy_is_refused_with_an_event() {
+async fn what_nodes_use_by_their_heartbeats_decides_where_the_strategy_asks_for_it() {
+    let redis = Redis::spawn().await;
+    let cluster = Cluster::over(ControlPlane::builder().redis(&redis).start().await, "min-cpu");
+    // By what is asked for, the large one has room for a thousand before the small one is as good.
+    cluster.add_node(&node("large").allocatable("cpu", "1000").build()).await;
+    cluster.add_node(&node("small").allocatable("cpu", "1").build()).await;
+    let listwatch = cluster.plane.listwatch();
+    let mut index = 0;
+    wait::until("a pod goes to the node that uses less", async || {
+        for (node, cpu_percent) in [("large", 95.0), ("small", 5.0)] {
+            let node = node.to_owned();
+            listwatch.beat(&Heartbeat { node, cpu_percent, memory_percent: 50.0, pods: 0 }).await;
+        }
+        index += 1;
+        cluster.add_pod(&pod(&format!("p{index}")).build()).await;
+        let node = cluster.until_bound(&format!("p{index}")).await;
+        if node == "small" { Ok(()) } else { Err(node) }
+    })
+    .await;
+    let event = cluster.until_event("default", "Scheduled").await.message.unwrap();
+    assert!(event.contains(" (min-cpu, score "), "{event}");
+}
+
+/// The API server refuses such a one. It may have been written while there was that strategy.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_strategy_is_not_used_and_an_event_says_so() {
     let cluster = Cluster::start("min-pods").await;
-    cluster.configure("fastest").await;
+    cluster.configure("random").await;
+    cluster.until_event("kube-system", "StrategyChanged").await;
+    let (store, key) = (cluster.plane.store(), "/registry/core/configmaps/kube-system/scheduler");
+    let stored = store.get(key).await.unwrap().unwrap();
+    let wrong = String::from_utf8(stored.value.to_vec()).unwrap().replace("random", "fastest");
+    store.put(key, wrong.into(), None).await.unwrap();
     let event = cluster.until_event("kube-system", "InvalidStrategy").await;
     let message = event.message.unwrap();
-    assert!(message.contains("fastest") && message.ends_with("keeping min-pods"), "{message}");
+    assert!(message.contains("fastest") && message.ends_with("keeping random"), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

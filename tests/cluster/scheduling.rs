@@ -29,6 +29,42 @@ async fn a_pod_that_fits_no_node_waits_for_one() {
     })
     .await;
     both_nodes_pods_reach_each_other(&cluster).await;
+    the_strategy_is_switched_while_the_scheduler_runs(&cluster).await;
+}
+
+/// Kills the scheduler in between: what was chosen is kept in the API.
+async fn the_strategy_is_switched_while_the_scheduler_runs(cluster: &Cluster) {
+    assert_eq!(cluster.kubectl(&["cfg", "sched=round-robin"]).expect_ok(), "sched=round-robin\n");
+    let placed = deployed(cluster, "turns", "round-robin").await;
+    assert_eq!(placed, [2, 2], "each node in turn");
+    cluster.kill(&["scheduler"]);
+    cluster.up(&["--no-examples", "--nodes", "2"]);
+    let placed = deployed(cluster, "again", "round-robin").await;
+    assert_eq!(placed, [2, 2], "each node in turn");
+    assert!(!cluster.kubectl(&["cfg", "sched=fastest"]).ok);
+    cluster.kubectl(&["cfg", "sched=max-pods"]).expect_ok();
+    let placed = deployed(cluster, "one", "max-pods").await;
+    assert!(placed == [4, 0] || placed == [0, 4], "{placed:?}");
+}
+
+/// Four pods of a new Deployment: how many the nodes have, once the events of all say that this strategy has chosen.
+async fn deployed(cluster: &Cluster, name: &str, strategy: &str) -> [usize; 2] {
+    cluster
+        .kubectl(&["create", "deployment", name, "--image=minik8s/nginx:0.1", "--replicas=4"])
+        .expect_ok();
+    let text = r#"jsonpath={range .items[*]}{.message}{"\n"}{end}"#;
+    until("the pods to be scheduled by the strategy", async || {
+        let selector = "--field-selector=reason=Scheduled";
+        let events = cluster.stock_kubectl(&["get", "events", selector, "-o", text]).expect_ok();
+        let on = |node: &str| {
+            let pod = format!("Successfully assigned default/{name}-");
+            let why = format!(" to {node} ({strategy}");
+            events.lines().filter(|line| line.starts_with(&pod) && line.contains(&why)).count()
+        };
+        let counts = [on(NODE), on(&format!("{NODE}-2"))];
+        if counts.iter().sum::<usize>() == 4 { Ok(counts) } else { Err(events) }
+    })
+    .await
 }
 
 /// Pods of one node and of another: one bridge and one pod CIDR each.

@@ -4,6 +4,7 @@
 
 mod namespace_lifecycle;
 mod plugin;
+mod scheduler_strategy;
 mod service_account;
 mod service_cluster_ip;
 
@@ -35,6 +36,7 @@ impl Admission {
         Self(vec![
             Box::new(namespace_lifecycle::NamespaceLifecycle { storage: storage.clone() }),
             Box::new(service_account::ServiceAccount),
+            Box::new(scheduler_strategy::SchedulerStrategy),
             Box::new(service_cluster_ip::ServiceClusterIp { storage: storage.clone(), range }),
         ])
     }

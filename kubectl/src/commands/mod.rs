@@ -5,6 +5,7 @@ mod api_resources;
 mod api_versions;
 mod apply;
 mod attach;
+mod cfg;
 mod choice;
 mod cluster_info;
 mod complete;
@@ -78,6 +79,7 @@ commands! {
     ApiResources(api_resources),
     ApiVersions(api_versions),
     ClusterInfo(cluster_info),
+    Cfg(cfg),
     Config(config),
     Version(version),
     Completion(completion),

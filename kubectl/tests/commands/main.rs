@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test shows a fault by panicking")]
 
+mod cfg;
 mod config;
 mod connections;
 mod functions;

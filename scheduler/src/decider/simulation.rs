@@ -185,10 +185,10 @@ impl Cluster {
     fn decide(&mut self) -> bool {
         match self.decider.decide(self.now) {
             None => return false,
-            Some(Decision::Bind(pod, node)) => {
+            Some(Decision::Bind(pod, choice)) => {
                 let twice = self.binding.iter().any(|(other, _)| other.uid == pod.uid);
                 assert!(!twice, "{} is being bound already", pod.key());
-                self.binding.push((pod, node));
+                self.binding.push((pod, choice.node));
             }
             Some(Decision::Report(pod, why)) => {
                 let twice = self.reporting.iter().any(|(other, _)| *other == pod.uid);

@@ -5,6 +5,7 @@
 //! node, whether it may take the pod, and about those that may, how good they are (Kubernetes' PreFilter, Filter and
 //! Score). Where the pod gives it nothing to ask for, it is not asked at all.
 
+mod allocation;
 mod node_affinity;
 mod node_name;
 mod node_ports;
@@ -14,13 +15,20 @@ mod pod_count;
 mod reason;
 mod resource_fit;
 mod score;
+mod spread;
 mod taint_toleration;
+mod turn;
+mod usage;
 
 use std::ops::{BitAnd, BitOrAssign};
 
+pub(crate) use allocation::{BalancedAllocation, LeastAllocated};
 pub use plugin::{Filter, Plugin, Questions, Score};
 pub(crate) use pod_count::{FewestPods, MostPods};
 pub use reason::Reason;
+pub(crate) use spread::{FEWEST_OF_CONTROLLER, FEWEST_OF_CONTROLLER_OR_AT_ALL};
+pub(crate) use turn::LongestWithoutTurn;
+pub(crate) use usage::{CPU as LEAST_USED_CPU, MEMORY as LEAST_USED_MEMORY};
 
 use crate::changes::Changes;
 use crate::pod::PodInfo;
@@ -86,10 +94,10 @@ impl<'a> Asked<'a> {
     pub(crate) fn for_pod(
         pod: &'a PodInfo,
         cluster: &'a Snapshot,
-        strategy: Option<&'static dyn Plugin>,
+        strategy: &[&'static dyn Plugin],
     ) -> Self {
         let (mut filters, mut scores) = (Vec::with_capacity(ALL.len()), Vec::new());
-        for (index, plugin) in ALL.iter().copied().chain(strategy).enumerate() {
+        for (index, plugin) in ALL.iter().chain(strategy).enumerate() {
             let Questions { filter, score } = plugin.questions(pod, cluster);
             filters.extend(filter.map(|filter| (PluginSet::of(index), filter)));
             scores.extend(score.map(|score| (plugin.weight(), score)));
@@ -107,15 +115,35 @@ impl<'a> Asked<'a> {
         self.filters.iter().find(refuses).map(|(plugin, _)| *plugin)
     }
 
-    /// The scores of each of the nodes, by weight.
-    pub(crate) fn scores(&self, nodes: &[&NodeInfo]) -> Vec<i64> {
-        let mut total = vec![0; nodes.len()];
+    /// How good each of the nodes is.
+    pub(crate) fn scores(&self, nodes: &[&NodeInfo]) -> Scores {
+        let (mut of_nodes, mut full) = (vec![0; nodes.len()], 0);
         for (weight, score) in &self.scores {
-            for (total, score) in total.iter_mut().zip(score(nodes).unwrap_or_default()) {
+            let Some(scores) = score(nodes) else { continue };
+            full += weight * score::FULL;
+            for (total, score) in of_nodes.iter_mut().zip(scores) {
                 *total += score * weight;
             }
         }
-        total
+        Scores { of_nodes, full }
+    }
+}
+
+/// How good nodes are, by all that was asked about them and by weight.
+pub(crate) struct Scores {
+    pub(crate) of_nodes: Vec<i64>,
+    /// The most that one could have. Nothing, if one is as good as the other.
+    full: i64,
+}
+
+impl Scores {
+    pub(crate) fn highest(&self) -> Option<i64> {
+        self.of_nodes.iter().copied().max()
+    }
+
+    /// The highest, of 100. `None` if one is as good as the other.
+    pub(crate) fn highest_of_100(&self) -> Option<i64> {
+        (self.highest()? * 100).checked_div(self.full)
     }
 }
 

@@ -18,7 +18,7 @@ impl Plugin for NodeAffinity {
         "NodeAffinity"
     }
 
-    fn questions<'a>(&self, pod: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
+    fn questions<'a>(&'a self, pod: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
         let selective = pod.pod.spec.as_ref().filter(|spec| node_affinity::is_selective(spec));
         let filter = selective.map_or_else(Questions::default, |spec| {
             Questions::filter(|node, against| {

@@ -13,7 +13,7 @@ impl Plugin for NodeName {
         "NodeName"
     }
 
-    fn questions<'a>(&self, pod: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
+    fn questions<'a>(&'a self, pod: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
         let Some(wanted) = node_of(&pod.pod) else { return Questions::default() };
         Questions::filter(move |node, against| {
             if node.name.as_str() != wanted {

@@ -14,7 +14,7 @@ impl Plugin for NodePorts {
         "NodePorts"
     }
 
-    fn questions<'a>(&self, pod: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
+    fn questions<'a>(&'a self, pod: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
         if pod.host_ports.is_empty() {
             return Questions::default();
         }

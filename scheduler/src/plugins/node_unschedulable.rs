@@ -17,7 +17,7 @@ impl Plugin for NodeUnschedulable {
         "NodeUnschedulable"
     }
 
-    fn questions<'a>(&self, pod: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
+    fn questions<'a>(&'a self, pod: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
         if toleration_of(pod.tolerations(), &TAINT).is_some() {
             return Questions::default();
         }

@@ -48,7 +48,7 @@ pub trait Plugin: Sync {
     fn name(&self) -> &'static str;
 
     /// What is to be asked about nodes for this pod.
-    fn questions<'a>(&self, pod: &'a PodInfo, cluster: &'a Snapshot) -> Questions<'a>;
+    fn questions<'a>(&'a self, pod: &'a PodInfo, cluster: &'a Snapshot) -> Questions<'a>;
 
     /// The changes of a node and of its pods that may turn a refusal.
     fn turned_by(&self) -> Changes {

@@ -11,7 +11,7 @@ impl Plugin for FewestPods {
         "FewestPods"
     }
 
-    fn questions<'a>(&self, _: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
+    fn questions<'a>(&'a self, _: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
         Questions::score(|nodes| score::lowest_is_best(nodes.iter().map(pods)))
     }
 }
@@ -23,11 +23,11 @@ impl Plugin for MostPods {
         "MostPods"
     }
 
-    fn questions<'a>(&self, _: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
+    fn questions<'a>(&'a self, _: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
         Questions::score(|nodes| score::highest_is_best(nodes.iter().map(pods)))
     }
 }
 
-fn pods(node: &&NodeInfo) -> u32 {
+pub(super) fn pods(node: &&NodeInfo) -> u32 {
     u32::try_from(node.pods()).unwrap_or(u32::MAX)
 }

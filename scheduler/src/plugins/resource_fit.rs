@@ -13,7 +13,7 @@ impl Plugin for ResourceFit {
         "NodeResourcesFit"
     }
 
-    fn questions<'a>(&self, pod: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
+    fn questions<'a>(&'a self, pod: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
         Questions::filter(|node, against| {
             let full = i64::try_from(node.pods()).unwrap_or(i64::MAX) >= node.allocatable.pods();
             against.extend(full.then_some(Reason::Plain("Too many pods")));

@@ -2,7 +2,12 @@
 
 /// The best score. Kubernetes' is 100; this one has finer steps, so that a strategy that counts pods tells
 /// 1,000 from 1,001.
-const FULL: i64 = 1 << 31;
+pub(super) const FULL: i64 = 1 << 31;
+
+/// A share of the full score: 1 is all of it.
+pub(super) fn share(of_one: f64) -> i64 {
+    (of_one.clamp(0.0, 1.0) * FULL as f64) as i64
+}
 
 /// The highest count has the full score and zero has none. `None` if all are zero.
 pub(super) fn highest_is_best(counts: impl Iterator<Item = u32>) -> Option<Vec<i64>> {

@@ -17,7 +17,7 @@ impl Plugin for TaintToleration {
         "TaintToleration"
     }
 
-    fn questions<'a>(&self, pod: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
+    fn questions<'a>(&'a self, pod: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
         let tolerations = pod.tolerations();
         let filter = Questions::filter(move |node, against| {
             let mut taints = node.taints.repelling.iter();

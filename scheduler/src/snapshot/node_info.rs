@@ -1,5 +1,6 @@
 //! One node and what its pods take from it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use api_types::api::core::v1::Node;
 use crate::changes::Changes;
 use crate::pod::{HostPort, PodInfo, Uid};
 use crate::resources::Resources;
+use crate::snapshot::load::Load;
 use crate::taints::Taints;
 
 /// The name of a node. Cloning one allocates nothing.
@@ -44,13 +46,22 @@ impl fmt::Display for NodeName {
 pub struct Share {
     /// The resources it asked for.
     pub requests: Resources,
+    /// What it may be expected to take.
+    pub expected: Resources,
     /// The host's ports it has.
     pub host_ports: Vec<HostPort>,
+    /// Whose pod it is.
+    pub controller: Option<Uid>,
 }
 
 impl From<&PodInfo> for Share {
     fn from(pod: &PodInfo) -> Self {
-        Self { requests: pod.requests.clone(), host_ports: pod.host_ports.clone() }
+        Self {
+            requests: pod.requests.clone(),
+            expected: pod.expected.clone(),
+            host_ports: pod.host_ports.clone(),
+            controller: pod.controller.clone(),
+        }
     }
 }
 
@@ -80,10 +91,18 @@ pub struct NodeInfo {
     pub allocatable: Resources,
     /// What the placed pods take.
     pub requested: Resources,
+    /// What they may be expected to take.
+    pub expected: Resources,
     /// Its taints.
     pub taints: Taints,
+    /// How busy it is.
+    pub load: Load,
+    /// When a pod was last assigned to it, as the number of that assignment; 0 for never.
+    pub turn: u32,
     shares: Shares,
     host_ports: Vec<(Uid, HostPort)>,
+    /// How many of the pods each controller has.
+    controllers: HashMap<Uid, u32>,
 }
 
 impl NodeInfo {
@@ -95,8 +114,12 @@ impl NodeInfo {
             taints: Taints::of(&node),
             node,
             requested: Resources::default(),
+            expected: Resources::default(),
+            load: Load::default(),
+            turn: 0,
             shares: Shares::with_capacity(pods.len()),
             host_ports: Vec::new(),
+            controllers: HashMap::new(),
         };
         pods.into_iter().for_each(|(pod, share)| info.place(pod, share));
         info
@@ -124,6 +147,10 @@ impl NodeInfo {
     pub fn place(&mut self, pod: Uid, share: Share) {
         self.remove(&pod);
         self.requested.add(&share.requests);
+        self.expected.add(&share.expected);
+        if let Some(controller) = &share.controller {
+            *self.controllers.entry(controller.clone()).or_default() += 1;
+        }
         let ports = share.host_ports.iter().map(|port| (pod.clone(), port.clone()));
         self.host_ports.extend(ports);
         self.shares.insert(pod, share);
@@ -133,6 +160,15 @@ impl NodeInfo {
     pub fn remove(&mut self, pod: &Uid) -> Option<Share> {
         let share = self.shares.remove(pod)?;
         self.requested.subtract(&share.requests);
+        self.expected.subtract(&share.expected);
+        if let Some(Entry::Occupied(mut pods)) =
+            share.controller.clone().map(|controller| self.controllers.entry(controller))
+        {
+            *pods.get_mut() -= 1;
+            if *pods.get() == 0 {
+                pods.remove();
+            }
+        }
         if !share.host_ports.is_empty() {
             self.host_ports.retain(|(holder, _)| holder != pod);
         }
@@ -142,6 +178,11 @@ impl NodeInfo {
     /// How many pods are placed here.
     pub fn pods(&self) -> usize {
         self.shares.len()
+    }
+
+    /// How many of them a controller has.
+    pub fn pods_of(&self, controller: &Uid) -> u32 {
+        self.controllers.get(controller).copied().unwrap_or_default()
     }
 
     /// What each of them takes.

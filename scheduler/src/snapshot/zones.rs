@@ -25,7 +25,7 @@ pub(super) fn take_turns(nodes: &[NodeInfo]) -> Vec<usize> {
     turns.into_iter().map(|(_, _, place)| place).collect()
 }
 
-fn zone(node: &NodeInfo) -> [Option<&str>; 2] {
+pub(crate) fn zone(node: &NodeInfo) -> [Option<&str>; 2] {
     [REGION, ZONE].map(|label| node.labels().get(label).map(String::as_str))
 }
 

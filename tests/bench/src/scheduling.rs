@@ -79,8 +79,8 @@ fn placed(args: &Args, cache: &mut Cache) -> anyhow::Result<Measured> {
     each(args.decisions, |index| {
         let pod = waiting(index, "100m")?;
         let begin = Instant::now();
-        let node = schedule(&pod, cache.snapshot(), &strategy, &mut rotation, &mut rng)?;
-        cache.assume(&pod, &node);
+        let choice = schedule(&pod, cache.snapshot(), &strategy, &mut rotation, &mut rng)?;
+        cache.assume(&pod, &choice.node);
         Ok(begin.elapsed())
     })
 }

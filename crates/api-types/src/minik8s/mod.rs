@@ -6,6 +6,7 @@ mod function;
 mod gpu_job;
 mod resource;
 mod runtime;
+mod scheduling;
 mod workflow;
 mod workflow_run;
 
@@ -16,6 +17,9 @@ pub use function::{
 };
 pub use gpu_job::{Credentials, GpuJob, GpuJobSpec, GpuJobStatus, SecretRef};
 pub use runtime::{Language, Runtime, RuntimeImage};
+pub use scheduling::{
+    SCHEDULER_CONFIG_NAME, SCHEDULER_CONFIG_NAMESPACE, SCHEDULING_STRATEGIES, STRATEGY_KEY,
+};
 pub use workflow::{
     Choice, LastRun, NodeType, Retry, Workflow, WorkflowNode, WorkflowSpec, WorkflowStatus,
 };

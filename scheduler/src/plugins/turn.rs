@@ -1,0 +1,17 @@
+//! Whose turn it is: the node that has had none for longest.
+
+use super::{Plugin, Questions, score};
+use crate::pod::PodInfo;
+use crate::snapshot::Snapshot;
+
+pub(crate) struct LongestWithoutTurn;
+
+impl Plugin for LongestWithoutTurn {
+    fn name(&self) -> &'static str {
+        "LongestWithoutTurn"
+    }
+
+    fn questions<'a>(&'a self, _: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
+        Questions::score(|nodes| score::lowest_is_best(nodes.iter().map(|node| node.turn)))
+    }
+}
