@@ -19,7 +19,13 @@ async fn five_thousand_watchers_are_told_of_a_change() {
         let head = format!("GET {PATH} HTTP/1.1\r\nhost: server\r\n\r\n");
         connection.write_all(head.as_bytes()).await.unwrap();
         connection.flush().await.unwrap();
-        connection
+        let mut told = Vec::new();
+        // From here on it is told of changes, and no more of what was there.
+        while !String::from_utf8_lossy(&told).contains("\r\n\r\n") {
+            let read = wait::within("there is an answer", connection.read_buf(&mut told)).await;
+            assert_ne!(read.unwrap(), 0, "there is an answer");
+        }
+        (connection, told)
     };
     let opening = stream::iter(0..WATCHERS).map(watch).buffer_unordered(AT_ONCE);
     let watchers: Vec<_> = opening.collect().await;
@@ -27,11 +33,11 @@ async fn five_thousand_watchers_are_told_of_a_change() {
     let mut map = ConfigMap::default();
     map.metadata.name = Some("the-change".to_owned());
     maps.create(&PostParams::default(), &map).await.unwrap();
-    let telling = stream::iter(watchers).for_each_concurrent(None, async |mut connection| {
-        let mut told = Vec::new();
-        while !String::from_utf8_lossy(&told).contains(r#""name":"the-change""#) {
-            assert_ne!(connection.read_buf(&mut told).await.unwrap(), 0, "the watch goes on");
-        }
-    });
+    let telling =
+        stream::iter(watchers).for_each_concurrent(None, async |(mut connection, mut told)| {
+            while !String::from_utf8_lossy(&told).contains(r#""name":"the-change""#) {
+                assert_ne!(connection.read_buf(&mut told).await.unwrap(), 0, "the watch goes on");
+            }
+        });
     wait::within("all are told", telling).await;
 }
