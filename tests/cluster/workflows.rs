@@ -1,8 +1,17 @@
 //! The examples of workflows, with real functions in real pods, and what people are told of their runs.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use crate::harness::{Backing, Cluster, root};
+use api_types::{
+    api::coordination::v1::Lease,
+    minik8s::{WorkflowRun, WorkflowRunStatus},
+};
+use kube::{Api, ResourceExt, api::ListParams};
+use serde_json::{Value, json};
+
+use crate::harness::{Backing, Cluster, root, until};
+
+const SECOND_GATEWAY_PORT: &str = "29083";
 
 fn example(path: &str) -> String {
     let path: PathBuf = root().join("examples").join(path);
@@ -92,6 +101,7 @@ async fn the_examples_do_what_they_say() {
     let file = example("order-pipeline/order.asl.json");
     examples.0.kubectl(&["wf", "apply", "--no-run", "-f", &file]).expect_ok();
     orders(&examples);
+    runs_outlive_programs(&examples).await;
 }
 
 fn orders(examples: &Examples) {
@@ -118,4 +128,96 @@ fn orders(examples: &Examples) {
     assert!(output.as_ref().unwrap().contains(r#""gift":"bookmark""#), "{output:?}");
     let ship = examples.history(&run).into_iter().find(|[state, ..]| state == "Ship");
     assert_eq!(ship.unwrap(), ["Ship", "ship", "2"]);
+}
+
+/// A workflow of three steps that take two seconds each. The function's one instance notes each call by its id.
+fn naps(examples: &Examples) {
+    let cluster = &examples.0;
+    let file = |name: &str, text: String| {
+        let path = cluster.folder().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let code = "import time\n\ndef main(params):\n    print('called')\n    time.sleep(2)\n    return {'n': params['n'] + 1}\n";
+    let nap = file("nap.py", code.to_owned());
+    let scale = ["--min-scale=1", "--max-scale=1"];
+    cluster.kubectl(&[&["func", "add", "-f", "nap", "-p", &nap], &scale[..]].concat()).expect_ok();
+    let task = |field: &str, value: Value| json!({"Type": "Task", "Resource": "nap", field: value});
+    let states = json!({"a": task("Next", json!("b")), "b": task("Next", json!("c")), "c": task("End", json!(true))});
+    let naps = json!({"StartAt": "a", "States": states});
+    let naps = file("naps.asl.json", naps.to_string());
+    cluster.kubectl(&["wf", "apply", "--no-run", "-f", &naps]).expect_ok();
+    assert_eq!(examples.run("naps", r#"{"n": 0}"#).1.as_deref(), Ok("{\"n\":3}\n"));
+}
+
+/// The gateways that hold a Lease.
+async fn gateways(leases: &Api<Lease>) -> BTreeSet<String> {
+    let leases = leases.list(&ListParams::default()).await.unwrap().items;
+    let names = leases.into_iter().filter_map(|lease| lease.metadata.name);
+    names.filter_map(|name| name.strip_prefix("serverless-gateway-").map(str::to_owned)).collect()
+}
+
+/// Begins runs until each of two gateways has some, and this one the last; their names.
+async fn begun(cluster: &Cluster, runs: &Api<WorkflowRun>, first: &str) -> Vec<String> {
+    let (mut names, mut holders) = (Vec::new(), Vec::new());
+    while !(holders.last().is_some_and(|last| last == first)
+        && holders.iter().any(|holder| holder != first))
+    {
+        let input = format!(r#"{{"n": {}}}"#, names.len());
+        let created = cluster.kubectl(&["wf", "run", "naps", "-d", &input]);
+        let (name, _) = created.stderr.split_once(" created").unwrap();
+        let name = name.rsplit('/').next().unwrap();
+        let holder = async || {
+            let status = runs.get(name).await.unwrap().status.unwrap_or_default();
+            status.holder.ok_or_else(|| format!("{:?}", status.phase))
+        };
+        holders.push(until("a gateway takes the run", holder).await);
+        names.push(name.to_owned());
+    }
+    names
+}
+
+/// One of two gateways and the controller manager are killed while an instance works on steps of runs.
+async fn runs_outlive_programs(examples: &Examples) {
+    let cluster = &examples.0;
+    naps(examples);
+    let leases = Api::<Lease>::namespaced(cluster.client(), "kube-system");
+    let first = gateways(&leases).await.pop_first().unwrap();
+    let _second = cluster.another("serverless-gateway", &["--port", SECOND_GATEWAY_PORT]);
+    until("two gateways", async || match gateways(&leases).await {
+        both if both.len() == 2 => Ok(()),
+        others => Err(format!("{others:?}")),
+    })
+    .await;
+    let runs = Api::<WorkflowRun>::default_namespaced(cluster.client());
+    let status = async |run: &str| runs.get(run).await.unwrap().status.unwrap_or_default();
+    let names = begun(cluster, &runs, &first).await;
+    cluster.kill(&["controller-manager", "serverless-gateway"]);
+    let mut orphans = BTreeSet::new();
+    for name in &names {
+        let WorkflowRunStatus { holder, phase, .. } = status(name).await;
+        if holder.as_ref() == Some(&first) && !phase.has_ended() {
+            orphans.insert(name);
+        }
+    }
+    assert!(orphans.contains(names.last().unwrap()), "{orphans:?}");
+    for (number, name) in names.iter().enumerate() {
+        let ended = async || match status(name).await {
+            status if status.phase.has_ended() => Ok(status),
+            other => Err(format!("{other:?}")),
+        };
+        let status = until("the run ends", ended).await;
+        assert_eq!(status.output, Some(json!({"n": number + 3})), "{status:?}");
+        let steps: Vec<_> = status.steps.iter().map(|s| (s.state.as_str(), s.attempts)).collect();
+        assert_eq!(steps, [("a", 1), ("b", 1), ("c", 1)]);
+    }
+    let log = cluster.kubectl(&["func", "logs", "nap"]).expect_ok();
+    for name in &names {
+        let id = runs.get(name).await.unwrap().uid().unwrap();
+        let calls = [1, 2, 3].map(|step| log.matches(&format!("[{id}-{step}-1] called")).count());
+        // What was being called when its gateway died is called again.
+        let most = 3 + usize::from(orphans.contains(name));
+        let called = calls.iter().sum::<usize>();
+        assert!(calls.iter().all(|times| *times > 0) && called <= most, "{calls:?}:\n{log}");
+    }
 }
