@@ -15,12 +15,9 @@ use crate::{Failure, api::Call, object::text, session::Session};
 const STRATEGY: &str = "sched";
 
 /// Show or change how the scheduler chooses among nodes
-///
-/// balanced: as Kubernetes does; spread: the fewest pods of the same controller; round-robin: each in turn; min-pods,
-/// max-pods: the fewest or the most pods; min-cpu, min-mem: the least in use, by the nodes' heartbeats; random.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  kubectl cfg\n  kubectl cfg sched=min-cpu\n  # Back to what the scheduler was started with\n  kubectl cfg sched-"
+    after_help = "Strategies (sched):\n  balanced            the most CPU and memory left, both alike, few pods of one controller, as Kubernetes does\n  spread              the fewest pods of the same controller\n  round-robin         each node in turn\n  min-pods, max-pods  the fewest pods, or the most\n  min-cpu, min-mem    the least in use, by the nodes' heartbeats and what was just assigned\n  random              any node that fits\n\nExamples:\n  kubectl cfg\n  kubectl cfg sched=min-cpu\n  # Back to what the scheduler was started with\n  kubectl cfg sched-"
 )]
 pub struct Cfg {
     /// KEY=VALUE, or KEY- to set it no more
