@@ -135,7 +135,11 @@ impl Node {
             host_ip: "192.0.2.1".to_owned(),
             root: root.path().to_owned(),
             dns: ClusterDns::default(),
-            services: Services::follow(&listwatch, CancellationToken::new()),
+            services: Services::follow(
+                &listwatch,
+                &component::Tasks::default(),
+                CancellationToken::new(),
+            ),
             metrics: Metrics::default(),
         });
         let manager = PodManager::new(context.clone());
