@@ -29,7 +29,7 @@ server = Server(SimpleNamespace(timeout=30, warm=False, concurrency=1), None)
 server.loaded = True
 given_up = threading.Event()
 server.workers = SimpleNamespace(
-    acquire=lambda deadline: worker,
+    acquire=lambda deadline, may_refuse: worker,
     release=lambda worker: None,
     discard=lambda worker: given_up.set(),
 )

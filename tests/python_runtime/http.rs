@@ -113,3 +113,25 @@ async fn a_call_ends_with_the_connection_that_it_came_on() {
     until("its process is gone", async || !std::path::Path::new(&process).exists()).await;
     assert_eq!(instance.call("\"second\"").await.body, "\"second\"");
 }
+
+#[tokio::test]
+async fn a_call_that_can_be_sent_elsewhere_is_refused_while_there_is_no_place_for_it() {
+    let source = "import os, time\ndef main(p):\n    while p and not os.path.exists(os.environ['HERE'] + '/go'):\n        time.sleep(0.01)\n    return p\n";
+    let instance = Instance::ready(source, &[("MINIK8S_CONCURRENCY", "1")]).await;
+    let calls = async {
+        let repeatable = "POST / HTTP/1.1\r\nX-Minik8s-Repeatable: true\r\nConnection: close\r\nContent-Length: 1\r\n\r\n0";
+        let busy = async || statuses(&exchange(&instance, repeatable)) == ["503"];
+        until("the first call has the place", busy).await;
+        let refused = exchange(&instance, repeatable);
+        assert!(refused.contains("X-Minik8s-Not-Started: busy\r\n"), "{refused}");
+        // Another one waits, for longer than it takes to be refused.
+        let go = async {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            std::fs::write(instance.path("go"), "").unwrap();
+        };
+        let (waited, ()) = tokio::join!(instance.call("0"), go);
+        assert_eq!((waited.status, statuses(&exchange(&instance, repeatable))), (200, vec!["200"]));
+    };
+    let (first, ()) = tokio::join!(instance.call("1"), calls);
+    assert_eq!((first.status, first.body.as_str()), (200, "1"));
+}

@@ -221,12 +221,23 @@ def main(p):
     assert_eq!(status.code(), Some(0), "{log}");
 }
 
-#[test]
-fn a_request_that_is_there_when_its_idle_connection_is_ended_is_answered() {
+/// What a script prints that uses the runtime's modules.
+fn printed(script: &str) -> String {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("python_runtime");
     let mut python = Command::new("/usr/bin/python3");
-    python.arg("-B").arg(tests.join("ending.py")).arg(instance::runtime().parent().unwrap());
+    python.arg("-B").arg(tests.join(script)).arg(instance::runtime().parent().unwrap());
     let output = python.output().unwrap();
-    let answer = String::from_utf8_lossy(&output.stdout);
-    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("42"), "{output:?}");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_request_that_is_there_when_its_idle_connection_is_ended_is_answered() {
+    let answer = printed("ending.py");
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("42"), "{answer}");
+}
+
+#[test]
+fn a_call_that_is_given_up_is_not_begun_or_has_ended_before_its_place_is_free() {
+    assert_eq!(printed("giving_up.py"), "ok\n");
 }

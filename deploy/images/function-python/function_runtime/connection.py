@@ -7,11 +7,15 @@ from time import monotonic
 from . import http
 from .settings import MAX_BODY
 from .worker import DONE
-from .workers import Failed, GivenUp, Gone, TimedOut
+from .workers import Busy, Failed, GivenUp, Gone, TimedOut, is_gone
 
 LOAD_PATH = "/_minik8s/load"
 LONGEST_ID = 128
 JSON = ("Content-Type", "application/json")
+REPEATABLE = "x-minik8s-repeatable"
+"""In a call that its caller can send once more, to another instance."""
+NOT_STARTED = ("X-Minik8s-Not-Started", "busy")
+"""In the answer to one that has not begun."""
 
 
 class Connection:
@@ -73,28 +77,34 @@ class Connection:
         elif not self.server.loaded:
             self.send_error(503, "NotReady", "the function is not loaded yet")
         else:
-            self.call(identity(request), body)
+            self.call(identity(request), body, REPEATABLE in request.headers)
 
     def send_probe(self):
         ready = self.server.is_ready()
         text = b"ok\n" if ready else b"not ready\n"
         self.send(200 if ready else 503, len(text), [text], ("Content-Type", "text/plain"))
 
-    def call(self, call_id, body):
+    def call(self, call_id, body, repeatable):
         workers, seconds = self.server.workers, self.server.settings.timeout
         deadline = monotonic() + seconds
         named = ("X-Request-Id", call_id)
         try:
-            worker = workers.acquire(deadline)
+            worker = workers.acquire(deadline, repeatable)
+            client = None if self.read_ended else self.sock
+            if client and is_gone(client):
+                workers.release(worker)
+                raise GivenUp()
             # A call that is given up ends with its process: only then is there room for another one.
             try:
-                client = None if self.read_ended else self.sock
                 kind, length, pieces = worker.call(call_id, body, deadline, client)
                 self.send(200 if kind == DONE else 500, length, pieces, JSON, named)
             except BaseException:
                 workers.discard(worker)
                 raise
             workers.release(worker)
+        except Busy:
+            message = "the instance has as many calls as it may have"
+            self.send_error(503, "Busy", message, named, NOT_STARTED)
         except TimedOut:
             self.send_error(504, "Timeout", f"the call took longer than {seconds:g} s", named)
         except Gone:

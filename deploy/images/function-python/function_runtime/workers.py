@@ -11,6 +11,11 @@ SPARE_SECONDS = 60
 """So long a worker beyond the first is kept without calls."""
 LOAD_SECONDS = 60
 """So long a source may take to load, if calls may not take longer."""
+BUSY_SECONDS = 0.2
+"""So long a call that its caller can send elsewhere waits for its turn. It is longer than the way there and back, so that those who
+come again and again get their share."""
+END_SECONDS = 1
+"""So long the end of a process that was killed is waited for."""
 
 
 class Failed(Exception):
@@ -29,6 +34,10 @@ class Gone(Exception):
     """The worker ended in the middle of a call."""
 
 
+class Busy(Exception):
+    """There are as many calls in hand as there may be: this one has not begun."""
+
+
 class GivenUp(Exception):
     """The client has closed its connection in the middle of a call: nobody wants its answer."""
 
@@ -44,7 +53,8 @@ class Workers:
         self.started = 0
         """Those that are loading and those that have."""
         self.loading = 0
-        self.waiting = 0
+        self.waiting = []
+        """Those who wait for a worker, each of which gets one in its turn."""
         self.failure = None
 
     def load_first(self, sock=None):
@@ -54,19 +64,25 @@ class Workers:
             self.started += 1
         self.release(worker)
 
-    def acquire(self, deadline):
+    def acquire(self, deadline, may_refuse=False):
+        turn, refused_at = object(), monotonic() + BUSY_SECONDS
         with self.changed:
-            self.waiting += 1
+            self.waiting.append(turn)
             try:
                 self.grow()
-                while not self.idle:
+                while not self.idle or self.waiting[0] is not turn:
                     if self.failure and not self.started:
                         raise self.failure
-                    if not self.changed.wait(deadline - monotonic()):
+                    now = monotonic()
+                    if now >= deadline:
                         raise TimedOut()
+                    if may_refuse and now >= refused_at and not self.loading:
+                        raise Busy()
+                    self.changed.wait(min(deadline - now, BUSY_SECONDS))
                 return self.idle.pop()
             finally:
-                self.waiting -= 1
+                self.waiting.remove(turn)
+                self.changed.notify_all()
 
     def release(self, worker):
         with self.changed:
@@ -75,7 +91,7 @@ class Workers:
             if len(self.idle) > 1 and worker.since - self.idle[0].since > SPARE_SECONDS:
                 self.idle.pop(0).stop()
                 self.started -= 1
-            self.changed.notify()
+            self.changed.notify_all()
 
     def discard(self, worker):
         """Kills it, whatever it is doing. If it was the only one, another is started at once."""
@@ -85,7 +101,7 @@ class Workers:
             self.grow()
 
     def grow(self):
-        wanted = max(self.waiting - len(self.idle), 1 if self.started == 0 else 0)
+        wanted = max(len(self.waiting) - len(self.idle), 1 if self.started == 0 else 0)
         while self.loading < wanted and self.started < self.settings.concurrency:
             self.failure = None
             self.loading += 1
@@ -139,7 +155,10 @@ class Workers:
         return worker
 
     def kill(self, worker):
+        """Until its process has ended, if it is known which that is."""
         self.control.send(supervisor.KILL + str(worker.pid or 0).encode())
+        if worker.pid:
+            worker.wait_for_end()
         worker.stop()
 
     def configuration(self):
@@ -201,9 +220,29 @@ class Worker:
     def wait_no_longer_than(self, deadline):
         self.sock.settimeout(max(deadline - monotonic(), 0.001))
 
+    def wait_for_end(self):
+        """Its end of the socket closes with the process."""
+        end = monotonic() + END_SECONDS
+        try:
+            while True:
+                self.wait_no_longer_than(end)
+                if not self.sock.recv(64 << 10):
+                    return
+        except OSError:
+            pass  # or it takes too long
+
     def stop(self):
         """It ends by itself once it waits for a call that cannot come."""
         self.sock.close()
+
+
+def is_gone(client):
+    """Whether a client has closed its connection, or its half of it."""
+    import select
+
+    poll = select.poll()
+    poll.register(client, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def failed(kind, message):
