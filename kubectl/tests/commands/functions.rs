@@ -130,7 +130,10 @@ async fn uploads_that_cannot_be_are_refused_with_the_reason() {
             "func add f -p add.py --env-from=keys",
             "invalid --env-from \"keys\", expected secret/NAME",
         ),
-        ("func add f -p add.py --limits=cpu", "\"cpu\" is neither KEY=VALUE nor KEY-"),
+        (
+            "func add f -p add.py --limits=cpu-",
+            "invalid --limits \"cpu-\", expected RESOURCE=QUANTITY",
+        ),
         ("func add f -p add.py --entry-point=nope:main", "spec.entryPoint"),
     ] {
         let line = line.replace("-p ", &format!("-p {}/", folder.path().display()));

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use crate::{Failure, flags::pairs};
+use crate::Failure;
 
 #[derive(Args, Debug)]
 pub(super) struct Settings {
@@ -61,11 +61,9 @@ impl Settings {
             spec.insert("envFrom".to_owned(), json!(sources?));
         }
         for (field, given) in [("requests", &self.requests), ("limits", &self.limits)] {
-            let quantities =
-                pairs(given)?.into_iter().map(|(name, quantity)| (name, json!(quantity)));
             if !given.is_empty() {
                 let resources = spec.entry("resources").or_insert_with(|| json!({}));
-                resources[field] = Value::Object(quantities.collect());
+                resources[field] = Value::Object(quantities(field, given)?);
             }
         }
         for (field, value) in self.numbers().into_iter().filter_map(|(f, v)| Some((f, v?))) {
@@ -87,6 +85,17 @@ impl Settings {
             ("historyLimit", self.history_limit),
         ]
     }
+}
+
+fn quantities(flag: &str, given: &[String]) -> Result<Map<String, Value>, Failure> {
+    let one = |text: &String| match text.split_once('=') {
+        Some((name, quantity)) if !name.is_empty() => Ok((name.to_owned(), json!(quantity))),
+        _ => {
+            let fault = format!("invalid --{flag} {text:?}, expected RESOURCE=QUANTITY");
+            Err(Failure::message(fault))
+        }
+    };
+    given.iter().map(one).collect()
 }
 
 fn variable(text: &str) -> Result<Value, Failure> {
