@@ -7,11 +7,15 @@ use axum::{
     http::Response,
 };
 use futures::{Stream, stream};
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::{BodyExt, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
 use tokio::{sync::mpsc, time::timeout_at};
 
-use crate::{dispatch::InHand, message::end_to_end, metrics::InFlight};
+use crate::{
+    dispatch::{InHand, Ticket},
+    message::end_to_end,
+    metrics::InFlight,
+};
 
 /// Pieces of an answer on their way.
 const PIECES: usize = 8;
@@ -48,11 +52,12 @@ enum End {
 pub(crate) fn pass_on(
     answer: Response<Incoming>,
     in_hand: InHand,
-    in_flight: InFlight,
+    in_flight: Option<InFlight>,
     tell: Tell,
 ) -> Response<Body> {
     let (parts, mut body) = answer.into_parts();
     let mut beginning = parts.status.is_server_error().then(Vec::new);
+    let status = parts.status.as_u16();
     let (sender, receiver) = mpsc::channel(PIECES);
     // A task of its own: a caller that reads slowly must not keep the instance beyond the deadline.
     tokio::spawn(async move {
@@ -66,7 +71,17 @@ pub(crate) fn pass_on(
         } else {
             drop(in_hand)
         }
-        drop((body, in_flight));
+        drop(body);
+        let code = match &end {
+            Ok(End::Whole) => Some(status),
+            Ok(End::CallerGone) => None,
+            Ok(End::Broken(_)) => Some(502),
+            Err(_) => Some(504),
+        };
+        match (in_flight, code) {
+            (Some(in_flight), Some(code)) => in_flight.ended(code),
+            (in_flight, _) => drop(in_flight),
+        }
         let said = beginning.map(Failure::Said);
         let failure = match end {
             Ok(End::Whole | End::CallerGone) => said,
@@ -85,6 +100,14 @@ pub(crate) fn pass_on(
     *response.status_mut() = parts.status;
     *response.headers_mut() = end_to_end(&parts.headers);
     response
+}
+
+/// Takes in the answer of an instance that has not begun the call: which call that is.
+pub(crate) async fn refused(answer: Response<Incoming>, in_hand: InHand) -> Ticket {
+    let said = Limited::new(answer.into_body(), BEGINNING).collect();
+    // If there is more of it, the connection is of no more use.
+    let _ = timeout_at(in_hand.deadline(), said).await;
+    in_hand.refused()
 }
 
 /// Ends early if nobody wants the answer any more. Its beginning is kept if that is wanted.

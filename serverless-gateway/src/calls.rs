@@ -13,11 +13,11 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     answer::{self, Failure},
     cold_start::server_timing,
-    dispatch::{Refusal, SendError, Slot},
+    dispatch::{Refusal, SendError, Slot, Ticket},
     error::CallError,
     failures,
     functions::{Function, Functions, Missing},
-    message::{Message, Progress, REQUEST_ID, RequestBody, State},
+    message::{Message, Progress, REQUEST_ID, Repeat, RequestBody, State, is_not_started},
     metrics::InFlight,
     unheard::Unheard,
 };
@@ -51,7 +51,14 @@ struct Call {
     timeout: Duration,
     limits: Limits,
     progress: Progress,
+    repeat: Option<Repeat>,
     id: HeaderValue,
+}
+
+/// Why a call goes on to another instance.
+enum NotTaken {
+    Refused(Ticket, io::Error),
+    Busy(Ticket),
 }
 
 impl Calls {
@@ -94,10 +101,11 @@ impl Calls {
         let came = Instant::now();
         let function = self.find(namespace, function, came).await?;
         let id = message.request_id();
-        let in_flight = function.metrics.begin();
-        let answer = self.call_known(function.clone(), message, came, in_flight).await;
-        let code = answer.as_ref().map_or_else(CallError::code, |answer| answer.status().as_u16());
-        function.metrics.answered(code);
+        let mut in_flight = Some(function.metrics.begin());
+        let answer = self.call_known(function.clone(), message, came, &mut in_flight).await;
+        if let (Err(error), Some(in_flight)) = (&answer, in_flight) {
+            in_flight.ended(error.code());
+        }
         let mut answer = answer?;
         answer.headers_mut().entry(REQUEST_ID).or_insert(id);
         Ok(answer)
@@ -125,7 +133,7 @@ impl Calls {
         function: Arc<Function>,
         message: Message,
         came: Instant,
-        in_flight: InFlight,
+        in_flight: &mut Option<InFlight>,
     ) -> Result<Response<Body>, CallError> {
         let settings = function.settings();
         if message.is_longer_than(self.limits.request_bytes) {
@@ -134,9 +142,9 @@ impl Calls {
         function.dispatcher.arrived();
         let traced = message.headers.get(TRACE).is_some_and(|value| value == "cold-start");
         let id = message.headers.get(REQUEST_ID).cloned().unwrap_or(HeaderValue::from_static(""));
-        let (request, progress) = message.into_request(self.limits.request_bytes);
+        let (request, progress, repeat) = message.into_request(self.limits.request_bytes);
         let (timeout, limits) = (settings.timeout, self.limits);
-        let call = Call { function, came, timeout, limits, progress, id };
+        let call = Call { function, came, timeout, limits, progress, repeat, id };
         call.answer(&self.functions, request, in_flight, traced).await
     }
 }
@@ -146,12 +154,12 @@ impl Call {
         &self,
         functions: &Functions,
         mut request: Request<RequestBody>,
-        in_flight: InFlight,
+        in_flight: &mut Option<InFlight>,
         traced: bool,
     ) -> Result<Response<Body>, CallError> {
-        let mut refused = None;
+        let mut not_taken = None;
         loop {
-            let slot = self.acquire(functions, refused.take()).await;
+            let slot = self.acquire(functions, not_taken.take()).await;
             let slot = slot.map_err(|error| self.failed(error, None))?;
             let instance = slot.endpoint.address.ip();
             // The wait is not the function's: a cold start may take longer than it is given.
@@ -159,9 +167,13 @@ impl Call {
             let timing = self.note_cold_start(&slot, traced);
             let sent = timeout_at(deadline, slot.send(request, deadline)).await;
             match sent.map_err(|_| self.failed(self.too_slow(), Some(instance)))? {
+                Ok((answer, in_hand)) if is_not_started(&answer) => {
+                    request = self.again()?;
+                    not_taken = Some(NotTaken::Busy(answer::refused(answer, in_hand).await));
+                }
                 Ok((answer, in_hand)) => {
                     let tell = self.tell_failure(answer.status(), instance);
-                    let mut answer = answer::pass_on(answer, in_hand, in_flight, tell);
+                    let mut answer = answer::pass_on(answer, in_hand, in_flight.take(), tell);
                     if let Some(timing) = timing {
                         answer.headers_mut().insert(SERVER_TIMING, timing);
                     }
@@ -170,7 +182,7 @@ impl Call {
                 Err(SendError::NotStarted(unsent, error, slot)) => {
                     slot.distrust();
                     request = *unsent;
-                    refused = Some(error);
+                    not_taken = Some(NotTaken::Refused(slot.call(), error));
                 }
                 Err(SendError::Broken(source, slot)) => {
                     let error = self.broken(source);
@@ -182,6 +194,14 @@ impl Call {
                 }
             }
         }
+    }
+
+    /// The same request for another instance.
+    fn again(&self) -> Result<Request<RequestBody>, CallError> {
+        let whole = self.repeat.as_ref().filter(|_| self.progress.state() == State::Whole);
+        let repeated = whole.map(Repeat::request);
+        // Who says that a call has not begun which it was not told could be repeated.
+        repeated.ok_or_else(|| CallError::Busy { function: self.function.name(), seconds: 0 })
     }
 
     /// There is no answer, which is not the caller's fault.
@@ -214,14 +234,17 @@ impl Call {
     async fn acquire(
         &self,
         functions: &Functions,
-        refused: Option<io::Error>,
+        not_taken: Option<NotTaken>,
     ) -> Result<Slot, CallError> {
         let wait = self.limits.queue_time;
         let queued = self.function.metrics.queue();
         let (dispatcher, until) = (&self.function.dispatcher, self.came + wait);
-        let slot = match refused {
-            None => dispatcher.acquire(until).await,
-            Some(_) => dispatcher.acquire_another(until).await,
+        let (slot, refused) = match not_taken {
+            None => (dispatcher.acquire(until).await, None),
+            Some(NotTaken::Busy(call)) => (dispatcher.acquire_another(call, until).await, None),
+            Some(NotTaken::Refused(call, error)) => {
+                (dispatcher.acquire_another(call, until).await, Some(error))
+            }
         };
         drop(queued);
         let function = self.function.name();

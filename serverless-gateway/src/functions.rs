@@ -49,7 +49,7 @@ pub(crate) struct Function {
     pub(crate) key: Key,
     settings: RwLock<Arc<Settings>>,
     pub(crate) dispatcher: Arc<Dispatcher>,
-    pub(crate) metrics: FunctionMetrics,
+    pub(crate) metrics: Arc<FunctionMetrics>,
     pub(crate) failures: Failures,
 }
 
@@ -190,7 +190,7 @@ impl Functions {
             key: key.clone(),
             settings: RwLock::new(Arc::new(settings.clone())),
             dispatcher: Dispatcher::new(self.0.queue_length, self.0.wake.clone()),
-            metrics: self.0.metrics.of_function(key),
+            metrics: Arc::new(self.0.metrics.of_function(key)),
             failures: Failures::default(),
         }
     }

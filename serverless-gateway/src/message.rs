@@ -13,9 +13,13 @@ use std::{
 
 use axum::{
     body::{Body, Bytes, HttpBody},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, uri::PathAndQuery},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header,
+        uri::PathAndQuery,
+    },
 };
 use hyper::body::{Frame, SizeHint};
+use parking_lot::Mutex;
 
 /// Headers that are about one connection and not about the message (RFC 9110, 7.6.1), besides those that
 /// `Connection` names.
@@ -35,6 +39,13 @@ const FORWARDED_HOST: &str = "x-forwarded-host";
 /// Names a call, for callers, logs and instances.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// A body of no more bytes is kept until there is an answer, so that a call which an instance did not begin can be sent to another.
+const KEPT: u64 = 64 << 10;
+/// Tells an instance that a call can be.
+const REPEATABLE: HeaderName = HeaderName::from_static("x-minik8s-repeatable");
+/// In the answer, a 503, to a call that an instance has not begun, since it has as many as it may have.
+const NOT_STARTED: HeaderName = HeaderName::from_static("x-minik8s-not-started");
+
 /// What a function is called with.
 #[derive(Debug)]
 pub(crate) struct Message {
@@ -45,18 +56,26 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// The request to an instance, of whose body no more than `most` bytes are taken; and how far the body is.
-    pub(crate) fn into_request(self, most: u64) -> (Request<RequestBody>, Progress) {
+    /// The request to an instance, of whose body no more than `most` bytes are taken; how far the body is; and what the request
+    /// can be made of once more, if the body is short.
+    pub(crate) fn into_request(
+        mut self,
+        most: u64,
+    ) -> (Request<RequestBody>, Progress, Option<Repeat>) {
         let progress = Progress::default();
-        let body = RequestBody { body: self.body, left: most, progress: progress.clone() };
+        let is_short = self.body.size_hint().exact().is_some_and(|length| length <= KEPT);
+        self.headers.remove(&REPEATABLE);
+        let repeat = is_short.then(|| {
+            self.headers.insert(REPEATABLE, HeaderValue::from_static("true"));
+            let (target, headers) = (self.target.clone(), self.headers.clone());
+            Repeat { target, headers, body: Arc::default() }
+        });
+        let kept = repeat.as_ref().map(|repeat| repeat.body.clone());
+        let body = RequestBody { body: self.body, left: most, progress: progress.clone(), kept };
         if body.is_end_stream() {
             progress.set(State::Whole);
         }
-        let mut request = Request::new(body);
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.target.into();
-        *request.headers_mut() = self.headers;
-        (request, progress)
+        (request(self.target, self.headers, body), progress, repeat)
     }
 
     /// Whether the body says of itself that it is longer than `most` bytes.
@@ -72,6 +91,40 @@ impl Message {
         self.headers.insert(REQUEST_ID, id.clone());
         id
     }
+}
+
+/// A call that can be sent once more.
+#[derive(Debug)]
+pub(crate) struct Repeat {
+    target: PathAndQuery,
+    headers: HeaderMap,
+    /// As far as it has come.
+    body: Arc<Mutex<Vec<Bytes>>>,
+}
+
+impl Repeat {
+    /// The request, of whose body all has come.
+    pub(crate) fn request(&self) -> Request<RequestBody> {
+        let body = Body::from(self.body.lock().concat());
+        // It is kept already.
+        let (left, progress, kept) = (KEPT, Progress::default(), None);
+        let body = RequestBody { body, left, progress, kept };
+        request(self.target.clone(), self.headers.clone(), body)
+    }
+}
+
+fn request(target: PathAndQuery, headers: HeaderMap, body: RequestBody) -> Request<RequestBody> {
+    let mut request = Request::new(body);
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = target.into();
+    *request.headers_mut() = headers;
+    request
+}
+
+/// Whether an answer says that the call was not begun.
+pub(crate) fn is_not_started<B>(answer: &Response<B>) -> bool {
+    answer.status() == StatusCode::SERVICE_UNAVAILABLE
+        && answer.headers().get(&NOT_STARTED).is_some_and(|why| why == "busy")
 }
 
 /// How far a request's body has been received.
@@ -105,6 +158,8 @@ pub(crate) struct RequestBody {
     body: Body,
     left: u64,
     progress: Progress,
+    /// Where it is kept.
+    kept: Option<Arc<Mutex<Vec<Bytes>>>>,
 }
 
 /// Why a body was not passed on to its end.
@@ -142,6 +197,9 @@ impl HttpBody for RequestBody {
                 self.progress.set(State::TooLong);
                 return Poll::Ready(Some(Err(BodyError::TooLong)));
             }
+        }
+        if let (Some(kept), Some(data)) = (&self.kept, frame.data_ref()) {
+            kept.lock().push(data.clone());
         }
         if self.body.is_end_stream() {
             self.progress.set(State::Whole);

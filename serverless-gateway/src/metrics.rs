@@ -1,6 +1,6 @@
 //! What the gateway counts: by function that exists, for a name that anybody can make up is no label.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use prometheus_client::{
@@ -32,7 +32,7 @@ pub(crate) struct Metrics {
 pub(crate) struct FunctionMetrics {
     labels: Labels,
     calls: Family<Answered, Counter>,
-    by_code: std::sync::Arc<Mutex<BTreeMap<u16, Counter>>>,
+    by_code: Arc<Mutex<BTreeMap<u16, Counter>>>,
     durations: Histogram,
     in_flight: Gauge,
     queued: Gauge,
@@ -58,12 +58,15 @@ struct Phase {
     phase: &'static str,
 }
 
-/// A call in hand, for as long as it lives: then its duration is counted.
+/// What a call counts as whose caller goes before its end.
+const CALLER_GONE: u16 = 499;
+
+/// A call in hand, for as long as it lives: then it is counted, by how it ended, with its duration.
 #[derive(Debug)]
 pub(crate) struct InFlight {
-    gauge: Gauge,
-    durations: Histogram,
+    function: Arc<FunctionMetrics>,
     since: Instant,
+    code: u16,
 }
 
 /// A call that waits, for as long as it lives.
@@ -85,7 +88,8 @@ impl Metrics {
             cold_start_phases: Family::new_with_constructor(durations),
         };
         let of = metrics.clone();
-        registry.register("function_calls", "Calls answered", of.calls);
+        let help = "Calls by how they ended: the answer's code, or else 502 if it broke off, 504 if it was late, 499 if its caller went";
+        registry.register("function_calls", help, of.calls);
         let help = "How long calls took, to the end of the answer";
         registry.register("function_call_duration_seconds", help, of.durations);
         let help = "Calls not answered to their end, those that wait for an instance too";
@@ -103,7 +107,7 @@ impl Metrics {
         let labels = Labels { namespace: namespace.clone(), function: name.clone() };
         FunctionMetrics {
             calls: self.calls.clone(),
-            by_code: std::sync::Arc::default(),
+            by_code: Arc::default(),
             durations: self.durations.get_or_create_owned(&labels),
             in_flight: self.in_flight.get_or_create_owned(&labels),
             queued: self.queued.get_or_create_owned(&labels),
@@ -127,10 +131,9 @@ impl Metrics {
 }
 
 impl FunctionMetrics {
-    pub(crate) fn begin(&self) -> InFlight {
+    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         self.in_flight.inc();
-        let (gauge, durations) = (self.in_flight.clone(), self.durations.clone());
-        InFlight { gauge, durations, since: Instant::now() }
+        InFlight { function: self.clone(), since: Instant::now(), code: CALLER_GONE }
     }
 
     pub(crate) fn queue(&self) -> Queued {
@@ -138,7 +141,7 @@ impl FunctionMetrics {
         Queued(self.queued.clone())
     }
 
-    pub(crate) fn answered(&self, code: u16) {
+    fn answered(&self, code: u16) {
         let new = || self.calls.get_or_create_owned(&self.labels.answered(code));
         self.by_code.lock().entry(code).or_insert_with(new).inc();
     }
@@ -160,10 +163,18 @@ impl Labels {
     }
 }
 
+impl InFlight {
+    /// It did not end with its caller, but so.
+    pub(crate) fn ended(mut self, code: u16) {
+        self.code = code;
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.gauge.dec();
-        self.durations.observe(self.since.elapsed().as_secs_f64());
+        self.function.answered(self.code);
+        self.function.durations.observe(self.since.elapsed().as_secs_f64());
+        self.function.in_flight.dec();
     }
 }
 

@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
-    Slot,
+    Slot, Ticket,
     endpoint::{CONNECT_TIMEOUT, Connection, Endpoint},
 };
 use crate::message::RequestBody;
@@ -88,6 +88,17 @@ impl InHand {
     /// Until when the instance may work on it.
     pub(crate) fn deadline(&self) -> Instant {
         self.deadline
+    }
+
+    /// The instance did not take the call, since it has as many as it may have: which call that is.
+    pub(crate) fn refused(self) -> Ticket {
+        let (slot, connection) = self.end();
+        slot.endpoint.keep(connection);
+        let (dispatcher, endpoint, ticket) =
+            (slot.dispatcher.clone(), slot.endpoint.clone(), slot.ticket);
+        drop(slot);
+        dispatcher.is_full(&endpoint);
+        ticket
     }
 
     fn endpoint(&self) -> &Endpoint {

@@ -11,10 +11,10 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     sync::oneshot,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use crate::{cold_start::Milestones, message::RequestBody};
@@ -30,6 +30,11 @@ const ALIVE: Duration = Duration::from_millis(500);
 const SILENCE: Duration = Duration::from_secs(5);
 const QUESTIONS: Duration = Duration::from_secs(2);
 const MOST_QUESTIONS: u32 = 3;
+
+/// Of an answer that nobody wants any more so much is taken, and for so long; then its instance is given so long to notice it.
+const UNWANTED: usize = 1 << 20;
+const UNWANTED_TIME: Duration = Duration::from_secs(2);
+const NOTICED: Duration = Duration::from_millis(500);
 
 /// The UID of an instance's pod.
 pub(crate) type Uid = Arc<str>;
@@ -156,8 +161,23 @@ async fn drive(
 }
 
 /// Tells an instance that nothing more comes, which for a server means that its client is gone, and waits until it closes the
-/// connection: then it has ended the call, whether or not it answers it first.
+/// connection: then it has ended the call, whether or not it answers it first. One that goes on answering learns of it when it
+/// cannot write any more.
 async fn until_closed(mut stream: TcpStream) -> io::Result<()> {
     stream.shutdown().await?;
-    tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.map(drop)
+    let mut piece = vec![0; 16 << 10];
+    let (mut taken, mut since) = (0, None);
+    loop {
+        let length = stream.read(&mut piece).await?;
+        if length == 0 {
+            return Ok(());
+        }
+        taken += length;
+        if taken > UNWANTED || since.get_or_insert_with(Instant::now).elapsed() > UNWANTED_TIME {
+            break;
+        }
+    }
+    drop(stream);
+    sleep(NOTICED).await;
+    Ok(())
 }

@@ -6,14 +6,14 @@ use std::{
     num::NonZeroU32,
 };
 
-/// A call that waits. Later calls have greater ones.
-pub(super) type Ticket = u64;
+/// A call. Later calls have greater ones.
+pub(crate) type Ticket = u64;
 
 /// What becomes of a call that comes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Entry<I> {
     /// This instance takes it.
-    Taken(I),
+    Taken(Ticket, I),
     /// It waits.
     Waits(Ticket),
     /// Too many wait already.
@@ -41,6 +41,8 @@ struct Instance {
     serves: bool,
     /// Whether it refused a connection.
     refuses: bool,
+    /// Whether it has as many calls as it may have, by other gateways.
+    full: bool,
 }
 
 impl<I: Ord + Clone> Line<I> {
@@ -52,16 +54,23 @@ impl<I: Ord + Clone> Line<I> {
     /// A call comes. Where calls wait, there is no room: whatever makes some is followed by grants. `random` gives a
     /// number below the one it is given.
     pub(super) fn enter(&mut self, random: impl FnMut(usize) -> usize) -> Entry<I> {
+        let ticket = self.next;
+        self.next += 1;
         if let Some(instance) = self.take(random) {
-            return Entry::Taken(instance);
+            return Entry::Taken(ticket, instance);
         }
         if self.waiting.len() >= self.length {
             return Entry::Full;
         }
-        let ticket = self.next;
-        self.next += 1;
         self.waiting.push_back(ticket);
         Entry::Waits(ticket)
+    }
+
+    /// A call whose instance has not taken it waits once more, before those that came after it.
+    pub(super) fn come_back(&mut self, ticket: Ticket) {
+        if let Err(place) = self.waiting.binary_search(&ticket) {
+            self.waiting.insert(place, ticket);
+        }
     }
 
     /// A call waits no longer.
@@ -72,7 +81,7 @@ impl<I: Ord + Clone> Line<I> {
     }
 
     /// The call that has waited longest, if an instance can take it. To be asked until there is none after whatever
-    /// makes room: `finish`, `trust`, `update`.
+    /// makes room: `finish`, `trust`, `update`, `come_back`.
     pub(super) fn grant(&mut self, random: impl FnMut(usize) -> usize) -> Option<(Ticket, I)> {
         let ticket = *self.waiting.front()?;
         let instance = self.take(random)?;
@@ -84,6 +93,7 @@ impl<I: Ord + Clone> Line<I> {
     pub(super) fn finish(&mut self, instance: &I) {
         if let Some(known) = self.instances.get_mut(instance).filter(|known| known.in_flight > 0) {
             known.in_flight -= 1;
+            known.full = false;
             self.in_flight -= 1;
         }
         self.forget();
@@ -99,6 +109,13 @@ impl<I: Ord + Clone> Line<I> {
     pub(super) fn trust(&mut self, instance: &I) {
         if let Some(known) = self.instances.get_mut(instance) {
             known.refuses = false;
+        }
+    }
+
+    /// An instance has all the calls that it may have, or may have room again.
+    pub(super) fn set_full(&mut self, instance: &I, full: bool) {
+        if let Some(known) = self.instances.get_mut(instance) {
+            known.full = full;
         }
     }
 
@@ -134,7 +151,7 @@ impl<I: Ord + Clone> Line<I> {
     /// The less loaded one of two random instances that have room.
     fn take(&mut self, mut random: impl FnMut(usize) -> usize) -> Option<I> {
         let most = self.concurrency.map_or(u32::MAX, NonZeroU32::get);
-        let has_room = |i: &Instance| i.serves && !i.refuses && i.in_flight < most;
+        let has_room = |i: &Instance| i.serves && !i.refuses && !i.full && i.in_flight < most;
         let mut free: Vec<_> = self.instances.iter_mut().filter(|(_, i)| has_room(i)).collect();
         let mut draw = || match free.len() {
             0 => None,

@@ -26,16 +26,21 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use self::line::{Entry, Line, Ticket};
+use self::line::{Entry, Line};
 
 pub(crate) use self::{
     call::{InHand, SendError},
     endpoint::{Endpoint, Uid},
+    line::Ticket,
 };
 
 /// How long an instance that took no connection, or broke a call off, gets no calls, and how often it is then tried whether it takes
 /// connections: no call waits for one that is gone while the API server does not know it yet.
 const DISTRUST: Duration = Duration::from_millis(200);
+
+/// How long an instance that has all the calls it may have, by other gateways, gets no more, if none of this one ends. It has the
+/// next one wait longer, so that there is mostly one that waits for its turn.
+const FULL: Duration = Duration::from_millis(50);
 
 /// Why a call gets no instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +92,7 @@ struct InHandTime {
 pub(crate) struct Slot {
     dispatcher: Arc<Dispatcher>,
     pub(crate) endpoint: Arc<Endpoint>,
+    ticket: Ticket,
     /// Whether the call had to wait for an instance to become ready.
     pub(crate) cold: bool,
 }
@@ -149,9 +155,10 @@ impl Dispatcher {
     /// [`Self::acquire`] for a call that has had a place, at an instance that did not take it.
     pub(crate) async fn acquire_another(
         self: &Arc<Self>,
+        call: Ticket,
         deadline: Instant,
     ) -> Result<Slot, Refusal> {
-        self.granted(self.enter()?, deadline).await
+        self.granted(self.come_back(call)?, deadline).await
     }
 
     async fn granted(&self, entered: Entered, deadline: Instant) -> Result<Slot, Refusal> {
@@ -176,23 +183,32 @@ impl Dispatcher {
 
     fn enter(self: &Arc<Self>) -> Result<Entered, Refusal> {
         let mut inner = self.inner.lock();
-        if inner.gone {
-            return Err(Refusal::Gone);
-        }
-        if inner.hopeless {
-            return Err(Refusal::NoInstance);
-        }
+        inner.admit()?;
         inner.note_time();
         match inner.line.enter(below) {
-            Entry::Taken(instance) => Ok(Entered::Served(self.slot(&inner, &instance))),
-            Entry::Full => Err(Refusal::Full),
-            Entry::Waits(ticket) => {
-                let (sender, granted) = oneshot::channel();
-                inner.waiting.insert(ticket, sender);
-                let waiter = Waiter { dispatcher: self.clone(), ticket, granted };
-                Ok(Entered::Waits(waiter, !inner.line.serves()))
+            Entry::Taken(ticket, instance) => {
+                Ok(Entered::Served(self.slot(&inner, &instance, ticket)))
             }
+            Entry::Full => Err(Refusal::Full),
+            Entry::Waits(ticket) => Ok(self.waits(&mut inner, ticket)),
         }
+    }
+
+    fn come_back(self: &Arc<Self>, ticket: Ticket) -> Result<Entered, Refusal> {
+        let mut inner = self.inner.lock();
+        inner.admit()?;
+        inner.note_time();
+        inner.line.come_back(ticket);
+        let entered = self.waits(&mut inner, ticket);
+        self.grant(inner);
+        Ok(entered)
+    }
+
+    fn waits(self: &Arc<Self>, inner: &mut Inner, ticket: Ticket) -> Entered {
+        let (sender, granted) = oneshot::channel();
+        inner.waiting.insert(ticket, sender);
+        let waiter = Waiter { dispatcher: self.clone(), ticket, granted };
+        Entered::Waits(waiter, !inner.line.serves())
     }
 
     /// These instances get calls, and no others, so many at a time; connections to others end with their calls. If it is
@@ -258,6 +274,20 @@ impl Dispatcher {
         });
     }
 
+    /// An instance has all the calls that it may have, by other gateways.
+    pub(crate) fn is_full(self: &Arc<Self>, endpoint: &Endpoint) {
+        self.inner.lock().line.set_full(&endpoint.uid, true);
+        let (dispatcher, uid) = (Arc::downgrade(self), endpoint.uid.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(FULL).await;
+            if let Some(dispatcher) = dispatcher.upgrade() {
+                let mut inner = dispatcher.inner.lock();
+                inner.line.set_full(&uid, false);
+                dispatcher.grant(inner);
+            }
+        });
+    }
+
     fn trust(self: &Arc<Self>, endpoint: &Arc<Endpoint>) {
         let mut inner = self.inner.lock();
         // It may be another one's place by now, at another address.
@@ -294,7 +324,7 @@ impl Dispatcher {
     fn grant(self: &Arc<Self>, mut inner: parking_lot::MutexGuard<'_, Inner>) {
         let mut given = Vec::new();
         while let Some((ticket, instance)) = inner.line.grant(below) {
-            let slot = self.slot(&inner, &instance);
+            let slot = self.slot(&inner, &instance, ticket);
             given.push((inner.waiting.remove(&ticket), slot));
         }
         drop(inner);
@@ -304,15 +334,24 @@ impl Dispatcher {
         }
     }
 
-    fn slot(self: &Arc<Self>, inner: &Inner, uid: &Uid) -> Slot {
+    fn slot(self: &Arc<Self>, inner: &Inner, uid: &Uid, ticket: Ticket) -> Slot {
         let endpoint = inner.endpoints[uid].clone();
-        Slot { dispatcher: self.clone(), endpoint, cold: false }
+        Slot { dispatcher: self.clone(), endpoint, ticket, cold: false }
     }
 }
 
 // === impl Inner ===
 
 impl Inner {
+    /// Whether calls may wait.
+    fn admit(&self) -> Result<(), Refusal> {
+        match self {
+            Inner { gone: true, .. } => Err(Refusal::Gone),
+            Inner { hopeless: true, .. } => Err(Refusal::NoInstance),
+            _ => Ok(()),
+        }
+    }
+
     /// To be called before the number of calls in hand changes.
     fn note_time(&mut self) {
         let in_hand = u32::try_from(self.line.queued()).unwrap_or(u32::MAX);
@@ -345,6 +384,11 @@ fn below(count: usize) -> usize {
 // === impl Slot ===
 
 impl Slot {
+    /// The call that has it.
+    pub(crate) fn call(&self) -> Ticket {
+        self.ticket
+    }
+
     /// The instance refuses connections, or breaks them off.
     pub(crate) fn distrust(&self) {
         self.dispatcher.distrust(&self.endpoint);

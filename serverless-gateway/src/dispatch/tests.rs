@@ -101,7 +101,7 @@ impl Scene {
     fn enter(&mut self) {
         let entry = self.line.enter(pick(&mut self.random));
         match entry {
-            Entry::Taken(instance) => {
+            Entry::Taken(_, instance) => {
                 assert!(self.waiting.is_empty(), "it overtook calls that wait");
                 self.given(instance);
             }
@@ -164,11 +164,30 @@ fn of_two_random_instances_the_less_loaded_takes_the_call() {
     let mut loads = BTreeMap::<u8, u32>::new();
     // Always the first two: the third would be drawn only by chance.
     for _ in 0..6 {
-        let Entry::Taken(instance) = line.enter(|_| 0) else { panic!("not taken") };
+        let Entry::Taken(_, instance) = line.enter(|_| 0) else { panic!("not taken") };
         *loads.entry(instance).or_default() += 1;
     }
     // `swap_remove` puts the last in place of the first.
     assert_eq!(loads, BTreeMap::from([(1, 3), (3, 3)]));
+}
+
+#[test]
+fn a_call_that_comes_back_is_before_those_that_came_after_it() {
+    let mut line = Line::new(9);
+    line.update(&[1], NonZeroU32::new(1));
+    let Entry::Taken(first, 1) = line.enter(|_| 0) else { panic!("not taken") };
+    let later = [line.enter(|_| 0), line.enter(|_| 0)];
+    line.finish(&1);
+    line.set_full(&1, true);
+    line.come_back(first);
+    assert_eq!(line.grant(|_| 0), None, "it has no room");
+    line.set_full(&1, false);
+    assert_eq!(line.grant(|_| 0), Some((first, 1)));
+    line.set_full(&1, true);
+    // Its own end says as well that there is room.
+    line.finish(&1);
+    let Some((second, 1)) = line.grant(|_| 0) else { panic!("not granted") };
+    assert_eq!(later[0], Entry::Waits(second));
 }
 
 /// Whether a call that comes now, and gets no instance, is told at once.

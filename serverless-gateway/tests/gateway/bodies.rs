@@ -100,7 +100,7 @@ fn silent() -> Router {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_end_in_time_breaks_off() {
+async fn an_answer_that_does_not_end_in_time_breaks_off_and_counts_as_late() {
     let port = instance(address(1), 0, silent()).await;
     let rig = Rig::start(port, &[("slow", address(1))]).await;
     let mut answer = rig.post("/slow", "").await;
@@ -108,6 +108,8 @@ async fn an_answer_that_does_not_end_in_time_breaks_off() {
     assert_eq!(answer.chunk().await.unwrap().unwrap(), "begin");
     // Neither more nor a regular end.
     answer.chunk().await.unwrap_err();
+    let metrics = rig.metrics.encode().unwrap();
+    assert!(metrics.contains(r#"function="slow",code="504"} 1"#), "{metrics}");
 }
 
 #[tokio::test]
@@ -119,6 +121,8 @@ async fn a_caller_that_goes_away_keeps_no_instance_that_is_silent() {
     rig.in_flight(1).await;
     drop(answer);
     rig.in_flight(0).await;
+    let metrics = rig.metrics.encode().unwrap();
+    assert!(metrics.contains(r#"function="add",code="499"} 1"#), "{metrics}");
 }
 
 #[tokio::test]

@@ -174,6 +174,11 @@ async fn what_failed_is_told_by_an_event_of_the_function() {
     is_read.notify_one();
     answer.text().await.unwrap_err();
     until_told(&plane, (2, 502), " at 127.0.0.1: 502 the answer broke off: ").await;
+    let metrics = rig.metrics.encode().unwrap();
+    for code in [500, 502] {
+        let calls = "function_calls_total{namespace=\"default\",function=\"add\"";
+        assert!(metrics.contains(&format!("{calls},code=\"{code}\"}} 1\n")), "{metrics}");
+    }
 }
 
 /// There is one event of the function, which says so of the last call.

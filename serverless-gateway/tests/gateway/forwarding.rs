@@ -27,6 +27,7 @@ async fn a_call_reaches_an_instance_and_its_answer_comes_back_whole() {
         assert_eq!(answer.headers()["content-length"], "26");
         assert_eq!(answer.text().await.unwrap(), r#"application/json {"x":100}"#);
     }
+    rig.in_flight(0).await;
     let metrics = rig.metrics.encode().unwrap();
     let calls = r#"function_calls_total{namespace="default",function="add",code="201"} 2"#;
     assert!(metrics.contains(calls), "{metrics}");

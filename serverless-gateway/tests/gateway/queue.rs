@@ -9,7 +9,12 @@ use std::{
 };
 
 use api_types::{api::core::v1::Pod, minik8s::Function};
-use axum::{Router, routing::post};
+use axum::{
+    Router,
+    http::{HeaderMap, StatusCode},
+    response::IntoResponse,
+    routing::post,
+};
 use futures::future::join_all;
 use kube::runtime::watcher::Event;
 use reqwest::Response;
@@ -258,6 +263,33 @@ async fn a_call_that_is_given_up_holds_its_place_no_longer_than_it_may_take() {
     takes_a_call(&listener).await;
 }
 
+/// Such a server notices that its client is gone only when it cannot write.
+#[tokio::test]
+async fn an_instance_that_goes_on_answering_a_call_that_is_given_up_is_told_so_by_its_connection() {
+    let listener = TcpListener::bind((address(1), 0)).await.unwrap();
+    let rig = Rig::start(listener.local_addr().unwrap().port(), &[("add", address(1))]).await;
+    rig.add(&json!({"containerConcurrency": 1}));
+    for (piece, pause) in [(&[b'x'; 1 << 14][..], 0), (b"x", 100)] {
+        let given_up = rig.call("/add");
+        let mut instance = takes_a_call(&listener).await;
+        instance.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        rig.in_flight(1).await;
+        given_up.abort();
+        let answering = async {
+            while instance.write_all(piece).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), answering).await.expect("not told");
+        // The place is free.
+        let next = rig.call("/add");
+        let mut instance = takes_a_call(&listener).await;
+        let answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        instance.write_all(answer).await.unwrap();
+        assert_eq!(next.await.unwrap().status(), 200);
+    }
+}
+
 #[tokio::test]
 async fn a_first_version_that_cannot_start_refuses_as_soon_as_that_is_known() {
     let port = instance(address(1), 0, echo("a")).await;
@@ -416,4 +448,66 @@ async fn a_connection_that_was_silent_is_not_used_before_the_instance_has_shown_
         }
         tokio::time::sleep(Duration::from_millis(600)).await;
     }
+}
+
+/// Works on a call at a time, and says of others that it has not begun them, if they can be repeated. How often it did.
+fn one_at_a_time(held: &Held, refused: &Arc<AtomicUsize>) -> Router {
+    let (held, refused, place) = (held.clone(), refused.clone(), Arc::new(Semaphore::new(1)));
+    let answer = async move |headers: HeaderMap, body: String| {
+        assert!(headers.contains_key("x-minik8s-repeatable"), "{headers:?}");
+        let Ok(_place) = place.try_acquire() else {
+            refused.fetch_add(1, Ordering::SeqCst);
+            let not_started = [("x-minik8s-not-started", "busy")];
+            return (StatusCode::SERVICE_UNAVAILABLE, not_started).into_response();
+        };
+        held.now.fetch_add(1, Ordering::SeqCst);
+        held.release.acquire().await.unwrap().forget();
+        held.now.fetch_sub(1, Ordering::SeqCst);
+        body.into_response()
+    };
+    Router::new().route("/", post(answer))
+}
+
+#[tokio::test]
+async fn two_gateways_give_an_instance_no_more_than_it_may_have() {
+    let (held, refused) = (Held::new(0), Arc::default());
+    let port = instance(address(1), 0, one_at_a_time(&held, &refused)).await;
+    let gateways = [
+        Rig::start(port, &[("add", address(1))]).await,
+        Rig::start(port, &[("add", address(1))]).await,
+    ];
+    gateways.iter().for_each(|rig| rig.add(&json!({"containerConcurrency": 1})));
+    let call = |n: usize| {
+        let rig = &gateways[n % 2];
+        let call = rig.client.post(format!("{}/add", rig.url)).body(n.to_string()).send();
+        tokio::spawn(async move { call.await.unwrap().text().await.unwrap() })
+    };
+    let calls: Vec<_> = (0..6).map(call).collect();
+    held.holds(1).await;
+    let is_refused = async {
+        while refused.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), is_refused).await.unwrap();
+    held.release.add_permits(6);
+    for (n, answer) in join_all(calls).await.into_iter().enumerate() {
+        assert_eq!(answer.unwrap(), n.to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_503_of_the_function_itself_is_its_answer() {
+    let refuses = |marked: &'static str| {
+        post(async move || (StatusCode::SERVICE_UNAVAILABLE, [("x-minik8s-not-started", marked)]))
+    };
+    let routes = Router::new().route("/", refuses("")).route("/marked", refuses("busy"));
+    let port = instance(address(1), 0, routes).await;
+    let rig = Rig::start(port, &[("add", address(1))]).await;
+    let answer = rig.post("/add", "").await;
+    assert_eq!((answer.status().as_u16(), answer.text().await.unwrap()), (503, String::new()));
+    // What is too long to be kept is not sent again.
+    let call = rig.client.post(format!("{}/default/add/marked", rig.url));
+    let answer = call.body("x".repeat(70_000)).send().await.unwrap();
+    assert_eq!(answer.status(), 429);
 }

@@ -54,7 +54,7 @@ const EXAMPLES: &str = "Examples:
   cargo run --release -p bench --bin functions -- overhead
   functions workflows --runs 1000 --steps 1,5,20
   functions steps --kubeconfig /etc/minik8s/admin.conf --rates 100,300,1000
-  sudo functions cold --kubeconfig /etc/minik8s/admin.conf --count 20
+  sudo functions cold --kubeconfig /etc/minik8s/admin.conf --count 20 --idle-seconds 2
   sudo functions cold --kubeconfig /etc/minik8s/admin.conf --count 20 --warm-pool";
 
 #[tokio::main]
