@@ -107,7 +107,13 @@ impl Validation {
 #[derive(Args, Clone, Debug, Default)]
 pub struct Files {
     /// Files, folders or URLs with manifests, or - for standard input
-    #[arg(short, long = "filename", value_name = "FILE", value_delimiter = ',')]
+    #[arg(
+        short,
+        long = "filename",
+        alias = "filePath",
+        value_name = "FILE",
+        value_delimiter = ','
+    )]
     pub filename: Vec<String>,
     /// Go into the folders of folders too
     #[arg(short = 'R', long)]

@@ -35,8 +35,9 @@ pub struct Create {
     what: Option<What>,
 }
 
+/// How objects are made, whatever they are made of.
 #[derive(Args, Clone, Debug)]
-struct Options {
+pub(super) struct Options {
     #[command(flatten)]
     dry_run: DryRun,
     #[command(flatten)]
@@ -101,34 +102,45 @@ enum What {
 impl Create {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         match self.what {
-            None => self.options.create(session, manifest::read(&self.files, &session.io)?).await,
+            None => {
+                self.options
+                    .create(session, manifest::read(&self.files, &session.io)?, "created")
+                    .await
+            }
             Some(What::Namespace { name, options }) => {
                 let object =
                     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-                options.create_one(session, object).await
+                options.create_one(session, object, "created").await
             }
             Some(What::Deployment { name, image, replicas, port, command, options }) => {
                 let object = deployment(&name, &image, replicas, port, &command)?;
-                options.create_one(session, object).await
+                options.create_one(session, object, "created").await
             }
             Some(What::Configmap { name, from_literal, from_file, options }) => {
                 let data = config_map_data(&from_literal, &from_file)?;
                 let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data});
-                options.create_one(session, object).await
+                options.create_one(session, object, "created").await
             }
         }
     }
 }
 
 impl Options {
-    async fn create_one(&self, session: &Session, object: Value) -> Result<(), Failure> {
-        self.create(session, manifest::documents(FLAGS, &object.to_string())).await
+    /// Makes an object that flags describe; `done` is what that is called.
+    pub(super) async fn create_one(
+        &self,
+        session: &Session,
+        object: Value,
+        done: &str,
+    ) -> Result<(), Failure> {
+        self.create(session, manifest::documents(FLAGS, &object.to_string()), done).await
     }
 
     async fn create(
         &self,
         session: &Session,
         documents: Vec<Result<Document, Failure>>,
+        done: &str,
     ) -> Result<(), Failure> {
         let format = Format::parse(self.output.as_deref())?;
         let mut failures = Failures::default();
@@ -136,7 +148,7 @@ impl Options {
             let Some(document) = failures.keep(document)? else { continue };
             let created = self.post(session, &document).await;
             if let Some((target, object)) = failures.keep(created)? {
-                target.report(session, &format, "created", self.dry_run, object)?;
+                target.report(session, &format, done, self.dry_run, object)?;
             }
         }
         failures.finish(&session.io)

@@ -27,9 +27,9 @@ pub(super) struct Change {
     overwrite: bool,
     #[command(flatten)]
     dry_run: DryRun,
-    /// json, yaml, name, jsonpath=…
-    #[arg(short, long)]
-    output: Option<String>,
+    /// json, yaml, name, jsonpath=…; -o alone is --overwrite
+    #[arg(short, long, num_args = 0..=1)]
+    output: Option<Option<String>>,
 }
 
 /// Which map is changed, and what the change is called.
@@ -42,8 +42,12 @@ pub(super) struct Which {
 }
 
 impl Change {
+    fn overwrites(&self) -> bool {
+        self.overwrite || self.output == Some(None)
+    }
+
     pub(super) async fn run(&self, session: &Session, which: Which) -> Result<(), Failure> {
-        let format = Format::parse(self.output.as_deref())?;
+        let format = Format::parse(self.output.as_ref().and_then(Option::as_deref))?;
         let (words, changes): (Vec<_>, Vec<_>) =
             self.words.iter().cloned().partition(|w| !w.contains('=') && !w.ends_with('-'));
         let changes = flags::pairs(&changes)?;
@@ -76,7 +80,7 @@ impl Change {
         for (key, value) in changes {
             match (now.get(key), value) {
                 (Some(old), Some(new)) if old == new => {}
-                (Some(old), Some(_)) if !self.overwrite => {
+                (Some(old), Some(_)) if !self.overwrites() => {
                     return Err(Failure::message(format!(
                         "'{key}' already has a value ({old}), and --overwrite is false"
                     )));

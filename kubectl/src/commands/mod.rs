@@ -16,6 +16,7 @@ mod create;
 mod delete;
 mod describe;
 mod exec;
+mod expose;
 mod func;
 mod get;
 mod heard;
@@ -26,6 +27,7 @@ mod pods;
 mod port_forward;
 mod process;
 mod rollout;
+mod run;
 mod scale;
 mod set;
 mod target;
@@ -68,6 +70,8 @@ commands! {
     Attach(attach),
     PortForward(port_forward),
     Create(create),
+    Run(run),
+    Expose(expose),
     Scale(scale),
     Rollout(rollout),
     Set(set),

@@ -7,6 +7,7 @@ mod config;
 mod connections;
 mod functions;
 mod harness;
+mod making;
 mod rollout;
 mod selecting;
 mod trouble;

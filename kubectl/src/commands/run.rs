@@ -1,0 +1,90 @@
+//! `kubectl run`: one pod of one image.
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use super::{create::Options, expose::labels_of};
+use crate::{Failure, flags, session::Session};
+
+/// Run an image in a pod
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  kubectl run web --image=nginx:1.28 --port=80\n  kubectl run once --image=busybox:1 --restart=Never -- wget -q -O - http://web\n  kubectl run sleep --image=busybox:1 --command -- sleep 3600"
+)]
+pub struct Run {
+    /// The pod's name
+    name: String,
+    /// What its container runs
+    #[arg(long)]
+    image: String,
+    /// The port on which the container listens
+    #[arg(long)]
+    port: Option<u16>,
+    /// NAME=VALUE in the container's environment
+    #[arg(long)]
+    env: Vec<String>,
+    /// The pod's labels, KEY=VALUE,…; usually run=NAME
+    #[arg(short, long)]
+    labels: Option<String>,
+    /// What happens when the container ends
+    #[arg(long, value_enum, default_value = "Always")]
+    restart: Restart,
+    /// Always, IfNotPresent or Never
+    #[arg(long)]
+    image_pull_policy: Option<String>,
+    /// What is given after -- is the command, not its arguments
+    #[arg(long)]
+    command: bool,
+    /// The arguments of the image's command
+    #[arg(last = true)]
+    words: Vec<String>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+enum Restart {
+    Always,
+    OnFailure,
+    Never,
+}
+
+impl Run {
+    pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
+        self.options.create_one(session, self.pod()?, "created").await
+    }
+
+    fn pod(&self) -> Result<Value, Failure> {
+        let labels = match &self.labels {
+            Some(labels) => labels_of(labels)?,
+            None => json!({"run": self.name}),
+        };
+        let mut container = json!({"name": self.name, "image": self.image});
+        if let Some(policy) = &self.image_pull_policy {
+            container["imagePullPolicy"] = json!(policy);
+        }
+        if let Some(port) = self.port {
+            container["ports"] = json!([{"containerPort": port}]);
+        }
+        let env = flags::pairs(&self.env)?.into_iter();
+        let env =
+            env.map(|(name, value)| json!({"name": name, "value": value.unwrap_or_default()}));
+        let env: Vec<_> = env.collect();
+        if !env.is_empty() {
+            container["env"] = json!(env);
+        }
+        if !self.words.is_empty() {
+            container[if self.command { "command" } else { "args" }] = json!(self.words);
+        }
+        let restart = self.restart.to_possible_value();
+        Ok(json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": self.name, "labels": labels},
+            "spec": {
+                "containers": [container],
+                "restartPolicy": restart.as_ref().map(|restart| restart.get_name()),
+            },
+        }))
+    }
+}

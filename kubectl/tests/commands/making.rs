@@ -1,0 +1,115 @@
+//! Objects made of flags beside `create`: `run` and `expose`; and the original's spellings of flags.
+
+use serde_json::{Value, json};
+
+use crate::harness::Kubectl;
+
+async fn get(kubectl: &Kubectl, what: &str) -> Value {
+    serde_json::from_str(&kubectl.ok(&format!("get {what} -o json")).await).unwrap()
+}
+
+#[tokio::test]
+async fn a_pod_is_made_of_an_image() {
+    let kubectl = Kubectl::new().await;
+    let made = kubectl.ok("run web --image=nginx:1 --port=80 --env=A=b=c --env=D=e -- -q x").await;
+    assert_eq!(made, "pod/web created\n");
+    let pod = get(&kubectl, "pod web").await;
+    assert_eq!(pod["metadata"]["labels"], json!({"run": "web"}));
+    assert_eq!(pod["spec"]["restartPolicy"], "Always");
+    let container = &pod["spec"]["containers"][0];
+    assert_eq!((&container["name"], &container["image"]), (&json!("web"), &json!("nginx:1")));
+    assert_eq!(container["ports"][0]["containerPort"], 80);
+    assert_eq!(
+        container["env"],
+        json!([{"name": "A", "value": "b=c"}, {"name": "D", "value": "e"}])
+    );
+    assert_eq!((&container["args"], &container["command"]), (&json!(["-q", "x"]), &Value::Null));
+
+    let line = "run once --image=busybox:1 --restart=OnFailure --command -l a=b,c=d -- sleep 1";
+    kubectl.ok(line).await;
+    let pod = get(&kubectl, "pod once").await;
+    assert_eq!(pod["metadata"]["labels"], json!({"a": "b", "c": "d"}));
+    assert_eq!(pod["spec"]["restartPolicy"], "OnFailure");
+    assert_eq!(pod["spec"]["containers"][0]["command"], json!(["sleep", "1"]));
+    let dry = kubectl.ok("run dry --image=a:1 --dry-run=client -o name").await;
+    assert_eq!(dry, "pod/dry\n");
+    assert!(kubectl.fails("get pod dry", "").await.contains("not found"));
+    let refused = kubectl.fails("run Web --image=a:1", "").await;
+    assert!(refused.contains("metadata.name: Invalid value: \"Web\""), "{refused}");
+}
+
+#[tokio::test]
+async fn a_service_is_made_of_what_it_is_to_stand_before() {
+    let kubectl = Kubectl::new().await;
+    kubectl.ok("create deployment web --image=nginx:1 --port=8080").await;
+    kubectl.ok("run db --image=db:1 --port=5432").await;
+    assert_eq!(
+        kubectl.ok("expose deployment web --port=80 --target-port=http").await,
+        "service/web exposed\n"
+    );
+    let service = get(&kubectl, "service web").await;
+    assert_eq!(service["spec"]["selector"], json!({"app": "web"}));
+    assert_eq!(service["metadata"]["labels"], json!({"app": "web"}));
+    let port = json!({"port": 80, "protocol": "TCP", "targetPort": "http"});
+    assert_eq!(service["spec"]["ports"], json!([port]));
+
+    kubectl.ok("expose deploy/web --name=same").await;
+    let port = json!({"port": 8080, "protocol": "TCP", "targetPort": 8080});
+    assert_eq!(get(&kubectl, "service same").await["spec"]["ports"], json!([port]));
+
+    let line = "expose pod db --name=database --cluster-ip=None --protocol=udp --port=53 -l x=y";
+    kubectl.ok(line).await;
+    let service = get(&kubectl, "service database").await;
+    assert_eq!(
+        (&service["spec"]["clusterIP"], &service["spec"]["selector"]),
+        (&json!("None"), &json!({"run": "db"}))
+    );
+    assert_eq!(
+        (&service["spec"]["ports"][0]["protocol"], &service["metadata"]["labels"]),
+        (&json!("UDP"), &json!({"x": "y"}))
+    );
+
+    kubectl.ok("expose service web --name=again --selector=tier=front").await;
+    assert_eq!(get(&kubectl, "service again").await["spec"]["selector"], json!({"tier": "front"}));
+    let exists = kubectl.fails("expose deployment web --port=80", "").await;
+    assert!(exists.contains("services \"web\" already exists"), "{exists}");
+}
+
+#[tokio::test]
+async fn what_can_not_be_exposed_says_why() {
+    let kubectl = Kubectl::new().await;
+    kubectl.ok("create deployment web --image=nginx:1").await;
+    kubectl.ok("create configmap settings").await;
+    for (line, why) in [
+        ("expose deployment web", "error: couldn't find port via --port flag or introspection"),
+        ("expose configmap settings --port=80", "error: cannot expose a ConfigMap"),
+        (
+            "expose deployment --port=80",
+            "error: resource(s) were provided, but no name was specified",
+        ),
+        (
+            "expose deployment web --port=80 --selector=a",
+            "error: \"a\" is neither KEY=VALUE nor KEY-",
+        ),
+    ] {
+        assert_eq!(kubectl.fails(line, "").await, why);
+    }
+    assert_eq!(kubectl.ok("get services -o name").await, "service/kubernetes\n");
+}
+
+#[tokio::test]
+async fn the_originals_flags_are_understood() {
+    let kubectl = Kubectl::new().await;
+    let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+    std::fs::write(
+        file.path(),
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: {k: old}}\n",
+    )
+    .unwrap();
+    let line = format!("apply --filePath={}", file.path().display());
+    assert_eq!(kubectl.ok(&line).await, "configmap/a created\n");
+    assert!(!kubectl.run_with("label configmap a k=new", "").await.ok);
+    assert_eq!(kubectl.ok("label configmap a k=new -o").await, "configmap/a labeled\n");
+    assert_eq!(get(&kubectl, "configmap a").await["metadata"]["labels"], json!({"k": "new"}));
+    assert_eq!(kubectl.ok("label configmap a j=new -o name").await, "configmap/a\n");
+}
