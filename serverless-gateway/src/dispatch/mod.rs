@@ -231,14 +231,14 @@ impl Dispatcher {
         let endpoints: BTreeMap<Uid, Arc<Endpoint>> =
             serving.iter().map(|fresh| (fresh.uid.clone(), known(fresh))).collect();
         for (uid, endpoint) in &endpoints {
-            if !inner.endpoints.get(uid).is_some_and(|known| Arc::ptr_eq(known, endpoint)) {
+            if !inner.has(endpoint) {
                 inner.line.trust(uid);
             }
         }
         inner.line.update(endpoints.keys(), most);
         let left = std::mem::replace(&mut inner.endpoints, endpoints);
-        for (uid, endpoint) in left {
-            if !inner.endpoints.get(&uid).is_some_and(|known| Arc::ptr_eq(known, &endpoint)) {
+        for endpoint in left.values() {
+            if !inner.has(endpoint) {
                 endpoint.close();
             }
         }
@@ -255,8 +255,11 @@ impl Dispatcher {
 
     /// An instance has taken no connection, or broken a call off: it gets no calls until it takes connections.
     pub(crate) fn distrust(self: &Arc<Self>, endpoint: &Arc<Endpoint>) {
-        if !self.inner.lock().line.distrust(&endpoint.uid) {
-            return;
+        {
+            let mut inner = self.inner.lock();
+            if !inner.has(endpoint) || !inner.line.distrust(&endpoint.uid) {
+                return;
+            }
         }
         let (dispatcher, endpoint) = (Arc::downgrade(self), endpoint.clone());
         tokio::spawn(async move {
@@ -290,8 +293,7 @@ impl Dispatcher {
 
     fn trust(self: &Arc<Self>, endpoint: &Arc<Endpoint>) {
         let mut inner = self.inner.lock();
-        // It may be another one's place by now, at another address.
-        if inner.endpoints.get(&endpoint.uid).is_some_and(|known| Arc::ptr_eq(known, endpoint)) {
+        if inner.has(endpoint) {
             inner.line.trust(&endpoint.uid);
             self.grant(inner);
         }
@@ -350,6 +352,12 @@ impl Inner {
             Inner { hopeless: true, .. } => Err(Refusal::NoInstance),
             _ => Ok(()),
         }
+    }
+
+    /// Whether an instance gets calls there. Its place may be another's by now: of the same pod, at another address or since it was
+    /// not ready for a moment.
+    fn has(&self, endpoint: &Arc<Endpoint>) -> bool {
+        self.endpoints.get(&endpoint.uid).is_some_and(|known| Arc::ptr_eq(known, endpoint))
     }
 
     /// To be called before the number of calls in hand changes.

@@ -269,4 +269,7 @@ async fn an_instance_that_takes_no_connection_is_out_of_the_choice_until_it_does
     dispatcher.update(&instances[1..], None, false);
     dispatcher.update(&[endpoint("gone", 1), instances[1].clone()], None, false);
     assert_ne!(taken().await, 0);
+    // A call that it had before breaks off, which says nothing of where it is now.
+    dispatcher.distrust(&instances[0]);
+    assert_ne!(taken().await, 0);
 }
