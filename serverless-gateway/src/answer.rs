@@ -12,7 +12,7 @@ use hyper::body::{Frame, Incoming};
 use tokio::{sync::mpsc, time::timeout_at};
 
 use crate::{
-    dispatch::{InHand, Ticket},
+    dispatch::{InHand, Slot},
     message::end_to_end,
     metrics::InFlight,
 };
@@ -102,8 +102,8 @@ pub(crate) fn pass_on(
     response
 }
 
-/// Takes in the answer of an instance that has not begun the call: which call that is.
-pub(crate) async fn refused(answer: Response<Incoming>, in_hand: InHand) -> Ticket {
+/// Takes in the answer of an instance that has not begun the call: the place that the call has there.
+pub(crate) async fn refused(answer: Response<Incoming>, in_hand: InHand) -> Slot {
     let said = Limited::new(answer.into_body(), BEGINNING).collect();
     // If there is more of it, the connection is of no more use.
     let _ = timeout_at(in_hand.deadline(), said).await;

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     answer::{self, Failure},
     cold_start::server_timing,
-    dispatch::{Refusal, SendError, Slot, Ticket},
+    dispatch::{Refusal, SendError, Slot},
     error::CallError,
     failures,
     functions::{Function, Functions, Missing},
@@ -55,11 +55,8 @@ struct Call {
     id: HeaderValue,
 }
 
-/// Why a call goes on to another instance.
-enum NotTaken {
-    Refused(Ticket, io::Error),
-    Busy(Ticket),
-}
+/// The place of a call that goes on to another instance, and why if it is not that the instance is busy.
+type NotTaken = (Slot, Option<io::Error>);
 
 impl Calls {
     /// Of these functions.
@@ -169,7 +166,7 @@ impl Call {
             match sent.map_err(|_| self.failed(self.too_slow(), Some(instance)))? {
                 Ok((answer, in_hand)) if is_not_started(&answer) => {
                     request = self.again()?;
-                    not_taken = Some(NotTaken::Busy(answer::refused(answer, in_hand).await));
+                    not_taken = Some((answer::refused(answer, in_hand).await, None));
                 }
                 Ok((answer, in_hand)) => {
                     let tell = self.tell_failure(answer.status(), instance);
@@ -182,7 +179,7 @@ impl Call {
                 Err(SendError::NotStarted(unsent, error, slot)) => {
                     slot.distrust();
                     request = *unsent;
-                    not_taken = Some(NotTaken::Refused(slot.call(), error));
+                    not_taken = Some((slot, Some(error)));
                 }
                 Err(SendError::Broken(source, slot)) => {
                     let error = self.broken(source);
@@ -241,10 +238,7 @@ impl Call {
         let (dispatcher, until) = (&self.function.dispatcher, self.came + wait);
         let (slot, refused) = match not_taken {
             None => (dispatcher.acquire(until).await, None),
-            Some(NotTaken::Busy(call)) => (dispatcher.acquire_another(call, until).await, None),
-            Some(NotTaken::Refused(call, error)) => {
-                (dispatcher.acquire_another(call, until).await, Some(error))
-            }
+            Some((left, error)) => (dispatcher.acquire_another(left, until).await, error),
         };
         drop(queued);
         let function = self.function.name();

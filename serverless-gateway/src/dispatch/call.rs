@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
-    Slot, Ticket,
+    Slot,
     endpoint::{CONNECT_TIMEOUT, Connection, Endpoint},
 };
 use crate::message::RequestBody;
@@ -90,15 +90,12 @@ impl InHand {
         self.deadline
     }
 
-    /// The instance did not take the call, since it has as many as it may have: which call that is.
-    pub(crate) fn refused(self) -> Ticket {
+    /// The instance did not take the call, since it has as many as it may have: the place, which the call is to leave for another.
+    pub(crate) fn refused(self) -> Slot {
         let (slot, connection) = self.end();
         slot.endpoint.keep(connection);
-        let (dispatcher, endpoint, ticket) =
-            (slot.dispatcher.clone(), slot.endpoint.clone(), slot.ticket);
-        drop(slot);
-        dispatcher.is_full(&endpoint);
-        ticket
+        slot.is_full();
+        slot
     }
 
     fn endpoint(&self) -> &Endpoint {

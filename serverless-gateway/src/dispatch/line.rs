@@ -41,8 +41,8 @@ struct Instance {
     serves: bool,
     /// Whether it refused a connection.
     refuses: bool,
-    /// Whether it has as many calls as it may have, by other gateways.
-    full: bool,
+    /// It has as many calls as it may have, by other gateways: the call that was told so last.
+    full: Option<Ticket>,
 }
 
 impl<I: Ord + Clone> Line<I> {
@@ -66,8 +66,10 @@ impl<I: Ord + Clone> Line<I> {
         Entry::Waits(ticket)
     }
 
-    /// A call whose instance has not taken it waits once more, before those that came after it.
-    pub(super) fn come_back(&mut self, ticket: Ticket) {
+    /// A call whose instance has not taken it waits once more, before those that came after it: none of them may get its place
+    /// meanwhile.
+    pub(super) fn come_back(&mut self, ticket: Ticket, instance: &I) {
+        self.release(instance);
         if let Err(place) = self.waiting.binary_search(&ticket) {
             self.waiting.insert(place, ticket);
         }
@@ -81,7 +83,7 @@ impl<I: Ord + Clone> Line<I> {
     }
 
     /// The call that has waited longest, if an instance can take it. To be asked until there is none after whatever
-    /// makes room: `finish`, `trust`, `update`, `come_back`.
+    /// makes room: `finish`, `trust`, `may_have_room`, `update`, `come_back`.
     pub(super) fn grant(&mut self, random: impl FnMut(usize) -> usize) -> Option<(Ticket, I)> {
         let ticket = *self.waiting.front()?;
         let instance = self.take(random)?;
@@ -89,14 +91,12 @@ impl<I: Ord + Clone> Line<I> {
         Some((ticket, instance))
     }
 
-    /// An instance has finished a call.
+    /// An instance has finished a call: it has room.
     pub(super) fn finish(&mut self, instance: &I) {
-        if let Some(known) = self.instances.get_mut(instance).filter(|known| known.in_flight > 0) {
-            known.in_flight -= 1;
-            known.full = false;
-            self.in_flight -= 1;
+        if let Some(known) = self.instances.get_mut(instance) {
+            known.full = None;
         }
-        self.forget();
+        self.release(instance);
     }
 
     /// An instance refuses connections, and gets no calls until it is trusted again. Whether that is news.
@@ -112,10 +112,17 @@ impl<I: Ord + Clone> Line<I> {
         }
     }
 
-    /// An instance has all the calls that it may have, or may have room again.
-    pub(super) fn set_full(&mut self, instance: &I, full: bool) {
+    /// An instance has all the calls that it may have, as it has told this one.
+    pub(super) fn is_full(&mut self, instance: &I, told: Ticket) {
         if let Some(known) = self.instances.get_mut(instance) {
-            known.full = full;
+            known.full = Some(told);
+        }
+    }
+
+    /// It was told to this call long ago, and if to no other since, there may be room.
+    pub(super) fn may_have_room(&mut self, instance: &I, told: Ticket) {
+        if let Some(known) = self.instances.get_mut(instance) {
+            known.full.take_if(|last| *last == told);
         }
     }
 
@@ -151,7 +158,8 @@ impl<I: Ord + Clone> Line<I> {
     /// The less loaded one of two random instances that have room.
     fn take(&mut self, mut random: impl FnMut(usize) -> usize) -> Option<I> {
         let most = self.concurrency.map_or(u32::MAX, NonZeroU32::get);
-        let has_room = |i: &Instance| i.serves && !i.refuses && !i.full && i.in_flight < most;
+        let has_room =
+            |i: &Instance| i.serves && !i.refuses && i.full.is_none() && i.in_flight < most;
         let mut free: Vec<_> = self.instances.iter_mut().filter(|(_, i)| has_room(i)).collect();
         let mut draw = || match free.len() {
             0 => None,
@@ -162,6 +170,14 @@ impl<I: Ord + Clone> Line<I> {
         chosen.in_flight += 1;
         self.in_flight += 1;
         Some(key.clone())
+    }
+
+    fn release(&mut self, instance: &I) {
+        if let Some(known) = self.instances.get_mut(instance).filter(|known| known.in_flight > 0) {
+            known.in_flight -= 1;
+            self.in_flight -= 1;
+        }
+        self.forget();
     }
 
     fn forget(&mut self) {

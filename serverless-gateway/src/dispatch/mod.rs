@@ -26,20 +26,18 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use self::line::{Entry, Line};
+use self::line::{Entry, Line, Ticket};
 
 pub(crate) use self::{
     call::{InHand, SendError},
     endpoint::{Endpoint, Uid},
-    line::Ticket,
 };
 
 /// How long an instance that took no connection, or broke a call off, gets no calls, and how often it is then tried whether it takes
 /// connections: no call waits for one that is gone while the API server does not know it yet.
 const DISTRUST: Duration = Duration::from_millis(200);
 
-/// How long an instance that has all the calls it may have, by other gateways, gets no more, if none of this one ends. It has the
-/// next one wait longer, so that there is mostly one that waits for its turn.
+/// How long an instance that has all the calls it may have, by other gateways, gets no more, if none of this one ends.
 const FULL: Duration = Duration::from_millis(50);
 
 /// Why a call gets no instance.
@@ -95,6 +93,8 @@ pub(crate) struct Slot {
     ticket: Ticket,
     /// Whether the call had to wait for an instance to become ready.
     pub(crate) cold: bool,
+    /// Whether the call has left it already.
+    left: bool,
 }
 
 enum Entered {
@@ -152,13 +152,13 @@ impl Dispatcher {
         self.granted(entered?, deadline).await
     }
 
-    /// [`Self::acquire`] for a call that has had a place, at an instance that did not take it.
+    /// [`Self::acquire`] for a call that has a place, at an instance that did not take it.
     pub(crate) async fn acquire_another(
         self: &Arc<Self>,
-        call: Ticket,
+        left: Slot,
         deadline: Instant,
     ) -> Result<Slot, Refusal> {
-        self.granted(self.come_back(call)?, deadline).await
+        self.granted(self.come_back(left)?, deadline).await
     }
 
     async fn granted(&self, entered: Entered, deadline: Instant) -> Result<Slot, Refusal> {
@@ -194,12 +194,14 @@ impl Dispatcher {
         }
     }
 
-    fn come_back(self: &Arc<Self>, ticket: Ticket) -> Result<Entered, Refusal> {
+    /// In one step: otherwise a call that came later would get the place that this one leaves.
+    fn come_back(self: &Arc<Self>, mut slot: Slot) -> Result<Entered, Refusal> {
         let mut inner = self.inner.lock();
         inner.admit()?;
         inner.note_time();
-        inner.line.come_back(ticket);
-        let entered = self.waits(&mut inner, ticket);
+        inner.line.come_back(slot.ticket, &slot.endpoint.uid);
+        slot.left = true;
+        let entered = self.waits(&mut inner, slot.ticket);
         self.grant(inner);
         Ok(entered)
     }
@@ -277,15 +279,20 @@ impl Dispatcher {
         });
     }
 
-    /// An instance has all the calls that it may have, by other gateways.
-    pub(crate) fn is_full(self: &Arc<Self>, endpoint: &Endpoint) {
-        self.inner.lock().line.set_full(&endpoint.uid, true);
+    fn is_full(self: &Arc<Self>, endpoint: &Arc<Endpoint>, told: Ticket) {
+        {
+            let mut inner = self.inner.lock();
+            if !inner.has(endpoint) {
+                return;
+            }
+            inner.line.is_full(&endpoint.uid, told);
+        }
         let (dispatcher, uid) = (Arc::downgrade(self), endpoint.uid.clone());
         tokio::spawn(async move {
             tokio::time::sleep(FULL).await;
             if let Some(dispatcher) = dispatcher.upgrade() {
                 let mut inner = dispatcher.inner.lock();
-                inner.line.set_full(&uid, false);
+                inner.line.may_have_room(&uid, told);
                 dispatcher.grant(inner);
             }
         });
@@ -338,7 +345,7 @@ impl Dispatcher {
 
     fn slot(self: &Arc<Self>, inner: &Inner, uid: &Uid, ticket: Ticket) -> Slot {
         let endpoint = inner.endpoints[uid].clone();
-        Slot { dispatcher: self.clone(), endpoint, ticket, cold: false }
+        Slot { dispatcher: self.clone(), endpoint, ticket, cold: false, left: false }
     }
 }
 
@@ -392,20 +399,22 @@ fn below(count: usize) -> usize {
 // === impl Slot ===
 
 impl Slot {
-    /// The call that has it.
-    pub(crate) fn call(&self) -> Ticket {
-        self.ticket
-    }
-
     /// The instance refuses connections, or breaks them off.
     pub(crate) fn distrust(&self) {
         self.dispatcher.distrust(&self.endpoint);
+    }
+
+    /// The instance has all the calls that it may have, by other gateways.
+    fn is_full(&self) {
+        self.dispatcher.is_full(&self.endpoint, self.ticket);
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.dispatcher.finish(&self.endpoint.uid);
+        if !self.left {
+            self.dispatcher.finish(&self.endpoint.uid);
+        }
     }
 }
 

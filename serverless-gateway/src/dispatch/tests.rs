@@ -1,7 +1,11 @@
 //! Generated histories of calls and instances against the rules, and the choice.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+};
 
+use futures::poll;
 use proptest::{collection::vec, prelude::*};
 
 use super::{
@@ -22,6 +26,10 @@ enum Step {
     Update(BTreeSet<u8>, u32),
     Distrust(u8),
     Trust(u8),
+    /// The instance of one of the calls in hand says that it has not begun it.
+    Refuse(usize),
+    /// It is long ago that the instance said so to this call.
+    MayHaveRoom(u8, Ticket),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -34,6 +42,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(instances, most)| Step::Update(instances, most)),
         1 => instance().prop_map(Step::Distrust),
         1 => instance().prop_map(Step::Trust),
+        3 => (0..8_usize).prop_map(Step::Refuse),
+        3 => (instance(), 0..20_u64).prop_map(|(i, call)| Step::MayHaveRoom(i, call)),
     ]
 }
 
@@ -44,9 +54,11 @@ struct Scene {
     most: Option<NonZeroU32>,
     serving: BTreeSet<u8>,
     distrusted: BTreeSet<u8>,
+    /// The call to which each was full.
+    full: BTreeMap<u8, Ticket>,
     waiting: Vec<Ticket>,
-    /// The instances of the calls in hand.
-    in_hand: Vec<u8>,
+    /// The calls in hand, and their instances.
+    in_hand: Vec<(Ticket, u8)>,
 }
 
 impl Scene {
@@ -57,6 +69,7 @@ impl Scene {
             most: None,
             serving: BTreeSet::new(),
             distrusted: BTreeSet::new(),
+            full: BTreeMap::new(),
             waiting: Vec::new(),
             in_hand: Vec::new(),
         }
@@ -70,21 +83,30 @@ impl Scene {
                 self.line.leave(ticket);
             }
             Step::Finish(which) if *which < self.in_hand.len() => {
-                let instance = self.in_hand.remove(*which);
+                let (_, instance) = self.in_hand.remove(*which);
+                self.full.remove(&instance);
                 self.line.finish(&instance);
             }
-            Step::Leave(_) | Step::Finish(_) => {}
+            Step::Refuse(which) if *which < self.in_hand.len() => {
+                let (ticket, instance) = self.in_hand.remove(*which);
+                self.full.insert(instance, ticket);
+                self.waiting.push(ticket);
+                self.waiting.sort_unstable();
+                self.line.is_full(&instance, ticket);
+                self.line.come_back(ticket, &instance);
+            }
+            Step::Leave(_) | Step::Finish(_) | Step::Refuse(_) => {}
+            Step::MayHaveRoom(instance, told) => {
+                self.full.retain(|full, last| full != instance || last != told);
+                self.line.may_have_room(instance, *told);
+            }
             Step::Update(instances, most) => {
                 self.most = NonZeroU32::new(*most);
-                // An instance that has gone is forgotten with its last call.
-                self.distrusted.retain(|i| instances.contains(i) || self.in_hand.contains(i));
                 self.serving = instances.clone();
                 self.line.update(instances, self.most);
             }
             Step::Distrust(instance) => {
-                if self.serving.contains(instance) || self.in_hand.contains(instance) {
-                    self.distrusted.insert(*instance);
-                }
+                self.distrusted.insert(*instance);
                 self.line.distrust(instance);
             }
             Step::Trust(instance) => {
@@ -92,8 +114,13 @@ impl Scene {
                 self.line.trust(instance);
             }
         }
-        let forgotten = |i: &u8| !self.serving.contains(i) && !self.in_hand.contains(i);
-        self.distrusted.retain(|instance| !forgotten(instance));
+        // An instance that has gone is forgotten with its last call.
+        let known = |i: &u8| self.serving.contains(i) || self.calls_of(*i) > 0;
+        let forgotten: Vec<u8> = (0..4).filter(|i| !known(i)).collect();
+        for instance in &forgotten {
+            self.distrusted.remove(instance);
+            self.full.remove(instance);
+        }
         self.grant();
         self.check();
     }
@@ -101,32 +128,36 @@ impl Scene {
     fn enter(&mut self) {
         let entry = self.line.enter(pick(&mut self.random));
         match entry {
-            Entry::Taken(_, instance) => {
+            Entry::Taken(ticket, instance) => {
                 assert!(self.waiting.is_empty(), "it overtook calls that wait");
-                self.given(instance);
+                self.given(ticket, instance);
             }
             Entry::Waits(ticket) => self.waiting.push(ticket),
-            Entry::Full => assert_eq!(self.waiting.len(), LENGTH),
+            Entry::Full => assert!(self.waiting.len() >= LENGTH),
         }
     }
 
     fn grant(&mut self) {
         while let Some((ticket, instance)) = self.line.grant(pick(&mut self.random)) {
             assert_eq!(ticket, self.waiting.remove(0), "who waited longest is next");
-            self.given(instance);
+            self.given(ticket, instance);
         }
     }
 
-    fn given(&mut self, instance: u8) {
+    fn given(&mut self, ticket: Ticket, instance: u8) {
         assert!(self.has_room(instance), "{instance} was given a call");
-        self.in_hand.push(instance);
+        self.in_hand.push((ticket, instance));
+    }
+
+    fn calls_of(&self, instance: u8) -> usize {
+        self.in_hand.iter().filter(|(_, other)| *other == instance).count()
     }
 
     fn has_room(&self, instance: u8) -> bool {
-        let in_hand = self.in_hand.iter().filter(|other| **other == instance).count();
         self.serving.contains(&instance)
             && !self.distrusted.contains(&instance)
-            && self.most.is_none_or(|most| in_hand < most.get() as usize)
+            && !self.full.contains_key(&instance)
+            && self.most.is_none_or(|most| self.calls_of(instance) < most.get() as usize)
     }
 
     fn check(&self) {
@@ -171,23 +202,23 @@ fn of_two_random_instances_the_less_loaded_takes_the_call() {
     assert_eq!(loads, BTreeMap::from([(1, 3), (3, 3)]));
 }
 
-#[test]
-fn a_call_that_comes_back_is_before_those_that_came_after_it() {
-    let mut line = Line::new(9);
-    line.update(&[1], NonZeroU32::new(1));
-    let Entry::Taken(first, 1) = line.enter(|_| 0) else { panic!("not taken") };
-    let later = [line.enter(|_| 0), line.enter(|_| 0)];
-    line.finish(&1);
-    line.set_full(&1, true);
-    line.come_back(first);
-    assert_eq!(line.grant(|_| 0), None, "it has no room");
-    line.set_full(&1, false);
-    assert_eq!(line.grant(|_| 0), Some((first, 1)));
-    line.set_full(&1, true);
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_refused_is_before_those_that_came_after_it() {
+    let dispatcher = Dispatcher::new(10, Arc::default());
+    dispatcher.update(&[endpoint("a", 1)], NonZeroU32::new(1), false);
+    let until = Instant::now() + Duration::from_secs(1);
+    let refused = dispatcher.acquire(until).await.unwrap();
+    let mut later = pin!(dispatcher.acquire(until));
+    assert!(poll!(&mut later).is_pending());
+    refused.is_full();
+    let mut again = pin!(dispatcher.acquire_another(refused, until));
+    assert!(poll!(&mut again).is_pending() && poll!(&mut later).is_pending(), "there is no room");
+    let again = again.await.unwrap();
+    assert!(poll!(&mut later).is_pending(), "it has overtaken");
     // Its own end says as well that there is room.
-    line.finish(&1);
-    let Some((second, 1)) = line.grant(|_| 0) else { panic!("not granted") };
-    assert_eq!(later[0], Entry::Waits(second));
+    again.is_full();
+    drop(again);
+    assert!(poll!(&mut later).is_ready());
 }
 
 /// Whether a call that comes now, and gets no instance, is told at once.
