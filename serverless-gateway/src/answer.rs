@@ -1,6 +1,6 @@
 //! The body of an answer, on its way from the instance to the caller.
 
-use std::io;
+use std::{io, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -9,7 +9,10 @@ use axum::{
 use futures::{Stream, stream};
 use http_body_util::{BodyExt, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
-use tokio::{sync::mpsc, time::timeout_at};
+use tokio::{
+    sync::mpsc,
+    time::{timeout, timeout_at},
+};
 
 use crate::{
     dispatch::{InHand, Slot},
@@ -25,6 +28,9 @@ type Piece = Option<io::Result<Frame<Bytes>>>;
 
 /// So much of an answer that is a failure says what it is.
 const BEGINNING: usize = 1024;
+
+/// How long it may take an instance to say that it has not begun a call, after the head.
+const REFUSAL: Duration = Duration::from_secs(1);
 
 /// What is wrong with an answer after its head.
 #[derive(Debug)]
@@ -106,7 +112,7 @@ pub(crate) fn pass_on(
 pub(crate) async fn refused(answer: Response<Incoming>, in_hand: InHand) -> Slot {
     let said = Limited::new(answer.into_body(), BEGINNING).collect();
     // If there is more of it, the connection is of no more use.
-    let _ = timeout_at(in_hand.deadline(), said).await;
+    let _ = timeout(REFUSAL, said).await;
     in_hand.refused()
 }
 

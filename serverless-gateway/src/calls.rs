@@ -17,7 +17,7 @@ use crate::{
     error::CallError,
     failures,
     functions::{Function, Functions, Missing},
-    message::{Message, Progress, REQUEST_ID, Repeat, RequestBody, State, is_not_started},
+    message::{self, Message, Progress, REQUEST_ID, Repeat, RequestBody, State, is_not_started},
     metrics::InFlight,
     unheard::Unheard,
 };
@@ -25,6 +25,10 @@ use crate::{
 /// A caller that asks for `cold-start` in it is told, in `Server-Timing`, what its call waited for.
 const TRACE: HeaderName = HeaderName::from_static("x-minik8s-trace");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// In the last such part of the time that a call may wait, an instance is not told that it can be sent to another: those that can
+/// wait behind all that cannot, and would else never be begun where there are always some of these.
+const LAST: u32 = 10;
 
 /// What calls may take.
 #[derive(Clone, Copy, Debug)]
@@ -83,8 +87,8 @@ impl Calls {
     }
 
     /// Calls a function: waits for an instance, and gives its answer, whatever its code, whose body comes as the
-    /// instance sends it. From when it has an instance, all of it is bounded by the function's timeout; to drop it, or
-    /// the body, ends the call.
+    /// instance sends it. It goes from instance to instance for no longer than it may wait for one; from when it has the last, all of it
+    /// is bounded by the function's timeout. To drop it, or the body, ends the call.
     ///
     /// # Errors
     /// There is no answer. A call that failed with [`CallError::Broken`] or [`CallError::Timeout`] may have had its
@@ -159,16 +163,20 @@ impl Call {
             let slot = self.acquire(functions, not_taken.take()).await;
             let slot = slot.map_err(|error| self.failed(error, None))?;
             let instance = slot.endpoint.address.ip();
-            // The wait is not the function's: a cold start may take longer than it is given.
+            // The wait is not the function's, at instances that do not take the call either: it may be longer than that is given.
             let deadline = Instant::now() + self.timeout;
             let timing = self.note_cold_start(&slot, traced);
+            if self.is_last(Instant::now()) {
+                message::must_be_taken(&mut request);
+            }
             let sent = timeout_at(deadline, slot.send(request, deadline)).await;
             match sent.map_err(|_| self.failed(self.too_slow(), Some(instance)))? {
-                Ok((answer, in_hand)) if is_not_started(&answer) => {
-                    request = self.again()?;
-                    not_taken = Some((answer::refused(answer, in_hand).await, None));
-                }
                 Ok((answer, in_hand)) => {
+                    if let Some(again) = self.again(&answer) {
+                        request = again;
+                        not_taken = Some((answer::refused(answer, in_hand).await, None));
+                        continue;
+                    }
                     let tell = self.tell_failure(answer.status(), instance);
                     let mut answer = answer::pass_on(answer, in_hand, in_flight.take(), tell);
                     if let Some(timing) = timing {
@@ -193,12 +201,20 @@ impl Call {
         }
     }
 
-    /// The same request for another instance.
-    fn again(&self) -> Result<Request<RequestBody>, CallError> {
-        let whole = self.repeat.as_ref().filter(|_| self.progress.state() == State::Whole);
-        let repeated = whole.map(Repeat::request);
-        // Who says that a call has not begun which it was not told could be repeated.
-        repeated.ok_or_else(|| CallError::Busy { function: self.function.name(), seconds: 0 })
+    /// The request for another instance, if this one says that it has not begun it. One that says so of what cannot be sent once
+    /// more has given its answer.
+    fn again<B>(&self, answer: &Response<B>) -> Option<Request<RequestBody>> {
+        let whole = is_not_started(answer) && self.progress.state() == State::Whole;
+        self.repeat.as_ref().filter(|_| whole).map(Repeat::request)
+    }
+
+    /// Whether an instance is rather to let the call wait than to say that it has not begun it.
+    fn is_last(&self, now: Instant) -> bool {
+        now + self.limits.queue_time / LAST >= self.until()
+    }
+
+    fn until(&self) -> Instant {
+        self.came + self.limits.queue_time
     }
 
     /// There is no answer, which is not the caller's fault.
@@ -235,7 +251,7 @@ impl Call {
     ) -> Result<Slot, CallError> {
         let wait = self.limits.queue_time;
         let queued = self.function.metrics.queue();
-        let (dispatcher, until) = (&self.function.dispatcher, self.came + wait);
+        let (dispatcher, until) = (&self.function.dispatcher, self.until());
         let (slot, refused) = match not_taken {
             None => (dispatcher.acquire(until).await, None),
             Some((left, error)) => (dispatcher.acquire_another(left, until).await, error),

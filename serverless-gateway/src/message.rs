@@ -1,4 +1,4 @@
-//! What is called with: a request on its way to an instance. Its body is passed on as it comes, and nothing of it is
+//! What is called with: a request on its way to an instance. Its body is passed on as it comes, and only one that is short is
 //! kept.
 
 use std::{
@@ -119,6 +119,11 @@ fn request(target: PathAndQuery, headers: HeaderMap, body: RequestBody) -> Reque
     *request.uri_mut() = target.into();
     *request.headers_mut() = headers;
     request
+}
+
+/// An instance is not told that the call can be sent to another.
+pub(crate) fn must_be_taken(request: &mut Request<RequestBody>) {
+    request.headers_mut().remove(&REPEATABLE);
 }
 
 /// Whether an answer says that the call was not begun.

@@ -158,7 +158,12 @@ impl Dispatcher {
         left: Slot,
         deadline: Instant,
     ) -> Result<Slot, Refusal> {
-        self.granted(self.come_back(left)?, deadline).await
+        let entered = self.come_back(left)?;
+        // It may have got a place already, and would do so again and again.
+        if Instant::now() >= deadline {
+            return Err(self.none_in_time());
+        }
+        self.granted(entered, deadline).await
     }
 
     async fn granted(&self, entered: Entered, deadline: Instant) -> Result<Slot, Refusal> {
@@ -176,9 +181,12 @@ impl Dispatcher {
             }
             Ok(Err(_)) if self.inner.lock().gone => Err(Refusal::Gone),
             Ok(Err(_)) => Err(Refusal::NoInstance),
-            Err(_) if self.inner.lock().line.serves() => Err(Refusal::Busy),
-            Err(_) => Err(Refusal::NoInstance),
+            Err(_) => Err(self.none_in_time()),
         }
+    }
+
+    fn none_in_time(&self) -> Refusal {
+        if self.inner.lock().line.serves() { Refusal::Busy } else { Refusal::NoInstance }
     }
 
     fn enter(self: &Arc<Self>) -> Result<Entered, Refusal> {

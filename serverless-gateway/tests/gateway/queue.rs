@@ -496,6 +496,39 @@ async fn two_gateways_give_an_instance_no_more_than_it_may_have() {
     }
 }
 
+/// Takes calls that cannot be sent elsewhere, if it takes any, and says of all others, after a moment, that it has not begun them.
+fn busy(takes: bool, moment: Duration) -> Router {
+    let answer = async move |headers: HeaderMap| {
+        if takes && !headers.contains_key("x-minik8s-repeatable") {
+            return StatusCode::OK.into_response();
+        }
+        tokio::time::sleep(moment).await;
+        (StatusCode::SERVICE_UNAVAILABLE, [("x-minik8s-not-started", "busy")]).into_response()
+    };
+    Router::new().route("/", post(answer))
+}
+
+async fn two_that_are_busy(takes: bool, moment: Duration) -> Rig {
+    let port = instance(address(1), 0, busy(takes, moment)).await;
+    instance(address(2), port, busy(takes, moment)).await;
+    let options = Options { queue_time: Duration::from_secs(2), ..Options::default() };
+    Rig::with(port, &[("add", address(1)), ("add", address(2))], options).await
+}
+
+#[tokio::test]
+async fn a_call_that_no_instance_takes_goes_round_no_longer_than_it_may_wait() {
+    // One of them may have room again when the other says that it has none.
+    let rig = two_that_are_busy(false, Duration::from_millis(100)).await;
+    let message = rig.refused("/add", 429, "TooManyRequests").await;
+    assert_eq!(message, "all instances of function default/add were busy for 2 s");
+}
+
+#[tokio::test]
+async fn a_call_that_instances_refuse_waits_at_one_of_them_in_the_end() {
+    let rig = two_that_are_busy(true, Duration::ZERO).await;
+    assert_eq!(rig.post("/add", "").await.status(), 200);
+}
+
 #[tokio::test]
 async fn a_503_of_the_function_itself_is_its_answer() {
     let refuses = |marked: &'static str| {
@@ -506,8 +539,8 @@ async fn a_503_of_the_function_itself_is_its_answer() {
     let rig = Rig::start(port, &[("add", address(1))]).await;
     let answer = rig.post("/add", "").await;
     assert_eq!((answer.status().as_u16(), answer.text().await.unwrap()), (503, String::new()));
-    // What is too long to be kept is not sent again.
+    // Nor is it sent again if it is too long to be kept.
     let call = rig.client.post(format!("{}/default/add/marked", rig.url));
     let answer = call.body("x".repeat(70_000)).send().await.unwrap();
-    assert_eq!(answer.status(), 429);
+    assert_eq!((answer.status().as_u16(), answer.text().await.unwrap()), (503, String::new()));
 }
