@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use api_machinery::duration;
 use clap::{Args, ValueEnum};
+use serde_json::Value;
 
 use crate::Failure;
 
@@ -128,6 +129,23 @@ pub fn pairs(arguments: &[String]) -> Result<Vec<(String, Option<String>)>, Fail
         _ => Err(Failure::message(format!("{argument:?} is neither KEY=VALUE nor KEY-"))),
     };
     arguments.iter().map(one).collect()
+}
+
+/// Splits `key=value` arguments of which nothing can be removed.
+pub fn assignments(arguments: &[String]) -> Result<Vec<(String, String)>, Failure> {
+    let one = |argument: &String| {
+        let pair = argument.split_once('=').filter(|(key, _)| !key.is_empty());
+        let pair = pair.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        pair.ok_or_else(|| Failure::message(format!("{argument:?} is no KEY=VALUE")))
+    };
+    arguments.iter().map(one).collect()
+}
+
+/// Labels as one argument: `a=b,c=d`.
+pub fn labels(argument: &str) -> Result<Value, Failure> {
+    let words = argument.split(',').filter(|word| !word.is_empty()).map(str::to_owned);
+    let labels = assignments(&words.collect::<Vec<_>>())?;
+    Ok(labels.into_iter().map(|(key, value)| (key, Value::String(value))).collect())
 }
 
 #[cfg(test)]

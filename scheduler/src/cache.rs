@@ -177,6 +177,9 @@ impl Cache {
         let change = |changes| NodeChange { node: node.clone(), changes };
         let (mut came, mut left) = (Some(change(Changes::POD)), None);
         if let Some(old) = self.displace(uid) {
+            if old.placed.node != node {
+                self.snapshot.withdraw(&old.placed.node, uid);
+            }
             came = came.filter(|_| old.placed.node != node || old.placed.assumed.is_some());
             left = Some(match old.placed.node == node {
                 true => change(old.share.freed(Some(&Share::from(&pod)))),
@@ -219,8 +222,8 @@ impl Cache {
 
     fn place(&mut self, pod: &PodInfo, node: NodeName, assumed: Option<PodInfo>) {
         let (uid, share) = (pod.uid.clone(), Share::from(pod));
-        match self.snapshot.get_mut(&node) {
-            Some(info) => info.place(uid, share),
+        match self.snapshot.get(&node) {
+            Some(_) => self.snapshot.place(&node, uid, share),
             None => drop(self.homeless.entry(node.clone()).or_default().insert(uid, share)),
         }
         self.names.insert(pod.key(), pod.uid.clone());
@@ -229,8 +232,8 @@ impl Cache {
 
     fn displace(&mut self, pod: &Uid) -> Option<Displaced> {
         let placed = self.placed.remove(pod)?;
-        let share = match self.snapshot.get_mut(&placed.node) {
-            Some(info) => info.remove(pod),
+        let share = match self.snapshot.get(&placed.node) {
+            Some(_) => self.snapshot.displace(&placed.node, pod),
             None => self.evacuate(&placed.node, pod),
         };
         share.map(|share| Displaced { placed, share })
@@ -239,9 +242,7 @@ impl Cache {
     /// As if it had never been assigned.
     fn withdraw(&mut self, pod: &Uid) -> Option<Displaced> {
         let displaced = self.displace(pod)?;
-        if let Some(node) = self.snapshot.get_mut(&displaced.placed.node) {
-            node.load.withdraw(pod);
-        }
+        self.snapshot.withdraw(&displaced.placed.node, pod);
         Some(displaced)
     }
 
@@ -321,6 +322,30 @@ mod tests {
         assert_eq!(cache.pod_applied(unbound.clone()), NOTHING, "its binding is under way");
         cache.forget(&info.uid);
         assert_eq!(*cache.pending(&info.uid).unwrap().pod, unbound);
+    }
+
+    #[test]
+    fn what_was_assigned_counts_no_more_when_the_pod_does_not_come() {
+        let (mut cache, now) = (Cache::default(), Instant::now());
+        cache.set_time(now);
+        cache.node_applied(node(json!({})));
+        let unbound = pod("p", "1", json!(null), json!({}));
+        let info = PodInfo::new(Arc::new(unbound.clone()));
+        let assigned =
+            |cache: &Cache| cache.snapshot().get(&n1()).unwrap().load.assigned("cpu", now);
+        let ways: [fn(&mut Cache, &PodInfo); 3] = [
+            |cache, info| drop(cache.forget(&info.uid)),
+            |cache, info| drop(cache.pod_deleted(&info.uid)),
+            |cache, _| drop(cache.pod_applied(pod("p", "1", json!("n2"), json!({})))),
+        ];
+        for goes in ways {
+            cache.pod_applied(unbound.clone());
+            cache.assume(&info, &n1());
+            assert_eq!(assigned(&cache), 1000);
+            goes(&mut cache, &info);
+            assert_eq!(assigned(&cache), 0);
+            cache.pod_deleted(&info.uid);
+        }
     }
 
     #[test]

@@ -236,8 +236,9 @@ impl Decider {
 
     /// What a node uses counts from the next decision on. It makes no room for a pod that has none.
     pub(crate) fn heard(&mut self, heartbeat: &Heartbeat, now: Instant) {
+        let share = |percent: f64| (percent / 100.0).clamp(0.0, 1.0);
         let usage =
-            Usage { cpu: heartbeat.cpu_percent / 100.0, memory: heartbeat.memory_percent / 100.0 };
+            Usage { cpu: share(heartbeat.cpu_percent), memory: share(heartbeat.memory_percent) };
         self.cache.heard(&NodeName::from(heartbeat.node.as_str()), usage, now);
     }
 

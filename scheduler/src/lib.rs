@@ -41,7 +41,7 @@ const REPLICA: Replica = Replica { lease: "scheduler", health_address: "127.0.0.
 pub struct Args {
     #[command(flatten)]
     replica: ReplicaArgs,
-    /// How to choose among the nodes that fit: balanced (as Kubernetes does), spread (the fewest pods of the same
+    /// How to choose among the nodes that fit: balanced (by what is asked for), spread (the fewest pods of the same
     /// controller), round-robin, min-pods, max-pods, min-cpu, min-mem (the fewest, the most; the least in use) or random.
     /// `kubectl cfg sched=NAME` overrides it while the scheduler runs
     #[arg(long, value_name = "NAME", default_value = SCHEDULING_STRATEGIES[0])]

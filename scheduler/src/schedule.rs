@@ -44,7 +44,7 @@ pub struct Choice {
     pub node: NodeName,
     /// Of the strategy.
     pub strategy: &'static str,
-    /// How good it is, by the strategy and by what the pod prefers, of 100. `None` if one node was as good as the other.
+    /// How good it is, by the strategy and by what the pod prefers, of 100. `None` if all nodes were equally good.
     pub score: Option<i64>,
 }
 
@@ -253,7 +253,7 @@ mod tests {
             let pod = pod(json!({}));
             let node = schedule(&pod, nodes, &strategy, &mut rotation, &mut rng).unwrap().node;
             let uid = Uid::from(index.to_string().as_str());
-            nodes.get_mut(&node).unwrap().place(uid, Share::from(&pod));
+            nodes.place(&node, uid, Share::from(&pod));
         }
     }
 

@@ -1,6 +1,8 @@
 //! The loop. One task takes in what changes, lets the [`Decider`] decide, and leaves the talking to the
 //! [`Binder`]: every call in a task of its own, so that a slow answer holds up no other pod.
 
+use std::time::Duration;
+
 use api_types::api::core::v1::{ConfigMap, Node, Pod};
 use component::Tasks;
 use component::events::{EventType, Recorder};
@@ -12,7 +14,7 @@ use listwatch::{Heartbeat, ListWatch, Scope};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::binder::{Binder, Outcome};
 use crate::configuration::{self, Wish};
@@ -21,6 +23,9 @@ use crate::strategy::{Strategy, UnknownStrategy};
 
 /// Decisions at a time, before the loop looks again at what has changed.
 const DECISIONS: usize = 64;
+
+/// How long nothing is decided because it is not known by which strategy.
+const CONFIGURED: Duration = Duration::from_secs(5);
 
 /// The component named in events.
 pub const COMPONENT: &str = "default-scheduler";
@@ -86,6 +91,9 @@ impl Scheduler {
     }
 
     async fn run(mut self, mut inputs: Inputs, synced: impl FnOnce() + Send) -> Failed {
+        if let Ok(Some(wish)) = timeout(CONFIGURED, inputs.wishes.next()).await {
+            self.configure(&wish);
+        }
         let mut synced = Some(synced);
         loop {
             if let Err(error) = self.take_in(&mut inputs).await {

@@ -7,15 +7,18 @@ use api_types::api::core::v1::Node;
 use tokio::time::Instant;
 
 use crate::changes::Changes;
-use crate::pod::PodInfo;
+use crate::pod::{PodInfo, Uid};
 
 mod load;
 mod node_info;
+mod zone_counts;
 mod zones;
+
+use zone_counts::ZoneCounts;
 
 pub use load::{Load, Usage};
 pub use node_info::{NodeInfo, NodeName, Share, Shares};
-pub(crate) use zones::zone;
+pub(crate) use zone_counts::Zone;
 
 /// All nodes. They have an order in which they are looked at, which stays as it is while no node comes or goes;
 /// nodes of different zones take turns in it.
@@ -28,7 +31,8 @@ pub struct Snapshot {
     /// When this is, once anybody has said so.
     now: Option<Instant>,
     /// How many pods were assigned so far.
-    turns: u32,
+    turns: u64,
+    zones: ZoneCounts,
 }
 
 impl Snapshot {
@@ -73,7 +77,7 @@ impl Snapshot {
 
     /// A node is chosen for a pod, which is placed there beside this.
     pub(crate) fn assign(&mut self, pod: &PodInfo, name: &NodeName) {
-        self.turns = self.turns.wrapping_add(1);
+        self.turns += 1;
         let (turn, now) = (self.turns, self.now);
         let Some(node) = self.get_mut(name) else { return };
         node.turn = turn;
@@ -90,6 +94,7 @@ impl Snapshot {
     /// Adds a node that is not there yet, with the pods that were placed on it before it was known.
     pub fn add(&mut self, node: Arc<Node>, pods: Shares) {
         let info = NodeInfo::new(node, pods);
+        self.zones.add_all(&info);
         self.places.insert(info.name.clone(), self.nodes.len());
         self.nodes.push(info);
         self.order.take();
@@ -98,7 +103,9 @@ impl Snapshot {
     /// Takes over a newer version of a node, if it is there; what has changed.
     pub fn update(&mut self, name: &NodeName, node: &Arc<Node>) -> Option<Changes> {
         let info = &mut self.nodes[*self.places.get(name)?];
+        self.zones.take_all(info);
         let changes = info.update(Arc::clone(node));
+        self.zones.add_all(info);
         if changes.contains(Changes::LABELS) {
             self.order.take();
         }
@@ -109,6 +116,7 @@ impl Snapshot {
     pub fn remove(&mut self, name: &NodeName) -> Option<NodeInfo> {
         let place = self.places.remove(name)?;
         let info = self.nodes.swap_remove(place);
+        self.zones.take_all(&info);
         if let Some(moved) = self.nodes.get(place) {
             self.places.insert(moved.name.clone(), place);
         }
@@ -116,8 +124,45 @@ impl Snapshot {
         Some(info)
     }
 
-    /// One node, to place pods on it.
-    pub fn get_mut(&mut self, name: &NodeName) -> Option<&mut NodeInfo> {
+    /// Counts a pod in on a node, if that is there. Placing it twice replaces the first.
+    pub fn place(&mut self, name: &NodeName, pod: Uid, share: Share) {
+        self.displace(name, &pod);
+        let Some(place) = self.places.get(name) else { return };
+        let node = &mut self.nodes[*place];
+        if let Some(controller) = &share.controller {
+            self.zones.add(controller, node.zone.as_ref(), 1);
+        }
+        node.place(pod, share);
+    }
+
+    /// Counts a pod out; what it had.
+    pub(crate) fn displace(&mut self, name: &NodeName, pod: &Uid) -> Option<Share> {
+        let node = &mut self.nodes[*self.places.get(name)?];
+        let share = node.remove(pod)?;
+        if let Some(controller) = &share.controller {
+            self.zones.take(controller, node.zone.as_ref(), 1);
+        }
+        Some(share)
+    }
+
+    /// A pod is not to come to the node after all, or goes from it.
+    pub(crate) fn withdraw(&mut self, name: &NodeName, pod: &Uid) {
+        if let Some(node) = self.get_mut(name) {
+            node.load.withdraw(pod);
+        }
+    }
+
+    /// How many pods of a controller a zone has, on whatever nodes.
+    pub(crate) fn pods_in_zone(&self, controller: &Uid, zone: &Zone) -> u32 {
+        self.zones.of(controller, zone)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn zone_counts(&self) -> Vec<(Uid, Zone, u32)> {
+        self.zones.sorted()
+    }
+
+    fn get_mut(&mut self, name: &NodeName) -> Option<&mut NodeInfo> {
         self.places.get(name).map(|place| &mut self.nodes[*place])
     }
 }

@@ -51,13 +51,6 @@ impl Cluster {
         self.pods.create(&PostParams::default(), pod).await.unwrap();
     }
 
-    /// Writes the scheduler's ConfigMap.
-    async fn configure(&self, strategy: &str) {
-        let maps = Api::<ConfigMap>::namespaced(self.plane.client(), "kube-system");
-        let map = json!({"metadata": {"name": "scheduler"}, "data": {"strategy": strategy}});
-        maps.create(&PostParams::default(), &serde_json::from_value(map).unwrap()).await.unwrap();
-    }
-
     async fn until_bound(&self, name: &str) -> String {
         let pod = wait::until_is(&self.pods, name, "is bound", |pod| node_of(pod).is_some()).await;
         node_of(&pod).unwrap()
@@ -73,6 +66,13 @@ impl Cluster {
         })
         .await
     }
+}
+
+/// Writes the scheduler's ConfigMap.
+async fn configure(plane: &ControlPlane, strategy: &str) {
+    let maps = Api::<ConfigMap>::namespaced(plane.client(), "kube-system");
+    let map = json!({"metadata": {"name": "scheduler"}, "data": {"strategy": strategy}});
+    maps.create(&PostParams::default(), &serde_json::from_value(map).unwrap()).await.unwrap();
 }
 
 fn node_of(pod: &Pod) -> Option<String> {
@@ -199,7 +199,7 @@ async fn node_selectors_taints_and_other_schedulers_are_respected() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_strategy_can_be_changed_while_it_runs() {
     let cluster = Cluster::start("random").await;
-    cluster.configure("min-pods").await;
+    configure(&cluster.plane, "min-pods").await;
     let event = cluster.until_event("kube-system", "StrategyChanged").await;
     assert_eq!(event.message.as_deref(), Some("Using min-pods from now on"));
     for index in 0..2 {
@@ -211,6 +211,26 @@ async fn the_strategy_can_be_changed_while_it_runs() {
         *counts.entry(cluster.until_bound(&format!("p{index}")).await).or_default() += 1;
     }
     assert!(counts.values().all(|count| *count == 6), "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_decided_before_it_is_known_by_which_strategy() {
+    let plane = ControlPlane::start().await;
+    configure(&plane, "max-pods").await;
+    let held = plane.hold(|request| request.uri().path().ends_with("/kube-system/configmaps"));
+    let cluster = Cluster::over(plane, "min-pods");
+    cluster.add_node(&node("n1").build()).await;
+    cluster.add_pod(&pod("a").build()).await;
+    wait::until("the scheduler has asked for its ConfigMap", async || {
+        let asked = cluster.plane.requests();
+        let has = asked.iter().any(|request| request.contains("/configmaps?"));
+        if has { Ok(()) } else { Err(asked) }
+    })
+    .await;
+    drop(held);
+    cluster.until_bound("a").await;
+    let event = cluster.until_event("default", "Scheduled").await.message.unwrap();
+    assert!(event.contains("(max-pods"), "{event}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -241,7 +261,7 @@ async fn what_nodes_use_by_their_heartbeats_decides_where_the_strategy_asks_for_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_strategy_is_not_used_and_an_event_says_so() {
     let cluster = Cluster::start("min-pods").await;
-    cluster.configure("random").await;
+    configure(&cluster.plane, "random").await;
     cluster.until_event("kube-system", "StrategyChanged").await;
     let (store, key) = (cluster.plane.store(), "/registry/core/configmaps/kube-system/scheduler");
     let stored = store.get(key).await.unwrap().unwrap();

@@ -22,7 +22,7 @@ impl Functions {
         .await;
     }
 
-    async fn until_metric(&self, line: &str) {
+    pub(crate) async fn until_metric(&self, line: &str) {
         until(line, async || {
             let metrics = self.client.get(format!("{}/metrics", crate::function_faults::GATEWAY));
             let metrics = metrics.send().await.unwrap().text().await.unwrap();

@@ -10,6 +10,7 @@ mod functions;
 mod harness;
 mod hosts;
 mod leaders;
+mod lost_node;
 mod manifests;
 mod pods;
 mod reboot;

@@ -1,10 +1,14 @@
 //! What is told of objects that are taken, in `Warning` headers (Kubernetes: `WarningsOnCreate`, `WarningsOnUpdate`).
 
-use std::cell::Cell;
+use std::{cell::Cell, time::Duration};
 
 use registry::AnyObject;
+use tokio::time::timeout;
 
 use crate::{call::Call, objects::Objects};
+
+/// How long a request waits for what may only be a text.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What the kind says of the object as it was brought. What else there is, is looked up in the cache; what that does
 /// not know is looked for again once it has all that was written before the call.
@@ -13,8 +17,8 @@ pub(super) async fn of(objects: Objects<'_>, call: &Call, object: &AnyObject) ->
         return Vec::new();
     }
     let (warnings, missed) = by_the_cache(objects, call, object);
-    // A store that does not answer fails the write itself.
-    if missed && objects.storage.cache().catch_up().await.is_ok() {
+    let caught_up = timeout(PATIENCE, objects.storage.cache().catch_up());
+    if missed && matches!(caught_up.await, Ok(Ok(_))) {
         return by_the_cache(objects, call, object).0;
     }
     warnings

@@ -17,7 +17,7 @@ const STRATEGY: &str = "sched";
 /// Show or change how the scheduler chooses among nodes
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Strategies (sched):\n  balanced            the most CPU and memory left, both alike, few pods of one controller, as Kubernetes does\n  spread              the fewest pods of the same controller\n  round-robin         each node in turn\n  min-pods, max-pods  the fewest pods, or the most\n  min-cpu, min-mem    the least in use, by the nodes' heartbeats and what was just assigned\n  random              any node that fits\n\nExamples:\n  kubectl cfg\n  kubectl cfg sched=min-cpu\n  # Back to what the scheduler was started with\n  kubectl cfg sched-"
+    after_help = "Strategies (sched):\n  balanced            the most CPU and memory left, both alike, few pods of one controller on a node and in a zone\n  spread              the fewest pods of the same controller\n  round-robin         each node in turn\n  min-pods, max-pods  the fewest pods, or the most\n  min-cpu, min-mem    the least in use, by the nodes' heartbeats and what was just assigned\n  random              any node that fits\n\nExamples:\n  kubectl cfg\n  kubectl cfg sched=min-cpu\n  # Back to what the scheduler was started with\n  kubectl cfg sched-"
 )]
 pub struct Cfg {
     /// KEY=VALUE, or KEY- to set it no more

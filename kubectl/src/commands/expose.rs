@@ -1,7 +1,7 @@
 //! `kubectl expose`: a Service in front of the pods of an object.
 
 use clap::{Args, ValueEnum};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{choice, create::Options, target::Target};
 use crate::{
@@ -31,9 +31,9 @@ pub struct Expose {
     /// The number or name of the pods' port; usually the same
     #[arg(long)]
     target_port: Option<String>,
-    /// Of the ports
-    #[arg(long, value_enum, ignore_case = true, default_value = "TCP")]
-    protocol: Protocol,
+    /// Of the ports; usually what the containers say
+    #[arg(long, value_enum, ignore_case = true)]
+    protocol: Option<Protocol>,
     /// ClusterIP, NodePort, LoadBalancer or ExternalName
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
@@ -83,7 +83,7 @@ impl Expose {
     fn service(&self, object: &Value) -> Result<Value, Failure> {
         let name = self.name.as_deref().unwrap_or_else(|| object::name(object));
         let labels = match &self.labels {
-            Some(labels) => labels_of(labels)?,
+            Some(labels) => flags::labels(labels)?,
             None => object.pointer("/metadata/labels").cloned().unwrap_or_else(|| json!({})),
         };
         let mut spec = json!({"selector": self.selector(object)?, "ports": self.ports(object)?});
@@ -98,7 +98,7 @@ impl Expose {
 
     fn selector(&self, object: &Value) -> Result<Value, Failure> {
         if let Some(selector) = &self.selector {
-            return labels_of(selector);
+            return flags::labels(selector);
         }
         let (what, given) = match object::kind(object) {
             "Pod" => ("labels", object.pointer("/metadata/labels")),
@@ -119,12 +119,12 @@ impl Expose {
     }
 
     fn ports(&self, object: &Value) -> Result<Vec<Value>, Failure> {
-        let protocol = self.protocol.to_possible_value();
-        let protocol = protocol.as_ref().map_or("TCP", |protocol| protocol.get_name());
-        let ports: Vec<(u64, &str)> = match self.port {
-            Some(port) => vec![(port.into(), protocol)],
-            None => ports_of(object),
-        };
+        let given = self.protocol.and_then(|protocol| protocol.to_possible_value());
+        let mut ports = ports_of(object);
+        if let Some(port) = self.port.map(u64::from) {
+            let protocol = ports.iter().find(|(own, _)| *own == port).map_or("TCP", |(_, it)| it);
+            ports = vec![(port, protocol)];
+        }
         if ports.is_empty() {
             let why = "couldn't find port via --port flag or introspection";
             return Err(Failure::message(why));
@@ -134,6 +134,7 @@ impl Expose {
             let target = self.target_port.as_deref().map_or(json!(port), |given| {
                 given.parse::<u16>().map_or_else(|_| json!(given), |number| json!(number))
             });
+            let protocol = given.as_ref().map_or(protocol, |given| given.get_name());
             let mut port = json!({"port": port, "protocol": protocol, "targetPort": target});
             if several {
                 port["name"] = json!(format!("port-{}", index + 1));
@@ -161,18 +162,4 @@ fn ports_of(object: &Value) -> Vec<(u64, &str)> {
     };
     let ports = containers.iter().flat_map(|container| list(container, "/ports"));
     ports.filter_map(|p| Some((port(p, "containerPort")?, protocol(p)))).collect()
-}
-
-/// `a=b,c=d` as a map.
-pub(super) fn labels_of(text: &str) -> Result<Value, Failure> {
-    let words: Vec<String> =
-        text.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();
-    let mut labels = Map::new();
-    for (key, value) in flags::pairs(&words)? {
-        let Some(value) = value else {
-            return Err(Failure::message(format!("{key:?} is no KEY=VALUE")));
-        };
-        labels.insert(key, json!(value));
-    }
-    Ok(Value::Object(labels))
 }

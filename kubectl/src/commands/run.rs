@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{create::Options, expose::labels_of};
+use super::create::Options;
 use crate::{Failure, flags, session::Session};
 
 /// Run an image in a pod
@@ -57,7 +57,7 @@ impl Run {
 
     fn pod(&self) -> Result<Value, Failure> {
         let labels = match &self.labels {
-            Some(labels) => labels_of(labels)?,
+            Some(labels) => flags::labels(labels)?,
             None => json!({"run": self.name}),
         };
         let mut container = json!({"name": self.name, "image": self.image});
@@ -67,9 +67,8 @@ impl Run {
         if let Some(port) = self.port {
             container["ports"] = json!([{"containerPort": port}]);
         }
-        let env = flags::pairs(&self.env)?.into_iter();
-        let env =
-            env.map(|(name, value)| json!({"name": name, "value": value.unwrap_or_default()}));
+        let env = flags::assignments(&self.env)?.into_iter();
+        let env = env.map(|(name, value)| json!({"name": name, "value": value}));
         let env: Vec<_> = env.collect();
         if !env.is_empty() {
             container["env"] = json!(env);

@@ -38,6 +38,10 @@ async fn a_pod_is_made_of_an_image() {
     assert!(refused.contains("metadata.name: Invalid value: \"Web\""), "{refused}");
 }
 
+const DNS: &str = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "dns", "labels": {"app": "dns"}},
+    "spec": {"containers": [{"name": "c", "image": "c:1", "ports": [
+        {"containerPort": 53, "protocol": "UDP"}, {"containerPort": 80}]}]}}"#;
+
 #[tokio::test]
 async fn a_service_is_made_of_what_it_is_to_stand_before() {
     let kubectl = Kubectl::new().await;
@@ -69,6 +73,15 @@ async fn a_service_is_made_of_what_it_is_to_stand_before() {
         (&json!("UDP"), &json!({"x": "y"}))
     );
 
+    kubectl.ok_with("create -f -", DNS).await;
+    kubectl.ok("expose pod dns --port=53").await;
+    assert_eq!(get(&kubectl, "service dns").await["spec"]["ports"][0]["protocol"], "UDP");
+    kubectl.ok("expose pod dns --name=all --protocol=SCTP").await;
+    let ports = get(&kubectl, "service all").await["spec"]["ports"].take();
+    let port =
+        |name, port| json!({"name": name, "port": port, "protocol": "SCTP", "targetPort": port});
+    assert_eq!(ports, json!([port("port-1", 53), port("port-2", 80)]));
+
     kubectl.ok("expose service web --name=again --selector=tier=front").await;
     assert_eq!(get(&kubectl, "service again").await["spec"]["selector"], json!({"tier": "front"}));
     let exists = kubectl.fails("expose deployment web --port=80", "").await;
@@ -82,15 +95,13 @@ async fn what_can_not_be_exposed_says_why() {
     kubectl.ok("create configmap settings").await;
     for (line, why) in [
         ("expose deployment web", "error: couldn't find port via --port flag or introspection"),
+        ("run web --image=a:1 --env=A-", "error: \"A-\" is no KEY=VALUE"),
         ("expose configmap settings --port=80", "error: cannot expose a ConfigMap"),
         (
             "expose deployment --port=80",
             "error: resource(s) were provided, but no name was specified",
         ),
-        (
-            "expose deployment web --port=80 --selector=a",
-            "error: \"a\" is neither KEY=VALUE nor KEY-",
-        ),
+        ("expose deployment web --port=80 --selector=a", "error: \"a\" is no KEY=VALUE"),
     ] {
         assert_eq!(kubectl.fails(line, "").await, why);
     }

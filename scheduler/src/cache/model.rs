@@ -8,6 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::pod::HostPort;
 use crate::resources::Resources;
+use crate::snapshot::Zone;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -26,18 +27,23 @@ struct PodShape {
     gpus: u8,
     host_port: Option<u16>,
     finished: bool,
+    /// One of two controllers.
+    controller: Option<bool>,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let (pod, node) = (|| 0..8_u8, || 0..4_u8);
     let port = prop::option::weighted(0.3, 80..82_u16);
-    let shape = (prop::option::of(node()), 0..3_u8, 0..2_u8, port, prop::bool::weighted(0.1));
-    let shape = shape.prop_map(|(node, cpu, gpus, host_port, finished)| PodShape {
+    let controller = prop::option::of(prop::bool::ANY);
+    let finished = prop::bool::weighted(0.1);
+    let shape = (prop::option::of(node()), 0..3_u8, 0..2_u8, port, finished, controller);
+    let shape = shape.prop_map(|(node, cpu, gpus, host_port, finished, controller)| PodShape {
         node,
         cpu,
         gpus,
         host_port,
         finished,
+        controller,
     });
     let step = prop_oneof![
         6 => (pod(), shape).prop_map(|(pod, shape)| Step::SeePod(pod, shape)),
@@ -57,8 +63,9 @@ fn pod(index: u8, shape: &PodShape) -> Pod {
     let container = json!({"name": "c", "resources": {"requests": requests},
         "ports": ports.into_iter().collect::<Vec<_>>()});
     let phase = if shape.finished { "Succeeded" } else { "Running" };
+    let owners = shape.controller.map(|one| json!({"uid": one.to_string(), "controller": true, "apiVersion": "", "kind": "", "name": ""}));
     serde_json::from_value(json!({
-        "metadata": {"namespace": "default", "name": format!("p{}", index / 2), "uid": index.to_string()},
+        "metadata": {"namespace": "default", "name": format!("p{}", index / 2), "uid": index.to_string(), "ownerReferences": owners.into_iter().collect::<Vec<_>>()},
         "spec": {"nodeName": shape.node.map(node_name), "containers": [container]},
         "status": {"phase": phase},
     }))
@@ -162,6 +169,7 @@ struct Content {
     placed: BTreeMap<Uid, (PodKey, NodeName, Option<Arc<Pod>>)>,
     pending: BTreeMap<Uid, Arc<Pod>>,
     names: BTreeMap<PodKey, Uid>,
+    zones: Vec<(Uid, Zone, u32)>,
     looked_at: usize,
 }
 
@@ -170,6 +178,8 @@ struct NodeContent {
     node: Arc<Node>,
     allocatable: Resources,
     requested: Resources,
+    expected: Resources,
+    of_controllers: [u32; 2],
     taints: Vec<String>,
     shares: Shares,
     host_ports: Vec<HostPort>,
@@ -183,6 +193,8 @@ impl From<&NodeInfo> for NodeContent {
             node: Arc::clone(&node.node),
             allocatable: node.allocatable.clone(),
             requested: node.requested.clone(),
+            expected: node.expected.clone(),
+            of_controllers: ["true", "false"].map(|one| node.pods_of(&Uid::from(one))),
             taints: node.taints.repelling.iter().map(|taint| taint.text.to_string()).collect(),
             shares: node.shares().clone(),
             host_ports,
@@ -207,6 +219,7 @@ impl From<&Cache> for Content {
                 .map(|(uid, pod)| (uid.clone(), Arc::clone(&pod.pod)))
                 .collect(),
             names: cache.names.clone().into_iter().collect(),
+            zones: snapshot.zone_counts(),
             looked_at: snapshot.nodes_from(1).count(),
         }
     }

@@ -9,14 +9,17 @@ pub(super) fn share(of_one: f64) -> i64 {
     (of_one.clamp(0.0, 1.0) * FULL as f64) as i64
 }
 
-/// The highest count has the full score and zero has none. `None` if all are zero.
+/// The highest count has the full score and zero has none. `None` if all are equal.
 pub(super) fn highest_is_best(counts: impl Iterator<Item = u32>) -> Option<Vec<i64>> {
     let counts: Vec<i64> = counts.map(i64::from).collect();
-    let highest = counts.iter().copied().max().filter(|highest| *highest > 0)?;
+    let highest = counts.iter().copied().max()?;
+    if counts.iter().all(|count| *count == highest) {
+        return None;
+    }
     Some(counts.into_iter().map(|count| count * FULL / highest).collect())
 }
 
-/// Zero has the full score and the highest count has none. `None` if all are zero.
+/// Zero has the full score and the highest count has none. `None` if all are equal.
 pub(super) fn lowest_is_best(counts: impl Iterator<Item = u32>) -> Option<Vec<i64>> {
     let mut scores = highest_is_best(counts)?;
     scores.iter_mut().for_each(|score| *score = FULL - *score);
@@ -36,7 +39,7 @@ mod tests {
         check(&[], None, None);
         check(&[0, 0], None, None);
         check(&[0, 5, 10], Some(&[0, FULL / 2, FULL]), Some(&[FULL, FULL / 2, 0]));
-        check(&[7, 7], Some(&[FULL, FULL]), Some(&[0, 0]));
+        check(&[7, 7], None, None);
     }
 
     #[test]

@@ -1,11 +1,9 @@
 //! How many pods of the same controller a node has, and its zone: few are good, so that one failure takes few of them
 //! (what Kubernetes' `PodTopologySpread` does by default).
 
-use std::collections::HashMap;
-
 use super::{Plugin, Questions, pod_count::pods, score};
 use crate::pod::PodInfo;
-use crate::snapshot::{NodeInfo, Snapshot, zone};
+use crate::snapshot::{NodeInfo, Snapshot};
 
 pub(crate) struct FewestOfController {
     /// Whether all of a node's pods count where those of the controller are equal, or there is no controller.
@@ -23,7 +21,7 @@ impl Plugin for FewestOfController {
         "PodTopologySpread"
     }
 
-    fn questions<'a>(&'a self, pod: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
+    fn questions<'a>(&'a self, pod: &'a PodInfo, cluster: &'a Snapshot) -> Questions<'a> {
         let controller = pod.controller.as_ref();
         if controller.is_none() && !self.or_at_all {
             return Questions::default();
@@ -36,16 +34,18 @@ impl Plugin for FewestOfController {
                 Some(most) => own(node).saturating_mul(most + 1).saturating_add(pods(node)),
                 None => own(node),
             };
-            let of_nodes = score::lowest_is_best(nodes.iter().map(count))?;
-            let mut zones = HashMap::<_, u32>::new();
-            for node in nodes {
-                *zones.entry(zone(node)).or_default() += own(node);
-            }
-            let of_zones = score::lowest_is_best(nodes.iter().map(|node| zones[&zone(node)]));
-            let Some(of_zones) = of_zones.filter(|_| zones.len() > 1) else {
-                return Some(of_nodes);
+            let of_nodes = score::lowest_is_best(nodes.iter().map(count));
+            let in_zone = |node: &&NodeInfo| {
+                let (controller, zone) = (controller?, node.zone.as_ref()?);
+                Some(cluster.pods_in_zone(controller, zone))
             };
-            Some(of_nodes.iter().zip(of_zones).map(|(node, zone)| (node + 2 * zone) / 3).collect())
+            let in_zones: Option<Vec<u32>> = nodes.iter().map(in_zone).collect();
+            match (of_nodes, in_zones.and_then(|pods| score::lowest_is_best(pods.into_iter()))) {
+                (Some(nodes), Some(zones)) => Some(
+                    nodes.iter().zip(zones).map(|(node, zone)| (node + 2 * zone) / 3).collect(),
+                ),
+                (nodes, zones) => nodes.or(zones),
+            }
         })
     }
 
@@ -56,64 +56,82 @@ impl Plugin for FewestOfController {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::json;
 
     use super::*;
-    use crate::plugins::tests::{node, pod};
+    use crate::plugins::tests::pod;
     use crate::pod::Uid;
-    use crate::snapshot::Share;
+    use crate::snapshot::{Share, Shares};
 
-    /// A node of a zone that has so many pods of the controller, and so many of another.
-    fn node_with(name: &str, zone: &str, own: usize, others: usize) -> NodeInfo {
-        let labels = json!({"topology.kubernetes.io/zone": zone});
-        let mut node = node(json!({"metadata": {"name": name, "labels": labels}}));
-        for (count, controller) in [(own, "ours"), (others, "theirs")] {
-            for index in 0..count {
-                let uid = Uid::from(format!("{controller}{index}").as_str());
-                node.place(uid, Share::from(&pod_of(controller)));
+    /// A node of a zone, whether it takes pods, and how many pods of the controller and of another it has.
+    type Node<'a> = (&'a str, Option<&'a str>, bool, usize, usize);
+
+    fn cluster(nodes: &[Node<'_>]) -> Snapshot {
+        let mut cluster = Snapshot::default();
+        for &(name, zone, takes, own, others) in nodes {
+            let labels = zone.map(|zone| json!({"topology.kubernetes.io/zone": zone}));
+            let node = json!({"metadata": {"name": name, "labels": labels}, "spec": {"unschedulable": !takes}});
+            cluster.add(Arc::new(serde_json::from_value(node).unwrap()), Shares::new());
+            for (count, controller) in [(own, "ours"), (others, "theirs")] {
+                for index in 0..count {
+                    let uid = Uid::from(format!("{name}{controller}{index}").as_str());
+                    cluster.place(&name.into(), uid, Share::from(&pod_of(controller)));
+                }
             }
         }
-        node
+        cluster
     }
 
     fn pod_of(controller: &str) -> PodInfo {
         PodInfo { controller: Some(Uid::from(controller)), ..pod(json!({})) }
     }
 
-    fn best<'a>(plugin: &FewestOfController, pod: &PodInfo, nodes: &'a [NodeInfo]) -> Vec<&'a str> {
-        let cluster = Snapshot::default();
-        let all: Vec<_> = nodes.iter().collect();
-        let score = plugin.questions(pod, &cluster).score;
+    fn best(plugin: &FewestOfController, pod: &PodInfo, cluster: &Snapshot) -> Vec<String> {
+        let all: Vec<_> = cluster.nodes().filter(|node| !node.is_cordoned()).collect();
+        let score = plugin.questions(pod, cluster).score;
         let scores = score.and_then(|score| score(&all)).unwrap_or_else(|| vec![0; all.len()]);
         let best = all.iter().zip(&scores).filter(|(_, score)| Some(*score) == scores.iter().max());
-        best.map(|(node, _)| node.name.as_str()).collect()
+        best.map(|(node, _)| node.name.to_string()).collect()
     }
 
     #[test]
     fn the_node_with_the_fewest_of_the_controller_in_the_zone_with_the_fewest_is_best() {
-        let ours = pod_of("ours");
-        let one_zone = [node_with("a", "x", 1, 0), node_with("b", "x", 0, 9)];
+        let (ours, x, y) = (pod_of("ours"), Some("x"), Some("y"));
+        let one_zone = cluster(&[("a", x, true, 1, 0), ("b", x, true, 0, 9)]);
         assert_eq!(best(&FEWEST_OF_CONTROLLER, &ours, &one_zone), ["b"]);
-        let zones =
-            [node_with("a", "x", 2, 0), node_with("b", "x", 0, 0), node_with("c", "y", 1, 0)];
-        assert_eq!(best(&FEWEST_OF_CONTROLLER, &ours, &zones), ["c"]);
-        assert_eq!(best(&FEWEST_OF_CONTROLLER, &pod(json!({})), &zones), ["a", "b", "c"]);
+        let zones = [("a", x, true, 2, 0), ("b", x, true, 0, 0), ("c", y, true, 1, 0)];
+        assert_eq!(best(&FEWEST_OF_CONTROLLER, &ours, &cluster(&zones)), ["c"]);
+        let alone = pod(json!({}));
+        assert_eq!(best(&FEWEST_OF_CONTROLLER, &alone, &cluster(&zones)), ["a", "b", "c"]);
+        let none = [("a", None, true, 1, 0), ("b", x, true, 0, 0)];
+        assert_eq!(best(&FEWEST_OF_CONTROLLER, &ours, &cluster(&none)), ["b"]);
+    }
+
+    #[test]
+    fn a_zone_is_as_full_as_all_its_nodes_are() {
+        let (x, y) = (Some("x"), Some("y"));
+        let mut cluster = cluster(&[
+            ("full", x, false, 5, 0),
+            ("new", x, true, 0, 0),
+            ("one", y, true, 1, 0),
+            ("another", y, true, 1, 0),
+        ]);
+        let best = |cluster: &Snapshot| best(&FEWEST_OF_CONTROLLER, &pod_of("ours"), cluster);
+        assert_eq!(best(&cluster), ["one", "another"]);
+        cluster.displace(&"one".into(), &Uid::from("oneours0"));
+        assert_eq!(best(&cluster), ["one"]);
+        cluster.remove(&"full".into());
+        assert_eq!(best(&cluster), ["new"]);
     }
 
     #[test]
     fn where_those_of_the_controller_are_equal_all_may_count() {
-        let nodes =
-            [node_with("a", "x", 1, 1), node_with("b", "x", 0, 9), node_with("c", "x", 0, 8)];
-        assert_eq!(best(&FEWEST_OF_CONTROLLER, &pod_of("ours"), &nodes), ["b", "c"]);
-        assert_eq!(best(&FEWEST_OF_CONTROLLER_OR_AT_ALL, &pod_of("ours"), &nodes), ["c"]);
-        assert_eq!(best(&FEWEST_OF_CONTROLLER_OR_AT_ALL, &pod(json!({})), &nodes), ["a"]);
-    }
-
-    #[test]
-    fn pods_that_go_count_no_more() {
-        let mut nodes = [node_with("a", "x", 1, 0), node_with("b", "x", 0, 0)];
-        assert_eq!(best(&FEWEST_OF_CONTROLLER, &pod_of("ours"), &nodes), ["b"]);
-        nodes[0].remove(&Uid::from("ours0"));
-        assert_eq!(best(&FEWEST_OF_CONTROLLER, &pod_of("ours"), &nodes), ["a", "b"]);
+        let x = Some("x");
+        let cluster = cluster(&[("a", x, true, 1, 1), ("b", x, true, 0, 9), ("c", x, true, 0, 8)]);
+        assert_eq!(best(&FEWEST_OF_CONTROLLER, &pod_of("ours"), &cluster), ["b", "c"]);
+        assert_eq!(best(&FEWEST_OF_CONTROLLER_OR_AT_ALL, &pod_of("ours"), &cluster), ["c"]);
+        assert_eq!(best(&FEWEST_OF_CONTROLLER_OR_AT_ALL, &pod(json!({})), &cluster), ["a"]);
     }
 }

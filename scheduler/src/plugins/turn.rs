@@ -12,6 +12,11 @@ impl Plugin for LongestWithoutTurn {
     }
 
     fn questions<'a>(&'a self, _: &'a PodInfo, _: &'a Snapshot) -> Questions<'a> {
-        Questions::score(|nodes| score::lowest_is_best(nodes.iter().map(|node| node.turn)))
+        Questions::score(|nodes| {
+            let turns = || nodes.iter().map(|node| node.turn);
+            let (first, last) = (turns().min()?, turns().max()?);
+            let waited = |turn| (last - turn) as f64 / (last - first) as f64;
+            (first < last).then(|| turns().map(|turn| score::share(waited(turn))).collect())
+        })
     }
 }

@@ -1,5 +1,6 @@
 //! How much of its CPU or memory a node uses, by its heartbeats. What was assigned of late and need not show in them yet
-//! counts beside, so that a burst is spread. A node that has sent none lately is judged by what its pods ask for.
+//! counts beside, so that a burst is spread. A node that has sent none lately is the last choice: what it uses is not known,
+//! and perhaps it is dead. If none has, all are judged by what their pods ask for.
 
 use super::{Plugin, Questions, score};
 use crate::pod::PodInfo;
@@ -28,18 +29,22 @@ impl Plugin for LeastUsed {
     fn questions<'a>(&'a self, pod: &'a PodInfo, cluster: &'a Snapshot) -> Questions<'a> {
         let Self { resource, used, .. } = *self;
         Questions::score(move |nodes| {
-            let free = |node: &&NodeInfo| {
+            let free = |node: &&NodeInfo, used: f64, to_come: i64| {
                 let all = node.allocatable.get(resource).max(1) as f64;
-                let heard = cluster.now().and_then(|now| Some((node.load.usage(now)?, now)));
-                let (used, to_come) = match heard {
-                    Some((usage, now)) => (used(usage), node.load.assigned(resource, now)),
-                    None => (0.0, node.expected.get(resource)),
-                };
                 let to_come = (to_come + pod.expected.get(resource)) as f64 / all;
                 // More than all can be asked for, and is worse still.
                 score::share(1.0 / (1.0 + used + to_come))
             };
-            Some(nodes.iter().map(free).collect())
+            let heard = |node: &&NodeInfo| {
+                let (now, load) = (cluster.now()?, &node.load);
+                Some(free(node, used(load.usage(now)?), load.assigned(resource, now)))
+            };
+            let heard: Vec<_> = nodes.iter().map(heard).collect();
+            if heard.iter().all(Option::is_none) {
+                let asked = |node| free(node, 0.0, node.expected.get(resource));
+                return Some(nodes.iter().map(asked).collect());
+            }
+            Some(heard.into_iter().map(Option::unwrap_or_default).collect())
         })
     }
 }
@@ -82,8 +87,11 @@ mod tests {
         cluster.heard(&NodeName::from("a"), Usage { cpu: 0.9, memory: 0.1 }, begin);
         cluster.heard(&NodeName::from("b"), Usage { cpu: 0.2, memory: 0.8 }, begin);
         assert_eq!((best(&CPU, &cluster), best(&MEMORY, &cluster)), ("b".into(), "a".into()));
-        cluster.set_time(begin + Duration::from_secs(20));
+        let later = begin + Duration::from_secs(20);
+        cluster.set_time(later);
         assert_eq!(best(&CPU, &cluster), "a", "nothing has been heard for long");
+        cluster.heard(&NodeName::from("b"), Usage { cpu: 0.95, memory: 0.95 }, later);
+        assert_eq!(best(&CPU, &cluster), "b", "who is silent may be dead");
     }
 
     #[test]

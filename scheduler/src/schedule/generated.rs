@@ -116,11 +116,22 @@ proptest! {
                 pod.uid = Uid::from(index.to_string().as_str());
                 let node = choose(&cluster, name, &pod, seed.wrapping_add(index as u64)).unwrap().node;
                 cluster.assign(&pod, &node);
-                cluster.get_mut(&node).unwrap().place(pod.uid.clone(), Share::from(&pod));
+                cluster.place(&node, pod.uid.clone(), Share::from(&pod));
             }
             let even = cluster.nodes().all(|node| node.pods() == rounds);
             prop_assert!(even, "{}: {:?}", name, cluster.nodes().map(NodeInfo::pods).collect::<Vec<_>>());
         }
+    }
+}
+
+#[test]
+fn balanced_prefers_the_node_where_both_are_taken_alike() {
+    let shape = |cpu, memory| Shape { cpu, memory, own: 0, others: 5, usage: (0.5, 0.5) };
+    // With the pod, 30 % and 10 %, or 20 % of both.
+    let cluster = cluster(&[shape(20, 60), shape(30, 30)]);
+    for seed in 0..16 {
+        let choice = choose(&cluster, "balanced", &modest(None), seed).unwrap();
+        assert_eq!(choice.node.as_str(), "1");
     }
 }
 

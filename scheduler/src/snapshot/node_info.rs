@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use api_types::api::core::v1::Node;
 
+use super::load::Load;
+use super::zone_counts::Zone;
+use super::zones;
 use crate::changes::Changes;
 use crate::pod::{HostPort, PodInfo, Uid};
 use crate::resources::Resources;
-use crate::snapshot::load::Load;
 use crate::taints::Taints;
 
 /// The name of a node. Cloning one allocates nothing.
@@ -98,7 +100,9 @@ pub struct NodeInfo {
     /// How busy it is.
     pub load: Load,
     /// When a pod was last assigned to it, as the number of that assignment; 0 for never.
-    pub turn: u32,
+    pub turn: u64,
+    /// Where it is, if its labels say so.
+    pub(crate) zone: Option<Zone>,
     shares: Shares,
     host_ports: Vec<(Uid, HostPort)>,
     /// How many of the pods each controller has.
@@ -112,6 +116,7 @@ impl NodeInfo {
             name: NodeName::of(&node),
             allocatable: allocatable(&node),
             taints: Taints::of(&node),
+            zone: zones::named(labels(&node)),
             node,
             requested: Resources::default(),
             expected: Resources::default(),
@@ -140,6 +145,7 @@ impl NodeInfo {
         changes.set(Changes::ALLOCATABLE, self.allocatable != allocatable);
         changes.set(Changes::TAINTS, self.taints.repelling != taints.repelling);
         (self.allocatable, self.taints) = (allocatable, taints);
+        self.zone = zones::named(self.labels());
         changes
     }
 
@@ -185,6 +191,11 @@ impl NodeInfo {
         self.controllers.get(controller).copied().unwrap_or_default()
     }
 
+    /// How many of them each controller has.
+    pub(super) fn controllers(&self) -> impl Iterator<Item = (&Uid, u32)> {
+        self.controllers.iter().map(|(controller, pods)| (controller, *pods))
+    }
+
     /// What each of them takes.
     pub fn shares(&self) -> &Shares {
         &self.shares
@@ -197,14 +208,18 @@ impl NodeInfo {
 
     /// The node's labels.
     pub fn labels(&self) -> &BTreeMap<String, String> {
-        static NONE: BTreeMap<String, String> = BTreeMap::new();
-        self.node.metadata.labels.as_ref().unwrap_or(&NONE)
+        labels(&self.node)
     }
 
     /// Whether somebody has closed it to new pods.
     pub fn is_cordoned(&self) -> bool {
         is_cordoned(&self.node)
     }
+}
+
+fn labels(node: &Node) -> &BTreeMap<String, String> {
+    static NONE: BTreeMap<String, String> = BTreeMap::new();
+    node.metadata.labels.as_ref().unwrap_or(&NONE)
 }
 
 fn is_cordoned(node: &Node) -> bool {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::NodeInfo;
+use super::zone_counts::Zone;
 
 const REGION: &str = "topology.kubernetes.io/region";
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -25,8 +26,14 @@ pub(super) fn take_turns(nodes: &[NodeInfo]) -> Vec<usize> {
     turns.into_iter().map(|(_, _, place)| place).collect()
 }
 
-pub(crate) fn zone(node: &NodeInfo) -> [Option<&str>; 2] {
+fn zone(node: &NodeInfo) -> [Option<&str>; 2] {
     [REGION, ZONE].map(|label| node.labels().get(label).map(String::as_str))
+}
+
+/// The zone that these labels name; there may be another of its name in another region.
+pub(super) fn named(labels: &BTreeMap<String, String>) -> Option<Zone> {
+    let zone = labels.get(ZONE)?;
+    Some(format!("{}/{zone}", labels.get(REGION).map_or("", String::as_str)).into())
 }
 
 #[cfg(test)]

@@ -5,8 +5,12 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use rand::{SeedableRng, rngs::StdRng};
 use scheduler::{
-    cache::Cache, pod::PodInfo, queue::Queue, sample::Rotation, schedule::schedule,
-    strategy::Strategy,
+    cache::Cache,
+    pod::PodInfo,
+    queue::Queue,
+    sample::Rotation,
+    schedule::schedule,
+    strategy::{self, Strategy},
 };
 use serde_json::{Value, json};
 
@@ -22,7 +26,7 @@ fn node_name(index: usize) -> String {
 
 fn node(index: usize) -> Value {
     json!({
-        "metadata": {"name": node_name(index), "labels": {"zone": format!("z{}", index % 3)}},
+        "metadata": {"name": node_name(index), "labels": {"topology.kubernetes.io/zone": format!("z{}", index % 3)}},
         "status": {
             "allocatable": {"cpu": "16", "memory": "64Gi", "ephemeral-storage": "100Gi", "pods": "110"},
             "conditions": [
@@ -35,14 +39,15 @@ fn node(index: usize) -> Value {
 
 fn pod(name: &str, cpu: &str) -> Value {
     let requests = json!({"requests": {"cpu": cpu, "memory": "128Mi"}});
+    let owner = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "web", "controller": true});
     json!({
-        "metadata": {"namespace": "default", "name": name, "uid": name},
+        "metadata": {"namespace": "default", "name": name, "uid": name, "ownerReferences": [owner]},
         "spec": {"containers": [{"name": "main", "resources": requests}]},
     })
 }
 
-fn waiting(index: usize, cpu: &str) -> anyhow::Result<PodInfo> {
-    Ok(PodInfo::new(serde_json::from_value(pod(&index.to_string(), cpu))?))
+fn waiting(name: &str, cpu: &str) -> anyhow::Result<PodInfo> {
+    Ok(PodInfo::new(serde_json::from_value(pod(name, cpu))?))
 }
 
 /// Pods one after another, each on the cluster as those before have left it; then pods that fit nowhere, which
@@ -51,8 +56,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Report> {
     let mut report = Report::new(format!("Scheduler, {} pods on each node", args.pods_per_node));
     for &nodes in &args.nodes {
         let mut cache = cluster(nodes, args.pods_per_node)?;
-        let placed = placed(args, &mut cache)?;
-        report.add(Row::new(format!("schedule a pod, {nodes} nodes")).load(&placed));
+        for strategy in strategy::ALL {
+            let placed = placed(args, &mut cache, strategy)?;
+            let row = format!("schedule a pod by {}, {nodes} nodes", strategy.name());
+            report.add(Row::new(row).load(&placed));
+        }
         let refused = refused(args, &cache)?;
         report.add(Row::new(format!("refuse a pod, {nodes} nodes")).load(&refused));
     }
@@ -73,13 +81,13 @@ fn cluster(nodes: usize, pods_per_node: usize) -> anyhow::Result<Cache> {
     Ok(cache)
 }
 
-fn placed(args: &Args, cache: &mut Cache) -> anyhow::Result<Measured> {
-    let (strategy, mut rng) = ("min-pods".parse::<Strategy>()?, StdRng::seed_from_u64(1));
+fn placed(args: &Args, cache: &mut Cache, strategy: &Strategy) -> anyhow::Result<Measured> {
+    let mut rng = StdRng::seed_from_u64(1);
     let mut rotation = Rotation::default();
     each(args.decisions, |index| {
-        let pod = waiting(index, "100m")?;
+        let pod = waiting(&format!("{}-{index}", strategy.name()), "100m")?;
         let begin = Instant::now();
-        let choice = schedule(&pod, cache.snapshot(), &strategy, &mut rotation, &mut rng)?;
+        let choice = schedule(&pod, cache.snapshot(), strategy, &mut rotation, &mut rng)?;
         cache.assume(&pod, &choice.node);
         Ok(begin.elapsed())
     })
@@ -89,7 +97,7 @@ fn refused(args: &Args, cache: &Cache) -> anyhow::Result<Measured> {
     let (strategy, mut rng) = ("min-pods".parse::<Strategy>()?, StdRng::seed_from_u64(1));
     let mut rotation = Rotation::default();
     each(args.decisions, |index| {
-        let pod = waiting(index, "64")?;
+        let pod = waiting(&index.to_string(), "64")?;
         let begin = Instant::now();
         let refused = schedule(&pod, cache.snapshot(), &strategy, &mut rotation, &mut rng);
         refused.err().context("it fits nowhere")?;
@@ -99,7 +107,7 @@ fn refused(args: &Args, cache: &Cache) -> anyhow::Result<Measured> {
 
 fn removed(args: &Args) -> anyhow::Result<Measured> {
     let mut queue = Queue::default();
-    let pods = (0..args.objects).map(|index| Ok(waiting(index, "1")?.uid));
+    let pods = (0..args.objects).map(|index| Ok(waiting(&index.to_string(), "1")?.uid));
     let pods = pods.collect::<anyhow::Result<Vec<_>>>()?;
     pods.iter().for_each(|pod| queue.add(pod));
     each(pods.len(), |index| {

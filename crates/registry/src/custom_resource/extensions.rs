@@ -17,7 +17,12 @@ const MOST_TOLD: usize = 1 << 20;
 pub(super) fn rules(schema: &Value) -> Option<String> {
     fn find(schema: &Value, path: &FieldPath) -> Option<FieldPath> {
         match schema {
-            Value::Object(fields) if fields.get(RULES).is_some_and(Value::is_array) => {
+            Value::Object(fields)
+                if fields
+                    .get(RULES)
+                    .and_then(Value::as_array)
+                    .is_some_and(|rules| !rules.is_empty()) =>
+            {
                 Some(path.child(RULES))
             }
             Value::Object(fields) => {
