@@ -9,7 +9,6 @@ use axum::http::HeaderValue;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -17,6 +16,7 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 
+use super::stream::Stream;
 use crate::{cold_start::Milestones, message::RequestBody};
 
 /// Instances are near; one that takes longer to accept is gone.
@@ -26,10 +26,6 @@ const MOST_IDLE: usize = 64;
 /// For how long after its last sign of life an instance is taken to be there: what is written on an open connection to a host
 /// that is gone is just not answered.
 const ALIVE: Duration = Duration::from_millis(500);
-/// The host of an instance that is silent for so long is asked for a sign of life, so often and so many times.
-const SILENCE: Duration = Duration::from_secs(5);
-const QUESTIONS: Duration = Duration::from_secs(2);
-const MOST_QUESTIONS: u32 = 3;
 
 /// Of an answer that nobody wants any more so much is taken, and for so long; then its instance is given so long to notice it.
 const UNWANTED: usize = 1 << 20;
@@ -126,10 +122,7 @@ impl Endpoint {
     async fn connect(&self, within: Duration) -> io::Result<Connection> {
         let stream = timeout(within, TcpStream::connect(self.address)).await??;
         self.is_alive();
-        stream.set_nodelay(true)?;
-        let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(QUESTIONS);
-        SockRef::from(&stream).set_tcp_keepalive(&keepalive.with_retries(MOST_QUESTIONS))?;
-        let handshake = http1::handshake(TokioIo::new(stream)).await;
+        let handshake = http1::handshake(TokioIo::new(Stream::new(stream)?)).await;
         let (sender, connection) = handshake.map_err(io::Error::other)?;
         let (given_up, told) = oneshot::channel();
         tokio::spawn(drive(connection, told));
@@ -147,14 +140,14 @@ impl Connection {
 
 /// Ends with the connection, which a call that is given up ends. How it was given up is told before that.
 async fn drive(
-    mut connection: http1::Connection<TokioIo<TcpStream>, RequestBody>,
+    mut connection: http1::Connection<TokioIo<Stream>, RequestBody>,
     mut given_up: oneshot::Receiver<GivenUp>,
 ) {
     if let Err(error) = poll_fn(|context| connection.poll_without_shutdown(context)).await {
         tracing::debug!(%error, "connection to an instance");
     }
     if let Ok(GivenUp { place, deadline }) = given_up.try_recv() {
-        let stream = connection.into_parts().io.into_inner();
+        let stream = connection.into_parts().io.into_inner().tcp;
         let _ = timeout_at(deadline, until_closed(stream)).await;
         drop(place);
     }

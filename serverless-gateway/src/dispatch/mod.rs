@@ -5,6 +5,7 @@
 mod call;
 mod endpoint;
 mod line;
+mod stream;
 #[cfg(test)]
 mod tests;
 

@@ -10,4 +10,5 @@ mod forwarding;
 mod histories;
 mod queue;
 mod rig;
+mod silence;
 mod workflows;

@@ -216,7 +216,7 @@ fn stuck(last: u8, reason: &str) -> Pod {
 }
 
 /// An instance that takes a call, and does as it does when its client goes: it works on, or ends the call.
-async fn takes_a_call(listener: &TcpListener) -> TcpStream {
+pub(crate) async fn takes_a_call(listener: &TcpListener) -> TcpStream {
     let accepted = tokio::time::timeout(Duration::from_secs(30), listener.accept()).await;
     let (mut stream, _) = accepted.expect("no connection").unwrap();
     let mut request = Vec::new();

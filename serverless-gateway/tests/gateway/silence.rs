@@ -1,0 +1,50 @@
+//! Instances whose hosts say nothing any more, and those that only seem so.
+
+use std::time::Duration;
+
+use socket2::{SockFilter, SockRef};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::{
+    queue::takes_a_call,
+    rig::{Rig, address},
+};
+
+async fn rig() -> (Rig, TcpListener) {
+    let listener = TcpListener::bind((address(1), 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (Rig::start(port, &[("add", address(1))]).await, listener)
+}
+
+#[tokio::test]
+async fn a_call_breaks_off_whose_request_the_host_of_its_instance_does_not_acknowledge() {
+    let (rig, listener) = rig().await;
+    let gateway = rig.url.strip_prefix("http://").unwrap();
+    let mut caller = TcpStream::connect(gateway).await.unwrap();
+    let begin = b"POST /add HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\na";
+    caller.write_all(begin).await.unwrap();
+    let instance = takes_a_call(&listener).await;
+    // Whatever comes from now on is dropped: `ret 0`.
+    SockRef::from(&instance).attach_filter(&[SockFilter::new(6, 0, 0, 0)]).unwrap();
+    caller.write_all(b"b").await.unwrap();
+    let mut status = [0; 12];
+    let answer = caller.read_exact(&mut status);
+    tokio::time::timeout(Duration::from_secs(30), answer).await.expect("it hangs").unwrap();
+    assert_eq!(&status, b"HTTP/1.1 502");
+}
+
+#[tokio::test]
+async fn an_instance_that_reads_nothing_for_long_keeps_its_call() {
+    let (rig, listener) = rig().await;
+    let body = vec![b'x'; 1 << 20];
+    let call = tokio::spawn(rig.client.post(format!("{}/add", rig.url)).body(body).send());
+    let mut instance = takes_a_call(&listener).await;
+    // Longer than a host may be silent.
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    instance.read_exact(&mut vec![0; 1 << 20]).await.unwrap();
+    instance.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    assert_eq!(call.await.unwrap().unwrap().status(), 200);
+}
