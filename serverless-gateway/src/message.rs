@@ -63,12 +63,14 @@ impl Message {
         most: u64,
     ) -> (Request<RequestBody>, Progress, Option<Repeat>) {
         let progress = Progress::default();
-        let is_short = self.body.size_hint().exact().is_some_and(|length| length <= KEPT);
+        let short = self.body.size_hint().exact().filter(|length| *length <= KEPT);
         self.headers.remove(&REPEATABLE);
-        let repeat = is_short.then(|| {
+        let repeat = short.and_then(|length| usize::try_from(length).ok()).map(|length| {
             self.headers.insert(REPEATABLE, HeaderValue::from_static("true"));
             let (target, headers) = (self.target.clone(), self.headers.clone());
-            Repeat { target, headers, body: Arc::default() }
+            // Copied: however small the pieces, they take no more room than this, and none of the connection's.
+            let body = Arc::new(Mutex::new(Vec::with_capacity(length)));
+            Repeat { target, headers, body }
         });
         let kept = repeat.as_ref().map(|repeat| repeat.body.clone());
         let body = RequestBody { body: self.body, left: most, progress: progress.clone(), kept };
@@ -99,13 +101,13 @@ pub(crate) struct Repeat {
     target: PathAndQuery,
     headers: HeaderMap,
     /// As far as it has come.
-    body: Arc<Mutex<Vec<Bytes>>>,
+    body: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Repeat {
     /// The request, of whose body all has come.
     pub(crate) fn request(&self) -> Request<RequestBody> {
-        let body = Body::from(self.body.lock().concat());
+        let body = Body::from(self.body.lock().clone());
         // It is kept already.
         let (left, progress, kept) = (KEPT, Progress::default(), None);
         let body = RequestBody { body, left, progress, kept };
@@ -164,7 +166,7 @@ pub(crate) struct RequestBody {
     left: u64,
     progress: Progress,
     /// Where it is kept.
-    kept: Option<Arc<Mutex<Vec<Bytes>>>>,
+    kept: Option<Arc<Mutex<Vec<u8>>>>,
 }
 
 /// Why a body was not passed on to its end.
@@ -204,7 +206,7 @@ impl HttpBody for RequestBody {
             }
         }
         if let (Some(kept), Some(data)) = (&self.kept, frame.data_ref()) {
-            kept.lock().push(data.clone());
+            kept.lock().extend_from_slice(data);
         }
         if self.body.is_end_stream() {
             self.progress.set(State::Whole);

@@ -32,7 +32,8 @@ pub(crate) struct Metrics {
 pub(crate) struct FunctionMetrics {
     labels: Labels,
     calls: Family<Answered, Counter>,
-    by_code: Arc<Mutex<BTreeMap<u16, Counter>>>,
+    /// Nothing: the function is no more, and what is counted of it stays for ever.
+    by_code: Arc<Mutex<Option<BTreeMap<u16, Counter>>>>,
     durations: Histogram,
     in_flight: Gauge,
     queued: Gauge,
@@ -107,7 +108,7 @@ impl Metrics {
         let labels = Labels { namespace: namespace.clone(), function: name.clone() };
         FunctionMetrics {
             calls: self.calls.clone(),
-            by_code: Arc::default(),
+            by_code: Arc::new(Mutex::new(Some(BTreeMap::new()))),
             durations: self.durations.get_or_create_owned(&labels),
             in_flight: self.in_flight.get_or_create_owned(&labels),
             queued: self.queued.get_or_create_owned(&labels),
@@ -124,8 +125,9 @@ impl Metrics {
         self.in_flight.remove(labels);
         self.queued.remove(labels);
         self.cold_starts.remove(labels);
-        for code in function.by_code.lock().keys() {
-            self.calls.remove(&labels.answered(*code));
+        let mut by_code = function.by_code.lock();
+        for code in by_code.take().into_iter().flat_map(BTreeMap::into_keys) {
+            self.calls.remove(&labels.answered(code));
         }
     }
 }
@@ -143,7 +145,9 @@ impl FunctionMetrics {
 
     fn answered(&self, code: u16) {
         let new = || self.calls.get_or_create_owned(&self.labels.answered(code));
-        self.by_code.lock().entry(code).or_insert_with(new).inc();
+        if let Some(by_code) = self.by_code.lock().as_mut() {
+            by_code.entry(code).or_insert_with(new).inc();
+        }
     }
 
     /// What a call waited for.

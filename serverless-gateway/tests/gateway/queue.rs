@@ -388,6 +388,7 @@ async fn a_call_that_waits_for_a_function_that_is_deleted_is_told_so() {
     rig.functions.function(Event::Delete(function("add", &json!({}))));
     assert_eq!(call.await.unwrap().status(), 404);
     assert_eq!(rig.metric("function_calls_queued"), None, "it is not counted any more");
+    assert_eq!(rig.metric("function_calls_total"), None, "nor is how it ended");
 }
 
 #[tokio::test]
