@@ -1,5 +1,6 @@
 //! Functions that no watch has told of: whether there are such is asked of the API server. Whoever calls can make names up,
-//! so that there are few questions at a time, one for each name, whose answer holds for a moment.
+//! so that there are few questions at a time, one for each name, whose answer holds for a moment; and no more of a namespace wait than let others
+//! have theirs.
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
@@ -24,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const HOLDS: Duration = Duration::from_secs(1);
 /// So many questions at a time.
 const AT_A_TIME: usize = 8;
+/// So many wait for their turn, and so many of one namespace: more are not asked.
+const MOST: usize = 1000;
+const MOST_OF_NAMESPACE: usize = 200;
 
 /// What the API server says of a function, or why it says nothing.
 type Answer = Result<bool, Arc<str>>;
@@ -34,8 +38,17 @@ pub(crate) struct Unheard(Arc<Inner>);
 
 struct Inner {
     client: Client,
-    questions: Mutex<HashMap<Key, watch::Receiver<Option<Answer>>>>,
+    questions: Mutex<Questions>,
     turns: Semaphore,
+}
+
+#[derive(Debug, Default)]
+struct Questions {
+    /// Those whose answers hold, too.
+    asked: HashMap<Key, watch::Receiver<Option<Answer>>>,
+    /// Those without an answer: how many, and of each namespace that has any.
+    open: usize,
+    of_namespace: HashMap<String, usize>,
 }
 
 impl fmt::Debug for Inner {
@@ -86,28 +99,34 @@ impl Unheard {
         if !(dns1123_label(&function.0).is_empty() && dns1035_label(&function.1).is_empty()) {
             return Ok(false);
         }
-        let mut question = self.question(function);
+        let Some(mut question) = self.question(function) else {
+            return Err("too many others are asked for".into());
+        };
         let answer = question.wait_for(Option::is_some).await;
         answer.ok().and_then(|answer| answer.clone()).unwrap_or(Err("nobody has asked".into()))
     }
 
-    fn question(&self, function: &Key) -> watch::Receiver<Option<Answer>> {
+    fn question(&self, function: &Key) -> Option<watch::Receiver<Option<Answer>>> {
         let mut questions = self.0.questions.lock();
-        if let Some(asked) = questions.get(function) {
-            return asked.clone();
+        if let Some(asked) = questions.asked.get(function) {
+            return Some(asked.clone());
+        }
+        if !questions.may_open(&function.0) {
+            return None;
         }
         let (sender, question) = watch::channel(None);
-        questions.insert(function.clone(), question.clone());
+        questions.asked.insert(function.clone(), question.clone());
         let (this, function) = (self.clone(), function.clone());
         tokio::spawn(async move {
             let answer = timeout(PATIENCE, this.ask(&function)).await;
             let late = || format!("no answer of the API server within {} s", PATIENCE.as_secs());
             let answer = answer.unwrap_or_else(|_| Err(late().into()));
+            this.0.questions.lock().close(&function.0);
             sender.send_replace(Some(answer));
             sleep(HOLDS).await;
-            this.0.questions.lock().remove(&function);
+            this.0.questions.lock().asked.remove(&function);
         });
-        question
+        Some(question)
     }
 
     async fn ask(&self, (namespace, name): &Key) -> Answer {
@@ -118,6 +137,31 @@ impl Unheard {
             kube::Error::Api(status) => status.message.into(),
             error => error.to_string().into(),
         })
+    }
+}
+
+// === impl Questions ===
+
+impl Questions {
+    /// Whether there may be another one; then it is counted.
+    fn may_open(&mut self, namespace: &str) -> bool {
+        let of_namespace = self.of_namespace.get(namespace).copied().unwrap_or_default();
+        let may = self.open < MOST && of_namespace < MOST_OF_NAMESPACE;
+        if may {
+            self.open += 1;
+            self.of_namespace.insert(namespace.to_owned(), of_namespace + 1);
+        }
+        may
+    }
+
+    fn close(&mut self, namespace: &str) {
+        self.open -= 1;
+        if let Some(count) = self.of_namespace.get_mut(namespace) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_namespace.remove(namespace);
+            }
+        }
     }
 }
 
@@ -162,7 +206,7 @@ mod tests {
         assert_eq!(unheard.exists(&add).await, Ok(false));
         assert_eq!(asked.load(Ordering::Relaxed), 1);
         sleep(HOLDS * 2).await;
-        assert!(unheard.0.questions.lock().is_empty());
+        assert!(unheard.0.questions.lock().asked.is_empty());
         assert_eq!(unheard.exists(&add).await, Ok(false));
         assert_eq!(asked.load(Ordering::Relaxed), 2);
     }
@@ -175,6 +219,28 @@ mod tests {
         // Five seconds, in each of which eight are answered; the last ones just then, or not.
         assert!((32..=40).contains(&answers.iter().filter(|answer| answer.is_ok()).count()));
         assert!(asked.load(Ordering::Relaxed) <= 40);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_namespace_whose_callers_make_names_up_keeps_no_other_from_asking() {
+        let (unheard, _) = server(404);
+        let of = |namespace: usize, name: usize| (format!("n{namespace}"), format!("add-{name}"));
+        let names: Vec<_> = (0..MOST_OF_NAMESPACE).map(|name| of(0, name)).collect();
+        let many = join_all(names.iter().map(|name| unheard.exists(name)));
+        let more = async {
+            tokio::task::yield_now().await;
+            let refused = unheard.exists(&of(0, MOST_OF_NAMESPACE)).await;
+            assert_eq!(refused, Err("too many others are asked for".into()));
+            // Who asks for what is asked already is none of these; nor is another namespace, until there are too many in all.
+            let known = unheard.question(&names[0]);
+            let others = (MOST_OF_NAMESPACE..MOST + 1).map(|n| unheard.question(&of(n, n)));
+            (known.is_some(), others.flatten().count())
+        };
+        let (_, told) = tokio::join!(many, more);
+        assert_eq!(told, (true, MOST - MOST_OF_NAMESPACE));
+        sleep(PATIENCE + HOLDS * 2).await;
+        assert!(unheard.0.questions.lock().of_namespace.is_empty());
+        assert_eq!(unheard.exists(&of(0, 0)).await, Ok(false));
     }
 
     #[tokio::test(start_paused = true)]
