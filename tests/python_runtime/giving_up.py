@@ -70,4 +70,11 @@ except TimeoutError:
 its.close()
 client.settimeout(20)
 assert client.recv(1) == b""
+
+# What a process has left behind writes without end.
+left = SimpleNamespace(settimeout=lambda _: None, recv=lambda _: b"x")
+waiting = threading.Thread(target=Worker(left).wait_for_end, daemon=True)
+waiting.start()
+waiting.join(10)
+assert not waiting.is_alive(), "its end is waited for for ever"
 print("ok")

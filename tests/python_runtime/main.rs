@@ -241,3 +241,8 @@ fn a_request_that_is_there_when_its_idle_connection_is_ended_is_answered() {
 fn a_call_that_is_given_up_is_not_begun_or_has_ended_before_its_place_is_free() {
     assert_eq!(printed("giving_up.py"), "ok\n");
 }
+
+#[test]
+fn calls_that_wait_for_a_worker_get_it_in_their_turn() {
+    assert_eq!(printed("turns.py"), "first second\n");
+}

@@ -221,10 +221,10 @@ class Worker:
         self.sock.settimeout(max(deadline - monotonic(), 0.001))
 
     def wait_for_end(self):
-        """Its end of the socket closes with the process."""
+        """Its end of the socket closes with the process, unless another one has it, which may go on writing."""
         end = monotonic() + END_SECONDS
         try:
-            while True:
+            while monotonic() < end:
                 self.wait_no_longer_than(end)
                 if not self.sock.recv(64 << 10):
                     return
