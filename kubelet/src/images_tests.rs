@@ -193,6 +193,22 @@ async fn an_image_that_was_being_fetched_when_the_kubelet_ended_goes_with_its_ve
     until_called(&runtime, format!("remove image {ENDLESS_IMAGE}")).await;
 }
 
+/// Somebody may bring it here from elsewhere.
+#[tokio::test]
+async fn an_image_that_could_not_be_fetched_is_not_the_kubelets_to_remove() {
+    let plane = ControlPlane::start().await;
+    let runtime = Arc::new(Fake::default());
+    create_set(&plane.client(), "add-v1", of_add(1), IMAGE).await;
+    let root = tempfile::tempdir().unwrap();
+    let _node = node_at(root.path(), &plane, &runtime, IMPATIENT);
+    until_called(&runtime, format!("pull {IMAGE}")).await;
+    wait::until("it is not noted", async || {
+        let noted = std::fs::read_to_string(root.path().join("images-fetched-ahead"));
+        noted.ok().filter(String::is_empty).map(drop).ok_or("it is")
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn an_image_that_does_not_come_holds_up_no_other() {
     let plane = ControlPlane::start().await;

@@ -240,7 +240,13 @@ async fn ensure(
     fetched.lock().change(|images| {
         images.insert(image.to_owned());
     });
-    pull(context, image, &logins).await.map_err(failed)?;
+    if let Err(error) = pull(context, image, &logins).await {
+        // If it is here one day, somebody else has brought it.
+        fetched.lock().change(|images| {
+            images.remove(image);
+        });
+        return Err(failed(error));
+    }
     tracing::info!(image, "fetched the image of a function");
     Ok(Outcome::Here)
 }
