@@ -11,6 +11,7 @@ use crate::pod::{PodInfo, Uid};
 
 mod load;
 mod node_info;
+mod zone;
 mod zone_counts;
 mod zones;
 
@@ -18,7 +19,7 @@ use zone_counts::ZoneCounts;
 
 pub use load::{Load, Usage};
 pub use node_info::{NodeInfo, NodeName, Share, Shares};
-pub(crate) use zone_counts::Zone;
+pub(crate) use zone::Zone;
 
 /// All nodes. They have an order in which they are looked at, which stays as it is while no node comes or goes;
 /// nodes of different zones take turns in it.
@@ -94,7 +95,8 @@ impl Snapshot {
     /// Adds a node that is not there yet, with the pods that were placed on it before it was known.
     pub fn add(&mut self, node: Arc<Node>, pods: Shares) {
         let info = NodeInfo::new(node, pods);
-        self.zones.add_all(&info);
+        info.controllers()
+            .for_each(|(controller, pods)| self.zones.add(controller, info.zone.as_ref(), pods));
         self.places.insert(info.name.clone(), self.nodes.len());
         self.nodes.push(info);
         self.order.take();
@@ -103,9 +105,11 @@ impl Snapshot {
     /// Takes over a newer version of a node, if it is there; what has changed.
     pub fn update(&mut self, name: &NodeName, node: &Arc<Node>) -> Option<Changes> {
         let info = &mut self.nodes[*self.places.get(name)?];
-        self.zones.take_all(info);
+        info.controllers()
+            .for_each(|(controller, pods)| self.zones.take(controller, info.zone.as_ref(), pods));
         let changes = info.update(Arc::clone(node));
-        self.zones.add_all(info);
+        info.controllers()
+            .for_each(|(controller, pods)| self.zones.add(controller, info.zone.as_ref(), pods));
         if changes.contains(Changes::LABELS) {
             self.order.take();
         }
@@ -116,7 +120,8 @@ impl Snapshot {
     pub fn remove(&mut self, name: &NodeName) -> Option<NodeInfo> {
         let place = self.places.remove(name)?;
         let info = self.nodes.swap_remove(place);
-        self.zones.take_all(&info);
+        info.controllers()
+            .for_each(|(controller, pods)| self.zones.take(controller, info.zone.as_ref(), pods));
         if let Some(moved) = self.nodes.get(place) {
             self.places.insert(moved.name.clone(), place);
         }

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use api_types::api::core::v1::Node;
 
 use super::load::Load;
-use super::zone_counts::Zone;
-use super::zones;
+use super::zone::{self, Zone};
 use crate::changes::Changes;
 use crate::pod::{HostPort, PodInfo, Uid};
 use crate::resources::Resources;
@@ -116,7 +115,7 @@ impl NodeInfo {
             name: NodeName::of(&node),
             allocatable: allocatable(&node),
             taints: Taints::of(&node),
-            zone: zones::named(labels(&node)),
+            zone: zone::named(labels(&node)),
             node,
             requested: Resources::default(),
             expected: Resources::default(),
@@ -145,7 +144,7 @@ impl NodeInfo {
         changes.set(Changes::ALLOCATABLE, self.allocatable != allocatable);
         changes.set(Changes::TAINTS, self.taints.repelling != taints.repelling);
         (self.allocatable, self.taints) = (allocatable, taints);
-        self.zone = zones::named(self.labels());
+        self.zone = zone::named(self.labels());
         changes
     }
 

@@ -2,11 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::NodeInfo;
+use super::zone::Zone;
 use crate::pod::Uid;
-
-/// A region and a zone in it. Cloning one allocates nothing.
-pub(crate) type Zone = std::sync::Arc<str>;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct ZoneCounts(HashMap<Uid, HashMap<Zone, u32>>);
@@ -34,20 +31,6 @@ impl ZoneCounts {
         zones.retain(|_, count| *count > 0);
         if zones.is_empty() {
             self.0.remove(controller);
-        }
-    }
-
-    /// The pods of a node that has come.
-    pub(super) fn add_all(&mut self, node: &NodeInfo) {
-        for (controller, pods) in node.controllers() {
-            self.add(controller, node.zone.as_ref(), pods);
-        }
-    }
-
-    /// The pods of a node that goes.
-    pub(super) fn take_all(&mut self, node: &NodeInfo) {
-        for (controller, pods) in node.controllers() {
-            self.take(controller, node.zone.as_ref(), pods);
         }
     }
 

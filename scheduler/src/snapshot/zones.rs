@@ -4,10 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::NodeInfo;
-use super::zone_counts::Zone;
-
-const REGION: &str = "topology.kubernetes.io/region";
-const ZONE: &str = "topology.kubernetes.io/zone";
+use super::zone::{REGION, ZONE};
 
 /// The places of the nodes, so that zones take turns. One that has no more nodes is passed over.
 pub(super) fn take_turns(nodes: &[NodeInfo]) -> Vec<usize> {
@@ -28,12 +25,6 @@ pub(super) fn take_turns(nodes: &[NodeInfo]) -> Vec<usize> {
 
 fn zone(node: &NodeInfo) -> [Option<&str>; 2] {
     [REGION, ZONE].map(|label| node.labels().get(label).map(String::as_str))
-}
-
-/// The zone that these labels name; there may be another of its name in another region.
-pub(super) fn named(labels: &BTreeMap<String, String>) -> Option<Zone> {
-    let zone = labels.get(ZONE)?;
-    Some(format!("{}/{zone}", labels.get(REGION).map_or("", String::as_str)).into())
 }
 
 #[cfg(test)]
