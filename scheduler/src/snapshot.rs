@@ -95,8 +95,7 @@ impl Snapshot {
     /// Adds a node that is not there yet, with the pods that were placed on it before it was known.
     pub fn add(&mut self, node: Arc<Node>, pods: Shares) {
         let info = NodeInfo::new(node, pods);
-        info.controllers()
-            .for_each(|(controller, pods)| self.zones.add(controller, info.zone.as_ref(), pods));
+        self.zones.add_all(info.controllers(), info.zone.as_ref());
         self.places.insert(info.name.clone(), self.nodes.len());
         self.nodes.push(info);
         self.order.take();
@@ -105,11 +104,12 @@ impl Snapshot {
     /// Takes over a newer version of a node, if it is there; what has changed.
     pub fn update(&mut self, name: &NodeName, node: &Arc<Node>) -> Option<Changes> {
         let info = &mut self.nodes[*self.places.get(name)?];
-        info.controllers()
-            .for_each(|(controller, pods)| self.zones.take(controller, info.zone.as_ref(), pods));
+        let zone = info.zone.clone();
         let changes = info.update(Arc::clone(node));
-        info.controllers()
-            .for_each(|(controller, pods)| self.zones.add(controller, info.zone.as_ref(), pods));
+        if info.zone != zone {
+            self.zones.take_all(info.controllers(), zone.as_ref());
+            self.zones.add_all(info.controllers(), info.zone.as_ref());
+        }
         if changes.contains(Changes::LABELS) {
             self.order.take();
         }
@@ -120,8 +120,7 @@ impl Snapshot {
     pub fn remove(&mut self, name: &NodeName) -> Option<NodeInfo> {
         let place = self.places.remove(name)?;
         let info = self.nodes.swap_remove(place);
-        info.controllers()
-            .for_each(|(controller, pods)| self.zones.take(controller, info.zone.as_ref(), pods));
+        self.zones.take_all(info.controllers(), info.zone.as_ref());
         if let Some(moved) = self.nodes.get(place) {
             self.places.insert(moved.name.clone(), place);
         }

@@ -34,6 +34,24 @@ impl ZoneCounts {
         }
     }
 
+    /// The pods of a node that has come.
+    pub(super) fn add_all<'a>(
+        &mut self,
+        pods: impl Iterator<Item = (&'a Uid, u32)>,
+        zone: Option<&Zone>,
+    ) {
+        pods.for_each(|(controller, pods)| self.add(controller, zone, pods));
+    }
+
+    /// The pods of a node that goes.
+    pub(super) fn take_all<'a>(
+        &mut self,
+        pods: impl Iterator<Item = (&'a Uid, u32)>,
+        zone: Option<&Zone>,
+    ) {
+        pods.for_each(|(controller, pods)| self.take(controller, zone, pods));
+    }
+
     #[cfg(test)]
     pub(super) fn sorted(&self) -> Vec<(Uid, Zone, u32)> {
         let each = self.0.iter().flat_map(|(controller, zones)| {
