@@ -77,7 +77,12 @@ impl Expose {
             return Err(Failure::message("resource(s) were provided, but no name was specified"));
         }
         let object = target.fetch(session).await?;
-        self.options.create_one(session, self.service(&object)?, "exposed").await
+        let mut service = self.service(&object)?;
+        // As a file says it; otherwise it is that of the command.
+        if target.namespace != Some(session.namespace().await?) {
+            service["metadata"]["namespace"] = json!(target.namespace);
+        }
+        self.options.create_one(session, service, "exposed").await
     }
 
     fn service(&self, object: &Value) -> Result<Value, Failure> {

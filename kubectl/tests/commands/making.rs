@@ -82,6 +82,13 @@ async fn a_service_is_made_of_what_it_is_to_stand_before() {
         |name, port| json!({"name": name, "port": port, "protocol": "SCTP", "targetPort": port});
     assert_eq!(ports, json!([port("port-1", 53), port("port-2", 80)]));
 
+    kubectl.ok("create namespace team").await;
+    kubectl.ok_with("create -n team -f -", DNS).await;
+    let pod = DNS.replace(r#""name": "dns","#, r#""name": "dns", "namespace": "team","#);
+    kubectl.ok_with("expose -f - --port=53", &pod).await;
+    let service = get(&kubectl, "service dns -n team").await;
+    assert_eq!(service["spec"]["ports"][0]["protocol"], "UDP");
+
     kubectl.ok("expose service web --name=again --selector=tier=front").await;
     assert_eq!(get(&kubectl, "service again").await["spec"]["selector"], json!({"tier": "front"}));
     let exists = kubectl.fails("expose deployment web --port=80", "").await;

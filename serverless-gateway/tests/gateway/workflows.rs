@@ -25,7 +25,7 @@ use serverless_gateway::{
     Access, Calls, Limits,
     workflows::{CallFunction, FunctionCall, NoAnswer, Runs, router},
 };
-use testkit::{ControlPlane, wait};
+use testkit::{ControlPlane, Obstacle, wait};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -310,16 +310,22 @@ async fn a_run_whose_results_cannot_be_stored_ends() {
     assert_eq!(cluster.functions.calls().values().max(), Some(&1));
 }
 
-#[tokio::test]
-async fn that_a_runs_results_cannot_be_stored_is_stored_as_soon_as_it_can_be() {
+/// A run `r` whose first step, `slow`, is being called, while its status is answered so.
+async fn refused_at_a_step(status: StatusCode) -> (Cluster, Gateway, Obstacle) {
     let cluster = Cluster::start().await;
     cluster.workflow("w", line(&["slow"])).await;
     cluster.run("r", "w", json!({"x": 0})).await;
-    let _gateway = cluster.gateway("a");
+    let gateway = cluster.gateway("a");
     cluster.called("slow", &[1]).await;
-    let status =
+    let of_the_run =
         |request: &Request<kube::client::Body>| request.uri().path().ends_with("/r/status");
-    let refused = cluster.plane.answer(StatusCode::UNPROCESSABLE_ENTITY, status);
+    let refused = cluster.plane.answer(status, of_the_run);
+    (cluster, gateway, refused)
+}
+
+#[tokio::test]
+async fn that_a_runs_results_cannot_be_stored_is_stored_as_soon_as_it_can_be() {
+    let (cluster, _gateway, refused) = refused_at_a_step(StatusCode::UNPROCESSABLE_ENTITY).await;
     let before = cluster.writes("r");
     cluster.functions.permits.add_permits(1);
     cluster.written("r", before + 3).await;
@@ -335,14 +341,7 @@ async fn that_a_runs_results_cannot_be_stored_is_stored_as_soon_as_it_can_be() {
 
 #[tokio::test]
 async fn what_a_gateway_may_not_store_for_a_while_is_stored_after_it() {
-    let cluster = Cluster::start().await;
-    cluster.workflow("w", line(&["slow"])).await;
-    cluster.run("r", "w", json!({"x": 0})).await;
-    let _gateway = cluster.gateway("a");
-    cluster.called("slow", &[1]).await;
-    let status =
-        |request: &Request<kube::client::Body>| request.uri().path().ends_with("/r/status");
-    let forbidden = cluster.plane.answer(StatusCode::FORBIDDEN, status);
+    let (cluster, _gateway, forbidden) = refused_at_a_step(StatusCode::FORBIDDEN).await;
     let before = cluster.writes("r");
     cluster.functions.permits.add_permits(3);
     cluster.written("r", before + 2).await;
