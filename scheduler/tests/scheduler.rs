@@ -245,7 +245,9 @@ async fn what_nodes_use_by_their_heartbeats_decides_where_the_strategy_asks_for_
     wait::until("a pod goes to the node that uses less", async || {
         for (node, cpu_percent) in [("large", 95.0), ("small", 5.0)] {
             let node = node.to_owned();
-            listwatch.beat(&Heartbeat { node, cpu_percent, memory_percent: 50.0, pods: 0 }).await;
+            listwatch
+                .beat(&Heartbeat { node, cpu_percent, memory_percent: 50.0, pods: 0, usage: None })
+                .await;
         }
         index += 1;
         cluster.add_pod(&pod(&format!("p{index}")).build()).await;

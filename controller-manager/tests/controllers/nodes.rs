@@ -262,7 +262,7 @@ async fn say(listwatch: &ListWatch, beats: &[&str], testimony: Testimony) {
     for node in beats {
         let (cpu_percent, memory_percent, pods) = (1.0, 1.0, 1);
         let node = (*node).to_owned();
-        listwatch.beat(&Heartbeat { node, cpu_percent, memory_percent, pods }).await;
+        listwatch.beat(&Heartbeat { node, cpu_percent, memory_percent, pods, usage: None }).await;
     }
     listwatch.announce(topics::PROXY_STATUS, &testimony);
 }

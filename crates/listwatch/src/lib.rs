@@ -23,6 +23,7 @@ mod relation;
 mod several;
 mod source;
 pub mod topics;
+pub mod usage;
 
 use std::fmt::{self, Debug};
 
@@ -46,6 +47,7 @@ pub use lists::{Lists, News, gone};
 pub use message::{ChangeMessage, ChangeType};
 pub use publisher::{BOOKMARK_PERIOD, Change, Publisher};
 pub use source::Scope;
+pub use usage::{ContainerUsage, PodUsage, PodsUsage, Usage, UsageWanted};
 
 /// Why a listener or publisher cannot be made. After that, nothing fails: it degrades.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +70,9 @@ pub struct Heartbeat {
     pub memory_percent: f64,
     /// How many pods it runs.
     pub pods: usize,
+    /// What the host uses; only with the first heartbeat after a new sample.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
 }
 
 /// A sign of life of a kube-proxy, with what it has found of the hosts next to it. Sent every second over

@@ -4,8 +4,10 @@
 pub const NODE_STATUS: &str = "minik8s.status.node";
 /// Signs of life of kube-proxies, and what they know of their peers' hosts: [`crate::Testimony`].
 pub const PROXY_STATUS: &str = "minik8s.status.proxy";
-/// Use of resources by pods.
+/// What pods use: [`crate::PodsUsage`].
 pub const POD_STATUS: &str = "minik8s.status.pod";
+/// Who wants to know more often what nodes and pods use: [`crate::UsageWanted`].
+pub const USAGE_WANTED: &str = "minik8s.usage.wanted";
 /// Calls that gateways have in hand, by function: [`crate::Demand`].
 pub const FUNCTION_DEMAND: &str = "minik8s.functions.demand";
 

@@ -635,8 +635,13 @@ async fn heartbeats_reach_whoever_listens() {
     let plane = ControlPlane::builder().redis(&redis).start().await;
     let (node, controller) = (plane.listwatch(), plane.listwatch());
     let mut heartbeats = controller.heartbeats().unwrap().boxed();
-    let sent =
-        Heartbeat { node: "n1".to_owned(), cpu_percent: 12.5, memory_percent: 40.0, pods: 3 };
+    let sent = Heartbeat {
+        node: "n1".to_owned(),
+        cpu_percent: 12.5,
+        memory_percent: 40.0,
+        pods: 3,
+        usage: None,
+    };
     // What is sent before anybody listens is lost, as it may be.
     let received = wait::until("a heartbeat arrives", async || {
         node.beat(&sent).await;

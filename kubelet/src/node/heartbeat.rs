@@ -46,6 +46,7 @@ pub async fn run(
             cpu_percent: now.percent_since(ticks),
             memory_percent: Memory::read().percent(),
             pods: pods.count(),
+            usage: None,
         };
         ticks = now;
         listwatch.beat(&heartbeat).await;
