@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::limits::MAX_EXECUTION;
+use crate::limits::{MAX_DEPTH, MAX_EXECUTION, MAX_EXECUTION_DEPTH};
 
 /// An error and what it is about, as the Amazon States Language names them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,7 +54,13 @@ impl RunError {
     }
 
     pub(crate) fn execution_limit() -> Self {
-        Self::data_limit(format!("the run's state is longer than {MAX_EXECUTION} bytes"))
+        Self::data_limit(format!(
+            "the run's state is longer than {MAX_EXECUTION} bytes or nested deeper than {MAX_EXECUTION_DEPTH} levels"
+        ))
+    }
+
+    pub(crate) fn depth_limit() -> Self {
+        Self::data_limit(format!("a step's data is nested deeper than {MAX_DEPTH} levels"))
     }
 
     pub(crate) fn parameter_path(cause: impl Into<String>) -> Self {

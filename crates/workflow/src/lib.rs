@@ -27,4 +27,4 @@ pub use error::RunError;
 pub use execution::{
     Action, Ahead, Call, Engine, Event, Execution, Failure, Outcome, Record, StepId,
 };
-pub use limits::{MAX_EXECUTION, MAX_PAYLOAD, MAX_STEPS};
+pub use limits::{MAX_DEPTH, MAX_EXECUTION, MAX_PAYLOAD, MAX_STEPS, Size};

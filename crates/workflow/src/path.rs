@@ -10,7 +10,10 @@ use jsonpath_rust::{
 };
 use serde_json::{Map, Value};
 
-use crate::{context::Context, error::RunError};
+use crate::{context::Context, error::RunError, limits::MAX_DEPTH};
+
+/// The most brackets within one another in a path.
+const MAX_NESTING: usize = 16;
 
 /// Where something is read.
 #[derive(Clone, Debug)]
@@ -109,6 +112,9 @@ impl Query {
         if !text.starts_with('$') {
             return Err("must begin with `$`".to_owned());
         }
+        if nesting(text) > MAX_NESTING {
+            return Err(format!("has brackets in more than {MAX_NESTING} others"));
+        }
         match parse_json_path(&quoted(text)) {
             Ok(parsed) => Ok(Self { text: text.to_owned(), parsed }),
             Err(_) => Err("is no JSONPath".to_owned()),
@@ -176,6 +182,20 @@ fn quoted(text: &str) -> String {
     quoted + rest
 }
 
+/// How many brackets are open at a time: the parser calls itself for each.
+fn nesting(text: &str) -> usize {
+    let mut open = 0_usize;
+    let nested = text.bytes().map(|byte| {
+        match byte {
+            b'[' | b'(' => open += 1,
+            b']' | b')' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        open
+    });
+    nested.max().unwrap_or_default()
+}
+
 /// Where the brackets end that the text begins with.
 fn end_of_brackets(text: &str) -> usize {
     let (mut depth, mut quote, mut escaped) = (0_usize, None, false);
@@ -216,7 +236,11 @@ impl ReferencePath {
             return Err("must not lead into the context object".to_owned());
         }
         let places = Query::parse(text)?.places();
-        places.map(Self).ok_or_else(|| "must have names and indexes only".to_owned())
+        let places = places.ok_or_else(|| "must have names and indexes only".to_owned())?;
+        if places.len() > MAX_DEPTH {
+            return Err(format!("must not lead deeper than {MAX_DEPTH} levels"));
+        }
+        Ok(Self(places))
     }
 
     /// The data with the result at the path; objects are made on the way, elements of lists must be there.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::{
     context::Context,
     error::RunError,
-    limits::{MAX_PAYLOAD, length},
+    limits::{MAX_DEPTH, MAX_PAYLOAD, Size},
     path::Path,
     random::Random,
 };
@@ -34,7 +34,11 @@ impl<'a> Source<'a> {
 
     /// Counts a value that was copied or computed.
     pub(crate) fn take(&mut self, value: Value) -> Result<Value, RunError> {
-        let left = self.room.checked_sub(length(&value));
+        let size = Size::of(&value);
+        if size.depth > MAX_DEPTH {
+            return Err(RunError::depth_limit());
+        }
+        let left = self.room.checked_sub(size.bytes);
         self.room = left.ok_or_else(|| {
             RunError::data_limit(format!("a template takes more than {MAX_FILLING} bytes"))
         })?;

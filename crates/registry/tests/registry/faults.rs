@@ -631,6 +631,14 @@ fn of_inputs_that_no_step_may_be_given() {
         spec.input: Too long: may not be more than 262144 bytes
     "#]],
     );
+    let deep = "[".repeat(65) + &"]".repeat(65);
+    check(
+        "workflowruns",
+        &format!("{{metadata: {{name: a}}, spec: {{workflow: a, input: {deep}}}}}"),
+        &expect![[r#"
+        spec.input: Forbidden: must not be nested deeper than 64 levels
+    "#]],
+    );
 }
 
 #[test]

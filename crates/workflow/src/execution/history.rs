@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::step::StepId;
-use crate::{error::RunError, limits::length};
+use crate::{
+    error::RunError,
+    limits::{MAX_DEPTH, Size},
+};
 
 /// A step that has ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,7 +90,8 @@ const MAX_VALUE: usize = 4 * 1024;
 
 /// A value that is long becomes the beginning of its text.
 pub(super) fn cut(value: Value) -> Value {
-    if length(&value) <= MAX_VALUE {
+    let size = Size::of(&value);
+    if size.bytes <= MAX_VALUE && size.depth <= MAX_DEPTH {
         return value;
     }
     let text = value.to_string();

@@ -18,7 +18,7 @@ use crate::{
         Concurrency, Invocation, Kind, Machine, Map, Next, Selection, State, Text, Timeout, Until,
     },
     error::RunError,
-    limits::{MAX_EXECUTION, MAX_PAYLOAD, MAX_STEPS, MAX_STEPS_AT_ONCE, length},
+    limits::{MAX_DEPTH, MAX_EXECUTION, MAX_PAYLOAD, MAX_STEPS, MAX_STEPS_AT_ONCE, Size},
     path::Path,
     source::Source,
     template::Template,
@@ -250,7 +250,7 @@ impl<'a> Interpreter<'a> {
         for machine in machines {
             let inner = self.enter(&machine.start_at, data.clone());
             let branch = branch(self.go_on(machine, inner, item))?;
-            total += length(&branch);
+            total += Size::of(&branch).bytes;
             if total > MAX_EXECUTION {
                 return Err(RunError::execution_limit());
             }
@@ -573,10 +573,15 @@ fn call(
 }
 
 fn short(data: Value) -> Result<Value, RunError> {
-    if length(&data) <= MAX_PAYLOAD {
-        return Ok(data);
+    let size = Size::of(&data);
+    if size.bytes > MAX_PAYLOAD {
+        let why = format!("a step's data is longer than {MAX_PAYLOAD} bytes");
+        return Err(RunError::data_limit(why));
     }
-    Err(RunError::data_limit(format!("a step's data is longer than {MAX_PAYLOAD} bytes")))
+    if size.depth > MAX_DEPTH {
+        return Err(RunError::depth_limit());
+    }
+    Ok(data)
 }
 
 fn branch(flow: Flow) -> Result<Branch, RunError> {

@@ -28,7 +28,7 @@ pub use step::{Action, Call, Event, StepId};
 
 use crate::{
     error::RunError,
-    limits::{MAX_EXECUTION, length},
+    limits::{MAX_EXECUTION, MAX_EXECUTION_DEPTH, Size},
     random::Random,
 };
 use thread::Thread;
@@ -71,12 +71,17 @@ impl Execution {
     /// Whether it can be stored. What is kept only to be told gives way.
     fn fits(&mut self) -> bool {
         for failures in [5, 1, 0] {
-            if length(self) <= MAX_EXECUTION {
+            if self.is_small() {
                 return true;
             }
             self.thread.iter_mut().for_each(|thread| thread.keep_failures(failures));
         }
-        length(self) <= MAX_EXECUTION
+        self.is_small()
+    }
+
+    fn is_small(&self) -> bool {
+        let size = Size::of(self);
+        size.bytes <= MAX_EXECUTION && size.depth <= MAX_EXECUTION_DEPTH
     }
 
     fn end(&mut self, outcome: Outcome) {

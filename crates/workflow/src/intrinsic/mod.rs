@@ -9,6 +9,9 @@ use crate::{error::RunError, path::Path, source::Source};
 use functions::Function;
 use lexer::Lexer;
 
+/// The most calls within one another. The Amazon States Language allows ten.
+const MAX_CALLS: usize = 32;
+
 /// A path or a function's call.
 #[derive(Clone, Debug)]
 pub(crate) enum Expression {
@@ -27,11 +30,14 @@ impl Expression {
             return Path::parse(text).map(Expression::Path);
         }
         let mut lexer = Lexer::new(text);
-        let call = Self::call(&mut lexer)?;
+        let call = Self::call(&mut lexer, 1)?;
         if lexer.is_at_end() { Ok(call) } else { Err(lexer.expected("nothing more")) }
     }
 
-    fn call(lexer: &mut Lexer<'_>) -> Result<Self, String> {
+    fn call(lexer: &mut Lexer<'_>, depth: usize) -> Result<Self, String> {
+        if depth > MAX_CALLS {
+            return Err(format!("has calls in more than {MAX_CALLS} others"));
+        }
         let name = lexer.name();
         let function = Function::named(name).ok_or_else(|| {
             format!("must be a path or an intrinsic function, {name:?} is neither")
@@ -42,7 +48,7 @@ impl Expression {
             if !arguments.is_empty() {
                 lexer.take(',')?;
             }
-            arguments.push(Self::argument(lexer)?);
+            arguments.push(Self::argument(lexer, depth)?);
         }
         lexer.take(')')?;
         if function.takes(arguments.len()) {
@@ -51,7 +57,7 @@ impl Expression {
         Err(format!("{name} does not take {} arguments", arguments.len()))
     }
 
-    fn argument(lexer: &mut Lexer<'_>) -> Result<Self, String> {
+    fn argument(lexer: &mut Lexer<'_>, depth: usize) -> Result<Self, String> {
         if lexer.next_is('\'') {
             return Ok(Expression::Text(lexer.text()?));
         }
@@ -59,7 +65,7 @@ impl Expression {
             return Path::parse(lexer.path()).map(Expression::Path);
         }
         if lexer.next_is('S') {
-            return Self::call(lexer);
+            return Self::call(lexer, depth + 1);
         }
         let literal = lexer.literal();
         let value = serde_json::from_str(literal).ok().filter(|v: &Value| !v.is_string());

@@ -1,7 +1,8 @@
 //! What a run may do at once, and how much memory it may take for it.
 
+use api_machinery::FieldPath;
 use serde_json::{Value, json};
-use workflow::{Action, MAX_PAYLOAD};
+use workflow::{Action, Definition, MAX_DEPTH, MAX_PAYLOAD};
 
 use crate::driver::{engine, run};
 
@@ -76,4 +77,79 @@ fn texts_in_texts_do_not_grow_without_end() {
         "Parameters": {"n.$": format!("States.ArrayLength(States.Array({text}))")}}}});
     let failed = run(&document, json!({"a": "\"".repeat(100)}), |_| panic!("nothing is called"));
     assert_eq!(failed.error().error, "States.DataLimitExceeded");
+}
+
+fn nested(depth: usize) -> Value {
+    (0..depth).fold(json!(1), |inner, _| json!([inner]))
+}
+
+#[test]
+fn data_that_a_circle_nests_deeper_and_deeper_ends_the_run() {
+    let around = |state: Value| {
+        json!({"StartAt": "f", "States": {"f": state, "c": {"Type": "Choice", "Default": "f",
+            "Choices": [{"Variable": "$.never", "IsPresent": true, "Next": "end"}]},
+            "end": {"Type": "Succeed"}}})
+    };
+    let branch = json!({"StartAt": "p", "States": {"p": {"Type": "Pass", "End": true}}});
+    for state in [
+        json!({"Type": "Parallel", "Branches": [branch], "Next": "c"}),
+        json!({"Type": "Pass", "Parameters": {"in.$": "$"}, "Next": "c"}),
+        json!({"Type": "Pass", "Parameters": {"in.$": "States.Array(States.Array($))"}, "Next": "c"}),
+    ] {
+        let failed = run(&around(state), json!({}), |_| panic!("nothing is called"));
+        assert_eq!(failed.error().error, "States.DataLimitExceeded");
+        assert!(failed.error().cause.contains("nested deeper than 64 levels"), "{failed:?}");
+        assert!(failed.records.len() < 200);
+    }
+}
+
+#[test]
+fn data_as_deep_as_may_be_is_passed_on() {
+    let document = json!({"StartAt": "p", "States": {"p": {"Type": "Pass", "End": true}}});
+    let passed = run(&document, nested(MAX_DEPTH), |_| panic!("nothing is called"));
+    assert_eq!(passed.output(), nested(MAX_DEPTH));
+    let failed = run(&document, nested(MAX_DEPTH + 1), |_| panic!("nothing is called"));
+    assert_eq!(failed.error().error, "States.DataLimitExceeded");
+    assert!(failed.records[0].input.is_string(), "{failed:?}");
+}
+
+#[test]
+fn what_a_run_is_stored_as_can_be_read_however_deep_its_branches_are() {
+    let mut machine = json!({"StartAt": "w", "States": {"w": {
+        "Type": "Wait", "Seconds": 1, "End": true}}});
+    let (mut waiting, mut ended) = (0, 0);
+    for depth in 0..20 {
+        let (execution, _) = engine(&machine, nested(MAX_DEPTH)).start(7);
+        let stored = json!({"status": {"execution": execution}}).to_string();
+        serde_json::from_str::<Value>(&stored).unwrap();
+        if execution.outcome().is_none() {
+            waiting += 1
+        } else {
+            ended += 1
+        }
+        machine = json!({"StartAt": format!("f{depth}"), "States": {format!("f{depth}"): {
+            "Type": "Parallel", "Branches": [machine], "End": true}}});
+    }
+    assert!(waiting > 5 && ended > 0, "{waiting} go on, {ended} have ended");
+}
+
+#[test]
+fn definitions_that_only_deep_recursion_could_read_have_faults() {
+    let within = |open: &str, inner: &str, close: &str| {
+        format!("{}{inner}{}", open.repeat(10_000), close.repeat(10_000))
+    };
+    for (field, value, why) in [
+        (
+            "Parameters",
+            json!({"a.$": within("States.Array(", "", ")")}),
+            "has calls in more than 32 others",
+        ),
+        ("InputPath", json!(format!("$[?{}]", within("(", "@.a", ")"))), "brackets"),
+        ("ResultPath", json!(format!("${}", ".a".repeat(10_000))), "deeper than 64 levels"),
+    ] {
+        let document = json!({"StartAt": "p", "States": {"p": {
+            "Type": "Pass", "End": true, field: value}}});
+        let faults = Definition::parse(&document, &FieldPath::default()).unwrap_err().to_string();
+        assert!(faults.contains(why), "{field}: {faults:.300}");
+    }
 }

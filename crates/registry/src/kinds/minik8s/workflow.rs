@@ -5,8 +5,8 @@ use api_types::{
     Resource,
     minik8s::{Function, LastRun, Workflow, WorkflowSpec},
 };
-use serde_json::json;
-use workflow::{Definition, MAX_PAYLOAD};
+use serde_json::{Value, json};
+use workflow::{Definition, MAX_DEPTH, MAX_PAYLOAD, Size};
 
 use crate::{Exists, ResourceDef, Strategy, cells::or_none, resource, rules};
 
@@ -60,6 +60,17 @@ fn text(text: &Option<String>) -> String {
     text.clone().unwrap_or_default()
 }
 
+/// What a run may begin with.
+pub(super) fn payload(value: Option<&Value>, path: &FieldPath, errors: &mut FieldErrors) {
+    let size = value.map(Size::of).unwrap_or_default();
+    if size.bytes > MAX_PAYLOAD {
+        errors.too_long(path, MAX_PAYLOAD);
+    }
+    if size.depth > MAX_DEPTH {
+        errors.forbidden(path, &format!("must not be nested deeper than {MAX_DEPTH} levels"));
+    }
+}
+
 struct WorkflowStrategy;
 
 impl Strategy<Workflow> for WorkflowStrategy {
@@ -75,9 +86,7 @@ impl Strategy<Workflow> for WorkflowStrategy {
         if document.to_string().len() > MAX_DOCUMENT {
             errors.too_long(&place, MAX_DOCUMENT);
         }
-        if spec.params.as_ref().is_some_and(|params| params.to_string().len() > MAX_PAYLOAD) {
-            errors.too_long(&path.child("params"), MAX_PAYLOAD);
-        }
+        payload(spec.params.as_ref(), &path.child("params"), errors);
         if let Err(faults) = Definition::parse(&document, &place) {
             errors.extend(faults);
         }

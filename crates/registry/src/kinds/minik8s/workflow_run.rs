@@ -6,8 +6,8 @@ use api_types::{
     minik8s::{WorkflowRun, WorkflowRunSpec, WorkflowRunStatus},
 };
 use serde_json::json;
-use workflow::MAX_PAYLOAD;
 
+use super::workflow;
 use crate::{ResourceDef, Strategy, cells::NONE, resource, rules};
 
 pub(crate) fn definition() -> ResourceDef {
@@ -54,9 +54,7 @@ impl Strategy<WorkflowRun> for WorkflowRunStrategy {
         let path = FieldPath::new("spec");
         let workflow = path.child("workflow");
         rules::named(&run.spec.workflow, names::dns1123_subdomain, &workflow, errors);
-        if run.spec.input.as_ref().is_some_and(|input| input.to_string().len() > MAX_PAYLOAD) {
-            errors.too_long(&path.child("input"), MAX_PAYLOAD);
-        }
+        workflow::payload(run.spec.input.as_ref(), &path.child("input"), errors);
     }
 
     /// A run can be cancelled, once and for all.
