@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use api_machinery::extent;
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 
@@ -14,11 +15,10 @@ pub const MAX_EXECUTION: usize = 768 * 1024;
 /// The most steps that are taken at once, before they are stored.
 pub(crate) const MAX_STEPS_AT_ONCE: u64 = 200;
 
-/// How deep the values may be nested that a step is given or passes on. JSON is read to 127 levels, and those of the
-/// execution that they are stored in are among them.
+/// How deep the values may be nested that a step is given or passes on: they are stored in an execution.
 pub const MAX_DEPTH: usize = 64;
-/// How deep an execution may be nested, so that an object that holds it can be read.
-pub(crate) const MAX_EXECUTION_DEPTH: usize = 120;
+/// How deep an execution may be nested: it is stored in the status of an object.
+pub(crate) const MAX_EXECUTION_DEPTH: usize = extent::MAX_DEPTH - 2;
 
 /// The length of the JSON text in bytes, and how deep lists and objects are nested in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
