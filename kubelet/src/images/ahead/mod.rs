@@ -20,7 +20,11 @@ use std::{
 };
 
 use api_types::{api::apps::v1::ReplicaSet, minik8s::Function};
-use futures::{StreamExt, future::ready, stream::FuturesUnordered};
+use futures::{
+    StreamExt,
+    future::{join_all, ready},
+    stream::FuturesUnordered,
+};
 use kube::{
     Api,
     runtime::{
@@ -41,7 +45,7 @@ use self::{
     wanted::{Puller, Serving},
 };
 use super::{Logins, pull};
-use crate::{context::Context, describe::describe, runtime::RuntimeError};
+use crate::{context::Context, runtime::RuntimeError};
 
 /// How many are fetched at once, besides those that are slow.
 const PARALLEL: usize = 3;
@@ -92,10 +96,11 @@ pub async fn run(context: Arc<Context>, patience: Patience, shutdown: Cancellati
     shutdown.run_until_cancelled(work).await;
 }
 
-/// What is to be done about an image.
+/// What is to be done.
 enum Task {
-    Fetch(Vec<Puller>),
-    Remove,
+    Fetch(String, Vec<Puller>),
+    /// All at once: one look at who needs images says it of each.
+    Remove(BTreeSet<String>),
 }
 
 /// What has come of it.
@@ -106,6 +111,8 @@ enum Outcome {
     Needed,
 }
 
+type Outcomes = Vec<(String, Result<Outcome, String>)>;
+
 /// Has the images here that are wanted, and removes those that nobody has needed for a while.
 struct Keeper<'a> {
     context: &'a Context,
@@ -114,8 +121,10 @@ struct Keeper<'a> {
     serving: Serving,
     unused: Unused,
     here: BTreeSet<String>,
-    /// Since when something is done about an image.
+    /// Since when an image is being fetched.
     busy: BTreeMap<String, Instant>,
+    /// Those that are being removed.
+    leaving: BTreeSet<String>,
     /// Until when nothing is done about it.
     held: BTreeMap<String, Instant>,
 }
@@ -130,6 +139,7 @@ impl<'a> Keeper<'a> {
             unused: Unused::default(),
             here: BTreeSet::new(),
             busy: BTreeMap::new(),
+            leaving: BTreeSet::new(),
             held: BTreeMap::new(),
         }
     }
@@ -137,41 +147,57 @@ impl<'a> Keeper<'a> {
     async fn keep(mut self, sets: &Store<ReplicaSet>, changed: &Notify) {
         let mut under_way = FuturesUnordered::new();
         loop {
-            for (image, task) in self.begin(&sets.state()) {
-                under_way.push(work(self.context, self.fetched, image, task));
+            for task in self.begin(&sets.state()) {
+                under_way.push(work(self.context, self.fetched, task));
             }
             let next = self.next();
             tokio::select! {
                 () = changed.notified() => {}
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
-                Some((image, outcome)) = under_way.next() => self.note(image, outcome),
+                Some(outcomes) = under_way.next() => {
+                    for (image, outcome) in outcomes {
+                        self.note(image, outcome);
+                    }
+                }
             }
         }
     }
 
-    fn begin(&mut self, sets: &[Arc<ReplicaSet>]) -> Vec<(String, Task)> {
+    fn begin(&mut self, sets: &[Arc<ReplicaSet>]) -> Vec<Task> {
         let named = wanted::images(sets.iter().map(|set| &**set));
         self.here.retain(|image| named.contains_key(image));
         self.held.retain(|_, until| *until > Instant::now());
         let mut wanted = wanted::images(self.serving.of(sets));
         wanted.retain(|image, _| !self.here.contains(image));
-        let fetch = wanted.into_iter().map(|(image, pullers)| (image, Task::Fetch(pullers)));
+        let mut tasks = Vec::new();
+        for (image, pullers) in wanted {
+            if self.has_turn(&image) {
+                self.busy.insert(image.clone(), Instant::now());
+                tasks.push(Task::Fetch(image, pullers));
+            }
+        }
         let fetched = self.fetched.lock();
         let unused = fetched.images.iter().filter(|image| !named.contains_key(*image));
-        let unused = self.unused.due(unused, self.patience.unused);
-        let remove = unused.into_iter().map(|image| (image, Task::Remove));
-        fetch.chain(remove).filter(|(image, _)| self.has_turn(image)).collect()
+        let due = self.unused.due(unused, self.patience.unused);
+        if self.leaving.is_empty() {
+            self.leaving = due.into_iter().filter(|image| self.is_free(image)).collect();
+            if !self.leaving.is_empty() {
+                tasks.push(Task::Remove(self.leaving.clone()));
+            }
+        }
+        tasks
     }
 
-    fn has_turn(&mut self, image: &str) -> bool {
+    fn has_turn(&self, image: &str) -> bool {
         let slow = self.patience.slow;
         let fast = self.busy.values().filter(|since| since.elapsed() < slow).count();
-        let is_free = !self.held.contains_key(image) && !self.busy.contains_key(image);
-        let has_turn = is_free && fast < PARALLEL;
-        if has_turn {
-            self.busy.insert(image.to_owned(), Instant::now());
-        }
-        has_turn
+        self.is_free(image) && fast < PARALLEL
+    }
+
+    fn is_free(&self, image: &str) -> bool {
+        !self.held.contains_key(image)
+            && !self.busy.contains_key(image)
+            && !self.leaving.contains(image)
     }
 
     /// When there may be something to begin.
@@ -184,6 +210,7 @@ impl<'a> Keeper<'a> {
 
     fn note(&mut self, image: String, outcome: Result<Outcome, String>) {
         self.busy.remove(&image);
+        self.leaving.remove(&image);
         match outcome {
             Ok(Outcome::Here) => {
                 self.here.insert(image);
@@ -204,21 +231,33 @@ impl<'a> Keeper<'a> {
     }
 }
 
-async fn work(
-    context: &Context,
-    fetched: &Mutex<Fetched>,
-    image: String,
-    task: Task,
-) -> (String, Result<Outcome, String>) {
-    let work = async {
-        match task {
-            Task::Fetch(pullers) => ensure(context, fetched, &image, &pullers).await,
-            Task::Remove => remove(context, &image).await,
+async fn work(context: &Context, fetched: &Mutex<Fetched>, task: Task) -> Outcomes {
+    match task {
+        Task::Fetch(image, pullers) => {
+            let done = in_time(ensure(context, fetched, &image, &pullers)).await;
+            vec![(image, done)]
         }
-    };
+        Task::Remove(images) => match in_time(users::of(context, &images)).await {
+            Ok(used) => {
+                join_all(images.into_iter().map(async |image| {
+                    let is_used = used.contains(&image);
+                    let done = if is_used {
+                        Ok(Outcome::Needed)
+                    } else {
+                        in_time(remove(context, &image)).await
+                    };
+                    (image, done)
+                }))
+                .await
+            }
+            Err(error) => images.into_iter().map(|image| (image, Err(error.clone()))).collect(),
+        },
+    }
+}
+
+async fn in_time<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     let done = timeout(LIMIT, work).await;
-    let done = done.unwrap_or_else(|_| Err(format!("not done within {} s", LIMIT.as_secs())));
-    (image, done)
+    done.unwrap_or_else(|_| Err(format!("not done within {} s", LIMIT.as_secs())))
 }
 
 async fn ensure(
@@ -252,9 +291,6 @@ async fn ensure(
 }
 
 async fn remove(context: &Context, image: &str) -> Result<Outcome, String> {
-    if users::has_users(context, image).await.map_err(|error| describe(&error))? {
-        return Ok(Outcome::Needed);
-    }
     match context.runtime.remove_image(image).await {
         Ok(()) => tracing::info!(image, "removed the image of a version that is gone"),
         // A container is made of it.

@@ -1,6 +1,6 @@
 //! Who else may need an image here than the versions of functions.
 
-use std::fmt::Debug;
+use std::{collections::BTreeSet, fmt::Debug};
 
 use api_types::api::{
     apps::v1::{Deployment, ReplicaSet},
@@ -9,52 +9,58 @@ use api_types::api::{
 use kube::{Api, Resource, api::ListParams};
 use serde::de::DeserializeOwned;
 
-use crate::context::Context;
+use crate::{context::Context, describe::describe};
 
 /// How many objects are looked at at a time.
 const PAGE: u32 = 500;
 
-/// Whether a pod of this node names the image, or what makes pods does, which may bring it here at any time.
-pub(super) async fn has_users(context: &Context, image: &str) -> kube::Result<bool> {
+/// Those of the images that a pod of this node names, or what makes pods does, which may bring them here at any time.
+pub(super) async fn of(
+    context: &Context,
+    images: &BTreeSet<String>,
+) -> Result<BTreeSet<String>, String> {
     let here = ListParams::default().fields(&format!("spec.nodeName={}", context.node));
     let all = ListParams::default();
-    Ok(any(context, here, image, |pod: &Pod| pod.spec.as_ref()).await?
-        || any(context, all.clone(), image, |set: &ReplicaSet| {
-            set.spec.as_ref()?.template.as_ref()?.spec.as_ref()
-        })
-        .await?
-        || any(context, all, image, |deployment: &Deployment| {
-            deployment.spec.as_ref()?.template.spec.as_ref()
-        })
-        .await?)
+    let mut used = BTreeSet::new();
+    let mut note =
+        |pod: &PodSpec| used.extend(named(pod).filter(|image| images.contains(*image)).cloned());
+    each(context, here, |pod: &Pod| pod.spec.iter().for_each(&mut note)).await?;
+    each(context, all.clone(), |set: &ReplicaSet| {
+        let template = set.spec.as_ref().and_then(|spec| spec.template.as_ref());
+        template.and_then(|template| template.spec.as_ref()).into_iter().for_each(&mut note);
+    })
+    .await?;
+    each(context, all, |deployment: &Deployment| {
+        let template = deployment.spec.as_ref().map(|spec| &spec.template);
+        template.and_then(|template| template.spec.as_ref()).into_iter().for_each(&mut note);
+    })
+    .await?;
+    Ok(used)
 }
 
-async fn any<K>(
+async fn each<K>(
     context: &Context,
     which: ListParams,
-    image: &str,
-    pod: impl Fn(&K) -> Option<&PodSpec>,
-) -> kube::Result<bool>
+    mut see: impl FnMut(&K),
+) -> Result<(), String>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
     let api = Api::<K>::all(context.client.clone());
     let mut which = which.limit(PAGE);
     loop {
-        let page = api.list(&which).await?;
-        if page.items.iter().filter_map(&pod).any(|pod| names(pod, image)) {
-            return Ok(true);
-        }
+        let page = api.list(&which).await.map_err(|error| describe(&error))?;
+        page.items.iter().for_each(&mut see);
         let Some(next) = page.metadata.continue_.filter(|token| !token.is_empty()) else {
-            return Ok(false);
+            return Ok(());
         };
         which = which.continue_token(&next);
     }
 }
 
-fn names(pod: &PodSpec, image: &str) -> bool {
+fn named(pod: &PodSpec) -> impl Iterator<Item = &String> {
     let containers = pod.init_containers.iter().flatten().chain(&pod.containers);
-    containers.into_iter().any(|container| container.image.as_deref() == Some(image))
+    containers.filter_map(|container| container.image.as_ref())
 }
 
 #[cfg(test)]
@@ -116,12 +122,10 @@ mod tests {
         create::<Deployment>(&client, of_pods("deployment:1")).await;
         let root = tempfile::tempdir().unwrap();
         let context = Context::fake(client, Arc::new(Fake::default()), root.path().to_owned());
-        for image in ["pod:1", "set:1", "deployment:1", "main:1"] {
-            assert!(has_users(&context, image).await.unwrap(), "{image}");
-        }
-        for image in ["elsewhere:1", "set:2"] {
-            assert!(!has_users(&context, image).await.unwrap(), "{image}");
-        }
+        let named = ["deployment:1", "main:1", "pod:1", "set:1"].map(str::to_owned);
+        let others = ["elsewhere:1", "set:2"].map(str::to_owned);
+        let used = of(&context, &named.iter().chain(&others).cloned().collect()).await.unwrap();
+        assert_eq!(used, BTreeSet::from(named));
     }
 
     #[tokio::test]
@@ -133,7 +137,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let context =
             Context::fake(plane.client(), Arc::new(Fake::default()), root.path().to_owned());
-        assert!(!has_users(&context, "other:1").await.unwrap());
+        let images = ["other:1", "other:2"].map(str::to_owned).into();
+        assert!(of(&context, &images).await.unwrap().is_empty());
         let pods = plane.requests().into_iter().filter(|r| r.starts_with("GET /api/v1/pods?"));
         assert_eq!(pods.count(), 2);
     }
