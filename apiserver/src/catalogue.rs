@@ -39,7 +39,7 @@ impl Catalogue {
                 return Err(CatalogueError::Twice(what));
             }
         }
-        for def in definitions.iter().filter(|def| !def.is_review) {
+        for def in definitions.iter().filter(|def| def.is_kept()) {
             let stored = definitions.iter().filter(|d| d.is_stored() && is_of_one_kind(d, def));
             if stored.count() != 1 {
                 return Err(CatalogueError::NotStoredOnce(def.qualified()));
@@ -55,7 +55,7 @@ impl Catalogue {
     /// The kinds that this program has.
     pub(crate) fn built_in() -> Self {
         let all = registry::all().into_iter().chain(registry::reviews());
-        let definitions = all.map(Arc::new).collect();
+        let definitions = all.chain(registry::computed()).map(Arc::new).collect();
         Self::new(definitions).expect("each kind of the registry has one version")
     }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use ipnet::Ipv4Net;
+use listwatch::Announcements;
 
 use crate::{kubelet_client::KubeletClient, tokens::Tokens};
 
@@ -28,7 +29,9 @@ pub struct Config {
     pub request_timeout: Duration,
     /// How many bytes the states before these changes may take together, for each collection.
     pub watch_window_bytes: usize,
-    /// How to reach kubelets for logs; without it they can't be.
+    /// Where kubelets announce what is used; without it they are asked.
+    pub announcements: Option<Announcements>,
+    /// How to reach kubelets; without it they can't be.
     pub kubelet_client: Option<KubeletClient>,
     /// Tokens of service accounts; by default with a key that is gone with this value.
     pub tokens: Tokens,
@@ -60,6 +63,7 @@ impl Config {
             watch_window: 10_000,
             request_timeout: Duration::from_secs(60),
             watch_window_bytes: 64 << 20,
+            announcements: None,
             kubelet_client: None,
             tokens,
         }

@@ -13,7 +13,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use component::{Runtime, host, network};
 use ipnet::Ipv4Net;
-use listwatch::Publisher;
+use listwatch::{Announcements, Publisher};
 use store::{
     Store,
     embedded::{Embedded, Options},
@@ -91,7 +91,8 @@ struct ServeFlags {
     /// The members of etcd
     #[arg(long, value_delimiter = ',', default_value = "http://127.0.0.1:2379")]
     etcd_servers: Vec<String>,
-    /// Redis to publish changes to; without it, others use watches alone
+    /// Redis to publish changes to and to hear from kubelets what is used; without it, others use watches alone, and
+    /// kubelets are asked
     #[arg(long, env = "MINIK8S_REDIS")]
     redis: Option<String>,
     /// Range of the virtual IPs of services
@@ -222,7 +223,10 @@ async fn serve(
     };
     let tls = pki.server_config_from(&flags.tls.files(), &serving_names(flags, advertised))?;
     write_kubeconfigs(&pki, flags, advertised)?;
+    let redis = flags.redis.as_deref();
+    let announcements = redis.map(|url| Announcements::connect(url, &runtime.tasks)).transpose()?;
     let config = Config {
+        announcements,
         service_cidr: flags.service_cidr,
         advertise_address: advertised,
         secure_port: flags.secure_port,
@@ -231,7 +235,7 @@ async fn serve(
     };
     let store = open_store(flags).await?;
     let connect = |url: &str| Publisher::connect(url, &runtime.tasks);
-    let publisher = flags.redis.as_deref().map(connect).transpose()?;
+    let publisher = redis.map(connect).transpose()?;
     let address = (flags.bind_address, flags.secure_port);
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {}:{}", flags.bind_address, flags.secure_port)

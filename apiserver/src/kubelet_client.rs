@@ -1,10 +1,14 @@
 //! Talking to kubelets: HTTPS with this server's certificate, and the certainty that it is the right node's
 //! kubelet that answers.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{collections::HashMap, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::HeaderMap;
-use reqwest::redirect::Policy;
+use parking_lot::Mutex;
+use reqwest::{
+    dns::{Addrs, Name, Resolve, Resolving},
+    redirect::Policy,
+};
 
 /// Where the kubelet of a node listens.
 #[derive(Clone, Debug)]
@@ -60,8 +64,19 @@ impl KubeletClient {
         client.get(url(kubelet, path, query)).headers(headers).send().await
     }
 
+    /// One client for all kubelets, which keeps its connections.
+    pub(crate) fn kubelets(&self) -> reqwest::Result<Kubelets> {
+        let addresses = Arc::<Addresses>::default();
+        let client = self.any_client().dns_resolver(addresses.clone()).build()?;
+        Ok(Kubelets { client, addresses })
+    }
+
     /// The certificate must be of the node's name, wherever the node is said to be.
     fn client(&self, kubelet: &Kubelet) -> reqwest::ClientBuilder {
+        self.any_client().resolve(&kubelet.node, kubelet.address)
+    }
+
+    fn any_client(&self) -> reqwest::ClientBuilder {
         reqwest::Client::builder()
             .tls_certs_only([self.ca.clone()])
             .identity(self.identity.clone())
@@ -69,7 +84,42 @@ impl KubeletClient {
             // Nobody is led elsewhere with this server's certificate.
             .redirect(Policy::none())
             .connect_timeout(Duration::from_secs(10))
-            .resolve(&kubelet.node, kubelet.address)
+    }
+}
+
+/// All kubelets.
+#[derive(Debug)]
+pub(crate) struct Kubelets {
+    client: reqwest::Client,
+    addresses: Arc<Addresses>,
+}
+
+impl Kubelets {
+    /// GET.
+    pub(crate) async fn get(
+        &self,
+        kubelet: &Kubelet,
+        path: &str,
+    ) -> reqwest::Result<reqwest::Response> {
+        self.addresses.0.lock().insert(kubelet.node.clone(), kubelet.address);
+        self.client.get(url(kubelet, path, &[])).send().await
+    }
+
+    /// Forgets where other nodes are.
+    pub(crate) fn retain(&self, known: impl Fn(&str) -> bool) {
+        self.addresses.0.lock().retain(|node, _| known(node));
+    }
+}
+
+/// Where the nodes are.
+#[derive(Debug, Default)]
+struct Addresses(Mutex<HashMap<String, SocketAddr>>);
+
+impl Resolve for Addresses {
+    fn resolve(&self, name: Name) -> Resolving {
+        let address = self.0.lock().get(name.as_str()).copied();
+        let addresses = address.map(|address| -> Addrs { Box::new(std::iter::once(address)) });
+        Box::pin(async { addresses.ok_or_else(|| "no such node".into()) })
     }
 }
 

@@ -44,6 +44,7 @@ mod storage;
 mod subresources;
 mod tokens;
 mod upkeep;
+mod usage;
 mod verbs;
 
 pub use catalogue::CatalogueError;

@@ -274,7 +274,7 @@ fn posted(subresource: Option<Subresource>) -> bool {
     subresource.is_some_and(|s| made(s) || s.connects())
 }
 
-/// The verbs of a resource itself. Reviews are but asked. Namespaces go one by one: too much hangs on each.
+/// The verbs of a resource itself. Reviews are but asked, what is computed but read. Namespaces go one by one: too much hangs on each.
 pub(crate) fn resource_verbs(def: &ResourceDef) -> &'static [Verb] {
     const ALL: &[Verb] = &[
         Verb::Create,
@@ -288,6 +288,7 @@ pub(crate) fn resource_verbs(def: &ResourceDef) -> &'static [Verb] {
     ];
     match def {
         _ if def.is_review => &[Verb::Create],
+        _ if def.is_computed => &[Verb::Get, Verb::List],
         _ if def.is_core("namespaces") => &ALL[..ALL.len() - 1],
         _ => ALL,
     }

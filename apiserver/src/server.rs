@@ -3,10 +3,11 @@
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use listwatch::Publisher;
+use futures::StreamExt;
+use listwatch::{Announcements, Publisher};
 use registry::ResourceDef;
 use store::Store;
 use tokio_util::sync::CancellationToken;
@@ -59,6 +60,11 @@ impl ApiServer {
             let State { catalogue, storage, duties, .. } = &*this.state;
             let publishing = publish::run(catalogue.clone(), storage.clone(), publisher);
             duties.begin("the publisher", publishing);
+        }
+        if let Some(announcements) = this.state.config.announcements.clone() {
+            this.state
+                .duties
+                .begin("listening to kubelets", listen(this.state.clone(), announcements));
         }
         let mut witness = Witness::default();
         let (api, State { config, storage, .. }) = (this.itself(), &*this.state);
@@ -131,4 +137,28 @@ impl ApiServer {
             tracing::warn!("some requests were not finished in time");
         }
     }
+}
+
+/// Hears what nodes that exist announce of what they use.
+async fn listen(state: Arc<State>, announcements: Announcements) {
+    let mut heartbeats = pin!(announcements.heartbeats());
+    let mut pods = pin!(announcements.pods_usage());
+    loop {
+        tokio::select! {
+            Some(heartbeat) = heartbeats.next() => {
+                let usage = heartbeat.usage.filter(|_| has_node(&state, &heartbeat.node));
+                usage.inspect(|usage| state.usages.hear_node(&heartbeat.node, usage));
+            }
+            Some(pods) = pods.next() => if has_node(&state, &pods.node) {
+                state.usages.hear_pods(&pods);
+            },
+            else => return,
+        }
+    }
+}
+
+fn has_node(state: &State, name: &str) -> bool {
+    let catalogue = state.catalogue.load();
+    let nodes = catalogue.find("", "v1", "nodes");
+    nodes.is_some_and(|def| state.storage.cache().get(&def.key(None, name)).is_some())
 }

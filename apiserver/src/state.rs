@@ -7,6 +7,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     admission::Admission, authentication::Authenticator, catalogue::InForce, config::Config,
     duties::Duties, metrics::Metrics, objects::Objects, openapi::OpenApi, storage::Storage,
+    usage::Usages,
 };
 
 /// See the module.
@@ -18,6 +19,7 @@ pub(crate) struct State {
     pub(crate) admission: Admission,
     pub(crate) metrics: Metrics,
     pub(crate) openapi: OpenApi,
+    pub(crate) usages: Usages,
     /// Ends watches and background work.
     pub(crate) shutdown: CancellationToken,
     /// What a stop waits for.
@@ -41,6 +43,7 @@ impl State {
             admission: Admission::standard(&storage, &config),
             openapi: OpenApi::new(catalogue.clone()),
             metrics: Metrics::new(),
+            usages: Usages::new(config.kubelet_client.as_ref()),
             duties: Duties::new(tasks.clone(), shutdown.clone()),
             shutdown,
             tasks,

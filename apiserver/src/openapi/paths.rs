@@ -122,7 +122,10 @@ impl<'a> Kind<'a> {
 
     fn collection_operations(&self) -> Vec<Operation> {
         let verbs = request::resource_verbs(self.def);
-        let mut operations = vec![self.list(self.id("list", "")), self.create()];
+        let mut operations = vec![self.list(self.id("list", ""))];
+        if verbs.contains(&Verb::Create) {
+            operations.push(self.create());
+        }
         if verbs.contains(&Verb::DeleteCollection) {
             operations.push(self.delete_collection());
         }
@@ -156,8 +159,9 @@ impl<'a> Kind<'a> {
             answer: Schema::Status,
             ..self.operation(Method::DELETE, "delete", self.id("delete", ""))
         };
-        let mut operations = self.view("", &self.own(), &[Verb::Get, Verb::Update, Verb::Patch]);
-        operations.push(delete);
+        let verbs = request::resource_verbs(self.def);
+        let mut operations = self.view("", &self.own(), verbs);
+        operations.extend(verbs.contains(&Verb::Delete).then_some(delete));
         operations
     }
 

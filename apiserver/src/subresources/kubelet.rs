@@ -55,19 +55,24 @@ pub(super) async fn of_node<'a>(
         return Err(ApiError::internal("this server has no credentials for kubelets"));
     };
     let object = objects.get("nodes", None, node).await?;
-    let status = &object["status"];
+    let kubelet = at(node, &object["status"])
+        .ok_or_else(|| ApiError::internal(format!("node {node:?} has no internal address")))?;
+    Ok((client, kubelet))
+}
+
+/// Where the kubelet of a node listens that has this status.
+pub(crate) fn at(node: &str, status: &Value) -> Option<Kubelet> {
     let address = status["addresses"]
         .as_array()
         .into_iter()
         .flatten()
         .filter(|a| a["type"] == "InternalIP")
-        .find_map(|a| a["address"].as_str()?.parse().ok())
-        .ok_or_else(|| ApiError::internal(format!("node {node:?} has no internal address")))?;
+        .find_map(|a| a["address"].as_str()?.parse().ok())?;
     let port = status["daemonEndpoints"]["kubeletEndpoint"]["Port"]
         .as_u64()
         .and_then(|p| u16::try_from(p).ok())
         .unwrap_or(KUBELET_PORT);
-    Ok((client, Kubelet { node: node.to_owned(), address: SocketAddr::new(address, port) }))
+    Some(Kubelet { node: node.to_owned(), address: SocketAddr::new(address, port) })
 }
 
 pub(super) fn unreachable(kubelet: &Kubelet, error: &reqwest::Error) -> ApiError {

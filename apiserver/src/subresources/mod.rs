@@ -2,6 +2,6 @@
 
 pub(crate) mod binding;
 pub(crate) mod connection;
-mod kubelet;
+pub(crate) mod kubelet;
 pub(crate) mod log;
 pub(crate) mod token;

@@ -1,6 +1,7 @@
 //! What can be done with objects: one file per verb, for all kinds alike.
 
 mod change;
+mod computed;
 mod create;
 mod delete;
 mod deletecollection;
@@ -37,6 +38,8 @@ pub(crate) async fn perform(state: &Arc<State>, call: &Call) -> Result<Response,
         Verb::Get if call.info.subresource == Some(Subresource::Log) => {
             log::stream(objects, state.config.kubelet_client.as_ref(), call).await
         }
+        Verb::Get if call.info.def.is_computed => computed::get(state, call).await,
+        Verb::List if call.info.def.is_computed => computed::list(state, call).await,
         Verb::Get => get::get(&state.storage, call).await,
         Verb::List => list::list(&state.storage, call).await,
         Verb::Watch => watch::watch(state, call).await,

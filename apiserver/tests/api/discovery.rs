@@ -173,9 +173,12 @@ async fn documents_are_sent_once_to_those_who_keep_them() {
 async fn both_forms_of_discovery_list_the_same() {
     let api = Api::start().await;
     let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-    for (root, group_version) in
-        [("/api", "/api/v1"), ("/apis", "/apis/apps/v1"), ("/apis", "/apis/minik8s.io/v1")]
-    {
+    for (root, group_version) in [
+        ("/api", "/api/v1"),
+        ("/apis", "/apis/apps/v1"),
+        ("/apis", "/apis/minik8s.io/v1"),
+        ("/apis", "/apis/metrics.k8s.io/v1beta1"),
+    ] {
         let old = api.get(group_version).await.ok();
         let old: Vec<_> = old["resources"]
             .as_array()

@@ -25,5 +25,6 @@ mod swapping;
 mod tls;
 mod tokens;
 mod upkeep;
+mod usage;
 mod watching;
 mod writing;

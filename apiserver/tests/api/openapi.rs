@@ -129,7 +129,8 @@ fn check_operations(document: &Value) {
 #[tokio::test]
 async fn every_verb_of_every_kind_is_documented() {
     let api = Api::start().await;
-    for def in registry::all().into_iter().chain(registry::reviews()) {
+    let all = registry::all().into_iter().chain(registry::reviews());
+    for def in all.chain(registry::computed()) {
         let names = &def.names;
         let path = if names.group.is_empty() { "api" } else { &format!("apis/{}", names.group) };
         let root = format!("/{path}/{}", names.version);
@@ -150,6 +151,11 @@ async fn every_verb_of_every_kind_is_documented() {
         let object = format!("{collection}/{{name}}");
         if def.is_review {
             has(&collection, &["post"]);
+            continue;
+        }
+        if def.is_computed {
+            has(&collection, &["get"]);
+            has(&object, &["get"]);
             continue;
         }
         match names.plural.as_str() {

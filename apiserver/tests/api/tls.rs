@@ -33,8 +33,8 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 use crate::harness::{Api, CONFIG_MAPS, JSON, PODS, TABLE, pod};
 
 /// A server on a port of this host, with the CA that its clients' certificates are of.
-struct Tls {
-    api: Api,
+pub(crate) struct Tls {
+    pub(crate) api: Api,
     pki: Pki,
     address: SocketAddr,
     _directory: TempDir,
@@ -46,11 +46,15 @@ impl Tls {
     }
 
     async fn with(files: &TlsFiles) -> Self {
+        Self::with_config(files, Config::default()).await
+    }
+
+    pub(crate) async fn with_config(files: &TlsFiles, config: Config) -> Self {
         component::install_crypto_provider();
         let directory = tempfile::tempdir().unwrap();
         let pki = Pki::open_or_create(directory.path()).unwrap();
         let kubelet_client = Some(pki.kubelet_client().unwrap());
-        let api = Api::with(Config { kubelet_client, ..Config::default() }).await;
+        let api = Api::with(Config { kubelet_client, ..config }).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let tls = pki.server_config_from(files, &["127.0.0.1".to_owned()]).unwrap();
@@ -132,30 +136,36 @@ impl Tls {
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
-    /// A kubelet of node `n1` whose certificate is of another name, if so wished; it answers with the query.
-    async fn kubelet(&self, certified: &str) {
-        let names = [certified.to_owned()];
-        let [certificate, key] =
-            self.credentials(&Identity::new("system:node:n1", &["system:nodes"]), &names);
+    /// A node, and its kubelet with a certificate of this name.
+    pub(crate) async fn kubelet_of(&self, node: &str, certified: &str, routes: Router) {
+        let identity = Identity::new(&format!("system:node:{node}"), &["system:nodes"]);
+        let [certificate, key] = self.credentials(&identity, &[certified.to_owned()]);
         let acceptor = acceptor(self.pki.ca_certificate(), &certificate, &key);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let Ok(stream) = acceptor.accept(stream).await else { continue };
-                let service = TowerToHyperService::new(kubelet());
-                let _ = Builder::new(TokioExecutor::new())
-                    .serve_connection_with_upgrades(TokioIo::new(stream), service)
-                    .await;
+                let service = TowerToHyperService::new(routes.clone());
+                let builder = Builder::new(TokioExecutor::new());
+                tokio::spawn(async move {
+                    let stream = TokioIo::new(stream);
+                    let _ = builder.serve_connection_with_upgrades(stream, service).await;
+                });
             }
         });
-        let node = json!({"metadata": {"name": "n1"}});
-        self.api.post("/api/v1/nodes", &node).await.ok();
+        self.api.post("/api/v1/nodes", &json!({"metadata": {"name": node}})).await.ok();
         let status = json!({"status": {
             "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
         }});
-        self.api.patch("/api/v1/nodes/n1/status", "merge-patch", &status).await.ok();
+        let path = format!("/api/v1/nodes/{node}/status");
+        self.api.patch(&path, "merge-patch", &status).await.ok();
+    }
+
+    /// A kubelet of node `n1` whose certificate is of another name, if so wished; it answers with the query.
+    async fn kubelet(&self, certified: &str) {
+        self.kubelet_of("n1", certified, kubelet()).await;
         self.api.post(PODS, &pod("p")).await.ok();
         let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n1"}});
         self.api.post(&format!("{PODS}/p/binding"), &binding).await.ok();

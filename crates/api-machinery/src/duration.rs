@@ -28,6 +28,34 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     Duration::try_from_secs_f64(total).map_err(|_| fault())
 }
 
+/// Writes a duration: `1m30s`, `10.5s`, `250ms`.
+#[must_use]
+pub fn format(duration: Duration) -> String {
+    let (seconds, nanos) = (duration.as_secs(), duration.subsec_nanos());
+    if seconds == 0 && nanos > 0 {
+        let units = [(1_000_000, "ms"), (1_000, "µs"), (1, "ns")];
+        let (unit, name) = units.into_iter().find(|(unit, _)| nanos >= *unit).unwrap_or((1, "ns"));
+        return decimal(u64::from(nanos), unit) + name;
+    }
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    let seconds = decimal(seconds % 60 * 1_000_000_000 + u64::from(nanos), 1_000_000_000);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds}s"),
+        (0, _) => format!("{minutes}m{seconds}s"),
+        _ => format!("{hours}h{minutes}m{seconds}s"),
+    }
+}
+
+/// A number of units, which are a power of ten of the amount, without zeros at the end.
+fn decimal(amount: u64, unit: u32) -> String {
+    let (whole, rest) = (amount / u64::from(unit), amount % u64::from(unit));
+    if rest == 0 {
+        return whole.to_string();
+    }
+    let width = unit.ilog10() as usize;
+    format!("{whole}.{rest:0width$}").trim_end_matches('0').to_owned()
+}
+
 fn unit(name: &str) -> Option<f64> {
     match name {
         "ns" => Some(1e-9),
@@ -43,6 +71,14 @@ fn unit(name: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_written_as_go_writes_them() {
+        for text in ["0s", "10s", "10.5s", "1m0.25s", "1h0m0s", "250ms", "1.5µs", "7ns", "25h1m1s"]
+        {
+            assert_eq!(format(parse(text).unwrap()), text);
+        }
+    }
 
     #[test]
     fn durations_are_read_as_go_reads_them() {

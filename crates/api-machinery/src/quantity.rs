@@ -1,6 +1,6 @@
 //! Quantities (`500m`, `1Gi`, `2e3`) as exact numbers (`k8s.io/apimachinery/pkg/api/resource`).
 
-use std::{fmt, str::FromStr};
+use std::{fmt, ops::Add, str::FromStr};
 
 /// A quantity, exact to the nano; finer is rounded up, as Kubernetes does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,6 +68,12 @@ impl Quantity {
         Self { nanos: i128::from(milli) * (NANO / 1000), format: Format::DecimalSi }
     }
 
+    /// So many billionths.
+    #[must_use]
+    pub fn from_nano(nanos: u64) -> Self {
+        Self { nanos: i128::from(nanos), format: Format::DecimalSi }
+    }
+
     /// So many bytes, written with `Ki`, `Mi`, ….
     #[must_use]
     pub fn from_bytes(bytes: i64) -> Self {
@@ -118,6 +124,15 @@ impl Quantity {
     #[must_use]
     pub fn compare(self, other: Self) -> std::cmp::Ordering {
         self.nanos.cmp(&other.nanos)
+    }
+}
+
+impl Add for Quantity {
+    type Output = Self;
+
+    /// The sum, written as the first is.
+    fn add(self, other: Self) -> Self {
+        Self { nanos: self.nanos.saturating_add(other.nanos), ..self }
     }
 }
 

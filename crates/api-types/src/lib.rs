@@ -1,5 +1,5 @@
 //! The objects of the API as plain data: Kubernetes' own, re-exported from `k8s-openapi`, and ours
-//! (`minik8s.io/v1`). No behaviour lives here; that is `registry`'s.
+//! (`minik8s.io/v1`), and `metrics.k8s.io`. No behaviour lives here; that is `registry`'s.
 
 pub use k8s_openapi::{
     self, ByteString, ClusterResourceScope, Metadata, NamespaceResourceScope, Resource, api,
@@ -9,4 +9,5 @@ pub use k8s_openapi::{
     jiff,
 };
 
+pub mod metrics;
 pub mod minik8s;

@@ -8,6 +8,7 @@
 //! Nothing here knows kinds, except that the pods of a node have a topic of their own and that the
 //! contents of Secrets and ConfigMaps are not put on a topic.
 
+mod announcements;
 mod backoff;
 mod bus;
 mod decision;
@@ -41,6 +42,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{bus::Bus, listener::Listener, outlet::Outlet, source::Source};
 
+pub use announcements::Announcements;
 pub use demand::{Demand, FunctionDemand};
 pub use history::{History, Predecessor};
 pub use lists::{Lists, News, gone};
@@ -175,6 +177,26 @@ impl ListWatch {
     /// Sends a heartbeat, if Redis is there.
     pub async fn beat(&self, heartbeat: &Heartbeat) {
         self.announce(topics::NODE_STATUS, heartbeat);
+    }
+
+    /// Tells what a node's pods use, if Redis is there.
+    pub fn announce_pods_usage(&self, usage: &PodsUsage) {
+        self.announce(topics::POD_STATUS, usage);
+    }
+
+    /// What pods use, node by node; `None` without Redis.
+    pub fn pods_usage(&self) -> Option<impl Stream<Item = PodsUsage> + Send + 'static + use<>> {
+        self.follow(topics::POD_STATUS)
+    }
+
+    /// Asks for samples more often, if Redis is there.
+    pub fn want_usage(&self, wanted: &UsageWanted) {
+        self.announce(topics::USAGE_WANTED, wanted);
+    }
+
+    /// Who wants samples more often; `None` without Redis.
+    pub fn usage_wanted(&self) -> Option<impl Stream<Item = UsageWanted> + Send + 'static + use<>> {
+        self.follow(topics::USAGE_WANTED)
     }
 
     /// Puts a message on a topic of the ephemeral plane, if Redis is there. Does not wait.

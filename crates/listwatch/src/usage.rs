@@ -1,11 +1,8 @@
 //! What nodes, pods and containers use, as the kubelets measure it and tell it over Redis. A figure that is not known
 //! is absent, never zero. Whoever hears it goes by the time at which it came: the hosts' clocks may differ.
 
-use futures::Stream;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-
-use crate::{ListWatch, topics};
 
 /// One sample of something that uses resources.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -105,28 +102,6 @@ pub struct UsageWanted {
 
 /// How long a [`UsageWanted`] holds, in seconds; who goes on wanting says so again before.
 pub const WANTED_SECONDS: u64 = 15;
-
-impl ListWatch {
-    /// Tells what a node's pods use, if Redis is there.
-    pub fn announce_pods_usage(&self, usage: &PodsUsage) {
-        self.announce(topics::POD_STATUS, usage);
-    }
-
-    /// What pods use, node by node; `None` without Redis.
-    pub fn pods_usage(&self) -> Option<impl Stream<Item = PodsUsage> + Send + 'static + use<>> {
-        self.follow(topics::POD_STATUS)
-    }
-
-    /// Asks for samples more often, if Redis is there.
-    pub fn want_usage(&self, wanted: &UsageWanted) {
-        self.announce(topics::USAGE_WANTED, wanted);
-    }
-
-    /// Who wants samples more often; `None` without Redis.
-    pub fn usage_wanted(&self) -> Option<impl Stream<Item = UsageWanted> + Send + 'static + use<>> {
-        self.follow(topics::USAGE_WANTED)
-    }
-}
 
 #[cfg(test)]
 mod tests {

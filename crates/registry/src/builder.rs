@@ -28,6 +28,7 @@ pub struct Builder<K, S> {
     status: Option<Status<K>>,
     trigger: &'static str,
     is_review: bool,
+    is_computed: bool,
     conversion: Option<Box<dyn Conversion>>,
     strategy: S,
     kind: PhantomData<fn() -> K>,
@@ -55,6 +56,7 @@ where
         status: None,
         trigger: "metadata.name",
         is_review: false,
+        is_computed: false,
         conversion: None,
         strategy,
         kind: PhantomData,
@@ -113,6 +115,13 @@ where
         self
     }
 
+    /// Objects that are made when they are read, and not kept. They go by the names of other objects, and have no
+    /// singular of their own.
+    pub fn computed(mut self) -> Self {
+        self.is_computed = true;
+        self
+    }
+
     /// A version that is not the one that is stored.
     pub fn converted(mut self, conversion: impl Conversion) -> Self {
         self.conversion = Some(Box::new(conversion));
@@ -134,6 +143,14 @@ where
         cell: impl Fn(&K, Timestamp) -> Value + Send + Sync + 'static,
     ) -> Self {
         self.columns.push((Column::new(name, type_, priority), Box::new(cell)));
+        self
+    }
+
+    /// The OpenAPI format of the last column.
+    pub fn format(mut self, format: &'static str) -> Self {
+        if let Some((column, _)) = self.columns.last_mut() {
+            format.clone_into(&mut column.format);
+        }
         self
     }
 
@@ -163,7 +180,7 @@ where
                 version: K::VERSION.to_owned(),
                 kind: K::KIND.to_owned(),
                 plural: K::URL_PATH_SEGMENT.to_owned(),
-                singular: K::KIND.to_lowercase(),
+                singular: if this.is_computed { String::new() } else { K::KIND.to_lowercase() },
                 list_kind: format!("{}List", K::KIND),
                 short_names: owned(&this.short_names),
                 categories: owned(&this.categories),
@@ -175,6 +192,7 @@ where
             fields: fields::names(&kind, K::Scope::SCOPE),
             scale: ScalePaths::default(),
             is_review: this.is_review,
+            is_computed: this.is_computed,
             conversion: this.conversion,
             kind: Box::new(kind),
         }

@@ -38,6 +38,8 @@ pub struct ResourceDef {
     pub scale: ScalePaths,
     /// Whether its objects are but asked for an answer, and not kept.
     pub is_review: bool,
+    /// Whether its objects are made when they are read, and not kept.
+    pub is_computed: bool,
     /// Absent with the version that is stored.
     pub(crate) conversion: Option<Box<dyn Conversion>>,
     pub(crate) kind: Box<dyn ErasedKind>,
@@ -162,10 +164,16 @@ impl ResourceDef {
         deletion::is_finished(self.kind.as_ref(), object)
     }
 
+    /// Whether objects are kept at all.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        !self.is_review && !self.is_computed
+    }
+
     /// Whether objects are stored in this version.
     #[must_use]
     pub fn is_stored(&self) -> bool {
-        self.conversion.is_none() && !self.is_review
+        self.conversion.is_none() && self.is_kept()
     }
 
     /// An object of the stored version in this one, but for its `apiVersion`.

@@ -11,7 +11,7 @@ use apiserver::{ApiServer, Config, Identity, pki::Pki};
 use futures::StreamExt;
 use http::{Request, StatusCode};
 use kube::{Client, client::Body};
-use listwatch::{ListWatch, Publisher};
+use listwatch::{Announcements, ListWatch, Publisher};
 use store::{Event, Revision, Store};
 use tempfile::TempDir;
 
@@ -274,8 +274,12 @@ impl ControlPlane {
         let connect = |url: &str| {
             Publisher::connect(url, &component::Tasks::default()).expect("the Redis URL is right")
         };
-        let publisher = self.redis.as_deref().map(connect);
-        let started = ApiServer::start(self.config.clone(), self.store(), publisher).await;
+        let redis = self.redis.as_deref();
+        let listen = |url: &str| {
+            Announcements::connect(url, &component::Tasks::default()).expect("the URL is right")
+        };
+        let config = Config { announcements: redis.map(listen), ..self.config.clone() };
+        let started = ApiServer::start(config, self.store(), redis.map(connect)).await;
         let server = started.expect("the API server starts");
         if let Some(socket) = &self.socket {
             socket.serve(&server).await;

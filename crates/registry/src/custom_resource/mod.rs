@@ -98,6 +98,7 @@ impl CustomResource {
             fields: fields::names(&kind, scope),
             scale: scale.unwrap_or_default(),
             is_review: false,
+            is_computed: false,
             conversion,
             kind: Box::new(kind),
         })

@@ -5,6 +5,7 @@ mod authentication;
 mod coordination;
 mod core;
 mod discovery;
+mod metrics;
 mod minik8s;
 
 use crate::ResourceDef;
@@ -40,4 +41,10 @@ pub fn all() -> Vec<ResourceDef> {
 #[must_use]
 pub fn reviews() -> Vec<ResourceDef> {
     vec![authentication::token_review(), authentication::self_subject_review()]
+}
+
+/// The kinds whose objects are made when they are read, and not kept.
+#[must_use]
+pub fn computed() -> Vec<ResourceDef> {
+    vec![metrics::node_metrics(), metrics::pod_metrics()]
 }
