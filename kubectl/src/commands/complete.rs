@@ -11,11 +11,13 @@ use crate::{
 };
 
 /// Commands that names follow, and what these are names of.
-const NAMES: [(&str, &[&str], &str); 4] = [
+const NAMES: [(&str, &[&str], &str); 6] = [
     ("func", &["update", "rm", "get", "logs", "rollback"], "functions"),
     ("wf", &["run", "get", "runs", "rm"], "workflows"),
     ("wf", &["history", "cancel"], "workflowruns"),
     ("trigger", &[], "functions"),
+    ("top", &["node"], "nodes"),
+    ("top", &["pod"], "pods"),
 ];
 /// Commands that a kind follows, and then names of it.
 const KINDS: [&str; 5] = ["get", "describe", "delete", "label", "annotate"];
@@ -53,7 +55,11 @@ async fn candidates(session: &Session, expected: &Expected) -> Result<Vec<String
     let kind = match expected {
         Expected::Kinds => {
             let mapper = session.mapper().await?;
-            return Ok(mapper.resources().iter().map(|kind| kind.plural.clone()).collect());
+            let mut kinds: Vec<_> = mapper.resources().iter().map(|k| k.plural.clone()).collect();
+            // Pods are there twice: what they use goes by their name.
+            kinds.sort_unstable();
+            kinds.dedup();
+            return Ok(kinds);
         }
         Expected::Names { kind } => session.resource(kind).await?,
     };
@@ -171,6 +177,8 @@ mod tests {
 
     #[test]
     fn what_comes_next_follows_from_the_words_before() {
+        check("top nodes ", "nodes");
+        check("top pod -n team ", "pods of team");
         check("trigger ", "functions");
         check("trigger -d {} add", "functions");
         check("func rm a b ", "functions");

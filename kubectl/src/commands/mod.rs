@@ -31,6 +31,7 @@ mod run;
 mod scale;
 mod set;
 mod target;
+mod top;
 mod trigger;
 mod version;
 mod wf;
@@ -74,6 +75,7 @@ commands! {
     Expose(expose),
     Scale(scale),
     Rollout(rollout),
+    Top(top),
     Set(set),
     Func(func),
     Trigger(trigger),
