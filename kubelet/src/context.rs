@@ -8,7 +8,7 @@ use kube::Client;
 
 use crate::{
     admission::Ledger, container::dns::ClusterDns, metrics::Metrics, network::PodNetwork,
-    objects::Objects, runtime::Runtime, services::Services, spec,
+    objects::Objects, runtime::Runtime, services::Services, spec, usage::running::RunningPods,
 };
 
 /// The rims of the kubelet and its place in the cluster.
@@ -35,6 +35,8 @@ pub struct Context {
     pub dns: ClusterDns,
     /// The cluster's services.
     pub services: Services,
+    /// Which containers run.
+    pub running: RunningPods,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -78,6 +80,7 @@ impl Context {
             root,
             dns: ClusterDns::default(),
             services: Services::fixed([]),
+            running: RunningPods::default(),
             metrics: Metrics::default(),
         }
     }

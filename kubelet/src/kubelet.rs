@@ -34,6 +34,7 @@ use crate::{
     runtime::{LogLimits, Runtime as _, RuntimeError, docker::Docker},
     server::{self, Shared},
     services::Services,
+    usage::{announce, running::RunningPods, sample::Host, sampler::Sampler},
     volumes,
 };
 
@@ -73,6 +74,7 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
             node_file: options.resolv_conf.clone().unwrap_or_else(resolv_conf),
         },
         services: Services::follow(&listwatch, &program.tasks, program.shutdown.clone()),
+        running: RunningPods::default(),
         metrics: Metrics::register(&program.metrics),
     });
     tracing::info!(node = name, ip, "starting");
@@ -82,11 +84,15 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
     if !cluster::join(&context.client, &context.root, &program.shutdown).await? {
         return Ok(());
     }
+    let sampler = Sampler::new(Host::new(&context.root), context.running.clone());
     let facts = facts(&options, name, ip)?;
     if options.client.redis.is_some() {
         let (name, shutdown) = (facts.name.clone(), program.shutdown.clone());
-        parts.spawn(heartbeat::run(listwatch.clone(), name, pods.clone(), shutdown));
+        let (pods, sampler) = (pods.clone(), sampler.clone());
+        parts.spawn(heartbeat::run(listwatch.clone(), name, pods, sampler, shutdown));
     }
+    let (name, shutdown) = (facts.name.clone(), program.shutdown.clone());
+    parts.spawn(announce::run(listwatch.clone(), name, sampler, shutdown));
     run_parts(context, pods, listwatch, facts, &program, parts).await
 }
 

@@ -37,6 +37,7 @@ pub mod runtime;
 pub mod server;
 pub mod services;
 pub mod spec;
+pub mod usage;
 pub mod volumes;
 #[cfg(test)]
 mod worker_tests;

@@ -81,6 +81,37 @@ async fn a_pod_runs_with_an_address_and_is_ready() {
 }
 
 #[tokio::test]
+async fn it_is_known_which_containers_run_while_they_do() {
+    let node = Node::start().await;
+    let limited = changed("web", |spec| {
+        spec["containers"][0]["resources"] = json!({"limits": {"cpu": "500m"}});
+    });
+    let uid = node.create(&limited).await;
+    node.until_status("web", "runs", runs).await;
+    let running = node.context().running.all();
+    let [pod] = &running[..] else { panic!("{running:?}") };
+    assert_eq!((pod.pod.uid.as_str(), pod.host_network), (uid.as_str(), false));
+    assert!(pod.sandbox.is_some());
+    let names: Vec<&str> = pod.containers.iter().map(|found| found.name.as_str()).collect();
+    assert_eq!((names, pod.containers[0].resources.cpu_quota), (vec!["main"], Some(50_000)));
+    node.runtime.end("main", 1);
+    let started_again = async || {
+        let running = node.context().running.all();
+        let attempts = running.iter().flat_map(|pod| &pod.containers).map(|found| found.attempt);
+        let attempts: Vec<u32> = attempts.collect();
+        if attempts == [1] { Ok(()) } else { Err(attempts) }
+    };
+    wait::until("the next container is known", started_again).await;
+    node.api.delete("web", &DeleteParams::default().grace_period(1)).await.unwrap();
+    wait::until_gone(&node.api, "web").await;
+    let forgotten = async || {
+        let running = node.context().running.all();
+        if running.is_empty() { Ok(()) } else { Err(running) }
+    };
+    wait::until("the pod is forgotten", forgotten).await;
+}
+
+#[tokio::test]
 async fn a_network_may_choose_the_address_when_it_connects_the_pod() {
     let node = Node::start().await;
     node.network.choose_late();

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kube::Client;
-use listwatch::{Heartbeat, ListWatch};
+use listwatch::{Heartbeat, ListWatch, Usage};
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +14,10 @@ use super::{
     lease,
     resources::{CpuTicks, Memory},
 };
-use crate::pod::manager::PodManager;
+use crate::{
+    pod::manager::PodManager,
+    usage::{sample::Sample, sampler::Sampler, wire},
+};
 
 const BEAT: Duration = Duration::from_secs(1);
 /// How often the Lease is renewed while Redis is out of reach.
@@ -29,10 +32,11 @@ pub async fn run(
     listwatch: ListWatch,
     node: String,
     pods: Arc<PodManager>,
+    sampler: Sampler,
     shutdown: CancellationToken,
 ) {
     let mut ticks = CpuTicks::read();
-    let mut bridge = Bridge::default();
+    let (mut bridge, mut news) = (Bridge::default(), News::default());
     let mut interval = tokio::time::interval(BEAT);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -46,13 +50,25 @@ pub async fn run(
             cpu_percent: now.percent_since(ticks),
             memory_percent: Memory::read().percent(),
             pods: pods.count(),
-            usage: None,
+            usage: sampler.latest().and_then(|sample| news.of(&sample)),
         };
         ticks = now;
         listwatch.beat(&heartbeat).await;
         if bridge.is_due(listwatch.redis_connected(), Instant::now()) {
             tokio::spawn(renew(listwatch.client().clone(), node.clone()));
         }
+    }
+}
+
+/// The last sample that was told.
+#[derive(Debug, Default)]
+struct News {
+    told: Option<std::time::Instant>,
+}
+
+impl News {
+    fn of(&mut self, sample: &Sample) -> Option<Usage> {
+        (self.told.replace(sample.taken) != Some(sample.taken)).then(|| wire::node(sample))
     }
 }
 

@@ -7,6 +7,9 @@ const MEMORY_PRESSURE_BYTES: u64 = 100 << 20;
 /// Below this share of free disk space the node is under pressure.
 const DISK_PRESSURE_PERCENT: f64 = 10.0;
 
+/// The kernel tells programs hundredths of a second, whatever its own ticks are (`USER_HZ`).
+const NANOS_PER_TICK: u64 = 10_000_000;
+
 /// Memory in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
@@ -22,12 +25,8 @@ impl Memory {
         Self::parse(&std::fs::read_to_string("/proc/meminfo").unwrap_or_default())
     }
 
-    fn parse(text: &str) -> Self {
-        let field = |name: &str| -> u64 {
-            let line = text.lines().find_map(|line| line.strip_prefix(name));
-            let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-            kibibytes.map_or(0, |kibibytes: u64| kibibytes * 1024)
-        };
+    pub(crate) fn parse(text: &str) -> Self {
+        let field = |name| kibibytes(text, name).unwrap_or_default();
         Self { total: field("MemTotal:"), available: field("MemAvailable:") }
     }
 
@@ -42,6 +41,12 @@ impl Memory {
     }
 }
 
+/// The bytes in a line of `/proc/meminfo`.
+pub(crate) fn kibibytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
 /// Ticks of all processors together since the start of the machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuTicks {
@@ -52,17 +57,22 @@ pub struct CpuTicks {
 impl CpuTicks {
     /// From `/proc/stat`.
     pub fn read() -> Self {
-        Self::parse(&std::fs::read_to_string("/proc/stat").unwrap_or_default())
+        let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+        Self::parse(&text).unwrap_or_default()
     }
 
-    fn parse(text: &str) -> Self {
-        let line = text.lines().next().and_then(|line| line.strip_prefix("cpu "));
-        let words = line.unwrap_or_default().split_whitespace();
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let words = text.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
         // guest and guest_nice, the last two, are part of user and nice.
         let ticks: Vec<u64> = words.take(8).filter_map(|word| word.parse().ok()).collect();
         let idle: u64 = ticks.iter().skip(3).take(2).sum();
         let total: u64 = ticks.iter().sum();
-        Self { busy: total - idle, total }
+        Some(Self { busy: total - idle, total })
+    }
+
+    /// Nanoseconds that were not idle.
+    pub(crate) fn busy_nanos(self) -> u64 {
+        self.busy * NANOS_PER_TICK
     }
 
     /// Use in percent since an earlier moment.
@@ -125,8 +135,8 @@ mod tests {
 
     #[test]
     fn cpu_use_is_the_share_of_ticks_that_were_not_idle() {
-        let earlier = CpuTicks::parse("cpu  100 0 100 800 0 0 0 0 0 0\ncpu0 1 1 1 1\n");
-        let later = CpuTicks::parse("cpu  150 0 100 840 10 0 0 0 0 0\n");
+        let earlier = CpuTicks::parse("cpu  100 0 100 800 0 0 0 0 0 0\ncpu0 1 1 1 1\n").unwrap();
+        let later = CpuTicks::parse("cpu  150 0 100 840 10 0 0 0 0 0\n").unwrap();
         assert!((later.percent_since(earlier) - 50.0).abs() < 0.001);
     }
 }

@@ -38,7 +38,7 @@ use super::{
 };
 use crate::{
     admission::Admission, context::Context, network::PortMapping, probe::Probes,
-    runtime::observed::Observed, spec,
+    runtime::observed::Observed, spec, usage::running::Entry,
 };
 
 /// Until it is told that a pod is connected whose containers take longer to start than they should.
@@ -110,6 +110,7 @@ pub struct Worker {
     /// What containers said at their end.
     pub(super) messages: Messages,
     admitted: bool,
+    running: Entry,
 }
 
 impl Worker {
@@ -117,6 +118,7 @@ impl Worker {
     pub fn new(context: Arc<Context>, updates: watch::Receiver<Update>, wake: Arc<Notify>) -> Self {
         let (client, metrics) = (context.client.clone(), context.metrics.clone());
         let writer = StatusWriter::spawn(client, metrics, &updates.borrow().pod);
+        let running = context.running.enter(&spec::identity(&updates.borrow().pod).uid);
         Self {
             context,
             updates,
@@ -140,6 +142,7 @@ impl Worker {
             reported: BTreeSet::new(),
             messages: Messages::default(),
             admitted: false,
+            running,
         }
     }
 
@@ -189,6 +192,7 @@ impl Worker {
                 return Next::Wait(Some(Timestamp::now() + PAUSE));
             }
         };
+        self.running.note(&pod, &observed);
         self.starts.conceal(&mut observed);
         self.operations.conceal(&mut observed);
         if let Some(next) = self.admit(&pod, update, &observed) {

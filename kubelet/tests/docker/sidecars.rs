@@ -12,6 +12,7 @@ use kube::{
 use kubelet::{
     admission::Ledger, container::dns::ClusterDns, context::Context, metrics::Metrics,
     objects::Objects, pleg, pod::manager::PodManager, services::Services,
+    usage::running::RunningPods,
 };
 use listwatch::{ListWatch, Scope};
 use serde_json::{Value, json};
@@ -162,6 +163,7 @@ fn context(
             &component::Tasks::default(),
             CancellationToken::new(),
         ),
+        running: RunningPods::default(),
         metrics: Metrics::default(),
     })
 }

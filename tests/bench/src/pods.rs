@@ -24,6 +24,7 @@ use kubelet::{
         ContainerSpec, LogLimits, PodIdentity, Runtime, SandboxNetwork, SandboxSpec, docker::Docker,
     },
     services::Services,
+    usage::running::RunningPods,
 };
 use listwatch::Scope;
 use serde_json::json;
@@ -140,6 +141,7 @@ impl Node {
                 &component::Tasks::default(),
                 CancellationToken::new(),
             ),
+            running: RunningPods::default(),
             metrics: Metrics::default(),
         });
         let manager = PodManager::new(context.clone());

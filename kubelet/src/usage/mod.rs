@@ -1,0 +1,22 @@
+//! What the node, its pods and their containers use.
+//!
+//! *Flow.* The pods' workers tell which containers run ([`running`]). The [`sampler`] reads the files that the
+//! kernel has on them ([`cgroup`], [`proc`]) and compares with the time before ([`rates`]); [`announce`] has it do
+//! so every ten seconds, or as often as somebody wants it ([`pace`]), and whoever asks the kubelet's server has it
+//! do so when the last sample is old. No sample asks the container runtime anything.
+//!
+//! *Guarantees.* What cannot be read is absent, and so is what it is part of; nothing is ever made up as zero.
+
+pub(crate) mod announce;
+mod cgroup;
+mod figures;
+mod pace;
+mod proc;
+mod rates;
+pub mod running;
+pub mod sample;
+pub mod sampler;
+pub(crate) mod wire;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,51 @@
+//! Takes samples, one at a time, for all who want one.
+
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::RwLock;
+use tokio::task::JoinError;
+
+use super::{
+    rates::Rates,
+    running::RunningPods,
+    sample::{self, Host, Sample},
+};
+
+/// The usage of this node.
+#[derive(Clone, Debug)]
+pub struct Sampler {
+    host: Arc<Host>,
+    running: RunningPods,
+    rates: Arc<tokio::sync::Mutex<Rates>>,
+    latest: Arc<RwLock<Option<Arc<Sample>>>>,
+}
+
+impl Sampler {
+    /// Nothing is known yet.
+    pub fn new(host: Host, running: RunningPods) -> Self {
+        Self { host: Arc::new(host), running, rates: Arc::default(), latest: Arc::default() }
+    }
+
+    /// The last sample.
+    pub fn latest(&self) -> Option<Arc<Sample>> {
+        self.latest.read().clone()
+    }
+
+    /// The last sample, or a new one if it is older than that.
+    ///
+    /// # Errors
+    /// Only if the thread that reads panics or the program ends.
+    pub async fn sample(&self, max_age: Duration) -> Result<Arc<Sample>, JoinError> {
+        let mut rates = self.rates.clone().lock_owned().await;
+        if let Some(latest) = self.latest().filter(|last| last.taken.elapsed() <= max_age) {
+            return Ok(latest);
+        }
+        let (sampler, running) = (self.clone(), self.running.all());
+        tokio::task::spawn_blocking(move || {
+            let sample = Arc::new(sample::take(&sampler.host, &running, &mut rates));
+            *sampler.latest.write() = Some(sample.clone());
+            sample
+        })
+        .await
+    }
+}

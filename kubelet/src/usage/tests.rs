@@ -1,0 +1,230 @@
+//! Samples of hosts that are trees of files.
+
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+use api_types::jiff::Timestamp;
+use listwatch::PodUsage;
+
+use super::{
+    figures::Figures,
+    proc::Traffic,
+    rates::Rates,
+    running::{RunningContainer, RunningPod},
+    sample::{self, Host, Sample},
+    wire,
+};
+use crate::runtime::{PodIdentity, Resources};
+
+const V1_STAT: &str = "cache 9\nrss 9\ninactive_file 9\npgfault 9\ntotal_cache 1478656\ntotal_rss 57344\n\
+     total_pgfault 1152\ntotal_pgmajfault 2\ntotal_inactive_file 1445888\n";
+const V2_STAT: &str =
+    "anon 57344\nfile 1478656\nkernel 9\ninactive_file 1445888\npgfault 1152\npgmajfault 2\n";
+
+/// A host.
+struct Tree {
+    directory: tempfile::TempDir,
+    rates: Rates,
+}
+
+impl Tree {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap(), rates: Rates::default() }
+    }
+
+    fn path(&self, file: &str) -> std::path::PathBuf {
+        self.directory.path().join(file)
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        let path = self.path(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// A container on a host with control groups of version 1.
+    fn v1(&self, id: &str, pid: i32) {
+        let group = format!("/docker/{id}");
+        let lines =
+            format!("4:memory:{group}\n3:pids:{group}\n2:cpu,cpuacct:{group}\n0::{group}\n");
+        self.write(&format!("proc/{pid}/cgroup"), &lines);
+        self.write(&format!("cgroup/cpuacct{group}/cpuacct.usage"), "22536817\n");
+        self.write(&format!("cgroup/memory{group}/memory.usage_in_bytes"), "2121728\n");
+        self.write(&format!("cgroup/memory{group}/memory.stat"), V1_STAT);
+        self.write(&format!("cgroup/pids{group}/pids.current"), "3\n");
+        self.write(&format!("cgroup/pids{group}/cgroup.procs"), "19700\n19701\n");
+    }
+
+    /// The same on one with version 2.
+    fn v2(&self, id: &str, pid: i32) {
+        let group = format!("/system.slice/docker-{id}.scope");
+        self.write(&format!("proc/{pid}/cgroup"), &format!("0::{group}\n"));
+        for (file, text) in [
+            ("cpu.stat", "usage_usec 22536\nuser_usec 9\n"),
+            ("memory.current", "2121728\n"),
+            ("memory.stat", V2_STAT),
+            ("pids.current", "3\n"),
+            ("cgroup.procs", "19700\n19701\n"),
+        ] {
+            self.write(&format!("cgroup{group}/{file}"), text);
+        }
+    }
+
+    fn sample(&mut self, pods: &[RunningPod]) -> Sample {
+        let host = Host {
+            proc: self.path("proc"),
+            cgroup: self.path("cgroup"),
+            root: self.directory.path().to_owned(),
+        };
+        sample::take(&host, pods, &mut self.rates)
+    }
+
+    /// The sample of a pod in the words of the topics.
+    fn usage(&mut self, pod: &RunningPod) -> PodUsage {
+        let sample = self.sample(std::slice::from_ref(pod));
+        wire::pods(&sample, "n1").pods.remove(0)
+    }
+}
+
+fn container(id: &str, pid: i32) -> Arc<RunningContainer> {
+    Arc::new(RunningContainer {
+        id: id.to_owned(),
+        name: format!("c{id}"),
+        attempt: 0,
+        image: "busybox:1".to_owned(),
+        pid,
+        started_at: Timestamp::UNIX_EPOCH,
+        resources: Resources::default(),
+    })
+}
+
+/// A pod with a sandbox and a container.
+fn pod() -> RunningPod {
+    RunningPod {
+        pod: PodIdentity { uid: "u".into(), namespace: "default".into(), name: "web".into() },
+        host_network: false,
+        sandbox: Some(container("aaaa", 10)),
+        containers: vec![container("bbbb", 20)],
+    }
+}
+
+fn expected(cpu_nanos: u64) -> Figures {
+    Figures {
+        cpu_nanos: Some(cpu_nanos),
+        memory_usage: Some(2_121_728),
+        memory_working_set: Some(675_840),
+        memory_rss: Some(57_344),
+        memory_cache: Some(1_478_656),
+        page_faults: Some(1152),
+        major_page_faults: Some(2),
+        pids: Some(3),
+        processes: Some(2),
+    }
+}
+
+#[test]
+fn both_versions_of_control_groups_say_the_same() {
+    for (version, cpu) in [(Tree::v1 as fn(&Tree, &str, i32), 22_536_817), (Tree::v2, 22_536_000)] {
+        let mut tree = Tree::new();
+        version(&tree, "bbbb", 20);
+        let sample = tree.sample(&[pod()]);
+        assert_eq!(sample.pods[0].containers[0].measured.figures, expected(cpu));
+    }
+}
+
+#[test]
+fn a_pod_is_its_containers_together_with_its_sandbox_and_its_network() {
+    let mut tree = Tree::new();
+    tree.v1("aaaa", 10);
+    tree.v1("bbbb", 20);
+    tree.write(
+        "proc/10/net/dev",
+        "lo: 5 1 0 0 0 0 0 0 5 1 0 0 0 0 0 0\neth0: 70 2 0 0 0 0 0 0 80 3 0 0 0 0 0 0\n",
+    );
+    let first = tree.usage(&pod());
+    let known = (first.usage.memory_rss_bytes, first.usage.pids, first.usage.cpu_core_nano_seconds);
+    assert_eq!(known, (Some(2 * 57_344), Some(6), Some(2 * 22_536_817)));
+    assert_eq!((first.usage.network_rx_bytes, first.usage.network_tx_bytes), (Some(70), Some(80)));
+    assert_eq!(first.containers[0].usage.network_rx_bytes, None);
+    assert_eq!((first.usage.cpu_nano_cores, first.usage.window_seconds), (None, None));
+    tree.write("cgroup/cpuacct/docker/bbbb/cpuacct.usage", "22537817\n");
+    let second = tree.usage(&pod());
+    let own = &second.containers[0].usage;
+    assert!(own.cpu_nano_cores.unwrap() > 0 && own.window_seconds.unwrap() > 0.0);
+    assert_eq!(second.usage.cpu_nano_cores, own.cpu_nano_cores, "the sandbox did nothing");
+    let host = RunningPod { host_network: true, ..pod() };
+    assert_eq!(tree.usage(&host).usage.network_rx_bytes, None, "it is the node's");
+}
+
+#[test]
+fn what_cannot_be_read_is_absent() {
+    let mut tree = Tree::new();
+    tree.v1("aaaa", 10);
+    tree.v1("bbbb", 20);
+    fs::remove_file(tree.path("cgroup/memory/docker/bbbb/memory.stat")).unwrap();
+    let usage = tree.usage(&pod());
+    let own = &usage.containers[0].usage;
+    assert_eq!((own.memory_usage_bytes, own.memory_working_set_bytes), (Some(2_121_728), None));
+    assert_eq!((own.memory_rss_bytes, own.page_faults, own.pids), (None, None, Some(3)));
+    assert_eq!((usage.usage.memory_rss_bytes, usage.usage.pids), (None, Some(6)));
+    tree.write("proc/20/cgroup", "4:memory:/docker/other\n0::/docker/other\n");
+    let usage = tree.usage(&pod());
+    let own = serde_json::to_value(&usage.containers[0]).unwrap();
+    assert_eq!(own.as_object().unwrap().keys().collect::<Vec<_>>(), ["name", "timestamp"]);
+    assert_eq!((usage.usage.cpu_core_nano_seconds, usage.usage.pids), (None, None));
+}
+
+#[test]
+fn a_container_that_was_started_again_has_no_rate_yet() {
+    let mut tree = Tree::new();
+    tree.v1("aaaa", 10);
+    tree.v1("bbbb", 20);
+    tree.v1("cccc", 30);
+    tree.usage(&pod());
+    assert!(tree.usage(&pod()).usage.cpu_nano_cores.is_some());
+    let again = RunningPod { containers: vec![container("cccc", 30)], ..pod() };
+    let usage = tree.usage(&again);
+    assert_eq!(
+        (usage.usage.cpu_nano_cores, usage.containers[0].usage.cpu_nano_cores),
+        (None, None)
+    );
+    assert!(usage.usage.cpu_core_nano_seconds.is_some());
+    assert!(tree.usage(&again).usage.cpu_nano_cores.is_some());
+}
+
+#[test]
+fn the_host_has_its_own_network_and_file_system() {
+    let mut tree = Tree::new();
+    tree.write("proc/stat", "cpu 10 0 0 5\nbtime 1700000000\n");
+    tree.write(
+        "proc/net/dev",
+        "eth0: 1 2 3 4 0 0 0 0 5 6 7 8 0 0 0 0\ndocker0: 9 9 9 9 0 0 0 0 9 9 9 9 0 0 0 0\n",
+    );
+    tree.write("proc/net/route", "Iface\tDestination\nens5\t000011AC\neth0\t00000000\n");
+    tree.write("proc/sys/kernel/pid_max", "32768\n");
+    let sample = tree.sample(&[]);
+    let node = &sample.node;
+    let received = Traffic { bytes: 1, packets: 2, errors: 3, dropped: 4 };
+    assert_eq!(node.interfaces.as_ref().unwrap()[0].received, received);
+    assert_eq!(node.max_pids, Some(32768));
+    let usage = wire::node(&sample);
+    assert_eq!((usage.network_rx_bytes, usage.network_tx_bytes), (Some(1), Some(5)));
+    assert_eq!(usage.cpu_core_nano_seconds, Some(100_000_000));
+    assert!(usage.fs_used_bytes.unwrap() < usage.fs_capacity_bytes.unwrap());
+    assert_eq!((usage.memory_rss_bytes, usage.cpu_nano_cores), (None, None));
+}
+
+/// Whoever asks within a moment gets the same.
+#[tokio::test]
+async fn a_sample_is_shared_until_it_is_old() {
+    let sampler = super::sampler::Sampler::new(
+        Host::new(Path::new("/")),
+        super::running::RunningPods::default(),
+    );
+    assert!(sampler.latest().is_none());
+    let asked = Duration::from_secs(3600);
+    let (one, other) = tokio::join!(sampler.sample(asked), sampler.sample(asked));
+    assert!(Arc::ptr_eq(&one.unwrap(), &other.unwrap()));
+    let first = sampler.latest().unwrap();
+    let second = sampler.sample(Duration::ZERO).await.unwrap();
+    assert!(first.taken < second.taken && second.node.measured.rate.is_some());
+}
