@@ -21,12 +21,10 @@ use crate::{
     container::dns::{self, ClusterDns},
     context::Context,
     housekeeping, images,
+    machine::{Memory, cpus, disk_bytes},
     metrics::Metrics,
     network::{bridge::Bridge, keeper},
-    node::{
-        cluster, heartbeat, lease, object, registration,
-        resources::{Memory, cpus, disk_bytes},
-    },
+    node::{cluster, heartbeat, lease, object, registration},
     objects::Objects,
     options::Options,
     pleg,
@@ -34,7 +32,7 @@ use crate::{
     runtime::{LogLimits, Runtime as _, RuntimeError, docker::Docker},
     server::{self, Shared},
     services::Services,
-    usage::{announce, running::RunningPods, sample::Host, sampler::Sampler},
+    usage::{announce, disks::Disks, host::Host, running::RunningPods, sampler::Sampler},
     volumes,
 };
 
@@ -79,12 +77,14 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
     });
     tracing::info!(node = name, ip, "starting");
     let pods = PodManager::new(context.clone());
+    let (host, running, disks) = (Host::new(&context.root), &context.running, Disks::default());
+    let sampler = Sampler::new(host.clone(), running.clone(), disks.clone());
     let mut parts = JoinSet::new();
-    serve(&options, &context, &pods, &program.shutdown, &mut parts).await?;
+    parts.spawn(disks.follow(host, running.clone(), program.shutdown.clone()));
+    serve(&options, &context, &pods, sampler.clone(), &program, &mut parts).await?;
     if !cluster::join(&context.client, &context.root, &program.shutdown).await? {
         return Ok(());
     }
-    let sampler = Sampler::new(Host::new(&context.root), context.running.clone());
     let facts = facts(&options, name, ip)?;
     if options.client.redis.is_some() {
         let (name, shutdown) = (facts.name.clone(), program.shutdown.clone());
@@ -174,7 +174,8 @@ async fn serve(
     options: &Options,
     context: &Arc<Context>,
     pods: &Arc<PodManager>,
-    shutdown: &CancellationToken,
+    sampler: Sampler,
+    program: &Program,
     parts: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
     let Some(kubeconfig) = &options.client.kubeconfig else {
@@ -185,9 +186,14 @@ async fn serve(
     let listener = tokio::net::TcpListener::bind(("0.0.0.0", options.port))
         .await
         .with_context(|| format!("cannot serve on port {}", options.port))?;
-    let shared = Shared { pods: pods.clone(), runtime: context.runtime.clone() };
+    let shared = Shared {
+        pods: pods.clone(),
+        runtime: context.runtime.clone(),
+        sampler,
+        metrics: program.metrics.clone(),
+    };
     let router = server::router(shared);
-    parts.spawn(server::serve(listener, Arc::new(tls), router, shutdown.clone()));
+    parts.spawn(server::serve(listener, Arc::new(tls), router, program.shutdown.clone()));
     Ok(())
 }
 

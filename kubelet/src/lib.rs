@@ -24,6 +24,7 @@ pub mod images;
 #[cfg(test)]
 mod images_tests;
 pub mod kubelet;
+pub mod machine;
 pub mod metrics;
 pub mod network;
 pub mod node;

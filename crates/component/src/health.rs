@@ -17,7 +17,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use prometheus_client::registry::{Metric, Registry};
+use prometheus_client::{
+    collector::Collector,
+    registry::{Metric, Registry},
+};
 
 /// The flag of programs that serve their health.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -100,11 +103,26 @@ impl Metrics {
         lock(&self.registry).register(name, help, metric);
     }
 
+    /// Adds what is asked for its metrics whenever they are encoded.
+    pub fn collect(&self, collector: impl Collector) {
+        lock(&self.registry).register_collector(Box::new(collector));
+    }
+
     /// The metrics in the OpenMetrics text format.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &lock(&self.registry))?;
         Ok(text)
+    }
+}
+
+impl IntoResponse for Metrics {
+    fn into_response(self) -> Response {
+        let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        match self.encode() {
+            Ok(text) => ([(header::CONTENT_TYPE, format)], text).into_response(),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        }
     }
 }
 
@@ -126,12 +144,8 @@ async fn serve_readiness(State(health): State<Health>) -> Response {
     }
 }
 
-async fn serve_metrics(State(metrics): State<Metrics>) -> Response {
-    let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    match metrics.encode() {
-        Ok(text) => ([(header::CONTENT_TYPE, format)], text).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
+async fn serve_metrics(State(metrics): State<Metrics>) -> Metrics {
+    metrics
 }
 
 /// A panic while holding the lock leaves nothing half done here.

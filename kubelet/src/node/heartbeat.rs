@@ -10,11 +10,9 @@ use listwatch::{Heartbeat, ListWatch, Usage};
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    lease,
-    resources::{CpuTicks, Memory},
-};
+use super::lease;
 use crate::{
+    machine::{CpuTicks, Memory},
     pod::manager::PodManager,
     usage::{sample::Sample, sampler::Sampler, wire},
 };

@@ -5,4 +5,3 @@ pub mod heartbeat;
 pub mod lease;
 pub mod object;
 pub mod registration;
-pub mod resources;

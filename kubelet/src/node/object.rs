@@ -12,8 +12,7 @@ use api_types::{
     meta::{ObjectMeta, Time},
 };
 
-use super::resources::allocatable_disk;
-use crate::runtime::RuntimeInfo;
+use crate::{machine::allocatable_disk, runtime::RuntimeInfo};
 
 const DISK: &str = "ephemeral-storage";
 

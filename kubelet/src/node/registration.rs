@@ -19,11 +19,12 @@ use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    object::{self, Facts, Health},
-    resources::{Memory, disk_is_short},
+use super::object::{self, Facts, Health};
+use crate::{
+    context::Context,
+    machine::{Memory, disk_is_short},
+    runtime::Container,
 };
-use crate::{context::Context, runtime::Container};
 
 /// How often the node's state is looked at.
 const LOOK: Duration = Duration::from_secs(10);

@@ -1,5 +1,5 @@
 //! Who asks, by the client certificate of the connection, and whether that one may: the API server and the
-//! administrators. What users may do with a pod is for the API server to decide.
+//! administrators, and for what everything uses who monitors. What users may do with a pod is for the API server to decide.
 
 use std::sync::Arc;
 
@@ -16,8 +16,10 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 const API_SERVER: &str = "system:kube-apiserver";
 /// To whom API servers belong that have another name, as `kube-apiserver-kubelet-client`.
 const ADMINISTRATORS: &str = "system:masters";
+/// Who may read what everything uses, and nothing else.
+const MONITORING: &str = "system:monitoring";
 /// What has a right of its own beside the one for everything; as Kubernetes names it.
-const SUBRESOURCES: [&str; 2] = ["pods", "healthz"];
+const SUBRESOURCES: [&str; 4] = ["pods", "healthz", "metrics", "stats"];
 
 /// The owner of a certificate that the handshake has verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +38,14 @@ impl User {
         Some(Self { name, groups: organizations.map(str::to_owned).collect() })
     }
 
-    fn is_served(&self) -> bool {
-        self.name == API_SERVER || self.groups.iter().any(|group| group == ADMINISTRATORS)
+    fn may(&self, request: &Request) -> bool {
+        self.name == API_SERVER
+            || self.is_in(ADMINISTRATORS)
+            || (self.is_in(MONITORING) && monitors(request.method(), request.uri().path()))
+    }
+
+    fn is_in(&self, group: &str) -> bool {
+        self.groups.iter().any(|found| found == group)
     }
 }
 
@@ -52,9 +60,15 @@ pub(super) async fn authorize(
 ) -> Response {
     match caller {
         None => (StatusCode::UNAUTHORIZED, "Unauthorized").into_response(),
-        Some(user) if user.is_served() => next.run(request).await,
+        Some(user) if user.may(&request) => next.run(request).await,
         Some(user) => (StatusCode::FORBIDDEN, forbidden(&user.name, &request)).into_response(),
     }
+}
+
+/// Kubernetes' `get` of `nodes/metrics` and `nodes/stats`.
+fn monitors(method: &Method, path: &str) -> bool {
+    let metrics = path == "/metrics" || path.starts_with("/metrics/");
+    *method == Method::GET && (metrics || path == "/stats/summary")
 }
 
 /// In Kubernetes' words.

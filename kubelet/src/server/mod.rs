@@ -1,5 +1,6 @@
 //! The kubelet's own HTTPS server, for the API server and administrators: the list of pods, and of a
-//! container its logs, its process and commands in it, and its network.
+//! container its logs, its process and commands in it, and its network; for who monitors, too: what
+//! everything uses.
 
 mod authorization;
 mod channels;
@@ -10,6 +11,7 @@ mod remote_command;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::{sync::Arc, time::Duration};
 
@@ -48,6 +50,10 @@ pub fn router(shared: Shared) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok"))
         .route("/pods", get(pods))
+        .route("/stats/summary", get(usage::summary))
+        .route("/metrics", get(async |State(shared): State<Shared>| shared.metrics))
+        .route("/metrics/resource", get(usage::resource))
+        .route("/metrics/cadvisor", get(usage::cadvisor))
         .route("/containerLogs/{namespace}/{pod}/{container}", get(logs::serve))
         .route("/exec/{namespace}/{pod}/{container}", get(remote_command::exec))
         .route("/exec/{namespace}/{pod}/{uid}/{container}", get(remote_command::exec))

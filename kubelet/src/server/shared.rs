@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use api_types::api::core::v1::Pod;
 use axum::http::StatusCode;
+use component::Metrics;
 
 use super::refusal::Refusal;
 use crate::{
     pod::manager::PodManager,
     runtime::{Container, Runtime, observed::Observed},
     spec,
+    usage::sampler::Sampler,
 };
 
 /// What the routes need.
@@ -19,6 +21,10 @@ pub struct Shared {
     pub pods: Arc<PodManager>,
     /// Their containers.
     pub runtime: Arc<dyn Runtime>,
+    /// What they use.
+    pub sampler: Sampler,
+    /// What the kubelet counts of itself.
+    pub metrics: Metrics,
 }
 
 impl Shared {

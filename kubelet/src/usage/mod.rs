@@ -5,14 +5,18 @@
 //! so every ten seconds, or as often as somebody wants it ([`pace`]), and whoever asks the kubelet's server has it
 //! do so when the last sample is old. No sample asks the container runtime anything.
 //!
+//! What has been written to disks is looked for less often ([`disks`]).
+//!
 //! *Guarantees.* What cannot be read is absent, and so is what it is part of; nothing is ever made up as zero.
 
 pub(crate) mod announce;
 mod cgroup;
-mod figures;
+pub mod disks;
+pub mod figures;
+pub mod host;
 mod pace;
-mod proc;
-mod rates;
+pub mod proc;
+pub mod rates;
 pub mod running;
 pub mod sample;
 pub mod sampler;

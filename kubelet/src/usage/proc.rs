@@ -3,7 +3,7 @@
 use api_types::jiff::Timestamp;
 
 use super::figures::{Figures, field};
-use crate::node::resources::{CpuTicks, kibibytes};
+use crate::machine::{CpuTicks, kibibytes};
 
 /// Traffic of an interface since it was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

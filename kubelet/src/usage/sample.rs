@@ -1,44 +1,19 @@
 //! A sample: what everything on the node uses at one moment.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use api_types::jiff::Timestamp;
 
 use super::{
     cgroup::Groups,
+    disks::{Disk, Disks},
     figures::{Figures, Measured},
+    host::{FileSystem, Host},
     proc::{self, Interface},
     rates::{Rates, Reading},
     running::{RunningContainer, RunningPod},
 };
-use crate::{node::resources::Memory, runtime::PodIdentity};
-
-/// Where the kernel shows what is used.
-#[derive(Clone, Debug)]
-pub struct Host {
-    /// `/proc`.
-    pub proc: PathBuf,
-    /// `/sys/fs/cgroup`.
-    pub cgroup: PathBuf,
-    /// Where the kubelet keeps files: the file system that pods share with the node.
-    pub root: PathBuf,
-}
-
-impl Host {
-    /// This host.
-    pub fn new(root: &Path) -> Self {
-        Self { proc: "/proc".into(), cgroup: "/sys/fs/cgroup".into(), root: root.to_owned() }
-    }
-
-    fn read(&self, file: &str) -> Option<String> {
-        fs::read_to_string(self.proc.join(file)).ok()
-    }
-}
+use crate::{machine::Memory, runtime::PodIdentity};
 
 /// What everything uses.
 #[derive(Clone, Debug)]
@@ -72,35 +47,6 @@ pub struct NodeSample {
     pub max_pids: Option<u64>,
 }
 
-/// A file system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileSystem {
-    /// Its size in bytes.
-    pub capacity: u64,
-    /// Bytes that are free for everybody.
-    pub available: u64,
-    /// Bytes that are used.
-    pub used: u64,
-    /// How many files there may be.
-    pub inodes: u64,
-    /// How many more there may be.
-    pub inodes_free: u64,
-}
-
-impl FileSystem {
-    fn read(directory: &Path) -> Option<Self> {
-        let stat = nix::sys::statvfs::statvfs(directory).ok()?;
-        let unit = stat.fragment_size();
-        Some(Self {
-            capacity: stat.blocks() * unit,
-            available: stat.blocks_available() * unit,
-            used: stat.blocks().saturating_sub(stat.blocks_free()) * unit,
-            inodes: stat.files(),
-            inodes_free: stat.files_free(),
-        })
-    }
-}
-
 /// What a pod uses.
 #[derive(Clone, Debug)]
 pub struct PodSample {
@@ -114,6 +60,8 @@ pub struct PodSample {
     pub sandbox: Option<ContainerSample>,
     /// Its containers.
     pub containers: Vec<ContainerSample>,
+    /// What its containers and volumes take.
+    pub disk: Option<Disk>,
 }
 
 /// What a container uses.
@@ -125,14 +73,21 @@ pub struct ContainerSample {
     pub group: Option<String>,
     /// Its figures.
     pub measured: Measured,
+    /// What it has written.
+    pub disk: Option<Disk>,
 }
 
 /// Takes a sample. Reads some files per container: not for a thread that others wait for.
-pub(super) fn take(host: &Host, running: &[RunningPod], rates: &mut Rates) -> Sample {
+pub(super) fn take(
+    host: &Host,
+    running: &[RunningPod],
+    disks: &Disks,
+    rates: &mut Rates,
+) -> Sample {
     rates.begin();
     let timestamp = Timestamp::now();
     let node = node(host, rates);
-    let pods = running.iter().map(|pod| self::pod(host, pod, rates)).collect();
+    let pods = running.iter().map(|running| pod(host, running, disks, rates)).collect();
     Sample { taken: Instant::now(), timestamp, node, pods }
 }
 
@@ -150,8 +105,8 @@ fn node(host: &Host, rates: &mut Rates) -> NodeSample {
     }
 }
 
-fn pod(host: &Host, running: &RunningPod, rates: &mut Rates) -> PodSample {
-    let mut sample = |found: &Arc<RunningContainer>| container(host, found, rates);
+fn pod(host: &Host, running: &RunningPod, disks: &Disks, rates: &mut Rates) -> PodSample {
+    let mut sample = |found: &Arc<RunningContainer>| container(host, found, disks, rates);
     let sandbox = running.sandbox.as_ref().map(&mut sample);
     let containers: Vec<_> = running.containers.iter().map(sample).collect();
     let own_network =
@@ -162,16 +117,28 @@ fn pod(host: &Host, running: &RunningPod, rates: &mut Rates) -> PodSample {
     });
     let parts: Vec<&Measured> =
         containers.iter().chain(&sandbox).map(|part| &part.measured).collect();
+    let written: Option<Vec<Disk>> =
+        containers.iter().chain(&sandbox).map(|part| part.disk).collect();
+    let disk = disks.of(&running.pod.uid).zip(written).map(|(volumes, written)| Disk {
+        used: volumes.used + written.iter().map(|disk| disk.used).sum::<u64>(),
+        ..volumes
+    });
     PodSample {
         pod: running.pod.clone(),
         measured: Measured::sum(&parts),
         interfaces,
         sandbox,
         containers,
+        disk,
     }
 }
 
-fn container(host: &Host, found: &Arc<RunningContainer>, rates: &mut Rates) -> ContainerSample {
+fn container(
+    host: &Host,
+    found: &Arc<RunningContainer>,
+    disks: &Disks,
+    rates: &mut Rates,
+) -> ContainerSample {
     let text = host.read(&format!("{}/cgroup", found.pid));
     let groups = text.and_then(|text| Groups::parse(&text, &found.id));
     let figures = groups.as_ref().map(|groups| groups.read(&host.cgroup)).unwrap_or_default();
@@ -179,6 +146,7 @@ fn container(host: &Host, found: &Arc<RunningContainer>, rates: &mut Rates) -> C
         container: found.clone(),
         group: groups.map(|groups| groups.path().to_owned()),
         measured: measured(figures, &found.id, rates),
+        disk: disks.of(&found.id),
     }
 }
 

@@ -6,9 +6,11 @@ use parking_lot::RwLock;
 use tokio::task::JoinError;
 
 use super::{
+    disks::Disks,
+    host::Host,
     rates::Rates,
     running::RunningPods,
-    sample::{self, Host, Sample},
+    sample::{self, Sample},
 };
 
 /// The usage of this node.
@@ -16,14 +18,16 @@ use super::{
 pub struct Sampler {
     host: Arc<Host>,
     running: RunningPods,
+    disks: Disks,
     rates: Arc<tokio::sync::Mutex<Rates>>,
     latest: Arc<RwLock<Option<Arc<Sample>>>>,
 }
 
 impl Sampler {
     /// Nothing is known yet.
-    pub fn new(host: Host, running: RunningPods) -> Self {
-        Self { host: Arc::new(host), running, rates: Arc::default(), latest: Arc::default() }
+    pub fn new(host: Host, running: RunningPods, disks: Disks) -> Self {
+        let host = Arc::new(host);
+        Self { host, running, disks, rates: Arc::default(), latest: Arc::default() }
     }
 
     /// The last sample.
@@ -42,7 +46,8 @@ impl Sampler {
         }
         let (sampler, running) = (self.clone(), self.running.all());
         tokio::task::spawn_blocking(move || {
-            let sample = Arc::new(sample::take(&sampler.host, &running, &mut rates));
+            let sample =
+                Arc::new(sample::take(&sampler.host, &running, &sampler.disks, &mut rates));
             *sampler.latest.write() = Some(sample.clone());
             sample
         })

@@ -6,11 +6,13 @@ use api_types::jiff::Timestamp;
 use listwatch::PodUsage;
 
 use super::{
+    disks::Disks,
     figures::Figures,
+    host::Host,
     proc::Traffic,
     rates::Rates,
     running::{RunningContainer, RunningPod},
-    sample::{self, Host, Sample},
+    sample::{self, Sample},
     wire,
 };
 use crate::runtime::{PodIdentity, Resources};
@@ -75,7 +77,7 @@ impl Tree {
             cgroup: self.path("cgroup"),
             root: self.directory.path().to_owned(),
         };
-        sample::take(&host, pods, &mut self.rates)
+        sample::take(&host, pods, &Disks::default(), &mut self.rates)
     }
 
     /// The sample of a pod in the words of the topics.
@@ -219,6 +221,7 @@ async fn a_sample_is_shared_until_it_is_old() {
     let sampler = super::sampler::Sampler::new(
         Host::new(Path::new("/")),
         super::running::RunningPods::default(),
+        Disks::default(),
     );
     assert!(sampler.latest().is_none());
     let asked = Duration::from_secs(3600);

@@ -34,7 +34,11 @@ pub(super) fn pods(sample: &Sample, node: &str) -> PodsUsage {
 fn pod(sample: &PodSample, timestamp: Timestamp) -> PodUsage {
     let containers = sample.containers.iter().map(|found| ContainerUsage {
         name: found.container.name.clone(),
-        usage: usage(&found.measured, timestamp),
+        usage: Usage {
+            fs_used_bytes: found.disk.map(|disk| disk.used),
+            fs_capacity_bytes: found.disk.map(|disk| disk.capacity),
+            ..usage(&found.measured, timestamp)
+        },
     });
     let bytes = |of: fn(&Interface) -> u64| {
         sample.interfaces.as_ref().map(|interfaces| interfaces.iter().map(of).sum())
@@ -46,6 +50,8 @@ fn pod(sample: &PodSample, timestamp: Timestamp) -> PodUsage {
         usage: Usage {
             network_rx_bytes: bytes(|interface| interface.received.bytes),
             network_tx_bytes: bytes(|interface| interface.transmitted.bytes),
+            fs_used_bytes: sample.disk.map(|disk| disk.used),
+            fs_capacity_bytes: sample.disk.map(|disk| disk.capacity),
             ..usage(&sample.measured, timestamp)
         },
         containers: containers.collect(),

@@ -4,6 +4,7 @@
 
 mod processes;
 mod sidecars;
+mod usage;
 
 use std::{
     collections::BTreeMap,

@@ -16,7 +16,7 @@ const OTHERS: [User; 5] = [
 ];
 
 /// What an administrator who asks without an upgrade, of a pod that is not there, is answered.
-const PATHS: [(&str, u16); 9] = [
+const PATHS: [(&str, u16); 13] = [
     ("/pods", 200),
     ("/healthz", 200),
     ("/containerLogs/default/web/main", 404),
@@ -25,6 +25,10 @@ const PATHS: [(&str, u16); 9] = [
     ("/attach/default/web/main?output=1", 404),
     ("/portForward/default/web?port=80", 404),
     ("/portForward/default/web/u?port=80", 404),
+    ("/metrics", 200),
+    ("/metrics/cadvisor", 200),
+    ("/metrics/resource", 200),
+    ("/stats/summary", 200),
     ("/nonsense", 404),
 ];
 
@@ -44,6 +48,22 @@ async fn only_the_api_server_and_administrators_are_served() {
 }
 
 #[tokio::test]
+async fn who_monitors_may_read_what_everything_uses_and_nothing_else() {
+    let served = Served::start().await;
+    let monitor = Some(("prometheus", &["system:monitoring"] as &[_]));
+    for (path, answer) in PATHS {
+        let served_to_it = path.starts_with("/metrics") || path == "/stats/summary";
+        let code = if served_to_it { answer } else { 403 };
+        assert_eq!(served.ask("GET", path, monitor).await.0, code, "{path}");
+    }
+    for (method, path) in [("POST", "/metrics"), ("GET", "/metricsandmore"), ("GET", "/stats")] {
+        assert_eq!(served.ask(method, path, monitor).await.0, 403, "{method} {path}");
+    }
+    let by_name = Some(("system:monitoring", &[] as &[_]));
+    assert_eq!(served.ask("GET", "/metrics", by_name).await.0, 403);
+}
+
+#[tokio::test]
 async fn a_refusal_says_what_was_missing() {
     let served = Served::start().await;
     for (method, path, verb, subresources) in [
@@ -51,6 +71,8 @@ async fn a_refusal_says_what_was_missing() {
         ("GET", "/healthz", "get", "healthz proxy"),
         ("POST", "/exec/default/web/main", "create", "proxy"),
         ("GET", "/podsandmore", "get", "proxy"),
+        ("GET", "/metrics/cadvisor", "get", "metrics proxy"),
+        ("GET", "/stats/summary", "get", "stats proxy"),
     ] {
         let (code, said) = served.ask(method, path, Some(("alice", &[]))).await;
         let wanted = format!(

@@ -4,9 +4,9 @@ mod authorization;
 mod streams;
 mod tunnel;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
-use component::Credentials;
+use component::{Credentials, Metrics};
 use rustls::{ClientConfig, pki_types::ServerName};
 use testkit::ControlPlane;
 use tokio::{
@@ -20,6 +20,7 @@ use super::{Shared, router, serve};
 use crate::{
     fake_node::{IMAGE, Node},
     runtime::fake::Fake,
+    usage::{disks::Disks, host::Host, sampler::Sampler},
 };
 
 /// Name and groups of a client certificate.
@@ -41,7 +42,14 @@ impl Served {
         let tls = Credentials::from_kubeconfig(&own).unwrap().server_config().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Shared { pods: node.pods.clone(), runtime: node.runtime.clone() };
+        let running = node.context().running.clone();
+        let sampler = Sampler::new(Host::new(Path::new("/")), running, Disks::default());
+        let shared = Shared {
+            pods: node.pods.clone(),
+            runtime: node.runtime.clone(),
+            sampler,
+            metrics: Metrics::default(),
+        };
         let stop = CancellationToken::new();
         tokio::spawn(serve(listener, Arc::new(tls), router(shared), stop));
         Self { node, address }

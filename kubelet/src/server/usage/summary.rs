@@ -1,0 +1,137 @@
+//! `/stats/summary`: Kubernetes' `Summary` (`k8s.io/kubelet/pkg/apis/stats/v1alpha1`). Pure.
+
+use api_types::jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::usage::{
+    figures::Measured,
+    host::FileSystem,
+    proc::Interface,
+    sample::{ContainerSample, NodeSample, PodSample, Sample},
+};
+
+/// The summary.
+pub(super) fn of(sample: &Sample, node: &str) -> Value {
+    let time = sample.timestamp;
+    let pods: Vec<Value> = sample.pods.iter().map(|pod| self::pod(pod, time)).collect();
+    known(json!({"node": self::node(&sample.node, node, time), "pods": pods}))
+}
+
+fn node(sample: &NodeSample, name: &str, time: Timestamp) -> Value {
+    let available = (sample.memory.total > 0).then_some(sample.memory.available);
+    let default = sample.default_interface.as_deref().unwrap_or_default();
+    json!({
+        "nodeName": name,
+        "startTime": sample.started_at,
+        "cpu": cpu(&sample.measured, time),
+        "memory": memory(&sample.measured, available, time),
+        "network": network(sample.interfaces.as_deref(), default, time),
+        "fs": sample.fs.map(|fs| file_system(fs, time)),
+        "rlimit": sample.max_pids.map(|most| {
+            json!({"time": time, "maxpid": most, "curproc": sample.measured.figures.pids})
+        }),
+    })
+}
+
+fn pod(sample: &PodSample, time: Timestamp) -> Value {
+    let identity = &sample.pod;
+    let first = sample.sandbox.as_ref().or(sample.containers.first());
+    let containers: Vec<Value> =
+        sample.containers.iter().map(|found| container(found, time)).collect();
+    let first_interface = sample.interfaces.as_ref().and_then(|interfaces| interfaces.first());
+    let default = first_interface.map_or("", |interface| &interface.name);
+    json!({
+        "podRef": {"name": identity.name, "namespace": identity.namespace, "uid": identity.uid},
+        "startTime": first.map(|found| found.container.started_at),
+        "containers": containers,
+        "cpu": cpu(&sample.measured, time),
+        "memory": memory(&sample.measured, None, time),
+        "network": network(sample.interfaces.as_deref(), default, time),
+        "ephemeral-storage": sample.disk.map(|disk| {
+            json!({"time": time, "usedBytes": disk.used, "capacityBytes": disk.capacity})
+        }),
+        "process_stats": {"process_count": sample.measured.figures.processes},
+    })
+}
+
+fn container(sample: &ContainerSample, time: Timestamp) -> Value {
+    let limit = sample.container.resources.memory.and_then(|bytes| u64::try_from(bytes).ok());
+    let working_set = sample.measured.figures.memory_working_set;
+    let available = limit.zip(working_set).map(|(limit, used)| limit.saturating_sub(used));
+    json!({
+        "name": sample.container.name,
+        "startTime": sample.container.started_at,
+        "cpu": cpu(&sample.measured, time),
+        "memory": memory(&sample.measured, available, time),
+        "rootfs": sample.disk.map(|disk| {
+            json!({"time": time, "usedBytes": disk.used, "capacityBytes": disk.capacity})
+        }),
+    })
+}
+
+fn cpu(measured: &Measured, time: Timestamp) -> Value {
+    json!({
+        "time": time,
+        "usageNanoCores": measured.rate.map(|rate| rate.nano_cores),
+        "usageCoreNanoSeconds": measured.figures.cpu_nanos,
+    })
+}
+
+fn memory(measured: &Measured, available: Option<u64>, time: Timestamp) -> Value {
+    let figures = &measured.figures;
+    json!({
+        "time": time,
+        "availableBytes": available,
+        "usageBytes": figures.memory_usage,
+        "workingSetBytes": figures.memory_working_set,
+        "rssBytes": figures.memory_rss,
+        "pageFaults": figures.page_faults,
+        "majorPageFaults": figures.major_page_faults,
+    })
+}
+
+/// The figures of the default interface, and of all.
+fn network(interfaces: Option<&[Interface]>, default: &str, time: Timestamp) -> Option<Value> {
+    let all: Vec<Value> = interfaces?.iter().map(interface).collect();
+    let own = all.iter().find(|interface| interface["name"] == default);
+    let mut network = own.cloned().unwrap_or_else(|| json!({}));
+    network["time"] = json!(time);
+    network["interfaces"] = json!(all);
+    Some(network)
+}
+
+fn interface(interface: &Interface) -> Value {
+    json!({
+        "name": interface.name,
+        "rxBytes": interface.received.bytes,
+        "rxErrors": interface.received.errors,
+        "txBytes": interface.transmitted.bytes,
+        "txErrors": interface.transmitted.errors,
+    })
+}
+
+fn file_system(fs: FileSystem, time: Timestamp) -> Value {
+    json!({
+        "time": time,
+        "availableBytes": fs.available,
+        "capacityBytes": fs.capacity,
+        "usedBytes": fs.used,
+        "inodesFree": fs.inodes_free,
+        "inodes": fs.inodes,
+        "inodesUsed": fs.inodes.saturating_sub(fs.inodes_free),
+    })
+}
+
+/// Without what is not known.
+fn known(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let known_fields = fields.into_iter().filter(|(_, value)| !value.is_null());
+            let fields: Map<String, Value> =
+                known_fields.map(|(name, value)| (name, known(value))).collect();
+            fields.into()
+        }
+        Value::Array(items) => items.into_iter().map(known).collect(),
+        other => other,
+    }
+}

@@ -1,0 +1,151 @@
+//! What a sample of two pods is told as.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use api_types::jiff::Timestamp;
+use expect_test::expect_file;
+
+use super::{cadvisor, families, resource, summary};
+use crate::{
+    machine::Memory,
+    runtime::{PodIdentity, Resources},
+    usage::{
+        disks::Disk,
+        figures::{Figures, Measured},
+        host::FileSystem,
+        proc::{Interface, Traffic},
+        rates::Rate,
+        running::RunningContainer,
+        sample::{ContainerSample, NodeSample, PodSample, Sample},
+    },
+};
+
+const GIB: u64 = 1 << 30;
+
+fn time(second: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + second).unwrap()
+}
+
+fn measured(size: u64) -> Measured {
+    Measured {
+        figures: Figures {
+            cpu_nanos: Some(size * 1_500_000_000),
+            memory_usage: Some(size * 4000),
+            memory_working_set: Some(size * 3000),
+            memory_rss: Some(size * 2000),
+            memory_cache: Some(size * 1000),
+            page_faults: Some(size * 70),
+            major_page_faults: Some(size * 7),
+            pids: Some(size * 3),
+            processes: Some(size * 2),
+        },
+        rate: Some(Rate { nano_cores: size * 1_000_000, window: Duration::from_secs(10) }),
+    }
+}
+
+fn container(name: &str, size: u64, resources: Resources) -> ContainerSample {
+    ContainerSample {
+        container: Arc::new(RunningContainer {
+            id: format!("{size}"),
+            name: name.to_owned(),
+            attempt: 1,
+            image: format!("{name}:1"),
+            pid: 1,
+            started_at: time(10),
+            resources,
+        }),
+        group: Some(format!("/docker/{size}")),
+        measured: measured(size),
+        disk: Some(Disk { used: size * 5000, capacity: 100 * GIB }),
+    }
+}
+
+fn interface(name: &str, size: u64) -> Interface {
+    let traffic = |bytes| Traffic { bytes, packets: bytes / 10, errors: size, dropped: size + 1 };
+    Interface {
+        name: name.to_owned(),
+        received: traffic(size * 100),
+        transmitted: traffic(size * 200),
+    }
+}
+
+fn pod(name: &str, containers: Vec<ContainerSample>, size: u64) -> PodSample {
+    PodSample {
+        pod: PodIdentity {
+            uid: format!("uid-{name}"),
+            namespace: "default".to_owned(),
+            name: name.to_owned(),
+        },
+        measured: measured(size),
+        interfaces: Some(vec![interface("eth0", size)]),
+        sandbox: Some(container("POD", size + 1, Resources::default())),
+        containers,
+        disk: Some(Disk { used: size * 6000, capacity: 200 * GIB }),
+    }
+}
+
+/// A pod of which everything is known, and one on the node's network whose container cannot be measured.
+fn sample() -> Sample {
+    let limits =
+        Resources { cpu_shares: Some(512), cpu_quota: Some(50_000), memory: Some(64 << 20) };
+    let unknown = ContainerSample {
+        group: None,
+        measured: Measured::default(),
+        disk: None,
+        ..container("lost", 30, Resources::default())
+    };
+    let host = PodSample {
+        measured: Measured::default(),
+        interfaces: None,
+        disk: None,
+        ..pod("agent", vec![unknown], 32)
+    };
+    Sample {
+        taken: Instant::now(),
+        timestamp: time(100),
+        node: NodeSample {
+            measured: measured(1000),
+            started_at: Some(time(0)),
+            memory: Memory { total: 8 * GIB, available: 6 * GIB },
+            interfaces: Some(vec![interface("docker0", 900), interface("eth0", 1000)]),
+            default_interface: Some("eth0".to_owned()),
+            fs: Some(FileSystem {
+                capacity: 200 * GIB,
+                available: 90 * GIB,
+                used: 100 * GIB,
+                inodes: 1000,
+                inodes_free: 400,
+            }),
+            max_pids: Some(32_768),
+        },
+        pods: vec![pod("web", vec![container("main", 10, limits)], 21), host],
+    }
+}
+
+#[test]
+fn resource_metrics() {
+    let text = families::metrics(resource::families(Some(&sample()))).encode().unwrap();
+    expect_file!["golden/resource.txt"].assert_eq(&text);
+}
+
+#[test]
+fn without_a_sample_there_is_an_error() {
+    let text = families::metrics(resource::families(None)).encode().unwrap();
+    assert!(text.contains("\nresource_scrape_error 1.0\n"), "{text}");
+    assert!(!text.contains("cpu"), "{text}");
+}
+
+#[test]
+fn cadvisors_metrics() {
+    let text = families::metrics(cadvisor::families(&sample(), 4)).encode().unwrap();
+    expect_file!["golden/cadvisor.txt"].assert_eq(&text);
+}
+
+#[test]
+fn the_summary() {
+    let summary = serde_json::to_string_pretty(&summary::of(&sample(), "n1")).unwrap();
+    expect_file!["golden/summary.json"].assert_eq(&(summary + "\n"));
+}

@@ -1,0 +1,114 @@
+//! What containers have written into their own layer and pods into their volumes. To know it all files have to be
+//! looked at, so this is found out less often than the rest, and for itself.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use parking_lot::RwLock;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    host::{FileSystem, Host},
+    running::{RunningContainer, RunningPod, RunningPods},
+};
+use crate::volumes::usage;
+
+/// As often as cAdvisor.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// What is taken of a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// Bytes.
+    pub used: u64,
+    /// The size of the file system.
+    pub capacity: u64,
+}
+
+/// What was found last, by the id of a container and by the uid of a pod: of its volumes.
+#[derive(Clone, Debug, Default)]
+pub struct Disks {
+    found: Arc<RwLock<HashMap<String, Disk>>>,
+}
+
+impl Disks {
+    /// What that container, or the volumes of that pod, takes.
+    pub(super) fn of(&self, id: &str) -> Option<Disk> {
+        self.found.read().get(id).copied()
+    }
+
+    /// Looks until shutdown.
+    pub(crate) async fn follow(
+        self,
+        host: Host,
+        running: RunningPods,
+        shutdown: CancellationToken,
+    ) {
+        loop {
+            let (host, pods, found) = (host.clone(), running.all(), self.found.clone());
+            let look = tokio::task::spawn_blocking(move || {
+                let latest = look(&host, &pods);
+                *found.write() = latest;
+            });
+            if let Err(error) = look.await {
+                tracing::warn!(%error, "cannot find out what pods have written");
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+}
+
+fn look(host: &Host, pods: &[RunningPod]) -> HashMap<String, Disk> {
+    let containers = pods.iter().flat_map(|pod| pod.containers.iter().chain(&pod.sandbox));
+    let layers =
+        containers.filter_map(|found| Some((found.id.clone(), directory(&layer(host, found)?)?)));
+    let volumes = pods.iter().filter_map(|pod| {
+        let uid = &pod.pod.uid;
+        Some((uid.clone(), directory(&host.root.join("pods").join(uid))?))
+    });
+    layers.chain(volumes).collect()
+}
+
+fn directory(path: &Path) -> Option<Disk> {
+    let fs = FileSystem::read(path)?;
+    Some(Disk { used: usage::of_directory(path), capacity: fs.capacity })
+}
+
+/// The directory of what was written, of a container whose root is an overlay.
+fn layer(host: &Host, container: &RunningContainer) -> Option<PathBuf> {
+    let process = host.proc.join(container.pid.to_string());
+    let mounts = fs::read_to_string(process.join("mountinfo")).ok()?;
+    let upper = upper_directory(&mounts)?;
+    // The number may be another process's by now.
+    let groups = fs::read_to_string(process.join("cgroup")).ok()?;
+    groups.contains(&container.id).then(|| PathBuf::from(upper))
+}
+
+/// `86 54 0:39 / / rw - overlay overlay rw,lowerdir=…,upperdir=…,workdir=…`.
+fn upper_directory(mounts: &str) -> Option<&str> {
+    let root = mounts.lines().find(|line| line.split(' ').nth(4) == Some("/"))?;
+    let (_, kind) = root.split_once(" - overlay ")?;
+    kind.split([' ', ',']).find_map(|option| option.strip_prefix("upperdir="))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_container_writes_is_in_the_upper_directory_of_its_root() {
+        let proc = "87 86 0:42 / /proc rw - proc proc rw\n";
+        let overlay = "86 54 0:39 / / rw,relatime master:8 - overlay overlay rw,lowerdir=/l/A:/l/B,upperdir=/o/1/diff,workdir=/o/1/work\n";
+        assert_eq!(upper_directory(&format!("{proc}{overlay}")), Some("/o/1/diff"));
+        let own = "86 54 8:1 / / rw - ext4 /dev/sda1 rw,upperdir=/x\n";
+        assert_eq!((upper_directory(own), upper_directory(proc)), (None, None));
+    }
+}
