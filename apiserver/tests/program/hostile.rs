@@ -77,7 +77,8 @@ fn kinds() -> Vec<Kind> {
 
 fn kind(def: &ResourceDef) -> Kind {
     let names = &def.names;
-    let file = format!("../tests/catalogue/{}.yaml", names.plural);
+    let version = if def.is_stored() { String::new() } else { format!(".{}", names.version) };
+    let file = format!("../tests/catalogue/{}{version}.yaml", names.plural);
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
     let root =
         if names.group.is_empty() { "/api".into() } else { format!("/apis/{}", names.group) };

@@ -17,6 +17,7 @@ import (
 	apps "k8s.io/api/apps/v1"
 	authentication "k8s.io/api/authentication/v1"
 	autoscaling "k8s.io/api/autoscaling/v1"
+	autoscaling2 "k8s.io/api/autoscaling/v2"
 	coordination "k8s.io/api/coordination/v1"
 	core "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
@@ -39,6 +40,7 @@ var roots = []struct {
 	{"v1", &core.ServiceAccount{}}, {"apps/v1", &apps.DaemonSet{}}, {"apps/v1", &apps.Deployment{}},
 	{"apps/v1", &apps.ReplicaSet{}}, {"apps/v1", &apps.StatefulSet{}},
 	{"autoscaling/v1", &autoscaling.HorizontalPodAutoscaler{}}, {"autoscaling/v1", &autoscaling.Scale{}},
+	{"autoscaling/v2", &autoscaling2.HorizontalPodAutoscaler{}},
 	{"coordination.k8s.io/v1", &coordination.Lease{}}, {"discovery.k8s.io/v1", &discovery.EndpointSlice{}},
 	{"v1", &meta.DeleteOptions{}}, {"authentication.k8s.io/v1", &authentication.TokenRequest{}},
 	{"authentication.k8s.io/v1", &authentication.TokenReview{}},

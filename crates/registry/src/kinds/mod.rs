@@ -2,6 +2,7 @@
 
 mod apps;
 mod authentication;
+mod autoscaling;
 mod coordination;
 mod core;
 mod discovery;
@@ -27,6 +28,8 @@ pub fn all() -> Vec<ResourceDef> {
         core::service_account::definition(),
         apps::deployment::definition(),
         apps::replica_set::definition(),
+        autoscaling::horizontal_pod_autoscaler::definition(),
+        autoscaling::horizontal_pod_autoscaler::v1_definition(),
         coordination::lease::definition(),
         discovery::endpoint_slice::definition(),
         minik8s::dns::definition(),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps in vain fails, as it should")]
 
+mod autoscaling;
 mod binding;
 mod custom_resource;
 mod deletion;
@@ -49,7 +50,8 @@ fn yaml(text: &str) -> Value {
 /// The example of the kind that the tests of the whole use, too.
 fn example(def: &ResourceDef) -> Value {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/catalogue");
-    let path = folder.join(format!("{}.yaml", def.names.plural));
+    let version = if def.is_stored() { String::new() } else { format!(".{}", def.names.version) };
+    let path = folder.join(format!("{}{version}.yaml", def.names.plural));
     let missing = |e| panic!("{} needs an example: {}: {e}", def.names.kind, path.display());
     yaml(&fs::read_to_string(&path).unwrap_or_else(missing))
 }

@@ -1,0 +1,6 @@
+//! The kinds of the group.
+
+pub(super) mod horizontal_pod_autoscaler;
+mod targets;
+mod v1;
+mod validation;
