@@ -29,7 +29,7 @@ use crate::{
     options::Options,
     pleg,
     pod::manager::PodManager,
-    runtime::{LogLimits, Runtime as _, RuntimeError, docker::Docker},
+    runtime::{LogLimits, Runtime as _, RuntimeError, counted::Counted, docker::Docker},
     server::{self, Shared},
     services::Services,
     usage::{announce, disks::Disks, host::Host, running::RunningPods, sampler::Sampler},
@@ -56,8 +56,12 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
     };
     volumes::prepare(&options.root_dir.join("pods"))
         .with_context(|| format!("cannot make {}", options.root_dir.display()))?;
+    let metrics = Metrics::default();
+    metrics.register(&program.metrics, &name);
+    let running = RunningPods::default();
+    program.metrics.collect(running.clone());
     let context = Arc::new(Context {
-        runtime: Arc::new(runtime),
+        runtime: Arc::new(Counted::new(Arc::new(runtime), metrics.clone())),
         network: Arc::new(Bridge::new(&name, options.cluster_cidr, options.service_cidr)),
         recorder: Recorder::new(&program.tasks, client.clone(), "kubelet", &name),
         objects: Objects::new(client.clone()),
@@ -72,8 +76,8 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
             node_file: options.resolv_conf.clone().unwrap_or_else(resolv_conf),
         },
         services: Services::follow(&listwatch, &program.tasks, program.shutdown.clone()),
-        running: RunningPods::default(),
-        metrics: Metrics::register(&program.metrics),
+        running,
+        metrics,
     });
     tracing::info!(node = name, ip, "starting");
     let pods = PodManager::new(context.clone());

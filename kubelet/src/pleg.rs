@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::StreamExt;
@@ -81,7 +81,10 @@ async fn relist(
     snapshot: &mut Snapshot,
 ) -> Result<(), RuntimeError> {
     let mut found = Snapshot::new();
-    for summary in context.runtime.summary().await? {
+    let begun = Instant::now();
+    let summaries = context.runtime.summary().await?;
+    context.metrics.relist.observe(begun.elapsed().as_secs_f64());
+    for summary in summaries {
         found.entry(summary.pod.clone()).or_default().insert(summary);
     }
     for uid in changed(snapshot, &found) {

@@ -112,6 +112,31 @@ async fn it_is_known_which_containers_run_while_they_do() {
 }
 
 #[tokio::test]
+async fn what_workers_do_is_counted() {
+    let node = Node::start().await;
+    let served = component::Metrics::default();
+    node.context().metrics.register(&served, "n1");
+    served.collect(node.context().running.clone());
+    let nothing = served.encode().unwrap();
+    for line in ["kubelet_running_pods 0", "kubelet_pod_start_duration_seconds_count 0"] {
+        assert!(nothing.contains(line), "{line} in {nothing}");
+    }
+    node.create(&sample("web")).await;
+    node.until_status("web", "runs", runs).await;
+    let text = served.encode().unwrap();
+    for line in [
+        "kubelet_running_pods 1\n",
+        "kubelet_running_containers{container_state=\"running\"} 1\n",
+        "kubelet_pod_start_duration_seconds_count 1\n",
+        "kubelet_pod_worker_duration_seconds_count{operation_type=\"create\"} 1\n",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    assert!(text.contains("kubelet_pod_worker_duration_seconds_count{operation_type=\"sync\"} "));
+    assert!(!text.contains("kubelet_pleg_relist_duration_seconds_count 0\n"), "{text}");
+}
+
+#[tokio::test]
 async fn a_network_may_choose_the_address_when_it_connects_the_pod() {
     let node = Node::start().await;
     node.network.choose_late();

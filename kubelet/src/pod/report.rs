@@ -60,6 +60,7 @@ impl Worker {
             pod_ip: pod_ip.as_deref(),
             now: Timestamp::now(),
         });
+        self.count_start(pod, &status);
         self.report_deadline(pod, &status);
         self.writer.set(&status);
         self.status = Some(status);
@@ -78,6 +79,13 @@ impl Worker {
         };
         self.writer.set(&status);
         self.status = Some(status);
+    }
+
+    fn count_start(&self, pod: &Pod, status: &PodStatus) {
+        let runs = |status: &PodStatus| status.phase.as_deref() == Some("Running");
+        if runs(status) && !pod.status.as_ref().is_some_and(runs) {
+            self.context.metrics.pod_start.observe(self.begun.elapsed().as_secs_f64());
+        }
     }
 
     fn report_deadline(&self, pod: &Pod, status: &PodStatus) {

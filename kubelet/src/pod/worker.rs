@@ -12,7 +12,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use api_types::{
@@ -111,6 +111,9 @@ pub struct Worker {
     pub(super) messages: Messages,
     admitted: bool,
     running: Entry,
+    /// When the worker came to the pod.
+    pub(super) begun: Instant,
+    looked: bool,
 }
 
 impl Worker {
@@ -143,6 +146,8 @@ impl Worker {
             messages: Messages::default(),
             admitted: false,
             running,
+            begun: Instant::now(),
+            looked: false,
         }
     }
 
@@ -150,11 +155,24 @@ impl Worker {
     pub async fn run(mut self) {
         loop {
             let update = self.updates.borrow_and_update().clone();
-            match self.look(&update).await {
+            let begun = Instant::now();
+            let next = self.look(&update).await;
+            self.context.metrics.pod_synced(self.operation(&update), begun.elapsed());
+            self.looked = true;
+            match next {
                 Next::Again => {}
                 Next::Done => return,
                 Next::Wait(until) => self.wait(until).await,
             }
+        }
+    }
+
+    /// Kubernetes' word for what a look at the pod is for.
+    fn operation(&self, update: &Update) -> &'static str {
+        match (update.stops(), self.looked) {
+            (true, _) => "kill",
+            (false, false) => "create",
+            (false, true) => "sync",
         }
     }
 

@@ -2,6 +2,7 @@
 //! the pod's identity in labels, images, an event stream and logs. Nothing here knows Docker.
 
 pub mod command;
+pub mod counted;
 pub mod docker;
 mod error;
 #[cfg(test)]

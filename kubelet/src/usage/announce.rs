@@ -38,3 +38,41 @@ pub(crate) async fn run(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use listwatch::UsageWanted;
+    use testkit::{ControlPlane, Redis};
+    use tokio_util::task::AbortOnDropHandle;
+
+    use super::*;
+    use crate::usage::{disks::Disks, host::Host, running::RunningPods};
+
+    #[tokio::test]
+    async fn pods_are_told_of_more_often_while_somebody_wants_it() {
+        let redis = Redis::spawn().await;
+        let plane = ControlPlane::builder().redis(&redis).start().await;
+        let (listener, running) = (plane.listwatch(), RunningPods::default());
+        let host = Host::new(std::path::Path::new("/"));
+        let sampler = Sampler::new(host, running, Disks::default());
+        let run = run(plane.listwatch(), "n1".to_owned(), sampler, CancellationToken::new());
+        let _task = AbortOnDropHandle::new(tokio::spawn(run));
+        let mut told = listener.pods_usage().unwrap().boxed();
+        let wanted = UsageWanted { nodes: vec!["n1".to_owned()], period_seconds: 1 };
+        let mut wishes = tokio::time::interval(Duration::from_millis(200));
+        // Otherwise there is one at once and one after ten seconds.
+        let mut messages = 0;
+        let told = tokio::time::timeout(Duration::from_secs(9), async {
+            while messages < 3 {
+                tokio::select! {
+                    _ = wishes.tick() => listener.want_usage(&wanted),
+                    usage = told.next() => {
+                        assert_eq!(usage.unwrap().node, "n1");
+                        messages += 1;
+                    }
+                }
+            }
+        });
+        assert!(told.await.is_ok(), "{messages} messages");
+    }
+}

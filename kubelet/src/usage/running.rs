@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use api_types::{api::core::v1::Pod, jiff::Timestamp};
 use parking_lot::Mutex;
+use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, metrics::MetricType};
 
 use crate::{
     container::resources::resources,
@@ -26,6 +27,25 @@ impl RunningPods {
     /// All of them as they are.
     pub(crate) fn all(&self) -> Vec<RunningPod> {
         self.pods.lock().values().cloned().collect()
+    }
+}
+
+impl Collector for RunningPods {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let (pods, containers) = {
+            let pods = self.pods.lock();
+            (pods.len(), pods.values().map(|pod| pod.containers.len()).sum::<usize>())
+        };
+        let help = "Number of pods that have a running pod sandbox or container";
+        let gauge = MetricType::Gauge;
+        encoder
+            .encode_descriptor("kubelet_running_pods", help, None, gauge)?
+            .encode_gauge(&pods)?;
+        let help = "Number of containers currently running";
+        encoder
+            .encode_descriptor("kubelet_running_containers", help, None, gauge)?
+            .encode_family(&[("container_state", "running")])?
+            .encode_gauge(&containers)
     }
 }
 

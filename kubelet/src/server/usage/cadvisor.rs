@@ -22,6 +22,8 @@ const PERIOD: f64 = 100_000.0;
 struct Subject<'a> {
     labels: Labels,
     started_at: Option<Timestamp>,
+    /// Whether its processes are there.
+    seen: bool,
     figures: &'a Figures,
     interfaces: &'a [Interface],
     disk: Option<Disk>,
@@ -65,6 +67,7 @@ fn subjects(sample: &Sample) -> Vec<Subject<'_>> {
     let host = Subject {
         labels: labels("", "/", "", "", &PodIdentity::default()),
         started_at: sample.node.started_at,
+        seen: true,
         figures: &sample.node.measured.figures,
         interfaces: sample.node.interfaces.as_deref().unwrap_or_default(),
         disk: sample.node.fs.map(|fs| Disk { used: fs.used, capacity: fs.capacity }),
@@ -89,6 +92,7 @@ fn subject<'a>(pod: &PodSample, found: &'a ContainerSample, name: &str) -> Subje
     Subject {
         labels: labels(name, &id, &container.image, &runtime_name, &pod.pod),
         started_at: Some(container.started_at),
+        seen: found.group.is_some(),
         figures: &found.measured.figures,
         interfaces: &[],
         disk: found.disk,
@@ -174,7 +178,7 @@ fn life(subjects: &[Subject<'_>], seen: f64) -> [Family; 2] {
         "Start time of the container since unix epoch in seconds.",
     );
     [
-        each(last_seen, subjects, |_| Some(seen)),
+        each(last_seen, subjects, |subject| subject.seen.then_some(seen)),
         each(start, subjects, |subject| subject.started_at.map(moment)),
     ]
 }
