@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use api_machinery::LabelSelector;
 use api_types::api::apps::v1::{Deployment, ReplicaSet};
+use api_types::api::autoscaling::v2::HorizontalPodAutoscaler;
 use api_types::api::coordination::v1::Lease;
 use api_types::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, Pod, Secret, Service, ServiceAccount,
@@ -106,6 +107,7 @@ impl Watched for PartialObjectMeta<DynamicObject> {}
 impl Watched for ConfigMap {}
 impl Watched for Endpoints {}
 impl Watched for Function {}
+impl Watched for HorizontalPodAutoscaler {}
 impl Watched for Lease {}
 impl Watched for Namespace {}
 impl Watched for Node {}

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use api_types::api::apps::v1::{Deployment, ReplicaSet};
+use api_types::api::autoscaling::v2::HorizontalPodAutoscaler;
 use api_types::api::coordination::v1::Lease;
 use api_types::api::core::v1::{Endpoints, Namespace, Node, Pod, Service, ServiceAccount};
 use api_types::api::discovery::v1::EndpointSlice;
@@ -49,6 +50,8 @@ informers! {
     deployments: Deployment = Scope::All,
     /// All ReplicaSets.
     replica_sets: ReplicaSet = Scope::All,
+    /// All HorizontalPodAutoscalers.
+    horizontal_pod_autoscalers: HorizontalPodAutoscaler = Scope::All,
     /// All Services.
     services: Service = Scope::All,
     /// All Endpoints.

@@ -70,6 +70,10 @@ pub struct Args {
     workers: WorkersArgs,
     #[command(flatten)]
     functions: FunctionArgs,
+    /// The Prometheus that autoscalers' Pods, Object and External metrics come from, by the queries in the ConfigMap
+    /// kube-system/horizontal-pod-autoscaler-queries
+    #[arg(long, value_name = "URL")]
+    prometheus_url: Option<String>,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -102,6 +106,7 @@ pub async fn main_with(
         eviction: args.eviction,
         workers: args.workers,
         functions: args.functions,
+        prometheus_url: args.prometheus_url,
     };
     let metrics = Metrics::register(&runtime.metrics);
     let work = async |client, check: Check| {

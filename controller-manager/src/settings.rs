@@ -18,4 +18,6 @@ pub struct Settings {
     pub workers: WorkersArgs,
     /// How functions' images are made, and where functions are called.
     pub functions: FunctionArgs,
+    /// Whom to ask for what autoscalers go by beside resources.
+    pub prometheus_url: Option<String>,
 }

@@ -52,6 +52,8 @@ workers! {
     concurrent_function_image_syncs = 8,
     /// Of how many functions the instances are counted at a time
     concurrent_function_autoscaler_syncs = 8,
+    /// How many HorizontalPodAutoscalers are looked at at a time
+    concurrent_horizontal_pod_autoscaler_syncs = 8,
     /// Of how many namespaces the copy of the registry's Secret is looked at at a time
     concurrent_pull_secret_syncs = 8,
     /// How many warm pools are looked at at a time

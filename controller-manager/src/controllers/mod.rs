@@ -4,6 +4,7 @@ mod deployment;
 mod function;
 mod function_autoscaler;
 mod garbage_collector;
+mod horizontal_pod_autoscaler;
 mod namespace;
 mod node_ipam;
 mod node_lifecycle;
@@ -50,6 +51,8 @@ pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
         function::register_pools(context, &pools).with_workers(workers.concurrent_warm_pool_syncs),
         function_autoscaler::register(context, pools, tasks)
             .with_workers(workers.concurrent_function_autoscaler_syncs),
+        horizontal_pod_autoscaler::register(context, tasks)
+            .with_workers(workers.concurrent_horizontal_pod_autoscaler_syncs),
         workflow::register(context).with_workers(workers.concurrent_workflow_syncs),
         workflow_run::register(context).with_workers(workers.concurrent_workflow_run_syncs),
     ];
@@ -80,7 +83,8 @@ mod tests {
         let pod_network = Network::new("10.244.0.0/16".parse().unwrap(), 24).unwrap();
         let (root_ca, eviction) = (Some("PEM".to_owned()), EvictionArgs::default());
         let functions = FunctionArgs::default();
-        let settings = Settings { pod_network, root_ca, eviction, workers, functions };
+        let settings =
+            Settings { pod_network, root_ca, eviction, workers, functions, prometheus_url: None };
         Context::new(listwatch, settings, Tasks::default())
     }
 
@@ -102,6 +106,7 @@ mod tests {
             ("function", "function-controller"),
             ("function-image", "function-image-controller"),
             ("function-autoscaler", "function-autoscaler"),
+            ("horizontal-pod-autoscaler", "horizontal-pod-autoscaler"),
             ("pull-secret", "function-pull-secret-controller"),
             ("warm-pool", "warm-pool-controller"),
             ("workflow", "workflow-controller"),
@@ -142,6 +147,7 @@ mod tests {
             ("function-image-controller", &["functions", "replicasets", "pods"]),
             ("warm-pool-controller", &["functions", "replicasets", "pods"]),
             ("function-autoscaler", &["functions", "replicasets", "leases"]),
+            ("horizontal-pod-autoscaler", &["horizontalpodautoscalers", "pods"]),
             ("workflow-controller", &["workflows", "workflowruns", "functions"]),
             ("root-ca-certificate-publisher-controller", &["namespaces", "configmaps"]),
         ] {
@@ -189,6 +195,7 @@ mod tests {
             ("endpoints", weak(&all.endpoints)),
             ("endpoint slices", weak(&all.endpoint_slices)),
             ("service accounts", weak(&all.service_accounts)),
+            ("autoscalers", weak(&all.horizontal_pod_autoscalers)),
             ("workflows", weak(&all.workflows)),
             ("workflow runs", weak(&all.workflow_runs)),
             ("functions", weak(&all.functions)),

@@ -60,6 +60,7 @@ impl Cluster {
             eviction,
             workers: WorkersArgs::default(),
             functions: FunctionArgs::default(),
+            prometheus_url: None,
         };
         let metrics = component::Metrics::default();
         let counted = Metrics::register(&metrics);

@@ -46,6 +46,7 @@ impl Rig {
             eviction: EvictionArgs::default(),
             workers: WorkersArgs::default(),
             functions: FunctionArgs { docker_host: Dockerd::HOST.to_owned(), ..functions },
+            prometheus_url: None,
         };
         let context = Context::new(plane.listwatch(), settings, Tasks::default());
         let controllers = tokio::spawn(async move {

@@ -120,6 +120,13 @@ impl Quantity {
         self.nanos % NANO == 0
     }
 
+    /// About as much.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "this is what it is for")]
+    pub fn to_f64(self) -> f64 {
+        self.nanos as f64 / NANO as f64
+    }
+
     /// Less, equal or greater by value, however they are written.
     #[must_use]
     pub fn compare(self, other: Self) -> std::cmp::Ordering {

@@ -1,0 +1,278 @@
+//! The controller alone, over a control plane in process.
+
+use std::time::Duration;
+
+use api_types::api::apps::v1::ReplicaSet;
+use api_types::api::core::v1::{ConfigMap, Event};
+use api_types::jiff::Timestamp;
+use axum::Router;
+use axum::extract::Query;
+use axum::routing::get;
+use kube::api::{ListParams, PostParams};
+use listwatch::ListWatch;
+use listwatch::usage::{ContainerUsage, PodUsage, PodsUsage, Usage};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use testkit::{ControlPlane, Redis, pod, replica_set, wait};
+
+use super::*;
+use crate::controllers::tests::context;
+use crate::frame;
+use crate::workers::WorkersArgs;
+
+/// A set `web` that is to have one pod, and has that: it runs on the node `n1`.
+struct World {
+    plane: ControlPlane,
+    sets: Api<ReplicaSet>,
+    autoscalers: Api<HorizontalPodAutoscaler>,
+    listwatch: ListWatch,
+    pod: Pod,
+    tasks: JoinSet<()>,
+}
+
+impl World {
+    async fn new(plane: ControlPlane, prometheus_url: Option<String>) -> Self {
+        let listwatch = plane.listwatch();
+        let mut context = context(listwatch.clone(), WorkersArgs::default());
+        context.settings.prometheus_url = prometheus_url;
+        let client = plane.client();
+        let sets = Api::namespaced(client.clone(), "default");
+        let params = PostParams::default();
+        sets.create(&params, &replica_set("web").build()).await.unwrap();
+        let pods = Api::<Pod>::namespaced(client.clone(), "default");
+        let web = pod("web-0").label("app", "web").node("n1").request("cpu", "100m").build();
+        pods.create(&params, &web).await.unwrap();
+        let status = json!({"status": {"phase": "Running", "startTime": Timestamp::UNIX_EPOCH,
+            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": Timestamp::UNIX_EPOCH}]}});
+        let patch = Patch::Merge(status);
+        let pod = pods.patch_status("web-0", &PatchParams::default(), &patch).await.unwrap();
+        let mut tasks = JoinSet::new();
+        let registered = register(&context, &mut tasks);
+        context.informers.start(&context.listwatch, &mut tasks);
+        frame::work(&registered, &mut tasks);
+        let autoscalers = Api::namespaced(client, "default");
+        Self { plane, sets, autoscalers, listwatch, pod, tasks }
+    }
+
+    async fn autoscale(&self, name: &str, more: Value) {
+        let mut spec = json!({"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web"},
+            "maxReplicas": 3, "behavior": {"scaleUp": rules(), "scaleDown": rules()}});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let autoscaler = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": name}, "spec": spec});
+        let autoscaler = serde_json::from_value(autoscaler).unwrap();
+        self.autoscalers.create(&PostParams::default(), &autoscaler).await.unwrap();
+    }
+
+    /// The kubelet says over and over how much the pod uses.
+    fn uses(&mut self, milli: u64) -> tokio::task::AbortHandle {
+        let (listwatch, uid) = (self.listwatch.clone(), self.pod.metadata.uid.clone().unwrap());
+        self.tasks.spawn(async move {
+            loop {
+                let usage = Usage {
+                    timestamp: Timestamp::UNIX_EPOCH,
+                    window_seconds: Some(1.0),
+                    cpu_nano_cores: Some(milli * 1_000_000),
+                    ..Usage::default()
+                };
+                let containers =
+                    vec![ContainerUsage { name: "main".to_owned(), usage: usage.clone() }];
+                let (namespace, name) = ("default".to_owned(), "web-0".to_owned());
+                let pod = PodUsage { namespace, name, uid: uid.clone(), usage, containers };
+                let usage = PodsUsage { node: "n1".to_owned(), pods: vec![pod] };
+                listwatch.announce_pods_usage(&usage);
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        })
+    }
+
+    async fn until_replicas(&self, replicas: i32) {
+        let what = format!("is to have {replicas}");
+        wait::until_is(&self.sets, "web", &what, |set| {
+            set.spec.as_ref().and_then(|spec| spec.replicas) == Some(replicas)
+        })
+        .await;
+    }
+
+    /// What the condition says when it has this reason.
+    async fn told(&self, name: &str, condition: &str, reason: &str) -> String {
+        let find = |it: &HorizontalPodAutoscaler| {
+            let conditions = it.status.as_ref()?.conditions.as_ref()?;
+            let found = conditions.iter().find(|it| it.type_ == condition)?;
+            (found.reason.as_deref() == Some(reason)).then(|| {
+                format!("{} {}", found.status, found.message.as_deref().unwrap_or_default())
+            })
+        };
+        let what = format!("{condition} is to be {reason}");
+        let is_it = |it: &HorizontalPodAutoscaler| find(it).is_some();
+        find(&wait::until_is(&self.autoscalers, name, &what, is_it).await).unwrap()
+    }
+
+    async fn event(&self, reason: &str) -> String {
+        let events = self.list::<Event>();
+        wait::until(&format!("an event {reason}"), async || {
+            let all = events.list(&ListParams::default()).await.unwrap().items;
+            let found = all.into_iter().find(|it| it.reason.as_deref() == Some(reason));
+            found.and_then(|it| it.message).ok_or("none")
+        })
+        .await
+    }
+
+    fn list<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = api_types::NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug,
+    {
+        Api::namespaced(self.plane.client(), "default")
+    }
+}
+
+/// One pod in each second.
+fn rules() -> Value {
+    json!({"stabilizationWindowSeconds": 0, "policies": [{"type": "Pods", "value": 1, "periodSeconds": 1}]})
+}
+
+fn cpu(value: &str) -> Value {
+    json!({"metrics": [{"type": "Resource", "resource": {
+        "name": "cpu", "target": {"type": "AverageValue", "averageValue": value}}}]})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_kubelets_tell_over_redis_makes_a_set_larger_and_smaller() {
+    let redis = Redis::spawn().await;
+    let mut world = World::new(ControlPlane::builder().redis(&redis).start().await, None).await;
+    let mut wanted = Box::pin(world.listwatch.usage_wanted().unwrap());
+    let load = world.uses(500);
+    world.autoscale("web", cpu("100m")).await;
+    let asked = wait::within("samples to be asked for", wanted.next()).await.unwrap();
+    assert_eq!((asked.nodes, asked.period_seconds), (vec!["n1".to_owned()], 1));
+    world.until_replicas(3).await;
+    let message = world.event("SuccessfulRescale").await;
+    assert!(message.ends_with("; reason: cpu resource above target"), "{message}");
+    world.told("web", "ScalingLimited", "TooManyReplicas").await;
+    let found = world.told("web", "ScalingActive", "ValidMetricFound").await;
+    let expected =
+        "True the HPA was able to successfully calculate a replica count from cpu resource";
+    assert_eq!(found, expected);
+    let status = world.autoscalers.get("web").await.unwrap().status.unwrap();
+    let current = status.current_metrics.unwrap()[0].resource.clone().unwrap();
+    assert_eq!(
+        (current.name.as_str(), current.current.average_value.unwrap().0.as_str()),
+        ("cpu", "500m")
+    );
+    assert!(status.last_scale_time.is_some());
+    load.abort();
+    world.uses(10);
+    world.until_replicas(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_is_told_and_nothing_gets_smaller() {
+    let world = World::new(ControlPlane::start().await, None).await;
+    let scaled = json!({"spec": {"replicas": 2}});
+    let patch = Patch::Merge(scaled);
+    world.sets.patch("web", &PatchParams::default(), &patch).await.unwrap();
+    world.autoscale("web", cpu("100m")).await;
+    let told = world.told("web", "ScalingActive", "FailedGetResourceMetric").await;
+    let expected = "False the HPA was unable to compute the replica count: failed to get cpu usage: \
+        unable to get metrics for resource cpu: ";
+    assert!(told.starts_with(expected), "{told}");
+    let event = world.event("FailedComputeMetricsReplicas").await;
+    assert!(event.starts_with("invalid metrics (1 invalid out of 1), first error is: "), "{event}");
+    world.event("FailedGetResourceMetric").await;
+    let set = world.sets.get("web").await.unwrap();
+    assert_eq!(set.spec.unwrap().replicas, Some(2));
+    let gone =
+        json!({"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "gone"}});
+    world.autoscale("other", gone).await;
+    let told = world.told("other", "AbleToScale", "FailedGetScale").await;
+    let expected = "False the HPA controller was unable to get the target's current scale: \
+        replicasets.apps \"gone\" not found";
+    assert_eq!(told, expected);
+    let none = json!({"scaleTargetRef": {"apiVersion": "x.io/v1", "kind": "Thing", "name": "a"}});
+    world.autoscale("none", none).await;
+    let told = world.told("none", "AbleToScale", "FailedGetScale").await;
+    assert!(told.ends_with("no matches for kind \"Thing\" in group \"x.io\""), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_autoscalers_of_the_same_pods_do_nothing_but_say_so() {
+    let redis = Redis::spawn().await;
+    let mut world = World::new(ControlPlane::builder().redis(&redis).start().await, None).await;
+    world.autoscale("a", cpu("100m")).await;
+    world.told("a", "AbleToScale", "SucceededGetScale").await;
+    world.autoscale("b", cpu("100m")).await;
+    for name in ["a", "b"] {
+        let told = world.told(name, "ScalingActive", "AmbiguousSelector").await;
+        let expected = "False pods by selector app=web are controlled by multiple HPAs: [{a default} {b default}]";
+        assert_eq!(told, expected);
+    }
+    world.uses(500);
+    world.autoscalers.delete("b", &kube::api::DeleteParams::default()).await.unwrap();
+    world.until_replicas(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_s_change_is_undone() {
+    let world = World::new(ControlPlane::start().await, None).await;
+    let client = world.plane.client();
+    let discovery = Discovery::new(client.clone());
+    let reference = serde_json::from_value(
+        json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web"}),
+    )
+    .unwrap();
+    let find = async || Target::find(client.clone(), &discovery, "default", &reference).await;
+    let found = find().await.unwrap();
+    let patch = Patch::Merge(json!({"status": {"replicas": 1}}));
+    world.sets.patch_status("web", &PatchParams::default(), &patch).await.unwrap();
+    found.rescale(2).await.unwrap();
+    let found = find().await.unwrap();
+    assert_eq!((found.wanted(), found.there(), found.selector()), (2, 1, "app=web"));
+    let patch = Patch::Merge(json!({"spec": {"replicas": 7}}));
+    world.sets.patch("web", &PatchParams::default(), &patch).await.unwrap();
+    assert_eq!(found.rescale(3).await, Err("somebody else has scaled it".to_owned()));
+    assert_eq!(find().await.unwrap().wanted(), 7);
+}
+
+/// A Prometheus that knows one answer, and what it is asked.
+async fn prometheus(asked: tokio::sync::mpsc::UnboundedSender<String>) -> String {
+    let answer = move |Query(query): Query<BTreeMap<String, String>>| {
+        asked.send(query["query"].clone()).ok();
+        let result = json!([{"metric": {"pod": "web-0"}, "value": [1.0, "95.5"]}]);
+        let answer =
+            json!({"status": "success", "data": {"resultType": "vector", "result": result}});
+        std::future::ready(answer.to_string())
+    };
+    let router = Router::new().route("/api/v1/query", get(answer));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    format!("http://{address}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_utilization_of_gpus_comes_from_a_query() {
+    let (asked, mut queries) = tokio::sync::mpsc::unbounded_channel();
+    let url = prometheus(asked).await;
+    let world = World::new(ControlPlane::start().await, Some(url)).await;
+    let gpu = json!({"metrics": [{"type": "Pods", "pods": {
+        "metric": {"name": "gpu_utilization", "selector": {"matchLabels": {"model": "a"}}},
+        "target": {"type": "AverageValue", "averageValue": "40"}}}]});
+    world.autoscale("web", gpu).await;
+    let told = world.told("web", "ScalingActive", "FailedGetPodsMetric").await;
+    let missing =
+        "ConfigMap kube-system/horizontal-pod-autoscaler-queries has no query for gpu_utilization";
+    assert!(told.ends_with(missing), "{told}");
+    let query = "avg by (pod) (gpu{namespace=\"$namespace\",$labels})";
+    let map = json!({"metadata": {"name": "horizontal-pod-autoscaler-queries", "namespace": "kube-system"},
+        "data": {"gpu_utilization": query}});
+    let maps = Api::<ConfigMap>::namespaced(world.plane.client(), "kube-system");
+    maps.create(&PostParams::default(), &serde_json::from_value(map).unwrap()).await.unwrap();
+    world.until_replicas(3).await;
+    let query = queries.recv().await.unwrap();
+    assert_eq!(query, "avg by (pod) (gpu{namespace=\"default\",model=\"a\"})");
+    let message = world.event("SuccessfulRescale").await;
+    assert!(message.ends_with("; reason: pods metric gpu_utilization above target"), "{message}");
+}
