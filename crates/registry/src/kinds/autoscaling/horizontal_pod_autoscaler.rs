@@ -3,21 +3,17 @@
 use api_machinery::{FieldErrors, FieldPath};
 use api_types::api::autoscaling::{
     v1,
-    v2::{
-        HPAScalingPolicy, HPAScalingRules, HorizontalPodAutoscaler, HorizontalPodAutoscalerStatus,
-        MetricSpec, MetricTarget, ResourceMetricSource,
-    },
+    v2::{HorizontalPodAutoscaler, HorizontalPodAutoscalerStatus},
 };
 use serde_json::json;
 
 use super::{
+    defaults::{DEFAULT_CPU_UTILIZATION, cpu_utilization, scale_down, scale_up},
     targets,
     v1::{Annotated, V1, V1Strategy},
     validation,
 };
 use crate::{ResourceDef, Strategy, resource, rules};
-
-pub(super) const DEFAULT_CPU_UTILIZATION: i32 = 80;
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<HorizontalPodAutoscaler, _>(V2Strategy)
@@ -85,37 +81,4 @@ impl Strategy<HorizontalPodAutoscaler> for V2Strategy {
         let desired = Some(status.desired_replicas);
         rules::not_negative(desired, &path.child("desiredReplicas"), errors);
     }
-}
-
-/// So many percent of what the pods request.
-pub(super) fn cpu_utilization(percent: i32) -> MetricSpec {
-    let target = MetricTarget {
-        type_: "Utilization".to_owned(),
-        average_utilization: Some(percent),
-        ..MetricTarget::default()
-    };
-    let resource = Some(ResourceMetricSource { name: "cpu".to_owned(), target });
-    MetricSpec { type_: "Resource".to_owned(), resource, ..MetricSpec::default() }
-}
-
-fn scale_up(rules: &mut HPAScalingRules) {
-    rules.stabilization_window_seconds.get_or_insert(0);
-    complete(rules, &[("Pods", 4), ("Percent", 100)]);
-}
-
-/// The window stays open: it is a setting of the controller.
-fn scale_down(rules: &mut HPAScalingRules) {
-    complete(rules, &[("Percent", 100)]);
-}
-
-fn complete(rules: &mut HPAScalingRules, policies: &[(&str, i32)]) {
-    rules.select_policy.get_or_insert_with(|| "Max".to_owned());
-    rules.policies.get_or_insert_with(|| {
-        let policy = |(type_, value): &(&str, i32)| HPAScalingPolicy {
-            type_: (*type_).to_owned(),
-            value: *value,
-            period_seconds: 15,
-        };
-        policies.iter().map(policy).collect()
-    });
 }

@@ -1,5 +1,6 @@
 //! The kinds of the group.
 
+mod defaults;
 pub(super) mod horizontal_pod_autoscaler;
 mod targets;
 mod v1;

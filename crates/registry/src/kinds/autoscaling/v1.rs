@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    horizontal_pod_autoscaler::{DEFAULT_CPU_UTILIZATION, cpu_utilization},
+    defaults::{DEFAULT_CPU_UTILIZATION, cpu_utilization},
     validation,
 };
 use crate::{Strategy, conversion::Conversion};
