@@ -145,21 +145,35 @@ fn autoscaler(manifest: &mut Value) {
     manifest["spec"] = autoscaler;
 }
 
+/// The seed's percents are of one processor, whatever the pods request, and of the memory that they request. Where it
+/// has both, processor time alone counted there; here whichever needs more pods does.
 fn metrics(given: &Value) -> Value {
-    let one = |(field, resource): (&str, &str)| {
-        let percent = given[field].as_f64().filter(|p| *p > 0.0)?;
-        Some(json!({"type": "Resource", "resource": {
-            "name": resource, "target": {"type": "Utilization", "averageUtilization": whole(percent)}}}))
-    };
-    [("CPUUtilizationPercentage", "cpu"), ("MemUtilizationPercentage", "memory")]
-        .into_iter()
-        .filter_map(one)
-        .collect()
+    let percent = |field: &str| given[field].as_f64().filter(|percent| *percent > 0.0);
+    let cpu = percent("CPUUtilizationPercentage").map(|percent| {
+        let milli = format!("{:.0}m", (percent * 10.0).ceil());
+        ("cpu", json!({"type": "AverageValue", "averageValue": milli}))
+    });
+    let memory = percent("MemUtilizationPercentage").map(|percent| {
+        ("memory", json!({"type": "Utilization", "averageUtilization": whole(percent)}))
+    });
+    let metric = |(name, target): (&str, Value)| json!({"type": "Resource", "resource": {"name": name, "target": target}});
+    cpu.into_iter().chain(memory).map(metric).collect()
 }
 
 /// The next whole percent, so that no target becomes 0.
 fn whole(percent: f64) -> Value {
     serde_json::from_str(&format!("{:.0}", percent.ceil())).unwrap_or_default()
+}
+
+/// Why what a manifest of the seed has become is not asked for: Kubernetes would take an autoscaler without metrics for
+/// one by processor time.
+#[must_use]
+pub fn refusal(kubernetes: &Value) -> Option<&'static str> {
+    let has_none = kubernetes["kind"] == "HorizontalPodAutoscaler"
+        && kubernetes["spec"]["metrics"].as_array().is_some_and(Vec::is_empty);
+    has_none.then_some(
+        "spec.metrics: Required value: CPUUtilizationPercentage or MemUtilizationPercentage must be above 0",
+    )
 }
 
 /// One pod per interval, up and down, without looking back: what `scaleInterval` says.

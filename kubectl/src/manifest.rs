@@ -213,7 +213,12 @@ fn checked(object: Value, source: &Source, is_seed: bool) -> Result<Document, Fa
             "error validating {source}: error validating data: {kind}: metadata.name: Required value: resource name may not be empty"
         )));
     }
-    Ok(Document { object, source: source.clone(), is_seed })
+    match dialect::refusal(&object).filter(|_| is_seed) {
+        Some(why) => Err(Failure::message(format!(
+            "error validating {source}: error validating data: {why}"
+        ))),
+        None => Ok(Document { object, source: source.clone(), is_seed }),
+    }
 }
 
 /// JSON documents one after the other; a fault ends the text.

@@ -142,6 +142,8 @@ async fn tables_and_objects_are_printed_as_stock_does() {
         "get rs -o wide",
         "get nodes",
         "get services -o wide",
+        "get hpa",
+        "get hpa -o wide",
         "get configmaps settings",
         "get secrets",
         "get namespaces",
@@ -172,6 +174,8 @@ async fn pages_are_laid_out_as_stock_does() {
         "describe secret password",
         "describe namespace team",
         "describe node n1",
+        "describe hpa web",
+        "describe hpa by-percent",
     ] {
         both.check(line).await;
     }
@@ -192,6 +196,12 @@ async fn changes_and_contradictions_are_told_as_stock_does() {
         "get pods web -l app=web",
         "delete configmap nobody",
         "delete configmap nobody --ignore-not-found",
+        "autoscale rs web --max=3 --cpu-percent=50 --dry-run=client -o jsonpath={.apiVersion}/{.spec.maxReplicas}/{.spec.targetCPUUtilizationPercentage}",
+        "autoscale rs/web --min=2 --max=3 --name=other --dry-run=client -o jsonpath={.metadata.name}/{.spec.minReplicas}/{.spec.scaleTargetRef.kind}/{.spec.targetCPUUtilizationPercentage}",
+        "autoscale rs web --max=3 --dry-run=server",
+        "autoscale rs web --max=0",
+        "autoscale rs web --min=4 --max=3",
+        "autoscale rs web --max=3 --name=by-percent",
     ] {
         both.check(line).await;
     }

@@ -20,7 +20,7 @@ const NAMES: [(&str, &[&str], &str); 6] = [
     ("top", &["pod"], "pods"),
 ];
 /// Commands that a kind follows, and then names of it.
-const KINDS: [&str; 5] = ["get", "describe", "delete", "label", "annotate"];
+const KINDS: [&str; 6] = ["get", "describe", "delete", "label", "annotate", "autoscale"];
 
 /// Print the names that may come next; fail where none are expected
 #[derive(Args, Debug)]

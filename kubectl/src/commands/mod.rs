@@ -5,6 +5,7 @@ mod api_resources;
 mod api_versions;
 mod apply;
 mod attach;
+mod autoscale;
 mod cfg;
 mod choice;
 mod cluster_info;
@@ -74,6 +75,7 @@ commands! {
     Run(run),
     Expose(expose),
     Scale(scale),
+    Autoscale(autoscale),
     Rollout(rollout),
     Top(top),
     Set(set),

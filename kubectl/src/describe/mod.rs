@@ -6,6 +6,7 @@ mod container;
 mod deployment;
 mod function;
 mod generic;
+mod horizontal_pod_autoscaler;
 mod namespace;
 mod node;
 mod pod;
@@ -65,6 +66,9 @@ pub fn describe(object: &Value, related: &Related) -> String {
         ("", "Service") => service::describe(object, related),
         ("apps", "Deployment") => deployment::describe(object, related),
         ("apps", "ReplicaSet") => replica_set::describe(object, related),
+        ("autoscaling", "HorizontalPodAutoscaler") => {
+            horizontal_pod_autoscaler::describe(object, related)
+        }
         ("minik8s.io", "Function") => function::describe(object, related),
         ("minik8s.io", "Workflow") => workflow::describe(object, related),
         ("minik8s.io", "WorkflowRun") => workflow::describe_run(object, related),

@@ -131,3 +131,47 @@ async fn the_originals_flags_are_understood() {
     assert_eq!(get(&kubectl, "configmap a").await["metadata"]["labels"], json!({"k": "new"}));
     assert_eq!(kubectl.ok("label configmap a j=new -o name").await, "configmap/a\n");
 }
+
+#[tokio::test]
+async fn an_autoscaler_is_made_in_both_forms() {
+    let kubectl = Kubectl::new().await;
+    kubectl.ok("create deployment web --image=nginx:1").await;
+    let made = kubectl.ok("autoscale deployment/web --min=2 --max=5 --cpu-percent=60").await;
+    assert_eq!(made, "horizontalpodautoscaler.autoscaling/web autoscaled\n");
+    let autoscaler = get(&kubectl, "hpa web").await;
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
+    assert_eq!(autoscaler["spec"]["scaleTargetRef"], target);
+    assert_eq!(autoscaler["spec"]["minReplicas"], 2);
+    let utilization = json!({"type": "Utilization", "averageUtilization": 60});
+    assert_eq!(autoscaler["spec"]["metrics"][0]["resource"]["target"], utilization);
+    kubectl.ok("autoscale hpa --target=rs --min=1 --max=4 -c 25 -m 30 -i 10").await;
+    let autoscaler = get(&kubectl, "hpas hpa").await;
+    let target = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "rs"});
+    assert_eq!(autoscaler["spec"]["scaleTargetRef"], target);
+    let resource = |i: usize| autoscaler["spec"]["metrics"][i]["resource"].clone();
+    let value = json!({"name": "cpu", "target": {"type": "AverageValue", "averageValue": "250m"}});
+    assert_eq!(resource(0), value);
+    assert_eq!(resource(1)["target"]["averageUtilization"], 30);
+    let policy = json!([{"type": "Pods", "value": 1, "periodSeconds": 10}]);
+    assert_eq!(autoscaler["spec"]["behavior"]["scaleUp"]["policies"], policy);
+    assert_eq!(autoscaler["spec"]["behavior"]["scaleDown"]["policies"], policy);
+    for (line, why) in [
+        ("autoscale a --target=rs", "--cpu or --mem must be given, and above 0"),
+        (
+            "autoscale a --target=rs -c 25 --min=3 --max=2",
+            "must be greater than or equal to `minReplicas`",
+        ),
+        ("autoscale deployment web", "--max=MAXPODS is required and must be at least 1, max: -1"),
+        ("autoscale configmap kube-root-ca.crt --max=3", "kube-root-ca.crt"),
+    ] {
+        let said = kubectl.fails(line, "").await;
+        assert!(said.contains(why), "{line}: {said}");
+    }
+    let seed = r#"{"apiVersion": "v1", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "none"}, "spec": {
+        "minReplicas": 1, "maxReplicas": 2, "scaleTargetRef": {"metadata": {"name": "rs"}}, "metrics": {}}}"#;
+    let said = kubectl.fails("apply -f -", seed).await;
+    assert!(
+        said.contains("CPUUtilizationPercentage or MemUtilizationPercentage must be above 0"),
+        "{said}"
+    );
+}
