@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test shows a fault by panicking")]
 
+mod figures;
+
 use std::{
     io::{self, Write},
     path::PathBuf,
@@ -10,16 +12,12 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use api_types::{
-    api::core::v1::{Node, Pod},
-    metrics::{NodeMetrics, PodMetrics},
-};
+use api_types::api::core::v1::Node;
 use kube::{
     Api,
-    api::{ListParams, Patch, PatchParams, PostParams},
+    api::{Patch, PatchParams},
 };
 use kubectl::{Environment, Io};
-use listwatch::{ContainerUsage, Heartbeat, PodUsage, PodsUsage, Usage};
 use serde_json::json;
 use testkit::{ControlPlane, Redis, without_ages};
 
@@ -207,59 +205,6 @@ async fn changes_and_contradictions_are_told_as_stock_does() {
     }
 }
 
-/// A pod's namespace and name, and its containers, each with its thousandths of a processor and its bytes.
-type UsedBy = (&'static str, &'static str, &'static [(&'static str, u64, u64)]);
-
-/// Says over Redis what a node and its pods use until the API server knows.
-async fn used(plane: &ControlPlane, node: (u64, u64), pods: &[UsedBy]) {
-    let usage = |(milli, bytes): (u64, u64)| Usage {
-        window_seconds: Some(10.0),
-        cpu_nano_cores: Some(milli * 1_000_000 + 1),
-        memory_working_set_bytes: Some(bytes),
-        ..Usage::default()
-    };
-    let mut told = Vec::new();
-    for (namespace, name, containers) in pods {
-        let api = Api::<Pod>::namespaced(plane.client(), namespace);
-        let pod = testkit::pod(name)
-            .namespace(namespace)
-            .label("app", name)
-            .node("n1")
-            .running("10.244.0.9")
-            .build();
-        let created = api.create(&PostParams::default(), &pod).await.unwrap();
-        api.replace_status(name, &PostParams::default(), &pod).await.unwrap();
-        let container = |(name, milli, bytes): &(&str, u64, u64)| ContainerUsage {
-            name: (*name).to_owned(),
-            usage: usage((*milli, *bytes)),
-        };
-        told.push(PodUsage {
-            namespace: (*namespace).to_owned(),
-            name: (*name).to_owned(),
-            uid: created.metadata.uid.unwrap(),
-            usage: Usage::default(),
-            containers: containers.iter().map(container).collect(),
-        });
-    }
-    let (listwatch, n1) = (plane.listwatch(), "n1".to_owned());
-    let beat = Heartbeat {
-        node: n1.clone(),
-        cpu_percent: 0.0,
-        memory_percent: 0.0,
-        pods: pods.len(),
-        usage: Some(usage(node)),
-    };
-    let all = ListParams::default();
-    testkit::wait::until("figures are there", async || {
-        listwatch.beat(&beat).await;
-        listwatch.announce_pods_usage(&PodsUsage { node: n1.clone(), pods: told.clone() });
-        let known = Api::<PodMetrics>::all(plane.client()).list(&all).await.unwrap().items.len();
-        let nodes = Api::<NodeMetrics>::all(plane.client()).list(&all).await.unwrap().items.len();
-        (known == pods.len() && nodes == 1).then_some(()).ok_or((known, nodes))
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn what_is_used_is_told_as_stock_does() {
     if !is_comparable() {
@@ -280,13 +225,13 @@ async fn what_is_used_is_told_as_stock_does() {
     let status =
         json!({"status": {"capacity": sizes("4", "8Gi"), "allocatable": sizes("3500m", "7777Mi")}});
     nodes.patch_status("n1", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
-    let pods: [UsedBy; 4] = [
+    let pods: [figures::Pod; 4] = [
         ("default", "a-pod-with-a-long-name", &[("app", 1, 9 << 20), ("b", 250, 0)]),
         ("default", "busy", &[("app", 1500, (5 << 20) - 1)]),
         ("team", "idle", &[("app", 0, 0)]),
         ("team", "large", &[("app", 20, 3 << 30)]),
     ];
-    used(&both.plane, (1777, 4 << 30), &pods).await;
+    figures::announce(&both.plane, (1777, 4 << 30), &pods).await;
     for line in [
         "top nodes",
         "top no n1",

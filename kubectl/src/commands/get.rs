@@ -8,7 +8,7 @@ use clap::Args;
 use futures::TryStreamExt;
 use serde_json::Value;
 
-use super::{choice::Choice, target::Target};
+use super::{choice::Choice, target::Target, usage};
 use crate::{
     Failure,
     api::{Call, TABLE},
@@ -25,7 +25,7 @@ use crate::{
 /// Display one or many resources
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  kubectl get pods                        # pods of the namespace\n  kubectl get pods -o wide -A             # with IP and node, of all namespaces\n  kubectl get pod web -o yaml\n  kubectl get pods,rs -l app=web\n  kubectl get pod default/web             # the seed's way to name a namespace\n  kubectl get pods -w                     # and follow changes\n  kubectl get pods -o jsonpath='{.items[*].status.podIP}'"
+    after_help = "Examples:\n  kubectl get pods                        # pods of the namespace\n  kubectl get pods -o wide -A             # with IP and node, of all namespaces\n  kubectl get pod web -o yaml\n  kubectl get pods,rs -l app=web\n  kubectl get pod default/web             # the seed's way to name a namespace\n  kubectl get nodes,rs --usage            # with what they use\n  kubectl get pods -w                     # and follow changes\n  kubectl get pods -o jsonpath='{.items[*].status.podIP}'"
 )]
 pub struct Get {
     /// TYPE, TYPE NAME…, TYPE/NAME… or TYPE,TYPE
@@ -51,6 +51,9 @@ pub struct Get {
     /// Without the header line
     #[arg(long)]
     no_headers: bool,
+    /// With columns for what nodes and pods use, and what has pods
+    #[arg(long)]
+    usage: bool,
     /// Sort by this field, e.g. .metadata.creationTimestamp
     #[arg(long)]
     sort_by: Option<String>,
@@ -65,6 +68,11 @@ pub struct Get {
 impl Get {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         let format = Format::parse(self.output.as_deref())?;
+        if self.usage && (self.watch || self.watch_only || !format.is_table()) {
+            let why =
+                "--usage adds columns to a table of this moment: use it without --watch and -o";
+            return Err(Failure::message(why));
+        }
         let mut failures = Failures::default();
         let targets = self.targets(session, &mut failures).await?;
         if self.watch || self.watch_only {
@@ -142,9 +150,13 @@ impl Get {
     }
 
     async fn fetch_table(&self, session: &Session, target: &Target) -> Result<Value, Failure> {
-        let whole = if self.sort_by.is_some() { "Object" } else { "" };
+        let whole = if self.sort_by.is_some() || self.usage { "Object" } else { "" };
         let call = self.choice.call(target).accept(TABLE).query("includeObject", whole);
-        Ok(as_table(session.api().await?.call(call).await?))
+        let mut table = as_table(session.api().await?.call(call).await?);
+        if self.usage {
+            usage::add_columns(session, target, &mut table).await?;
+        }
+        Ok(table)
     }
 
     fn kept(

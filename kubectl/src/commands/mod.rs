@@ -34,6 +34,7 @@ mod set;
 mod target;
 mod top;
 mod trigger;
+mod usage;
 mod version;
 mod wf;
 

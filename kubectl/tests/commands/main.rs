@@ -5,12 +5,15 @@
 mod cfg;
 mod config;
 mod connections;
+#[path = "../figures/mod.rs"]
+mod figures;
 mod functions;
 mod harness;
 mod making;
 mod rollout;
 mod selecting;
 mod trouble;
+mod usage;
 mod workflows;
 
 use std::io;

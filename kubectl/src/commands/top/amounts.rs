@@ -9,7 +9,7 @@ use crate::object;
 
 /// CPU and memory.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Amounts {
+pub(in crate::commands) struct Amounts {
     pub(super) cpu: Quantity,
     pub(super) memory: Quantity,
 }
@@ -24,8 +24,15 @@ impl Amounts {
         Self { cpu: amount("/cpu"), memory: amount("/memory") }
     }
 
+    /// Those of a node, or of a pod's containers together.
+    pub(in crate::commands) fn of_metrics(metrics: &Value) -> Self {
+        let containers = object::list(metrics, "/containers").iter();
+        let sum = |sum, container: &Value| sum + Self::of(&container["usage"]);
+        containers.fold(Self::of(&metrics["usage"]), sum)
+    }
+
     /// `250m`, `64Mi`.
-    pub(super) fn texts(self) -> [String; 2] {
+    pub(in crate::commands) fn texts(self) -> [String; 2] {
         const MEBIBYTE: i64 = 1 << 20;
         [format!("{}m", self.cpu.milli_value()), format!("{}Mi", self.memory.value() / MEBIBYTE)]
     }

@@ -1,10 +1,10 @@
 //! `kubectl top`: what nodes and pods use, in the columns, units and words of stock.
 
-mod amounts;
+pub(super) mod amounts;
 mod nodes;
 mod order;
 mod pods;
-mod source;
+pub(super) mod source;
 
 use clap::{Args, Subcommand};
 

@@ -45,7 +45,7 @@ impl Nodes {
             return Err(Failure::message("metrics not available yet"));
         }
         let name = |node: &Value| object::name(node).to_owned();
-        self.order.sort(&mut used, name, |node| Amounts::of(&node["usage"]));
+        self.order.sort(&mut used, name, Amounts::of_metrics);
         let nodes = object::items(session.api().await?.call(self.call("/api/v1/nodes")).await?);
         let field = if self.show_capacity { "capacity" } else { "allocatable" };
         let available = |node: Value| (name(&node), node["status"][field].clone());
@@ -80,7 +80,7 @@ impl Nodes {
 }
 
 fn line(node: &Value, available: &Value) -> Vec<String> {
-    let used = Amounts::of(&node["usage"]);
+    let used = Amounts::of_metrics(node);
     let [cpu, memory] = used.texts();
     let mut line = vec![object::name(node).to_owned(), cpu];
     line.extend(percentage(used.cpu, &available["cpu"]));

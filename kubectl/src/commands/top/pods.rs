@@ -95,7 +95,7 @@ impl Pods {
             let namespace = object::namespace(pod).unwrap_or_default();
             format!("{namespace}/{}", object::name(pod))
         };
-        self.order.sort(pods, name, used);
+        self.order.sort(pods, name, Amounts::of_metrics);
         for pod in pods {
             if let Some(containers) = pod["containers"].as_array_mut() {
                 let name = |container: &Value| object::text(container, "/name").to_owned();
@@ -116,11 +116,11 @@ impl Pods {
                 let containers = object::list(pod, "/containers").iter();
                 lines.extend(containers.map(|container| self.container(pod, container)));
             } else {
-                lines.push(self.line(pod, &[object::name(pod)], used(pod)));
+                lines.push(self.line(pod, &[object::name(pod)], Amounts::of_metrics(pod)));
             }
         }
         if self.sum {
-            let sum = pods.iter().map(used).fold(Amounts::default(), |a, b| a + b);
+            let sum = pods.iter().map(Amounts::of_metrics).fold(Amounts::default(), |a, b| a + b);
             // As in stock, the columns that have no header are not counted.
             let width = lines.first().filter(|_| !self.no_headers).map_or(COLUMNS.len(), Vec::len);
             let mut rule = vec![String::new(); width];
@@ -142,13 +142,6 @@ impl Pods {
         let words = namespace.into_iter().chain(names.iter().copied()).map(str::to_owned);
         words.chain(used.texts()).collect()
     }
-}
-
-fn used(pod: &Value) -> Amounts {
-    let containers = object::list(pod, "/containers").iter();
-    containers
-        .map(|container| Amounts::of(&container["usage"]))
-        .fold(Amounts::default(), |a, b| a + b)
 }
 
 /// That a pod is old enough to have figures.
