@@ -107,6 +107,7 @@ impl Bridge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::usage::{disks::Disks, host::Host, running::RunningPods};
 
     #[test]
     fn the_lease_is_renewed_more_often_for_half_a_minute_without_redis() {
@@ -118,5 +119,18 @@ mod tests {
         assert_eq!(renewals, (1..31).step_by(2).collect::<Vec<_>>());
         assert!(!due(true, 100));
         assert!(due(false, 101), "it is lost again");
+    }
+
+    #[tokio::test]
+    async fn a_sample_is_told_once() {
+        let host = Host::new(std::path::Path::new("/"));
+        let sampler = Sampler::new(host, RunningPods::default(), Disks::default());
+        let mut news = News::default();
+        for _ in 0..2 {
+            let sample = sampler.sample(Duration::ZERO).await.unwrap();
+            let told = news.of(&sample);
+            assert_eq!(told.map(|usage| usage.timestamp), Some(sample.timestamp));
+            assert_eq!(news.of(&sample), None);
+        }
     }
 }

@@ -37,6 +37,11 @@ pub struct Disks {
 }
 
 impl Disks {
+    #[cfg(test)]
+    pub(super) fn found(found: HashMap<String, Disk>) -> Self {
+        Self { found: Arc::new(RwLock::new(found)) }
+    }
+
     /// What that container, or the volumes of that pod, takes.
     pub(super) fn of(&self, id: &str) -> Option<Disk> {
         self.found.read().get(id).copied()
@@ -66,7 +71,7 @@ impl Disks {
     }
 }
 
-fn look(host: &Host, pods: &[RunningPod]) -> HashMap<String, Disk> {
+pub(super) fn look(host: &Host, pods: &[RunningPod]) -> HashMap<String, Disk> {
     let containers = pods.iter().flat_map(|pod| pod.containers.iter().chain(&pod.sandbox));
     let layers =
         containers.filter_map(|found| Some((found.id.clone(), directory(&layer(host, found)?)?)));

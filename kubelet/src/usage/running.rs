@@ -124,3 +124,29 @@ impl Drop for Entry {
         self.pods.pods.lock().remove(&self.uid);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::fake::blank;
+
+    #[test]
+    fn a_pod_is_there_while_something_of_it_runs_and_its_worker_works() {
+        let (running, pod) = (RunningPods::default(), testkit::pod("web").build());
+        let mut container = blank("main");
+        container.state = State::Running { started_at: Timestamp::UNIX_EPOCH };
+        container.pid = Some(7);
+        let runs = Observed::new(vec![container.clone()]);
+        let place = running.enter("u");
+        place.note(&pod, &runs);
+        assert_eq!(running.all()[0].containers[0].pid, 7);
+        place.note(&pod, &Observed::default());
+        assert_eq!(running.all(), []);
+        place.note(&pod, &runs);
+        drop(place);
+        assert_eq!(running.all(), []);
+        container.pid = None;
+        running.enter("u").note(&pod, &Observed::new(vec![container]));
+        assert_eq!(running.all(), [], "a process without a number cannot be measured");
+    }
+}

@@ -6,7 +6,7 @@ use api_types::jiff::Timestamp;
 use listwatch::PodUsage;
 
 use super::{
-    disks::Disks,
+    disks::{self, Disks},
     figures::Figures,
     host::Host,
     proc::Traffic,
@@ -26,11 +26,16 @@ const V2_STAT: &str =
 struct Tree {
     directory: tempfile::TempDir,
     rates: Rates,
+    disks: Disks,
 }
 
 impl Tree {
     fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap(), rates: Rates::default() }
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+            rates: Rates::default(),
+            disks: Disks::default(),
+        }
     }
 
     fn path(&self, file: &str) -> std::path::PathBuf {
@@ -71,13 +76,16 @@ impl Tree {
         }
     }
 
-    fn sample(&mut self, pods: &[RunningPod]) -> Sample {
-        let host = Host {
+    fn host(&self) -> Host {
+        Host {
             proc: self.path("proc"),
             cgroup: self.path("cgroup"),
             root: self.directory.path().to_owned(),
-        };
-        sample::take(&host, pods, &Disks::default(), &mut self.rates)
+        }
+    }
+
+    fn sample(&mut self, pods: &[RunningPod]) -> Sample {
+        sample::take(&self.host(), pods, &self.disks, &mut self.rates)
     }
 
     /// The sample of a pod in the words of the topics.
@@ -213,6 +221,36 @@ fn the_host_has_its_own_network_and_file_system() {
     assert_eq!(usage.cpu_core_nano_seconds, Some(100_000_000));
     assert!(usage.fs_used_bytes.unwrap() < usage.fs_capacity_bytes.unwrap());
     assert_eq!((usage.memory_rss_bytes, usage.cpu_nano_cores), (None, None));
+}
+
+#[test]
+fn what_was_written_counts_in_layers_and_volumes() {
+    let mut tree = Tree::new();
+    for (id, pid) in [("aaaa", 10), ("bbbb", 20)] {
+        tree.v1(id, pid);
+        tree.write(&format!("layers/{id}/file"), &"x".repeat(100_000));
+        let upper = tree.path(&format!("layers/{id}"));
+        let mounts = format!(
+            "86 54 0:39 / / rw - overlay overlay rw,upperdir={},workdir=/w\n",
+            upper.display()
+        );
+        tree.write(&format!("proc/{pid}/mountinfo"), &mounts);
+    }
+    tree.write("pods/u/volumes/file", &"x".repeat(200_000));
+    let found = disks::look(&tree.host(), &[pod()]);
+    let used = |id: &str| found[id].used;
+    assert!((100_000..150_000).contains(&used("bbbb")), "{found:?}");
+    assert!((200_000..250_000).contains(&used("u")), "{found:?}");
+    let all = used("aaaa") + used("bbbb") + used("u");
+    tree.disks = Disks::found(found);
+    let usage = tree.usage(&pod());
+    assert_eq!(usage.usage.fs_used_bytes, Some(all));
+    assert!(usage.containers[0].usage.fs_capacity_bytes.unwrap() > all);
+    tree.write("proc/20/cgroup", "0::/docker/other\n");
+    let found = disks::look(&tree.host(), &[pod()]);
+    assert!(!found.contains_key("bbbb"), "its process is another one by now: {found:?}");
+    tree.disks = Disks::found(found);
+    assert_eq!(tree.usage(&pod()).usage.fs_used_bytes, None);
 }
 
 /// Whoever asks within a moment gets the same.
