@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in tests, helpers included, a panic is a failure")]
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::{MetadataExt, symlink},
     path::{Path, PathBuf},
@@ -131,7 +132,15 @@ async fn set_up(client: &Client, pod_dir: &Path, spec: &Value) -> Volumes {
     let metadata = json!({"name": "web", "namespace": "default", "uid": "u"});
     let pod: Pod = serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap();
     let objects = Objects::new(client.clone());
-    let context = PodContext { pod: &pod, pod_ip: "", host_ip: "", pod_dir, objects: &objects };
+    let allocatable = BTreeMap::new();
+    let context = PodContext {
+        pod: &pod,
+        pod_ip: "",
+        host_ip: "",
+        allocatable: &allocatable,
+        pod_dir,
+        objects: &objects,
+    };
     volumes::set_up(context).await.unwrap()
 }
 

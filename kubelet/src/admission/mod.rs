@@ -6,7 +6,10 @@ mod requests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use api_types::api::core::v1::{Node, Pod};
+use api_types::{
+    Quantity,
+    api::core::v1::{Node, Pod},
+};
 use parking_lot::Mutex;
 
 pub use fit::Rejection;
@@ -44,6 +47,13 @@ impl Ledger {
         if node.status.as_ref().is_some_and(|status| status.allocatable.is_some()) {
             self.state.lock().node = Some(node.clone());
         }
+    }
+
+    /// What the node has for pods; nothing until it has registered.
+    pub fn allocatable(&self) -> BTreeMap<String, Quantity> {
+        let state = self.state.lock();
+        let status = state.node.as_ref().and_then(|node| node.status.as_ref());
+        status.and_then(|status| status.allocatable.clone()).unwrap_or_default()
     }
 
     /// All pods that were admitted earlier are known: from now on others may be admitted.

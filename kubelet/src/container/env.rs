@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use api_types::api::core::v1::{
-    Container, EnvFromSource, EnvVar, EnvVarSource, ObjectFieldSelector, Pod,
+use api_types::{
+    Quantity,
+    api::core::v1::{
+        Container, EnvFromSource, EnvVar, EnvVarSource, ObjectFieldSelector, Pod,
+        ResourceFieldSelector,
+    },
 };
 
 use super::{resources, sources::Sources};
@@ -46,6 +50,8 @@ pub struct Facts<'a> {
     pub pod_ip: &'a str,
     /// The node's address.
     pub host_ip: &'a str,
+    /// What the node has for pods.
+    pub allocatable: &'a BTreeMap<String, Quantity>,
 }
 
 /// The variables in order: those of `services` first, then `envFrom`, then `env`. Each may be replaced
@@ -156,8 +162,7 @@ fn from_source(
         return pod_field(field, facts).map(Some);
     }
     if let Some(wanted) = &source.resource_field_ref {
-        let value = resources::field(container, &wanted.resource, wanted.divisor.as_ref());
-        return value.map(Some).ok_or_else(|| EnvError::UnknownResource(wanted.resource.clone()));
+        return resource_field(container, wanted, facts).map(Some);
     }
     if let Some(wanted) = &source.config_map_key_ref {
         let optional = wanted.optional == Some(true);
@@ -172,6 +177,16 @@ fn from_source(
         return key(object, &wanted.key, optional, missing, ("Secret", &wanted.name), facts);
     }
     Ok(None)
+}
+
+/// The amount of a resource that a container may have.
+pub fn resource_field(
+    container: &Container,
+    wanted: &ResourceFieldSelector,
+    facts: &Facts<'_>,
+) -> Result<String, EnvError> {
+    resources::field(container, wanted, facts.allocatable)
+        .ok_or_else(|| EnvError::UnknownResource(wanted.resource.clone()))
 }
 
 fn key(

@@ -19,7 +19,12 @@ fn check_beside(
         "spec": {"nodeName": "n1", "containers": []},
     }))
     .unwrap();
-    let facts = Facts { pod: &pod, pod_ip: "10.244.0.2", host_ip: "192.0.2.1" };
+    let facts = Facts {
+        pod: &pod,
+        pod_ip: "10.244.0.2",
+        host_ip: "192.0.2.1",
+        allocatable: &BTreeMap::from([("cpu".to_owned(), Quantity("4".to_owned()))]),
+    };
     let settings = ConfigMap {
         data: Some(BTreeMap::from([("COLOUR".to_owned(), "red".to_owned())])),
         ..ConfigMap::default()

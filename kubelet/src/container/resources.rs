@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use api_machinery::quantity::Quantity;
-use api_types::{Quantity as Text, api::core::v1::Container};
+use api_types::{
+    Quantity as Text,
+    api::core::v1::{Container, ResourceFieldSelector},
+};
 
 use crate::runtime::Resources;
 
@@ -25,15 +28,26 @@ pub fn resources(container: &Container) -> Resources {
     }
 }
 
-/// `resourceFieldRef`: the amount divided by the divisor, rounded up.
-pub fn field(container: &Container, path: &str, divisor: Option<&Text>) -> Option<String> {
-    let (group, name) = path.split_once('.')?;
+/// `resourceFieldRef`: the amount divided by the divisor, rounded up. A container without a limit may have all that the
+/// node has for pods, as in upstream's `MergeContainerResourceLimits`.
+pub fn field(
+    container: &Container,
+    wanted: &ResourceFieldSelector,
+    allocatable: &BTreeMap<String, Text>,
+) -> Option<String> {
+    let (group, name) = wanted.resource.split_once('.')?;
+    let is_known = matches!(name, "cpu" | "memory" | "ephemeral-storage");
+    let limit = limit(container, name);
     let amount = match group {
-        "limits" => limit(container, name)?,
-        "requests" => request(container, name).or(limit(container, name))?,
-        _ => return None,
-    };
-    let divisor: Option<Quantity> = divisor.and_then(|text| text.0.parse().ok());
+        "limits" if is_known => limit.or_else(|| parse(Some(allocatable), name)),
+        "requests" if is_known => {
+            request(container, name).or(limit).or(Some(Quantity::from_units(0)))
+        }
+        "limits" => limit,
+        "requests" => request(container, name).or(limit),
+        _ => None,
+    }?;
+    let divisor: Option<Quantity> = wanted.divisor.as_ref().and_then(|text| text.0.parse().ok());
     let divisor = divisor.filter(|divisor| !divisor.is_zero());
     let value = if name == "cpu" {
         let unit = divisor.map_or(1000, Quantity::milli_value);
@@ -84,14 +98,34 @@ mod tests {
         check(&limits, 1536, Some(150_000), Some(64 << 20));
     }
 
+    fn check_field(given: &Value, resource: &str, divisor: &str, expected: Option<&str>) {
+        let allocatable = json!({"cpu": "4", "memory": "1Gi", "ephemeral-storage": "10Gi"});
+        let wanted = json!({"resource": resource, "divisor": divisor});
+        let found = field(
+            &container(given),
+            &serde_json::from_value(wanted).unwrap(),
+            &serde_json::from_value(allocatable).unwrap(),
+        );
+        assert_eq!(found.as_deref(), expected, "{resource} of {given}");
+    }
+
     #[test]
     fn resource_fields_are_divided_and_rounded_up() {
-        let container = container(&json!({"limits": {"cpu": "1500m", "memory": "64Mi"}}));
-        assert_eq!(field(&container, "limits.cpu", None).as_deref(), Some("2"));
-        let milli = Text("1m".into());
-        assert_eq!(field(&container, "requests.cpu", Some(&milli)).as_deref(), Some("1500"));
-        let mebi = Text("1Mi".into());
-        assert_eq!(field(&container, "limits.memory", Some(&mebi)).as_deref(), Some("64"));
-        assert_eq!(field(&container, "limits.disk", None), None);
+        let limits = json!({"limits": {"cpu": "1500m", "memory": "64Mi"}});
+        check_field(&limits, "limits.cpu", "0", Some("2"));
+        check_field(&limits, "requests.cpu", "1m", Some("1500"));
+        check_field(&limits, "limits.memory", "1Mi", Some("64"));
+        check_field(&limits, "limits.disk", "0", None);
+    }
+
+    #[test]
+    fn a_container_without_limits_may_have_what_the_node_has() {
+        let none = json!({});
+        check_field(&none, "limits.cpu", "0", Some("4"));
+        check_field(&none, "limits.memory", "1Mi", Some("1024"));
+        check_field(&none, "limits.ephemeral-storage", "1Gi", Some("10"));
+        check_field(&none, "requests.cpu", "1m", Some("0"));
+        check_field(&none, "requests.memory", "0", Some("0"));
+        check_field(&none, "requests.hugepages-2Mi", "0", None);
     }
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use api_types::{
     api::core::v1::{ContainerStatus, Pod, PodCondition, PodReadinessGate},
-    jiff::Timestamp,
     meta::Time,
 };
 
@@ -61,7 +60,7 @@ pub(super) fn conditions(
     ];
     let owned: BTreeSet<&str> = values.iter().map(|value| value.kind).collect();
     let foreign = old.iter().filter(|condition| !owned.contains(condition.type_.as_str())).cloned();
-    values.iter().map(|value| condition(value, &old, input.now)).chain(foreign).collect()
+    values.iter().map(|value| condition(value, &old, input)).chain(foreign).collect()
 }
 
 fn initialised_value(
@@ -135,7 +134,11 @@ fn closed(gate: &PodReadinessGate, all: &[PodCondition]) -> Option<String> {
 }
 
 /// Keeps the transition time while the status stays the same.
-fn condition(value: &ConditionValue, old: &[PodCondition], now: Timestamp) -> PodCondition {
+fn condition(
+    value: &ConditionValue,
+    old: &[PodCondition],
+    input: &StatusInput<'_>,
+) -> PodCondition {
     let status = if value.holds { "True" } else { "False" };
     let before = old.iter().find(|condition| condition.type_ == value.kind);
     let unchanged = before.filter(|before| before.status == status);
@@ -145,7 +148,8 @@ fn condition(value: &ConditionValue, old: &[PodCondition], now: Timestamp) -> Po
         status: status.to_owned(),
         reason: value.reason.map(str::to_owned),
         message: value.message.clone(),
-        last_transition_time: since.or(Some(Time(now))),
+        last_transition_time: since.or(Some(Time(input.now))),
+        observed_generation: input.pod.metadata.generation,
         ..PodCondition::default()
     }
 }

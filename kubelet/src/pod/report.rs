@@ -75,6 +75,7 @@ impl Worker {
             phase: Some("Failed".to_owned()),
             reason: Some(reason.clone()),
             message: Some(format!("Pod was rejected: {message}")),
+            observed_generation: pod.metadata.generation,
             ..pod.status.clone().unwrap_or_default()
         };
         self.writer.set(&status);

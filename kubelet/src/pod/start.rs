@@ -121,6 +121,7 @@ impl Starter {
             pod: &self.pod,
             pod_ip,
             host_ip: &self.context.host_ip,
+            allocatable: &self.context.ledger.allocatable(),
             pod_dir: &pod_dir,
             objects: &self.context.objects,
         };
@@ -248,7 +249,12 @@ impl Starter {
         let services = services.map_err(|error| error.to_string())?;
         let sources = sources::fetch(&self.context.objects, &identity, wanted).await;
         let sources = sources.map_err(|error| error.to_string())?;
-        let facts = env::Facts { pod: &self.pod, pod_ip, host_ip: &self.context.host_ip };
+        let facts = env::Facts {
+            pod: &self.pod,
+            pod_ip,
+            host_ip: &self.context.host_ip,
+            allocatable: &self.context.ledger.allocatable(),
+        };
         let variables = env::environment(wanted, &facts, &sources, services);
         variables.map_err(|error| error.to_string())
     }

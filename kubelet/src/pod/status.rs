@@ -58,6 +58,7 @@ pub fn compute(input: &StatusInput<'_>) -> PodStatus {
         container_statuses: Some(containers),
         init_container_statuses: (!init.is_empty()).then_some(init),
         phase: Some(phase.to_owned()),
+        observed_generation: input.pod.metadata.generation,
         ..old
     };
     if let Some(ip) = input.pod_ip {

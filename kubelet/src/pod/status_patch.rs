@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::conditions::WRITTEN_CONDITIONS;
 
 /// Everything else, such as `qosClass` or `nominatedNodeName`, is written by others.
-const OWNED_FIELDS: [&str; 10] = [
+const OWNED_FIELDS: [&str; 11] = [
     "phase",
     "reason",
     "message",
@@ -16,6 +16,7 @@ const OWNED_FIELDS: [&str; 10] = [
     "podIP",
     "podIPs",
     "startTime",
+    "observedGeneration",
     "containerStatuses",
     "initContainerStatuses",
 ];
@@ -69,20 +70,21 @@ mod tests {
     fn what_others_wrote_meanwhile_stays_and_what_was_said_before_goes() {
         let stored = json!({"metadata": {"uid": "u"}, "status": {
         "phase": "Failed", "reason": "Evicted", "message": "too much", "qosClass": "Burstable",
+        "observedGeneration": 1,
         "podIPs": [{"ip": "10.244.1.2"}],
         "conditions": [
             {"type": "Ready", "status": "False", "reason": "PodFailed", "message": "it failed"},
             {"type": "example.com/gate", "status": "True"},
         ]}});
         let ours = status(json!({
-        "phase": "Running", "qosClass": "Guaranteed", "podIPs": [{"ip": "10.244.1.3"}],
+        "phase": "Running", "observedGeneration": 2, "qosClass": "Guaranteed", "podIPs": [{"ip": "10.244.1.3"}],
         "conditions": [
             {"type": "Ready", "status": "True"},
             {"type": "example.com/gate", "status": "False"},
         ]}));
         let merged = apply_strategic(&stored, &patch("u", &owned(&ours))).unwrap();
         let expected = json!({
-        "phase": "Running", "qosClass": "Burstable", "podIPs": [{"ip": "10.244.1.3"}],
+        "phase": "Running", "observedGeneration": 2, "qosClass": "Burstable", "podIPs": [{"ip": "10.244.1.3"}],
         "conditions": [
             {"type": "Ready", "status": "True"},
             {"type": "example.com/gate", "status": "True"},

@@ -127,6 +127,15 @@ fn condition<'a>(status: &'a PodStatus, kind: &str) -> &'a PodCondition {
     status.conditions.as_ref().unwrap().iter().find(|c| c.type_ == kind).unwrap()
 }
 
+#[test]
+fn the_status_says_which_generation_it_is_about() {
+    let mut pod = pod("Always", false);
+    pod.metadata.generation = Some(3);
+    let status = status_of(&pod, &[("POD", 0, running())], &[]);
+    assert_eq!(status.observed_generation, Some(3));
+    assert!(status.conditions.iter().flatten().all(|c| c.observed_generation == Some(3)));
+}
+
 fn check_phase(policy: &str, a: State, b: State, expected: &str) {
     let containers = [("POD", 0, running()), ("a", 0, a), ("b", 0, b)];
     assert_eq!(status(policy, &containers, &[]).phase.as_deref(), Some(expected), "{policy}");

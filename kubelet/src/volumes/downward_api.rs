@@ -10,10 +10,7 @@ use super::{
     payload::{self, DEFAULT_MODE, Payload, permissions},
     source::Source,
 };
-use crate::{
-    container::{env, resources},
-    spec,
-};
+use crate::{container::env, spec};
 
 const PLUGIN: &str = "downward-api";
 
@@ -48,15 +45,18 @@ impl Source for DownwardApi {
 }
 
 fn content(item: &DownwardAPIVolumeFile, context: PodContext<'_>) -> Result<String, VolumeError> {
-    let facts = env::Facts { pod: context.pod, pod_ip: context.pod_ip, host_ip: context.host_ip };
+    let facts = env::Facts {
+        pod: context.pod,
+        pod_ip: context.pod_ip,
+        host_ip: context.host_ip,
+        allocatable: context.allocatable,
+    };
     if let Some(field) = &item.field_ref {
         return Ok(env::pod_field(field, &facts)?);
     }
     let wanted = item.resource_field_ref.clone().unwrap_or_default();
-    let name = wanted.container_name.unwrap_or_default();
-    let container = spec::container(context.pod, &name);
-    let value = container.and_then(|container| {
-        resources::field(container, &wanted.resource, wanted.divisor.as_ref())
-    });
-    Ok(value.ok_or(env::EnvError::UnknownResource(wanted.resource))?)
+    let name = wanted.container_name.as_deref().unwrap_or_default();
+    let unknown = || env::EnvError::UnknownResource(wanted.resource.clone());
+    let container = spec::container(context.pod, name).ok_or_else(unknown)?;
+    Ok(env::resource_field(container, &wanted, &facts)?)
 }

@@ -1,8 +1,14 @@
 //! What a kind of volume is: each has a file of its own.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use api_types::api::core::v1::{Pod, Volume};
+use api_types::{
+    Quantity,
+    api::core::v1::{Pod, Volume},
+};
 use async_trait::async_trait;
 
 use super::{directories, error::VolumeError};
@@ -34,6 +40,8 @@ pub struct PodContext<'a> {
     pub pod_ip: &'a str,
     /// The node's address.
     pub host_ip: &'a str,
+    /// What the node has for pods.
+    pub allocatable: &'a BTreeMap<String, Quantity>,
     /// The pod's directory on the node.
     pub pod_dir: &'a Path,
     /// For what the API server has.
