@@ -32,6 +32,16 @@ spec:
   replicas: 0
   selector: {matchLabels: {app: empty}}
   template: {metadata: {labels: {app: empty}}, spec: {containers: [{name: a, image: "a:1"}]}}
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: lost}
+spec: {scaleTargetRef: {apiVersion: apps/v1, kind: ReplicaSet, name: nobody}, maxReplicas: 2}
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: web}
+spec: {scaleTargetRef: {apiVersion: apps/v1, kind: ReplicaSet, name: web}, maxReplicas: 2}
 "#;
 
 async fn measured(redis: &Redis) -> Kubectl {
@@ -70,7 +80,7 @@ async fn tables_have_columns_for_what_is_used() {
         pods,
         "CPU         MEMORY\n1001m       1024Mi\n<unknown>   <unknown>\n251m        6Mi\n1m          2Mi\n"
     );
-    for line in ["get rs --usage", "get rs -A --usage"] {
+    for line in ["get rs --usage", "get rs -A --usage", "get hpa --usage"] {
         let sets = columns(&kubectl, line, "CPU").await;
         assert_eq!(sets, "CPU         MEMORY\n<unknown>   <unknown>\n251m        8Mi\n");
     }
