@@ -59,8 +59,16 @@ impl Client {
     }
 
     pub(crate) async fn post(&mut self, path: &str, json: impl Into<Bytes>) -> anyhow::Result<()> {
-        let request = Request::post(path).header("content-type", JSON);
-        self.send(request, json).await.map(drop)
+        self.create(path, json).await.map(drop)
+    }
+
+    /// The object that was made of the one given.
+    pub(crate) async fn create(
+        &mut self,
+        path: &str,
+        json: impl Into<Bytes>,
+    ) -> anyhow::Result<Bytes> {
+        self.send(Request::post(path).header("content-type", JSON), json).await
     }
 
     pub(crate) async fn patch(&mut self, path: &str, json: impl Into<Bytes>) -> anyhow::Result<()> {

@@ -19,7 +19,7 @@ use crate::{
 /// How often each list is asked for.
 const TIMES: usize = 5;
 
-const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+pub(crate) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 
 pub(crate) async fn run(args: &Args, backing: Backing) -> anyhow::Result<Report> {
     let mut report = Report::new(format!("Lists, {backing:?}"));
@@ -63,10 +63,10 @@ async fn middle(server: &Server, pods: usize) -> anyhow::Result<String> {
 }
 
 /// What is asked for.
-struct List<'a> {
-    path: &'a str,
-    accept: &'a str,
-    coding: &'a str,
+pub(crate) struct List<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) accept: &'a str,
+    pub(crate) coding: &'a str,
 }
 
 /// One, read to its end.
@@ -78,7 +78,7 @@ struct Read {
 }
 
 impl List<'_> {
-    async fn measure(&self, server: &Server, what: String) -> anyhow::Result<Row> {
+    pub(crate) async fn measure(&self, server: &Server, what: String) -> anyhow::Result<Row> {
         let (meter, mut reads) = (server.meter(), Vec::with_capacity(TIMES));
         for _ in 0..TIMES {
             reads.push(self.read(server).await?);

@@ -8,6 +8,7 @@ mod connections;
 mod kubelets;
 mod lists;
 mod load;
+mod metrics;
 mod objects;
 mod pods;
 mod report;
@@ -46,6 +47,9 @@ pub(crate) struct Args {
     /// lists: pods that there are
     #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000])]
     listed: Vec<usize>,
+    /// metrics: pods that run
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000])]
+    measured: Vec<usize>,
     /// watches, kubelets: so many open at once
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 5_000])]
     watchers: Vec<usize>,
@@ -94,6 +98,8 @@ enum Section {
     Requests,
     /// Lists of many pods in each form, plain and compressed
     Lists,
+    /// Lists of what many pods use, as kubelets announce it over Redis
+    Metrics,
     /// From a write to the event at each of many watchers
     Watches,
     /// Changes of pods that reach the watches of their nodes
@@ -125,6 +131,7 @@ impl Section {
             Self::Scheduler => scheduling::run(args)?.print(),
             Self::Requests => on_each(args, requests::run).await?,
             Self::Lists => on_each(args, lists::run).await?,
+            Self::Metrics => on_each(args, metrics::run).await?,
             Self::Watches => on_each(args, watches::run).await?,
             Self::Kubelets => on_each(args, kubelets::run).await?,
             Self::Connections => on_each(args, connections::run).await?,

@@ -63,9 +63,14 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(backing: Backing) -> anyhow::Result<Self> {
+        Self::with(backing, &[]).await
+    }
+
+    /// With more flags.
+    pub(crate) async fn with(backing: Backing, flags: &[String]) -> anyhow::Result<Self> {
         let etcd = backing.etcd().await;
         let program = std::env::current_exe()?.with_file_name("apiserver");
-        Ok(Self { program: Apiserver::spawn(program, etcd.as_ref()).await, etcd })
+        Ok(Self { program: Apiserver::spawn_with(program, etcd.as_ref(), flags).await, etcd })
     }
 
     pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
