@@ -89,6 +89,15 @@ impl Io {
         read
     }
 
+    /// One line of standard input, and nothing of what follows it.
+    pub fn read_line(&self) -> io::Result<String> {
+        let (mut line, mut byte) = (Vec::new(), [0]);
+        while byte != *b"\n" && lock(&self.input).read(&mut byte)? > 0 {
+            line.push(byte[0]);
+        }
+        Ok(String::from_utf8_lossy(&line).into_owned())
+    }
+
     /// All of standard input.
     pub fn read_all(&self) -> io::Result<String> {
         let mut text = String::new();

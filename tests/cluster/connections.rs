@@ -106,6 +106,45 @@ async fn ports_are_forwarded_and_processes_attached_to() {
     }
 }
 
+#[tokio::test]
+async fn a_pod_is_run_attached_to_and_removed() {
+    let cluster = Cluster::start(Backing::Embedded).await;
+    let file = cluster.folder().join("input");
+    fs::write(&file, "this\n").unwrap();
+    let image = format!("--image={BUSYBOX}");
+    let run = ["run", "once", "-i", "--rm", "--restart=Never", &image, "--command", "--"];
+    for (kubectl, is_ours) in kubectls().iter().zip([true, false]) {
+        let ends =
+            |script| cluster.reading(kubectl, &file, &[&run[..], &["sh", "-c", script]].concat());
+        let done = ends("cat; echo over");
+        let said = done.expect_ok();
+        assert!(said.starts_with("this\nover\npod \"once\" deleted"), "{said}");
+        let failed = ends("read line; exit 3");
+        assert_eq!(failed.code, Some(3), "{failed:?}");
+        assert!(failed.stdout.starts_with("pod \"once\" deleted"), "{failed:?}");
+        if is_ours {
+            let quick = ends("echo before anybody came");
+            assert!(quick.stdout.contains("pod \"once\" deleted"), "{quick:?}");
+        }
+        let size = [
+            "run",
+            "once",
+            "-it",
+            "--rm",
+            "--restart=Never",
+            &image,
+            "--command",
+            "--",
+            "sh",
+            "-c",
+            "'until stty size | grep .; do sleep 0.1; done'",
+        ];
+        let shown = cluster.at_terminal(kubectl, &size).expect_ok();
+        assert!(shown.contains("31 97"), "{shown}");
+        assert!(cluster.kubectl(&["get", "pods", "-o", "name"]).expect_ok().is_empty());
+    }
+}
+
 async fn prints(kubectl: &Beside, wanted: &str) {
     until(wanted, async || {
         let printed = kubectl.printed();

@@ -68,3 +68,32 @@ async fn a_rolling_update_and_its_undoing_lose_no_request() {
     assert_eq!(told, run(&stock, &history));
     assert!(told.contains("\n3 "), "{told}");
 }
+
+#[tokio::test]
+async fn a_cluster_without_its_users_objects_works_on() {
+    let cluster = Cluster::start(Backing::Embedded).await;
+    let example = root().join("examples/deployment");
+    let apply = ["apply", "-f", example.to_str().unwrap()];
+    let status = ["rollout", "status", "deployment/shop", "--timeout=60s"];
+    let all =
+        ["get", "nodes,namespaces,services,endpointslices,deployments,pods", "-A", "-o", "name"];
+    let before = cluster.kubectl(&all).expect_ok();
+    for _ in 0..2 {
+        cluster.kubectl(&["create", "namespace", "team"]).expect_ok();
+        for namespace in ["team", "default"] {
+            let within =
+                |args: &[&'static str]| cluster.kubectl(&[args, &["-n", namespace]].concat());
+            cluster.kubectl(&[&apply[..], &["-n", namespace]].concat()).expect_ok();
+            within(&status).expect_ok();
+        }
+        let address = ["get", "service", "shop", "-o", "jsonpath={.spec.clusterIP}"];
+        let address = cluster.kubectl(&address).expect_ok();
+        until("the service to answer", async || fetch(&address, 80).await).await;
+        let done = cluster.kubectl(&["reset", "--yes"]).expect_ok();
+        for deleted in ["namespace/team", "deployment.apps/shop", "service/shop"] {
+            assert!(done.contains(&format!("{deleted} deleted\n")), "{done}");
+        }
+        assert!(!done.contains("pod/"), "they go with their owners: {done}");
+        assert_eq!(cluster.kubectl(&all).expect_ok(), before);
+    }
+}

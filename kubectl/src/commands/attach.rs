@@ -24,19 +24,19 @@ use crate::{
 )]
 pub struct Attach {
     /// POD or TYPE/NAME
-    word: Option<String>,
+    pub(super) word: Option<String>,
     /// The container; else the pod's first
     #[arg(short, long)]
-    container: Option<String>,
+    pub(super) container: Option<String>,
     /// Pass standard input to the process
     #[arg(short = 'i', long)]
-    stdin: bool,
+    pub(super) stdin: bool,
     /// At its terminal
     #[arg(short, long)]
-    tty: bool,
+    pub(super) tty: bool,
     /// Only the process' own output
     #[arg(short, long)]
-    quiet: bool,
+    pub(super) quiet: bool,
 }
 
 impl Attach {
@@ -47,9 +47,13 @@ impl Attach {
             ));
         };
         let pod = pods::running(session, word, "attach").await?;
-        let container =
-            pods::container(session, &pod, self.container.as_ref())?.unwrap_or_default();
-        let has_terminal = has_terminal(&pod, &container);
+        self.connect(session, &pod).await
+    }
+
+    /// The streams of a pod's container are those of this process until it has ended.
+    pub(super) async fn connect(&self, session: &Session, pod: &Value) -> Result<(), Failure> {
+        let container = pods::container(session, pod, self.container.as_ref())?.unwrap_or_default();
+        let has_terminal = has_terminal(pod, &container);
         if self.tty && !has_terminal && !self.quiet {
             session.io.note(format_args!(
                 "error: Unable to use a TTY - container {container} did not allocate one"
@@ -60,7 +64,7 @@ impl Attach {
         if wanted.stdin && wanted.tty && !self.quiet {
             session.io.note("If you don't see a command prompt, try pressing enter.");
         }
-        let call = Call::get(pods::path(&pod, "attach")).query("container", container);
+        let call = Call::get(pods::path(pod, "attach")).query("container", container);
         process::run(session, call, wanted).await
     }
 }

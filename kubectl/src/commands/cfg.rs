@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{Failure, api::Call, object::text, session::Session};
 
 /// The only setting: how the scheduler chooses among the nodes that fit.
-const STRATEGY: &str = "sched";
+pub(super) const STRATEGY: &str = "sched";
 
 /// Show or change how the scheduler chooses among nodes
 #[derive(Args, Debug)]

@@ -1,7 +1,9 @@
 //! `kubectl __complete`: the names that may come next in a command line, for the scripts of `kubectl completion`.
 
+use api_types::minik8s::SCHEDULING_STRATEGIES;
 use clap::{Arg, Args, Command, CommandFactory, Parser};
 
+use super::cfg;
 use crate::{
     Cli, Failure,
     api::Call,
@@ -34,14 +36,20 @@ pub struct Complete {
 #[derive(Debug, PartialEq, Eq)]
 enum Expected {
     Kinds,
-    Names { kind: String },
+    Names {
+        kind: String,
+    },
+    /// KEY=VALUE of `cfg`.
+    Settings,
+    /// The values after a `=`, which bash takes for a word.
+    Strategies,
 }
 
 impl Complete {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         let (expected, global) = expected(&self.words).ok_or(Failure::Reported)?;
         let session = Session::new(global, session.io.clone(), session.environment.clone());
-        let begun = self.words.last().map_or("", String::as_str);
+        let begun = self.words.last().map_or("", |word| word.trim_start_matches('='));
         for name in candidates(&session, &expected).await? {
             if name.starts_with(begun) {
                 session.io.line(name)?;
@@ -52,7 +60,12 @@ impl Complete {
 }
 
 async fn candidates(session: &Session, expected: &Expected) -> Result<Vec<String>, Failure> {
+    let strategies = SCHEDULING_STRATEGIES.iter();
     let kind = match expected {
+        Expected::Settings => {
+            return Ok(strategies.map(|value| format!("{}={value}", cfg::STRATEGY)).collect());
+        }
+        Expected::Strategies => return Ok(strategies.map(ToString::to_string).collect()),
         Expected::Kinds => {
             let mapper = session.mapper().await?;
             let mut kinds: Vec<_> = mapper.resources().iter().map(|k| k.plural.clone()).collect();
@@ -79,6 +92,7 @@ fn expected(words: &[String]) -> Option<(Expected, Global)> {
     let line = Line::read(before);
     let expected = match line.flag.as_deref() {
         Some("namespace") => Some(Expected::Names { kind: "namespaces".to_owned() }),
+        None if line.command == ["cfg"] => line.setting(begun),
         Some("func") | None => line.names(),
         Some(_) => None,
     };
@@ -128,6 +142,15 @@ impl Line {
         line
     }
 
+    fn setting(&self, begun: &str) -> Option<Expected> {
+        match self.arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            [] => Some(Expected::Settings),
+            [cfg::STRATEGY] if begun == "=" => Some(Expected::Strategies),
+            [cfg::STRATEGY, "="] => Some(Expected::Strategies),
+            _ => None,
+        }
+    }
+
     fn names(&self) -> Option<Expected> {
         let names = |kind: &str| Some(Expected::Names { kind: kind.to_owned() });
         let (command, action) = match &*self.command {
@@ -169,6 +192,8 @@ mod tests {
             let kind = match expected {
                 Expected::Kinds => "kinds".to_owned(),
                 Expected::Names { kind } => kind,
+                Expected::Settings => "settings".to_owned(),
+                Expected::Strategies => "strategies".to_owned(),
             };
             kind + &global.namespace.map(|namespace| format!(" of {namespace}")).unwrap_or_default()
         });
@@ -195,6 +220,13 @@ mod tests {
         check("trigger -n ", "namespaces");
         check("get ", "kinds");
         check("get -o wide pods w", "pods");
+        check("cfg ", "settings");
+        check("cfg sched=min", "settings");
+        check("cfg sched =", "strategies");
+        check("cfg sched = min", "strategies");
+        check("cfg sched ", "");
+        check("cfg speed = ", "");
+        check("cfg sched=min-cpu ", "");
         check("func ", "");
         check("func rm -", "");
         check("", "");

@@ -10,7 +10,7 @@ const BASH: &str = r#"
 _kubectl_names() {
     local names
     if names=$(kubectl __complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null); then
-        COMPREPLY=($(compgen -W "$names" -- "${COMP_WORDS[COMP_CWORD]}"))
+        COMPREPLY=($(compgen -W "$names" -- "${COMP_WORDS[COMP_CWORD]#=}"))
     else
         _kubectl "$@"
     fi

@@ -126,6 +126,20 @@ impl Create {
 }
 
 impl Options {
+    pub(super) fn dry_run(&self) -> DryRun {
+        self.dry_run
+    }
+
+    /// Makes one object that flags describe, and says nothing.
+    pub(super) async fn make(
+        &self,
+        session: &Session,
+        object: &Value,
+    ) -> Result<(Target, Value), Failure> {
+        let document = manifest::documents(FLAGS, &object.to_string()).into_iter().next();
+        self.post(session, &document.expect("an object is a document")?).await
+    }
+
     /// Makes an object that flags describe; `done` is what that is called.
     pub(super) async fn create_one(
         &self,

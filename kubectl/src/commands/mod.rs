@@ -27,6 +27,7 @@ mod metadata;
 mod pods;
 mod port_forward;
 mod process;
+mod reset;
 mod rollout;
 mod run;
 mod scale;
@@ -89,6 +90,7 @@ commands! {
     ApiVersions(api_versions),
     ClusterInfo(cluster_info),
     Cfg(cfg),
+    Reset(reset),
     Config(config),
     Version(version),
     Completion(completion),

@@ -372,6 +372,9 @@ async fn names_are_completed_from_what_the_server_has() {
     assert_eq!(complete("wf run ").await, "");
     assert_eq!(complete("func rm --").await, "flags");
     assert_eq!(complete("get nothing ").await, "flags", "there is no such kind");
+    assert_eq!(complete("cfg sched=min-").await, "sched=min-pods\nsched=min-cpu\nsched=min-mem\n");
+    assert_eq!(complete("cfg sched = ba").await, "balanced\n");
+    assert!(complete("cfg sched =").await.starts_with("balanced\nspread\n"));
 }
 
 /// Has a shell complete the line `kubectl WORDS`, with a kubectl that knows the functions `add-five` and `print`.
@@ -410,4 +413,6 @@ async fn shells_complete_names_and_else_flags_and_commands() {
         let flags = completed(shell, &script, "func rm --wa");
         assert!(flags == "flags" || flags == "--wait", "{shell}: {flags}");
     }
+    let script = kubectl.ok("completion bash").await;
+    assert_eq!(completed("bash", &script, "func rm ="), "add-five print", "bash parts words at =");
 }

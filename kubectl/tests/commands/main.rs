@@ -10,6 +10,7 @@ mod figures;
 mod functions;
 mod harness;
 mod making;
+mod reset;
 mod rollout;
 mod selecting;
 mod trouble;
@@ -319,6 +320,8 @@ async fn every_command_has_examples_and_usage_errors_end_with_failure() {
         "api-resources",
         "api-versions",
         "cluster-info",
+        "reset",
+        "run",
         "config",
         "version",
         "completion",

@@ -38,6 +38,46 @@ async fn a_pod_is_made_of_an_image() {
     assert!(refused.contains("metadata.name: Invalid value: \"Web\""), "{refused}");
 }
 
+#[tokio::test]
+async fn a_pod_that_is_attached_to_has_an_input_and_is_removed_whatever_becomes_of_it() {
+    let kubectl = Kubectl::new().await;
+    for (line, why) in [
+        ("run a --image=a:1 --rm", "error: --rm should only be used for attached containers"),
+        (
+            "run a --image=a:1 -i --attach=false --rm",
+            "error: --rm should only be used for attached containers",
+        ),
+        ("run a --image=a:1 -t", "error: -i/--stdin is required for containers with -t/--tty=true"),
+        (
+            "run a --image=a:1 -i --dry-run=server",
+            "error: --dry-run=[server|client] can't be used with attached",
+        ),
+    ] {
+        let said = kubectl.fails(line, "").await;
+        assert!(said.starts_with(why), "{said}");
+    }
+    assert_eq!(kubectl.ok("get pods -o name").await, "");
+    kubectl.ok("run open --image=a:1 -it --attach=false --leave-stdin-open").await;
+    let container = get(&kubectl, "pod open").await["spec"]["containers"][0].take();
+    let of = |field: &str| container[field].clone();
+    assert_eq!((of("stdin"), of("stdinOnce"), of("tty")), (json!(true), json!(false), json!(true)));
+
+    let line = "run sh --image=a:1 --restart=Never -i --pod-running-timeout=50ms";
+    let timed_out = kubectl.run_with(line, "").await;
+    assert!(
+        timed_out.err.starts_with("error: timed out waiting for the condition"),
+        "{}",
+        timed_out.err
+    );
+    let container = get(&kubectl, "pod sh").await["spec"]["containers"][0].take();
+    assert_eq!((&container["stdin"], &container["stdinOnce"]), (&json!(true), &json!(true)));
+    kubectl.ok("delete pod sh").await;
+    let removed = kubectl.run_with(&format!("{line} --rm"), "").await;
+    assert_eq!((removed.ok, removed.out.as_str()), (false, "pod \"sh\" deleted\n"));
+    assert!(removed.err.starts_with("error: timed out waiting"), "{}", removed.err);
+    assert!(kubectl.fails("get pod sh", "").await.contains("not found"));
+}
+
 const DNS: &str = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "dns", "labels": {"app": "dns"}},
     "spec": {"containers": [{"name": "c", "image": "c:1", "ports": [
         {"containerPort": 53, "protocol": "UDP"}, {"containerPort": 80}]}]}}"#;

@@ -113,6 +113,29 @@ async fn a_rollout_is_paused_resumed_and_begun_again() {
 }
 
 #[tokio::test]
+async fn a_rollout_is_only_tried_and_shown_in_a_format() {
+    let kubectl = created().await;
+    let before = get(&kubectl).await;
+    let pause = "rollout pause deploy/web";
+    assert_eq!(
+        kubectl.ok(&format!("{pause} --dry-run=server")).await,
+        "deployment.apps/web paused (server dry run)\n"
+    );
+    let shown = kubectl.ok(&format!("{pause} --dry-run=client -o jsonpath={{.spec.paused}}")).await;
+    assert_eq!(shown, "true");
+    let tried = kubectl.ok("rollout restart deploy/web --dry-run=client").await;
+    assert_eq!(tried, "deployment.apps/web restarted (dry run)\n");
+    assert_eq!(get(&kubectl).await, before);
+    assert_eq!(kubectl.ok(&format!("{pause} -o name")).await, "deployment.apps/web\n");
+    let resumed = kubectl.ok("rollout resume deploy/web -o json").await;
+    let resumed: Value = serde_json::from_str(&resumed).unwrap();
+    assert_eq!(
+        (&resumed["kind"], &resumed["spec"]["paused"]),
+        (&json!("Deployment"), &Value::Null)
+    );
+}
+
+#[tokio::test]
 async fn the_revisions_are_shown_and_an_earlier_one_comes_back() {
     let kubectl = created().await;
     let none = kubectl.fails("rollout undo deploy/web", "").await;

@@ -4,6 +4,7 @@ mod revisions;
 mod status;
 mod which;
 
+use api_machinery::patch::apply_merge;
 use api_types::jiff::Timestamp;
 use clap::{Args, Subcommand};
 use http::Method;
@@ -11,7 +12,9 @@ use serde_json::{Value, json};
 
 use self::{revisions::Revisions, which::Which};
 use super::target::Target;
-use crate::{Failure, api::Call, failure::Failures, flags::DryRun, object, session::Session};
+use crate::{
+    Failure, api::Call, failure::Failures, flags::DryRun, object, output::Format, session::Session,
+};
 
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 const MERGE: &str = "application/merge-patch+json";
@@ -59,13 +62,27 @@ enum Action {
     },
     /// Change nothing more until `resume`
     #[command(after_help = "Examples:\n  kubectl rollout pause deploy/web")]
-    Pause(Which),
+    Pause(Change),
     /// Go on after `pause`
     #[command(after_help = "Examples:\n  kubectl rollout resume deploy/web")]
-    Resume(Which),
+    Resume(Change),
     /// Replace all pods by new ones of the same template
-    #[command(after_help = "Examples:\n  kubectl rollout restart deploy/web")]
-    Restart(Which),
+    #[command(
+        after_help = "Examples:\n  kubectl rollout restart deploy/web\n  kubectl rollout restart deploy -l app=web -o name"
+    )]
+    Restart(Change),
+}
+
+/// A patch of Deployments.
+#[derive(Args, Debug)]
+struct Change {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    dry_run: DryRun,
+    /// json, yaml, name, jsonpath=…
+    #[arg(short, long)]
+    output: Option<String>,
 }
 
 impl Rollout {
@@ -84,9 +101,9 @@ impl Rollout {
             Action::Undo { which, to_revision, dry_run } => {
                 which.undo(session, to_revision, dry_run).await
             }
-            Action::Pause(which) => which.patch(session, "paused", pause).await,
-            Action::Resume(which) => which.patch(session, "resumed", resume).await,
-            Action::Restart(which) => which.patch(session, "restarted", restart).await,
+            Action::Pause(change) => change.run(session, "paused", pause).await,
+            Action::Resume(change) => change.run(session, "resumed", resume).await,
+            Action::Restart(change) => change.run(session, "restarted", restart).await,
         }
     }
 }
@@ -104,31 +121,49 @@ fn restart(deployment: &Value) -> Result<Value, &'static str> {
     Ok(json!({"spec": {"template": {"metadata": {"annotations": annotations}}}}))
 }
 
-impl Which {
-    async fn patch(
+impl Change {
+    async fn run(
         &self,
         session: &Session,
         done: &str,
         patch: impl Fn(&Value) -> Result<Value, &'static str>,
     ) -> Result<(), Failure> {
+        let format = Format::parse(self.output.as_deref())?;
         let mut failures = Failures::default();
-        for (target, deployment) in self.deployments(session, &mut failures).await? {
+        for (target, deployment) in self.which.deployments(session, &mut failures).await? {
             let patch = patch(&deployment).map_err(|why| {
                 let name = object::name(&deployment);
                 Failure::message(format!("{} {name:?} {why}", target.resource.qualified()))
             });
             let Some(patch) = failures.keep(patch)? else { continue };
-            let call = Call::new(Method::PATCH, target.path())
-                .query("fieldManager", "kubectl-rollout")
-                .patch(MERGE, &patch);
-            let patched = session.api().await?.call(call).await;
-            if failures.keep(patched)?.is_some() {
-                session.io.line(format_args!("{} {done}", name(&target)))?;
+            let patched = self.patch(session, &target, &deployment, &patch).await;
+            if let Some(object) = failures.keep(patched)? {
+                target.report(session, &format, done, self.dry_run, object)?;
             }
         }
         failures.finish(&session.io)
     }
 
+    async fn patch(
+        &self,
+        session: &Session,
+        target: &Target,
+        deployment: &Value,
+        patch: &Value,
+    ) -> Result<Value, Failure> {
+        if self.dry_run.is_local() {
+            return apply_merge(deployment, patch)
+                .map_err(|error| Failure::message(error.to_string()));
+        }
+        let call = Call::new(Method::PATCH, target.path())
+            .query("dryRun", self.dry_run.query())
+            .query("fieldManager", "kubectl-rollout")
+            .patch(MERGE, patch);
+        session.api().await?.call(call).await
+    }
+}
+
+impl Which {
     async fn history(&self, session: &Session, revision: i64) -> Result<(), Failure> {
         let mut failures = Failures::default();
         for (target, deployment) in self.deployments(session, &mut failures).await? {

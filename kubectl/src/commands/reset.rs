@@ -1,0 +1,162 @@
+//! `kubectl reset`: a cluster without its users' objects, which works on.
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+use http::Method;
+use serde_json::{Value, json};
+
+use super::{delete::until_gone, target::Target};
+use crate::{
+    Failure,
+    api::Call,
+    failure::Failures,
+    object::{self, list, text},
+    session::Session,
+};
+
+/// What is in them is the cluster's own.
+const SYSTEM_NAMESPACES: [&str; 3] = ["kube-node-lease", "kube-public", "kube-system"];
+/// Stays, and is cleared.
+const DEFAULT: &str = "default";
+/// What the cluster itself has in `default`, or makes again.
+const OWN: [(&str, &str); 5] = [
+    ("Service", KUBERNETES),
+    ("Endpoints", KUBERNETES),
+    ("EndpointSlice", KUBERNETES),
+    ("ServiceAccount", "default"),
+    ("ConfigMap", "kube-root-ca.crt"),
+];
+const KUBERNETES: &str = "kubernetes";
+/// Whoever makes objects as fast as they are deleted is not raced for ever.
+const MOST_ROUNDS: usize = 10;
+
+/// Delete all objects of all users
+///
+/// Deletes all namespaces but default, kube-node-lease, kube-public and kube-system, with all that is in them, and what
+/// is in default. What the cluster itself needs stays: its nodes, the kubernetes Service, what is in the kube-
+/// namespaces, addresses and settings.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  kubectl reset              # shows what it would delete, and asks\n  kubectl reset --yes"
+)]
+pub struct Reset {
+    /// Don't ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// An object that has to go.
+struct Doomed {
+    target: Target,
+    uid: String,
+    /// Its owner's end, or its own that has begun, is its end.
+    goes_by_itself: bool,
+}
+
+impl Reset {
+    pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
+        let mut doomed = find(session).await?;
+        if doomed.is_empty() {
+            session.io.note("No resources found");
+            return Ok(());
+        }
+        if !self.yes && !confirmed(session, &doomed)? {
+            return Ok(session.io.line("deletion is cancelled")?);
+        }
+        for _ in 0..MOST_ROUNDS {
+            delete(session, &doomed).await?;
+            doomed = find(session).await?;
+            if doomed.is_empty() {
+                return forget_events(session).await;
+            }
+        }
+        let left: Vec<_> = doomed.iter().map(|it| name(&it.target)).collect();
+        Err(Failure::message(format!("somebody goes on making {}", left.join(", "))))
+    }
+}
+
+/// In the words of `kubectl delete --interactive`.
+fn confirmed(session: &Session, doomed: &[Doomed]) -> Result<bool, Failure> {
+    let lines = doomed.iter().map(|it| match it.target.resource.kind.as_str() {
+        "Namespace" => format!("{} with all that is in it\n", name(&it.target)),
+        _ => format!("{}\n", name(&it.target)),
+    });
+    let question = format!(
+        "You are about to delete the following {} resource(s):\n{}Do you want to continue? (y/N): ",
+        doomed.len(),
+        lines.collect::<String>()
+    );
+    session.io.raw(question.as_bytes())?;
+    let answer = session.io.read_line()?;
+    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+}
+
+/// What is not the cluster's, now.
+async fn find(session: &Session) -> Result<Vec<Doomed>, Failure> {
+    let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
+    let mapper = session.fresh_mapper().await?;
+    let kinds = mapper.resources().iter().filter(|it| it.can("list") && it.can("delete"));
+    for kind in kinds {
+        // Once, in whichever version. Events come of the deletions, too.
+        let is_known = !seen.insert((&kind.group, &kind.plural));
+        if is_known || kind.kind == "Event" || !kind.namespaced && kind.kind != "Namespace" {
+            continue;
+        }
+        let namespace = kind.namespaced.then(|| DEFAULT.to_owned());
+        let all = Target { resource: kind.clone(), namespace, name: None };
+        let objects = session.api().await?.call(Call::get(all.path())).await?;
+        let theirs = list(&objects, "/items").iter().filter(|object| !is_own(&kind.kind, object));
+        found.extend(theirs.map(|object| Doomed {
+            target: all.of(object),
+            uid: text(object, "/metadata/uid").to_owned(),
+            goes_by_itself: !list(object, "/metadata/ownerReferences").is_empty()
+                || object["metadata"]["deletionTimestamp"].is_string(),
+        }));
+    }
+    Ok(found)
+}
+
+fn is_own(kind: &str, object: &Value) -> bool {
+    let name = object::name(object);
+    let service = object::map(object, "/metadata/labels").remove("kubernetes.io/service-name");
+    match kind {
+        "Namespace" => name == DEFAULT || SYSTEM_NAMESPACES.contains(&name),
+        _ => OWN.contains(&(kind, name)) || service.as_deref() == Some(KUBERNETES),
+    }
+}
+
+/// Deletes them and waits until all are gone.
+async fn delete(session: &Session, doomed: &[Doomed]) -> Result<(), Failure> {
+    let (api, mut failures) = (session.api().await?, Failures::default());
+    let options =
+        json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"});
+    for Doomed { target, .. } in doomed.iter().filter(|it| !it.goes_by_itself) {
+        let deleted = api.call(Call::new(Method::DELETE, target.path()).body(&options)).await;
+        if deleted.as_ref().is_err_and(Failure::is_not_found) {
+            continue;
+        }
+        if failures.keep(deleted)?.is_some() {
+            session.io.line(format_args!("{} deleted", name(target)))?;
+        }
+    }
+    failures.finish(&session.io)?;
+    let all = doomed.len();
+    for (gone, Doomed { target, uid, .. }) in doomed.iter().enumerate() {
+        // Ten times, or less.
+        if gone % all.div_ceil(10) == 0 {
+            session.io.note(format_args!("{gone} of {all} gone, waiting for {}", name(target)));
+        }
+        until_gone(api, target, uid).await?;
+    }
+    Ok(())
+}
+
+async fn forget_events(session: &Session) -> Result<(), Failure> {
+    let events = session.resource("events").await?.path(Some(DEFAULT));
+    session.api().await?.call(Call::new(Method::DELETE, events)).await.map(drop)
+}
+
+fn name(target: &Target) -> String {
+    target.resource.object_name(target.name.as_deref().unwrap_or_default())
+}
