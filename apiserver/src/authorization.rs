@@ -12,6 +12,16 @@ use crate::{
 
 /// The group that may do everything, whoever vouches.
 const MASTERS: &str = "system:masters";
+/// Those who watch over the cluster from outside, such as Prometheus: they may read where what they scrape is.
+const MONITORS: &str = "system:monitoring";
+const MONITORED: [(&str, &str); 6] = [
+    ("", "endpoints"),
+    ("", "namespaces"),
+    ("", "nodes"),
+    ("", "pods"),
+    ("", "services"),
+    ("discovery.k8s.io", "endpointslices"),
+];
 /// The kubelets.
 const NODES: &str = "system:nodes";
 /// The programs of the cluster.
@@ -67,7 +77,7 @@ pub(crate) fn authorize(
 pub(crate) fn authorize_action(identity: &Identity, action: Action<'_>) -> Result<(), ApiError> {
     let needs_person = action.subresource.is_some_and(|name| CONNECTIONS.contains(&name));
     let may = may_do_everything(identity) && !(needs_person && is_program(identity));
-    if may || is_about_oneself(identity, action) {
+    if may || is_about_oneself(identity, action) || is_monitoring(identity, action) {
         return Ok(());
     }
     Err(forbidden(identity, action))
@@ -85,10 +95,11 @@ pub(crate) fn authorize_unknown_path(
     Err(forbidden_path(identity, method, path))
 }
 
-/// A certificate is the proof that somebody is trusted with the cluster. A pod is given its token by whoever makes it.
+/// A certificate is the proof that somebody is trusted with the cluster, unless it is one for monitoring. A pod is given
+/// its token by whoever makes it.
 fn may_do_everything(identity: &Identity) -> bool {
     match identity.credential {
-        Credential::Certificate => !identity.is_anonymous(),
+        Credential::Certificate => !identity.is_anonymous() && !is_monitor_only(identity),
         Credential::Impersonation => identity.is_in(MASTERS) || is_program(identity),
         Credential::Token => false,
     }
@@ -102,6 +113,17 @@ fn is_about_oneself(identity: &Identity, action: Action<'_>) -> bool {
     asked && !identity.is_anonymous()
 }
 
+fn is_monitor_only(identity: &Identity) -> bool {
+    identity.is_in(MONITORS) && !identity.is_in(MASTERS)
+}
+
+/// Kubernetes: what Prometheus is usually given a role for.
+fn is_monitoring(identity: &Identity, action: Action<'_>) -> bool {
+    let Action { verb, group, resource, subresource, .. } = action;
+    let reads = ["get", "list", "watch"].contains(&verb) && subresource.is_none();
+    identity.is_in(MONITORS) && reads && MONITORED.contains(&(group, resource))
+}
+
 fn is_program(identity: &Identity) -> bool {
     identity.is_in(NODES) || PROGRAMS.contains(&identity.user.as_str())
 }
@@ -111,6 +133,7 @@ fn is_program(identity: &Identity) -> bool {
 fn may_see(identity: &Identity, what: &NonResource) -> bool {
     match what {
         NonResource::Health(_) | NonResource::Version => true,
+        NonResource::Metrics if identity.is_in(MONITORS) => true,
         NonResource::Metrics | NonResource::Paths => may_do_everything(identity),
         NonResource::OpenIdConfiguration | NonResource::TokenKeys => {
             may_do_everything(identity) || identity.is_in(ACCOUNTS)
@@ -143,6 +166,28 @@ fn forbidden(identity: &Identity, action: Action<'_>) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_monitors_reads_where_things_are_and_nothing_else() {
+        let may = |verb, group, resource, subresource| {
+            let (namespace, name) = (Some("default"), "web");
+            let action = Action { verb, group, resource, subresource, namespace, name };
+            let monitor = Identity::new("prometheus", &[MONITORS]);
+            let master = Identity::new("prometheus", &[MONITORS, MASTERS]);
+            assert!(authorize_action(&master, action).is_ok());
+            authorize_action(&monitor, action).is_ok()
+        };
+        assert!(MONITORED.iter().all(|(group, resource)| may("watch", group, resource, None)));
+        assert!(!may("list", "", "secrets", None));
+        assert!(!may("list", "", "configmaps", None));
+        assert!(!may("delete", "", "pods", None));
+        assert!(!may("get", "", "pods", Some("log")));
+        assert!(!may("get", "", "pods", Some("exec")));
+        assert!(!may("list", "apps", "nodes", None));
+        let monitor = Identity::new("prometheus", &[MONITORS]);
+        assert!(may_see(&monitor, &NonResource::Metrics));
+        assert!(!may_see(&monitor, &NonResource::Paths));
+    }
 
     #[test]
     fn programs_and_nodes_open_no_connection_into_a_container() {

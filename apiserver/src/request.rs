@@ -23,7 +23,7 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
-    /// As RBAC and metrics spell it.
+    /// As RBAC spells it.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Get => "get",

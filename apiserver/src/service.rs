@@ -58,6 +58,7 @@ impl InProcess {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
         let head = Head::of(&state.catalogue.load(), parts);
+        let _counted = state.metrics.under_way(head.target());
         let work = AssertUnwindSafe(respond_and_drain(state, identity, &head, body)).catch_unwind();
         let response = match work.await {
             Ok(Ok(response)) => response,

@@ -1,5 +1,7 @@
 //! What kube-proxy counts.
 
+use std::{sync::atomic::AtomicU64, time::UNIX_EPOCH};
+
 use prometheus_client::metrics::{
     counter::Counter,
     gauge::Gauge,
@@ -19,6 +21,7 @@ pub struct Metrics {
     workers_ended: Counter,
     /// How long a pass takes.
     pub(crate) duration: Histogram,
+    last: Gauge<f64, AtomicU64>,
 }
 
 impl Metrics {
@@ -31,7 +34,8 @@ impl Metrics {
             restarted: Counter::default(),
             reloaded: Counter::default(),
             workers_ended: Counter::default(),
-            duration: Histogram::new(exponential_buckets(0.005, 2.0, 14)),
+            duration: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
+            last: Gauge::default(),
         };
         metrics.clone().serve(registry);
         metrics
@@ -50,10 +54,13 @@ impl Metrics {
         registry.register("kubeproxy_services_failed", help, failed_services);
         let help = "Time taken by a pass over the Services that may have changed";
         registry.register("kubeproxy_sync_proxy_rules_duration_seconds", help, self.duration);
+        let help = "When the last pass ended, in seconds since 1970";
+        registry.register("kubeproxy_sync_proxy_rules_last_timestamp_seconds", help, self.last);
     }
 
     /// Takes in what a pass did.
     pub(crate) fn record(&self, summary: &Summary) {
+        self.last.set(UNIX_EPOCH.elapsed().unwrap_or_default().as_secs_f64());
         self.services.set(count(summary.wanted));
         self.failed_services.set(count(summary.failed.len()));
         for (counter, done) in [

@@ -20,7 +20,7 @@ use crate::binder::Outcome;
 use crate::cache::{Cache, NodeChange};
 use crate::plugins::{self, PluginSet};
 use crate::pod::{PodInfo, Uid};
-use crate::queue::Queue;
+use crate::queue::{Pending, Queue, Waited};
 use crate::sample::Rotation;
 use crate::schedule::{Choice, FitError, schedule};
 use crate::snapshot::{NodeName, Usage};
@@ -77,12 +77,12 @@ impl<K> Default for Listing<K> {
 }
 
 impl Decider {
-    pub(crate) fn new(strategy: Strategy, rng: StdRng) -> Self {
+    pub(crate) fn new(strategy: Strategy, rng: StdRng, pending: Pending) -> Self {
         Self {
             strategy,
             rng,
             cache: Cache::default(),
-            queue: Queue::default(),
+            queue: Queue::new(pending),
             rotation: Rotation::default(),
             binding: 0,
             reports: HashMap::new(),
@@ -127,6 +127,11 @@ impl Decider {
             }
             Err(why) => self.unschedulable(pod, why, now),
         }
+    }
+
+    /// How long a pod has waited for a node.
+    pub(crate) fn waited(&self, pod: &Uid) -> Option<Waited> {
+        self.queue.waited(pod)
     }
 
     fn unschedulable(&mut self, pod: PodInfo, why: FitError, now: Instant) -> Decision {
@@ -205,7 +210,7 @@ impl Decider {
         let uid = Uid::of(&pod);
         let effect = self.cache.pod_applied(pod);
         if effect.wants {
-            self.queue.add(&uid);
+            self.queue.add(&uid, now);
         } else if !self.cache.is_undecided(&uid) {
             self.done_with(&uid);
         }

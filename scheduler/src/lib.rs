@@ -14,6 +14,7 @@ pub mod cache;
 pub mod changes;
 mod configuration;
 mod decider;
+pub mod metrics;
 pub mod plugins;
 pub mod pod;
 pub mod queue;
@@ -30,6 +31,7 @@ use clap::Parser;
 use component::{Check, Replica, ReplicaArgs, Runtime};
 use listwatch::ListWatch;
 
+use metrics::Metrics;
 pub use scheduler::{COMPONENT, Failed, run};
 use strategy::Strategy;
 
@@ -61,10 +63,11 @@ const EXAMPLES: &str = "Examples:
 ///
 /// Wrong configuration, or an occupied health address.
 pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
+    let metrics = Metrics::register(&runtime.metrics);
     let work = async |client, check: Check| {
         let redis = args.replica.client.redis.as_deref();
         let listwatch = ListWatch::new(client, redis, &runtime.tasks)?;
-        Err(run(&listwatch, &runtime.tasks, args.strategy, || check.ready()).await.into())
+        Err(run(&listwatch, &runtime.tasks, args.strategy, &metrics, || check.ready()).await.into())
     };
     REPLICA.run(&args.replica, &runtime, work).await
 }

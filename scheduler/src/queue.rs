@@ -13,6 +13,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::Duration;
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::Instant;
 
 use crate::plugins::PluginSet;
@@ -38,12 +39,60 @@ pub struct Queue {
     /// With the plugins that have refused them nodes.
     parked: HashMap<Uid, PluginSet>,
     next_turn: u64,
+    pending: Pending,
+}
+
+/// How many pods wait for what. Those that are being tried wait for nothing.
+#[derive(Debug, Default)]
+pub struct Pending {
+    /// Their turn.
+    pub active: Gauge,
+    /// The end of their back-off.
+    pub backing_off: Gauge,
+    /// A change.
+    pub unschedulable: Gauge,
+}
+
+impl Pending {
+    fn of(&self, place: Place) -> Option<&Gauge> {
+        match place {
+            Place::Trying => None,
+            Place::Ready(_) => Some(&self.active),
+            Place::BackingOff(_) => Some(&self.backing_off),
+            Place::Parked(_) => Some(&self.unschedulable),
+        }
+    }
+
+    fn moved(&self, from: Place, to: Place) {
+        self.of(from).map(Gauge::dec);
+        self.of(to).map(Gauge::inc);
+    }
+}
+
+/// In a queue that is no more nothing waits.
+impl Drop for Pending {
+    fn drop(&mut self) {
+        for gauge in [&self.active, &self.backing_off, &self.unschedulable] {
+            gauge.set(0);
+        }
+    }
+}
+
+/// How long a pod waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waited {
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it was added.
+    pub since: Instant,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Waiting {
     attempts: u32,
     place: Place,
+    /// Unless it came back before it was added.
+    since: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,17 +119,26 @@ impl Place {
 }
 
 impl Queue {
+    /// One that counts the pods in it.
+    #[must_use]
+    pub fn new(pending: Pending) -> Self {
+        Self { pending, ..Self::default() }
+    }
+
     /// Adds a pod that wants a node, or takes a changed one out of its parking place.
-    pub fn add(&mut self, pod: &Uid) {
-        let place = self.pods.entry(pod.clone()).or_default().place;
-        if !matches!(place, Place::Ready(_)) {
+    pub fn add(&mut self, pod: &Uid, now: Instant) {
+        let waiting = self.pods.entry(pod.clone()).or_default();
+        waiting.since.get_or_insert(now);
+        if !matches!(waiting.place, Place::Ready(_)) {
             self.make_ready(pod);
         }
     }
 
     /// Forgets a pod that no longer wants a node.
     pub fn remove(&mut self, pod: &Uid) {
-        self.pods.remove(pod);
+        if let Some(waiting) = self.pods.remove(pod) {
+            self.pending.moved(waiting.place, Place::Trying);
+        }
         self.parked.remove(pod);
         self.clear_away();
     }
@@ -90,6 +148,7 @@ impl Queue {
         self.release_due(now);
         let (_, pod) = self.ready.pop_front()?;
         let waiting = self.pods.get_mut(&pod)?;
+        self.pending.moved(waiting.place, Place::Trying);
         waiting.place = Place::Trying;
         waiting.attempts += 1;
         self.clear_away();
@@ -119,7 +178,7 @@ impl Queue {
 
     /// A parked pod is tried again when its back-off has passed, though nothing has changed.
     pub fn try_again(&mut self, pod: &Uid, now: Instant) {
-        let Some(Waiting { attempts, place: Place::Parked(since) }) = self.pods.get(pod) else {
+        let Some(Waiting { attempts, place: Place::Parked(since), .. }) = self.pods.get(pod) else {
             return;
         };
         let due = *since + back_off(*attempts);
@@ -134,6 +193,13 @@ impl Queue {
     /// Whether `pop` would return a pod at once.
     pub fn has_ready(&self) -> bool {
         !self.ready.is_empty()
+    }
+
+    /// How long a pod waits.
+    #[must_use]
+    pub fn waited(&self, pod: &Uid) -> Option<Waited> {
+        let Waiting { attempts, since, .. } = *self.pods.get(pod)?;
+        Some(Waited { attempts, since: since? })
     }
 
     /// How many pods wait.
@@ -173,6 +239,7 @@ impl Queue {
 
     fn go(&mut self, pod: &Uid, place: Place) {
         let Some(waiting) = self.pods.get_mut(pod) else { return };
+        self.pending.moved(waiting.place, place);
         waiting.place = place;
         self.parked.remove(pod);
         if let Place::Ready(turn) = place {
@@ -227,9 +294,9 @@ mod tests {
     #[test]
     fn pods_are_tried_in_order_and_once() {
         let (mut queue, now) = (Queue::default(), Instant::now());
-        queue.add(&uid("a"));
-        queue.add(&uid("b"));
-        queue.add(&uid("a"));
+        queue.add(&uid("a"), now);
+        queue.add(&uid("b"), now);
+        queue.add(&uid("a"), now);
         assert_eq!(queue.pop(now), Some(uid("a")));
         assert_eq!(queue.pop(now), Some(uid("b")));
         assert_eq!(queue.pop(now), None);
@@ -238,7 +305,7 @@ mod tests {
     #[test]
     fn a_parked_pod_waits_for_a_change_and_for_its_back_off() {
         let (mut queue, now) = (Queue::default(), Instant::now());
-        queue.add(&uid("a"));
+        queue.add(&uid("a"), now);
         queue.pop(now);
         queue.park(&uid("a"), PluginSet::all(), now);
         assert_eq!(queue.pop(now + seconds(60)), None, "nothing has changed");
@@ -251,7 +318,7 @@ mod tests {
     #[test]
     fn the_back_off_doubles_up_to_ten_seconds() {
         let (mut queue, mut now) = (Queue::default(), Instant::now());
-        queue.add(&uid("a"));
+        queue.add(&uid("a"), now);
         queue.pop(now);
         for expected in [1, 2, 4, 8, 10, 10] {
             queue.park(&uid("a"), PluginSet::all(), now);
@@ -265,7 +332,7 @@ mod tests {
     #[test]
     fn a_change_long_after_the_back_off_makes_ready_at_once() {
         let (mut queue, now) = (Queue::default(), Instant::now());
-        queue.add(&uid("a"));
+        queue.add(&uid("a"), now);
         queue.pop(now);
         queue.park(&uid("a"), PluginSet::all(), now);
         queue.wake(|_, _| true, now + seconds(5));
@@ -275,7 +342,7 @@ mod tests {
     #[test]
     fn a_parked_pod_is_tried_anyway_after_five_minutes_and_a_failed_one_after_its_back_off() {
         let (mut queue, now) = (Queue::default(), Instant::now());
-        queue.add(&uid("a"));
+        queue.add(&uid("a"), now);
         queue.pop(now);
         queue.park(&uid("a"), PluginSet::all(), now);
         assert_eq!(queue.pop(now + seconds(300)), Some(uid("a")));
@@ -286,9 +353,9 @@ mod tests {
     #[test]
     fn a_removed_pod_is_gone_wherever_it_was() {
         let (mut queue, now) = (Queue::default(), Instant::now());
-        queue.add(&uid("ready"));
+        queue.add(&uid("ready"), now);
         queue.remove(&uid("ready"));
-        queue.add(&uid("parked"));
+        queue.add(&uid("parked"), now);
         queue.pop(now);
         queue.park(&uid("parked"), PluginSet::all(), now);
         queue.remove(&uid("parked"));
@@ -301,7 +368,7 @@ mod tests {
     #[test]
     fn nothing_is_left_due_of_a_pod_that_was_put_aside_twice() {
         let (mut queue, now) = (Queue::default(), Instant::now());
-        queue.add(&uid("a"));
+        queue.add(&uid("a"), now);
         queue.pop(now);
         queue.park(&uid("a"), PluginSet::all(), now);
         queue.retry(&uid("a"), now);
@@ -315,18 +382,18 @@ mod tests {
     #[test]
     fn what_pods_leave_behind_that_come_and_go_is_cleared_away() {
         let (mut queue, now) = (Queue::default(), Instant::now());
-        queue.add(&uid("parked"));
+        queue.add(&uid("parked"), now);
         queue.pop(now);
         queue.park(&uid("parked"), PluginSet::all(), now);
         for _ in 0..10 * LEFT_BEHIND {
-            queue.add(&uid("b"));
+            queue.add(&uid("b"), now);
             queue.pop(now);
             queue.park(&uid("b"), PluginSet::all(), now + seconds(1));
             queue.remove(&uid("b"));
         }
-        queue.add(&uid("ready"));
+        queue.add(&uid("ready"), now);
         for _ in 0..10 * LEFT_BEHIND {
-            queue.add(&uid("b"));
+            queue.add(&uid("b"), now);
             queue.remove(&uid("b"));
         }
         let most = 2 * queue.len() + LEFT_BEHIND;

@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout};
 use crate::binder::{Binder, Outcome};
 use crate::configuration::{self, Wish};
 use crate::decider::{Decider, Decision};
+use crate::metrics::Metrics;
 use crate::strategy::{Strategy, UnknownStrategy};
 
 /// Decisions at a time, before the loop looks again at what has changed.
@@ -42,11 +43,13 @@ pub async fn run(
     listwatch: &ListWatch,
     tasks: &Tasks,
     strategy: Strategy,
+    metrics: &Metrics,
     synced: impl FnOnce() + Send,
 ) -> Failed {
     let recorder = Recorder::new(tasks, listwatch.client().clone(), COMPONENT, "");
     let inputs = Inputs::new(listwatch);
-    Scheduler::new(listwatch.client().clone(), recorder, strategy).run(inputs, synced).await
+    let client = listwatch.client().clone();
+    Scheduler::new(client, recorder, strategy, metrics.clone()).run(inputs, synced).await
 }
 
 /// Everything the scheduler listens to.
@@ -77,16 +80,19 @@ struct Scheduler {
     binder: Binder,
     recorder: Recorder,
     calls: JoinSet<Outcome>,
+    metrics: Metrics,
 }
 
 impl Scheduler {
-    fn new(client: Client, recorder: Recorder, strategy: Strategy) -> Self {
+    fn new(client: Client, recorder: Recorder, strategy: Strategy, metrics: Metrics) -> Self {
+        let rng = StdRng::from_rng(&mut rand::rng());
         Self {
-            decider: Decider::new(strategy, StdRng::from_rng(&mut rand::rng())),
+            decider: Decider::new(strategy, rng, metrics.pending()),
             usual_strategy: strategy,
             binder: Binder::new(client, recorder.clone()),
             recorder,
             calls: JoinSet::new(),
+            metrics,
         }
     }
 
@@ -126,14 +132,21 @@ impl Scheduler {
     fn decide(&mut self) {
         for _ in 0..DECISIONS {
             let binder = self.binder.clone();
-            match self.decider.decide(Instant::now()) {
+            let begun = Instant::now();
+            match self.decider.decide(begun) {
                 Some(Decision::Bind(pod, choice)) => {
-                    drop(self.calls.spawn(binder.bind(pod, choice)))
+                    let (metrics, waited) = (self.metrics.clone(), self.decider.waited(&pod.uid));
+                    self.calls.spawn(async move {
+                        let outcome = binder.bind(pod, choice).await;
+                        metrics.binding_ended(&outcome, begun, waited);
+                        outcome
+                    });
                 }
                 Some(Decision::Report(pod, why)) => {
+                    self.metrics.unschedulable(begun);
                     self.calls.spawn(binder.report_unschedulable(pod, why));
                 }
-                Some(Decision::Wait) => {}
+                Some(Decision::Wait) => self.metrics.unschedulable(begun),
                 None => return,
             }
         }

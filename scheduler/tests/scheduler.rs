@@ -11,6 +11,7 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use listwatch::Heartbeat;
 use scheduler::Failed;
+use scheduler::metrics::Metrics;
 use scheduler::strategy::Strategy;
 use serde_json::json;
 use testkit::{ControlPlane, Redis, node, pod, wait};
@@ -22,6 +23,7 @@ struct Cluster {
     nodes: Api<Node>,
     pods: Api<Pod>,
     scheduler: JoinSet<Failed>,
+    served: component::Metrics,
 }
 
 impl Cluster {
@@ -31,13 +33,15 @@ impl Cluster {
 
     fn over(plane: ControlPlane, strategy: &str) -> Self {
         let (listwatch, strategy): (_, Strategy) = (plane.listwatch(), strategy.parse().unwrap());
+        let served = component::Metrics::default();
+        let metrics = Metrics::register(&served);
         let mut scheduler = JoinSet::new();
         scheduler.spawn(async move {
-            scheduler::run(&listwatch, &Tasks::default(), strategy, || {}).await
+            scheduler::run(&listwatch, &Tasks::default(), strategy, &metrics, || {}).await
         });
         let nodes = Api::all(plane.client());
         let pods = Api::namespaced(plane.client(), "default");
-        Self { plane, nodes, pods, scheduler }
+        Self { plane, nodes, pods, scheduler, served }
     }
 
     async fn add_node(&self, node: &Node) {
@@ -49,6 +53,15 @@ impl Cluster {
 
     async fn add_pod(&self, pod: &Pod) {
         self.pods.create(&PostParams::default(), pod).await.unwrap();
+    }
+
+    /// Waits until the scheduler serves this line of metrics.
+    async fn counts(&self, line: &str) {
+        wait::until(line, async || {
+            let text = self.served.encode().unwrap();
+            if text.lines().any(|served| served == line) { Ok(()) } else { Err(text) }
+        })
+        .await;
     }
 
     async fn until_bound(&self, name: &str) -> String {
@@ -134,8 +147,18 @@ async fn a_pod_that_fits_nowhere_says_why_and_is_bound_when_a_node_appears() {
         (event.message.as_deref(), event.type_.as_deref()),
         (Some(expected), Some("Warning"))
     );
+    let labels = |result: &str| format!("{{result=\"{result}\",profile=\"default-scheduler\"}}");
+    let in_vain = labels("unschedulable");
+    cluster.counts(&format!("scheduler_schedule_attempts_total{in_vain} 1")).await;
+    cluster.counts("scheduler_pending_pods{queue=\"unschedulable\"} 1").await;
     cluster.add_node(&node("big").build()).await;
     assert_eq!(cluster.until_bound("large").await, "big");
+    for attempts in ["schedule_attempts_total", "scheduling_attempt_duration_seconds_count"] {
+        cluster.counts(&format!("scheduler_{attempts}{} 1", labels("scheduled"))).await;
+    }
+    let sli = "scheduler_pod_scheduling_sli_duration_seconds_count{attempts=\"2\"} 1";
+    cluster.counts(sli).await;
+    cluster.counts("scheduler_pending_pods{queue=\"unschedulable\"} 0").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,7 +21,7 @@ use crate::{
     catalogue::InForce,
     encoded::{self, CachedObject, Decoded, Encoded, View, readable},
     form::Presentation,
-    metrics::Watching,
+    metrics::Counted,
     query::{ListOptions, ReadAt, Selection},
     respond::{self, Response},
     state::State,
@@ -51,7 +51,7 @@ struct Watcher {
     lifetime: Duration,
     catalogue: InForce,
     shutdown: CancellationToken,
-    _counted: Watching,
+    _counted: Counted,
 }
 
 /// What is told of an object.
@@ -102,7 +102,7 @@ pub(super) async fn watch(state: &State, call: &Call) -> Result<Response, ApiErr
         lifetime: lifetime(options.timeout_seconds),
         catalogue: state.catalogue.clone(),
         shutdown: state.shutdown.clone(),
-        _counted: state.metrics.watching(&call.info.def.names.plural),
+        _counted: state.metrics.watching(&call.info),
     };
     let lines = lines(watcher, beginning, subscription).map(Ok::<_, std::convert::Infallible>);
     Ok(respond::streamed(Body::from_stream(lines)))

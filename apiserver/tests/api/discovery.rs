@@ -105,9 +105,13 @@ async fn the_server_says_what_it_is_and_what_it_counted() {
     api.get("/api/v1/pods").await.ok();
     let metrics = api.get("/metrics").await.text;
     assert!(
-        metrics.contains(r#"apiserver_request_total{verb="list",group="",resource="pods",subresource="",code="200"} 1"#),
+        metrics.contains(r#"apiserver_request_total{verb="LIST",group="",version="v1",resource="pods",subresource="",scope="cluster",component="apiserver",code="200"} 1"#),
         "{metrics}"
     );
+    let count = r#"apiserver_request_duration_seconds_count{verb="LIST",group="",version="v1",resource="pods",subresource="",scope="cluster",component="apiserver"} 1"#;
+    assert!(metrics.contains(count), "{metrics}");
+    let under_way = r#"apiserver_current_inflight_requests{request_kind="readOnly"} 1"#;
+    assert!(metrics.contains(under_way), "the one for the metrics: {metrics}");
 }
 
 #[tokio::test]

@@ -28,6 +28,10 @@ pub struct ServeArgs {
     /// Where to serve /healthz, /livez, /readyz and /metrics
     #[arg(long, value_name = "IP:PORT")]
     pub health_address: Option<SocketAddr>,
+    /// Where to serve /metrics as well, over plain HTTP, to whoever reaches it: such as an address at which a Prometheus
+    /// on another host does
+    #[arg(long, value_name = "IP:PORT")]
+    pub metrics_bind_address: Option<SocketAddr>,
 }
 
 impl ServeArgs {
@@ -128,13 +132,17 @@ impl IntoResponse for Metrics {
 
 /// The routes; for programs that serve them next to their own.
 pub fn router(health: Health, metrics: Metrics) -> Router {
-    let metrics = Router::new().route("/metrics", get(serve_metrics)).with_state(metrics);
     Router::new()
         .route("/healthz", get(async || "ok"))
         .route("/livez", get(async || "ok"))
         .route("/readyz", get(serve_readiness))
         .with_state(health)
-        .merge(metrics)
+        .merge(metrics_router(metrics))
+}
+
+/// `/metrics` alone.
+pub(crate) fn metrics_router(metrics: Metrics) -> Router {
+    Router::new().route("/metrics", get(serve_metrics)).with_state(metrics)
 }
 
 async fn serve_readiness(State(health): State<Health>) -> Response {
@@ -183,10 +191,10 @@ mod tests {
     fn metrics_are_in_the_open_metrics_format() {
         let metrics = Metrics::default();
         let counter: prometheus_client::metrics::counter::Counter = Default::default();
-        metrics.register("pods_bound", "Pods bound to a node", counter.clone());
+        metrics.register("pods_seen", "Pods seen so far", counter.clone());
         counter.inc();
         let text = metrics.encode().unwrap();
-        assert!(text.contains("pods_bound_total 1"), "{text}");
+        assert!(text.contains("pods_seen_total 1"), "{text}");
         assert!(text.ends_with("# EOF\n"), "{text}");
     }
 }

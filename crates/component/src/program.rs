@@ -3,15 +3,20 @@
 use std::{future::Future, net::SocketAddr, process::ExitCode, time::Duration};
 
 use anyhow::{Context, anyhow};
+use axum::Router;
 use clap::{FromArgMatches, Parser};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     configuration::{self, CommonArgs},
     health::{self, Health, Metrics, ServeArgs},
     logging,
+    process::ProcessMetrics,
     tasks::Tasks,
 };
 
@@ -36,17 +41,29 @@ impl Runtime {
     /// Serves health and metrics in the background until shutdown, on the address of the flags or else on
     /// the program's `default`. Returns the address bound.
     pub async fn serve(&self, args: &ServeArgs, default: &str) -> anyhow::Result<SocketAddr> {
-        let address = args.address(default)?;
-        let listener = tokio::net::TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot serve health on {address}"))?;
-        let bound = listener.local_addr()?;
+        if let Some(address) = args.metrics_bind_address {
+            let router = health::metrics_router(self.metrics.clone());
+            self.serve_at(address, "metrics", router).await?;
+        }
         let router = health::router(self.health.clone(), self.metrics.clone());
+        self.serve_at(args.address(default)?, "health", router).await
+    }
+
+    async fn serve_at(
+        &self,
+        address: SocketAddr,
+        what: &'static str,
+        router: Router,
+    ) -> anyhow::Result<SocketAddr> {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot serve {what} on {address}"))?;
+        let bound = listener.local_addr()?;
         let stopped = self.shutdown.clone().cancelled_owned();
-        self.tasks.spawn("serving health", async move {
+        self.tasks.spawn("serving health and metrics", async move {
             if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await
             {
-                tracing::error!(%error, "health server failed");
+                tracing::error!(%error, what, "server failed");
             }
         });
         Ok(bound)
@@ -119,6 +136,7 @@ fn block_on<A>(
         .context("cannot start the async runtime")?;
     let result = executor.block_on(async {
         let runtime = Runtime::default();
+        runtime.metrics.collect(ProcessMetrics);
         until_stopped(runtime.clone(), run(args, runtime)).await
     });
     // A blocking task that does not end (a read of a dead disk) must not keep the process.

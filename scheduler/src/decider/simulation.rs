@@ -92,7 +92,7 @@ impl Cluster {
     fn new() -> Self {
         let strategy = "min-pods".parse().unwrap();
         let mut cluster = Self {
-            decider: Decider::new(strategy, StdRng::seed_from_u64(1)),
+            decider: Decider::new(strategy, StdRng::seed_from_u64(1), Pending::default()),
             now: Instant::now(),
             pods: BTreeMap::new(),
             pod_shapes: BTreeMap::new(),

@@ -163,7 +163,7 @@ fn uid(name: u8) -> Uid {
 fn apply(step: &Step, queue: &mut Queue, model: &mut Model, now: &mut Instant) {
     match step {
         Step::Add(name) => {
-            queue.add(&uid(*name));
+            queue.add(&uid(*name), *now);
             model.add(&uid(*name));
         }
         Step::Remove(name) => {
@@ -210,6 +210,12 @@ fn check_places(queue: &Queue) {
     assert_eq!(ready.len(), count(&|place| matches!(place, Place::Ready(_))), "{queue:?}");
     assert_eq!(due.len(), count(&|place| place.due().is_some()), "{queue:?}");
     assert_eq!(queue.parked.len(), count(&|place| matches!(place, Place::Parked(_))), "{queue:?}");
+    let counted = |gauge: &Gauge, place: &dyn Fn(Place) -> bool| {
+        assert_eq!(usize::try_from(gauge.get()), Ok(count(place)), "{queue:?}");
+    };
+    counted(&queue.pending.active, &|place| matches!(place, Place::Ready(_)));
+    counted(&queue.pending.backing_off, &|place| matches!(place, Place::BackingOff(_)));
+    counted(&queue.pending.unschedulable, &|place| matches!(place, Place::Parked(_)));
     let first = [queue.ready.front().map(|(_, pod)| pod), queue.due.peek().map(|it| &it.0.1)];
     assert!(first.into_iter().flatten().all(known), "{queue:?}");
     let most = 2 * queue.pods.len() + LEFT_BEHIND;

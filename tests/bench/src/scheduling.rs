@@ -109,7 +109,8 @@ fn removed(args: &Args) -> anyhow::Result<Measured> {
     let mut queue = Queue::default();
     let pods = (0..args.objects).map(|index| Ok(waiting(&index.to_string(), "1")?.uid));
     let pods = pods.collect::<anyhow::Result<Vec<_>>>()?;
-    pods.iter().for_each(|pod| queue.add(pod));
+    let now = tokio::time::Instant::now();
+    pods.iter().for_each(|pod| queue.add(pod, now));
     each(pods.len(), |index| {
         let begin = Instant::now();
         queue.remove(&pods[pods.len() - 1 - index]);
