@@ -113,6 +113,7 @@ remove_data() {
     # What is mounted there all the same is not ours to empty.
     rm -rf --one-file-system "$STATE_DIR"/{apiserver,etcd,kube-proxy,registry,cluster.conf} "$STATE_DIR"/kubelet-*
     rm -f "$CONFIG_DIR"/{admin,scheduler,controller-manager,kube-proxy,serverless-gateway}.conf "$CONFIG_DIR"/kubelet-*.conf
+    rm -rf "$CONFIG_DIR/monitoring"
     of_programs "$LOG_DIR" .log | while read -r file; do rm -f "$file"; done
     for folder in "$CONFIG_DIR" "$STATE_DIR" "$LOG_DIR" "$RUN_DIR"; do
         [ ! -d "$folder" ] || rmdir "$folder" 2>/dev/null || warn "$folder stays: it holds what is not the cluster's"

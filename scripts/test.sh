@@ -27,6 +27,7 @@ install() {
     command -v etcd >/dev/null || install_missing etcd-server
     command -v redis-server >/dev/null || install_missing redis-server
     command -v docker-registry >/dev/null || install_missing docker-registry
+    command -v prometheus >/dev/null && command -v promtool >/dev/null || install_missing prometheus
     [ -x /usr/bin/kubectl ] || install_missing kubernetes-client
 }
 
@@ -49,7 +50,7 @@ as_builder cargo build --workspace --all-targets
 say "tests"
 if $quick; then
     cargo test --no-fail-fast --workspace --exclude tests
-    cargo test --no-fail-fast -p tests --test architecture --test catalogue
+    cargo test --no-fail-fast -p tests --test architecture --test catalogue --test monitoring
 else
     cargo test --no-fail-fast --workspace
 fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Brings up a cluster on this machine, applies the first examples and shows them running.
 # Installs what is missing with apt. Run it again at any time: it starts what does not run, and again what is told something
-# new, with the flags of the first time where it is given no others. --redis, --registry, --one-file and --debug are taken back with =false, a value with ''.
+# new, with the flags of the first time where it is given no others. --redis, --registry, --one-file, --monitoring and --debug are taken back with =false, a value with ''.
 #
 #   scripts/up.sh                    embedded store, no Redis
 #   scripts/up.sh --etcd --redis     the real services, from apt
@@ -18,6 +18,8 @@
 #   --nodes N       so many kubelets on this machine (1)
 #   --node-name N   name of the first node (the host name); the others are N-2, N-3, …
 #   --one-file      all programs as one file under several names, which takes less memory and is built sooner
+#   --monitoring    serve what the programs count to other hosts too, where scripts/monitoring.sh has Prometheus look for it: over
+#                   plain HTTP, to whoever reaches this host's address
 #   --debug         debug builds (quicker to build, slower to run)
 #   --no-build      take the programs as they were built last
 #   --no-examples   an empty cluster
@@ -33,8 +35,8 @@ while [ $# -gt 0 ]; do
     case "$1" in
     -h | --help) usage "$0" && echo "$CLUSTER_FLAGS" && exit ;;
     --etcd) give store etcd ;;
-    --redis | --registry | --one-file | --debug) give "${1#--}" true ;;
-    --redis=* | --registry=* | --one-file=* | --debug=*) switch "${1#--}" ;;
+    --redis | --registry | --one-file | --monitoring | --debug) give "${1#--}" true ;;
+    --redis=* | --registry=* | --one-file=* | --monitoring=* | --debug=*) switch "${1#--}" ;;
     --warm-pool) give warm-pool "${2:?--warm-pool needs a number}" && shift ;;
     --registry-host | --registry-secret | --package-index | --build-network) give "${1#--}" "${2?$1 needs a value}" && shift ;;
     --nodes) give nodes "${2:?--nodes needs a number}" && shift ;;
@@ -122,6 +124,11 @@ guard() {
     ip route show type blackhole "$1" | grep -q . || ip route add blackhole "$1" proto static
 }
 
+# metrics PORT: the flag for serving metrics to other hosts, if that is wanted. On the loopback device they are served anyway.
+metrics() {
+    ! $MONITORING || [ "$ADDRESS" = 127.0.0.1 ] || echo "--metrics-bind-address=$ADDRESS:$(port "$1")"
+}
+
 start_services() {
     if [ "$STORE" = etcd ]; then
         start etcd etcd --name minik8s --data-dir "$STATE_DIR/etcd" --log-level warn \
@@ -148,10 +155,12 @@ start_control_plane() {
         start_registry "$host"
     fi
     mapfile -t functions < <(image_flags "$host")
-    start scheduler "$BIN/scheduler" --kubeconfig "$CONFIG_DIR/scheduler.conf" --health-address "127.0.0.1:$(port 10259)" "${bus[@]}"
+    # shellcheck disable=SC2046 # a flag, or none
+    start scheduler "$BIN/scheduler" --kubeconfig "$CONFIG_DIR/scheduler.conf" --health-address "127.0.0.1:$(port 10259)" $(metrics 10259) "${bus[@]}"
+    # shellcheck disable=SC2046
     start controller-manager "$BIN/controller-manager" --kubeconfig "$CONFIG_DIR/controller-manager.conf" \
         --health-address "127.0.0.1:$(port 10257)" --cluster-cidr "$CLUSTER_CIDR" --function-url "http://$ADDRESS:$(port 8081)" \
-        --warm-pool "$WARM_POOL" "${functions[@]}" "${bus[@]}"
+        --warm-pool "$WARM_POOL" $(metrics 10257) "${functions[@]}" "${bus[@]}"
     # Pods call functions too; it answers nobody beyond this host and them.
     start serverless-gateway "$BIN/serverless-gateway" --kubeconfig "$CONFIG_DIR/serverless-gateway.conf" --bind-address 0.0.0.0 \
         --port "$(port 8081)" --cluster-cidr "$CLUSTER_CIDR" --allow-cidr "$ADDRESS/32" "${bus[@]}"
@@ -174,8 +183,9 @@ start_nodes() {
     start_kubelet 0 "$NODE_NAME" kubelet
     for ((i = 2; i <= NODES; i++)); do start_kubelet "$i" "$NODE_NAME-$i" "kubelet-$NODE_NAME-$i"; done
     # One proxy serves the whole machine, however many kubelets it has.
+    # shellcheck disable=SC2046 # a flag, or none
     start kube-proxy "$BIN/kube-proxy" --kubeconfig "$CONFIG_DIR/kube-proxy.conf" --node-name "$NODE_NAME" --state-dir "$STATE_DIR/kube-proxy" \
-        --cluster-cidr "$CLUSTER_CIDR" --service-cidr "$SERVICE_CIDR" --health-address "127.0.0.1:$(port 10256)" "${bus[@]}"
+        --cluster-cidr "$CLUSTER_CIDR" --service-cidr "$SERVICE_CIDR" --health-address "127.0.0.1:$(port 10256)" $(metrics 10249) "${bus[@]}"
 }
 
 nodes_ready() { [ "$(kubectl get nodes --no-headers | awk '$2 == "Ready"' | wc -l)" -ge "$NODES" ]; }

@@ -133,8 +133,10 @@ fn is_program(identity: &Identity) -> bool {
 fn may_see(identity: &Identity, what: &NonResource) -> bool {
     match what {
         NonResource::Health(_) | NonResource::Version => true,
-        NonResource::Metrics if identity.is_in(MONITORS) => true,
-        NonResource::Metrics | NonResource::Paths => may_do_everything(identity),
+        NonResource::Metrics | NonResource::ScrapeTargets(_) => {
+            may_do_everything(identity) || identity.is_in(MONITORS)
+        }
+        NonResource::Paths => may_do_everything(identity),
         NonResource::OpenIdConfiguration | NonResource::TokenKeys => {
             may_do_everything(identity) || identity.is_in(ACCOUNTS)
         }

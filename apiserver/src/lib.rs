@@ -36,6 +36,7 @@ mod query;
 mod request;
 mod respond;
 mod reviews;
+mod scrape_targets;
 mod serve;
 mod server;
 mod service;

@@ -12,6 +12,7 @@ use crate::{
     openapi::{self, Documents},
     request::NonResource,
     respond::{self, Response},
+    scrape_targets,
     state::State,
 };
 
@@ -33,6 +34,10 @@ pub(crate) async fn get(
             health::report(&state.storage, state.shutdown.is_cancelled(), asked).await
         }
         NonResource::Metrics => Ok(metrics(&state.metrics)),
+        NonResource::ScrapeTargets(role) => {
+            let targets = scrape_targets::list(&state.storage, catalogue, *role).await?;
+            Ok(respond::json(StatusCode::OK, &targets))
+        }
         NonResource::Version => Ok(respond::json(StatusCode::OK, &version())),
         NonResource::Paths => document(discovery::paths(catalogue)),
         NonResource::CoreVersions | NonResource::Groups

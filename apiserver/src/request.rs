@@ -7,7 +7,7 @@ use api_machinery::ApiError;
 use http::Method;
 use registry::{ResourceDef, Scope, Subresource};
 
-use crate::{catalogue::Catalogue, health::HealthRequest, query::Query};
+use crate::{catalogue::Catalogue, health::HealthRequest, query::Query, scrape_targets::Role};
 
 /// What a request wants to do, in the words that RBAC uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +63,8 @@ pub(crate) enum NonResource {
     Health(HealthRequest),
     Version,
     Metrics,
+    /// `/prometheus/targets/<role>`
+    ScrapeTargets(Role),
     /// `/api`
     CoreVersions,
     /// `/apis`
@@ -166,6 +168,7 @@ fn non_resource(segments: &[&str], query: &Query) -> Option<NonResource> {
         }
         ["version"] => NonResource::Version,
         ["metrics"] => NonResource::Metrics,
+        ["prometheus", "targets", role] => NonResource::ScrapeTargets(Role::of_path(role)?),
         ["api"] => NonResource::CoreVersions,
         ["apis"] => NonResource::Groups,
         ["api", version] => NonResource::Resources(String::new(), (*version).to_owned()),

@@ -4,7 +4,7 @@
 declare -A DEFAULTS=(
     [config-dir]=/etc/minik8s [state-dir]=/var/lib/minik8s [log-dir]=/var/log/minik8s [run-dir]=/run/minik8s
     [cluster-cidr]=10.244.0.0/16 [service-cidr]=10.96.0.0/16 [port-offset]=0
-    [store]=embedded [redis]=false [registry]=false [warm-pool]=0 [nodes]=1 [one-file]=false [debug]=false [node-name]="$(hostname | tr '[:upper:]' '[:lower:]')"
+    [store]=embedded [redis]=false [registry]=false [warm-pool]=0 [nodes]=1 [one-file]=false [monitoring]=false [debug]=false [node-name]="$(hostname | tr '[:upper:]' '[:lower:]')"
     [registry-host]= [registry-secret]= [package-index]= [build-network]=bridge
 )
 # What a cluster that exists can't change: its data, certificates and addresses are made for it.
@@ -66,7 +66,7 @@ scripts/down.sh --purge removes it, another --state-dir (with --config-dir, --lo
     done
     CONFIG_DIR=$(setting config-dir) LOG_DIR=$(setting log-dir) RUN_DIR=$(setting run-dir)
     CLUSTER_CIDR=$(setting cluster-cidr) SERVICE_CIDR=$(setting service-cidr) PORT_OFFSET=$(setting port-offset)
-    STORE=$(setting store) REDIS=$(setting redis) REGISTRY=$(setting registry) WARM_POOL=$(setting warm-pool) NODES=$(setting nodes) ONE_FILE=$(setting one-file) DEBUG=$(setting debug) NODE_NAME=$(setting node-name)
+    STORE=$(setting store) REDIS=$(setting redis) REGISTRY=$(setting registry) WARM_POOL=$(setting warm-pool) NODES=$(setting nodes) ONE_FILE=$(setting one-file) MONITORING=$(setting monitoring) DEBUG=$(setting debug) NODE_NAME=$(setting node-name)
 }
 
 # recall: the settings of the cluster in STATE_DIR, as `remember` wrote them.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Api, JSON};
+use crate::harness::{Api, JSON, PODS, pod};
 
 #[tokio::test]
 async fn groups_versions_and_resources_can_be_found() {
@@ -112,6 +112,28 @@ async fn the_server_says_what_it_is_and_what_it_counted() {
     assert!(metrics.contains(count), "{metrics}");
     let under_way = r#"apiserver_current_inflight_requests{request_kind="readOnly"} 1"#;
     assert!(metrics.contains(under_way), "the one for the metrics: {metrics}");
+}
+
+#[tokio::test]
+async fn prometheus_is_told_what_there_is_to_scrape() {
+    let api = Api::start().await;
+    let addresses = json!([{"type": "InternalIP", "address": "10.0.0.1"}]);
+    api.post("/api/v1/nodes", &json!({"metadata": {"name": "n1"}})).await.ok();
+    let status = json!({"status": {"addresses": addresses}});
+    api.patch("/api/v1/nodes/n1/status", "merge-patch", &status).await.ok();
+    let mut scraped = pod("web");
+    scraped["metadata"]["annotations"] = json!({"prometheus.io/scrape": "true"});
+    let status = json!({"status": {"podIP": "10.1.0.7", "phase": "Running"}});
+    for (name, pod) in [("web", scraped), ("other", pod("other"))] {
+        api.post(PODS, &pod).await.ok();
+        api.patch(&format!("{PODS}/{name}/status"), "merge-patch", &status).await.ok();
+    }
+    let told = async |role: &str| api.get(&format!("/prometheus/targets/{role}")).await.ok();
+    let nodes = json!([{"targets": ["10.0.0.1:10250"], "labels": {"node": "n1"}}]);
+    assert_eq!(told("nodes").await, nodes);
+    let pods = told("pods").await;
+    assert_eq!((pods.as_array().unwrap().len(), &pods[0]["labels"]["pod"]), (1, &json!("web")));
+    api.get("/prometheus/targets/secrets").await.fails(404, "NotFound");
 }
 
 #[tokio::test]
