@@ -138,7 +138,7 @@ impl Tls {
 
     /// A node, and its kubelet with a certificate of this name.
     pub(crate) async fn kubelet_of(&self, node: &str, certified: &str, routes: Router) {
-        let identity = Identity::new(&format!("system:node:{node}"), &["system:nodes"]);
+        let identity = Identity::new(format!("system:node:{node}"), &["system:nodes"]);
         let [certificate, key] = self.credentials(&identity, &[certified.to_owned()]);
         let acceptor = acceptor(self.pki.ca_certificate(), &certificate, &key);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

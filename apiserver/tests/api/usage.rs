@@ -42,7 +42,7 @@ impl Node {
     }
 
     /// Adds what a pod uses, of which the summary says this uid.
-    fn uses(&self, name: &str, uid: &str, containers: Value) {
+    fn uses(&self, name: &str, uid: &str, containers: &Value) {
         let pod = json!({
             "podRef": {"namespace": "default", "name": name, "uid": uid}, "containers": containers,
         });
@@ -87,7 +87,7 @@ async fn what_is_used_is_told_as_metrics_server_tells_it() {
     let tls = without_redis().await;
     let (api, node) = (&tls.api, Node::start(&tls, "n1").await);
     let uid = running(api, "web", "n1").await;
-    node.uses("web", &uid, json!([container("main", 250, 3 << 20), container("side", 0, 1000)]));
+    node.uses("web", &uid, &json!([container("main", 250, 3 << 20), container("side", 0, 1000)]));
     let list = api.get(ALL_POD_METRICS).await.ok();
     assert_eq!((&list["kind"], &list["metadata"]), (&json!("PodMetricsList"), &json!({})));
     let mut web = list["items"][0].clone();
@@ -123,17 +123,17 @@ async fn what_is_not_known_is_absent() {
     let (api, node) = (&tls.api, Node::start(&tls, "n1").await);
     let main = json!([container("main", 1, 1)]);
     let known = running(api, "known", "n1").await;
-    node.uses("known", &known, main.clone());
+    node.uses("known", &known, &main);
     running(api, "anew", "n1").await;
-    node.uses("anew", "of-the-one-before", main.clone());
+    node.uses("anew", "of-the-one-before", &main);
     let starting = running(api, "starting", "n1").await;
     let fresh = json!({"name": "side", "memory": {"workingSetBytes": 1}});
-    node.uses("starting", &starting, json!([container("main", 1, 1), fresh]));
+    node.uses("starting", &starting, &json!([container("main", 1, 1), fresh]));
     let ended = running(api, "ended", "n1").await;
-    node.uses("ended", &ended, main.clone());
+    node.uses("ended", &ended, &main);
     let status = json!({"status": {"phase": "Succeeded"}});
     api.patch(&format!("{PODS}/ended/status"), "merge-patch", &status).await.ok();
-    node.uses("gone", "gone", main);
+    node.uses("gone", "gone", &main);
     api.post(PODS, &pod("waiting")).await.ok();
     assert_eq!(names(&api.get(POD_METRICS).await.ok()), ["known"]);
     for name in ["anew", "starting", "ended", "waiting"] {
@@ -156,7 +156,7 @@ async fn selectors_select_by_the_measured_objects() {
     let (api, node) = (&tls.api, Node::start(&tls, "n1").await);
     for name in ["a", "b"] {
         let uid = running(api, name, "n1").await;
-        node.uses(name, &uid, json!([container("main", 1, 1)]));
+        node.uses(name, &uid, &json!([container("main", 1, 1)]));
     }
     let labels = json!({"metadata": {"labels": {"disk": "fast"}}});
     api.patch("/api/v1/nodes/n1", "merge-patch", &labels).await.ok();
