@@ -6,7 +6,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::RwLock;
@@ -20,6 +20,8 @@ use crate::volumes::usage;
 
 /// As often as cAdvisor.
 const LOOK: Duration = Duration::from_secs(60);
+/// So many times as long as a look takes, nothing is looked at: of very many files, less often.
+const REST: u32 = 20;
 
 /// What is taken of a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,7 @@ impl Disks {
         shutdown: CancellationToken,
     ) {
         loop {
+            let begun = Instant::now();
             let (host, pods, found) = (host.clone(), running.all(), self.found.clone());
             let look = tokio::task::spawn_blocking(move || {
                 let latest = look(&host, &pods);
@@ -65,7 +68,7 @@ impl Disks {
             }
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(LOOK.max(begun.elapsed() * REST)) => {}
             }
         }
     }
