@@ -130,6 +130,11 @@ impl Cluster {
         script(&self.folder, "up.sh", &up_flags(more))
     }
 
+    /// Another of the scripts.
+    pub(crate) fn script(&self, name: &str, more: &[&str]) -> Done {
+        script(&self.folder, name, more)
+    }
+
     /// `scripts/down.sh`.
     pub(crate) fn down(&self, more: &[&str]) -> Done {
         script(&self.folder, "down.sh", more)
@@ -220,7 +225,7 @@ impl Cluster {
 }
 
 /// A process that ends with the test.
-pub(crate) struct Replica(Child);
+pub(crate) struct Replica(pub(crate) Child);
 
 /// A command that goes on, and ends with the test.
 pub(crate) struct Beside {

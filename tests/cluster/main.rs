@@ -12,6 +12,7 @@ mod hosts;
 mod leaders;
 mod lost_node;
 mod manifests;
+mod monitoring;
 mod pods;
 mod reboot;
 mod replicasets;

@@ -1,0 +1,199 @@
+//! A Prometheus watches over the cluster, as `scripts/monitoring.sh` sets it up.
+
+use std::{
+    fs::{self, File},
+    net::TcpListener,
+    process::{Command, Stdio},
+};
+
+use serde_json::{Value, json};
+use testkit::pod;
+
+use crate::harness::{Backing, Cluster, Replica, until};
+
+const BUSYBOX: &str = "minik8s/busybox:0.1";
+
+const JOBS: [&str; 8] = [
+    "apiserver",
+    "controller-manager",
+    "scheduler",
+    "serverless-gateway",
+    "kube-proxy",
+    "kubelet",
+    "kubelet-resource",
+    "kubelet-cadvisor",
+];
+/// What a container may use of a core.
+const LOAD: f64 = 0.1;
+/// For so many seconds it is looked how much it does use.
+const TIME: f64 = 15.0;
+
+struct Prometheus {
+    port: u16,
+    _process: Replica,
+}
+
+impl Prometheus {
+    /// With the configuration of the cluster, but that it looks every second.
+    fn start(cluster: &Cluster) -> Self {
+        let folder = cluster.folder().join("monitoring");
+        cluster.script("monitoring.sh", &["--output", folder.to_str().unwrap()]).expect_ok();
+        for file in ["prometheus.yml", "rules.yml"] {
+            let text = fs::read_to_string(folder.join(file)).unwrap();
+            fs::write(folder.join(file), text.replace("15s", "1s")).unwrap();
+        }
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let log = File::create(cluster.folder().join("log/prometheus.log")).unwrap();
+        let mut command = Command::new("prometheus");
+        command.arg("--config.file").arg(folder.join("prometheus.yml"));
+        command.arg("--storage.tsdb.path").arg(folder.join("data"));
+        command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        Self { port, _process: Replica(command.spawn().unwrap()) }
+    }
+
+    async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, String> {
+        let url = format!("http://127.0.0.1:{}/api/v1/{path}", self.port);
+        let url = reqwest::Url::parse_with_params(&url, query).unwrap();
+        let answer = reqwest::get(url).await.map_err(|error| error.to_string())?;
+        let answer = answer.text().await.map_err(|error| error.to_string())?;
+        let mut answer: Value = serde_json::from_str(&answer).map_err(|error| error.to_string())?;
+        if answer["status"] == "success" {
+            Ok(answer["data"].take())
+        } else {
+            Err(answer.to_string())
+        }
+    }
+
+    /// The series that a query gives, as labels and value.
+    async fn query(&self, query: &str) -> Result<Vec<(Value, f64)>, String> {
+        let data = self.get("query", &[("query", query)]).await?;
+        let series = data["result"].as_array().cloned().unwrap_or_default().into_iter();
+        let value = |series: &Value| series["value"][1].as_str().unwrap().parse().unwrap();
+        Ok(series.map(|series| (series["metric"].clone(), value(&series))).collect())
+    }
+
+    async fn until(&self, query: &str, fits: impl Fn(&[(Value, f64)]) -> bool) {
+        until(query, async || {
+            let series = self.query(query).await?;
+            if fits(&series) { Ok(()) } else { Err(format!("{series:?}")) }
+        })
+        .await;
+    }
+}
+
+fn is_one(series: &[(Value, f64)]) -> bool {
+    matches!(series, [(_, value)] if *value == 1.0)
+}
+
+#[tokio::test]
+async fn prometheus_scrapes_every_program_and_pods_that_come_and_go() {
+    let cluster = Cluster::start(Backing::Embedded).await;
+    cluster.up(&["--no-examples", "--monitoring"]).expect_ok();
+    let prometheus = Prometheus::start(&cluster);
+    for job in JOBS {
+        prometheus.until(&format!("up{{job=\"{job}\"}}"), is_one).await;
+    }
+    let reads =
+        "sum(apiserver_request_total{verb=\"LIST\", resource=\"pods\", code=\"200\"}) > bool 0";
+    prometheus.until(reads, is_one).await;
+    for metric in [
+        "scheduler_pending_pods{queue=\"active\"}",
+        "workqueue_depth{name=\"replicaset-controller\"}",
+    ] {
+        prometheus.until(&format!("count({metric})"), is_one).await;
+    }
+    let sync = "count(kubeproxy_sync_proxy_rules_duration_seconds_count{job=\"kube-proxy\"})";
+    prometheus.until(sync, is_one).await;
+    prometheus
+        .until("count(process_resident_memory_bytes{job=\"serverless-gateway\"} > 1e6)", is_one)
+        .await;
+
+    uses_what_it_may(&cluster, &prometheus).await;
+
+    // The certificate is good for that, and for nothing else.
+    let kubeconfig = cluster.folder().join("monitoring/kubeconfig");
+    let with = ["--kubeconfig", kubeconfig.to_str().unwrap()];
+    cluster.kubectl(&[&["get", "nodes"], &with[..]].concat()).expect_ok();
+    let refused = cluster.kubectl(&[&["get", "secrets"], &with[..]].concat());
+    assert!(
+        refused.stderr.contains("User \"prometheus\" cannot list resource \"secrets\""),
+        "{refused:?}"
+    );
+
+    let serve = "mkdir -p /w/own && echo 'answer 42' > /w/own/index.html && httpd -f -p 8080 -h /w";
+    let mut scraped = pod("scraped").image(BUSYBOX).command(&["sh", "-c", serve]).build();
+    let annotations = [("scrape", "true"), ("port", "8080"), ("path", "/own/")];
+    let annotations =
+        annotations.map(|(name, value)| (format!("prometheus.io/{name}"), value.to_owned()));
+    scraped.metadata.annotations = Some(annotations.into());
+    let file = cluster.folder().join("scraped.json");
+    let mut scraped = serde_json::to_value(&scraped).unwrap();
+    (scraped["apiVersion"], scraped["kind"]) = (json!("v1"), json!("Pod"));
+    fs::write(&file, scraped.to_string()).unwrap();
+    cluster.kubectl(&["apply", "-f", file.to_str().unwrap()]).expect_ok();
+    let answer =
+        "answer{job=\"pods\", namespace=\"default\", pod=\"scraped\", node=~\".+\"} == bool 42";
+    prometheus.until(answer, is_one).await;
+    cluster.kubectl(&["delete", "pod", "scraped", "--now"]).expect_ok();
+    prometheus.until("answer", <[_]>::is_empty).await;
+
+    let rules = prometheus.get("rules", &[]).await.unwrap();
+    let groups = rules["groups"].as_array().unwrap();
+    let rules: Vec<_> =
+        groups.iter().flat_map(|group| group["rules"].as_array().unwrap()).collect();
+    assert!(rules.len() > 15, "{groups:?}");
+    for rule in rules {
+        assert_eq!(rule["lastError"], Value::Null, "{rule}");
+    }
+    prometheus
+        .until(
+            "count(ALERTS{alertname=~\"APIServerDown|SchedulerDown|NodeDown\"})",
+            <[_]>::is_empty,
+        )
+        .await;
+    cluster.kill(&["scheduler"]);
+    prometheus
+        .until("count(ALERTS{alertname=\"SchedulerDown\", alertstate=\"pending\"})", is_one)
+        .await;
+}
+
+/// Of a container that would use all of a core its limit is measured.
+async fn uses_what_it_may(cluster: &Cluster, prometheus: &Prometheus) {
+    let container = json!({
+        "name": "busy", "image": BUSYBOX, "command": ["sh", "-c", "while :; do :; done"],
+        "resources": {"limits": {"cpu": LOAD.to_string()}},
+    });
+    let spec = json!({"containers": [container], "terminationGracePeriodSeconds": 1});
+    let busy =
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "busy"}, "spec": spec});
+    let file = cluster.folder().join("busy.json");
+    fs::write(&file, busy.to_string()).unwrap();
+    cluster.kubectl(&["apply", "-f", file.to_str().unwrap()]).expect_ok();
+    let (seen, used) = seen_and_used(prometheus, 0.0).await;
+    let (seen_later, used_later) = seen_and_used(prometheus, seen + TIME).await;
+    let uses = (used_later - used) / (seen_later - seen);
+    assert!((uses / LOAD - 1.0).abs() < 0.05, "{uses} of {LOAD}");
+    let memory = "container_memory_working_set_bytes{pod=\"busy\", container=\"busy\"} > 1e4";
+    prometheus.until(&format!("count by (job) ({memory})"), |jobs| jobs.len() == 2).await;
+    cluster.kubectl(&["delete", "pod", "busy", "--now"]).expect_ok();
+}
+
+/// When the container was looked at, not before `after`, and how long it had used a core by then.
+async fn seen_and_used(prometheus: &Prometheus, after: f64) -> (f64, f64) {
+    // Both of one scrape.
+    let names = "container_last_seen|container_cpu_usage_seconds_total";
+    let query = format!(
+        "{{__name__=~\"{names}\", job=\"kubelet-cadvisor\", pod=\"busy\", container!=\"\"}}"
+    );
+    until("what the container uses", async || {
+        let series = prometheus.query(&query).await?;
+        let of = |name: &str| {
+            let found = series.iter().find(|(labels, _)| labels["__name__"] == name);
+            found.map(|(_, value)| *value).ok_or_else(|| format!("{series:?}"))
+        };
+        let (seen, used) = (of("container_last_seen")?, of("container_cpu_usage_seconds_total")?);
+        if seen > after { Ok((seen, used)) } else { Err(format!("{seen} is before {after}")) }
+    })
+    .await
+}
