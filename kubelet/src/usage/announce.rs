@@ -11,13 +11,17 @@ use super::{pace::Pace, sampler::Sampler, wire};
 /// A sample that somebody else had taken just before will do.
 const RECENT: Duration = Duration::from_millis(500);
 
-/// Announces until shutdown.
+/// Announces until shutdown, which does not wait for a sample.
 pub(crate) async fn run(
     listwatch: ListWatch,
     node: String,
     sampler: Sampler,
     shutdown: CancellationToken,
 ) {
+    shutdown.run_until_cancelled(announce(listwatch, node, sampler)).await;
+}
+
+async fn announce(listwatch: ListWatch, node: String, sampler: Sampler) {
     let mut wishes = match listwatch.usage_wanted() {
         Some(wishes) => wishes.boxed(),
         None => stream::pending().boxed(),
@@ -26,7 +30,6 @@ pub(crate) async fn run(
     loop {
         let due = last.map_or_else(Instant::now, |last| last + pace.period(Instant::now()));
         tokio::select! {
-            () = shutdown.cancelled() => return,
             Some(wanted) = wishes.next() => pace.note(&wanted, &node, Instant::now()),
             () = tokio::time::sleep_until(due.into()) => {
                 last = Some(Instant::now());

@@ -49,13 +49,17 @@ impl Disks {
         self.found.read().get(id).copied()
     }
 
-    /// Looks until shutdown.
+    /// Looks until shutdown, which does not wait for a look.
     pub(crate) async fn follow(
         self,
         host: Host,
         running: RunningPods,
         shutdown: CancellationToken,
     ) {
+        shutdown.run_until_cancelled(self.look_again(host, running)).await;
+    }
+
+    async fn look_again(self, host: Host, running: RunningPods) {
         loop {
             let begun = Instant::now();
             let (host, pods, found) = (host.clone(), running.all(), self.found.clone());
@@ -66,10 +70,7 @@ impl Disks {
             if let Err(error) = look.await {
                 tracing::warn!(%error, "cannot find out what pods have written");
             }
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(LOOK.max(begun.elapsed() * REST)) => {}
-            }
+            tokio::time::sleep(LOOK.max(begun.elapsed() * REST)).await;
         }
     }
 }
