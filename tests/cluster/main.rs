@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod autoscaling;
 mod connections;
 mod deployments;
 mod function_faults;
