@@ -269,4 +269,9 @@ async fn what_is_used_is_told_as_stock_does() {
     );
     assert!(n2.await.0);
     both.check("top nodes").await;
+    let server = both.plane.server();
+    let kinds = server.kinds().into_iter().filter(|kind| kind.names.group != "metrics.k8s.io");
+    server.serve_kinds(kinds.collect()).unwrap();
+    both.check("top nodes").await;
+    both.check("top pods").await;
 }
