@@ -7,9 +7,10 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use testkit::pod;
 
-use crate::harness::{Backing, Cluster, Replica, until};
+use crate::harness::{Backing, Cluster, Replica, root, until};
 
 const BUSYBOX: &str = "minik8s/busybox:0.1";
 
@@ -30,6 +31,8 @@ const TIME: f64 = 15.0;
 
 struct Prometheus {
     port: u16,
+    /// What it remembers. With another run's it would take that for the latest.
+    _data: TempDir,
     _process: Replica,
 }
 
@@ -46,10 +49,11 @@ impl Prometheus {
         let log = File::create(cluster.folder().join("log/prometheus.log")).unwrap();
         let mut command = Command::new("prometheus");
         command.arg("--config.file").arg(folder.join("prometheus.yml"));
-        command.arg("--storage.tsdb.path").arg(folder.join("data"));
+        let data = tempfile::tempdir().unwrap();
+        command.arg("--storage.tsdb.path").arg(data.path());
         command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        Self { port, _process: Replica(command.spawn().unwrap()) }
+        Self { port, _data: data, _process: Replica(command.spawn().unwrap()) }
     }
 
     async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, String> {
@@ -138,6 +142,8 @@ async fn prometheus_scrapes_every_program_and_pods_that_come_and_go() {
     cluster.kubectl(&["delete", "pod", "scraped", "--now"]).expect_ok();
     prometheus.until("answer", <[_]>::is_empty).await;
 
+    with_grafana(&cluster);
+
     let rules = prometheus.get("rules", &[]).await.unwrap();
     let groups = rules["groups"].as_array().unwrap();
     let rules: Vec<_> =
@@ -196,4 +202,24 @@ async fn seen_and_used(prometheus: &Prometheus, after: f64) -> (f64, f64) {
         if seen > after { Ok((seen, used)) } else { Err(format!("{seen} is before {after}")) }
     })
     .await
+}
+
+/// Without its image: what it is given.
+fn with_grafana(cluster: &Cluster) {
+    let folder = cluster.folder().join("monitoring");
+    let grafana = ["--output", folder.to_str().unwrap(), "--grafana", BUSYBOX];
+    cluster.script("monitoring.sh", &grafana).expect_ok();
+    let get = |what: &str, path: &str| {
+        let path = format!("jsonpath={path}");
+        cluster.kubectl(&["get", "-n", "monitoring", what, "-o", &path]).expect_ok()
+    };
+    assert_eq!(get("deployment/grafana", "{.spec.template.spec.containers[0].image}"), BUSYBOX);
+    let dashboards = get("configmap/dashboards", "{.data}");
+    for file in ["cluster.json", "functions.json", "pods.json"] {
+        assert!(dashboards.contains(file), "{dashboards}");
+    }
+    let source = get("configmap/grafana", "{.data.datasource\\.yaml}");
+    assert!(source.contains("url: http://") && !source.contains("http://prometheus"), "{source}");
+    let cadvisor = root().join("deploy/monitoring/cadvisor.yaml");
+    cluster.kubectl(&["apply", "--dry-run=server", "-f", cadvisor.to_str().unwrap()]).expect_ok();
 }
