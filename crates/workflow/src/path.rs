@@ -1,6 +1,8 @@
 //! Paths into the data: JSONPath, into the context object too, the graph's dotted paths, and the paths of `ResultPath`,
 //! at which something is put.
 
+use std::num::NonZeroUsize;
+
 use jsonpath_rust::{
     parser::{
         model::{JpQuery, Segment, Selector},
@@ -14,6 +16,8 @@ use crate::{context::Context, error::RunError, limits::MAX_DEPTH};
 
 /// The most brackets within one another in a path.
 const MAX_NESTING: usize = 16;
+/// The most rules that the parser tries for a path: of nested functions it tries each again and again.
+const MAX_CALLS: NonZeroUsize = NonZeroUsize::new(100_000).expect("not zero");
 
 /// Where something is read.
 #[derive(Clone, Debug)]
@@ -115,6 +119,8 @@ impl Query {
         if nesting(text) > MAX_NESTING {
             return Err(format!("has brackets in more than {MAX_NESTING} others"));
         }
+        // For all texts of the process: it is looked at whenever one is begun.
+        pest::set_call_limit(Some(MAX_CALLS));
         match parse_json_path(&quoted(text)) {
             Ok(parsed) => Ok(Self { text: text.to_owned(), parsed }),
             Err(_) => Err("is no JSONPath".to_owned()),
@@ -184,35 +190,46 @@ fn quoted(text: &str) -> String {
 
 /// How many brackets are open at a time: the parser calls itself for each.
 fn nesting(text: &str) -> usize {
-    let mut open = 0_usize;
-    let nested = text.bytes().map(|byte| {
-        match byte {
-            b'[' | b'(' => open += 1,
-            b']' | b')' => open = open.saturating_sub(1),
+    let (mut open, mut most) = (0_usize, 0);
+    for (_, c) in unquoted_chars(text) {
+        match c {
+            '[' | '(' => open += 1,
+            ']' | ')' => open = open.saturating_sub(1),
             _ => {}
         }
-        open
-    });
-    nested.max().unwrap_or_default()
+        most = most.max(open);
+    }
+    most
 }
 
 /// Where the brackets end that the text begins with.
 fn end_of_brackets(text: &str) -> usize {
-    let (mut depth, mut quote, mut escaped) = (0_usize, None, false);
-    for (at, c) in text.char_indices() {
-        match (quote, c) {
-            _ if escaped => escaped = false,
-            (Some(_), '\\') => escaped = true,
-            (Some(open), c) if open == c => quote = None,
-            (Some(_), _) => {}
-            (None, '\'' | '"') => quote = Some(c),
-            (None, '[') => depth += 1,
-            (None, ']') if depth == 1 => return at + 1,
-            (None, ']') => depth -= 1,
+    let mut depth = 0_usize;
+    for (at, c) in unquoted_chars(text) {
+        match c {
+            '[' => depth += 1,
+            ']' if depth == 1 => return at + 1,
+            ']' => depth -= 1,
             _ => {}
         }
     }
     text.len()
+}
+
+/// The characters outside quotes, with their places.
+fn unquoted_chars(text: &str) -> impl Iterator<Item = (usize, char)> {
+    let (mut quote, mut escaped) = (None, false);
+    text.char_indices().filter(move |(_, c)| {
+        match (quote, c) {
+            _ if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(open), c) if open == *c => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(*c),
+            (None, _) => return true,
+        }
+        false
+    })
 }
 
 /// The parser leaves the quotes, and escapes within them, to whoever looks for the name.

@@ -145,11 +145,18 @@ fn definitions_that_only_deep_recursion_could_read_have_faults() {
             "has calls in more than 32 others",
         ),
         ("InputPath", json!(format!("$[?{}]", within("(", "@.a", ")"))), "brackets"),
-        ("ResultPath", json!(format!("${}", ".a".repeat(10_000))), "deeper than 64 levels"),
+        ("InputPath", json!(format!("$[?{}(!", "length(".repeat(14))), "is no JSONPath"),
+        ("InputPath", json!(format!("$[?{}!", "in(')',".repeat(1000))), "brackets"),
+        ("ResultPath", json!(format!("${}", ".a".repeat(10_000))), "is no JSONPath"),
+        ("ResultPath", json!(format!("${}", ".a".repeat(65))), "deeper than 64 levels"),
     ] {
         let document = json!({"StartAt": "p", "States": {"p": {
             "Type": "Pass", "End": true, field: value}}});
         let faults = Definition::parse(&document, &FieldPath::default()).unwrap_err().to_string();
         assert!(faults.contains(why), "{field}: {faults:.300}");
     }
+    let document = json!({"StartAt": "p", "States": {"p": {"Type": "Pass", "End": true,
+        "InputPath": format!("${}", "['((((((((((((((((((((']".repeat(50)),
+        "ResultPath": format!("${}", ".a".repeat(64))}}});
+    Definition::parse(&document, &FieldPath::default()).unwrap();
 }
