@@ -92,3 +92,63 @@ async fn a_service_carries_datagrams_to_a_named_port() {
     })
     .await;
 }
+
+/// Web servers within 32 MiB, one of which asks for more than that as soon as a file is there.
+const SMALL: &str = r#"
+{"apiVersion": "v1", "kind": "List", "items": [
+  {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "small"}, "spec": {
+    "replicas": 2,
+    "selector": {"matchLabels": {"app": "small"}},
+    "template": {"metadata": {"labels": {"app": "small"}}, "spec": {
+      "terminationGracePeriodSeconds": 1,
+      "containers": [{
+        "name": "nginx",
+        "image": "minik8s/nginx:0.1",
+        "command": ["sh", "-c", "nginx; until [ -e /tmp/more ]; do sleep 0.1; done; exec dd if=/dev/zero of=/dev/null bs=512M"],
+        "readinessProbe": {"httpGet": {"port": 80}, "periodSeconds": 1},
+        "resources": {"limits": {"memory": "32Mi"}}}]}}}},
+  {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "small"}, "spec": {
+    "selector": {"app": "small"}, "ports": [{"port": 80}]}}]}
+"#;
+
+#[tokio::test]
+async fn a_container_that_ran_out_of_memory_comes_back_and_rejoins_its_service() {
+    let cluster = Cluster::start(Backing::Embedded).await;
+    let manifest = cluster.folder().join("small.json");
+    std::fs::write(&manifest, SMALL).unwrap();
+    cluster.kubectl(&["apply", "-f", manifest.to_str().unwrap()]).expect_ok();
+    let get = |what: &[&str]| cluster.kubectl(&[&["get"], what].concat()).expect_ok();
+    let address = get(&["service", "small", "-o", "jsonpath={.spec.clusterIP}"]);
+    let names = get(&["pods", "-l", "app=small", "-o", "jsonpath={.items[*].metadata.name}"]);
+    let pods: BTreeSet<String> = names.split(' ').map(str::to_owned).collect();
+    let reaches = async |pods: &BTreeSet<String>| {
+        until(&format!("the service to reach {pods:?}"), async || {
+            let mut answers = BTreeSet::new();
+            for _ in 0..20 {
+                let answer = fetch(&address, 80).await?;
+                answers.insert(answer.trim().trim_start_matches("nginx ").to_owned());
+            }
+            if answers == *pods { Ok(()) } else { Err(format!("reached {answers:?}")) }
+        })
+        .await;
+    };
+    reaches(&pods).await;
+
+    let greedy = pods.first().unwrap();
+    cluster.kubectl(&["exec", greedy, "--", "touch", "/tmp/more"]).expect_ok();
+    let last = "jsonpath={.status.containerStatuses[0].lastState.terminated}";
+    let (mut answered, mut failed) = (0, Vec::new());
+    until("the container to be killed and started again", async || {
+        match fetch(&address, 80).await {
+            Ok(_) => answered += 1,
+            Err(failure) => failed.push(failure),
+        }
+        let last = get(&["pod", greedy, "-o", last]);
+        if last.contains("OOMKilled") && last.contains("137") { Ok(()) } else { Err(last) }
+    })
+    .await;
+    assert!(failed.len() <= 1, "beside {answered} answers: {failed:?}");
+    reaches(&pods).await;
+    let status = "jsonpath={.status.containerStatuses[0].restartCount} {.status.phase}";
+    assert_eq!(get(&["pod", greedy, "-o", status]), "1 Running");
+}
