@@ -28,7 +28,9 @@ async fn announce(listwatch: ListWatch, node: String, sampler: Sampler) {
     };
     let (mut pace, mut last) = (Pace::default(), None::<Instant>);
     loop {
-        let due = last.map_or_else(Instant::now, |last| last + pace.period(Instant::now()));
+        let period = pace.period(Instant::now());
+        sampler.set_period(period);
+        let due = last.map_or_else(Instant::now, |last| last + period);
         tokio::select! {
             Some(wanted) = wishes.next() => pace.note(&wanted, &node, Instant::now()),
             () = tokio::time::sleep_until(due.into()) => {

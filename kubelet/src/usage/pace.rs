@@ -8,7 +8,7 @@ use std::{
 use listwatch::{UsageWanted, usage::WANTED_SECONDS};
 
 /// Unless somebody wants them more often.
-const USUAL: Duration = Duration::from_secs(10);
+pub(super) const USUAL: Duration = Duration::from_secs(10);
 /// However often somebody wants them.
 const SHORTEST: Duration = Duration::from_secs(1);
 

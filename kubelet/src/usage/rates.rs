@@ -29,24 +29,58 @@ pub(super) struct Reading {
     pub(super) at: Instant,
 }
 
-/// The counters of the sample before and of the one that is being taken.
+/// The counters as they were at some samples before: none of two is less than nearly a period older than the other.
+#[derive(Clone, Copy, Debug)]
+struct Counter {
+    older: Reading,
+    newer: Reading,
+    /// Where it stood in the last sample.
+    last: u64,
+    /// Whether it is in the sample that is being taken.
+    seen: bool,
+}
+
+impl Counter {
+    fn new(reading: Reading) -> Self {
+        Self { older: reading, newer: reading, last: reading.nanos, seen: true }
+    }
+
+    /// How fast it has grown, for at least nearly a period if it is known for that long.
+    fn rate(&mut self, reading: Reading, least: Duration) -> Option<Rate> {
+        let age = reading.at.saturating_duration_since(self.newer.at);
+        let rate = between(if age >= least { self.newer } else { self.older }, reading);
+        if age >= least {
+            (self.older, self.newer) = (self.newer, reading);
+        }
+        (self.last, self.seen) = (reading.nanos, true);
+        rate
+    }
+}
+
+/// The counters of everything.
 #[derive(Debug, Default)]
 pub(super) struct Rates {
-    before: HashMap<String, Reading>,
-    current: HashMap<String, Reading>,
+    counters: HashMap<String, Counter>,
+    least: Duration,
 }
 
 impl Rates {
-    /// Begins a sample: what is not in the last one any more is forgotten.
-    pub(super) fn begin(&mut self) {
-        self.before = std::mem::take(&mut self.current);
+    /// Begins a sample: what is not in the last one any more is forgotten. Rates are over that period, however
+    /// many samples there are within it; nearly, as no two samples come after exactly that time.
+    pub(super) fn begin(&mut self, period: Duration) {
+        self.counters.retain(|_, counter| std::mem::take(&mut counter.seen));
+        self.least = period * 9 / 10;
     }
 
-    /// How fast that counter has grown since the sample before. Another container is another counter, and one that
-    /// is lower than before has begun anew: of these nothing is known yet.
+    /// How fast that counter has grown. Another container is another counter, and one that is lower than before
+    /// has begun anew: of these nothing is known yet.
     pub(super) fn rate(&mut self, counter: &str, reading: Reading) -> Option<Rate> {
-        self.current.insert(counter.to_owned(), reading);
-        between(*self.before.get(counter)?, reading)
+        let known = self.counters.get_mut(counter).filter(|known| known.last <= reading.nanos);
+        let Some(known) = known else {
+            self.counters.insert(counter.to_owned(), Counter::new(reading));
+            return None;
+        };
+        known.rate(reading, self.least)
     }
 }
 
@@ -63,8 +97,10 @@ mod tests {
 
     use super::*;
 
+    const PERIOD: Duration = Duration::from_secs(10);
+
     fn take(rates: &mut Rates, counter: &str, nanos: u64, at: Instant) -> Option<Rate> {
-        rates.begin();
+        rates.begin(PERIOD);
         rates.rate(counter, Reading { nanos, at })
     }
 
@@ -80,29 +116,50 @@ mod tests {
         assert_eq!(take(&mut rates, "a", 20_000_000_000, at(40)), None, "it was away");
     }
 
+    #[test]
+    fn samples_in_between_shorten_nobodys_window() {
+        let (mut rates, start) = (Rates::default(), Instant::now());
+        let mut window = |millis: u64| {
+            let rate =
+                take(&mut rates, "a", millis * 1_000_000, start + Duration::from_millis(millis));
+            rate.map(|rate| {
+                assert_eq!(rate.nano_cores, 1_000_000_000);
+                rate.window.as_millis()
+            })
+        };
+        assert_eq!(window(0), None);
+        assert_eq!(window(500), Some(500), "all that is known");
+        assert_eq!(window(10_000), Some(10_000));
+        assert_eq!(window(12_000), Some(12_000));
+        assert_eq!(window(19_400), Some(9_400));
+        assert_eq!(window(20_000), Some(10_000), "an announcement after a scrape");
+        assert_eq!(window(30_000), Some(10_600));
+    }
+
     proptest! {
-        /// Whatever the counters do, the rates tell no more time than there was, and no more work than was done.
+        /// Whatever the counters do and whenever somebody looks, the rates tell the work that was done, over a
+        /// period if so much is known.
         #[test]
         fn rates_say_what_the_counters_grew(
             samples in prop::collection::vec((any::<bool>(), 0..1_u64 << 48, 0..20_000_u64), 1..40),
         ) {
             let (mut rates, mut at) = (Rates::default(), Instant::now());
-            let (mut nanos, mut counted) = (0_u64, false);
+            let (mut nanos, mut known) = (0_u64, Vec::<Reading>::new());
             for (again, grown, millis) in samples {
-                let went_back = again && nanos > 0;
+                if again && nanos > 0 {
+                    known.clear();
+                }
                 nanos = if again { 0 } else { nanos + grown };
                 at += Duration::from_millis(millis);
                 let rate = take(&mut rates, "c", nanos, at);
-                prop_assert_eq!(rate.is_some(), counted && !went_back && millis > 0);
-                if let Some(Rate { nano_cores, window }) = rate {
-                    prop_assert_eq!(window, Duration::from_millis(millis));
-                    prop_assert!(window.as_secs_f64() > 0.0);
-                    let work = u128::from(nano_cores) * window.as_nanos() / 1_000_000_000;
-                    let work = u64::try_from(work).unwrap();
-                    let grown = if again { 0 } else { grown };
-                    prop_assert!(work <= grown && grown - work <= millis / 1000 + 1);
+                let longest = known.first().map(|first| at - first.at).unwrap_or_default();
+                prop_assert_eq!(rate.is_some(), !longest.is_zero());
+                if let Some(rate) = rate {
+                    prop_assert!(rate.window >= longest.min(PERIOD * 9 / 10));
+                    let same = |before: &Reading| between(*before, Reading { nanos, at }) == Some(rate);
+                    prop_assert!(known.iter().any(same));
                 }
-                counted = true;
+                known.push(Reading { nanos, at });
             }
         }
     }

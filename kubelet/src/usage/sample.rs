@@ -1,6 +1,9 @@
 //! A sample: what everything on the node uses at one moment.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use api_types::jiff::Timestamp;
 
@@ -77,14 +80,15 @@ pub struct ContainerSample {
     pub disk: Option<Disk>,
 }
 
-/// Takes a sample. Reads some files per container: not for a thread that others wait for.
+/// Takes a sample, with rates over that period. Reads some files per container: not for a thread that others wait for.
 pub(super) fn take(
     host: &Host,
     running: &[RunningPod],
     disks: &Disks,
     rates: &mut Rates,
+    period: Duration,
 ) -> Sample {
-    rates.begin();
+    rates.begin(period);
     let timestamp = Timestamp::now();
     let node = node(host, rates);
     let pods = running.iter().map(|running| pod(host, running, disks, rates)).collect();

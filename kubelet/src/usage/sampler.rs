@@ -8,6 +8,7 @@ use tokio::task::JoinError;
 use super::{
     disks::Disks,
     host::Host,
+    pace,
     rates::Rates,
     running::RunningPods,
     sample::{self, Sample},
@@ -21,13 +22,20 @@ pub struct Sampler {
     disks: Disks,
     rates: Arc<tokio::sync::Mutex<Rates>>,
     latest: Arc<RwLock<Option<Arc<Sample>>>>,
+    period: Arc<RwLock<Duration>>,
 }
 
 impl Sampler {
     /// Nothing is known yet.
     pub fn new(host: Host, running: RunningPods, disks: Disks) -> Self {
         let host = Arc::new(host);
-        Self { host, running, disks, rates: Arc::default(), latest: Arc::default() }
+        let period = Arc::new(RwLock::new(pace::USUAL));
+        Self { host, running, disks, rates: Arc::default(), latest: Arc::default(), period }
+    }
+
+    /// How long rates are looked at from now on, however often somebody asks.
+    pub(super) fn set_period(&self, period: Duration) {
+        *self.period.write() = period;
     }
 
     /// The last sample.
@@ -46,8 +54,9 @@ impl Sampler {
         }
         let (sampler, running) = (self.clone(), self.running.all());
         tokio::task::spawn_blocking(move || {
-            let sample =
-                Arc::new(sample::take(&sampler.host, &running, &sampler.disks, &mut rates));
+            let Self { host, disks, .. } = &sampler;
+            let period = *sampler.period.read();
+            let sample = Arc::new(sample::take(host, &running, disks, &mut rates, period));
             *sampler.latest.write() = Some(sample.clone());
             sample
         })

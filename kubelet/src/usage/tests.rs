@@ -22,6 +22,8 @@ const V1_STAT: &str = "cache 9\nrss 9\ninactive_file 9\npgfault 9\ntotal_cache 1
 const V2_STAT: &str =
     "anon 57344\nfile 1478656\nkernel 9\ninactive_file 1445888\npgfault 1152\npgmajfault 2\n";
 
+const PERIOD: Duration = Duration::from_secs(10);
+
 /// A host.
 struct Tree {
     directory: tempfile::TempDir,
@@ -85,7 +87,7 @@ impl Tree {
     }
 
     fn sample(&mut self, pods: &[RunningPod]) -> Sample {
-        sample::take(&self.host(), pods, &self.disks, &mut self.rates)
+        sample::take(&self.host(), pods, &self.disks, &mut self.rates, PERIOD)
     }
 
     /// The sample of a pod in the words of the topics.
