@@ -3,6 +3,7 @@
 mod samples;
 mod scraper;
 mod summary;
+mod turns;
 
 use listwatch::{PodsUsage, Usage};
 use parking_lot::Mutex;
