@@ -19,7 +19,7 @@ pub(crate) struct State {
     pub(crate) admission: Admission,
     pub(crate) metrics: Metrics,
     pub(crate) openapi: OpenApi,
-    pub(crate) usages: Usages,
+    pub(crate) usages: Arc<Usages>,
     /// Ends watches and background work.
     pub(crate) shutdown: CancellationToken,
     /// What a stop waits for.
@@ -43,7 +43,7 @@ impl State {
             admission: Admission::standard(&storage, &config),
             openapi: OpenApi::new(catalogue.clone()),
             metrics: Metrics::new(),
-            usages: Usages::new(config.kubelet_client.as_ref()),
+            usages: Usages::new(config.kubelet_client.as_ref()).into(),
             duties: Duties::new(tasks.clone(), shutdown.clone()),
             shutdown,
             tasks,

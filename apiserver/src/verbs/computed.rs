@@ -1,7 +1,7 @@
 //! GET of what is computed: the use of an object of the core group, under its name. Nothing of it is stored, so that
 //! it has no versions, and a list has no pages.
 
-use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use api_machinery::{ApiError, Quantity, duration};
 use api_types::{
@@ -34,7 +34,9 @@ pub(super) async fn get(state: &State, call: &Call) -> Result<Response, ApiError
     state.storage.reach(ReadAt::MostRecent).await?;
     let object = state.storage.cache().get(&object_at.key());
     let object = object.ok_or_else(|| object_at.not_found())?;
-    let used = measured.usage(&[object]).await?.pop().ok_or_else(|| unknown(at))?;
+    measured.ask(std::slice::from_ref(&object)).await?;
+    let used = measured.usage_of()(&state.usages, readable(&object)?);
+    let used = used.ok_or_else(|| unknown(at))?;
     Ok(call.presentation.response(StatusCode::OK, at.def, &used))
 }
 
@@ -55,9 +57,16 @@ pub(super) async fn list(state: &State, call: &Call) -> Result<Response, ApiErro
     let measured = Measured::of(state, call)?;
     let selection = Selection::of(&call.query, def)?;
     let objects = measured.select(&selection, call.info.namespace.as_deref()).await?;
-    let items = measured.usage(&objects).await?;
-    let items: Vec<&Value> = items.iter().collect();
-    Ok(respond::json(StatusCode::OK, &call.presentation.list(def, &items, &json!({}))?))
+    measured.ask(&objects).await?;
+    let (head, tail) = call.presentation.frame(def, &json!({}))?;
+    let (usages, usage) = (state.usages.clone(), measured.usage_of());
+    let (def, presentation, now) = (def.clone(), call.presentation, Timestamp::now());
+    let items = objects.into_iter().filter_map(move |object| {
+        let used = readable(&object).map(|object| usage(&usages, object)).transpose()?;
+        let shown = used.and_then(|used| presentation.element(&def, &used, now));
+        Some(shown.map(|shown| shown.to_string()))
+    });
+    respond::elements(head, items, tail)
 }
 
 /// What is measured, and by whom.
@@ -90,29 +99,38 @@ impl<'a> Measured<'a> {
         Ok(selected)
     }
 
-    async fn usage(&self, objects: &[CachedObject]) -> Result<Vec<Value>, ApiError> {
-        let objects = objects.iter().map(readable).collect::<Result<Vec<_>, _>>()?;
-        let is_node = self.core.scope == Scope::Cluster;
-        let node = if is_node { named } else { node_of };
-        self.ask(&objects.iter().filter_map(|object| node(object)).collect()).await?;
-        let usages = &self.state.usages;
-        let usage = if is_node { node_usage } else { pod_usage };
-        Ok(objects.into_iter().filter_map(|object| usage(usages, object)).collect())
+    /// How it is told what one object uses.
+    fn usage_of(&self) -> fn(&Usages, &Encoded) -> Option<Value> {
+        if self.is_node() { node_usage } else { pod_usage }
+    }
+
+    fn is_node(&self) -> bool {
+        self.core.scope == Scope::Cluster
     }
 
     /// Asks the kubelets of those nodes that have not told.
-    async fn ask(&self, nodes: &BTreeSet<&str>) -> Result<(), ApiError> {
+    async fn ask(&self, objects: &[CachedObject]) -> Result<(), ApiError> {
+        let node = if self.is_node() { named } else { node_of };
+        let nodes = objects.iter().map(|object| readable(object).map(node));
+        let nodes = nodes.filter_map(Result::transpose).collect::<Result<BTreeSet<_>, _>>()?;
         let State { catalogue, storage, usages, .. } = self.state;
         let catalogue = catalogue.load();
         let def = catalogue.find("", "v1", "nodes").ok_or_else(ApiError::no_such_path)?;
         let mut kubelets = Vec::new();
         for name in nodes.iter().filter(|name| usages.is_silent(name)) {
             let Some(node) = storage.cache().get(&def.key(None, name)) else { continue };
-            kubelets.extend(kubelet::at(name, &readable(&node)?.value()["status"]));
+            let status = &readable(&node)?.value()["status"];
+            kubelets.extend(kubelet::at(name, status).filter(|_| !is_lost(status)));
         }
         usages.ask(&kubelets).await;
         Ok(())
     }
+}
+
+/// Whether it is known already that a node's kubelet does not answer.
+fn is_lost(status: &Value) -> bool {
+    let mut conditions = status["conditions"].as_array().into_iter().flatten();
+    conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "Unknown")
 }
 
 fn named(object: &Encoded) -> Option<&str> {
@@ -160,21 +178,16 @@ fn amounts(Figures { cpu_nano_cores, memory_bytes }: Figures) -> ResourceList {
     amounts.map(amount).into()
 }
 
-/// All that is decoded of a pod.
 #[derive(Deserialize)]
-struct Pod<'a> {
-    #[serde(borrow)]
-    metadata: Metadata<'a>,
+struct Metadata {
+    uid: String,
 }
 
-#[derive(Deserialize)]
-struct Metadata<'a> {
-    #[serde(borrow)]
-    uid: Cow<'a, str>,
-}
-
+/// No more is decoded than what has it, which but the kind comes before.
 fn uid(pod: &Encoded) -> Option<String> {
+    const BEFORE: &[u8] = br#""metadata":"#;
     let json = pod.json();
-    let pod: Pod<'_> = serde_json::from_slice(&json).ok()?;
-    Some(pod.metadata.uid.into_owned())
+    let start = json.windows(BEFORE.len()).position(|text| text == BEFORE)? + BEFORE.len();
+    let mut values = serde_json::Deserializer::from_slice(&json[start..]).into_iter();
+    values.next()?.ok().map(|Metadata { uid }| uid)
 }

@@ -6,8 +6,10 @@ use std::sync::{
 };
 
 use apiserver::{Config, Identity, pki::TlsFiles};
-use axum::{Json, Router, routing::get};
+use axum::{Json, Router, body::Body, routing::get};
 use component::Tasks;
+use futures::TryStreamExt;
+use http::Request;
 use listwatch::{Announcements, ContainerUsage, Heartbeat, ListWatch, PodUsage, PodsUsage, Usage};
 use serde_json::{Value, json};
 use testkit::{Redis, wait};
@@ -202,6 +204,42 @@ async fn a_kubelet_that_hangs_leaves_out_its_own_figures() {
         Router::new().route("/stats/summary", get(async || Json(json!({"node": stats(1, 1)}))));
     tls.kubelet_of("n3", "another", other).await;
     assert_eq!(names(&tls.api.get(NODE_METRICS).await.ok()), ["n1"]);
+}
+
+#[tokio::test]
+async fn a_node_that_is_lost_is_not_waited_for() {
+    let tls = without_redis().await;
+    let (api, node) = (&tls.api, Node::start(&tls, "n1").await);
+    let ready = async |status: &str| {
+        let status = json!({"status": {"conditions": [{"type": "Ready", "status": status}]}});
+        api.patch("/api/v1/nodes/n1/status", "merge-patch", &status).await.ok();
+        names(&api.get(NODE_METRICS).await.ok()).len()
+    };
+    assert_eq!((ready("Unknown").await, node.asked()), (0, 0));
+    assert_eq!((ready("False").await, node.asked()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_long_list_is_sent_piece_by_piece() {
+    let tls = without_redis().await;
+    let (api, node) = (&tls.api, Node::start(&tls, "n1").await);
+    let labels: Value = (0..30).map(|n| (n.to_string(), json!("x".repeat(60)))).collect();
+    for n in 0..40 {
+        let name = format!("web-{n:02}");
+        let uid = running(api, &name, "n1").await;
+        let labels = json!({"metadata": {"labels": labels}});
+        api.patch(&format!("{PODS}/{name}"), "merge-patch", &labels).await.ok();
+        node.uses(&name, &uid, &json!([container("main", n, 1)]));
+    }
+    for form in [JSON, TABLE] {
+        let request = Request::get(POD_METRICS).header("accept", form);
+        let response = api.request(request.body(Body::empty()).unwrap()).await;
+        let frames: Vec<_> = response.into_body().into_data_stream().try_collect().await.unwrap();
+        assert_eq!(frames.len(), 2, "{form}");
+        let list: Value = serde_json::from_slice(&frames.concat()).unwrap();
+        let all = list.get("items").unwrap_or(&list["rows"]);
+        assert_eq!(all.as_array().unwrap().len(), 40);
+    }
 }
 
 #[tokio::test]
