@@ -12,6 +12,7 @@
 pub(crate) mod announce;
 mod cgroup;
 pub mod disks;
+mod ended;
 pub mod figures;
 pub mod host;
 mod pace;

@@ -10,6 +10,7 @@ use api_types::jiff::Timestamp;
 use super::{
     cgroup::Groups,
     disks::{Disk, Disks},
+    ended::Ended,
     figures::{Figures, Measured},
     host::{FileSystem, Host},
     proc::{self, Interface},
@@ -55,7 +56,7 @@ pub struct NodeSample {
 pub struct PodSample {
     /// Which it is.
     pub pod: PodIdentity,
-    /// All its containers together, the sandbox included.
+    /// All its containers together, the sandbox included; counters also of those that have ended.
     pub measured: Measured,
     /// Its network, unless it is the node's.
     pub interfaces: Option<Vec<Interface>>,
@@ -80,18 +81,26 @@ pub struct ContainerSample {
     pub disk: Option<Disk>,
 }
 
+/// What is kept from one sample to the next.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    rates: Rates,
+    ended: Ended,
+}
+
 /// Takes a sample, with rates over that period. Reads some files per container: not for a thread that others wait for.
 pub(super) fn take(
     host: &Host,
     running: &[RunningPod],
     disks: &Disks,
-    rates: &mut Rates,
+    before: &mut Before,
     period: Duration,
 ) -> Sample {
-    rates.begin(period);
+    before.rates.begin(period);
+    before.ended.begin(running);
     let timestamp = Timestamp::now();
-    let node = node(host, rates);
-    let pods = running.iter().map(|running| pod(host, running, disks, rates)).collect();
+    let node = node(host, &mut before.rates);
+    let pods = running.iter().map(|running| pod(host, running, disks, before)).collect();
     Sample { taken: Instant::now(), timestamp, node, pods }
 }
 
@@ -109,8 +118,9 @@ fn node(host: &Host, rates: &mut Rates) -> NodeSample {
     }
 }
 
-fn pod(host: &Host, running: &RunningPod, disks: &Disks, rates: &mut Rates) -> PodSample {
-    let mut sample = |found: &Arc<RunningContainer>| container(host, found, disks, rates);
+fn pod(host: &Host, running: &RunningPod, disks: &Disks, before: &mut Before) -> PodSample {
+    let mut sample =
+        |found: &Arc<RunningContainer>| container(host, found, disks, &mut before.rates);
     let sandbox = running.sandbox.as_ref().map(&mut sample);
     let containers: Vec<_> = running.containers.iter().map(sample).collect();
     let own_network =
@@ -119,22 +129,15 @@ fn pod(host: &Host, running: &RunningPod, disks: &Disks, rates: &mut Rates) -> P
         let file = format!("{}/net/dev", sandbox.container.pid);
         host.read(&file).map(|text| proc::interfaces(&text))
     });
-    let parts: Vec<&Measured> =
-        containers.iter().chain(&sandbox).map(|part| &part.measured).collect();
-    let written: Option<Vec<Disk>> =
-        containers.iter().chain(&sandbox).map(|part| part.disk).collect();
+    let parts: Vec<&ContainerSample> = containers.iter().chain(&sandbox).collect();
+    let mut measured = Measured::sum(&parts.iter().map(|part| &part.measured).collect::<Vec<_>>());
+    before.ended.add(&running.pod.uid, &parts, &mut measured.figures);
+    let written: Option<Vec<Disk>> = parts.iter().map(|part| part.disk).collect();
     let disk = disks.of(&running.pod.uid).zip(written).map(|(volumes, written)| Disk {
         used: volumes.used + written.iter().map(|disk| disk.used).sum::<u64>(),
         ..volumes
     });
-    PodSample {
-        pod: running.pod.clone(),
-        measured: Measured::sum(&parts),
-        interfaces,
-        sandbox,
-        containers,
-        disk,
-    }
+    PodSample { pod: running.pod.clone(), measured, interfaces, sandbox, containers, disk }
 }
 
 fn container(

@@ -9,9 +9,8 @@ use super::{
     disks::Disks,
     host::Host,
     pace,
-    rates::Rates,
     running::RunningPods,
-    sample::{self, Sample},
+    sample::{self, Before, Sample},
 };
 
 /// The usage of this node.
@@ -20,7 +19,7 @@ pub struct Sampler {
     host: Arc<Host>,
     running: RunningPods,
     disks: Disks,
-    rates: Arc<tokio::sync::Mutex<Rates>>,
+    before: Arc<tokio::sync::Mutex<Before>>,
     latest: Arc<RwLock<Option<Arc<Sample>>>>,
     period: Arc<RwLock<Duration>>,
 }
@@ -30,7 +29,7 @@ impl Sampler {
     pub fn new(host: Host, running: RunningPods, disks: Disks) -> Self {
         let host = Arc::new(host);
         let period = Arc::new(RwLock::new(pace::USUAL));
-        Self { host, running, disks, rates: Arc::default(), latest: Arc::default(), period }
+        Self { host, running, disks, before: Arc::default(), latest: Arc::default(), period }
     }
 
     /// How long rates are looked at from now on, however often somebody asks.
@@ -48,7 +47,7 @@ impl Sampler {
     /// # Errors
     /// Only if the thread that reads panics or the program ends.
     pub async fn sample(&self, max_age: Duration) -> Result<Arc<Sample>, JoinError> {
-        let mut rates = self.rates.clone().lock_owned().await;
+        let mut before = self.before.clone().lock_owned().await;
         if let Some(latest) = self.latest().filter(|last| last.taken.elapsed() <= max_age) {
             return Ok(latest);
         }
@@ -56,7 +55,7 @@ impl Sampler {
         tokio::task::spawn_blocking(move || {
             let Self { host, disks, .. } = &sampler;
             let period = *sampler.period.read();
-            let sample = Arc::new(sample::take(host, &running, disks, &mut rates, period));
+            let sample = Arc::new(sample::take(host, &running, disks, &mut before, period));
             *sampler.latest.write() = Some(sample.clone());
             sample
         })

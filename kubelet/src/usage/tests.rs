@@ -10,9 +10,8 @@ use super::{
     figures::Figures,
     host::Host,
     proc::Traffic,
-    rates::Rates,
     running::{RunningContainer, RunningPod},
-    sample::{self, Sample},
+    sample::{self, Before, Sample},
     wire,
 };
 use crate::runtime::{PodIdentity, Resources};
@@ -27,7 +26,7 @@ const PERIOD: Duration = Duration::from_secs(10);
 /// A host.
 struct Tree {
     directory: tempfile::TempDir,
-    rates: Rates,
+    before: Before,
     disks: Disks,
 }
 
@@ -35,7 +34,7 @@ impl Tree {
     fn new() -> Self {
         Self {
             directory: tempfile::tempdir().unwrap(),
-            rates: Rates::default(),
+            before: Before::default(),
             disks: Disks::default(),
         }
     }
@@ -87,7 +86,7 @@ impl Tree {
     }
 
     fn sample(&mut self, pods: &[RunningPod]) -> Sample {
-        sample::take(&self.host(), pods, &self.disks, &mut self.rates, PERIOD)
+        sample::take(&self.host(), pods, &self.disks, &mut self.before, PERIOD)
     }
 
     /// The sample of a pod in the words of the topics.
@@ -201,6 +200,30 @@ fn a_container_that_was_started_again_has_no_rate_yet() {
     );
     assert!(usage.usage.cpu_core_nano_seconds.is_some());
     assert!(tree.usage(&again).usage.cpu_nano_cores.is_some());
+}
+
+#[test]
+fn a_pods_counters_do_not_fall_when_a_container_is_started_again() {
+    let mut tree = Tree::new();
+    for (id, pid) in [("aaaa", 10), ("bbbb", 20), ("cccc", 30)] {
+        tree.v1(id, pid);
+    }
+    let counters = |usage: PodUsage| {
+        let usage = usage.usage;
+        (usage.cpu_core_nano_seconds, usage.page_faults, usage.major_page_faults)
+    };
+    let of = |containers: u64| {
+        (Some(containers * 22_536_817), Some(containers * 1152), Some(containers * 2))
+    };
+    assert_eq!(counters(tree.usage(&pod())), of(2));
+    let again = RunningPod { containers: vec![container("cccc", 30)], ..pod() };
+    fs::remove_file(tree.path("proc/20/cgroup")).unwrap();
+    assert_eq!(counters(tree.usage(&pod())), (None, None, None), "it has ended just now");
+    assert_eq!(counters(tree.usage(&again)), of(3));
+    assert_eq!(counters(tree.usage(&again)), of(3));
+    assert_eq!(tree.usage(&again).usage.pids, Some(6), "only of what runs");
+    tree.sample(&[]);
+    assert_eq!(counters(tree.usage(&again)), of(2), "nothing of it ran");
 }
 
 #[test]
