@@ -2,6 +2,7 @@
 
 use api_types::{
     api::core::v1 as core,
+    jiff::Timestamp,
     metrics::{NodeMetrics, PodMetrics},
 };
 use kube::{
@@ -14,33 +15,36 @@ use testkit::ControlPlane;
 /// A pod's namespace and name, and its containers, each with its thousandths of a processor and its bytes.
 pub(crate) type Pod = (&'static str, &'static str, &'static [(&'static str, u64, u64)]);
 
-/// Says over Redis what a node and its pods use until the API server knows.
+/// Makes a pod that runs on n1, with what it is an app of as a label; its uid.
+pub(crate) async fn run(plane: &ControlPlane, namespace: &str, name: &str, app: &str) -> String {
+    let api = Api::<core::Pod>::namespaced(plane.client(), namespace);
+    let pod = testkit::pod(name).namespace(namespace).label("app", app).node("n1");
+    let pod = pod.running("10.244.0.9").build();
+    let created = api.create(&PostParams::default(), &pod).await.unwrap();
+    api.replace_status(name, &PostParams::default(), &pod).await.unwrap();
+    created.metadata.uid.unwrap()
+}
+
+/// Says over Redis what a node and its pods use until the API server knows: of the node in the first second of 1970, of
+/// each pod in one more.
 pub(crate) async fn announce(plane: &ControlPlane, node: (u64, u64), pods: &[Pod]) {
-    let usage = |(milli, bytes): (u64, u64)| Usage {
+    let usage = |second: i64, milli: u64, bytes: u64| Usage {
+        timestamp: Timestamp::from_second(second).unwrap(),
         window_seconds: Some(10.0),
         cpu_nano_cores: Some(milli * 1_000_000 + 1),
         memory_working_set_bytes: Some(bytes),
         ..Usage::default()
     };
     let mut told = Vec::new();
-    for (namespace, name, containers) in pods {
-        let api = Api::<core::Pod>::namespaced(plane.client(), namespace);
-        let pod = testkit::pod(name)
-            .namespace(namespace)
-            .label("app", name)
-            .node("n1")
-            .running("10.244.0.9")
-            .build();
-        let created = api.create(&PostParams::default(), &pod).await.unwrap();
-        api.replace_status(name, &PostParams::default(), &pod).await.unwrap();
+    for (second, (namespace, name, containers)) in (1..).zip(pods) {
         let container = |(name, milli, bytes): &(&str, u64, u64)| ContainerUsage {
             name: (*name).to_owned(),
-            usage: usage((*milli, *bytes)),
+            usage: usage(second, *milli, *bytes),
         };
         told.push(PodUsage {
             namespace: (*namespace).to_owned(),
             name: (*name).to_owned(),
-            uid: created.metadata.uid.unwrap(),
+            uid: run(plane, namespace, name, name).await,
             usage: Usage::default(),
             containers: containers.iter().map(container).collect(),
         });
@@ -51,7 +55,7 @@ pub(crate) async fn announce(plane: &ControlPlane, node: (u64, u64), pods: &[Pod
         cpu_percent: 0.0,
         memory_percent: 0.0,
         pods: pods.len(),
-        usage: Some(usage(node)),
+        usage: Some(usage(0, node.0, node.1)),
     };
     let all = ListParams::default();
     testkit::wait::until("figures are there", async || {

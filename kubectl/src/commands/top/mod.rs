@@ -16,6 +16,9 @@ use crate::{Failure, session::Session};
     after_help = "Examples:\n  kubectl top nodes\n  kubectl top pods -A --sort-by=cpu\n  kubectl top pod web --containers"
 )]
 pub struct Top {
+    /// As stock has it: whether answers may come as Protobuf. They come as JSON.
+    #[arg(long, global = true, hide = true, num_args = 0..=1, require_equals = true)]
+    use_protocol_buffers: Option<bool>,
     #[command(subcommand)]
     what: What,
 }
