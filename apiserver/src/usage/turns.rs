@@ -25,7 +25,7 @@ pub(super) struct Turns {
 type Turn = tokio::sync::Mutex<Option<Instant>>;
 
 impl Turns {
-    /// Asks, if it is time to. Says whether there is an answer.
+    /// Asks, if it is time to.
     pub(super) async fn ask<T>(
         &self,
         node: &str,
