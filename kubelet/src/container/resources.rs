@@ -24,7 +24,7 @@ pub fn resources(container: &Container) -> Resources {
     Resources {
         cpu_shares: Some((milli * SHARES_PER_CPU / 1000).max(MIN_SHARES)),
         cpu_quota: limit("cpu").map(|cpu| (cpu.milli_value() * QUOTA_PER_MILLI).max(MIN_QUOTA)),
-        memory: limit("memory").map(Quantity::value).filter(|bytes| *bytes > 0),
+        memory: limit("memory").map(Quantity::value),
     }
 }
 
@@ -37,14 +37,13 @@ pub fn field(
 ) -> Option<String> {
     let (group, name) = wanted.resource.split_once('.')?;
     let is_known = matches!(name, "cpu" | "memory" | "ephemeral-storage");
+    let is_huge = name.starts_with("hugepages-");
+    let none = (is_known || is_huge).then_some(Quantity::from_units(0));
     let limit = limit(container, name);
     let amount = match group {
         "limits" if is_known => limit.or_else(|| parse(Some(allocatable), name)),
-        "requests" if is_known => {
-            request(container, name).or(limit).or(Some(Quantity::from_units(0)))
-        }
-        "limits" => limit,
-        "requests" => request(container, name).or(limit),
+        "limits" => limit.or(none),
+        "requests" => request(container, name).or(limit).or(none),
         _ => None,
     }?;
     let divisor: Option<Quantity> = wanted.divisor.as_ref().and_then(|text| text.0.parse().ok());
@@ -63,8 +62,10 @@ fn divide(amount: i64, unit: i64) -> i64 {
     (amount + unit - 1) / unit
 }
 
+/// A limit of zero is none.
 fn limit(container: &Container, name: &str) -> Option<Quantity> {
-    parse(container.resources.as_ref()?.limits.as_ref(), name)
+    let limit = parse(container.resources.as_ref()?.limits.as_ref(), name);
+    limit.filter(|limit| !limit.is_zero())
 }
 
 fn request(container: &Container, name: &str) -> Option<Quantity> {
@@ -126,6 +127,12 @@ mod tests {
         check_field(&none, "limits.ephemeral-storage", "1Gi", Some("10"));
         check_field(&none, "requests.cpu", "1m", Some("0"));
         check_field(&none, "requests.memory", "0", Some("0"));
-        check_field(&none, "requests.hugepages-2Mi", "0", None);
+        check_field(&none, "requests.hugepages-2Mi", "0", Some("0"));
+        check_field(&none, "limits.hugepages-2Mi", "1Mi", Some("0"));
+        check_field(&none, "limits.disk", "0", None);
+        let zero = json!({"limits": {"cpu": "0", "memory": "0"}});
+        check_field(&zero, "limits.cpu", "0", Some("4"));
+        check_field(&zero, "limits.memory", "1Mi", Some("1024"));
+        check(&zero, 2, None, None);
     }
 }
