@@ -19,7 +19,9 @@ const ADMINISTRATORS: &str = "system:masters";
 /// Who may read what everything uses, and nothing else.
 const MONITORING: &str = "system:monitoring";
 /// What has a right of its own beside the one for everything; as Kubernetes names it.
-const SUBRESOURCES: [&str; 4] = ["pods", "healthz", "metrics", "stats"];
+const BESIDE_PROXY: [&str; 2] = ["pods", "healthz"];
+/// What has a right of its own instead.
+const INSTEAD: [&str; 2] = ["metrics", "stats"];
 
 /// The owner of a certificate that the handshake has verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,9 +84,11 @@ fn forbidden(user: &str, request: &Request) -> String {
         _ => "",
     };
     let first = request.uri().path().split('/').nth(1).unwrap_or_default();
-    let own = SUBRESOURCES.into_iter().filter(|name| *name == first);
-    let subresources: Vec<&str> = own.chain(["proxy"]).collect();
-    let subresources = subresources.join(" ");
+    let subresources = match first {
+        own if INSTEAD.contains(&own) => own.to_owned(),
+        own if BESIDE_PROXY.contains(&own) => format!("{own} proxy"),
+        _ => "proxy".to_owned(),
+    };
     format!(
         "Forbidden (user={user}, verb={verb}, resource=nodes, subresource(s)=[{subresources}])\n"
     )

@@ -71,8 +71,8 @@ async fn a_refusal_says_what_was_missing() {
         ("GET", "/healthz", "get", "healthz proxy"),
         ("POST", "/exec/default/web/main", "create", "proxy"),
         ("GET", "/podsandmore", "get", "proxy"),
-        ("GET", "/metrics/cadvisor", "get", "metrics proxy"),
-        ("GET", "/stats/summary", "get", "stats proxy"),
+        ("GET", "/metrics/cadvisor", "get", "metrics"),
+        ("GET", "/stats/summary", "get", "stats"),
     ] {
         let (code, said) = served.ask(method, path, Some(("alice", &[]))).await;
         let wanted = format!(
