@@ -1,5 +1,6 @@
 //! What the kernel counts of the processes of a container, in the files of its control group. Version 1 has a
-//! hierarchy for each controller, version 2 one for all; hosts that have both count in version 1.
+//! hierarchy for each controller, version 2 one for all; hosts that have both
+//! mostly count in version 1, and have version 2 in a directory below.
 
 use std::{
     collections::BTreeMap,
@@ -57,7 +58,8 @@ impl Groups {
                 fs::read_to_string(group.join(file)).ok()
             }),
             Self::V2(path) => {
-                let group = directory(mounted, path);
+                let hybrid = mounted.join("unified");
+                let group = directory(if hybrid.is_dir() { &hybrid } else { mounted }, path);
                 v2(&|file| fs::read_to_string(group.join(file)).ok())
             }
         }

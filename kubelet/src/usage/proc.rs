@@ -37,6 +37,17 @@ impl Traffic {
     }
 }
 
+/// What cAdvisor does not tell of: the loopback, and the host's ends of what belongs to containers, whose traffic
+/// is that of other interfaces too.
+const IGNORED: [&str; 4] = ["lo", "veth", "docker", "nerdctl"];
+
+/// `/proc/net/dev` of the host.
+pub(super) fn host_interfaces(text: &str) -> Vec<Interface> {
+    let mut interfaces = interfaces(text);
+    interfaces.retain(|found| !IGNORED.iter().any(|prefix| found.name.starts_with(prefix)));
+    interfaces
+}
+
 /// `/proc/<pid>/net/dev`, without the loopback.
 pub(super) fn interfaces(text: &str) -> Vec<Interface> {
     let interfaces = text.lines().filter_map(interface);
@@ -54,12 +65,12 @@ fn interface(line: &str) -> Option<Interface> {
     })
 }
 
-/// The interface that leads everywhere, by `/proc/net/route`.
+/// The interface that leads everywhere, by `/proc/net/route`: tunnels may have a half of everything.
 pub(super) fn default_interface(text: &str) -> Option<&str> {
     text.lines().find_map(|line| {
         let mut words = line.split_whitespace();
-        let (name, destination) = (words.next()?, words.next()?);
-        (destination == "00000000").then_some(name)
+        let (name, destination, mask) = (words.next()?, words.next()?, words.nth(5)?);
+        (destination == "00000000" && mask == "00000000").then_some(name)
     })
 }
 
@@ -119,10 +130,24 @@ broken: 1 2 3
     }
 
     #[test]
+    fn the_hosts_ends_of_what_belongs_to_containers_are_none_of_its_interfaces() {
+        let columns = ": 1 2 3 4 0 0 0 0 5 6 7 8 0 0 0 0\n";
+        let names = ["lo", "eth0", "veth12", "docker0", "nerdctl0", "mk8s1f", "br-4a"];
+        let text: String = names.map(|name| format!("{name}{columns}")).concat();
+        let found = host_interfaces(&text);
+        let names: Vec<&str> = found.iter().map(|interface| interface.name.as_str()).collect();
+        assert_eq!(names, ["eth0", "mk8s1f", "br-4a"]);
+        assert_eq!(interfaces(&text).len(), 6, "a pod's");
+    }
+
+    #[test]
     fn the_default_route_names_the_hosts_interface() {
-        let header = "Iface\tDestination\tGateway \tFlags\n";
-        let routes =
-            format!("{header}docker0\t000011AC\t00000000\t0001\neth0\t00000000\t010200C0\t0003\n");
+        let header = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n";
+        let routes = format!(
+            "{header}docker0 000011AC 00000000 0001 0 0 0 0000FFFF 0 0 0\n\
+             tun0 00000000 0100000A 0003 0 0 0 00000080 0 0 0\n\
+             eth0 00000000 010200C0 0003 0 0 0 00000000 0 0 0\n"
+        );
         assert_eq!(default_interface(&routes), Some("eth0"));
         assert_eq!(default_interface(header), None);
     }

@@ -68,6 +68,14 @@ pub struct PodSample {
     pub disk: Option<Disk>,
 }
 
+impl PodSample {
+    /// When it was started.
+    pub(crate) fn started_at(&self) -> Option<Timestamp> {
+        let first = self.sandbox.as_ref().or(self.containers.first());
+        first.map(|found| found.container.started_at)
+    }
+}
+
 /// What a container uses.
 #[derive(Clone, Debug)]
 pub struct ContainerSample {
@@ -111,7 +119,7 @@ fn node(host: &Host, rates: &mut Rates) -> NodeSample {
         measured: measured(figures, "", rates),
         started_at: host.read("stat").and_then(|stat| proc::boot_time(&stat)),
         memory: Memory::parse(&host.read("meminfo").unwrap_or_default()),
-        interfaces: host.read("net/dev").map(|text| proc::interfaces(&text)),
+        interfaces: host.read("net/dev").map(|text| proc::host_interfaces(&text)),
         default_interface: proc::default_interface(&routes).map(str::to_owned),
         fs: FileSystem::read(&host.root),
         max_pids: host.read("sys/kernel/pid_max").and_then(|text| text.trim().parse().ok()),

@@ -142,6 +142,18 @@ fn both_versions_of_control_groups_say_the_same() {
     }
 }
 
+/// Controllers that version 1 does not have are in the other's hierarchy.
+#[test]
+fn a_host_with_both_versions_may_count_in_version_2() {
+    let mut tree = Tree::new();
+    tree.v2("bbbb", 20);
+    fs::rename(tree.path("cgroup"), tree.path("unified")).unwrap();
+    fs::create_dir(tree.path("cgroup")).unwrap();
+    fs::rename(tree.path("unified"), tree.path("cgroup/unified")).unwrap();
+    let sample = tree.sample(&[pod()]);
+    assert_eq!(sample.pods[0].containers[0].measured.figures, expected(22_536_000));
+}
+
 #[test]
 fn a_pod_is_its_containers_together_with_its_sandbox_and_its_network() {
     let mut tree = Tree::new();
@@ -232,9 +244,12 @@ fn the_host_has_its_own_network_and_file_system() {
     tree.write("proc/stat", "cpu 10 0 0 5\nbtime 1700000000\n");
     tree.write(
         "proc/net/dev",
-        "eth0: 1 2 3 4 0 0 0 0 5 6 7 8 0 0 0 0\ndocker0: 9 9 9 9 0 0 0 0 9 9 9 9 0 0 0 0\n",
+        "docker0: 9 9 9 9 0 0 0 0 9 9 9 9 0 0 0 0\neth0: 1 2 3 4 0 0 0 0 5 6 7 8 0 0 0 0\n",
     );
-    tree.write("proc/net/route", "Iface\tDestination\nens5\t000011AC\neth0\t00000000\n");
+    tree.write(
+        "proc/net/route",
+        "ens5 000011AC 0 0 0 0 0 0000FFFF\neth0 00000000 0 0 0 0 0 00000000\n",
+    );
     tree.write("proc/sys/kernel/pid_max", "32768\n");
     let sample = tree.sample(&[]);
     let node = &sample.node;

@@ -1,5 +1,7 @@
 //! `/metrics/resource`: what `kubectl top` and autoscalers are told of, by Kubernetes' names. Pure.
 
+use std::collections::BTreeMap;
+
 use super::families::{Family, float, moment, seconds};
 use crate::usage::{
     figures::Figures,
@@ -66,7 +68,7 @@ fn pods(sample: &Sample) -> Vec<Family> {
     );
     let mut working_set =
         Family::gauge("pod_memory_working_set_bytes", "Current working set of the pod in bytes");
-    for pod in &sample.pods {
+    for pod in newest(sample).into_values() {
         let labels =
             || vec![("namespace", pod.pod.namespace.clone()), ("pod", pod.pod.name.clone())];
         cpu_time.add(labels(), cpu(&pod.measured.figures));
@@ -76,7 +78,15 @@ fn pods(sample: &Sample) -> Vec<Family> {
 }
 
 fn of_pods(sample: &Sample) -> impl Iterator<Item = (&PodSample, &ContainerSample)> {
-    sample.pods.iter().flat_map(|pod| pod.containers.iter().map(move |found| (pod, found)))
+    let pods = newest(sample).into_values();
+    pods.flat_map(|pod| pod.containers.iter().map(move |found| (pod, found)))
+}
+
+/// Of pods of one name the one that was started last: the others were deleted by force, and are ending still.
+fn newest(sample: &Sample) -> BTreeMap<(&str, &str), &PodSample> {
+    let mut pods: Vec<&PodSample> = sample.pods.iter().collect();
+    pods.sort_by_key(|pod| pod.started_at());
+    pods.into_iter().map(|pod| ((&*pod.pod.namespace, &*pod.pod.name), pod)).collect()
 }
 
 fn cpu(figures: &Figures) -> Option<f64> {

@@ -18,13 +18,13 @@ pub(super) fn of(sample: &Sample, node: &str) -> Value {
 }
 
 fn node(sample: &NodeSample, name: &str, time: Timestamp) -> Value {
-    let available = (sample.memory.total > 0).then_some(sample.memory.available);
+    let total = Some(sample.memory.total).filter(|total| *total > 0);
     let default = sample.default_interface.as_deref().unwrap_or_default();
     json!({
         "nodeName": name,
         "startTime": sample.started_at,
         "cpu": cpu(&sample.measured, time),
-        "memory": memory(&sample.measured, available, time),
+        "memory": memory(&sample.measured, total, time),
         "network": network(sample.interfaces.as_deref(), default, time),
         "fs": sample.fs.map(|fs| file_system(fs, time)),
         "rlimit": sample.max_pids.map(|most| {
@@ -35,14 +35,13 @@ fn node(sample: &NodeSample, name: &str, time: Timestamp) -> Value {
 
 fn pod(sample: &PodSample, time: Timestamp) -> Value {
     let identity = &sample.pod;
-    let first = sample.sandbox.as_ref().or(sample.containers.first());
     let containers: Vec<Value> =
         sample.containers.iter().map(|found| container(found, time)).collect();
     let first_interface = sample.interfaces.as_ref().and_then(|interfaces| interfaces.first());
     let default = first_interface.map_or("", |interface| &interface.name);
     json!({
         "podRef": {"name": identity.name, "namespace": identity.namespace, "uid": identity.uid},
-        "startTime": first.map(|found| found.container.started_at),
+        "startTime": sample.started_at(),
         "containers": containers,
         "cpu": cpu(&sample.measured, time),
         "memory": memory(&sample.measured, None, time),
@@ -50,19 +49,17 @@ fn pod(sample: &PodSample, time: Timestamp) -> Value {
         "ephemeral-storage": sample.disk.map(|disk| {
             json!({"time": time, "usedBytes": disk.used, "capacityBytes": disk.capacity})
         }),
-        "process_stats": {"process_count": sample.measured.figures.processes},
+        "process_stats": sample.measured.figures.processes.map(|count| json!({"process_count": count})),
     })
 }
 
 fn container(sample: &ContainerSample, time: Timestamp) -> Value {
     let limit = sample.container.resources.memory.and_then(|bytes| u64::try_from(bytes).ok());
-    let working_set = sample.measured.figures.memory_working_set;
-    let available = limit.zip(working_set).map(|(limit, used)| limit.saturating_sub(used));
     json!({
         "name": sample.container.name,
         "startTime": sample.container.started_at,
         "cpu": cpu(&sample.measured, time),
-        "memory": memory(&sample.measured, available, time),
+        "memory": memory(&sample.measured, limit, time),
         "rootfs": sample.disk.map(|disk| {
             json!({"time": time, "usedBytes": disk.used, "capacityBytes": disk.capacity})
         }),
@@ -77,8 +74,10 @@ fn cpu(measured: &Measured, time: Timestamp) -> Value {
     })
 }
 
-fn memory(measured: &Measured, available: Option<u64>, time: Timestamp) -> Value {
+fn memory(measured: &Measured, limit: Option<u64>, time: Timestamp) -> Value {
     let figures = &measured.figures;
+    let used = figures.memory_working_set;
+    let available = limit.zip(used).map(|(limit, used)| limit.saturating_sub(used));
     json!({
         "time": time,
         "availableBytes": available,

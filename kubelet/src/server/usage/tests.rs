@@ -110,7 +110,7 @@ fn sample() -> Sample {
             measured: measured(1000),
             started_at: Some(time(0)),
             memory: Memory { total: 8 * GIB, available: 6 * GIB },
-            interfaces: Some(vec![interface("docker0", 900), interface("eth0", 1000)]),
+            interfaces: Some(vec![interface("mk8s1f", 900), interface("eth0", 1000)]),
             default_interface: Some("eth0".to_owned()),
             fs: Some(FileSystem {
                 capacity: 200 * GIB,
@@ -129,6 +129,28 @@ fn sample() -> Sample {
 fn resource_metrics() {
     let text = families::metrics(resource::families(Some(&sample()))).encode().unwrap();
     expect_file!["golden/resource.txt"].assert_eq(&text);
+}
+
+#[test]
+fn of_pods_of_one_name_the_newest_is_told_of() {
+    let mut sample = sample();
+    let newer = container("main", 40, Resources::default());
+    let mut newer = pod("web", vec![newer], 50);
+    newer.sandbox = None;
+    let mut first = RunningContainer::clone(&newer.containers[0].container);
+    first.started_at = time(50);
+    newer.containers[0].container = Arc::new(first);
+    for place in [0, sample.pods.len()] {
+        sample.pods.insert(place, newer.clone());
+        let text = families::metrics(resource::families(Some(&sample))).encode().unwrap();
+        let of_web = |metric: &str| -> Vec<&str> {
+            let named = |line: &&str| line.starts_with(metric) && line.contains("pod=\"web\"");
+            text.lines().filter(named).filter_map(|line| line.split(' ').next_back()).collect()
+        };
+        assert_eq!(of_web("pod_memory_working_set_bytes"), ["150000.0"]);
+        assert_eq!(of_web("container_memory_working_set_bytes"), ["120000.0"]);
+        sample.pods.remove(place);
+    }
 }
 
 #[test]
