@@ -123,22 +123,20 @@ impl<'a> Pods<'a> {
         Proposal { replicas, utilization: None, usage: usage as i64 }
     }
 
-    /// The groups of pods, and what those use that count.
-    fn counted<'s>(
+    /// The groups of pods, and what those use that count: a query may tell of other pods, too.
+    fn counted(
         self,
-        samples: &'s Samples,
+        samples: &Samples,
         resource: &str,
-    ) -> Result<(Groups<'a>, BTreeMap<&'s str, i64>), String>
-    where
-        'a: 's,
-    {
+    ) -> Result<(Groups<'a>, BTreeMap<&'a str, i64>), String> {
         if self.all.is_empty() {
             return Err(NO_PODS.to_owned());
         }
         let groups = self.groups(samples, resource == "cpu");
         let counts = |pod: &str| !groups.ignored.contains(pod) && !groups.unready.contains(pod);
-        let values = samples.iter().map(|(pod, sample)| (pod.as_str(), sample.value));
-        let values: BTreeMap<_, _> = values.filter(|(pod, _)| counts(pod)).collect();
+        let counting = self.all.iter().map(name).filter(|pod| counts(pod));
+        let known = counting.filter_map(|pod| Some((pod, samples.get(pod)?.value)));
+        let values: BTreeMap<_, _> = known.collect();
         if values.is_empty() {
             let why = "did not receive metrics for targeted pods (pods might be unready)";
             return Err(why.to_owned());
@@ -334,11 +332,15 @@ mod tests {
     }
 
     fn samples(levels: &[i64]) -> Samples {
+        named(&levels.iter().copied().enumerate().collect::<Vec<_>>())
+    }
+
+    fn named(levels: &[(usize, i64)]) -> Samples {
         let (timestamp, window) = (Timestamp::UNIX_EPOCH, Duration::from_secs(60));
-        let sample = |(i, value): (usize, &i64)| {
+        let sample = |(i, value): &(usize, i64)| {
             (i.to_string(), Sample { value: *value, timestamp, window })
         };
-        levels.iter().enumerate().map(sample).collect()
+        levels.iter().map(sample).collect()
     }
 
     /// Of `podautoscaler/replica_calculator_test.go`; each pod requests one processor.
@@ -421,6 +423,22 @@ mod tests {
             let found = pods.by_average(&samples(levels), "", target).unwrap();
             assert_eq!((found.replicas, found.usage), (expected, usage), "{states} {levels:?}");
         }
+    }
+
+    #[test]
+    fn pods_of_others_do_not_count() {
+        let check = |states: &str, levels: &[(usize, i64)], others: i64| {
+            let all = pods(states, &[]);
+            let replicas = i32::try_from(all.len()).unwrap();
+            let mut levels = levels.to_vec();
+            levels.extend((100..130).map(|other| (other, others)));
+            let pods = Pods { replicas, all: &all, tolerances: USUAL, now: now() };
+            pods.by_average(&named(&levels), "", 40_000).map(|it| (it.replicas, it.usage))
+        };
+        let busy: Vec<_> = (0..10).map(|pod| (pod, 90_000)).collect();
+        assert_eq!(check("rrrrrrrrrr", &busy, 0), Ok((23, 90_000)));
+        assert_eq!(check("rr", &[(0, 40_000)], 90_000), Ok((2, 40_000)));
+        assert!(check("rr", &[], 90_000).is_err());
     }
 
     #[test]
