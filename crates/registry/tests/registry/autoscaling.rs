@@ -143,6 +143,7 @@ spec:
   - {type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}
   behavior:
     scaleUp: {stabilizationWindowSeconds: 0, selectPolicy: Max, policies: [{type: Pods, value: 1, periodSeconds: 10}]}
+    scaleDown: {selectPolicy: Max, policies: [{type: Percent, value: 100, periodSeconds: 15}]}
 status:
   currentReplicas: 2
   desiredReplicas: 3
@@ -210,6 +211,22 @@ fn the_first_version_s_annotations_are_what_they_stand_for() {
     new["metadata"]["annotations"] = json!({metrics: "[]", "other": "stays"});
     let created = create(&def(PLURAL), new);
     assert_eq!(created["metadata"]["annotations"], json!({"other": "stays"}));
+}
+
+#[test]
+fn behaviour_of_one_direction_in_the_first_version_leaves_the_other_what_it_is_without_saying() {
+    let of = |behavior: &str| {
+        let mut old = v1().to_served(yaml(FULL)).unwrap();
+        let key = "autoscaling.alpha.kubernetes.io/behavior";
+        old["metadata"]["annotations"][key] = json!(behavior);
+        v1().to_stored(old).unwrap()["spec"]["behavior"].take()
+    };
+    let down = json!({"selectPolicy": "Max",
+        "policies": [{"type": "Percent", "value": 100, "periodSeconds": 15}]});
+    assert_eq!(of(r#"{"ScaleUp": {"SelectPolicy": "Max"}}"#)["scaleDown"], down);
+    assert_eq!(of(r#"{"ScaleUp": null}"#)["scaleDown"], down);
+    let up = of(r#"{"ScaleDown": {"StabilizationWindowSeconds": 3}}"#)["scaleUp"].take();
+    assert_eq!(up["policies"][1]["value"], 100);
 }
 
 #[test]

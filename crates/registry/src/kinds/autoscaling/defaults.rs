@@ -1,7 +1,8 @@
 //! What goes without saying.
 
 use api_types::api::autoscaling::v2::{
-    HPAScalingPolicy, HPAScalingRules, MetricSpec, MetricTarget, ResourceMetricSource,
+    HPAScalingPolicy, HPAScalingRules, HorizontalPodAutoscalerBehavior, MetricSpec, MetricTarget,
+    ResourceMetricSource,
 };
 
 /// Of an autoscaler that names no metric.
@@ -18,13 +19,19 @@ pub(super) fn cpu_utilization(percent: i32) -> MetricSpec {
     MetricSpec { type_: "Resource".to_owned(), resource, ..MetricSpec::default() }
 }
 
-pub(super) fn scale_up(rules: &mut HPAScalingRules) {
+/// Of both directions.
+pub(super) fn behavior(behavior: &mut HorizontalPodAutoscalerBehavior) {
+    scale_up(behavior.scale_up.get_or_insert_default());
+    scale_down(behavior.scale_down.get_or_insert_default());
+}
+
+fn scale_up(rules: &mut HPAScalingRules) {
     rules.stabilization_window_seconds.get_or_insert(0);
     complete(rules, &[("Pods", 4), ("Percent", 100)]);
 }
 
 /// The window stays open: it is a setting of the controller.
-pub(super) fn scale_down(rules: &mut HPAScalingRules) {
+fn scale_down(rules: &mut HPAScalingRules) {
     complete(rules, &[("Percent", 100)]);
 }
 

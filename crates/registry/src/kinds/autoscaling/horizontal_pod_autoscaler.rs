@@ -8,7 +8,7 @@ use api_types::api::autoscaling::{
 use serde_json::json;
 
 use super::{
-    defaults::{DEFAULT_CPU_UTILIZATION, cpu_utilization, scale_down, scale_up},
+    defaults::{self, DEFAULT_CPU_UTILIZATION, cpu_utilization},
     targets,
     v1::{Annotated, V1, V1Strategy},
     validation,
@@ -57,8 +57,7 @@ impl Strategy<HorizontalPodAutoscaler> for V2Strategy {
             metrics.push(cpu_utilization(DEFAULT_CPU_UTILIZATION));
         }
         if let Some(behavior) = &mut spec.behavior {
-            scale_up(behavior.scale_up.get_or_insert_default());
-            scale_down(behavior.scale_down.get_or_insert_default());
+            defaults::behavior(behavior);
         }
     }
 

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    defaults::{DEFAULT_CPU_UTILIZATION, cpu_utilization},
+    defaults::{self, DEFAULT_CPU_UTILIZATION, cpu_utilization},
     validation,
 };
 use crate::{Strategy, conversion::Conversion};
@@ -291,7 +291,19 @@ fn spec_to_stored(spec: &mut Value, others: &Value, behavior: &Value) {
     metrics.extend(percent.map(|percent| json!(cpu_utilization(percent))));
     spec["metrics"] = metrics.into();
     if behavior.is_object() {
-        spec["behavior"] = with_keys(behavior, &first_lower_case);
+        let behavior = with_keys(behavior, &first_lower_case);
+        spec["behavior"] = with_both_directions(behavior);
+    }
+}
+
+/// Nobody completes what is stored. What can't be read is left as it is.
+fn with_both_directions(behavior: Value) -> Value {
+    match v2::HorizontalPodAutoscalerBehavior::deserialize(&behavior) {
+        Ok(mut behavior) => {
+            defaults::behavior(&mut behavior);
+            json!(behavior)
+        }
+        Err(_) => behavior,
     }
 }
 
