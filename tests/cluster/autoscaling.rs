@@ -1,6 +1,6 @@
 //! What pods use decides how many there are.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use tokio::task::block_in_place;
 
@@ -57,10 +57,34 @@ async fn load_makes_a_set_larger_and_smaller_and_its_service_reaches_all_of_it()
     let pods = are_there(1).await;
     answers_from(&pods).await;
     let events = run(&stock, &["describe", "hpa", "load"]);
-    for told in [
-        "New size: 3; reason: cpu resource utilization (percentage of request) above target",
-        "New size: 1; reason: All metrics below target",
-    ] {
-        assert!(events.contains(told), "{events}");
+    assert!(events.contains(LAST), "{events}");
+    let selector = "--field-selector=reason=SuccessfulRescale,involvedObject.name=load";
+    let events = r#"jsonpath={range .items[*]}{.metadata.name} {.message}{"\n"}{end}"#;
+    assert_pace(&run(&stock, &["get", "events", selector, "-o", events]));
+}
+
+const ABOVE: &str = "cpu resource utilization (percentage of request) above target";
+const LAST: &str = "New size: 1; reason: All metrics below target";
+
+/// One pod more or less in each of the example's 5 s: an event's name ends with its nanosecond.
+fn assert_pace(events: &str) {
+    let event = |line: &str| {
+        let (name, message) = line.split_once(' ').unwrap();
+        let at = u64::from_str_radix(name.rsplit_once('.').unwrap().1, 16).unwrap();
+        (Duration::from_nanos(at), message.to_owned())
+    };
+    let mut all: Vec<_> = events.lines().map(event).collect();
+    all.sort();
+    let (times, messages): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+    let [up, further, down, last] = [
+        format!("New size: 2; reason: {ABOVE}"),
+        format!("New size: 3; reason: {ABOVE}"),
+        "New size: 2; reason: All metrics below target".to_owned(),
+        LAST.to_owned(),
+    ];
+    assert_eq!(messages, [up, further, down, last]);
+    for pair in [&times[..2], &times[2..]] {
+        let pace = (pair[1] - pair[0]).as_secs_f64();
+        assert!((4.5..=5.5).contains(&pace), "{pace} s\n{events}");
     }
 }
