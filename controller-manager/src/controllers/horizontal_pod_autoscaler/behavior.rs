@@ -6,6 +6,8 @@ use std::time::Duration;
 use api_types::api::autoscaling::v2::{HPAScalingRules, HorizontalPodAutoscalerBehavior};
 use tokio::time::Instant;
 
+/// Autoscalers are looked at at least so often.
+pub(super) const PERIOD: Duration = Duration::from_secs(15);
 /// For how long a higher recommendation holds where nothing else is said.
 const DOWNSCALE_STABILIZATION: Duration = Duration::from_secs(300);
 /// No window and no period is longer.
@@ -107,7 +109,8 @@ impl History {
         let stable = recent.unwrap_or(wanted.recommended).max(wanted.recommended);
         self.remember(now, wanted.recommended);
         let stabilized = if stable == wanted.recommended { READY } else { DOWN_STABILIZED };
-        let fastest = wanted.current.saturating_mul(2).max(4);
+        let start = self.start(now, wanted.current, PERIOD);
+        let fastest = start.saturating_mul(2).max(4).max(wanted.current);
         let (most, why) =
             if wanted.max > fastest { (fastest, UP_LIMIT) } else { (wanted.max, TOO_MANY) };
         limited(stable, wanted.min, TOO_FEW, most, why, stabilized)
@@ -157,8 +160,7 @@ impl History {
         }
         let limits = rules.policies.iter().flatten().map(|policy| {
             let period = seconds(policy.period_seconds);
-            let start =
-                current - changed(&self.added, now, period) + changed(&self.removed, now, period);
+            let start = self.start(now, current, period);
             match policy.type_.as_str() {
                 "Pods" => start.saturating_add(sign.saturating_mul(policy.value)),
                 _ => percent(start, sign, policy.value),
@@ -167,6 +169,11 @@ impl History {
         let takes_largest = (select == Some("Min")) != (sign > 0);
         let limit = if takes_largest { limits.max() } else { limits.min() };
         limit.unwrap_or(current)
+    }
+
+    /// How many there were at the beginning of a period that ends now.
+    fn start(&self, now: Instant, current: i32, period: Duration) -> i32 {
+        current - changed(&self.added, now, period) + changed(&self.removed, now, period)
     }
 
     /// When the earliest of what was done is out of its policy's period, and there is room for more.

@@ -244,7 +244,7 @@ fn requested(pod: &Pod, container: Option<&str>, resource: &str) -> Result<i64, 
 }
 
 /// The containers that run all the time.
-fn running(pod: &Pod) -> impl Iterator<Item = &Container> {
+pub(super) fn running(pod: &Pod) -> impl Iterator<Item = &Container> {
     let spec = pod.spec.iter();
     let sidecars = spec.clone().flat_map(|spec| spec.init_containers.iter().flatten());
     let sidecars = sidecars.filter(|it| it.restart_policy.as_deref() == Some("Always"));

@@ -14,12 +14,10 @@ use api_types::jiff::Timestamp;
 use api_types::meta;
 use tokio::time::Instant;
 
-use super::behavior::{History, Wanted, policies};
+use super::behavior::{History, PERIOD, Wanted, policies};
 use super::calculator::{Pods, Proposal, Tolerances};
 use super::figures::Figures;
 
-/// Autoscalers are looked at at least so often.
-pub(super) const PERIOD: Duration = Duration::from_secs(15);
 const TOLERANCE: f64 = 0.1;
 
 /// What a look has found.

@@ -194,6 +194,21 @@ fn one_pod_in_each_interval_up_and_down() {
 }
 
 #[test]
+fn a_look_out_of_turn_scales_no_further() {
+    let mut world = World::new(1, 30, None);
+    for replicas in [4, 8, 16, 30] {
+        let turn = world.instant;
+        world.look(10_000, 100);
+        let next = world.instant;
+        assert_eq!(world.replicas, replicas);
+        world.instant = turn + Duration::from_millis(50);
+        world.look(10_000, 100);
+        assert_eq!(world.replicas, replicas);
+        world.instant = next;
+    }
+}
+
+#[test]
 fn a_lower_load_counts_only_when_it_has_lasted_for_five_minutes() {
     let mut world = World::new(1, 10, None);
     world.for_seconds(120, 1000, 100);

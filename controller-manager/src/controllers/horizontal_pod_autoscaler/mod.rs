@@ -10,6 +10,7 @@
 mod behavior;
 mod calculator;
 mod decision;
+mod failures;
 mod figures;
 #[cfg(test)]
 mod histories;
@@ -21,6 +22,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod wanted;
+mod warned;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,6 +35,7 @@ use api_types::api::core::v1::Pod;
 use api_types::meta::Time;
 use component::events::{EventType, Recorder};
 use futures::StreamExt;
+use futures::future::join_all;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use parking_lot::Mutex;
@@ -40,7 +43,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use self::behavior::{History, policies};
+use self::behavior::{History, PERIOD, policies};
 use self::decision::{Decision, Seen, Told, decide, next_look, period};
 use self::figures::{Figures, Known};
 use self::pod_usage::{Sources, UsageSource};
@@ -48,6 +51,7 @@ use self::prometheus::Prometheus;
 use self::selectors::Selectors;
 use self::target::Target;
 use self::wanted::Wanted;
+use self::warned::Warned;
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::discovery::Discovery;
@@ -82,6 +86,7 @@ struct Autoscalers {
     prometheus: Prometheus,
     wanted: Wanted,
     selectors: Selectors,
+    warned: Warned,
     histories: Mutex<BTreeMap<ObjectKey, (Option<String>, History)>>,
 }
 
@@ -106,6 +111,7 @@ impl Autoscalers {
             prometheus: Prometheus::new(client.clone(), context.settings.prometheus_url.clone()),
             wanted: Wanted::start(context.listwatch.clone(), tasks),
             selectors: Selectors::default(),
+            warned: Warned::default(),
             histories: Mutex::default(),
             client,
         }
@@ -131,7 +137,10 @@ impl Controller for Autoscalers {
         let mut look = Look { controller: self, key, autoscaler: &autoscaler, begun };
         let mut status = autoscaler.status.clone().unwrap_or_default();
         let next = look.look(&mut status).await;
-        self.write_status(&autoscaler, &status).await?;
+        if let Err(error) = self.write_status(&autoscaler, &status).await {
+            // The next look writes it; one that came sooner would scale sooner.
+            tracing::warn!(autoscaler = %key, %error, "the status was not written");
+        }
         Ok(Next::After(next.saturating_duration_since(Instant::now())))
     }
 }
@@ -159,6 +168,11 @@ impl Autoscalers {
         let written = api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await;
         written.unless_gone("writing the status of a HorizontalPodAutoscaler").map(drop)
     }
+}
+
+/// Whether a metric is what pods use.
+fn is_of_pods(metric: &MetricSpec) -> bool {
+    metric.resource.is_some() || metric.container_resource.is_some()
 }
 
 /// Why the pods can't be counted: an event and a condition.
@@ -272,9 +286,7 @@ impl Look<'_> {
     /// Policies that act soon need samples that come soon.
     fn want_samples(&self, pods: &[Arc<Pod>]) {
         let spec = &self.autoscaler.spec;
-        let is_of_pods =
-            |metric: &MetricSpec| metric.resource.is_some() || metric.container_resource.is_some();
-        let is_soon = policies(spec.behavior.as_ref()).any(|policy| policy <= decision::PERIOD);
+        let is_soon = policies(spec.behavior.as_ref()).any(|policy| policy <= PERIOD);
         let wants = is_soon && spec.metrics.iter().flatten().any(is_of_pods);
         let nodes = pods.iter().filter_map(|pod| pods::node_of(pod)).map(str::to_owned);
         self.controller.wanted.of(self.key, nodes.filter(|_| wants).collect());
@@ -287,27 +299,33 @@ impl Look<'_> {
         }
         let specs = seen.spec.metrics.as_deref().unwrap_or_default();
         let namespace = self.key.namespace.as_str();
-        let is_of_pods =
-            |it: &&MetricSpec| it.resource.is_some() || it.container_resource.is_some();
-        let used = match specs.iter().find(is_of_pods) {
-            Some(_) => self.controller.usage.used(namespace, selector, seen.pods).await,
-            None => Ok(Vec::new()),
+        let Autoscalers { usage, prometheus, .. } = self.controller;
+        let used = async {
+            match specs.iter().any(is_of_pods) {
+                true => usage.used(namespace, selector, seen.pods).await,
+                false => Ok(Vec::new()),
+            }
         };
+        let queried = async {
+            let others = || specs.iter().filter(|spec| !is_of_pods(spec));
+            if others().next().is_none() {
+                return Vec::new();
+            }
+            let queries = prometheus.queries().await;
+            join_all(others().map(|spec| prometheus.figures(&queries, namespace, spec))).await
+        };
+        let (used, queried) = tokio::join!(used, queried);
         let of = |resource: &str, container: Option<&str>| -> Figures {
             let used = used.as_ref().map_err(Clone::clone)?;
             Ok(Known::Pods(pod_usage::samples(used, resource, container)))
         };
-        let mut all = Vec::new();
-        for spec in specs {
-            all.push(match spec {
-                MetricSpec { resource: Some(it), .. } => of(&it.name, None),
-                MetricSpec { container_resource: Some(it), .. } => {
-                    of(&it.name, Some(&it.container))
-                }
-                other => self.controller.prometheus.figures(namespace, other).await,
-            });
-        }
-        all
+        let mut queried = queried.into_iter();
+        let figures = specs.iter().map(|spec| match spec {
+            MetricSpec { resource: Some(it), .. } => of(&it.name, None),
+            MetricSpec { container_resource: Some(it), .. } => of(&it.name, Some(&it.container)),
+            _ => queried.next().unwrap_or_else(|| Err("it was not asked for".to_owned())),
+        });
+        figures.collect()
     }
 
     /// Scales if that is decided; gives the replicas there are to be if they have changed.
@@ -348,6 +366,10 @@ impl Look<'_> {
     }
 
     fn warn(&self, reason: &str, message: String) {
+        let warning = (self.autoscaler.metadata.uid.clone(), reason.to_owned(), message.clone());
+        if !self.controller.warned.is_due(Instant::now(), warning) {
+            return;
+        }
         self.controller.recorder.about(self.autoscaler, EventType::Warning, reason, message);
     }
 

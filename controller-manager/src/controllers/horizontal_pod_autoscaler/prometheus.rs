@@ -12,13 +12,18 @@ use api_types::jiff::Timestamp;
 use api_types::meta::LabelSelector;
 use kube::{Api, Client};
 use serde::Deserialize;
+use tokio::time::Instant;
 
+use super::failures::Failures;
 use super::figures::{Figures, Known, Sample};
 use crate::frame::reason;
 
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "horizontal-pod-autoscaler-queries";
 const TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// What has failed if no query can be asked.
+const EVERYTHING: &str = "";
 /// A query gives no window; Kubernetes takes this one for such metrics.
 const WINDOW: Duration = Duration::from_secs(60);
 
@@ -26,7 +31,11 @@ pub(super) struct Prometheus {
     client: Client,
     http: reqwest::Client,
     url: Option<String>,
+    failures: Failures,
 }
+
+/// The queries by the metrics' names, or why they are not known.
+pub(super) type Queries = Result<BTreeMap<String, String>, String>;
 
 #[derive(Deserialize)]
 struct Answer {
@@ -51,22 +60,38 @@ struct Series {
 
 impl Prometheus {
     pub(super) fn new(client: Client, url: Option<String>) -> Self {
-        Self { client, http: reqwest::Client::new(), url }
+        let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).build();
+        Self { client, http: http.unwrap_or_default(), url, failures: Failures::default() }
+    }
+
+    pub(super) async fn queries(&self) -> Queries {
+        if self.url.is_none() {
+            return Err("the controller-manager has no --prometheus-url".to_owned());
+        }
+        let api = Api::<ConfigMap>::namespaced(self.client.clone(), NAMESPACE);
+        let queries = api.get_opt(NAME).await.map_err(|error| reason(&error))?;
+        Ok(queries.and_then(|queries| queries.data).unwrap_or_default())
     }
 
     /// Of a metric that is not about resources.
-    pub(super) async fn figures(&self, namespace: &str, spec: &MetricSpec) -> Figures {
+    pub(super) async fn figures(
+        &self,
+        queries: &Queries,
+        namespace: &str,
+        spec: &MetricSpec,
+    ) -> Figures {
         let (api, known) = match spec {
             MetricSpec { pods: Some(it), .. } => {
-                let asked = self.ask(namespace, "", &it.metric).await;
+                let asked = self.ask(queries, namespace, "", &it.metric).await;
                 ("custom", asked.and_then(|series| of_pods(&series)))
             }
             MetricSpec { object: Some(it), .. } => {
-                let asked = self.ask(namespace, &it.described_object.name, &it.metric).await;
+                let asked =
+                    self.ask(queries, namespace, &it.described_object.name, &it.metric).await;
                 ("custom", asked.and_then(|series| total(&series)))
             }
             MetricSpec { external: Some(it), .. } => {
-                let asked = self.ask(namespace, "", &it.metric).await;
+                let asked = self.ask(queries, namespace, "", &it.metric).await;
                 ("external", asked.and_then(|series| total(&series)))
             }
             other => return Err(format!("unknown metric source type {:?}", other.type_)),
@@ -76,27 +101,20 @@ impl Prometheus {
 
     async fn ask(
         &self,
+        queries: &Queries,
         namespace: &str,
         object: &str,
         metric: &MetricIdentifier,
     ) -> Result<Vec<Series>, String> {
-        let url = self.url.as_deref();
-        let url = url.ok_or("the controller-manager has no --prometheus-url")?;
-        let query = self.query(&metric.name).await?;
+        let query = queries.as_ref().map_err(Clone::clone)?.get(&metric.name).ok_or_else(|| {
+            format!("ConfigMap {NAMESPACE}/{NAME} has no query for {}", metric.name)
+        })?;
         let labels = metric.selector.as_ref().map(matchers).unwrap_or_default();
         let query = query
             .replace("$namespace", &escaped(namespace))
             .replace("$object", &escaped(object))
             .replace("$labels", &labels);
-        let request = self.http.get(format!("{}/api/v1/query", url.trim_end_matches('/')));
-        let answer = request.query(&[("query", &query)]).timeout(TIMEOUT).send().await;
-        let answer = answer.map_err(|error| chain(&error))?;
-        let status = answer.status();
-        let answer = answer
-            .json::<Answer>()
-            .await
-            .map_err(|error| format!("Prometheus has answered {status}: {}", chain(&error)))?;
-        match answer {
+        match self.answer(&query).await? {
             Answer { error: Some(error), .. } => Err(format!("Prometheus has answered: {error}")),
             Answer { data: Some(Data::Vector(series)), .. } => Ok(series),
             Answer { data: Some(Data::Scalar(value)), .. } => {
@@ -106,11 +124,25 @@ impl Prometheus {
         }
     }
 
-    async fn query(&self, metric: &str) -> Result<String, String> {
-        let api = Api::<ConfigMap>::namespaced(self.client.clone(), NAMESPACE);
-        let queries = api.get_opt(NAME).await.map_err(|error| reason(&error))?;
-        let query = queries.and_then(|queries| queries.data?.remove(metric));
-        query.ok_or_else(|| format!("ConfigMap {NAMESPACE}/{NAME} has no query for {metric}"))
+    async fn answer(&self, query: &str) -> Result<Answer, String> {
+        let recent = |what| self.failures.of(Instant::now(), what);
+        if let Some(why) = recent(EVERYTHING).or_else(|| recent(query)) {
+            return Err(why);
+        }
+        let url = self.url.as_deref().unwrap_or_default().trim_end_matches('/');
+        let request = self.http.get(format!("{url}/api/v1/query")).query(&[("query", query)]);
+        let failed = |error: reqwest::Error| {
+            let what = if error.is_connect() { EVERYTHING } else { query };
+            let why = chain(&error);
+            if error.is_connect() || error.is_timeout() {
+                self.failures.remember(Instant::now(), what, &why);
+            }
+            why
+        };
+        let answer = request.timeout(TIMEOUT).send().await.map_err(failed)?;
+        let status = answer.status();
+        let answer = answer.json().await.map_err(failed);
+        answer.map_err(|why| format!("Prometheus has answered {status}: {why}"))
     }
 }
 

@@ -32,6 +32,21 @@ struct World {
 
 impl World {
     async fn new(plane: ControlPlane, prometheus_url: Option<String>) -> Self {
+        let (mut world, registered) = Self::with(plane, prometheus_url, register).await;
+        frame::work(&registered, &mut world.tasks);
+        world
+    }
+
+    /// Nothing is looked at but by the test.
+    async fn at_rest(plane: ControlPlane, prometheus_url: Option<String>) -> (Self, Autoscalers) {
+        Self::with(plane, prometheus_url, Autoscalers::new).await
+    }
+
+    async fn with<T>(
+        plane: ControlPlane,
+        prometheus_url: Option<String>,
+        make: impl FnOnce(&Context, &mut JoinSet<()>) -> T,
+    ) -> (Self, T) {
         let listwatch = plane.listwatch();
         let mut context = context(listwatch.clone(), WorkersArgs::default());
         context.settings.prometheus_url = prometheus_url;
@@ -47,11 +62,10 @@ impl World {
         let patch = Patch::Merge(status);
         let pod = pods.patch_status("web-0", &PatchParams::default(), &patch).await.unwrap();
         let mut tasks = JoinSet::new();
-        let registered = register(&context, &mut tasks);
+        let made = make(&context, &mut tasks);
         context.informers.start(&context.listwatch, &mut tasks);
-        frame::work(&registered, &mut tasks);
         let autoscalers = Api::namespaced(client, "default");
-        Self { plane, sets, autoscalers, listwatch, pod, tasks }
+        (Self { plane, sets, autoscalers, listwatch, pod, tasks }, made)
     }
 
     async fn autoscale(&self, name: &str, more: Value) {
@@ -237,7 +251,7 @@ async fn nobody_s_change_is_undone() {
 }
 
 /// A Prometheus that knows one answer, and what it is asked.
-async fn prometheus(asked: tokio::sync::mpsc::UnboundedSender<String>) -> String {
+fn answering(asked: tokio::sync::mpsc::UnboundedSender<String>) -> Router {
     let answer = move |Query(query): Query<BTreeMap<String, String>>| {
         asked.send(query["query"].clone()).ok();
         let result = json!([{"metric": {"pod": "web-0"}, "value": [1.0, "95.5"]}]);
@@ -245,8 +259,11 @@ async fn prometheus(asked: tokio::sync::mpsc::UnboundedSender<String>) -> String
             json!({"status": "success", "data": {"resultType": "vector", "result": result}});
         std::future::ready(answer.to_string())
     };
-    let router = Router::new().route("/api/v1/query", get(answer));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    Router::new().route("/api/v1/query", get(answer))
+}
+
+async fn serve(router: Router, address: &str) -> String {
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     format!("http://{address}")
@@ -255,7 +272,7 @@ async fn prometheus(asked: tokio::sync::mpsc::UnboundedSender<String>) -> String
 #[tokio::test(flavor = "multi_thread")]
 async fn the_utilization_of_gpus_comes_from_a_query() {
     let (asked, mut queries) = tokio::sync::mpsc::unbounded_channel();
-    let url = prometheus(asked).await;
+    let url = serve(answering(asked), "127.0.0.1:0").await;
     let world = World::new(ControlPlane::start().await, Some(url)).await;
     let gpu = json!({"metrics": [{"type": "Pods", "pods": {
         "metric": {"name": "gpu_utilization", "selector": {"matchLabels": {"model": "a"}}},
@@ -275,4 +292,127 @@ async fn the_utilization_of_gpus_comes_from_a_query() {
     assert_eq!(query, "avg by (pod) (gpu{namespace=\"default\",model=\"a\"})");
     let message = world.event("SuccessfulRescale").await;
     assert!(message.ends_with("; reason: pods metric gpu_utilization above target"), "{message}");
+}
+
+/// The client, except that what `fails` answers with 500.
+fn failing(
+    client: kube::Client,
+    fails: impl Fn(&http::Request<kube::client::Body>) -> bool + Clone + Send + 'static,
+) -> kube::Client {
+    let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let (client, fails) = (client.clone(), fails(&request));
+        async move {
+            if fails {
+                let response = http::Response::builder().status(500);
+                return response.body(kube::client::Body::empty()).map_err(tower::BoxError::from);
+            }
+            client.send(request).await.map_err(tower::BoxError::from)
+        }
+    });
+    kube::Client::new(service, "default")
+}
+
+/// A look at an autoscaler once it and the pod are known.
+async fn look(controller: &Autoscalers, name: &str) -> Result<Next, Error> {
+    let key = ObjectKey::new("default", name);
+    wait::until("the informers to know all", async || {
+        let Informers { horizontal_pod_autoscalers: autoscalers, pods, .. } = &controller.informers;
+        let pod = pods.get(&ObjectKey::new("default", "web-0"));
+        let pod = pod.filter(|pod| pods::is_ready(pod));
+        autoscalers.get(&key).and(pod).ok_or("not yet")
+    })
+    .await;
+    controller.reconcile(&key).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_that_can_t_be_written_waits_for_the_next_look() {
+    let (world, mut controller) = World::at_rest(ControlPlane::start().await, None).await;
+    controller.client = failing(world.plane.client(), |request| request.method() == "PATCH");
+    world.autoscale("web", cpu("100m")).await;
+    let next = look(&controller, "web").await;
+    assert!(matches!(next, Ok(Next::After(_))), "{next:?}");
+    assert_eq!(world.autoscalers.get("web").await.unwrap().status.unwrap().conditions, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warning_is_not_repeated_at_every_look() {
+    let (world, controller) = World::at_rest(ControlPlane::start().await, None).await;
+    let target = |name: &str| json!({"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name}});
+    world.autoscale("first", target("gone")).await;
+    world.autoscale("second", target("lost")).await;
+    for name in ["first", "first", "first", "second"] {
+        look(&controller, name).await.unwrap();
+    }
+    let events = world.list::<Event>();
+    let told = wait::until("the last event", async || {
+        let all = events.list(&ListParams::default()).await.unwrap().items;
+        let of = |name: &str| {
+            all.iter().find(|it| it.involved_object.name.as_deref() == Some(name)).cloned()
+        };
+        of("second").and(of("first")).ok_or("not yet")
+    })
+    .await;
+    assert_eq!(told.count, Some(1));
+}
+
+fn externals() -> Value {
+    let metric = |name: &str| {
+        json!({"type": "External", "external": {"metric": {"name": name},
+            "target": {"type": "AverageValue", "averageValue": "1"}}})
+    };
+    json!({"metrics": [metric("first"), metric("second")]})
+}
+
+async fn make_queries(plane: &ControlPlane) {
+    let map = json!({"metadata": {"name": "horizontal-pod-autoscaler-queries", "namespace": "kube-system"},
+        "data": {"first": "first", "second": "second"}});
+    let maps = Api::<ConfigMap>::namespaced(plane.client(), "kube-system");
+    maps.create(&PostParams::default(), &serde_json::from_value(map).unwrap()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_queries_of_a_look_are_read_once_and_asked_at_once() {
+    let both = Arc::new(tokio::sync::Barrier::new(2));
+    let answer = move || {
+        let both = both.clone();
+        async move {
+            both.wait().await;
+            json!({"status": "success", "data": {"resultType": "scalar", "result": [1.0, "2"]}})
+                .to_string()
+        }
+    };
+    let router = Router::new().route("/api/v1/query", get(answer));
+    let url = Some(serve(router, "127.0.0.1:0").await);
+    let (world, mut controller) = World::at_rest(ControlPlane::start().await, url.clone()).await;
+    make_queries(&world.plane).await;
+    let reads = Arc::<std::sync::atomic::AtomicU32>::default();
+    let counted = reads.clone();
+    let client = failing(world.plane.client(), move |request| {
+        let is_read = request.uri().path().ends_with("/horizontal-pod-autoscaler-queries");
+        counted.fetch_add(is_read.into(), std::sync::atomic::Ordering::Relaxed);
+        false
+    });
+    controller.prometheus = Prometheus::new(client, url);
+    world.autoscale("web", externals()).await;
+    look(&controller, "web").await.unwrap();
+    world.told("web", "ScalingActive", "ValidMetricFound").await;
+    assert_eq!(reads.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prometheus_that_was_not_there_is_not_asked_at_once() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let url = Some(format!("http://{address}"));
+    let (world, controller) = World::at_rest(ControlPlane::start().await, url).await;
+    make_queries(&world.plane).await;
+    world.autoscale("web", externals()).await;
+    look(&controller, "web").await.unwrap();
+    let (asked, mut queries) = tokio::sync::mpsc::unbounded_channel();
+    serve(answering(asked), &address).await;
+    look(&controller, "web").await.unwrap();
+    assert!(queries.try_recv().is_err());
+    world.told("web", "ScalingActive", "FailedGetExternalMetric").await;
 }
