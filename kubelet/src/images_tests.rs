@@ -193,6 +193,22 @@ async fn an_image_that_was_being_fetched_when_the_kubelet_ended_goes_with_its_ve
     until_called(&runtime, format!("remove image {ENDLESS_IMAGE}")).await;
 }
 
+#[tokio::test]
+async fn images_go_a_few_at_a_time() {
+    let (plane, runtime) = (ControlPlane::start().await, Arc::new(Fake::default()));
+    let root = tempfile::tempdir().unwrap();
+    let fetched: String = (0..9).map(|image| format!("{ENDLESS_IMAGE}{image}\n")).collect();
+    std::fs::write(root.path().join("images-fetched-ahead"), fetched).unwrap();
+    let _node = node_at(root.path(), &plane, &runtime, IMPATIENT);
+    wait::until("some are being removed", async || {
+        let calls = runtime.calls().len();
+        if calls == 0 { Err("none is") } else { Ok(()) }
+    })
+    .await;
+    let calls = runtime.calls();
+    assert_eq!(calls.len(), 3, "{calls:?}");
+}
+
 /// Somebody may bring it here from elsewhere.
 #[tokio::test]
 async fn an_image_that_could_not_be_fetched_is_not_the_kubelets_to_remove() {

@@ -22,8 +22,8 @@ use std::{
 use api_types::{api::apps::v1::ReplicaSet, minik8s::Function};
 use futures::{
     StreamExt,
-    future::{join_all, ready},
-    stream::FuturesUnordered,
+    future::ready,
+    stream::{self, FuturesUnordered},
 };
 use kube::{
     Api,
@@ -47,7 +47,7 @@ use self::{
 use super::{Logins, pull};
 use crate::{context::Context, runtime::RuntimeError};
 
-/// How many are fetched at once, besides those that are slow.
+/// How many are fetched at once, besides those that are slow, and how many are removed.
 const PARALLEL: usize = 3;
 /// How long one may take.
 const LIMIT: Duration = Duration::from_secs(600);
@@ -239,7 +239,7 @@ async fn work(context: &Context, fetched: &Mutex<Fetched>, task: Task) -> Outcom
         }
         Task::Remove(images) => match in_time(users::of(context, &images)).await {
             Ok(used) => {
-                join_all(images.into_iter().map(async |image| {
+                let removals = images.into_iter().map(async |image| {
                     let is_used = used.contains(&image);
                     let done = if is_used {
                         Ok(Outcome::Needed)
@@ -247,8 +247,8 @@ async fn work(context: &Context, fetched: &Mutex<Fetched>, task: Task) -> Outcom
                         in_time(remove(context, &image)).await
                     };
                     (image, done)
-                }))
-                .await
+                });
+                stream::iter(removals).buffer_unordered(PARALLEL).collect().await
             }
             Err(error) => images.into_iter().map(|image| (image, Err(error.clone()))).collect(),
         },
