@@ -106,7 +106,11 @@ impl<'a> Pods<'a> {
             return Err(format!("unable to calculate ready pods: {NO_PODS}"));
         } else {
             let is_ready = |pod: &&Arc<Pod>| pods::phase(pod) == "Running" && pods::is_ready(pod);
-            whole(ratio * count(self.all.iter().filter(is_ready).count()))
+            // Kubernetes has it that none are needed if none is ready.
+            match self.all.iter().filter(is_ready).count() {
+                0 => return Err("unable to calculate ready pods: no pod is ready".to_owned()),
+                ready => whole(ratio * count(ready)),
+            }
         };
         Ok(Proposal { replicas, utilization: None, usage })
     }
@@ -458,6 +462,9 @@ mod tests {
             let found = pods.by_value(usage, target).unwrap();
             assert_eq!((found.replicas, found.usage), (expected, usage), "{usage} of {target}");
         }
+        let all = pods("uu", &[]);
+        let unready = Pods { replicas: 2, all: &all, tolerances: USUAL, now: now() };
+        assert!(unready.by_value(20_000, 10_000).is_err(), "there is too much to do for two");
         for (status, usage, target, tolerances, expected, each) in [
             (3, 20_000, 5000, USUAL, 4, 6667),
             (5, 6000, 2000, USUAL, 3, 1200),

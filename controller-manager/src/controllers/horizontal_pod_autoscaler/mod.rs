@@ -49,7 +49,7 @@ use self::figures::{Figures, Known};
 use self::pod_usage::{Sources, UsageSource};
 use self::prometheus::Prometheus;
 use self::selectors::Selectors;
-use self::target::Target;
+use self::target::{Target, Unknown};
 use self::wanted::Wanted;
 use self::warned::Warned;
 use crate::clock::Clock;
@@ -201,8 +201,10 @@ impl Look<'_> {
         let found = Target::find(client, discovery, namespace, &spec.scale_target_ref).await;
         let target = match found {
             Ok(target) => target,
-            Err(error) => {
-                controller.selectors.forget(self.key);
+            Err(Unknown { message: error, is_gone }) => {
+                if is_gone {
+                    controller.selectors.forget(self.key);
+                }
                 controller.wanted.of(self.key, [].into());
                 self.warn("FailedGetScale", error.clone());
                 let message = format!(
@@ -219,6 +221,7 @@ impl Look<'_> {
         let pods = match self.pods(target.selector()) {
             Ok(pods) => pods,
             Err(Uncountable { event, message, condition }) => {
+                controller.wanted.of(self.key, [].into());
                 self.warn(event, message.clone());
                 self.warn("FailedComputeMetricsReplicas", message);
                 status::tell(status, &[condition], now);

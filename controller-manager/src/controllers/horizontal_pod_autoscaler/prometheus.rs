@@ -157,8 +157,9 @@ fn matchers(selector: &LabelSelector) -> String {
     let equal = selector.match_labels.iter().flatten();
     let equal = equal.map(|(key, value)| format!("{}=\"{}\"", label(key), escaped(value)));
     let others = selector.match_expressions.iter().flatten().map(|it| {
-        let values = it.values.as_deref().unwrap_or_default().join("|");
-        let (key, values) = (label(&it.key), escaped(&values));
+        let values = it.values.iter().flatten().map(|value| literally(value));
+        let values = escaped(&values.collect::<Vec<_>>().join("|"));
+        let key = label(&it.key);
         match it.operator.as_str() {
             "In" => format!("{key}=~\"{values}\""),
             "NotIn" => format!("{key}!~\"{values}\""),
@@ -172,6 +173,12 @@ fn matchers(selector: &LabelSelector) -> String {
 /// As Prometheus calls it.
 fn label(key: &str) -> String {
     key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+}
+
+/// As a regular expression that matches nothing else.
+fn literally(value: &str) -> String {
+    let is_special = |c: char| r"\.+*?()|[]{}^$".contains(c);
+    value.chars().flat_map(|c| is_special(c).then_some('\\').into_iter().chain([c])).collect()
 }
 
 fn escaped(value: &str) -> String {
@@ -199,11 +206,13 @@ fn of_pods(series: &[Series]) -> Figures {
     Ok(Known::Pods(samples))
 }
 
+/// A part that is not known leaves the total unknown: it would be too low.
 fn total(series: &[Series]) -> Figures {
-    let values: Vec<_> = series.iter().filter_map(|series| milli(&series.value)).collect();
-    if values.is_empty() {
+    if series.is_empty() {
         return Err("the query gives no value".to_owned());
     }
+    let values: Option<Vec<_>> = series.iter().map(|series| milli(&series.value)).collect();
+    let values = values.ok_or("the query gives a value that is no number")?;
     Ok(Known::Value(values.into_iter().fold(0, i64::saturating_add)))
 }
 
@@ -216,9 +225,9 @@ mod tests {
     #[test]
     fn a_selector_becomes_matchers() {
         let selector = json!({"matchLabels": {"app.kubernetes.io/name": "a\"b"}, "matchExpressions": [
-            {"key": "tier", "operator": "In", "values": ["x", "y"]}, {"key": "old", "operator": "DoesNotExist"}]});
+            {"key": "tier", "operator": "In", "values": ["x", "v1.2|y"]}, {"key": "old", "operator": "DoesNotExist"}]});
         let selector = serde_json::from_value(selector).unwrap();
-        let expected = r#"app_kubernetes_io_name="a\"b",tier=~"x|y",old="""#;
+        let expected = r#"app_kubernetes_io_name="a\"b",tier=~"x|v1\\.2\\|y",old="""#;
         assert_eq!(matchers(&selector), expected);
     }
 
@@ -229,7 +238,9 @@ mod tests {
             value: (1.0, value.to_owned()),
         };
         let all = [series("a", "0.5"), series("b", "NaN"), series("c", "2")];
-        assert_eq!(total(&all), Ok(Known::Value(2500)));
+        assert!(total(&all).is_err(), "it would be too low without the second one");
+        assert!(total(&[series("a", "1"), series("b", "+Inf")]).is_err());
+        assert_eq!(total(&[series("a", "0.5"), series("c", "2")]), Ok(Known::Value(2500)));
         let Ok(Known::Pods(pods)) = of_pods(&all) else { panic!("no pods") };
         let values: Vec<_> = pods.iter().map(|(pod, it)| (pod.as_str(), it.value)).collect();
         assert_eq!(values, [("a", 500), ("c", 2000)]);

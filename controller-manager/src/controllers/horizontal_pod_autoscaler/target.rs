@@ -18,18 +18,31 @@ pub(super) struct Target {
     scale: Scale,
 }
 
+/// Why a target is not known, in the words of whoever found it.
+pub(super) struct Unknown {
+    pub(super) message: String,
+    /// Whether it is not there, as far as is known.
+    pub(super) is_gone: bool,
+}
+
+impl Unknown {
+    fn new(error: &kube::Error) -> Self {
+        Self { message: reason(error), is_gone: code(error) == Some(404) }
+    }
+}
+
 impl Target {
-    /// Asks for it; the fault is in the words of whoever found it.
+    /// Asks for it.
     pub(super) async fn find(
         client: Client,
         discovery: &Discovery,
         namespace: &str,
         to: &CrossVersionObjectReference,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Unknown> {
         let kind = GroupKind::new(to.api_version.as_deref().unwrap_or_default(), &to.kind);
         let resource = resource(discovery, &kind).await?;
         let api = Api::namespaced_with(client, namespace, &resource.resource);
-        let scale = api.get_scale(&to.name).await.map_err(|error| reason(&error))?;
+        let scale = api.get_scale(&to.name).await.map_err(|error| Unknown::new(&error))?;
         Ok(Self { api, name: to.name.clone(), scale })
     }
 
@@ -74,13 +87,16 @@ impl Target {
 }
 
 /// In the version that the API server prefers. A kind that was not there a moment ago is asked for anew.
-async fn resource(discovery: &Discovery, kind: &GroupKind) -> Result<Discovered, String> {
+async fn resource(discovery: &Discovery, kind: &GroupKind) -> Result<Discovered, Unknown> {
     let find = |all: &Resources| all.all.iter().find(|it| it.group_kind() == *kind).cloned();
-    let known = discovery.recent().await.map_err(|error| reason(&error))?;
+    let known = discovery.recent().await.map_err(|error| Unknown::new(&error))?;
     if let Some(found) = find(&known) {
         return Ok(found);
     }
-    let found = find(&*discovery.fresh().await.map_err(|error| reason(&error))?);
+    let found = find(&*discovery.fresh().await.map_err(|error| Unknown::new(&error))?);
     let GroupKind { group, kind } = kind;
-    found.ok_or_else(|| format!("no matches for kind {kind:?} in group {group:?}"))
+    found.ok_or_else(|| Unknown {
+        message: format!("no matches for kind {kind:?} in group {group:?}"),
+        is_gone: true,
+    })
 }

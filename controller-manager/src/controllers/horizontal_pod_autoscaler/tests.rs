@@ -237,7 +237,10 @@ async fn nobody_s_change_is_undone() {
         json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web"}),
     )
     .unwrap();
-    let find = async || Target::find(client.clone(), &discovery, "default", &reference).await;
+    let find = async || {
+        let found = Target::find(client.clone(), &discovery, "default", &reference).await;
+        found.map_err(|unknown| unknown.message)
+    };
     let found = find().await.unwrap();
     let patch = Patch::Merge(json!({"status": {"replicas": 1}}));
     world.sets.patch_status("web", &PatchParams::default(), &patch).await.unwrap();
@@ -415,4 +418,28 @@ async fn a_prometheus_that_was_not_there_is_not_asked_at_once() {
     look(&controller, "web").await.unwrap();
     assert!(queries.try_recv().is_err());
     world.told("web", "ScalingActive", "FailedGetExternalMetric").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rival_whose_target_can_t_be_asked_for_is_still_one() {
+    let (world, mut controller) = World::at_rest(ControlPlane::start().await, None).await;
+    world.autoscale("a", cpu("100m")).await;
+    look(&controller, "a").await.unwrap();
+    assert_eq!(controller.wanted.nodes(), ["n1".to_owned()].into());
+    world.autoscale("b", cpu("100m")).await;
+    look(&controller, "b").await.unwrap();
+    world.told("b", "ScalingActive", "AmbiguousSelector").await;
+    look(&controller, "a").await.unwrap();
+    world.told("a", "ScalingActive", "AmbiguousSelector").await;
+    assert_eq!(controller.wanted.nodes(), [].into(), "nobody acts upon samples");
+    let client = controller.client.clone();
+    let fails = |request: &http::Request<kube::client::Body>| {
+        request.method() == "GET" && request.uri().path().ends_with("/scale")
+    };
+    controller.client = failing(client.clone(), fails);
+    look(&controller, "a").await.unwrap();
+    world.told("a", "AbleToScale", "FailedGetScale").await;
+    controller.client = client;
+    look(&controller, "b").await.unwrap();
+    world.told("b", "ScalingActive", "AmbiguousSelector").await;
 }

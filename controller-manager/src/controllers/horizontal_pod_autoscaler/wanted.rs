@@ -30,18 +30,20 @@ impl Wanted {
             let mut ticks = tokio::time::interval(Duration::from_secs(WANTED_SECONDS / 3));
             loop {
                 ticks.tick().await;
-                let nodes = again.nodes.lock().values().flatten().cloned().collect();
-                again.ask(&nodes);
+                again.ask(&again.nodes());
             }
         });
         wanted
     }
 
+    pub(super) fn nodes(&self) -> BTreeSet<String> {
+        self.nodes.lock().values().flatten().cloned().collect()
+    }
+
     /// These nodes from now on.
     pub(super) fn of(&self, autoscaler: &ObjectKey, nodes: BTreeSet<String>) {
+        let new = &nodes - &self.nodes();
         let mut all = self.nodes.lock();
-        let known: BTreeSet<_> = all.values().flatten().cloned().collect();
-        let new = &nodes - &known;
         if nodes.is_empty() {
             all.remove(autoscaler)
         } else {
