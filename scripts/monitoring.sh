@@ -4,8 +4,9 @@
 #
 #   prometheus --config.file /etc/minik8s/monitoring/prometheus.yml
 #
-# runs it, here or on a host that the folder was copied to. For that host, and others' kube-proxies, the programs must serve their
-# metrics beyond this one: scripts/up.sh --monitoring. Prometheus is in apt (2.42 will do).
+# runs it here (as a user who may read the key there: root, or prometheus). For a Prometheus on another host, which the folder is copied
+# to, and for other hosts' kube-proxies, the programs must serve their metrics beyond this one: scripts/up.sh --monitoring, then this again.
+# Prometheus is in apt (2.42 will do).
 #
 #   scripts/monitoring.sh
 #
@@ -62,6 +63,8 @@ write_certificate() {
 
 write_configuration() {
     local change=(-e "s#https://127.0.0.1:6443/#$SERVER/#") port
+    # Else they answer at this host alone.
+    $MONITORING || change+=(-e "s#\\\$1:\(10257\|10259\)'#127.0.0.1:\1'#" -e "s#\\\$1:10249'#127.0.0.1:$(port 10256)'#")
     for port in 10257 10259 8081 10249; do change+=(-e "s#:$port'#:$(port $port)'#"); done
     sed "${change[@]}" "$FROM/prometheus.yml" >"$OUTPUT/prometheus.yml"
     cp "$FROM/rules.yml" "$OUTPUT/rules.yml"
@@ -77,6 +80,8 @@ run_grafana() {
         "$BIN/kubectl" -n monitoring create configmap "$name" --dry-run=client -o yaml --from-file "$FROM/$name" |
             sed "s#http://prometheus:9090#$url#" | "$BIN/kubectl" apply -f -
     done
+    # One that runs keeps the files it began with.
+    ! "$BIN/kubectl" -n monitoring rollout restart deployment/grafana 2>/dev/null || say "Grafana is started anew"
     apply grafana.yaml "$1"
 }
 
@@ -88,10 +93,12 @@ run_cadvisor() {
     "$BIN/kubectl" -n monitoring scale deployment/cadvisor --replicas="$nodes"
 }
 
-(umask 077 && mkdir -p "$OUTPUT" && write_certificate)
-chmod 755 "$OUTPUT"
+# A folder that is there stays as open as it is.
+[ -d "$OUTPUT" ] || install -d -m 755 "$OUTPUT"
+(umask 077 && write_certificate)
 chmod 644 "$OUTPUT"/*.crt
 write_configuration
 [ -z "$grafana" ] || run_grafana "$grafana"
 [ -z "$cadvisor" ] || run_cadvisor "$cadvisor"
+$MONITORING || say "for a Prometheus on this host; on another one it needs scripts/up.sh --monitoring first"
 say "run it:  prometheus --config.file $OUTPUT/prometheus.yml"

@@ -124,9 +124,11 @@ guard() {
     ip route show type blackhole "$1" | grep -q . || ip route add blackhole "$1" proto static
 }
 
-# metrics PORT: the flag for serving metrics to other hosts, if that is wanted. On the loopback device they are served anyway.
+# metrics PORT: the flag for serving metrics to other hosts, if that is wanted. On the loopback device they are served anyway, but for
+# kube-proxy at another port.
 metrics() {
-    ! $MONITORING || [ "$ADDRESS" = 127.0.0.1 ] || echo "--metrics-bind-address=$ADDRESS:$(port "$1")"
+    ! $MONITORING || [ "$ADDRESS:$1" = 127.0.0.1:10257 ] || [ "$ADDRESS:$1" = 127.0.0.1:10259 ] ||
+        echo "--metrics-bind-address=$ADDRESS:$(port "$1")"
 }
 
 start_services() {

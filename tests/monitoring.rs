@@ -191,6 +191,8 @@ fn prometheus_takes_the_configuration_and_the_rules() {
 #[test]
 fn panels_have_places_and_numbers_of_their_own() {
     for (path, dashboard) in dashboards() {
+        let title = dashboard["title"].as_str().unwrap();
+        assert!(title.starts_with("minik8s / "), "{}: {title}", path.display());
         let mut numbers = BTreeSet::new();
         let mut places = BTreeSet::new();
         for panel in dashboard["panels"].as_array().unwrap() {

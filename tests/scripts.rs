@@ -321,3 +321,28 @@ fn images_are_made_from_the_mirrors_that_the_machine_uses() {
         "1 --aptopt=Acquire::http::Proxy \"http://proxy.example:3142\"\n",
     );
 }
+
+/// Takes `kubeconfig … --output FILE …`.
+const KUBECONFIG: &str = r#"while [ "$1" != --output ]; do shift; done
+printf '%s: YQ==\n' certificate-authority-data client-certificate-data client-key-data >"$2""#;
+
+#[test]
+fn prometheus_asks_at_this_host_for_what_only_this_host_is_told() {
+    let here = StandIns::new(&[("release/apiserver", KUBECONFIG), ("state/nothing", "")]);
+    fs::create_dir(here.path("etc")).unwrap();
+    fs::write(here.path("etc/admin.conf"), "    server: https://127.0.0.1:6443\n").unwrap();
+    let targets = |monitoring: bool, offset: u16| {
+        let settings = format!("monitoring={monitoring}\nport-offset={offset}\n");
+        fs::write(here.path("state/cluster.conf"), settings).unwrap();
+        let run = "CARGO_TARGET_DIR=$HERE scripts/monitoring.sh --state-dir $HERE/state --config-dir $HERE/etc";
+        let (code, said) = here.bash(run);
+        assert_eq!(code, 0, "{said}");
+        assert_eq!(said.contains("up.sh --monitoring"), !monitoring, "{said}");
+        let configuration = fs::read_to_string(here.path("etc/monitoring/prometheus.yml")).unwrap();
+        let addresses = configuration.lines().filter_map(|line| line.split("replacement: ").nth(1));
+        addresses.map(|address| address.replace(['\'', '}'], "")).collect::<Vec<_>>()
+    };
+    assert_eq!(targets(true, 0), ["$1:10257", "$1:10259", "$1:8081", "$1:10249"]);
+    let loopback = ["127.0.0.1:10357", "127.0.0.1:10359", "$1:8181", "127.0.0.1:10356"];
+    assert_eq!(targets(false, 100), loopback);
+}
