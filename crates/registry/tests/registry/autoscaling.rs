@@ -86,7 +86,7 @@ fn metrics_that_say_too_little_or_too_much_are_refused() {
         "maxReplicas: 4, metrics: [{}, {type: Pods}, {type: Resource, resource: {name: cpu, target: {}}},
            {type: Pods, pods: {metric: {name: x}, target: {type: AverageValue, averageValue: '0'}}, resource: {}},
            {type: External, external: {metric: {name: a%b}, target: {type: Value, value: 1, averageValue: 1}}},
-           {type: ContainerResource, containerResource: {name: cpu, container: A, target: {type: Utilization, averageUtilization: 0}}},
+           {type: ContainerResource, containerResource: {name: gpu, container: A, target: {type: Utilization, averageUtilization: 0}}},
            {type: Object, object: {metric: {}, describedObject: {kind: Service, name: web}, target: {type: Value}}}]",
         &expect![[r#"
             spec.metrics[0].type: Required value: must specify a metric source type
@@ -99,6 +99,8 @@ fn metrics_that_say_too_little_or_too_much_are_refused() {
             spec.metrics[3].resource: Forbidden: must populate the given metric source only
             spec.metrics[4].external.metric.name: Invalid value: "a%b": may not contain '%'
             spec.metrics[4].external.target.value: Forbidden: may not set both a target value for metric and a per-pod target
+            spec.metrics[5].containerResource.name: Invalid value: "gpu": must be a standard resource type or fully qualified
+            spec.metrics[5].containerResource.name: Invalid value: "gpu": must be a standard resource for containers
             spec.metrics[5].containerResource.container: Invalid value: "A": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
             spec.metrics[5].containerResource.target.averageUtilization: Invalid value: 0: must be greater than 0
             spec.metrics[6].object.metric.name: Required value: must specify a metric name

@@ -267,7 +267,8 @@ fn amounts(amounts: &Resources, path: &FieldPath, errors: &mut FieldErrors) {
     }
 }
 
-fn resource_name(name: &str, path: &FieldPath, errors: &mut FieldErrors) {
+/// The faults of a name of what a container may use.
+pub(crate) fn resource_name(name: &str, path: &FieldPath, errors: &mut FieldErrors) {
     rules::follows(name, names::qualified_name, path, errors);
     let is_standard =
         ["cpu", "memory", "ephemeral-storage"].contains(&name) || name.starts_with("hugepages-");
