@@ -399,7 +399,9 @@ async fn all_queries_of_a_look_are_read_once_and_asked_at_once() {
     controller.prometheus = Prometheus::new(client, url);
     world.autoscale("web", externals()).await;
     look(&controller, "web").await.unwrap();
-    world.told("web", "ScalingActive", "ValidMetricFound").await;
+    let current = world.autoscalers.get("web").await.unwrap().status.unwrap().current_metrics;
+    let known = current.iter().flatten().filter(|metric| metric.external.is_some());
+    assert_eq!(known.count(), 2);
     assert_eq!(reads.load(std::sync::atomic::Ordering::Relaxed), 1);
 }
 
