@@ -174,15 +174,20 @@ fn requests(plane: &ControlPlane, watches: bool) -> usize {
 
 /// Waits until the listener needs no HTTP watch (any more).
 async fn no_watch_is_open(plane: &ControlPlane) {
-    let client = plane.client();
     wait::until("no watch of pods is open", async || {
-        let request = http::Request::get("/metrics").body(Vec::new()).unwrap();
-        let text = client.request_text(request).await.map_err(|e| e.to_string())?;
-        let line = "apiserver_longrunning_requests{resource=\"pods\"} ";
-        let open = text.lines().find_map(|l| l.strip_prefix(line)).unwrap_or("0").to_owned();
-        if open == "0" { Ok(()) } else { Err(format!("{open} are open")) }
+        let counted = watches_of_pods(plane).await;
+        if counted.iter().all(|open| open == "0") { Ok(()) } else { Err(format!("{counted:?}")) }
     })
     .await;
+}
+
+/// How many are open, of each kind of which there has been one.
+async fn watches_of_pods(plane: &ControlPlane) -> Vec<String> {
+    let request = http::Request::get("/metrics").body(Vec::new()).unwrap();
+    let metrics = plane.client().request_text(request).await.unwrap();
+    let lines = metrics.lines().filter(|line| line.contains("resource=\"pods\""));
+    let lines = lines.filter_map(|line| line.strip_prefix("apiserver_longrunning_requests{"));
+    lines.filter_map(|line| Some(line.rsplit(' ').next()?.to_owned())).collect()
 }
 
 #[tokio::test]
@@ -218,6 +223,7 @@ async fn redis_may_die_and_return() {
     redis.kill();
     mirror.follows(&pods, "b").await;
     assert!(!listwatch.redis_connected());
+    assert!(watches_of_pods(&plane).await.contains(&"1".to_owned()));
     redis.restart().await;
     mirror.follows(&pods, "c").await;
     no_watch_is_open(&plane).await;
