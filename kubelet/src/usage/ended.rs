@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{figures::Figures, running::RunningPod, sample::ContainerSample};
+use super::{figures::Figures, running::RunningPod};
 
 /// By the pods' uid.
 #[derive(Debug, Default)]
@@ -32,8 +32,13 @@ impl Ended {
         self.pods = kept.collect();
     }
 
-    /// Adds what ended containers of a pod had counted to what those count that run.
-    pub(super) fn add(&mut self, uid: &str, running: &[&ContainerSample], sum: &mut Figures) {
+    /// Adds what ended containers of a pod had counted to what those count that run, by id.
+    pub(super) fn add<'a>(
+        &mut self,
+        uid: &str,
+        running: impl Iterator<Item = (&'a str, &'a Figures)>,
+        sum: &mut Figures,
+    ) {
         let counted = self.pods.entry(uid.to_owned()).or_default();
         counted.note(running);
         let Counters { cpu_nanos, page_faults, major_page_faults } = counted.ended;
@@ -45,12 +50,11 @@ impl Ended {
 }
 
 impl Counted {
-    fn note(&mut self, running: &[&ContainerSample]) {
+    fn note<'a>(&mut self, running: impl Iterator<Item = (&'a str, &'a Figures)>) {
         let mut before = std::mem::take(&mut self.running);
-        for found in running {
-            let id = &found.container.id;
+        for (id, figures) in running {
             let last = before.remove(id).unwrap_or_default();
-            self.running.insert(id.clone(), last.and(&found.measured.figures));
+            self.running.insert(id.to_owned(), last.and(figures));
         }
         before.into_values().for_each(|ended| self.ended.add(ended));
     }

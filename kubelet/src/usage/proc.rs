@@ -38,13 +38,13 @@ impl Traffic {
 }
 
 /// What cAdvisor does not tell of: the loopback, and the host's ends of what belongs to containers, whose traffic
-/// is that of other interfaces too.
-const IGNORED: [&str; 4] = ["lo", "veth", "docker", "nerdctl"];
+/// is that of other interfaces too. Beginnings of their names.
+const IGNORED: &str = "lo veth docker nerdctl";
 
 /// `/proc/net/dev` of the host.
 pub(super) fn host_interfaces(text: &str) -> Vec<Interface> {
     let mut interfaces = interfaces(text);
-    interfaces.retain(|found| !IGNORED.iter().any(|prefix| found.name.starts_with(prefix)));
+    interfaces.retain(|found| !IGNORED.split(' ').any(|prefix| found.name.starts_with(prefix)));
     interfaces
 }
 

@@ -139,7 +139,8 @@ fn pod(host: &Host, running: &RunningPod, disks: &Disks, before: &mut Before) ->
     });
     let parts: Vec<&ContainerSample> = containers.iter().chain(&sandbox).collect();
     let mut measured = Measured::sum(&parts.iter().map(|part| &part.measured).collect::<Vec<_>>());
-    before.ended.add(&running.pod.uid, &parts, &mut measured.figures);
+    let counted = parts.iter().map(|part| (&*part.container.id, &part.measured.figures));
+    before.ended.add(&running.pod.uid, counted, &mut measured.figures);
     let written: Option<Vec<Disk>> = parts.iter().map(|part| part.disk).collect();
     let disk = disks.of(&running.pod.uid).zip(written).map(|(volumes, written)| Disk {
         used: volumes.used + written.iter().map(|disk| disk.used).sum::<u64>(),
