@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Writes what a Prometheus needs to watch over the cluster that scripts/up.sh has made: its configuration, alert rules, and a
-# certificate that may read metrics and nothing else. Then
+# certificate that may read metrics, and which nodes, pods and Services there are (pods with their environment, but no Secrets). Then
 #
 #   prometheus --config.file /etc/minik8s/monitoring/prometheus.yml
 #
