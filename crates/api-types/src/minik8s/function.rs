@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32};
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{resource::resource, runtime::Runtime};
+use super::{
+    resource::{bytes, resource},
+    runtime::Runtime,
+};
 use crate::{
     ByteString,
     api::core::v1::{EnvFromSource, EnvVar, LocalObjectReference, ResourceRequirements},
@@ -170,10 +173,6 @@ pub struct FunctionSource {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "bytes")]
     pub archive: Option<ByteString>,
-}
-
-fn bytes(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "format": "byte"})
 }
 
 /// What there is of a function.

@@ -15,7 +15,10 @@ pub use function::{
     CallLimits, Function, FunctionSource, FunctionSpec, FunctionStatus, FunctionVersion,
     FunctionVersionPhase,
 };
-pub use gpu_job::{Credentials, GpuJob, GpuJobSpec, GpuJobStatus, SecretRef};
+pub use gpu_job::{
+    Credentials, GpuJob, GpuJobCluster, GpuJobSources, GpuJobSpec, GpuJobStatus, GpuJobTask,
+    NameRef,
+};
 pub use runtime::{Language, Runtime, RuntimeImage};
 pub use scheduling::{
     SCHEDULER_CONFIG_NAME, SCHEDULER_CONFIG_NAMESPACE, SCHEDULING_STRATEGIES, STRATEGY_KEY,

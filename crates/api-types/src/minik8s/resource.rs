@@ -1,7 +1,7 @@
 //! What makes a pair of spec and status an object of the API: the traits of `k8s-openapi`, and the encoding with
 //! `apiVersion` and `kind`, of which a wrong one is a decode error.
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, de::Error};
 
 use crate::meta::ObjectMeta;
@@ -58,6 +58,11 @@ fn expect<E: Error>(field: &str, given: &str, wanted: &str) -> Result<(), E> {
         return Ok(());
     }
     Err(E::custom(format_args!("invalid value: {field} {given:?}, expected {wanted:?}")))
+}
+
+/// The schema of bytes in base64.
+pub(super) fn bytes(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "format": "byte"})
 }
 
 /// Defines a kind: the struct, `Resource`, `Metadata`, and the encoding.

@@ -549,10 +549,9 @@ fn of_our_kinds() {
         "gpujobs",
         "{metadata: {name: a}, spec: {numGpus: -1, volume: x}}",
         &expect![[r#"
-        spec.numGpus: Invalid value: -1: must be greater than 0
+        spec.numGpus: Invalid value: -1: must be greater than or equal to 0
         spec.runScripts: Required value
         spec.volume: Invalid value: "x": must be an absolute path
-        spec.workDir: Required value
         spec.credentials.secretRef.name: Required value
     "#]],
     );

@@ -34,9 +34,10 @@ struct GpuJobStrategy;
 
 impl Strategy<GpuJob> for GpuJobStrategy {
     fn default(&self, job: &mut GpuJob) {
-        let GpuJobSpec { num_process, num_tasks_per_node, cpus_per_task, num_gpus, .. } =
-            &mut job.spec;
-        for number in [num_process, num_tasks_per_node, cpus_per_task, num_gpus] {
+        let spec = &mut job.spec;
+        spec.num_gpus.get_or_insert(1);
+        let GpuJobSpec { num_process, num_tasks_per_node, cpus_per_task, .. } = spec;
+        for number in [num_process, num_tasks_per_node, cpus_per_task] {
             if *number == 0 {
                 *number = 1;
             }
@@ -49,16 +50,15 @@ impl Strategy<GpuJob> for GpuJobStrategy {
             ("numProcess", spec.num_process),
             ("numTasksPerNode", spec.num_tasks_per_node),
             ("cpusPerTask", spec.cpus_per_task),
-            ("numGpus", spec.num_gpus),
         ] {
             rules::positive(Some(number), &path.child(field), errors);
         }
+        rules::not_negative(spec.num_gpus, &path.child("numGpus"), errors);
         if spec.run_scripts.iter().all(|s| s.trim().is_empty()) {
             errors.required(&path.child("runScripts"), "");
         }
-        directory(&spec.volume, &path.child("volume"), errors);
-        if spec.work_dir.is_empty() {
-            errors.required(&path.child("workDir"), "");
+        if let Some(volume) = &spec.volume {
+            directory(volume, &path.child("volume"), errors);
         }
         let secret = path.child("credentials").child("secretRef").child("name");
         rules::named(&spec.credentials.secret_ref.name, names::dns1123_subdomain, &secret, errors);
