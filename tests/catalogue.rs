@@ -248,7 +248,9 @@ fn status_of(plural: &str) -> Value {
         "deployments" => json!({"replicas": 2, "updatedReplicas": 1}),
         "dnses" => json!({"address": "10.96.0.77"}),
         "functions" => json!({"replicas": 7, "readyReplicas": 3}),
-        "gpujobs" => json!({"state": "RUNNING", "jobId": "77"}),
+        "gpujobs" => {
+            json!({"state": "RUNNING", "jobId": "77", "active": 1, "succeeded": 0, "failed": 0})
+        }
         "horizontalpodautoscalers" => json!({"currentReplicas": 2, "desiredReplicas": 3}),
         "namespaces" => json!({"conditions": [condition("NamespaceContentRemaining")]}),
         "nodes" => json!({"conditions": [condition("Ready")], "phase": "Running"}),

@@ -28,6 +28,8 @@ impl GpuJob {
     pub const FILES_PORT: u16 = 80;
     /// See [`Self::FILES_PORT`].
     pub const FILES_PATH: &str = "/files/";
+    /// Where the container [`Self::SERVER_CONTAINER`] answers `/queue`, as JSON, and `/healthz`.
+    pub const SERVER_PORT: u16 = 8080;
     /// Keeps a job until what it has in Slurm is cancelled and its directory there is gone.
     pub const FINALIZER: &str = "minik8s.io/gpu-job";
     /// Says where the Slurm cluster is, for jobs that do not: a ConfigMap of `kube-system`.
@@ -38,8 +40,18 @@ impl GpuJob {
     pub const FAILED: &str = "Failed";
     /// The condition of a job that waits until it is no longer suspended.
     pub const SUSPENDED: &str = "Suspended";
+    /// The condition that says whether the sources are on the Slurm cluster. While a job has it, whatever it says, something
+    /// of the job may be there.
+    pub const UPLOADED: &str = "Uploaded";
     /// The condition that says whether the pod of a job runs and is at work.
     pub const SERVER_READY: &str = "ServerReady";
+
+    /// The condition of this type, if there is one.
+    #[must_use]
+    pub fn condition(&self, type_: &str) -> Option<&Condition> {
+        let conditions = &self.status.as_ref()?.conditions;
+        conditions.iter().find(|condition| condition.type_ == type_)
+    }
 
     /// The condition by which the job has ended, `Complete` or `Failed`, if it has.
     #[must_use]

@@ -545,16 +545,6 @@ fn of_our_kinds() {
             spec.paths[2].path: Duplicate value: "x"
         "#]],
     );
-    check(
-        "gpujobs",
-        "{metadata: {name: a}, spec: {numGpus: -1, volume: x}}",
-        &expect![[r#"
-        spec.numGpus: Invalid value: -1: must be greater than or equal to 0
-        spec.runScripts: Required value
-        spec.volume: Invalid value: "x": must be an absolute path
-        spec.credentials.secretRef.name: Required value
-    "#]],
-    );
     let workflow = "
 metadata: {name: a}
 spec:
@@ -703,5 +693,119 @@ fn of_the_addresses_of_a_service() {
     of(
         "ipFamilyPolicy: RequireDualStack",
         r#"ipFamilyPolicy: Invalid value: "RequireDualStack": this cluster is not configured for dual-stack services"#,
+    );
+}
+
+#[test]
+fn of_a_gpu_job() {
+    check(
+        "gpujobs",
+        "{metadata: {name: a}, spec: {sources: {}}}",
+        &expect![[r#"
+        spec.runScripts: Required value
+        spec.sources: Required value: must specify one of: `configMap`, `secret`, `archive` or `hostPath`
+        spec.credentials.secretRef.name: Required value
+    "#]],
+    );
+    let job = r#"
+metadata: {name: a}
+spec:
+  numProcess: -1
+  numGpus: 2
+  gres: "gpu:a100:2 --exclusive"
+  partition: "a b"
+  account: ""
+  qos: "a\"b"
+  timeLimit: 1h
+  memory: 4 GB
+  array: 5-1%0
+  directives: [exclusive, "--exclusive", "--constraint=a100", "--part=x", "--nodes 2", "--job-n=x", "--mail-type=END --wait", "--mail-user=a\nb", "--Q"]
+  env: [{name: A, value: "1\n2"}, {name: a.b}, {name: JOB_COMPLETION_INDEX}, {name: S, valueFrom: {secretKeyRef: {name: s, key: k}}}, {value: x}]
+  compileScripts: ["a\0b"]
+  sources: {configMap: {}, archive: "", hostPath: a/../b}
+  volume: x
+  nodeSelector: {"a b": c}
+  workDir: /root
+  outputFile: "a\nb"
+  errorFile: ../x
+  results: ["", "out/../../*", "out/*.csv"]
+  cluster: {configMapRef: {}, host: "a b", port: 0, hostKey: "SHA256:x", knownHosts: "a b", directory: x}
+  completions: 1001
+  parallelism: -1
+  backoffLimit: -1
+  activeDeadlineSeconds: -1
+  ttlSecondsAfterFinished: -1
+"#;
+    check(
+        "gpujobs",
+        job,
+        &expect![[r#"
+        spec.numProcess: Invalid value: -1: must be greater than 0
+        spec.parallelism: Invalid value: -1: must be greater than or equal to 0
+        spec.backoffLimit: Invalid value: -1: must be greater than or equal to 0
+        spec.activeDeadlineSeconds: Invalid value: -1: must be greater than or equal to 0
+        spec.ttlSecondsAfterFinished: Invalid value: -1: must be greater than or equal to 0
+        spec.completions: Invalid value: 1001: must be less than or equal to 1000
+        spec.gres: Invalid value: "gpu:a100:2 --exclusive": must be printable ASCII characters without blanks, quotes, '\' and '#'
+        spec.partition: Invalid value: "a b": must be printable ASCII characters without blanks, quotes, '\' and '#'
+        spec.account: Required value
+        spec.qos: Invalid value: "a\"b": must be printable ASCII characters without blanks, quotes, '\' and '#'
+        spec.numGpus: Forbidden: may not be specified with `gres`
+        spec.timeLimit: Invalid value: "1h": must be a time as Slurm writes it, (e.g. '90' for minutes, or '01:30:00', or '2-12:00:00', or 'UNLIMITED')
+        spec.memory: Invalid value: "4 GB": must be an amount of memory as Slurm writes it, (e.g. '4G', or '512M', or '0' for all of a node)
+        spec.array: Invalid value: "5-1%0": must be indexes as Slurm writes them, (e.g. '0-15', or '0,6,16-32', or '0-15:4%2')
+        spec.directives[0]: Invalid value: "exclusive": must begin with '--'
+        spec.directives[3]: Invalid value: "--part=x": must not be an option that has a field: use `partition`
+        spec.directives[4]: Invalid value: "--nodes 2": must not be an option that has a field: use `numProcess`
+        spec.directives[5]: Invalid value: "--job-n=x": must not be an option that is set for every job
+        spec.directives[6]: Invalid value: "--mail-type=END --wait": must be one option: give each its own entry
+        spec.directives[7]: Invalid value: "--mail-user=a\nb": must not contain control characters
+        spec.directives[8]: Invalid value: "--Q": must name a long option of sbatch
+        spec.env[1].name: Invalid value: "a.b": a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_' (e.g. 'my_name', or 'MY_NAME', or 'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')
+        spec.env[2].name: Invalid value: "JOB_COMPLETION_INDEX": must not be a variable that every task has
+        spec.env[3].valueFrom: Forbidden: may not be set: what it names would be written into the batch script on the Slurm cluster; use `value`
+        spec.env[4].name: Required value
+        spec.runScripts: Required value
+        spec.compileScripts[0]: Invalid value: "a\0b": must not contain NUL
+        spec.sources.archive: Forbidden: may not specify more than 1 kind of sources
+        spec.sources.hostPath: Forbidden: may not specify more than 1 kind of sources
+        spec.sources.configMap.name: Required value
+        spec.sources.archive: Required value
+        spec.sources.hostPath: Invalid value: "a/../b": must be an absolute path
+        spec.sources.hostPath: Invalid value: "a/../b": must not contain '..'
+        spec.volume: Invalid value: "x": must be an absolute path
+        spec.workDir: Invalid value: "/root": must be a relative path
+        spec.outputFile: Invalid value: "a\nb": must not contain control characters
+        spec.errorFile: Invalid value: "../x": must not contain '..'
+        spec.results[0]: Required value
+        spec.results[1]: Invalid value: "out/../../*": must not contain '..'
+        spec.nodeSelector: Invalid value: "a b": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
+        spec.cluster.configMapRef.name: Required value
+        spec.cluster.host: Invalid value: "a b": must be a DNS name or a valid IP address
+        spec.cluster.port: Invalid value: 0: must be between 1 and 65535, inclusive
+        spec.cluster.hostKey: Invalid value: "SHA256:x": must be a fingerprint or a public key, (e.g. 'SHA256:…' as `ssh-keygen -l` prints it, or 'ssh-ed25519 AAAA…' as `ssh-keyscan` does)
+        spec.cluster.knownHosts: Invalid value: "a b": must be lines of OpenSSH's known_hosts, (e.g. 'login.example.org ssh-ed25519 AAAA…')
+        spec.cluster.directory: Invalid value: "x": must be an absolute path
+        spec.credentials.secretRef.name: Required value
+    "#]],
+    );
+}
+
+#[test]
+fn of_a_gpu_jobs_name_and_sources() {
+    let archive = api_types::ByteString(vec![0; 768 * 1024 + 1]);
+    let job = format!(
+        "{{metadata: {{name: {}}}, spec: {{runScripts: [a], outputFile: out/, sources: {{archive: {}}}, credentials: {{secretRef: {{name: s}}}}}}}}",
+        "n".repeat(64),
+        serde_json::to_string(&archive).unwrap()
+    );
+    check(
+        "gpujobs",
+        &job,
+        &expect![[r#"
+        metadata.name: Invalid value: "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn": must be no more than 63 characters
+        spec.sources.archive: Too long: may not be more than 786432 bytes
+        spec.outputFile: Invalid value: "out/": must be the path of a file
+    "#]],
     );
 }

@@ -149,9 +149,25 @@ fn runs_and_jobs_are_what_they_were_made_as() {
         "/spec/numGpus",
         json!(4),
         &expect![[
-            r#"GpuJob.minik8s.io "example" is invalid: spec: Forbidden: field is immutable"#
+            r#"GpuJob.minik8s.io "example" is invalid: spec.numGpus: Forbidden: field is immutable"#
         ]],
     );
+    refused(
+        "gpujobs",
+        "/spec/results/-",
+        json!("*.csv"),
+        &expect![[
+            r#"GpuJob.minik8s.io "example" is invalid: spec.results: Forbidden: field is immutable"#
+        ]],
+    );
+    for (field, value) in [
+        ("suspend", json!(true)),
+        ("parallelism", json!(4)),
+        ("activeDeadlineSeconds", json!(60)),
+        ("ttlSecondsAfterFinished", json!(60)),
+    ] {
+        allowed("gpujobs", &format!("/spec/{field}"), value);
+    }
     refused(
         "workflowruns",
         "/spec/workflow",
@@ -234,4 +250,24 @@ fn a_function_goes_back_to_a_version_that_there_is_until_its_code_changes() {
     assert_eq!(scaled["spec"]["rollbackTo"], 7);
     let changed = update(&def, &scaled, set(&scaled, "/spec/timeoutSeconds", json!(7))).unwrap();
     assert_eq!(changed["spec"].get("rollbackTo"), None);
+}
+
+#[test]
+fn a_gpu_job_ends_once_and_one_way() {
+    let def = def("gpujobs");
+    let job = create(&def, example(&def));
+    let condition = |type_: &str| {
+        json!({"type": type_, "status": "True", "reason": "r", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z"})
+    };
+    let status = |conditions: Value| set(&job, "/status", json!({"conditions": conditions}));
+    let both = status(json!([condition("Complete"), condition("Failed")]));
+    let error = update_status(&def, &job, both).unwrap_err();
+    expect![[r#"GpuJob.minik8s.io "example" is invalid: status.conditions: Invalid value: "": cannot set Complete=True and Failed=True conditions"#]].assert_eq(&error.to_string());
+    let complete = update_status(&def, &job, status(json!([condition("Complete")]))).unwrap();
+    let error = update_status(&def, &complete, status(json!([]))).unwrap_err();
+    expect![[r#"GpuJob.minik8s.io "example" is invalid: status.conditions: Invalid value: "": cannot disable Complete=True condition"#]].assert_eq(&error.to_string());
+    let odd = json!({"active": -1, "tasks": [{"index": 0}, {"index": 0}]});
+    let error = update_status(&def, &job, set(&job, "/status", odd)).unwrap_err();
+    expect![[r#"GpuJob.minik8s.io "example" is invalid: [status.active: Invalid value: -1: must be greater than or equal to 0, status.tasks[1].index: Duplicate value: 0]"#]].assert_eq(&error.to_string());
 }

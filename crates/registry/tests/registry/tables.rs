@@ -404,15 +404,34 @@ fn our_kinds() {
     );
     check(
         "gpujobs",
-        "{metadata: {name: add}, spec: {numGpus: 1}, status: {state: RUNNING, jobId: '4711', podName: add-gpu}}",
+        "{metadata: {name: add}, spec: {numGpus: 1}, status: {state: RUNNING, jobId: '4711', partition: dgx2, podName: add-gpu, tasks: [{index: 0, jobId: '4710', elapsedSeconds: 5}, {index: 1, jobId: '4711', startTime: '2026-01-01T00:59:30Z', elapsedSeconds: 20}]}}",
         &expect![[r#"
             NAME: add
             STATE: RUNNING
             JOB ID: 4711
-            GPUS: 1
+            PARTITION: dgx2
+            ELAPSED: 30s
+            EXIT CODE: <none>
             AGE: <unknown>
             POD*: add-gpu
             MESSAGE*: <none>
+            GPUS*: 1
+        "#]],
+    );
+    check(
+        "gpujobs",
+        "{metadata: {name: add}, spec: {gres: 'gpu:a100:2'}, status: {state: FAILED, jobId: '4711', exitCode: 0, message: m, tasks: [{index: 0, jobId: '4711', startTime: '2026-01-01T00:59:30Z', endTime: '2026-01-01T00:59:50Z', elapsedSeconds: 19}]}}",
+        &expect![[r#"
+            NAME: add
+            STATE: FAILED
+            JOB ID: 4711
+            PARTITION: <none>
+            ELAPSED: 19s
+            EXIT CODE: 0
+            AGE: <unknown>
+            POD*: <none>
+            MESSAGE*: m
+            GPUS*: gpu:a100:2
         "#]],
     );
 }
