@@ -211,34 +211,14 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Circles that are there, each in a folder; `.` is the folder's own file. Nobody may add one, and who mends one takes it
-/// out.
-const KNOWN_CIRCLES: &[(&str, &[&str])] = &[
-    // `kubectl completion` completes the whole command line, of which it is a part.
-    ("kubectl/src", &[".", "commands"]),
-];
-
 #[test]
-fn modules_form_no_circles_but_those_that_are_known() {
+fn modules_form_no_circles() {
     let crates = fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path());
     let programs = PROGRAMS.iter().map(|program| root().join(program));
-    let mut found: Vec<(String, Vec<String>)> = Vec::new();
     for folder in crates.chain(programs) {
         let source = folder.join("src");
-        let of_crate = circles::of_crate(&source).into_iter();
-        found.extend(of_crate.map(|(below, members)| {
-            (place(&source.join(below)).trim_end_matches('/').to_owned(), members)
-        }));
-    }
-    let known = |(folder, members): &(&str, &[&str])| {
-        ((*folder).to_owned(), members.iter().map(|&member| member.to_owned()).collect())
-    };
-    let known: Vec<(String, Vec<String>)> = KNOWN_CIRCLES.iter().map(known).collect();
-    for circle in &found {
-        assert!(known.contains(circle), "modules lead in a circle: {circle:?}");
-    }
-    for circle in &known {
-        assert!(found.contains(circle), "there is no such circle any more: {circle:?}");
+        let found = circles::of_crate(&source);
+        assert!(found.is_empty(), "modules of {} lead in circles: {found:?}", place(&source));
     }
 }
 

@@ -53,7 +53,7 @@ pub async fn run(
         let _ = io.line(Cli::command().render_help());
         return ExitCode::SUCCESS;
     };
-    let session = Session::new(cli.global, io.clone(), environment);
+    let session = Session::new(cli.global, io.clone(), environment, Cli::command);
     match command.run(&session).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report(&failure, &io),

@@ -30,6 +30,8 @@ pub struct Session {
     pub io: Io,
     /// What surrounds the command.
     pub environment: Environment,
+    /// The whole command line, for who completes it.
+    pub grammar: fn() -> clap::Command,
     connection: OnceCell<Connection>,
     mapper: Mutex<Option<Arc<Mapper>>>,
 }
@@ -43,8 +45,14 @@ struct Connection {
 impl Session {
     /// A session that has not connected yet.
     #[must_use]
-    pub fn new(global: Global, io: Io, environment: Environment) -> Self {
-        Self { global, io, environment, connection: OnceCell::new(), mapper: Mutex::new(None) }
+    pub fn new(
+        global: Global,
+        io: Io,
+        environment: Environment,
+        grammar: fn() -> clap::Command,
+    ) -> Self {
+        let (connection, mapper) = (OnceCell::new(), Mutex::new(None));
+        Self { global, io, environment, grammar, connection, mapper }
     }
 
     /// The connection to the server.

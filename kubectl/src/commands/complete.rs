@@ -1,11 +1,11 @@
 //! `kubectl __complete`: the names that may come next in a command line, for the scripts of `kubectl completion`.
 
 use api_types::minik8s::SCHEDULING_STRATEGIES;
-use clap::{Arg, Args, Command, CommandFactory, Parser};
+use clap::{Arg, Args, Command, FromArgMatches};
 
 use super::cfg;
 use crate::{
-    Cli, Failure,
+    Failure,
     api::Call,
     flags::Global,
     object::{self, list},
@@ -47,8 +47,10 @@ enum Expected {
 
 impl Complete {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
-        let (expected, global) = expected(&self.words).ok_or(Failure::Reported)?;
-        let session = Session::new(global, session.io.clone(), session.environment.clone());
+        let (expected, global) =
+            expected((session.grammar)(), &self.words).ok_or(Failure::Reported)?;
+        let (io, environment) = (session.io.clone(), session.environment.clone());
+        let session = Session::new(global, io, environment, session.grammar);
         let begun = self.words.last().map_or("", |word| word.trim_start_matches('='));
         for name in candidates(&session, &expected).await? {
             if name.starts_with(begun) {
@@ -84,20 +86,24 @@ async fn candidates(session: &Session, expected: &Expected) -> Result<Vec<String
 }
 
 /// What may be typed as the last of these words, and the global flags before it.
-fn expected(words: &[String]) -> Option<(Expected, Global)> {
+fn expected(grammar: Command, words: &[String]) -> Option<(Expected, Global)> {
     let (begun, before) = words.split_last()?;
     if begun.starts_with('-') {
         return None;
     }
-    let line = Line::read(before);
+    let line = Line::read(grammar, before);
     let expected = match line.flag.as_deref() {
         Some("namespace") => Some(Expected::Names { kind: "namespaces".to_owned() }),
         None if line.command == ["cfg"] => line.setting(begun),
         Some("func") | None => line.names(),
         Some(_) => None,
     };
-    let global = std::iter::once("kubectl".to_owned()).chain(line.global);
-    Some((expected?, Cli::try_parse_from(global).ok()?.global))
+    Some((expected?, global(line.global).ok()?))
+}
+
+fn global(words: Vec<String>) -> Result<Global, clap::Error> {
+    let flags = Global::augment_args(Command::new("kubectl")).no_binary_name(true);
+    Global::from_arg_matches(&flags.try_get_matches_from(words)?)
 }
 
 /// The words before the one that is being typed.
@@ -111,10 +117,9 @@ struct Line {
 }
 
 impl Line {
-    fn read(words: &[String]) -> Self {
-        let mut cli = Cli::command();
-        cli.build();
-        let (mut line, mut command, mut words) = (Line::default(), &cli, words.iter());
+    fn read(mut grammar: Command, words: &[String]) -> Self {
+        grammar.build();
+        let (mut line, mut command, mut words) = (Line::default(), &grammar, words.iter());
         while let Some(word) = words.next() {
             if let Some(flag) = flag(command, word) {
                 let mut parts = vec![word.clone()];
@@ -183,12 +188,15 @@ fn takes_value(flag: &Arg) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+    use crate::Cli;
 
     #[track_caller]
     fn check(line: &str, expected: &str) {
         let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
-        let shown = super::expected(&words).map(|(expected, global)| {
+        let shown = super::expected(Cli::command(), &words).map(|(expected, global)| {
             let kind = match expected {
                 Expected::Kinds => "kinds".to_owned(),
                 Expected::Names { kind } => kind,

@@ -1,9 +1,9 @@
 //! `kubectl completion`: scripts that complete commands, flags, and names that the server knows, in a shell.
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
-use crate::{Cli, Failure, session::Session};
+use crate::{Failure, session::Session};
 
 /// Asks for names where they are expected, and leaves the rest to what is generated from the flags.
 const BASH: &str = r#"
@@ -50,7 +50,7 @@ pub struct Completion {
 impl Completion {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "kubectl", &mut script);
+        clap_complete::generate(self.shell, &mut (session.grammar)(), "kubectl", &mut script);
         let script = String::from_utf8_lossy(&script);
         let script = match self.shell {
             Shell::Bash => format!("{script}{BASH}"),

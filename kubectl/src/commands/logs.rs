@@ -248,6 +248,7 @@ mod tests {
             Global::default(),
             Io::new(std::io::empty(), std::io::sink(), std::io::sink()),
             Environment::default(),
+            clap::Command::default,
         );
         let chosen = |line: &str| logs(line).containers(&session, &pod());
         assert_eq!(chosen("web").unwrap(), ["a"]);
