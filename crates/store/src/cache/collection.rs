@@ -6,22 +6,12 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::{
-    labels::{Keys, Labels},
+    labels::Labels,
     lanes::Lanes,
     log::{Cursor, Log},
-    object::{Change, Item, Object, Options, Snapshot},
-    ordered::{Keyed, Ordered},
+    object::{Change, Item, Items, Object, Options, Snapshot},
 };
 use crate::{Revision, StoreError};
-
-/// The objects of a collection by key.
-pub(super) type Items<T> = Ordered<Arc<Item<T>>>;
-
-impl<T> Keyed for Arc<Item<T>> {
-    fn key(&self) -> &str {
-        &self.key
-    }
-}
 
 /// A collection.
 #[derive(Debug)]
@@ -33,7 +23,7 @@ pub(super) struct Collection<T> {
 #[derive(Debug)]
 struct State<T> {
     items: Items<T>,
-    labels: Labels,
+    labels: Labels<T>,
     log: Log<T>,
     lanes: Lanes<T>,
     /// The revision of the latest change. What happened before the load is not known in detail, so the
@@ -79,13 +69,12 @@ impl<T: Object> Collection<T> {
         observe: impl FnOnce() -> Revision,
     ) -> Snapshot<T> {
         let state = self.state.read();
-        let (items, keys) = (state.items.clone(), state.labels.having(labels));
+        let items = state.labels.having(labels).unwrap_or_else(|| state.items.clone());
         // The cache's revision can be behind a change that is in the collection already, and ahead of its latest
         // change: the list is as of the greater one.
         let revision = observe().max(state.latest);
         drop(state);
-        let items = keys.map_or_else(|| items.below(prefix), |keys| chosen(&items, &keys, prefix));
-        Snapshot { revision, items }
+        Snapshot { revision, items: items.below(prefix) }
     }
 
     /// The items below a prefix and after a key as they were at a revision, if all changes since are known: those of now,
@@ -127,7 +116,7 @@ impl<T: Object> Collection<T> {
             Some(item) => state.items.insert(Arc::clone(item)),
             None => Some(state.items.remove(key)?),
         };
-        state.labels.replace(key, object(old.as_ref()), object(new.as_ref()));
+        state.labels.replace(old.as_ref(), new.as_ref());
         let previous = std::mem::replace(&mut state.latest, revision);
         let change = Arc::new(Change { revision, previous, old, new });
         state.record(Arc::clone(&change));
@@ -142,7 +131,7 @@ impl<T: Object> Collection<T> {
     /// Replaces everything after a gap, and expires all readers. The items are in the order of their keys.
     pub(super) fn reload(&self, items: Vec<Arc<Item<T>>>, revision: Revision) {
         let mut labels = Labels::default();
-        items.iter().for_each(|item| labels.replace(&item.key, None, Some(&item.object)));
+        items.iter().for_each(|item| labels.replace(None, Some(item)));
         let items = Items::of_sorted(items);
         let mut state = self.state.write();
         (state.items, state.labels, state.latest) = (items, labels, revision);
@@ -222,14 +211,4 @@ impl<T: Object> State<T> {
             self.lanes.forget(&forgotten);
         }
     }
-}
-
-fn object<T>(item: Option<&Arc<Item<T>>>) -> Option<&T> {
-    item.map(|item| &item.object)
-}
-
-fn chosen<T>(items: &Items<T>, keys: &Keys, prefix: &str) -> super::Range<Arc<Item<T>>> {
-    let keys = keys.below(prefix);
-    let chosen = keys.iter().filter_map(|key| items.get(key).cloned());
-    Items::of_sorted(chosen.collect()).below(prefix)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ordered::Range;
+use super::ordered::{Keyed, Ordered, Range};
 use crate::Revision;
 
 /// What the cache keeps.
@@ -68,6 +68,15 @@ pub struct Item<T> {
     pub revision: Revision,
     /// What `decode` made of its bytes.
     pub object: T,
+}
+
+/// Objects by key.
+pub(super) type Items<T> = Ordered<Arc<Item<T>>>;
+
+impl<T> Keyed for Arc<Item<T>> {
+    fn key(&self) -> &str {
+        &self.key
+    }
 }
 
 /// A change of one object. At least one of `old` and `new` is there.

@@ -12,12 +12,6 @@ pub(super) trait Keyed {
     fn key(&self) -> &str;
 }
 
-impl Keyed for Arc<str> {
-    fn key(&self) -> &str {
-        self
-    }
-}
-
 /// Entries in chunks, none of them empty.
 #[derive(Debug)]
 pub(super) struct Ordered<E>(Arc<Vec<Arc<Vec<E>>>>);
@@ -180,6 +174,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    impl Keyed for Arc<str> {
+        fn key(&self) -> &str {
+            self
+        }
+    }
 
     fn texts(range: &Range<Arc<str>>) -> Vec<String> {
         range.iter().map(ToString::to_string).collect()

@@ -11,7 +11,7 @@ use std::{
 use futures::{FutureExt, StreamExt};
 use store::{
     Entry, Revision, Store, StoreError,
-    cache::{Cache, Object, Options, Subscription},
+    cache::{Cache, Object, Options, Snapshot, Subscription},
 };
 use tempfile::TempDir;
 
@@ -46,6 +46,8 @@ impl Object for Pod {
         self.text.split(' ').next().filter(|node| *node != "?")
     }
 }
+
+type Listed = Snapshot<Pod>;
 
 struct Rig {
     store: Arc<Faulty>,
@@ -110,6 +112,19 @@ async fn a_list_by_labels_looks_at_those_alone_that_have_them() {
     assert_eq!(rig.having(PODS, &[("x", "1")]), "d");
     assert_eq!(rig.having(PODS, &[("x", "2")]), "a b");
     assert_eq!(rig.having(PODS, &[("y", "1")]), "b");
+}
+
+#[tokio::test]
+async fn a_list_by_labels_has_the_latest_of_each_and_what_was_listed_stays() {
+    let rig = Rig::new(100).await;
+    let texts =
+        |list: &Listed| list.items.iter().map(|item| item.object.text.clone()).collect::<Vec<_>>();
+    rig.put("a", "n1 x=1").await;
+    let before = rig.cache.list_having(PODS, [("x", "1")].into_iter());
+    let revision = rig.put("a", "n2 x=1").await;
+    let after = rig.cache.list_having(PODS, [("x", "1")].into_iter());
+    assert_eq!((texts(&before), texts(&after)), (vec!["n1 x=1".into()], vec!["n2 x=1".into()]));
+    assert_eq!(after.revision, revision);
 }
 
 #[tokio::test]
