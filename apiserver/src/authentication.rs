@@ -1,6 +1,7 @@
 //! Who is asking: the owner of the client certificate of the connection, the service account whose token the request
 //! shows, or nobody in particular.
 
+mod absent;
 mod account;
 
 use std::sync::Arc;
@@ -10,11 +11,14 @@ use http::{HeaderMap, header};
 use rustls::pki_types::CertificateDer;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
+use self::account::Known;
 use crate::{
     identity::{AUTHENTICATED, Identity},
     objects::Objects,
     tokens::{TokenError, Tokens, Verified},
 };
+
+pub(crate) use absent::Absent;
 
 /// The identity in a certificate that the TLS handshake has verified against the cluster's CA.
 pub(crate) fn of_certificate(certificate: &CertificateDer<'_>) -> Option<Identity> {
@@ -32,6 +36,7 @@ pub(crate) fn of_certificate(certificate: &CertificateDer<'_>) -> Option<Identit
 pub(crate) struct Authenticator<'a> {
     pub(crate) tokens: &'a Tokens,
     pub(crate) objects: Objects<'a>,
+    pub(crate) absent: &'a Absent,
 }
 
 impl Authenticator<'_> {
@@ -64,7 +69,8 @@ impl Authenticator<'_> {
         audiences: &[String],
     ) -> Result<(Identity, Vec<String>), TokenError> {
         let Verified { claims, audiences } = self.tokens.verify(token, audiences)?;
-        Ok((account::identity(self.objects, &claims).await?, audiences))
+        let known = Known { objects: self.objects, absent: self.absent };
+        Ok((account::identity(known, &claims).await?, audiences))
     }
 }
 

@@ -5,8 +5,15 @@ use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admission::Admission, authentication::Authenticator, catalogue::InForce, config::Config,
-    duties::Duties, metrics::Metrics, objects::Objects, openapi::OpenApi, storage::Storage,
+    admission::Admission,
+    authentication::{Absent, Authenticator},
+    catalogue::InForce,
+    config::Config,
+    duties::Duties,
+    metrics::Metrics,
+    objects::Objects,
+    openapi::OpenApi,
+    storage::Storage,
     usage::Usages,
 };
 
@@ -20,6 +27,8 @@ pub(crate) struct State {
     pub(crate) metrics: Metrics,
     pub(crate) openapi: OpenApi,
     pub(crate) usages: Arc<Usages>,
+    /// What tokens name in vain.
+    pub(crate) absent: Absent,
     /// Ends watches and background work.
     pub(crate) shutdown: CancellationToken,
     /// What a stop waits for.
@@ -44,6 +53,7 @@ impl State {
             openapi: OpenApi::new(catalogue.clone()),
             metrics: Metrics::new(),
             usages: Usages::new(config.kubelet_client.as_ref()).into(),
+            absent: Absent::default(),
             duties: Duties::new(tasks.clone(), shutdown.clone()),
             shutdown,
             tasks,
@@ -62,6 +72,7 @@ impl State {
     }
 
     pub(crate) fn authenticator(&self) -> Authenticator<'_> {
-        Authenticator { tokens: &self.config.tokens, objects: self.objects() }
+        let (tokens, absent) = (&self.config.tokens, &self.absent);
+        Authenticator { tokens, objects: self.objects(), absent }
     }
 }

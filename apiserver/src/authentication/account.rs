@@ -4,6 +4,7 @@ use api_machinery::ApiError;
 use api_types::jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
+use super::absent::Absent;
 use crate::{
     encoded,
     identity::{AUTHENTICATED, Identity},
@@ -18,20 +19,24 @@ const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 /// What else is said about who has a token.
 const EXTRA: &str = "authentication.kubernetes.io";
 
+/// Where it is found out what is there.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) objects: Objects<'a>,
+    pub(super) absent: &'a Absent,
+}
+
 /// Who has a token with these claims.
-pub(super) async fn identity(
-    objects: Objects<'_>,
-    claims: &Claims,
-) -> Result<Identity, TokenError> {
+pub(super) async fn identity(known: Known<'_>, claims: &Claims) -> Result<Identity, TokenError> {
     let Private { namespace, node, pod, secret, account } = &claims.kubernetes;
     let place = Some(namespace.as_str());
-    check_account(objects, namespace, account).await?;
+    check_account(known, namespace, account).await?;
     if let Some(secret) = secret {
-        check_bound(objects, "secrets", place, secret, "secret").await?;
+        check_bound(known, "secrets", place, secret, "secret").await?;
     }
     match (pod, node) {
-        (Some(pod), _) => check_bound(objects, "pods", place, pod, "pod").await?,
-        (None, Some(node)) => check_bound(objects, "nodes", None, node, "node").await?,
+        (Some(pod), _) => check_bound(known, "pods", place, pod, "pod").await?,
+        (None, Some(node)) => check_bound(known, "nodes", None, node, "node").await?,
         (None, None) => {}
     }
     let mut identity = Identity::of_account(namespace, &account.name);
@@ -52,12 +57,12 @@ pub(super) async fn identity(
 }
 
 async fn check_account(
-    objects: Objects<'_>,
+    known: Known<'_>,
     namespace: &str,
     claim: &Reference,
 ) -> Result<(), TokenError> {
     let name = &claim.name;
-    let found = find(objects, "serviceaccounts", Some(namespace), name).await?;
+    let found = find(known, "serviceaccounts", Some(namespace), claim).await?;
     let found =
         found.ok_or_else(|| TokenError::Refused(format!("serviceaccounts {name:?} not found")))?;
     let uid = &found.uid;
@@ -74,7 +79,7 @@ async fn check_account(
 
 /// `word` is what the object is called in what is said of it.
 async fn check_bound(
-    objects: Objects<'_>,
+    known: Known<'_>,
     plural: &str,
     namespace: Option<&str>,
     claim: &Reference,
@@ -82,7 +87,7 @@ async fn check_bound(
 ) -> Result<(), TokenError> {
     let invalidated =
         || TokenError::Refused("service account token has been invalidated".to_owned());
-    let found = find(objects, plural, namespace, &claim.name).await?.ok_or_else(invalidated)?;
+    let found = find(known, plural, namespace, claim).await?.ok_or_else(invalidated)?;
     let uid = &found.uid;
     if *uid != claim.uid {
         return Err(TokenError::Refused(format!(
@@ -95,11 +100,12 @@ async fn check_bound(
 
 /// As the cache has it. What isn't there may have been made a moment ago by another server: the store knows.
 async fn find(
-    objects: Objects<'_>,
+    Known { objects, absent }: Known<'_>,
     plural: &str,
     namespace: Option<&str>,
-    name: &str,
+    claim: &Reference,
 ) -> Result<Option<Metadata>, TokenError> {
+    let name = claim.name.as_str();
     let catalogue = objects.catalogue.load();
     let Some(def) = catalogue.find("", "v1", plural) else { return Ok(None) };
     let address = Address { def, namespace, name };
@@ -107,9 +113,15 @@ async fn find(
         let object = encoded::readable(&cached).map_err(TokenError::Unknown)?;
         return metadata(serde_json::from_slice(&object.json()));
     }
+    if absent.has(&claim.uid) {
+        return Ok(None);
+    }
     match objects.storage.get(address).await {
         Ok(stored) => metadata(Object::deserialize(&stored.object)),
-        Err(error) if error.code() == 404 => Ok(None),
+        Err(error) if error.code() == 404 => {
+            absent.note(&claim.uid);
+            Ok(None)
+        }
         Err(error) => Err(TokenError::Unknown(error)),
     }
 }
