@@ -225,6 +225,29 @@ async fn an_image_that_cannot_be_pulled_shows_why() {
     node.until_status("web", "runs once the image is there", runs).await;
 }
 
+#[tokio::test]
+async fn it_is_told_when_an_image_was_pulled_and_of_one_that_was_there_nothing() {
+    let node = Node::start().await;
+    node.runtime.publish("example.org/late:1");
+    node.runtime.hold("main", true);
+    node.create(&pod("late").image("example.org/late:1").node("n1").build()).await;
+    let pulled = |status: &PodStatus| {
+        waits_for(status, "ContainerCreating") && only(status).image_id == "sha256:0"
+    };
+    node.until_status("late", "has its image", pulled).await;
+    node.create(&sample("web")).await;
+    let has_sandbox = |status: &PodStatus| {
+        status.conditions.iter().flatten().any(|condition| {
+            condition.type_ == "PodReadyToStartContainers" && condition.status == "True"
+        })
+    };
+    let web = node.until_status("web", "has its sandbox", has_sandbox).await;
+    assert_eq!(only(&web.status.unwrap()).image_id, "");
+    node.runtime.hold("main", false);
+    node.until_status("late", "runs", runs).await;
+    node.until_status("web", "runs", runs).await;
+}
+
 /// The runtime was asked for what there is to do, the removals side by side.
 fn assert_was_ended(node: &Node) {
     let mut calls = node.runtime.calls();

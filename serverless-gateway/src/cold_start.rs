@@ -13,9 +13,9 @@ use tokio::time::Instant;
 /// What a call waited for, in order, and how long.
 pub(crate) type Breakdown = Vec<(&'static str, Duration)>;
 
-/// Until the pod was made, until it was bound to a node, until the sandbox stood, until the container ran (its image is
-/// pulled meanwhile), and until the server in it was ready and took the call.
-const PHASES: [&str; 5] = ["queued", "scheduled", "sandbox", "container", "server"];
+/// Until the pod was made, until it was bound to a node, until its image was pulled if it was not there (the sandbox is made
+/// meanwhile), until the sandbox stood, until the container ran, and until the server in it was ready and took the call.
+const PHASES: [&str; 6] = ["queued", "scheduled", "image", "sandbox", "container", "server"];
 /// For an instance that waited in a warm pool: until it had the function and was handed over, and until it took the call.
 const POOL_PHASES: [&str; 2] = ["pool", "server"];
 
@@ -24,6 +24,7 @@ const POOL_PHASES: [&str; 2] = ["pool", "server"];
 pub(crate) struct Milestones {
     created: Instant,
     scheduled: Option<Instant>,
+    pulled: Option<Instant>,
     sandbox: Option<Instant>,
     started: Option<Instant>,
     from_pool: bool,
@@ -38,6 +39,7 @@ impl Milestones {
         Milestones {
             created: before.map_or(now, |before| before.created),
             scheduled: when(before.and_then(|b| b.scheduled), is_bound),
+            pulled: when(before.and_then(|b| b.pulled), status.is_some_and(has_pulled)),
             sandbox: when(
                 before.and_then(|b| b.sandbox),
                 status.is_some_and(|s| condition(s, "PodReadyToStartContainers")),
@@ -59,7 +61,7 @@ impl Milestones {
         if self.from_pool {
             return POOL_PHASES.into_iter().zip([created, taken]).map(&mut part).collect();
         }
-        let ends = [created, self.scheduled, self.sandbox, self.started, taken];
+        let ends = [created, self.scheduled, self.pulled, self.sandbox, self.started, taken];
         PHASES.into_iter().zip(ends).map(&mut part).collect()
     }
 }
@@ -87,6 +89,13 @@ pub(crate) fn condition(status: &PodStatus, kind: &str) -> bool {
     conditions.any(|condition| condition.type_ == kind && condition.status == "True")
 }
 
+/// Kubelets name the image of a container that waits once they have pulled it.
+fn has_pulled(status: &PodStatus) -> bool {
+    let waits = |state: &ContainerState| state.waiting.is_some();
+    let mut containers = status.container_statuses.iter().flatten();
+    containers.any(|c| !c.image_id.is_empty() && c.state.as_ref().is_some_and(waits))
+}
+
 fn runs(status: &PodStatus) -> bool {
     let runs = |state: &ContainerState| state.running.is_some();
     status.container_statuses.iter().flatten().any(|c| c.state.as_ref().is_some_and(runs))
@@ -102,7 +111,7 @@ mod tests {
         serde_json::from_value(json!({"metadata": {}, "spec": spec, "status": status})).unwrap()
     }
 
-    fn ms(millis: [u64; 5]) -> Breakdown {
+    fn ms(millis: [u64; 6]) -> Breakdown {
         PHASES.into_iter().zip(millis.map(Duration::from_millis)).collect()
     }
 
@@ -126,17 +135,46 @@ mod tests {
         }
         let milestones = milestones.unwrap();
         let parts = milestones.breakdown(arrived, at(400));
-        assert_eq!(parts, ms([10, 20, 50, 70, 250]));
+        assert_eq!(parts, ms([10, 20, 0, 50, 70, 250]));
         assert_eq!(
             server_timing(&parts),
-            "queued;dur=10.0, scheduled;dur=20.0, sandbox;dur=50.0, container;dur=70.0, \
-             server;dur=250.0"
+            "queued;dur=10.0, scheduled;dur=20.0, image;dur=0.0, sandbox;dur=50.0, \
+             container;dur=70.0, server;dur=250.0"
         );
         // A call that came when the sandbox stood waited for no more than the rest.
-        assert_eq!(milestones.breakdown(at(100), at(400)), ms([0, 0, 0, 50, 250]));
+        assert_eq!(milestones.breakdown(at(100), at(400)), ms([0, 0, 0, 0, 50, 250]));
         // It was bound before anything was heard of it.
         let late = Milestones::of(&pods[3].1, None, at(150));
-        assert_eq!(late.breakdown(arrived, at(400)), ms([150, 0, 0, 0, 250]));
+        assert_eq!(late.breakdown(arrived, at(400)), ms([150, 0, 0, 0, 0, 250]));
+    }
+
+    #[test]
+    fn an_image_that_is_pulled_has_a_part_of_its_own() {
+        let arrived = Instant::now();
+        let at = |millis| arrived + Duration::from_millis(millis);
+        let bound = json!({"nodeName": "n", "containers": []});
+        let sandbox = json!([{"type": "PodReadyToStartContainers", "status": "True"}]);
+        let container = |image: &str, state: Value| {
+            json!([{"name": "function", "image": "", "imageID": image, "ready": false,
+                "restartCount": 0, "state": state}])
+        };
+        let status = |containers| json!({"conditions": sandbox, "containerStatuses": containers});
+        let told = [
+            (10, status(container("", json!({"waiting": {}})))),
+            (900, status(container("sha256:0", json!({"waiting": {}})))),
+            (950, status(container("sha256:0", json!({"running": {}})))),
+        ];
+        let mut milestones = None;
+        for (millis, status) in &told {
+            let pod = pod(&bound, status);
+            milestones = Some(Milestones::of(&pod, milestones.as_ref(), at(*millis)));
+        }
+        let parts = milestones.unwrap().breakdown(arrived, at(1000));
+        assert_eq!(parts, ms([10, 0, 890, 0, 50, 50]));
+        // One that was there has none, though the container that runs names it.
+        let milestones = Milestones::of(&pod(&bound, &told[0].1), None, at(10));
+        let milestones = Milestones::of(&pod(&bound, &told[2].1), Some(&milestones), at(60));
+        assert_eq!(milestones.breakdown(arrived, at(100)), ms([10, 0, 0, 0, 50, 40]));
     }
 
     #[test]
@@ -145,12 +183,13 @@ mod tests {
         let milestones = Milestones {
             created: arrived + Duration::from_millis(5),
             scheduled: None,
+            pulled: None,
             sandbox: None,
             started: Some(arrived + Duration::from_millis(9)),
             from_pool: false,
         };
         let taken = arrived + Duration::from_millis(10);
-        assert_eq!(milestones.breakdown(arrived, taken), ms([5, 0, 0, 4, 1]));
+        assert_eq!(milestones.breakdown(arrived, taken), ms([5, 0, 0, 0, 4, 1]));
     }
 
     #[test]

@@ -84,7 +84,7 @@ pub(super) fn container_status(
     ContainerStatus {
         name: wanted.name.clone(),
         image: wanted.image.clone().unwrap_or_default(),
-        image_id: latest.map(|latest| latest.image_id.clone()).unwrap_or_default(),
+        image_id: image_id(input, wanted, latest),
         // Of one that is gone, the id says that it ran: its restarts are counted on.
         container_id: latest
             .map(|latest| spec::full_id(&latest.id))
@@ -96,6 +96,13 @@ pub(super) fn container_status(
         last_state: Some(last_state.unwrap_or_default()),
         ..ContainerStatus::default()
     }
+}
+
+/// Of a container that is being started, only when its image had to come: who reads that hears when it was there.
+fn image_id(input: &StatusInput<'_>, wanted: &ContainerSpec, latest: Option<&Container>) -> String {
+    let starts = |latest: &&Container| input.starting && latest.state == State::Created;
+    let made = latest.filter(|latest| !starts(latest)).map(|latest| &latest.image_id);
+    made.or_else(|| input.pulled.get(&wanted.name)).cloned().unwrap_or_default()
 }
 
 /// Whether the container has started, and whether it is ready.

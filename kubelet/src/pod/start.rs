@@ -2,7 +2,7 @@
 //! own reason in the pod's status, Kubernetes' word, and its own event. All but the start itself may come
 //! before the sandbox runs.
 
-use std::{future::Future, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, path::Path, sync::Arc, time::Duration};
 
 use api_types::{
     api::core::v1::{Container as Wanted, Pod},
@@ -47,6 +47,15 @@ pub struct Shared {
     pulls: Mutex<BackOff>,
     /// Held while files of the pod are made.
     files: tokio::sync::Mutex<()>,
+    /// The images that were pulled, by container. Told at once: it may be long before the container runs.
+    pulled: watch::Sender<BTreeMap<String, String>>,
+}
+
+impl Shared {
+    /// The ids of the images that were pulled, by container.
+    pub(super) fn pulled(&self) -> watch::Receiver<BTreeMap<String, String>> {
+        self.pulled.subscribe()
+    }
 }
 
 /// A container that was started.
@@ -181,6 +190,7 @@ impl Starter {
                 let seconds = begun.elapsed().as_secs_f64();
                 let message = format!("Successfully pulled image {reference:?} in {seconds:.3}s");
                 self.note(wanted, "Pulled", message);
+                self.tell_pulled(wanted, reference).await;
                 Ok(())
             }
             Err(error) => {
@@ -190,6 +200,14 @@ impl Starter {
                 self.warn(wanted, "Failed", "Error: ErrImagePull");
                 Err(failure("ErrImagePull", error.to_string(), SHOWN))
             }
+        }
+    }
+
+    async fn tell_pulled(&self, wanted: &Wanted, reference: &str) {
+        // What is wrong with it the creation tells.
+        if let Ok(Some(image)) = self.context.runtime.image(reference).await {
+            let name = wanted.name.clone();
+            self.shared.pulled.send_modify(|pulled| drop(pulled.insert(name, image.id)));
         }
     }
 

@@ -28,6 +28,8 @@ pub struct StatusInput<'a> {
     pub evicted: Option<&'a str>,
     /// Whether a container, or the sandbox, is being started.
     pub starting: bool,
+    /// The images that were pulled for containers, by name.
+    pub pulled: &'a BTreeMap<String, String>,
     /// Why containers are not running, by name.
     pub waiting: &'a BTreeMap<String, Waiting>,
     /// What the probes found.

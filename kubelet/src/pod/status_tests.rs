@@ -94,6 +94,7 @@ fn compute_with(
         evicted: None,
         starting: false,
         messages: &BTreeMap::new(),
+        pulled: &BTreeMap::new(),
         waiting: &waiting.collect(),
         probed,
         host_ip: "192.0.2.1",

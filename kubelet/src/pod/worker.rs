@@ -93,6 +93,8 @@ pub struct Worker {
     pub(super) restarts: BackOff,
     pub(super) starts: Starts,
     pub(super) shared: Arc<Shared>,
+    /// The images that starts have pulled, by container.
+    pub(super) pulled: watch::Receiver<BTreeMap<String, String>>,
     pub(super) operations: Operations,
     pub(super) failures: BTreeMap<String, Failure>,
     pub(super) stopping: BTreeMap<String, Stopping>,
@@ -121,6 +123,7 @@ impl Worker {
     pub fn new(context: Arc<Context>, updates: watch::Receiver<Update>, wake: Arc<Notify>) -> Self {
         let (client, metrics) = (context.client.clone(), context.metrics.clone());
         let writer = StatusWriter::spawn(client, metrics, &updates.borrow().pod);
+        let shared = Arc::<Shared>::default();
         let running = context.running.enter(&spec::identity(&updates.borrow().pod).uid);
         Self {
             context,
@@ -133,7 +136,8 @@ impl Worker {
             status: None,
             restarts: BackOff::default(),
             starts: Starts::default(),
-            shared: Arc::default(),
+            pulled: shared.pulled(),
+            shared,
             operations: Operations::default(),
             failures: BTreeMap::new(),
             stopping: BTreeMap::new(),
@@ -184,6 +188,8 @@ impl Worker {
                 _ = self.updates.changed() => {}
                 () = self.wake.notified() => self.containers.distrust(),
                 () = reached(until) => self.containers.changed(),
+                // `shared` keeps the sender.
+                _ = self.pulled.changed() => {}
                 (name, outcome) = self.starts.ended() => self.start_ended(name, outcome),
                 (step, outcome) = self.operations.ended() => {
                     let connected = matches!(step, Step::RunSandbox { .. }) && outcome.is_ok();

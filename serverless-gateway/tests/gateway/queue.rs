@@ -89,7 +89,7 @@ async fn a_call_of_a_function_without_instances_waits_for_one_and_is_told_why_it
     let timing = answer.headers()["server-timing"].to_str().unwrap();
     let phases: Vec<_> =
         timing.split(", ").map(|part| part.split_once(";dur=").unwrap().0).collect();
-    assert_eq!(phases, ["queued", "scheduled", "sandbox", "container", "server"]);
+    assert_eq!(phases, ["queued", "scheduled", "image", "sandbox", "container", "server"]);
     rig.queued(0).await;
     assert_eq!(rig.metric("function_cold_starts_total"), Some(1));
     // A warm call is not a cold start, and nobody is told who does not ask.
