@@ -59,6 +59,9 @@ struct Call {
     id: HeaderValue,
 }
 
+/// With less than this left of its time a call goes to no other instance: that would pass for one that takes no connection.
+const LEAST_TIME: Duration = Duration::from_millis(10);
+
 /// The place of a call that goes on to another instance, and why if it is not that the instance is busy.
 type NotTaken = (Slot, Option<io::Error>);
 
@@ -87,8 +90,9 @@ impl Calls {
     }
 
     /// Calls a function: waits for an instance, and gives its answer, whatever its code, whose body comes as the
-    /// instance sends it. It goes from instance to instance for no longer than it may wait for one; from when it has the last, all of it
-    /// is bounded by the function's timeout. To drop it, or the body, ends the call.
+    /// instance sends it. It goes from instance to instance for no longer than it may wait for one; all of it from when it has the last,
+    /// and what went by at those that took no connection, is bounded by the function's timeout. To drop it, or the body, ends the
+    /// call.
     ///
     /// # Errors
     /// There is no answer. A call that failed with [`CallError::Broken`] or [`CallError::Timeout`] may have had its
@@ -158,13 +162,14 @@ impl Call {
         in_flight: &mut Option<InFlight>,
         traced: bool,
     ) -> Result<Response<Body>, CallError> {
-        let mut not_taken = None;
+        let (mut not_taken, mut left) = (None, self.timeout);
         loop {
             let slot = self.acquire(functions, not_taken.take()).await;
             let slot = slot.map_err(|error| self.failed(error, None))?;
             let instance = slot.endpoint.address.ip();
-            // The wait is not the function's, at instances that do not take the call either: it may be longer than that is given.
-            let deadline = Instant::now() + self.timeout;
+            // The wait is not the function's, at instances that have no room either: it may be longer than that is given.
+            let began = Instant::now();
+            let deadline = began + left;
             let timing = self.note_cold_start(&slot, traced);
             if self.is_last(Instant::now()) {
                 message::must_be_taken(&mut request);
@@ -186,6 +191,12 @@ impl Call {
                 }
                 Err(SendError::NotStarted(unsent, error, slot)) => {
                     slot.distrust();
+                    left = left.saturating_sub(began.elapsed());
+                    if left < LEAST_TIME {
+                        let function = self.function.name();
+                        let error = CallError::Unreachable { function, source: error };
+                        return Err(self.failed(error, Some(instance)));
+                    }
                     request = *unsent;
                     not_taken = Some((slot, Some(error)));
                 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use axum::{Router, routing::post};
+use kube::runtime::watcher::Event;
+use serde_json::json;
 use socket2::{SockFilter, SockRef};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -10,13 +13,33 @@ use tokio::{
 
 use crate::{
     queue::takes_a_call,
-    rig::{Rig, address},
+    rig::{Rig, address, function, instance, pod},
 };
 
 async fn rig() -> (Rig, TcpListener) {
     let listener = TcpListener::bind((address(1), 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     (Rig::start(port, &[("add", address(1))]).await, listener)
+}
+
+/// Whatever comes from now on is dropped: `ret 0`.
+fn silence<'a>(socket: impl Into<SockRef<'a>>) {
+    socket.into().attach_filter(&[SockFilter::new(6, 0, 0, 0)]).unwrap();
+}
+
+#[tokio::test]
+async fn what_a_call_waited_for_a_silent_host_is_a_part_of_its_time_at_the_next_instance() {
+    let (rig, listener) = rig().await;
+    rig.functions.function(Event::Apply(function("add", &json!({"timeoutSeconds": 1}))));
+    silence(&listener);
+    let slow = post(async || tokio::time::sleep(Duration::from_millis(750)).await);
+    let port = listener.local_addr().unwrap().port();
+    instance(address(2), port, Router::new().route("/", slow)).await;
+    let call = tokio::spawn(rig.client.post(format!("{}/add", rig.url)).send());
+    // For a connection it waits half of the time that it has.
+    rig.queued(1).await;
+    rig.functions.pod(Event::Apply(pod("add", address(2))));
+    assert_eq!(call.await.unwrap().unwrap().status(), 504);
 }
 
 #[tokio::test]
@@ -27,8 +50,7 @@ async fn a_call_breaks_off_whose_request_the_host_of_its_instance_does_not_ackno
     let begin = b"POST /add HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\na";
     caller.write_all(begin).await.unwrap();
     let instance = takes_a_call(&listener).await;
-    // Whatever comes from now on is dropped: `ret 0`.
-    SockRef::from(&instance).attach_filter(&[SockFilter::new(6, 0, 0, 0)]).unwrap();
+    silence(&instance);
     caller.write_all(b"b").await.unwrap();
     let mut status = [0; 12];
     let answer = caller.read_exact(&mut status);
