@@ -14,15 +14,24 @@ use tokio::time::timeout;
 
 use crate::{
     function_instances,
-    harness::{Backing, Cluster, containers, run, until},
+    harness::{Backing, Cluster, Replica, containers, programs, run, until},
 };
 
 /// The gateway of the cluster, and a second one.
 pub(crate) const GATEWAY: &str = "http://127.0.0.1:29081";
-const SECOND: &str = "127.0.0.1:29082";
+const SECOND: &str = "http://127.0.0.1:29082";
+const TOKEN: &str = "s3cret";
 
 pub(crate) const SLEEPS: &str =
     "import time\ndef main(p):\n    time.sleep(p['seconds'])\n    return p['n']\n";
+/// The same, and an exception if another call goes on.
+const ALONE: &str = "import os, time
+def main(p):
+    os.close(os.open('/tmp/busy', os.O_CREAT | os.O_EXCL))
+    time.sleep(p['seconds'])
+    os.remove('/tmp/busy')
+    return p['n']
+";
 const FAULTS: &str = r#"
 def main(p):
     if p == "":
@@ -131,12 +140,14 @@ async fn go_on_whatever_fails(backing: Backing) {
     a_killed_instance_fails_its_own_call_alone(&functions).await;
     a_controller_that_dies_while_it_scales_loses_no_call(&functions).await;
     two_gateways_share_a_function(&functions).await;
+    two_gateways_share_an_instance(&functions).await;
     if backing == Backing::Embedded {
         function_instances::an_image_that_speaks_http_is_a_function(&functions).await;
         function_instances::a_folder_is_built_with_its_packages(&functions).await;
         function_instances::instances_get_their_environment_and_resources(&functions).await;
         function_instances::an_instance_that_goes_finishes_its_calls(&functions).await;
         function_instances::a_caller_that_gives_up_makes_room_for_the_next(&functions).await;
+        cold_calls_are_measured(&functions);
     }
 }
 
@@ -237,29 +248,63 @@ async fn a_controller_that_dies_while_it_scales_loses_no_call(functions: &Functi
     functions.remove("scaled");
 }
 
+/// By the program that measures them, with next to no load.
+fn cold_calls_are_measured(functions: &Functions) {
+    let kubeconfig = functions.cluster.folder().join("config/admin.conf");
+    let cluster = ["--kubeconfig", &kubeconfig.to_string_lossy(), "--gateway", GATEWAY];
+    let line = [&["cold", "--count=1", "--idle-seconds=1"][..], &cluster].concat();
+    let table = run(programs().join("functions"), &line).expect_ok();
+    let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    let rows: Vec<_> = table.lines().skip(2).map(cells).collect();
+    let measured: Vec<_> = rows.iter().map(|row| (&*row[0], &*row[1])).collect();
+    let parts = ["queued", "scheduled", "image", "sandbox", "container", "server"];
+    let expected = ["Docker alone", "cold call"].into_iter().chain(parts).map(|what| (what, "1"));
+    assert_eq!(measured, expected.collect::<Vec<_>>(), "{table}");
+}
+
 async fn two_gateways_share_a_function(functions: &Functions) {
     functions.add("shared", SLEEPS, &["--concurrency=1", "--max-scale=2", "--idle=2"]).unwrap();
     functions.until_none("shared").await;
-    let tokens = functions.cluster.folder().join("tokens.csv");
-    fs::write(&tokens, "s3cret,ann,1\n").unwrap();
-    let tokens = tokens.to_string_lossy();
-    let port = SECOND.rsplit_once(':').unwrap().1;
-    let more = ["--port", port, "--authentication", "--token-auth-file", &tokens];
-    let _second = functions.cluster.another("serverless-gateway", &more);
-    let second = format!("http://{SECOND}");
-    until("the second gateway", async || {
-        let ready = functions.client.get(format!("{second}/readyz")).send().await;
-        let ready = ready.map_err(|e| e.to_string())?.error_for_status();
-        ready.map(drop).map_err(|e| e.to_string())
-    })
-    .await;
+    let _second = second_gateway(functions).await;
     let body = |n: usize| json!({"seconds": 0.2, "n": n}).to_string();
-    assert_eq!(functions.call_at(&second, "shared", body(0), "wrong").await.0, 401);
-    let through = |n: usize| functions.call_at(&second, "shared", body(n), "s3cret");
+    assert_eq!(functions.call_at(SECOND, "shared", body(0), "wrong").await.0, 401);
+    let through = |n: usize| functions.call_at(SECOND, "shared", body(n), TOKEN);
     let (first, second) =
         tokio::join!(functions.calls("shared", 6, 0.2), join_all((0..6).map(through)));
     assert_all_answered(&first);
     assert_all_answered(&second);
     functions.until_none("shared").await;
     functions.remove("shared");
+}
+
+/// It has a call at a time, whichever gateway it comes from; a second one would find the file that says so.
+async fn two_gateways_share_an_instance(functions: &Functions) {
+    let one = ["--concurrency=1", "--min-scale=1", "--max-scale=1"];
+    functions.add("alone", ALONE, &one).unwrap();
+    let _second = second_gateway(functions).await;
+    let body = |n: usize| json!({"seconds": 0.05, "n": n}).to_string();
+    let through = |n: usize| functions.call_at(SECOND, "alone", body(n), TOKEN);
+    let (first, second) =
+        tokio::join!(functions.calls("alone", 20, 0.05), join_all((0..20).map(through)));
+    assert_all_answered(&first);
+    assert_all_answered(&second);
+    assert_eq!(functions.pods("alone").await.items.len(), 1);
+    functions.remove("alone");
+}
+
+/// One that asks for a token. It ends with the test.
+async fn second_gateway(functions: &Functions) -> Replica {
+    let tokens = functions.cluster.folder().join("tokens.csv");
+    fs::write(&tokens, format!("{TOKEN},ann,1\n")).unwrap();
+    let tokens = tokens.to_string_lossy();
+    let port = SECOND.rsplit_once(':').unwrap().1;
+    let more = ["--port", port, "--authentication", "--token-auth-file", &tokens];
+    let second = functions.cluster.another("serverless-gateway", &more);
+    until("the second gateway", async || {
+        let ready = functions.client.get(format!("{SECOND}/readyz")).send().await;
+        let ready = ready.map_err(|e| e.to_string())?.error_for_status();
+        ready.map(drop).map_err(|e| e.to_string())
+    })
+    .await;
+    second
 }

@@ -1,5 +1,6 @@
 //! Which node is dead, tried on several hosts whose cables can be pulled.
 
+mod functions;
 mod rig;
 
 use std::{

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::harness::{Done, alone, programs, run, until};
 
+const HOSTS: &str = "172.31.99.0/24";
 const MASTER: &str = "172.31.99.1";
 const SERVER: &str = "https://172.31.99.1:6443";
 const REDIS: &str = "redis://172.31.99.1:6379";
@@ -36,6 +37,21 @@ struct Host {
     address: String,
     kubelet: Option<Child>,
     proxy: Child,
+}
+
+/// A call that goes on.
+pub(crate) struct Call(Child);
+
+impl Call {
+    /// What it came to.
+    pub(crate) async fn end(mut self) -> Done {
+        until("a call to end", async || match self.0.try_wait().unwrap() {
+            Some(_) => Ok(()),
+            None => Err("it hangs".to_owned()),
+        })
+        .await;
+        self.0.wait_with_output().unwrap().into()
+    }
 }
 
 impl Rig {
@@ -104,6 +120,41 @@ impl Rig {
         let mut all = vec![enter.as_str(), program.to_str().unwrap(), "--kubeconfig", &kubeconfig];
         all.extend(args);
         run("nsenter", &all)
+    }
+
+    /// A gateway of functions on a node, which answers the hosts.
+    pub(crate) fn start_gateway(&mut self, node: usize) {
+        let arguments = format!(
+            "--kubeconfig {}/serverless-gateway.conf --redis {REDIS} --bind-address {} --cluster-cidr {PODS} --allow-cidr {HOSTS}",
+            self.path("config"),
+            self.hosts[node].address,
+        );
+        let name = short(&self.hosts[node].name);
+        let gateway = self.spawn(name, &programs().join("serverless-gateway"), &arguments);
+        self.masters.push(gateway);
+    }
+
+    /// A call through the gateway on a node, beside the test.
+    pub(crate) fn call(&self, node: usize, function: &str, data: &str) -> Call {
+        let (url, kubeconfig) = (self.gateway(node), self.path("config/admin.conf"));
+        let mut command = Command::new("nsenter");
+        command
+            .arg(self.enter("master"))
+            .arg(programs().join("kubectl"))
+            .args(["trigger", function]);
+        command.args(["--kubeconfig", &kubeconfig, "--gateway", &url, "--data", data]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Call(command.spawn().unwrap())
+    }
+
+    /// What the gateway on a node has counted.
+    pub(crate) fn counted(&self, node: usize) -> String {
+        let (enter, url) = (self.enter("master"), format!("{}/metrics", self.gateway(node)));
+        run("nsenter", &[&enter, "curl", "-sS", &url]).stdout
+    }
+
+    fn gateway(&self, node: usize) -> String {
+        format!("http://{}:8081", self.hosts[node].address)
     }
 
     /// The objects of a resource that have the labels.
