@@ -23,6 +23,7 @@ use crate::{
     query::Query,
     request::{RequestInfo, Verb},
     storage::Address,
+    suffix,
 };
 
 /// A request, read but not yet carried out.
@@ -81,7 +82,7 @@ impl Call {
             uid: Uuid::new_v4().to_string(),
             namespace: self.info.namespace.clone(),
             name: self.info.name.clone(),
-            suffix: suffix(),
+            suffix: suffix::random(),
         }
     }
 
@@ -220,14 +221,6 @@ fn field_manager(name: &str, errors: &mut FieldErrors) {
     if name.chars().any(char::is_control) {
         errors.invalid(&path, name, "should only contain printable characters");
     }
-}
-
-/// A random end for `metadata.generateName`, of the letters that Kubernetes uses: none that make words.
-fn suffix() -> String {
-    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    let random = Uuid::new_v4();
-    let letter = |byte: &u8| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]);
-    random.as_bytes()[..5].iter().map(letter).collect()
 }
 
 /// The object that a subresource is made of, its kind and its version.

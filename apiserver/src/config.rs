@@ -33,6 +33,9 @@ pub struct Config {
     pub announcements: Option<Announcements>,
     /// How to reach kubelets; without it they can't be.
     pub kubelet_client: Option<KubeletClient>,
+    /// Whether pods need a service account that exists, whose token they get (Kubernetes: the admission plugin
+    /// `ServiceAccount`). That takes a controller-manager, which makes the account `default` of each namespace.
+    pub service_accounts: bool,
     /// Tokens of service accounts; by default with a key that is gone with this value.
     pub tokens: Tokens,
 }
@@ -65,6 +68,7 @@ impl Config {
             watch_window_bytes: 64 << 20,
             announcements: None,
             kubelet_client: None,
+            service_accounts: false,
             tokens,
         }
     }

@@ -98,9 +98,20 @@ struct ServeFlags {
     /// Range of the virtual IPs of services
     #[arg(long, default_value = "10.96.0.0/16", value_parser = network::parse)]
     service_cidr: Ipv4Net,
+    /// What is not asked about requests: ServiceAccount, by which pods need a service account that exists, whose token
+    /// they get; without a controller-manager nobody makes the usual one
+    #[arg(long, value_enum, value_delimiter = ',')]
+    disable_admission_plugins: Vec<Plugin>,
     /// Directory to write the kubeconfigs of the control plane to
     #[arg(long, default_value = "/etc/minik8s")]
     kubeconfig_dir: PathBuf,
+}
+
+/// A part of admission that can be left out, as Kubernetes calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Plugin {
+    #[value(name = "ServiceAccount")]
+    ServiceAccount,
 }
 
 /// The CA, where several servers share one.
@@ -231,6 +242,7 @@ async fn serve(
         advertise_address: advertised,
         secure_port: flags.secure_port,
         kubelet_client: Some(pki.kubelet_client()?),
+        service_accounts: !flags.disable_admission_plugins.contains(&Plugin::ServiceAccount),
         ..Config::new(flags.tokens.tokens(&pki)?)
     };
     let store = open_store(flags).await?;

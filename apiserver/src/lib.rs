@@ -43,6 +43,7 @@ mod service;
 mod state;
 mod storage;
 mod subresources;
+mod suffix;
 mod tokens;
 mod upkeep;
 mod usage;

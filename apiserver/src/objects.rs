@@ -1,10 +1,12 @@
 //! Objects that the server itself needs to know, by the names of their kinds.
 
 use api_machinery::ApiError;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
     catalogue::InForce,
+    encoded,
     storage::{Address, Storage},
 };
 
@@ -26,5 +28,38 @@ impl Objects<'_> {
         let catalogue = self.catalogue.load();
         let def = catalogue.find("", "v1", plural).ok_or_else(ApiError::no_such_path)?;
         Ok(self.storage.get(Address { def, namespace, name }).await?.object)
+    }
+
+    /// What is looked at of an object of the core group, as the cache has it.
+    pub(crate) fn cached<T: DeserializeOwned>(
+        self,
+        plural: &str,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<T>, ApiError> {
+        let catalogue = self.catalogue.load();
+        let Some(def) = catalogue.find("", "v1", plural) else { return Ok(None) };
+        let Some(cached) = self.storage.cache().get(&def.key(namespace, name)) else {
+            return Ok(None);
+        };
+        let json = encoded::readable(&cached)?.json();
+        serde_json::from_slice(&json).map(Some).map_err(ApiError::internal)
+    }
+
+    /// The same. What isn't in the cache may have been made a moment ago by another server: the store knows.
+    pub(crate) async fn find<T: DeserializeOwned>(
+        self,
+        plural: &str,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<T>, ApiError> {
+        if let Some(cached) = self.cached(plural, namespace, name)? {
+            return Ok(Some(cached));
+        }
+        match self.get(plural, namespace, name).await {
+            Ok(object) => serde_json::from_value(object).map(Some).map_err(ApiError::internal),
+            Err(error) if error.code() == 404 => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }

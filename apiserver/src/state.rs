@@ -49,7 +49,7 @@ impl State {
         let (storage, shutdown, tasks) =
             (Arc::new(storage), CancellationToken::new(), TaskTracker::new());
         Self {
-            admission: Admission::standard(&storage, &config),
+            admission: Admission::standard(&storage, &catalogue, &config),
             openapi: OpenApi::new(catalogue.clone()),
             metrics: Metrics::new(),
             usages: Usages::new(config.kubelet_client.as_ref()).into(),

@@ -1,14 +1,23 @@
 //! What the parts of the kubelet share.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
-use api_types::api::core::v1::{ObjectReference, Pod};
+use api_types::{
+    Quantity,
+    api::core::v1::{ObjectReference, Pod},
+};
 use component::events::{EventType, Recorder};
 use kube::Client;
 
 use crate::{
     admission::Ledger, container::dns::ClusterDns, metrics::Metrics, network::PodNetwork,
-    objects::Objects, runtime::Runtime, services::Services, spec, usage::running::RunningPods,
+    objects::Objects, runtime::Runtime, services::Services, spec, tokens::Tokens,
+    usage::running::RunningPods, volumes::PodContext,
 };
 
 /// The rims of the kubelet and its place in the cluster.
@@ -21,6 +30,10 @@ pub struct Context {
     pub client: Client,
     /// What pods use of it.
     pub objects: Objects,
+    /// Tokens that they show.
+    pub tokens: Tokens,
+    /// How often files that show what the API server has are brought up to date.
+    pub sync_frequency: Duration,
     /// Who has a share of the node.
     pub ledger: Ledger,
     /// For events about pods.
@@ -63,6 +76,18 @@ impl Context {
         self.root.join("seccomp")
     }
 
+    /// What the volumes of a pod are made of.
+    pub(crate) fn of_pod<'a>(
+        &'a self,
+        pod: &'a Pod,
+        pod_ip: &'a str,
+        pod_dir: &'a Path,
+        allocatable: &'a BTreeMap<String, Quantity>,
+    ) -> PodContext<'a> {
+        let Self { host_ip, objects, tokens, .. } = self;
+        PodContext { pod, pod_ip, host_ip, allocatable, pod_dir, objects, tokens }
+    }
+
     /// With a runtime and a network in memory.
     #[cfg(test)]
     pub(crate) fn fake(client: Client, runtime: Arc<dyn Runtime>, root: PathBuf) -> Self {
@@ -72,6 +97,8 @@ impl Context {
             runtime,
             network: Arc::new(crate::network::fake::Fake::ready()),
             objects: Objects::new(client.clone()),
+            tokens: Tokens::new(client.clone()),
+            sync_frequency: Duration::from_millis(200),
             ledger,
             recorder: Recorder::new(&component::Tasks::default(), client.clone(), "kubelet", "n1"),
             client,

@@ -32,6 +32,7 @@ use crate::{
     runtime::{LogLimits, Runtime as _, RuntimeError, counted::Counted, docker::Docker},
     server::{self, Shared},
     services::Services,
+    tokens::Tokens,
     usage::{announce, disks::Disks, host::Host, running::RunningPods, sampler::Sampler},
     volumes,
 };
@@ -39,6 +40,8 @@ use crate::{
 const HEALTH_ADDRESS: &str = "127.0.0.1:10248";
 /// Until the Docker Engine is looked for again.
 const RETRY: Duration = Duration::from_secs(1);
+/// Kubernetes: `syncFrequency`.
+const SYNC: Duration = Duration::from_secs(60);
 
 /// Runs the kubelet until shutdown. Containers go on without it.
 pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
@@ -65,6 +68,8 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
         network: Arc::new(Bridge::new(&name, options.cluster_cidr, options.service_cidr)),
         recorder: Recorder::new(&program.tasks, client.clone(), "kubelet", &name),
         objects: Objects::new(client.clone()),
+        tokens: Tokens::new(client.clone()),
+        sync_frequency: SYNC,
         ledger: Ledger::default(),
         client,
         node: name.clone(),

@@ -38,6 +38,7 @@ pub mod runtime;
 pub mod server;
 pub mod services;
 pub mod spec;
+pub mod tokens;
 pub mod usage;
 pub mod volumes;
 #[cfg(test)]

@@ -972,3 +972,27 @@ async fn a_pull_for_a_sandbox_that_could_not_be_made_does_not_hold_up_the_pods_e
     node.api.delete("web", &DeleteParams::default().grace_period(1)).await.unwrap();
     wait::until_gone(&node.api, "web").await;
 }
+
+#[tokio::test]
+async fn files_of_a_config_map_change_with_it_while_the_pod_runs() {
+    let node = Node::start().await;
+    let maps: Api<ConfigMap> = Api::default_namespaced(node.control_plane.client());
+    let map = |value: &str| serde_json::from_value(json!({"metadata": {"name": "c"}, "data": {"k": value}})).unwrap();
+    maps.create(&PostParams::default(), &map("old")).await.unwrap();
+    let showing = changed("web", |spec| {
+        spec["volumes"] = json!([{"name": "c", "configMap": {"name": "c"}}]);
+    });
+    let uid = node.create(&showing).await;
+    node.until_status("web", "runs", runs).await;
+    let file = node.context().pod_dir(&uid).join("volumes/kubernetes.io~configmap/c/k");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "old");
+    maps.replace("c", &PostParams::default(), &map("new")).await.unwrap();
+    let shown = async || match std::fs::read_to_string(&file).unwrap().as_str() {
+        "new" => Ok(()),
+        other => Err(other.to_owned()),
+    };
+    wait::until("the file shows the new value", shown).await;
+    node.api.delete("web", &DeleteParams::default().grace_period(1)).await.unwrap();
+    wait::until_gone(&node.api, "web").await;
+    assert!(!node.context().pod_dir(&uid).exists(), "nothing is made again");
+}

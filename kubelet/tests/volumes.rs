@@ -14,6 +14,7 @@ use api_types::api::core::v1::{Container, Pod, Secret};
 use kube::{Api, Client, api::PostParams};
 use kubelet::{
     objects::Objects,
+    tokens::Tokens,
     volumes::{self, PodContext, Prepared, VolumeError, Volumes},
 };
 use serde_json::{Value, json};
@@ -131,15 +132,20 @@ fn what_the_table_of_mounts_does_not_tell_of_is_not_entered() {
 async fn set_up(client: &Client, pod_dir: &Path, spec: &Value) -> Volumes {
     let metadata = json!({"name": "web", "namespace": "default", "uid": "u"});
     let pod: Pod = serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap();
-    let objects = Objects::new(client.clone());
+    set_up_pod(client, pod_dir, &pod).await
+}
+
+async fn set_up_pod(client: &Client, pod_dir: &Path, pod: &Pod) -> Volumes {
+    let (objects, tokens) = (Objects::new(client.clone()), Tokens::new(client.clone()));
     let allocatable = BTreeMap::new();
     let context = PodContext {
-        pod: &pod,
+        pod,
         pod_ip: "",
         host_ip: "",
         allocatable: &allocatable,
         pod_dir,
         objects: &objects,
+        tokens: &tokens,
     };
     volumes::set_up(context).await.unwrap()
 }
@@ -234,4 +240,47 @@ async fn volumes_of_every_source_go_with_their_pod_and_what_is_the_nodes_stays()
     volumes::tear_down(&pod).unwrap();
     assert!(!pod.exists(), "nothing was mounted any more");
     assert_eq!(fs::read(&kept).unwrap(), b"x");
+}
+
+#[tokio::test]
+async fn several_sources_are_the_files_of_one_volume_in_memory() {
+    let (control_plane, place) = (ControlPlane::start().await, Place::new());
+    let client = control_plane.client();
+    let make = |object: Value| async {
+        let kind = object["kind"].as_str().unwrap().to_lowercase();
+        let path = format!("/api/v1/namespaces/default/{kind}s");
+        let request = http::Request::post(path).body(serde_json::to_vec(&object).unwrap());
+        client.request::<Value>(request.unwrap()).await.unwrap()
+    };
+    make(json!({"kind": "Secret", "metadata": {"name": "s"}, "stringData": {"k": "hidden"}})).await;
+    make(json!({"kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"k": "1", "l": "2"}})).await;
+    let account = json!({"kind": "ServiceAccount", "metadata": {"name": "default"}});
+    make(account).await;
+    let sources = json!([
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
+        {"configMap": {"name": "c", "items": [{"key": "k", "path": "d/k", "mode": 0o400}]}},
+        {"secret": {"name": "s", "items": [{"key": "k", "path": "d/hidden"}]}},
+        {"secret": {"name": "none", "optional": true}},
+        {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+    ]);
+    let container = json!({"name": "c", "image": "x"});
+    let spec = json!({
+        "serviceAccountName": "default", "nodeName": "n1", "containers": [container],
+        "securityContext": {"fsGroup": 2000, "runAsUser": 1000},
+        "volumes": [{"name": "p", "projected": {"sources": sources}}],
+    });
+    let made = make(json!({"kind": "Pod", "metadata": {"name": "web"}, "spec": spec})).await;
+    let pod_dir = place.pod_dir().join("p");
+    let pod: Pod = serde_json::from_value(made).unwrap();
+    let found = set_up_pod(&client, &pod_dir, &pod).await;
+    let read = |name: &str| fs::read_to_string(found["p"].path.join(name)).unwrap();
+    assert_eq!((read("d/k"), read("d/hidden"), read("namespace")), ("1".into(), "hidden".into(), "default".into()));
+    assert_eq!(read("token").split('.').count(), 3);
+    let token = found["p"].path.join("token");
+    let metadata = token.metadata().unwrap();
+    assert_eq!((mode(&token), metadata.uid(), metadata.gid()), (0o640, 1000, 2000));
+    assert_eq!(mode(&found["p"].path.join("d/k")), 0o440);
+    assert_eq!(mode(&found["p"].path.join("d/hidden")), 0o644);
+    assert!(found["p"].read_only);
+    assert_ne!(found["p"].path.metadata().unwrap().dev(), pod_dir.metadata().unwrap().dev());
 }

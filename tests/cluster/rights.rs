@@ -27,6 +27,14 @@ async fn a_pod_has_the_rights_it_is_given_and_no_more_room_than_its_limit() {
     );
     assert_eq!(cluster.kubectl(&["logs", "somebody"]).expect_ok(), expected);
 
+    shows(&cluster, "robot", "Completed").await;
+    let expected = "system:serviceaccount:default:robot robot\n\
+                    secrets is forbidden: User \"system:serviceaccount:default:robot\" cannot list resource \"secrets\" \
+                    in API group \"\" in the namespace \"default\"\n";
+    assert_eq!(cluster.kubectl(&["logs", "robot"]).expect_ok(), expected);
+    shows(&cluster, "alone", "Completed").await;
+    assert_eq!(cluster.kubectl(&["logs", "alone"]).expect_ok(), "no token\n");
+
     shows(&cluster, "root", "CreateContainerConfigError").await;
     let described = cluster.stock_kubectl(&["describe", "pod", "root"]).expect_ok();
     let why = "container has runAsNonRoot and image will run as root";

@@ -14,6 +14,7 @@ use api_machinery::ApiError;
 use registry::AnyObject;
 
 use crate::{
+    catalogue::InForce,
     config::Config,
     storage::{Address, Storage, WriteError},
 };
@@ -31,11 +32,15 @@ pub(crate) struct Admitted(Vec<Claim>);
 
 impl Admission {
     /// Every plugin, in the order in which they are asked.
-    pub(crate) fn standard(storage: &Arc<Storage>, config: &Config) -> Self {
+    pub(crate) fn standard(storage: &Arc<Storage>, catalogue: &InForce, config: &Config) -> Self {
         let range = config.service_cidr;
         Self(vec![
             Box::new(namespace_lifecycle::NamespaceLifecycle { storage: storage.clone() }),
-            Box::new(service_account::ServiceAccount),
+            Box::new(service_account::ServiceAccount {
+                catalogue: catalogue.clone(),
+                storage: storage.clone(),
+                must_exist: config.service_accounts,
+            }),
             Box::new(scheduler_strategy::SchedulerStrategy),
             Box::new(service_cluster_ip::ServiceClusterIp { storage: storage.clone(), range }),
         ])

@@ -1,15 +1,12 @@
 //! Whose a token is: it is good only as long as its service account, and what else it is bound to, is there.
 
-use api_machinery::ApiError;
 use api_types::jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use super::absent::Absent;
 use crate::{
-    encoded,
     identity::{AUTHENTICATED, Identity},
     objects::Objects,
-    storage::Address,
     tokens::{Claims, Private, Reference, TokenError},
 };
 
@@ -98,7 +95,6 @@ async fn check_bound(
     if found.is_deleted() { Err(invalidated()) } else { Ok(()) }
 }
 
-/// As the cache has it. What isn't there may have been made a moment ago by another server: the store knows.
 async fn find(
     Known { objects, absent }: Known<'_>,
     plural: &str,
@@ -106,24 +102,17 @@ async fn find(
     claim: &Reference,
 ) -> Result<Option<Metadata>, TokenError> {
     let name = claim.name.as_str();
-    let catalogue = objects.catalogue.load();
-    let Some(def) = catalogue.find("", "v1", plural) else { return Ok(None) };
-    let address = Address { def, namespace, name };
-    if let Some(cached) = objects.storage.cache().get(&address.key()) {
-        let object = encoded::readable(&cached).map_err(TokenError::Unknown)?;
-        return metadata(serde_json::from_slice(&object.json()));
+    let cached: Option<Object> =
+        objects.cached(plural, namespace, name).map_err(TokenError::Unknown)?;
+    if cached.is_some() || absent.has(&claim.uid) {
+        return Ok(cached.map(|object| object.metadata));
     }
-    if absent.has(&claim.uid) {
-        return Ok(None);
+    let found: Option<Object> =
+        objects.find(plural, namespace, name).await.map_err(TokenError::Unknown)?;
+    if found.is_none() {
+        absent.note(&claim.uid);
     }
-    match objects.storage.get(address).await {
-        Ok(stored) => metadata(Object::deserialize(&stored.object)),
-        Err(error) if error.code() == 404 => {
-            absent.note(&claim.uid);
-            Ok(None)
-        }
-        Err(error) => Err(TokenError::Unknown(error)),
-    }
+    Ok(found.map(|object| object.metadata))
 }
 
 /// What is looked at of an object, which may be large.
@@ -143,11 +132,6 @@ impl Metadata {
     fn is_deleted(&self) -> bool {
         self.deletion_timestamp.is_some_and(|time| time < Timestamp::now() - LEEWAY)
     }
-}
-
-fn metadata(object: serde_json::Result<Object>) -> Result<Option<Metadata>, TokenError> {
-    let object = object.map_err(|error| TokenError::Unknown(ApiError::internal(error)))?;
-    Ok(Some(object.metadata))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The subresources of pods.
 
+use apiserver::Config;
 use serde_json::json;
 
 use crate::harness::{Api, PODS, pod};
@@ -33,6 +34,49 @@ async fn a_pod_has_a_service_account() {
     let api = Api::start().await;
     let created = api.post(PODS, &pod("p")).await.ok();
     assert_eq!(created["spec"]["serviceAccountName"], "default");
+}
+
+const ACCOUNTS: &str = "/api/v1/namespaces/default/serviceaccounts";
+
+#[tokio::test]
+async fn a_pod_gets_the_token_and_the_pull_secrets_of_an_account_that_exists() {
+    let api = Api::with(Config { service_accounts: true, ..Config::default() }).await;
+    let named = |name: &str, account: &str| {
+        let mut pod = pod(name);
+        pod["spec"]["serviceAccountName"] = account.into();
+        pod
+    };
+    let message = api.post(PODS, &named("p", "robot")).await.fails(403, "Forbidden");
+    let why = "pods \"p\" is forbidden: error looking up service account default/robot: serviceaccount \"robot\" not found";
+    assert_eq!(message, why);
+    let account = json!({"metadata": {"name": "robot"}, "imagePullSecrets": [{"name": "login"}]});
+    api.post(ACCOUNTS, &account).await.ok();
+    let spec = api.post(PODS, &named("p", "robot")).await.ok()["spec"].clone();
+    assert_eq!(spec["imagePullSecrets"], json!([{"name": "login"}]));
+    let sources = &spec["volumes"][0]["projected"]["sources"];
+    assert_eq!(
+        sources[0],
+        json!({"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}})
+    );
+    let mount = &spec["containers"][0]["volumeMounts"][0];
+    assert_eq!(mount["mountPath"], "/var/run/secrets/kubernetes.io/serviceaccount");
+    assert_eq!(mount["name"], spec["volumes"][0]["name"]);
+    // Whoever changes the pod does not change that.
+    let labelled = json!({"metadata": {"labels": {"a": "b"}}});
+    api.patch(&format!("{PODS}/p"), "merge-patch", &labelled).await.ok();
+}
+
+#[tokio::test]
+async fn a_pod_waits_a_moment_for_the_usual_account_of_a_new_namespace() {
+    let api = Api::with(Config { service_accounts: true, ..Config::default() }).await;
+    let pod = pod("p");
+    let (made, account) = tokio::join!(api.post(PODS, &pod), async {
+        // It has been looked for in vain when this is made.
+        tokio::task::yield_now().await;
+        api.post(ACCOUNTS, &json!({"metadata": {"name": "default"}})).await
+    });
+    account.ok();
+    made.ok();
 }
 
 #[tokio::test]

@@ -53,6 +53,8 @@ impl Apiserver {
             arguments.push(format!("--secure-port={}", address.port()));
             arguments.push(format!("--data-dir={folder}/data"));
             arguments.push(format!("--kubeconfig-dir={folder}"));
+            // No controller-manager makes accounts.
+            arguments.push("--disable-admission-plugins=ServiceAccount".to_owned());
             if let Some(endpoint) = etcd {
                 arguments.push("--store=etcd".to_owned());
                 arguments.push(format!("--etcd-servers={endpoint}"));

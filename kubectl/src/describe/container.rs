@@ -261,8 +261,32 @@ fn volume(sheet: &mut Sheet, volume: &Value) {
             "PersistentVolumeClaim (a reference to a PersistentVolumeClaim in the same namespace)",
             &fields,
         );
+    } else if volume["projected"].is_object() {
+        let sources = list(volume, "/projected/sources").iter().flat_map(projection);
+        let fields: Vec<_> = sources.collect();
+        say("Projected (a volume that contains injected data from multiple sources)", &fields);
     } else {
         let kind = volume.as_object().and_then(|v| v.keys().find(|k| *k != "name"));
         say(kind.map_or("<unknown>", String::as_str), &[]);
+    }
+}
+
+/// What is told of a source of a projected volume.
+fn projection(source: &Value) -> Vec<(&'static str, String)> {
+    let at = |pointer: &str| source.pointer(pointer).map(scalar);
+    let nil = |pointer: &str| at(pointer).unwrap_or_else(|| "<nil>".to_owned());
+    let name = |pointer: &str| at(pointer).unwrap_or_default();
+    if source["secret"].is_object() {
+        let optional = nil("/secret/optional");
+        vec![("SecretName", name("/secret/name")), ("SecretOptionalName", optional)]
+    } else if source["configMap"].is_object() {
+        let optional = nil("/configMap/optional");
+        vec![("ConfigMapName", name("/configMap/name")), ("ConfigMapOptional", optional)]
+    } else if source["downwardAPI"].is_object() {
+        vec![("DownwardAPI", "true".to_owned())]
+    } else if source["serviceAccountToken"].is_object() {
+        vec![("TokenExpirationSeconds", name("/serviceAccountToken/expirationSeconds"))]
+    } else {
+        Vec::new()
     }
 }

@@ -13,7 +13,7 @@ use super::{
     place::Place,
     plan::{Hook, Plan, Step, Stopping},
     sandbox::{Sandbox, SandboxError},
-    start::Starter,
+    start::{Shared, Starter},
     termination,
     worker::Worker,
 };
@@ -107,7 +107,10 @@ impl Worker {
                 };
                 self.operations.begin(step.clone(), publish);
             }
-            Step::Leave => self.operations.begin(step.clone(), leave(context, uid)),
+            Step::Leave => {
+                let leave = leave(context, uid, self.shared.clone());
+                self.operations.begin(step.clone(), leave);
+            }
             Step::Start { name, attempt } => {
                 let place = self.place(pod, observed)?;
                 if observed.latest(&name).and_then(Container::exit).is_some() {
@@ -199,9 +202,10 @@ async fn remove_sandbox(context: Arc<Context>, pod: Option<String>, id: String) 
 }
 
 /// Nothing runs any more: what is left are files and the address.
-async fn leave(context: Arc<Context>, pod: String) -> Outcome {
+async fn leave(context: Arc<Context>, pod: String, shared: Arc<Shared>) -> Outcome {
     within_limit(async { Ok(context.network.detach(&pod).await?) }).await?;
     context.network.release(&pod);
+    let _turn = shared.files.lock().await;
     volumes::remove(context.pod_dir(&pod)).await?;
     Ok(None)
 }

@@ -15,6 +15,7 @@ mod outcome;
 mod pace;
 mod place;
 pub mod plan;
+mod refresh;
 mod report;
 mod sandbox;
 pub mod start;

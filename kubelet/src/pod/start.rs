@@ -30,7 +30,7 @@ use crate::{
     images::{self, Logins},
     runtime::{ContainerSpec, Mount, Propagation, Security},
     spec,
-    volumes::{self, PodContext, Volumes},
+    volumes::{self, Volumes},
 };
 
 /// Until a container whose objects or volumes are missing is tried again.
@@ -45,8 +45,8 @@ const REFUSED: Duration = Duration::from_secs(10);
 pub struct Shared {
     /// Delays of pulls, by image.
     pulls: Mutex<BackOff>,
-    /// Held while files of the pod are made.
-    files: tokio::sync::Mutex<()>,
+    /// Held while files of the pod are made, or removed.
+    pub(super) files: tokio::sync::Mutex<()>,
     /// The images that were pulled, by container. Told at once: it may be long before the container runs.
     pulled: watch::Sender<BTreeMap<String, String>>,
 }
@@ -126,14 +126,8 @@ impl Starter {
     async fn volumes(&self, pod_ip: &str) -> Result<Volumes, Failure> {
         let _turn = self.shared.files.lock().await;
         let pod_dir = self.context.pod_dir(&spec::identity(&self.pod).uid);
-        let context = PodContext {
-            pod: &self.pod,
-            pod_ip,
-            host_ip: &self.context.host_ip,
-            allocatable: &self.context.ledger.allocatable(),
-            pod_dir: &pod_dir,
-            objects: &self.context.objects,
-        };
+        let allocatable = self.context.ledger.allocatable();
+        let context = self.context.of_pod(&self.pod, pod_ip, &pod_dir, &allocatable);
         volumes::set_up(context).await.map_err(|error| {
             let message = describe(&error);
             self.context.pod_event(&self.pod, EventType::Warning, "FailedMount", message);

@@ -29,6 +29,7 @@ use super::{
     operations::Operations,
     pace::PAUSE,
     plan::{self, Failure, Hook, Plan, Step, Stopping},
+    refresh::Refresh,
     start::Shared,
     starts::Starts,
     status,
@@ -95,6 +96,7 @@ pub struct Worker {
     pub(super) shared: Arc<Shared>,
     /// The images that starts have pulled, by container.
     pub(super) pulled: watch::Receiver<BTreeMap<String, String>>,
+    refresh: Refresh,
     pub(super) operations: Operations,
     pub(super) failures: BTreeMap<String, Failure>,
     pub(super) stopping: BTreeMap<String, Stopping>,
@@ -138,6 +140,7 @@ impl Worker {
             starts: Starts::default(),
             pulled: shared.pulled(),
             shared,
+            refresh: Refresh::default(),
             operations: Operations::default(),
             failures: BTreeMap::new(),
             stopping: BTreeMap::new(),
@@ -190,6 +193,11 @@ impl Worker {
                 () = reached(until) => self.containers.changed(),
                 // `shared` keeps the sender.
                 _ = self.pulled.changed() => {}
+                () = self.refresh.due() => {
+                    let (context, pod) = (self.context.clone(), self.pod());
+                    self.refresh.begin(context, pod, self.shared.clone());
+                    continue;
+                }
                 (name, outcome) = self.starts.ended() => self.start_ended(name, outcome),
                 (step, outcome) = self.operations.ended() => {
                     let connected = matches!(step, Step::RunSandbox { .. }) && outcome.is_ok();
@@ -228,6 +236,7 @@ impl Worker {
             // Before anybody hears of the end and has another pod take its place.
             self.context.ledger.release(&uid);
             self.context.objects.release(&uid);
+            self.context.tokens.release(&uid);
         }
         self.report(&pod, update, &observed, &plan);
         if plan.gone {
@@ -290,6 +299,9 @@ impl Worker {
         let pod_ip = self.pod_ip(pod, observed);
         let (context, wake) = (&self.context, &self.wake);
         self.probes.follow(context, wake, &update.pod, observed, pod_ip.as_deref(), stops);
+        let runs = !stops && observed.running().next().is_some();
+        let frequency = self.context.sync_frequency;
+        self.refresh.follow(pod, pod_ip.filter(|_| runs), frequency);
         self.messages.read(&self.context, pod, observed).await;
     }
 

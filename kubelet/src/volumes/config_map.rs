@@ -2,10 +2,14 @@
 
 use std::path::PathBuf;
 
-use api_types::api::core::v1::Volume;
+use api_types::api::core::v1::{ConfigMapVolumeSource, Volume};
 use async_trait::async_trait;
 
-use super::{PodContext, VolumeError, payload, source::Source};
+use super::{
+    PodContext, VolumeError,
+    payload::{self, Keys, Payload},
+    source::Source,
+};
 use crate::{container::sources::config_map_data, spec};
 
 const PLUGIN: &str = "configmap";
@@ -28,19 +32,26 @@ impl Source for ConfigMapVolume {
         context: PodContext<'_>,
     ) -> Result<PathBuf, VolumeError> {
         let source = volume.config_map.clone().unwrap_or_default();
-        let optional = source.optional == Some(true);
-        let pod = spec::identity(context.pod);
-        let found = context.objects.config_map(&pod, &source.name).await.map_err(|error| {
-            VolumeError::Fetch { name: source.name.clone(), source: Box::new(error) }
-        })?;
-        if found.is_none() && !optional {
-            return Err(VolumeError::NotFound { kind: "configmap", name: source.name });
-        }
-        let data = found.as_ref().map(config_map_data).unwrap_or_default();
-        let items = source.items.as_deref();
-        let files = payload::select(data, items, source.default_mode, optional, "config")?;
+        let ConfigMapVolumeSource { name, items, default_mode, optional } = source;
+        let keys = Keys { items: items.as_deref(), mode: default_mode, optional };
+        let files = files(&name, keys, context).await?;
         let path = context.directory(PLUGIN, volume);
         payload::on_disk(&path, &files, context.fs_group())?;
         Ok(path)
     }
+}
+
+/// The files of a ConfigMap's keys.
+pub(super) async fn files(
+    name: &str,
+    keys: Keys<'_>,
+    context: PodContext<'_>,
+) -> Result<Payload, VolumeError> {
+    let pod = spec::identity(context.pod);
+    let found = context.objects.config_map(&pod, name).await;
+    let found = found.map_err(|error| VolumeError::fetch(name, error))?;
+    if found.is_none() && keys.optional != Some(true) {
+        return Err(VolumeError::NotFound { kind: "configmap", name: name.to_owned() });
+    }
+    payload::select(found.as_ref().map(config_map_data).unwrap_or_default(), keys, "config")
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::{
     PodContext, VolumeError,
-    payload::{self, DEFAULT_MODE, Payload, permissions},
+    payload::{self, DEFAULT_MODE, File, Payload, permissions},
     source::Source,
 };
 use crate::{container::env, spec};
@@ -32,16 +32,25 @@ impl Source for DownwardApi {
         context: PodContext<'_>,
     ) -> Result<PathBuf, VolumeError> {
         let source = volume.downward_api.clone().unwrap_or_default();
-        let usual = source.default_mode.unwrap_or(DEFAULT_MODE);
-        let mut files = Payload::new();
-        for item in source.items.iter().flatten() {
-            let mode = permissions(item.mode.unwrap_or(usual));
-            files.insert(item.path.clone(), (content(item, context)?.into_bytes(), mode));
-        }
+        let files = files(source.items.as_deref(), source.default_mode, context)?;
         let path = context.directory(PLUGIN, volume);
         payload::in_memory(&path, &files, context.fs_group())?;
         Ok(path)
     }
+}
+
+/// The files of a pod's fields; `mode` is that of files that have none of their own.
+pub(super) fn files(
+    items: Option<&[DownwardAPIVolumeFile]>,
+    mode: Option<i32>,
+    context: PodContext<'_>,
+) -> Result<Payload, VolumeError> {
+    let usual = mode.unwrap_or(DEFAULT_MODE);
+    let file = |item: &DownwardAPIVolumeFile| {
+        let mode = permissions(item.mode.unwrap_or(usual));
+        Ok((item.path.clone(), File::new(content(item, context)?.into_bytes(), mode)))
+    };
+    items.unwrap_or_default().iter().map(file).collect()
 }
 
 fn content(item: &DownwardAPIVolumeFile, context: PodContext<'_>) -> Result<String, VolumeError> {

@@ -58,6 +58,9 @@ pub enum VolumeError {
         #[source]
         source: Box<kube::Error>,
     },
+    /// The pod's service account has no token to give.
+    #[error("failed to fetch token")]
+    Token(#[source] Box<kube::Error>),
     /// The node's file system refused.
     #[error("cannot prepare {path}")]
     Io {
@@ -70,6 +73,10 @@ pub enum VolumeError {
 }
 
 impl VolumeError {
+    pub(super) fn fetch(name: &str, source: kube::Error) -> Self {
+        Self::Fetch { name: name.to_owned(), source: Box::new(source) }
+    }
+
     pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }

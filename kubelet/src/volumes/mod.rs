@@ -14,6 +14,7 @@ mod memory;
 mod mount_table;
 mod ownership;
 mod payload;
+mod projected;
 mod removal;
 mod secret;
 mod source;
@@ -26,7 +27,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use api_types::api::core::v1::{Container, Volume, VolumeMount};
+use api_types::api::core::v1::{Container, Pod, Volume, VolumeMount};
 
 use self::{mount_table::MountTable, source::Source};
 use crate::{
@@ -40,12 +41,13 @@ pub use self::{error::VolumeError, source::PodContext};
 /// Where the parts of volumes are that containers see.
 const PARTS: &str = "volume-subpaths";
 
-const SOURCES: [&dyn Source; 5] = [
+const SOURCES: [&dyn Source; 6] = [
     &host_path::HostPath,
     &empty_dir::EmptyDir,
     &config_map::ConfigMapVolume,
     &secret::SecretVolume,
     &downward_api::DownwardApi,
+    &projected::Projected,
 ];
 
 /// A volume that could not be set up.
@@ -81,6 +83,26 @@ pub async fn set_up(context: PodContext<'_>) -> Result<Volumes, SetUpError> {
         prepared.insert(volume.name.clone(), made);
     }
     Ok(prepared)
+}
+
+/// Whether what the API server has is shown in one of the pod's volumes, and may change while the pod runs.
+pub(crate) fn may_change(pod: &Pod) -> bool {
+    let volumes = spec::spec(pod).and_then(|spec| spec.volumes.as_deref());
+    volumes.unwrap_or_default().iter().any(is_shown)
+}
+
+/// Brings the volumes of a pod that runs up to date with what they show.
+pub async fn refresh(context: PodContext<'_>) -> Result<(), SetUpError> {
+    let volumes = spec::spec(context.pod).and_then(|spec| spec.volumes.as_deref());
+    for volume in volumes.unwrap_or_default().iter().filter(|volume| is_shown(volume)) {
+        let made = set_up_one(volume, context).await;
+        made.map_err(|source| SetUpError { volume: volume.name.clone(), source })?;
+    }
+    Ok(())
+}
+
+fn is_shown(volume: &Volume) -> bool {
+    SOURCES.iter().any(|source| source.claims(volume) && source.read_only())
 }
 
 async fn set_up_one(volume: &Volume, context: PodContext<'_>) -> Result<Prepared, VolumeError> {

@@ -14,6 +14,19 @@ const READ_WRITE: u32 = 0o660;
 /// What it needs in a directory, and the bit that passes the group on.
 const ENTER: u32 = 0o2110;
 
+/// Whom a file belongs to, if not to root.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Owner {
+    pub(super) user: Option<u32>,
+    pub(super) group: Option<u32>,
+}
+
+impl From<Option<u32>> for Owner {
+    fn from(group: Option<u32>) -> Self {
+        Self { user: None, group }
+    }
+}
+
 /// Makes a directory that containers may write to, with its final owner and mode before anybody can
 /// see it under its name. One that exists is left as it is: its content is the containers'.
 pub(super) fn writable_directory(path: &Path, mode: u32, group: Option<u32>) -> io::Result<()> {
@@ -25,7 +38,7 @@ pub(super) fn writable_directory(path: &Path, mode: u32, group: Option<u32>) -> 
     let fresh = path.with_file_name(format!(".{name}.new"));
     super::removal::remove(&fresh)?;
     DirBuilder::new().mode(0o700).create(&fresh)?;
-    give(&File::open(&fresh)?, directory_mode(mode, group, READ_WRITE), group)?;
+    give(&File::open(&fresh)?, directory_mode(mode, group, READ_WRITE), group.into())?;
     std::fs::rename(&fresh, path)
 }
 
@@ -40,7 +53,7 @@ pub(super) fn readable_directory(path: &Path, group: Option<u32>) -> io::Result<
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         other => other?,
     }
-    give(&File::open(path)?, directory_mode(0o755, group, READ), group)
+    give(&File::open(path)?, directory_mode(0o755, group, READ), group.into())
 }
 
 /// Makes a file of a volume that containers only read. It has its owner and mode before its content.
@@ -48,10 +61,10 @@ pub(super) fn readable_file(
     path: &Path,
     content: &[u8],
     mode: u32,
-    group: Option<u32>,
+    owner: Owner,
 ) -> io::Result<()> {
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
-    give(&file, if group.is_some() { mode | READ } else { mode }, group)?;
+    give(&file, if owner.group.is_some() { mode | READ } else { mode }, owner)?;
     file.write_all(content)
 }
 
@@ -60,9 +73,10 @@ fn directory_mode(mode: u32, group: Option<u32>, rights: u32) -> u32 {
 }
 
 /// The owner first: the kernel takes some bits of the mode away with it.
-fn give(file: &File, mode: u32, group: Option<u32>) -> io::Result<()> {
-    if group.is_some() {
-        fchown(file, None, group)?;
+fn give(file: &File, mode: u32, owner: Owner) -> io::Result<()> {
+    let Owner { user, group } = owner;
+    if user.is_some() || group.is_some() {
+        fchown(file, user, group)?;
     }
     file.set_permissions(Permissions::from_mode(mode))
 }
@@ -89,9 +103,9 @@ mod tests {
         check(&path("gw"), 0o2775);
         readable_directory(&path("gr"), group).unwrap();
         check(&path("gr"), 0o2755);
-        readable_file(&path("f"), b"x", 0o400, None).unwrap();
+        readable_file(&path("f"), b"x", 0o400, Owner::default()).unwrap();
         check(&path("f"), 0o400);
-        readable_file(&path("gf"), b"x", 0o600, group).unwrap();
+        readable_file(&path("gf"), b"x", 0o600, group.into()).unwrap();
         check(&path("gf"), 0o640);
     }
 

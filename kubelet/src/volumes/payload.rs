@@ -9,36 +9,66 @@ use std::{
 
 use api_types::api::core::v1::KeyToPath;
 
-use super::{VolumeError, directories, memory, ownership, removal};
+use super::{
+    VolumeError, directories, memory,
+    ownership::{self, Owner},
+    removal,
+};
 
 const DATA: &str = "..data";
 pub(super) const DEFAULT_MODE: i32 = 0o644;
 /// Of the volume itself.
 const DIRECTORY_MODE: u32 = 0o755;
 
-/// A file's content and mode, by its path in the volume.
-pub(super) type Payload = BTreeMap<String, (Vec<u8>, u32)>;
+/// A file to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct File {
+    pub(super) content: Vec<u8>,
+    pub(super) mode: u32,
+    /// Whom it belongs to, if that is not root.
+    pub(super) user: Option<u32>,
+}
 
-/// The files that `items` select, or all keys.
+impl File {
+    /// One of root's.
+    pub(super) fn new(content: Vec<u8>, mode: u32) -> Self {
+        Self { content, mode, user: None }
+    }
+}
+
+/// Files by their paths in the volume.
+pub(super) type Payload = BTreeMap<String, File>;
+
+/// Which keys of an object are shown, and how.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Keys<'a> {
+    /// All of them, if it names none.
+    pub(super) items: Option<&'a [KeyToPath]>,
+    /// Of files that have none of their own.
+    pub(super) mode: Option<i32>,
+    /// Whether what is not there is left out.
+    pub(super) optional: Option<bool>,
+}
+
+/// The files of an object's keys.
 pub(super) fn select(
     data: BTreeMap<String, Vec<u8>>,
-    items: Option<&[KeyToPath]>,
-    mode: Option<i32>,
-    optional: bool,
+    keys: Keys<'_>,
     kind: &'static str,
 ) -> Result<Payload, VolumeError> {
+    let Keys { items, mode, optional } = keys;
     let usual = permissions(mode.unwrap_or(DEFAULT_MODE));
     let Some(items) = items.filter(|items| !items.is_empty()) else {
-        return Ok(data.into_iter().map(|(key, value)| (key, (value, usual))).collect());
+        return Ok(data.into_iter().map(|(key, value)| (key, File::new(value, usual))).collect());
     };
     let mut payload = Payload::new();
     for item in items {
         match data.get(&item.key) {
             Some(value) => {
                 let mode = item.mode.map_or(usual, permissions);
-                payload.insert(item.path.clone(), (value.clone(), mode));
+                payload.insert(item.path.clone(), File::new(value.clone(), mode));
             }
-            None if optional => {}
+            None if optional == Some(true) => {}
             None => return Err(VolumeError::NoKey { kind, key: item.key.clone() }),
         }
     }
@@ -116,21 +146,39 @@ fn uniquely_named() -> String {
 
 fn current(directory: &Path, payload: &Payload) -> bool {
     let data = directory.join(DATA);
-    let same = |(path, (content, _)): (&String, &(Vec<u8>, u32))| {
-        std::fs::read(data.join(path)).is_ok_and(|found| found == *content)
+    let same = |(path, file): (&String, &File)| {
+        std::fs::read(data.join(path)).is_ok_and(|found| found == file.content)
     };
-    data.exists() && payload.iter().all(same) && visible(directory).len() == tops(payload).len()
+    data.exists()
+        && payload.iter().all(same)
+        && count_files(&data) == payload.len()
+        && visible(directory).len() == tops(payload).len()
+}
+
+/// How many files are below a directory of the writer's.
+fn count_files(directory: &Path) -> usize {
+    let (mut open, mut files) = (vec![directory.to_owned()], 0);
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => open.push(entry.path()),
+                _ => files += 1,
+            }
+        }
+    }
+    files
 }
 
 fn write_files(directory: &Path, payload: &Payload, group: Option<u32>) -> Result<(), VolumeError> {
     ownership::readable_directory(directory, group).map_err(VolumeError::io(directory))?;
-    for (name, (content, mode)) in payload {
+    for (name, File { content, mode, user }) in payload {
         let path = directory.join(name);
         for parent in parents(name) {
             let parent = directory.join(parent);
             ownership::readable_directory(&parent, group).map_err(VolumeError::io(&parent))?;
         }
-        ownership::readable_file(&path, content, *mode, group).map_err(VolumeError::io(&path))?;
+        let owner = Owner { user: *user, group };
+        ownership::readable_file(&path, content, *mode, owner).map_err(VolumeError::io(&path))?;
     }
     Ok(())
 }

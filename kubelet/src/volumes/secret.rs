@@ -2,10 +2,14 @@
 
 use std::path::PathBuf;
 
-use api_types::api::core::v1::Volume;
+use api_types::api::core::v1::{SecretVolumeSource, Volume};
 use async_trait::async_trait;
 
-use super::{PodContext, VolumeError, payload, source::Source};
+use super::{
+    PodContext, VolumeError,
+    payload::{self, Keys, Payload},
+    source::Source,
+};
 use crate::{container::sources::secret_data, spec};
 
 const PLUGIN: &str = "secret";
@@ -28,20 +32,25 @@ impl Source for SecretVolume {
         context: PodContext<'_>,
     ) -> Result<PathBuf, VolumeError> {
         let source = volume.secret.clone().unwrap_or_default();
-        let name = source.secret_name.unwrap_or_default();
-        let optional = source.optional == Some(true);
-        let found =
-            context.objects.secret(&spec::identity(context.pod), &name).await.map_err(|error| {
-                VolumeError::Fetch { name: name.clone(), source: Box::new(error) }
-            })?;
-        if found.is_none() && !optional {
-            return Err(VolumeError::NotFound { kind: "secret", name });
-        }
-        let data = found.as_ref().map(secret_data).unwrap_or_default();
-        let items = source.items.as_deref();
-        let files = payload::select(data, items, source.default_mode, optional, "secret")?;
+        let SecretVolumeSource { secret_name, items, default_mode, optional } = source;
+        let keys = Keys { items: items.as_deref(), mode: default_mode, optional };
+        let files = files(&secret_name.unwrap_or_default(), keys, context).await?;
         let path = context.directory(PLUGIN, volume);
         payload::in_memory(&path, &files, context.fs_group())?;
         Ok(path)
     }
+}
+
+/// The files of a Secret's keys.
+pub(super) async fn files(
+    name: &str,
+    keys: Keys<'_>,
+    context: PodContext<'_>,
+) -> Result<Payload, VolumeError> {
+    let found = context.objects.secret(&spec::identity(context.pod), name).await;
+    let found = found.map_err(|error| VolumeError::fetch(name, error))?;
+    if found.is_none() && keys.optional != Some(true) {
+        return Err(VolumeError::NotFound { kind: "secret", name: name.to_owned() });
+    }
+    payload::select(found.as_ref().map(secret_data).unwrap_or_default(), keys, "secret")
 }

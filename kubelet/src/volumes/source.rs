@@ -12,7 +12,7 @@ use api_types::{
 use async_trait::async_trait;
 
 use super::{directories, error::VolumeError};
-use crate::{objects::Objects, spec};
+use crate::{objects::Objects, spec, tokens::Tokens};
 
 /// A kind of volume.
 #[async_trait]
@@ -46,6 +46,8 @@ pub struct PodContext<'a> {
     pub pod_dir: &'a Path,
     /// For what the API server has.
     pub objects: &'a Objects,
+    /// For tokens of its service account.
+    pub tokens: &'a Tokens,
 }
 
 impl std::fmt::Debug for PodContext<'_> {

@@ -1,7 +1,7 @@
 use api_types::api::core::v1::{KeyToPath, Pod};
 use serde_json::json;
 
-use super::*;
+use super::{payload::Keys, *};
 
 fn data() -> BTreeMap<String, Vec<u8>> {
     BTreeMap::from([("a".to_owned(), b"1".to_vec()), ("b".to_owned(), b"2".to_vec())])
@@ -11,14 +11,19 @@ fn item(key: &str, path: &str) -> KeyToPath {
     KeyToPath { key: key.to_owned(), path: path.to_owned(), mode: None }
 }
 
+fn keys(items: &[KeyToPath]) -> Keys<'_> {
+    Keys { items: Some(items), ..Keys::default() }
+}
+
 #[test]
 fn a_payload_is_replaced_whole() {
     let root = tempfile::tempdir().unwrap();
     let directory = root.path().join("v");
-    let all = payload::select(data(), None, None, false, "config").unwrap();
+    let all = payload::select(data(), Keys::default(), "config").unwrap();
     payload::on_disk(&directory, &all, None).unwrap();
     assert_eq!(std::fs::read(directory.join("a")).unwrap(), b"1");
-    let one = payload::select(data(), Some(&[item("b", "x/y")]), Some(0o400), false, "config");
+    let items = [item("b", "x/y")];
+    let one = payload::select(data(), Keys { mode: Some(0o400), ..keys(&items) }, "config");
     payload::on_disk(&directory, &one.unwrap(), None).unwrap();
     assert!(!directory.join("a").exists());
     assert_eq!(std::fs::read(directory.join("x/y")).unwrap(), b"2");
@@ -27,17 +32,29 @@ fn a_payload_is_replaced_whole() {
 }
 
 #[test]
+fn a_file_that_is_no_longer_there_goes_from_deep_inside_too() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join("v");
+    let both = payload::select(data(), keys(&[item("a", "x/a"), item("b", "x/b")]), "config");
+    payload::on_disk(&directory, &both.unwrap(), None).unwrap();
+    let one = payload::select(data(), keys(&[item("a", "x/a")]), "config");
+    payload::on_disk(&directory, &one.unwrap(), None).unwrap();
+    assert!(directory.join("x/a").exists() && !directory.join("x/b").exists());
+}
+
+#[test]
 fn a_missing_key_is_an_error_unless_optional() {
     let items = [item("c", "c")];
-    let error = payload::select(data(), Some(&items), None, false, "config").unwrap_err();
+    let error = payload::select(data(), keys(&items), "config").unwrap_err();
     assert_eq!(error.to_string(), "references non-existent config key: c");
-    assert!(payload::select(data(), Some(&items), None, true, "config").unwrap().is_empty());
+    let optional = Keys { optional: Some(true), ..keys(&items) };
+    assert!(payload::select(data(), optional, "config").unwrap().is_empty());
 }
 
 #[test]
 fn a_payload_cannot_leave_its_directory() {
     let root = tempfile::tempdir().unwrap();
-    let files = payload::select(data(), Some(&[item("a", "../a")]), None, false, "config").unwrap();
+    let files = payload::select(data(), keys(&[item("a", "../a")]), "config").unwrap();
     assert!(matches!(payload::on_disk(root.path(), &files, None), Err(VolumeError::Escapes(_))));
 }
 
@@ -47,11 +64,11 @@ fn a_link_that_a_container_made_does_not_lead_the_writer_out() {
     let (directory, outside) = (root.path().join("v"), root.path().join("outside"));
     std::fs::create_dir(&outside).unwrap();
     for target in ["../outside", outside.to_str().unwrap(), "..", "."] {
-        let all = payload::select(data(), None, None, false, "config").unwrap();
+        let all = payload::select(data(), Keys::default(), "config").unwrap();
         payload::on_disk(&directory, &all, None).unwrap();
         std::fs::remove_file(directory.join("..data")).unwrap();
         std::os::unix::fs::symlink(target, directory.join("..data")).unwrap();
-        let one = payload::select(data(), Some(&[item("b", "b")]), None, false, "config");
+        let one = payload::select(data(), keys(&[item("b", "b")]), "config");
         payload::on_disk(&directory, &one.unwrap(), None).unwrap();
         assert!(outside.is_dir() && directory.join("b").is_file(), "{target}");
     }

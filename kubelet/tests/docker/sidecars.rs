@@ -1,6 +1,6 @@
 //! Whole pods with native sidecars: what is started, and what is asked to stop, in which order.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use api_types::api::core::v1::{Pod, PodStatus};
 use component::events::Recorder;
@@ -11,7 +11,7 @@ use kube::{
 };
 use kubelet::{
     admission::Ledger, container::dns::ClusterDns, context::Context, metrics::Metrics,
-    objects::Objects, pleg, pod::manager::PodManager, services::Services,
+    objects::Objects, pleg, pod::manager::PodManager, services::Services, tokens::Tokens,
     usage::running::RunningPods,
 };
 use listwatch::{ListWatch, Scope};
@@ -152,6 +152,8 @@ fn context(
             &node.name,
         ),
         objects: Objects::new(client.clone()),
+        tokens: Tokens::new(client.clone()),
+        sync_frequency: Duration::from_secs(60),
         ledger,
         client,
         node: node.name.clone(),

@@ -23,7 +23,7 @@ use kubelet::{
     runtime::{
         ContainerSpec, LogLimits, PodIdentity, Runtime, SandboxNetwork, SandboxSpec, docker::Docker,
     },
-    services::Services,
+    services::Services, tokens::Tokens,
     usage::running::RunningPods,
 };
 use listwatch::Scope;
@@ -130,6 +130,8 @@ impl Node {
             network: Arc::new(bridge),
             recorder: Recorder::new(&component::Tasks::default(), client.clone(), "kubelet", &name),
             objects: Objects::new(client.clone()),
+            tokens: Tokens::new(client.clone()),
+            sync_frequency: Duration::from_secs(60),
             ledger,
             client: client.clone(),
             node: name.clone(),

@@ -89,6 +89,31 @@ spec:
 }
 
 #[test]
+fn of_a_projected_volume() {
+    let pod = "
+metadata: {name: a}
+spec:
+  volumes:
+  - name: p
+    projected:
+      sources:
+      - {}
+      - {configMap: {}, secret: {name: s}}
+      - secret: {name: s, items: [{key: a, path: a/b}, {key: b, path: ../b}]}
+      - serviceAccountToken: {path: '', expirationSeconds: 599}
+      - serviceAccountToken: {path: ..data, expirationSeconds: 4294967297}
+      - downwardAPI: {items: [{path: a/b, fieldRef: {fieldPath: metadata.name}}, {path: /c}]}
+  containers:
+  - {name: a, image: x}
+";
+    check(
+        "pods",
+        pod,
+        &expect![[r#""#]],
+    );
+}
+
+#[test]
 fn of_a_pods_containers() {
     let pod = "
 metadata: {name: a}

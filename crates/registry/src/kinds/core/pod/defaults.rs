@@ -6,7 +6,7 @@ use api_types::{
     Quantity,
     api::core::v1::{
         Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction, LifecycleHandler,
-        ObjectFieldSelector, PodSpec, Probe, ResourceRequirements, Volume,
+        ObjectFieldSelector, PodSpec, Probe, ResourceRequirements, Volume, VolumeProjection,
     },
 };
 
@@ -144,6 +144,7 @@ fn volume(volume: &mut Volume) {
     }
     if let Some(source) = &mut volume.projected {
         source.default_mode.get_or_insert(FILE_MODE);
+        source.sources.iter_mut().flatten().for_each(projection);
     }
     if let Some(source) = &mut volume.host_path {
         source.type_.get_or_insert_default();
@@ -153,6 +154,15 @@ fn volume(volume: &mut Volume) {
         let items = source.items.iter_mut().flatten();
         items.filter_map(|i| i.field_ref.as_mut()).for_each(field_ref);
     }
+}
+
+fn projection(source: &mut VolumeProjection) {
+    const HOUR: i64 = 3600;
+    if let Some(token) = &mut source.service_account_token {
+        token.expiration_seconds.get_or_insert(HOUR);
+    }
+    let items = source.downward_api.iter_mut().filter_map(|it| it.items.as_mut()).flatten();
+    items.filter_map(|item| item.field_ref.as_mut()).for_each(field_ref);
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use api_machinery::{FieldErrors, FieldPath, names};
-use api_types::api::core::v1::{HostPathVolumeSource, KeyToPath, Volume};
+use api_types::api::core::v1::{
+    HostPathVolumeSource, KeyToPath, ProjectedVolumeSource, Volume, VolumeProjection,
+};
 use serde_json::Value;
 
 use crate::rules::{self, text};
@@ -58,6 +60,105 @@ fn source(volume: &Volume, path: &FieldPath, errors: &mut FieldErrors) {
         rules::named(name, names::dns1123_subdomain, &path.child("secretName"), errors);
         items(source.items.as_deref(), &path.child("items"), errors);
     }
+    if let Some(source) = &volume.projected {
+        projections(source, &path.child("projected"), errors);
+    }
+}
+
+/// Kubernetes: `validateProjectionSources`.
+fn projections(source: &ProjectedVolumeSource, path: &FieldPath, errors: &mut FieldErrors) {
+    let mut paths = BTreeSet::new();
+    for (i, projection) in source.sources.iter().flatten().enumerate() {
+        let path = path.child("sources").index(i);
+        let kinds = kinds(projection);
+        if kinds.is_empty() {
+            errors.required(&path, "must specify at least one projection source");
+        }
+        for kind in kinds.iter().skip(1) {
+            errors.forbidden(&path.child(kind), "may not specify more than 1 volume type per source");
+        }
+        let name = self::projection(projection, &path, errors);
+        for file in files(projection).filter(|file| !file.is_empty()) {
+            if !paths.insert(file.to_owned()) {
+                errors.invalid(&path, name, "conflicting duplicate paths");
+            }
+        }
+    }
+}
+
+/// The faults of one; gives the name of what it shows.
+fn projection<'a>(
+    projection: &'a VolumeProjection,
+    path: &FieldPath,
+    errors: &mut FieldErrors,
+) -> &'a str {
+    if let Some(source) = &projection.config_map {
+        let path = path.child("configMap");
+        rules::named(&source.name, |_| Vec::new(), &path.child("name"), errors);
+        items(source.items.as_deref(), &path.child("items"), errors);
+        return &source.name;
+    }
+    if let Some(source) = &projection.secret {
+        let path = path.child("secret");
+        rules::named(&source.name, |_| Vec::new(), &path.child("name"), errors);
+        items(source.items.as_deref(), &path.child("items"), errors);
+        return &source.name;
+    }
+    if let Some(source) = &projection.service_account_token {
+        let path = path.child("serviceAccountToken");
+        lifetime(source.expiration_seconds, &path.child("expirationSeconds"), errors);
+        file(&source.path, &path.child("path"), errors);
+        return &source.path;
+    }
+    let fields = projection.downward_api.iter().filter_map(|it| it.items.as_ref()).flatten();
+    for (i, item) in fields.enumerate() {
+        let path = path.child("downwardAPI").child("items").index(i).child("path");
+        file(&item.path, &path, errors);
+    }
+    ""
+}
+
+fn kinds(projection: &VolumeProjection) -> Vec<String> {
+    match serde_json::to_value(projection) {
+        Ok(Value::Object(fields)) => fields.into_iter().map(|(kind, _)| kind).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The paths that it has files at, as far as it says.
+fn files(projection: &VolumeProjection) -> impl Iterator<Item = &str> {
+    let VolumeProjection { config_map, secret, downward_api, service_account_token, .. } =
+        projection;
+    let keys = config_map.iter().flat_map(|it| &it.items);
+    let keys = keys.chain(secret.iter().flat_map(|it| &it.items)).flatten();
+    let fields = downward_api.iter().flat_map(|it| &it.items).flatten();
+    let token = service_account_token.iter().map(|it| it.path.as_str());
+    keys.map(|key| key.path.as_str()).chain(fields.map(|it| it.path.as_str())).chain(token)
+}
+
+/// Of a token.
+fn lifetime(seconds: Option<i64>, path: &FieldPath, errors: &mut FieldErrors) {
+    const SHORTEST: i64 = 600;
+    const LONGEST: i64 = 1 << 32;
+    let Some(seconds) = seconds else { return };
+    if seconds < SHORTEST {
+        errors.invalid(path, seconds, "may not specify a duration less than 10 minutes");
+    } else if seconds > LONGEST {
+        errors.invalid(path, seconds, "may not specify a duration larger than 2^32 seconds");
+    }
+}
+
+/// The path of a file in a volume (Kubernetes: `ValidateLocalNonReservedPath`).
+fn file(value: &str, path: &FieldPath, errors: &mut FieldErrors) {
+    if value.is_empty() {
+        errors.required(path, "");
+    } else if value.starts_with('/') {
+        errors.invalid(path, value, "must be a relative path");
+    } else if value.split('/').any(|part| part == "..") {
+        errors.invalid(path, value, "must not contain '..'");
+    } else if value.starts_with("..") {
+        errors.invalid(path, value, "must not start with '..'");
+    }
 }
 
 fn host_path(source: &HostPathVolumeSource, path: &FieldPath, errors: &mut FieldErrors) {
@@ -82,12 +183,6 @@ fn items(items: Option<&[KeyToPath]>, path: &FieldPath, errors: &mut FieldErrors
     for (i, item) in items.unwrap_or_default().iter().enumerate() {
         let path = path.index(i);
         rules::named(&item.key, |_| Vec::new(), &path.child("key"), errors);
-        if item.path.is_empty() {
-            errors.required(&path.child("path"), "");
-        } else if item.path.starts_with('/') {
-            errors.invalid(&path.child("path"), &item.path, "must be a relative path");
-        } else if item.path.split('/').any(|part| part == "..") {
-            errors.invalid(&path.child("path"), &item.path, "must not contain '..'");
-        }
+        file(&item.path, &path.child("path"), errors);
     }
 }
