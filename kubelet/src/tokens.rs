@@ -103,7 +103,11 @@ impl Tokens {
             }
             (Err(error), Some(known)) if now < known.expires => {
                 let error = describe(&error);
-                tracing::warn!(error, pod = spec::label(pod), "cannot renew a token, which is good for a while");
+                tracing::warn!(
+                    error,
+                    pod = spec::label(pod),
+                    "cannot renew a token, which is good for a while"
+                );
                 Ok(known.token.to_string())
             }
             (Err(error), _) => Err(error),
@@ -119,7 +123,8 @@ impl Tokens {
         let identity = spec::identity(pod);
         let account = spec::spec(pod).and_then(|spec| spec.service_account_name.as_deref());
         let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &identity.namespace);
-        let request = TokenRequest { spec: Some(request(key, identity.name)), ..Default::default() };
+        let request =
+            TokenRequest { spec: Some(request(key, identity.name)), ..Default::default() };
         let account = account.unwrap_or("default");
         let answer = api.create_token_request(account, &PostParams::default(), &request).await?;
         let status = answer.status.unwrap_or_default();
@@ -164,7 +169,11 @@ mod tests {
 
     fn wanted(audience: Option<&str>) -> ServiceAccountTokenProjection {
         let audience = audience.map(str::to_owned);
-        ServiceAccountTokenProjection { audience, expiration_seconds: Some(1000), path: "token".to_owned() }
+        ServiceAccountTokenProjection {
+            audience,
+            expiration_seconds: Some(1000),
+            path: "token".to_owned(),
+        }
     }
 
     #[tokio::test]
@@ -196,7 +205,9 @@ mod tests {
         let begun = Timestamp::now();
         let at = |seconds| begun + SignedDuration::from_secs(seconds);
         let first = tokens.get_at(&pod, &wanted(None), begun).await.unwrap();
-        let _away = plane.answer(StatusCode::SERVICE_UNAVAILABLE, |request| request.uri().path().ends_with("/token"));
+        let _away = plane.answer(StatusCode::SERVICE_UNAVAILABLE, |request| {
+            request.uri().path().ends_with("/token")
+        });
         assert_eq!(tokens.get_at(&pod, &wanted(None), at(990)).await.unwrap(), first);
         tokens.get_at(&pod, &wanted(None), at(1010)).await.unwrap_err();
         tokens.release(pod.metadata.uid.as_deref().unwrap());
@@ -206,7 +217,8 @@ mod tests {
     #[test]
     fn no_token_is_older_than_a_day() {
         let issued = Timestamp::now();
-        let given = Given { token: "".into(), issued, expires: issued + SignedDuration::from_hours(1000) };
+        let given =
+            Given { token: "".into(), issued, expires: issued + SignedDuration::from_hours(1000) };
         assert_eq!(given.due(), issued + OLDEST);
     }
 }

@@ -977,7 +977,9 @@ async fn a_pull_for_a_sandbox_that_could_not_be_made_does_not_hold_up_the_pods_e
 async fn files_of_a_config_map_change_with_it_while_the_pod_runs() {
     let node = Node::start().await;
     let maps: Api<ConfigMap> = Api::default_namespaced(node.control_plane.client());
-    let map = |value: &str| serde_json::from_value(json!({"metadata": {"name": "c"}, "data": {"k": value}})).unwrap();
+    let map = |value: &str| {
+        serde_json::from_value(json!({"metadata": {"name": "c"}, "data": {"k": value}})).unwrap()
+    };
     maps.create(&PostParams::default(), &map("old")).await.unwrap();
     let showing = changed("web", |spec| {
         spec["volumes"] = json!([{"name": "c", "configMap": {"name": "c"}}]);

@@ -246,14 +246,15 @@ async fn volumes_of_every_source_go_with_their_pod_and_what_is_the_nodes_stays()
 async fn several_sources_are_the_files_of_one_volume_in_memory() {
     let (control_plane, place) = (ControlPlane::start().await, Place::new());
     let client = control_plane.client();
-    let make = |object: Value| async {
+    let make = async |object: Value| {
         let kind = object["kind"].as_str().unwrap().to_lowercase();
         let path = format!("/api/v1/namespaces/default/{kind}s");
         let request = http::Request::post(path).body(serde_json::to_vec(&object).unwrap());
         client.request::<Value>(request.unwrap()).await.unwrap()
     };
     make(json!({"kind": "Secret", "metadata": {"name": "s"}, "stringData": {"k": "hidden"}})).await;
-    make(json!({"kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"k": "1", "l": "2"}})).await;
+    make(json!({"kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"k": "1", "l": "2"}}))
+        .await;
     let account = json!({"kind": "ServiceAccount", "metadata": {"name": "default"}});
     make(account).await;
     let sources = json!([
@@ -274,7 +275,10 @@ async fn several_sources_are_the_files_of_one_volume_in_memory() {
     let pod: Pod = serde_json::from_value(made).unwrap();
     let found = set_up_pod(&client, &pod_dir, &pod).await;
     let read = |name: &str| fs::read_to_string(found["p"].path.join(name)).unwrap();
-    assert_eq!((read("d/k"), read("d/hidden"), read("namespace")), ("1".into(), "hidden".into(), "default".into()));
+    assert_eq!(
+        (read("d/k"), read("d/hidden"), read("namespace")),
+        ("1".into(), "hidden".into(), "default".into())
+    );
     assert_eq!(read("token").split('.').count(), 3);
     let token = found["p"].path.join("token");
     let metadata = token.metadata().unwrap();

@@ -7,9 +7,8 @@ use api_machinery::ApiError;
 use api_types::{
     api::core::v1::{
         ConfigMapProjection, Container, DownwardAPIProjection, DownwardAPIVolumeFile, KeyToPath,
-        ObjectFieldSelector, Pod, PodSpec, ProjectedVolumeSource,
-        ServiceAccount as Account, ServiceAccountTokenProjection, Volume, VolumeMount,
-        VolumeProjection,
+        ObjectFieldSelector, Pod, PodSpec, ProjectedVolumeSource, ServiceAccount as Account,
+        ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
     },
     meta::ObjectMeta,
 };
@@ -138,8 +137,7 @@ fn token_volume(name: String) -> Volume {
         expiration_seconds: Some(SECONDS),
         ..ServiceAccountTokenProjection::default()
     };
-    let certificate =
-        KeyToPath { key: "ca.crt".to_owned(), path: "ca.crt".to_owned(), mode: None };
+    let certificate = KeyToPath { key: "ca.crt".to_owned(), path: "ca.crt".to_owned(), mode: None };
     let root_ca = ConfigMapProjection {
         name: "kube-root-ca.crt".to_owned(),
         items: Some(vec![certificate]),

@@ -109,7 +109,8 @@ mod tests {
     #[test]
     fn a_token_belongs_to_the_user_that_all_containers_run_as() {
         let check = |usual: Value, users: &[Value], expected: Option<u32>| {
-            let container = |user: &Value| json!({"name": "c", "securityContext": {"runAsUser": user}});
+            let container =
+                |user: &Value| json!({"name": "c", "securityContext": {"runAsUser": user}});
             let containers: Vec<_> = users.iter().map(container).collect();
             let pod = json!({"spec": {"securityContext": {"runAsUser": usual}, "containers": containers}});
             assert_eq!(only_user(&serde_json::from_value(pod.clone()).unwrap()), expected, "{pod}");

@@ -23,7 +23,8 @@ use kubelet::{
     runtime::{
         ContainerSpec, LogLimits, PodIdentity, Runtime, SandboxNetwork, SandboxSpec, docker::Docker,
     },
-    services::Services, tokens::Tokens,
+    services::Services,
+    tokens::Tokens,
     usage::running::RunningPods,
 };
 use listwatch::Scope;

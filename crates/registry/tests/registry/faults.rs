@@ -109,7 +109,18 @@ spec:
     check(
         "pods",
         pod,
-        &expect![[r#""#]],
+        &expect![[r#"
+            spec.volumes[0].projected.sources[0]: Required value: must specify at least one projection source
+            spec.volumes[0].projected.sources[1].secret: Forbidden: may not specify more than 1 volume type per source
+            spec.volumes[0].projected.sources[1].configMap.name: Required value
+            spec.volumes[0].projected.sources[2].secret.items[1].path: Invalid value: "../b": must not contain '..'
+            spec.volumes[0].projected.sources[3].serviceAccountToken.expirationSeconds: Invalid value: 599: may not specify a duration less than 10 minutes
+            spec.volumes[0].projected.sources[3].serviceAccountToken.path: Required value
+            spec.volumes[0].projected.sources[4].serviceAccountToken.expirationSeconds: Invalid value: 4294967297: may not specify a duration larger than 2^32 seconds
+            spec.volumes[0].projected.sources[4].serviceAccountToken.path: Invalid value: "..data": must not start with '..'
+            spec.volumes[0].projected.sources[5].downwardAPI.items[1].path: Invalid value: "/c": must be a relative path
+            spec.volumes[0].projected.sources[5]: Invalid value: "": conflicting duplicate paths
+        "#]],
     );
 }
 

@@ -75,7 +75,8 @@ fn projections(source: &ProjectedVolumeSource, path: &FieldPath, errors: &mut Fi
             errors.required(&path, "must specify at least one projection source");
         }
         for kind in kinds.iter().skip(1) {
-            errors.forbidden(&path.child(kind), "may not specify more than 1 volume type per source");
+            errors
+                .forbidden(&path.child(kind), "may not specify more than 1 volume type per source");
         }
         let name = self::projection(projection, &path, errors);
         for file in files(projection).filter(|file| !file.is_empty()) {
