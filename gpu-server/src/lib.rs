@@ -6,7 +6,10 @@
 
 pub mod args;
 pub mod job;
+pub mod remote;
 pub mod sbatch;
+pub mod slurm;
+pub mod ssh;
 
 use std::io::Write;
 

@@ -1,0 +1,79 @@
+//! Where a job's files are on the login node. All of these paths are made here, from the job's uid and numbers.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+use crate::ssh::Error;
+
+/// The one directory that a job has there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobDirectory(String);
+
+impl JobDirectory {
+    /// That of the job `uid` below `root`, an absolute path.
+    ///
+    /// # Errors
+    /// If `root` is not absolute or leads upwards, or `uid` is none.
+    pub fn new(root: &str, uid: &str) -> Result<Self, Error> {
+        let root = root.trim_end_matches('/');
+        let parts = root.strip_prefix('/').map(|root| root.split('/'));
+        let plain = |part: &str| !part.is_empty() && ![".", ".."].contains(&part);
+        if !parts.is_some_and(|mut parts| parts.all(plain)) || root.contains('\0') {
+            return Err(Error::failed(format!("{root:?}"), "is not the absolute path of a directory"));
+        }
+        // Uuid::try_parse knows other forms, too.
+        if Uuid::try_parse(uid).ok().map(|id| id.hyphenated().to_string()).as_deref() != Some(uid) {
+            return Err(Error::failed(format!("{uid:?}"), "is not a uid"));
+        }
+        Ok(Self(format!("{root}/{uid}")))
+    }
+
+    /// What was uploaded.
+    #[must_use]
+    pub fn sources(&self) -> String {
+        format!("{self}/sources")
+    }
+
+    /// Where the sources are compiled.
+    #[must_use]
+    pub fn build(&self) -> String {
+        format!("{self}/build")
+    }
+
+    /// Where one attempt at a task runs.
+    #[must_use]
+    pub fn task(&self, index: i32, attempt: i32) -> String {
+        format!("{self}/tasks/{index}-{attempt}")
+    }
+}
+
+impl fmt::Display for JobDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UID: &str = "0b8f3a52-6c1e-4f5d-9a53-1d1f3c0a7e11";
+
+    #[test]
+    fn a_job_has_its_directory_below_the_root() {
+        let directory = JobDirectory::new("/home/a b/.minik8s/", UID).unwrap();
+        assert_eq!(directory.task(3, 1), format!("/home/a b/.minik8s/{UID}/tasks/3-1"));
+    }
+
+    #[test]
+    fn what_could_be_another_directory_is_refused() {
+        for root in ["", "/", "relative", "/home/../etc", "/home//x", "/home/.", "~/x", "/a\0b"] {
+            assert!(JobDirectory::new(root, UID).is_err(), "{root:?}");
+        }
+        let simple = UID.replace('-', "");
+        for uid in ["", ".", "..", "a/b", &simple, &UID.to_uppercase(), &format!("{{{UID}}}")] {
+            assert!(JobDirectory::new("/home/x", uid).is_err(), "{uid:?}");
+        }
+    }
+}

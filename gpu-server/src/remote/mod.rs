@@ -1,0 +1,13 @@
+//! Files and commands on the login node.
+
+mod directory;
+mod download;
+mod list;
+mod node;
+mod quote;
+mod upload;
+
+pub use directory::JobDirectory;
+pub use list::RemoteFile;
+pub use node::Remote;
+pub use quote::quote;

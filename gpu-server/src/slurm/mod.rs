@@ -1,0 +1,17 @@
+//! Slurm, as its commands on the login node show it.
+
+mod observe;
+mod options;
+mod queue;
+mod rows;
+mod script;
+mod state;
+mod submit;
+mod task;
+
+pub use observe::{Observed, cancel, observe};
+pub use queue::{Partition, Queue, QueuedJob, queue, queue_position};
+pub use script::{batch_script, compile_script, output_patterns};
+pub use state::State;
+pub use submit::{Submission, look_up, submit_once};
+pub use task::Task;
