@@ -42,7 +42,10 @@ arguments() {
     # Unix sockets are in it, whose paths are short.
     [ ${#DIR} -lt 80 ] || die "--dir is too long: $DIR"
     # What was chosen when it was made counts from then on.
-    if [ "$command" != up ] && [ -e "$DIR/settings" ]; then . "$DIR/settings"; fi
+    if [ "$command" != up ] && [ -e "$DIR/settings" ]; then
+        # shellcheck source=/dev/null
+        . "$DIR/settings"
+    fi
     export SLURM_CONF=$DIR/etc/slurm.conf
 }
 
@@ -51,7 +54,8 @@ arguments() {
 settings() {
     # Of root alone, as munged and sshd demand it.
     install -d -m 755 "$DIR" "$DIR"/{etc,run,run/munge,log,spool,state,ssh}
-    declare -p PORT ADDRESS LOGIN ACCOUNTING NODE >"$DIR/settings"
+    # Plain assignments: a declaration would be the reading function's own.
+    declare -p PORT ADDRESS LOGIN ACCOUNTING NODE | sed 's/^declare -- //' >"$DIR/settings"
     dd if=/dev/urandom of="$DIR/etc/munge.key" bs=128 count=1 status=none
     chmod 600 "$DIR/etc/munge.key"
     slurm_conf >"$SLURM_CONF"
@@ -188,8 +192,11 @@ stop() {
     file=$(pid_file "$1")
     [ -s "$file" ] || return 0
     pid=$(cat "$file")
-    # Its connections are processes of their own, and would go on.
-    [ "$1" != sshd ] || pkill -KILL -P "$pid" || true
+    # Its connections are processes of their own, two each, and would go on.
+    if [ "$1" = sshd ]; then
+        pkill -KILL -P "$pid" || true
+        pkill -KILL -u "$LOGIN" -f '^sshd: ' || true
+    fi
     kill "$pid" 2>/dev/null || true
     eventually 20 "$1 to end" ended "$pid"
     rm -f "$file"

@@ -6,7 +6,7 @@ BUILD_PACKAGES="protobuf-compiler libprotobuf-dev gcc libc6-dev"
 # What running needs: containers, the tools of the pod network, and what the images are made from.
 RUN_PACKAGES="iptables iproute2 curl mmdebstrap busybox-static"
 # What scripts/slurm.sh needs: a whole Slurm, and ssh to its login node.
-SLURM_PACKAGES="slurmctld slurmd slurm-client slurmdbd munge mariadb-server-core openssh-server openssh-client procps"
+SLURM_PACKAGES="slurmctld slurmd slurm-client slurmdbd munge mariadb-server-core mariadb-client-core openssh-server openssh-client procps"
 
 # install_missing PACKAGE…: those of the packages that are not installed, with apt.
 install_missing() {

@@ -15,6 +15,7 @@ mod process;
 mod proxy;
 mod registry;
 mod servers;
+mod slurm;
 mod tls;
 pub mod wait;
 
@@ -31,6 +32,7 @@ pub use pod_ranges::remove_pod_ranges;
 pub use proxy::Proxy;
 pub use registry::Registry;
 pub use servers::{Etcd, Redis};
+pub use slurm::Slurm;
 
 /// All programs there are, each of a crate of that name.
 pub const PROGRAMS: [&str; 8] = [

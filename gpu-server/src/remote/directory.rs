@@ -20,7 +20,10 @@ impl JobDirectory {
         let parts = root.strip_prefix('/').map(|root| root.split('/'));
         let plain = |part: &str| !part.is_empty() && ![".", ".."].contains(&part);
         if !parts.is_some_and(|mut parts| parts.all(plain)) || root.contains('\0') {
-            return Err(Error::failed(format!("{root:?}"), "is not the absolute path of a directory"));
+            return Err(Error::failed(
+                format!("{root:?}"),
+                "is not the absolute path of a directory",
+            ));
         }
         // Uuid::try_parse knows other forms, too.
         if Uuid::try_parse(uid).ok().map(|id| id.hyphenated().to_string()).as_deref() != Some(uid) {

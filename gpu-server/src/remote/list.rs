@@ -122,13 +122,15 @@ impl Search<'_> {
                 Ok(())
             }
             FileType::File if self.found.len() < FILES_LIMIT => {
-                let (size, modified) = (attributes.size.unwrap_or(0), attributes.mtime.unwrap_or(0));
+                let (size, modified) =
+                    (attributes.size.unwrap_or(0), attributes.mtime.unwrap_or(0));
                 self.found.insert(path.clone(), RemoteFile { path, size, modified });
                 Ok(())
             }
-            FileType::File => {
-                Err(Error::failed("results", format!("the patterns match more than {FILES_LIMIT} files")))
-            }
+            FileType::File => Err(Error::failed(
+                "results",
+                format!("the patterns match more than {FILES_LIMIT} files"),
+            )),
             _ => Ok(()),
         }
     }

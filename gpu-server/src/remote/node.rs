@@ -32,7 +32,8 @@ impl Remote {
         let session = Session::connect(target).await?;
         let channel = session.sftp_channel().await?;
         let opened = SftpSession::new_with_config(channel, config()).await;
-        let sftp = opened.map_err(|error| sftp_error(format!("SFTP at {}", target.host), &error))?;
+        let sftp =
+            opened.map_err(|error| sftp_error(format!("SFTP at {}", target.host), &error))?;
         Ok(Self { session, sftp: Sftp(sftp) })
     }
 
@@ -132,7 +133,8 @@ impl Remote {
     }
 
     pub(super) async fn set_mode(&self, path: &str, mode: u32) -> Result<(), Error> {
-        let attributes = FileAttributes { permissions: Some(mode & 0o777), ..FileAttributes::empty() };
+        let attributes =
+            FileAttributes { permissions: Some(mode & 0o777), ..FileAttributes::empty() };
         let set = self.sftp.set_metadata(path, attributes).await;
         set.map_err(|error| sftp_error(path, &error))
     }

@@ -175,10 +175,12 @@ fn settle(
     if let Some(account) = account.as_ref().filter(|account| account.state.is_final()) {
         return Ok(Some(account.clone().or(queue)));
     }
-    if let Some(detail) = Observed::of(&details.rows, id) {
-        return Ok(Some(detail.or(account)));
-    }
     let left = details.left(id);
+    if let Some(detail) = Observed::of(&details.rows, id) {
+        // A task of an array may have failed and be forgotten already.
+        let failed = left.filter(|left| detail.state.succeeded() && !left.state.succeeded());
+        return Ok(Some(failed.unwrap_or(detail).or(account)));
+    }
     match accounts {
         // It may be only a matter of time until it knows more.
         Answer::Silent(words) if left.is_none() => Err(Error::Unreachable(unanswered(words))),

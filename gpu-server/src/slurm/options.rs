@@ -3,8 +3,20 @@
 /// What the server sets itself, or what would keep `sbatch` from giving a number at once, or what would put the job where
 /// the server does not look for it.
 const OWN: [&str; 14] = [
-    "account", "array", "chdir", "clusters", "comment", "error", "help", "job-name", "output",
-    "test-only", "usage", "version", "wait", "wrap",
+    "account",
+    "array",
+    "chdir",
+    "clusters",
+    "comment",
+    "error",
+    "help",
+    "job-name",
+    "output",
+    "test-only",
+    "usage",
+    "version",
+    "wait",
+    "wrap",
 ];
 /// The short ones of these.
 const OWN_SHORT: &str = "AaDMeJohuVW";

@@ -74,7 +74,8 @@ pub(super) fn of_sacct(text: &str) -> Vec<Row> {
         let id = number(job.split(['_', '+']).next()?)?;
         let (exit_code, signal) = exit_code(exit);
         let usage = [("AllocTRES", tres), ("TotalCPU", cpu), ("MaxRSS", rss)];
-        let usage = usage.into_iter().filter_map(|(name, value)| Some((name.to_owned(), known(value)?)));
+        let usage =
+            usage.into_iter().filter_map(|(name, value)| Some((name.to_owned(), known(value)?)));
         Some(Row {
             step,
             exit_code,

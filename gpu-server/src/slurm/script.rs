@@ -152,7 +152,9 @@ fn exports(env: &[EnvVar], faults: &mut Faults) -> String {
 
 fn is_variable(name: &str) -> bool {
     let character = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    !name.is_empty() && name.chars().all(character) && !name.starts_with(|c: char| c.is_ascii_digit())
+    !name.is_empty()
+        && name.chars().all(character)
+        && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
 fn commands(field: &str, commands: &[String], faults: &mut Faults) -> String {
@@ -187,7 +189,8 @@ impl Faults {
 
     /// `#SBATCH` lines know no quoting that all versions agree on, so what would need it is refused.
     fn check_word(&mut self, field: &str, word: &str) {
-        let wrong = word.chars().find(|c| !c.is_ascii_alphanumeric() && !"/._-+=@:%~,*".contains(*c));
+        let wrong =
+            word.chars().find(|c| !c.is_ascii_alphanumeric() && !"/._-+=@:%~,*".contains(*c));
         match wrong {
             Some(wrong) => self.add(
                 field,

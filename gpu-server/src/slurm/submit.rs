@@ -6,6 +6,8 @@
 //! the job is looked for by its name, which no other job has, before another is submitted. Where Slurm cannot be asked
 //! for that, nothing is submitted.
 
+use std::time::Duration;
+
 use super::task::Task;
 use crate::{
     remote::{Remote, quote},
@@ -29,6 +31,9 @@ pub(super) const PRELUDE: &str = r"export TZ=UTC0 LC_ALL=C
 unset SLURM_TIME_FORMAT SQUEUE_FORMAT SQUEUE_FORMAT2 SACCT_FORMAT
 command -v sbatch >/dev/null || . /etc/profile >/dev/null 2>&1
 ";
+
+/// More than all that is waited for on the way.
+const SUBMIT_LIMIT: Duration = Duration::from_secs(240);
 
 /// Exit codes of the script, beside 0.
 const REJECTED: u32 = 76;
@@ -84,7 +89,7 @@ pub async fn submit_once(
         quote(&work)?,
         quote(&task.job_name())?
     );
-    let output = remote.run(&script).await?;
+    let output = remote.run_for(&script, SUBMIT_LIMIT).await?;
     let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     match output.exit {
         Exit::Code(TRY_AGAIN) => Err(Error::Unreachable(unanswered(&words))),

@@ -107,7 +107,8 @@ fn name(host: &str, port: u16) -> String {
 fn is_about(patterns: &HostPatterns, name: &str) -> bool {
     match patterns {
         HostPatterns::Patterns(patterns) => {
-            let negated = |pattern: &String| pattern.strip_prefix('!').is_some_and(|p| matches(p, name));
+            let negated =
+                |pattern: &String| pattern.strip_prefix('!').is_some_and(|p| matches(p, name));
             patterns.iter().any(|pattern| matches(pattern, name)) && !patterns.iter().any(negated)
         }
         HostPatterns::HashedName { salt, hash } => {
@@ -128,7 +129,8 @@ fn matches(pattern: &str, name: &str) -> bool {
         }
         Some(expected) => {
             let mut rest = name.chars();
-            let same = rest.next().is_some_and(|c| expected == '?' || c.eq_ignore_ascii_case(&expected));
+            let same =
+                rest.next().is_some_and(|c| expected == '?' || c.eq_ignore_ascii_case(&expected));
             same && matches(characters.as_str(), rest.as_str())
         }
     }

@@ -3,13 +3,12 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use russh::{
-    ChannelMsg, Disconnect,
-    MethodKind, Preferred,
+    ChannelMsg, Disconnect, MethodKind, Preferred,
     client::{self, AuthResult, Handle, KeyboardInteractiveAuthResponse, Msg},
     keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate, decode_secret_key},
 };
 use secrecy::{ExposeSecret, SecretString};
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::{Error, HostKeys};
 
@@ -23,6 +22,9 @@ const KEEPALIVE_MAX: usize = 3;
 const OUTPUT_LIMIT: usize = 1 << 20;
 /// What may be on its way to us; it bounds what is held of a file that is being fetched.
 const WINDOW: u32 = 512 << 10;
+/// How many commands may run at a time: OpenSSH allows ten channels, one of which is SFTP's, and some of which may be of
+/// commands that were given up.
+const COMMANDS: usize = 5;
 
 /// Where to log in, and as whom.
 #[derive(Clone, Debug)]
@@ -52,6 +54,7 @@ pub enum Credential {
 pub struct Session {
     handle: Handle<Client>,
     host: String,
+    commands: Semaphore,
 }
 
 /// How a command ended.
@@ -109,7 +112,8 @@ impl Session {
 
     /// Runs `command` in the user's shell, with `stdin`, for at most as long as `limit`.
     pub async fn run(&self, command: &str, stdin: &[u8], limit: Duration) -> Result<Output, Error> {
-        let what = || Error::Unreachable(format!("{}: a command took longer than {limit:?}", self.host));
+        let what =
+            || Error::Unreachable(format!("{}: a command took longer than {limit:?}", self.host));
         timeout(limit, self.run_unlimited(command, stdin)).await.map_err(|_| what())?
     }
 
@@ -128,7 +132,8 @@ impl Session {
     }
 
     async fn run_unlimited(&self, command: &str, stdin: &[u8]) -> Result<Output, Error> {
-        let mut channel = self.channel().await?;
+        let _turn = self.commands.acquire().await;
+        let channel = self.channel().await?;
         let broken = |error: russh::Error| self.broken(&error);
         channel.exec(true, command).await.map_err(broken)?;
         let (mut reader, writer) = channel.split();
@@ -138,6 +143,10 @@ impl Session {
             let _ = writer.eof().await;
         };
         let (collected, ()) = tokio::join!(self.collect(async || reader.wait().await), write);
+        if collected.is_err() {
+            // It may be closed already.
+            let _ = writer.close().await;
+        }
         collected
     }
 
@@ -202,7 +211,9 @@ async fn log_in(target: &Target) -> Result<Session, Error> {
     };
     let broken = |error| ConnectError::Ssh(error).at(target);
     match result.map_err(broken)? {
-        AuthResult::Success => Ok(Session { handle, host: target.host.clone() }),
+        AuthResult::Success => {
+            Ok(Session { handle, host: target.host.clone(), commands: Semaphore::new(COMMANDS) })
+        }
         AuthResult::Failure { .. } => Err(Error::Refused(format!(
             "{} does not let {} in: wrong username or {}",
             target.host,
@@ -308,7 +319,10 @@ impl Output {
 impl client::Handler for Client {
     type Error = ConnectError;
 
-    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, ConnectError> {
+    async fn check_server_key(
+        &mut self,
+        key: &PublicKeyOrCertificate,
+    ) -> Result<bool, ConnectError> {
         match key {
             PublicKeyOrCertificate::PublicKey { key, .. } if self.host_keys.allow(key) => Ok(true),
             PublicKeyOrCertificate::PublicKey { key, .. } => {

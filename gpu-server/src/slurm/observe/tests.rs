@@ -1,1 +1,122 @@
 use super::*;
+
+const ID: &str = "7";
+
+/// A row of `squeue`.
+fn queue(state: &str) -> Vec<Row> {
+    of_squeue(&format!("7|N/A|{state}|None|dgx2|n1|2026-11-27T02:00:00|N/A|N/A\n"))
+}
+
+/// Rows of `sacct`: a task of the job each.
+fn accounts(states: &[(&str, &str)]) -> Answer {
+    let line = |(state, exit): &(&str, &str)| {
+        format!("7|{state}|{exit}|5|dgx2|n1|cpu=1|00:01||2026-11-27T02:00:00|Unknown|Unknown\n")
+    };
+    Answer::Rows(of_sacct(&states.iter().map(line).collect::<String>()))
+}
+
+fn scontrol(state: &str) -> String {
+    format!("JobId=7 JobState={state} ExitCode=3:0 Partition=dgx2\n")
+}
+
+fn silent() -> Answer {
+    Answer::Silent("sacct: error: slurm_persist_conn_open: Connection refused".to_owned())
+}
+
+/// The state that is told, `-` for none and `?` for an error; and whether more was asked.
+fn told(queue: &[Row], accounts: &Answer, details: &str) -> (String, bool) {
+    let asked = !open(&[ID], queue, accounts).is_empty();
+    let details = if asked { Details::parse(details) } else { Details::default() };
+    let state = match settle(ID, queue, accounts, &details) {
+        Ok(Some(observed)) => observed.state.to_string(),
+        Ok(None) => "-".to_owned(),
+        Err(error) => {
+            assert!(error.is_transient());
+            "?".to_owned()
+        }
+    };
+    (state, asked)
+}
+
+#[track_caller]
+fn check(queue: &[Row], accounts: &Answer, details: &str, expected: (&str, bool)) {
+    assert_eq!(told(queue, accounts, details), (expected.0.to_owned(), expected.1));
+}
+
+#[test]
+fn while_a_job_is_in_the_queue_its_word_counts() {
+    check(&queue("RUNNING"), &accounts(&[]), "", ("RUNNING", false));
+    check(&queue("RUNNING"), &silent(), "", ("RUNNING", false));
+    check(&queue("PENDING"), &accounts(&[("NODE_FAIL", "0:0")]), "", ("PENDING", false));
+    check(&queue("COMPLETING"), &accounts(&[("COMPLETED", "0:0")]), "", ("COMPLETING", false));
+}
+
+#[test]
+fn an_end_is_taken_from_accounting_and_else_from_the_controller() {
+    check(&queue("FAILED"), &accounts(&[("FAILED", "3:0")]), "", ("FAILED", false));
+    check(&[], &accounts(&[("FAILED", "3:0")]), "", ("FAILED", false));
+    check(
+        &queue("FAILED"),
+        &accounts(&[("RUNNING", "0:0")]),
+        &scontrol("FAILED"),
+        ("FAILED", true),
+    );
+    check(&queue("FAILED"), &accounts(&[]), &scontrol("FAILED"), ("FAILED", true));
+    check(&queue("FAILED"), &silent(), &scontrol("FAILED"), ("FAILED", true));
+    check(&queue("FAILED"), &Answer::Disabled, &scontrol("FAILED"), ("FAILED", true));
+}
+
+#[test]
+fn what_nobody_knows_any_more_is_in_the_jobs_directory_or_unknown() {
+    check(&[], &Answer::Disabled, "==exit 7 0\n", ("COMPLETED", true));
+    check(&[], &silent(), "==exit 7 3\n", ("FAILED", true));
+    check(&[], &Answer::Disabled, "==exit 8 0\n", ("-", true));
+    check(&[], &accounts(&[]), "", ("-", true));
+    check(&[], &accounts(&[("RUNNING", "0:0")]), "", ("RUNNING", true));
+    // Only accounting would know.
+    check(&[], &silent(), "", ("?", true));
+}
+
+#[test]
+fn an_array_goes_on_until_all_of_it_has_ended_and_fails_with_any_of_it() {
+    let state = |states: &[(&str, &str)]| told(&[], &accounts(states), "").0;
+    assert_eq!(state(&[("COMPLETED", "0:0"), ("PENDING", "0:0")]), "PENDING");
+    assert_eq!(state(&[("PENDING", "0:0"), ("RUNNING", "0:0"), ("FAILED", "1:0")]), "RUNNING");
+    assert_eq!(state(&[("COMPLETED", "0:0"), ("FAILED", "1:0")]), "FAILED");
+    assert_eq!(state(&[("CANCELLED by 1", "0:0"), ("TIMEOUT", "0:0")]), "TIMEOUT");
+    assert_eq!(state(&[("COMPLETED", "0:0"), ("COMPLETED", "0:0")]), "COMPLETED");
+    // One of its tasks is forgotten already.
+    check(
+        &[],
+        &Answer::Disabled,
+        "JobId=7 JobState=COMPLETED ExitCode=0:0\n==exit 7 0\n==exit 7 4\n",
+        ("FAILED", true),
+    );
+}
+
+#[test]
+fn exit_codes_are_told_at_the_end_only_and_memory_is_the_most_of_all_steps() {
+    let Answer::Rows(mut rows) = accounts(&[("RUNNING", "0:0")]) else { panic!() };
+    rows.extend(of_sacct("7.batch|RUNNING|0:0|5||n1|cpu=1|00:01|900K|Unknown|Unknown|Unknown\n"));
+    rows.extend(of_sacct("7.0|RUNNING|0:0|5||n1|cpu=1|00:01|1.5M|Unknown|Unknown|Unknown\n"));
+    let running = Observed::of(&rows, ID).unwrap();
+    assert_eq!((running.exit_code, running.elapsed_seconds), (None, Some(5)));
+    assert_eq!(running.usage["MaxRSS"], "1.5M");
+}
+
+#[test]
+fn the_answers_of_both_commands_are_told_apart() {
+    let answer = |text: &str| overview(text).map(|(queue, accounts)| (queue.len(), accounts));
+    let queue = "7|N/A|RUNNING|None|dgx2|n1|N/A|N/A|N/A\n==squeue 0\n";
+    assert!(
+        matches!(answer(&format!("{queue}==sacct 0\n")), Ok((1, Answer::Rows(rows))) if rows.is_empty())
+    );
+    let disabled = format!("{queue}Slurm accounting storage is disabled\n==sacct 1\n");
+    assert!(matches!(answer(&disabled), Ok((1, Answer::Disabled))));
+    assert!(matches!(answer(&format!("{queue}==sacct 124\n")), Ok((1, Answer::Silent(_)))));
+    let unknown = "slurm_load_jobs error: Invalid job id specified\n==squeue 1\n==sacct 0\n";
+    assert!(matches!(answer(unknown), Ok((0, Answer::Rows(_)))));
+    let away = "slurm_load_jobs error: Unable to contact slurm controller\n==squeue 1\n==sacct 0\n";
+    assert!(answer(away).unwrap_err().is_transient());
+    assert!(answer("7|N/A|RUNN").unwrap_err().is_transient());
+}

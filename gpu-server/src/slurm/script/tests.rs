@@ -38,7 +38,9 @@ fn what_would_begin_another_directive_is_refused_in_every_field() {
             assert!(refused.contains(field), "{field} {value:?}: {refused}");
         }
     }
-    assert!(fault(|s| s.directives = vec!["--output=x".to_owned()]).starts_with("spec.directives[0]"));
+    assert!(
+        fault(|s| s.directives = vec!["--output=x".to_owned()]).starts_with("spec.directives[0]")
+    );
 }
 
 #[test]
@@ -95,5 +97,5 @@ fn only_sources_with_something_to_compile_are_compiled() {
         ..EnvVar::default()
     }];
     let script = compile_script(&spec).unwrap().unwrap();
-    assert_eq!(script, "export CFLAGS=\"-O2 '\\$x'\"\nset -e\nmake\nmake check\n");
+    assert_eq!(script, "export CFLAGS=\"-O2 '\"'$x'\"'\"\nset -e\nmake\nmake check\n");
 }

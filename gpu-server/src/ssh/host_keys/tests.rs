@@ -17,7 +17,8 @@ fn allows(keys: &[&str], known_hosts: Option<&str>, host: &str, port: u16) -> bo
 /// As `ssh-keygen -H` makes it.
 fn hashed(name: &str) -> String {
     let salt = [7; 20];
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &salt), name.as_bytes());
+    let tag =
+        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &salt), name.as_bytes());
     let base64 = |bytes: &[u8]| {
         use base64::Engine;
         base64::engine::general_purpose::STANDARD.encode(bytes)
@@ -37,7 +38,8 @@ fn a_key_is_known_by_itself_or_by_its_fingerprint_and_any_of_several_will_do() {
 
 #[test]
 fn what_is_no_key_is_told_and_no_key_at_all_is_not_every_key() {
-    let parse = |keys: &[&str], known_hosts| HostKeys::parse("h", 22, keys, known_hosts).unwrap_err();
+    let parse =
+        |keys: &[&str], known_hosts| HostKeys::parse("h", 22, keys, known_hosts).unwrap_err();
     assert_eq!(parse(&["SHA256:x"], None), "\"SHA256:x\" is no fingerprint");
     assert!(parse(&["ssh-ed25519 AAAA"], None).contains("neither a fingerprint"));
     assert_eq!(parse(&[], None), "no host key of h is given");
@@ -49,7 +51,11 @@ fn what_is_no_key_is_told_and_no_key_at_all_is_not_every_key() {
 fn known_hosts_are_of_their_host_and_port() {
     let line = |hosts: &str| format!("# theirs\n\n{hosts} {ED25519} comment\n");
     let check = |hosts: &str, host, port, expected| {
-        assert_eq!(allows(&[], Some(&line(hosts)), host, port), expected, "{hosts} for {host}:{port}");
+        assert_eq!(
+            allows(&[], Some(&line(hosts)), host, port),
+            expected,
+            "{hosts} for {host}:{port}"
+        );
     };
     check("login.example.org", "login.example.org", 22, true);
     check("login.example.org", "other.example.org", 22, false);
