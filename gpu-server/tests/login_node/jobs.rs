@@ -49,13 +49,13 @@ impl Jobs {
     /// Makes a task's directory with its batch script.
     async fn prepare(&self, index: i32, spec: &GpuJobSpec) {
         let directory = self.directory(index);
-        self.remote.run(&format!("mkdir -p {directory}/work")).await.unwrap();
+        self.remote.run(&format!("mkdir -p {directory}/src")).await.unwrap();
         let script = batch_script(spec, &task(index)).unwrap();
         self.remote.put(&format!("{directory}/job.sh"), script.as_bytes(), 0o700).await.unwrap();
     }
 
     async fn submit(&self, index: i32) -> Result<Submission, Error> {
-        submit_once(&self.remote, &task(index), &self.directory(index), Some("work")).await
+        submit_once(&self.remote, &task(index), &self.directory(index), Some("src")).await
     }
 
     /// Prepares and submits; the number.
@@ -112,11 +112,11 @@ async fn a_job_is_followed_to_its_end_whatever_that_is() {
             && done.start_time >= done.submit_time
     );
     assert!(done.usage["AllocTRES"].contains("gres/gpu=1"), "{:?}", done.usage);
-    let work = format!("{}/work", jobs.directory(0));
+    let work = format!("{}/src", jobs.directory(0));
     assert_eq!(fs::read_to_string(format!("{work}/add.out")).unwrap(), format!("0 on {work}\n"));
     assert_eq!(fs::read_to_string(format!("{work}/add.err")).unwrap(), "err\n");
     assert_eq!(jobs.until(1, &failed, "FAILED").await.exit_code, Some(1));
-    assert_eq!(fs::read_to_string(format!("{}/work/add.out", jobs.directory(1))).unwrap(), "");
+    assert_eq!(fs::read_to_string(format!("{}/src/add.out", jobs.directory(1))).unwrap(), "");
     assert_eq!(jobs.until(2, &exit, "FAILED").await.exit_code, Some(3));
     assert_eq!(jobs.until(3, &signal, "FAILED").await.signal, Some(11));
     assert_eq!(jobs.until(6, &array, "FAILED").await.exit_code, Some(1));
@@ -145,7 +145,7 @@ async fn a_task_has_one_job_however_often_it_is_submitted() {
     let directory = jobs.directory(0);
     let task = task(0);
     let (first, second) =
-        tokio::join!(jobs.submit(0), submit_once(&other, &task, &directory, Some("work")),);
+        tokio::join!(jobs.submit(0), submit_once(&other, &task, &directory, Some("src")),);
     let ids: Vec<String> = [first.unwrap(), second.unwrap()].into_iter().map(id).collect();
     assert_eq!(ids[0], ids[1]);
     assert_eq!(jobs.submit(0).await.unwrap(), Submission::Found(ids[0].clone()));
