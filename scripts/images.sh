@@ -3,13 +3,16 @@
 #
 #   scripts/images.sh            build what is missing, or was made from other files
 #   scripts/images.sh --force    build all of them anew
+#   scripts/images.sh --programs DIR   where gpu-server is [the last build: release, or else debug]
 #
 # minik8s/pause      holds a pod's network namespace
 # minik8s/busybox    a shell and the usual tools
 # minik8s/nginx      the proxy of services (stream module), and the web server of the examples
 # minik8s/python     Python 3 with Flask
 # minik8s/function-python  runs functions: what the image of each of their versions is made from
-# Where a registry is at hand, the programs' flags (--pause-image, --nginx-image) name other images to pull.
+# minik8s/gpu-server       takes a GPU job through Slurm; needs the program as built
+# minik8s/gpu-file-server  serves the job's results
+# Where a registry is at hand, the programs' flags (--pause-image, --nginx-image, --gpu-server-image, …) name other images to pull.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$ROOT/scripts/lib/install.sh"
@@ -18,19 +21,25 @@ set -euo pipefail
 VERSION=0.1
 RELEASE=bookworm
 force=false
-case "${1:-}" in
--h | --help) usage "$0" && exit ;;
---force) force=true ;;
-'') ;;
-*) die "unknown argument $1 (see $0 --help)" ;;
-esac
+programs=${CARGO_TARGET_DIR:-$ROOT/target}/release
+[ -x "$programs/gpu-server" ] || programs=${programs%release}debug
+while [ $# -gt 0 ]; do
+    case $1 in
+    -h | --help) usage "$0" && exit ;;
+    --force) force=true ;;
+    --programs) programs=${2:?"a directory (see $0 --help)"} && shift ;;
+    *) die "unknown argument $1 (see $0 --help)" ;;
+    esac
+    shift
+done
 
 # source_of NAME: what an image is made from, as a hash.
 source_of() {
     {
         find "$ROOT/deploy/images/$1" -type f -not -name '*.pyc' | LC_ALL=C sort | xargs cat
         case $1 in base | busybox | pause) declare -f "$1" accounts ;; esac
-        case $1 in function-python) source_of python ;; nginx | python) source_of base ;; esac
+        case $1 in gpu-server) cat "$programs/gpu-server" && declare -f with_libraries && source_of busybox ;; esac
+        case $1 in function-python) source_of python ;; nginx | python | gpu-file-server) source_of base ;; esac
     } | sha256sum | cut -c 1-16
 }
 
@@ -85,6 +94,21 @@ busybox() {
     build busybox
 }
 
+# with_libraries PROGRAM ROOT: the program, without what only a debugger reads, and the libraries that it was linked with. Their
+# release is that of the machine it was built on, and not of the other images.
+with_libraries() {
+    local library
+    command install -D "$1" "$2/usr/bin/$(basename "$1")"
+    strip --strip-debug "$2/usr/bin/$(basename "$1")"
+    ldd "$1" | grep -o '/[^ ]*' | while read -r library; do command install -D "$library" "$2$library"; done
+}
+
+gpu_server() {
+    with_libraries "$programs/gpu-server" "$work/gpu-server/root"
+    pack "$work/gpu-server"
+    build gpu-server
+}
+
 # sources: the machine's own mirrors, as lines of a sources.list for the release that the images are made from. None if it has none.
 sources() {
     local uri suite
@@ -129,19 +153,20 @@ base() {
 main() {
     install_docker
     start_docker
-    local wanted=() name
-    for name in pause busybox nginx python function-python; do present $name || wanted+=("$name"); done
+    local all=(pause busybox nginx python function-python gpu-file-server) wanted=() name
+    if [ -x "$programs/gpu-server" ]; then all+=(gpu-server); else say "no image of gpu-server: it is not built"; fi
+    for name in "${all[@]}"; do present "$name" || wanted+=("$name"); done
     [ ${#wanted[@]} -gt 0 ] || return 0
     # shellcheck disable=SC2086 # a list of words
     install_missing $BUILD_PACKAGES mmdebstrap busybox-static
     # An image above the base needs it.
-    case " ${wanted[*]} " in *' nginx '* | *' python '*) present base || wanted=(base "${wanted[@]}") ;; esac
+    case " ${wanted[*]} " in *' nginx '* | *' python '* | *' gpu-file-server '*) present base || wanted=(base "${wanted[@]}") ;; esac
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     for name in "${wanted[@]}"; do
         say "building image minik8s/$name:$VERSION"
         mkdir -p "$work/$name"
-        case $name in pause | busybox | base) $name ;; *) build "$name" ;; esac
+        case $name in pause | busybox | base) $name ;; gpu-server) gpu_server ;; *) build "$name" ;; esac
     done
 }
 # A test takes single functions.

@@ -202,7 +202,7 @@ install
 ! $build || compile
 ! $ONE_FILE || as_builder "$BUILT/minik8s" --install "$BIN"
 [ -x "$BIN/apiserver" ] || die "no programs in $BIN: run without --no-build"
-"$ROOT/scripts/images.sh"
+"$ROOT/scripts/images.sh" --programs "$BIN"
 mkdir -p "$CONFIG_DIR" "$STATE_DIR" "$LOG_DIR" "$RUN_DIR"
 remember
 bus=()

@@ -12,7 +12,7 @@ use api_types::api::core::v1::{
 };
 use api_types::api::discovery::v1::EndpointSlice;
 use api_types::meta::ObjectMeta;
-use api_types::minik8s::{Function, Workflow, WorkflowRun};
+use api_types::minik8s::{Function, GpuJob, Workflow, WorkflowRun};
 use kube::api::DynamicObject;
 use kube::core::PartialObjectMeta;
 
@@ -107,6 +107,7 @@ impl Watched for PartialObjectMeta<DynamicObject> {}
 impl Watched for ConfigMap {}
 impl Watched for Endpoints {}
 impl Watched for Function {}
+impl Watched for GpuJob {}
 impl Watched for HorizontalPodAutoscaler {}
 impl Watched for Lease {}
 impl Watched for Namespace {}

@@ -7,7 +7,7 @@ use api_types::api::autoscaling::v2::HorizontalPodAutoscaler;
 use api_types::api::coordination::v1::Lease;
 use api_types::api::core::v1::{Endpoints, Namespace, Node, Pod, Service, ServiceAccount};
 use api_types::api::discovery::v1::EndpointSlice;
-use api_types::minik8s::{Function, Workflow, WorkflowRun};
+use api_types::minik8s::{Function, GpuJob, Workflow, WorkflowRun};
 use listwatch::demand::LEASE_NAMESPACE;
 use listwatch::{ListWatch, Scope};
 use tokio::task::JoinSet;
@@ -62,6 +62,8 @@ informers! {
     service_accounts: ServiceAccount = Scope::All,
     /// All functions.
     functions: Function = Scope::All,
+    /// All GPU jobs.
+    gpu_jobs: GpuJob = Scope::All,
     /// All Workflows.
     workflows: Workflow = Scope::All,
     /// All WorkflowRuns.

@@ -16,6 +16,7 @@ mod discovery;
 pub mod eviction;
 pub mod frame;
 pub mod functions;
+pub mod gpu_jobs;
 pub mod indexes;
 mod informers;
 pub mod network;
@@ -41,6 +42,7 @@ pub use context::Context;
 use eviction::EvictionArgs;
 use frame::{Ended, Metrics, Registered};
 use functions::FunctionArgs;
+use gpu_jobs::GpuJobArgs;
 pub use informers::Informers;
 use network::Network;
 pub use settings::Settings;
@@ -70,6 +72,8 @@ pub struct Args {
     workers: WorkersArgs,
     #[command(flatten)]
     functions: FunctionArgs,
+    #[command(flatten)]
+    gpu_jobs: GpuJobArgs,
     /// The Prometheus that autoscalers' Pods, Object and External metrics come from, by the queries in the ConfigMap
     /// kube-system/horizontal-pod-autoscaler-queries
     #[arg(long, value_name = "URL")]
@@ -106,6 +110,7 @@ pub async fn main_with(
         eviction: args.eviction,
         workers: args.workers,
         functions: args.functions,
+        gpu_jobs: args.gpu_jobs,
         prometheus_url: args.prometheus_url,
     };
     let metrics = Metrics::register(&runtime.metrics);

@@ -2,6 +2,7 @@
 
 use crate::eviction::EvictionArgs;
 use crate::functions::FunctionArgs;
+use crate::gpu_jobs::GpuJobArgs;
 use crate::network::Network;
 use crate::workers::WorkersArgs;
 
@@ -18,6 +19,8 @@ pub struct Settings {
     pub workers: WorkersArgs,
     /// How functions' images are made, and where functions are called.
     pub functions: FunctionArgs,
+    /// What the pods of GPU jobs are made from.
+    pub gpu_jobs: GpuJobArgs,
     /// Whom to ask for what autoscalers go by beside resources.
     pub prometheus_url: Option<String>,
 }

@@ -4,6 +4,7 @@ mod deployment;
 mod function;
 mod function_autoscaler;
 mod garbage_collector;
+mod gpu_job;
 mod horizontal_pod_autoscaler;
 mod namespace;
 mod node_ipam;
@@ -51,6 +52,7 @@ pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
         function::register_pools(context, &pools).with_workers(workers.concurrent_warm_pool_syncs),
         function_autoscaler::register(context, pools, tasks)
             .with_workers(workers.concurrent_function_autoscaler_syncs),
+        gpu_job::register(context).with_workers(workers.concurrent_gpu_job_syncs),
         horizontal_pod_autoscaler::register(context, tasks)
             .with_workers(workers.concurrent_horizontal_pod_autoscaler_syncs),
         workflow::register(context).with_workers(workers.concurrent_workflow_syncs),
@@ -74,6 +76,7 @@ mod tests {
     use crate::eviction::EvictionArgs;
     use crate::frame::{Informer, ObjectKey};
     use crate::functions::FunctionArgs;
+    use crate::gpu_jobs::GpuJobArgs;
     use crate::network::Network;
     use crate::workers::{WorkersArgs, tests::parsed};
 
@@ -82,9 +85,16 @@ mod tests {
     pub(super) fn context(listwatch: ListWatch, workers: WorkersArgs) -> Context {
         let pod_network = Network::new("10.244.0.0/16".parse().unwrap(), 24).unwrap();
         let (root_ca, eviction) = (Some("PEM".to_owned()), EvictionArgs::default());
-        let functions = FunctionArgs::default();
-        let settings =
-            Settings { pod_network, root_ca, eviction, workers, functions, prometheus_url: None };
+        let (functions, gpu_jobs) = (FunctionArgs::default(), GpuJobArgs::default());
+        let settings = Settings {
+            pod_network,
+            root_ca,
+            eviction,
+            workers,
+            functions,
+            gpu_jobs,
+            prometheus_url: None,
+        };
         Context::new(listwatch, settings, Tasks::default())
     }
 
@@ -106,6 +116,7 @@ mod tests {
             ("function", "function-controller"),
             ("function-image", "function-image-controller"),
             ("function-autoscaler", "function-autoscaler"),
+            ("gpu-job", "gpu-job-controller"),
             ("horizontal-pod-autoscaler", "horizontal-pod-autoscaler"),
             ("pull-secret", "function-pull-secret-controller"),
             ("warm-pool", "warm-pool-controller"),
@@ -147,6 +158,7 @@ mod tests {
             ("function-image-controller", &["functions", "replicasets", "pods"]),
             ("warm-pool-controller", &["functions", "replicasets", "pods"]),
             ("function-autoscaler", &["functions", "replicasets", "leases"]),
+            ("gpu-job-controller", &["gpujobs", "pods", "nodes", "namespaces"]),
             ("horizontal-pod-autoscaler", &["horizontalpodautoscalers", "pods"]),
             ("workflow-controller", &["workflows", "workflowruns", "functions"]),
             ("root-ca-certificate-publisher-controller", &["namespaces", "configmaps"]),
@@ -196,6 +208,7 @@ mod tests {
             ("endpoint slices", weak(&all.endpoint_slices)),
             ("service accounts", weak(&all.service_accounts)),
             ("autoscalers", weak(&all.horizontal_pod_autoscalers)),
+            ("gpu jobs", weak(&all.gpu_jobs)),
             ("workflows", weak(&all.workflows)),
             ("workflow runs", weak(&all.workflow_runs)),
             ("functions", weak(&all.functions)),

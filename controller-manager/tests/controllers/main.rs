@@ -8,6 +8,8 @@ mod dynamic;
 mod endpoints;
 mod function;
 mod garbage_collector;
+mod gpu_job;
+
 mod namespace;
 mod nodes;
 mod replicaset;
@@ -18,6 +20,7 @@ use component::Tasks;
 use controller_manager::eviction::EvictionArgs;
 use controller_manager::frame::Metrics;
 use controller_manager::functions::FunctionArgs;
+use controller_manager::gpu_jobs::GpuJobArgs;
 use controller_manager::network::Network;
 use controller_manager::workers::WorkersArgs;
 use controller_manager::{Context, Settings};
@@ -60,6 +63,7 @@ impl Cluster {
             eviction,
             workers: WorkersArgs::default(),
             functions: FunctionArgs::default(),
+            gpu_jobs: GpuJobArgs::default(),
             prometheus_url: None,
         };
         let metrics = component::Metrics::default();

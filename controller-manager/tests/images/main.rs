@@ -18,6 +18,7 @@ use component::Tasks;
 use controller_manager::eviction::EvictionArgs;
 use controller_manager::frame::Metrics;
 use controller_manager::functions::FunctionArgs;
+use controller_manager::gpu_jobs::GpuJobArgs;
 use controller_manager::network::Network;
 use controller_manager::workers::WorkersArgs;
 use controller_manager::{Context, Settings};
@@ -46,6 +47,7 @@ impl Rig {
             eviction: EvictionArgs::default(),
             workers: WorkersArgs::default(),
             functions: FunctionArgs { docker_host: Dockerd::HOST.to_owned(), ..functions },
+            gpu_jobs: GpuJobArgs::default(),
             prometheus_url: None,
         };
         let context = Context::new(plane.listwatch(), settings, Tasks::default());

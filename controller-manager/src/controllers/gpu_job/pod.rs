@@ -1,0 +1,251 @@
+//! The pod of a job: its server, and a file server over the same results. Pure.
+
+use std::collections::BTreeMap;
+
+use api_types::api::core::v1::{
+    ConfigMapProjection, ConfigMapVolumeSource, Container, ContainerPort, DownwardAPIProjection,
+    DownwardAPIVolumeFile, EmptyDirVolumeSource, HTTPGetAction, HostPathVolumeSource, KeyToPath,
+    ObjectFieldSelector, Pod, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource,
+    ResourceRequirements, SecretVolumeSource, ServiceAccountTokenProjection, Toleration, Volume,
+    VolumeMount, VolumeProjection,
+};
+use api_types::meta::ObjectMeta;
+use api_types::minik8s::{GpuJob, GpuJobSources};
+use api_types::{IntOrString, Quantity};
+
+use super::cluster::Cluster;
+use super::identity;
+use crate::gpu_jobs::GpuJobArgs;
+use crate::nodes::{NOT_READY, UNREACHABLE};
+use crate::pod_control::pod_of;
+
+const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+const CREDENTIALS: (&str, &str) = ("credentials", "/credentials");
+const SOURCES: (&str, &str) = ("sources", "/sources");
+const RESULTS: (&str, &str) = ("results", "/results");
+/// Where in-cluster clients look. Only the server has it: the file server needs no account.
+const TOKEN: (&str, &str) = ("token", "/var/run/secrets/kubernetes.io/serviceaccount");
+/// A job that goes with its namespace is cancelled within this time, in seconds.
+const TO_END: i64 = 60;
+/// How long a job's pod stays on a node of which nothing is heard, in seconds. Another one follows the same job in Slurm.
+const TOLERATED: i64 = 30;
+/// As kubelets ask for tokens of their own accord, in seconds.
+const TOKEN_LIFE: i64 = 3607;
+
+pub(super) fn pod(job: &GpuJob, cluster: &Cluster, images: &GpuJobArgs) -> Pod {
+    let name = job.metadata.name.clone().unwrap_or_default();
+    let default = (DEFAULT_CONTAINER.to_owned(), GpuJob::SERVER_CONTAINER.to_owned());
+    let metadata = ObjectMeta {
+        labels: Some(BTreeMap::from([(GpuJob::LABEL.to_owned(), name)])),
+        annotations: Some(BTreeMap::from([default])),
+        ..ObjectMeta::default()
+    };
+    let mut pod = pod_of(
+        job,
+        &PodTemplateSpec { metadata: Some(metadata), spec: Some(spec(job, cluster, images)) },
+    );
+    // Who deletes a job and waits for what it owns would otherwise see its pod deleted again and again, which is needed to
+    // delete the job.
+    for owner in pod.metadata.owner_references.iter_mut().flatten() {
+        owner.block_owner_deletion = Some(false);
+    }
+    pod
+}
+
+fn spec(job: &GpuJob, cluster: &Cluster, images: &GpuJobArgs) -> PodSpec {
+    PodSpec {
+        containers: vec![server(job, cluster, images), file_server(images)],
+        volumes: Some(vec![credentials(job), sources(job), results(job), token()]),
+        service_account_name: Some(identity::name(job)),
+        automount_service_account_token: Some(false),
+        node_selector: Some(job.spec.node_selector.clone()).filter(|labels| !labels.is_empty()),
+        restart_policy: Some("Always".to_owned()),
+        termination_grace_period_seconds: Some(TO_END),
+        tolerations: Some([NOT_READY, UNREACHABLE].map(tolerated).to_vec()),
+        ..PodSpec::default()
+    }
+}
+
+fn tolerated(taint: &str) -> Toleration {
+    Toleration {
+        key: Some(taint.to_owned()),
+        operator: Some("Exists".to_owned()),
+        effect: Some("NoExecute".to_owned()),
+        toleration_seconds: Some(TOLERATED),
+        value: None,
+    }
+}
+
+fn server(job: &GpuJob, cluster: &Cluster, images: &GpuJobArgs) -> Container {
+    let read_only = [CREDENTIALS, SOURCES, TOKEN].map(|volume| mount(volume, true));
+    let mounts = read_only.into_iter().chain([mount(RESULTS, false)]).collect();
+    Container {
+        name: GpuJob::SERVER_CONTAINER.to_owned(),
+        image: Some(images.gpu_server_image.clone()),
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        args: Some(arguments(job, cluster)),
+        ports: Some(port(GpuJob::SERVER_PORT)),
+        volume_mounts: Some(mounts),
+        readiness_probe: Some(answers(GpuJob::SERVER_PORT, "/healthz")),
+        resources: Some(requests("10m", "16Mi")),
+        ..Container::default()
+    }
+}
+
+/// Each flag is one word with its value: a value may begin with anything.
+fn arguments(job: &GpuJob, cluster: &Cluster) -> Vec<String> {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let metadata = &job.metadata;
+    let mut arguments = vec![
+        format!("--job={}/{}", text(&metadata.namespace), text(&metadata.name)),
+        format!("--uid={}", text(&metadata.uid)),
+        format!("--ssh-host={}", cluster.host),
+        format!("--ssh-port={}", cluster.port),
+    ];
+    let maybe = [
+        ("ssh-host-key", &cluster.host_key),
+        ("ssh-known-hosts", &cluster.known_hosts),
+        ("directory", &cluster.directory),
+    ];
+    let maybe = maybe.into_iter().filter_map(|(flag, value)| Some((flag, value.as_ref()?)));
+    arguments.extend(maybe.map(|(flag, value)| format!("--{flag}={value}")));
+    let folders = [CREDENTIALS, SOURCES, RESULTS];
+    arguments.extend(folders.map(|(flag, path)| format!("--{flag}={path}")));
+    arguments
+}
+
+fn file_server(images: &GpuJobArgs) -> Container {
+    Container {
+        name: GpuJob::FILE_SERVER_CONTAINER.to_owned(),
+        image: Some(images.gpu_file_server_image.clone()),
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        ports: Some(port(GpuJob::FILES_PORT)),
+        volume_mounts: Some(vec![mount(RESULTS, true)]),
+        readiness_probe: Some(answers(GpuJob::FILES_PORT, GpuJob::FILES_PATH)),
+        resources: Some(requests("10m", "8Mi")),
+        ..Container::default()
+    }
+}
+
+fn port(port: u16) -> Vec<ContainerPort> {
+    vec![ContainerPort { container_port: port.into(), ..ContainerPort::default() }]
+}
+
+fn answers(port: u16, path: &str) -> Probe {
+    let get = HTTPGetAction {
+        path: Some(path.to_owned()),
+        port: IntOrString::Int(port.into()),
+        ..HTTPGetAction::default()
+    };
+    Probe { http_get: Some(get), ..Probe::default() }
+}
+
+fn requests(cpu: &str, memory: &str) -> ResourceRequirements {
+    let of = |name: &str, amount: &str| (name.to_owned(), Quantity(amount.to_owned()));
+    let requests = BTreeMap::from([of("cpu", cpu), of("memory", memory)]);
+    ResourceRequirements { requests: Some(requests), ..ResourceRequirements::default() }
+}
+
+fn mount((name, path): (&str, &str), read_only: bool) -> VolumeMount {
+    VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: Some(read_only),
+        ..VolumeMount::default()
+    }
+}
+
+fn named((name, _): (&str, &str)) -> Volume {
+    Volume { name: name.to_owned(), ..Volume::default() }
+}
+
+fn empty(volume: (&str, &str)) -> Volume {
+    Volume { empty_dir: Some(EmptyDirVolumeSource::default()), ..named(volume) }
+}
+
+fn directory(volume: (&str, &str), path: &str, type_: &str) -> Volume {
+    let source = HostPathVolumeSource { path: path.to_owned(), type_: Some(type_.to_owned()) };
+    Volume { host_path: Some(source), ..named(volume) }
+}
+
+fn credentials(job: &GpuJob) -> Volume {
+    let source = SecretVolumeSource {
+        secret_name: Some(job.spec.credentials.secret_ref.name.clone()),
+        default_mode: Some(0o400),
+        ..SecretVolumeSource::default()
+    };
+    Volume { secret: Some(source), ..named(CREDENTIALS) }
+}
+
+/// Once they are on the cluster they are needed no more: the pod may be on another node, and the objects gone.
+fn sources(job: &GpuJob) -> Volume {
+    if is_uploaded(job) {
+        return empty(SOURCES);
+    }
+    let GpuJobSources { config_map, secret, host_path, .. } = match &job.spec.sources {
+        Some(sources) => sources.clone(),
+        // The volume has them.
+        None => {
+            let volume = job.spec.volume.as_deref();
+            return volume.map_or_else(
+                || empty(SOURCES),
+                |path| directory(SOURCES, path, "DirectoryOrCreate"),
+            );
+        }
+    };
+    if let Some(map) = config_map {
+        let source = ConfigMapVolumeSource { name: map.name, ..ConfigMapVolumeSource::default() };
+        return Volume { config_map: Some(source), ..named(SOURCES) };
+    }
+    if let Some(secret) = secret {
+        let source =
+            SecretVolumeSource { secret_name: Some(secret.name), ..SecretVolumeSource::default() };
+        return Volume { secret: Some(source), ..named(SOURCES) };
+    }
+    // An archive is in the job itself.
+    host_path.map_or_else(|| empty(SOURCES), |path| directory(SOURCES, &path, "Directory"))
+}
+
+fn is_uploaded(job: &GpuJob) -> bool {
+    job.condition(GpuJob::UPLOADED).is_some_and(|condition| condition.status == "True")
+}
+
+fn results(job: &GpuJob) -> Volume {
+    let volume = job.spec.volume.as_deref();
+    volume.map_or_else(|| empty(RESULTS), |path| directory(RESULTS, path, "DirectoryOrCreate"))
+}
+
+/// What every pod with an account gets, for one container.
+fn token() -> Volume {
+    let token = ServiceAccountTokenProjection {
+        path: "token".to_owned(),
+        expiration_seconds: Some(TOKEN_LIFE),
+        audience: None,
+    };
+    let ca = ConfigMapProjection {
+        name: "kube-root-ca.crt".to_owned(),
+        items: Some(vec![KeyToPath {
+            key: "ca.crt".to_owned(),
+            path: "ca.crt".to_owned(),
+            mode: None,
+        }]),
+        optional: None,
+    };
+    let namespace = ObjectFieldSelector {
+        field_path: "metadata.namespace".to_owned(),
+        api_version: Some("v1".to_owned()),
+    };
+    let namespace = DownwardAPIVolumeFile {
+        path: "namespace".to_owned(),
+        field_ref: Some(namespace),
+        ..DownwardAPIVolumeFile::default()
+    };
+    let downward = DownwardAPIProjection { items: Some(vec![namespace]) };
+    let sources = vec![
+        VolumeProjection { service_account_token: Some(token), ..VolumeProjection::default() },
+        VolumeProjection { config_map: Some(ca), ..VolumeProjection::default() },
+        VolumeProjection { downward_api: Some(downward), ..VolumeProjection::default() },
+    ];
+    let projected = ProjectedVolumeSource { sources: Some(sources), default_mode: Some(0o644) };
+    Volume { projected: Some(projected), ..named(TOKEN) }
+}

@@ -1,0 +1,368 @@
+//! The controller against the API server, with stores that are told what to show.
+
+use api_types::api::core::v1::{Event, Node, ServiceAccount};
+use kube::api::{ListParams, PostParams};
+use kube::runtime::watcher;
+use serde_json::{Value, json};
+use testkit::{ControlPlane, node, wait};
+
+use super::*;
+use crate::workers::WorkersArgs;
+
+const START: &str = "2026-01-02T03:04:05Z";
+
+/// A controller whose stores follow nothing, and the job `add`.
+struct Stage {
+    plane: ControlPlane,
+    controller: GpuJobs,
+    key: ObjectKey,
+}
+
+impl Stage {
+    async fn new(spec: Value) -> Self {
+        let plane = ControlPlane::start().await;
+        let context = crate::controllers::tests::context(plane.listwatch(), WorkersArgs::default());
+        let mut controller = GpuJobs::new(&context);
+        controller.clock = Clock::starting_at(START.parse().unwrap());
+        let stage = Self { plane, controller, key: ObjectKey::new("default", "add") };
+        let mut job = json!({
+            "apiVersion": "minik8s.io/v1", "kind": "GpuJob", "metadata": {"name": "add"},
+            "spec": {"runScripts": ["./add"], "credentials": {"secretRef": {"name": "hpc"}}},
+        });
+        json_patch::merge(&mut job["spec"], &spec);
+        stage.create::<GpuJob>("default", job).await;
+        stage
+    }
+
+    /// One whose cluster and login are known.
+    async fn known(spec: Value) -> Self {
+        let stage = Self::new(spec).await;
+        stage.create_config_map("kube-system", "gpu-cluster").await;
+        let secret = json!({"metadata": {"name": "hpc"}, "stringData": {"username": "u"}});
+        stage.create::<Secret>("default", secret).await;
+        stage
+    }
+
+    async fn create_config_map(&self, namespace: &str, name: &str) {
+        let data = json!({"host": "login", "port": "2222", "hostKey": "SHA256:x"});
+        let map = json!({"metadata": {"name": name}, "data": data});
+        self.create::<ConfigMap>(namespace, map).await;
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = api_types::NamespaceResourceScope>,
+    {
+        Api::default_namespaced(self.plane.client())
+    }
+
+    async fn create<K>(&self, namespace: &str, object: Value) -> K
+    where
+        K: Resource<DynamicType = (), Scope = api_types::NamespaceResourceScope>,
+        K: Clone + std::fmt::Debug + serde::Serialize + serde::de::DeserializeOwned,
+    {
+        let api = Api::<K>::namespaced(self.plane.client(), namespace);
+        let object = serde_json::from_value(object).unwrap();
+        api.create(&PostParams::default(), &object).await.unwrap()
+    }
+
+    /// The stores show the job and its pods as they are now.
+    async fn see(&self) -> Option<GpuJob> {
+        let informers = &self.controller.informers;
+        let job = self.api::<GpuJob>().get_opt("add").await.unwrap();
+        let jobs = job.clone().into_iter().map(watcher::Event::InitApply);
+        let list = [watcher::Event::Init].into_iter().chain(jobs).chain([watcher::Event::InitDone]);
+        list.for_each(|event| informers.gpu_jobs.take_in(event));
+        let pods = self.pods().await.into_iter().map(watcher::Event::InitApply);
+        let list = [watcher::Event::Init].into_iter().chain(pods).chain([watcher::Event::InitDone]);
+        list.for_each(|event| informers.pods.take_in(event));
+        job
+    }
+
+    async fn pods(&self) -> Vec<Pod> {
+        self.api::<Pod>().list(&ListParams::default()).await.unwrap().items
+    }
+
+    /// One look at what there is, and the job after it.
+    async fn look(&self) -> (Next, Option<GpuJob>) {
+        self.see().await;
+        let next = self.controller.reconcile(&self.key).await.unwrap();
+        (next, self.see().await)
+    }
+
+    /// Looks until the job has a pod.
+    async fn serve(&self) -> Pod {
+        self.look().await;
+        self.look().await;
+        let pods = self.pods().await;
+        assert_eq!(pods.len(), 1, "{pods:?}");
+        pods.into_iter().next().unwrap()
+    }
+
+    async fn patch_status<K>(&self, name: &str, status: Value)
+    where
+        K: Resource<DynamicType = (), Scope = api_types::NamespaceResourceScope>,
+        K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    {
+        let patch = Patch::Merge(json!({"status": status}));
+        self.api::<K>().patch_status(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    /// The job as its server leaves it when it begins.
+    async fn upload(&self) {
+        let job = self.api::<GpuJob>().get("add").await.unwrap();
+        let mut conditions = json!(job.status.unwrap_or_default().conditions);
+        conditions.as_array_mut().unwrap().push(json!({
+            "type": "Uploaded", "status": "True", "reason": "r", "message": "", "lastTransitionTime": START}));
+        let tasks = json!([{"index": 0, "attempt": 0, "jobId": "4711", "state": "RUNNING"}]);
+        let status = json!({"conditions": conditions, "startTime": START, "tasks": tasks});
+        self.patch_status::<GpuJob>("add", status).await;
+    }
+
+    async fn delete(&self) {
+        self.api::<GpuJob>().delete("add", &DeleteParams::default()).await.unwrap();
+    }
+
+    /// At once, as if it had ended.
+    async fn remove(&self, pod: &Pod) {
+        let name = pod.metadata.name.as_deref().unwrap();
+        self.api::<Pod>().delete(name, &DeleteParams::default().grace_period(0)).await.unwrap();
+    }
+
+    async fn until_told(&self, namespace: &str, reason: &str) -> String {
+        let events = Api::<Event>::namespaced(self.plane.client(), namespace);
+        wait::until(reason, async || {
+            let all = events.list(&ListParams::default()).await.unwrap().items;
+            let it = all.iter().find(|event| event.reason.as_deref() == Some(reason));
+            it.and_then(|event| event.message.clone()).ok_or(all)
+        })
+        .await
+    }
+}
+
+fn ready(job: &GpuJob) -> (&str, &str) {
+    let condition = job.condition(GpuJob::SERVER_READY).unwrap();
+    (&condition.status, &condition.reason)
+}
+
+fn message(job: &GpuJob) -> &str {
+    job.status.as_ref().unwrap().message.as_deref().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_job_gets_an_account_and_a_pod() {
+    let stage = Stage::known(json!({"nodeSelector": {"gpu": "yes"}})).await;
+    let pod = stage.serve().await;
+    let job = stage.api::<GpuJob>().get("add").await.unwrap();
+    assert_eq!(job.metadata.finalizers, Some(vec![GpuJob::FINALIZER.to_owned()]));
+    assert_eq!(ready(&job), ("False", "PodStarting"));
+    let uid = job.metadata.uid.as_deref().unwrap();
+    let account = stage.api::<ServiceAccount>().get("gpu-job-add").await.unwrap();
+    for metadata in [&account.metadata, &pod.metadata] {
+        assert_eq!(controller_of(metadata).map(|owner| owner.uid.as_str()), Some(uid));
+    }
+    let spec = pod.spec.unwrap();
+    assert_eq!(spec.service_account_name.as_deref(), Some("gpu-job-add"));
+    assert_eq!(json!(spec.node_selector), json!({"gpu": "yes"}));
+    let arguments = spec.containers[0].args.clone().unwrap();
+    let uid = format!("--uid={uid}");
+    let expected = [
+        "--job=default/add",
+        &uid,
+        "--ssh-host=login",
+        "--ssh-port=2222",
+        "--ssh-host-key=SHA256:x",
+        "--credentials=/credentials",
+        "--sources=/sources",
+        "--results=/results",
+    ];
+    assert_eq!(arguments, expected);
+    let (_, job) = stage.look().await;
+    assert_eq!(job.unwrap().status.unwrap().pod_name, pod.metadata.name);
+    assert_eq!(stage.pods().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_job_waits_for_the_config_map_that_says_where_its_cluster_is() {
+    let cluster = json!({"configMapRef": {"name": "mine"}});
+    let stage = Stage::new(json!({"cluster": cluster})).await;
+    stage.look().await;
+    let (next, job) = stage.look().await;
+    let job = job.unwrap();
+    assert_eq!((next, ready(&job)), (Next::After(PERIOD), ("False", "ClusterUnknown")));
+    assert_eq!(message(&job), "ConfigMap default/mine does not exist");
+    assert_eq!(stage.until_told("default", "ClusterUnknown").await, message(&job));
+    assert_eq!(stage.pods().await.len(), 0);
+    stage.create_config_map("default", "mine").await;
+    let (_, job) = stage.look().await;
+    assert_eq!(ready(&job.unwrap()), ("False", "PodStarting"));
+    assert_eq!(stage.pods().await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_pod_waits_for_is_told() {
+    let sources = json!({"configMap": {"name": "src"}});
+    let stage = Stage::new(json!({"sources": sources})).await;
+    stage.create_config_map("kube-system", "gpu-cluster").await;
+    let pod = stage.serve().await;
+    let (_, job) = stage.look().await;
+    let job = job.unwrap();
+    assert_eq!(ready(&job), ("False", "SecretNotFound"));
+    assert_eq!(message(&job), "its pod waits for Secret hpc, which does not exist");
+    let secret = json!({"metadata": {"name": "hpc"}, "stringData": {"username": "u"}});
+    stage.create::<Secret>("default", secret).await;
+    let (_, job) = stage.look().await;
+    assert_eq!(ready(&job.unwrap()), ("False", "ConfigMapNotFound"));
+    let ready_pod = testkit::pod("x").running("10.0.0.1").build().status;
+    stage.patch_status::<Pod>(pod.metadata.name.as_deref().unwrap(), json!(ready_pod)).await;
+    let (_, job) = stage.look().await;
+    let job = job.unwrap();
+    assert_eq!((ready(&job), message(&job)), (("True", "PodReady"), ""));
+}
+
+/// What the server says stays.
+#[tokio::test]
+async fn the_servers_message_is_its_own() {
+    let stage = Stage::known(json!({})).await;
+    stage.serve().await;
+    stage.patch_status::<GpuJob>("add", json!({"message": "Priority"})).await;
+    let (_, job) = stage.look().await;
+    assert_eq!(message(&job.unwrap()), "Priority");
+}
+
+#[tokio::test]
+async fn an_account_of_somebody_else_is_not_used() {
+    let stage = Stage::known(json!({})).await;
+    let account = json!({"metadata": {"name": "gpu-job-add"}});
+    stage.create::<ServiceAccount>("default", account).await;
+    stage.look().await;
+    let (next, job) = stage.look().await;
+    let job = job.unwrap();
+    assert_eq!((next, ready(&job)), (Next::After(PERIOD), ("False", "AccountTaken")));
+    let expected =
+        "ServiceAccount gpu-job-add is not this job's: delete it, or give the job another name";
+    assert_eq!(message(&job), expected);
+    assert_eq!(stage.pods().await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_lost_pod_is_replaced_also_after_the_job_has_ended_and_needs_no_sources() {
+    let sources = json!({"hostPath": "/src"});
+    let stage = Stage::known(json!({"sources": sources})).await;
+    let first = stage.serve().await;
+    let source = |pod: &Pod| {
+        let volumes = pod.spec.as_ref().unwrap().volumes.clone().unwrap();
+        let volume = volumes.into_iter().find(|volume| volume.name == "sources").unwrap();
+        volume.host_path.map(|source| source.path)
+    };
+    assert_eq!(source(&first).as_deref(), Some("/src"));
+    stage.upload().await;
+    stage.remove(&first).await;
+    stage.look().await;
+    let pods = stage.pods().await;
+    assert_eq!(pods.len(), 1);
+    assert_ne!(pods[0].metadata.uid, first.metadata.uid);
+    assert_eq!(source(&pods[0]), None);
+}
+
+#[tokio::test]
+async fn a_pod_on_a_lost_node_is_replaced_before_it_is_gone() {
+    let stage = Stage::known(json!({})).await;
+    let pod = stage.serve().await;
+    let name = pod.metadata.name.as_deref().unwrap();
+    let binding = json!({"metadata": {"name": name}, "target": {"kind": "Node", "name": "n1"}});
+    stage
+        .api::<Pod>()
+        .create_subresource::<_, Value>("binding", name, &PostParams::default(), &binding)
+        .await
+        .unwrap();
+    let show = |ready: bool| {
+        let node: Node = node("n1").ready(ready).build();
+        stage.controller.informers.nodes.take_in(watcher::Event::Apply(node));
+    };
+    show(true);
+    stage.api::<Pod>().delete(name, &DeleteParams::default()).await.unwrap();
+    let (next, _) = stage.look().await;
+    assert_eq!((next, stage.pods().await.len()), (Next::After(PERIOD), 1), "it is ending");
+    show(false);
+    stage.look().await;
+    assert_eq!(stage.pods().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_job_that_is_deleted_gets_a_server_to_clear_up_and_goes_without_if_it_was_never_in_slurm()
+{
+    let stage = Stage::known(json!({})).await;
+    let pod = stage.serve().await;
+    stage.upload().await;
+    stage.delete().await;
+    stage.remove(&pod).await;
+    stage.look().await;
+    assert_eq!(stage.pods().await.len(), 1);
+
+    let stage = Stage::known(json!({})).await;
+    stage.serve().await;
+    stage.delete().await;
+    let (_, job) = stage.look().await;
+    assert!(job.is_none(), "{job:?}");
+}
+
+#[tokio::test]
+async fn that_a_server_has_begun_meanwhile_keeps_the_job() {
+    let stage = Stage::known(json!({})).await;
+    stage.serve().await;
+    stage.delete().await;
+    stage.see().await;
+    stage.upload().await;
+    let error = stage.controller.reconcile(&stage.key).await.unwrap_err();
+    assert!(error.is_conflict(), "{error:?}");
+    assert!(stage.see().await.is_some());
+}
+
+#[tokio::test]
+async fn what_keeps_a_job_from_being_deleted_is_told_with_the_way_out() {
+    let stage = Stage::known(json!({})).await;
+    let pod = stage.serve().await;
+    stage.upload().await;
+    let maps = Api::<ConfigMap>::namespaced(stage.plane.client(), "kube-system");
+    maps.delete("gpu-cluster", &DeleteParams::default()).await.unwrap();
+    stage.delete().await;
+    stage.remove(&pod).await;
+    stage.look().await;
+    let told = stage.until_told("default", "ClusterUnknown").await;
+    assert!(told.starts_with("no host is named: make ConfigMap kube-system/gpu-cluster"), "{told}");
+    assert!(told.contains("without the finalizer minik8s.io/gpu-job"), "{told}");
+}
+
+#[tokio::test]
+async fn a_job_whose_namespace_goes_leaves_word_of_what_may_be_left() {
+    let stage = Stage::known(json!({})).await;
+    let pod = stage.serve().await;
+    stage.upload().await;
+    stage.delete().await;
+    stage.remove(&pod).await;
+    let namespace = json!({"metadata": {"name": "default", "deletionTimestamp": START}});
+    let namespace = serde_json::from_value(namespace).unwrap();
+    stage.controller.informers.namespaces.take_in(watcher::Event::Apply(namespace));
+    let (_, job) = stage.look().await;
+    assert!(job.is_none(), "{job:?}");
+    let told = stage.until_told("default", "GpuJobAbandoned").await;
+    assert!(told.contains("may have left Slurm's jobs 4711 and the directory"), "{told}");
+}
+
+#[tokio::test]
+async fn a_job_that_ended_long_ago_is_deleted() {
+    let stage = Stage::known(json!({"ttlSecondsAfterFinished": 60})).await;
+    stage.serve().await;
+    let complete = json!({"type": "Complete", "status": "True", "reason": "r", "message": "",
+        "lastTransitionTime": START});
+    stage.patch_status::<GpuJob>("add", json!({"conditions": [complete]})).await;
+    let (next, _) = stage.look().await;
+    let Next::After(left) = next else { panic!("{next:?}") };
+    assert!(left <= Duration::from_secs(60) && left > Duration::from_secs(50), "{left:?}");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::resume();
+    let (_, job) = stage.look().await;
+    assert!(job.unwrap().metadata.deletion_timestamp.is_some());
+}

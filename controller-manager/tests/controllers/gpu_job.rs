@@ -1,0 +1,67 @@
+//! The pod of a GPU job comes, comes again, and goes with the job.
+
+use api_types::api::core::v1::{ConfigMap, Pod};
+use api_types::minik8s::GpuJob;
+use kube::Api;
+use kube::api::DeleteParams;
+use serde_json::json;
+use testkit::wait;
+
+use crate::{Cluster, create, list, patch, patch_status};
+
+/// With the job `add`, whose cluster is known.
+async fn start() -> (Cluster, Api<GpuJob>) {
+    let cluster = Cluster::start().await;
+    let maps = Api::<ConfigMap>::namespaced(cluster.plane.client(), "kube-system");
+    let map =
+        json!({"metadata": {"name": "gpu-cluster"}, "data": {"host": "h", "hostKey": "SHA256:x"}});
+    create(&maps, &serde_json::from_value(map).unwrap()).await;
+    let jobs = cluster.api::<GpuJob>();
+    let job = json!({
+        "apiVersion": "minik8s.io/v1", "kind": "GpuJob", "metadata": {"name": "add"},
+        "spec": {"runScripts": ["./add"], "credentials": {"secretRef": {"name": "hpc"}}},
+    });
+    create(&jobs, &serde_json::from_value(job).unwrap()).await;
+    (cluster, jobs)
+}
+
+/// The pod of the job, when it is not one of those.
+async fn until_pod(cluster: &Cluster, other_than: &[String]) -> (String, String) {
+    let pods = cluster.api::<Pod>();
+    wait::until("the job's pod", async || {
+        let all = list(&pods).await;
+        let mut found = all.iter().filter_map(|pod| {
+            let metadata = &pod.metadata;
+            let uid = metadata.uid.clone().filter(|_| metadata.deletion_timestamp.is_none())?;
+            (!other_than.contains(&uid)).then_some((metadata.name.clone()?, uid))
+        });
+        found.next().ok_or(all.len())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_jobs_pod_that_is_deleted_is_made_again() {
+    let (cluster, _) = start().await;
+    let (name, first) = until_pod(&cluster, &[]).await;
+    let at_once = DeleteParams::default().grace_period(0);
+    cluster.api::<Pod>().delete(&name, &at_once).await.unwrap();
+    until_pod(&cluster, &[first]).await;
+}
+
+/// The garbage collector deletes what a job owns before the job, and so the pod that has to clear up.
+#[tokio::test]
+async fn a_job_that_is_deleted_after_what_it_owns_has_a_pod_until_its_server_lets_it_go() {
+    let (cluster, jobs) = start().await;
+    let (_, first) = until_pod(&cluster, &[]).await;
+    let uploaded = json!({"type": "Uploaded", "status": "True", "reason": "r", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    patch_status(&jobs, "add", json!({"conditions": [uploaded]})).await;
+    jobs.delete("add", &DeleteParams::foreground()).await.unwrap();
+    let (name, _) = until_pod(&cluster, &[first]).await;
+    let held = jobs.get("add").await.unwrap().metadata.finalizers.unwrap_or_default();
+    let left: Vec<_> = held.into_iter().filter(|it| it != GpuJob::FINALIZER).collect();
+    patch(&jobs, "add", json!({"metadata": {"finalizers": left}})).await;
+    wait::until_gone(&jobs, "add").await;
+    wait::until_gone(&cluster.api::<Pod>(), &name).await;
+}
