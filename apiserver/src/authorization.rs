@@ -33,7 +33,7 @@ const PROGRAMS: [&str; 5] = [
     "system:serverless-gateway",
 ];
 /// What no program needs, and would make each host master of the others' containers.
-const CONNECTIONS: [&str; 3] = ["exec", "attach", "portforward"];
+const CONNECTIONS: [&str; 4] = ["exec", "attach", "portforward", "proxy"];
 
 /// Something to be done with a resource, in RBAC's words.
 #[derive(Clone, Copy, Debug)]
@@ -76,11 +76,18 @@ pub(crate) fn authorize(
 /// Fails with 403 unless the identity may do it.
 pub(crate) fn authorize_action(identity: &Identity, action: Action<'_>) -> Result<(), ApiError> {
     let needs_person = action.subresource.is_some_and(|name| CONNECTIONS.contains(&name));
-    let may = may_do_everything(identity) && !(needs_person && is_program(identity));
+    let may = may_do_everything(identity)
+        && !(needs_person && is_program(identity))
+        && (!is_about_kubelet(action) || identity.is_in(MASTERS));
     if may || is_about_oneself(identity, action) || is_monitoring(identity, action) {
         return Ok(());
     }
     Err(forbidden(identity, action))
+}
+
+/// What a kubelet takes from an API server is more than what one person may do with one pod.
+fn is_about_kubelet(action: Action<'_>) -> bool {
+    (action.resource, action.subresource) == ("nodes", Some("proxy"))
 }
 
 /// Fails with 403 unless the identity may be told whether a path exists.
@@ -212,5 +219,17 @@ mod tests {
                 assert_eq!(may(&identity, Some(subresource)), connects, "{identity:?}");
             }
         }
+    }
+
+    #[test]
+    fn only_masters_ask_a_kubelet_whatever_they_like() {
+        let may = |identity: &Identity, resource| {
+            let (subresource, namespace, name) = (Some("proxy"), None, "n1");
+            let action = Action { verb: "get", group: "", resource, subresource, namespace, name };
+            authorize_action(identity, action).is_ok()
+        };
+        let person = Identity::new("ann", &["developers"]);
+        assert!(may(&person, "pods") && !may(&person, "nodes"));
+        assert!(may(&Identity::admin(), "nodes"));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use parking_lot::Mutex;
 use reqwest::{
     dns::{Addrs, Name, Resolve, Resolving},
@@ -62,6 +62,20 @@ impl KubeletClient {
     ) -> reqwest::Result<reqwest::Response> {
         let client = self.client(kubelet).http1_only().build()?;
         client.get(url(kubelet, path, query)).headers(headers).send().await
+    }
+
+    /// A request with whatever method, path, query and headers, without a body yet.
+    pub(crate) fn request(
+        &self,
+        kubelet: &Kubelet,
+        method: Method,
+        path: &str,
+        query: Option<&str>,
+    ) -> reqwest::Result<reqwest::RequestBuilder> {
+        let client = self.client(kubelet).http1_only().build()?;
+        let mut url = url(kubelet, path, &[]);
+        url.set_query(query);
+        Ok(client.request(method, url))
     }
 
     /// One client for all kubelets, which keeps its connections.

@@ -52,6 +52,8 @@ pub(crate) struct RequestInfo {
     /// Given in the path; empty for requests to a collection.
     pub(crate) name: Option<String>,
     pub(crate) subresource: Option<Subresource>,
+    /// What follows `proxy` in the path, as it was written: nothing, or something that begins with a slash.
+    pub(crate) remainder: String,
 }
 
 /// A path that names no resource.
@@ -110,7 +112,8 @@ pub(crate) fn parse(
     path: &str,
     query: &Query,
 ) -> Result<Target, ApiError> {
-    let segments: Vec<String> = path.split('/').filter(|s| !s.is_empty()).map(decode).collect();
+    let (own, remainder) = cut(path);
+    let segments: Vec<String> = own.split('/').filter(|s| !s.is_empty()).map(decode).collect();
     // A slash that was encoded must not reach into other keys of the store.
     if segments.iter().any(|s| s.contains('/') || matches!(s.as_str(), "." | "..")) {
         return Err(ApiError::bad_request(
@@ -131,7 +134,25 @@ pub(crate) fn parse(
         rest => (query.flag("watch"), rest),
     };
     let place = place(catalogue, group, version, rest).ok_or_else(ApiError::no_such_path)?;
-    Ok(Target::Resource(place.with_verb(verb(method, watch, &place)?)))
+    let info = place.with_verb(verb(method, watch, &place)?);
+    Ok(Target::Resource(RequestInfo { remainder: remainder.to_owned(), ..info }))
+}
+
+/// A path up to `proxy`, and what follows for who is asked there: how that is spelled is theirs.
+fn cut(path: &str) -> (&str, &str) {
+    let (mut segments, mut end) = (Vec::new(), 0);
+    for segment in path.split('/') {
+        end += segment.len() + 1;
+        if !segment.is_empty() {
+            segments.push(segment);
+        }
+        if let ["api", _, "nodes", _, "proxy"] | ["api", _, "namespaces", _, _, _, "proxy"] =
+            segments.as_slice()
+        {
+            return path.split_at(end - 1);
+        }
+    }
+    (path, "")
 }
 
 /// Where a path points, before the method says what to do there.
@@ -152,6 +173,7 @@ impl Place {
             namespace: namespace.clone(),
             name: name.clone(),
             subresource: *subresource,
+            remainder: String::new(),
         }
     }
 }
@@ -257,6 +279,7 @@ fn verb(method: &Method, watch: bool, place: &Place) -> Result<Verb, ApiError> {
     let everywhere = place.def.scope == Scope::Namespaced && place.namespace.is_none();
     let verb = match *method {
         Method::GET | Method::HEAD if named => Verb::Get,
+        Method::OPTIONS if place.subresource == Some(Subresource::Proxy) => Verb::Get,
         Method::GET | Method::HEAD if watch => Verb::Watch,
         Method::GET | Method::HEAD => Verb::List,
         Method::POST if everywhere => return Err(ApiError::method_not_allowed()),
@@ -308,6 +331,16 @@ pub(crate) fn verbs(subresource: Subresource) -> &'static [Verb] {
         Subresource::Exec | Subresource::Attach | Subresource::PortForward => {
             &[Verb::Create, Verb::Get]
         }
+        Subresource::Proxy => &[Verb::Create, Verb::Delete, Verb::Get, Verb::Patch, Verb::Update],
+    }
+}
+
+/// The kind of the options of a request that is led on to an object of this kind.
+pub(crate) fn proxy_options(def: &ResourceDef) -> &'static str {
+    match def.names.kind.as_str() {
+        "Pod" => "PodProxyOptions",
+        "Service" => "ServiceProxyOptions",
+        _ => "NodeProxyOptions",
     }
 }
 
@@ -344,7 +377,8 @@ mod tests {
                 let sub = info.subresource.map(|s| format!("/{}", s.name())).unwrap_or_default();
                 let verb = info.verb.as_str();
                 let kind = &info.def.names.kind;
-                format!("{verb} {kind}{sub} {} {}", or(info.namespace), or(info.name))
+                let text = format!("{verb} {kind}{sub} {} {}", or(info.namespace), or(info.name));
+                format!("{text} {}", info.remainder).trim_end().to_owned()
             }
             Err(error) => error.code().to_string(),
         };
@@ -382,6 +416,26 @@ mod tests {
         check(&Method::DELETE, "/api/v1/namespaces", "405");
         check(&Method::GET, "/api/v1/namespaces/a/pods/b%2Fc", "400");
         check(&Method::GET, "/api/v1/namespaces/..", "400");
+    }
+
+    #[test]
+    fn what_follows_proxy_is_left_as_it_is() {
+        let proxy = "/api/v1/namespaces/a/pods/https:b:80/proxy";
+        let with = |rest: &str| format!("{proxy}{rest}");
+        check(&Method::GET, proxy, "get Pod/proxy a https:b:80");
+        check(&Method::HEAD, &with("/"), "get Pod/proxy a https:b:80 /");
+        check(&Method::POST, &with("/x//y%2Fz/.."), "create Pod/proxy a https:b:80 /x//y%2Fz/..");
+        check(&Method::PUT, &with("/proxy/proxy"), "update Pod/proxy a https:b:80 /proxy/proxy");
+        check(&Method::PATCH, &with("/x?watch=1"), "patch Pod/proxy a https:b:80 /x");
+        check(&Method::DELETE, &with("/x"), "delete Pod/proxy a https:b:80 /x");
+        check(&Method::OPTIONS, &with("/x"), "get Pod/proxy a https:b:80 /x");
+        check(&Method::TRACE, &with("/x"), "405");
+        check(&Method::GET, "/api/v1/nodes/n/proxy/metrics", "get Node/proxy - n /metrics");
+        check(&Method::GET, "/api/v1/namespaces/a/services/b/proxy/", "get Service/proxy a b /");
+        check(&Method::GET, "/api/v1/namespaces/a/secrets/b/proxy/x", "404");
+        check(&Method::GET, "/api/v1/namespaces/a/pods/proxy", "get Pod a proxy");
+        check(&Method::OPTIONS, "/api/v1/namespaces/a/pods/b", "405");
+        check(&Method::GET, "/api/v1/namespaces/a/pods/b%2Fc/proxy/x", "400");
     }
 
     #[test]

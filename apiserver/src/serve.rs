@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -20,6 +21,7 @@ use tower_http::{
 use crate::{
     authentication,
     identity::Identity,
+    peer::Peer,
     respond::{Long, Streamed},
     server::ApiServer,
 };
@@ -84,7 +86,15 @@ impl ApiServer {
     }
 
     async fn requests(self, stream: TlsStream<TcpStream>) {
+        let mut with_peer = http::Extensions::new();
+        if let Ok(address) = stream.get_ref().0.peer_addr() {
+            with_peer.insert(Peer(address.ip()));
+        }
         let service = ServiceBuilder::new()
+            .map_request(move |mut request: http::Request<Incoming>| {
+                request.extensions_mut().extend(with_peer.clone());
+                request
+            })
             .layer(CompressionLayer::new().quality(FAST).compress_when(Large))
             .service(self.service(identity(&stream)));
         let mut builder = Builder::new(TokioExecutor::new());

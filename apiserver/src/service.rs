@@ -16,6 +16,7 @@ use axum::body::HttpBody;
 use bytes::Bytes;
 use futures::FutureExt;
 use http::{HeaderMap, Method, Request, header, request::Parts};
+use registry::Subresource;
 use tokio::time::{Instant, timeout, timeout_at};
 use tower::Service;
 use tracing::Instrument;
@@ -31,6 +32,7 @@ use crate::{
     request::{self, Target},
     respond::{self, Response},
     state::State,
+    subresources::proxy,
     verbs,
 };
 
@@ -166,10 +168,13 @@ where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let mut body = Box::pin(body);
+    let mut body = Some(Box::pin(body));
     let deadline = Instant::now() + state.config.request_timeout;
-    let answer = in_time(state, connection, head, body.as_mut()).await;
-    if !body.is_end_stream() && !head.is_put_off(&answer) {
+    let answer = in_time(state, connection, head, &mut body).await;
+    if let Some(body) = body
+        && !body.is_end_stream()
+        && !head.is_put_off(&answer)
+    {
         tokio::spawn(async move { timeout_at(deadline, body::discard(body)).await });
     }
     answer
@@ -180,10 +185,10 @@ async fn in_time<B>(
     state: &Arc<State>,
     connection: &Arc<Identity>,
     head: &Head,
-    body: B,
+    body: &mut Option<Pin<Box<B>>>,
 ) -> Result<Response, ApiError>
 where
-    B: HttpBody<Data = Bytes>,
+    B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
     let work = perform(state, connection, head, body);
@@ -198,10 +203,10 @@ async fn perform<B>(
     state: &Arc<State>,
     connection: &Arc<Identity>,
     head: &Head,
-    body: B,
+    body: &mut Option<Pin<Box<B>>>,
 ) -> Result<Response, ApiError>
 where
-    B: HttpBody<Data = Bytes>,
+    B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
     let Head { parts, target, identity } = head;
@@ -223,6 +228,10 @@ where
             Err(ApiError::method_not_allowed())
         }
         Target::NonResource(what) => nonresource::get(state, what, &parts.headers).await,
+        Target::Resource(info) if info.subresource == Some(Subresource::Proxy) => {
+            let request = proxy::Request { identity, info, query, parts };
+            proxy::forward(state, request, body).await
+        }
         Target::Resource(info) => {
             let call = Call {
                 identity: identity.clone(),
@@ -231,7 +240,10 @@ where
                 presentation: Presentation::of(&parts.headers, query)?,
                 headers: parts.headers.clone(),
                 upgrade: parts.extensions.get().cloned(),
-                body: if info.verb.is_write() { body::read(body).await? } else { Bytes::new() },
+                body: match body {
+                    Some(body) if info.verb.is_write() => body::read(body.as_mut()).await?,
+                    _ => Bytes::new(),
+                },
             };
             carry_out(state, call).await
         }

@@ -13,6 +13,7 @@ use crate::{
     metrics::Metrics,
     objects::Objects,
     openapi::OpenApi,
+    pod_client::PodClient,
     storage::Storage,
     usage::Usages,
 };
@@ -29,6 +30,8 @@ pub(crate) struct State {
     pub(crate) usages: Arc<Usages>,
     /// What tokens name in vain.
     pub(crate) absent: Absent,
+    /// To servers in pods.
+    pub(crate) pods: PodClient,
     /// Ends watches and background work.
     pub(crate) shutdown: CancellationToken,
     /// What a stop waits for.
@@ -54,6 +57,7 @@ impl State {
             metrics: Metrics::new(),
             usages: Usages::new(config.kubelet_client.as_ref()).into(),
             absent: Absent::default(),
+            pods: PodClient::default(),
             duties: Duties::new(tasks.clone(), shutdown.clone()),
             shutdown,
             tasks,

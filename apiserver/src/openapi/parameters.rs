@@ -84,6 +84,10 @@ pub(super) const COMMAND: Parameter = text("command", "The command, a word at a 
 /// Of connections into a pod.
 pub(super) const PORTS: Parameter = number("ports", "The ports, for clients of WebSockets.");
 
+/// Of requests that are led on.
+pub(super) const PATH: Parameter =
+    text("path", "The path there; what follows `proxy` in this one goes before.");
+
 /// Of the output of a container.
 pub(super) const LOG: &[Parameter] = &[
     text("container", "The container, if there are several."),

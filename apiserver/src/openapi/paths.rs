@@ -16,6 +16,16 @@ const PATCHES: [&str; 3] = [
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
 ];
+/// What is led on by its path alone.
+const PROXIED: [Method; 7] = [
+    Method::GET,
+    Method::PUT,
+    Method::POST,
+    Method::DELETE,
+    Method::OPTIONS,
+    Method::HEAD,
+    Method::PATCH,
+];
 const OK: (&str, &str) = ("200", "OK");
 const CREATED: (&str, &str) = ("201", "Created");
 
@@ -32,6 +42,9 @@ pub(super) fn of(def: &ResourceDef) -> Vec<(String, Vec<Operation>)> {
     ];
     for &sub in &def.subresources {
         let path = format!("{collection}/{{name}}/{}", sub.name());
+        if sub == Subresource::Proxy {
+            paths.push((format!("{path}/{{path}}"), kind.proxy("ProxyWithPath")));
+        }
         paths.push((path, kind.subresource_operations(sub)));
     }
     if def.scope == Scope::Namespaced {
@@ -192,6 +205,7 @@ impl<'a> Kind<'a> {
             Subresource::PortForward => {
                 self.connect("portforward", "PodPortForwardOptions", &[&parameters::PORTS])
             }
+            Subresource::Proxy => self.proxy("proxy"),
             Subresource::Scale => {
                 let mut operations = self.view("scale", &Schema::Scale, request::verbs(sub));
                 for operation in &mut operations {
@@ -241,18 +255,35 @@ impl<'a> Kind<'a> {
         options: &str,
         query: &[&'static Parameter],
     ) -> Vec<Operation> {
-        let operation = |method: Method| {
-            let name = capital(&method.as_str().to_lowercase());
-            let (prefix, scoped) = (&self.prefix, &self.scoped);
-            let id = format!("connect{prefix}{name}{scoped}{}", capital(subresource));
-            Operation {
-                kind: group_version_kind("", "v1", options),
-                query: query.to_vec(),
-                answer: Schema::Text,
-                ..self.operation(method, "connect", id)
-            }
-        };
-        vec![operation(Method::GET), operation(Method::POST)]
+        let methods = [Method::GET, Method::POST].into_iter();
+        methods.map(|method| self.connection(method, subresource, options, query)).collect()
+    }
+
+    /// What leads on requests of any method.
+    fn proxy(&self, subresource: &str) -> Vec<Operation> {
+        let options = request::proxy_options(self.def);
+        // A path that is in the path is no parameter of the query.
+        let query: &[&Parameter] = if subresource == "proxy" { &[&parameters::PATH] } else { &[] };
+        let methods = PROXIED.into_iter();
+        methods.map(|method| self.connection(method, subresource, options, query)).collect()
+    }
+
+    fn connection(
+        &self,
+        method: Method,
+        subresource: &str,
+        options: &str,
+        query: &[&'static Parameter],
+    ) -> Operation {
+        let name = capital(&method.as_str().to_lowercase());
+        let (prefix, scoped) = (&self.prefix, &self.scoped);
+        let id = format!("connect{prefix}{name}{scoped}{}", capital(subresource));
+        Operation {
+            kind: group_version_kind("", "v1", options),
+            query: query.to_vec(),
+            answer: Schema::Text,
+            ..self.operation(method, "connect", id)
+        }
     }
 
     fn bind(&self, id: String) -> Operation {

@@ -145,7 +145,11 @@ fn switching(headers: &HeaderMap) -> Response {
 }
 
 /// Passes on what both sides say, until they or the server end.
-async fn lead(shutdown: CancellationToken, client: OnUpgrade, kubelet: reqwest::Response) {
+pub(super) async fn lead(
+    shutdown: CancellationToken,
+    client: OnUpgrade,
+    kubelet: reqwest::Response,
+) {
     let talk = async {
         match tokio::join!(client, kubelet.upgrade()) {
             (Ok(client), Ok(kubelet)) => pass(TokioIo::new(client), kubelet).await,

@@ -76,13 +76,19 @@ pub(crate) fn at(node: &str, status: &Value) -> Option<Kubelet> {
 }
 
 pub(super) fn unreachable(kubelet: &Kubelet, error: &reqwest::Error) -> ApiError {
-    let mut causes = String::new();
-    let mut source: Option<&dyn std::error::Error> = Some(error);
+    let causes = causes(error);
+    ApiError::internal(format!("the kubelet of node {:?} can't be reached: {causes}", kubelet.node))
+}
+
+/// All that an error says.
+pub(super) fn causes(error: &reqwest::Error) -> String {
+    let mut causes = error.to_string();
+    let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         causes += &format!(": {cause}");
         source = cause.source();
     }
-    ApiError::internal(format!("the kubelet of node {:?} can't be reached{causes}", kubelet.node))
+    causes
 }
 
 /// What a kubelet that refuses says, or the beginning of it.

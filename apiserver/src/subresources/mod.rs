@@ -4,4 +4,5 @@ pub(crate) mod binding;
 pub(crate) mod connection;
 pub(crate) mod kubelet;
 pub(crate) mod log;
+pub(crate) mod proxy;
 pub(crate) mod token;

@@ -36,6 +36,15 @@ async fn groups_versions_and_resources_can_be_found() {
             (&json!(["create", "get"]), &json!(kind))
         );
     }
+    for (name, kind) in [
+        ("pods/proxy", "PodProxyOptions"),
+        ("services/proxy", "ServiceProxyOptions"),
+        ("nodes/proxy", "NodeProxyOptions"),
+    ] {
+        let proxy = find(name);
+        let verbs = json!(["create", "delete", "get", "patch", "update"]);
+        assert_eq!((&proxy["verbs"], &proxy["kind"]), (&verbs, &json!(kind)));
+    }
     assert_eq!(find("bindings")["verbs"], json!(["create"]));
     assert_eq!(find("nodes")["namespaced"], false);
     api.get("/apis/frogs").await.fails(404, "NotFound");

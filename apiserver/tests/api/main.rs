@@ -20,6 +20,7 @@ mod outages;
 mod parameters;
 mod patching;
 mod pods;
+mod proxying;
 mod services;
 mod swapping;
 mod tls;

@@ -174,8 +174,12 @@ async fn every_verb_of_every_kind_is_documented() {
                 Subresource::Exec | Subresource::Attach | Subresource::PortForward => {
                     &["get", "post"]
                 }
+                Subresource::Proxy => &["get", "put", "post", "delete", "options", "head", "patch"],
                 Subresource::Finalize => &["put"],
             };
+            if *sub == Subresource::Proxy {
+                has(&format!("{object}/proxy/{{path}}"), methods);
+            }
             has(&format!("{object}/{}", sub.name()), methods);
         }
         check_schemas(&document, &def, &object);

@@ -41,7 +41,7 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(&TlsFiles::default()).await
     }
 
@@ -101,7 +101,7 @@ impl Tls {
     }
 
     /// One connection for HTTP/1.1, of nobody in particular if of nobody.
-    async fn connection(&self, identity: Option<&Identity>) -> TlsStream<TcpStream> {
+    pub(crate) async fn connection(&self, identity: Option<&Identity>) -> TlsStream<TcpStream> {
         self.connection_for(identity, b"http/1.1").await
     }
 
@@ -186,7 +186,7 @@ fn kubelet() -> Router {
 }
 
 /// Says how it was asked, and then what it hears; refuses who asks for an error.
-async fn echo(request: axum::extract::Request) -> axum::response::Response {
+pub(crate) async fn echo(request: axum::extract::Request) -> axum::response::Response {
     let (uri, headers) = (request.uri().to_string(), request.headers());
     if uri.contains("error") {
         let why = axum::body::Body::from("container not found (\"main\")");
@@ -367,7 +367,7 @@ async fn a_body_that_is_going_to_be_refused_is_not_asked_for() {
 }
 
 /// The answer to what is sent.
-async fn exchange(connection: &mut TlsStream<TcpStream>, bytes: &[u8]) -> String {
+pub(crate) async fn exchange(connection: &mut TlsStream<TcpStream>, bytes: &[u8]) -> String {
     connection.write_all(bytes).await.unwrap();
     connection.flush().await.unwrap();
     let mut answer = [0; 4096];
@@ -471,7 +471,7 @@ async fn a_kubelet_of_another_node_is_not_believed() {
     assert!(message.contains("the kubelet of node \"n1\" can't be reached"), "{message}");
 }
 
-const UPGRADE: &str = "connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+pub(crate) const UPGRADE: &str = "connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
      sec-websocket-key: key\r\nsec-websocket-protocol: v5.channel.k8s.io\r\n";
 
 /// The head of a request.

@@ -58,6 +58,9 @@ pub enum Subresource {
     Attach,
     /// `pods/portforward`: connections into a pod.
     PortForward,
+    /// `pods/proxy`, `services/proxy` and `nodes/proxy`: requests to a server in a pod, or to a kubelet, with whatever
+    /// path follows.
+    Proxy,
     /// `namespaces/finalize`, write-only: takes the namespace's own finalizers away.
     Finalize,
 }
@@ -75,14 +78,15 @@ impl Subresource {
             Self::Exec => "exec",
             Self::Attach => "attach",
             Self::PortForward => "portforward",
+            Self::Proxy => "proxy",
             Self::Finalize => "finalize",
         }
     }
 
-    /// Whether it is a connection, to the pod's kubelet, and no object.
+    /// Whether it is a connection, to a pod or a kubelet, and no object.
     #[must_use]
     pub fn connects(self) -> bool {
-        matches!(self, Self::Exec | Self::Attach | Self::PortForward)
+        matches!(self, Self::Exec | Self::Attach | Self::PortForward | Self::Proxy)
     }
 }
 

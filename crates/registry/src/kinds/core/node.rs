@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use serde_json::json;
 
 use crate::{
-    ResourceDef, Strategy,
+    ResourceDef, Strategy, Subresource,
     cells::{NONE, or_none},
     resource,
     rules::{self, text},
@@ -21,6 +21,7 @@ pub(crate) fn definition() -> ResourceDef {
     resource::<Node, _>(NodeStrategy)
         .short_names(&["no"])
         .status_from_creation(|node, from| node.status.clone_from(&from.status))
+        .subresource(Subresource::Proxy)
         .column("Status", "string", 0, |node, _| json!(status(node)))
         .column("Roles", "string", 0, |node, _| json!(roles(node)))
         .age()

@@ -27,6 +27,7 @@ pub(crate) fn definition() -> ResourceDef {
         .subresource(Subresource::Exec)
         .subresource(Subresource::Attach)
         .subresource(Subresource::PortForward)
+        .subresource(Subresource::Proxy)
         .watched_by("spec.nodeName")
         .column("Ready", "string", 0, |pod, _| json!(columns::ready(pod)))
         .column("Status", "string", 0, |pod, _| json!(columns::status(pod)))

@@ -14,13 +14,14 @@ use api_types::{
 use serde_json::json;
 
 use self::columns::spec_text;
-use crate::{NameRule, ResourceDef, Strategy, cells, resource, rules::text};
+use crate::{NameRule, ResourceDef, Strategy, Subresource, cells, resource, rules::text};
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<Service, _>(ServiceStrategy)
         .short_names(&["svc"])
         .categories(&["all"])
         .status(|service, from| service.status.clone_from(&from.status))
+        .subresource(Subresource::Proxy)
         .column("Type", "string", 0, |service, _| json!(spec_text(service, |s| s.type_.as_ref())))
         .column("Cluster-IP", "string", 0, |service, _| json!(columns::cluster_ip(service)))
         .column("External-IP", "string", 0, |service, _| json!(columns::external_ip(service)))

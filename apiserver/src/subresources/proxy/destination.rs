@@ -1,0 +1,337 @@
+//! Who a request is led on to: what its path names as `[scheme:]name[:port]`.
+//! (Kubernetes: `ResourceLocation` of `pkg/registry/core/pod/strategy.go`, `service/storage/storage.go`, `node/strategy.go`.)
+
+use std::net::{IpAddr, SocketAddr};
+
+use api_machinery::ApiError;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::kubelet;
+use crate::{
+    encoded::readable,
+    kubelet_client::{Kubelet, KubeletClient},
+    query::ReadAt,
+    request::RequestInfo,
+    state::State,
+};
+
+/// Says of a slice whose it is.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// See the module.
+#[derive(Debug)]
+pub(super) enum Destination<'a> {
+    Server { scheme: &'static str, address: SocketAddr },
+    Kubelet { client: &'a KubeletClient, kubelet: Kubelet },
+}
+
+impl Destination<'_> {
+    /// As it may name itself.
+    pub(super) fn host(&self) -> String {
+        match self {
+            Self::Server { address, .. } => address.to_string(),
+            Self::Kubelet { kubelet, .. } => kubelet.address.to_string(),
+        }
+    }
+}
+
+/// What a path names.
+#[derive(Debug, PartialEq, Eq)]
+struct Named<'a> {
+    scheme: &'static str,
+    name: &'a str,
+    /// A number, or a name; empty if there is none.
+    port: &'a str,
+}
+
+impl<'a> Named<'a> {
+    /// Kubernetes: `SplitSchemeNamePort`.
+    fn parse(text: &'a str) -> Option<Self> {
+        let parts: Vec<_> = text.split(':').collect();
+        let (scheme, name, port) = match parts[..] {
+            [name] => ("", name, ""),
+            [name, port] => ("", name, port),
+            [scheme, name, port] => (scheme, name, port),
+            _ => return None,
+        };
+        let scheme = match scheme {
+            "" | "http" => "http",
+            "https" => "https",
+            _ => return None,
+        };
+        (!name.is_empty()).then_some(Self { scheme, name, port })
+    }
+}
+
+/// Finds it. What is of the kind and namespace of the request is meant.
+pub(super) async fn find<'a>(
+    state: &'a State,
+    info: &RequestInfo,
+) -> Result<Destination<'a>, ApiError> {
+    let text = info.name.as_deref().unwrap_or_default();
+    let namespace = info.namespace.as_deref();
+    let kind = &*info.def.names.singular;
+    let invalid = || ApiError::bad_request(format!("invalid {kind} request {text:?}"));
+    let named = Named::parse(text).ok_or_else(invalid)?;
+    let scheme = named.scheme;
+    let address = match kind {
+        "pod" => {
+            let pod = state.objects().get("pods", namespace, named.name).await?;
+            of_pod(&pod, &named, invalid)?
+        }
+        "service" => of_service(state, namespace, text, &named).await?,
+        _ => {
+            let client = state.config.kubelet_client.as_ref();
+            let found = kubelet::of_node(client, state.objects(), named.name).await?;
+            let (client, kubelet) = found;
+            let own = kubelet.address.port();
+            let port = if named.port.is_empty() { own } else { number(named.port, invalid)? };
+            if port == own {
+                return Ok(Destination::Kubelet { client, kubelet });
+            }
+            SocketAddr::new(kubelet.address.ip(), port)
+        }
+    };
+    check(address, state.config.advertised())?;
+    Ok(Destination::Server { scheme, address })
+}
+
+/// What is of this host alone, and the server itself, is not for who may but see a pod: a pod's address is what its
+/// status says, which others write. (Kubernetes: `IsProxyableIP`.)
+fn check(address: SocketAddr, own: SocketAddr) -> Result<(), ApiError> {
+    if is_global_unicast(address.ip()) && address != own {
+        return Ok(());
+    }
+    Err(ApiError::bad_request("address not allowed"))
+}
+
+fn is_global_unicast(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(it) => {
+            let special = it.is_loopback() || it.is_link_local() || it.is_unspecified();
+            !(special || it.is_multicast() || it.is_broadcast())
+        }
+        IpAddr::V6(it) => {
+            let special = it.is_loopback() || it.is_unicast_link_local() || it.is_unspecified();
+            !(special || it.is_multicast())
+        }
+    }
+}
+
+fn number(port: &str, invalid: impl Fn() -> ApiError) -> Result<u16, ApiError> {
+    port.parse().ok().filter(|port| *port > 0).ok_or_else(invalid)
+}
+
+fn of_pod(
+    pod: &Value,
+    named: &Named<'_>,
+    invalid: impl Fn() -> ApiError,
+) -> Result<SocketAddr, ApiError> {
+    let ports = || {
+        let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
+        containers.flat_map(|container| container["ports"].as_array().into_iter().flatten())
+    };
+    let of = |port: &Value| port["containerPort"].as_u64().and_then(|it| u16::try_from(it).ok());
+    let usual = if named.scheme == "https" { 443 } else { 80 };
+    let port = match named.port {
+        "" => ports().next().and_then(of).unwrap_or(usual),
+        name => match ports().find(|port| port["name"] == name) {
+            Some(port) => of(port).ok_or_else(&invalid)?,
+            None => number(name, invalid)?,
+        },
+    };
+    if let Some(phase @ ("Succeeded" | "Failed")) = pod["status"]["phase"].as_str() {
+        // Its address may be another's by now.
+        let name = named.name;
+        return Err(ApiError::unavailable(format!(
+            "error trying to reach service: pod {name:?} has ended; its phase is {phase}"
+        )));
+    }
+    let address = pod["status"]["podIP"].as_str().and_then(|address| address.parse().ok());
+    let address = address.ok_or_else(|| ApiError::bad_request("address not allowed"))?;
+    Ok(SocketAddr::new(address, port))
+}
+
+/// One of the endpoints that are ready, at random. That it is a pod's, the pod has to say too: anybody may write
+/// endpoints.
+async fn of_service(
+    state: &State,
+    namespace: Option<&str>,
+    text: &str,
+    named: &Named<'_>,
+) -> Result<SocketAddr, ApiError> {
+    let service = state.objects().get("services", namespace, named.name).await?;
+    let port = port_name(&service, named)?;
+    let mut endpoints = endpoints(&slices(state, namespace, named.name).await?, port);
+    while !endpoints.is_empty() {
+        let at = usize::from(Uuid::new_v4().as_bytes()[0]) % endpoints.len();
+        let (pod, address) = endpoints.swap_remove(at);
+        match state.objects().get("pods", namespace, &pod).await {
+            Ok(pod) if has_address(&pod, address.ip()) => return Ok(address),
+            Ok(_) => {}
+            Err(error) if error.code() == 404 => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(ApiError::unavailable(format!("no endpoints available for service {text:?}")))
+}
+
+/// The port's name by which endpoints have it: the one given, or that of the number.
+fn port_name<'a>(service: &'a Value, named: &Named<'a>) -> Result<&'a str, ApiError> {
+    let Ok(number) = named.port.parse::<u64>() else { return Ok(named.port) };
+    let mut ports = service["spec"]["ports"].as_array().into_iter().flatten();
+    let port = ports.find(|port| port["port"] == number).ok_or_else(|| {
+        let name = named.name;
+        ApiError::unavailable(format!("no service port {number} found for service {name:?}"))
+    })?;
+    Ok(port["name"].as_str().unwrap_or_default())
+}
+
+async fn slices(
+    state: &State,
+    namespace: Option<&str>,
+    service: &str,
+) -> Result<Vec<Value>, ApiError> {
+    let catalogue = state.catalogue.load();
+    let def = catalogue.find("discovery.k8s.io", "v1", "endpointslices");
+    let def = def.ok_or_else(ApiError::no_such_path)?;
+    let snapshot = state.storage.list(&def.prefix(namespace), ReadAt::MostRecent).await?;
+    let mut slices = Vec::new();
+    for item in snapshot.items.iter() {
+        let slice = readable(item)?.value();
+        if slice["metadata"]["labels"][SERVICE_NAME] == service {
+            slices.push(slice);
+        }
+    }
+    Ok(slices)
+}
+
+/// The pods behind a port that are ready, with their addresses.
+fn endpoints(slices: &[Value], port_name: &str) -> Vec<(String, SocketAddr)> {
+    let each = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let mut found = Vec::new();
+    for slice in slices {
+        let is_it = |port: &Value| port["name"].as_str().unwrap_or_default() == port_name;
+        let port = each(&slice["ports"]).into_iter().find(is_it);
+        let port = port.and_then(|port| u16::try_from(port["port"].as_u64()?).ok());
+        let Some(port) = port else { continue };
+        for endpoint in each(&slice["endpoints"]) {
+            let target = &endpoint["targetRef"];
+            let is_ready = endpoint["conditions"]["ready"].as_bool().unwrap_or(true);
+            let Some(pod) = target["name"].as_str().filter(|_| target["kind"] == "Pod") else {
+                continue;
+            };
+            let address = endpoint["addresses"][0].as_str().and_then(|it| it.parse().ok());
+            if let Some(address) = address.filter(|_| is_ready) {
+                found.push((pod.to_owned(), SocketAddr::new(address, port)));
+            }
+        }
+    }
+    found
+}
+
+fn has_address(pod: &Value, address: IpAddr) -> bool {
+    let all = pod["status"]["podIPs"].as_array().into_iter().flatten().map(|it| &it["ip"]);
+    let mut all = all.chain([&pod["status"]["podIP"]]).filter_map(Value::as_str);
+    all.any(|it| it.parse() == Ok(address))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_name_may_have_a_scheme_and_a_port() {
+        let check = |text, expected: Option<(&'static str, &str, &str)>| {
+            let expected = expected.map(|(scheme, name, port)| Named { scheme, name, port });
+            assert_eq!(Named::parse(text), expected, "{text}");
+        };
+        check("web", Some(("http", "web", "")));
+        check("web:80", Some(("http", "web", "80")));
+        check("https:web:metrics", Some(("https", "web", "metrics")));
+        check(":web:", Some(("http", "web", "")));
+        check("ftp:web:21", None);
+        check(":80", None);
+        check("a:b:c:d", None);
+    }
+
+    fn pod() -> Value {
+        json!({
+            "spec": {"containers": [
+                {"name": "a"}, {"name": "b", "ports": [{"containerPort": 8080}, {"name": "admin", "containerPort": 9}]}]},
+            "status": {"podIP": "10.1.0.7", "phase": "Running"},
+        })
+    }
+
+    #[track_caller]
+    fn check_pod(pod: &Value, text: &str, expected: &str) {
+        let named = Named::parse(text).unwrap();
+        let found = of_pod(pod, &named, || ApiError::bad_request("invalid"));
+        assert_eq!(found.map_or_else(|error| error.to_string(), |it| it.to_string()), expected);
+    }
+
+    #[test]
+    fn a_pods_port_is_the_one_given_or_the_first_that_it_has() {
+        check_pod(&pod(), "web", "10.1.0.7:8080");
+        check_pod(&pod(), "web:81", "10.1.0.7:81");
+        check_pod(&pod(), "web:admin", "10.1.0.7:9");
+        for port in ["0", "65536", "-1", "nope"] {
+            check_pod(&pod(), &format!("web:{port}"), "invalid");
+        }
+        let bare = json!({"status": {"podIP": "fd00::1"}});
+        check_pod(&bare, "web", "[fd00::1]:80");
+        check_pod(&bare, "https:web:", "[fd00::1]:443");
+        check_pod(&json!({}), "web", "address not allowed");
+        let mut ended = pod();
+        ended["status"]["phase"] = json!("Failed");
+        let why = "error trying to reach service: pod \"web\" has ended; its phase is Failed";
+        check_pod(&ended, "web", why);
+    }
+
+    #[test]
+    fn nobody_is_led_to_the_server_itself_or_what_is_of_its_host_alone() {
+        let own = "10.0.0.1:6443".parse().unwrap();
+        for allowed in ["10.1.0.7:80", "10.0.0.1:80", "[fd00::1]:80", "8.8.8.8:53"] {
+            assert!(check(allowed.parse().unwrap(), own).is_ok(), "{allowed}");
+        }
+        for refused in [
+            "127.0.0.1:80",
+            "127.9.9.9:80",
+            "169.254.169.254:80",
+            "0.0.0.0:80",
+            "224.0.0.1:80",
+            "255.255.255.255:80",
+            "[::1]:80",
+            "[fe80::1]:80",
+            "[::ffff:127.0.0.1]:80",
+            "10.0.0.1:6443",
+        ] {
+            assert!(check(refused.parse().unwrap(), own).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_services_endpoints_are_its_ready_pods_that_have_the_port() {
+        let target = |name: &str| json!({"kind": "Pod", "name": name});
+        let slice = json!({
+            "ports": [{"name": "http", "port": 8080}, {"name": "admin", "port": 9}],
+            "endpoints": [
+                {"addresses": ["10.1.0.7"], "targetRef": target("a"), "conditions": {"ready": true}},
+                {"addresses": ["10.1.0.8"], "targetRef": target("b"), "conditions": {"ready": false}},
+                {"addresses": ["10.1.0.9"], "targetRef": target("c")},
+                {"addresses": ["10.1.0.10"]},
+                {"addresses": ["10.1.0.11"], "targetRef": {"kind": "Node", "name": "n"}},
+            ],
+        });
+        let found = |name| {
+            let found = endpoints(std::slice::from_ref(&slice), name).into_iter();
+            found.map(|(pod, address)| format!("{pod} {address}")).collect::<Vec<_>>()
+        };
+        assert_eq!(found("http"), ["a 10.1.0.7:8080", "c 10.1.0.9:8080"]);
+        assert_eq!(found("admin"), ["a 10.1.0.7:9", "c 10.1.0.9:9"]);
+        assert!(found("").is_empty());
+    }
+}
