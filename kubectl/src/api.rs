@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{AsyncBufRead, AsyncBufReadExt, Stream, TryStreamExt};
-use http::{Method, Request, header};
+use http::{HeaderName, Method, Request, Response, header, response::Parts};
+use http_body_util::BodyDataStream;
 use kube::client::{Body, Connection};
 use serde_json::Value;
 
@@ -21,6 +22,7 @@ pub struct Call {
     query: Vec<(String, String)>,
     accept: &'static str,
     content_type: &'static str,
+    headers: Vec<(HeaderName, String)>,
     body: Vec<u8>,
 }
 
@@ -34,6 +36,7 @@ impl Call {
             query: Vec::new(),
             accept: "application/json",
             content_type: "application/json",
+            headers: Vec::new(),
             body: Vec::new(),
         }
     }
@@ -76,6 +79,13 @@ impl Call {
         Self { accept, ..self }
     }
 
+    /// With this header.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
     /// With this body, as JSON.
     #[must_use]
     pub fn body(self, body: &Value) -> Self {
@@ -101,7 +111,7 @@ impl Call {
     }
 
     fn request(&self) -> Result<Request<Vec<u8>>, Failure> {
-        Request::builder()
+        let mut request = Request::builder()
             .method(self.method.clone())
             .uri(self.uri())
             .header(header::ACCEPT, self.accept)
@@ -109,7 +119,11 @@ impl Call {
             .header(
                 header::USER_AGENT,
                 concat!("kubectl/v", env!("CARGO_PKG_VERSION"), " (minik8s)"),
-            )
+            );
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        request
             .body(self.body.clone())
             .map_err(|e| Failure::message(format!("invalid request {}: {e}", self.uri())))
     }
@@ -202,16 +216,33 @@ impl Api {
         }))
     }
 
+    /// Sends a request, and gives the answer's head and its body, which comes part by part.
+    pub async fn open(
+        &self,
+        call: Call,
+    ) -> Result<(Parts, impl Stream<Item = Result<Bytes, Failure>> + use<>), Failure> {
+        let (head, body) = self.send(call).await?.into_parts();
+        let server = self.server.clone();
+        let parts = BodyDataStream::new(body);
+        Ok((head, parts.map_err(move |error| connection_failure(&server, &error))))
+    }
+
     async fn exchange(&self, call: Call) -> Result<Bytes, Failure> {
+        let answer = self.send(call).await?;
+        answer.into_body().collect_bytes().await.map_err(|e| self.failure(e))
+    }
+
+    /// The answer, if it is no failure.
+    async fn send(&self, call: Call) -> Result<Response<Body>, Failure> {
         self.trace(&call);
         let request = call.request()?.map(Body::from);
         let answer = self.client.send(request).await.map_err(|e| self.failure(e))?;
         self.show_warnings(answer.headers());
         let status = answer.status();
-        let bytes = answer.into_body().collect_bytes().await.map_err(|e| self.failure(e))?;
         if status.is_success() {
-            return Ok(bytes);
+            return Ok(answer);
         }
+        let bytes = answer.into_body().collect_bytes().await.map_err(|e| self.failure(e))?;
         Err(Failure::Server(ServerError::from_answer(status.as_u16(), &bytes)))
     }
 

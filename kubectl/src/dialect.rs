@@ -2,7 +2,10 @@
 //! So are files for AWS Step Functions. Pure, and only for the kinds and versions that it had, where the meaning is beyond doubt; everything else is left for
 //! the server to judge. Who uses it is told, since Kubernetes refuses such manifests.
 
+use api_types::{ByteString, Resource, minik8s::GpuJob};
 use serde_json::{Map, Value, json};
+
+use crate::object::scalar;
 
 /// The group and version of our own kinds.
 const OURS: &str = "minik8s.io/v1";
@@ -36,7 +39,8 @@ pub fn to_kubernetes(mut manifest: Value) -> Value {
         "ReplicaSet" => replica_set(&mut manifest),
         "Service" => service(&mut manifest),
         "HorizontalPodAutoscaler" => autoscaler(&mut manifest),
-        "DNS" | "GpuJob" => ours(&mut manifest),
+        "DNS" => ours(&mut manifest),
+        "GpuJob" => gpu_job(&mut manifest),
         "Workflow" => workflow(&mut manifest),
         "" if is_state_machine(&manifest) => state_machine(&mut manifest),
         _ => {}
@@ -189,6 +193,48 @@ fn behavior(interval: u64) -> Value {
 /// Kinds that Kubernetes does not have: without a version, or under one that the seed made up.
 fn ours(manifest: &mut Value) {
     manifest["apiVersion"] = json!(OURS);
+}
+
+/// The seed's `workDir` was a place of the Slurm cluster; here each job has a directory of its own there, and what is
+/// absolute says nothing about the sources in it.
+fn gpu_job(manifest: &mut Value) {
+    ours(manifest);
+    let Some(spec) = manifest.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    if spec.get("workDir").and_then(Value::as_str).is_some_and(|dir| dir.starts_with('/')) {
+        spec.remove("workDir");
+    }
+}
+
+/// Takes the login out of what a job of the seed has become, and gives the Secret that it belongs in.
+#[must_use]
+pub fn credentials(job: &mut Value) -> Option<Value> {
+    let metadata = job["metadata"].clone();
+    if job["kind"] != GpuJob::KIND || job["spec"].get("credentials").is_some() {
+        return None;
+    }
+    let spec = job.get_mut("spec")?.as_object_mut()?;
+    let login = ["username", "password"].into_iter().filter_map(|field| spec.remove_entry(field));
+    let data: Map<_, _> =
+        login.map(|(field, text)| (field, json!(ByteString(scalar(&text).into_bytes())))).collect();
+    if data.is_empty() {
+        return None;
+    }
+    let name = credentials_name(metadata["name"].as_str().unwrap_or_default());
+    spec.insert("credentials".to_owned(), json!({"secretRef": {"name": name}}));
+    let mut secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/basic-auth",
+        "metadata": {"name": name, "labels": {GpuJob::LABEL: metadata["name"]}}, "data": data,
+    });
+    if let Some(namespace) = metadata.get("namespace") {
+        secret["metadata"]["namespace"] = namespace.clone();
+    }
+    Some(secret)
+}
+
+/// The name of the Secret with the login of a job of the seed.
+#[must_use]
+pub fn credentials_name(job: &str) -> String {
+    format!("{job}-gpu-credentials")
 }
 
 /// The seed's workflow has its fields at the top.

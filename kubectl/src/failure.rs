@@ -50,7 +50,16 @@ impl Failure {
     /// Whether the server said that there is no such object.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Server(error) if error.status.code == Some(404))
+        self.code() == Some(404)
+    }
+
+    /// The code of the server's answer.
+    #[must_use]
+    pub fn code(&self) -> Option<i32> {
+        match self {
+            Self::Server(error) => error.status.code,
+            _ => None,
+        }
     }
 
     /// Whether the object was changed by somebody else meanwhile.

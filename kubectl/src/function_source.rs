@@ -53,7 +53,7 @@ fn check_size(path: &Path, size: usize) -> Result<(), Failure> {
     )))
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::message(format!("error reading {}: {error}", path.display()))
 }
 
@@ -84,7 +84,7 @@ fn pack(folder: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// What editors, version control and Python itself leave behind is no source.
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
+pub(crate) fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
     for entry in fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
         let entry = entry.map_err(|error| unreadable(folder, &error))?;
         let (path, name) = (entry.path(), entry.file_name());

@@ -25,6 +25,29 @@ pub struct Document {
     pub is_seed: bool,
 }
 
+impl Document {
+    /// Whether it is the login that stood in a job of the seed.
+    #[must_use]
+    pub fn is_login(&self) -> bool {
+        self.is_seed && object::kind(&self.object) == "Secret"
+    }
+
+    /// What is to be said of one in the seed's dialect.
+    fn warning(&self) -> String {
+        let Self { source, object, .. } = self;
+        if self.is_login() {
+            return format!(
+                "the login in {source} is kept in the Secret {:?}, which goes with the job, and not in the job. Whoever reads the file knows the password: better make a Secret of your own, and name it in spec.credentials.secretRef.",
+                object::name(object)
+            );
+        }
+        format!(
+            "{source} is written for the original minik8s, and Kubernetes refuses it. kubectl create --dry-run=client -o yaml -f {} prints it in Kubernetes' form.",
+            source.file()
+        )
+    }
+}
+
 /// Where a document stands, as messages show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
@@ -60,13 +83,11 @@ pub fn read(files: &Files, io: &Io) -> Result<Vec<Result<Document, Failure>>, Fa
     for name in &files.filename {
         documents.extend(read_one(name, files.recursive, io)?);
     }
-    documents.iter().flatten().filter(|document| document.is_seed).for_each(|document| {
-        io.note(format_args!(
-            "Warning: {} is written for the original minik8s, and Kubernetes refuses it. kubectl create --dry-run=client -o yaml -f {} prints it in Kubernetes' form.",
-            document.source,
-            document.source.file()
-        ));
-    });
+    documents
+        .iter()
+        .flatten()
+        .filter(|document| document.is_seed)
+        .for_each(|document| io.note(format_args!("Warning: {}", document.warning())));
     Ok(documents)
 }
 
@@ -177,7 +198,9 @@ fn objects(part: Result<Value, String>, source: &Source) -> Vec<Result<Document,
             if is_seed && kubernetes["metadata"] == json!({}) {
                 kubernetes["metadata"]["name"] = json!(stem(&source.file));
             }
-            vec![checked(kubernetes, source, is_seed)]
+            let login = if is_seed { dialect::credentials(&mut kubernetes) } else { None };
+            let objects = login.into_iter().chain([kubernetes]);
+            objects.map(|object| checked(object, source, is_seed)).collect()
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use api_machinery::selector::LabelSelector;
-use api_types::meta;
+use api_types::{Resource, meta, minik8s::GpuJob};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -92,9 +92,14 @@ pub fn joined(map: &BTreeMap<String, String>) -> String {
     pairs.join(",")
 }
 
-/// The pods that a controller or service selects, by either form of `spec.selector`; `None` if it selects none.
+/// The pods that a controller or service selects, by either form of `spec.selector`, or that a GPU job has; `None` if it
+/// selects none.
 #[must_use]
 pub fn selector(object: &Value) -> Option<LabelSelector> {
+    if kind(object) == GpuJob::KIND {
+        let own = [(GpuJob::LABEL.to_owned(), name(object).to_owned())];
+        return Some(LabelSelector::from_labels(&own.into()));
+    }
     let given = object.pointer("/spec/selector")?;
     let is_map = given.get("matchLabels").or(given.get("matchExpressions")).is_none();
     let selector = match is_map {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     choice::label_selector,
+    login,
     target::{self, Target},
 };
 use crate::{
@@ -68,6 +69,9 @@ impl Apply {
             let Some(document) = failures.keep(document)? else { continue };
             let applied = self.apply(session, &document).await;
             let Some((target, (object, done))) = failures.keep(applied)? else { continue };
+            if self.dry_run.is_off() {
+                failures.keep(login::adopt(session, &document, &object).await)?;
+            }
             if format.is_table() {
                 let name = target.resource.object_name(object::name(&object));
                 session.io.line(format_args!("{name} {done}{}", self.dry_run.suffix()))?;

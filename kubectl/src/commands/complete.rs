@@ -13,11 +13,13 @@ use crate::{
 };
 
 /// Commands that names follow, and what these are names of.
-const NAMES: [(&str, &[&str], &str); 6] = [
+const NAMES: [(&str, &[&str], &str); 8] = [
     ("func", &["update", "rm", "get", "logs", "rollback"], "functions"),
     ("wf", &["run", "get", "runs", "rm"], "workflows"),
     ("wf", &["history", "cancel"], "workflowruns"),
     ("trigger", &[], "functions"),
+    ("gpu", &[], "gpujobs"),
+    ("gpu", &["queue"], "gpujobs"),
     ("top", &["node"], "nodes"),
     ("top", &["pod"], "pods"),
 ];
@@ -221,6 +223,10 @@ mod tests {
         check("func logs -f ", "functions");
         check("func update --wait ", "functions");
         check("func add ", "");
+        check("gpu ", "gpujobs");
+        check("gpu queue -n team ", "gpujobs of team");
+        check("gpu submit ", "");
+        check("gpu matrix -f ", "");
         check("wf run ", "workflows");
         check("wf history -n team ", "workflowruns of team");
         check("-n team func rm ", "functions of team");

@@ -6,7 +6,10 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::target::{self, Target};
+use super::{
+    login,
+    target::{self, Target},
+};
 use crate::{
     Failure,
     api::Call,
@@ -18,7 +21,7 @@ use crate::{
 };
 
 /// Stands for the file of objects that flags describe.
-const FLAGS: &str = "the flags";
+pub(super) const FLAGS: &str = "the flags";
 
 /// Create resources from files or flags
 #[derive(Args, Debug)]
@@ -150,7 +153,8 @@ impl Options {
         self.create(session, manifest::documents(FLAGS, &object.to_string()), done).await
     }
 
-    async fn create(
+    /// Makes the objects of these documents; `done` is what that is called.
+    pub(super) async fn create(
         &self,
         session: &Session,
         documents: Vec<Result<Document, Failure>>,
@@ -162,6 +166,9 @@ impl Options {
             let Some(document) = failures.keep(document)? else { continue };
             let created = self.post(session, &document).await;
             if let Some((target, object)) = failures.keep(created)? {
+                if self.dry_run.is_off() {
+                    failures.keep(login::adopt(session, &document, &object).await)?;
+                }
                 target.report(session, &format, done, self.dry_run, object)?;
             }
         }

@@ -20,8 +20,10 @@ mod exec;
 mod expose;
 mod func;
 mod get;
+mod gpu;
 mod heard;
 mod label;
+mod login;
 mod logs;
 mod metadata;
 mod pods;
@@ -83,6 +85,7 @@ commands! {
     Set(set),
     Func(func),
     Trigger(trigger),
+    Gpu(gpu),
     Label(label),
     Annotate(annotate),
     Wf(wf),

@@ -111,6 +111,8 @@ pub(super) async fn of_files(
     let mut targets = Vec::new();
     for document in manifest::selected(files, selector, &session.io)? {
         targets.push(match document {
+            // It goes with the job.
+            Ok(document) if document.is_login() => continue,
             Ok(document) => of_document(session, &document).await,
             Err(failure) => Err(failure),
         });

@@ -6,6 +6,7 @@ mod container;
 mod deployment;
 mod function;
 mod generic;
+mod gpu_job;
 mod horizontal_pod_autoscaler;
 mod namespace;
 mod node;
@@ -70,6 +71,7 @@ pub fn describe(object: &Value, related: &Related) -> String {
             horizontal_pod_autoscaler::describe(object, related)
         }
         ("minik8s.io", "Function") => function::describe(object, related),
+        ("minik8s.io", "GpuJob") => gpu_job::describe(object, related),
         ("minik8s.io", "Workflow") => workflow::describe(object, related),
         ("minik8s.io", "WorkflowRun") => workflow::describe_run(object, related),
         _ => generic::describe(object, related),

@@ -8,6 +8,7 @@ mod connections;
 #[path = "../figures/mod.rs"]
 mod figures;
 mod functions;
+mod gpu;
 mod harness;
 mod making;
 mod reset;
