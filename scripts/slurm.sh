@@ -246,8 +246,8 @@ down() {
     for one in sshd slurmd slurmctld slurmdbd mysqld munged; do stop "$one"; done
     if [ "$(getent passwd "$LOGIN" | cut -d: -f6)" = "$DIR/home" ]; then
         pkill -KILL -u "$LOGIN" || true
-        # Its home is in the folder, which goes anyway.
-        alone userdel "$LOGIN" >/dev/null 2>&1 || true
+        # By force: those that were killed may be there still. Its home is in the folder, which goes anyway.
+        alone userdel -f "$LOGIN" >/dev/null 2>&1 || true
     fi
     find /sys/fs/cgroup/*/"slurm_$NODE" -depth -type d -exec rmdir {} + 2>/dev/null || true
     # Not a folder that somebody else's words led here to.
