@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    component::main::<gpu_server::Invocation>("gpu-server", gpu_server::main)
+    component::main::<gpu_server::Args>("gpu-server", gpu_server::main)
 }

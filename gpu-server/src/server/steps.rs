@@ -1,0 +1,286 @@
+//! What a server does on the login node. Each step may be done again.
+
+use std::sync::Arc;
+
+use api_types::{
+    jiff::Timestamp,
+    meta::Time,
+    minik8s::{GpuJob, GpuJobTask},
+};
+use tokio::time::Instant;
+
+use super::{LOST_AFTER, STREAMING, Server, is_running};
+use crate::{
+    driver::{self, Action, Attempt, COMPILED, News, Observation, Prepared, Told},
+    fetch,
+    output::Stream,
+    prepare,
+    remote::{JobDirectory, Remote},
+    slurm::{self, Submission, Task},
+    sources::Sources,
+    ssh::Error,
+};
+
+impl Server {
+    pub(super) async fn act(
+        &mut self,
+        remote: &Arc<Remote>,
+        job: &GpuJob,
+        directory: &JobDirectory,
+        action: Action,
+    ) -> Result<(), Error> {
+        match action {
+            Action::Prepare => self.prepare(remote, job, directory).await,
+            Action::Submit(attempt) => {
+                let submitted =
+                    prepare::submit(remote, job, directory, &self.task(attempt)).await?;
+                self.look = Instant::now();
+                self.known = Instant::now();
+                self.tell(match submitted {
+                    Submission::Submitted(id) | Submission::Found(id) => {
+                        News::Submitted(attempt, id)
+                    }
+                    Submission::Rejected(words) => News::Refused(attempt, words),
+                });
+                Ok(())
+            }
+            Action::Cancel(attempt) => self.cancel(remote, directory, attempt).await,
+            Action::Fetch(attempt) => self.fetch(remote, job, directory, attempt).await,
+            Action::CleanUp => self.clean_up(remote, job, directory).await,
+            Action::Release => Ok(()),
+        }
+    }
+
+    fn task(&self, Attempt { index, attempt }: Attempt) -> Task<'_> {
+        let name = self.args.job.as_ref();
+        Task {
+            namespace: name.map_or("", |name| &name.namespace),
+            name: name.map_or("", |name| &name.name),
+            uid: self.args.uid.as_deref().unwrap_or_default(),
+            index,
+            attempt,
+        }
+    }
+
+    async fn prepare(
+        &mut self,
+        remote: &Remote,
+        job: &GpuJob,
+        directory: &JobDirectory,
+    ) -> Result<(), Error> {
+        if !driver::is_true(&self.status, GpuJob::UPLOADED) {
+            let (reason, message) = ("Uploading", "the sources are on their way");
+            let told = Told { type_: GpuJob::UPLOADED, holds: false, reason, message };
+            driver::set(&mut self.status, told, Timestamp::now());
+            // From here on there is something to clean up, which has to be known.
+            let Ok(()) = self.report(job).await else { return Ok(()) };
+            let sources = Sources::of(&job.spec, self.args.sources.as_deref())?;
+            remote.upload(sources.path(), &directory.sources()).await?;
+            self.told(GpuJob::UPLOADED, "Uploaded", &format!("the sources are in {directory}"));
+            // Its failure is told of; the next one says this too.
+            let _ = self.report(job).await;
+        }
+        let compiled = prepare::compile(remote, job, directory).await?;
+        if let Some(results) = &self.args.results
+            && !job.spec.compile_scripts.is_empty()
+            && let Err(error @ Error::Local { .. }) =
+                prepare::fetch_log(remote, directory, results).await
+        {
+            tracing::warn!(%error, "the log of the compile scripts is not here");
+        }
+        self.prepared = match compiled {
+            Ok(()) => Prepared::Yes,
+            Err(tail) => Prepared::CompileFailed(tail),
+        };
+        if self.prepared == Prepared::Yes && !job.spec.compile_scripts.is_empty() {
+            self.told(COMPILED, COMPILED, "the compile scripts have succeeded");
+        }
+        Ok(())
+    }
+
+    /// What was about to be submitted may be in Slurm nevertheless.
+    async fn cancel(
+        &mut self,
+        remote: &Remote,
+        directory: &JobDirectory,
+        attempt: Attempt,
+    ) -> Result<(), Error> {
+        let known = self.status.tasks.iter().find(|task| Attempt::of(task) == attempt);
+        let id = match known.and_then(|task| task.job_id.clone()) {
+            Some(id) => id,
+            None => match slurm::look_up(remote, &self.task(attempt)).await? {
+                Some(id) => {
+                    self.tell(News::Submitted(attempt, id.clone()));
+                    id
+                }
+                None => {
+                    self.tell(News::Withdrawn(attempt));
+                    return Ok(());
+                }
+            },
+        };
+        tracing::debug!(id, %directory, "cancelling");
+        // It is looked at at once, and cancelled again until it has ended.
+        self.look = Instant::now();
+        slurm::cancel(remote, &[id]).await
+    }
+
+    async fn fetch(
+        &mut self,
+        remote: &Remote,
+        job: &GpuJob,
+        directory: &JobDirectory,
+        attempt: Attempt,
+    ) -> Result<(), Error> {
+        self.print(remote, job, directory, attempt, true).await?;
+        let Some(results) = self.args.results.clone() else { return Ok(()) };
+        let task = self.task(attempt);
+        let patterns = slurm::output_patterns(&job.spec, task.name);
+        let from = prepare::task_dir(job, directory, &task);
+        let to = match job.spec.completions.unwrap_or(1) {
+            ..=1 => results,
+            _ => results.join(attempt.index.to_string()),
+        };
+        let missing = fetch::fetch(remote, &directory.to_string(), &from, &patterns, &to).await?;
+        self.tell(News::Fetched(attempt, missing));
+        Ok(())
+    }
+
+    /// Prints what is new of a task's output.
+    async fn print(
+        &mut self,
+        remote: &Remote,
+        job: &GpuJob,
+        directory: &JobDirectory,
+        attempt: Attempt,
+        ended: bool,
+    ) -> Result<(), Error> {
+        let task = self.task(attempt);
+        let (top, from) = (directory.to_string(), prepare::task_dir(job, directory, &task));
+        let patterns = slurm::output_patterns(&job.spec, task.name);
+        let mut files: Vec<_> = [Stream::Output, Stream::Error].into_iter().zip(patterns).collect();
+        // Both may be one file.
+        files.dedup_by(|one, other| one.1 == other.1);
+        for (stream, pattern) in files {
+            let files = remote.list(&top, &from, &[pattern]).await?;
+            self.outputs.follow(remote, attempt, (&from, &files), stream, ended).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks Slurm when it is time, and prints what the tasks that run have printed.
+    pub(super) async fn follow(
+        &mut self,
+        remote: &Remote,
+        job: &GpuJob,
+        directory: &JobDirectory,
+    ) -> Result<(), Error> {
+        if self.look <= Instant::now() {
+            self.observe(remote, directory).await?;
+            let pace = driver::pace(job, &self.status, Timestamp::now());
+            self.look = Instant::now() + pace;
+        }
+        let running = driver::in_slurm(&self.status).filter(|task| is_running(task));
+        let running: Vec<_> = running.map(Attempt::of).collect();
+        for attempt in running {
+            self.print(remote, job, directory, attempt, false).await?;
+        }
+        Ok(())
+    }
+
+    async fn observe(&mut self, remote: &Remote, directory: &JobDirectory) -> Result<(), Error> {
+        let asked: Vec<_> = driver::in_slurm(&self.status)
+            .filter_map(|task| {
+                Some((Attempt::of(task), task.job_id.clone()?, task.start_time.clone()))
+            })
+            .collect();
+        let place = |(attempt, id, _): &(Attempt, String, Option<Time>)| {
+            (id.clone(), directory.task(attempt.index, attempt.attempt))
+        };
+        let jobs: Vec<_> = asked.iter().map(place).collect();
+        let mut seen = slurm::observe(remote, &jobs).await?;
+        if asked.iter().all(|(_, id, _)| seen.contains_key(id)) {
+            self.known = Instant::now();
+        }
+        let lost = self.known.elapsed() > LOST_AFTER;
+        // The first of those that wait speaks for the others, which are behind it.
+        let mut waiting = true;
+        for (attempt, id, began) in asked {
+            let Some(observed) = seen.remove(&id) else {
+                if lost {
+                    self.tell(News::Observed(attempt, Box::new(unknown())));
+                }
+                continue;
+            };
+            let begins = observed.start_time.is_some() && observed.start_time != began;
+            if began.is_some() && (begins || observed.state.is_pending()) {
+                // Requeued: Slurm empties its files when it begins anew.
+                self.outputs.forget(attempt);
+            }
+            let position = match observed.state.is_pending() && std::mem::take(&mut waiting) {
+                true => slurm::queue_position(remote, &id).await?,
+                false => None,
+            };
+            self.tell(News::Observed(attempt, Box::new(observation(observed, position))));
+        }
+        Ok(())
+    }
+
+    /// Cancels what the job has in Slurm, whether the status knows of it or not, and removes its directory when it has
+    /// ended.
+    async fn clean_up(
+        &mut self,
+        remote: &Remote,
+        job: &GpuJob,
+        directory: &JobDirectory,
+    ) -> Result<(), Error> {
+        let mut ids = Vec::new();
+        for attempt in prepare::submitted(remote, directory).await? {
+            if let Some(id) = slurm::look_up(remote, &self.task(attempt)).await? {
+                ids.push((id, directory.task(attempt.index, attempt.attempt)));
+            }
+        }
+        let numbers: Vec<_> = ids.iter().map(|(id, _)| id.clone()).collect();
+        loop {
+            let seen = slurm::observe(remote, &ids).await?;
+            if seen.values().all(|seen| seen.state.is_final()) {
+                break;
+            }
+            slurm::cancel(remote, &numbers).await?;
+            tokio::time::sleep(STREAMING).await;
+        }
+        remote.remove(directory).await?;
+        tracing::info!(%directory, "removed");
+        self.reporter
+            .release(job)
+            .await
+            .map_err(|error| Error::failed("the API server", error.to_string()))
+    }
+}
+
+fn observation(seen: slurm::Observed, queue_position: Option<i32>) -> Observation {
+    let task = GpuJobTask {
+        state: Some(seen.state.to_string()),
+        reason: seen.reason,
+        exit_code: seen.exit_code,
+        signal: seen.signal,
+        submit_time: seen.submit_time,
+        // Of one that waits it is only a guess.
+        start_time: seen.start_time.filter(|_| !seen.state.is_pending()),
+        end_time: seen.end_time,
+        elapsed_seconds: seen.elapsed_seconds,
+        nodes: seen.nodes,
+        usage: seen.usage,
+        ..GpuJobTask::default()
+    };
+    Observation { task, partition: seen.partition, queue_position }
+}
+
+fn unknown() -> Observation {
+    let task = GpuJobTask {
+        state: Some("FAILED".to_owned()),
+        reason: Some("Slurm knows nothing of the job any more".to_owned()),
+        ..GpuJobTask::default()
+    };
+    Observation { task, ..Observation::default() }
+}

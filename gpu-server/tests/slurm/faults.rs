@@ -1,0 +1,177 @@
+//! What can be wrong with the login, the cluster and the job.
+
+use serde_json::{Value, json};
+
+use crate::world::{World, denies};
+
+/// A job that is not taken, or does not do what it should: how it ends, and what it has in Slurm.
+async fn fails(spec: Value, reason: &str, states: &[&str]) -> (World, String) {
+    let mut world = World::new().await;
+    world.create(spec).await;
+    world.serve().await;
+    let status = world.ends("Failed", reason).await;
+    assert_eq!(world.in_slurm().await, states, "{status:#?}");
+    world.events("Failed").await;
+    (world, status.message.unwrap_or_default())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_told_and_another_one_is_taken_at_once() {
+    let mut world = World::new().await;
+    world.credential("password", "not this one");
+    world.create(json!({ "runScripts": ["echo done"] })).await;
+    world.serve().await;
+    let status = world
+        .until_status("it is refused", |status| denies(status, "ClusterReady").is_some())
+        .await;
+    let (reason, message) = denies(&status, "ClusterReady").unwrap();
+    assert_eq!(reason, "LoginRefused");
+    assert!(!message.contains("not this one") && status.message == Some(message));
+    world.events("LoginRefused").await;
+    world.credential("password", &world.slurm.password());
+    world.ends("Complete", "CompletionsReached").await;
+    assert!(!world.stderr().contains("not this one"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_told_to_a_host_with_a_wrong_key_and_such_a_job_can_be_deleted() {
+    let other = "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let mut world = World::new().await.host_key(other);
+    world.create(json!({ "runScripts": ["echo done"] })).await;
+    world.serve().await;
+    let refused = |status: &_| denies(status, "ClusterReady").is_some();
+    let status = world.until_status("it is refused", refused).await;
+    let (reason, message) = denies(&status, "ClusterReady").unwrap();
+    assert_eq!(reason, "LoginRefused");
+    assert!(message.contains("key"), "{message}");
+    world.delete().await;
+    // What may be on the cluster cannot be removed: there is nothing.
+    world.is_gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scripts_that_do_not_compile_end_the_job_with_what_they_said() {
+    let scripts =
+        json!({ "compileScripts": ["echo 'a.cu(3): error' >&2; exit 2"], "runScripts": ["true"] });
+    let (world, message) = fails(scripts, "CompileFailed", &[]).await;
+    assert!(message.contains("ended with 2") && message.contains("a.cu(3): error"), "{message}");
+    assert_eq!(world.result("compile.log").as_deref(), Some("a.cu(3): error\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_sbatch_refuses_fails_with_its_words() {
+    let (_world, message) =
+        fails(json!({ "partition": "nope", "runScripts": ["true"] }), "InvalidSubmission", &[])
+            .await;
+    assert!(message.contains("invalid partition specified: nope"), "{message}");
+    let (_world, message) =
+        // Slurm gives it a number, and fails it at once.
+        fails(json!({ "gres": "gpu:99", "runScripts": ["true"] }), "InvalidSubmission", &["FAILED"]).await;
+    assert!(message.contains("node configuration is not available"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_that_fails_brings_its_output_back() {
+    let spec = json!({ "runScripts": ["echo out; echo no CUDA device >&2", "exit 3"] });
+    let (world, _) = fails(spec, "BackoffLimitExceeded", &["FAILED"]).await;
+    assert_eq!(world.result("j.out").as_deref(), Some("out\n"));
+    assert_eq!(world.result("j.err").as_deref(), Some("no CUDA device\n"));
+    assert_eq!(world.status().await.exit_code, Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_that_takes_too_much_memory_is_killed() {
+    let eater = "python3 -c 'x = bytearray(400 << 20); import time; time.sleep(60)'";
+    let spec = json!({ "runScripts": ["echo begun", eater] });
+    let (world, _) = fails(spec, "BackoffLimitExceeded", &["OUT_OF_MEMORY"]).await;
+    assert_eq!(world.result("j.out").as_deref(), Some("begun\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_limit_ends_a_task() {
+    let spec = json!({ "timeLimit": "1", "runScripts": ["echo begun; sleep 600"] });
+    let (world, _) = fails(spec, "BackoffLimitExceeded", &["TIMEOUT"]).await;
+    assert_eq!(world.result("j.out").as_deref(), Some("begun\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_somebody_else_cancels_has_failed() {
+    let mut world = World::new().await;
+    world.create(json!({ "runScripts": ["echo begun; sleep 600"] })).await;
+    world.serve().await;
+    let status = world.until_state("RUNNING").await;
+    world.slurm.command("scancel", &[&status.job_id.unwrap()]);
+    world.ends("Failed", "BackoffLimitExceeded").await;
+    assert_eq!(world.in_slurm().await, ["CANCELLED"]);
+    assert_eq!(world.result("j.out").as_deref(), Some("begun\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_is_requeued_is_followed_to_its_end() {
+    let mut world = World::new().await;
+    let script = "echo run $SLURM_RESTART_COUNT; [ -n \"$SLURM_RESTART_COUNT\" ] || sleep 600";
+    world.create(json!({ "runScripts": [script] })).await;
+    world.serve().await;
+    let status = world.until_state("RUNNING").await;
+    let id = status.job_id.unwrap();
+    world.slurm.command("scontrol", &["requeue", &id]);
+    // Slurm lets a job wait that was requeued; its administrator need not.
+    world
+        .until("it waits", async || {
+            let job = world.slurm.command("scontrol", &["show", "job", "-o", &id]);
+            job.contains("JobState=PENDING").then_some(())
+        })
+        .await;
+    world.slurm.command("scontrol", &["update", &format!("JobId={id}"), "StartTime=now"]);
+    let status = world.ends("Complete", "CompletionsReached").await;
+    assert_eq!((status.job_id, status.failed), (Some(id), 0));
+    assert!(world.result("j.out").unwrap().contains("run 1"));
+    assert!(world.stdout().contains("run 1"), "{}", world.stdout());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_node_that_is_away_is_waited_for_at_every_step() {
+    let mut world = World::new().await;
+    world.login.cut();
+    world.source("a", &"x".repeat(100_000));
+    let script = "echo begun; while [ ! -e go ]; do sleep 0.1; done; echo done; head -c 50000000 /dev/zero > big";
+    world.create(json!({ "runScripts": [script], "results": ["big"] })).await;
+    world.serve().await;
+    let lost = |status: &_| {
+        denies(status, "ClusterReady").is_some_and(|(reason, _)| reason == "ConnectionLost")
+    };
+    world.until_status("before the upload", lost).await;
+    world.events("ConnectionLost").await;
+    world.login.open();
+    // Between sbatch and its answer, as near as one can see.
+    world.until("Slurm has it", async || (world.in_slurm().await.len() == 1).then_some(())).await;
+    world.login.cut();
+    world.until_status("after sbatch", lost).await;
+    world.login.open();
+    world.until_state("RUNNING").await;
+    world.login.freeze();
+    let task = world.remote(&world.uid().await).join("tasks/0-0");
+    std::fs::write(task.join("go"), "").unwrap();
+    world.until_status("while it is followed", lost).await;
+    world.login.open();
+    world.ends("Complete", "CompletionsReached").await;
+    assert_eq!(world.in_slurm().await, ["COMPLETED"]);
+    assert_eq!(world.stdout(), "begun\ndone\n");
+    assert_eq!(world.result("big").unwrap().len(), 50_000_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_ends_though_the_accounting_is_away() {
+    let mut world = World::new().await;
+    world
+        .create(json!({ "runScripts": ["echo begun; while [ ! -e go ]; do sleep 0.1; done"] }))
+        .await;
+    world.serve().await;
+    world.until_state("RUNNING").await;
+    world.slurm.stop("slurmdbd");
+    let task = world.remote(&world.uid().await).join("tasks/0-0");
+    std::fs::write(task.join("go"), "").unwrap();
+    world.ends("Complete", "CompletionsReached").await;
+    world.slurm.start_again("slurmdbd");
+    assert_eq!(world.in_slurm().await, ["COMPLETED"]);
+}

@@ -1,0 +1,71 @@
+//! What comes back.
+
+use std::{fs, path::Path};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use serde_json::json;
+
+use crate::world::{World, says};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_may_have_anything_in_them() {
+    let names = ["a b", "it's", "$HOME", "`id`", "new\nline", "\"q\"", "-rf", "back\\slash", "ü"];
+    let mut world = World::new().await;
+    for name in names {
+        world.source(&format!("in/{name}"), name);
+    }
+    world.create(json!({ "runScripts": ["cp -r in out"], "results": ["out/*"] })).await;
+    world.serve().await;
+    world.ends("Complete", "CompletionsReached").await;
+    for name in names {
+        assert_eq!(world.result(&format!("out/{name}")).as_deref(), Some(name), "{name:?}");
+    }
+}
+
+/// A small file system.
+struct Volume(tempfile::TempDir);
+
+impl Volume {
+    fn new(options: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let none: Option<&Path> = None;
+        mount(none, folder.path(), Some("tmpfs"), MsFlags::empty(), Some(options)).unwrap();
+        Self(folder)
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        umount2(self.0.path(), MntFlags::MNT_DETACH).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_fit_on_the_volume_is_told_and_the_rest_is_there() {
+    let volume = Volume::new("size=4m");
+    let mut world = World::new().await.results(volume.0.path());
+    let script =
+        "head -c 8000000 /dev/zero > big; head -c 1000000 /dev/zero > z; echo small > small";
+    world.create(json!({ "runScripts": [script], "results": ["big", "small", "z"] })).await;
+    world.serve().await;
+    let status = world.ends("Complete", "CompletionsReached").await;
+    assert!(says(&status, "ResultsIncomplete").is_some(), "{status:#?}");
+    let message = status.conditions.iter().find(|c| c.type_ == "ResultsIncomplete").unwrap();
+    assert!(message.message.contains("big (8000000 bytes)"), "{message:?}");
+    assert_eq!(world.result("small").as_deref(), Some("small\n"));
+    assert_eq!(world.result("z").unwrap().len(), 1_000_000);
+    let left = fs::read_dir(volume.0.path()).unwrap().count();
+    assert_eq!(left, 4, "nothing in part");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_megabytes_come_back() {
+    let mut world = World::new().await;
+    let script = "head -c 200000000 /dev/urandom > big; sha256sum < big";
+    world.create(json!({ "runScripts": [script], "results": ["big"] })).await;
+    world.serve().await;
+    world.ends("Complete", "CompletionsReached").await;
+    let sum = std::process::Command::new("sha256sum").arg(world.path("big")).output().unwrap();
+    let sum = String::from_utf8(sum.stdout).unwrap();
+    assert_eq!(sum.split(' ').next(), world.result("j.out").unwrap().split(' ').next());
+}

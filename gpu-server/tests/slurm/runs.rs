@@ -1,0 +1,124 @@
+//! Jobs in the normal course.
+
+use serde_json::json;
+
+use crate::world::{World, says};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_compiled_and_run_and_its_results_come_back() {
+    let mut world = World::new().await;
+    world.source("src/a.sh", "echo \"$GREETING from $(cat name)\"");
+    world.create(json!({
+        "workDir": "w",
+        "env": [{ "name": "GREETING", "value": "it's $HOME" }],
+        "compileScripts": ["echo compiling", "echo me > name"],
+        "runScripts": ["bash src/a.sh", "echo wrong >&2", "mkdir out; echo 1 > out/a.csv; echo 2 > b"],
+        "results": ["out/*.csv"],
+    })).await;
+    world.serve().await;
+    let status = world.ends("Complete", "CompletionsReached").await;
+    assert_eq!((status.state.as_deref(), status.exit_code), (Some("COMPLETED"), Some(0)));
+    assert_eq!(world.result("j.out").as_deref(), Some("it's $HOME from me\n"));
+    assert_eq!(world.result("j.err").as_deref(), Some("wrong\n"));
+    assert_eq!(world.result("out/a.csv").as_deref(), Some("1\n"));
+    assert_eq!(world.result("b"), None);
+    assert_eq!(world.result("compile.log").as_deref(), Some("compiling\n"));
+    assert_eq!(world.stdout(), "it's $HOME from me\n");
+    assert_eq!(world.in_slurm().await.len(), 1);
+    let events = world.events("Completed").await;
+    for reason in ["Uploaded", "Compiled", "Submitted", "Started"] {
+        assert!(events.iter().any(|event| event == reason), "{reason} of {events:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn output_comes_while_the_job_runs() {
+    let mut world = World::new().await;
+    world.create(json!({ "runScripts": ["echo begun; while [ ! -e go ]; do sleep 0.1; done; echo done"] })).await;
+    world.serve().await;
+    world.until("its output is here", async || (world.stdout() == "begun\n").then_some(())).await;
+    world.until_state("RUNNING").await;
+    let task = world.remote(&world.uid().await).join("tasks/0-0");
+    std::fs::write(task.join("go"), "").unwrap();
+    world.ends("Complete", "CompletionsReached").await;
+    assert_eq!(world.stdout(), "begun\ndone\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_tasks_have_their_own_results_and_say_whose_output_it_is() {
+    let mut world = World::new().await;
+    world
+        .create(json!({
+            "completions": 3,
+            "parallelism": 2,
+            "runScripts": ["echo I am $JOB_COMPLETION_INDEX"],
+        }))
+        .await;
+    world.serve().await;
+    let status = world.ends("Complete", "CompletionsReached").await;
+    assert_eq!(status.succeeded, 3);
+    for index in 0..3 {
+        let line = format!("I am {index}\n");
+        assert_eq!(world.result(&format!("{index}/j.out")), Some(line.clone()));
+        assert!(world.stdout().contains(&format!("[{index}] {line}")));
+    }
+    assert_eq!(world.in_slurm().await, ["COMPLETED"; 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_fails_is_tried_again() {
+    let mut world = World::new().await;
+    world.create(json!({ "backoffLimit": 2, "runScripts": ["pwd; case $PWD in */0-1) ;; *) exit 3;; esac"] })).await;
+    world.serve().await;
+    let status = world.ends("Complete", "CompletionsReached").await;
+    assert_eq!((status.failed, status.succeeded), (1, 1));
+    assert!(world.result("j.out").unwrap().ends_with("/0-1\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_suspended_and_resumed() {
+    let mut world = World::new().await;
+    world.create(json!({ "runScripts": ["case $PWD in */0-0) sleep 600;; esac"] })).await;
+    world.serve().await;
+    world.until_state("RUNNING").await;
+    world.patch(json!({ "suspend": true })).await;
+    world
+        .until_status("it is suspended", |status| {
+            says(status, "Suspended").is_some() && status.active == 0
+        })
+        .await;
+    assert_eq!(world.in_slurm().await, ["CANCELLED"]);
+    world.patch(json!({ "suspend": false })).await;
+    let status = world.ends("Complete", "CompletionsReached").await;
+    assert_eq!(status.failed, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_takes_too_long_is_cancelled() {
+    let mut world = World::new().await;
+    world
+        .create(json!({ "activeDeadlineSeconds": 5, "runScripts": ["echo begun; sleep 600"] }))
+        .await;
+    world.serve().await;
+    world.ends("Failed", "DeadlineExceeded").await;
+    assert_eq!(world.in_slurm().await, ["CANCELLED"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_deleted_leaves_nothing_while_it_waits_and_while_it_runs() {
+    for (directives, state) in [(json!(["--hold"]), "PENDING"), (json!([]), "RUNNING")] {
+        let mut world = World::new().await;
+        world.create(json!({ "directives": directives, "runScripts": ["sleep 600"] })).await;
+        world.serve().await;
+        world.until_state(state).await;
+        let uid = world.uid().await;
+        assert!(world.remote(&uid).exists());
+        let format = ["-h", "-t", "all", "-o", "%j %T"];
+        world.delete().await;
+        world.is_gone().await;
+        let jobs = world.slurm.command("squeue", &format);
+        let job = jobs.lines().find(|line| line.contains(&uid)).unwrap_or_default();
+        assert!(job.ends_with("CANCELLED"), "{job}");
+        assert!(!world.remote(&uid).exists());
+    }
+}
