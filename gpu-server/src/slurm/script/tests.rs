@@ -18,8 +18,9 @@ fn fault(change: impl FnOnce(&mut GpuJobSpec)) -> String {
 
 #[test]
 fn what_would_begin_another_directive_is_refused_in_every_field() {
+    type Change = fn(&mut GpuJobSpec, Option<String>);
     let evil = || Some("x\n#SBATCH --uid=0".to_owned());
-    let changes: [(&str, fn(&mut GpuJobSpec, Option<String>)); 9] = [
+    let changes: [(&str, Change); 9] = [
         ("outputFile", |spec, value| spec.output_file = value),
         ("errorFile", |spec, value| spec.error_file = value),
         ("partition", |spec, value| spec.partition = value),
