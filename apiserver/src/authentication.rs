@@ -20,15 +20,17 @@ use crate::{
 
 pub(crate) use absent::Absent;
 
-/// The identity in a certificate that the TLS handshake has verified against the cluster's CA.
-pub(crate) fn of_certificate(certificate: &CertificateDer<'_>) -> Option<Identity> {
+/// The identity in a certificate that the TLS handshake has verified against the cluster's CA, and when the certificate
+/// ends, in seconds since 1970.
+pub(crate) fn of_certificate(certificate: &CertificateDer<'_>) -> Option<(Identity, i64)> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let subject = certificate.subject();
     let user = subject.iter_common_name().next()?.as_str().ok()?.to_owned();
     let organizations = subject.iter_organization().filter_map(|o| o.as_str().ok());
     let mut groups: Vec<String> = organizations.map(str::to_owned).collect();
     groups.push(AUTHENTICATED.to_owned());
-    Some(Identity { user, groups, ..Identity::default() })
+    let not_after = certificate.validity().not_after.timestamp();
+    Some((Identity { user, groups, ..Identity::default() }, not_after))
 }
 
 /// What tells who makes a request.

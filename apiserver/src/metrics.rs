@@ -1,8 +1,9 @@
 //! What the server counts about itself, as `/metrics` shows it. Names and labels are Kubernetes'
 //! (`k8s.io/apiserver/pkg/endpoints/metrics`).
 
-use std::{sync::atomic::AtomicI64, time::Duration};
+use std::{collections::BTreeMap, sync::atomic::AtomicI64, time::Duration};
 
+use api_types::jiff::Timestamp;
 use component::ProcessMetrics;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
@@ -10,11 +11,32 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::request::{RequestInfo, Target, Verb};
+use crate::{
+    request::{RequestInfo, Target, Verb},
+    storage::Durations,
+};
 
 const SECONDS: [f64; 22] = [
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0,
     10.0, 15.0, 20.0, 30.0, 60.0,
+];
+
+/// What is left of a certificate's life, from none to a year.
+const REMAINING: [f64; 14] = [
+    0.0,
+    1_800.0,
+    3_600.0,
+    7_200.0,
+    21_600.0,
+    43_200.0,
+    86_400.0,
+    172_800.0,
+    345_600.0,
+    604_800.0,
+    2_592_000.0,
+    7_776_000.0,
+    15_552_000.0,
+    31_104_000.0,
 ];
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -37,17 +59,20 @@ struct AnswerLabels {
 
 /// The label `request_kind`.
 type Kind = [(&'static str, &'static str); 1];
-type Durations = Family<RequestLabels, Histogram, fn() -> Histogram>;
+type RequestDurations = Family<RequestLabels, Histogram, fn() -> Histogram>;
 
 /// The server's counters.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<AnswerLabels, Counter>,
-    durations: Durations,
+    durations: RequestDurations,
     watchers: Family<RequestLabels, Gauge>,
     reads: Gauge,
     writes: Gauge,
+    certificates: Histogram,
+    /// Of requests to the store.
+    pub(crate) store: Durations,
 }
 
 /// Counts something for as long as it lasts.
@@ -72,7 +97,7 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::default();
         let requests = Family::default();
-        let durations = Durations::new_with_constructor(|| Histogram::new(SECONDS));
+        let durations = RequestDurations::new_with_constructor(|| Histogram::new(SECONDS));
         let (watchers, under_way) = (Family::default(), Family::<Kind, Gauge>::default());
         registry.register("apiserver_request", "Requests that were answered", requests.clone());
         registry.register(
@@ -83,6 +108,14 @@ impl Metrics {
         registry.register("apiserver_longrunning_requests", "Open watches", watchers.clone());
         let help = "Requests under way, but for watches and other streams";
         registry.register("apiserver_current_inflight_requests", help, under_way.clone());
+        let (certificates, store) = (Histogram::new(REMAINING), Durations::default());
+        registry.register(
+            "apiserver_client_certificate_expiration_seconds",
+            "Distribution of the remaining lifetime on the certificate used to authenticate a request",
+            certificates.clone(),
+        );
+        let help = "Latency of requests to the store, by operation and kind";
+        registry.register("etcd_request_duration_seconds", help, store.family());
         registry.register_collector(Box::new(ProcessMetrics));
         Self {
             registry,
@@ -91,6 +124,8 @@ impl Metrics {
             watchers,
             reads: under_way.get_or_create_owned(&[("request_kind", "readOnly")]),
             writes: under_way.get_or_create_owned(&[("request_kind", "mutating")]),
+            certificates,
+            store,
         }
     }
 
@@ -117,13 +152,33 @@ impl Metrics {
         Counted::by(&self.watchers.get_or_create(&labels(info)))
     }
 
-    /// The counters in the text format of `OpenMetrics`.
-    pub(crate) fn text(&self) -> String {
+    /// A request whose sender shows a certificate that ends then, in seconds since 1970.
+    pub(crate) fn certificate_shown(&self, not_after: i64) {
+        let now = Timestamp::now().as_second();
+        self.certificates.observe(seconds(not_after - now));
+    }
+
+    /// The counters in the text format of `OpenMetrics`, and how many `objects` there are by kind.
+    pub(crate) fn text(&self, objects: &BTreeMap<String, usize>) -> String {
+        let counts = Family::<[(&str, String); 1], Gauge>::default();
+        for (kind, count) in objects {
+            let count = i64::try_from(*count).unwrap_or(i64::MAX);
+            counts.get_or_create(&[("resource", kind.clone())]).set(count);
+        }
+        let mut latest = Registry::default();
+        let help = "Number of stored objects at the time of last check split by kind";
+        latest.register("apiserver_storage_objects", help, counts);
         let mut encoded = String::new();
         // Writing to a string doesn't fail.
-        let _ = text::encode(&mut encoded, &self.registry);
+        let _ = text::encode_registry(&mut encoded, &self.registry);
+        let _ = text::encode(&mut encoded, &latest);
         encoded
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a hundred thousand years are told apart from none")]
+fn seconds(whole: i64) -> f64 {
+    whole as f64
 }
 
 fn unknown() -> RequestLabels {

@@ -1,11 +1,14 @@
 //! Paths that name no resource: health, version, metrics, discovery, OpenAPI.
 
+use std::collections::BTreeMap;
+
 use api_machinery::ApiError;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::{
     caching::{self, Freshness},
+    catalogue::Catalogue,
     discovery, health,
     metrics::Metrics,
     negotiation,
@@ -33,7 +36,7 @@ pub(crate) async fn get(
         NonResource::Health(asked) => {
             health::report(&state.storage, state.shutdown.is_cancelled(), asked).await
         }
-        NonResource::Metrics => Ok(metrics(&state.metrics)),
+        NonResource::Metrics => Ok(metrics(&state.metrics, &objects(state, catalogue))),
         NonResource::ScrapeTargets(role) => {
             let targets = scrape_targets::list(&state.storage, catalogue, *role).await?;
             Ok(respond::json(StatusCode::OK, &targets))
@@ -109,8 +112,15 @@ fn openapi_v3(
     }
 }
 
-fn metrics(metrics: &Metrics) -> Response {
-    let mut response = respond::text(StatusCode::OK, metrics.text());
+/// How many objects there are of each kind that is stored, as the cache knows it.
+fn objects(state: &State, catalogue: &Catalogue) -> BTreeMap<String, usize> {
+    let stored = catalogue.iter().filter(|def| def.is_kept());
+    let cache = state.storage.cache();
+    stored.map(|def| (def.qualified(), cache.list(&def.prefix(None)).items.len())).collect()
+}
+
+fn metrics(metrics: &Metrics, objects: &BTreeMap<String, usize>) -> Response {
+    let mut response = respond::text(StatusCode::OK, metrics.text(objects));
     let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format));
     response

@@ -24,6 +24,7 @@ use crate::{
     peer::Peer,
     respond::{Long, Streamed},
     server::ApiServer,
+    service::InProcess,
 };
 
 /// How long a client may take for the TLS handshake.
@@ -74,6 +75,16 @@ impl ApiServer {
         }
     }
 
+    fn of_connection(&self, stream: &TlsStream<TcpStream>) -> InProcess {
+        let (_, session) = stream.get_ref();
+        let certificate = session.peer_certificates().and_then(<[_]>::first);
+        let shown = certificate.and_then(authentication::of_certificate);
+        match shown {
+            Some((identity, not_after)) => self.service(identity).until(Some(not_after)),
+            None => self.service(Identity::anonymous()),
+        }
+    }
+
     async fn connection(self, acceptor: TlsAcceptor, stream: TcpStream) {
         // Small events must not wait for more.
         let _ = stream.set_nodelay(true);
@@ -96,7 +107,7 @@ impl ApiServer {
                 request
             })
             .layer(CompressionLayer::new().quality(FAST).compress_when(Large))
-            .service(self.service(identity(&stream)));
+            .service(self.of_connection(&stream));
         let mut builder = Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE);
         builder
@@ -120,12 +131,6 @@ impl ApiServer {
             tracing::debug!(%error, "connection ended");
         }
     }
-}
-
-fn identity(stream: &TlsStream<TcpStream>) -> Identity {
-    let (_, session) = stream.get_ref();
-    let certificate = session.peer_certificates().and_then(<[_]>::first);
-    certificate.and_then(authentication::of_certificate).unwrap_or_else(Identity::anonymous)
 }
 
 /// Compress what is long and not streamed.

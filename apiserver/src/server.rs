@@ -19,10 +19,12 @@ use crate::{
     duties::DutyError,
     endpoints::{self, Witness},
     identity::Identity,
-    internal, publish,
+    internal,
+    metrics::Metrics,
+    publish,
     service::InProcess,
     state::State,
-    storage::Storage,
+    storage::{Measured, Storage},
     upkeep,
 };
 
@@ -50,10 +52,12 @@ impl ApiServer {
         publisher: Option<Publisher>,
     ) -> anyhow::Result<Self> {
         let catalogue = InForce::new(Catalogue::built_in());
+        let metrics = Metrics::new();
+        let store = Arc::new(Measured::new(store, metrics.store.clone()));
         let storage = Storage::start(store, catalogue.clone(), &config)
             .await
             .context("cannot fill the cache from the store")?;
-        let this = Self { state: Arc::new(State::new(config, catalogue, storage)) };
+        let this = Self { state: Arc::new(State::new(config, catalogue, storage, metrics)) };
         let cache = this.state.storage.cache().clone();
         this.state.duties.begin("the cache", async move { cache.lost().await });
         if let Some(publisher) = publisher {

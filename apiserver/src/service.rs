@@ -43,11 +43,18 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub struct InProcess {
     state: Arc<State>,
     identity: Arc<Identity>,
+    /// When the certificate ends that says so, in seconds since 1970.
+    not_after: Option<i64>,
 }
 
 impl InProcess {
     pub(crate) fn new(state: Arc<State>, identity: Identity) -> Self {
-        Self { state, identity: Arc::new(identity) }
+        Self { state, identity: Arc::new(identity), not_after: None }
+    }
+
+    /// By a certificate that ends then, in seconds since 1970.
+    pub(crate) fn until(self, not_after: Option<i64>) -> Self {
+        Self { not_after, ..self }
     }
 
     /// Answers a request, whatever happens.
@@ -56,8 +63,9 @@ impl InProcess {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let Self { state, identity } = self;
+        let Self { state, identity, not_after } = self;
         let started = Instant::now();
+        not_after.inspect(|not_after| state.metrics.certificate_shown(*not_after));
         let (parts, body) = request.into_parts();
         let head = Head::of(&state.catalogue.load(), parts);
         let _counted = state.metrics.under_way(head.target());

@@ -48,13 +48,17 @@ pub(crate) struct WritePath<'a> {
 
 impl State {
     /// That of a server of these kinds.
-    pub(crate) fn new(config: Config, catalogue: InForce, storage: Storage) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        catalogue: InForce,
+        storage: Storage,
+        metrics: Metrics,
+    ) -> Self {
         let (storage, shutdown, tasks) =
             (Arc::new(storage), CancellationToken::new(), TaskTracker::new());
         Self {
             admission: Admission::standard(&storage, &catalogue, &config),
             openapi: OpenApi::new(catalogue.clone()),
-            metrics: Metrics::new(),
             usages: Usages::new(config.kubelet_client.as_ref()).into(),
             absent: Absent::default(),
             pods: PodClient::default(),
@@ -64,6 +68,7 @@ impl State {
             config,
             catalogue,
             storage,
+            metrics,
         }
     }
 

@@ -2,6 +2,7 @@
 //! collections come from the cache.
 
 mod compare_and_swap;
+mod measured;
 mod namespace;
 mod parked;
 mod write;
@@ -25,7 +26,10 @@ use crate::{
 };
 
 use self::parked::Parked;
-pub(crate) use self::write::WriteError;
+pub(crate) use self::{
+    measured::{Durations, Measured},
+    write::WriteError,
+};
 
 /// How long a read waits for a version that is not there yet (Kubernetes: `blockTimeout`).
 const FUTURE_VERSION_PATIENCE: Duration = Duration::from_secs(3);

@@ -50,6 +50,8 @@ pub(crate) fn kibibytes(text: &str, name: &str) -> Option<u64> {
 /// Ticks of all processors together since the start of the machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuTicks {
+    user: u64,
+    system: u64,
     busy: u64,
     total: u64,
 }
@@ -67,18 +69,35 @@ impl CpuTicks {
         let ticks: Vec<u64> = words.take(8).filter_map(|word| word.parse().ok()).collect();
         let idle: u64 = ticks.iter().skip(3).take(2).sum();
         let total: u64 = ticks.iter().sum();
-        Some(Self { busy: total - idle, total })
+        // user and nice; system, irq and softirq. Time stolen by other machines is neither.
+        let sum = |places: &[usize]| places.iter().filter_map(|place| ticks.get(*place)).sum();
+        Some(Self { user: sum(&[0, 1]), system: sum(&[2, 5, 6]), busy: total - idle, total })
     }
 
     /// Nanoseconds that were not idle.
     pub(crate) fn busy_nanos(self) -> u64 {
-        self.busy * NANOS_PER_TICK
+        ticks_nanos(self.busy)
+    }
+
+    /// Nanoseconds of programs.
+    pub(crate) fn user_nanos(self) -> u64 {
+        ticks_nanos(self.user)
+    }
+
+    /// Nanoseconds of the kernel.
+    pub(crate) fn system_nanos(self) -> u64 {
+        ticks_nanos(self.system)
     }
 
     /// Use in percent since an earlier moment.
     pub fn percent_since(self, earlier: Self) -> f64 {
         percent(self.busy.saturating_sub(earlier.busy), self.total.saturating_sub(earlier.total))
     }
+}
+
+/// Of a time in ticks.
+pub(crate) fn ticks_nanos(ticks: u64) -> u64 {
+    ticks.saturating_mul(NANOS_PER_TICK)
 }
 
 /// Bytes of the file system of a directory.

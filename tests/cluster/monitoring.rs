@@ -26,6 +26,17 @@ const JOBS: [&str; 8] = [
 ];
 /// What a container may use of a core.
 const LOAD: f64 = 0.1;
+/// What is known of such a container, of its sandbox and pod, and of its host.
+const OF_BUSY: [&str; 8] = [
+    r#"container_cpu_cfs_throttled_seconds_total{pod="busy", container="busy"} > 1"#,
+    r#"container_cpu_user_seconds_total{pod="busy", container="busy"} > 0.1"#,
+    r#"container_network_receive_packets_dropped_total{pod="busy", container="POD", interface="eth0"}"#,
+    r#"container_memory_failures_total{pod="busy", container="POD", image!="", name=~"k8s_POD_busy_.+"} > 0"#,
+    r#"container_memory_working_set_bytes{pod="busy", container="", image="", name=""} > 1e4"#,
+    r#"container_fs_writes_bytes_total{id="/", device=~"/dev/.+"} > 0"#,
+    r#"container_fs_limit_bytes{pod="busy", container="busy", device!=""} > 0"#,
+    r#"kube_pod_container_status_restarts_total{pod="busy", container="busy"} == 0"#,
+];
 /// For so many seconds it is looked how much it does use.
 const TIME: f64 = 15.0;
 
@@ -180,6 +191,9 @@ async fn uses_what_it_may(cluster: &Cluster, prometheus: &Prometheus) {
     let (seen_later, used_later) = seen_and_used(prometheus, seen + TIME).await;
     let uses = (used_later - used) / (seen_later - seen);
     assert!((uses / LOAD - 1.0).abs() < 0.05, "{uses} of {LOAD}");
+    for series in OF_BUSY {
+        prometheus.until(&format!("count({series}) > bool 0"), is_one).await;
+    }
     let memory = "container_memory_working_set_bytes{pod=\"busy\", container=\"busy\"} > 1e4";
     prometheus.until(&format!("count by (job) ({memory})"), |jobs| jobs.len() == 2).await;
     cluster.kubectl(&["delete", "pod", "busy", "--now"]).expect_ok();
@@ -190,7 +204,7 @@ async fn seen_and_used(prometheus: &Prometheus, after: f64) -> (f64, f64) {
     // Both of one scrape.
     let names = "container_last_seen|container_cpu_usage_seconds_total";
     let query = format!(
-        "{{__name__=~\"{names}\", job=\"kubelet-cadvisor\", pod=\"busy\", container!=\"\"}}"
+        "{{__name__=~\"{names}\", job=\"kubelet-cadvisor\", pod=\"busy\", container=\"busy\"}}"
     );
     until("what the container uses", async || {
         let series = prometheus.query(&query).await?;

@@ -384,7 +384,7 @@ mod tests {
         let node = Identity::new("system:node:n1", &["system:nodes"]);
         let made = pki.ca.issue(&node, &names(&["n1", "10.0.0.7"]), Usage::Both).unwrap();
         let der = CertificateDer::from_pem_slice(made.certificate.as_bytes()).unwrap();
-        let identity = crate::authentication::of_certificate(&der).unwrap();
+        let (identity, _) = crate::authentication::of_certificate(&der).unwrap();
         assert_eq!(
             identity,
             Identity::new("system:node:n1", &["system:nodes", "system:authenticated"])

@@ -19,6 +19,7 @@ use crate::{
     config::Config,
     identity::Identity,
     internal::request,
+    metrics::Metrics,
     server::ApiServer,
     state::State,
     storage::Storage,
@@ -100,7 +101,7 @@ async fn server() -> (TempDir, ApiServer, Recorder) {
     let config = Config::default();
     let storage = Storage::start(Arc::new(store), catalogue.clone(), &config).await.unwrap();
     let recorder = Recorder::default();
-    let mut state = State::new(config, catalogue, storage);
+    let mut state = State::new(config, catalogue, storage, Metrics::new());
     state.admission = Admission(vec![Box::new(recorder.clone())]);
     let server = ApiServer { state: Arc::new(state) };
     let namespace = json!({"metadata": {"name": "default"}});

@@ -124,6 +124,32 @@ async fn the_server_says_what_it_is_and_what_it_counted() {
 }
 
 #[tokio::test]
+async fn the_server_says_what_it_keeps_and_how_long_its_store_takes() {
+    let api = Api::start().await;
+    let value = async |series: &str| {
+        let text = api.get("/metrics").await.text;
+        let line = text.lines().find_map(|line| line.strip_prefix(series));
+        line.map(|value| value.trim().parse::<f64>().unwrap())
+    };
+    let pods = r#"apiserver_storage_objects{resource="pods"}"#;
+    assert_eq!(value(pods).await, Some(0.0));
+    let of = |operation: &str| {
+        format!(r#"etcd_request_duration_seconds_count{{operation="{operation}",type="pods"}}"#)
+    };
+    assert_eq!(value(&of("create")).await, None);
+    api.post(PODS, &pod("web")).await.ok();
+    assert_eq!((value(pods).await, value(&of("create")).await), (Some(1.0), Some(1.0)));
+    assert_eq!(value(&of("update")).await, None);
+    let labels = json!({"metadata": {"labels": {"a": "b"}}});
+    api.patch(&format!("{PODS}/web"), "merge-patch", &labels).await.ok();
+    assert_eq!((value(pods).await, value(&of("update")).await), (Some(1.0), Some(1.0)));
+    let kind = r#"apiserver_storage_objects{resource="replicasets.apps"}"#;
+    assert_eq!(value(kind).await, Some(0.0));
+    // Nothing is kept of kinds that are computed.
+    assert_eq!(value(r#"apiserver_storage_objects{resource="pods.metrics.k8s.io"}"#).await, None);
+}
+
+#[tokio::test]
 async fn prometheus_is_told_what_there_is_to_scrape() {
     let api = Api::start().await;
     let addresses = json!([{"type": "InternalIP", "address": "10.0.0.1"}]);

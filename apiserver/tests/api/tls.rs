@@ -540,3 +540,21 @@ async fn what_cannot_be_connected_to_is_refused() {
     let said = exchange(&mut nobody, head("GET", "p/exec?command=id", UPGRADE).as_bytes()).await;
     assert!(said.starts_with("HTTP/1.1 403"), "{said}");
 }
+
+#[tokio::test]
+async fn the_server_says_how_long_its_clients_certificates_last() {
+    let tls = Tls::start().await;
+    let admin = Identity::new("admin", &["system:masters"]);
+    let value = async |suffix: &str| -> f64 {
+        let (_, text) = tls.get(Some(&admin), "/metrics").await;
+        let name = format!("apiserver_client_certificate_expiration_seconds_{suffix} ");
+        text.lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse().unwrap()
+    };
+    assert_eq!(value("count").await, 1.0);
+    // Nobody in particular shows none.
+    tls.get(None, "/readyz").await;
+    let (count, sum) = (value("count").await, value("sum").await);
+    assert_eq!(count, 2.0);
+    let years = sum / 3.0 / 86_400.0 / 365.0;
+    assert!((9.9..10.1).contains(&years), "{years}");
+}

@@ -53,14 +53,27 @@ impl Groups {
     /// The figures, from where the hierarchies are mounted.
     pub(super) fn read(&self, mounted: &Path) -> Figures {
         match self {
-            Self::V1(controllers) => v1(&|controller, file| {
-                let group = directory(&mounted.join(controller), controllers.get(controller)?);
-                fs::read_to_string(group.join(file)).ok()
-            }),
+            Self::V1(_) => v1(&|controller, file| self.file(mounted, controller, file)),
+            Self::V2(_) => {
+                let group = self.directory(mounted, "");
+                v2(&|file| fs::read_to_string(group.as_ref()?.join(file)).ok())
+            }
+        }
+    }
+
+    /// A file of that controller's group; of version 2, of the only one.
+    pub(super) fn file(&self, mounted: &Path, controller: &str, file: &str) -> Option<String> {
+        fs::read_to_string(self.directory(mounted, controller)?.join(file)).ok()
+    }
+
+    fn directory(&self, mounted: &Path, controller: &str) -> Option<PathBuf> {
+        match self {
+            Self::V1(controllers) => {
+                Some(directory(&mounted.join(controller), controllers.get(controller)?))
+            }
             Self::V2(path) => {
                 let hybrid = mounted.join("unified");
-                let group = directory(if hybrid.is_dir() { &hybrid } else { mounted }, path);
-                v2(&|file| fs::read_to_string(group.join(file)).ok())
+                Some(directory(if hybrid.is_dir() { &hybrid } else { mounted }, path))
             }
         }
     }

@@ -14,9 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     host::{FileSystem, Host},
+    io::Number,
     running::{RunningContainer, RunningPod, RunningPods},
 };
-use crate::volumes::usage;
+use crate::volumes::{self, usage};
 
 /// As often as cAdvisor.
 const LOOK: Duration = Duration::from_secs(60);
@@ -30,23 +31,45 @@ pub struct Disk {
     pub used: u64,
     /// The size of the file system.
     pub capacity: u64,
+    /// Its device.
+    pub device: Number,
 }
 
-/// What was found last, by the id of a container and by the uid of a pod: of its volumes.
+impl Disk {
+    /// All that is taken of it.
+    pub(crate) fn of(fs: FileSystem) -> Self {
+        Self { used: fs.used, capacity: fs.capacity, device: fs.device }
+    }
+}
+
+/// What was found last.
 #[derive(Clone, Debug, Default)]
 pub struct Disks {
-    found: Arc<RwLock<HashMap<String, Disk>>>,
+    found: Arc<RwLock<Found>>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Found {
+    /// By the id of a container, and by the uid of a pod: of what lives with it.
+    pub(super) disks: HashMap<String, Disk>,
+    /// The volumes that live with a pod, by its uid, with their names.
+    pub(super) volumes: HashMap<String, Vec<(String, Disk)>>,
 }
 
 impl Disks {
     #[cfg(test)]
-    pub(super) fn found(found: HashMap<String, Disk>) -> Self {
+    pub(super) fn found(found: Found) -> Self {
         Self { found: Arc::new(RwLock::new(found)) }
     }
 
     /// What that container, or the volumes of that pod, takes.
     pub(super) fn of(&self, id: &str) -> Option<Disk> {
-        self.found.read().get(id).copied()
+        self.found.read().disks.get(id).copied()
+    }
+
+    /// What each volume of that pod takes, of those that live with it.
+    pub(super) fn volumes(&self, uid: &str) -> Vec<(String, Disk)> {
+        self.found.read().volumes.get(uid).cloned().unwrap_or_default()
     }
 
     /// Looks until shutdown, which does not wait for a look.
@@ -75,20 +98,24 @@ impl Disks {
     }
 }
 
-pub(super) fn look(host: &Host, pods: &[RunningPod]) -> HashMap<String, Disk> {
+pub(super) fn look(host: &Host, pods: &[RunningPod]) -> Found {
     let containers = pods.iter().flat_map(|pod| pod.containers.iter().chain(&pod.sandbox));
     let layers =
         containers.filter_map(|found| Some((found.id.clone(), directory(&layer(host, found)?)?)));
-    let volumes = pods.iter().filter_map(|pod| {
-        let uid = &pod.pod.uid;
-        Some((uid.clone(), directory(&host.root.join("pods").join(uid))?))
+    let pod_dir = |pod: &RunningPod| host.root.join("pods").join(&pod.pod.uid);
+    let whole =
+        pods.iter().filter_map(|pod| Some((pod.pod.uid.clone(), directory(&pod_dir(pod))?)));
+    let volumes = pods.iter().map(|pod| {
+        let named = volumes::of_volumes(&pod_dir(pod));
+        let volumes = named.filter_map(|(name, path)| Some((name, directory(&path)?)));
+        (pod.pod.uid.clone(), volumes.collect())
     });
-    layers.chain(volumes).collect()
+    Found { disks: layers.chain(whole).collect(), volumes: volumes.collect() }
 }
 
 fn directory(path: &Path) -> Option<Disk> {
     let fs = FileSystem::read(path)?;
-    Some(Disk { used: usage::of_directory(path), capacity: fs.capacity })
+    Some(Disk { used: usage::of_directory(path), ..Disk::of(fs) })
 }
 
 /// The directory of what was written, of a container whose root is an overlay.

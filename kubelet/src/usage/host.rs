@@ -2,8 +2,13 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
+
+use nix::sys::stat::{major, minor};
+
+use super::io::Number;
 
 /// Where the kernel shows what is used.
 #[derive(Clone, Debug)]
@@ -30,6 +35,8 @@ impl Host {
 /// A file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileSystem {
+    /// Its device.
+    pub device: Number,
     /// Its size in bytes.
     pub capacity: u64,
     /// Bytes that are free for everybody.
@@ -46,7 +53,10 @@ impl FileSystem {
     pub(super) fn read(directory: &Path) -> Option<Self> {
         let stat = nix::sys::statvfs::statvfs(directory).ok()?;
         let unit = stat.fragment_size();
+        let device = fs::metadata(directory).ok()?.dev();
+        let number = |part: u64| u32::try_from(part).unwrap_or_default();
         Some(Self {
+            device: (number(major(device)), number(minor(device))),
             capacity: stat.blocks() * unit,
             available: stat.blocks_available() * unit,
             used: stat.blocks().saturating_sub(stat.blocks_free()) * unit,

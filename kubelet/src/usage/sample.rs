@@ -66,6 +66,8 @@ pub struct PodSample {
     pub containers: Vec<ContainerSample>,
     /// What its containers and volumes take.
     pub disk: Option<Disk>,
+    /// What each of the volumes takes that live with it.
+    pub volumes: Vec<(String, Disk)>,
 }
 
 impl PodSample {
@@ -146,7 +148,8 @@ fn pod(host: &Host, running: &RunningPod, disks: &Disks, before: &mut Before) ->
         used: volumes.used + written.iter().map(|disk| disk.used).sum::<u64>(),
         ..volumes
     });
-    PodSample { pod: running.pod.clone(), measured, interfaces, sandbox, containers, disk }
+    let volumes = disks.volumes(&running.pod.uid);
+    PodSample { pod: running.pod.clone(), measured, interfaces, sandbox, containers, disk, volumes }
 }
 
 fn container(

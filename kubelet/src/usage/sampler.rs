@@ -6,6 +6,7 @@ use parking_lot::RwLock;
 use tokio::task::JoinError;
 
 use super::{
+    details::{self, Detailed},
     disks::Disks,
     host::Host,
     pace,
@@ -60,5 +61,14 @@ impl Sampler {
             sample
         })
         .await
+    }
+
+    /// What a sample does not tell of what is in it, as it is now.
+    ///
+    /// # Errors
+    /// Only if the thread that reads panics or the program ends.
+    pub(crate) async fn details(&self, sample: Arc<Sample>) -> Result<Detailed, JoinError> {
+        let host = self.host.clone();
+        tokio::task::spawn_blocking(move || details::read(&host, &sample)).await
     }
 }

@@ -6,9 +6,11 @@ use api_types::jiff::Timestamp;
 use listwatch::PodUsage;
 
 use super::{
+    details::{self, Details},
     disks::{self, Disks},
     figures::Figures,
     host::Host,
+    io::Io,
     proc::Traffic,
     running::{RunningContainer, RunningPod},
     sample::{self, Before, Sample},
@@ -139,6 +141,67 @@ fn both_versions_of_control_groups_say_the_same() {
         version(&tree, "bbbb", 20);
         let sample = tree.sample(&[pod()]);
         assert_eq!(sample.pods[0].containers[0].measured.figures, expected(cpu));
+    }
+}
+
+/// What is read for `/metrics/cadvisor` alone.
+#[test]
+fn both_versions_of_control_groups_tell_the_same_details() {
+    let first = Tree::new();
+    first.v1("bbbb", 20);
+    for (file, text) in [
+        ("cpuacct/docker/bbbb/cpuacct.stat", "user 12\nsystem 34\n"),
+        ("cpu/docker/bbbb/cpu.stat", "nr_periods 5\nnr_throttled 3\nthrottled_time 7000\n"),
+        ("memory/docker/bbbb/memory.stat", "swap 9\ntotal_swap 8\ntotal_mapped_file 64\n"),
+        ("memory/docker/bbbb/memory.max_usage_in_bytes", "4096\n"),
+        ("memory/docker/bbbb/memory.failcnt", "6\n"),
+        ("memory/docker/bbbb/memory.oom_control", "under_oom 0\noom_kill 2\n"),
+        ("blkio/docker/bbbb/blkio.throttle.io_service_bytes", "8:0 Read 1\n8:0 Write 1\n"),
+        (
+            "blkio/docker/bbbb/blkio.throttle.io_service_bytes_recursive",
+            "8:0 Read 10\n8:0 Write 20\n",
+        ),
+        ("blkio/docker/bbbb/blkio.throttle.io_serviced", "8:0 Read 3\n8:0 Write 4\n"),
+    ] {
+        first.write(&format!("cgroup/{file}"), text);
+    }
+    let lines = "5:blkio:/docker/bbbb\n4:memory:/docker/bbbb\n2:cpu,cpuacct:/docker/bbbb\n";
+    first.write("proc/20/cgroup", lines);
+    let second = Tree::new();
+    second.v2("bbbb", 20);
+    for (file, text) in [
+        (
+            "cpu.stat",
+            "user_usec 120000\nsystem_usec 340000\nnr_periods 5\nnr_throttled 3\nthrottled_usec 7\n",
+        ),
+        ("memory.stat", "file_mapped 64\n"),
+        ("memory.swap.current", "8\n"),
+        ("memory.peak", "4096\n"),
+        ("memory.events", "high 0\nmax 6\noom 9\noom_kill 2\n"),
+        ("io.stat", "8:0 rbytes=10 wbytes=20 rios=3 wios=4 dbytes=0 dios=0\n"),
+    ] {
+        second.write(&format!("cgroup/system.slice/docker-bbbb.scope/{file}"), text);
+    }
+    let io = Io { read_bytes: 10, written_bytes: 20, reads: 3, writes: 4 };
+    let expected = Details {
+        user_nanos: Some(120_000_000),
+        system_nanos: Some(340_000_000),
+        periods: Some(5),
+        throttled_periods: Some(3),
+        throttled_nanos: Some(7000),
+        swap: Some(8),
+        mapped_file: Some(64),
+        max_usage: Some(4096),
+        limit_hits: Some(6),
+        oom_kills: Some(2),
+        io: Some([((8, 0), io)].into()),
+    };
+    for mut tree in [first, second] {
+        let sample = tree.sample(&[pod()]);
+        let detailed = details::read(&tree.host(), &sample);
+        assert_eq!(detailed.containers, [("bbbb".to_owned(), expected.clone())].into());
+        tree.write("proc/20/cgroup", "4:memory:/docker/other\n0::/docker/other\n");
+        assert!(details::read(&tree.host(), &sample).containers.is_empty(), "it is another by now");
     }
 }
 
@@ -276,19 +339,26 @@ fn what_was_written_counts_in_layers_and_volumes() {
         );
         tree.write(&format!("proc/{pid}/mountinfo"), &mounts);
     }
-    tree.write("pods/u/volumes/file", &"x".repeat(200_000));
+    tree.write("pods/u/volumes/kubernetes.io~empty-dir/data/file", &"x".repeat(300_000));
     let found = disks::look(&tree.host(), &[pod()]);
-    let used = |id: &str| found[id].used;
+    let used = |id: &str| found.disks[id].used;
     assert!((100_000..150_000).contains(&used("bbbb")), "{found:?}");
-    assert!((200_000..250_000).contains(&used("u")), "{found:?}");
+    assert!((300_000..350_000).contains(&used("u")), "{found:?}");
+    let volumes = &found.volumes["u"];
+    assert!(
+        matches!(&volumes[..], [(name, disk)] if name == "data" && (300_000..350_000).contains(&disk.used)),
+        "{found:?}"
+    );
     let all = used("aaaa") + used("bbbb") + used("u");
+    let volumes = volumes.clone();
     tree.disks = Disks::found(found);
+    assert_eq!(tree.sample(&[pod()]).pods[0].volumes, volumes);
     let usage = tree.usage(&pod());
     assert_eq!(usage.usage.fs_used_bytes, Some(all));
     assert!(usage.containers[0].usage.fs_capacity_bytes.unwrap() > all);
     tree.write("proc/20/cgroup", "0::/docker/other\n");
     let found = disks::look(&tree.host(), &[pod()]);
-    assert!(!found.contains_key("bbbb"), "its process is another one by now: {found:?}");
+    assert!(!found.disks.contains_key("bbbb"), "its process is another one by now: {found:?}");
     tree.disks = Disks::found(found);
     assert_eq!(tree.usage(&pod()).usage.fs_used_bytes, None);
 }

@@ -19,6 +19,15 @@ pub(super) fn of_volume(pod_dir: &Path, plugin: &str, volume: &Volume) -> PathBu
     pod_dir.join(VOLUMES).join(format!("kubernetes.io~{plugin}")).join(&volume.name)
 }
 
+/// Those of the volumes that live with a pod, by the volumes' names.
+pub(crate) fn of_volumes(pod_dir: &Path) -> impl Iterator<Item = (String, PathBuf)> + use<> {
+    let entries = |path: PathBuf| std::fs::read_dir(path).into_iter().flatten().flatten();
+    let plugins = entries(pod_dir.join(VOLUMES));
+    plugins
+        .flat_map(move |plugin| entries(plugin.path()))
+        .map(|volume| (volume.file_name().to_string_lossy().into_owned(), volume.path()))
+}
+
 /// Makes a directory of the kubelet's own, and those above it.
 pub(crate) fn private_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(PRIVATE).create(path)

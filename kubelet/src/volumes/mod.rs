@@ -35,7 +35,7 @@ use crate::{
     spec,
 };
 
-pub(crate) use self::directories::{prepare, private_directory};
+pub(crate) use self::directories::{of_volumes, prepare, private_directory};
 pub use self::{error::VolumeError, source::PodContext};
 
 /// Where the parts of volumes are that containers see.

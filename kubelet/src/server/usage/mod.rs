@@ -16,6 +16,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use tokio::task::JoinError;
 
 use super::{Shared, refusal::Refusal};
 use crate::{machine::cpus, usage::sample::Sample};
@@ -32,7 +33,8 @@ pub(super) async fn resource(State(shared): State<Shared>) -> Response {
 /// `/metrics/cadvisor`.
 pub(super) async fn cadvisor(State(shared): State<Shared>) -> Result<Response, Refusal> {
     let sample = sample(&shared).await?;
-    Ok(families::metrics(cadvisor::families(&sample, cpus())).into_response())
+    let detailed = shared.sampler.details(sample.clone()).await.map_err(failed)?;
+    Ok(families::metrics(cadvisor::families(&sample, &detailed, cpus())).into_response())
 }
 
 /// `/stats/summary`.
@@ -42,7 +44,9 @@ pub(super) async fn summary(State(shared): State<Shared>) -> Result<Response, Re
 }
 
 async fn sample(shared: &Shared) -> Result<Arc<Sample>, Refusal> {
-    let failed =
-        |error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot measure: {error}"));
     shared.sampler.sample(RECENT).await.map_err(failed)
+}
+
+fn failed(error: JoinError) -> Refusal {
+    Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot measure: {error}"))
 }

@@ -4,6 +4,7 @@ use api_types::jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::usage::{
+    disks::Disk,
     figures::Measured,
     host::FileSystem,
     proc::Interface,
@@ -39,6 +40,11 @@ fn pod(sample: &PodSample, time: Timestamp) -> Value {
         sample.containers.iter().map(|found| container(found, time)).collect();
     let first_interface = sample.interfaces.as_ref().and_then(|interfaces| interfaces.first());
     let default = first_interface.map_or("", |interface| &interface.name);
+    let volumes = sample.volumes.iter().map(|(name, disk)| {
+        let mut volume = self::disk(*disk, time);
+        volume["name"] = json!(name);
+        volume
+    });
     json!({
         "podRef": {"name": identity.name, "namespace": identity.namespace, "uid": identity.uid},
         "startTime": sample.started_at(),
@@ -46,9 +52,8 @@ fn pod(sample: &PodSample, time: Timestamp) -> Value {
         "cpu": cpu(&sample.measured, time),
         "memory": memory(&sample.measured, None, time),
         "network": network(sample.interfaces.as_deref(), default, time),
-        "ephemeral-storage": sample.disk.map(|disk| {
-            json!({"time": time, "usedBytes": disk.used, "capacityBytes": disk.capacity})
-        }),
+        "ephemeral-storage": sample.disk.map(|disk| self::disk(disk, time)),
+        "volume": (!sample.volumes.is_empty()).then(|| volumes.collect::<Vec<_>>()),
         "process_stats": sample.measured.figures.processes.map(|count| json!({"process_count": count})),
     })
 }
@@ -60,9 +65,7 @@ fn container(sample: &ContainerSample, time: Timestamp) -> Value {
         "startTime": sample.container.started_at,
         "cpu": cpu(&sample.measured, time),
         "memory": memory(&sample.measured, limit, time),
-        "rootfs": sample.disk.map(|disk| {
-            json!({"time": time, "usedBytes": disk.used, "capacityBytes": disk.capacity})
-        }),
+        "rootfs": sample.disk.map(|disk| self::disk(disk, time)),
     })
 }
 
@@ -107,6 +110,10 @@ fn interface(interface: &Interface) -> Value {
         "txBytes": interface.transmitted.bytes,
         "txErrors": interface.transmitted.errors,
     })
+}
+
+fn disk(disk: Disk, time: Timestamp) -> Value {
+    json!({"time": time, "usedBytes": disk.used, "capacityBytes": disk.capacity})
 }
 
 fn file_system(fs: FileSystem, time: Timestamp) -> Value {

@@ -1,6 +1,7 @@
 //! What a sample of two pods is told as.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,9 +14,11 @@ use crate::{
     machine::Memory,
     runtime::{PodIdentity, Resources},
     usage::{
+        details::{Detailed, Details, Machine},
         disks::Disk,
         figures::{Figures, Measured},
         host::FileSystem,
+        io::Io,
         proc::{Interface, Traffic},
         rates::Rate,
         running::RunningContainer,
@@ -59,7 +62,7 @@ fn container(name: &str, size: u64, resources: Resources) -> ContainerSample {
         }),
         group: Some(format!("/docker/{size}")),
         measured: measured(size),
-        disk: Some(Disk { used: size * 5000, capacity: 100 * GIB }),
+        disk: Some(Disk { used: size * 5000, capacity: 100 * GIB, device: (8, 1) }),
     }
 }
 
@@ -83,7 +86,11 @@ fn pod(name: &str, containers: Vec<ContainerSample>, size: u64) -> PodSample {
         interfaces: Some(vec![interface("eth0", size)]),
         sandbox: Some(container("POD", size + 1, Resources::default())),
         containers,
-        disk: Some(Disk { used: size * 6000, capacity: 200 * GIB }),
+        disk: Some(Disk { used: size * 6000, capacity: 200 * GIB, device: (8, 1) }),
+        volumes: vec![(
+            "data".to_owned(),
+            Disk { used: size * 700, capacity: 200 * GIB, device: (0, 9) },
+        )],
     }
 }
 
@@ -101,6 +108,7 @@ fn sample() -> Sample {
         measured: Measured::default(),
         interfaces: None,
         disk: None,
+        volumes: Vec::new(),
         ..pod("agent", vec![unknown], 32)
     };
     Sample {
@@ -113,6 +121,7 @@ fn sample() -> Sample {
             interfaces: Some(vec![interface("mk8s1f", 900), interface("eth0", 1000)]),
             default_interface: Some("eth0".to_owned()),
             fs: Some(FileSystem {
+                device: (8, 1),
                 capacity: 200 * GIB,
                 available: 90 * GIB,
                 used: 100 * GIB,
@@ -122,6 +131,33 @@ fn sample() -> Sample {
             max_pids: Some(32_768),
         },
         pods: vec![pod("web", vec![container("main", 10, limits)], 21), host],
+    }
+}
+
+fn details(size: u64) -> Details {
+    let io =
+        Io { read_bytes: size * 4096, written_bytes: size * 8192, reads: size, writes: size * 2 };
+    Details {
+        user_nanos: Some(size * 1_000_000_000),
+        system_nanos: Some(size * 500_000_000),
+        periods: Some(size * 10),
+        throttled_periods: Some(size * 5),
+        throttled_nanos: Some(size * 250_000_000),
+        swap: Some(size * 100),
+        mapped_file: Some(size * 200),
+        max_usage: Some(size * 5000),
+        limit_hits: Some(size * 4),
+        oom_kills: Some(size),
+        io: Some([((8, 0), io)].into()),
+    }
+}
+
+fn detailed() -> Detailed {
+    Detailed {
+        node: details(1000),
+        containers: [("10".to_owned(), details(10)), ("22".to_owned(), details(22))].into(),
+        devices: [((8, 0), "/dev/sda".to_owned()), ((8, 1), "/dev/sda1".to_owned())].into(),
+        machine: Machine { swap: Some(GIB), sockets: Some(1), cores: Some(2) },
     }
 }
 
@@ -162,8 +198,20 @@ fn without_a_sample_there_is_an_error() {
 
 #[test]
 fn cadvisors_metrics() {
-    let text = families::metrics(cadvisor::families(&sample(), 4)).encode().unwrap();
+    let families = cadvisor::families(&sample(), &detailed(), 4);
+    let text = families::metrics(families).encode().unwrap();
     expect_file!["golden/cadvisor.txt"].assert_eq(&text);
+}
+
+/// A series that came twice would fail the whole scrape.
+#[test]
+fn no_series_comes_twice() {
+    let families = cadvisor::families(&sample(), &detailed(), 4);
+    let text = families::metrics(families).encode().unwrap();
+    let series = text.lines().filter_map(|line| line.rsplit_once(' ')).map(|(series, _)| series);
+    let (mut seen, mut twice) = (BTreeSet::new(), Vec::new());
+    series.filter(|series| !seen.insert(*series)).for_each(|series| twice.push(series));
+    assert_eq!(twice, Vec::<&str>::new());
 }
 
 #[test]
