@@ -33,7 +33,7 @@ pub(super) async fn resource(State(shared): State<Shared>) -> Response {
 /// `/metrics/cadvisor`.
 pub(super) async fn cadvisor(State(shared): State<Shared>) -> Result<Response, Refusal> {
     let sample = sample(&shared).await?;
-    let detailed = shared.sampler.details(sample.clone()).await.map_err(failed)?;
+    let detailed = shared.sampler.details(sample.clone()).await.map_err(|error| failed(&error))?;
     Ok(families::metrics(cadvisor::families(&sample, &detailed, cpus())).into_response())
 }
 
@@ -44,9 +44,9 @@ pub(super) async fn summary(State(shared): State<Shared>) -> Result<Response, Re
 }
 
 async fn sample(shared: &Shared) -> Result<Arc<Sample>, Refusal> {
-    shared.sampler.sample(RECENT).await.map_err(failed)
+    shared.sampler.sample(RECENT).await.map_err(|error| failed(&error))
 }
 
-fn failed(error: JoinError) -> Refusal {
+fn failed(error: &JoinError) -> Refusal {
     Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot measure: {error}"))
 }
