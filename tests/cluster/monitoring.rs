@@ -34,7 +34,7 @@ const OF_BUSY: [&str; 8] = [
     r#"container_memory_failures_total{pod="busy", container="POD", image!="", name=~"k8s_POD_busy_.+"} > 0"#,
     r#"container_memory_working_set_bytes{pod="busy", container="", image="", name=""} > 1e4"#,
     r#"container_fs_writes_bytes_total{id="/", device=~"/dev/.+"} > 0"#,
-    r#"container_fs_limit_bytes{pod="busy", container="busy", device!=""} > 0"#,
+    r#"container_fs_limit_bytes{id="/", device=~"/dev/.+"} > 0"#,
     r#"kube_pod_container_status_restarts_total{pod="busy", container="busy"} == 0"#,
 ];
 /// For so many seconds it is looked how much it does use.

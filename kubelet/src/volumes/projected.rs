@@ -116,7 +116,7 @@ mod tests {
             assert_eq!(only_user(&serde_json::from_value(pod.clone()).unwrap()), expected, "{pod}");
         };
         let none = Value::Null;
-        check(none.clone(), &[none.clone()], None);
+        check(none.clone(), std::slice::from_ref(&none), None);
         check(json!(7), &[none.clone(), none.clone()], Some(7));
         check(none.clone(), &[json!(7), json!(7)], Some(7));
         check(json!(7), &[none.clone(), json!(8)], None);
