@@ -10,7 +10,10 @@ use std::{
     process::Command,
 };
 
-use api_types::api::core::v1::{Container, Pod, Secret};
+use api_types::{
+    Quantity,
+    api::core::v1::{Container, Pod, Secret},
+};
 use kube::{Api, Client, api::PostParams};
 use kubelet::{
     objects::Objects,
@@ -129,25 +132,59 @@ fn what_the_table_of_mounts_does_not_tell_of_is_not_entered() {
     assert_eq!(fs::read(&kept).unwrap(), b"x");
 }
 
-async fn set_up(client: &Client, pod_dir: &Path, spec: &Value) -> Volumes {
+fn pod(spec: &Value) -> Pod {
     let metadata = json!({"name": "web", "namespace": "default", "uid": "u"});
-    let pod: Pod = serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap();
-    set_up_pod(client, pod_dir, &pod).await
+    serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
+}
+
+async fn set_up(client: &Client, pod_dir: &Path, spec: &Value) -> Volumes {
+    set_up_pod(client, pod_dir, &pod(spec)).await
 }
 
 async fn set_up_pod(client: &Client, pod_dir: &Path, pod: &Pod) -> Volumes {
-    let (objects, tokens) = (Objects::new(client.clone()), Tokens::new(client.clone()));
-    let allocatable = BTreeMap::new();
-    let context = PodContext {
-        pod,
-        pod_ip: "",
-        host_ip: "",
-        allocatable: &allocatable,
-        pod_dir,
-        objects: &objects,
-        tokens: &tokens,
-    };
-    volumes::set_up(context).await.unwrap()
+    let node = Node::new(client);
+    volumes::set_up(node.context(pod, pod_dir)).await.unwrap()
+}
+
+/// What volumes are made of.
+struct Node {
+    objects: Objects,
+    tokens: Tokens,
+    allocatable: BTreeMap<String, Quantity>,
+}
+
+impl Node {
+    fn new(client: &Client) -> Self {
+        let (objects, tokens) = (Objects::new(client.clone()), Tokens::new(client.clone()));
+        Self { objects, tokens, allocatable: BTreeMap::new() }
+    }
+
+    fn context<'a>(&'a self, pod: &'a Pod, pod_dir: &'a Path) -> PodContext<'a> {
+        let Self { objects, tokens, allocatable } = self;
+        PodContext { pod, pod_ip: "", host_ip: "", allocatable, pod_dir, objects, tokens }
+    }
+}
+
+#[tokio::test]
+async fn a_volume_that_cannot_be_refreshed_does_not_hold_up_the_next() {
+    let (control_plane, place) = (ControlPlane::start().await, Place::new());
+    let name = json!({"path": "name", "fieldRef": {"fieldPath": "metadata.name"}});
+    let pod = pod(&json!({"containers": [], "volumes": [
+        {"name": "gone", "configMap": {"name": "gone"}},
+        {"name": "shown", "projected": {"sources": [{"downwardAPI": {"items": [name]}}]}},
+    ]}));
+    let (node, pod_dir) = (Node::new(&control_plane.client()), place.pod_dir());
+    let failed = volumes::refresh(node.context(&pod, &pod_dir)).await;
+    assert!(failed.iter().map(|failed| &failed.volume).eq(["gone"]), "{failed:?}");
+    let file = pod_dir.join("volumes/kubernetes.io~projected/shown/name");
+    assert_eq!(fs::read(file).unwrap(), b"web");
+}
+
+/// The kernel's version.
+fn kernel() -> (u32, u32) {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split('.').map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap(), numbers.next().unwrap())
 }
 
 fn mode(path: &Path) -> u32 {
@@ -183,6 +220,10 @@ async fn secrets_are_in_memory_and_the_groups() {
         let path = path(writable);
         assert_eq!((mode(&path), path.metadata().unwrap().gid()), (0o2777, 2000), "{writable}");
     }
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let real = path("s").canonicalize().unwrap();
+    let mounted = table.lines().find(|line| line.contains(&format!(" {} ", real.display())));
+    assert_eq!(mounted.unwrap().contains("noswap"), kernel() >= (6, 4));
     assert_eq!(mode(&pod_dir), 0o750);
     assert!(fs::write(path("m").join("large"), vec![0; 2 << 20]).is_err(), "more than its limit");
     volumes::tear_down(&pod_dir).unwrap();

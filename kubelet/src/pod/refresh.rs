@@ -29,7 +29,11 @@ impl Refresh {
         self.pod_ip = pod_ip.filter(|_| volumes::may_change(pod));
         self.frequency = frequency;
         match self.pod_ip {
-            None => self.next = None,
+            None => {
+                self.next = None;
+                // It holds the files that whoever ends the pod waits for.
+                self.tasks.abort_all();
+            }
             Some(_) => {
                 self.next.get_or_insert_with(|| Instant::now() + frequency);
             }
@@ -59,8 +63,21 @@ async fn refresh(context: Arc<Context>, pod: Arc<Pod>, pod_ip: String, shared: A
     let _turn = shared.files.lock().await;
     let pod_dir = context.pod_dir(&spec::identity(&pod).uid);
     let allocatable = context.ledger.allocatable();
-    let refreshed = volumes::refresh(context.of_pod(&pod, &pod_ip, &pod_dir, &allocatable)).await;
-    if let Err(error) = refreshed {
+    let of_pod = context.of_pod(&pod, &pod_ip, &pod_dir, &allocatable);
+    for error in volumes::refresh(of_pod).await {
         context.pod_event(&pod, EventType::Warning, "FailedMount", describe(&error));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_refresh_that_goes_on_ends_with_its_pod() {
+        let mut refresh = Refresh::default();
+        refresh.tasks.spawn(pending());
+        refresh.follow(&Pod::default(), None, Duration::MAX);
+        assert!(refresh.tasks.join_next().await.unwrap().unwrap_err().is_cancelled());
     }
 }

@@ -36,7 +36,7 @@ impl Source for ConfigMapVolume {
         let keys = Keys { items: items.as_deref(), mode: default_mode, optional };
         let files = files(&name, keys, context).await?;
         let path = context.directory(PLUGIN, volume);
-        payload::on_disk(&path, &files, context.fs_group())?;
+        payload::on_disk(&files, &context.target(volume, &path))?;
         Ok(path)
     }
 }

@@ -34,7 +34,7 @@ impl Source for DownwardApi {
         let source = volume.downward_api.clone().unwrap_or_default();
         let files = files(source.items.as_deref(), source.default_mode, context)?;
         let path = context.directory(PLUGIN, volume);
-        payload::in_memory(&path, &files, context.fs_group())?;
+        payload::in_memory(&files, &context.target(volume, &path))?;
         Ok(path)
     }
 }

@@ -12,6 +12,7 @@ mod error;
 mod host_path;
 mod memory;
 mod mount_table;
+mod nested;
 mod ownership;
 mod payload;
 mod projected;
@@ -20,6 +21,7 @@ mod secret;
 mod source;
 mod sub_path;
 pub(crate) mod usage;
+mod writer;
 
 use std::{
     collections::BTreeMap,
@@ -91,14 +93,17 @@ pub(crate) fn may_change(pod: &Pod) -> bool {
     volumes.unwrap_or_default().iter().any(is_shown)
 }
 
-/// Brings the volumes of a pod that runs up to date with what they show.
-pub async fn refresh(context: PodContext<'_>) -> Result<(), SetUpError> {
+/// Brings the volumes of a pod that runs up to date with what they show. Each for itself: one whose ConfigMap is gone does
+/// not keep a token from being renewed.
+pub async fn refresh(context: PodContext<'_>) -> Vec<SetUpError> {
     let volumes = spec::spec(context.pod).and_then(|spec| spec.volumes.as_deref());
+    let mut failed = Vec::new();
     for volume in volumes.unwrap_or_default().iter().filter(|volume| is_shown(volume)) {
         let made = set_up_one(volume, context).await;
-        made.map_err(|source| SetUpError { volume: volume.name.clone(), source })?;
+        let made = made.map_err(|source| SetUpError { volume: volume.name.clone(), source });
+        failed.extend(made.err());
     }
-    Ok(())
+    failed
 }
 
 fn is_shown(volume: &Volume) -> bool {

@@ -46,7 +46,7 @@ impl Source for Projected {
             files.extend(of_one);
         }
         let path = context.directory(PLUGIN, volume);
-        payload::in_memory(&path, &files, context.fs_group())?;
+        payload::in_memory(&files, &context.target(volume, &path))?;
         Ok(path)
     }
 }

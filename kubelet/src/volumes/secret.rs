@@ -36,7 +36,7 @@ impl Source for SecretVolume {
         let keys = Keys { items: items.as_deref(), mode: default_mode, optional };
         let files = files(&secret_name.unwrap_or_default(), keys, context).await?;
         let path = context.directory(PLUGIN, volume);
-        payload::in_memory(&path, &files, context.fs_group())?;
+        payload::in_memory(&files, &context.target(volume, &path))?;
         Ok(path)
     }
 }

@@ -11,7 +11,7 @@ use api_types::{
 };
 use async_trait::async_trait;
 
-use super::{directories, error::VolumeError};
+use super::{directories, error::VolumeError, nested, writer::Target};
 use crate::{objects::Objects, spec, tokens::Tokens};
 
 /// A kind of volume.
@@ -60,6 +60,12 @@ impl PodContext<'_> {
     /// The directory of a volume that lives with the pod.
     pub(super) fn directory(&self, plugin: &str, volume: &Volume) -> PathBuf {
         directories::of_volume(self.pod_dir, plugin, volume)
+    }
+
+    /// A directory that shows the files of a volume.
+    pub(super) fn target<'d>(&self, volume: &Volume, directory: &'d Path) -> Target<'d> {
+        let nested = nested::places(self.pod, &volume.name);
+        Target { directory, group: self.fs_group(), nested }
     }
 
     /// The group that the files of its volumes belong to.

@@ -36,6 +36,11 @@ pub(super) fn show(volume: &Path, sub_path: &str, target: &Path) -> Result<(), V
         .map_err(|errno| VolumeError::io(target)(errno.into()))
 }
 
+/// Makes a directory of a volume, unless something is there.
+pub(super) fn make_place(volume: &Path, path: &str) -> Result<(), VolumeError> {
+    open(volume, path).map(drop)
+}
+
 fn is_directory(opened: &OwnedFd) -> io::Result<bool> {
     let mode = SFlag::from_bits_truncate(fstat(opened)?.st_mode);
     Ok(mode & SFlag::S_IFMT == SFlag::S_IFDIR)

@@ -1,7 +1,9 @@
+use std::collections::BTreeSet;
+
 use api_types::api::core::v1::{KeyToPath, Pod};
 use serde_json::json;
 
-use super::{payload::Keys, *};
+use super::{payload::Keys, writer::Target, *};
 
 fn data() -> BTreeMap<String, Vec<u8>> {
     BTreeMap::from([("a".to_owned(), b"1".to_vec()), ("b".to_owned(), b"2".to_vec())])
@@ -15,16 +17,29 @@ fn keys(items: &[KeyToPath]) -> Keys<'_> {
     Keys { items: Some(items), ..Keys::default() }
 }
 
+fn target(directory: &Path) -> Target<'_> {
+    Target { directory, group: None, nested: BTreeSet::new() }
+}
+
+/// The names in a directory.
+fn names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
 #[test]
 fn a_payload_is_replaced_whole() {
     let root = tempfile::tempdir().unwrap();
     let directory = root.path().join("v");
     let all = payload::select(data(), Keys::default(), "config").unwrap();
-    payload::on_disk(&directory, &all, None).unwrap();
+    payload::on_disk(&all, &target(&directory)).unwrap();
     assert_eq!(std::fs::read(directory.join("a")).unwrap(), b"1");
     let items = [item("b", "x/y")];
     let one = payload::select(data(), Keys { mode: Some(0o400), ..keys(&items) }, "config");
-    payload::on_disk(&directory, &one.unwrap(), None).unwrap();
+    payload::on_disk(&one.unwrap(), &target(&directory)).unwrap();
     assert!(!directory.join("a").exists());
     assert_eq!(std::fs::read(directory.join("x/y")).unwrap(), b"2");
     // One directory of data, its link, and the visible name.
@@ -36,10 +51,69 @@ fn a_file_that_is_no_longer_there_goes_from_deep_inside_too() {
     let root = tempfile::tempdir().unwrap();
     let directory = root.path().join("v");
     let both = payload::select(data(), keys(&[item("a", "x/a"), item("b", "x/b")]), "config");
-    payload::on_disk(&directory, &both.unwrap(), None).unwrap();
+    payload::on_disk(&both.unwrap(), &target(&directory)).unwrap();
     let one = payload::select(data(), keys(&[item("a", "x/a")]), "config");
-    payload::on_disk(&directory, &one.unwrap(), None).unwrap();
+    payload::on_disk(&one.unwrap(), &target(&directory)).unwrap();
     assert!(directory.join("x/a").exists() && !directory.join("x/b").exists());
+}
+
+#[test]
+fn a_place_of_something_else_is_none_of_the_writers() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join("v");
+    let some = |keys: &[KeyToPath]| payload::select(data(), self::keys(keys), "config").unwrap();
+    let show = |payload: &payload::Payload, nested: &[&str]| {
+        let nested = nested.iter().map(|place| (*place).to_owned()).collect();
+        payload::on_disk(payload, &Target { nested, ..target(&directory) }).unwrap();
+        names(&directory)
+    };
+    let one = some(&[item("a", "a")]);
+    let before = show(&one, &["n/m"]);
+    assert_eq!(before[1..], ["..data", "a", "n"]);
+    assert!(directory.join("n/m").is_dir());
+    // As for a subPath that nothing is at.
+    std::fs::create_dir(directory.join("b")).unwrap();
+    let found = show(&one, &["n/m"]);
+    assert_eq!(
+        found,
+        [&before[..3], &["b".to_owned(), "n".to_owned()][..]].concat(),
+        "the same files"
+    );
+    let all = some(&[item("a", "a"), item("b", "b"), item("b", "n")]);
+    let found = show(&all, &["n/m"]);
+    assert_eq!(found[1..], ["..data", "a", "b", "n"], "and one directory of files");
+    assert_eq!(std::fs::read(directory.join("b")).unwrap(), b"2");
+    assert!(directory.join("n/m").is_dir(), "something is mounted there");
+    assert_eq!(show(&all, &["n/m"]), found, "the same files");
+}
+
+#[test]
+fn files_that_cannot_be_written_leave_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join("v");
+    let good = payload::select(data(), Keys::default(), "config").unwrap();
+    payload::on_disk(&good, &target(&directory)).unwrap();
+    let before = names(&directory);
+    let conflict = payload::select(data(), keys(&[item("a", "c"), item("b", "c/d")]), "config");
+    payload::on_disk(&conflict.unwrap(), &target(&directory)).unwrap_err();
+    assert_eq!(names(&directory), before);
+    // Left by a kubelet that died.
+    std::fs::create_dir(directory.join("..1")).unwrap();
+    payload::on_disk(&good, &target(&directory)).unwrap();
+    assert_eq!(names(&directory), before);
+}
+
+#[test]
+fn paths_are_what_they_mean() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join("v");
+    let items = [item("a", "d/x"), item("a", "d-e"), item("b", "d//x"), item("a", "d/./y")];
+    let payload = payload::select(data(), keys(&items), "config").unwrap();
+    payload::on_disk(&payload, &target(&directory)).unwrap();
+    assert_eq!(names(&directory.join("d")), ["x", "y"]);
+    let before = names(&directory);
+    payload::on_disk(&payload, &target(&directory)).unwrap();
+    assert_eq!(names(&directory), before, "the same files");
 }
 
 #[test]
@@ -55,7 +129,7 @@ fn a_missing_key_is_an_error_unless_optional() {
 fn a_payload_cannot_leave_its_directory() {
     let root = tempfile::tempdir().unwrap();
     let files = payload::select(data(), keys(&[item("a", "../a")]), "config").unwrap();
-    assert!(matches!(payload::on_disk(root.path(), &files, None), Err(VolumeError::Escapes(_))));
+    assert!(matches!(payload::on_disk(&files, &target(root.path())), Err(VolumeError::Escapes(_))));
 }
 
 #[test]
@@ -63,14 +137,14 @@ fn a_link_that_a_container_made_does_not_lead_the_writer_out() {
     let root = tempfile::tempdir().unwrap();
     let (directory, outside) = (root.path().join("v"), root.path().join("outside"));
     std::fs::create_dir(&outside).unwrap();
-    for target in ["../outside", outside.to_str().unwrap(), "..", "."] {
+    for leads_to in ["../outside", outside.to_str().unwrap(), "..", "."] {
         let all = payload::select(data(), Keys::default(), "config").unwrap();
-        payload::on_disk(&directory, &all, None).unwrap();
+        payload::on_disk(&all, &target(&directory)).unwrap();
         std::fs::remove_file(directory.join("..data")).unwrap();
-        std::os::unix::fs::symlink(target, directory.join("..data")).unwrap();
+        std::os::unix::fs::symlink(leads_to, directory.join("..data")).unwrap();
         let one = payload::select(data(), keys(&[item("b", "b")]), "config");
-        payload::on_disk(&directory, &one.unwrap(), None).unwrap();
-        assert!(outside.is_dir() && directory.join("b").is_file(), "{target}");
+        payload::on_disk(&one.unwrap(), &target(&directory)).unwrap();
+        assert!(outside.is_dir() && directory.join("b").is_file(), "{leads_to}");
     }
 }
 
