@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use nix::mount::{MsFlags, mount};
+use nix::{
+    errno::Errno,
+    mount::{MsFlags, mount},
+};
 
 use super::{VolumeError, directories, mount_table::MountTable};
 
@@ -13,8 +16,14 @@ pub(super) fn mount_at(path: &Path, options: &str) -> Result<(), VolumeError> {
     if MountTable::read()?.has(&real) {
         return Ok(());
     }
-    mount(Some("tmpfs"), &real, Some("tmpfs"), MsFlags::empty(), Some(options))
-        .map_err(|errno| VolumeError::io(path)(errno.into()))
+    let tmpfs =
+        |options: &str| mount(Some("tmpfs"), &real, Some("tmpfs"), MsFlags::empty(), Some(options));
+    let mounted = match tmpfs(&format!("{options},noswap")) {
+        // Kernels know that since 6.4.
+        Err(Errno::EINVAL) => tmpfs(options),
+        other => other,
+    };
+    mounted.map_err(|errno| VolumeError::io(path)(errno.into()))
 }
 
 /// The mount options of a file system with this mode, for this group, of at most so many bytes.
