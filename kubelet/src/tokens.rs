@@ -20,6 +20,8 @@ const HOUR: i64 = 3600;
 /// No token is older than that, however long it is good for.
 const OLDEST: SignedDuration = SignedDuration::from_hours(24);
 
+const NO_TOKEN: &str = "the server returned no token";
+
 /// What tells tokens apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
@@ -28,25 +30,28 @@ struct Key {
     seconds: i64,
 }
 
-/// A token that was given.
+/// A token that was given. Its times are of this node's clock, which may differ from the API server's.
 #[derive(Clone)]
 struct Given {
     token: Arc<str>,
-    issued: Timestamp,
-    expires: Timestamp,
+    asked: Timestamp,
+    life: SignedDuration,
 }
 
 impl fmt::Debug for Given {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Given").field("expires", &self.expires).finish_non_exhaustive()
+        f.debug_struct("Given").field("expires", &self.expires()).finish_non_exhaustive()
     }
 }
 
 impl Given {
     /// From then on another one is asked for: with a fifth of its life left.
     fn due(&self) -> Timestamp {
-        let life = self.expires.duration_since(self.issued);
-        (self.expires - life / 5).min(self.issued + OLDEST)
+        (self.expires() - self.life / 5).min(self.asked + OLDEST)
+    }
+
+    fn expires(&self) -> Timestamp {
+        self.asked + self.life
     }
 }
 
@@ -101,7 +106,7 @@ impl Tokens {
                 self.known.lock().insert(key, given);
                 Ok(token)
             }
-            (Err(error), Some(known)) if now < known.expires => {
+            (Err(error), Some(known)) if now < known.expires() => {
                 let error = describe(&error);
                 tracing::warn!(
                     error,
@@ -127,13 +132,15 @@ impl Tokens {
             TokenRequest { spec: Some(request(key, identity.name)), ..Default::default() };
         let account = account.unwrap_or("default");
         let answer = api.create_token_request(account, &PostParams::default(), &request).await?;
-        let status = answer.status.unwrap_or_default();
-        let seconds = answer.spec.and_then(|spec| spec.expiration_seconds).unwrap_or(key.seconds);
-        let life = SignedDuration::from_secs(seconds);
-        let expires = status.expiration_timestamp.map_or(now + life, |time| time.0);
-        let token = status.token.unwrap_or_default().into();
-        Ok(Given { token, issued: expires - life, expires })
+        given(answer, key, now)
     }
+}
+
+fn given(answer: TokenRequest, key: &Key, asked: Timestamp) -> Result<Given, kube::Error> {
+    let seconds = answer.spec.and_then(|spec| spec.expiration_seconds).unwrap_or(key.seconds);
+    let token = answer.status.and_then(|status| status.token).filter(|token| !token.is_empty());
+    let token = token.ok_or_else(|| kube::Error::Service(NO_TOKEN.into()))?.into();
+    Ok(Given { token, asked, life: SignedDuration::from_secs(seconds) })
 }
 
 fn request(key: &Key, pod: String) -> TokenRequestSpec {
@@ -214,11 +221,31 @@ mod tests {
         tokens.get_at(&pod, &wanted(None), begun).await.unwrap_err();
     }
 
+    #[tokio::test]
+    async fn a_clock_that_is_slow_does_not_keep_a_token_from_being_renewed() {
+        let plane = ControlPlane::start().await;
+        let pod = account_and_pod(&plane).await;
+        let tokens = Tokens::new(plane.client());
+        let slow = Timestamp::now() - SignedDuration::from_hours(2);
+        let first = tokens.get_at(&pod, &wanted(None), slow).await.unwrap();
+        let later = slow + SignedDuration::from_secs(810);
+        assert_ne!(tokens.get_at(&pod, &wanted(None), later).await.unwrap(), first);
+    }
+
+    #[test]
+    fn an_answer_without_a_token_is_an_error() {
+        let key = Key { pod: "u".to_owned(), audience: None, seconds: 1000 };
+        for status in [json!(null), json!({"token": "", "expirationTimestamp": null})] {
+            let answer = json!({"metadata": {}, "spec": {"audiences": []}, "status": status});
+            let answer = serde_json::from_value(answer).unwrap();
+            given(answer, &key, Timestamp::now()).unwrap_err();
+        }
+    }
+
     #[test]
     fn no_token_is_older_than_a_day() {
-        let issued = Timestamp::now();
-        let given =
-            Given { token: "".into(), issued, expires: issued + SignedDuration::from_hours(1000) };
-        assert_eq!(given.due(), issued + OLDEST);
+        let asked = Timestamp::now();
+        let given = Given { token: "".into(), asked, life: SignedDuration::from_hours(1000) };
+        assert_eq!(given.due(), asked + OLDEST);
     }
 }
