@@ -125,6 +125,37 @@ spec:
 }
 
 #[test]
+fn of_the_modes_of_files() {
+    let pod = "
+metadata: {name: a}
+spec:
+  volumes:
+  - name: c
+    configMap: {name: c, defaultMode: 512, items: [{key: a, path: a, mode: -1}, {key: b, path: b, mode: 511}]}
+  - name: s
+    secret: {secretName: s, defaultMode: 1000}
+  - name: p
+    projected:
+      defaultMode: 1000
+      sources:
+      - downwardAPI: {items: [{path: a, mode: 1000, fieldRef: {fieldPath: metadata.name}}]}
+  containers:
+  - {name: a, image: x}
+";
+    check(
+        "pods",
+        pod,
+        &expect![[r#"
+            spec.volumes[0].configMap.defaultMode: Invalid value: 512: must be a number between 0 and 0777 (octal), both inclusive
+            spec.volumes[0].configMap.items[0].mode: Invalid value: -1: must be a number between 0 and 0777 (octal), both inclusive
+            spec.volumes[1].secret.defaultMode: Invalid value: 1000: must be a number between 0 and 0777 (octal), both inclusive
+            spec.volumes[2].projected.defaultMode: Invalid value: 1000: must be a number between 0 and 0777 (octal), both inclusive
+            spec.volumes[2].projected.sources[0].downwardAPI.items[0].mode: Invalid value: 1000: must be a number between 0 and 0777 (octal), both inclusive
+        "#]],
+    );
+}
+
+#[test]
 fn of_a_pods_containers() {
     let pod = "
 metadata: {name: a}

@@ -52,12 +52,14 @@ fn source(volume: &Volume, path: &FieldPath, errors: &mut FieldErrors) {
     if let Some(source) = &volume.config_map {
         let path = path.child("configMap");
         rules::named(&source.name, names::dns1123_subdomain, &path.child("name"), errors);
+        mode(source.default_mode, &path.child("defaultMode"), errors);
         items(source.items.as_deref(), &path.child("items"), errors);
     }
     if let Some(source) = &volume.secret {
         let path = path.child("secret");
         let name = text(source.secret_name.as_ref());
         rules::named(name, names::dns1123_subdomain, &path.child("secretName"), errors);
+        mode(source.default_mode, &path.child("defaultMode"), errors);
         items(source.items.as_deref(), &path.child("items"), errors);
     }
     if let Some(source) = &volume.projected {
@@ -68,6 +70,7 @@ fn source(volume: &Volume, path: &FieldPath, errors: &mut FieldErrors) {
 /// Kubernetes: `validateProjectionSources`.
 fn projections(source: &ProjectedVolumeSource, path: &FieldPath, errors: &mut FieldErrors) {
     let mut paths = BTreeSet::new();
+    mode(source.default_mode, &path.child("defaultMode"), errors);
     for (i, projection) in source.sources.iter().flatten().enumerate() {
         let path = path.child("sources").index(i);
         let kinds = kinds(projection);
@@ -113,8 +116,9 @@ fn projection<'a>(
     }
     let fields = projection.downward_api.iter().filter_map(|it| it.items.as_ref()).flatten();
     for (i, item) in fields.enumerate() {
-        let path = path.child("downwardAPI").child("items").index(i).child("path");
-        file(&item.path, &path, errors);
+        let path = path.child("downwardAPI").child("items").index(i);
+        file(&item.path, &path.child("path"), errors);
+        mode(item.mode, &path.child("mode"), errors);
     }
     ""
 }
@@ -162,6 +166,13 @@ fn file(value: &str, path: &FieldPath, errors: &mut FieldErrors) {
     }
 }
 
+/// The permissions of a file.
+fn mode(mode: Option<i32>, path: &FieldPath, errors: &mut FieldErrors) {
+    if let Some(mode) = mode.filter(|mode| !(0..=0o777).contains(mode)) {
+        errors.invalid(path, mode, "must be a number between 0 and 0777 (octal), both inclusive");
+    }
+}
+
 fn host_path(source: &HostPathVolumeSource, path: &FieldPath, errors: &mut FieldErrors) {
     const TYPES: [&str; 7] = [
         "BlockDevice",
@@ -185,5 +196,6 @@ fn items(items: Option<&[KeyToPath]>, path: &FieldPath, errors: &mut FieldErrors
         let path = path.index(i);
         rules::named(&item.key, |_| Vec::new(), &path.child("key"), errors);
         file(&item.path, &path.child("path"), errors);
+        mode(item.mode, &path.child("mode"), errors);
     }
 }
