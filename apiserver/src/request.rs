@@ -138,7 +138,8 @@ pub(crate) fn parse(
     Ok(Target::Resource(RequestInfo { remainder: remainder.to_owned(), ..info }))
 }
 
-/// A path up to `proxy`, and what follows for who is asked there: how that is spelled is theirs.
+/// A path up to `proxy`, and what follows for who is asked there; of how that is spelled, only `.`, `..` and `\` are changed
+/// where it is led on, as in every URL.
 fn cut(path: &str) -> (&str, &str) {
     let (mut segments, mut end) = (Vec::new(), 0);
     for segment in path.split('/') {

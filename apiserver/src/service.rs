@@ -237,7 +237,7 @@ where
         }
         Target::NonResource(what) => nonresource::get(state, what, &parts.headers).await,
         Target::Resource(info) if info.subresource == Some(Subresource::Proxy) => {
-            let request = proxy::Request { identity, info, query, parts };
+            let request = proxy::Request { identity, info, parts };
             proxy::forward(state, request, body).await
         }
         Target::Resource(info) => {

@@ -138,6 +138,9 @@ async fn answers_come_back_as_they_are() {
     assert_eq!(location("/moved").await, (308, format!("{proxy}/odd?x")));
     assert_eq!(location("/away").await, (307, "http://elsewhere.example/odd".to_owned()));
     assert_eq!(location("?x=1").await, (301, format!("{proxy}/?x=1")));
+    let odd = format!("/{proxy}");
+    let answer = api.get(&odd).await;
+    assert_eq!(answer.headers["location"], format!("{proxy}/"), "a path and no host");
 }
 
 #[tokio::test]
@@ -208,8 +211,61 @@ async fn what_cannot_be_led_on_is_refused() {
     let message = refusal(&format!("p:{free}"), 503, "ServiceUnavailable").await;
     let begins = "error trying to reach service: ";
     assert!(message.starts_with(begins) && message.contains("refused"), "{message}");
-    let dry = api.get(&format!("{PODS}/p:{free}/proxy/x?dryRun=All")).await;
-    assert_eq!(dry.fails(400, "BadRequest"), "dryRun is not supported");
+}
+
+#[tokio::test]
+async fn what_an_application_is_asked_is_its_own() {
+    let (api, proxy) = api_before(Router::new().fallback(mirror)).await;
+    let seen = api.get(&format!("{proxy}/x?dryRun=maybe")).await.ok();
+    assert_eq!(seen["uri"], "/x?dryRun=maybe");
+}
+
+#[tokio::test]
+async fn a_body_goes_on_though_another_protocol_would_do() {
+    let (tls, server) = (Tls::start().await, serve(Router::new().fallback(mirror)).await);
+    pod_at(&tls.api, "p", server.ip()).await;
+    let mut connection = tls.connection(Some(&Identity::admin())).await;
+    let path = format!("{PODS}/p:{}/proxy/", server.port());
+    let headers = "connection: upgrade\r\nupgrade: h2c\r\ncontent-length: 4\r\n";
+    let request = format!("POST {path} HTTP/1.1\r\nhost: server\r\n{headers}\r\nbody");
+    let asked = exchange(&mut connection, request.as_bytes());
+    let answer = wait::within("the body arrives", asked).await;
+    assert!(answer.contains(r#""body":"body""#), "{answer}");
+}
+
+#[tokio::test]
+async fn nobody_changes_the_protocol_unasked() {
+    let (api, listener) = (Api::start().await, TcpListener::bind((address(), 0)).await.unwrap());
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let head =
+                "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n";
+            connection.read_u8().await.unwrap();
+            connection.write_all(head.as_bytes()).await.unwrap();
+            let _ = tokio::io::copy(&mut connection, &mut tokio::io::sink()).await;
+        }
+    });
+    pod_at(&api, "p", address()).await;
+    let answer = api.get(&format!("{PODS}/p:{port}/proxy/x")).await;
+    let message = answer.fails(503, "ServiceUnavailable");
+    assert!(message.contains("was not asked for"), "{message}");
+}
+
+#[tokio::test]
+async fn a_pod_is_at_an_address_of_its_nodes() {
+    let (api, server) = (Api::start().await, serve(Router::new().fallback(mirror)).await);
+    let node = json!({"metadata": {"name": "n1"}, "spec": {"podCIDR": "203.0.113.0/24"}});
+    api.post("/api/v1/nodes", &node).await.ok();
+    let mut bound = pod("p");
+    bound["spec"]["nodeName"] = json!("n1");
+    api.post(PODS, &bound).await.ok();
+    let address = server.ip();
+    let status =
+        json!({"status": {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}});
+    api.patch(&format!("{PODS}/p/status"), "merge-patch", &status).await.ok();
+    let answer = api.get(&format!("{PODS}/p:{}/proxy/x", server.port())).await;
+    assert_eq!(answer.fails(400, "BadRequest"), "address not allowed");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use api_machinery::ApiError;
+use ipnet::{IpNet, Ipv4Net};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -78,7 +79,9 @@ pub(super) async fn find<'a>(
     let address = match kind {
         "pod" => {
             let pod = state.objects().get("pods", namespace, named.name).await?;
-            of_pod(&pod, &named, invalid)?
+            let address = of_pod(&pod, &named, invalid)?;
+            check_node(state, &pod, address.ip()).await?;
+            address
         }
         "service" => of_service(state, namespace, text, &named).await?,
         _ => {
@@ -93,17 +96,49 @@ pub(super) async fn find<'a>(
             SocketAddr::new(kubelet.address.ip(), port)
         }
     };
-    check(address, state.config.advertised())?;
+    check(address, state.config.advertised(), state.config.service_cidr)?;
     Ok(Destination::Server { scheme, address })
 }
 
 /// What is of this host alone, and the server itself, is not for who may but see a pod: a pod's address is what its
 /// status says, which others write. (Kubernetes: `IsProxyableIP`.)
-fn check(address: SocketAddr, own: SocketAddr) -> Result<(), ApiError> {
-    if is_global_unicast(address.ip()) && address != own {
+fn check(address: SocketAddr, own: SocketAddr, services: Ipv4Net) -> Result<(), ApiError> {
+    let is_service = match address.ip().to_canonical() {
+        IpAddr::V4(address) => services.contains(&address),
+        IpAddr::V6(_) => false,
+    };
+    if is_global_unicast(address.ip()) && address != own && !is_service {
         return Ok(());
     }
-    Err(ApiError::bad_request("address not allowed"))
+    Err(not_allowed())
+}
+
+fn not_allowed() -> ApiError {
+    ApiError::bad_request("address not allowed")
+}
+
+/// What a node writes into its pods' status leads to its own addresses alone.
+async fn check_node(state: &State, pod: &Value, address: IpAddr) -> Result<(), ApiError> {
+    let name = pod["spec"]["nodeName"].as_str().unwrap_or_default();
+    match state.objects().get("nodes", None, name).await {
+        Ok(node) if may_have(&node, pod, address) => Ok(()),
+        Ok(_) => Err(not_allowed()),
+        Err(error) if error.code() == 404 => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a pod of the node may have such an address. Of a node without a part of the pods' network, nothing is known.
+fn may_have(node: &Value, pod: &Value, address: IpAddr) -> bool {
+    let spec = &node["spec"];
+    let parts = spec["podCIDRs"].as_array().into_iter().flatten().chain([&spec["podCIDR"]]);
+    let mut parts = parts.filter_map(|part| part.as_str()?.parse::<IpNet>().ok()).peekable();
+    let mut own = node["status"]["addresses"].as_array().into_iter().flatten();
+    if pod["spec"]["hostNetwork"] == true {
+        return own
+            .any(|own| own["address"].as_str().and_then(|it| it.parse().ok()) == Some(address));
+    }
+    parts.peek().is_none() || parts.any(|part| part.contains(&address.to_canonical()))
 }
 
 fn is_global_unicast(address: IpAddr) -> bool {
@@ -149,7 +184,7 @@ fn of_pod(
         )));
     }
     let address = pod["status"]["podIP"].as_str().and_then(|address| address.parse().ok());
-    let address = address.ok_or_else(|| ApiError::bad_request("address not allowed"))?;
+    let address = address.ok_or_else(not_allowed)?;
     Ok(SocketAddr::new(address, port))
 }
 
@@ -165,10 +200,14 @@ async fn of_service(
     let port = port_name(&service, named)?;
     let mut endpoints = endpoints(&slices(state, namespace, named.name).await?, port);
     while !endpoints.is_empty() {
-        let at = usize::from(Uuid::new_v4().as_bytes()[0]) % endpoints.len();
+        let random = Uuid::new_v4().as_u64_pair().1;
+        let at = usize::try_from(random).unwrap_or_default() % endpoints.len();
         let (pod, address) = endpoints.swap_remove(at);
         match state.objects().get("pods", namespace, &pod).await {
-            Ok(pod) if has_address(&pod, address.ip()) => return Ok(address),
+            Ok(pod) if has_address(&pod, address.ip()) => {
+                check_node(state, &pod, address.ip()).await?;
+                return Ok(address);
+            }
             Ok(_) => {}
             Err(error) if error.code() == 404 => {}
             Err(error) => return Err(error),
@@ -294,6 +333,8 @@ mod tests {
     #[test]
     fn nobody_is_led_to_the_server_itself_or_what_is_of_its_host_alone() {
         let own = "10.0.0.1:6443".parse().unwrap();
+        let services = "10.96.0.0/16".parse().unwrap();
+        let check = |address, own| super::check(address, own, services);
         for allowed in ["10.1.0.7:80", "10.0.0.1:80", "[fd00::1]:80", "8.8.8.8:53"] {
             assert!(check(allowed.parse().unwrap(), own).is_ok(), "{allowed}");
         }
@@ -308,9 +349,31 @@ mod tests {
             "[fe80::1]:80",
             "[::ffff:127.0.0.1]:80",
             "10.0.0.1:6443",
+            "10.96.0.1:443",
+            "[::ffff:10.96.0.1]:443",
         ] {
             assert!(check(refused.parse().unwrap(), own).is_err(), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_pods_address_is_one_that_its_node_may_give() {
+        let node = json!({
+            "spec": {"podCIDR": "10.244.1.0/24", "podCIDRs": ["10.244.1.0/24", "fd00:1::/64"]},
+            "status": {"addresses": [
+                {"type": "Hostname", "address": "n1"}, {"type": "InternalIP", "address": "10.0.0.5"}]},
+        });
+        let on_host = json!({"spec": {"hostNetwork": true}});
+        let check = |node: &Value, pod: &Value, address: &str, expected| {
+            assert_eq!(may_have(node, pod, address.parse().unwrap()), expected, "{pod} {address}");
+        };
+        check(&node, &pod(), "10.244.1.7", true);
+        check(&node, &pod(), "fd00:1::7", true);
+        check(&node, &pod(), "10.244.2.7", false);
+        check(&node, &pod(), "10.0.0.5", false);
+        check(&node, &on_host, "10.0.0.5", true);
+        check(&node, &on_host, "10.244.1.7", false);
+        check(&json!({}), &pod(), "10.244.2.7", true);
     }
 
     #[test]

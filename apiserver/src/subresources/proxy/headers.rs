@@ -20,8 +20,24 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 
-/// What names of headers begin with that say whom a request acts as.
-const IMPERSONATION: &str = "impersonate-";
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// What names of headers begin with that say whom a request acts as, here or for who is asked.
+const IDENTITIES: [&str; 2] = ["impersonate-", "x-remote-"];
+/// Where a client would be from, if it were to be believed.
+const ORIGINS: [HeaderName; 2] = [header::FORWARDED, HeaderName::from_static("x-real-ip")];
+/// What a browser would take for all that has the server's address (Kubernetes: `corsRemovingTransport`, of the first four).
+const OF_THE_ADDRESS: [HeaderName; 8] = [
+    header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+    header::ACCESS_CONTROL_ALLOW_HEADERS,
+    header::ACCESS_CONTROL_ALLOW_METHODS,
+    header::ACCESS_CONTROL_ALLOW_ORIGIN,
+    header::ALT_SVC,
+    header::STRICT_TRANSPORT_SECURITY,
+    HeaderName::from_static("clear-site-data"),
+    HeaderName::from_static("service-worker-allowed"),
+];
 /// What a token among the protocols of a WebSocket begins with.
 const BEARER_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
 
@@ -41,18 +57,21 @@ pub(super) fn host(parts: &Parts) -> Option<String> {
 /// The headers that a request goes on with: what proves who the client is stays here.
 pub(super) fn onwards(parts: &Parts, upgrades: bool) -> HeaderMap {
     let mut headers = passed(&parts.headers, upgrades);
-    for name in [header::AUTHORIZATION, header::EXPECT] {
+    for name in [header::AUTHORIZATION, header::EXPECT].iter().chain(&ORIGINS) {
         headers.remove(name);
     }
-    let impersonating: Vec<_> =
-        headers.keys().filter(|name| name.as_str().starts_with(IMPERSONATION)).cloned().collect();
-    for name in impersonating {
+    let is_identity =
+        |name: &&HeaderName| IDENTITIES.iter().any(|it| name.as_str().starts_with(it));
+    let identities: Vec<_> = headers.keys().filter(is_identity).cloned().collect();
+    for name in identities {
         headers.remove(name);
     }
     without_token(&mut headers);
     if let Some(host) = host(parts).and_then(|host| HeaderValue::try_from(host).ok()) {
+        headers.insert(FORWARDED_HOST, host.clone());
         headers.insert(header::HOST, host);
     }
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
     if let Some(Peer(address)) = parts.extensions.get() {
         let before = tokens(&headers, &FORWARDED_FOR);
         let all: Vec<_> = before.chain([address.to_string()]).collect();
@@ -68,7 +87,19 @@ pub(super) fn onwards(parts: &Parts, upgrades: bool) -> HeaderMap {
 
 /// The headers that an answer comes back with.
 pub(super) fn back(headers: &HeaderMap, upgrades: bool) -> HeaderMap {
-    passed(headers, upgrades)
+    let mut headers = passed(headers, upgrades);
+    for name in &OF_THE_ADDRESS {
+        headers.remove(name);
+    }
+    headers
+}
+
+/// Whether an answer changes to a protocol that the request asked for.
+pub(super) fn same_protocol(asked: &HeaderMap, answered: &HeaderMap) -> bool {
+    let mut changed = tokens(answered, &header::UPGRADE).peekable();
+    let is_wanted =
+        |to: String| tokens(asked, &header::UPGRADE).any(|it| it.eq_ignore_ascii_case(&to));
+    changed.peek().is_some() && changed.all(is_wanted)
 }
 
 /// Those that are for who is behind; where the protocol changes, also what is said of that.
@@ -162,9 +193,11 @@ mod tests {
         shown
     }
 
-    const OWN: [&str; 3] = [
+    const OWN: [&str; 5] = [
         "host: server:6443",
         "x-forwarded-for: 10.9.8.7",
+        "x-forwarded-host: server:6443",
+        "x-forwarded-proto: https",
         "x-forwarded-uri: /api/v1/nodes/n/proxy/x%20y",
     ];
 
@@ -174,6 +207,12 @@ mod tests {
             ("authorization", "Bearer secret"),
             ("impersonate-user", "ann"),
             ("impersonate-extra-x", "y"),
+            ("x-remote-user", "ann"),
+            ("x-remote-extra-x", "y"),
+            ("forwarded", "for=192.0.2.1"),
+            ("x-real-ip", "192.0.2.1"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-host", "bank.example"),
             ("proxy-authorization", "Basic secret"),
             ("connection", "close, X-Mine"),
             ("x-mine", "1"),
@@ -199,6 +238,8 @@ mod tests {
             "host: pod.example",
             "range: bytes=5-",
             "x-forwarded-for: 192.0.2.1, 10.9.8.7",
+            "x-forwarded-host: pod.example",
+            "x-forwarded-proto: https",
             "x-forwarded-uri: /api/v1/nodes/n/proxy/x%20y",
         ];
         assert_eq!(shown(&onwards(&parts(&given), false)), expected);
@@ -218,6 +259,28 @@ mod tests {
             ["connection: Upgrade", OWN[0], "sec-websocket-protocol: chat", "upgrade: websocket"];
         let found = shown(&onwards(&parts, true));
         assert_eq!(found, [&expected[..], &OWN[1..]].concat());
+    }
+
+    #[test]
+    fn an_answer_says_nothing_about_what_else_is_at_the_servers_address() {
+        let mut headers = HeaderMap::new();
+        for name in OF_THE_ADDRESS.iter().chain(&[header::SET_COOKIE]) {
+            headers.insert(name, HeaderValue::from_static("x"));
+        }
+        assert_eq!(shown(&back(&headers, false)), ["set-cookie: x"]);
+    }
+
+    #[test]
+    fn a_protocol_is_changed_to_one_that_was_asked_for() {
+        let check = |asked: &str, answered: &str, expected| {
+            let headers = |text: &str| parts(&[("upgrade", text)]).headers;
+            let found = same_protocol(&headers(asked), &headers(answered));
+            assert_eq!(found, expected, "{asked}: {answered}");
+        };
+        check("websocket", "WebSocket", true);
+        check("h2c, websocket", "websocket", true);
+        check("websocket", "h2c", false);
+        check("websocket", "", false);
     }
 
     #[test]

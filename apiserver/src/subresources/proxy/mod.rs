@@ -20,19 +20,20 @@ use super::{connection, kubelet};
 use crate::{
     admission::{Attributes, Operation},
     identity::Identity,
-    query::Query,
     request::{self, RequestInfo},
     respond::{Response, Streamed},
     state::State,
     storage::Address,
 };
 
+const UNASKED: &str =
+    "error trying to reach service: it changes to a protocol that it was not asked for";
+
 /// A request that is to be led on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) identity: &'a Identity,
     pub(crate) info: &'a RequestInfo,
-    pub(crate) query: &'a Query,
     pub(crate) parts: &'a Parts,
 }
 
@@ -55,28 +56,25 @@ where
     }
     let mut asked =
         builder(state, &destination, request)?.headers(headers::onwards(parts, upgrade.is_some()));
-    if let Some(body) = body.take_if(|body| upgrade.is_none() && !body.is_end_stream()) {
+    if let Some(body) = body.take_if(|body| !body.is_end_stream()) {
         asked = asked.body(led_on(body, state.config.request_timeout));
     }
     let answer = asked.send().await.map_err(|error| {
         let causes = kubelet::causes(&error.without_url());
         ApiError::unavailable(format!("error trying to reach service: {causes}"))
     })?;
-    Ok(match upgrade {
-        Some(upgrade) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            let response = begun(&answer, true);
-            state.tasks.spawn(connection::lead(state.shutdown.clone(), upgrade, answer));
-            response
-        }
-        _ => led_back(request, &destination, answer),
-    })
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(led_back(request, &destination, answer));
+    }
+    let asked_for = |_: &OnUpgrade| headers::same_protocol(&parts.headers, answer.headers());
+    let upgrade = upgrade.filter(asked_for).ok_or_else(|| ApiError::unavailable(UNASKED))?;
+    let response = begun(&answer, true);
+    state.tasks.spawn(connection::lead(state.shutdown.clone(), upgrade, answer));
+    Ok(response)
 }
 
 async fn admit(state: &State, request: Request<'_>) -> Result<(), ApiError> {
-    let Request { identity, info, query, .. } = request;
-    if !query.all("dryRun").is_empty() {
-        return Err(ApiError::bad_request("dryRun is not supported"));
-    }
+    let Request { identity, info, .. } = request;
     let kind = request::proxy_options(&info.def);
     let options = json!({ "kind": kind, "apiVersion": "v1", "path": info.remainder });
     let attributes = Attributes {
@@ -108,7 +106,8 @@ fn is_read(method: &Method) -> bool {
 /// Relative links are right only behind a slash (Kubernetes: `proxyRedirectsforRootPath`).
 fn to_root(parts: &Parts) -> Response {
     let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    let location = format!("{}/{query}", parts.uri.path());
+    // What begins with two slashes would name a host.
+    let location = format!("/{}/{query}", parts.uri.path().trim_start_matches('/'));
     let mut response = Response::default();
     *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
     let location = HeaderValue::from_str(&location).expect("what a URI has, a header may have");
@@ -155,6 +154,7 @@ fn led_back(
     let location = response.headers().get(header::LOCATION).and_then(|it| it.to_str().ok());
     if let Some(location) = location {
         let path = parts.uri.path();
+        let path = &path[path.find(|it| it != '/').unwrap_or(1).saturating_sub(1)..];
         let prefix = path.strip_suffix(&*info.remainder).unwrap_or(path);
         let hosts = [destination.host(), headers::host(parts).unwrap_or_default()];
         if let Ok(location) = headers::location(location, &hosts, prefix).try_into() {
