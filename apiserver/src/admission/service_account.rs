@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use registry::AnyObject;
 
 use super::{Attributes, Claim, Operation, Plugin};
-use crate::{catalogue::InForce, objects::Objects, storage::Storage, suffix};
+use crate::{catalogue::InForce, objects::Objects, storage::Storage, suffix, tokens::POD_SECONDS};
 
 /// The account of who names none.
 const DEFAULT: &str = "default";
@@ -24,8 +24,6 @@ const DEFAULT: &str = "default";
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// What the names of volumes with tokens begin with.
 const VOLUME_PREFIX: &str = "kube-api-access-";
-/// How long the token of such a volume is good for. Kubernetes' number, by which it knows them.
-const SECONDS: i64 = 3607;
 /// Of the volume's files.
 const MODE: i32 = 0o644;
 /// The account `default` is made soon after its namespace: how often it is looked for, and after what time again.
@@ -134,7 +132,7 @@ fn has_its_own(container: &Container) -> bool {
 fn token_volume(name: String) -> Volume {
     let token = ServiceAccountTokenProjection {
         path: "token".to_owned(),
-        expiration_seconds: Some(SECONDS),
+        expiration_seconds: Some(POD_SECONDS),
         ..ServiceAccountTokenProjection::default()
     };
     let certificate = KeyToPath { key: "ca.crt".to_owned(), path: "ca.crt".to_owned(), mode: None };

@@ -25,7 +25,7 @@ pub(super) struct Known<'a> {
 
 /// Who has a token with these claims.
 pub(super) async fn identity(known: Known<'_>, claims: &Claims) -> Result<Identity, TokenError> {
-    let Private { namespace, node, pod, secret, account } = &claims.kubernetes;
+    let Private { namespace, node, pod, secret, account, .. } = &claims.kubernetes;
     let place = Some(namespace.as_str());
     check_account(known, namespace, account).await?;
     if let Some(secret) = secret {

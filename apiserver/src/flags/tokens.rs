@@ -24,6 +24,17 @@ pub(super) struct TokenFlags {
     /// Issuer of tokens; may be repeated: the first is that of new ones
     #[arg(long = "service-account-issuer", default_value = DEFAULT_ISSUER, value_parser = issuer)]
     service_account_issuers: Vec<String>,
+    /// Make the tokens that pods get by themselves good for a year, for clients that never read them again
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value_t = true,
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    service_account_extend_token_expiration: bool,
     /// For whom tokens must be meant to be taken [default: the issuers]
     #[arg(long, value_delimiter = ',')]
     api_audiences: Vec<String>,
@@ -42,7 +53,8 @@ impl TokenFlags {
         for path in &self.service_account_key_files {
             tokens.trust(&pki::read(path)?).with_context(|| cannot_use(path))?;
         }
-        Ok(tokens.between(self.service_account_issuers.clone(), self.api_audiences.clone()))
+        let extended = tokens.extended(self.service_account_extend_token_expiration);
+        Ok(extended.between(self.service_account_issuers.clone(), self.api_audiences.clone()))
     }
 }
 

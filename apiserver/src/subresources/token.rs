@@ -22,11 +22,14 @@ use crate::{
     respond::{self, Response},
     state::State,
     storage::Address,
-    tokens::{Claims, Private, Reference},
+    tokens::{Claims, Private, Reference, Tokens},
 };
 
 /// How long a token is good whose request doesn't say.
 const HOUR: i64 = 3600;
+/// Kubelets, and what their names begin with.
+const NODES: &str = "system:nodes";
+const NODE_PREFIX: &str = "system:node:";
 const SHORTEST: i64 = 600;
 const LONGEST: i64 = 1 << 32;
 
@@ -57,12 +60,25 @@ pub(crate) async fn create(
     let spec = request.spec.clone().unwrap_or_default();
     validate(&spec)?;
     let bound = bound(state.objects(), at, spec.bound_object_ref.as_ref()).await?;
-    let claims = claims(tokens.issuer(), at, &account, bound, &spec, now);
+    check_node(&call.identity, at, &bound)?;
+    let claims = claims(tokens, at, &account, bound, &spec, now);
     let token = tokens.sign(&claims)?;
     let expires = now + SignedDuration::from_secs(spec.expiration_seconds.unwrap_or(HOUR));
     request.status =
         Some(TokenRequestStatus { expiration_timestamp: Some(Time(expires)), token: Some(token) });
     Ok(respond::created(&given.to_value()?, warnings))
+}
+
+/// A node has tokens of its own pods only (Kubernetes: the admission plugin `NodeRestriction`).
+fn check_node(identity: &Identity, at: Address<'_>, bound: &Bound) -> Result<(), ApiError> {
+    let asks = identity.user.strip_prefix(NODE_PREFIX).filter(|_| identity.is_in(NODES));
+    let Some(asks) = asks else { return Ok(()) };
+    let why = match (&bound.pod, &bound.node) {
+        (None, _) => "node requested token not bound to a pod",
+        (_, Some(node)) if node.name == asks => return Ok(()),
+        _ => "node requested token bound to a pod scheduled on a different node",
+    };
+    Err(ApiError::forbidden("", "serviceaccounts", at.name, why))
 }
 
 fn the_request(given: &mut AnyObject) -> Result<&mut TokenRequest, ApiError> {
@@ -189,8 +205,9 @@ async fn node_of(objects: Objects<'_>, pod: &Value) -> Result<Option<Reference>,
     }
 }
 
+/// One that is good for longer than was asked for is to be renewed as if it were not.
 fn claims(
-    issuer: &str,
+    tokens: &Tokens,
     at: Address<'_>,
     account: &Value,
     bound: Bound,
@@ -200,11 +217,14 @@ fn claims(
     let now = now.as_second();
     let namespace = at.namespace.unwrap_or_default();
     let Bound { pod, secret, node } = bound;
+    let audiences = spec.audiences.clone().unwrap_or_default();
+    let seconds = spec.expiration_seconds.unwrap_or(HOUR);
+    let extension = pod.as_ref().and_then(|_| tokens.extension(seconds, &audiences));
     Claims {
-        audiences: spec.audiences.clone().unwrap_or_default(),
-        expires: now + spec.expiration_seconds.unwrap_or(HOUR),
+        audiences,
+        expires: now + extension.unwrap_or(seconds),
         issued: now,
-        issuer: issuer.to_owned(),
+        issuer: tokens.issuer().to_owned(),
         id: Uuid::new_v4().to_string(),
         kubernetes: Private {
             namespace: namespace.to_owned(),
@@ -212,6 +232,7 @@ fn claims(
             pod,
             secret,
             account: reference(at.name, account),
+            warn_after: extension.map(|_| now + seconds),
         },
         not_before: now,
         subject: Identity::of_account(namespace, at.name).user,

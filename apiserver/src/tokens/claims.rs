@@ -23,6 +23,9 @@ pub(crate) struct Private {
     pub(crate) secret: Option<Reference>,
     #[serde(rename = "serviceaccount")]
     pub(crate) account: Reference,
+    /// From then on, who still shows the token should have read its successor.
+    #[serde(rename = "warnafter", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) warn_after: Option<i64>,
 }
 
 /// All claims. Times are in seconds since 1970.

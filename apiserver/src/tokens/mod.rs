@@ -20,6 +20,10 @@ pub use keys::KeyError;
 /// Who issues tokens unless the flags say otherwise, and for whom they are then meant (Kubernetes: kubeadm's choice).
 pub(crate) const DEFAULT_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
+/// What the token of each pod is asked for with: Kubernetes' number, by which such a token is known.
+pub(crate) const POD_SECONDS: i64 = 3607;
+const YEAR: i64 = 365 * 24 * 3600;
+
 /// The path of the keys.
 pub(crate) const KEYS_PATH: &str = "/openid/v1/jwks";
 
@@ -53,6 +57,8 @@ pub struct Tokens {
     /// The first is that of new tokens.
     issuers: Vec<String>,
     audiences: Vec<String>,
+    /// Whether those that pods get by themselves are good for a year.
+    extended: bool,
 }
 
 impl Tokens {
@@ -65,7 +71,7 @@ impl Tokens {
         let signing = SigningKey::of_pem(signing_key)?;
         let issuers = vec![DEFAULT_ISSUER.to_owned()];
         let keys = vec![signing.public.clone()];
-        Ok(Self { signing, keys, audiences: issuers.clone(), issuers })
+        Ok(Self { signing, keys, audiences: issuers.clone(), issuers, extended: true })
     }
 
     /// Tokens with a key that nobody else has, and that is gone with the server.
@@ -85,6 +91,19 @@ impl Tokens {
             }
         }
         Ok(())
+    }
+
+    /// Whether the tokens that pods get by themselves are good for a year, for clients that never read them again.
+    #[must_use]
+    pub fn extended(self, extended: bool) -> Self {
+        Self { extended, ..self }
+    }
+
+    /// How long a token bound to a pod is good that is asked for with so many seconds; `None` for just as long
+    /// (Kubernetes: `--service-account-extend-token-expiration`).
+    pub(crate) fn extension(&self, seconds: i64, audiences: &[String]) -> Option<i64> {
+        let is_for_us = audiences.iter().all(|audience| self.audiences.contains(audience));
+        (self.extended && seconds == POD_SECONDS && is_for_us).then_some(YEAR)
     }
 
     /// Takes tokens of these issuers, the first of which issues new ones, that are meant for one of these audiences, or

@@ -151,3 +151,13 @@ fn a_token_is_not_taken_that_was_changed_or_is_signed_otherwise() {
         assert!(outcome(&tokens, nonsense).is_err(), "{nonsense}");
     }
 }
+
+#[test]
+fn only_the_tokens_that_pods_get_by_themselves_are_good_for_longer() {
+    let (tokens, here) = (Tokens::ephemeral(), [DEFAULT_ISSUER.to_owned()]);
+    assert_eq!(tokens.extension(POD_SECONDS, &here), Some(YEAR));
+    assert_eq!(tokens.extension(POD_SECONDS + 1, &here), None);
+    let others = [DEFAULT_ISSUER.to_owned(), "vault".to_owned()];
+    assert_eq!(tokens.extension(POD_SECONDS, &others), None);
+    assert_eq!(tokens.extended(false).extension(POD_SECONDS, &here), None);
+}

@@ -193,6 +193,73 @@ async fn until_refused(api: &Api, token: &str, why: &str) {
 }
 
 #[tokio::test]
+async fn the_token_that_a_pod_gets_by_itself_is_good_for_a_year() {
+    let pod_token = async |api: &Api, spec: Value| {
+        let mut pod = pod("p");
+        pod["spec"]["serviceAccountName"] = json!("robot");
+        if api.get(&format!("{PODS}/p")).await.code == 404 {
+            api.post(PODS, &pod).await.ok();
+        }
+        let mut spec = spec;
+        spec["boundObjectRef"] = json!({"apiVersion": "v1", "kind": "Pod", "name": "p"});
+        let status = ask(api, spec).await.ok()["status"].clone();
+        let claims = claims(status["token"].as_str().unwrap());
+        let warn = claims["kubernetes.io"]["warnafter"].as_i64();
+        let issued = claims["iat"].as_i64().unwrap();
+        (claims["exp"].as_i64().unwrap() - issued, warn.map(|warn| warn - issued), status)
+    };
+    let (api, _) = start().await;
+    let before = now();
+    let (life, warn, status) = pod_token(&api, json!({"expirationSeconds": 3607})).await;
+    assert_eq!((life, warn), (365 * 24 * 3600, Some(3607)));
+    let told = status["expirationTimestamp"]
+        .as_str()
+        .unwrap()
+        .parse::<api_types::jiff::Timestamp>()
+        .unwrap();
+    let told = told.as_second() - i64::try_from(before).unwrap();
+    assert!((3600..3700).contains(&told), "it is to be renewed as ever: {told}");
+    for other in [
+        json!({"expirationSeconds": 3606}),
+        json!({"expirationSeconds": 3607, "audiences": ["vault"]}),
+    ] {
+        let seconds = other["expirationSeconds"].as_i64().unwrap();
+        let (life, warn, _) = pod_token(&api, other).await;
+        assert_eq!((life, warn), (seconds, None));
+    }
+    let unbound = claims(&token(&api, json!({"expirationSeconds": 3607})).await);
+    assert_eq!(unbound["exp"].as_i64().unwrap() - unbound["iat"].as_i64().unwrap(), 3607);
+}
+
+#[tokio::test]
+async fn a_node_has_tokens_of_its_own_pods_only() {
+    let (api, _) = start().await;
+    let mut pod = pod("p");
+    pod["spec"]["serviceAccountName"] = json!("robot");
+    pod["spec"]["nodeName"] = json!("n1");
+    api.post(PODS, &pod).await.ok();
+    let ask = async |node: &str, spec: Value| {
+        let request = Request::post(format!("{ACCOUNTS}/robot/token"))
+            .header(header::CONTENT_TYPE, JSON)
+            .body(Body::from(json!({"spec": spec}).to_string()))
+            .unwrap();
+        let identity = Identity::new(format!("system:node:{node}"), &["system:nodes"]);
+        Answer::of(api.request_as(identity, request).await).await
+    };
+    let bound = json!({"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "p"}});
+    ask("n1", bound.clone()).await.ok();
+    let begins = "serviceaccounts \"robot\" is forbidden: node requested token";
+    assert_eq!(
+        ask("n2", bound).await.fails(403, "Forbidden"),
+        format!("{begins} bound to a pod scheduled on a different node")
+    );
+    assert_eq!(
+        ask("n1", json!({})).await.fails(403, "Forbidden"),
+        format!("{begins} not bound to a pod")
+    );
+}
+
+#[tokio::test]
 async fn nothing_else_can_a_token_be_bound_to() {
     let (api, _) = start().await;
     api.post(PODS, &pod("p")).await.ok();
