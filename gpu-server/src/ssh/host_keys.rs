@@ -37,9 +37,14 @@ impl HostKeys {
         for key in keys.iter().map(|key| key.as_ref().trim()) {
             found.add(key)?;
         }
-        found.add_known_hosts(host, port, known_hosts.unwrap_or_default())?;
+        let unread = found.add_known_hosts(host, port, known_hosts.unwrap_or_default());
         if found.fingerprints.is_empty() && found.keys.is_empty() {
             return Err(match known_hosts {
+                Some(_) if unread.is_some() => format!(
+                    "known_hosts has no key of {}: {}",
+                    name(host, port),
+                    unread.unwrap_or_default()
+                ),
                 Some(_) => format!("known_hosts has no key of {}", name(host, port)),
                 None => format!("no host key of {host} is given"),
             });
@@ -69,6 +74,20 @@ impl HostKeys {
         Preferred::DEFAULT.key.iter().filter(|algorithm| known(algorithm)).cloned().collect()
     }
 
+    /// What to try to agree on, one after the other. With a fingerprint the login node may have to be asked for each kind of
+    /// key, as it shows the one that comes first.
+    pub(super) fn offers(&self) -> Vec<Vec<Algorithm>> {
+        let all = self.algorithms();
+        let mut offers = vec![all.clone()];
+        if !self.fingerprints.is_empty() {
+            let is_rsa = |algorithm: &Algorithm| matches!(algorithm, Algorithm::Rsa { .. });
+            let (rsa, others): (Vec<_>, Vec<_>) = all.into_iter().partition(is_rsa);
+            offers.extend(others.into_iter().map(|algorithm| vec![algorithm]));
+            offers.push(rsa);
+        }
+        offers
+    }
+
     fn add(&mut self, key: &str) -> Result<(), String> {
         if key.starts_with("SHA256:") {
             let fingerprint = key.parse();
@@ -81,21 +100,35 @@ impl HostKeys {
         Ok(())
     }
 
-    fn add_known_hosts(&mut self, host: &str, port: u16, text: &str) -> Result<(), String> {
+    /// What is wrong with the first line that cannot be read: it may be of a kind that others know.
+    fn add_known_hosts(&mut self, host: &str, port: u16, text: &str) -> Option<String> {
         let name = name(host, port);
-        for entry in KnownHosts::new(text) {
-            let entry: Entry = entry.map_err(|error| format!("known_hosts: {error}"))?;
-            if !is_about(entry.host_patterns(), &name) {
-                continue;
-            }
-            match entry.marker() {
-                None => self.keys.push(entry.public_key().clone()),
-                Some(Marker::Revoked) => self.revoked.push(entry.public_key().clone()),
-                // That is about certificates, which are not accepted.
-                Some(Marker::CertAuthority) => {}
+        let mut unread = None;
+        for (at, line) in text.lines().enumerate() {
+            // OpenSSH takes any blanks.
+            let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+            for entry in KnownHosts::new(&line) {
+                match entry {
+                    Ok(entry) => self.add_entry(&entry, &name),
+                    Err(error) => {
+                        unread.get_or_insert_with(|| format!("line {}: {error}", at + 1));
+                    }
+                }
             }
         }
-        Ok(())
+        unread
+    }
+
+    fn add_entry(&mut self, entry: &Entry, name: &str) {
+        if !is_about(entry.host_patterns(), name) {
+            return;
+        }
+        match entry.marker() {
+            None => self.keys.push(entry.public_key().clone()),
+            Some(Marker::Revoked) => self.revoked.push(entry.public_key().clone()),
+            // That is about certificates, which are not accepted.
+            Some(Marker::CertAuthority) => {}
+        }
     }
 }
 

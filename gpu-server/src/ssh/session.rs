@@ -5,7 +5,10 @@ use std::{fmt, sync::Arc, time::Duration};
 use russh::{
     ChannelMsg, Disconnect, MethodKind, Preferred,
     client::{self, AuthResult, Handle, KeyboardInteractiveAuthResponse, Msg},
-    keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate, decode_secret_key},
+    keys::{
+        Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate,
+        decode_secret_key,
+    },
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{sync::Semaphore, time::timeout};
@@ -18,8 +21,12 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// How many of these may go unanswered.
 const KEEPALIVE_MAX: usize = 3;
-/// Of each of a command's outputs.
-const OUTPUT_LIMIT: usize = 1 << 20;
+/// As long may nothing come from the other side, nor go there, until the connection counts as gone.
+const SILENCE_LIMIT: Duration = Duration::from_secs(30);
+/// Of taking leave.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+/// Of each of a command's outputs: those of an array of thousands are megabytes.
+const OUTPUT_LIMIT: usize = 8 << 20;
 /// What may be on its way to us; it bounds what is held of a file that is being fetched.
 const WINDOW: u32 = 512 << 10;
 /// How many commands may run at a time: OpenSSH allows ten channels, one of which is SFTP's, and some of which may be of
@@ -112,9 +119,28 @@ impl Session {
 
     /// Runs `command` in the user's shell, with `stdin`, for at most as long as `limit`.
     pub async fn run(&self, command: &str, stdin: &[u8], limit: Duration) -> Result<Output, Error> {
-        let what =
-            || Error::Unreachable(format!("{}: a command took longer than {limit:?}", self.host));
-        timeout(limit, self.run_unlimited(command, stdin)).await.map_err(|_| what())?
+        // Others' commands are not this one's fault.
+        let _turn = self.commands.acquire().await;
+        let channel = self.channel().await?;
+        let (mut reader, writer) = channel.split();
+        let conversation = async {
+            writer.exec(true, command).await.map_err(|error| self.broken(&error))?;
+            let write = async {
+                // A command that ends without reading all of it has its own answer.
+                let _ = writer.data(stdin).await;
+                let _ = writer.eof().await;
+            };
+            let (collected, ()) = tokio::join!(self.collect(async || reader.wait().await), write);
+            collected
+        };
+        let ended = timeout(limit, conversation).await;
+        let what = || format!("{}: a command took longer than {limit:?}", self.host);
+        let ended = ended.unwrap_or_else(|_| Err(Error::Unreachable(what())));
+        if ended.is_err() {
+            // It may be closed already. One that stays open would be one less of those that are allowed.
+            let _ = timeout(CLOSE_LIMIT, writer.close()).await;
+        }
+        ended
     }
 
     /// A channel on which the other side serves SFTP.
@@ -128,26 +154,8 @@ impl Session {
     /// Takes leave.
     pub async fn close(&self) {
         // It ends without a leave, too.
-        let _ = self.handle.disconnect(Disconnect::ByApplication, "", "").await;
-    }
-
-    async fn run_unlimited(&self, command: &str, stdin: &[u8]) -> Result<Output, Error> {
-        let _turn = self.commands.acquire().await;
-        let channel = self.channel().await?;
-        let broken = |error: russh::Error| self.broken(&error);
-        channel.exec(true, command).await.map_err(broken)?;
-        let (mut reader, writer) = channel.split();
-        let write = async {
-            // A command that ends without reading all of it has its own answer.
-            let _ = writer.data(stdin).await;
-            let _ = writer.eof().await;
-        };
-        let (collected, ()) = tokio::join!(self.collect(async || reader.wait().await), write);
-        if collected.is_err() {
-            // It may be closed already.
-            let _ = writer.close().await;
-        }
-        collected
+        let leave = self.handle.disconnect(Disconnect::ByApplication, "", "");
+        let _ = timeout(CLOSE_LIMIT, leave).await;
     }
 
     /// What comes until the channel is closed: output may follow the exit status.
@@ -180,7 +188,9 @@ impl Session {
     }
 
     async fn channel(&self) -> Result<russh::Channel<Msg>, Error> {
-        self.handle.channel_open_session().await.map_err(|error| self.broken(&error))
+        let opened = timeout(SILENCE_LIMIT, self.handle.channel_open_session()).await;
+        let silent = |_| Error::Unreachable(format!("{} opens no channel", self.host));
+        opened.map_err(silent)?.map_err(|error| self.broken(&error))
     }
 
     fn broken(&self, error: &russh::Error) -> Error {
@@ -199,10 +209,7 @@ async fn log_in(target: &Target) -> Result<Session, Error> {
         Credential::Password(_) => None,
         Credential::Key(text) => Some(private_key(text)?),
     };
-    let client = Client { host_keys: target.host_keys.clone() };
-    let address = (target.host.as_str(), target.port);
-    let connected = client::connect(Arc::new(config(&target.host_keys)), address, client).await;
-    let mut handle = connected.map_err(|error| error.at(target))?;
+    let mut handle = connect(target).await.map_err(|error| error.at(target))?;
     let result = match (&target.credential, key) {
         (Credential::Password(password), _) => {
             with_password(&mut handle, &target.user, password).await
@@ -221,6 +228,22 @@ async fn log_in(target: &Target) -> Result<Session, Error> {
             target.credential.name()
         ))),
     }
+}
+
+/// A login node shows one of its keys: which, is for us to say.
+async fn connect(target: &Target) -> Result<Handle<Client>, ConnectError> {
+    let address = (target.host.as_str(), target.port);
+    let mut shown = None;
+    for algorithms in target.host_keys.offers() {
+        let client = Client { host_keys: target.host_keys.clone() };
+        match client::connect(Arc::new(config(algorithms)), address, client).await {
+            Err(ConnectError::HostKey(key)) => shown = shown.or(Some(ConnectError::HostKey(key))),
+            // It has no key of the others.
+            Err(ConnectError::Ssh(russh::Error::NoCommonAlgo { .. })) if shown.is_some() => {}
+            other => return other,
+        }
+    }
+    Err(shown.unwrap_or(ConnectError::Ssh(russh::Error::WrongServerSig)))
 }
 
 /// Many clusters ask for the password in the form of a question.
@@ -271,11 +294,12 @@ fn private_key(text: &SecretString) -> Result<PrivateKey, Error> {
     })
 }
 
-fn config(host_keys: &HostKeys) -> client::Config {
+fn config(algorithms: Vec<Algorithm>) -> client::Config {
     client::Config {
-        preferred: Preferred { key: host_keys.algorithms().into(), ..Preferred::DEFAULT },
+        preferred: Preferred { key: algorithms.into(), ..Preferred::DEFAULT },
         keepalive_interval: Some(KEEPALIVE_INTERVAL),
         keepalive_max: KEEPALIVE_MAX,
+        inactivity_timeout: Some(SILENCE_LIMIT),
         nodelay: true,
         window_size: WINDOW,
         ..client::Config::default()

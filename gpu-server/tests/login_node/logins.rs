@@ -62,10 +62,15 @@ async fn a_command_gives_its_output_and_how_it_ended() {
     );
     let output = remote.run("kill -TERM $$").await.unwrap();
     assert_eq!(output.exit, Exit::Signal("TERM".to_owned()));
-    let output = remote.run("head -c 900000 /dev/zero; cat").await.unwrap();
-    assert_eq!(output.stdout.len(), 900_000);
-    let too_much = remote.run("head -c 3000000 /dev/zero").await.unwrap_err();
+    let output = remote.run("head -c 4000000 /dev/zero; cat").await.unwrap();
+    assert_eq!(output.stdout.len(), 4_000_000);
+    let too_much = remote.run("head -c 30000000 /dev/zero").await.unwrap_err();
     assert!(!too_much.is_transient(), "{too_much}");
+    // Commands that are given up are closed: they are not in the way of others.
+    for _ in 0..12 {
+        let limit = Duration::from_millis(20);
+        assert!(remote.run_for("exec sleep 300", limit).await.unwrap_err().is_transient());
+    }
     // What the user's shell says at its start is no answer.
     std::fs::write(slurm.home().join(".bashrc"), "echo welcome\n").unwrap();
     let output = remote.run("echo answer").await.unwrap();

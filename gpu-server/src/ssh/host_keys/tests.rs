@@ -44,7 +44,7 @@ fn what_is_no_key_is_told_and_no_key_at_all_is_not_every_key() {
     assert!(parse(&["ssh-ed25519 AAAA"], None).contains("neither a fingerprint"));
     assert_eq!(parse(&[], None), "no host key of h is given");
     assert_eq!(parse(&[], Some("")), "known_hosts has no key of h");
-    assert!(parse(&[], Some("h ssh-ed25519 !")).starts_with("known_hosts: "));
+    assert!(parse(&[], Some("h ssh-ed25519 !")).contains("no key of h: line 1: "));
 }
 
 #[test]
@@ -86,4 +86,24 @@ fn only_the_algorithms_of_known_keys_are_agreed_on() {
     assert_eq!(algorithms(&[ED25519]), [Algorithm::Ed25519]);
     let fingerprint = key(OTHER).fingerprint(HashAlg::Sha256).to_string();
     assert_eq!(algorithms(&[&fingerprint]), Preferred::DEFAULT.key.to_vec());
+}
+
+#[test]
+fn a_line_that_cannot_be_read_spoils_no_other() {
+    let foreign = "other 1024 35 1234567890\nother ssh-unknown AAAA\n@unknown x y z\n";
+    let known = format!("{foreign}h\t{}\n", ED25519.replace(' ', "\t"));
+    assert!(allows(&[], Some(&known), "h", 22));
+    let none = HostKeys::parse::<&str>("h", 22, &[], Some(foreign)).unwrap_err();
+    assert!(none.contains("known_hosts has no key of h: line 1: "), "{none}");
+}
+
+#[test]
+fn with_a_fingerprint_every_kind_of_key_is_asked_for() {
+    let fingerprint = key(ED25519).fingerprint(HashAlg::Sha256).to_string();
+    let offers = |keys: &[&str]| HostKeys::parse("h", 22, keys, None).unwrap().offers();
+    assert_eq!(offers(&[ED25519]), [vec![Algorithm::Ed25519]]);
+    let several = offers(&[&fingerprint]);
+    assert!(several[0].len() > 2 && several.contains(&vec![Algorithm::Ed25519]), "{several:?}");
+    assert!(several[1..].concat().iter().all(|algorithm| several[0].contains(algorithm)));
+    assert_eq!(several[1..].concat().len(), several[0].len());
 }
