@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use glob::{MatchOptions, Pattern};
-use russh_sftp::protocol::{FileAttributes, FileType};
+use russh_sftp::{
+    client::error::Error as SftpError,
+    protocol::{FileAttributes, FileType, StatusCode},
+};
 
 use super::node::{Remote, sftp_error};
 use crate::ssh::Error;
@@ -37,6 +40,7 @@ struct Search<'a> {
     /// The real path of what may not be left.
     top: String,
     found: BTreeMap<String, RemoteFile>,
+    is_full: bool,
 }
 
 impl Remote {
@@ -51,16 +55,21 @@ impl Remote {
     ) -> Result<Vec<RemoteFile>, Error> {
         let real = self.sftp.canonicalize(top).await.map_err(|error| sftp_error(top, &error))?;
         let found = BTreeMap::new();
-        let mut search = Search { remote: self, directory, top: real, found };
+        let mut search = Search { remote: self, directory, top: real, found, is_full: false };
         if search.look(directory).await?.is_none() {
             return Ok(Vec::new());
         }
         for pattern in patterns {
             let parts = parts(pattern)?;
-            search.find(String::new(), &parts, 0).await?;
+            search.find(String::new(), &parts, 0, false).await?;
         }
         Ok(search.found.into_values().collect())
     }
+}
+
+/// What is wrong with a pattern.
+pub(crate) fn check_pattern(pattern: &str) -> Result<(), Error> {
+    parts(pattern).map(drop)
 }
 
 /// The parts of a pattern between slashes.
@@ -79,88 +88,134 @@ fn parts(pattern: &str) -> Result<Vec<&str>, Error> {
 // === impl Search ===
 
 impl Search<'_> {
-    /// What matches `parts` below `at`.
-    async fn find(&mut self, at: String, parts: &[&str], depth: usize) -> Result<(), Error> {
+    /// What matches `parts` below `at`, which is a link if nobody has called it by its name.
+    async fn find(
+        &mut self,
+        at: String,
+        parts: &[&str],
+        depth: usize,
+        linked: bool,
+    ) -> Result<(), Error> {
         let Some((first, rest)) = parts.split_first() else {
-            return Box::pin(self.take(at, depth)).await;
+            return self.take(at, depth, linked).await;
         };
         if depth > DEPTH_LIMIT {
             return Ok(());
         }
         if !first.contains(['*', '?', '[']) {
-            return Box::pin(self.find(join(&at, first), rest, depth + 1)).await;
+            return Box::pin(self.find(join(&at, first), rest, depth + 1, false)).await;
         }
         if *first == "**" {
-            Box::pin(self.find(at.clone(), rest, depth)).await?;
+            Box::pin(self.find(at.clone(), rest, depth, linked)).await?;
         }
         let pattern = if *first == "**" { "*" } else { first };
         let pattern = Pattern::new(pattern).map_err(|error| Error::failed(*first, error.msg))?;
-        for (name, is_directory) in self.entries(&at).await? {
+        for (name, attributes) in self.entries(&at).await? {
             if !pattern.matches_with(&name, MATCHING) {
                 continue;
             }
             let below = join(&at, &name);
             match *first {
-                "**" if is_directory => Box::pin(self.find(below, parts, depth + 1)).await?,
+                "**" if attributes.is_dir() => {
+                    Box::pin(self.find(below, parts, depth + 1, false)).await?;
+                }
                 "**" => {}
-                _ => Box::pin(self.find(below, rest, depth + 1)).await?,
+                _ if rest.is_empty() => self.take_entry(below, &attributes, depth + 1).await?,
+                _ => Box::pin(self.find(below, rest, depth + 1, attributes.is_symlink())).await?,
             }
         }
         Ok(())
     }
 
-    /// The file at `path`, or those in the directory that is there.
-    async fn take(&mut self, path: String, depth: usize) -> Result<(), Error> {
+    /// The file at `path`, or those in the directory that is there. Links to directories are gone into only where they are
+    /// called by their name: others may lead in a circle.
+    async fn take(&mut self, path: String, depth: usize, linked: bool) -> Result<(), Error> {
         let Some(attributes) = self.look(&join(self.directory, &path)).await? else {
             return Ok(());
         };
         match attributes.file_type() {
-            FileType::Dir if depth <= DEPTH_LIMIT => {
-                for (name, _) in self.entries(&path).await? {
-                    Box::pin(self.take(join(&path, &name), depth + 1)).await?;
+            FileType::Dir if depth <= DEPTH_LIMIT && !linked => {
+                for (name, attributes) in self.entries(&path).await? {
+                    Box::pin(self.take_entry(join(&path, &name), &attributes, depth + 1)).await?;
                 }
-                Ok(())
             }
-            FileType::File if self.found.len() < FILES_LIMIT => {
-                let (size, modified) =
-                    (attributes.size.unwrap_or(0), attributes.mtime.unwrap_or(0));
-                self.found.insert(path.clone(), RemoteFile { path, size, modified });
-                Ok(())
-            }
-            FileType::File => Err(Error::failed(
-                "results",
-                format!("the patterns match more than {FILES_LIMIT} files"),
-            )),
-            _ => Ok(()),
+            FileType::File => self.add(path, &attributes),
+            _ => {}
         }
+        Ok(())
     }
 
-    /// The names in a directory, and whether they are those of directories, if it is one.
-    async fn entries(&self, at: &str) -> Result<Vec<(String, bool)>, Error> {
+    /// What is in a directory, as it says itself.
+    async fn take_entry(
+        &mut self,
+        path: String,
+        attributes: &FileAttributes,
+        depth: usize,
+    ) -> Result<(), Error> {
+        if attributes.is_regular() {
+            self.add(path, attributes);
+            return Ok(());
+        }
+        self.take(path, depth, attributes.is_symlink()).await
+    }
+
+    fn add(&mut self, path: String, attributes: &FileAttributes) {
+        if self.found.len() >= FILES_LIMIT {
+            if !self.is_full {
+                tracing::warn!(
+                    "the patterns match more than {FILES_LIMIT} files: the rest is not fetched"
+                );
+            }
+            self.is_full = true;
+            return;
+        }
+        let (size, modified) = (attributes.size.unwrap_or(0), attributes.mtime.unwrap_or(0));
+        self.found.insert(path.clone(), RemoteFile { path, size, modified });
+    }
+
+    /// What is in a directory, if it is one that can be read. Names are believed only if they are names.
+    async fn entries(&self, at: &str) -> Result<Vec<(String, FileAttributes)>, Error> {
         let path = join(self.directory, at);
         match self.look(&path).await? {
             Some(attributes) if attributes.is_dir() => {}
             _ => return Ok(Vec::new()),
         }
         let read = self.remote.sftp.read_dir(path.as_str()).await;
-        let entries = read.map_err(|error| sftp_error(&path, &error))?;
-        Ok(entries.map(|entry| (entry.file_name(), entry.file_type().is_dir())).collect())
+        let Some(entries) = there(&path, read)? else { return Ok(Vec::new()) };
+        let entries = entries.map(|entry| (entry.file_name(), entry.metadata()));
+        Ok(entries.filter(|(name, _)| is_name(name)).collect())
     }
 
     /// What is at `path`, behind links; nothing if there is nothing, or if it is outside.
     async fn look(&self, path: &str) -> Result<Option<FileAttributes>, Error> {
-        if !self.remote.exists(path).await? {
-            return Ok(None);
-        }
         let real = self.remote.sftp.canonicalize(path).await;
-        let real = real.map_err(|error| sftp_error(path, &error))?;
+        let Some(real) = there(path, real)? else { return Ok(None) };
         if real != self.top && !real.starts_with(&format!("{}/", self.top)) {
             tracing::warn!(path, "not fetched: it leads out of the job's directory");
             return Ok(None);
         }
-        let attributes = self.remote.sftp.metadata(path).await;
-        attributes.map(Some).map_err(|error| sftp_error(path, &error))
+        there(path, self.remote.sftp.metadata(path).await)
     }
+}
+
+/// Nothing where there is nothing, or no more, or where it is not for us: that keeps nothing else from being fetched.
+fn there<T>(path: &str, result: Result<T, SftpError>) -> Result<Option<T>, Error> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(SftpError::Status(status)) if status.status_code == StatusCode::NoSuchFile => Ok(None),
+        Err(error) => match sftp_error(path, &error) {
+            Error::Failed { message, .. } => {
+                tracing::warn!(path, message, "not fetched");
+                Ok(None)
+            }
+            other => Err(other),
+        },
+    }
+}
+
+/// Whether it is the name of something in a directory: the login node may say anything.
+fn is_name(name: &str) -> bool {
+    !["", ".", ".."].contains(&name) && !name.contains(['/', '\0'])
 }
 
 fn join(at: &str, name: &str) -> String {
@@ -174,6 +229,12 @@ fn join(at: &str, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_names_are_believed() {
+        assert!(["a", "..a", "-rf", "é"].iter().all(|name| is_name(name)));
+        assert!(!["", ".", "..", "../x", "a/b", "/", "a\0"].iter().any(|name| is_name(name)));
+    }
 
     #[test]
     fn a_pattern_is_relative_and_goes_downwards() {

@@ -9,5 +9,7 @@ mod upload;
 
 pub use directory::JobDirectory;
 pub use list::RemoteFile;
+pub(crate) use list::check_pattern;
+pub(crate) use node::REMOVED;
 pub use node::Remote;
 pub use quote::quote;

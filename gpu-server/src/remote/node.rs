@@ -3,16 +3,26 @@
 use std::time::Duration;
 
 use russh_sftp::{
-    client::{Config, SftpSession, error::Error as SftpError},
-    protocol::{FileAttributes, StatusCode},
+    client::{Config, SftpSession, error::Error as SftpError, fs::File},
+    protocol::{FileAttributes, OpenFlags, StatusCode},
 };
-use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt},
+    time::timeout,
+};
+use uuid::Uuid;
 
 use super::{directory::JobDirectory, quote::quote};
-use crate::ssh::{Error, Output, Session, Target};
+use crate::ssh::{Error, Exit, Output, Session, Target};
 
 /// For commands that have little to do.
 const RUN_LIMIT: Duration = Duration::from_secs(90);
+/// Until SFTP is there.
+const SFTP_LIMIT: Duration = Duration::from_secs(30);
+/// In the directory of a job: for it, nothing is submitted any more.
+pub(crate) const REMOVED: &str = "removed";
+/// The exit code of a script that others keep from its work.
+const BUSY: u32 = 75;
 /// Where a script's own output begins: what the user's shell says at its start comes before.
 const BEGIN: &str = "--- minik8s ---\n";
 
@@ -30,6 +40,12 @@ impl Remote {
     /// Connects, logs in, and asks for SFTP.
     pub async fn connect(target: &Target) -> Result<Self, Error> {
         let session = Session::connect(target).await?;
+        let opened = timeout(SFTP_LIMIT, Self::with_sftp(session, target)).await;
+        let silent = |_| Error::Unreachable(format!("SFTP at {} does not answer", target.host));
+        opened.map_err(silent)?
+    }
+
+    async fn with_sftp(session: Session, target: &Target) -> Result<Self, Error> {
         let channel = session.sftp_channel().await?;
         let opened = SftpSession::new_with_config(channel, config()).await;
         let sftp =
@@ -63,29 +79,25 @@ impl Remote {
         // The script is not a word of the command, as the user's shell may have other rules than sh. In braces it is
         // read as a whole before it begins, so that nothing in it can read the rest of it as its input.
         let begin = BEGIN.trim_end();
-        let stdin = format!("{{ echo '{begin}'\n{script}\nexit\n}} </dev/null\n");
-        let mut output = self.session.run("exec sh", stdin.as_bytes(), limit).await?;
-        let found = output.stdout.windows(BEGIN.len()).position(|part| part == BEGIN.as_bytes());
-        output.stdout.drain(..found.map_or(0, |at| at + BEGIN.len()));
-        Ok(output)
+        let stdin =
+            format!("{{ echo '{begin}'; echo '{begin}' >&2\n{script}\nexit\n}} </dev/null\n");
+        let output = self.session.run("exec sh", stdin.as_bytes(), limit).await?;
+        own(output)
     }
 
     /// Makes the file `path` with `content`, in place of what is there. It is never there in part.
     pub async fn put(&self, path: &str, content: &[u8], mode: u32) -> Result<(), Error> {
-        let partial = format!("{path}.partial");
+        let partial = partial(path);
         self.write(&partial, &mut &*content, mode).await?;
         self.rename(&partial, path).await
     }
 
     /// At most `most` bytes of the file `path` from `offset` on: none at its end, nor if there is no such file.
     pub async fn read(&self, path: &str, offset: u64, most: usize) -> Result<Vec<u8>, Error> {
-        let file = match self.sftp.open(path).await {
-            Err(SftpError::Status(status)) if status.status_code == StatusCode::NoSuchFile => {
-                return Ok(Vec::new());
-            }
-            other => other,
-        };
-        let mut file = file.map_err(|error| sftp_error(path, &error))?;
+        if !self.exists(path).await? {
+            return Ok(Vec::new());
+        }
+        let mut file = self.open(path).await?;
         let mut content = Vec::new();
         let read = async {
             file.seek(std::io::SeekFrom::Start(offset)).await?;
@@ -95,14 +107,45 @@ impl Remote {
         Ok(content)
     }
 
-    /// Removes all that a job has on the login node: its directory, and nothing else.
+    /// Sees to it that nothing is submitted for a job any more: when it returns, no submission goes on that would not see
+    /// the mark.
+    pub async fn mark_removed(&self, job: &JobDirectory) -> Result<(), Error> {
+        let path = quote(&job.to_string())?;
+        let script = format!(
+            "cd -- {path} 2>/dev/null || exit 0
+             : >{REMOVED} || exit 1
+             for task in tasks/*/; do
+                 [ ! -d \"$task\" ] || flock -w 60 \"$task/submit.lock\" true || exit {BUSY}
+             done"
+        );
+        let output = self.run(&script).await?;
+        if output.exit == Exit::Code(BUSY) {
+            return Err(Error::Unreachable(format!("a task of {job} is being submitted")));
+        }
+        output.text(&format!("marking {job}")).map(drop)
+    }
+
+    /// Removes all that a job has on the login node: its directory, and nothing else. The mark goes last.
     pub async fn remove(&self, job: &JobDirectory) -> Result<(), Error> {
         let path = quote(&job.to_string())?;
-        // A job may have left directories that say no to their own owner.
+        // A job may have left directories that say no to their own owner. One in place of a link is not gone into.
         let script = format!(
-            "rm -rf -- {path} 2>/dev/null || {{ chmod -R u+rwX -- {path}; rm -rf -- {path}; }}"
+            "clear() {{ [ -h {path} ] || [ ! -d {path} ] ||
+                find {path} -mindepth 1 -maxdepth 1 ! -name {REMOVED} -exec rm -rf -- {{}} +; }}
+             clear 2>/dev/null || {{ chmod -R u+rwX -- {path}; clear; }}
+             rm -rf -- {path}"
         );
         self.run(&script).await?.text(&format!("removing {job}")).map(drop)
+    }
+
+    /// Opens a file to be read. Opening a pipe would keep all others waiting, too.
+    pub(super) async fn open(&self, path: &str) -> Result<File, Error> {
+        let attributes = self.sftp.metadata(path).await;
+        let attributes = attributes.map_err(|error| sftp_error(path, &error))?;
+        if !attributes.is_regular() {
+            return Err(Error::failed(path, "is not a regular file"));
+        }
+        self.sftp.open(path).await.map_err(|error| sftp_error(path, &error))
     }
 
     pub(super) async fn exists(&self, path: &str) -> Result<bool, Error> {
@@ -122,7 +165,10 @@ impl Remote {
         content: &mut (impl tokio::io::AsyncRead + Unpin),
         mode: u32,
     ) -> Result<(), Error> {
-        let created = self.sftp.create(path).await;
+        // What is in it may be a Secret's.
+        let flags = OpenFlags::CREATE | OpenFlags::TRUNCATE | OpenFlags::WRITE;
+        let private = FileAttributes { permissions: Some(0o600), ..FileAttributes::empty() };
+        let created = self.sftp.open_with_flags_and_attributes(path, flags, private).await;
         let mut file = created.map_err(|error| sftp_error(path, &error))?;
         let written = async {
             tokio::io::copy(content, &mut file).await?;
@@ -138,6 +184,25 @@ impl Remote {
         let set = self.sftp.set_metadata(path, attributes).await;
         set.map_err(|error| sftp_error(path, &error))
     }
+}
+
+/// A name beside `path` for what is not whole yet. Nobody else has it: not a server that was given up, nor another try.
+pub(super) fn partial(path: &str) -> String {
+    format!("{path}.{}.partial", Uuid::new_v4().simple())
+}
+
+/// Without what the user's shell said before the script began.
+fn own(mut output: Output) -> Result<Output, Error> {
+    for stream in [&mut output.stdout, &mut output.stderr] {
+        let found = stream.windows(BEGIN.len()).position(|part| part == BEGIN.as_bytes());
+        let Some(at) = found else {
+            let words = String::from_utf8_lossy(stream).trim().to_owned();
+            let what = "the login shell";
+            return Err(Error::failed(what, format!("does not run sh, but says {words:?}")));
+        };
+        stream.drain(..at + BEGIN.len());
+    }
+    Ok(output)
 }
 
 impl std::ops::Deref for Sftp {
@@ -182,5 +247,23 @@ pub(super) fn transfer_error(what: &str, error: &std::io::Error) -> Error {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<SftpError>()) {
         Some(inner) => sftp_error(what, inner),
         None => Error::failed(what, error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output(stdout: &str, stderr: &str) -> Result<Output, Error> {
+        let (stdout, stderr) = (stdout.as_bytes().to_vec(), stderr.as_bytes().to_vec());
+        own(Output { exit: Exit::Code(0), stdout, stderr })
+    }
+
+    #[test]
+    fn what_the_shell_says_at_its_start_is_not_the_scripts() {
+        let told = output("welcome\n--- minik8s ---\n7\n", "stty: no\n--- minik8s ---\n").unwrap();
+        assert_eq!((told.stdout.as_slice(), told.stderr.as_slice()), (&b"7\n"[..], &b""[..]));
+        let closed = output("This account is closed.\n", "").unwrap_err();
+        assert!(closed.to_string().contains("This account is closed."), "{closed}");
     }
 }

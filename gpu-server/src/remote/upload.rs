@@ -2,14 +2,15 @@
 
 use std::{
     fs::Metadata,
-    os::unix::fs::PermissionsExt,
+    os::{fd::AsRawFd, unix::fs::PermissionsExt},
     path::{Component, Path, PathBuf},
 };
 
+use nix::fcntl::OFlag;
 use tokio::fs;
 
 use super::{
-    node::{Remote, sftp_error},
+    node::{Remote, partial, sftp_error},
     quote::quote,
 };
 use crate::ssh::Error;
@@ -41,13 +42,23 @@ impl Remote {
         if self.exists(to).await? {
             return Ok(());
         }
-        let partial = format!("{to}.partial");
+        let partial = partial(to);
         let fresh = quote(&partial)?;
-        let script = format!("rm -rf -- {fresh} && mkdir -p -- {fresh}");
+        // Those of tries that were given up are in nobody's way for a day.
+        let script = format!(
+            "umask 077; mkdir -p -- {fresh} || exit 1
+             find \"$(dirname -- {fresh})\" -mindepth 1 -maxdepth 1 -name '*.partial' -mtime +0 -exec rm -rf -- {{}} + || true"
+        );
         self.run(&script).await?.text(&format!("making {partial:?}"))?;
         let top = fs::canonicalize(local).await.map_err(Error::local(name(local)))?;
         Upload { remote: self, top: top.clone() }.directory(&top, &partial, 0).await?;
-        self.rename(&partial, to).await
+        // Another server may have been first: then its tree is as good.
+        let whole = quote(to)?;
+        let script = format!(
+            "mv -nT -- {fresh} {whole} 2>/dev/null
+             if [ -d {whole} ]; then rm -rf -- {fresh}; else exit 1; fi"
+        );
+        self.run(&script).await?.text(&format!("renaming {partial:?}")).map(drop)
     }
 }
 
@@ -91,10 +102,28 @@ impl Upload<'_> {
                 self.remote.set_mode(to, metadata.permissions().mode()).await
             }
             Entry::File => {
-                let mut file = fs::File::open(path).await.map_err(Error::local(name(path)))?;
+                let mut file = self.open(path).await?;
                 self.remote.write(to, &mut file, metadata.permissions().mode()).await
             }
         }
+    }
+
+    /// Whoever writes into the same volume may have changed what is there since it was looked at.
+    async fn open(&self, path: &Path) -> Result<fs::File, Error> {
+        let local = || Error::local(name(path));
+        let real = fs::canonicalize(path).await.map_err(local())?;
+        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let opened = fs::File::options().read(true).custom_flags(flags.bits()).open(real).await;
+        let file = opened.map_err(local())?;
+        let place = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let place = fs::read_link(place).await.map_err(local())?;
+        if !place.starts_with(&self.top) {
+            return Err(Error::failed(name(path), "is a symbolic link that leads elsewhere"));
+        }
+        if !file.metadata().await.map_err(local())?.is_file() {
+            return Err(Error::failed(name(path), "is neither a file nor a directory"));
+        }
+        Ok(file)
     }
 
     /// `metadata` is that of what the path leads to.

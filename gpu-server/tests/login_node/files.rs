@@ -7,10 +7,7 @@ use std::{
     path::Path,
 };
 
-use gpu_server::{
-    remote::{Remote, RemoteFile},
-    ssh::Error,
-};
+use gpu_server::{remote::Remote, ssh::Error};
 use testkit::{Slurm, wait};
 
 use crate::rig::{connect, directory};
@@ -108,6 +105,68 @@ async fn links_are_followed_only_within_the_tree() {
 }
 
 #[tokio::test]
+async fn what_can_not_be_read_keeps_nothing_else_from_being_fetched_and_circles_end() {
+    let slurm = Slurm::without_accounting();
+    let remote = connect(&slurm).await;
+    let top = slurm.home().join("results");
+    let script = format!(
+        "mkdir -p {0}/out {0}/locked && cd {0} && echo 1 >out/a && ln -s . b && ln -s . c && ln -s ../out out/d
+         mkfifo pipe; touch locked/x; chmod 0 locked; ln -s out named",
+        top.display()
+    );
+    remote.run(&script).await.unwrap().text("making results").unwrap();
+    let top = top.to_str().unwrap();
+    assert_eq!(list(&remote, top, &["**/*", "*", "pipe", "locked"]).await, ["out/a"]);
+    assert_eq!(list(&remote, top, &["named"]).await, ["named/a"]);
+    let pipe = remote.read(&format!("{top}/pipe"), 0, 1).await.unwrap_err();
+    assert!(pipe.to_string().contains("not a regular file"), "{pipe}");
+}
+
+#[tokio::test]
+async fn a_file_is_fetched_as_it_is_whatever_was_said_of_it_before() {
+    let slurm = Slurm::without_accounting();
+    let remote = connect(&slurm).await;
+    let home = slurm.home();
+    fs::write(home.join("out"), "first").unwrap();
+    let top = home.to_str().unwrap();
+    let seen = remote.list(top, top, &["out".to_owned()]).await.unwrap().remove(0);
+    fs::write(home.join("out"), "first, and the end").unwrap();
+    let local = tempfile::tempdir().unwrap();
+    let to = local.path().join("out");
+    remote.download(top, &seen, &to).await.unwrap();
+    assert_eq!(fs::read_to_string(&to).unwrap(), "first, and the end");
+    // A link that whoever writes here has put in its place is replaced, and not followed.
+    let outside = tempfile::tempdir().unwrap();
+    symlink(outside.path(), local.path().join("sub")).unwrap();
+    fs::create_dir(home.join("sub")).unwrap();
+    fs::write(home.join("sub/x"), "x").unwrap();
+    let file = remote.list(top, top, &["sub/x".to_owned()]).await.unwrap().remove(0);
+    remote.download(top, &file, &local.path().join("sub/x")).await.unwrap_err();
+    assert!(!outside.path().join("x").exists());
+}
+
+#[tokio::test]
+async fn of_two_servers_that_upload_at_a_time_one_tree_is_there_and_whole() {
+    let slurm = Slurm::without_accounting();
+    let (one, other) = (connect(&slurm).await, connect(&slurm).await);
+    let local = tempfile::tempdir().unwrap();
+    for n in 0..40 {
+        fs::write(local.path().join(n.to_string()), n.to_string()).unwrap();
+    }
+    let directory = directory(&slurm);
+    let sources = directory.sources();
+    let (first, second) =
+        tokio::join!(one.upload(local.path(), &sources), other.upload(local.path(), &sources));
+    first.and(second).unwrap();
+    assert_eq!(contents(Path::new(&sources), ""), contents(local.path(), ""));
+    let names = fs::read_dir(directory.to_string()).unwrap().map(|e| e.unwrap().file_name());
+    assert_eq!(names.collect::<Vec<_>>(), ["sources"]);
+    // They may be a Secret's.
+    let mode = fs::metadata(directory.to_string()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o77, 0);
+}
+
+#[tokio::test]
 async fn patterns_find_what_a_shell_would() {
     let slurm = Slurm::without_accounting();
     let remote = connect(&slurm).await;
@@ -175,8 +234,14 @@ async fn a_large_file_that_breaks_off_goes_on_where_it_was() {
     assert_eq!(partial(), SIZE as u64);
 
     // Another version of the same size is another file.
-    let again = RemoteFile { modified: file.modified + 1, ..file.clone() };
-    remote.download(home, &again, &to).await.unwrap();
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+    fs::File::options()
+        .write(true)
+        .open(format!("{home}/big"))
+        .unwrap()
+        .set_modified(later)
+        .unwrap();
+    remote.download(home, file, &to).await.unwrap();
     assert!(fs::read(&to).unwrap() == content);
     assert_eq!(remote.read(&format!("{home}/big"), 10, 5).await.unwrap(), content[10..15]);
     assert!(remote.read(&format!("{home}/big"), SIZE as u64, 5).await.unwrap().is_empty());
