@@ -1,6 +1,6 @@
 //! What a server does on the login node. Each step may be done again.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use api_types::{
     jiff::Timestamp,
@@ -234,18 +234,24 @@ impl Server {
         job: &GpuJob,
         directory: &JobDirectory,
     ) -> Result<(), Error> {
-        let mut ids = Vec::new();
-        for attempt in prepare::submitted(remote, directory).await? {
-            if let Some(id) = slurm::look_up(remote, &self.task(attempt)).await? {
-                ids.push((id, directory.task(attempt.index, attempt.attempt)));
-            }
-        }
-        let numbers: Vec<_> = ids.iter().map(|(id, _)| id.clone()).collect();
+        remote.mark_removed(directory).await?;
+        let attempts = prepare::submitted(remote, directory).await?;
+        let mut ids = BTreeMap::new();
         loop {
-            let seen = slurm::observe(remote, &ids).await?;
+            // Slurm may take its time with one whose answer was lost.
+            let mut found = Vec::new();
+            for attempt in attempts.iter().filter(|attempt| !ids.contains_key(*attempt)) {
+                let id = slurm::look_up(remote, &self.task(*attempt)).await?;
+                let place = directory.task(attempt.index, attempt.attempt);
+                found.extend(id.map(|id| (*attempt, (id, place))));
+            }
+            ids.extend(found);
+            let jobs: Vec<_> = ids.values().cloned().collect();
+            let seen = slurm::observe(remote, &jobs).await?;
             if seen.values().all(|seen| seen.state.is_final()) {
                 break;
             }
+            let numbers: Vec<_> = jobs.into_iter().map(|(id, _)| id).collect();
             slurm::cancel(remote, &numbers).await?;
             tokio::time::sleep(STREAMING).await;
         }

@@ -11,12 +11,15 @@ use api_types::meta::Time;
 use super::{
     rows::{Row, SACCT_FORMAT, SQUEUE_FORMAT, of_sacct, of_scontrol, of_squeue},
     state::State,
-    submit::{PRELUDE, unanswered},
+    submit::{PRELUDE, is_transient, unanswered},
 };
 use crate::{
     remote::{Remote, quote},
-    ssh::Error,
+    ssh::{Error, Exit},
 };
+
+/// As many jobs are asked about at a time: what is said of their arrays must be of a size that can be taken.
+const BATCH: usize = 8;
 
 /// A job, with all tasks of its array.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,10 +68,18 @@ pub async fn observe(
     remote: &Remote,
     jobs: &[(String, String)],
 ) -> Result<BTreeMap<String, Observed>, Error> {
-    let ids: Vec<&str> = jobs.iter().map(|(id, _)| id.as_str()).collect();
-    if ids.is_empty() {
-        return Ok(BTreeMap::new());
+    let mut observed = BTreeMap::new();
+    for jobs in jobs.chunks(BATCH) {
+        observed.extend(observe_batch(remote, jobs).await?);
     }
+    Ok(observed)
+}
+
+async fn observe_batch(
+    remote: &Remote,
+    jobs: &[(String, String)],
+) -> Result<BTreeMap<String, Observed>, Error> {
+    let ids: Vec<&str> = jobs.iter().map(|(id, _)| id.as_str()).collect();
     let text = remote.run(&overview_script(&ids)?).await?.text("asking squeue and sacct")?;
     let (queue, accounts) = overview(&text)?;
     let open = open(&ids, &queue, &accounts);
@@ -92,13 +103,24 @@ pub async fn cancel(remote: &Remote, ids: &[String]) -> Result<(), Error> {
         return Ok(());
     }
     let ids: Result<Vec<_>, _> = ids.iter().map(|id| quote(id)).collect();
-    let output = remote.run(&format!("{PRELUDE}scancel {} 2>&1", ids?.join(" "))).await?;
-    let words = String::from_utf8_lossy(&output.stdout).into_owned();
+    let output = remote.run(&format!("{PRELUDE}scancel {}", ids?.join(" "))).await?;
+    if output.exit == Exit::Code(0) {
+        return Ok(());
+    }
+    cancelled(&String::from_utf8_lossy(&output.stderr))
+}
+
+/// What a `scancel` that has failed means: its commands warn of other things, too.
+fn cancelled(words: &str) -> Result<(), Error> {
     let harmless = ["Invalid job id", "already completing or completed"];
-    let is_error = |line: &&str| !harmless.iter().any(|words| line.contains(words));
-    match words.lines().filter(|line| !line.is_empty()).find(is_error) {
-        Some(error) => Err(Error::Unreachable(unanswered(error))),
-        None => Ok(()),
+    let mut of_jobs = words.lines().filter(|line| line.contains(" job")).peekable();
+    let told = of_jobs.peek().is_some();
+    let wrong = of_jobs.find(|line| !harmless.iter().any(|words| line.contains(words)));
+    match wrong {
+        Some(line) if line.contains("denied") => Err(Error::failed("scancel", line)),
+        Some(line) => Err(Error::Unreachable(unanswered(line))),
+        None if told && !is_transient(words) => Ok(()),
+        None => Err(Error::Unreachable(unanswered(words))),
     }
 }
 
@@ -117,7 +139,11 @@ fn detail_script(jobs: &[&(String, String)]) -> Result<String, Error> {
         let (id, directory) = (quote(id)?, quote(directory)?);
         script.push_str(&format!(
             "timeout 20 scontrol show job -o {id} 2>/dev/null\n\
-             for f in {directory}/exit-status*; do [ -s \"$f\" ] && echo \"==exit {id} $(cat \"$f\")\"; done\n"
+             for f in {directory}/begun*; do\n\
+             [ -e \"$f\" ] || continue\n\
+             code=$(head -c 20 {directory}/exit-status\"${{f##*/begun}}\" 2>/dev/null | tr -cd 0-9)\n\
+             echo \"==exit {id} ${{code:-none}}\"\n\
+             done\n"
         ));
     }
     script.push_str("true\n");
@@ -182,36 +208,47 @@ fn settle(
         return Ok(Some(failed.unwrap_or(detail).or(account)));
     }
     match accounts {
-        // It may be only a matter of time until it knows more.
-        Answer::Silent(words) if left.is_none() => Err(Error::Unreachable(unanswered(words))),
+        // It may be only a matter of time until it knows more than that it did not come to its end.
+        Answer::Silent(words) if !has_ended(left.as_ref()) => {
+            Err(Error::Unreachable(unanswered(words)))
+        }
+        _ if account.is_some() && !has_ended(left.as_ref()) => Ok(account),
         _ => Ok(left.map(|left| left.or(account.clone())).or(account)),
     }
+}
+
+fn has_ended(left: Option<&Observed>) -> bool {
+    left.is_some_and(|left| left.exit_code.is_some())
 }
 
 /// What `scontrol` and the jobs' directories say.
 #[derive(Debug, Default)]
 struct Details {
     rows: Vec<Row>,
-    /// Numbers of jobs and exit codes, one for each task of an array.
-    exit_codes: Vec<(String, i32)>,
+    /// Numbers of jobs and exit codes, one for each task of an array that has begun; none, where it has not come to its end.
+    exit_codes: Vec<(String, Option<i32>)>,
 }
 
 impl Details {
     fn parse(text: &str) -> Self {
         let exit = |line: &str| {
             let (id, code) = line.strip_prefix("==exit ")?.split_once(' ')?;
-            Some((id.to_owned(), code.trim().parse().ok()?))
+            Some((id.to_owned(), code.trim().parse().ok()))
         };
         Self { rows: of_scontrol(text), exit_codes: text.lines().filter_map(exit).collect() }
     }
 
-    /// What the job's script has left, if it has come to its end.
+    /// What the job's script has left, if it has begun. One that Slurm does not know any more and that has not come to its
+    /// end was ended, by whatever it was.
     fn left(&self, id: &str) -> Option<Observed> {
-        let mut codes = self.exit_codes.iter().filter(|(of, _)| of == id).map(|(_, code)| *code);
-        let first = codes.next()?;
-        let code = if first == 0 { codes.find(|code| *code != 0).unwrap_or(0) } else { first };
-        let Ok(state) = if code == 0 { "COMPLETED" } else { "FAILED" }.parse();
-        Some(Observed { exit_code: Some(code), ..Observed::in_state(state) })
+        let codes = self.exit_codes.iter().filter(|(of, _)| of == id).map(|(_, code)| *code);
+        let code = codes.max_by_key(|code| match code {
+            Some(0) => 0,
+            None => 1,
+            Some(_) => 2,
+        })?;
+        let Ok(state) = if code == Some(0) { "COMPLETED" } else { "FAILED" }.parse();
+        Some(Observed { exit_code: code, ..Observed::in_state(state) })
     }
 }
 
@@ -233,7 +270,8 @@ impl Observed {
     fn of(rows: &[Row], id: &str) -> Option<Self> {
         let (jobs, steps): (Vec<&Row>, Vec<&Row>) =
             rows.iter().filter(|row| row.id == id).partition(|row| row.step.is_none());
-        let row = jobs.iter().max_by_key(|row| rank(&row.state))?;
+        // Of equals, `max_by_key` takes the last.
+        let row = jobs.iter().rev().max_by_key(|row| rank(&row.state))?;
         let ended = row.state.is_final();
         let mut usage = row.usage.clone();
         let memory = steps.iter().filter_map(|step| step.usage.get("MaxRSS"));

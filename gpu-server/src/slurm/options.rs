@@ -28,6 +28,10 @@ pub(super) fn refusal(option: &str) -> Option<String> {
     if option.chars().any(char::is_control) {
         return Some("has more than one line".to_owned());
     }
+    // `sbatch` has rules of its own for what is quoted, and for comments.
+    if option.contains(['\\', '#']) || !is_plainly_quoted(option) {
+        return Some("has a backslash, a # or quotes within a word".to_owned());
+    }
     let Some(words) = shlex::split(option) else {
         return Some("ends within quotes".to_owned());
     };
@@ -36,6 +40,28 @@ pub(super) fn refusal(option: &str) -> Option<String> {
     }
     let own = words.iter().find(|word| is_own(word))?;
     Some(format!("has {own}, which is not for users to set here"))
+}
+
+/// Whether quotes are around whole words or values only.
+fn is_plainly_quoted(option: &str) -> bool {
+    let mut quote = None;
+    let mut before = ' ';
+    for c in option.chars() {
+        match quote {
+            Some(open) if c == open => quote = None,
+            Some(_) => {}
+            None if ['"', '\''].contains(&c) => {
+                if before != ' ' && before != '=' {
+                    return false;
+                }
+                quote = Some(c);
+            }
+            None if ['"', '\''].contains(&before) && c != ' ' => return false,
+            None => {}
+        }
+        before = c;
+    }
+    true
 }
 
 /// `sbatch` knows long options by their beginnings, too.
@@ -94,6 +120,11 @@ mod tests {
             "--",
             "-",
             "--constraint=\"a100",
+            "--exclusive=user\\ --output=/tmp/x",
+            "--constraint='a\\'' --output=/tmp/x\\'",
+            "--constraint=a#b --output=x",
+            "--constraint=a\"b\"",
+            "--constraint=\"a\"b",
         ] {
             assert!(refusal(option).is_some(), "{option}");
         }

@@ -9,7 +9,7 @@ use api_types::{api::core::v1::EnvVar, minik8s::GpuJobSpec};
 use glob::Pattern;
 
 use super::{options::refusal, task::Task};
-use crate::remote::quote;
+use crate::remote::{check_pattern, quote};
 
 /// What is wrong, a line each.
 #[derive(Default)]
@@ -32,6 +32,14 @@ pub fn batch_script(spec: &GpuJobSpec, task: &Task<'_>) -> Result<String, String
             Some(why) => faults.add(&format!("directives[{at}]"), format!("{option:?} {why}")),
             None => script.push_str(&format!("#SBATCH {option}\n")),
         }
+    }
+    for (at, pattern) in spec.results.iter().enumerate() {
+        if let Err(error) = check_pattern(pattern) {
+            faults.add(&format!("results[{at}]"), error);
+        }
+    }
+    if let Some(directory) = spec.work_dir.as_deref().filter(|directory| leads_out(directory)) {
+        faults.add("workDir", format!("{directory:?} leads out of the job's directory"));
     }
     script.push_str(RECORD_ID);
     script.push_str(&format!("export JOB_COMPLETION_INDEX={}\n", task.index));
@@ -150,6 +158,10 @@ fn exports(env: &[EnvVar], faults: &mut Faults) -> String {
     text
 }
 
+fn leads_out(path: &str) -> bool {
+    path.starts_with('/') || path.split('/').any(|part| part == "..")
+}
+
 fn is_variable(name: &str) -> bool {
     let character = |c: char| c.is_ascii_alphanumeric() || c == '_';
     !name.is_empty()
@@ -166,9 +178,12 @@ fn commands(field: &str, commands: &[String], faults: &mut Faults) -> String {
     commands.iter().map(|command| format!("{command}\n")).collect()
 }
 
-/// An array has one `id` and as many statuses as tasks. The first command also ends what `sbatch` reads for options.
+/// An array has one `id` and as many statuses as tasks. The first command also ends what `sbatch` reads for options. A
+/// status from before a requeue does not count.
 const RECORD_ID: &str = r#"
 [ -s "$SLURM_SUBMIT_DIR/id" ] || echo "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}" >"$SLURM_SUBMIT_DIR/id"
+rm -f "$SLURM_SUBMIT_DIR/exit-status${SLURM_ARRAY_TASK_ID:+-$SLURM_ARRAY_TASK_ID}"
+: >"$SLURM_SUBMIT_DIR/begun${SLURM_ARRAY_TASK_ID:+-$SLURM_ARRAY_TASK_ID}"
 "#;
 const RECORD_STATUS: &str = r#")
 status=$?
@@ -202,8 +217,7 @@ impl Faults {
     }
 
     fn check_file(&mut self, field: &str, path: &str) {
-        let leads_out = path.starts_with('/') || path.split('/').any(|part| part == "..");
-        if leads_out || path.ends_with('/') {
+        if leads_out(path) || path.ends_with('/') {
             self.add(field, format!("{path:?} is not a file below workDir"));
         }
     }

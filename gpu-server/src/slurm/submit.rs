@@ -4,13 +4,14 @@
 //! Whoever submits holds a lock on the task's directory. `id` is Slurm's number: written by who submitted, or by the job
 //! itself when it begins. `submitting` is there from before `sbatch` on: without `id` beside it, an answer was lost, and
 //! the job is looked for by its name, which no other job has, before another is submitted. Where Slurm cannot be asked
-//! for that, nothing is submitted.
+//! for that, nothing is submitted; nor where the job's directory is marked as [being removed](REMOVED). Slurm's accounting
+//! may be behind: a job that it has not heard of yet and that the queue has forgotten already counts as none.
 
 use std::time::Duration;
 
 use super::task::Task;
 use crate::{
-    remote::{Remote, quote},
+    remote::{REMOVED, Remote, quote},
     ssh::{Error, Exit},
 };
 
@@ -25,12 +26,25 @@ pub enum Submission {
     Rejected(String),
 }
 
-/// What every script begins with. Times are in UTC, words in English; where Slurm's commands are is perhaps known to a
-/// login shell only.
-pub(super) const PRELUDE: &str = r"export TZ=UTC0 LC_ALL=C
-unset SLURM_TIME_FORMAT SQUEUE_FORMAT SQUEUE_FORMAT2 SACCT_FORMAT
-command -v sbatch >/dev/null || . /etc/profile >/dev/null 2>&1
-";
+/// What every script begins with. Where Slurm's commands are is perhaps known to a login shell only. What they answer must
+/// not depend on what the site or the user has set for them, except where a job is to be charged and to wait. Times are in
+/// UTC, words in English; `as_user` runs a command whose environment is to be the job's.
+pub(super) const PRELUDE: &str = r#"command -v sbatch >/dev/null || . /etc/profile >/dev/null 2>&1
+for variable in $(env | sed -n 's/^\(S\(BATCH\|QUEUE\|ACCT\|INFO\|CANCEL\|CONTROL\)_[A-Za-z0-9_]*\)=.*/\1/p'); do
+    case $variable in
+    SBATCH_ACCOUNT | SBATCH_PARTITION | SBATCH_QOS) ;;
+    *) unset "$variable" ;;
+    esac
+done
+unset SLURM_CLUSTERS SLURM_TIME_FORMAT
+users_zone=${TZ-} users_locale=${LC_ALL-}
+export TZ=UTC0 LC_ALL=C
+as_user() (
+    if [ -n "$users_zone" ]; then TZ=$users_zone; else unset TZ; fi
+    if [ -n "$users_locale" ]; then LC_ALL=$users_locale; else unset LC_ALL; fi
+    exec "$@"
+)
+"#;
 
 /// More than all that is waited for on the way.
 const SUBMIT_LIMIT: Duration = Duration::from_secs(240);
@@ -40,36 +54,73 @@ const REJECTED: u32 = 76;
 const TRY_AGAIN: u32 = 75;
 
 /// `find_job NAME SINCE` prints the number of the job of that name, if there is one. Jobs that have ended are in `squeue`
-/// for some minutes, and in `sacct` for ever, if the cluster has accounting.
-const FIND_JOB: &str = r#"find_job() {
-    found=$(squeue -h -t all -u "$(id -un)" --name="$1" -o %F) || exit 75
-    if [ -z "$found" ]; then
-        found=$(timeout 20 sacct -X -n -P --name="$1" --starttime="$2" --format=JobID 2>&1) || case $found in
-            *'storage is disabled'*) found= ;;
-            *) echo "$found" >&2; exit 75 ;;
-        esac
+/// for some minutes, and in `sacct` for ever, if the cluster has accounting. Only lines that are theirs count: they and what
+/// sites wrap around them say other things, too.
+pub(super) const FIND_JOB: &str = r#"number() { sed -En 's/^([0-9]+)([_+][^|]*)?[|].*$/\1/p' | sort -n | head -n 1; }
+in_queue() {
+    found=$(timeout 30 squeue -h -t all -u "$(id -un)" --name="$1" -o '%F|%T') || return 75
+    echo "$found" | number
+}
+in_accounts() { timeout 20 sacct -X -n -P --name="$1" --starttime="$2" --format=JobID,State; }
+find_job() {
+    id=$(in_queue "$1") || exit 75
+    if [ -z "$id" ]; then
+        found=$(in_accounts "$1" "$2" 2>/dev/null) || {
+            found= words=$(in_accounts "$1" "$2" 2>&1 >/dev/null)
+            case $words in
+            *'storage is disabled'*) ;;
+            *) echo "$words" >&2; exit 75 ;;
+            esac
+        }
+        id=$(echo "$found" | number)
     fi
-    echo "$found" | sed 's/[^0-9].*//' | sort -n | head -n 1
+    echo "$id"
 }
 "#;
 
+/// A number is told before it is written down, which a full disk may prevent. What `sbatch` says is believed only when
+/// the job is not in the queue nevertheless.
 const SUBMIT: &str = r#"cd "$directory" || exit 77
-exec 8>>submit.lock && flock -w 60 8 || exit 75
-if [ -s id ]; then
-    echo found; cat id; exit
+exec 8>>submit.lock && flock -w 60 8 || { echo "no lock on $directory/submit.lock" >&2; exit 75; }
+tell() {
+    echo "$1"; echo "$2"
+    echo "$2" >id.partial && mv -f id.partial id
+    exit 0
+}
+if id=$(head -n 1 id 2>/dev/null | grep -Ex '[0-9]+'); then
+    echo found; echo "$id"; exit 0
 fi
 if [ -e submitting ]; then
     since=$(date -d "@$(( $(stat -c %Y submitting) - 86400 ))" +%Y-%m-%dT%H:%M:%S)
     id=$(find_job "$name" "$since") || exit 75
-    if [ -n "$id" ]; then
-        echo "$id" >id.partial && mv -f id.partial id && echo found && cat id
-        exit
-    fi
+    [ -z "$id" ] || tell found "$id"
 fi
+if [ -e "$removed" ]; then echo 'the job is being removed' >&2; exit 75; fi
 : >submitting || exit 77
-id=$(timeout 60 sbatch --parsable --chdir="$work" job.sh 8>&-) || exit 76
-echo "${id%%;*}" >id.partial && mv -f id.partial id && echo submitted && cat id
+said=$(as_user timeout -k 5 60 sbatch --parsable --job-name="$name" --comment="$comment" --chdir="$work" job.sh 8>&-)
+code=$?
+id=$(printf '%s\n' "$said" | sed -En 's/^([0-9]+)(;.*)?$/\1/p' | tail -n 1)
+[ -z "$id" ] || tell submitted "$id"
+id=$(in_queue "$name" 2>/dev/null) || exit 75
+[ -z "$id" ] || tell submitted "$id"
+case $code in
+0 | 124 | 129 | 130 | 137 | 143) exit 75 ;;
+esac
+exit 76
 "#;
+
+/// `sbatch`'s own script, as it is run on the login node.
+fn script(task: &Task<'_>, directory: &str, work: &str) -> Result<String, Error> {
+    let removed = format!("{directory}/../../{REMOVED}");
+    Ok(format!(
+        "{PRELUDE}{FIND_JOB}directory={} work={} removed={} name={} comment={}\n{SUBMIT}",
+        quote(directory)?,
+        quote(work)?,
+        quote(&removed)?,
+        quote(&task.job_name())?,
+        quote(&task.comment())?
+    ))
+}
 
 /// Submits `job.sh`, the [batch script](super::batch_script) that is in `directory`, the task's own, unless it has been.
 /// Its commands run in `work_dir` there.
@@ -83,12 +134,7 @@ pub async fn submit_once(
     work_dir: Option<&str>,
 ) -> Result<Submission, Error> {
     let work = work_dir.map_or_else(|| directory.to_owned(), |work| format!("{directory}/{work}"));
-    let script = format!(
-        "{PRELUDE}{FIND_JOB}directory={} work={} name={}\n{SUBMIT}",
-        quote(directory)?,
-        quote(&work)?,
-        quote(&task.job_name())?
-    );
+    let script = script(task, directory, &work)?;
     let output = remote.run_for(&script, SUBMIT_LIMIT).await?;
     let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     match output.exit {
@@ -107,8 +153,11 @@ pub async fn look_up(remote: &Remote, task: &Task<'_>) -> Result<Option<String>,
     if output.exit == Exit::Code(TRY_AGAIN) {
         return Err(Error::Unreachable(unanswered(&String::from_utf8_lossy(&output.stderr))));
     }
-    let id = output.text("looking for a job")?;
-    Ok(Some(id.trim().to_owned()).filter(|id| !id.is_empty()))
+    let id = output.text("looking for a job")?.trim().to_owned();
+    if !id.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(Error::failed("looking for a job", format!("{id:?} is no number")));
+    }
+    Ok(Some(id).filter(|id| !id.is_empty()))
 }
 
 fn submission(text: &str) -> Result<Submission, Error> {
@@ -122,10 +171,12 @@ fn submission(text: &str) -> Result<Submission, Error> {
     }
 }
 
-/// Whether `sbatch` may say otherwise later, without anybody's doing.
-fn is_transient(words: &str) -> bool {
+/// Whether Slurm may say otherwise later, without anybody's doing.
+pub(super) fn is_transient(words: &str) -> bool {
     let signs = [
+        "AssocGrpSubmitJobsLimit",
         "AssocMaxSubmitJobLimit",
+        "QOSGrpSubmitJobsLimit",
         "QOSMaxSubmitJobPerUserLimit",
         "Socket timed out",
         "Zero Bytes were transmitted",
@@ -136,8 +187,11 @@ fn is_transient(words: &str) -> bool {
         "slurm_persist_conn_open",
         "Connection refused",
         "Unable to contact",
+        "Protocol authentication error",
+        "Invalid authentication credential",
+        "Munge",
+        "munge",
     ];
-    // `timeout` ends sbatch without a word.
     words.is_empty() || signs.iter().any(|sign| words.contains(sign))
 }
 
@@ -158,35 +212,4 @@ fn without_prefix(words: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sbatch_may_say_no_for_good_or_for_now() {
-        let transient = |words: &str| is_transient(words);
-        assert!(transient(
-            "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)"
-        ));
-        assert!(transient(
-            "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
-        ));
-        assert!(!transient("sbatch: error: invalid partition specified: nope"));
-        assert!(!transient(
-            "sbatch: error: Batch job submission failed: Requested node configuration is not available"
-        ));
-        assert_eq!(
-            without_prefix("sbatch: error: invalid partition specified: nope\nsbatch: error: x: y"),
-            "invalid partition specified: nope\nx: y"
-        );
-    }
-
-    #[test]
-    fn only_a_number_is_a_number() {
-        let check = |text: &str, expected| assert_eq!(submission(text).ok(), expected, "{text:?}");
-        check("submitted\n12\n", Some(Submission::Submitted("12".to_owned())));
-        check("found\n12\n", Some(Submission::Found("12".to_owned())));
-        check("found\n\n", None);
-        check("submitted\nSubmitted batch job 12\n", None);
-        check("", None);
-    }
-}
+mod tests;

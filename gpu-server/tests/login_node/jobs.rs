@@ -181,6 +181,40 @@ async fn a_task_has_one_job_however_often_it_is_submitted() {
 }
 
 #[tokio::test]
+async fn a_removal_waits_for_a_submission_and_lets_no_other_begin() {
+    let jobs = Jobs::on(Slurm::without_accounting()).await;
+    let (one, other) = (directory(&jobs.slurm), connect(&jobs.slurm).await);
+    jobs.prepare(0, &spec("true")).await;
+    jobs.prepare(1, &spec("true")).await;
+    // One that still goes on, over a connection that is lost.
+    let lock = format!("{}/submit.lock", jobs.directory(0));
+    let script =
+        format!("flock {lock} sh -c 'touch {one}/held; until [ -e {one}/go ]; do sleep 0.1; done'");
+    let holding = other.run_for(&script, std::time::Duration::from_secs(60));
+    let removal = async {
+        let held = format!("{one}/held");
+        wait::until("it is locked", async || fs::metadata(&held).map(drop)).await;
+        let mut marking = std::pin::pin!(jobs.remote.mark_removed(&one));
+        let mark = format!("{one}/removed");
+        let marked = wait::until("the mark is there", async || fs::metadata(&mark).map(drop));
+        tokio::select! {
+            ended = &mut marking => panic!("it did not wait: {ended:?}"),
+            () = marked => {}
+        }
+        assert!(jobs.submit(1).await.unwrap_err().to_string().contains("is being removed"));
+        fs::write(format!("{one}/go"), "").unwrap();
+        marking.await.unwrap();
+    };
+    let (held, ()) = tokio::join!(holding, removal);
+    held.unwrap();
+    assert!(jobs.submit(0).await.unwrap_err().is_transient());
+    jobs.remote.remove(&one).await.unwrap();
+    assert!(!std::path::Path::new(&one.to_string()).exists());
+    jobs.remote.mark_removed(&one).await.unwrap();
+    assert_eq!(jobs.all(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn what_sbatch_does_not_take_is_rejected_and_a_slurm_that_is_away_is_not_a_rejection() {
     let jobs = Jobs::on(Slurm::start()).await;
     let reject = async |index, spec: GpuJobSpec| {
@@ -231,10 +265,20 @@ async fn without_accounting_an_end_is_known_for_as_long_as_the_jobs_directory_is
     assert_eq!(jobs.until(0, &fine, "COMPLETED").await.exit_code, Some(0));
     assert_eq!(jobs.until(1, &failed, "FAILED").await.exit_code, Some(3));
     assert_eq!(jobs.observe(2, &cancelled).await.unwrap(), None);
-    // The job itself has left its number.
-    fs::write(format!("{}/id", jobs.directory(0)), "").unwrap();
-    jobs.prepare(3, &spec("true")).await;
-    assert!(matches!(jobs.submit(3).await.unwrap(), Submission::Submitted(_)));
+    // A job itself leaves its number, when nobody has written it down.
+    let held = GpuJobSpec { directives: vec!["--hold".to_owned()], ..spec("true") };
+    let late = jobs.run(3, &held).await;
+    let number = format!("{}/id", jobs.directory(3));
+    fs::remove_file(&number).unwrap();
+    jobs.slurm.command("scontrol", &["release", &late]);
+    jobs.until(3, &late, "COMPLETED").await;
+    assert_eq!(fs::read_to_string(number).unwrap(), format!("{late}\n"));
+    wait::until("slurmctld has forgotten it, too", async || match jobs.all() {
+        all if all.is_empty() => Ok(()),
+        all => Err(all),
+    })
+    .await;
+    assert_eq!(jobs.submit(3).await.unwrap(), Submission::Found(late));
 }
 
 #[tokio::test]

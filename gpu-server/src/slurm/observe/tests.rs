@@ -73,6 +73,11 @@ fn what_nobody_knows_any_more_is_in_the_jobs_directory_or_unknown() {
     check(&[], &Answer::Disabled, "==exit 8 0\n", ("-", true));
     check(&[], &accounts(&[]), "", ("-", true));
     check(&[], &accounts(&[("RUNNING", "0:0")]), "", ("RUNNING", true));
+    // It has begun, and did not come to its end.
+    check(&[], &Answer::Disabled, "==exit 7 none\n", ("FAILED", true));
+    check(&[], &Answer::Disabled, "==exit 7 0\n==exit 7 none\n", ("FAILED", true));
+    check(&[], &accounts(&[("RUNNING", "0:0")]), "==exit 7 none\n", ("RUNNING", true));
+    check(&[], &silent(), "==exit 7 none\n", ("?", true));
     // Only accounting would know.
     check(&[], &silent(), "", ("?", true));
 }
@@ -105,6 +110,12 @@ fn exit_codes_are_told_at_the_end_only_and_memory_is_the_most_of_all_steps() {
 }
 
 #[test]
+fn of_several_tasks_that_have_failed_the_first_speaks() {
+    let rows = accounts(&[("COMPLETED", "0:0"), ("FAILED", "3:0"), ("FAILED", "4:0")]);
+    assert_eq!(rows.job(ID).unwrap().exit_code, Some(3));
+}
+
+#[test]
 fn the_answers_of_both_commands_are_told_apart() {
     let answer = |text: &str| overview(text).map(|(queue, accounts)| (queue.len(), accounts));
     let queue = "7|N/A|RUNNING|None|dgx2|n1|N/A|N/A|N/A\n==squeue 0\n";
@@ -119,4 +130,19 @@ fn the_answers_of_both_commands_are_told_apart() {
     let away = "slurm_load_jobs error: Unable to contact slurm controller\n==squeue 1\n==sacct 0\n";
     assert!(answer(away).unwrap_err().is_transient());
     assert!(answer("7|N/A|RUNN").unwrap_err().is_transient());
+}
+
+#[test]
+fn a_cancellation_fails_only_for_what_is_said_of_its_jobs() {
+    let obsolete = "scancel: error: Ignoring obsolete CacheGroups=0 option.\n";
+    let unknown = "scancel: error: Kill job error on job id 9: Invalid job id specified\n";
+    let ended =
+        "scancel: error: Kill job error on job id 9: Job/step already completing or completed\n";
+    let denied = "scancel: error: Kill job error on job id 9: Access/permission denied\n";
+    let away = "scancel: error: slurm_load_jobs: Unable to contact slurm controller\n";
+    assert!(cancelled(&[obsolete, unknown, ended].concat()).is_ok());
+    assert!(!cancelled(&[obsolete, unknown, denied].concat()).unwrap_err().is_transient());
+    for words in [&[away].concat(), &[unknown, away].concat(), obsolete, ""] {
+        assert!(cancelled(words).unwrap_err().is_transient(), "{words}");
+    }
 }

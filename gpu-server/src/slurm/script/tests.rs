@@ -53,6 +53,16 @@ fn output_stays_in_the_jobs_own_directory() {
 }
 
 #[test]
+fn results_and_the_directory_of_the_work_stay_there_too() {
+    for path in ["/etc/x", "../x", "a/../../x"] {
+        let fault = fault(|spec| spec.results = vec!["*".to_owned(), path.to_owned()]);
+        assert!(fault.starts_with("spec.results[1]: "), "{fault}");
+        let fault = self::fault(|spec| spec.work_dir = Some(path.to_owned()));
+        assert!(fault.starts_with("spec.workDir: "), "{fault}");
+    }
+}
+
+#[test]
 fn all_faults_are_told_at_once() {
     let fault = fault(|spec| {
         let from = EnvVarSource::default();
