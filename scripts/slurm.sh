@@ -135,8 +135,7 @@ alone() { flock /run/minik8s-users.lock "$@"; }
 login() {
     getent passwd "$LOGIN" >/dev/null && die "there is a user $LOGIN already: choose another with --user, or --port"
     alone useradd -m -d "$DIR/home" -s /bin/bash "$LOGIN"
-    head -c 12 /dev/urandom | base64 | tr -d '\n' >"$DIR/password"
-    chmod 600 "$DIR/password"
+    (umask 077 && head -c 12 /dev/urandom | base64 | tr -d '\n' >"$DIR/password")
     echo "$LOGIN:$(cat "$DIR/password")" | alone chpasswd
     ssh-keygen -q -t ed25519 -N '' -C '' -f "$DIR/ssh/host_key"
     ssh-keygen -q -t ed25519 -N '' -C '' -f "$DIR/key"
@@ -192,14 +191,33 @@ stop() {
     file=$(pid_file "$1")
     [ -s "$file" ] || return 0
     pid=$(cat "$file")
+    # After a crash the number may be somebody else's.
+    if ! ours "$pid"; then
+        rm -f "$file"
+        return 0
+    fi
     # Its connections are processes of their own, two each, and would go on.
     if [ "$1" = sshd ]; then
         pkill -KILL -P "$pid" || true
         pkill -KILL -u "$LOGIN" -f '^sshd: ' || true
     fi
     kill "$pid" 2>/dev/null || true
-    eventually 20 "$1 to end" ended "$pid"
+    if ! (eventually 20 "$1 to end" ended "$pid"); then
+        kill -KILL "$pid" 2>/dev/null || true
+        eventually 5 "$1 to end" ended "$pid"
+    fi
     rm -f "$file"
+}
+
+# Whether a process was started for this cluster.
+ours() { grep -qaF -- "$DIR/" "/proc/$1/environ" "/proc/$1/cmdline" 2>/dev/null; }
+
+# What runs a job is root's, and outlives slurmd.
+stop_steps() {
+    local pid
+    for pid in $(pgrep -x slurmstepd || true); do
+        if ours "$pid"; then kill -KILL "$pid" 2>/dev/null || true; fi
+    done
 }
 
 ended() { ! started "$1"; }
@@ -243,7 +261,9 @@ T
 down() {
     if [ -e "$SLURM_CONF" ]; then timeout 10 scancel -u "$LOGIN" 2>/dev/null || true; fi
     local one
-    for one in sshd slurmd slurmctld slurmdbd mysqld munged; do stop "$one"; done
+    # One that does not end keeps nothing else from being taken down.
+    for one in sshd slurmd slurmctld slurmdbd mysqld munged; do (stop "$one") || true; done
+    stop_steps
     if [ "$(getent passwd "$LOGIN" | cut -d: -f6)" = "$DIR/home" ]; then
         pkill -KILL -u "$LOGIN" || true
         # By force: those that were killed may be there still. Its home is in the folder, which goes anyway.

@@ -19,6 +19,7 @@ const ATTEMPTS: u32 = 5;
 pub struct Slurm {
     folder: TempDir,
     port: u16,
+    address: String,
 }
 
 impl Slurm {
@@ -47,8 +48,10 @@ impl Slurm {
     #[must_use]
     pub fn with(arguments: &[&str]) -> Self {
         let mut words = String::new();
+        let address = arguments.windows(2).find(|pair| pair[0] == "--address");
+        let address = address.map_or("127.0.0.1", |pair| pair[1]);
         for _ in 0..ATTEMPTS {
-            let slurm = Self { folder: folder(), port: free_ports() };
+            let slurm = Self { folder: folder(), port: free_ports(), address: address.to_owned() };
             let output =
                 slurm.script("up", &[&["--port", &slurm.port.to_string()], arguments].concat());
             if output.status.success() {
@@ -61,8 +64,8 @@ impl Slurm {
 
     /// The address of the login node.
     #[must_use]
-    pub fn host(&self) -> &'static str {
-        "127.0.0.1"
+    pub fn host(&self) -> &str {
+        &self.address
     }
 
     /// The port of its sshd.
@@ -177,8 +180,11 @@ impl Slurm {
 
 impl Drop for Slurm {
     fn drop(&mut self) {
+        let output = self.script("down", &[]);
         // Where it never came up, there is nothing to take down.
-        let _ = self.script("down", &[]);
+        if !output.status.success() && self.place().exists() {
+            eprintln!("scripts/slurm.sh down: {}", text(&output));
+        }
     }
 }
 
