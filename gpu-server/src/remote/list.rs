@@ -116,12 +116,12 @@ impl Search<'_> {
             }
             let below = join(&at, &name);
             match *first {
-                "**" if attributes.is_dir() => {
+                "**" if attributes.file_type() == FileType::Dir => {
                     Box::pin(self.find(below, parts, depth + 1, false)).await?;
                 }
                 "**" => {}
                 _ if rest.is_empty() => self.take_entry(below, &attributes, depth + 1).await?,
-                _ => Box::pin(self.find(below, rest, depth + 1, attributes.is_symlink())).await?,
+                _ => Box::pin(self.find(below, rest, depth + 1, is_link(&attributes))).await?,
             }
         }
         Ok(())
@@ -152,11 +152,11 @@ impl Search<'_> {
         attributes: &FileAttributes,
         depth: usize,
     ) -> Result<(), Error> {
-        if attributes.is_regular() {
+        if attributes.file_type() == FileType::File {
             self.add(path, attributes);
             return Ok(());
         }
-        self.take(path, depth, attributes.is_symlink()).await
+        self.take(path, depth, is_link(attributes)).await
     }
 
     fn add(&mut self, path: String, attributes: &FileAttributes) {
@@ -177,7 +177,7 @@ impl Search<'_> {
     async fn entries(&self, at: &str) -> Result<Vec<(String, FileAttributes)>, Error> {
         let path = join(self.directory, at);
         match self.look(&path).await? {
-            Some(attributes) if attributes.is_dir() => {}
+            Some(attributes) if attributes.file_type() == FileType::Dir => {}
             _ => return Ok(Vec::new()),
         }
         let read = self.remote.sftp.read_dir(path.as_str()).await;
@@ -211,6 +211,10 @@ fn there<T>(path: &str, result: Result<T, SftpError>) -> Result<Option<T>, Error
             other => Err(other),
         },
     }
+}
+
+fn is_link(attributes: &FileAttributes) -> bool {
+    attributes.file_type() == FileType::Symlink
 }
 
 /// Whether it is the name of something in a directory: the login node may say anything.

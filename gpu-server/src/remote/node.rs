@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use russh_sftp::{
     client::{Config, SftpSession, error::Error as SftpError, fs::File},
-    protocol::{FileAttributes, OpenFlags, StatusCode},
+    protocol::{FileAttributes, FileType, OpenFlags, StatusCode},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt},
@@ -142,7 +142,7 @@ impl Remote {
     pub(super) async fn open(&self, path: &str) -> Result<File, Error> {
         let attributes = self.sftp.metadata(path).await;
         let attributes = attributes.map_err(|error| sftp_error(path, &error))?;
-        if !attributes.is_regular() {
+        if attributes.file_type() != FileType::File {
             return Err(Error::failed(path, "is not a regular file"));
         }
         self.sftp.open(path).await.map_err(|error| sftp_error(path, &error))

@@ -59,7 +59,7 @@ const TRY_AGAIN: u32 = 75;
 pub(super) const FIND_JOB: &str = r#"number() { sed -En 's/^([0-9]+)([_+][^|]*)?[|].*$/\1/p' | sort -n | head -n 1; }
 in_queue() {
     found=$(timeout 30 squeue -h -t all -u "$(id -un)" --name="$1" -o '%F|%T') || return 75
-    echo "$found" | number
+    echo "$found" | grep -v "${2:-^$}" | number
 }
 in_accounts() { timeout 20 sacct -X -n -P --name="$1" --starttime="$2" --format=JobID,State; }
 find_job() {
@@ -101,8 +101,10 @@ said=$(as_user timeout -k 5 60 sbatch --parsable --job-name="$name" --comment="$
 code=$?
 id=$(printf '%s\n' "$said" | sed -En 's/^([0-9]+)(;.*)?$/\1/p' | tail -n 1)
 [ -z "$id" ] || tell submitted "$id"
-id=$(in_queue "$name" 2>/dev/null) || exit 75
+# Slurm keeps those that it has refused, as failed ones.
+id=$(in_queue "$name" '|FAILED$' 2>/dev/null) || exit 75
 [ -z "$id" ] || tell submitted "$id"
+if id=$(head -n 1 id 2>/dev/null | grep -Ex '[0-9]+'); then tell submitted "$id"; fi
 case $code in
 0 | 124 | 129 | 130 | 137 | 143) exit 75 ;;
 esac

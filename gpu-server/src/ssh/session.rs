@@ -29,9 +29,9 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 const OUTPUT_LIMIT: usize = 8 << 20;
 /// What may be on its way to us; it bounds what is held of a file that is being fetched.
 const WINDOW: u32 = 512 << 10;
-/// How many commands may run at a time: OpenSSH allows ten channels, one of which is SFTP's, and some of which may be of
-/// commands that were given up.
-const COMMANDS: usize = 5;
+/// How many commands may run at a time: OpenSSH allows ten channels, one of which is SFTP's, and as many again may be of
+/// commands that have ended and whose end it has not been told yet.
+const COMMANDS: usize = 4;
 
 /// Where to log in, and as whom.
 #[derive(Clone, Debug)]
@@ -133,11 +133,16 @@ impl Session {
             let (collected, ()) = tokio::join!(self.collect(async || reader.wait().await), write);
             collected
         };
-        let ended = timeout(limit, conversation).await;
-        let what = || format!("{}: a command took longer than {limit:?}", self.host);
-        let ended = ended.unwrap_or_else(|_| Err(Error::Unreachable(what())));
+        let Ok(ended) = timeout(limit, conversation).await else {
+            // OpenSSH counts a command until it ends, and allows ten: the connection is of no use any more.
+            self.close().await;
+            let host = &self.host;
+            return Err(Error::Unreachable(format!(
+                "{host}: a command took longer than {limit:?}"
+            )));
+        };
         if ended.is_err() {
-            // It may be closed already. One that stays open would be one less of those that are allowed.
+            // It may be closed already.
             let _ = timeout(CLOSE_LIMIT, writer.close()).await;
         }
         ended

@@ -1,5 +1,7 @@
 //! The server is killed at every step, and begun anew: one job in Slurm, the right end, all results.
 
+use std::fs;
+
 use serde_json::json;
 
 use crate::world::{World, says};
@@ -20,7 +22,10 @@ async fn has_come(world: &World, step: Step) -> bool {
     let (status, uid) = (world.status().await, world.uid().await);
     let remote = world.remote(&uid);
     match step {
-        Step::Uploading => remote.join("sources.partial").exists(),
+        Step::Uploading => fs::read_dir(remote).into_iter().flatten().flatten().any(|entry| {
+            let name = entry.file_name().into_string().unwrap_or_default();
+            name.starts_with("sources.") && name.ends_with(".partial")
+        }),
         Step::Compiling => remote.join("build/w/compiling").exists(),
         Step::Submitting => world.in_slurm().await.len() == 1,
         Step::Running => status.state.as_deref() == Some("RUNNING"),

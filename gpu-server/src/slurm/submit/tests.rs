@@ -112,6 +112,10 @@ fn a_rejection_is_only_what_sbatch_says_of_a_job_that_is_not_in_the_queue() {
     Node::with(&[("sbatch", "echo no >&2; exit 1")]).check(REJECTED, "");
     let queue = ("squeue", "echo '12|PENDING'");
     Node::with(&[("sbatch", "echo no >&2; exit 1"), queue]).check(0, "submitted\n12\n");
+    let refused = ("squeue", "echo '12|FAILED'");
+    Node::with(&[("sbatch", "echo no >&2; exit 1"), refused]).check(REJECTED, "");
+    let begun = ("sbatch", "echo 12 >id; echo no >&2; exit 1");
+    Node::with(&[begun, refused]).check(0, "submitted\n12\n");
     Node::with(&[("sbatch", "exit 1"), ("squeue", "exit 1")]).check(TRY_AGAIN, "");
 }
 
