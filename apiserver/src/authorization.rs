@@ -1,50 +1,15 @@
-//! Who may do what. There are no roles yet: who has a certificate of the cluster's CA may do everything. Others may do
-//! what Kubernetes lets them without any role: nobody in particular may see how the server is, as health checks have
-//! no certificate; service accounts, and who is only impersonated, may see what the server serves and ask who they are.
+//! What a request asks to do, and the refusal if [`crate::rbac`] does not let it. How the server is, anybody may see:
+//! health checks have no name.
 
-use api_machinery::ApiError;
+use api_machinery::{ApiError, FieldSelector};
 use http::Method;
 
 use crate::{
-    identity::{ACCOUNTS, Credential, Identity},
-    request::{NonResource, RequestInfo, Target},
+    identity::Identity,
+    query::Query,
+    rbac::{Action, Asked, Decision, Rbac},
+    request::{NonResource, RequestInfo, Target, Verb},
 };
-
-/// The group that may do everything, whoever vouches.
-const MASTERS: &str = "system:masters";
-/// Those who watch over the cluster from outside, such as Prometheus: they may read where what they scrape is.
-const MONITORS: &str = "system:monitoring";
-const MONITORED: [(&str, &str); 6] = [
-    ("", "endpoints"),
-    ("", "namespaces"),
-    ("", "nodes"),
-    ("", "pods"),
-    ("", "services"),
-    ("discovery.k8s.io", "endpointslices"),
-];
-/// The kubelets.
-const NODES: &str = "system:nodes";
-/// The programs of the cluster.
-const PROGRAMS: [&str; 5] = [
-    "system:apiserver",
-    "system:kube-controller-manager",
-    "system:kube-proxy",
-    "system:kube-scheduler",
-    "system:serverless-gateway",
-];
-/// What no program needs, and would make each host master of the others' containers.
-const CONNECTIONS: [&str; 4] = ["exec", "attach", "portforward", "proxy"];
-
-/// Something to be done with a resource, in RBAC's words.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Action<'a> {
-    pub(crate) verb: &'a str,
-    pub(crate) group: &'a str,
-    pub(crate) resource: &'a str,
-    pub(crate) subresource: Option<&'a str>,
-    pub(crate) namespace: Option<&'a str>,
-    pub(crate) name: &'a str,
-}
 
 impl<'a> From<&'a RequestInfo> for Action<'a> {
     fn from(info: &'a RequestInfo) -> Self {
@@ -61,102 +26,93 @@ impl<'a> From<&'a RequestInfo> for Action<'a> {
 
 /// Fails with 403 unless the identity may do it.
 pub(crate) fn authorize(
+    rbac: &Rbac,
     identity: &Identity,
-    target: &Target,
+    (target, query): (&Target, &Query),
     method: &Method,
     path: &str,
 ) -> Result<(), ApiError> {
     match target {
-        Target::Resource(info) => authorize_action(identity, Action::from(info)),
-        Target::NonResource(what) if may_see(identity, what) => Ok(()),
-        Target::NonResource(_) => Err(forbidden_path(identity, method, path)),
+        Target::Resource(info) => {
+            let name = only_name(info, query);
+            let mut action = Action::from(info);
+            action.name = name.as_deref().unwrap_or(action.name);
+            authorize_action(rbac, identity, action)
+        }
+        Target::NonResource(NonResource::Health(_)) => Ok(()),
+        Target::NonResource(_) => authorize_path(rbac, identity, method, path),
     }
+}
+
+/// Kubernetes: a list or a watch of one object by its name is judged like a request for that one.
+fn only_name(info: &RequestInfo, query: &Query) -> Option<String> {
+    if !matches!(info.verb, Verb::List | Verb::Watch) {
+        return None;
+    }
+    let fields = FieldSelector::parse(query.get("fieldSelector")?).ok()?;
+    fields.requires("metadata.name").map(str::to_owned)
 }
 
 /// Fails with 403 unless the identity may do it.
-pub(crate) fn authorize_action(identity: &Identity, action: Action<'_>) -> Result<(), ApiError> {
-    let needs_person = action.subresource.is_some_and(|name| CONNECTIONS.contains(&name));
-    let may = may_do_everything(identity)
-        && !(needs_person && is_program(identity))
-        && (!is_about_kubelet(action) || identity.is_in(MASTERS));
-    if may || is_about_oneself(identity, action) || is_monitoring(identity, action) {
-        return Ok(());
+pub(crate) fn authorize_action(
+    rbac: &Rbac,
+    identity: &Identity,
+    action: Action<'_>,
+) -> Result<(), ApiError> {
+    match rbac.decide(identity, Asked::Resource(action)) {
+        Decision::Allowed(_) => Ok(()),
+        Decision::Refused(why) => Err(forbidden(identity, action, &why)),
     }
-    Err(forbidden(identity, action))
 }
 
-/// What a kubelet takes from an API server is more than what one person may do with one pod.
-fn is_about_kubelet(action: Action<'_>) -> bool {
-    (action.resource, action.subresource) == ("nodes", Some("proxy"))
-}
-
-/// Fails with 403 unless the identity may be told whether a path exists.
-pub(crate) fn authorize_unknown_path(
+/// Fails with 403 unless the identity may do it, or be told that there is no such path.
+pub(crate) fn authorize_path(
+    rbac: &Rbac,
     identity: &Identity,
     method: &Method,
     path: &str,
 ) -> Result<(), ApiError> {
-    if may_do_everything(identity) {
-        return Ok(());
-    }
-    Err(forbidden_path(identity, method, path))
-}
-
-/// A certificate is the proof that somebody is trusted with the cluster, unless it is one for monitoring. A pod is given
-/// its token by whoever makes it.
-fn may_do_everything(identity: &Identity) -> bool {
-    match identity.credential {
-        Credential::Certificate => !identity.is_anonymous() && !is_monitor_only(identity),
-        Credential::Impersonation => identity.is_in(MASTERS) || is_program(identity),
-        Credential::Token => false,
+    let lower = method.as_str().to_lowercase();
+    let verb = if *method == Method::HEAD { "get" } else { lower.as_str() };
+    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let asked = match unknown_resource(&segments) {
+        Some(action) => Asked::Resource(Action { verb, ..action }),
+        None => Asked::Path { verb, path },
+    };
+    match rbac.decide(identity, asked) {
+        Decision::Allowed(_) => Ok(()),
+        Decision::Refused(why) => Err(forbidden_path(identity, verb, path, &why)),
     }
 }
 
-/// Kubernetes: the role `system:basic-user` of the authenticated.
-fn is_about_oneself(identity: &Identity, action: Action<'_>) -> bool {
-    let Action { verb, group, resource, .. } = action;
-    let asked =
-        (verb, group, resource) == ("create", "authentication.k8s.io", "selfsubjectreviews");
-    asked && !identity.is_anonymous()
+/// What a path is about that looks like one of a resource, though there is none: it takes a right to learn that.
+fn unknown_resource<'a>(segments: &[&'a str]) -> Option<Action<'a>> {
+    let (group, rest) = match segments {
+        ["api", _, rest @ ..] => ("", rest),
+        ["apis", group, _, rest @ ..] => (*group, rest),
+        _ => return None,
+    };
+    let (namespace, rest) = match rest {
+        ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (Some(*namespace), rest),
+        rest => (None, rest),
+    };
+    let (resource, rest) = rest.split_first()?;
+    let name = rest.first().copied().unwrap_or_default();
+    let subresource = rest.get(1).copied();
+    Some(Action { verb: "", group, resource, subresource, namespace, name })
 }
 
-fn is_monitor_only(identity: &Identity) -> bool {
-    identity.is_in(MONITORS) && !identity.is_in(MASTERS)
+fn forbidden_path(identity: &Identity, verb: &str, path: &str, why: &str) -> ApiError {
+    let user = &identity.user;
+    let message = format!("forbidden: User {user:?} cannot {verb} path {path:?}");
+    ApiError::new(403, "Forbidden", because(message, why))
 }
 
-/// Kubernetes: what Prometheus is usually given a role for.
-fn is_monitoring(identity: &Identity, action: Action<'_>) -> bool {
-    let Action { verb, group, resource, subresource, .. } = action;
-    let reads = ["get", "list", "watch"].contains(&verb) && subresource.is_none();
-    identity.is_in(MONITORS) && reads && MONITORED.contains(&(group, resource))
+fn because(message: String, why: &str) -> String {
+    if why.is_empty() { message } else { format!("{message}: {why}") }
 }
 
-fn is_program(identity: &Identity) -> bool {
-    identity.is_in(NODES) || PROGRAMS.contains(&identity.user.as_str())
-}
-
-/// Kubernetes: the roles `system:public-info-viewer` of everybody, `system:discovery` of the authenticated, and
-/// `system:service-account-issuer-discovery` of service accounts.
-fn may_see(identity: &Identity, what: &NonResource) -> bool {
-    match what {
-        NonResource::Health(_) | NonResource::Version => true,
-        NonResource::Metrics | NonResource::ScrapeTargets(_) => {
-            may_do_everything(identity) || identity.is_in(MONITORS)
-        }
-        NonResource::Paths => may_do_everything(identity),
-        NonResource::OpenIdConfiguration | NonResource::TokenKeys => {
-            may_do_everything(identity) || identity.is_in(ACCOUNTS)
-        }
-        _ => !identity.is_anonymous(),
-    }
-}
-
-fn forbidden_path(identity: &Identity, method: &Method, path: &str) -> ApiError {
-    let (user, verb) = (&identity.user, method.as_str().to_lowercase());
-    ApiError::new(403, "Forbidden", format!("forbidden: User {user:?} cannot {verb} path {path:?}"))
-}
-
-fn forbidden(identity: &Identity, action: Action<'_>) -> ApiError {
+fn forbidden(identity: &Identity, action: Action<'_>, why: &str) -> ApiError {
     let Action { verb, group, resource, subresource, namespace, name } = action;
     let user = &identity.user;
     let place = match namespace {
@@ -167,9 +123,9 @@ fn forbidden(identity: &Identity, action: Action<'_>) -> ApiError {
         Some(sub) => format!("{resource}/{sub}"),
         None => resource.to_owned(),
     };
-    let why =
+    let message =
         format!("User {user:?} cannot {verb} resource {path:?} in API group {group:?} {place}");
-    ApiError::forbidden(group, resource, name, &why)
+    ApiError::forbidden(group, resource, name, &because(message, why))
 }
 
 #[cfg(test)]
@@ -177,59 +133,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_monitors_reads_where_things_are_and_nothing_else() {
-        let may = |verb, group, resource, subresource| {
-            let (namespace, name) = (Some("default"), "web");
-            let action = Action { verb, group, resource, subresource, namespace, name };
-            let monitor = Identity::new("prometheus", &[MONITORS]);
-            let master = Identity::new("prometheus", &[MONITORS, MASTERS]);
-            assert!(authorize_action(&master, action).is_ok());
-            authorize_action(&monitor, action).is_ok()
+    fn a_path_that_looks_like_a_resources_is_one() {
+        let check = |path: &str, expected: Option<(&str, &str, Option<&str>, &str)>| {
+            let segments: Vec<_> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+            let found = unknown_resource(&segments);
+            let found = found.map(|a| (a.group, a.resource, a.namespace, a.name));
+            assert_eq!(found, expected, "{path}");
         };
-        assert!(MONITORED.iter().all(|(group, resource)| may("watch", group, resource, None)));
-        assert!(!may("list", "", "secrets", None));
-        assert!(!may("list", "", "configmaps", None));
-        assert!(!may("delete", "", "pods", None));
-        assert!(!may("get", "", "pods", Some("log")));
-        assert!(!may("get", "", "pods", Some("exec")));
-        assert!(!may("list", "apps", "nodes", None));
-        let monitor = Identity::new("prometheus", &[MONITORS]);
-        assert!(may_see(&monitor, &NonResource::Metrics));
-        assert!(!may_see(&monitor, &NonResource::Paths));
-    }
-
-    #[test]
-    fn programs_and_nodes_open_no_connection_into_a_container() {
-        let may = |identity: &Identity, subresource| {
-            let action = Action {
-                verb: "get",
-                group: "",
-                resource: "pods",
-                subresource,
-                namespace: Some("default"),
-                name: "web",
-            };
-            authorize_action(identity, action).is_ok()
-        };
-        let node = Identity::new("system:node:n1", &[NODES]);
-        let proxy = Identity::new("system:kube-proxy", &[]);
-        for (identity, connects) in [(node, false), (proxy, false), (Identity::admin(), true)] {
-            assert!(may(&identity, Some("log")), "{identity:?}");
-            for subresource in CONNECTIONS {
-                assert_eq!(may(&identity, Some(subresource)), connects, "{identity:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn only_masters_ask_a_kubelet_whatever_they_like() {
-        let may = |identity: &Identity, resource| {
-            let (subresource, namespace, name) = (Some("proxy"), None, "n1");
-            let action = Action { verb: "get", group: "", resource, subresource, namespace, name };
-            authorize_action(identity, action).is_ok()
-        };
-        let person = Identity::new("ann", &["developers"]);
-        assert!(may(&person, "pods") && !may(&person, "nodes"));
-        assert!(may(&Identity::admin(), "nodes"));
+        check("/frogs", None);
+        check("/apis/frogs.io/v1", None);
+        check("/apis/frogs.io/v1/frogs", Some(("frogs.io", "frogs", None, "")));
+        check("/api/v1/namespaces/a/frogs/b", Some(("", "frogs", Some("a"), "b")));
+        check("/api/v1/namespaces/a", Some(("", "namespaces", None, "a")));
     }
 }

@@ -14,18 +14,6 @@ pub(crate) const ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 /// The group of all service accounts.
 pub(crate) const ACCOUNTS: &str = "system:serviceaccounts";
 
-/// What vouches for an identity.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Credential {
-    /// A certificate of the cluster's CA, or the program that asks in its own process.
-    #[default]
-    Certificate,
-    /// A token of the service account.
-    Token,
-    /// Another user, who acts as this one, and has shown nothing of this one's own.
-    Impersonation,
-}
-
 /// A user and its groups. In a client certificate: the common name and the organizations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
@@ -35,7 +23,6 @@ pub struct Identity {
     pub uid: Option<String>,
     /// What else is said about the user.
     pub extra: BTreeMap<String, Vec<String>>,
-    pub(crate) credential: Credential,
 }
 
 impl Identity {
@@ -56,7 +43,7 @@ impl Identity {
     pub(crate) fn of_account(namespace: &str, name: &str) -> Self {
         let groups = vec![ACCOUNTS.to_owned(), format!("{ACCOUNTS}:{namespace}")];
         let user = format!("{ACCOUNT_PREFIX}{namespace}:{name}");
-        Self { user, groups, credential: Credential::Token, ..Self::default() }
+        Self { user, groups, ..Self::default() }
     }
 
     /// Nobody in particular: may only ask how the server is.

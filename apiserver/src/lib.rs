@@ -35,6 +35,7 @@ mod pod_client;
 mod protobuf;
 mod publish;
 mod query;
+mod rbac;
 mod request;
 mod respond;
 mod reviews;

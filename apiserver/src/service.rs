@@ -22,13 +22,15 @@ use tower::Service;
 use tracing::Instrument;
 
 use crate::{
-    authorization, body,
+    authorization::{authorize, authorize_action, authorize_path},
+    body,
     call::Call,
     catalogue::Catalogue,
     form::Presentation,
     identity::Identity,
     impersonation, nonresource,
     query::Query,
+    rbac::Action,
     request::{self, Target},
     respond::{self, Response},
     state::State,
@@ -158,7 +160,8 @@ async fn caller(
     let found = state.authenticator().of_request(connection, headers);
     let identity =
         timeout(state.config.request_timeout, found).await.unwrap_or_else(|_| Err(too_late()))?;
-    impersonation::effective(&identity, headers)
+    let authorize = |action: Action<'_>| authorize_action(&state.rbac, &identity, action);
+    impersonation::effective(&identity, headers, authorize)
 }
 
 fn too_late() -> ApiError {
@@ -226,11 +229,11 @@ where
         // Who may not even ask learns nothing about what there is.
         Err(_) if identity.is_anonymous() => return Err(ApiError::unauthorized()),
         Err(error) => {
-            authorization::authorize_unknown_path(identity, method, path)?;
+            authorize_path(&state.rbac, identity, method, path)?;
             return Err(error.clone());
         }
     };
-    authorization::authorize(identity, target, method, path)?;
+    authorize(&state.rbac, identity, (target, query), method, path)?;
     match target {
         Target::NonResource(_) if !matches!(*method, Method::GET | Method::HEAD) => {
             Err(ApiError::method_not_allowed())

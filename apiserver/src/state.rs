@@ -14,6 +14,7 @@ use crate::{
     objects::Objects,
     openapi::OpenApi,
     pod_client::PodClient,
+    rbac::Rbac,
     storage::Storage,
     usage::Usages,
 };
@@ -25,6 +26,7 @@ pub(crate) struct State {
     pub(crate) catalogue: InForce,
     pub(crate) storage: Arc<Storage>,
     pub(crate) admission: Admission,
+    pub(crate) rbac: Arc<Rbac>,
     pub(crate) metrics: Metrics,
     pub(crate) openapi: OpenApi,
     pub(crate) usages: Arc<Usages>,
@@ -56,8 +58,10 @@ impl State {
     ) -> Self {
         let (storage, shutdown, tasks) =
             (Arc::new(storage), CancellationToken::new(), TaskTracker::new());
+        let rbac = Arc::new(Rbac::new(&catalogue, storage.clone()));
         Self {
-            admission: Admission::standard(&storage, &catalogue, &config),
+            admission: Admission::standard(&storage, &catalogue, &rbac, &config),
+            rbac,
             openapi: OpenApi::new(catalogue.clone()),
             usages: Usages::new(config.kubelet_client.as_ref()).into(),
             absent: Absent::default(),

@@ -4,6 +4,7 @@
 
 mod namespace_lifecycle;
 mod plugin;
+mod role_escalation;
 mod scheduler_strategy;
 mod service_account;
 mod service_cluster_ip;
@@ -16,6 +17,7 @@ use registry::AnyObject;
 use crate::{
     catalogue::InForce,
     config::Config,
+    rbac::Rbac,
     storage::{Address, Storage, WriteError},
 };
 
@@ -32,7 +34,12 @@ pub(crate) struct Admitted(Vec<Claim>);
 
 impl Admission {
     /// Every plugin, in the order in which they are asked.
-    pub(crate) fn standard(storage: &Arc<Storage>, catalogue: &InForce, config: &Config) -> Self {
+    pub(crate) fn standard(
+        storage: &Arc<Storage>,
+        catalogue: &InForce,
+        rbac: &Arc<Rbac>,
+        config: &Config,
+    ) -> Self {
         let range = config.service_cidr;
         Self(vec![
             Box::new(namespace_lifecycle::NamespaceLifecycle { storage: storage.clone() }),
@@ -41,6 +48,7 @@ impl Admission {
                 storage: storage.clone(),
                 must_exist: config.service_accounts,
             }),
+            Box::new(role_escalation::RoleEscalation { rbac: rbac.clone() }),
             Box::new(scheduler_strategy::SchedulerStrategy),
             Box::new(service_cluster_ip::ServiceClusterIp { storage: storage.clone(), range }),
         ])

@@ -30,7 +30,7 @@ pub(super) async fn create(state: &State, call: &Call) -> Result<Response, ApiEr
         Some(Subresource::Binding) => return binding::bind(path, call, object, &warnings).await,
         Some(Subresource::Token) => return token::create(state, call, object, &warnings).await,
         _ if call.info.def.is_review => {
-            return reviews::create(path, state.authenticator(), call, object, &warnings).await;
+            return reviews::create(state, call, object, &warnings).await;
         }
         _ => {}
     }

@@ -21,6 +21,7 @@ mod parameters;
 mod patching;
 mod pods;
 mod proxying;
+mod rbac;
 mod services;
 mod swapping;
 mod tls;

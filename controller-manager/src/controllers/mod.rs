@@ -1,5 +1,6 @@
 //! The controllers. A new one is a file (or folder) here and a line in the list.
 
+mod cluster_role_aggregation;
 mod deployment;
 mod function;
 mod function_autoscaler;
@@ -55,6 +56,7 @@ pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
         gpu_job::register(context).with_workers(workers.concurrent_gpu_job_syncs),
         horizontal_pod_autoscaler::register(context, tasks)
             .with_workers(workers.concurrent_horizontal_pod_autoscaler_syncs),
+        cluster_role_aggregation::register(context, tasks),
         workflow::register(context).with_workers(workers.concurrent_workflow_syncs),
         workflow_run::register(context).with_workers(workers.concurrent_workflow_run_syncs),
     ];
@@ -131,6 +133,7 @@ mod tests {
         let all = format!("{:?}", all(&context, &mut JoinSet::new()));
         let mut expected: Vec<_> = numbered().map(|(number, (_, name))| (name, number)).collect();
         expected.push(("node-ipam-controller", 1));
+        expected.push(("clusterrole-aggregation-controller", 1));
         for (name, workers) in &expected {
             let described = format!("controller: {name:?}, workers: {workers},");
             assert!(all.contains(&described), "no {described} in {all}");
@@ -162,6 +165,7 @@ mod tests {
             ("horizontal-pod-autoscaler", &["horizontalpodautoscalers", "pods"]),
             ("workflow-controller", &["workflows", "workflowruns", "functions"]),
             ("root-ca-certificate-publisher-controller", &["namespaces", "configmaps"]),
+            ("clusterrole-aggregation-controller", &["clusterroles"]),
         ] {
             let of_it = format!("controller: {name:?}");
             let debug = all.iter().map(|controller| format!("{controller:?}"));

@@ -2,12 +2,14 @@
 
 mod apps;
 mod authentication;
+mod authorization;
 mod autoscaling;
 mod coordination;
 mod core;
 mod discovery;
 mod metrics;
 mod minik8s;
+mod rbac;
 
 use crate::ResourceDef;
 
@@ -32,6 +34,10 @@ pub fn all() -> Vec<ResourceDef> {
         autoscaling::horizontal_pod_autoscaler::v1_definition(),
         coordination::lease::definition(),
         discovery::endpoint_slice::definition(),
+        rbac::role::cluster_definition(),
+        rbac::binding::cluster_definition(),
+        rbac::role::definition(),
+        rbac::binding::definition(),
         minik8s::dns::definition(),
         minik8s::function::definition(),
         minik8s::gpu_job::definition(),
@@ -43,7 +49,14 @@ pub fn all() -> Vec<ResourceDef> {
 /// The kinds that are asked for an answer, and not kept.
 #[must_use]
 pub fn reviews() -> Vec<ResourceDef> {
-    vec![authentication::token_review(), authentication::self_subject_review()]
+    vec![
+        authentication::token_review(),
+        authentication::self_subject_review(),
+        authorization::subject_access_review(),
+        authorization::local_subject_access_review(),
+        authorization::self_subject_access_review(),
+        authorization::self_subject_rules_review(),
+    ]
 }
 
 /// The kinds whose objects are made when they are read, and not kept.

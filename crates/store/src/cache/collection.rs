@@ -56,6 +56,11 @@ impl<T: Object> Collection<T> {
         Self { state: RwLock::new(state), wake: watch::Sender::default() }
     }
 
+    /// The revision of the latest change.
+    pub(super) fn latest(&self) -> Revision {
+        self.state.read().latest
+    }
+
     pub(super) fn get(&self, key: &str) -> Option<Arc<Item<T>>> {
         self.state.read().items.get(key).cloned()
     }

@@ -127,6 +127,12 @@ impl<T: Object + Send + Sync + 'static> Cache<T> {
         self.shared.get(key)
     }
 
+    /// The revision of the latest change of a collection, or of none. It is the same only if the collection is.
+    pub fn latest(&self, prefix: &str) -> Revision {
+        let collection = collection_of(prefix).and_then(|name| self.shared.known(name));
+        collection.map_or(Revision(0), |collection| collection.latest())
+    }
+
     /// The objects below a prefix, which is a collection or a namespace in it and ends with `/`.
     pub fn list(&self, prefix: &str) -> Snapshot<T> {
         self.list_having(prefix, std::iter::empty())

@@ -1,6 +1,8 @@
 //! Reviews: kinds that are asked and not stored. The answer is the object that was given, with a status
 //! (Kubernetes: `pkg/registry/authentication`).
 
+mod access;
+
 use api_machinery::ApiError;
 use api_types::api::authentication::v1::{
     SelfSubjectReview, SelfSubjectReviewStatus, TokenReview, TokenReviewStatus, UserInfo,
@@ -13,27 +15,28 @@ use crate::{
     call::Call,
     identity::Identity,
     respond::{self, Response},
-    state::WritePath,
+    state::State,
     storage::Address,
     tokens::TokenError,
 };
 
 /// Answers a review.
 pub(crate) async fn create(
-    path: WritePath<'_>,
-    authenticator: Authenticator<'_>,
+    state: &State,
     call: &Call,
     mut given: AnyObject,
     warnings: &[String],
 ) -> Result<Response, ApiError> {
     let at = Address { def: &call.info.def, namespace: None, name: "" };
     let attributes = call.attributes(Operation::Create, at, "", None);
-    path.admission.admit(path.storage, &attributes, Some(&mut given)).await?;
+    state.admission.admit(&state.storage, &attributes, Some(&mut given)).await?;
     if let Some(review) = given.get_mut::<TokenReview>() {
-        review.status = Some(review_token(authenticator, review).await?);
+        review.status = Some(review_token(state.authenticator(), review).await?);
     } else if let Some(review) = given.get_mut::<SelfSubjectReview>() {
         let user_info = Some(user_info(&call.identity));
         review.status = Some(SelfSubjectReviewStatus { user_info });
+    } else {
+        access::answer(&state.rbac, &call.identity, call.info.namespace.as_deref(), &mut given)?;
     }
     Ok(respond::created(&given.to_value()?, warnings))
 }

@@ -1,6 +1,8 @@
 //! The objects that are always there: the namespaces of the system, and the server itself as the service
 //! `kubernetes`. They are made through the API, as anybody would, and made again when somebody deletes them.
 
+mod policy;
+
 use api_machinery::ApiError;
 use serde_json::{Value, json};
 
@@ -8,6 +10,7 @@ use crate::{
     config::Config,
     endpoints::{self, Witness},
     internal::ensure,
+    query::ReadAt,
     service::InProcess,
     storage::Storage,
 };
@@ -40,7 +43,14 @@ pub(crate) async fn begin(
     storage: &Storage,
     witness: &mut Witness,
 ) -> Result<(), ApiError> {
-    match run(api, config, storage, witness).await {
+    let begun = async {
+        let made = run(api, config, storage, witness).await;
+        policy::reconcile(api).await?;
+        // Nobody is served before it is known what they may do.
+        storage.reach(ReadAt::MostRecent).await?;
+        made
+    };
+    match begun.await {
         Err(error) if error.code() < 500 => {
             tracing::warn!(%error, "the system's objects can't all be made yet");
             Ok(())

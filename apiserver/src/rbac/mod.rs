@@ -1,0 +1,186 @@
+//! Role-based access control: what roles and bindings, as the cache has them, let whom do
+//! (Kubernetes: `plugin/pkg/auth/authorizer/rbac`). Whoever is asked for gets what the cache shows at that moment.
+
+mod index;
+mod rules;
+
+use std::sync::Arc;
+
+use api_machinery::ApiError;
+use api_types::api::rbac::v1::{PolicyRule, RoleRef};
+use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
+use store::Revision;
+
+use crate::{catalogue::InForce, encoded, identity::Identity, storage::Storage};
+
+use self::index::{Index, Policy};
+pub(crate) use self::{
+    index::Decision,
+    rules::{Action, Asked, missing},
+};
+
+/// The group that may do everything, whoever vouches.
+const MASTERS: &str = "system:masters";
+/// The kubelets.
+const NODES: &str = "system:nodes";
+/// The programs of the cluster.
+const PROGRAMS: [&str; 5] = [
+    "system:apiserver",
+    "system:kube-controller-manager",
+    "system:kube-proxy",
+    "system:kube-scheduler",
+    "system:serverless-gateway",
+];
+/// What no program needs, and would make each host master of the others' containers.
+const CONNECTIONS: [&str; 4] = ["exec", "attach", "portforward", "proxy"];
+
+/// The API group of roles.
+pub(crate) const GROUP: &str = "rbac.authorization.k8s.io";
+const PLURALS: [&str; 4] = ["roles", "clusterroles", "rolebindings", "clusterrolebindings"];
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Rbac {
+    storage: Arc<Storage>,
+    /// Of the four kinds, in the order of [`PLURALS`].
+    prefixes: [String; 4],
+    current: Mutex<(Option<[Revision; 4]>, Arc<Index>)>,
+}
+
+impl Rbac {
+    pub(crate) fn new(catalogue: &InForce, storage: Arc<Storage>) -> Self {
+        let catalogue = catalogue.load();
+        let prefix = |plural| {
+            catalogue.find(GROUP, "v1", plural).map(|def| def.prefix(None)).unwrap_or_default()
+        };
+        Self { storage, prefixes: PLURALS.map(prefix), current: Mutex::default() }
+    }
+
+    /// Whether somebody may do something.
+    pub(crate) fn decide(&self, identity: &Identity, asked: Asked<'_>) -> Decision {
+        if may_by_name(identity, asked) {
+            return Decision::Allowed(String::new());
+        }
+        self.index().decide(identity, asked)
+    }
+
+    /// The rules that hold for somebody in a namespace, or, without one, in the whole cluster.
+    pub(crate) fn rules(&self, identity: &Identity, namespace: Option<&str>) -> Vec<PolicyRule> {
+        self.index().rules(identity, namespace).cloned().collect()
+    }
+
+    /// Fails, and says why, unless somebody has all that these rules give (Kubernetes: `ConfirmNoEscalation`).
+    pub(crate) fn confirm_no_escalation(
+        &self,
+        identity: &Identity,
+        namespace: Option<&str>,
+        wanted: &[PolicyRule],
+    ) -> Result<(), String> {
+        let index = self.index();
+        let held: Vec<&PolicyRule> = index.rules(identity, namespace).collect();
+        let missing = rules::missing(&held, wanted);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let Identity { user, groups, .. } = identity;
+        Err(format!(
+            "user {user:?} (groups={}) is attempting to grant RBAC permissions not currently held:\n{}",
+            rules::quoted(groups),
+            rules::described(&missing)
+        ))
+    }
+
+    /// The rules of a role that a binding of this namespace refers to.
+    ///
+    /// # Errors
+    /// 404 if there is no such role.
+    pub(crate) fn role(
+        &self,
+        role: &RoleRef,
+        namespace: Option<&str>,
+    ) -> Result<Arc<[PolicyRule]>, ApiError> {
+        let plural = format!("{}s", role.kind.to_lowercase());
+        let missing = || ApiError::not_found(GROUP, &plural, &role.name);
+        self.index().role(role, namespace).ok_or_else(missing)
+    }
+
+    /// Of what the cache has now: it is made anew when one of the kinds has changed.
+    fn index(&self) -> Arc<Index> {
+        let mut current = self.current.lock();
+        // Before the lists: what changes meanwhile is looked at again next time.
+        let latest = self.prefixes.each_ref().map(|prefix| self.storage.cache().latest(prefix));
+        if current.0 != Some(latest) {
+            *current = (Some(latest), Arc::new(Index::new(self.policy())));
+        }
+        current.1.clone()
+    }
+
+    fn policy(&self) -> Policy {
+        let [roles, cluster_roles, bindings, cluster_bindings] = &self.prefixes;
+        Policy {
+            roles: self.all(roles),
+            cluster_roles: self.all(cluster_roles),
+            bindings: self.all(bindings),
+            cluster_bindings: self.all(cluster_bindings),
+        }
+    }
+
+    /// What can't be read gives nobody a right.
+    fn all<K: DeserializeOwned>(&self, prefix: &str) -> Vec<K> {
+        let snapshot = self.storage.cache().list(prefix);
+        let read = snapshot.items.iter().filter_map(|item| {
+            let object = encoded::readable(item).ok()?;
+            let read = serde_json::from_slice(&object.json());
+            read.inspect_err(|error| tracing::warn!(key = item.key(), %error, "unreadable")).ok()
+        });
+        read.collect()
+    }
+}
+
+/// Who may do it, whatever roles there are.
+fn may_by_name(identity: &Identity, asked: Asked<'_>) -> bool {
+    let connects = |sub: Option<&str>| sub.is_some_and(|sub| CONNECTIONS.contains(&sub));
+    let needs_person = matches!(asked, Asked::Resource(action) if connects(action.subresource));
+    is_master(identity) || is_program(identity) && !needs_person
+}
+
+/// Whether the identity has every right, and so can give any to others.
+pub(crate) fn has_every_right(identity: &Identity) -> bool {
+    is_master(identity) || is_program(identity)
+}
+
+fn is_master(identity: &Identity) -> bool {
+    identity.is_in(MASTERS)
+}
+
+fn is_program(identity: &Identity) -> bool {
+    identity.is_in(NODES) || PROGRAMS.contains(&identity.user.as_str())
+}
+
+/// Rules for everything.
+pub(crate) fn everything() -> Vec<PolicyRule> {
+    rules::everything().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_and_nodes_open_no_connection_into_a_container() {
+        let may = |identity: &Identity, subresource| {
+            let action = Action { verb: "get", resource: "pods", subresource, ..Action::default() };
+            may_by_name(identity, Asked::Resource(action))
+        };
+        let node = Identity::new("system:node:n1", &[NODES]);
+        let proxy = Identity::new("system:kube-proxy", &[]);
+        for (identity, connects) in [(node, false), (proxy, false), (Identity::admin(), true)] {
+            assert!(may(&identity, Some("log")), "{identity:?}");
+            for subresource in CONNECTIONS {
+                assert_eq!(may(&identity, Some(subresource)), connects, "{identity:?}");
+            }
+        }
+        assert!(!may(&Identity::new("jane", &["system:authenticated"]), None));
+    }
+}

@@ -1,0 +1,192 @@
+//! Roles: what they let whom do, and who may give them.
+
+use std::sync::Arc;
+
+use apiserver::{ApiServer, Config, Identity};
+use axum::body::Body;
+use http::{Request, header};
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, Api, CONFIG_MAPS, JSON, PODS};
+
+const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+const REVIEWS: &str = "/apis/authorization.k8s.io/v1";
+const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles";
+const BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings";
+
+fn jane() -> Identity {
+    Identity::new("jane", &["dev", "system:authenticated"])
+}
+
+async fn as_jane(api: &Api, method: &str, path: &str, body: &Value) -> Answer {
+    let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+    let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, JSON);
+    Answer::of(api.request_as(jane(), request.body(body).unwrap()).await).await
+}
+
+fn role(name: &str, rules: Value) -> Value {
+    json!({"metadata": {"name": name}, "rules": rules})
+}
+
+fn rule(resources: &[&str], verbs: &[&str]) -> Value {
+    let group = if resources[0].starts_with("role") { "rbac.authorization.k8s.io" } else { "" };
+    json!({"apiGroups": [group], "resources": resources, "verbs": verbs})
+}
+
+fn binding(name: &str, kind: &str, role: &str) -> Value {
+    json!({
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
+        "subjects": [{"kind": "User", "name": "jane"}],
+    })
+}
+
+/// A server where jane has a role with these rules in `default`.
+async fn with(rules: Value) -> Api {
+    let api = Api::start().await;
+    api.post(ROLES, &role("janes", rules)).await.ok();
+    api.post(BINDINGS, &binding("janes", "Role", "janes")).await.ok();
+    api.until_cached(BINDINGS, "janes").await;
+    api
+}
+
+#[tokio::test]
+async fn who_is_given_a_role_may_do_what_it_says_where_it_says() {
+    let api = with(json!([rule(&["configmaps"], &["get", "list", "create"])])).await;
+    as_jane(&api, "GET", CONFIG_MAPS, &Value::Null).await.ok();
+    as_jane(&api, "POST", CONFIG_MAPS, &json!({"metadata": {"name": "a"}})).await.ok();
+    let message = as_jane(&api, "DELETE", &format!("{CONFIG_MAPS}/a"), &Value::Null).await;
+    let expected = "configmaps \"a\" is forbidden: User \"jane\" cannot delete resource \"configmaps\" in API group \
+                    \"\" in the namespace \"default\"";
+    assert_eq!(message.fails(403, "Forbidden"), expected);
+    as_jane(&api, "GET", "/api/v1/configmaps", &Value::Null).await.fails(403, "Forbidden");
+    as_jane(&api, "GET", PODS, &Value::Null).await.fails(403, "Forbidden");
+    api.delete(&format!("{ROLES}/janes")).await.ok();
+    let refused = async || as_jane(&api, "GET", CONFIG_MAPS, &Value::Null).await;
+    while refused().await.code != 403 {
+        tokio::task::yield_now().await;
+    }
+    let message = refused().await.fails(403, "Forbidden");
+    let why = ": RBAC: role.rbac.authorization.k8s.io \"janes\" not found";
+    assert!(message.ends_with(why), "{message}");
+}
+
+#[tokio::test]
+async fn a_list_of_one_object_by_its_name_is_judged_as_that_one() {
+    let mut named = rule(&["configmaps"], &["list", "watch"]);
+    named["resourceNames"] = json!(["a"]);
+    let api = with(json!([named])).await;
+    let list = async |fields: &str| {
+        let path = format!("{CONFIG_MAPS}?fieldSelector={fields}");
+        as_jane(&api, "GET", &path, &Value::Null).await.code
+    };
+    assert_eq!(list("metadata.name%3Da").await, 200);
+    assert_eq!((list("metadata.name%3Db").await, list("").await), (403, 403));
+}
+
+#[tokio::test]
+async fn everybody_sees_what_is_served_and_only_health_needs_no_name() {
+    let api = Api::start().await;
+    for path in ["/version", "/apis", "/api/v1", "/openapi/v3"] {
+        as_jane(&api, "GET", path, &Value::Null).await.ok();
+    }
+    let path = "/apis/frogs.io/v1/frogs";
+    as_jane(&api, "GET", path, &Value::Null).await.fails(403, "Forbidden");
+    api.get(path).await.fails(404, "NotFound");
+    let nobody = async |path: &str| {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        Answer::of(api.request_as(Identity::anonymous(), request).await).await.code
+    };
+    let codes = (nobody("/readyz").await, nobody("/version").await, nobody("/apis").await);
+    assert_eq!(codes, (200, 200, 403));
+}
+
+#[tokio::test]
+async fn nobody_gives_rights_that_it_does_not_have() {
+    let manager = rule(&["roles", "rolebindings"], &["create", "update", "patch", "get", "delete"]);
+    let api = with(json!([manager, rule(&["configmaps"], &["get"])])).await;
+    let less = role("less", json!([rule(&["configmaps"], &["get"])]));
+    as_jane(&api, "POST", ROLES, &less).await.ok();
+    let more = role("more", json!([rule(&["configmaps", "secrets"], &["get"])]));
+    let message = as_jane(&api, "POST", ROLES, &more).await.fails(403, "Forbidden");
+    let expected = "roles.rbac.authorization.k8s.io \"more\" is forbidden: user \"jane\" (groups=[\"dev\" \
+                    \"system:authenticated\"]) is attempting to grant RBAC permissions not currently held:\n\
+                    {APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\"]}";
+    assert_eq!(message, expected);
+    let path = format!("{ROLES}/less");
+    as_jane(&api, "PUT", &path, &role("less", more["rules"].clone())).await.fails(403, "Forbidden");
+    let mut labelled = less.clone();
+    labelled["metadata"]["labels"] = json!({"a": "b"});
+    as_jane(&api, "PUT", &path, &labelled).await.ok();
+    let bind = async |role: &str| {
+        as_jane(&api, "POST", BINDINGS, &binding(role, "ClusterRole", role)).await
+    };
+    bind("cluster-admin").await.fails(403, "Forbidden");
+    bind("frogs").await.fails(404, "NotFound");
+    as_jane(&api, "POST", BINDINGS, &binding("less", "Role", "less")).await.ok();
+}
+
+#[tokio::test]
+async fn who_may_escalate_or_bind_is_trusted_with_it() {
+    let trusted = json!([
+        rule(&["roles"], &["create", "escalate"]),
+        rule(&["rolebindings"], &["create"]),
+        {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"], "verbs": ["bind"],
+            "resourceNames": ["view"]},
+    ]);
+    let api = with(trusted).await;
+    let more = role("more", json!([rule(&["secrets"], &["get"])]));
+    as_jane(&api, "POST", ROLES, &more).await.ok();
+    as_jane(&api, "POST", BINDINGS, &binding("v", "ClusterRole", "view")).await.ok();
+    let other = binding("e", "ClusterRole", "cluster-admin");
+    as_jane(&api, "POST", BINDINGS, &other).await.fails(403, "Forbidden");
+}
+
+#[tokio::test]
+async fn reviews_tell_who_may_do_what() {
+    let api = with(json!([rule(&["configmaps"], &["get"])])).await;
+    let asked = |verb: &str, namespace: &str| json!({"resource": "configmaps", "verb": verb, "namespace": namespace});
+    let own = async |attributes: Value| {
+        let review = json!({"spec": {"resourceAttributes": attributes}});
+        let path = format!("{REVIEWS}/selfsubjectaccessreviews");
+        as_jane(&api, "POST", &path, &review).await.ok()["status"].clone()
+    };
+    let by = "RBAC: allowed by RoleBinding \"janes/default\" of Role \"janes\" to User \"jane\"";
+    assert_eq!(own(asked("get", "default")).await, json!({"allowed": true, "reason": by}));
+    assert_eq!(own(asked("get", "other")).await, json!({"allowed": false}));
+    let of =
+        |user: &str| json!({"spec": {"user": user, "resourceAttributes": asked("get", "default")}});
+    let review = async |path: String, review: Value| api.post(&path, &review).await;
+    let everywhere = format!("{REVIEWS}/subjectaccessreviews");
+    assert_eq!(review(everywhere.clone(), of("jane")).await.ok()["status"]["allowed"], true);
+    assert_eq!(review(everywhere.clone(), of("joe")).await.ok()["status"]["allowed"], false);
+    review(everywhere, of("")).await.fails(422, "Invalid");
+    let local =
+        |namespace: &str| format!("{REVIEWS}/namespaces/{namespace}/localsubjectaccessreviews");
+    assert_eq!(review(local("default"), of("jane")).await.ok()["status"]["allowed"], true);
+    review(local("kube-system"), of("jane")).await.fails(400, "BadRequest");
+    let path = format!("{REVIEWS}/selfsubjectrulesreviews");
+    let rules = as_jane(&api, "POST", &path, &json!({"spec": {"namespace": "default"}})).await.ok();
+    let rules = rules["status"]["resourceRules"].as_array().unwrap().clone();
+    assert!(rules.contains(&rule(&["configmaps"], &["get"])), "{rules:?}");
+}
+
+#[tokio::test]
+async fn the_roles_that_are_always_there_are_completed_at_a_start() {
+    let api = Api::start().await;
+    let path = format!("{RBAC}/clusterroles/system:discovery");
+    let mut role = api.get(&path).await.ok();
+    assert_eq!(role["metadata"]["labels"]["kubernetes.io/bootstrapping"], "rbac-defaults");
+    let whole = role["rules"].clone();
+    role["rules"] = json!([{"nonResourceURLs": ["/frogs"], "verbs": ["get"]}]);
+    api.put(&path, &role).await.ok();
+    let binding = format!("{RBAC}/clusterrolebindings/cluster-admin");
+    api.delete(&binding).await.ok();
+    let store = Arc::clone(&api.store);
+    api.server.stop().await;
+    let again = ApiServer::start(Config::default(), store, None).await.unwrap();
+    let api = api.with_server(again);
+    api.get(&binding).await.ok();
+    let rules = api.get(&path).await.ok()["rules"].as_array().unwrap().clone();
+    assert_eq!(rules.len(), 1 + whole[0]["nonResourceURLs"].as_array().unwrap().len());
+}
