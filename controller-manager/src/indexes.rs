@@ -11,6 +11,7 @@ use api_types::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, Pod, Secret, Service, ServiceAccount,
 };
 use api_types::api::discovery::v1::EndpointSlice;
+use api_types::api::rbac::v1::ClusterRole;
 use api_types::meta::ObjectMeta;
 use api_types::minik8s::{Function, GpuJob, Workflow, WorkflowRun};
 use kube::api::DynamicObject;
@@ -104,6 +105,7 @@ impl Watched for DynamicObject {
 impl Owned for DynamicObject {}
 
 impl Watched for PartialObjectMeta<DynamicObject> {}
+impl Watched for ClusterRole {}
 impl Watched for ConfigMap {}
 impl Watched for Endpoints {}
 impl Watched for Function {}

@@ -132,7 +132,7 @@ impl Rbac {
         let read = snapshot.items.iter().filter_map(|item| {
             let object = encoded::readable(item).ok()?;
             let read = serde_json::from_slice(&object.json());
-            read.inspect_err(|error| tracing::warn!(key = item.key(), %error, "unreadable")).ok()
+            read.inspect_err(|error| tracing::warn!(key = %item.key, %error, "unreadable")).ok()
         });
         read.collect()
     }
