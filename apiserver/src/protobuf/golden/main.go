@@ -16,11 +16,13 @@ import (
 
 	apps "k8s.io/api/apps/v1"
 	authentication "k8s.io/api/authentication/v1"
+	authorization "k8s.io/api/authorization/v1"
 	autoscaling "k8s.io/api/autoscaling/v1"
 	autoscaling2 "k8s.io/api/autoscaling/v2"
 	coordination "k8s.io/api/coordination/v1"
 	core "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
+	rbac "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -45,6 +47,13 @@ var roots = []struct {
 	{"v1", &meta.DeleteOptions{}}, {"authentication.k8s.io/v1", &authentication.TokenRequest{}},
 	{"authentication.k8s.io/v1", &authentication.TokenReview{}},
 	{"authentication.k8s.io/v1", &authentication.SelfSubjectReview{}},
+	{"authorization.k8s.io/v1", &authorization.SubjectAccessReview{}},
+	{"authorization.k8s.io/v1", &authorization.LocalSubjectAccessReview{}},
+	{"authorization.k8s.io/v1", &authorization.SelfSubjectAccessReview{}},
+	{"authorization.k8s.io/v1", &authorization.SelfSubjectRulesReview{}},
+	{"rbac.authorization.k8s.io/v1", &rbac.Role{}}, {"rbac.authorization.k8s.io/v1", &rbac.ClusterRole{}},
+	{"rbac.authorization.k8s.io/v1", &rbac.RoleBinding{}},
+	{"rbac.authorization.k8s.io/v1", &rbac.ClusterRoleBinding{}},
 }
 
 // Types with a form of their own.
@@ -52,6 +61,7 @@ var special = map[reflect.Type]string{
 	reflect.TypeFor[meta.Time](): "time", reflect.TypeFor[meta.MicroTime](): "microtime",
 	reflect.TypeFor[resource.Quantity](): "quantity", reflect.TypeFor[intstr.IntOrString](): "intorstring",
 	reflect.TypeFor[meta.FieldsV1](): "raw", reflect.TypeFor[[]byte](): "bytes",
+	reflect.TypeFor[authorization.ExtraValue]():  "strings",
 	reflect.TypeFor[authentication.ExtraValue](): "strings", reflect.TypeFor[authentication.AttestationValue](): "strings",
 }
 
