@@ -156,6 +156,49 @@ spec:
 }
 
 #[test]
+fn of_roles() {
+    let role = "
+metadata: {name: a}
+rules:
+- {apiGroups: [''], resources: [pods], verbs: []}
+- {verbs: [get]}
+- {nonResourceURLs: [/metrics], resources: [pods], verbs: [get]}
+";
+    check(
+        "roles",
+        role,
+        &expect![[r#""#]],
+    );
+    check(
+        "clusterroles",
+        &format!("{role}aggregationRule: {{}}"),
+        &expect![[r#""#]],
+    );
+}
+
+#[test]
+fn of_bindings_of_roles() {
+    let binding = "
+metadata: {name: a}
+roleRef: {apiGroup: other, kind: Pod, name: ''}
+subjects:
+- {kind: ServiceAccount, name: 'A B', apiGroup: x}
+- {kind: User, apiGroup: x, name: jane}
+- {kind: Robot, name: ''}
+";
+    check(
+        "rolebindings",
+        binding,
+        &expect![[r#""#]],
+    );
+    check(
+        "clusterrolebindings",
+        binding,
+        &expect![[r#""#]],
+    );
+}
+
+#[test]
 fn of_a_pods_containers() {
     let pod = "
 metadata: {name: a}
