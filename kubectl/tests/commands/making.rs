@@ -1,6 +1,12 @@
 //! Objects made of flags beside `create`: `run` and `expose`; and the original's spellings of flags.
 
+use std::process::Stdio;
+
+use api_types::api::core::v1::Pod;
+use kube::Api;
 use serde_json::{Value, json};
+use testkit::{ControlPlane, wait};
+use tokio::process::Command;
 
 use crate::harness::Kubectl;
 
@@ -76,6 +82,26 @@ async fn a_pod_that_is_attached_to_has_an_input_and_is_removed_whatever_becomes_
     assert_eq!((removed.ok, removed.out.as_str()), (false, "pod \"sh\" deleted\n"));
     assert!(removed.err.starts_with("error: timed out waiting"), "{}", removed.err);
     assert!(kubectl.fails("get pod sh", "").await.contains("not found"));
+}
+
+#[tokio::test]
+async fn a_pod_that_is_run_goes_with_who_ends_its_kubectl() {
+    let plane = ControlPlane::builder().listen().start().await;
+    let config = plane.kubeconfig("admin", &["system:masters"], &[]);
+    let pods: Api<Pod> = Api::namespaced(plane.client(), "default");
+    for (name, signal) in [("interrupted", "INT"), ("terminated", "TERM")] {
+        let mut kubectl = Command::new(env!("CARGO_BIN_EXE_kubectl"));
+        kubectl.args(["run", name, "--image=a:1", "-i", "--rm", "--restart=Never"]);
+        kubectl.env("KUBECONFIG", &config).stdin(Stdio::null());
+        let mut running = kubectl.kill_on_drop(true).spawn().unwrap();
+        wait::until_is(&pods, name, "made", |_| true).await;
+        let process = running.id().unwrap().to_string();
+        let told = Command::new("kill").args(["-s", signal, &process]).status().await;
+        assert!(told.unwrap().success());
+        let status = wait::within("kubectl ends", running.wait()).await.unwrap();
+        assert_eq!(status.code(), Some(1), "{signal}");
+        wait::until_gone(&pods, name).await;
+    }
 }
 
 const DNS: &str = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "dns", "labels": {"app": "dns"}},

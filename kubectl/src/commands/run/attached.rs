@@ -19,8 +19,9 @@ use crate::{
 
 impl Run {
     pub(super) async fn run_attached(&self, session: &Session) -> Result<(), Failure> {
-        let (target, pod) = self.options.make(session, &self.pod()?).await?;
+        // From before there is a pod that a signal could leave behind.
         let interrupted = ended()?;
+        let (target, pod) = self.options.make(session, &self.pod()?).await?;
         let done = tokio::select! {
             done = self.until_over(session, &target) => done,
             () = interrupted => Err(Failure::message("ended by a signal")),
