@@ -8,6 +8,7 @@ mod deployments;
 mod function_faults;
 mod function_instances;
 mod functions;
+mod gpu_jobs;
 mod harness;
 mod hosts;
 mod leaders;
