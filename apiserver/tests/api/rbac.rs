@@ -118,6 +118,16 @@ async fn nobody_gives_rights_that_it_does_not_have() {
     let mut labelled = less.clone();
     labelled["metadata"]["labels"] = json!({"a": "b"});
     as_jane(&api, "PUT", &path, &labelled).await.ok();
+    // Labels decide which roles an aggregated one gathers.
+    let mut more = more;
+    more["metadata"]["finalizers"] = json!(["example.com/a"]);
+    api.post(ROLES, &more).await.ok();
+    let path = format!("{ROLES}/more");
+    let mut labelled = more.clone();
+    labelled["metadata"]["labels"] = json!({"a": "b"});
+    as_jane(&api, "PUT", &path, &labelled).await.fails(403, "Forbidden");
+    more["metadata"]["finalizers"] = json!([]);
+    as_jane(&api, "PUT", &path, &more).await.ok();
     let bind = async |role: &str| {
         as_jane(&api, "POST", BINDINGS, &binding(role, "ClusterRole", role)).await
     };

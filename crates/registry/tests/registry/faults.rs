@@ -167,12 +167,24 @@ rules:
     check(
         "roles",
         role,
-        &expect![[r#""#]],
+        &expect![[r#"
+        rules[0].verbs: Required value: verbs must contain at least one value
+        rules[1].apiGroups: Required value: resource rules must supply at least one api group
+        rules[1].resources: Required value: resource rules must supply at least one resource
+        rules[2].nonResourceURLs: Invalid value: ["/metrics"]: namespaced rules cannot apply to non-resource URLs
+        rules[2].nonResourceURLs: Invalid value: ["/metrics"]: rules cannot apply to both regular resources and non-resource URLs
+    "#]],
     );
     check(
         "clusterroles",
         &format!("{role}aggregationRule: {{}}"),
-        &expect![[r#""#]],
+        &expect![[r#"
+        rules[0].verbs: Required value: verbs must contain at least one value
+        rules[1].apiGroups: Required value: resource rules must supply at least one api group
+        rules[1].resources: Required value: resource rules must supply at least one resource
+        rules[2].nonResourceURLs: Invalid value: ["/metrics"]: rules cannot apply to both regular resources and non-resource URLs
+        aggregationRule.clusterRoleSelectors: Required value: at least one clusterRoleSelector required if aggregationRule is non-nil
+    "#]],
     );
 }
 
@@ -189,12 +201,31 @@ subjects:
     check(
         "rolebindings",
         binding,
-        &expect![[r#""#]],
+        &expect![[r#"
+        roleRef.apiGroup: Unsupported value: "other": supported values: "rbac.authorization.k8s.io"
+        roleRef.kind: Unsupported value: "Pod": supported values: "Role", "ClusterRole"
+        roleRef.name: Required value
+        subjects[0].name: Invalid value: "A B": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
+        subjects[0].apiGroup: Unsupported value: "x": supported values: ""
+        subjects[1].apiGroup: Unsupported value: "x": supported values: "rbac.authorization.k8s.io"
+        subjects[2].name: Required value
+        subjects[2].kind: Unsupported value: "Robot": supported values: "ServiceAccount", "User", "Group"
+    "#]],
     );
     check(
         "clusterrolebindings",
         binding,
-        &expect![[r#""#]],
+        &expect![[r#"
+        roleRef.apiGroup: Unsupported value: "other": supported values: "rbac.authorization.k8s.io"
+        roleRef.kind: Unsupported value: "Pod": supported values: "ClusterRole"
+        roleRef.name: Required value
+        subjects[0].name: Invalid value: "A B": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
+        subjects[0].apiGroup: Unsupported value: "x": supported values: ""
+        subjects[0].namespace: Required value
+        subjects[1].apiGroup: Unsupported value: "x": supported values: "rbac.authorization.k8s.io"
+        subjects[2].name: Required value
+        subjects[2].kind: Unsupported value: "Robot": supported values: "ServiceAccount", "User", "Group"
+    "#]],
     );
 }
 
