@@ -31,6 +31,7 @@ use crate::{
 
 const SERVICES: &str = "/api/v1/namespaces/default/services";
 const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+const BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings";
 
 /// An address of this host that is not of it alone: others are not led to.
 fn address() -> IpAddr {
@@ -324,11 +325,20 @@ async fn programs_are_not_led_to_pods_nor_others_than_masters_to_kubelets() {
         api.request_as(identity, request).await.status().as_u16()
     };
     let path = format!("{proxy}/");
-    assert_eq!(code(Identity::new("ann", &["developers"]), &path).await, 200);
+    let ann = || Identity::new("ann", &["developers"]);
+    assert_eq!(code(ann(), &path).await, 403);
+    let binding = json!({
+        "metadata": {"name": "ann"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:aggregate-to-edit"},
+        "subjects": [{"kind": "User", "name": "ann"}],
+    });
+    api.post(BINDINGS, &binding).await.ok();
+    api.until_cached(BINDINGS, "ann").await;
+    assert_eq!(code(ann(), &path).await, 200);
     assert_eq!(code(Identity::new("system:node:n1", &["system:nodes"]), &path).await, 403);
     assert_eq!(code(Identity::anonymous(), &path).await, 403);
     let kubelet = "/api/v1/nodes/n1/proxy/metrics";
-    assert_eq!(code(Identity::new("ann", &["developers"]), kubelet).await, 403);
+    assert_eq!(code(ann(), kubelet).await, 403);
     assert_eq!(
         code(Identity::admin(), kubelet).await,
         500,
