@@ -174,12 +174,12 @@ async fn a_job_is_run_by_slurm_and_its_results_come_back_and_deleting_it_leaves_
 async fn a_job_whose_node_is_lost_goes_on_with_one_job_in_slurm() {
     let other = format!("{NODE}-2");
     let jobs = Jobs::start(Backing::Services, &["--nodes", "2"]).await;
-    jobs.cluster.kubectl(&["cordon", NODE]).expect_ok();
+    jobs.cluster.stock_kubectl(&["cordon", NODE]).expect_ok();
     jobs.submit("add", "sleep 20; ./add");
     jobs.until_state("add", "RUNNING").await;
     let pods = jobs.pods("add").await;
     assert_eq!(pods.iter().filter_map(node_of).collect::<Vec<_>>(), std::slice::from_ref(&other));
-    jobs.cluster.kubectl(&["uncordon", NODE]).expect_ok();
+    jobs.cluster.stock_kubectl(&["uncordon", NODE]).expect_ok();
     jobs.cluster.kill(&[&format!("kubelet-{other}")]);
     // What an operator does who knows that the host is gone.
     jobs.cluster.kubectl(&["delete", "node", &other]).expect_ok();

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use api_machinery::LabelSelector;
 use api_types::api::rbac::v1::{ClusterRole, PolicyRule};
-use futures::StreamExt;
 use kube::api::PostParams;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
