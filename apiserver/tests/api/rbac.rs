@@ -25,7 +25,9 @@ async fn as_jane(api: &Api, method: &str, path: &str, body: &Value) -> Answer {
 }
 
 fn role(name: &str, rules: Value) -> Value {
-    json!({"metadata": {"name": name}, "rules": rules})
+    let mut role = json!({"metadata": {"name": name}});
+    role["rules"] = rules;
+    role
 }
 
 fn rule(resources: &[&str], verbs: &[&str]) -> Value {
