@@ -207,8 +207,6 @@ fn account(subject: &Subject, namespace: Option<&str>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -319,26 +317,20 @@ mod tests {
     }
 
     #[test]
-    fn an_account_with_a_hundred_bindings_among_many_is_judged_in_microseconds() {
+    fn who_asks_pays_for_its_own_bindings_alone() {
         let account = |n: usize| json!({"kind": "ServiceAccount", "name": format!("robot-{n}")});
+        let ours = json!({"kind": "ServiceAccount", "name": "robot", "namespace": "default"});
         let mut objects = vec![role(None, "reader", "pods")];
-        for n in 0..100 {
-            objects.push(binding(Some(&format!("n{n}")), ("ClusterRole", "reader"), &account(0)));
-            let namespaced =
-                json!({"kind": "ServiceAccount", "name": "robot", "namespace": "default"});
-            objects.push(binding(None, ("ClusterRole", "reader"), &namespaced));
-            objects.extend(
-                (1..10).map(|m| binding(Some("n"), ("ClusterRole", "reader"), &account(m))),
-            );
-        }
-        let (index, robot) =
-            (Index::new(policy(&json!(objects))), Identity::of_account("default", "robot"));
-        let begun = Instant::now();
         for _ in 0..100 {
-            assert!(!may(&index, &robot, Some("default"), "secrets"));
+            objects.push(binding(None, ("ClusterRole", "reader"), &ours));
+            let others =
+                (0..10).map(|n| binding(Some("n"), ("ClusterRole", "reader"), &account(n)));
+            objects.extend(others);
         }
-        // Ten times what it is to take, since this is no optimized build.
-        assert!(begun.elapsed().as_micros() < 100 * 200, "{:?}", begun.elapsed());
+        let index = Index::new(policy(&json!(objects)));
+        let robot = Identity::of_account("default", "robot");
+        assert_eq!(index.grants(&robot, Some("n")).count(), 100);
+        assert!(!may(&index, &robot, Some("default"), "secrets"));
     }
 
     fn any_object() -> impl Strategy<Value = Value> {
