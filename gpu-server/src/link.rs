@@ -60,6 +60,11 @@ impl Link {
         }
     }
 
+    /// The connection may be broken, though it does not say so.
+    pub(crate) fn lost(&mut self) {
+        self.remote = None;
+    }
+
     /// For how long nothing is to be tried.
     pub(crate) fn pause(&self) -> Option<Duration> {
         let pause = self.pause?;

@@ -13,6 +13,8 @@ use crate::{
 
 /// How much is read at a time.
 const BLOCK: usize = 256 << 10;
+/// How many blocks of a file are printed at a time: other files wait, and Slurm has to be asked.
+const BLOCKS: usize = 16;
 
 /// Where something is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +44,7 @@ impl Outputs {
         Self { several, files: BTreeMap::new() }
     }
 
-    /// Prints what is new in files of a task. With `ended`, nothing more comes.
+    /// Prints what is new in files of a task. With `ended`, nothing more comes. Whether there was too much to print it all.
     pub(crate) async fn follow(
         &mut self,
         remote: &Remote,
@@ -50,14 +52,16 @@ impl Outputs {
         (directory, files): (&str, &[RemoteFile]),
         stream: Stream,
         ended: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
+        let mut more = false;
         for file in files {
             let prefix = self.several.then(|| format!("[{}] ", attempt.index));
             let printed = self.files.entry((attempt, file.path.clone())).or_default();
             let path = format!("{directory}/{}", file.path);
-            loop {
+            let mut last = false;
+            for _ in 0..BLOCKS {
                 let block = remote.read(&path, printed.offset, BLOCK).await?;
-                let last = block.is_empty();
+                last = block.is_empty();
                 printed.offset += block.len() as u64;
                 let text = printed.text(prefix.as_deref(), &block, last && ended);
                 print(stream, &text);
@@ -65,8 +69,9 @@ impl Outputs {
                     break;
                 }
             }
+            more |= !last;
         }
-        Ok(())
+        Ok(more)
     }
 
     /// The task begins anew, and its files with it.

@@ -7,6 +7,7 @@
 
 mod conditions;
 mod events;
+mod missing;
 mod news;
 mod next;
 mod pace;
@@ -20,7 +21,8 @@ mod tests;
 
 pub(crate) use conditions::{CLUSTER_READY, COMPILED, Told, condition, is_true, set};
 pub(crate) use events::{Happening, happenings};
+pub(crate) use missing::Missing;
 pub(crate) use news::{News, Observation, tell};
-pub(crate) use next::{Action, Prepared, next};
+pub(crate) use next::{Action, Prepared, has_ended, next, until_deadline};
 pub(crate) use pace::{back_off, pace};
 pub(crate) use tasks::{Attempt, in_slurm};

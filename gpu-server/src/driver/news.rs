@@ -24,6 +24,8 @@ pub(crate) enum News {
     Observed(Attempt, Box<Observation>),
     /// Its files are here, except for what the text says.
     Fetched(Attempt, Option<String>),
+    /// Something that the job cannot do without cannot be done, for this reason, in these words.
+    GivenUp(&'static str, String),
 }
 
 /// What Slurm says about a task.
@@ -47,6 +49,7 @@ pub(crate) fn tell(status: &mut GpuJobStatus, news: News, now: Timestamp) {
         }
         News::Observed(attempt, observation) => observed(status, attempt, *observation, now),
         News::Fetched(attempt, missing) => fetched(status, attempt, missing.as_deref(), now),
+        News::GivenUp(reason, words) => give_up(status, reason, &words, now),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What is to be done.
 
+use std::time::Duration;
+
 use api_types::{
     jiff::{SignedDuration, Timestamp},
     meta::Time,
@@ -24,7 +26,7 @@ pub(crate) enum Prepared {
 }
 
 /// Something to do. All of it may be done again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Action {
     /// Upload the sources and compile them.
     Prepare,
@@ -74,7 +76,8 @@ pub(crate) fn next(
     (status, actions)
 }
 
-pub(super) fn has_ended(status: &GpuJobStatus) -> bool {
+/// Whether the job has come to its end, whichever it is.
+pub(crate) fn has_ended(status: &GpuJobStatus) -> bool {
     is_true(status, GpuJob::COMPLETE) || is_true(status, GpuJob::FAILED)
 }
 
@@ -129,6 +132,16 @@ pub(super) fn deadline(spec: &GpuJobSpec, status: &GpuJobStatus) -> Option<Times
     start.checked_add(seconds).ok()
 }
 
+/// How long the job may go on, if there is an end to it that has not come.
+pub(crate) fn until_deadline(
+    spec: &GpuJobSpec,
+    status: &GpuJobStatus,
+    now: Timestamp,
+) -> Option<Duration> {
+    let deadline = deadline(spec, status).filter(|deadline| *deadline > now)?;
+    Some(deadline.duration_since(now).unsigned_abs())
+}
+
 fn completions(spec: &GpuJobSpec) -> i32 {
     spec.completions.unwrap_or(1)
 }
@@ -150,6 +163,15 @@ fn may_submit(spec: &GpuJobSpec, status: &GpuJobStatus) -> bool {
 /// Puts as many tasks into the status as may be in Slurm: the lowest indexes of which none is there, or whose last
 /// attempt has failed and was fetched.
 fn plan(spec: &GpuJobSpec, status: &mut GpuJobStatus) {
+    for (index, attempt) in wanted(spec, status) {
+        status.tasks.retain(|task| task.index != index);
+        status.tasks.push(GpuJobTask { index, attempt, ..GpuJobTask::default() });
+    }
+    status.tasks.sort_by_key(|task| task.index);
+}
+
+/// The indexes and attempts for which there is room.
+fn wanted(spec: &GpuJobSpec, status: &GpuJobStatus) -> Vec<(i32, i32)> {
     let room = spec.parallelism.unwrap_or(1) - count(in_slurm(status).count());
     let attempt = |index| match status.tasks.iter().find(|task| task.index == index) {
         None => Some(0),
@@ -159,21 +181,22 @@ fn plan(spec: &GpuJobSpec, status: &mut GpuJobStatus) {
         Some(_) => None,
     };
     let wanted = (0..completions(spec)).filter_map(|index| Some((index, attempt(index)?)));
-    let wanted: Vec<_> = wanted.take(usize::try_from(room).unwrap_or_default()).collect();
-    for (index, attempt) in wanted {
-        status.tasks.retain(|task| task.index != index);
-        status.tasks.push(GpuJobTask { index, attempt, ..GpuJobTask::default() });
-    }
-    status.tasks.sort_by_key(|task| task.index);
+    wanted.take(usize::try_from(room).unwrap_or_default()).collect()
 }
 
+/// Whether anything is to be submitted: only then the job's directory is of use.
+fn is_to_submit(spec: &GpuJobSpec, status: &GpuJobStatus) -> bool {
+    let planned = in_slurm(status).any(|task| task.job_id.is_none());
+    may_submit(spec, status) && (planned || !wanted(spec, status).is_empty())
+}
+
+/// What frees the cluster comes first, what may take long last.
 fn actions(spec: &GpuJobSpec, status: &GpuJobStatus, prepared: &Prepared) -> Vec<Action> {
     let mut actions = Vec::new();
-    if may_submit(spec, status) && *prepared == Prepared::NotYet {
+    if is_to_submit(spec, status) && *prepared == Prepared::NotYet {
         actions.push(Action::Prepare);
     }
     let stopping = is_suspended(status) || condition(status, FAILURE_TARGET).is_some();
-    actions.extend(to_fetch(status));
     for task in in_slurm(status) {
         let attempt = Attempt::of(task);
         match task.job_id {
@@ -182,6 +205,7 @@ fn actions(spec: &GpuJobSpec, status: &GpuJobStatus, prepared: &Prepared) -> Vec
             _ => {}
         }
     }
+    actions.extend(to_fetch(status));
     actions
 }
 

@@ -8,7 +8,7 @@ use api_types::{
 
 use super::{
     Action, Attempt, News, Observation, Prepared, Told, back_off, condition,
-    conditions::FAILURE_TARGET, happenings, is_true, next, pace, set, tell,
+    conditions::FAILURE_TARGET, happenings, is_true, next, pace, set, tell, until_deadline,
 };
 
 pub(super) fn at(seconds: i64) -> Timestamp {
@@ -108,7 +108,7 @@ fn those_that_run_are_cancelled_when_the_job_is_going_to_fail() {
     let mut play = Play::new(|spec| (spec.completions, spec.parallelism) = (Some(3), Some(2)));
     play.does(&[Action::Submit(first(0)), Action::Submit(first(1))]);
     play.submitted(first(0)).submitted(first(1)).hears(seen(first(0), "NODE_FAIL"));
-    play.does(&[Action::Fetch(first(0)), Action::Cancel(first(1))]).fetched(first(0));
+    play.does(&[Action::Cancel(first(1)), Action::Fetch(first(0))]).fetched(first(0));
     play.does(&[Action::Cancel(first(1))]).hears(seen(first(1), "CANCELLED"));
     play.does(&[Action::Fetch(first(1))]).fetched(first(1)).does(&[]);
     play.has_failed("BackoffLimitExceeded");
@@ -130,6 +130,39 @@ fn scripts_that_do_not_compile_end_the_job() {
     play.prepared = Prepared::CompileFailed("the compile scripts ended with 2: a.cu(3)".to_owned());
     play.does(&[]);
     play.has_failed("CompileFailed");
+}
+
+#[test]
+fn what_cannot_be_prepared_or_submitted_ends_the_job_once_nothing_of_it_is_in_slurm() {
+    let words = "copying the build: No space left on device";
+    let mut play = Play::new(|spec| (spec.completions, spec.parallelism) = (Some(2), Some(2)));
+    play.does(&[Action::Submit(first(0)), Action::Submit(first(1))]).submitted(first(0));
+    play.hears(News::GivenUp("SubmissionFailed", words.to_owned()));
+    play.does(&[Action::Cancel(first(0)), Action::Cancel(first(1))]);
+    play.hears(News::Withdrawn(first(1))).hears(seen(first(0), "CANCELLED"));
+    play.does(&[Action::Fetch(first(0))]).fetched(first(0)).does(&[]);
+    play.has_failed("SubmissionFailed");
+    assert_eq!(play.status.message.as_deref(), Some(words));
+}
+
+#[test]
+fn nothing_is_prepared_unless_something_is_to_be_submitted() {
+    let mut play = Play::new(|spec| spec.completions = Some(2));
+    play.does(&[Action::Submit(first(0))]);
+    play.prepared = Prepared::NotYet;
+    play.does(&[Action::Prepare]).submitted(first(0)).does(&[]);
+    play.hears(seen(first(0), "COMPLETED"));
+    play.does(&[Action::Prepare, Action::Fetch(first(0))]);
+}
+
+#[test]
+fn a_deadline_is_waited_for_until_it_has_come() {
+    let mut play = Play::new(|spec| spec.active_deadline_seconds = Some(60));
+    let wait = |play: &Play, now| until_deadline(&play.job.spec, &play.status, at(now));
+    assert_eq!(wait(&play, 0), None);
+    play.does(&[Action::Submit(first(0))]);
+    assert_eq!(wait(&play, 50), Some(Duration::from_secs(10)));
+    assert_eq!(wait(&play, 60), None);
 }
 
 #[test]

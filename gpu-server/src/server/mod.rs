@@ -1,6 +1,8 @@
 //! Takes one job through the Slurm cluster: asks the driver what is to be done, writes the status, does it, and waits
 //! until there may be something new.
 
+mod fetching;
+mod retries;
 mod steps;
 
 use std::time::Duration;
@@ -14,13 +16,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::Args,
-    driver::{self, Action, CLUSTER_READY, News, Prepared, Told},
+    driver::{self, Action, Attempt, CLUSTER_READY, Missing, News, Prepared, Told},
     link::Link,
     output::Outputs,
     remote::{JobDirectory, Remote},
     report::Reporter,
     ssh::Error,
 };
+use fetching::Fetching;
+use retries::{Retries, Step};
 
 /// How often the output of a task that runs is looked at.
 const STREAMING: Duration = Duration::from_secs(1);
@@ -28,8 +32,8 @@ const STREAMING: Duration = Duration::from_secs(1);
 const REPORTING: Duration = Duration::from_secs(2);
 /// How long is waited when there is nothing to do; what happens to the job ends it.
 const IDLE: Duration = Duration::from_secs(3600);
-/// How long Slurm may know nothing of a job that it has taken.
-const LOST_AFTER: Duration = Duration::from_secs(60);
+/// How long after the pod was told to end the job may be deleted too: with a namespace, both are, in whatever order.
+const LINGER: Duration = Duration::from_secs(5);
 
 pub(crate) struct Server {
     args: Args,
@@ -41,8 +45,12 @@ pub(crate) struct Server {
     outputs: Outputs,
     /// When Slurm is asked next.
     look: Instant,
-    /// Since when Slurm has known of all tasks.
-    known: Instant,
+    /// Tasks that Slurm does not know at the time.
+    missing: Missing,
+    retries: Retries,
+    fetching: Fetching,
+    /// Tasks have printed more than was printed here.
+    prints_more: bool,
 }
 
 impl Server {
@@ -61,7 +69,10 @@ impl Server {
             outputs: Outputs::new(job.spec.completions.unwrap_or(1) > 1),
             prepared: Prepared::NotYet,
             look: Instant::now(),
-            known: Instant::now(),
+            missing: Missing::default(),
+            retries: Retries::default(),
+            fetching: Fetching::default(),
+            prints_more: false,
             args,
             jobs,
             reporter,
@@ -69,18 +80,24 @@ impl Server {
         }
     }
 
-    /// Ends when the job is gone, or at shutdown. Whatever is in Slurm then goes on.
-    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+    /// Ends when the job is gone, or at shutdown. Whatever is in Slurm then goes on, unless the job is deleted: then this is
+    /// the last server that it has, and goes on until it is killed.
+    pub(crate) async fn run(self, shutdown: CancellationToken) {
+        let jobs = self.jobs.clone();
+        tokio::select! {
+            () = self.serve() => {}
+            () = leave(&shutdown, jobs) => {}
+        }
+    }
+
+    async fn serve(mut self) {
         loop {
             let Some(job) = self.jobs.borrow_and_update().clone() else { return };
-            let wait = tokio::select! {
-                wait = self.round(&job) => wait,
-                () = shutdown.cancelled() => return,
-            };
+            let wait = self.round(&job).await;
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 changed = self.jobs.changed() => if changed.is_err() { return },
-                () = shutdown.cancelled() => return,
+                (attempt, fetched) = self.fetching.end() => self.fetched(attempt, fetched),
             }
         }
     }
@@ -89,8 +106,13 @@ impl Server {
     async fn round(&mut self, job: &GpuJob) -> Duration {
         let (status, actions) = driver::next(job, &self.status, &self.prepared, Timestamp::now());
         self.status = status;
-        // What is done has to be known to who comes after.
-        let Ok(()) = self.report(job).await else { return REPORTING };
+        let deleted = job.metadata.deletion_timestamp.is_some();
+        if deleted {
+            self.fetching.stop().await;
+        } else if self.report(job).await.is_err() {
+            // What is done has to be known to who comes after.
+            return REPORTING;
+        }
         if actions == [Action::Release] {
             return match self.reporter.release(job).await {
                 Ok(()) => IDLE,
@@ -110,13 +132,18 @@ impl Server {
         let before = (self.status.clone(), self.prepared.clone());
         let mut jobs = self.jobs.clone();
         let stopping = actions.iter().any(|action| matches!(action, Action::Cancel(_)));
+        let deadline = driver::until_deadline(&job.spec, &self.status, Timestamp::now());
         let worked = tokio::select! {
             worked = self.work(job, actions) => worked,
             () = other_intent(&mut jobs, job) => return Duration::ZERO,
+            () = after(deadline) => return Duration::ZERO,
         };
         match worked {
             Ok(()) => self.link.works(),
-            Err(error) => self.trouble(&error),
+            Err(error) => {
+                self.trouble(None, &error);
+                self.link.failed(&error);
+            }
         }
         let changed = before != (self.status.clone(), self.prepared.clone());
         self.wait(job, changed, stopping)
@@ -137,24 +164,49 @@ impl Server {
             return Duration::ZERO;
         }
         let streams = stopping || driver::in_slurm(&self.status).any(is_running);
-        let look = self.look.saturating_duration_since(Instant::now());
+        let until = |at: Instant| at.saturating_duration_since(Instant::now());
+        let look =
+            if self.retries.waits(Step::Look, Instant::now()) { IDLE } else { until(self.look) };
+        let again = self.retries.next(self.fetching.is_busy()).map_or(IDLE, until);
         let pace = driver::pace(job, &self.status, Timestamp::now());
-        look.min(pace).min(if streams { STREAMING } else { IDLE })
+        let streaming = match streams {
+            _ if self.prints_more => Duration::ZERO,
+            true => STREAMING,
+            false => IDLE,
+        };
+        look.min(pace).min(again).min(streaming)
     }
 
-    /// Something could not be done: says so, and waits.
-    fn trouble(&mut self, error: &Error) {
+    /// Something could not be done: says so.
+    fn trouble(&mut self, step: Option<Step>, error: &Error) {
         let message = error.to_string();
-        let reason = match error {
-            Error::Unreachable(_) => "ConnectionLost",
-            Error::Refused(_) => "LoginRefused",
-            Error::Failed { .. } => "CommandFailed",
-            Error::Local { .. } => "SourcesUnreadable",
-        };
+        let reason = retries::reason(step, error);
         let told = Told { type_: CLUSTER_READY, holds: false, reason, message: &message };
         driver::set(&mut self.status, told, Timestamp::now());
-        self.status.message = Some(message);
-        self.link.failed(error);
+        if !driver::has_ended(&self.status) {
+            self.status.message = Some(message);
+        }
+    }
+
+    /// A step could not be done. It is tried again, unless that is of no use.
+    fn failed(&mut self, step: Step, error: &Error) {
+        tracing::debug!(?step, %error, "tried in vain");
+        let reason = match step {
+            Step::Act(Action::Prepare) if retries::is_archive(error) => Some("InvalidSources"),
+            _ if !retries::stays(error) || !self.retries.is_last(step) => None,
+            Step::Act(Action::Prepare) => Some("PreparationFailed"),
+            Step::Act(Action::Submit(_)) => Some("SubmissionFailed"),
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            self.retries.done(step);
+            return self.tell(News::GivenUp(reason, error.to_string()));
+        }
+        self.retries.failed(step, Instant::now());
+        self.trouble(Some(step), error);
+        if error.is_transient() {
+            self.link.lost();
+        }
     }
 
     fn tell(&mut self, news: News) {
@@ -166,15 +218,47 @@ impl Server {
         driver::set(&mut self.status, told, Timestamp::now());
     }
 
-    /// Does everything that needs the login node.
+    /// Does everything that needs the login node. What cannot be done keeps nothing else from being done, unless there is no
+    /// connection any more.
     async fn work(&mut self, job: &GpuJob, actions: Vec<Action>) -> Result<(), Error> {
         let remote = self.link.remote().await?;
-        self.connected();
-        let directory = self.directory(&remote).await?;
-        for action in actions {
-            self.act(&remote, job, &directory, action).await?;
+        if self.retries.is_empty() {
+            self.connected();
         }
-        self.follow(&remote, job, &directory).await
+        let directory = self.directory(&remote).await?;
+        self.retries.keep(&actions, &self.running());
+        self.prints_more = false;
+        for action in actions {
+            let step = Step::Act(action);
+            let (submits, now) = (matches!(action, Action::Submit(_)), Instant::now());
+            if self.retries.waits(step, now) || (submits && self.retries.waits_to_submit(now)) {
+                continue;
+            }
+            let done = self.act(&remote, job, &directory, action).await;
+            self.came(&remote, step, done)?;
+        }
+        self.follow(&remote, job, &directory).await?;
+        if self.retries.has_only(self.fetching.step()) {
+            self.connected();
+        }
+        Ok(())
+    }
+
+    /// What has come of a step; an error if nothing will come of others either.
+    fn came(&mut self, remote: &Remote, step: Step, done: Result<(), Error>) -> Result<(), Error> {
+        match done {
+            // Its end is told of by itself.
+            Ok(()) if matches!(step, Step::Act(Action::Fetch(_))) => {}
+            Ok(()) => self.retries.done(step),
+            Err(error) if remote.is_closed() => return Err(error),
+            Err(error) => self.failed(step, &error),
+        }
+        Ok(())
+    }
+
+    fn running(&self) -> Vec<Attempt> {
+        let running = driver::in_slurm(&self.status).filter(|task| is_running(task));
+        running.map(Attempt::of).collect()
     }
 
     fn connected(&mut self) {
@@ -200,9 +284,30 @@ fn is_running(task: &GpuJobTask) -> bool {
     task.state.as_deref() == Some("RUNNING")
 }
 
-/// Returns when the job is wanted to go another way: it is deleted, suspended or resumed.
+async fn after(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns some time after the shutdown, unless the job is deleted by then.
+async fn leave(shutdown: &CancellationToken, mut jobs: watch::Receiver<Option<GpuJob>>) {
+    shutdown.cancelled().await;
+    let deleted = |job: &Option<GpuJob>| {
+        job.as_ref().is_none_or(|job| job.metadata.deletion_timestamp.is_some())
+    };
+    if let Ok(Ok(_)) = tokio::time::timeout(LINGER, jobs.wait_for(deleted)).await {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Returns when the job is wanted to go another way: it is deleted, suspended or resumed, or has another deadline.
 async fn other_intent(jobs: &mut watch::Receiver<Option<GpuJob>>, now: &GpuJob) {
-    let intent = |job: &GpuJob| (job.metadata.deletion_timestamp.is_some(), job.spec.suspend);
+    let intent = |job: &GpuJob| {
+        let spec = &job.spec;
+        (job.metadata.deletion_timestamp.is_some(), spec.suspend, spec.active_deadline_seconds)
+    };
     let other = |job: &Option<GpuJob>| job.as_ref().map(intent) != Some(intent(now));
     if jobs.wait_for(other).await.is_err() {
         std::future::pending::<()>().await;

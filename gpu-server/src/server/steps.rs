@@ -9,10 +9,13 @@ use api_types::{
 };
 use tokio::time::Instant;
 
-use super::{LOST_AFTER, STREAMING, Server, is_running};
+use super::{
+    STREAMING, Server,
+    fetching::Way,
+    retries::{self, Step},
+};
 use crate::{
     driver::{self, Action, Attempt, COMPILED, News, Observation, Prepared, Told},
-    fetch,
     output::Stream,
     prepare,
     remote::{JobDirectory, Remote},
@@ -35,7 +38,7 @@ impl Server {
                 let submitted =
                     prepare::submit(remote, job, directory, &self.task(attempt)).await?;
                 self.look = Instant::now();
-                self.known = Instant::now();
+                self.missing.forget(attempt);
                 self.tell(match submitted {
                     Submission::Submitted(id) | Submission::Found(id) => {
                         News::Submitted(attempt, id)
@@ -74,7 +77,7 @@ impl Server {
             driver::set(&mut self.status, told, Timestamp::now());
             // From here on there is something to clean up, which has to be known.
             let Ok(()) = self.report(job).await else { return Ok(()) };
-            let sources = Sources::of(&job.spec, self.args.sources.as_deref())?;
+            let sources = Sources::of(&job.spec, self.args.sources.as_deref()).await?;
             remote.upload(sources.path(), &directory.sources()).await?;
             self.told(GpuJob::UPLOADED, "Uploaded", &format!("the sources are in {directory}"));
             // Its failure is told of; the next one says this too.
@@ -108,7 +111,7 @@ impl Server {
         let known = self.status.tasks.iter().find(|task| Attempt::of(task) == attempt);
         let id = match known.and_then(|task| task.job_id.clone()) {
             Some(id) => id,
-            None => match slurm::look_up(remote, &self.task(attempt)).await? {
+            None => match self.withdraw(remote, directory, attempt).await? {
                 Some(id) => {
                     self.tell(News::Submitted(attempt, id.clone()));
                     id
@@ -125,14 +128,36 @@ impl Server {
         slurm::cancel(remote, &[id]).await
     }
 
+    async fn withdraw(
+        &self,
+        remote: &Remote,
+        directory: &JobDirectory,
+        attempt: Attempt,
+    ) -> Result<Option<String>, Error> {
+        let place = directory.task(attempt.index, attempt.attempt);
+        slurm::withdraw(remote, &self.task(attempt), &place).await
+    }
+
+    /// Begins to, if nothing else is being fetched.
     async fn fetch(
         &mut self,
-        remote: &Remote,
+        remote: &Arc<Remote>,
         job: &GpuJob,
         directory: &JobDirectory,
         attempt: Attempt,
     ) -> Result<(), Error> {
-        self.print(remote, job, directory, attempt, true).await?;
+        if self.fetching.is_busy() {
+            return Ok(());
+        }
+        let last = self.retries.is_last(Step::Act(Action::Fetch(attempt)));
+        match self.print(remote, job, directory, attempt, true).await {
+            Ok(()) if self.prints_more => return Ok(()),
+            Ok(()) => {}
+            Err(error) if last && retries::stays(&error) => {
+                tracing::warn!(%error, "output that is not printed");
+            }
+            Err(error) => return Err(error),
+        }
         let Some(results) = self.args.results.clone() else { return Ok(()) };
         let task = self.task(attempt);
         let patterns = slurm::output_patterns(&job.spec, task.name);
@@ -141,9 +166,20 @@ impl Server {
             ..=1 => results,
             _ => results.join(attempt.index.to_string()),
         };
-        let missing = fetch::fetch(remote, &directory.to_string(), &from, &patterns, &to).await?;
-        self.tell(News::Fetched(attempt, missing));
+        let way = Way { top: directory.to_string(), from, patterns, to };
+        self.fetching.begin(remote, attempt, way, last);
         Ok(())
+    }
+
+    pub(super) fn fetched(&mut self, attempt: Attempt, fetched: Result<Option<String>, Error>) {
+        let step = Step::Act(Action::Fetch(attempt));
+        match fetched {
+            Ok(missing) => {
+                self.retries.done(step);
+                self.tell(News::Fetched(attempt, missing));
+            }
+            Err(error) => self.failed(step, &error),
+        }
     }
 
     /// Prints what is new of a task's output.
@@ -163,7 +199,9 @@ impl Server {
         files.dedup_by(|one, other| one.1 == other.1);
         for (stream, pattern) in files {
             let files = remote.list(&top, &from, &[pattern]).await?;
-            self.outputs.follow(remote, attempt, (&from, &files), stream, ended).await?;
+            let printed =
+                self.outputs.follow(remote, attempt, (&from, &files), stream, ended).await;
+            self.prints_more |= printed?;
         }
         Ok(())
     }
@@ -175,15 +213,21 @@ impl Server {
         job: &GpuJob,
         directory: &JobDirectory,
     ) -> Result<(), Error> {
-        if self.look <= Instant::now() {
-            self.observe(remote, directory).await?;
-            let pace = driver::pace(job, &self.status, Timestamp::now());
-            self.look = Instant::now() + pace;
+        let now = Instant::now();
+        if self.look <= now && !self.retries.waits(Step::Look, now) {
+            let seen = self.observe(remote, directory).await;
+            if seen.is_ok() {
+                let pace = driver::pace(job, &self.status, Timestamp::now());
+                self.look = Instant::now() + pace.min(self.missing.pace());
+            }
+            self.came(remote, Step::Look, seen)?;
         }
-        let running = driver::in_slurm(&self.status).filter(|task| is_running(task));
-        let running: Vec<_> = running.map(Attempt::of).collect();
-        for attempt in running {
-            self.print(remote, job, directory, attempt, false).await?;
+        for attempt in self.running() {
+            let step = Step::Print(attempt);
+            if !self.retries.waits(step, Instant::now()) {
+                let printed = self.print(remote, job, directory, attempt, false).await;
+                self.came(remote, step, printed)?;
+            }
         }
         Ok(())
     }
@@ -199,19 +243,16 @@ impl Server {
         };
         let jobs: Vec<_> = asked.iter().map(place).collect();
         let mut seen = slurm::observe(remote, &jobs).await?;
-        if asked.iter().all(|(_, id, _)| seen.contains_key(id)) {
-            self.known = Instant::now();
-        }
-        let lost = self.known.elapsed() > LOST_AFTER;
         // The first of those that wait speaks for the others, which are behind it.
         let mut waiting = true;
         for (attempt, id, began) in asked {
             let Some(observed) = seen.remove(&id) else {
-                if lost {
-                    self.tell(News::Observed(attempt, Box::new(unknown())));
+                if self.missing.miss(attempt, Instant::now().into_std()) {
+                    self.lost(remote, attempt, id).await?;
                 }
                 continue;
             };
+            self.missing.forget(attempt);
             let begins = observed.start_time.is_some() && observed.start_time != began;
             if began.is_some() && (begins || observed.state.is_pending()) {
                 // Requeued: Slurm empties its files when it begins anew.
@@ -222,6 +263,20 @@ impl Server {
                 false => None,
             };
             self.tell(News::Observed(attempt, Box::new(observation(observed, position))));
+        }
+        Ok(())
+    }
+
+    /// Slurm has known nothing of a task for long. It is not to come back while another attempt runs.
+    async fn lost(&mut self, remote: &Remote, attempt: Attempt, id: String) -> Result<(), Error> {
+        let found = slurm::look_up(remote, &self.task(attempt)).await?;
+        self.missing.forget(attempt);
+        match found.filter(|found| *found != id) {
+            Some(other) => self.tell(News::Submitted(attempt, other)),
+            None => {
+                slurm::cancel(remote, &[id]).await?;
+                self.tell(News::Observed(attempt, Box::new(unknown())));
+            }
         }
         Ok(())
     }

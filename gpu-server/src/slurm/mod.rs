@@ -8,6 +8,7 @@ mod script;
 mod state;
 mod submit;
 mod task;
+mod withdraw;
 
 pub use observe::{Observed, cancel, observe};
 pub use queue::{Partition, Queue, QueuedJob, queue, queue_position};
@@ -15,3 +16,4 @@ pub use script::{batch_script, compile_script, output_patterns};
 pub use state::State;
 pub use submit::{Submission, look_up, submit_once};
 pub use task::Task;
+pub use withdraw::withdraw;

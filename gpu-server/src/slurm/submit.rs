@@ -51,7 +51,7 @@ const SUBMIT_LIMIT: Duration = Duration::from_secs(240);
 
 /// Exit codes of the script, beside 0.
 const REJECTED: u32 = 76;
-const TRY_AGAIN: u32 = 75;
+pub(super) const TRY_AGAIN: u32 = 75;
 
 /// `find_job NAME SINCE` prints the number of the job of that name, if there is one. Jobs that have ended are in `squeue`
 /// for some minutes, and in `sacct` for ever, if the cluster has accounting. Only lines that are theirs count: they and what
@@ -95,6 +95,7 @@ if [ -e submitting ]; then
     id=$(find_job "$name" "$since") || exit 75
     [ -z "$id" ] || tell found "$id"
 fi
+if [ -e withdrawn ]; then echo 'the task was withdrawn' >&2; exit 75; fi
 if [ -e "$removed" ]; then echo 'the job is being removed' >&2; exit 75; fi
 : >submitting || exit 77
 said=$(as_user timeout -k 5 60 sbatch --parsable --job-name="$name" --comment="$comment" --chdir="$work" job.sh 8>&-)
@@ -112,7 +113,7 @@ exit 76
 "#;
 
 /// `sbatch`'s own script, as it is run on the login node.
-fn script(task: &Task<'_>, directory: &str, work: &str) -> Result<String, Error> {
+pub(super) fn script(task: &Task<'_>, directory: &str, work: &str) -> Result<String, Error> {
     let removed = format!("{directory}/../../{REMOVED}");
     Ok(format!(
         "{PRELUDE}{FIND_JOB}directory={} work={} removed={} name={} comment={}\n{SUBMIT}",

@@ -59,6 +59,20 @@ async fn scripts_that_do_not_compile_end_the_job_with_what_they_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sources_that_cannot_be_taken_end_the_job() {
+    let broken = json!({ "sources": { "archive": "bm9uc2Vuc2U=" }, "runScripts": ["true"] });
+    let (_world, message) = fails(broken, "InvalidSources", &[]).await;
+    assert!(message.starts_with("unpacking the archive"), "{message}");
+    let mut world = World::new().await;
+    world.source("a", "a");
+    world.link("/etc/passwd", "b");
+    world.create(json!({ "runScripts": ["true"] })).await;
+    world.serve().await;
+    let status = world.ends("Failed", "PreparationFailed").await;
+    assert!(status.message.unwrap().contains("leads elsewhere"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_sbatch_refuses_fails_with_its_words() {
     let (_world, message) =
         fails(json!({ "partition": "nope", "runScripts": ["true"] }), "InvalidSubmission", &[])

@@ -59,6 +59,21 @@ async fn what_does_not_fit_on_the_volume_is_told_and_the_rest_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_fetched_is_told_and_keeps_nothing_else_waiting() {
+    let mut world = World::new().await;
+    let script = "echo $JOB_COMPLETION_INDEX > a; echo b > b; [ $JOB_COMPLETION_INDEX = 1 ] || chmod 0 b; pwd";
+    world.create(json!({ "completions": 2, "runScripts": [script], "results": ["a", "b"] })).await;
+    world.serve().await;
+    let other = async || world.result("1/b");
+    assert_eq!(world.until("the other task's are here", other).await, "b\n");
+    assert!(says(&world.status().await, "Complete").is_none(), "the first one's may come yet");
+    let status = world.ends("Complete", "CompletionsReached").await;
+    assert!(says(&status, "ResultsIncomplete").is_some(), "{status:#?}");
+    assert_eq!(world.result("0/a").as_deref(), Some("0\n"));
+    assert_eq!(world.result("0/b"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_megabytes_come_back() {
     let mut world = World::new().await;
     let script = "head -c 200000000 /dev/urandom > big; sha256sum < big";

@@ -105,6 +105,35 @@ async fn a_job_that_takes_too_long_is_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_ends_a_job_that_is_being_compiled() {
+    let mut world = World::new().await;
+    let scripts = json!({ "compileScripts": ["sleep 600"], "runScripts": ["true"] });
+    world.create(scripts).await;
+    world.patch(json!({ "activeDeadlineSeconds": 600 })).await;
+    world.serve().await;
+    let is_uploaded = |status: &_| says(status, "Uploaded").is_some();
+    world.until_status("it is uploaded", is_uploaded).await;
+    world.patch(json!({ "activeDeadlineSeconds": 5 })).await;
+    world.ends("Failed", "DeadlineExceeded").await;
+    assert!(world.in_slurm().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_deleted_with_its_pod_leaves_nothing() {
+    let mut world = World::new().await;
+    world.create(json!({ "runScripts": ["sleep 600"] })).await;
+    world.serve().await;
+    world.until_state("RUNNING").await;
+    let uid = world.uid().await;
+    world.terminate();
+    world.delete().await;
+    world.is_gone().await;
+    assert!(!world.remote(&uid).exists());
+    let jobs = world.slurm.command("squeue", &["-h", "-t", "all", "-o", "%j %T"]);
+    assert!(jobs.lines().any(|job| job.ends_with(&format!("{uid} CANCELLED"))), "{jobs}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_is_deleted_leaves_nothing_while_it_waits_and_while_it_runs() {
     for (directives, state) in [(json!(["--hold"]), "PENDING"), (json!([]), "RUNNING")] {
         let mut world = World::new().await;

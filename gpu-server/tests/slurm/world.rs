@@ -16,6 +16,10 @@ use kube::{
     Api,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{ControlPlane, Proxy, Slurm};
@@ -92,6 +96,12 @@ impl World {
         fs::write(path, content).unwrap();
     }
 
+    /// Among the sources.
+    pub(crate) fn link(&self, to: &str, name: &str) {
+        let path = self.folder.path().join("sources").join(name);
+        std::os::unix::fs::symlink(to, path).unwrap();
+    }
+
     /// Creates the job; what the test says nothing of is small.
     pub(crate) async fn create(&self, spec: Value) {
         let mut all = json!({
@@ -143,6 +153,12 @@ impl World {
             server.kill().unwrap();
             server.wait().unwrap();
         }
+    }
+
+    /// With the signal that a pod gets that is to end.
+    pub(crate) fn terminate(&self) {
+        let id = self.server.as_ref().and_then(|server| server.id().try_into().ok());
+        kill(Pid::from_raw(id.unwrap()), Signal::SIGTERM).unwrap();
     }
 
     pub(crate) fn stdout(&self) -> String {

@@ -1,0 +1,67 @@
+//! Fetching results: beside all else, as it may take hours.
+
+use std::{path::PathBuf, sync::Arc};
+
+use tokio::task::{JoinError, JoinSet};
+
+use super::retries::Step;
+use crate::{
+    driver::{Action, Attempt},
+    fetch,
+    remote::Remote,
+    ssh::Error,
+};
+
+/// The files of one task, which are on their way. Dropped, they come no more.
+#[derive(Debug, Default)]
+pub(super) struct Fetching {
+    attempt: Option<Attempt>,
+    /// One at most.
+    task: JoinSet<Result<Option<String>, Error>>,
+}
+
+/// Where from, and where to.
+#[derive(Debug)]
+pub(super) struct Way {
+    pub(super) top: String,
+    pub(super) from: String,
+    pub(super) patterns: Vec<String>,
+    pub(super) to: PathBuf,
+}
+
+impl Fetching {
+    pub(super) fn is_busy(&self) -> bool {
+        self.attempt.is_some()
+    }
+
+    /// What is done.
+    pub(super) fn step(&self) -> Option<Step> {
+        self.attempt.map(|attempt| Step::Act(Action::Fetch(attempt)))
+    }
+
+    /// With `last`, what cannot be fetched is left out.
+    pub(super) fn begin(&mut self, remote: &Arc<Remote>, attempt: Attempt, way: Way, last: bool) {
+        let remote = remote.clone();
+        self.attempt = Some(attempt);
+        self.task.spawn(async move {
+            fetch::fetch(&remote, &way.top, &way.from, &way.patterns, &way.to, last).await
+        });
+    }
+
+    /// Waits for its end; for ever, if there is none.
+    pub(super) async fn end(&mut self) -> (Attempt, Result<Option<String>, Error>) {
+        let Some(ended) = self.task.join_next().await else { return std::future::pending().await };
+        let Some(attempt) = self.attempt.take() else { return std::future::pending().await };
+        (
+            attempt,
+            ended.unwrap_or_else(|error: JoinError| {
+                Err(Error::failed("fetching the results", error.to_string()))
+            }),
+        )
+    }
+
+    pub(super) async fn stop(&mut self) {
+        self.task.shutdown().await;
+        self.attempt = None;
+    }
+}
