@@ -117,10 +117,13 @@ impl Jobs {
         .await
     }
 
-    /// The numbers of all jobs that Slurm ever had.
-    fn in_slurm(&self) -> Vec<String> {
-        let all = self.slurm.command("sacct", &["-a", "-n", "-X", "-P", "-o", "JobID"]);
-        all.lines().map(str::to_owned).collect()
+    /// The numbers of all jobs that Slurm ever had, as soon as its accounting, which lags behind, knows of any.
+    async fn in_slurm(&self) -> Vec<String> {
+        until("accounting knows a job", async || {
+            let all = self.slurm.command("sacct", &["-a", "-n", "-X", "-P", "-o", "JobID"]);
+            if all.is_empty() { Err(all) } else { Ok(all.lines().map(str::to_owned).collect()) }
+        })
+        .await
     }
 
     fn remote(&self, job: &GpuJob) -> std::path::PathBuf {
@@ -152,7 +155,7 @@ async fn a_job_is_run_by_slurm_and_its_results_come_back_and_deleting_it_leaves_
     assert!(log.contains("0\n2\n4\n"), "{log}");
     let table = jobs.cluster.kubectl(&["get", "gpu", "add"]).expect_ok();
     assert!(table.contains("COMPLETED"), "{table}");
-    assert_eq!(jobs.in_slurm().len(), 1);
+    assert_eq!(jobs.in_slurm().await.len(), 1);
 
     jobs.submit("long", "./add; sleep 1000");
     let long = jobs.until_state("long", "RUNNING").await;
@@ -187,5 +190,5 @@ async fn a_job_whose_node_is_lost_goes_on_with_one_job_in_slurm() {
     assert_eq!(jobs.result("add", "add.out").await, "0\n2\n4\n");
     let pods = jobs.pods("add").await;
     assert_eq!(pods.iter().filter_map(node_of).collect::<Vec<_>>(), [NODE]);
-    assert_eq!(jobs.in_slurm().len(), 1);
+    assert_eq!(jobs.in_slurm().await.len(), 1);
 }
