@@ -180,7 +180,11 @@ impl Apply {
             return Ok((current, "configured"));
         }
         let call = Call::new(Method::PATCH, target.path()).patch(content_type, &patch);
-        Ok((session.api().await?.call(self.parameters(call)).await?, "configured"))
+        let version = current["metadata"]["resourceVersion"].clone();
+        let answer = session.api().await?.call(self.parameters(call)).await?;
+        // The server may put back what a patch leaves out, such as the volume of a pod's token.
+        let changed = !self.dry_run.is_off() || answer["metadata"]["resourceVersion"] != version;
+        Ok((answer, if changed { "configured" } else { "unchanged" }))
     }
 
     fn parameters(&self, call: Call) -> Call {
