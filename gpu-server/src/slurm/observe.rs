@@ -181,7 +181,7 @@ fn open<'a>(ids: &[&'a str], queue: &[Row], accounts: &Answer) -> BTreeSet<&'a s
     let is_open = |id: &&&str| {
         let queue = Observed::of(queue, id);
         let waits = queue.is_some_and(|queue| !queue.state.is_final());
-        !waits && !accounts.job(id).is_some_and(|job| job.state.is_final())
+        !waits && !accounts.job(id).is_some_and(|job| job.is_settled())
     };
     ids.iter().filter(is_open).copied().collect()
 }
@@ -198,7 +198,7 @@ fn settle(
     if let Some(queue) = queue.as_ref().filter(|queue| !queue.state.is_final()) {
         return Ok(Some(queue.clone().or(account)));
     }
-    if let Some(account) = account.as_ref().filter(|account| account.state.is_final()) {
+    if let Some(account) = account.as_ref().filter(|account| account.is_settled()) {
         return Ok(Some(account.clone().or(queue)));
     }
     let left = details.left(id);
@@ -291,6 +291,12 @@ impl Observed {
             elapsed_seconds: jobs.iter().filter_map(|job| job.elapsed_seconds).max(),
             usage,
         })
+    }
+
+    /// Whether all is known of its end. Accounting may hear that a job has failed before it hears of the exit code.
+    fn is_settled(&self) -> bool {
+        let lacks_code = self.exit_code == Some(0) && self.signal.is_none();
+        self.state.is_final() && !(self.state.as_str() == "FAILED" && lacks_code)
     }
 
     fn in_state(state: State) -> Self {

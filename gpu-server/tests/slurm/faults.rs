@@ -90,7 +90,8 @@ async fn a_script_that_fails_brings_its_output_back() {
     let (world, _) = fails(spec, "BackoffLimitExceeded", &["FAILED"]).await;
     assert_eq!(world.result("j.out").as_deref(), Some("out\n"));
     assert_eq!(world.result("j.err").as_deref(), Some("no CUDA device\n"));
-    assert_eq!(world.status().await.exit_code, Some(3));
+    let status = world.status().await;
+    assert_eq!(status.exit_code, Some(3), "{status:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

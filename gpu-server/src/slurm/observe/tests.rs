@@ -67,6 +67,21 @@ fn an_end_is_taken_from_accounting_and_else_from_the_controller() {
 }
 
 #[test]
+fn a_failure_without_an_exit_code_is_asked_about() {
+    let early = accounts(&[("FAILED", "0:0")]);
+    let code = |queue: &[Row], details: &str| {
+        assert!(open(&[ID], queue, &early).contains(ID));
+        let details = Details::parse(details);
+        settle(ID, queue, &early, &details).unwrap().unwrap().exit_code
+    };
+    assert_eq!(code(&queue("FAILED"), &scontrol("FAILED")), Some(3));
+    assert_eq!(code(&[], "==exit 7 3\n"), Some(3));
+    assert_eq!(code(&[], ""), Some(0), "nobody knows better");
+    check(&[], &accounts(&[("FAILED", "0:9")]), "", ("FAILED", false));
+    check(&[], &accounts(&[("TIMEOUT", "0:0")]), "", ("TIMEOUT", false));
+}
+
+#[test]
 fn what_nobody_knows_any_more_is_in_the_jobs_directory_or_unknown() {
     check(&[], &Answer::Disabled, "==exit 7 0\n", ("COMPLETED", true));
     check(&[], &silent(), "==exit 7 3\n", ("FAILED", true));
