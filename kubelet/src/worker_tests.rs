@@ -235,14 +235,23 @@ async fn it_is_told_when_an_image_was_pulled_and_of_one_that_was_there_nothing()
         waits_for(status, "ContainerCreating") && only(status).image_id == "sha256:0"
     };
     node.until_status("late", "has its image", pulled).await;
-    node.create(&sample("web")).await;
-    let has_sandbox = |status: &PodStatus| {
-        status.conditions.iter().flatten().any(|condition| {
-            condition.type_ == "PodReadyToStartContainers" && condition.status == "True"
-        })
+    node.runtime.hold("first", true);
+    let two = changed("web", |spec| {
+        let first = json!({"name": "first", "image": IMAGE});
+        spec["containers"].as_array_mut().unwrap().insert(0, first);
+    });
+    let uid = node.create(&two).await;
+    let both_are_made = async || {
+        let containers = node.runtime.list(Some(&uid)).await.unwrap();
+        let made = containers.iter().filter(|c| ["first", "main"].contains(&&*c.name)).count();
+        if made == 2 { Ok(()) } else { Err(containers) }
     };
-    let web = node.until_status("web", "has its sandbox", has_sandbox).await;
-    assert_eq!(only(&web.status.unwrap()).image_id, "");
+    wait::until("the containers are made", both_are_made).await;
+    node.runtime.hold("first", false);
+    let first_runs = |status: &PodStatus| only(status).ready;
+    let web = node.until_status("web", "has started the first", first_runs).await;
+    let ids = web.status.unwrap().container_statuses.unwrap().into_iter().map(|c| c.image_id);
+    assert_eq!(ids.collect::<Vec<_>>(), ["sha256:0", ""]);
     node.runtime.hold("main", false);
     node.until_status("late", "runs", runs).await;
     node.until_status("web", "runs", runs).await;

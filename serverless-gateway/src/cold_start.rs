@@ -5,7 +5,7 @@
 use std::{fmt::Write, time::Duration};
 
 use api_types::{
-    api::core::v1::{ContainerState, Pod, PodStatus},
+    api::core::v1::{ContainerStatus, Pod, PodStatus},
     minik8s::Function,
 };
 use tokio::time::Instant;
@@ -16,6 +16,9 @@ pub(crate) type Breakdown = Vec<(&'static str, Duration)>;
 /// Until the pod was made, until it was bound to a node, until its image was pulled if it was not there (the sandbox is made
 /// meanwhile), until the sandbox stood, until the container ran, and until the server in it was ready and took the call.
 const PHASES: [&str; 6] = ["queued", "scheduled", "image", "sandbox", "container", "server"];
+/// Why a container waits whose image may be missing. Kubelets say `ContainerCreating` until its first start has failed.
+const BEFORE_ITS_IMAGE: [&str; 5] =
+    ["", "ContainerCreating", "PodInitializing", "ErrImagePull", "ImagePullBackOff"];
 /// For an instance that waited in a warm pool: until it had the function and was handed over, and until it took the call.
 const POOL_PHASES: [&str; 2] = ["pool", "server"];
 
@@ -27,6 +30,9 @@ pub(crate) struct Milestones {
     pulled: Option<Instant>,
     sandbox: Option<Instant>,
     started: Option<Instant>,
+    ready: Option<Instant>,
+    /// Whether a container has run, or could not be started: what is told of its image from then on is no pull.
+    begun: bool,
     from_pool: bool,
 }
 
@@ -36,17 +42,29 @@ impl Milestones {
         let status = pod.status.as_ref();
         let when = |before: Option<Instant>, holds: bool| before.or(holds.then_some(now));
         let is_bound = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
+        let containers = || status.iter().filter_map(|s| s.container_statuses.as_ref()).flatten();
+        let begun = before.is_some_and(|before| before.begun) || containers().any(has_begun);
         Milestones {
             created: before.map_or(now, |before| before.created),
             scheduled: when(before.and_then(|b| b.scheduled), is_bound),
-            pulled: when(before.and_then(|b| b.pulled), status.is_some_and(has_pulled)),
+            pulled: when(before.and_then(|b| b.pulled), !begun && containers().any(has_pulled)),
             sandbox: when(
                 before.and_then(|b| b.sandbox),
                 status.is_some_and(|s| condition(s, "PodReadyToStartContainers")),
             ),
-            started: when(before.and_then(|b| b.started), status.is_some_and(runs)),
+            started: when(before.and_then(|b| b.started), containers().any(runs)),
+            ready: when(
+                before.and_then(|b| b.ready),
+                status.is_some_and(|s| condition(s, "Ready")),
+            ),
+            begun,
             from_pool: is_from_pool(pod),
         }
+    }
+
+    /// Whether a call that came at `arrived` was there before it was ready for the first time.
+    pub(crate) fn was_awaited(&self, arrived: Instant) -> bool {
+        self.ready.is_none_or(|ready| ready >= arrived)
     }
 
     /// What a call waited for that came at `arrived` and was taken by the instance at `taken`. A step that was not heard
@@ -89,16 +107,26 @@ pub(crate) fn condition(status: &PodStatus, kind: &str) -> bool {
     conditions.any(|condition| condition.type_ == kind && condition.status == "True")
 }
 
-/// Kubelets name the image of a container that waits once they have pulled it.
-fn has_pulled(status: &PodStatus) -> bool {
-    let waits = |state: &ContainerState| state.waiting.is_some();
-    let mut containers = status.container_statuses.iter().flatten();
-    containers.any(|c| !c.image_id.is_empty() && c.state.as_ref().is_some_and(waits))
+/// Kubelets name the image of a container that waits for its first start once they have pulled it.
+fn has_pulled(container: &ContainerStatus) -> bool {
+    !container.image_id.is_empty() && waits(container).is_some()
 }
 
-fn runs(status: &PodStatus) -> bool {
-    let runs = |state: &ContainerState| state.running.is_some();
-    status.container_statuses.iter().flatten().any(|c| c.state.as_ref().is_some_and(runs))
+/// Why it waits, in Kubernetes' words.
+fn waits(container: &ContainerStatus) -> Option<&str> {
+    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+    Some(waiting.reason.as_deref().unwrap_or_default())
+}
+
+fn runs(container: &ContainerStatus) -> bool {
+    container.state.as_ref().is_some_and(|state| state.running.is_some())
+}
+
+/// Whether it has run, or its start has failed when its image was there.
+fn has_begun(container: &ContainerStatus) -> bool {
+    let ended = container.last_state.as_ref().is_some_and(|last| last.terminated.is_some());
+    let waits_for_first = waits(container).is_some_and(|why| BEFORE_ITS_IMAGE.contains(&why));
+    ended || container.restart_count > 0 || (container.state.is_some() && !waits_for_first)
 }
 
 #[cfg(test)]
@@ -178,6 +206,37 @@ mod tests {
     }
 
     #[test]
+    fn an_instance_that_has_failed_once_had_its_image() {
+        let arrived = Instant::now();
+        let at = |millis| arrived + Duration::from_millis(millis);
+        let creating = json!({"waiting": {"reason": "ContainerCreating"}});
+        let refused = json!({"waiting": {"reason": "RunContainerError"}});
+        let crashed = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+        let running = json!({"running": {}});
+        let parts = |told: &[(u64, &str, &Value)]| {
+            let mut milestones = None;
+            for (millis, image, state) in told {
+                let container = json!({"name": "function", "image": "", "imageID": image,
+                    "ready": false, "restartCount": 0, "state": state});
+                let status = json!({"containerStatuses": [container]});
+                let pod = pod(&json!({"nodeName": "n", "containers": []}), &status);
+                milestones = Some(Milestones::of(&pod, milestones.as_ref(), at(*millis)));
+            }
+            milestones.unwrap().breakdown(arrived, at(1000))
+        };
+        let id = "sha256:0";
+        let came =
+            [(10, "", &creating), (50, id, &running), (300, id, &crashed), (900, id, &running)];
+        assert_eq!(parts(&came), ms([10, 0, 0, 0, 40, 950]));
+        let came =
+            [(10, "", &creating), (300, id, &refused), (600, id, &creating), (900, id, &running)];
+        assert_eq!(parts(&came), ms([10, 0, 0, 0, 890, 100]));
+        let missing = json!({"waiting": {"reason": "ImagePullBackOff"}});
+        let came = [(10, "", &missing), (300, id, &creating), (900, id, &running)];
+        assert_eq!(parts(&came), ms([10, 0, 290, 0, 600, 100]));
+    }
+
+    #[test]
     fn a_step_that_is_not_heard_of_counts_with_the_next() {
         let arrived = Instant::now();
         let milestones = Milestones {
@@ -186,6 +245,8 @@ mod tests {
             pulled: None,
             sandbox: None,
             started: Some(arrived + Duration::from_millis(9)),
+            ready: None,
+            begun: true,
             from_pool: false,
         };
         let taken = arrived + Duration::from_millis(10);

@@ -84,7 +84,7 @@ pub(super) fn container_status(
     ContainerStatus {
         name: wanted.name.clone(),
         image: wanted.image.clone().unwrap_or_default(),
-        image_id: image_id(input, wanted, latest),
+        image_id: image_id(input, wanted, latest, reported),
         // Of one that is gone, the id says that it ran: its restarts are counted on.
         container_id: latest
             .map(|latest| spec::full_id(&latest.id))
@@ -98,11 +98,25 @@ pub(super) fn container_status(
     }
 }
 
-/// Of a container that is being started, only when its image had to come: who reads that hears when it was there.
-fn image_id(input: &StatusInput<'_>, wanted: &ContainerSpec, latest: Option<&Container>) -> String {
-    let starts = |latest: &&Container| input.starting && latest.state == State::Created;
-    let made = latest.filter(|latest| !starts(latest)).map(|latest| &latest.image_id);
-    made.or_else(|| input.pulled.get(&wanted.name)).cloned().unwrap_or_default()
+/// Of a container that is being started for the first time, only when its image had to come: who reads that hears when it
+/// was there.
+fn image_id(
+    input: &StatusInput<'_>,
+    wanted: &ContainerSpec,
+    latest: Option<&Container>,
+    reported: Option<&ContainerStatus>,
+) -> String {
+    let is_first = |latest: &&Container| {
+        let is_made = latest.state == State::Created && latest.attempt == 0;
+        is_made && input.starts.contains(&wanted.name)
+    };
+    let made = latest.filter(|latest| !is_first(latest)).map(|latest| &latest.image_id);
+    let reference = wanted.image.as_deref().unwrap_or_default();
+    let pulled = input.pulled.get(&wanted.name).filter(|pulled| pulled.reference == reference);
+    // By a kubelet before this one, or it ran.
+    let reported = reported.filter(|reported| reported.image == reference);
+    let known = made.or(pulled.map(|pulled| &pulled.id)).or(reported.map(|r| &r.image_id));
+    known.cloned().unwrap_or_default()
 }
 
 /// Whether the container has started, and whether it is ready.

@@ -53,6 +53,7 @@ impl Worker {
             terminated,
             evicted: update.evicted.as_deref(),
             starting,
+            starts: &self.starts.names(),
             pulled: &self.pulled.borrow(),
             waiting: &plan.waiting,
             probed: &self.probes.results(),

@@ -14,8 +14,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    back_off::BackOff, container_status::not_started, hooks::Hooked, pace::PAUSE, place::Place,
-    plan::Failure, status_input::Waiting, termination,
+    back_off::BackOff,
+    container_status::not_started,
+    hooks::Hooked,
+    pace::PAUSE,
+    place::Place,
+    plan::Failure,
+    status_input::{PulledImage, Waiting},
+    termination,
 };
 use crate::{
     container::{
@@ -48,12 +54,12 @@ pub struct Shared {
     /// Held while files of the pod are made, or removed.
     pub(super) files: tokio::sync::Mutex<()>,
     /// The images that were pulled, by container. Told at once: it may be long before the container runs.
-    pulled: watch::Sender<BTreeMap<String, String>>,
+    pulled: watch::Sender<BTreeMap<String, PulledImage>>,
 }
 
 impl Shared {
     /// The ids of the images that were pulled, by container.
-    pub(super) fn pulled(&self) -> watch::Receiver<BTreeMap<String, String>> {
+    pub(super) fn pulled(&self) -> watch::Receiver<BTreeMap<String, PulledImage>> {
         self.pulled.subscribe()
     }
 }
@@ -117,8 +123,15 @@ impl Starter {
     async fn prepare(&self, wanted: &Wanted, attempt: u32) -> Result<ContainerSpec, Failure> {
         let pod_ip = self.place(|place| place.pod_ip.clone()).await?;
         let volumes = self.volumes(&pod_ip).await?;
-        self.image(wanted).await?;
-        let spec = self.container_spec(wanted, attempt, &volumes, &pod_ip).await?;
+        let was_pulled = self.image(wanted).await?;
+        let tell = async {
+            if was_pulled {
+                self.tell_pulled(wanted).await;
+            }
+        };
+        let spec = self.container_spec(wanted, attempt, &volumes, &pod_ip);
+        let (spec, ()) = tokio::join!(spec, tell);
+        let spec = spec?;
         let sandbox_id = self.place(|place| place.id.clone()).await?;
         Ok(ContainerSpec { sandbox_id, ..spec })
     }
@@ -137,7 +150,8 @@ impl Starter {
 
     // --- Image ---
 
-    async fn image(&self, wanted: &Wanted) -> Result<(), Failure> {
+    /// Sees to it that the image is there. Whether it had to be pulled.
+    async fn image(&self, wanted: &Wanted) -> Result<bool, Failure> {
         let reference = wanted.image.clone().unwrap_or_default();
         if let Some(fault) = image::fault(&reference) {
             let message = format!("Failed to apply default image tag {reference:?}: {fault}");
@@ -160,10 +174,10 @@ impl Starter {
             (PullPolicy::Never | PullPolicy::IfNotPresent, true) => {
                 let message = format!("Container image {reference:?} already present on machine");
                 self.note(wanted, "Pulled", message);
-                Ok(())
+                Ok(false)
             }
             (PullPolicy::Always, _) | (PullPolicy::IfNotPresent, false) => {
-                self.pull(wanted, &reference).await
+                self.pull(wanted, &reference).await.map(|()| true)
             }
         }
     }
@@ -184,7 +198,6 @@ impl Starter {
                 let seconds = begun.elapsed().as_secs_f64();
                 let message = format!("Successfully pulled image {reference:?} in {seconds:.3}s");
                 self.note(wanted, "Pulled", message);
-                self.tell_pulled(wanted, reference).await;
                 Ok(())
             }
             Err(error) => {
@@ -197,11 +210,12 @@ impl Starter {
         }
     }
 
-    async fn tell_pulled(&self, wanted: &Wanted, reference: &str) {
+    async fn tell_pulled(&self, wanted: &Wanted) {
+        let reference = wanted.image.clone().unwrap_or_default();
         // What is wrong with it the creation tells.
-        if let Ok(Some(image)) = self.context.runtime.image(reference).await {
-            let name = wanted.name.clone();
-            self.shared.pulled.send_modify(|pulled| drop(pulled.insert(name, image.id)));
+        if let Ok(Some(image)) = self.context.runtime.image(&reference).await {
+            let (name, pulled) = (wanted.name.clone(), PulledImage { reference, id: image.id });
+            self.shared.pulled.send_modify(|all| drop(all.insert(name, pulled)));
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a pod's status is computed from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use api_types::{api::core::v1::Pod, jiff::Timestamp};
 
@@ -13,6 +13,15 @@ pub struct Waiting {
     pub reason: String,
     /// The sentence with the details.
     pub message: String,
+}
+
+/// An image that was pulled for a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PulledImage {
+    /// As the spec names it.
+    pub reference: String,
+    /// Its content id.
+    pub id: String,
 }
 
 /// What the status is computed from.
@@ -28,8 +37,10 @@ pub struct StatusInput<'a> {
     pub evicted: Option<&'a str>,
     /// Whether a container, or the sandbox, is being started.
     pub starting: bool,
+    /// The containers that are.
+    pub starts: &'a BTreeSet<String>,
     /// The images that were pulled for containers, by name.
-    pub pulled: &'a BTreeMap<String, String>,
+    pub pulled: &'a BTreeMap<String, PulledImage>,
     /// Why containers are not running, by name.
     pub waiting: &'a BTreeMap<String, Waiting>,
     /// What the probes found.

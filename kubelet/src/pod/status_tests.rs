@@ -1,13 +1,15 @@
 //! Cases: a pod, what the runtime shows, and the status expected.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
 use api_types::api::core::v1::PodCondition;
 
 use super::super::{
-    conditions::OWNED_CONDITIONS, container_status::end_reason, status_input::Waiting,
+    conditions::OWNED_CONDITIONS,
+    container_status::end_reason,
+    status_input::{PulledImage, Waiting},
 };
 use super::*;
 use crate::{
@@ -93,6 +95,7 @@ fn compute_with(
         terminated: false,
         evicted: None,
         starting: false,
+        starts: &BTreeSet::new(),
         messages: &BTreeMap::new(),
         pulled: &BTreeMap::new(),
         waiting: &waiting.collect(),
@@ -324,6 +327,45 @@ fn no_phase_is_final_while_something_runs_or_is_being_started() {
     let starting = |input: &mut StatusInput<'_>| input.starting = true;
     let started_anew = compute_with(&pod, &done[1..], &[], &Probed::default(), starting);
     assert_eq!(started_anew.phase.as_deref(), Some("Running"));
+}
+
+/// The id of `a`'s image, while these are being started.
+fn image_id(pod: &Pod, a: Option<(u32, State)>, starts: &[&str], pulled: &str) -> String {
+    // They live as long as any input may.
+    let starts = Box::leak(Box::new(starts.iter().map(|name| (*name).to_owned()).collect()));
+    let image = PulledImage { reference: pulled.to_owned(), id: "sha256:1".to_owned() };
+    let pulled = Box::leak(Box::new(BTreeMap::from([("a".to_owned(), image)])));
+    let containers = a.map(|(attempt, state)| ("a", attempt, state));
+    let status = compute_with(pod, containers.as_slice(), &[], &Probed::default(), |input| {
+        input.starts = starts;
+        input.pulled = pulled;
+    });
+    status.container_statuses.unwrap().remove(0).image_id
+}
+
+#[test]
+fn of_a_first_start_the_image_is_told_if_it_was_pulled_for_it_and_else_that_of_the_container() {
+    let new = pod("Always", false);
+    let made = || Some((0, State::Created));
+    for a in [None, made()] {
+        assert_eq!(image_id(&new, a.clone(), &["a"], "none"), "");
+        assert_eq!(image_id(&new, a, &["a"], "busybox:1"), "sha256:1");
+    }
+    // Its start has failed, another's goes on.
+    assert_eq!(image_id(&new, made(), &["b"], "none"), "sha256:0");
+    let again = [(1, State::Created), (0, running()), (0, exited(1))];
+    for a in again {
+        assert_eq!(image_id(&new, Some(a.clone()), &["a"], "none"), "sha256:0", "{a:?}");
+    }
+}
+
+#[test]
+fn an_image_that_was_told_of_is_not_taken_back_unless_another_is_wanted() {
+    let mut pod = pod("Always", false);
+    pod.status = Some(status_of(&pod, &[("a", 0, exited(1))], &[("a", "CrashLoopBackOff")]));
+    assert_eq!(image_id(&pod, None, &["a"], "none"), "sha256:0");
+    pod.spec.as_mut().unwrap().containers[0].image = Some("busybox:2".to_owned());
+    assert_eq!(image_id(&pod, None, &["a"], "busybox:1"), "");
 }
 
 #[test]

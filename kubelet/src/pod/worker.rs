@@ -33,6 +33,7 @@ use super::{
     start::Shared,
     starts::Starts,
     status,
+    status_input::PulledImage,
     status_writer::StatusWriter,
     stop::LEAST_GRACE,
     termination::Messages,
@@ -95,7 +96,7 @@ pub struct Worker {
     pub(super) starts: Starts,
     pub(super) shared: Arc<Shared>,
     /// The images that starts have pulled, by container.
-    pub(super) pulled: watch::Receiver<BTreeMap<String, String>>,
+    pub(super) pulled: watch::Receiver<BTreeMap<String, PulledImage>>,
     refresh: Refresh,
     pub(super) operations: Operations,
     pub(super) failures: BTreeMap<String, Failure>,

@@ -335,6 +335,7 @@ impl Runtime for Fake {
             hash: spec.hash.clone(),
             sandbox_id: spec.sandbox_id.clone(),
             image: spec.image.clone(),
+            image_id: "sha256:0".to_owned(),
             ..blank(&spec.name)
         });
         self.world.lock().specs.insert(id.clone(), spec.clone());
