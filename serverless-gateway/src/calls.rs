@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     answer::{self, Failure},
-    cold_start::server_timing,
+    cold_start::{Milestones, server_timing},
     dispatch::{Refusal, SendError, Slot},
     error::CallError,
     failures,
@@ -162,26 +162,32 @@ impl Call {
         in_flight: &mut Option<InFlight>,
         traced: bool,
     ) -> Result<Response<Body>, CallError> {
-        let (mut not_taken, mut left) = (None, self.timeout);
+        let (mut not_taken, mut left, mut cold) = (None, self.timeout, false);
         loop {
             let slot = self.acquire(functions, not_taken.take()).await;
             let slot = slot.map_err(|error| self.failed(error, None))?;
-            let instance = slot.endpoint.address.ip();
+            let (instance, milestones) = (slot.endpoint.address.ip(), slot.endpoint.milestones);
+            cold |= slot.cold && milestones.was_awaited(self.came);
             // The wait is not the function's, at instances that have no room either: it may be longer than that is given.
             let began = Instant::now();
             let deadline = began + left;
-            let timing = self.note_cold_start(&slot, traced);
+            let note_taken = || self.note_cold_start(&milestones, began, cold, traced);
             if self.is_last(Instant::now()) {
                 message::must_be_taken(&mut request);
             }
             let sent = timeout_at(deadline, slot.send(request, deadline)).await;
-            match sent.map_err(|_| self.failed(self.too_slow(), Some(instance)))? {
-                Ok((answer, in_hand)) => {
+            match sent {
+                Err(_) => {
+                    note_taken();
+                    return Err(self.failed(self.too_slow(), Some(instance)));
+                }
+                Ok(Ok((answer, in_hand))) => {
                     if let Some(again) = self.again(&answer) {
                         request = again;
                         not_taken = Some((answer::refused(answer, in_hand).await, None));
                         continue;
                     }
+                    let timing = note_taken();
                     let tell = self.tell_failure(answer.status(), instance);
                     let mut answer = answer::pass_on(answer, in_hand, in_flight.take(), tell);
                     if let Some(timing) = timing {
@@ -189,18 +195,17 @@ impl Call {
                     }
                     return Ok(answer);
                 }
-                Err(SendError::NotStarted(unsent, error, slot)) => {
+                Ok(Err(SendError::NotStarted(unsent, error, slot))) => {
                     slot.distrust();
                     left = left.saturating_sub(began.elapsed());
                     if left < LEAST_TIME {
-                        let function = self.function.name();
-                        let error = CallError::Unreachable { function, source: error };
-                        return Err(self.failed(error, Some(instance)));
+                        return Err(self.failed(self.not_taken(error), Some(instance)));
                     }
                     request = *unsent;
                     not_taken = Some((slot, Some(error)));
                 }
-                Err(SendError::Broken(source, slot)) => {
+                Ok(Err(SendError::Broken(source, slot))) => {
+                    note_taken();
                     let error = self.broken(source);
                     if matches!(error, CallError::Broken { .. }) {
                         // If it dies, it may go on to take connections for a moment.
@@ -284,16 +289,27 @@ impl Call {
         })
     }
 
-    /// What to tell the caller of it, if it has asked.
-    fn note_cold_start(&self, slot: &Slot, traced: bool) -> Option<HeaderValue> {
-        if !slot.cold && !traced {
+    /// Of a call that an instance took; what to tell the caller of it, if it has asked.
+    fn note_cold_start(
+        &self,
+        milestones: &Milestones,
+        taken: Instant,
+        cold: bool,
+        traced: bool,
+    ) -> Option<HeaderValue> {
+        if !cold && !traced {
             return None;
         }
-        let breakdown = slot.endpoint.milestones.breakdown(self.came, Instant::now());
-        if slot.cold {
+        let breakdown = milestones.breakdown(self.came, taken);
+        if cold {
             self.function.metrics.cold_start(&breakdown);
         }
         traced.then(|| HeaderValue::try_from(server_timing(&breakdown)).ok()).flatten()
+    }
+
+    fn not_taken(&self, source: io::Error) -> CallError {
+        let (function, seconds) = (self.function.name(), self.timeout.as_secs());
+        CallError::NotTaken { function, seconds, source }
     }
 
     fn too_slow(&self) -> CallError {

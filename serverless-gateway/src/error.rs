@@ -52,6 +52,9 @@ pub(crate) enum CallError {
     /// An instance is ready, and refuses connections.
     #[error("no instance of function {function} accepts connections")]
     Unreachable { function: String, source: io::Error },
+    /// All its time went by at instances that are ready, and whose hosts are silent.
+    #[error("no instance of function {function} took the connection within {seconds} s")]
+    NotTaken { function: String, seconds: u64, source: io::Error },
     /// The body is longer than what is passed on.
     #[error("the request's body is longer than {0} bytes")]
     TooLong(u64),
@@ -85,7 +88,7 @@ impl CallError {
             | CallError::NoInstance { .. }
             | CallError::Unreachable { .. } => status(503, "ServiceUnavailable"),
             CallError::QueueFull { .. } | CallError::Busy { .. } => status(429, "TooManyRequests"),
-            CallError::Timeout { .. } => status(504, "Timeout"),
+            CallError::Timeout { .. } | CallError::NotTaken { .. } => status(504, "Timeout"),
             CallError::Broken { .. } => status(502, "InternalError"),
             CallError::TooLong(_) => status(413, "RequestEntityTooLarge"),
             CallError::BodyBroken => ApiError::bad_request(self.to_string()),

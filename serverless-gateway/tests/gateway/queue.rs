@@ -76,6 +76,17 @@ impl Rig {
 }
 
 #[tokio::test]
+async fn a_call_that_waits_until_its_instance_takes_connections_again_is_no_cold_start() {
+    let port = TcpListener::bind((address(1), 0)).await.unwrap().local_addr().unwrap().port();
+    let rig = Rig::start(port, &[("add", address(1))]).await;
+    let call = rig.call("/add");
+    rig.queued(1).await;
+    instance(address(1), port, echo("a")).await;
+    assert_eq!(call.await.unwrap().status(), 201);
+    assert_eq!(rig.metric("function_cold_starts_total"), Some(0));
+}
+
+#[tokio::test]
 async fn a_call_of_a_function_without_instances_waits_for_one_and_is_told_why_it_took_long() {
     let port = instance(address(1), 0, echo("a")).await;
     let rig = Rig::start(port, &[]).await;

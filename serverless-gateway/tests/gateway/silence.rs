@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{Router, routing::post};
 use kube::runtime::watcher::Event;
-use serde_json::json;
+use serde_json::{Value, json};
 use socket2::{SockFilter, SockRef};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -40,6 +40,25 @@ async fn what_a_call_waited_for_a_silent_host_is_a_part_of_its_time_at_the_next_
     rig.queued(1).await;
     rig.functions.pod(Event::Apply(pod("add", address(2))));
     assert_eq!(call.await.unwrap().unwrap().status(), 504);
+}
+
+#[tokio::test]
+async fn a_call_whose_time_went_by_at_silent_hosts_was_too_slow() {
+    let (rig, first) = rig().await;
+    let port = first.local_addr().unwrap().port();
+    let mut silent = vec![first];
+    for host in 2..10 {
+        silent.push(TcpListener::bind((address(host), port)).await.unwrap());
+        rig.functions.pod(Event::Apply(pod("add", address(host))));
+    }
+    silent.iter().for_each(silence);
+    rig.functions.function(Event::Apply(function("add", &json!({"timeoutSeconds": 1}))));
+    let answer = rig.post("/add", "").await;
+    assert_eq!((answer.status().as_u16(), answer.headers().get("retry-after")), (504, None));
+    let status: Value = answer.json().await.unwrap();
+    let message = "no instance of function default/add took the connection within 1 s";
+    assert_eq!((&status["reason"], &status["message"]), (&json!("Timeout"), &json!(message)));
+    assert_eq!(rig.metric("function_cold_starts_total"), Some(0));
 }
 
 #[tokio::test]
