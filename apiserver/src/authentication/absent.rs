@@ -1,7 +1,10 @@
 //! What tokens are of or bound to, and the store has no longer: a token that somebody goes on showing costs it no question each
-//! time.
+//! time, but one as often as that is no longer believed.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -9,28 +12,48 @@ use tokio::time::Instant;
 /// How long that is believed, as Kubernetes believes what it knows of a token. Who shows a token has it from a server that
 /// found the object, so one that is not there has gone; only a backup that is restored brings it back.
 const BELIEVED: Duration = Duration::from_secs(10);
-/// So many are remembered.
+/// So many are remembered: the latest.
 const MOST: usize = 4096;
 
 /// The UIDs of objects that are gone, and when the store said so.
 #[derive(Debug, Default)]
-pub(crate) struct Absent(Mutex<HashMap<String, Instant>>);
+pub(crate) struct Absent(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    said: HashMap<String, Instant>,
+    /// The same, the oldest first: no request walks all of them.
+    in_turn: VecDeque<(String, Instant)>,
+}
 
 impl Absent {
     /// Whether the store has said so a moment ago.
     pub(super) fn has(&self, uid: &str) -> bool {
-        self.0.lock().get(uid).is_some_and(is_believed)
+        self.0.lock().said.get(uid).is_some_and(is_believed)
     }
 
     /// The store does not have it.
     pub(super) fn note(&self, uid: &str) {
-        let mut known = self.0.lock();
-        if known.len() >= MOST {
-            known.retain(|_, said| is_believed(said));
+        // A claim may have none, and is not good for that.
+        if uid.is_empty() {
+            return;
         }
-        // The node of a pod may have had none.
-        if known.len() < MOST && !uid.is_empty() {
-            known.insert(uid.to_owned(), Instant::now());
+        let mut known = self.0.lock();
+        if known.in_turn.len() >= MOST {
+            known.forget_oldest();
+        }
+        let now = Instant::now();
+        known.said.insert(uid.to_owned(), now);
+        known.in_turn.push_back((uid.to_owned(), now));
+    }
+}
+
+impl Known {
+    fn forget_oldest(&mut self) {
+        let Some((uid, then)) = self.in_turn.pop_front() else { return };
+        // It may have been said once more.
+        if self.said.get(&uid) == Some(&then) {
+            self.said.remove(&uid);
         }
     }
 }
@@ -48,11 +71,15 @@ mod tests {
         let absent = Absent::default();
         absent.note("");
         (0..MOST).for_each(|n| absent.note(&n.to_string()));
-        absent.note("one too many");
-        assert_eq!(["", "0", "one too many"].map(|uid| absent.has(uid)), [false, true, false]);
+        assert_eq!(["", "0", "1"].map(|uid| absent.has(uid)), [false, true, true]);
+        absent.note("one more");
+        assert_eq!(["0", "1", "one more"].map(|uid| absent.has(uid)), [false, true, true]);
         tokio::time::advance(BELIEVED).await;
-        assert!(!absent.has("0"));
+        assert!(!absent.has("1"));
+        // What is said once more is not forgotten with what was said before.
+        absent.note("1");
         absent.note("another");
-        assert!(absent.has("another"));
+        assert!(absent.has("1"));
+        assert_eq!(absent.0.lock().in_turn.len(), MOST);
     }
 }

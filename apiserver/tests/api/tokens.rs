@@ -290,7 +290,7 @@ async fn a_token_ends_with_its_account() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_shown_on_after_its_end_costs_the_store_nothing() {
+async fn a_token_that_is_shown_on_after_its_end_is_not_looked_for_each_time() {
     let (api, faulty) = Api::faulty().await;
     let robot = json!({"metadata": {"name": "robot"}});
     api.post(ACCOUNTS, &robot).await.ok();
