@@ -1,7 +1,11 @@
 //! What the server counts about itself, as `/metrics` shows it. Names and labels are Kubernetes'
 //! (`k8s.io/apiserver/pkg/endpoints/metrics`).
 
-use std::{collections::BTreeMap, sync::atomic::AtomicI64, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{OnceLock, atomic::AtomicI64},
+    time::Duration,
+};
 
 use api_types::jiff::Timestamp;
 use component::ProcessMetrics;
@@ -71,6 +75,8 @@ pub(crate) struct Metrics {
     reads: Gauge,
     writes: Gauge,
     certificates: Histogram,
+    /// When the certificate ends that is served with, if it is over TLS.
+    serves_until: OnceLock<i64>,
     /// Of requests to the store.
     pub(crate) store: Durations,
 }
@@ -125,6 +131,7 @@ impl Metrics {
             reads: under_way.get_or_create_owned(&[("request_kind", "readOnly")]),
             writes: under_way.get_or_create_owned(&[("request_kind", "mutating")]),
             certificates,
+            serves_until: OnceLock::new(),
             store,
         }
     }
@@ -158,6 +165,12 @@ impl Metrics {
         self.certificates.observe(seconds(not_after - now));
     }
 
+    /// The server shows a certificate that ends then, in seconds since 1970.
+    pub(crate) fn serves_until(&self, not_after: i64) {
+        // A server begins to serve once.
+        let _ = self.serves_until.set(not_after);
+    }
+
     /// The counters in the text format of `OpenMetrics`, and how many `objects` there are by kind.
     pub(crate) fn text(&self, objects: &BTreeMap<String, usize>) -> String {
         let counts = Family::<[(&str, String); 1], Gauge>::default();
@@ -168,6 +181,15 @@ impl Metrics {
         let mut latest = Registry::default();
         let help = "Number of stored objects at the time of last check split by kind";
         latest.register("apiserver_storage_objects", help, counts);
+        if let Some(end) = self.serves_until.get() {
+            let gauge = Gauge::<i64, AtomicI64>::default();
+            gauge.set(*end);
+            latest.register(
+                "apiserver_serving_certificate_expiration_timestamp_seconds",
+                "End of the certificate that the server shows, in seconds since unix epoch",
+                gauge,
+            );
+        }
         let mut encoded = String::new();
         // Writing to a string doesn't fail.
         let _ = text::encode_registry(&mut encoded, &self.registry);

@@ -1,6 +1,6 @@
 //! HTTPS: connections with HTTP/1.1 or HTTP/2, each with the identity of its client certificate.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper_util::{
@@ -8,7 +8,6 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
-use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -22,6 +21,7 @@ use crate::{
     authentication,
     identity::Identity,
     peer::Peer,
+    pki::Serving,
     respond::{Long, Streamed},
     server::ApiServer,
     service::InProcess,
@@ -54,8 +54,11 @@ const FAST: CompressionLevel = CompressionLevel::Precise(1);
 
 impl ApiServer {
     /// Begins to serve HTTPS, until the server stops.
-    pub fn serve(&self, listener: TcpListener, tls: Arc<ServerConfig>) {
-        let listening = self.clone().listen(listener, TlsAcceptor::from(tls));
+    pub fn serve(&self, listener: TcpListener, tls: Serving) {
+        if let Some(end) = tls.not_after {
+            self.state.metrics.serves_until(end);
+        }
+        let listening = self.clone().listen(listener, TlsAcceptor::from(tls.config));
         self.state.duties.begin("the listener", listening);
     }
 

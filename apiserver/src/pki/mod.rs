@@ -45,6 +45,14 @@ pub struct TlsFiles {
     pub client_ca: Option<PathBuf>,
 }
 
+/// What a server shows its clients, and whose it knows.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    pub(crate) config: Arc<ServerConfig>,
+    /// When its certificate ends, in seconds since 1970.
+    pub(crate) not_after: Option<i64>,
+}
+
 /// The CA with the directory that this server's certificates lie in.
 #[derive(Debug)]
 pub struct Pki {
@@ -152,7 +160,7 @@ impl Pki {
     ///
     /// # Errors
     /// If the certificate can't be made or used.
-    pub fn server_config(&self, names: &[String]) -> Result<Arc<ServerConfig>, PkiError> {
+    pub fn server_config(&self, names: &[String]) -> Result<Serving, PkiError> {
         self.server_config_from(&TlsFiles::default(), names)
     }
 
@@ -164,7 +172,7 @@ impl Pki {
         &self,
         files: &TlsFiles,
         names: &[String],
-    ) -> Result<Arc<ServerConfig>, PkiError> {
+    ) -> Result<Serving, PkiError> {
         let serving = match &files.serving {
             Some((certificate, key)) => {
                 Certificate { certificate: read(certificate)?, key: read(key)? }
@@ -175,7 +183,8 @@ impl Pki {
             Some(path) => read(path)?,
             None => self.ca_certificate().to_owned(),
         };
-        tls_config(&serving, &authorities)
+        let config = tls_config(&serving, &authorities)?;
+        Ok(Serving { config, not_after: not_after(&serving.certificate) })
     }
 
     /// This server's credentials towards kubelets.
@@ -266,6 +275,13 @@ fn tls_config(serving: &Certificate, authorities: &str) -> Result<Arc<ServerConf
 
 fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, PkiError> {
     Ok(CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>()?)
+}
+
+/// When the first certificate of some ends, in seconds since 1970.
+fn not_after(certificates: &str) -> Option<i64> {
+    let der = CertificateDer::from_pem_slice(certificates.as_bytes()).ok()?;
+    let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(&der).ok()?;
+    Some(parsed.validity().not_after.timestamp())
 }
 
 /// The DNS names and addresses that a certificate is good for.

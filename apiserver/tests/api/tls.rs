@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use api_types::jiff::Timestamp;
 use apiserver::{
     Config, Identity,
     pki::{Pki, TlsFiles},
@@ -237,6 +238,17 @@ async fn a_client_is_who_its_certificate_says() {
         r#"configmaps is forbidden: User \"system:anonymous\" cannot list resource \"configmaps\" in API group \"\" in the namespace \"default\""#
     ), "{text}");
     assert_eq!(tls.get(None, "/readyz").await, (200, "ok".to_owned()));
+}
+
+#[tokio::test]
+async fn it_is_told_when_the_certificate_ends_that_is_served_with() {
+    let tls = Tls::start().await;
+    let (_, metrics) = tls.get(Some(&Identity::admin()), "/metrics").await;
+    let name = "apiserver_serving_certificate_expiration_timestamp_seconds ";
+    let end: i64 =
+        metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap();
+    let days = (end - Timestamp::now().as_second()) / 86_400;
+    assert!((3648..=3650).contains(&days), "ten years, not {days} days");
 }
 
 #[tokio::test]
