@@ -86,7 +86,9 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
     });
     tracing::info!(node = name, ip, "starting");
     let pods = PodManager::new(context.clone());
-    let (host, running, disks) = (Host::new(&context.root), &context.running, Disks::default());
+    let (running, disks) = (&context.running, Disks::default());
+    let images = context.runtime.info().await.ok().and_then(|info| info.images);
+    let host = Host { images, ..Host::new(&context.root) };
     let sampler = Sampler::new(host.clone(), running.clone(), disks.clone());
     let mut parts = JoinSet::new();
     parts.spawn(disks.follow(host, running.clone(), program.shutdown.clone()));

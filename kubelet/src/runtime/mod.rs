@@ -14,6 +14,7 @@ pub mod process;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
+    path::PathBuf,
 };
 
 use api_machinery::RegistryLogin;
@@ -317,6 +318,17 @@ pub struct RuntimeInfo {
     pub kernel: String,
     /// Name of the distribution.
     pub os_image: String,
+    /// Where it keeps images, if it says so.
+    pub images: Option<ImageStore>,
+}
+
+/// Where a runtime keeps images on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageStore {
+    /// What is in them.
+    pub data: PathBuf,
+    /// A folder for each of their layers, with its size.
+    pub layers: PathBuf,
 }
 
 /// A container runtime. All calls concern only containers that carry this node's label.

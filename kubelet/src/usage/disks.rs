@@ -1,5 +1,5 @@
-//! What containers have written into their own layer and pods into their volumes. To know it all files have to be
-//! looked at, so this is found out less often than the rest, and for itself.
+//! What containers have written into their own layer, pods into their volumes, and what images take. To know it all files, or
+//! all layers, have to be looked at, so this is found out less often than the rest, and for itself.
 
 use std::{
     collections::HashMap,
@@ -54,6 +54,8 @@ pub(super) struct Found {
     pub(super) disks: HashMap<String, Disk>,
     /// The volumes that live with a pod, by its uid, with their names.
     pub(super) volumes: HashMap<String, Vec<(String, Disk)>>,
+    /// The file system of images, of which only what they take counts as used.
+    pub(super) images: Option<FileSystem>,
 }
 
 impl Disks {
@@ -70,6 +72,11 @@ impl Disks {
     /// What each volume of that pod takes, of those that live with it.
     pub(super) fn volumes(&self, uid: &str) -> Vec<(String, Disk)> {
         self.found.read().volumes.get(uid).cloned().unwrap_or_default()
+    }
+
+    /// The file system of images, and what they take of it.
+    pub(super) fn images(&self) -> Option<FileSystem> {
+        self.found.read().images
     }
 
     /// Looks until shutdown, which does not wait for a look.
@@ -110,7 +117,19 @@ pub(super) fn look(host: &Host, pods: &[RunningPod]) -> Found {
         let volumes = named.filter_map(|(name, path)| Some((name, directory(&path)?)));
         (pod.pod.uid.clone(), volumes.collect())
     });
-    Found { disks: layers.chain(whole).collect(), volumes: volumes.collect() }
+    let disks = layers.chain(whole).collect();
+    Found { disks, volumes: volumes.collect(), images: images(host) }
+}
+
+/// Each layer once, however many images share it.
+fn images(host: &Host) -> Option<FileSystem> {
+    let store = host.images.as_ref()?;
+    let size = |layer: fs::DirEntry| {
+        // It may have gone since.
+        fs::read_to_string(layer.path().join("size")).ok()?.trim().parse::<u64>().ok()
+    };
+    let used = fs::read_dir(&store.layers).ok()?.flatten().filter_map(size).sum();
+    Some(FileSystem { used, ..FileSystem::read(&store.data)? })
 }
 
 fn directory(path: &Path) -> Option<Disk> {

@@ -9,6 +9,7 @@ use std::{
 use nix::sys::stat::{major, minor};
 
 use super::io::Number;
+use crate::runtime::ImageStore;
 
 /// Where the kernel shows what is used.
 #[derive(Clone, Debug)]
@@ -19,12 +20,15 @@ pub struct Host {
     pub cgroup: PathBuf,
     /// Where the kubelet keeps files: the file system that pods share with the node.
     pub root: PathBuf,
+    /// Where images are, if that is known.
+    pub images: Option<ImageStore>,
 }
 
 impl Host {
     /// This host.
     pub fn new(root: &Path) -> Self {
-        Self { proc: "/proc".into(), cgroup: "/sys/fs/cgroup".into(), root: root.to_owned() }
+        let (proc, cgroup) = ("/proc".into(), "/sys/fs/cgroup".into());
+        Self { proc, cgroup, root: root.to_owned(), images: None }
     }
 
     pub(super) fn read(&self, file: &str) -> Option<String> {

@@ -47,6 +47,8 @@ pub struct NodeSample {
     pub default_interface: Option<String>,
     /// Its file system.
     pub fs: Option<FileSystem>,
+    /// That of images, of which only what they take counts as used.
+    pub image_fs: Option<FileSystem>,
     /// How many processes and threads there may be.
     pub max_pids: Option<u64>,
 }
@@ -109,12 +111,12 @@ pub(super) fn take(
     before.rates.begin(period);
     before.ended.begin(running);
     let timestamp = Timestamp::now();
-    let node = node(host, &mut before.rates);
+    let node = node(host, disks, &mut before.rates);
     let pods = running.iter().map(|running| pod(host, running, disks, before)).collect();
     Sample { taken: Instant::now(), timestamp, node, pods }
 }
 
-fn node(host: &Host, rates: &mut Rates) -> NodeSample {
+fn node(host: &Host, disks: &Disks, rates: &mut Rates) -> NodeSample {
     let figures = proc::host(&|file| host.read(file));
     let routes = host.read("net/route").unwrap_or_default();
     NodeSample {
@@ -124,6 +126,7 @@ fn node(host: &Host, rates: &mut Rates) -> NodeSample {
         interfaces: host.read("net/dev").map(|text| proc::host_interfaces(&text)),
         default_interface: proc::default_interface(&routes).map(str::to_owned),
         fs: FileSystem::read(&host.root),
+        image_fs: disks.images(),
         max_pids: host.read("sys/kernel/pid_max").and_then(|text| text.trim().parse().ok()),
     }
 }

@@ -16,7 +16,7 @@ use super::{
     sample::{self, Before, Sample},
     wire,
 };
-use crate::runtime::{PodIdentity, Resources};
+use crate::runtime::{ImageStore, PodIdentity, Resources};
 
 const V1_STAT: &str = "cache 9\nrss 9\ninactive_file 9\npgfault 9\ntotal_cache 1478656\ntotal_rss 57344\n\
      total_pgfault 1152\ntotal_pgmajfault 2\ntotal_inactive_file 1445888\n";
@@ -84,6 +84,7 @@ impl Tree {
             proc: self.path("proc"),
             cgroup: self.path("cgroup"),
             root: self.directory.path().to_owned(),
+            images: Some(ImageStore { data: self.path(""), layers: self.path("layerdb") }),
         }
     }
 
@@ -361,6 +362,21 @@ fn what_was_written_counts_in_layers_and_volumes() {
     assert!(!found.disks.contains_key("bbbb"), "its process is another one by now: {found:?}");
     tree.disks = Disks::found(found);
     assert_eq!(tree.usage(&pod()).usage.fs_used_bytes, None);
+}
+
+#[test]
+fn what_images_take_is_what_their_layers_do_and_unknown_where_these_are_not_found() {
+    let mut tree = Tree::new();
+    tree.disks = Disks::found(disks::look(&tree.host(), &[]));
+    assert_eq!(tree.sample(&[]).node.image_fs, None);
+    for (layer, size) in [("aaaa", "60000000"), ("bbbb", "0"), ("cccc", "2000")] {
+        tree.write(&format!("layerdb/{layer}/size"), size);
+    }
+    tree.write("layerdb/dddd/diff", "it is being made");
+    tree.disks = Disks::found(disks::look(&tree.host(), &[]));
+    let node = tree.sample(&[]).node;
+    let (images, node) = (node.image_fs.unwrap(), node.fs.unwrap());
+    assert_eq!((images.used, images.capacity), (60_002_000, node.capacity));
 }
 
 /// Whoever asks within a moment gets the same.

@@ -1,12 +1,21 @@
 //! What the Docker Engine says of containers. Pure.
 
+use std::path::Path;
+
 use api_types::jiff::{SignedDuration, Timestamp};
 use docker::models::{
     ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerSummary,
     EventMessage,
 };
 
-use crate::runtime::{Container, Exit, RuntimeEvent, State, Summary, labels};
+use crate::runtime::{Container, Exit, ImageStore, RuntimeEvent, State, Summary, labels};
+
+/// Docker's own store: there is no such folder of layers if containerd keeps the images.
+pub(super) fn image_store(root: Option<&str>, driver: Option<&str>) -> Option<ImageStore> {
+    let (root, driver) = (Path::new(root?), driver?);
+    let layers = root.join("image").join(driver).join("layerdb/sha256");
+    Some(ImageStore { data: root.join(driver), layers })
+}
 
 pub(super) fn summary(summary: ContainerSummary) -> Option<Summary> {
     Some(Summary {

@@ -114,6 +114,7 @@ impl Runtime for Docker {
         Ok(RuntimeInfo {
             version: format!("docker://{}", info.server_version.unwrap_or_default()),
             kernel: info.kernel_version.unwrap_or_default(),
+            images: answer::image_store(info.docker_root_dir.as_deref(), info.driver.as_deref()),
             os_image: info.operating_system.unwrap_or_default(),
         })
     }
