@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use tokio::task::block_in_place;
 
-use crate::harness::{Backing, Cluster, fetch, kubectls, root, until};
+use crate::harness::{Backing, Cluster, fetch_path, kubectls, root, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn load_makes_a_set_larger_and_smaller_and_its_service_reaches_all_of_it() {
@@ -18,7 +18,7 @@ async fn load_makes_a_set_larger_and_smaller_and_its_service_reaches_all_of_it()
     let ready = || -> BTreeSet<String> {
         let names = "jsonpath={range .items[?(@.status.containerStatuses[0].ready==true)]}{.metadata.name} {end}";
         let names = run(&ours, &["get", "pods", "-l", "app=load", "-o", names]);
-        names.split_whitespace().map(|name| format!("nginx {name}\n")).collect()
+        names.split_whitespace().map(|name| format!("{name}\n")).collect()
     };
     let are_there = async |count: usize| {
         until(&format!("{count} pods"), async || {
@@ -34,28 +34,27 @@ async fn load_makes_a_set_larger_and_smaller_and_its_service_reaches_all_of_it()
     let example = root().join("examples/autoscaling");
     run(&stock, &["apply", "-f", example.to_str().unwrap()]);
     let address = run(&ours, &["get", "service", "load", "-o", "jsonpath={.spec.clusterIP}"]);
-    let answers_from = async |pods: &BTreeSet<String>| {
+    let all_do = async |path: &str, pods: &BTreeSet<String>| {
         until("the service to reach all pods and no other", async || {
             let mut answered = BTreeSet::new();
             for _ in 0..20 {
-                answered.insert(fetch(&address, 80).await?);
+                answered.insert(fetch_path(&address, 80, path).await?);
             }
             if answered == *pods { Ok(()) } else { Err(format!("{answered:?} of {pods:?}")) }
         })
         .await;
     };
 
+    let pods = are_there(1).await;
+    all_do("/busy", &pods).await;
     let pods = are_there(3).await;
-    answers_from(&pods).await;
+    all_do("/", &pods).await;
     let nodes = "jsonpath={.items[*].spec.nodeName}";
     let nodes = run(&ours, &["get", "pods", "-l", "app=load", "-o", nodes]);
     assert_eq!(nodes.split(' ').collect::<BTreeSet<_>>().len(), 2, "{nodes}");
-    for pod in &pods {
-        let name = pod.trim().trim_start_matches("nginx ");
-        run(&ours, &["exec", name, "--", "touch", "/tmp/idle"]);
-    }
+    all_do("/idle", &pods).await;
     let pods = are_there(1).await;
-    answers_from(&pods).await;
+    all_do("/", &pods).await;
     let events = run(&stock, &["describe", "hpa", "load"]);
     assert!(events.contains(LAST), "{events}");
     let selector = "--field-selector=reason=SuccessfulRescale,involvedObject.name=load";

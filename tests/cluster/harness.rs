@@ -292,12 +292,17 @@ async fn client(folder: &Path) -> Client {
     Client::try_from(config.unwrap()).unwrap()
 }
 
-/// The body of `http://ADDRESS:PORT/`, on a connection of its own. Panics if the address is not this machine's: test traffic
-/// never leaves it.
+/// The body of `http://ADDRESS:PORT/`, as [`fetch_path`] gets it.
 pub(crate) async fn fetch(address: &str, port: u16) -> Result<String, String> {
+    fetch_path(address, port, "/").await
+}
+
+/// The body of a path, on a connection of its own. Panics if the address is not this machine's: test traffic
+/// never leaves it.
+pub(crate) async fn fetch_path(address: &str, port: u16, path: &str) -> Result<String, String> {
     assert_local(address);
     let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
-    let url = format!("http://{address}:{port}/");
+    let url = format!("http://{address}:{port}{path}");
     let response = client.get(url).timeout(std::time::Duration::from_secs(5)).send().await;
     let response =
         response.map_err(|e| format!("{e:?}"))?.error_for_status().map_err(|e| e.to_string())?;
