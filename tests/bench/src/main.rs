@@ -3,6 +3,7 @@
 //! It starts what it measures: `apiserver` as built beside it, on a free port and in a temporary folder, once on etcd and
 //! once on the embedded store. `cargo build --release --workspace && target/release/bench`.
 
+mod binding;
 mod client;
 mod connections;
 mod kubelets;
@@ -14,6 +15,7 @@ mod pods;
 mod report;
 mod requests;
 mod restart;
+mod samples;
 mod scheduling;
 mod server;
 mod services;
@@ -74,6 +76,12 @@ pub(crate) struct Args {
     /// scheduler: pods to decide
     #[arg(long, default_value_t = 1_000)]
     decisions: usize,
+    /// bindings: pods that a scheduler binds
+    #[arg(long, default_value_t = 5_000)]
+    bound: usize,
+    /// bindings: nodes that it binds them to
+    #[arg(long, default_value_t = 1_000)]
+    bound_to: usize,
     /// services: connections at once
     #[arg(long, value_delimiter = ',', default_values_t = [16, 2_000])]
     clients: Vec<usize>,
@@ -83,17 +91,26 @@ pub(crate) struct Args {
     /// pods: started at once
     #[arg(long, default_value_t = 50)]
     pods_at_once: usize,
+    /// samples: pods that run
+    #[arg(long, value_delimiter = ',', default_values_t = [0, 100])]
+    sampled: Vec<usize>,
+    /// samples: how many are taken
+    #[arg(long, default_value_t = 100)]
+    samples: usize,
 }
 
 const EXAMPLES: &str = "Examples:
   cargo build --release --workspace && target/release/bench
   target/release/bench --only lists --store embedded --listed 100000
-  sudo target/release/bench --only services,pods     # need root, a running dockerd and the images of scripts/images.sh";
+  target/release/bench --only bindings --store embedded --bound 5000 --bound-to 1000
+  sudo target/release/bench --only services,pods,samples     # need root, a running dockerd and the images of scripts/images.sh";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Section {
     /// Decisions on clusters of several sizes
     Scheduler,
+    /// Pods that a scheduler binds by each strategy
+    Bindings,
     /// Creates, gets, patches, lists and deletes beside the bare store
     Requests,
     /// Lists of many pods in each form, plain and compressed
@@ -112,6 +129,8 @@ enum Section {
     Services,
     /// Starts of pods beside Docker's own time
     Pods,
+    /// What a look at what pods use costs a kubelet
+    Samples,
 }
 
 #[tokio::main]
@@ -129,6 +148,7 @@ impl Section {
     async fn run(self, args: &Args) -> anyhow::Result<()> {
         match self {
             Self::Scheduler => scheduling::run(args)?.print(),
+            Self::Bindings => on_each(args, binding::run).await?,
             Self::Requests => on_each(args, requests::run).await?,
             Self::Lists => on_each(args, lists::run).await?,
             Self::Metrics => on_each(args, metrics::run).await?,
@@ -138,6 +158,7 @@ impl Section {
             Self::Restart => restart::run(args).await?.print(),
             Self::Services => services::run(args).await?.print(),
             Self::Pods => pods::run(args).await?.print(),
+            Self::Samples => samples::run(args).await?.print(),
         }
         Ok(())
     }

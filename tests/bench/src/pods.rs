@@ -105,7 +105,8 @@ async fn made(docker: &Docker, index: usize) -> anyhow::Result<()> {
 }
 
 /// A kubelet. What it made goes with it.
-struct Node {
+pub(crate) struct Node {
+    running: RunningPods,
     _control_plane: ControlPlane,
     api: Api<Pod>,
     docker: Arc<Docker>,
@@ -116,7 +117,7 @@ struct Node {
 }
 
 impl Node {
-    async fn start() -> anyhow::Result<Self> {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
         let (control_plane, root) = (ControlPlane::start().await, tempfile::tempdir()?);
         let (client, listwatch) = (control_plane.client(), control_plane.listwatch());
         let name = "bench".to_owned();
@@ -126,6 +127,7 @@ impl Node {
         let (link, ledger) = (bridge.name().to_owned(), Ledger::default());
         let pods = u32::MAX.to_string();
         ledger.note_node(&testkit::node(&name).allocatable("pods", &pods).build());
+        let running = RunningPods::default();
         let context = Arc::new(Context {
             runtime: docker.clone(),
             network: Arc::new(bridge),
@@ -144,7 +146,7 @@ impl Node {
                 &component::Tasks::default(),
                 CancellationToken::new(),
             ),
-            running: RunningPods::default(),
+            running: running.clone(),
             metrics: Metrics::default(),
         });
         let manager = PodManager::new(context.clone());
@@ -158,11 +160,25 @@ impl Node {
         let events = tokio::spawn(pleg::run(context, manager, CancellationToken::new()));
         let tasks = [source.abort_handle(), events.abort_handle()];
         let api = Api::default_namespaced(client);
-        Ok(Self { _control_plane: control_plane, api, docker, name, link, tasks, _root: root })
+        Ok(Self {
+            running,
+            _control_plane: control_plane,
+            api,
+            docker,
+            name,
+            link,
+            tasks,
+            _root: root,
+        })
+    }
+
+    /// What runs, as far as it is known.
+    pub(crate) fn running(&self) -> RunningPods {
+        self.running.clone()
     }
 
     /// Makes a pod and waits until it is known to run.
-    async fn pod(&self, index: usize) -> anyhow::Result<()> {
+    pub(crate) async fn pod(&self, index: usize) -> anyhow::Result<()> {
         let name = format!("pod-{index}");
         let container = json!({"name": "main", "image": IMAGE, "command": COMMAND});
         let spec = json!({"nodeName": self.name, "containers": [container]});
@@ -173,7 +189,7 @@ impl Node {
     }
 
     /// Waits until nothing is left of it that would be in the way of the next.
-    async fn remove(&self, index: usize) -> anyhow::Result<()> {
+    pub(crate) async fn remove(&self, index: usize) -> anyhow::Result<()> {
         let name = format!("pod-{index}");
         let uid = self.api.get(&name).await?.metadata.uid.unwrap_or_default();
         self.api.delete(&name, &DeleteParams::default().grace_period(0)).await?;

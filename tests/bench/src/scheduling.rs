@@ -20,11 +20,11 @@ use crate::{
     report::{Report, Row},
 };
 
-fn node_name(index: usize) -> String {
+pub(crate) fn node_name(index: usize) -> String {
     format!("node-{index:05}")
 }
 
-fn node(index: usize) -> Value {
+pub(crate) fn node(index: usize) -> Value {
     json!({
         "metadata": {"name": node_name(index), "labels": {"topology.kubernetes.io/zone": format!("z{}", index % 3)}},
         "status": {
@@ -37,7 +37,7 @@ fn node(index: usize) -> Value {
     })
 }
 
-fn pod(name: &str, cpu: &str) -> Value {
+pub(crate) fn pod(name: &str, cpu: &str) -> Value {
     let requests = json!({"requests": {"cpu": cpu, "memory": "128Mi"}});
     let owner = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "web", "controller": true});
     json!({
