@@ -25,11 +25,11 @@ const TOKEN: &str = "s3cret";
 pub(crate) const SLEEPS: &str =
     "import time\ndef main(p):\n    time.sleep(p['seconds'])\n    return p['n']\n";
 /// The same, and an exception if another call goes on.
-const ALONE: &str = "import os, time
+const ALONE: &str = "import fcntl, time
 def main(p):
-    os.close(os.open('/tmp/busy', os.O_CREAT | os.O_EXCL))
+    file = open('/tmp/busy', 'w')
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     time.sleep(p['seconds'])
-    os.remove('/tmp/busy')
     return p['n']
 ";
 const FAULTS: &str = r#"
@@ -277,10 +277,15 @@ async fn two_gateways_share_a_function(functions: &Functions) {
     functions.remove("shared");
 }
 
-/// It has a call at a time, whichever gateway it comes from; a second one would find the file that says so.
+/// It has a call at a time, whichever gateway it comes from; a second one would find the lock taken.
 async fn two_gateways_share_an_instance(functions: &Functions) {
     let one = ["--concurrency=1", "--min-scale=1", "--max-scale=1"];
     functions.add("alone", ALONE, &one).unwrap();
+    let its_instances = async || {
+        let pods = functions.pods("alone").await.items.into_iter();
+        pods.map(|pod| pod.metadata.uid).collect::<Vec<_>>()
+    };
+    let before = its_instances().await;
     let _second = second_gateway(functions).await;
     let body = |n: usize| json!({"seconds": 0.05, "n": n}).to_string();
     let through = |n: usize| functions.call_at(SECOND, "alone", body(n), TOKEN);
@@ -288,7 +293,7 @@ async fn two_gateways_share_an_instance(functions: &Functions) {
         tokio::join!(functions.calls("alone", 20, 0.05), join_all((0..20).map(through)));
     assert_all_answered(&first);
     assert_all_answered(&second);
-    assert_eq!(functions.pods("alone").await.items.len(), 1);
+    assert_eq!((its_instances().await, before.len()), (before, 1));
     functions.remove("alone");
 }
 

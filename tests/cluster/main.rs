@@ -6,6 +6,7 @@ mod autoscaling;
 mod connections;
 mod deployments;
 mod function_faults;
+mod function_images;
 mod function_instances;
 mod functions;
 mod gpu_jobs;
