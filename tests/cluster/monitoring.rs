@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::pod;
 
-use crate::harness::{Backing, Cluster, Replica, root, until};
+use crate::harness::{Backing, Cluster, NODE, Replica, root, run, until};
 
 const BUSYBOX: &str = "minik8s/busybox:0.1";
 
@@ -124,6 +124,10 @@ async fn prometheus_scrapes_every_program_and_pods_that_come_and_go() {
         .until("count(process_resident_memory_bytes{job=\"serverless-gateway\"} > 1e6)", is_one)
         .await;
 
+    let ends = "count(apiserver_serving_certificate_expiration_timestamp_seconds > time() + 86400)";
+    prometheus.until(ends, is_one).await;
+
+    images_take_what_docker_says(&cluster).await;
     uses_what_it_may(&cluster, &prometheus).await;
 
     // The certificate is good for that, and for nothing else.
@@ -153,6 +157,7 @@ async fn prometheus_scrapes_every_program_and_pods_that_come_and_go() {
     cluster.kubectl(&["delete", "pod", "scraped", "--now"]).expect_ok();
     prometheus.until("answer", <[_]>::is_empty).await;
 
+    scales_by_what_pods_export(&cluster, &prometheus).await;
     with_grafana(&cluster);
 
     let rules = prometheus.get("rules", &[]).await.unwrap();
@@ -173,6 +178,31 @@ async fn prometheus_scrapes_every_program_and_pods_that_come_and_go() {
     prometheus
         .until("count(ALERTS{alertname=\"SchedulerDown\", alertstate=\"pending\"})", is_one)
         .await;
+}
+
+/// Docker rounds it, and counts what has come since.
+async fn images_take_what_docker_says(cluster: &Cluster) {
+    if run("docker", &["info", "-f", "{{.Driver}}"]).expect_ok().trim() != "overlay2" {
+        return;
+    }
+    let path = format!("/api/v1/nodes/{NODE}/proxy/stats/summary");
+    let taken = until("what images take", async || {
+        let summary = cluster.kubectl(&["get", "--raw", &path]).stdout;
+        let summary: Value = serde_json::from_str(&summary).map_err(|error| error.to_string())?;
+        summary["node"]["runtime"]["imageFs"]["usedBytes"].as_f64().ok_or(summary.to_string())
+    })
+    .await;
+    let said = run("docker", &["system", "df", "--format", "{{.Type}} {{.Size}}"]).expect_ok();
+    let said = said.lines().find_map(|line| line.strip_prefix("Images ")).unwrap();
+    let (number, unit) = said.split_at(said.find(|c: char| c.is_alphabetic()).unwrap());
+    let unit = match unit {
+        "kB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        other => panic!("{other} in {said}"),
+    };
+    let said = number.parse::<f64>().unwrap() * unit;
+    assert!((taken / said - 1.0).abs() < 0.05, "{taken} of {said}");
 }
 
 /// Of a container that would use all of a core its limit is measured.
@@ -216,6 +246,44 @@ async fn seen_and_used(prometheus: &Prometheus, after: f64) -> (f64, f64) {
         if seen > after { Ok((seen, used)) } else { Err(format!("{seen} is before {after}")) }
     })
     .await
+}
+
+/// The original's GPU utilisation, of an exporter in the pods, by way of Prometheus. The README has the query.
+async fn scales_by_what_pods_export(cluster: &Cluster, prometheus: &Prometheus) {
+    cluster.kill(&["controller-manager"]);
+    let url = format!("http://127.0.0.1:{}", prometheus.port);
+    let _manager = cluster.another("controller-manager", &["--prometheus-url", &url]);
+    let serve = "mkdir /w && echo 'DCGM_FI_DEV_GPU_UTIL 90' > /w/metrics && httpd -f -p 9400 -h /w";
+    let container = json!({"name": "main", "image": BUSYBOX, "command": ["sh", "-c", serve]});
+    let labels = json!({"app": "gpu"});
+    let annotations = json!({"prometheus.io/scrape": "true", "prometheus.io/port": "9400"});
+    let query = r#"avg by (pod) (DCGM_FI_DEV_GPU_UTIL{namespace="$namespace",$labels})"#;
+    let target = json!({"type": "AverageValue", "averageValue": "50"});
+    let metric = json!({"metric": {"name": "gpu_utilization"}, "target": target});
+    let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "horizontal-pod-autoscaler-queries", "namespace": "kube-system"},
+            "data": {"gpu_utilization": query}},
+        {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "gpu"}, "spec": {
+            "selector": {"matchLabels": labels}, "template": {
+                "metadata": {"labels": labels, "annotations": annotations},
+                "spec": {"terminationGracePeriodSeconds": 1, "containers": [container]}}}},
+        {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "gpu"}, "spec": {"minReplicas": 1, "maxReplicas": 3,
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "gpu"},
+                "metrics": [{"type": "Pods", "pods": metric}]}},
+    ]});
+    let file = cluster.folder().join("gpu.json");
+    fs::write(&file, objects.to_string()).unwrap();
+    cluster.kubectl(&["apply", "-f", file.to_str().unwrap()]).expect_ok();
+    until("two pods, each with 90 of 50", async || {
+        let found = "jsonpath={.status.desiredReplicas} {.status.currentMetrics[0].pods.current.averageValue}";
+        let found = cluster.kubectl(&["get", "hpa", "gpu", "-o", found]).stdout;
+        let described = || cluster.kubectl(&["describe", "hpa", "gpu"]).stdout;
+        if found == "2 90" || found == "3 90" { Ok(()) } else { Err(found + &described()) }
+    })
+    .await;
+    cluster.kubectl(&["delete", "-f", file.to_str().unwrap()]).expect_ok();
 }
 
 /// Without its image: what it is given.
