@@ -187,7 +187,7 @@ async fn images_take_what_docker_says(cluster: &Cluster) {
     }
     let path = format!("/api/v1/nodes/{NODE}/proxy/stats/summary");
     let taken = until("what images take", async || {
-        let summary = cluster.kubectl(&["get", "--raw", &path]).stdout;
+        let summary = cluster.stock_kubectl(&["get", "--raw", &path]).stdout;
         let summary: Value = serde_json::from_str(&summary).map_err(|error| error.to_string())?;
         summary["node"]["runtime"]["imageFs"]["usedBytes"].as_f64().ok_or(summary.to_string())
     })
