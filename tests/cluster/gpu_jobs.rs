@@ -40,11 +40,16 @@ impl Jobs {
             "kube-system",
             &[("host", ADDRESS), ("port", &port.to_string()), ("hostKey", &key)],
         );
-        jobs.create("configmap", "add", "default", &[("add.c", SOURCE)]);
-        let (user, password) = (jobs.slurm.user(), jobs.slurm.password());
-        let login = [("username", user.as_str()), ("password", password.as_str())];
-        jobs.create("secret", "slurm", "default", &login);
+        jobs.prepare("default");
         jobs
+    }
+
+    /// Has a namespace have the sources and the login.
+    fn prepare(&self, namespace: &str) {
+        self.create("configmap", "add", namespace, &[("add.c", SOURCE)]);
+        let (user, password) = (self.slurm.user(), self.slurm.password());
+        let login = [("username", user.as_str()), ("password", password.as_str())];
+        self.create("secret", "slurm", namespace, &login);
     }
 
     fn create(&self, kind: &str, name: &str, namespace: &str, data: &[(&str, &str)]) {
@@ -63,7 +68,12 @@ impl Jobs {
     }
 
     fn submit(&self, name: &str, script: &str) {
-        self.apply(&json!({"apiVersion": "minik8s.io/v1", "kind": "GpuJob", "metadata": {"name": name}, "spec": {
+        self.submit_in("default", name, script);
+    }
+
+    fn submit_in(&self, namespace: &str, name: &str, script: &str) {
+        let metadata = json!({"name": name, "namespace": namespace});
+        self.apply(&json!({"apiVersion": "minik8s.io/v1", "kind": "GpuJob", "metadata": metadata, "spec": {
             "sources": {"configMap": {"name": "add"}}, "compileScripts": ["gcc -o add add.c"],
             "runScripts": [script], "results": ["*.csv"], "credentials": {"secretRef": {"name": "slurm"}}}}));
     }
@@ -74,8 +84,13 @@ impl Jobs {
 
     /// The job as it is when its state is this.
     async fn until_state(&self, name: &str, state: &str) -> GpuJob {
+        self.until_state_in("default", name, state).await
+    }
+
+    async fn until_state_in(&self, namespace: &str, name: &str, state: &str) -> GpuJob {
+        let api = Api::<GpuJob>::namespaced(self.cluster.client(), namespace);
         until(&format!("job {name} is {state}"), async || {
-            let job = self.api().get(name).await.map_err(|error| error.to_string())?;
+            let job = api.get(name).await.map_err(|error| error.to_string())?;
             let is_it = job.status.as_ref().is_some_and(|s| s.state.as_deref() == Some(state));
             if is_it { Ok(job) } else { Err(format!("{:?}", job.status)) }
         })
@@ -171,6 +186,21 @@ async fn a_job_is_run_by_slurm_and_its_results_come_back_and_deleting_it_leaves_
         if left.contains("add") || left.contains("long") { Err(left) } else { Ok(()) }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_is_deleted_leaves_nothing_of_its_jobs_in_slurm() {
+    let jobs = Jobs::start(Backing::Embedded, &[]).await;
+    jobs.cluster.kubectl(&["create", "namespace", "team"]).expect_ok();
+    jobs.prepare("team");
+    jobs.submit_in("team", "long", "./add; sleep 1000");
+    let long = jobs.until_state_in("team", "long", "RUNNING").await;
+    assert!(jobs.remote(&long).exists());
+    jobs.cluster.kubectl(&["delete", "namespace", "team", "--timeout=60s"]).expect_ok();
+    assert_eq!(jobs.slurm.command("squeue", &["-h", "-t", "RUNNING,PENDING"]), "");
+    assert!(!jobs.remote(&long).exists(), "{:?}", entries(&jobs.remote(&long)));
+    let events = jobs.cluster.kubectl(&["get", "events", "-A"]).expect_ok();
+    assert!(!events.contains("GpuJobAbandoned"), "{events}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use api_types::Resource as _;
 use api_types::api::core::v1::{Namespace, Pod};
 use api_types::jiff::Timestamp;
+use api_types::minik8s::GpuJob;
 use futures::future::join_all;
 use futures::{StreamExt, stream};
 use kube::api::{DeleteParams, DynamicObject, ListParams, Preconditions};
@@ -20,6 +22,8 @@ use crate::pods;
 
 /// How long objects with finalizers are expected to need at most.
 const FINALIZERS: Duration = Duration::from_secs(15);
+/// How long pods stay at most for the objects that they let go.
+const SERVED: Duration = Duration::from_secs(60);
 /// So many deletions of one resource are under way at a time: the store writes them together.
 const PARALLEL: usize = 50;
 
@@ -104,23 +108,38 @@ fn is_pods(found: &Discovered) -> bool {
     found.resource.group.is_empty() && found.resource.plural == "pods"
 }
 
+/// Whether the finalizers of its objects are taken away by pods: the server of a GPU job cancels it in Slurm.
+fn is_served_by_pods(found: &Discovered) -> bool {
+    found.resource.group == GpuJob::GROUP && found.resource.plural == GpuJob::URL_PATH_SEGMENT
+}
+
 impl Content<'_> {
-    /// Deletes the pods; when there are none, everything else. A resource that fails holds up no other.
+    /// Deletes what needs its pods to go, then the pods, and when there are none, everything else. A resource that fails
+    /// holds up no other.
     pub(super) async fn delete(&self, resources: &Resources) -> Outcome {
         let deletable = |found: &&Discovered| {
             found.is_namespaced() && found.supports(&[verbs::LIST, verbs::DELETE])
         };
-        let (pods, others): (Vec<_>, Vec<_>) =
-            resources.all.iter().filter(deletable).partition(|found| is_pods(found));
+        let (served, others): (Vec<_>, Vec<_>) =
+            resources.all.iter().filter(deletable).partition(|found| is_served_by_pods(found));
+        let (pods, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|found| is_pods(found));
         let mut outcome = Outcome::default();
-        for found in pods {
-            outcome.add(found, self.delete_all(found).await);
+        // Whom nobody lets go holds up the rest no longer than this.
+        if !self.delete_each(served, &mut outcome).await && self.age() < SERVED {
+            return outcome;
         }
-        if outcome.remaining.is_empty() && outcome.errors.is_empty() {
-            let left = join_all(others.iter().map(|found| self.delete_all(found))).await;
-            others.into_iter().zip(left).for_each(|(found, left)| outcome.add(found, left));
+        if self.delete_each(pods, &mut outcome).await {
+            self.delete_each(others, &mut outcome).await;
         }
         outcome
+    }
+
+    /// Whether nothing of them is left.
+    async fn delete_each(&self, resources: Vec<&Discovered>, outcome: &mut Outcome) -> bool {
+        let left = join_all(resources.iter().map(|found| self.delete_all(found))).await;
+        let are_gone = left.iter().all(|left| left.count == 0 && left.error.is_none());
+        resources.into_iter().zip(left).for_each(|(found, left)| outcome.add(found, left));
+        are_gone
     }
 
     async fn delete_all(&self, found: &Discovered) -> Left {
@@ -138,12 +157,13 @@ impl Content<'_> {
         } else {
             before
         };
-        Ok(self.judge(found, Left::of(&objects)))
+        Ok(self.judge(found, &objects))
     }
 
     /// How long what is left may take. What neither ends gracefully nor has finalizers should be gone.
-    fn judge(&self, found: &Discovered, left: Left) -> Left {
-        let graceful = if is_pods(found) { self.estimate() } else { Duration::ZERO };
+    fn judge(&self, found: &Discovered, objects: &[Object]) -> Left {
+        let left = Left::of(objects);
+        let graceful = if is_pods(found) { self.estimate(objects) } else { Duration::ZERO };
         if left.count == 0 || !graceful.is_zero() {
             return Left { estimate: graceful, ..left };
         }
@@ -191,12 +211,17 @@ impl Content<'_> {
         Err(Fault::Replaced.into())
     }
 
-    /// The longest grace period of its pods, unless it should be over by now.
-    fn estimate(&self) -> Duration {
+    /// The longest grace period of its pods, or, when that should be over by now, what those have left that were deleted late.
+    fn estimate(&self, pods: &[Object]) -> Duration {
         let living = self.pods.filter_in(self.name(), |pod| !pods::is_finished(pod));
         let longest = living.iter().filter_map(|pod| grace_period(pod)).max().unwrap_or_default();
         let longest = Duration::from_secs(longest);
-        if self.age() >= longest { Duration::ZERO } else { longest }
+        if self.age() < longest {
+            return longest;
+        }
+        let ends = pods.iter().filter_map(|pod| pod.metadata.deletion_timestamp.as_ref());
+        let left = ends.map(|end| end.0.duration_since(self.now)).max();
+        left.and_then(|left| Duration::try_from(left).ok()).unwrap_or_default()
     }
 
     /// How long ago the namespace was deleted.

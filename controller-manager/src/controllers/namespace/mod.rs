@@ -1,7 +1,7 @@
 //! Empties namespaces that are being deleted, and lets them go when they are empty.
 //!
-//! *Flow*: read the namespace from the API server; delete its pods, and when they are gone every other
-//! collection that discovery knows; tell in conditions what is left (pods that end gracefully, objects
+//! *Flow*: read the namespace from the API server; delete its GPU jobs, which their pods have to let go; when they are gone, or
+//! after a minute, the pods; when those are gone every other collection that discovery knows; tell in conditions what is left (pods that end gracefully, objects
 //! with finalizers) and what went wrong; when nothing is left, remove the finalizer `kubernetes`.
 //!
 //! *Guarantees*: only what belongs to a namespace that is being deleted is deleted: after its objects were
@@ -25,7 +25,8 @@ use crate::clock::Clock;
 use crate::context::Context;
 use crate::discovery::{Discovery, Resources};
 use crate::frame::{
-    Change, Controller, Error, Informer, Next, ObjectKey, Registered, Step, WorkQueue, reason,
+    Change, Controller, Error, Informer, Next, ObjectKey, Registered, Step, Watched, WorkQueue,
+    reason,
 };
 use content::{Content, Outcome};
 use finalizer::{FINALIZER, is_leaving, is_ours};
@@ -36,7 +37,8 @@ pub(super) fn register(context: &Context) -> Registered {
     let queue = Arc::new(WorkQueue::default());
     let (namespaces, pods) = (&context.informers.namespaces, &context.informers.pods);
     watch_namespaces(namespaces, &queue);
-    watch_pods(pods, namespaces.clone(), &queue);
+    watch_last(pods, namespaces, &queue);
+    watch_last(&context.informers.gpu_jobs, namespaces, &queue);
     let controller = Namespaces {
         client: context.client(),
         clock: context.clock,
@@ -55,18 +57,18 @@ fn watch_namespaces(namespaces: &Informer<Namespace>, queue: &Arc<WorkQueue>) {
     });
 }
 
-/// When the last pod has gone it is the others' turn.
-fn watch_pods(
-    pods: &Arc<Informer<Pod>>,
-    namespaces: Arc<Informer<Namespace>>,
+/// When the last of them has gone it is the others' turn.
+fn watch_last<K: Watched>(
+    objects: &Arc<Informer<K>>,
+    namespaces: &Arc<Informer<Namespace>>,
     queue: &Arc<WorkQueue>,
 ) {
-    let (wanted, all) = (queue.clone(), Arc::downgrade(pods));
-    pods.on_change(move |change: &Change<Pod>| {
-        let (Some(pod), None, Some(all)) = (&change.old, &change.new, all.upgrade()) else {
+    let (wanted, namespaces, all) = (queue.clone(), namespaces.clone(), Arc::downgrade(objects));
+    objects.on_change(move |change: &Change<K>| {
+        let (Some(object), None, Some(all)) = (&change.old, &change.new, all.upgrade()) else {
             return;
         };
-        let namespace = ObjectKey::cluster(pod.metadata.namespace.clone().unwrap_or_default());
+        let namespace = ObjectKey::cluster(object.meta().namespace.clone().unwrap_or_default());
         if namespaces.get(&namespace).is_some_and(|namespace| is_leaving(&namespace))
             && all.filter_in(&namespace.name, |_| true).is_empty()
         {

@@ -3,6 +3,7 @@
 use api_types::api::core::v1::{ConfigMap, ServiceAccount};
 use api_types::jiff::Timestamp;
 use api_types::meta::Time;
+use api_types::minik8s::GpuJob;
 use kube::api::DeleteParams;
 use kube::client::Body;
 use kube::runtime::watcher::Event;
@@ -279,7 +280,7 @@ async fn pods_go_first_and_are_given_half_their_time() {
     let stage = Stage::start().await;
     stage.create_namespace().await;
     stage.create_map(json!({"name": "a"})).await;
-    let pods = Api::<Pod>::namespaced(stage.plane.client(), TEAM);
+    let pods = stage.pods();
     let pod = pod("p").namespace(TEAM).node("n1");
     let pod =
         pod.with(|pod| pod.spec.as_mut().unwrap().termination_grace_period_seconds = Some(3600));
@@ -296,6 +297,79 @@ async fn pods_go_first_and_are_given_half_their_time() {
     pods.delete("p", &DeleteParams::default().grace_period(0)).await.unwrap();
     stage.reconcile().await.unwrap();
     assert!(stage.namespaces().get_opt(TEAM).await.unwrap().is_none());
+}
+
+impl Stage {
+    /// A namespace that is being deleted, with a GPU job that its pod `p` has to let go, and a ConfigMap `a`.
+    async fn with_gpu_job() -> Self {
+        let stage = Self::start().await;
+        stage.create_namespace().await;
+        stage.create_map(json!({"name": "a"})).await;
+        let spec = json!({"runScripts": ["./add"], "credentials": {"secretRef": {"name": "hpc"}}});
+        let metadata = json!({"name": "add", "finalizers": [GpuJob::FINALIZER]});
+        let job = serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap();
+        stage.jobs().create(&PostParams::default(), &job).await.unwrap();
+        let pod = pod("p").namespace(TEAM).node("n1");
+        let pod =
+            pod.with(|pod| pod.spec.as_mut().unwrap().termination_grace_period_seconds = Some(100));
+        stage.pods().create(&PostParams::default(), &pod.build()).await.unwrap();
+        stage.delete_namespace().await;
+        stage
+    }
+
+    fn jobs(&self) -> Api<GpuJob> {
+        Api::namespaced(self.plane.client(), TEAM)
+    }
+
+    fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.plane.client(), TEAM)
+    }
+
+    async fn is_pod_living(&self) -> bool {
+        self.pods().get("p").await.unwrap().metadata.deletion_timestamp.is_none()
+    }
+}
+
+#[tokio::test]
+async fn a_gpu_job_goes_before_the_pod_that_has_to_cancel_it_in_slurm() {
+    let stage = Stage::with_gpu_job().await;
+    let Next::After(delay) = stage.reconcile().await.unwrap() else { panic!("it is not gone") };
+    assert!(delay < Duration::from_secs(9), "{delay:?}");
+    assert!(stage.jobs().get("add").await.unwrap().metadata.deletion_timestamp.is_some());
+    assert!(stage.is_pod_living().await);
+    stage.maps().get("a").await.unwrap();
+    let complaints = stage.complaints().await;
+    assert!(
+        complaints[1].ends_with("minik8s.io/gpu-job in 1 resource instances"),
+        "{complaints:?}"
+    );
+    let freed = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    stage.jobs().patch("add", &PatchParams::default(), &freed).await.unwrap();
+    stage.reconcile().await.unwrap();
+    assert!(!stage.is_pod_living().await);
+    stage.maps().get("a").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_gpu_job_that_nobody_lets_go_holds_up_its_namespace_for_a_minute() {
+    let stage = Stage::with_gpu_job().await;
+    let namespace = stage.namespaces().get(TEAM).await.unwrap();
+    let deleted = namespace.metadata.deletion_timestamp.clone().unwrap().0;
+    let resources = stage.controller.discovery.recent().await.unwrap();
+    let after = async |seconds: i64| {
+        let now = Timestamp::from_second(deleted.as_second() + seconds).unwrap();
+        let (client, pods) = (&stage.controller.client, &*stage.controller.pods);
+        let content = Content { client, namespace: &namespace, pods, now };
+        content.delete(&resources).await.next().unwrap().unwrap().as_secs()
+    };
+    after(59).await;
+    assert!(stage.is_pod_living().await);
+    assert!(after(60).await >= 11, "half of what the pod has left");
+    assert!(!stage.is_pod_living().await);
+    stage.maps().get("a").await.unwrap();
+    stage.pods().delete("p", &DeleteParams::default().grace_period(0)).await.unwrap();
+    after(61).await;
+    assert!(stage.maps().get_opt("a").await.unwrap().is_none());
 }
 
 #[tokio::test]
