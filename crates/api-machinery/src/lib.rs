@@ -5,6 +5,7 @@ pub mod duration;
 pub mod entry_point;
 pub mod extent;
 pub mod field;
+pub mod login_node;
 pub mod names;
 pub mod node_affinity;
 pub mod patch;

@@ -860,7 +860,7 @@ spec:
   timeLimit: 1h
   memory: 4 GB
   array: 5-1%0
-  directives: [exclusive, "--exclusive", "--constraint=a100", "--part=x", "--nodes 2", "--job-n=x", "--mail-type=END --wait", "--mail-user=a\nb", "--Q"]
+  directives: [exclusive, "--exclusive", "--constraint=a100", "--part=x", "--nodes 2", "--job-n=x", "--mail-type=END --wait", "--mail-user=a\nb", "--Q", '--exclusive "--job-name=x"', '--exclusive=user\ --output=x', '--constraint="a100&ib"', '--constraint="a"b']
   env: [{name: A, value: "1\n2"}, {name: a.b}, {name: JOB_COMPLETION_INDEX}, {name: S, valueFrom: {secretKeyRef: {name: s, key: k}}}, {value: x}]
   compileScripts: ["a\0b"]
   sources: {configMap: {}, archive: "", hostPath: a/../b}
@@ -902,6 +902,9 @@ spec:
         spec.directives[6]: Invalid value: "--mail-type=END --wait": must be one option: give each its own entry
         spec.directives[7]: Invalid value: "--mail-user=a\nb": must not contain control characters
         spec.directives[8]: Invalid value: "--Q": must name a long option of sbatch
+        spec.directives[9]: Invalid value: "--exclusive \"--job-name=x\"": must be one option: give each its own entry
+        spec.directives[10]: Invalid value: "--exclusive=user\\ --output=x": must be one option: give each its own entry
+        spec.directives[12]: Invalid value: "--constraint=\"a\"b": must not contain '\' and '#', and quotes only around the whole value (e.g. '--constraint="a100&ib"')
         spec.env[1].name: Invalid value: "a.b": a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_' (e.g. 'my_name', or 'MY_NAME', or 'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')
         spec.env[2].name: Invalid value: "JOB_COMPLETION_INDEX": must not be a variable that every task has
         spec.env[3].valueFrom: Forbidden: may not be set: what it names would be written into the batch script on the Slurm cluster; use `value`

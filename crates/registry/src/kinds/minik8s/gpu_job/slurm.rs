@@ -128,7 +128,21 @@ pub(super) fn directive(value: &str, path: &FieldPath, errors: &mut FieldErrors)
     } else if OURS.iter().any(|it| it.starts_with(&name)) {
         errors.invalid(path, value, "must not be an option that is set for every job");
     }
-    if option.split_whitespace().skip(1).any(|word| word.starts_with(['-', '#'])) {
+    if option.split_whitespace().skip(1).any(|word| word.starts_with(['-', '#', '"', '\''])) {
         errors.invalid(path, value, "must be one option: give each its own entry");
+    } else if !is_plain(option) {
+        let why = "must not contain '\\' and '#', and quotes only around the whole value (e.g. '--constraint=\"a100&ib\"')";
+        errors.invalid(path, value, why);
     }
+}
+
+/// Whether all that read it take it for the same: sbatch has rules of its own for what is quoted.
+fn is_plain(option: &str) -> bool {
+    let value = option.split_once('=').map_or("", |(_, value)| value);
+    let quoted = ['"', '\''].into_iter().find_map(|quote| {
+        let inner = value.strip_prefix(quote)?.strip_suffix(quote)?;
+        (!inner.contains(['"', '\''])).then_some(inner)
+    });
+    let quotes = option.chars().filter(|c| ['"', '\''].contains(c)).count();
+    !option.contains(['\\', '#']) && (quotes == 0 || quoted.is_some() && quotes == 2)
 }
