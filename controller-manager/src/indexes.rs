@@ -11,7 +11,7 @@ use api_types::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, Pod, Secret, Service, ServiceAccount,
 };
 use api_types::api::discovery::v1::EndpointSlice;
-use api_types::api::rbac::v1::ClusterRole;
+use api_types::api::rbac::v1::{ClusterRole, Role, RoleBinding};
 use api_types::meta::ObjectMeta;
 use api_types::minik8s::{Function, GpuJob, Workflow, WorkflowRun};
 use kube::api::DynamicObject;
@@ -114,6 +114,8 @@ impl Watched for HorizontalPodAutoscaler {}
 impl Watched for Lease {}
 impl Watched for Namespace {}
 impl Watched for Node {}
+impl Watched for Role {}
+impl Watched for RoleBinding {}
 impl Watched for Secret {}
 impl Watched for ServiceAccount {}
 impl Watched for Workflow {}

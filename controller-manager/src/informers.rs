@@ -7,6 +7,7 @@ use api_types::api::autoscaling::v2::HorizontalPodAutoscaler;
 use api_types::api::coordination::v1::Lease;
 use api_types::api::core::v1::{Endpoints, Namespace, Node, Pod, Service, ServiceAccount};
 use api_types::api::discovery::v1::EndpointSlice;
+use api_types::api::rbac::v1::{Role, RoleBinding};
 use api_types::minik8s::{Function, GpuJob, Workflow, WorkflowRun};
 use listwatch::demand::LEASE_NAMESPACE;
 use listwatch::{ListWatch, Scope};
@@ -60,6 +61,10 @@ informers! {
     endpoint_slices: EndpointSlice = Scope::All,
     /// All ServiceAccounts.
     service_accounts: ServiceAccount = Scope::All,
+    /// All Roles.
+    roles: Role = Scope::All,
+    /// All RoleBindings.
+    role_bindings: RoleBinding = Scope::All,
     /// All functions.
     functions: Function = Scope::All,
     /// All GPU jobs.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use api_machinery::login_node;
 use api_types::api::core::v1::ConfigMap;
 use api_types::minik8s::{GpuJob, GpuJobCluster};
 
@@ -38,18 +39,17 @@ pub(super) enum Unknown {
     NoHostKey(String),
 }
 
-/// The first that says something counts. A key of a host is one for that host alone.
+/// The first that says something counts. What is said of a host is of no use for another.
 pub(super) fn resolve(said: impl IntoIterator<Item = GpuJobCluster>) -> Result<Cluster, Unknown> {
     let mut all = GpuJobCluster::default();
     for more in said {
-        let is_other = all.host.is_some() && more.host.is_some() && all.host != more.host;
-        all.directory = all.directory.or(more.directory);
-        if is_other {
+        if all.host.is_some() && more.host.is_some() && all.host != more.host {
             continue;
         }
         let has_key = all.host_key.is_some() || all.known_hosts.is_some();
         all.host = all.host.or(more.host);
         all.port = all.port.or(more.port);
+        all.directory = all.directory.or(more.directory);
         if !has_key {
             (all.host_key, all.known_hosts) = (more.host_key, more.known_hosts);
         }
@@ -62,34 +62,39 @@ pub(super) fn resolve(said: impl IntoIterator<Item = GpuJobCluster>) -> Result<C
     Ok(Cluster { host, port: port.unwrap_or(SSH_PORT), host_key, known_hosts, directory })
 }
 
-/// What a ConfigMap says.
+/// What a ConfigMap says, by the rules of the fields of the same names. Who reads the job need not be one who may read the
+/// ConfigMap: values are not told.
 pub(super) fn of_config_map(name: &str, map: &ConfigMap) -> Result<GpuJobCluster, Unknown> {
     let none = BTreeMap::new();
     let data = map.data.as_ref().unwrap_or(&none);
-    let get = |key: &str| {
+    let get = |key: &str, fault: fn(&str) -> Option<&'static str>| {
         let value = data.get(key).map(|value| value.trim().to_owned());
-        value.filter(|value| !value.is_empty())
+        let value = value.filter(|value| !value.is_empty());
+        match value.as_deref().and_then(fault) {
+            Some(why) => Err(Unknown::Key(format!("ConfigMap {name}, key {key}: {why}"))),
+            None => Ok(value),
+        }
     };
-    let wrong = |key: &str, value: &str, why: &str| {
-        Unknown::Key(format!("ConfigMap {name}, key {key}: {value:?} {why}"))
-    };
-    let port = get("port").map(|text| {
-        let port = text.parse().ok().filter(|port| (1..=65535).contains(port));
-        port.ok_or_else(|| wrong("port", &text, "is no port"))
-    });
-    let directory = get("directory");
-    let is_absolute = |path: &String| path.starts_with('/') && !path.split('/').any(|p| p == "..");
-    if let Some(path) = directory.as_ref().filter(|path| !is_absolute(path)) {
-        return Err(wrong("directory", path, "is not an absolute path without '..'"));
-    }
     Ok(GpuJobCluster {
         config_map_ref: None,
-        host: get("host"),
-        port: port.transpose()?,
-        host_key: get("hostKey"),
-        known_hosts: get("knownHosts"),
-        directory,
+        host: get("host", login_node::host)?,
+        port: get("port", port)?.and_then(|text| text.parse().ok()),
+        host_key: get("hostKey", login_node::host_key)?,
+        known_hosts: get("knownHosts", login_node::known_hosts)?,
+        directory: get("directory", directory)?,
     })
+}
+
+fn port(text: &str) -> Option<&'static str> {
+    let port = text.parse::<u16>().unwrap_or_default();
+    (port == 0).then_some("must be between 1 and 65535, inclusive")
+}
+
+fn directory(path: &str) -> Option<&'static str> {
+    let is_plain = path.starts_with('/')
+        && !path.split('/').any(|part| part == "..")
+        && !path.contains(char::is_control);
+    (!is_plain).then_some("must be an absolute path without '..'")
 }
 
 #[cfg(test)]
@@ -126,19 +131,38 @@ mod tests {
     }
 
     #[test]
+    fn the_directory_of_one_host_is_not_that_of_another() {
+        let directory = |said: [Value; 2]| {
+            let said = said.map(|said| serde_json::from_value(said).unwrap());
+            resolve(said).unwrap().directory
+        };
+        let all = json!({"host": "a", "hostKey": "ka", "directory": "/scratch"});
+        assert_eq!(directory([json!({}), all.clone()]).as_deref(), Some("/scratch"));
+        assert_eq!(directory([json!({"host": "a"}), all.clone()]).as_deref(), Some("/scratch"));
+        assert_eq!(directory([json!({"host": "b", "hostKey": "kb"}), all]), None);
+    }
+
+    #[test]
     fn a_key_of_a_config_map_that_is_wrong_is_told() {
+        const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ";
         let read = |data: Value| of_config_map("ns/c", &map(data));
+        let known = format!("h {KEY}\n");
         let right =
-            read(json!({"host": " h\n", "port": "2222", "knownHosts": "h x y", "directory": "/d"}));
+            read(json!({"host": " h\n", "port": "2222", "knownHosts": known, "directory": "/d"}));
         let right = right.unwrap();
         assert_eq!((right.host.as_deref(), right.port), (Some("h"), Some(2222)));
         assert_eq!(right.directory.as_deref(), Some("/d"));
-        let wrong = |data: Value| read(data).unwrap_err().to_string();
-        assert_eq!(wrong(json!({"port": "0"})), r#"ConfigMap ns/c, key port: "0" is no port"#);
-        let text = wrong(json!({"directory": "/a/../b"}));
-        assert_eq!(
-            text,
-            r#"ConfigMap ns/c, key directory: "/a/../b" is not an absolute path without '..'"#
-        );
+        for (key, value, expected) in [
+            ("port", "0", "must be between 1 and 65535, inclusive"),
+            ("port", "70000", "must be between 1 and 65535, inclusive"),
+            ("directory", "/a/../b", "must be an absolute path without '..'"),
+            ("host", "a b", "must be a DNS name or a valid IP address"),
+            ("hostKey", "ka", "must be a fingerprint or a public key, (e.g. "),
+            ("knownHosts", KEY, "must be lines of OpenSSH's known_hosts, (e.g. "),
+        ] {
+            let told = read(json!({key: value})).unwrap_err().to_string();
+            let expected = format!("ConfigMap ns/c, key {key}: {expected}");
+            assert!(told.starts_with(&expected), "{told}");
+        }
     }
 }

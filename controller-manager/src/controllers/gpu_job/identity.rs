@@ -1,8 +1,11 @@
 //! Who a job's server is to the API server: an account of its own, which may see and report this job and nothing else.
 
-use api_types::api::core::v1::ServiceAccount;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api_types::api::core::v1::{Pod, ServiceAccount};
 use api_types::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
-use api_types::meta::ObjectMeta;
+use api_types::meta::{ObjectMeta, OwnerReference};
 use api_types::minik8s::GpuJob;
 use api_types::{NamespaceResourceScope, Resource};
 use kube::api::PostParams;
@@ -11,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::frame::{Error, Fault, Step};
-use crate::owners::{controller_of, controller_reference};
+use crate::owners::{controller_of, controller_reference, is_controlled_by};
 
 /// What is of an earlier job of the same name goes in a moment.
 #[derive(Debug, thiserror::Error)]
@@ -29,28 +32,66 @@ pub(super) fn name(job: &GpuJob) -> String {
     format!("gpu-job-{}", job.metadata.name.as_deref().unwrap_or_default())
 }
 
-/// Makes what there is not. It goes with the job. If somebody else has something of the name, says so.
+/// What there is of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Identity {
+    pub(super) account: Option<Arc<ServiceAccount>>,
+    pub(super) role: Option<Arc<Role>>,
+    pub(super) binding: Option<Arc<RoleBinding>>,
+}
+
+impl Identity {
+    /// Whether it is the job's, and gives what its server needs.
+    pub(super) fn is_whole(&self, job: &GpuJob) -> bool {
+        is_there(job, self.account.as_deref(), &account(job))
+            && is_there(job, self.role.as_deref(), &role(job))
+            && is_there(job, self.binding.as_deref(), &binding(job))
+    }
+
+    /// Whether the pod's token is of an account that is no more. Kubelets see that when the token is renewed, in most of
+    /// an hour.
+    pub(super) fn is_younger_than(&self, pod: &Pod) -> bool {
+        let made = self.account.as_ref().and_then(|it| it.metadata.creation_timestamp.as_ref());
+        made.is_some_and(|made| {
+            pod.metadata.creation_timestamp.as_ref().is_some_and(|it| it < made)
+        })
+    }
+}
+
+fn is_there<K: Granted>(job: &GpuJob, there: Option<&K>, wanted: &K) -> bool {
+    there.is_some_and(|there| is_of(job, there) && there.gives(wanted))
+}
+
+/// Makes what there is not, and mends what is not as it has to be. It goes with the job. If somebody else has something of
+/// the name, says so.
 pub(super) async fn ensure(client: &Client, job: &GpuJob) -> Result<Option<String>, Error> {
-    let metadata = metadata(job);
-    let account = ServiceAccount { metadata: metadata.clone(), ..ServiceAccount::default() };
     let made = [
-        ensure_one(client, job, &account).await?,
-        ensure_one(client, job, &role(job, metadata.clone())).await?,
-        ensure_one(client, job, &binding(job, metadata)).await?,
+        ensure_one(client, job, &account(job)).await?,
+        ensure_one(client, job, &role(job)).await?,
+        ensure_one(client, job, &binding(job)).await?,
     ];
     Ok(made.into_iter().flatten().next())
 }
 
+/// Foreground deletion of the job does not wait for them: its server, which lets the job go, needs them.
 fn metadata(job: &GpuJob) -> ObjectMeta {
+    let owner = controller_reference(job);
+    let owner = owner.map(|it| OwnerReference { block_owner_deletion: Some(false), ..it });
+    let label = (GpuJob::LABEL.to_owned(), job.metadata.name.clone().unwrap_or_default());
     ObjectMeta {
         name: Some(name(job)),
         namespace: job.metadata.namespace.clone(),
-        owner_references: controller_reference(job).map(|owner| vec![owner]),
+        labels: Some(BTreeMap::from([label])),
+        owner_references: owner.map(|owner| vec![owner]),
         ..ObjectMeta::default()
     }
 }
 
-fn role(job: &GpuJob, metadata: ObjectMeta) -> Role {
+fn account(job: &GpuJob) -> ServiceAccount {
+    ServiceAccount { metadata: metadata(job), ..ServiceAccount::default() }
+}
+
+fn role(job: &GpuJob) -> Role {
     let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
     let of_job = |resource: &str, verbs: &[&str]| PolicyRule {
         api_groups: Some(vec![GpuJob::GROUP.to_owned()]),
@@ -71,10 +112,10 @@ fn role(job: &GpuJob, metadata: ObjectMeta) -> Role {
         of_job(&format!("{jobs}/status"), &["get", "patch", "update"]),
         events,
     ];
-    Role { metadata, rules: Some(rules) }
+    Role { metadata: metadata(job), rules: Some(rules) }
 }
 
-fn binding(job: &GpuJob, metadata: ObjectMeta) -> RoleBinding {
+fn binding(job: &GpuJob) -> RoleBinding {
     let subject = Subject {
         kind: ServiceAccount::KIND.to_owned(),
         name: name(job),
@@ -86,17 +127,75 @@ fn binding(job: &GpuJob, metadata: ObjectMeta) -> RoleBinding {
         kind: Role::KIND.to_owned(),
         name: name(job),
     };
-    RoleBinding { metadata, role_ref, subjects: Some(vec![subject]) }
+    RoleBinding { metadata: metadata(job), role_ref, subjects: Some(vec![subject]) }
 }
 
-async fn ensure_one<K>(client: &Client, job: &GpuJob, wanted: &K) -> Result<Option<String>, Error>
-where
-    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Resource,
-    K: Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+/// A part of it.
+trait Granted:
+    kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Resource
+    + Clone
+    + std::fmt::Debug
+    + Serialize
+    + DeserializeOwned
 {
-    let (kind, metadata) = (<K as Resource>::KIND, kube::Resource::meta(wanted));
-    let name = metadata.name.clone().unwrap_or_default();
-    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    /// Whether it gives what this one does.
+    fn gives(&self, wanted: &Self) -> bool;
+
+    /// Whether it can be made so.
+    fn may_give(&self, _wanted: &Self) -> bool {
+        true
+    }
+}
+
+/// Which may have what others put into it.
+impl Granted for ServiceAccount {
+    fn gives(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Granted for Role {
+    fn gives(&self, wanted: &Self) -> bool {
+        self.rules == wanted.rules
+    }
+}
+
+/// What a binding refers to can't be changed.
+impl Granted for RoleBinding {
+    fn gives(&self, wanted: &Self) -> bool {
+        let whom = |binding: &Self| {
+            let subjects = binding.subjects.iter().flatten();
+            let key = |it: &Subject| (it.kind.clone(), it.namespace.clone(), it.name.clone());
+            subjects.map(key).collect::<Vec<_>>()
+        };
+        self.may_give(wanted) && whom(self) == whom(wanted)
+    }
+
+    fn may_give(&self, wanted: &Self) -> bool {
+        let role = |binding: &Self| (binding.role_ref.kind.clone(), binding.role_ref.name.clone());
+        role(self) == role(wanted)
+    }
+}
+
+fn is_of<K: Granted>(job: &GpuJob, there: &K) -> bool {
+    job.metadata.uid.as_deref().is_some_and(|uid| is_controlled_by(there.meta(), uid))
+}
+
+/// Whether it was left behind, by who deleted the job alone.
+fn is_left_behind<K: Granted>(job: &GpuJob, there: &K) -> bool {
+    let label = there.meta().labels.as_ref().and_then(|labels| labels.get(GpuJob::LABEL));
+    controller_of(there.meta()).is_none() && label == job.metadata.name.as_ref()
+}
+
+async fn ensure_one<K: Granted>(
+    client: &Client,
+    job: &GpuJob,
+    wanted: &K,
+) -> Result<Option<String>, Error> {
+    let kind = <K as Resource>::KIND;
+    let name = name(job);
+    let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
     let api = Api::<K>::namespaced(client.clone(), namespace);
     match api.create(&PostParams::default(), wanted).await {
         Err(kube::Error::Api(status)) if status.code == 409 => {}
@@ -104,11 +203,24 @@ where
             return created.unless_terminating("making the account of a job").map(|_| None);
         }
     }
-    let there = api.get_opt(&name).await.step("reading the account of a job")?;
-    let owner = there.as_ref().and_then(|there| controller_of(kube::Resource::meta(there)));
-    match owner {
-        Some(owner) if Some(&owner.uid) == job.metadata.uid.as_ref() => Ok(None),
-        Some(owner) if owner.kind == GpuJob::KIND => Err(Earlier(format!("{kind} {name}")).into()),
+    let Some(there) = api.get_opt(&name).await.step("reading the account of a job")? else {
+        return Err(Earlier(format!("{kind} {name}")).into());
+    };
+    let is_ours = is_of(job, &there);
+    if is_ours && there.gives(wanted) {
+        return Ok(None);
+    }
+    if (is_ours || is_left_behind(job, &there)) && there.may_give(wanted) {
+        let mut new = wanted.clone();
+        let (uid, version) = (&there.meta().uid, &there.meta().resource_version);
+        (new.meta_mut().uid, new.meta_mut().resource_version) = (uid.clone(), version.clone());
+        let replaced = api.replace(&name, &PostParams::default(), &new).await;
+        return replaced.step("mending the account of a job").map(|_| None);
+    }
+    match controller_of(there.meta()) {
+        Some(owner) if owner.kind == GpuJob::KIND && !is_ours => {
+            Err(Earlier(format!("{kind} {name}")).into())
+        }
         _ => Ok(Some(format!(
             "{kind} {name} is not this job's: delete it, or give the job another name"
         ))),
@@ -134,7 +246,7 @@ mod tests {
             of_job("gpujobs/status", &["get", "patch", "update"]),
             {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
         ]);
-        let (role, binding) = (role(&job, metadata(&job)), binding(&job, metadata(&job)));
+        let (role, binding) = (role(&job), binding(&job));
         assert_eq!(json!(role.rules), rules);
         assert_eq!(role.metadata.name.as_deref(), Some(binding.role_ref.name.as_str()));
         let subjects =

@@ -2,6 +2,7 @@
 //! ago. What happens in Slurm is the business of the `gpu-server` in the pod.
 
 mod cluster;
+mod directories;
 mod identity;
 mod plan;
 mod pod;
@@ -21,13 +22,16 @@ use serde_json::json;
 
 use crate::clock::Clock;
 use crate::context::Context;
-use crate::frame::{Change, Controller, Error, Next, ObjectKey, Registered, Step as _, WorkQueue};
+use crate::frame::{
+    Change, Controller, Error, Informer, Next, ObjectKey, Registered, Step as _, Watched, WorkQueue,
+};
 use crate::gpu_jobs::GpuJobArgs;
 use crate::informers::Informers;
 use crate::nodes;
 use crate::owners::controller_of;
 use crate::pod_control::PodControl;
 use cluster::{CONFIG_NAMESPACE, Cluster, Unknown};
+use identity::Identity;
 use plan::{PERIOD, Seen, Step};
 use status::Readiness;
 
@@ -39,7 +43,9 @@ pub(super) fn register(context: &Context) -> Registered {
     let queue = Arc::new(WorkQueue::default());
     watch(&context.informers, &queue);
     let Informers { gpu_jobs, pods, nodes, namespaces, .. } = &context.informers;
+    let Informers { service_accounts, roles, role_bindings, .. } = &context.informers;
     let registered = Registered::new(GpuJobs::new(context), queue);
+    let registered = registered.reads(&**service_accounts).reads(&**roles).reads(&**role_bindings);
     registered.reads(&**gpu_jobs).reads(&**pods).reads(&**nodes).reads(&**namespaces)
 }
 
@@ -48,13 +54,21 @@ fn watch(informers: &Informers, queue: &Arc<WorkQueue>) {
     informers.gpu_jobs.on_change(move |change: &Change<GpuJob>| {
         change.latest().into_iter().for_each(|job| wanted.add(ObjectKey::of(&job.metadata)));
     });
+    watch_owned(&informers.pods, queue);
+    watch_owned(&informers.service_accounts, queue);
+    watch_owned(&informers.roles, queue);
+    watch_owned(&informers.role_bindings, queue);
+}
+
+/// What happens to that which jobs control is the jobs' concern.
+fn watch_owned<K: Watched>(objects: &Informer<K>, queue: &Arc<WorkQueue>) {
     let wanted = queue.clone();
-    informers.pods.on_change(move |change: &Change<Pod>| {
-        let owner = change.latest().and_then(|pod| {
-            let owner = controller_of(&pod.metadata).filter(|owner| owner.kind == "GpuJob")?;
-            Some(ObjectKey::new(pod.metadata.namespace.as_deref()?, &owner.name))
-        });
-        owner.into_iter().for_each(|key| wanted.add(key));
+    objects.on_change(move |change: &Change<K>| {
+        let owner = |object: &Arc<K>| {
+            let owner = controller_of(object.meta()).filter(|owner| owner.kind == "GpuJob")?;
+            Some(ObjectKey::new(object.meta().namespace.as_deref()?, &owner.name))
+        };
+        change.versions().filter_map(owner).for_each(|key| wanted.add(key));
     });
 }
 
@@ -64,7 +78,7 @@ struct GpuJobs {
     informers: Informers,
     recorder: Recorder,
     control: PodControl<GpuJob>,
-    images: GpuJobArgs,
+    args: GpuJobArgs,
 }
 
 #[async_trait::async_trait]
@@ -85,18 +99,16 @@ impl Controller for GpuJobs {
         let uid = job.metadata.uid.as_deref().unwrap_or_default();
         let pods = self.informers.pods.controlled_by(&key.namespace, uid);
         let (step, next) = self.decide(key, &job, &pods);
-        let server = plan::server(&pods).map(AsRef::as_ref);
+        let server = plan::server(&pods);
         match step {
             Step::Hold => self.set_held(key, &job, true).await?,
             Step::Release => self.set_held(key, &job, false).await?,
             Step::Abandon => self.abandon(key, &job).await?,
             Step::Expire => self.delete(key, &job).await?,
+            Step::Fail => self.fail(key, &job).await?,
             Step::DeletePods(over) => self.control.delete(key, &job, &over).await?,
-            Step::Wait if !plan::is_held(&job) => {}
-            Step::Wait => {
-                let readiness = self.readiness(key, &job, server).await?;
-                self.tell(key, &job, readiness, server).await?;
-            }
+            Step::Wait if !plan::is_held(&job) || plan::needs_no_server(&job) => {}
+            Step::Wait => return Ok(self.keep(key, &job, server).await?.unwrap_or(next)),
             Step::Serve => return self.serve(key, &job).await,
         }
         Ok(next)
@@ -108,8 +120,8 @@ impl GpuJobs {
         let (client, informers) = (context.client(), context.informers.clone());
         let recorder = context.recorder(NAME);
         let control = PodControl::new(client.clone(), recorder.clone(), informers.pods.clone());
-        let images = context.settings.gpu_jobs.clone();
-        Self { client, clock: context.clock, informers, recorder, control, images }
+        let args = context.settings.gpu_jobs.clone();
+        Self { client, clock: context.clock, informers, recorder, control, args }
     }
 
     fn decide(&self, key: &ObjectKey, job: &GpuJob, pods: &[Arc<Pod>]) -> (Step, Next) {
@@ -131,8 +143,47 @@ impl GpuJobs {
         self.informers.namespaces.get(&ObjectKey::cluster(&*key.namespace))
     }
 
+    /// Sees that the server can do its work, and tells how it does.
+    async fn keep(
+        &self,
+        key: &ObjectKey,
+        job: &GpuJob,
+        server: Option<&Arc<Pod>>,
+    ) -> Result<Option<Next>, Error> {
+        if let Some(server) = server {
+            let identity = self.identity(key, job);
+            if identity.is_younger_than(server) {
+                self.control.delete(key, job, std::slice::from_ref(server)).await?;
+                return Ok(None);
+            }
+            if !identity.is_whole(job)
+                && let Some(taken) = identity::ensure(&self.client, job).await?
+            {
+                return self.hindered(key, job, "AccountTaken", taken).await.map(Some);
+            }
+        }
+        let server = server.map(AsRef::as_ref);
+        let readiness = self.readiness(key, job, server).await?;
+        self.tell(key, job, readiness, server).await?;
+        Ok(None)
+    }
+
+    fn identity(&self, key: &ObjectKey, job: &GpuJob) -> Identity {
+        let named = ObjectKey::new(&key.namespace, identity::name(job));
+        let Informers { service_accounts, roles, role_bindings, .. } = &self.informers;
+        Identity {
+            account: service_accounts.get(&named),
+            role: roles.get(&named),
+            binding: role_bindings.get(&named),
+        }
+    }
+
     /// Makes the account and the pod, or tells why that can't be.
     async fn serve(&self, key: &ObjectKey, job: &GpuJob) -> Result<Next, Error> {
+        let refusal = directories::refusal(job, &self.args.gpu_volume_roots);
+        if let Some(refusal) = refusal.filter(|_| !plan::is_going(job)) {
+            return self.hindered(key, job, "DirectoryRefused", refusal).await;
+        }
         let cluster = match self.cluster(key, job).await? {
             Ok(cluster) => cluster,
             Err(unknown) => {
@@ -142,7 +193,7 @@ impl GpuJobs {
         if let Some(taken) = identity::ensure(&self.client, job).await? {
             return self.hindered(key, job, "AccountTaken", taken).await;
         }
-        let pod = pod::pod(job, &cluster, &self.images);
+        let pod = pod::pod(job, &cluster, &self.args);
         let created = self.control.create(key, job, &[pod]).await;
         let readiness = match &created {
             Ok(()) => Readiness::made(),
@@ -169,20 +220,22 @@ impl GpuJobs {
         job: &GpuJob,
     ) -> Result<Result<Cluster, Unknown>, Error> {
         let own = job.spec.cluster.clone().unwrap_or_default();
-        let named =
-            own.config_map_ref.as_ref().map(|map| (key.namespace.as_str(), map.name.as_str()));
-        let general = (CONFIG_NAMESPACE, GpuJob::CLUSTER_CONFIG_NAME);
         let mut said = vec![own.clone()];
-        for (namespace, name) in named.into_iter().chain([general]) {
-            let is_needed = (namespace, name) != general;
-            match self.said_by(namespace, name).await? {
+        if let Some(map) = &own.config_map_ref {
+            match self.said_by(&key.namespace, &map.name).await? {
                 Some(Ok(more)) => said.push(more),
                 Some(Err(unknown)) => return Ok(Err(unknown)),
-                None if is_needed => {
-                    return Ok(Err(Unknown::NoConfigMap(format!("{namespace}/{name}"))));
+                None => {
+                    let name = format!("{}/{}", key.namespace, map.name);
+                    return Ok(Err(Unknown::NoConfigMap(name)));
                 }
-                None => {}
             }
+        }
+        match self.said_by(CONFIG_NAMESPACE, GpuJob::CLUSTER_CONFIG_NAME).await? {
+            Some(Ok(more)) => said.push(more),
+            // Who says all that is needed does not wait for others to mend theirs.
+            Some(Err(unknown)) => return Ok(cluster::resolve(said).map_err(|_| unknown)),
+            None => {}
         }
         Ok(cluster::resolve(said))
     }
@@ -277,6 +330,16 @@ impl GpuJobs {
             let message =
                 format!("GpuJob {key} went without its server, which may have left {left}");
             self.recorder.about(&*namespace, EventType::Warning, "GpuJobAbandoned", message);
+        }
+        Ok(())
+    }
+
+    async fn fail(&self, key: &ObjectKey, job: &GpuJob) -> Result<(), Error> {
+        let patch = Patch::Merge(status::failed(job, self.clock.now()));
+        let patched = self.api(key).patch_status(&key.name, &PatchParams::default(), &patch).await;
+        if patched.unless_gone("writing that a job has failed")?.is_some() {
+            let (reason, message) = (status::DEADLINE_EXCEEDED, status::overdue(job));
+            self.recorder.about(job, EventType::Warning, reason, message);
         }
         Ok(())
     }

@@ -5,13 +5,15 @@
 //! seen its end: two servers of a job submit nothing twice, and who writes the job's status second sees that it was written.
 //!
 //! Its server takes the finalizer away when nothing of the job is left in Slurm. So a job that is being deleted needs a
-//! server too, unless nothing of it ever was there, or it can't get one any more.
+//! server too, unless nothing of it ever was there, or it can't get one any more. The time that a job may take is counted by
+//! its server, and here until one has it in hand.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use api_types::api::core::v1::Pod;
 use api_types::jiff::Timestamp;
+use api_types::meta::Time;
 use api_types::minik8s::GpuJob;
 
 use crate::frame::Next;
@@ -50,6 +52,8 @@ pub(super) enum Step {
     Abandon,
     /// The job is deleted: it has ended long ago.
     Expire,
+    /// The job has failed: its time is over before a server had it in hand.
+    Fail,
 }
 
 /// What to do now, and when to look again if nothing changes before.
@@ -77,12 +81,21 @@ fn living(seen: &Seen<'_>) -> (Step, Next) {
     if left.is_some_and(|left| left.is_zero()) {
         return (Step::Expire, Next::Change);
     }
+    let until_failed = until_failed(seen.job, seen.now);
     let (step, next) = match is_held(seen.job) {
         _ if seen.is_namespace_going => (Step::Wait, Next::Change),
         false => (Step::Hold, Next::Change),
+        true if until_failed.is_some_and(|left| left.is_zero()) => (Step::Fail, Next::Change),
+        true if needs_no_server(seen.job) => (Step::Wait, Next::Change),
         true => served(seen),
     };
-    (step, left.map_or(next, |left| next.or_after(left)))
+    let times = left.into_iter().chain(until_failed.filter(|left| !left.is_zero()));
+    (step, times.fold(next, Next::or_after))
+}
+
+/// Whether it has ended before anything of it was in Slurm: there are no results to serve.
+pub(super) fn needs_no_server(job: &GpuJob) -> bool {
+    job.ended().is_some() && job.condition(GpuJob::UPLOADED).is_none()
 }
 
 fn deleted(seen: &Seen<'_>) -> (Step, Next) {
@@ -137,13 +150,25 @@ fn left(job: &GpuJob, now: Timestamp) -> Option<Duration> {
     Some(until(job.ended()?.last_transition_time.0 + Duration::from_secs(ttl), now))
 }
 
+/// How long a job that no server has had in hand may still wait for one, if not for ever.
+fn until_failed(job: &GpuJob, now: Timestamp) -> Option<Duration> {
+    let limit = u64::try_from(job.spec.active_deadline_seconds?).unwrap_or_default();
+    // Of a job that is suspended, or was, its server has told so.
+    let has_begun = job.status.as_ref().is_some_and(|status| status.start_time.is_some())
+        || job.condition(GpuJob::SUSPENDED).is_some();
+    if has_begun || job.spec.suspend == Some(true) || job.ended().is_some() {
+        return None;
+    }
+    let Time(created) = job.metadata.creation_timestamp.as_ref()?;
+    Some(until(created.checked_add(Duration::from_secs(limit)).ok()?, now))
+}
+
 fn until(then: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(then.duration_since(now)).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
-    use api_types::meta::Time;
     use serde_json::{Value, json};
 
     use super::*;
@@ -232,7 +257,7 @@ mod tests {
     #[test]
     fn a_job_that_has_ended_keeps_its_pod_until_it_is_old() {
         let ended = |ttl: Value| {
-            let conditions = json!([condition("Complete")]);
+            let conditions = json!([condition("Uploaded"), condition("Complete")]);
             job(
                 json!({"spec": {"ttlSecondsAfterFinished": ttl}, "status": {"conditions": conditions}}),
             )
@@ -274,6 +299,32 @@ mod tests {
         check_in(&deleted, &[], true, (Step::Abandon, Next::Change));
         let living = job(json!({}));
         check_in(&living, &[], true, (Step::Wait, Next::Change));
+    }
+
+    #[test]
+    fn a_job_that_no_server_has_had_in_hand_fails_when_its_time_is_over() {
+        let waiting = |changes: Value| {
+            let metadata = json!({"creationTimestamp": "2026-01-02T02:59:00Z"});
+            let mut all = json!({"metadata": metadata, "status": null, "spec": {"activeDeadlineSeconds": 100}});
+            json_patch::merge(&mut all, &changes);
+            job(all)
+        };
+        let left = Next::After(Duration::from_secs(40));
+        check(&waiting(json!({})), &[pod("a", json!({}))], (Step::Wait, left));
+        check(&waiting(json!({})), &[], (Step::Serve, left));
+        let at_its_end = json!({"spec": {"activeDeadlineSeconds": 60}});
+        let with = |mut changes: Value| {
+            json_patch::merge(&mut changes, &at_its_end);
+            waiting(changes)
+        };
+        check(&with(json!({})), &[], (Step::Fail, Next::Change));
+        check(&with(json!({"spec": {"suspend": true}})), &[], (Step::Serve, Next::Change));
+        let begun = with(json!({"status": {"startTime": "2026-01-02T02:59:50Z"}}));
+        check(&begun, &[], (Step::Serve, Next::Change));
+        let resumed = with(json!({"status": {"conditions": [condition("Suspended")]}}));
+        check(&resumed, &[], (Step::Serve, Next::Change));
+        let failed = with(json!({"status": {"conditions": [condition("Failed")]}}));
+        check(&failed, &[], (Step::Wait, Next::Change));
     }
 
     #[test]

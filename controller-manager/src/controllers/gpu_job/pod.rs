@@ -15,6 +15,7 @@ use api_types::{IntOrString, Quantity};
 
 use super::cluster::Cluster;
 use super::identity;
+use super::plan::is_going;
 use crate::gpu_jobs::GpuJobArgs;
 use crate::nodes::{NOT_READY, UNREACHABLE};
 use crate::pod_control::pod_of;
@@ -111,7 +112,8 @@ fn arguments(job: &GpuJob, cluster: &Cluster) -> Vec<String> {
     arguments.extend(maybe.map(|(flag, value)| format!("--{flag}={value}")));
     let folders = [CREDENTIALS, SOURCES, RESULTS];
     arguments.extend(folders.map(|(flag, path)| format!("--{flag}={path}")));
-    arguments
+    // Kubelets expand variables in arguments.
+    arguments.into_iter().map(|argument| argument.replace('$', "$$")).collect()
 }
 
 fn file_server(images: &GpuJobArgs) -> Container {
@@ -177,21 +179,16 @@ fn credentials(job: &GpuJob) -> Volume {
     Volume { secret: Some(source), ..named(CREDENTIALS) }
 }
 
-/// Once they are on the cluster they are needed no more: the pod may be on another node, and the objects gone.
+/// Once they are on the cluster, or the job is only to be cleared up after, they are needed no more: the pod may be on
+/// another node, and the objects gone.
 fn sources(job: &GpuJob) -> Volume {
-    if is_uploaded(job) {
+    if is_uploaded(job) || is_going(job) {
         return empty(SOURCES);
     }
     let GpuJobSources { config_map, secret, host_path, .. } = match &job.spec.sources {
         Some(sources) => sources.clone(),
         // The volume has them.
-        None => {
-            let volume = job.spec.volume.as_deref();
-            return volume.map_or_else(
-                || empty(SOURCES),
-                |path| directory(SOURCES, path, "DirectoryOrCreate"),
-            );
-        }
+        None => GpuJobSources { host_path: job.spec.volume.clone(), ..GpuJobSources::default() },
     };
     if let Some(map) = config_map {
         let source = ConfigMapVolumeSource { name: map.name, ..ConfigMapVolumeSource::default() };
@@ -210,9 +207,12 @@ fn is_uploaded(job: &GpuJob) -> bool {
     job.condition(GpuJob::UPLOADED).is_some_and(|condition| condition.status == "True")
 }
 
+/// A volume that has the sources, too, is on the node or it is the wrong one: kubelets make directories in whatever order.
 fn results(job: &GpuJob) -> Volume {
-    let volume = job.spec.volume.as_deref();
-    volume.map_or_else(|| empty(RESULTS), |path| directory(RESULTS, path, "DirectoryOrCreate"))
+    let volume = job.spec.volume.as_deref().filter(|_| !is_going(job));
+    let has_sources = job.spec.sources.is_none() && !is_uploaded(job);
+    let type_ = if has_sources { "Directory" } else { "DirectoryOrCreate" };
+    volume.map_or_else(|| empty(RESULTS), |path| directory(RESULTS, path, type_))
 }
 
 /// What every pod with an account gets, for one container.

@@ -125,6 +125,36 @@ pub(super) fn patch(
     Some(json!({"metadata": {"uid": uid, "resourceVersion": version}, "status": changes}))
 }
 
+pub(super) const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
+
+/// Why a job has failed of which no server had time for anything.
+pub(super) fn overdue(job: &GpuJob) -> String {
+    let waits = job.condition(GpuJob::SERVER_READY).map(|condition| condition.message.as_str());
+    let waits = waits.unwrap_or("it has no pod yet");
+    format!("Job was active longer than specified deadline: {waits}")
+}
+
+/// That it has, on condition that nobody else has changed the job: a server may just have begun.
+pub(super) fn failed(job: &GpuJob, now: Timestamp) -> Value {
+    let message = overdue(job);
+    let failed = Condition {
+        type_: GpuJob::FAILED.to_owned(),
+        status: "True".to_owned(),
+        reason: DEADLINE_EXCEEDED.to_owned(),
+        message: message.clone(),
+        observed_generation: job.metadata.generation,
+        last_transition_time: Time(now),
+    };
+    let mut conditions = job.status.clone().unwrap_or_default().conditions;
+    conditions.retain(|condition| condition.type_ != failed.type_);
+    conditions.push(failed);
+    let (uid, version) = (&job.metadata.uid, &job.metadata.resource_version);
+    json!({
+        "metadata": {"uid": uid, "resourceVersion": version},
+        "status": {"conditions": conditions, "message": message, "completionTime": Time(now)},
+    })
+}
+
 fn condition(job: &GpuJob, readiness: &Readiness, now: Timestamp) -> Condition {
     let status = if readiness.is_ready { "True" } else { "False" };
     let since = job.condition(GpuJob::SERVER_READY).filter(|before| before.status == status);

@@ -1,6 +1,7 @@
 //! The controller against the API server, with stores that are told what to show.
 
 use api_types::api::core::v1::{Event, Node, ServiceAccount};
+use api_types::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{ListParams, PostParams};
 use kube::runtime::watcher;
 use serde_json::{Value, json};
@@ -10,6 +11,7 @@ use super::*;
 use crate::workers::WorkersArgs;
 
 const START: &str = "2026-01-02T03:04:05Z";
+const HOST_KEY: &str = "SHA256:0123456789012345678901234567890123456789012";
 
 /// A controller whose stores follow nothing, and the job `add`.
 struct Stage {
@@ -44,7 +46,7 @@ impl Stage {
     }
 
     async fn create_config_map(&self, namespace: &str, name: &str) {
-        let data = json!({"host": "login", "port": "2222", "hostKey": "SHA256:x"});
+        let data = json!({"host": "login", "port": "2222", "hostKey": HOST_KEY});
         let map = json!({"metadata": {"name": name}, "data": data});
         self.create::<ConfigMap>(namespace, map).await;
     }
@@ -70,17 +72,24 @@ impl Stage {
     async fn see(&self) -> Option<GpuJob> {
         let informers = &self.controller.informers;
         let job = self.api::<GpuJob>().get_opt("add").await.unwrap();
-        let jobs = job.clone().into_iter().map(watcher::Event::InitApply);
-        let list = [watcher::Event::Init].into_iter().chain(jobs).chain([watcher::Event::InitDone]);
-        list.for_each(|event| informers.gpu_jobs.take_in(event));
-        let pods = self.pods().await.into_iter().map(watcher::Event::InitApply);
-        let list = [watcher::Event::Init].into_iter().chain(pods).chain([watcher::Event::InitDone]);
-        list.for_each(|event| informers.pods.take_in(event));
+        show(&informers.gpu_jobs, job.clone().into_iter().collect());
+        show(&informers.pods, self.pods().await);
+        show(&informers.service_accounts, self.all().await);
+        show(&informers.roles, self.all().await);
+        show(&informers.role_bindings, self.all().await);
         job
     }
 
+    async fn all<K>(&self) -> Vec<K>
+    where
+        K: Resource<DynamicType = (), Scope = api_types::NamespaceResourceScope>,
+        K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    {
+        self.api::<K>().list(&ListParams::default()).await.unwrap().items
+    }
+
     async fn pods(&self) -> Vec<Pod> {
-        self.api::<Pod>().list(&ListParams::default()).await.unwrap().items
+        self.all().await
     }
 
     /// One look at what there is, and the job after it.
@@ -140,6 +149,12 @@ impl Stage {
     }
 }
 
+fn show<K: Watched>(informer: &Informer<K>, objects: Vec<K>) {
+    let objects = objects.into_iter().map(watcher::Event::InitApply);
+    let list = [watcher::Event::Init].into_iter().chain(objects).chain([watcher::Event::InitDone]);
+    list.for_each(|event| informer.take_in(event));
+}
+
 fn ready(job: &GpuJob) -> (&str, &str) {
     let condition = job.condition(GpuJob::SERVER_READY).unwrap();
     (&condition.status, &condition.reason)
@@ -171,7 +186,7 @@ async fn a_job_gets_an_account_and_a_pod() {
         &uid,
         "--ssh-host=login",
         "--ssh-port=2222",
-        "--ssh-host-key=SHA256:x",
+        &format!("--ssh-host-key={HOST_KEY}"),
         "--credentials=/credentials",
         "--sources=/sources",
         "--results=/results",
@@ -246,8 +261,152 @@ async fn an_account_of_somebody_else_is_not_used() {
 }
 
 #[tokio::test]
+async fn the_account_of_a_deleted_job_is_taken_over_and_made_its_own() {
+    let stage = Stage::known(json!({})).await;
+    let metadata = json!({"name": "gpu-job-add", "labels": {GpuJob::LABEL: "add"}});
+    stage.create::<ServiceAccount>("default", json!({"metadata": metadata})).await;
+    stage.create::<Role>("default", json!({"metadata": metadata, "rules": []})).await;
+    stage.serve().await;
+    let job = stage.api::<GpuJob>().get("add").await.unwrap();
+    let account = stage.api::<ServiceAccount>().get("gpu-job-add").await.unwrap();
+    assert_eq!(controller_of(&account.metadata).map(|it| &it.uid), job.metadata.uid.as_ref());
+    assert_eq!(stage.api::<Role>().get("gpu-job-add").await.unwrap().rules.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn what_a_server_needs_of_its_account_is_mended_while_its_pod_lives() {
+    let stage = Stage::known(json!({})).await;
+    stage.serve().await;
+    stage.look().await;
+    let written = || {
+        let asked = stage.plane.requests();
+        asked
+            .iter()
+            .filter(|request| request.contains("gpu-job-add") || request.contains("roles"))
+            .count()
+    };
+    let before = written();
+    stage.controller.reconcile(&stage.key).await.unwrap();
+    assert_eq!(written(), before, "nothing is wrong");
+    let (roles, bindings) = (stage.api::<Role>(), stage.api::<RoleBinding>());
+    roles.delete("gpu-job-add", &DeleteParams::default()).await.unwrap();
+    let emptied = Patch::Merge(json!({"subjects": null}));
+    bindings.patch("gpu-job-add", &PatchParams::default(), &emptied).await.unwrap();
+    stage.look().await;
+    let role = roles.get("gpu-job-add").await.unwrap();
+    let owner = controller_of(&role.metadata).unwrap();
+    assert_eq!((role.rules.unwrap().len(), owner.block_owner_deletion), (3, Some(false)));
+    assert_eq!(bindings.get("gpu-job-add").await.unwrap().subjects.unwrap().len(), 1);
+    let emptied = Patch::Merge(json!({"rules": []}));
+    roles.patch("gpu-job-add", &PatchParams::default(), &emptied).await.unwrap();
+    stage.look().await;
+    assert_eq!(roles.get("gpu-job-add").await.unwrap().rules.unwrap().len(), 3);
+    assert!(stage.pods().await[0].metadata.deletion_timestamp.is_none());
+}
+
+#[tokio::test]
+async fn a_pod_whose_token_is_of_an_account_that_is_no_more_is_replaced() {
+    let stage = Stage::known(json!({})).await;
+    stage.serve().await;
+    stage.see().await;
+    let mut account = stage.api::<ServiceAccount>().get("gpu-job-add").await.unwrap();
+    let made = account.metadata.creation_timestamp.as_mut().unwrap();
+    made.0 += Duration::from_secs(1);
+    stage.controller.informers.service_accounts.take_in(watcher::Event::Apply(account));
+    stage.controller.reconcile(&stage.key).await.unwrap();
+    // Nobody has bound it: it goes at once.
+    assert_eq!(stage.pods().await.len(), 0);
+    stage.look().await;
+    assert_eq!(stage.pods().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_directory_of_the_node_that_is_not_for_jobs_is_refused() {
+    let stage = Stage::known(json!({"volume": "/etc/cron.d"})).await;
+    stage.look().await;
+    let (next, job) = stage.look().await;
+    let job = job.unwrap();
+    assert_eq!((next, ready(&job)), (Next::After(PERIOD), ("False", "DirectoryRefused")));
+    let expected = "spec.volume: \"/etc/cron.d\" is not in /gpu: ";
+    assert!(message(&job).starts_with(expected), "{}", message(&job));
+    assert_eq!(stage.until_told("default", "DirectoryRefused").await, message(&job));
+    assert_eq!(stage.pods().await.len(), 0);
+}
+
+fn host_paths(pod: &Pod) -> Vec<(String, String)> {
+    let volumes = pod.spec.as_ref().unwrap().volumes.iter().flatten();
+    let paths =
+        volumes.filter_map(|it| Some((it.name.clone(), it.host_path.as_ref()?.type_.clone()?)));
+    paths.collect()
+}
+
+#[tokio::test]
+async fn a_volume_with_sources_must_be_on_the_node_and_who_only_clears_up_needs_none() {
+    let stage = Stage::known(json!({"volume": "/gpu/matrix"})).await;
+    let pod = stage.serve().await;
+    let both = ["sources", "results"].map(|name| (name.to_owned(), "Directory".to_owned()));
+    assert_eq!(host_paths(&pod), both);
+    stage.upload().await;
+    stage.remove(&pod).await;
+    stage.look().await;
+    let pod = stage.pods().await.remove(0);
+    assert_eq!(host_paths(&pod), [("results".to_owned(), "DirectoryOrCreate".to_owned())]);
+    stage.delete().await;
+    stage.remove(&pod).await;
+    stage.look().await;
+    assert_eq!(host_paths(&stage.pods().await[0]), []);
+}
+
+#[tokio::test]
+async fn kubelets_put_no_variables_into_what_a_server_is_told() {
+    let stage = Stage::new(json!({"cluster": {"directory": "/a/$(HOME)/$$"}})).await;
+    stage.create_config_map("kube-system", "gpu-cluster").await;
+    let pod = stage.serve().await;
+    let arguments = pod.spec.unwrap().containers[0].args.clone().unwrap();
+    assert!(arguments.contains(&"--directory=/a/$$(HOME)/$$$$".to_owned()), "{arguments:?}");
+}
+
+#[tokio::test]
+async fn a_job_that_says_all_itself_does_not_wait_until_what_is_said_for_all_is_right() {
+    let cluster = json!({"host": "other", "hostKey": HOST_KEY});
+    let stage = Stage::new(json!({"cluster": cluster})).await;
+    let wrong = json!({"metadata": {"name": "gpu-cluster"}, "data": {"port": "many"}});
+    stage.create::<ConfigMap>("kube-system", wrong).await;
+    stage.serve().await;
+    let stage = Stage::new(json!({})).await;
+    let wrong = json!({"metadata": {"name": "gpu-cluster"}, "data": {"port": "many"}});
+    stage.create::<ConfigMap>("kube-system", wrong).await;
+    stage.look().await;
+    let (_, job) = stage.look().await;
+    let expected =
+        "ConfigMap kube-system/gpu-cluster, key port: must be between 1 and 65535, inclusive";
+    assert_eq!(message(&job.unwrap()), expected);
+}
+
+#[tokio::test]
+async fn a_job_fails_when_its_time_is_over_before_it_has_a_server() {
+    let stage = Stage::new(json!({"activeDeadlineSeconds": 60})).await;
+    let mut job = stage.look().await.1.unwrap();
+    job = stage.look().await.1.unwrap_or(job);
+    assert_eq!(ready(&job), ("False", "ClusterUnknown"));
+    job.metadata.creation_timestamp = Some(api_types::meta::Time(START.parse().unwrap()));
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::resume();
+    stage.controller.informers.gpu_jobs.take_in(watcher::Event::Apply(job));
+    stage.controller.reconcile(&stage.key).await.unwrap();
+    let (next, job) = stage.look().await;
+    let job = job.unwrap();
+    let ended = job.ended().unwrap();
+    assert_eq!((ended.type_.as_str(), ended.reason.as_str()), ("Failed", "DeadlineExceeded"));
+    let expected = "Job was active longer than specified deadline: no host is named: ";
+    assert!(message(&job).starts_with(expected), "{}", message(&job));
+    assert_eq!((next, stage.pods().await.len()), (Next::Change, 0));
+}
+
+#[tokio::test]
 async fn a_lost_pod_is_replaced_also_after_the_job_has_ended_and_needs_no_sources() {
-    let sources = json!({"hostPath": "/src"});
+    let sources = json!({"hostPath": "/gpu/src"});
     let stage = Stage::known(json!({"sources": sources})).await;
     let first = stage.serve().await;
     let source = |pod: &Pod| {
@@ -255,7 +414,7 @@ async fn a_lost_pod_is_replaced_also_after_the_job_has_ended_and_needs_no_source
         let volume = volumes.into_iter().find(|volume| volume.name == "sources").unwrap();
         volume.host_path.map(|source| source.path)
     };
-    assert_eq!(source(&first).as_deref(), Some("/src"));
+    assert_eq!(source(&first).as_deref(), Some("/gpu/src"));
     stage.upload().await;
     stage.remove(&first).await;
     stage.look().await;

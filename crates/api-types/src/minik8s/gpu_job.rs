@@ -112,7 +112,7 @@ pub struct GpuJobSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sources: Option<GpuJobSources>,
     /// A directory of the node, which receives the results, and holds the sources if `sources` does not say others.
-    /// Without it, results are kept as long as the job's pod.
+    /// Without it, results are kept as long as the job's pod. Which directories may be named, the controller-manager is told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume: Option<String>,
     /// The labels of nodes that the job's pod may run on, such as those that have `volume`.
@@ -145,7 +145,7 @@ pub struct GpuJobSpec {
     /// How many failed tasks are tried again, together, 0 by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backoff_limit: Option<i32>,
-    /// How long the job may take in all, from when its server first had it in hand.
+    /// How long the job may take in all, from when its server first had it in hand, or from when it was made if none ever had.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active_deadline_seconds: Option<i64>,
     /// Whether nothing is to be submitted; tasks that are in Slurm are cancelled, and are no failures.
