@@ -2,6 +2,7 @@
 //! brought, before the kind's own strategy has its say; then every plugin may refuse what is going to be stored. They are
 //! asked in the order of [`Admission::standard`]; a plugin is a file here and a line there.
 
+mod gpu_job_sources;
 mod namespace_lifecycle;
 mod plugin;
 mod role_escalation;
@@ -49,6 +50,7 @@ impl Admission {
                 must_exist: config.service_accounts,
             }),
             Box::new(role_escalation::RoleEscalation { rbac: rbac.clone() }),
+            Box::new(gpu_job_sources::GpuJobSources { rbac: rbac.clone() }),
             Box::new(scheduler_strategy::SchedulerStrategy),
             Box::new(service_cluster_ip::ServiceClusterIp { storage: storage.clone(), range }),
         ])

@@ -139,6 +139,39 @@ async fn nobody_gives_rights_that_it_does_not_have() {
 }
 
 #[tokio::test]
+async fn nobody_has_a_gpu_job_send_what_it_may_not_read() {
+    const JOBS: &str = "/apis/minik8s.io/v1/namespaces/default/gpujobs";
+    let mut jobs = rule(&["gpujobs"], &["create", "patch"]);
+    jobs["apiGroups"] = json!(["minik8s.io"]);
+    let mut own = rule(&["secrets"], &["get"]);
+    own["resourceNames"] = json!(["mine"]);
+    let api = with(json!([jobs, own, rule(&["configmaps"], &["get"])])).await;
+    let job = |name: &str, secret: &str, more: Value| {
+        let mut spec = json!({"runScripts": ["x"], "credentials": {"secretRef": {"name": secret}}});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"apiVersion": "minik8s.io/v1", "kind": "GpuJob", "metadata": {"name": name}, "spec": spec})
+    };
+    let create = async |name: &str, secret: &str, more: Value| {
+        as_jane(&api, "POST", JOBS, &job(name, secret, more)).await
+    };
+    create("a", "mine", json!({"sources": {"configMap": {"name": "any"}}})).await.ok();
+    let refused = create("b", "root-login", json!({})).await.fails(403, "Forbidden");
+    let expected = "gpujobs.minik8s.io \"b\" is forbidden: spec.credentials.secretRef: user \"jane\" cannot get resource \
+                    \"secrets\" in API group \"\" in the namespace \"default\", which is needed for \"root-login\" to be sent \
+                    to a Slurm cluster";
+    assert_eq!(refused, expected);
+    let sources = json!({"sources": {"secret": {"name": "root-login"}}});
+    let refused = create("b", "mine", sources).await.fails(403, "Forbidden");
+    assert!(refused.contains("spec.sources.secret: "), "{refused}");
+    // An administrator's job goes on as it was made.
+    api.post(JOBS, &job("c", "root-login", json!({"suspend": true}))).await.ok();
+    let body = Body::from(json!({"spec": {"suspend": false}}).to_string());
+    let request = Request::patch(format!("{JOBS}/c"));
+    let request = request.header(header::CONTENT_TYPE, "application/merge-patch+json");
+    Answer::of(api.request_as(jane(), request.body(body).unwrap()).await).await.ok();
+}
+
+#[tokio::test]
 async fn who_may_escalate_or_bind_is_trusted_with_it() {
     let trusted = json!([
         rule(&["roles"], &["create", "escalate"]),
