@@ -62,6 +62,13 @@ impl Failure {
         }
     }
 
+    /// Whether the server's answer is about objects of this resource.
+    #[must_use]
+    pub fn is_about(&self, plural: &str) -> bool {
+        matches!(self, Self::Server(error) if error.status.details.as_ref()
+            .is_some_and(|details| details.kind.as_deref() == Some(plural)))
+    }
+
     /// Whether the object was changed by somebody else meanwhile.
     #[must_use]
     pub fn is_conflict(&self) -> bool {

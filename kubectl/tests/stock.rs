@@ -277,3 +277,48 @@ async fn what_is_used_is_told_as_stock_does() {
     both.check("top nodes").await;
     both.check("top pods").await;
 }
+
+/// Ours leaves out what says nothing: `creationTimestamp: null`.
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_and_config_maps_are_made_of_flags_as_by_the_stock_kubectl() {
+    if !is_comparable() {
+        return;
+    }
+    let both = Both::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in
+        [("t.txt", b"x\n".as_slice()), ("bin", &[0xff, 0xfe]), ("e.env", b"a=1\n# c\n  B= x y \n")]
+    {
+        std::fs::write(folder.path().join(name), content).unwrap();
+    }
+    let key = rcgen::generate_simple_self_signed(["x".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("c.pem"), key.cert.pem()).unwrap();
+    std::fs::write(folder.path().join("k.pem"), key.signing_key.serialize_pem()).unwrap();
+    for line in [
+        "secret generic s --from-literal=a=\"b=c\" --from-file=DIR/t.txt --from-file=k=DIR/bin",
+        "secret generic s",
+        "secret generic s --from-file=DIR -n team",
+        "secret generic s --from-env-file=DIR/e.env --type=x/y",
+        "secret tls t --cert=DIR/c.pem --key=DIR/k.pem",
+        "secret docker-registry r --docker-username=u --docker-password=p&<",
+        "secret docker-registry r --docker-username=u --docker-password=p --docker-email=e@x --docker-server=reg:5000",
+        "secret docker-registry r --from-file=DIR/t.txt",
+        "configmap c --from-file=DIR/bin --from-literal=a=b",
+        "configmap c --from-env-file=DIR/e.env",
+        "secret generic s --from-env-file=DIR/e.env --from-literal=a=b",
+        "secret generic s --from-literal=a",
+        "secret docker-registry r --docker-username=u",
+        "configmap c --from-file=k=DIR",
+        "configmap c --from-file==b",
+        "configmap c --from-file=a=",
+        "configmap c --from-file=a=b=c",
+        "configmap c --from-file=DIR/nope",
+    ] {
+        let line = format!("create {line} --dry-run=client -o yaml");
+        let line = line.replace("DIR", folder.path().to_str().unwrap());
+        let args: Vec<_> = line.split_whitespace().collect();
+        let (ours, stock) = (both.ours(&args, "").await, both.stock(&args, "").await);
+        let stock = (stock.0, stock.1.replace("  creationTimestamp: null\n", ""), stock.2);
+        assert_eq!(ours, stock, "kubectl {line}");
+    }
+}

@@ -60,6 +60,7 @@ impl Apply {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         let format = Format::parse(self.output.as_deref())?;
         let (mut failures, mut shown) = (Failures::default(), Vec::new());
+        let mut lost = login::Lost::default();
         let selector = label_selector(&self.selector)?;
         let documents = manifest::selected(&self.files, &selector, &session.io)?;
         if documents.is_empty() {
@@ -67,8 +68,14 @@ impl Apply {
         }
         for document in documents {
             let Some(document) = failures.keep(document)? else { continue };
-            let applied = self.apply(session, &document).await;
-            let Some((target, (object, done))) = failures.keep(applied)? else { continue };
+            let applied = match lost.check(&document) {
+                Ok(()) => self.apply(session, &document).await,
+                Err(failure) => Err(failure),
+            };
+            let Some((target, (object, done))) = failures.keep(applied)? else {
+                lost.add(&document);
+                continue;
+            };
             if self.dry_run.is_off() {
                 failures.keep(login::adopt(session, &document, &object).await)?;
             }
@@ -98,6 +105,7 @@ impl Apply {
                 document.source
             )));
         }
+        login::check(session, document, target.namespace.as_deref()).await?;
         let wanted = remembering(&document.object, target.namespace.as_deref());
         if target.resource.plural == "functions" && is_too_long(&wanted) {
             return Err(Failure::message(format!(

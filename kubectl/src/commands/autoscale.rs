@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{choice, create::Options, target::Target};
+use super::{choice, creation::Options, target::Target};
 use crate::{Failure, dialect, failure::Failures, flags::Files, object, session::Session};
 
 /// Have something get more and fewer pods by itself

@@ -1,27 +1,15 @@
-//! `kubectl create`: objects from manifests, and namespaces, Deployments and config maps from flags.
+//! `kubectl create`: objects from manifests, and namespaces, Deployments, config maps and secrets from flags.
 
-use std::path::Path;
-
+use api_types::ByteString;
 use clap::{Args, Subcommand};
-use http::Method;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
-    login,
-    target::{self, Target},
+    creation::Options,
+    data::{Data, Sources},
+    secret::Secret,
 };
-use crate::{
-    Failure,
-    api::Call,
-    failure::Failures,
-    flags::{DryRun, Files, Validation},
-    manifest::{self, Document},
-    output::Format,
-    session::Session,
-};
-
-/// Stands for the file of objects that flags describe.
-pub(super) const FLAGS: &str = "the flags";
+use crate::{Failure, flags::Files, manifest, session::Session};
 
 /// Create resources from files or flags
 #[derive(Args, Debug)]
@@ -36,18 +24,6 @@ pub struct Create {
     options: Options,
     #[command(subcommand)]
     what: Option<What>,
-}
-
-/// How objects are made, whatever they are made of.
-#[derive(Args, Clone, Debug)]
-pub(super) struct Options {
-    #[command(flatten)]
-    dry_run: DryRun,
-    #[command(flatten)]
-    validation: Validation,
-    /// json, yaml, name, jsonpath=…
-    #[arg(short, long)]
-    output: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -91,15 +67,14 @@ enum What {
     Configmap {
         /// Its name
         name: String,
-        /// KEY=VALUE
-        #[arg(long)]
-        from_literal: Vec<String>,
-        /// FILE, KEY=FILE or a folder
-        #[arg(long)]
-        from_file: Vec<String>,
+        #[command(flatten)]
+        sources: Sources,
         #[command(flatten)]
         options: Options,
     },
+    /// Create a secret: generic, tls or docker-registry
+    #[command(subcommand)]
+    Secret(Secret),
 }
 
 impl Create {
@@ -119,92 +94,12 @@ impl Create {
                 let object = deployment(&name, &image, replicas, port, &command)?;
                 options.create_one(session, object, "created").await
             }
-            Some(What::Configmap { name, from_literal, from_file, options }) => {
-                let data = config_map_data(&from_literal, &from_file)?;
-                let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data});
-                options.create_one(session, object, "created").await
+            Some(What::Configmap { name, sources, options }) => {
+                let data = sources.read(|name| std::env::var(name).ok())?;
+                options.create_one(session, config_map(&name, data), "created").await
             }
+            Some(What::Secret(secret)) => secret.run(session).await,
         }
-    }
-}
-
-impl Options {
-    pub(super) fn dry_run(&self) -> DryRun {
-        self.dry_run
-    }
-
-    /// Makes one object that flags describe, and says nothing.
-    pub(super) async fn make(
-        &self,
-        session: &Session,
-        object: &Value,
-    ) -> Result<(Target, Value), Failure> {
-        let document = manifest::documents(FLAGS, &object.to_string()).into_iter().next();
-        self.post(session, &document.expect("an object is a document")?).await
-    }
-
-    /// Makes an object that flags describe; `done` is what that is called.
-    pub(super) async fn create_one(
-        &self,
-        session: &Session,
-        object: Value,
-        done: &str,
-    ) -> Result<(), Failure> {
-        self.create(session, manifest::documents(FLAGS, &object.to_string()), done).await
-    }
-
-    /// Makes the objects of these documents; `done` is what that is called.
-    pub(super) async fn create(
-        &self,
-        session: &Session,
-        documents: Vec<Result<Document, Failure>>,
-        done: &str,
-    ) -> Result<(), Failure> {
-        let format = Format::parse(self.output.as_deref())?;
-        let mut failures = Failures::default();
-        for document in documents {
-            let Some(document) = failures.keep(document)? else { continue };
-            let created = self.post(session, &document).await;
-            if let Some((target, object)) = failures.keep(created)? {
-                if self.dry_run.is_off() {
-                    failures.keep(login::adopt(session, &document, &object).await)?;
-                }
-                target.report(session, &format, done, self.dry_run, object)?;
-            }
-        }
-        failures.finish(&session.io)
-    }
-
-    /// What was made of flags stands in no file.
-    fn about(&self, failure: Failure, document: &Document) -> Failure {
-        if document.source.file() == FLAGS {
-            return failure;
-        }
-        failure.about(&format!("error when creating {}", document.source))
-    }
-
-    async fn post(
-        &self,
-        session: &Session,
-        document: &Document,
-    ) -> Result<(Target, Value), Failure> {
-        let target = target::of_document(session, document).await?;
-        let mut object = document.object.clone();
-        let explicit = !self.dry_run.is_local() || session.global.namespace.is_some();
-        if let Some(namespace) = target.namespace.as_ref().filter(|_| explicit) {
-            object["metadata"]["namespace"] = json!(namespace);
-        }
-        if self.dry_run.is_local() {
-            return Ok((target, object));
-        }
-        let call = Call::new(Method::POST, target.resource.path(target.namespace.as_deref()))
-            .query("dryRun", self.dry_run.query())
-            .query("fieldManager", "kubectl-create")
-            .query("fieldValidation", self.validation.query())
-            .body(&object);
-        let created = session.api().await?.call(call).await;
-        let created = created.map_err(|failure| self.about(failure, document))?;
-        Ok((target, created))
     }
 }
 
@@ -246,49 +141,16 @@ fn container_name(image: &str) -> String {
     name.replace(|c: char| !c.is_ascii_alphanumeric(), "-").trim_matches('-').to_owned()
 }
 
-fn config_map_data(literals: &[String], files: &[String]) -> Result<Map<String, Value>, Failure> {
-    let mut data = Map::new();
-    for literal in literals {
-        let pair = literal.split_once('=').filter(|(key, _)| !key.is_empty());
-        let (key, value) = pair.ok_or_else(|| {
-            Failure::message(format!("invalid literal source {literal}, expected key=value"))
-        })?;
-        insert(&mut data, key, value)?;
-    }
-    for file in files {
-        let (key, path) = file.split_once('=').map_or((None, file.as_str()), |(k, p)| (Some(k), p));
-        insert_files(&mut data, key, Path::new(path))?;
-    }
-    Ok(data)
-}
-
-fn insert_files(
-    data: &mut Map<String, Value>,
-    key: Option<&str>,
-    path: &Path,
-) -> Result<(), Failure> {
-    let fault =
-        |e: std::io::Error| Failure::message(format!("error reading {}: {e}", path.display()));
-    if path.is_dir() {
-        for entry in std::fs::read_dir(path).map_err(fault)? {
-            let entry = entry.map_err(fault)?.path();
-            if entry.is_file() {
-                insert_files(data, None, &entry)?;
-            }
+/// What is no text is kept as bytes.
+fn config_map(name: &str, data: Data) -> Value {
+    let mut map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
+    for (key, value) in data {
+        match String::from_utf8(value) {
+            Ok(text) => map["data"][key] = json!(text),
+            Err(error) => map["binaryData"][key] = json!(ByteString(error.into_bytes())),
         }
-        return Ok(());
     }
-    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    insert(data, key.unwrap_or(&name), &std::fs::read_to_string(path).map_err(fault)?)
-}
-
-fn insert(data: &mut Map<String, Value>, key: &str, value: &str) -> Result<(), Failure> {
-    match data.insert(key.to_owned(), json!(value)) {
-        None => Ok(()),
-        Some(_) => Err(Failure::message(format!(
-            "cannot add key {key:?}, another key by that name already exists in Data for ConfigMap"
-        ))),
-    }
+    map
 }
 
 #[cfg(test)]
@@ -296,14 +158,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_config_map_is_made_of_literals_and_files() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("app.conf"), "x\n").unwrap();
-        let file = folder.path().join("app.conf").display().to_string();
-        let data =
-            config_map_data(&["a=b=c".to_owned()], &[file.clone(), format!("k={file}")]).unwrap();
-        assert_eq!(Value::Object(data), json!({"a": "b=c", "app.conf": "x\n", "k": "x\n"}));
-        assert!(config_map_data(&["a".to_owned()], &[]).is_err());
-        assert!(config_map_data(&["a=1".to_owned(), "a=2".to_owned()], &[]).is_err());
+    fn what_is_no_text_is_kept_in_a_config_map_as_bytes() {
+        let data = [("a", b"b".to_vec()), ("bin", vec![0xff, 0xfe])];
+        let map = config_map("m", data.map(|(key, value)| (key.to_owned(), value)).into());
+        assert_eq!(
+            (&map["data"], &map["binaryData"]),
+            (&json!({"a": "b"}), &json!({"bin": "//4="}))
+        );
+        assert_eq!(config_map("m", Data::new()).get("data"), None);
     }
 }

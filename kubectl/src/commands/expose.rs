@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{choice, create::Options, target::Target};
+use super::{choice, creation::Options, target::Target};
 use crate::{
     Failure,
     failure::Failures,

@@ -16,7 +16,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{Request, State},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -37,6 +37,9 @@ struct Files {
     files: BTreeMap<String, (u32, Vec<u8>)>,
     /// After so many bytes of a file the connection breaks.
     breaks_at: Option<usize>,
+    /// Parts are answered from the first byte on, as such.
+    begins_anew: bool,
+    is_tagless: bool,
     ranges: Vec<Option<String>>,
 }
 
@@ -62,10 +65,20 @@ async fn serve(State(shared): State<Shared>, request: Request) -> Response {
     let tag = format!("\"{version}-{:x}\"", content.len());
     let range = header(header::RANGE).filter(|_| header(header::IF_RANGE) == Some(tag.clone()));
     shared.ranges.push(range.clone());
+    let is_part = range.is_some();
     let from = range.map_or(0, |it| it[6..].trim_end_matches('-').parse::<usize>().unwrap());
-    let status = if from > 0 { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+    let from = if shared.begins_anew { 0 } else { from };
+    let status = if is_part { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
     let rest = content[from..].to_vec();
-    let headers = [(header::ETAG, tag), (header::CONTENT_LENGTH, rest.len().to_string())];
+    let part = format!("bytes {from}-{}/{}", content.len().saturating_sub(1), content.len());
+    let mut headers = HeaderMap::new();
+    for (name, text) in [
+        (header::CONTENT_LENGTH, Some(rest.len().to_string())),
+        (header::ETAG, Some(tag).filter(|_| !shared.is_tagless)),
+        (header::CONTENT_RANGE, is_part.then_some(part)),
+    ] {
+        headers.extend(text.map(|text| (name, text.parse().unwrap())));
+    }
     let Some(end) = shared.breaks_at.take() else { return (status, headers, rest).into_response() };
     let broken = async {
         // What was written before goes out first.
@@ -118,9 +131,11 @@ fn job(name: &str) -> String {
 async fn pod(kubectl: &Kubectl, job: &str, server: SocketAddr) {
     let container = |name: &str| json!({"name": name, "image": "i:1", "ports": [{"containerPort": server.port()}]});
     let containers = [GpuJob::SERVER_CONTAINER, GpuJob::FILE_SERVER_CONTAINER].map(container);
+    let uid = jobs(kubectl).get(job).await.unwrap().uid();
+    let owner = json!({"apiVersion": "minik8s.io/v1", "kind": "GpuJob", "name": job, "uid": uid, "controller": true});
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": format!("{job}-gpu"), "labels": {GpuJob::LABEL: job}},
+        "metadata": {"name": format!("{job}-gpu"), "labels": {GpuJob::LABEL: job}, "ownerReferences": [owner]},
         "spec": {"containers": containers},
     });
     kubectl.ok_with("create -f -", &pod.to_string()).await;
@@ -179,7 +194,8 @@ async fn results_are_listed_and_downloaded() {
     let table = kubectl.ok("gpu matrix").await;
     let expected = "NAME         SIZE   MODIFIED\nmatrix.out   4      2026-11-26T01:02:03Z\nout/         -      2026-11-26T01:02:03Z\nz            1      2026-11-26T01:02:03Z\n";
     assert_eq!(table, expected);
-    assert!(kubectl.ok("gpu default/matrix out").await.contains("deep/ "));
+    let table = kubectl.ok("gpu default/matrix out -d ignored").await;
+    assert!(table.contains("deep/ ") && table.contains("a b$\\n%.csv "), "{table}");
     let said = kubectl.ok(&format!("gpu matrix -f matrix.out -d {}", to.display())).await;
     assert_eq!(said, format!("{} (4 bytes)\n", to.join("matrix.out").display()));
     assert_eq!(read(&to, "matrix.out"), "sum\n");
@@ -228,6 +244,35 @@ async fn a_download_goes_on_where_it_ended_unless_the_file_has_changed() {
     files.lock().unwrap().files.insert("matrix.out".to_owned(), changed);
     kubectl.ok(&line).await;
     assert_eq!(read(folder.path(), "matrix.out"), "abcdefghij");
+}
+
+#[tokio::test]
+async fn a_download_goes_on_only_where_the_answer_says_that_it_does() {
+    let (kubectl, files) = with_results(&[("matrix.out", "0123456789")]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let line = format!("gpu matrix -f matrix.out -d {}", folder.path().display());
+    // Of an answer without a tag, and of the version before.
+    fs::write(folder.path().join("matrix.out.partial"), "abcdefghij").unwrap();
+    fs::write(folder.path().join("matrix.out.9a.partial"), "x").unwrap();
+    fs::write(folder.path().join("matrix.out.1a.partial"), "0123").unwrap();
+    files.lock().unwrap().begins_anew = true;
+    kubectl.ok(&line).await;
+    assert_eq!(read(folder.path(), "matrix.out"), "0123456789");
+    assert_eq!(names(folder.path()), ["matrix.out"], "nothing is left of other versions");
+    files.lock().unwrap().is_tagless = true;
+    fs::write(folder.path().join("matrix.out.partial"), "abcdefghij").unwrap();
+    kubectl.ok(&line).await;
+    assert_eq!(read(folder.path(), "matrix.out"), "0123456789");
+}
+
+/// Somebody in the namespace may label any pod.
+#[tokio::test]
+async fn a_pod_that_only_says_that_it_is_the_jobs_is_not_asked() {
+    let (kubectl, _) = with_results(&[("matrix.out", "sum\n")]).await;
+    let pods: Api<Pod> = Api::default_namespaced(kubectl.plane.client());
+    let orphaned = Patch::Merge(json!({"metadata": {"ownerReferences": null}}));
+    pods.patch("matrix-gpu", &PatchParams::default(), &orphaned).await.unwrap();
+    assert!(kubectl.fails("gpu matrix", "").await.contains("\"matrix\" has no pod"));
 }
 
 fn queue() -> Value {
@@ -336,6 +381,53 @@ async fn submit_waits_for_the_end_and_fails_if_the_job_has() {
     }
 }
 
+/// A wait for a new job, and what it says.
+async fn waiting(
+    kubectl: &Kubectl,
+    name: &str,
+) -> (tokio::task::JoinHandle<std::process::ExitCode>, Buffer) {
+    let err = Buffer::default();
+    let io = kubectl::Io::new(std::io::empty(), Buffer::default(), err.clone());
+    let line = format!("gpu submit {name} --run=./add --secret=slurm --wait");
+    let command = tokio::spawn(kubectl::run(words(&line), io, kubectl.environment()));
+    testkit::wait::until("the job is watched", async || {
+        let asked = kubectl.plane.requests();
+        let is_watch = |it: &String| it.contains("watch=true") && it.contains(name);
+        if asked.iter().any(is_watch) { Ok(()) } else { Err(asked) }
+    })
+    .await;
+    (command, err)
+}
+
+#[tokio::test]
+async fn a_wait_ends_with_what_became_of_the_job_however_it_went() {
+    let kubectl = Kubectl::new().await;
+    let is_success = |code: std::process::ExitCode| {
+        format!("{code:?}") == format!("{:?}", std::process::ExitCode::SUCCESS)
+    };
+    // It goes while nobody is told of it.
+    let (command, err) = waiting(&kubectl, "gone").await;
+    let cut = kubectl
+        .plane
+        .refuse(|request| request.uri().query().is_some_and(|it| it.contains("watch=true")));
+    kubectl.plane.stop_server().await;
+    kubectl.plane.start_server().await;
+    jobs(&kubectl).delete("gone", &Default::default()).await.unwrap();
+    drop(cut);
+    assert!(!is_success(command.await.unwrap()));
+    assert!(err.text().contains("the job was deleted"), "{}", err.text());
+    // It has completed when it goes.
+    let (command, err) = waiting(&kubectl, "done").await;
+    let held = Patch::Merge(json!({"metadata": {"finalizers": ["example.com/hold"]}}));
+    jobs(&kubectl).patch("done", &PatchParams::default(), &held).await.unwrap();
+    jobs(&kubectl).delete("done", &Default::default()).await.unwrap();
+    let condition = json!({"type": "Complete", "status": "True", "reason": "x", "message": "",
+        "lastTransitionTime": "2026-11-26T01:02:03Z"});
+    let status = Patch::Merge(json!({"status": {"conditions": [condition]}}));
+    jobs(&kubectl).patch_status("done", &PatchParams::default(), &status).await.unwrap();
+    assert!(is_success(command.await.unwrap()), "{}", err.text());
+}
+
 const SEED: &str = "apiVersion: v1\nkind: GpuJob\nmetadata:\n  name: matrix-ops\nspec:\n  numProcess: 1\n  numGpus: 1\n  runScripts: [./add]\n  volume: /gpu\n  workDir: matrix\n  username: ann\n  password: 1234\n";
 
 #[tokio::test]
@@ -381,4 +473,48 @@ async fn the_login_in_a_job_of_the_seed_becomes_a_secret_that_goes_with_it() {
     assert_eq!(fs::read_to_string(&file).unwrap(), SEED);
     let shown = kubectl.ok(&format!("create --dry-run=client -o yaml -f {}", file.display())).await;
     assert!(shown.contains("kind: Secret") && shown.contains("secretRef:"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_secret_of_somebody_else_is_neither_written_over_nor_taken() {
+    let (kubectl, folder) = (Kubectl::new().await, tempfile::tempdir().unwrap());
+    let file = folder.path().join("gpu.yaml");
+    fs::write(&file, SEED).unwrap();
+    let name = "matrix-ops-gpu-credentials";
+    kubectl.ok(&format!("create secret generic {name} --from-literal=username=bob")).await;
+    let secrets: Api<Secret> = Api::default_namespaced(kubectl.plane.client());
+    let before = secrets.get(name).await.unwrap();
+    for command in ["apply", "create", "gpu submit"] {
+        let failed = kubectl.fails(&format!("{command} -f {}", file.display()), "").await;
+        assert!(failed.contains("GPU job \"matrix-ops\" was not made"), "{failed}");
+        assert_eq!(secrets.get(name).await.unwrap(), before);
+        assert!(jobs(&kubectl).get_opt("matrix-ops").await.unwrap().is_none());
+    }
+    secrets.delete(name, &Default::default()).await.unwrap();
+    kubectl.ok(&format!("apply -f {}", file.display())).await;
+    secrets.delete(name, &Default::default()).await.unwrap();
+    let cut = kubectl.plane.refuse(|request| request.method() == "POST");
+    let failed = kubectl.fails(&format!("apply -f {}", file.display()), "").await;
+    assert!(failed.contains("was not made, since its login is not in the Secret"), "{failed}");
+    drop(cut);
+    kubectl.ok(&format!("apply -f {}", file.display())).await;
+    assert_eq!(secrets.get(name).await.unwrap().owner_references().len(), 1);
+}
+
+#[tokio::test]
+async fn the_login_of_a_job_that_gets_another_name_goes_with_it() {
+    let (kubectl, folder) = (Kubectl::new().await, tempfile::tempdir().unwrap());
+    let file = folder.path().join("gpu.yaml");
+    fs::write(&file, SEED).unwrap();
+    kubectl.ok("create namespace team").await;
+    kubectl.ok(&format!("gpu submit team/new -f {}", file.display())).await;
+    let secrets: Api<Secret> = Api::namespaced(kubectl.plane.client(), "team");
+    let jobs: Api<GpuJob> = Api::namespaced(kubectl.plane.client(), "team");
+    let job = jobs.get("new").await.unwrap();
+    assert_eq!(job.spec.credentials.secret_ref.name, "new-gpu-credentials");
+    let secret = secrets.get("new-gpu-credentials").await.unwrap();
+    assert_eq!(secret.owner_references()[0].uid, job.uid().unwrap());
+    assert_eq!(secret.labels()[GpuJob::LABEL], "new");
+    let made = kubectl.ok(&format!("gpu submit own -f {} --secret=mine", file.display())).await;
+    assert_eq!(made, "gpujob.minik8s.io/own created\n", "the login is not needed");
 }

@@ -11,7 +11,7 @@ use futures::{Stream, TryStreamExt};
 use http::{HeaderMap, HeaderName, StatusCode, header, response::Parts};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::results::{Results, as_folder};
+use super::results::{Results, as_folder, printable};
 use crate::{Failure, Io};
 
 /// What the names of files end with that are not whole yet.
@@ -64,17 +64,20 @@ impl Results<'_> {
         let folder = to.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(|error| at(folder, &error))?;
         let partial = partial(to, tag.as_deref());
-        let begun = fs::metadata(&partial).map_or(0, |file| file.len());
+        // Without a tag nobody can say whether it is of the same version.
+        let begun = tag.as_ref().and_then(|_| fs::metadata(&partial).ok());
+        let begun = begun.map_or(0, |file| file.len());
         let progress = progress(&self.session.io, name, size);
         let goes_on = tag.filter(|_| begun > 0 && size.is_some_and(|size| begun < size));
-        let written = match goes_on {
-            _ if begun > 0 && size == Some(begun) => begun,
-            None => write(parts, &partial, 0, &progress).await?,
+        let (written, size) = match goes_on {
+            _ if begun > 0 && size == Some(begun) => (begun, size),
+            None => (write(parts, &partial, 0, &progress).await?, size),
             Some(tag) => {
                 drop(parts);
                 let (head, parts) = self.open(name, Some((begun, tag))).await?;
-                let from = if head.status == StatusCode::PARTIAL_CONTENT { begun } else { 0 };
-                write(parts, &partial, from, &progress).await?
+                let from = begins_at(&head, begun);
+                let size = length(&head.headers).map(|rest| from + rest);
+                (write(parts, &partial, from, &progress).await?, size)
             }
         };
         progress.finish_and_clear();
@@ -84,7 +87,11 @@ impl Results<'_> {
             )));
         }
         fs::rename(&partial, to).map_err(|error| at(to, &error))?;
-        Ok(self.session.io.line(format_args!("{} ({written} bytes)", to.display()))?)
+        sweep(to);
+        Ok(self
+            .session
+            .io
+            .line(format_args!("{} ({written} bytes)", printable(&to.to_string_lossy())))?)
     }
 
     /// The file, from this byte on if it is still the one with this tag.
@@ -123,6 +130,37 @@ async fn write(
     Ok(written)
 }
 
+/// Where in the file an answer begins: at the first byte unless it says that it begins where it was to.
+fn begins_at(head: &Parts, wanted: u64) -> u64 {
+    let range = text(&head.headers, &header::CONTENT_RANGE).unwrap_or_default();
+    let is_it = range.starts_with(&format!("bytes {wanted}-"));
+    if head.status == StatusCode::PARTIAL_CONTENT && is_it { wanted } else { 0 }
+}
+
+/// Removes what is left of downloads of other versions of a file that is whole. What can't be removed harms nobody.
+fn sweep(to: &Path) {
+    let (Some(folder), Some(name)) = (to.parent(), to.file_name().and_then(|it| it.to_str()))
+    else {
+        return;
+    };
+    let folder = if folder == Path::new("") { Path::new(".") } else { folder };
+    let is_tag = |tag: &str| tag.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let left = entry.file_name();
+        let left = left.to_str().and_then(|it| it.strip_prefix(name)?.strip_prefix('.'));
+        let is_left = left.is_some_and(|left| {
+            left == PARTIAL
+                || left
+                    .strip_suffix(PARTIAL)
+                    .and_then(|tag| tag.strip_suffix('.'))
+                    .is_some_and(is_tag)
+        });
+        if is_left {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Where a file grows. What is there of another version is not gone on with: its tag is another.
 fn partial(to: &Path, tag: Option<&str>) -> PathBuf {
     let mut name = to.file_name().unwrap_or_default().to_owned();
@@ -156,7 +194,7 @@ fn at(path: &Path, error: &io::Error) -> Failure {
 fn progress(io: &Io, name: &str, size: Option<u64>) -> ProgressBar {
     let target =
         if io.is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let bar = ProgressBar::with_draw_target(size, target).with_message(name.to_owned());
+    let bar = ProgressBar::with_draw_target(size, target).with_message(printable(name));
     let style = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
     bar.with_style(ProgressStyle::with_template(style).expect("the template is a constant"))
 }

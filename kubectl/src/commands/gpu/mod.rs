@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use self::{
     queue::Queue,
-    results::{Entry, Results, job},
+    results::{Entry, Results, job, printable},
     submit::Submit,
 };
 use crate::{
@@ -40,7 +40,7 @@ pub struct Gpu {
     #[arg(short, long)]
     file: Option<String>,
     /// Where to
-    #[arg(short, long, value_name = "FOLDER", default_value = ".", requires = "file")]
+    #[arg(short, long, value_name = "FOLDER", default_value = ".")]
     dir: PathBuf,
     #[command(subcommand)]
     action: Option<Action>,
@@ -50,7 +50,7 @@ pub struct Gpu {
 enum Action {
     /// Upload a folder of sources and make a job of it
     #[command(
-        after_help = "Examples:\n  kubectl gpu submit add -p cuda/ --compile='nvcc add.cu -o add' --run=./add --gpus=1 --secret=slurm\n  kubectl gpu submit add -p add.c --compile='gcc add.c -o add' --run=./add --gpus=0 --partition=debug --time=10 --secret=slurm --wait\n  kubectl gpu submit sweep -p sweep/ --run='./sweep $JOB_COMPLETION_INDEX' --completions=10 --parallelism=4 --result='out/*.csv' --secret=slurm\n  kubectl gpu submit -f job.yaml -p cuda/            # the rest as the file says\n\nThe secret has username and password, or ssh-privatekey:\n  kubectl create -f - <<< '{\"apiVersion\": \"v1\", \"kind\": \"Secret\", \"metadata\": {\"name\": \"slurm\"}, \"stringData\": {\"username\": \"ann\", \"password\": \"…\"}}'"
+        after_help = "Examples:\n  kubectl gpu submit add -p cuda/ --compile='nvcc add.cu -o add' --run=./add --gpus=1 --secret=slurm\n  kubectl gpu submit add -p add.c --compile='gcc add.c -o add' --run=./add --gpus=0 --partition=debug --time=10 --secret=slurm --wait\n  kubectl gpu submit sweep -p sweep/ --run='./sweep $JOB_COMPLETION_INDEX' --completions=10 --parallelism=4 --result='out/*.csv' --secret=slurm\n  kubectl gpu submit -f job.yaml -p cuda/            # the rest as the file says\n\nThe secret has username and password, or ssh-privatekey:\n  kubectl create secret generic slurm --from-env-file=login   # lines username=… and password=…"
     )]
     Submit(Box<Submit>),
     /// Show the partitions of the Slurm cluster and the jobs that wait and run there
@@ -90,7 +90,8 @@ fn show(session: &Session, entries: &[Entry]) -> Result<(), Failure> {
         return Ok(());
     }
     let row = |entry: &Entry| {
-        let name = if entry.is_folder() { format!("{}/", entry.name) } else { entry.name.clone() };
+        let name = printable(&entry.name);
+        let name = if entry.is_folder() { format!("{name}/") } else { name };
         let size = entry.size.map_or_else(|| "-".to_owned(), |size| size.to_string());
         json!({ "cells": [name, size, entry.modified()] })
     };

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::pods,
-    results::{job, pod_of, port},
+    results::{job, pod_of, port, printable},
 };
 use crate::{
     Failure,
@@ -91,7 +91,10 @@ fn shown(queue: &Slurm) -> String {
     }
     let fields =
         ["id", "partition", "name", "user", "state", "time", "timeLimit", "nodes", "reason"];
-    let row = |job: &Value| fields.iter().map(|field| job[*field].clone()).collect::<Value>();
+    // Anybody gives jobs names.
+    let cell =
+        |value: &Value| value.as_str().map_or_else(|| value.clone(), |text| json!(printable(text)));
+    let row = |job: &Value| fields.iter().map(|field| cell(&job[*field])).collect::<Value>();
     let titles = [
         "Job ID",
         "Partition",

@@ -82,6 +82,10 @@ impl<'a> Results<'a> {
     pub(super) fn about(&self, name: &str, failure: Failure) -> Failure {
         let job = &self.job;
         match failure.code() {
+            // The API server says so in its own words: the pod has gone.
+            Some(404) if failure.is_about("pods") => {
+                failure.about(&format!("the results of GPU job {job:?} cannot be had now"))
+            }
             Some(404) => Failure::message(format!(
                 "GPU job {job:?} has no result {name:?}: \"kubectl gpu {job}\" shows what there is"
             )),
@@ -91,6 +95,12 @@ impl<'a> Results<'a> {
             _ => failure,
         }
     }
+}
+
+/// A name as a terminal may have it: it is the job that says what its files are called.
+pub(super) fn printable(name: &str) -> String {
+    let one = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    name.chars().map(one).collect()
 }
 
 /// The name of a folder, with a slash behind it if there must be one.
@@ -108,19 +118,28 @@ pub(super) async fn job(session: &Session, word: &str) -> Result<Target, Failure
     target.ok_or_else(|| Failure::message(format!("invalid name {word:?}")))
 }
 
-/// The pod of a job: the one that the job names, or else one of its pods.
+/// The pod of a job: the one that the job names, or else one that it has, rather one that runs.
 pub(super) async fn pod_of(session: &Session, job: &Value) -> Result<Value, Failure> {
     let labels = format!("{}={}", GpuJob::LABEL, object::name(job));
     let namespace = text(job, "/metadata/namespace").to_owned();
     let mut pods = pods::selected(session, namespace, &labels).await?;
+    // Others may label pods of theirs so.
+    pods.retain(|pod| is_controlled_by(pod, text(job, "/metadata/uid")));
     let named = text(job, "/status/podName");
-    pods.sort_by_key(|pod| object::name(pod) != named);
+    let is_ending = |pod: &Value| !text(pod, "/metadata/deletionTimestamp").is_empty();
+    let runs = |pod: &Value| text(pod, "/status/phase") == "Running";
+    pods.sort_by_key(|pod| (object::name(pod) != named, is_ending(pod), !runs(pod)));
     pods.into_iter().next().ok_or_else(|| {
         let name = object::name(job);
         Failure::message(format!(
             "GPU job {name:?} has no pod, and so no results: \"kubectl describe gpu {name}\" shows how far it is"
         ))
     })
+}
+
+fn is_controlled_by(pod: &Value, uid: &str) -> bool {
+    let mut owners = list(pod, "/metadata/ownerReferences").iter();
+    owners.any(|owner| owner["controller"] == true && text(owner, "/uid") == uid)
 }
 
 /// Where a container of it listens.

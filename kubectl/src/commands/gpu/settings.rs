@@ -61,7 +61,7 @@ pub(super) struct Settings {
     /// Files to fetch besides output and error, e.g. 'out/*.csv'; may be given several times
     #[arg(long = "result", value_name = "PATTERN")]
     results: Vec<String>,
-    /// The folder of the sources in which the scripts run
+    /// Where the sources are put in the job's directory on the Slurm cluster; the scripts run there
     #[arg(long, value_name = "FOLDER")]
     work_dir: Option<String>,
     /// How many times it must complete

@@ -6,7 +6,10 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{
-    super::create::{FLAGS, Options},
+    super::{
+        creation::{FLAGS, Options},
+        login,
+    },
     results::job as job_named,
     settings::Settings,
     sources,
@@ -41,15 +44,18 @@ pub(super) struct Submit {
 impl Submit {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         let mut documents = self.documents(session)?;
-        let mut jobs = documents
-            .iter_mut()
-            .filter_map(|document| document.as_mut().ok())
-            .filter(|document| object::kind(&document.object) == "GpuJob");
+        let is_job = |document: &Result<Document, Failure>| matches!(document, Ok(document) if object::kind(&document.object) == "GpuJob");
+        let mut jobs = (0..documents.len()).filter(|&i| is_job(&documents[i]));
         let (Some(job), None) = (jobs.next(), jobs.next()) else {
             return Err(Failure::message("one GpuJob is needed in the file (-f)"));
         };
+        let mut job = documents.remove(job)?;
+        let before = object::name(&job.object).to_owned();
         self.complete(&mut job.object)?;
+        login::follow(&mut documents, &before, &mut job.object);
         let object = job.object.clone();
+        // What it names is made before it.
+        documents.push(Ok(job));
         self.options.create(session, documents, "created").await?;
         if !self.options.dry_run().is_off() {
             return Ok(());

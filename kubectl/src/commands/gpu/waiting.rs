@@ -1,6 +1,6 @@
 //! `--wait`: what becomes of a job, told as it goes, until it has ended.
 
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 
 use api_types::minik8s::{GpuJob, GpuJobStatus};
 use clap::Args;
@@ -28,36 +28,95 @@ impl Wait {
         if !self.wait {
             return Ok(());
         }
-        let collection = Target { name: None, ..target.clone() };
-        let name = target.name.as_deref().unwrap_or_default();
-        let mut told = String::new();
+        let mut follower = Follower { session, target, uid: None, told: String::new() };
+        let mut silent = 0;
         loop {
-            // It begins with the job as it is.
-            let call = Call::get(collection.path())
-                .query("fieldSelector", format!("metadata.name={name}"));
-            let mut events = pin!(session.api().await?.watch(call).await?);
-            while let Some(mut event) = events.try_next().await? {
-                match text(&event, "/type") {
-                    "DELETED" => return Err(Failure::message("the job was deleted")),
-                    "ADDED" | "MODIFIED" => {}
-                    _ => break,
+            match follower.follow().await {
+                Ok(Some(end)) => return end,
+                Ok(None) => silent = 0,
+                // Servers are started anew, and lines break.
+                Err(Failure::Refused { .. } | Failure::Unreachable(_) | Failure::Io(_))
+                    if silent < PATIENCE =>
+                {
+                    silent += 1;
                 }
-                let job = read(event["object"].take())?;
-                let news = progress(job.status.as_ref());
-                if news != told && !news.is_empty() {
-                    session.io.note(&news);
-                    told = news;
-                }
-                match job.ended() {
-                    Some(end) if end.type_ == GpuJob::COMPLETE => return Ok(()),
-                    Some(end) => {
-                        return Err(Failure::message(format!("job {name:?}: {}", end.message)));
-                    }
-                    None => {}
-                }
+                Err(failure) => return Err(failure),
             }
+            tokio::time::sleep(PAUSE).await;
         }
     }
+}
+
+/// Before the server is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How often in succession it may not be reached.
+const PATIENCE: u32 = 60;
+
+/// How it ended.
+type End = Result<(), Failure>;
+
+struct Follower<'a> {
+    session: &'a Session,
+    target: &'a Target,
+    /// Of the job that is waited for: another one may have its name later.
+    uid: Option<String>,
+    told: String,
+}
+
+impl Follower<'_> {
+    /// Looks at the job, and listens to what happens to it, until it has ended or no more comes.
+    async fn follow(&mut self) -> Result<Option<End>, Failure> {
+        let job = match self.target.fetch(self.session).await {
+            Err(failure) if failure.is_not_found() => return Ok(Some(gone())),
+            job => read(job?)?,
+        };
+        let version = job.metadata.resource_version.clone().unwrap_or_default();
+        if let Some(end) = self.see(&job) {
+            return Ok(Some(end));
+        }
+        let collection = Target { name: None, ..self.target.clone() };
+        let name = self.target.name.as_deref().unwrap_or_default();
+        let call = Call::get(collection.path())
+            .query("fieldSelector", format!("metadata.name={name}"))
+            .query("resourceVersion", version);
+        let mut events = pin!(self.session.api().await?.watch(call).await?);
+        while let Some(mut event) = events.try_next().await? {
+            let is_deleted = match text(&event, "/type") {
+                "ADDED" | "MODIFIED" => false,
+                "DELETED" => true,
+                _ => break,
+            };
+            let end = self.see(&read(event["object"].take())?);
+            if let Some(end) = end.or_else(|| is_deleted.then(gone)) {
+                return Ok(Some(end));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Tells what is new of the job, and how it has ended if it has.
+    fn see(&mut self, job: &GpuJob) -> Option<End> {
+        let uid = job.metadata.uid.clone();
+        if self.uid.is_some() && self.uid != uid {
+            return Some(gone());
+        }
+        self.uid = uid;
+        let news = progress(job.status.as_ref());
+        if news != self.told && !news.is_empty() {
+            self.session.io.note(&news);
+            self.told = news;
+        }
+        let end = job.ended()?;
+        if end.type_ == GpuJob::COMPLETE {
+            return Some(Ok(()));
+        }
+        let name = job.metadata.name.as_deref().unwrap_or_default();
+        Some(Err(Failure::message(format!("job {name:?}: {}", end.message))))
+    }
+}
+
+fn gone() -> End {
+    Err(Failure::message("the job was deleted"))
 }
 
 fn read(job: Value) -> Result<GpuJob, Failure> {

@@ -8,7 +8,7 @@ use api_machinery::duration;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::create::Options;
+use super::creation::Options;
 use crate::{Failure, flags, session::Session};
 
 /// Run an image in a pod
