@@ -1,9 +1,12 @@
 //! Results, from the login node to the volume.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use crate::{
-    remote::{Remote, RemoteFile},
+    remote::{Remote, RemoteFile, remove_partials, set_aside},
     ssh::Error,
 };
 
@@ -19,15 +22,44 @@ struct Missing {
     failed: Vec<Error>,
 }
 
-/// Fetches the files of a directory below `top` that match. What does not fit on the volume is left out and told, the rest is
-/// there: the small ones come first. So is, with `last`, what cannot be fetched for any other reason that stays; else that
-/// is an error once all others are here.
-pub(crate) async fn fetch(
+/// Where from, and where to.
+#[derive(Debug)]
+pub(crate) struct Way {
+    /// The job's directory.
+    pub(crate) top: String,
+    /// The directories of the attempts at the task: that of this one is the last.
+    pub(crate) attempts: Vec<String>,
+    /// What is fetched.
+    pub(crate) patterns: Vec<String>,
+    /// Where the files of the last attempt are, and below which those of earlier ones are.
+    pub(crate) to: PathBuf,
+}
+
+/// Fetches the files that match. What does not fit on the volume is left out and told, the rest is there: the small ones come
+/// first. So is, with `last`, what cannot be fetched for any other reason that stays; else that is an error once all others
+/// are here. What an earlier attempt has brought is not left among it.
+pub(crate) async fn fetch(remote: &Remote, way: &Way, last: bool) -> Result<Option<String>, Error> {
+    let Some((own, earlier)) = way.attempts.split_last() else { return Ok(None) };
+    for (attempt, directory) in earlier.iter().enumerate() {
+        let aside = way.to.join(format!("attempt-{attempt}"));
+        let files = match remote.list(&way.top, directory, &way.patterns).await {
+            Err(error) if error.is_transient() => return Err(error),
+            files => files.unwrap_or_default(),
+        };
+        for file in files {
+            let (from, to) = (way.to.join(&file.path), aside.join(&file.path));
+            if let Err(error) = set_aside(&file, &from, &to).await {
+                tracing::warn!(%error, "what an earlier attempt has brought stays");
+            }
+        }
+    }
+    bring(remote, way, own, last).await
+}
+
+async fn bring(
     remote: &Remote,
-    top: &str,
+    Way { top, patterns, to, .. }: &Way,
     directory: &str,
-    patterns: &[String],
-    to: &Path,
     last: bool,
 ) -> Result<Option<String>, Error> {
     let mut missing = Missing::default();
@@ -55,7 +87,7 @@ impl Missing {
         match fetched {
             Ok(()) => {}
             Err(Error::Local { source, .. }) if is_full(&source) => {
-                make_room(to, &file);
+                remove_partials(&to.join(&file.path));
                 self.full.push(file);
             }
             Err(error) if error.is_transient() => return Err(error),
@@ -82,27 +114,6 @@ impl Missing {
 fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     [FileTooLarge, QuotaExceeded, StorageFull].contains(&error.kind())
-}
-
-/// Removes what has come of a file that does not fit, so that it is not in the way of others.
-fn make_room(to: &Path, file: &RemoteFile) {
-    let path = to.join(&file.path);
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let Some(Ok(entries)) = path.parent().map(std::fs::read_dir) else { return };
-    for entry in entries.flatten() {
-        let other = entry.file_name().to_string_lossy().into_owned();
-        if other.strip_prefix(&name).is_some_and(is_partial) {
-            // What can't be removed is in the way of others, which says so.
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
-}
-
-/// Whether a name ends as that of a version which is not whole: `.<hex>-<hex>.partial`.
-fn is_partial(rest: &str) -> bool {
-    let version = rest.strip_prefix('.').and_then(|rest| rest.strip_suffix(".partial"));
-    let hex = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    version.and_then(|version| version.split_once('-')).is_some_and(|(a, b)| hex(a) && hex(b))
 }
 
 /// The first ones, and how many there are besides.
@@ -139,14 +150,5 @@ mod tests {
         let lost = Err(Error::Unreachable("gone".to_owned()));
         assert!(missing.add(file("a"), lost, folder.path()).is_err());
         assert_eq!(missing.told(true).unwrap(), None);
-    }
-
-    #[test]
-    fn only_what_we_have_begun_ourselves_is_removed_to_make_room() {
-        assert!(is_partial(".65a1-ff.partial"));
-        for other in ["-set.partial", ".partial", ".a-.partial", ".a-g.partial", ".a-b.partial.gz"]
-        {
-            assert!(!is_partial(other), "{other}");
-        }
     }
 }

@@ -23,7 +23,7 @@ pub mod ssh;
 use std::io::Write;
 
 use anyhow::Context;
-use api_types::minik8s::GpuJob;
+use api_types::minik8s::{GpuJob, GpuJobSpec};
 use component::{ClientArgs, Runtime, events::Recorder};
 use futures::StreamExt;
 use kube::{
@@ -92,13 +92,12 @@ async fn serve(args: Args, client: Client, runtime: &Runtime) {
     let job = jobs.borrow().clone();
     if let (Ok(()), Some(job)) = (heard, job) {
         let recorder = Recorder::new(&runtime.tasks, client, "gpu-server", "");
-        let written = job.status.clone().unwrap_or_default();
-        let reporter = report::Reporter::new(api, recorder, written);
+        let reporter = report::Reporter::new(api, recorder, &job);
         server::Server::new(args, jobs, reporter, &job).run(runtime.shutdown.clone()).await;
     }
 }
 
-/// The job as it is, from when it was heard of first; nothing once it is gone.
+/// The job as it is wanted to be, from when it was heard of first; nothing once it is gone.
 fn watch(
     api: &Api<GpuJob>,
     name: String,
@@ -112,11 +111,46 @@ fn watch(
         while let Some(state) = states.next().await {
             match state {
                 Ok(job) => {
-                    sender.send_replace(job.filter(|job| job.metadata.uid == uid));
+                    let job = job.filter(|job| job.metadata.uid == uid);
+                    sender.send_if_modified(|seen| replace(seen, job));
                 }
                 Err(error) => tracing::warn!(%error, "cannot watch the job"),
             }
         }
     });
     receiver
+}
+
+/// Whether that is news: the status is our own to write.
+fn replace(seen: &mut Option<GpuJob>, job: Option<GpuJob>) -> bool {
+    fn intent(job: &GpuJob) -> (bool, &GpuJobSpec) {
+        (job.metadata.deletion_timestamp.is_some(), &job.spec)
+    }
+    let news = seen.as_ref().map(intent) != job.as_ref().map(intent);
+    if news {
+        *seen = job;
+    }
+    news
+}
+
+#[cfg(test)]
+mod tests {
+    use api_types::{jiff::Timestamp, meta::Time, minik8s::GpuJobStatus};
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_of_a_job_is_no_news() {
+        let (mut seen, mut job) = (None, GpuJob::default());
+        let mut is_news = |job: &GpuJob| replace(&mut seen, Some(job.clone()));
+        assert!(is_news(&job));
+        job.metadata.resource_version = Some("2".to_owned());
+        job.status = Some(GpuJobStatus::default());
+        assert!(!is_news(&job));
+        job.spec.suspend = Some(true);
+        assert!(is_news(&job) && !is_news(&job));
+        job.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        assert!(is_news(&job));
+        assert!(replace(&mut seen, None) && !replace(&mut seen, None));
+    }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::{args::SshArgs, driver, login, remote::Remote, ssh::Error};
 
 /// How long after a refusal the same login is tried again: it may be the login node that has been changed.
-const AFTER_REFUSAL: Duration = Duration::from_secs(60);
+pub(crate) const AFTER_REFUSAL: Duration = Duration::from_secs(60);
 /// How often is looked whether the Secret has been changed since.
 const LOOK: Duration = Duration::from_secs(2);
 

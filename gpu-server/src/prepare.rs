@@ -7,9 +7,9 @@ use api_types::minik8s::GpuJob;
 
 use crate::{
     driver::Attempt,
-    remote::{JobDirectory, Remote, quote},
+    remote::{JobDirectory, REMOVED, Remote, quote},
     slurm::{Submission, Task, batch_script, compile_script, submit_once},
-    ssh::Error,
+    ssh::{Error, Exit},
 };
 
 /// How long the compile scripts may take.
@@ -20,6 +20,10 @@ const COPYING: Duration = Duration::from_secs(600);
 const PROFILE: &str = ". /etc/profile >/dev/null 2>&1";
 /// How much of the end of `compile.log` is told.
 const TAIL: usize = 2000;
+/// In the job's directory: the compile scripts are to end.
+const STOP: &str = "compile.stop";
+/// The exit code of a script that was kept from its work.
+const STOPPED: u32 = 75;
 pub(crate) const COMPILE_LOG: &str = "compile.log";
 
 /// Where the sources are below the directory of a build or a task.
@@ -41,30 +45,57 @@ pub(crate) async fn compile(
     job: &GpuJob,
     directory: &JobDirectory,
 ) -> Result<Result<(), String>, Error> {
-    let build = directory.build();
     let script = match compile_script(&job.spec) {
         Ok(script) => script.unwrap_or_else(|| "true\n".to_owned()),
         Err(wrong) => return Ok(Err(wrong)),
     };
     remote.put(&format!("{directory}/compile.sh"), script.as_bytes(), 0o700).await?;
-    let command = format!(
-        "set -e; cd {home}; exec 9>>lock; flock 9
-if [ ! -e compile.status ]; then
-  rm -rf build; mkdir -p {work}; cp -a sources/. {work}
-  log=$PWD/{COMPILE_LOG} script=$PWD/compile.sh
-  if (cd {work} && exec bash -c '{PROFILE}; . \"$0\"' \"$script\" >\"$log\" 2>&1 9>&-); then code=0; else code=$?; fi
-  echo $code > compile.status.partial; mv compile.status.partial compile.status
-fi
-cat compile.status; tail -c {TAIL} {COMPILE_LOG}",
-        home = quote(&directory.to_string())?,
-        work = quote(&work_dir(job, &build))?,
-    );
-    let output = remote.run_for(&command, COMPILING).await?.text("compiling")?;
+    let command = compiling(&directory.to_string(), &work_dir(job, &directory.build()))?;
+    let output = remote.run_for(&command, COMPILING + COPYING).await?;
+    if output.exit == Exit::Code(STOPPED) {
+        return Err(Error::Unreachable("the compile scripts were stopped".to_owned()));
+    }
+    let output = output.text("compiling")?;
     let (code, tail) = output.split_once('\n').unwrap_or((&output, ""));
     Ok(match code {
         "0" => Ok(()),
         _ => Err(format!("the compile scripts ended with {code}: {}", tail.trim())),
     })
+}
+
+/// The script for that. Whoever does not want them any more leaves a mark, as the connection over which they were begun may
+/// be gone, or another login node's: [`STOP`], or that the job is removed.
+fn compiling(home: &str, work: &str) -> Result<String, Error> {
+    Ok(format!(
+        "set -e; cd {home}; exec 9>>lock; flock 9
+is_wanted() {{ [ -e compile.sh ] && [ ! -e {STOP} ] && [ ! -e {REMOVED} ]; }}
+if [ ! -e compile.status ]; then
+  rm -f {STOP}; is_wanted || exit {STOPPED}
+  rm -rf build; mkdir -p {work}; cp -a sources/. {work}
+  log=$PWD/{COMPILE_LOG} script=$PWD/compile.sh
+  (cd {work} && exec timeout -k 5 {limit} bash -c '{PROFILE}; . \"$0\"' \"$script\" >\"$log\" 2>&1 9>&-) & compiler=$!
+  (while is_wanted; do sleep 1; done; kill $compiler) >/dev/null 2>&1 9>&- & watcher=$!
+  if wait $compiler; then code=0; else code=$?; fi
+  kill $watcher 2>/dev/null || true
+  is_wanted || exit {STOPPED}
+  echo $code > compile.status.partial; mv compile.status.partial compile.status
+fi
+cat compile.status; tail -c {TAIL} {COMPILE_LOG}",
+        home = quote(home)?,
+        work = quote(work)?,
+        limit = COMPILING.as_secs(),
+    ))
+}
+
+/// Sees to it that no compile scripts are at work any more: those that are, are begun anew when it is time again.
+pub(crate) async fn stop_compiling(remote: &Remote, directory: &JobDirectory) -> Result<(), Error> {
+    remote.run(&stopping(&directory.to_string())?).await?.text("ending the compile scripts")?;
+    Ok(())
+}
+
+fn stopping(home: &str) -> Result<String, Error> {
+    let home = quote(home)?;
+    Ok(format!("cd {home} 2>/dev/null || exit 0; : >{STOP}; exec 9>>lock; flock -w 60 9"))
 }
 
 /// Sees to it that a task is in Slurm: makes its directory with the batch script, and submits that, once.
@@ -116,4 +147,97 @@ pub(crate) async fn fetch_log(
         remote.download(&directory, &log, &results.join(COMPILE_LOG)).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        path::Path,
+        process::{Child, Command, Stdio},
+    };
+
+    use super::*;
+
+    /// The directory of a job of which `sh` and its tools are all that is real.
+    struct Job(tempfile::TempDir);
+
+    impl Job {
+        fn new(compile: &str) -> Self {
+            let job = Self(tempfile::tempdir().unwrap());
+            fs::create_dir(job.path("sources")).unwrap();
+            fs::write(job.path("compile.sh"), compile).unwrap();
+            job
+        }
+
+        fn path(&self, name: &str) -> std::path::PathBuf {
+            self.0.path().join(name)
+        }
+
+        fn start(&self, script: &str) -> Child {
+            let mut sh = Command::new("sh");
+            sh.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped());
+            sh.spawn().unwrap()
+        }
+
+        fn compile(&self) -> Child {
+            let home = self.0.path().display().to_string();
+            self.start(&compiling(&home, &format!("{home}/build/w")).unwrap())
+        }
+
+        /// The process of a script that has written its number into its directory.
+        fn process(&self) -> String {
+            let file = self.path("build/w/process");
+            loop {
+                match fs::read_to_string(&file) {
+                    Ok(number) if number.ends_with('\n') => {
+                        return format!("/proc/{}", number.trim());
+                    }
+                    _ => std::thread::yield_now(),
+                }
+            }
+        }
+    }
+
+    /// It has been told to end; nobody tells when it has.
+    fn is_gone(process: &str) {
+        while Path::new(process).exists() {
+            std::thread::yield_now();
+        }
+    }
+
+    #[track_caller]
+    fn ends(child: Child, code: u32, stdout: &str) {
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), i32::try_from(code).ok());
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), stdout);
+    }
+
+    #[test]
+    fn sources_are_compiled_once() {
+        let job = Job::new("echo told; [ ! -e ran ] || exit 9; touch ran; exit 3");
+        ends(job.compile(), 0, "3\ntold\n");
+        ends(job.compile(), 0, "3\ntold\n");
+    }
+
+    #[test]
+    fn compile_scripts_that_are_not_wanted_any_more_end_with_all_that_they_have_begun() {
+        let job =
+            Job::new("sleep 600 & echo $! >process.partial; mv process.partial process; wait");
+        let compiler = job.compile();
+        let process = job.process();
+        ends(job.start(&stopping(&job.0.path().display().to_string()).unwrap()), 0, "");
+        is_gone(&process);
+        ends(compiler, STOPPED, "");
+        assert!(!job.path("compile.status").exists(), "they have not come to their end");
+
+        // It is begun anew, and ends with the job.
+        fs::remove_file(job.path("build/w/process")).unwrap();
+        let compiler = job.compile();
+        let process = job.process();
+        fs::write(job.path(REMOVED), "").unwrap();
+        ends(compiler, STOPPED, "");
+        is_gone(&process);
+        ends(job.compile(), STOPPED, "");
+    }
 }

@@ -1,73 +1,108 @@
 //! What is told of the job in the API: its status and Events.
+//!
+//! Two servers may have a job at a time, if a node that was given up comes back. So a status is written only in place of
+//! the one that this server has seen last: what the other one wrote is taken over, and decided upon anew.
 
-use api_types::minik8s::{GpuJob, GpuJobStatus};
+use std::mem;
+
+use api_types::{
+    meta::ObjectMeta,
+    minik8s::{GpuJob, GpuJobStatus},
+};
 use component::events::{EventType, Recorder};
 use kube::{
     Api,
-    api::{Patch, PatchParams, PostParams},
+    api::{Patch, PatchParams},
 };
+use serde_json::{Map, Value, json};
 
 use crate::driver::{self, Happening};
+
+/// What has come of writing the status.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Written {
+    /// It is there.
+    Yes,
+    /// It is not: another server has written this one.
+    Other(Box<GpuJobStatus>),
+    /// The job is gone, or another one has its name.
+    Gone,
+}
 
 /// Writes the status of one job. Its controller writes some of it too, which is left alone.
 #[derive(Debug)]
 pub(crate) struct Reporter {
     api: Api<GpuJob>,
     recorder: Recorder,
+    /// The job without its spec: with the status that is based upon.
+    stored: GpuJob,
     /// What was written last.
     written: GpuJobStatus,
 }
 
 impl Reporter {
-    /// `written` is what the job has.
-    pub(crate) fn new(api: Api<GpuJob>, recorder: Recorder, written: GpuJobStatus) -> Self {
-        Self { api, recorder, written }
+    /// `job` is as it was seen.
+    pub(crate) fn new(api: Api<GpuJob>, recorder: Recorder, job: &GpuJob) -> Self {
+        let written = own(job.status.as_ref());
+        Self { api, recorder, stored: without_spec(job.clone()), written }
     }
 
-    /// Writes the status, and tells of what has happened since the last one. A job that is not there any more is no
-    /// error.
-    pub(crate) async fn write(
-        &mut self,
-        job: &GpuJob,
-        status: &GpuJobStatus,
-    ) -> Result<(), kube::Error> {
+    /// Writes the status, and tells of what has happened since the last one.
+    pub(crate) async fn write(&mut self, status: &GpuJobStatus) -> Result<Written, kube::Error> {
         if *status == self.written {
-            return Ok(());
+            return Ok(Written::Yes);
         }
-        let mut job = job.clone();
-        let name = job.metadata.name.clone().unwrap_or_default();
+        let name = self.stored.metadata.name.clone().unwrap_or_default();
         loop {
-            job.status = Some(merged(status, job.status.as_ref()));
-            match self.api.replace_status(&name, &PostParams::default(), &job).await {
-                Ok(_) => break,
-                Err(error) if is(&error, 409) => match self.same(&job).await? {
-                    Some(latest) => job = latest,
-                    None => break,
+            let patch = Patch::Merge(self.patch(status));
+            match self.api.patch_status(&name, &PatchParams::default(), &patch).await {
+                Ok(stored) => self.stored = without_spec(stored),
+                Err(error) if is(&error, 409) => match self.latest().await? {
+                    None => return Ok(Written::Gone),
+                    Some(latest) => {
+                        let before = mem::replace(&mut self.stored, without_spec(latest));
+                        let theirs = own(self.stored.status.as_ref());
+                        if theirs != own(before.status.as_ref()) {
+                            self.written = theirs.clone();
+                            return Ok(Written::Other(Box::new(theirs)));
+                        }
+                        continue;
+                    }
                 },
-                Err(error) if is(&error, 404) => break,
+                Err(error) if is(&error, 404) => return Ok(Written::Gone),
                 Err(error) => return Err(error),
             }
+            for happening in driver::happenings(&self.written, status) {
+                self.tell(happening);
+            }
+            self.written = status.clone();
+            return Ok(Written::Yes);
         }
-        for happening in driver::happenings(&self.written, status) {
-            self.tell(&job, happening);
-        }
-        self.written = status.clone();
-        Ok(())
+    }
+
+    /// What changes by it, on condition that nobody has changed the job meanwhile. What the job is to do stays at home: its
+    /// sources may be in it.
+    fn patch(&self, status: &GpuJobStatus) -> Value {
+        let ObjectMeta { uid, resource_version, .. } = &self.stored.metadata;
+        let wanted = merged(status, self.stored.status.as_ref());
+        json!({
+            "metadata": { "uid": uid, "resourceVersion": resource_version },
+            "status": changes(self.stored.status.as_ref(), &wanted),
+        })
     }
 
     /// Takes the finalizer away.
-    pub(crate) async fn release(&self, job: &GpuJob) -> Result<(), kube::Error> {
-        let name = job.metadata.name.clone().unwrap_or_default();
-        while let Some(latest) = self.same(job).await? {
+    pub(crate) async fn release(&self) -> Result<(), kube::Error> {
+        let name = self.stored.metadata.name.clone().unwrap_or_default();
+        while let Some(latest) = self.latest().await? {
             let mut finalizers = latest.metadata.finalizers.unwrap_or_default();
             if !finalizers.iter().any(|finalizer| finalizer == GpuJob::FINALIZER) {
                 break;
             }
             finalizers.retain(|finalizer| finalizer != GpuJob::FINALIZER);
             let version = latest.metadata.resource_version;
-            let metadata =
-                serde_json::json!({ "finalizers": finalizers, "resourceVersion": version });
-            let patch = Patch::Merge(serde_json::json!({ "metadata": metadata }));
+            let metadata = json!({ "finalizers": finalizers, "resourceVersion": version });
+            let patch = Patch::Merge(json!({ "metadata": metadata }));
             match self.api.patch(&name, &PatchParams::default(), &patch).await {
                 Err(error) if is(&error, 409) => {}
                 Err(error) if !is(&error, 404) => return Err(error),
@@ -78,16 +113,15 @@ impl Reporter {
     }
 
     /// The latest version of the job, unless another one has its name.
-    async fn same(&self, job: &GpuJob) -> Result<Option<GpuJob>, kube::Error> {
-        let name = job.metadata.name.as_deref().unwrap_or_default();
-        let latest = self.api.get_opt(name).await?;
-        Ok(latest.filter(|latest| latest.metadata.uid == job.metadata.uid))
+    async fn latest(&self) -> Result<Option<GpuJob>, kube::Error> {
+        let latest = self.api.get_opt(self.stored.metadata.name.as_deref().unwrap_or_default());
+        Ok(latest.await?.filter(|latest| latest.metadata.uid == self.stored.metadata.uid))
     }
 
-    fn tell(&self, job: &GpuJob, Happening { warning, reason, message }: Happening) {
+    fn tell(&self, Happening { warning, reason, message }: Happening) {
         let type_ = if warning { EventType::Warning } else { EventType::Normal };
         tracing::info!(%reason, "{message}");
-        self.recorder.about(job, type_, &reason, message);
+        self.recorder.about(&self.stored, type_, &reason, message);
     }
 }
 
@@ -95,16 +129,47 @@ fn is(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)
 }
 
+fn without_spec(job: GpuJob) -> GpuJob {
+    GpuJob { spec: Default::default(), ..job }
+}
+
+/// A status without what its controller says in it: which pod there is, how that is, and, for want of anything else to say,
+/// the same as the job's message.
+pub(crate) fn own(status: Option<&GpuJobStatus>) -> GpuJobStatus {
+    let mut own = status.cloned().unwrap_or_default();
+    let readiness = driver::condition(&own, GpuJob::SERVER_READY).map(|it| it.message.clone());
+    if own.message == readiness {
+        own.message = None;
+    }
+    own.conditions.retain(|condition| condition.type_ != GpuJob::SERVER_READY);
+    own.pod_name = None;
+    own
+}
+
 /// Our status, with what the controller says in its own part of it.
 fn merged(ours: &GpuJobStatus, theirs: Option<&GpuJobStatus>) -> GpuJobStatus {
-    let mut merged = ours.clone();
+    let mut merged = own(Some(ours));
     let Some(theirs) = theirs else { return merged };
     merged.pod_name.clone_from(&theirs.pod_name);
-    merged.conditions.retain(|condition| condition.type_ != GpuJob::SERVER_READY);
-    let have: Vec<_> = merged.conditions.iter().map(|condition| condition.type_.clone()).collect();
-    let others = theirs.conditions.iter().filter(|condition| !have.contains(&condition.type_));
-    merged.conditions.extend(others.cloned());
+    let readiness = driver::condition(theirs, GpuJob::SERVER_READY);
+    if merged.message.is_none() && readiness.map(|it| &it.message) == theirs.message.as_ref() {
+        merged.message.clone_from(&theirs.message);
+    }
+    merged.conditions.extend(readiness.cloned());
     merged
+}
+
+/// As a merge patch.
+fn changes(before: Option<&GpuJobStatus>, after: &GpuJobStatus) -> Value {
+    let fields = |status: &GpuJobStatus| match json!(status) {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    };
+    let (before, mut changes) = (before.map(fields).unwrap_or_default(), fields(after));
+    let gone: Vec<_> = before.keys().filter(|key| !changes.contains_key(*key)).cloned().collect();
+    changes.retain(|key, value| before.get(key) != Some(value));
+    changes.extend(gone.into_iter().map(|key| (key, Value::Null)));
+    Value::Object(changes)
 }
 
 #[cfg(test)]
@@ -113,31 +178,139 @@ mod tests {
         jiff::Timestamp,
         meta::{Condition, Time},
     };
+    use component::Tasks;
+    use kube::api::{DeleteParams, PostParams};
+    use testkit::ControlPlane;
 
     use super::*;
 
-    fn status(pod: &str, conditions: &[(&str, &str)]) -> GpuJobStatus {
-        let condition = |&(type_, status): &(&str, &str)| Condition {
+    fn status(state: &str, conditions: &[(&str, &str)]) -> GpuJobStatus {
+        let condition = |&(type_, message): &(&str, &str)| Condition {
             type_: type_.to_owned(),
-            status: status.to_owned(),
-            reason: String::new(),
-            message: String::new(),
+            status: "True".to_owned(),
+            reason: "Told".to_owned(),
+            message: message.to_owned(),
             last_transition_time: Time(Timestamp::UNIX_EPOCH),
             observed_generation: None,
         };
         GpuJobStatus {
-            pod_name: Some(pod.to_owned()),
+            state: Some(state.to_owned()),
             conditions: conditions.iter().map(condition).collect(),
             ..GpuJobStatus::default()
         }
     }
 
+    fn by_controller(pod: &str, message: &str) -> GpuJobStatus {
+        let told = status("", &[(GpuJob::SERVER_READY, message)]);
+        let (pod_name, message) = (Some(pod.to_owned()), Some(message.to_owned()));
+        GpuJobStatus { state: None, pod_name, message, ..told }
+    }
+
     #[test]
-    fn what_the_controller_says_stays() {
-        let ours = status("old", &[("Uploaded", "True"), (GpuJob::SERVER_READY, "False")]);
-        let theirs = status("new", &[("Uploaded", "False"), (GpuJob::SERVER_READY, "True")]);
-        let expected = status("new", &[("Uploaded", "True"), (GpuJob::SERVER_READY, "True")]);
-        assert_eq!(merged(&ours, Some(&theirs)), expected);
-        assert_eq!(merged(&ours, None), ours);
+    fn what_the_controller_says_stays_its_own() {
+        let theirs = by_controller("new", "not ready yet");
+        let ours = own(Some(&theirs));
+        assert_eq!(ours, GpuJobStatus::default());
+        assert_eq!(merged(&ours, Some(&theirs)), theirs);
+        let ready = GpuJobStatus { message: None, ..theirs.clone() };
+        assert_eq!(merged(&ours, Some(&ready)).message, None, "what it has taken back");
+        let busy = GpuJobStatus {
+            message: Some("compiling".to_owned()),
+            ..status("RUNNING", &[("Uploaded", "")])
+        };
+        let merged = merged(&busy, Some(&theirs));
+        assert_eq!((&merged.message, &merged.pod_name), (&busy.message, &theirs.pod_name));
+        assert_eq!(merged.conditions.len(), 2);
+        assert_eq!(own(Some(&merged)), busy);
+    }
+
+    #[test]
+    fn a_patch_has_what_changes_and_takes_away_what_is_gone() {
+        let before = GpuJobStatus { queue_position: Some(3), ..status("PENDING", &[]) };
+        let after = status("RUNNING", &[]);
+        let expected = json!({ "state": "RUNNING", "queuePosition": null });
+        assert_eq!(changes(Some(&before), &after), expected);
+        assert_eq!(changes(None, &after)["state"], "RUNNING");
+    }
+
+    struct World {
+        plane: ControlPlane,
+        tasks: Tasks,
+        api: Api<GpuJob>,
+    }
+
+    impl World {
+        async fn new() -> Self {
+            let plane = ControlPlane::start().await;
+            let api: Api<GpuJob> = Api::namespaced(plane.client(), "default");
+            let world = Self { plane, tasks: Tasks::default(), api };
+            world.create().await;
+            world
+        }
+
+        async fn create(&self) -> GpuJob {
+            let job = json!({
+                "apiVersion": "minik8s.io/v1", "kind": "GpuJob", "metadata": { "name": "j" },
+                "spec": {
+                    "runScripts": ["true"],
+                    "credentials": { "secretRef": { "name": "login" } },
+                    "cluster": { "host": "login" },
+                },
+            });
+            let job = serde_json::from_value(job).unwrap();
+            self.api.create(&PostParams::default(), &job).await.unwrap()
+        }
+
+        /// Of a server that begins now.
+        async fn reporter(&self) -> Reporter {
+            let recorder = Recorder::new(&self.tasks, self.plane.client(), "gpu-server", "");
+            Reporter::new(self.api.clone(), recorder, &self.api.get("j").await.unwrap())
+        }
+
+        async fn patch(&self, patch: Value) {
+            let patch = Patch::Merge(patch);
+            self.api.patch_status("j", &PatchParams::default(), &patch).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_another_server_has_written_is_not_written_over() {
+        let world = World::new().await;
+        let (mut one, mut other) = (world.reporter().await, world.reporter().await);
+        let newer = status("RUNNING", &[("Uploaded", "")]);
+        assert_eq!(other.write(&newer).await.unwrap(), Written::Yes);
+        let older = status("PENDING", &[]);
+        assert_eq!(one.write(&older).await.unwrap(), Written::Other(Box::new(newer.clone())));
+        assert_eq!(own(world.api.get("j").await.unwrap().status.as_ref()), newer);
+        // From there on it is this one's turn as much as anybody's.
+        let ended = status("COMPLETED", &[("Uploaded", "")]);
+        assert_eq!(one.write(&ended).await.unwrap(), Written::Yes);
+        assert_eq!(other.write(&older).await.unwrap(), Written::Other(Box::new(ended)));
+    }
+
+    #[tokio::test]
+    async fn a_controller_that_has_written_is_in_nobodys_way() {
+        let world = World::new().await;
+        let mut reporter = world.reporter().await;
+        world.patch(json!({ "status": by_controller("pod", "not ready yet") })).await;
+        let running = status("RUNNING", &[]);
+        assert_eq!(reporter.write(&running).await.unwrap(), Written::Yes);
+        let stored = world.api.get("j").await.unwrap().status.unwrap();
+        assert_eq!((own(Some(&stored)), stored.pod_name.as_deref()), (running, Some("pod")));
+        assert_eq!(stored.message.as_deref(), Some("not ready yet"));
+        let puts = world.plane.requests().into_iter().filter(|request| request.starts_with("PUT"));
+        assert_eq!(puts.count(), 0, "a PUT has the sources in it");
+    }
+
+    #[tokio::test]
+    async fn a_job_that_is_gone_is_told_from_one_that_was_written() {
+        let world = World::new().await;
+        let mut reporter = world.reporter().await;
+        world.api.delete("j", &DeleteParams::default()).await.unwrap();
+        assert_eq!(reporter.write(&status("RUNNING", &[])).await.unwrap(), Written::Gone);
+        world.create().await;
+        assert_eq!(reporter.write(&status("RUNNING", &[])).await.unwrap(), Written::Gone);
+        reporter.release().await.unwrap();
+        assert_eq!(world.api.get("j").await.unwrap().status, None);
     }
 }

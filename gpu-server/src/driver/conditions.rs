@@ -15,6 +15,9 @@ pub(crate) const CLUSTER_READY: &str = "ClusterReady";
 /// The condition that says that some results are not here, and why.
 pub(crate) const RESULTS_INCOMPLETE: &str = "ResultsIncomplete";
 
+/// As long may a message be, in bytes: others' words may be of any length, and are stored with the job.
+const LONGEST: usize = 4096;
+
 /// What a condition is to say.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Told<'a> {
@@ -33,7 +36,7 @@ pub(crate) fn set(status: &mut GpuJobStatus, told: Told<'_>, now: Timestamp) {
         type_: told.type_.to_owned(),
         status: word.to_owned(),
         reason: told.reason.to_owned(),
-        message: told.message.to_owned(),
+        message: short(told.message),
         last_transition_time: since.unwrap_or(Time(now)),
         observed_generation: None,
     };
@@ -41,6 +44,14 @@ pub(crate) fn set(status: &mut GpuJobStatus, told: Told<'_>, now: Timestamp) {
         Some(old) => *old = new,
         None => status.conditions.push(new),
     }
+}
+
+/// The beginning of a message that is too long.
+pub(crate) fn short(message: &str) -> String {
+    if message.len() <= LONGEST {
+        return message.to_owned();
+    }
+    format!("{}…", &message[..message.floor_char_boundary(LONGEST - "…".len())])
 }
 
 /// The condition of this type.
@@ -51,4 +62,17 @@ pub(crate) fn condition<'a>(status: &'a GpuJobStatus, type_: &str) -> Option<&'a
 /// Whether it is there and holds.
 pub(crate) fn is_true(status: &GpuJobStatus, type_: &str) -> bool {
     condition(status, type_).is_some_and(|c| c.status == "True")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_cut_between_characters() {
+        let long = "é".repeat(LONGEST);
+        let cut = short(&long);
+        assert!(cut.len() <= LONGEST && cut.len() > LONGEST - 4 && cut.ends_with("é…"));
+        assert_eq!(short("é"), "é");
+    }
 }

@@ -62,13 +62,15 @@ impl World {
         if actions.len() <= most {
             self.stored = status;
         } else {
-            self.prepared = Prepared::NotYet;
+            self.prepared = Prepared::Begun;
         }
     }
 
     fn act(&mut self, action: &Action, status: &mut GpuJobStatus) {
         let news = match action {
             Action::Prepare => return self.prepared = Prepared::Yes,
+            Action::StopCompiling => return self.prepared = Prepared::NotYet,
+            Action::FetchLog => return self.prepared = Prepared::Yes,
             Action::Submit(attempt) => {
                 // As `submit_once`, it finds what is there.
                 if self.submissions.insert(*attempt) {

@@ -19,10 +19,10 @@ mod histories;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use conditions::{CLUSTER_READY, COMPILED, Told, condition, is_true, set};
+pub(crate) use conditions::{CLUSTER_READY, COMPILED, Told, condition, is_true, set, short};
 pub(crate) use events::{Happening, happenings};
 pub(crate) use missing::Missing;
-pub(crate) use news::{News, Observation, tell};
+pub(crate) use news::{News, Observation, is_on_cluster, tell};
 pub(crate) use next::{Action, Prepared, has_ended, next, until_deadline};
-pub(crate) use pace::{back_off, pace};
+pub(crate) use pace::{STREAMING, back_off, pace, streaming};
 pub(crate) use tasks::{Attempt, in_slurm};

@@ -123,6 +123,6 @@ pub(super) fn give_up(status: &mut GpuJobStatus, reason: &str, message: &str, no
 }
 
 /// Whether something of the job may be on the Slurm cluster.
-pub(super) fn is_on_cluster(status: &GpuJobStatus) -> bool {
+pub(crate) fn is_on_cluster(status: &GpuJobStatus) -> bool {
     condition(status, GpuJob::UPLOADED).is_some()
 }

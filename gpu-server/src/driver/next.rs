@@ -19,6 +19,8 @@ use super::{
 pub(crate) enum Prepared {
     /// Not known yet, or not done.
     NotYet,
+    /// The compile scripts may be at work, or have been: another server began them, or this one has left them alone.
+    Begun,
     /// Tasks can be submitted.
     Yes,
     /// The compile scripts have failed; the end of what they said.
@@ -30,10 +32,14 @@ pub(crate) enum Prepared {
 pub(crate) enum Action {
     /// Upload the sources and compile them.
     Prepare,
+    /// End the compile scripts, if they are at work.
+    StopCompiling,
     /// See to it that the task is in Slurm, once.
     Submit(Attempt),
     /// Cancel it there.
     Cancel(Attempt),
+    /// Fetch what the compile scripts said.
+    FetchLog,
     /// Fetch its files.
     Fetch(Attempt),
     /// Cancel all tasks, and remove the job's directory.
@@ -57,7 +63,8 @@ pub(crate) fn next(
     }
     if has_ended(&status) {
         // Where they were fetched to may be gone.
-        let actions = to_fetch(&status).collect();
+        let log = (*prepared == Prepared::Begun).then_some(Action::FetchLog);
+        let actions = log.into_iter().chain(to_fetch(&status)).collect();
         return (status, actions);
     }
     suspend(spec, &mut status, now);
@@ -193,10 +200,14 @@ fn is_to_submit(spec: &GpuJobSpec, status: &GpuJobStatus) -> bool {
 /// What frees the cluster comes first, what may take long last.
 fn actions(spec: &GpuJobSpec, status: &GpuJobStatus, prepared: &Prepared) -> Vec<Action> {
     let mut actions = Vec::new();
-    if is_to_submit(spec, status) && *prepared == Prepared::NotYet {
-        actions.push(Action::Prepare);
-    }
     let stopping = is_suspended(status) || condition(status, FAILURE_TARGET).is_some();
+    match prepared {
+        Prepared::Begun if stopping => actions.push(Action::StopCompiling),
+        Prepared::NotYet | Prepared::Begun if is_to_submit(spec, status) => {
+            actions.push(Action::Prepare);
+        }
+        _ => {}
+    }
     for task in in_slurm(status) {
         let attempt = Attempt::of(task);
         match task.job_id {

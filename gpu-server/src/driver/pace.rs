@@ -21,6 +21,11 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// The part of the time since the last event, or until the next one that is expected, after which is asked again.
 const PART: u32 = 10;
 
+/// Between two looks at output that comes.
+pub(crate) const STREAMING: Duration = Duration::from_secs(1);
+/// Between two looks at output of which nothing has come for some time.
+const QUIET: Duration = Duration::from_secs(8);
+
 /// How long to wait until Slurm is asked again. Every 2 s near what has happened to a task, or is expected to; up to a
 /// minute in between. A task is expected to end at its time limit, and about when other tasks did.
 pub(crate) fn pace(job: &GpuJob, status: &GpuJobStatus, now: Timestamp) -> Duration {
@@ -36,6 +41,11 @@ pub(crate) fn pace(job: &GpuJob, status: &GpuJobStatus, now: Timestamp) -> Durat
         Some(deadline) if deadline > now => wait.min(distance(deadline, now)),
         _ => wait,
     }
+}
+
+/// How long to wait until the output of tasks is looked at again, after so long and with or without something new.
+pub(crate) fn streaming(before: Duration, some: bool) -> Duration {
+    if some { STREAMING } else { (before * 2).clamp(STREAMING, QUIET) }
 }
 
 /// How long to wait before the login node is tried again after `failures` in a row.

@@ -8,7 +8,8 @@ use api_types::{
 
 use super::{
     Action, Attempt, News, Observation, Prepared, Told, back_off, condition,
-    conditions::FAILURE_TARGET, happenings, is_true, next, pace, set, tell, until_deadline,
+    conditions::FAILURE_TARGET, happenings, is_true, next, pace, set, streaming, tell,
+    until_deadline,
 };
 
 pub(super) fn at(seconds: i64) -> Timestamp {
@@ -207,6 +208,28 @@ fn a_suspended_job_has_nothing_in_slurm_and_no_failure_by_it() {
 }
 
 #[test]
+fn compile_scripts_end_before_the_job_does_and_are_begun_anew_when_it_is_resumed() {
+    let mut play = Play::new(|spec| spec.active_deadline_seconds = Some(10));
+    play.prepared = Prepared::Begun;
+    play.does(&[Action::Prepare]);
+    play.job.spec.suspend = Some(true);
+    play.does(&[Action::StopCompiling]);
+    play.prepared = Prepared::NotYet;
+    play.does(&[]);
+    play.job.spec.suspend = Some(false);
+    play.does(&[Action::Prepare]);
+    play.prepared = Prepared::Begun;
+    play.now = at(11);
+    play.does(&[Action::StopCompiling]);
+    assert!(condition(&play.status, GpuJob::FAILED).is_none(), "they are at work still");
+    play.prepared = Prepared::NotYet;
+    play.does(&[]).has_failed("DeadlineExceeded");
+    // Another pod has another volume.
+    play.prepared = Prepared::Begun;
+    play.does(&[Action::FetchLog]);
+}
+
+#[test]
 fn a_job_that_begins_suspended_waits() {
     let mut play = Play::new(|spec| spec.suspend = Some(true));
     play.prepared = Prepared::NotYet;
@@ -294,4 +317,15 @@ fn a_login_node_that_is_away_is_tried_ever_more_seldom() {
     let seconds: Vec<_> = (1..=7).map(|failures| back_off(failures).as_secs()).collect();
     assert_eq!(seconds, [1, 2, 4, 8, 16, 30, 30]);
     assert_eq!(back_off(u32::MAX).as_secs(), 30);
+}
+
+#[test]
+fn output_that_comes_is_looked_for_every_second_and_else_ever_more_seldom() {
+    let mut wait = Duration::ZERO;
+    let mut after = |some| {
+        wait = streaming(wait, some);
+        wait.as_secs()
+    };
+    assert_eq!([false; 5].map(&mut after), [1, 2, 4, 8, 8]);
+    assert_eq!([true, true, false].map(after), [1, 1, 2]);
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{FileTimes, Metadata},
+    hash::{DefaultHasher, Hash, Hasher},
     os::unix::fs::MetadataExt,
     path::{Component, Path, PathBuf},
     time::{Duration, UNIX_EPOCH},
@@ -23,6 +24,10 @@ use crate::ssh::Error;
 /// What is held of a file at a time, besides what is on its way.
 const BUFFER: usize = 64 << 10;
 
+/// Times of files are told in seconds, and clocks may differ by one.
+const SETTLED: i64 = 2;
+/// File systems take names of 255 bytes, and a partial file's has what tells its version besides.
+const LONGEST_NAME: usize = 200;
 /// How often a file is fetched anew that changes meanwhile.
 const TRIES: usize = 5;
 
@@ -53,7 +58,7 @@ impl Remote {
     async fn fetch_version(&self, from: &str, to: &Path) -> Result<bool, Error> {
         let mut remote = self.open(from).await?;
         let version = version(from, &remote).await?;
-        if fs::symlink_metadata(to).await.is_ok_and(|there| version.is(&there)) {
+        if fs::symlink_metadata(to).await.is_ok_and(|there| version.is_settled(&there)) {
             return Ok(true);
         }
         let partial = partial(to, version);
@@ -78,6 +83,7 @@ impl Remote {
         let finished = tokio::task::spawn_blocking(finish).await.map_err(std::io::Error::other);
         finished.and_then(|finished| finished).map_err(writing(&partial))?;
         fs::rename(&partial, to).await.map_err(writing(to))?;
+        remove_partials(to);
         Ok(true)
     }
 }
@@ -92,6 +98,19 @@ struct Version {
 impl Version {
     fn is(self, there: &Metadata) -> bool {
         there.is_file() && there.len() == self.size && there.mtime() == i64::from(self.modified)
+    }
+
+    /// Whether a file that is here cannot be another version of the same size: it was fetched when the second in which it was
+    /// written was over.
+    fn is_settled(self, there: &Metadata) -> bool {
+        self.is(there) && there.ctime() - there.mtime() >= SETTLED
+    }
+}
+
+impl RemoteFile {
+    /// Whether that is what is here.
+    pub(crate) fn is(&self, there: &Metadata) -> bool {
+        Version { size: self.size, modified: self.modified }.is(there)
     }
 }
 
@@ -129,12 +148,7 @@ async fn copy(
 /// Makes the directories above `to` that are those of `path`, which the login node has named: none of them may lead
 /// elsewhere, as whoever writes into the volume may have put a link there.
 async fn make_parents(to: &Path, path: &str) -> Result<(), Error> {
-    let parts: Vec<_> = Path::new(path).components().collect();
-    if !parts.iter().all(|part| matches!(part, Component::Normal(_))) {
-        return Err(Error::failed(format!("{path:?}"), "is not the path of a result"));
-    }
-    let mut parents: Vec<_> = to.ancestors().skip(1).take(parts.len()).collect();
-    parents.reverse();
+    let parents = parents(to, path)?;
     let Some((top, below)) = parents.split_first() else { return Ok(()) };
     fs::create_dir_all(top).await.map_err(writing(top))?;
     for parent in below {
@@ -151,11 +165,69 @@ async fn make_parents(to: &Path, path: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// The directories above `to` that are those of `path`, from the top.
+fn parents<'a>(to: &'a Path, path: &str) -> Result<Vec<&'a Path>, Error> {
+    let parts: Vec<_> = Path::new(path).components().collect();
+    if !parts.iter().all(|part| matches!(part, Component::Normal(_))) {
+        return Err(Error::failed(format!("{path:?}"), "is not the path of a result"));
+    }
+    let mut parents: Vec<_> = to.ancestors().skip(1).take(parts.len()).collect();
+    parents.reverse();
+    Ok(parents)
+}
+
+/// Moves a file, if it is as the login node has said, from `from` to `to`, which both end with its path.
+pub(crate) async fn set_aside(file: &RemoteFile, from: &Path, to: &Path) -> Result<(), Error> {
+    let below = parents(from, &file.path)?;
+    for parent in below.into_iter().skip(1) {
+        match fs::symlink_metadata(parent).await {
+            Ok(there) if there.is_dir() => {}
+            // Nothing is there, or something that is not ours.
+            _ => return Ok(()),
+        }
+    }
+    if !fs::symlink_metadata(from).await.is_ok_and(|there| file.is(&there)) {
+        return Ok(());
+    }
+    make_parents(to, &file.path).await?;
+    fs::rename(from, to).await.map_err(writing(to))
+}
+
 /// Named after the version, so that no other one is continued.
 fn partial(to: &Path, version: Version) -> PathBuf {
-    let mut name = to.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{:x}-{:x}.partial", version.modified, version.size));
-    to.with_file_name(name)
+    let version = format!(".{:x}-{:x}.partial", version.modified, version.size);
+    to.with_file_name(stem(to) + &version)
+}
+
+/// How the names of all partial versions of a file begin.
+fn stem(to: &Path) -> String {
+    let name = to.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if name.len() <= LONGEST_NAME {
+        return name;
+    }
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    format!("{}.{:x}", &name[..name.floor_char_boundary(LONGEST_NAME)], hasher.finish())
+}
+
+/// Removes what has come of other versions of a file, or of one for which there is no room.
+pub(crate) fn remove_partials(to: &Path) {
+    let name = stem(to);
+    let Some(Ok(entries)) = to.parent().map(std::fs::read_dir) else { return };
+    for entry in entries.flatten() {
+        let other = entry.file_name().to_string_lossy().into_owned();
+        if other.strip_prefix(&name).is_some_and(is_partial) {
+            // What can't be removed is in the way of others, which says so.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether a name ends as that of a version which is not whole: `.<hex>-<hex>.partial`.
+fn is_partial(rest: &str) -> bool {
+    let version = rest.strip_prefix('.').and_then(|rest| rest.strip_suffix(".partial"));
+    let hex = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    version.and_then(|version| version.split_once('-')).is_some_and(|(a, b)| hex(a) && hex(b))
 }
 
 fn writing(path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {
@@ -180,5 +252,70 @@ mod tests {
         std::os::unix::fs::symlink(folder.path(), results.join("out")).unwrap();
         assert!(parents("out/new/x").await.is_err());
         assert!(!folder.path().join("new").exists());
+    }
+
+    #[test]
+    fn only_what_we_have_begun_ourselves_is_removed_to_make_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let ours = ["a.65a1-ff.partial", "a.65a2-1.partial"];
+        let others = [
+            "a-set.partial",
+            "a.partial",
+            "a.a-.partial",
+            "a.a-g.partial",
+            "a.a-b.partial.gz",
+            "ab.1-1.partial",
+        ];
+        for name in ours.iter().chain(&others) {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        remove_partials(&folder.path().join("a"));
+        let there = |name: &&str| folder.path().join(name).exists();
+        assert!(others.iter().all(there) && !ours.iter().any(there));
+    }
+
+    #[test]
+    fn a_long_name_has_a_partial_one_that_can_be_made() {
+        let long = |last: &str| PathBuf::from(format!("/x/{}{last}", "é".repeat(126)));
+        let [one, other] = ["a", "b"]
+            .map(|last| partial(&long(last), Version { size: 1 << 40, modified: u32::MAX }));
+        assert!(one.file_name().unwrap().len() <= 255, "{one:?}");
+        assert_ne!(one, other);
+    }
+
+    #[tokio::test]
+    async fn a_file_is_known_again_once_nothing_else_can_have_been_written_in_its_second() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, "abc").unwrap();
+        let now = std::fs::symlink_metadata(&path).unwrap().mtime();
+        let version = Version { size: 3, modified: u32::try_from(now).unwrap() };
+        assert!(!version.is_settled(&std::fs::symlink_metadata(&path).unwrap()));
+        let before = UNIX_EPOCH + Duration::from_secs(u64::try_from(now).unwrap() - 60);
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(before).unwrap();
+        let version = Version { modified: version.modified - 60, ..version };
+        assert!(version.is_settled(&std::fs::symlink_metadata(&path).unwrap()));
+        assert!(
+            !Version { size: 4, ..version }.is_settled(&std::fs::symlink_metadata(&path).unwrap())
+        );
+    }
+
+    #[tokio::test]
+    async fn only_the_version_that_is_meant_is_set_aside_and_nothing_through_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let (top, aside) = (folder.path().join("top"), folder.path().join("aside"));
+        std::fs::create_dir_all(top.join("out")).unwrap();
+        std::os::unix::fs::symlink("out", top.join("link")).unwrap();
+        std::fs::write(top.join("out/a"), "abc").unwrap();
+        let there = std::fs::symlink_metadata(top.join("out/a")).unwrap();
+        let modified = u32::try_from(there.mtime()).unwrap();
+        let file = |path: &str, size| RemoteFile { path: path.to_owned(), size, modified };
+        for other in [file("out/a", 4), file("out/b", 3), file("link/a", 3)] {
+            set_aside(&other, &top.join(&other.path), &aside.join(&other.path)).await.unwrap();
+        }
+        assert!(top.join("out/a").exists() && !aside.exists());
+        let it = file("out/a", 3);
+        set_aside(&it, &top.join(&it.path), &aside.join(&it.path)).await.unwrap();
+        assert_eq!(std::fs::read_to_string(aside.join("out/a")).unwrap(), "abc");
     }
 }

@@ -8,6 +8,7 @@ mod quote;
 mod upload;
 
 pub use directory::JobDirectory;
+pub(crate) use download::{remove_partials, set_aside};
 pub use list::RemoteFile;
 pub(crate) use list::check_pattern;
 pub(crate) use node::REMOVED;

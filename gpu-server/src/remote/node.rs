@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use russh_sftp::{
     client::{Config, SftpSession, error::Error as SftpError, fs::File},
     protocol::{FileAttributes, FileType, OpenFlags, StatusCode},
@@ -19,6 +20,8 @@ use crate::ssh::{Error, Exit, Output, Session, Target};
 const RUN_LIMIT: Duration = Duration::from_secs(90);
 /// Until SFTP is there.
 const SFTP_LIMIT: Duration = Duration::from_secs(30);
+/// As many questions are on their way at a time.
+const AT_A_TIME: usize = 32;
 /// In the directory of a job: for it, nothing is submitted any more.
 pub(crate) const REMOVED: &str = "removed";
 /// The exit code of a script that others keep from its work.
@@ -107,20 +110,35 @@ impl Remote {
         Ok(content)
     }
 
-    /// Sees to it that nothing is submitted for a job any more: when it returns, no submission goes on that would not see
-    /// the mark.
+    /// The sizes of files, asked for together; none, where there is no regular file.
+    pub(crate) async fn sizes(&self, paths: &[String]) -> Result<Vec<Option<u64>>, Error> {
+        let size = async |path: &String| match self.sftp.symlink_metadata(path).await {
+            Ok(attributes) if attributes.file_type() == FileType::File => Ok(attributes.size),
+            Ok(_) => Ok(None),
+            Err(error) => match sftp_error(path, &error) {
+                Error::Failed { .. } => Ok(None),
+                lost => Err(lost),
+            },
+        };
+        stream::iter(paths).map(size).buffered(AT_A_TIME).try_collect().await
+    }
+
+    /// Sees to it that nothing is compiled or submitted for a job any more: when it returns, nothing goes on that would not
+    /// see the mark.
     pub async fn mark_removed(&self, job: &JobDirectory) -> Result<(), Error> {
         let path = quote(&job.to_string())?;
         let script = format!(
             "cd -- {path} 2>/dev/null || exit 0
              : >{REMOVED} || exit 1
+             [ ! -e lock ] || flock -w 60 lock true || exit {BUSY}
              for task in tasks/*/; do
                  [ ! -d \"$task\" ] || flock -w 60 \"$task/submit.lock\" true || exit {BUSY}
              done"
         );
         let output = self.run(&script).await?;
         if output.exit == Exit::Code(BUSY) {
-            return Err(Error::Unreachable(format!("a task of {job} is being submitted")));
+            let what = format!("a task of {job} is being compiled or submitted");
+            return Err(Error::Unreachable(what));
         }
         output.text(&format!("marking {job}")).map(drop)
     }

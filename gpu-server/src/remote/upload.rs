@@ -102,28 +102,10 @@ impl Upload<'_> {
                 self.remote.set_mode(to, metadata.permissions().mode()).await
             }
             Entry::File => {
-                let mut file = self.open(path).await?;
+                let mut file = open(&self.top, path).await?;
                 self.remote.write(to, &mut file, metadata.permissions().mode()).await
             }
         }
-    }
-
-    /// Whoever writes into the same volume may have changed what is there since it was looked at.
-    async fn open(&self, path: &Path) -> Result<fs::File, Error> {
-        let local = || Error::local(name(path));
-        let real = fs::canonicalize(path).await.map_err(local())?;
-        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-        let opened = fs::File::options().read(true).custom_flags(flags.bits()).open(real).await;
-        let file = opened.map_err(local())?;
-        let place = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let place = fs::read_link(place).await.map_err(local())?;
-        if !place.starts_with(&self.top) {
-            return Err(Error::failed(name(path), "is a symbolic link that leads elsewhere"));
-        }
-        if !file.metadata().await.map_err(local())?.is_file() {
-            return Err(Error::failed(name(path), "is neither a file nor a directory"));
-        }
-        Ok(file)
     }
 
     /// `metadata` is that of what the path leads to.
@@ -151,6 +133,24 @@ impl Upload<'_> {
     }
 }
 
+/// Opens a file below `top`. Whoever writes into the same volume may have changed what is there since it was looked at.
+async fn open(top: &Path, path: &Path) -> Result<fs::File, Error> {
+    let local = || Error::local(name(path));
+    let real = fs::canonicalize(path).await.map_err(local())?;
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let opened = fs::File::options().read(true).custom_flags(flags.bits()).open(real).await;
+    let file = opened.map_err(local())?;
+    let place = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let place = fs::read_link(place).await.map_err(local())?;
+    if !place.starts_with(top) {
+        return Err(Error::failed(name(path), "is a symbolic link that leads elsewhere"));
+    }
+    if !file.metadata().await.map_err(local())?.is_file() {
+        return Err(Error::failed(name(path), "is neither a file nor a directory"));
+    }
+    Ok(file)
+}
+
 fn is_hidden(below: &Path) -> bool {
     let first = below.components().next();
     matches!(first, Some(Component::Normal(part)) if part.as_encoded_bytes().starts_with(b".."))
@@ -158,4 +158,34 @@ fn is_hidden(below: &Path) -> bool {
 
 fn name(path: &Path) -> String {
     format!("{path:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::fs::symlink, time::Duration};
+
+    use nix::{sys::stat::Mode, unistd::mkfifo};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_put_in_place_of_a_file_is_not_uploaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path().join("top");
+        for directory in ["top/sub", "out"] {
+            std::fs::create_dir_all(folder.path().join(directory)).unwrap();
+            std::fs::write(folder.path().join(directory).join("a"), "a").unwrap();
+        }
+        symlink(folder.path().join("out"), top.join("elsewhere")).unwrap();
+        symlink("sub/a", top.join("inside")).unwrap();
+        mkfifo(&top.join("pipe"), Mode::S_IRWXU).unwrap();
+        for fine in ["sub/a", "inside"] {
+            open(&top, &top.join(fine)).await.unwrap();
+        }
+        for other in ["elsewhere/a", "pipe", "sub"] {
+            let path = top.join(other);
+            let opened = tokio::time::timeout(Duration::from_secs(10), open(&top, &path)).await;
+            opened.expect("it waits for nobody").expect_err(other);
+        }
+    }
 }

@@ -1,13 +1,13 @@
 //! Fetching results: beside all else, as it may take hours.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use tokio::task::{JoinError, JoinSet};
 
 use super::retries::Step;
 use crate::{
     driver::{Action, Attempt},
-    fetch,
+    fetch::{self, Way},
     remote::Remote,
     ssh::Error,
 };
@@ -18,15 +18,6 @@ pub(super) struct Fetching {
     attempt: Option<Attempt>,
     /// One at most.
     task: JoinSet<Result<Option<String>, Error>>,
-}
-
-/// Where from, and where to.
-#[derive(Debug)]
-pub(super) struct Way {
-    pub(super) top: String,
-    pub(super) from: String,
-    pub(super) patterns: Vec<String>,
-    pub(super) to: PathBuf,
 }
 
 impl Fetching {
@@ -43,9 +34,7 @@ impl Fetching {
     pub(super) fn begin(&mut self, remote: &Arc<Remote>, attempt: Attempt, way: Way, last: bool) {
         let remote = remote.clone();
         self.attempt = Some(attempt);
-        self.task.spawn(async move {
-            fetch::fetch(&remote, &way.top, &way.from, &way.patterns, &way.to, last).await
-        });
+        self.task.spawn(async move { fetch::fetch(&remote, &way, last).await });
     }
 
     /// Waits for its end; for ever, if there is none.

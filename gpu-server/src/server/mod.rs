@@ -1,11 +1,13 @@
 //! Takes one job through the Slurm cluster: asks the driver what is to be done, writes the status, does it, and waits
 //! until there may be something new.
 
+mod cleaning;
 mod fetching;
+mod printing;
 mod retries;
 mod steps;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use api_types::{
     jiff::Timestamp,
@@ -20,14 +22,14 @@ use crate::{
     link::Link,
     output::Outputs,
     remote::{JobDirectory, Remote},
-    report::Reporter,
+    report,
+    report::{Reporter, Written},
     ssh::Error,
 };
 use fetching::Fetching;
+use printing::Printing;
 use retries::{Retries, Step};
 
-/// How often the output of a task that runs is looked at.
-const STREAMING: Duration = Duration::from_secs(1);
 /// How soon is tried again what the API server did not take.
 const REPORTING: Duration = Duration::from_secs(2);
 /// How long is waited when there is nothing to do; what happens to the job ends it.
@@ -42,15 +44,18 @@ pub(crate) struct Server {
     link: Link,
     status: GpuJobStatus,
     prepared: Prepared,
+    /// The attempts whose files are here.
+    here: BTreeSet<Attempt>,
+    /// Where the job's files are on the login node, once that is known.
+    directory: Option<JobDirectory>,
     outputs: Outputs,
+    printing: Printing,
     /// When Slurm is asked next.
     look: Instant,
     /// Tasks that Slurm does not know at the time.
     missing: Missing,
     retries: Retries,
     fetching: Fetching,
-    /// Tasks have printed more than was printed here.
-    prints_more: bool,
 }
 
 impl Server {
@@ -61,23 +66,36 @@ impl Server {
         reporter: Reporter,
         job: &GpuJob,
     ) -> Self {
-        let mut status = job.status.clone().unwrap_or_default();
-        // The volume may be another one by now; what is there is not fetched again.
-        status.tasks.iter_mut().for_each(|task| task.fetched = false);
-        Self {
+        let mut server = Self {
             link: Link::new(args.ssh.clone()),
+            here: BTreeSet::new(),
+            directory: None,
             outputs: Outputs::new(job.spec.completions.unwrap_or(1) > 1),
+            printing: Printing::default(),
             prepared: Prepared::NotYet,
             look: Instant::now(),
             missing: Missing::default(),
             retries: Retries::default(),
             fetching: Fetching::default(),
-            prints_more: false,
             args,
             jobs,
             reporter,
-            status,
+            status: GpuJobStatus::default(),
+        };
+        server.take_over(job, report::own(job.status.as_ref()));
+        server
+    }
+
+    /// Goes on from what another server has written, or an earlier one.
+    fn take_over(&mut self, job: &GpuJob, status: GpuJobStatus) {
+        self.status = status;
+        for task in &mut self.status.tasks {
+            // Its volume may be another one.
+            task.fetched = self.here.contains(&Attempt::of(task));
         }
+        let compiles = !job.spec.compile_scripts.is_empty() && driver::is_on_cluster(&self.status);
+        self.prepared = if compiles { Prepared::Begun } else { Prepared::NotYet };
+        self.look = Instant::now();
     }
 
     /// Ends when the job is gone, or at shutdown. Whatever is in Slurm then goes on, unless the job is deleted: then this is
@@ -109,12 +127,12 @@ impl Server {
         let deleted = job.metadata.deletion_timestamp.is_some();
         if deleted {
             self.fetching.stop().await;
-        } else if self.report(job).await.is_err() {
+        } else if let Err(wait) = self.report(job).await {
             // What is done has to be known to who comes after.
-            return REPORTING;
+            return wait;
         }
         if actions == [Action::Release] {
-            return match self.reporter.release(job).await {
+            return match self.reporter.release().await {
                 Ok(()) => IDLE,
                 Err(error) => {
                     tracing::warn!(%error, "the finalizer stays");
@@ -149,9 +167,24 @@ impl Server {
         self.wait(job, changed, stopping)
     }
 
-    async fn report(&mut self, job: &GpuJob) -> Result<(), kube::Error> {
-        let written = self.reporter.write(job, &self.status).await;
-        written.inspect_err(|error| tracing::warn!(%error, "cannot write the status"))
+    /// Writes the status; else, how long nothing is to be done.
+    async fn report(&mut self, job: &GpuJob) -> Result<(), Duration> {
+        match self.reporter.write(&self.status).await {
+            Ok(Written::Yes) => Ok(()),
+            Ok(Written::Other(status)) => {
+                tracing::warn!("another server has written the job's status: going on from that");
+                self.take_over(job, *status);
+                Err(Duration::ZERO)
+            }
+            Ok(Written::Gone) => {
+                self.fetching.stop().await;
+                Err(IDLE)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot write the status");
+                Err(REPORTING)
+            }
+        }
     }
 
     /// How long nothing is to be done, after work.
@@ -163,15 +196,16 @@ impl Server {
         if changed {
             return Duration::ZERO;
         }
-        let streams = stopping || driver::in_slurm(&self.status).any(is_running);
+        let streams = driver::in_slurm(&self.status).any(is_running);
         let until = |at: Instant| at.saturating_duration_since(Instant::now());
         let look =
             if self.retries.waits(Step::Look, Instant::now()) { IDLE } else { until(self.look) };
         let again = self.retries.next(self.fetching.is_busy()).map_or(IDLE, until);
         let pace = driver::pace(job, &self.status, Timestamp::now());
         let streaming = match streams {
-            _ if self.prints_more => Duration::ZERO,
-            true => STREAMING,
+            _ if self.printing.has_more() => Duration::ZERO,
+            _ if stopping => driver::STREAMING,
+            true => until(self.printing.next()),
             false => IDLE,
         };
         look.min(pace).min(again).min(streaming)
@@ -179,7 +213,7 @@ impl Server {
 
     /// Something could not be done: says so.
     fn trouble(&mut self, step: Option<Step>, error: &Error) {
-        let message = error.to_string();
+        let message = driver::short(&error.to_string());
         let reason = retries::reason(step, error);
         let told = Told { type_: CLUSTER_READY, holds: false, reason, message: &message };
         driver::set(&mut self.status, told, Timestamp::now());
@@ -227,7 +261,7 @@ impl Server {
         }
         let directory = self.directory(&remote).await?;
         self.retries.keep(&actions, &self.running());
-        self.prints_more = false;
+        self.printing.begin();
         for action in actions {
             let step = Step::Act(action);
             let (submits, now) = (matches!(action, Action::Submit(_)), Instant::now());
@@ -271,12 +305,16 @@ impl Server {
         self.told(CLUSTER_READY, "Connected", &format!("logged in at {host}"));
     }
 
-    async fn directory(&self, remote: &Remote) -> Result<JobDirectory, Error> {
+    async fn directory(&mut self, remote: &Remote) -> Result<JobDirectory, Error> {
+        if let Some(directory) = &self.directory {
+            return Ok(directory.clone());
+        }
         let root = match &self.args.ssh.directory {
             Some(root) => root.clone(),
             None => format!("{}/.minik8s", remote.home().await?),
         };
-        JobDirectory::new(&root, self.args.uid.as_deref().unwrap_or_default())
+        let directory = JobDirectory::new(&root, self.args.uid.as_deref().unwrap_or_default())?;
+        Ok(self.directory.insert(directory).clone())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a server does on the login node. Each step may be done again.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use api_types::{
     jiff::Timestamp,
@@ -10,13 +10,12 @@ use api_types::{
 use tokio::time::Instant;
 
 use super::{
-    STREAMING, Server,
-    fetching::Way,
+    Server,
     retries::{self, Step},
 };
 use crate::{
     driver::{self, Action, Attempt, COMPILED, News, Observation, Prepared, Told},
-    output::Stream,
+    fetch::Way,
     prepare,
     remote::{JobDirectory, Remote},
     slurm::{self, Submission, Task},
@@ -49,12 +48,22 @@ impl Server {
             }
             Action::Cancel(attempt) => self.cancel(remote, directory, attempt).await,
             Action::Fetch(attempt) => self.fetch(remote, job, directory, attempt).await,
-            Action::CleanUp => self.clean_up(remote, job, directory).await,
+            Action::StopCompiling => {
+                prepare::stop_compiling(remote, directory).await?;
+                self.prepared = Prepared::NotYet;
+                Ok(())
+            }
+            Action::FetchLog => {
+                self.fetch_log(remote, directory).await?;
+                self.prepared = Prepared::Yes;
+                Ok(())
+            }
+            Action::CleanUp => self.clean_up(remote, directory).await,
             Action::Release => Ok(()),
         }
     }
 
-    fn task(&self, Attempt { index, attempt }: Attempt) -> Task<'_> {
+    pub(super) fn task(&self, Attempt { index, attempt }: Attempt) -> Task<'_> {
         let name = self.args.job.as_ref();
         Task {
             namespace: name.map_or("", |name| &name.namespace),
@@ -83,13 +92,10 @@ impl Server {
             // Its failure is told of; the next one says this too.
             let _ = self.report(job).await;
         }
+        self.prepared = Prepared::Begun;
         let compiled = prepare::compile(remote, job, directory).await?;
-        if let Some(results) = &self.args.results
-            && !job.spec.compile_scripts.is_empty()
-            && let Err(error @ Error::Local { .. }) =
-                prepare::fetch_log(remote, directory, results).await
-        {
-            tracing::warn!(%error, "the log of the compile scripts is not here");
+        if !job.spec.compile_scripts.is_empty() {
+            self.fetch_log(remote, directory).await?;
         }
         self.prepared = match compiled {
             Ok(()) => Prepared::Yes,
@@ -99,6 +105,18 @@ impl Server {
             self.told(COMPILED, COMPILED, "the compile scripts have succeeded");
         }
         Ok(())
+    }
+
+    /// It can be done without.
+    async fn fetch_log(&self, remote: &Remote, directory: &JobDirectory) -> Result<(), Error> {
+        let Some(results) = &self.args.results else { return Ok(()) };
+        match prepare::fetch_log(remote, directory, results).await {
+            Err(error) if retries::stays(&error) => {
+                tracing::warn!(%error, "the log of the compile scripts is not here");
+                Ok(())
+            }
+            fetched => fetched,
+        }
     }
 
     /// What was about to be submitted may be in Slurm nevertheless.
@@ -150,8 +168,8 @@ impl Server {
             return Ok(());
         }
         let last = self.retries.is_last(Step::Act(Action::Fetch(attempt)));
-        match self.print(remote, job, directory, attempt, true).await {
-            Ok(()) if self.prints_more => return Ok(()),
+        match self.print_rest(remote, job, directory, attempt).await {
+            Ok(()) if self.printing.has_more() => return Ok(()),
             Ok(()) => {}
             Err(error) if last && retries::stays(&error) => {
                 tracing::warn!(%error, "output that is not printed");
@@ -159,14 +177,17 @@ impl Server {
             Err(error) => return Err(error),
         }
         let Some(results) = self.args.results.clone() else { return Ok(()) };
-        let task = self.task(attempt);
-        let patterns = slurm::output_patterns(&job.spec, task.name);
-        let from = prepare::task_dir(job, directory, &task);
+        let patterns = slurm::output_patterns(&job.spec, self.task(attempt).name);
+        let attempts = (0..=attempt.attempt).map(|number| {
+            let task = self.task(Attempt { attempt: number, ..attempt });
+            prepare::task_dir(job, directory, &task)
+        });
+        let attempts = attempts.collect();
         let to = match job.spec.completions.unwrap_or(1) {
             ..=1 => results,
             _ => results.join(attempt.index.to_string()),
         };
-        let way = Way { top: directory.to_string(), from, patterns, to };
+        let way = Way { top: directory.to_string(), attempts, patterns, to };
         self.fetching.begin(remote, attempt, way, last);
         Ok(())
     }
@@ -176,34 +197,11 @@ impl Server {
         match fetched {
             Ok(missing) => {
                 self.retries.done(step);
+                self.here.insert(attempt);
                 self.tell(News::Fetched(attempt, missing));
             }
             Err(error) => self.failed(step, &error),
         }
-    }
-
-    /// Prints what is new of a task's output.
-    async fn print(
-        &mut self,
-        remote: &Remote,
-        job: &GpuJob,
-        directory: &JobDirectory,
-        attempt: Attempt,
-        ended: bool,
-    ) -> Result<(), Error> {
-        let task = self.task(attempt);
-        let (top, from) = (directory.to_string(), prepare::task_dir(job, directory, &task));
-        let patterns = slurm::output_patterns(&job.spec, task.name);
-        let mut files: Vec<_> = [Stream::Output, Stream::Error].into_iter().zip(patterns).collect();
-        // Both may be one file.
-        files.dedup_by(|one, other| one.1 == other.1);
-        for (stream, pattern) in files {
-            let files = remote.list(&top, &from, &[pattern]).await?;
-            let printed =
-                self.outputs.follow(remote, attempt, (&from, &files), stream, ended).await;
-            self.prints_more |= printed?;
-        }
-        Ok(())
     }
 
     /// Asks Slurm when it is time, and prints what the tasks that run have printed.
@@ -215,24 +213,22 @@ impl Server {
     ) -> Result<(), Error> {
         let now = Instant::now();
         if self.look <= now && !self.retries.waits(Step::Look, now) {
-            let seen = self.observe(remote, directory).await;
+            let seen = self.observe(remote, job, directory).await;
             if seen.is_ok() {
                 let pace = driver::pace(job, &self.status, Timestamp::now());
                 self.look = Instant::now() + pace.min(self.missing.pace());
             }
             self.came(remote, Step::Look, seen)?;
         }
-        for attempt in self.running() {
-            let step = Step::Print(attempt);
-            if !self.retries.waits(step, Instant::now()) {
-                let printed = self.print(remote, job, directory, attempt, false).await;
-                self.came(remote, step, printed)?;
-            }
-        }
-        Ok(())
+        self.print_running(remote, job, directory).await
     }
 
-    async fn observe(&mut self, remote: &Remote, directory: &JobDirectory) -> Result<(), Error> {
+    async fn observe(
+        &mut self,
+        remote: &Remote,
+        job: &GpuJob,
+        directory: &JobDirectory,
+    ) -> Result<(), Error> {
         let asked: Vec<_> = driver::in_slurm(&self.status)
             .filter_map(|task| {
                 Some((Attempt::of(task), task.job_id.clone()?, task.start_time.clone()))
@@ -254,8 +250,10 @@ impl Server {
             };
             self.missing.forget(attempt);
             let begins = observed.start_time.is_some() && observed.start_time != began;
-            if began.is_some() && (begins || observed.state.is_pending()) {
-                // Requeued: Slurm empties its files when it begins anew.
+            // Tasks of an array begin one after the other, each with files of its own.
+            let requeued = began.is_some() && (begins || observed.state.is_pending());
+            if requeued && job.spec.array.is_none() {
+                // Slurm empties its files when it begins anew.
                 self.outputs.forget(attempt);
             }
             let position = match observed.state.is_pending() && std::mem::take(&mut waiting) {
@@ -279,43 +277,6 @@ impl Server {
             }
         }
         Ok(())
-    }
-
-    /// Cancels what the job has in Slurm, whether the status knows of it or not, and removes its directory when it has
-    /// ended.
-    async fn clean_up(
-        &mut self,
-        remote: &Remote,
-        job: &GpuJob,
-        directory: &JobDirectory,
-    ) -> Result<(), Error> {
-        remote.mark_removed(directory).await?;
-        let attempts = prepare::submitted(remote, directory).await?;
-        let mut ids = BTreeMap::new();
-        loop {
-            // Slurm may take its time with one whose answer was lost.
-            let mut found = Vec::new();
-            for attempt in attempts.iter().filter(|attempt| !ids.contains_key(*attempt)) {
-                let id = slurm::look_up(remote, &self.task(*attempt)).await?;
-                let place = directory.task(attempt.index, attempt.attempt);
-                found.extend(id.map(|id| (*attempt, (id, place))));
-            }
-            ids.extend(found);
-            let jobs: Vec<_> = ids.values().cloned().collect();
-            let seen = slurm::observe(remote, &jobs).await?;
-            if seen.values().all(|seen| seen.state.is_final()) {
-                break;
-            }
-            let numbers: Vec<_> = jobs.into_iter().map(|(id, _)| id).collect();
-            slurm::cancel(remote, &numbers).await?;
-            tokio::time::sleep(STREAMING).await;
-        }
-        remote.remove(directory).await?;
-        tracing::info!(%directory, "removed");
-        self.reporter
-            .release(job)
-            .await
-            .map_err(|error| Error::failed("the API server", error.to_string()))
     }
 }
 

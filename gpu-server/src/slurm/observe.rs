@@ -142,7 +142,7 @@ fn detail_script(jobs: &[&(String, String)]) -> Result<String, Error> {
              for f in {directory}/begun*; do\n\
              [ -e \"$f\" ] || continue\n\
              code=$(head -c 20 {directory}/exit-status\"${{f##*/begun}}\" 2>/dev/null | tr -cd 0-9)\n\
-             echo \"==exit {id} ${{code:-none}}\"\n\
+             echo \"==exit {id} ${{code:-none}} $(head -c 20 \"$f\" | tr -cd 0-9)\"\n\
              done\n"
         ));
     }
@@ -225,23 +225,38 @@ fn has_ended(left: Option<&Observed>) -> bool {
 #[derive(Debug, Default)]
 struct Details {
     rows: Vec<Row>,
-    /// Numbers of jobs and exit codes, one for each task of an array that has begun; none, where it has not come to its end.
-    exit_codes: Vec<(String, Option<i32>)>,
+    /// One for each task of an array that has begun.
+    left: Vec<Left>,
+}
+
+/// What a script has left.
+#[derive(Debug)]
+struct Left {
+    /// The number of its job.
+    id: String,
+    /// None, where it has not come to its end.
+    exit_code: Option<i32>,
+    /// How many tasks the array has.
+    tasks: usize,
 }
 
 impl Details {
     fn parse(text: &str) -> Self {
-        let exit = |line: &str| {
-            let (id, code) = line.strip_prefix("==exit ")?.split_once(' ')?;
-            Some((id.to_owned(), code.trim().parse().ok()))
+        let left = |line: &str| {
+            let mut words = line.strip_prefix("==exit ")?.split_whitespace();
+            let (id, exit_code) = (words.next()?.to_owned(), words.next()?.parse().ok());
+            let tasks = words.next().and_then(|tasks| tasks.parse().ok()).unwrap_or(1);
+            Some(Left { id, exit_code, tasks })
         };
-        Self { rows: of_scontrol(text), exit_codes: text.lines().filter_map(exit).collect() }
+        Self { rows: of_scontrol(text), left: text.lines().filter_map(left).collect() }
     }
 
     /// What the job's script has left, if it has begun. One that Slurm does not know any more and that has not come to its
     /// end was ended, by whatever it was.
     fn left(&self, id: &str) -> Option<Observed> {
-        let codes = self.exit_codes.iter().filter(|(of, _)| of == id).map(|(_, code)| *code);
+        let left: Vec<_> = self.left.iter().filter(|left| left.id == id).collect();
+        let never_begun = left.first().filter(|first| first.tasks > left.len()).map(|_| None);
+        let codes = left.iter().map(|left| left.exit_code).chain(never_begun);
         let code = codes.max_by_key(|code| match code {
             Some(0) => 0,
             None => 1,
@@ -299,7 +314,7 @@ impl Observed {
         self.state.is_final() && !(self.state.as_str() == "FAILED" && lacks_code)
     }
 
-    fn in_state(state: State) -> Self {
+    pub(crate) fn in_state(state: State) -> Self {
         Self {
             state,
             reason: None,

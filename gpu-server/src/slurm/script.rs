@@ -178,12 +178,12 @@ fn commands(field: &str, commands: &[String], faults: &mut Faults) -> String {
     commands.iter().map(|command| format!("{command}\n")).collect()
 }
 
-/// An array has one `id` and as many statuses as tasks. The first command also ends what `sbatch` reads for options. A
+/// An array has one `id` and as many statuses as tasks, whose number is told by each that has begun. The first command also ends what `sbatch` reads for options. A
 /// status from before a requeue does not count.
 const RECORD_ID: &str = r#"
 [ -s "$SLURM_SUBMIT_DIR/id" ] || echo "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}" >"$SLURM_SUBMIT_DIR/id"
 rm -f "$SLURM_SUBMIT_DIR/exit-status${SLURM_ARRAY_TASK_ID:+-$SLURM_ARRAY_TASK_ID}"
-: >"$SLURM_SUBMIT_DIR/begun${SLURM_ARRAY_TASK_ID:+-$SLURM_ARRAY_TASK_ID}"
+echo "${SLURM_ARRAY_TASK_COUNT:-1}" >"$SLURM_SUBMIT_DIR/begun${SLURM_ARRAY_TASK_ID:+-$SLURM_ARRAY_TASK_ID}"
 "#;
 const RECORD_STATUS: &str = r#")
 status=$?

@@ -7,6 +7,11 @@ use gpu_server::{
     ssh::{Credential, Error, Exit, HostKeys, Target},
 };
 use testkit::{Slurm, wait};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
 
 use crate::rig::{connect, target};
 
@@ -103,4 +108,31 @@ async fn a_login_node_that_goes_away_is_noticed_and_can_be_reached_again() {
     assert!(away.is_transient() && begin.elapsed() < Duration::from_secs(5), "{away}");
     slurm.start_again("sshd");
     assert!(connect(&slurm).await.run("true").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_login_node_that_takes_nothing_any_more_is_given_up() {
+    let slurm = Slurm::without_accounting();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let login = (slurm.host().to_owned(), slurm.port());
+    let (stop, mut stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut server = TcpStream::connect(login).await.unwrap();
+        tokio::select! {
+            ended = copy_bidirectional(&mut client, &mut server) => panic!("{ended:?}"),
+            _ = stopped.changed() => {}
+        }
+        std::future::pending::<()>().await;
+    });
+    let remote = Remote::connect(&Target { port, ..target(&slurm) }).await.unwrap();
+    stop.send(true).unwrap();
+    // More than what is between the two takes.
+    let content = vec![0; 64 << 20];
+    let big = format!("{}/big", slurm.home().display());
+    let put = tokio::time::timeout(Duration::from_secs(90), remote.put(&big, &content, 0o600));
+    let error = put.await.expect("it is given up").unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    wait::until("it is closed", async || remote.is_closed().then_some(()).ok_or("open")).await;
 }

@@ -68,11 +68,20 @@ async fn several_tasks_have_their_own_results_and_say_whose_output_it_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_fails_is_tried_again() {
     let mut world = World::new().await;
-    world.create(json!({ "backoffLimit": 2, "runScripts": ["pwd; case $PWD in */0-1) ;; *) exit 3;; esac"] })).await;
+    world
+        .create(json!({
+            "backoffLimit": 2,
+            "runScripts": ["pwd; case $PWD in */0-1) ;; *) echo 3 > end; exit 3;; esac"],
+            "results": ["end"],
+        }))
+        .await;
     world.serve().await;
     let status = world.ends("Complete", "CompletionsReached").await;
     assert_eq!((status.failed, status.succeeded), (1, 1));
     assert!(world.result("j.out").unwrap().ends_with("/0-1\n"));
+    assert_eq!(world.result("end"), None, "only the first attempt has left it");
+    assert!(world.result("attempt-0/j.out").unwrap().ends_with("/0-0\n"));
+    assert_eq!(world.result("attempt-0/end").as_deref(), Some("3\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,15 +116,42 @@ async fn a_job_that_takes_too_long_is_cancelled() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deadline_ends_a_job_that_is_being_compiled() {
     let mut world = World::new().await;
-    let scripts = json!({ "compileScripts": ["sleep 600"], "runScripts": ["true"] });
-    world.create(scripts).await;
+    world.create(compiling()).await;
     world.patch(json!({ "activeDeadlineSeconds": 600 })).await;
     world.serve().await;
     let is_uploaded = |status: &_| says(status, "Uploaded").is_some();
     world.until_status("it is uploaded", is_uploaded).await;
+    let compiler = compiler(&world).await;
     world.patch(json!({ "activeDeadlineSeconds": 5 })).await;
     world.ends("Failed", "DeadlineExceeded").await;
+    assert!(!compiler.exists(), "it is still being compiled");
     assert!(world.in_slurm().await.is_empty());
+}
+
+/// A job that is compiled for long.
+fn compiling() -> serde_json::Value {
+    let script = "echo $$ > compiler.partial; mv compiler.partial compiler; sleep 600; true";
+    json!({ "compileScripts": [script], "runScripts": ["true"] })
+}
+
+/// Its compiler, which is a process of this machine, too.
+async fn compiler(world: &World) -> std::path::PathBuf {
+    let file = world.remote(&world.uid().await).join("build/compiler");
+    let number = world.until("it is compiled", async || std::fs::read_to_string(&file).ok()).await;
+    std::path::Path::new("/proc").join(number.trim())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_deleted_while_it_is_compiled_leaves_nothing() {
+    let mut world = World::new().await;
+    world.create(compiling()).await;
+    world.serve().await;
+    let (compiler, uid) = (compiler(&world).await, world.uid().await);
+    assert!(compiler.exists());
+    world.delete().await;
+    world.is_gone().await;
+    assert!(!compiler.exists(), "it is still being compiled");
+    assert!(!world.remote(&uid).exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,9 +6,11 @@
 mod binding;
 mod client;
 mod connections;
+mod gpu;
 mod kubelets;
 mod lists;
 mod load;
+mod memory;
 mod metrics;
 mod objects;
 mod pods;
@@ -26,7 +28,7 @@ use clap::{Parser, ValueEnum};
 
 use crate::{report::Report, server::Backing};
 
-/// Measures the API server, the scheduler, the path of a Service and starts of pods: percentiles, CPU time and memory,
+/// Measures the API server, the scheduler, the path of a Service, starts of pods and GPU jobs: percentiles, CPU time and memory,
 /// and ratios to the same work without them.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
@@ -97,13 +99,20 @@ pub(crate) struct Args {
     /// samples: how many are taken
     #[arg(long, default_value_t = 100)]
     samples: usize,
+    /// gpu: jobs one at a time
+    #[arg(long, default_value_t = 15)]
+    gpu_jobs: usize,
+    /// gpu: jobs at once
+    #[arg(long, default_value_t = 100)]
+    gpu_jobs_at_once: usize,
 }
 
 const EXAMPLES: &str = "Examples:
   cargo build --release --workspace && target/release/bench
   target/release/bench --only lists --store embedded --listed 100000
   target/release/bench --only bindings --store embedded --bound 5000 --bound-to 1000
-  sudo target/release/bench --only services,pods,samples     # need root, a running dockerd and the images of scripts/images.sh";
+  sudo target/release/bench --only services,pods,samples     # need root, a running dockerd and the images of scripts/images.sh
+  sudo target/release/bench --only gpu                       # needs root and installs what scripts/slurm.sh needs";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Section {
@@ -131,6 +140,8 @@ enum Section {
     Pods,
     /// What a look at what pods use costs a kubelet
     Samples,
+    /// Jobs in a Slurm cluster beside plain ssh, sbatch, sacct and scp
+    Gpu,
 }
 
 #[tokio::main]
@@ -159,6 +170,7 @@ impl Section {
             Self::Services => services::run(args).await?.print(),
             Self::Pods => pods::run(args).await?.print(),
             Self::Samples => samples::run(args).await?.print(),
+            Self::Gpu => gpu::run(args).await?.print(),
         }
         Ok(())
     }

@@ -27,6 +27,7 @@ pub(crate) enum Column {
     ServerCpu,
     ServerMemory,
     Growth,
+    Anonymous,
     StoreCpu,
     StoreMemory,
 }
@@ -47,6 +48,7 @@ impl Column {
             Self::ServerCpu => "server CPU s",
             Self::ServerMemory => "MiB",
             Self::Growth => "grown by MiB",
+            Self::Anonymous => "anonymous MiB",
             Self::StoreCpu => "etcd CPU s",
             Self::StoreMemory => "etcd MiB",
         }

@@ -91,6 +91,8 @@ fn what_nobody_knows_any_more_is_in_the_jobs_directory_or_unknown() {
     // It has begun, and did not come to its end.
     check(&[], &Answer::Disabled, "==exit 7 none\n", ("FAILED", true));
     check(&[], &Answer::Disabled, "==exit 7 0\n==exit 7 none\n", ("FAILED", true));
+    check(&[], &Answer::Disabled, "==exit 7 0 2\n==exit 7 0 2\n", ("COMPLETED", true));
+    check(&[], &Answer::Disabled, "==exit 7 0 3\n==exit 7 0 3\n", ("FAILED", true));
     check(&[], &accounts(&[("RUNNING", "0:0")]), "==exit 7 none\n", ("RUNNING", true));
     check(&[], &silent(), "==exit 7 none\n", ("?", true));
     // Only accounting would know.

@@ -1,11 +1,16 @@
 //! The memory of a cluster's programs as they are now, each page divided among those that have it, and the processor time that
 //! they take.
 
+#[path = "../memory.rs"]
+mod memory;
+
 use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
 use tabled::{builder::Builder, settings::Style};
+
+use memory::Memory;
 
 /// Prints how much memory the programs of this machine's cluster have (`scripts/up.sh` starts one), and how busy they are.
 #[derive(Debug, Parser)]
@@ -21,49 +26,15 @@ struct Args {
     seconds: u64,
 }
 
-/// In KiB, as /proc has them.
-#[derive(Clone, Copy, Default)]
-struct Memory {
-    proportional: u64,
-    /// That of no file: heap, stacks, and pages of the program that were written to.
-    anonymous: u64,
-    resident: u64,
-}
-
-impl Memory {
-    fn of(process: &str) -> anyhow::Result<Self> {
-        let maps = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
-        let kib = |name: &str| {
-            let line = maps.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse().ok())
-                .with_context(|| format!("/proc/{process}/smaps_rollup has no {name}"))
-        };
-        Ok(Self {
-            proportional: kib("Pss:")?,
-            anonymous: kib("Pss_Anon:")?,
-            resident: kib("Rss:")?,
-        })
-    }
-
-    fn plus(self, other: Self) -> Self {
-        Self {
-            proportional: self.proportional + other.proportional,
-            anonymous: self.anonymous + other.anonymous,
-            resident: self.resident + other.resident,
-        }
-    }
-
-    fn row(self, name: &str) -> Vec<String> {
-        let mib = |kib: u64| format!("{:.1}", kib as f64 / 1024.0);
-        let file = self.proportional - self.anonymous;
-        let cells = [self.proportional, self.anonymous, file, self.resident].map(mib);
-        [name.to_owned()].into_iter().chain(cells).collect()
-    }
-}
-
 /// The programs of minik8s alone: not etcd, Redis nor a registry.
 const PROGRAMS: [&str; 6] =
     ["apiserver", "controller-manager", "kube-proxy", "kubelet", "scheduler", "serverless-gateway"];
+
+fn row(memory: Memory, name: &str) -> Vec<String> {
+    let file = memory.proportional - memory.anonymous;
+    let cells = [memory.proportional, memory.anonymous, file, memory.resident].map(Memory::mib);
+    [name.to_owned()].into_iter().chain(cells).collect()
+}
 
 /// The processor time that a process has taken.
 fn cpu(process: &str) -> anyhow::Result<Duration> {
@@ -104,10 +75,10 @@ fn print(args: &Args, programs: &[(&str, String, Duration)]) -> anyhow::Result<(
     for (program, process, before) in programs {
         let memory = Memory::of(process).with_context(|| format!("{program} does not run"))?;
         let cpu = cpu(process)?.saturating_sub(*before);
-        table.push_record([memory.row(program), vec![busy(cpu)]].concat());
+        table.push_record([row(memory, program), vec![busy(cpu)]].concat());
         (sum, all_cpu) = (sum.plus(memory), all_cpu + cpu);
     }
-    table.push_record([sum.row("together"), vec![busy(all_cpu)]].concat());
+    table.push_record([row(sum, "together"), vec![busy(all_cpu)]].concat());
     println!("{}", table.build().with(Style::psql()));
     Ok(())
 }

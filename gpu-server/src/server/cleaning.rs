@@ -1,0 +1,95 @@
+//! What is left of a job on the cluster, and taking that away.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::Server;
+use crate::{
+    driver::{Attempt, Missing},
+    prepare,
+    remote::{JobDirectory, Remote},
+    slurm::{self, Observed},
+    ssh::Error,
+};
+
+/// Between two looks at what is being cancelled: at first, and at most.
+const LOOKS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// What the job has in Slurm: the numbers, with the directories.
+type Jobs = BTreeMap<Attempt, (String, String)>;
+
+impl Server {
+    /// Cancels what the job has in Slurm, whether the status knows of it or not, and removes its directory when it has
+    /// ended.
+    pub(super) async fn clean_up(
+        &mut self,
+        remote: &Remote,
+        directory: &JobDirectory,
+    ) -> Result<(), Error> {
+        remote.mark_removed(directory).await?;
+        let attempts = prepare::submitted(remote, directory).await?;
+        let (mut jobs, mut missing) = (Jobs::new(), Missing::default());
+        let mut wait = LOOKS.0;
+        loop {
+            // Slurm may take its time with one whose answer was lost.
+            let unknown: Vec<_> =
+                attempts.iter().filter(|attempt| !jobs.contains_key(*attempt)).collect();
+            for attempt in unknown {
+                let id = slurm::look_up(remote, &self.task(*attempt)).await?;
+                let place = directory.task(attempt.index, attempt.attempt);
+                jobs.extend(id.map(|id| (*attempt, (id, place))));
+            }
+            let asked: Vec<_> = jobs.values().cloned().collect();
+            let seen = slurm::observe(remote, &asked).await?;
+            let live = live(&jobs, &seen, &mut missing, Instant::now());
+            if live.is_empty() {
+                break;
+            }
+            slurm::cancel(remote, &live).await?;
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(LOOKS.1);
+        }
+        remote.remove(directory).await?;
+        tracing::info!(%directory, "removed");
+        let released = self.reporter.release().await;
+        released.map_err(|error| Error::failed("the API server", error.to_string()))
+    }
+}
+
+/// The jobs that have not ended, as far as is known: of one that was there, and about which Slurm says nothing, that is
+/// known after some time only.
+fn live(
+    jobs: &Jobs,
+    seen: &BTreeMap<String, Observed>,
+    missing: &mut Missing,
+    now: Instant,
+) -> Vec<String> {
+    let mut is_live = |attempt: Attempt, id: &str| match seen.get(id) {
+        Some(observed) => !observed.state.is_final(),
+        None => !missing.miss(attempt, now),
+    };
+    let jobs = jobs.iter().map(|(attempt, (id, _))| (*attempt, id.clone()));
+    jobs.filter_map(|(attempt, id)| is_live(attempt, &id).then_some(id)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_of_which_slurm_says_nothing_has_not_ended_before_it_has_said_so_for_long() {
+        let in_state = |state: &str| Observed::in_state(state.parse().unwrap());
+        let attempt = |index| Attempt { index, attempt: 0 };
+        let job = |id: &str| (id.to_owned(), String::new());
+        let jobs = Jobs::from([(attempt(0), job("7")), (attempt(1), job("8"))]);
+        let (mut missing, now) = (Missing::default(), Instant::now());
+        let after = |seconds| now + Duration::from_secs(seconds);
+        assert_eq!(live(&jobs, &BTreeMap::new(), &mut missing, now), ["7", "8"]);
+        let seen = BTreeMap::from([("8".to_owned(), in_state("RUNNING"))]);
+        assert_eq!(live(&jobs, &seen, &mut missing, after(61)), ["8"]);
+        let seen = BTreeMap::from([("8".to_owned(), in_state("COMPLETED"))]);
+        assert!(live(&jobs, &seen, &mut missing, after(62)).is_empty());
+    }
+}
