@@ -67,10 +67,10 @@ pub(crate) async fn compile(
 /// be gone, or another login node's: [`STOP`], or that the job is removed.
 fn compiling(home: &str, work: &str) -> Result<String, Error> {
     Ok(format!(
-        "set -e; cd {home}; exec 9>>lock; flock 9
+        "set -e; cd {home}; rm -f {STOP}; exec 9>>lock; flock 9
 is_wanted() {{ [ -e compile.sh ] && [ ! -e {STOP} ] && [ ! -e {REMOVED} ]; }}
 if [ ! -e compile.status ]; then
-  rm -f {STOP}; is_wanted || exit {STOPPED}
+  is_wanted || exit {STOPPED}
   rm -rf build; mkdir -p {work}; cp -a sources/. {work}
   log=$PWD/{COMPILE_LOG} script=$PWD/compile.sh
   (cd {work} && exec timeout -k 5 {limit} bash -c '{PROFILE}; . \"$0\"' \"$script\" >\"$log\" 2>&1 9>&-) & compiler=$!
@@ -153,6 +153,7 @@ pub(crate) async fn fetch_log(
 mod tests {
     use std::{
         fs,
+        os::unix::fs::MetadataExt,
         path::Path,
         process::{Child, Command, Stdio},
     };
@@ -218,6 +219,23 @@ mod tests {
         let job = Job::new("echo told; [ ! -e ran ] || exit 9; touch ran; exit 3");
         ends(job.compile(), 0, "3\ntold\n");
         ends(job.compile(), 0, "3\ntold\n");
+    }
+
+    #[test]
+    fn those_that_wait_for_others_to_end_are_stopped_with_them() {
+        let job = Job::new("echo $$ >process.partial; mv process.partial process; sleep 600; true");
+        let compilers = [job.compile(), job.compile()];
+        let process = job.process();
+        let lock = fs::metadata(job.path("lock")).unwrap().ino();
+        let is_waiting = |line: &str| line.contains("->") && line.contains(&format!(":{lock} "));
+        while !fs::read_to_string("/proc/locks").unwrap().lines().any(is_waiting) {
+            std::thread::yield_now();
+        }
+        ends(job.start(&stopping(&job.0.path().display().to_string()).unwrap()), 0, "");
+        is_gone(&process);
+        for compiler in compilers {
+            ends(compiler, STOPPED, "");
+        }
     }
 
     #[test]

@@ -205,7 +205,7 @@ impl Server {
         let streaming = match streams {
             _ if self.printing.has_more() => Duration::ZERO,
             _ if stopping => driver::STREAMING,
-            true => until(self.printing.next()),
+            true => self.printing.wait(Instant::now()),
             false => IDLE,
         };
         look.min(pace).min(again).min(streaming)

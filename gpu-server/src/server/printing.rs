@@ -46,9 +46,9 @@ impl Printing {
         self.progress.more
     }
 
-    /// When it is looked again.
-    pub(super) fn next(&self) -> Instant {
-        self.next.unwrap_or_else(Instant::now)
+    /// How long it is not looked again.
+    pub(super) fn wait(&self, now: Instant) -> Duration {
+        self.next.map(|next| next.saturating_duration_since(now)).unwrap_or_default()
     }
 
     fn see(&mut self, progress: Progress) {
@@ -85,7 +85,7 @@ impl Server {
     ) -> Result<(), Error> {
         let (running, now) = (self.running(), Instant::now());
         self.printing.found.retain(|attempt, _| running.contains(attempt));
-        if running.is_empty() || self.printing.next() > now {
+        if running.is_empty() || !self.printing.wait(now).is_zero() {
             return Ok(());
         }
         let due: Vec<_> = running
@@ -164,5 +164,39 @@ impl Server {
             sources.extend(files.into_iter().map(|file| source(file.path)));
         }
         Ok(sources)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_is_looked_for_at_once_and_then_at_its_pace() {
+        let (mut printing, now) = (Printing::default(), Instant::now());
+        let after = |seconds| now + Duration::from_secs(seconds);
+        assert!(printing.wait(now).is_zero());
+        printing.looked(now);
+        assert_eq!(printing.wait(now), Duration::from_secs(1));
+        assert!(printing.wait(after(1)).is_zero());
+        printing.looked(after(1));
+        assert_eq!(printing.wait(after(1)), Duration::from_secs(2));
+        printing.see(Progress { some: true, more: true });
+        printing.looked(after(3));
+        assert!(printing.has_more());
+        assert_eq!(printing.wait(after(3)), Duration::from_secs(1));
+        printing.begin();
+        assert!(!printing.has_more());
+    }
+
+    #[test]
+    fn the_files_of_a_task_are_looked_for_until_there_are_some_and_then_seldom() {
+        let (mut printing, now) = (Printing::default(), Instant::now());
+        let attempt = Attempt { index: 0, attempt: 0 };
+        printing.found(attempt, Vec::new(), now);
+        assert!(!printing.is_known(attempt, now));
+        let source = Source { attempt, stream: Stream::Output, path: "/x".to_owned() };
+        printing.found(attempt, vec![source], now);
+        assert!(printing.is_known(attempt, now) && !printing.is_known(attempt, now + LISTING));
     }
 }

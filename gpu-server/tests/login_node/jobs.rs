@@ -1,6 +1,6 @@
 //! Jobs in a real Slurm.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt};
 
 use api_types::minik8s::GpuJobSpec;
 use gpu_server::{
@@ -310,4 +310,28 @@ async fn a_job_that_waits_has_its_place_and_its_reason() {
     assert_eq!(queue.jobs[0].id, ids[0]);
     cancel(&jobs.remote, &ids).await.unwrap();
     jobs.until(2, &ids[2], "CANCELLED").await;
+}
+
+#[tokio::test]
+async fn what_is_said_of_arrays_as_large_as_slurm_takes_them_is_heard() {
+    let jobs = Jobs::on(Slurm::without_accounting()).await;
+    let home = jobs.slurm.home();
+    // In the form of sacct: a line for each of a thousand tasks, and for its two steps.
+    let line = "|COMPLETED|0:0|86400|a-partition|a-node-with-a-long-name-17|billing=8,cpu=8,gres/gpu=1,mem=64G,node=1|\
+                1-00:00:00.000|123456789K|2026-11-27T02:00:00|2026-11-28T02:00:00|2026-11-27T01:00:00";
+    let sacct = format!(
+        "#!/bin/sh\nfor id in 1 2 3 4 5 6 7 8; do for task in $(seq 0 1000); do\n\
+         for step in '' .batch .extern; do echo \"${{id}}_$task$step{line}\"; done; done; done\n"
+    );
+    fs::create_dir(home.join("bin")).unwrap();
+    for (name, script) in [("sacct", sacct.as_str()), ("squeue", "#!/bin/sh\n")] {
+        let path = home.join("bin").join(name);
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::write(home.join(".bashrc"), "PATH=$HOME/bin:$PATH\n").unwrap();
+    let asked: Vec<_> = (1..=8).map(|id: u32| (id.to_string(), String::new())).collect();
+    let observed = observe(&jobs.remote, &asked).await.unwrap();
+    assert_eq!(observed.len(), 8);
+    assert!(observed.values().all(|observed| observed.state.succeeded()));
 }

@@ -149,7 +149,7 @@ async fn a_login_node_that_is_away_is_waited_for_at_every_step() {
     let mut world = World::new().await;
     world.login.cut();
     world.source("a", &"x".repeat(100_000));
-    let script = "echo begun; while [ ! -e go ]; do sleep 0.1; done; echo done; head -c 50000000 /dev/zero > big";
+    let script = "echo begun; while [ ! -e go ]; do sleep 0.1; done; echo done; head -c 100000000 /dev/zero > big";
     world.create(json!({ "runScripts": [script], "results": ["big"] })).await;
     world.serve().await;
     let lost = |status: &_| {
@@ -169,10 +169,15 @@ async fn a_login_node_that_is_away_is_waited_for_at_every_step() {
     std::fs::write(task.join("go"), "").unwrap();
     world.until_status("while it is followed", lost).await;
     world.login.open();
+    world.until("it is fetched", async || world.is_fetching().then_some(())).await;
+    world.login.cut();
+    world.until_status("while its result is fetched", lost).await;
+    assert!(world.result("big").is_none(), "it was here already");
+    world.login.open();
     world.ends("Complete", "CompletionsReached").await;
     assert_eq!(world.in_slurm().await, ["COMPLETED"]);
     assert_eq!(world.stdout(), "begun\ndone\n");
-    assert_eq!(world.result("big").unwrap().len(), 50_000_000);
+    assert_eq!(world.result("big").unwrap().len(), 100_000_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
