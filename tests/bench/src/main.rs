@@ -100,7 +100,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 100)]
     samples: usize,
     /// gpu: jobs one at a time
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 10)]
     gpu_jobs: usize,
     /// gpu: jobs at once
     #[arg(long, default_value_t = 100)]
