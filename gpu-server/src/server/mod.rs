@@ -6,6 +6,7 @@ mod fetching;
 mod printing;
 mod retries;
 mod steps;
+mod streaming;
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -1,18 +1,13 @@
-//! What tasks print while they run. It is looked at together, at a pace of its own: nobody is told when a file grows.
+//! Where and when the output of tasks that run is looked for: together, at a pace of its own, as nobody is told when a file
+//! grows.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use api_types::minik8s::GpuJob;
 use tokio::time::Instant;
 
-use super::{Server, retries::Step};
 use crate::{
     driver::{self, Attempt},
-    output::{Progress, Source, Stream},
-    prepare,
-    remote::{JobDirectory, Remote},
-    slurm,
-    ssh::Error,
+    output::{Progress, Source},
 };
 
 /// After how long is looked for more files that a task may have begun.
@@ -51,21 +46,35 @@ impl Printing {
         self.next.map(|next| next.saturating_duration_since(now)).unwrap_or_default()
     }
 
-    fn see(&mut self, progress: Progress) {
+    pub(super) fn see(&mut self, progress: Progress) {
         self.progress.some |= progress.some;
         self.progress.more |= progress.more;
     }
 
-    fn looked(&mut self, now: Instant) {
+    pub(super) fn looked(&mut self, now: Instant) {
         self.wait = driver::streaming(self.wait, self.progress.some);
         self.next = Some(now + self.wait);
     }
 
-    fn is_known(&self, attempt: Attempt, now: Instant) -> bool {
+    /// Only these run.
+    pub(super) fn keep(&mut self, running: &[Attempt]) {
+        self.found.retain(|attempt, _| running.contains(attempt));
+    }
+
+    pub(super) fn forget(&mut self, attempt: Attempt) {
+        self.found.remove(&attempt);
+    }
+
+    /// The files of a task, as far as they are known.
+    pub(super) fn sources(&self, attempt: Attempt) -> &[Source] {
+        self.found.get(&attempt).map_or(&[], |found| &found.sources)
+    }
+
+    pub(super) fn is_known(&self, attempt: Attempt, now: Instant) -> bool {
         self.found.get(&attempt).is_some_and(|found| now < found.at + LISTING)
     }
 
-    fn found(&mut self, attempt: Attempt, sources: Vec<Source>, at: Instant) {
+    pub(super) fn found(&mut self, attempt: Attempt, sources: Vec<Source>, at: Instant) {
         // What has begun a moment ago has no file yet.
         if sources.is_empty() {
             self.found.remove(&attempt);
@@ -75,101 +84,10 @@ impl Printing {
     }
 }
 
-impl Server {
-    /// Prints what is new of the tasks that run, if it is time.
-    pub(super) async fn print_running(
-        &mut self,
-        remote: &Remote,
-        job: &GpuJob,
-        directory: &JobDirectory,
-    ) -> Result<(), Error> {
-        let (running, now) = (self.running(), Instant::now());
-        self.printing.found.retain(|attempt, _| running.contains(attempt));
-        if running.is_empty() || !self.printing.wait(now).is_zero() {
-            return Ok(());
-        }
-        let due: Vec<_> = running
-            .into_iter()
-            .filter(|attempt| !self.retries.waits(Step::Print(*attempt), now))
-            .collect();
-        for attempt in due.iter().copied() {
-            if !self.printing.is_known(attempt, now) {
-                let sources = self.sources(remote, job, directory, attempt).await;
-                let sources = sources.map(|sources| self.printing.found(attempt, sources, now));
-                self.came(remote, Step::Print(attempt), sources)?;
-            }
-        }
-        let known = due.iter().filter_map(|attempt| self.printing.found.get(attempt));
-        let sources: Vec<_> = known.flat_map(|found| found.sources.clone()).collect();
-        let paths: Vec<_> = sources.iter().map(|source| source.path.clone()).collect();
-        let sizes = remote.sizes(&paths).await?;
-        for (source, size) in sources.iter().zip(sizes) {
-            let printed = match size {
-                Some(size) => self.print(remote, source, Some(size)).await,
-                // It is not what it was: it is looked for anew.
-                None => {
-                    self.printing.found.remove(&source.attempt);
-                    Ok(())
-                }
-            };
-            self.came(remote, Step::Print(source.attempt), printed)?;
-        }
-        self.printing.looked(Instant::now());
-        Ok(())
-    }
-
-    /// Prints what is left of the output of a task that has ended.
-    pub(super) async fn print_rest(
-        &mut self,
-        remote: &Remote,
-        job: &GpuJob,
-        directory: &JobDirectory,
-        attempt: Attempt,
-    ) -> Result<(), Error> {
-        for source in self.sources(remote, job, directory, attempt).await? {
-            self.print(remote, &source, None).await?;
-        }
-        Ok(())
-    }
-
-    async fn print(
-        &mut self,
-        remote: &Remote,
-        source: &Source,
-        size: Option<u64>,
-    ) -> Result<(), Error> {
-        let progress = self.outputs.follow(remote, source, size).await?;
-        self.printing.see(progress);
-        Ok(())
-    }
-
-    /// The files that a task prints into.
-    async fn sources(
-        &self,
-        remote: &Remote,
-        job: &GpuJob,
-        directory: &JobDirectory,
-        attempt: Attempt,
-    ) -> Result<Vec<Source>, Error> {
-        let task = self.task(attempt);
-        let (top, from) = (directory.to_string(), prepare::task_dir(job, directory, &task));
-        let patterns = slurm::output_patterns(&job.spec, task.name);
-        let mut files: Vec<_> = [Stream::Output, Stream::Error].into_iter().zip(patterns).collect();
-        // Both may be one file.
-        files.dedup_by(|one, other| one.1 == other.1);
-        let mut sources = Vec::new();
-        for (stream, pattern) in files {
-            let files = remote.list(&top, &from, &[pattern]).await?;
-            let source = |path: String| Source { attempt, stream, path: format!("{from}/{path}") };
-            sources.extend(files.into_iter().map(|file| source(file.path)));
-        }
-        Ok(sources)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::Stream;
 
     #[test]
     fn output_is_looked_for_at_once_and_then_at_its_pace() {
