@@ -1,5 +1,8 @@
 //! One collection: its objects, its latest changes, and the readers to wake.
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::VecDeque, sync::Arc};
 
 use parking_lot::RwLock;
@@ -9,7 +12,7 @@ use super::{
     labels::Labels,
     lanes::Lanes,
     log::{Cursor, Log},
-    object::{Change, Item, Items, Object, Options, Snapshot},
+    object::{Change, Item, Items, Listed, Object, Options, Snapshot},
 };
 use crate::{Revision, StoreError};
 
@@ -23,7 +26,7 @@ pub(super) struct Collection<T> {
 #[derive(Debug)]
 struct State<T> {
     items: Items<T>,
-    labels: Labels<T>,
+    labels: Labels,
     log: Log<T>,
     lanes: Lanes<T>,
     /// The revision of the latest change. What happened before the load is not known in detail, so the
@@ -74,12 +77,13 @@ impl<T: Object> Collection<T> {
         observe: impl FnOnce() -> Revision,
     ) -> Snapshot<T> {
         let state = self.state.read();
-        let items = state.labels.having(labels).unwrap_or_else(|| state.items.clone());
+        let (items, chosen) = (state.items.clone(), state.labels.having(labels));
         // The cache's revision can be behind a change that is in the collection already, and ahead of its latest
         // change: the list is as of the greater one.
         let revision = observe().max(state.latest);
         drop(state);
-        Snapshot { revision, items: items.below(prefix) }
+        let chosen = chosen.map(|keys| keys.below(prefix));
+        Snapshot { revision, items: Listed { all: items.below(prefix), chosen } }
     }
 
     /// The items below a prefix and after a key as they were at a revision, if all changes since are known: those of now,
@@ -106,7 +110,7 @@ impl<T: Object> Collection<T> {
                 None => drop(items.remove(change.key())),
             }
         }
-        Some(Snapshot { revision, items: items.after(prefix, after) })
+        Some(Snapshot { revision, items: items.after(prefix, after).into() })
     }
 
     /// Takes over the new state of a key. `None` if nothing changed: the key was not there to be deleted.

@@ -36,8 +36,7 @@ use self::{
     shared::{Shared, collection_of},
 };
 pub use self::{
-    object::{Change, Item, Object, Options, Snapshot},
-    ordered::Range,
+    object::{Change, Item, Listed, Object, Options, Snapshot},
     subscription::Subscription,
 };
 use crate::{Entry, Revision, Store, StoreError};
@@ -148,7 +147,7 @@ impl<T: Object + Send + Sync + 'static> Cache<T> {
         let revision = self.revision();
         let collection = collection_of(prefix).and_then(|name| self.shared.known(name));
         let Some(collection) = collection else {
-            return Snapshot { revision, items: Range::default() };
+            return Snapshot { revision, items: Listed::default() };
         };
         collection.list(prefix, labels, || self.revision())
     }

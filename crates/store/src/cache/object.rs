@@ -106,5 +106,45 @@ pub struct Snapshot<T> {
     /// The revision as of which the items are; a watch after it continues them.
     pub revision: Revision,
     /// The items.
-    pub items: Range<Arc<Item<T>>>,
+    pub items: Listed<T>,
+}
+
+/// The items of a list, as they were when it was asked for: those of a part of a collection, or of them those that an index
+/// has chosen.
+#[derive(Debug)]
+pub struct Listed<T> {
+    pub(super) all: Range<Arc<Item<T>>>,
+    pub(super) chosen: Option<Range<Arc<str>>>,
+}
+
+impl<T> Listed<T> {
+    /// The items in the order of their keys.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Item<T>>> {
+        let all = self.chosen.is_none().then(|| self.all.iter());
+        let keys = self.chosen.as_ref().map(|keys| keys.iter().map(|key| &**key));
+        let chosen = keys.map(|keys| self.all.of_keys(keys));
+        all.into_iter().flatten().chain(chosen.into_iter().flatten())
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.chosen.as_ref().map_or_else(|| self.all.len(), Range::len)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.chosen.as_ref().map_or_else(|| self.all.is_empty(), Range::is_empty)
+    }
+}
+
+impl<T> Default for Listed<T> {
+    fn default() -> Self {
+        Self { all: Range::default(), chosen: None }
+    }
+}
+
+impl<T> From<Range<Arc<Item<T>>>> for Listed<T> {
+    fn from(all: Range<Arc<Item<T>>>) -> Self {
+        Self { all, chosen: None }
+    }
 }

@@ -118,6 +118,24 @@ impl<E: Keyed + Clone> Ordered<E> {
         Range { entries: self.clone(), start, end }
     }
 
+    /// The first place, from another one on, whose key is not less than this. Mostly it is not far.
+    fn seek(&self, (chunk, within): Place, key: &str) -> Place {
+        let rest = self.0.get(chunk..).unwrap_or_default();
+        let is_less = |entry: &E| entry.key() < key;
+        let here = rest.first().and_then(|chunk| chunk.get(within));
+        if here.is_some_and(|entry| !is_less(entry)) {
+            return (chunk, within);
+        }
+        let is_behind = |chunk: &Arc<Vec<E>>| chunk.last().is_some_and(is_less);
+        let skipped = match rest.iter().take(2).take_while(|chunk| is_behind(chunk)).count() {
+            2 => rest.partition_point(is_behind),
+            few => few,
+        };
+        let from = if skipped == 0 { within } else { 0 };
+        let entries = rest.get(skipped).and_then(|chunk| chunk.get(from..)).unwrap_or_default();
+        (chunk + skipped, from + entries.partition_point(is_less))
+    }
+
     /// The first place of which something does not hold that holds of all before.
     fn place(&self, holds: impl Fn(&str) -> bool) -> Place {
         let after = self.0.partition_point(|chunk| holds(chunk[0].key()));
@@ -128,7 +146,7 @@ impl<E: Keyed + Clone> Ordered<E> {
 
 /// A part of a list, as it was when it was asked for.
 #[derive(Debug)]
-pub struct Range<E> {
+pub(super) struct Range<E> {
     entries: Ordered<E>,
     start: Place,
     /// The first place behind it.
@@ -137,7 +155,7 @@ pub struct Range<E> {
 
 impl<E> Range<E> {
     /// The entries in the order of their keys.
-    pub fn iter(&self) -> impl Iterator<Item = &E> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &E> {
         let (start, end) = (self.start, self.end);
         let chunks = self.entries.0.iter().enumerate().take(end.0 + 1).skip(start.0);
         chunks.flat_map(move |(index, chunk)| {
@@ -148,7 +166,7 @@ impl<E> Range<E> {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         let before = |(chunk, within): Place| {
             self.entries.0.iter().take(chunk).map(|chunk| chunk.len()).sum::<usize>() + within
         };
@@ -156,8 +174,23 @@ impl<E> Range<E> {
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.start == self.end
+    }
+}
+
+impl<E: Keyed + Clone> Range<E> {
+    /// The entries of these keys, which come in order.
+    pub(super) fn of_keys<'a>(
+        &'a self,
+        keys: impl Iterator<Item = &'a str>,
+    ) -> impl Iterator<Item = &'a E> {
+        let mut place = self.start;
+        keys.filter_map(move |key| {
+            place = self.entries.seek(place, key);
+            let entry = self.entries.0.get(place.0)?.get(place.1)?;
+            (entry.key() == key).then_some(entry)
+        })
     }
 }
 
@@ -174,12 +207,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    impl Keyed for Arc<str> {
-        fn key(&self) -> &str {
-            self
-        }
-    }
 
     fn texts(range: &Range<Arc<str>>) -> Vec<String> {
         range.iter().map(ToString::to_string).collect()
