@@ -12,6 +12,8 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(crate) struct Catalogue {
     definitions: Vec<Arc<ResourceDef>>,
+    /// By the last part of their paths.
+    by_plural: HashMap<String, Vec<Arc<ResourceDef>>>,
     /// Those that are stored.
     by_collection: HashMap<String, Arc<ResourceDef>>,
 }
@@ -46,7 +48,12 @@ impl Catalogue {
             }
         }
         let stored = definitions.iter().filter(|def| def.is_stored());
+        let mut by_plural = HashMap::<_, Vec<_>>::new();
+        for def in &definitions {
+            by_plural.entry(def.names.plural.clone()).or_default().push(def.clone());
+        }
         Ok(Self {
+            by_plural,
             by_collection: stored.map(|def| (def.prefix(None), def.clone())).collect(),
             definitions,
         })
@@ -71,7 +78,8 @@ impl Catalogue {
         version: &str,
         plural: &str,
     ) -> Option<&Arc<ResourceDef>> {
-        self.iter().find(|def| path(def) == (group, version, plural))
+        let mut known = self.by_plural.get(plural).into_iter().flatten();
+        known.find(|def| path(def) == (group, version, plural))
     }
 
     /// The kind that lives at a key of the store.
@@ -84,14 +92,21 @@ impl Catalogue {
         self.iter().any(|known| Arc::ptr_eq(known, def))
     }
 
-    /// An object in the version of a definition, whichever of the kind's versions it has.
-    pub(crate) fn converted(&self, object: Value, def: &ResourceDef) -> Result<Value, ApiError> {
+    /// An object in the version of a definition, whichever of the kind's versions it has, with the defaults that have come
+    /// since it was stored.
+    pub(crate) fn converted(
+        &self,
+        mut object: Value,
+        def: &ResourceDef,
+    ) -> Result<Value, ApiError> {
         let version = object["apiVersion"].as_str().unwrap_or_default();
         if version.is_empty() || version == def.api_version() {
+            def.complete(&mut object);
             return Ok(object);
         }
         // Both as they are by now: the definition may be of a time when another version was stored.
         let (from, to) = (self.version(def, version)?, self.version(def, &def.api_version())?);
+        from.complete(&mut object);
         let mut converted = to.to_served(from.to_stored(object)?)?;
         converted["apiVersion"] = to.api_version().into();
         Ok(converted)

@@ -4,7 +4,10 @@ mod texts;
 mod view;
 mod written;
 
-use std::sync::{Arc, Weak};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
 
 use api_machinery::ApiError;
 use bytes::Bytes;
@@ -38,6 +41,12 @@ pub(crate) struct Unreadable {
     key: Arc<str>,
     revision: Revision,
     why: String,
+}
+
+impl Unreadable {
+    fn new(entry: &Entry, why: &dyn fmt::Display) -> Self {
+        Self { key: entry.key.clone(), revision: entry.revision, why: why.to_string() }
+    }
 }
 
 impl From<&Unreadable> for ApiError {
@@ -117,12 +126,16 @@ impl Encoded {
         let def = catalogue.of_key(&entry.key);
         match def.and_then(|def| Written::stored(def, &entry.value)) {
             Some(written) => Self::of_written(written, entry.revision),
-            None => Self::anew(def, entry),
+            None => Self::anew(catalogue, def, entry),
         }
     }
 
-    fn anew(def: Option<&Arc<ResourceDef>>, entry: &Entry) -> Decoded {
-        let object = decode(entry).inspect_err(|error| tracing::error!("cannot read {error}"))?;
+    fn anew(catalogue: &Catalogue, def: Option<&Arc<ResourceDef>>, entry: &Entry) -> Decoded {
+        let read = decode(entry).and_then(|object| match def {
+            Some(def) => catalogue.converted(object, def).map_err(|e| Unreadable::new(entry, &e)),
+            None => Ok(object),
+        });
+        let object = read.inspect_err(|error| tracing::error!("cannot read {error}"))?;
         let fields = def.map(|def| def.stored_field_values(&object)).unwrap_or_default();
         let added = line(ADDED, object.to_string().as_bytes());
         Ok(Self::new(added.into(), Texts::new(labels(&object), &fields), def.cloned()))
@@ -145,7 +158,8 @@ impl Encoded {
 
     /// Whether the object has a field of this name anywhere, or speaks of one: a look that costs less than decoding it.
     pub(crate) fn says(&self, field: &str) -> bool {
-        String::from_utf8_lossy(&self.json()).contains(&format!("\"{field}\""))
+        let json = self.json();
+        std::str::from_utf8(&json).is_ok_and(|json| json.contains(&format!("\"{field}\"")))
     }
 
     /// The watch event of the object's appearance.
@@ -193,11 +207,10 @@ impl Encoded {
 
 /// The object of an entry, with its version.
 pub(crate) fn decode(entry: &Entry) -> Result<Value, Unreadable> {
-    let unreadable = |why| Unreadable { key: entry.key.clone(), revision: entry.revision, why };
     let mut object: Value =
-        serde_json::from_slice(&entry.value).map_err(|error| unreadable(error.to_string()))?;
+        serde_json::from_slice(&entry.value).map_err(|error| Unreadable::new(entry, &error))?;
     if !object.is_object() {
-        return Err(unreadable("not an object".to_owned()));
+        return Err(Unreadable::new(entry, &"not an object"));
     }
     set_version(&mut object, entry.revision);
     Ok(object)
@@ -275,7 +288,7 @@ mod tests {
         let def = catalogue.of_key(&entry.key).unwrap();
         assert_eq!(Written::stored(def, &entry.value).is_some(), is_as_written, "{stored}");
         let object = Encoded::of_entry(&catalogue, &entry).unwrap();
-        let anew = Encoded::anew(Some(def), &entry).unwrap();
+        let anew = Encoded::anew(&catalogue, Some(def), &entry).unwrap();
         assert_eq!((object.value(), &object.texts), (anew.value(), &anew.texts));
         assert_eq!(object.value()["metadata"]["resourceVersion"], "7");
         assert_eq!(object.added().iter().filter(|byte| **byte == b'\n').count(), 1);

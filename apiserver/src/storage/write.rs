@@ -122,9 +122,9 @@ impl Storage {
     fn encode(&self, at: Address<'_>, object: &AnyObject) -> Result<Outgoing, ApiError> {
         let (catalogue, key) = (self.catalogue.load(), at.key());
         let Some(stored) = catalogue.of_key(&key) else { return Err(at.not_found()) };
-        // The request may have begun when another version was stored.
+        // The request may have begun when another version was stored, or with other defaults.
         let is_as_given = at.def.names.version == stored.names.version;
-        let written = match is_as_given {
+        let written = match std::ptr::eq(at.def, &**stored) {
             true => Written::new(stored, object)?,
             false => {
                 let converted = catalogue.converted(object.to_value()?, stored)?;

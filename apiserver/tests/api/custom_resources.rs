@@ -229,3 +229,63 @@ async fn a_kind_from_data_is_discovered_described_and_shown_as_others_are() {
     assert_eq!(headings.collect::<Vec<_>>(), ["Name", "Spec"]);
     assert_eq!(table["rows"][0]["cells"], json!(["a", "*/5 * * * *"]));
 }
+
+/// With a default that was not there before.
+fn serve_with_suspend(plane: &ControlPlane) {
+    let kinds = plane.server().kinds().into_iter().filter(|def| def.names.group != GROUP);
+    let later = |version: &str| {
+        let mut resource = cron_tab(version);
+        let suspend = json!({"type": "boolean", "default": false});
+        resource.schema["properties"]["spec"]["properties"]["suspend"] = suspend;
+        resource
+    };
+    let beta = CustomResource { conversion: Some(Box::new(SameFields)), ..later("v1beta1") };
+    let served = [later("v1"), beta].map(|resource| resource.build().unwrap().into());
+    plane.server().serve_kinds(kinds.chain(served).collect()).unwrap();
+}
+
+#[tokio::test]
+async fn an_object_has_the_defaults_that_came_after_it_was_stored() {
+    let (plane, client) = start().await;
+    serve(&plane);
+    let tabs = api(&client, "v1");
+    let spec = json!({"cronSpec": "* * * * *", "replicas": 5});
+    tabs.create(&PostParams::default(), &object("cached", &spec)).await.unwrap();
+    serve_with_suspend(&plane);
+    // One that the cache meets only now, as after a restart: to the byte as a server writes it.
+    let stored = plane.store();
+    let collection = "/registry/stable.example.com/crontabs/default";
+    let entry = stored.get(&format!("{collection}/cached")).await.unwrap().unwrap();
+    let text = String::from_utf8(entry.value.to_vec()).unwrap().replace("cached", "read");
+    stored.put(&format!("{collection}/read"), text.into(), None).await.unwrap();
+
+    let suspend = |object: &DynamicObject| object.data["spec"]["suspend"].clone();
+    for tabs in [&tabs, &api(&client, "v1beta1")] {
+        let listed = tabs.list(&ListParams::default()).await.unwrap();
+        assert_eq!(listed.items.iter().map(suspend).collect::<Vec<_>>(), [false, false]);
+        for name in ["cached", "read"] {
+            assert_eq!(suspend(&tabs.get(name).await.unwrap()), false, "{name}");
+        }
+        let params = WatchParams::default();
+        let events = tabs.watch(&params, "0").await.unwrap().boxed();
+        let first = wait::within("the objects that are there", events.take(2).collect::<Vec<_>>());
+        for event in first.await {
+            let Ok(WatchEvent::Added(object)) = event else { panic!("{event:?}") };
+            assert_eq!(suspend(&object), false);
+        }
+    }
+    // What is written has it, and is the object that was read.
+    let unless = Patch::Json::<()>(
+        serde_json::from_value(json!([
+            {"op": "test", "path": "/spec/suspend", "value": false},
+            {"op": "replace", "path": "/spec/replicas", "value": 6},
+        ]))
+        .unwrap(),
+    );
+    for name in ["cached", "read"] {
+        tabs.patch(name, &PatchParams::default(), &unless).await.unwrap();
+        let entry = stored.get(&format!("{collection}/{name}")).await.unwrap().unwrap();
+        let object: Value = serde_json::from_slice(&entry.value).unwrap();
+        assert_eq!(object["spec"]["suspend"], false, "{name}");
+    }
+}

@@ -112,10 +112,16 @@ impl ResourceDef {
         self.kind.stored(object).map_err(|fault| self.error(fault))
     }
 
-    /// The same from its JSON, without a reason if it can't be read.
+    /// The same from its JSON, without a reason if it can't be read, or lacks what [`Self::complete`] adds.
     #[must_use]
     pub fn stored_json(&self, json: &str) -> Option<AnyObject> {
         self.kind.stored_json(json)
+    }
+
+    /// Says what a stored object of this version doesn't say, if the kind's defaults are data, and so may be newer than the
+    /// object (Kubernetes: defaults apply when objects are read from etcd).
+    pub fn complete(&self, object: &mut Value) {
+        self.kind.complete(object);
     }
 
     /// Says what the object doesn't say.

@@ -60,8 +60,10 @@ pub(crate) trait ErasedKind: fmt::Debug + Send + Sync {
     fn decode(&self, given: Value, old: Option<&Value>) -> Result<Decoded, Fault>;
     /// An object that is stored.
     fn stored(&self, object: &Value) -> Result<AnyObject, Fault>;
-    /// The same from its JSON, without a reason if it can't be read.
+    /// The same from its JSON, without a reason if it can't be read, or lacks what [`Self::complete`] adds.
     fn stored_json(&self, json: &str) -> Option<AnyObject>;
+    /// Says what a stored object doesn't say, if the defaults are data: they may be newer than the object.
+    fn complete(&self, _object: &mut Value) {}
     fn default(&self, object: &mut AnyObject);
     fn before_create(
         &self,

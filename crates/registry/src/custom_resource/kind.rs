@@ -91,7 +91,16 @@ impl ErasedKind for CustomKind {
     }
 
     fn stored_json(&self, json: &str) -> Option<AnyObject> {
-        serde_json::from_str(json).ok().map(|object| self.object(object))
+        let object: Unstructured = serde_json::from_str(json).ok()?;
+        let mut completed = object.rest.clone();
+        structural_schema::default(&self.schema, &mut completed);
+        (completed == object.rest).then(|| self.object(object))
+    }
+
+    fn complete(&self, object: &mut Value) {
+        if let Some(object) = object.as_object_mut() {
+            structural_schema::default(&self.schema, object);
+        }
     }
 
     fn default(&self, object: &mut AnyObject) {
