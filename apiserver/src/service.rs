@@ -264,7 +264,8 @@ where
 /// A write is carried out to its end, in a task of its own: a client that goes away must not cut it in half.
 async fn carry_out(state: &Arc<State>, call: Call) -> Result<Response, ApiError> {
     if !call.info.verb.is_write() {
-        return verbs::perform(state, &call).await;
+        // Apart, or the future of each write would be moved about with room for this one in it.
+        return Box::pin(verbs::perform(state, &call)).await;
     }
     let span =
         tracing::info_span!("write", verb = call.info.verb.as_str(), user = call.identity.user);

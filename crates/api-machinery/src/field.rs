@@ -19,7 +19,7 @@ impl FieldPath {
     /// The path of a field below this one.
     #[must_use]
     pub fn child(&self, name: &str) -> Self {
-        if self.0.is_empty() { Self::new(name) } else { Self(format!("{}.{name}", self.0)) }
+        if self.0.is_empty() { Self::new(name) } else { Self([&*self.0, ".", name].concat()) }
     }
 
     /// The path of an element of this list.

@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use crate::object::Object;
 
+/// How many bytes of JSON most objects are shorter than.
+const USUAL_SIZE: usize = 4096;
+
 /// See the module.
 pub struct AnyObject(Box<dyn Erased>);
 
@@ -47,7 +50,9 @@ impl<T: Described + Serialize + Clone + PartialEq + Send + Sync + 'static> Erase
     }
 
     fn to_json(&self) -> serde_json::Result<Vec<u8>> {
-        serde_json::to_vec(self)
+        let mut json = Vec::with_capacity(USUAL_SIZE);
+        serde_json::to_writer(&mut json, self)?;
+        Ok(json)
     }
 
     fn equals(&self, other: &AnyObject) -> bool {

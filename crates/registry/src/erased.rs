@@ -19,6 +19,7 @@ use crate::{
     object::Object,
     quantities::Quantities,
     strategy::{Exists, Strategy},
+    struct_fields,
 };
 
 /// What can be wrong with an object.
@@ -200,7 +201,11 @@ impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
         self.strategy.validate(object, &mut errors);
         faultless(object, errors)?;
         // Kinds without a spec have no generations.
-        object.metadata_mut().generation = spec(object)?.map(|_| 1);
+        let has_spec = match struct_fields::has(object, "spec") {
+            Some(has) => has,
+            None => spec(object)?.is_some(),
+        };
+        object.metadata_mut().generation = has_spec.then_some(1);
         Ok(())
     }
 
