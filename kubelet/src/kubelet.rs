@@ -3,14 +3,14 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
 
 use anyhow::Context as _;
 use api_types::api::core::v1::Pod;
-use component::{Credentials, Runtime as Program, events::Recorder, host};
+use component::{Credentials, Runtime as Program, events::Recorder, host, resolv_conf};
 use futures::StreamExt;
 use listwatch::{ListWatch, Scope};
 use tokio::task::JoinSet;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::Ledger,
-    container::dns::{self, ClusterDns},
+    container::dns::ClusterDns,
     context::Context,
     housekeeping, images,
     machine::{Memory, cpus, disk_bytes},
@@ -78,7 +78,7 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
         dns: ClusterDns {
             servers: options.cluster_dns.clone(),
             domain: options.cluster_domain.clone(),
-            node_file: options.resolv_conf.clone().unwrap_or_else(resolv_conf),
+            node_file: options.resolv_conf.clone().unwrap_or_else(resolv_conf::host_file),
         },
         services: Services::follow(&listwatch, &program.tasks, program.shutdown.clone()),
         running,
@@ -224,13 +224,6 @@ fn facts(options: &Options, name: String, ip: String) -> anyhow::Result<object::
         machine_id: line("/etc/machine-id"),
         boot_id: line("/proc/sys/kernel/random/boot_id"),
     })
-}
-
-/// The node's own resolver, or the one behind it if it serves only the node itself.
-fn resolv_conf() -> PathBuf {
-    let (usual, behind) = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf");
-    let stub = std::fs::read_to_string(usual).is_ok_and(|text| dns::is_stub(&text));
-    PathBuf::from(if stub && Path::new(behind).exists() { behind } else { usual })
 }
 
 fn line(path: impl AsRef<Path>) -> String {

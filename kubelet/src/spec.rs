@@ -9,6 +9,8 @@ use crate::runtime::PodIdentity;
 
 const DEFAULT_GRACE_SECONDS: i64 = 30;
 const LONGEST_GRACE_SECONDS: u64 = i32::MAX as u64;
+/// Of Linux.
+const LONGEST_HOSTNAME: usize = 64;
 
 /// When a container is started again after it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +122,37 @@ pub fn hostname(pod: &Pod) -> String {
     let wanted = spec(pod).and_then(|spec| spec.hostname.clone()).filter(|name| !name.is_empty());
     let name = wanted.or_else(|| pod.metadata.name.clone()).unwrap_or_default();
     name.chars().take(63).collect::<String>().trim_end_matches(['-', '.']).to_owned()
+}
+
+/// The pod's name in the cluster's DNS, if it has a subdomain.
+pub fn full_name(pod: &Pod, domain: &str) -> Option<String> {
+    let subdomain = spec(pod)?.subdomain.as_deref().filter(|name| !name.is_empty())?;
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+    Some(format!("{}.{subdomain}.{namespace}.svc.{domain}", hostname(pod)))
+}
+
+/// What the kernel calls the pod's host.
+///
+/// # Errors
+/// The name that the pod wants is longer than the kernel takes.
+pub fn kernel_hostname(pod: &Pod, domain: &str) -> Result<String, NameTooLong> {
+    let whole = spec(pod).and_then(|spec| spec.set_hostname_as_fqdn).unwrap_or_default();
+    match full_name(pod, domain).filter(|_| whole) {
+        Some(name) if name.len() > LONGEST_HOSTNAME => Err(NameTooLong { name }),
+        Some(name) => Ok(name),
+        None => Ok(hostname(pod)),
+    }
+}
+
+/// A full name that can't be a host's, in Kubernetes' words.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "Failed to construct FQDN from Pod hostname and cluster domain, FQDN {name} is too long \
+     ({LONGEST_HOSTNAME} characters is the max, {} characters requested)",
+    name.len()
+)]
+pub struct NameTooLong {
+    name: String,
 }
 
 /// Changes when the container must be made anew. Only name and image count, as in Kubernetes: the

@@ -1,6 +1,6 @@
 //! What every program does alike, written once: flags, configuration file and environment; logs;
 //! signals; `/healthz`, `/livez`, `/readyz` and `/metrics`; the client of the API server; the TLS
-//! material of a kubeconfig; leader election; events; networks; the host; tasks
+//! material of a kubeconfig; leader election; events; networks; the host and whom it asks for names; tasks
 //! that may not die unseen.
 //!
 //! It knows no program: what differs between two of them is a parameter here.
@@ -19,6 +19,7 @@ mod patience;
 mod process;
 mod program;
 mod replica;
+pub mod resolv_conf;
 mod tasks;
 
 pub use client::{ClientArgs, client, wait_for_apiserver};

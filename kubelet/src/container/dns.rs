@@ -3,6 +3,7 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use api_types::api::core::v1::Pod;
+use component::resolv_conf::Resolver;
 
 use crate::spec;
 
@@ -11,8 +12,6 @@ const MAX_SERVERS: usize = 3;
 const MAX_SEARCHES: usize = 32;
 /// Of the search line.
 const MAX_SEARCH_CHARACTERS: usize = 2048;
-/// The server of systemd-resolved on the node. It serves only the node itself.
-const STUB: &str = "127.0.0.53";
 
 /// The cluster's DNS, for pods with `dnsPolicy: ClusterFirst`, and the node's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,21 +31,6 @@ pub struct ResolvConf {
     pub text: String,
     /// What was left out of it, for events with the reason `DNSConfigForming`.
     pub warnings: Vec<String>,
-}
-
-/// The lines of a `resolv.conf`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Resolver {
-    servers: Vec<String>,
-    searches: Vec<String>,
-    options: Vec<String>,
-}
-
-/// Whether the file names only the stub of systemd-resolved: the servers behind it are in a file of
-/// systemd's own.
-pub fn is_stub(file: &str) -> bool {
-    let servers = Resolver::parse(file).servers;
-    !servers.is_empty() && servers.iter().all(|server| server == STUB)
 }
 
 /// The pod's file; `node` is the content of the node's.
@@ -139,38 +123,6 @@ fn shorten(resolver: &mut Resolver, warnings: &mut Vec<String>) {
 fn remove_repeated(words: &mut Vec<String>) {
     let mut seen = std::collections::BTreeSet::new();
     words.retain(|word| seen.insert(word.clone()));
-}
-
-// === impl Resolver ===
-
-impl Resolver {
-    fn parse(text: &str) -> Self {
-        let mut resolver = Self::default();
-        for line in text.lines() {
-            let mut words = line.split_whitespace().map(str::to_owned);
-            match words.next().as_deref() {
-                Some("nameserver") => resolver.servers.extend(words.next()),
-                Some("search") => resolver.searches = words.collect(),
-                Some("options") => resolver.options.extend(words),
-                _ => {}
-            }
-        }
-        resolver
-    }
-
-    fn render(&self) -> String {
-        let mut text = String::new();
-        if !self.searches.is_empty() {
-            text.push_str(&format!("search {}\n", self.searches.join(" ")));
-        }
-        for server in &self.servers {
-            text.push_str(&format!("nameserver {server}\n"));
-        }
-        if !self.options.is_empty() {
-            text.push_str(&format!("options {}\n", self.options.join(" ")));
-        }
-        text
-    }
 }
 
 #[cfg(test)]

@@ -61,13 +61,6 @@ fn a_pod_is_not_sent_to_a_server_on_the_nodes_loopback() {
 }
 
 #[test]
-fn systemds_stub_is_known() {
-    assert!(is_stub("nameserver 127.0.0.53\noptions edns0 trust-ad\nsearch .\n"));
-    assert!(!is_stub("nameserver 127.0.0.53\nnameserver 192.0.2.1\n"));
-    assert!(!is_stub(""));
-}
-
-#[test]
 fn what_resolvers_do_not_read_is_left_out_and_told() {
     let servers: Vec<String> = (1..=4).map(|i| format!("192.0.2.{i}")).collect();
     let searches: Vec<String> = (0..40).map(|i| format!("s{}", i % 35)).collect();

@@ -10,7 +10,7 @@ use crate::{
     context::Context,
     network::NetworkError,
     runtime::{RuntimeError, SandboxNetwork, SandboxSpec},
-    spec,
+    spec::{self, NameTooLong},
 };
 
 /// Why a sandbox could not be made.
@@ -22,6 +22,8 @@ pub(super) enum SandboxError {
     Runtime(#[from] RuntimeError),
     #[error("the sandbox died at once")]
     Died,
+    #[error(transparent)]
+    Name(#[from] NameTooLong),
 }
 
 /// A sandbox to be.
@@ -62,7 +64,7 @@ impl Sandbox {
     /// Gives its id once it is connected. Otherwise the starts that wait for its place end with it.
     pub(super) async fn run(self) -> Result<String, SandboxError> {
         let runtime = &self.context.runtime;
-        let id = runtime.create_sandbox(&self.spec()).await?;
+        let id = runtime.create_sandbox(&self.spec()?).await?;
         self.place.send_modify(|place| place.id = Some(id.clone()));
         match self.connect(&id).await {
             Ok(pod_ip) => {
@@ -89,18 +91,18 @@ impl Sandbox {
         Ok(context.network.attach(&spec::identity(&self.pod).uid, pid).await?.to_string())
     }
 
-    fn spec(&self) -> SandboxSpec {
+    fn spec(&self) -> Result<SandboxSpec, NameTooLong> {
         let pod = &self.pod;
         let pod_spec = spec::spec(pod).cloned().unwrap_or_default();
         let sysctls = pod_spec.security_context.and_then(|context| context.sysctls);
-        SandboxSpec {
+        Ok(SandboxSpec {
             pod: spec::identity(pod),
             attempt: self.attempt,
-            hostname: spec::hostname(pod),
+            hostname: spec::kernel_hostname(pod, &self.context.dns.domain)?,
             network: self.network.clone(),
             host_ipc: pod_spec.host_ipc.unwrap_or_default(),
             host_pid: pod_spec.host_pid.unwrap_or_default(),
             sysctls: sysctls.into_iter().flatten().map(|s| (s.name, s.value)).collect(),
-        }
+        })
     }
 }

@@ -339,7 +339,8 @@ impl Starter {
         volumes::private_directory(&directory)?;
         let mut wanted = vec![("/etc/resolv.conf", "resolv.conf", self.resolv_conf())];
         if !spec::host_network(&self.pod) {
-            wanted.push(("/etc/hosts", "etc-hosts", files::hosts(&self.pod, pod_ip)));
+            let hosts = files::hosts(&self.pod, pod_ip, &self.context.dns.domain);
+            wanted.push(("/etc/hosts", "etc-hosts", hosts));
         }
         wanted.retain(|(target, ..)| mounts.iter().all(|mount| mount.target != *target));
         let mut made = Vec::new();
