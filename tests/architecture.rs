@@ -87,7 +87,7 @@ enum Name {
 }
 
 /// Where there are no places, nobody may.
-const RIMS: [Rim; 10] = [
+const RIMS: [Rim; 13] = [
     Rim { name: Name::Crate("bollard"), places: &["crates/docker/"] },
     Rim { name: Name::Program("docker"), places: &[] },
     Rim { name: Name::Program("iptables"), places: &["crates/packet-filter/"] },
@@ -95,6 +95,9 @@ const RIMS: [Rim; 10] = [
     Rim { name: Name::Crate("redis"), places: &["crates/listwatch/"] },
     Rim { name: Name::Crate("etcd_client"), places: &["crates/store/"] },
     Rim { name: Name::Crate("redb"), places: &["crates/store/"] },
+    Rim { name: Name::Crate("hickory_proto"), places: &["kube-proxy/src/dns/"] },
+    Rim { name: Name::Crate("hickory_resolver"), places: &["kube-proxy/src/dns/"] },
+    Rim { name: Name::Crate("hickory_server"), places: &["kube-proxy/src/dns/"] },
     Rim { name: Name::Crate("rtnetlink"), places: &["crates/netlink/"] },
     Rim { name: Name::Crate("russh"), places: &["gpu-server/src/ssh/"] },
     Rim { name: Name::Crate("russh_sftp"), places: &["gpu-server/src/remote/"] },

@@ -37,7 +37,8 @@ impl Rig {
         let configs = Configs::open(state.path()).unwrap();
         let reconciler = Nginx(Reconciler::new(node.clone(), node.clone(), configs));
         let service_cidr = "10.96.0.0/16".parse().unwrap();
-        let place = Place { nodes: ["here".to_owned()].into(), service_cidr };
+        let nodes = ["here".to_owned()].into();
+        let place = Place { nodes, service_cidr, cluster_dns: None };
         let services = (0..count).map(service).collect();
         let slices = (0..count).map(|number| slice(number, 3)).collect();
         Rig { node, _state: state, reconciler, place, services, slices }

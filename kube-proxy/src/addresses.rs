@@ -64,6 +64,7 @@ pub struct Loopback {
     index: u32,
     range: Ipv4Net,
     pods: Ipv4Net,
+    not_listed: Option<Ipv4Addr>,
 }
 
 impl Loopback {
@@ -71,13 +72,20 @@ impl Loopback {
     pub async fn open(range: Ipv4Net, pods: Ipv4Net) -> Result<Self, AddressError> {
         let netlink = Netlink::open()?;
         let index = netlink.link("lo").await?.ok_or(AddressError::NoLoopback)?;
-        Ok(Loopback { netlink, index, range, pods })
+        Ok(Loopback { netlink, index, range, pods, not_listed: None })
+    }
+
+    /// With one that is never said to be held: somebody else takes it.
+    #[must_use]
+    pub fn without(self, address: Option<Ipv4Addr>) -> Self {
+        Loopback { not_listed: address, ..self }
     }
 
     fn is_virtual(&self, address: &Address) -> bool {
         address.link == self.index
             && address.prefix_len == 32
             && self.range.contains(&address.address)
+            && self.not_listed != Some(address.address)
     }
 }
 

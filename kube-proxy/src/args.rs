@@ -1,15 +1,20 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::Parser;
 use component::{ClientArgs, ServeArgs, network};
 use ipnet::Ipv4Net;
 
+use crate::dns::{Stub, server};
+
 /// Gives every Service its virtual IP on this node: an nginx each, balanced over the ready endpoints.
-/// Adds routes to the pods of nodes on other hosts of the same network segment.
+/// Adds routes to the pods of nodes on other hosts of the same network segment. Serves the cluster's DNS.
 ///
-/// Needs root, for addresses on lo and routes. Running nginx containers are left alone when it ends, and
+/// Needs root, for addresses on lo, routes and port 53. Running nginx containers are left alone when it ends, and
 /// adopted when it begins.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
@@ -28,6 +33,22 @@ pub struct Args {
     /// The range of all pods. Routes within it lead to the other nodes
     #[arg(long, value_name = "CIDR", default_value = "10.244.0.0/16", value_parser = network::parse)]
     pub(crate) cluster_cidr: Ipv4Net,
+    /// Answers DNS at this address of --service-cidr, that of the Service kube-dns [default: no DNS is served]
+    #[arg(long, value_name = "IP")]
+    pub(crate) cluster_dns: Option<Ipv4Addr>,
+    /// The cluster's domain
+    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
+    pub(crate) cluster_domain: String,
+    /// Name servers that are asked for other names [default: those that this host asks]
+    #[arg(long, value_name = "ADDRESS[:PORT]", value_delimiter = ',', value_parser = server)]
+    pub(crate) dns_upstream: Vec<SocketAddr>,
+    /// A domain with name servers of its own; may be repeated
+    #[arg(long, value_name = "DOMAIN=ADDRESS[:PORT],…")]
+    pub(crate) dns_stub: Vec<Stub>,
+    /// This host's resolv.conf [default: /etc/resolv.conf, or what stands behind it if it names only
+    /// systemd-resolved]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) resolv_conf: Option<PathBuf>,
     /// The directory for the nginx configurations; Docker must be able to mount it
     #[arg(long, value_name = "DIR", default_value = "/var/lib/minik8s/kube-proxy")]
     pub(crate) state_dir: PathBuf,
@@ -42,6 +63,10 @@ pub struct Args {
 const EXAMPLES: &str = "Examples:
   kube-proxy --kubeconfig /etc/minik8s/kube-proxy.conf
   kube-proxy --kubeconfig /etc/minik8s/kube-proxy.conf --redis redis://127.0.0.1:6379 --node-name n1
+
+  # With DNS, and names of the company's domain from its own servers
+  kube-proxy --kubeconfig /etc/minik8s/kube-proxy.conf --cluster-dns 10.96.0.10 \\
+             --dns-stub corp.example=192.0.2.1,192.0.2.2
 
   # The containers that it keeps
   docker ps --filter label=io.minik8s.service

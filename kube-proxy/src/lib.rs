@@ -7,6 +7,7 @@
 //! through this program, and flows on while it is away.
 //!
 //! [`routes`] is the same for routes, with a loop of its own: neither waits for the other.
+//! [`dns`] answers for the names of Services, and is the one thing that is not there while this program is away.
 //! `witness` tells the node controller which other hosts are reached from here.
 
 pub mod addresses;
@@ -15,6 +16,7 @@ pub mod backend;
 mod clients;
 pub mod configs;
 pub mod containers;
+pub mod dns;
 pub mod docker;
 pub mod firewall;
 pub mod instance;
@@ -35,7 +37,7 @@ pub mod world;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use component::{Check, Runtime, events::Recorder, host};
+use component::{Check, Runtime, events::Recorder, host, resolv_conf};
 use futures::{
     FutureExt,
     future::{LocalBoxFuture, select_all},
@@ -47,11 +49,12 @@ use crate::{
     addresses::Loopback,
     backend::Nginx,
     configs::Configs,
+    dns::Dns,
     docker::Docker,
     reconciler::Reconciler,
     routes::{Host, kernel::Kernel, sync::Outlets as RouteOutlets, sync::Routes},
     sync::Outlets,
-    world::{Here, World},
+    world::{Follower, Here, World},
 };
 
 pub use args::Args;
@@ -76,19 +79,24 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let recorder = Recorder::new(&runtime.tasks, listwatch.client().clone(), "kube-proxy", &node);
     let engine = ::docker::Docker::new(&args.docker_host).context("cannot use --docker-host")?;
     let docker = Docker::new(engine, &args.nginx_image, &node);
-    let addresses = Loopback::open(args.service_cidr, args.cluster_cidr).await;
-    let addresses = addresses.context("cannot hold addresses")?;
+    let addresses = hold_addresses(&args).await?.without(args.cluster_dns);
+    let (dns, dns_addresses) = (make_dns(&args, &runtime)?, hold_addresses(&args).await?);
+    let dns_check = runtime.health.check("dns");
+    if dns.is_none() {
+        dns_check.ready();
+    }
     let configs = Configs::open(&args.state_dir).context("cannot use --state-dir")?;
     let mut backend = Nginx(Reconciler::new(docker.clone(), addresses, configs));
     let host = Host { node: node.clone(), cluster_cidr: args.cluster_cidr };
     let mut routes = keep_routes(host, recorder.clone(), routes_check, &runtime)?;
-    let here = Here { node, service_cidr: args.service_cidr };
+    let here = Here { node, service_cidr: args.service_cidr, cluster_dns: args.cluster_dns };
     let outlets = Outlets { check, metrics: Metrics::register(&runtime.metrics), recorder };
     let (wake, routes_wake) = (Arc::new(Wake::default()), Arc::new(Wake::default()));
     let (nodes, nodes_watch) = world::follow(&listwatch, vec![wake.clone(), routes_wake.clone()]);
-    let (world, watches) = World::watch(&listwatch, nodes.clone(), &wake);
+    let follower = dns.clone().map(|dns| Arc::new(dns) as Arc<dyn Follower>);
+    let (world, watches) = World::watch(&listwatch, nodes.clone(), &wake, follower);
 
-    let parts: Vec<Part<'_>> = vec![
+    let mut parts: Vec<Part<'_>> = vec![
         ("watching Services and EndpointSlices", watches.boxed_local()),
         ("watching nodes", nodes_watch.boxed_local()),
         ("keeping Services", sync::run(&world, &here, &mut backend, &wake, &outlets).boxed_local()),
@@ -96,6 +104,10 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
         ("asking other hosts", witness::run(&here.node, &nodes, &listwatch).boxed_local()),
         ("following Docker's events", docker.follow_deaths(&wake).boxed_local()),
     ];
+    if let Some(dns) = &dns {
+        let serving = dns.run(&dns_addresses, &listwatch, &dns_check);
+        parts.push(("serving DNS", serving.boxed_local()));
+    }
     run(&runtime.shutdown, parts).await
 }
 
@@ -109,6 +121,32 @@ async fn run(shutdown: &CancellationToken, parts: Vec<Part<'_>>) -> anyhow::Resu
         () = shutdown.cancelled() => Ok(()),
         (doing, ..) = select_all(parts) => bail!("{doing} has ended"),
     }
+}
+
+async fn hold_addresses(args: &Args) -> anyhow::Result<Loopback> {
+    let opened = Loopback::open(args.service_cidr, args.cluster_cidr).await;
+    opened.context("cannot hold addresses")
+}
+
+/// Nothing, if none is wanted here.
+fn make_dns(args: &Args, runtime: &Runtime) -> anyhow::Result<Option<Dns>> {
+    let Some(address) = args.cluster_dns else { return Ok(None) };
+    if !args.service_cidr.contains(&address) {
+        bail!("--cluster-dns: {address} is not in --service-cidr {}", args.service_cidr);
+    }
+    if args.dns_upstream.iter().any(|server| server.ip() == address) {
+        bail!("--dns-upstream: {address} is the cluster's DNS itself");
+    }
+    let settings = dns::Settings {
+        address,
+        domain: args.cluster_domain.clone(),
+        ranges: vec![args.service_cidr, args.cluster_cidr],
+        upstream: args.dns_upstream.clone(),
+        host_file: args.resolv_conf.clone().unwrap_or_else(resolv_conf::host_file),
+        stubs: args.dns_stub.clone(),
+    };
+    let metrics = dns::metrics::Metrics::register(&runtime.metrics);
+    Dns::new(settings, metrics).map(Some)
 }
 
 fn keep_routes(

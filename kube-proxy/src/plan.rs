@@ -29,6 +29,8 @@ pub struct Place {
     pub nodes: BTreeSet<String>,
     /// The range of virtual IPs. An address outside of it is never taken: nothing would clean it up.
     pub service_cidr: Ipv4Net,
+    /// The one of them at which kube-proxy itself answers: there is no nginx for the Service that has it, `kube-dns`.
+    pub cluster_dns: Option<Ipv4Addr>,
 }
 
 /// One Service on this node: the address to hold and where each port leads.
@@ -98,7 +100,7 @@ pub fn plan_service<'a>(
         namespace: namespace.clone()?,
         name: name.clone()?,
         uid: uid.clone()?,
-        ip: virtual_ip(spec, &place.service_cidr)?,
+        ip: virtual_ip(spec, &place.service_cidr).filter(|ip| !is_own(place, service, *ip))?,
         affinity: affinity(spec),
         ports: plan_ports(spec, &slices, local_only(spec).then_some(&place.nodes)),
     })
@@ -162,6 +164,12 @@ fn virtual_ip(spec: &ServiceSpec, range: &Ipv4Net) -> Option<Ipv4Addr> {
     }
     let addresses = spec.cluster_ip.iter().chain(spec.cluster_ips.iter().flatten());
     addresses.filter_map(|ip| ip.parse().ok()).find(|ip| range.contains(ip))
+}
+
+fn is_own(place: &Place, service: &Service, ip: Ipv4Addr) -> bool {
+    let ObjectMeta { namespace, name, .. } = &service.metadata;
+    let is_dns = (namespace.as_deref(), name.as_deref()) == (Some("kube-system"), Some("kube-dns"));
+    is_dns && place.cluster_dns == Some(ip)
 }
 
 fn local_only(spec: &ServiceSpec) -> bool {

@@ -50,22 +50,36 @@ pub struct Here {
     pub node: String,
     /// The range of virtual IPs.
     pub service_cidr: Ipv4Net,
+    /// The one at which this program itself answers.
+    pub cluster_dns: Option<Ipv4Addr>,
 }
 
-/// For which Services the plan may be another one.
+/// For which Services something may be new.
 #[derive(Debug)]
-pub(crate) enum Changed {
+pub enum Changed {
+    /// A list is complete.
     All,
+    /// For these.
     Only(HashSet<ObjectRef<Service>>),
 }
 
+/// Hears of each change at once, while what the loop does of it may take its time.
+pub trait Follower: Send + Sync {
+    /// The world is as it is after the change.
+    fn changed(&self, world: &World, changed: &Changed);
+}
+
+/// A Service and its slices.
+pub type ServiceAndSlices = (Arc<Service>, Vec<Arc<EndpointSlice>>);
+
 impl World {
-    /// The world, and what has to be polled for it to be kept up to date and `wake` to be called. The
-    /// watch of `nodes` has to call it too.
+    /// The world, and what has to be polled for it to be kept up to date, and `wake` and `follower` to be called. The
+    /// watch of `nodes` has to call `wake` too.
     pub fn watch(
         listwatch: &ListWatch,
         nodes: Store<Node>,
         wake: &Arc<Wake>,
+        follower: Option<Arc<dyn Follower>>,
     ) -> (World, impl Future<Output = ()> + Send + 'static + use<>) {
         let news = Arc::new(Mutex::new(News::default()));
         let (services, services_writer) = reflector::store();
@@ -74,11 +88,13 @@ impl World {
         let slices_watch = listwatch.watch(Scope::All).reflect(slices_writer);
         let world = World { services, slices, nodes, news };
         let (of_services, of_slices) = (world.clone(), world.clone());
-        let wakes = vec![wake.clone()];
-        let services_watch =
-            wake_on_changes(services_watch, wakes.clone(), move |event| of_services.service(event));
-        let slices_watch =
-            wake_on_changes(slices_watch, wakes, move |event| of_slices.slice(event));
+        let (wakes, also) = (vec![wake.clone()], follower.clone());
+        let services_watch = wake_on_changes(services_watch, wakes.clone(), move |event| {
+            of_services.note(of_services.service_changed(event), follower.as_deref());
+        });
+        let slices_watch = wake_on_changes(slices_watch, wakes, move |event| {
+            of_slices.note(of_slices.slice_changed(event), also.as_deref());
+        });
         let watches = async {
             tokio::select! {
                 () = services_watch => {}
@@ -103,7 +119,7 @@ impl World {
     pub(crate) fn place(&self, here: &Here, local: &BTreeSet<Ipv4Addr>) -> Place {
         let nodes = self.nodes.state();
         let nodes = routes::nodes_here(&here.node, local, nodes.iter().map(AsRef::as_ref));
-        Place { nodes, service_cidr: here.service_cidr }
+        Place { nodes, service_cidr: here.service_cidr, cluster_dns: here.cluster_dns }
     }
 
     /// Since this was asked last.
@@ -119,39 +135,67 @@ impl World {
 
     /// Nothing if there is no such Service, or if it has no virtual IP.
     pub(crate) fn plan(&self, place: &Place, name: &ObjectRef<Service>) -> Option<ServicePlan> {
-        let service = self.services.get(name)?;
-        let slices = self.news.lock().index.slices_of(name);
-        let slices: Vec<_> = slices.iter().filter_map(|slice| self.slices.get(slice)).collect();
+        let (service, slices) = self.service(name)?;
         plan_service(place, &service, slices.iter().map(AsRef::as_ref))
     }
 
-    fn service(&self, event: &Event<Service>) {
-        let changed = &mut self.news.lock().changed;
+    /// Whether all that there was is here.
+    pub(crate) fn is_listed(&self) -> bool {
+        let News { services_listed, slices_listed, .. } = *self.news.lock();
+        services_listed && slices_listed
+    }
+
+    pub(crate) fn services(&self) -> Vec<ServiceAndSlices> {
+        let with_slices = |service: Arc<Service>| {
+            let slices = self.slices_of(&ObjectRef::from_obj(&*service));
+            (service, slices)
+        };
+        self.services.state().into_iter().map(with_slices).collect()
+    }
+
+    pub(crate) fn service(&self, name: &ObjectRef<Service>) -> Option<ServiceAndSlices> {
+        Some((self.services.get(name)?, self.slices_of(name)))
+    }
+
+    fn slices_of(&self, service: &ObjectRef<Service>) -> Vec<Arc<EndpointSlice>> {
+        let slices = self.news.lock().index.slices_of(service);
+        slices.iter().filter_map(|slice| self.slices.get(slice)).collect()
+    }
+
+    fn note(&self, changed: Changed, follower: Option<&dyn Follower>) {
+        if let Some(follower) = follower {
+            follower.changed(self, &changed);
+        }
+        self.news.lock().changed.add(changed);
+    }
+
+    fn service_changed(&self, event: &Event<Service>) -> Changed {
         match event {
             Event::Apply(service) | Event::Delete(service) => {
-                changed.add(ObjectRef::from_obj(service));
+                Changed::Only([ObjectRef::from_obj(service)].into())
             }
-            Event::InitDone => *changed = Changed::All,
-            Event::Init | Event::InitApply(_) => {}
+            Event::InitDone => {
+                self.news.lock().services_listed = true;
+                Changed::All
+            }
+            Event::Init | Event::InitApply(_) => Changed::Only(HashSet::new()),
         }
     }
 
-    fn slice(&self, event: &Event<EndpointSlice>) {
-        let News { index, changed } = &mut *self.news.lock();
+    fn slice_changed(&self, event: &Event<EndpointSlice>) -> Changed {
+        let News { index, slices_listed, .. } = &mut *self.news.lock();
         match event {
-            Event::Apply(slice) => index.put(slice).into_iter().for_each(|name| changed.add(name)),
+            Event::Apply(slice) => Changed::Only(index.put(slice).into_iter().collect()),
             Event::Delete(slice) => {
-                index
-                    .remove(&ObjectRef::from_obj(slice))
-                    .into_iter()
-                    .for_each(|name| changed.add(name));
+                Changed::Only(index.remove(&ObjectRef::from_obj(slice)).into_iter().collect())
             }
             Event::InitDone => {
                 *index = Index::default();
                 self.slices.state().iter().for_each(|slice| drop(index.put(slice)));
-                *changed = Changed::All;
+                *slices_listed = true;
+                Changed::All
             }
-            Event::Init | Event::InitApply(_) => {}
+            Event::Init | Event::InitApply(_) => Changed::Only(HashSet::new()),
         }
     }
 }
@@ -160,18 +204,27 @@ impl World {
 struct News {
     index: Index,
     changed: Changed,
+    services_listed: bool,
+    slices_listed: bool,
 }
 
 impl Default for News {
     fn default() -> Self {
-        News { index: Index::default(), changed: Changed::All }
+        News {
+            index: Index::default(),
+            changed: Changed::All,
+            services_listed: false,
+            slices_listed: false,
+        }
     }
 }
 
 impl Changed {
-    fn add(&mut self, name: ObjectRef<Service>) {
-        if let Changed::Only(names) = self {
-            names.insert(name);
+    fn add(&mut self, more: Changed) {
+        match (&mut *self, more) {
+            (Changed::All, _) => {}
+            (_, Changed::All) => *self = Changed::All,
+            (Changed::Only(names), Changed::Only(more)) => names.extend(more),
         }
     }
 }

@@ -57,12 +57,13 @@ impl Cluster {
             metrics: ProxyMetrics::register(&Metrics::default()),
             recorder: Recorder::new(&Tasks::default(), self.plane.client(), "kube-proxy", "here"),
         };
-        let here = Here { node: "here".into(), service_cidr: "10.96.0.0/16".parse().unwrap() };
+        let service_cidr = "10.96.0.0/16".parse().unwrap();
+        let here = Here { node: "here".into(), service_cidr, cluster_dns: None };
         let listwatch = self.plane.listwatch();
         let proxy = tokio::spawn(async move {
             let wake = Arc::new(Wake::default());
             let (nodes, nodes_watch) = world::follow(&listwatch, vec![wake.clone()]);
-            let (world, watches) = World::watch(&listwatch, nodes, &wake);
+            let (world, watches) = World::watch(&listwatch, nodes, &wake, None);
             let passes = sync::run(&world, &here, &mut backend, &wake, &outlets);
             tokio::join!(watches, nodes_watch, passes)
         });

@@ -121,8 +121,8 @@ fn manifests() -> Vec<PathBuf> {
 }
 
 fn configuration(manifest: &str) -> String {
-    let place =
-        Place { nodes: ["here".into()].into(), service_cidr: "10.96.0.0/16".parse().unwrap() };
+    let service_cidr = "10.96.0.0/16".parse().unwrap();
+    let place = Place { nodes: ["here".into()].into(), service_cidr, cluster_dns: None };
     let (mut services, mut slices) = (Vec::<Service>::new(), Vec::<EndpointSlice>::new());
     for document in Deserializer::from_str(manifest) {
         let object = Value::deserialize(document).unwrap();

@@ -110,12 +110,13 @@ fn start(plane: &ControlPlane) -> (Notes, Metrics) {
         metrics: ProxyMetrics::register(&metrics),
         recorder: Recorder::new(&Tasks::default(), plane.client(), "kube-proxy", "here"),
     };
-    let here = Here { node: "here".into(), service_cidr: "10.96.0.0/16".parse().unwrap() };
+    let service_cidr = "10.96.0.0/16".parse().unwrap();
+    let here = Here { node: "here".into(), service_cidr, cluster_dns: None };
     let listwatch = plane.listwatch();
     tokio::spawn(async move {
         let wake = Arc::new(Wake::default());
         let (nodes, nodes_watch) = world::follow(&listwatch, vec![wake.clone()]);
-        let (world, watches) = World::watch(&listwatch, nodes, &wake);
+        let (world, watches) = World::watch(&listwatch, nodes, &wake, None);
         let passes = sync::run(&world, &here, &mut backend, &wake, &outlets);
         tokio::join!(watches, nodes_watch, passes)
     });

@@ -4,8 +4,9 @@ use anyhow::Context;
 use tracing_subscriber::EnvFilter;
 
 /// What the libraries below log by themselves and our programs say better: the client of the API server
-/// writes an error for each failed request, several a second from each program while the server is away.
-const QUIET: &str = "kube_client::client::builder=off";
+/// writes an error for each failed request, several a second from each program while the server is away; the DNS
+/// server two lines for each question.
+const QUIET: &str = "kube_client::client::builder=off,hickory_server=error,hickory_net=error,hickory_resolver=error";
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

@@ -9,6 +9,7 @@ fn place() -> Place {
     Place {
         nodes: ["here".into(), "here-too".into()].into(),
         service_cidr: "10.96.0.0/16".parse().unwrap(),
+        cluster_dns: Some(Ipv4Addr::new(10, 96, 0, 53)),
     }
 }
 
@@ -200,4 +201,19 @@ fn readiness_defaults_to_ready() {
     let unknown =
         Endpoint { conditions: Some(EndpointConditions::default()), ..Default::default() };
     assert!(is_ready(&unknown) && !is_last_resort(&unknown));
+}
+
+#[test]
+fn the_service_of_the_clusters_dns_has_no_nginx() {
+    let named = |name: &str, ip: &str| {
+        let mut service = service(json!({"clusterIP": ip, "ports": [{"port": 53}]}));
+        let metadata = &mut service.metadata;
+        (metadata.namespace, metadata.name) = (Some("kube-system".into()), Some(name.into()));
+        plan_service(&place(), &service, []).is_some()
+    };
+    assert!(!named("kube-dns", "10.96.0.53"));
+    // Served by others.
+    assert!(named("kube-dns", "10.96.0.54"));
+    // It has had the address since before there was a DNS.
+    assert!(named("web", "10.96.0.53"));
 }

@@ -1,0 +1,338 @@
+//! The examples of the specification, and what it leaves to those who answer.
+
+use expect_test::{Expect, expect};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::dns::records::records;
+
+fn put(zone: &mut Zone, namespace: &str, name: &str, spec: &Value, endpoints: &Value) {
+    let service = json!({"metadata": {"namespace": namespace, "name": name}, "spec": spec});
+    let slice = json!({
+        "metadata": {"namespace": namespace, "name": name},
+        "addressType": "IPv4",
+        "ports": [{"name": "https", "port": 443}],
+        "endpoints": endpoints,
+    });
+    let slice = serde_json::from_value(slice).unwrap();
+    let records = records(&serde_json::from_value(service).unwrap(), [&slice]);
+    zone.put(namespace, name, records);
+}
+
+fn zone() -> Zone {
+    let ranges = vec!["10.3.0.0/24".parse().unwrap(), "10.244.0.0/16".parse().unwrap()];
+    let mut zone = Zone::new("cluster.local", Ipv4Addr::new(10, 3, 0, 10), ranges).unwrap();
+    zone.replace([]);
+    zone.replace_namespaces(["default".to_owned(), "empty".to_owned()].into());
+    let https = json!([{"name": "https", "port": 443}, {"port": 80}]);
+    put(
+        &mut zone,
+        "default",
+        "kubernetes",
+        &json!({"clusterIP": "10.3.0.1", "ports": https}),
+        &json!([]),
+    );
+    let pets = json!([
+        {"addresses": ["10.244.0.100"], "hostname": "my-pet"},
+        {"addresses": ["10.244.0.101"], "hostname": "my-pet-2"},
+        {"addresses": ["10.244.0.102"]},
+    ]);
+    put(&mut zone, "default", "headless", &json!({"clusterIP": "None", "ports": https}), &pets);
+    put(&mut zone, "default", "lonely", &json!({"clusterIP": "None"}), &json!([]));
+    let external = |name: &str| json!({"type": "ExternalName", "externalName": name});
+    put(&mut zone, "default", "foo", &external("www.example.com"), &json!([]));
+    put(
+        &mut zone,
+        "default",
+        "near",
+        &external("kubernetes.default.svc.cluster.local"),
+        &json!([]),
+    );
+    put(&mut zone, "default", "round", &external("round.default.svc.cluster.local."), &json!([]));
+    zone
+}
+
+fn text(zone: &Zone, question: &str) -> String {
+    let (name, kind) = question.split_once(' ').unwrap();
+    let reply = reply(zone, &Name::from_ascii(name).unwrap(), kind.parse().unwrap());
+    let section = |mark: &str, records: &[Record]| -> String {
+        records.iter().map(|record| format!("{mark}{record}\n")).collect()
+    };
+    let soa: Vec<_> = reply.soa.into_iter().collect();
+    let answers = section("", &reply.answers);
+    let more = section("soa: ", &soa) + &section("also: ", &reply.additionals);
+    match reply.outcome {
+        Outcome::Onward(name) => format!("{answers}{more}ask for {name}\n"),
+        outcome => format!("{answers}{more}{outcome:?}\n"),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the calls read better with expect! in place")]
+fn check(question: &str, expected: Expect) {
+    expected.assert_eq(&text(&zone(), question));
+}
+
+#[test]
+fn the_schema_has_a_version() {
+    check(
+        "dns-version.cluster.local. TXT",
+        expect![[r#"
+        dns-version.cluster.local. 5 IN TXT 1.0.1
+        Found
+    "#]],
+    );
+}
+
+#[test]
+fn a_service_has_an_address_ports_and_a_name_for_its_address() {
+    check(
+        "kubernetes.default.svc.cluster.local. A",
+        expect![[r#"
+        kubernetes.default.svc.cluster.local. 5 IN A 10.3.0.1
+        Found
+    "#]],
+    );
+    check(
+        "_https._tcp.kubernetes.default.svc.cluster.local. SRV",
+        expect![[r#"
+        _https._tcp.kubernetes.default.svc.cluster.local. 5 IN SRV 0 100 443 kubernetes.default.svc.cluster.local.
+        also: kubernetes.default.svc.cluster.local. 5 IN A 10.3.0.1
+        Found
+    "#]],
+    );
+    check(
+        "1.0.3.10.in-addr.arpa. PTR",
+        expect![[r#"
+        1.0.3.10.in-addr.arpa. 5 IN PTR kubernetes.default.svc.cluster.local.
+        Found
+    "#]],
+    );
+}
+
+#[test]
+fn a_headless_service_has_those_of_its_endpoints() {
+    check(
+        "headless.default.svc.cluster.local. A",
+        expect![[r#"
+        headless.default.svc.cluster.local. 5 IN A 10.244.0.100
+        headless.default.svc.cluster.local. 5 IN A 10.244.0.101
+        headless.default.svc.cluster.local. 5 IN A 10.244.0.102
+        Found
+    "#]],
+    );
+    check(
+        "my-pet.headless.default.svc.cluster.local. A",
+        expect![[r#"
+        my-pet.headless.default.svc.cluster.local. 5 IN A 10.244.0.100
+        Found
+    "#]],
+    );
+    check(
+        "_https._tcp.headless.default.svc.cluster.local. SRV",
+        expect![[r#"
+        _https._tcp.headless.default.svc.cluster.local. 5 IN SRV 0 100 443 10-244-0-102.headless.default.svc.cluster.local.
+        _https._tcp.headless.default.svc.cluster.local. 5 IN SRV 0 100 443 my-pet.headless.default.svc.cluster.local.
+        _https._tcp.headless.default.svc.cluster.local. 5 IN SRV 0 100 443 my-pet-2.headless.default.svc.cluster.local.
+        also: 10-244-0-102.headless.default.svc.cluster.local. 5 IN A 10.244.0.102
+        also: my-pet.headless.default.svc.cluster.local. 5 IN A 10.244.0.100
+        also: my-pet-2.headless.default.svc.cluster.local. 5 IN A 10.244.0.101
+        Found
+    "#]],
+    );
+    check(
+        "100.0.244.10.in-addr.arpa. PTR",
+        expect![[r#"
+        100.0.244.10.in-addr.arpa. 5 IN PTR my-pet.headless.default.svc.cluster.local.
+        Found
+    "#]],
+    );
+    check(
+        "lonely.default.svc.cluster.local. A",
+        expect![[r#"
+        soa: cluster.local. 5 IN SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 5
+        NotFound
+    "#]],
+    );
+}
+
+#[test]
+fn an_external_name_is_an_alias_which_others_know_or_the_cluster_itself() {
+    check(
+        "foo.default.svc.cluster.local. A",
+        expect![[r#"
+        foo.default.svc.cluster.local. 5 IN CNAME www.example.com.
+        ask for www.example.com.
+    "#]],
+    );
+    check(
+        "foo.default.svc.cluster.local. CNAME",
+        expect![[r#"
+        foo.default.svc.cluster.local. 5 IN CNAME www.example.com.
+        Found
+    "#]],
+    );
+    check(
+        "near.default.svc.cluster.local. A",
+        expect![[r#"
+        near.default.svc.cluster.local. 5 IN CNAME kubernetes.default.svc.cluster.local.
+        kubernetes.default.svc.cluster.local. 5 IN A 10.3.0.1
+        Found
+    "#]],
+    );
+    check(
+        "round.default.svc.cluster.local. A",
+        expect![[r#"
+        NotYet
+    "#]],
+    );
+}
+
+#[test]
+fn pods_are_called_by_their_addresses() {
+    check(
+        "10-244-0-7.default.pod.cluster.local. A",
+        expect![[r#"
+        10-244-0-7.default.pod.cluster.local. 5 IN A 10.244.0.7
+        Found
+    "#]],
+    );
+    check(
+        "10-244-0-7.nobody.pod.cluster.local. A",
+        expect![[r#"
+        soa: cluster.local. 5 IN SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 5
+        NotFound
+    "#]],
+    );
+    check(
+        "web.default.pod.cluster.local. A",
+        expect![[r#"
+        soa: cluster.local. 5 IN SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 5
+        NotFound
+    "#]],
+    );
+}
+
+#[test]
+fn case_does_not_matter_and_comes_back_as_it_was() {
+    check(
+        "KuberNetes.Default.SVC.cluster.LOCAL. A",
+        expect![[r#"
+        KuberNetes.Default.SVC.cluster.LOCAL. 5 IN A 10.3.0.1
+        Found
+    "#]],
+    );
+}
+
+#[test]
+fn no_record_is_told_from_no_name() {
+    check(
+        "kubernetes.default.svc.cluster.local. AAAA",
+        expect![[r#"
+        soa: cluster.local. 5 IN SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 5
+        Found
+    "#]],
+    );
+    check(
+        "_tcp.kubernetes.default.svc.cluster.local. A",
+        expect![[r#"
+        soa: cluster.local. 5 IN SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 5
+        Found
+    "#]],
+    );
+    check(
+        "empty.svc.cluster.local. A",
+        expect![[r#"
+        soa: cluster.local. 5 IN SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 5
+        Found
+    "#]],
+    );
+    check(
+        "cluster.local. A",
+        expect![[r#"
+        soa: cluster.local. 5 IN SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 5
+        Found
+    "#]],
+    );
+    check(
+        "nobody.default.svc.cluster.local. A",
+        expect![[r#"
+        soa: cluster.local. 5 IN SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 5
+        NotFound
+    "#]],
+    );
+    check(
+        "_ftp._tcp.kubernetes.default.svc.cluster.local. SRV",
+        expect![[r#"
+        soa: cluster.local. 5 IN SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 5
+        NotFound
+    "#]],
+    );
+    check(
+        "www.example.com.default.svc.cluster.local. A",
+        expect![[r#"
+        soa: cluster.local. 5 IN SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 5
+        NotFound
+    "#]],
+    );
+    check(
+        "9.0.244.10.in-addr.arpa. PTR",
+        expect![[r#"
+        soa: 10.in-addr.arpa. 5 IN SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 5
+        NotFound
+    "#]],
+    );
+}
+
+#[test]
+fn what_is_not_the_clusters_is_asked_of_others() {
+    check(
+        "www.example.com. A",
+        expect![[r#"
+        ask for www.example.com.
+    "#]],
+    );
+    check(
+        "1.2.0.192.in-addr.arpa. PTR",
+        expect![[r#"
+        ask for 1.2.0.192.in-addr.arpa.
+    "#]],
+    );
+    check(
+        "local. A",
+        expect![[r#"
+        ask for local.
+    "#]],
+    );
+}
+
+#[test]
+fn the_domain_says_who_knows_it() {
+    check(
+        "cluster.local. NS",
+        expect![[r#"
+        cluster.local. 5 IN NS ns.dns.cluster.local.
+        Found
+    "#]],
+    );
+    check(
+        "cluster.local. SOA",
+        expect![[r#"
+        cluster.local. 5 IN SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 5
+        Found
+    "#]],
+    );
+    check(
+        "ns.dns.cluster.local. A",
+        expect![[r#"
+        ns.dns.cluster.local. 5 IN A 10.3.0.10
+        Found
+    "#]],
+    );
+}
+
+#[test]
+fn before_the_first_lists_nothing_is_said_to_be_missing() {
+    let zone = Zone::new("cluster.local", Ipv4Addr::new(10, 3, 0, 10), vec![]).unwrap();
+    assert_eq!(text(&zone, "web.default.svc.cluster.local. A"), "NotYet\n");
+    assert_eq!(text(&zone, "www.example.com. A"), "ask for www.example.com.\n");
+}

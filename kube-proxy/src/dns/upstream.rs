@@ -1,0 +1,182 @@
+//! What others know: asked of the servers that the host asks, or that flags name, and kept for a while.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use component::resolv_conf;
+use hickory_proto::rr::{Name, RecordType};
+use hickory_resolver::{
+    Resolver, TokioResolver,
+    config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
+    lookup::Lookup,
+    net::{NetError, runtime::TokioRuntimeProvider},
+};
+use parking_lot::RwLock;
+use tracing::{info, warn};
+
+use super::stub::{PORT, Stub};
+
+/// A client asks again after 5 s: by then the second server should have answered.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How many answers are kept.
+const KEPT: u64 = 4096;
+/// For how long at most: who changes a name outside waits no longer for pods than this.
+const KEPT_FOR: Duration = Duration::from_secs(30);
+/// How many questions may be under way at one server.
+const UNDER_WAY: usize = 1024;
+/// How often the host's file is read: a laptop changes its servers with its network.
+const REREAD: Duration = Duration::from_secs(10);
+
+/// Who is asked.
+#[derive(Debug)]
+pub struct Upstream {
+    usual: RwLock<Usual>,
+    /// The longest first.
+    stubs: Vec<(Name, TokioResolver)>,
+    /// The host's servers, unless flags name others.
+    host_file: Option<PathBuf>,
+    own: IpAddr,
+}
+
+#[derive(Debug, Default)]
+struct Usual {
+    servers: Vec<SocketAddr>,
+    resolver: Option<Arc<TokioResolver>>,
+}
+
+/// A question that nobody answers.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupError {
+    /// There is nobody to be asked.
+    #[error("the host has no name server, and --dns-upstream names none")]
+    Nobody,
+    /// They say that there is nothing, or they don't answer.
+    #[error("asking the name servers")]
+    Failed(#[from] Box<NetError>),
+}
+
+impl Upstream {
+    /// `servers`: none, if those of the host's `host_file` are meant. `own` is never asked.
+    ///
+    /// # Errors
+    ///
+    /// The resolver can't be made.
+    pub fn new(
+        servers: Vec<SocketAddr>,
+        host_file: PathBuf,
+        stubs: &[Stub],
+        own: IpAddr,
+    ) -> Result<Self, NetError> {
+        let stub = |stub: &Stub| Ok((stub.domain.clone(), resolver(&stub.servers)?));
+        let mut stubs = stubs.iter().map(stub).collect::<Result<Vec<_>, NetError>>()?;
+        stubs.sort_by_key(|(domain, _)| std::cmp::Reverse(domain.num_labels()));
+        let host_file = servers.is_empty().then_some(host_file);
+        let upstream = Upstream { usual: RwLock::default(), stubs, host_file, own };
+        upstream.ask(servers)?;
+        upstream.reread();
+        Ok(upstream)
+    }
+
+    /// Follows the host's file until dropped.
+    pub async fn follow(&self) {
+        let mut ticks = tokio::time::interval(REREAD);
+        loop {
+            ticks.tick().await;
+            self.reread();
+        }
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    ///
+    /// There is no such name or no record of that type, or nobody says.
+    pub async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Lookup, LookupError> {
+        let of_stub = self.stubs.iter().find(|(domain, _)| domain.zone_of(name));
+        let answer = match of_stub {
+            Some((_, resolver)) => resolver.lookup(name.clone(), kind).await,
+            None => {
+                let usual = self.usual.read().resolver.clone().ok_or(LookupError::Nobody)?;
+                usual.lookup(name.clone(), kind).await
+            }
+        };
+        Ok(answer.map_err(Box::new)?)
+    }
+
+    fn reread(&self) {
+        let Some(file) = &self.host_file else { return };
+        // A file that is being written anew is read at the next turn.
+        let Ok(text) = std::fs::read_to_string(file) else { return };
+        let servers = host_servers(&text, self.own);
+        if let Err(error) = self.ask(servers) {
+            warn!(%error, file = %file.display(), "cannot use the host's name servers");
+        }
+    }
+
+    fn ask(&self, servers: Vec<SocketAddr>) -> Result<(), NetError> {
+        if self.usual.read().servers == servers {
+            return Ok(());
+        }
+        info!(?servers, "other names are asked of these");
+        let resolver = match servers.is_empty() {
+            true => None,
+            false => Some(Arc::new(resolver(&servers)?)),
+        };
+        *self.usual.write() = Usual { servers, resolver };
+        Ok(())
+    }
+}
+
+/// Those of a `resolv.conf`, but for this server itself, which some hosts ask first.
+fn host_servers(text: &str, own: IpAddr) -> Vec<SocketAddr> {
+    let servers = resolv_conf::Resolver::parse(text).servers;
+    let addresses = servers.iter().filter_map(|server| server.parse::<IpAddr>().ok());
+    addresses.filter(|address| *address != own).map(|ip| SocketAddr::new(ip, PORT)).collect()
+}
+
+fn resolver(servers: &[SocketAddr]) -> Result<TokioResolver, NetError> {
+    let config = ResolverConfig::from_name_servers(servers.iter().map(name_server).collect());
+    let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
+    set(builder.options_mut());
+    builder.build()
+}
+
+fn name_server(server: &SocketAddr) -> NameServerConfig {
+    let on_port = |mut connection: ConnectionConfig| {
+        connection.port = server.port();
+        connection
+    };
+    let connections = vec![on_port(ConnectionConfig::udp()), on_port(ConnectionConfig::tcp())];
+    NameServerConfig::new(server.ip(), true, connections)
+}
+
+fn set(options: &mut ResolverOpts) {
+    options.timeout = PATIENCE;
+    options.cache_size = KEPT;
+    options.positive_max_ttl = Some(KEPT_FOR);
+    options.negative_max_ttl = Some(KEPT_FOR);
+    options.max_active_requests = UNDER_WAY;
+    // Names of the host's file are the host's.
+    options.use_hosts_file = ResolveHosts::Never;
+    // A client wants to see the way to what it asked for.
+    options.preserve_intermediates = true;
+    options.edns0 = true;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_server_does_not_ask_itself() {
+        let servers = host_servers(
+            "nameserver 10.96.0.10\nnameserver 192.0.2.1\nnameserver fe80::1%eth0\n",
+            "10.96.0.10".parse().unwrap(),
+        );
+        assert_eq!(servers, ["192.0.2.1:53".parse().unwrap()]);
+    }
+}
