@@ -15,6 +15,8 @@
 #   --registry-secret NS/NAME  the Secret (kubernetes.io/dockerconfigjson) that it asks for
 #   --package-index URL        where functions' requirements.txt is installed from (pip's own)
 #   --build-network NETWORK    the network in which it is, as Docker calls it (bridge; host for an index on this machine)
+#   --cluster-dns IP           where pods ask for names (the tenth address of services; '' for no cluster DNS)
+#   --dns-upstream ADDRESS,…   whom it asks for names that are not the cluster's (whom this machine asks)
 #   --nodes N       so many kubelets on this machine (1)
 #   --node-name N   name of the first node (the host name); the others are N-2, N-3, …
 #   --one-file      all programs as one file under several names, which takes less memory and is built sooner
@@ -38,7 +40,7 @@ while [ $# -gt 0 ]; do
     --redis | --registry | --one-file | --monitoring | --debug) give "${1#--}" true ;;
     --redis=* | --registry=* | --one-file=* | --monitoring=* | --debug=*) switch "${1#--}" ;;
     --warm-pool) give warm-pool "${2:?--warm-pool needs a number}" && shift ;;
-    --registry-host | --registry-secret | --package-index | --build-network) give "${1#--}" "${2?$1 needs a value}" && shift ;;
+    --registry-host | --registry-secret | --package-index | --build-network | --cluster-dns | --dns-upstream) give "${1#--}" "${2?$1 needs a value}" && shift ;;
     --nodes) give nodes "${2:?--nodes needs a number}" && shift ;;
     --node-name) give node-name "${2:?--node-name needs a name}" && shift ;;
     --no-build) build=false ;;
@@ -131,6 +133,15 @@ metrics() {
         echo "--metrics-bind-address=$ADDRESS:$(port "$1")"
 }
 
+# cluster_dns: where pods ask for names: what the setting says, or the tenth address of services.
+cluster_dns() {
+    local network=${SERVICE_CIDR%/*} a b c d
+    [ "$(setting cluster-dns)" = tenth ] || { setting cluster-dns && return; }
+    IFS=. read -r a b c d <<<"$network"
+    d=$(((a << 24) + (b << 16) + (c << 8) + d + 10))
+    echo "$((d >> 24 & 255)).$((d >> 16 & 255)).$((d >> 8 & 255)).$((d & 255))"
+}
+
 start_services() {
     if [ "$STORE" = etcd ]; then
         start etcd etcd --name minik8s --data-dir "$STATE_DIR/etcd" --log-level warn \
@@ -149,7 +160,7 @@ start_control_plane() {
     local store=(--store embedded) functions host
     [ "$STORE" != etcd ] || store=(--store etcd --etcd-servers "http://127.0.0.1:$(port 2379)")
     start apiserver "$BIN/apiserver" --secure-port "$(port 6443)" --advertise-address "$ADDRESS" --service-cidr "$SERVICE_CIDR" \
-        --data-dir "$STATE_DIR/apiserver" --kubeconfig-dir "$CONFIG_DIR" "${store[@]}" "${bus[@]}"
+        --data-dir "$STATE_DIR/apiserver" --kubeconfig-dir "$CONFIG_DIR" "${store[@]}" "${dns[@]}" "${bus[@]}"
     ready apiserver curl -fsS --max-time 5 --cacert "$STATE_DIR/apiserver/pki/ca.crt" "$SERVER/readyz"
     host=$(setting registry-host)
     if $REGISTRY && [ -z "$host" ]; then
@@ -175,11 +186,12 @@ start_kubelet() {
         --user "system:node:$2" --group system:nodes --san "$2" --san "$ADDRESS"
     start "$3" "$BIN/kubelet" --kubeconfig "$conf" --node-name "$2" --node-ip "$ADDRESS" --root-dir "$STATE_DIR/kubelet-$2" \
         --port "$(port $((10250 + 10 * $1)))" --health-address "127.0.0.1:$(port $((10248 + 10 * $1)))" \
-        --cluster-cidr "$CLUSTER_CIDR" --service-cidr "$SERVICE_CIDR" "${bus[@]}"
+        --cluster-cidr "$CLUSTER_CIDR" --service-cidr "$SERVICE_CIDR" "${dns[@]}" "${bus[@]}"
 }
 
 start_nodes() {
-    local i
+    local i upstream=()
+    [ ${#dns[@]} -eq 0 ] || [ -z "$(setting dns-upstream)" ] || upstream=(--dns-upstream "$(setting dns-upstream)")
     guard "$CLUSTER_CIDR"
     guard "$SERVICE_CIDR"
     start_kubelet 0 "$NODE_NAME" kubelet
@@ -187,7 +199,8 @@ start_nodes() {
     # One proxy serves the whole machine, however many kubelets it has.
     # shellcheck disable=SC2046 # a flag, or none
     start kube-proxy "$BIN/kube-proxy" --kubeconfig "$CONFIG_DIR/kube-proxy.conf" --node-name "$NODE_NAME" --state-dir "$STATE_DIR/kube-proxy" \
-        --cluster-cidr "$CLUSTER_CIDR" --service-cidr "$SERVICE_CIDR" --health-address "127.0.0.1:$(port 10256)" $(metrics 10249) "${bus[@]}"
+        --cluster-cidr "$CLUSTER_CIDR" --service-cidr "$SERVICE_CIDR" --health-address "127.0.0.1:$(port 10256)" $(metrics 10249) \
+        "${dns[@]}" "${upstream[@]}" "${bus[@]}"
 }
 
 nodes_ready() { [ "$(kubectl get nodes --no-headers | awk '$2 == "Ready"' | wc -l)" -ge "$NODES" ]; }
@@ -205,7 +218,8 @@ install
 "$ROOT/scripts/images.sh" --programs "$BIN"
 mkdir -p "$CONFIG_DIR" "$STATE_DIR" "$LOG_DIR" "$RUN_DIR"
 remember
-bus=()
+bus=() dns=()
+[ -z "$(cluster_dns)" ] || dns=(--cluster-dns "$(cluster_dns)")
 ! $REDIS || bus=(--redis "redis://127.0.0.1:$(port 6379)")
 begin=$(date +%s%N)
 start_services

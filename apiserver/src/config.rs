@@ -15,6 +15,8 @@ use crate::{kubelet_client::KubeletClient, tokens::Tokens};
 pub struct Config {
     /// The range that virtual IPs of services are taken from; the first is that of the service `kubernetes`.
     pub service_cidr: Ipv4Net,
+    /// The one of them that the service `kube-dns` has; without it there is none.
+    pub cluster_dns: Option<Ipv4Addr>,
     /// The address at which pods and other programs reach the server: the endpoint of the `kubernetes` service.
     pub advertise_address: IpAddr,
     /// The port of that endpoint.
@@ -59,6 +61,7 @@ impl Config {
     pub fn new(tokens: Tokens) -> Self {
         Self {
             service_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 16),
+            cluster_dns: None,
             advertise_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             secure_port: 6443,
             event_ttl: Duration::from_secs(3600),

@@ -98,6 +98,9 @@ struct ServeFlags {
     /// Range of the virtual IPs of services
     #[arg(long, default_value = "10.96.0.0/16", value_parser = network::parse)]
     service_cidr: Ipv4Net,
+    /// Address of the service kube-dns, in that range [default: there is none]
+    #[arg(long, value_name = "IP")]
+    cluster_dns: Option<Ipv4Addr>,
     /// What is not asked about requests: ServiceAccount, by which pods need a service account that exists, whose token
     /// they get; without a controller-manager nobody makes the usual one
     #[arg(long, value_enum, value_delimiter = ',')]
@@ -239,6 +242,7 @@ async fn serve(
     let config = Config {
         announcements,
         service_cidr: flags.service_cidr,
+        cluster_dns: flags.cluster_dns,
         advertise_address: advertised,
         secure_port: flags.secure_port,
         kubelet_client: Some(pki.kubelet_client()?),

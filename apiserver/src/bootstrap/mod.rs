@@ -1,7 +1,9 @@
-//! The objects that are always there: the namespaces of the system, and the server itself as the service
-//! `kubernetes`. They are made through the API, as anybody would, and made again when somebody deletes them.
+//! The objects that are always there: the namespaces of the system, the server itself as the service
+//! `kubernetes`, and the service of the cluster's DNS. They are made through the API, as anybody would, and made again when somebody deletes them.
 
 mod policy;
+
+use std::net::Ipv4Addr;
 
 use api_machinery::ApiError;
 use serde_json::{Value, json};
@@ -29,8 +31,7 @@ pub(crate) async fn run(
             json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
         ensure(api, "/api/v1/namespaces", &namespace).await?;
     }
-    let core = "/api/v1/namespaces/default";
-    let made = ensure(api, &format!("{core}/services"), &service(config)).await;
+    let made = ensure_services(api, config).await;
     endpoints::reconcile(api, storage, config.advertised(), witness).await?;
     made
 }
@@ -57,6 +58,30 @@ pub(crate) async fn begin(
         }
         result => result,
     }
+}
+
+async fn ensure_services(api: &InProcess, config: &Config) -> Result<(), ApiError> {
+    ensure(api, "/api/v1/namespaces/default/services", &service(config)).await?;
+    match config.cluster_dns {
+        Some(address) => {
+            ensure(api, "/api/v1/namespaces/kube-system/services", &cluster_dns(address)).await
+        }
+        None => Ok(()),
+    }
+}
+
+/// It has no endpoints: kube-proxies answer themselves. Who lets pods do it gives it a selector.
+fn cluster_dns(address: Ipv4Addr) -> Value {
+    let port = |name: &str, protocol: &str| json!({ "name": name, "protocol": protocol, "port": 53, "targetPort": 53 });
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": "kube-dns",
+            "labels": { "k8s-app": "kube-dns" },
+        },
+        "spec": { "clusterIP": address, "ports": [port("dns", "UDP"), port("dns-tcp", "TCP")] },
+    })
 }
 
 fn service(config: &Config) -> Value {

@@ -47,6 +47,17 @@ async fn the_service_of_the_server_comes_back() {
 }
 
 #[tokio::test]
+async fn the_service_of_the_clusters_dns_has_its_address_if_there_is_to_be_one() {
+    let path = "/api/v1/namespaces/kube-system/services/kube-dns";
+    Api::start().await.get(path).await.fails(404, "NotFound");
+    let cluster_dns = Some("10.96.0.10".parse().unwrap());
+    let api = Api::with(Config { cluster_dns, ..Config::default() }).await;
+    api.delete(path).await.ok();
+    until("the service is back", async || api.get(path).await.code == 200).await;
+    assert_eq!(api.get(path).await.ok()["spec"]["clusterIP"], "10.96.0.10");
+}
+
+#[tokio::test]
 async fn a_claim_that_no_service_holds_is_given_back() {
     let api = Api::start().await;
     let (orphan, held) =
