@@ -118,7 +118,9 @@ pub(crate) struct Cluster {
 impl Cluster {
     pub(crate) async fn start(backing: Backing) -> Self {
         let (alone, folder) = (alone(), folder());
-        let flags = [&["--node-name", NODE, "--no-examples"], backing.flags()].concat();
+        // Nobody outside is asked for names.
+        let usual = ["--node-name", NODE, "--no-examples", "--dns-upstream", "127.0.0.1:9"];
+        let flags = [&usual, backing.flags()].concat();
         script(&folder, "down.sh", &["--purge"]).expect_ok();
         script(&folder, "up.sh", &up_flags(&flags)).expect_ok();
         let client = client(&folder).await;
@@ -310,7 +312,7 @@ pub(crate) async fn fetch_path(address: &str, port: u16, path: &str) -> Result<S
 }
 
 /// Whether packets for an address stay on this machine: an address of its own, or one behind a bridge of a node.
-fn assert_local(address: &str) {
+pub(crate) fn assert_local(address: &str) {
     address.parse::<IpAddr>().unwrap_or_else(|e| panic!("{address:?}: {e}"));
     let route = run("ip", &["-o", "route", "get", address]).expect_ok();
     assert!(

@@ -16,6 +16,7 @@ mod leaders;
 mod lost_node;
 mod manifests;
 mod monitoring;
+mod names;
 mod pods;
 mod reboot;
 mod replicasets;
