@@ -16,12 +16,15 @@ use hickory_resolver::{
     net::{NetError, runtime::TokioRuntimeProvider},
 };
 use parking_lot::RwLock;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::stub::{PORT, Stub};
 
-/// A client asks again after 5 s: by then the second server should have answered.
+/// By then another server is asked.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// A client asks again after 5 s: by then it should have heard that nobody answers.
+const WHOLE_PATIENCE: Duration = Duration::from_secs(4);
 /// How many answers are kept.
 const KEPT: u64 = 4096;
 /// For how long at most: who changes a name outside waits no longer for pods than this.
@@ -36,7 +39,7 @@ const REREAD: Duration = Duration::from_secs(10);
 pub struct Upstream {
     usual: RwLock<Usual>,
     /// The longest first.
-    stubs: Vec<(Name, TokioResolver)>,
+    stubs: Vec<(Name, Arc<TokioResolver>)>,
     /// The host's servers, unless flags name others.
     host_file: Option<PathBuf>,
     own: IpAddr,
@@ -54,7 +57,10 @@ pub enum LookupError {
     /// There is nobody to be asked.
     #[error("the host has no name server, and --dns-upstream names none")]
     Nobody,
-    /// They say that there is nothing, or they don't answer.
+    /// None has answered in time.
+    #[error("the name servers do not answer")]
+    Late(#[from] tokio::time::error::Elapsed),
+    /// They say that there is nothing, or they can't be asked.
     #[error("asking the name servers")]
     Failed(#[from] Box<NetError>),
 }
@@ -71,7 +77,7 @@ impl Upstream {
         stubs: &[Stub],
         own: IpAddr,
     ) -> Result<Self, NetError> {
-        let stub = |stub: &Stub| Ok((stub.domain.clone(), resolver(&stub.servers)?));
+        let stub = |stub: &Stub| Ok((stub.domain.clone(), Arc::new(resolver(&stub.servers)?)));
         let mut stubs = stubs.iter().map(stub).collect::<Result<Vec<_>, NetError>>()?;
         stubs.sort_by_key(|(domain, _)| std::cmp::Reverse(domain.num_labels()));
         let host_file = servers.is_empty().then_some(host_file);
@@ -97,13 +103,9 @@ impl Upstream {
     /// There is no such name or no record of that type, or nobody says.
     pub async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Lookup, LookupError> {
         let of_stub = self.stubs.iter().find(|(domain, _)| domain.zone_of(name));
-        let answer = match of_stub {
-            Some((_, resolver)) => resolver.lookup(name.clone(), kind).await,
-            None => {
-                let usual = self.usual.read().resolver.clone().ok_or(LookupError::Nobody)?;
-                usual.lookup(name.clone(), kind).await
-            }
-        };
+        let usual = || self.usual.read().resolver.clone().ok_or(LookupError::Nobody);
+        let resolver = of_stub.map_or_else(usual, |(_, resolver)| Ok(resolver.clone()))?;
+        let answer = timeout(WHOLE_PATIENCE, resolver.lookup(name.clone(), kind)).await?;
         Ok(answer.map_err(Box::new)?)
     }
 
