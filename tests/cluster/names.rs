@@ -35,7 +35,7 @@ fn in_pod(cluster: &Cluster, command: &str) -> Done {
 async fn answers(cluster: &Cluster, url: &str) {
     until(&format!("{url} to answer a pod"), async || {
         let done = in_pod(cluster, &format!("timeout 5 wget -q -O - {url}"));
-        if done.stdout.starts_with("nginx ") { Ok(()) } else { Err(done) }
+        if done.stdout.starts_with("nginx ") { Ok(()) } else { Err(done.stdout + &done.stderr) }
     })
     .await;
 }

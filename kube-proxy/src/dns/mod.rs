@@ -134,7 +134,7 @@ impl Dns {
         let serving = async {
             loop {
                 let error = anyhow::Error::from(self.hold(addresses, check).await);
-                check.failed(&format!("cluster DNS: {error:#}"));
+                check.failed(format!("cluster DNS: {error:#}"));
                 warn!("the cluster's DNS is not served: {error:#}");
                 time::sleep(RETRY).await;
             }
