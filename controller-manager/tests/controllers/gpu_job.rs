@@ -13,8 +13,8 @@ use crate::{Cluster, create, list, patch, patch_status};
 async fn start() -> (Cluster, Api<GpuJob>) {
     let cluster = Cluster::start().await;
     let maps = Api::<ConfigMap>::namespaced(cluster.plane.client(), "kube-system");
-    let map =
-        json!({"metadata": {"name": "gpu-cluster"}, "data": {"host": "h", "hostKey": "SHA256:x"}});
+    let key = "SHA256:0123456789012345678901234567890123456789012";
+    let map = json!({"metadata": {"name": "gpu-cluster"}, "data": {"host": "h", "hostKey": key}});
     create(&maps, &serde_json::from_value(map).unwrap()).await;
     let jobs = cluster.api::<GpuJob>();
     let job = json!({
