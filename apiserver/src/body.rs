@@ -12,6 +12,9 @@ use serde_json::Value;
 
 use crate::protobuf;
 
+/// The configuration of a server-side apply: YAML, of which JSON is a part.
+pub(crate) const APPLY: &str = "application/apply-patch+yaml";
+
 /// The longest request body that is read (Kubernetes: `MaxRequestBodyBytes`).
 const LIMIT: usize = 3 << 20;
 
@@ -62,7 +65,7 @@ pub(crate) fn decoded(headers: &HeaderMap, body: &Bytes) -> Result<Decoded, ApiE
         "" | "application/json" | "*/*" | "application/*" => {
             decode::json(body).map_err(|e| undecodable(&e))
         }
-        "application/yaml" | "application/x-yaml" | "text/yaml" => yaml(body),
+        "application/yaml" | "application/x-yaml" | "text/yaml" | APPLY => yaml(body),
         protobuf::MEDIA_TYPE => {
             protobuf::decode(body).map(|value| Decoded { value, duplicates: Vec::new() })
         }

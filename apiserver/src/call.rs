@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use api_machinery::{ApiError, FieldErrors, FieldPath, decode::Decoded, extent, strict};
+use api_machinery::{
+    ApiError, FieldErrors, FieldPath, decode::Decoded, extent, managed_fields::Managers, strict,
+};
 use api_types::{
     Resource,
     api::{authentication::v1::TokenRequest, autoscaling::v1::Scale, core::v1::Binding},
@@ -53,6 +55,8 @@ enum FieldValidation {
 pub(crate) struct Given {
     pub(crate) object: AnyObject,
     pub(crate) warnings: Vec<String>,
+    /// Who manages its fields, if that is known already.
+    pub(crate) managers: Option<Managers>,
 }
 
 impl Call {
@@ -119,7 +123,7 @@ impl Call {
         if self.info.subresource.is_none() {
             def.default(&mut object);
         }
-        Ok(Given { object, warnings })
+        Ok(Given { object, warnings, managers: None })
     }
 
     /// What the client is to be told; fails if it wanted to be refused for that.
@@ -184,15 +188,26 @@ impl Call {
         if let Some(manager) = self.query.get("fieldManager") {
             field_manager(manager, &mut errors);
         }
-        if self.info.verb == Verb::Patch && self.query.get("force").is_some() {
-            let why = "may not be specified for non-apply patch";
-            errors.forbidden(&FieldPath::new("force"), why);
+        match self.applies() {
+            true if self.query.get("fieldManager").is_none_or(str::is_empty) => {
+                errors.required(&FieldPath::new("fieldManager"), "is required for apply patch");
+            }
+            false if self.info.verb == Verb::Patch && self.query.get("force").is_some() => {
+                let why = "may not be specified for non-apply patch";
+                errors.forbidden(&FieldPath::new("force"), why);
+            }
+            _ => {}
         }
         if !errors.is_empty() {
             return Err(self.invalid_options(&errors));
         }
         self.dry_run()?;
         self.field_validation().map(drop)
+    }
+
+    /// Whether it is a server-side apply.
+    pub(crate) fn applies(&self) -> bool {
+        self.info.verb == Verb::Patch && body::media_type(&self.headers) == body::APPLY
     }
 
     fn invalid_options(&self, errors: &FieldErrors) -> ApiError {

@@ -322,3 +322,36 @@ async fn secrets_and_config_maps_are_made_of_flags_as_by_the_stock_kubectl() {
         assert_eq!(ours, stock, "kubectl {line}");
     }
 }
+
+/// What ours applied, stock takes over and merges on the server, and the other way round.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_merges_for_the_stock_kubectl_as_for_ours() {
+    if !is_comparable() {
+        return;
+    }
+    let both = Both::start().await;
+    let server_side = ["apply", "--server-side", "-f", "-"];
+    let (ok, said, err) = both.stock(&server_side, OBJECTS).await;
+    assert!(ok, "{err}");
+    assert!(said.lines().all(|line| line.ends_with(" serverside-applied")), "{said}");
+    assert_eq!(both.ours(&server_side, OBJECTS).await, (true, said, String::new()));
+    let map = |value: &str| {
+        format!(
+            r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"m"}},"data":{{"a":"{value}"}}}}"#
+        )
+    };
+    let other = ["apply", "--server-side", "--field-manager=other", "-f", "-"];
+    assert!(both.stock(&server_side, &map("1")).await.0);
+    let (stock, ours) = (both.stock(&other, &map("2")).await, both.ours(&other, &map("2")).await);
+    let first = |said: &Said| (said.0, said.2.lines().next().unwrap_or_default().to_owned());
+    assert_eq!(first(&ours), first(&stock));
+    assert!(
+        first(&ours)
+            .1
+            .ends_with(r#"Apply failed with 1 conflict: conflict with "kubectl": .data.a"#)
+    );
+    let forced =
+        ["apply", "--server-side", "--force-conflicts", "--field-manager=other", "-f", "-"];
+    assert!(both.stock(&forced, &map("2")).await.0);
+    both.check("get configmap m -o yaml --show-managed-fields").await;
+}

@@ -11,7 +11,8 @@ use crate::request::{self, Verb};
 
 /// Any form of an object that the server reads.
 const ANY: &[&str] = &["*/*"];
-const PATCHES: [&str; 3] = [
+const PATCHES: [&str; 4] = [
+    "application/apply-patch+yaml",
     "application/json-patch+json",
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",

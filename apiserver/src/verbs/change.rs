@@ -9,6 +9,7 @@ use http::StatusCode;
 use registry::{AnyObject, Part, ResourceDef, Subresource, scale};
 use serde_json::Value;
 
+use super::managed_fields;
 use crate::{
     admission::{Attributes, Operation},
     call::{Call, Given},
@@ -41,10 +42,11 @@ pub(super) async fn apply(
 ) -> Result<Response, ApiError> {
     let (at, wanted) = (call.address()?, &wanted);
     let attempt = |old: Stored| async move {
-        let Given { object, mut warnings } = wanted(&old.object)?;
-        warnings.extend(super::warnings::of(objects, call, &object).await);
-        check_version(at, &old, object.metadata())?;
-        attempt(path, call, at, &old, object).await.map(|json| (json, warnings))
+        let mut given = wanted(&old.object)?;
+        given.warnings.extend(super::warnings::of(objects, call, &given.object).await);
+        check_version(at, &old, given.object.metadata())?;
+        let warnings = std::mem::take(&mut given.warnings);
+        attempt(path, call, at, &old, given).await.map(|json| (json, warnings))
     };
     let (json, warnings) = path.storage.compare_and_swap(at, attempt).await?;
     let mut response =
@@ -66,7 +68,7 @@ async fn attempt(
     call: &Call,
     at: Address<'_>,
     old: &Stored,
-    mut given: AnyObject,
+    Given { object: mut given, managers, .. }: Given,
 ) -> Result<Bytes, WriteError> {
     let (part, dry_run) = (part(call.info.subresource)?, call.dry_run()?);
     let before = at.def.stored(&old.object)?;
@@ -81,6 +83,7 @@ async fn attempt(
         at.def.before_update(part, scaled.as_mut().unwrap_or(&mut given), &before)?;
         path.admission.validate(&attributes, Some(&given)).await?;
         let mut object = scaled.unwrap_or(given);
+        managed_fields::track(call, &old.object, managers.as_ref(), &mut object)?;
         if dry_run {
             path.storage.confirm(at, old).await?;
             return Ok(encoded::versioned(&object, Some(old.revision))?);

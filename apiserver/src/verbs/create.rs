@@ -1,6 +1,6 @@
 //! POST.
 
-use api_machinery::ApiError;
+use api_machinery::{ApiError, managed_fields::Managers};
 use bytes::Bytes;
 use http::StatusCode;
 use registry::{AnyObject, Subresource};
@@ -24,20 +24,29 @@ const NAME_ATTEMPTS: usize = 8;
 /// *Flow*: decoding and defaults → mutating admission → the kind's strategy → validating admission → the store.
 pub(super) async fn create(state: &State, call: &Call) -> Result<Response, ApiError> {
     let (given, faults) = call.body()?;
-    let Given { object, mut warnings } = call.decode(given, faults, None)?;
+    let given = call.decode(given, faults, None)?;
     let path = state.write_path();
+    let Given { object, warnings, .. } = given;
     match call.info.subresource {
-        Some(Subresource::Binding) => return binding::bind(path, call, object, &warnings).await,
-        Some(Subresource::Token) => return token::create(state, call, object, &warnings).await,
-        _ if call.info.def.is_review => {
-            return reviews::create(state, call, object, &warnings).await;
-        }
-        _ => {}
+        Some(Subresource::Binding) => binding::bind(path, call, object, &warnings).await,
+        Some(Subresource::Token) => token::create(state, call, object, &warnings).await,
+        _ if call.info.def.is_review => reviews::create(state, call, object, &warnings).await,
+        _ => store(state, call, Given { object, warnings, managers: None }).await,
     }
-    warnings.extend(super::warnings::of(state.objects(), call, &object).await);
+}
+
+/// Creates this object.
+pub(super) async fn store(
+    state: &State,
+    call: &Call,
+    mut given: Given,
+) -> Result<Response, ApiError> {
+    let path = state.write_path();
+    given.warnings.extend(super::warnings::of(state.objects(), call, &given.object).await);
+    let Given { object, warnings, managers } = given;
     let stored = match name(&object).is_empty() {
         true => insert_under_some_name(path, call, &object).await?,
-        false => insert(path, call, object).await?,
+        false => insert(path, call, object, managers.as_ref()).await?,
     };
     let (form, def) = (&call.presentation, &call.info.def);
     let mut response = form.encoded_response(StatusCode::CREATED, def, stored);
@@ -58,7 +67,7 @@ async fn insert_under_some_name(
     let mut attempts = NAME_ATTEMPTS;
     loop {
         attempts -= 1;
-        match insert(path, call, object.clone()).await {
+        match insert(path, call, object.clone(), None).await {
             Err(error) if attempts > 0 && error.is("AlreadyExists") => {}
             // Another try may be luckier.
             Err(error) if error.is("AlreadyExists") => {
@@ -74,6 +83,7 @@ async fn insert(
     path: WritePath<'_>,
     call: &Call,
     mut object: AnyObject,
+    managers: Option<&Managers>,
 ) -> Result<Bytes, WriteError> {
     let (context, dry_run, def) = (call.context(), call.dry_run()?, &*call.info.def);
     let (given_name, namespace) = (name(&object).to_owned(), call.info.namespace.as_deref());
@@ -83,6 +93,7 @@ async fn insert(
     let admitted = path.admission.mutate(path.storage, &attributes, Some(&mut object)).await?;
     let stored = async {
         def.before_create(&mut object, &context)?;
+        object.metadata_mut().managed_fields = managers.map(Managers::entries);
         let at = Address { name: name(&object), ..at };
         path.admission.validate(&Attributes { at, ..attributes }, Some(&object)).await?;
         if dry_run {

@@ -1,5 +1,6 @@
 //! What can be done with objects: one file per verb, for all kinds alike.
 
+mod apply;
 mod change;
 mod computed;
 mod create;
@@ -7,6 +8,7 @@ mod delete;
 mod deletecollection;
 mod get;
 mod list;
+mod managed_fields;
 mod patch;
 mod update;
 mod warnings;
@@ -45,6 +47,7 @@ pub(crate) async fn perform(state: &Arc<State>, call: &Call) -> Result<Response,
         Verb::Watch => watch::watch(state, call).await,
         Verb::Create => create::create(state, call).await,
         Verb::Update => update::update(path, objects, call).await,
+        Verb::Patch if call.applies() => apply::apply(state, call).await,
         Verb::Patch => patch::patch(path, objects, call).await,
         Verb::Delete => delete::delete(path, call).await,
         Verb::DeleteCollection => deletecollection::delete_collection(path, call).await,

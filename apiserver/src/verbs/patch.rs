@@ -57,15 +57,11 @@ fn patch_type(media_type: &str, def: &ResourceDef) -> Result<PatchType, ApiError
         "application/strategic-merge-patch+json" if def.knows_list_merges() => {
             Ok(PatchType::Strategic)
         }
-        "application/apply-patch+yaml" => Err(ApiError::unsupported_media_type(
-            "server-side apply (application/apply-patch+yaml) is not supported by this server; \
-             use a client-side apply",
-        )),
         _ => {
             let strategic = ", application/strategic-merge-patch+json";
             Err(ApiError::unsupported_media_type(format!(
                 "the body of the request was in an unknown format - accepted media types include: \
-                 application/json-patch+json, application/merge-patch+json{}",
+                 application/json-patch+json, application/merge-patch+json{}, application/apply-patch+yaml",
                 if def.knows_list_merges() { strategic } else { "" },
             )))
         }

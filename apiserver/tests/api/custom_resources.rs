@@ -165,6 +165,18 @@ async fn a_kind_from_data_comes_and_goes_while_the_server_runs() {
     let strategic = Patch::Strategic(json!({"spec": {"replicas": 4}}));
     let refused = tabs.patch("a", &PatchParams::default(), &strategic).await.unwrap_err();
     assert_eq!(code(refused), 415);
+    let config = object("applied", &json!({"cronSpec": "* * * * *"}));
+    let applied = tabs.patch("applied", &PatchParams::apply("test"), &Patch::Apply(&config)).await;
+    let fields = applied.unwrap().metadata.managed_fields.unwrap()[0].fields_v1.clone();
+    assert_eq!(fields.unwrap().0, json!({"f:spec": {"f:cronSpec": {}}}));
+    assert_eq!(next(&mut events).await, "ADDED applied 1");
+    let mut unknown = config;
+    unknown.data["spec"]["cron"] = json!("x");
+    let by = PatchParams::apply("test");
+    let refused = tabs.patch("applied", &by, &Patch::Apply(&unknown)).await.unwrap_err();
+    assert_eq!(code(refused), 400);
+    tabs.delete("applied", &DeleteParams::default()).await.unwrap();
+    assert_eq!(next(&mut events).await, "DELETED applied 1");
     let status =
         json!({"status": {"replicas": 2, "labelSelector": "a=b"}, "spec": {"replicas": 9}});
     let reported =

@@ -202,6 +202,7 @@ fn check_schemas(document: &Value, def: &ResourceDef, object: &str) {
     assert_eq!(
         patches,
         [
+            "application/apply-patch+yaml",
             "application/json-patch+json",
             "application/merge-patch+json",
             "application/strategic-merge-patch+json"

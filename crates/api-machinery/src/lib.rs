@@ -6,6 +6,7 @@ pub mod entry_point;
 pub mod extent;
 pub mod field;
 pub mod login_node;
+pub mod managed_fields;
 pub mod names;
 pub mod node_affinity;
 pub mod patch;

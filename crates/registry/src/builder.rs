@@ -1,6 +1,6 @@
 //! Building a definition: the chain of calls that reads like a table's row.
 
-use std::{any::type_name, fmt, marker::PhantomData};
+use std::{any::type_name, fmt, marker::PhantomData, sync::OnceLock};
 
 use api_machinery::table::age;
 use api_types::jiff::Timestamp;
@@ -193,6 +193,7 @@ where
             scale: ScalePaths::default(),
             is_review: this.is_review,
             is_computed: this.is_computed,
+            shapes: OnceLock::new(),
             conversion: this.conversion,
             kind: Box::new(kind),
         }

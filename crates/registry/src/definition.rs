@@ -1,6 +1,8 @@
 //! A resource's definition: what the types lack (short names, columns, subresources), and its erased behaviour.
 
-use api_machinery::{ApiError, FieldSelector};
+use std::sync::OnceLock;
+
+use api_machinery::{ApiError, FieldSelector, managed_fields::Shapes};
 use api_types::{
     jiff::Timestamp,
     meta::{DeleteOptions, ObjectMeta},
@@ -43,6 +45,7 @@ pub struct ResourceDef {
     /// Absent with the version that is stored.
     pub(crate) conversion: Option<Box<dyn Conversion>>,
     pub(crate) kind: Box<dyn ErasedKind>,
+    pub(crate) shapes: OnceLock<Shapes>,
 }
 
 impl ResourceDef {
@@ -262,6 +265,11 @@ impl ResourceDef {
     #[must_use]
     pub fn schema(&self) -> Value {
         self.kind.schema()
+    }
+
+    /// What of an object is owned field by field, and what as a whole.
+    pub fn shapes(&self) -> &Shapes {
+        self.shapes.get_or_init(|| Shapes::of_schema(&self.schema()))
     }
 
     /// Whether it is known of its lists how they are merged: only then it takes strategic merge patches.

@@ -27,6 +27,15 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Whom the server records as the owner of the fields.
 const FIELD_MANAGER: &str = "kubectl-client-side-apply";
+/// The same of what the server merges.
+const SERVER_SIDE_FIELD_MANAGER: &str = "kubectl";
+
+/// What stock kubectl advises, in short.
+const WAYS_OUT: &str = "\
+Please review the fields above--they currently have other managers. You can:
+* apply all of it and become their manager: kubectl apply --server-side --force-conflicts
+* leave the fields out of the manifest and so leave them to those who manage them
+* give the fields the values that they have and so manage them together";
 
 /// So many bytes the annotations of an object may have, names and values.
 const MAX_ANNOTATIONS: usize = 256 * 1024;
@@ -36,7 +45,7 @@ const CONFLICTS: usize = 5;
 /// Create or update resources from manifests
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  kubectl apply -f web.yaml\n  kubectl apply -f examples/pod -f examples/service   # folders\n  kubectl apply -R -f examples                        # and the folders in it\n  cat web.yaml | kubectl apply -f -\n  kubectl apply -f web.yaml --dry-run=server -o yaml  # what it would become"
+    after_help = "Examples:\n  kubectl apply -f web.yaml\n  kubectl apply -f examples/pod -f examples/service   # folders\n  kubectl apply -R -f examples                        # and the folders in it\n  cat web.yaml | kubectl apply -f -\n  kubectl apply -f web.yaml --dry-run=server -o yaml  # what it would become\n  kubectl apply -f web.yaml --server-side             # the server merges, and knows whose each field is"
 )]
 pub struct Apply {
     #[command(flatten)]
@@ -51,6 +60,15 @@ pub struct Apply {
     /// Only objects with these labels
     #[arg(short = 'l', long, default_value = "")]
     selector: String,
+    /// Have the API server merge, which knows who manages each field and refuses to change another's
+    #[arg(long)]
+    server_side: bool,
+    /// Take over fields that others manage
+    #[arg(long, requires = "server_side")]
+    force_conflicts: bool,
+    /// Whose the fields are to be; default: kubectl-client-side-apply, with --server-side kubectl
+    #[arg(long, value_name = "NAME")]
+    field_manager: Option<String>,
 }
 
 /// What became of an object.
@@ -106,6 +124,10 @@ impl Apply {
             )));
         }
         login::check(session, document, target.namespace.as_deref()).await?;
+        if self.server_side {
+            let object = self.apply_on_server(session, &target, &document.object).await?;
+            return Ok((target, (object, "serverside-applied")));
+        }
         let wanted = remembering(&document.object, target.namespace.as_deref());
         if target.resource.plural == "functions" && is_too_long(&wanted) {
             return Err(Failure::message(format!(
@@ -132,6 +154,29 @@ impl Apply {
             }
         };
         Ok((target, outcome))
+    }
+
+    async fn apply_on_server(
+        &self,
+        session: &Session,
+        target: &Target,
+        manifest: &Value,
+    ) -> Result<Value, Failure> {
+        if self.dry_run.is_local() {
+            return Err(Failure::message(
+                "--dry-run=client doesn't work with --server-side (did you mean --dry-run=server instead?)",
+            ));
+        }
+        let call = Call::new(Method::PATCH, target.path());
+        let call = self.parameters(call.patch("application/apply-patch+yaml", manifest));
+        let call = call.query("force", if self.force_conflicts { "true" } else { "" });
+        session.api().await?.call(call).await.map_err(|failure| match failure {
+            Failure::Server(error) if error.status.code == Some(409) => {
+                let why = error.status.message.unwrap_or_default();
+                Failure::message(format!("{why}\n{WAYS_OUT}"))
+            }
+            failure => failure,
+        })
     }
 
     async fn create(
@@ -192,8 +237,9 @@ impl Apply {
     }
 
     fn parameters(&self, call: Call) -> Call {
+        let usual = if self.server_side { SERVER_SIDE_FIELD_MANAGER } else { FIELD_MANAGER };
         call.query("dryRun", self.dry_run.query())
-            .query("fieldManager", FIELD_MANAGER)
+            .query("fieldManager", self.field_manager.as_deref().unwrap_or(usual))
             .query("fieldValidation", self.validation.query())
     }
 }

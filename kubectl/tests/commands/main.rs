@@ -30,6 +30,27 @@ pub(crate) fn pod(name: &str, image: &str) -> String {
 }
 
 #[tokio::test]
+async fn the_server_merges_what_several_managers_apply() {
+    let kubectl = Kubectl::new().await;
+    let map = |data: &str| {
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: shared}}\ndata: {{{data}}}\n")
+    };
+    let server_side = "apply --server-side -f -";
+    let said = kubectl.ok_with(server_side, &map("a: \"1\"")).await;
+    assert_eq!(said, "configmap/shared serverside-applied\n");
+    let other = format!("{server_side} --field-manager=other");
+    kubectl.ok_with(&other, &map("b: \"1\"")).await;
+    let refused = kubectl.fails(&other, &map("a: \"2\"")).await;
+    assert!(refused.contains("conflict with \"kubectl\": .data.a"), "{refused}");
+    assert!(refused.contains("--force-conflicts"), "{refused}");
+    kubectl.ok_with(&format!("{other} --force-conflicts"), &map("a: \"2\"")).await;
+    let data = kubectl.ok("get configmap shared -o jsonpath={.data}").await;
+    assert_eq!(data.trim(), r#"{"a":"2"}"#);
+    let local = kubectl.fails(&format!("{server_side} --dry-run=client"), &map("")).await;
+    assert!(local.contains("did you mean --dry-run=server instead?"), "{local}");
+}
+
+#[tokio::test]
 async fn apply_creates_then_leaves_alone_then_changes() {
     let kubectl = Kubectl::new().await;
     let apply = "apply -f -";

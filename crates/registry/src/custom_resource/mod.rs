@@ -8,6 +8,8 @@ mod object;
 mod structural_schema;
 mod validation;
 
+use std::sync::OnceLock;
+
 use serde_json::Value;
 
 use crate::{
@@ -99,6 +101,7 @@ impl CustomResource {
             scale: scale.unwrap_or_default(),
             is_review: false,
             is_computed: false,
+            shapes: OnceLock::new(),
             conversion,
             kind: Box::new(kind),
         })

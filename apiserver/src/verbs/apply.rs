@@ -1,0 +1,202 @@
+//! Server-side apply: PATCH with the part of an object that its sender cares for.
+
+use std::collections::BTreeMap;
+
+use api_machinery::{
+    ApiError,
+    managed_fields::{
+        self as machinery, Applied, Conflict, Conflicts, FieldSet, Manager, Managers, Rules,
+    },
+};
+use api_types::jiff::Timestamp;
+use registry::Subresource;
+use serde_json::{Value, json};
+
+use super::{
+    change, create,
+    managed_fields::{self, LAST_APPLIED},
+};
+use crate::{
+    authorization,
+    call::{Call, Given},
+    rbac::Action,
+    respond::Response,
+    state::State,
+};
+
+/// The field manager of `kubectl apply --server-side`, which takes over what its client-side apply did.
+const KUBECTL: &str = "kubectl";
+
+/// What is applied, by whom.
+struct Configuration<'c> {
+    call: &'c Call,
+    value: Value,
+    /// What it says twice.
+    faults: Vec<String>,
+    manager: Manager,
+    is_forced: bool,
+    now: Timestamp,
+}
+
+/// Applies a configuration: to the object, or to nothing, which creates it.
+pub(super) async fn apply(state: &State, call: &Call) -> Result<Response, ApiError> {
+    let configuration = Configuration::of(call)?;
+    loop {
+        let wanted = |old: &_| configuration.applied_to(old);
+        let applied = change::apply(state.write_path(), state.objects(), call, wanted).await;
+        match applied {
+            Err(error) if error.reason() == "NotFound" && call.info.subresource.is_none() => {}
+            applied => return applied,
+        }
+        let action = Action { verb: "create", ..Action::from(&call.info) };
+        authorization::authorize_action(&state.rbac, &call.identity, action)?;
+        match create::store(state, call, configuration.applied_to_nothing()?).await {
+            Err(error) if error.reason() == "AlreadyExists" => {}
+            created => return created,
+        }
+    }
+}
+
+impl<'c> Configuration<'c> {
+    fn of(call: &'c Call) -> Result<Self, ApiError> {
+        let (value, faults) = call.body()?;
+        let kind = &call.info.def.names.kind;
+        if call.info.subresource.is_some_and(|s| s != Subresource::Status) {
+            return Err(ApiError::unsupported_media_type(format!(
+                "only a {kind} and its status can be applied: use another patch for this subresource"
+            )));
+        }
+        if !value["metadata"]["managedFields"].is_null() {
+            return Err(ApiError::bad_request("metadata.managedFields must be nil"));
+        }
+        if value["apiVersion"].is_null() || value["kind"].is_null() {
+            return Err(ApiError::bad_request(format!(
+                "error decoding patch: an applied configuration names its apiVersion and kind: {}, {kind}",
+                call.info.def.api_version()
+            )));
+        }
+        machinery::check(&value, call.info.def.shapes().root()).map_err(|misfit| {
+            let at = [call.info.namespace.as_deref(), call.info.name.as_deref()];
+            let at = at.into_iter().flatten().collect::<Vec<_>>().join("/");
+            ApiError::bad_request(format!(
+                "failed to create typed patch object ({at}; {}, Kind={kind}): {misfit}",
+                call.info.def.api_version()
+            ))
+        })?;
+        let is_forced = call.query.get("force") == Some("true");
+        let (manager, now) = (managed_fields::manager(call), call.context().now);
+        Ok(Self { call, value, faults, manager, is_forced, now })
+    }
+
+    fn applied_to_nothing(&self) -> Result<Given, ApiError> {
+        if let Some(uid) = self.value["metadata"]["uid"].as_str() {
+            let (names, name) = (&self.call.info.def.names, self.call.info.name.as_deref());
+            let why = format!(
+                "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            );
+            let name = name.unwrap_or_default();
+            return Err(ApiError::conflict(&names.group, &names.plural, name, &why));
+        }
+        let nothing = json!({});
+        let applied = self.merged(&nothing, &Managers::default(), true);
+        let Applied { object, managers } = applied.map_err(|conflicts| self.refusal(&conflicts))?;
+        let given = self.call.decode(object, self.faults.clone(), None)?;
+        Ok(Given { managers: Some(managers), ..given })
+    }
+
+    fn applied_to(&self, old: &Value) -> Result<Given, ApiError> {
+        let (live, managers) =
+            (managed_fields::bare(old), managed_fields::before_apply(self.call, old)?);
+        let applied = match self.merged(&live, &managers, self.is_forced) {
+            Err(conflicts) if self.takes_over(&live, &conflicts) => {
+                self.merged(&live, &managers, true)
+            }
+            applied => applied,
+        };
+        let Applied { mut object, managers } =
+            applied.map_err(|conflicts| self.refusal(&conflicts))?;
+        self.note_last_applied(&mut object);
+        let mut given = self.call.decode(object, self.faults.clone(), Some(old))?;
+        if self.value["metadata"]["resourceVersion"].is_null() {
+            given.object.metadata_mut().resource_version = None;
+        }
+        Ok(Given { managers: Some(managers), ..given })
+    }
+
+    fn merged(
+        &self,
+        live: &Value,
+        managers: &Managers,
+        is_forced: bool,
+    ) -> Result<Applied, Conflicts> {
+        let (def, subresource) = (&self.call.info.def, self.call.info.subresource);
+        let completed = |object: &Value| {
+            let given = self.call.decode(object.clone(), Vec::new(), None);
+            given.and_then(|given| given.object.to_value()).unwrap_or_else(|_| object.clone())
+        };
+        let owned = |set: &FieldSet| managed_fields::owned(def, subresource, set);
+        let (rules, shape) = (Rules { owned, completed }, def.shapes().root());
+        let how = (is_forced, self.now);
+        machinery::apply((live, managers), &self.value, shape, &self.manager, &rules, how)
+    }
+
+    /// Whether all that is in the way is what the client-side apply of the same program put there, and nobody else has
+    /// changed since (Kubernetes: `lastAppliedManager`).
+    fn takes_over(&self, live: &Value, Conflicts(conflicts): &Conflicts) -> bool {
+        if self.manager.name != KUBECTL {
+            return false;
+        }
+        let own = managed_fields::last_applied(live, self.call.info.def.shapes().root());
+        conflicts.iter().all(|conflict| conflict.fields.difference(&own).is_empty())
+    }
+
+    /// A client-side apply that comes later goes on from here.
+    fn note_last_applied(&self, object: &mut Value) {
+        let note =
+            object.pointer_mut("/metadata/annotations").and_then(|a| a.get_mut(LAST_APPLIED));
+        if let Some(note) = note.filter(|_| self.manager.name == KUBECTL) {
+            *note = Value::String(format!("{}\n", self.value));
+        }
+    }
+
+    /// 409 that names whose fields would change (Kubernetes: `NewConflictError`).
+    fn refusal(&self, Conflicts(conflicts): &Conflicts) -> ApiError {
+        let mut by_manager = BTreeMap::<String, Vec<String>>::new();
+        for conflict in conflicts {
+            by_manager.entry(whose(conflict)).or_default().extend(conflict.fields.paths());
+        }
+        let count = by_manager.values().map(Vec::len).sum::<usize>();
+        let message = match by_manager.first_key_value() {
+            Some((whose, paths)) if count == 1 => {
+                format!("Apply failed with 1 conflict: conflict with {whose}: {}", paths[0])
+            }
+            _ => {
+                let lines = by_manager.iter().map(|(whose, paths)| {
+                    format!("conflicts with {whose}:\n- {}", paths.join("\n- "))
+                });
+                let lines = lines.collect::<Vec<_>>().join("\n");
+                format!("Apply failed with {count} conflicts: {lines}")
+            }
+        };
+        let causes =
+            by_manager.iter().flat_map(|(whose, paths)| paths.iter().map(move |p| (whose, p)));
+        causes.fold(ApiError::new(409, "Conflict", message), |error, (whose, path)| {
+            error.because("FieldManagerConflict", format!("conflict with {whose}"), path)
+        })
+    }
+}
+
+fn whose(Conflict { manager, since, .. }: &Conflict) -> String {
+    let subresource = match manager.subresource.as_str() {
+        "" => String::new(),
+        subresource => format!(" with subresource {subresource:?}"),
+    };
+    let how = match (manager.applies, since) {
+        (true, _) => String::new(),
+        (false, None) => format!(" using {}", manager.api_version),
+        (false, Some(since)) => {
+            format!(" using {} at {}", manager.api_version, since.strftime("%Y-%m-%dT%H:%M:%SZ"))
+        }
+    };
+    format!("{:?}{subresource}{how}", manager.name)
+}

@@ -1,0 +1,252 @@
+//! Sets of paths in an object, and how `metadata.managedFields` spells them (`FieldsV1`).
+
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use serde_json::{Map, Value};
+
+use crate::extent;
+
+/// A step of a path.
+#[derive(Clone, Debug)]
+pub enum PathElement {
+    /// A field of a structure, a key of a map.
+    Field(String),
+    /// An element of a list by its key fields.
+    Key(BTreeMap<String, Value>),
+    /// An element of a set by its value.
+    Value(Value),
+    /// An element of any other list.
+    Index(u64),
+}
+
+impl PathElement {
+    /// As `FieldsV1` has it: `f:spec`, `k:{"name":"web"}`, `v:"a"`, `i:0`.
+    fn encoded(&self) -> String {
+        match self {
+            Self::Field(name) => format!("f:{name}"),
+            Self::Key(fields) => {
+                let fields = fields.iter().map(|(k, v)| (k.clone(), v.clone()));
+                format!("k:{}", Value::Object(fields.collect()))
+            }
+            Self::Value(value) => format!("v:{value}"),
+            Self::Index(index) => format!("i:{index}"),
+        }
+    }
+
+    /// The same read. `None` for what nobody has written so far.
+    fn decoded(text: &str) -> Option<Self> {
+        let (sort, rest) = text.split_once(':')?;
+        match sort {
+            "f" => Some(Self::Field(rest.to_owned())),
+            "k" => serde_json::from_str(rest).ok().map(Self::Key),
+            "v" => serde_json::from_str(rest).ok().map(Self::Value),
+            "i" => rest.parse().ok().map(Self::Index),
+            _ => None,
+        }
+    }
+}
+
+impl PartialEq for PathElement {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for PathElement {}
+
+impl PartialOrd for PathElement {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for PathElement {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let rank = |element: &Self| match element {
+            Self::Field(_) => 0,
+            Self::Key(_) => 1,
+            Self::Value(_) => 2,
+            Self::Index(_) => 3,
+        };
+        match (self, other) {
+            (Self::Field(a), Self::Field(b)) => a.cmp(b),
+            (Self::Index(a), Self::Index(b)) => a.cmp(b),
+            (Self::Key(_), Self::Key(_)) | (Self::Value(_), Self::Value(_)) => {
+                self.encoded().cmp(&other.encoded())
+            }
+            _ => rank(self).cmp(&rank(other)),
+        }
+    }
+}
+
+/// As conflicts are told: `.spec`, `[name="web"]`, `[="a"]`, `[0]`.
+impl fmt::Display for PathElement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Field(name) => write!(f, ".{name}"),
+            Self::Key(fields) => {
+                let fields: Vec<_> = fields.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                write!(f, "[{}]", fields.join(","))
+            }
+            Self::Value(value) => write!(f, "[={value}]"),
+            Self::Index(index) => write!(f, "[{index}]"),
+        }
+    }
+}
+
+/// A set of paths, as a tree: what is a member itself, and what has members below it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FieldSet {
+    members: BTreeSet<PathElement>,
+    /// None of them is empty.
+    children: BTreeMap<PathElement, FieldSet>,
+}
+
+impl FieldSet {
+    /// Whether no path is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.children.is_empty()
+    }
+
+    /// Adds a path of one step.
+    pub fn insert(&mut self, element: PathElement) {
+        self.members.insert(element);
+    }
+
+    /// Adds what is below a step.
+    pub fn insert_below(&mut self, element: PathElement, below: Self) {
+        if below.is_empty() {
+            return;
+        }
+        match self.children.get_mut(&element) {
+            Some(there) => *there = there.union(&below),
+            None => drop(self.children.insert(element, below)),
+        }
+    }
+
+    /// Whether the path of this one step is in it.
+    #[must_use]
+    pub fn has(&self, element: &PathElement) -> bool {
+        self.members.contains(element)
+    }
+
+    /// What is below a step.
+    #[must_use]
+    pub fn below(&self, element: &PathElement) -> Option<&Self> {
+        self.children.get(element)
+    }
+
+    /// What is in either.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        let mut union = self.clone();
+        union.members.extend(other.members.iter().cloned());
+        for (element, below) in &other.children {
+            union.insert_below(element.clone(), below.clone());
+        }
+        union
+    }
+
+    /// What is in both.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        let shared = |(element, below): (&PathElement, &Self)| {
+            let shared = below.intersection(other.children.get(element)?);
+            (!shared.is_empty()).then(|| (element.clone(), shared))
+        };
+        Self {
+            members: self.members.intersection(&other.members).cloned().collect(),
+            children: self.children.iter().filter_map(shared).collect(),
+        }
+    }
+
+    /// What is in this one only.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Self {
+        self.less(other, false)
+    }
+
+    /// The same, without what is below anything in `other`.
+    #[must_use]
+    pub fn recursive_difference(&self, other: &Self) -> Self {
+        self.less(other, true)
+    }
+
+    fn less(&self, other: &Self, with_all_below: bool) -> Self {
+        let left = |(element, below): (&PathElement, &Self)| {
+            if with_all_below && other.members.contains(element) {
+                return None;
+            }
+            let left = match other.children.get(element) {
+                Some(others) => below.less(others, with_all_below),
+                None => below.clone(),
+            };
+            (!left.is_empty()).then(|| (element.clone(), left))
+        };
+        Self {
+            members: self.members.difference(&other.members).cloned().collect(),
+            children: self.children.iter().filter_map(left).collect(),
+        }
+    }
+
+    /// The steps that have something below.
+    pub(super) fn children(&self) -> impl Iterator<Item = (&PathElement, &Self)> {
+        self.children.iter()
+    }
+
+    /// Its paths, as conflicts tell them.
+    #[must_use]
+    pub fn paths(&self) -> Vec<String> {
+        let mut paths = Vec::new();
+        self.collect("", &mut paths);
+        paths
+    }
+
+    fn collect(&self, above: &str, paths: &mut Vec<String>) {
+        paths.extend(self.members.iter().map(|element| format!("{above}{element}")));
+        for (element, below) in &self.children {
+            below.collect(&format!("{above}{element}"), paths);
+        }
+    }
+
+    /// As `FieldsV1`: a step that is a member, and has others below it, has `.` among them.
+    #[must_use]
+    pub fn to_fields_v1(&self) -> Value {
+        let mut fields = Map::new();
+        for element in &self.members {
+            fields.insert(element.encoded(), Value::Object(Map::new()));
+        }
+        for (element, below) in &self.children {
+            let mut inner = below.to_fields_v1();
+            if self.members.contains(element) {
+                inner["."] = Value::Object(Map::new());
+            }
+            fields.insert(element.encoded(), inner);
+        }
+        Value::Object(fields)
+    }
+
+    /// What `FieldsV1` says. `None` if it is none.
+    #[must_use]
+    pub fn of_fields_v1(fields: &Value) -> Option<Self> {
+        Self::read(fields, extent::MAX_DEPTH)
+    }
+
+    fn read(fields: &Value, depth: usize) -> Option<Self> {
+        let mut set = Self::default();
+        for (key, inner) in fields.as_object()?.iter().filter(|(key, _)| *key != ".") {
+            let element = PathElement::decoded(key)?;
+            let below = Self::read(inner, depth.checked_sub(1)?)?;
+            if below.is_empty() || inner.get(".").is_some() {
+                set.insert(element.clone());
+            }
+            set.insert_below(element, below);
+        }
+        Some(set)
+    }
+}
