@@ -219,7 +219,12 @@ install
 mkdir -p "$CONFIG_DIR" "$STATE_DIR" "$LOG_DIR" "$RUN_DIR"
 remember
 bus=() dns=()
-[ -z "$(cluster_dns)" ] || dns=(--cluster-dns "$(cluster_dns)")
+if [ -n "$(cluster_dns)" ] && ss -Hlntu 'sport = :53' | grep -qE ' (0\.0\.0\.0|\*|\[::\]):53 '; then
+    [ "$(setting cluster-dns)" = tenth ] || die "--cluster-dns: a server of this machine has port 53 at every address (ss -lntup 'sport = :53')"
+    say "no cluster DNS: a server of this machine has port 53 at every address (ss -lntup 'sport = :53')"
+elif [ -n "$(cluster_dns)" ]; then
+    dns=(--cluster-dns "$(cluster_dns)")
+fi
 ! $REDIS || bus=(--redis "redis://127.0.0.1:$(port 6379)")
 begin=$(date +%s%N)
 start_services

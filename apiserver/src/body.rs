@@ -65,7 +65,7 @@ pub(crate) fn decoded(headers: &HeaderMap, body: &Bytes) -> Result<Decoded, ApiE
         "" | "application/json" | "*/*" | "application/*" => {
             decode::json(body).map_err(|e| undecodable(&e))
         }
-        "application/yaml" | "application/x-yaml" | "text/yaml" | APPLY => yaml(body),
+        "application/yaml" | "application/x-yaml" | "text/yaml" => yaml(body),
         protobuf::MEDIA_TYPE => {
             protobuf::decode(body).map(|value| Decoded { value, duplicates: Vec::new() })
         }
@@ -76,7 +76,8 @@ pub(crate) fn decoded(headers: &HeaderMap, body: &Bytes) -> Result<Decoded, ApiE
     }
 }
 
-fn yaml(body: &Bytes) -> Result<Decoded, ApiError> {
+/// The same of a body in YAML.
+pub(crate) fn yaml(body: &Bytes) -> Result<Decoded, ApiError> {
     let text = std::str::from_utf8(body).map_err(|e| undecodable(&e))?;
     decode::yaml(text).map_err(|e| undecodable(&format_args!("error converting YAML to JSON: {e}")))
 }

@@ -137,6 +137,10 @@ fn make_dns(args: &Args, runtime: &Runtime) -> anyhow::Result<Option<Dns>> {
     if args.dns_upstream.iter().any(|server| server.ip() == address) {
         bail!("--dns-upstream: {address} is the cluster's DNS itself");
     }
+    let own = |stub: &&dns::Stub| stub.servers.iter().any(|server| server.ip() == address);
+    if let Some(stub) = args.dns_stub.iter().find(own) {
+        bail!("--dns-stub: {address}, for {}, is the cluster's DNS itself", stub.domain);
+    }
     let settings = dns::Settings {
         address,
         domain: args.cluster_domain.clone(),

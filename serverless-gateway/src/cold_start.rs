@@ -17,8 +17,16 @@ pub(crate) type Breakdown = Vec<(&'static str, Duration)>;
 /// meanwhile), until the sandbox stood, until the container ran, and until the server in it was ready and took the call.
 const PHASES: [&str; 6] = ["queued", "scheduled", "image", "sandbox", "container", "server"];
 /// Why a container waits whose image may be missing. Kubelets say `ContainerCreating` until its first start has failed.
-const BEFORE_ITS_IMAGE: [&str; 5] =
-    ["", "ContainerCreating", "PodInitializing", "ErrImagePull", "ImagePullBackOff"];
+const BEFORE_ITS_IMAGE: [&str; 8] = [
+    "",
+    "ContainerCreating",
+    "PodInitializing",
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "ImageInspectError",
+    "ErrImageNeverPull",
+    "InvalidImageName",
+];
 /// For an instance that waited in a warm pool: until it had the function and was handed over, and until it took the call.
 const POOL_PHASES: [&str; 2] = ["pool", "server"];
 

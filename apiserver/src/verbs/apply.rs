@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use api_machinery::{
     ApiError,
+    decode::Decoded,
     managed_fields::{
         self as machinery, Applied, Conflict, Conflicts, FieldSet, Manager, Managers, Rules,
     },
@@ -14,18 +15,18 @@ use serde_json::{Value, json};
 
 use super::{
     change, create,
-    managed_fields::{self, LAST_APPLIED},
+    managed_fields::{self, KUBECTL, LAST_APPLIED},
 };
 use crate::{
-    authorization,
-    call::{Call, Given},
+    authorization, body,
+    call::{self, Call, Given},
     rbac::Action,
     respond::Response,
     state::State,
 };
 
-/// The field manager of `kubectl apply --server-side`, which takes over what its client-side apply did.
-const KUBECTL: &str = "kubectl";
+/// So many bytes the annotations of an object may have, names and values.
+const MAX_ANNOTATIONS: usize = 256 * 1024;
 
 /// What is applied, by whom.
 struct Configuration<'c> {
@@ -59,7 +60,8 @@ pub(super) async fn apply(state: &State, call: &Call) -> Result<Response, ApiErr
 
 impl<'c> Configuration<'c> {
     fn of(call: &'c Call) -> Result<Self, ApiError> {
-        let (value, faults) = call.body()?;
+        let Decoded { value, duplicates } = body::yaml(&call.body)?;
+        let faults = duplicates.iter().map(|field| call::duplicate(field)).collect();
         let kind = &call.info.def.names.kind;
         if call.info.subresource.is_some_and(|s| s != Subresource::Status) {
             return Err(ApiError::unsupported_media_type(format!(
@@ -83,7 +85,8 @@ impl<'c> Configuration<'c> {
                 call.info.def.api_version()
             ))
         })?;
-        let is_forced = call.query.get("force") == Some("true");
+        // As in Go: whatever is not false.
+        let is_forced = call.query.get("force").is_some_and(|f| !matches!(f, "" | "0" | "false"));
         let (manager, now) = (managed_fields::manager(call), call.context().now);
         Ok(Self { call, value, faults, manager, is_forced, now })
     }
@@ -105,14 +108,9 @@ impl<'c> Configuration<'c> {
     }
 
     fn applied_to(&self, old: &Value) -> Result<Given, ApiError> {
-        let (live, managers) =
-            (managed_fields::bare(old), managed_fields::before_apply(self.call, old)?);
-        let applied = match self.merged(&live, &managers, self.is_forced) {
-            Err(conflicts) if self.takes_over(&live, &conflicts) => {
-                self.merged(&live, &managers, true)
-            }
-            applied => applied,
-        };
+        let live = managed_fields::bare(old);
+        let managers = managed_fields::before_apply(self.call, &self.manager, old)?;
+        let applied = self.merged(&live, &managers, self.is_forced);
         let Applied { mut object, managers } =
             applied.map_err(|conflicts| self.refusal(&conflicts))?;
         self.note_last_applied(&mut object);
@@ -140,22 +138,25 @@ impl<'c> Configuration<'c> {
         machinery::apply((live, managers), &self.value, shape, &self.manager, &rules, how)
     }
 
-    /// Whether all that is in the way is what the client-side apply of the same program put there, and nobody else has
-    /// changed since (Kubernetes: `lastAppliedManager`).
-    fn takes_over(&self, live: &Value, Conflicts(conflicts): &Conflicts) -> bool {
-        if self.manager.name != KUBECTL {
-            return false;
-        }
-        let own = managed_fields::last_applied(live, self.call.info.def.shapes().root());
-        conflicts.iter().all(|conflict| conflict.fields.difference(&own).is_empty())
-    }
-
-    /// A client-side apply that comes later goes on from here.
+    /// A client-side apply that comes later goes on from here, if its annotation has room for it (Kubernetes:
+    /// `lastAppliedUpdater`).
     fn note_last_applied(&self, object: &mut Value) {
-        let note =
-            object.pointer_mut("/metadata/annotations").and_then(|a| a.get_mut(LAST_APPLIED));
-        if let Some(note) = note.filter(|_| self.manager.name == KUBECTL) {
-            *note = Value::String(format!("{}\n", self.value));
+        let annotations =
+            object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut);
+        let Some(annotations) = annotations.filter(|_| self.manager.name == KUBECTL) else {
+            return;
+        };
+        let Some(note) = annotations.get_mut(LAST_APPLIED) else { return };
+        let mut noted = self.value.clone();
+        if let Some(own) = noted.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut)
+        {
+            own.remove(LAST_APPLIED);
+        }
+        *note = Value::String(format!("{noted}\n"));
+        let length =
+            |(key, value): (&String, &Value)| key.len() + value.as_str().map_or(0, str::len);
+        if annotations.iter().map(length).sum::<usize>() > MAX_ANNOTATIONS {
+            annotations.remove(LAST_APPLIED);
         }
     }
 

@@ -93,7 +93,8 @@ async fn insert(
     let admitted = path.admission.mutate(path.storage, &attributes, Some(&mut object)).await?;
     let stored = async {
         def.before_create(&mut object, &context)?;
-        object.metadata_mut().managed_fields = managers.map(Managers::entries);
+        object.metadata_mut().managed_fields =
+            managers.map(Managers::entries).filter(|entries| !entries.is_empty());
         let at = Address { name: name(&object), ..at };
         path.admission.validate(&Attributes { at, ..attributes }, Some(&object)).await?;
         if dry_run {

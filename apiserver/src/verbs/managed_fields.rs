@@ -3,7 +3,7 @@
 
 use api_machinery::{
     ApiError,
-    managed_fields::{FieldSet, Manager, Managers, PathElement, Shape, compare, set_of, update},
+    managed_fields::{FieldSet, Manager, Managers, PathElement, compare, set_of, update},
 };
 use api_types::{jiff::Timestamp, meta::ManagedFieldsEntry};
 use http::header;
@@ -15,7 +15,9 @@ use crate::call::Call;
 
 /// Where client-side apply keeps what it applied.
 pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-/// Whose the fields are that client-side apply put there. The kubectl that everybody has knows by the annotation whose
+/// The field manager of `kubectl apply --server-side`, which goes on with what its client-side apply put there.
+pub(super) const KUBECTL: &str = "kubectl";
+/// Whose the fields are that client-side apply put there, until then. The kubectl that everybody has knows by the annotation whose
 /// fields it has to take over, and takes all that this manager has.
 const CLIENT_SIDE_APPLY: &str = "kubectl-client-side-apply";
 /// Whose the other fields are that were there before anybody applied.
@@ -47,11 +49,13 @@ pub(super) fn track(
         object.metadata_mut().managed_fields = Some(managers.entries());
         return Ok(());
     }
-    let Some(entries) = kept(given, old)? else { return Ok(()) };
+    // A subresource says nothing of managers.
+    let given = given.filter(|_| call.info.subresource.is_none());
+    let Some(managers) = kept(given.as_deref(), old)? else { return Ok(()) };
     let new = object.to_value()?;
     let managers = update(
         (&bare(old), &new),
-        &Managers::of(&entries),
+        &managers,
         call.info.def.shapes().root(),
         &manager(call),
         |set: &FieldSet| owned(&call.info.def, call.info.subresource, set),
@@ -61,22 +65,20 @@ pub(super) fn track(
     Ok(())
 }
 
-/// What the writer says of it, or else what the object had. `None` if nobody has applied yet, or wants it forgotten
-/// (by an empty list, or one empty entry).
-fn kept(
-    given: Option<Vec<ManagedFieldsEntry>>,
-    old: &Value,
-) -> Result<Option<Vec<ManagedFieldsEntry>>, ApiError> {
+/// What the writer says of it, if that can be read, or else what the object had. `None` if nobody has applied yet, or the
+/// writer wants it forgotten (by an empty list, or one empty entry).
+fn kept(given: Option<&[ManagedFieldsEntry]>, old: &Value) -> Result<Option<Managers>, ApiError> {
     let had = entries(old)?;
-    let is_reset = |given: &[ManagedFieldsEntry]| {
-        matches!(given, []) || matches!(given, [only] if *only == ManagedFieldsEntry::default())
-    };
-    Ok(match given {
-        _ if had.is_empty() => None,
-        Some(given) if is_reset(&given) => None,
-        Some(given) => Some(given),
-        None => Some(had),
-    })
+    if had.is_empty() {
+        return Ok(None);
+    }
+    match given {
+        Some([]) => return Ok(None),
+        Some([only]) if *only == ManagedFieldsEntry::default() => return Ok(None),
+        _ => {}
+    }
+    let managers = given.and_then(Managers::of).or_else(|| Managers::of(&had));
+    Ok(Some(managers.unwrap_or_default()))
 }
 
 fn entries(object: &Value) -> Result<Vec<ManagedFieldsEntry>, ApiError> {
@@ -87,35 +89,64 @@ fn entries(object: &Value) -> Result<Vec<ManagedFieldsEntry>, ApiError> {
     }
 }
 
-/// The managers of an object that somebody is about to apply to.
-pub(super) fn before_apply(call: &Call, object: &Value) -> Result<Managers, ApiError> {
+/// The managers of an object that this one is about to apply to.
+pub(super) fn before_apply(
+    call: &Call,
+    manager: &Manager,
+    object: &Value,
+) -> Result<Managers, ApiError> {
     let entries = entries(object)?;
-    if !entries.is_empty() {
-        return Ok(Managers::of(&entries));
-    }
-    let (def, now) = (&call.info.def, Timestamp::now());
-    let shape = def.shapes().root();
-    let mut managers = Managers::default();
-    let applied = last_applied(object, shape);
-    let rest = set_of(object, shape).difference(&applied);
-    for (name, fields) in [(CLIENT_SIDE_APPLY, applied), (BEFORE_FIRST_APPLY, rest)] {
-        let (name, api_version) = (name.to_owned(), def.api_version());
-        let manager = Manager { name, api_version, ..Manager::default() };
-        managers.set(manager, owned(def, None, &fields), now);
+    let mut managers = match entries.is_empty() {
+        true => first_managers(call, object),
+        false => Managers::of(&entries).unwrap_or_default(),
+    };
+    if manager.name == KUBECTL && manager.subresource.is_empty() {
+        let before = updater(call, CLIENT_SIDE_APPLY, "");
+        managers.hand_over(&before, manager, &annotation(call));
     }
     Ok(managers)
 }
 
+/// Whose the fields of an object are that nobody has applied to so far.
+fn first_managers(call: &Call, object: &Value) -> Managers {
+    let (def, now) = (&call.info.def, Timestamp::now());
+    let mut managers = Managers::default();
+    let (there, applied) = (set_of(object, def.shapes().root()), last_applied(call, object));
+    let rest = there.difference(&applied);
+    managers.set(updater(call, CLIENT_SIDE_APPLY, ""), owned(def, None, &applied), now);
+    managers.set(updater(call, BEFORE_FIRST_APPLY, ""), owned(def, None, &rest), now);
+    if call.info.subresource == Some(Subresource::Status) {
+        let status = owned(def, call.info.subresource, &rest).difference(&owned(def, None, &rest));
+        managers.set(updater(call, BEFORE_FIRST_APPLY, "status"), status, now);
+    }
+    managers
+}
+
+fn updater(call: &Call, name: &str, subresource: &str) -> Manager {
+    Manager {
+        name: name.to_owned(),
+        applies: false,
+        api_version: call.info.def.api_version(),
+        subresource: subresource.to_owned(),
+    }
+}
+
+fn annotation(call: &Call) -> FieldSet {
+    let annotations = json!({"metadata": {"annotations": {LAST_APPLIED: ""}}});
+    set_of(&annotations, call.info.def.shapes().root())
+}
+
 /// The fields that a client-side apply put there and nobody has changed since, with the annotation that tells of it
 /// (Kubernetes: `lastAppliedManager`).
-pub(super) fn last_applied(object: &Value, shape: Shape<'_>) -> FieldSet {
-    let text = object["metadata"]["annotations"][LAST_APPLIED].as_str();
-    let Some(last) = text.and_then(|text| serde_json::from_str::<Value>(text).ok()) else {
+fn last_applied(call: &Call, object: &Value) -> FieldSet {
+    let (def, text) = (&call.info.def, object["metadata"]["annotations"][LAST_APPLIED].as_str());
+    let last = text.and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let Some(last) = last.filter(|last| last["apiVersion"] == *def.api_version()) else {
         return FieldSet::default();
     };
+    let shape = def.shapes().root();
     let since = compare(object, &last, shape);
-    let annotation = set_of(&json!({"metadata": {"annotations": {LAST_APPLIED: ""}}}), shape);
-    set_of(&last, shape).difference(&since.changed()).union(&annotation)
+    set_of(&last, shape).difference(&since.changed()).union(&annotation(call))
 }
 
 /// The object without what is said of its managers.
@@ -140,7 +171,7 @@ pub(super) fn manager(call: &Call) -> Manager {
     }
 }
 
-/// What of these fields a write through the path can own: the status by its own path, nothing else by that.
+/// What of these fields a write through the path can own: the status by its own path, and metadata.
 pub(super) fn owned(
     def: &ResourceDef,
     subresource: Option<Subresource>,
@@ -155,17 +186,17 @@ pub(super) fn owned(
         set.insert_below(field(name), fields.below(&field(name)).cloned().unwrap_or_default());
         set
     };
-    if subresource == Some(Subresource::Status) {
-        return of(fields, "status");
-    }
     let mut nobodys = FieldSet::default();
     ["apiVersion", "kind", "metadata"].iter().for_each(|name| nobodys.insert(field(name)));
     let mut metadata = FieldSet::default();
     NOBODYS.iter().for_each(|name| metadata.insert(field(name)));
     nobodys.insert_below(field("metadata"), metadata);
-    let mut left = fields.difference(&nobodys);
+    let left = fields.difference(&nobodys);
+    if subresource == Some(Subresource::Status) {
+        return of(&left, "status").union(&of(&left, "metadata"));
+    }
     if def.subresources.contains(&Subresource::Status) {
-        left = left.difference(&of(&left, "status"));
+        return left.difference(&of(&left, "status"));
     }
     left
 }

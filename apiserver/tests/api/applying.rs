@@ -131,6 +131,9 @@ async fn kubectl_takes_over_what_its_client_side_apply_put_there() {
     apply(&api, &path, "fieldManager=another", &config).await.fails(409, "Conflict");
     let applied = apply(&api, &path, "fieldManager=kubectl", &config).await.ok();
     assert_eq!(applied["data"], json!({"mine": "3", "edited": "2"}));
+    // It is kubectl's own from now on: what it leaves out goes.
+    let gone = apply(&api, &path, "fieldManager=kubectl", &config_map(&json!({}))).await.ok();
+    assert_eq!(gone["data"], json!({"edited": "2"}));
     let noted = applied["metadata"]["annotations"][annotation].as_str().unwrap();
     assert_eq!(serde_json::from_str::<Value>(noted).unwrap(), config);
 }
@@ -202,6 +205,18 @@ async fn the_status_has_its_own_managers() {
     );
     let entries = told["metadata"]["managedFields"].as_array().unwrap();
     assert!(entries.iter().any(|e| e["subresource"] == "status"), "{entries:?}");
+    // A stale status in a manifest is nobody's concern, and takes nothing away.
+    configured["status"] = json!({"message": "stale"});
+    let again = apply(&api, &path, "fieldManager=one&force=true", &configured).await.ok();
+    assert_eq!(again["status"]["message"], "told");
+    assert_eq!(fields(&again, "two"), fields(&told, "two"));
+    // Who may write a status has no say in who manages.
+    let mut forged = again.clone();
+    forged["metadata"]["managedFields"] = json!([]);
+    forged["status"]["message"] = json!("else");
+    let written = api.put(&format!("{path}/status?fieldManager=three"), &forged).await.ok();
+    assert_eq!(fields(&written, "one"), fields(&again, "one"));
+    assert_eq!(fields(&written, "three"), json!({"f:status": {"f:message": {}}}));
     let absent = apply(&api, &format!("{PODS}/q/status"), "fieldManager=two", &status).await;
     absent.fails(404, "NotFound");
 }
@@ -242,6 +257,9 @@ async fn what_is_no_configuration_is_refused() {
     let not_yaml = format!("{path}?fieldManager=one");
     api.send("PATCH", &not_yaml, (APPLY, JSON), "a: [").await.fails(400, "BadRequest");
     let forced = format!("{path}?force=true");
+    api.send("PUT", &path, (APPLY, JSON), config.to_string())
+        .await
+        .fails(415, "UnsupportedMediaType");
     api.patch(&forced, "merge-patch", &json!({})).await.fails(422, "Invalid");
     api.get(&path).await.fails(404, "NotFound");
 }

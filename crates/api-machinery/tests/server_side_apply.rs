@@ -150,7 +150,8 @@ fn what_does_not_fit_the_kind_is_refused_with_its_path() {
         r#".items: duplicate entries for key [name="a"]"#
     );
     let keyless = check(&json!({"items": [{"value": 1}]}), shapes.root()).unwrap_err();
-    assert!(matches!(keyless, Misfit::Keyless(path, key) if path == ".items" && key == "name"));
+    let why = "element 0: associative list with keys has an element that omits key field \"name\" (and doesn't have default value)";
+    assert_eq!(keyless, Misfit { path: ".items".to_owned(), why: why.to_owned() });
     check(&json!({"any": {"x": 1}, "items": [{"name": "a"}]}), shapes.root()).unwrap();
 }
 
@@ -170,6 +171,12 @@ fn lists_are_merged_by_key_in_the_configurations_order() {
         json!([item("b", 2), item("a", 2)])
     );
     assert_eq!(merged("set", json!(["x", "a"]), json!(["c", "a"])), json!(["x", "c", "a"]));
+    let set = |live: &str, config: &str| {
+        let list = |text: &str| json!(text.split(' ').collect::<Vec<_>>());
+        merged("set", list(live), list(config))
+    };
+    assert_eq!(set("a x b", "b a"), json!(["x", "b", "a"]));
+    assert_eq!(set("a b x", "b c a"), json!(["b", "x", "c", "a"]));
     assert_eq!(merged("args", json!(["x"]), json!(["y"])), json!(["y"]));
     // The default of a key field is part of the key.
     assert_eq!(
@@ -249,6 +256,37 @@ fn a_whole_is_owned_as_a_whole() {
     object.apply("one", json!({"selector": {"c": "1"}})).is(json!({"selector": {"c": "1"}}));
 }
 
+/// An empty `annotations:` in a manifest wipes nobody's.
+#[test]
+fn null_says_nothing_of_what_others_have_below() {
+    let mut object = Object::new();
+    object.apply("one", json!({"labels": {"a": "1"}, "items": [{"name": "a"}], "number": 1}));
+    object.apply("two", json!({"labels": null, "items": null}));
+    object.is(json!({"labels": {"a": "1"}, "items": [{"name": "a"}], "number": 1}));
+    object.is_refused("two", json!({"number": null}), "one", &[".number"]);
+    object.is_refused("two", json!({"labels": {"a": null}}), "one", &[".labels.a"]);
+}
+
+#[test]
+fn what_another_version_names_is_not_taken_away() {
+    let mut object = Object::new();
+    let mut other = manager("other", true);
+    other.api_version = "v2".to_owned();
+    object.apply("one", json!({"number": 1}));
+    let set = object.now.managers.get(&manager("one", true)).cloned().unwrap();
+    object.now.managers.set(other, set, Timestamp::UNIX_EPOCH);
+    object.apply("one", json!({})).is(json!({"number": 1}));
+}
+
+/// Lists of many elements, as finalizers or sets of custom resources may be, in time that grows with them.
+#[test]
+fn long_lists_are_merged_by_position() {
+    let list: Vec<String> = (0..50_000).map(|n| format!("e{n}")).collect();
+    let mut object = Object::new();
+    object.apply("one", json!({"set": list})).apply("one", json!({"set": list}));
+    assert_eq!(object.now.object["set"].as_array().unwrap().len(), 50_000);
+}
+
 #[test]
 fn what_the_server_completes_is_no_conflict() {
     let mut object = Object::new();
@@ -289,7 +327,10 @@ fn entries_are_read_as_they_were_written() {
     object.apply("one", json!({"ports": [{"port": 1}], "set": ["a"], "labels": {"x/y": "z"}}));
     object.update("edit", json!({"number": 1}));
     let entries = object.now.managers.entries();
-    assert_eq!(Managers::of(&entries), object.now.managers);
+    assert_eq!(Managers::of(&entries), Some(object.now.managers));
+    let mut odd = entries;
+    odd[0].fields_type = None;
+    assert_eq!(Managers::of(&odd), None);
 }
 
 fn value() -> impl Strategy<Value = Value> {

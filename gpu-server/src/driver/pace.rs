@@ -31,6 +31,9 @@ const QUIET: Duration = Duration::from_secs(8);
 pub(crate) fn pace(job: &GpuJob, status: &GpuJobStatus, now: Timestamp) -> Duration {
     let (limit, usual) = (time_limit(job), median(status));
     let next = in_slurm(status).map(|task| {
+        if task.state.as_deref() == Some("COMPLETING") {
+            return SHORTEST;
+        }
         let expected = [limit, usual].into_iter().flatten();
         let distances = expected.filter_map(|length| Some(distance(end(task, length)?, now)));
         let nearest = distances.chain([since_last(task, now)]).min().unwrap_or_default();

@@ -298,6 +298,9 @@ fn slurm_is_asked_often_near_what_happens_and_seldom_in_between() {
     check(&running(0), hour, 1800, 60);
     check(&running(0), hour, 3300, 30);
     check(&running(0), hour, 3590, 2);
+    let mut ending = running(0);
+    ending.tasks[0].state = Some("COMPLETING".to_owned());
+    check(&ending, None, 86_400, 2);
     let mut learnt = running(0);
     learnt.tasks.push(GpuJobTask {
         index: 1,

@@ -4,7 +4,7 @@
 //! Whoever submits holds a lock on the task's directory. `id` is Slurm's number: written by who submitted, or by the job
 //! itself when it begins. `submitting` is there from before `sbatch` on: without `id` beside it, an answer was lost, and
 //! the job is looked for by its name, which no other job has, before another is submitted. Where Slurm cannot be asked
-//! for that, nothing is submitted; nor where the job's directory is marked as [being removed](REMOVED). Slurm's accounting
+//! for that, nothing is submitted; nor for some minutes after one that was given up without an answer (`late`), nor where the job's directory is marked as [being removed](REMOVED). Slurm's accounting
 //! may be behind: a job that it has not heard of yet and that the queue has forgotten already counts as none.
 
 use std::time::Duration;
@@ -94,18 +94,26 @@ if [ -e submitting ]; then
     since=$(date -d "@$(( $(stat -c %Y submitting) - 86400 ))" +%Y-%m-%dT%H:%M:%S)
     id=$(find_job "$name" "$since") || exit 75
     [ -z "$id" ] || tell found "$id"
+    if [ -n "$(find late -maxdepth 0 -mmin -2 2>/dev/null)" ]; then
+        echo 'an earlier submission may still be on its way' >&2; exit 75
+    fi
 fi
 if [ -e withdrawn ]; then echo 'the task was withdrawn' >&2; exit 75; fi
 if [ -e "$removed" ]; then echo 'the job is being removed' >&2; exit 75; fi
 : >submitting || exit 77
-said=$(as_user timeout -k 5 60 sbatch --parsable --job-name="$name" --comment="$comment" --chdir="$work" job.sh 8>&-)
+said=$(as_user timeout -k 5 60 sbatch --parsable --job-name="$name" --comment="$comment" --chdir="$work" job.sh 8>&- 2>words)
 code=$?
+cat words >&2
 id=$(printf '%s\n' "$said" | sed -En 's/^([0-9]+)(;.*)?$/\1/p' | tail -n 1)
 [ -z "$id" ] || tell submitted "$id"
 # Slurm keeps those that it has refused, as failed ones.
 id=$(in_queue "$name" '|FAILED$' 2>/dev/null) || exit 75
 [ -z "$id" ] || tell submitted "$id"
 if id=$(head -n 1 id 2>/dev/null | grep -Ex '[0-9]+'); then tell submitted "$id"; fi
+case $code in
+124 | 137) : >late ;;
+*) ! grep -qi 'timed out' words || : >late ;;
+esac
 case $code in
 0 | 124 | 129 | 130 | 137 | 143) exit 75 ;;
 esac

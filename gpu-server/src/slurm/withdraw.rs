@@ -142,6 +142,26 @@ mod tests {
         assert!(!node.path("tasks/0-0/id").exists());
     }
 
+    /// slurmctld may have taken what `sbatch` has not heard of, and shows it later.
+    #[test]
+    fn what_was_not_answered_is_not_submitted_again_before_it_had_its_time() {
+        let late =
+            "echo x >>calls; echo 'sbatch: error: Socket timed out on send/recv' >&2; exit 1";
+        let node = Node::new(late);
+        let calls = || fs::read_to_string(node.path("tasks/0-0/calls")).unwrap().lines().count();
+        let rejected = 76;
+        ends(node.submit(), rejected, "");
+        ends(node.submit(), TRY_AGAIN, "");
+        assert_eq!(calls(), 1);
+        let touched = Command::new("touch")
+            .args(["-d", "3 minutes ago"])
+            .arg(node.path("tasks/0-0/late"))
+            .status();
+        assert!(touched.unwrap().success());
+        ends(node.submit(), rejected, "");
+        assert_eq!(calls(), 2);
+    }
+
     #[test]
     fn a_task_whose_sbatch_was_given_up_is_withdrawn_some_time_later() {
         let node = Node::new("");

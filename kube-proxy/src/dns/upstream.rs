@@ -16,7 +16,10 @@ use hickory_resolver::{
     net::{NetError, runtime::TokioRuntimeProvider},
 };
 use parking_lot::RwLock;
-use tokio::time::timeout;
+use tokio::{
+    sync::{Semaphore, TryAcquireError},
+    time::timeout,
+};
 use tracing::{info, warn};
 
 use super::stub::{PORT, Stub};
@@ -29,8 +32,9 @@ const WHOLE_PATIENCE: Duration = Duration::from_secs(4);
 const KEPT: u64 = 4096;
 /// For how long at most: who changes a name outside waits no longer for pods than this.
 const KEPT_FOR: Duration = Duration::from_secs(30);
-/// How many questions may be under way at one server.
-const UNDER_WAY: usize = 1024;
+/// How many questions may be under way together: each has sockets, of which the program has so many. One pod's names that
+/// nobody answers must not take them all.
+const UNDER_WAY: usize = 1000;
 /// How often the host's file is read: a laptop changes its servers with its network.
 const REREAD: Duration = Duration::from_secs(10);
 
@@ -43,6 +47,7 @@ pub struct Upstream {
     /// The host's servers, unless flags name others.
     host_file: Option<PathBuf>,
     own: IpAddr,
+    under_way: Semaphore,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +62,9 @@ pub enum LookupError {
     /// There is nobody to be asked.
     #[error("the host has no name server, and --dns-upstream names none")]
     Nobody,
+    /// So many are asked for already that another would take what the rest of the program needs.
+    #[error("{UNDER_WAY} questions are under way")]
+    Busy(#[from] TryAcquireError),
     /// None has answered in time.
     #[error("the name servers do not answer")]
     Late(#[from] tokio::time::error::Elapsed),
@@ -81,7 +89,8 @@ impl Upstream {
         let mut stubs = stubs.iter().map(stub).collect::<Result<Vec<_>, NetError>>()?;
         stubs.sort_by_key(|(domain, _)| std::cmp::Reverse(domain.num_labels()));
         let host_file = servers.is_empty().then_some(host_file);
-        let upstream = Upstream { usual: RwLock::default(), stubs, host_file, own };
+        let under_way = Semaphore::new(UNDER_WAY);
+        let upstream = Upstream { usual: RwLock::default(), stubs, host_file, own, under_way };
         upstream.ask(servers)?;
         upstream.reread();
         Ok(upstream)
@@ -105,6 +114,7 @@ impl Upstream {
         let of_stub = self.stubs.iter().find(|(domain, _)| domain.zone_of(name));
         let usual = || self.usual.read().resolver.clone().ok_or(LookupError::Nobody);
         let resolver = of_stub.map_or_else(usual, |(_, resolver)| Ok(resolver.clone()))?;
+        let _turn = self.under_way.try_acquire()?;
         let answer = timeout(WHOLE_PATIENCE, resolver.lookup(name.clone(), kind)).await?;
         Ok(answer.map_err(Box::new)?)
     }
@@ -162,6 +172,8 @@ fn set(options: &mut ResolverOpts) {
     options.positive_max_ttl = Some(KEPT_FOR);
     options.negative_max_ttl = Some(KEPT_FOR);
     options.max_active_requests = UNDER_WAY;
+    // Of the host's range for that: others are for those who listen.
+    options.os_port_selection = true;
     // Names of the host's file are the host's.
     options.use_hosts_file = ResolveHosts::Never;
     // A client wants to see the way to what it asked for.
@@ -171,7 +183,28 @@ fn set(options: &mut ResolverOpts) {
 
 #[cfg(test)]
 mod tests {
+    use futures::StreamExt;
+
     use super::*;
+
+    /// Names of a domain whose servers are silent.
+    #[tokio::test]
+    async fn what_nobody_answers_does_not_take_everything() {
+        let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let own = "10.96.0.10".parse().unwrap();
+        let servers = vec![silent.local_addr().unwrap()];
+        let upstream = Upstream::new(servers, PathBuf::new(), &[], own).unwrap();
+        let _all_but_one =
+            upstream.under_way.try_acquire_many(u32::try_from(UNDER_WAY - 1).unwrap());
+        let name = |n: u8| Name::from_ascii(format!("n{n}.example.")).unwrap();
+        let asked = futures::stream::iter(0..4).map(|n| {
+            let upstream = &upstream;
+            async move { upstream.lookup(&name(n), RecordType::A).await.unwrap_err() }
+        });
+        let failed: Vec<_> = asked.buffer_unordered(4).collect().await;
+        let busy = failed.iter().filter(|error| matches!(error, LookupError::Busy(_))).count();
+        assert_eq!(busy, 3, "{failed:?}");
+    }
 
     #[test]
     fn this_server_does_not_ask_itself() {

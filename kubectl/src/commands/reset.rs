@@ -33,7 +33,7 @@ const KUBERNETES: &str = "kubernetes";
 /// Whoever makes objects as fast as they are deleted is not raced for ever.
 const MOST_ROUNDS: usize = 10;
 /// Functions' images are removed with a Secret, which has to be there until then.
-const FIRST: [&str; 2] = ["Function", "Namespace"];
+const FIRST: [&str; 3] = ["Function", "GpuJob", "Namespace"];
 /// What takes longer is told with its reason.
 const SLOW: Duration = Duration::from_secs(1);
 

@@ -23,6 +23,18 @@ fn of_node(spec: &GpuJobSpec) -> Vec<(&'static str, &str)> {
     named.into_iter().filter_map(|(field, path)| Some((field, path?))).collect()
 }
 
+/// The root that a directory is below, and the way from there, if it is not the root itself. What lies between may be a
+/// link that a user of the root has made: a kubelet goes through none out of a volume on its way to a `subPath`.
+pub(super) fn below_root<'r>(
+    path: &str,
+    roots: &'r [PathBuf],
+) -> Option<(&'r Path, Option<String>)> {
+    let root = roots.iter().find(|root| is_below(path, std::slice::from_ref(root)))?;
+    let way: PathBuf = Path::new(path).strip_prefix(root).ok()?.components().collect();
+    let way = way.display().to_string();
+    Some((root, Some(way).filter(|way| !way.is_empty())))
+}
+
 /// By whole names. What is written as `//` or `/./` makes no difference.
 fn is_below(path: &str, roots: &[PathBuf]) -> bool {
     let path = Path::new(path);
@@ -35,6 +47,19 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    #[test]
+    fn a_directory_is_reached_from_its_root() {
+        let roots = ["/gpu", "/scratch/jobs"].map(PathBuf::from);
+        let check = |path: &str, root: &str, way: Option<&str>| {
+            let expected = Some((Path::new(root), way.map(str::to_owned)));
+            assert_eq!(below_root(path, &roots), expected, "{path}");
+        };
+        check("/gpu", "/gpu", None);
+        check("//gpu/./a//b/", "/gpu", Some("a/b"));
+        check("/scratch/jobs/x", "/scratch/jobs", Some("x"));
+        assert_eq!(below_root("/gpu/../etc", &roots), None);
+    }
 
     #[test]
     fn a_job_has_directories_of_its_node_only_below_those_that_are_for_jobs() {

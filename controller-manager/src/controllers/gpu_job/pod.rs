@@ -14,6 +14,7 @@ use api_types::minik8s::{GpuJob, GpuJobSources};
 use api_types::{IntOrString, Quantity};
 
 use super::cluster::Cluster;
+use super::directories::below_root;
 use super::identity;
 use super::plan::is_going;
 use crate::gpu_jobs::GpuJobArgs;
@@ -24,6 +25,8 @@ const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 const CREDENTIALS: (&str, &str) = ("credentials", "/credentials");
 const SOURCES: (&str, &str) = ("sources", "/sources");
 const RESULTS: (&str, &str) = ("results", "/results");
+/// Sources on the node, which no container mounts by this name: the pod waits until they are there.
+const PRESENT: (&str, &str) = ("sources-on-node", "");
 /// Where in-cluster clients look. Only the server has it: the file server needs no account.
 const TOKEN: (&str, &str) = ("token", "/var/run/secrets/kubernetes.io/serviceaccount");
 /// A job that goes with its namespace is cancelled within this time, in seconds.
@@ -55,8 +58,8 @@ pub(super) fn pod(job: &GpuJob, cluster: &Cluster, images: &GpuJobArgs) -> Pod {
 
 fn spec(job: &GpuJob, cluster: &Cluster, images: &GpuJobArgs) -> PodSpec {
     PodSpec {
-        containers: vec![server(job, cluster, images), file_server(images)],
-        volumes: Some(vec![credentials(job), sources(job), results(job), token()]),
+        containers: vec![server(job, cluster, images), file_server(job, images)],
+        volumes: Some(volumes(job, images)),
         service_account_name: Some(identity::name(job)),
         automount_service_account_token: Some(false),
         node_selector: Some(job.spec.node_selector.clone()).filter(|labels| !labels.is_empty()),
@@ -65,6 +68,12 @@ fn spec(job: &GpuJob, cluster: &Cluster, images: &GpuJobArgs) -> PodSpec {
         tolerations: Some([NOT_READY, UNREACHABLE].map(tolerated).to_vec()),
         ..PodSpec::default()
     }
+}
+
+fn volumes(job: &GpuJob, images: &GpuJobArgs) -> Vec<Volume> {
+    let mut volumes = vec![credentials(job), sources(job, images), results(job, images), token()];
+    volumes.extend(node_sources(job).map(|path| directory(PRESENT, path, "Directory")));
+    volumes
 }
 
 fn tolerated(taint: &str) -> Toleration {
@@ -78,8 +87,13 @@ fn tolerated(taint: &str) -> Toleration {
 }
 
 fn server(job: &GpuJob, cluster: &Cluster, images: &GpuJobArgs) -> Container {
-    let read_only = [CREDENTIALS, SOURCES, TOKEN].map(|volume| mount(volume, true));
-    let mounts = read_only.into_iter().chain([mount(RESULTS, false)]).collect();
+    let way = |path: Option<&str>| below_root(path?, &images.gpu_volume_roots)?.1;
+    let mounts = vec![
+        mount(CREDENTIALS, true),
+        VolumeMount { sub_path: way(node_sources(job)), ..mount(SOURCES, true) },
+        mount(TOKEN, true),
+        results_mount(job, images, false),
+    ];
     Container {
         name: GpuJob::SERVER_CONTAINER.to_owned(),
         image: Some(images.gpu_server_image.clone()),
@@ -116,13 +130,13 @@ fn arguments(job: &GpuJob, cluster: &Cluster) -> Vec<String> {
     arguments.into_iter().map(|argument| argument.replace('$', "$$")).collect()
 }
 
-fn file_server(images: &GpuJobArgs) -> Container {
+fn file_server(job: &GpuJob, images: &GpuJobArgs) -> Container {
     Container {
         name: GpuJob::FILE_SERVER_CONTAINER.to_owned(),
         image: Some(images.gpu_file_server_image.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         ports: Some(port(GpuJob::FILES_PORT)),
-        volume_mounts: Some(vec![mount(RESULTS, true)]),
+        volume_mounts: Some(vec![results_mount(job, images, true)]),
         readiness_probe: Some(answers(GpuJob::FILES_PORT, GpuJob::FILES_PATH)),
         resources: Some(requests("10m", "8Mi")),
         ..Container::default()
@@ -157,6 +171,11 @@ fn mount((name, path): (&str, &str), read_only: bool) -> VolumeMount {
     }
 }
 
+fn results_mount(job: &GpuJob, images: &GpuJobArgs, read_only: bool) -> VolumeMount {
+    let way = node_results(job).and_then(|path| below_root(path, &images.gpu_volume_roots)?.1);
+    VolumeMount { sub_path: way, ..mount(RESULTS, read_only) }
+}
+
 fn named((name, _): (&str, &str)) -> Volume {
     Volume { name: name.to_owned(), ..Volume::default() }
 }
@@ -181,15 +200,16 @@ fn credentials(job: &GpuJob) -> Volume {
 
 /// Once they are on the cluster, or the job is only to be cleared up after, they are needed no more: the pod may be on
 /// another node, and the objects gone.
-fn sources(job: &GpuJob) -> Volume {
-    if is_uploaded(job) || is_going(job) {
-        return empty(SOURCES);
+fn needs_sources(job: &GpuJob) -> bool {
+    !is_uploaded(job) && !is_going(job)
+}
+
+fn sources(job: &GpuJob, images: &GpuJobArgs) -> Volume {
+    if let Some(path) = node_sources(job) {
+        return root(SOURCES, path, images);
     }
-    let GpuJobSources { config_map, secret, host_path, .. } = match &job.spec.sources {
-        Some(sources) => sources.clone(),
-        // The volume has them.
-        None => GpuJobSources { host_path: job.spec.volume.clone(), ..GpuJobSources::default() },
-    };
+    let given = job.spec.sources.as_ref().filter(|_| needs_sources(job));
+    let GpuJobSources { config_map, secret, .. } = given.cloned().unwrap_or_default();
     if let Some(map) = config_map {
         let source = ConfigMapVolumeSource { name: map.name, ..ConfigMapVolumeSource::default() };
         return Volume { config_map: Some(source), ..named(SOURCES) };
@@ -200,19 +220,36 @@ fn sources(job: &GpuJob) -> Volume {
         return Volume { secret: Some(source), ..named(SOURCES) };
     }
     // An archive is in the job itself.
-    host_path.map_or_else(|| empty(SOURCES), |path| directory(SOURCES, &path, "Directory"))
+    empty(SOURCES)
+}
+
+/// The directory of the node that has the sources: the volume, if nothing else is said. It is on the node or it is the
+/// wrong one: kubelets make directories in whatever order.
+fn node_sources(job: &GpuJob) -> Option<&str> {
+    let path = match &job.spec.sources {
+        Some(sources) => sources.host_path.as_deref(),
+        None => job.spec.volume.as_deref(),
+    };
+    path.filter(|_| needs_sources(job))
 }
 
 fn is_uploaded(job: &GpuJob) -> bool {
     job.condition(GpuJob::UPLOADED).is_some_and(|condition| condition.status == "True")
 }
 
-/// A volume that has the sources, too, is on the node or it is the wrong one: kubelets make directories in whatever order.
-fn results(job: &GpuJob) -> Volume {
-    let volume = job.spec.volume.as_deref().filter(|_| !is_going(job));
-    let has_sources = job.spec.sources.is_none() && !is_uploaded(job);
-    let type_ = if has_sources { "Directory" } else { "DirectoryOrCreate" };
-    volume.map_or_else(|| empty(RESULTS), |path| directory(RESULTS, path, type_))
+fn results(job: &GpuJob, images: &GpuJobArgs) -> Volume {
+    node_results(job).map_or_else(|| empty(RESULTS), |path| root(RESULTS, path, images))
+}
+
+fn node_results(job: &GpuJob) -> Option<&str> {
+    job.spec.volume.as_deref().filter(|_| !is_going(job))
+}
+
+/// The root that the directory is below: mounts go on from there.
+fn root(volume: (&str, &str), path: &str, images: &GpuJobArgs) -> Volume {
+    let root =
+        below_root(path, &images.gpu_volume_roots).map(|(root, _)| root.display().to_string());
+    root.map_or_else(|| empty(volume), |root| directory(volume, &root, "DirectoryOrCreate"))
 }
 
 /// What every pod with an account gets, for one container.

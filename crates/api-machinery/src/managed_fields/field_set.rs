@@ -1,7 +1,6 @@
 //! Sets of paths in an object, and how `metadata.managedFields` spells them (`FieldsV1`).
 
 use std::{
-    cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
@@ -11,14 +10,14 @@ use serde_json::{Map, Value};
 use crate::extent;
 
 /// A step of a path.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PathElement {
     /// A field of a structure, a key of a map.
     Field(String),
-    /// An element of a list by its key fields.
-    Key(BTreeMap<String, Value>),
-    /// An element of a set by its value.
-    Value(Value),
+    /// An element of a list by its key fields: their JSON, which is compared often and read seldom.
+    Key(String),
+    /// An element of a set by its value: its JSON.
+    Value(String),
     /// An element of any other list.
     Index(u64),
 }
@@ -28,10 +27,7 @@ impl PathElement {
     fn encoded(&self) -> String {
         match self {
             Self::Field(name) => format!("f:{name}"),
-            Self::Key(fields) => {
-                let fields = fields.iter().map(|(k, v)| (k.clone(), v.clone()));
-                format!("k:{}", Value::Object(fields.collect()))
-            }
+            Self::Key(fields) => format!("k:{fields}"),
             Self::Value(value) => format!("v:{value}"),
             Self::Index(index) => format!("i:{index}"),
         }
@@ -40,45 +36,13 @@ impl PathElement {
     /// The same read. `None` for what nobody has written so far.
     fn decoded(text: &str) -> Option<Self> {
         let (sort, rest) = text.split_once(':')?;
+        let json = || serde_json::from_str::<Value>(rest).ok();
         match sort {
             "f" => Some(Self::Field(rest.to_owned())),
-            "k" => serde_json::from_str(rest).ok().map(Self::Key),
-            "v" => serde_json::from_str(rest).ok().map(Self::Value),
+            "k" => json().filter(Value::is_object).map(|fields| Self::Key(fields.to_string())),
+            "v" => json().map(|value| Self::Value(value.to_string())),
             "i" => rest.parse().ok().map(Self::Index),
             _ => None,
-        }
-    }
-}
-
-impl PartialEq for PathElement {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for PathElement {}
-
-impl PartialOrd for PathElement {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for PathElement {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let rank = |element: &Self| match element {
-            Self::Field(_) => 0,
-            Self::Key(_) => 1,
-            Self::Value(_) => 2,
-            Self::Index(_) => 3,
-        };
-        match (self, other) {
-            (Self::Field(a), Self::Field(b)) => a.cmp(b),
-            (Self::Index(a), Self::Index(b)) => a.cmp(b),
-            (Self::Key(_), Self::Key(_)) | (Self::Value(_), Self::Value(_)) => {
-                self.encoded().cmp(&other.encoded())
-            }
-            _ => rank(self).cmp(&rank(other)),
         }
     }
 }
@@ -89,6 +53,7 @@ impl fmt::Display for PathElement {
         match self {
             Self::Field(name) => write!(f, ".{name}"),
             Self::Key(fields) => {
+                let fields = serde_json::from_str::<Map<_, _>>(fields).unwrap_or_default();
                 let fields: Vec<_> = fields.iter().map(|(k, v)| format!("{k}={v}")).collect();
                 write!(f, "[{}]", fields.join(","))
             }
@@ -124,7 +89,7 @@ impl FieldSet {
             return;
         }
         match self.children.get_mut(&element) {
-            Some(there) => *there = there.union(&below),
+            Some(there) => there.extend(below),
             None => drop(self.children.insert(element, below)),
         }
     }
@@ -141,14 +106,19 @@ impl FieldSet {
         self.children.get(element)
     }
 
+    /// Adds what is in another.
+    pub fn extend(&mut self, other: Self) {
+        self.members.extend(other.members);
+        for (element, below) in other.children {
+            self.insert_below(element, below);
+        }
+    }
+
     /// What is in either.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
         let mut union = self.clone();
-        union.members.extend(other.members.iter().cloned());
-        for (element, below) in &other.children {
-            union.insert_below(element.clone(), below.clone());
-        }
+        union.extend(other.clone());
         union
     }
 

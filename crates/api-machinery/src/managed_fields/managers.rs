@@ -32,20 +32,25 @@ pub struct Manager {
 pub struct Managers(BTreeMap<Manager, (FieldSet, Option<Time>)>);
 
 impl Managers {
-    /// Those of an object. What can't be read is left out, as if nobody had ever said it.
+    /// Those of an object. `None` if one of them can't be read.
     #[must_use]
-    pub fn of(entries: &[ManagedFieldsEntry]) -> Self {
+    pub fn of(entries: &[ManagedFieldsEntry]) -> Option<Self> {
         let read = |entry: &ManagedFieldsEntry| {
             let manager = Manager {
                 name: entry.manager.clone().unwrap_or_default(),
-                applies: entry.operation.as_deref()? == "Apply",
+                applies: match entry.operation.as_deref()? {
+                    "Apply" => true,
+                    "Update" => false,
+                    _ => return None,
+                },
                 api_version: entry.api_version.clone()?,
                 subresource: entry.subresource.clone().unwrap_or_default(),
             };
+            entry.fields_type.as_deref().filter(|type_| *type_ == "FieldsV1")?;
             let set = FieldSet::of_fields_v1(&entry.fields_v1.as_ref()?.0)?;
             Some((manager, (set, entry.time.clone())))
         };
-        Self(entries.iter().filter_map(read).collect())
+        entries.iter().map(read).collect::<Option<_>>().map(Self)
     }
 
     /// As the object has them: appliers first, then by time.
@@ -53,7 +58,7 @@ impl Managers {
     pub fn entries(&self) -> Vec<ManagedFieldsEntry> {
         let mut managers: Vec<_> = self.0.iter().collect();
         let order = |(manager, (_, time)): &(&Manager, &(FieldSet, Option<Time>))| {
-            (!manager.applies, time.as_ref().map(|time| time.0), (*manager).clone())
+            (!manager.applies, time.as_ref().map(|time| time.0.as_second()), (*manager).clone())
         };
         managers.sort_by_key(order);
         let entry = |(manager, (set, time)): (&Manager, &(FieldSet, Option<Time>))| {
@@ -117,25 +122,40 @@ impl Managers {
         }
     }
 
+    /// Gives what one manager has to another, but for these fields, which are nobody's then.
+    pub fn hand_over(&mut self, from: &Manager, to: &Manager, but: &FieldSet) {
+        let Some((set, time)) = self.0.remove(from) else { return };
+        let entry = self.0.entry(to.clone()).or_insert_with(|| (FieldSet::default(), time));
+        entry.0.extend(set.difference(but));
+        if entry.0.is_empty() {
+            self.0.remove(to);
+        }
+    }
+
     /// Gives the fields of the oldest updaters to one manager of each version, when there are too many.
     pub(super) fn cap(&mut self) {
-        loop {
-            let updaters = self.0.iter().filter(|(manager, _)| !manager.applies);
-            let mut updaters: Vec<_> =
-                updaters.map(|(m, (_, t))| (t.as_ref().map(|t| t.0), m)).collect();
-            if updaters.len() <= MOST_UPDATERS {
-                return;
-            }
-            updaters.sort();
-            let others = |(_, manager): &&(Option<Timestamp>, &Manager)| manager.name != ANCIENT;
-            let Some((_, oldest)) = updaters.iter().find(others) else { return };
-            let oldest = (*oldest).clone();
-            let Some((set, time)) = self.0.remove(&oldest) else { return };
-            let ancient =
-                Manager { name: ANCIENT.to_owned(), subresource: String::new(), ..oldest };
-            let entry =
-                self.0.entry(ancient).or_insert_with(|| (FieldSet::default(), time.clone()));
-            *entry = (entry.0.union(&set), time);
+        let updaters = self.0.iter().filter(|(manager, _)| !manager.applies);
+        let mut updaters: Vec<_> =
+            updaters.map(|(m, (_, t))| (t.as_ref().map(|t| t.0), m)).collect();
+        let Some(excess) = updaters.len().checked_sub(MOST_UPDATERS).filter(|excess| *excess > 0)
+        else {
+            return;
+        };
+        updaters.sort();
+        let others = updaters.into_iter().filter(|(_, manager)| manager.name != ANCIENT);
+        // One more, as they become one of their own.
+        let oldest: Vec<Manager> = others.take(excess + 1).map(|(_, m)| m.clone()).collect();
+        for manager in oldest {
+            let Some((set, time)) = self.0.remove(&manager) else { continue };
+            let ancient = Manager {
+                name: ANCIENT.to_owned(),
+                applies: false,
+                api_version: manager.api_version,
+                subresource: String::new(),
+            };
+            let entry = self.0.entry(ancient).or_default();
+            entry.0.extend(set);
+            entry.1 = time;
         }
     }
 }

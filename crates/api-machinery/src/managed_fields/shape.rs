@@ -1,8 +1,8 @@
 //! What of an object is owned field by field, element by element, or as a whole: told by the schema of its kind.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{field_set::PathElement, lists};
 
@@ -115,9 +115,9 @@ impl<'s> Shape<'s> {
     /// The step to an element of a list. `None` if it lacks a key field.
     pub(super) fn element(self, value: &Value) -> Option<PathElement> {
         let Kind::List(keys, _) = self.kind() else {
-            return Some(PathElement::Value(value.clone()));
+            return Some(PathElement::Value(value.to_string()));
         };
-        let mut fields = BTreeMap::new();
+        let mut fields = Map::new();
         for key in keys {
             match value.get(&key.name).filter(|v| !v.is_null()).or(key.default.as_ref()) {
                 Some(value) => drop(fields.insert(key.name.clone(), value.clone())),
@@ -126,7 +126,7 @@ impl<'s> Shape<'s> {
                 None => return None,
             }
         }
-        (!fields.is_empty()).then_some(PathElement::Key(fields))
+        (!fields.is_empty()).then(|| PathElement::Key(Value::Object(fields).to_string()))
     }
 }
 
@@ -210,14 +210,21 @@ impl<'s> Builder<'s> {
         let keeps_unknown = schema["x-kubernetes-preserve-unknown-fields"] == true;
         match (schema["properties"].as_object(), &schema["additionalProperties"]) {
             (None, values @ Value::Object(_)) => Kind::Map(self.shape(values, "", ("", ""))),
+            (None, Value::Bool(true)) => Kind::Map(UNKNOWN),
             (None, _) if keeps_unknown => Kind::Unknown,
             // Kubernetes' own types without fields are raw: `RawExtension`, `FieldsV1`.
             (None, _) if type_.starts_with("io.k8s.") => Kind::Whole,
             (fields, _) => {
                 let fields = fields.into_iter().flatten();
-                let fields = fields
+                let mut fields: HashMap<_, _> = fields
                     .map(|(name, field)| (name.clone(), self.shape(field, "", (type_, name))))
                     .collect();
+                if schema["x-kubernetes-embedded-resource"] == true {
+                    let common = [("apiVersion", WHOLE), ("kind", WHOLE), ("metadata", UNKNOWN)];
+                    for (name, shape) in common {
+                        fields.entry(name.to_owned()).or_insert(shape);
+                    }
+                }
                 Kind::Struct(fields, keeps_unknown.then_some(UNKNOWN))
             }
         }

@@ -1,6 +1,6 @@
 //! What is done with values of known shapes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -11,16 +11,22 @@ use super::{
 
 /// Why a value can't be a configuration of its kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Misfit {
-    /// A field that the kind doesn't have.
-    #[error("{0}: field not declared in schema")]
-    Undeclared(String),
-    /// Two elements of a list are the same one.
-    #[error("{0}: duplicate entries for key {1}")]
-    Duplicate(String, String),
-    /// An element can't be told apart from others.
-    #[error("{0}: element 0: associative list with keys has an element that omits key field {1:?}")]
-    Keyless(String, String),
+#[error("{path}: {why}")]
+pub struct Misfit {
+    /// Where: `.spec.containers[name="web"].imag`.
+    pub path: String,
+    /// What is wrong there.
+    pub why: String,
+}
+
+impl Misfit {
+    fn new(why: impl Into<String>) -> Self {
+        Self { path: String::new(), why: why.into() }
+    }
+
+    fn below(self, element: &PathElement) -> Self {
+        Self { path: format!("{element}{}", self.path), ..self }
+    }
 }
 
 /// Fails if the value has what its kind doesn't, or elements of lists that can't be told apart.
@@ -28,30 +34,27 @@ pub enum Misfit {
 /// # Errors
 /// The first such place.
 pub fn check(value: &Value, shape: Shape<'_>) -> Result<(), Misfit> {
-    check_at("", value, shape)
-}
-
-fn check_at(path: &str, value: &Value, shape: Shape<'_>) -> Result<(), Misfit> {
     match value {
         _ if shape.is_whole(value) => Ok(()),
         Value::Object(fields) => fields.iter().try_for_each(|(name, field)| {
-            let path = format!("{path}.{name}");
-            if shape.lacks(name) {
-                return Err(Misfit::Undeclared(path));
-            }
-            check_at(&path, field, shape.of(&PathElement::Field(name.clone())))
+            let element = PathElement::Field(name.clone());
+            let checked = match shape.lacks(name) {
+                true => Err(Misfit::new("field not declared in schema")),
+                false => check(field, shape.of(&element)),
+            };
+            checked.map_err(|misfit| misfit.below(&element))
         }),
         Value::Array(list) => {
-            let mut seen = BTreeSet::new();
-            list.iter().try_for_each(|item| {
-                let Some(element) = shape.element(item) else {
-                    return Err(Misfit::Keyless(path.to_owned(), first_key(shape)));
-                };
-                check_at(&format!("{path}{element}"), item, shape.of(&element))?;
-                let told = element.to_string();
-                match seen.insert(element) {
+            let mut seen = HashSet::new();
+            list.iter().enumerate().try_for_each(|(at, item)| {
+                let element = shape.element(item).ok_or_else(|| {
+                    let key = first_key(shape);
+                    Misfit::new(format!("element {at}: associative list with keys has an element that omits key field {key:?} (and doesn't have default value)"))
+                })?;
+                check(item, shape.of(&element)).map_err(|misfit| misfit.below(&element))?;
+                match seen.insert(element.clone()) {
                     true => Ok(()),
-                    false => Err(Misfit::Duplicate(path.to_owned(), told)),
+                    false => Err(Misfit::new(format!("duplicate entries for key {element}"))),
                 }
             })
         }
@@ -163,11 +166,9 @@ impl Comparison {
 /// Compares two values of a shape.
 #[must_use]
 pub fn compare(old: &Value, new: &Value, shape: Shape<'_>) -> Comparison {
-    let [old, new] = [old, new].map(|value| {
-        let mut steps = steps(value, shape);
-        steps.retain(|_, inner| !inner.is_null());
-        steps
-    });
+    // What is null in a new value is said; in an old one it is nothing.
+    let (mut old, new) = (steps(old, shape), steps(new, shape));
+    old.retain(|_, inner| !inner.is_null());
     let mut comparison = Comparison::default();
     for element in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
         let (old, new) = (old.get(element).copied(), new.get(element).copied());
@@ -208,7 +209,9 @@ pub fn merge(live: &Value, config: &Value, shape: Shape<'_>) -> Value {
             for (name, given) in config {
                 let below = shape.of(&PathElement::Field(name.clone()));
                 match merged.get_mut(name) {
-                    _ if given.is_null() => drop(merged.remove(name)),
+                    // It says nothing of what others have below.
+                    Some(there)
+                        if given.is_null() && !below.is_whole(there) && !is_empty(there) => {}
                     Some(there) => *there = merge(there, given, below),
                     None => drop(merged.insert(name.clone(), given.clone())),
                 }
@@ -222,33 +225,47 @@ pub fn merge(live: &Value, config: &Value, shape: Shape<'_>) -> Value {
     }
 }
 
-/// In the configuration's order; what only the live list has stays before what it was before.
+/// In the configuration's order; what only the live list has stays before what it was before (Kubernetes:
+/// `mergeListItems`).
 fn merge_lists(live: &[Value], config: &[Value], shape: Shape<'_>) -> Vec<Value> {
     let named = |list: &[Value]| list.iter().map(|item| shape.element(item)).collect::<Vec<_>>();
     let (live_names, config_names) = (named(live), named(config));
-    let (mut lives, mut configs) = (0, 0);
-    let mut merged = Vec::new();
+    let (of_live, of_config) = (positions(&live_names), positions(&config_names));
+    let mut shared = config_names.iter().flatten().filter(|n| of_live.contains_key(n)).peekable();
+    let (mut lives, mut configs, mut merged) = (0, 0, Vec::new());
     loop {
         match (live_names.get(lives), config_names.get(configs)) {
-            (Some(name), _) if name.is_none() || !config_names.contains(name) => {
+            (None, None) => return merged,
+            (Some(name), _) if name.as_ref().is_none_or(|name| !of_config.contains_key(name)) => {
                 merged.push(live[lives].clone());
                 lives += 1;
             }
+            // It comes, or came, where the configuration has it.
+            (Some(Some(name)), given)
+                if shared.peek() != Some(&name) && given != Some(&Some(name.clone())) =>
+            {
+                lives += 1
+            }
             (at, Some(name)) => {
-                let there = live_names.iter().position(|live| live == name).map(|at| &live[at]);
+                let there = name.as_ref().and_then(|name| of_live.get(name)).map(|at| &live[*at]);
                 let given = &config[configs];
                 merged.push(match (there, name) {
                     (Some(there), Some(element)) => merge(there, given, shape.of(element)),
                     _ => given.clone(),
                 });
                 lives += usize::from(at == Some(name));
+                shared.next_if(|next| Some(*next) == name.as_ref());
                 configs += 1;
             }
-            // It is among the configuration's, and has been taken.
             (Some(_), None) => lives += 1,
-            (None, None) => return merged,
         }
     }
+}
+
+/// Where each element is first.
+fn positions(names: &[Option<PathElement>]) -> HashMap<&PathElement, usize> {
+    let named = names.iter().enumerate().rev();
+    named.filter_map(|(at, name)| Some((name.as_ref()?, at))).collect()
 }
 
 /// A value without the fields of a set. What becomes empty by that stays, empty.

@@ -63,23 +63,28 @@ pub fn apply(
     let (last, given) = (managers.get(manager).cloned(), set_of(config, shape));
     let object = match last {
         Some(last) => {
-            let kept = comparable(&managers, manager)
-                .fold(given.clone(), |kept, (_, set)| kept.union(set));
+            // Whatever version of the kind they name it in.
+            let others = managers.others(manager);
+            let kept = others.fold(given.clone(), |kept, (_, set)| kept.union(set));
             prune(&merged, &kept, &last, shape)
         }
         None => merged,
     };
     managers.set(manager.clone(), (rules.owned)(&given), now);
-    let mut comparison = compare(live, &object, shape);
-    let mut conflicts = conflicts(&managers, manager, &comparison.changed());
+    let touched = |object: &Value| {
+        let comparison = compare(live, object, shape);
+        (rules.owned)(&comparison.changed().union(&comparison.removed))
+    };
+    let mut changed = touched(&object);
+    let mut conflicts = conflicts(&managers, manager, &changed);
     if !conflicts.is_empty() {
-        comparison = compare(live, &(rules.completed)(&object), shape);
-        conflicts = self::conflicts(&managers, manager, &comparison.changed());
+        changed = touched(&(rules.completed)(&object));
+        conflicts = self::conflicts(&managers, manager, &changed);
     }
     if !is_forced && !conflicts.is_empty() {
         return Err(Conflicts(conflicts));
     }
-    take_from_others(&mut managers, manager, &comparison.changed().union(&comparison.removed));
+    take_from_others(&mut managers, manager, &changed);
     managers.cap();
     Ok(Applied { object, managers })
 }
