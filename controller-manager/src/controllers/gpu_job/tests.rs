@@ -1,6 +1,6 @@
 //! The controller against the API server, with stores that are told what to show.
 
-use api_types::api::core::v1::{Event, Node, ServiceAccount};
+use api_types::api::core::v1::{Event, HostPathVolumeSource, Node, ServiceAccount};
 use api_types::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{ListParams, PostParams};
 use kube::runtime::watcher;
@@ -333,28 +333,46 @@ async fn a_directory_of_the_node_that_is_not_for_jobs_is_refused() {
     assert_eq!(stage.pods().await.len(), 0);
 }
 
-fn host_paths(pod: &Pod) -> Vec<(String, String)> {
+fn host_paths(pod: &Pod) -> Vec<String> {
     let volumes = pod.spec.as_ref().unwrap().volumes.iter().flatten();
-    let paths =
-        volumes.filter_map(|it| Some((it.name.clone(), it.host_path.as_ref()?.type_.clone()?)));
+    let paths = volumes.filter_map(|it| {
+        let HostPathVolumeSource { path, type_ } = it.host_path.as_ref()?;
+        Some(format!("{}: {path} {}", it.name, type_.as_ref()?))
+    });
     paths.collect()
 }
 
+/// Where each container goes on from a volume.
+fn ways(pod: &Pod, volume: &str) -> Vec<Option<String>> {
+    let containers = pod.spec.as_ref().unwrap().containers.iter();
+    let mounts = containers.flat_map(|container| container.volume_mounts.iter().flatten());
+    mounts.filter(|mount| mount.name == volume).map(|mount| mount.sub_path.clone()).collect()
+}
+
+/// Mounts begin at what the administrator has set apart: what a job's pod may have put below it may be a link.
 #[tokio::test]
 async fn a_volume_with_sources_must_be_on_the_node_and_who_only_clears_up_needs_none() {
     let stage = Stage::known(json!({"volume": "/gpu/matrix"})).await;
     let pod = stage.serve().await;
-    let both = ["sources", "results"].map(|name| (name.to_owned(), "Directory".to_owned()));
-    assert_eq!(host_paths(&pod), both);
+    let root = |name: &str| format!("{name}: /gpu DirectoryOrCreate");
+    let present = "sources-on-node: /gpu/matrix Directory".to_owned();
+    assert_eq!(host_paths(&pod), [root("sources"), root("results"), present]);
+    let way = Some("matrix".to_owned());
+    assert_eq!(
+        (ways(&pod, "sources"), ways(&pod, "results")),
+        (vec![way.clone()], vec![way.clone(), way])
+    );
     stage.upload().await;
     stage.remove(&pod).await;
     stage.look().await;
     let pod = stage.pods().await.remove(0);
-    assert_eq!(host_paths(&pod), [("results".to_owned(), "DirectoryOrCreate".to_owned())]);
+    assert_eq!(host_paths(&pod), [root("results")]);
+    assert_eq!(ways(&pod, "sources"), [None]);
     stage.delete().await;
     stage.remove(&pod).await;
     stage.look().await;
-    assert_eq!(host_paths(&stage.pods().await[0]), []);
+    let pod = stage.pods().await.remove(0);
+    assert_eq!((host_paths(&pod), ways(&pod, "results")), (vec![], vec![None, None]));
 }
 
 #[tokio::test]
@@ -409,19 +427,14 @@ async fn a_lost_pod_is_replaced_also_after_the_job_has_ended_and_needs_no_source
     let sources = json!({"hostPath": "/gpu/src"});
     let stage = Stage::known(json!({"sources": sources})).await;
     let first = stage.serve().await;
-    let source = |pod: &Pod| {
-        let volumes = pod.spec.as_ref().unwrap().volumes.clone().unwrap();
-        let volume = volumes.into_iter().find(|volume| volume.name == "sources").unwrap();
-        volume.host_path.map(|source| source.path)
-    };
-    assert_eq!(source(&first).as_deref(), Some("/gpu/src"));
+    assert_eq!(ways(&first, "sources"), [Some("src".to_owned())]);
     stage.upload().await;
     stage.remove(&first).await;
     stage.look().await;
     let pods = stage.pods().await;
     assert_eq!(pods.len(), 1);
     assert_ne!(pods[0].metadata.uid, first.metadata.uid);
-    assert_eq!(source(&pods[0]), None);
+    assert_eq!(host_paths(&pods[0]), Vec::<String>::new());
 }
 
 #[tokio::test]
