@@ -309,6 +309,7 @@ fn old_updaters_become_ancient_changes() {
         let mut new = object.now.object.clone();
         new["labels"][format!("l{number}")] = json!("x");
         object.update(&format!("writer-{number:02}"), new);
+        assert_eq!(object.now.managers.entries().len(), (number + 1).min(10));
     }
     let entries = object.now.managers.entries();
     assert_eq!(entries.len(), 10);

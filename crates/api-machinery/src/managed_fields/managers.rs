@@ -143,8 +143,10 @@ impl Managers {
         };
         updaters.sort();
         let others = updaters.into_iter().filter(|(_, manager)| manager.name != ANCIENT);
-        // One more, as they become one of their own.
-        let oldest: Vec<Manager> = others.take(excess + 1).map(|(_, m)| m.clone()).collect();
+        // One more, if they become one of their own.
+        let is_new = self.0.keys().all(|manager| manager.name != ANCIENT);
+        let count = excess + usize::from(is_new);
+        let oldest: Vec<Manager> = others.take(count).map(|(_, m)| m.clone()).collect();
         for manager in oldest {
             let Some((set, time)) = self.0.remove(&manager) else { continue };
             let ancient = Manager {
