@@ -78,7 +78,7 @@ async fn answer(args: &Args, runtime: &Runtime) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Ends when the job is gone, or at shutdown.
+/// Ends when nothing is left to be done for the job, or at shutdown.
 async fn serve(args: Args, client: Client, runtime: &Runtime) {
     let Some((namespace, name)) = args.job.clone().map(|job| (job.namespace, job.name)) else {
         return;
@@ -93,7 +93,8 @@ async fn serve(args: Args, client: Client, runtime: &Runtime) {
     if let (Ok(()), Some(job)) = (heard, job) {
         let recorder = Recorder::new(&runtime.tasks, client, "gpu-server", "");
         let reporter = report::Reporter::new(api, recorder, &job);
-        server::Server::new(args, jobs, reporter, &job).run(runtime.shutdown.clone()).await;
+        let shutdown = runtime.shutdown.clone();
+        server::Server::new(args, jobs, reporter, &job, shutdown).run().await;
     }
 }
 

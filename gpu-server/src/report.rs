@@ -125,6 +125,11 @@ impl Reporter {
     }
 }
 
+/// Whether the API server does not know who asks, or does not let it.
+pub(crate) fn is_refused(error: &kube::Error) -> bool {
+    is(error, 401) || is(error, 403)
+}
+
 fn is(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)
 }

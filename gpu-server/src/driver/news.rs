@@ -26,6 +26,8 @@ pub(crate) enum News {
     Fetched(Attempt, Option<String>),
     /// Something that the job cannot do without cannot be done, for this reason, in these words.
     GivenUp(&'static str, String),
+    /// Nothing of the job is on the Slurm cluster any more.
+    Removed,
 }
 
 /// What Slurm says about a task.
@@ -50,6 +52,7 @@ pub(crate) fn tell(status: &mut GpuJobStatus, news: News, now: Timestamp) {
         News::Observed(attempt, observation) => observed(status, attempt, *observation, now),
         News::Fetched(attempt, missing) => fetched(status, attempt, missing.as_deref(), now),
         News::GivenUp(reason, words) => give_up(status, reason, &words, now),
+        News::Removed => status.conditions.retain(|it| it.type_ != GpuJob::UPLOADED),
     }
 }
 

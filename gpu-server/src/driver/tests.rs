@@ -244,7 +244,7 @@ fn a_deleted_job_is_cleaned_up_if_anything_of_it_is_there() {
     play.does(&[Action::Release]);
     let told = Told { type_: GpuJob::UPLOADED, holds: false, reason: "Uploading", message: "" };
     set(&mut play.status, told, at(0));
-    play.does(&[Action::CleanUp]);
+    play.does(&[Action::CleanUp]).hears(News::Removed).does(&[Action::Release]);
 }
 
 #[test]

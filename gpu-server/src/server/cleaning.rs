@@ -7,7 +7,7 @@ use std::{
 
 use super::Server;
 use crate::{
-    driver::{Attempt, Missing},
+    driver::{Attempt, Missing, News},
     prepare,
     remote::{JobDirectory, Remote},
     slurm::{self, Observed},
@@ -22,7 +22,7 @@ type Jobs = BTreeMap<Attempt, (String, String)>;
 
 impl Server {
     /// Cancels what the job has in Slurm, whether the status knows of it or not, and removes its directory when it has
-    /// ended.
+    /// ended. Then nothing holds the job.
     pub(super) async fn clean_up(
         &mut self,
         remote: &Remote,
@@ -53,8 +53,8 @@ impl Server {
         }
         remote.remove(directory).await?;
         tracing::info!(%directory, "removed");
-        let released = self.reporter.release().await;
-        released.map_err(|error| Error::failed("the API server", error.to_string()))
+        self.tell(News::Removed);
+        Ok(())
     }
 }
 

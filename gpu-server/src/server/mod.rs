@@ -8,7 +8,7 @@ mod retries;
 mod steps;
 mod streaming;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, ops::ControlFlow, time::Duration};
 
 use api_types::{
     jiff::Timestamp,
@@ -57,6 +57,8 @@ pub(crate) struct Server {
     missing: Missing,
     retries: Retries,
     fetching: Fetching,
+    /// The pod is to end.
+    shutdown: CancellationToken,
 }
 
 impl Server {
@@ -66,6 +68,7 @@ impl Server {
         jobs: watch::Receiver<Option<GpuJob>>,
         reporter: Reporter,
         job: &GpuJob,
+        shutdown: CancellationToken,
     ) -> Self {
         let mut server = Self {
             link: Link::new(args.ssh.clone()),
@@ -78,6 +81,7 @@ impl Server {
             missing: Missing::default(),
             retries: Retries::default(),
             fetching: Fetching::default(),
+            shutdown,
             args,
             jobs,
             reporter,
@@ -99,10 +103,10 @@ impl Server {
         self.look = Instant::now();
     }
 
-    /// Ends when the job is gone, or at shutdown. Whatever is in Slurm then goes on, unless the job is deleted: then this is
-    /// the last server that it has, and goes on until it is killed.
-    pub(crate) async fn run(self, shutdown: CancellationToken) {
-        let jobs = self.jobs.clone();
+    /// Ends when the job is gone, or nothing holds it any more, or at shutdown. Whatever is in Slurm then goes on, unless the
+    /// job is deleted: then this is the last server that it has, and goes on until it is killed.
+    pub(crate) async fn run(self) {
+        let (jobs, shutdown) = (self.jobs.clone(), self.shutdown.clone());
         tokio::select! {
             () = self.serve() => {}
             () = leave(&shutdown, jobs) => {}
@@ -112,7 +116,7 @@ impl Server {
     async fn serve(mut self) {
         loop {
             let Some(job) = self.jobs.borrow_and_update().clone() else { return };
-            let wait = self.round(&job).await;
+            let ControlFlow::Continue(wait) = self.round(&job).await else { return };
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 changed = self.jobs.changed() => if changed.is_err() { return },
@@ -121,26 +125,39 @@ impl Server {
         }
     }
 
-    /// Does what is to be done now; how long nothing will be.
-    async fn round(&mut self, job: &GpuJob) -> Duration {
+    /// Does what is to be done now; how long nothing will be, if anything will.
+    async fn round(&mut self, job: &GpuJob) -> ControlFlow<(), Duration> {
         let (status, actions) = driver::next(job, &self.status, &self.prepared, Timestamp::now());
         self.status = status;
         let deleted = job.metadata.deletion_timestamp.is_some();
         if deleted {
             self.fetching.stop().await;
-        } else if let Err(wait) = self.report(job).await {
+        } else if let Err(unwritten) = self.report(job).await {
             // What is done has to be known to who comes after.
-            return wait;
+            return unwritten.then();
         }
         if actions == [Action::Release] {
-            return match self.reporter.release().await {
-                Ok(()) => IDLE,
-                Err(error) => {
-                    tracing::warn!(%error, "the finalizer stays");
-                    REPORTING
-                }
-            };
+            return self.release().await;
         }
+        ControlFlow::Continue(self.act_on(job, actions).await)
+    }
+
+    /// From then on nobody need tell this server that the job is gone: its account goes with the job.
+    async fn release(&mut self) -> ControlFlow<(), Duration> {
+        match self.reporter.release().await {
+            Ok(()) => ControlFlow::Break(()),
+            // The account is gone already: whoever comes next, if anybody has to, has another one.
+            Err(error) if report::is_refused(&error) && self.shutdown.is_cancelled() => {
+                ControlFlow::Break(())
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the finalizer stays");
+                ControlFlow::Continue(REPORTING)
+            }
+        }
+    }
+
+    async fn act_on(&mut self, job: &GpuJob, actions: Vec<Action>) -> Duration {
         if actions.is_empty() && driver::in_slurm(&self.status).next().is_none() {
             self.link.close().await;
             return driver::pace(job, &self.status, Timestamp::now());
@@ -168,22 +185,22 @@ impl Server {
         self.wait(job, changed, stopping)
     }
 
-    /// Writes the status; else, how long nothing is to be done.
-    async fn report(&mut self, job: &GpuJob) -> Result<(), Duration> {
+    /// Writes the status.
+    async fn report(&mut self, job: &GpuJob) -> Result<(), Unwritten> {
         match self.reporter.write(&self.status).await {
             Ok(Written::Yes) => Ok(()),
             Ok(Written::Other(status)) => {
                 tracing::warn!("another server has written the job's status: going on from that");
                 self.take_over(job, *status);
-                Err(Duration::ZERO)
+                Err(Unwritten::Other)
             }
             Ok(Written::Gone) => {
                 self.fetching.stop().await;
-                Err(IDLE)
+                Err(Unwritten::Gone)
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot write the status");
-                Err(REPORTING)
+                Err(Unwritten::Failed)
             }
         }
     }
@@ -319,6 +336,27 @@ impl Server {
     }
 }
 
+/// Why the status is not written.
+enum Unwritten {
+    /// Another one was, which is the server's now.
+    Other,
+    /// The job is gone.
+    Gone,
+    /// The API server has not taken it.
+    Failed,
+}
+
+impl Unwritten {
+    /// How long nothing is to be done, if anything is.
+    fn then(self) -> ControlFlow<(), Duration> {
+        match self {
+            Self::Other => ControlFlow::Continue(Duration::ZERO),
+            Self::Gone => ControlFlow::Break(()),
+            Self::Failed => ControlFlow::Continue(REPORTING),
+        }
+    }
+}
+
 fn is_running(task: &GpuJobTask) -> bool {
     task.state.as_deref() == Some("RUNNING")
 }
@@ -352,3 +390,6 @@ async fn other_intent(jobs: &mut watch::Receiver<Option<GpuJob>>, now: &GpuJob) 
         std::future::pending::<()>().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -164,6 +164,7 @@ async fn a_job_that_is_deleted_with_its_pod_leaves_nothing() {
     world.terminate();
     world.delete().await;
     world.is_gone().await;
+    world.has_ended().await;
     assert!(!world.remote(&uid).exists());
     let jobs = world.slurm.command("squeue", &["-h", "-t", "all", "-o", "%j %T"]);
     assert!(jobs.lines().any(|job| job.ends_with(&format!("{uid} CANCELLED"))), "{jobs}");

@@ -161,6 +161,14 @@ impl World {
         kill(Pid::from_raw(id.unwrap()), Signal::SIGTERM).unwrap();
     }
 
+    /// Waits until the server has ended by itself.
+    pub(crate) async fn has_ended(&mut self) {
+        let mut server = self.server.take().unwrap();
+        let ended = async || server.try_wait().unwrap();
+        let status = self.until("the server has ended", ended).await;
+        assert!(status.success(), "{status}");
+    }
+
     pub(crate) fn stdout(&self) -> String {
         fs::read_to_string(self.folder.path().join("stdout")).unwrap_or_default()
     }
