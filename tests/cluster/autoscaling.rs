@@ -65,7 +65,8 @@ async fn load_makes_a_set_larger_and_smaller_and_its_service_reaches_all_of_it()
 const ABOVE: &str = "cpu resource utilization (percentage of request) above target";
 const LAST: &str = "New size: 1; reason: All metrics below target";
 
-/// One pod more or less in each of the example's 5 s: an event's name ends with its nanosecond.
+/// One pod more or less in each of the example's 5 s, and looked at as often, not every 15 s. An event's name ends with
+/// its nanosecond.
 fn assert_pace(events: &str) {
     let event = |line: &str| {
         let (name, message) = line.split_once(' ').unwrap();
@@ -84,6 +85,6 @@ fn assert_pace(events: &str) {
     assert_eq!(messages, [up, further, down, last]);
     for pair in [&times[..2], &times[2..]] {
         let pace = (pair[1] - pair[0]).as_secs_f64();
-        assert!((4.5..=5.5).contains(&pace), "{pace} s\n{events}");
+        assert!((4.0..10.0).contains(&pace), "{pace} s\n{events}");
     }
 }

@@ -8,6 +8,7 @@ use std::{
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    time::Duration,
 };
 
 use kube::{
@@ -20,6 +21,7 @@ use nix::{
     unistd::Pid,
 };
 use tempfile::NamedTempFile;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 pub(crate) const NODE: &str = "minik8s-test";
 const PORT_OFFSET: &str = "21000";
@@ -305,7 +307,7 @@ pub(crate) async fn fetch_path(address: &str, port: u16, path: &str) -> Result<S
     assert_local(address);
     let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
     let url = format!("http://{address}:{port}{path}");
-    let response = client.get(url).timeout(std::time::Duration::from_secs(5)).send().await;
+    let response = client.get(url).timeout(Duration::from_secs(5)).send().await;
     let response =
         response.map_err(|e| format!("{e:?}"))?.error_for_status().map_err(|e| e.to_string())?;
     response.text().await.map_err(|e| e.to_string())
@@ -334,17 +336,27 @@ pub(crate) fn containers(labels: &[&str]) -> Vec<String> {
 }
 
 /// Asks again and again until the answer is `Ok`; panics with the last `Err` after a minute.
-pub(crate) async fn until<T>(what: &str, mut probe: impl AsyncFnMut() -> Result<T, String>) -> T {
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
-    let mut ticks = tokio::time::interval(std::time::Duration::from_millis(50));
+pub(crate) async fn until<T>(what: &str, probe: impl AsyncFnMut() -> Result<T, String>) -> T {
+    until_within(Duration::from_secs(60), what, probe).await
+}
+
+/// The same for what takes longer.
+pub(crate) async fn until_within<T>(
+    limit: Duration,
+    what: &str,
+    mut probe: impl AsyncFnMut() -> Result<T, String>,
+) -> T {
+    let deadline = Instant::now() + limit;
+    let mut ticks = interval(limit / 1200);
+    // What is asked gets time for its own work between two looks, however long they take.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         match probe().await {
             Ok(answer) => return answer,
-            Err(last) => assert!(
-                tokio::time::Instant::now() < deadline,
-                "timed out waiting for {what}; last: {last}"
-            ),
+            Err(last) => {
+                assert!(Instant::now() < deadline, "timed out waiting for {what}; last: {last}");
+            }
         }
     }
 }
