@@ -120,6 +120,11 @@ impl FieldErrors {
         self.0.extend(faults.0);
     }
 
+    /// Leaves out those faults, word for word.
+    pub fn forget(&mut self, faults: &Self) {
+        self.0.retain(|fault| !faults.0.contains(fault));
+    }
+
     /// Whether no fault was found.
     #[must_use]
     pub fn is_empty(&self) -> bool {

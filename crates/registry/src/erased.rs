@@ -150,7 +150,12 @@ impl<K: Object, S: Strategy<K>> Typed<K, S> {
         if !is_main {
             return self.strategy.validate_status(new, old, errors);
         }
-        self.strategy.validate(new, errors);
+        let mut faults = FieldErrors::default();
+        self.strategy.validate(new, &mut faults);
+        if !faults.is_empty() {
+            faults.forget(&self.strategy.lasting(old));
+        }
+        errors.extend(faults);
         self.strategy.validate_update(new, old, errors);
     }
 }

@@ -271,3 +271,18 @@ fn a_gpu_job_ends_once_and_one_way() {
     let error = update_status(&def, &job, set(&job, "/status", odd)).unwrap_err();
     expect![[r#"GpuJob.minik8s.io "example" is invalid: [status.active: Invalid value: -1: must be greater than or equal to 0, status.tasks[1].index: Duplicate value: 0]"#]].assert_eq(&error.to_string());
 }
+
+/// Its server can't let it go otherwise.
+#[test]
+fn a_gpu_job_of_earlier_rules_may_be_cancelled_and_go() {
+    let def = def("gpujobs");
+    let made = create(&def, example(&def));
+    let old = set(&made, "/spec/directives", json!(["--constraint=\"a\"b"]));
+    let held = set(&old, "/metadata/finalizers", json!(["minik8s.io/gpu-job"]));
+    let free = update(&def, &held, old.clone()).unwrap();
+    assert_eq!(free["metadata"].get("finalizers"), None);
+    update(&def, &old, set(&old, "/spec/suspend", json!(true))).unwrap();
+    let error = update(&def, &old, set(&old, "/spec/activeDeadlineSeconds", json!(-1)));
+    expect![[r#"GpuJob.minik8s.io "example" is invalid: spec.activeDeadlineSeconds: Invalid value: -1: must be greater than or equal to 0"#]].assert_eq(&error.unwrap_err().to_string());
+    update(&def, &made, old).unwrap_err();
+}

@@ -116,6 +116,13 @@ impl Strategy<GpuJob> for GpuJobStrategy {
         validation::validate(&job.spec, &FieldPath::new("spec"), errors);
     }
 
+    /// Who only takes a finalizer away, or cancels, is not held up by what a job's directives were before they were refused.
+    fn lasting(&self, old: &GpuJob) -> FieldErrors {
+        let mut faults = FieldErrors::default();
+        self.validate(old, &mut faults);
+        faults
+    }
+
     /// What was submitted can't be submitted otherwise.
     fn validate_update(&self, new: &GpuJob, old: &GpuJob, errors: &mut FieldErrors) {
         const CHANGEABLE: [&str; 4] =
