@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use api_types::meta::{ObjectMeta, OwnerReference};
+use api_types::minik8s::GpuJob;
 
 use crate::discovery::GroupKind;
 
@@ -12,6 +13,9 @@ pub(super) type Uid = String;
 
 /// Delete the dependents first.
 pub(super) const FOREGROUND: &str = "foregroundDeletion";
+/// Who takes them away needs what the object owns until then, the login of a job's server among it: foreground deletion
+/// begins after them.
+const BEFORE_DEPENDENTS: [&str; 1] = [GpuJob::FINALIZER];
 /// Let the dependents go.
 pub(super) const ORPHAN: &str = "orphan";
 
@@ -41,6 +45,12 @@ impl Object {
     /// Whether it is being deleted and waits for this finalizer.
     pub(super) fn waits_for(&self, finalizer: &str) -> bool {
         self.deleting && self.finalizers.iter().any(|mine| mine == finalizer)
+    }
+
+    /// Whether it is being deleted in the foreground, and nothing else comes before that.
+    pub(super) fn waits_for_dependents(&self) -> bool {
+        let is_held = BEFORE_DEPENDENTS.iter().any(|before| self.waits_for(before));
+        self.waits_for(FOREGROUND) && !is_held
     }
 
     /// Whether it holds up the foreground deletion of that owner.
@@ -96,12 +106,12 @@ impl Graph {
         if object.waits_for(ORPHAN) {
             return Concern::ReleaseDependents;
         }
-        if object.waits_for(FOREGROUND) {
+        if object.waits_for_dependents() {
             return Concern::DeleteDependents;
         }
         let stays = |reference| {
             let owner = self.owner(reference, &object.namespace);
-            owner.is_some_and(|owner| !owner.waits_for(FOREGROUND))
+            owner.is_some_and(|owner| !owner.waits_for_dependents())
         };
         match object.deleting || object.owners.iter().all(stays) {
             true => Concern::Nothing,
@@ -121,7 +131,7 @@ impl Graph {
 
     /// Whether an object names this one as an owner and itself waits for its dependents to be deleted.
     pub(super) fn has_waiting_dependents(&self, uid: &str) -> bool {
-        self.dependents(uid).any(|(_, dependent)| dependent.waits_for(FOREGROUND))
+        self.dependents(uid).any(|(_, dependent)| dependent.waits_for_dependents())
     }
 
     /// The dependents that are not being deleted yet.
@@ -248,5 +258,18 @@ pub(super) mod tests {
         check("elsewhere", &[("stays", true)], json!({"namespace": "other"}), Concern::Owners);
         check("goes", &[], deleted(FOREGROUND), Concern::DeleteDependents);
         check("lets-go", &[], deleted(ORPHAN), Concern::ReleaseDependents);
+    }
+
+    #[test]
+    fn what_a_job_owns_stays_until_its_server_has_let_it_go() {
+        let deleted = |finalizers: &[&str]| json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": finalizers});
+        let mut graph = Graph::default();
+        graph.apply("login", object("login", &[("job", false)], json!({})));
+        let mut check = |finalizers: &[&str], job: Concern, login: Concern| {
+            graph.apply("job", object("job", &[], deleted(finalizers)));
+            assert_eq!((graph.concern("job"), graph.concern("login")), (job, login));
+        };
+        check(&[FOREGROUND, GpuJob::FINALIZER], Concern::Nothing, Concern::Nothing);
+        check(&[FOREGROUND], Concern::DeleteDependents, Concern::Owners);
     }
 }

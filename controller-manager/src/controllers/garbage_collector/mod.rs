@@ -92,7 +92,7 @@ impl Controller for GarbageCollector {
             self.release_dependents(uid, &object).await?;
             self.remove_finalizer(&found, &metadata, ORPHAN).await?;
             Ok(Next::Change)
-        } else if object.waits_for(FOREGROUND) {
+        } else if object.waits_for_dependents() {
             self.delete_in_foreground(uid, &object, &found, &metadata).await
         } else {
             self.collect(uid, &object, &found, &metadata).await

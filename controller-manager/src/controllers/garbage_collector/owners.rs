@@ -9,7 +9,7 @@ use kube::Client;
 use parking_lot::Mutex;
 
 use super::decision::OwnerState;
-use super::graph::{FOREGROUND, Object};
+use super::graph::Object;
 use super::live;
 use super::monitors::Monitors;
 use crate::discovery::GroupKind;
@@ -86,7 +86,7 @@ impl Owners {
 }
 
 fn alive(owner: &Object) -> OwnerState {
-    if owner.waits_for(FOREGROUND) { OwnerState::Waiting } else { OwnerState::Solid }
+    if owner.waits_for_dependents() { OwnerState::Waiting } else { OwnerState::Solid }
 }
 
 /// A reference, as far as it matters for whether it leads anywhere.

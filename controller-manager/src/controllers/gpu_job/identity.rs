@@ -32,6 +32,9 @@ pub(super) fn name(job: &GpuJob) -> String {
     format!("gpu-job-{}", job.metadata.name.as_deref().unwrap_or_default())
 }
 
+/// An annotation of the pod: the account's uid when it was made.
+pub(super) const ACCOUNT_UID: &str = "minik8s.io/account-uid";
+
 /// What there is of it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Identity {
@@ -50,11 +53,10 @@ impl Identity {
 
     /// Whether the pod's token is of an account that is no more. Kubelets see that when the token is renewed, in most of
     /// an hour.
-    pub(super) fn is_younger_than(&self, pod: &Pod) -> bool {
-        let made = self.account.as_ref().and_then(|it| it.metadata.creation_timestamp.as_ref());
-        made.is_some_and(|made| {
-            pod.metadata.creation_timestamp.as_ref().is_some_and(|it| it < made)
-        })
+    pub(super) fn is_another_than_of(&self, pod: &Pod) -> bool {
+        let now = self.account.as_ref().and_then(|it| it.metadata.uid.as_ref());
+        let then = pod.metadata.annotations.as_ref().and_then(|it| it.get(ACCOUNT_UID));
+        now.is_some() && then.is_some() && now != then
     }
 }
 
@@ -62,15 +64,22 @@ fn is_there<K: Granted>(job: &GpuJob, there: Option<&K>, wanted: &K) -> bool {
     there.is_some_and(|there| is_of(job, there) && there.gives(wanted))
 }
 
-/// Makes what there is not, and mends what is not as it has to be. It goes with the job. If somebody else has something of
-/// the name, says so.
-pub(super) async fn ensure(client: &Client, job: &GpuJob) -> Result<Option<String>, Error> {
-    let made = [
-        ensure_one(client, job, &account(job)).await?,
-        ensure_one(client, job, &role(job)).await?,
-        ensure_one(client, job, &binding(job)).await?,
-    ];
-    Ok(made.into_iter().flatten().next())
+/// Somebody else has something of the name.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is not this job's: delete it, or give the job another name")]
+pub(super) struct Taken(String);
+
+/// Makes what there is not, and mends what is not as it has to be. It goes with the job. Returns the account's uid, if its
+/// namespace still takes one.
+pub(super) async fn ensure(
+    client: &Client,
+    job: &GpuJob,
+) -> Result<Result<Option<String>, Taken>, Error> {
+    let account = ensure_one(client, job, &account(job)).await?;
+    let role = ensure_one(client, job, &role(job)).await?;
+    let binding = ensure_one(client, job, &binding(job)).await?;
+    let uid = |account: Option<ServiceAccount>| account.and_then(|account| account.metadata.uid);
+    Ok(account.and_then(|account| role.and(binding).map(|_| uid(account))))
 }
 
 /// Foreground deletion of the job does not wait for them: its server, which lets the job go, needs them.
@@ -192,7 +201,7 @@ async fn ensure_one<K: Granted>(
     client: &Client,
     job: &GpuJob,
     wanted: &K,
-) -> Result<Option<String>, Error> {
+) -> Result<Result<Option<K>, Taken>, Error> {
     let kind = <K as Resource>::KIND;
     let name = name(job);
     let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
@@ -200,7 +209,7 @@ async fn ensure_one<K: Granted>(
     match api.create(&PostParams::default(), wanted).await {
         Err(kube::Error::Api(status)) if status.code == 409 => {}
         created => {
-            return created.unless_terminating("making the account of a job").map(|_| None);
+            return created.unless_terminating("making the account of a job").map(Ok);
         }
     }
     let Some(there) = api.get_opt(&name).await.step("reading the account of a job")? else {
@@ -208,22 +217,20 @@ async fn ensure_one<K: Granted>(
     };
     let is_ours = is_of(job, &there);
     if is_ours && there.gives(wanted) {
-        return Ok(None);
+        return Ok(Ok(Some(there)));
     }
     if (is_ours || is_left_behind(job, &there)) && there.may_give(wanted) {
         let mut new = wanted.clone();
         let (uid, version) = (&there.meta().uid, &there.meta().resource_version);
         (new.meta_mut().uid, new.meta_mut().resource_version) = (uid.clone(), version.clone());
         let replaced = api.replace(&name, &PostParams::default(), &new).await;
-        return replaced.step("mending the account of a job").map(|_| None);
+        return replaced.step("mending the account of a job").map(|mended| Ok(Some(mended)));
     }
     match controller_of(there.meta()) {
         Some(owner) if owner.kind == GpuJob::KIND && !is_ours => {
             Err(Earlier(format!("{kind} {name}")).into())
         }
-        _ => Ok(Some(format!(
-            "{kind} {name} is not this job's: delete it, or give the job another name"
-        ))),
+        _ => Ok(Err(Taken(format!("{kind} {name}")))),
     }
 }
 

@@ -152,14 +152,14 @@ impl GpuJobs {
     ) -> Result<Option<Next>, Error> {
         if let Some(server) = server {
             let identity = self.identity(key, job);
-            if identity.is_younger_than(server) {
+            if identity.is_another_than_of(server) {
                 self.control.delete(key, job, std::slice::from_ref(server)).await?;
                 return Ok(None);
             }
             if !identity.is_whole(job)
-                && let Some(taken) = identity::ensure(&self.client, job).await?
+                && let Err(taken) = identity::ensure(&self.client, job).await?
             {
-                return self.hindered(key, job, "AccountTaken", taken).await.map(Some);
+                return self.hindered(key, job, "AccountTaken", taken.to_string()).await.map(Some);
             }
         }
         let server = server.map(AsRef::as_ref);
@@ -190,10 +190,13 @@ impl GpuJobs {
                 return self.hindered(key, job, "ClusterUnknown", unknown.to_string()).await;
             }
         };
-        if let Some(taken) = identity::ensure(&self.client, job).await? {
-            return self.hindered(key, job, "AccountTaken", taken).await;
-        }
-        let pod = pod::pod(job, &cluster, &self.args);
+        let account = match identity::ensure(&self.client, job).await? {
+            Ok(account) => account,
+            Err(taken) => {
+                return self.hindered(key, job, "AccountTaken", taken.to_string()).await;
+            }
+        };
+        let pod = pod::pod(job, &cluster, account, &self.args);
         let created = self.control.create(key, job, &[pod]).await;
         let readiness = match &created {
             Ok(()) => Readiness::made(),

@@ -6,7 +6,7 @@
 //!
 //! Its server takes the finalizer away when nothing of the job is left in Slurm. So a job that is being deleted needs a
 //! server too, unless nothing of it ever was there, or it can't get one any more. The time that a job may take is counted by
-//! its server, and here until one has it in hand.
+//! its server, and here until something of it is in Slurm.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -150,17 +150,20 @@ fn left(job: &GpuJob, now: Timestamp) -> Option<Duration> {
     Some(until(job.ended()?.last_transition_time.0 + Duration::from_secs(ttl), now))
 }
 
-/// How long a job that no server has had in hand may still wait for one, if not for ever.
+/// How long a job of which nothing is in Slurm may still wait for that, if not for ever.
 fn until_failed(job: &GpuJob, now: Timestamp) -> Option<Duration> {
     let limit = u64::try_from(job.spec.active_deadline_seconds?).unwrap_or_default();
-    // Of a job that is suspended, or was, its server has told so.
-    let has_begun = job.status.as_ref().is_some_and(|status| status.start_time.is_some())
-        || job.condition(GpuJob::SUSPENDED).is_some();
-    if has_begun || job.spec.suspend == Some(true) || job.ended().is_some() {
+    if job.condition(GpuJob::UPLOADED).is_some() || is_suspended(job) || job.ended().is_some() {
         return None;
     }
-    let Time(created) = job.metadata.creation_timestamp.as_ref()?;
-    Some(until(created.checked_add(Duration::from_secs(limit)).ok()?, now))
+    let Time(start) = job.status.as_ref()?.start_time.as_ref()?;
+    Some(until(start.checked_add(Duration::from_secs(limit)).ok()?, now))
+}
+
+/// Whether its time is not counted. One that is resumed is suspended until its server has told otherwise.
+pub(super) fn is_suspended(job: &GpuJob) -> bool {
+    let told = job.condition(GpuJob::SUSPENDED).is_some_and(|it| it.status == "True");
+    told || job.spec.suspend == Some(true)
 }
 
 fn until(then: Timestamp, now: Timestamp) -> Duration {
@@ -304,8 +307,8 @@ mod tests {
     #[test]
     fn a_job_that_no_server_has_had_in_hand_fails_when_its_time_is_over() {
         let waiting = |changes: Value| {
-            let metadata = json!({"creationTimestamp": "2026-01-02T02:59:00Z"});
-            let mut all = json!({"metadata": metadata, "status": null, "spec": {"activeDeadlineSeconds": 100}});
+            let status = json!({"conditions": null, "startTime": "2026-01-02T02:59:00Z"});
+            let mut all = json!({"status": status, "spec": {"activeDeadlineSeconds": 100}});
             json_patch::merge(&mut all, &changes);
             job(all)
         };
@@ -319,10 +322,12 @@ mod tests {
         };
         check(&with(json!({})), &[], (Step::Fail, Next::Change));
         check(&with(json!({"spec": {"suspend": true}})), &[], (Step::Serve, Next::Change));
-        let begun = with(json!({"status": {"startTime": "2026-01-02T02:59:50Z"}}));
-        check(&begun, &[], (Step::Serve, Next::Change));
-        let resumed = with(json!({"status": {"conditions": [condition("Suspended")]}}));
-        check(&resumed, &[], (Step::Serve, Next::Change));
+        for conditions in ["Uploaded", "Suspended"].map(|type_| json!([condition(type_)])) {
+            let in_hand = with(json!({"status": {"conditions": conditions}}));
+            check(&in_hand, &[], (Step::Serve, Next::Change));
+        }
+        let not_started = with(json!({"status": {"startTime": null}}));
+        check(&not_started, &[], (Step::Serve, Next::Change));
         let failed = with(json!({"status": {"conditions": [condition("Failed")]}}));
         check(&failed, &[], (Step::Wait, Next::Change));
     }

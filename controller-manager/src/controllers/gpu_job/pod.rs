@@ -36,12 +36,18 @@ const TOLERATED: i64 = 30;
 /// As kubelets ask for tokens of their own accord, in seconds.
 const TOKEN_LIFE: i64 = 3607;
 
-pub(super) fn pod(job: &GpuJob, cluster: &Cluster, images: &GpuJobArgs) -> Pod {
+pub(super) fn pod(
+    job: &GpuJob,
+    cluster: &Cluster,
+    account_uid: Option<String>,
+    images: &GpuJobArgs,
+) -> Pod {
     let name = job.metadata.name.clone().unwrap_or_default();
     let default = (DEFAULT_CONTAINER.to_owned(), GpuJob::SERVER_CONTAINER.to_owned());
+    let account = account_uid.map(|uid| (identity::ACCOUNT_UID.to_owned(), uid));
     let metadata = ObjectMeta {
         labels: Some(BTreeMap::from([(GpuJob::LABEL.to_owned(), name)])),
-        annotations: Some(BTreeMap::from([default])),
+        annotations: Some([default].into_iter().chain(account).collect()),
         ..ObjectMeta::default()
     };
     let mut pod = pod_of(

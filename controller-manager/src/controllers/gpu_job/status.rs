@@ -1,5 +1,5 @@
-//! What is told of a job's pod, in the job's condition `ServerReady`: pure. All else in the status, the message for people as soon as it has one,
-//! is the server's to tell.
+//! What is told of a job's pod, in the job's condition `ServerReady`, and since when the job's time counts: pure. All else in the
+//! status, the message for people as soon as it has one, is the server's to tell.
 
 use api_types::api::core::v1::{ContainerState, Pod};
 use api_types::jiff::Timestamp;
@@ -7,7 +7,7 @@ use api_types::meta::{Condition, Time};
 use api_types::minik8s::GpuJob;
 use serde_json::{Value, json};
 
-use super::plan::is_going;
+use super::plan::{is_going, is_suspended};
 use crate::pods;
 
 const READY: &str = "PodReady";
@@ -109,6 +109,7 @@ pub(super) fn patch(
     if status.message.is_none() || status.message.as_ref() == told {
         wanted.message = Some(readiness.message.clone()).filter(|_| !readiness.is_ready);
     }
+    wanted.start_time = start_time(job, now);
     let condition = condition(job, readiness, now);
     match wanted.conditions.iter_mut().find(|it| it.type_ == condition.type_) {
         Some(there) => *there = condition,
@@ -122,7 +123,19 @@ pub(super) fn patch(
     if wanted.message != status.message {
         changes["message"] = json!(wanted.message);
     }
+    if wanted.start_time != status.start_time {
+        changes["startTime"] = json!(wanted.start_time);
+    }
     Some(json!({"metadata": {"uid": uid, "resourceVersion": version}, "status": changes}))
+}
+
+/// As a Job has it: since when it is not suspended, whether or not a server has it in hand.
+fn start_time(job: &GpuJob, now: Timestamp) -> Option<Time> {
+    let told = job.status.as_ref().and_then(|status| status.start_time.clone());
+    if is_going(job) || job.ended().is_some() {
+        return told;
+    }
+    (!is_suspended(job)).then(|| told.unwrap_or(Time(now)))
 }
 
 pub(super) const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";

@@ -128,6 +128,12 @@ impl Stage {
         self.patch_status::<GpuJob>("add", status).await;
     }
 
+    async fn pass(&self, seconds: u64) {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        tokio::time::resume();
+    }
+
     async fn delete(&self) {
         self.api::<GpuJob>().delete("add", &DeleteParams::default()).await.unwrap();
     }
@@ -309,10 +315,12 @@ async fn a_pod_whose_token_is_of_an_account_that_is_no_more_is_replaced() {
     let stage = Stage::known(json!({})).await;
     stage.serve().await;
     stage.see().await;
-    let mut account = stage.api::<ServiceAccount>().get("gpu-job-add").await.unwrap();
-    let made = account.metadata.creation_timestamp.as_mut().unwrap();
-    made.0 += Duration::from_secs(1);
-    stage.controller.informers.service_accounts.take_in(watcher::Event::Apply(account));
+    // Within the same second, as like as not.
+    let accounts = stage.api::<ServiceAccount>();
+    accounts.delete("gpu-job-add", &DeleteParams::default()).await.unwrap();
+    stage.look().await;
+    assert_eq!(stage.pods().await.len(), 1);
+    stage.see().await;
     stage.controller.reconcile(&stage.key).await.unwrap();
     // Nobody has bound it: it goes at once.
     assert_eq!(stage.pods().await.len(), 0);
@@ -403,16 +411,19 @@ async fn a_job_that_says_all_itself_does_not_wait_until_what_is_said_for_all_is_
 
 #[tokio::test]
 async fn a_job_fails_when_its_time_is_over_before_it_has_a_server() {
-    let stage = Stage::new(json!({"activeDeadlineSeconds": 60})).await;
-    let mut job = stage.look().await.1.unwrap();
-    job = stage.look().await.1.unwrap_or(job);
+    let stage = Stage::new(json!({"activeDeadlineSeconds": 60, "suspend": true})).await;
+    stage.look().await;
+    let job = stage.look().await.1.unwrap();
     assert_eq!(ready(&job), ("False", "ClusterUnknown"));
-    job.metadata.creation_timestamp = Some(api_types::meta::Time(START.parse().unwrap()));
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(61)).await;
-    tokio::time::resume();
-    stage.controller.informers.gpu_jobs.take_in(watcher::Event::Apply(job));
-    stage.controller.reconcile(&stage.key).await.unwrap();
+    stage.pass(61).await;
+    let resumed = Patch::Merge(json!({"spec": {"suspend": false}}));
+    stage.api::<GpuJob>().patch("add", &PatchParams::default(), &resumed).await.unwrap();
+    let started = |job: GpuJob| job.status.unwrap().start_time.is_some();
+    assert!(!started(job) && started(stage.look().await.1.unwrap()));
+    let (_, job) = stage.look().await;
+    assert!(job.unwrap().ended().is_none(), "it may take 60 s from now on");
+    stage.pass(61).await;
+    stage.look().await;
     let (next, job) = stage.look().await;
     let job = job.unwrap();
     let ended = job.ended().unwrap();
@@ -532,9 +543,7 @@ async fn a_job_that_ended_long_ago_is_deleted() {
     let (next, _) = stage.look().await;
     let Next::After(left) = next else { panic!("{next:?}") };
     assert!(left <= Duration::from_secs(60) && left > Duration::from_secs(50), "{left:?}");
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(61)).await;
-    tokio::time::resume();
+    stage.pass(61).await;
     let (_, job) = stage.look().await;
     assert!(job.unwrap().metadata.deletion_timestamp.is_some());
 }

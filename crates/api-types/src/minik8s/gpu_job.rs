@@ -242,7 +242,7 @@ pub struct GpuJobStatus {
     /// The pod that follows the job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_name: Option<String>,
-    /// When the job's server first had it in hand.
+    /// Since when the job's time counts: when it was first seen, or resumed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
     /// When the last results were fetched.
