@@ -1,6 +1,6 @@
 //! What can go wrong, in the words of kubectl, each with the next step where there is one.
 
-use std::io;
+use std::{io, time::Duration};
 
 use api_types::meta;
 
@@ -80,6 +80,23 @@ impl Failure {
     #[must_use]
     pub fn is_already_exists(&self) -> bool {
         matches!(self, Self::Server(error) if error.status.reason.as_deref() == Some("AlreadyExists"))
+    }
+
+    /// Whether the same request may have an answer later: the server is away, or has too much to do.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Refused { .. } | Self::Unreachable(_) | Self::Io(_) => true,
+            _ => matches!(self.code(), Some(429 | 500 | 502..=504)),
+        }
+    }
+
+    /// When the server wants to be asked again.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        let Self::Server(error) = self else { return None };
+        let seconds = error.status.details.as_ref()?.retry_after_seconds?;
+        u64::try_from(seconds).ok().map(Duration::from_secs)
     }
 
     /// Whether the reader of our output went away (`kubectl get pods | head -1`).

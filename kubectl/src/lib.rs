@@ -19,6 +19,7 @@ pub mod kubeconfig;
 pub mod manifest;
 pub mod object;
 pub mod output;
+mod patience;
 pub mod selection;
 pub mod session;
 mod terminal;

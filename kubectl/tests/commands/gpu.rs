@@ -37,6 +37,8 @@ struct Files {
     files: BTreeMap<String, (u32, Vec<u8>)>,
     /// After so many bytes of a file the connection breaks.
     breaks_at: Option<usize>,
+    /// So often it has too much to do.
+    busy: usize,
     /// Parts are answered from the first byte on, as such.
     begins_anew: bool,
     is_tagless: bool,
@@ -50,6 +52,10 @@ async fn serve(State(shared): State<Shared>, request: Request) -> Response {
     let path = percent_decoded(request.uri().path().strip_prefix("/files/").unwrap());
     let header = |name| request.headers().get(name).map(|it| it.to_str().unwrap().to_owned());
     let mut shared = shared.lock().unwrap();
+    if shared.busy > 0 {
+        shared.busy -= 1;
+        return (StatusCode::SERVICE_UNAVAILABLE, "busy").into_response();
+    }
     if path.is_empty() || path.ends_with('/') {
         return Json(listing(&shared.files, &path)).into_response();
     }
@@ -230,20 +236,30 @@ async fn a_download_goes_on_where_it_ended_unless_the_file_has_changed() {
     let (kubectl, files) = with_results(&[("matrix.out", "0123456789")]).await;
     let folder = tempfile::tempdir().unwrap();
     let line = format!("gpu matrix -f matrix.out -d {}", folder.path().display());
-    let breaks = || files.lock().unwrap().breaks_at = Some(4);
-    breaks();
-    kubectl.fails(&line, "").await;
-    assert_eq!(read(folder.path(), "matrix.out.1a.partial"), "0123");
-    kubectl.ok(&line).await;
+    files.lock().unwrap().breaks_at = Some(4);
+    let done = kubectl.run_with(&line, "").await;
+    assert!(done.ok && done.err.contains("; trying again for 120 s"), "{}", done.err);
     assert_eq!(read(folder.path(), "matrix.out"), "0123456789");
     let ranges = files.lock().unwrap().ranges.clone();
     assert_eq!(ranges, [None, None, Some("bytes=4-".to_owned())]);
-    breaks();
-    kubectl.fails(&line, "").await;
+    fs::write(folder.path().join("matrix.out.1a.partial"), "0123").unwrap();
     let changed = (2, b"abcdefghij".to_vec());
     files.lock().unwrap().files.insert("matrix.out".to_owned(), changed);
     kubectl.ok(&line).await;
     assert_eq!(read(folder.path(), "matrix.out"), "abcdefghij");
+}
+
+#[tokio::test]
+async fn a_download_waits_for_servers_that_have_too_much_to_do() {
+    let (kubectl, files) = with_results(&[("out/a", "1"), ("out/b", "2")]).await;
+    let folder = tempfile::tempdir().unwrap();
+    files.lock().unwrap().busy = 1;
+    let line = format!("gpu matrix -f out/ -d {}", folder.path().display());
+    let done = kubectl.run_with(&line, "").await;
+    assert!(done.ok && done.err.contains("cannot be had now"), "{}", done.err);
+    assert_eq!(read(&folder.path().join("out"), "b"), "2");
+    files.lock().unwrap().busy = 1;
+    kubectl.ok(&format!("gpu matrix -f out/a -d {}", folder.path().display())).await;
 }
 
 #[tokio::test]

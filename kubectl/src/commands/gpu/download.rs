@@ -12,7 +12,10 @@ use http::{HeaderMap, HeaderName, StatusCode, header, response::Parts};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::results::{Results, as_folder, printable};
-use crate::{Failure, Io};
+use crate::{
+    Failure, Io,
+    patience::{Patience, in_time},
+};
 
 /// What the names of files end with that are not whole yet.
 const PARTIAL: &str = "partial";
@@ -39,7 +42,13 @@ impl Results<'_> {
     async fn folder(&self, name: &str, to: &Path) -> Result<(), Failure> {
         let mut left = vec![(as_folder(name), to.to_owned())];
         while let Some((folder, to)) = left.pop() {
-            let entries = self.list(&folder).await?;
+            let mut patience = Patience::new(&self.session.io);
+            let entries = loop {
+                match in_time(self.list(&folder)).await {
+                    Err(failure) => patience.bear(failure).await?,
+                    Ok(entries) => break entries,
+                }
+            };
             fs::create_dir_all(&to).map_err(|error| at(&to, &error))?;
             for entry in entries {
                 let (name, to) = (format!("{folder}{}", entry.name), to.join(&entry.name));
@@ -58,6 +67,24 @@ impl Results<'_> {
     }
 
     async fn file(&self, name: &str, to: &Path) -> Result<(), Failure> {
+        let io = &self.session.io;
+        let mut patience = Patience::new(io);
+        let written = loop {
+            match self.rest_of(name, to, &mut patience).await {
+                Err(failure) => patience.bear(failure).await?,
+                Ok(written) => break written,
+            }
+        };
+        Ok(io.line(format_args!("{} ({written} bytes)", printable(&to.to_string_lossy())))?)
+    }
+
+    /// What is not there of a file yet; its length.
+    async fn rest_of(
+        &self,
+        name: &str,
+        to: &Path,
+        patience: &mut Patience<'_>,
+    ) -> Result<u64, Failure> {
         let (head, parts) = self.open(name, None).await?;
         let (tag, size) = (text(&head.headers, &header::ETAG), length(&head.headers));
         let tag = tag.filter(|tag| !tag.starts_with("W/"));
@@ -71,27 +98,27 @@ impl Results<'_> {
         let goes_on = tag.filter(|_| begun > 0 && size.is_some_and(|size| begun < size));
         let (written, size) = match goes_on {
             _ if begun > 0 && size == Some(begun) => (begun, size),
-            None => (write(parts, &partial, 0, &progress).await?, size),
+            None => (write(parts, &partial, 0, &progress, patience).await?, size),
             Some(tag) => {
                 drop(parts);
                 let (head, parts) = self.open(name, Some((begun, tag))).await?;
                 let from = begins_at(&head, begun);
                 let size = length(&head.headers).map(|rest| from + rest);
-                (write(parts, &partial, from, &progress).await?, size)
+                (write(parts, &partial, from, &progress, patience).await?, size)
             }
         };
         progress.finish_and_clear();
         if let Some(size) = size.filter(|size| *size != written) {
-            return Err(Failure::message(format!(
-                "{name:?}: {written} of {size} bytes came; the same command goes on from there"
+            return Err(Failure::Io(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                format!(
+                    "{name:?}: {written} of {size} bytes came; the same command goes on from there"
+                ),
             )));
         }
         fs::rename(&partial, to).map_err(|error| at(to, &error))?;
         sweep(to);
-        Ok(self
-            .session
-            .io
-            .line(format_args!("{} ({written} bytes)", printable(&to.to_string_lossy())))?)
+        Ok(written)
     }
 
     /// The file, from this byte on if it is still the one with this tag.
@@ -105,7 +132,7 @@ impl Results<'_> {
             call = call.header(header::RANGE, format!("bytes={from}-"));
             call = call.header(header::IF_RANGE, tag);
         }
-        let opened = self.session.api().await?.open(call).await;
+        let opened = in_time(self.session.api().await?.open(call)).await;
         opened.map_err(|failure| self.about(name, failure))
     }
 }
@@ -116,16 +143,18 @@ async fn write(
     to: &Path,
     from: u64,
     progress: &ProgressBar,
+    patience: &mut Patience<'_>,
 ) -> Result<u64, Failure> {
     let mut options = OpenOptions::new();
     let options = options.create(true).write(true).append(from > 0).truncate(from == 0);
     let mut file: File = options.open(to).map_err(|error| at(to, &error))?;
     let (mut written, mut parts) = (from, std::pin::pin!(parts));
     progress.set_position(from);
-    while let Some(part) = parts.try_next().await? {
+    while let Some(part) = in_time(parts.try_next()).await? {
         file.write_all(&part).map_err(|error| at(to, &error))?;
         written += part.len() as u64;
         progress.set_position(written);
+        patience.reached(written);
     }
     Ok(written)
 }

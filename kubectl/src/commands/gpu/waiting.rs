@@ -8,7 +8,13 @@ use futures::TryStreamExt;
 use serde_json::Value;
 
 use super::super::target::Target;
-use crate::{Failure, api::Call, object::text, session::Session};
+use crate::{
+    Failure,
+    api::Call,
+    object::text,
+    patience::{Patience, within},
+    session::Session,
+};
 
 #[derive(Args, Debug)]
 pub(super) struct Wait {
@@ -29,28 +35,31 @@ impl Wait {
             return Ok(());
         }
         let mut follower = Follower { session, target, uid: None, told: String::new() };
-        let mut silent = 0;
+        let mut patience = Patience::new(&session.io);
         loop {
-            match follower.follow().await {
+            match within(WATCH * 2, follower.follow()).await {
                 Ok(Some(end)) => return end,
-                Ok(None) => silent = 0,
-                // Servers are started anew, and lines break.
-                Err(Failure::Refused { .. } | Failure::Unreachable(_) | Failure::Io(_))
-                    if silent < PATIENCE =>
-                {
-                    silent += 1;
+                Ok(None) => {
+                    patience.renew();
+                    tokio::time::sleep(PAUSE).await;
                 }
-                Err(failure) => return Err(failure),
+                // Servers are started anew, and lines break.
+                Err(failure) => patience.bear(failure).await.inspect_err(|failure| {
+                    if failure.may_pass() {
+                        session
+                            .io
+                            .note("The job goes on: \"kubectl get gpujobs\" shows how far it is.");
+                    }
+                })?,
             }
-            tokio::time::sleep(PAUSE).await;
         }
     }
 }
 
 /// Before the server is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How often in succession it may not be reached.
-const PATIENCE: u32 = 60;
+/// For so long the server tells what happens, and is then asked anew: it may be gone without a word.
+const WATCH: Duration = Duration::from_secs(60);
 
 /// How it ended.
 type End = Result<(), Failure>;
@@ -78,7 +87,8 @@ impl Follower<'_> {
         let name = self.target.name.as_deref().unwrap_or_default();
         let call = Call::get(collection.path())
             .query("fieldSelector", format!("metadata.name={name}"))
-            .query("resourceVersion", version);
+            .query("resourceVersion", version)
+            .query("timeoutSeconds", WATCH.as_secs().to_string());
         let mut events = pin!(self.session.api().await?.watch(call).await?);
         while let Some(mut event) = events.try_next().await? {
             let is_deleted = match text(&event, "/type") {
