@@ -149,6 +149,11 @@ fn autoscaler(manifest: &mut Value) {
     manifest["spec"] = autoscaler;
 }
 
+/// What the seed measured.
+const METRICS: [&str; 2] = ["CPUUtilizationPercentage", "MemUtilizationPercentage"];
+/// Stands for a field that the seed did not have, until it is refused.
+const UNKNOWN: &str = "unknown";
+
 /// The seed's percents are of one processor, whatever the pods request, and of the memory that they request. Where it
 /// has both, processor time alone counted there; here whichever needs more pods does.
 fn metrics(given: &Value) -> Value {
@@ -161,7 +166,10 @@ fn metrics(given: &Value) -> Value {
         ("memory", json!({"type": "Utilization", "averageUtilization": whole(percent)}))
     });
     let metric = |(name, target): (&str, Value)| json!({"type": "Resource", "resource": {"name": name, "target": target}});
-    cpu.into_iter().chain(memory).map(metric).collect()
+    let fields = given.as_object().into_iter().flat_map(Map::keys);
+    let unknown = fields.filter(|field| !METRICS.contains(&field.as_str()));
+    let unknown = unknown.map(|field| json!({UNKNOWN: field}));
+    cpu.into_iter().chain(memory).map(metric).chain(unknown).collect()
 }
 
 /// The next whole percent, so that no target becomes 0.
@@ -172,12 +180,17 @@ fn whole(percent: f64) -> Value {
 /// Why what a manifest of the seed has become is not asked for: Kubernetes would take an autoscaler without metrics for
 /// one by processor time.
 #[must_use]
-pub fn refusal(kubernetes: &Value) -> Option<&'static str> {
-    let has_none = kubernetes["kind"] == "HorizontalPodAutoscaler"
-        && kubernetes["spec"]["metrics"].as_array().is_some_and(Vec::is_empty);
-    has_none.then_some(
-        "spec.metrics: Required value: CPUUtilizationPercentage or MemUtilizationPercentage must be above 0",
-    )
+pub fn refusal(kubernetes: &Value) -> Option<String> {
+    if kubernetes["kind"] != "HorizontalPodAutoscaler" {
+        return None;
+    }
+    let (metrics, [cpu, memory]) = (kubernetes["spec"]["metrics"].as_array()?, METRICS);
+    if let Some(field) = metrics.iter().find_map(|metric| metric[UNKNOWN].as_str()) {
+        let known = format!("{cpu} and {memory} are known");
+        return Some(format!("unknown field \"spec.metrics.{field}\": {known}"));
+    }
+    let none = format!("spec.metrics: Required value: {cpu} or {memory} must be above 0");
+    metrics.is_empty().then_some(none)
 }
 
 /// One pod per interval, up and down, without looking back: what `scaleInterval` says.

@@ -125,7 +125,7 @@ impl Line {
         while let Some(word) = words.next() {
             if let Some(flag) = flag(command, word) {
                 let mut parts = vec![word.clone()];
-                if takes_value(flag) && !word.contains('=') {
+                if takes_value(flag) && !has_value(word) {
                     match words.next() {
                         Some(value) => parts.push(value.clone()),
                         None => {
@@ -184,6 +184,11 @@ fn flag<'a>(command: &'a Command, word: &str) -> Option<&'a Arg> {
     })
 }
 
+/// `--namespace=team`, `-n=team`, `-nteam`.
+fn has_value(word: &str) -> bool {
+    word.contains('=') || !word.starts_with("--") && word.chars().nth(2).is_some()
+}
+
 fn takes_value(flag: &Arg) -> bool {
     flag.get_action().takes_values() && !flag.is_require_equals_set()
 }
@@ -231,6 +236,8 @@ mod tests {
         check("wf history -n team ", "workflowruns of team");
         check("-n team func rm ", "functions of team");
         check("--namespace=team trigger ", "functions of team");
+        check("get -nteam pods ", "pods of team");
+        check("-n=team describe gpu ", "gpu of team");
         check("trigger -n ", "namespaces");
         check("get ", "kinds");
         check("get -o wide pods w", "pods");

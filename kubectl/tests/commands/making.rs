@@ -235,6 +235,9 @@ async fn an_autoscaler_is_made_in_both_forms() {
     }
     let seed = r#"{"apiVersion": "v1", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "none"}, "spec": {
         "minReplicas": 1, "maxReplicas": 2, "scaleTargetRef": {"metadata": {"name": "rs"}}, "metrics": {}}}"#;
+    let other = r#""metrics": {"CPUUtilizationPercentage": 25, "GPUUtilizationPercentage": 5}"#;
+    let said = kubectl.fails("apply -f -", &seed.replace(r#""metrics": {}"#, other)).await;
+    assert!(said.contains(r#"unknown field "spec.metrics.GPUUtilizationPercentage""#), "{said}");
     let said = kubectl.fails("apply -f -", seed).await;
     assert!(
         said.contains("CPUUtilizationPercentage or MemUtilizationPercentage must be above 0"),
