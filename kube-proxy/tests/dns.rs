@@ -18,14 +18,13 @@ use hickory_proto::{
     op::{Message, Query, ResponseCode},
     rr::{Name, RData, Record, RecordType, rdata::A},
 };
-use hickory_server::Server;
 use kube::{
     Api,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use kube_proxy::{
     Wake,
-    dns::{Dns, Settings, handler::Handler, metrics::Metrics},
+    dns::{Dns, Settings, metrics::Metrics},
     world::{self, World},
 };
 use serde_json::{Value, json};
@@ -44,12 +43,15 @@ struct Cluster {
     plane: ControlPlane,
     address: SocketAddr,
     following: JoinHandle<()>,
-    _server: Server<Handler>,
+    serving: JoinHandle<()>,
+    /// The listener's file, shared.
+    listener: std::net::TcpListener,
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.following.abort();
+        self.serving.abort();
     }
 }
 
@@ -66,9 +68,12 @@ impl Cluster {
             stubs: stubs.iter().map(|stub| stub.parse().unwrap()).collect(),
         };
         let dns = Dns::new(settings, Metrics::default()).unwrap();
-        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let tcp = TcpListener::from_std(listener.try_clone().unwrap()).unwrap();
         let address = tcp.local_addr().unwrap();
-        let server = dns.serve(UdpSocket::bind(address).await.unwrap(), tcp);
+        let (udp, server) = (UdpSocket::bind(address).await.unwrap(), dns.clone());
+        let serving = tokio::spawn(async move { server.serve(udp, tcp).await });
         let listwatch = plane.listwatch();
         let following = tokio::spawn(async move {
             let wake = Arc::new(Wake::default());
@@ -76,7 +81,7 @@ impl Cluster {
             let (_world, watches) = World::watch(&listwatch, nodes, &wake, Some(Arc::new(dns)));
             tokio::join!(watches, nodes_watch);
         });
-        Cluster { plane, address, following, _server: server }
+        Cluster { plane, address, following, serving, listener }
     }
 
     fn services(&self) -> Api<Service> {
@@ -227,6 +232,42 @@ async fn a_long_answer_is_cut_short_in_a_datagram_and_whole_on_a_connection() {
     wait::until("an answer that is too long", cut).await;
     let whole = ask_by_tcp(cluster.address, db, RecordType::A).await;
     assert_eq!(addresses(&whole).len(), 100);
+}
+
+/// Else it would be said to be ready.
+#[tokio::test]
+async fn a_server_that_takes_no_more_connections_has_ended() {
+    let mut cluster = Cluster::start(vec![], &[]).await;
+    let listener = socket2::SockRef::from(&cluster.listener);
+    listener.shutdown(std::net::Shutdown::Both).unwrap();
+    wait::within("the end of the server", &mut cluster.serving).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_has_so_many_connections_and_may_ask_on_each_again_and_again() {
+    let cluster = Cluster::start(vec![], &[]).await;
+    let question = question("web.default.svc.cluster.local.", RecordType::A).to_vec().unwrap();
+    let ask = async |stream: &mut TcpStream| {
+        stream.write_u16(question.len().try_into().unwrap()).await?;
+        stream.write_all(&question).await?;
+        let mut answer = vec![0; stream.read_u16().await?.into()];
+        stream.read_exact(&mut answer).await
+    };
+    let mut streams = Vec::new();
+    for _ in 0..32 {
+        let mut stream = TcpStream::connect(cluster.address).await.unwrap();
+        ask(&mut stream).await.unwrap();
+        streams.push(stream);
+    }
+    let mut more = TcpStream::connect(cluster.address).await.unwrap();
+    assert!(ask(&mut more).await.is_err());
+    ask(&mut streams[0]).await.unwrap();
+    streams.pop();
+    wait::until("a place for another", async || {
+        let mut stream = TcpStream::connect(cluster.address).await.unwrap();
+        ask(&mut stream).await
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ const DATAGRAM: u16 = 1232;
 const SMALLEST_DATAGRAM: u16 = 512;
 
 /// Answers questions by the zone and, beyond it, by what others know.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Handler {
     pub(super) zone: Arc<RwLock<Zone>>,
     pub(super) upstream: Arc<Upstream>,

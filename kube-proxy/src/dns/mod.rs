@@ -7,10 +7,12 @@
 //! The server is bound to the address of the Service `kube-dns`, an address of `lo` like those of other Services, so that
 //! pods and the host itself reach it without a proxy. It is there as long as this program is.
 
+mod connections;
 pub mod handler;
 pub mod metrics;
 pub mod records;
 pub mod reply;
+mod servers;
 mod stub;
 pub mod upstream;
 pub mod zone;
@@ -47,8 +49,8 @@ pub use stub::Stub;
 pub(crate) use stub::server;
 
 use self::{
-    handler::Handler, metrics::Metrics, records::records, stub::PORT, upstream::Upstream,
-    zone::Zone,
+    connections::LIMITS, handler::Handler, metrics::Metrics, records::records, stub::PORT,
+    upstream::Upstream, zone::Zone,
 };
 use crate::{
     addresses::{AddressError, Addresses},
@@ -59,10 +61,6 @@ use crate::{
 const RETRY: Duration = Duration::from_secs(1);
 /// How often the address is looked after.
 const UPKEEP: Duration = Duration::from_secs(10);
-/// For how long a connection may be silent.
-const TCP_IDLE: Duration = Duration::from_secs(10);
-/// How many answers may wait to be written to one connection.
-const TCP_ANSWERS: usize = 32;
 
 /// What is wanted.
 #[derive(Clone, Debug)]
@@ -120,13 +118,16 @@ impl Dns {
         })
     }
 
-    /// Answers on these sockets until the server is dropped.
-    pub fn serve(&self, udp: UdpSocket, tcp: TcpListener) -> Server<Handler> {
+    /// Answers on these sockets, as long as both give questions.
+    pub async fn serve(&self, udp: UdpSocket, tcp: TcpListener) {
         let Dns { zone, upstream, metrics, .. } = self.clone();
-        let mut server = Server::new(Handler { zone, upstream, metrics });
-        server.register_socket(udp);
-        server.register_listener(tcp, TCP_IDLE, TCP_ANSWERS);
-        server
+        let handler = Handler { zone, upstream, metrics };
+        let mut datagrams = Server::new(handler.clone());
+        datagrams.register_socket(udp);
+        tokio::select! {
+            ended = datagrams.block_until_done() => info!(?ended, "no more datagrams come"),
+            error = connections::serve(tcp, Arc::new(handler), LIMITS) => warn!(%error, "no more connections come"),
+        }
     }
 
     /// Holds the address and answers on it, until dropped.
@@ -153,11 +154,10 @@ impl Dns {
             let at = SocketAddrV4::new(self.address, PORT);
             let udp = UdpSocket::bind(at).await.map_err(|error| ServeError::Listen(at, error))?;
             let tcp = TcpListener::bind(at).await.map_err(|error| ServeError::Listen(at, error))?;
-            let mut server = self.serve(udp, tcp);
             info!(%at, "serving the cluster's DNS");
             check.ready();
             tokio::select! {
-                _ = server.block_until_done() => Err(ServeError::Ended),
+                () = self.serve(udp, tcp) => Err(ServeError::Ended),
                 lost = self.keep(addresses) => lost,
             }
         };

@@ -9,12 +9,7 @@ use std::{
 
 use component::resolv_conf;
 use hickory_proto::rr::{Name, RecordType};
-use hickory_resolver::{
-    Resolver, TokioResolver,
-    config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
-    lookup::Lookup,
-    net::{NetError, runtime::TokioRuntimeProvider},
-};
+use hickory_resolver::{lookup::Lookup, net::NetError};
 use parking_lot::RwLock;
 use tokio::{
     sync::{Semaphore, TryAcquireError},
@@ -22,19 +17,13 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::stub::{PORT, Stub};
+use super::{
+    servers::{Servers, UNDER_WAY},
+    stub::{PORT, Stub},
+};
 
-/// By then another server is asked.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// A client asks again after 5 s: by then it should have heard that nobody answers.
-const WHOLE_PATIENCE: Duration = Duration::from_secs(4);
-/// How many answers are kept.
-const KEPT: u64 = 4096;
-/// For how long at most: who changes a name outside waits no longer for pods than this.
-const KEPT_FOR: Duration = Duration::from_secs(30);
-/// How many questions may be under way together: each has sockets, of which the program has so many. One pod's names that
-/// nobody answers must not take them all.
-const UNDER_WAY: usize = 1000;
+const PATIENCE: Duration = Duration::from_secs(4);
 /// How often the host's file is read: a laptop changes its servers with its network.
 const REREAD: Duration = Duration::from_secs(10);
 
@@ -43,7 +32,7 @@ const REREAD: Duration = Duration::from_secs(10);
 pub struct Upstream {
     usual: RwLock<Usual>,
     /// The longest first.
-    stubs: Vec<(Name, Arc<TokioResolver>)>,
+    stubs: Vec<(Name, Arc<Servers>)>,
     /// The host's servers, unless flags name others.
     host_file: Option<PathBuf>,
     own: IpAddr,
@@ -52,8 +41,8 @@ pub struct Upstream {
 
 #[derive(Debug, Default)]
 struct Usual {
-    servers: Vec<SocketAddr>,
-    resolver: Option<Arc<TokioResolver>>,
+    addresses: Vec<SocketAddr>,
+    servers: Option<Arc<Servers>>,
 }
 
 /// A question that nobody answers.
@@ -85,7 +74,9 @@ impl Upstream {
         stubs: &[Stub],
         own: IpAddr,
     ) -> Result<Self, NetError> {
-        let stub = |stub: &Stub| Ok((stub.domain.clone(), Arc::new(resolver(&stub.servers)?)));
+        let stub = |stub: &Stub| {
+            Ok((stub.domain.clone(), Arc::new(Servers::new(&stub.servers, PATIENCE)?)))
+        };
         let mut stubs = stubs.iter().map(stub).collect::<Result<Vec<_>, NetError>>()?;
         stubs.sort_by_key(|(domain, _)| std::cmp::Reverse(domain.num_labels()));
         let host_file = servers.is_empty().then_some(host_file);
@@ -112,10 +103,10 @@ impl Upstream {
     /// There is no such name or no record of that type, or nobody says.
     pub async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Lookup, LookupError> {
         let of_stub = self.stubs.iter().find(|(domain, _)| domain.zone_of(name));
-        let usual = || self.usual.read().resolver.clone().ok_or(LookupError::Nobody);
-        let resolver = of_stub.map_or_else(usual, |(_, resolver)| Ok(resolver.clone()))?;
+        let usual = || self.usual.read().servers.clone().ok_or(LookupError::Nobody);
+        let servers = of_stub.map_or_else(usual, |(_, servers)| Ok(servers.clone()))?;
         let _turn = self.under_way.try_acquire()?;
-        let answer = timeout(WHOLE_PATIENCE, resolver.lookup(name.clone(), kind)).await?;
+        let answer = timeout(PATIENCE, servers.lookup(name, kind)).await?;
         Ok(answer.map_err(Box::new)?)
     }
 
@@ -129,16 +120,16 @@ impl Upstream {
         }
     }
 
-    fn ask(&self, servers: Vec<SocketAddr>) -> Result<(), NetError> {
-        if self.usual.read().servers == servers {
+    fn ask(&self, addresses: Vec<SocketAddr>) -> Result<(), NetError> {
+        if self.usual.read().addresses == addresses {
             return Ok(());
         }
-        info!(?servers, "other names are asked of these");
-        let resolver = match servers.is_empty() {
+        info!(servers = ?addresses, "other names are asked of these");
+        let servers = match addresses.is_empty() {
             true => None,
-            false => Some(Arc::new(resolver(&servers)?)),
+            false => Some(Arc::new(Servers::new(&addresses, PATIENCE)?)),
         };
-        *self.usual.write() = Usual { servers, resolver };
+        *self.usual.write() = Usual { addresses, servers };
         Ok(())
     }
 }
@@ -148,37 +139,6 @@ fn host_servers(text: &str, own: IpAddr) -> Vec<SocketAddr> {
     let servers = resolv_conf::Resolver::parse(text).servers;
     let addresses = servers.iter().filter_map(|server| server.parse::<IpAddr>().ok());
     addresses.filter(|address| *address != own).map(|ip| SocketAddr::new(ip, PORT)).collect()
-}
-
-fn resolver(servers: &[SocketAddr]) -> Result<TokioResolver, NetError> {
-    let config = ResolverConfig::from_name_servers(servers.iter().map(name_server).collect());
-    let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
-    set(builder.options_mut());
-    builder.build()
-}
-
-fn name_server(server: &SocketAddr) -> NameServerConfig {
-    let on_port = |mut connection: ConnectionConfig| {
-        connection.port = server.port();
-        connection
-    };
-    let connections = vec![on_port(ConnectionConfig::udp()), on_port(ConnectionConfig::tcp())];
-    NameServerConfig::new(server.ip(), true, connections)
-}
-
-fn set(options: &mut ResolverOpts) {
-    options.timeout = PATIENCE;
-    options.cache_size = KEPT;
-    options.positive_max_ttl = Some(KEPT_FOR);
-    options.negative_max_ttl = Some(KEPT_FOR);
-    options.max_active_requests = UNDER_WAY;
-    // Of the host's range for that: others are for those who listen.
-    options.os_port_selection = true;
-    // Names of the host's file are the host's.
-    options.use_hosts_file = ResolveHosts::Never;
-    // A client wants to see the way to what it asked for.
-    options.preserve_intermediates = true;
-    options.edns0 = true;
 }
 
 #[cfg(test)]
