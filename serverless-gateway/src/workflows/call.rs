@@ -9,6 +9,7 @@ use workflow::{MAX_PAYLOAD, RunError};
 
 use crate::{
     calls::Calls,
+    error::CallError,
     message::{Message, REQUEST_ID},
 };
 
@@ -34,6 +35,8 @@ pub struct NoAnswer {
     pub code: StatusCode,
     /// For people.
     pub why: String,
+    /// Whether no instance had it: it can't have been done.
+    pub not_taken: bool,
 }
 
 /// A call on its way.
@@ -64,6 +67,7 @@ impl CallFunction for Calls {
         Calls::call(self, &namespace, &function, message).await.map_err(|error| NoAnswer {
             code: StatusCode::from_u16(error.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             why: error.to_string(),
+            not_taken: matches!(error, CallError::NotTaken { .. }),
         })
     }
 }
@@ -108,8 +112,9 @@ pub(super) async fn result(
     if code.is_success() { returned(&function, &body) } else { Err(failed(code, &body)) }
 }
 
-fn no_answer(NoAnswer { code, why }: NoAnswer) -> RunError {
+fn no_answer(NoAnswer { code, why, not_taken }: NoAnswer) -> RunError {
     let error = match code {
+        _ if not_taken => "Function.NotTaken",
         StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT => return RunError::timeout(why),
         StatusCode::NOT_FOUND => "Function.NotFound",
         StatusCode::TOO_MANY_REQUESTS => "Function.TooManyRequests",
@@ -152,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    struct Answers(Result<(u16, String), u16>);
+    struct Answers(Result<(u16, String), u16>, bool);
 
     #[async_trait::async_trait]
     impl CallFunction for Answers {
@@ -165,14 +170,17 @@ mod tests {
                 }
                 Err(code) => {
                     let code = StatusCode::from_u16(*code).unwrap();
-                    Err(NoAnswer { code, why: "no answer".to_owned() })
+                    Err(NoAnswer { code, why: "no answer".to_owned(), not_taken: self.1 })
                 }
             }
         }
     }
 
     async fn error(answer: Result<(u16, &str), u16>) -> String {
-        let answers = Answers(answer.map(|(code, body)| (code, body.to_owned())));
+        error_of(Answers(answer.map(|(code, body)| (code, body.to_owned())), false)).await
+    }
+
+    async fn error_of(answers: Answers) -> String {
         let step = workflow::Call {
             step: 3,
             attempt: 2,
@@ -208,6 +216,7 @@ mod tests {
             let found = error(answer).await;
             assert!(found.starts_with(&format!("{name}: ")), "{found}");
         }
+        assert_eq!(error_of(Answers(Err(504), true)).await, "Function.NotTaken: no answer");
         let long = "x".repeat(MAX_PAYLOAD + 1);
         assert!(error(Ok((200, &long))).await.starts_with("States.DataLimitExceeded"));
     }

@@ -79,7 +79,7 @@ impl CallFunction for Functions {
             "fail" => (500, json!({"error": {"type": "ValueError", "message": "no"}})),
             other => {
                 let why = format!("functions.minik8s.io {other:?} not found");
-                return Err(NoAnswer { code: StatusCode::NOT_FOUND, why });
+                return Err(NoAnswer { code: StatusCode::NOT_FOUND, why, not_taken: false });
             }
         };
         let body = Body::from(output.to_string());

@@ -12,7 +12,8 @@ use super::{
 use crate::{error::ALL, faults::Faults};
 
 /// Errors that a gateway tells when a function could not be asked: the next attempt may find it.
-const UNAVAILABLE: [&str; 2] = ["Function.Unavailable", "Function.TooManyRequests"];
+const UNAVAILABLE: [&str; 3] =
+    ["Function.Unavailable", "Function.TooManyRequests", "Function.NotTaken"];
 
 const WORDS: reach::Words = reach::Words {
     start: "startAt",
