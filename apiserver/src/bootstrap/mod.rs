@@ -6,17 +6,19 @@ mod policy;
 use std::net::Ipv4Addr;
 
 use api_machinery::ApiError;
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::{
     config::Config,
     endpoints::{self, Witness},
-    internal::ensure,
+    internal::{ensure, request, warn},
     query::ReadAt,
     service::InProcess,
     storage::Storage,
 };
 
+const SYSTEM_SERVICES: &str = "/api/v1/namespaces/kube-system/services";
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
 
 /// Makes what is missing, and keeps the server among its endpoints, whatever becomes of the service that they are of.
@@ -63,11 +65,28 @@ pub(crate) async fn begin(
 async fn ensure_services(api: &InProcess, config: &Config) -> Result<(), ApiError> {
     ensure(api, "/api/v1/namespaces/default/services", &service(config)).await?;
     match config.cluster_dns {
-        Some(address) => {
-            ensure(api, "/api/v1/namespaces/kube-system/services", &cluster_dns(address)).await
-        }
+        Some(address) => ensure_cluster_dns(api, address).await,
         None => Ok(()),
     }
+}
+
+/// An address that is there stays: servers that were started with others would take turns otherwise, and pods go on to ask
+/// at the one that they were made with.
+async fn ensure_cluster_dns(api: &InProcess, address: Ipv4Addr) -> Result<(), ApiError> {
+    ensure(api, SYSTEM_SERVICES, &cluster_dns(address)).await?;
+    let path = format!("{SYSTEM_SERVICES}/kube-dns");
+    let there = request(api, Method::GET, &path, &Value::Null).await?;
+    let held = there["spec"]["clusterIP"].as_str().unwrap_or_default();
+    if held == address.to_string() {
+        return Ok(());
+    }
+    let message = format!(
+        "the cluster IP is {held}, and --cluster-dns is {address}, where names are answered: delete this service, which is \
+         then made anew, and the pods that have {held} as their name server"
+    );
+    tracing::warn!(service = "kube-system/kube-dns", "{message}");
+    warn(api, &there, "ClusterDNSMoved", "ClusterIPAllocation", &message).await;
+    Ok(())
 }
 
 /// It has no endpoints: kube-proxies answer themselves. Who lets pods do it gives it a selector.

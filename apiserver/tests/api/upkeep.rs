@@ -58,6 +58,25 @@ async fn the_service_of_the_clusters_dns_has_its_address_if_there_is_to_be_one()
 }
 
 #[tokio::test]
+async fn another_address_for_the_clusters_dns_is_told_of_until_the_service_is_made_anew() {
+    let path = "/api/v1/namespaces/kube-system/services/kube-dns";
+    let with =
+        |address: &str| Config { cluster_dns: Some(address.parse().unwrap()), ..Config::default() };
+    let api = Api::with(with("10.96.0.10")).await;
+    api.server.stop().await;
+    let next = ApiServer::start(with("10.96.0.20"), api.store.clone(), None).await.unwrap();
+    let api = api.with_server(next);
+    let events = api.get("/api/v1/namespaces/kube-system/events").await.ok();
+    assert_eq!(events["items"][0]["reason"], "ClusterDNSMoved");
+    let message = events["items"][0]["message"].as_str().unwrap();
+    assert!(message.starts_with("the cluster IP is 10.96.0.10, and --cluster-dns is 10.96.0.20"));
+    assert_eq!(api.get(path).await.ok()["spec"]["clusterIP"], "10.96.0.10");
+    api.delete(path).await.ok();
+    until("the service is back", async || api.get(path).await.code == 200).await;
+    assert_eq!(api.get(path).await.ok()["spec"]["clusterIP"], "10.96.0.20");
+}
+
+#[tokio::test]
 async fn a_claim_that_no_service_holds_is_given_back() {
     let api = Api::start().await;
     let (orphan, held) =
