@@ -3,8 +3,6 @@
 //! Two servers may have a job at a time, if a node that was given up comes back. So a status is written only in place of
 //! the one that this server has seen last: what the other one wrote is taken over, and decided upon anew.
 
-use std::mem;
-
 use api_types::{
     meta::ObjectMeta,
     minik8s::{GpuJob, GpuJobStatus},
@@ -38,13 +36,15 @@ pub(crate) struct Reporter {
     stored: GpuJob,
     /// What was written last.
     written: GpuJobStatus,
+    /// What was sent since, without an answer: it may be there.
+    sent: Vec<GpuJobStatus>,
 }
 
 impl Reporter {
     /// `job` is as it was seen.
     pub(crate) fn new(api: Api<GpuJob>, recorder: Recorder, job: &GpuJob) -> Self {
         let written = own(job.status.as_ref());
-        Self { api, recorder, stored: without_spec(job.clone()), written }
+        Self { api, recorder, stored: without_spec(job.clone()), written, sent: Vec::new() }
     }
 
     /// Writes the status, and tells of what has happened since the last one.
@@ -55,29 +55,62 @@ impl Reporter {
         let name = self.stored.metadata.name.clone().unwrap_or_default();
         loop {
             let patch = Patch::Merge(self.patch(status));
+            // Before the answer, for which nobody may wait.
+            if !self.sent.contains(status) {
+                self.sent.push(status.clone());
+            }
             match self.api.patch_status(&name, &PatchParams::default(), &patch).await {
-                Ok(stored) => self.stored = without_spec(stored),
-                Err(error) if is(&error, 409) => match self.latest().await? {
-                    None => return Ok(Written::Gone),
-                    Some(latest) => {
-                        let before = mem::replace(&mut self.stored, without_spec(latest));
-                        let theirs = own(self.stored.status.as_ref());
-                        if theirs != own(before.status.as_ref()) {
-                            self.written = theirs.clone();
-                            return Ok(Written::Other(Box::new(theirs)));
-                        }
-                        continue;
+                Ok(stored) => {
+                    self.stored = without_spec(stored);
+                    self.wrote(status.clone());
+                    return Ok(Written::Yes);
+                }
+                Err(error) if is(&error, 409) => {
+                    let Some(latest) = self.latest().await? else { return Ok(Written::Gone) };
+                    if let Some(theirs) = self.compare(latest) {
+                        return Ok(Written::Other(Box::new(theirs)));
                     }
-                },
+                    if self.written == *status {
+                        return Ok(Written::Yes);
+                    }
+                }
                 Err(error) if is(&error, 404) => return Ok(Written::Gone),
                 Err(error) => return Err(error),
             }
-            for happening in driver::happenings(&self.written, status) {
-                self.tell(happening);
-            }
-            self.written = status.clone();
-            return Ok(Written::Yes);
         }
+    }
+
+    /// Goes on from the latest version of the job. Its status, if it is another server's.
+    fn compare(&mut self, latest: GpuJob) -> Option<GpuJobStatus> {
+        let before = own(self.stored.status.as_ref());
+        self.stored = without_spec(latest);
+        let now = own(self.stored.status.as_ref());
+        if now == before {
+            return None;
+        }
+        // Times are stored in seconds.
+        let stored = json!(now);
+        match self.sent.iter().position(|sent| json!(own(Some(sent))) == stored) {
+            Some(at) => {
+                let sent = self.sent.swap_remove(at);
+                self.wrote(sent);
+                None
+            }
+            None => {
+                self.sent.clear();
+                self.written = now.clone();
+                Some(now)
+            }
+        }
+    }
+
+    /// Tells of what has happened.
+    fn wrote(&mut self, status: GpuJobStatus) {
+        for happening in driver::happenings(&self.written, &status) {
+            self.tell(happening);
+        }
+        self.written = status;
+        self.sent.clear();
     }
 
     /// What changes by it, on condition that nobody has changed the job meanwhile. What the job is to do stays at home: its
@@ -291,6 +324,31 @@ mod tests {
         let ended = status("COMPLETED", &[("Uploaded", "")]);
         assert_eq!(one.write(&ended).await.unwrap(), Written::Yes);
         assert_eq!(other.write(&older).await.unwrap(), Written::Other(Box::new(ended)));
+    }
+
+    #[tokio::test]
+    async fn what_was_written_without_an_answer_is_its_own() {
+        let world = World::new().await;
+        let (mut one, mut other) = (world.reporter().await, world.reporter().await);
+        let first = status("PENDING", &[("Uploaded", "")]);
+        let lost = world.plane.lose_answers(|request| request.method() == "PATCH");
+        one.write(&first).await.unwrap_err();
+        drop(lost);
+        assert_eq!(one.write(&first).await.unwrap(), Written::Yes);
+        // The same of one that was decided upon since, whether the lost one has arrived or not.
+        let second = GpuJobStatus { start_time: Some(Time(Timestamp::now())), ..first };
+        let lost = world.plane.lose_answers(|request| request.method() == "PATCH");
+        one.write(&second).await.unwrap_err();
+        drop(lost);
+        let refused = world.plane.refuse(|request| request.method() == "PATCH");
+        let third = status("RUNNING", &[("Uploaded", "")]);
+        one.write(&third).await.unwrap_err();
+        drop(refused);
+        let fourth = status("COMPLETED", &[("Uploaded", "")]);
+        assert_eq!(one.write(&fourth).await.unwrap(), Written::Yes);
+        assert_eq!(own(world.api.get("j").await.unwrap().status.as_ref()), fourth);
+        let written = other.write(&status("FAILED", &[])).await.unwrap();
+        assert_eq!(written, Written::Other(Box::new(fourth)));
     }
 
     #[tokio::test]
