@@ -7,6 +7,8 @@
 
 mod args;
 mod driver;
+#[cfg(test)]
+mod fake_node;
 mod fetch;
 mod link;
 mod login;

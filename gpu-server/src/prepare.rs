@@ -4,6 +4,7 @@
 use std::{path::Path, time::Duration};
 
 use api_types::minik8s::GpuJob;
+use uuid::Uuid;
 
 use crate::{
     driver::Attempt,
@@ -20,8 +21,11 @@ const COPYING: Duration = Duration::from_secs(600);
 const PROFILE: &str = ". /etc/profile >/dev/null 2>&1";
 /// How much of the end of `compile.log` is told.
 const TAIL: usize = 2000;
-/// In the job's directory: the compile scripts are to end.
+/// In the job's directory: compile scripts are to end unless they were begun by who knows this mark, which is another one each
+/// time.
 const STOP: &str = "compile.stop";
+/// At least as long is a mark.
+const MARK_LIMIT: usize = 64;
 /// The exit code of a script that was kept from its work.
 const STOPPED: u32 = 75;
 pub(crate) const COMPILE_LOG: &str = "compile.log";
@@ -49,8 +53,11 @@ pub(crate) async fn compile(
         Ok(script) => script.unwrap_or_else(|| "true\n".to_owned()),
         Err(wrong) => return Ok(Err(wrong)),
     };
+    let mark = remote.read(&format!("{directory}/{STOP}"), 0, MARK_LIMIT).await?;
+    let mark = String::from_utf8_lossy(&mark);
     remote.put(&format!("{directory}/compile.sh"), script.as_bytes(), 0o700).await?;
-    let command = compiling(&directory.to_string(), &work_dir(job, &directory.build()))?;
+    let work = work_dir(job, &directory.build());
+    let command = compiling(&directory.to_string(), &work, mark.trim_end())?;
     let output = remote.run_for(&command, COMPILING + COPYING).await?;
     if output.exit == Exit::Code(STOPPED) {
         return Err(Error::Unreachable("the compile scripts were stopped".to_owned()));
@@ -64,11 +71,13 @@ pub(crate) async fn compile(
 }
 
 /// The script for that. Whoever does not want them any more leaves a mark, as the connection over which they were begun may
-/// be gone, or another login node's: [`STOP`], or that the job is removed.
-fn compiling(home: &str, work: &str) -> Result<String, Error> {
+/// be gone, or another login node's: [`STOP`], other than the `mark` that was there before, or that the job is removed. So
+/// what begins late does not go on.
+fn compiling(home: &str, work: &str, mark: &str) -> Result<String, Error> {
     Ok(format!(
-        "set -e; cd {home}; rm -f {STOP}; exec 9>>lock; flock 9
-is_wanted() {{ [ -e compile.sh ] && [ ! -e {STOP} ] && [ ! -e {REMOVED} ]; }}
+        "set -e; cd {home}; exec 9>>lock; flock 9
+is_stopped() {{ mark=; {{ read -r mark <{STOP}; }} 2>/dev/null || :; [ \"$mark\" != {mark} ]; }}
+is_wanted() {{ [ -e compile.sh ] && ! is_stopped && [ ! -e {REMOVED} ]; }}
 if [ ! -e compile.status ]; then
   is_wanted || exit {STOPPED}
   rm -rf build; mkdir -p {work}; cp -a sources/. {work}
@@ -83,6 +92,7 @@ fi
 cat compile.status; tail -c {TAIL} {COMPILE_LOG}",
         home = quote(home)?,
         work = quote(work)?,
+        mark = quote(mark)?,
         limit = COMPILING.as_secs(),
     ))
 }
@@ -94,8 +104,12 @@ pub(crate) async fn stop_compiling(remote: &Remote, directory: &JobDirectory) ->
 }
 
 fn stopping(home: &str) -> Result<String, Error> {
-    let home = quote(home)?;
-    Ok(format!("cd {home} 2>/dev/null || exit 0; : >{STOP}; exec 9>>lock; flock -w 60 9"))
+    let (home, mark) = (quote(home)?, Uuid::new_v4().simple());
+    Ok(format!(
+        "cd {home} 2>/dev/null || exit 0
+         echo {mark} >{STOP}.{mark} && mv -f {STOP}.{mark} {STOP} || exit 1
+         exec 9>>lock; flock -w 60 9"
+    ))
 }
 
 /// Sees to it that a task is in Slurm: makes its directory with the batch script, and submits that, once.
@@ -112,7 +126,7 @@ pub(crate) async fn submit(
     };
     let command = format!(
         "set -e; cd {home}; exec 9>>lock; flock 9; mkdir -p tasks
-if [ ! -e {own} ]; then rm -rf {own}.partial; cp -a build {own}.partial; mv {own}.partial {own}; fi",
+if [ ! -e {own} ]; then rm -rf {own}.partial; cp -a build {own}.partial; mv -nT {own}.partial {own}; fi",
         home = quote(&directory.to_string())?,
         own = quote(&own)?,
     );
@@ -151,67 +165,50 @@ pub(crate) async fn fetch_log(
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        fs,
-        os::unix::fs::MetadataExt,
-        path::Path,
-        process::{Child, Command, Stdio},
-    };
+    use std::{fs, path::Path, process::Child};
 
     use super::*;
+    use crate::fake_node::{FakeNode, ends, is_waited_for, until};
 
-    /// The directory of a job of which `sh` and its tools are all that is real.
-    struct Job(tempfile::TempDir);
+    struct Job(FakeNode);
 
     impl Job {
         fn new(compile: &str) -> Self {
-            let job = Self(tempfile::tempdir().unwrap());
-            fs::create_dir(job.path("sources")).unwrap();
-            fs::write(job.path("compile.sh"), compile).unwrap();
+            let job = Self(FakeNode::with(&[]));
+            fs::create_dir(job.0.path("sources")).unwrap();
+            fs::write(job.0.path("compile.sh"), compile).unwrap();
             job
         }
 
-        fn path(&self, name: &str) -> std::path::PathBuf {
-            self.0.path().join(name)
-        }
-
-        fn start(&self, script: &str) -> Child {
-            let mut sh = Command::new("sh");
-            sh.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped());
-            sh.spawn().unwrap()
+        fn mark(&self) -> String {
+            fs::read_to_string(self.0.path(STOP)).unwrap_or_default().trim_end().to_owned()
         }
 
         fn compile(&self) -> Child {
-            let home = self.0.path().display().to_string();
-            self.start(&compiling(&home, &format!("{home}/build/w")).unwrap())
+            self.compile_as_of(&self.mark())
+        }
+
+        fn compile_as_of(&self, mark: &str) -> Child {
+            let (home, work) = (self.0.home(), self.0.path("build/w").display().to_string());
+            self.0.start(&compiling(&home, &work, mark).unwrap())
+        }
+
+        fn stop(&self) {
+            ends(self.0.start(&stopping(&self.0.home()).unwrap()), 0, "");
         }
 
         /// The process of a script that has written its number into its directory.
         fn process(&self) -> String {
-            let file = self.path("build/w/process");
-            loop {
-                match fs::read_to_string(&file) {
-                    Ok(number) if number.ends_with('\n') => {
-                        return format!("/proc/{}", number.trim());
-                    }
-                    _ => std::thread::yield_now(),
-                }
-            }
+            let file = self.0.path("build/w/process");
+            let number = || fs::read_to_string(&file).unwrap_or_default();
+            until(|| number().ends_with('\n'));
+            format!("/proc/{}", number().trim())
         }
     }
 
     /// It has been told to end; nobody tells when it has.
     fn is_gone(process: &str) {
-        while Path::new(process).exists() {
-            std::thread::yield_now();
-        }
-    }
-
-    #[track_caller]
-    fn ends(child: Child, code: u32, stdout: &str) {
-        let output = child.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), i32::try_from(code).ok());
-        assert_eq!(String::from_utf8(output.stdout).unwrap(), stdout);
+        until(|| !Path::new(process).exists());
     }
 
     #[test]
@@ -226,16 +223,26 @@ mod tests {
         let job = Job::new("echo $$ >process.partial; mv process.partial process; sleep 600; true");
         let compilers = [job.compile(), job.compile()];
         let process = job.process();
-        let lock = fs::metadata(job.path("lock")).unwrap().ino();
-        let is_waiting = |line: &str| line.contains("->") && line.contains(&format!(":{lock} "));
-        while !fs::read_to_string("/proc/locks").unwrap().lines().any(is_waiting) {
-            std::thread::yield_now();
-        }
-        ends(job.start(&stopping(&job.0.path().display().to_string()).unwrap()), 0, "");
+        until(|| is_waited_for(&job.0.path("lock")));
+        job.stop();
         is_gone(&process);
         for compiler in compilers {
             ends(compiler, STOPPED, "");
         }
+    }
+
+    #[test]
+    fn scripts_that_begin_after_they_were_stopped_do_nothing() {
+        let job = Job::new("touch ran");
+        let before = job.mark();
+        job.stop();
+        ends(job.compile_as_of(&before), STOPPED, "");
+        let stopped_once = job.mark();
+        job.stop();
+        ends(job.compile_as_of(&stopped_once), STOPPED, "");
+        assert!(!job.0.path("build").exists());
+        // Whoever knows that they were stopped wants them anew.
+        ends(job.compile(), 0, "0\n");
     }
 
     #[test]
@@ -244,16 +251,16 @@ mod tests {
             Job::new("sleep 600 & echo $! >process.partial; mv process.partial process; wait");
         let compiler = job.compile();
         let process = job.process();
-        ends(job.start(&stopping(&job.0.path().display().to_string()).unwrap()), 0, "");
+        job.stop();
         is_gone(&process);
         ends(compiler, STOPPED, "");
-        assert!(!job.path("compile.status").exists(), "they have not come to their end");
+        assert!(!job.0.path("compile.status").exists(), "they have not come to their end");
 
         // It is begun anew, and ends with the job.
-        fs::remove_file(job.path("build/w/process")).unwrap();
+        fs::remove_file(job.0.path("build/w/process")).unwrap();
         let compiler = job.compile();
         let process = job.process();
-        fs::write(job.path(REMOVED), "").unwrap();
+        fs::write(job.0.path(REMOVED), "").unwrap();
         ends(compiler, STOPPED, "");
         is_gone(&process);
         ends(job.compile(), STOPPED, "");

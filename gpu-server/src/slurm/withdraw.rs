@@ -9,14 +9,14 @@ use crate::{
     ssh::{Error, Exit},
 };
 
-/// Below the lock of whoever submits, so that it has ended, and whoever comes later sees the mark. An sbatch that was given
+/// Below the lock of whoever submits, so that it has ended, and whoever comes later sees the mark: also where there is no
+/// directory yet, into which it would copy what it submits. An sbatch that was given
 /// up may still be on its way for some time.
-const WITHDRAW: &str = r#"if cd "$directory" 2>/dev/null; then
-    exec 8>>submit.lock && flock -w 60 8 || { echo 'the task is being submitted' >&2; exit 75; }
-    : >withdrawn || exit 77
-    if id=$(head -n 1 id 2>/dev/null | grep -Ex '[0-9]+'); then
-        echo "$id"; exit 0
-    fi
+const WITHDRAW: &str = r#"(umask 077; mkdir -p "$directory") && cd "$directory" || exit 77
+exec 8>>submit.lock && flock -w 60 8 || { echo 'the task is being submitted' >&2; exit 75; }
+: >withdrawn || exit 77
+if id=$(head -n 1 id 2>/dev/null | grep -Ex '[0-9]+'); then
+    echo "$id"; exit 0
 fi
 id=$(find_job "$name" 2000-01-01) || exit 75
 if [ -z "$id" ] && [ -n "$(find submitting -maxdepth 0 -mmin -2 2>/dev/null)" ]; then
@@ -47,88 +47,37 @@ fn script(task: &Task<'_>, directory: &str) -> Result<String, Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        fs,
-        io::Write,
-        os::unix::fs::{MetadataExt, PermissionsExt},
-        path::PathBuf,
-        process::{Child, Command, Stdio},
-    };
+    use std::{fs, io::Write, process::Child};
 
     use super::*;
-    use crate::slurm::submit;
-
-    const TASK: Task<'static> = Task {
-        namespace: "default",
-        name: "add",
-        uid: "0b8f3a52-6c1e-4f5d-9a53-1d1f3c0a7e11",
-        index: 0,
-        attempt: 0,
+    use crate::{
+        fake_node::{FakeNode, TASK, ends, is_waited_for, until},
+        slurm::submit,
     };
 
-    /// A login node of which only `sh` and its tools are real.
-    struct Node(tempfile::TempDir);
-
-    impl Node {
-        fn new(sbatch: &str) -> Self {
-            let node = Self(tempfile::tempdir().unwrap());
-            fs::create_dir_all(node.path("tasks/0-0")).unwrap();
-            for (name, body) in [("squeue", ""), ("sacct", ""), ("sbatch", sbatch)] {
-                fs::write(node.path(name), format!("#!/bin/sh\n{body}\n")).unwrap();
-                fs::set_permissions(node.path(name), fs::Permissions::from_mode(0o755)).unwrap();
-            }
-            node
-        }
-
-        fn path(&self, name: &str) -> PathBuf {
-            self.0.path().join(name)
-        }
-
-        fn start(&self, script: &str) -> Child {
-            let path = format!("{}:{}", self.0.path().display(), std::env::var("PATH").unwrap());
-            let mut sh = Command::new("sh");
-            sh.arg("-c").arg(script).env("PATH", path).stdin(Stdio::piped()).stdout(Stdio::piped());
-            sh.spawn().unwrap()
-        }
-
-        fn submit(&self) -> Child {
-            let directory = self.path("tasks/0-0").display().to_string();
-            self.start(&submit::script(&TASK, &directory, &directory).unwrap())
-        }
-
-        fn withdraw(&self) -> Child {
-            self.start(&script(&TASK, &self.path("tasks/0-0").display().to_string()).unwrap())
-        }
+    fn node(sbatch: &str) -> FakeNode {
+        FakeNode::with(&[("sbatch", sbatch)])
     }
 
-    /// Nobody tells of what a shell does.
-    fn until(mut holds: impl FnMut() -> bool) {
-        while !holds() {
-            std::thread::yield_now();
-        }
+    fn submission(node: &FakeNode) -> Child {
+        let directory = node.task().display().to_string();
+        node.start(&submit::script(&TASK, &directory, &directory).unwrap())
     }
 
-    #[track_caller]
-    fn ends(child: Child, code: u32, stdout: &str) {
-        let output = child.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), i32::try_from(code).ok());
-        assert_eq!(String::from_utf8(output.stdout).unwrap(), stdout);
+    fn withdrawal(node: &FakeNode) -> Child {
+        node.start(&script(&TASK, &node.task().display().to_string()).unwrap())
     }
 
     #[test]
     fn a_task_that_is_being_submitted_is_not_withdrawn_before_its_number_is_known() {
-        let node = Node::new("read line; echo 12");
-        let mut submission = node.submit();
+        let node = node("read line; echo 12");
+        let mut submission = submission(&node);
         let mut input = submission.stdin.take().unwrap();
-        let begun = node.path("tasks/0-0/submitting");
-        until(|| begun.exists());
-        let mut withdrawal = node.withdraw();
-        let lock = fs::metadata(node.path("tasks/0-0/submit.lock")).unwrap().ino();
-        let is_waiting = |line: &str| line.contains("->") && line.contains(&format!(":{lock} "));
-        until(|| {
-            let locks = fs::read_to_string("/proc/locks").unwrap();
-            locks.lines().any(is_waiting) || withdrawal.try_wait().unwrap().is_some()
-        });
+        let task = node.task();
+        until(|| task.join("submitting").exists());
+        let mut withdrawal = withdrawal(&node);
+        let lock = task.join("submit.lock");
+        until(|| is_waited_for(&lock) || withdrawal.try_wait().unwrap().is_some());
         input.write_all(b"go\n").unwrap();
         ends(submission, 0, "submitted\n12\n");
         ends(withdrawal, 0, "12\n");
@@ -136,10 +85,12 @@ mod tests {
 
     #[test]
     fn nothing_is_submitted_once_a_task_is_withdrawn() {
-        let node = Node::new("echo 12");
-        ends(node.withdraw(), 0, "\n");
-        ends(node.submit(), TRY_AGAIN, "");
-        assert!(!node.path("tasks/0-0/id").exists());
+        let node = node("echo 12");
+        // Whoever is late makes the directory only then.
+        fs::remove_dir_all(node.path("tasks")).unwrap();
+        ends(withdrawal(&node), 0, "\n");
+        ends(submission(&node), TRY_AGAIN, "");
+        assert!(!node.task().join("id").exists());
     }
 
     /// slurmctld may have taken what `sbatch` has not heard of, and shows it later.
@@ -147,33 +98,24 @@ mod tests {
     fn what_was_not_answered_is_not_submitted_again_before_it_had_its_time() {
         let late =
             "echo x >>calls; echo 'sbatch: error: Socket timed out on send/recv' >&2; exit 1";
-        let node = Node::new(late);
-        let calls = || fs::read_to_string(node.path("tasks/0-0/calls")).unwrap().lines().count();
+        let node = node(late);
+        let calls = || fs::read_to_string(node.task().join("calls")).unwrap().lines().count();
         let rejected = 76;
-        ends(node.submit(), rejected, "");
-        ends(node.submit(), TRY_AGAIN, "");
+        ends(submission(&node), rejected, "");
+        ends(submission(&node), TRY_AGAIN, "");
         assert_eq!(calls(), 1);
-        let touched = Command::new("touch")
-            .args(["-d", "3 minutes ago"])
-            .arg(node.path("tasks/0-0/late"))
-            .status();
-        assert!(touched.unwrap().success());
-        ends(node.submit(), rejected, "");
+        node.age(&node.task().join("late"));
+        ends(submission(&node), rejected, "");
         assert_eq!(calls(), 2);
     }
 
     #[test]
     fn a_task_whose_sbatch_was_given_up_is_withdrawn_some_time_later() {
-        let node = Node::new("");
-        fs::write(node.path("tasks/0-0/submitting"), "").unwrap();
-        ends(node.withdraw(), TRY_AGAIN, "");
-        let touched = Command::new("touch")
-            .args(["-d", "3 minutes ago"])
-            .arg(node.path("tasks/0-0/submitting"))
-            .status();
-        assert!(touched.unwrap().success());
-        ends(node.withdraw(), 0, "\n");
-        fs::remove_dir_all(node.path("tasks")).unwrap();
-        ends(node.withdraw(), 0, "\n");
+        let node = node("");
+        let submitting = node.task().join("submitting");
+        fs::write(&submitting, "").unwrap();
+        ends(withdrawal(&node), TRY_AGAIN, "");
+        node.age(&submitting);
+        ends(withdrawal(&node), 0, "\n");
     }
 }
