@@ -37,8 +37,8 @@ pub struct RemoteFile {
 struct Search<'a> {
     remote: &'a Remote,
     directory: &'a str,
-    /// The real path of what may not be left.
-    top: String,
+    /// The real paths of what may not be left: that of the top, and that which the pattern calls by its name.
+    tops: Vec<String>,
     found: BTreeMap<String, RemoteFile>,
     is_full: bool,
 }
@@ -46,7 +46,8 @@ struct Search<'a> {
 impl Remote {
     /// The files below `directory` that one of `patterns` matches, in the order of their paths. A pattern is a relative
     /// path with `*`, `?` and `[…]`, and `**` for directories below one another; that of a directory means all files in it.
-    /// Nothing that is outside of `top`, the path of a directory above it, is found: no links to it, and no way upwards.
+    /// Links are followed out of `top`, the path of a directory above it, only where a pattern calls them by their names: what
+    /// they lead to is read with the rights of who has written it. What wildcards find stays in there.
     pub async fn list(
         &self,
         top: &str,
@@ -55,12 +56,14 @@ impl Remote {
     ) -> Result<Vec<RemoteFile>, Error> {
         let real = self.sftp.canonicalize(top).await.map_err(|error| sftp_error(top, &error))?;
         let found = BTreeMap::new();
-        let mut search = Search { remote: self, directory, top: real, found, is_full: false };
+        let mut search =
+            Search { remote: self, directory, tops: vec![real], found, is_full: false };
         if search.look(directory).await?.is_none() {
             return Ok(Vec::new());
         }
         for pattern in patterns {
             let parts = parts(pattern)?;
+            search.name(&parts).await?;
             search.find(String::new(), &parts, 0, false).await?;
         }
         Ok(search.found.into_values().collect())
@@ -88,6 +91,16 @@ fn parts(pattern: &str) -> Result<Vec<&str>, Error> {
 // === impl Search ===
 
 impl Search<'_> {
+    /// What a pattern calls by its name may be anywhere.
+    async fn name(&mut self, parts: &[&str]) -> Result<(), Error> {
+        let named: Vec<_> = parts.iter().copied().take_while(|part| !has_wildcard(part)).collect();
+        let path = join(self.directory, &named.join("/"));
+        let real = self.remote.sftp.canonicalize(path.as_str()).await;
+        self.tops.truncate(1);
+        self.tops.extend(there(&path, real)?);
+        Ok(())
+    }
+
     /// What matches `parts` below `at`, which is a link if nobody has called it by its name.
     async fn find(
         &mut self,
@@ -102,7 +115,7 @@ impl Search<'_> {
         if depth > DEPTH_LIMIT {
             return Ok(());
         }
-        if !first.contains(['*', '?', '[']) {
+        if !has_wildcard(first) {
             return Box::pin(self.find(join(&at, first), rest, depth + 1, false)).await;
         }
         if *first == "**" {
@@ -190,7 +203,10 @@ impl Search<'_> {
     async fn look(&self, path: &str) -> Result<Option<FileAttributes>, Error> {
         let real = self.remote.sftp.canonicalize(path).await;
         let Some(real) = there(path, real)? else { return Ok(None) };
-        if real != self.top && !real.starts_with(&format!("{}/", self.top)) {
+        let is_in = |top: &String| {
+            real.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if !self.tops.iter().any(is_in) {
             tracing::warn!(path, "not fetched: it leads out of the job's directory");
             return Ok(None);
         }
@@ -211,6 +227,10 @@ fn there<T>(path: &str, result: Result<T, SftpError>) -> Result<Option<T>, Error
             other => Err(other),
         },
     }
+}
+
+fn has_wildcard(part: &str) -> bool {
+    part.contains(['*', '?', '['])
 }
 
 fn is_link(attributes: &FileAttributes) -> bool {

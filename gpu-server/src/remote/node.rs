@@ -112,7 +112,7 @@ impl Remote {
 
     /// The sizes of files, asked for together; none, where there is no regular file.
     pub(crate) async fn sizes(&self, paths: &[String]) -> Result<Vec<Option<u64>>, Error> {
-        let size = async |path: &String| match self.sftp.symlink_metadata(path).await {
+        let size = async |path: &String| match self.sftp.metadata(path).await {
             Ok(attributes) if attributes.file_type() == FileType::File => Ok(attributes.size),
             Ok(_) => Ok(None),
             Err(error) => match sftp_error(path, &error) {
@@ -166,7 +166,7 @@ impl Remote {
         self.sftp.open(path).await.map_err(|error| sftp_error(path, &error))
     }
 
-    pub(super) async fn exists(&self, path: &str) -> Result<bool, Error> {
+    pub(crate) async fn exists(&self, path: &str) -> Result<bool, Error> {
         self.sftp.try_exists(path).await.map_err(|error| sftp_error(path, &error))
     }
 

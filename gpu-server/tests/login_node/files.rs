@@ -100,8 +100,14 @@ async fn links_are_followed_only_within_the_tree() {
     symlink("/etc/passwd", sources.join("passwd")).unwrap();
     symlink("../../..", sources.join("up")).unwrap();
     symlink("add.cu", sources.join("inside")).unwrap();
-    let patterns = ["*", "**/*", "etc/passwd", "etc/*", "up/*", "passwd"];
+    let patterns = ["*", "**/*", "pass*", "e*/passwd", "[u]p/*"];
     assert_eq!(list(&remote, &directory.sources(), &patterns).await, ["add.cu", "inside"]);
+    // Whoever calls it by its name has the rights to read it.
+    for (named, found) in
+        [("passwd", "passwd"), ("etc/passwd", "etc/passwd"), ("etc/passw[d]", "etc/passwd")]
+    {
+        assert_eq!(list(&remote, &directory.sources(), &[named]).await, [found]);
+    }
 }
 
 #[tokio::test]

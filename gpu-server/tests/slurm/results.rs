@@ -84,3 +84,24 @@ async fn two_hundred_megabytes_come_back() {
     let sum = String::from_utf8(sum.stdout).unwrap();
     assert_eq!(sum.split(' ').next(), world.result("j.out").unwrap().split(' ').next());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn output_comes_from_where_a_link_leads_that_is_called_by_its_name() {
+    let mut world = World::new().await;
+    world
+        .create(json!({
+            "compileScripts": ["ln -s \"$(mktemp -d ~/elsewhere.XXXXXX)\" out"],
+            "outputFile": "out/far",
+            "runScripts": ["echo begun; while [ ! -e go ]; do sleep 0.1; done; echo 1 > out/a; echo 2 > b"],
+            "results": ["*", "out/a"],
+        }))
+        .await;
+    world.serve().await;
+    world.until("its output is here", async || (world.stdout() == "begun\n").then_some(())).await;
+    let task = world.remote(&world.uid().await).join("tasks/0-0");
+    fs::write(task.join("go"), "").unwrap();
+    world.ends("Complete", "CompletionsReached").await;
+    assert_eq!(world.result("out/far").as_deref(), Some("begun\n"));
+    assert_eq!(world.result("out/a").as_deref(), Some("1\n"));
+    assert_eq!(world.result("b").as_deref(), Some("2\n"));
+}
