@@ -61,7 +61,8 @@ pub(crate) struct SshArgs {
     /// Its host keys, as OpenSSH's known_hosts has them
     #[arg(long, value_name = "TEXT")]
     pub(crate) ssh_known_hosts: Option<String>,
-    /// The directory there below which jobs have theirs, absolute [default: .minik8s in the home directory]
+    /// The directory there below which jobs have theirs: an absolute path, or one below the home directory
+    /// [default: .minik8s]
     #[arg(long, value_name = "DIR")]
     pub(crate) directory: Option<String>,
     /// The directory with the files username, and password or ssh-privatekey

@@ -5,7 +5,7 @@ use api_types::minik8s::{GpuJob, GpuJobStatus, GpuJobTask};
 
 use super::{
     conditions::{CLUSTER_READY, COMPILED, RESULTS_INCOMPLETE, condition, is_true},
-    tasks::{Attempt, has_completed, is_final},
+    tasks::{Attempt, DELETED, has_completed, is_final},
 };
 
 /// An Event about the job.
@@ -82,7 +82,7 @@ fn of_task(before: Option<&GpuJobTask>, task: &GpuJobTask) -> Vec<(bool, &'stati
 }
 
 fn is_wanted(task: &GpuJobTask) -> bool {
-    task.reason.as_deref() == Some(GpuJob::SUSPENDED)
+    [Some(GpuJob::SUSPENDED), Some(DELETED)].contains(&task.reason.as_deref())
 }
 
 fn ended(task: &GpuJobTask) -> &'static str {

@@ -11,6 +11,7 @@ mod missing;
 mod news;
 mod next;
 mod pace;
+mod place;
 mod tasks;
 mod time_limit;
 
@@ -24,5 +25,6 @@ pub(crate) use events::{Happening, happenings};
 pub(crate) use missing::Missing;
 pub(crate) use news::{News, Observation, is_on_cluster, tell};
 pub(crate) use next::{Action, Prepared, has_ended, next, until_deadline};
-pub(crate) use pace::{STREAMING, back_off, pace, streaming};
+pub(crate) use pace::{back_off, pace, streaming};
+pub(crate) use place::{Place, place};
 pub(crate) use tasks::{Attempt, in_slurm};

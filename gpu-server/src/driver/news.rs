@@ -8,7 +8,7 @@ use api_types::{
 
 use super::{
     conditions::{FAILURE_TARGET, RESULTS_INCOMPLETE, Told, condition, is_true, set},
-    tasks::{Attempt, CANCELLED, has_completed, is_final},
+    tasks::{Attempt, CANCELLED, DELETED, has_completed, is_final},
 };
 
 /// Something that has happened to a job.
@@ -36,6 +36,8 @@ pub(crate) struct Observation {
     pub(crate) task: GpuJobTask,
     pub(crate) partition: Option<String>,
     pub(crate) queue_position: Option<i32>,
+    /// Whether the task was to end: the job is deleted.
+    pub(crate) is_unwanted: bool,
 }
 
 /// The status with the news in it. News of an attempt that is not the last one of its task, or that has ended, change
@@ -52,7 +54,10 @@ pub(crate) fn tell(status: &mut GpuJobStatus, news: News, now: Timestamp) {
         News::Observed(attempt, observation) => observed(status, attempt, *observation, now),
         News::Fetched(attempt, missing) => fetched(status, attempt, missing.as_deref(), now),
         News::GivenUp(reason, words) => give_up(status, reason, &words, now),
-        News::Removed => status.conditions.retain(|it| it.type_ != GpuJob::UPLOADED),
+        News::Removed => {
+            status.conditions.retain(|condition| condition.type_ != GpuJob::UPLOADED);
+            status.cluster = None;
+        }
     }
 }
 
@@ -72,7 +77,7 @@ fn refused(status: &mut GpuJobStatus, attempt: Attempt, words: &str, now: Timest
 
 fn observed(status: &mut GpuJobStatus, attempt: Attempt, seen: Observation, now: Timestamp) {
     let suspended = is_true(status, GpuJob::SUSPENDED);
-    let stopping = suspended || is_true(status, FAILURE_TARGET);
+    let stopping = suspended || seen.is_unwanted || is_true(status, FAILURE_TARGET);
     let Some(task) = attempt.in_status(status).filter(|task| !is_final(task)) else { return };
     let same = task.state == seen.task.state && task.reason == seen.task.reason;
     *task = GpuJobTask {
@@ -86,7 +91,9 @@ fn observed(status: &mut GpuJobStatus, attempt: Attempt, seen: Observation, now:
         task.end_time.get_or_insert(Time(now));
     }
     let cancelled = task.state.as_deref() == Some(CANCELLED);
-    if suspended && cancelled {
+    if cancelled && seen.is_unwanted {
+        task.reason = Some(DELETED.to_owned());
+    } else if cancelled && suspended {
         task.reason = Some(GpuJob::SUSPENDED.to_owned());
     }
     // What we have cancelled ourselves is none.

@@ -59,6 +59,7 @@ pub(crate) fn next(
     let (spec, mut status) = (&job.spec, status.clone());
     if job.metadata.deletion_timestamp.is_some() {
         let last = if is_on_cluster(&status) { Action::CleanUp } else { Action::Release };
+        tally(&mut status);
         return (status, vec![last]);
     }
     if has_ended(&status) {

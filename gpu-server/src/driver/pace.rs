@@ -22,7 +22,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 const PART: u32 = 10;
 
 /// Between two looks at output that comes.
-pub(crate) const STREAMING: Duration = Duration::from_secs(1);
+const STREAMING: Duration = Duration::from_secs(1);
 /// Between two looks at output of which nothing has come for some time.
 const QUIET: Duration = Duration::from_secs(8);
 

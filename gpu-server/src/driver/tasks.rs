@@ -6,6 +6,8 @@ use crate::slurm::State;
 
 pub(super) const COMPLETED: &str = "COMPLETED";
 pub(super) const CANCELLED: &str = "CANCELLED";
+/// The reason of a task that was cancelled as its job is deleted.
+pub(super) const DELETED: &str = "Deleted";
 
 /// One attempt at a task: at most one job of Slurm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

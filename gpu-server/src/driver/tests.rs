@@ -248,6 +248,21 @@ fn a_deleted_job_is_cleaned_up_if_anything_of_it_is_there() {
 }
 
 #[test]
+fn what_is_cancelled_with_its_job_has_not_failed() {
+    let mut play = Play::new(|_| {});
+    play.does(&[Action::Submit(first(0))]).submitted(first(0)).hears(seen(first(0), "RUNNING"));
+    play.job.metadata.deletion_timestamp = Some(Time(at(0)));
+    let before = play.status.clone();
+    let News::Observed(attempt, seen) = seen(first(0), "CANCELLED") else { panic!() };
+    play.hears(News::Observed(attempt, Box::new(Observation { is_unwanted: true, ..*seen })));
+    play.does(&[Action::Release]);
+    let status = &play.status;
+    assert_eq!((status.state.as_deref(), status.active, status.failed), (Some("CANCELLED"), 0, 0));
+    let told: Vec<_> = happenings(&before, status).into_iter().map(|it| it.warning).collect();
+    assert_eq!(told, [false]);
+}
+
+#[test]
 fn files_that_are_not_here_any_more_are_fetched_again_after_the_end() {
     let mut play = Play::new(|_| {});
     play.does(&[Action::Submit(first(0))]).submitted(first(0)).hears(seen(first(0), "COMPLETED"));

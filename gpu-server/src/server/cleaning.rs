@@ -5,20 +5,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Server;
+use api_types::minik8s::GpuJob;
+
+use super::{Server, steps::observation};
 use crate::{
-    driver::{Attempt, Missing, News},
+    driver::{Attempt, Missing, News, Observation},
     prepare,
     remote::{JobDirectory, Remote},
-    slurm::{self, Observed},
+    slurm::{self, Observed, Submitted},
     ssh::Error,
 };
 
 /// Between two looks at what is being cancelled: at first, and at most.
 const LOOKS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// What the job has in Slurm: the numbers, with the directories.
-type Jobs = BTreeMap<Attempt, (String, String)>;
+/// What the job has in Slurm.
+type Jobs = BTreeMap<Attempt, Submitted>;
 
 impl Server {
     /// Cancels what the job has in Slurm, whether the status knows of it or not, and removes its directory when it has
@@ -26,6 +28,7 @@ impl Server {
     pub(super) async fn clean_up(
         &mut self,
         remote: &Remote,
+        job: &GpuJob,
         directory: &JobDirectory,
     ) -> Result<(), Error> {
         remote.mark_removed(directory).await?;
@@ -38,16 +41,16 @@ impl Server {
                 attempts.iter().filter(|attempt| !jobs.contains_key(*attempt)).collect();
             for attempt in unknown {
                 let id = slurm::look_up(remote, &self.task(*attempt)).await?;
-                let place = directory.task(attempt.index, attempt.attempt);
-                jobs.extend(id.map(|id| (*attempt, (id, place))));
+                jobs.extend(id.map(|id| (*attempt, self.submitted(directory, *attempt, id))));
             }
             let asked: Vec<_> = jobs.values().cloned().collect();
             let seen = slurm::observe(remote, &asked).await?;
             let live = live(&jobs, &seen, &mut missing, Instant::now());
+            slurm::cancel(remote, &live).await?;
+            self.show(job, &jobs, seen).await;
             if live.is_empty() {
                 break;
             }
-            slurm::cancel(remote, &live).await?;
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LOOKS.1);
         }
@@ -55,6 +58,17 @@ impl Server {
         tracing::info!(%directory, "removed");
         self.tell(News::Removed);
         Ok(())
+    }
+
+    /// Tells what has become of the jobs. Whether anybody hears of it holds nothing up.
+    async fn show(&mut self, job: &GpuJob, jobs: &Jobs, mut seen: BTreeMap<String, Observed>) {
+        for (attempt, Submitted { id, .. }) in jobs {
+            if let Some(observed) = seen.remove(id) {
+                let observed = Observation { is_unwanted: true, ..observation(observed, None) };
+                self.tell(News::Observed(*attempt, Box::new(observed)));
+            }
+        }
+        let _ = self.report(job).await;
     }
 }
 
@@ -65,13 +79,13 @@ fn live(
     seen: &BTreeMap<String, Observed>,
     missing: &mut Missing,
     now: Instant,
-) -> Vec<String> {
+) -> Vec<Submitted> {
     let mut is_live = |attempt: Attempt, id: &str| match seen.get(id) {
         Some(observed) => !observed.state.is_final(),
         None => !missing.miss(attempt, now),
     };
-    let jobs = jobs.iter().map(|(attempt, (id, _))| (*attempt, id.clone()));
-    jobs.filter_map(|(attempt, id)| is_live(attempt, &id).then_some(id)).collect()
+    let live = jobs.iter().filter(|(attempt, job)| is_live(**attempt, &job.id));
+    live.map(|(_, job)| job.clone()).collect()
 }
 
 #[cfg(test)]
@@ -82,13 +96,17 @@ mod tests {
     fn a_job_of_which_slurm_says_nothing_has_not_ended_before_it_has_said_so_for_long() {
         let in_state = |state: &str| Observed::in_state(state.parse().unwrap());
         let attempt = |index| Attempt { index, attempt: 0 };
-        let job = |id: &str| (id.to_owned(), String::new());
+        let job = |id: &str| Submitted {
+            id: id.to_owned(),
+            name: String::new(),
+            directory: String::new(),
+        };
         let jobs = Jobs::from([(attempt(0), job("7")), (attempt(1), job("8"))]);
         let (mut missing, now) = (Missing::default(), Instant::now());
         let after = |seconds| now + Duration::from_secs(seconds);
-        assert_eq!(live(&jobs, &BTreeMap::new(), &mut missing, now), ["7", "8"]);
+        assert_eq!(live(&jobs, &BTreeMap::new(), &mut missing, now), [job("7"), job("8")]);
         let seen = BTreeMap::from([("8".to_owned(), in_state("RUNNING"))]);
-        assert_eq!(live(&jobs, &seen, &mut missing, after(61)), ["8"]);
+        assert_eq!(live(&jobs, &seen, &mut missing, after(61)), [job("8")]);
         let seen = BTreeMap::from([("8".to_owned(), in_state("COMPLETED"))]);
         assert!(live(&jobs, &seen, &mut missing, after(62)).is_empty());
     }

@@ -1,9 +1,12 @@
 //! Takes one job through the Slurm cluster: asks the driver what is to be done, writes the status, does it, and waits
 //! until there may be something new.
 
+mod cancels;
 mod cleaning;
 mod fetching;
+mod place;
 mod printing;
+mod reporting;
 mod retries;
 mod steps;
 mod streaming;
@@ -23,16 +26,15 @@ use crate::{
     link::Link,
     output::Outputs,
     remote::{JobDirectory, Remote},
-    report,
-    report::{Reporter, Written},
+    report::{self, Reporter},
     ssh::Error,
 };
+use cancels::Cancels;
 use fetching::Fetching;
 use printing::Printing;
+use reporting::Unwritten;
 use retries::{Retries, Step};
 
-/// How soon is tried again what the API server did not take.
-const REPORTING: Duration = Duration::from_secs(2);
 /// How long is waited when there is nothing to do; what happens to the job ends it.
 const IDLE: Duration = Duration::from_secs(3600);
 /// How long after the pod was told to end the job may be deleted too: with a namespace, both are, in whatever order.
@@ -56,6 +58,7 @@ pub(crate) struct Server {
     /// Tasks that Slurm does not know at the time.
     missing: Missing,
     retries: Retries,
+    cancels: Cancels,
     fetching: Fetching,
     /// The pod is to end.
     shutdown: CancellationToken,
@@ -80,6 +83,7 @@ impl Server {
             look: Instant::now(),
             missing: Missing::default(),
             retries: Retries::default(),
+            cancels: Cancels::default(),
             fetching: Fetching::default(),
             shutdown,
             args,
@@ -94,6 +98,7 @@ impl Server {
     /// Goes on from what another server has written, or an earlier one.
     fn take_over(&mut self, job: &GpuJob, status: GpuJobStatus) {
         self.status = status;
+        self.directory = None;
         for task in &mut self.status.tasks {
             // Its volume may be another one.
             task.fetched = self.here.contains(&Attempt::of(task));
@@ -132,29 +137,18 @@ impl Server {
         let deleted = job.metadata.deletion_timestamp.is_some();
         if deleted {
             self.fetching.stop().await;
-        } else if let Err(unwritten) = self.report(job).await {
-            // What is done has to be known to who comes after.
-            return unwritten.then();
+        }
+        match self.report(job).await {
+            Ok(()) => {}
+            // The cluster is cleared up whether anybody hears of it or not.
+            Err(Unwritten::Failed) if deleted => {}
+            // Else, what is done has to be known to who comes after.
+            Err(unwritten) => return unwritten.then(),
         }
         if actions == [Action::Release] {
             return self.release().await;
         }
         ControlFlow::Continue(self.act_on(job, actions).await)
-    }
-
-    /// From then on nobody need tell this server that the job is gone: its account goes with the job.
-    async fn release(&mut self) -> ControlFlow<(), Duration> {
-        match self.reporter.release().await {
-            Ok(()) => ControlFlow::Break(()),
-            // The account is gone already: whoever comes next, if anybody has to, has another one.
-            Err(error) if report::is_refused(&error) && self.shutdown.is_cancelled() => {
-                ControlFlow::Break(())
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the finalizer stays");
-                ControlFlow::Continue(REPORTING)
-            }
-        }
     }
 
     async fn act_on(&mut self, job: &GpuJob, actions: Vec<Action>) -> Duration {
@@ -167,7 +161,6 @@ impl Server {
         }
         let before = (self.status.clone(), self.prepared.clone());
         let mut jobs = self.jobs.clone();
-        let stopping = actions.iter().any(|action| matches!(action, Action::Cancel(_)));
         let deadline = driver::until_deadline(&job.spec, &self.status, Timestamp::now());
         let worked = tokio::select! {
             worked = self.work(job, actions) => worked,
@@ -182,31 +175,11 @@ impl Server {
             }
         }
         let changed = before != (self.status.clone(), self.prepared.clone());
-        self.wait(job, changed, stopping)
-    }
-
-    /// Writes the status.
-    async fn report(&mut self, job: &GpuJob) -> Result<(), Unwritten> {
-        match self.reporter.write(&self.status).await {
-            Ok(Written::Yes) => Ok(()),
-            Ok(Written::Other(status)) => {
-                tracing::warn!("another server has written the job's status: going on from that");
-                self.take_over(job, *status);
-                Err(Unwritten::Other)
-            }
-            Ok(Written::Gone) => {
-                self.fetching.stop().await;
-                Err(Unwritten::Gone)
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot write the status");
-                Err(Unwritten::Failed)
-            }
-        }
+        self.wait(job, changed)
     }
 
     /// How long nothing is to be done, after work.
-    fn wait(&self, job: &GpuJob, changed: bool, stopping: bool) -> Duration {
+    fn wait(&self, job: &GpuJob, changed: bool) -> Duration {
         if let Some(pause) = self.link.pause() {
             // The status says why.
             return if changed { Duration::ZERO } else { pause };
@@ -219,14 +192,14 @@ impl Server {
         let look =
             if self.retries.waits(Step::Look, Instant::now()) { IDLE } else { until(self.look) };
         let again = self.retries.next(self.fetching.is_busy()).map_or(IDLE, until);
+        let cancels = self.cancels.next().map_or(IDLE, until);
         let pace = driver::pace(job, &self.status, Timestamp::now());
         let streaming = match streams {
             _ if self.printing.has_more() => Duration::ZERO,
-            _ if stopping => driver::STREAMING,
             true => self.printing.wait(Instant::now()),
             false => IDLE,
         };
-        look.min(pace).min(again).min(streaming)
+        look.min(pace).min(again).min(cancels).min(streaming)
     }
 
     /// Something could not be done: says so.
@@ -277,13 +250,15 @@ impl Server {
         if self.retries.is_empty() {
             self.connected();
         }
-        let directory = self.directory(&remote).await?;
+        let directory = self.directory(&remote, job).await?;
         self.retries.keep(&actions, &self.running());
+        self.cancels.keep(&actions);
         self.printing.begin();
         for action in actions {
             let step = Step::Act(action);
             let (submits, now) = (matches!(action, Action::Submit(_)), Instant::now());
-            if self.retries.waits(step, now) || (submits && self.retries.waits_to_submit(now)) {
+            let waits = self.retries.waits(step, now) || self.cancels.waits(action, now);
+            if waits || (submits && self.retries.waits_to_submit(now)) {
                 continue;
             }
             let done = self.act(&remote, job, &directory, action).await;
@@ -321,39 +296,6 @@ impl Server {
         }
         let host = self.args.ssh.ssh_host.clone().unwrap_or_default();
         self.told(CLUSTER_READY, "Connected", &format!("logged in at {host}"));
-    }
-
-    async fn directory(&mut self, remote: &Remote) -> Result<JobDirectory, Error> {
-        if let Some(directory) = &self.directory {
-            return Ok(directory.clone());
-        }
-        let root = match &self.args.ssh.directory {
-            Some(root) => root.clone(),
-            None => format!("{}/.minik8s", remote.home().await?),
-        };
-        let directory = JobDirectory::new(&root, self.args.uid.as_deref().unwrap_or_default())?;
-        Ok(self.directory.insert(directory).clone())
-    }
-}
-
-/// Why the status is not written.
-enum Unwritten {
-    /// Another one was, which is the server's now.
-    Other,
-    /// The job is gone.
-    Gone,
-    /// The API server has not taken it.
-    Failed,
-}
-
-impl Unwritten {
-    /// How long nothing is to be done, if anything is.
-    fn then(self) -> ControlFlow<(), Duration> {
-        match self {
-            Self::Other => ControlFlow::Continue(Duration::ZERO),
-            Self::Gone => ControlFlow::Break(()),
-            Self::Failed => ControlFlow::Continue(REPORTING),
-        }
     }
 }
 

@@ -101,6 +101,7 @@ pub(super) fn reason(step: Option<Step>, error: &Error) -> &'static str {
     match (error, step) {
         (Error::Unreachable(_), _) => "ConnectionLost",
         (Error::Refused(_), _) => "LoginRefused",
+        (Error::Elsewhere(_), _) => "ClusterChanged",
         (Error::Failed { .. }, _) => "CommandFailed",
         (Error::Local { .. }, Some(Step::Act(Action::Fetch(_)))) => "ResultsUnwritable",
         (Error::Local { .. }, Some(_)) => "SourcesUnreadable",

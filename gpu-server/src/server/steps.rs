@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use api_types::{
     jiff::Timestamp,
-    meta::Time,
     minik8s::{GpuJob, GpuJobTask},
 };
 use tokio::time::Instant;
 
 use super::{
     Server,
+    reporting::Unwritten,
     retries::{self, Step},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     fetch::Way,
     prepare,
     remote::{JobDirectory, Remote},
-    slurm::{self, Submission, Task},
+    slurm::{self, Submission, Submitted, Task},
     sources::Sources,
     ssh::Error,
 };
@@ -58,7 +58,7 @@ impl Server {
                 self.prepared = Prepared::Yes;
                 Ok(())
             }
-            Action::CleanUp => self.clean_up(remote, directory).await,
+            Action::CleanUp => self.clean_up(remote, job, directory).await,
             Action::Release => Ok(()),
         }
     }
@@ -74,6 +74,15 @@ impl Server {
         }
     }
 
+    pub(super) fn submitted(
+        &self,
+        directory: &JobDirectory,
+        attempt: Attempt,
+        id: String,
+    ) -> Submitted {
+        self.task(attempt).submitted(id, directory.task(attempt.index, attempt.attempt))
+    }
+
     async fn prepare(
         &mut self,
         remote: &Remote,
@@ -84,13 +93,17 @@ impl Server {
             let (reason, message) = ("Uploading", "the sources are on their way");
             let told = Told { type_: GpuJob::UPLOADED, holds: false, reason, message };
             driver::set(&mut self.status, told, Timestamp::now());
+            self.is_in(directory);
             // From here on there is something to clean up, which has to be known.
             let Ok(()) = self.report(job).await else { return Ok(()) };
             let sources = Sources::of(&job.spec, self.args.sources.as_deref()).await?;
             remote.upload(sources.path(), &directory.sources()).await?;
             self.told(GpuJob::UPLOADED, "Uploaded", &format!("the sources are in {directory}"));
-            // Its failure is told of; the next one says this too.
-            let _ = self.report(job).await;
+            match self.report(job).await {
+                Err(Unwritten::Gone | Unwritten::Other) => return Ok(()),
+                // Its failure is told of; the next one says this too.
+                Ok(()) | Err(Unwritten::Failed) => {}
+            }
         }
         self.prepared = Prepared::Begun;
         let compiled = prepare::compile(remote, job, directory).await?;
@@ -141,9 +154,11 @@ impl Server {
             },
         };
         tracing::debug!(id, %directory, "cancelling");
+        slurm::cancel(remote, &[self.submitted(directory, attempt, id)]).await?;
+        self.cancels.told(attempt, Instant::now());
         // It is looked at at once, and cancelled again until it has ended.
         self.look = Instant::now();
-        slurm::cancel(remote, &[id]).await
+        Ok(())
     }
 
     async fn withdraw(
@@ -234,17 +249,17 @@ impl Server {
                 Some((Attempt::of(task), task.job_id.clone()?, task.start_time.clone()))
             })
             .collect();
-        let place = |(attempt, id, _): &(Attempt, String, Option<Time>)| {
-            (id.clone(), directory.task(attempt.index, attempt.attempt))
-        };
-        let jobs: Vec<_> = asked.iter().map(place).collect();
+        let jobs: Vec<_> = asked
+            .iter()
+            .map(|(attempt, id, _)| self.submitted(directory, *attempt, id.clone()))
+            .collect();
         let mut seen = slurm::observe(remote, &jobs).await?;
         // The first of those that wait speaks for the others, which are behind it.
         let mut waiting = true;
         for (attempt, id, began) in asked {
             let Some(observed) = seen.remove(&id) else {
                 if self.missing.miss(attempt, Instant::now().into_std()) {
-                    self.lost(remote, attempt, id).await?;
+                    self.lost(remote, directory, attempt, id).await?;
                 }
                 continue;
             };
@@ -266,13 +281,19 @@ impl Server {
     }
 
     /// Slurm has known nothing of a task for long. It is not to come back while another attempt runs.
-    async fn lost(&mut self, remote: &Remote, attempt: Attempt, id: String) -> Result<(), Error> {
+    async fn lost(
+        &mut self,
+        remote: &Remote,
+        directory: &JobDirectory,
+        attempt: Attempt,
+        id: String,
+    ) -> Result<(), Error> {
         let found = slurm::look_up(remote, &self.task(attempt)).await?;
         self.missing.forget(attempt);
         match found.filter(|found| *found != id) {
             Some(other) => self.tell(News::Submitted(attempt, other)),
             None => {
-                slurm::cancel(remote, &[id]).await?;
+                slurm::cancel(remote, &[self.submitted(directory, attempt, id)]).await?;
                 self.tell(News::Observed(attempt, Box::new(unknown())));
             }
         }
@@ -280,7 +301,7 @@ impl Server {
     }
 }
 
-fn observation(seen: slurm::Observed, queue_position: Option<i32>) -> Observation {
+pub(super) fn observation(seen: slurm::Observed, queue_position: Option<i32>) -> Observation {
     let task = GpuJobTask {
         state: Some(seen.state.to_string()),
         reason: seen.reason,
@@ -295,7 +316,7 @@ fn observation(seen: slurm::Observed, queue_position: Option<i32>) -> Observatio
         usage: seen.usage,
         ..GpuJobTask::default()
     };
-    Observation { task, partition: seen.partition, queue_position }
+    Observation { task, partition: seen.partition, queue_position, is_unwanted: false }
 }
 
 fn unknown() -> Observation {

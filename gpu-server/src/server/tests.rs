@@ -6,7 +6,7 @@ use clap::Parser;
 use component::{Tasks, events::Recorder};
 use kube::{
     Api,
-    api::{DeleteParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 use testkit::ControlPlane;
@@ -85,4 +85,23 @@ async fn a_server_whose_account_is_gone_ends_with_its_pod() {
         world.ends().await;
     }
     assert!(world.api.get("j").await.unwrap().metadata.finalizers.is_some());
+}
+
+#[tokio::test]
+async fn what_keeps_a_deleted_job_is_told() {
+    let world = World::new().await;
+    let uploaded = json!({ "status": { "conditions": [{
+        "type": GpuJob::UPLOADED, "status": "True", "reason": "Uploaded", "message": "",
+        "lastTransitionTime": "2026-11-27T00:00:00Z",
+    }] } });
+    let params = PatchParams::default();
+    world.api.patch_status("j", &params, &Patch::Merge(uploaded)).await.unwrap();
+    let world = World { job: world.api.get("j").await.unwrap(), ..world };
+    let told = testkit::wait::until_is(&world.api, "j", "its trouble is told", |job| {
+        job.condition(CLUSTER_READY).is_some_and(|told| told.reason == "LoginRefused")
+    });
+    tokio::select! {
+        () = world.server().run() => panic!("the job may be on the cluster"),
+        _ = told => {}
+    }
 }

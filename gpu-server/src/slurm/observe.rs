@@ -11,11 +11,12 @@ use api_types::meta::Time;
 use super::{
     rows::{Row, SACCT_FORMAT, SQUEUE_FORMAT, of_sacct, of_scontrol, of_squeue},
     state::State,
-    submit::{PRELUDE, is_transient, unanswered},
+    submit::{PRELUDE, unanswered},
+    task::Submitted,
 };
 use crate::{
     remote::{Remote, quote},
-    ssh::{Error, Exit},
+    ssh::Error,
 };
 
 /// As many jobs are asked about at a time: what is said of their arrays must be of a size that can be taken.
@@ -59,14 +60,14 @@ enum Answer {
     Silent(String),
 }
 
-/// What has become of jobs: numbers, each with the directory that it was submitted from. Slurm knows nothing, or nothing
-/// any more, of those that are missing in the answer.
+/// What has become of jobs, by their numbers. Slurm knows nothing, or nothing any more, of those that are missing in the
+/// answer.
 ///
 /// # Errors
 /// [`Error::Unreachable`] also if Slurm, or the part of it that would know, does not answer.
 pub async fn observe(
     remote: &Remote,
-    jobs: &[(String, String)],
+    jobs: &[Submitted],
 ) -> Result<BTreeMap<String, Observed>, Error> {
     let mut observed = BTreeMap::new();
     for jobs in jobs.chunks(BATCH) {
@@ -77,17 +78,17 @@ pub async fn observe(
 
 async fn observe_batch(
     remote: &Remote,
-    jobs: &[(String, String)],
+    jobs: &[Submitted],
 ) -> Result<BTreeMap<String, Observed>, Error> {
-    let ids: Vec<&str> = jobs.iter().map(|(id, _)| id.as_str()).collect();
+    let ids: Vec<&str> = jobs.iter().map(|job| job.id.as_str()).collect();
     let text = remote.run(&overview_script(&ids)?).await?.text("asking squeue and sacct")?;
-    let (queue, accounts) = overview(&text)?;
+    let (queue, accounts) = overview(&text, jobs)?;
     let open = open(&ids, &queue, &accounts);
     let mut details = Details::default();
     if !open.is_empty() {
-        let asked: Vec<_> = jobs.iter().filter(|(id, _)| open.contains(id.as_str())).collect();
+        let asked: Vec<_> = jobs.iter().filter(|job| open.contains(job.id.as_str())).collect();
         let text = remote.run(&detail_script(&asked)?).await?.text("asking scontrol")?;
-        details = Details::parse(&text);
+        details = Details::parse(&text, jobs);
     }
     let mut observed = BTreeMap::new();
     for id in ids {
@@ -95,33 +96,6 @@ async fn observe_batch(
         observed.extend(found.map(|found| (id.to_owned(), found)));
     }
     Ok(observed)
-}
-
-/// Cancels jobs. Those that have ended, or that Slurm does not know, are no errors.
-pub async fn cancel(remote: &Remote, ids: &[String]) -> Result<(), Error> {
-    if ids.is_empty() {
-        return Ok(());
-    }
-    let ids: Result<Vec<_>, _> = ids.iter().map(|id| quote(id)).collect();
-    let output = remote.run(&format!("{PRELUDE}scancel {}", ids?.join(" "))).await?;
-    if output.exit == Exit::Code(0) {
-        return Ok(());
-    }
-    cancelled(&String::from_utf8_lossy(&output.stderr))
-}
-
-/// What a `scancel` that has failed means: its commands warn of other things, too.
-fn cancelled(words: &str) -> Result<(), Error> {
-    let harmless = ["Invalid job id", "already completing or completed"];
-    let mut of_jobs = words.lines().filter(|line| line.contains(" job")).peekable();
-    let told = of_jobs.peek().is_some();
-    let wrong = of_jobs.find(|line| !harmless.iter().any(|words| line.contains(words)));
-    match wrong {
-        Some(line) if line.contains("denied") => Err(Error::failed("scancel", line)),
-        Some(line) => Err(Error::Unreachable(unanswered(line))),
-        None if told && !is_transient(words) => Ok(()),
-        None => Err(Error::Unreachable(unanswered(words))),
-    }
 }
 
 /// Each command's output is followed by a line that tells its exit code.
@@ -133,9 +107,9 @@ fn overview_script(ids: &[&str]) -> Result<String, Error> {
     ))
 }
 
-fn detail_script(jobs: &[&(String, String)]) -> Result<String, Error> {
+fn detail_script(jobs: &[&Submitted]) -> Result<String, Error> {
     let mut script = String::from(PRELUDE);
-    for (id, directory) in jobs {
+    for Submitted { id, directory, .. } in jobs {
         let (id, directory) = (quote(id)?, quote(directory)?);
         script.push_str(&format!(
             "timeout 20 scontrol show job -o {id} 2>/dev/null\n\
@@ -151,21 +125,29 @@ fn detail_script(jobs: &[&(String, String)]) -> Result<String, Error> {
 }
 
 /// What `squeue` and `sacct` said.
-fn overview(text: &str) -> Result<(Vec<Row>, Answer), Error> {
+fn overview(text: &str, jobs: &[Submitted]) -> Result<(Vec<Row>, Answer), Error> {
     let (queue, rest) = section(text, "squeue")?;
     let (accounts, _) = section(rest, "sacct")?;
     let queue = match queue {
-        (text, 0) => of_squeue(text),
+        (text, 0) => own(of_squeue(text), jobs),
         // What it says of a single job that it no longer knows.
         (text, _) if text.contains("Invalid job id specified") => Vec::new(),
         (text, _) => return Err(Error::Unreachable(unanswered(text))),
     };
     let accounts = match accounts {
-        (text, 0) => Answer::Rows(of_sacct(text)),
+        (text, 0) => Answer::Rows(own(of_sacct(text), jobs)),
         (text, _) if text.contains("storage is disabled") => Answer::Disabled,
         (text, _) => Answer::Silent(text.to_owned()),
     };
     Ok((queue, accounts))
+}
+
+/// Without the jobs that only have the number of one of these.
+fn own(mut rows: Vec<Row>, jobs: &[Submitted]) -> Vec<Row> {
+    let is_own = |row: &Row| jobs.iter().any(|job| job.id == row.id && job.name == row.name);
+    // What is said of a step counts beside what is said of its job only.
+    rows.retain(|row| row.step.is_some() || is_own(row));
+    rows
 }
 
 /// A command's output and exit code, and what follows.
@@ -241,14 +223,14 @@ struct Left {
 }
 
 impl Details {
-    fn parse(text: &str) -> Self {
+    fn parse(text: &str, jobs: &[Submitted]) -> Self {
         let left = |line: &str| {
             let mut words = line.strip_prefix("==exit ")?.split_whitespace();
             let (id, exit_code) = (words.next()?.to_owned(), words.next()?.parse().ok());
             let tasks = words.next().and_then(|tasks| tasks.parse().ok()).unwrap_or(1);
             Some(Left { id, exit_code, tasks })
         };
-        Self { rows: of_scontrol(text), left: text.lines().filter_map(left).collect() }
+        Self { rows: own(of_scontrol(text), jobs), left: text.lines().filter_map(left).collect() }
     }
 
     /// What the job's script has left, if it has begun. One that Slurm does not know any more and that has not come to its

@@ -9,17 +9,19 @@ use api_types::{
 
 use super::state::State;
 
-/// What `squeue -o` is asked for. Nothing of it is a user's to choose.
-pub(super) const SQUEUE_FORMAT: &str = "%F|%K|%T|%r|%P|%N|%V|%S|%e";
+/// What `squeue -o` is asked for. What users choose comes at its end.
+pub(super) const SQUEUE_FORMAT: &str = "%F|%K|%T|%r|%P|%N|%V|%S|%e|%j";
 /// What `sacct --format` is asked for, likewise.
-pub(super) const SACCT_FORMAT: &str =
-    "JobID,State,ExitCode,ElapsedRaw,Partition,NodeList,AllocTRES,TotalCPU,MaxRSS,Start,End,Submit";
+pub(super) const SACCT_FORMAT: &str = "JobID,State,ExitCode,ElapsedRaw,Partition,NodeList,AllocTRES,\
+    TotalCPU,MaxRSS,Start,End,Submit,JobName";
 
 /// One line about one job, task of an array, or step.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Row {
     /// The number that `sbatch` gave.
     pub(super) id: String,
+    /// The name of the job, or of the step.
+    pub(super) name: String,
     /// Of a step, such as `batch`.
     pub(super) step: Option<String>,
     pub(super) state: State,
@@ -39,8 +41,8 @@ pub(super) struct Row {
 /// The rows of `squeue -h -o` with [`SQUEUE_FORMAT`].
 pub(super) fn of_squeue(text: &str) -> Vec<Row> {
     let row = |line: &str| {
-        let fields: Vec<&str> = line.split('|').collect();
-        let [id, _, state, reason, partition, nodes, submit, start, end] = fields[..] else {
+        let fields: Vec<&str> = line.splitn(10, '|').collect();
+        let [id, _, state, reason, partition, nodes, submit, start, end, name] = fields[..] else {
             return None;
         };
         let id = number(id)?;
@@ -51,7 +53,7 @@ pub(super) fn of_squeue(text: &str) -> Vec<Row> {
             submit_time: time(submit),
             start_time: time(start),
             end_time: time(end),
-            ..Row::new(id, state)
+            ..Row::new(id, name, state)
         })
     };
     text.lines().filter_map(row).collect()
@@ -60,8 +62,8 @@ pub(super) fn of_squeue(text: &str) -> Vec<Row> {
 /// The rows of `sacct -P -n` with [`SACCT_FORMAT`].
 pub(super) fn of_sacct(text: &str) -> Vec<Row> {
     let row = |line: &str| {
-        let fields: Vec<&str> = line.split('|').collect();
-        let [job, state, exit, elapsed, partition, nodes, tres, cpu, rss, start, end, submit] =
+        let fields: Vec<&str> = line.splitn(13, '|').collect();
+        let [job, state, exit, elapsed, partition, nodes, tres, cpu, rss, start, end, submit, name] =
             fields[..]
         else {
             return None;
@@ -87,7 +89,7 @@ pub(super) fn of_sacct(text: &str) -> Vec<Row> {
             end_time: time(end),
             submit_time: time(submit),
             usage: usage.collect(),
-            ..Row::new(id, state)
+            ..Row::new(id, name, state)
         })
     };
     text.lines().filter_map(row).collect()
@@ -111,13 +113,14 @@ pub(super) fn of_scontrol(text: &str) -> Vec<Row> {
             end_time: field("EndTime").and_then(time),
             elapsed_seconds: field("RunTime").and_then(duration),
             usage: tres.map(|tres| ("AllocTRES".to_owned(), tres)).into_iter().collect(),
-            ..Row::new(id, field("JobState")?)
+            ..Row::new(id, field("JobName")?, field("JobState")?)
         })
     };
     text.lines().filter_map(row).collect()
 }
 
-/// Of `Name=value` fields between blanks, the first of that name: what users choose comes at the end of the line.
+/// Of `Name=value` fields between blanks, the first of that name: what users choose comes at the end of the
+/// line, except for the name, which is another one then.
 fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     line.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
 }
@@ -160,10 +163,11 @@ fn duration(text: &str) -> Option<i64> {
 // === impl Row ===
 
 impl Row {
-    fn new(id: String, state: &str) -> Self {
+    fn new(id: String, name: &str, state: &str) -> Self {
         let Ok(state) = state.parse();
         Row {
             id,
+            name: name.to_owned(),
             step: None,
             state,
             reason: None,

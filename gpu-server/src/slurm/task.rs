@@ -15,6 +15,17 @@ pub struct Task<'a> {
     pub attempt: i32,
 }
 
+/// A job of Slurm, as it was submitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submitted {
+    /// Slurm's number. On another cluster, or on one that counts anew, it is somebody else's.
+    pub id: String,
+    /// The name, which no other job has.
+    pub name: String,
+    /// The directory that it was submitted from.
+    pub directory: String,
+}
+
 /// Slurm's database keeps 255 bytes of a job's name; what makes it unique is at its end.
 const NAME_LIMIT: usize = 180;
 
@@ -25,6 +36,12 @@ impl Task<'_> {
         let Task { namespace, name, uid, index, attempt } = self;
         let readable: String = format!("{namespace}.{name}").chars().take(NAME_LIMIT).collect();
         format!("{readable}-{index}-{attempt}-{uid}")
+    }
+
+    /// Its job, of this number and from this directory.
+    #[must_use]
+    pub fn submitted(&self, id: String, directory: String) -> Submitted {
+        Submitted { id, name: self.job_name(), directory }
     }
 
     /// The comment of its job in Slurm, for who looks there.

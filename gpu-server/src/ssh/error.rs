@@ -11,6 +11,9 @@ pub enum Error {
     /// The login node is not the one that it should be, or it does not let us in. Trying again changes nothing.
     #[error("{0}")]
     Refused(String),
+    /// What was asked for is at another login node.
+    #[error("{0}")]
+    Elsewhere(String),
     /// What was asked for was understood and could not be done.
     #[error("{what}: {message}")]
     Failed {

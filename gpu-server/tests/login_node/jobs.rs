@@ -6,8 +6,8 @@ use api_types::minik8s::GpuJobSpec;
 use gpu_server::{
     remote::Remote,
     slurm::{
-        Observed, Submission, Task, batch_script, cancel, look_up, observe, queue, queue_position,
-        submit_once,
+        Observed, Submission, Submitted, Task, batch_script, cancel, look_up, observe, queue,
+        queue_position, submit_once,
     },
     ssh::Error,
 };
@@ -67,8 +67,12 @@ impl Jobs {
         }
     }
 
+    fn submitted(&self, index: i32, id: &str) -> Submitted {
+        task(index).submitted(id.to_owned(), self.directory(index))
+    }
+
     async fn observe(&self, index: i32, id: &str) -> Result<Option<Observed>, Error> {
-        let observed = observe(&self.remote, &[(id.to_owned(), self.directory(index))]).await;
+        let observed = observe(&self.remote, &[self.submitted(index, id)]).await;
         observed.map(|mut observed| observed.remove(id))
     }
 
@@ -155,8 +159,13 @@ async fn a_task_has_one_job_however_often_it_is_submitted() {
     jobs.until(0, &ids[0], "RUNNING").await;
     lose();
     assert_eq!(jobs.submit(0).await.unwrap(), Submission::Found(ids[0].clone()));
-    cancel(&jobs.remote, &ids[..1]).await.unwrap();
-    cancel(&jobs.remote, &[ids[0].clone(), "999999".to_owned()]).await.unwrap();
+    // It has another name, and may be anybody's.
+    cancel(&jobs.remote, &[jobs.submitted(1, &ids[0])]).await.unwrap();
+    assert!(jobs.observe(1, &ids[0]).await.unwrap().is_none());
+    jobs.until(0, &ids[0], "RUNNING").await;
+    cancel(&jobs.remote, &[jobs.submitted(0, &ids[0])]).await.unwrap();
+    let both = [jobs.submitted(0, "999999"), jobs.submitted(0, &ids[0])];
+    cancel(&jobs.remote, &both).await.unwrap();
     jobs.until(0, &ids[0], "CANCELLED").await;
     jobs.slurm.configure("MinJobAge", "2");
     wait::until("only sacct knows it", async || match jobs.all() {
@@ -254,7 +263,7 @@ async fn without_accounting_an_end_is_known_for_as_long_as_the_jobs_directory_is
     );
     assert_eq!(jobs.until(1, &failed, "FAILED").await.exit_code, Some(3));
     jobs.until(2, &cancelled, "RUNNING").await;
-    cancel(&jobs.remote, std::slice::from_ref(&cancelled)).await.unwrap();
+    cancel(&jobs.remote, &[jobs.submitted(2, &cancelled)]).await.unwrap();
     jobs.until(2, &cancelled, "CANCELLED").await;
     jobs.slurm.configure("MinJobAge", "2");
     wait::until("slurmctld has forgotten them", async || match jobs.all() {
@@ -308,7 +317,8 @@ async fn a_job_that_waits_has_its_place_and_its_reason() {
     assert_eq!(listed[&ids[0]], "RUNNING");
     assert_eq!(listed[&ids[2]], "PENDING");
     assert_eq!(queue.jobs[0].id, ids[0]);
-    cancel(&jobs.remote, &ids).await.unwrap();
+    let all: Vec<_> = (0..).zip(&ids).map(|(index, id)| jobs.submitted(index, id)).collect();
+    cancel(&jobs.remote, &all).await.unwrap();
     jobs.until(2, &ids[2], "CANCELLED").await;
 }
 
@@ -319,6 +329,7 @@ async fn what_is_said_of_arrays_as_large_as_slurm_takes_them_is_heard() {
     // In the form of sacct: a line for each of a thousand tasks, and for its two steps.
     let line = "|COMPLETED|0:0|86400|a-partition|a-node-with-a-long-name-17|billing=8,cpu=8,gres/gpu=1,mem=64G,node=1|\
                 1-00:00:00.000|123456789K|2026-11-27T02:00:00|2026-11-28T02:00:00|2026-11-27T01:00:00";
+    let line = format!("{line}|{}", task(0).job_name());
     let sacct = format!(
         "#!/bin/sh\nfor id in 1 2 3 4 5 6 7 8; do for task in $(seq 0 1000); do\n\
          for step in '' .batch .extern; do echo \"${{id}}_$task$step{line}\"; done; done; done\n"
@@ -330,7 +341,7 @@ async fn what_is_said_of_arrays_as_large_as_slurm_takes_them_is_heard() {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
     fs::write(home.join(".bashrc"), "PATH=$HOME/bin:$PATH\n").unwrap();
-    let asked: Vec<_> = (1..=8).map(|id: u32| (id.to_string(), String::new())).collect();
+    let asked: Vec<_> = (1..=8).map(|id: u32| jobs.submitted(0, &id.to_string())).collect();
     let observed = observe(&jobs.remote, &asked).await.unwrap();
     assert_eq!(observed.len(), 8);
     assert!(observed.values().all(|observed| observed.state.succeeded()));

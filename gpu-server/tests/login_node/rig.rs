@@ -25,5 +25,5 @@ pub(crate) async fn connect(slurm: &Slurm) -> Remote {
 }
 
 pub(crate) fn directory(slurm: &Slurm) -> JobDirectory {
-    JobDirectory::new(slurm.home().join(".minik8s").to_str().unwrap(), UID).unwrap()
+    JobDirectory::new("~/.minik8s", slurm.home().to_str().unwrap(), UID).unwrap()
 }

@@ -1,6 +1,7 @@
 //! What can be wrong with the login, the cluster and the job.
 
 use serde_json::{Value, json};
+use testkit::Proxy;
 
 use crate::world::{World, denies};
 
@@ -194,4 +195,32 @@ async fn a_job_ends_though_the_accounting_is_away() {
     world.ends("Complete", "CompletionsReached").await;
     world.slurm.start_again("slurmdbd");
     assert_eq!(world.in_slurm().await, ["COMPLETED"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_cluster_is_another_one_now_is_left_alone_there() {
+    let mut world = World::new().await;
+    world.create(json!({ "runScripts": ["while [ ! -e go ]; do sleep 0.1; done"] })).await;
+    world.serve().await;
+    world.until_state("RUNNING").await;
+    world.kill();
+    // Another login node has none of its files; one of the same cluster has them.
+    let login = format!("{}:{}", world.slurm.host(), world.slurm.port()).parse().unwrap();
+    world.login = Proxy::before(login).await;
+    let remote = world.remote(&world.uid().await);
+    let away = remote.with_extension("away");
+    std::fs::rename(&remote, &away).unwrap();
+    world.serve().await;
+    let changed = |status: &_| {
+        denies(status, "ClusterReady").is_some_and(|(reason, _)| reason == "ClusterChanged")
+    };
+    world.until_status("the cluster is another one", changed).await;
+    world.events("ClusterChanged").await;
+    assert_eq!(world.in_slurm().await, ["RUNNING"]);
+    std::fs::rename(&away, &remote).unwrap();
+    std::fs::write(remote.join("tasks/0-0/go"), "").unwrap();
+    let status = world.ends("Complete", "CompletionsReached").await;
+    let cluster = status.cluster.unwrap();
+    assert_eq!(cluster.port, Some(world.login.address().port().into()));
+    assert_eq!(cluster.directory.as_deref(), remote.to_str());
 }

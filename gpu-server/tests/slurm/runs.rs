@@ -182,6 +182,7 @@ async fn a_job_that_is_deleted_leaves_nothing_while_it_waits_and_while_it_runs()
         let format = ["-h", "-t", "all", "-o", "%j %T"];
         world.delete().await;
         world.is_gone().await;
+        world.events("Cancelled").await;
         let jobs = world.slurm.command("squeue", &format);
         let job = jobs.lines().find(|line| line.contains(&uid)).unwrap_or_default();
         assert!(job.ends_with("CANCELLED"), "{job}");

@@ -242,6 +242,9 @@ pub struct GpuJobStatus {
     /// The pod that follows the job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_name: Option<String>,
+    /// Where the job's files are: host, port and directory, from when its sources are on their way there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<GpuJobCluster>,
     /// Since when the job's time counts: when it was first seen, or resumed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,

@@ -1,22 +1,29 @@
 use super::*;
 
 const ID: &str = "7";
+const NAME: &str = "default.add-0-0-uid";
+
+fn jobs() -> [Submitted; 1] {
+    [Submitted { id: ID.to_owned(), name: NAME.to_owned(), directory: String::new() }]
+}
 
 /// A row of `squeue`.
 fn queue(state: &str) -> Vec<Row> {
-    of_squeue(&format!("7|N/A|{state}|None|dgx2|n1|2026-11-27T02:00:00|N/A|N/A\n"))
+    of_squeue(&format!("7|N/A|{state}|None|dgx2|n1|2026-11-27T02:00:00|N/A|N/A|{NAME}\n"))
 }
 
 /// Rows of `sacct`: a task of the job each.
 fn accounts(states: &[(&str, &str)]) -> Answer {
     let line = |(state, exit): &(&str, &str)| {
-        format!("7|{state}|{exit}|5|dgx2|n1|cpu=1|00:01||2026-11-27T02:00:00|Unknown|Unknown\n")
+        format!(
+            "7|{state}|{exit}|5|dgx2|n1|cpu=1|00:01||2026-11-27T02:00:00|Unknown|Unknown|{NAME}\n"
+        )
     };
     Answer::Rows(of_sacct(&states.iter().map(line).collect::<String>()))
 }
 
 fn scontrol(state: &str) -> String {
-    format!("JobId=7 JobState={state} ExitCode=3:0 Partition=dgx2\n")
+    format!("JobId=7 JobName={NAME} JobState={state} ExitCode=3:0 Partition=dgx2\n")
 }
 
 fn silent() -> Answer {
@@ -26,7 +33,7 @@ fn silent() -> Answer {
 /// The state that is told, `-` for none and `?` for an error; and whether more was asked.
 fn told(queue: &[Row], accounts: &Answer, details: &str) -> (String, bool) {
     let asked = !open(&[ID], queue, accounts).is_empty();
-    let details = if asked { Details::parse(details) } else { Details::default() };
+    let details = if asked { Details::parse(details, &jobs()) } else { Details::default() };
     let state = match settle(ID, queue, accounts, &details) {
         Ok(Some(observed)) => observed.state.to_string(),
         Ok(None) => "-".to_owned(),
@@ -71,7 +78,7 @@ fn a_failure_without_an_exit_code_is_asked_about() {
     let early = accounts(&[("FAILED", "0:0")]);
     let code = |queue: &[Row], details: &str| {
         assert!(open(&[ID], queue, &early).contains(ID));
-        let details = Details::parse(details);
+        let details = Details::parse(details, &jobs());
         settle(ID, queue, &early, &details).unwrap().unwrap().exit_code
     };
     assert_eq!(code(&queue("FAILED"), &scontrol("FAILED")), Some(3));
@@ -111,7 +118,9 @@ fn an_array_goes_on_until_all_of_it_has_ended_and_fails_with_any_of_it() {
     check(
         &[],
         &Answer::Disabled,
-        "JobId=7 JobState=COMPLETED ExitCode=0:0\n==exit 7 0\n==exit 7 4\n",
+        &format!(
+            "JobId=7 JobName={NAME} JobState=COMPLETED ExitCode=0:0\n==exit 7 0\n==exit 7 4\n"
+        ),
         ("FAILED", true),
     );
 }
@@ -119,8 +128,10 @@ fn an_array_goes_on_until_all_of_it_has_ended_and_fails_with_any_of_it() {
 #[test]
 fn exit_codes_are_told_at_the_end_only_and_memory_is_the_most_of_all_steps() {
     let Answer::Rows(mut rows) = accounts(&[("RUNNING", "0:0")]) else { panic!() };
-    rows.extend(of_sacct("7.batch|RUNNING|0:0|5||n1|cpu=1|00:01|900K|Unknown|Unknown|Unknown\n"));
-    rows.extend(of_sacct("7.0|RUNNING|0:0|5||n1|cpu=1|00:01|1.5M|Unknown|Unknown|Unknown\n"));
+    rows.extend(of_sacct(
+        "7.batch|RUNNING|0:0|5||n1|cpu=1|00:01|900K|Unknown|Unknown|Unknown|batch\n",
+    ));
+    rows.extend(of_sacct("7.0|RUNNING|0:0|5||n1|cpu=1|00:01|1.5M|Unknown|Unknown|Unknown|batch\n"));
     let running = Observed::of(&rows, ID).unwrap();
     assert_eq!((running.exit_code, running.elapsed_seconds), (None, Some(5)));
     assert_eq!(running.usage["MaxRSS"], "1.5M");
@@ -134,8 +145,9 @@ fn of_several_tasks_that_have_failed_the_first_speaks() {
 
 #[test]
 fn the_answers_of_both_commands_are_told_apart() {
-    let answer = |text: &str| overview(text).map(|(queue, accounts)| (queue.len(), accounts));
-    let queue = "7|N/A|RUNNING|None|dgx2|n1|N/A|N/A|N/A\n==squeue 0\n";
+    let answer =
+        |text: &str| overview(text, &jobs()).map(|(queue, accounts)| (queue.len(), accounts));
+    let queue = format!("7|N/A|RUNNING|None|dgx2|n1|N/A|N/A|N/A|{NAME}\n==squeue 0\n");
     assert!(
         matches!(answer(&format!("{queue}==sacct 0\n")), Ok((1, Answer::Rows(rows))) if rows.is_empty())
     );
@@ -150,16 +162,17 @@ fn the_answers_of_both_commands_are_told_apart() {
 }
 
 #[test]
-fn a_cancellation_fails_only_for_what_is_said_of_its_jobs() {
-    let obsolete = "scancel: error: Ignoring obsolete CacheGroups=0 option.\n";
-    let unknown = "scancel: error: Kill job error on job id 9: Invalid job id specified\n";
-    let ended =
-        "scancel: error: Kill job error on job id 9: Job/step already completing or completed\n";
-    let denied = "scancel: error: Kill job error on job id 9: Access/permission denied\n";
-    let away = "scancel: error: slurm_load_jobs: Unable to contact slurm controller\n";
-    assert!(cancelled(&[obsolete, unknown, ended].concat()).is_ok());
-    assert!(!cancelled(&[obsolete, unknown, denied].concat()).unwrap_err().is_transient());
-    for words in [&[away].concat(), &[unknown, away].concat(), obsolete, ""] {
-        assert!(cancelled(words).unwrap_err().is_transient(), "{words}");
+fn a_job_that_has_only_the_number_is_another_one() {
+    let queue = |name: &str| format!("7|N/A|RUNNING|None|dgx2|n1|N/A|N/A|N/A|{name}\n==squeue 0\n");
+    let batch = "7.batch|RUNNING|0:0|5||n1|cpu=1|00:01|1K|Unknown|Unknown|Unknown|batch\n";
+    let accounts = |name: &str| {
+        let job = "7|RUNNING|0:0|5|dgx2|n1|cpu=1|00:01||Unknown|Unknown|Unknown";
+        format!("{job}|{name}\n{batch}==sacct 0\n")
+    };
+    for other in ["", "other", "a|b", &format!("{NAME}|"), "default.add-0-0-uid2"] {
+        let (queue, accounts) = overview(&(queue(other) + &accounts(other)), &jobs()).unwrap();
+        check(&queue, &accounts, "JobId=7 JobName=other JobState=RUNNING\n", ("-", true));
     }
+    let (queue, accounts) = overview(&(queue("other") + &accounts(NAME)), &jobs()).unwrap();
+    check(&queue, &accounts, "", ("RUNNING", true));
 }

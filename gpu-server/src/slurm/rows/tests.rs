@@ -8,17 +8,17 @@ fn at(text: &str) -> Option<Time> {
 
 /// As Slurm 22.05 prints them.
 const SQUEUE: &str = "\
-4|N/A|COMPLETING|None|dgx2|node-1|2026-11-27T02:55:24|2026-11-27T02:55:24|2026-11-27T02:55:27
-3|1|PENDING|JobArrayTaskLimit|dgx2||2026-11-27T02:55:24|N/A|N/A
+4|N/A|COMPLETING|None|dgx2|node-1|2026-11-27T02:55:24|2026-11-27T02:55:24|2026-11-27T02:55:27|a|b
+3|1|PENDING|JobArrayTaskLimit|dgx2||2026-11-27T02:55:24|N/A|N/A|a|b
 ";
 const SACCT: &str = "\
-2|FAILED|3:0|1|dgx2|node-1|billing=1,cpu=1,mem=100M,node=1|00:00.002||2026-11-27T02:55:24|2026-11-27T02:55:25|2026-11-27T02:55:23
-2.batch|FAILED|3:0|1||node-1|cpu=1,mem=100M,node=1|00:00.002|3228K|2026-11-27T02:55:24|2026-11-27T02:55:25|2026-11-27T02:55:24
-4|CANCELLED by 1001|0:15|3|dgx2|node-1|cpu=1|00:00.002||2026-11-27T02:55:24|2026-11-27T02:55:27|2026-11-27T02:55:24
-5|PENDING|0:0|0|dgx2|None assigned||00:00:00||Unknown|Unknown|2026-11-27T02:55:24
-3_0|RUNNING|0:0|5|dgx2|node-1|cpu=1|00:00:00||2026-11-27T02:55:24|Unknown|2026-11-27T02:55:24
-3_[1-3%1]|PENDING|0:0|0|dgx2|None assigned||00:00:00||Unknown|Unknown|2026-11-27T02:55:24
-8+0|RUNNING|0:0|5|dgx2|node-1|cpu=1|00:00:00||2026-11-27T02:55:24|Unknown|2026-11-27T02:55:24
+2|FAILED|3:0|1|dgx2|node-1|billing=1,cpu=1,mem=100M,node=1|00:00.002||2026-11-27T02:55:24|2026-11-27T02:55:25|2026-11-27T02:55:23|a|b
+2.batch|FAILED|3:0|1||node-1|cpu=1,mem=100M,node=1|00:00.002|3228K|2026-11-27T02:55:24|2026-11-27T02:55:25|2026-11-27T02:55:24|a|b
+4|CANCELLED by 1001|0:15|3|dgx2|node-1|cpu=1|00:00.002||2026-11-27T02:55:24|2026-11-27T02:55:27|2026-11-27T02:55:24|a|b
+5|PENDING|0:0|0|dgx2|None assigned||00:00:00||Unknown|Unknown|2026-11-27T02:55:24|a|b
+3_0|RUNNING|0:0|5|dgx2|node-1|cpu=1|00:00:00||2026-11-27T02:55:24|Unknown|2026-11-27T02:55:24|a|b
+3_[1-3%1]|PENDING|0:0|0|dgx2|None assigned||00:00:00||Unknown|Unknown|2026-11-27T02:55:24|a|b
+8+0|RUNNING|0:0|5|dgx2|node-1|cpu=1|00:00:00||2026-11-27T02:55:24|Unknown|2026-11-27T02:55:24|a|b
 ";
 const SCONTROL: &str = "\
 JobId=2 JobName=j.sh UserId=u(1001) Account=(null) QOS=normal JobState=FAILED Reason=NonZeroExitCode Dependency=(null) \
@@ -35,6 +35,7 @@ fn squeue_tells_states_and_reasons() {
     assert_eq!(completing.end_time, at("2026-11-27T02:55:27"));
     assert_eq!((pending.id.as_str(), pending.state.as_str()), ("3", "PENDING"));
     assert_eq!(pending.reason.as_deref(), Some("JobArrayTaskLimit"));
+    assert_eq!(pending.name, "a|b");
     assert_eq!((pending.nodes.as_deref(), pending.start_time.clone()), (None, None));
 }
 
@@ -47,6 +48,7 @@ fn sacct_tells_of_jobs_arrays_and_steps() {
     let expected = [whole("2"), batch, whole("4"), whole("5"), whole("3"), whole("3"), whole("8")];
     assert_eq!(names, expected);
     let failed = &rows[0];
+    assert_eq!(failed.name, "a|b");
     assert_eq!((failed.exit_code, failed.signal, failed.elapsed_seconds), (Some(3), None, Some(1)));
     assert_eq!(failed.submit_time, at("2026-11-27T02:55:23"));
     assert_eq!(failed.usage["TotalCPU"], "00:00.002");
