@@ -316,7 +316,9 @@ async fn leave(shutdown: &CancellationToken, mut jobs: watch::Receiver<Option<Gp
     let deleted = |job: &Option<GpuJob>| {
         job.as_ref().is_none_or(|job| job.metadata.deletion_timestamp.is_some())
     };
-    if let Ok(Ok(_)) = tokio::time::timeout(LINGER, jobs.wait_for(deleted)).await {
+    let heard = tokio::time::timeout(LINGER, jobs.wait_for(deleted)).await;
+    // What was heard is a lock on the job: held, it would keep everybody else from hearing anything.
+    if heard.is_ok_and(|heard| heard.is_ok()) {
         std::future::pending::<()>().await;
     }
 }

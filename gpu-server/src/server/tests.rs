@@ -1,6 +1,8 @@
 //! With a control plane in process, and without a Slurm cluster.
 
-use api_types::minik8s::GpuJob;
+use std::pin::pin;
+
+use api_types::{meta::Time, minik8s::GpuJob};
 use axum::http::StatusCode;
 use clap::Parser;
 use component::{Tasks, events::Recorder};
@@ -104,4 +106,16 @@ async fn what_keeps_a_deleted_job_is_told() {
         () = world.server().run() => panic!("the job may be on the cluster"),
         _ = told => {}
     }
+}
+
+#[tokio::test]
+async fn who_has_to_stay_for_a_deleted_job_keeps_nobody_from_telling_of_it() {
+    let mut job = GpuJob::default();
+    job.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+    let (watch, shutdown) = (watch::Sender::new(Some(job)), CancellationToken::new());
+    shutdown.cancel();
+    let mut stays = pin!(leave(&shutdown, watch.subscribe()));
+    assert!(futures::poll!(&mut stays).is_pending());
+    let told = tokio::task::spawn_blocking(move || watch.send_replace(None));
+    testkit::wait::within("it is told", told).await.unwrap();
 }
