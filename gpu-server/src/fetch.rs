@@ -3,6 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use crate::{
@@ -12,6 +13,10 @@ use crate::{
 
 /// How many of the files that could not be fetched are named.
 const NAMED: usize = 5;
+
+/// The file that is on its way, by the path that it will have here.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Current(Arc<Mutex<PathBuf>>);
 
 /// Files that are not here.
 #[derive(Debug, Default)]
@@ -38,7 +43,12 @@ pub(crate) struct Way {
 /// Fetches the files that match. What does not fit on the volume is left out and told, the rest is there: the small ones come
 /// first. So is, with `last`, what cannot be fetched for any other reason that stays; else that is an error once all others
 /// are here. What an earlier attempt has brought is not left among it.
-pub(crate) async fn fetch(remote: &Remote, way: &Way, last: bool) -> Result<Option<String>, Error> {
+pub(crate) async fn fetch(
+    remote: &Remote,
+    way: &Way,
+    current: &Current,
+    last: bool,
+) -> Result<Option<String>, Error> {
     let Some((own, earlier)) = way.attempts.split_last() else { return Ok(None) };
     for (attempt, directory) in earlier.iter().enumerate() {
         let aside = way.to.join(format!("attempt-{attempt}"));
@@ -53,13 +63,14 @@ pub(crate) async fn fetch(remote: &Remote, way: &Way, last: bool) -> Result<Opti
             }
         }
     }
-    bring(remote, way, own, last).await
+    bring(remote, way, own, current, last).await
 }
 
 async fn bring(
     remote: &Remote,
     Way { top, patterns, to, .. }: &Way,
     directory: &str,
+    current: &Current,
     last: bool,
 ) -> Result<Option<String>, Error> {
     let mut missing = Missing::default();
@@ -67,7 +78,9 @@ async fn bring(
         Ok(mut files) => {
             files.sort_by_key(|file| file.size);
             for file in files {
-                let fetched = remote.download(directory, &file, &to.join(&file.path)).await;
+                let path = to.join(&file.path);
+                current.set(&path);
+                let fetched = remote.download(directory, &file, &path).await;
                 missing.add(file, fetched, to)?;
             }
         }
@@ -75,6 +88,17 @@ async fn bring(
         Err(error) => missing.failed.push(error),
     }
     missing.told(last)
+}
+
+impl Current {
+    fn set(&self, path: &Path) {
+        path.clone_into(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Removes what is here of it. Nobody is at it any more, or will be.
+    pub(crate) fn discard(&self) {
+        remove_partials(&self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
 impl Missing {

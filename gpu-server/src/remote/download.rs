@@ -59,6 +59,7 @@ impl Remote {
         let mut remote = self.open(from).await?;
         let version = version(from, &remote).await?;
         if fs::symlink_metadata(to).await.is_ok_and(|there| version.is_settled(&there)) {
+            remove_partials(to);
             return Ok(true);
         }
         let partial = partial(to, version);

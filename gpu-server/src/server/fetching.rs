@@ -7,7 +7,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::retries::Step;
 use crate::{
     driver::{Action, Attempt},
-    fetch::{self, Way},
+    fetch::{self, Current, Way},
     remote::Remote,
     ssh::Error,
 };
@@ -16,6 +16,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Fetching {
     attempt: Option<Attempt>,
+    current: Current,
     /// One at most.
     task: JoinSet<Result<Option<String>, Error>>,
 }
@@ -32,9 +33,9 @@ impl Fetching {
 
     /// With `last`, what cannot be fetched is left out.
     pub(super) fn begin(&mut self, remote: &Arc<Remote>, attempt: Attempt, way: Way, last: bool) {
-        let remote = remote.clone();
+        let (remote, current) = (remote.clone(), self.current.clone());
         self.attempt = Some(attempt);
-        self.task.spawn(async move { fetch::fetch(&remote, &way, last).await });
+        self.task.spawn(async move { fetch::fetch(&remote, &way, &current, last).await });
     }
 
     /// Waits for its end; for ever, if there is none.
@@ -49,8 +50,11 @@ impl Fetching {
         )
     }
 
-    pub(super) async fn stop(&mut self) {
+    /// Nobody wants the files any more: the one that is half here goes.
+    pub(super) async fn give_up(&mut self) {
         self.task.shutdown().await;
-        self.attempt = None;
+        if self.attempt.take().is_some() {
+            self.current.discard();
+        }
     }
 }

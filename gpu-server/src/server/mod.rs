@@ -136,7 +136,7 @@ impl Server {
         self.status = status;
         let deleted = job.metadata.deletion_timestamp.is_some();
         if deleted {
-            self.fetching.stop().await;
+            self.fetching.give_up().await;
         }
         match self.report(job).await {
             Ok(()) => {}

@@ -47,7 +47,7 @@ impl Server {
                 Err(Unwritten::Other)
             }
             Ok(Written::Gone) => {
-                self.fetching.stop().await;
+                self.fetching.give_up().await;
                 Err(Unwritten::Gone)
             }
             Err(error) => {

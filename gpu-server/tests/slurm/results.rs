@@ -105,3 +105,15 @@ async fn output_comes_from_where_a_link_leads_that_is_called_by_its_name() {
     assert_eq!(world.result("out/a").as_deref(), Some("1\n"));
     assert_eq!(world.result("b").as_deref(), Some("2\n"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_deleted_while_its_results_come_leaves_none_half_here() {
+    let mut world = World::new().await;
+    let script = "truncate -s 1000000000 big";
+    world.create(json!({ "runScripts": [script], "results": ["big"] })).await;
+    world.serve().await;
+    world.until("it is fetched", async || world.is_fetching().then_some(())).await;
+    world.delete().await;
+    world.is_gone().await;
+    assert!(!world.is_fetching() && world.result("big").is_none());
+}
