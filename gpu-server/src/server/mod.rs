@@ -10,6 +10,7 @@ mod reporting;
 mod retries;
 mod steps;
 mod streaming;
+mod unwritten;
 
 use std::{collections::BTreeSet, ops::ControlFlow, time::Duration};
 
@@ -32,8 +33,8 @@ use crate::{
 use cancels::Cancels;
 use fetching::Fetching;
 use printing::Printing;
-use reporting::Unwritten;
 use retries::{Retries, Step};
+use unwritten::Unwritten;
 
 /// How long is waited when there is nothing to do; what happens to the job ends it.
 const IDLE: Duration = Duration::from_secs(3600);

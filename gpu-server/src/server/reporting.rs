@@ -4,34 +4,14 @@ use std::{ops::ControlFlow, time::Duration};
 
 use api_types::minik8s::GpuJob;
 
-use super::{IDLE, Server};
+use super::{
+    IDLE, Server,
+    unwritten::{REPORTING, Unwritten},
+};
 use crate::report::{self, Written};
 
-/// How soon is tried again what the API server did not take.
-const REPORTING: Duration = Duration::from_secs(2);
 /// How long the API server may take for the status of a job that is deleted.
 const AT_LAST: Duration = Duration::from_secs(3);
-
-/// Why the status is not written.
-pub(super) enum Unwritten {
-    /// Another one was, which is the server's now.
-    Other,
-    /// The job is gone.
-    Gone,
-    /// The API server has not taken it.
-    Failed,
-}
-
-impl Unwritten {
-    /// How long nothing is to be done, if anything is.
-    pub(super) fn then(self) -> ControlFlow<(), Duration> {
-        match self {
-            Self::Other => ControlFlow::Continue(Duration::ZERO),
-            Self::Gone => ControlFlow::Break(()),
-            Self::Failed => ControlFlow::Continue(REPORTING),
-        }
-    }
-}
 
 impl Server {
     /// Writes the status. That of a job that is deleted is not waited for for long.

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::{
     Server,
-    reporting::Unwritten,
     retries::{self, Step},
+    unwritten::Unwritten,
 };
 use crate::{
     driver::{self, Action, Attempt, COMPILED, News, Observation, Prepared, Told},
