@@ -1,6 +1,6 @@
 //! The pod of a GPU job comes, comes again, and goes with the job.
 
-use api_types::api::core::v1::{ConfigMap, Pod};
+use api_types::api::core::v1::{ConfigMap, Pod, Secret};
 use api_types::minik8s::GpuJob;
 use kube::Api;
 use kube::api::DeleteParams;
@@ -49,19 +49,33 @@ async fn a_jobs_pod_that_is_deleted_is_made_again() {
     until_pod(&cluster, &[first]).await;
 }
 
-/// The garbage collector deletes what a job owns before the job, and so the pod that has to clear up.
+/// The garbage collector deletes what a job owns before the job, but not what its server needs to clear up.
 #[tokio::test]
-async fn a_job_that_is_deleted_after_what_it_owns_has_a_pod_until_its_server_lets_it_go() {
+async fn a_job_that_is_deleted_after_what_it_owns_keeps_it_until_its_server_lets_it_go() {
     let (cluster, jobs) = start().await;
-    let (_, first) = until_pod(&cluster, &[]).await;
+    let (name, _) = until_pod(&cluster, &[]).await;
+    let secrets = cluster.api::<Secret>();
+    let owned = async |name: &str, version: &str, kind: &str, owner: &str, uid: &str| {
+        let owner = json!({"apiVersion": version, "kind": kind, "name": owner, "uid": uid});
+        let secret = json!({"metadata": {"name": name, "ownerReferences": [owner]}});
+        create(&secrets, &serde_json::from_value(secret).unwrap()).await;
+    };
+    let uid = jobs.get("add").await.unwrap().metadata.uid.unwrap();
+    owned("login", "minik8s.io/v1", "GpuJob", "add", &uid).await;
     let uploaded = json!({"type": "Uploaded", "status": "True", "reason": "r", "message": "",
         "lastTransitionTime": "2026-01-01T00:00:00Z"});
     patch_status(&jobs, "add", json!({"conditions": [uploaded]})).await;
     jobs.delete("add", &DeleteParams::foreground()).await.unwrap();
-    let (name, _) = until_pod(&cluster, &[first]).await;
+    // When this one has gone, the collector has heard of that.
+    owned("later", "v1", "ConfigMap", "absent", "absent").await;
+    wait::until_gone(&secrets, "later").await;
+    assert_eq!(secrets.get("login").await.unwrap().metadata.deletion_timestamp, None);
+    let pod = cluster.api::<Pod>().get(&name).await.unwrap();
+    assert_eq!(pod.metadata.deletion_timestamp, None);
     let held = jobs.get("add").await.unwrap().metadata.finalizers.unwrap_or_default();
     let left: Vec<_> = held.into_iter().filter(|it| it != GpuJob::FINALIZER).collect();
     patch(&jobs, "add", json!({"metadata": {"finalizers": left}})).await;
     wait::until_gone(&jobs, "add").await;
+    wait::until_gone(&secrets, "login").await;
     wait::until_gone(&cluster.api::<Pod>(), &name).await;
 }

@@ -251,7 +251,7 @@ mod tests {
     impl CallFunction for Fails {
         async fn call(&self, _: FunctionCall) -> Result<Response<Body>, NoAnswer> {
             let (code, why) = (http::StatusCode::BAD_GATEWAY, "it is broken".to_owned());
-            Err(NoAnswer { code, why })
+            Err(NoAnswer { code, why, not_taken: false })
         }
 
         fn expect(&self, _: &str, _: &str) {}
