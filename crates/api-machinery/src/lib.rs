@@ -5,6 +5,7 @@ pub mod duration;
 pub mod entry_point;
 pub mod extent;
 pub mod field;
+pub mod host_routes;
 pub mod login_node;
 pub mod managed_fields;
 pub mod names;

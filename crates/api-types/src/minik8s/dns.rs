@@ -16,7 +16,8 @@ resource! {
 #[serde(rename_all = "camelCase", default)]
 #[schemars(rename = "io.minik8s.v1.DNSSpec")]
 pub struct DnsSpec {
-    /// The host name, e.g. `shop.example`.
+    /// The host name, e.g. `shop.example`. It belongs to the namespace of the oldest object that names it; the objects
+    /// there share it by path.
     pub host: String,
     /// Where the paths lead; the longest matching prefix wins.
     pub paths: Vec<DnsPath>,
@@ -27,7 +28,7 @@ pub struct DnsSpec {
 #[serde(rename_all = "camelCase", default)]
 #[schemars(rename = "io.minik8s.v1.DNSPath")]
 pub struct DnsPath {
-    /// The prefix of the request's path, beginning with a slash.
+    /// The prefix of the request's path, beginning with a slash; the Service does not see it. `/shop` and `/shop/` are the same.
     pub path: String,
     /// The Service, in the same namespace, that answers below the prefix.
     pub service: DnsService,
@@ -40,7 +41,7 @@ pub struct DnsPath {
 pub struct DnsService {
     /// The Service's name.
     pub name: String,
-    /// The Service's port.
+    /// The Service's port; 80 if none is given.
     pub port: i32,
 }
 
@@ -55,7 +56,8 @@ pub struct DnsStatus {
     /// The generation of the spec that this status tells of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: the router is serving.
+    /// `Accepted`: nobody else has the host or one of the paths. `ResolvedRefs`: each path's Service is there, with its port.
+    /// `Ready`: both, and the host name has its address. Paths that are not concerned by what is amiss are served all the same.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }

@@ -675,15 +675,26 @@ fn of_the_source_of_functions() {
 fn of_our_kinds() {
     check(
         "dnses",
-        "{metadata: {name: a}, spec: {host: A_b, paths: [{path: x, service: {}}, {path: '/a b', service: {name: s, port: 80}}, {path: x, service: {name: s, port: 80}}]}}",
+        "{metadata: {name: a}, spec: {host: A_b, paths: [{path: x, service: {port: -1}}, {path: '/a b', service: {name: s, port: 80}}, {path: x, service: {name: s}}, {path: '/x%2f', service: {name: s}}]}}",
         &expect![[r#"
             spec.host: Invalid value: "A_b": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
             spec.paths[0].path: Invalid value: "x": must be an absolute path
             spec.paths[0].service.name: Required value
-            spec.paths[0].service.port: Invalid value: 0: must be between 1 and 65535, inclusive
-            spec.paths[1].path: Invalid value: "/a b": must not contain whitespace, quotes, braces, or any of `;\#?`
+            spec.paths[0].service.port: Invalid value: -1: must be between 1 and 65535, inclusive
+            spec.paths[1].path: Invalid value: "/a b": must not contain whitespace, quotes, braces, or any of `;\#?%`
             spec.paths[2].path: Invalid value: "x": must be an absolute path
             spec.paths[2].path: Duplicate value: "x"
+            spec.paths[3].path: Invalid value: "/x%2f": must not contain whitespace, quotes, braces, or any of `;\#?%`
+        "#]],
+    );
+    check(
+        "dnses",
+        "{metadata: {name: a}, spec: {host: 10.0.0.1, paths: [{path: /a/, service: {name: s}}, {path: /a, service: {name: s}}, {path: '/b/../a', service: {name: s}}, {path: '/..', service: {name: s}}]}}",
+        &expect![[r#"
+            spec.host: Invalid value: "10.0.0.1": must be a DNS name, not an IP address
+            spec.paths[1].path: Duplicate value: "/a"
+            spec.paths[2].path: Invalid value: "/b/../a": must not contain '/../'
+            spec.paths[3].path: Invalid value: "/..": must not end with '/..'
         "#]],
     );
     let workflow = "

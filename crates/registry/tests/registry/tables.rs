@@ -365,12 +365,13 @@ fn configuration() {
 fn our_kinds() {
     check(
         "dnses",
-        "{metadata: {name: shop}, spec: {host: shop.example, paths: [{path: /, service: {name: web, port: 80}}, {path: /api, service: {name: api, port: 8080}}]}, status: {address: 10.96.1.1}}",
+        "{metadata: {name: shop}, spec: {host: shop.example, paths: [{path: /, service: {name: web, port: 80}}, {path: /api, service: {name: api, port: 8080}}]}, status: {address: 10.96.1.1, conditions: [{type: Ready, status: 'True', reason: '', message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}]}}",
         &expect![[r#"
             NAME: shop
             HOST: shop.example
             PATHS: /→web:80,/api→api:8080
             ADDRESS: 10.96.1.1
+            READY: True
             AGE: <unknown>
         "#]],
     );
