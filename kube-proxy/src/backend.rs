@@ -1,6 +1,7 @@
 //! What carries the Services on a node, as the loop over them needs it: so that there can be several ways.
 
 mod nginx;
+pub mod router;
 pub mod service;
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
@@ -12,6 +13,7 @@ pub use nginx::Nginx;
 use crate::{
     plan::ServicePlan,
     reconciler::{Failure, ReconcileError, Summary},
+    router::RouterPlan,
 };
 
 /// Carries the Services that it was told of. What it costs to tell it of one, and to have that one carried
@@ -37,6 +39,9 @@ pub trait Backend: Send {
 
     /// There is no Service of this uid any more.
     fn forget(&mut self, uid: &str);
+
+    /// This is what the router of DNS objects does; without one there is none.
+    fn want_router(&mut self, plan: Option<RouterPlan>);
 
     /// Does what there is to do for Services that are not known to be as they should. What was never
     /// wanted and is found on the node goes.

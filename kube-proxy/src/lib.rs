@@ -25,6 +25,7 @@ pub mod nginx;
 mod pace;
 pub mod plan;
 pub mod reconciler;
+pub mod router;
 pub mod routes;
 pub mod status;
 pub mod sync;

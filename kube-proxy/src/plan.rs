@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use api_machinery::host_routes::is_router;
 use api_types::{
     api::{
         core::v1::{Service, ServicePort, ServiceSpec},
@@ -100,10 +101,30 @@ pub fn plan_service<'a>(
         namespace: namespace.clone()?,
         name: name.clone()?,
         uid: uid.clone()?,
-        ip: virtual_ip(spec, &place.service_cidr).filter(|ip| !is_own(place, service, *ip))?,
+        ip: address(place, service).filter(|ip| !is_own(place, service, *ip))?,
         affinity: affinity(spec),
         ports: plan_ports(spec, &slices, local_only(spec).then_some(&place.nodes)),
     })
+}
+
+/// The virtual IP, if it is one in the range.
+pub(crate) fn address(place: &Place, service: &Service) -> Option<Ipv4Addr> {
+    virtual_ip(service.spec.as_ref()?, &place.service_cidr)
+}
+
+/// Where connections to a TCP port of a Service go, though it may have no virtual IP; nothing if there is no such port.
+pub fn backends<'a>(
+    place: &Place,
+    service: &Service,
+    slices: impl IntoIterator<Item = &'a EndpointSlice>,
+    port: u16,
+) -> Option<BTreeSet<SocketAddrV4>> {
+    let spec = service.spec.as_ref()?;
+    let slices = slices.into_iter().filter(|slice| slice.address_type == "IPv4");
+    let ports =
+        plan_ports(spec, &slices.collect::<Vec<_>>(), local_only(spec).then_some(&place.nodes));
+    let port = ports.into_iter().find(|it| (it.port, it.protocol) == (port, Protocol::Tcp));
+    port.map(|port| port.endpoints)
 }
 
 impl fmt::Display for ServicePlan {
@@ -166,10 +187,11 @@ fn virtual_ip(spec: &ServiceSpec, range: &Ipv4Net) -> Option<Ipv4Addr> {
     addresses.filter_map(|ip| ip.parse().ok()).find(|ip| range.contains(ip))
 }
 
+/// Whether the address is another server's: the cluster's DNS, or the router.
 fn is_own(place: &Place, service: &Service, ip: Ipv4Addr) -> bool {
     let ObjectMeta { namespace, name, .. } = &service.metadata;
     let is_dns = (namespace.as_deref(), name.as_deref()) == (Some("kube-system"), Some("kube-dns"));
-    is_dns && place.cluster_dns == Some(ip)
+    is_router(service) || is_dns && place.cluster_dns == Some(ip)
 }
 
 fn local_only(spec: &ServiceSpec) -> bool {

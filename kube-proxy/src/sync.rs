@@ -2,7 +2,7 @@
 //! backend over the Services of which the watches have brought something new.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt::{self, Display, Formatter},
 };
 
@@ -21,9 +21,10 @@ use crate::{
     pace::{Outcome, Pace},
     plan::{Place, ServicePlan},
     reconciler::{Failure, ReconcileError, Summary},
+    router::Target,
     told::news,
     wake::Wake,
-    world::{Changed, Here, World},
+    world::{self, Changed, Here, World},
 };
 
 /// The reason of the event about a Service that can't be served as it should.
@@ -45,6 +46,8 @@ pub struct Outlets {
 struct Planned {
     place: Option<Place>,
     uids: HashMap<ObjectRef<Service>, String>,
+    /// By whose changes the router may change, beside those of DNS objects.
+    routed: HashSet<ObjectRef<Service>>,
 }
 
 /// Passes until dropped. Before the first complete lists are there nothing is removed, as what is not in
@@ -107,6 +110,10 @@ impl Planned {
     fn update(&mut self, world: &World, place: Place, backend: &mut impl Backend) {
         let changed = world.take_changed();
         let moved = self.place.as_ref() != Some(&place);
+        let concerns_router = self.routed.iter().any(|service| changed.concerns(service));
+        if world.take_hosts_changed() || moved || concerns_router {
+            self.plan_router(world, &place, backend);
+        }
         match changed {
             Changed::Only(names) if !moved => {
                 names.into_iter().for_each(|name| self.plan(world, &place, name, backend));
@@ -114,6 +121,16 @@ impl Planned {
             _ => self.plan_all(world, &place, backend),
         }
         self.place = Some(place);
+    }
+
+    fn plan_router(&mut self, world: &World, place: &Place, backend: &mut impl Backend) {
+        if !world.hosts_are_listed() {
+            return;
+        }
+        let plan = world.router(place);
+        let targets = plan.iter().flat_map(|plan| plan.backends.keys());
+        self.routed = targets.map(Target::service).chain([world::router()]).collect();
+        backend.want_router(plan);
     }
 
     fn plan_all(&mut self, world: &World, place: &Place, backend: &mut impl Backend) {

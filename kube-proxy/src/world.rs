@@ -1,4 +1,4 @@
-//! What the API server says about Services, and of which of them it has said something new.
+//! What the API server says about Services and DNS objects, and of which of them it has said something new.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -9,9 +9,13 @@ use std::{
     sync::Arc,
 };
 
-use api_types::api::{
-    core::v1::{Node, Service},
-    discovery::v1::EndpointSlice,
+use api_machinery::host_routes::ROUTER;
+use api_types::{
+    api::{
+        core::v1::{Node, Service},
+        discovery::v1::EndpointSlice,
+    },
+    minik8s::Dns,
 };
 use futures::{Stream, StreamExt, future};
 use ipnet::Ipv4Net;
@@ -30,6 +34,7 @@ use tracing::warn;
 
 use crate::{
     plan::{self, Place, ServicePlan, plan_service},
+    router::{RouterPlan, Target, plan_router},
     routes,
     wake::Wake,
 };
@@ -39,6 +44,7 @@ use crate::{
 pub struct World {
     services: Store<Service>,
     slices: Store<EndpointSlice>,
+    dnses: Store<Dns>,
     nodes: Store<Node>,
     news: Arc<Mutex<News>>,
 }
@@ -67,6 +73,18 @@ pub enum Changed {
 pub trait Follower: Send + Sync {
     /// The world is as it is after the change.
     fn changed(&self, world: &World, changed: &Changed);
+
+    /// The same after a change of DNS objects.
+    fn hosts_changed(&self, world: &World);
+}
+
+/// The host names of DNS objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hosts {
+    /// All of them.
+    pub names: BTreeSet<String>,
+    /// What they lead to, if it is known.
+    pub router: Option<Ipv4Addr>,
 }
 
 /// A Service and its slices.
@@ -84,27 +102,33 @@ impl World {
         let news = Arc::new(Mutex::new(News::default()));
         let (services, services_writer) = reflector::store();
         let (slices, slices_writer) = reflector::store();
+        let (dnses, dnses_writer) = reflector::store();
         let services_watch = listwatch.watch(Scope::All).reflect(services_writer);
         let slices_watch = listwatch.watch(Scope::All).reflect(slices_writer);
-        let world = World { services, slices, nodes, news };
-        let (of_services, of_slices) = (world.clone(), world.clone());
-        let (wakes, also) = (vec![wake.clone()], follower.clone());
+        let dnses_watch = listwatch.watch(Scope::All).reflect(dnses_writer);
+        let world = World { services, slices, dnses, nodes, news };
+        let (of_services, of_slices, of_dnses) = (world.clone(), world.clone(), world.clone());
+        let (wakes, also, too) = (vec![wake.clone()], follower.clone(), follower.clone());
         let services_watch = wake_on_changes(services_watch, wakes.clone(), move |event| {
             of_services.note(of_services.service_changed(event), follower.as_deref());
         });
-        let slices_watch = wake_on_changes(slices_watch, wakes, move |event| {
+        let slices_watch = wake_on_changes(slices_watch, wakes.clone(), move |event| {
             of_slices.note(of_slices.slice_changed(event), also.as_deref());
+        });
+        let dnses_watch = wake_on_changes(dnses_watch, wakes, move |event| {
+            of_dnses.note_hosts(event, too.as_deref());
         });
         let watches = async {
             tokio::select! {
                 () = services_watch => {}
                 () = slices_watch => {}
+                () = dnses_watch => {}
             }
         };
         (world, watches)
     }
 
-    /// Waits for the first complete lists.
+    /// Waits for the first complete lists, but for that of DNS objects: an API server may have no such kind.
     pub(crate) async fn ready(&self) {
         // An error means that the watches have ended: the program is stopping.
         let _ = future::join3(
@@ -125,6 +149,36 @@ impl World {
     /// Since this was asked last.
     pub(crate) fn take_changed(&self) -> Changed {
         mem::replace(&mut self.news.lock().changed, Changed::Only(HashSet::new()))
+    }
+
+    /// Whether DNS objects have since this was asked last.
+    pub(crate) fn take_hosts_changed(&self) -> bool {
+        mem::take(&mut self.news.lock().hosts_changed)
+    }
+
+    /// Whether all DNS objects are here.
+    pub(crate) fn hosts_are_listed(&self) -> bool {
+        self.news.lock().hosts_listed
+    }
+
+    /// Nothing if there are no DNS objects, or if their router has no address.
+    pub(crate) fn router(&self, place: &Place) -> Option<RouterPlan> {
+        let (router, dnses) = (self.services.get(&router())?, self.dnses.state());
+        if dnses.is_empty() {
+            return None;
+        }
+        plan_router(place, &router, dnses.iter().map(AsRef::as_ref), |target: &Target| {
+            let (service, slices) = self.service(&target.service())?;
+            plan::backends(place, &service, slices.iter().map(AsRef::as_ref), target.port)
+        })
+    }
+
+    pub(crate) fn hosts(&self) -> Hosts {
+        let router = self.services.get(&router());
+        let address =
+            router.and_then(|router| router.spec.as_ref()?.cluster_ip.as_ref()?.parse().ok());
+        let names = self.dnses.state().iter().map(|dns| dns.spec.host.clone()).collect();
+        Hosts { names, router: address }
     }
 
     pub(crate) fn plans(&self, place: &Place) -> Vec<ServicePlan> {
@@ -169,6 +223,17 @@ impl World {
         self.news.lock().changed.add(changed);
     }
 
+    fn note_hosts(&self, event: &Event<Dns>, follower: Option<&dyn Follower>) {
+        {
+            let mut news = self.news.lock();
+            news.hosts_changed = true;
+            news.hosts_listed |= matches!(event, Event::InitDone);
+        }
+        if let Some(follower) = follower {
+            follower.hosts_changed(self);
+        }
+    }
+
     fn service_changed(&self, event: &Event<Service>) -> Changed {
         match event {
             Event::Apply(service) | Event::Delete(service) => {
@@ -200,12 +265,19 @@ impl World {
     }
 }
 
+/// The Service of the router of DNS objects.
+pub(crate) fn router() -> ObjectRef<Service> {
+    ObjectRef::new(ROUTER.1).within(ROUTER.0)
+}
+
 #[derive(Debug)]
 struct News {
     index: Index,
     changed: Changed,
     services_listed: bool,
     slices_listed: bool,
+    hosts_changed: bool,
+    hosts_listed: bool,
 }
 
 impl Default for News {
@@ -215,11 +287,21 @@ impl Default for News {
             changed: Changed::All,
             services_listed: false,
             slices_listed: false,
+            hosts_changed: false,
+            hosts_listed: false,
         }
     }
 }
 
 impl Changed {
+    /// Whether something may be new for this one.
+    pub(crate) fn concerns(&self, service: &ObjectRef<Service>) -> bool {
+        match self {
+            Changed::All => true,
+            Changed::Only(names) => names.contains(service),
+        }
+    }
+
     fn add(&mut self, more: Changed) {
         match (&mut *self, more) {
             (Changed::All, _) => {}

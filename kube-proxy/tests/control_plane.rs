@@ -6,9 +6,12 @@ mod fake;
 
 use std::{fs, path::PathBuf, sync::Arc};
 
-use api_types::api::{
-    core::v1::{Event, Node, Service},
-    discovery::v1::EndpointSlice,
+use api_types::{
+    api::{
+        core::v1::{Event, Node, Service},
+        discovery::v1::EndpointSlice,
+    },
+    minik8s::Dns,
 };
 use component::{Health, Metrics, Tasks, events::Recorder};
 use fake::Fake;
@@ -263,4 +266,47 @@ async fn a_local_policy_counts_all_nodes_of_this_host() {
     cluster.slices().create(&PostParams::default(), &slice).await.unwrap();
     cluster.until_configured(&uid, "10.244.0.2:8080", true).await;
     cluster.until_configured(&uid, "10.244.0.3:8080", false).await;
+}
+
+/// The Service that the controller makes for DNS objects; gives its uid.
+async fn make_router(cluster: &Cluster) -> String {
+    let services = Api::<Service>::namespaced(cluster.plane.client(), "kube-system");
+    let spec = json!({"clusterIP": "10.96.0.80", "ports": [{"port": 80}]});
+    let router = object("v1", "Service", &json!({"name": "dns-router"}), "spec", spec);
+    services.create(&PostParams::default(), &router).await.unwrap().metadata.uid.unwrap()
+}
+
+#[tokio::test]
+async fn the_hosts_of_dns_objects_are_followed_with_the_services_of_their_paths() {
+    let mut cluster = Cluster::start().await;
+    let uid = make_router(&cluster).await;
+    let dnses: Api<Dns> = Api::default_namespaced(cluster.plane.client());
+    let paths = json!([{"path": "/web", "service": {"name": "web"}}]);
+    let spec = json!({"host": "shop.test", "paths": paths});
+    let shop = object("minik8s.io/v1", "DNS", &json!({"name": "shop"}), "spec", spec);
+    dnses.create(&PostParams::default(), &shop).await.unwrap();
+    cluster.until_done("create kube-system/dns-router").await;
+    cluster.until_configured(&uid, "server_name \"shop.test\"", true).await;
+    cluster.until_configured(&uid, "location \"/web/\" { return 503; }", true).await;
+
+    // Of a Service that comes later, and of its endpoints.
+    let web = cluster.create_web().await;
+    cluster.slices().create(&PostParams::default(), &slice(&["10.244.0.2"])).await.unwrap();
+    cluster.until_configured(&uid, "10.244.0.2:8080", true).await;
+    let other = Patch::Merge(json!({"endpoints": [{"addresses": ["10.244.0.3"]}]}));
+    cluster.slices().patch("web-1", &PatchParams::default(), &other).await.unwrap();
+    cluster.until_configured(&uid, "10.244.0.2:8080", false).await;
+    cluster.until_configured(&web, "10.244.0.3:8080", true).await;
+    let other = Patch::Merge(json!({"spec": {"host": "store.test"}}));
+    dnses.patch("shop", &PatchParams::default(), &other).await.unwrap();
+    cluster.until_configured(&uid, "server_name \"store.test\"", true).await;
+    cluster.until_ready(true).await;
+
+    // Another kube-proxy finds it as it is.
+    cluster.node.log();
+    cluster.restart_proxy();
+    cluster.until_ready(true).await;
+    dnses.delete("shop", &Default::default()).await.unwrap();
+    cluster.until_done(&format!("remove id-{uid}")).await;
+    cluster.until_done("release 10.96.0.80").await;
 }

@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use api_types::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use api_types::{
+    api::{core::v1::Service, discovery::v1::EndpointSlice},
+    minik8s::Dns as DnsObject,
+};
 use futures::future::join_all;
 use hickory_proto::{
     op::{Message, Query, ResponseCode},
@@ -297,6 +300,38 @@ async fn without_others_a_name_of_theirs_is_a_failure() {
     let cluster = Cluster::start(vec![], &[]).await;
     let answer = cluster.ask("www.example.com.", RecordType::A).await;
     assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
+}
+
+#[tokio::test]
+async fn hosts_of_dns_objects_lead_to_their_router_and_nothing_beside_them_does() {
+    let (at, _, _others) = others(Ipv4Addr::new(192, 0, 2, 1)).await;
+    let cluster = Cluster::start(vec![at], &[]).await;
+    let dnses: Api<DnsObject> = Api::default_namespaced(cluster.plane.client());
+    let paths = json!([{"path": "/", "service": {"name": "web"}}]);
+    let shop =
+        json!({"metadata": {"name": "shop"}, "spec": {"host": "known.test", "paths": paths}});
+    let shop = serde_json::from_value(shop).unwrap();
+    cluster.until_told("known.test.", &["192.0.2.1"]).await;
+    dnses.create(&PostParams::default(), &shop).await.unwrap();
+    // Its router has no address yet.
+    cluster.until_told("known.test.", &[]).await;
+    let early = cluster.ask("known.test.", RecordType::A).await;
+    assert_eq!(early.metadata.response_code, ResponseCode::ServFail);
+
+    let routers = Api::<Service>::namespaced(cluster.plane.client(), "kube-system");
+    let spec = json!({"clusterIP": "10.96.0.80", "ports": [{"port": 80}]});
+    let router = json!({"metadata": {"name": "dns-router"}, "spec": spec});
+    let router = serde_json::from_value(router).unwrap();
+    routers.create(&PostParams::default(), &router).await.unwrap();
+    cluster.until_told("known.test.", &["10.96.0.80"]).await;
+    cluster.until_told("KNOWN.Test.", &["10.96.0.80"]).await;
+    cluster.until_told("known.known.test.", &["192.0.2.1"]).await;
+    let other = cluster.ask("known.test.", RecordType::AAAA).await;
+    assert_eq!(other.metadata.response_code, ResponseCode::NoError);
+    assert_eq!(other.authorities[0].name, Name::from_ascii("known.test.").unwrap());
+
+    dnses.delete("shop", &DeleteParams::default()).await.unwrap();
+    cluster.until_told("known.test.", &["192.0.2.1"]).await;
 }
 
 /// Each of 100,000 questions is answered, with at least the endpoint that is always there.

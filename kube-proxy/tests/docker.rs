@@ -16,17 +16,18 @@ use std::{
 use ipnet::Ipv4Net;
 use kube_proxy::{
     addresses::{Addresses, Loopback},
-    backend::{Backend, Nginx, service::spec},
+    backend::{Backend, Nginx, router, service::spec},
     configs::Configs,
     containers::{Containers, Found},
     docker::Docker,
     instance::InstanceSpec,
     nginx::{
         Configuration,
-        http::{Certificate, Http, Location, Path, Server},
+        http::{Certificate, Http, Location, Path, Seen, Server},
     },
     plan::{PortPlan, Protocol, ServicePlan},
     reconciler::{Reconciler, Summary},
+    router::{RouterPlan, Target},
     status, workers,
 };
 
@@ -500,7 +501,7 @@ fn certificate(host: &str) -> Certificate {
 /// Requests that go there, with that header.
 fn to(path: Path, upstream: &str, mark: Option<&str>) -> Location {
     let headers = mark.iter().map(|mark| ("X-Mark".to_owned(), (*mark).to_owned())).collect();
-    Location { path, upstream: upstream.to_owned(), headers }
+    Location { path, upstream: upstream.to_owned(), seen: Seen::Whole, headers }
 }
 
 fn below(path: &str) -> Path {
@@ -623,4 +624,108 @@ async fn hosts_and_paths_are_served_beside_a_service_and_go_without_it() {
     proxy.want_all("DNS", Vec::new());
     settle_all(&mut proxy).await;
     assert_eq!(containers().await, []);
+}
+
+/// One that answers with the head of the request, but for `/go` and `/away`, from where it sends elsewhere, and upgrades,
+/// after which it gives back what it gets.
+fn telling_backend() -> SocketAddrV4 {
+    server(|mut connection| {
+        let mut reader = BufReader::new(connection.try_clone().unwrap());
+        let lines = reader.by_ref().lines().map_while(Result::ok);
+        let head: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+        let path = head[0].split(' ').nth(1).unwrap();
+        let host = head.iter().find_map(|line| line.strip_prefix("Host: ")).unwrap();
+        let answer = match path {
+            "/go" => "HTTP/1.1 302 Found\r\nLocation: /there\r\n\r\n".to_owned(),
+            "/away" => format!("HTTP/1.1 302 Found\r\nLocation: http://{host}/there\r\n\r\n"),
+            _ if head.iter().any(|line| line == "Upgrade: websocket") => {
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n".to_owned()
+            }
+            _ => format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}\n", head.join("\n")),
+        };
+        connection.write_all(answer.as_bytes()).unwrap();
+        if answer.contains(" 101 ") {
+            let mut word = [0; 4];
+            reader.read_exact(&mut word).unwrap();
+            connection.write_all(&word).unwrap();
+        }
+        // What is left of a body is read, or the answer would be lost with the connection.
+        let _ = connection.shutdown(Shutdown::Write);
+        let _ = std::io::copy(&mut reader, &mut std::io::sink());
+    })
+}
+
+/// What is answered to a request for that host.
+fn say(router: Ipv4Addr, host: &str, request: &str, body: &[u8]) -> String {
+    let mut stream = TcpStream::connect((router, 80)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let length = body.len();
+    let head = format!(
+        "{request} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(body).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_sees_what_is_below_its_path_of_a_host() {
+    let node = Node::new(8).await;
+    let Nginx(mut proxy) = node.proxy().await;
+    let target =
+        |service: &str| Target { namespace: "default".into(), service: service.into(), port: 80 };
+    let paths = [("/p", "web"), ("/p/none", "none"), ("/a$b", "web")];
+    let paths = paths.map(|(path, service)| (path.to_owned(), target(service)));
+    let plan = RouterPlan {
+        uid: "kube-proxy-test-router".to_owned(),
+        ip: node.vip,
+        hosts: [("shop.test".to_owned(), paths.into())].into(),
+        backends: [(target("web"), [telling_backend()].into()), (target("none"), [].into())].into(),
+    };
+    proxy.want_all("Service", Vec::new());
+    proxy.want_all(router::KIND, vec![router::spec(&plan)]);
+    settle_all(&mut proxy).await;
+    let said = |request: &str| say(node.vip, "shop.test", request, b"");
+    let check = |request: &str, expected: &[&str]| {
+        let answer = said(request);
+        for line in expected {
+            assert!(answer.lines().any(|it| it == *line), "no {line:?} in {answer}");
+        }
+    };
+    let client = format!("X-Forwarded-For: {}", node.vip);
+    let named =
+        ["Host: shop.test", &client, "X-Forwarded-Prefix: /p", "X-Forwarded-Host: shop.test"];
+    check("GET /p/x%20y/?q=1", &named);
+    check("GET /p/x%20y/?q=1", &["GET /x%20y/?q=1 HTTP/1.1"]);
+    check("GET /p/", &["GET / HTTP/1.1"]);
+    check("GET /p", &["GET / HTTP/1.1"]);
+    check("GET /a$b/x", &["GET /x HTTP/1.1", "X-Forwarded-Prefix: /a$b"]);
+    check("GET /p/go", &["Location: /p/there"]);
+    check("GET /p/away", &["Location: /p/there"]);
+    for (request, status) in [("GET /p/none/x", "503"), ("GET /", "404"), ("GET /px", "404")] {
+        assert!(said(request).starts_with(&format!("HTTP/1.1 {status} ")), "{request}");
+    }
+    let stranger = say(node.vip, "other.test", "GET /p/", b"");
+    assert!(stranger.starts_with("HTTP/1.1 404 "), "{stranger}");
+    let long = say(node.vip, "shop.test", "POST /p/form", &vec![b'x'; 3_000_000]);
+    assert!(long.contains("POST /form HTTP/1.1"), "{long}");
+
+    let mut socket = TcpStream::connect((node.vip, 80)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let upgrade = "GET /p/chat HTTP/1.1\r\nHost: shop.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    socket.write_all(upgrade.as_bytes()).unwrap();
+    let mut answers = BufReader::new(socket.try_clone().unwrap());
+    let mut line = String::new();
+    answers.read_line(&mut line).unwrap();
+    assert!(line.starts_with("HTTP/1.1 101 "), "{line}");
+    socket.write_all(b"ping").unwrap();
+    let mut rest = String::new();
+    answers.read_to_string(&mut rest).unwrap();
+    assert!(rest.ends_with("ping"), "{rest}");
+
+    proxy.want_all(router::KIND, Vec::new());
+    settle_all(&mut proxy).await;
+    assert!(node.docker().list().await.unwrap().is_empty());
 }

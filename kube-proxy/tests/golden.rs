@@ -6,17 +6,22 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    net::SocketAddrV4,
     path::PathBuf,
 };
 
-use api_types::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use api_types::{
+    api::{core::v1::Service, discovery::v1::EndpointSlice},
+    minik8s::Dns,
+};
 use kube_proxy::{
-    backend::service::spec,
+    backend::{router, service::spec},
     nginx::{
         Configuration, Epoch, Telling,
-        http::{Certificate, Http, Location, Path, Server},
+        http::{Certificate, Http, Location, Path, Seen, Server},
     },
-    plan::{Place, plan},
+    plan::{Place, backends, plan},
+    router::{Target, plan_router},
 };
 use serde::Deserialize;
 use serde_yaml::{Deserializer, Value};
@@ -37,6 +42,7 @@ fn hosts_and_paths_are_as_written_down() {
     let to = |path: Path, upstream: &str| Location {
         path,
         upstream: upstream.to_owned(),
+        seen: Seen::Whole,
         headers: BTreeMap::new(),
     };
     let marked = Location {
@@ -82,6 +88,20 @@ fn hosts_and_paths_are_as_written_down() {
     assert_eq!(config.files().len(), 2);
 }
 
+/// What the hosts of DNS objects lead to.
+#[test]
+fn hosts_of_dns_objects_are_as_written_down() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/hosts");
+    let objects = Objects::read(&fs::read_to_string(format!("{folder}/seed.yaml")).unwrap());
+    let router = objects.service("kube-system", "dns-router").unwrap();
+    let planned = plan_router(&place(), router, &objects.dnses, |to| objects.backends(to)).unwrap();
+    let config = router::spec(&planned).configuration.at(Epoch(0));
+    expect_test::expect_file![format!("{folder}/seed.conf")].assert_eq(&config.text(Telling(1)));
+    // The router has no other nginx.
+    let services = plan(&place(), &objects.services, &objects.slices);
+    assert!(services.iter().all(|service| service.name != "dns-router"));
+}
+
 #[test]
 fn another_certificate_is_another_configuration() {
     let generation = |key: &[u8]| {
@@ -120,19 +140,58 @@ fn manifests() -> Vec<PathBuf> {
     files().filter(|file| file.extension().is_some_and(|kind| kind == "yaml")).collect()
 }
 
-fn configuration(manifest: &str) -> String {
-    let service_cidr = "10.96.0.0/16".parse().unwrap();
-    let place = Place { nodes: ["here".into()].into(), service_cidr, cluster_dns: None };
-    let (mut services, mut slices) = (Vec::<Service>::new(), Vec::<EndpointSlice>::new());
-    for document in Deserializer::from_str(manifest) {
-        let object = Value::deserialize(document).unwrap();
-        match object["kind"].as_str() {
-            Some("Service") => services.push(serde_yaml::from_value(object).unwrap()),
-            Some("EndpointSlice") => slices.push(serde_yaml::from_value(object).unwrap()),
-            other => panic!("unexpected kind {other:?}"),
+/// The objects of a manifest.
+#[derive(Default)]
+struct Objects {
+    services: Vec<Service>,
+    slices: Vec<EndpointSlice>,
+    dnses: Vec<Dns>,
+}
+
+impl Objects {
+    fn read(manifest: &str) -> Self {
+        let mut objects = Objects::default();
+        for document in Deserializer::from_str(manifest) {
+            let object = Value::deserialize(document).unwrap();
+            match object["kind"].as_str() {
+                Some("Service") => objects.services.push(serde_yaml::from_value(object).unwrap()),
+                Some("EndpointSlice") => {
+                    objects.slices.push(serde_yaml::from_value(object).unwrap())
+                }
+                Some("DNS") => objects.dnses.push(serde_yaml::from_value(object).unwrap()),
+                other => panic!("unexpected kind {other:?}"),
+            }
         }
+        objects
     }
-    let plans = plan(&place, &services, &slices);
+
+    fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
+        let is_meant = |service: &&Service| {
+            let metadata = &service.metadata;
+            metadata.namespace.as_deref() == Some(namespace)
+                && metadata.name.as_deref() == Some(name)
+        };
+        self.services.iter().find(is_meant)
+    }
+
+    fn backends(&self, to: &Target) -> Option<BTreeSet<SocketAddrV4>> {
+        let service = self.service(&to.namespace, &to.service)?;
+        let is_its = |slice: &&EndpointSlice| {
+            let labels = slice.metadata.labels.as_ref().unwrap();
+            labels["kubernetes.io/service-name"] == to.service
+        };
+        backends(&place(), service, self.slices.iter().filter(is_its), to.port)
+    }
+}
+
+fn place() -> Place {
+    let service_cidr = "10.96.0.0/16".parse().unwrap();
+    Place { nodes: ["here".into()].into(), service_cidr, cluster_dns: None }
+}
+
+fn configuration(manifest: &str) -> String {
+    let Objects { services, slices, .. } = Objects::read(manifest);
+    let plans = plan(&place(), &services, &slices);
     assert_eq!(plans.len(), 1, "one Service a manifest");
     spec(&plans[0]).configuration.at(Epoch(0)).text(Telling(1))
 }

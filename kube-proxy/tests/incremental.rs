@@ -22,6 +22,7 @@ use kube_proxy::{
     backend::Backend,
     plan::ServicePlan,
     reconciler::{Failure, ReconcileError, Summary},
+    router::RouterPlan,
     sync::{self, Outlets},
     world::{self, Here, World},
 };
@@ -74,6 +75,12 @@ impl Backend for Notetaker {
 
     fn want_all(&mut self, plans: Vec<ServicePlan>) {
         self.notes.add(format!("all {}", plans.len()));
+    }
+
+    fn want_router(&mut self, plan: Option<RouterPlan>) {
+        if let Some(plan) = plan {
+            self.notes.add(format!("router {}", plan.hosts.len()));
+        }
     }
 
     fn want(&mut self, plan: ServicePlan) {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 use async_trait::async_trait;
 
 use super::{
-    Backend,
+    Backend, router,
     service::{self, spec},
 };
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     containers::Containers,
     plan::ServicePlan,
     reconciler::{Failure, ReconcileError, Reconciler, Summary},
+    router::RouterPlan,
 };
 
 /// Carries each Service by an nginx in a container that holds the virtual IP.
@@ -43,6 +44,10 @@ impl<C: Containers, A: Addresses> Backend for Nginx<C, A> {
 
     fn forget(&mut self, uid: &str) {
         self.0.forget(uid);
+    }
+
+    fn want_router(&mut self, plan: Option<RouterPlan>) {
+        self.0.want_all(router::KIND, plan.iter().map(router::spec).collect());
     }
 
     async fn pass(&mut self) -> Result<Summary, ReconcileError> {

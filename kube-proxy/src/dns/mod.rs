@@ -1,4 +1,5 @@
-//! The cluster's DNS: the names of Services, endpoints and pods by what the API server says, all others by asking on.
+//! The cluster's DNS: the names of Services, endpoints and pods, and the hosts of DNS objects, by what the API server says,
+//! all others by asking on.
 //!
 //! [`records`], [`zone`] and [`reply`] decide what is answered, as functions and a value; [`handler`] puts it on the wire,
 //! [`upstream`] asks on. The zone hears of each change at once ([`crate::world::Follower`]), whatever the loop over the
@@ -54,7 +55,7 @@ use self::{
 };
 use crate::{
     addresses::{AddressError, Addresses},
-    world::{Changed, Follower, World},
+    world::{self, Changed, Follower, World},
 };
 
 /// Until an address that can't be bound is tried again.
@@ -210,6 +211,13 @@ impl Follower for Dns {
             }
             Changed::Only(names) => names.iter().for_each(|name| self.change(world, name)),
         }
+        if changed.concerns(&world::router()) {
+            self.hosts_changed(world);
+        }
+    }
+
+    fn hosts_changed(&self, world: &World) {
+        self.zone.write().replace_hosts(world.hosts());
     }
 }
 

@@ -12,7 +12,7 @@ use hickory_proto::{
 
 use super::{
     records::{EndpointRecord, NamedPort, Records},
-    zone::{Meaning, Pointer, Zone},
+    zone::{Meaning, Pointer, Zone, reversed},
 };
 
 /// For how many seconds a record may be kept, and that there is none.
@@ -60,7 +60,7 @@ pub fn reply(zone: &Zone, name: &Name, kind: RecordType) -> Reply {
             reply.outcome = Outcome::Onward(name);
             return reply;
         }
-        if !zone.is_complete() && !is_fixed(&meaning) {
+        if !zone.is_complete() && !is_fixed(&meaning) || meaning == Meaning::Host(None) {
             return Reply { outcome: Outcome::NotYet, ..Reply::default() };
         }
         if let Meaning::Service(Records::External(target)) = meaning
@@ -125,7 +125,9 @@ fn found(
             vec![record(name, RData::TXT(TXT::new(vec![VERSION.to_owned()])))]
         }
         (Meaning::Server, RecordType::A) => addresses(vec![zone.server]),
-        (Meaning::Pod(address), RecordType::A) => addresses(vec![*address]),
+        (Meaning::Pod(address) | Meaning::Host(Some(address)), RecordType::A) => {
+            addresses(vec![*address])
+        }
         (Meaning::Service(records), RecordType::A) => {
             addresses(records.addresses().map(|(address, _)| address).collect())
         }
@@ -195,7 +197,9 @@ fn soa(zone: &Zone, name: &Name) -> Record {
     let within = match zone.origin.zone_of(name) {
         true => zone.origin.clone(),
         // `10.in-addr.arpa`: who has the addresses, has the names.
-        false => name.trim_to(3),
+        false if reversed(name).is_some() => name.trim_to(3),
+        // A host of DNS objects.
+        false => name.clone(),
     };
     let of = |label: &str| zone.origin.prepend_label(label).unwrap_or_else(|_| zone.origin.clone());
     let server = server(zone).unwrap_or_else(|_| zone.origin.clone());

@@ -9,6 +9,7 @@ use hickory_proto::{ProtoError, rr::Name};
 use ipnet::Ipv4Net;
 
 use super::records::{EndpointRecord, Records};
+use crate::world::Hosts;
 
 /// The names of a cluster.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub struct Zone {
     /// Who is told of when an address is asked for.
     pointers: HashMap<Ipv4Addr, BTreeSet<Pointer>>,
     namespaces: BTreeSet<String>,
+    hosts: Hosts,
 }
 
 /// A name that an address has.
@@ -57,6 +59,8 @@ pub(super) enum Meaning<'a> {
     Pod(Ipv4Addr),
     /// An address, by what it is called.
     Pointers(Option<&'a BTreeSet<Pointer>>),
+    /// A host of DNS objects, by its address if that is known.
+    Host(Option<Ipv4Addr>),
     /// There is no such name.
     Nothing,
     /// Others know.
@@ -80,6 +84,7 @@ impl Zone {
             services: HashMap::new(),
             pointers: HashMap::new(),
             namespaces: BTreeSet::new(),
+            hosts: Hosts::default(),
         })
     }
 
@@ -95,6 +100,11 @@ impl Zone {
     /// These are all namespaces.
     pub fn replace_namespaces(&mut self, all: BTreeSet<String>) {
         self.namespaces = all;
+    }
+
+    /// These are all hosts of DNS objects.
+    pub fn replace_hosts(&mut self, hosts: Hosts) {
+        self.hosts = hosts;
     }
 
     /// This is one of the Services, or there is no such one.
@@ -139,7 +149,7 @@ impl Zone {
             return self.pointers_of(address);
         }
         if !self.origin.zone_of(name) {
-            return Meaning::Elsewhere;
+            return self.host(name);
         }
         let labels = labels(name, self.origin.num_labels());
         let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
@@ -157,6 +167,13 @@ impl Zone {
             }
             _ => Meaning::Nothing,
         }
+    }
+
+    /// This name and no other: what is beside it and below it is asked of others.
+    fn host(&self, name: &Name) -> Meaning<'_> {
+        let Hosts { names, router } = &self.hosts;
+        let is_one = !names.is_empty() && names.contains(&labels(name, 0).join("."));
+        if is_one { Meaning::Host(*router) } else { Meaning::Elsewhere }
     }
 
     fn pointers_of(&self, address: Ipv4Addr) -> Meaning<'_> {
@@ -222,7 +239,7 @@ fn labels(name: &Name, but: u8) -> Vec<String> {
 }
 
 /// The address of `4.3.2.1.in-addr.arpa`.
-fn reversed(name: &Name) -> Option<Ipv4Addr> {
+pub(super) fn reversed(name: &Name) -> Option<Ipv4Addr> {
     let labels = labels(name, 0);
     let [d, c, b, a, arpa @ ..] = &labels[..] else { return None };
     if arpa != ["in-addr", "arpa"] {

@@ -47,8 +47,19 @@ pub struct Location {
     pub path: Path,
     /// Who answers: one of [`Http::upstreams`]; with no addresses, or none of that name, nobody (503).
     pub upstream: String,
+    /// What of the path it sees.
+    pub seen: Seen,
     /// Headers that the request gets.
     pub headers: BTreeMap<String, String>,
+}
+
+/// What who answers sees of a request's path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// All of it.
+    Whole,
+    /// What is below that of the location. Its redirections to paths of its own are put below it again.
+    Below,
 }
 
 /// Which paths are meant. The longest of a server counts.
@@ -77,6 +88,17 @@ const FORWARDED: &str = "    proxy_set_header Host $http_host;
     proxy_set_header X-Forwarded-Proto $scheme;
 ";
 
+/// A request and its answer are passed on as they come, whatever their length, and whoever upgrades a connection may be
+/// silent for long. Clients may have come by another port than nginx knows of.
+const PASSED_ON: &str = "    absolute_redirect off;
+    client_max_body_size 0;
+    proxy_request_buffering off;
+    proxy_buffering off;
+    proxy_connect_timeout 2s;
+    proxy_read_timeout 1h;
+    proxy_send_timeout 1h;
+";
+
 impl Http {
     pub(super) fn write(&self, out: &mut String, files: &mut Files) -> fmt::Result {
         if self.servers.is_empty() {
@@ -90,6 +112,7 @@ impl Http {
              map $http_upgrade $upgrading { default upgrade; \"\" \"\"; }\n",
         )?;
         out.write_str(FORWARDED)?;
+        out.write_str(PASSED_ON)?;
         for (number, addresses) in self.answering() {
             writeln!(out, "    upstream u{number} {{")?;
             for address in addresses {
@@ -150,11 +173,29 @@ impl Http {
             writeln!(out, "        {line}")?;
         }
         for (name, value) in &location.headers {
-            let value = quoted(value).replace('$', "${dollar}");
+            let value = self::value(value);
             writeln!(out, "            proxy_set_header {} {value};", quoted(name))?;
         }
-        writeln!(out, "            proxy_pass http://u{upstream};\n        }}")
+        match (location.seen, prefix(&location.path)) {
+            (Seen::Below, below) if !below.is_empty() => {
+                write_below(out, below)?;
+                writeln!(out, "            proxy_pass http://u{upstream}/;\n        }}")
+            }
+            _ => writeln!(out, "            proxy_pass http://u{upstream};\n        }}"),
+        }
     }
+}
+
+/// Has redirections to `/x` lead to `/p/x`.
+fn write_below(out: &mut String, prefix: &str) -> fmt::Result {
+    let below = value(&format!("{prefix}/"));
+    writeln!(out, "            proxy_redirect $scheme://$http_host/ {below};")?;
+    writeln!(out, "            proxy_redirect / {below};")
+}
+
+fn prefix(path: &Path) -> &str {
+    let (Path::Exact(path) | Path::Prefix(path)) = path;
+    path.trim_end_matches('/')
 }
 
 /// Who answers by nginx's words for paths, each once: nginx takes no configuration where one comes twice. What is
@@ -199,6 +240,11 @@ fn is_name(name: &str) -> bool {
     labels.into_iter().all(|label| !label.is_empty() && label.chars().all(is_of_label))
 }
 
+/// One word where nginx looks for variables.
+fn value(text: &str) -> String {
+    quoted(text).replace('$', "${dollar}")
+}
+
 /// One word for nginx, whatever is in it.
 fn quoted(text: &str) -> String {
     let text: String = text.chars().filter(|c| !c.is_control()).collect();
@@ -226,6 +272,7 @@ mod tests {
             locations: vec![Location {
                 path: Path::Prefix("~*".to_owned()),
                 upstream: String::new(),
+                seen: Seen::Whole,
                 headers: BTreeMap::new(),
             }],
         };
