@@ -13,7 +13,7 @@ use api_types::api::core::v1::{
 use api_types::api::discovery::v1::EndpointSlice;
 use api_types::api::rbac::v1::{ClusterRole, Role, RoleBinding};
 use api_types::meta::ObjectMeta;
-use api_types::minik8s::{Function, GpuJob, Workflow, WorkflowRun};
+use api_types::minik8s::{Dns, Function, GpuJob, Workflow, WorkflowRun};
 use kube::api::DynamicObject;
 use kube::core::PartialObjectMeta;
 
@@ -92,6 +92,12 @@ impl Watched for WorkflowRun {
     fn terms(&self) -> Vec<Term> {
         let namespace = namespace(&self.metadata);
         vec![Term::RunOf(ObjectKey::new(namespace, &self.spec.workflow))]
+    }
+}
+
+impl Watched for Dns {
+    fn terms(&self) -> Vec<Term> {
+        vec![Term::Host(self.spec.host.clone())]
     }
 }
 

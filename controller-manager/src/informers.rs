@@ -8,7 +8,7 @@ use api_types::api::coordination::v1::Lease;
 use api_types::api::core::v1::{Endpoints, Namespace, Node, Pod, Service, ServiceAccount};
 use api_types::api::discovery::v1::EndpointSlice;
 use api_types::api::rbac::v1::{Role, RoleBinding};
-use api_types::minik8s::{Function, GpuJob, Workflow, WorkflowRun};
+use api_types::minik8s::{Dns, Function, GpuJob, Workflow, WorkflowRun};
 use listwatch::demand::LEASE_NAMESPACE;
 use listwatch::{ListWatch, Scope};
 use tokio::task::JoinSet;
@@ -67,6 +67,8 @@ informers! {
     role_bindings: RoleBinding = Scope::All,
     /// All functions.
     functions: Function = Scope::All,
+    /// All DNS objects.
+    dnses: Dns = Scope::All,
     /// All GPU jobs.
     gpu_jobs: GpuJob = Scope::All,
     /// All Workflows.

@@ -46,6 +46,8 @@ workers! {
     concurrent_serviceaccount_syncs = 8,
     /// Of how many namespaces the ConfigMap kube-root-ca.crt is looked at at a time
     concurrent_root_ca_syncs = 8,
+    /// How many DNS objects are looked at at a time
+    concurrent_dns_syncs = 8,
     /// How many GPU jobs are looked at at a time
     concurrent_gpu_job_syncs = 8,
     /// How many functions are looked at at a time

@@ -2,6 +2,7 @@
 
 mod cluster_role_aggregation;
 mod deployment;
+mod dns;
 mod function;
 mod function_autoscaler;
 mod garbage_collector;
@@ -53,6 +54,7 @@ pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
         function::register_pools(context, &pools).with_workers(workers.concurrent_warm_pool_syncs),
         function_autoscaler::register(context, pools, tasks)
             .with_workers(workers.concurrent_function_autoscaler_syncs),
+        dns::register(context).with_workers(workers.concurrent_dns_syncs),
         gpu_job::register(context).with_workers(workers.concurrent_gpu_job_syncs),
         horizontal_pod_autoscaler::register(context, tasks)
             .with_workers(workers.concurrent_horizontal_pod_autoscaler_syncs),
@@ -118,6 +120,7 @@ mod tests {
             ("function", "function-controller"),
             ("function-image", "function-image-controller"),
             ("function-autoscaler", "function-autoscaler"),
+            ("dns", "dns-controller"),
             ("gpu-job", "gpu-job-controller"),
             ("horizontal-pod-autoscaler", "horizontal-pod-autoscaler"),
             ("pull-secret", "function-pull-secret-controller"),
@@ -173,6 +176,7 @@ mod tests {
                     "namespaces",
                 ],
             ),
+            ("dns-controller", &["dnses", "services"]),
             ("horizontal-pod-autoscaler", &["horizontalpodautoscalers", "pods"]),
             ("workflow-controller", &["workflows", "workflowruns", "functions"]),
             ("root-ca-certificate-publisher-controller", &["namespaces", "configmaps"]),
@@ -223,6 +227,7 @@ mod tests {
             ("endpoint slices", weak(&all.endpoint_slices)),
             ("service accounts", weak(&all.service_accounts)),
             ("autoscalers", weak(&all.horizontal_pod_autoscalers)),
+            ("DNS objects", weak(&all.dnses)),
             ("gpu jobs", weak(&all.gpu_jobs)),
             ("workflows", weak(&all.workflows)),
             ("workflow runs", weak(&all.workflow_runs)),

@@ -17,6 +17,8 @@ pub enum Term {
     },
     /// The node that it is on.
     Node(String),
+    /// The host name that it is about.
+    Host(String),
     /// The workflow that it is a run of.
     RunOf(ObjectKey),
     /// A label of it.

@@ -4,6 +4,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "json!() is given as it is made")]
 
 mod deployment;
+mod dns;
 mod dynamic;
 mod endpoints;
 mod function;
