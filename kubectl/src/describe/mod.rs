@@ -4,6 +4,7 @@
 mod config_map;
 mod container;
 mod deployment;
+mod dns;
 mod function;
 mod generic;
 mod gpu_job;
@@ -70,6 +71,7 @@ pub fn describe(object: &Value, related: &Related) -> String {
         ("autoscaling", "HorizontalPodAutoscaler") => {
             horizontal_pod_autoscaler::describe(object, related)
         }
+        ("minik8s.io", "DNS") => dns::describe(object, related),
         ("minik8s.io", "Function") => function::describe(object, related),
         ("minik8s.io", "GpuJob") => gpu_job::describe(object, related),
         ("minik8s.io", "Workflow") => workflow::describe(object, related),
