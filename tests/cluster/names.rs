@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    harness::{Backing, Cluster, Done, assert_local, until},
+    harness::{Backing, Cluster, Done, assert_local, run, until},
     replicasets::{apply_web, ready_pods},
 };
 
@@ -22,20 +22,56 @@ const OBJECTS: &str = r#"
       {"name": "sh", "image": "minik8s/busybox:0.1", "command": ["sleep", "3600"]}]}},
   {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "asked"}, "spec": {
     "clusterIP": "None", "selector": {"app": "asking"}}},
+  {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "nginx-service"}, "spec": {
+    "selector": {"app": "web"}, "ports": [{"port": 8080, "targetPort": 80}]}},
   {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "each"}, "spec": {
     "clusterIP": "None", "selector": {"app": "web"}}},
   {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "alias"}, "spec": {
     "type": "ExternalName", "externalName": "web.default.svc.cluster.local"}}]}
 "#;
 
+/// The original's example.
+const HOST: &str = "
+kind: DNS
+metadata:
+  name: dns
+spec:
+  host: test.nginx
+  paths:
+    - path: /nginx/
+      service:
+        name: nginx-service
+        port: 8080
+    - path: /not-nginx/
+      service:
+        name: not-nginx-service
+        port: 8000
+";
+
+/// What comes later: a server in the pod that asks.
+const LATE: &str = r#"
+{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "not-nginx-service"}, "spec": {
+  "selector": {"app": "asking"}, "ports": [{"port": 8000, "targetPort": 8000}]}}
+"#;
+
+fn apply(cluster: &Cluster, file: &str, manifest: &str) {
+    let path = cluster.folder().join(file);
+    std::fs::write(&path, manifest).unwrap();
+    cluster.kubectl(&["apply", "-f", path.to_str().unwrap()]).expect_ok();
+}
+
 fn in_pod(cluster: &Cluster, command: &str) -> Done {
     cluster.kubectl(&["exec", "asking", "--", "sh", "-c", command])
 }
 
 async fn answers(cluster: &Cluster, url: &str) {
+    answers_with(cluster, url, "nginx ").await;
+}
+
+async fn answers_with(cluster: &Cluster, url: &str, beginning: &str) {
     until(&format!("{url} to answer a pod"), async || {
         let done = in_pod(cluster, &format!("timeout 5 wget -q -O - {url}"));
-        if done.stdout.starts_with("nginx ") { Ok(()) } else { Err(done.stdout + &done.stderr) }
+        if done.stdout.starts_with(beginning) { Ok(()) } else { Err(done.stdout + &done.stderr) }
     })
     .await;
 }
@@ -76,13 +112,47 @@ fn ask_from_host() -> Result<(u8, u8), String> {
     Ok((answer[3] & 15, answer[7]))
 }
 
+/// From pods, and from the host that has asked for the address; as soon as there is a Service, until the object goes.
+async fn paths_of_a_host(cluster: &Cluster) {
+    apply(cluster, "dns.yaml", HOST);
+    answers(cluster, "http://test.nginx/nginx/").await;
+    let serve = "mkdir /tmp/www && echo late > /tmp/www/x && httpd -p 8000 -h /tmp/www";
+    in_pod(cluster, serve).expect_ok();
+    apply(cluster, "late.json", LATE);
+    answers_with(cluster, "http://test.nginx/not-nginx/x", "late").await;
+    let ready = ["wait", "--for=condition=Ready", "dns/dns", "--timeout=60s"];
+    cluster.stock_kubectl(&ready).expect_ok();
+
+    let path = "jsonpath={.status.address}";
+    let address = cluster.kubectl(&["get", "dns", "dns", "-o", path]).expect_ok();
+    assert_local(&address);
+    let known = format!("test.nginx:80:{address}");
+    let url = "http://test.nginx/not-nginx/x";
+    let from_host = run("curl", &["-s", "--noproxy", "*", "--resolve", &known, url]);
+    assert_eq!(from_host.expect_ok(), "late\n");
+    cluster.kubectl(&["delete", "dns", "dns"]).expect_ok();
+    until("the address to be free", async || {
+        let service = [
+            "get",
+            "service",
+            "dns-router",
+            "-n",
+            "kube-system",
+            "--ignore-not-found",
+            "-o",
+            "name",
+        ];
+        let printed = cluster.kubectl(&service).expect_ok();
+        if printed.is_empty() { Ok(()) } else { Err(printed) }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn pods_and_the_host_find_services_by_their_names() {
     let cluster = Cluster::start(Backing::Embedded).await;
     apply_web(&cluster);
-    let manifest = cluster.folder().join("names.json");
-    std::fs::write(&manifest, OBJECTS).unwrap();
-    cluster.kubectl(&["apply", "-f", manifest.to_str().unwrap()]).expect_ok();
+    apply(&cluster, "names.json", OBJECTS);
     ready_pods(&cluster, 3).await;
 
     for url in ["http://web:8080/", "http://web.default.svc:8080/", "http://alias:8080/"] {
@@ -99,6 +169,8 @@ async fn pods_and_the_host_find_services_by_their_names() {
     let own = pod_addresses(&cluster, "app=asking");
     looked_up(&cluster, &format!("first.asked.{domain}"), &own).await;
     until("the host to be answered", async || ask_from_host()).await;
+
+    paths_of_a_host(&cluster).await;
 
     // No nginx holds the address, and it is served again after kube-proxy was killed.
     cluster.kill(&["kube-proxy"]);
