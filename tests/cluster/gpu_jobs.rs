@@ -1,19 +1,25 @@
 //! GPU jobs from a manifest to results: real pods, which find a real Slurm cluster behind a real sshd.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use api_types::{api::core::v1::Pod, minik8s::GpuJob};
 use kube::{Api, api::ListParams};
 use serde_json::{Value, json};
 use testkit::Slurm;
 
-use crate::harness::{Backing, Cluster, NODE, run, until};
+use crate::harness::{Backing, Cluster, NODE, run, until_within};
 
 /// The node's bridge has it from the node's first pod on: `10.245.0.1` of the cluster's `10.245.0.0/16`.
 const ADDRESS: &str = "10.245.0.1";
+/// A job passes a scheduler, a kubelet, an sshd, a compiler, Slurm and its accounting.
+const ONE_AFTER_THE_OTHER: Duration = Duration::from_secs(180);
 const SOURCE: &str = r#"#include <stdio.h>
 int main(void) { for (int i = 0; i < 3; i++) printf("%d\n", i + i); return 0; }
 "#;
+
+async fn until<T>(what: &str, probe: impl AsyncFnMut() -> Result<T, String>) -> T {
+    until_within(ONE_AFTER_THE_OTHER, what, probe).await
+}
 
 /// A cluster that knows where Slurm is, and who logs in.
 struct Jobs {
@@ -196,7 +202,7 @@ async fn a_namespace_that_is_deleted_leaves_nothing_of_its_jobs_in_slurm() {
     jobs.submit_in("team", "long", "./add; sleep 1000");
     let long = jobs.until_state_in("team", "long", "RUNNING").await;
     assert!(jobs.remote(&long).exists());
-    jobs.cluster.kubectl(&["delete", "namespace", "team", "--timeout=60s"]).expect_ok();
+    jobs.cluster.kubectl(&["delete", "namespace", "team", "--timeout=180s"]).expect_ok();
     assert_eq!(jobs.slurm.command("squeue", &["-h", "-t", "RUNNING,PENDING"]), "");
     assert!(!jobs.remote(&long).exists(), "{:?}", entries(&jobs.remote(&long)));
     let events = jobs.cluster.kubectl(&["get", "events", "-A"]).expect_ok();
