@@ -10,7 +10,7 @@ use futures::{AsyncBufReadExt, StreamExt};
 use kube::Client;
 use registry::{ResourceDef, Scope, Subresource};
 use serde_json::{Value, json};
-use testkit::ControlPlane;
+use testkit::{ControlPlane, wait};
 
 const JSON: &str = "application/json";
 const MERGE: &str = "application/merge-patch+json";
@@ -87,6 +87,38 @@ impl Case<'_> {
         }
         assert_eq!(self.ask("POST", &self.collection(), JSON, &self.object).await, Err(409));
         created
+    }
+
+    fn is_definition(&self) -> bool {
+        self.def.names.plural == "customresourcedefinitions"
+    }
+
+    /// The object once the server has done with it what it does by itself.
+    async fn settled(&self, created: Value) -> Value {
+        if !self.is_definition() {
+            return created;
+        }
+        wait::within("the definition is served", async {
+            loop {
+                let object = self.get().await.unwrap();
+                if object["status"]["conditions"].as_array().is_some_and(|all| all.len() == 2) {
+                    return object;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+    }
+
+    /// It is not there any more. A definition waits for what it defines.
+    async fn is_gone(&self) {
+        let gone = async {
+            while self.is_definition() && self.get().await != Err(404) {
+                tokio::task::yield_now().await;
+            }
+        };
+        wait::within("the object goes", gone).await;
+        assert_eq!(self.get().await, Err(404));
     }
 
     async fn reads(&self, created: &Value) {
@@ -195,7 +227,7 @@ impl Case<'_> {
                 .await
                 .unwrap();
         }
-        assert_eq!(self.get().await, Err(404));
+        self.is_gone().await;
         assert_eq!(self.ask("DELETE", &self.object_path(), JSON, &Value::Null).await, Err(404));
         self.watched(created).await;
     }
@@ -234,17 +266,19 @@ impl Case<'_> {
         let tested = format!("{}?labelSelector=tested%3Dyes", self.collection());
         let deleted = self.ask("DELETE", &tested, JSON, &now).await.unwrap();
         assert_eq!(deleted["items"].as_array().unwrap().len(), 1, "{deleted}");
-        assert_eq!(self.get().await, Err(404));
-        survivor.get().await.unwrap();
-        let by_name = format!("{}?fieldSelector=metadata.name%3Dsurvivor", self.collection());
+        self.is_gone().await;
+        let left = survivor.get().await.unwrap();
+        let name = left["metadata"]["name"].as_str().unwrap();
+        let by_name = format!("{}?fieldSelector=metadata.name%3D{name}", self.collection());
         self.ask("DELETE", &by_name, JSON, &now).await.unwrap();
-        assert_eq!(survivor.get().await, Err(404));
+        survivor.is_gone().await;
     }
 }
 
 /// What a test writes into a status. A kind that has one must be here.
 fn status_of(plural: &str) -> Value {
     match plural {
+        "customresourcedefinitions" => json!({"observedGeneration": 1}),
         "deployments" => json!({"replicas": 2, "updatedReplicas": 1}),
         "dnses" => json!({"address": "10.96.0.77"}),
         "functions" => json!({"replicas": 7, "readyReplicas": 3}),
@@ -273,6 +307,11 @@ fn renamed(object: &Value, name: &str, tested: &str) -> Value {
     let mut other = object.clone();
     other["metadata"]["name"] = json!(name);
     other["metadata"]["labels"]["tested"] = json!(tested);
+    if other["kind"] == "CustomResourceDefinition" {
+        // It is called what it defines.
+        other["metadata"]["name"] = json!(format!("{name}.stable.example.com"));
+        other["spec"]["names"] = json!({"plural": name, "kind": format!("Kind{name}")});
+    }
     other
 }
 
@@ -284,8 +323,9 @@ async fn every_kind_takes_every_verb() {
         let object = renamed(&example(&def), "example", "yes");
         let case = Case { client: &client, object, def: &def };
         let created = case.create().await;
-        case.reads(&created).await;
-        case.writes(&created).await;
+        let settled = case.settled(created.clone()).await;
+        case.reads(&settled).await;
+        case.writes(&settled).await;
         case.status().await;
         case.delete(&created).await;
         case.delete_collection().await;

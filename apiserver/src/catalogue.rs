@@ -1,6 +1,9 @@
 //! The kinds this server serves, indexed the ways requests and keys name them, and exchanged while it runs.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use api_machinery::ApiError;
 use arc_swap::ArcSwap;
@@ -16,6 +19,8 @@ pub(crate) struct Catalogue {
     by_plural: HashMap<String, Vec<Arc<ResourceDef>>>,
     /// Those that are stored.
     by_collection: HashMap<String, Arc<ResourceDef>>,
+    /// The qualified names of those that are about to go, with all their objects.
+    going: HashSet<String>,
 }
 
 /// Why kinds can't be served together.
@@ -56,7 +61,18 @@ impl Catalogue {
             by_plural,
             by_collection: stored.map(|def| (def.prefix(None), def.clone())).collect(),
             definitions,
+            going: HashSet::new(),
         })
+    }
+
+    /// The same with kinds of these qualified names about to go.
+    pub(crate) fn without(self, going: HashSet<String>) -> Self {
+        Self { going, ..self }
+    }
+
+    /// Whether a kind is about to go, so that no objects of it are made any more.
+    pub(crate) fn is_going(&self, def: &ResourceDef) -> bool {
+        !self.going.is_empty() && self.going.contains(&def.qualified())
     }
 
     /// The kinds that this program has.
@@ -71,6 +87,11 @@ impl Catalogue {
         self.definitions.iter()
     }
 
+    /// Those that clients may ask for.
+    pub(crate) fn served(&self) -> impl Iterator<Item = &Arc<ResourceDef>> {
+        self.iter().filter(|def| def.is_served)
+    }
+
     /// The kind that a path names.
     pub(crate) fn find(
         &self,
@@ -79,7 +100,7 @@ impl Catalogue {
         plural: &str,
     ) -> Option<&Arc<ResourceDef>> {
         let mut known = self.by_plural.get(plural).into_iter().flatten();
-        known.find(|def| path(def) == (group, version, plural))
+        known.find(|def| def.is_served && path(def) == (group, version, plural))
     }
 
     /// The kind that lives at a key of the store.
@@ -125,7 +146,7 @@ impl Catalogue {
     /// Groups with their versions, each once, the core group first.
     pub(crate) fn group_versions(&self) -> Vec<(&str, &str)> {
         let mut seen = Vec::new();
-        for names in self.definitions.iter().map(|d| &d.names) {
+        for names in self.served().map(|d| &d.names) {
             let version = (names.group.as_str(), names.version.as_str());
             if !seen.contains(&version) {
                 seen.push(version);
@@ -146,7 +167,7 @@ impl Catalogue {
         group: &'a str,
         version: &'a str,
     ) -> impl Iterator<Item = &'a Arc<ResourceDef>> {
-        self.iter().filter(move |d| d.names.group == group && d.names.version == version)
+        self.served().filter(move |d| d.names.group == group && d.names.version == version)
     }
 }
 

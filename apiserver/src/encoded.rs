@@ -131,11 +131,17 @@ impl Encoded {
     }
 
     fn anew(catalogue: &Catalogue, def: Option<&Arc<ResourceDef>>, entry: &Entry) -> Decoded {
-        let read = decode(entry).and_then(|object| match def {
-            Some(def) => catalogue.converted(object, def).map_err(|e| Unreadable::new(entry, &e)),
-            None => Ok(object),
-        });
-        let object = read.inspect_err(|error| tracing::error!("cannot read {error}"))?;
+        let object = decode(entry).inspect_err(|error| tracing::error!("cannot read {error}"))?;
+        // The versions of a kind may come and go while this is kept: what can't be converted now may be when it is read.
+        let converted = def.map(|def| catalogue.converted(object.clone(), def));
+        let (object, def) = match converted {
+            Some(Ok(converted)) => (converted, def),
+            Some(Err(error)) => {
+                tracing::warn!(%error, key = &*entry.key, "kept as it is stored");
+                (object, None)
+            }
+            None => (object, None),
+        };
         let fields = def.map(|def| def.stored_field_values(&object)).unwrap_or_default();
         let added = line(ADDED, object.to_string().as_bytes());
         Ok(Self::new(added.into(), Texts::new(labels(&object), &fields), def.cloned()))

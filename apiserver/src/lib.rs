@@ -12,6 +12,7 @@ mod caching;
 mod call;
 mod catalogue;
 mod config;
+mod custom_resources;
 mod discovery;
 mod duties;
 mod encoded;

@@ -16,6 +16,7 @@ use crate::{
     bootstrap,
     catalogue::{Catalogue, CatalogueError, InForce},
     config::Config,
+    custom_resources,
     duties::DutyError,
     endpoints::{self, Witness},
     identity::Identity,
@@ -51,9 +52,12 @@ impl ApiServer {
         store: Arc<dyn Store>,
         publisher: Option<Publisher>,
     ) -> anyhow::Result<Self> {
-        let catalogue = InForce::new(Catalogue::built_in());
         let metrics = Metrics::new();
         let store = Arc::new(Measured::new(store, metrics.store.clone()));
+        let begun = custom_resources::begin(&*store).await;
+        let (catalogue, custom_kinds) =
+            begun.context("cannot read the CustomResourceDefinitions from the store")?;
+        let catalogue = InForce::new(catalogue);
         let storage = Storage::start(store, catalogue.clone(), &config)
             .await
             .context("cannot fill the cache from the store")?;
@@ -70,6 +74,8 @@ impl ApiServer {
                 .duties
                 .begin("listening to kubelets", listen(this.state.clone(), announcements));
         }
+        let custom = custom_resources::follow(this.state.clone(), this.itself(), custom_kinds);
+        this.state.duties.begin("the custom resources", custom);
         let mut witness = Witness::default();
         let (api, State { config, storage, .. }) = (this.itself(), &*this.state);
         if let Err(error) = bootstrap::begin(&api, config, storage, &mut witness).await {

@@ -13,6 +13,7 @@ use crate::{
     admission::{Repair, Suspects, Warning},
     bootstrap,
     catalogue::InForce,
+    custom_resources,
     encoded::{CachedObject, Encoded},
     endpoints::Witness,
     internal,
@@ -37,6 +38,8 @@ pub(crate) fn start(state: &Arc<State>, api: &InProcess, witness: Witness) {
     let expiry = expire_events(catalogue.clone(), storage.clone(), config.event_ttl);
     duties.begin("the expiry of events", expiry);
     duties.begin("the repair of claims", repair_claims(state.clone(), api.clone()));
+    let cleanup = custom_resources::clean_up(state.clone(), api.clone());
+    duties.begin("the cleanup of custom resources", cleanup);
     let upkeep = restore(state.clone(), api.clone(), witness);
     duties.begin("the upkeep of the system's objects", upkeep);
     duties.begin("the compaction of history", compact(storage.clone(), config.compaction_interval));

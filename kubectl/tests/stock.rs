@@ -355,3 +355,51 @@ async fn the_server_merges_for_the_stock_kubectl_as_for_ours() {
     assert!(both.stock(&forced, &map("2")).await.0);
     both.check("get configmap m -o yaml --show-managed-fields").await;
 }
+
+/// A kind from data, from its definition to its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stock_kubectl_uses_kinds_that_come_from_data() {
+    if !is_comparable() {
+        return;
+    }
+    let both = Both::start().await;
+    let said = |line: &'static str, input: String| {
+        let both = &both;
+        async move {
+            let args: Vec<_> = line.split_whitespace().collect();
+            let (ok, out, err) = both.stock(&args, &input).await;
+            assert!(ok, "kubectl {line}: {err}");
+            out
+        }
+    };
+    let definition =
+        include_str!("../../tests/catalogue/customresourcedefinitions.yaml").to_owned();
+    let none = String::new;
+    let name = "customresourcedefinition.apiextensions.k8s.io/crontabs.stable.example.com";
+    assert_eq!(said("apply -f -", definition.clone()).await, format!("{name} created\n"));
+    assert_eq!(said("apply -f -", definition).await, format!("{name} unchanged\n"));
+    said("wait --for=condition=established crd/crontabs.stable.example.com", none()).await;
+    let tab = |image: &str| {
+        format!(
+            r#"{{"apiVersion":"stable.example.com/v1","kind":"CronTab","metadata":{{"name":"mine"}},"spec":{{"cronSpec":"* * * * */5","image":"{image}"}}}}"#
+        )
+    };
+    let created = said("apply -f -", tab("one")).await;
+    assert_eq!(created, "crontab.stable.example.com/mine created\n");
+    let table = said("get ct -o wide", none()).await;
+    let words: Vec<_> = table.split_whitespace().collect();
+    assert_eq!(words, ["NAME", "SPEC", "REPLICAS", "mine", "*", "*", "*", "*", "*/5", "1"]);
+    let explained = said("explain ct.spec.cronSpec", none()).await;
+    assert!(explained.contains("FIELD: cronSpec <string>"), "{explained}");
+    let applied = said("apply --server-side --force-conflicts -f -", tab("two")).await;
+    assert_eq!(applied, "crontab.stable.example.com/mine serverside-applied\n");
+    said("scale ct mine --replicas=3", none()).await;
+    let fields = "get ct mine -o jsonpath={.spec.image}/{.spec.replicas}";
+    assert_eq!(said(fields, none()).await, "two/3");
+    both.check("get ct").await;
+    said("delete crd crontabs.stable.example.com", none()).await;
+    let (ok, _, err) = both.stock(&["get", "ct"], "").await;
+    // What it has found before it still asks for.
+    let is_gone = ["could not find the requested resource", "doesn't have a resource type"];
+    assert!(!ok && is_gone.iter().any(|why| err.contains(why)), "{err}");
+}

@@ -137,7 +137,7 @@ fn document_v3(catalogue: &Catalogue, group: &str, version: &str) -> Value {
 fn document_v2(catalogue: &Catalogue) -> Value {
     let mut schemas = Schemas::new("#/definitions/");
     let mut paths = Map::new();
-    for def in catalogue.iter() {
+    for def in catalogue.served() {
         schemas.add_kind(def);
         for (path, operations) in paths::of(def) {
             paths.insert(path.clone(), v2::path_item(&path, operations, &mut schemas));

@@ -41,6 +41,10 @@ pub(super) async fn store(
     call: &Call,
     mut given: Given,
 ) -> Result<Response, ApiError> {
+    if state.catalogue.load().is_going(&call.info.def) {
+        let why = "create not allowed while custom resource definition is terminating";
+        return Err(ApiError::new(405, "MethodNotAllowed", why));
+    }
     let path = state.write_path();
     given.warnings.extend(super::warnings::of(state.objects(), call, &given.object).await);
     let Given { object, warnings, managers } = given;

@@ -59,6 +59,8 @@ pub(crate) fn cron_tab(version: &str) -> CustomResource {
             selector: SelectorPath::Text(path("status", "labelSelector")),
         }),
         conversion: None,
+        is_served: true,
+        selectable_fields: Vec::new(),
     }
 }
 

@@ -7,6 +7,7 @@ mod coding;
 mod custom_resources;
 mod damage;
 mod decoding;
+mod definitions;
 mod deletion;
 mod discovery;
 mod duties;

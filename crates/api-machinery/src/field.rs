@@ -125,6 +125,19 @@ impl FieldErrors {
         self.0.retain(|fault| !faults.0.contains(fault));
     }
 
+    /// The faults of what is at a path, found apart from the rest.
+    pub fn extend_below(&mut self, path: &FieldPath, faults: Self) {
+        let below = |error: FieldError| {
+            let path = match error.path.0.as_str() {
+                "" => path.clone(),
+                inner if inner.starts_with('[') => FieldPath([&*path.0, inner].concat()),
+                inner => path.child(inner),
+            };
+            FieldError { path, ..error }
+        };
+        self.0.extend(faults.0.into_iter().map(below));
+    }
+
     /// Whether no fault was found.
     #[must_use]
     pub fn is_empty(&self) -> bool {

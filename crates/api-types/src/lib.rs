@@ -9,5 +9,6 @@ pub use k8s_openapi::{
     jiff,
 };
 
+pub mod apiextensions;
 pub mod metrics;
 pub mod minik8s;

@@ -193,6 +193,7 @@ where
             scale: ScalePaths::default(),
             is_review: this.is_review,
             is_computed: this.is_computed,
+            is_served: true,
             shapes: OnceLock::new(),
             conversion: this.conversion,
             kind: Box::new(kind),

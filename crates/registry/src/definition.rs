@@ -42,6 +42,8 @@ pub struct ResourceDef {
     pub is_review: bool,
     /// Whether its objects are made when they are read, and not kept.
     pub is_computed: bool,
+    /// Whether clients may ask for it; others are there for what is stored in them.
+    pub is_served: bool,
     /// Absent with the version that is stored.
     pub(crate) conversion: Option<Box<dyn Conversion>>,
     pub(crate) kind: Box<dyn ErasedKind>,

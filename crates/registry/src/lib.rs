@@ -24,7 +24,10 @@ pub use any_object::AnyObject;
 pub use builder::{Builder, resource};
 pub use context::Context;
 pub use conversion::{Conversion, SameFields};
-pub use custom_resource::{CustomResource, CustomResourceError, PrinterColumn};
+pub use custom_resource::{
+    CLEANUP_FINALIZER, CustomResource, CustomResourceError, PrinterColumn, Priority, TERMINATING,
+    TakenNames, accept, condition, is_established, set_condition, versions,
+};
 pub use definition::ResourceDef;
 pub use deletion::Deletion;
 pub use description::{Column, Names, Scope, Subresource};

@@ -51,6 +51,11 @@ impl Cell {
     }
 }
 
+/// Whether a column's path can be followed.
+pub(crate) fn is_path(path: &str) -> bool {
+    Cell::new(&Column::default(), path).is_some()
+}
+
 fn whole(number: &serde_json::Number) -> Value {
     match number.as_f64().filter(|_| number.is_f64()) {
         #[expect(clippy::cast_possible_truncation, reason = "as Kubernetes does")]

@@ -25,6 +25,8 @@ pub(super) struct CustomKind {
     pub(super) validation: Validation,
     pub(super) cells: Vec<Cell>,
     pub(super) has_status: bool,
+    /// The fields that can be selected by: their names, and the way to them.
+    pub(super) selectable_fields: Vec<(String, Vec<String>)>,
 }
 
 impl CustomKind {
@@ -46,6 +48,20 @@ impl CustomKind {
         if part == Part::Status {
             new.copy_status(&given);
         }
+    }
+
+    /// The fields that can be selected by, as texts; empty ones where they are not there.
+    fn selected<'a>(&self, of: impl Fn(&str) -> Option<&'a Value>) -> Vec<String> {
+        let follow = |(_, path): &(String, Vec<String>)| {
+            let (first, rest) = path.split_first()?;
+            let value = rest.iter().try_fold(of(first)?, |value, name| value.get(name))?;
+            match value {
+                Value::String(text) => Some(text.clone()),
+                Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+                _ => None,
+            }
+        };
+        self.selectable_fields.iter().map(|field| follow(field).unwrap_or_default()).collect()
     }
 
     /// Of an update what is not as in `old`: the schema may have become stricter since.
@@ -149,15 +165,16 @@ impl ErasedKind for CustomKind {
     }
 
     fn field_names(&self) -> Vec<String> {
-        Vec::new()
+        self.selectable_fields.iter().map(|(name, _)| name.clone()).collect()
     }
 
-    fn field_values(&self, _: &AnyObject) -> Vec<String> {
-        Vec::new()
+    fn field_values(&self, object: &AnyObject) -> Vec<String> {
+        let rest = &own(object).rest;
+        self.selected(|name| rest.get(name))
     }
 
-    fn stored_field_values(&self, _: &Value) -> Vec<String> {
-        Vec::new()
+    fn stored_field_values(&self, object: &Value) -> Vec<String> {
+        self.selected(|name| object.get(name))
     }
 
     fn row(&self, object: &Value, now: Timestamp) -> Result<Vec<Value>, Fault> {

@@ -12,6 +12,11 @@ pub(super) fn prune(schema: &Value, object: &mut Map<String, Value>, unknown: &m
     prune_object(schema, preserves_unknown(schema), object, &Path::Root, unknown);
 }
 
+/// The same of a value of any type.
+pub(super) fn prune_any(schema: &Value, value: &mut Value, unknown: &mut Vec<String>) {
+    prune_value(schema, preserves_unknown(schema), value, &Path::Root, unknown);
+}
+
 fn prune_object(
     schema: &Value,
     preserves: bool,
@@ -93,6 +98,6 @@ pub(super) fn of_field<'a>(schema: &'a Value, name: &str) -> Option<&'a Value> {
 }
 
 /// Whether the schema says so.
-pub(super) fn is_set(schema: &Value, flag: &str) -> bool {
+pub(crate) fn is_set(schema: &Value, flag: &str) -> bool {
     schema.get(flag).is_some_and(|value| *value == true)
 }

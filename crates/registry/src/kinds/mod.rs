@@ -1,5 +1,6 @@
 //! The kinds, a file each, and the list of them all.
 
+mod apiextensions;
 mod apps;
 mod authentication;
 mod authorization;
@@ -28,6 +29,7 @@ pub fn all() -> Vec<ResourceDef> {
         core::secret::definition(),
         core::service::definition(),
         core::service_account::definition(),
+        apiextensions::custom_resource_definition::definition(),
         apps::deployment::definition(),
         apps::replica_set::definition(),
         autoscaling::horizontal_pod_autoscaler::definition(),

@@ -30,6 +30,8 @@ fn custom(spec: &Value) -> CustomResource {
         has_status: true,
         scale: None,
         conversion: None,
+        is_served: true,
+        selectable_fields: Vec::new(),
     }
 }
 

@@ -79,7 +79,9 @@ fn refuses_other_kinds_versions_names_and_namespaces() {
 
 #[test]
 fn needs_a_name_that_its_group_allows() {
-    for def in registry::all() {
+    // Those are called what they define.
+    let own = |def: &ResourceDef| def.names.kind == "CustomResourceDefinition";
+    for def in registry::all().into_iter().filter(|def| !own(def)) {
         let mut given = example(&def);
         // Names of roles need only be parts of paths.
         let (name, fault) = match def.names.group.as_str() {

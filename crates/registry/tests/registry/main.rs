@@ -5,6 +5,7 @@
 mod autoscaling;
 mod binding;
 mod custom_resource;
+mod custom_resource_definition;
 mod deletion;
 mod every_kind;
 mod faults;

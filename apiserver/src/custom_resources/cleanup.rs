@@ -1,0 +1,133 @@
+//! The objects of a kind go before its definition does (Kubernetes: `apiextensions-apiserver/pkg/controller/finalizer`).
+
+use std::sync::Arc;
+
+use api_machinery::ApiError;
+use api_types::{apiextensions::CustomResourceDefinition, jiff::Timestamp, meta::DeleteOptions};
+use futures::{StreamExt, stream};
+use registry::{CLEANUP_FINALIZER, Deletion, ResourceDef, Scope, TERMINATING, set_condition};
+
+use super::{PREFIX, changes::Changes, write_status};
+use crate::{
+    encoded::CachedObject,
+    query::ReadAt,
+    service::InProcess,
+    state::State,
+    storage::{Address, Storage, Stored, WriteError},
+};
+
+/// How many objects are removed at once.
+const REMOVALS: usize = 16;
+
+/// Sees to definitions that are being deleted.
+pub(crate) async fn clean_up(state: Arc<State>, api: InProcess) {
+    let mut changes = Changes::of(&state.storage, PREFIX).await;
+    loop {
+        let mut unfinished = false;
+        for definition in going(&state.storage) {
+            match finish(&state, &api, definition).await {
+                Ok(is_finished) => unfinished |= !is_finished,
+                Err(error) => {
+                    tracing::warn!(%error, "custom resources can't be deleted yet");
+                    unfinished = true;
+                }
+            }
+        }
+        changes.next(unfinished).await;
+    }
+}
+
+/// The definitions that wait for it.
+fn going(storage: &Storage) -> Vec<CustomResourceDefinition> {
+    let cached = storage.cache().list(PREFIX);
+    let objects = cached.items.iter().filter_map(|item| item.object.as_ref().ok());
+    let marked = objects.filter(|object| object.says("deletionTimestamp"));
+    let definitions = marked.filter_map(|object| {
+        serde_json::from_slice::<CustomResourceDefinition>(&object.json()).ok()
+    });
+    let waits = |definition: &CustomResourceDefinition| {
+        let finalizers = definition.metadata.finalizers.iter().flatten();
+        definition.metadata.deletion_timestamp.is_some()
+            && finalizers.into_iter().any(|finalizer| finalizer == CLEANUP_FINALIZER)
+    };
+    definitions.filter(waits).collect()
+}
+
+/// Deletes the objects; whether none is left, and the definition may go.
+async fn finish(
+    state: &State,
+    api: &InProcess,
+    mut definition: CustomResourceDefinition,
+) -> Result<bool, ApiError> {
+    let catalogue = state.catalogue.load();
+    let (group, plural) = (&definition.spec.group, &definition.spec.names.plural);
+    let mut kinds = catalogue.iter().filter(|def| def.is_stored());
+    let kind = kinds.find(|d| (&d.names.group, &d.names.plural) == (group, plural)).cloned();
+    if let Some(kind) = kind {
+        // Before that, new ones may come.
+        if !catalogue.is_going(&kind) || !delete_all(&state.storage, &kind).await? {
+            tell(&mut definition, "True", "InstanceDeletionInProgress");
+            write_status(api, &definition).await?;
+            return Ok(false);
+        }
+    }
+    definition.metadata.finalizers.iter_mut().for_each(|finalizers| {
+        finalizers.retain(|finalizer| finalizer != CLEANUP_FINALIZER);
+    });
+    tell(&mut definition, "False", "InstanceDeletionCompleted");
+    write_status(api, &definition).await?;
+    Ok(true)
+}
+
+fn tell(definition: &mut CustomResourceDefinition, value: &str, reason: &str) {
+    let message = match value {
+        "True" => "CustomResource deletion is in progress",
+        _ => "removed all instances",
+    };
+    let status = definition.status.get_or_insert_default();
+    set_condition(status, [TERMINATING, value, reason, message], Timestamp::now());
+}
+
+/// Whether all are gone, and not only marked.
+async fn delete_all(storage: &Storage, def: &Arc<ResourceDef>) -> Result<bool, ApiError> {
+    let prefix = def.prefix(None);
+    let objects = storage.list(&prefix, ReadAt::MostRecent).await?;
+    let delete = |item: &CachedObject| {
+        let key = item.key.clone();
+        async move {
+            if let Err(error) = delete(storage, def, &key).await {
+                tracing::warn!(%error, key = &*key, "a custom resource can't be deleted yet");
+            }
+        }
+    };
+    let deletions: Vec<_> = objects.items.iter().map(delete).collect();
+    stream::iter(deletions).for_each_concurrent(REMOVALS, |deletion| deletion).await;
+    Ok(storage.list(&prefix, ReadAt::MostRecent).await?.items.is_empty())
+}
+
+async fn delete(storage: &Storage, def: &ResourceDef, key: &str) -> Result<(), ApiError> {
+    let path = key.trim_start_matches(&def.prefix(None));
+    let (namespace, name) = match def.scope {
+        Scope::Namespaced => path.split_once('/').map(|(space, name)| (Some(space), name)),
+        Scope::Cluster => None,
+    }
+    .unwrap_or((None, path));
+    let at = Address { def, namespace, name };
+    let attempt = |old: Stored| async move {
+        let object = def.stored(&old.object)?;
+        match def.begin_deletion(&object, &DeleteOptions::default(), Timestamp::now()) {
+            Deletion::Remove => storage.remove(at, old.revision).await.map(drop),
+            Deletion::Mark(mut marked) => storage.update(at, &old, &mut marked).await.map(drop),
+            Deletion::Pending => Ok::<_, WriteError>(()),
+        }
+    };
+    match storage.compare_and_swap(at, attempt).await {
+        Err(error) if error.code() == 404 => Ok(()),
+        // What can't be read can't be spared either.
+        Err(error) if error.reason() == "StoreReadError" => {
+            let revision = storage.revision_of(at).await?;
+            Ok(storage.remove(at, revision).await.map(drop)?)
+        }
+        result => result,
+    }
+}

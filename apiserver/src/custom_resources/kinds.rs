@@ -1,0 +1,212 @@
+//! Which kinds are served for the definitions there are, and what their statuses are to say. Pure.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
+
+use api_types::{
+    apiextensions::{CustomResourceDefinition, v1::CustomResourceDefinitionNames},
+    jiff::Timestamp,
+};
+use registry::{Priority, ResourceDef, TakenNames};
+use store::Revision;
+
+use crate::catalogue::{Catalogue, CatalogueError};
+
+/// A definition as it is stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stored<'a> {
+    pub(super) name: &'a str,
+    pub(super) revision: Revision,
+    pub(super) json: &'a [u8],
+}
+
+/// The kinds of this program and those that come from data. Kinds stay the same as long as what they are made of does:
+/// their objects are encoded already.
+#[derive(Debug)]
+pub(crate) struct CustomKinds {
+    built_in: Vec<Arc<ResourceDef>>,
+    known: HashMap<String, Known>,
+    /// What came of the definitions before.
+    last: Kinds,
+}
+
+/// All kinds, and the qualified names of those that are being deleted.
+#[derive(Clone, Debug, Default)]
+struct Kinds {
+    all: Vec<Arc<ResourceDef>>,
+    going: HashSet<String>,
+}
+
+impl Kinds {
+    fn are(&self, other: &Self) -> bool {
+        let is_same = self.all.len() == other.all.len() && self.going == other.going;
+        is_same && self.all.iter().zip(&other.all).all(|(own, other)| Arc::ptr_eq(own, other))
+    }
+}
+
+/// What is remembered of a definition.
+#[derive(Debug)]
+struct Known {
+    revision: Revision,
+    /// Without its versions, whose schemas may be large.
+    definition: CustomResourceDefinition,
+    /// Of its spec.
+    hash: u64,
+    served_as: Option<(u64, CustomResourceDefinitionNames)>,
+    kinds: Vec<Arc<ResourceDef>>,
+}
+
+/// What comes of all definitions.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    kinds: Kinds,
+    /// Whether the kinds are not as they were.
+    pub(super) is_new: bool,
+    /// Definitions with another status than is stored.
+    pub(super) told: Vec<CustomResourceDefinition>,
+}
+
+impl Outcome {
+    pub(super) fn catalogue(&self) -> Result<Catalogue, CatalogueError> {
+        Ok(Catalogue::new(self.kinds.all.clone())?.without(self.kinds.going.clone()))
+    }
+}
+
+impl CustomKinds {
+    pub(super) fn new() -> Self {
+        let built_in = Catalogue::built_in().iter().cloned().collect();
+        Self { built_in, known: HashMap::new(), last: Kinds::default() }
+    }
+
+    /// What comes of these definitions, which are all that there are.
+    pub(super) fn of(&mut self, stored: &[Stored<'_>], now: Timestamp) -> Outcome {
+        let names: HashSet<&str> = stored.iter().map(|stored| stored.name).collect();
+        self.known.retain(|name, _| names.contains(name.as_str()));
+        let mut present: Vec<_> = stored.iter().filter(|stored| self.learn(stored)).collect();
+        // Of those that wish for the same names the first gets them, on each server.
+        present.sort_by_key(|stored| {
+            let created = self.known[stored.name].definition.metadata.creation_timestamp.clone();
+            (created.map(|time| time.0), stored.name)
+        });
+        let mut taken = self.taken();
+        let (mut outcome, mut custom) = (Outcome::default(), Vec::new());
+        for stored in present {
+            self.decide(stored, &mut taken, now, &mut outcome);
+            custom.extend(self.known[stored.name].kinds.iter().cloned());
+        }
+        custom.sort_by_cached_key(|def| {
+            let names = &def.names;
+            (names.group.clone(), Priority::of(&names.version), names.plural.clone())
+        });
+        outcome.kinds.all = self.built_in.iter().cloned().chain(custom).collect();
+        outcome.is_new = !outcome.kinds.are(&self.last);
+        self.last = outcome.kinds.clone();
+        outcome
+    }
+
+    /// Reads a definition if it has changed; whether it is one.
+    fn learn(&mut self, stored: &Stored<'_>) -> bool {
+        let known = self.known.get(stored.name);
+        if known.is_some_and(|known| known.revision == stored.revision) {
+            return true;
+        }
+        let Some(mut definition) = parse(stored) else { return false };
+        let hash = hash(&definition);
+        definition.spec.versions = Vec::new();
+        let before = self
+            .known
+            .remove(stored.name)
+            .filter(|known| known.definition.metadata.uid == definition.metadata.uid);
+        let (served_as, kinds) =
+            before.map(|known| (known.served_as, known.kinds)).unwrap_or_default();
+        let known = Known { revision: stored.revision, definition, hash, served_as, kinds };
+        self.known.insert(stored.name.to_owned(), known);
+        true
+    }
+
+    /// The names in use, by group.
+    fn taken(&self) -> HashMap<String, TakenNames> {
+        let mut taken = HashMap::<String, TakenNames>::new();
+        for def in &self.built_in {
+            taken.entry(def.names.group.clone()).or_default().take(&def.names);
+        }
+        for Known { definition, .. } in self.known.values() {
+            let accepted = definition.status.as_ref().and_then(|s| s.accepted_names.as_ref());
+            let taken = taken.entry(definition.spec.group.clone()).or_default();
+            accepted.into_iter().for_each(|names| taken.take_accepted(names));
+        }
+        taken
+    }
+
+    fn decide(
+        &mut self,
+        stored: &Stored<'_>,
+        taken: &mut HashMap<String, TakenNames>,
+        now: Timestamp,
+        outcome: &mut Outcome,
+    ) {
+        let Some(known) = self.known.get_mut(stored.name) else { return };
+        let definition = &known.definition;
+        let taken = taken.entry(definition.spec.group.clone()).or_default();
+        let is_going = definition.metadata.deletion_timestamp.is_some();
+        let status = match is_going {
+            true => definition.status.clone().unwrap_or_default(),
+            false => registry::accept(definition, taken, now),
+        };
+        status.accepted_names.iter().for_each(|names| taken.take_accepted(names));
+        if is_going {
+            outcome.kinds.going.insert(stored.name.to_owned());
+        }
+        match status.accepted_names.as_ref().filter(|_| registry::is_established(&status)) {
+            Some(names) => known.serve(stored, names),
+            None => known.forget(),
+        }
+        if Some(&status) != known.definition.status.as_ref() {
+            let mut told = known.definition.clone();
+            told.status = Some(status);
+            outcome.told.push(told);
+        }
+    }
+}
+
+impl Known {
+    /// Serves nothing.
+    fn forget(&mut self) {
+        self.kinds.clear();
+        self.served_as = None;
+    }
+
+    /// Makes the kinds anew if they are not what they were.
+    fn serve(&mut self, stored: &Stored<'_>, names: &CustomResourceDefinitionNames) {
+        let served_as = Some((self.hash, names.clone()));
+        if served_as == self.served_as {
+            return;
+        }
+        let Some(definition) = parse(stored) else { return };
+        match registry::versions(&definition, names) {
+            Ok(kinds) => self.kinds = kinds.into_iter().map(Arc::new).collect(),
+            Err(error) => {
+                tracing::error!(
+                    definition = stored.name, %error, "custom resources can't be served"
+                );
+                self.kinds.clear();
+            }
+        }
+        self.served_as = served_as;
+    }
+}
+
+fn parse(stored: &Stored<'_>) -> Option<CustomResourceDefinition> {
+    let parsed = serde_json::from_slice(stored.json);
+    let told = |error: &_| tracing::error!(definition = stored.name, %error, "cannot be read");
+    parsed.inspect_err(told).ok()
+}
+
+fn hash(definition: &CustomResourceDefinition) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    serde_json::to_vec(&definition.spec).unwrap_or_default().hash(&mut hasher);
+    hasher.finish()
+}
