@@ -18,7 +18,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    admission::{Attributes, Operation},
+    admission::{Attributes, Feedback, Operation, Sender},
     body,
     form::Presentation,
     identity::Identity,
@@ -40,6 +40,7 @@ pub(crate) struct Call {
     /// The client's connection, if it asks for another protocol on it.
     pub(crate) upgrade: Option<OnUpgrade>,
     pub(crate) presentation: Presentation,
+    pub(crate) feedback: Arc<Feedback>,
 }
 
 /// What becomes of fields that the kind doesn't have.
@@ -163,6 +164,12 @@ impl Call {
             uid,
             old,
             options: None,
+            deletion: None,
+            sender: Some(Sender {
+                query: &self.query,
+                is_patch: self.info.verb == Verb::Patch,
+                feedback: &self.feedback,
+            }),
             identity: &self.identity,
             dry_run: false,
         }

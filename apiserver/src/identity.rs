@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use api_types::api::authentication::v1::UserInfo;
+
 /// The name of whom nobody vouches for.
 pub(crate) const ANONYMOUS: &str = "system:anonymous";
 /// The group of everybody whom somebody vouches for.
@@ -56,6 +58,17 @@ impl Identity {
     #[must_use]
     pub fn is_anonymous(&self) -> bool {
         self.user == ANONYMOUS
+    }
+
+    /// As reviews tell of it.
+    pub(crate) fn info(&self) -> UserInfo {
+        let Self { user, groups, uid, extra } = self;
+        UserInfo {
+            extra: (!extra.is_empty()).then(|| extra.clone()),
+            groups: (!groups.is_empty()).then(|| groups.clone()),
+            uid: uid.clone(),
+            username: Some(user.clone()),
+        }
     }
 
     /// Whether the user is in a group.

@@ -148,3 +148,14 @@ fn url(kubelet: &Kubelet, path: &str, query: &[(&str, &str)]) -> reqwest::Url {
     }
     url
 }
+
+/// All that an error says.
+pub(crate) fn causes(error: &reqwest::Error) -> String {
+    let mut causes = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        causes += &format!(": {cause}");
+        source = cause.source();
+    }
+    causes
+}

@@ -44,6 +44,7 @@ mod scrape_targets;
 mod serve;
 mod server;
 mod service;
+mod service_endpoints;
 mod state;
 mod storage;
 mod subresources;

@@ -22,6 +22,7 @@ use tower::Service;
 use tracing::Instrument;
 
 use crate::{
+    admission::Feedback,
     authorization::{authorize, authorize_action, authorize_path},
     body,
     call::Call,
@@ -250,6 +251,7 @@ where
                 query: query.clone(),
                 presentation: Presentation::of(&parts.headers, query)?,
                 headers: parts.headers.clone(),
+                feedback: Arc::default(),
                 upgrade: parts.extensions.get().cloned(),
                 body: match body {
                     Some(body) if info.verb.is_write() => body::read(body.as_mut()).await?,
@@ -269,9 +271,26 @@ async fn carry_out(state: &Arc<State>, call: Call) -> Result<Response, ApiError>
     }
     let span =
         tracing::info_span!("write", verb = call.info.verb.as_str(), user = call.identity.user);
-    let owned = state.clone();
+    let (owned, feedback) = (state.clone(), call.feedback.clone());
+    // Dropped with this future: who is asked about the write need not answer for nobody.
+    let _listening = feedback.gone().clone().drop_guard();
     let work = async move { verbs::perform(&owned, &call).await };
-    state.tasks.spawn(work.instrument(span)).await.unwrap_or_else(|_| Err(panicked()))
+    let performed = state.tasks.spawn(work.instrument(span)).await;
+    with_warnings(&feedback, performed.unwrap_or_else(|_| Err(panicked())))
+}
+
+/// What admission has to tell, whatever came of the write.
+fn with_warnings(
+    feedback: &Feedback,
+    performed: Result<Response, ApiError>,
+) -> Result<Response, ApiError> {
+    let warnings = feedback.take();
+    if warnings.is_empty() {
+        return performed;
+    }
+    let mut response = performed.unwrap_or_else(|error| respond::failure(&error));
+    respond::warn(&mut response, &warnings);
+    Ok(response)
 }
 
 fn panicked() -> ApiError {

@@ -2,6 +2,7 @@
 //! brought, before the kind's own strategy has its say; then every plugin may refuse what is going to be stored. They are
 //! asked in the order of [`Admission::standard`]; a plugin is a file here and a line there.
 
+mod feedback;
 mod gpu_job_sources;
 mod namespace_lifecycle;
 mod plugin;
@@ -9,6 +10,7 @@ mod role_escalation;
 mod scheduler_strategy;
 mod service_account;
 mod service_cluster_ip;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -22,7 +24,8 @@ use crate::{
     storage::{Address, Storage, WriteError},
 };
 
-pub(crate) use plugin::{Attributes, Claim, Operation, Plugin};
+pub(crate) use feedback::Feedback;
+pub(crate) use plugin::{Attributes, Claim, Operation, Plugin, Sender};
 pub(crate) use service_cluster_ip::{Repair, Suspects, Warning};
 
 /// The plugins in their order.
@@ -42,16 +45,20 @@ impl Admission {
         config: &Config,
     ) -> Self {
         let range = config.service_cidr;
+        let service_account = || service_account::ServiceAccount {
+            catalogue: catalogue.clone(),
+            storage: storage.clone(),
+            must_exist: config.service_accounts,
+        };
+        let reinvoked: Vec<Box<dyn Plugin>> = vec![Box::new(service_account())];
+        let webhooks = webhook::Webhooks::new(catalogue.clone(), storage.clone(), reinvoked);
         Self(vec![
             Box::new(namespace_lifecycle::NamespaceLifecycle { storage: storage.clone() }),
-            Box::new(service_account::ServiceAccount {
-                catalogue: catalogue.clone(),
-                storage: storage.clone(),
-                must_exist: config.service_accounts,
-            }),
+            Box::new(service_account()),
             Box::new(role_escalation::RoleEscalation { rbac: rbac.clone() }),
             Box::new(gpu_job_sources::GpuJobSources { rbac: rbac.clone() }),
             Box::new(scheduler_strategy::SchedulerStrategy),
+            Box::new(webhooks),
             Box::new(service_cluster_ip::ServiceClusterIp { storage: storage.clone(), range }),
         ])
     }

@@ -3,12 +3,14 @@
 use std::fmt;
 
 use api_machinery::ApiError;
+use api_types::meta::DeleteOptions;
 use async_trait::async_trait;
 use registry::{AnyObject, Subresource};
 use serde_json::Value;
 use store::Revision;
 
-use crate::{identity::Identity, storage::Address};
+use super::feedback::Feedback;
+use crate::{identity::Identity, query::Query, storage::Address};
 
 /// What is done to the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +36,19 @@ pub(crate) struct Attributes<'a> {
     pub(crate) old: Option<&'a AnyObject>,
     /// What a connection is to be: a `PodExecOptions` or the like.
     pub(crate) options: Option<&'a Value>,
+    /// What a deletion is to be.
+    pub(crate) deletion: Option<&'a DeleteOptions>,
+    pub(crate) sender: Option<Sender<'a>>,
     pub(crate) identity: &'a Identity,
     pub(crate) dry_run: bool,
+}
+
+/// What a request says beside its object, and whom it is answered to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sender<'a> {
+    pub(crate) query: &'a Query,
+    pub(crate) is_patch: bool,
+    pub(crate) feedback: &'a Feedback,
 }
 
 impl Attributes<'_> {

@@ -13,7 +13,6 @@ use crate::{
     admission::Operation,
     authentication::Authenticator,
     call::Call,
-    identity::Identity,
     respond::{self, Response},
     state::State,
     storage::Address,
@@ -33,7 +32,7 @@ pub(crate) async fn create(
     if let Some(review) = given.get_mut::<TokenReview>() {
         review.status = Some(review_token(state.authenticator(), review).await?);
     } else if let Some(review) = given.get_mut::<SelfSubjectReview>() {
-        let user_info = Some(user_info(&call.identity));
+        let user_info = Some(call.identity.info());
         review.status = Some(SelfSubjectReviewStatus { user_info });
     } else {
         access::answer(&state.rbac, &call.identity, call.info.namespace.as_deref(), &mut given)?;
@@ -57,7 +56,7 @@ async fn review_token(
             audiences: Some(audiences),
             authenticated: Some(true),
             error: None,
-            user: Some(user_info(&identity)),
+            user: Some(identity.info()),
         }),
         Err(TokenError::Unknown(error)) => Err(error),
         Err(error) => Ok(TokenReviewStatus {
@@ -65,15 +64,5 @@ async fn review_token(
             user: Some(UserInfo::default()),
             ..TokenReviewStatus::default()
         }),
-    }
-}
-
-fn user_info(identity: &Identity) -> UserInfo {
-    let Identity { user, groups, uid, extra, .. } = identity;
-    UserInfo {
-        extra: (!extra.is_empty()).then(|| extra.clone()),
-        groups: (!groups.is_empty()).then(|| groups.clone()),
-        uid: uid.clone(),
-        username: Some(user.clone()),
     }
 }

@@ -6,7 +6,7 @@ use api_machinery::ApiError;
 use serde_json::Value;
 
 use crate::{
-    kubelet_client::{Kubelet, KubeletClient},
+    kubelet_client::{Kubelet, KubeletClient, causes},
     objects::Objects,
 };
 
@@ -78,17 +78,6 @@ pub(crate) fn at(node: &str, status: &Value) -> Option<Kubelet> {
 pub(super) fn unreachable(kubelet: &Kubelet, error: &reqwest::Error) -> ApiError {
     let causes = causes(error);
     ApiError::internal(format!("the kubelet of node {:?} can't be reached: {causes}", kubelet.node))
-}
-
-/// All that an error says.
-pub(super) fn causes(error: &reqwest::Error) -> String {
-    let mut causes = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        causes += &format!(": {cause}");
-        source = cause.source();
-    }
-    causes
 }
 
 /// What a kubelet that refuses says, or the beginning of it.

@@ -163,8 +163,8 @@ async fn attempt(
     }
     let object = at.def.stored(&old.object)?;
     let uid = object.metadata().uid.as_deref().unwrap_or_default();
-    let attributes =
-        Attributes { dry_run, ..call.attributes(Operation::Delete, at, uid, Some(&object)) };
+    let attributes = call.attributes(Operation::Delete, at, uid, Some(&object));
+    let attributes = Attributes { dry_run, deletion: Some(options), ..attributes };
     path.admission.admit(path.storage, &attributes, None).await?;
     match at.def.begin_deletion(&object, options, Timestamp::now()) {
         Deletion::Remove => {

@@ -31,4 +31,5 @@ mod tokens;
 mod upkeep;
 mod usage;
 mod watching;
+mod webhooks;
 mod writing;

@@ -215,6 +215,15 @@ impl ApiError {
         &self.0
     }
 
+    /// The same error with what a server beside says of it.
+    #[must_use]
+    pub fn with_details(mut self, details: Option<meta::StatusDetails>) -> Self {
+        if let Some(details) = details {
+            self.0.details = Some(details);
+        }
+        self
+    }
+
     fn details(mut self, group: &str, kind: &str, name: &str) -> Self {
         let some = |s: &str| (!s.is_empty()).then(|| s.to_owned());
         let details = self.details_mut();

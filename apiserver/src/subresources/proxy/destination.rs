@@ -8,17 +8,14 @@ use ipnet::{IpNet, Ipv4Net};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::kubelet;
+use super::super::kubelet;
 use crate::{
-    encoded::readable,
     kubelet_client::{Kubelet, KubeletClient},
     query::ReadAt,
     request::RequestInfo,
+    service_endpoints::{self, Endpoint},
     state::State,
 };
-
-/// Says of a slice whose it is.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// See the module.
 #[derive(Debug)]
@@ -198,7 +195,9 @@ async fn of_service(
 ) -> Result<SocketAddr, ApiError> {
     let service = state.objects().get("services", namespace, named.name).await?;
     let port = port_name(&service, named)?;
-    let mut endpoints = endpoints(&slices(state, namespace, named.name).await?, port);
+    let (objects, read_at) = (state.objects(), ReadAt::MostRecent);
+    let slices = service_endpoints::slices(objects, namespace, named.name, read_at).await?;
+    let mut endpoints = pods(&slices, port);
     while !endpoints.is_empty() {
         let random = Uuid::new_v4().as_u64_pair().1;
         let at = usize::try_from(random).unwrap_or_default() % endpoints.len();
@@ -227,47 +226,10 @@ fn port_name<'a>(service: &'a Value, named: &Named<'a>) -> Result<&'a str, ApiEr
     Ok(port["name"].as_str().unwrap_or_default())
 }
 
-async fn slices(
-    state: &State,
-    namespace: Option<&str>,
-    service: &str,
-) -> Result<Vec<Value>, ApiError> {
-    let catalogue = state.catalogue.load();
-    let def = catalogue.find("discovery.k8s.io", "v1", "endpointslices");
-    let def = def.ok_or_else(ApiError::no_such_path)?;
-    let snapshot = state.storage.list(&def.prefix(namespace), ReadAt::MostRecent).await?;
-    let mut slices = Vec::new();
-    for item in snapshot.items.iter() {
-        let slice = readable(item)?.value();
-        if slice["metadata"]["labels"][SERVICE_NAME] == service {
-            slices.push(slice);
-        }
-    }
-    Ok(slices)
-}
-
 /// The pods behind a port that are ready, with their addresses.
-fn endpoints(slices: &[Value], port_name: &str) -> Vec<(String, SocketAddr)> {
-    let each = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let mut found = Vec::new();
-    for slice in slices {
-        let is_it = |port: &Value| port["name"].as_str().unwrap_or_default() == port_name;
-        let port = each(&slice["ports"]).into_iter().find(is_it);
-        let port = port.and_then(|port| u16::try_from(port["port"].as_u64()?).ok());
-        let Some(port) = port else { continue };
-        for endpoint in each(&slice["endpoints"]) {
-            let target = &endpoint["targetRef"];
-            let is_ready = endpoint["conditions"]["ready"].as_bool().unwrap_or(true);
-            let Some(pod) = target["name"].as_str().filter(|_| target["kind"] == "Pod") else {
-                continue;
-            };
-            let address = endpoint["addresses"][0].as_str().and_then(|it| it.parse().ok());
-            if let Some(address) = address.filter(|_| is_ready) {
-                found.push((pod.to_owned(), SocketAddr::new(address, port)));
-            }
-        }
-    }
-    found
+fn pods(slices: &[Value], port_name: &str) -> Vec<(String, SocketAddr)> {
+    let ready = service_endpoints::ready(slices, port_name).into_iter();
+    ready.filter_map(|Endpoint { pod, address }| Some((pod?, address))).collect()
 }
 
 fn has_address(pod: &Value, address: IpAddr) -> bool {
@@ -390,7 +352,7 @@ mod tests {
             ],
         });
         let found = |name| {
-            let found = endpoints(std::slice::from_ref(&slice), name).into_iter();
+            let found = pods(std::slice::from_ref(&slice), name).into_iter();
             found.map(|(pod, address)| format!("{pod} {address}")).collect::<Vec<_>>()
         };
         assert_eq!(found("http"), ["a 10.1.0.7:8080", "c 10.1.0.9:8080"]);

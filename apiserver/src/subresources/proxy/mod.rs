@@ -16,10 +16,11 @@ use hyper::upgrade::OnUpgrade;
 use serde_json::json;
 
 use self::{destination::Destination, led_on::led_on};
-use super::{connection, kubelet};
+use super::connection;
 use crate::{
     admission::{Attributes, Operation},
     identity::Identity,
+    kubelet_client::causes,
     request::{self, RequestInfo},
     respond::{Response, Streamed},
     state::State,
@@ -60,7 +61,7 @@ where
         asked = asked.body(led_on(body, state.config.request_timeout));
     }
     let answer = asked.send().await.map_err(|error| {
-        let causes = kubelet::causes(&error.without_url());
+        let causes = causes(&error.without_url());
         ApiError::unavailable(format!("error trying to reach service: {causes}"))
     })?;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -89,6 +90,8 @@ async fn admit(state: &State, request: Request<'_>) -> Result<(), ApiError> {
         old: None,
         options: Some(&options),
         identity,
+        deletion: None,
+        sender: None,
         dry_run: false,
     };
     state.admission.validate(&attributes, None).await

@@ -1,5 +1,6 @@
 //! The kinds, a file each, and the list of them all.
 
+mod admissionregistration;
 mod apiextensions;
 mod apps;
 mod authentication;
@@ -29,6 +30,8 @@ pub fn all() -> Vec<ResourceDef> {
         core::secret::definition(),
         core::service::definition(),
         core::service_account::definition(),
+        admissionregistration::webhook::mutating(),
+        admissionregistration::webhook::validating(),
         apiextensions::custom_resource_definition::definition(),
         apps::deployment::definition(),
         apps::replica_set::definition(),

@@ -14,6 +14,7 @@ mod pod_status;
 mod quantities;
 mod session_affinity;
 mod tables;
+mod webhooks;
 
 use std::{fs, path::Path};
 

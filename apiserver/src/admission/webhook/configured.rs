@@ -1,0 +1,140 @@
+//! The webhooks there are, as the cache has their configurations. They are looked at anew only after one has changed: who
+//! has none pays for a look at two revisions.
+
+use std::sync::Arc;
+
+use api_machinery::LabelSelector;
+use api_types::{
+    api::admissionregistration::v1::{RuleWithOperations, ValidatingWebhook},
+    meta::{self, ObjectMeta},
+};
+use parking_lot::Mutex;
+use serde::Deserialize;
+use store::Revision;
+
+use super::caller::Caller;
+use crate::{catalogue::Catalogue, encoded, storage::Storage};
+
+const GROUP: &str = "admissionregistration.k8s.io";
+const IF_NEEDED: &str = "IfNeeded";
+
+/// A webhook.
+#[derive(Debug)]
+pub(super) struct Hook {
+    pub(super) name: String,
+    pub(super) rules: Vec<RuleWithOperations>,
+    pub(super) namespaces: LabelSelector,
+    pub(super) objects: LabelSelector,
+    /// Whether it goes by the letter of its rules.
+    pub(super) is_exact: bool,
+    pub(super) ignores_failure: bool,
+    /// Whether it wants to see what others have changed after it.
+    pub(super) reinvokes: bool,
+    /// Of the reviews that it is sent.
+    pub(super) version: &'static str,
+    pub(super) caller: Caller,
+}
+
+/// A configuration of either kind.
+#[derive(Debug, Deserialize)]
+struct Configuration {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    webhooks: Vec<Webhook>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Webhook {
+    reinvocation_policy: Option<String>,
+    #[serde(flatten)]
+    common: ValidatingWebhook,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Configured {
+    mutating: Known,
+    validating: Known,
+}
+
+/// Those of a kind.
+#[derive(Debug)]
+struct Known {
+    prefix: String,
+    current: Mutex<(Option<Revision>, Arc<[Hook]>)>,
+}
+
+impl Configured {
+    pub(super) fn new(catalogue: &Catalogue) -> Self {
+        let known = |plural| {
+            let prefix = catalogue.find(GROUP, "v1", plural).map(|def| def.prefix(None));
+            Known { prefix: prefix.unwrap_or_default(), current: Mutex::new((None, Arc::from([]))) }
+        };
+        Self {
+            mutating: known("mutatingwebhookconfigurations"),
+            validating: known("validatingwebhookconfigurations"),
+        }
+    }
+
+    /// Those that may change objects, in the order in which they are asked.
+    pub(super) fn mutating(&self, storage: &Storage) -> Arc<[Hook]> {
+        self.mutating.hooks(storage)
+    }
+
+    /// Those that may refuse objects.
+    pub(super) fn validating(&self, storage: &Storage) -> Arc<[Hook]> {
+        self.validating.hooks(storage)
+    }
+}
+
+impl Known {
+    fn hooks(&self, storage: &Storage) -> Arc<[Hook]> {
+        let mut current = self.current.lock();
+        // Before the list: what changes meanwhile is looked at again next time.
+        let latest = storage.cache().latest(&self.prefix);
+        if current.0 != Some(latest) {
+            *current = (Some(latest), self.read(storage));
+        }
+        current.1.clone()
+    }
+
+    /// In the order of their configurations' names.
+    fn read(&self, storage: &Storage) -> Arc<[Hook]> {
+        let snapshot = storage.cache().list(&self.prefix);
+        let read = snapshot.items.iter().filter_map(|item| {
+            let json = encoded::readable(item).ok()?.json();
+            let read = serde_json::from_slice::<Configuration>(&json);
+            read.inspect_err(|error| tracing::error!(key = %item.key, %error, "unreadable")).ok()
+        });
+        let mut configurations: Vec<Configuration> = read.collect();
+        configurations.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
+        configurations.into_iter().flat_map(|it| it.webhooks).map(Hook::of).collect()
+    }
+}
+
+impl Hook {
+    fn of(Webhook { reinvocation_policy, common }: Webhook) -> Self {
+        let version = common.admission_review_versions.iter().find_map(|it| match it.as_str() {
+            "v1" => Some("v1"),
+            "v1beta1" => Some("v1beta1"),
+            _ => None,
+        });
+        Self {
+            caller: Caller::new(&common.client_config, common.timeout_seconds),
+            rules: common.rules.unwrap_or_default(),
+            namespaces: selector(common.namespace_selector.as_ref()),
+            objects: selector(common.object_selector.as_ref()),
+            is_exact: common.match_policy.as_deref() == Some("Exact"),
+            ignores_failure: common.failure_policy.as_deref() == Some("Ignore"),
+            reinvokes: reinvocation_policy.as_deref() == Some(IF_NEEDED),
+            version: version.unwrap_or("v1"),
+            name: common.name,
+        }
+    }
+}
+
+/// What is stored was validated.
+fn selector(given: Option<&meta::LabelSelector>) -> LabelSelector {
+    given.and_then(|given| LabelSelector::try_from(given).ok()).unwrap_or_default()
+}

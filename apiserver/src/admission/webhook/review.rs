@@ -1,0 +1,257 @@
+//! What a webhook is asked, and what it answers: `AdmissionReview`, in versions that say the same.
+
+use api_machinery::ApiError;
+use api_types::meta::Status;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use registry::{ResourceDef, Subresource};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::matching;
+use crate::admission::{Attributes, Operation};
+
+const KIND: &str = "AdmissionReview";
+
+/// A request, as a webhook is told of it.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) uid: String,
+    request: Value,
+}
+
+/// What a webhook says.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    is_allowed: bool,
+    status: Option<Status>,
+    /// A JSON patch, not yet read.
+    pub(super) patch: Option<Vec<u8>>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Question {
+    /// About an object in the version of this definition.
+    pub(super) fn of(
+        attributes: &Attributes<'_>,
+        def: &ResourceDef,
+        object: &Value,
+        old: &Value,
+    ) -> Self {
+        let (at, uid) = (attributes.at, Uuid::new_v4().to_string());
+        let is_namespace = at.def.is_core("namespaces");
+        let namespace = at.namespace.or(is_namespace.then_some(at.name).filter(|n| !n.is_empty()));
+        let mut request = json!({
+            "uid": uid,
+            "kind": kind([object, old], def),
+            "resource": resource(def),
+            "requestKind": kind([object, old], def),
+            "requestResource": resource(at.def),
+            "operation": matching::name(attributes.operation),
+            "userInfo": attributes.identity.info(),
+            "object": object,
+            "oldObject": old,
+            "dryRun": attributes.dry_run,
+            "options": options(attributes),
+        });
+        if !std::ptr::eq(def, at.def) && attributes.subresource.is_none() {
+            request["requestKind"] = kind([&Value::Null; 2], at.def);
+        }
+        if let Some(subresource) = attributes.subresource.map(Subresource::name) {
+            request["subResource"] = subresource.into();
+            request["requestSubResource"] = subresource.into();
+        }
+        let named = [("name", Some(at.name).filter(|n| !n.is_empty())), ("namespace", namespace)];
+        for (field, name) in named {
+            if let Some(name) = name {
+                request[field] = name.into();
+            }
+        }
+        Self { uid, request }
+    }
+
+    /// As it is sent.
+    pub(super) fn review(&self, version: &str) -> Value {
+        json!({ "kind": KIND, "apiVersion": api_version(version), "request": self.request })
+    }
+}
+
+fn api_version(version: &str) -> String {
+    format!("admission.k8s.io/{version}")
+}
+
+fn resource(def: &ResourceDef) -> Value {
+    let names = &def.names;
+    json!({ "group": names.group, "version": names.version, "resource": names.plural })
+}
+
+/// The kind of the object that is brought, or of the one that was there.
+fn kind(objects: [&Value; 2], def: &ResourceDef) -> Value {
+    let said = objects
+        .into_iter()
+        .find_map(|object| Some((object["apiVersion"].as_str()?, object["kind"].as_str()?)));
+    let (version, kind) = match said {
+        Some((version, kind)) => (version.to_owned(), kind),
+        None => (def.api_version(), def.names.kind.as_str()),
+    };
+    let (group, version) = version.split_once('/').unwrap_or(("", &version));
+    json!({ "group": group, "version": version, "kind": kind })
+}
+
+/// What else the sender wishes. A connection's options are its object.
+fn options(attributes: &Attributes<'_>) -> Value {
+    let Some(sender) = attributes.sender else { return Value::Null };
+    let kind = match attributes.operation {
+        Operation::Connect => return Value::Null,
+        Operation::Create => "CreateOptions",
+        Operation::Update if sender.is_patch => "PatchOptions",
+        Operation::Update => "UpdateOptions",
+        Operation::Delete => "DeleteOptions",
+    };
+    let mut options = json!(attributes.deletion);
+    if !options.is_object() {
+        options = json!({});
+        for field in ["fieldManager", "fieldValidation"] {
+            if let Some(given) = sender.query.get(field) {
+                options[field] = given.into();
+            }
+        }
+    }
+    if attributes.dry_run {
+        options["dryRun"] = json!(["All"]);
+    }
+    options["kind"] = kind.into();
+    options["apiVersion"] = "meta.k8s.io/v1".into();
+    options
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    kind: String,
+    response: Option<Response>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Response {
+    #[serde(default)]
+    uid: String,
+    #[serde(default)]
+    allowed: bool,
+    status: Option<Status>,
+    patch: Option<String>,
+    patch_type: Option<String>,
+    #[serde(default)]
+    warnings: Option<Vec<String>>,
+}
+
+/// Reads an answer; fails with what is wrong with it (Kubernetes: `VerifyAdmissionResponse`).
+pub(super) fn verdict(answer: &[u8], uid: &str, version: &str) -> Result<Verdict, String> {
+    let answer: Answer = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
+    let response = answer.response.ok_or("webhook response was absent")?;
+    let wanted = api_version(version);
+    if version == "v1" && (answer.api_version != wanted || answer.kind != KIND) {
+        let Answer { api_version, kind, .. } = answer;
+        return Err(format!(
+            "expected webhook response of {wanted}, Kind={KIND}, got {api_version}, Kind={kind}"
+        ));
+    }
+    if version == "v1" && response.uid != uid {
+        return Err(format!("expected response.uid={uid:?}, got {:?}", response.uid));
+    }
+    let patch = response.patch.filter(|patch| !patch.is_empty());
+    match (&patch, response.patch_type.as_deref()) {
+        (Some(_), None) if version == "v1" => {
+            return Err("webhook returned response.patch but not response.patchType".to_owned());
+        }
+        (None, Some(_)) if version == "v1" => {
+            return Err("webhook returned response.patchType but not response.patch".to_owned());
+        }
+        (_, None | Some("JSONPatch")) => {}
+        (_, Some(other)) => {
+            return Err(format!("webhook returned invalid response.patchType of {other:?}"));
+        }
+    }
+    let patch = patch.map(|patch| STANDARD.decode(patch)).transpose();
+    Ok(Verdict {
+        is_allowed: response.allowed,
+        status: response.status,
+        patch: patch.map_err(|error| format!("response.patch is no base64: {error}"))?,
+        warnings: response.warnings.unwrap_or_default(),
+    })
+}
+
+impl Verdict {
+    /// The error that its refusal is for the sender (Kubernetes: `ToStatusErr`).
+    pub(super) fn refusal(&self, hook: &str) -> Option<ApiError> {
+        if self.is_allowed {
+            return None;
+        }
+        let status = self.status.clone().unwrap_or_default();
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let denied = format!("admission webhook {hook:?} denied the request");
+        let message = match given(&status.message).or_else(|| given(&status.reason)) {
+            Some(why) => format!("{denied}: {why}"),
+            None => format!("{denied} without explanation"),
+        };
+        let code = status.code.and_then(|code| u16::try_from(code).ok());
+        let code = code.filter(|code| (400..600).contains(code)).unwrap_or(400);
+        let reason = status.reason.unwrap_or_default();
+        Some(ApiError::new(code, &reason, message).with_details(status.details))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(answer: &Value, expected: &str) {
+        let found = verdict(answer.to_string().as_bytes(), "u", "v1");
+        assert_eq!(found.map(|_| "fine".to_owned()).unwrap_or_else(|e| e), expected);
+    }
+
+    fn answer(response: &Value) -> Value {
+        json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
+    }
+
+    #[test]
+    fn an_answer_has_to_be_one_to_the_question() {
+        check(&answer(&json!({"uid": "u", "allowed": true})), "fine");
+        check(&answer(&Value::Null), "webhook response was absent");
+        check(
+            &answer(&json!({"uid": "x", "allowed": true})),
+            r#"expected response.uid="u", got "x""#,
+        );
+        check(
+            &json!({"response": {"uid": "u"}}),
+            "expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got , Kind=",
+        );
+        check(
+            &answer(&json!({"uid": "u", "patch": "W10="})),
+            "webhook returned response.patch but not response.patchType",
+        );
+        check(
+            &answer(&json!({"uid": "u", "patch": "W10=", "patchType": "MergePatch"})),
+            r#"webhook returned invalid response.patchType of "MergePatch""#,
+        );
+    }
+
+    #[test]
+    fn a_refusal_is_a_failure_whatever_its_status_says() {
+        let check = |status: Value, code: u16, expected: &str| {
+            let answer = answer(&json!({"uid": "u", "allowed": false, "status": status}));
+            let verdict = verdict(answer.to_string().as_bytes(), "u", "v1").unwrap();
+            let refusal = verdict.refusal("a.b.c").unwrap();
+            assert_eq!((refusal.code(), refusal.to_string().as_str()), (code, expected));
+        };
+        let denied = r#"admission webhook "a.b.c" denied the request"#;
+        check(Value::Null, 400, &format!("{denied} without explanation"));
+        check(json!({"message": "no", "code": 403}), 403, &format!("{denied}: no"));
+        check(json!({"reason": "Forbidden", "code": 200}), 400, &format!("{denied}: Forbidden"));
+    }
+}

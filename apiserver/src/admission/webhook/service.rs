@@ -1,0 +1,36 @@
+//! Where a Service leads that a webhook is behind: to one of its endpoints that are ready, as kube-proxy would lead there.
+
+use std::net::{IpAddr, SocketAddr};
+
+use uuid::Uuid;
+
+use crate::{objects::Objects, query::ReadAt, service_endpoints};
+
+/// Finds the place, or says why there is none.
+pub(super) async fn find(
+    objects: Objects<'_>,
+    namespace: &str,
+    name: &str,
+    port: u16,
+) -> Result<SocketAddr, String> {
+    let service = objects.get("services", Some(namespace), name).await;
+    let service = service.map_err(|error| error.to_string())?;
+    let mut ports = service["spec"]["ports"].as_array().into_iter().flatten();
+    let found = ports
+        .find(|it| it["port"] == port)
+        .ok_or_else(|| format!("no service port {port} found for service {name:?}"))?;
+    let slices = service_endpoints::slices(objects, Some(namespace), name, ReadAt::Any).await;
+    let slices = slices.map_err(|error| error.to_string())?;
+    let mut ready = service_endpoints::ready(&slices, found["name"].as_str().unwrap_or_default());
+    if !ready.is_empty() {
+        let random = usize::try_from(Uuid::new_v4().as_u64_pair().1).unwrap_or_default();
+        return Ok(ready.swap_remove(random % ready.len()).address);
+    }
+    // Of a Service without a selector nobody has to tell who is behind it: kube-proxy may know.
+    let address = service["spec"]["clusterIP"].as_str().and_then(|it| it.parse::<IpAddr>().ok());
+    let has_selector = service["spec"]["selector"].as_object().is_some_and(|it| !it.is_empty());
+    match address.filter(|_| !has_selector) {
+        Some(address) => Ok(SocketAddr::new(address, port)),
+        None => Err(format!("no endpoints available for service {name:?}")),
+    }
+}

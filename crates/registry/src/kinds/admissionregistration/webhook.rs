@@ -1,0 +1,195 @@
+//! The webhooks that admission asks: those that may change an object, and those that may but refuse it
+//! (Kubernetes: `pkg/apis/admissionregistration`).
+
+use std::collections::BTreeSet;
+
+use api_machinery::{FieldErrors, FieldPath, LabelSelector, names};
+use api_types::{
+    api::admissionregistration::v1::{
+        MutatingWebhook, MutatingWebhookConfiguration, ValidatingWebhook,
+        ValidatingWebhookConfiguration,
+    },
+    meta,
+};
+use serde_json::json;
+
+use super::{client_config, rule};
+use crate::{ResourceDef, Strategy, resource, rules};
+
+const FAILURE_POLICIES: [&str; 2] = ["Fail", "Ignore"];
+const MATCH_POLICIES: [&str; 2] = ["Equivalent", "Exact"];
+const REINVOCATION_POLICIES: [&str; 2] = ["IfNeeded", "Never"];
+const NO_SIDE_EFFECTS: [&str; 2] = ["None", "NoneOnDryRun"];
+/// Those in which a review can be sent.
+const REVIEW_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
+const SECONDS: i32 = 10;
+const MAX_SECONDS: i32 = 30;
+
+pub(crate) fn mutating() -> ResourceDef {
+    resource::<MutatingWebhookConfiguration, _>(Mutating)
+        .categories(&["api-extensions"])
+        .column("Webhooks", "integer", 0, |it, _| json!(it.webhooks.iter().flatten().count()))
+        .build()
+}
+
+pub(crate) fn validating() -> ResourceDef {
+    resource::<ValidatingWebhookConfiguration, _>(Validating)
+        .categories(&["api-extensions"])
+        .column("Webhooks", "integer", 0, |it, _| json!(it.webhooks.iter().flatten().count()))
+        .build()
+}
+
+struct Mutating;
+
+impl Strategy<MutatingWebhookConfiguration> for Mutating {
+    fn default(&self, configuration: &mut MutatingWebhookConfiguration) {
+        for hook in configuration.webhooks.iter_mut().flatten() {
+            let mut common = common(hook);
+            default(&mut common);
+            hook.client_config = common.client_config;
+            hook.failure_policy = common.failure_policy;
+            hook.match_policy = common.match_policy;
+            hook.namespace_selector = common.namespace_selector;
+            hook.object_selector = common.object_selector;
+            hook.rules = common.rules;
+            hook.timeout_seconds = common.timeout_seconds;
+            hook.reinvocation_policy.get_or_insert_with(|| "Never".to_owned());
+        }
+    }
+
+    fn validate(&self, it: &MutatingWebhookConfiguration, errors: &mut FieldErrors) {
+        let hooks = it.webhooks.as_deref().unwrap_or_default();
+        let commons: Vec<_> = hooks.iter().map(common).collect();
+        validate(&commons, errors);
+        for (i, hook) in hooks.iter().enumerate() {
+            let path = FieldPath::new("webhooks").index(i).child("reinvocationPolicy");
+            rules::one_of(hook.reinvocation_policy.as_ref(), &REINVOCATION_POLICIES, &path, errors);
+        }
+    }
+}
+
+struct Validating;
+
+impl Strategy<ValidatingWebhookConfiguration> for Validating {
+    fn default(&self, configuration: &mut ValidatingWebhookConfiguration) {
+        configuration.webhooks.iter_mut().flatten().for_each(default);
+    }
+
+    fn validate(&self, it: &ValidatingWebhookConfiguration, errors: &mut FieldErrors) {
+        validate(it.webhooks.as_deref().unwrap_or_default(), errors);
+    }
+}
+
+/// What both kinds of webhooks have.
+fn common(hook: &MutatingWebhook) -> ValidatingWebhook {
+    let hook = hook.clone();
+    ValidatingWebhook {
+        admission_review_versions: hook.admission_review_versions,
+        client_config: hook.client_config,
+        failure_policy: hook.failure_policy,
+        match_conditions: hook.match_conditions,
+        match_policy: hook.match_policy,
+        name: hook.name,
+        namespace_selector: hook.namespace_selector,
+        object_selector: hook.object_selector,
+        rules: hook.rules,
+        side_effects: hook.side_effects,
+        timeout_seconds: hook.timeout_seconds,
+    }
+}
+
+fn default(hook: &mut ValidatingWebhook) {
+    client_config::default(&mut hook.client_config);
+    hook.failure_policy.get_or_insert_with(|| "Fail".to_owned());
+    hook.match_policy.get_or_insert_with(|| "Equivalent".to_owned());
+    hook.namespace_selector.get_or_insert_default();
+    hook.object_selector.get_or_insert_default();
+    hook.timeout_seconds.get_or_insert(SECONDS);
+    hook.rules.iter_mut().flatten().for_each(rule::default);
+}
+
+fn validate(hooks: &[ValidatingWebhook], errors: &mut FieldErrors) {
+    let mut names = BTreeSet::new();
+    for (i, hook) in hooks.iter().enumerate() {
+        let path = FieldPath::new("webhooks").index(i);
+        webhook(hook, &path, errors);
+        if !hook.name.is_empty() {
+            rules::unique(&mut names, &hook.name, &path.child("name"), errors);
+        }
+    }
+}
+
+fn webhook(hook: &ValidatingWebhook, path: &FieldPath, errors: &mut FieldErrors) {
+    name(&hook.name, &path.child("name"), errors);
+    for (i, one) in hook.rules.iter().flatten().enumerate() {
+        rule::validate(one, &path.child("rules").index(i), errors);
+    }
+    let policy = hook.failure_policy.as_ref();
+    rules::one_of(policy, &FAILURE_POLICIES, &path.child("failurePolicy"), errors);
+    let policy = hook.match_policy.as_ref();
+    rules::one_of(policy, &MATCH_POLICIES, &path.child("matchPolicy"), errors);
+    side_effects(&hook.side_effects, &path.child("sideEffects"), errors);
+    let seconds = hook.timeout_seconds.unwrap_or(SECONDS);
+    if !(1..=MAX_SECONDS).contains(&seconds) {
+        let why = "the timeout value must be between 1 and 30 seconds";
+        errors.invalid(&path.child("timeoutSeconds"), seconds, why);
+    }
+    selector(hook.namespace_selector.as_ref(), &path.child("namespaceSelector"), errors);
+    selector(hook.object_selector.as_ref(), &path.child("objectSelector"), errors);
+    client_config::validate(&hook.client_config, &path.child("clientConfig"), errors);
+    let versions = &hook.admission_review_versions;
+    review_versions(versions, &path.child("admissionReviewVersions"), errors);
+    if hook.match_conditions.as_ref().is_some_and(|conditions| !conditions.is_empty()) {
+        errors.forbidden(&path.child("matchConditions"), "not supported by this server");
+    }
+}
+
+/// Kubernetes: `IsFullyQualifiedName`.
+fn name(name: &str, path: &FieldPath, errors: &mut FieldErrors) {
+    if name.is_empty() {
+        return errors.required(path, "");
+    }
+    let faults = names::dns1123_subdomain(name);
+    if !faults.is_empty() {
+        return errors.invalid(path, name, &faults.join(","));
+    }
+    if name.split('.').count() < 3 {
+        let why = "should be a domain with at least three segments separated by dots";
+        errors.invalid(path, name, why);
+    }
+}
+
+fn side_effects(given: &str, path: &FieldPath, errors: &mut FieldErrors) {
+    if given.is_empty() {
+        errors.required(path, "must specify one of None, NoneOnDryRun");
+    } else if !NO_SIDE_EFFECTS.contains(&given) {
+        errors.not_supported(path, given, &NO_SIDE_EFFECTS);
+    }
+}
+
+pub(super) fn selector(
+    selector: Option<&meta::LabelSelector>,
+    path: &FieldPath,
+    errors: &mut FieldErrors,
+) {
+    let Some(selector) = selector else { return };
+    if let Err(error) = LabelSelector::try_from(selector) {
+        errors.invalid(path, format_args!("{}", json!(selector)), &error.to_string());
+    }
+}
+
+fn review_versions(versions: &[String], path: &FieldPath, errors: &mut FieldErrors) {
+    if versions.is_empty() {
+        return errors.required(path, "must specify one of v1, v1beta1");
+    }
+    let mut seen = BTreeSet::new();
+    for (i, version) in versions.iter().enumerate() {
+        let path = path.index(i);
+        rules::unique(&mut seen, version, &path, errors);
+        rules::follows(version, names::dns1035_label, &path, errors);
+    }
+    if !versions.iter().any(|version| REVIEW_VERSIONS.contains(&version.as_str())) {
+        let why = "must include at least one of v1, v1beta1";
+        errors.invalid(path, format_args!("{}", json!(versions)), why);
+    }
+}
