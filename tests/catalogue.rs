@@ -281,6 +281,9 @@ fn status_of(plural: &str) -> Value {
         "customresourcedefinitions" => json!({"observedGeneration": 1}),
         "deployments" => json!({"replicas": 2, "updatedReplicas": 1}),
         "dnses" => json!({"address": "10.96.0.77"}),
+        "flowschemas" | "prioritylevelconfigurations" => {
+            json!({"conditions": [condition("Dangling")]})
+        }
         "functions" => json!({"replicas": 7, "readyReplicas": 3}),
         "gpujobs" => {
             json!({"state": "RUNNING", "jobId": "77", "active": 1, "succeeded": 0, "failed": 0})

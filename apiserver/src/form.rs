@@ -49,6 +49,16 @@ impl Presentation {
         self.form == Form::Object
     }
 
+    /// Fails if a table is asked for of a kind that has none.
+    pub(crate) fn refuse_table(&self, def: &ResourceDef) -> Result<(), ApiError> {
+        if self.form != Form::Table {
+            return Ok(());
+        }
+        let what = def.qualified();
+        let message = format!("the resource {what} does not support being converted to a Table");
+        Err(negotiation::not_acceptable(&message))
+    }
+
     /// A response of one object.
     pub(crate) fn response(
         &self,

@@ -3,6 +3,8 @@
 use api_machinery::ApiError;
 use http::{HeaderMap, header};
 
+const ONLY_JSON: &str = "only the following media types are accepted: application/json";
+
 /// A form in which objects can be answered, always as JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -95,12 +97,12 @@ fn first<T>(
     Some(
         ranges
             .find_map(|range| range.is_json().then(|| choose(&range)).flatten())
-            .ok_or_else(not_acceptable),
+            .ok_or_else(|| not_acceptable(ONLY_JSON)),
     )
 }
 
-fn not_acceptable() -> ApiError {
-    let message = "only the following media types are accepted: application/json";
+/// There is no answer in a form that the client takes.
+pub(crate) fn not_acceptable(message: &str) -> ApiError {
     ApiError::new(406, "NotAcceptable", message)
 }
 

@@ -26,6 +26,7 @@ pub(crate) async fn create(
     mut given: AnyObject,
     warnings: &[String],
 ) -> Result<Response, ApiError> {
+    call.presentation.refuse_table(&call.info.def)?;
     let at = Address { def: &call.info.def, namespace: None, name: "" };
     let attributes = call.attributes(Operation::Create, at, "", None);
     state.admission.admit(&state.storage, &attributes, Some(&mut given)).await?;

@@ -7,7 +7,7 @@ use axum::body::Body;
 use http::{Request, header};
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Api, CONFIG_MAPS, JSON, PODS};
+use crate::harness::{Answer, Api, CONFIG_MAPS, JSON, PODS, TABLE};
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const REVIEWS: &str = "/apis/authorization.k8s.io/v1";
@@ -234,4 +234,15 @@ async fn the_roles_that_are_always_there_are_completed_at_a_start() {
     api.get(&binding).await.ok();
     let rules = api.get(&path).await.ok()["rules"].as_array().unwrap().clone();
     assert_eq!(rules.len(), 1 + whole[0]["nonResourceURLs"].as_array().unwrap().len());
+}
+
+#[tokio::test]
+async fn a_review_has_no_table() {
+    let api = Api::start().await;
+    let path = format!("{REVIEWS}/selfsubjectaccessreviews");
+    let review = json!({"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}});
+    let answer = api.send("POST", &path, (JSON, TABLE), review.to_string()).await;
+    let message = answer.fails(406, "NotAcceptable");
+    let expected = "the resource selfsubjectaccessreviews.authorization.k8s.io does not support being converted to a Table";
+    assert_eq!(message, expected);
 }

@@ -22,6 +22,7 @@ import (
 	coordination "k8s.io/api/coordination/v1"
 	core "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
+	flowcontrol "k8s.io/api/flowcontrol/v1"
 	rbac "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -38,12 +39,14 @@ var roots = []struct {
 }{
 	{"v1", &core.Pod{}}, {"v1", &core.Binding{}}, {"v1", &core.ConfigMap{}}, {"v1", &core.Endpoints{}},
 	{"v1", &core.Event{}}, {"v1", &core.Namespace{}}, {"v1", &core.Node{}}, {"v1", &core.PersistentVolume{}},
-	{"v1", &core.PersistentVolumeClaim{}}, {"v1", &core.Secret{}}, {"v1", &core.Service{}},
+	{"v1", &core.PersistentVolumeClaim{}}, {"v1", &core.PodTemplate{}}, {"v1", &core.Secret{}}, {"v1", &core.Service{}},
 	{"v1", &core.ServiceAccount{}}, {"apps/v1", &apps.DaemonSet{}}, {"apps/v1", &apps.Deployment{}},
 	{"apps/v1", &apps.ReplicaSet{}}, {"apps/v1", &apps.StatefulSet{}},
 	{"autoscaling/v1", &autoscaling.HorizontalPodAutoscaler{}}, {"autoscaling/v1", &autoscaling.Scale{}},
 	{"autoscaling/v2", &autoscaling2.HorizontalPodAutoscaler{}},
 	{"coordination.k8s.io/v1", &coordination.Lease{}}, {"discovery.k8s.io/v1", &discovery.EndpointSlice{}},
+	{"flowcontrol.apiserver.k8s.io/v1", &flowcontrol.FlowSchema{}},
+	{"flowcontrol.apiserver.k8s.io/v1", &flowcontrol.PriorityLevelConfiguration{}},
 	{"v1", &meta.DeleteOptions{}}, {"authentication.k8s.io/v1", &authentication.TokenRequest{}},
 	{"authentication.k8s.io/v1", &authentication.TokenReview{}},
 	{"authentication.k8s.io/v1", &authentication.SelfSubjectReview{}},

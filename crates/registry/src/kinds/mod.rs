@@ -9,6 +9,7 @@ mod autoscaling;
 mod coordination;
 mod core;
 mod discovery;
+mod flowcontrol;
 mod metrics;
 mod minik8s;
 mod rbac;
@@ -27,6 +28,7 @@ pub fn all() -> Vec<ResourceDef> {
         core::namespace::definition(),
         core::node::definition(),
         core::pod::definition(),
+        core::pod_template::definition(),
         core::secret::definition(),
         core::service::definition(),
         core::service_account::definition(),
@@ -39,6 +41,8 @@ pub fn all() -> Vec<ResourceDef> {
         autoscaling::horizontal_pod_autoscaler::v1_definition(),
         coordination::lease::definition(),
         discovery::endpoint_slice::definition(),
+        flowcontrol::flow_schema::definition(),
+        flowcontrol::priority_level_configuration::definition(),
         rbac::role::cluster_definition(),
         rbac::binding::cluster_definition(),
         rbac::role::definition(),

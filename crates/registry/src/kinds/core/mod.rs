@@ -6,6 +6,7 @@ pub(super) mod event;
 pub(super) mod namespace;
 pub(super) mod node;
 pub(crate) mod pod;
+pub(super) mod pod_template;
 pub(super) mod secret;
 pub(super) mod service;
 pub(super) mod service_account;

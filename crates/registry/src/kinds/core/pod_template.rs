@@ -1,0 +1,43 @@
+//! A template of pods that nobody makes pods of by itself.
+
+use api_machinery::{FieldErrors, FieldPath};
+use api_types::api::core::v1::{Container, PodTemplate};
+use serde_json::json;
+
+use super::pod::template;
+use crate::{ResourceDef, Strategy, cells, resource, rules::text};
+
+pub(crate) fn definition() -> ResourceDef {
+    resource::<PodTemplate, _>(PodTemplateStrategy)
+        .column("Containers", "string", 0, |t, _| json!(of_containers(t, |c| Some(&c.name))))
+        .column("Images", "string", 0, |t, _| json!(of_containers(t, |c| c.image.as_ref())))
+        .column("Pod Labels", "string", 0, |t, _| {
+            let metadata = t.template.as_ref().and_then(|t| t.metadata.as_ref());
+            json!(cells::labels(metadata.and_then(|m| m.labels.as_ref())))
+        })
+        .build()
+}
+
+fn of_containers(template: &PodTemplate, get: impl Fn(&Container) -> Option<&String>) -> String {
+    let spec = template.template.as_ref().and_then(|template| template.spec.as_ref());
+    let containers = spec.into_iter().flat_map(|spec| &spec.containers);
+    containers.map(|container| text(get(container))).collect::<Vec<_>>().join(",")
+}
+
+struct PodTemplateStrategy;
+
+impl Strategy<PodTemplate> for PodTemplateStrategy {
+    fn default(&self, object: &mut PodTemplate) {
+        if let Some(pod) = &mut object.template {
+            template::default(pod);
+        }
+    }
+
+    fn validate(&self, object: &PodTemplate, errors: &mut FieldErrors) {
+        let path = FieldPath::new("template");
+        match &object.template {
+            Some(pod) => template::validate(pod, &path, errors),
+            None => errors.required(&path.child("spec").child("containers"), ""),
+        }
+    }
+}
