@@ -294,7 +294,7 @@ fn status_of(plural: &str) -> Value {
         "pods" => {
             json!({"phase": "Running", "podIP": "10.244.0.77", "podIPs": [{"ip": "10.244.0.77"}]})
         }
-        "replicasets" => json!({"replicas": 2, "readyReplicas": 1}),
+        "replicasets" | "replicationcontrollers" => json!({"replicas": 2, "readyReplicas": 1}),
         "services" => json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}),
         "workflowruns" => json!({"phase": "Running"}),
         "workflows" => json!({"lastRun": {"name": "example-7", "phase": "Running"}, "active": 1}),

@@ -8,7 +8,8 @@ use api_types::api::apps::v1::{Deployment, ReplicaSet};
 use api_types::api::autoscaling::v2::HorizontalPodAutoscaler;
 use api_types::api::coordination::v1::Lease;
 use api_types::api::core::v1::{
-    ConfigMap, Endpoints, Namespace, Node, Pod, Secret, Service, ServiceAccount,
+    ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, Secret, Service,
+    ServiceAccount,
 };
 use api_types::api::discovery::v1::EndpointSlice;
 use api_types::api::rbac::v1::{ClusterRole, Role, RoleBinding};
@@ -49,6 +50,19 @@ impl Owned for ReplicaSet {}
 impl Selecting for ReplicaSet {
     fn selector(&self) -> Option<LabelSelector> {
         let selector = LabelSelector::try_from(&self.spec.as_ref()?.selector).ok()?;
+        (!selector.is_everything()).then_some(selector)
+    }
+}
+
+impl Watched for ReplicationController {
+    fn terms(&self) -> Vec<Term> {
+        selects(self).collect()
+    }
+}
+
+impl Selecting for ReplicationController {
+    fn selector(&self) -> Option<LabelSelector> {
+        let selector = LabelSelector::from_labels(self.spec.as_ref()?.selector.as_ref()?);
         (!selector.is_everything()).then_some(selector)
     }
 }

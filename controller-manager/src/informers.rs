@@ -5,7 +5,9 @@ use std::sync::Arc;
 use api_types::api::apps::v1::{Deployment, ReplicaSet};
 use api_types::api::autoscaling::v2::HorizontalPodAutoscaler;
 use api_types::api::coordination::v1::Lease;
-use api_types::api::core::v1::{Endpoints, Namespace, Node, Pod, Service, ServiceAccount};
+use api_types::api::core::v1::{
+    Endpoints, Namespace, Node, Pod, ReplicationController, Service, ServiceAccount,
+};
 use api_types::api::discovery::v1::EndpointSlice;
 use api_types::api::rbac::v1::{Role, RoleBinding};
 use api_types::minik8s::{Dns, Function, GpuJob, Workflow, WorkflowRun};
@@ -51,6 +53,8 @@ informers! {
     deployments: Deployment = Scope::All,
     /// All ReplicaSets.
     replica_sets: ReplicaSet = Scope::All,
+    /// All ReplicationControllers.
+    replication_controllers: ReplicationController = Scope::All,
     /// All HorizontalPodAutoscalers.
     horizontal_pod_autoscalers: HorizontalPodAutoscaler = Scope::All,
     /// All Services.

@@ -28,6 +28,8 @@ workers! {
     concurrent_deployment_syncs = 8,
     /// How many ReplicaSets are looked at at a time
     concurrent_replicaset_syncs = 8,
+    /// How many ReplicationControllers are looked at at a time
+    concurrent_rc_syncs = 8,
     /// How many Endpoints are looked at at a time
     concurrent_endpoint_syncs = 8,
     /// Of how many Services the EndpointSlices are looked at at a time

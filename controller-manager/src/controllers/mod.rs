@@ -34,6 +34,8 @@ pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
     let workers = &context.settings.workers;
     let mut all = vec![
         replicaset::register(context).with_workers(workers.concurrent_replicaset_syncs),
+        replicaset::register_replication_controllers(context)
+            .with_workers(workers.concurrent_rc_syncs),
         deployment::register(context).with_workers(workers.concurrent_deployment_syncs),
         // One after another: two workers could give the same addresses away.
         node_ipam::register(context),
@@ -107,6 +109,7 @@ mod tests {
         let plane = testkit::ControlPlane::start().await;
         let controllers = [
             ("replicaset", "replicaset-controller"),
+            ("rc", "replication-controller"),
             ("deployment", "deployment-controller"),
             ("endpoint", "endpoint-controller"),
             ("service-endpoint", "endpointslice-controller"),
@@ -151,6 +154,7 @@ mod tests {
         for (name, reads) in [
             ("deployment-controller", &["deployments", "replicasets", "pods"] as &[_]),
             ("replicaset-controller", &["pods", "replicasets"]),
+            ("replication-controller", &["pods", "replicationcontrollers"]),
             ("node-ipam-controller", &["nodes"]),
             ("node-controller", &["pods", "nodes", "leases"]),
             ("taint-eviction-controller", &["pods", "nodes", "leases"]),
@@ -222,6 +226,7 @@ mod tests {
             ("namespaces", weak(&all.namespaces)),
             ("deployments", weak(&all.deployments)),
             ("replica sets", weak(&all.replica_sets)),
+            ("replication controllers", weak(&all.replication_controllers)),
             ("services", weak(&all.services)),
             ("endpoints", weak(&all.endpoints)),
             ("endpoint slices", weak(&all.endpoint_slices)),

@@ -1,7 +1,7 @@
 //! ReplicaSets and their pods.
 
 use api_types::api::apps::v1::ReplicaSet;
-use api_types::api::core::v1::{Event, Pod};
+use api_types::api::core::v1::{Event, Pod, ReplicationController};
 use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::json;
@@ -168,4 +168,27 @@ async fn controllers_that_start_late_count_what_is_there() {
     let created = "POST /api/v1/namespaces/default/pods?";
     let created = cluster.plane.requests().iter().filter(|r| r.starts_with(created)).count();
     assert_eq!(created, 2 + 2, "two by hand, and two that were missing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replication_controller_keeps_its_pods_like_a_set() {
+    let cluster = Cluster::start().await;
+    let (controllers, pods) = (cluster.api::<ReplicationController>(), cluster.api::<Pod>());
+    let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let rc = json!({"metadata": {"name": "web"}, "spec": {"replicas": 3, "template": template}});
+    create(&controllers, &serde_json::from_value(rc).unwrap()).await;
+    let made = until_pods(&pods, 3).await;
+    let owner = made[0].metadata.owner_references.as_ref().unwrap()[0].clone();
+    assert_eq!(
+        (&*owner.api_version, &*owner.kind, &*owner.name),
+        ("v1", "ReplicationController", "web")
+    );
+    patch(&controllers, "web", json!({"spec": {"replicas": 1}})).await;
+    until_pods(&pods, 1).await;
+    wait::until_is(&controllers, "web", "has one replica", |rc| {
+        rc.status.as_ref().is_some_and(|status| {
+            status.replicas == 1 && status.observed_generation == rc.metadata.generation
+        })
+    })
+    .await;
 }

@@ -23,6 +23,8 @@ pub struct ScalePaths {
 pub enum SelectorPath {
     /// As an object.
     Object(Vec<String>),
+    /// As labels, all of which a pod must have.
+    Labels(Vec<String>),
     /// As a text, which may be missing.
     Text(Vec<String>),
 }
@@ -46,6 +48,7 @@ pub fn get(paths: &ScalePaths, object: &Value) -> Result<Value, ApiError> {
     let at = |path: &[String]| path.iter().try_fold(object, |value, name| value.get(name));
     let selector = match &paths.selector {
         SelectorPath::Object(path) => selector(at(path))?,
+        SelectorPath::Labels(path) => selector(Some(&json!({"matchLabels": at(path)})))?,
         SelectorPath::Text(path) => at(path).and_then(Value::as_str).unwrap_or_default().to_owned(),
     };
     let number = |path| at(path).cloned().unwrap_or(json!(0));

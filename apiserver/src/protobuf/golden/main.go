@@ -39,7 +39,7 @@ var roots = []struct {
 }{
 	{"v1", &core.Pod{}}, {"v1", &core.Binding{}}, {"v1", &core.ConfigMap{}}, {"v1", &core.Endpoints{}},
 	{"v1", &core.Event{}}, {"v1", &core.Namespace{}}, {"v1", &core.Node{}}, {"v1", &core.PersistentVolume{}},
-	{"v1", &core.PersistentVolumeClaim{}}, {"v1", &core.PodTemplate{}}, {"v1", &core.Secret{}}, {"v1", &core.Service{}},
+	{"v1", &core.PersistentVolumeClaim{}}, {"v1", &core.PodTemplate{}}, {"v1", &core.ReplicationController{}}, {"v1", &core.Secret{}}, {"v1", &core.Service{}},
 	{"v1", &core.ServiceAccount{}}, {"apps/v1", &apps.DaemonSet{}}, {"apps/v1", &apps.Deployment{}},
 	{"apps/v1", &apps.ReplicaSet{}}, {"apps/v1", &apps.StatefulSet{}},
 	{"autoscaling/v1", &autoscaling.HorizontalPodAutoscaler{}}, {"autoscaling/v1", &autoscaling.Scale{}},

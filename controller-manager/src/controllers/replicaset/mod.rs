@@ -1,4 +1,4 @@
-//! Keeps as many pods as a ReplicaSet says.
+//! Keeps as many pods as a ReplicaSet says, or a ReplicationController.
 //!
 //! *Flow*: claim the pods (adopt orphans that match, release owned ones that no longer do), compare the
 //! number of active ones with `spec.replicas`, create or delete the difference in parallel, write the
@@ -9,13 +9,14 @@
 //! was lost. If they take long to come back, the status is written meanwhile from what is seen. A pod that is promised
 //! to the set is waited for, and not made ([`crate::adoption`]).
 
+mod replicated;
 mod status;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use api_types::api::apps::v1::ReplicaSet;
-use api_types::api::core::v1::Pod;
+use api_types::api::core::v1::{Pod, ReplicationController};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
@@ -26,14 +27,12 @@ use crate::context::Context;
 use crate::frame::{
     Change, Controller, Error, Fault, Next, ObjectKey, Registered, Step, WorkQueue,
 };
-use crate::indexes::Selecting;
 use crate::informers::Informers;
 use crate::owners::controller_of;
 use crate::pod_control::{self, Claims, PodControl, pod_of, victims};
 use crate::pods;
+use replicated::Replicated;
 use status::Failure;
-
-const NAME: &str = "replicaset-controller";
 
 /// While own writes have not come back, look again this often.
 const UNSEEN: Duration = Duration::from_secs(1);
@@ -42,64 +41,69 @@ const UNSEEN: Duration = Duration::from_secs(1);
 const BURST: usize = 500;
 
 pub(super) fn register(context: &Context) -> Registered {
+    register_kind::<ReplicaSet>(context)
+}
+
+pub(super) fn register_replication_controllers(context: &Context) -> Registered {
+    register_kind::<ReplicationController>(context)
+}
+
+fn register_kind<K: Replicated>(context: &Context) -> Registered {
     let queue = Arc::new(WorkQueue::default());
-    watch_sets(&context.informers, &queue);
-    let Informers { pods, replica_sets, .. } = &context.informers;
-    pod_control::watch(pods, replica_sets, &queue);
-    Registered::new(ReplicaSets::new(context), queue).reads(pods).reads(replica_sets)
-}
-
-fn watch_sets(informers: &Informers, queue: &Arc<WorkQueue>) {
-    let queue = queue.clone();
-    informers.replica_sets.on_change(move |change: &Change<ReplicaSet>| {
-        change.latest().into_iter().for_each(|set| queue.add(ObjectKey::of(&set.metadata)));
+    let (pods, sets) = (&context.informers.pods, K::all(&context.informers));
+    let changed = queue.clone();
+    sets.on_change(move |change: &Change<K>| {
+        change.latest().into_iter().for_each(|set| changed.add(ObjectKey::of(set.meta())));
     });
+    pod_control::watch(pods, sets, &queue);
+    Registered::new(ReplicaSets::<K>::new(context), queue).reads(pods).reads(sets)
 }
 
-struct ReplicaSets {
+struct ReplicaSets<K: Replicated = ReplicaSet> {
     client: Client,
     clock: Clock,
     informers: Informers,
-    control: PodControl<ReplicaSet>,
-    claims: Claims<ReplicaSet, Pod>,
+    control: PodControl<K>,
+    claims: Claims<K, Pod>,
 }
 
-impl ReplicaSets {
+impl<K: Replicated> ReplicaSets<K> {
     fn new(context: &Context) -> Self {
         let (client, informers) = (context.client(), context.informers.clone());
-        let control =
-            PodControl::new(client.clone(), context.recorder(NAME), informers.pods.clone());
+        let recorder = context.recorder(K::CONTROLLER);
+        let control = PodControl::new(client.clone(), recorder, informers.pods.clone());
         let claims = control.claims(pods::is_active);
         Self { client, clock: context.clock, informers, control, claims }
     }
 }
 
 #[async_trait::async_trait]
-impl Controller for ReplicaSets {
+impl<K: Replicated> Controller for ReplicaSets<K> {
     fn name(&self) -> &'static str {
-        NAME
+        K::CONTROLLER
     }
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
-        let Some(set) = self.informers.replica_sets.get(key) else {
+        let Some(owner) = K::all(&self.informers).get(key) else {
             self.control.forget(key);
             return Ok(Next::Change);
         };
-        let selector = set.selector().ok_or(SelectsNothing)?;
-        self.control.settle(key, &set).await?;
+        let selector = owner.selector().ok_or(SelectsNothing)?;
+        self.control.settle(key, &owner).await?;
         let may_act = self.control.shows_own_writes(key);
         if !may_act && self.control.waited(key) < UNSEEN {
             return Ok(Next::After(UNSEEN));
         }
+        let set = owner.as_set();
         // Before the own pods are read: one that is handed over meanwhile is counted twice, and not overlooked.
         let promised = adoption::outstanding(&set, |pod| self.pod(key, pod)).len();
         let owned = match may_act {
-            true => self.claims.claim(key, &set, &selector).await?,
-            false => self.claims.owned(&set, &selector),
+            true => self.claims.claim(key, &owner, &selector).await?,
+            false => self.claims.owned(&owner, &selector),
         };
         let may_act = may_act && !adoption::is_behind(&set, &owned);
         let managed = match set.metadata.deletion_timestamp {
-            None if may_act => self.manage(key, &set, &active(&owned), promised).await,
+            None if may_act => self.manage(key, &owner, &active(&owned), promised).await,
             _ => Ok(()),
         };
         let next = self.write_status(key, &set, &owned, managed.as_ref().err()).await?;
@@ -129,25 +133,26 @@ fn difference(set: &ReplicaSet, active: usize, promised: usize) -> (usize, usize
     (wanted.saturating_sub(active + promised), active.saturating_sub(wanted))
 }
 
-impl ReplicaSets {
+impl<K: Replicated> ReplicaSets<K> {
     async fn manage(
         &self,
         key: &ObjectKey,
-        set: &ReplicaSet,
+        owner: &K,
         active: &[Arc<Pod>],
         promised: usize,
     ) -> Result<(), Failure> {
+        let set = &*owner.as_set();
         let (missing, surplus) = difference(set, active.len(), promised);
         if missing > 0 {
             let template = set.spec.as_ref().and_then(|spec| spec.template.clone());
-            let pods = vec![pod_of(set, &template.unwrap_or_default()); missing.min(BURST)];
-            let created = self.control.create(key, set, &pods).await;
+            let pods = vec![pod_of(owner, &template.unwrap_or_default()); missing.min(BURST)];
+            let created = self.control.create(key, owner, &pods).await;
             return created.map_err(|error| Failure { reason: "FailedCreate", error });
         }
         let surplus = surplus.min(BURST);
         let victims =
             victims::choose(active, &self.related(set, active), surplus, self.clock.now());
-        let deleted = self.control.delete(key, set, &victims).await;
+        let deleted = self.control.delete(key, owner, &victims).await;
         deleted.map_err(|error| Failure { reason: "FailedDelete", error })
     }
 
@@ -175,7 +180,7 @@ impl ReplicaSets {
     ) -> Result<Next, Error> {
         let (status, next) = status::of(set, owned, failure, self.clock.now());
         if let Some(status) = status::patch(set, &status) {
-            let api = Api::<ReplicaSet>::namespaced(self.client.clone(), &key.namespace);
+            let api = Api::<K>::namespaced(self.client.clone(), &key.namespace);
             let patch =
                 Patch::Merge(json!({"metadata": {"uid": set.metadata.uid}, "status": status}));
             let written = api.patch_status(&key.name, &PatchParams::default(), &patch).await;

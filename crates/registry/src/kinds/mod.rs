@@ -29,6 +29,7 @@ pub fn all() -> Vec<ResourceDef> {
         core::node::definition(),
         core::pod::definition(),
         core::pod_template::definition(),
+        apps::replication_controller::definition(),
         core::secret::definition(),
         core::service::definition(),
         core::service_account::definition(),

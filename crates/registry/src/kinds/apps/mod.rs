@@ -3,3 +3,4 @@
 pub(super) mod deployment;
 mod pods;
 pub(super) mod replica_set;
+pub(super) mod replication_controller;
