@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	admissionregistration "k8s.io/api/admissionregistration/v1"
 	apps "k8s.io/api/apps/v1"
 	authentication "k8s.io/api/authentication/v1"
 	authorization "k8s.io/api/authorization/v1"
@@ -42,6 +43,8 @@ var roots = []struct {
 	{"v1", &core.PersistentVolumeClaim{}}, {"v1", &core.PodTemplate{}}, {"v1", &core.ReplicationController{}}, {"v1", &core.Secret{}}, {"v1", &core.Service{}},
 	{"v1", &core.ServiceAccount{}}, {"apps/v1", &apps.DaemonSet{}}, {"apps/v1", &apps.Deployment{}},
 	{"apps/v1", &apps.ReplicaSet{}}, {"apps/v1", &apps.StatefulSet{}},
+	{"admissionregistration.k8s.io/v1", &admissionregistration.MutatingWebhookConfiguration{}},
+	{"admissionregistration.k8s.io/v1", &admissionregistration.ValidatingWebhookConfiguration{}},
 	{"autoscaling/v1", &autoscaling.HorizontalPodAutoscaler{}}, {"autoscaling/v1", &autoscaling.Scale{}},
 	{"autoscaling/v2", &autoscaling2.HorizontalPodAutoscaler{}},
 	{"coordination.k8s.io/v1", &coordination.Lease{}}, {"discovery.k8s.io/v1", &discovery.EndpointSlice{}},
