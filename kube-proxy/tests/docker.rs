@@ -620,7 +620,7 @@ async fn hosts_and_paths_are_served_beside_a_service_and_go_without_it() {
     proxy.want_all("Service", Vec::new());
     settle_all(&mut proxy).await;
     assert_eq!(containers().await, before[1..]);
-    assert_eq!(at(&url("/a")), answer("b", "200"));
+    until("the sites are still served", || at(&url("/a")) == answer("b", "200"));
     proxy.want_all("DNS", Vec::new());
     settle_all(&mut proxy).await;
     assert_eq!(containers().await, []);
