@@ -56,10 +56,12 @@ impl<'a> Patience<'a> {
     /// How long to wait.
     fn next(&mut self, failure: &Failure, now: Instant) -> Option<Duration> {
         let since = *self.failing_since.get_or_insert(now);
-        if !failure.may_pass() || now - since >= LIMIT {
+        let left = LIMIT.saturating_sub(now - since);
+        if !failure.may_pass() || left.is_zero() {
             return None;
         }
-        let pause = self.pause.max(failure.retry_after().unwrap_or_default()).min(LONGEST);
+        // What the server asks for is waited for, as long as that is borne at all.
+        let pause = self.pause.max(failure.retry_after().unwrap_or_default().min(left));
         self.pause = (self.pause * 2).min(LONGEST);
         Some(pause)
     }
@@ -112,6 +114,17 @@ mod tests {
         patience.renew();
         let later = answer(429, &json!({"retryAfterSeconds": 3}));
         assert_eq!(patience.next(&later, start + LIMIT * 2), Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn a_server_says_how_long_to_wait_within_the_limit() {
+        let (io, start) = (io(), Instant::now());
+        let mut patience = Patience::new(&io);
+        let busy = answer(429, &json!({"retryAfterSeconds": 60}));
+        let mut at = |seconds| patience.next(&busy, start + Duration::from_secs(seconds));
+        assert_eq!(at(0), Some(Duration::from_secs(60)));
+        assert_eq!(at(90), Some(Duration::from_secs(30)), "what is left");
+        assert_eq!(at(120), None);
     }
 
     #[test]
