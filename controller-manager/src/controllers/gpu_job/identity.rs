@@ -52,11 +52,19 @@ impl Identity {
     }
 
     /// Whether the pod's token is of an account that is no more. Kubelets see that when the token is renewed, in most of
-    /// an hour.
-    pub(super) fn is_another_than_of(&self, pod: &Pod) -> bool {
-        let now = self.account.as_ref().and_then(|it| it.metadata.uid.as_ref());
-        let then = pod.metadata.annotations.as_ref().and_then(|it| it.get(ACCOUNT_UID));
-        now.is_some() && then.is_some() && now != then
+    /// an hour. The account of an earlier job of the name, which may be seen for a moment still, tells nothing.
+    pub(super) fn is_another_than_of(&self, job: &GpuJob, pod: &Pod) -> bool {
+        let account = self.account.as_deref().filter(|account| is_of(job, *account));
+        let Some(ObjectMeta { uid: Some(uid), creation_timestamp: Some(made), .. }) =
+            account.map(|account| &account.metadata)
+        else {
+            return false;
+        };
+        match pod.metadata.annotations.as_ref().and_then(|it| it.get(ACCOUNT_UID)) {
+            Some(then) => then != uid,
+            // Pods once did not say whose they are.
+            None => pod.metadata.creation_timestamp.as_ref().is_some_and(|it| it < made),
+        }
     }
 }
 
@@ -259,5 +267,31 @@ mod tests {
         let subjects =
             json!([{"kind": "ServiceAccount", "name": "gpu-job-add", "namespace": "ns"}]);
         assert_eq!(json!(binding.subjects), subjects);
+    }
+
+    #[test]
+    fn a_token_is_of_the_jobs_own_account_by_its_uid_or_by_its_age() {
+        let job = json!({"metadata": {"name": "add", "namespace": "ns", "uid": "u"}});
+        let job: GpuJob = serde_json::from_value(job).unwrap();
+        let check = |owner: &str, uid: &str, pod: &serde_json::Value, expected: bool| {
+            let owner = json!({"apiVersion": "minik8s.io/v1", "kind": "GpuJob", "name": "add",
+                "uid": owner, "controller": true});
+            let account = json!({"metadata": {"uid": uid, "ownerReferences": [owner],
+                "creationTimestamp": "2026-01-02T03:04:05Z"}});
+            let account: ServiceAccount = serde_json::from_value(account).unwrap();
+            let identity = Identity { account: Some(Arc::new(account)), ..Identity::default() };
+            let pod: Pod = serde_json::from_value(json!({"metadata": pod})).unwrap();
+            assert_eq!(identity.is_another_than_of(&job, &pod), expected, "{uid} {pod:?}");
+        };
+        let of_a = json!({"creationTimestamp": "2026-01-02T03:04:04Z",
+            "annotations": {"minik8s.io/account-uid": "a"}});
+        check("u", "a", &of_a, false);
+        check("u", "b", &of_a, true);
+        check("earlier", "b", &of_a, false);
+        let before = json!({"creationTimestamp": "2026-01-02T03:04:04Z"});
+        let after = json!({"creationTimestamp": "2026-01-02T03:04:05Z"});
+        check("u", "b", &before, true);
+        check("u", "b", &after, false);
+        check("earlier", "b", &before, false);
     }
 }

@@ -152,7 +152,7 @@ impl GpuJobs {
     ) -> Result<Option<Next>, Error> {
         if let Some(server) = server {
             let identity = self.identity(key, job);
-            if identity.is_another_than_of(server) {
+            if identity.is_another_than_of(job, server) {
                 self.control.delete(key, job, std::slice::from_ref(server)).await?;
                 return Ok(None);
             }
