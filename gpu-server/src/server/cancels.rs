@@ -22,6 +22,11 @@ impl Cancels {
         *until = now + driver::back_off(*times);
     }
 
+    /// Slurm could not be told: when that is tried again is not decided here.
+    pub(super) fn failed(&mut self, attempt: Attempt) {
+        self.0.remove(&attempt);
+    }
+
     /// Forgets what has ended.
     pub(super) fn keep(&mut self, actions: &[Action]) {
         self.0.retain(|attempt, _| actions.contains(&Action::Cancel(*attempt)));
@@ -55,6 +60,19 @@ mod tests {
         cancels.keep(&[cancel]);
         assert!(cancels.next().is_some());
         cancels.keep(&[]);
+        assert!(cancels.next().is_none());
+    }
+
+    #[test]
+    fn nobody_is_woken_by_a_cancellation_that_has_failed() {
+        let (mut cancels, now) = (Cancels::default(), Instant::now());
+        let [one, other] = [0, 1].map(|index| Attempt { index, attempt: 0 });
+        cancels.told(one, now);
+        cancels.told(other, now + Duration::from_secs(60));
+        cancels.failed(one);
+        assert!(!cancels.waits(Action::Cancel(one), now));
+        assert_eq!(cancels.next(), Some(now + Duration::from_secs(61)));
+        cancels.failed(other);
         assert!(cancels.next().is_none());
     }
 }

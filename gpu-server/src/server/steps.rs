@@ -46,7 +46,10 @@ impl Server {
                 });
                 Ok(())
             }
-            Action::Cancel(attempt) => self.cancel(remote, directory, attempt).await,
+            Action::Cancel(attempt) => {
+                let cancelled = self.cancel(remote, directory, attempt).await;
+                cancelled.inspect_err(|_| self.cancels.failed(attempt))
+            }
             Action::Fetch(attempt) => self.fetch(remote, job, directory, attempt).await,
             Action::StopCompiling => {
                 prepare::stop_compiling(remote, directory).await?;
