@@ -135,19 +135,22 @@ if [ ! -e {own} ]; then rm -rf {own}.partial; cp -a build {own}.partial; mv -nT 
     submit_once(remote, task, &own, job.spec.work_dir.as_deref()).await
 }
 
-/// The attempts that have a directory: no other one can be in Slurm.
+/// The attempts whose directories are seen: no other one has been submitted, if that of the job is.
 pub(crate) async fn submitted(
     remote: &Remote,
     directory: &JobDirectory,
 ) -> Result<Vec<Attempt>, Error> {
-    let home = quote(&directory.to_string())?;
-    let output = remote.run(&format!("cd {home}/tasks 2>/dev/null && ls || true")).await?;
+    let output = remote.run(&listing(&directory.to_string())?).await?;
     let names = output.text("listing the tasks")?;
     let attempt = |name: &str| {
         let (index, attempt) = name.split_once('-')?;
         Some(Attempt { index: index.parse().ok()?, attempt: attempt.parse().ok()? })
     };
     Ok(names.lines().filter_map(attempt).collect())
+}
+
+fn listing(home: &str) -> Result<String, Error> {
+    Ok(format!("cd {}/tasks 2>/dev/null && ls || true", quote(home)?))
 }
 
 /// Fetches what the compile scripts said.
@@ -209,6 +212,15 @@ mod tests {
     /// It has been told to end; nobody tells when it has.
     fn is_gone(process: &str) {
         until(|| !Path::new(process).exists());
+    }
+
+    #[test]
+    fn a_directory_that_is_not_seen_has_no_tasks_and_is_no_error() {
+        let node = FakeNode::with(&[]);
+        let listing = listing(&node.home()).unwrap();
+        ends(node.start(&listing), 0, "0-0\n");
+        fs::rename(node.home(), node.home() + ".away").unwrap();
+        ends(node.start(&listing), 0, "");
     }
 
     #[test]

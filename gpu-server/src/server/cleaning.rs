@@ -1,15 +1,15 @@
 //! What is left of a job on the cluster, and taking that away.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
-use api_types::minik8s::GpuJob;
+use api_types::minik8s::{GpuJob, GpuJobStatus};
 
 use super::{Server, steps::observation};
 use crate::{
-    driver::{Attempt, Missing, News, Observation},
+    driver::{self, Attempt, Missing, News, Observation},
     prepare,
     remote::{JobDirectory, Remote},
     slurm::{self, Observed, Submitted},
@@ -32,7 +32,7 @@ impl Server {
         directory: &JobDirectory,
     ) -> Result<(), Error> {
         remote.mark_removed(directory).await?;
-        let attempts = prepare::submitted(remote, directory).await?;
+        let attempts = sought(prepare::submitted(remote, directory).await?, &self.status);
         let (mut jobs, mut missing) = (Jobs::new(), Missing::default());
         let mut wait = LOOKS.0;
         loop {
@@ -72,6 +72,13 @@ impl Server {
     }
 }
 
+/// The attempts that may be in Slurm: those that have a directory, and those that the status has there. A file system that is
+/// not there at the time has no directories.
+fn sought(with_directory: Vec<Attempt>, status: &GpuJobStatus) -> BTreeSet<Attempt> {
+    let known = driver::in_slurm(status).map(Attempt::of);
+    with_directory.into_iter().chain(known).collect()
+}
+
 /// The jobs that have not ended, as far as is known: of one that was there, and about which Slurm says nothing, that is
 /// known after some time only.
 fn live(
@@ -90,7 +97,29 @@ fn live(
 
 #[cfg(test)]
 mod tests {
+    use api_types::minik8s::GpuJobTask;
+
     use super::*;
+
+    #[test]
+    fn what_the_status_has_in_slurm_is_sought_though_no_directory_is_seen() {
+        let task = |index, state: Option<&str>| GpuJobTask {
+            index,
+            attempt: 1,
+            state: state.map(str::to_owned),
+            ..GpuJobTask::default()
+        };
+        let tasks = vec![task(0, Some("RUNNING")), task(1, None), task(2, Some("COMPLETED"))];
+        let status = GpuJobStatus { tasks, ..GpuJobStatus::default() };
+        let [first, zero, one, two] =
+            [(0, 0), (0, 1), (1, 1), (2, 1)].map(|(index, attempt)| Attempt { index, attempt });
+        let check = |with_directory: &[Attempt], expected: &[Attempt]| {
+            let sought: Vec<_> = sought(with_directory.to_vec(), &status).into_iter().collect();
+            assert_eq!(sought, expected);
+        };
+        check(&[], &[zero, one]);
+        check(&[zero, two, first], &[first, zero, one, two]);
+    }
 
     #[test]
     fn a_job_of_which_slurm_says_nothing_has_not_ended_before_it_has_said_so_for_long() {
