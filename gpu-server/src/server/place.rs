@@ -1,13 +1,17 @@
 //! Where the job's files are on the login node.
 
-use api_types::minik8s::{GpuJob, GpuJobCluster};
+use api_types::minik8s::{GpuJob, GpuJobCluster, GpuJobTask};
 
 use super::Server;
 use crate::{
-    driver::{self, Place},
+    driver::{self, Attempt, Place},
     remote::{JobDirectory, Remote},
+    slurm,
     ssh::Error,
 };
+
+/// About so many of a job's tasks Slurm is asked whether it has them: where it has none, it is not asked about thousands.
+const LOOK_UPS: usize = 8;
 
 impl Server {
     /// The job's directory here.
@@ -26,7 +30,7 @@ impl Server {
             Place::Elsewhere(cluster) => {
                 let path = cluster.directory.clone().unwrap_or_default();
                 let directory = self.known(&path)?;
-                if !remote.exists(&path).await? {
+                if !remote.exists(&path).await? || !self.is_its_slurm(remote).await? {
                     let other = cluster.host.as_deref().unwrap_or_default();
                     return Err(Error::Elsewhere(elsewhere(&host, other, &path)));
                 }
@@ -37,6 +41,19 @@ impl Server {
             self.is_in(&directory);
         }
         Ok(self.directory.insert(directory).clone())
+    }
+
+    /// Whether this is the Slurm that has the job's tasks, as far as any may be there. Several clusters may have the users'
+    /// directories in common.
+    async fn is_its_slurm(&self, remote: &Remote) -> Result<bool, Error> {
+        let tasks: Vec<_> = driver::in_slurm(&self.status).collect();
+        for task in tasks.iter().rev().take(LOOK_UPS) {
+            let found = slurm::look_up(remote, &self.task(Attempt::of(task))).await?;
+            if has(task, found.as_deref()) {
+                return Ok(true);
+            }
+        }
+        Ok(tasks.is_empty())
     }
 
     /// Says that this is the cluster of the job.
@@ -71,9 +88,36 @@ impl Server {
     }
 }
 
+/// Whether the number that Slurm has for the task's name says that it is the one that has the task.
+fn has(task: &GpuJobTask, found: Option<&str>) -> bool {
+    match task.job_id.as_deref() {
+        Some(id) => found == Some(id),
+        None => found.is_some(),
+    }
+}
+
 fn elsewhere(host: &str, other: &str, path: &str) -> String {
     format!(
-        "the job is in {path} on {other}, and {host} has no such directory: name {other} again where the Slurm cluster is \
-         named, and delete the job's pod"
+        "the job is in {path} on {other}, and {host} has no such directory, or a Slurm that does not know the job: name \
+         {other} again where the Slurm cluster is named, and delete the job's pod"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slurm_has_a_task_if_it_has_its_number_under_its_name() {
+        let check = |id: Option<&str>, found, expected| {
+            let task = GpuJobTask { job_id: id.map(str::to_owned), ..GpuJobTask::default() };
+            assert_eq!(has(&task, found), expected, "{id:?} {found:?}");
+        };
+        check(Some("7"), Some("7"), true);
+        check(Some("7"), Some("8"), false);
+        check(Some("7"), None, false);
+        // Its number was not heard, but nobody else has the name.
+        check(None, Some("8"), true);
+        check(None, None, false);
+    }
 }
