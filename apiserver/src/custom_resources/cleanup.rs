@@ -9,6 +9,7 @@ use registry::{CLEANUP_FINALIZER, Deletion, ResourceDef, Scope, TERMINATING, set
 
 use super::{PREFIX, changes::Changes, write_status};
 use crate::{
+    catalogue::Catalogue,
     encoded::CachedObject,
     query::ReadAt,
     service::InProcess,
@@ -22,10 +23,11 @@ const REMOVALS: usize = 16;
 /// Sees to definitions that are being deleted.
 pub(crate) async fn clean_up(state: Arc<State>, api: InProcess) {
     let mut changes = Changes::of(&state.storage, PREFIX).await;
+    let built_in = Catalogue::built_in();
     loop {
         let mut unfinished = false;
         for definition in going(&state.storage) {
-            match finish(&state, &api, definition).await {
+            match finish(&state, &api, &built_in, definition).await {
                 Ok(is_finished) => unfinished |= !is_finished,
                 Err(error) => {
                     tracing::warn!(%error, "custom resources can't be deleted yet");
@@ -53,15 +55,18 @@ fn going(storage: &Storage) -> Vec<CustomResourceDefinition> {
     definitions.filter(waits).collect()
 }
 
-/// Deletes the objects; whether none is left, and the definition may go.
+/// Deletes the objects; whether none is left, and the definition may go. Those of kinds of the program's own, whose name
+/// a definition may have that was never served, are not its objects.
 async fn finish(
     state: &State,
     api: &InProcess,
+    built_in: &Catalogue,
     mut definition: CustomResourceDefinition,
 ) -> Result<bool, ApiError> {
     let catalogue = state.catalogue.load();
     let (group, plural) = (&definition.spec.group, &definition.spec.names.plural);
-    let mut kinds = catalogue.iter().filter(|def| def.is_stored());
+    let is_custom = |def: &ResourceDef| built_in.of_key(&def.prefix(None)).is_none();
+    let mut kinds = catalogue.iter().filter(|def| def.is_stored() && is_custom(def));
     let kind = kinds.find(|d| (&d.names.group, &d.names.plural) == (group, plural)).cloned();
     if let Some(kind) = kind {
         // Before that, new ones may come.

@@ -157,12 +157,13 @@ impl CustomKinds {
             false => registry::accept(definition, taken, now),
         };
         status.accepted_names.iter().for_each(|names| taken.take_accepted(names));
-        if is_going {
-            outcome.kinds.going.insert(stored.name.to_owned());
-        }
         match status.accepted_names.as_ref().filter(|_| registry::is_established(&status)) {
             Some(names) => known.serve(stored, names),
             None => known.forget(),
+        }
+        // One that serves nothing may have the name of a kind of the program's own, which is to stay.
+        if is_going && !known.kinds.is_empty() {
+            outcome.kinds.going.insert(stored.name.to_owned());
         }
         if Some(&status) != known.definition.status.as_ref() {
             let mut told = known.definition.clone();

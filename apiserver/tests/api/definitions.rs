@@ -154,6 +154,34 @@ async fn of_two_that_wish_for_a_name_the_first_gets_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_with_the_name_of_a_kind_of_the_program_s_own_leaves_that_kind_alone_when_it_goes() {
+    const FUNCTIONS: &str = "/apis/minik8s.io/v1/namespaces/default/functions";
+    let api = Api::start().await;
+    let function = |name: &str| {
+        let yaml = include_str!("../../../tests/catalogue/functions.yaml");
+        let mut function: Value = serde_yaml::from_str(yaml).unwrap();
+        function["metadata"]["name"] = json!(name);
+        function
+    };
+    api.post(FUNCTIONS, &function("before")).await.ok();
+    let mut own = named("functions", "Function");
+    own["metadata"] = json!({"name": "functions.minik8s.io", "finalizers": ["example.com/held"]});
+    own["spec"]["group"] = json!("minik8s.io");
+    api.post(DEFINITIONS, &own).await.ok();
+    until(&api, "functions.minik8s.io", "Established", "NotAccepted").await;
+    let path = format!("{DEFINITIONS}/functions.minik8s.io");
+    api.delete(&path).await.ok();
+    until(&api, "functions.minik8s.io", "Terminating", "InstanceDeletionCompleted").await;
+    api.post(FUNCTIONS, &function("meanwhile")).await.ok();
+    let free = json!({"metadata": {"finalizers": null}});
+    api.patch(&path, "merge-patch", &free).await.ok();
+    api.until(&path, 404).await;
+    for name in ["before", "meanwhile"] {
+        api.get(&format!("{FUNCTIONS}/{name}")).await.ok();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_server_serves_it_from_its_start_on() {
     let api = Api::start().await;
     let other = ApiServer::start(Config::default(), api.store.clone(), None).await.unwrap();
