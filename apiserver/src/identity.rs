@@ -16,6 +16,9 @@ pub(crate) const ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 /// The group of all service accounts.
 pub(crate) const ACCOUNTS: &str = "system:serviceaccounts";
 
+/// Who the server is to itself.
+const SERVER: &str = "system:apiserver";
+
 /// A user and its groups. In a client certificate: the common name and the organizations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
@@ -41,6 +44,11 @@ impl Identity {
         Self::new("kubernetes-admin", &["system:masters"])
     }
 
+    /// The server itself, in its requests to itself.
+    pub(crate) fn server() -> Self {
+        Self::new(SERVER, &["system:masters"])
+    }
+
     /// A service account, which is known by a token.
     pub(crate) fn of_account(namespace: &str, name: &str) -> Self {
         let groups = vec![ACCOUNTS.to_owned(), format!("{ACCOUNTS}:{namespace}")];
@@ -58,6 +66,11 @@ impl Identity {
     #[must_use]
     pub fn is_anonymous(&self) -> bool {
         self.user == ANONYMOUS
+    }
+
+    /// Whether it is the server itself.
+    pub(crate) fn is_server(&self) -> bool {
+        self.user == SERVER
     }
 
     /// As reviews tell of it.

@@ -20,7 +20,6 @@ use crate::{
     duties::DutyError,
     endpoints::{self, Witness},
     identity::Identity,
-    internal,
     metrics::Metrics,
     publish,
     service::InProcess,
@@ -111,7 +110,7 @@ impl ApiServer {
 
     /// The same for the server itself.
     fn itself(&self) -> InProcess {
-        self.service(internal::identity())
+        self.service(Identity::server())
     }
 
     /// Begins what is to go on as long as the server does.

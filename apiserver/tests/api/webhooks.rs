@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use apiserver::{ApiServer, Config};
 use axum::{Json, Router, body::Body, extract::State, routing::post};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::Request;
@@ -307,6 +308,24 @@ async fn a_webhook_that_hangs_holds_nobody_else_and_is_left_with_its_client() {
     drop(waiting);
     wait::within("the question is dropped", hooks.dropped.notified()).await;
     assert_eq!(api.get(&format!("{CONFIG_MAPS}/slow")).await.code, 404);
+}
+
+#[tokio::test]
+async fn a_server_starts_and_makes_its_objects_while_webhooks_are_down() {
+    const NAMESPACE: &str = "/api/v1/namespaces/kube-node-lease";
+    let hooks = Hooks::start(|_, _| allowed()).await;
+    let api = Api::start().await;
+    let rule =
+        json!({"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*"]});
+    for kind in ["mutating", "validating"] {
+        configure(&api, kind, "all", &[hooks.webhook("failing", json!({"rules": [rule]}))]).await;
+    }
+    api.post(CONFIG_MAPS, &map("m")).await.fails(500, "InternalError");
+    api.store.delete("/registry/core/namespaces/kube-node-lease", None).await.unwrap();
+    let later = ApiServer::start(Config::default(), api.store.clone(), None).await.unwrap();
+    let api = api.with_server(later);
+    api.get(NAMESPACE).await.ok();
+    api.post(CONFIG_MAPS, &map("m")).await.fails(500, "InternalError");
 }
 
 #[tokio::test]

@@ -28,8 +28,11 @@ use crate::{
     storage::Storage,
 };
 
-/// What no webhook is asked about, or nobody could get rid of one that refuses everything.
-const EXEMPT: &str = "admissionregistration.k8s.io";
+/// Their configurations, of which no webhook is asked, or nobody could get rid of one that refuses everything.
+const CONFIGURATIONS: (&str, [&str; 2]) = (
+    "admissionregistration.k8s.io",
+    ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
+);
 
 /// See the module.
 #[derive(Debug)]
@@ -57,7 +60,7 @@ impl Plugin for Webhooks {
         object: Option<&mut AnyObject>,
     ) -> Result<Vec<Claim>, ApiError> {
         let hooks = self.configured.mutating(&self.storage);
-        if !hooks.is_empty() && attributes.at.def.names.group != EXEMPT {
+        if !hooks.is_empty() && !is_exempt(attributes) {
             Box::pin(self.mutate_by(&hooks, attributes, object)).await?;
         }
         Ok(Vec::new())
@@ -69,7 +72,7 @@ impl Plugin for Webhooks {
         object: Option<&AnyObject>,
     ) -> Result<(), ApiError> {
         let hooks = self.configured.validating(&self.storage);
-        if hooks.is_empty() || attributes.at.def.names.group == EXEMPT {
+        if hooks.is_empty() || is_exempt(attributes) {
             return Ok(());
         }
         Box::pin(self.validate_by(&hooks, attributes, object)).await
@@ -258,6 +261,15 @@ impl Webhooks {
             None => Ok(Some(verdict)),
         }
     }
+}
+
+/// Whether no webhook is asked. The server's own writes are the other exemption: it makes its namespaces and endpoints
+/// before it serves anybody, so that a webhook that is down would keep it from starting, and with it whoever could
+/// remove the webhook.
+fn is_exempt(attributes: &Attributes<'_>) -> bool {
+    let (names, (group, plurals)) = (&attributes.at.def.names, CONFIGURATIONS);
+    let is_configuration = names.group == group && plurals.contains(&names.plural.as_str());
+    is_configuration || attributes.identity.is_server()
 }
 
 fn value_of(object: Option<&AnyObject>) -> Result<Value, ApiError> {
