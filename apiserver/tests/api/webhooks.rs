@@ -258,20 +258,22 @@ async fn who_does_not_answer_or_not_well_is_passed_over_or_ends_the_write() {
         "url": format!("https://localhost:{}/stranger", hooks.address.port()),
         "caBundle": STANDARD.encode(certificates().0),
     });
-    for (path, more, expected) in [
-        ("closed", json!({"clientConfig": {"url": closed}}), "onnection refused"),
-        ("stranger", json!({"clientConfig": stranger}), "certificate"),
-        ("hang", json!({"timeoutSeconds": 1}), "context deadline exceeded"),
-        ("failing", json!({}), "the server responded with the status code 500"),
-        ("long", json!({}), "the answer is longer than"),
+    for (kind, path, more, expected) in [
+        ("validating", "closed", json!({"clientConfig": {"url": closed}}), "onnection refused"),
+        ("validating", "stranger", json!({"clientConfig": stranger}), "certificate"),
+        ("validating", "hang", json!({"timeoutSeconds": 1}), "context deadline exceeded"),
+        ("validating", "failing", json!({}), "the server responded with the status code 500"),
+        ("validating", "long", json!({}), "the answer is longer than"),
         (
+            "mutating",
             "patchless",
             json!({}),
             "received invalid webhook response: webhook returned response.patchType but not response.patch",
         ),
     ] {
-        let configuration = format!("{GROUP}/validatingwebhookconfigurations/{path}");
-        configure(&api, "validating", path, &[hooks.webhook(path, more)]).await;
+        let list = format!("{GROUP}/{kind}webhookconfigurations");
+        let configuration = format!("{list}/{path}");
+        configure(&api, kind, path, &[hooks.webhook(path, more)]).await;
         let message = api.post(CONFIG_MAPS, &map(path)).await.fails(500, "InternalError");
         let start =
             format!("Internal error occurred: failed calling webhook \"{path}.example.com\": ");
@@ -279,7 +281,6 @@ async fn who_does_not_answer_or_not_well_is_passed_over_or_ends_the_write() {
         let ignore =
             json!([{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]);
         let changed = api.patch(&configuration, "json-patch", &ignore).await.ok();
-        let list = format!("{GROUP}/validatingwebhookconfigurations");
         api.get(&list).await.ok();
         assert_eq!(changed["webhooks"][0]["failurePolicy"], "Ignore");
         api.post(CONFIG_MAPS, &map(path)).await.ok();

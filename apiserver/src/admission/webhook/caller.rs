@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use reqwest::{Certificate, Client, StatusCode, Url, redirect::Policy};
 
 use super::{
-    review::{self, Question, Verdict},
+    review::{self, Expected, Question, Verdict},
     service,
 };
 use crate::{kubelet_client::causes, objects::Objects};
@@ -60,15 +60,15 @@ impl Caller {
         &self,
         objects: Objects<'_>,
         question: &Question,
-        version: &str,
+        expected: Expected,
     ) -> Result<Verdict, String> {
         let patience = Duration::from_secs(self.seconds);
-        let asked = tokio::time::timeout(patience, self.post(objects, question, version));
+        let asked = tokio::time::timeout(patience, self.post(objects, question, expected.version));
         let answer = match asked.await {
             Ok(answer) => answer.map_err(|why| self.failure(&why))?,
             Err(_) => return Err(self.failure("context deadline exceeded")),
         };
-        review::verdict(&answer, &question.uid, version)
+        review::verdict(&answer, &question.uid, expected)
             .map_err(|why| format!("received invalid webhook response: {why}"))
     }
 

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use store::Revision;
 
-use super::caller::Caller;
+use super::{caller::Caller, review::Expected};
 use crate::{catalogue::Catalogue, encoded, storage::Storage};
 
 const GROUP: &str = "admissionregistration.k8s.io";
@@ -30,8 +30,7 @@ pub(super) struct Hook {
     pub(super) ignores_failure: bool,
     /// Whether it wants to see what others have changed after it.
     pub(super) reinvokes: bool,
-    /// Of the reviews that it is sent.
-    pub(super) version: &'static str,
+    pub(super) expected: Expected,
     pub(super) caller: Caller,
 }
 
@@ -62,18 +61,20 @@ pub(super) struct Configured {
 #[derive(Debug)]
 struct Known {
     prefix: String,
+    may_patch: bool,
     current: Mutex<(Option<Revision>, Arc<[Hook]>)>,
 }
 
 impl Configured {
     pub(super) fn new(catalogue: &Catalogue) -> Self {
-        let known = |plural| {
+        let known = |plural, may_patch| {
             let prefix = catalogue.find(GROUP, "v1", plural).map(|def| def.prefix(None));
-            Known { prefix: prefix.unwrap_or_default(), current: Mutex::new((None, Arc::from([]))) }
+            let current = Mutex::new((None, Arc::from([])));
+            Known { prefix: prefix.unwrap_or_default(), may_patch, current }
         };
         Self {
-            mutating: known("mutatingwebhookconfigurations"),
-            validating: known("validatingwebhookconfigurations"),
+            mutating: known("mutatingwebhookconfigurations", true),
+            validating: known("validatingwebhookconfigurations", false),
         }
     }
 
@@ -109,12 +110,13 @@ impl Known {
         });
         let mut configurations: Vec<Configuration> = read.collect();
         configurations.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
-        configurations.into_iter().flat_map(|it| it.webhooks).map(Hook::of).collect()
+        let webhooks = configurations.into_iter().flat_map(|it| it.webhooks);
+        webhooks.map(|webhook| Hook::of(webhook, self.may_patch)).collect()
     }
 }
 
 impl Hook {
-    fn of(Webhook { reinvocation_policy, common }: Webhook) -> Self {
+    fn of(Webhook { reinvocation_policy, common }: Webhook, may_patch: bool) -> Self {
         let version = common.admission_review_versions.iter().find_map(|it| match it.as_str() {
             "v1" => Some("v1"),
             "v1beta1" => Some("v1beta1"),
@@ -128,7 +130,7 @@ impl Hook {
             is_exact: common.match_policy.as_deref() == Some("Exact"),
             ignores_failure: common.failure_policy.as_deref() == Some("Ignore"),
             reinvokes: reinvocation_policy.as_deref() == Some(IF_NEEDED),
-            version: version.unwrap_or("v1"),
+            expected: Expected { version: version.unwrap_or("v1"), may_patch },
             name: common.name,
         }
     }

@@ -232,7 +232,7 @@ impl Webhooks {
     ) -> Result<Option<Verdict>, ApiError> {
         let objects = Objects { catalogue: &self.catalogue, storage: &self.storage };
         let question = review::Question::of(attributes, seen.def, &seen.object, &seen.old);
-        let called = hook.caller.call(objects, &question, hook.version);
+        let called = hook.caller.call(objects, &question, hook.expected);
         let answer = match attributes.sender {
             None => called.await,
             Some(sender) => tokio::select! {

@@ -20,6 +20,15 @@ pub(super) struct Question {
     request: Value,
 }
 
+/// What an answer is to be like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expected {
+    /// Of the reviews that the webhook is sent.
+    pub(super) version: &'static str,
+    /// Whether it may change the object; of others nobody looks at a patch.
+    pub(super) may_patch: bool,
+}
+
 /// What a webhook says.
 #[derive(Debug)]
 pub(super) struct Verdict {
@@ -150,7 +159,8 @@ struct Response {
 }
 
 /// Reads an answer; fails with what is wrong with it (Kubernetes: `VerifyAdmissionResponse`).
-pub(super) fn verdict(answer: &[u8], uid: &str, version: &str) -> Result<Verdict, String> {
+pub(super) fn verdict(answer: &[u8], uid: &str, expected: Expected) -> Result<Verdict, String> {
+    let version = expected.version;
     let answer: Answer = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
     let response = answer.response.ok_or("webhook response was absent")?;
     let wanted = api_version(version);
@@ -163,8 +173,25 @@ pub(super) fn verdict(answer: &[u8], uid: &str, version: &str) -> Result<Verdict
     if version == "v1" && response.uid != uid {
         return Err(format!("expected response.uid={uid:?}, got {:?}", response.uid));
     }
-    let patch = response.patch.filter(|patch| !patch.is_empty());
-    match (&patch, response.patch_type.as_deref()) {
+    let patch = match expected.may_patch {
+        true => patch(response.patch, response.patch_type.as_deref(), version)?,
+        false => None,
+    };
+    Ok(Verdict {
+        is_allowed: response.allowed,
+        status: response.status,
+        patch,
+        warnings: response.warnings.unwrap_or_default(),
+    })
+}
+
+fn patch(
+    given: Option<String>,
+    type_: Option<&str>,
+    version: &str,
+) -> Result<Option<Vec<u8>>, String> {
+    let patch = given.filter(|patch| !patch.is_empty());
+    match (&patch, type_) {
         (Some(_), None) if version == "v1" => {
             return Err("webhook returned response.patch but not response.patchType".to_owned());
         }
@@ -177,12 +204,7 @@ pub(super) fn verdict(answer: &[u8], uid: &str, version: &str) -> Result<Verdict
         }
     }
     let patch = patch.map(|patch| STANDARD.decode(patch)).transpose();
-    Ok(Verdict {
-        is_allowed: response.allowed,
-        status: response.status,
-        patch: patch.map_err(|error| format!("response.patch is no base64: {error}"))?,
-        warnings: response.warnings.unwrap_or_default(),
-    })
+    patch.map_err(|error| format!("response.patch is no base64: {error}"))
 }
 
 impl Verdict {
@@ -209,9 +231,11 @@ impl Verdict {
 mod tests {
     use super::*;
 
+    const MUTATING: Expected = Expected { version: "v1", may_patch: true };
+
     #[track_caller]
     fn check(answer: &Value, expected: &str) {
-        let found = verdict(answer.to_string().as_bytes(), "u", "v1");
+        let found = verdict(answer.to_string().as_bytes(), "u", MUTATING);
         assert_eq!(found.map(|_| "fine".to_owned()).unwrap_or_else(|e| e), expected);
     }
 
@@ -242,10 +266,22 @@ mod tests {
     }
 
     #[test]
+    fn nobody_looks_at_a_patch_of_who_may_change_nothing() {
+        let validating = Expected { may_patch: false, ..MUTATING };
+        for odd in [json!({"patch": "W10="}), json!({"patchType": "MergePatch"})] {
+            let mut response = json!({"uid": "u", "allowed": true});
+            response.as_object_mut().unwrap().extend(odd.as_object().unwrap().clone());
+            let text = answer(&response).to_string();
+            let found = verdict(text.as_bytes(), "u", validating).unwrap();
+            assert!(found.is_allowed && found.patch.is_none(), "{odd}");
+        }
+    }
+
+    #[test]
     fn a_refusal_is_a_failure_whatever_its_status_says() {
         let check = |status: Value, code: u16, expected: &str| {
             let answer = answer(&json!({"uid": "u", "allowed": false, "status": status}));
-            let verdict = verdict(answer.to_string().as_bytes(), "u", "v1").unwrap();
+            let verdict = verdict(answer.to_string().as_bytes(), "u", MUTATING).unwrap();
             let refusal = verdict.refusal("a.b.c").unwrap();
             assert_eq!((refusal.code(), refusal.to_string().as_str()), (code, expected));
         };
