@@ -2,7 +2,7 @@
 
 use api_machinery::{FieldErrors, FieldPath};
 use jsonschema::{
-    Draft, ValidationError, Validator,
+    Draft, PatternOptions, ValidationError, Validator,
     error::{TypeKind, ValidationErrorKind},
     paths::{Location, LocationSegment},
 };
@@ -16,6 +16,9 @@ const MOST_FAULTS: usize = 100;
 const MOST_FAULTS_SIZE: usize = 32 << 20;
 const FAULT_SIZE: usize = 512;
 
+/// How large a compiled pattern may be, in bytes.
+const PATTERN_SIZE: usize = 2 << 20;
+
 /// A schema as a validator.
 #[derive(Debug)]
 pub(super) struct Validation(Validator);
@@ -27,7 +30,10 @@ impl Validation {
     /// If it is no schema.
     pub(super) fn by(schema: &Value) -> Result<Self, String> {
         // OpenAPI 3.0 says `exclusiveMinimum: true` as this draft does.
-        let options = jsonschema::options().with_draft(Draft::Draft4);
+        // Patterns are matched in linear time, as Go's are: an engine that knows lookaround could take for ever over a text.
+        let patterns = PatternOptions::regex().size_limit(PATTERN_SIZE);
+        let options =
+            jsonschema::options().with_draft(Draft::Draft4).with_pattern_options(patterns);
         let validator = options.build(&json_schema(schema, false));
         validator.map(Self).map_err(|error| error.to_string())
     }

@@ -191,6 +191,23 @@ fn a_schema_is_structural() {
 }
 
 #[test]
+fn a_pattern_that_is_not_matched_in_linear_time_is_refused() {
+    let told = |pattern: &str| {
+        let image = json!({"type": "string", "pattern": pattern});
+        faults(|given| given.pointer_mut(SPEC).unwrap()["properties"]["image"] = image)
+    };
+    assert!(told("^(a+)+$").is_empty());
+    for pattern in ["^(?=a)(a+)+$", "^(?!a)", "(?<=a)b", r"^(a)\1$", "(ab{500}c){500}"] {
+        let faults = told(pattern);
+        let [fault] = &*faults else { panic!("{pattern}: {faults:?}") };
+        assert!(
+            fault.starts_with("spec.versions: Invalid value: \"\": error building validator"),
+            "{fault}"
+        );
+    }
+}
+
+#[test]
 fn the_root_is_an_object_whose_metadata_are_the_api_s() {
     let root = |more: Value| {
         faults(|given| {
