@@ -15,7 +15,8 @@ impl Storage {
     ///
     /// *Flow*: `attempt` gets the object as the cache has it, which costs no request to the store, and makes its
     /// write depend on that being the latest. If nothing comes of it, for whatever reason, the reason may be what
-    /// the cache doesn't know yet: then it gets the object as the store has it, and again if others are faster.
+    /// the cache doesn't know yet: then it gets the object as the store has it, unless that is the one that was tried,
+    /// and again if others are faster.
     pub(crate) async fn compare_and_swap<T, F>(
         &self,
         at: Address<'_>,
@@ -24,17 +25,27 @@ impl Storage {
     where
         F: Future<Output = Result<T, WriteError>>,
     {
+        let mut refused = None;
         if let Some(cached) = self.cached(at) {
+            let tried = cached.revision;
             match attempt(cached).await {
                 Err(WriteError::Outdated(_)) => {}
-                Err(WriteError::Refused(error)) if error.code() != 503 => {}
+                Err(WriteError::Refused(error)) if error.code() != 503 => {
+                    refused = Some((tried, error));
+                }
                 result => return Ok(result?),
             }
         }
         let mut attempts = ATTEMPTS;
         loop {
             attempts -= 1;
-            match attempt(self.get(at).await?).await {
+            let stored = self.get(at).await?;
+            if let Some((tried, error)) = refused.take()
+                && tried == stored.revision
+            {
+                return Err(error);
+            }
+            match attempt(stored).await {
                 Err(WriteError::Outdated(_)) if attempts > 0 => {}
                 result => return Ok(result?),
             }
