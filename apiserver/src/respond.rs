@@ -128,8 +128,8 @@ pub(crate) fn warn(response: &mut Response, warnings: &[String]) {
 
 /// How many letters of warnings an answer carries, and how many of each if they are more: clients limit what they read of
 /// headers (Kubernetes: `truncateAtTotalRunes`, `truncateItemRunes`).
-const WARNINGS_LENGTH: usize = 4096;
-const WARNING_LENGTH: usize = 256;
+pub(crate) const WARNINGS_LENGTH: usize = 4096;
+pub(crate) const WARNING_LENGTH: usize = 256;
 
 /// Letters beyond ASCII go as UTF-8, as in Go; what no header can have is left out.
 fn warning_header(text: &str) -> HeaderValue {
