@@ -11,7 +11,7 @@ use crate::{
     encoded,
     respond::{self, Response},
     reviews,
-    state::{State, WritePath},
+    state::State,
     storage::{Address, WriteError},
     subresources::{binding, token},
 };
@@ -41,21 +41,26 @@ pub(super) async fn store(
     call: &Call,
     mut given: Given,
 ) -> Result<Response, ApiError> {
-    if state.catalogue.load().is_going(&call.info.def) {
-        let why = "create not allowed while custom resource definition is terminating";
-        return Err(ApiError::new(405, "MethodNotAllowed", why));
-    }
-    let path = state.write_path();
+    check_stays(state, call)?;
     given.warnings.extend(super::warnings::of(state.objects(), call, &given.object).await);
     let Given { object, warnings, managers } = given;
     let stored = match name(&object).is_empty() {
-        true => insert_under_some_name(path, call, &object).await?,
-        false => insert(path, call, object, managers.as_ref()).await?,
+        true => insert_under_some_name(state, call, &object).await?,
+        false => insert(state, call, object, managers.as_ref()).await?,
     };
     let (form, def) = (&call.presentation, &call.info.def);
     let mut response = form.encoded_response(StatusCode::CREATED, def, stored);
     respond::warn(&mut response, &warnings);
     Ok(response)
+}
+
+/// Fails if the kind is about to go, with all its objects.
+fn check_stays(state: &State, call: &Call) -> Result<(), ApiError> {
+    if state.catalogue.load().is_going(&call.info.def) {
+        let why = "create not allowed while custom resource definition is terminating";
+        return Err(ApiError::new(405, "MethodNotAllowed", why));
+    }
+    Ok(())
 }
 
 fn name(object: &AnyObject) -> &str {
@@ -64,14 +69,14 @@ fn name(object: &AnyObject) -> &str {
 
 /// Stores an object under another name as long as the server's choice is taken.
 async fn insert_under_some_name(
-    path: WritePath<'_>,
+    state: &State,
     call: &Call,
     object: &AnyObject,
 ) -> Result<Bytes, ApiError> {
     let mut attempts = NAME_ATTEMPTS;
     loop {
         attempts -= 1;
-        match insert(path, call, object.clone(), None).await {
+        match insert(state, call, object.clone(), None).await {
             Err(error) if attempts > 0 && error.is("AlreadyExists") => {}
             // Another try may be luckier.
             Err(error) if error.is("AlreadyExists") => {
@@ -84,11 +89,12 @@ async fn insert_under_some_name(
 
 /// Admits, completes and stores an object.
 async fn insert(
-    path: WritePath<'_>,
+    state: &State,
     call: &Call,
     mut object: AnyObject,
     managers: Option<&Managers>,
 ) -> Result<Bytes, WriteError> {
+    let path = state.write_path();
     let (context, dry_run, def) = (call.context(), call.dry_run()?, &*call.info.def);
     let (given_name, namespace) = (name(&object).to_owned(), call.info.namespace.as_deref());
     let at = Address { def, namespace, name: &given_name };
@@ -105,6 +111,8 @@ async fn insert(
             path.storage.may_create(at).await?;
             return Ok(encoded::versioned(&object, None)?);
         }
+        // Webhooks may have held it for long.
+        check_stays(state, call)?;
         path.storage.create(at, &object).await
     };
     let result = stored.await;
