@@ -14,6 +14,7 @@ use crate::description::Column;
 const LONGEST_PATH: usize = 1000;
 const MOST_PARENTHESES: usize = 8;
 const MOST_BRACKETS: usize = 16;
+const MOST_COMMAS: usize = 4;
 
 /// A column after the name.
 #[derive(Debug)]
@@ -28,7 +29,11 @@ impl Cell {
         if !is_bounded(path) {
             return None;
         }
-        let path = parse_json_path(&standard(path)).ok()?;
+        let path = standard(path);
+        if !is_quick(&path) {
+            return None;
+        }
+        let path = parse_json_path(&path).ok()?;
         Some(Self { type_: column.type_.clone(), path })
     }
 
@@ -68,6 +73,16 @@ fn whole(number: &serde_json::Number) -> Value {
 fn is_bounded(path: &str) -> bool {
     let count = |opening| path.matches(opening).count();
     path.len() <= LONGEST_PATH && count('(') <= MOST_PARENTHESES && count('[') <= MOST_BRACKETS
+}
+
+/// Whether it is followed in about one walk through the object: each further `..` would multiply what there is to look at,
+/// and so would a filter that begins at the root or looks at everything below, and alternatives after alternatives.
+fn is_quick(standard: &str) -> bool {
+    let (way, filters) = standard.split_once('?').unwrap_or((standard, ""));
+    way.matches("..").count() <= 1
+        && !filters.contains("..")
+        && !filters.contains('$')
+        && standard.matches(',').count() <= MOST_COMMAS
 }
 
 /// Kubernetes' `.metadata.annotations.a\.b/c` as the standard has it: `$['metadata']['annotations']['a.b/c']`. What is in
@@ -165,5 +180,21 @@ mod tests {
         let named = |length| format!(".{}", "a".repeat(length));
         assert!(is_taken(&named(LONGEST_PATH - 1)));
         assert!(!is_taken(&named(LONGEST_PATH)));
+    }
+
+    #[test]
+    fn what_would_be_looked_for_in_more_than_one_walk_is_refused() {
+        for path in ["$['a']['b'] ..c", "$['a'][?(@.b==1)]['c']", "$['a'][0,1][2,3]"] {
+            assert!(is_quick(path), "{path}");
+        }
+        for path in [
+            "$['a']['b'] ..c..d",
+            "$['a'][?@..b]",
+            "$['a'][?$.a[?$.a]]",
+            "$['a'][0,0,0][0,0,0][0,0,0]",
+        ] {
+            assert!(!is_quick(path), "{path}");
+        }
+        assert!(Cell::new(&Column::default(), ".a[0,0,0][0,0,0][0,0,0]").is_none());
     }
 }
