@@ -76,6 +76,9 @@ impl HostRoutes<'_> {
     }
 }
 
+/// How many bytes a path may have: web servers have limits of their own, and one path is in the configuration of all.
+pub const MAX_PATH: usize = 255;
+
 /// What `/shop` and `/shop/` have in common; of the whole host, nothing.
 #[must_use]
 pub fn prefix(path: &str) -> &str {

@@ -7,6 +7,8 @@ use std::{
     net::SocketAddrV4,
 };
 
+use api_machinery::host_routes::MAX_PATH;
+
 use super::files::{CONFIG_DIR, Files, digest};
 
 /// What is served.
@@ -202,16 +204,19 @@ fn prefix(path: &Path) -> &str {
 /// said of one path counts before what is said of all below it, and the first before the others.
 fn paths(server: &Server) -> BTreeMap<String, Option<&Location>> {
     let mut paths = BTreeMap::new();
-    // Others might be regular expressions.
-    let is_absolute = |location: &&Location| match &location.path {
-        Path::Exact(path) | Path::Prefix(path) => path.starts_with('/'),
+    // Others might be regular expressions, or words of more bytes than nginx takes (4095; of a `$` it sees 9): it would
+    // take no configuration at all. A slash at the end may have been added.
+    let is_usable = |location: &&Location| match &location.path {
+        Path::Exact(path) | Path::Prefix(path) => {
+            path.starts_with('/') && path.len() <= MAX_PATH + 1
+        }
     };
-    for location in server.locations.iter().filter(is_absolute) {
+    for location in server.locations.iter().filter(is_usable) {
         if let Path::Exact(path) = &location.path {
             paths.entry(format!("= {}", quoted(path))).or_insert(Some(location));
         }
     }
-    for location in server.locations.iter().filter(is_absolute) {
+    for location in server.locations.iter().filter(is_usable) {
         if let Path::Prefix(path) = &location.path {
             let path = path.trim_end_matches('/');
             if !path.is_empty() {
@@ -261,6 +266,27 @@ mod tests {
         assert_eq!(quoted("x\"; return 200 \"\n"), "\"x\\\"; return 200 \\\"\"");
         assert_eq!(quoted("a\\"), "\"a\\\\\"");
         assert_eq!(quoted("~x"), "\"~x\"");
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_for_nginx_is_left_out() {
+        let location = |path: &str| Location {
+            path: Path::Prefix(format!("{path}/")),
+            upstream: String::new(),
+            seen: Seen::Below,
+            headers: BTreeMap::new(),
+        };
+        let longest = format!("/{}", "$".repeat(MAX_PATH - 1));
+        let server = Server {
+            address: "10.96.0.20:80".parse().unwrap(),
+            names: BTreeSet::new(),
+            tls: None,
+            locations: vec![location(&longest), location(&format!("{longest}$"))],
+        };
+        let told: Vec<_> = paths(&server).into_keys().collect();
+        let expected = ["\"/\"".to_owned(), format!("\"{longest}/\""), format!("= \"{longest}\"")];
+        assert_eq!(told, expected);
+        assert!(value(&format!("{longest}/")).len() < 4096);
     }
 
     #[test]

@@ -681,10 +681,10 @@ fn of_our_kinds() {
             spec.paths[0].path: Invalid value: "x": must be an absolute path
             spec.paths[0].service.name: Required value
             spec.paths[0].service.port: Invalid value: -1: must be between 1 and 65535, inclusive
-            spec.paths[1].path: Invalid value: "/a b": must not contain whitespace, quotes, braces, or any of `;\#?%`
+            spec.paths[1].path: Invalid value: "/a b": must not contain whitespace, control characters, quotes, braces, or any of `;\#?%`
             spec.paths[2].path: Invalid value: "x": must be an absolute path
             spec.paths[2].path: Duplicate value: "x"
-            spec.paths[3].path: Invalid value: "/x%2f": must not contain whitespace, quotes, braces, or any of `;\#?%`
+            spec.paths[3].path: Invalid value: "/x%2f": must not contain whitespace, control characters, quotes, braces, or any of `;\#?%`
         "#]],
     );
     check(
@@ -695,6 +695,18 @@ fn of_our_kinds() {
             spec.paths[1].path: Duplicate value: "/a"
             spec.paths[2].path: Invalid value: "/b/../a": must not contain '/../'
             spec.paths[3].path: Invalid value: "/..": must not end with '/..'
+        "#]],
+    );
+    let long = "x".repeat(255);
+    check(
+        "dnses",
+        &format!(
+            "{{metadata: {{name: a}}, spec: {{host: h, paths: [{{path: /{long}, service: {{name: s}}}}, {{path: \"/a\\x07b\", service: {{name: s}}}}, {{path: '/{}', service: {{name: s}}}}]}}}}",
+            &long[1..]
+        ),
+        &expect![[r#"
+            spec.paths[0].path: Too long: may not be more than 255 bytes
+            spec.paths[1].path: Invalid value: "/a\u{7}b": must not contain whitespace, control characters, quotes, braces, or any of `;\#?%`
         "#]],
     );
     let workflow = "

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use api_machinery::{FieldErrors, FieldPath, host_routes::prefix, names};
+use api_machinery::{
+    FieldErrors, FieldPath,
+    host_routes::{MAX_PATH, prefix},
+    names,
+};
 use api_types::minik8s::{Dns, DnsPath};
 use serde_json::json;
 
@@ -74,10 +78,13 @@ fn validate_host(host: &str, path: &FieldPath, errors: &mut FieldErrors) {
 }
 
 fn validate_path(entry: &DnsPath, path: &FieldPath, errors: &mut FieldErrors) {
-    if !entry.path.starts_with('/') {
+    if entry.path.len() > MAX_PATH {
+        errors.too_long(&path.child("path"), MAX_PATH);
+    } else if !entry.path.starts_with('/') {
         errors.invalid(&path.child("path"), &entry.path, "must be an absolute path");
-    } else if entry.path.contains(|c: char| c.is_whitespace() || "{};\"'\\#?%".contains(c)) {
-        let why = "must not contain whitespace, quotes, braces, or any of `;\\#?%`";
+    } else if entry.path.contains(is_special) {
+        let why =
+            "must not contain whitespace, control characters, quotes, braces, or any of `;\\#?%`";
         errors.invalid(&path.child("path"), &entry.path, why);
     } else if let Some(part) = unusable(&entry.path) {
         let why = format!("must not {part}");
@@ -86,6 +93,10 @@ fn validate_path(entry: &DnsPath, path: &FieldPath, errors: &mut FieldErrors) {
     let path = path.child("service");
     rules::named(&entry.service.name, names::dns1035_label, &path.child("name"), errors);
     rules::port(entry.service.port, &path.child("port"), errors);
+}
+
+fn is_special(c: char) -> bool {
+    c.is_whitespace() || c.is_control() || "{};\"'\\#?%".contains(c)
 }
 
 fn unusable(path: &str) -> Option<String> {
