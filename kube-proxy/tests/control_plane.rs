@@ -297,16 +297,19 @@ async fn the_hosts_of_dns_objects_are_followed_with_the_services_of_their_paths(
     cluster.slices().patch("web-1", &PatchParams::default(), &other).await.unwrap();
     cluster.until_configured(&uid, "10.244.0.2:8080", false).await;
     cluster.until_configured(&web, "10.244.0.3:8080", true).await;
-    let other = Patch::Merge(json!({"spec": {"host": "store.test"}}));
-    dnses.patch("shop", &PatchParams::default(), &other).await.unwrap();
+    let spec = json!({"host": "store.test", "paths": paths});
+    let store = object("minik8s.io/v1", "DNS", &json!({"name": "store"}), "spec", spec);
+    dnses.create(&PostParams::default(), &store).await.unwrap();
+    dnses.delete("shop", &Default::default()).await.unwrap();
     cluster.until_configured(&uid, "server_name \"store.test\"", true).await;
+    cluster.until_configured(&uid, "server_name \"shop.test\"", false).await;
     cluster.until_ready(true).await;
 
     // Another kube-proxy finds it as it is.
     cluster.node.log();
     cluster.restart_proxy();
     cluster.until_ready(true).await;
-    dnses.delete("shop", &Default::default()).await.unwrap();
+    dnses.delete("store", &Default::default()).await.unwrap();
     cluster.until_done(&format!("remove id-{uid}")).await;
     cluster.until_done("release 10.96.0.80").await;
 }

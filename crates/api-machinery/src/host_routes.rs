@@ -4,6 +4,9 @@
 //! Guarantees: it does not matter in which order the objects come; each path of a host is one object's; what an object
 //! holds is taken from it by no younger one; a host is served for one namespace alone, so that nobody can put a path
 //! under a host of others.
+//!
+//! Assumption: an object's host stays what it was created with, as the registry has it. An old object would take a host
+//! from younger ones otherwise.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 

@@ -16,8 +16,8 @@ resource! {
 #[serde(rename_all = "camelCase", default)]
 #[schemars(rename = "io.minik8s.v1.DNSSpec")]
 pub struct DnsSpec {
-    /// The host name, e.g. `shop.example`. It belongs to the namespace of the oldest object that names it; the objects
-    /// there share it by path.
+    /// The host name, e.g. `shop.example`, which can't be changed. It belongs to the namespace of the oldest object that
+    /// names it; the objects there share it by path.
     pub host: String,
     /// Where the paths lead; the longest matching prefix wins.
     pub paths: Vec<DnsPath>,

@@ -188,6 +188,19 @@ fn runs_and_jobs_are_what_they_were_made_as() {
 }
 
 #[test]
+fn a_host_is_that_of_one_object_for_good() {
+    refused(
+        "dnses",
+        "/spec/host",
+        json!("other.test"),
+        &expect![[
+            r#"DNS.minik8s.io "example" is invalid: spec.host: Invalid value: "other.test": field is immutable"#
+        ]],
+    );
+    allowed("dnses", "/spec/paths/0/path", json!("/other"));
+}
+
+#[test]
 fn a_runs_cancellation_cannot_be_taken_back() {
     let def = def("workflowruns");
     let run = create(&def, set(&example(&def), "/spec/cancel", json!(true)));

@@ -67,6 +67,12 @@ impl Strategy<Dns> for DnsStrategy {
             }
         }
     }
+
+    /// Hosts go by age: who named another one first would take one that others have by now.
+    fn validate_update(&self, new: &Dns, old: &Dns, errors: &mut FieldErrors) {
+        let (host, path) = (&new.spec.host, FieldPath::new("spec").child("host"));
+        rules::immutable(host, &old.spec.host, host, &path, errors);
+    }
 }
 
 fn validate_host(host: &str, path: &FieldPath, errors: &mut FieldErrors) {
