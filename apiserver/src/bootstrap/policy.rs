@@ -111,6 +111,18 @@ mod tests {
         assert_eq!(completed(&kept, &wanted).unwrap(), None);
     }
 
+    /// A host is the whole cluster's, and not a namespace's.
+    #[test]
+    fn who_edits_a_namespace_may_read_its_dns_objects_alone() {
+        let all = wanted().unwrap();
+        let rules = all.iter().filter_map(|(_, object)| object["rules"].as_array()).flatten();
+        let names = |rule: &&Value| {
+            rule["resources"].as_array().is_some_and(|it| it.contains(&json!("dnses")))
+        };
+        let verbs: Vec<_> = rules.filter(names).map(|rule| rule["verbs"].clone()).collect();
+        assert_eq!(verbs, [json!(["get", "list", "watch"])]);
+    }
+
     #[test]
     fn a_role_of_others_is_not_told_its_rules() {
         for (_, object) in wanted().unwrap() {
