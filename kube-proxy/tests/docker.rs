@@ -626,8 +626,8 @@ async fn hosts_and_paths_are_served_beside_a_service_and_go_without_it() {
     assert_eq!(containers().await, []);
 }
 
-/// One that answers with the head of the request, but for `/go` and `/away`, from where it sends elsewhere, and upgrades,
-/// after which it gives back what it gets.
+/// One that answers with the head of the request, but for `/to?PLACE`, from where it sends there, with `HOST` for what the
+/// request names, and upgrades, after which it gives back what it gets.
 fn telling_backend() -> SocketAddrV4 {
     server(|mut connection| {
         let mut reader = BufReader::new(connection.try_clone().unwrap());
@@ -635,13 +635,15 @@ fn telling_backend() -> SocketAddrV4 {
         let head: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
         let path = head[0].split(' ').nth(1).unwrap();
         let host = head.iter().find_map(|line| line.strip_prefix("Host: ")).unwrap();
-        let answer = match path {
-            "/go" => "HTTP/1.1 302 Found\r\nLocation: /there\r\n\r\n".to_owned(),
-            "/away" => format!("HTTP/1.1 302 Found\r\nLocation: http://{host}/there\r\n\r\n"),
-            _ if head.iter().any(|line| line == "Upgrade: websocket") => {
+        let answer = match path.strip_prefix("/to?") {
+            Some(place) => {
+                let place = place.replace("HOST", host);
+                format!("HTTP/1.1 302 Found\r\nLocation: {place}\r\n\r\n")
+            }
+            None if head.iter().any(|line| line == "Upgrade: websocket") => {
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n".to_owned()
             }
-            _ => format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}\n", head.join("\n")),
+            None => format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}\n", head.join("\n")),
         };
         connection.write_all(answer.as_bytes()).unwrap();
         if answer.contains(" 101 ") {
@@ -702,8 +704,13 @@ async fn a_service_sees_what_is_below_its_path_of_a_host() {
     check("GET /p/", &["GET / HTTP/1.1"]);
     check("GET /p", &["GET / HTTP/1.1"]);
     check("GET /a$b/x", &["GET /x HTTP/1.1", "X-Forwarded-Prefix: /a$b"]);
-    check("GET /p/go", &["Location: /p/there"]);
-    check("GET /p/away", &["Location: /p/there"]);
+    for to in ["/there", "/p/there", "http://HOST/there", "http://HOST/p/there"] {
+        check(&format!("GET /p/to?{to}"), &["Location: /p/there"]);
+    }
+    for to in ["//other.test/there", "http://other.test/there"] {
+        let unchanged = format!("Location: {to}");
+        check(&format!("GET /p/to?{to}"), &[unchanged.as_str()]);
+    }
     for (request, status) in [("GET /p/none/x", "503"), ("GET /", "404"), ("GET /px", "404")] {
         assert!(said(request).starts_with(&format!("HTTP/1.1 {status} ")), "{request}");
     }

@@ -60,7 +60,7 @@ pub struct Location {
 pub enum Seen {
     /// All of it.
     Whole,
-    /// What is below that of the location. Its redirections to paths of its own are put below it again.
+    /// What is below that of the location. Its redirections to paths of its own are put below it again, if they are not.
     Below,
 }
 
@@ -188,10 +188,15 @@ impl Http {
     }
 }
 
-/// Has redirections to `/x` lead to `/p/x`.
+/// Has redirections to `/x` lead to `/p/x`. The first that fits counts: who answers may know the path already, by its
+/// headers, and `//x/` is another host.
 fn write_below(out: &mut String, prefix: &str) -> fmt::Result {
     let below = value(&format!("{prefix}/"));
+    let known = below.replacen('"', "\"$scheme://$http_host", 1);
+    writeln!(out, "            proxy_redirect {known} {below};")?;
     writeln!(out, "            proxy_redirect $scheme://$http_host/ {below};")?;
+    writeln!(out, "            proxy_redirect {below} {below};")?;
+    writeln!(out, "            proxy_redirect // //;")?;
     writeln!(out, "            proxy_redirect / {below};")
 }
 
