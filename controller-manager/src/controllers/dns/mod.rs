@@ -62,7 +62,9 @@ fn watch(informers: &Informers, queue: &Arc<WorkQueue>) {
 }
 
 fn is_status_alone(change: &Change<Dns>) -> bool {
-    change.old.as_ref().zip(change.new.as_ref()).is_some_and(|(old, new)| old.spec == new.spec)
+    let both = change.old.as_ref().zip(change.new.as_ref());
+    // One of the name that was made anew is younger.
+    both.is_some_and(|(old, new)| old.spec == new.spec && old.metadata.uid == new.metadata.uid)
 }
 
 fn names(dns: &Dns, service: &str) -> bool {
@@ -82,19 +84,20 @@ impl Controller for Hosts {
         NAME
     }
 
-    /// The key may be the router's, which is looked at with whichever object.
+    /// The key may be the router's, which is looked at with whichever object. An object is told of its paths even though
+    /// the router can't be made.
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let router = self.informers.services.get(&ObjectKey::new(ROUTER.0, ROUTER.1));
         let is_wanted = !self.informers.dnses.list().is_empty();
-        match &router {
-            None if is_wanted => self.make_router().await?,
-            Some(router) if !is_wanted => self.remove_router(router).await?,
-            _ => {}
-        }
+        let kept = match &router {
+            None if is_wanted => self.make_router().await,
+            Some(router) if !is_wanted => self.remove_router(router).await,
+            _ => Ok(()),
+        };
         if let Some(dns) = self.informers.dnses.get(key) {
             self.write_status(key, &dns, router.as_deref()).await?;
         }
-        Ok(Next::Change)
+        kept.map(|()| Next::Change)
     }
 }
 
@@ -149,5 +152,23 @@ impl Hosts {
 
     fn services(&self) -> Api<Service> {
         Api::namespaced(self.client.clone(), ROUTER.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dns(uid: &str, address: &str) -> Arc<Dns> {
+        let dns = json!({"metadata": {"uid": uid}, "status": {"address": address}});
+        Arc::new(serde_json::from_value(dns).expect("it is a DNS object"))
+    }
+
+    #[test]
+    fn an_object_that_was_made_anew_is_another_one() {
+        let change = |old, new| Change { old: Some(old), new: Some(new) };
+        assert!(is_status_alone(&change(dns("1", "10.96.0.7"), dns("1", "10.96.0.8"))));
+        assert!(!is_status_alone(&change(dns("1", "10.96.0.7"), dns("2", "10.96.0.7"))));
+        assert!(!is_status_alone(&Change { old: None, new: Some(dns("1", "10.96.0.7")) }));
     }
 }
