@@ -22,6 +22,8 @@ use crate::frame::{
 use crate::informers::Informers;
 
 const NAME: &str = "dns-controller";
+/// Tells the router from a Service of somebody's that has its name.
+const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "minik8s");
 
 pub(super) fn register(context: &Context) -> Registered {
     let queue = Arc::new(WorkQueue::default());
@@ -67,6 +69,11 @@ fn is_status_alone(change: &Change<Dns>) -> bool {
     both.is_some_and(|(old, new)| old.spec == new.spec && old.metadata.uid == new.metadata.uid)
 }
 
+fn is_managed(service: &Service) -> bool {
+    let labels = service.metadata.labels.as_ref();
+    labels.and_then(|labels| labels.get(MANAGED_BY.0)).is_some_and(|by| by == MANAGED_BY.1)
+}
+
 fn names(dns: &Dns, service: &str) -> bool {
     dns.spec.paths.iter().any(|path| path.service.name == service)
 }
@@ -91,7 +98,7 @@ impl Controller for Hosts {
         let is_wanted = !self.informers.dnses.list().is_empty();
         let kept = match &router {
             None if is_wanted => self.make_router().await,
-            Some(router) if !is_wanted => self.remove_router(router).await,
+            Some(router) if !is_wanted && is_managed(router) => self.remove_router(router).await,
             _ => Ok(()),
         };
         if let Some(dns) = self.informers.dnses.get(key) {
@@ -106,7 +113,7 @@ impl Hosts {
     async fn make_router(&self) -> Result<(), Error> {
         let router = json!({
             "apiVersion": "v1", "kind": "Service",
-            "metadata": {"name": ROUTER.1, "labels": {"k8s-app": ROUTER.1}},
+            "metadata": {"name": ROUTER.1, "labels": {"k8s-app": ROUTER.1, MANAGED_BY.0: MANAGED_BY.1}},
             "spec": {"ports": [{"name": "http", "port": 80}]},
         });
         let router = serde_json::from_value(router).expect("it is a Service");
@@ -162,6 +169,19 @@ mod tests {
     fn dns(uid: &str, address: &str) -> Arc<Dns> {
         let dns = json!({"metadata": {"uid": uid}, "status": {"address": address}});
         Arc::new(serde_json::from_value(dns).expect("it is a DNS object"))
+    }
+
+    /// That ours goes is shown by `tests/controllers`.
+    #[test]
+    fn a_service_of_somebodys_with_the_routers_name_is_not_ours() {
+        let labelled = |labels: serde_json::Value| -> Service {
+            let service = json!({"metadata": {"name": ROUTER.1, "labels": labels}});
+            serde_json::from_value(service).expect("it is a Service")
+        };
+        assert!(!is_managed(&labelled(json!(null))));
+        assert!(!is_managed(&labelled(json!({"k8s-app": ROUTER.1}))));
+        assert!(!is_managed(&labelled(json!({MANAGED_BY.0: "Helm"}))));
+        assert!(is_managed(&labelled(json!({MANAGED_BY.0: MANAGED_BY.1}))));
     }
 
     #[test]
