@@ -128,7 +128,8 @@ async fn paths_of_a_host(cluster: &Cluster) {
     assert_local(&address);
     let known = format!("test.nginx:80:{address}");
     let url = "http://test.nginx/not-nginx/x";
-    let from_host = run("curl", &["-s", "--noproxy", "*", "--resolve", &known, url]);
+    let from_host =
+        run("curl", &["-s", "--max-time", "10", "--noproxy", "*", "--resolve", &known, url]);
     assert_eq!(from_host.expect_ok(), "late\n");
     cluster.kubectl(&["delete", "dns", "dns"]).expect_ok();
     until("the address to be free", async || {
