@@ -18,7 +18,7 @@ use api_types::{
 };
 use futures::future::join_all;
 use hickory_proto::{
-    op::{Message, Query, ResponseCode},
+    op::{Message, MessageType, Query, ResponseCode},
     rr::{Name, RData, Record, RecordType, rdata::A},
 };
 use kube::{
@@ -271,6 +271,18 @@ async fn a_client_has_so_many_connections_and_may_ask_on_each_again_and_again() 
         ask(&mut stream).await
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_client_that_answers_in_place_of_asking_loses_its_connection() {
+    let cluster = Cluster::start(vec![], &[]).await;
+    let mut message = question("web.default.svc.cluster.local.", RecordType::A);
+    message.metadata.message_type = MessageType::Response;
+    let message = message.to_vec().unwrap();
+    let mut stream = TcpStream::connect(cluster.address).await.unwrap();
+    stream.write_u16(message.len().try_into().unwrap()).await.unwrap();
+    stream.write_all(&message).await.unwrap();
+    assert!(wait::within("the end of the connection", stream.read_u16()).await.is_err());
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use std::{
 };
 
 use futures::StreamExt;
+use hickory_proto::op::MessageType;
 use hickory_server::{
     net::{BufDnsStreamHandle, runtime::TokioTime, xfer::Protocol},
     server::{Request, RequestHandler, ResponseHandle},
@@ -101,7 +102,7 @@ pub(super) async fn serve(
     }
 }
 
-/// One question after the other, so that a client has no more than one under way.
+/// One question after the other, so that a client has no more than one under way. Whoever answers asks nothing.
 async fn answer(
     mut stream: TcpStream,
     client: SocketAddr,
@@ -111,6 +112,9 @@ async fn answer(
         let question = timeout(IDLE, read(&mut stream)).await??;
         let request = Request::from_bytes(question, client, Protocol::Tcp);
         let request = request.map_err(io::Error::other)?;
+        if request.metadata.message_type == MessageType::Response {
+            return Err(io::Error::other("an answer came in place of a question"));
+        }
         let (to, mut answers) = BufDnsStreamHandle::new(client);
         let to = ResponseHandle::new(client, to, Protocol::Tcp);
         handler.handle_request::<_, TokioTime>(&request, to).await;
