@@ -18,7 +18,7 @@ use crate::{
     config::Config,
     custom_resources,
     duties::DutyError,
-    endpoints::{self, Witness},
+    endpoints,
     identity::Identity,
     metrics::Metrics,
     publish,
@@ -75,14 +75,14 @@ impl ApiServer {
         }
         let custom = custom_resources::follow(this.state.clone(), this.itself(), custom_kinds);
         this.state.duties.begin("the custom resources", custom);
-        let mut witness = Witness::default();
+        let mut memory = bootstrap::Memory::default();
         let (api, State { config, storage, .. }) = (this.itself(), &*this.state);
-        if let Err(error) = bootstrap::begin(&api, config, storage, &mut witness).await {
+        if let Err(error) = bootstrap::begin(&api, config, storage, &mut memory).await {
             // What has begun would go on in this process, and hold the store.
             this.state.shutdown.cancel();
             return Err(error).context("cannot make the objects that are always there");
         }
-        upkeep::start(&this.state, &api, witness);
+        upkeep::start(&this.state, &api, memory);
         Ok(this)
     }
 

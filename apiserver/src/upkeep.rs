@@ -33,14 +33,14 @@ const BOOTSTRAP: Duration = Duration::from_secs(10);
 const REMOVALS: usize = 16;
 
 /// Keeps the house until the server stops.
-pub(crate) fn start(state: &Arc<State>, api: &InProcess, witness: Witness) {
+pub(crate) fn start(state: &Arc<State>, api: &InProcess, memory: bootstrap::Memory) {
     let State { duties, catalogue, storage, config, .. } = &**state;
     let expiry = expire_events(catalogue.clone(), storage.clone(), config.event_ttl);
     duties.begin("the expiry of events", expiry);
     duties.begin("the repair of claims", repair_claims(state.clone(), api.clone()));
     let cleanup = custom_resources::clean_up(state.clone(), api.clone());
     duties.begin("the cleanup of custom resources", cleanup);
-    let upkeep = restore(state.clone(), api.clone(), witness);
+    let upkeep = restore(state.clone(), api.clone(), memory);
     duties.begin("the upkeep of the system's objects", upkeep);
     duties.begin("the compaction of history", compact(storage.clone(), config.compaction_interval));
 }
@@ -71,15 +71,14 @@ async fn repair_claims(state: Arc<State>, api: InProcess) {
     }
 }
 
-async fn restore(state: Arc<State>, api: InProcess, mut witness: Witness) {
+async fn restore(state: Arc<State>, api: InProcess, mut memory: bootstrap::Memory) {
     let mut ticks = every(BOOTSTRAP);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = death(&witness) => {}
+            () = death(&memory.witness) => {}
         }
-        if let Err(error) = bootstrap::run(&api, &state.config, &state.storage, &mut witness).await
-        {
+        if let Err(error) = bootstrap::run(&api, &state.config, &state.storage, &mut memory).await {
             tracing::warn!(%error, "the system's objects can't be checked");
         }
     }

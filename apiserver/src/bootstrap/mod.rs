@@ -21,20 +21,29 @@ use crate::{
 const SYSTEM_SERVICES: &str = "/api/v1/namespaces/kube-system/services";
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
 
+/// What is known from one look to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// Of the leases of all servers.
+    pub(crate) witness: Witness,
+    /// Of which address in place of `--cluster-dns` it was told.
+    told: Option<String>,
+}
+
 /// Makes what is missing, and keeps the server among its endpoints, whatever becomes of the service that they are of.
 pub(crate) async fn run(
     api: &InProcess,
     config: &Config,
     storage: &Storage,
-    witness: &mut Witness,
+    memory: &mut Memory,
 ) -> Result<(), ApiError> {
     for name in NAMESPACES {
         let namespace =
             json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
         ensure(api, "/api/v1/namespaces", &namespace).await?;
     }
-    let made = ensure_services(api, config).await;
-    endpoints::reconcile(api, storage, config.advertised(), witness).await?;
+    let made = ensure_services(api, config, &mut memory.told).await;
+    endpoints::reconcile(api, storage, config.advertised(), &mut memory.witness).await?;
     made
 }
 
@@ -44,10 +53,10 @@ pub(crate) async fn begin(
     api: &InProcess,
     config: &Config,
     storage: &Storage,
-    witness: &mut Witness,
+    memory: &mut Memory,
 ) -> Result<(), ApiError> {
     let begun = async {
-        let made = run(api, config, storage, witness).await;
+        let made = run(api, config, storage, memory).await;
         policy::reconcile(api).await?;
         // Nobody is served before it is known what they may do.
         storage.reach(ReadAt::MostRecent).await?;
@@ -62,22 +71,34 @@ pub(crate) async fn begin(
     }
 }
 
-async fn ensure_services(api: &InProcess, config: &Config) -> Result<(), ApiError> {
+async fn ensure_services(
+    api: &InProcess,
+    config: &Config,
+    told: &mut Option<String>,
+) -> Result<(), ApiError> {
     ensure(api, "/api/v1/namespaces/default/services", &service(config)).await?;
     match config.cluster_dns {
-        Some(address) => ensure_cluster_dns(api, address).await,
+        Some(address) => ensure_cluster_dns(api, address, told).await,
         None => Ok(()),
     }
 }
 
 /// An address that is there stays: servers that were started with others would take turns otherwise, and pods go on to ask
-/// at the one that they were made with.
-async fn ensure_cluster_dns(api: &InProcess, address: Ipv4Addr) -> Result<(), ApiError> {
+/// at the one that they were made with. It is told once of each that is found.
+async fn ensure_cluster_dns(
+    api: &InProcess,
+    address: Ipv4Addr,
+    told: &mut Option<String>,
+) -> Result<(), ApiError> {
     ensure(api, SYSTEM_SERVICES, &cluster_dns(address)).await?;
     let path = format!("{SYSTEM_SERVICES}/kube-dns");
     let there = request(api, Method::GET, &path, &Value::Null).await?;
     let held = there["spec"]["clusterIP"].as_str().unwrap_or_default();
     if held == address.to_string() {
+        *told = None;
+        return Ok(());
+    }
+    if told.replace(held.to_owned()).as_deref() == Some(held) {
         return Ok(());
     }
     let message = format!(
