@@ -626,8 +626,8 @@ async fn hosts_and_paths_are_served_beside_a_service_and_go_without_it() {
     assert_eq!(containers().await, []);
 }
 
-/// One that answers with the head of the request, but for `/to?PLACE`, from where it sends there, with `HOST` for what the
-/// request names, and upgrades, after which it gives back what it gets.
+/// One that answers with the head of the request, but for `/to?PLACE`, from where it sends there (`HOST` is the request's),
+/// and upgrades, after which it gives back what it gets.
 fn telling_backend() -> SocketAddrV4 {
     server(|mut connection| {
         let mut reader = BufReader::new(connection.try_clone().unwrap());
