@@ -1,23 +1,15 @@
 //! The kernel's rules through iptables.
 
-use std::{
-    error::Error as StdError,
-    fs::File,
-    io,
-    process::{Output, Stdio},
-    sync::OnceLock,
-};
+use std::{error::Error as StdError, fs::File, sync::OnceLock};
 
 use iptables::IPTables;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::{
-    io::AsyncWriteExt,
-    process::Command,
     sync::Semaphore,
     task::{JoinError, spawn_blocking},
 };
 
-use crate::Error;
+use crate::{Error, process};
 
 /// Programs of one host take turns: between looking and writing, nobody else writes.
 const LOCK: &str = "/run/minik8s-firewall.lock";
@@ -76,26 +68,11 @@ fn tool() -> Result<&'static IPTables, Box<dyn StdError>> {
 
 /// Makes the changes, those of a table at once.
 pub(crate) async fn restore(changes: &str) -> Result<(), Error> {
-    let output = output(changes).await.map_err(|error| Error::Run(RESTORE, error))?;
+    let output = process::output(RESTORE, &["--wait", "--noflush"], changes).await?;
     if output.status.success() {
         return Ok(());
     }
-    let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(Error::Refused { command: RESTORE.to_owned(), message })
-}
-
-async fn output(input: &str) -> io::Result<Output> {
-    let mut child = Command::new(RESTORE)
-        .args(["--wait", "--noflush"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input.as_bytes()).await?;
-    }
-    child.wait_with_output().await
+    Err(process::refused(RESTORE.to_owned(), &output))
 }
 
 #[cfg(test)]

@@ -4,13 +4,15 @@
 //! Everything of ours is in chains of ours; the built-in chains only jump there. Rules are in the words of
 //! iptables, and as it lists them. They are read through the `iptables` crate, and written by
 //! `iptables-restore`, which that crate lacks: so all that changes in a table changes at once, and no packet
-//! meets half a chain. Rules in the words of nftables would be a module beside.
+//! meets half a chain. [`nftables`] is the same in the words of nftables, in tables of ours.
 //!
 //! Guarantees: what is as it should be is not touched, nor is what others made; programs of one host take
 //! turns; a tool that hangs is not waited for.
 
 mod error;
 mod iptables;
+pub mod nftables;
+mod process;
 mod repair;
 mod table;
 
