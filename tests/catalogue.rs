@@ -289,6 +289,7 @@ fn status_of(plural: &str) -> Value {
             json!({"state": "RUNNING", "jobId": "77", "active": 1, "succeeded": 0, "failed": 0})
         }
         "horizontalpodautoscalers" => json!({"currentReplicas": 2, "desiredReplicas": 3}),
+        "ingresses" => json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}),
         "namespaces" => json!({"conditions": [condition("NamespaceContentRemaining")]}),
         "nodes" => json!({"conditions": [condition("Ready")], "phase": "Running"}),
         "pods" => {

@@ -46,7 +46,14 @@ impl Objects<'_> {
         serde_json::from_slice(&json).map(Some).map_err(ApiError::internal)
     }
 
-    /// The same. What isn't in the cache may have been made a moment ago by another server: the store knows.
+    /// All of a kind, as [`read_all`] gives them.
+    pub(crate) fn all<T: DeserializeOwned>(self, group: &str, plural: &str) -> Vec<T> {
+        let catalogue = self.catalogue.load();
+        let Some(def) = catalogue.find(group, "v1", plural) else { return Vec::new() };
+        read_all(self.storage, &def.prefix(None))
+    }
+
+    /// One by its name. What isn't in the cache may have been made a moment ago by another server: the store knows.
     pub(crate) async fn find<T: DeserializeOwned>(
         self,
         plural: &str,
@@ -62,4 +69,15 @@ impl Objects<'_> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Those below a prefix, as the cache has them. What can't be read is left out, and told in the log.
+pub(crate) fn read_all<T: DeserializeOwned>(storage: &Storage, prefix: &str) -> Vec<T> {
+    let snapshot = storage.cache().list(prefix);
+    let read = snapshot.items.iter().filter_map(|item| {
+        let object = encoded::readable(item).ok()?;
+        let read = serde_json::from_slice(&object.json());
+        read.inspect_err(|error| tracing::warn!(key = %item.key, %error, "unreadable")).ok()
+    });
+    read.collect()
 }

@@ -2,6 +2,7 @@
 //! brought, before the kind's own strategy has its say; then every plugin may refuse what is going to be stored. They are
 //! asked in the order of [`Admission::standard`]; a plugin is a file here and a line there.
 
+mod default_ingress_class;
 mod feedback;
 mod gpu_job_sources;
 mod namespace_lifecycle;
@@ -58,6 +59,10 @@ impl Admission {
             Box::new(role_escalation::RoleEscalation { rbac: rbac.clone() }),
             Box::new(gpu_job_sources::GpuJobSources { rbac: rbac.clone() }),
             Box::new(scheduler_strategy::SchedulerStrategy),
+            Box::new(default_ingress_class::DefaultIngressClass {
+                catalogue: catalogue.clone(),
+                storage: storage.clone(),
+            }),
             Box::new(webhooks),
             Box::new(service_cluster_ip::ServiceClusterIp { storage: storage.clone(), range }),
         ])

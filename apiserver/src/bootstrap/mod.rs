@@ -1,11 +1,15 @@
 //! The objects that are always there: the namespaces of the system, the server itself as the service
-//! `kubernetes`, and the service of the cluster's DNS. They are made through the API, as anybody would, and made again when somebody deletes them.
+//! `kubernetes`, and the service of the cluster's DNS,
+//! and the class of Ingresses that the cluster itself serves. They are made through the API, as anybody would, and made again when somebody deletes them.
 
 mod policy;
 
 use std::net::Ipv4Addr;
 
-use api_machinery::ApiError;
+use api_machinery::{
+    ApiError,
+    host_routes::{INGRESS_CLASS, INGRESS_CONTROLLER},
+};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -19,6 +23,7 @@ use crate::{
 };
 
 const SYSTEM_SERVICES: &str = "/api/v1/namespaces/kube-system/services";
+const INGRESS_CLASSES: &str = "/apis/networking.k8s.io/v1/ingressclasses";
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
 
 /// What is known from one look to the next.
@@ -42,6 +47,7 @@ pub(crate) async fn run(
             json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
         ensure(api, "/api/v1/namespaces", &namespace).await?;
     }
+    ensure(api, INGRESS_CLASSES, &ingress_class()).await?;
     let made = ensure_services(api, config, &mut memory.told).await;
     endpoints::reconcile(api, storage, config.advertised(), &mut memory.witness).await?;
     made
@@ -121,6 +127,19 @@ fn cluster_dns(address: Ipv4Addr) -> Value {
             "labels": { "k8s-app": "kube-dns" },
         },
         "spec": { "clusterIP": address, "ports": [port("dns", "UDP"), port("dns-tcp", "TCP")] },
+    })
+}
+
+/// The default one, unless somebody says otherwise: whoever makes another one the default has the newer one.
+fn ingress_class() -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "IngressClass",
+        "metadata": {
+            "name": INGRESS_CLASS,
+            "annotations": { "ingressclass.kubernetes.io/is-default-class": "true" },
+        },
+        "spec": { "controller": INGRESS_CONTROLLER },
     })
 }
 

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use store::Revision;
 
-use crate::{catalogue::InForce, encoded, identity::Identity, storage::Storage};
+use crate::{catalogue::InForce, identity::Identity, objects::read_all, storage::Storage};
 
 use self::index::{Index, Policy};
 pub(crate) use self::{
@@ -128,13 +128,7 @@ impl Rbac {
 
     /// What can't be read gives nobody a right.
     fn all<K: DeserializeOwned>(&self, prefix: &str) -> Vec<K> {
-        let snapshot = self.storage.cache().list(prefix);
-        let read = snapshot.items.iter().filter_map(|item| {
-            let object = encoded::readable(item).ok()?;
-            let read = serde_json::from_slice(&object.json());
-            read.inspect_err(|error| tracing::warn!(key = %item.key, %error, "unreadable")).ok()
-        });
-        read.collect()
+        read_all(&self.storage, prefix)
     }
 }
 

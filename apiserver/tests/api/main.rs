@@ -14,6 +14,7 @@ mod duties;
 mod faulty;
 mod harness;
 mod impersonating;
+mod ingresses;
 mod kinds;
 mod listing;
 mod namespaces;

@@ -91,6 +91,12 @@ pub fn prefix(path: &str) -> &str {
 /// What the host names of DNS objects lead to: the Service whose address their router has on every node.
 pub const ROUTER: (&str, &str) = ("kube-system", "dns-router");
 
+/// The class of Ingresses that is there from the beginning.
+pub const INGRESS_CLASS: &str = "minik8s";
+
+/// Who serves the Ingresses of a class, as the class says of the router.
+pub const INGRESS_CONTROLLER: &str = "minik8s.io/router";
+
 /// Whether it is the router's.
 #[must_use]
 pub fn is_router(service: &Service) -> bool {

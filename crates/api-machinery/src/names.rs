@@ -11,6 +11,7 @@ const ANNOTATIONS_MAX: usize = 256 * 1024;
 
 const LABEL_MESSAGE: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 const SUBDOMAIN_MESSAGE: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const WILDCARD_MESSAGE: &str = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const DNS1035_MESSAGE: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const QUALIFIED_MESSAGE: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const LABEL_VALUE_MESSAGE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
@@ -33,6 +34,16 @@ pub fn dns1123_subdomain(value: &str) -> Vec<String> {
     let mut faults = too_long(value, SUBDOMAIN_MAX);
     if !value.split('.').all(is_label) {
         faults.push(SUBDOMAIN_MESSAGE.to_owned());
+    }
+    faults
+}
+
+/// The faults of a DNS name whose first label stands for any: `*.example.com`.
+#[must_use]
+pub fn wildcard_dns1123_subdomain(value: &str) -> Vec<String> {
+    let mut faults = too_long(value, SUBDOMAIN_MAX);
+    if !value.strip_prefix("*.").is_some_and(|rest| rest.split('.').all(is_label)) {
+        faults.push(WILDCARD_MESSAGE.to_owned());
     }
     faults
 }
@@ -144,6 +155,16 @@ pub fn port_name(value: &str) -> Vec<String> {
         "must not begin or end with a hyphen",
     );
     faults
+}
+
+/// The faults of a name that is a part of a path, whatever else it is made of.
+#[must_use]
+pub fn path_segment(value: &str) -> Vec<String> {
+    if matches!(value, "." | "..") {
+        return vec![format!("may not be '{value}'")];
+    }
+    let unwanted = ['/', '%'].into_iter().filter(|c| value.contains(*c));
+    unwanted.map(|c| format!("may not contain '{c}'")).collect()
 }
 
 /// The faults of a port's number.

@@ -204,6 +204,7 @@ impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
         let mut errors = FieldErrors::default();
         metadata::validate(object.metadata(), scope, self.strategy.name_rule(), &mut errors);
         self.strategy.validate(object, &mut errors);
+        self.strategy.validate_create(object, &mut errors);
         faultless(object, errors)?;
         // Kinds without a spec have no generations.
         let has_spec = match struct_fields::has(object, "spec") {

@@ -35,6 +35,9 @@ pub trait Strategy<K>: Send + Sync + 'static {
     /// All faults of the object by itself.
     fn validate(&self, _object: &K, _errors: &mut FieldErrors) {}
 
+    /// The faults that only a new object is told of.
+    fn validate_create(&self, _object: &K, _errors: &mut FieldErrors) {}
+
     /// The faults of an object by itself that a change of it may leave: what was taken once, by earlier rules.
     fn lasting(&self, _old: &K) -> FieldErrors {
         FieldErrors::default()

@@ -24,6 +24,7 @@ import (
 	core "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
 	flowcontrol "k8s.io/api/flowcontrol/v1"
+	networking "k8s.io/api/networking/v1"
 	rbac "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -60,6 +61,7 @@ var roots = []struct {
 	{"rbac.authorization.k8s.io/v1", &rbac.Role{}}, {"rbac.authorization.k8s.io/v1", &rbac.ClusterRole{}},
 	{"rbac.authorization.k8s.io/v1", &rbac.RoleBinding{}},
 	{"rbac.authorization.k8s.io/v1", &rbac.ClusterRoleBinding{}},
+	{"networking.k8s.io/v1", &networking.Ingress{}}, {"networking.k8s.io/v1", &networking.IngressClass{}},
 }
 
 // Types with a form of their own.

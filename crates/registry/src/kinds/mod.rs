@@ -12,6 +12,7 @@ mod discovery;
 mod flowcontrol;
 mod metrics;
 mod minik8s;
+mod networking;
 mod rbac;
 
 use crate::ResourceDef;
@@ -44,6 +45,8 @@ pub fn all() -> Vec<ResourceDef> {
         discovery::endpoint_slice::definition(),
         flowcontrol::flow_schema::definition(),
         flowcontrol::priority_level_configuration::definition(),
+        networking::ingress_class::definition(),
+        networking::ingress::definition(),
         rbac::role::cluster_definition(),
         rbac::binding::cluster_definition(),
         rbac::role::definition(),

@@ -10,6 +10,7 @@ mod deletion;
 mod every_kind;
 mod faults;
 mod immutability;
+mod ingress;
 mod pod_status;
 mod quantities;
 mod session_affinity;

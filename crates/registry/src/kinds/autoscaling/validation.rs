@@ -50,8 +50,8 @@ fn replicas(spec: &HorizontalPodAutoscalerSpec, path: &FieldPath, errors: &mut F
 }
 
 fn reference(to: &CrossVersionObjectReference, path: &FieldPath, errors: &mut FieldErrors) {
-    rules::named(&to.kind, path_segment, &path.child("kind"), errors);
-    rules::named(&to.name, path_segment, &path.child("name"), errors);
+    rules::named(&to.kind, names::path_segment, &path.child("kind"), errors);
+    rules::named(&to.name, names::path_segment, &path.child("name"), errors);
     let version = rules::text(to.api_version.as_ref());
     if version.matches('/').count() > 1 {
         let detail = format!("unexpected GroupVersion string: {version}");
@@ -64,15 +64,6 @@ fn in_a_group(to: &CrossVersionObjectReference, path: &FieldPath, errors: &mut F
     if !version.contains('/') || version.starts_with('/') {
         errors.invalid(&path.child("apiVersion"), version, "apiVersion must specify API group");
     }
-}
-
-/// Kubernetes' `path.IsValidPathSegmentName`.
-fn path_segment(name: &str) -> Vec<String> {
-    if matches!(name, "." | "..") {
-        return vec![format!("may not be '{name}'")];
-    }
-    let unwanted = ['/', '%'].into_iter().filter(|c| name.contains(*c));
-    unwanted.map(|c| format!("may not contain '{c}'")).collect()
 }
 
 fn metric_spec(metric: &MetricSpec, path: &FieldPath, errors: &mut FieldErrors) {
@@ -210,7 +201,7 @@ fn identifier(metric: &MetricIdentifier, path: &FieldPath, errors: &mut FieldErr
     if metric.name.is_empty() {
         errors.required(&path, "must specify a metric name");
     }
-    rules::follows(&metric.name, path_segment, &path, errors);
+    rules::follows(&metric.name, names::path_segment, &path, errors);
 }
 
 fn scaling_rules(rules: Option<&HPAScalingRules>, path: &FieldPath, errors: &mut FieldErrors) {

@@ -51,20 +51,11 @@ fn named(subjects: Option<&[Subject]>, kind: &str) -> String {
     of_kind.map(name).collect::<Vec<_>>().join(", ")
 }
 
-/// What can be a part of a path (Kubernetes: `ValidatePathSegmentName`).
-pub(super) fn path_segment(name: &str) -> Vec<String> {
-    if [".", ".."].contains(&name) {
-        return vec![format!("may not be '{name}'")];
-    }
-    let parts = ["/", "%"].into_iter().filter(|part| name.contains(part));
-    parts.map(|part| format!("may not contain '{part}'")).collect()
-}
-
 struct RoleBindingStrategy;
 
 impl Strategy<RoleBinding> for RoleBindingStrategy {
     fn name_rule(&self) -> NameRule {
-        path_segment
+        names::path_segment
     }
 
     fn default(&self, binding: &mut RoleBinding) {
@@ -85,7 +76,7 @@ struct ClusterRoleBindingStrategy;
 
 impl Strategy<ClusterRoleBinding> for ClusterRoleBindingStrategy {
     fn name_rule(&self) -> NameRule {
-        path_segment
+        names::path_segment
     }
 
     fn default(&self, binding: &mut ClusterRoleBinding) {
@@ -132,7 +123,7 @@ fn role_ref(role: &RoleRef, kinds: &[&str], errors: &mut FieldErrors) {
     if !kinds.contains(&role.kind.as_str()) {
         errors.not_supported(&path.child("kind"), &role.kind, kinds);
     }
-    rules::named(&role.name, path_segment, &path.child("name"), errors);
+    rules::named(&role.name, names::path_segment, &path.child("name"), errors);
 }
 
 fn subjects(subjects: Option<&[Subject]>, is_namespaced: bool, errors: &mut FieldErrors) {

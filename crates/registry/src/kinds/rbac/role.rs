@@ -1,13 +1,12 @@
 //! Roles: rules of a namespace, or of the whole cluster.
 
-use api_machinery::{FieldErrors, FieldPath, LabelSelector};
+use api_machinery::{FieldErrors, FieldPath, LabelSelector, names};
 use api_types::{
     api::rbac::v1::{ClusterRole, PolicyRule, Role},
     meta::ObjectMeta,
 };
 use serde_json::{Value, json};
 
-use super::binding::path_segment;
 use crate::{NameRule, ResourceDef, Strategy, resource};
 
 pub(crate) fn definition() -> ResourceDef {
@@ -34,7 +33,7 @@ struct RoleStrategy;
 
 impl Strategy<Role> for RoleStrategy {
     fn name_rule(&self) -> NameRule {
-        path_segment
+        names::path_segment
     }
 
     fn validate(&self, role: &Role, errors: &mut FieldErrors) {
@@ -46,7 +45,7 @@ struct ClusterRoleStrategy;
 
 impl Strategy<ClusterRole> for ClusterRoleStrategy {
     fn name_rule(&self) -> NameRule {
-        path_segment
+        names::path_segment
     }
 
     fn validate(&self, role: &ClusterRole, errors: &mut FieldErrors) {
