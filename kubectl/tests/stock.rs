@@ -142,6 +142,8 @@ async fn tables_and_objects_are_printed_as_stock_does() {
         "get services -o wide",
         "get hpa",
         "get hpa -o wide",
+        "get networkpolicies",
+        "get netpol -o wide",
         "get configmaps settings",
         "get secrets",
         "get namespaces",
@@ -174,6 +176,8 @@ async fn pages_are_laid_out_as_stock_does() {
         "describe node n1",
         "describe hpa web",
         "describe hpa by-percent",
+        "describe networkpolicy closed",
+        "describe netpol db",
     ] {
         both.check(line).await;
     }

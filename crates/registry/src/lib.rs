@@ -12,6 +12,7 @@ mod description;
 mod erased;
 mod fields;
 pub mod kinds;
+mod label_selector;
 mod metadata;
 mod object;
 mod quantities;

@@ -10,6 +10,7 @@ mod generic;
 mod gpu_job;
 mod horizontal_pod_autoscaler;
 mod namespace;
+mod network_policy;
 mod node;
 mod pod;
 mod related;
@@ -71,6 +72,7 @@ pub fn describe(object: &Value, related: &Related) -> String {
         ("autoscaling", "HorizontalPodAutoscaler") => {
             horizontal_pod_autoscaler::describe(object, related)
         }
+        ("networking.k8s.io", "NetworkPolicy") => network_policy::describe(object, related),
         ("minik8s.io", "DNS") => dns::describe(object, related),
         ("minik8s.io", "Function") => function::describe(object, related),
         ("minik8s.io", "GpuJob") => gpu_job::describe(object, related),

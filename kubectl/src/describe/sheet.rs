@@ -37,6 +37,12 @@ impl Sheet {
         time.to_zoned(self.zone.clone()).strftime("%a, %d %b %Y %H:%M:%S %z").to_string()
     }
 
+    /// A time as Go prints it: `2006-01-02 15:04:05 -0700 MST`.
+    pub(super) fn plain_time(&self, object: &Value, pointer: &str) -> String {
+        let Some(time) = time(object, pointer) else { return "<unset>".to_owned() };
+        time.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
+    }
+
     /// A line at this level; tabs separate its cells.
     pub(super) fn line(&mut self, level: usize, line: impl Display) {
         let indent = "  ".repeat(level);

@@ -62,6 +62,7 @@ var roots = []struct {
 	{"rbac.authorization.k8s.io/v1", &rbac.RoleBinding{}},
 	{"rbac.authorization.k8s.io/v1", &rbac.ClusterRoleBinding{}},
 	{"networking.k8s.io/v1", &networking.Ingress{}}, {"networking.k8s.io/v1", &networking.IngressClass{}},
+	{"networking.k8s.io/v1", &networking.NetworkPolicy{}},
 }
 
 // Types with a form of their own.

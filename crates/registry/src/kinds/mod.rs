@@ -47,6 +47,7 @@ pub fn all() -> Vec<ResourceDef> {
         flowcontrol::priority_level_configuration::definition(),
         networking::ingress_class::definition(),
         networking::ingress::definition(),
+        networking::network_policy::definition(),
         rbac::role::cluster_definition(),
         rbac::binding::cluster_definition(),
         rbac::role::definition(),

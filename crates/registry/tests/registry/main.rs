@@ -11,6 +11,7 @@ mod every_kind;
 mod faults;
 mod immutability;
 mod ingress;
+mod network_policy;
 mod pod_status;
 mod quantities;
 mod session_affinity;

@@ -74,7 +74,7 @@ webhooks:
         webhooks[1].clientConfig.service.name: Required value: service name is required
         webhooks[1].clientConfig.service.port: Invalid value: 0: port is not valid: must be between 1 and 65535, inclusive
         webhooks[1].clientConfig.service.path: Invalid value: "no/slash": must start with a '/'
-        webhooks[2].namespaceSelector: Invalid value: {"matchExpressions":[{"key":"a","operator":"Like"}]}: "Like" is not a valid label selector operator
+        webhooks[2].namespaceSelector.matchExpressions[0].operator: Invalid value: "Like": not a valid selector operator
         webhooks[2].clientConfig: Required value: exactly one of url or service is required
         webhooks[2].name: Duplicate value: "b.example.com"
     "#]].assert_eq(&lines.collect::<String>());

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use api_machinery::{FieldErrors, FieldPath, LabelSelector, names};
+use api_machinery::{FieldErrors, FieldPath, names};
 use api_types::{
     api::admissionregistration::v1::{
         MutatingWebhook, MutatingWebhookConfiguration, ValidatingWebhook,
@@ -14,7 +14,7 @@ use api_types::{
 use serde_json::json;
 
 use super::{client_config, rule};
-use crate::{ResourceDef, Strategy, resource, rules};
+use crate::{ResourceDef, Strategy, label_selector, resource, rules};
 
 const FAILURE_POLICIES: [&str; 2] = ["Fail", "Ignore"];
 const MATCH_POLICIES: [&str; 2] = ["Equivalent", "Exact"];
@@ -167,14 +167,9 @@ fn side_effects(given: &str, path: &FieldPath, errors: &mut FieldErrors) {
     }
 }
 
-pub(super) fn selector(
-    selector: Option<&meta::LabelSelector>,
-    path: &FieldPath,
-    errors: &mut FieldErrors,
-) {
-    let Some(selector) = selector else { return };
-    if let Err(error) = LabelSelector::try_from(selector) {
-        errors.invalid(path, format_args!("{}", json!(selector)), &error.to_string());
+fn selector(selector: Option<&meta::LabelSelector>, path: &FieldPath, errors: &mut FieldErrors) {
+    if let Some(selector) = selector {
+        label_selector::validate(selector, path, errors);
     }
 }
 

@@ -1,4 +1,5 @@
-//! What leads into the cluster (Kubernetes: `pkg/apis/networking`).
+//! What leads into the cluster, and who may speak to whom (Kubernetes: `pkg/apis/networking`).
 
 pub(crate) mod ingress;
 pub(crate) mod ingress_class;
+pub(super) mod network_policy;
