@@ -1,5 +1,6 @@
 //! The command line: from flags to a running server, or to a kubeconfig.
 
+mod etcd;
 mod tokens;
 
 use std::{
@@ -11,13 +12,12 @@ use std::{
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use component::{Runtime, host, network};
+use component::{RedisArgs, Runtime, host, network};
 use ipnet::Ipv4Net;
 use listwatch::{Announcements, Publisher};
 use store::{
     Store,
     embedded::{Embedded, Options},
-    etcd::Etcd,
 };
 use tokio::net::TcpListener;
 
@@ -88,13 +88,10 @@ struct ServeFlags {
     /// Read and verify the whole file of the embedded store before serving, even if it was closed in order
     #[arg(long)]
     verify_store: bool,
-    /// The members of etcd
-    #[arg(long, value_delimiter = ',', default_value = "http://127.0.0.1:2379")]
-    etcd_servers: Vec<String>,
-    /// Redis to publish changes to and to hear from kubelets what is used; without it, others use watches alone, and
-    /// kubelets are asked
-    #[arg(long, env = "MINIK8S_REDIS")]
-    redis: Option<String>,
+    #[command(flatten)]
+    etcd: etcd::EtcdFlags,
+    #[command(flatten)]
+    redis: RedisArgs,
     /// Range of the virtual IPs of services
     #[arg(long, default_value = "10.96.0.0/16", value_parser = network::parse)]
     service_cidr: Ipv4Net,
@@ -237,8 +234,9 @@ async fn serve(
     };
     let tls = pki.server_config_from(&flags.tls.files(), &serving_names(flags, advertised))?;
     write_kubeconfigs(&pki, flags, advertised)?;
-    let redis = flags.redis.as_deref();
-    let announcements = redis.map(|url| Announcements::connect(url, &runtime.tasks)).transpose()?;
+    let redis = flags.redis.server()?;
+    let listen = |redis| Announcements::connect(redis, &runtime.tasks);
+    let announcements = redis.as_ref().map(listen).transpose()?;
     let config = Config {
         announcements,
         service_cidr: flags.service_cidr,
@@ -250,8 +248,8 @@ async fn serve(
         ..Config::new(flags.tokens.tokens(&pki)?)
     };
     let store = open_store(flags).await?;
-    let connect = |url: &str| Publisher::connect(url, &runtime.tasks);
-    let publisher = redis.map(connect).transpose()?;
+    let connect = |redis| Publisher::connect(redis, &runtime.tasks);
+    let publisher = redis.as_ref().map(connect).transpose()?;
     let address = (flags.bind_address, flags.secure_port);
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {}:{}", flags.bind_address, flags.secure_port)
@@ -259,6 +257,7 @@ async fn serve(
     let server = ApiServer::start(config, store.clone(), publisher).await?;
     tracing::info!(address = %listener.local_addr()?, %advertised, "serving the Kubernetes API");
     server.serve(listener, tls);
+    runtime.started();
     started(&server);
     let ended = server.run(&runtime.shutdown).await;
     store.close().await;
@@ -273,12 +272,7 @@ async fn open_store(flags: &ServeFlags) -> anyhow::Result<Arc<dyn Store>> {
             let store = Embedded::open_within(&path, options, LOCK_PATIENCE).await;
             Arc::new(store.with_context(|| format!("cannot open the store {}", path.display()))?)
         }
-        Backend::Etcd => {
-            let store = Etcd::connect(&flags.etcd_servers).await;
-            Arc::new(store.with_context(|| {
-                format!("cannot reach etcd at {}", flags.etcd_servers.join(", "))
-            })?)
-        }
+        Backend::Etcd => Arc::new(flags.etcd.open().await?),
     })
 }
 

@@ -115,8 +115,8 @@ pub async fn main_with(
     };
     let metrics = Metrics::register(&runtime.metrics);
     let work = async |client, check: Check| {
-        let redis = args.replica.client.redis.as_deref();
-        let listwatch = ListWatch::new(client, redis, &runtime.tasks)?;
+        let redis = args.replica.client.redis.server()?;
+        let listwatch = ListWatch::new(client, redis.as_ref(), &runtime.tasks)?;
         let context = Context::new(listwatch, settings.clone(), runtime.tasks.clone());
         Err(run_with(&context, &metrics, &controllers, &check).await.into())
     };

@@ -61,7 +61,7 @@ mod tests {
     async fn without_a_file_it_is_the_authority_of_the_kubeconfig() {
         let plane = testkit::ControlPlane::builder().listen().start().await;
         let kubeconfig = plane.kubeconfig("system:kube-controller-manager", &[], &[]);
-        let client = ClientArgs { kubeconfig: Some(kubeconfig), redis: None };
+        let client = ClientArgs { kubeconfig: Some(kubeconfig), ..ClientArgs::default() };
         let authority = read(None, &client).await.unwrap().unwrap();
         let config = component::client::config(&client).await.unwrap();
         let certificates = pem::parse_many(&authority).unwrap();

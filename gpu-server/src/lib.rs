@@ -45,7 +45,7 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
         return std::io::stdout().write_all(script.as_bytes()).context("writing the script");
     }
     let kubeconfig = args.kubeconfig.clone();
-    let client = component::client(&ClientArgs { kubeconfig, redis: None }).await?;
+    let client = component::client(&ClientArgs { kubeconfig, ..ClientArgs::default() }).await?;
     answer(&args, &runtime).await?;
     serve(args, client, &runtime).await;
     // The pod is not to begin anew until it is removed.

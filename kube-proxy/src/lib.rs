@@ -72,7 +72,8 @@ const HEALTH_ADDRESS: &str = "127.0.0.1:10256";
 /// Wrong configuration, an occupied health address, no right to open a netlink socket.
 pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let client = component::client(&args.client).await?;
-    let listwatch = ListWatch::new(client, args.client.redis.as_deref(), &runtime.tasks)?;
+    let redis = args.client.redis.server()?;
+    let listwatch = ListWatch::new(client, redis.as_ref(), &runtime.tasks)?;
     let (check, routes_check) = (runtime.health.check("services"), runtime.health.check("routes"));
     runtime.serve(&args.serve, HEALTH_ADDRESS).await?;
 

@@ -52,8 +52,8 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
     let ip = options.node_ip.map(IpAddr::V4).or_else(host::address);
     let ip = ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)).to_string();
     let client = component::client(&options.client).await?;
-    let listwatch =
-        ListWatch::new(client.clone(), options.client.redis.as_deref(), &program.tasks)?;
+    let redis = options.client.redis.server()?;
+    let listwatch = ListWatch::new(client.clone(), redis.as_ref(), &program.tasks)?;
     let Some(runtime) = connect(&options, &name, &program.shutdown).await? else {
         return Ok(());
     };
@@ -97,7 +97,7 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
         return Ok(());
     }
     let facts = facts(&options, name, ip)?;
-    if options.client.redis.is_some() {
+    if redis.is_some() {
         let (name, shutdown) = (facts.name.clone(), program.shutdown.clone());
         let (pods, sampler) = (pods.clone(), sampler.clone());
         parts.spawn(heartbeat::run(listwatch.clone(), name, pods, sampler, shutdown));

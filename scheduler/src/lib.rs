@@ -65,8 +65,8 @@ const EXAMPLES: &str = "Examples:
 pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let metrics = Metrics::register(&runtime.metrics);
     let work = async |client, check: Check| {
-        let redis = args.replica.client.redis.as_deref();
-        let listwatch = ListWatch::new(client, redis, &runtime.tasks)?;
+        let redis = args.replica.client.redis.server()?;
+        let listwatch = ListWatch::new(client, redis.as_ref(), &runtime.tasks)?;
         Err(run(&listwatch, &runtime.tasks, args.strategy, &metrics, || check.ready()).await.into())
     };
     REPLICA.run(&args.replica, &runtime, work).await

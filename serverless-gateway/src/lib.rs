@@ -57,7 +57,8 @@ const NAME: &str = "serverless-gateway";
 pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let access = Arc::new(args.access()?);
     let client = component::client(&args.client).await?;
-    let listwatch = ListWatch::new(client, args.client.redis.as_deref(), &runtime.tasks)?;
+    let redis = args.client.redis.server()?;
+    let listwatch = ListWatch::new(client, redis.as_ref(), &runtime.tasks)?;
     let address = (args.bind_address, args.port);
     let listener = TcpListener::bind(address)
         .await
@@ -65,6 +66,7 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     // Answers are small, and are not to wait for one another.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
 
+    runtime.started();
     let functions = Functions::new(Function::PORT, args.queue_length, &runtime.metrics);
     let check = runtime.health.check("functions");
     let calls = Calls::new(functions.clone(), args.limits()).asking(listwatch.client().clone());

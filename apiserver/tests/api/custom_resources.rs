@@ -76,7 +76,8 @@ fn serve(plane: &ControlPlane) {
 async fn start() -> (ControlPlane, Client) {
     let plane = ControlPlane::builder().listen().start().await;
     let kubeconfig = plane.kubeconfig("admin", &["system:masters"], &[]);
-    let args = component::ClientArgs { kubeconfig: Some(kubeconfig), redis: None };
+    let args =
+        component::ClientArgs { kubeconfig: Some(kubeconfig), ..component::ClientArgs::default() };
     let client = component::client(&args).await.unwrap();
     component::wait_for_apiserver(&client).await;
     (plane, client)

@@ -26,7 +26,7 @@ async fn check(op: Op, below: &'static str, expected: DutyError) {
     });
     api.post("/api/v1/namespaces/default/events", &event).await.ok();
     break_off(&store, op, below);
-    let publisher = Publisher::connect("redis://127.0.0.1:1", &Tasks::default()).unwrap();
+    let publisher = Publisher::connect(&"redis://127.0.0.1:1".into(), &Tasks::default()).unwrap();
     let server = ApiServer::start(Config::default(), store, Some(publisher)).await.unwrap();
     ends(api.with_server(server), expected).await;
 }

@@ -262,13 +262,13 @@ async fn who_asks_at_the_same_time_shares_the_answer() {
 async fn what_kubelets_announce_need_not_be_asked_for() {
     let redis = Redis::spawn().await;
     let tasks = Tasks::default();
-    let announcements = Announcements::connect(&redis.url(), &tasks).unwrap();
+    let announcements = Announcements::connect(&redis.server(), &tasks).unwrap();
     let config = Config { announcements: Some(announcements), ..Config::default() };
     let tls = Tls::with_config(&TlsFiles::default(), config).await;
     let (api, node) = (&tls.api, Node::start(&tls, "n1").await);
     let uid = running(api, "web", "n1").await;
     let client = kube::Client::new(api.server.service(Identity::admin()), "default");
-    let kubelet = ListWatch::new(client, Some(&redis.url()), &tasks).unwrap();
+    let kubelet = ListWatch::new(client, Some(&redis.server()), &tasks).unwrap();
     let usage = Usage {
         window_seconds: Some(1.5),
         cpu_nano_cores: Some(7),

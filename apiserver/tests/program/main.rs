@@ -6,6 +6,7 @@ mod connections;
 mod duties;
 mod hostile;
 mod kills;
+mod secured;
 mod watchers;
 
 use testkit::Apiserver;

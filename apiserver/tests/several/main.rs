@@ -39,7 +39,8 @@ async fn one_of_two_servers_may_die_under_load() {
     let other = pair.client(fronts[1], &uncounted).await;
     let listening = pair.client(fronts[0], &watches).await;
     let by_redis =
-        ListWatch::new(listening, Some(&pair.redis.url()), &component::Tasks::default()).unwrap();
+        ListWatch::new(listening, Some(&pair.redis.server()), &component::Tasks::default())
+            .unwrap();
     let by_redis = Told::by(&by_redis).await;
     let by_http =
         Told::by(&ListWatch::new(one.clone(), None, &component::Tasks::default()).unwrap()).await;

@@ -9,7 +9,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-use crate::patience::PatienceLayer;
+use crate::{RedisArgs, patience::PatienceLayer};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,9 +25,9 @@ pub struct ClientArgs {
     /// Where the API server is and who this program is there
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
     pub kubeconfig: Option<PathBuf>,
-    /// The Redis server that carries change notifications; without it, HTTP watches are used
-    #[arg(long, value_name = "URL", env = "MINIK8S_REDIS")]
-    pub redis: Option<String>,
+    /// What tells of changes sooner.
+    #[command(flatten)]
+    pub redis: RedisArgs,
 }
 
 /// A client from the kubeconfig of the flags, or else from the usual places (`~/.kube/config`, a service

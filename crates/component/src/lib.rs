@@ -18,8 +18,10 @@ pub mod network;
 mod patience;
 mod process;
 mod program;
+mod redis_server;
 mod replica;
 pub mod resolv_conf;
+mod service_manager;
 mod tasks;
 
 pub use client::{ClientArgs, client, wait_for_apiserver};
@@ -28,5 +30,6 @@ pub use health::{Check, Health, Metrics, ServeArgs};
 pub use leader::LeaderArgs;
 pub use process::ProcessMetrics;
 pub use program::{Runtime, install_crypto_provider, main, raise_file_limit};
+pub use redis_server::{RedisArgs, RedisServer};
 pub use replica::{Replica, ReplicaArgs};
 pub use tasks::{Panicked, Tasks};

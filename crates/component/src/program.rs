@@ -17,6 +17,7 @@ use crate::{
     health::{self, Health, Metrics, ServeArgs},
     logging,
     process::ProcessMetrics,
+    service_manager,
     tasks::Tasks,
 };
 
@@ -39,14 +40,22 @@ pub struct Runtime {
 
 impl Runtime {
     /// Serves health and metrics in the background until shutdown, on the address of the flags or else on
-    /// the program's `default`. Returns the address bound.
+    /// the program's `default`. Returns the address bound. The program has [started](Self::started) by that.
     pub async fn serve(&self, args: &ServeArgs, default: &str) -> anyhow::Result<SocketAddr> {
         if let Some(address) = args.metrics_bind_address {
             let router = health::metrics_router(self.metrics.clone());
             self.serve_at(address, "metrics", router).await?;
         }
         let router = health::router(self.health.clone(), self.metrics.clone());
-        self.serve_at(args.address(default)?, "health", router).await
+        let bound = self.serve_at(args.address(default)?, "health", router).await?;
+        self.started();
+        Ok(bound)
+    }
+
+    /// Tells who has started the program, if that waits for it, that it serves. For programs that serve health
+    /// themselves.
+    pub fn started(&self) {
+        service_manager::ready();
     }
 
     async fn serve_at(
@@ -158,6 +167,7 @@ async fn until_stopped(
         panicked = tasks.panicked() => Err(panicked.into()),
     };
     tracing::info!("stopping");
+    service_manager::stopping();
     shutdown.cancel();
     let ended = tokio::select! {
         result = program => result,

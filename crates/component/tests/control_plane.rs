@@ -237,7 +237,8 @@ async fn what_a_kubeconfig_lacks_is_named() {
     std::fs::write(&path, "apiVersion: v1\nkind: Config\n").unwrap();
     let error = Credentials::from_kubeconfig(&path).unwrap_err().to_string();
     assert!(error.contains("context"), "{error}");
-    let args = ClientArgs { kubeconfig: Some(path.with_file_name("missing")), redis: None };
+    let args =
+        ClientArgs { kubeconfig: Some(path.with_file_name("missing")), ..ClientArgs::default() };
     let error = format!("{:#}", component::client(&args).await.err().unwrap());
     assert!(error.contains("missing"), "{error}");
 }
@@ -260,7 +261,7 @@ async fn a_replica_whose_term_is_over_is_as_ready_as_one_in_waiting() {
     let plane = ControlPlane::builder().listen().start().await;
     let kubeconfig = plane.kubeconfig("tester", &["system:masters"], &[]);
     let args = ReplicaArgs {
-        client: ClientArgs { kubeconfig: Some(kubeconfig), redis: None },
+        client: ClientArgs { kubeconfig: Some(kubeconfig), ..ClientArgs::default() },
         serve: ServeArgs::default(),
         leader: LeaderArgs::default(),
     };

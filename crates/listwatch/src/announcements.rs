@@ -1,9 +1,9 @@
 //! What is told over Redis, for who lists and watches nothing: the API server.
 
-use component::Tasks;
+use component::{RedisServer, Tasks};
 use futures::Stream;
 
-use crate::{Error, Heartbeat, PodsUsage, bus::Bus, open, topics};
+use crate::{Error, Heartbeat, PodsUsage, bus::Bus, login::open, topics};
 
 /// A connection to Redis to listen on. Clones share it.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ impl Announcements {
     ///
     /// # Errors
     /// If the URL is wrong.
-    pub fn connect(redis: &str, tasks: &Tasks) -> Result<Self, Error> {
+    pub fn connect(redis: &RedisServer, tasks: &Tasks) -> Result<Self, Error> {
         Ok(Self(Bus::start(open(redis)?, tasks)))
     }
 

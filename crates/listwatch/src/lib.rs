@@ -16,6 +16,7 @@ pub mod demand;
 mod history;
 mod listener;
 mod lists;
+mod login;
 mod message;
 mod outlet;
 mod publisher;
@@ -28,7 +29,7 @@ pub mod usage;
 
 use std::fmt::{self, Debug};
 
-use component::Tasks;
+use component::{RedisServer, Tasks};
 use futures::{Stream, StreamExt, stream};
 use kube::{
     Client, Resource,
@@ -40,25 +41,17 @@ use kube::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{bus::Bus, listener::Listener, outlet::Outlet, source::Source};
+use crate::{bus::Bus, listener::Listener, login::open, outlet::Outlet, source::Source};
 
 pub use announcements::Announcements;
 pub use demand::{Demand, FunctionDemand};
 pub use history::{History, Predecessor};
 pub use lists::{Lists, News, gone};
+pub use login::Error;
 pub use message::{ChangeMessage, ChangeType};
 pub use publisher::{BOOKMARK_PERIOD, Change, Publisher};
 pub use source::Scope;
 pub use usage::{ContainerUsage, PodUsage, PodsUsage, Usage, UsageWanted};
-
-/// Why a listener or publisher cannot be made. After that, nothing fails: it degrades.
-#[derive(Debug, thiserror::Error)]
-#[error("wrong Redis URL {url}")]
-pub struct Error {
-    url: String,
-    #[source]
-    source: Box<dyn std::error::Error + Send + Sync>,
-}
 
 /// A sign of life of a node, with what it has to do. Sent every second over Redis, lost without harm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -104,9 +97,9 @@ struct Redis {
 }
 
 impl ListWatch {
-    /// A listener that hears over Redis if there is a URL. It connects in the background, now and whenever
+    /// A listener that hears over Redis if there is one. It connects in the background, now and whenever
     /// the connection is lost; must be called within a tokio runtime.
-    pub fn new(client: Client, redis: Option<&str>, tasks: &Tasks) -> Result<Self, Error> {
+    pub fn new(client: Client, redis: Option<&RedisServer>, tasks: &Tasks) -> Result<Self, Error> {
         let redis = redis.map(open).transpose()?.map(|redis| Redis {
             bus: Bus::start(redis.clone(), tasks),
             outlet: Outlet::start(redis, tasks),
@@ -235,9 +228,4 @@ fn topic<K: Resource>(kind: &K::DynamicType, scope: &Scope) -> String {
         Scope::PodsOfNode(node) => topics::pods_of_node(node),
         Scope::All | Scope::Namespace(_) => topics::changes(&K::group(kind), &K::plural(kind)),
     }
-}
-
-fn open(url: &str) -> Result<redis::Client, Error> {
-    redis::Client::open(url)
-        .map_err(|source| Error { url: url.to_owned(), source: Box::new(source) })
 }

@@ -16,13 +16,13 @@ use std::{
     time::Duration,
 };
 
-use component::Tasks;
+use component::{RedisServer, Tasks};
 use serde_json::value::RawValue;
 
 use crate::{
     ChangeMessage, ChangeType, Error, History,
+    login::open,
     message::Reference,
-    open,
     outlet::{Message, Outlet},
     topics,
 };
@@ -67,8 +67,8 @@ struct Inner {
 impl Publisher {
     /// A publisher that connects in the background, now and whenever the connection is lost. Must be
     /// called within a tokio runtime.
-    pub fn connect(url: &str, tasks: &Tasks) -> Result<Self, Error> {
-        let outlet = Outlet::start(open(url)?, tasks);
+    pub fn connect(redis: &RedisServer, tasks: &Tasks) -> Result<Self, Error> {
+        let outlet = Outlet::start(open(redis)?, tasks);
         Ok(Self { inner: Arc::new(Inner { outlet, heads: Mutex::default() }) })
     }
 
@@ -366,7 +366,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_nodes_topic_begins_with_it_and_ends_with_its_last_pod() {
-        let publisher = Publisher::connect("redis://127.0.0.1:1", &Tasks::default()).unwrap();
+        let publisher =
+            Publisher::connect(&"redis://127.0.0.1:1".into(), &Tasks::default()).unwrap();
         publisher.begin(History::default(), 4, [("", "nodes"), ("", "pods")]);
         let kinds = ["minik8s.core.nodes", "minik8s.core.pods"];
         let with_node = [&kinds[..], &["minik8s.pods.node.n1"]].concat();

@@ -11,7 +11,7 @@ use std::{
 };
 
 use api_types::api::core::v1::{Binding, ConfigMap, Node, ObjectReference, Pod};
-use component::Tasks;
+use component::{RedisServer, Tasks};
 use futures::{StreamExt, future::join_all};
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -20,7 +20,7 @@ use kube::{
 };
 use listwatch::{ChangeMessage, ChangeType, Heartbeat, ListWatch, Scope, topics};
 use serde::de::DeserializeOwned;
-use testkit::{ControlPlane, Etcd, Proxy, Redis, node, pod, wait};
+use testkit::{Authority, ControlPlane, Etcd, Proxy, Redis, node, pod, wait};
 use tokio::task::JoinHandle;
 
 /// Name and version of objects.
@@ -248,12 +248,30 @@ async fn a_redis_that_is_not_there_yet_is_found_when_it_comes() {
 }
 
 #[tokio::test]
+async fn over_tls_and_with_a_password_no_watch_is_needed_either() {
+    let authority = Authority::new();
+    let redis = Redis::spawn_secured(&authority).await;
+    let server = RedisServer {
+        password: Some(Redis::PASSWORD.into()),
+        authorities: Some(std::fs::read(authority.authority()).unwrap()),
+        ..redis.server()
+    };
+    let plane = ControlPlane::builder().redis_server(server).start().await;
+    let pods = pods(&plane.client());
+    let mirror = Mirror::of::<Pod>(&plane.listwatch(), Scope::All);
+    mirror.follows(&pods, "a").await;
+    no_watch_is_open(&plane).await;
+    mirror.follows(&pods, "b").await;
+}
+
+#[tokio::test]
 async fn what_the_publisher_could_not_send_is_noticed() {
     let redis = Redis::spawn().await;
     let proxy = Proxy::before(redis.address()).await;
     let url = format!("redis://{}", proxy.address());
     let plane = ControlPlane::builder().redis_url(&url).start().await;
-    let listwatch = ListWatch::new(plane.client(), Some(&redis.url()), &Tasks::default()).unwrap();
+    let listwatch =
+        ListWatch::new(plane.client(), Some(&redis.server()), &Tasks::default()).unwrap();
     let pods = pods(&plane.client());
     let mirror = Mirror::of::<Pod>(&listwatch, Scope::All);
     for (round, silence) in [Proxy::cut, Proxy::freeze].into_iter().enumerate() {
@@ -274,7 +292,8 @@ async fn a_listeners_connection_that_is_dead_without_a_word_is_noticed() {
     let proxy = Proxy::before(redis.address()).await;
     let plane = ControlPlane::builder().redis(&redis).start().await;
     let url = format!("redis://{}", proxy.address());
-    let listwatch = ListWatch::new(plane.client(), Some(&url), &Tasks::default()).unwrap();
+    let listwatch =
+        ListWatch::new(plane.client(), Some(&url.as_str().into()), &Tasks::default()).unwrap();
     let pods = pods(&plane.client());
     let mirror = Mirror::of::<Pod>(&listwatch, Scope::All);
     mirror.equals(&pods, "").await;
@@ -420,7 +439,8 @@ async fn a_store_that_was_restored_is_listed_anew() {
     let proxy = Proxy::before(redis.address()).await;
     let plane = ControlPlane::builder().redis(&redis).start().await;
     let url = format!("redis://{}", proxy.address());
-    let listwatch = ListWatch::new(plane.client(), Some(&url), &Tasks::default()).unwrap();
+    let listwatch =
+        ListWatch::new(plane.client(), Some(&url.as_str().into()), &Tasks::default()).unwrap();
     let pods = pods(&plane.client());
     let mirror = Mirror::of::<Pod>(&listwatch, Scope::All);
     mirror.follows(&pods, "a").await;
@@ -476,7 +496,8 @@ async fn a_hole_is_filled_and_repetitions_and_garbage_do_no_harm() {
     let plane = ControlPlane::start().await;
     let pods = pods(&plane.client());
     let first = create(&pods, "first").await;
-    let listwatch = ListWatch::new(plane.client(), Some(&redis.url()), &Tasks::default()).unwrap();
+    let listwatch =
+        ListWatch::new(plane.client(), Some(&redis.server()), &Tasks::default()).unwrap();
     let mirror = Mirror::of::<Pod>(&listwatch, Scope::All);
     mirror.equals(&pods, "").await;
     let client = redis::Client::open(redis.url()).unwrap();
@@ -505,7 +526,8 @@ async fn who_lags_behind_does_not_show_that_all_is_well() {
     let plane = ControlPlane::start().await;
     let pods = pods(&plane.client());
     let (old, _) = (create(&pods, "old").await, create(&pods, "new").await);
-    let listwatch = ListWatch::new(plane.client(), Some(&redis.url()), &Tasks::default()).unwrap();
+    let listwatch =
+        ListWatch::new(plane.client(), Some(&redis.server()), &Tasks::default()).unwrap();
     let mirror = Mirror::of::<Pod>(&listwatch, Scope::All);
     mirror.equals(&pods, "").await;
     let client = redis::Client::open(redis.url()).unwrap();
@@ -531,7 +553,8 @@ async fn a_server_that_hears_nothing_does_not_say_that_all_is_well() {
     let _publishing = ControlPlane::builder().etcd_url(&url).redis(&redis).start().await;
     let other = ControlPlane::builder().etcd(&etcd).start().await;
     let pods = pods(&other.client());
-    let listwatch = ListWatch::new(other.client(), Some(&redis.url()), &Tasks::default()).unwrap();
+    let listwatch =
+        ListWatch::new(other.client(), Some(&redis.server()), &Tasks::default()).unwrap();
     let mirror = Mirror::of::<Pod>(&listwatch, Scope::All);
     mirror.follows(&pods, "a").await;
     assert_eq!(requests(&other, true), 0);

@@ -8,6 +8,7 @@ use std::{
 };
 
 use apiserver::{ApiServer, Config, Identity, pki::Pki};
+use component::RedisServer;
 use futures::StreamExt;
 use http::{Request, StatusCode};
 use kube::{Client, client::Body};
@@ -26,7 +27,7 @@ use crate::{
 pub struct Builder {
     config: Config,
     etcd: Option<String>,
-    redis: Option<String>,
+    redis: Option<RedisServer>,
     listen: bool,
 }
 
@@ -48,14 +49,19 @@ impl Builder {
     /// Publishes its changes, and listens to them, over Redis.
     #[must_use]
     pub fn redis(self, redis: &Redis) -> Self {
-        let url = redis.url();
-        self.redis_url(&url)
+        self.redis_server(redis.server())
     }
 
     /// As [`Builder::redis`], by URL.
     #[must_use]
-    pub fn redis_url(mut self, url: &str) -> Self {
-        self.redis = Some(url.to_owned());
+    pub fn redis_url(self, url: &str) -> Self {
+        self.redis_server(url.into())
+    }
+
+    /// As [`Builder::redis`], with a login.
+    #[must_use]
+    pub fn redis_server(mut self, redis: RedisServer) -> Self {
+        self.redis = Some(redis);
         self
     }
 
@@ -147,7 +153,7 @@ impl Socket {
 #[derive(Debug)]
 pub struct ControlPlane {
     config: Config,
-    redis: Option<String>,
+    redis: Option<RedisServer>,
     store: Mutex<Arc<dyn Store>>,
     backend: Backend,
     socket: Option<Socket>,
@@ -177,7 +183,7 @@ impl ControlPlane {
 
     /// The listener of a component: over Redis, if the control plane has it.
     pub fn listwatch(&self) -> ListWatch {
-        ListWatch::new(self.client(), self.redis.as_deref(), &component::Tasks::default())
+        ListWatch::new(self.client(), self.redis.as_ref(), &component::Tasks::default())
             .expect("the Redis URL is right")
     }
 
@@ -271,12 +277,12 @@ impl ControlPlane {
     /// # Panics
     /// If it does not start.
     pub async fn start_server(&self) {
-        let connect = |url: &str| {
-            Publisher::connect(url, &component::Tasks::default()).expect("the Redis URL is right")
+        let connect = |redis: &RedisServer| {
+            Publisher::connect(redis, &component::Tasks::default()).expect("the Redis URL is right")
         };
-        let redis = self.redis.as_deref();
-        let listen = |url: &str| {
-            Announcements::connect(url, &component::Tasks::default()).expect("the URL is right")
+        let redis = self.redis.as_ref();
+        let listen = |redis: &RedisServer| {
+            Announcements::connect(redis, &component::Tasks::default()).expect("the URL is right")
         };
         let config = Config { announcements: redis.map(listen), ..self.config.clone() };
         let started = ApiServer::start(config, self.store(), redis.map(connect)).await;
@@ -360,7 +366,7 @@ mod tests {
     async fn programs_reach_it_over_tls() {
         let plane = ControlPlane::builder().listen().start().await;
         let path = plane.kubeconfig("system:node:n1", &["system:nodes"], &["n1"]);
-        let args = ClientArgs { kubeconfig: Some(path), redis: None };
+        let args = ClientArgs { kubeconfig: Some(path), ..ClientArgs::default() };
         let client = component::client(&args).await.unwrap();
         component::wait_for_apiserver(&client).await;
         let pods: Api<Pod> = Api::namespaced(client, "default");

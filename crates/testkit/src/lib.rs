@@ -4,6 +4,7 @@
 //! What fails here fails the test: these functions panic with a message that says what to do.
 
 mod apiserver;
+mod authority;
 mod builders;
 mod connections;
 mod control_plane;
@@ -20,6 +21,7 @@ mod tls;
 pub mod wait;
 
 pub use apiserver::Apiserver;
+pub use authority::Authority;
 pub use builders::{
     NodeBuilder, PodBuilder, ReplicaSetBuilder, ServiceBuilder, node, pod, replica_set, service,
 };

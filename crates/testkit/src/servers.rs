@@ -1,17 +1,20 @@
 //! Real etcd and Redis servers, each test its own.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt, fs, net::SocketAddr, time::Duration};
 
+use component::RedisServer;
 use nix::sys::signal::Signal;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
+use tokio_rustls::TlsConnector;
 
 use crate::{
+    Authority,
     process::{Process, free_address},
-    wait,
+    tls, wait,
 };
 
 /// How long a question for a server's health may take.
@@ -28,17 +31,25 @@ struct Server {
 }
 
 /// What to ask, and what the answer contains if the server is well.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 struct Probe {
     question: &'static str,
     answer: &'static str,
+    /// For who is asked over TLS.
+    connector: Option<TlsConnector>,
+}
+
+impl fmt::Debug for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Probe").field("question", &self.question).finish_non_exhaustive()
+    }
 }
 
 impl Server {
     async fn spawn(probe: Probe, make: impl Fn(SocketAddr) -> Process) -> Self {
         for _ in 0..ATTEMPTS {
             let address = free_address();
-            let mut server = Self { process: make(address), address, probe };
+            let mut server = Self { process: make(address), address, probe: probe.clone() };
             server.process.start();
             if server.ready().await {
                 return server;
@@ -54,7 +65,7 @@ impl Server {
 
     /// Waits until it answers. False if it has ended.
     async fn ready(&mut self) -> bool {
-        let (address, probe) = (self.address, self.probe);
+        let (address, probe) = (self.address, &self.probe);
         let process = &mut self.process;
         wait::until("the server answers", async || match probe.ask(address).await {
             Ok(()) => Ok(true),
@@ -66,8 +77,8 @@ impl Server {
 }
 
 impl Probe {
-    async fn ask(self, address: SocketAddr) -> Result<(), String> {
-        match timeout(PATIENCE, self.exchange(address)).await {
+    async fn ask(&self, address: SocketAddr) -> Result<(), String> {
+        match timeout(PATIENCE, self.connect(address)).await {
             Ok(Ok(answer)) if answer.contains(self.answer) => Ok(()),
             Ok(Ok(answer)) => Err(format!("answer {answer:?}")),
             Ok(Err(error)) => Err(error.to_string()),
@@ -75,8 +86,17 @@ impl Probe {
         }
     }
 
-    async fn exchange(self, address: SocketAddr) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(address).await?;
+    async fn connect(&self, address: SocketAddr) -> std::io::Result<String> {
+        match &self.connector {
+            None => self.exchange(TcpStream::connect(address).await?).await,
+            Some(connector) => self.exchange(tls::connect(connector, address).await?).await,
+        }
+    }
+
+    async fn exchange(
+        &self,
+        mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    ) -> std::io::Result<String> {
         stream.write_all(self.question.as_bytes()).await?;
         let mut answer = String::new();
         let mut buffer = [0; 4096];
@@ -97,14 +117,30 @@ pub struct Etcd(Server);
 impl Etcd {
     /// A new, empty one.
     pub async fn spawn() -> Self {
-        let probe =
-            Probe { question: "GET /health HTTP/1.0\r\n\r\n", answer: "\"health\":\"true\"" };
-        Self(Server::spawn(probe, etcd).await)
+        Self(Server::spawn(Self::probe(None), |address| etcd("http", address, &[])).await)
+    }
+
+    /// One that serves over TLS alone, and only who shows a certificate of this authority.
+    pub async fn spawn_secured(authority: &Authority) -> Self {
+        let flags = [
+            "--client-cert-auth".to_owned(),
+            format!("--trusted-ca-file={}", authority.authority().display()),
+            format!("--cert-file={}", authority.certificate().display()),
+            format!("--key-file={}", authority.key().display()),
+        ];
+        let make = |address| etcd("https", address, &flags);
+        Self(Server::spawn(Self::probe(Some(authority.connector())), make).await)
+    }
+
+    fn probe(connector: Option<TlsConnector>) -> Probe {
+        let question = "GET /health HTTP/1.0\r\n\r\n";
+        Probe { question, answer: "\"health\":\"true\"", connector }
     }
 
     /// Its client URL.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.0.address)
+        let scheme = if self.0.probe.connector.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.0.address)
     }
 
     /// Its address.
@@ -143,8 +179,8 @@ impl Etcd {
     }
 }
 
-fn etcd(address: SocketAddr) -> Process {
-    let (client, peer) = (format!("http://{address}"), format!("http://{}", free_address()));
+fn etcd(scheme: &str, address: SocketAddr, flags: &[String]) -> Process {
+    let (client, peer) = (format!("{scheme}://{address}"), format!("http://{}", free_address()));
     Process::new("etcd", |folder| {
         [
             ("--name", "test"),
@@ -157,6 +193,7 @@ fn etcd(address: SocketAddr) -> Process {
         ]
         .iter()
         .map(|(flag, value)| format!("{flag}={value}"))
+        .chain(flags.iter().cloned())
         .collect()
     })
 }
@@ -168,12 +205,29 @@ pub struct Redis(Server);
 impl Redis {
     /// A new one.
     pub async fn spawn() -> Self {
-        Self(Server::spawn(Probe { question: "PING\r\n", answer: "+PONG" }, redis).await)
+        let probe = Probe { question: "PING\r\n", answer: "+PONG", connector: None };
+        Self(Server::spawn(probe, redis).await)
     }
+
+    /// One that serves over TLS alone, with a certificate of this authority, who knows [`Redis::PASSWORD`].
+    pub async fn spawn_secured(authority: &Authority) -> Self {
+        let connector = Some(authority.connector());
+        let probe = Probe { question: "PING\r\n", answer: "-NOAUTH", connector };
+        Self(Server::spawn(probe, |address| redis_over_tls(address, authority)).await)
+    }
+
+    /// The password of one that asks for it.
+    pub const PASSWORD: &str = "open sesame";
 
     /// Its URL.
     pub fn url(&self) -> String {
-        format!("redis://{}", self.0.address)
+        let scheme = if self.0.probe.connector.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}://{}", self.0.address)
+    }
+
+    /// Where it is, for who needs no password.
+    pub fn server(&self) -> RedisServer {
+        self.url().as_str().into()
     }
 
     /// Its address.
@@ -201,6 +255,25 @@ fn redis(address: SocketAddr) -> Process {
     })
 }
 
+fn redis_over_tls(address: SocketAddr, authority: &Authority) -> Process {
+    Process::new("redis-server", |folder| {
+        // Its password is not for everybody's eyes: not a flag.
+        let file = format!("{folder}/redis.conf");
+        let configuration = format!(
+            "bind {}\nport 0\ntls-port {}\nrequirepass \"{}\"\ntls-auth-clients optional\ntls-ca-cert-file {}\n\
+             tls-cert-file {}\ntls-key-file {}\nsave \"\"\nappendonly no\ndir {folder}\n",
+            address.ip(),
+            address.port(),
+            Redis::PASSWORD,
+            authority.authority().display(),
+            authority.certificate().display(),
+            authority.key().display(),
+        );
+        fs::write(&file, configuration).expect("the folder can be written to");
+        vec![file]
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,7 +281,7 @@ mod tests {
     #[tokio::test]
     async fn redis_can_be_killed_and_restarted_on_its_port() {
         let mut redis = Redis::spawn().await;
-        let (url, probe) = (redis.url(), redis.0.probe);
+        let (url, probe) = (redis.url(), redis.0.probe.clone());
         redis.kill();
         assert!(probe.ask(redis.address()).await.is_err());
         redis.restart().await;

@@ -33,7 +33,7 @@ async fn of(pods: usize, backing: Backing, report: &mut Report) -> anyhow::Resul
     let server = Server::with(backing, &[format!("--redis={}", redis.url())]).await?;
     let announced = fill(&mut server.connect().await?, pods).await?;
     let client = server.program.client().await;
-    let kubelets = ListWatch::new(client, Some(&redis.url()), &Tasks::default())?;
+    let kubelets = ListWatch::new(client, Some(&redis.server()), &Tasks::default())?;
     wait::until("all that is announced is known", async || {
         announced.iter().for_each(|usage| kubelets.announce_pods_usage(usage));
         let list = list(&server).await.map_err(|error| error.to_string())?;

@@ -6,6 +6,7 @@
 //! revision. Requests find the members that answer by themselves.
 
 mod convert;
+mod tls;
 
 use std::{fmt, future::Future, iter, time::Duration};
 
@@ -23,6 +24,7 @@ use tokio::time::timeout;
 use self::convert::{
     check_watch, entry, event, failure, header_revision, lacks, number, prefix_end, revision,
 };
+pub use self::tls::Tls;
 use crate::{Entry, Event, Events, Expect, Guard, Page, Query, Revision, Store, StoreError};
 
 /// The longest that a request may take. etcd itself gives up after 7 s.
@@ -48,10 +50,18 @@ impl Etcd {
     ///
     /// *Errors*: `Unavailable` if no member answers with a quorum behind it.
     pub async fn connect(endpoints: &[String]) -> Result<Self, StoreError> {
-        let options = ConnectOptions::new()
+        Self::connect_with(endpoints, None).await
+    }
+
+    /// The same, over TLS.
+    pub async fn connect_with(endpoints: &[String], tls: Option<&Tls>) -> Result<Self, StoreError> {
+        let mut options = ConnectOptions::new()
             .with_connect_timeout(CONNECT_PATIENCE)
             .with_keep_alive(KEEP_ALIVE.0, KEEP_ALIVE.1)
             .with_require_leader(true);
+        if let Some(tls) = tls {
+            options = options.with_tls(tls.options());
+        }
         let client = request(Client::connect(endpoints, Some(options))).await?;
         let etcd = Self {
             kv: client.kv_client().max_decoding_message_size(LONGEST_ANSWER),
