@@ -7,6 +7,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
 . "$ROOT/scripts/lib/cluster.sh"
 . "$ROOT/scripts/lib/registry.sh"
+. "$ROOT/scripts/lib/leftovers.sh"
 
 purge=false
 while [ $# -gt 0 ]; do
@@ -60,53 +61,6 @@ remove_containers() {
     done
 }
 
-# What is ours of the network: the services' addresses, the kubelets' bridges, the packet filter's chains, our routes. Other
-# networks' links and routes may lie in the same ranges.
-remove_network() {
-    local node
-    ip -o addr show dev lo to "$SERVICE_CIDR" | awk '{print $4}' | xargs -r -I{} ip addr del {} dev lo
-    node_names | while read -r node; do
-        ! ip link show "$(bridge "$node")" >/dev/null 2>&1 || ip link del "$(bridge "$node")"
-    done
-    remove_chains filter
-    remove_chains nat
-    remove_routes "$CLUSTER_CIDR"
-    remove_routes "$SERVICE_CIDR"
-}
-
-# remove_routes CIDR: the one that keeps packets here, and kube-proxy's to the pods of other nodes.
-remove_routes() {
-    ! ip route show type blackhole exact "$1" | grep -q . || ip route del blackhole "$1"
-    ip route flush root "$1" proto 138
-}
-
-# remove_chains TABLE: our chains that name one of the ranges, and the jumps to them.
-remove_chains() {
-    local rules chain jump
-    rules=$(iptables -w -t "$1" -S)
-    for chain in $(grep -F -e "$CLUSTER_CIDR" -e "$SERVICE_CIDR" <<<"$rules" | grep -o 'MINIK8S-[^ ]*' | sort -u); do
-        { grep -e "-j $chain\$" <<<"$rules" || true; } | while read -r _ jump; do
-            # shellcheck disable=SC2086 # the words of a rule
-            iptables -w -t "$1" -D $jump
-        done
-        iptables -w -t "$1" -F "$chain"
-        iptables -w -t "$1" -X "$chain"
-    done
-}
-
-# mounted FOLDER: what the kubelets mounted below it for pods, the innermost first: volumes in memory, and parts of volumes.
-mounted() {
-    findmnt -rno TARGET | awk -v below="$(realpath -m "$1")/kubelet" 'index($1, below) == 1 && $1 ~ "/pods/" {print $1}' | sort -r
-}
-
-# unmount FOLDER: them. A part of a volume shares what is mounted in it with the volume: that stays mounted there.
-unmount() {
-    local point
-    mounted "$1" | while read -r point; do mount --make-private "$(printf '%b' "$point")"; done
-    mounted "$1" | while read -r point; do umount "$(printf '%b' "$point")"; done
-    [ -z "$(mounted "$1")" ] || die "still mounted, so nothing is removed: $(mounted "$1")"
-}
-
 # In folders that may hold other things too: --state-dir, --log-dir and so on may be anybody's.
 remove_data() {
     local folder file
@@ -124,7 +78,8 @@ stop_programs
 if $purge; then
     say "removing containers, network and data"
     remove_containers
-    remove_network
+    # shellcheck disable=SC2046 # names of nodes have no spaces
+    remove_network $(node_names)
     forget_registry
     unmount "$STATE_DIR"
     remove_data

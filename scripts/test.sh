@@ -27,6 +27,8 @@ install() {
     command -v etcd >/dev/null || install_missing etcd-server
     command -v redis-server >/dev/null || install_missing redis-server
     command -v docker-registry >/dev/null || install_missing docker-registry
+    # Not as the first process of this machine: for its tool that checks units.
+    command -v systemd-analyze >/dev/null || install_missing systemd
     command -v prometheus >/dev/null && command -v promtool >/dev/null || install_missing prometheus
     [ -x /usr/bin/kubectl ] || install_missing kubernetes-client
 }
@@ -35,6 +37,8 @@ lint() {
     say "formatting" && as_builder cargo fmt --all --check
     say "lints" && as_builder cargo clippy --workspace --all-targets --quiet -- -D warnings
     say "scripts" && (cd "$ROOT/scripts" && shellcheck -S warning -x ./*.sh)
+    # What they begin with comes from scripts/package.sh.
+    shellcheck -S warning -s sh -e SC2154 "$ROOT"/deploy/debian/*
 }
 
 # The tests run as root, in the folder of whoever called sudo.

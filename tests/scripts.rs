@@ -222,7 +222,7 @@ fn purge_removes_what_is_ours_and_nothing_else() {
     let folder = StandIns::new(&[("bin/docker", ""), ("cluster/config/kubelet-n1.conf", "")]);
     let script = r#"
         set -eu
-        . scripts/lib/common.sh; . scripts/lib/cluster.sh
+        . scripts/lib/common.sh; . scripts/lib/cluster.sh; . scripts/lib/leftovers.sh
         ip link set lo up
         ip link add flannel0 type bridge && ip addr add 10.244.9.1/24 dev flannel0 && ip link set flannel0 up
         ip link add "$(bridge n1)" type bridge && ip addr add 10.244.0.1/24 dev "$(bridge n1)" && ip link set "$(bridge n1)" up
@@ -320,6 +320,43 @@ fn images_are_made_from_the_mirrors_that_the_machine_uses() {
         &format!("{IMAGES}find_proxies; echo ${{#proxies[@]}} \"${{proxies[@]}}\""),
         "1 --aptopt=Acquire::http::Proxy \"http://proxy.example:3142\"\n",
     );
+}
+
+#[test]
+fn portainer_listens_on_this_host_alone_unless_told_otherwise() {
+    let asked = |flags: &str| {
+        let folder = StandIns::new(&[("bin/docker", r#"echo "$*" >>"$HERE/calls""#)]);
+        let (code, said) = folder.bash(&format!("scripts/portainer.sh {flags}"));
+        assert_eq!(code, 0, "{said}");
+        fs::read_to_string(folder.path("calls")).unwrap()
+    };
+    let run = |address: &str, image: &str| {
+        format!(
+            "info\nrm -f portainer\nrun -d --name portainer --restart always -p {address}:9000 \
+             -v /var/run/docker.sock:/var/run/docker.sock -v portainer_data:/data {image}\n"
+        )
+    };
+    assert_eq!(asked(""), run("127.0.0.1:9000", "portainer/portainer-ce:lts"));
+    let elsewhere = "--address 0.0.0.0 --port 9001 --image r:5000/portainer";
+    assert_eq!(asked(elsewhere), run("0.0.0.0:9001", "r:5000/portainer"));
+    assert_eq!(asked("--remove"), "info\nrm -f portainer\n");
+}
+
+#[test]
+fn pipelines_call_scripts_that_there_are() {
+    let workflow = fs::read_to_string(root().join("deploy/ci-workflow.yaml")).unwrap();
+    let parsed: serde_yaml::Value = serde_yaml::from_str(&workflow).unwrap();
+    assert!(parsed["jobs"]["deploy"]["needs"] == "test", "nothing is rolled out untested");
+    let jenkins = fs::read_to_string(root().join("deploy/Jenkinsfile")).unwrap();
+    for text in [&workflow, &jenkins] {
+        let words = text.split(|c: char| c.is_whitespace() || "'\"".contains(c));
+        let named: Vec<_> = words.filter(|word| word.starts_with("scripts/")).collect();
+        assert!(named.contains(&"scripts/test.sh") && named.contains(&"scripts/deploy.sh"));
+        for script in named {
+            let mode = fs::metadata(root().join(script)).unwrap().permissions().mode();
+            assert!(mode & 0o100 != 0, "{script}");
+        }
+    }
 }
 
 /// Takes `kubeconfig … --output FILE …`.

@@ -96,9 +96,6 @@ pods_running() {
         awk '{split($2, r, "/"); if ($3 != "Running" || r[1] != r[2]) bad = 1} END {exit bad}' <<<"$pods"
 }
 
-# bridge NODE: the link that the kubelet of that name makes.
-bridge() { echo "mk8s$(printf %s "$1" | sha256sum | cut -c1-8)"; }
-
 # port N: a standard port, moved by the offset.
 port() { echo $(($1 + PORT_OFFSET)); }
 

@@ -1,0 +1,11 @@
+//! minik8s as systemd runs it: units, `scripts/install.sh`, packages and `scripts/deploy.sh`, on copies of this host in namespaces of
+//! their own, whose `systemctl` is a stand-in that starts what units say.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod deploy;
+mod host;
+mod installed;
+mod masters;
+mod packages;
+mod units;

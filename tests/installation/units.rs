@@ -1,0 +1,77 @@
+//! The units: as systemd's own tool sees them, and as what starts a cluster.
+
+use crate::host::{built, check, programs_that_say};
+
+/// How exposed a unit may be, by `systemd-analyze security`: tenths, of 100. A kubelet makes mounts and namespaces for pods, and
+/// kube-proxy holds addresses, routes and rules.
+const EXPOSURE: [(&str, u8); 8] = [
+    ("apiserver", 14),
+    ("controller-manager", 16),
+    ("etcd", 14),
+    ("kube-proxy", 47),
+    ("kubelet", 62),
+    ("redis", 14),
+    ("scheduler", 14),
+    ("serverless-gateway", 14),
+];
+
+#[test]
+fn systemd_takes_the_units_and_finds_them_hardened() {
+    let programs = programs_that_say("nothing");
+    let thresholds = EXPOSURE.map(|(name, most)| format!("{name}:{most}")).join(" ");
+    let script = format!(
+        r#"
+        scripts/install.sh master worker --bin "$PROGRAMS" --root /tmp/root --release one >/dev/null 2>&1
+        # What they are ordered by is the host's, as are etcd and Redis.
+        for program in etcd redis-server; do install -D /bin/true /tmp/root/usr/bin/$program; done
+        cp /usr/lib/systemd/system/*.target /tmp/root/usr/lib/systemd/system/
+        echo --
+        cd /tmp/root/usr/lib/systemd/system
+        systemd-analyze verify --root /tmp/root minik8s-*
+        for unit in minik8s-*.service; do name=${{unit#minik8s-}}; echo "${{name%.service}}"; done
+        for one in {thresholds}; do
+            systemd-analyze security --no-pager --offline=true --root /tmp/root --threshold "${{one#*:}}" "minik8s-${{one%:*}}.service" >/tmp/said ||
+                grep -e '✗' -e '→' /tmp/said
+        done"#
+    );
+    let names = EXPOSURE.map(|(name, _)| format!("{name}\n")).concat();
+    check(programs.path(), &script, &names);
+}
+
+/// Every program by its unit's own line, as the user and with the capabilities that the unit says; node and proxy look for a Docker
+/// that is not there.
+#[test]
+fn a_cluster_starts_from_the_units_alone() {
+    let script = r#"
+        . scripts/lib/common.sh
+        hostname n1
+        ip link add host0 type veth peer name host1
+        ip addr add 192.0.2.1/24 dev host0 && ip link set host0 up && ip link set host1 up
+        scripts/install.sh master worker --bin "$PROGRAMS" --release one
+        if systemctl is-active minik8s-kubelet; then die "a kubelet that has not joined is started"; fi
+        kubeconfigs=/var/lib/minik8s/kubeconfigs
+        cp $kubeconfigs/kube-proxy.conf /etc/minik8s/
+        /usr/lib/minik8s/current/apiserver kubeconfig --data-dir /var/lib/minik8s/apiserver --server https://192.0.2.1:6443 \
+            --user system:node:n1 --group system:nodes --san n1 --san 192.0.2.1 --output /etc/minik8s/kubelet.conf
+        systemctl start minik8s-worker.target
+        export KUBECONFIG=$kubeconfigs/admin.conf
+        /usr/lib/minik8s/current/kubectl create configmap a --from-literal=a=b
+        ready() { curl -fsS --max-time 5 "http://127.0.0.1:$1/readyz"; }
+        for port in 10259 10257 8081; do eventually 60 "readiness at $port" ready $port; done
+        echo --
+        for unit in apiserver scheduler controller-manager serverless-gateway kubelet kube-proxy; do
+            read -r pid _ </run/stand-in/minik8s-$unit.service.pid
+            echo "$unit $(stat -c %U "/proc/$pid") $(sed -n 's/^CapBnd:\t0*//p' "/proc/$pid/status")"
+        done
+        stat -c '%U %a' /var/lib/minik8s/apiserver /etc/minik8s/cluster.env
+        systemctl stop minik8s-master.target minik8s-worker.target"#;
+    let expected = "apiserver minik8s \n\
+        scheduler UNKNOWN \n\
+        controller-manager UNKNOWN \n\
+        serverless-gateway UNKNOWN \n\
+        kubelet root 28303f\n\
+        kube-proxy root 8343f\n\
+        minik8s 700\n\
+        root 600\n";
+    check(&built(), script, expected);
+}
