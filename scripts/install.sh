@@ -106,7 +106,7 @@ gets_ready() {
     local deadline=$((SECONDS + PATIENCE))
     [ -d /run/systemd/system ] && [ "$(systemctl show --property ConditionResult --value "$1")" != no ] || return 0
     until is_ready "$1"; do
-        [ "$SECONDS" -lt "$deadline" ] || { warn "$1 is not ready after $PATIENCE s: $(readiness "$1" | xargs)" && return 1; }
+        [ "$SECONDS" -lt "$deadline" ] || { warn "$1 is not ready after $PATIENCE s: $(readiness "$1" | tr '\n' ' ')" && return 1; }
         sleep 0.2
     done
 }

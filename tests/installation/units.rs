@@ -61,16 +61,20 @@ fn a_cluster_starts_from_the_units_alone() {
         echo --
         for unit in apiserver scheduler controller-manager serverless-gateway kubelet kube-proxy; do
             read -r pid _ </run/stand-in/minik8s-$unit.service.pid
-            echo "$unit $(stat -c %U "/proc/$pid") $(sed -n 's/^CapBnd:\t0*//p' "/proc/$pid/status")"
+            root=$(awk '$5 == "/" {print substr($6, 1, 2)}' "/proc/$pid/mountinfo")
+            echo "$unit $(stat -c %U "/proc/$pid") $root $(sed -n 's/^CapBnd:\t0*//p' "/proc/$pid/status")"
         done
+        # What they tell of themselves, they read of the host.
+        for port in 10259 10257 8081 10248 10256; do curl -sS "http://127.0.0.1:$port/metrics" | grep -o '^process_start_time_seconds'; done | uniq -c
         stat -c '%U %a' /var/lib/minik8s/apiserver /etc/minik8s/cluster.env
         systemctl stop minik8s-master.target minik8s-worker.target"#;
-    let expected = "apiserver minik8s \n\
-        scheduler UNKNOWN \n\
-        controller-manager UNKNOWN \n\
-        serverless-gateway UNKNOWN \n\
-        kubelet root 28303f\n\
-        kube-proxy root 8343f\n\
+    let expected = "apiserver minik8s ro \n\
+        scheduler UNKNOWN ro \n\
+        controller-manager UNKNOWN ro \n\
+        serverless-gateway UNKNOWN ro \n\
+        kubelet root rw 28303f\n\
+        kube-proxy root rw 8343f\n\
+        \x20     5 process_start_time_seconds\n\
         minik8s 700\n\
         root 600\n";
     check(&built(), script, expected);
