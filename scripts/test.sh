@@ -22,7 +22,7 @@ install() {
     as_builder cargo fmt --version >/dev/null && as_builder cargo clippy --version >/dev/null ||
         die "no rustfmt or clippy: rustup component add rustfmt clippy"
     # shellcheck disable=SC2086 # lists of words
-    install_missing $BUILD_PACKAGES $RUN_PACKAGES $SLURM_PACKAGES shellcheck python3 python3-venv g++ zsh fish
+    install_missing $BUILD_PACKAGES $RUN_PACKAGES $SLURM_PACKAGES shellcheck openssl python3 python3-venv g++ zsh fish
     install_docker
     command -v etcd >/dev/null || install_missing etcd-server
     command -v redis-server >/dev/null || install_missing redis-server
