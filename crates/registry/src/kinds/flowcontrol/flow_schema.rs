@@ -4,11 +4,14 @@ use api_machinery::{FieldErrors, FieldPath, names};
 use api_types::api::flowcontrol::v1::{FlowSchema, FlowSchemaSpec};
 use serde_json::json;
 
+use super::policy_rules;
 use crate::{ResourceDef, Strategy, cells, resource, rules};
 
 /// Of what says none.
 const PRECEDENCE: i32 = 1000;
 const MAX_PRECEDENCE: i32 = 10_000;
+/// The schema that goes before all others.
+const EXEMPT: &str = "exempt";
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<FlowSchema, _>(FlowSchemaStrategy)
@@ -48,7 +51,15 @@ impl Strategy<FlowSchema> for FlowSchemaStrategy {
 
     fn validate(&self, schema: &FlowSchema, errors: &mut FieldErrors) {
         let none = FlowSchemaSpec::default();
-        validate_spec(schema.spec.as_ref().unwrap_or(&none), &FieldPath::new("spec"), errors);
+        let (spec, path) = (schema.spec.as_ref().unwrap_or(&none), FieldPath::new("spec"));
+        if spec.matching_precedence == Some(1) && schema.metadata.name.as_deref() != Some(EXEMPT) {
+            let why = "only the schema named 'exempt' may have matchingPrecedence 1";
+            errors.invalid(&path.child("matchingPrecedence"), 1, why);
+        }
+        validate_spec(spec, &path, errors);
+        for (index, rule) in spec.rules.iter().flatten().enumerate() {
+            policy_rules::validate(rule, &path.child("rules").index(index), errors);
+        }
     }
 }
 

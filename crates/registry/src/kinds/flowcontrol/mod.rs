@@ -1,4 +1,5 @@
 //! The kinds of the group.
 
 pub(super) mod flow_schema;
+mod policy_rules;
 pub(super) mod priority_level_configuration;
