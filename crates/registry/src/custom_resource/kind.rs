@@ -2,12 +2,16 @@
 
 use std::fmt;
 
-use api_machinery::{FieldErrors, names, strict};
+use api_machinery::{FieldErrors, FieldPath, names, strict};
 use api_types::jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    columns::Cell, extensions, object::Unstructured, structural_schema, validation::Validation,
+    columns::Cell,
+    extensions,
+    object::Unstructured,
+    structural_schema::{self, LARGEST},
+    validation::Validation,
 };
 use crate::{
     any_object::AnyObject,
@@ -71,7 +75,10 @@ impl CustomKind {
         old: Option<&Unstructured>,
         mut errors: FieldErrors,
     ) -> Result<(), Fault> {
-        if old.is_none_or(|old| old.rest != object.rest) {
+        let is_changed = old.is_none_or(|old| old.rest != object.rest);
+        if is_changed && structural_schema::size_of(&object.rest) >= LARGEST {
+            errors.too_long(&FieldPath::default(), LARGEST);
+        } else if is_changed {
             let value = |object| {
                 serde_json::to_value(object).map_err(|error| Fault::Decode(error.to_string()))
             };

@@ -68,27 +68,57 @@ fn preserves_unknown(schema: &Value) -> bool {
     is_set(schema, "x-kubernetes-preserve-unknown-fields")
 }
 
-/// Says what the object doesn't say. Null counts as not said where it is no value.
+/// How much an object may have, in about the bytes of its JSON: more than a client may send, so that it is the defaults
+/// of a schema that have made it larger.
+pub(super) const LARGEST: usize = 8 << 20;
+
+/// Says what the object doesn't say. Null counts as not said where it is no value. What would make an object too large is
+/// not said: such an object is refused.
 pub(super) fn default(schema: &Value, object: &mut Map<String, Value>) {
+    default_within(schema, object, &mut LARGEST.clone());
+}
+
+fn default_within(schema: &Value, object: &mut Map<String, Value>, room: &mut usize) {
     for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
         if object.get(name).is_some_and(Value::is_null) && !is_set(schema, "nullable") {
             object.remove(name);
         }
         if let (None, Some(default)) = (object.get(name), schema.get("default")) {
+            if *room == 0 {
+                return;
+            }
+            *room = room.saturating_sub(name.len() + size(default));
             object.insert(name.clone(), default.clone());
         }
     }
     for (name, value) in object {
-        of_field(schema, name).into_iter().for_each(|schema| default_value(schema, value));
+        of_field(schema, name).into_iter().for_each(|schema| default_value(schema, value, room));
     }
 }
 
-fn default_value(schema: &Value, value: &mut Value) {
+fn default_value(schema: &Value, value: &mut Value, room: &mut usize) {
     match value {
-        Value::Object(object) => default(schema, object),
-        Value::Array(list) => list.iter_mut().for_each(|v| default_value(&schema["items"], v)),
+        Value::Object(object) => default_within(schema, object, room),
+        Value::Array(list) => {
+            list.iter_mut().for_each(|v| default_value(&schema["items"], v, room));
+        }
         _ => {}
     }
+}
+
+/// About how long its JSON is.
+pub(super) fn size(value: &Value) -> usize {
+    4 + match value {
+        Value::String(text) => text.len(),
+        Value::Array(list) => list.iter().map(size).sum(),
+        Value::Object(fields) => size_of(fields),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    }
+}
+
+/// The same of fields.
+pub(super) fn size_of(fields: &Map<String, Value>) -> usize {
+    fields.iter().map(|(name, value)| name.len() + size(value)).sum()
 }
 
 /// The schema of a field, if there is one.

@@ -396,3 +396,16 @@ fn what_can_not_be_served_is_told() {
     resource.columns.push(PrinterColumn { column: Column::default(), json_path: "x".to_owned() });
     assert_eq!(resource.build().unwrap_err().to_string(), "\"x\" is no JSONPath");
 }
+
+#[test]
+fn an_object_that_defaults_make_too_large_is_refused() {
+    let element = json!({"type": "object", "properties": {
+        "text": {"type": "string", "default": "x".repeat(10_000)},
+    }});
+    let list = json!({"type": "object", "properties": {"list": {"type": "array", "items": element}}});
+    let kind = kind(&list);
+    let of = |elements: usize| object(&json!({"list": vec![json!({}); elements]}));
+    assert!(create(&kind, of(100))["spec"]["list"][99]["text"].is_string());
+    let error = try_create(&kind, of(10_000), &context(&kind)).unwrap_err();
+    assert_eq!((error.code(), error.reason()), (422, "Invalid"));
+}
