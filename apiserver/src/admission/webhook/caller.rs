@@ -4,11 +4,11 @@ use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use api_types::api::admissionregistration::v1::WebhookClientConfig;
 use parking_lot::Mutex;
-use reqwest::{Certificate, Client, StatusCode, Url, redirect::Policy};
+use reqwest::{Client, StatusCode, Url, redirect::Policy};
 
 use super::{
     review::{self, Expected, Question, Verdict},
-    service,
+    service, trust,
 };
 use crate::{kubelet_client::causes, objects::Objects};
 
@@ -23,8 +23,8 @@ const PLACES: usize = 16;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Caller {
+    config: WebhookClientConfig,
     place: Place,
-    authority: Option<Vec<u8>>,
     seconds: u64,
     /// By address, so that no connection is used for another one: a pod's address soon is another's.
     clients: Mutex<HashMap<Option<SocketAddr>, Client>>,
@@ -37,7 +37,7 @@ enum Place {
 }
 
 impl Caller {
-    pub(super) fn new(config: &WebhookClientConfig, seconds: Option<i32>) -> Self {
+    pub(super) fn new(config: WebhookClientConfig, seconds: Option<i32>) -> Self {
         let place = match (&config.service, &config.url) {
             (Some(it), _) => Place::Service {
                 namespace: it.namespace.clone(),
@@ -49,10 +49,15 @@ impl Caller {
         };
         Self {
             place,
-            authority: config.ca_bundle.as_ref().map(|it| it.0.clone()).filter(|it| !it.is_empty()),
-            seconds: u64::try_from(seconds.unwrap_or(SECONDS)).unwrap_or_default(),
+            config,
+            seconds: in_seconds(seconds),
             clients: Mutex::default(),
         }
+    }
+
+    /// Whether it is what would be made of this: then its connections serve.
+    pub(super) fn is_of(&self, config: &WebhookClientConfig, seconds: Option<i32>) -> bool {
+        self.config == *config && self.seconds == in_seconds(seconds)
     }
 
     /// Asks; fails with why there is no verdict.
@@ -120,29 +125,34 @@ impl Caller {
     }
 
     fn client(&self, address: Option<SocketAddr>, url: &Url) -> Result<Client, String> {
-        let mut clients = self.clients.lock();
-        if let Some(client) = clients.get(&address) {
+        if let Some(client) = self.clients.lock().get(&address) {
             return Ok(client.clone());
         }
+        // That takes a while; others are let through, and may build the same.
+        let built = self.build(address, url)?;
+        let mut clients = self.clients.lock();
         if clients.len() >= PLACES {
             clients.clear();
         }
-        let client = self.build(address, url).map_err(|error| causes(&error))?;
-        clients.insert(address, client.clone());
-        Ok(client)
+        Ok(clients.entry(address).or_insert(built).clone())
     }
 
-    fn build(&self, address: Option<SocketAddr>, url: &Url) -> reqwest::Result<Client> {
+    fn build(&self, address: Option<SocketAddr>, url: &Url) -> Result<Client, String> {
         component::install_crypto_provider();
         let mut builder = Client::builder().no_proxy().redirect(Policy::none());
-        if let Some(bundle) = &self.authority {
-            builder = builder.tls_certs_only(Certificate::from_pem_bundle(bundle)?);
+        if let Some(bundle) = self.config.ca_bundle.as_ref().filter(|it| !it.0.is_empty()) {
+            let config = trust::client_config(&bundle.0).map_err(|error| error.to_string())?;
+            builder = builder.tls_backend_preconfigured(config);
         }
         if let Some((address, host)) = address.zip(url.host_str()) {
             builder = builder.resolve(host, address);
         }
-        builder.build()
+        builder.build().map_err(|error| causes(&error))
     }
+}
+
+fn in_seconds(given: Option<i32>) -> u64 {
+    u64::try_from(given.unwrap_or(SECONDS)).unwrap_or_default()
 }
 
 /// A path from the root.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use api_machinery::LabelSelector;
 use api_types::{
-    api::admissionregistration::v1::{RuleWithOperations, ValidatingWebhook},
+    api::admissionregistration::v1::{RuleWithOperations, ValidatingWebhook, WebhookClientConfig},
     meta::{self, ObjectMeta},
 };
 use parking_lot::Mutex;
@@ -31,7 +31,7 @@ pub(super) struct Hook {
     /// Whether it wants to see what others have changed after it.
     pub(super) reinvokes: bool,
     pub(super) expected: Expected,
-    pub(super) caller: Caller,
+    pub(super) caller: Arc<Caller>,
 }
 
 /// A configuration of either kind.
@@ -95,13 +95,13 @@ impl Known {
         // Before the list: what changes meanwhile is looked at again next time.
         let latest = storage.cache().latest(&self.prefix);
         if current.0 != Some(latest) {
-            *current = (Some(latest), self.read(storage));
+            *current = (Some(latest), self.read(storage, &current.1));
         }
         current.1.clone()
     }
 
-    /// In the order of their configurations' names.
-    fn read(&self, storage: &Storage) -> Arc<[Hook]> {
+    /// In the order of their configurations' names. Those that are called as before keep their connections.
+    fn read(&self, storage: &Storage, before: &[Hook]) -> Arc<[Hook]> {
         let snapshot = storage.cache().list(&self.prefix);
         let read = snapshot.items.iter().filter_map(|item| {
             let json = encoded::readable(item).ok()?.json();
@@ -111,19 +111,23 @@ impl Known {
         let mut configurations: Vec<Configuration> = read.collect();
         configurations.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
         let webhooks = configurations.into_iter().flat_map(|it| it.webhooks);
-        webhooks.map(|webhook| Hook::of(webhook, self.may_patch)).collect()
+        webhooks.map(|webhook| Hook::of(webhook, self.may_patch, before)).collect()
     }
 }
 
 impl Hook {
-    fn of(Webhook { reinvocation_policy, common }: Webhook, may_patch: bool) -> Self {
+    fn of(
+        Webhook { reinvocation_policy, common }: Webhook,
+        may_patch: bool,
+        before: &[Self],
+    ) -> Self {
         let version = common.admission_review_versions.iter().find_map(|it| match it.as_str() {
             "v1" => Some("v1"),
             "v1beta1" => Some("v1beta1"),
             _ => None,
         });
         Self {
-            caller: Caller::new(&common.client_config, common.timeout_seconds),
+            caller: caller(common.client_config, common.timeout_seconds, before),
             rules: common.rules.unwrap_or_default(),
             namespaces: selector(common.namespace_selector.as_ref()),
             objects: selector(common.object_selector.as_ref()),
@@ -134,6 +138,12 @@ impl Hook {
             name: common.name,
         }
     }
+}
+
+/// The one there is already, if there is.
+fn caller(config: WebhookClientConfig, seconds: Option<i32>, before: &[Hook]) -> Arc<Caller> {
+    let known = before.iter().find(|hook| hook.caller.is_of(&config, seconds));
+    known.map_or_else(|| Arc::new(Caller::new(config, seconds)), |hook| hook.caller.clone())
 }
 
 /// What is stored was validated.

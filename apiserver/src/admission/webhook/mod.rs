@@ -7,6 +7,7 @@ mod configured;
 mod matching;
 mod review;
 mod service;
+mod trust;
 
 use std::{borrow::Cow, sync::Arc};
 
