@@ -28,7 +28,10 @@ pub(crate) async fn slices(
     let catalogue = objects.catalogue.load();
     let def = catalogue.find("discovery.k8s.io", "v1", "endpointslices");
     let def = def.ok_or_else(ApiError::no_such_path)?;
-    let snapshot = objects.storage.list(&def.prefix(namespace), read_at).await?;
+    objects.storage.reach(read_at).await?;
+    // Found by their label. Others can be among them.
+    let its_own = std::iter::once((SERVICE_NAME, service));
+    let snapshot = objects.storage.cache().list_having(&def.prefix(namespace), its_own);
     let mut slices = Vec::new();
     for item in snapshot.items.iter() {
         let slice = readable(item)?.value();
