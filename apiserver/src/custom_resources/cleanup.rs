@@ -6,6 +6,7 @@ use api_machinery::ApiError;
 use api_types::{apiextensions::CustomResourceDefinition, jiff::Timestamp, meta::DeleteOptions};
 use futures::{StreamExt, stream};
 use registry::{CLEANUP_FINALIZER, Deletion, ResourceDef, Scope, TERMINATING, set_condition};
+use store::{Query, StoreError};
 
 use super::{PREFIX, changes::Changes, write_status};
 use crate::{
@@ -68,6 +69,10 @@ async fn finish(
     let is_custom = |def: &ResourceDef| built_in.of_key(&def.prefix(None)).is_none();
     let mut kinds = catalogue.iter().filter(|def| def.is_stored() && is_custom(def));
     let kind = kinds.find(|d| (&d.names.group, &d.names.plural) == (group, plural)).cloned();
+    let prefix = format!("/registry/{group}/{plural}/");
+    if kind.is_none() && built_in.of_key(&prefix).is_none() {
+        remove_unserved(&state.storage, &prefix).await?;
+    }
     if let Some(kind) = kind {
         // Before that, new ones may come.
         if !catalogue.is_going(&kind) || !delete_all(&state.storage, &kind).await? {
@@ -82,6 +87,18 @@ async fn finish(
     tell(&mut definition, "False", "InstanceDeletionCompleted");
     write_status(api, &definition).await?;
     Ok(true)
+}
+
+/// Removes what nobody can ask for: the objects of a definition that can't be served. Whoever holds one by a finalizer
+/// can't let go of it either.
+async fn remove_unserved(storage: &Storage, prefix: &str) -> Result<(), ApiError> {
+    let failed = |error: StoreError| ApiError::internal(format!("what is below {prefix} can't be removed: {error}"));
+    let page = storage.store().list(prefix, Query::default()).await.map_err(failed)?;
+    for entry in page.entries {
+        let removed = storage.store().delete(&entry.key, Some(entry.revision)).await;
+        removed.map_err(failed)?;
+    }
+    Ok(())
 }
 
 fn tell(definition: &mut CustomResourceDefinition, value: &str, reason: &str) {

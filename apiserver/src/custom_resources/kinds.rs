@@ -13,7 +13,7 @@ use api_types::{
 use registry::{Priority, ResourceDef, TakenNames};
 use store::Revision;
 
-use crate::catalogue::{Catalogue, CatalogueError};
+use crate::catalogue::Catalogue;
 
 /// A definition as it is stored.
 #[derive(Clone, Copy, Debug)]
@@ -70,8 +70,10 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    pub(super) fn catalogue(&self) -> Result<Catalogue, CatalogueError> {
-        Ok(Catalogue::new(self.kinds.all.clone())?.without(self.kinds.going.clone()))
+    pub(super) fn catalogue(&self) -> Catalogue {
+        let catalogue = Catalogue::new(self.kinds.all.clone());
+        let catalogue = catalogue.expect("kinds that are not alone, or not whole, were left out");
+        catalogue.without(self.kinds.going.clone())
     }
 }
 
@@ -97,6 +99,7 @@ impl CustomKinds {
             self.decide(stored, &mut taken, now, &mut outcome);
             custom.extend(self.known[stored.name].kinds.iter().cloned());
         }
+        self.keep_apart(&mut custom);
         custom.sort_by_cached_key(|def| {
             let names = &def.names;
             (names.group.clone(), Priority::of(&names.version), names.plural.clone())
@@ -105,6 +108,26 @@ impl CustomKinds {
         outcome.is_new = !outcome.kinds.are(&self.last);
         self.last = outcome.kinds.clone();
         outcome
+    }
+
+    /// Leaves out what can't be served beside the others: one definition that is not as it should be must not take all
+    /// others with it.
+    fn keep_apart(&self, custom: &mut Vec<Arc<ResourceDef>>) {
+        let resource = |def: &ResourceDef| (def.names.group.clone(), def.names.plural.clone());
+        let built_in: HashSet<_> = self.built_in.iter().map(|def| resource(def)).collect();
+        let mut stored = HashMap::<_, usize>::new();
+        for def in custom.iter() {
+            *stored.entry(resource(def)).or_default() += usize::from(def.is_stored());
+        }
+        let mut versions = HashSet::new();
+        custom.retain(|def| {
+            let is_whole = stored[&resource(def)] == 1 && !built_in.contains(&resource(def));
+            let is_new = versions.insert((resource(def), def.names.version.clone()));
+            if !is_whole || !is_new {
+                tracing::error!(kind = def.qualified(), "a definition can't be served");
+            }
+            is_whole && is_new
+        });
     }
 
     /// Reads a definition if it has changed; whether it is one.
@@ -157,7 +180,9 @@ impl CustomKinds {
             false => registry::accept(definition, taken, now),
         };
         status.accepted_names.iter().for_each(|names| taken.take_accepted(names));
-        match status.accepted_names.as_ref().filter(|_| registry::is_established(&status)) {
+        let is_served = registry::is_established(&status)
+            && !taken.is_built_in(&definition.spec.names.plural);
+        match status.accepted_names.as_ref().filter(|_| is_served) {
             Some(names) => known.serve(stored, names),
             None => known.forget(),
         }
@@ -210,4 +235,68 @@ fn hash(definition: &CustomResourceDefinition) -> u64 {
     let mut hasher = DefaultHasher::new();
     serde_json::to_vec(&definition.spec).unwrap_or_default().hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn definition(group: &str, plural: &str, kind: &str) -> Value {
+        let names = json!({
+            "plural": plural, "kind": kind, "singular": kind.to_lowercase(), "listKind": format!("{kind}List"),
+        });
+        let version = |name: &str, stored: bool| {
+            json!({"name": name, "served": true, "storage": stored,
+                   "schema": {"openAPIV3Schema": {"type": "object"}}})
+        };
+        let established = json!({"type": "Established", "status": "True"});
+        json!({
+            "metadata": {"name": format!("{plural}.{group}"), "uid": plural},
+            "spec": {"group": group, "names": names, "scope": "Namespaced", "versions": [version("v1", true)]},
+            "status": {"acceptedNames": names, "conditions": [established], "storedVersions": ["v1"]},
+        })
+    }
+
+    fn outcome(definitions: &[Value]) -> Outcome {
+        let stored: Vec<_> = definitions
+            .iter()
+            .map(|it| (it["metadata"]["name"].as_str().unwrap(), it.to_string()))
+            .collect();
+        let stored: Vec<_> = stored
+            .iter()
+            .map(|(name, json)| Stored { name, revision: Revision(1), json: json.as_bytes() })
+            .collect();
+        CustomKinds::new().of(&stored, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn one_that_has_the_name_of_a_kind_that_has_come_since_is_left_out_alone() {
+        let tabs = definition("stable.example.com", "crontabs", "CronTab");
+        let outcome = outcome(&[definition("apps", "deployments", "Deployment"), tabs]);
+        let catalogue = outcome.catalogue();
+        assert!(catalogue.find("stable.example.com", "v1", "crontabs").is_some());
+        let deployments = catalogue.find("apps", "v1", "deployments").unwrap();
+        assert!(Catalogue::built_in().iter().any(|def| def.columns.len() == deployments.columns.len()));
+        let told = outcome.told.iter().find(|it| it.spec.group == "apps").unwrap();
+        let status = |type_: &str| {
+            let condition = registry::condition(told, type_).unwrap();
+            (condition.status.clone(), condition.reason.clone().unwrap())
+        };
+        assert_eq!(status("NamesAccepted"), ("False".into(), "PluralConflict".into()));
+        assert_eq!(status("Established"), ("False".into(), "NotAccepted".into()));
+    }
+
+    #[test]
+    fn one_with_two_stored_versions_is_left_out_alone() {
+        let mut odd = definition("stable.example.com", "odds", "Odd");
+        let mut second = odd["spec"]["versions"][0].clone();
+        second["name"] = "v2".into();
+        odd["spec"]["versions"].as_array_mut().unwrap().push(second);
+        let tabs = definition("stable.example.com", "crontabs", "CronTab");
+        let catalogue = outcome(&[odd, tabs]).catalogue();
+        assert!(catalogue.find("stable.example.com", "v1", "crontabs").is_some());
+        assert!(catalogue.find("stable.example.com", "v1", "odds").is_none());
+    }
 }

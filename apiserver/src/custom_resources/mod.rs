@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use api_machinery::ApiError;
 use api_types::{apiextensions::CustomResourceDefinition, jiff::Timestamp};
+use futures::{StreamExt, stream};
 use http::Method;
 use serde_json::json;
 use store::{Query, Store, StoreError};
@@ -24,6 +25,9 @@ pub(crate) use self::{cleanup::clean_up, kinds::CustomKinds};
 
 const PREFIX: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
 const PATH: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
+/// How many statuses are written at once.
+const STATUSES: usize = 16;
 
 /// The kinds of what is stored, before anything is read: objects are encoded by what their kinds say.
 pub(crate) async fn begin(store: &dyn Store) -> Result<(Catalogue, CustomKinds), StoreError> {
@@ -39,8 +43,7 @@ pub(crate) async fn begin(store: &dyn Store) -> Result<(Catalogue, CustomKinds),
         .collect();
     let mut kinds = CustomKinds::new();
     let catalogue = kinds.of(&stored, Timestamp::now()).catalogue();
-    let told = |error: &_| tracing::error!(%error, "no custom resources can be served");
-    Ok((catalogue.inspect_err(told).unwrap_or_else(|_| Catalogue::built_in()), kinds))
+    Ok((catalogue, kinds))
 }
 
 /// Goes on with it.
@@ -67,19 +70,19 @@ async fn serve(state: &State, api: &InProcess, kinds: &mut CustomKinds) -> bool 
         .collect();
     let outcome = kinds.of(&stored, Timestamp::now());
     if outcome.is_new {
-        match outcome.catalogue() {
-            Ok(catalogue) => state.catalogue.replace(catalogue),
-            Err(error) => tracing::error!(%error, "custom resources stay as they were"),
-        }
+        state.catalogue.replace(outcome.catalogue());
     }
-    let mut is_told = true;
-    for definition in &outcome.told {
-        if let Err(error) = write_status(api, definition).await {
+    // Many at once: what is to be served next waits for it.
+    let tell = |definition| async move {
+        let told = write_status(api, definition).await;
+        let told = told.inspect_err(|error| {
             tracing::warn!(%error, "the status of a CustomResourceDefinition can't be written yet");
-            is_told = false;
-        }
-    }
-    is_told
+        });
+        told.is_ok()
+    };
+    let told: Vec<_> = outcome.told.iter().map(tell).collect();
+    let told = stream::iter(told).buffer_unordered(STATUSES);
+    told.fold(true, async |all, is_told| all && is_told).await
 }
 
 /// Writes the status and the finalizers. Who was faster is heard of.

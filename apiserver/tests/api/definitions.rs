@@ -244,3 +244,24 @@ async fn objects_are_read_in_each_version_whichever_they_were_stored_in() {
     api.until(TABS, 404).await;
     assert_eq!(api.get(&format!("{second}/a")).await.ok()["apiVersion"], "stable.example.com/v2");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_objects_of_a_definition_that_can_not_be_served_go_with_it() {
+    let api = Api::start().await;
+    serve(&api).await;
+    api.post(TABS, &tab("a", &json!({"cronSpec": "* * * * *"}))).await.ok();
+    // As an earlier release could have taken it.
+    let key = "/registry/apiextensions.k8s.io/customresourcedefinitions/crontabs.stable.example.com";
+    let stored = api.store.get(key).await.unwrap().unwrap();
+    let mut definition: Value = serde_json::from_slice(&stored.value).unwrap();
+    let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/cronSpec";
+    definition.pointer_mut(spec).unwrap()["pattern"] = json!("(");
+    api.store.put(key, definition.to_string().into(), None).await.unwrap();
+    let server = ApiServer::start(Config::default(), api.store.clone(), None).await.unwrap();
+    let api = api.with_server(server);
+    api.get(TABS).await.fails(404, "NotFound");
+    api.delete(DEFINITION).await.ok();
+    api.until(DEFINITION, 404).await;
+    let left = api.store.list("/registry/stable.example.com/", Default::default()).await.unwrap();
+    assert_eq!(left.entries.len(), 0);
+}

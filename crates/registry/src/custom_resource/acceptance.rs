@@ -29,6 +29,8 @@ const ESTABLISHED: &str = "Established";
 pub struct TakenNames {
     resources: HashSet<String>,
     kinds: HashSet<String>,
+    /// Those among them that the program itself has: no definition keeps them, even if it was there before.
+    built_in: HashSet<String>,
 }
 
 impl TakenNames {
@@ -37,6 +39,13 @@ impl TakenNames {
         let singular_and_plural = [&names.singular, &names.plural].into_iter();
         self.resources.extend(singular_and_plural.chain(&names.short_names).cloned());
         self.kinds.extend([&names.kind, &names.list_kind].map(Clone::clone));
+        self.built_in.insert(names.plural.clone());
+    }
+
+    /// Whether the program itself has a resource of this name.
+    #[must_use]
+    pub fn is_built_in(&self, plural: &str) -> bool {
+        self.built_in.contains(plural)
     }
 
     /// Adds those that a definition got.
@@ -113,6 +122,10 @@ pub fn accept(
             }
         }
     }
+    if taken.is_built_in(&definition.spec.names.plural) {
+        let message = "not all names are accepted";
+        set_condition(&mut status, [ESTABLISHED, "False", "NotAccepted", message], now);
+    }
     status.accepted_names = Some(accepted);
     status
 }
@@ -134,7 +147,8 @@ fn claim(
     let mut fault = None;
     let is_free =
         |name: &str, own: &str, taken: &HashSet<String>| name == own || !taken.contains(name);
-    match is_free(&wished.plural, &accepted.plural, &taken.resources) {
+    let is_lost = taken.is_built_in(&wished.plural);
+    match !is_lost && is_free(&wished.plural, &accepted.plural, &taken.resources) {
         true => accepted.plural.clone_from(&wished.plural),
         false => fault = Some(("PluralConflict", in_use(&wished.plural))),
     }
