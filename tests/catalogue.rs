@@ -296,6 +296,7 @@ fn status_of(plural: &str) -> Value {
             json!({"phase": "Running", "podIP": "10.244.0.77", "podIPs": [{"ip": "10.244.0.77"}]})
         }
         "replicasets" | "replicationcontrollers" => json!({"replicas": 2, "readyReplicas": 1}),
+        "resourcequotas" => json!({"hard": {"pods": "10"}, "used": {"pods": "1"}}),
         "services" => json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}),
         "workflowruns" => json!({"phase": "Running"}),
         "workflows" => json!({"lastRun": {"name": "example-7", "phase": "Running"}, "active": 1}),

@@ -8,8 +8,8 @@ use api_types::api::apps::v1::{Deployment, ReplicaSet};
 use api_types::api::autoscaling::v2::HorizontalPodAutoscaler;
 use api_types::api::coordination::v1::Lease;
 use api_types::api::core::v1::{
-    ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, Secret, Service,
-    ServiceAccount,
+    ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, ResourceQuota, Secret,
+    Service, ServiceAccount,
 };
 use api_types::api::discovery::v1::EndpointSlice;
 use api_types::api::rbac::v1::{ClusterRole, Role, RoleBinding};
@@ -134,6 +134,7 @@ impl Watched for HorizontalPodAutoscaler {}
 impl Watched for Lease {}
 impl Watched for Namespace {}
 impl Watched for Node {}
+impl Watched for ResourceQuota {}
 impl Watched for Role {}
 impl Watched for RoleBinding {}
 impl Watched for Secret {}

@@ -6,7 +6,7 @@ use api_types::api::apps::v1::{Deployment, ReplicaSet};
 use api_types::api::autoscaling::v2::HorizontalPodAutoscaler;
 use api_types::api::coordination::v1::Lease;
 use api_types::api::core::v1::{
-    Endpoints, Namespace, Node, Pod, ReplicationController, Service, ServiceAccount,
+    Endpoints, Namespace, Node, Pod, ReplicationController, ResourceQuota, Service, ServiceAccount,
 };
 use api_types::api::discovery::v1::EndpointSlice;
 use api_types::api::rbac::v1::{Role, RoleBinding};
@@ -57,6 +57,8 @@ informers! {
     replication_controllers: ReplicationController = Scope::All,
     /// All HorizontalPodAutoscalers.
     horizontal_pod_autoscalers: HorizontalPodAutoscaler = Scope::All,
+    /// All ResourceQuotas.
+    resource_quotas: ResourceQuota = Scope::All,
     /// All Services.
     services: Service = Scope::All,
     /// All Endpoints.

@@ -38,6 +38,8 @@ workers! {
     concurrent_namespace_syncs = 8,
     /// How many objects the garbage collector looks at at a time
     concurrent_gc_syncs = 20,
+    /// How many ResourceQuotas are counted at a time
+    concurrent_resource_quota_syncs = 5,
     /// Of how many nodes the conditions and taints are looked at at a time
     concurrent_node_syncs = 8,
     /// How many pods are looked at at a time for whether they may stay on a tainted node

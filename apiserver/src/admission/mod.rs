@@ -5,8 +5,10 @@
 mod default_ingress_class;
 mod feedback;
 mod gpu_job_sources;
+mod limit_ranger;
 mod namespace_lifecycle;
 mod plugin;
+mod resource_quota;
 mod role_escalation;
 mod scheduler_strategy;
 mod service_account;
@@ -51,10 +53,14 @@ impl Admission {
             storage: storage.clone(),
             must_exist: config.service_accounts,
         };
-        let reinvoked: Vec<Box<dyn Plugin>> = vec![Box::new(service_account())];
+        let limit_ranger =
+            || limit_ranger::LimitRanger { catalogue: catalogue.clone(), storage: storage.clone() };
+        let reinvoked: Vec<Box<dyn Plugin>> =
+            vec![Box::new(limit_ranger()), Box::new(service_account())];
         let webhooks = webhook::Webhooks::new(catalogue.clone(), storage.clone(), reinvoked);
         Self(vec![
             Box::new(namespace_lifecycle::NamespaceLifecycle { storage: storage.clone() }),
+            Box::new(limit_ranger()),
             Box::new(service_account()),
             Box::new(role_escalation::RoleEscalation { rbac: rbac.clone() }),
             Box::new(gpu_job_sources::GpuJobSources { rbac: rbac.clone() }),
@@ -65,6 +71,7 @@ impl Admission {
             }),
             Box::new(webhooks),
             Box::new(service_cluster_ip::ServiceClusterIp { storage: storage.clone(), range }),
+            Box::new(resource_quota::ResourceQuotas::new(catalogue.clone(), storage.clone())),
         ])
     }
 

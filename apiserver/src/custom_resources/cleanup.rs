@@ -92,7 +92,9 @@ async fn finish(
 /// Removes what nobody can ask for: the objects of a definition that can't be served. Whoever holds one by a finalizer
 /// can't let go of it either.
 async fn remove_unserved(storage: &Storage, prefix: &str) -> Result<(), ApiError> {
-    let failed = |error: StoreError| ApiError::internal(format!("what is below {prefix} can't be removed: {error}"));
+    let failed = |error: StoreError| {
+        ApiError::internal(format!("what is below {prefix} can't be removed: {error}"))
+    };
     let page = storage.store().list(prefix, Query::default()).await.map_err(failed)?;
     for entry in page.entries {
         let removed = storage.store().delete(&entry.key, Some(entry.revision)).await;

@@ -180,8 +180,8 @@ impl CustomKinds {
             false => registry::accept(definition, taken, now),
         };
         status.accepted_names.iter().for_each(|names| taken.take_accepted(names));
-        let is_served = registry::is_established(&status)
-            && !taken.is_built_in(&definition.spec.names.plural);
+        let is_served =
+            registry::is_established(&status) && !taken.is_built_in(&definition.spec.names.plural);
         match status.accepted_names.as_ref().filter(|_| is_served) {
             Some(names) => known.serve(stored, names),
             None => known.forget(),
@@ -278,7 +278,9 @@ mod tests {
         let catalogue = outcome.catalogue();
         assert!(catalogue.find("stable.example.com", "v1", "crontabs").is_some());
         let deployments = catalogue.find("apps", "v1", "deployments").unwrap();
-        assert!(Catalogue::built_in().iter().any(|def| def.columns.len() == deployments.columns.len()));
+        assert!(
+            Catalogue::built_in().iter().any(|def| def.columns.len() == deployments.columns.len())
+        );
         let told = outcome.told.iter().find(|it| it.spec.group == "apps").unwrap();
         let status = |type_: &str| {
             let condition = registry::condition(told, type_).unwrap();

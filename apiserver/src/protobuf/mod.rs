@@ -3,8 +3,8 @@
 //!
 //! A body is `k8s\0` and a `runtime.Unknown`, which names the kind and holds its message. The messages are described in
 //! `messages.txt`: a line per message, below it a line per field with its number, its name in JSON (`-`: its fields are
-//! the message's own), and its type (`*` optional even if zero, `[]` list, `{}` map of strings). The table was made of
-//! the Go types of k8s.io/api v0.37.2 by `golden/main.go`, which also writes objects with every field of every
+//! the message's own; `=`: the message is this field's value), and its type (`*` optional even if zero, `[]` list, `{}` map
+//! of strings). The table was made of the Go types of k8s.io/api v0.37.2 by `golden/main.go`, which also writes objects with every field of every
 //! message as Kubernetes itself encodes them: the tests read those.
 
 mod wire;
@@ -24,8 +24,11 @@ const MAGIC: &[u8] = b"k8s\0";
 
 type Object = Map<String, Value>;
 
-/// How deep messages may be nested: `JSONSchemaProps` is the only recursive one, and not among these.
-const MAX_DEPTH: usize = 32;
+/// How deep messages may be nested: those that are not a schema within a schema don't come near it.
+const MAX_DEPTH: usize = 96;
+
+/// The name of a field that its message is, instead of having it.
+const ALTERNATIVE: &str = "=";
 
 /// The fields of a message by number.
 type Fields = HashMap<u64, Field>;
@@ -56,6 +59,8 @@ static MESSAGES: LazyLock<HashMap<&'static str, Fields>> = LazyLock::new(|| {
             messages.entry(current).or_default().insert(number, field);
         } else {
             current = line;
+            // Some have no fields.
+            messages.entry(current).or_default();
         }
     }
     messages
@@ -149,6 +154,10 @@ fn add(object: &mut Object, field: &Field, wire: Wire<'_>, depth: usize) -> Resu
     match field.shape {
         Shape::List => {
             let list = object.entry(name()).or_insert_with(|| Value::Array(Vec::new()));
+            // Of two alternatives the list counts.
+            if !list.is_array() {
+                *list = Value::Array(Vec::new());
+            }
             let value = value(field.type_, wire, depth)?;
             list.as_array_mut().ok_or(Malformed)?.push(value);
         }
@@ -196,7 +205,10 @@ fn value(type_: &str, wire: Wire<'_>, depth: usize) -> Result<Value, Malformed> 
         ("raw", Wire::Bytes(bytes)) => {
             serde_json::from_str(&first_text(bytes)?).map_err(|_| Malformed)?
         }
-        (name, Wire::Bytes(bytes)) => Value::Object(message(name, bytes, depth + 1)?),
+        (name, Wire::Bytes(bytes)) => {
+            let mut object = message(name, bytes, depth + 1)?;
+            object.remove(ALTERNATIVE).unwrap_or(Value::Object(object))
+        }
         _ => return Err(Malformed),
     })
 }

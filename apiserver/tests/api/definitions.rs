@@ -251,7 +251,8 @@ async fn the_objects_of_a_definition_that_can_not_be_served_go_with_it() {
     serve(&api).await;
     api.post(TABS, &tab("a", &json!({"cronSpec": "* * * * *"}))).await.ok();
     // As an earlier release could have taken it.
-    let key = "/registry/apiextensions.k8s.io/customresourcedefinitions/crontabs.stable.example.com";
+    let key =
+        "/registry/apiextensions.k8s.io/customresourcedefinitions/crontabs.stable.example.com";
     let stored = api.store.get(key).await.unwrap().unwrap();
     let mut definition: Value = serde_json::from_slice(&stored.value).unwrap();
     let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/cronSpec";

@@ -24,6 +24,7 @@ mod parameters;
 mod patching;
 mod pods;
 mod proxying;
+mod quotas;
 mod rbac;
 mod services;
 mod swapping;

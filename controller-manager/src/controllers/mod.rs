@@ -14,12 +14,15 @@ mod node_lifecycle;
 mod pod_disruption;
 mod pod_gc;
 mod replicaset;
+mod resource_quota;
 mod root_ca_publisher;
 mod service_account;
 mod service_endpoints;
 mod taint_eviction;
 mod workflow;
 mod workflow_run;
+
+use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
@@ -31,6 +34,7 @@ use crate::frame::Registered;
 pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
     let monitor = node_lifecycle::monitor(context);
     let pools = function::Pools::new(context);
+    let objects = Arc::<garbage_collector::Monitors>::default();
     let workers = &context.settings.workers;
     let mut all = vec![
         replicaset::register(context).with_workers(workers.concurrent_replicaset_syncs),
@@ -50,7 +54,10 @@ pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
             .with_workers(workers.concurrent_service_endpoint_syncs),
         namespace::register(context).with_workers(workers.concurrent_namespace_syncs),
         service_account::register(context).with_workers(workers.concurrent_serviceaccount_syncs),
-        garbage_collector::register(context, tasks).with_workers(workers.concurrent_gc_syncs),
+        garbage_collector::register(context, &objects, tasks)
+            .with_workers(workers.concurrent_gc_syncs),
+        resource_quota::register(context, &objects)
+            .with_workers(workers.concurrent_resource_quota_syncs),
         function::register(context).with_workers(workers.concurrent_function_syncs),
         function::register_images(context).with_workers(workers.concurrent_function_image_syncs),
         function::register_pools(context, &pools).with_workers(workers.concurrent_warm_pool_syncs),
@@ -73,7 +80,7 @@ pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Weak};
+    use std::sync::Weak;
 
     use component::Tasks;
     use listwatch::ListWatch;
@@ -115,6 +122,7 @@ mod tests {
             ("service-endpoint", "endpointslice-controller"),
             ("namespace", "namespace-controller"),
             ("gc", "garbage-collector"),
+            ("resource-quota", "resourcequota-controller"),
             ("node", "node-controller"),
             ("taint-eviction", "taint-eviction-controller"),
             ("pod-gc", "pod-garbage-collector"),
@@ -164,6 +172,7 @@ mod tests {
             ("namespace-controller", &["namespaces", "pods"]),
             ("serviceaccount-controller", &["namespaces", "serviceaccounts"]),
             ("garbage-collector", &[]),
+            ("resourcequota-controller", &["resourcequotas", "pods", "services"]),
             ("function-controller", &["functions", "replicasets", "pods"]),
             ("function-image-controller", &["functions", "replicasets", "pods"]),
             ("warm-pool-controller", &["functions", "replicasets", "pods"]),
@@ -227,6 +236,7 @@ mod tests {
             ("deployments", weak(&all.deployments)),
             ("replica sets", weak(&all.replica_sets)),
             ("replication controllers", weak(&all.replication_controllers)),
+            ("resource quotas", weak(&all.resource_quotas)),
             ("services", weak(&all.services)),
             ("endpoints", weak(&all.endpoints)),
             ("endpoint slices", weak(&all.endpoint_slices)),

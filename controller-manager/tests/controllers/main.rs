@@ -13,6 +13,7 @@ mod gpu_job;
 
 mod namespace;
 mod nodes;
+mod quotas;
 mod replicaset;
 mod starting;
 mod workflow;

@@ -1,5 +1,6 @@
 //! What every speaker of the API shares and what is pure: errors, selectors, patches, quantities, tables, names.
 
+pub mod amounts;
 pub mod decode;
 pub mod duration;
 pub mod entry_point;
@@ -14,6 +15,7 @@ pub mod patch;
 pub mod percentage;
 pub mod pod_trouble;
 pub mod quantity;
+pub mod quota;
 pub mod registry_login;
 pub mod selector;
 pub mod status;

@@ -1,6 +1,10 @@
 //! Quantities (`500m`, `1Gi`, `2e3`) as exact numbers (`k8s.io/apimachinery/pkg/api/resource`).
 
-use std::{fmt, ops::Add, str::FromStr};
+use std::{
+    fmt,
+    ops::{Add, Sub},
+    str::FromStr,
+};
 
 /// A quantity, exact to the nano; finer is rounded up, as Kubernetes does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -140,6 +144,15 @@ impl Add for Quantity {
     /// The sum, written as the first is.
     fn add(self, other: Self) -> Self {
         Self { nanos: self.nanos.saturating_add(other.nanos), ..self }
+    }
+}
+
+impl Sub for Quantity {
+    type Output = Self;
+
+    /// What is left, written as the first is.
+    fn sub(self, other: Self) -> Self {
+        Self { nanos: self.nanos.saturating_sub(other.nanos), ..self }
     }
 }
 

@@ -47,12 +47,7 @@ impl Caller {
             },
             (None, url) => Place::Url(url.clone().unwrap_or_default()),
         };
-        Self {
-            place,
-            config,
-            seconds: in_seconds(seconds),
-            clients: Mutex::default(),
-        }
+        Self { place, config, seconds: in_seconds(seconds), clients: Mutex::default() }
     }
 
     /// Whether it is what would be made of this: then its connections serve.

@@ -1,6 +1,6 @@
 // Writes `messages.txt` and `golden/objects.json` from Kubernetes' own types. To renew both, in this folder:
 //
-//	go mod init golden && go get k8s.io/api@v0.37.2 && go mod tidy && go run . && rm go.mod go.sum
+//	go mod init golden && go get k8s.io/api@v0.37.2 k8s.io/apiextensions-apiserver@v0.37.2 && go mod tidy && go run . && rm go.mod go.sum
 package main
 
 import (
@@ -26,6 +26,7 @@ import (
 	flowcontrol "k8s.io/api/flowcontrol/v1"
 	networking "k8s.io/api/networking/v1"
 	rbac "k8s.io/api/rbac/v1"
+	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -40,12 +41,14 @@ var roots = []struct {
 	object  message
 }{
 	{"v1", &core.Pod{}}, {"v1", &core.Binding{}}, {"v1", &core.ConfigMap{}}, {"v1", &core.Endpoints{}},
-	{"v1", &core.Event{}}, {"v1", &core.Namespace{}}, {"v1", &core.Node{}}, {"v1", &core.PersistentVolume{}},
-	{"v1", &core.PersistentVolumeClaim{}}, {"v1", &core.PodTemplate{}}, {"v1", &core.ReplicationController{}}, {"v1", &core.Secret{}}, {"v1", &core.Service{}},
+	{"v1", &core.Event{}}, {"v1", &core.LimitRange{}}, {"v1", &core.Namespace{}}, {"v1", &core.Node{}}, {"v1", &core.PersistentVolume{}},
+	{"v1", &core.PersistentVolumeClaim{}}, {"v1", &core.PodTemplate{}}, {"v1", &core.ReplicationController{}}, {"v1", &core.ResourceQuota{}},
+	{"v1", &core.Secret{}}, {"v1", &core.Service{}},
 	{"v1", &core.ServiceAccount{}}, {"apps/v1", &apps.DaemonSet{}}, {"apps/v1", &apps.Deployment{}},
 	{"apps/v1", &apps.ReplicaSet{}}, {"apps/v1", &apps.StatefulSet{}},
 	{"admissionregistration.k8s.io/v1", &admissionregistration.MutatingWebhookConfiguration{}},
 	{"admissionregistration.k8s.io/v1", &admissionregistration.ValidatingWebhookConfiguration{}},
+	{"apiextensions.k8s.io/v1", &apiextensions.CustomResourceDefinition{}},
 	{"autoscaling/v1", &autoscaling.HorizontalPodAutoscaler{}}, {"autoscaling/v1", &autoscaling.Scale{}},
 	{"autoscaling/v2", &autoscaling2.HorizontalPodAutoscaler{}},
 	{"coordination.k8s.io/v1", &coordination.Lease{}}, {"discovery.k8s.io/v1", &discovery.EndpointSlice{}},
@@ -70,8 +73,16 @@ var special = map[reflect.Type]string{
 	reflect.TypeFor[meta.Time](): "time", reflect.TypeFor[meta.MicroTime](): "microtime",
 	reflect.TypeFor[resource.Quantity](): "quantity", reflect.TypeFor[intstr.IntOrString](): "intorstring",
 	reflect.TypeFor[meta.FieldsV1](): "raw", reflect.TypeFor[[]byte](): "bytes",
+	reflect.TypeFor[apiextensions.JSON]():        "raw",
 	reflect.TypeFor[authorization.ExtraValue]():  "strings",
 	reflect.TypeFor[authentication.ExtraValue](): "strings", reflect.TypeFor[authentication.AttestationValue](): "strings",
+}
+
+// Messages that are one of their fields in JSON.
+var alternatives = map[reflect.Type]bool{
+	reflect.TypeFor[apiextensions.JSONSchemaPropsOrArray]():       true,
+	reflect.TypeFor[apiextensions.JSONSchemaPropsOrBool]():        true,
+	reflect.TypeFor[apiextensions.JSONSchemaPropsOrStringArray](): true,
 }
 
 func name(t reflect.Type) string {
@@ -123,7 +134,14 @@ func describe(t reflect.Type, table map[string][]line) {
 		if json == "" {
 			json = "-"
 		}
-		table[name(t)] = append(table[name(t)], line{number, fmt.Sprintf(" %d %s %s\n", number, json, spelled(field.Type))})
+		typ := spelled(field.Type)
+		if alternatives[t] {
+			json = "="
+			if field.Type.Kind() == reflect.Bool {
+				typ = "*" + typ
+			}
+		}
+		table[name(t)] = append(table[name(t)], line{number, fmt.Sprintf(" %d %s %s\n", number, json, typ)})
 		describe(field.Type, table)
 	}
 }
@@ -152,6 +170,9 @@ func fill(v reflect.Value, seen map[reflect.Type]bool) {
 		return
 	case *meta.FieldsV1:
 		x.Raw = []byte(`{"f:data":{}}`)
+		return
+	case *apiextensions.JSON:
+		x.Raw = []byte(fmt.Sprintf(`{"n":%d}`, count))
 		return
 	case *[]byte:
 		*x = []byte(fmt.Sprint("bytes ", count))

@@ -33,7 +33,7 @@ use crate::discovery::{Discovered, PERIOD};
 use crate::frame::{Controller, Error, Next, ObjectKey, Registered, WorkQueue};
 use decision::{Action, Dependents, OwnerState, decide};
 use graph::{Concern, FOREGROUND, Graph, ORPHAN, Object, blocks};
-use monitors::Monitors;
+pub(super) use monitors::Monitors;
 use owners::Owners;
 
 const NAME: &str = "garbage-collector";
@@ -43,10 +43,14 @@ const LAG: Duration = Duration::from_secs(1);
 const PARALLEL: usize = 50;
 
 /// The keys of this controller's queue are uids.
-pub(super) fn register(context: &Context, tasks: &mut JoinSet<()>) -> Registered {
+pub(super) fn register(
+    context: &Context,
+    monitors: &Arc<Monitors>,
+    tasks: &mut JoinSet<()>,
+) -> Registered {
     let queue = Arc::new(WorkQueue::default());
     let (client, discovery) = (context.client(), context.discovery.clone());
-    let monitors = Arc::new(Monitors::default());
+    let monitors = monitors.clone();
     tasks.spawn(monitors.clone().run(discovery.clone(), client.clone(), queue.clone()));
     let controller = GarbageCollector {
         owners: Owners::new(client.clone(), monitors.clone()),

@@ -1,9 +1,11 @@
 //! Follows the metadata of every object of every kind and keeps the graph up to date.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use api_machinery::quota::GroupResource;
 use api_types::meta::ObjectMeta;
 use kube::Client;
 use kube::api::DynamicObject;
@@ -25,9 +27,21 @@ type Metadata = PartialObjectMeta<DynamicObject>;
 
 /// The graph, and the kinds it is made of.
 #[derive(Debug, Default)]
-pub(super) struct Monitors {
+pub(crate) struct Monitors {
     pub(super) graph: Mutex<Graph>,
     kinds: RwLock<HashMap<GroupKind, Kind>>,
+    removals: RwLock<Vec<Removal>>,
+}
+
+/// Is told of objects that are gone: of which resource (its group and plural) and namespace.
+struct Removal(Box<OnRemoval>);
+
+type OnRemoval = dyn Fn(GroupResource<'_>, &str) + Send + Sync;
+
+impl fmt::Debug for Removal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Removal").finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -47,6 +61,19 @@ impl Drop for Kind {
 }
 
 impl Monitors {
+    /// Has the removal of every object told, as long as its kind is followed.
+    pub(crate) fn on_removal(&self, handler: impl Fn((&str, &str), &str) + Send + Sync + 'static) {
+        self.removals.write().push(Removal(Box::new(handler)));
+    }
+
+    fn tell_of_removal(&self, kind: &GroupKind, change: &Change<Metadata>) {
+        let (Some(old), None) = (&change.old, &change.new) else { return };
+        let Some(found) = self.resource(kind) else { return };
+        let namespace = old.metadata.namespace.as_deref().unwrap_or_default();
+        let resource = (found.resource.group.as_str(), found.resource.plural.as_str());
+        self.removals.read().iter().for_each(|removal| removal.0(resource, namespace));
+    }
+
     /// The resource of a kind.
     pub(super) fn resource(&self, kind: &GroupKind) -> Option<Discovered> {
         self.kinds.read().get(kind).map(|kind| kind.found.clone())
@@ -129,6 +156,7 @@ impl Monitors {
                 let Some(monitors) = monitors.upgrade() else { return };
                 let affected = monitors.take_in(&kind, &informer, change);
                 affected.into_iter().for_each(|uid| queue.add(ObjectKey::cluster(uid)));
+                monitors.tell_of_removal(&kind, change);
             });
             told
         })

@@ -69,7 +69,8 @@ async fn an_object_of_a_kind_that_is_only_discovered_goes_with_its_owner() {
     let deleted = Arc::default();
     let listwatch = ListWatch::new(client(&deleted), None, &component::Tasks::default()).unwrap();
     let mut tasks = JoinSet::new();
-    let collector = super::register(&context(listwatch, WorkersArgs::default()), &mut tasks);
+    let context = context(listwatch, WorkersArgs::default());
+    let collector = super::register(&context, &Arc::default(), &mut tasks);
     frame::work(&collector, &mut tasks);
     testkit::wait::until("the orphan is deleted", async || {
         let deleted = deleted.lock().clone();

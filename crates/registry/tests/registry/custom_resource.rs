@@ -402,7 +402,8 @@ fn an_object_that_defaults_make_too_large_is_refused() {
     let element = json!({"type": "object", "properties": {
         "text": {"type": "string", "default": "x".repeat(10_000)},
     }});
-    let list = json!({"type": "object", "properties": {"list": {"type": "array", "items": element}}});
+    let list =
+        json!({"type": "object", "properties": {"list": {"type": "array", "items": element}}});
     let kind = kind(&list);
     let of = |elements: usize| object(&json!({"list": vec![json!({}); elements]}));
     assert!(create(&kind, of(100))["spec"]["list"][99]["text"].is_string());

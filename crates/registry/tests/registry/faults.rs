@@ -980,3 +980,123 @@ fn of_a_gpu_jobs_name_and_sources() {
     "#]],
     );
 }
+
+#[test]
+fn of_a_resource_quota() {
+    let quota = "
+metadata: {name: a}
+spec:
+  hard: {pods: 1500m, cpu: '-1', storage: 1Gi, nonsense: '1', example.com/x: 500m, requests.example.com/x: '1'}
+  scopes: [BestEffort, NotBestEffort, Sometimes]
+  scopeSelector:
+    matchExpressions:
+    - {scopeName: Terminating, operator: DoesNotExist}
+    - {scopeName: PriorityClass, operator: In}
+    - {scopeName: PriorityClass, operator: Exists, values: [high]}
+    - {scopeName: PriorityClass, operator: Like}
+";
+    check(
+        "resourcequotas",
+        quota,
+        &expect![[r#"
+        spec.hard[cpu]: Invalid value: "-1": must be greater than or equal to 0
+        spec.hard[example.com/x]: Invalid value: "500m": must be an integer
+        spec.hard[nonsense]: Invalid value: "nonsense": must be a standard resource type or fully qualified
+        spec.hard[nonsense]: Invalid value: "nonsense": must be a standard resource for quota
+        spec.hard[pods]: Invalid value: "1500m": must be an integer
+        spec.hard[storage]: Invalid value: "storage": must be a standard resource for quota
+        spec.scopes: Invalid value: ["BestEffort", "NotBestEffort", "Sometimes"]: unsupported scope applied to resource
+        spec.scopes: Invalid value: ["BestEffort", "NotBestEffort", "Sometimes"]: unsupported scope
+        spec.scopes: Invalid value: ["BestEffort", "NotBestEffort", "Sometimes"]: conflicting scopes
+        spec.scopeSelector.matchExpressions.operator: Invalid value: "DoesNotExist": must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity
+        spec.scopeSelector.matchExpressions.values: Required value: must be at least one value when `operator` is 'In' or 'NotIn' for scope selector
+        spec.scopeSelector.matchExpressions.values: Invalid value: ["high"]: must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector
+        spec.scopeSelector.matchExpressions.operator: Invalid value: "Like": not a valid selector operator
+    "#]],
+    );
+}
+
+#[test]
+fn of_a_limit_range() {
+    let range = "
+metadata: {name: a}
+spec:
+  limits:
+  - {type: Pod, default: {cpu: '1'}, max: {pods: '1'}}
+  - type: Container
+    min: {cpu: '2'}
+    max: {cpu: '1', memory: 1Gi}
+    default: {memory: 2Gi, example.com/x: '2'}
+    defaultRequest: {example.com/x: '1'}
+    maxLimitRequestRatio: {cpu: 500m}
+  - {type: Container}
+  - {type: PersistentVolumeClaim}
+  - {type: Sometimes}
+";
+    check(
+        "limitranges",
+        range,
+        &expect![[r#"
+        spec.limits[0].max[pods]: Invalid value: "pods": must be a standard resource type or fully qualified
+        spec.limits[0].max[pods]: Invalid value: "pods": must be a standard resource for containers
+        spec.limits[0].default: Forbidden: may not be specified when `type` is 'Pod'
+        spec.limits[1].min[cpu]: Invalid value: "2": min value 2 is greater than max value 1
+        spec.limits[1].defaultRequest[cpu]: Invalid value: "1": min value 2 is greater than default request value 1
+        spec.limits[1].default[cpu]: Invalid value: "2": min value 2 is greater than default value 1
+        spec.limits[1].maxLimitRequestRatio[cpu]: Invalid value: "500m": ratio 500m is less than 1
+        spec.limits[1].defaultRequest[example.com/x]: Invalid value: "1": default value 2 must equal to defaultRequest value 1 in example.com/x
+        spec.limits[1].defaultRequest[memory]: Invalid value: "2Gi": default request value 2Gi is greater than max value 1Gi
+        spec.limits[1].default[memory]: Invalid value: "2Gi": default value 2Gi is greater than max value 1Gi
+        spec.limits[2].type: Duplicate value: "Container"
+        spec.limits[3].limits: Required value: either minimum or maximum storage value is required, but neither was provided
+        spec.limits[4].type: Invalid value: "Sometimes": must be a standard limit type or fully qualified
+    "#]],
+    );
+}
+
+#[test]
+fn of_a_flow_schema_s_rules() {
+    let schema = "
+metadata: {name: a}
+spec:
+  matchingPrecedence: 1
+  priorityLevelConfiguration: {name: a}
+  rules:
+  - {subjects: []}
+  - subjects:
+    - {kind: Robot}
+    - {kind: User, group: {name: a}}
+    - {kind: ServiceAccount, serviceAccount: {name: A, namespace: ''}}
+    - {kind: Group, group: {name: ''}}
+    resourceRules:
+    - {verbs: [], apiGroups: [], resources: []}
+    - {verbs: [get, look], apiGroups: ['*', a], resources: ['*'], namespaces: [Not_A]}
+    nonResourceRules:
+    - {verbs: ['*'], nonResourceURLs: [healthz, /a//b, /a*b, /ok/*, /*, /]}
+";
+    check(
+        "flowschemas",
+        schema,
+        &expect![[r#"
+        spec.matchingPrecedence: Invalid value: 1: only the schema named 'exempt' may have matchingPrecedence 1
+        spec.rules[0].subjects: Required value: subjects must contain at least one value
+        spec.rules[0]: Required value: at least one of resourceRules and nonResourceRules has to be non-empty
+        spec.rules[1].subjects[0].kind: Unsupported value: "Robot": supported values: "Group", "ServiceAccount", "User"
+        spec.rules[1].subjects[1].user: Required value: user is required when subject kind is 'User'
+        spec.rules[1].subjects[1].group: Forbidden: group is forbidden when subject kind is not 'Group'
+        spec.rules[1].subjects[2].serviceAccount.name: Invalid value: "A": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
+        spec.rules[1].subjects[2].serviceAccount.namespace: Required value: must specify namespace for service account
+        spec.rules[1].subjects[3].group.name: Required value
+        spec.rules[1].resourceRules[0].verbs: Required value: verbs must contain at least one value
+        spec.rules[1].resourceRules[0].apiGroups: Required value: resource rules must supply at least one api group
+        spec.rules[1].resourceRules[0].resources: Required value: resource rules must supply at least one resource
+        spec.rules[1].resourceRules[0].namespaces: Required value: resource rules that are not cluster scoped must supply at least one namespace
+        spec.rules[1].resourceRules[1].verbs: Unsupported value: "get,look": supported values: "create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"
+        spec.rules[1].resourceRules[1].apiGroups: Invalid value: ["*", "a"]: if '*' is present, must not specify other api groups
+        spec.rules[1].resourceRules[1].namespaces[0]: Invalid value: "Not_A": each member of this list must be '*' or a DNS-1123 label; a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
+        spec.rules[1].nonResourceRules[0].nonResourceURLs[0]: Invalid value: "healthz": must start with slash
+        spec.rules[1].nonResourceRules[0].nonResourceURLs[1]: Invalid value: "/a//b": must not contain double slash
+        spec.rules[1].nonResourceRules[0].nonResourceURLs[2]: Invalid value: "/a*b": wildcard can only do suffix matching
+    "#]],
+    );
+}

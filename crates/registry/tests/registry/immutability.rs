@@ -299,3 +299,16 @@ fn a_gpu_job_of_earlier_rules_may_be_cancelled_and_go() {
     expect![[r#"GpuJob.minik8s.io "example" is invalid: spec.activeDeadlineSeconds: Invalid value: -1: must be greater than or equal to 0"#]].assert_eq(&error.unwrap_err().to_string());
     update(&def, &made, old).unwrap_err();
 }
+
+#[test]
+fn a_quotas_scopes_stay_and_its_limits_may_change() {
+    allowed("resourcequotas", "/spec/hard/pods", json!("7"));
+    refused(
+        "resourcequotas",
+        "/spec/scopes",
+        json!(["NotTerminating"]),
+        &expect![[
+            r#"ResourceQuota "example" is invalid: spec.scopes: Invalid value: {"NotTerminating"}: field is immutable"#
+        ]],
+    );
+}

@@ -469,3 +469,19 @@ fn workflows_and_their_runs() {
         "#]],
     );
 }
+
+#[test]
+fn resource_quotas() {
+    let status = "{hard: {pods: '5', limits.cpu: '2'}, used: {pods: '3'}}";
+    let quota = format!("{{metadata: {{name: q, {BORN}}}, status: {status}}}");
+    check(
+        "resourcequotas",
+        &quota,
+        &expect![[r#"
+        NAME: q
+        REQUEST: pods: 3/5
+        LIMIT: limits.cpu: 0/2
+        AGE: 60m
+    "#]],
+    );
+}

@@ -14,11 +14,7 @@ const VERBS: [&str; 9] =
 const KINDS: [&str; 3] = ["Group", "ServiceAccount", "User"];
 
 /// The faults of a rule.
-pub(super) fn validate(
-    rule: &PolicyRulesWithSubjects,
-    path: &FieldPath,
-    errors: &mut FieldErrors,
-) {
+pub(super) fn validate(rule: &PolicyRulesWithSubjects, path: &FieldPath, errors: &mut FieldErrors) {
     if rule.subjects.is_empty() {
         errors.required(&path.child("subjects"), "subjects must contain at least one value");
     }
