@@ -25,9 +25,13 @@ const PAGE: usize = 500;
 /// Where a list goes on: at this key's successor, as of this revision.
 #[derive(Debug, Serialize, Deserialize)]
 struct Continuation {
-    rv: u64,
+    /// Below zero: of whatever is there by then.
+    rv: i64,
     start: String,
 }
+
+/// Of a list whose beginning nobody remembers.
+const INCONSISTENT: i64 = -1;
 
 /// What a list answers with.
 #[derive(Debug)]
@@ -79,8 +83,13 @@ pub(super) async fn select(
     match (&options.continuation, options.at) {
         (Some(token), _) => {
             let Continuation { rv, start } = decode(token)?;
-            let begin = History { revision: Revision(rv), after: Some(start) };
-            from.past(begin, CONTINUE_TOO_OLD).await
+            let Ok(rv) = u64::try_from(rv) else { return from.rest(start).await };
+            let begin = History { revision: Revision(rv), after: Some(start.clone()) };
+            let listed = from.past(begin, CONTINUE_TOO_OLD).await;
+            listed.map_err(|error| match error.reason() {
+                "Expired" => error.continuing(encode(INCONSISTENT, &start)),
+                _ => error,
+            })
         }
         (None, ReadAt::Exact(revision)) => {
             storage.wait_for(revision).await?;
@@ -100,7 +109,9 @@ struct Source<'a> {
 }
 
 const CONTINUE_TOO_OLD: &str = "The provided continue parameter is too old to display a consistent list \
-    result. You can start a new list without the continue parameter.";
+    result. You can start a new list without the continue parameter, or use the continue token in this response to \
+    retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects \
+    that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
 const TOO_OLD: &str = "The resourceVersion for the provided list is too old.";
 
 impl Source<'_> {
@@ -109,6 +120,13 @@ impl Source<'_> {
         storage.reach(at).await?;
         let required = options.selection.labels.required();
         self.of(storage.cache().list_having(prefix, required))
+    }
+
+    /// What there is after a key by now.
+    async fn rest(&self, start: String) -> Result<Listed, ApiError> {
+        self.storage.reach(ReadAt::MostRecent).await?;
+        let revision = self.storage.cache().list(&self.prefix).revision;
+        self.past(History { revision, after: Some(start) }, TOO_OLD).await
     }
 
     /// The list as it was: the cache's, if that goes back so far, for as long as the store does.
@@ -140,7 +158,7 @@ impl Source<'_> {
         }
         Ok(Listed {
             revision,
-            continuation: last.filter(|_| more).map(|key| encode(revision, key)),
+            continuation: last.filter(|_| more).map(|key| encode(as_signed(revision), key)),
             remaining: remaining(all.len() - items.len(), selection),
             items,
         })
@@ -168,7 +186,7 @@ impl Source<'_> {
                 items.push(view.json(encoded)?);
                 let here = page.entries.len() - index - 1;
                 if items.len() == limit && (page.more || here > 0) {
-                    let continuation = Some(encode(from.revision, &entry.key));
+                    let continuation = Some(encode(as_signed(from.revision), &entry.key));
                     let more = page.remaining.map(|beyond| beyond + here);
                     let remaining = more.and_then(|more| remaining(more, &options.selection));
                     return Ok(Listed { revision: from.revision, items, continuation, remaining });
@@ -245,8 +263,13 @@ fn list_response(call: &Call, listed: Listed) -> Result<Response, ApiError> {
     Ok(respond::pieces(pieces))
 }
 
-fn encode(revision: Revision, key: &str) -> String {
-    let token = Continuation { rv: revision.0, start: key.to_owned() };
+/// Revisions count up from one.
+fn as_signed(revision: Revision) -> i64 {
+    i64::try_from(revision.0).unwrap_or(i64::MAX)
+}
+
+fn encode(rv: i64, key: &str) -> String {
+    let token = Continuation { rv, start: key.to_owned() };
     BASE64.encode(serde_json::to_vec(&token).expect("a number and a text have a JSON form"))
 }
 

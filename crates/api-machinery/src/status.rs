@@ -147,6 +147,13 @@ impl ApiError {
         Self::new(410, "Expired", message)
     }
 
+    /// The same error with a token by which a list can go on, though not as of the time at which it began.
+    #[must_use]
+    pub fn continuing(mut self, token: String) -> Self {
+        self.0.metadata.continue_ = Some(token);
+        self
+    }
+
     /// 413: the body is longer than the server reads.
     #[must_use]
     pub fn request_entity_too_large(why: impl fmt::Display) -> Self {
