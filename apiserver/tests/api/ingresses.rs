@@ -32,6 +32,8 @@ async fn an_ingress_without_a_class_is_the_routers_until_there_is_a_newer_defaul
     let mut off = ours;
     off["metadata"]["annotations"]["ingressclass.kubernetes.io/is-default-class"] = json!("false");
     api.put(&format!("{CLASSES}/minik8s"), &off).await.ok();
+    // A list waits for the cache, in which the default is looked for.
+    api.get(CLASSES).await.ok();
     assert_eq!(class_of(&api, &ingress("c")).await, Value::Null);
     let theirs = json!({
         "apiVersion": "networking.k8s.io/v1",
@@ -43,5 +45,6 @@ async fn an_ingress_without_a_class_is_the_routers_until_there_is_a_newer_defaul
         "spec": {"controller": "k8s.io/ingress-nginx"},
     });
     api.post(CLASSES, &theirs).await.ok();
+    api.get(CLASSES).await.ok();
     assert_eq!(class_of(&api, &ingress("d")).await, "nginx");
 }
