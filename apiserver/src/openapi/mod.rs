@@ -144,7 +144,7 @@ fn document_v2(catalogue: &Catalogue) -> Value {
         }
     }
     let mut definitions = schemas.into_inner();
-    definitions.values_mut().for_each(v2::simplify);
+    definitions.values_mut().for_each(v2::simplify_definition);
     json!({
         "swagger": "2.0",
         "info": info(),

@@ -92,8 +92,18 @@ const KEYWORDS: [&str; 24] = [
     "type",
 ];
 
+/// The same of a definition. Of a kind whose objects may have any fields it must not have any, or kubectl would take those
+/// for all (Kubernetes: `apiextensions-apiserver/pkg/controller/openapi/builder`).
+pub(super) fn simplify_definition(schema: &mut Value) {
+    const KIND: &str = "x-kubernetes-group-version-kind";
+    if schema["x-kubernetes-preserve-unknown-fields"] == true && schema[KIND].is_array() {
+        *schema = json!({ "type": "object", KIND: schema[KIND].take() });
+    }
+    simplify(schema);
+}
+
 /// Leaves of a schema what Swagger 2.0 knows. Of alternatives it knows none: the first stands for all.
-pub(super) fn simplify(schema: &mut Value) {
+fn simplify(schema: &mut Value) {
     let Some(fields) = schema.as_object_mut() else { return };
     for alternatives in ["anyOf", "oneOf"] {
         let first = fields.get(alternatives).and_then(|options| options.get(0)).cloned();
@@ -107,4 +117,20 @@ pub(super) fn simplify(schema: &mut Value) {
     properties.into_iter().flatten().for_each(|(_, schema)| simplify(schema));
     let all = fields.get_mut("allOf").and_then(Value::as_array_mut);
     all.into_iter().flatten().for_each(simplify);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_whose_objects_may_have_any_fields_tells_none() {
+        let kind = json!([{"group": "x.io", "version": "v1", "kind": "X"}]);
+        let mut schema = json!({
+            "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+            "properties": {"kind": {"type": "string"}}, "x-kubernetes-group-version-kind": kind,
+        });
+        simplify_definition(&mut schema);
+        assert_eq!(schema, json!({"type": "object", "x-kubernetes-group-version-kind": kind}));
+    }
 }

@@ -96,6 +96,8 @@ async fn a_definition_is_served_changed_and_deleted_with_its_objects() {
     let document = api.get("/openapi/v3/apis/stable.example.com/v1").await.ok();
     let schema = &document["components"]["schemas"]["com.example.stable.v1.CronTab"];
     assert_eq!(schema["properties"]["spec"]["properties"]["replicas"]["maximum"], 10);
+    let described = schema["properties"]["apiVersion"]["description"].as_str().unwrap();
+    assert!(described.starts_with("APIVersion defines"), "kubectl explain shows it");
 
     let changed = replace(&api, DEFINITION, |definition| {
         let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";

@@ -69,6 +69,7 @@ async fn a_pod_gets_what_the_range_of_its_namespace_says_and_stays_within_it() {
     let limit = json!({"type": "Container", "max": {"memory": "1Gi"}, "default": {"cpu": "1"}});
     let range = json!({"metadata": {"name": "r"}, "spec": {"limits": [limit]}});
     api.post(RANGES, &range).await.ok();
+    api.get(RANGES).await.ok();
     let pod_ok = api.post(PODS, &pod("p")).await.ok();
     let expected = json!({"cpu": "1", "memory": "1Gi"});
     let resources = &pod_ok["spec"]["containers"][0]["resources"];

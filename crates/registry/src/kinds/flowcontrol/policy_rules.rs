@@ -58,6 +58,11 @@ fn validate_subject(subject: &Subject, path: &FieldPath, errors: &mut FieldError
             _ => {}
         }
     }
+    validate_name(subject, path, errors);
+}
+
+fn validate_name(subject: &Subject, path: &FieldPath, errors: &mut FieldErrors) {
+    let kind = subject.kind.as_str();
     match (kind, &subject.service_account, &subject.user, &subject.group) {
         ("ServiceAccount", Some(account), ..) => {
             let path = path.child("serviceAccount");
