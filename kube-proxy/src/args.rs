@@ -49,6 +49,9 @@ pub struct Args {
     /// systemd-resolved]
     #[arg(long, value_name = "FILE")]
     pub(crate) resolv_conf: Option<PathBuf>,
+    /// Whether NetworkPolicies are enforced for the pods of this host, by a table of nftables
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub(crate) network_policy: bool,
     /// The directory for the nginx configurations; Docker must be able to mount it
     #[arg(long, value_name = "DIR", default_value = "/var/lib/minik8s/kube-proxy")]
     pub(crate) state_dir: PathBuf,

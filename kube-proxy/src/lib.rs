@@ -8,6 +8,7 @@
 //!
 //! [`routes`] is the same for routes, with a loop of its own: neither waits for the other.
 //! [`dns`] answers for the names of Services, and is the one thing that is not there while this program is away.
+//! [`policy`] keeps from pods what NetworkPolicies don't allow.
 //! `witness` tells the node controller which other hosts are reached from here.
 
 pub mod addresses;
@@ -24,6 +25,7 @@ mod metrics;
 pub mod nginx;
 mod pace;
 pub mod plan;
+pub mod policy;
 pub mod reconciler;
 pub mod router;
 pub mod routes;
@@ -94,7 +96,10 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let here = Here { node, service_cidr: args.service_cidr, cluster_dns: args.cluster_dns };
     let outlets = Outlets { check, metrics: Metrics::register(&runtime.metrics), recorder };
     let (wake, routes_wake) = (Arc::new(Wake::default()), Arc::new(Wake::default()));
-    let (nodes, nodes_watch) = world::follow(&listwatch, vec![wake.clone(), routes_wake.clone()]);
+    let mut policies = keep_policies(&args, &here, &runtime).await?;
+    let wakes = [wake.clone(), routes_wake.clone()].into_iter();
+    let wakes = wakes.chain(policies.as_ref().map(policy::Keeper::wake)).collect();
+    let (nodes, nodes_watch) = world::follow(&listwatch, wakes);
     let follower = dns.clone().map(|dns| Arc::new(dns) as Arc<dyn Follower>);
     let (world, watches) = World::watch(&listwatch, nodes.clone(), &wake, follower);
 
@@ -106,6 +111,10 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
         ("asking other hosts", witness::run(&here.node, &nodes, &listwatch).boxed_local()),
         ("following Docker's events", docker.follow_deaths(&wake).boxed_local()),
     ];
+    if let Some(policies) = &mut policies {
+        let keeping = policies.run(&world, &nodes, &listwatch);
+        parts.push(("keeping network policies", keeping.boxed_local()));
+    }
     if let Some(dns) = &dns {
         let serving = dns.run(&dns_addresses, &listwatch, &dns_check);
         parts.push(("serving DNS", serving.boxed_local()));
@@ -153,6 +162,21 @@ fn make_dns(args: &Args, runtime: &Runtime) -> anyhow::Result<Option<Dns>> {
     };
     let metrics = dns::metrics::Metrics::register(&runtime.metrics);
     Dns::new(settings, metrics).map(Some)
+}
+
+/// Nothing, if they are not wanted: then nothing is left of them, either.
+async fn keep_policies(
+    args: &Args,
+    here: &Here,
+    runtime: &Runtime,
+) -> anyhow::Result<Option<policy::Keeper>> {
+    if !args.network_policy {
+        policy::remove(&here.node).await.context("cannot remove the rules of network policies")?;
+        return Ok(None);
+    }
+    let outlets = policy::Outlets::new(runtime.health.check("network policies"), &runtime.metrics);
+    let kernel = Kernel::open().context("cannot keep network policies")?;
+    Ok(Some(policy::Keeper::new(here.clone(), kernel, outlets)))
 }
 
 fn keep_routes(

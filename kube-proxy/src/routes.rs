@@ -134,12 +134,12 @@ fn is_here(here: &str, local: &BTreeSet<Ipv4Addr>, node: &Node) -> bool {
     name(node) == here || addresses(node).any(|address| local.contains(&address))
 }
 
-fn name(node: &Node) -> &str {
+pub(crate) fn name(node: &Node) -> &str {
     node.metadata.name.as_deref().unwrap_or_default()
 }
 
 /// The node's IPv4 addresses within the cluster, the preferred one first.
-fn addresses(node: &Node) -> impl Iterator<Item = Ipv4Addr> {
+pub(crate) fn addresses(node: &Node) -> impl Iterator<Item = Ipv4Addr> {
     let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
     addresses
         .filter(|address| address.type_ == "InternalIP")
@@ -147,7 +147,7 @@ fn addresses(node: &Node) -> impl Iterator<Item = Ipv4Addr> {
 }
 
 /// The node's IPv4 networks for pods; `podCIDRs`, if given, includes `podCIDR`.
-fn pod_cidrs(node: &Node) -> Vec<Ipv4Net> {
+pub(crate) fn pod_cidrs(node: &Node) -> Vec<Ipv4Net> {
     let Some(spec) = &node.spec else { return Vec::new() };
     let all = spec.pod_cidrs.as_deref().filter(|all| !all.is_empty());
     let all = all.unwrap_or(spec.pod_cidr.as_slice());

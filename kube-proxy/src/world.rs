@@ -220,7 +220,14 @@ impl World {
         if let Some(follower) = follower {
             follower.changed(self, &changed);
         }
-        self.news.lock().changed.add(changed);
+        let mut news = self.news.lock();
+        news.changed.add(changed);
+        news.wakes.iter().for_each(|wake| wake.changed());
+    }
+
+    /// Has this called, too, whenever a Service or a slice changes.
+    pub(crate) fn also_wake(&self, wake: Arc<Wake>) {
+        self.news.lock().wakes.push(wake);
     }
 
     fn note_hosts(&self, event: &Event<Dns>, follower: Option<&dyn Follower>) {
@@ -278,6 +285,7 @@ struct News {
     slices_listed: bool,
     hosts_changed: bool,
     hosts_listed: bool,
+    wakes: Vec<Arc<Wake>>,
 }
 
 impl Default for News {
@@ -289,6 +297,7 @@ impl Default for News {
             slices_listed: false,
             hosts_changed: false,
             hosts_listed: false,
+            wakes: Vec::new(),
         }
     }
 }

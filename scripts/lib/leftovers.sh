@@ -4,13 +4,17 @@
 # bridge NODE: the link that the kubelet of that name makes.
 bridge() { echo "mk8s$(printf %s "$1" | sha256sum | cut -c1-8)"; }
 
-# What is ours of the network: the services' addresses, the kubelets' bridges, the packet filter's chains, our routes. Other
+# policies NODE: the table of nftables that its kube-proxy keeps for NetworkPolicies.
+policies() { echo "minik8s-policy-$(printf %s "$1" | sha256sum | cut -c1-8)"; }
+
+# What is ours of the network: the services' addresses, the kubelets' bridges, the packet filter's chains and tables, our routes. Other
 # networks' links and routes may lie in the same ranges.
 remove_network() {
     local node
     ip -o addr show dev lo to "$SERVICE_CIDR" | awk '{print $4}' | xargs -r -I{} ip addr del {} dev lo
     for node in "$@"; do
         ! ip link show "$(bridge "$node")" >/dev/null 2>&1 || ip link del "$(bridge "$node")"
+        ! nft list table ip "$(policies "$node")" >/dev/null 2>&1 || nft delete table ip "$(policies "$node")"
     done
     remove_chains filter
     remove_chains nat

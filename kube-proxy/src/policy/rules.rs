@@ -1,0 +1,189 @@
+//! What is let through, as plain data: sets of addresses, and for pods that are isolated in a direction, which of
+//! their traffic is allowed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::Ipv4Addr,
+};
+
+use ipnet::Ipv4Net;
+
+use super::ranges::Range;
+
+/// The protocols that policies know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    /// A stream of bytes.
+    Tcp,
+    /// Datagrams.
+    Udp,
+    /// Streams of messages.
+    Sctp,
+}
+
+/// Ports of a protocol, from the first to the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PortRange {
+    /// Of which protocol.
+    pub protocol: Protocol,
+    /// The first.
+    pub first: u16,
+    /// The last.
+    pub last: u16,
+}
+
+/// Which ports are allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ports {
+    /// All, of all protocols.
+    All,
+    /// These, in order; no two overlap.
+    Some(Vec<PortRange>),
+}
+
+/// Who is allowed at the other end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peers {
+    /// Everybody.
+    All,
+    /// These.
+    Some {
+        /// The name of a set of pods.
+        set: Option<String>,
+        /// Addresses, in order; no two ranges overlap.
+        blocks: Vec<Range>,
+    },
+}
+
+/// Traffic that is allowed: with these peers to these ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allow {
+    /// The other end.
+    pub peers: Peers,
+    /// The ports of the destination.
+    pub ports: Ports,
+}
+
+/// A way through a server of this host (an nginx, the cluster's DNS) that a pod must not take.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Refused {
+    /// The pod.
+    pub client: Ipv4Addr,
+    /// Where it connects to.
+    pub address: Ipv4Addr,
+    /// By this protocol.
+    pub protocol: Protocol,
+    /// At this port.
+    pub port: u16,
+}
+
+/// All that the kernel is to go by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// The sets of pods, by name.
+    pub sets: BTreeMap<String, BTreeSet<Ipv4Addr>>,
+    /// What those pods of this host may be sent that are isolated for ingress.
+    pub ingress: BTreeMap<Ipv4Addr, Vec<Allow>>,
+    /// What those may send that are isolated for egress.
+    pub egress: BTreeMap<Ipv4Addr, Vec<Allow>>,
+    /// What servers of this host must not do for a pod.
+    pub refused: BTreeSet<Refused>,
+    /// The pods of this host. Others have no traffic in [`Rules::networks`].
+    pub known: BTreeSet<Ipv4Addr>,
+    /// The networks of this host's pods.
+    pub networks: BTreeSet<Ipv4Net>,
+    /// Whether any pod of the cluster may be isolated for egress: then pods that are not known send nothing.
+    pub isolates_egress: bool,
+    /// Addresses and ports at which servers of this host do nothing for pods that are not known.
+    pub guarded: BTreeSet<(Ipv4Addr, Protocol, u16)>,
+}
+
+/// A first packet of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// Who sends it.
+    pub from: Ipv4Addr,
+    /// To whom.
+    pub to: Ipv4Addr,
+    /// Protocol and port of the destination; none of other protocols.
+    pub port: Option<(Protocol, u16)>,
+}
+
+impl Rules {
+    /// Whether the packet is forwarded between two pods, or a pod and another host.
+    pub fn forwards(&self, packet: &Packet) -> bool {
+        if packet.from == packet.to {
+            return true;
+        }
+        let by = |of: &BTreeMap<Ipv4Addr, Vec<Allow>>, pod: Ipv4Addr, peer: Ipv4Addr| {
+            of.get(&pod).is_none_or(|allows| self.allows(allows, peer, packet.port))
+        };
+        by(&self.egress, packet.from, packet.to) && by(&self.ingress, packet.to, packet.from)
+    }
+
+    /// Whether traffic with the peer is among what is allowed.
+    pub(super) fn allows(
+        &self,
+        allows: &[Allow],
+        peer: Ipv4Addr,
+        port: Option<(Protocol, u16)>,
+    ) -> bool {
+        allows.iter().any(|allow| self.has(&allow.peers, peer) && allow.ports.contain(port))
+    }
+
+    fn has(&self, peers: &Peers, peer: Ipv4Addr) -> bool {
+        let Peers::Some { set, blocks } = peers else { return true };
+        let set = set.as_ref().and_then(|name| self.sets.get(name));
+        set.is_some_and(|set| set.contains(&peer)) || blocks.iter().any(|b| b.contains(peer))
+    }
+}
+
+impl Ports {
+    /// Ports as they come, without any two that overlap.
+    pub fn of(mut ranges: Vec<PortRange>) -> Self {
+        ranges.sort();
+        let mut merged: Vec<PortRange> = Vec::new();
+        for range in ranges {
+            match merged.last_mut() {
+                Some(last)
+                    if last.protocol == range.protocol
+                        && u32::from(range.first) <= u32::from(last.last) + 1 =>
+                {
+                    last.last = last.last.max(range.last);
+                }
+                _ => merged.push(range),
+            }
+        }
+        Ports::Some(merged)
+    }
+
+    fn contain(&self, port: Option<(Protocol, u16)>) -> bool {
+        let Ports::Some(ranges) = self else { return true };
+        port.is_some_and(|(protocol, port)| {
+            ranges.iter().any(|r| r.protocol == protocol && (r.first..=r.last).contains(&port))
+        })
+    }
+}
+
+impl Protocol {
+    /// By its name in a manifest; absent means TCP.
+    pub fn named(name: Option<&str>) -> Option<Self> {
+        match name.unwrap_or("TCP") {
+            "TCP" => Some(Protocol::Tcp),
+            "UDP" => Some(Protocol::Udp),
+            "SCTP" => Some(Protocol::Sctp),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Sctp => "sctp",
+        })
+    }
+}

@@ -1,0 +1,160 @@
+//! The rules in the words of nftables.
+//!
+//! Sets have the names of the rules they are for, so that a pod that comes or goes is an element of a set; chains are named
+//! by what they say, so that pods for which the same holds share one, and none ever changes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    net::Ipv4Addr,
+};
+
+use packet_filter::nftables::{Chain, Contents, Set, SetKind};
+use sha2::{Digest, Sha256};
+
+use super::{
+    ranges::Range,
+    rules::{Allow, Peers, PortRange, Ports, Protocol, Refused, Rules},
+};
+
+/// Longer names are not readable for us either; the kernel's limit is 255 bytes.
+const MAX_NAME: usize = 120;
+const ADDRESSES: &str = "type ipv4_addr";
+
+/// What is in the table that keeps the rules.
+pub fn contents(rules: &Rules) -> Contents {
+    let mut contents = Contents { chains: hooked(rules.isolates_egress), ..Contents::default() };
+    sets(&mut contents, rules);
+    verdicts(&mut contents, "ingress", "saddr", &rules.ingress);
+    verdicts(&mut contents, "egress", "daddr", &rules.egress);
+    contents
+}
+
+/// A map from pods to chains, which are made.
+fn verdicts(contents: &mut Contents, map: &str, peer: &str, pods: &BTreeMap<Ipv4Addr, Vec<Allow>>) {
+    let definition = "type ipv4_addr : verdict".to_owned();
+    contents.sets.insert(map.to_owned(), Set { kind: SetKind::Map, definition });
+    for (pod, allows) in pods {
+        let rules = chain(allows, peer);
+        let name = format!("{map}-{}", digest(&rules.join("\n")));
+        let verdict = format!("jump {name}");
+        contents.elements.insert((map.to_owned(), pod.to_string()), verdict);
+        contents.chains.insert(name, Chain { hook: None, rules });
+    }
+}
+
+fn sets(contents: &mut Contents, rules: &Rules) {
+    let isolated: BTreeSet<_> = rules.ingress.keys().chain(rules.egress.keys()).collect();
+    let refused = rules.refused.iter().map(|it| {
+        let Refused { client, address, protocol, port } = it;
+        format!("{client} . {address} . {protocol} . {port}")
+    });
+    let guarded = rules.guarded.iter();
+    let guarded =
+        guarded.map(|(address, protocol, port)| format!("{address} . {protocol} . {port}"));
+    let itself = isolated.iter().map(|pod| format!("{pod} . {pod}"));
+    let networks = rules.networks.iter().map(ToString::to_string);
+    let addresses = |of: &BTreeSet<Ipv4Addr>| of.iter().map(Ipv4Addr::to_string).collect();
+    let fixed: [(&str, &str, Vec<String>); 5] = [
+        ("itself", "type ipv4_addr . ipv4_addr", itself.collect()),
+        ("known", ADDRESSES, addresses(&rules.known)),
+        ("networks", "type ipv4_addr; flags interval", networks.collect()),
+        ("refused", "type ipv4_addr . ipv4_addr . inet_proto . inet_service", refused.collect()),
+        ("guarded", "type ipv4_addr . inet_proto . inet_service", guarded.collect()),
+    ];
+    let peers = rules.sets.iter().map(|(name, pods)| (set_name(name), ADDRESSES, addresses(pods)));
+    let fixed = fixed.map(|(name, definition, elements)| (name.to_owned(), definition, elements));
+    for (name, definition, elements) in fixed.into_iter().chain(peers) {
+        let elements = elements.into_iter().map(|key| ((name.clone(), key), String::new()));
+        contents.elements.extend(elements);
+        let set = Set { kind: SetKind::Set, definition: definition.to_owned() };
+        contents.sets.insert(name, set);
+    }
+}
+
+/// Replies pass, whoever isolates whom by now. What is not known does not: a pod that comes is known before it is let out.
+fn hooked(isolates_egress: bool) -> BTreeMap<String, Chain> {
+    const UNKNOWN: &str = "ip saddr @networks ip saddr != @known";
+    let replies = || "ct state established,related accept".to_owned();
+    let sent = isolates_egress.then(|| format!("{UNKNOWN} drop"));
+    let forward = [
+        replies(),
+        "ip saddr . ip daddr @itself accept".to_owned(),
+        "ip daddr @networks ip daddr != @known drop".to_owned(),
+    ];
+    let of_pods = ["ip saddr vmap @egress".to_owned(), "ip daddr vmap @ingress".to_owned()];
+    let served = "ip daddr . meta l4proto . th dport";
+    let input = [
+        replies(),
+        format!("ip saddr . {served} @refused drop"),
+        format!("{UNKNOWN} {served} @guarded drop"),
+    ];
+    let chain = |hook: &str, rules| {
+        let of = format!("type filter hook {hook} priority filter - 5; policy accept");
+        (hook.to_owned(), Chain { hook: Some(of), rules })
+    };
+    let forward = forward.into_iter().chain(sent).chain(of_pods).collect();
+    BTreeMap::from([chain("forward", forward), chain("input", input.into())])
+}
+
+/// What is allowed returns, to be looked at for the other end.
+fn chain(allows: &[Allow], peer: &str) -> Vec<String> {
+    let mut rules: Vec<String> = Vec::new();
+    for Allow { peers, ports } in allows {
+        for who in who(peers, peer) {
+            rules.extend(what(ports).into_iter().map(|what| format!("{who}{what}return")));
+        }
+    }
+    let mut seen = BTreeSet::new();
+    rules.retain(|rule| seen.insert(rule.clone()));
+    rules.push("drop".to_owned());
+    rules
+}
+
+fn who(peers: &Peers, peer: &str) -> Vec<String> {
+    let Peers::Some { set, blocks } = peers else { return vec![String::new()] };
+    let set = set.as_ref().map(|name| format!("ip {peer} @{} ", set_name(name)));
+    let blocks = (!blocks.is_empty())
+        .then(|| format!("ip {peer} {{ {} }} ", joined(blocks.iter().map(range))));
+    set.into_iter().chain(blocks).collect()
+}
+
+fn range(Range { first, last }: &Range) -> String {
+    if first == last { first.to_string() } else { format!("{first}-{last}") }
+}
+
+fn what(ports: &Ports) -> Vec<String> {
+    let Ports::Some(ranges) = ports else { return vec![String::new()] };
+    let of = |protocol: Protocol| {
+        let own: Vec<_> = ranges.iter().filter(|range| range.protocol == protocol).collect();
+        match own.as_slice() {
+            [] => None,
+            [PortRange { first: 0, last: u16::MAX, .. }] => {
+                Some(format!("meta l4proto {protocol} "))
+            }
+            own => Some(format!("{protocol} dport {{ {} }} ", joined(own.iter().map(|r| port(r))))),
+        }
+    };
+    [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].into_iter().filter_map(of).collect()
+}
+
+fn port(PortRange { first, last, .. }: &PortRange) -> String {
+    if first == last { first.to_string() } else { format!("{first}-{last}") }
+}
+
+/// With a letter in front, as nftables wants it.
+fn set_name(rule: &str) -> String {
+    if rule.len() <= MAX_NAME { format!("p/{rule}") } else { format!("p-{}", digest(rule)) }
+}
+
+fn joined(elements: impl IntoIterator<Item = impl Display>) -> String {
+    elements.into_iter().map(|element| element.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn digest(text: &str) -> String {
+    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

@@ -1,0 +1,152 @@
+//! The text, read. What the kernel makes of it is in `tests/network_policy.rs`.
+
+use expect_test::expect;
+
+use super::*;
+
+fn address(text: &str) -> Ipv4Addr {
+    text.parse().unwrap()
+}
+
+fn ports(all: &[(Protocol, u16, u16)]) -> Ports {
+    let range = |(protocol, first, last): &(Protocol, u16, u16)| PortRange {
+        protocol: *protocol,
+        first: *first,
+        last: *last,
+    };
+    Ports::of(all.iter().map(range).collect())
+}
+
+fn example() -> Rules {
+    let set = "default/db/ingress/0".to_owned();
+    let blocks = vec![
+        Range { first: address("192.0.2.0"), last: address("192.0.2.127") },
+        Range { first: address("198.51.100.7"), last: address("198.51.100.7") },
+    ];
+    let allow = Allow {
+        peers: Peers::Some { set: Some(set.clone()), blocks },
+        ports: ports(&[
+            (Protocol::Tcp, 80, 80),
+            (Protocol::Tcp, 6000, 6010),
+            (Protocol::Udp, 0, u16::MAX),
+        ]),
+    };
+    let pod = address("10.244.1.5");
+    Rules {
+        sets: [(set, [address("10.244.1.6"), address("10.244.2.6")].into())].into(),
+        ingress: [(pod, vec![allow])].into(),
+        egress: [(
+            pod,
+            vec![Allow { peers: Peers::All, ports: ports(&[(Protocol::Udp, 53, 53)]) }],
+        )]
+        .into(),
+        refused: [Refused {
+            client: pod,
+            address: address("10.96.0.7"),
+            protocol: Protocol::Tcp,
+            port: 80,
+        }]
+        .into(),
+        known: [pod].into(),
+        networks: ["10.244.1.0/24".parse().unwrap()].into(),
+        isolates_egress: true,
+        guarded: [(address("10.96.0.7"), Protocol::Tcp, 80)].into(),
+    }
+}
+
+/// Chains, and sets with their elements.
+fn shown(contents: &Contents) -> String {
+    let mut text = String::new();
+    for (name, Chain { hook, rules }) in &contents.chains {
+        let hook = hook.iter().map(String::as_str);
+        let rules = rules.iter().map(String::as_str);
+        let lines: Vec<_> = hook.chain(rules).collect();
+        text += &format!("{name}:\n  {}\n", lines.join("\n  "));
+    }
+    for (name, Set { definition, .. }) in &contents.sets {
+        let own = contents.elements.iter().filter(|((set, _), _)| set == name);
+        let own = own.map(|((_, key), value)| format!("\n  {key} {value}").trim_end().to_owned());
+        text += &format!("{name} ({definition}):{}\n", own.collect::<String>());
+    }
+    text
+}
+
+#[test]
+fn the_whole_table() {
+    expect![[r#"
+        egress-af6bd60eacf5fc79:
+          udp dport { 53 } return
+          drop
+        forward:
+          type filter hook forward priority filter - 5; policy accept
+          ct state established,related accept
+          ip saddr . ip daddr @itself accept
+          ip daddr @networks ip daddr != @known drop
+          ip saddr @networks ip saddr != @known drop
+          ip saddr vmap @egress
+          ip daddr vmap @ingress
+        ingress-94754322c3e566b3:
+          ip saddr @p/default/db/ingress/0 tcp dport { 80, 6000-6010 } return
+          ip saddr @p/default/db/ingress/0 meta l4proto udp return
+          ip saddr { 192.0.2.0-192.0.2.127, 198.51.100.7 } tcp dport { 80, 6000-6010 } return
+          ip saddr { 192.0.2.0-192.0.2.127, 198.51.100.7 } meta l4proto udp return
+          drop
+        input:
+          type filter hook input priority filter - 5; policy accept
+          ct state established,related accept
+          ip saddr . ip daddr . meta l4proto . th dport @refused drop
+          ip saddr @networks ip saddr != @known ip daddr . meta l4proto . th dport @guarded drop
+        egress (type ipv4_addr : verdict):
+          10.244.1.5 jump egress-af6bd60eacf5fc79
+        guarded (type ipv4_addr . inet_proto . inet_service):
+          10.96.0.7 . tcp . 80
+        ingress (type ipv4_addr : verdict):
+          10.244.1.5 jump ingress-94754322c3e566b3
+        itself (type ipv4_addr . ipv4_addr):
+          10.244.1.5 . 10.244.1.5
+        known (type ipv4_addr):
+          10.244.1.5
+        networks (type ipv4_addr; flags interval):
+          10.244.1.0/24
+        p/default/db/ingress/0 (type ipv4_addr):
+          10.244.1.6
+          10.244.2.6
+        refused (type ipv4_addr . ipv4_addr . inet_proto . inet_service):
+          10.244.1.5 . 10.96.0.7 . tcp . 80
+    "#]]
+    .assert_eq(&shown(&contents(&example())));
+}
+
+#[test]
+fn a_pod_for_which_the_same_holds_shares_the_chain() {
+    let mut rules = example();
+    let allows = rules.ingress.values().next().unwrap().clone();
+    rules.ingress.insert(address("10.244.1.8"), allows);
+    let (before, after) = (contents(&example()), contents(&rules));
+    assert_eq!(before.chains, after.chains);
+    let map = |of: &Contents, pod: &str| {
+        of.elements.get(&("ingress".to_owned(), pod.to_owned())).cloned().unwrap()
+    };
+    assert_eq!(map(&after, "10.244.1.8"), map(&before, "10.244.1.5"));
+}
+
+#[test]
+fn a_peer_that_comes_changes_no_chain() {
+    let mut rules = example();
+    rules.sets.values_mut().next().unwrap().insert(address("10.244.1.7"));
+    assert_eq!(contents(&rules).chains, contents(&example()).chains);
+}
+
+#[test]
+fn unless_somebody_is_isolated_for_egress_nobody_is_waited_for() {
+    let mut rules = example();
+    rules.isolates_egress = false;
+    let of = |rules: &Rules| contents(rules).chains["forward"].rules.len();
+    assert_eq!(of(&rules) + 1, of(&example()));
+}
+
+#[test]
+fn long_names_are_short_and_differ() {
+    let long = |end: &str| set_name(&format!("{}{end}", "n".repeat(300)));
+    assert!(long("a").len() < 40 && long("a") != long("b"));
+}
