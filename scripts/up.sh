@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Brings up a cluster on this machine, applies the first examples and shows them running.
 # Installs what is missing with apt. Run it again at any time: it starts what does not run, and again what is told something
-# new, with the flags of the first time where it is given no others. --redis, --registry, --one-file, --monitoring and --debug are taken back with =false, a value with ''.
+# new, with the flags of the first time where it is given no others. --redis, --registry, --one-file, --monitoring, --publish-ports and --debug are taken back with =false, a value with ''.
 #
 #   scripts/up.sh                    embedded store, no Redis
 #   scripts/up.sh --etcd --redis     the real services, from apt
@@ -22,6 +22,7 @@
 #   --one-file      all programs as one file under several names, which takes less memory and is built sooner
 #   --monitoring    serve what the programs count to other hosts too, where scripts/monitoring.sh has Prometheus look for it: over
 #                   plain HTTP, to whoever reaches this host's address
+#   --publish-ports a free port of this machine (127.0.0.1) for each port of every pod that asks for none
 #   --debug         debug builds (quicker to build, slower to run)
 #   --no-build      take the programs as they were built last
 #   --no-examples   an empty cluster
@@ -37,8 +38,8 @@ while [ $# -gt 0 ]; do
     case "$1" in
     -h | --help) usage "$0" && echo "$CLUSTER_FLAGS" && exit ;;
     --etcd) give store etcd ;;
-    --redis | --registry | --one-file | --monitoring | --debug) give "${1#--}" true ;;
-    --redis=* | --registry=* | --one-file=* | --monitoring=* | --debug=*) switch "${1#--}" ;;
+    --redis | --registry | --one-file | --monitoring | --publish-ports | --debug) give "${1#--}" true ;;
+    --redis=* | --registry=* | --one-file=* | --monitoring=* | --publish-ports=* | --debug=*) switch "${1#--}" ;;
     --warm-pool) give warm-pool "${2:?--warm-pool needs a number}" && shift ;;
     --registry-host | --registry-secret | --package-index | --build-network | --cluster-dns | --dns-upstream) give "${1#--}" "${2?$1 needs a value}" && shift ;;
     --nodes) give nodes "${2:?--nodes needs a number}" && shift ;;
@@ -181,12 +182,13 @@ start_control_plane() {
 
 # start_kubelet I NODE PROGRAM: the Ith kubelet of this machine.
 start_kubelet() {
-    local conf=$CONFIG_DIR/kubelet-$2.conf
+    local conf=$CONFIG_DIR/kubelet-$2.conf publish=()
+    ! "$(setting publish-ports)" || publish=(--publish-ports)
     [ -e "$conf" ] || "$BIN/apiserver" kubeconfig --data-dir "$STATE_DIR/apiserver" --server "$SERVER" --output "$conf" \
         --user "system:node:$2" --group system:nodes --san "$2" --san "$ADDRESS"
     start "$3" "$BIN/kubelet" --kubeconfig "$conf" --node-name "$2" --node-ip "$ADDRESS" --root-dir "$STATE_DIR/kubelet-$2" \
         --port "$(port $((10250 + 10 * $1)))" --health-address "127.0.0.1:$(port $((10248 + 10 * $1)))" \
-        --cluster-cidr "$CLUSTER_CIDR" --service-cidr "$SERVICE_CIDR" "${dns[@]}" "${bus[@]}"
+        --cluster-cidr "$CLUSTER_CIDR" --service-cidr "$SERVICE_CIDR" "${publish[@]}" "${dns[@]}" "${bus[@]}"
 }
 
 start_nodes() {

@@ -46,6 +46,8 @@ pub struct Context {
     pub root: PathBuf,
     /// The cluster's DNS.
     pub dns: ClusterDns,
+    /// Whether all pods have their ports published on the node.
+    pub publish_ports: bool,
     /// The cluster's services.
     pub services: Services,
     /// Which containers run.
@@ -106,6 +108,7 @@ impl Context {
             host_ip: "192.0.2.1".to_owned(),
             root,
             dns: ClusterDns::default(),
+            publish_ports: false,
             services: Services::fixed([]),
             running: RunningPods::default(),
             metrics: Metrics::default(),

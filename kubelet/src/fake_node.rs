@@ -52,6 +52,7 @@ impl Node {
         let stop = CancellationToken::new();
         let context = Context {
             network: network.clone(),
+            publish_ports: false,
             services: Services::follow(
                 &control_plane.listwatch(),
                 &component::Tasks::default(),

@@ -80,6 +80,7 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
             domain: options.cluster_domain.clone(),
             node_file: options.resolv_conf.clone().unwrap_or_else(resolv_conf::host_file),
         },
+        publish_ports: options.publish_ports,
         services: Services::follow(&listwatch, &program.tasks, program.shutdown.clone()),
         running,
         metrics,

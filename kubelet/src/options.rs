@@ -66,6 +66,10 @@ pub struct Options {
     /// How many files of a container's log are kept
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..))]
     pub container_log_max_files: u32,
+    /// Gives every container port without a hostPort a free port of this host, for all pods, as the annotation
+    /// minik8s.io/publish-ports: "true" does for one
+    #[arg(long)]
+    pub publish_ports: bool,
     /// How many pods may run here
     #[arg(long, default_value_t = 110)]
     pub max_pods: u32,

@@ -172,3 +172,33 @@ fn host_ports_of_running_pods_outlive_the_kubelet() {
         assert!(!state(&again).contains("--dport"), "{}", state(&again));
     });
 }
+
+#[test]
+fn a_port_that_was_chosen_outlives_sandboxes_and_the_kubelet() {
+    in_own_network(async || {
+        let bridge = started("n1", "10.219.1.0/24").await;
+        sh("ip link set lo up");
+        let address = bridge.reserve("a").unwrap().unwrap();
+        let any = PortMapping { pod_ip: address, ..port("tcp", 0) };
+        let settle = async |bridge: &Bridge| {
+            let settled = bridge.host_ports("a", vec![any.clone()]).await.unwrap();
+            let rule = format!("--dport {} ", settled[0].host_port);
+            assert!(state(bridge).contains(&rule), "{rule}: {}", state(bridge));
+            settled[0].host_port
+        };
+        let chosen = settle(&bridge).await;
+        bridge.detach("a").await.unwrap();
+        assert!(!state(&bridge).contains("--dport"), "{}", state(&bridge));
+        assert_eq!(settle(&bridge).await, chosen);
+        drop(bridge);
+        let again = Bridge::new("n1", network("10.219.0.0/16"), network("10.119.0.0/16"));
+        // Its worker may come before the network.
+        again.host_ports("a", vec![any.clone()]).await.unwrap_err();
+        again.start(network("10.219.1.0/24"), &[("a".to_owned(), address)]).await.unwrap();
+        assert_eq!(settle(&again).await, chosen);
+        std::net::TcpListener::bind(("0.0.0.0", chosen)).unwrap_err();
+        again.detach("a").await.unwrap();
+        again.release("a");
+        std::net::TcpListener::bind(("0.0.0.0", chosen)).unwrap();
+    });
+}

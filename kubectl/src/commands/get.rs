@@ -8,7 +8,7 @@ use clap::Args;
 use futures::TryStreamExt;
 use serde_json::Value;
 
-use super::{choice::Choice, target::Target, usage};
+use super::{choice::Choice, published_ports, target::Target, usage};
 use crate::{
     Failure,
     api::{Call, TABLE},
@@ -117,9 +117,11 @@ impl Get {
         for same_kind in targets.chunk_by(|a, b| a.resource == b.resource) {
             let mut printer = TablePrinter::new(self.options(&same_kind[0], wide, many_kinds));
             let mut text = String::new();
-            for table in self.tables_of(session, same_kind, failures).await? {
-                text += &printer.print(&table);
+            let mut tables = self.tables_of(session, same_kind, failures).await?;
+            if wide && same_kind[0].resource.plural == "pods" {
+                published_ports::add_column(&mut tables);
             }
+            tables.iter().for_each(|table| text += &printer.print(table));
             if printed && !text.is_empty() && !self.no_headers {
                 session.io.line("")?;
             }

@@ -31,6 +31,7 @@ mod metadata;
 mod pods;
 mod port_forward;
 mod process;
+mod published_ports;
 mod reset;
 mod rollout;
 mod run;

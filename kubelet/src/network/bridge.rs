@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     NetworkError, PodNetwork, PortMapping,
+    choice::Choices,
     ipam::{self, Ipam},
     links::Links,
     rules::{self, Chains},
@@ -27,6 +28,7 @@ pub struct Bridge {
     ipam: Mutex<Option<Ipam>>,
     /// Held while the rules are replaced, so that they never go back in time.
     ports: tokio::sync::Mutex<Ports>,
+    choices: Mutex<Choices>,
 }
 
 /// The host ports of all pods.
@@ -41,7 +43,17 @@ struct Ports {
 impl Ports {
     /// Whether nothing is to do for these ports of a pod.
     fn has(&self, pod: &str, ports: &[PortMapping]) -> bool {
-        !self.unwritten && self.wanted.get(pod).map(Vec::as_slice).unwrap_or_default() == ports
+        !self.unwritten && self.of(pod) == ports
+    }
+
+    fn of(&self, pod: &str) -> &[PortMapping] {
+        self.wanted.get(pod).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Those of other pods.
+    fn of_others(&self, pod: &str) -> Vec<u16> {
+        let others = self.wanted.iter().filter(|(other, _)| *other != pod);
+        others.flat_map(|(_, ports)| ports).map(|port| port.host_port).collect()
     }
 
     fn set(&mut self, pod: &str, ports: Vec<PortMapping>) {
@@ -64,6 +76,7 @@ impl Bridge {
             services,
             ipam: Mutex::new(None),
             ports: tokio::sync::Mutex::default(),
+            choices: Mutex::default(),
         }
     }
 
@@ -205,15 +218,27 @@ impl PodNetwork for Bridge {
         if let Some(ipam) = self.ipam.lock().as_mut() {
             ipam.release(pod);
         }
+        self.choices.lock().release(pod);
     }
 
-    async fn host_ports(&self, pod: &str, wanted: Vec<PortMapping>) -> Result<(), NetworkError> {
-        let mut ports = self.ports.lock().await;
-        if ports.has(pod, &wanted) {
-            return Ok(());
+    async fn host_ports(
+        &self,
+        pod: &str,
+        wanted: Vec<PortMapping>,
+    ) -> Result<Vec<PortMapping>, NetworkError> {
+        // Until then it is not known which ports an earlier kubelet has chosen.
+        if !wanted.is_empty() && !self.is_ready() {
+            return Err(NetworkError::NotReady);
         }
-        ports.set(pod, wanted);
-        self.write(&mut ports).await.map(drop)
+        let mut ports = self.ports.lock().await;
+        let settled = self.choices.lock().settle(pod, wanted, ports.of(pod), &ports.of_others(pod));
+        let settled =
+            settled.map_err(|source| NetworkError::Io { step: "find a free host port", source })?;
+        if !ports.has(pod, &settled) {
+            ports.set(pod, settled.clone());
+            self.write(&mut ports).await?;
+        }
+        Ok(settled)
     }
 }
 

@@ -125,8 +125,14 @@ impl PodNetwork for Fake {
         self.ipam.lock().release(pod);
     }
 
-    async fn host_ports(&self, _: &str, _: Vec<PortMapping>) -> Result<(), NetworkError> {
+    async fn host_ports(
+        &self,
+        _: &str,
+        mut ports: Vec<PortMapping>,
+    ) -> Result<Vec<PortMapping>, NetworkError> {
         self.unless_held("host ports").await;
-        Ok(())
+        let unknown = ports.iter_mut().filter(|port| port.host_port == 0);
+        unknown.for_each(|port| port.host_port = 40_000);
+        Ok(ports)
     }
 }

@@ -2,6 +2,7 @@
 //! the same trait.
 
 pub mod bridge;
+mod choice;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod ipam;
@@ -70,6 +71,11 @@ pub trait PodNetwork: Send + Sync + std::fmt::Debug {
     async fn detach(&self, pod: &str) -> Result<(), NetworkError>;
     /// Gives the pod's address back.
     fn release(&self, pod: &str);
-    /// Makes exactly these ports of the pod reachable on the node. After an error it may be called again.
-    async fn host_ports(&self, pod: &str, ports: Vec<PortMapping>) -> Result<(), NetworkError>;
+    /// Makes exactly these ports of the pod reachable on the node, and gives them: where the node's port is 0, with one
+    /// that is free and stays the pod's until `release`. After an error it may be called again.
+    async fn host_ports(
+        &self,
+        pod: &str,
+        ports: Vec<PortMapping>,
+    ) -> Result<Vec<PortMapping>, NetworkError>;
 }

@@ -14,7 +14,7 @@ pub struct PortMapping {
     pub protocol: String,
     /// Only on this address of the node.
     pub host_ip: Option<Ipv4Addr>,
-    /// The node's port.
+    /// The node's port; 0 for any that is free.
     pub host_port: u16,
     /// The pod's address.
     pub pod_ip: Ipv4Addr,

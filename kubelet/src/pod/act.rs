@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::{
     hooks::Hooked,
+    host_ports,
     operations::{Outcome, within_limit},
     pace::{Held, PAUSE},
     place::Place,
@@ -103,7 +104,8 @@ impl Worker {
             }
             Step::PublishPorts { ports } => {
                 let publish = async move {
-                    Ok(context.network.host_ports(&uid, ports).await.map(|()| None)?)
+                    let published = context.network.host_ports(&uid, ports.clone()).await?;
+                    Ok(Some(host_ports::chosen(&ports, &published)))
                 };
                 self.operations.begin(step.clone(), publish);
             }

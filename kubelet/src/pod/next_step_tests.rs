@@ -149,6 +149,7 @@ impl World {
             starting: &self.starting,
             connecting: self.connecting,
             address: self.published.as_ref().map(|_| [10, 244, 1, 2].into()),
+            publish_ports: false,
             published: self.published.as_deref(),
             left: self.left,
             stopping: &self.stopping,

@@ -41,7 +41,7 @@ pub(super) enum OperationError {
     Lost(#[source] JoinError),
 }
 
-/// What has come of one; of a sandbox that was made, its id.
+/// What has come of one; of a sandbox that was made, its id; of ports, those that were chosen.
 pub(super) type Outcome = Result<Option<String>, OperationError>;
 
 /// Gives up after a time.

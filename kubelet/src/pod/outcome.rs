@@ -66,7 +66,10 @@ impl Worker {
                 self.containers.made(id.clone());
                 self.connected = Some(id);
             }
-            (Step::PublishPorts { ports }, _) => self.published = Some(ports.clone()),
+            (Step::PublishPorts { ports }, chosen) => {
+                self.published = Some(ports.clone());
+                self.chosen_ports = chosen;
+            }
             (Step::Leave, _) => self.left = true,
             _ => self.containers.changed(),
         }

@@ -73,6 +73,8 @@ pub struct Input<'a> {
     pub connecting: bool,
     /// The pod's address in the pod network, if it has one.
     pub address: Option<Ipv4Addr>,
+    /// Whether all pods have their ports published.
+    pub publish_ports: bool,
     /// The ports of the node that lead to the pod; nothing if it is not known which do.
     pub published: Option<&'a [PortMapping]>,
     /// Whether it is disconnected and its files are gone.

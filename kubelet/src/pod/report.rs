@@ -8,6 +8,7 @@ use component::events::EventType;
 
 use super::{
     conditions::OWNED_CONDITIONS,
+    host_ports,
     plan::Plan,
     status,
     status_input::StatusInput,
@@ -64,6 +65,7 @@ impl Worker {
         });
         self.count_start(pod, &status);
         self.report_deadline(pod, &status);
+        self.writer.set_chosen_ports(host_ports::news(pod, self.chosen_ports.as_deref()));
         self.writer.set(&status);
         self.status = Some(status);
         self.report_back_off(pod, observed, plan);

@@ -28,6 +28,7 @@ async fn started(spec: Value) -> Result<Vec<String>, Failure> {
     let services =
         ["kubernetes", "db"].map(|name| testkit::service(name).port(80, 80).with(given_ip).build());
     let context = Context {
+        publish_ports: false,
         services: Services::fixed(services),
         ..Context::fake(control_plane.client(), runtime.clone(), root.path().to_owned())
     };

@@ -17,7 +17,7 @@ use kube::{
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::{conditions::OWNED_CONDITIONS, status_patch};
+use super::{conditions::OWNED_CONDITIONS, host_ports, status_patch};
 use crate::{metrics::Metrics, recovery::persevere, runtime::PodIdentity, spec};
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
@@ -27,6 +27,8 @@ const LAST_RETRY: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Default)]
 struct Order {
     status: Option<Value>,
+    /// Of the pod's annotation, if it is to be changed.
+    chosen_ports: Option<String>,
     delete: bool,
     /// How often somebody else changed what was written.
     disturbed: u64,
@@ -57,6 +59,7 @@ impl StatusWriter {
             begins_anew: std::mem::replace(&mut begun, true),
             // After a panic nothing is known to be written.
             written: written.take(),
+            ports: None,
             disturbed: 0,
             deleted: false,
         };
@@ -73,6 +76,15 @@ impl StatusWriter {
         self.orders.send_if_modified(|order| {
             let changed = order.status != wanted;
             order.status.clone_from(&wanted);
+            changed
+        });
+    }
+
+    /// What an annotation of the pod is to say, from the next status on; nothing if it says it.
+    pub(super) fn set_chosen_ports(&self, chosen: Option<&str>) {
+        self.orders.send_if_modified(|order| {
+            let changed = order.chosen_ports.as_deref() != chosen;
+            order.chosen_ports = chosen.map(str::to_owned);
             changed
         });
     }
@@ -122,6 +134,7 @@ struct Task {
     /// Whether an earlier one has panicked.
     begins_anew: bool,
     written: Option<Value>,
+    ports: Option<String>,
     disturbed: u64,
     deleted: bool,
 }
@@ -151,12 +164,15 @@ impl Task {
 
     async fn write(&mut self) -> Result<(), kube::Error> {
         let order = self.orders.borrow_and_update().clone();
-        if order.status != self.written || order.disturbed != self.disturbed {
+        let changed = order.status != self.written || order.disturbed != self.disturbed;
+        let tells_ports = order.chosen_ports.is_some() && order.chosen_ports != self.ports;
+        if changed || tells_ports {
             if let Some(status) = &order.status {
-                self.patch(status).await?;
+                self.patch(status, order.chosen_ports.as_deref()).await?;
             }
             self.written = order.status;
             self.disturbed = order.disturbed;
+            self.ports = order.chosen_ports;
         }
         if order.delete && !self.deleted {
             self.delete().await?;
@@ -165,8 +181,12 @@ impl Task {
         Ok(())
     }
 
-    async fn patch(&self, status: &Value) -> Result<(), kube::Error> {
-        let patch = Patch::Strategic(status_patch::patch(&self.identity.uid, status));
+    async fn patch(&self, status: &Value, chosen: Option<&str>) -> Result<(), kube::Error> {
+        let mut patch = status_patch::patch(&self.identity.uid, status);
+        if let Some(chosen) = chosen {
+            patch["metadata"]["annotations"] = host_ports::annotation(chosen);
+        }
+        let patch = Patch::Strategic(patch);
         let parameters = PatchParams::default();
         let result = self.api.patch_status(&self.identity.name, &parameters, &patch).await;
         if let Ok(pod) = &result {
@@ -233,6 +253,7 @@ mod tests {
             version: Arc::default(),
             begins_anew: false,
             written: None,
+            ports: None,
             disturbed: 0,
             deleted: false,
         }

@@ -108,6 +108,8 @@ pub struct Worker {
     pub(super) sandboxes: BackOff,
     /// The ports of the node that lead to the pod, as far as it is known.
     pub(super) published: Option<Vec<PortMapping>>,
+    /// The same for people: those that were chosen for it.
+    pub(super) chosen_ports: Option<String>,
     /// Whether the pod is disconnected and its files are gone.
     pub(super) left: bool,
     /// Containers whose back-off was reported, with their attempt.
@@ -149,6 +151,7 @@ impl Worker {
             connected: None,
             sandboxes: BackOff::default(),
             published: None,
+            chosen_ports: None,
             left: false,
             reported: BTreeSet::new(),
             messages: Messages::default(),
@@ -320,6 +323,7 @@ impl Worker {
             starting: &self.starts.names(),
             connecting: self.operations.connect(),
             address: self.address(pod, observed),
+            publish_ports: self.context.publish_ports,
             published: self.published.as_deref(),
             left: self.left,
             stopping: &self.stopping,

@@ -160,6 +160,7 @@ fn context(
         host_ip: "192.0.2.1".to_owned(),
         root,
         dns: ClusterDns::default(),
+        publish_ports: false,
         services: Services::follow(
             listwatch,
             &component::Tasks::default(),
