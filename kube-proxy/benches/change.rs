@@ -38,7 +38,14 @@ impl Rig {
         let reconciler = Nginx(Reconciler::new(node.clone(), node.clone(), configs));
         let service_cidr = "10.96.0.0/16".parse().unwrap();
         let nodes = ["here".to_owned()].into();
-        let place = Place { nodes, service_cidr, cluster_dns: None };
+        let place = Place {
+            nodes,
+            service_cidr,
+            cluster_dns: None,
+            zone: None,
+            addresses: [].into(),
+            node_addresses: [].into(),
+        };
         let services = (0..count).map(service).collect();
         let slices = (0..count).map(|number| slice(number, 3)).collect();
         Rig { node, _state: state, reconciler, place, services, slices }

@@ -9,7 +9,10 @@ use clap::Parser;
 use component::{ClientArgs, ServeArgs, network};
 use ipnet::Ipv4Net;
 
-use crate::dns::{Stub, server};
+use crate::{
+    dns::{Stub, server},
+    node_addresses::NodeAddresses,
+};
 
 /// Gives every Service its virtual IP on this node: an nginx each, balanced over the ready endpoints.
 /// Adds routes to the pods of nodes on other hosts of the same network segment. Serves the cluster's DNS.
@@ -33,6 +36,9 @@ pub struct Args {
     /// The range of all pods. Routes within it lead to the other nodes
     #[arg(long, value_name = "CIDR", default_value = "10.244.0.0/16", value_parser = network::parse)]
     pub(crate) cluster_cidr: Ipv4Net,
+    /// Where node ports are: ranges of addresses, or "primary" for the node's own [default: at all addresses of this host]
+    #[arg(long, value_name = "CIDR,…|primary", value_delimiter = ',')]
+    pub(crate) nodeport_addresses: Vec<NodeAddresses>,
     /// Answers DNS at this address of --service-cidr, that of the Service kube-dns [default: no DNS is served]
     #[arg(long, value_name = "IP")]
     pub(crate) cluster_dns: Option<Ipv4Addr>,

@@ -20,9 +20,11 @@ pub mod containers;
 pub mod dns;
 pub mod docker;
 pub mod firewall;
+mod health_checks;
 pub mod instance;
 mod metrics;
 pub mod nginx;
+pub mod node_addresses;
 mod pace;
 pub mod plan;
 pub mod policy;
@@ -93,7 +95,12 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let mut backend = Nginx(Reconciler::new(docker.clone(), addresses, configs));
     let host = Host { node: node.clone(), cluster_cidr: args.cluster_cidr };
     let mut routes = keep_routes(host, recorder.clone(), routes_check, &runtime)?;
-    let here = Here { node, service_cidr: args.service_cidr, cluster_dns: args.cluster_dns };
+    let here = Here {
+        node,
+        service_cidr: args.service_cidr,
+        cluster_dns: args.cluster_dns,
+        node_addresses: args.nodeport_addresses.clone(),
+    };
     let outlets = Outlets { check, metrics: Metrics::register(&runtime.metrics), recorder };
     let (wake, routes_wake) = (Arc::new(Wake::default()), Arc::new(Wake::default()));
     let mut policies = keep_policies(&args, &here, &runtime).await?;

@@ -1,6 +1,11 @@
 //! What each Service should look like on this node: a function from the API's objects to
 //! [`ServicePlan`]s. It knows neither nginx nor Docker.
 
+mod endpoints;
+mod outside;
+mod place;
+mod protocol;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -12,27 +17,24 @@ use api_machinery::host_routes::is_router;
 use api_types::{
     api::{
         core::v1::{Service, ServicePort, ServiceSpec},
-        discovery::v1::{Endpoint, EndpointPort, EndpointSlice},
+        discovery::v1::EndpointSlice,
     },
     meta::ObjectMeta,
 };
 use ipnet::Ipv4Net;
 
+use self::endpoints::Offered;
+pub use self::{
+    outside::{HealthCheck, Outside},
+    place::Place,
+    protocol::Protocol,
+};
+
 /// The label by which an EndpointSlice names the Service that it belongs to.
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 /// Kubernetes' default for how long a client may be away.
 const AFFINITY_SECONDS: i32 = 10_800;
-
-/// Where the plan is made for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The nodes that are this host, for `internalTrafficPolicy: Local`: several kubelets may share it.
-    pub nodes: BTreeSet<String>,
-    /// The range of virtual IPs. An address outside of it is never taken: nothing would clean it up.
-    pub service_cidr: Ipv4Net,
-    /// The one of them at which kube-proxy itself answers: there is no nginx for the Service that has it, `kube-dns`.
-    pub cluster_dns: Option<Ipv4Addr>,
-}
+const BALANCING_ANNOTATION: &str = "minik8s.io/load-balancing";
 
 /// One Service on this node: the address to hold and where each port leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +50,10 @@ pub struct ServicePlan {
     /// `sessionAffinity: ClientIP`: a client stays with one endpoint, until it has been away for so
     /// long.
     pub affinity: Option<Duration>,
+    /// Which endpoint takes a connection, without affinity.
+    pub balancing: Balancing,
+    /// How it is reached beside its virtual IP.
+    pub outside: Outside,
     /// All ports, those without an endpoint too; no two with the same number and protocol.
     pub ports: Vec<PortPlan>,
 }
@@ -59,17 +65,25 @@ pub struct PortPlan {
     pub port: u16,
     /// Its protocol.
     pub protocol: Protocol,
-    /// Where connections go; empty means that they are refused.
+    /// Where connections to the virtual IP go; empty means that they are refused.
     pub endpoints: BTreeSet<SocketAddrV4>,
+    /// The same port at [`Outside::node_addresses`].
+    pub node_port: Option<u16>,
+    /// Where connections go that come by whatever [`Outside`] names; empty means that they are refused, or that there is
+    /// no such way.
+    pub outside_endpoints: BTreeSet<SocketAddrV4>,
 }
 
-/// The protocols that can be proxied. SCTP ports are left out of a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Protocol {
-    /// A stream of bytes.
-    Tcp,
-    /// Datagrams.
-    Udp,
+/// Which endpoint takes a connection: the annotation `minik8s.io/load-balancing`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Balancing {
+    /// `round-robin`: each in turn.
+    #[default]
+    RoundRobin,
+    /// `random`.
+    Random,
+    /// `least-connections`: the one that has the fewest.
+    LeastConnections,
 }
 
 /// The plans of all Services that have a virtual IP in the range, by namespace and name.
@@ -103,7 +117,9 @@ pub fn plan_service<'a>(
         uid: uid.clone()?,
         ip: address(place, service).filter(|ip| !is_own(place, service, *ip))?,
         affinity: affinity(spec),
-        ports: plan_ports(spec, &slices, local_only(spec).then_some(&place.nodes)),
+        balancing: balancing(&service.metadata),
+        outside: Outside::plan(place, service, &slices),
+        ports: plan_ports(place, spec, &slices),
     })
 }
 
@@ -121,8 +137,7 @@ pub fn backends<'a>(
 ) -> Option<BTreeSet<SocketAddrV4>> {
     let spec = service.spec.as_ref()?;
     let slices = slices.into_iter().filter(|slice| slice.address_type == "IPv4");
-    let ports =
-        plan_ports(spec, &slices.collect::<Vec<_>>(), local_only(spec).then_some(&place.nodes));
+    let ports = plan_ports(place, spec, &slices.collect::<Vec<_>>());
     let port = ports.into_iter().find(|it| (it.port, it.protocol) == (port, Protocol::Tcp));
     port.map(|port| port.endpoints)
 }
@@ -130,26 +145,6 @@ pub fn backends<'a>(
 impl fmt::Display for ServicePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
-
-impl Protocol {
-    /// The protocol by its name in a manifest; absent means TCP.
-    pub fn named(name: Option<&str>) -> Option<Self> {
-        match name.unwrap_or("TCP") {
-            "TCP" => Some(Protocol::Tcp),
-            "UDP" => Some(Protocol::Udp),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-        })
     }
 }
 
@@ -194,8 +189,14 @@ fn is_own(place: &Place, service: &Service, ip: Ipv4Addr) -> bool {
     is_router(service) || is_dns && place.cluster_dns == Some(ip)
 }
 
-fn local_only(spec: &ServiceSpec) -> bool {
-    spec.internal_traffic_policy.as_deref() == Some("Local")
+/// A word that is none of these is no reason to serve nobody.
+fn balancing(service: &ObjectMeta) -> Balancing {
+    let annotation = service.annotations.as_ref().and_then(|all| all.get(BALANCING_ANNOTATION));
+    match annotation.map(String::as_str) {
+        Some("random") => Balancing::Random,
+        Some("least-connections") => Balancing::LeastConnections,
+        _ => Balancing::RoundRobin,
+    }
 }
 
 fn affinity(spec: &ServiceSpec) -> Option<Duration> {
@@ -207,19 +208,19 @@ fn affinity(spec: &ServiceSpec) -> Option<Duration> {
     Some(Duration::from_secs(seconds.try_into().unwrap_or(0)))
 }
 
-/// `nodes`: only endpoints on these count.
-fn plan_ports(
-    spec: &ServiceSpec,
-    slices: &[&EndpointSlice],
-    nodes: Option<&BTreeSet<String>>,
-) -> Vec<PortPlan> {
+fn plan_ports(place: &Place, spec: &ServiceSpec, slices: &[&EndpointSlice]) -> Vec<PortPlan> {
     let mut ports = BTreeMap::new();
     for port in spec.ports.iter().flatten() {
         let Some((number, protocol)) = listening(port) else { continue };
-        ports.entry((number, protocol)).or_insert_with(|| PortPlan {
-            port: number,
-            protocol,
-            endpoints: endpoints_of(port, protocol, slices, nodes),
+        ports.entry((number, protocol)).or_insert_with(|| {
+            let offered = Offered { place, port, protocol, slices };
+            PortPlan {
+                port: number,
+                protocol,
+                endpoints: offered.under(spec.internal_traffic_policy.as_deref()),
+                node_port: outside::node_port(spec, port),
+                outside_endpoints: outside::endpoints(spec, &offered),
+            }
         });
     }
     ports.into_values().collect()
@@ -227,63 +228,6 @@ fn plan_ports(
 
 fn listening(port: &ServicePort) -> Option<(u16, Protocol)> {
     Some((port.port.try_into().ok()?, Protocol::named(port.protocol.as_deref())?))
-}
-
-/// Ready endpoints; while there are none, those that still serve although they are terminating, so
-/// that the last pod of a rolling update does not drop its clients.
-/// <https://kubernetes.io/docs/reference/networking/virtual-ips/#traffic-to-terminating-endpoints>
-fn endpoints_of(
-    port: &ServicePort,
-    protocol: Protocol,
-    slices: &[&EndpointSlice],
-    nodes: Option<&BTreeSet<String>>,
-) -> BTreeSet<SocketAddrV4> {
-    let collect = |usable: fn(&Endpoint) -> bool| -> BTreeSet<_> {
-        let here = |endpoint: &&Endpoint| {
-            usable(endpoint) && nodes.is_none_or(|nodes| is_on(endpoint, nodes))
-        };
-        slices.iter().flat_map(|slice| sockets(slice, port, protocol, here)).collect()
-    };
-    let ready = collect(is_ready);
-    if ready.is_empty() { collect(is_last_resort) } else { ready }
-}
-
-fn is_on(endpoint: &Endpoint, nodes: &BTreeSet<String>) -> bool {
-    endpoint.node_name.as_ref().is_some_and(|node| nodes.contains(node))
-}
-
-/// Absent means ready.
-fn is_ready(endpoint: &Endpoint) -> bool {
-    endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
-}
-
-fn is_last_resort(endpoint: &Endpoint) -> bool {
-    endpoint.conditions.as_ref().is_some_and(|conditions| {
-        conditions.serving == Some(true) && conditions.terminating == Some(true)
-    })
-}
-
-/// Every address of the slice's chosen endpoints, with the number that the slice gives to `port`:
-/// named target ports are resolved there, per slice.
-fn sockets<'a>(
-    slice: &'a EndpointSlice,
-    port: &ServicePort,
-    protocol: Protocol,
-    chosen: impl Fn(&&Endpoint) -> bool + 'a,
-) -> impl Iterator<Item = SocketAddrV4> + 'a {
-    let number = slice.ports.iter().flatten().find_map(|given| target(given, port, protocol));
-    let endpoints = slice.endpoints.iter().flatten().filter(chosen);
-    // An endpoint's addresses are interchangeable; its first stands for it.
-    let addresses = endpoints.filter_map(|endpoint| endpoint.addresses.first()?.parse().ok());
-    addresses.filter_map(move |address| Some(SocketAddrV4::new(address, number?)))
-}
-
-/// The number behind `port` if `given` is its entry: same name (none is the empty one) and protocol.
-fn target(given: &EndpointPort, port: &ServicePort, protocol: Protocol) -> Option<u16> {
-    let same_name =
-        given.name.as_deref().unwrap_or_default() == port.name.as_deref().unwrap_or_default();
-    let same_protocol = Protocol::named(given.protocol.as_deref()) == Some(protocol);
-    given.port.filter(|_| same_name && same_protocol)?.try_into().ok()
 }
 
 #[cfg(test)]

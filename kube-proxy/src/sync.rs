@@ -17,6 +17,7 @@ use tracing::{debug, warn};
 
 use crate::{
     backend::Backend,
+    health_checks::HealthChecks,
     metrics::Metrics,
     pace::{Outcome, Pace},
     plan::{Place, ServicePlan},
@@ -46,6 +47,7 @@ pub struct Outlets {
 struct Planned {
     place: Option<Place>,
     uids: HashMap<ObjectRef<Service>, String>,
+    health_checks: HealthChecks,
     /// By whose changes the router may change, beside those of DNS objects.
     routed: HashSet<ObjectRef<Service>>,
 }
@@ -102,7 +104,12 @@ async fn pass(
 ) -> Result<Summary, ReconcileError> {
     let place = world.place(here, backend.look().await?);
     planned.update(world, place, backend);
-    backend.pass().await
+    let result = backend.pass().await;
+    let failed = planned.health_checks.settle(result.is_ok()).await;
+    result.map(|mut summary| {
+        summary.failed.extend(failed);
+        summary
+    })
 }
 
 impl Planned {
@@ -136,6 +143,7 @@ impl Planned {
     fn plan_all(&mut self, world: &World, place: &Place, backend: &mut impl Backend) {
         let plans = world.plans(place);
         self.uids = plans.iter().map(|plan| (name(plan), plan.uid.clone())).collect();
+        self.health_checks.want_all(&plans);
         backend.want_all(plans);
     }
 
@@ -153,9 +161,11 @@ impl Planned {
         };
         // A Service made anew under the old name is another one.
         if let Some(gone) = before.filter(|uid| plan.as_ref().is_none_or(|plan| plan.uid != *uid)) {
+            self.health_checks.forget(&gone);
             backend.forget(&gone);
         }
         if let Some(plan) = plan {
+            self.health_checks.want(&plan);
             backend.want(plan);
         }
     }

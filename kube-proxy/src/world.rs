@@ -33,11 +33,15 @@ use serde::de::DeserializeOwned;
 use tracing::warn;
 
 use crate::{
+    node_addresses::{self, NodeAddresses},
     plan::{self, Place, ServicePlan, plan_service},
     router::{RouterPlan, Target, plan_router},
     routes,
     wake::Wake,
 };
+
+/// By which a Node says its zone.
+const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
 /// What the API server says about Services.
 #[derive(Clone, Debug)]
@@ -58,6 +62,8 @@ pub struct Here {
     pub service_cidr: Ipv4Net,
     /// The one at which this program itself answers.
     pub cluster_dns: Option<Ipv4Addr>,
+    /// Where node ports are; nothing said means all addresses of this host.
+    pub node_addresses: Vec<NodeAddresses>,
 }
 
 /// For which Services something may be new.
@@ -141,9 +147,19 @@ impl World {
 
     /// `local`: the addresses of this host.
     pub(crate) fn place(&self, here: &Here, local: &BTreeSet<Ipv4Addr>) -> Place {
+        let own = self.nodes.get(&ObjectRef::new(&here.node));
+        let primary = own.as_ref().and_then(|node| routes::addresses(node).next());
+        let is_virtual = |address: &&Ipv4Addr| here.service_cidr.contains(*address);
+        let addresses = local.iter().filter(|address| !is_virtual(address)).copied().collect();
         let nodes = self.nodes.state();
-        let nodes = routes::nodes_here(&here.node, local, nodes.iter().map(AsRef::as_ref));
-        Place { nodes, service_cidr: here.service_cidr, cluster_dns: here.cluster_dns }
+        Place {
+            nodes: routes::nodes_here(&here.node, local, nodes.iter().map(AsRef::as_ref)),
+            service_cidr: here.service_cidr,
+            cluster_dns: here.cluster_dns,
+            zone: own.and_then(|node| node.metadata.labels.as_ref()?.get(ZONE_LABEL).cloned()),
+            node_addresses: node_addresses::chosen(&here.node_addresses, &addresses, primary),
+            addresses,
+        }
     }
 
     /// Since this was asked last.

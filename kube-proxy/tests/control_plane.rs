@@ -61,7 +61,8 @@ impl Cluster {
             recorder: Recorder::new(&Tasks::default(), self.plane.client(), "kube-proxy", "here"),
         };
         let service_cidr = "10.96.0.0/16".parse().unwrap();
-        let here = Here { node: "here".into(), service_cidr, cluster_dns: None };
+        let node = "here".into();
+        let here = Here { node, service_cidr, cluster_dns: None, node_addresses: Vec::new() };
         let listwatch = self.plane.listwatch();
         let proxy = tokio::spawn(async move {
             let wake = Arc::new(Wake::default());

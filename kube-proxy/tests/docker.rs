@@ -25,7 +25,7 @@ use kube_proxy::{
         Configuration,
         http::{Certificate, Http, Location, Path, Seen, Server},
     },
-    plan::{PortPlan, Protocol, ServicePlan},
+    plan::{Balancing, Outside, PortPlan, Protocol, ServicePlan},
     reconciler::{Reconciler, Summary},
     router::{RouterPlan, Target},
     status, workers,
@@ -103,6 +103,8 @@ impl Node {
             uid: UID.into(),
             ip: self.vip,
             affinity: None,
+            balancing: Balancing::default(),
+            outside: Outside::default(),
             ports,
         }
     }
@@ -191,7 +193,8 @@ fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 fn port(port: u16, protocol: Protocol, endpoints: &[SocketAddrV4]) -> PortPlan {
-    PortPlan { port, protocol, endpoints: endpoints.iter().copied().collect() }
+    let endpoints = endpoints.iter().copied().collect();
+    PortPlan { port, protocol, endpoints, node_port: None, outside_endpoints: [].into() }
 }
 
 /// Passes until one finds nothing to do, or something at fault.
@@ -735,4 +738,103 @@ async fn a_service_sees_what_is_below_its_path_of_a_host() {
     proxy.want_all(router::KIND, Vec::new());
     settle_all(&mut proxy).await;
     assert!(node.docker().list().await.unwrap().is_empty());
+}
+
+/// What a server at that address says; nothing if nobody takes the connection, or it ends without a word.
+fn heard(address: SocketAddrV4) -> String {
+    let mut answer = String::new();
+    if let Ok(mut stream) = TcpStream::connect(address) {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _ = stream.read_to_string(&mut answer);
+    }
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_from_outside_is_led_by_the_policy_for_outside_and_the_balancers_clients_are_chosen()
+ {
+    let node = Node::new(8).await;
+    let mut proxy = node.proxy().await;
+    let here = |last: u8| Ipv4Addr::new(127, 97, 8, last);
+    let (node_address, external, balancer) = (here(2), here(3), here(4));
+    let (inside, outside, game) = (backend("inside"), backend("outside"), udp(1));
+    let with = |endpoints: &[SocketAddrV4], ranges: &[&str]| {
+        let tcp = PortPlan {
+            node_port: Some(30080),
+            outside_endpoints: endpoints.iter().copied().collect(),
+            ..port(PORT, Protocol::Tcp, &[inside])
+        };
+        let udp = PortPlan {
+            node_port: Some(30080),
+            outside_endpoints: [game].into(),
+            ..port(PORT, Protocol::Udp, &[game])
+        };
+        let outside = Outside {
+            local_only: true,
+            node_addresses: [node_address].into(),
+            external_ips: [external].into(),
+            balancer_ips: [balancer].into(),
+            source_ranges: Some(ranges.iter().map(|range| range.parse().unwrap()).collect()),
+            held: [external, balancer].into(),
+            health_check: None,
+        };
+        ServicePlan { outside, ..node.service(vec![tcp, udp]) }
+    };
+    settle_well(&mut proxy, &with(&[outside], &["127.0.0.0/8"])).await;
+    let at = |address: Ipv4Addr, port: u16| heard(SocketAddrV4::new(address, port));
+    assert_eq!(at(node.vip, PORT), "inside");
+    assert_eq!(at(node_address, 30080), "outside");
+    assert_eq!((at(external, PORT), at(balancer, PORT)), ("outside".into(), "outside".into()));
+    // The address of one way, the port of another.
+    assert_eq!((at(node_address, PORT), at(external, 30080)), (String::new(), String::new()));
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.connect((node_address, 30080)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.send(b"?").unwrap();
+    assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 1);
+
+    // Of the balancer's clients, others.
+    settle_well(&mut proxy, &with(&[outside], &["192.0.2.0/24"])).await;
+    until("this one is sent away", || at(balancer, PORT).is_empty());
+    assert_eq!(at(external, PORT), "outside");
+
+    // No endpoint for those from outside is left: they are refused at once.
+    settle_well(&mut proxy, &with(&[], &["127.0.0.0/8"])).await;
+    let refused = |address, port| TcpStream::connect((address, port)).is_err();
+    until("all are refused", || {
+        refused(node_address, 30080) && refused(external, PORT) && refused(balancer, PORT)
+    });
+    assert_eq!(at(node.vip, PORT), "inside");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_the_host_on_a_node_port_is_reported() {
+    let node = Node::new(9).await;
+    let mut proxy = node.proxy().await;
+    let node_address = Ipv4Addr::new(127, 97, 9, 2);
+    let taken = TcpListener::bind((node_address, 30080)).unwrap();
+    let a = backend("a");
+    let port = PortPlan {
+        node_port: Some(30080),
+        outside_endpoints: [a].into(),
+        ..port(PORT, Protocol::Tcp, &[a])
+    };
+    let outside = Outside { node_addresses: [node_address].into(), ..Outside::default() };
+    let wanted = ServicePlan { outside, ..node.service(vec![port]) };
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let failure = settle(&mut proxy, &wanted).await.failed.remove(0);
+        assert_eq!(failure.subject, "default/web");
+        // At first only that it has ended may be known.
+        if failure.error.to_string().contains("bind() to 127.97.9.2:30080 failed") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "never said: {:?}", failure.error);
+    }
+    drop(taken);
+    let deadline = Instant::now() + PATIENCE;
+    while !settle(&mut proxy, &wanted).await.failed.is_empty() {
+        assert!(Instant::now() < deadline, "not tried again");
+    }
+    assert_eq!(heard(SocketAddrV4::new(node_address, 30080)), "a");
 }

@@ -186,7 +186,15 @@ impl Objects {
 
 fn place() -> Place {
     let service_cidr = "10.96.0.0/16".parse().unwrap();
-    Place { nodes: ["here".into()].into(), service_cidr, cluster_dns: None }
+    let addresses = ["127.0.0.1", "192.0.2.7", "203.0.113.9"].map(|ip| ip.parse().unwrap()).into();
+    Place {
+        nodes: ["here".into()].into(),
+        service_cidr,
+        cluster_dns: None,
+        zone: None,
+        node_addresses: ["127.0.0.1", "192.0.2.7"].map(|ip| ip.parse().unwrap()).into(),
+        addresses,
+    }
 }
 
 fn configuration(manifest: &str) -> String {

@@ -118,7 +118,8 @@ fn start(plane: &ControlPlane) -> (Notes, Metrics) {
         recorder: Recorder::new(&Tasks::default(), plane.client(), "kube-proxy", "here"),
     };
     let service_cidr = "10.96.0.0/16".parse().unwrap();
-    let here = Here { node: "here".into(), service_cidr, cluster_dns: None };
+    let node = "here".into();
+    let here = Here { node, service_cidr, cluster_dns: None, node_addresses: Vec::new() };
     let listwatch = plane.listwatch();
     tokio::spawn(async move {
         let wake = Arc::new(Wake::default());

@@ -284,7 +284,8 @@ impl Rig {
             let _ = keeper.await;
         }
         let service_cidr = "10.96.0.0/16".parse().unwrap();
-        let here = Here { node: "n1".into(), service_cidr, cluster_dns: Some(DNS) };
+        let node = "n1".into();
+        let here = Here { node, service_cidr, cluster_dns: Some(DNS), node_addresses: Vec::new() };
         let outlets = Outlets::new(Health::default().check("policies"), &Metrics::default());
         let (listwatch, kernel) = (self.plane.listwatch(), Kernel::open().unwrap());
         self.keeper = Some(spawn_local(async move {

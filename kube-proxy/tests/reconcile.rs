@@ -18,7 +18,7 @@ use kube_proxy::{
     configs::Configs,
     instance::InstanceSpec,
     nginx::{Configuration, Epoch, Telling, http::Http},
-    plan::{PortPlan, Protocol, ServicePlan},
+    plan::{Balancing, Outside, PortPlan, Protocol, ServicePlan},
     reconciler::{Failure, Reconciler, Summary},
 };
 use tempfile::TempDir;
@@ -86,14 +86,22 @@ fn proxy(node: &Fake, state: &Path) -> Nginx<Fake, Fake> {
 
 /// The Service `name` with the uid `u-<name>` at 10.96.0.`last`.
 fn service(name: &str, last: u8, endpoints: &[&str]) -> ServicePlan {
-    let endpoints = endpoints.iter().map(|endpoint| endpoint.parse().unwrap()).collect();
+    let port = PortPlan {
+        port: 80,
+        protocol: Protocol::Tcp,
+        endpoints: endpoints.iter().map(|endpoint| endpoint.parse().unwrap()).collect(),
+        node_port: None,
+        outside_endpoints: [].into(),
+    };
     ServicePlan {
         namespace: "default".into(),
         name: name.into(),
         uid: format!("u-{name}"),
         ip: Ipv4Addr::new(10, 96, 0, last),
         affinity: None,
-        ports: vec![PortPlan { port: 80, protocol: Protocol::Tcp, endpoints }],
+        balancing: Balancing::default(),
+        outside: Outside::default(),
+        ports: vec![port],
     }
 }
 

@@ -3,13 +3,19 @@
 //! Equal plans give equal texts, whatever the order in which endpoints became known, so that a
 //! comparison of texts tells whether a reload is needed.
 
-use std::fmt::{self, Write as _};
+use std::{
+    collections::BTreeSet,
+    fmt::{self, Write as _},
+    net::{Ipv4Addr, SocketAddrV4},
+};
+
+use ipnet::Ipv4Net;
 
 use crate::{
     containers::SERVICE_LABEL,
     instance::InstanceSpec,
     nginx::{Configuration, EPOCH, http::Http},
-    plan::{PortPlan, Protocol, ServicePlan},
+    plan::{Balancing, Outside, PortPlan, Protocol, ServicePlan},
 };
 
 /// Whose nginxes these are.
@@ -58,26 +64,81 @@ pub fn spec(plan: &ServicePlan) -> InstanceSpec {
 }
 
 fn write_stream(out: &mut String, plan: &ServicePlan) -> fmt::Result {
-    for port in open(plan) {
-        write_upstream(out, port, plan.affinity.is_some())?;
-        write_server(out, plan, port)?;
+    let balancing = balancing(plan);
+    for open in &open(plan) {
+        write_upstream(out, open, balancing.as_deref())?;
+        open.doors.iter().try_for_each(|door| write_server(out, door, open))?;
     }
     Ok(())
 }
 
-fn open(plan: &ServicePlan) -> impl Iterator<Item = &PortPlan> {
-    plan.ports.iter().filter(|port| !port.endpoints.is_empty())
+/// Endpoints that take connections, and where these come in.
+struct Open<'a> {
+    port: &'a PortPlan,
+    upstream: String,
+    endpoints: &'a BTreeSet<SocketAddrV4>,
+    doors: Vec<Door<'a>>,
+}
+
+/// Sockets with a say in who may come.
+struct Door<'a> {
+    sockets: BTreeSet<SocketAddrV4>,
+    /// Nothing: everybody.
+    only: Option<&'a BTreeSet<Ipv4Net>>,
+}
+
+/// Where both ways lead to the same endpoints they are one: a client has one affinity, and each endpoint its turn,
+/// whatever way it comes.
+fn open(plan: &ServicePlan) -> Vec<Open<'_>> {
+    let mut taken = BTreeSet::new();
+    let mut all = Vec::new();
+    for port in &plan.ports {
+        let name = format!("{}-{}", port.protocol, port.port);
+        let inside = Door { sockets: [SocketAddrV4::new(plan.ip, port.port)].into(), only: None };
+        let mut outside = outside(plan, port);
+        // nginx takes no configuration in which one socket comes twice.
+        outside
+            .iter_mut()
+            .for_each(|door| door.sockets.retain(|it| taken.insert((port.protocol, *it))));
+        let mut open =
+            |upstream, endpoints, doors| all.push(Open { port, upstream, endpoints, doors });
+        if port.endpoints == port.outside_endpoints {
+            outside[0].sockets.extend(inside.sockets);
+            open(name, &port.endpoints, outside);
+        } else {
+            open(name.clone(), &port.endpoints, vec![inside]);
+            open(format!("{name}-outside"), &port.outside_endpoints, outside);
+        }
+    }
+    all.iter_mut().for_each(|open| open.doors.retain(|door| !door.sockets.is_empty()));
+    all.retain(|open| !open.endpoints.is_empty() && !open.doors.is_empty());
+    all
+}
+
+/// That of everybody, then that of a load balancer's clients.
+fn outside<'a>(plan: &'a ServicePlan, port: &PortPlan) -> Vec<Door<'a>> {
+    let Outside { node_addresses, external_ips, balancer_ips, held, source_ranges, .. } =
+        &plan.outside;
+    let node_ports = port.node_port.into_iter().flat_map(|number| {
+        node_addresses.iter().map(move |address| SocketAddrV4::new(*address, number))
+    });
+    let here = |ips: &'a BTreeSet<Ipv4Addr>| {
+        ips.intersection(held).map(|ip| SocketAddrV4::new(*ip, port.port))
+    };
+    let everybody = Door { sockets: node_ports.chain(here(external_ips)).collect(), only: None };
+    let balanced = Door { sockets: here(balancer_ips).collect(), only: source_ranges.as_ref() };
+    vec![everybody, balanced]
 }
 
 /// As many as the port that needs most.
 fn connections(plan: &ServicePlan) -> usize {
-    open(plan).map(connections_of).max().unwrap_or(0).clamp(CONNECTIONS.0, CONNECTIONS.1)
+    open(plan).iter().map(connections_of).max().unwrap_or(0).clamp(CONNECTIONS.0, CONNECTIONS.1)
 }
 
-fn connections_of(port: &PortPlan) -> usize {
-    match port.protocol {
-        Protocol::Tcp => port.endpoints.len() * CONNECTIONS_PER_ENDPOINT,
-        Protocol::Udp if is_for_questions(port) => CONNECTIONS_FOR_QUESTIONS,
+fn connections_of(open: &Open<'_>) -> usize {
+    match open.port.protocol {
+        Protocol::Tcp => open.endpoints.len() * CONNECTIONS_PER_ENDPOINT,
+        Protocol::Udp if is_for_questions(open.port) => CONNECTIONS_FOR_QUESTIONS,
         Protocol::Udp => CONNECTIONS_FOR_UDP,
     }
 }
@@ -86,52 +147,64 @@ fn is_for_questions(port: &PortPlan) -> bool {
     QUESTION_PORTS.contains(&port.port)
 }
 
-fn write_upstream(out: &mut String, port: &PortPlan, affinity: bool) -> fmt::Result {
-    writeln!(out, "    upstream {} {{", upstream(port))?;
-    if affinity {
+/// The directive that says who takes a connection; in turn if there is none.
+fn balancing(plan: &ServicePlan) -> Option<String> {
+    match plan.balancing {
         // Consistent: when an endpoint comes or goes, only its own share of the clients moves.
-        writeln!(out, "        hash \"$remote_addr {EPOCH}\" consistent;")?;
+        _ if plan.affinity.is_some() => Some(format!("hash \"$remote_addr {EPOCH}\" consistent")),
+        Balancing::RoundRobin => None,
+        Balancing::Random => Some("random".to_owned()),
+        Balancing::LeastConnections => Some("least_conn".to_owned()),
     }
-    for endpoint in &port.endpoints {
+}
+
+fn write_upstream(out: &mut String, open: &Open<'_>, balancing: Option<&str>) -> fmt::Result {
+    writeln!(out, "    upstream {} {{", open.upstream)?;
+    if let Some(balancing) = balancing {
+        writeln!(out, "        {balancing};")?;
+    }
+    for endpoint in open.endpoints {
         writeln!(out, "        server {endpoint};")?;
     }
     writeln!(out, "    }}")
 }
 
-fn write_server(out: &mut String, plan: &ServicePlan, port: &PortPlan) -> fmt::Result {
-    let socket = format!("{}:{}", plan.ip, port.port);
+fn write_server(out: &mut String, door: &Door<'_>, open: &Open<'_>) -> fmt::Result {
     writeln!(out, "    server {{")?;
-    match port.protocol {
-        Protocol::Tcp => write_tcp(out, &socket)?,
-        Protocol::Udp if is_for_questions(port) => write_questions(out, &socket)?,
-        Protocol::Udp => write_udp(out, &socket, UDP_IDLE)?,
+    match open.port.protocol {
+        Protocol::Tcp => write_tcp(out, door)?,
+        Protocol::Udp if is_for_questions(open.port) => write_questions(out, door)?,
+        Protocol::Udp => write_udp(out, door, UDP_IDLE)?,
     }
-    writeln!(out, "        proxy_pass {};\n    }}", upstream(port))
+    if let Some(ranges) = door.only {
+        ranges.iter().try_for_each(|range| writeln!(out, "        allow {range};"))?;
+        writeln!(out, "        deny all;")?;
+    }
+    writeln!(out, "        proxy_pass {};\n    }}", open.upstream)
 }
 
 /// Keep-alive finds dead peers long before the idle time is over. Half-closed: a client that has sent
 /// its last byte still gets its answer.
-fn write_tcp(out: &mut String, socket: &str) -> fmt::Result {
+fn write_tcp(out: &mut String, door: &Door<'_>) -> fmt::Result {
+    for socket in &door.sockets {
+        writeln!(out, "        listen {socket} so_keepalive=on backlog={BACKLOG};")?;
+    }
     write!(
         out,
-        "        listen {socket} so_keepalive=on backlog={BACKLOG};\n        \
-         proxy_socket_keepalive on;\n        \
+        "        proxy_socket_keepalive on;\n        \
          proxy_half_close on;\n        \
          proxy_connect_timeout 2s;\n        \
          proxy_timeout {TCP_IDLE};\n"
     )
 }
 
-fn write_udp(out: &mut String, socket: &str, idle: &str) -> fmt::Result {
-    write!(out, "        listen {socket} udp;\n        proxy_timeout {idle};\n")
+fn write_udp(out: &mut String, door: &Door<'_>, idle: &str) -> fmt::Result {
+    door.sockets.iter().try_for_each(|socket| writeln!(out, "        listen {socket} udp;"))?;
+    writeln!(out, "        proxy_timeout {idle};")
 }
 
 /// One answer for each datagram of a flow, then the flow is over.
-fn write_questions(out: &mut String, socket: &str) -> fmt::Result {
-    write_udp(out, socket, QUESTION_IDLE)?;
+fn write_questions(out: &mut String, door: &Door<'_>) -> fmt::Result {
+    write_udp(out, door, QUESTION_IDLE)?;
     writeln!(out, "        proxy_responses 1;")
-}
-
-fn upstream(port: &PortPlan) -> String {
-    format!("{}-{}", port.protocol, port.port)
 }

@@ -1,16 +1,26 @@
 #![allow(clippy::needless_pass_by_value, reason = "the calls read better with json! in place")]
 
-use api_types::api::discovery::v1::EndpointConditions;
+use api_types::api::discovery::v1::{Endpoint, EndpointConditions};
 use serde_json::{Value, json};
 
-use super::*;
+use super::{
+    endpoints::{is_last_resort, is_ready},
+    *,
+};
 
 fn place() -> Place {
     Place {
         nodes: ["here".into(), "here-too".into()].into(),
         service_cidr: "10.96.0.0/16".parse().unwrap(),
         cluster_dns: Some(Ipv4Addr::new(10, 96, 0, 53)),
+        zone: Some("west".into()),
+        addresses: [ip("127.0.0.1"), ip("192.0.2.7"), ip("203.0.113.9")].into(),
+        node_addresses: [ip("192.0.2.7")].into(),
     }
+}
+
+fn ip(text: &str) -> Ipv4Addr {
+    text.parse().unwrap()
 }
 
 fn service(spec: Value) -> Service {
@@ -216,4 +226,138 @@ fn the_service_of_the_clusters_dns_has_no_nginx() {
     assert!(named("kube-dns", "10.96.0.54"));
     // It has had the address since before there was a DNS.
     assert!(named("web", "10.96.0.53"));
+}
+
+/// Checks where what comes from outside leads; `expected` as many words.
+fn check_outside(service: &Service, slices: &[EndpointSlice], expected: &[&str]) {
+    let plans = plan(&place(), [service], slices);
+    let endpoints = plans[0].ports[0].outside_endpoints.iter().map(ToString::to_string);
+    assert_eq!(endpoints.collect::<Vec<_>>(), expected);
+}
+
+/// A Service of that type, with that external policy.
+fn exposed(type_: &str, policy: &str) -> Service {
+    service(json!({
+        "type": type_, "clusterIP": "10.96.0.10", "externalTrafficPolicy": policy,
+        "ports": [{"port": 80, "nodePort": 30080}],
+    }))
+}
+
+#[test]
+fn each_policy_is_about_its_own_ways() {
+    let endpoints = json!([
+        {"addresses": ["10.244.0.2"], "nodeName": "here"},
+        {"addresses": ["10.244.1.2"], "nodeName": "there"},
+    ]);
+    let slices = [slice("a", json!({"port": 80}), endpoints)];
+    let all = ["10.244.0.2:80", "10.244.1.2:80"];
+    let mut service = exposed("NodePort", "Local");
+    check(&service, &slices, &all);
+    check_outside(&service, &slices, &all[..1]);
+    let spec = service.spec.as_mut().unwrap();
+    spec.external_traffic_policy = Some("Cluster".into());
+    spec.internal_traffic_policy = Some("Local".into());
+    check(&service, &slices, &all[..1]);
+    check_outside(&service, &slices, &all);
+    // Nothing leads to it.
+    check_outside(&web(), &slices, &[]);
+}
+
+#[test]
+fn a_host_without_an_endpoint_of_its_own_does_not_answer_for_others() {
+    let elsewhere = json!([{"addresses": ["10.244.1.2"], "nodeName": "there"}]);
+    let slices = [slice("a", json!({"port": 80}), elsewhere)];
+    check_outside(&exposed("NodePort", "Local"), &slices, &[]);
+    let leaving = json!([{
+        "addresses": ["10.244.0.2"], "nodeName": "here",
+        "conditions": {"ready": false, "serving": true, "terminating": true},
+    }]);
+    let slices = [slices[0].clone(), slice("b", json!({"port": 80}), leaving)];
+    check_outside(&exposed("NodePort", "Local"), &slices, &["10.244.0.2:80"]);
+}
+
+#[test]
+fn node_ports_are_those_of_types_that_have_them() {
+    let node_port = |service: &Service| {
+        let plan = plan_service(&place(), service, []).unwrap();
+        (plan.ports[0].node_port, plan.outside.node_addresses)
+    };
+    let there = [ip("192.0.2.7")].into();
+    assert_eq!(node_port(&exposed("NodePort", "Cluster")), (Some(30080), there));
+    assert_eq!(node_port(&exposed("ClusterIP", "Cluster")), (None, [].into()));
+    let mut without = exposed("LoadBalancer", "Cluster");
+    without.spec.as_mut().unwrap().ports.as_mut().unwrap()[0].node_port = None;
+    assert_eq!(node_port(&without), (None, [].into()));
+}
+
+#[test]
+fn addresses_that_lead_here_are_neither_virtual_ones_nor_the_hosts_own_loopback() {
+    let mut service = exposed("LoadBalancer", "Cluster");
+    let spec = service.spec.as_mut().unwrap();
+    let given = ["203.0.113.9", "203.0.113.10", "10.96.0.11", "127.0.0.1", "0.0.0.0", "fd00::1"];
+    spec.external_ips = Some(given.map(str::to_owned).to_vec());
+    spec.load_balancer_source_ranges = Some(vec![" 198.51.100.0/24".into(), "fd00::/8".into()]);
+    service.status = serde_json::from_value(json!({"loadBalancer": {"ingress": [
+        {"ip": "203.0.113.9", "ipMode": "VIP"}, {"ip": "203.0.113.11"}, {"hostname": "lb.example"},
+        {"ip": "203.0.113.12", "ipMode": "Proxy"},
+    ]}}))
+    .unwrap();
+    let outside = plan_service(&place(), &service, []).unwrap().outside;
+    assert_eq!(outside.external_ips, [ip("203.0.113.9"), ip("203.0.113.10")].into());
+    assert_eq!(outside.balancer_ips, [ip("203.0.113.11")].into());
+    assert_eq!(outside.held, [ip("203.0.113.9")].into());
+    assert_eq!(outside.source_ranges, Some(["198.51.100.0/24".parse().unwrap()].into()));
+    service.spec.as_mut().unwrap().load_balancer_source_ranges = Some(vec!["fd00::/8".into()]);
+    let outside = plan_service(&place(), &service, []).unwrap().outside;
+    assert_eq!(outside.source_ranges, Some([].into()));
+}
+
+#[test]
+fn a_load_balancer_is_told_how_many_ready_endpoints_are_here() {
+    let mut service = exposed("LoadBalancer", "Local");
+    service.spec.as_mut().unwrap().health_check_node_port = Some(30500);
+    let endpoints = json!([
+        {"addresses": ["10.244.0.2"], "nodeName": "here"},
+        {"addresses": ["10.244.0.3"], "nodeName": "here-too", "conditions": {"ready": false}},
+        {"addresses": ["10.244.1.2"], "nodeName": "there"},
+    ]);
+    let slices = [slice("a", json!({"port": 80}), endpoints)];
+    let health = |service: &Service| plan(&place(), [service], &slices)[0].outside.health_check;
+    assert_eq!(health(&service), Some(HealthCheck { port: 30500, endpoints: 1 }));
+    service.spec.as_mut().unwrap().external_traffic_policy = Some("Cluster".into());
+    assert_eq!(health(&service), None);
+}
+
+#[test]
+fn hints_count_if_every_ready_endpoint_has_them_and_one_is_for_here() {
+    let to =
+        |last: u8, hints: Value| json!({"addresses": [format!("10.244.0.{last}")], "hints": hints});
+    let zone = |name: &str| json!({"forZones": [{"name": name}]});
+    let node = |name: &str| json!({"forNodes": [{"name": name}], "forZones": [{"name": "west"}]});
+    let check = |endpoints: Value, expected: &[&str]| {
+        check(&web(), &[slice("a", json!({"port": 80}), endpoints)], expected);
+    };
+    let (a, b) = ("10.244.0.2:80", "10.244.0.3:80");
+    check(json!([to(2, zone("west")), to(3, zone("east"))]), &[a]);
+    check(json!([to(2, zone("east")), to(3, zone("north"))]), &[a, b]);
+    check(json!([to(2, zone("west")), to(3, json!({}))]), &[a, b]);
+    check(json!([to(2, node("there")), to(3, node("here"))]), &[b]);
+    check(json!([to(2, node("there")), to(3, node("elsewhere"))]), &[a, b]);
+    let mut leaving = to(3, json!({}));
+    leaving["conditions"] = json!({"ready": false});
+    check(json!([to(2, zone("west")), leaving]), &[a]);
+}
+
+#[test]
+fn the_annotation_says_who_takes_a_connection_and_a_slip_changes_nothing() {
+    let balancing = |word: &str| {
+        let mut service = web();
+        let annotation = ("minik8s.io/load-balancing".to_owned(), word.to_owned());
+        service.metadata.annotations = Some([annotation].into());
+        plan_service(&place(), &service, []).unwrap().balancing
+    };
+    assert_eq!(balancing("random"), Balancing::Random);
+    assert_eq!(balancing("least-connections"), Balancing::LeastConnections);
+    assert_eq!(balancing("round-robin"), Balancing::RoundRobin);
+    assert_eq!(balancing("Random"), Balancing::RoundRobin);
 }

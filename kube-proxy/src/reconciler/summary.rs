@@ -1,5 +1,7 @@
 //! What passes tell.
 
+use std::{io, net::SocketAddrV4};
+
 use crate::{
     addresses::AddressError,
     configs::ConfigError,
@@ -22,6 +24,14 @@ pub enum ReconcileError {
     /// Told to, and given time, nginx still goes by another configuration, or by none.
     #[error("its nginx does not take its configuration: {0}")]
     NotTaken(String),
+    /// What load balancers ask can't be listened on.
+    #[error("cannot listen on {socket} for health checks")]
+    HealthCheck {
+        /// An address of the host, and the Service's `healthCheckNodePort`.
+        socket: SocketAddrV4,
+        /// Why.
+        source: io::Error,
+    },
     /// Nginx has ended soon after it was started.
     #[error("its nginx has ended: {0}")]
     Ended(String),

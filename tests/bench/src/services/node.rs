@@ -12,7 +12,7 @@ use kube_proxy::{
     backend::{Backend, Nginx},
     configs::Configs,
     docker::Docker,
-    plan::{PortPlan, Protocol, ServicePlan},
+    plan::{Balancing, Outside, PortPlan, Protocol, ServicePlan},
     reconciler::Reconciler,
 };
 use tempfile::TempDir;
@@ -69,14 +69,21 @@ impl Node {
 }
 
 fn plan(endpoint: SocketAddrV4) -> ServicePlan {
-    let port =
-        PortPlan { port: SERVICE.port(), protocol: Protocol::Tcp, endpoints: [endpoint].into() };
+    let port = PortPlan {
+        port: SERVICE.port(),
+        protocol: Protocol::Tcp,
+        endpoints: [endpoint].into(),
+        node_port: None,
+        outside_endpoints: [].into(),
+    };
     ServicePlan {
         namespace: "default".into(),
         name: "bench".into(),
         uid: NAME.into(),
         ip: *SERVICE.ip(),
         affinity: None,
+        balancing: Balancing::default(),
+        outside: Outside::default(),
         ports: vec![port],
     }
 }
