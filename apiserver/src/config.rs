@@ -1,7 +1,9 @@
 //! What a server needs to know, however it came to know it (flags, or a test's wishes).
 
 use std::{
+    fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    str::FromStr,
     time::Duration,
 };
 
@@ -17,6 +19,8 @@ pub struct Config {
     pub service_cidr: Ipv4Net,
     /// The one of them that the service `kube-dns` has; without it there is none.
     pub cluster_dns: Option<Ipv4Addr>,
+    /// The ports of nodes that services may have.
+    pub node_ports: PortRange,
     /// The address at which pods and other programs reach the server: the endpoint of the `kubernetes` service.
     pub advertise_address: IpAddr,
     /// The port of that endpoint.
@@ -62,6 +66,7 @@ impl Config {
         Self {
             service_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 16),
             cluster_dns: None,
+            node_ports: PortRange { first: 30_000, last: 32_767 },
             advertise_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             secure_port: 6443,
             event_ttl: Duration::from_secs(3600),
@@ -73,6 +78,54 @@ impl Config {
             kubelet_client: None,
             service_accounts: false,
             tokens,
+        }
+    }
+}
+
+/// Ports with their neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    /// The lowest.
+    pub first: u16,
+    /// The highest.
+    pub last: u16,
+}
+
+impl PortRange {
+    pub(crate) fn contains(self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+}
+
+/// `first-last`.
+impl FromStr for PortRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers = text.split_once('-').map(|(first, last)| (first.parse(), last.parse()));
+        match numbers {
+            Some((Ok(first), Ok(last))) if 1 <= first && first <= last => Ok(Self { first, last }),
+            _ => Err(format!("{text:?} is no range of ports such as 30000-32767")),
+        }
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_of_ports_has_two_ends_in_their_order() {
+        let range: PortRange = "30000-32767".parse().unwrap();
+        assert_eq!((range.to_string().as_str(), range.contains(32_767)), ("30000-32767", true));
+        for text in ["30000", "2-1", "0-1", "1-70000", "a-b", ""] {
+            text.parse::<PortRange>().unwrap_err();
         }
     }
 }

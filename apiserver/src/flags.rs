@@ -22,7 +22,7 @@ use store::{
 use tokio::net::TcpListener;
 
 use crate::{
-    ApiServer, Config, Identity,
+    ApiServer, Config, Identity, PortRange,
     pki::{AuthorityFiles, Pki, TlsFiles},
 };
 
@@ -98,6 +98,9 @@ struct ServeFlags {
     /// Address of the service kube-dns, in that range [default: there is none]
     #[arg(long, value_name = "IP")]
     cluster_dns: Option<Ipv4Addr>,
+    /// Ports of nodes that services may have
+    #[arg(long, value_name = "FIRST-LAST", default_value = "30000-32767")]
+    service_node_port_range: PortRange,
     /// What is not asked about requests: ServiceAccount, by which pods need a service account that exists, whose token
     /// they get; without a controller-manager nobody makes the usual one
     #[arg(long, value_enum, value_delimiter = ',')]
@@ -241,6 +244,7 @@ async fn serve(
         announcements,
         service_cidr: flags.service_cidr,
         cluster_dns: flags.cluster_dns,
+        node_ports: flags.service_node_port_range,
         advertise_address: advertised,
         secure_port: flags.secure_port,
         kubelet_client: Some(pki.kubelet_client()?),

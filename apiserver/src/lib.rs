@@ -55,7 +55,7 @@ mod usage;
 mod verbs;
 
 pub use catalogue::CatalogueError;
-pub use config::Config;
+pub use config::{Config, PortRange};
 pub use duties::DutyError;
 pub use flags::{Flags, main, main_with};
 pub use identity::Identity;

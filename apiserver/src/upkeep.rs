@@ -13,6 +13,7 @@ use crate::{
     admission::{Repair, Suspects, Warning},
     bootstrap,
     catalogue::InForce,
+    config::Config,
     custom_resources,
     encoded::{CachedObject, Encoded},
     endpoints::Witness,
@@ -51,23 +52,25 @@ fn every(period: Duration) -> Interval {
     ticks
 }
 
+/// At the start too: what a service holds that nobody claimed for it must not be given to another.
 async fn repair_claims(state: Arc<State>, api: InProcess) {
     let mut ticks = every(SWEEP);
-    let mut suspects = Suspects::new();
+    let mut suspects = Suspects::default();
     loop {
-        ticks.tick().await;
         let (catalogue, storage) = (&*state.catalogue.load(), &*state.storage);
-        let repair = Repair { catalogue, storage, range: state.config.service_cidr };
-        let warnings = match repair.run(&mut suspects).await {
-            Ok(warnings) => warnings,
-            Err(error) => {
-                tracing::warn!(%error, "cluster IPs can't be checked");
-                continue;
-            }
-        };
-        for Warning { service, reason, message } in &warnings {
-            internal::warn(&api, service, reason, "ClusterIPAllocation", message).await;
+        let Config { service_cidr: addresses, node_ports: ports, .. } = state.config;
+        let repair = Repair { catalogue, storage, addresses, ports };
+        match repair.run(&mut suspects).await {
+            Ok(warnings) => tell(&api, &warnings).await,
+            Err(error) => tracing::warn!(%error, "cluster IPs and node ports can't be checked"),
         }
+        ticks.tick().await;
+    }
+}
+
+async fn tell(api: &InProcess, warnings: &[Warning]) {
+    for Warning { service, reason, action, message } in warnings {
+        internal::warn(api, service, reason, action, message).await;
     }
 }
 

@@ -2,17 +2,21 @@
 //! brought, before the kind's own strategy has its say; then every plugin may refuse what is going to be stored. They are
 //! asked in the order of [`Admission::standard`]; a plugin is a file here and a line there.
 
+mod admitted;
+mod claims;
 mod default_ingress_class;
 mod feedback;
 mod gpu_job_sources;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod plugin;
+mod repair;
 mod resource_quota;
 mod role_escalation;
 mod scheduler_strategy;
 mod service_account;
 mod service_cluster_ip;
+mod service_node_port;
 mod webhook;
 
 use std::sync::Arc;
@@ -24,20 +28,17 @@ use crate::{
     catalogue::InForce,
     config::Config,
     rbac::Rbac,
-    storage::{Address, Storage, WriteError},
+    storage::{Address, Storage},
 };
 
+pub(crate) use admitted::Admitted;
 pub(crate) use feedback::Feedback;
 pub(crate) use plugin::{Attributes, Claim, Operation, Plugin, Sender};
-pub(crate) use service_cluster_ip::{Repair, Suspects, Warning};
+pub(crate) use repair::{Repair, Suspects, Warning};
 
 /// The plugins in their order.
 #[derive(Debug)]
 pub(crate) struct Admission(pub(crate) Vec<Box<dyn Plugin>>);
-
-/// What was claimed for an object that is about to be stored.
-#[derive(Debug, Default)]
-pub(crate) struct Admitted(Vec<Claim>);
 
 impl Admission {
     /// Every plugin, in the order in which they are asked.
@@ -71,6 +72,10 @@ impl Admission {
             }),
             Box::new(webhooks),
             Box::new(service_cluster_ip::ServiceClusterIp { storage: storage.clone(), range }),
+            Box::new(service_node_port::ServiceNodePort {
+                storage: storage.clone(),
+                range: config.node_ports,
+            }),
             Box::new(resource_quota::ResourceQuotas::new(catalogue.clone(), storage.clone())),
         ])
     }
@@ -141,23 +146,4 @@ fn refused(plugin: &dyn Plugin, attributes: &Attributes<'_>, error: ApiError) ->
         name = at.name, ?options, user = identity.user, %error, "admission refuses"
     );
     error
-}
-
-impl Admitted {
-    /// Gives back what was claimed if the object is certainly not stored. If nobody knows, it stays claimed: a claim
-    /// without an object is found by the repair, two objects with one address are not mended by anybody.
-    pub(crate) async fn settle<T>(self, storage: &Storage, result: &Result<T, WriteError>) {
-        if matches!(result, Err(WriteError::Refused(_) | WriteError::Outdated(_))) {
-            self.undo(storage).await;
-        }
-    }
-
-    /// Gives back what was claimed. What can't be given back now is left to the repair.
-    async fn undo(self, storage: &Storage) {
-        for Claim { key, revision } in self.0 {
-            if let Err(WriteError::Unknown(error)) = storage.delete(&key, revision).await {
-                tracing::warn!(key, %error, "claim stays until it is repaired");
-            }
-        }
-    }
 }

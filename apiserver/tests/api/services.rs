@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use apiserver::{ApiServer, Config};
 use serde_json::{Value, json};
 
-use crate::harness::Api;
+use crate::harness::{Api, TABLE};
 
 const SERVICES: &str = "/api/v1/namespaces/default/services";
 
@@ -150,4 +150,144 @@ async fn several_servers_are_the_endpoints_of_one_service() {
     // The last one leaves its address for when it comes back.
     api.server.stop().await;
     assert_eq!(servers(&api).await, ["10.0.0.1"]);
+}
+
+fn node_port(name: &str, ports: &Value) -> Value {
+    service(name, &json!({"type": "NodePort", "ports": ports}))
+}
+
+/// The node ports of a Service, in the order of its ports.
+fn numbers(service: &Value) -> Vec<u64> {
+    let ports = service["spec"]["ports"].as_array().unwrap();
+    ports.iter().map(|port| port["nodePort"].as_u64().unwrap()).collect()
+}
+
+/// With three node ports.
+async fn few() -> Api {
+    let node_ports = "30001-30003".parse().unwrap();
+    Api::with(Config { node_ports, ..Config::default() }).await
+}
+
+#[tokio::test]
+async fn node_ports_are_given_while_there_are_any_and_each_to_one_service() {
+    let api = few().await;
+    let tcp_and_udp = json!([
+        {"name": "dns-tcp", "port": 53}, {"name": "dns", "port": 53, "protocol": "UDP"},
+    ]);
+    let both = numbers(&api.post(SERVICES, &node_port("a", &tcp_and_udp)).await.ok());
+    assert_eq!(both[0], both[1]);
+    let one = json!([{"port": 80}]);
+    let other = numbers(&api.post(SERVICES, &node_port("b", &one)).await.ok());
+    assert!((30001..=30003).contains(&other[0]) && other[0] != both[0]);
+    let taken = node_port("c", &json!([{"port": 80, "nodePort": other[0]}]));
+    let message = api.post(SERVICES, &taken).await.fails(422, "Invalid");
+    let expected = format!(
+        "Service \"c\" is invalid: spec.ports[0].nodePort: Invalid value: {}: provided port is already allocated",
+        other[0]
+    );
+    assert_eq!(message, expected);
+    let outside = node_port("c", &json!([{"port": 80, "nodePort": 80}]));
+    let message = api.post(SERVICES, &outside).await.fails(422, "Invalid");
+    let why = "provided port is not in the valid range. The range of valid ports is 30001-30003";
+    assert!(message.ends_with(why), "{message}");
+    api.post(SERVICES, &node_port("c", &one)).await.ok();
+    let message = api.post(SERVICES, &node_port("d", &one)).await.fails(500, "InternalError");
+    assert!(message.ends_with("failed to allocate a nodePort: range is full"), "{message}");
+    api.delete(&format!("{SERVICES}/a")).await.ok();
+    assert_eq!(numbers(&api.post(SERVICES, &node_port("d", &one)).await.ok()), both[..1]);
+}
+
+#[tokio::test]
+async fn what_is_refused_or_dry_holds_no_node_port() {
+    let api = few().await;
+    let three =
+        json!([{"name": "a", "port": 1}, {"name": "b", "port": 2}, {"name": "c", "port": 3}]);
+    let four = json!([
+        {"name": "a", "port": 1}, {"name": "b", "port": 2}, {"name": "c", "port": 3},
+        {"name": "d", "port": 4},
+    ]);
+    for _ in 0..2 {
+        let dry = format!("{SERVICES}?dryRun=All");
+        assert_eq!(numbers(&api.post(&dry, &node_port("a", &three)).await.ok()).len(), 3);
+        api.post(SERVICES, &node_port("a", &four)).await.fails(500, "InternalError");
+        api.post(SERVICES, &node_port("Wrong_Name", &three)).await.fails(422, "Invalid");
+    }
+    api.post(SERVICES, &node_port("a", &three)).await.ok();
+}
+
+#[tokio::test]
+async fn node_ports_stay_with_their_ports_and_are_free_when_these_or_the_type_go() {
+    let api = few().await;
+    let two = json!([{"name": "a", "port": 1, "nodePort": 30001}, {"name": "b", "port": 2, "nodePort": 30002}]);
+    api.post(SERVICES, &node_port("s", &two)).await.ok();
+    let path = format!("{SERVICES}/s");
+    let without = json!([{"name": "b", "port": 2}]);
+    assert_eq!(numbers(&api.put(&path, &node_port("s", &without)).await.ok()), [30002]);
+    // One goes over to another port, and the other one is free.
+    let new = json!([{"name": "x", "port": 3, "nodePort": 30002}, {"name": "y", "port": 4, "nodePort": 30001}]);
+    assert_eq!(numbers(&api.put(&path, &node_port("s", &new)).await.ok()), [30002, 30001]);
+    let inside = json!({"spec": {"type": "ClusterIP"}});
+    let inside = api.patch(&path, "strategic-merge-patch", &inside).await.ok();
+    assert!(inside["spec"]["ports"][0].get("nodePort").is_none(), "{inside}");
+    let three = json!([
+        {"name": "a", "port": 1, "nodePort": 30001}, {"name": "b", "port": 2, "nodePort": 30002},
+        {"name": "c", "port": 3, "nodePort": 30003},
+    ]);
+    api.post(SERVICES, &node_port("t", &three)).await.ok();
+}
+
+#[tokio::test]
+async fn a_balanced_service_has_a_health_check_while_its_policy_is_local() {
+    let api = few().await;
+    let balanced = |policy: &str| {
+        service(
+            "a",
+            &json!({
+                "type": "LoadBalancer", "externalTrafficPolicy": policy,
+                "allocateLoadBalancerNodePorts": false,
+            }),
+        )
+    };
+    let created = api.post(SERVICES, &balanced("Cluster")).await.ok();
+    assert!(created["spec"].get("healthCheckNodePort").is_none());
+    assert!(created["spec"]["ports"][0].get("nodePort").is_none());
+    let path = format!("{SERVICES}/a");
+    let local = api.put(&path, &balanced("Local")).await.ok();
+    let port = local["spec"]["healthCheckNodePort"].as_u64().unwrap();
+    assert!((30001..=30003).contains(&port));
+    assert_eq!(api.put(&path, &balanced("Local")).await.ok()["spec"], local["spec"]);
+    let mut other = local.clone();
+    other["spec"]["healthCheckNodePort"] = json!(if port == 30001 { 30002 } else { 30001 });
+    let message = api.put(&path, &other).await.fails(422, "Invalid");
+    assert!(
+        message.ends_with("spec.healthCheckNodePort: Forbidden: field is immutable"),
+        "{message}"
+    );
+    let one = node_port("b", &json!([{"port": 80, "nodePort": port}]));
+    api.post(SERVICES, &one).await.fails(422, "Invalid");
+    // Read, changed in one field and sent back, as `kubectl edit` does.
+    let mut cluster = local.clone();
+    cluster["spec"]["externalTrafficPolicy"] = json!("Cluster");
+    let cluster = api.put(&path, &cluster).await.ok();
+    assert!(cluster["spec"].get("healthCheckNodePort").is_none(), "{cluster}");
+    api.post(SERVICES, &one).await.ok();
+}
+
+#[tokio::test]
+async fn the_addresses_of_a_load_balancer_go_with_the_type() {
+    let api = Api::start().await;
+    api.post(SERVICES, &service("a", &json!({"type": "LoadBalancer"}))).await.ok();
+    let status = |ingress: Value| json!({"status": {"loadBalancer": {"ingress": [ingress]}}});
+    let path = format!("{SERVICES}/a");
+    let set =
+        async |ingress| api.patch(&format!("{path}/status"), "merge-patch", &status(ingress)).await;
+    let message = set(json!({"ip": "nowhere"})).await.fails(422, "Invalid");
+    assert!(message.contains("status.loadBalancer.ingress[0].ip: Invalid value"), "{message}");
+    let balanced = set(json!({"ip": "203.0.113.9"})).await.ok();
+    assert_eq!(balanced["status"]["loadBalancer"]["ingress"][0]["ipMode"], "VIP");
+    let row = api.get_with(&path, TABLE, None).await.ok();
+    assert_eq!(row["rows"][0]["cells"][3], "203.0.113.9");
+    let inside = json!({"spec": {"type": "ClusterIP"}});
+    let inside = api.patch(&path, "strategic-merge-patch", &inside).await.ok();
+    assert_eq!(inside["status"], json!({"loadBalancer": {}}));
 }

@@ -49,7 +49,7 @@ async fn one_of_two_servers_may_die_under_load() {
     endpoints_are(&other, &[first, second]).await;
     a_namespace_is_there_for_both(&one, &other).await;
     a_token_of_either_is_taken_by_both(&pair, [&one, &other]).await;
-    no_address_is_given_twice(&one, &other).await;
+    no_address_and_no_node_port_is_given_twice(&one, &other).await;
     load.goes_on().await;
     pair.servers[0].kill();
     load.goes_on().await;
@@ -124,20 +124,22 @@ async fn a_token_of_either_is_taken_by_both(pair: &Pair, clients: [&Client; 2]) 
     }
 }
 
-/// More services are wanted than there are addresses.
-async fn no_address_is_given_twice(one: &Client, other: &Client) {
+/// More services are wanted than there are addresses, and nearly as many as there are node ports.
+async fn no_address_and_no_node_port_is_given_twice(one: &Client, other: &Client) {
     let create = async |client: &Client, name: String| {
         let services: Api<Service> = Api::default_namespaced(client.clone());
-        services.create(&PostParams::default(), &service(&name).port(80, 80).build()).await
+        let mut service = service(&name).port(80, 80).build();
+        service.spec.get_or_insert_default().type_ = Some("NodePort".to_owned());
+        services.create(&PostParams::default(), &service).await
     };
     let wanted =
         (0..20).flat_map(|i| [create(one, format!("a{i}")), create(other, format!("b{i}"))]);
     let created = join_all(wanted).await;
-    let addresses: Vec<_> = created
-        .into_iter()
-        .flatten()
-        .map(|service| service.spec.unwrap().cluster_ip.unwrap())
-        .collect();
+    let specs: Vec<_> = created.into_iter().flatten().filter_map(|service| service.spec).collect();
+    let addresses: Vec<_> = specs.iter().filter_map(|spec| spec.cluster_ip.as_ref()).collect();
+    let ports = specs.iter().flat_map(|spec| spec.ports.iter().flatten());
+    let node_ports: BTreeSet<_> = ports.filter_map(|port| port.node_port).collect();
+    assert_eq!(node_ports.len(), specs.len());
     assert_eq!(addresses.iter().collect::<BTreeSet<_>>().len(), addresses.len(), "{addresses:?}");
     assert_eq!(addresses.len(), 29, "all but that of the service kubernetes");
 }

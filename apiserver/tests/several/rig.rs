@@ -45,6 +45,7 @@ impl Pair {
             format!("--service-account-signing-key-file={}", file("sa.key")),
             format!("--redis={}", redis.url()),
             format!("--service-cidr={SERVICE_CIDR}"),
+            "--service-node-port-range=30000-30031".to_owned(),
         ];
         let program = env!("CARGO_BIN_EXE_apiserver");
         let server = || Apiserver::spawn_with(program, Some(&etcd), &flags);

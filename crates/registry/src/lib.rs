@@ -33,7 +33,7 @@ pub use definition::ResourceDef;
 pub use deletion::Deletion;
 pub use description::{Column, Names, Scope, Subresource};
 pub use erased::{Decoded, Part, schema_of};
-pub use kinds::{all, bind, computed, reviews};
+pub use kinds::{all, bind, computed, reviews, service};
 pub use metadata::place;
 pub use object::{KnownScope, Object};
 pub use scale::{ScalePaths, SelectorPath};

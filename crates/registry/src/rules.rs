@@ -117,6 +117,14 @@ pub(crate) fn port(value: i32, path: &FieldPath, errors: &mut FieldErrors) {
     }
 }
 
+/// A range of addresses of either family.
+pub(crate) fn cidr(value: &str, path: &FieldPath, errors: &mut FieldErrors) {
+    if value.parse::<ipnet::IpNet>().is_err() {
+        let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+        errors.invalid(path, value, why);
+    }
+}
+
 /// An address of either family.
 pub(crate) fn ip(value: &str, path: &FieldPath, errors: &mut FieldErrors) {
     if value.parse::<std::net::IpAddr>().is_err() {

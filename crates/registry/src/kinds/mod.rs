@@ -17,7 +17,7 @@ mod rbac;
 
 use crate::ResourceDef;
 
-pub use core::pod::binding::bind;
+pub use core::{pod::binding::bind, service};
 
 /// Every kind whose objects the API keeps, in the order of discovery.
 #[must_use]

@@ -473,19 +473,19 @@ spec:
         "services",
         service,
         &expect![[r#"
-        spec.sessionAffinity: Unsupported value: "Maybe": supported values: "ClientIP", "None"
-        spec.clusterIPs[0]: Invalid value: "nowhere": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)
-        spec.ports[0].name: Required value
-        spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive
-        spec.ports[0].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive
-        spec.ports[1].name: Invalid value: "Web": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
-        spec.ports[1].targetPort: Invalid value: 70000: must be between 1 and 65535, inclusive
-        spec.ports[1].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'
-        spec.ports[2]: Duplicate value: {"name":"web","port":80,"protocol":"TCP","targetPort":80}
-        spec.ports[3].name: Duplicate value: "web"
-        spec.ports[3].protocol: Unsupported value: "QUIC": supported values: "SCTP", "TCP", "UDP"
-        spec.ports[3].targetPort: Invalid value: "way-too-long-a-name": must be no more than 15 characters
-    "#]],
+            spec.sessionAffinity: Unsupported value: "Maybe": supported values: "ClientIP", "None"
+            spec.clusterIPs[0]: Invalid value: "nowhere": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)
+            spec.ports[0].name: Required value
+            spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive
+            spec.ports[0].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive
+            spec.ports[1].name: Invalid value: "Web": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
+            spec.ports[1].targetPort: Invalid value: 70000: must be between 1 and 65535, inclusive
+            spec.ports[2]: Duplicate value: {"name":"web","port":80,"protocol":"TCP","targetPort":80}
+            spec.ports[3].name: Duplicate value: "web"
+            spec.ports[3].protocol: Unsupported value: "QUIC": supported values: "SCTP", "TCP", "UDP"
+            spec.ports[3].targetPort: Invalid value: "way-too-long-a-name": must be no more than 15 characters
+            spec.ports[1].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'
+        "#]],
     );
     check(
         "services",
@@ -861,6 +861,61 @@ fn of_the_addresses_of_a_service() {
     of(
         "ipFamilyPolicy: RequireDualStack",
         r#"ipFamilyPolicy: Invalid value: "RequireDualStack": this cluster is not configured for dual-stack services"#,
+    );
+}
+
+#[test]
+fn of_what_leads_to_a_service() {
+    let of = |spec: &str, expected: &expect_test::Expect| {
+        check("services", &format!("{{metadata: {{name: a}}, spec: {spec}}}"), expected);
+    };
+    of(
+        "{ports: [{port: 80}], externalTrafficPolicy: Local, healthCheckNodePort: 30500, internalTrafficPolicy: Near, trafficDistribution: Near,
+        allocateLoadBalancerNodePorts: true, loadBalancerClass: x, loadBalancerSourceRanges: [10.0.0.0/8]}",
+        &expect![[r#"
+            spec.allocateLoadBalancerNodePorts: Forbidden: may only be used when `type` is 'LoadBalancer'
+            spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'
+            spec.LoadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer'
+            spec.externalTrafficPolicy: Invalid value: "Local": may only be set for externally-accessible services
+            spec.internalTrafficPolicy: Unsupported value: "Near": supported values: "Cluster", "Local"
+            spec.trafficDistribution: Unsupported value: "Near": supported values: "PreferClose", "PreferSameNode", "PreferSameZone"
+            spec.healthCheckNodePort: Invalid value: 30500: may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'
+        "#]],
+    );
+    of(
+        "{type: LoadBalancer, ports: [{port: 10250, appProtocol: 'a b'}], externalTrafficPolicy: Far, loadBalancerClass: 'a b', loadBalancerSourceRanges: [' 10.0.0.0/8', 10.0.0.1]}",
+        &expect![[r#"
+            spec.ports[0].appProtocol: Invalid value: "a b": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
+            spec.ports[0]: Invalid value: 10250: may not expose port 10250 externally since it is used by kubelet
+            spec.loadBalancerClass: Invalid value: "a b": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
+            spec.LoadBalancerSourceRanges[1]: Invalid value: "10.0.0.1": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)
+            spec.externalTrafficPolicy: Unsupported value: "Far": supported values: "Cluster", "Local"
+        "#]],
+    );
+    of(
+        "{type: NodePort, ports: [{name: a, port: 1, nodePort: 30001}, {name: b, port: 2, nodePort: 30001}, {name: c, port: 3, nodePort: 30001, protocol: UDP}, {name: d, port: 4, nodePort: 70000}]}",
+        &expect![[r#"
+            spec.ports[1].nodePort: Duplicate value: 30001
+            spec.ports[3].nodePort: Invalid value: 70000: must be between 1 and 65535, inclusive
+        "#]],
+    );
+    of(
+        "{ports: [{port: 80}], externalIPs: [10.0.0.1, 0.0.0.0, 127.0.0.1, 169.254.1.1, 224.0.0.1, nowhere]}",
+        &expect![[r#"
+            spec.externalIPs[1]: Invalid value: "0.0.0.0": may not be unspecified (0.0.0.0)
+            spec.externalIPs[2]: Invalid value: "127.0.0.1": may not be in the loopback range (127.0.0.0/8, ::1/128)
+            spec.externalIPs[3]: Invalid value: "169.254.1.1": may not be in the link-local range (169.254.0.0/16, fe80::/10)
+            spec.externalIPs[4]: Invalid value: "224.0.0.1": may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)
+            spec.externalIPs[5]: Invalid value: "nowhere": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)
+        "#]],
+    );
+    of(
+        "{type: ExternalName, externalName: a.example, ipFamilies: [IPv4], ipFamilyPolicy: SingleStack, clusterIP: 10.0.0.1}",
+        &expect![[r#"
+            spec.clusterIPs: Forbidden: may not be set for ExternalName services
+            spec.ipFamilies: Forbidden: may not be set for ExternalName services
+            spec.ipFamilyPolicy: Forbidden: may not be set for ExternalName services
+        "#]],
     );
 }
 

@@ -119,6 +119,38 @@ fn a_services_address_may_not_once_it_is_set() {
 }
 
 #[test]
+fn a_load_balancers_class_may_not_nor_the_port_of_its_health_check() {
+    let def = def("services");
+    let mut given = example(&def);
+    let spec = given["spec"].as_object_mut().unwrap();
+    spec.extend(
+        json!({"type": "LoadBalancer", "loadBalancerClass": "a.example/b", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30500})
+            .as_object()
+            .unwrap()
+            .clone(),
+    );
+    let object = create(&def, given);
+    assert_eq!(object["spec"]["allocateLoadBalancerNodePorts"], true);
+    let mut other = object.clone();
+    other["spec"]["loadBalancerClass"] = json!("a.example/c");
+    other["spec"]["healthCheckNodePort"] = json!(30501);
+    let error = update(&def, &object, other).unwrap_err();
+    expect![[r#"Service "example" is invalid: [spec.loadBalancerClass: Invalid value: "a.example/c": may not change once set, spec.healthCheckNodePort: Forbidden: field is immutable]"#]].assert_eq(&error.to_string());
+    // With the type all that is its own goes.
+    let mut inside = object.clone();
+    inside["spec"]["type"] = json!("ClusterIP");
+    let inside = update(&def, &object, inside).unwrap();
+    for field in [
+        "loadBalancerClass",
+        "healthCheckNodePort",
+        "externalTrafficPolicy",
+        "allocateLoadBalancerNodePorts",
+    ] {
+        assert_eq!(inside["spec"].get(field), None, "{field}");
+    }
+}
+
+#[test]
 fn what_was_declared_immutable_stays_so() {
     for plural in ["configmaps", "secrets"] {
         let def = def(plural);

@@ -207,6 +207,21 @@ fn services() {
     );
     check(
         "services",
+        &format!(
+            "{{metadata: {{name: web, {BORN}}}, spec: {{type: LoadBalancer, clusterIPs: [10.96.0.9], externalIPs: [1.2.3.4], ports: [{{port: 80, nodePort: 30080, protocol: TCP}}, {{port: 53, nodePort: 30080, protocol: UDP}}]}}, status: {{loadBalancer: {{ingress: [{{ip: 203.0.113.9}}, {{hostname: lb.example}}, {{ip: 203.0.113.10}}]}}}}}}"
+        ),
+        &expect![[r#"
+            NAME: web
+            TYPE: LoadBalancer
+            CLUSTER-IP: 10.96.0.9
+            EXTERNAL-IP: 203.0.113.10,203.0.113.9,lb.example,1.2.3.4
+            PORT(S): 80:30080/TCP,53:30080/UDP
+            AGE: 60m
+            SELECTOR*: <none>
+        "#]],
+    );
+    check(
+        "services",
         &service("{type: ExternalName, externalName: example.com}"),
         &expect![[r#"
         NAME: web

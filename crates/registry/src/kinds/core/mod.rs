@@ -11,5 +11,5 @@ pub(super) mod pod_template;
 mod resource_names;
 pub(super) mod resource_quota;
 pub(super) mod secret;
-pub(super) mod service;
+pub mod service;
 pub(super) mod service_account;

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use api_machinery::{FieldErrors, FieldPath, names};
 use api_types::api::core::v1::{Node, NodeSpec, NodeSystemInfo, Taint};
-use ipnet::IpNet;
 use serde_json::json;
 
 use crate::{
@@ -98,7 +97,7 @@ impl Strategy<Node> for NodeStrategy {
         let Some(spec) = &node.spec else { return };
         let path = FieldPath::new("spec");
         for (i, cidr) in spec.pod_cidrs.iter().flatten().enumerate() {
-            validate_cidr(cidr, &path.child("podCIDRs").index(i), errors);
+            rules::cidr(cidr, &path.child("podCIDRs").index(i), errors);
         }
         let mut seen = BTreeSet::new();
         for (i, taint) in spec.taints.iter().flatten().enumerate() {
@@ -124,13 +123,6 @@ impl Strategy<Node> for NodeStrategy {
 
     fn fields(&self, node: &Node) -> Vec<(&'static str, String)> {
         vec![("spec.unschedulable", is_unschedulable(node).to_string())]
-    }
-}
-
-fn validate_cidr(cidr: &str, path: &FieldPath, errors: &mut FieldErrors) {
-    if cidr.parse::<IpNet>().is_err() {
-        let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-        errors.invalid(path, cidr, why);
     }
 }
 

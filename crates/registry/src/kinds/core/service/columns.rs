@@ -1,6 +1,8 @@
 //! A Service's row.
 
-use api_types::api::core::v1::{Service, ServicePort, ServiceSpec};
+use std::collections::BTreeSet;
+
+use api_types::api::core::v1::{LoadBalancerIngress, Service, ServicePort, ServiceSpec};
 
 use crate::{
     cells::{NONE, or_none},
@@ -30,7 +32,8 @@ pub(super) fn external_ip(service: &Service) -> String {
 fn balancers(service: &Service) -> Vec<String> {
     let status = service.status.as_ref().and_then(|s| s.load_balancer.as_ref());
     let ingress = status.and_then(|l| l.ingress.as_ref()).into_iter().flatten();
-    ingress.filter_map(|i| i.ip.clone().or_else(|| i.hostname.clone())).collect()
+    let name = |it: &LoadBalancerIngress| it.ip.clone().or_else(|| it.hostname.clone());
+    ingress.filter_map(name).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// `80/TCP,443:30443/TCP`.

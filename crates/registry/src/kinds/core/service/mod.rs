@@ -2,19 +2,29 @@
 //! knows which are free.
 
 mod columns;
+mod exposure;
 mod session_affinity;
 mod transition;
+mod types;
 mod validation;
 
 use api_machinery::{FieldErrors, FieldPath, names};
 use api_types::{
     IntOrString,
-    api::core::v1::{Service, ServicePort, ServiceStatus},
+    api::core::v1::{Service, ServicePort, ServiceSpec, ServiceStatus},
 };
 use serde_json::json;
 
-use self::columns::spec_text;
-use crate::{NameRule, ResourceDef, Strategy, Subresource, cells, resource, rules::text};
+use self::{
+    columns::spec_text,
+    types::{is_balanced, is_reached_from_outside},
+};
+use crate::{Exists, NameRule, ResourceDef, Strategy, Subresource, cells, resource, rules::text};
+
+pub use self::{
+    transition::update,
+    types::{allocates_node_ports, has_health_check, has_node_ports},
+};
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<Service, _>(ServiceStrategy)
@@ -52,8 +62,11 @@ impl Strategy<Service> for ServiceStrategy {
             set(&mut spec.ip_family_policy, "SingleStack");
             spec.ip_families.get_or_insert_with(|| vec!["IPv4".to_owned()]);
         }
-        if matches!(type_.as_str(), "NodePort" | "LoadBalancer") {
+        if is_reached_from_outside(spec) {
             set(&mut spec.external_traffic_policy, "Cluster");
+        }
+        if is_balanced(spec) {
+            spec.allocate_load_balancer_node_ports.get_or_insert(true);
         }
     }
 
@@ -65,21 +78,47 @@ impl Strategy<Service> for ServiceStrategy {
     }
 
     fn prepare_update(&self, new: &mut Service, old: &Service) {
-        if let (Some(new), Some(old)) = (&mut new.spec, &old.spec) {
-            transition::update(new, old);
+        let (Some(spec), Some(old)) = (&mut new.spec, &old.spec) else { return };
+        transition::update(spec, old);
+        // Whoever takes the load balancer away may need a while; nobody is to be led there any more.
+        if !is_balanced(spec) {
+            new.status.iter_mut().for_each(|status| status.load_balancer = None);
         }
     }
 
     fn validate(&self, service: &Service, errors: &mut FieldErrors) {
         if let Some(spec) = &service.spec {
-            validation::spec(spec, &FieldPath::new("spec"), errors);
+            let path = FieldPath::new("spec");
+            validation::spec(spec, &path, errors);
+            exposure::spec(service, spec, &path, errors);
         }
     }
 
     fn validate_update(&self, new: &Service, old: &Service, errors: &mut FieldErrors) {
         if let (Some(new), Some(old)) = (&new.spec, &old.spec) {
             validation::update(new, old, &FieldPath::new("spec"), errors);
+            exposure::update(new, old, &FieldPath::new("spec"), errors);
         }
+    }
+
+    fn lasting(&self, old: &Service) -> FieldErrors {
+        let mut faults = FieldErrors::default();
+        self.validate(old, &mut faults);
+        faults
+    }
+
+    fn prepare_status_update(&self, new: &mut Service, _: &Service) {
+        if new.spec.as_ref().is_some_and(is_balanced) {
+            new.status.iter_mut().for_each(default_ip_modes);
+        }
+    }
+
+    fn validate_status(&self, new: &Service, _: &Service, errors: &mut FieldErrors) {
+        exposure::status(new, errors);
+    }
+
+    fn warnings(&self, service: &Service, _: &Exists<'_>) -> Vec<String> {
+        service.spec.as_ref().map(warnings).unwrap_or_default()
     }
 
     fn fields(&self, service: &Service) -> Vec<(&'static str, String)> {
@@ -94,6 +133,33 @@ fn set(field: &mut Option<String>, default: &str) {
     if text(field.as_ref()).is_empty() {
         *field = Some(default.to_owned());
     }
+}
+
+/// Absent means that packets come as they are.
+fn default_ip_modes(status: &mut ServiceStatus) {
+    let balancer = status.load_balancer.as_mut().and_then(|it| it.ingress.as_mut());
+    for ingress in balancer.into_iter().flatten().filter(|it| !text(it.ip.as_ref()).is_empty()) {
+        set(&mut ingress.ip_mode, "VIP");
+    }
+}
+
+/// What has no effect (Kubernetes: `GetWarningsForService`).
+fn warnings(spec: &ServiceSpec) -> Vec<String> {
+    if spec.cluster_ip.as_deref() != Some("None") {
+        return Vec::new();
+    }
+    let mut warnings = Vec::new();
+    let ignored = |field: &str| format!("spec.{field} is ignored when spec.clusterIP is \"None\"");
+    if !text(spec.load_balancer_ip.as_ref()).is_empty() {
+        warnings.push(ignored("loadBalancerIP"));
+    }
+    if spec.external_ips.as_ref().is_some_and(|ips| !ips.is_empty()) {
+        warnings.push(ignored("externalIPs"));
+    }
+    if text(spec.session_affinity.as_ref()) == "ClientIP" {
+        warnings.push("spec.SessionAffinity is ignored for headless services".to_owned());
+    }
+    warnings
 }
 
 fn default_port(port: &mut ServicePort) {

@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 
 use api_types::api::core::v1::{ServicePort, ServiceSpec};
 
+use super::types::{
+    has_cluster_ip, has_health_check, has_node_ports, is_balanced, is_reached_from_outside,
+};
 use crate::rules::text;
 
 /// `clusterIPs` of a new service says what `clusterIP` does; a client that knows the former says both.
@@ -15,11 +18,17 @@ pub(super) fn complete(spec: &mut ServiceSpec) {
     }
 }
 
-/// Completes the spec that replaces another.
-pub(super) fn update(new: &mut ServiceSpec, old: &ServiceSpec) {
+/// Completes the spec that replaces another. Once more changes nothing more.
+pub fn update(new: &mut ServiceSpec, old: &ServiceSpec) {
     drop_fields_of_old_type(new, old);
     keep_cluster_ip(new, old);
     keep_node_ports(new, old);
+    if has_health_check(new)
+        && has_health_check(old)
+        && new.health_check_node_port.unwrap_or(0) == 0
+    {
+        new.health_check_node_port = old.health_check_node_port;
+    }
     follow_cluster_ip(new, old);
 }
 
@@ -33,10 +42,11 @@ fn drop_fields_of_old_type(new: &mut ServiceSpec, old: &ServiceSpec) {
         drop_unchanged(&mut new.ip_families, &old.ip_families);
         drop_unchanged(&mut new.ip_family_policy, &old.ip_family_policy);
     }
-    if has_node_ports(old) && !has_node_ports(new) {
-        if node_ports(new).is_subset(&node_ports(old)) {
-            new.ports.iter_mut().flatten().for_each(|port| port.node_port = None);
-        }
+    let has_no_others = node_ports(new).is_subset(&node_ports(old));
+    if has_node_ports(old) && !has_node_ports(new) && has_no_others {
+        new.ports.iter_mut().flatten().for_each(|port| port.node_port = None);
+    }
+    if is_reached_from_outside(old) && !is_reached_from_outside(new) {
         drop_unchanged(&mut new.external_traffic_policy, &old.external_traffic_policy);
     }
     if has_health_check(old) && !has_health_check(new) {
@@ -93,32 +103,13 @@ fn follow_cluster_ip(new: &mut ServiceSpec, old: &ServiceSpec) {
     }
 }
 
-fn ips(spec: &ServiceSpec) -> &[String] {
-    spec.cluster_ips.as_deref().unwrap_or_default()
-}
-
-fn type_(spec: &ServiceSpec) -> &str {
-    text(spec.type_.as_ref())
-}
-
-fn has_cluster_ip(spec: &ServiceSpec) -> bool {
-    type_(spec) != "ExternalName"
-}
-
-fn has_node_ports(spec: &ServiceSpec) -> bool {
-    matches!(type_(spec), "NodePort" | "LoadBalancer")
-}
-
-fn is_balanced(spec: &ServiceSpec) -> bool {
-    type_(spec) == "LoadBalancer"
-}
-
-fn has_health_check(spec: &ServiceSpec) -> bool {
-    is_balanced(spec) && spec.external_traffic_policy.as_deref() == Some("Local")
-}
-
+/// The numbers that its ports have at nodes.
 fn node_ports(spec: &ServiceSpec) -> BTreeSet<i32> {
     spec.ports.iter().flatten().filter_map(|p| p.node_port).filter(|n| *n != 0).collect()
+}
+
+fn ips(spec: &ServiceSpec) -> &[String] {
+    spec.cluster_ips.as_deref().unwrap_or_default()
 }
 
 #[cfg(test)]

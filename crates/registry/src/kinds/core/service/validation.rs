@@ -51,17 +51,23 @@ fn addresses(spec: &ServiceSpec, path: &FieldPath, errors: &mut FieldErrors) {
     if type_ == "ExternalName" {
         let name = text(spec.external_name.as_ref()).trim_end_matches('.');
         rules::named(name, names::dns1123_subdomain, &external_name, errors);
-        if !text(spec.cluster_ip.as_ref()).is_empty() {
-            let why = "may not be set when `type` is ExternalName";
-            errors.forbidden(&path.child("clusterIPs").index(0), why);
-        }
+        no_addresses(spec, path, errors);
     }
     if type_ != "ExternalName" {
         cluster_ips(spec, path, errors);
         families(spec, path, errors);
     }
-    for (i, ip) in spec.external_ips.iter().flatten().enumerate() {
-        rules::ip(ip, &path.child("externalIPs").index(i), errors);
+}
+
+fn no_addresses(spec: &ServiceSpec, path: &FieldPath, errors: &mut FieldErrors) {
+    let has_ips = spec.cluster_ips.as_ref().is_some_and(|ips| !ips.is_empty());
+    let fields = [
+        ("clusterIPs", has_ips || !text(spec.cluster_ip.as_ref()).is_empty()),
+        ("ipFamilies", spec.ip_families.as_ref().is_some_and(|families| !families.is_empty())),
+        ("ipFamilyPolicy", spec.ip_family_policy.is_some()),
+    ];
+    for (field, _) in fields.into_iter().filter(|(_, is_given)| *is_given) {
+        errors.forbidden(&path.child(field), "may not be set for ExternalName services");
     }
 }
 
@@ -149,11 +155,6 @@ fn ports(spec: &ServiceSpec, path: &FieldPath, errors: &mut FieldErrors) {
             let shown = serde_json::to_value(port).unwrap_or_default();
             errors.duplicate(&path, format_args!("{shown}"));
         }
-        let takes_node_port = matches!(spec.type_.as_deref(), Some("NodePort" | "LoadBalancer"));
-        if port.node_port.unwrap_or(0) != 0 && !takes_node_port {
-            let why = format!("may not be used when `type` is '{}'", text(spec.type_.as_ref()));
-            errors.forbidden(&path.child("nodePort"), &why);
-        }
     }
 }
 
@@ -185,7 +186,7 @@ fn validate_port(port: &ServicePort, path: &FieldPath, errors: &mut FieldErrors)
         Some(IntOrString::String(name)) => rules::follows(name, names::port_name, &target, errors),
         None => {}
     }
-    if let Some(number) = port.node_port.filter(|n| *n != 0) {
-        rules::port(number, &path.child("nodePort"), errors);
+    if let Some(protocol) = &port.app_protocol {
+        rules::follows(protocol, names::qualified_name, &path.child("appProtocol"), errors);
     }
 }

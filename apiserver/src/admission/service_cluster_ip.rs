@@ -1,24 +1,19 @@
 //! Every service gets a virtual IP of its own out of the service range (Kubernetes:
 //! `pkg/registry/core/service/ipallocator`).
 
-mod claims;
-mod repair;
-
 use std::{net::Ipv4Addr, sync::Arc};
 
 use api_machinery::{ApiError, FieldErrors, FieldPath};
-use api_types::{
-    api::core::v1::{Service, ServiceSpec},
-    meta::ObjectMeta,
-};
+use api_types::api::core::v1::{Service, ServiceSpec};
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use registry::AnyObject;
 use uuid::Uuid;
 
-use self::claims::Owner;
-pub(crate) use self::repair::{Repair, Suspects, Warning};
-use super::{Attributes, Claim, Plugin};
+use super::{
+    Attributes, Claim, Plugin,
+    claims::{CLUSTER_IPS, Claimed, Owner},
+};
 use crate::storage::{self, Address, Storage};
 
 /// See the module.
@@ -41,7 +36,7 @@ impl Plugin for ServiceClusterIp {
         };
         let old = attributes.old.and_then(AnyObject::get::<Service>);
         if let (Some(old), Some(new)) = (old.and_then(|old| old.spec.as_ref()), &mut service.spec) {
-            keep(old, new);
+            registry::service::update(new, old);
         }
         match wish(service) {
             Wish::None => Ok(Vec::new()),
@@ -63,8 +58,7 @@ impl Plugin for ServiceClusterIp {
 
     async fn removed(&self, _: Address<'_>, object: &AnyObject) {
         if let Some(ip) = object.get().and_then(address) {
-            let uid = object.metadata().uid.as_deref().unwrap_or_default();
-            claims::release(&self.storage, ip, &owner(object.metadata(), uid)).await;
+            CLUSTER_IPS.release(&self.storage, ip, &Owner::holder(object.metadata())).await;
         }
     }
 }
@@ -83,15 +77,13 @@ impl ServiceClusterIp {
             );
             return Err(refused(service, ip, &why));
         }
-        let taken = || refused(service, ip, "provided IP is already allocated");
-        if attributes.dry_run {
-            let entry =
-                self.storage.store().get(&claims::key(ip)).await.map_err(storage::api_error)?;
-            return if entry.is_some() { Err(taken()) } else { Ok(Vec::new()) };
+        let owner = Owner::named(&service.metadata, attributes.uid);
+        let dry_run = attributes.dry_run;
+        match CLUSTER_IPS.claim_or_try(&self.storage, ip, &owner, dry_run).await? {
+            Claimed::Taken => Err(refused(service, ip, "provided IP is already allocated")),
+            Claimed::Free => Ok(Vec::new()),
+            Claimed::Ours(claim) => Ok(vec![claim]),
         }
-        let claim =
-            claims::claim(&self.storage, ip, &owner(&service.metadata, attributes.uid)).await?;
-        claim.map(|claim| vec![claim]).ok_or_else(taken)
     }
 
     /// Claims the first free address after a random one: counting up from the range's beginning, servers would
@@ -101,8 +93,8 @@ impl ServiceClusterIp {
         attributes: &Attributes<'_>,
         service: &mut Service,
     ) -> Result<Option<Claim>, ApiError> {
-        let taken = claims::all(&self.storage).await.map_err(storage::api_error)?;
-        let owner = owner(&service.metadata, attributes.uid);
+        let taken = CLUSTER_IPS.all(&self.storage).await.map_err(storage::api_error)?;
+        let owner = Owner::named(&service.metadata, attributes.uid);
         let range = self.range;
         let start = random_below(range.hosts().count());
         for ip in range.hosts().skip(start).chain(range.hosts().take(start)) {
@@ -111,7 +103,7 @@ impl ServiceClusterIp {
             }
             let claim = match attributes.dry_run {
                 true => None,
-                false => match claims::claim(&self.storage, ip, &owner).await? {
+                false => match CLUSTER_IPS.claim(&self.storage, ip, &owner).await? {
                     Some(claim) => Some(claim),
                     None => continue,
                 },
@@ -157,34 +149,17 @@ fn has_no_addresses(spec: &ServiceSpec) -> bool {
     spec.cluster_ips.as_ref().is_none_or(Vec::is_empty)
 }
 
-fn owner(service: &ObjectMeta, uid: &str) -> Owner {
-    Owner::of(service.namespace.as_deref(), service.name.as_deref(), uid)
-}
-
 /// The address that a service holds.
 fn address(service: &Service) -> Option<Ipv4Addr> {
     cluster_ip(service.spec.as_ref()?).parse().ok()
 }
 
-/// An update that doesn't mention the address keeps it (Kubernetes: `patchAllocatedValues`).
-fn keep(old: &ServiceSpec, new: &mut ServiceSpec) {
-    if !has_address(old) || !has_address(new) {
-        return;
-    }
-    if cluster_ip(new).is_empty() {
-        new.cluster_ip.clone_from(&old.cluster_ip);
-    }
-    if has_no_addresses(new) && new.cluster_ip == old.cluster_ip {
-        new.cluster_ips.clone_from(&old.cluster_ips);
-    }
-}
-
 /// Whether the address is one of the range's, and neither the network's own nor the broadcast address.
-fn can_be_given(range: Ipv4Net, ip: Ipv4Addr) -> bool {
+pub(super) fn can_be_given(range: Ipv4Net, ip: Ipv4Addr) -> bool {
     range.contains(&ip) && ip != range.network() && ip != range.broadcast()
 }
 
-fn random_below(count: usize) -> usize {
+pub(super) fn random_below(count: usize) -> usize {
     Uuid::new_v4().as_u128().checked_rem(count as u128).unwrap_or_default() as usize
 }
 

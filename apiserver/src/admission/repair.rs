@@ -1,11 +1,10 @@
 //! Making services and claims agree again, after a crash between claim and creation or between removal and release,
 //! after a restored backup, after a write that nobody knows the outcome of
-//! (Kubernetes: `pkg/registry/core/service/ipallocator/controller`).
+//! (Kubernetes: `ipallocator/controller` and `portallocator/controller`).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
-};
+mod sorts;
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use api_machinery::ApiError;
 use ipnet::Ipv4Net;
@@ -13,35 +12,28 @@ use registry::ResourceDef;
 use serde_json::Value;
 use store::Revision;
 
-use super::{
-    can_be_given,
-    claims::{self, Found, Owner},
-};
+use self::sorts::{ClusterIps, Fault, NodePorts, Sort};
+use super::claims::{Found, Owner};
 use crate::{
     catalogue::Catalogue,
+    config::PortRange,
     encoded::readable,
     query::ReadAt,
     storage::{self, Address, Storage},
 };
 
 /// Claims without a service, as a call found them.
-pub(crate) type Suspects = BTreeMap<Ipv4Addr, Revision>;
-
-/// What is wrong with an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    /// The service holds it without a claim.
-    NotAllocated,
-    /// Another service holds it too, and with more right.
-    AlreadyAllocated,
-    OutOfRange,
+#[derive(Debug, Default)]
+pub(crate) struct Suspects {
+    addresses: BTreeMap<Ipv4Addr, Revision>,
+    ports: BTreeMap<u16, Revision>,
 }
 
 /// What is to be done.
-#[derive(Debug, Default, PartialEq)]
-struct Findings<'a> {
-    faults: Vec<(Ipv4Addr, &'a Value, Fault)>,
-    orphans: Suspects,
+#[derive(Debug, PartialEq)]
+struct Findings<'a, T> {
+    faults: Vec<(T, &'a Value, Fault)>,
+    orphans: BTreeMap<T, Revision>,
 }
 
 /// Looks through all services and claims.
@@ -49,7 +41,8 @@ struct Findings<'a> {
 pub(crate) struct Repair<'a> {
     pub(crate) catalogue: &'a Catalogue,
     pub(crate) storage: &'a Storage,
-    pub(crate) range: Ipv4Net,
+    pub(crate) addresses: Ipv4Net,
+    pub(crate) ports: PortRange,
 }
 
 /// What users are to be told of a service.
@@ -57,6 +50,7 @@ pub(crate) struct Repair<'a> {
 pub(crate) struct Warning {
     pub(crate) service: Value,
     pub(crate) reason: &'static str,
+    pub(crate) action: &'static str,
     pub(crate) message: String,
 }
 
@@ -69,59 +63,74 @@ impl Repair<'_> {
     pub(crate) async fn run(&self, suspects: &mut Suspects) -> Result<Vec<Warning>, ApiError> {
         let Some(def) = self.catalogue.find("", "v1", "services") else { return Ok(Vec::new()) };
         let snapshot = self.storage.list(&def.prefix(None), ReadAt::MostRecent).await?;
-        // With a service that can't be read nobody knows which address it holds, and none can be given back.
+        // With a service that can't be read nobody knows what it holds, and nothing can be given back.
         let services = snapshot.items.iter().map(|item| Ok(readable(item)?.value()));
         let services = services.collect::<Result<Vec<Value>, ApiError>>()?;
-        let claims = claims::all(self.storage).await.map_err(storage::api_error)?;
-        let findings = examine(&services, &claims, self.range);
+        let (addresses, ports) = (ClusterIps(self.addresses), NodePorts(self.ports));
+        let mut warnings = self.sweep(def, &services, &addresses, &mut suspects.addresses).await?;
+        warnings.extend(self.sweep(def, &services, &ports, &mut suspects.ports).await?);
+        Ok(warnings)
+    }
+
+    async fn sweep<S: Sort>(
+        &self,
+        def: &ResourceDef,
+        services: &[Value],
+        sort: &S,
+        suspects: &mut BTreeMap<S::Value, Revision>,
+    ) -> Result<Vec<Warning>, ApiError> {
+        let claims = S::CLAIMS.all(self.storage).await.map_err(storage::api_error)?;
+        let findings = examine(sort, services, &claims);
         let mut warnings = Vec::new();
-        for (ip, service, fault) in findings.faults {
-            match self.mend(def, ip, service, fault).await {
+        for (value, service, fault) in findings.faults {
+            match self.mend(def, sort, value, service, fault).await {
                 Ok(warning) => warnings.extend(warning),
-                Err(error) => tracing::warn!(%ip, %error, "address can't be mended now"),
+                Err(error) => tracing::warn!(%value, %error, "claim can't be mended now"),
             }
         }
-        let is_proven = |ip: &Ipv4Addr, revision: &Revision| suspects.get(ip) == Some(revision);
-        let (proven, new): (Suspects, Suspects) =
-            findings.orphans.into_iter().partition(|(ip, revision)| is_proven(ip, revision));
-        for (ip, revision) in proven {
-            tracing::warn!(%ip, "address is claimed by no service; giving it back");
-            claims::give_back(self.storage, ip, revision).await;
+        let is_proven =
+            |value: &S::Value, revision: &Revision| suspects.get(value) == Some(revision);
+        let (proven, new): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            findings.orphans.into_iter().partition(|(value, revision)| is_proven(value, revision));
+        for (value, revision) in proven {
+            tracing::warn!(%value, "it is claimed by no service; giving it back");
+            S::CLAIMS.give_back(self.storage, value, revision).await;
         }
         *suspects = new;
         Ok(warnings)
     }
 
-    async fn mend(
+    async fn mend<S: Sort>(
         &self,
         def: &ResourceDef,
-        ip: Ipv4Addr,
+        sort: &S,
+        value: S::Value,
         service: &Value,
         fault: Fault,
     ) -> Result<Option<Warning>, ApiError> {
         if fault == Fault::NotAllocated {
             // Between the two lists the service may have gone, and its claim with it.
-            if !self.still_holds(def, ip, service).await? {
+            if !self.still_holds::<S>(def, value, service).await? {
                 return Ok(None);
             }
-            claims::claim(self.storage, ip, &owner(service)).await?;
+            S::CLAIMS.claim(self.storage, value, &owner(service)).await?;
         }
-        let (reason, message) = words(ip, fault);
+        let (reason, message) = sort.words(value, fault);
         let (namespace, name) = (text(service, "namespace"), text(service, "name"));
-        tracing::warn!(namespace, name, reason, message, "service has a faulty address");
-        Ok(Some(Warning { service: service.clone(), reason, message }))
+        tracing::warn!(namespace, name, reason, message, "service has a faulty claim");
+        Ok(Some(Warning { service: service.clone(), reason, action: S::ACTION, message }))
     }
 
-    async fn still_holds(
+    async fn still_holds<S: Sort>(
         &self,
         def: &ResourceDef,
-        ip: Ipv4Addr,
+        value: S::Value,
         service: &Value,
     ) -> Result<bool, ApiError> {
         let (namespace, name) = (Some(text(service, "namespace")), text(service, "name"));
         match self.storage.get(Address { def, namespace, name }).await {
             Ok(now) => {
-                Ok(cluster_ip(&now.object) == Some(ip) && owner(&now.object).is(&owner(service)))
+                Ok(S::held(&now.object).contains(&value) && owner(&now.object).is(&owner(service)))
             }
             Err(error) if error.code() == 404 => Ok(false),
             Err(error) => Err(error),
@@ -129,39 +138,40 @@ impl Repair<'_> {
     }
 }
 
-/// Compares what services hold with what is claimed. Of several services with one address, the one that it is claimed
+/// Compares what services hold with what is claimed. Of several services with one value, the one that it is claimed
 /// for keeps it, or else the oldest.
-fn examine<'a>(
+fn examine<'a, S: Sort>(
+    sort: &S,
     services: &'a [Value],
-    claims: &BTreeMap<Ipv4Addr, Found>,
-    range: Ipv4Net,
-) -> Findings<'a> {
-    let mut holders: BTreeMap<Ipv4Addr, Vec<&Value>> = BTreeMap::new();
+    claims: &BTreeMap<S::Value, Found>,
+) -> Findings<'a, S::Value> {
+    let mut holders: BTreeMap<S::Value, Vec<&Value>> = BTreeMap::new();
     for service in services {
-        if let Some(ip) = cluster_ip(service) {
-            holders.entry(ip).or_default().push(service);
+        for value in S::held(service) {
+            holders.entry(value).or_default().push(service);
         }
     }
     let mut faults = Vec::new();
-    for (ip, holders) in &mut holders {
-        let claim = claims.get(ip);
+    for (value, holders) in &mut holders {
+        let claim = claims.get(value);
         holders.sort_by_key(|service| {
             let is_owner = claim.is_some_and(|claim| claim.owner.is(&owner(service)));
             (!is_owner, text(service, "creationTimestamp"), text(service, "uid"))
         });
+        let is_in_range = sort.is_in_range(*value);
         for (rank, service) in holders.iter().enumerate() {
-            faults.extend(fault(*ip, rank, claim, range).map(|fault| (*ip, *service, fault)));
+            let fault = fault(rank, claim, is_in_range);
+            faults.extend(fault.map(|fault| (*value, *service, fault)));
         }
     }
-    let held: BTreeSet<_> = holders.keys().collect();
-    let orphans = claims.iter().filter(|(ip, _)| !held.contains(ip));
-    Findings { faults, orphans: orphans.map(|(ip, claim)| (*ip, claim.revision)).collect() }
+    let orphans = claims.iter().filter(|(value, _)| !holders.contains_key(value));
+    Findings { faults, orphans: orphans.map(|(value, claim)| (*value, claim.revision)).collect() }
 }
 
-fn fault(ip: Ipv4Addr, rank: usize, claim: Option<&Found>, range: Ipv4Net) -> Option<Fault> {
+fn fault(rank: usize, claim: Option<&Found>, is_in_range: bool) -> Option<Fault> {
     match (rank, claim) {
         (1.., _) => Some(Fault::AlreadyAllocated),
-        _ if !can_be_given(range, ip) => Some(Fault::OutOfRange),
+        _ if !is_in_range => Some(Fault::OutOfRange),
         (0, None) => Some(Fault::NotAllocated),
         (0, Some(_)) => None,
     }
@@ -172,34 +182,8 @@ fn owner(service: &Value) -> Owner {
     Owner::of(Some(namespace), Some(name), text(service, "uid"))
 }
 
-fn cluster_ip(service: &Value) -> Option<Ipv4Addr> {
-    service["spec"]["clusterIP"].as_str()?.parse().ok()
-}
-
 fn text<'a>(service: &'a Value, field: &str) -> &'a str {
     service["metadata"][field].as_str().unwrap_or_default()
-}
-
-/// Kubernetes' words.
-fn words(ip: Ipv4Addr, fault: Fault) -> (&'static str, String) {
-    match fault {
-        Fault::NotAllocated => (
-            "ClusterIPNotAllocated",
-            format!("Cluster IP [IPv4]: {ip} is not allocated; repairing"),
-        ),
-        Fault::AlreadyAllocated => (
-            "ClusterIPAlreadyAllocated",
-            format!(
-                "Cluster IP [IPv4]: {ip} was assigned to multiple services; please recreate service"
-            ),
-        ),
-        Fault::OutOfRange => (
-            "ClusterIPOutOfRange",
-            format!(
-                "Cluster IP [IPv4]: {ip} is not within any configured service CIDR; please recreate service"
-            ),
-        ),
-    }
 }
 
 #[cfg(test)]
@@ -221,10 +205,11 @@ mod tests {
         services: &[Value],
         claims: &[(Ipv4Addr, &str)],
         faults: &[(&str, Fault)],
-    ) -> Suspects {
+    ) -> BTreeMap<Ipv4Addr, Revision> {
         let found = |uid: &str| Found { owner: Owner::of(None, None, uid), revision: Revision(5) };
         let claims = claims.iter().map(|(ip, uid)| (*ip, found(uid))).collect();
-        let findings = examine(services, &claims, "10.96.0.0/16".parse().unwrap());
+        let range = ClusterIps("10.96.0.0/16".parse().unwrap());
+        let findings = examine(&range, services, &claims);
         let named: Vec<_> = findings.faults.iter().map(|(_, s, f)| (text(s, "name"), *f)).collect();
         assert_eq!(named, faults);
         findings.orphans
