@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stops the cluster that scripts/up.sh started. Pods and services go on running: up.sh takes them over again.
+# Stops the cluster that scripts/up.sh started, or the node that scripts/join.sh did. Pods and services go on running: up.sh takes them over again.
 #
 #   scripts/down.sh            stop the programs
 #   scripts/down.sh --purge    and remove all data, containers, addresses and routes
@@ -66,7 +66,7 @@ remove_data() {
     local folder file
     # What is mounted there all the same is not ours to empty.
     rm -rf --one-file-system "$STATE_DIR"/{apiserver,etcd,kube-proxy,registry,cluster.conf} "$STATE_DIR"/kubelet-*
-    rm -f "$CONFIG_DIR"/{admin,scheduler,controller-manager,kube-proxy,serverless-gateway}.conf "$CONFIG_DIR"/kubelet-*.conf
+    rm -f "$CONFIG_DIR"/{admin,scheduler,controller-manager,kube-proxy,serverless-gateway,bootstrap-kubelet}.conf "$CONFIG_DIR/ca.crt" "$CONFIG_DIR"/kubelet-*.conf
     rm -rf "$CONFIG_DIR/monitoring"
     of_programs "$LOG_DIR" .log | while read -r file; do rm -f "$file"; done
     for folder in "$CONFIG_DIR" "$STATE_DIR" "$LOG_DIR" "$RUN_DIR"; do

@@ -32,6 +32,8 @@ set -euo pipefail
 . "$ROOT/scripts/lib/docker.sh"
 . "$ROOT/scripts/lib/cluster.sh"
 . "$ROOT/scripts/lib/registry.sh"
+. "$ROOT/scripts/lib/programs.sh"
+. "$ROOT/scripts/lib/join.sh"
 
 build=true examples=true
 while [ $# -gt 0 ]; do
@@ -87,46 +89,6 @@ compile() {
     (cd "$ROOT" && as_builder cargo build "${flags[@]}")
 }
 
-# current PIDFILE COMMAND…: whether that process is of the file that is there now, and was told the same. Redis names itself otherwise.
-current() {
-    local pid
-    read -r pid _ <"$1"
-    shift
-    case $(readlink "/proc/$pid/exe") in *'(deleted)') return 1 ;; esac
-    case $1 in "$BIN"/*) [ "$(tr '\0' '\n' <"/proc/$pid/cmdline")" = "$(printf '%s\n' "$@")" ] ;; esac
-}
-
-# start NAME COMMAND…: in the background, unless that runs already. It outlives this script.
-start() {
-    local name=$1 pidfile=$RUN_DIR/$1.pid
-    shift
-    if alive "$pidfile"; then
-        ! current "$pidfile" "$@" || return 0
-        stop "$pidfile" 10
-    fi
-    say "starting $name"
-    setsid "$@" >>"$LOG_DIR/$name.log" 2>&1 </dev/null &
-    record "$pidfile" $!
-}
-
-# ready NAME COMMAND…: waits until the command succeeds; stops at once if the program has ended.
-ready() {
-    local name=$1 deadline=$((SECONDS + 60))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        alive "$RUN_DIR/$name.pid" || die "$name has ended: $(tail -3 "$LOG_DIR/$name.log")"
-        [ "$SECONDS" -lt "$deadline" ] || die "timed out waiting for $name (see $LOG_DIR/$name.log)"
-        sleep 0.05
-    done
-}
-
-healthy() { ready "$1" curl -fsS --max-time 5 "http://127.0.0.1:$2/readyz"; }
-
-# A packet for an address that nobody holds must not leave this machine.
-guard() {
-    ip route show type blackhole "$1" | grep -q . || ip route add blackhole "$1" proto static
-}
-
 # metrics PORT: the flag for serving metrics to other hosts, if that is wanted. On the loopback device they are served anyway, but for
 # kube-proxy at another port.
 metrics() {
@@ -174,6 +136,7 @@ start_control_plane() {
     # shellcheck disable=SC2046
     start controller-manager "$BIN/controller-manager" --kubeconfig "$CONFIG_DIR/controller-manager.conf" \
         --health-address "127.0.0.1:$(port 10257)" --cluster-cidr "$CLUSTER_CIDR" --function-url "http://$ADDRESS:$(port 8081)" \
+        --cluster-signing-cert-file "$STATE_DIR/apiserver/pki/ca.crt" --cluster-signing-key-file "$STATE_DIR/apiserver/pki/ca.key" \
         --warm-pool "$WARM_POOL" $(metrics 10257) "${functions[@]}" "${bus[@]}"
     # Pods call functions too; it answers nobody beyond this host and them.
     start serverless-gateway "$BIN/serverless-gateway" --kubeconfig "$CONFIG_DIR/serverless-gateway.conf" --bind-address 0.0.0.0 \
@@ -231,6 +194,7 @@ fi
 begin=$(date +%s%N)
 start_services
 start_control_plane
+publish_cluster "$ADDRESS:$(port 6443)" "$STATE_DIR/apiserver/pki/ca.crt" "${dns[1]-}" ''
 start_nodes
 healthy scheduler "$(port 10259)"
 healthy controller-manager "$(port 10257)"
@@ -239,5 +203,6 @@ healthy serverless-gateway "$(port 8081)"
 eventually 60 "the nodes to be Ready (see $LOG_DIR/kubelet.log)" nodes_ready
 say "ready after $((($(date +%s%N) - begin) / 1000000)) ms"
 ! $examples || show_examples
+say "another host joins with what this prints:  kubectl token create --print-join-command"
 say "use it:  export KUBECONFIG=$KUBECONFIG PATH=$BIN:\$PATH"
 echo "export KUBECONFIG=$KUBECONFIG"

@@ -278,6 +278,12 @@ impl Case<'_> {
 /// What a test writes into a status. A kind that has one must be here.
 fn status_of(plural: &str) -> Value {
     match plural {
+        "certificatesigningrequests" => {
+            let mut told = condition("Tested");
+            told["lastUpdateTime"] = json!("2026-01-01T00:00:00Z");
+            told["lastTransitionTime"] = told["lastUpdateTime"].clone();
+            json!({ "conditions": [told] })
+        }
         "customresourcedefinitions" => json!({"observedGeneration": 1}),
         "deployments" => json!({"replicas": 2, "updatedReplicas": 1}),
         "dnses" => json!({"address": "10.96.0.77"}),

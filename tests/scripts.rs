@@ -109,6 +109,36 @@ fn where_functions_images_and_packages_come_from_is_remembered() {
     state.check(&format!("{common}settle; image_flags r:5000 | xargs"), flags);
 }
 
+/// What a host that joins is told by whoever answers: what is in the file `authorities`.
+const CLUSTER_INFO: &str = r#"printf '%s' '{"data": {"kubeconfig": "clusters:\n- cluster:\n    certificate-authority-data: '
+base64 -w0 "$HERE/authorities"
+printf '%s' '\n"}}'"#;
+
+#[test]
+fn a_host_that_joins_believes_the_authority_of_the_key_that_it_was_told_alone() {
+    let testdata = root().join("crates/certificates/src/testdata");
+    let authority = fs::read_to_string(testdata.join("ca.crt")).unwrap();
+    let hash = fs::read_to_string(testdata.join("ca.hash")).unwrap().trim().to_owned();
+    let other = "-----BEGIN CERTIFICATE-----\nanother\n-----END CERTIFICATE-----\n";
+    let server = StandIns::new(&[("bin/curl", CLUSTER_INFO)]);
+    fs::write(server.path("authorities"), authority.clone() + other).unwrap();
+    let discover = |hash: &str| {
+        let join = format!("{COMMON}. scripts/lib/join.sh; discover h:6443 {hash} $HERE/ca.crt");
+        server.bash(&join)
+    };
+    let (code, said) = discover("sha256:0123");
+    assert!(code == 1 && said.contains(&format!("its key is {hash}, not sha256:0123")), "{said}");
+    assert!(!Path::new(&server.path("ca.crt")).exists());
+    let (code, said) = discover(&hash);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(fs::read_to_string(server.path("ca.crt")).unwrap(), authority);
+
+    let silent = StandIns::new(&[("bin/curl", "exit 7")]);
+    let join = format!("{COMMON}. scripts/lib/join.sh; discover h:6443 {hash} $HERE/ca.crt");
+    let (code, said) = silent.bash(&join);
+    assert!(code == 1 && said.contains("no cluster answers at h:6443"), "{said}");
+}
+
 #[test]
 fn a_clusters_store_and_addresses_cannot_be_changed_under_it() {
     let state = StandIns::new(&[]);

@@ -1,8 +1,9 @@
 //! Who is asking: the owner of the client certificate of the connection, the service account whose token the request
-//! shows, or nobody in particular.
+//! shows, a node that joins with a bootstrap token, or nobody in particular.
 
 mod absent;
 mod account;
+mod bootstrap_token;
 
 use std::sync::Arc;
 
@@ -70,6 +71,13 @@ impl Authenticator<'_> {
         token: &str,
         audiences: &[String],
     ) -> Result<(Identity, Vec<String>), TokenError> {
+        if let Some(token) = bootstrap_token::parse(token) {
+            let identity = bootstrap_token::identity(self.objects, token)?;
+            // It is meant for this server, whatever it calls itself.
+            let own = self.tokens.audiences();
+            let meant = audiences.iter().filter(|audience| own.contains(audience));
+            return Ok((identity, meant.cloned().collect()));
+        }
         let Verified { claims, audiences } = self.tokens.verify(token, audiences)?;
         let known = Known { objects: self.objects, absent: self.absent };
         Ok((account::identity(known, &claims).await?, audiences))

@@ -224,7 +224,7 @@ fn response_kind(def: &ResourceDef, subresource: Subresource) -> (&str, &str, &s
         Subresource::Attach => ("", "v1", "PodAttachOptions"),
         Subresource::PortForward => ("", "v1", "PodPortForwardOptions"),
         Subresource::Proxy => ("", "v1", request::proxy_options(def)),
-        Subresource::Status | Subresource::Log | Subresource::Finalize => {
+        Subresource::Status | Subresource::Log | Subresource::Finalize | Subresource::Approval => {
             (&names.group, &names.version, &names.kind)
         }
     }

@@ -324,7 +324,9 @@ pub(crate) fn resource_verbs(def: &ResourceDef) -> &'static [Verb] {
 /// The verbs of a subresource, as discovery lists them.
 pub(crate) fn verbs(subresource: Subresource) -> &'static [Verb] {
     match subresource {
-        Subresource::Status | Subresource::Scale => &[Verb::Get, Verb::Patch, Verb::Update],
+        Subresource::Status | Subresource::Scale | Subresource::Approval => {
+            &[Verb::Get, Verb::Patch, Verb::Update]
+        }
         Subresource::Binding | Subresource::Token => &[Verb::Create],
         Subresource::Finalize => &[Verb::Update],
         Subresource::Log => &[Verb::Get],

@@ -22,6 +22,10 @@ pub struct EvictionArgs {
     /// How many nodes a small cluster has at most
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub large_cluster_size_threshold: usize,
+    /// Remove nodes of which nothing has been heard for so long, with their pods, unless that is so of most nodes (see
+    /// --unhealthy-zone-threshold); without it, they stay
+    #[arg(long, value_name = "DURATION", value_parser = api_machinery::duration::parse)]
+    pub node_removal_after: Option<std::time::Duration>,
     /// How many finished pods there may be before the oldest are removed; 0 keeps all
     #[arg(long, value_name = "N", default_value_t = 12_500)]
     pub terminated_pod_gc_threshold: usize,
@@ -43,6 +47,7 @@ impl Default for EvictionArgs {
             secondary_node_eviction_rate: 0.01,
             unhealthy_zone_threshold: 0.55,
             large_cluster_size_threshold: 50,
+            node_removal_after: None,
             terminated_pod_gc_threshold: 12_500,
         }
     }

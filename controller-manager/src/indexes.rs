@@ -6,6 +6,7 @@ use std::sync::Arc;
 use api_machinery::LabelSelector;
 use api_types::api::apps::v1::{Deployment, ReplicaSet};
 use api_types::api::autoscaling::v2::HorizontalPodAutoscaler;
+use api_types::api::certificates::v1::CertificateSigningRequest;
 use api_types::api::coordination::v1::Lease;
 use api_types::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, ResourceQuota, Secret,
@@ -125,6 +126,8 @@ impl Watched for DynamicObject {
 impl Owned for DynamicObject {}
 
 impl Watched for PartialObjectMeta<DynamicObject> {}
+impl Watched for CertificateSigningRequest {}
+
 impl Watched for ClusterRole {}
 impl Watched for ConfigMap {}
 impl Watched for Endpoints {}

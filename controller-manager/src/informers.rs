@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use api_types::api::apps::v1::{Deployment, ReplicaSet};
 use api_types::api::autoscaling::v2::HorizontalPodAutoscaler;
+use api_types::api::certificates::v1::CertificateSigningRequest;
 use api_types::api::coordination::v1::Lease;
 use api_types::api::core::v1::{
     Endpoints, Namespace, Node, Pod, ReplicationController, ResourceQuota, Service, ServiceAccount,
@@ -47,6 +48,8 @@ informers! {
     node_leases: Lease = Scope::Namespace("kube-node-lease".to_owned()),
     /// The gateways' leases, among others.
     gateway_leases: Lease = Scope::Namespace(LEASE_NAMESPACE.to_owned()),
+    /// All requests for certificates.
+    certificate_signing_requests: CertificateSigningRequest = Scope::All,
     /// All namespaces.
     namespaces: Namespace = Scope::All,
     /// All Deployments.

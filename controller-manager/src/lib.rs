@@ -27,6 +27,7 @@ mod pods;
 mod root_ca;
 mod settings;
 mod shared_answer;
+pub mod signing;
 pub mod workers;
 
 use std::path::PathBuf;
@@ -46,6 +47,7 @@ use gpu_jobs::GpuJobArgs;
 pub use informers::Informers;
 use network::Network;
 pub use settings::Settings;
+use signing::SigningArgs;
 use workers::WorkersArgs;
 
 const REPLICA: Replica = Replica { lease: "controller-manager", health_address: "127.0.0.1:10257" };
@@ -66,6 +68,8 @@ pub struct Args {
     /// without it, that of the kubeconfig
     #[arg(long, value_name = "FILE")]
     root_ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    signing: SigningArgs,
     #[command(flatten)]
     eviction: EvictionArgs,
     #[command(flatten)]
@@ -107,6 +111,7 @@ pub async fn main_with(
     let settings = Settings {
         pod_network: Network::new(args.cluster_cidr, args.node_cidr_mask_size)?,
         root_ca: root_ca::read(args.root_ca_file.as_deref(), &args.replica.client).await?,
+        signing: args.signing.read()?,
         eviction: args.eviction,
         workers: args.workers,
         functions: args.functions,

@@ -4,6 +4,7 @@ use crate::eviction::EvictionArgs;
 use crate::functions::FunctionArgs;
 use crate::gpu_jobs::GpuJobArgs;
 use crate::network::Network;
+use crate::signing::Signing;
 use crate::workers::WorkersArgs;
 
 /// What the controllers are told.
@@ -13,6 +14,8 @@ pub struct Settings {
     pub pod_network: Network,
     /// The authority of the API server's certificate, as PEM. Without one it is not published.
     pub root_ca: Option<String>,
+    /// Who signs certificates. Without one, nobody here does.
+    pub signing: Option<Signing>,
     /// How nodes are given up, and which pods are removed for good.
     pub eviction: EvictionArgs,
     /// How many objects controllers look at at a time.

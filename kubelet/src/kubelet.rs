@@ -20,7 +20,7 @@ use crate::{
     admission::Ledger,
     container::dns::ClusterDns,
     context::Context,
-    housekeeping, images,
+    credentials, housekeeping, images,
     machine::{Memory, cpus, disk_bytes},
     metrics::Metrics,
     network::{bridge::Bridge, keeper},
@@ -51,6 +51,11 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
     // A host without a default route is a cluster by itself.
     let ip = options.node_ip.map(IpAddr::V4).or_else(host::address);
     let ip = ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)).to_string();
+    if let (Some(from), Some(to)) = (&options.bootstrap_kubeconfig, &options.client.kubeconfig)
+        && !credentials::bootstrap(from, to, &name, &program.shutdown).await?
+    {
+        return Ok(());
+    }
     let client = component::client(&options.client).await?;
     let redis = options.client.redis.server()?;
     let listwatch = ListWatch::new(client.clone(), redis.as_ref(), &program.tasks)?;
@@ -194,7 +199,13 @@ async fn serve(
         tracing::warn!("no --kubeconfig, so no certificate to serve logs with");
         return Ok(());
     };
-    let tls = Credentials::from_kubeconfig(kubeconfig)?.server_config()?;
+    let own = Credentials::from_kubeconfig(kubeconfig)?;
+    let tls = match &options.bootstrap_kubeconfig {
+        None => own.server_config()?,
+        Some(_) => {
+            own.server_config_with(keep_certificates(context, kubeconfig, program, parts))?
+        }
+    };
     let listener = tokio::net::TcpListener::bind(("0.0.0.0", options.port))
         .await
         .with_context(|| format!("cannot serve on port {}", options.port))?;
@@ -207,6 +218,24 @@ async fn serve(
     let router = server::router(shared);
     parts.spawn(server::serve(listener, Arc::new(tls), router, program.shutdown.clone()));
     Ok(())
+}
+
+/// Renews what was asked for with a bootstrap token; what the server shows.
+fn keep_certificates(
+    context: &Arc<Context>,
+    kubeconfig: &Path,
+    program: &Program,
+    parts: &mut JoinSet<()>,
+) -> Arc<credentials::Serving> {
+    let (client, node) = (&context.client, &context.node);
+    let shutdown = &program.shutdown;
+    let client_part =
+        credentials::keep_client(client.clone(), kubeconfig.into(), node.clone(), shutdown.clone());
+    parts.spawn(client_part);
+    let serving = Arc::new(credentials::Serving::default());
+    let at = (context.root.join("pki/kubelet-server.pem"), node.clone(), context.host_ip.clone());
+    parts.spawn(credentials::keep_serving(serving.clone(), client.clone(), at, shutdown.clone()));
+    serving
 }
 
 // === Facts about the node ===

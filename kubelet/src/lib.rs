@@ -14,6 +14,7 @@
 pub mod admission;
 pub mod container;
 pub mod context;
+mod credentials;
 mod describe;
 #[cfg(test)]
 mod fake_node;

@@ -11,6 +11,7 @@ const EXAMPLES: &str = "Examples:
   kubelet --kubeconfig /etc/minik8s/kubelet.conf --node-name n1
   kubelet --kubeconfig n2.conf --node-name n2 --root-dir /var/lib/minik8s/kubelet-n2 \\
           --port 10350 --health-address 127.0.0.1:10348
+  kubelet --bootstrap-kubeconfig token.conf --kubeconfig /var/lib/minik8s/kubelet.conf --node-name n3
   kubelet --kubeconfig n1.conf --node-labels zone=a,disk=ssd --redis redis://10.0.0.1:6379";
 
 /// The node agent: runs the pods that are bound to this node, in Docker
@@ -20,6 +21,10 @@ pub struct Options {
     /// Where the API server is.
     #[command(flatten)]
     pub client: ClientArgs,
+    /// With what to ask for a certificate if there is no kubeconfig yet, usually a bootstrap token; then the kubeconfig is
+    /// made, and the certificates in it and of the kubelet's server are renewed before they end
+    #[arg(long, value_name = "FILE", requires = "kubeconfig")]
+    pub bootstrap_kubeconfig: Option<PathBuf>,
     /// Where health is served.
     #[command(flatten)]
     pub serve: ServeArgs,

@@ -3,6 +3,7 @@
 //! asked in the order of [`Admission::standard`]; a plugin is a file here and a line there.
 
 mod admitted;
+mod certificate_signing;
 mod claims;
 mod default_ingress_class;
 mod feedback;
@@ -71,6 +72,8 @@ impl Admission {
                 storage: storage.clone(),
             }),
             Box::new(webhooks),
+            // After the webhooks, which must not say who asks.
+            Box::new(certificate_signing::CertificateSigning { rbac: rbac.clone() }),
             Box::new(service_cluster_ip::ServiceClusterIp { storage: storage.clone(), range }),
             Box::new(service_node_port::ServiceNodePort {
                 storage: storage.clone(),

@@ -214,7 +214,7 @@ impl<'a> Kind<'a> {
                 }
                 operations
             }
-            Subresource::Status | Subresource::Finalize => {
+            Subresource::Status | Subresource::Finalize | Subresource::Approval => {
                 self.view(sub.name(), &self.own(), request::verbs(sub))
             }
         }

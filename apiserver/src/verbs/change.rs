@@ -100,6 +100,7 @@ fn part(subresource: Option<Subresource>) -> Result<Part, ApiError> {
         None | Some(Subresource::Scale) => Ok(Part::Main),
         Some(Subresource::Status) => Ok(Part::Status),
         Some(Subresource::Finalize) => Ok(Part::Finalizers),
+        Some(Subresource::Approval) => Ok(Part::Approval),
         Some(_) => Err(ApiError::method_not_allowed()),
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod applying;
+mod certificates;
 mod coding;
 mod custom_resources;
 mod damage;

@@ -1,5 +1,7 @@
 //! The controllers. A new one is a file (or folder) here and a line in the list.
 
+mod bootstrap_tokens;
+mod certificate_signing_requests;
 mod cluster_role_aggregation;
 mod deployment;
 mod dns;
@@ -11,6 +13,7 @@ mod horizontal_pod_autoscaler;
 mod namespace;
 mod node_ipam;
 mod node_lifecycle;
+mod node_removal;
 mod pod_disruption;
 mod pod_gc;
 mod replicaset;
@@ -68,11 +71,16 @@ pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
         horizontal_pod_autoscaler::register(context, tasks)
             .with_workers(workers.concurrent_horizontal_pod_autoscaler_syncs),
         cluster_role_aggregation::register(context, tasks),
+        certificate_signing_requests::register_approver(context),
+        certificate_signing_requests::register_cleaner(context),
+        bootstrap_tokens::register(context, tasks),
         workflow::register(context).with_workers(workers.concurrent_workflow_syncs),
         workflow_run::register(context).with_workers(workers.concurrent_workflow_run_syncs),
     ];
     let publisher = root_ca_publisher::register(context, tasks);
     all.extend(publisher.map(|it| it.with_workers(workers.concurrent_root_ca_syncs)));
+    all.extend(certificate_signing_requests::register_signer(context));
+    all.extend(node_removal::register(context));
     let pull_secret = function::register_pull_secret(context, tasks);
     all.extend(pull_secret.map(|it| it.with_workers(workers.concurrent_pull_secret_syncs)));
     all
@@ -97,11 +105,13 @@ mod tests {
 
     pub(super) fn context(listwatch: ListWatch, workers: WorkersArgs) -> Context {
         let pod_network = Network::new("10.244.0.0/16".parse().unwrap(), 24).unwrap();
+        let signing = Some(crate::signing::tests::signing());
         let (root_ca, eviction) = (Some("PEM".to_owned()), EvictionArgs::default());
         let (functions, gpu_jobs) = (FunctionArgs::default(), GpuJobArgs::default());
         let settings = Settings {
             pod_network,
             root_ca,
+            signing,
             eviction,
             workers,
             functions,
@@ -146,8 +156,17 @@ mod tests {
         context.settings.functions.function_registry_secret = Some(ObjectKey::new("a", "b"));
         let all = format!("{:?}", all(&context, &mut JoinSet::new()));
         let mut expected: Vec<_> = numbered().map(|(number, (_, name))| (name, number)).collect();
-        expected.push(("node-ipam-controller", 1));
-        expected.push(("clusterrole-aggregation-controller", 1));
+        expected.extend(
+            [
+                "node-ipam-controller",
+                "clusterrole-aggregation-controller",
+                "certificatesigningrequest-approving-controller",
+                "certificatesigningrequest-cleaner-controller",
+                "certificatesigningrequest-signing-controller",
+                "token-cleaner-controller",
+            ]
+            .map(|name| (name, 1)),
+        );
         for (name, workers) in &expected {
             let described = format!("controller: {name:?}, workers: {workers},");
             assert!(all.contains(&described), "no {described} in {all}");
@@ -194,6 +213,13 @@ mod tests {
             ("workflow-controller", &["workflows", "workflowruns", "functions"]),
             ("root-ca-certificate-publisher-controller", &["namespaces", "configmaps"]),
             ("clusterrole-aggregation-controller", &["clusterroles"]),
+            (
+                "certificatesigningrequest-approving-controller",
+                &["certificatesigningrequests", "nodes"],
+            ),
+            ("certificatesigningrequest-cleaner-controller", &["certificatesigningrequests"]),
+            ("certificatesigningrequest-signing-controller", &["certificatesigningrequests"]),
+            ("token-cleaner-controller", &["secrets"]),
         ] {
             let of_it = format!("controller: {name:?}");
             let debug = all.iter().map(|controller| format!("{controller:?}"));
@@ -243,6 +269,7 @@ mod tests {
             ("service accounts", weak(&all.service_accounts)),
             ("autoscalers", weak(&all.horizontal_pod_autoscalers)),
             ("DNS objects", weak(&all.dnses)),
+            ("requests for certificates", weak(&all.certificate_signing_requests)),
             ("gpu jobs", weak(&all.gpu_jobs)),
             ("workflows", weak(&all.workflows)),
             ("workflow runs", weak(&all.workflow_runs)),

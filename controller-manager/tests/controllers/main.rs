@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 #![allow(clippy::needless_pass_by_value, reason = "json!() is given as it is made")]
 
+mod certificates;
 mod deployment;
 mod dns;
 mod dynamic;
@@ -62,6 +63,7 @@ impl Cluster {
         let settings = Settings {
             pod_network: Network::new("10.244.0.0/16".parse().unwrap(), 24).unwrap(),
             root_ca: Some("PEM".to_owned()),
+            signing: Some(certificates::signing()),
             eviction,
             workers: WorkersArgs::default(),
             functions: FunctionArgs::default(),

@@ -44,6 +44,7 @@ impl Rig {
         let settings = Settings {
             pod_network: Network::new("10.244.0.0/16".parse().unwrap(), 24).unwrap(),
             root_ca: None,
+            signing: None,
             eviction: EvictionArgs::default(),
             workers: WorkersArgs::default(),
             functions: FunctionArgs { docker_host: Dockerd::HOST.to_owned(), ..functions },

@@ -3,13 +3,14 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context;
+use futures::FutureExt;
 use kube::{
     Client, Config,
     client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-use crate::{RedisArgs, patience::PatienceLayer};
+use crate::{RedisArgs, following::Following, patience::PatienceLayer};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,7 +34,21 @@ pub struct ClientArgs {
 /// A client from the kubeconfig of the flags, or else from the usual places (`~/.kube/config`, a service
 /// account). It connects when it is used: the API server need not be there yet. Its requests end in bounded
 /// time; only streams (watches, logs that are followed) go on, once they are answered.
+///
+/// A kubeconfig whose certificate is renewed is read anew: what is asked afterwards is asked with the new one.
 pub async fn client(args: &ClientArgs) -> anyhow::Result<Client> {
+    let first = build(args).await?;
+    let Some(path) = args.kubeconfig.clone() else { return Ok(first) };
+    let namespace = first.default_namespace().to_owned();
+    let args = args.clone();
+    let remake = move || {
+        let args = args.clone();
+        async move { build(&args).await }.boxed()
+    };
+    Ok(Client::new(Following::new(first, path, remake), namespace))
+}
+
+async fn build(args: &ClientArgs) -> anyhow::Result<Client> {
     let builder = ClientBuilder::try_from(config(args).await?)?;
     Ok(builder.with_layer(&PatienceLayer::new(REQUEST_TIMEOUT)).build())
 }

@@ -11,7 +11,8 @@ use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
 use rustls::{
     RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
-    server::{VerifierBuilderError, WebPkiClientVerifier},
+    server::{ResolvesServerCert, VerifierBuilderError, WebPkiClientVerifier},
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 use secrecy::ExposeSecret;
 
@@ -102,6 +103,17 @@ impl Credentials {
     /// A server that shows this certificate. A client may show one of its own, which the cluster's authority
     /// must have signed; whom to serve is for the server to decide.
     pub fn server_config(&self) -> Result<ServerConfig, CredentialsError> {
+        let (certificate, key) = (self.certificate.clone(), self.key.clone_key());
+        let provider = rustls::crypto::ring::default_provider();
+        let own = CertifiedKey::from_der(certificate, key, &provider)?;
+        self.server_config_with(Arc::new(SingleCertAndKey::from(own)))
+    }
+
+    /// The same with another certificate, which may be exchanged while it is served.
+    pub fn server_config_with(
+        &self,
+        shown: Arc<dyn ResolvesServerCert>,
+    ) -> Result<ServerConfig, CredentialsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let roots = Arc::new(self.root_store()?);
         let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone());
@@ -109,7 +121,7 @@ impl Credentials {
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_client_cert_verifier(verifier)
-            .with_single_cert(self.certificate.clone(), self.key.clone_key())?;
+            .with_cert_resolver(shown);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }

@@ -9,6 +9,7 @@ pub mod client;
 pub mod configuration;
 pub mod credentials;
 pub mod events;
+mod following;
 pub mod health;
 pub mod host;
 pub mod host_probe;

@@ -63,6 +63,8 @@ pub enum Subresource {
     Proxy,
     /// `namespaces/finalize`, write-only: takes the namespace's own finalizers away.
     Finalize,
+    /// `certificatesigningrequests/approval`: whether a certificate is to be signed.
+    Approval,
 }
 
 impl Subresource {
@@ -80,6 +82,7 @@ impl Subresource {
             Self::PortForward => "portforward",
             Self::Proxy => "proxy",
             Self::Finalize => "finalize",
+            Self::Approval => "approval",
         }
     }
 

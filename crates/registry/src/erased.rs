@@ -51,6 +51,8 @@ pub enum Part {
     Status,
     /// The finalizers of the kind's own, and the metadata.
     Finalizers,
+    /// What is decided of it, and the metadata.
+    Approval,
 }
 
 /// A kind, as the stages of a write and the forms of an object need it.
@@ -133,22 +135,29 @@ impl<K: Object, S: Strategy<K>> Typed<K, S> {
         let given = std::mem::replace(new, old.clone());
         match part {
             Part::Finalizers => self.strategy.finalize(new, &given),
-            _ => self.status.iter().for_each(|status| (status.copy)(new, &given)),
+            Part::Approval => self.strategy.approve(new, &given),
+            Part::Main | Part::Status => {
+                self.status.iter().for_each(|status| (status.copy)(new, &given))
+            }
         }
-        if part == Part::Finalizers || self.status.as_ref().is_some_and(|s| s.has_metadata) {
+        if part != Part::Status || self.status.as_ref().is_some_and(|s| s.has_metadata) {
             new.metadata_mut().clone_from(given.metadata());
         }
     }
 
     fn prepare_and_validate(&self, part: Part, new: &mut K, old: &K, errors: &mut FieldErrors) {
-        let is_main = part == Part::Main;
-        match is_main {
-            true => self.strategy.prepare_update(new, old),
-            false => self.strategy.prepare_status_update(new, old),
+        match part {
+            Part::Main => self.strategy.prepare_update(new, old),
+            Part::Status | Part::Finalizers => self.strategy.prepare_status_update(new, old),
+            Part::Approval => {}
         }
         metadata::validate_update(new.metadata(), old.metadata(), errors);
-        if !is_main {
-            return self.strategy.validate_status(new, old, errors);
+        match part {
+            Part::Main => {}
+            Part::Status | Part::Finalizers => {
+                return self.strategy.validate_status(new, old, errors);
+            }
+            Part::Approval => return self.strategy.validate_approval(new, old, errors),
         }
         let mut faults = FieldErrors::default();
         self.strategy.validate(new, &mut faults);

@@ -29,6 +29,9 @@ pub trait Strategy<K>: Send + Sync + 'static {
     /// Takes over the kind's own finalizers from an object that was given to the subresource `finalize`.
     fn finalize(&self, _object: &mut K, _given: &K) {}
 
+    /// Takes over what the subresource `approval` is about from an object that was given to it.
+    fn approve(&self, _object: &mut K, _given: &K) {}
+
     /// Changes the object when its deletion begins.
     fn prepare_delete(&self, _object: &mut K) {}
 
@@ -48,6 +51,9 @@ pub trait Strategy<K>: Send + Sync + 'static {
 
     /// The faults of a change of the status.
     fn validate_status(&self, _new: &K, _old: &K, _errors: &mut FieldErrors) {}
+
+    /// The faults of a change by the subresource `approval`.
+    fn validate_approval(&self, _new: &K, _old: &K, _errors: &mut FieldErrors) {}
 
     /// What whoever brings an object is to be told though it is taken, e.g. that it names something that is not there.
     fn warnings(&self, _object: &K, _exists: &Exists<'_>) -> Vec<String> {

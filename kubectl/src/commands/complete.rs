@@ -13,7 +13,8 @@ use crate::{
 };
 
 /// Commands that names follow, and what these are names of.
-const NAMES: [(&str, &[&str], &str); 8] = [
+const NAMES: [(&str, &[&str], &str); 9] = [
+    ("certificate", &["approve", "deny"], "certificatesigningrequests"),
     ("func", &["update", "rm", "get", "logs", "rollback"], "functions"),
     ("wf", &["run", "get", "runs", "rm"], "workflows"),
     ("wf", &["history", "cancel"], "workflowruns"),

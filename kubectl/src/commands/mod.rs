@@ -6,6 +6,7 @@ mod api_versions;
 mod apply;
 mod attach;
 mod autoscale;
+mod certificate;
 mod cfg;
 mod choice;
 mod cluster_info;
@@ -39,6 +40,7 @@ mod scale;
 mod secret;
 mod set;
 mod target;
+mod token;
 mod top;
 mod trigger;
 mod usage;
@@ -96,6 +98,8 @@ commands! {
     ApiResources(api_resources),
     ApiVersions(api_versions),
     ClusterInfo(cluster_info),
+    Token(token),
+    Certificate(certificate),
     Cfg(cfg),
     Reset(reset),
     Config(config),

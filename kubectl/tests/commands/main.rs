@@ -14,6 +14,7 @@ mod making;
 mod reset;
 mod rollout;
 mod selecting;
+mod tokens;
 mod trouble;
 mod usage;
 mod workflows;

@@ -235,3 +235,38 @@ pub fn addresses(containers: &[Container]) -> Vec<(String, Ipv4Addr)> {
     let sandboxes = containers.iter().filter(|container| container.is_sandbox());
     sandboxes.filter_map(|sandbox| Some((sandbox.pod.uid.clone(), sandbox.address?))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use testkit::{ControlPlane, wait};
+
+    use super::*;
+    use crate::{fake_node, runtime::fake::Fake};
+
+    #[tokio::test]
+    async fn a_node_that_was_made_beforehand_is_taken_over_and_what_was_decided_of_it_stays() {
+        let plane = ControlPlane::start().await;
+        let api = Api::<Node>::all(plane.client());
+        let made = json!({
+            "metadata": {"name": "n1", "labels": {"zone": "a"}},
+            "spec": {"unschedulable": true, "taints": [{"key": "gpu", "effect": "NoSchedule"}]},
+        });
+        let made = serde_json::from_value(made).unwrap();
+        let made = api.create(&PostParams::default(), &made).await.unwrap();
+        let node = fake_node::Node::deaf(plane, Fake::with_images(&[]));
+        let facts = Facts { name: "n1".to_owned(), ip: "10.0.0.1".to_owned(), ..Facts::default() };
+        let (ready, stop) = (component::Health::default().check("node"), CancellationToken::new());
+        let keeping = tokio::spawn(run(node.context(), facts, ready, stop.clone()));
+        let has_address =
+            |node: &Node| node.status.as_ref().is_some_and(|status| status.addresses.is_some());
+        let known = wait::until_is(&api, "n1", "it says where it is", has_address).await;
+        assert_eq!(known.metadata.uid, made.metadata.uid);
+        let labels = known.metadata.labels.unwrap_or_default();
+        assert!(labels["zone"] == "a" && labels["kubernetes.io/hostname"] == "n1", "{labels:?}");
+        let spec = known.spec.unwrap_or_default();
+        assert_eq!(spec.unschedulable, Some(true));
+        assert!(spec.taints.unwrap_or_default().iter().any(|taint| taint.key == "gpu"));
+        stop.cancel();
+        keeping.await.unwrap();
+    }
+}

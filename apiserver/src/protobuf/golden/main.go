@@ -20,6 +20,7 @@ import (
 	authorization "k8s.io/api/authorization/v1"
 	autoscaling "k8s.io/api/autoscaling/v1"
 	autoscaling2 "k8s.io/api/autoscaling/v2"
+	certificates "k8s.io/api/certificates/v1"
 	coordination "k8s.io/api/coordination/v1"
 	core "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
@@ -66,6 +67,7 @@ var roots = []struct {
 	{"rbac.authorization.k8s.io/v1", &rbac.ClusterRoleBinding{}},
 	{"networking.k8s.io/v1", &networking.Ingress{}}, {"networking.k8s.io/v1", &networking.IngressClass{}},
 	{"networking.k8s.io/v1", &networking.NetworkPolicy{}},
+	{"certificates.k8s.io/v1", &certificates.CertificateSigningRequest{}},
 }
 
 // Types with a form of their own.
@@ -73,8 +75,8 @@ var special = map[reflect.Type]string{
 	reflect.TypeFor[meta.Time](): "time", reflect.TypeFor[meta.MicroTime](): "microtime",
 	reflect.TypeFor[resource.Quantity](): "quantity", reflect.TypeFor[intstr.IntOrString](): "intorstring",
 	reflect.TypeFor[meta.FieldsV1](): "raw", reflect.TypeFor[[]byte](): "bytes",
-	reflect.TypeFor[apiextensions.JSON]():        "raw",
-	reflect.TypeFor[authorization.ExtraValue]():  "strings",
+	reflect.TypeFor[apiextensions.JSON]():       "raw",
+	reflect.TypeFor[authorization.ExtraValue](): "strings", reflect.TypeFor[certificates.ExtraValue](): "strings",
 	reflect.TypeFor[authentication.ExtraValue](): "strings", reflect.TypeFor[authentication.AttestationValue](): "strings",
 }
 

@@ -6,6 +6,7 @@ mod apps;
 mod authentication;
 mod authorization;
 mod autoscaling;
+mod certificates;
 mod coordination;
 mod core;
 mod discovery;
@@ -43,6 +44,7 @@ pub fn all() -> Vec<ResourceDef> {
         apps::replica_set::definition(),
         autoscaling::horizontal_pod_autoscaler::definition(),
         autoscaling::horizontal_pod_autoscaler::v1_definition(),
+        certificates::certificate_signing_request::definition(),
         coordination::lease::definition(),
         discovery::endpoint_slice::definition(),
         flowcontrol::flow_schema::definition(),

@@ -1155,3 +1155,35 @@ spec:
     "#]],
     );
 }
+
+#[test]
+fn of_a_request_for_a_certificate() {
+    let csr = "
+metadata: {name: a/b}
+spec:
+  request: eA==
+  signerName: Example.com/x
+  expirationSeconds: 60
+  usages: [client auth, client auth, cooking]";
+    check(
+        "certificatesigningrequests",
+        csr,
+        &expect![[r#"
+        metadata.name: Invalid value: "a/b": may not contain '/'
+        spec.request: Invalid value: "x": PEM block type must be CERTIFICATE REQUEST
+        spec.usages[1]: Duplicate value: "client auth"
+        spec.usages[2]: Unsupported value: "cooking": supported values: "any", "cert sign", "client auth", "code signing", "content commitment", "crl sign", "data encipherment", "decipher only", "digital signature", "email protection", "encipher only", "ipsec end system", "ipsec tunnel", "ipsec user", "key agreement", "key encipherment", "microsoft sgc", "netscape sgc", "ocsp signing", "s/mime", "server auth", "signing", "timestamping"
+        spec.signerName: Invalid value: "Example.com": validating label "Example": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
+        spec.expirationSeconds: Invalid value: 60: may not specify a duration less than 600 seconds (10 minutes)
+    "#]],
+    );
+    check(
+        "certificatesigningrequests",
+        "{metadata: {name: a}, spec: {request: eA==, signerName: kubernetes.io/legacy-unknown}}",
+        &expect![[r#"
+            spec.request: Invalid value: "x": PEM block type must be CERTIFICATE REQUEST
+            spec.usages: Required value
+            spec.signerName: Invalid value: "kubernetes.io/legacy-unknown": the legacy signerName is not allowed via this API version
+        "#]],
+    );
+}

@@ -4,6 +4,7 @@
 
 mod autoscaling;
 mod binding;
+mod certificates;
 mod custom_resource;
 mod custom_resource_definition;
 mod deletion;

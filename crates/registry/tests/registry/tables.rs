@@ -500,3 +500,37 @@ fn resource_quotas() {
     "#]],
     );
 }
+
+#[test]
+fn certificate_signing_requests() {
+    let check = |spec: &str, status: &str, expected: &Expect| {
+        let csr = format!(
+            "{{metadata: {{name: a, {BORN}}}, spec: {{signerName: example.com/x, username: jane, request: '', {spec}}}, status: {{{status}}}}}"
+        );
+        self::check("certificatesigningrequests", &csr, expected);
+    };
+    check(
+        "expirationSeconds: 3600",
+        "conditions: [{type: Approved, status: 'True'}], certificate: eA==",
+        &expect![[r#"
+        NAME: a
+        AGE: 60m
+        SIGNERNAME: example.com/x
+        REQUESTOR: jane
+        REQUESTEDDURATION: 60m
+        CONDITION: Approved,Issued
+    "#]],
+    );
+    check(
+        "usages: []",
+        "",
+        &expect![[r#"
+        NAME: a
+        AGE: 60m
+        SIGNERNAME: example.com/x
+        REQUESTOR: jane
+        REQUESTEDDURATION: <none>
+        CONDITION: Pending
+    "#]],
+    );
+}

@@ -1,0 +1,157 @@
+//! Requests for certificates: who asks, who may approve and sign; and the tokens with which nodes ask.
+
+use apiserver::Identity;
+use axum::body::Body;
+use http::{Request, header};
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, Api, JSON};
+
+const CSRS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+const SECRETS: &str = "/api/v1/namespaces/kube-system/secrets";
+const SELF: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+const REVIEWS: &str = "/apis/authentication.k8s.io/v1/tokenreviews";
+const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+
+fn csr(groups: &[&str]) -> Value {
+    let key = certificates::new_key().unwrap();
+    let request = certificates::new_request(&key, "jane", groups, &[]).unwrap();
+    json!({"metadata": {"name": "a"}, "spec": {
+        "request": base64(&request), "signerName": "kubernetes.io/kube-apiserver-client",
+        "usages": ["client auth"], "username": "somebody-else",
+    }})
+}
+
+fn base64(text: &str) -> String {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    STANDARD.encode(text)
+}
+
+async fn send_as(api: &Api, who: Identity, method: &str, path: &str, body: &Value) -> Answer {
+    let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, JSON);
+    let request = request.body(Body::from(body.to_string())).unwrap();
+    Answer::of(api.request_as(who, request).await).await
+}
+
+fn approved(csr: &Value) -> Value {
+    let mut approved = csr.clone();
+    approved["status"]["conditions"] = json!([{"type": "Approved", "status": "True"}]);
+    approved
+}
+
+#[tokio::test]
+async fn a_request_says_who_asks_and_when_it_was_decided() {
+    let api = Api::start().await;
+    let created = api.post(CSRS, &csr(&["dev"])).await.ok();
+    assert_eq!(created["spec"]["username"], "kubernetes-admin");
+    assert_eq!(created["spec"]["groups"], json!(["system:masters"]));
+    let path = format!("{CSRS}/a/approval");
+    let approved = api.put(&path, &approved(&created)).await.ok();
+    let condition = &approved["status"]["conditions"][0];
+    assert!(condition["lastUpdateTime"].is_string(), "{approved}");
+    assert_eq!(condition["lastTransitionTime"], condition["lastUpdateTime"]);
+    let asked = api.get(&path).await.ok();
+    assert_eq!(asked, approved);
+}
+
+#[tokio::test]
+async fn nobody_gets_a_certificate_of_the_group_that_may_do_everything() {
+    let api = Api::start().await;
+    let message = api.post(CSRS, &csr(&["system:masters"])).await.fails(403, "Forbidden");
+    let why = "use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed";
+    assert!(message.ends_with(why), "{message}");
+}
+
+#[tokio::test]
+async fn who_approves_or_signs_needs_a_right_to_the_signer() {
+    let api = Api::start().await;
+    let created = api.post(CSRS, &csr(&["dev"])).await.ok();
+    let role = json!({"metadata": {"name": "janes"}, "rules": [
+        {"apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests/approval", "certificatesigningrequests/status"], "verbs": ["update"]},
+        {"apiGroups": ["certificates.k8s.io"], "resources": ["signers"], "resourceNames": ["example.com/*"], "verbs": ["approve", "sign"]},
+    ]});
+    api.post(&format!("{RBAC}/clusterroles"), &role).await.ok();
+    let binding = json!({
+        "metadata": {"name": "janes"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "janes"},
+        "subjects": [{"kind": "User", "name": "jane"}],
+    });
+    let bindings = format!("{RBAC}/clusterrolebindings");
+    api.post(&bindings, &binding).await.ok();
+    api.until_cached(&bindings, "janes").await;
+    let jane = || Identity::new("jane", &["system:authenticated"]);
+    for (path, verb) in [("approval", "approve"), ("status", "sign")] {
+        let mut wanted = approved(&created);
+        if verb == "sign" {
+            wanted["status"]["conditions"][0]["type"] = json!("Failed");
+        }
+        let path = format!("{CSRS}/a/{path}");
+        let message = send_as(&api, jane(), "PUT", &path, &wanted).await.fails(403, "Forbidden");
+        let why = format!(
+            "user not permitted to {verb} requests with signerName \"kubernetes.io/kube-apiserver-client\""
+        );
+        assert!(message.ends_with(&why), "{message}");
+    }
+    let mut other = csr(&["dev"]);
+    other["metadata"]["name"] = json!("b");
+    other["spec"]["signerName"] = json!("example.com/jane");
+    let created = api.post(CSRS, &other).await.ok();
+    send_as(&api, jane(), "PUT", &format!("{CSRS}/b/approval"), &approved(&created)).await.ok();
+}
+
+const TOKEN: &str = "abcdef.0123456789abcdef";
+
+fn token_secret() -> Value {
+    json!({
+        "metadata": {"name": "bootstrap-token-abcdef"}, "type": "bootstrap.kubernetes.io/token",
+        "stringData": {
+            "token-id": "abcdef", "token-secret": "0123456789abcdef",
+            "usage-bootstrap-authentication": "true",
+            "auth-extra-groups": "system:bootstrappers:kubeadm:default-node-token",
+        },
+    })
+}
+
+async fn with_token(api: &Api, method: &str, path: &str, body: &Value) -> Answer {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::CONTENT_TYPE, JSON)
+        .header(header::AUTHORIZATION, format!("Bearer {TOKEN}"))
+        .body(Body::from(body.to_string()))
+        .unwrap();
+    Answer::of(api.request_as(Identity::anonymous(), request).await).await
+}
+
+#[tokio::test]
+async fn a_bootstrap_token_lets_its_bearer_ask_for_a_certificate_and_for_nothing_else() {
+    let api = Api::start().await;
+    with_token(&api, "GET", SELF, &Value::Null).await.fails(401, "Unauthorized");
+    api.post(SECRETS, &token_secret()).await.ok();
+    api.until_cached(SECRETS, "bootstrap-token-abcdef").await;
+    let user = with_token(&api, "POST", SELF, &json!({})).await.ok()["status"]["userInfo"].clone();
+    assert_eq!(user["username"], "system:bootstrap:abcdef");
+    let groups = [
+        "system:bootstrappers",
+        "system:bootstrappers:kubeadm:default-node-token",
+        "system:authenticated",
+    ];
+    assert_eq!(user["groups"], json!(groups));
+    let created = with_token(&api, "POST", CSRS, &csr(&[])).await.ok();
+    assert_eq!(created["spec"]["username"], "system:bootstrap:abcdef");
+    for path in [SECRETS, "/api/v1/nodes", "/api/v1/namespaces/default/pods"] {
+        with_token(&api, "GET", path, &Value::Null).await.fails(403, "Forbidden");
+    }
+    let path = format!("{CSRS}/a/approval");
+    with_token(&api, "PUT", &path, &approved(&created)).await.fails(403, "Forbidden");
+    let review = json!({"spec": {"token": TOKEN}});
+    let reviewed = api.post(REVIEWS, &review).await.ok();
+    assert_eq!(reviewed["status"]["user"]["username"], "system:bootstrap:abcdef");
+    api.delete(&format!("{SECRETS}/bootstrap-token-abcdef")).await.ok();
+    let refused = async {
+        while with_token(&api, "POST", SELF, &json!({})).await.code != 401 {
+            tokio::task::yield_now().await;
+        }
+    };
+    testkit::wait::within("the token is refused", refused).await;
+}

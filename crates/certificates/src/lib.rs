@@ -1,0 +1,15 @@
+//! Requests for certificates, and the certificates that come of them: PKCS #10 and X.509 as PEM. What they are to say of
+//! kubelets is here too, for who asks and who signs; files, clocks and the API are their owners' matter.
+
+mod certificate;
+mod key;
+pub mod kubelet;
+mod request;
+mod signer;
+mod usage;
+
+pub use certificate::{Validity, are_certificates, public_key_hash, validity};
+pub use key::{KeyError, new_key, new_request};
+pub use request::{ParseError, Request};
+pub use signer::{SignError, Signer};
+pub use usage::USAGES;

@@ -1,0 +1,106 @@
+//! The certificate that the kubelet's server shows: asked for like the other one, and exchanged while it serves.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use api_types::{api::core::v1::Node, jiff::Timestamp};
+use kube::{Api, Client};
+use parking_lot::RwLock;
+use rustls::{
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    files,
+    issue::{Issued, Wanted, issue},
+    renewal,
+};
+
+/// How often the time is looked at: a machine may sleep.
+const LOOK: Duration = Duration::from_secs(30);
+/// Until a certificate is asked for again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The certificate of the moment. Without one, nobody is served.
+#[derive(Debug, Default)]
+pub(crate) struct Serving(RwLock<Option<Arc<CertifiedKey>>>);
+
+impl ResolvesServerCert for Serving {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.read().clone()
+    }
+}
+
+impl Serving {
+    fn show(&self, pem: &str) -> anyhow::Result<()> {
+        let certificates = CertificateDer::pem_slice_iter(pem.as_bytes());
+        let certificates = certificates.collect::<Result<Vec<_>, _>>()?;
+        let key = PrivateKeyDer::from_pem_slice(pem.as_bytes())?;
+        let key = rustls::crypto::ring::sign::any_supported_type(&key)?;
+        *self.0.write() = Some(Arc::new(CertifiedKey::new(certificates, key)));
+        Ok(())
+    }
+}
+
+/// Has the server show the certificate in the file, and renews it whenever it is due, until shutdown. It is of the node's
+/// name and address.
+pub(crate) async fn keep_serving(
+    serving: Arc<Serving>,
+    client: Client,
+    (file, node, address): (PathBuf, String, String),
+    shutdown: CancellationToken,
+) {
+    let wanted = Wanted::serving(&node, vec![node.clone(), address]);
+    let keep = async {
+        loop {
+            let kept = keep(&serving, &client, &file, &wanted).await;
+            let pause = match kept {
+                Ok(()) => LOOK,
+                Err(error) => {
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "no certificate to serve with yet"
+                    );
+                    RETRY
+                }
+            };
+            tokio::time::sleep(pause).await;
+        }
+    };
+    shutdown.run_until_cancelled(keep).await;
+}
+
+async fn keep(
+    serving: &Serving,
+    client: &Client,
+    file: &Path,
+    wanted: &Wanted,
+) -> anyhow::Result<()> {
+    let now = Timestamp::now().as_second();
+    let kept = fs::read_to_string(file).unwrap_or_default();
+    let validity = certificates::validity(&kept);
+    if validity.is_some_and(|validity| validity.not_after > now) && serving.0.read().is_none() {
+        serving.show(&kept)?;
+    }
+    if validity.is_some_and(|validity| now < renewal::due(validity, &wanted.node)) {
+        return Ok(());
+    }
+    // A node's certificate is approved for the addresses that it says there.
+    let node = Api::<Node>::all(client.clone()).get_opt(&wanted.node).await?;
+    let addresses = node.and_then(|node| node.status?.addresses).unwrap_or_default();
+    anyhow::ensure!(!addresses.is_empty(), "the node is not registered yet");
+    let Issued { certificate, key } = issue(client, wanted).await?;
+    let pem = certificate + &key;
+    files::write(file, &pem).with_context(|| format!("cannot write {}", file.display()))?;
+    serving.show(&pem)?;
+    tracing::info!("the certificate of the kubelet's server is new");
+    Ok(())
+}

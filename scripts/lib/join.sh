@@ -1,0 +1,88 @@
+# Sourced by up.sh and join.sh: what a cluster tells hosts that join it, and how they know that it is the one that is meant.
+# Not for running by itself.
+# shellcheck shell=bash
+
+# The group of the tokens that `kubectl token create` makes.
+JOINING=system:bootstrappers:kubeadm:default-node-token
+
+# publish_cluster HOST:PORT CA_FILE CLUSTER_DNS REDIS: what anybody may know of the cluster, in kubeadm's ConfigMap
+# kube-public/cluster-info, and what nodes need to know. The administrator's kubeconfig is in $KUBECONFIG.
+publish_cluster() {
+    local server=$1 authority dns=$3 redis=$4
+    authority=$(base64 -w0 "$2")
+    kubectl apply -f - >/dev/null <<MANIFEST
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: cluster-info, namespace: kube-public}
+data:
+  kubeconfig: |
+    apiVersion: v1
+    kind: Config
+    clusters:
+    - name: ""
+      cluster:
+        certificate-authority-data: $authority
+        server: https://$server
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: node-config, namespace: kube-system}
+data: {cluster-cidr: "$CLUSTER_CIDR", service-cidr: "$SERVICE_CIDR", cluster-dns: "$dns", redis-url: "$redis"}
+---
+$(readable kube-public cluster-info "kind: User" system:anonymous)
+---
+$(readable kube-system node-config "kind: Group" $JOINING)
+MANIFEST
+}
+
+# readable NAMESPACE CONFIGMAP KIND NAME: a role to read that ConfigMap, and who has it.
+readable() {
+    cat <<MANIFEST
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: "minik8s:$2", namespace: $1}
+rules:
+- {apiGroups: [""], resources: [configmaps], resourceNames: [$2], verbs: [get]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: "minik8s:$2", namespace: $1}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: "minik8s:$2"}
+subjects:
+- {apiGroup: rbac.authorization.k8s.io, $3, name: "$4"}
+MANIFEST
+}
+
+# public_key_hash FILE: of the first certificate in it, as kubeadm has it.
+public_key_hash() {
+    local digest
+    digest=$(openssl x509 -pubkey -noout -in "$1" | openssl pkey -pubin -outform der | sha256sum) || return 1
+    echo "sha256:${digest%% *}"
+}
+
+# discover HOST:PORT HASH FILE: writes the certificate of the cluster's authority, which anybody could have sent, if its key
+# has this hash: only who made the cluster has that. Then the server must show one of its certificates.
+discover() {
+    local info found
+    info=$(curl -fsSk --max-time 10 "https://$1/api/v1/namespaces/kube-public/configmaps/cluster-info") ||
+        die "no cluster answers at $1, or it does not say which it is (ConfigMap kube-public/cluster-info)"
+    # One certificate: whatever may follow it was not vouched for.
+    grep -o 'certificate-authority-data: *[A-Za-z0-9+/=]*' <<<"$info" | head -n 1 | sed 's/.*: *//' | base64 -d 2>/dev/null |
+        openssl x509 -out "$3.new" 2>/dev/null || die "$1 tells of no authority"
+    found=$(public_key_hash "$3.new")
+    [ "$found" = "$2" ] || { rm -f "$3.new" && die "the authority of $1 is another one: its key is $found, not $2"; }
+    mv "$3.new" "$3"
+    curl -fsS --max-time 10 --cacert "$3" -o /dev/null "https://$1/version" || die "$1 shows no certificate of its authority that names it"
+}
+
+# bootstrap_kubeconfig HOST:PORT CA_FILE TOKEN: with what a kubelet asks for its certificate.
+bootstrap_kubeconfig() {
+    cat <<CONFIG
+apiVersion: v1
+kind: Config
+clusters: [{name: default, cluster: {server: "https://$1", certificate-authority-data: $(base64 -w0 "$2")}}]
+users: [{name: joining, user: {token: "$3"}}]
+contexts: [{name: default, context: {cluster: default, user: joining}}]
+current-context: default
+CONFIG
+}
