@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Brings up a cluster on this machine, applies the first examples and shows them running.
 # Installs what is missing with apt. Run it again at any time: it starts what does not run, and again what is told something
-# new, with the flags of the first time where it is given no others. --redis, --registry, --one-file, --monitoring, --publish-ports and --debug are taken back with =false, a value with ''.
+# new, with the flags of the first time where it is given no others. --redis, --registry, --one-file, --monitoring, --publish-ports, --ingress-host-ports and --debug are taken back with =false, a value with ''.
 #
 #   scripts/up.sh                    embedded store, no Redis
 #   scripts/up.sh --etcd --redis     the real services, from apt
@@ -17,6 +17,7 @@
 #   --build-network NETWORK    the network in which it is, as Docker calls it (bridge; host for an index on this machine)
 #   --cluster-dns IP           where pods ask for names (the tenth address of services; '' for no cluster DNS)
 #   --dns-upstream ADDRESS,…   whom it asks for names that are not the cluster's (whom this machine asks)
+#   --ingress-host-ports       serve Ingresses at ports 80 and 443 of this machine's own address, too
 #   --nodes N       so many kubelets on this machine (1)
 #   --node-name N   name of the first node (the host name); the others are N-2, N-3, …
 #   --one-file      all programs as one file under several names, which takes less memory and is built sooner
@@ -40,8 +41,8 @@ while [ $# -gt 0 ]; do
     case "$1" in
     -h | --help) usage "$0" && echo "$CLUSTER_FLAGS" && exit ;;
     --etcd) give store etcd ;;
-    --redis | --registry | --one-file | --monitoring | --publish-ports | --debug) give "${1#--}" true ;;
-    --redis=* | --registry=* | --one-file=* | --monitoring=* | --publish-ports=* | --debug=*) switch "${1#--}" ;;
+    --redis | --registry | --one-file | --monitoring | --publish-ports | --ingress-host-ports | --debug) give "${1#--}" true ;;
+    --redis=* | --registry=* | --one-file=* | --monitoring=* | --publish-ports=* | --ingress-host-ports=* | --debug=*) switch "${1#--}" ;;
     --warm-pool) give warm-pool "${2:?--warm-pool needs a number}" && shift ;;
     --registry-host | --registry-secret | --package-index | --build-network | --cluster-dns | --dns-upstream) give "${1#--}" "${2?$1 needs a value}" && shift ;;
     --nodes) give nodes "${2:?--nodes needs a number}" && shift ;;
@@ -155,7 +156,8 @@ start_kubelet() {
 }
 
 start_nodes() {
-    local i upstream=()
+    local i upstream=() ingress=()
+    [ "$(setting ingress-host-ports)" = false ] || ingress=(--ingress-host-ports)
     [ ${#dns[@]} -eq 0 ] || [ -z "$(setting dns-upstream)" ] || upstream=(--dns-upstream "$(setting dns-upstream)")
     guard "$CLUSTER_CIDR"
     guard "$SERVICE_CIDR"
@@ -165,7 +167,7 @@ start_nodes() {
     # shellcheck disable=SC2046 # a flag, or none
     start kube-proxy "$BIN/kube-proxy" --kubeconfig "$CONFIG_DIR/kube-proxy.conf" --node-name "$NODE_NAME" --state-dir "$STATE_DIR/kube-proxy" \
         --cluster-cidr "$CLUSTER_CIDR" --service-cidr "$SERVICE_CIDR" --health-address "127.0.0.1:$(port 10256)" $(metrics 10249) \
-        "${dns[@]}" "${upstream[@]}" "${bus[@]}"
+        "${dns[@]}" "${upstream[@]}" "${ingress[@]}" "${bus[@]}"
 }
 
 nodes_ready() { [ "$(kubectl get nodes --no-headers | awk '$2 == "Ready"' | wc -l)" -ge "$NODES" ]; }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api_machinery::LabelSelector;
+use api_machinery::host_routes::Claim;
 use api_types::api::apps::v1::{Deployment, ReplicaSet};
 use api_types::api::autoscaling::v2::HorizontalPodAutoscaler;
 use api_types::api::certificates::v1::CertificateSigningRequest;
@@ -13,6 +14,7 @@ use api_types::api::core::v1::{
     Service, ServiceAccount,
 };
 use api_types::api::discovery::v1::EndpointSlice;
+use api_types::api::networking::v1::{Ingress, IngressClass};
 use api_types::api::rbac::v1::{ClusterRole, Role, RoleBinding};
 use api_types::meta::ObjectMeta;
 use api_types::minik8s::{Dns, Function, GpuJob, Workflow, WorkflowRun};
@@ -116,6 +118,13 @@ impl Watched for Dns {
     }
 }
 
+impl Watched for Ingress {
+    fn terms(&self) -> Vec<Term> {
+        let hosts = Claim::of_ingress(self).hosts.into_iter();
+        hosts.map(|host| Term::Host(host.to_owned())).collect()
+    }
+}
+
 /// Of whatever kind.
 impl Watched for DynamicObject {
     fn terms(&self) -> Vec<Term> {
@@ -134,6 +143,7 @@ impl Watched for Endpoints {}
 impl Watched for Function {}
 impl Watched for GpuJob {}
 impl Watched for HorizontalPodAutoscaler {}
+impl Watched for IngressClass {}
 impl Watched for Lease {}
 impl Watched for Namespace {}
 impl Watched for Node {}

@@ -10,6 +10,7 @@ use api_types::api::core::v1::{
     Endpoints, Namespace, Node, Pod, ReplicationController, ResourceQuota, Service, ServiceAccount,
 };
 use api_types::api::discovery::v1::EndpointSlice;
+use api_types::api::networking::v1::{Ingress, IngressClass};
 use api_types::api::rbac::v1::{Role, RoleBinding};
 use api_types::minik8s::{Dns, Function, GpuJob, Workflow, WorkflowRun};
 use listwatch::demand::LEASE_NAMESPACE;
@@ -78,6 +79,10 @@ informers! {
     functions: Function = Scope::All,
     /// All DNS objects.
     dnses: Dns = Scope::All,
+    /// All Ingresses.
+    ingresses: Ingress = Scope::All,
+    /// All classes of Ingresses.
+    ingress_classes: IngressClass = Scope::All,
     /// All GPU jobs.
     gpu_jobs: GpuJob = Scope::All,
     /// All Workflows.

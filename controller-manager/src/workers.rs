@@ -52,6 +52,8 @@ workers! {
     concurrent_root_ca_syncs = 8,
     /// How many DNS objects are looked at at a time
     concurrent_dns_syncs = 8,
+    /// How many Ingresses are looked at at a time
+    concurrent_ingress_syncs = 8,
     /// How many GPU jobs are looked at at a time
     concurrent_gpu_job_syncs = 8,
     /// How many functions are looked at at a time

@@ -58,6 +58,9 @@ pub struct Args {
     /// Whether NetworkPolicies are enforced for the pods of this host, by a table of nftables
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub(crate) network_policy: bool,
+    /// Serve Ingresses also at ports 80 and 443 of this node's own addresses, which no other server may have
+    #[arg(long)]
+    pub(crate) ingress_host_ports: bool,
     /// The directory for the nginx configurations; Docker must be able to mount it
     #[arg(long, value_name = "DIR", default_value = "/var/lib/minik8s/kube-proxy")]
     pub(crate) state_dir: PathBuf,

@@ -20,7 +20,7 @@ const STATUS: &str = "status";
 /// The kernel takes no longer path for a socket.
 const MAX_SOCKET_PATH: usize = 107;
 /// What a uid and the names below it add to the root.
-const BELOW_ROOT: usize = "/00000000-0000-0000-0000-000000000000/run/status".len();
+const BELOW_ROOT: usize = "/00000000-0000-0000-0000-000000000000-host/run/status".len();
 
 /// Which step on which file failed.
 #[derive(Debug, thiserror::Error)]
@@ -148,7 +148,7 @@ fn failed<'a>(step: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> C
 }
 
 /// Private keys are among them.
-fn write_private(file: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn write_private(file: &Path, content: &[u8]) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true).mode(0o600).open(file)?.write_all(content)
 }

@@ -21,6 +21,8 @@ pub mod dns;
 pub mod docker;
 pub mod firewall;
 mod health_checks;
+mod host_ports;
+mod ingresses;
 pub mod instance;
 mod metrics;
 pub mod nginx;
@@ -31,6 +33,7 @@ pub mod policy;
 pub mod reconciler;
 pub mod router;
 pub mod routes;
+mod self_made;
 pub mod status;
 pub mod sync;
 mod told;
@@ -59,7 +62,7 @@ use crate::{
     reconciler::Reconciler,
     routes::{Host, kernel::Kernel, sync::Outlets as RouteOutlets, sync::Routes},
     sync::Outlets,
-    world::{Follower, Here, World},
+    world::{Follower, Here, RouterSettings, World},
 };
 
 pub use args::Args;
@@ -104,17 +107,27 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let outlets = Outlets { check, metrics: Metrics::register(&runtime.metrics), recorder };
     let (wake, routes_wake) = (Arc::new(Wake::default()), Arc::new(Wake::default()));
     let mut policies = keep_policies(&args, &here, &runtime).await?;
-    let wakes = [wake.clone(), routes_wake.clone()].into_iter();
+    let node_wake = Arc::new(Wake::default());
+    let wakes = [wake.clone(), routes_wake.clone(), node_wake.clone()].into_iter();
     let wakes = wakes.chain(policies.as_ref().map(policy::Keeper::wake)).collect();
     let (nodes, nodes_watch) = world::follow(&listwatch, wakes);
     let follower = dns.clone().map(|dns| Arc::new(dns) as Arc<dyn Follower>);
     let (world, watches) = World::watch(&listwatch, nodes.clone(), &wake, follower);
+    let certificate = self_made::certificate(&args.state_dir);
+    let certificate = certificate.context("cannot make a certificate in --state-dir")?;
+    let host_ports = args.ingress_host_ports;
+    let world = world.with_router(RouterSettings { host_ports, certificate });
+    let (client, name) = (listwatch.client(), &here.node);
 
     let mut parts: Vec<Part<'_>> = vec![
         ("watching Services and EndpointSlices", watches.boxed_local()),
         ("watching nodes", nodes_watch.boxed_local()),
         ("keeping Services", sync::run(&world, &here, &mut backend, &wake, &outlets).boxed_local()),
         ("keeping routes", routes.run(&nodes, &routes_wake).boxed_local()),
+        (
+            "telling of host ports",
+            host_ports::keep(client, name, &nodes, &node_wake, host_ports).boxed_local(),
+        ),
         ("asking other hosts", witness::run(&here.node, &nodes, &listwatch).boxed_local()),
         ("following Docker's events", docker.follow_deaths(&wake).boxed_local()),
     ];

@@ -128,18 +128,50 @@ pub(crate) fn address(place: &Place, service: &Service) -> Option<Ipv4Addr> {
     virtual_ip(service.spec.as_ref()?, &place.service_cidr)
 }
 
-/// Where connections to a TCP port of a Service go, though it may have no virtual IP; nothing if there is no such port.
+/// A port of a Service, as others name it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PortRef {
+    /// By its number.
+    Number(u16),
+    /// By its name.
+    Name(String),
+}
+
+/// Where connections to a TCP port of a Service go; nothing if there is no such port. That is its virtual IP, so that
+/// whoever leads there need not follow endpoints as they come and go; without one, its endpoints.
 pub fn backends<'a>(
     place: &Place,
     service: &Service,
     slices: impl IntoIterator<Item = &'a EndpointSlice>,
-    port: u16,
+    port: &PortRef,
 ) -> Option<BTreeSet<SocketAddrV4>> {
-    let spec = service.spec.as_ref()?;
-    let slices = slices.into_iter().filter(|slice| slice.address_type == "IPv4");
-    let ports = plan_ports(place, spec, &slices.collect::<Vec<_>>());
-    let port = ports.into_iter().find(|it| (it.port, it.protocol) == (port, Protocol::Tcp));
-    port.map(|port| port.endpoints)
+    // It would lead to itself.
+    let spec = service.spec.as_ref().filter(|_| !is_router(service))?;
+    let is_meant = |given: &&ServicePort| {
+        let is_it = match port {
+            PortRef::Number(number) => given.port == i32::from(*number),
+            PortRef::Name(name) => given.name.as_ref() == Some(name),
+        };
+        is_it && Protocol::named(given.protocol.as_deref()) == Some(Protocol::Tcp)
+    };
+    let given = spec.ports.iter().flatten().find(is_meant)?;
+    if let Some(ip) = address(place, service) {
+        return Some([SocketAddrV4::new(ip, given.port.try_into().ok()?)].into());
+    }
+    let slices: Vec<_> = slices.into_iter().filter(|it| it.address_type == "IPv4").collect();
+    let number: u16 = given.port.try_into().ok()?;
+    let ports = plan_ports(place, spec, &slices).into_iter();
+    let mut ports = ports.filter(|it| (it.port, it.protocol) == (number, Protocol::Tcp));
+    ports.next().map(|port| port.endpoints)
+}
+
+impl fmt::Display for PortRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PortRef::Number(number) => number.fmt(f),
+            PortRef::Name(name) => name.fmt(f),
+        }
+    }
 }
 
 impl fmt::Display for ServicePlan {

@@ -1,5 +1,5 @@
-//! What the router of DNS objects does on this node: a function from the API's objects to a [`RouterPlan`]. It knows
-//! neither nginx nor Docker.
+//! What the router of DNS objects and Ingresses does on this node: a function from the API's objects to a [`RouterPlan`].
+//! It knows neither nginx nor Docker.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,12 +7,16 @@ use std::{
     net::{Ipv4Addr, SocketAddrV4},
 };
 
-use api_machinery::host_routes::{Route, hosts};
-use api_types::{api::core::v1::Service, minik8s::Dns};
-
+use api_machinery::host_routes::{
+    ANY_HOST, Claim, HostRoutes, Kind, Path, Port, Route, Secret, hosts,
+};
+use api_types::api::core::v1::Service;
 use kube::runtime::reflector::ObjectRef;
 
-use crate::plan::{Place, address};
+use crate::{
+    nginx::http::Certificate,
+    plan::{Place, PortRef, address},
+};
 
 /// The router: its address, and where the paths of the hosts lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,10 +25,43 @@ pub struct RouterPlan {
     pub uid: String,
     /// The virtual IP.
     pub ip: Ipv4Addr,
-    /// By host and prefix; the longest counts. What is beside them is not found.
-    pub hosts: BTreeMap<String, BTreeMap<String, Target>>,
+    /// This host's own addresses at which Ingresses are served, too.
+    pub host_addresses: BTreeSet<Ipv4Addr>,
+    /// By name; [`ANY_HOST`] is all others. What is not there is not found.
+    pub hosts: BTreeMap<String, HostPlan>,
     /// Where connections to each target go; empty means that nobody answers.
     pub backends: BTreeMap<Target, BTreeSet<SocketAddrV4>>,
+    /// Of hosts that no Ingress names.
+    pub certificate: Certificate,
+}
+
+/// What is below a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostPlan {
+    /// The longest path counts.
+    pub paths: BTreeMap<HostPath, Onward>,
+    /// What it proves itself with, if it is to be reached with TLS.
+    pub tls: Option<Certificate>,
+}
+
+/// Which requests below a host are meant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HostPath {
+    /// Those for this path.
+    Exact(String),
+    /// Those for this path and all below it; without a slash at the end.
+    Prefix(String),
+}
+
+/// Where requests go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Onward {
+    /// Without one, nobody answers.
+    pub target: Option<Target>,
+    /// Of what kind the object is that leads there.
+    pub kind: Kind,
+    /// Whether who comes without TLS is sent to come again with it.
+    pub secure: bool,
 }
 
 /// A port of a Service.
@@ -34,37 +71,84 @@ pub struct Target {
     pub namespace: String,
     /// The Service's name.
     pub service: String,
-    /// The number of the port.
-    pub port: u16,
+    /// The port.
+    pub port: PortRef,
 }
 
-/// Nothing without an address. `router`: its Service. `backends`: where connections to a target go, if there is such a port.
+/// What the plan is made with, beside the objects that name hosts.
+pub struct Means<'a> {
+    /// Where it is made for.
+    pub place: &'a Place,
+    /// Addresses of this host at which Ingresses are to be served.
+    pub host_addresses: BTreeSet<Ipv4Addr>,
+    /// Where connections to a target go, if there is such a port.
+    pub backends: &'a dyn Fn(&Target) -> Option<BTreeSet<SocketAddrV4>>,
+    /// The certificate of a Secret, if it has one that can be used.
+    pub certificate: &'a dyn Fn(Secret<'_>) -> Option<Certificate>,
+    /// What stands in for one that can't be.
+    pub self_made: &'a Certificate,
+}
+
+impl fmt::Debug for Means<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Means").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+/// Nothing without an address. `router`: its Service.
 pub fn plan_router<'a>(
-    place: &Place,
+    means: &Means<'_>,
     router: &Service,
-    objects: impl IntoIterator<Item = &'a Dns>,
-    backends: impl Fn(&Target) -> Option<BTreeSet<SocketAddrV4>>,
+    claims: impl IntoIterator<Item = Claim<'a>>,
 ) -> Option<RouterPlan> {
-    let hosts = hosts(objects).into_iter().map(|(host, shared)| {
-        let targets = shared.routes.into_iter().filter_map(|(prefix, route)| {
-            Some((prefix.to_owned(), target(shared.namespace, route)?))
-        });
-        (host.to_owned(), targets.collect::<BTreeMap<_, _>>())
-    });
-    let hosts: BTreeMap<_, _> = hosts.collect();
-    let targets: BTreeSet<&Target> = hosts.values().flat_map(BTreeMap::values).collect();
-    let backends = targets.into_iter().map(|it| (it.clone(), backends(it).unwrap_or_default()));
+    let plan = |(host, routes): (&str, HostRoutes<'_>)| {
+        (host.to_owned(), HostPlan { tls: certificate(means, &routes), paths: paths(&routes) })
+    };
+    let hosts: BTreeMap<_, _> = hosts(claims).into_iter().map(plan).collect();
+    let ways = hosts.values().flat_map(|host| host.paths.values());
+    let targets: BTreeSet<&Target> = ways.filter_map(|way| way.target.as_ref()).collect();
+    let backends =
+        targets.into_iter().map(|it| (it.clone(), (means.backends)(it).unwrap_or_default()));
+    let of_others = hosts.get(ANY_HOST).and_then(|host| host.tls.clone());
     Some(RouterPlan {
         uid: router.metadata.uid.clone()?,
-        ip: address(place, router)?,
+        ip: address(means.place, router)?,
+        host_addresses: means.host_addresses.clone(),
         backends: backends.collect(),
+        certificate: of_others.unwrap_or_else(|| means.self_made.clone()),
         hosts,
     })
 }
 
-fn target(namespace: &str, route: Route<'_>) -> Option<Target> {
-    let port = route.service.port.try_into().ok()?;
-    Some(Target { namespace: namespace.to_owned(), service: route.service.name.clone(), port })
+fn certificate(means: &Means<'_>, routes: &HostRoutes<'_>) -> Option<Certificate> {
+    let found = routes.tls?.and_then(means.certificate);
+    Some(found.unwrap_or_else(|| means.self_made.clone()))
+}
+
+/// What no other path is for goes where requests for all paths go.
+fn paths(routes: &HostRoutes<'_>) -> BTreeMap<HostPath, Onward> {
+    let path = |path: &Path<'_>| match path {
+        Path::Exact(path) => HostPath::Exact((*path).to_owned()),
+        Path::Prefix(path) => HostPath::Prefix((*path).to_owned()),
+    };
+    let mut paths: BTreeMap<_, _> =
+        routes.routes.iter().map(|(it, route)| (path(it), onward(route))).collect();
+    if let Some(default) = &routes.default {
+        paths.entry(HostPath::Prefix(String::new())).or_insert_with(|| onward(default));
+    }
+    paths
+}
+
+fn onward(route: &Route<'_>) -> Onward {
+    let target = route.service.and_then(|service| {
+        let port = match service.port {
+            Port::Number(number) => PortRef::Number(number.try_into().ok()?),
+            Port::Name(name) => PortRef::Name(name.to_owned()),
+        };
+        let namespace = route.holder.namespace.to_owned();
+        Some(Target { namespace, service: service.name.to_owned(), port })
+    });
+    Onward { target, kind: route.holder.kind, secure: route.redirects }
 }
 
 impl Target {

@@ -1,4 +1,4 @@
-//! What the API server says about Services and DNS objects, and of which of them it has said something new.
+//! What the API server says about Services, DNS objects and Ingresses, and of which of them it has said something new.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use api_machinery::host_routes::ROUTER;
+use api_machinery::host_routes::{Claim, ROUTER, is_router};
 use api_types::{
     api::{
         core::v1::{Node, Service},
@@ -33,9 +33,11 @@ use serde::de::DeserializeOwned;
 use tracing::warn;
 
 use crate::{
+    ingresses::{self, Ingresses, absent_is_empty},
+    nginx::http::Certificate,
     node_addresses::{self, NodeAddresses},
     plan::{self, Place, ServicePlan, plan_service},
-    router::{RouterPlan, Target, plan_router},
+    router::{Means, RouterPlan, Target, plan_router},
     routes,
     wake::Wake,
 };
@@ -49,8 +51,19 @@ pub struct World {
     services: Store<Service>,
     slices: Store<EndpointSlice>,
     dnses: Store<Dns>,
+    ingresses: Ingresses,
     nodes: Store<Node>,
     news: Arc<Mutex<News>>,
+    router: RouterSettings,
+}
+
+/// How Ingresses are served.
+#[derive(Clone, Debug)]
+pub struct RouterSettings {
+    /// Also at this host's own addresses.
+    pub host_ports: bool,
+    /// What stands in where a Secret has no certificate that can be used.
+    pub certificate: Certificate,
 }
 
 /// Where kube-proxy works.
@@ -111,8 +124,15 @@ impl World {
         let (dnses, dnses_writer) = reflector::store();
         let services_watch = listwatch.watch(Scope::All).reflect(services_writer);
         let slices_watch = listwatch.watch(Scope::All).reflect(slices_writer);
-        let dnses_watch = listwatch.watch(Scope::All).reflect(dnses_writer);
-        let world = World { services, slices, dnses, nodes, news };
+        let dnses_watch = absent_is_empty(listwatch.watch(Scope::All)).reflect(dnses_writer);
+        let (noting, waking) = (news.clone(), wake.clone());
+        let (ingresses, ingress_watches) = Ingresses::watch(listwatch, move |_| {
+            noting.lock().hosts_changed = true;
+            waking.changed();
+        });
+        let certificate = Certificate { chain: Vec::new(), key: Vec::new() };
+        let router = RouterSettings { host_ports: false, certificate };
+        let world = World { services, slices, dnses, ingresses, nodes, news, router };
         let (of_services, of_slices, of_dnses) = (world.clone(), world.clone(), world.clone());
         let (wakes, also, too) = (vec![wake.clone()], follower.clone(), follower.clone());
         let services_watch = wake_on_changes(services_watch, wakes.clone(), move |event| {
@@ -129,12 +149,20 @@ impl World {
                 () = services_watch => {}
                 () = slices_watch => {}
                 () = dnses_watch => {}
+                _ = future::select_all(ingress_watches) => {}
             }
         };
         (world, watches)
     }
 
-    /// Waits for the first complete lists, but for that of DNS objects: an API server may have no such kind.
+    /// The same with other settings of the router.
+    #[must_use]
+    pub fn with_router(mut self, router: RouterSettings) -> Self {
+        self.router = router;
+        self
+    }
+
+    /// Waits for the first complete lists, but for those of what the router serves.
     pub(crate) async fn ready(&self) {
         // An error means that the watches have ended: the program is stopping.
         let _ = future::join3(
@@ -172,29 +200,51 @@ impl World {
         mem::take(&mut self.news.lock().hosts_changed)
     }
 
-    /// Whether all DNS objects are here.
+    /// Whether all that the router is made of is here.
     pub(crate) fn hosts_are_listed(&self) -> bool {
-        self.news.lock().hosts_listed
+        self.news.lock().hosts_listed && self.ingresses.are_listed()
     }
 
-    /// Nothing if there are no DNS objects, or if their router has no address.
+    /// Nothing if there is nothing for it to serve, or if it has no address.
     pub(crate) fn router(&self, place: &Place) -> Option<RouterPlan> {
-        let (router, dnses) = (self.services.get(&router())?, self.dnses.state());
-        if dnses.is_empty() {
+        let router = self.services.get(&router()).filter(|router| is_router(router))?;
+        let (dnses, ingresses) = (self.dnses.state(), self.ingresses.served());
+        if dnses.is_empty() && ingresses.is_empty() {
             return None;
         }
-        plan_router(place, &router, dnses.iter().map(AsRef::as_ref), |target: &Target| {
-            let (service, slices) = self.service(&target.service())?;
-            plan::backends(place, &service, slices.iter().map(AsRef::as_ref), target.port)
-        })
+        let claims = dnses.iter().map(|dns| Claim::of_dns(dns));
+        let claims = claims.chain(ingresses.iter().map(|ingress| Claim::of_ingress(ingress)));
+        let means = Means {
+            place,
+            host_addresses: self.host_addresses(place),
+            backends: &|target: &Target| {
+                let (service, slices) = self.service(&target.service())?;
+                plan::backends(place, &service, slices.iter().map(AsRef::as_ref), &target.port)
+            },
+            certificate: &|secret| self.ingresses.certificate(secret),
+            self_made: &self.router.certificate,
+        };
+        plan_router(&means, &router, claims)
     }
 
-    pub(crate) fn hosts(&self) -> Hosts {
-        let router = self.services.get(&router());
+    /// Where Ingresses are served beside the router's address.
+    fn host_addresses(&self, place: &Place) -> BTreeSet<Ipv4Addr> {
+        if !self.router.host_ports {
+            return BTreeSet::new();
+        }
+        let here = place.nodes.iter().filter_map(|name| self.nodes.get(&ObjectRef::new(name)));
+        let here: Vec<_> = here.collect();
+        ingresses::addresses(here.iter().map(AsRef::as_ref)).into_iter().collect()
+    }
+
+    /// Nothing before all DNS objects are here.
+    pub(crate) fn hosts(&self) -> Option<Hosts> {
+        self.news.lock().hosts_listed.then_some(())?;
+        let router = self.services.get(&router()).filter(|router| is_router(router));
         let address =
             router.and_then(|router| router.spec.as_ref()?.cluster_ip.as_ref()?.parse().ok());
         let names = self.dnses.state().iter().map(|dns| dns.spec.host.clone()).collect();
-        Hosts { names, router: address }
+        Some(Hosts { names, router: address })
     }
 
     pub(crate) fn plans(&self, place: &Place) -> Vec<ServicePlan> {

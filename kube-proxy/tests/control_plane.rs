@@ -4,12 +4,13 @@
 
 mod fake;
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc};
 
 use api_types::{
     api::{
-        core::v1::{Event, Node, Service},
+        core::v1::{Event, Node, Secret, Service},
         discovery::v1::EndpointSlice,
+        networking::v1::{Ingress, IngressClass},
     },
     minik8s::Dns,
 };
@@ -27,6 +28,7 @@ use kube_proxy::{
     sync::{self, Outlets},
     world::{self, Here, World},
 };
+use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 use testkit::{ControlPlane, wait};
 use tokio::task::AbortHandle;
@@ -115,6 +117,26 @@ impl Cluster {
             config => Err(config),
         };
         wait::until(&format!("{text} is in the configuration: {contained}"), look).await;
+    }
+
+    /// What tells the certificates apart that a configuration names.
+    fn certificates(&self, uid: &str) -> BTreeSet<PathBuf> {
+        let entries = fs::read_dir(self.state.path().join(uid)).unwrap();
+        let files = entries.map(|entry| entry.unwrap().path());
+        files.filter(|file| file.extension().is_some_and(|it| it == "pem")).collect()
+    }
+
+    /// Waits until they are others; gives them.
+    async fn until_certificates_differ(
+        &self,
+        uid: &str,
+        before: &BTreeSet<PathBuf>,
+    ) -> BTreeSet<PathBuf> {
+        let look = async || match self.certificates(uid) {
+            now if now == *before => Err(now),
+            now => Ok(now),
+        };
+        wait::until("there are other certificates", look).await
     }
 }
 
@@ -273,7 +295,9 @@ async fn a_local_policy_counts_all_nodes_of_this_host() {
 async fn make_router(cluster: &Cluster) -> String {
     let services = Api::<Service>::namespaced(cluster.plane.client(), "kube-system");
     let spec = json!({"clusterIP": "10.96.0.80", "ports": [{"port": 80}]});
-    let router = object("v1", "Service", &json!({"name": "dns-router"}), "spec", spec);
+    let labels = json!({"app.kubernetes.io/managed-by": "minik8s"});
+    let metadata = json!({"name": "dns-router", "labels": labels});
+    let router = object("v1", "Service", &metadata, "spec", spec);
     services.create(&PostParams::default(), &router).await.unwrap().metadata.uid.unwrap()
 }
 
@@ -290,14 +314,17 @@ async fn the_hosts_of_dns_objects_are_followed_with_the_services_of_their_paths(
     cluster.until_configured(&uid, "server_name \"shop.test\"", true).await;
     cluster.until_configured(&uid, "location \"/web/\" { return 503; }", true).await;
 
-    // Of a Service that comes later, and of its endpoints.
+    // Of a Service that comes later. Of its endpoints it knows nothing.
     let web = cluster.create_web().await;
+    let ip = cluster.services().get("web").await.unwrap().spec.unwrap().cluster_ip.unwrap();
+    cluster.until_configured(&uid, &format!("server {ip}:80;"), true).await;
+    cluster.until_ready(true).await;
+    cluster.node.log();
     cluster.slices().create(&PostParams::default(), &slice(&["10.244.0.2"])).await.unwrap();
-    cluster.until_configured(&uid, "10.244.0.2:8080", true).await;
-    let other = Patch::Merge(json!({"endpoints": [{"addresses": ["10.244.0.3"]}]}));
-    cluster.slices().patch("web-1", &PatchParams::default(), &other).await.unwrap();
-    cluster.until_configured(&uid, "10.244.0.2:8080", false).await;
-    cluster.until_configured(&web, "10.244.0.3:8080", true).await;
+    cluster.until_configured(&web, "10.244.0.2:8080", true).await;
+    cluster.until_ready(true).await;
+    let done = cluster.node.log();
+    assert!(!done.iter().any(|it| it.contains(&uid)), "{done:?}");
     let spec = json!({"host": "store.test", "paths": paths});
     let store = object("minik8s.io/v1", "DNS", &json!({"name": "store"}), "spec", spec);
     dnses.create(&PostParams::default(), &store).await.unwrap();
@@ -313,4 +340,65 @@ async fn the_hosts_of_dns_objects_are_followed_with_the_services_of_their_paths(
     dnses.delete("store", &Default::default()).await.unwrap();
     cluster.until_done(&format!("remove id-{uid}")).await;
     cluster.until_done("release 10.96.0.80").await;
+}
+
+#[tokio::test]
+async fn ingresses_of_the_routers_class_are_followed_with_their_certificates() {
+    let cluster = Cluster::start().await;
+    let uid = make_router(&cluster).await;
+    let client = cluster.plane.client();
+    let class = json!({"controller": "example.com/other"});
+    let named = json!({"name": "other"});
+    let class = object("networking.k8s.io/v1", "IngressClass", &named, "spec", class);
+    let classes: Api<IngressClass> = Api::all(client.clone());
+    classes.create(&PostParams::default(), &class).await.unwrap();
+    let ingresses: Api<Ingress> = Api::default_namespaced(client.clone());
+    let backend = json!({"service": {"name": "web", "port": {"number": 80}}});
+    for (name, class) in [("theirs", "other"), ("ours", "minik8s")] {
+        let paths = json!([{"path": "/", "pathType": "Prefix", "backend": backend}]);
+        let host = format!("{name}.test");
+        let spec = json!({
+            "ingressClassName": class,
+            "rules": [{"host": host, "http": {"paths": paths}}],
+            "tls": [{"hosts": [host], "secretName": "tls"}],
+        });
+        let ingress =
+            object("networking.k8s.io/v1", "Ingress", &json!({"name": name}), "spec", spec);
+        ingresses.create(&PostParams::default(), &ingress).await.unwrap();
+    }
+    cluster.until_configured(&uid, "server_name \"ours.test\"", true).await;
+    cluster.until_configured(&uid, "theirs.test", false).await;
+
+    // The certificate comes, and is another one later.
+    let secrets: Api<Secret> = Api::default_namespaced(client);
+    let secret = || {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(vec!["ours.test".to_owned()]).unwrap();
+        let chain = certificate.self_signed(&key).unwrap().pem();
+        let data = json!({"tls.crt": chain, "tls.key": key.serialize_pem()});
+        json!({"type": "kubernetes.io/tls", "stringData": data})
+    };
+    let mut made = secret();
+    (made["metadata"], made["apiVersion"], made["kind"]) =
+        (json!({"name": "tls"}), json!("v1"), json!("Secret"));
+    let before = cluster.certificates(&uid);
+    secrets.create(&PostParams::default(), &serde_json::from_value(made).unwrap()).await.unwrap();
+    let first = cluster.until_certificates_differ(&uid, &before).await;
+    secrets.patch("tls", &PatchParams::default(), &Patch::Merge(secret())).await.unwrap();
+    cluster.until_certificates_differ(&uid, &first).await;
+    cluster.until_ready(true).await;
+    ingresses.delete("ours", &Default::default()).await.unwrap();
+    cluster.until_done(&format!("remove id-{uid}")).await;
+}
+
+/// Somebody's Service is served as any other, whatever it is called.
+#[tokio::test]
+async fn a_service_that_has_but_the_name_of_the_router_is_a_service() {
+    let cluster = Cluster::start().await;
+    let services = Api::<Service>::namespaced(cluster.plane.client(), "kube-system");
+    let spec = json!({"clusterIP": "10.96.0.80", "ports": [{"port": 80}]});
+    let other = object("v1", "Service", &json!({"name": "dns-router"}), "spec", spec);
+    let made = services.create(&PostParams::default(), &other).await.unwrap();
+    cluster.until_done("create kube-system/dns-router").await;
+    cluster.until_configured(&made.metadata.uid.unwrap(), "http {", false).await;
 }

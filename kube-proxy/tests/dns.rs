@@ -332,7 +332,8 @@ async fn hosts_of_dns_objects_lead_to_their_router_and_nothing_beside_them_does(
 
     let routers = Api::<Service>::namespaced(cluster.plane.client(), "kube-system");
     let spec = json!({"clusterIP": "10.96.0.80", "ports": [{"port": 80}]});
-    let router = json!({"metadata": {"name": "dns-router"}, "spec": spec});
+    let labels = json!({"app.kubernetes.io/managed-by": "minik8s"});
+    let router = json!({"metadata": {"name": "dns-router", "labels": labels}, "spec": spec});
     let router = serde_json::from_value(router).unwrap();
     routers.create(&PostParams::default(), &router).await.unwrap();
     cluster.until_told("known.test.", &["10.96.0.80"]).await;

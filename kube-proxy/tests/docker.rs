@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
@@ -13,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use api_machinery::host_routes::Kind;
 use ipnet::Ipv4Net;
 use kube_proxy::{
     addresses::{Addresses, Loopback},
@@ -25,9 +27,9 @@ use kube_proxy::{
         Configuration,
         http::{Certificate, Http, Location, Path, Seen, Server},
     },
-    plan::{Balancing, Outside, PortPlan, Protocol, ServicePlan},
+    plan::{Balancing, Outside, PortPlan, PortRef, Protocol, ServicePlan},
     reconciler::{Reconciler, Summary},
-    router::{RouterPlan, Target},
+    router::{HostPath, HostPlan, Onward, RouterPlan, Target},
     status, workers,
 };
 
@@ -504,7 +506,7 @@ fn certificate(host: &str) -> Certificate {
 /// Requests that go there, with that header.
 fn to(path: Path, upstream: &str, mark: Option<&str>) -> Location {
     let headers = mark.iter().map(|mark| ("X-Mark".to_owned(), (*mark).to_owned())).collect();
-    Location { path, upstream: upstream.to_owned(), seen: Seen::Whole, headers }
+    Location { path, upstream: upstream.to_owned(), seen: Seen::Whole, secure: false, headers }
 }
 
 fn below(path: &str) -> Path {
@@ -514,7 +516,7 @@ fn below(path: &str) -> Path {
 /// The hosts `one.test`, with these paths and also with TLS as somebody, and `two.test`, which is all `b`'s.
 fn sites(site: Ipv4Addr, paths: Vec<Location>, certified: &str) -> InstanceSpec {
     let host = |name: &str, tls, port, locations| Server {
-        address: SocketAddrV4::new(site, port),
+        addresses: [SocketAddrV4::new(site, port)].into(),
         names: [name.to_owned()].into(),
         tls,
         locations,
@@ -675,22 +677,154 @@ fn say(router: Ipv4Addr, host: &str, request: &str, body: &[u8]) -> String {
     answer
 }
 
+fn prefix(path: &str) -> HostPath {
+    HostPath::Prefix(path.to_owned())
+}
+
+fn target(service: &str) -> Target {
+    let port = PortRef::Number(80);
+    Target { namespace: "default".into(), service: service.into(), port }
+}
+
+fn onward(kind: Kind, service: &str) -> Onward {
+    Onward { target: Some(target(service)), kind, secure: false }
+}
+
+/// With the Service `web` there, `away` behind a port at which nobody listens, and `none` behind none.
+fn plan(node: &Node, hosts: BTreeMap<String, HostPlan>, web: SocketAddrV4) -> RouterPlan {
+    let away = SocketAddrV4::new(node.vip, 9);
+    RouterPlan {
+        uid: "kube-proxy-test-router".to_owned(),
+        ip: node.vip,
+        host_addresses: [].into(),
+        hosts,
+        backends: [
+            (target("web"), [web].into()),
+            (target("away"), [away].into()),
+            (target("none"), [].into()),
+        ]
+        .into(),
+        certificate: certificate("nobody.test"),
+    }
+}
+
+/// Who proves to be that host to whoever asks for it.
+fn subject_of(address: SocketAddrV4, host: &str) -> String {
+    let script = format!(
+        "openssl s_client -connect {address} -servername {host} </dev/null 2>&1 | grep subject"
+    );
+    output("sh", &["-c", &script])
+}
+
+/// One with TLS, in which a DNS object has a path, one of one label, one without TLS, and all others.
+fn hosts_of_ingresses() -> BTreeMap<String, HostPlan> {
+    let host = |paths: &[(HostPath, Onward)], tls: Option<&str>| HostPlan {
+        paths: paths.iter().cloned().collect(),
+        tls: tls.map(certificate),
+    };
+    let to_web = || onward(Kind::Ingress, "web");
+    let again = Onward { secure: true, ..to_web() };
+    let shop = [
+        (prefix("/cart"), to_web()),
+        (HostPath::Exact("/cart/".to_owned()), onward(Kind::Ingress, "none")),
+        (prefix("/pay"), again),
+        (prefix("/old"), onward(Kind::Dns, "web")),
+        (prefix("/away"), onward(Kind::Ingress, "away")),
+    ];
+    let hosts = [
+        ("shop.test", host(&shop, Some("shop.test"))),
+        ("*.shop.test", host(&[(prefix(""), to_web())], Some("wild.test"))),
+        ("plain.test", host(&[(prefix(""), to_web())], None)),
+        ("", host(&[(prefix("/any"), to_web())], None)),
+    ];
+    hosts.map(|(name, plan)| (name.to_owned(), plan)).into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ingresses_are_served_with_tls_by_name_and_beside_it_at_the_hosts_own_addresses() {
+    let node = Node::new(9).await;
+    let Nginx(mut proxy) = node.proxy().await;
+    let own = node.pods.hosts().next().unwrap();
+    let mut plan = plan(&node, hosts_of_ingresses(), telling_backend());
+    plan.host_addresses = [own].into();
+    proxy.want_all("Service", Vec::new());
+    proxy.want_all(router::KIND, router::specs(&plan));
+    settle_all(&mut proxy).await;
+
+    let check = |at: Ipv4Addr, url: &str, status: &str| {
+        let (body, found) = fetch(url, at);
+        assert_eq!(found, status, "{at} {url} {body}");
+        body
+    };
+    for at in [node.vip, own] {
+        // Element by element, and as it was sent.
+        let body = check(at, "http://shop.test:80/cart/a%2Fb//c?q=%20", "200");
+        assert!(body.starts_with("GET /cart/a%2Fb//c?q=%20 HTTP/1.1\n"), "{body}");
+        assert!(body.contains("X-Forwarded-Proto: http\n"), "{body}");
+        check(at, "http://shop.test:80/cart", "200");
+        check(at, "http://shop.test:80/cart/", "503");
+        check(at, "http://shop.test:80/cartoon", "404");
+        check(at, "http://shop.test:80/away", "503");
+        check(at, "http://a.shop.test:80/", "200");
+        check(at, "http://b.a.shop.test:80/", "404");
+        check(at, "http://stranger.test:80/any/x", "200");
+        check(at, "http://stranger.test:80/", "404");
+        let body = check(at, "https://shop.test:443/pay/now", "200");
+        assert!(body.contains("X-Forwarded-Proto: https\n"), "{body}");
+        assert!(body.contains("X-Forwarded-For: "), "{body}");
+        check(at, "https://plain.test:443/", "404");
+        let secure = SocketAddrV4::new(at, 443);
+        for (name, subject) in [
+            ("shop.test", "shop.test"),
+            ("x.shop.test", "wild.test"),
+            ("y.x.shop.test", "nobody.test"),
+            ("stranger.test", "nobody.test"),
+        ] {
+            let found = subject_of(secure, name);
+            assert!(found.contains(subject), "{at} {name}: {found}");
+        }
+    }
+    let moved = say(node.vip, "shop.test", "GET /pay/now?a=%2F", b"");
+    assert!(moved.starts_with("HTTP/1.1 308 "), "{moved}");
+    assert!(moved.contains("\r\nLocation: https://shop.test/pay/now?a=%2F\r\n"), "{moved}");
+    // Paths of DNS objects are the cluster's.
+    check(node.vip, "http://shop.test:80/old/x", "200");
+    check(own, "http://shop.test:80/old/x", "404");
+
+    // Another certificate, and nothing of the key before it is left.
+    let keys = || {
+        let folder = node.state.path().join("kube-proxy-test-router");
+        let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+        let is_key = |file: &std::path::PathBuf| file.extension().is_some_and(|it| it == "key");
+        files.filter(is_key).collect::<std::collections::BTreeSet<_>>()
+    };
+    let before = keys();
+    assert_eq!(before.len(), 3);
+    plan.hosts.get_mut("shop.test").unwrap().tls = Some(certificate("renewed.test"));
+    proxy.want_all(router::KIND, router::specs(&plan));
+    settle_all(&mut proxy).await;
+    let secure = SocketAddrV4::new(node.vip, 443);
+    until("the other certificate counts", || {
+        subject_of(secure, "shop.test").contains("renewed.test")
+    });
+    let after = keys();
+    assert_eq!((after.len(), after.intersection(&before).count()), (3, 2));
+    proxy.want_all(router::KIND, Vec::new());
+    settle_all(&mut proxy).await;
+    assert!(node.docker().list().await.unwrap().is_empty());
+    assert!(!node.state.path().join("kube-proxy-test-router").exists());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_sees_what_is_below_its_path_of_a_host() {
     let node = Node::new(8).await;
     let Nginx(mut proxy) = node.proxy().await;
-    let target =
-        |service: &str| Target { namespace: "default".into(), service: service.into(), port: 80 };
-    let paths = [("/p", "web"), ("/p/none", "none"), ("/a$b", "web")];
-    let paths = paths.map(|(path, service)| (path.to_owned(), target(service)));
-    let plan = RouterPlan {
-        uid: "kube-proxy-test-router".to_owned(),
-        ip: node.vip,
-        hosts: [("shop.test".to_owned(), paths.into())].into(),
-        backends: [(target("web"), [telling_backend()].into()), (target("none"), [].into())].into(),
-    };
+    let paths = [("/p", "web"), ("/p/none", "none"), ("/p/away", "away"), ("/a$b", "web")];
+    let paths = paths.map(|(path, service)| (prefix(path), onward(Kind::Dns, service)));
+    let hosts = [("shop.test".to_owned(), HostPlan { paths: paths.into(), tls: None })].into();
+    let plan = plan(&node, hosts, telling_backend());
     proxy.want_all("Service", Vec::new());
-    proxy.want_all(router::KIND, vec![router::spec(&plan)]);
+    proxy.want_all(router::KIND, router::specs(&plan));
     settle_all(&mut proxy).await;
     let said = |request: &str| say(node.vip, "shop.test", request, b"");
     let check = |request: &str, expected: &[&str]| {
@@ -714,7 +848,10 @@ async fn a_service_sees_what_is_below_its_path_of_a_host() {
         let unchanged = format!("Location: {to}");
         check(&format!("GET /p/to?{to}"), &[unchanged.as_str()]);
     }
-    for (request, status) in [("GET /p/none/x", "503"), ("GET /", "404"), ("GET /px", "404")] {
+    // Nobody, a virtual IP behind which nobody is, and no such paths.
+    let statuses =
+        [("GET /p/none/x", "503"), ("GET /p/away", "503"), ("GET /", "404"), ("GET /px", "404")];
+    for (request, status) in statuses {
         assert!(said(request).starts_with(&format!("HTTP/1.1 {status} ")), "{request}");
     }
     let stranger = say(node.vip, "other.test", "GET /p/", b"");

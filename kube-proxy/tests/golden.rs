@@ -10,8 +10,9 @@ use std::{
     path::PathBuf,
 };
 
+use api_machinery::host_routes::{Claim, Secret};
 use api_types::{
-    api::{core::v1::Service, discovery::v1::EndpointSlice},
+    api::{core::v1::Service, discovery::v1::EndpointSlice, networking::v1::Ingress},
     minik8s::Dns,
 };
 use kube_proxy::{
@@ -21,7 +22,7 @@ use kube_proxy::{
         http::{Certificate, Http, Location, Path, Seen, Server},
     },
     plan::{Place, backends, plan},
-    router::{Target, plan_router},
+    router::{Means, RouterPlan, Target, plan_router},
 };
 use serde::Deserialize;
 use serde_yaml::{Deserializer, Value};
@@ -43,6 +44,7 @@ fn hosts_and_paths_are_as_written_down() {
         path,
         upstream: upstream.to_owned(),
         seen: Seen::Whole,
+        secure: false,
         headers: BTreeMap::new(),
     };
     let marked = Location {
@@ -50,7 +52,7 @@ fn hosts_and_paths_are_as_written_down() {
         ..to(Path::Prefix("/api/".to_owned()), "api")
     };
     let shop = Server {
-        address: "10.96.0.20:80".parse().unwrap(),
+        addresses: ["10.96.0.20:80".parse().unwrap()].into(),
         names: ["shop.example.com".to_owned(), "*.shop.example.com".to_owned()].into(),
         tls: None,
         locations: vec![
@@ -61,7 +63,7 @@ fn hosts_and_paths_are_as_written_down() {
     };
     let certificate = Certificate { chain: b"chain".to_vec(), key: b"key".to_vec() };
     let secure = Server {
-        address: "10.96.0.20:443".parse().unwrap(),
+        addresses: ["10.96.0.20:443".parse().unwrap()].into(),
         names: BTreeSet::new(),
         tls: Some(certificate),
         locations: vec![to(Path::Prefix("/docs".to_owned()), "web")],
@@ -91,22 +93,75 @@ fn hosts_and_paths_are_as_written_down() {
 /// What the hosts of DNS objects lead to.
 #[test]
 fn hosts_of_dns_objects_are_as_written_down() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/hosts");
-    let objects = Objects::read(&fs::read_to_string(format!("{folder}/seed.yaml")).unwrap());
-    let router = objects.service("kube-system", "dns-router").unwrap();
-    let planned = plan_router(&place(), router, &objects.dnses, |to| objects.backends(to)).unwrap();
-    let config = router::spec(&planned).configuration.at(Epoch(0));
-    expect_test::expect_file![format!("{folder}/seed.conf")].assert_eq(&config.text(Telling(1)));
+    let objects = Objects::read(&fs::read_to_string(hosts("seed.yaml")).unwrap());
+    let specs = router::specs(&planned(&objects, &[]));
+    assert_eq!(specs.len(), 1);
+    let config = specs[0].configuration.at(Epoch(0));
+    expect_test::expect_file![hosts("seed.conf")].assert_eq(&config.text(Telling(1)));
     // The router has no other nginx.
     let services = plan(&place(), &objects.services, &objects.slices);
     assert!(services.iter().all(|service| service.name != "dns-router"));
+}
+
+/// At the router's address beside those of DNS objects, and without these at the host's own.
+#[test]
+fn hosts_of_ingresses_are_as_written_down() {
+    let objects = Objects::read(&fs::read_to_string(hosts("ingresses.yaml")).unwrap());
+    let specs = router::specs(&planned(&objects, &["192.0.2.1", "192.0.2.2"]));
+    let [all, at_host] = &specs[..] else { panic!("{} of them", specs.len()) };
+    let config = all.configuration.at(Epoch(0));
+    expect_test::expect_file![hosts("ingresses.conf")].assert_eq(&config.text(Telling(1)));
+    assert_eq!(config.files().len(), 4, "two certificates and their keys");
+    assert_eq!(all.addresses, [[10, 96, 0, 20].into()].into());
+    let config = at_host.configuration.at(Epoch(0));
+    expect_test::expect_file![hosts("ingresses.host.conf")].assert_eq(&config.text(Telling(1)));
+    assert!(at_host.addresses.is_empty() && at_host.uid != all.uid);
+}
+
+/// Whoever comes and goes behind a virtual IP: an old nginx would have to keep the connections to all hosts.
+#[test]
+fn endpoints_of_a_service_with_a_virtual_ip_are_not_in_the_configuration() {
+    let text = fs::read_to_string(hosts("seed.yaml")).unwrap();
+    let config = |objects: &Objects| router::specs(&planned(objects, &[])).remove(0).configuration;
+    let mut objects = Objects::read(&text);
+    let before = config(&objects);
+    let is_headless = |slice: &EndpointSlice| slice.metadata.name.as_deref() == Some("db-1");
+    objects.slices.retain(is_headless);
+    assert_eq!(config(&objects), before);
+}
+
+fn hosts(file: &str) -> String {
+    format!("{}/tests/golden/hosts/{file}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// With a certificate in the Secret `shop-tls` alone.
+fn planned(objects: &Objects, host_addresses: &[&str]) -> RouterPlan {
+    let certificate = |name: &str| Certificate {
+        chain: format!("chain of {name}").into_bytes(),
+        key: format!("key of {name}").into_bytes(),
+    };
+    let of_secret = |secret: Secret<'_>| {
+        let is_there = secret == Secret { namespace: "default", name: "shop-tls" };
+        is_there.then(|| certificate(secret.name))
+    };
+    let place = place();
+    let means = Means {
+        place: &place,
+        host_addresses: host_addresses.iter().map(|it| it.parse().unwrap()).collect(),
+        backends: &|to| objects.backends(to),
+        certificate: &of_secret,
+        self_made: &certificate("nobody"),
+    };
+    let claims = objects.dnses.iter().map(Claim::of_dns);
+    let claims = claims.chain(objects.ingresses.iter().map(Claim::of_ingress));
+    plan_router(&means, objects.service("kube-system", "dns-router").unwrap(), claims).unwrap()
 }
 
 #[test]
 fn another_certificate_is_another_configuration() {
     let generation = |key: &[u8]| {
         let server = Server {
-            address: "10.96.0.20:443".parse().unwrap(),
+            addresses: ["10.96.0.20:443".parse().unwrap()].into(),
             names: BTreeSet::new(),
             tls: Some(Certificate { chain: Vec::new(), key: key.to_vec() }),
             locations: Vec::new(),
@@ -146,6 +201,7 @@ struct Objects {
     services: Vec<Service>,
     slices: Vec<EndpointSlice>,
     dnses: Vec<Dns>,
+    ingresses: Vec<Ingress>,
 }
 
 impl Objects {
@@ -159,6 +215,7 @@ impl Objects {
                     objects.slices.push(serde_yaml::from_value(object).unwrap())
                 }
                 Some("DNS") => objects.dnses.push(serde_yaml::from_value(object).unwrap()),
+                Some("Ingress") => objects.ingresses.push(serde_yaml::from_value(object).unwrap()),
                 other => panic!("unexpected kind {other:?}"),
             }
         }
@@ -180,7 +237,7 @@ impl Objects {
             let labels = slice.metadata.labels.as_ref().unwrap();
             labels["kubernetes.io/service-name"] == to.service
         };
-        backends(&place(), service, self.slices.iter().filter(is_its), to.port)
+        backends(&place(), service, self.slices.iter().filter(is_its), &to.port)
     }
 }
 

@@ -10,6 +10,7 @@ mod function_autoscaler;
 mod garbage_collector;
 mod gpu_job;
 mod horizontal_pod_autoscaler;
+mod ingress;
 mod namespace;
 mod node_ipam;
 mod node_lifecycle;
@@ -19,6 +20,7 @@ mod pod_gc;
 mod replicaset;
 mod resource_quota;
 mod root_ca_publisher;
+mod router;
 mod service_account;
 mod service_endpoints;
 mod taint_eviction;
@@ -67,6 +69,7 @@ pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
         function_autoscaler::register(context, pools, tasks)
             .with_workers(workers.concurrent_function_autoscaler_syncs),
         dns::register(context).with_workers(workers.concurrent_dns_syncs),
+        ingress::register(context, tasks).with_workers(workers.concurrent_ingress_syncs),
         gpu_job::register(context).with_workers(workers.concurrent_gpu_job_syncs),
         horizontal_pod_autoscaler::register(context, tasks)
             .with_workers(workers.concurrent_horizontal_pod_autoscaler_syncs),
@@ -142,6 +145,7 @@ mod tests {
             ("function-image", "function-image-controller"),
             ("function-autoscaler", "function-autoscaler"),
             ("dns", "dns-controller"),
+            ("ingress", "ingress-controller"),
             ("gpu-job", "gpu-job-controller"),
             ("horizontal-pod-autoscaler", "horizontal-pod-autoscaler"),
             ("pull-secret", "function-pull-secret-controller"),
@@ -208,7 +212,11 @@ mod tests {
                     "namespaces",
                 ],
             ),
-            ("dns-controller", &["dnses", "services"]),
+            ("dns-controller", &["dnses", "ingresses", "ingressclasses", "services"]),
+            (
+                "ingress-controller",
+                &["dnses", "ingresses", "ingressclasses", "services", "nodes", "secrets"],
+            ),
             ("horizontal-pod-autoscaler", &["horizontalpodautoscalers", "pods"]),
             ("workflow-controller", &["workflows", "workflowruns", "functions"]),
             ("root-ca-certificate-publisher-controller", &["namespaces", "configmaps"]),
@@ -270,6 +278,8 @@ mod tests {
             ("autoscalers", weak(&all.horizontal_pod_autoscalers)),
             ("DNS objects", weak(&all.dnses)),
             ("requests for certificates", weak(&all.certificate_signing_requests)),
+            ("Ingresses", weak(&all.ingresses)),
+            ("classes of Ingresses", weak(&all.ingress_classes)),
             ("gpu jobs", weak(&all.gpu_jobs)),
             ("workflows", weak(&all.workflows)),
             ("workflow runs", weak(&all.workflow_runs)),

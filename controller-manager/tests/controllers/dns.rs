@@ -9,7 +9,7 @@ use kube::{
 use serde_json::{Value, json};
 use testkit::wait;
 
-use crate::{Cluster, create};
+use crate::{Cluster, create, example};
 
 fn dns(name: &str, paths: &[(&str, &str)]) -> Dns {
     let path = |(path, service): &(&str, &str)| json!({"path": path, "service": {"name": service}});
@@ -94,4 +94,17 @@ async fn the_router_is_there_again_after_somebody_has_deleted_it() {
     let is_new = |router: Option<&Service>| router.is_some_and(|it| it.metadata.uid != before);
     wait::until_object(&routers, "dns-router", "is made anew", is_new).await;
     until(&dnses, "shop", "Ready", "Ready").await;
+}
+
+#[tokio::test]
+async fn the_example_leads_to_its_services() {
+    let cluster = Cluster::start().await;
+    for dns in example::<Dns>("dns/dns.yaml") {
+        create(&cluster.api(), &dns).await;
+    }
+    until(&cluster.api(), "dns", "Ready", "ServiceNotFound").await;
+    for service in example::<Service>("dns/services.yaml") {
+        create(&cluster.api(), &service).await;
+    }
+    until(&cluster.api(), "dns", "Ready", "Ready").await;
 }

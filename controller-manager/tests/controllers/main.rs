@@ -11,6 +11,7 @@ mod endpoints;
 mod function;
 mod garbage_collector;
 mod gpu_job;
+mod ingress;
 
 mod namespace;
 mod nodes;
@@ -94,6 +95,13 @@ impl Cluster {
     pub(crate) fn cluster_api<K: Resource<DynamicType = ()>>(&self) -> Api<K> {
         Api::all(self.plane.client())
     }
+}
+
+/// The objects of a file of the examples, which are of one kind.
+pub(crate) fn example<K: DeserializeOwned>(file: &str) -> Vec<K> {
+    let path = format!("{}/../examples/{file}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).unwrap();
+    serde_yaml::Deserializer::from_str(&text).map(|it| K::deserialize(it).unwrap()).collect()
 }
 
 pub(crate) async fn create<K>(api: &Api<K>, object: &K) -> K

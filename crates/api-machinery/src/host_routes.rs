@@ -1,37 +1,36 @@
-//! How DNS objects share hosts: a function from all of them, for who tells of it (the controller) and who serves it
-//! (kube-proxy) alike.
+//! How DNS objects and Ingresses share hosts: a function from all of them, for who tells of it (the controllers) and who
+//! serves it (kube-proxy) alike.
 //!
 //! Guarantees: it does not matter in which order the objects come; each path of a host is one object's; what an object
-//! holds is taken from it by no younger one; a host is served for one namespace alone, so that nobody can put a path
-//! under a host of others.
+//! holds is taken from it by no younger one; a host that has a name is served for one namespace alone, so that nobody can
+//! put a path under a host of others. Paths of all other hosts, which Ingresses alone may have, are anybody's.
 //!
-//! Assumption: an object's host stays what it was created with, as the registry has it. An old object would take a host
-//! from younger ones otherwise.
+//! Assumption: an object's host stays what it was created with, as the registry has it with DNS objects. An old Ingress
+//! that comes to name another host takes it from younger ones.
+
+mod claim;
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use api_types::{
-    api::core::v1::Service,
-    meta::{ObjectMeta, Time},
-    minik8s::{Dns, DnsService},
+use api_types::api::core::v1::Service;
+
+use claim::names;
+pub use claim::{
+    ANY_HOST, Claim, Holder, INGRESS_CONTROLLER, Kind, Path, Port, Route, Secret, ServicePort,
+    class_of, is_served, prefix,
 };
 
 /// What leads where below one host.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostRoutes<'a> {
-    /// Whose host it is: the namespace of the oldest object that names it.
-    pub namespace: &'a str,
-    /// By the prefix of the path, as [`prefix`] gives it; the longest counts.
-    pub routes: BTreeMap<&'a str, Route<'a>>,
-}
-
-/// Where the requests below a path go.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Route<'a> {
-    /// The name of the object that holds the path.
-    pub holder: &'a str,
-    /// The Service, in the host's namespace.
-    pub service: &'a DnsService,
+    /// Whose host it is: the namespace of the oldest object that names it. Of [`ANY_HOST`], nobody's.
+    pub namespace: Option<&'a str>,
+    /// The longest path counts.
+    pub routes: BTreeMap<Path<'a>, Route<'a>>,
+    /// Where everything else goes.
+    pub default: Option<Route<'a>>,
+    /// The Secret with its certificate, if it is to be reached with TLS; `None` of one that is not named.
+    pub tls: Option<Option<Secret<'a>>>,
 }
 
 /// Why an object does not have what it asks for.
@@ -39,214 +38,108 @@ pub struct Route<'a> {
 pub enum Taken<'a> {
     /// The host is another namespace's.
     Host,
-    /// The path is that of the object of this name.
-    Path(&'a str),
+    /// The path is that of this object.
+    Path(Holder<'a>),
 }
 
 /// All hosts that objects name.
 #[must_use]
-pub fn hosts<'a>(objects: impl IntoIterator<Item = &'a Dns>) -> BTreeMap<&'a str, HostRoutes<'a>> {
-    let mut objects: Vec<_> = objects.into_iter().collect();
-    objects.sort_by_key(|object| age(&object.metadata));
+pub fn hosts<'a>(claims: impl IntoIterator<Item = Claim<'a>>) -> BTreeMap<&'a str, HostRoutes<'a>> {
+    let mut claims: Vec<_> = claims.into_iter().collect();
+    claims.sort_by_key(|claim| (claim.created, claim.holder));
     let mut hosts = BTreeMap::new();
-    for object in objects {
-        let (namespace, name) = names(&object.metadata);
-        let host = hosts
-            .entry(object.spec.host.as_str())
-            .or_insert_with(|| HostRoutes { namespace, routes: BTreeMap::new() });
-        if host.namespace != namespace {
-            continue;
+    for claim in &claims {
+        for host in &claim.hosts {
+            own(&mut hosts, claim, host);
         }
-        for entry in &object.spec.paths {
-            if let Entry::Vacant(free) = host.routes.entry(prefix(&entry.path)) {
-                free.insert(Route { holder: name, service: &entry.service });
-            }
+        for (host, path, route) in &claim.paths {
+            add(&mut hosts, claim, host, *path, *route);
+        }
+        if let Some(route) = claim.default {
+            let all = claim.hosts.iter().copied().chain([ANY_HOST]);
+            all.for_each(|host| add_default(&mut hosts, claim, host, route));
         }
     }
+    claims.iter().for_each(|claim| add_tls(&mut hosts, claim));
     hosts
+}
+
+type Hosts<'a> = BTreeMap<&'a str, HostRoutes<'a>>;
+
+/// The host, unless it is another namespace's.
+fn own<'h, 'a>(
+    hosts: &'h mut Hosts<'a>,
+    claim: &Claim<'a>,
+    host: &'a str,
+) -> Option<&'h mut HostRoutes<'a>> {
+    let namespace = (host != ANY_HOST).then_some(claim.holder.namespace);
+    let new = || HostRoutes { namespace, routes: BTreeMap::new(), default: None, tls: None };
+    Some(hosts.entry(host).or_insert_with(new)).filter(|it| it.namespace == namespace)
+}
+
+fn add<'a>(
+    hosts: &mut Hosts<'a>,
+    claim: &Claim<'a>,
+    host: &'a str,
+    path: Path<'a>,
+    route: Route<'a>,
+) {
+    let routes = own(hosts, claim, host).map(|host| host.routes.entry(path));
+    if let Some(Entry::Vacant(free)) = routes {
+        free.insert(route);
+    }
+}
+
+fn add_default<'a>(hosts: &mut Hosts<'a>, claim: &Claim<'a>, host: &'a str, route: Route<'a>) {
+    if let Some(host) = own(hosts, claim, host) {
+        host.default.get_or_insert(route);
+    }
+}
+
+/// Of the hosts that have paths or a default.
+fn add_tls<'a>(hosts: &mut Hosts<'a>, claim: &Claim<'a>) {
+    for (host, routes) in hosts.iter_mut() {
+        let is_own = routes.namespace.is_none_or(|it| it == claim.holder.namespace);
+        if let Some(secret) = claim.tls_of(host).filter(|_| is_own && routes.tls.is_none()) {
+            routes.tls = Some(secret);
+        }
+    }
 }
 
 impl HostRoutes<'_> {
     /// Why the object does not hold this path, if it does not.
     #[must_use]
-    pub fn taken(&self, object: &Dns, path: &str) -> Option<Taken<'_>> {
-        let (namespace, name) = names(&object.metadata);
-        if self.namespace != namespace {
+    pub fn taken(&self, object: Holder<'_>, path: Path<'_>) -> Option<Taken<'_>> {
+        if self.namespace.is_some_and(|namespace| namespace != object.namespace) {
             return Some(Taken::Host);
         }
-        let holder = self.routes.get(prefix(path)).map(|route| route.holder);
-        holder.filter(|holder| *holder != name).map(Taken::Path)
+        let holder = self.routes.get(&path).map(|route| route.holder);
+        holder.filter(|holder| *holder != object).map(Taken::Path)
     }
 }
 
 /// How many bytes a path may have: web servers have limits of their own, and one path is in the configuration of all.
 pub const MAX_PATH: usize = 255;
 
-/// What `/shop` and `/shop/` have in common; of the whole host, nothing.
-#[must_use]
-pub fn prefix(path: &str) -> &str {
-    path.trim_end_matches('/')
-}
-
 /// What the host names of DNS objects lead to: the Service whose address their router has on every node.
 pub const ROUTER: (&str, &str) = ("kube-system", "dns-router");
+
+/// The label that tells the router from a Service of somebody's that has its name.
+pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "minik8s");
+
+/// On a node at whose own addresses Ingresses are served.
+pub const HOST_PORTS_ANNOTATION: &str = "minik8s.io/ingress-host-ports";
 
 /// The class of Ingresses that is there from the beginning.
 pub const INGRESS_CLASS: &str = "minik8s";
 
-/// Who serves the Ingresses of a class, as the class says of the router.
-pub const INGRESS_CONTROLLER: &str = "minik8s.io/router";
-
-/// Whether it is the router's.
+/// Whether it is the router's, and not somebody's of that name.
 #[must_use]
 pub fn is_router(service: &Service) -> bool {
-    names(&service.metadata) == ROUTER
-}
-
-/// The oldest first; Kubernetes' times are whole seconds.
-fn age(metadata: &ObjectMeta) -> (Option<&Time>, (&str, &str)) {
-    (metadata.creation_timestamp.as_ref(), names(metadata))
-}
-
-fn names(metadata: &ObjectMeta) -> (&str, &str) {
-    (
-        metadata.namespace.as_deref().unwrap_or_default(),
-        metadata.name.as_deref().unwrap_or_default(),
-    )
+    let labels = service.metadata.labels.as_ref();
+    let managed = labels.and_then(|labels| labels.get(MANAGED_BY.0));
+    names(&service.metadata) == ROUTER && managed.is_some_and(|by| by == MANAGED_BY.1)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-
-    fn dns(namespace: &str, name: &str, second: u8, host: &str, paths: &[&str]) -> Dns {
-        let path = |path: &&str| json!({"path": path, "service": {"name": name, "port": 80}});
-        let paths: Vec<_> = paths.iter().map(path).collect();
-        let created = format!("2026-01-01T00:00:{second:02}Z");
-        serde_json::from_value(json!({
-            "metadata": {"namespace": namespace, "name": name, "creationTimestamp": created},
-            "spec": {"host": host, "paths": paths},
-        }))
-        .unwrap()
-    }
-
-    /// As `host namespace prefix=holder …`.
-    fn told(objects: &[Dns]) -> Vec<String> {
-        let told = |(host, routes): (&str, HostRoutes<'_>)| {
-            let paths =
-                routes.routes.iter().map(|(path, route)| format!("{path}={}", route.holder));
-            let paths: Vec<_> = paths.collect();
-            format!("{host} {} {}", routes.namespace, paths.join(" "))
-        };
-        hosts(objects).into_iter().map(told).collect()
-    }
-
-    #[test]
-    fn objects_with_one_host_merge_by_path_and_the_older_one_keeps_its_own() {
-        let older = dns("ns", "older", 1, "shop.test", &["/a/", "/b"]);
-        let younger = dns("ns", "younger", 2, "shop.test", &["/a", "/a/c", "/"]);
-        let all = [younger.clone(), older.clone()];
-        assert_eq!(told(&all), ["shop.test ns =younger /a=older /a/c=younger /b=older"]);
-        let hosts = hosts(&all);
-        let shop = &hosts["shop.test"];
-        assert_eq!(shop.taken(&younger, "/a"), Some(Taken::Path("older")));
-        assert_eq!(shop.taken(&younger, "/a/c"), None);
-        assert_eq!(shop.taken(&older, "/a/"), None);
-    }
-
-    #[test]
-    fn a_host_is_that_of_the_namespace_that_named_it_first() {
-        let first = dns("z", "x", 1, "shop.test", &["/a"]);
-        let other = dns("a", "x", 2, "shop.test", &["/b"]);
-        let all = [first.clone(), other.clone()];
-        assert_eq!(told(&all), ["shop.test z /a=x"]);
-        assert_eq!(hosts(&all)["shop.test"].taken(&other, "/b"), Some(Taken::Host));
-        assert_eq!(told(&[other]), ["shop.test a /b=x"]);
-    }
-
-    #[test]
-    fn of_objects_of_one_second_the_first_name_counts() {
-        let all = [
-            dns("b", "a", 1, "h", &["/"]),
-            dns("a", "c", 1, "h", &["/"]),
-            dns("a", "b", 1, "h", &["/"]),
-        ];
-        assert_eq!(told(&all), ["h a =b"]);
-    }
-
-    fn object() -> impl Strategy<Value = Dns> {
-        let path = prop::sample::select(vec!["/", "/a", "/a/", "/a/b", "/b//"]);
-        let paths = prop::collection::vec(path, 0..4);
-        ("[xy]", "[a-f]", 0..3_u8, "[hg]", paths).prop_map(|(namespace, name, at, host, paths)| {
-            dns(&namespace, &name, at, &host, &paths)
-        })
-    }
-
-    /// No two of one name.
-    fn objects() -> impl Strategy<Value = Vec<Dns>> {
-        prop::collection::vec(object(), 0..8).prop_map(|objects| {
-            let mut seen = BTreeSet::new();
-            let is_new = |object: &Dns| {
-                let (namespace, name) = names(&object.metadata);
-                seen.insert((namespace.to_owned(), name.to_owned()))
-            };
-            let mut objects = objects;
-            objects.retain(is_new);
-            objects
-        })
-    }
-
-    /// What is held: namespace, name, host, prefix.
-    fn held(objects: &[Dns]) -> BTreeSet<(String, String, String, String)> {
-        let all = hosts(objects).into_iter().flat_map(|(host, routes)| {
-            let one = move |(path, route): (&str, Route<'_>)| {
-                let namespace = routes.namespace.to_owned();
-                (namespace, route.holder.to_owned(), host.to_owned(), path.to_owned())
-            };
-            routes.routes.clone().into_iter().map(one).collect::<Vec<_>>()
-        });
-        all.collect()
-    }
-
-    proptest! {
-        #[test]
-        fn the_order_in_which_objects_come_does_not_matter(
-            (objects, shuffled) in objects().prop_flat_map(|all| (Just(all.clone()), Just(all).prop_shuffle()))
-        ) {
-            prop_assert_eq!(told(&objects), told(&shuffled));
-        }
-
-        #[test]
-        fn whoever_asks_holds_a_path_or_is_told_who_does(objects in objects()) {
-            let hosts = hosts(&objects);
-            for object in &objects {
-                let host = &hosts[object.spec.host.as_str()];
-                let (namespace, name) = names(&object.metadata);
-                for entry in &object.spec.paths {
-                    let route = host.routes.get(prefix(&entry.path));
-                    match host.taken(object, &entry.path) {
-                        None => prop_assert_eq!(route.unwrap().holder, name),
-                        Some(Taken::Path(holder)) => prop_assert!(holder != name && route.unwrap().holder == holder),
-                        Some(Taken::Host) => prop_assert_ne!(host.namespace, namespace),
-                    }
-                }
-            }
-        }
-
-        #[test]
-        fn a_younger_object_takes_nothing_from_anybody(objects in objects(), other in object()) {
-            let mut younger = other;
-            younger.metadata.name = Some("zz".to_owned());
-            younger.metadata.creation_timestamp = dns("", "", 9, "", &[]).metadata.creation_timestamp;
-            let before = held(&objects);
-            let mut all = objects;
-            all.push(younger);
-            prop_assert!(before.is_subset(&held(&all)));
-        }
-    }
-}
+mod tests;

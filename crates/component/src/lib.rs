@@ -1,6 +1,6 @@
 //! What every program does alike, written once: flags, configuration file and environment; logs;
 //! signals; `/healthz`, `/livez`, `/readyz` and `/metrics`; the client of the API server; the TLS
-//! material of a kubeconfig; leader election; events; networks; the host and whom it asks for names; tasks
+//! material of a kubeconfig; leader election; events; networks; the host and whom it asks for names; certificates in Secrets; tasks
 //! that may not die unseen.
 //!
 //! It knows no program: what differs between two of them is a parameter here.
@@ -22,6 +22,7 @@ mod program;
 mod redis_server;
 mod replica;
 pub mod resolv_conf;
+pub mod server_certificate;
 mod service_manager;
 mod tasks;
 

@@ -47,7 +47,7 @@ impl<C: Containers, A: Addresses> Backend for Nginx<C, A> {
     }
 
     fn want_router(&mut self, plan: Option<RouterPlan>) {
-        self.0.want_all(router::KIND, plan.iter().map(router::spec).collect());
+        self.0.want_all(router::KIND, plan.iter().flat_map(router::specs).collect());
     }
 
     async fn pass(&mut self) -> Result<Summary, ReconcileError> {

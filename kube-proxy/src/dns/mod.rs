@@ -217,7 +217,9 @@ impl Follower for Dns {
     }
 
     fn hosts_changed(&self, world: &World) {
-        self.zone.write().replace_hosts(world.hosts());
+        if let Some(hosts) = world.hosts() {
+            self.zone.write().replace_hosts(hosts);
+        }
     }
 }
 

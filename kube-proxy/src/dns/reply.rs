@@ -60,7 +60,8 @@ pub fn reply(zone: &Zone, name: &Name, kind: RecordType) -> Reply {
             reply.outcome = Outcome::Onward(name);
             return reply;
         }
-        if !zone.is_complete() && !is_fixed(&meaning) || meaning == Meaning::Host(None) {
+        let is_unknown = matches!(meaning, Meaning::Host(None) | Meaning::MaybeHost);
+        if !zone.is_complete() && !is_fixed(&meaning) || is_unknown {
             return Reply { outcome: Outcome::NotYet, ..Reply::default() };
         }
         if let Meaning::Service(Records::External(target)) = meaning

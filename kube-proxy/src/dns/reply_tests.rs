@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::dns::records::records;
+use crate::world::Hosts;
 
 fn put(zone: &mut Zone, namespace: &str, name: &str, spec: &Value, endpoints: &Value) {
     let service = json!({"metadata": {"namespace": namespace, "name": name}, "spec": spec});
@@ -23,6 +24,7 @@ fn zone() -> Zone {
     let ranges = vec!["10.3.0.0/24".parse().unwrap(), "10.244.0.0/16".parse().unwrap()];
     let mut zone = Zone::new("cluster.local", Ipv4Addr::new(10, 3, 0, 10), ranges).unwrap();
     zone.replace([]);
+    zone.replace_hosts(Hosts::default());
     zone.replace_namespaces(["default".to_owned(), "empty".to_owned()].into());
     let https = json!([{"name": "https", "port": 443}, {"port": 80}]);
     put(
@@ -334,5 +336,10 @@ fn the_domain_says_who_knows_it() {
 fn before_the_first_lists_nothing_is_said_to_be_missing() {
     let zone = Zone::new("cluster.local", Ipv4Addr::new(10, 3, 0, 10), vec![]).unwrap();
     assert_eq!(text(&zone, "web.default.svc.cluster.local. A"), "NotYet\n");
+    // It may be a host of a DNS object.
+    assert_eq!(text(&zone, "www.example.com. A"), "NotYet\n");
+    assert_eq!(text(&zone, "1.2.0.192.in-addr.arpa. PTR"), "ask for 1.2.0.192.in-addr.arpa.\n");
+    let mut zone = zone;
+    zone.replace_hosts(Hosts::default());
     assert_eq!(text(&zone, "www.example.com. A"), "ask for www.example.com.\n");
 }

@@ -27,7 +27,8 @@ pub struct Zone {
     /// Who is told of when an address is asked for.
     pointers: HashMap<Ipv4Addr, BTreeSet<Pointer>>,
     namespaces: BTreeSet<String>,
-    hosts: Hosts,
+    /// Nothing before all are known.
+    hosts: Option<Hosts>,
 }
 
 /// A name that an address has.
@@ -61,6 +62,8 @@ pub(super) enum Meaning<'a> {
     Pointers(Option<&'a BTreeSet<Pointer>>),
     /// A host of DNS objects, by its address if that is known.
     Host(Option<Ipv4Addr>),
+    /// A name that may be a host of DNS objects, which are not known yet.
+    MaybeHost,
     /// There is no such name.
     Nothing,
     /// Others know.
@@ -84,7 +87,7 @@ impl Zone {
             services: HashMap::new(),
             pointers: HashMap::new(),
             namespaces: BTreeSet::new(),
-            hosts: Hosts::default(),
+            hosts: None,
         })
     }
 
@@ -104,7 +107,7 @@ impl Zone {
 
     /// These are all hosts of DNS objects.
     pub fn replace_hosts(&mut self, hosts: Hosts) {
-        self.hosts = hosts;
+        self.hosts = Some(hosts);
     }
 
     /// This is one of the Services, or there is no such one.
@@ -171,7 +174,7 @@ impl Zone {
 
     /// This name and no other: what is beside it and below it is asked of others.
     fn host(&self, name: &Name) -> Meaning<'_> {
-        let Hosts { names, router } = &self.hosts;
+        let Some(Hosts { names, router }) = &self.hosts else { return Meaning::MaybeHost };
         let is_one = !names.is_empty() && names.contains(&labels(name, 0).join("."));
         if is_one { Meaning::Host(*router) } else { Meaning::Elsewhere }
     }

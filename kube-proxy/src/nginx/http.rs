@@ -24,8 +24,8 @@ pub struct Http {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// Where it listens.
-    pub address: SocketAddrV4,
-    /// The hosts' names; `*.` at the beginning stands for any. None of them: all hosts.
+    pub addresses: BTreeSet<SocketAddrV4>,
+    /// The hosts' names; `*.` at the beginning stands for one label. None of them: all hosts.
     pub names: BTreeSet<String>,
     /// With TLS, as this.
     pub tls: Option<Certificate>,
@@ -51,6 +51,8 @@ pub struct Location {
     pub upstream: String,
     /// What of the path it sees.
     pub seen: Seen,
+    /// Who comes without TLS is sent to come again with it.
+    pub secure: bool,
     /// Headers that the request gets.
     pub headers: BTreeMap<String, String>,
 }
@@ -101,6 +103,19 @@ const PASSED_ON: &str = "    absolute_redirect off;
     proxy_send_timeout 1h;
 ";
 
+/// Older ones are taken by no browser of our days.
+const TLS: &str = "    ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_session_cache shared:tls:5m;
+";
+
+/// Nobody answers where no connection was made, and whoever breaks one off is a bad gateway.
+const UNREACHED: &str = "        error_page 502 @unreached;
+        location @unreached {
+            if ($upstream_connect_time ~ \"^[-, ]*$\") { return 503; }
+            return 502;
+        }
+";
+
 impl Http {
     pub(super) fn write(&self, out: &mut String, files: &mut Files) -> fmt::Result {
         if self.servers.is_empty() {
@@ -115,6 +130,9 @@ impl Http {
         )?;
         out.write_str(FORWARDED)?;
         out.write_str(PASSED_ON)?;
+        if self.servers.iter().any(|server| server.tls.is_some()) {
+            out.write_str(TLS)?;
+        }
         for (number, addresses) in self.answering() {
             writeln!(out, "    upstream u{number} {{")?;
             for address in addresses {
@@ -143,17 +161,23 @@ impl Http {
 
     fn write_server(&self, out: &mut String, server: &Server, files: &mut Files) -> fmt::Result {
         let tls = if server.tls.is_some() { " ssl" } else { "" };
-        writeln!(out, "    server {{\n        listen {}{tls};", server.address)?;
+        writeln!(out, "    server {{")?;
+        for address in &server.addresses {
+            writeln!(out, "        listen {address}{tls};")?;
+        }
         let names = server.names.iter().filter(|name| is_name(name));
-        let names: Vec<_> = names.map(|name| quoted(name)).collect();
+        let names: Vec<_> = names.map(|name| pattern(name)).collect();
         let names = if names.is_empty() { "_".to_owned() } else { names.join(" ") };
         writeln!(out, "        server_name {names};")?;
         if let Some(Certificate { chain, key }) = &server.tls {
             writeln!(out, "        ssl_certificate {};", carry(files, "pem", chain))?;
             writeln!(out, "        ssl_certificate_key {};", carry(files, "key", key))?;
         }
+        if server.locations.iter().any(|location| self.number(&location.upstream).is_some()) {
+            out.write_str(UNREACHED)?;
+        }
         for (path, location) in paths(server) {
-            self.write_location(out, &path, location)?;
+            self.write_location(out, server, &path, location)?;
         }
         writeln!(out, "    }}")
     }
@@ -161,12 +185,17 @@ impl Http {
     fn write_location(
         &self,
         out: &mut String,
+        server: &Server,
         path: &str,
         location: Option<&Location>,
     ) -> fmt::Result {
         let Some(location) = location else {
             return writeln!(out, "        location {path} {{ return 404; }}");
         };
+        if location.secure && server.tls.is_none() {
+            let again = "return 308 https://$host$request_uri;";
+            return writeln!(out, "        location {path} {{ {again} }}");
+        }
         let Some(upstream) = self.number(&location.upstream) else {
             return writeln!(out, "        location {path} {{ return 503; }}");
         };
@@ -250,6 +279,14 @@ fn is_name(name: &str) -> bool {
     labels.into_iter().all(|label| !label.is_empty() && label.chars().all(is_of_label))
 }
 
+/// What nginx knows a host's name by. With its own wildcard, `*.a.test` would be `c.b.a.test`, too.
+fn pattern(name: &str) -> String {
+    match name.strip_prefix("*.") {
+        Some(rest) => quoted(&format!("~^[^.]+[.]{}$", rest.replace('.', "[.]"))),
+        None => quoted(name),
+    }
+}
+
 /// One word where nginx looks for variables.
 fn value(text: &str) -> String {
     quoted(text).replace('$', "${dollar}")
@@ -279,11 +316,12 @@ mod tests {
             path: Path::Prefix(format!("{path}/")),
             upstream: String::new(),
             seen: Seen::Below,
+            secure: false,
             headers: BTreeMap::new(),
         };
         let longest = format!("/{}", "$".repeat(MAX_PATH - 1));
         let server = Server {
-            address: "10.96.0.20:80".parse().unwrap(),
+            addresses: ["10.96.0.20:80".parse().unwrap()].into(),
             names: BTreeSet::new(),
             tls: None,
             locations: vec![location(&longest), location(&format!("{longest}$"))],
@@ -297,13 +335,14 @@ mod tests {
     #[test]
     fn a_server_without_a_name_that_nginx_takes_is_left_out() {
         let server = |names: &[&str]| Server {
-            address: "10.96.0.20:80".parse().unwrap(),
+            addresses: ["10.96.0.20:80".parse().unwrap()].into(),
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             tls: None,
             locations: vec![Location {
                 path: Path::Prefix("~*".to_owned()),
                 upstream: String::new(),
                 seen: Seen::Whole,
+                secure: false,
                 headers: BTreeMap::new(),
             }],
         };
@@ -319,7 +358,7 @@ mod tests {
         let nothing = "location \"/\" { return 404; }";
         assert_eq!(written(&[]), format!("server_name _; {nothing}"));
         let two = ["*.shop.example.com", "shop.example.com", "~^(.*)$", "a*.b", "a..b", ""];
-        let names = "\"*.shop.example.com\" \"shop.example.com\"";
+        let names = "\"~^[^.]+[.]shop[.]example[.]com$\" \"shop.example.com\"";
         assert_eq!(written(&two), format!("server_name {names}; {nothing}"));
         assert_eq!(written(&["~^(.*)$"]), "");
     }

@@ -1,41 +1,39 @@
-//! Says of DNS objects whether their hosts and paths are served, and keeps the Service whose address the hosts lead to as
-//! long as there are any. What is served is kube-proxy's business, which decides by the same function who holds a path
-//! ([`api_machinery::host_routes`]).
+//! Says of DNS objects whether their hosts and paths are served. What is served is kube-proxy's business, which decides by
+//! the same function who holds a path ([`api_machinery::host_routes`]).
 
 mod status;
 
 use std::sync::Arc;
 
-use api_machinery::host_routes::{ROUTER, is_router};
+use api_machinery::host_routes::Claim;
 use api_types::api::core::v1::Service;
+use api_types::api::networking::v1::Ingress;
 use api_types::minik8s::Dns;
 use component::events::Recorder;
-use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::api::PostParams;
 use kube::{Api, Client};
-use serde_json::json;
 
 use crate::clock::Clock;
 use crate::context::Context;
-use crate::frame::{
-    Change, Controller, Error, Next, ObjectKey, Registered, Step, Term, WorkQueue, code,
-};
+use crate::controllers::router::{self, Router};
+use crate::frame::{Change, Controller, Error, Next, ObjectKey, Registered, Step, Term, WorkQueue};
 use crate::informers::Informers;
 
 const NAME: &str = "dns-controller";
-/// Tells the router from a Service of somebody's that has its name.
-const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "minik8s");
 
 pub(super) fn register(context: &Context) -> Registered {
     let queue = Arc::new(WorkQueue::default());
     watch(&context.informers, &queue);
     let controller = Hosts {
+        router: Router { client: context.client(), informers: context.informers.clone() },
         client: context.client(),
         clock: context.clock,
         informers: context.informers.clone(),
         recorder: context.recorder(NAME),
     };
-    let Informers { dnses, services, .. } = &context.informers;
-    Registered::new(controller, queue).reads(dnses).reads(services)
+    let Informers { dnses, ingresses, ingress_classes, services, .. } = &context.informers;
+    let registered = Registered::new(controller, queue).reads(dnses).reads(ingresses);
+    registered.reads(ingress_classes).reads(services)
 }
 
 /// The handlers must not hold the objects for ever.
@@ -50,10 +48,19 @@ fn watch(informers: &Informers, queue: &Arc<WorkQueue>) {
         }
     });
     let (wanted, dnses) = (queue.clone(), Arc::downgrade(&informers.dnses));
+    informers.ingresses.on_change(move |change: &Change<Ingress>| {
+        let Some(dnses) = dnses.upgrade() else { return };
+        for claim in change.versions().map(|ingress| Claim::of_ingress(ingress)) {
+            let hosts = claim.hosts.into_iter().map(|host| Term::Host(host.to_owned()));
+            let sharing = hosts.flat_map(|host| dnses.with(&host));
+            sharing.for_each(|dns| wanted.add(ObjectKey::of(&dns.metadata)));
+        }
+    });
+    let (wanted, dnses) = (queue.clone(), Arc::downgrade(&informers.dnses));
     informers.services.on_change(move |change: &Change<Service>| {
         let (Some(dnses), Some(service)) = (dnses.upgrade(), change.latest()) else { return };
         let key = ObjectKey::of(&service.metadata);
-        let concerned = if is_router(service) {
+        let concerned = if key == router::key() {
             wanted.add(key);
             dnses.list()
         } else {
@@ -69,16 +76,12 @@ fn is_status_alone(change: &Change<Dns>) -> bool {
     both.is_some_and(|(old, new)| old.spec == new.spec && old.metadata.uid == new.metadata.uid)
 }
 
-fn is_managed(service: &Service) -> bool {
-    let labels = service.metadata.labels.as_ref();
-    labels.and_then(|labels| labels.get(MANAGED_BY.0)).is_some_and(|by| by == MANAGED_BY.1)
-}
-
 fn names(dns: &Dns, service: &str) -> bool {
     dns.spec.paths.iter().any(|path| path.service.name == service)
 }
 
 struct Hosts {
+    router: Router,
     client: Client,
     clock: Clock,
     informers: Informers,
@@ -94,13 +97,8 @@ impl Controller for Hosts {
     /// The key may be the router's, which is looked at with whichever object. An object is told of its paths even though
     /// the router can't be made.
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
-        let router = self.informers.services.get(&ObjectKey::new(ROUTER.0, ROUTER.1));
-        let is_wanted = !self.informers.dnses.list().is_empty();
-        let kept = match &router {
-            None if is_wanted => self.make_router().await,
-            Some(router) if !is_wanted && is_managed(router) => self.remove_router(router).await,
-            _ => Ok(()),
-        };
+        let router = router::service(&self.informers);
+        let kept = self.router.keep().await;
         if let Some(dns) = self.informers.dnses.get(key) {
             self.write_status(key, &dns, router.as_deref()).await?;
         }
@@ -109,39 +107,21 @@ impl Controller for Hosts {
 }
 
 impl Hosts {
-    /// It has no endpoints: each node's kube-proxy has an nginx at its address.
-    async fn make_router(&self) -> Result<(), Error> {
-        let router = json!({
-            "apiVersion": "v1", "kind": "Service",
-            "metadata": {"name": ROUTER.1, "labels": {"k8s-app": ROUTER.1, MANAGED_BY.0: MANAGED_BY.1}},
-            "spec": {"ports": [{"name": "http", "port": 80}]},
-        });
-        let router = serde_json::from_value(router).expect("it is a Service");
-        let created = self.services().create(&PostParams::default(), &router).await;
-        match created {
-            // Another worker was faster.
-            Err(error) if code(&error) == Some(409) => Ok(()),
-            created => created.step("making the Service of the hosts' router").map(drop),
-        }
-    }
-
-    async fn remove_router(&self, router: &Service) -> Result<(), Error> {
-        let this_one = Preconditions { uid: router.metadata.uid.clone(), resource_version: None };
-        let params = DeleteParams::default().preconditions(this_one);
-        let removed = self.services().delete(ROUTER.1, &params).await;
-        removed.unless_gone("removing the Service of the hosts' router").map(drop)
-    }
-
     async fn write_status(
         &self,
         key: &ObjectKey,
         dns: &Dns,
         router: Option<&Service>,
     ) -> Result<(), Error> {
-        let sharing = self.informers.dnses.with(&Term::Host(dns.spec.host.clone()));
+        let host = Term::Host(dns.spec.host.clone());
+        let (dnses, mut ingresses) =
+            (self.informers.dnses.with(&host), self.informers.ingresses.with(&host));
+        ingresses.retain(|ingress| router::serves(&self.informers, ingress));
+        let sharing = dnses.iter().map(|dns| Claim::of_dns(dns));
+        let sharing = sharing.chain(ingresses.iter().map(|ingress| Claim::of_ingress(ingress)));
         let service =
             |name: &str| self.informers.services.get(&ObjectKey::new(&key.namespace, name));
-        let wanted = status::status(dns, &sharing, service, router, self.clock.now());
+        let wanted = status::status(dns, sharing, service, router, self.clock.now());
         if dns.status.as_ref() == Some(&wanted) {
             return Ok(());
         }
@@ -156,32 +136,17 @@ impl Hosts {
         }
         Ok(())
     }
-
-    fn services(&self) -> Api<Service> {
-        Api::namespaced(self.client.clone(), ROUTER.0)
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn dns(uid: &str, address: &str) -> Arc<Dns> {
         let dns = json!({"metadata": {"uid": uid}, "status": {"address": address}});
         Arc::new(serde_json::from_value(dns).expect("it is a DNS object"))
-    }
-
-    /// That ours goes is shown by `tests/controllers`.
-    #[test]
-    fn a_service_of_somebodys_with_the_routers_name_is_not_ours() {
-        let labelled = |labels: serde_json::Value| -> Service {
-            let service = json!({"metadata": {"name": ROUTER.1, "labels": labels}});
-            serde_json::from_value(service).expect("it is a Service")
-        };
-        assert!(!is_managed(&labelled(json!(null))));
-        assert!(!is_managed(&labelled(json!({"k8s-app": ROUTER.1}))));
-        assert!(!is_managed(&labelled(json!({MANAGED_BY.0: "Helm"}))));
-        assert!(is_managed(&labelled(json!({MANAGED_BY.0: MANAGED_BY.1}))));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use api_machinery::host_routes::{Taken, hosts};
+use api_machinery::host_routes::{Claim, Holder, Path, Taken, hosts, is_router, prefix};
 use api_types::api::core::v1::Service;
 use api_types::jiff::Timestamp;
 use api_types::meta::{Condition, Time};
@@ -13,20 +13,29 @@ use component::events::EventType;
 /// What is amiss: a reason, and a message for people.
 type Problem = (&'static str, String);
 
-/// `sharing`: the objects that name the same host. `service`: those of the namespace, by name.
-pub(super) fn status(
+const SOMEBODYS: &str =
+    "the Service kube-system/dns-router is not the hosts' router, which needs that name";
+
+/// `sharing`: of the objects that name the same host. `service`: those of the namespace, by name. `router`: the Service of
+/// its name, be it somebody's.
+pub(super) fn status<'a>(
     dns: &Dns,
-    sharing: &[Arc<Dns>],
+    sharing: impl IntoIterator<Item = Claim<'a>>,
     service: impl Fn(&str) -> Option<Arc<Service>>,
     router: Option<&Service>,
     now: Timestamp,
 ) -> DnsStatus {
+    let is_somebodys = router.is_some_and(|router| !is_router(router));
+    let router = router.filter(|router| is_router(router));
     let address = router.and_then(|router| router.spec.as_ref()?.cluster_ip.clone());
     let address = address.filter(|address| !address.is_empty());
     let (is_others, taken) = taken(dns, sharing);
     let unresolved = dns.spec.paths.iter().filter_map(|path| unresolved(path, &service)).collect();
     let (taken, unresolved) = (joined(taken), joined(unresolved));
-    let pending = || ("AddressPending", "the hosts' router has no address yet".to_owned());
+    let pending = || match is_somebodys {
+        false => ("AddressPending", "the hosts' router has no address yet".to_owned()),
+        true => ("AddressPending", SOMEBODYS.to_owned()),
+    };
     let amiss = joined(taken.iter().chain(&unresolved).cloned().collect());
     let amiss = amiss.or_else(|| address.is_none().then(pending));
     let conditions = [
@@ -43,22 +52,21 @@ pub(super) fn status(
 }
 
 /// Whether the host is another namespace's, and of what others have.
-fn taken(dns: &Dns, sharing: &[Arc<Dns>]) -> (bool, Vec<Problem>) {
+fn taken<'a>(dns: &Dns, sharing: impl IntoIterator<Item = Claim<'a>>) -> (bool, Vec<Problem>) {
     let host = dns.spec.host.as_str();
-    let hosts = hosts(sharing.iter().map(AsRef::as_ref));
+    let (hosts, holder) = (hosts(sharing), Claim::of_dns(dns).holder);
     let Some(routes) = hosts.get(host) else { return (false, Vec::new()) };
     let taken = dns.spec.paths.iter().filter_map(|entry| {
         let path = &entry.path;
-        Some(match routes.taken(dns, path)? {
+        Some(match routes.taken(holder, Path::Prefix(prefix(path)))? {
             Taken::Host => {
                 let others =
-                    format!("host {host:?} belongs to an older DNS object of another namespace");
+                    format!("host {host:?} belongs to an older object of another namespace");
                 ("HostConflict", others)
             }
-            Taken::Path(holder) => (
-                "PathConflict",
-                format!("path {path:?} is that of the older DNS object {holder:?}"),
-            ),
+            Taken::Path(Holder { name, kind, .. }) => {
+                ("PathConflict", format!("path {path:?} is that of the older {kind} {name:?}"))
+            }
         })
     });
     let mut taken: Vec<_> = taken.collect();
@@ -177,10 +185,17 @@ mod tests {
     }
 
     fn told(dns: &Dns, sharing: &[&Dns], router: Option<&str>) -> DnsStatus {
-        let sharing: Vec<_> = sharing.iter().map(|dns| Arc::new((*dns).clone())).collect();
-        let router = router.map(|address| service(json!({"clusterIP": address})));
+        let sharing = sharing.iter().map(|dns| Claim::of_dns(dns));
+        let router = router.map(|address| Service {
+            metadata: serde_json::from_value(json!({
+                "namespace": "kube-system", "name": "dns-router",
+                "labels": {"app.kubernetes.io/managed-by": "minik8s"},
+            }))
+            .unwrap(),
+            ..(*service(json!({"clusterIP": address}))).clone()
+        });
         let now = "2026-01-02T00:00:00Z".parse().unwrap();
-        status(dns, &sharing, found, router.as_deref(), now)
+        status(dns, sharing, found, router.as_ref(), now)
     }
 
     /// As `type status reason: message`.
@@ -205,6 +220,18 @@ mod tests {
         let events = news(&Dns { status: Some(early), ..dns }, &ready);
         let text = "shop.test leads to the services of its paths".to_owned();
         assert_eq!(events, [(EventType::Normal, "Ready".to_owned(), text)]);
+    }
+
+    #[test]
+    fn a_service_of_somebodys_in_the_place_of_the_router_is_told_of() {
+        let dns = dns("a", 1, &[("/", "web", 80)]);
+        let metadata = json!({"namespace": "kube-system", "name": "dns-router"});
+        let metadata = serde_json::from_value(metadata).unwrap();
+        let other = Service { metadata, ..(*service(json!({"clusterIP": "10.96.0.7"}))).clone() };
+        let now = "2026-01-02T00:00:00Z".parse().unwrap();
+        let status = status(&dns, [Claim::of_dns(&dns)], found, Some(&other), now);
+        assert_eq!(short(&status)[2], format!("Ready False AddressPending: {SOMEBODYS}"));
+        assert_eq!(status.address, None);
     }
 
     #[test]
@@ -259,7 +286,7 @@ mod tests {
         let mut other = dns("other", 2, &[("/a", "web", 80), ("/b", "web", 80)]);
         other.metadata.namespace = Some("elsewhere".to_owned());
         let status = told(&other, &[&older, &other], ROUTER);
-        let message = "host \"shop.test\" belongs to an older DNS object of another namespace";
+        let message = "host \"shop.test\" belongs to an older object of another namespace";
         assert_eq!(short(&status)[0], format!("Accepted False HostConflict: {message}"));
         assert_eq!(status.address, None);
     }
