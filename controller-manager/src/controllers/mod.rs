@@ -191,7 +191,7 @@ mod tests {
             ("taint-eviction-controller", &["pods", "nodes", "leases"]),
             ("pod-garbage-collector", &["pods", "nodes"]),
             ("endpoint-controller", &["services", "pods", "endpoints"]),
-            ("endpointslice-controller", &["services", "pods", "endpointslices"]),
+            ("endpointslice-controller", &["services", "pods", "endpointslices", "nodes"]),
             ("namespace-controller", &["namespaces", "pods"]),
             ("serviceaccount-controller", &["namespaces", "serviceaccounts"]),
             ("garbage-collector", &[]),

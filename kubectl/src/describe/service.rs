@@ -20,13 +20,21 @@ pub(super) fn describe(service: &Value, related: &Related) -> String {
     sheet.field(0, "IP Families", or_none(list(service, "/spec/ipFamilies")));
     sheet.field(0, "IP", text(service, "/spec/clusterIP"));
     sheet.field(0, "IPs", or_none(list(service, "/spec/clusterIPs")));
+    sheet.some(0, "External IPs", &joined_texts(list(service, "/spec/externalIPs"), ","));
+    sheet.some(0, "Desired LoadBalancer IP", text(service, "/spec/loadBalancerIP"));
     sheet.some(0, "External Name", text(service, "/spec/externalName"));
+    sheet.some(0, "LoadBalancer Ingress", &ingress(service));
     for port in list(service, "/spec/ports") {
         self::port(&mut sheet, port, &related.slices);
     }
     sheet.field(0, "Session Affinity", text(service, "/spec/sessionAffinity"));
     sheet.some(0, "External Traffic Policy", text(service, "/spec/externalTrafficPolicy"));
     sheet.some(0, "Internal Traffic Policy", text(service, "/spec/internalTrafficPolicy"));
+    if let Some(port) = number(service, "/spec/healthCheckNodePort").filter(|p| *p != 0) {
+        sheet.field(0, "HealthCheck NodePort", port);
+    }
+    let ranges = list(service, "/spec/loadBalancerSourceRanges");
+    sheet.some(0, "LoadBalancer Source Ranges", &joined_texts(ranges, ","));
     sheet.events(&related.events, related.now);
     sheet.finish()
 }
@@ -35,7 +43,22 @@ fn or_none(values: &[Value]) -> String {
     if values.is_empty() {
         return "<none>".to_owned();
     }
-    values.iter().map(scalar).collect::<Vec<_>>().join(",")
+    joined_texts(values, ",")
+}
+
+fn joined_texts(values: &[Value], separator: &str) -> String {
+    values.iter().map(scalar).collect::<Vec<_>>().join(separator)
+}
+
+/// Where load balancers are, and how they hand on what comes.
+fn ingress(service: &Value) -> String {
+    let shown = |ingress: &Value| match (text(ingress, "/ip"), text(ingress, "/ipMode")) {
+        ("", _) => text(ingress, "/hostname").to_owned(),
+        (ip, "") => ip.to_owned(),
+        (ip, mode) => format!("{ip} ({mode})"),
+    };
+    let all = list(service, "/status/loadBalancer/ingress").iter().map(shown);
+    all.collect::<Vec<_>>().join(", ")
 }
 
 fn port(sheet: &mut Sheet, port: &Value, slices: &[Value]) {

@@ -6,6 +6,7 @@ mod backends;
 mod endpoints;
 mod slices;
 mod subsets;
+mod topology;
 mod wanted_slices;
 
 use std::sync::Arc;

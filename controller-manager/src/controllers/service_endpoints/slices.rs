@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api_types::api::core::v1::Service;
+use api_types::api::core::v1::{Node, Service};
 use api_types::api::discovery::v1::EndpointSlice;
 use futures::future::try_join_all;
 use kube::api::{DeleteParams, PostParams};
@@ -18,12 +18,15 @@ use crate::frame::{
 use crate::indexes::Selecting;
 use crate::informers::Informers;
 
+/// By which a Node says its zone.
+const ZONE: &str = "topology.kubernetes.io/zone";
 /// While own writes have not come back, look again this often.
 const UNSEEN: Duration = Duration::from_secs(1);
 
 pub(crate) fn register(context: &Context) -> Registered {
     let queue = Arc::new(WorkQueue::default());
     watch_services_and_pods(&context.informers, &queue);
+    watch_zones(&context.informers, &queue);
     let wanted = queue.clone();
     context.informers.endpoint_slices.on_change(move |change: &Change<EndpointSlice>| {
         let services = change.versions().filter_map(|slice| service_of(slice));
@@ -34,8 +37,24 @@ pub(crate) fn register(context: &Context) -> Registered {
         informers: context.informers.clone(),
         expectations: Expectations::default(),
     };
-    let Informers { services, pods, endpoint_slices, .. } = &context.informers;
-    Registered::new(controller, queue).reads(services).reads(pods).reads(endpoint_slices)
+    let Informers { services, pods, endpoint_slices, nodes, .. } = &context.informers;
+    let registered = Registered::new(controller, queue).reads(services).reads(pods);
+    registered.reads(endpoint_slices).reads(nodes)
+}
+
+/// A zone is in the slices of all Services that have pods there.
+fn watch_zones(informers: &Informers, queue: &Arc<WorkQueue>) {
+    let (queue, services) = (queue.clone(), informers.services.clone());
+    informers.nodes.on_change(move |change: &Change<Node>| {
+        let zone_in = |node: &Option<Arc<Node>>| node.as_deref().and_then(zone).map(str::to_owned);
+        if zone_in(&change.old) != zone_in(&change.new) {
+            services.list().iter().for_each(|it| queue.add(ObjectKey::of(&it.metadata)));
+        }
+    });
+}
+
+fn zone(node: &Node) -> Option<&str> {
+    node.metadata.labels.as_ref()?.get(ZONE).map(String::as_str)
 }
 
 /// The Service of a slice that is ours to write.
@@ -91,7 +110,11 @@ impl Slices {
     ) -> Result<(), Error> {
         let Some(selector) = service.selector() else { return Ok(()) };
         let selected = self.informers.pods.selected(&key.namespace, &selector);
-        let plan = plan(service, &backends::of(service, &selected), existing);
+        let zone_of = |node: &str| {
+            let node = self.informers.nodes.get(&ObjectKey::cluster(node))?;
+            zone(&node).map(str::to_owned)
+        };
+        let plan = plan(service, &backends::of(service, &selected), existing, zone_of);
         // New addresses are announced before old ones go.
         try_join_all(plan.replace.iter().map(|slice| self.replace(key, slice))).await?;
         try_join_all(plan.create.iter().map(|slice| self.create(key, slice))).await?;

@@ -12,6 +12,7 @@ use api_types::meta::ObjectMeta;
 
 use super::backends::{Backend, Port};
 use super::is_headless;
+use super::topology::place;
 use crate::owners::{controller_reference, is_controlled_by};
 
 /// Endpoints in one slice.
@@ -30,14 +31,20 @@ pub(super) struct Plan {
     pub(super) delete: Vec<Arc<EndpointSlice>>,
 }
 
+/// `zone_of`: the zone of a node.
 pub(super) fn plan(
     service: &Service,
     backends: &[Backend],
     existing: &[Arc<EndpointSlice>],
+    zone_of: impl Fn(&str) -> Option<String>,
 ) -> Plan {
     let (existing, inherited): (Vec<_>, Vec<_>) =
         existing.iter().partition(|slice| is_owned(slice, service));
     let mut groups = grouped(backends);
+    for endpoint in groups.values_mut().flatten() {
+        let zone = endpoint.node_name.as_deref().and_then(&zone_of);
+        place(endpoint, service, zone);
+    }
     let kept: Vec<_> =
         existing.into_iter().map(|slice| (slice, keep(slice, &mut groups))).collect();
     let mut plan = Plan::default();
@@ -188,6 +195,10 @@ mod tests {
     use super::super::backends;
     use super::super::backends::tests::{pod, service, typed};
     use super::*;
+
+    fn plan(service: &Service, backends: &[Backend], existing: &[Arc<EndpointSlice>]) -> Plan {
+        super::plan(service, backends, existing, |_| Some("west".to_owned()))
+    }
 
     fn web() -> Service {
         service(json!([{"port": 80}]), json!({}))
