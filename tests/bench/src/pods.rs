@@ -141,6 +141,7 @@ impl Node {
             host_ip: "192.0.2.1".to_owned(),
             root: root.path().to_owned(),
             dns: ClusterDns::default(),
+            publish_ports: false,
             services: Services::follow(
                 &listwatch,
                 &component::Tasks::default(),
