@@ -42,7 +42,7 @@ control() {
         printf 'Suggests: etcd-server, redis-server\n'
         ;;
     worker)
-        needs='docker.io | docker-ce, iptables, nftables, iproute2'
+        needs='docker.io | docker-ce, iptables, nftables, conntrack, iproute2'
         about='node agent of minik8s, a small Kubernetes
  kubelet and kube-proxy, for systemd to run. Images are made by
  /usr/share/minik8s/scripts/images.sh, or pulled from where the flags say.'

@@ -18,6 +18,7 @@
 #   --cluster-dns IP           where pods ask for names (the tenth address of services; '' for no cluster DNS)
 #   --dns-upstream ADDRESS,…   whom it asks for names that are not the cluster's (whom this machine asks)
 #   --ingress-host-ports       serve Ingresses at ports 80 and 443 of this machine's own address, too
+#   --proxy-mode MODE          what carries Services: nginx, one for each, or nftables, the kernel (nginx); it may be changed while the cluster runs
 #   --nodes N       so many kubelets on this machine (1)
 #   --node-name N   name of the first node (the host name); the others are N-2, N-3, …
 #   --one-file      all programs as one file under several names, which takes less memory and is built sooner
@@ -45,6 +46,9 @@ while [ $# -gt 0 ]; do
     --redis=* | --registry=* | --one-file=* | --monitoring=* | --publish-ports=* | --ingress-host-ports=* | --debug=*) switch "${1#--}" ;;
     --warm-pool) give warm-pool "${2:?--warm-pool needs a number}" && shift ;;
     --registry-host | --registry-secret | --package-index | --build-network | --cluster-dns | --dns-upstream) give "${1#--}" "${2?$1 needs a value}" && shift ;;
+    --proxy-mode)
+        case "${2-}" in nginx | nftables) give proxy-mode "$2" && shift ;; *) die "--proxy-mode: must be nginx or nftables" ;; esac
+        ;;
     --nodes) give nodes "${2:?--nodes needs a number}" && shift ;;
     --node-name) give node-name "${2:?--node-name needs a name}" && shift ;;
     --no-build) build=false ;;
@@ -167,7 +171,7 @@ start_nodes() {
     # shellcheck disable=SC2046 # a flag, or none
     start kube-proxy "$BIN/kube-proxy" --kubeconfig "$CONFIG_DIR/kube-proxy.conf" --node-name "$NODE_NAME" --state-dir "$STATE_DIR/kube-proxy" \
         --cluster-cidr "$CLUSTER_CIDR" --service-cidr "$SERVICE_CIDR" --health-address "127.0.0.1:$(port 10256)" $(metrics 10249) \
-        "${dns[@]}" "${upstream[@]}" "${ingress[@]}" "${bus[@]}"
+        --proxy-mode "$(setting proxy-mode)" "${dns[@]}" "${upstream[@]}" "${ingress[@]}" "${bus[@]}"
 }
 
 nodes_ready() { [ "$(kubectl get nodes --no-headers | awk '$2 == "Ready"' | wc -l)" -ge "$NODES" ]; }

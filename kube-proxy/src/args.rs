@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use component::{ClientArgs, ServeArgs, network};
 use ipnet::Ipv4Net;
 
@@ -14,7 +14,7 @@ use crate::{
     node_addresses::NodeAddresses,
 };
 
-/// Gives every Service its virtual IP on this node: an nginx each, balanced over the ready endpoints.
+/// Gives every Service its virtual IP on this node: an nginx each, or rules of nftables, balanced over the ready endpoints.
 /// Adds routes to the pods of nodes on other hosts of the same network segment. Serves the cluster's DNS.
 ///
 /// Needs root, for addresses on lo, routes and port 53. Running nginx containers are left alone when it ends, and
@@ -29,6 +29,9 @@ pub struct Args {
     /// This node's name [default: the host name]
     #[arg(long, value_name = "NAME")]
     pub(crate) node_name: Option<String>,
+    /// What carries Services. It may be changed at any time; established connections through an nginx end with it
+    #[arg(long, value_enum, value_name = "MODE", default_value_t = ProxyMode::Nginx)]
+    pub(crate) proxy_mode: ProxyMode,
     /// The range of the virtual IPs. Packets for addresses of it that no Service has are dropped, and
     /// addresses of it on lo that no Service has are removed
     #[arg(long, value_name = "CIDR", default_value = "10.96.0.0/16", value_parser = network::parse)]
@@ -72,6 +75,15 @@ pub struct Args {
     pub(crate) docker_host: String,
 }
 
+/// What carries Services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProxyMode {
+    /// An nginx for each Service, in a container
+    Nginx,
+    /// The kernel, by rules of nftables (needs nft and conntrack)
+    Nftables,
+}
+
 const EXAMPLES: &str = "Examples:
   kube-proxy --kubeconfig /etc/minik8s/kube-proxy.conf
   kube-proxy --kubeconfig /etc/minik8s/kube-proxy.conf --redis redis://127.0.0.1:6379 --node-name n1
@@ -82,6 +94,10 @@ const EXAMPLES: &str = "Examples:
 
   # The containers that it keeps
   docker ps --filter label=io.minik8s.service
+
+  # Services carried by the kernel, and its rules for them
+  kube-proxy --kubeconfig /etc/minik8s/kube-proxy.conf --proxy-mode nftables
+  nft list table ip minik8s-services-0a600000-16
 
   # The routes that it keeps
   ip route show proto 138";

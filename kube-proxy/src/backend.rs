@@ -1,5 +1,6 @@
 //! What carries the Services on a node, as the loop over them needs it: so that there can be several ways.
 
+mod nftables;
 mod nginx;
 pub mod router;
 pub mod service;
@@ -8,6 +9,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use async_trait::async_trait;
 
+pub use nftables::{Nftables, WithoutRules};
 pub use nginx::Nginx;
 
 use crate::{

@@ -55,7 +55,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     addresses::Loopback,
-    backend::Nginx,
+    args::ProxyMode,
+    backend::{Backend, Nftables, Nginx, WithoutRules},
     configs::Configs,
     dns::Dns,
     docker::Docker,
@@ -95,7 +96,7 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
         dns_check.ready();
     }
     let configs = Configs::open(&args.state_dir).context("cannot use --state-dir")?;
-    let mut backend = Nginx(Reconciler::new(docker.clone(), addresses, configs));
+    let mut backend = carry_services(&args, docker.clone(), addresses, configs);
     let host = Host { node: node.clone(), cluster_cidr: args.cluster_cidr };
     let mut routes = keep_routes(host, recorder.clone(), routes_check, &runtime)?;
     let here = Here {
@@ -122,7 +123,10 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let mut parts: Vec<Part<'_>> = vec![
         ("watching Services and EndpointSlices", watches.boxed_local()),
         ("watching nodes", nodes_watch.boxed_local()),
-        ("keeping Services", sync::run(&world, &here, &mut backend, &wake, &outlets).boxed_local()),
+        (
+            "keeping Services",
+            sync::run(&world, &here, &mut *backend, &wake, &outlets).boxed_local(),
+        ),
         ("keeping routes", routes.run(&nodes, &routes_wake).boxed_local()),
         (
             "telling of host ports",
@@ -157,6 +161,23 @@ async fn run(shutdown: &CancellationToken, parts: Vec<Part<'_>>) -> anyhow::Resu
 async fn hold_addresses(args: &Args) -> anyhow::Result<Loopback> {
     let opened = Loopback::open(args.service_cidr, args.cluster_cidr).await;
     opened.context("cannot hold addresses")
+}
+
+/// The two modes leave nothing of each other behind.
+fn carry_services(
+    args: &Args,
+    docker: Docker,
+    addresses: Loopback,
+    configs: Configs,
+) -> Box<dyn Backend> {
+    let range = args.service_cidr;
+    match args.proxy_mode {
+        ProxyMode::Nginx => {
+            let nginx = Nginx(Reconciler::new(docker, addresses, configs));
+            Box::new(WithoutRules::new(range, nginx))
+        }
+        ProxyMode::Nftables => Box::new(Nftables::new(range, docker, addresses, configs)),
+    }
 }
 
 /// Nothing, if none is wanted here.

@@ -57,7 +57,7 @@ struct Planned {
 pub async fn run(
     world: &World,
     here: &Here,
-    backend: &mut impl Backend,
+    backend: &mut dyn Backend,
     wake: &Wake,
     outlets: &Outlets,
 ) {
@@ -77,7 +77,7 @@ pub async fn run(
 }
 
 /// Until the API server says what is wanted: again after a failure, and when a container has ended.
-async fn resume(world: &World, backend: &mut impl Backend, wake: &Wake) {
+async fn resume(world: &World, backend: &mut dyn Backend, wake: &Wake) {
     let mut pace = Pace::default();
     loop {
         let fault = match backend.resume().await {
@@ -99,7 +99,7 @@ async fn resume(world: &World, backend: &mut impl Backend, wake: &Wake) {
 async fn pass(
     world: &World,
     here: &Here,
-    backend: &mut impl Backend,
+    backend: &mut dyn Backend,
     planned: &mut Planned,
 ) -> Result<Summary, ReconcileError> {
     let place = world.place(here, backend.look().await?);
@@ -114,7 +114,7 @@ async fn pass(
 
 impl Planned {
     /// Tells the backend what is planned otherwise than before.
-    fn update(&mut self, world: &World, place: Place, backend: &mut impl Backend) {
+    fn update(&mut self, world: &World, place: Place, backend: &mut dyn Backend) {
         let changed = world.take_changed();
         let moved = self.place.as_ref() != Some(&place);
         let concerns_router = self.routed.iter().any(|service| changed.concerns(service));
@@ -130,7 +130,7 @@ impl Planned {
         self.place = Some(place);
     }
 
-    fn plan_router(&mut self, world: &World, place: &Place, backend: &mut impl Backend) {
+    fn plan_router(&mut self, world: &World, place: &Place, backend: &mut dyn Backend) {
         if !world.hosts_are_listed() {
             return;
         }
@@ -140,7 +140,7 @@ impl Planned {
         backend.want_router(plan);
     }
 
-    fn plan_all(&mut self, world: &World, place: &Place, backend: &mut impl Backend) {
+    fn plan_all(&mut self, world: &World, place: &Place, backend: &mut dyn Backend) {
         let plans = world.plans(place);
         self.uids = plans.iter().map(|plan| (name(plan), plan.uid.clone())).collect();
         self.health_checks.want_all(&plans);
@@ -152,7 +152,7 @@ impl Planned {
         world: &World,
         place: &Place,
         name: ObjectRef<Service>,
-        backend: &mut impl Backend,
+        backend: &mut dyn Backend,
     ) {
         let plan = world.plan(place, &name);
         let before = match &plan {

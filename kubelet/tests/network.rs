@@ -37,11 +37,11 @@ fn sh(script: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Rules, routes, and the bridge's ports.
+/// Rules, routes, and the bridge's ports, with whether they get back what came from them.
 fn state(bridge: &Bridge) -> String {
     sh(&format!(
         "iptables-save | grep -e ^-A | sort; ip route show | sed 's/ linkdown//' | sort; \
-         ip -o link show master {} | cut -d: -f2",
+         ip -d -o link show master {} | grep -o -e ' veth[^:]*' -e 'hairpin o[nf]*' || true",
         bridge.name()
     ))
 }
@@ -91,7 +91,9 @@ fn what_others_of_the_host_take_away_comes_back() {
         assert_eq!(bridge.address("a"), Some(address));
         bridge.host_ports("a", vec![port("tcp", 8080)]).await.unwrap();
         let before = state(&bridge);
-        for expected in ["MINIK8S-HP", "dport 8080", "blackhole 10.219.0.0/16", "veth"] {
+        for expected in
+            ["MINIK8S-HP", "dport 8080", "blackhole 10.219.0.0/16", "veth", "hairpin on"]
+        {
             assert!(before.contains(expected), "{expected}: {before}");
         }
         let name = bridge.name();
@@ -100,6 +102,9 @@ fn what_others_of_the_host_take_away_comes_back() {
             "iptables -F; iptables -X; iptables -t nat -F; iptables -t nat -X".to_owned(),
             "ip route del blackhole 10.219.0.0/16; ip route del blackhole 10.119.0.0/16".to_owned(),
             format!("ip link del {name}"),
+            "for link in $(ip -o link show type veth | cut -d' ' -f2 | cut -d@ -f1); do \
+             ip link set $link type bridge_slave hairpin off; done"
+                .to_owned(),
             format!("ip link set {name} down; ip addr flush dev {name}"),
         ] {
             sh(&harm);

@@ -5,7 +5,7 @@ declare -A DEFAULTS=(
     [config-dir]=/etc/minik8s [state-dir]=/var/lib/minik8s [log-dir]=/var/log/minik8s [run-dir]=/run/minik8s
     [cluster-cidr]=10.244.0.0/16 [service-cidr]=10.96.0.0/16 [port-offset]=0
     [store]=embedded [redis]=false [registry]=false [warm-pool]=0 [nodes]=1 [one-file]=false [monitoring]=false [publish-ports]=false [ingress-host-ports]=false [debug]=false [node-name]="$(hostname | tr '[:upper:]' '[:lower:]')"
-    [registry-host]= [registry-secret]= [package-index]= [build-network]=bridge [cluster-dns]=tenth [dns-upstream]= [redis-url]= [node-ip]= [node-labels]=
+    [registry-host]= [registry-secret]= [package-index]= [build-network]=bridge [cluster-dns]=tenth [dns-upstream]= [proxy-mode]=nginx [redis-url]= [node-ip]= [node-labels]=
 )
 # What a cluster that exists can't change: its data, certificates and addresses are made for it.
 FIXED="store cluster-cidr service-cidr port-offset node-name"

@@ -4,7 +4,7 @@
 # What building needs: protoc and its well-known types for the etcd client, a C compiler for ring and the pause image.
 BUILD_PACKAGES="protobuf-compiler libprotobuf-dev gcc libc6-dev"
 # What running needs: containers, the tools of the pod network, and what the images are made from.
-RUN_PACKAGES="iptables nftables iproute2 curl mmdebstrap busybox-static openssl"
+RUN_PACKAGES="iptables nftables conntrack iproute2 curl mmdebstrap busybox-static openssl"
 # What scripts/slurm.sh needs: a whole Slurm, and ssh to its login node.
 SLURM_PACKAGES="slurmctld slurmd slurm-client slurmdbd munge mariadb-server-core mariadb-client-core openssh-server openssh-client procps"
 

@@ -18,6 +18,7 @@ remove_network() {
     done
     remove_chains filter
     remove_chains nat
+    remove_table
     remove_routes "$CLUSTER_CIDR"
     remove_routes "$SERVICE_CIDR"
 }
@@ -26,6 +27,14 @@ remove_network() {
 remove_routes() {
     ! ip route show type blackhole exact "$1" | grep -q . || ip route del blackhole "$1"
     ip route flush root "$1" proto 138
+}
+
+# The rules of Services in the mode nftables, if there are any.
+remove_table() {
+    local a b c d length table
+    IFS=./ read -r a b c d length <<<"$SERVICE_CIDR"
+    table=$(printf 'minik8s-services-%02x%02x%02x%02x-%s' "$a" "$b" "$c" "$d" "$length")
+    ! nft list table ip "$table" >/dev/null 2>&1 || nft delete table ip "$table"
 }
 
 # remove_chains TABLE: our chains that name one of the ranges, and the jumps to them.

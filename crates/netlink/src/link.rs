@@ -5,8 +5,10 @@ use std::{fs::File, net::Ipv4Addr, os::fd::AsRawFd};
 use futures::TryStreamExt;
 use nix::errno::Errno;
 use rtnetlink::{
-    LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth,
-    packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage},
+    LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth,
+    packet_route::link::{
+        InfoBridgePort, InfoData, InfoPortData, InfoVeth, LinkAttribute, LinkInfo, LinkMessage,
+    },
 };
 
 use crate::{
@@ -23,6 +25,8 @@ pub struct Link {
     pub name: String,
     /// The index of the bridge that it is a port of.
     pub bridge: Option<u32>,
+    /// Whether the bridge gives it back what came from it.
+    pub hairpin: bool,
 }
 
 impl Netlink {
@@ -80,7 +84,7 @@ impl Netlink {
         self.handle.link().set(up).execute().await.map_err(failed("bringing a link up"))
     }
 
-    /// Brings a link up as a port of the bridge.
+    /// Brings a link up as a port of the bridge, which gives it back what came from it and is for it.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -88,7 +92,10 @@ impl Netlink {
         let joined =
             LinkMessageBuilder::<LinkUnspec>::new().index(link).up().controller(bridge).build();
         let done = self.handle.link().set(joined).execute().await;
-        done.map_err(failed("making a link a port of a bridge"))
+        done.map_err(failed("making a link a port of a bridge"))?;
+        let port = LinkBridgePort::new(link).hairpin(true).build();
+        let done = self.handle.link().set_port(port).execute().await;
+        done.map_err(failed("having a bridge give a port back what is for it"))
     }
 
     /// Removes a link.
@@ -116,13 +123,19 @@ impl Netlink {
 }
 
 fn read(message: &LinkMessage) -> Option<Link> {
-    let (mut name, mut bridge) = (None, None);
+    let (mut name, mut bridge, mut hairpin) = (None, None, false);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(text) => name = Some(text.clone()),
             LinkAttribute::Controller(index) => bridge = Some(*index),
+            LinkAttribute::LinkInfo(infos) => hairpin = infos.iter().any(is_hairpin),
             _ => {}
         }
     }
-    Some(Link { index: message.header.index, name: name?, bridge })
+    Some(Link { index: message.header.index, name: name?, bridge, hairpin })
+}
+
+fn is_hairpin(info: &LinkInfo) -> bool {
+    let LinkInfo::PortData(InfoPortData::BridgePort(port)) = info else { return false };
+    port.contains(&InfoBridgePort::HairpinMode(true))
 }

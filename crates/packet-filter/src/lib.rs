@@ -9,6 +9,7 @@
 //! Guarantees: what is as it should be is not touched, nor is what others made; programs of one host take
 //! turns; a tool that hangs is not waited for.
 
+pub mod connections;
 mod error;
 mod iptables;
 pub mod nftables;

@@ -38,7 +38,7 @@ fn set(kind: SetKind, definition: &str) -> Set {
 }
 
 const ENDPOINTS: &str =
-    "typeof ip daddr . meta l4proto . th dport . numgen random mod 2 : ip daddr . th dport";
+    "typeof ip daddr . meta l4proto . th dport . numgen random mod 2 : ip daddr . tcp dport";
 const SERVE: &str = "ip daddr . meta l4proto . th dport vmap @services";
 const REMEMBER: &str = "ip saddr @clients update @clients { ip saddr timeout 10s }";
 const PICK: &str =

@@ -21,6 +21,12 @@ pub enum ReconcileError {
     /// Something about files.
     #[error("configurations")]
     Configs(#[from] ConfigError),
+    /// Something about the packet filter's rules.
+    #[error("rules of the packet filter")]
+    Rules(#[from] packet_filter::Error),
+    /// A flag of the kernel's.
+    #[error("setting {0}")]
+    Flag(&'static str, #[source] std::io::Error),
     /// Told to, and given time, nginx still goes by another configuration, or by none.
     #[error("its nginx does not take its configuration: {0}")]
     NotTaken(String),

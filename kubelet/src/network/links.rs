@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs::File, net::Ipv4Addr};
 
 use ipnet::Ipv4Net;
-use netlink::{Error, Netlink, Route};
+use netlink::{Error, Link, Netlink, Route};
 use nix::errno::Errno;
 
 use super::{NetworkError, ipam};
@@ -66,7 +66,8 @@ impl Links {
     ) -> Result<(), NetworkError> {
         let bridge = self.existing(bridge).await?;
         let links = self.0.links().await?.into_iter();
-        for link in links.filter(|link| names.contains(&link.name) && link.bridge != Some(bridge)) {
+        let joined = |link: &Link| link.bridge == Some(bridge) && link.hairpin;
+        for link in links.filter(|link| names.contains(&link.name) && !joined(link)) {
             self.0.join(link.index, bridge).await?;
         }
         Ok(())

@@ -1,5 +1,6 @@
-//! The path of a Service: requests over HTTP through the nginx that kube-proxy makes for it, beside the same requests to
-//! its one endpoint. Needs root, a running dockerd and the image `minik8s/nginx:0.1`.
+//! The path of a Service: requests over HTTP through the nginx that kube-proxy makes for it, and led by its rules of
+//! nftables, beside the same requests to its one endpoint. Needs root, a running dockerd and the image `minik8s/nginx:0.1`,
+//! nft and conntrack.
 
 mod node;
 mod traffic;
@@ -13,7 +14,7 @@ use crate::{
     usage::Meter,
 };
 
-use node::Node;
+use node::{Mode, Node};
 use traffic::{Client, Connection, backend};
 
 /// Requests on connections that stay, and on one each: of these, the kernel remembers every one for a while.
@@ -23,16 +24,20 @@ const REQUESTS: [(Connection, usize); 2] =
 pub(crate) async fn run(args: &Args) -> anyhow::Result<Report> {
     let mut report = Report::new("The path of a Service");
     let endpoint = backend(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).await?;
-    let mut node = Node::start().await?;
-    let service = node.serve(endpoint).await?;
     for &clients in &args.clients {
         for (connection, count) in REQUESTS {
             let what = format!("{clients} at once, {connection}");
             let bare = format!("bare {what}");
             report.step(&bare);
             report.add(requests(&bare, endpoint, connection, clients, count).await?);
-            report.step(&what);
-            report.add_beside(&bare, requests(&what, service, connection, clients, count).await?);
+            for mode in [Mode::Nginx, Mode::Nftables] {
+                let mut node = Node::start(mode).await?;
+                let service = node.serve(endpoint).await?;
+                let what = format!("{mode} {what}");
+                report.step(&what);
+                let row = requests(&what, service, connection, clients, count).await?;
+                report.add_beside(&bare, row);
+            }
         }
     }
     Ok(report)

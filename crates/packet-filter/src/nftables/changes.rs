@@ -18,14 +18,12 @@ pub(super) fn text(table: &Table, found: &Found, wanted: &Contents) -> Option<St
     }
     let mut script = Script::new(table);
     script.go_on(found, wanted);
-    script.changed.then_some(script.text)
+    (!script.text.is_empty()).then_some(script.text)
 }
 
 /// All of it, whatever was there.
 pub(super) fn anew(table: &Table, wanted: &Contents) -> String {
-    let mut script = Script::new(table);
-    // Of one that is not there `delete` is refused.
-    script.line("delete", "table", "");
+    let mut script = Script { table, text: gone(table) };
     script.line("add", "table", "");
     script.go_on(&Found::default(), wanted);
     script.text
@@ -33,6 +31,8 @@ pub(super) fn anew(table: &Table, wanted: &Contents) -> String {
 
 pub(super) fn gone(table: &Table) -> String {
     let mut script = Script::new(table);
+    // Of one that is not there `delete` is refused.
+    script.line("add", "table", "");
     script.line("delete", "table", "");
     script.text
 }
@@ -40,22 +40,17 @@ pub(super) fn gone(table: &Table) -> String {
 struct Script<'a> {
     table: &'a Table,
     text: String,
-    changed: bool,
 }
 
 impl<'a> Script<'a> {
     fn new(table: &'a Table) -> Self {
-        let mut script = Script { table, text: String::new(), changed: false };
-        script.line("add", "table", "");
-        script.changed = false;
-        script
+        Script { table, text: String::new() }
     }
 
     fn line(&mut self, verb: &str, what: &str, rest: &str) {
         let Table { family, name } = self.table;
         let line = format!("{verb} {what} {family} {name} {rest}");
         let _ = writeln!(self.text, "{}", line.trim_end());
-        self.changed = true;
     }
 
     /// Whatever is named is there when it is named, and named by nothing any more when it goes.

@@ -65,7 +65,6 @@ fn only_elements_that_change_are_touched() {
         &before,
         &after,
         &expect![[r#"
-            add table ip ours
             delete element ip ours services { 192.0.2.1, 192.0.2.2 }
             add element ip ours services { 192.0.2.2 : accept, 192.0.2.4 : drop }
         "#]],
@@ -80,7 +79,6 @@ fn a_part_says_nothing_of_the_rest() {
         &part(&["drop"]),
         &part(&["accept"]),
         &expect![[r#"
-            add table ip ours
             flush chain ip ours one
             add rule ip ours one accept comment "b6b1a6b6c631377d"
         "#]],
@@ -89,7 +87,6 @@ fn a_part_says_nothing_of_the_rest() {
         &part(&["drop"]),
         &Contents::default(),
         &expect![[r#"
-            add table ip ours
             flush chain ip ours one
             delete chain ip ours one
         "#]],
@@ -106,7 +103,6 @@ fn a_chain_that_is_hooked_elsewhere_is_made_anew() {
         &before,
         &after,
         &expect![[r#"
-            add table ip ours
             flush chain ip ours out
             delete chain ip ours out
             add chain ip ours out { type nat hook output priority -101; }
@@ -125,7 +121,6 @@ fn what_nobody_wants_goes_after_all_that_names_it() {
         &before,
         &contents(&[]),
         &expect![[r#"
-            add table ip ours
             delete element ip ours services { 192.0.2.1 }
             flush chain ip ours old
             delete chain ip ours old

@@ -1,6 +1,7 @@
 //! A kube-proxy's part for one Service, on addresses of its own that never leave this machine.
 
 use std::{
+    fmt::{self, Display},
     net::{Ipv4Addr, SocketAddrV4},
     process::Command,
     time::Duration,
@@ -9,7 +10,7 @@ use std::{
 use anyhow::{bail, ensure};
 use kube_proxy::{
     addresses::{Addresses, Loopback},
-    backend::{Backend, Nginx},
+    backend::{Backend, Nftables, Nginx},
     configs::Configs,
     docker::Docker,
     plan::{Balancing, Outside, PortPlan, Protocol, ServicePlan},
@@ -26,20 +27,45 @@ const PODS: &str = "127.119.0.0/28";
 const SERVICE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 119, 0, 10), 80);
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The same in the name of the table of rules.
+const TABLE: &str = "minik8s-services-0a770000-28";
+
+/// What carries the Service.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Mode {
+    Nginx,
+    Nftables,
+}
+
+impl Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Nginx => "nginx",
+            Mode::Nftables => "nftables",
+        })
+    }
+}
+
 /// A node. What it made goes with it.
 pub(super) struct Node {
-    proxy: Nginx<Docker, Loopback>,
+    proxy: Box<dyn Backend>,
     _state: TempDir,
 }
 
 impl Node {
-    pub(super) async fn start() -> anyhow::Result<Self> {
+    pub(super) async fn start(mode: Mode) -> anyhow::Result<Self> {
         let state = tempfile::tempdir()?;
         let addresses = Loopback::open(SERVICES.parse()?, PODS.parse()?).await?;
         addresses.fence().await?;
         let docker = Docker::new(docker::Docker::new(&docker::default_host())?, IMAGE, NAME);
-        let reconciler = Reconciler::new(docker, addresses, Configs::open(state.path())?);
-        let node = Self { proxy: Nginx(reconciler), _state: state };
+        let configs = Configs::open(state.path())?;
+        let proxy: Box<dyn Backend> = match mode {
+            Mode::Nginx => Box::new(Nginx(Reconciler::new(docker, addresses, configs))),
+            Mode::Nftables => {
+                Box::new(Nftables::new(SERVICES.parse()?, docker, addresses, configs))
+            }
+        };
+        let node = Self { proxy, _state: state };
         let route = route();
         ensure!(!route.contains("dev"), "{} would be sent out: {route}", SERVICE.ip());
         Ok(node)
@@ -98,6 +124,7 @@ impl Drop for Node {
     fn drop(&mut self) {
         let script = format!(
             "docker ps -aq --filter label=io.minik8s.node={NAME} | xargs -r docker rm -f
+             nft delete table ip {TABLE}
              ip address del {}/32 dev lo",
             SERVICE.ip()
         );

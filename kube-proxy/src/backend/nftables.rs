@@ -1,0 +1,217 @@
+//! Services carried by the kernel: their connections are led to endpoints by rules of nftables, in one table.
+//!
+//! The virtual IPs are local addresses as they are with nginxes, so that what no Service serves is refused as there, and
+//! nothing for them leaves the host, whether the rules are there or not. The hosts of DNS objects stay an nginx's.
+//!
+//! Flow: look at the table, if that is due → take the addresses of new Services → make of the table what is wanted: the
+//! part that is about Services of which there is news, or all of it if it is not known what is there → have flows of
+//! datagrams forgotten that can't go on as they do → the nginxes.
+
+mod addresses;
+mod flows;
+mod kernel;
+mod ledger;
+mod rules;
+mod without;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    net::Ipv4Addr,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use ipnet::Ipv4Net;
+use packet_filter::nftables::{Contents, Found};
+use tokio::time::Instant;
+use tracing::warn;
+
+use self::{
+    addresses::ServiceAddresses,
+    kernel::Kernel,
+    ledger::{Change, Ledger},
+};
+use super::{Backend, router, service};
+use crate::{
+    addresses::Addresses,
+    configs::Configs,
+    containers::Containers,
+    plan::ServicePlan,
+    reconciler::{Failure, ReconcileError, Reconciler, Summary},
+    router::RouterPlan,
+};
+
+pub use without::WithoutRules;
+
+/// How often it is looked whether somebody has changed rules, as for those of iptables; and elements of maps, which
+/// are many.
+const LOOK_AT_RULES: Duration = Duration::from_secs(10);
+const LOOK_AT_ELEMENTS: Duration = Duration::from_secs(60);
+/// The owner of what is there whatever Services there are. No uid is empty.
+const FRAME: &str = "";
+
+/// Carries Services by rules of the packet filter.
+#[derive(Debug)]
+pub struct Nftables<C, A> {
+    /// The nginx of DNS objects, and those that were there for Services before.
+    nginxes: Reconciler<C, ServiceAddresses<A>>,
+    addresses: ServiceAddresses<A>,
+    kernel: Kernel,
+    ledger: Ledger,
+    /// By uid, the virtual IPs of all Services.
+    services: BTreeMap<String, Ipv4Addr>,
+    /// By uid, what is not in the ledger yet.
+    due: BTreeMap<String, Option<Contents>>,
+    /// Whether all Services are known.
+    told: bool,
+    /// Whether the table is as the ledger says, as far as is known.
+    trusted: bool,
+    rules_seen: Option<Instant>,
+    elements_seen: Option<Instant>,
+}
+
+impl<C: Containers, A: Addresses> Nftables<C, A> {
+    /// For the virtual IPs of a range.
+    pub fn new(range: Ipv4Net, containers: C, addresses: A, configs: Configs) -> Self {
+        let addresses = ServiceAddresses::new(addresses);
+        Nftables {
+            nginxes: Reconciler::new(containers, addresses.clone(), configs),
+            addresses,
+            kernel: Kernel::new(range),
+            ledger: Ledger::default(),
+            services: BTreeMap::new(),
+            due: [(FRAME.to_owned(), Some(rules::frame()))].into(),
+            told: false,
+            trusted: false,
+            rules_seen: None,
+            elements_seen: None,
+        }
+    }
+
+    /// Brings the table up to date, with all that this needs.
+    async fn settle(&mut self) -> Result<(), ReconcileError> {
+        self.look_at_rules().await?;
+        self.addresses.take_missing().await?;
+        let Change { before, after } = self.ledger.update(mem::take(&mut self.due));
+        if !self.trusted {
+            return self.repair().await;
+        }
+        // Until it is known: what fails may have come about all the same.
+        self.trusted = false;
+        self.kernel.table.change(&Found::of(&before), &after).await?;
+        self.kernel.forget(flows::stale(&before.elements, &after.elements)).await?;
+        self.trusted = true;
+        Ok(())
+    }
+
+    async fn look_at_rules(&mut self) -> Result<(), ReconcileError> {
+        if is_due(self.rules_seen, LOOK_AT_RULES) {
+            self.kernel.set_flags()?;
+            let found = self.kernel.table.read_rules().await?;
+            let as_said = found.is_some_and(|found| found.has_rules_of(&self.ledger.contents()));
+            if self.trusted && !as_said {
+                warn!("somebody has changed our rules of the packet filter");
+            }
+            self.trusted &= as_said;
+            self.rules_seen = Some(Instant::now());
+        }
+        self.trusted &= !is_due(self.elements_seen, LOOK_AT_ELEMENTS);
+        Ok(())
+    }
+
+    /// Makes of the whole table what it should be, whatever is there.
+    async fn repair(&mut self) -> Result<(), ReconcileError> {
+        let wanted = self.ledger.contents();
+        match self.kernel.table.read().await? {
+            Some(found) => {
+                self.kernel.table.change(&found, &wanted).await?;
+                self.kernel.forget(flows::stale(found.elements(), &wanted.elements)).await?;
+            }
+            None => {
+                self.kernel.table.replace(&wanted).await?;
+                self.kernel.forget_all().await?;
+            }
+        }
+        self.trusted = true;
+        self.elements_seen = Some(Instant::now());
+        Ok(())
+    }
+
+    fn drop_service(&mut self, uid: &str) {
+        if let Some(address) = self.services.remove(uid) {
+            self.addresses.forget(address);
+            self.due.insert(uid.to_owned(), None);
+        }
+    }
+}
+
+#[async_trait]
+impl<C: Containers, A: Addresses> Backend for Nftables<C, A> {
+    async fn resume(&mut self) -> Result<Vec<Failure>, ReconcileError> {
+        self.nginxes.resume().await
+    }
+
+    async fn look(&mut self) -> Result<&BTreeSet<Ipv4Addr>, ReconcileError> {
+        self.nginxes.look().await
+    }
+
+    fn distrust_containers(&mut self) {
+        self.nginxes.distrust_containers();
+    }
+
+    fn want_all(&mut self, plans: Vec<ServicePlan>) {
+        let uids: BTreeSet<&str> = plans.iter().map(|plan| plan.uid.as_str()).collect();
+        let gone = self.services.keys().filter(|uid| !uids.contains(uid.as_str()));
+        let gone: Vec<_> = gone.cloned().collect();
+        gone.iter().for_each(|uid| self.drop_service(uid));
+        plans.into_iter().for_each(|plan| self.want(plan));
+        // With the first complete list only: before it nothing is let go.
+        self.nginxes.want_all(service::KIND, Vec::new());
+        self.told = true;
+    }
+
+    fn want(&mut self, plan: ServicePlan) {
+        if let Some(before) = self.services.insert(plan.uid.clone(), plan.ip)
+            && before != plan.ip
+        {
+            self.addresses.forget(before);
+        }
+        self.addresses.want(plan.ip);
+        self.due.insert(plan.uid.clone(), Some(rules::of(&plan)));
+    }
+
+    fn forget(&mut self, uid: &str) {
+        self.drop_service(uid);
+    }
+
+    fn want_router(&mut self, plan: Option<RouterPlan>) {
+        self.nginxes.want_all(router::KIND, plan.iter().map(router::spec).collect());
+    }
+
+    async fn pass(&mut self) -> Result<Summary, ReconcileError> {
+        self.nginxes.look().await?;
+        let due = self.due.len();
+        // Before the first complete list the table stays as it was found.
+        let settled = if self.told { self.settle().await } else { Ok(()) };
+        // What carries Services is there before what carried them goes.
+        let mut summary = match &settled {
+            Ok(()) => self.nginxes.pass().await?,
+            Err(_) => Summary::default(),
+        };
+        summary.wanted += self.services.len();
+        summary.examined += due;
+        if let Err(error) = settled {
+            summary.failed.push(Failure {
+                subject: "rules of all Services".to_owned(),
+                uid: None,
+                error,
+            });
+        }
+        Ok(summary)
+    }
+}
+
+fn is_due(last: Option<Instant>, interval: Duration) -> bool {
+    last.is_none_or(|last| last.elapsed() >= interval)
+}

@@ -1,0 +1,136 @@
+//! The rules of a Service: a function from a [`ServicePlan`] to a part of the table.
+//!
+//! What most Services need is in maps: which chain takes connections to an address and a port, and which endpoints they
+//! have, by number. The chains are the same for all Services with as many endpoints: so there are as many chains with ten
+//! Services as with thousands, and a change touches a few elements. A Service whose clients stay with their endpoint has
+//! a chain for each port, and a set of clients for each endpoint, which the kernel fills.
+
+use std::net::SocketAddrV4;
+
+use packet_filter::nftables::{Chain, Contents, Set, SetKind};
+use sha2::{Digest, Sha256};
+
+use crate::plan::{PortPlan, ServicePlan};
+
+/// Chains, by address, protocol and port.
+pub(super) const SERVICES: &str = "services";
+/// Endpoints, by address, protocol, port and number.
+pub(super) const ENDPOINTS: &str = "endpoints";
+/// Endpoints that may be their own clients. The answer has to come by this host, or the client does not take it.
+const HAIRPIN: &str = "hairpin";
+
+/// By address, protocol and port.
+const KEY: &str = "ip daddr . meta l4proto . th dport";
+/// Says of a packet that its answer has to come by this host: Kubernetes' own mark for that.
+const MASQUERADE: &str = "0x4000";
+const NO_MASQUERADE: &str = "0xffffbfff";
+/// How many clients of an endpoint are remembered. Those beyond are served as if there were no affinity.
+const CLIENTS: usize = 65_536;
+
+/// What there is whatever Services there are. Before all others who translate addresses: rules of others are about
+/// addresses that are none of a Service's.
+///
+/// Who comes from this host has the virtual IP for an address itself, which is on each node.
+pub(super) fn frame() -> Contents {
+    let mut frame = Contents::default();
+    let mut chain = |name: &str, hook: Option<&str>, rules: &[String]| {
+        let chain = Chain { hook: hook.map(str::to_owned), rules: rules.to_vec() };
+        frame.chains.insert(name.to_owned(), chain);
+    };
+    let words = |rules: &[&str]| rules.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+    chain("prerouting", Some("type nat hook prerouting priority -101"), &words(&["jump serve"]));
+    chain(
+        "output",
+        Some("type nat hook output priority -101"),
+        &[
+            format!("meta mark set meta mark or {MASQUERADE}"),
+            "jump serve".to_owned(),
+            format!("meta mark set meta mark and {NO_MASQUERADE}"),
+        ],
+    );
+    chain("serve", None, &[format!("{KEY} vmap @{SERVICES}")]);
+    chain(
+        "postrouting",
+        Some("type nat hook postrouting priority 99"),
+        &[
+            format!("meta mark and {MASQUERADE} == {MASQUERADE} oifname != \"lo\" masquerade"),
+            format!("ip saddr . ip daddr @{HAIRPIN} masquerade"),
+        ],
+    );
+    // Said with `th dport`, nft 1.0.6 does not understand it any more when it finds it in the kernel.
+    let endpoints = format!("typeof {KEY} . numgen random mod 2 : ip daddr . tcp dport");
+    let key = "type ipv4_addr . inet_proto . inet_service";
+    let sets = [
+        (SERVICES, SetKind::Map, format!("{key} : verdict")),
+        (ENDPOINTS, SetKind::Map, endpoints),
+        (HAIRPIN, SetKind::Set, "type ipv4_addr . ipv4_addr".to_owned()),
+    ];
+    let sets = sets.map(|(name, kind, definition)| (name.to_owned(), Set { kind, definition }));
+    frame.sets.extend(sets);
+    frame
+}
+
+/// What a Service adds. A port without endpoints is what no Service serves.
+pub(super) fn of(plan: &ServicePlan) -> Contents {
+    let mut part = Contents::default();
+    for port in plan.ports.iter().filter(|port| !port.endpoints.is_empty()) {
+        let to = SocketAddrV4::new(plan.ip, port.port);
+        let key = format!("{} . {} . {}", to.ip(), port.protocol, to.port());
+        let chain = taking(&mut part, plan, port);
+        element(&mut part, SERVICES, key.clone(), format!("goto {chain}"));
+        for (number, endpoint) in port.endpoints.iter().enumerate() {
+            let value = format!("{} . {}", endpoint.ip(), endpoint.port());
+            element(&mut part, ENDPOINTS, format!("{key} . {number}"), value);
+            let same = format!("{} . {}", endpoint.ip(), endpoint.ip());
+            element(&mut part, HAIRPIN, same, String::new());
+        }
+    }
+    part
+}
+
+fn element(part: &mut Contents, set: &str, key: String, value: String) {
+    part.elements.insert((set.to_owned(), key), value);
+}
+
+/// The chain that takes connections to a port.
+fn taking(part: &mut Contents, plan: &ServicePlan, port: &PortPlan) -> String {
+    let count = port.endpoints.len();
+    let picking = format!("pick-{count}");
+    part.chains.insert(picking.clone(), pick(count));
+    let Some(affinity) = plan.affinity else { return picking };
+    let id = format!("{}-{}-{}", port.protocol, port.port, short_hash(&plan.uid));
+    let (mut known, mut new) = (Vec::new(), Vec::new());
+    for (number, endpoint) in port.endpoints.iter().enumerate() {
+        let clients = format!("clients-{id}-{}-{}", endpoint.ip(), endpoint.port());
+        let take = format!(
+            "update @{clients} {{ ip saddr timeout {}s }} meta l4proto {} dnat to {endpoint}",
+            affinity.as_secs(),
+            port.protocol
+        );
+        known.push(format!("ip saddr @{clients} {take}"));
+        // Each with the same chance, the last one for certain.
+        new.push(format!("numgen random mod {} 0 {take}", count - number));
+        let definition = format!("type ipv4_addr; flags dynamic,timeout; size {CLIENTS}");
+        part.sets.insert(clients, Set { kind: SetKind::Set, definition });
+    }
+    let full = format!("goto {picking}");
+    let rules = known.into_iter().chain(new).chain([full]).collect();
+    let staying = format!("stay-{id}");
+    part.chains.insert(staying.clone(), Chain { hook: None, rules });
+    staying
+}
+
+/// Of so many endpoints one takes a connection. Between looking at one map and at the other the number of endpoints may
+/// have become smaller: the first of them is always there.
+fn pick(count: usize) -> Chain {
+    let rule = |of| format!("dnat ip to {KEY} . numgen random mod {of} map @{ENDPOINTS}");
+    Chain { hook: None, rules: vec![rule(count), rule(1)] }
+}
+
+fn short_hash(text: &str) -> String {
+    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+#[path = "rules_tests.rs"]
+mod tests;

@@ -1,0 +1,91 @@
+//! What is left when Services are not carried by rules any more.
+
+use std::{collections::BTreeSet, io, net::Ipv4Addr};
+
+use async_trait::async_trait;
+use ipnet::Ipv4Net;
+use packet_filter::Error;
+use tracing::info;
+
+use super::kernel::Kernel;
+use crate::{
+    backend::Backend,
+    plan::ServicePlan,
+    reconciler::{Failure, ReconcileError, Summary},
+    router::RouterPlan,
+};
+
+/// Another way of carrying Services, which removes the rules by which they were carried before: once, when it carries
+/// all of them itself.
+#[derive(Debug)]
+pub struct WithoutRules<B> {
+    backend: B,
+    kernel: Kernel,
+    removed: bool,
+}
+
+impl<B: Backend> WithoutRules<B> {
+    /// For the virtual IPs of a range.
+    pub fn new(range: Ipv4Net, backend: B) -> Self {
+        WithoutRules { backend, kernel: Kernel::new(range), removed: false }
+    }
+
+    async fn remove(&mut self) -> Result<(), ReconcileError> {
+        match self.kernel.table.read_rules().await {
+            Ok(None) => {}
+            // Who has no such tool has no such rules.
+            Err(Error::Run(_, error)) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+            Ok(Some(_)) => {
+                self.kernel.table.remove().await?;
+                // They would be led by rules that are no more.
+                self.kernel.forget_all().await?;
+                info!(table = self.kernel.table.name, "removed the rules of Services");
+            }
+        }
+        self.removed = true;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl<B: Backend> Backend for WithoutRules<B> {
+    async fn resume(&mut self) -> Result<Vec<Failure>, ReconcileError> {
+        self.backend.resume().await
+    }
+
+    async fn look(&mut self) -> Result<&BTreeSet<Ipv4Addr>, ReconcileError> {
+        self.backend.look().await
+    }
+
+    fn distrust_containers(&mut self) {
+        self.backend.distrust_containers();
+    }
+
+    fn want_all(&mut self, plans: Vec<ServicePlan>) {
+        self.backend.want_all(plans);
+    }
+
+    fn want(&mut self, plan: ServicePlan) {
+        self.backend.want(plan);
+    }
+
+    fn forget(&mut self, uid: &str) {
+        self.backend.forget(uid);
+    }
+
+    fn want_router(&mut self, plan: Option<RouterPlan>) {
+        self.backend.want_router(plan);
+    }
+
+    async fn pass(&mut self) -> Result<Summary, ReconcileError> {
+        let mut summary = self.backend.pass().await?;
+        if !self.removed && summary.pending == 0 && summary.failed.is_empty() {
+            if let Err(error) = self.remove().await {
+                let subject = "rules of all Services".to_owned();
+                summary.failed.push(Failure { subject, uid: None, error });
+            }
+        }
+        Ok(summary)
+    }
+}
