@@ -186,7 +186,7 @@ impl<C: Containers, A: Addresses> Backend for Nftables<C, A> {
     }
 
     fn want_router(&mut self, plan: Option<RouterPlan>) {
-        self.nginxes.want_all(router::KIND, plan.iter().map(router::spec).collect());
+        self.nginxes.want_all(router::KIND, plan.iter().flat_map(router::specs).collect());
     }
 
     async fn pass(&mut self) -> Result<Summary, ReconcileError> {
