@@ -7,7 +7,7 @@ use std::{
 
 use packet_filter::connections::Flows;
 
-use super::rules::{ENDPOINTS, SERVICES};
+use super::rules::{SERVICES, UDP_ENDPOINTS};
 
 /// Elements, by set and key.
 type Elements = BTreeMap<(String, String), String>;
@@ -24,8 +24,8 @@ pub(super) fn stale(before: &Elements, after: &Elements) -> BTreeSet<Flows> {
 }
 
 fn endpoints(elements: &Elements) -> BTreeSet<(SocketAddrV4, SocketAddrV4)> {
-    let found = elements.iter().filter(|((set, _), _)| set == ENDPOINTS);
-    found.filter_map(|((_, key), value)| Some((datagrams_to(key)?, socket(value)?))).collect()
+    let found = elements.iter().filter(|((set, _), _)| set == UDP_ENDPOINTS);
+    found.filter_map(|((_, key), value)| Some((socket(key)?, socket(value)?))).collect()
 }
 
 fn services(elements: &Elements) -> BTreeSet<SocketAddrV4> {
@@ -33,7 +33,7 @@ fn services(elements: &Elements) -> BTreeSet<SocketAddrV4> {
     found.filter_map(|(_, key)| datagrams_to(key)).collect()
 }
 
-/// `10.96.0.10 . udp . 53`, with whatever comes behind.
+/// `10.96.0.10 . udp . 53`.
 fn datagrams_to(key: &str) -> Option<SocketAddrV4> {
     let mut parts = key.split(" . ");
     let (address, protocol, port) = (parts.next()?, parts.next()?, parts.next()?);
@@ -41,9 +41,10 @@ fn datagrams_to(key: &str) -> Option<SocketAddrV4> {
     is_of_datagrams.then_some(SocketAddrV4::new(address.parse().ok()?, port.parse().ok()?))
 }
 
-/// `10.244.0.2 . 5353`.
-fn socket(value: &str) -> Option<SocketAddrV4> {
-    let (address, port) = value.split_once(" . ")?;
+/// `10.244.0.2 . 5353`, with whatever comes behind.
+fn socket(text: &str) -> Option<SocketAddrV4> {
+    let mut parts = text.split(" . ");
+    let (address, port) = (parts.next()?, parts.next()?);
     Some(SocketAddrV4::new(address.parse().ok()?, port.parse().ok()?))
 }
 
@@ -62,13 +63,13 @@ mod tests {
     fn flows_to_endpoints_that_are_gone_are_stale_wherever_they_stood() {
         let before = elements(&[
             ("services", "10.96.0.10 . udp . 53", "goto pick-2"),
-            ("endpoints", "10.96.0.10 . udp . 53 . 0", "10.244.0.2 . 5353"),
-            ("endpoints", "10.96.0.10 . udp . 53 . 1", "10.244.0.3 . 5353"),
-            ("endpoints", "10.96.0.10 . tcp . 53 . 0", "10.244.0.2 . 5353"),
+            ("endpoints-udp", "10.96.0.10 . 53 . 0", "10.244.0.2 . 5353"),
+            ("endpoints-udp", "10.96.0.10 . 53 . 1", "10.244.0.3 . 5353"),
+            ("endpoints-tcp", "10.96.0.10 . 53 . 0", "10.244.0.2 . 5353"),
         ]);
         let after = elements(&[
             ("services", "10.96.0.10 . udp . 53", "goto pick-1"),
-            ("endpoints", "10.96.0.10 . udp . 53 . 0", "10.244.0.3 . 5353"),
+            ("endpoints-udp", "10.96.0.10 . 53 . 0", "10.244.0.3 . 5353"),
         ]);
         let to = "10.96.0.10:53".parse().unwrap();
         let endpoint = "10.244.0.2:5353".parse().unwrap();

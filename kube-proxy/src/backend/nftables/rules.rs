@@ -1,7 +1,7 @@
 //! The rules of a Service: a function from a [`ServicePlan`] to a part of the table.
 //!
 //! What most Services need is in maps: which chain takes connections to an address and a port, and which endpoints they
-//! have, by number. The chains are the same for all Services with as many endpoints: so there are as many chains with ten
+//! have, by number. The chains are the same for all Services with as many endpoints and the same protocol: so there are as many chains with ten
 //! Services as with thousands, and a change touches a few elements. A Service whose clients stay with their endpoint has
 //! a chain for each port, and a set of clients for each endpoint, which the kernel fills.
 
@@ -10,12 +10,12 @@ use std::net::SocketAddrV4;
 use packet_filter::nftables::{Chain, Contents, Set, SetKind};
 use sha2::{Digest, Sha256};
 
-use crate::plan::{PortPlan, ServicePlan};
+use crate::plan::{PortPlan, Protocol, ServicePlan};
 
 /// Chains, by address, protocol and port.
 pub(super) const SERVICES: &str = "services";
-/// Endpoints, by address, protocol, port and number.
-pub(super) const ENDPOINTS: &str = "endpoints";
+/// Endpoints that take datagrams, by address, port and number.
+pub(super) const UDP_ENDPOINTS: &str = "endpoints-udp";
 /// Endpoints that may be their own clients. The answer has to come by this host, or the client does not take it.
 const HAIRPIN: &str = "hairpin";
 
@@ -57,16 +57,18 @@ pub(super) fn frame() -> Contents {
             format!("ip saddr . ip daddr @{HAIRPIN} masquerade"),
         ],
     );
-    // Said with `th dport`, nft 1.0.6 does not understand it any more when it finds it in the kernel.
-    let endpoints = format!("typeof {KEY} . numgen random mod 2 : ip daddr . tcp dport");
     let key = "type ipv4_addr . inet_proto . inet_service";
     let sets = [
         (SERVICES, SetKind::Map, format!("{key} : verdict")),
-        (ENDPOINTS, SetKind::Map, endpoints),
         (HAIRPIN, SetKind::Set, "type ipv4_addr . ipv4_addr".to_owned()),
     ];
     let sets = sets.map(|(name, kind, definition)| (name.to_owned(), Set { kind, definition }));
     frame.sets.extend(sets);
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        let endpoint = format!("ip daddr . {protocol} dport");
+        let definition = format!("typeof {endpoint} . numgen random mod 2 : {endpoint}");
+        frame.sets.insert(endpoints(protocol), Set { kind: SetKind::Map, definition });
+    }
     frame
 }
 
@@ -77,10 +79,11 @@ pub(super) fn of(plan: &ServicePlan) -> Contents {
         let to = SocketAddrV4::new(plan.ip, port.port);
         let key = format!("{} . {} . {}", to.ip(), port.protocol, to.port());
         let chain = taking(&mut part, plan, port);
-        element(&mut part, SERVICES, key.clone(), format!("goto {chain}"));
+        element(&mut part, SERVICES, key, format!("goto {chain}"));
         for (number, endpoint) in port.endpoints.iter().enumerate() {
             let value = format!("{} . {}", endpoint.ip(), endpoint.port());
-            element(&mut part, ENDPOINTS, format!("{key} . {number}"), value);
+            let key = format!("{} . {} . {number}", to.ip(), to.port());
+            element(&mut part, &endpoints(port.protocol), key, value);
             let same = format!("{} . {}", endpoint.ip(), endpoint.ip());
             element(&mut part, HAIRPIN, same, String::new());
         }
@@ -95,8 +98,8 @@ fn element(part: &mut Contents, set: &str, key: String, value: String) {
 /// The chain that takes connections to a port.
 fn taking(part: &mut Contents, plan: &ServicePlan, port: &PortPlan) -> String {
     let count = port.endpoints.len();
-    let picking = format!("pick-{count}");
-    part.chains.insert(picking.clone(), pick(count));
+    let picking = format!("pick-{}-{count}", port.protocol);
+    part.chains.insert(picking.clone(), pick(port.protocol, count));
     let Some(affinity) = plan.affinity else { return picking };
     let id = format!("{}-{}-{}", port.protocol, port.port, short_hash(&plan.uid));
     let (mut known, mut new) = (Vec::new(), Vec::new());
@@ -120,11 +123,23 @@ fn taking(part: &mut Contents, plan: &ServicePlan, port: &PortPlan) -> String {
     staying
 }
 
+/// A map for each protocol: nft 1.0.6 takes the `th dport` of both for a conflict when it finds it in the kernel.
+fn endpoints(protocol: Protocol) -> String {
+    match protocol {
+        Protocol::Tcp => "endpoints-tcp".to_owned(),
+        Protocol::Udp => UDP_ENDPOINTS.to_owned(),
+    }
+}
+
 /// Of so many endpoints one takes a connection. Between looking at one map and at the other the number of endpoints may
 /// have become smaller: the first of them is always there.
-fn pick(count: usize) -> Chain {
-    let rule = |of| format!("dnat ip to {KEY} . numgen random mod {of} map @{ENDPOINTS}");
-    Chain { hook: None, rules: vec![rule(count), rule(1)] }
+fn pick(protocol: Protocol, count: usize) -> Chain {
+    let map = endpoints(protocol);
+    let rule = |of: &usize| {
+        format!("dnat ip to ip daddr . {protocol} dport . numgen random mod {of} map @{map}")
+    };
+    let choices = if count == 1 { vec![1] } else { vec![count, 1] };
+    Chain { hook: None, rules: choices.iter().map(rule).collect() }
 }
 
 fn short_hash(text: &str) -> String {

@@ -29,7 +29,8 @@ fn shown(contents: &Contents) -> String {
         writeln!(text, "{:?} {name} {{ {} }}", set.kind, set.definition).unwrap();
     }
     for (name, chain) in &contents.chains {
-        writeln!(text, "chain {name} {{ {}", chain.hook.as_deref().unwrap_or_default()).unwrap();
+        writeln!(text, "chain {name} {{").unwrap();
+        chain.hook.iter().for_each(|hook| writeln!(text, "    {hook}").unwrap());
         chain.rules.iter().for_each(|rule| writeln!(text, "    {rule}").unwrap());
         writeln!(text, "}}").unwrap();
     }
