@@ -80,11 +80,13 @@ impl<B: Backend> Backend for WithoutRules<B> {
 
     async fn pass(&mut self) -> Result<Summary, ReconcileError> {
         let mut summary = self.backend.pass().await?;
-        if !self.removed && summary.pending == 0 && summary.failed.is_empty() {
-            if let Err(error) = self.remove().await {
-                let subject = "rules of all Services".to_owned();
-                summary.failed.push(Failure { subject, uid: None, error });
-            }
+        if !self.removed
+            && summary.pending == 0
+            && summary.failed.is_empty()
+            && let Err(error) = self.remove().await
+        {
+            let subject = "rules of all Services".to_owned();
+            summary.failed.push(Failure { subject, uid: None, error });
         }
         Ok(summary)
     }
