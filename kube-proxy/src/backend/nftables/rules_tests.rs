@@ -49,22 +49,26 @@ fn there_is_a_frame_without_services() {
     check(
         &frame(),
         &expect![[r#"
-        Map endpoints { typeof ip daddr . meta l4proto . th dport . numgen random mod 2 : ip daddr . tcp dport }
+        Map endpoints-tcp { typeof ip daddr . tcp dport . numgen random mod 2 : ip daddr . tcp dport }
+        Map endpoints-udp { typeof ip daddr . udp dport . numgen random mod 2 : ip daddr . udp dport }
         Set hairpin { type ipv4_addr . ipv4_addr }
         Map services { type ipv4_addr . inet_proto . inet_service : verdict }
-        chain output { type nat hook output priority -101
+        chain output {
+            type nat hook output priority -101
             meta mark set meta mark or 0x4000
             jump serve
             meta mark set meta mark and 0xffffbfff
         }
-        chain postrouting { type nat hook postrouting priority 99
+        chain postrouting {
+            type nat hook postrouting priority 99
             meta mark and 0x4000 == 0x4000 oifname != "lo" masquerade
             ip saddr . ip daddr @hairpin masquerade
         }
-        chain prerouting { type nat hook prerouting priority -101
+        chain prerouting {
+            type nat hook prerouting priority -101
             jump serve
         }
-        chain serve { 
+        chain serve {
             ip daddr . meta l4proto . th dport vmap @services
         }
     "#]],
@@ -78,21 +82,20 @@ fn a_service_is_elements_of_maps() {
     check(
         &of(&plan(vec![tcp, udp])),
         &expect![[r#"
-        chain pick-1 { 
-            dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 1 map @endpoints
-            dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 1 map @endpoints
+        chain pick-tcp-2 {
+            dnat ip to ip daddr . tcp dport . numgen random mod 2 map @endpoints-tcp
+            dnat ip to ip daddr . tcp dport . numgen random mod 1 map @endpoints-tcp
         }
-        chain pick-2 { 
-            dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 2 map @endpoints
-            dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 1 map @endpoints
+        chain pick-udp-1 {
+            dnat ip to ip daddr . udp dport . numgen random mod 1 map @endpoints-udp
         }
-        endpoints { 10.96.0.7 . tcp . 80 . 0 : 10.244.0.2 . 8080 }
-        endpoints { 10.96.0.7 . tcp . 80 . 1 : 10.244.1.2 . 8080 }
-        endpoints { 10.96.0.7 . udp . 53 . 0 : 10.244.0.2 . 5353 }
+        endpoints-tcp { 10.96.0.7 . 80 . 0 : 10.244.0.2 . 8080 }
+        endpoints-tcp { 10.96.0.7 . 80 . 1 : 10.244.1.2 . 8080 }
+        endpoints-udp { 10.96.0.7 . 53 . 0 : 10.244.0.2 . 5353 }
         hairpin { 10.244.0.2 . 10.244.0.2 :  }
         hairpin { 10.244.1.2 . 10.244.1.2 :  }
-        services { 10.96.0.7 . tcp . 80 : goto pick-2 }
-        services { 10.96.0.7 . udp . 53 : goto pick-1 }
+        services { 10.96.0.7 . tcp . 80 : goto pick-tcp-2 }
+        services { 10.96.0.7 . udp . 53 : goto pick-udp-1 }
     "#]],
     );
 }
@@ -111,19 +114,19 @@ fn clients_stay_with_their_endpoint_by_sets_of_them() {
         &expect![[r#"
         Set clients-tcp-80-bb82030dbc2bcaba-10.244.0.2-8080 { type ipv4_addr; flags dynamic,timeout; size 65536 }
         Set clients-tcp-80-bb82030dbc2bcaba-10.244.1.2-8080 { type ipv4_addr; flags dynamic,timeout; size 65536 }
-        chain pick-2 { 
-            dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 2 map @endpoints
-            dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 1 map @endpoints
+        chain pick-tcp-2 {
+            dnat ip to ip daddr . tcp dport . numgen random mod 2 map @endpoints-tcp
+            dnat ip to ip daddr . tcp dport . numgen random mod 1 map @endpoints-tcp
         }
-        chain stay-tcp-80-bb82030dbc2bcaba { 
+        chain stay-tcp-80-bb82030dbc2bcaba {
             ip saddr @clients-tcp-80-bb82030dbc2bcaba-10.244.0.2-8080 update @clients-tcp-80-bb82030dbc2bcaba-10.244.0.2-8080 { ip saddr timeout 10800s } meta l4proto tcp dnat to 10.244.0.2:8080
             ip saddr @clients-tcp-80-bb82030dbc2bcaba-10.244.1.2-8080 update @clients-tcp-80-bb82030dbc2bcaba-10.244.1.2-8080 { ip saddr timeout 10800s } meta l4proto tcp dnat to 10.244.1.2:8080
             numgen random mod 2 0 update @clients-tcp-80-bb82030dbc2bcaba-10.244.0.2-8080 { ip saddr timeout 10800s } meta l4proto tcp dnat to 10.244.0.2:8080
             numgen random mod 1 0 update @clients-tcp-80-bb82030dbc2bcaba-10.244.1.2-8080 { ip saddr timeout 10800s } meta l4proto tcp dnat to 10.244.1.2:8080
-            goto pick-2
+            goto pick-tcp-2
         }
-        endpoints { 10.96.0.7 . tcp . 80 . 0 : 10.244.0.2 . 8080 }
-        endpoints { 10.96.0.7 . tcp . 80 . 1 : 10.244.1.2 . 8080 }
+        endpoints-tcp { 10.96.0.7 . 80 . 0 : 10.244.0.2 . 8080 }
+        endpoints-tcp { 10.96.0.7 . 80 . 1 : 10.244.1.2 . 8080 }
         hairpin { 10.244.0.2 . 10.244.0.2 :  }
         hairpin { 10.244.1.2 . 10.244.1.2 :  }
         services { 10.96.0.7 . tcp . 80 : goto stay-tcp-80-bb82030dbc2bcaba }
