@@ -12,16 +12,34 @@ use ipnet::Ipv4Net;
 use crate::{
     dns::{Stub, server},
     node_addresses::NodeAddresses,
+    routes::{
+        Host,
+        settings::{Mode, Settings},
+    },
 };
 
 /// Gives every Service its virtual IP on this node: an nginx each, or rules of nftables, balanced over the ready endpoints.
-/// Adds routes to the pods of nodes on other hosts of the same network segment. Serves the cluster's DNS.
+/// Adds routes to the pods of nodes on other hosts, through a VXLAN to those that are behind a router. Serves the
+/// cluster's DNS.
 ///
 /// Needs root, for addresses on lo, routes and port 53. Running nginx containers are left alone when it ends, and
 /// adopted when it begins.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 pub struct Args {
+    /// What to do instead of working
+    #[arg(value_name = "COMMAND", value_enum)]
+    pub(crate) command: Option<Command>,
+    /// How `check` prints
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "text",
+        requires = "command"
+    )]
+    pub(crate) output: Output,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
     #[command(flatten)]
@@ -42,6 +60,16 @@ pub struct Args {
     /// Where node ports are: ranges of addresses, or "primary" for the node's own [default: at all addresses of this host]
     #[arg(long, value_name = "CIDR,…|primary", value_delimiter = ',')]
     pub(crate) nodeport_addresses: Vec<NodeAddresses>,
+    /// Whether nodes are reached through a VXLAN instead of by routes through their addresses. All nodes have to
+    /// be told the same
+    #[arg(long, value_name = "WHEN", value_enum, default_value = "auto")]
+    pub(crate) vxlan: Mode,
+    /// The UDP port of the VXLAN; firewalls between nodes have to let it through
+    #[arg(long, value_name = "PORT", default_value = "4789")]
+    pub(crate) vxlan_port: u16,
+    /// The VXLAN's number, its VNI. Clusters that share hosts need one each
+    #[arg(long, value_name = "NUMBER", default_value = "138", value_parser = clap::value_parser!(u32).range(1..1 << 24))]
+    pub(crate) vxlan_id: u32,
     /// Answers DNS at this address of --service-cidr, that of the Service kube-dns [default: no DNS is served]
     #[arg(long, value_name = "IP")]
     pub(crate) cluster_dns: Option<Ipv4Addr>,
@@ -84,6 +112,30 @@ pub(crate) enum ProxyMode {
     Nftables,
 }
 
+/// What kube-proxy does instead of working.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Command {
+    /// Tells how this node differs from what the API server says
+    Check,
+}
+
+/// How it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// A line each
+    Text,
+    /// An object with the node and all differences
+    Json,
+}
+
+impl Args {
+    /// The host of this node, as routes are made for it.
+    pub(crate) fn host(&self, node: &str) -> Host {
+        let vxlan = Settings { mode: self.vxlan, id: self.vxlan_id, port: self.vxlan_port };
+        Host { node: node.to_owned(), cluster_cidr: self.cluster_cidr, vxlan }
+    }
+}
+
 const EXAMPLES: &str = "Examples:
   kube-proxy --kubeconfig /etc/minik8s/kube-proxy.conf
   kube-proxy --kubeconfig /etc/minik8s/kube-proxy.conf --redis redis://127.0.0.1:6379 --node-name n1
@@ -91,6 +143,9 @@ const EXAMPLES: &str = "Examples:
   # With DNS, and names of the company's domain from its own servers
   kube-proxy --kubeconfig /etc/minik8s/kube-proxy.conf --cluster-dns 10.96.0.10 \\
              --dns-stub corp.example=192.0.2.1,192.0.2.2
+
+  # How this node differs from what the API server says; with the flags that kube-proxy runs with
+  kube-proxy check --kubeconfig /etc/minik8s/kube-proxy.conf --node-name n1 -o json
 
   # The containers that it keeps
   docker ps --filter label=io.minik8s.service
@@ -100,4 +155,7 @@ const EXAMPLES: &str = "Examples:
   nft list table ip minik8s-services-0a600000-16
 
   # The routes that it keeps
-  ip route show proto 138";
+  ip route show proto 138
+
+  # Where its VXLAN leads
+  bridge fdb show dev mk8svx138";

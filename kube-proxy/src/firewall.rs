@@ -20,7 +20,7 @@ pub async fn guard(services: Ipv4Net, pods: Ipv4Net) -> Result<(), Error> {
 
 /// Several clusters of a host have chains each. The jumps there come first: whatever else is let in to the
 /// host is not let in here.
-fn table(services: Ipv4Net, pods: Ipv4Net) -> Table {
+pub(crate) fn table(services: Ipv4Net, pods: Ipv4Net) -> Table {
     let name = |kind, range: Ipv4Net| {
         format!("MINIK8S-{kind}-{:08x}-{}", range.network().to_bits(), range.prefix_len())
     };

@@ -16,7 +16,11 @@ use api_types::api::{
     networking::v1::{Ingress, IngressClass},
 };
 use component::server_certificate::{SECRET_TYPE, ServerCertificate};
-use futures::{Stream, StreamExt, future::BoxFuture, stream};
+use futures::{
+    Stream, StreamExt,
+    future::{self, BoxFuture},
+    stream,
+};
 use kube::{
     Api,
     runtime::{
@@ -92,6 +96,17 @@ impl Ingresses {
     /// Whether all are here.
     pub(crate) fn are_listed(&self) -> bool {
         self.listed.iter().all(|listed| listed.load(Ordering::Acquire))
+    }
+
+    /// Waits until they are.
+    pub(crate) async fn ready(&self) {
+        // An error means that the watches have ended: the program is stopping.
+        let _ = future::join3(
+            self.ingresses.wait_until_ready(),
+            self.classes.wait_until_ready(),
+            self.secrets.wait_until_ready(),
+        )
+        .await;
     }
 
     /// Those that are the router's.

@@ -9,11 +9,13 @@
 //! [`routes`] is the same for routes, with a loop of its own: neither waits for the other.
 //! [`dns`] answers for the names of Services, and is the one thing that is not there while this program is away.
 //! [`policy`] keeps from pods what NetworkPolicies don't allow.
+//! [`check`] tells how this node differs from all that, and changes nothing.
 //! `witness` tells the node controller which other hosts are reached from here.
 
 pub mod addresses;
 mod args;
 pub mod backend;
+pub mod check;
 mod clients;
 pub mod configs;
 pub mod containers;
@@ -45,7 +47,7 @@ pub mod world;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use component::{Check, Runtime, events::Recorder, host, resolv_conf};
+use component::{Check, Runtime, events::Recorder, host::node_name, resolv_conf};
 use futures::{
     FutureExt,
     future::{LocalBoxFuture, select_all},
@@ -55,7 +57,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     addresses::Loopback,
-    args::ProxyMode,
+    args::{Command, ProxyMode},
     backend::{Backend, Nftables, Nginx, WithoutRules},
     configs::Configs,
     dns::Dns,
@@ -77,15 +79,22 @@ const HEALTH_ADDRESS: &str = "127.0.0.1:10256";
 ///
 /// # Errors
 ///
-/// Wrong configuration, an occupied health address, no right to open a netlink socket.
+/// Wrong configuration, differences that were to be found, an occupied health address, no right to open a netlink socket.
 pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
+    match args.command {
+        Some(Command::Check) => check::run(&args, &runtime).await,
+        None => work(args, runtime).await,
+    }
+}
+
+async fn work(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let client = component::client(&args.client).await?;
     let redis = args.client.redis.server()?;
     let listwatch = ListWatch::new(client, redis.as_ref(), &runtime.tasks)?;
     let (check, routes_check) = (runtime.health.check("services"), runtime.health.check("routes"));
     runtime.serve(&args.serve, HEALTH_ADDRESS).await?;
 
-    let node = host::node_name(args.node_name.as_deref()).context("cannot tell the host name")?;
+    let node = node_name(args.node_name.as_deref()).context("cannot tell the host name")?;
     let recorder = Recorder::new(&runtime.tasks, listwatch.client().clone(), "kube-proxy", &node);
     let engine = ::docker::Docker::new(&args.docker_host).context("cannot use --docker-host")?;
     let docker = Docker::new(engine, &args.nginx_image, &node);
@@ -97,7 +106,7 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     }
     let configs = Configs::open(&args.state_dir).context("cannot use --state-dir")?;
     let mut backend = carry_services(&args, docker.clone(), addresses, configs);
-    let host = Host { node: node.clone(), cluster_cidr: args.cluster_cidr };
+    let host = args.host(&node);
     let mut routes = keep_routes(host, recorder.clone(), routes_check, &runtime)?;
     let here = Here {
         node,

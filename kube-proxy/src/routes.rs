@@ -1,10 +1,17 @@
 //! Which routes lead to the pods of other hosts' nodes, and what has to change for the kernel to have
 //! them: functions from values to values. It knows neither the kernel nor the API server.
+//!
+//! Nodes on a network segment of this host are gateways; to the others it goes through a [`vxlan`].
 
 pub mod kernel;
 mod metrics;
 pub mod reconciler;
+pub mod seen;
+pub mod settings;
+pub mod steps;
 pub mod sync;
+pub mod underlay;
+pub mod vxlan;
 
 pub use metrics::RouteMetrics;
 
@@ -16,6 +23,8 @@ use std::{
 use api_types::api::core::v1::Node;
 use ipnet::Ipv4Net;
 
+use self::{settings::Settings, underlay::Underlay};
+
 /// The host that the routes are for.
 #[derive(Clone, Debug)]
 pub struct Host {
@@ -24,6 +33,8 @@ pub struct Host {
     /// The range of all pods. Routes outside of it are neither made nor looked at, so that no Node
     /// can draw other traffic to itself, and each of several clusters on a host has its own routes.
     pub cluster_cidr: Ipv4Net,
+    /// How nodes that are not on a network segment of this host are reached.
+    pub vxlan: Settings,
 }
 
 /// A route to the pods of a node, through that node.
@@ -33,8 +44,22 @@ pub struct Route {
     pub node: String,
     /// Where its pods are.
     pub destination: Ipv4Net,
-    /// Its address.
+    /// Its address on the way.
     pub gateway: Ipv4Addr,
+    /// The way.
+    pub over: Over,
+}
+
+/// What packets to another node pass through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// A network segment that both hosts are on.
+    Segment,
+    /// The VXLAN, to the node's host.
+    Vxlan {
+        /// The node's address.
+        remote: Ipv4Addr,
+    },
 }
 
 /// A route that the kernel has.
@@ -44,6 +69,8 @@ pub struct Found {
     pub destination: Ipv4Net,
     /// Through whom; a blackhole and a route to a local bridge have none.
     pub gateway: Option<Ipv4Addr>,
+    /// Whether by our VXLAN.
+    pub by_vxlan: bool,
     /// Who answers for it.
     pub owner: Owner,
 }
@@ -75,6 +102,7 @@ pub enum Change {
 pub fn wanted<'a>(
     host: &Host,
     local: &BTreeSet<Ipv4Addr>,
+    underlay: &Underlay<'_>,
     nodes: impl Iterator<Item = &'a Node>,
 ) -> Vec<Route> {
     let (here, mut elsewhere): (Vec<_>, Vec<_>) =
@@ -83,12 +111,13 @@ pub fn wanted<'a>(
     let mut taken: Vec<Ipv4Net> = here.into_iter().flat_map(pod_cidrs).collect();
     let mut routes = Vec::new();
     for node in elsewhere {
-        let Some(gateway) = addresses(node).next() else { continue };
+        let Some(address) = addresses(node).next() else { continue };
+        let by_vxlan = host.vxlan.is_needed(underlay, address);
         for destination in pod_cidrs(node) {
             let inside = host.cluster_cidr.contains(&destination);
             if inside && !taken.iter().any(|other| overlap(*other, destination)) {
                 taken.push(destination);
-                routes.push(Route { node: name(node).to_owned(), destination, gateway });
+                routes.push(Route::new(name(node), destination, address, by_vxlan));
             }
         }
     }
@@ -108,10 +137,10 @@ pub fn nodes_here<'a>(
 /// What to do so that `found` becomes `wanted`. A route of somebody else is never changed; one of an
 /// administrator does as well, whatever its gateway.
 pub fn changes(wanted: &[Route], found: &[Found]) -> Vec<Change> {
-    let ours: BTreeMap<Ipv4Net, Option<Ipv4Addr>> = found
+    let ours: BTreeMap<Ipv4Net, &Found> = found
         .iter()
         .filter(|route| route.owner == Owner::Us)
-        .map(|route| (route.destination, route.gateway))
+        .map(|route| (route.destination, route))
         .collect();
     let destinations: BTreeSet<Ipv4Net> = wanted.iter().map(|route| route.destination).collect();
     let gone = ours.keys().filter(|destination| !destinations.contains(destination));
@@ -122,12 +151,32 @@ pub fn changes(wanted: &[Route], found: &[Found]) -> Vec<Change> {
         .map(|route| route.destination)
         .collect();
     let needed = wanted.iter().filter_map(|route| match ours.get(&route.destination) {
-        Some(gateway) if *gateway == Some(route.gateway) => None,
+        Some(found) if route.is(found) => None,
         Some(_) => Some(Change::Replace(route.clone())),
         None if administrated.contains(&route.destination) => None,
         None => Some(Change::Add(route.clone())),
     });
     gone.chain(needed).collect()
+}
+
+impl Route {
+    fn new(node: &str, destination: Ipv4Net, address: Ipv4Addr, by_vxlan: bool) -> Self {
+        let (gateway, over) = if by_vxlan {
+            (destination.network(), Over::Vxlan { remote: address })
+        } else {
+            (address, Over::Segment)
+        };
+        Self { node: node.to_owned(), destination, gateway, over }
+    }
+
+    /// Whether it passes through the VXLAN.
+    pub fn by_vxlan(&self) -> bool {
+        self.over != Over::Segment
+    }
+
+    fn is(&self, found: &Found) -> bool {
+        found.gateway == Some(self.gateway) && found.by_vxlan == self.by_vxlan()
+    }
 }
 
 fn is_here(here: &str, local: &BTreeSet<Ipv4Addr>, node: &Node) -> bool {

@@ -173,6 +173,12 @@ impl World {
         .await;
     }
 
+    /// Waits for those, too.
+    pub(crate) async fn ready_with_hosts(&self) {
+        let hosts = future::join(self.dnses.wait_until_ready(), self.ingresses.ready());
+        let _ = future::join(self.ready(), hosts).await;
+    }
+
     /// `local`: the addresses of this host.
     pub(crate) fn place(&self, here: &Here, local: &BTreeSet<Ipv4Addr>) -> Place {
         let own = self.nodes.get(&ObjectRef::new(&here.node));

@@ -15,6 +15,7 @@ use fake::{Fake, Node};
 use kube_proxy::{
     backend::Backend,
     backend::{Nginx, service::spec},
+    check,
     configs::Configs,
     instance::InstanceSpec,
     nginx::{Configuration, Epoch, Telling, http::Http},
@@ -118,6 +119,30 @@ async fn a_new_service_gets_its_address_then_its_container_and_is_left_alone() {
     let mut rig = Rig::new();
     rig.check(&[web()], &["take 10.96.0.10", "create default/web"]).await;
     rig.check(&[web()], &[]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_tells_which_nginxes_are_not_as_they_should_be() {
+    let mut rig = Rig::new();
+    let other = service("other", 11, &["10.244.0.4:80"]);
+    rig.settle(&[web(), other.clone()]).await;
+    let check = async |rig: &Rig, plans: &[ServicePlan]| {
+        let specs: Vec<_> = plans.iter().map(spec).collect();
+        let configs = Configs::open(rig.state.path()).unwrap();
+        let found = check::nginxes::differences(&rig.node, &configs, &specs).await.unwrap();
+        found.into_iter().map(|found| found.message).collect::<Vec<_>>()
+    };
+    assert_eq!(check(&rig, &[web(), other.clone()]).await, [""; 0]);
+    let stale = "default/web has an nginx that goes by another configuration";
+    let left = "default/other is gone and has an nginx";
+    assert_eq!(check(&rig, &[web_scaled()]).await, [stale, left]);
+    rig.node.with(|node| {
+        node.containers.remove("id-u-other");
+        node.containers.get_mut("id-u-web").unwrap().running = false;
+    });
+    let ended = "default/web has an nginx that does not run";
+    assert_eq!(check(&rig, &[web(), other]).await, [ended, "default/other has no nginx"]);
+    assert!(rig.node.log().iter().all(|done| !done.starts_with("start")), "it changes nothing");
 }
 
 #[tokio::test(start_paused = true)]

@@ -179,6 +179,23 @@ fn host_ports_of_running_pods_outlive_the_kubelet() {
 }
 
 #[test]
+fn packets_of_pods_are_no_longer_than_the_way_to_other_hosts_pods_takes() {
+    in_own_network(async || {
+        let bridge = started("n1", "10.219.1.0/24").await;
+        let to_others = |sandbox: &Sandbox| {
+            sh(&format!("nsenter -t {} -n ip route show default", sandbox.pid()))
+        };
+        let (early, late) = (Sandbox::start(), Sandbox::start());
+        bridge.attach("early", early.pid()).await.unwrap();
+        assert!(!to_others(&early).contains("mtu"), "{}", to_others(&early));
+        sh("ip link add vx mtu 1450 up type vxlan id 7 dstport 4789 nolearning; \
+            ip route add 10.219.2.0/24 via 10.219.2.0 dev vx onlink");
+        bridge.attach("late", late.pid()).await.unwrap();
+        assert!(to_others(&late).contains("mtu 1450"), "{}", to_others(&late));
+    });
+}
+
+#[test]
 fn a_port_that_was_chosen_outlives_sandboxes_and_the_kubelet() {
     in_own_network(async || {
         let bridge = started("n1", "10.219.1.0/24").await;

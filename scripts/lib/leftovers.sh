@@ -7,7 +7,7 @@ bridge() { echo "mk8s$(printf %s "$1" | sha256sum | cut -c1-8)"; }
 # policies NODE: the table of nftables that its kube-proxy keeps for NetworkPolicies.
 policies() { echo "minik8s-policy-$(printf %s "$1" | sha256sum | cut -c1-8)"; }
 
-# What is ours of the network: the services' addresses, the kubelets' bridges, the packet filter's chains and tables, our routes. Other
+# What is ours of the network: the services' addresses, the kubelets' bridges, the VXLAN, the packet filter's chains and tables, our routes. Other
 # networks' links and routes may lie in the same ranges.
 remove_network() {
     local node
@@ -16,6 +16,8 @@ remove_network() {
         ! ip link show "$(bridge "$node")" >/dev/null 2>&1 || ip link del "$(bridge "$node")"
         ! nft list table ip "$(policies "$node")" >/dev/null 2>&1 || nft delete table ip "$(policies "$node")"
     done
+    # The VXLAN: clusters that share a host are told apart by the addresses.
+    ip -o addr show to "$CLUSTER_CIDR" | awk '$2 ~ /^mk8svx/ {print $2}' | sort -u | xargs -r -n1 ip link del
     remove_chains filter
     remove_chains nat
     remove_table

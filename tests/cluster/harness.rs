@@ -2,7 +2,7 @@
 //! node name of its own, and removed without trace by `scripts/down.sh --purge`. One at a time, whatever runs the tests.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs::{self, File},
     net::IpAddr,
     os::unix::ffi::OsStrExt,
@@ -207,17 +207,36 @@ impl Cluster {
 
     /// The same with flags of its own, of which the first is there already with another value.
     pub(crate) fn another(&self, program: &str, flags: &[&str]) -> Replica {
-        let line = fs::read(format!("/proc/{}/cmdline", self.pid(program))).unwrap();
-        let mut words: Vec<_> = line.split(|byte| *byte == 0).map(OsStr::from_bytes).collect();
-        words.pop();
-        if let Some(first) = words.iter().position(|word| *word == flags[0]) {
+        let mut words = self.words(program);
+        if let Some(first) = words.iter().position(|word| word == flags[0]) {
             words.drain(first..first + 2);
         }
-        words.extend(flags.iter().map(OsStr::new));
+        words.extend(flags.iter().map(OsString::from));
         let log = File::create(self.folder.join(format!("log/{program}-replica.log"))).unwrap();
-        let mut command = Command::new(words[0]);
+        let mut command = Command::new(&words[0]);
         command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         Replica(command.spawn().unwrap())
+    }
+
+    /// The command line of a running program.
+    fn words(&self, program: &str) -> Vec<OsString> {
+        let line = fs::read(format!("/proc/{}/cmdline", self.pid(program))).unwrap();
+        let words = line.split(|byte| *byte == 0).map(|word| OsStr::from_bytes(word).to_owned());
+        let mut words: Vec<_> = words.collect();
+        // After the last one there is a zero, too.
+        words.pop();
+        words
+    }
+
+    /// Waits until `kube-proxy check` finds nothing on the node that differs from what the API server says.
+    pub(crate) async fn until_checked(&self) {
+        let words = self.words("kube-proxy");
+        until("the node to be as the API server says", async || {
+            let mut check = Command::new(&words[0]);
+            let done: Done = check.arg("check").args(&words[1..]).output().unwrap().into();
+            if done.ok { Ok(()) } else { Err(done.stdout + &done.stderr) }
+        })
+        .await;
     }
 
     /// SIGKILL, without a chance to tidy up.

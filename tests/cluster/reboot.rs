@@ -106,6 +106,7 @@ async fn pods_and_services_come_back_when_the_host_was_rebooted() {
     .await;
     let restarts = field(&cluster, "once", ".status.containerStatuses[0].restartCount");
     assert_eq!(restarts, "0");
+    cluster.until_checked().await;
     let rules = run("iptables-save", &[]).expect_ok();
     let mut jumps: Vec<&str> = rules.lines().filter(|rule| rule.contains("-j MINIK8S")).collect();
     let all = jumps.len();

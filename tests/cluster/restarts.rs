@@ -52,6 +52,7 @@ async fn survives(backing: Backing, killed: &[&str]) {
         assert_eq!(restarts.get(pod), pods.get(pod), "{pod} was restarted");
         assert_eq!(now.get(pod), since.get(pod), "{pod} was not ready for a while");
     }
+    cluster.until_checked().await;
 }
 
 #[tokio::test]

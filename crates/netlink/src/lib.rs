@@ -1,13 +1,16 @@
-//! The kernel's links, addresses and routes, through netlink: plain data in and out. What they are for is
+//! The kernel's links, addresses, routes and neighbours, through netlink: plain data in and out. What they are for is
 //! their owners' matter.
 //!
-//! Guarantees: what is there already, or gone already, is fine, except for [`Netlink::add_route`] and
-//! [`Netlink::add_pair`].
+//! Guarantees: what is there already, or gone already, is fine, except for [`Netlink::add_route`],
+//! [`Netlink::add_pair`] and [`Netlink::add_vxlan`].
 
 mod error;
 mod link;
+mod mac;
 mod namespace;
+mod neighbour;
 mod route;
+mod vxlan;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -23,8 +26,11 @@ use rtnetlink::{
 
 pub use error::Error;
 pub use link::Link;
+pub use mac::Mac;
 pub use namespace::{connect_inside, inside};
+pub use neighbour::{Forwarding, Neighbour};
 pub use route::Route;
+pub use vxlan::Vxlan;
 
 use crate::error::{failed, unless};
 
@@ -82,14 +88,24 @@ impl Netlink {
     /// # Errors
     /// The kernel refuses.
     pub async fn remove_host_address(&self, link: u32, address: Ipv4Addr) -> Result<(), Error> {
-        let message = AddressMessageBuilder::<Ipv4Addr>::new().index(link).address(address, HOST);
+        self.remove_address(Address { link, address, prefix_len: HOST }).await
+    }
+
+    /// Takes an address away.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn remove_address(&self, address: Address) -> Result<(), Error> {
+        let Address { link, address, prefix_len } = address;
+        let message =
+            AddressMessageBuilder::<Ipv4Addr>::new().index(link).address(address, prefix_len);
         let removed = self.handle.address().del(message.build()).execute().await;
         unless(removed.map_err(failed(format!("removing {address}"))), Errno::EADDRNOTAVAIL)
     }
 }
 
 /// The length of the prefix of a network that is one address.
-const HOST: u8 = 32;
+pub const HOST: u8 = 32;
 
 fn read(message: &AddressMessage) -> Option<Address> {
     if message.header.family != AddressFamily::Inet {

@@ -7,13 +7,15 @@ use nix::errno::Errno;
 use rtnetlink::{
     LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth,
     packet_route::link::{
-        InfoBridgePort, InfoData, InfoPortData, InfoVeth, LinkAttribute, LinkInfo, LinkMessage,
+        InfoBridgePort, InfoData, InfoPortData, InfoVeth, LinkAttribute, LinkFlags, LinkInfo,
+        LinkMessage,
     },
 };
 
 use crate::{
-    Error, Netlink,
+    Error, Mac, Netlink, Vxlan,
     error::{failed, unless},
+    vxlan,
 };
 
 /// A link.
@@ -27,6 +29,14 @@ pub struct Link {
     pub bridge: Option<u32>,
     /// Whether the bridge gives it back what came from it.
     pub hairpin: bool,
+    /// The longest packet that it takes, in bytes.
+    pub mtu: u32,
+    /// Whether it is meant to work.
+    pub up: bool,
+    /// Its MAC address, if it has one.
+    pub mac: Option<Mac>,
+    /// What it is as a VXLAN.
+    pub vxlan: Option<Vxlan>,
 }
 
 impl Netlink {
@@ -123,16 +133,30 @@ impl Netlink {
 }
 
 fn read(message: &LinkMessage) -> Option<Link> {
-    let (mut name, mut bridge, mut hairpin) = (None, None, false);
+    let mut link = Link {
+        index: message.header.index,
+        name: String::new(),
+        bridge: None,
+        hairpin: false,
+        mtu: 0,
+        up: message.header.flags.contains(LinkFlags::Up),
+        mac: None,
+        vxlan: None,
+    };
     for attribute in &message.attributes {
         match attribute {
-            LinkAttribute::IfName(text) => name = Some(text.clone()),
-            LinkAttribute::Controller(index) => bridge = Some(*index),
-            LinkAttribute::LinkInfo(infos) => hairpin = infos.iter().any(is_hairpin),
+            LinkAttribute::IfName(text) => link.name.clone_from(text),
+            LinkAttribute::Controller(index) => link.bridge = Some(*index),
+            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::Address(bytes) => link.mac = Mac::read(bytes),
+            LinkAttribute::LinkInfo(infos) => {
+                link.hairpin = infos.iter().any(is_hairpin);
+                link.vxlan = vxlan::read(infos);
+            }
             _ => {}
         }
     }
-    Some(Link { index: message.header.index, name: name?, bridge, hairpin })
+    (!link.name.is_empty()).then_some(link)
 }
 
 fn is_hairpin(info: &LinkInfo) -> bool {

@@ -10,7 +10,8 @@ use rtnetlink::{
     packet_route::{
         AddressFamily,
         route::{
-            RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
+            RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
+            RouteType,
         },
     },
 };
@@ -25,8 +26,13 @@ use crate::{
 pub struct Route {
     /// Where it leads.
     pub destination: Ipv4Net,
-    /// Through whom.
+    /// Through whom; of several, the first.
     pub gateway: Option<Ipv4Addr>,
+    /// The index of the link that it leaves by. A gateway of a route that is added with a link is on that link
+    /// whatever its address.
+    pub link: Option<u32>,
+    /// The longest packet that it is for, if that is shorter than what its link takes.
+    pub mtu: Option<u32>,
     /// Who made it: a number that each routing program has of its own.
     pub protocol: u8,
     /// Whether it leads somewhere: a route may also swallow or refuse. Those that are added swallow.
@@ -41,7 +47,14 @@ impl Route {
 
     /// Packets for the network that no other route takes end here instead of leaving the host.
     pub fn blackhole(destination: Ipv4Net) -> Self {
-        Self { destination, gateway: None, protocol: Self::STATIC, unicast: false }
+        Self {
+            destination,
+            gateway: None,
+            link: None,
+            mtu: None,
+            protocol: Self::STATIC,
+            unicast: false,
+        }
     }
 }
 
@@ -98,9 +111,17 @@ fn write(route: &Route) -> RouteMessage {
     if !route.unicast {
         message = message.kind(RouteType::BlackHole);
     }
-    match route.gateway {
-        Some(gateway) => message.gateway(gateway).build(),
-        None => message.build(),
+    if let Some(link) = route.link {
+        message = message.output_interface(link);
+    }
+    if let Some(mtu) = route.mtu {
+        let metrics = RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)]);
+        message.get_mut().attributes.push(metrics);
+    }
+    match (route.gateway, route.link) {
+        (Some(gateway), Some(_)) => message.gateway(gateway).onlink().build(),
+        (Some(gateway), None) => message.gateway(gateway).build(),
+        (None, _) => message.build(),
     }
 }
 
@@ -109,18 +130,40 @@ fn read(message: &RouteMessage) -> Option<Route> {
     if header.address_family != AddressFamily::Inet || header.table != RouteHeader::RT_TABLE_MAIN {
         return None;
     }
-    let (mut network, mut gateway) = (Ipv4Addr::UNSPECIFIED, None);
+    let mut route = Route {
+        destination: Ipv4Net::default(),
+        gateway: None,
+        link: None,
+        mtu: None,
+        protocol: header.protocol.into(),
+        unicast: header.kind == RouteType::Unicast,
+    };
+    let mut network = Ipv4Addr::UNSPECIFIED;
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Destination(RouteAddress::Inet(address)) => network = *address,
-            RouteAttribute::Gateway(RouteAddress::Inet(address)) => gateway = Some(*address),
-            _ => {}
+            RouteAttribute::MultiPath(hops) => {
+                let Some(hop) = hops.first() else { continue };
+                route.link = Some(hop.interface_index);
+                hop.attributes.iter().for_each(|attribute| read_hop(attribute, &mut route));
+            }
+            attribute => read_hop(attribute, &mut route),
         }
     }
-    Some(Route {
-        destination: Ipv4Net::new(network, header.destination_prefix_length).ok()?,
-        gateway,
-        protocol: header.protocol.into(),
-        unicast: header.kind == RouteType::Unicast,
-    })
+    route.destination = Ipv4Net::new(network, header.destination_prefix_length).ok()?;
+    Some(route)
+}
+
+fn read_hop(attribute: &RouteAttribute, route: &mut Route) {
+    match attribute {
+        RouteAttribute::Gateway(RouteAddress::Inet(address)) => route.gateway = Some(*address),
+        RouteAttribute::Oif(link) => route.link = Some(*link),
+        RouteAttribute::Metrics(metrics) => {
+            route.mtu = metrics.iter().find_map(|metric| match metric {
+                RouteMetric::Mtu(mtu) => Some(*mtu),
+                _ => None,
+            });
+        }
+        _ => {}
+    }
 }

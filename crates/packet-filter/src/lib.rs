@@ -47,6 +47,21 @@ pub async fn ensure(wanted: &[Table]) -> Result<bool, Error> {
     .await
 }
 
+/// What of the tables is not as it should be, in words. Nothing is changed.
+///
+/// # Errors
+/// The tool is not there, or does not end.
+pub async fn differences(wanted: &[Table]) -> Result<Vec<String>, Error> {
+    patiently(async {
+        let mut differences = Vec::new();
+        for table in wanted {
+            differences.extend(repair::differences(table, &iptables::list(table.name).await?));
+        }
+        Ok(differences)
+    })
+    .await
+}
+
 /// The rules of a chain as they are; none if there is no such chain.
 ///
 /// # Errors

@@ -22,6 +22,19 @@ pub(crate) fn text(wanted: &Table, found: &[String]) -> Option<String> {
     Some(text + "COMMIT\n")
 }
 
+/// What is not as it should be, in words.
+pub(crate) fn differences(wanted: &Table, found: &[String]) -> Vec<String> {
+    let chains = wanted.chains.iter().filter(|chain| !is_there(chain, found));
+    let chains = chains.map(|Chain { name, .. }| {
+        format!("chain {name} of table {} is missing or not as it should be", wanted.name)
+    });
+    let jumps = wanted.jumps.iter().filter(|jump| !repair_jump(jump, found).is_empty());
+    let jumps = jumps.map(|Jump { from, to, .. }| {
+        format!("chain {from} of table {} does not lead to {to} once and as it should", wanted.name)
+    });
+    chains.chain(jumps).collect()
+}
+
 /// The rules of a chain, without `-A` and its name.
 pub(crate) fn rules<'a>(found: &'a [String], chain: &str) -> impl Iterator<Item = &'a str> {
     let start = format!("-A {chain} ");
@@ -139,6 +152,19 @@ mod tests {
             jumps(&FOUND.replace("! -d 192.0.2.0/24 -j", "! -d 198.51.100.0/24 -j")),
             ["-D OUTPUT ! -d 198.51.100.0/24 -j OURS", "-I OUTPUT 1 ! -d 192.0.2.0/24 -j OURS"]
         );
+    }
+
+    #[test]
+    fn differences_are_told_where_something_would_be_changed() {
+        let told = |found: &str| {
+            differences(&wanted(), &found.lines().map(str::to_owned).collect::<Vec<_>>())
+        };
+        assert_eq!(told(FOUND), [""; 0]);
+        let chain = "chain OURS of table nat is missing or not as it should be";
+        let jump = "chain POSTROUTING of table nat does not lead to NONE once and as it should";
+        let spoilt = FOUND.replace("-A OURS -j RETURN\n", "");
+        assert_eq!(told(&spoilt), [chain]);
+        assert_eq!(told(&spoilt.replace("-A POSTROUTING -j NONE\n", "")), [chain, jump]);
     }
 
     #[test]

@@ -1,30 +1,42 @@
-//! The kernel's routes.
+//! The kernel's routes, and the VXLAN that some of them pass through.
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use ipnet::Ipv4Net;
-use netlink::{Error, Netlink};
+use netlink::{Address, Error, Forwarding, HOST, Neighbour, Netlink};
 use nix::errno::Errno;
 
-use super::{Change, Found, Owner, Route};
-
-/// The mark on our routes (`ip route show proto 138`): the number of a routing daemon, of those that
-/// neither the kernel nor iproute2's list gives to anybody.
-pub const PROTOCOL: u8 = 138;
+use super::{
+    Change, Route,
+    seen::{PROTOCOL, Seen},
+    steps::Step,
+    vxlan::{self, Device},
+};
 
 /// Why a route could not be brought about. Trying again does not help before something changes.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Refusal {
     /// The gateway can't be reached directly.
     #[error(
-        "{gateway} is not on a network segment of this host: put both nodes on one segment, or add \
-         a route of your own to {destination}"
+        "{gateway} is not on a network segment of this host: put both nodes on one segment, let kube-proxy use \
+         its VXLAN, or add a route of your own to {destination}"
     )]
     NotOnLink {
         /// Who is not reached.
         gateway: Ipv4Addr,
         /// Where the route was to lead.
         destination: Ipv4Net,
+    },
+    /// This host's end of the VXLAN is not known.
+    #[error(
+        "the VXLAN to {0} has to wait: this host's own node has no pod CIDR or no InternalIP yet"
+    )]
+    NoOwnNode(Ipv4Net),
+    /// Something of the VXLAN.
+    #[error("the kernel refused the VXLAN: {said}")]
+    Vxlan {
+        /// What the kernel said.
+        said: String,
     },
     /// There is a route that does not lead to the node.
     #[error("{0} is a network of this host or one that leads nowhere here: remove that route")]
@@ -64,29 +76,126 @@ impl Kernel {
         Ok(self.netlink.addresses().await?.iter().map(|address| address.address).collect())
     }
 
-    /// The routes of the main table that lead into the network.
+    /// What there is.
     ///
     /// # Errors
     ///
     /// The kernel does not answer.
-    pub async fn routes(&self, network: Ipv4Net) -> Result<Vec<Found>, Error> {
-        let found = self.netlink.routes().await?.into_iter().map(Found::from);
-        Ok(found.filter(|route| network.contains(&route.destination)).collect())
+    pub async fn look(&self) -> Result<Seen, Error> {
+        Ok(Seen {
+            addresses: self.netlink.addresses().await?,
+            routes: self.netlink.routes().await?,
+            links: self.netlink.links().await?,
+            neighbours: self.netlink.neighbours().await?,
+            forwardings: self.netlink.forwardings().await?,
+        })
     }
 
-    /// Does it. What is done already is fine.
+    /// Does it; `vxlan` is the name of our link. What is done already is fine.
     ///
     /// # Errors
     ///
     /// The kernel refuses.
-    pub async fn apply(&self, change: &Change) -> Result<(), Refusal> {
-        let result = match change {
-            Change::Add(route) => self.netlink.add_route(&ours(route)).await,
-            Change::Replace(route) => self.netlink.replace_route(&ours(route)).await,
-            Change::Remove(destination) => self.netlink.remove_route(*destination, PROTOCOL).await,
-        };
-        result.map_err(|error| refusal(change, error))
+    pub async fn apply(&self, step: &Step, vxlan: &str) -> Result<(), Refusal> {
+        match step {
+            Step::Route(change) => {
+                self.change_route(change, vxlan).await.map_err(|error| refusal(change, error))
+            }
+            Step::Vxlan(change) => self
+                .change_vxlan(change, vxlan)
+                .await
+                .map_err(|error| Refusal::Vxlan { said: said(error) }),
+        }
     }
+
+    async fn change_route(&self, change: &Change, vxlan: &str) -> Result<(), Error> {
+        match change {
+            Change::Add(route) => self.netlink.add_route(&self.ours(route, vxlan).await?).await,
+            Change::Replace(route) => {
+                self.netlink.replace_route(&self.ours(route, vxlan).await?).await
+            }
+            Change::Remove(destination) => self.netlink.remove_route(*destination, PROTOCOL).await,
+        }
+    }
+
+    /// A link that is not there was refused, or has gone since: the kernel will say so.
+    async fn ours(&self, route: &Route, vxlan: &str) -> Result<netlink::Route, Error> {
+        let Route { destination, gateway, .. } = *route;
+        let link = if route.by_vxlan() { self.netlink.link(vxlan).await? } else { None };
+        let gateway = Some(gateway);
+        Ok(netlink::Route {
+            destination,
+            gateway,
+            link,
+            mtu: None,
+            protocol: PROTOCOL,
+            unicast: true,
+        })
+    }
+
+    async fn change_vxlan(&self, change: &vxlan::Change, name: &str) -> Result<(), Error> {
+        let link = self.netlink.link(name).await?;
+        match (change, link) {
+            (vxlan::Change::Make(device), _) => self.make(device).await,
+            (vxlan::Change::Remake(device), link) => {
+                if let Some(link) = link {
+                    self.netlink.remove_link(link).await?;
+                }
+                self.make(device).await
+            }
+            (vxlan::Change::Configure(device), Some(link)) => self.configure(device, link).await,
+            (vxlan::Change::Remove(name), _) => match self.netlink.link(name).await? {
+                Some(link) => self.netlink.remove_link(link).await,
+                None => Ok(()),
+            },
+            (change, Some(link)) => self.change_entry(change, link).await,
+            // It was refused, which is told, or has gone since, and its entries with it.
+            (_, None) => Ok(()),
+        }
+    }
+
+    async fn make(&self, device: &Device) -> Result<(), Error> {
+        self.netlink.add_vxlan(&device.name, device.vxlan, device.mac, device.mtu).await?;
+        match self.netlink.link(&device.name).await? {
+            Some(link) => self.configure(device, link).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn configure(&self, device: &Device, link: u32) -> Result<(), Error> {
+        let own = Address { link, address: device.address, prefix_len: HOST };
+        let others = self.netlink.addresses().await?;
+        for address in others.iter().filter(|found| found.link == link && **found != own) {
+            self.netlink.remove_address(*address).await?;
+        }
+        self.netlink.set_mac(link, device.mac).await?;
+        self.netlink.set_mtu(link, device.mtu).await?;
+        self.netlink.add_address(link, own.address, HOST).await?;
+        self.netlink.set_up(link).await
+    }
+
+    async fn change_entry(&self, change: &vxlan::Change, link: u32) -> Result<(), Error> {
+        match *change {
+            vxlan::Change::SetNeighbour(address, mac) => {
+                self.netlink.set_neighbour(&Neighbour { link, address, mac }).await
+            }
+            vxlan::Change::RemoveNeighbour(address, mac) => {
+                self.netlink.remove_neighbour(&Neighbour { link, address, mac }).await
+            }
+            vxlan::Change::SetForwarding(mac, remote) => {
+                self.netlink.set_forwarding(&Forwarding { link, mac, remote }).await
+            }
+            vxlan::Change::RemoveForwarding(mac, remote) => {
+                self.netlink.remove_forwarding(&Forwarding { link, mac, remote }).await
+            }
+            // Of the link itself.
+            _ => Ok(()),
+        }
+    }
+}
+
+fn said(error: Error) -> String {
+    format!("{:#}", anyhow::Error::from(error))
 }
 
 fn refusal(change: &Change, error: Error) -> Refusal {
@@ -99,22 +208,6 @@ fn refusal(change: &Change, error: Error) -> Refusal {
             Refusal::NotOnLink { gateway: route.gateway, destination }
         }
         (Change::Add(_), Some(Errno::EEXIST)) => Refusal::InTheWay(destination),
-        _ => Refusal::Other { destination, said: format!("{:#}", anyhow::Error::from(error)) },
-    }
-}
-
-fn ours(route: &Route) -> netlink::Route {
-    let Route { destination, gateway, .. } = *route;
-    netlink::Route { destination, gateway: Some(gateway), protocol: PROTOCOL, unicast: true }
-}
-
-impl From<netlink::Route> for Found {
-    fn from(route: netlink::Route) -> Self {
-        let owner = match route.protocol {
-            PROTOCOL => Owner::Us,
-            protocol if route.unicast && protocol != netlink::Route::KERNEL => Owner::Administrator,
-            _ => Owner::Nobody,
-        };
-        Found { destination: route.destination, gateway: route.gateway, owner }
+        _ => Refusal::Other { destination, said: said(error) },
     }
 }

@@ -11,9 +11,9 @@ use api_types::api::core::v1::Node;
 use tracing::info;
 
 use super::{
-    Change, Host, changes,
+    Change, Host, Route,
     kernel::{Kernel, Refusal},
-    wanted,
+    steps::{Plan, Step, plan},
 };
 
 /// What a pass found and could not do.
@@ -21,6 +21,8 @@ use super::{
 pub struct RouteReport {
     /// How many routes there should be.
     pub wanted: usize,
+    /// How many of them pass through the VXLAN.
+    pub by_vxlan: usize,
     /// By node, why there is no route to its pods.
     pub refused: BTreeMap<String, Vec<Refusal>>,
     /// Old routes that could not be removed.
@@ -35,28 +37,53 @@ pub struct RouteReport {
 pub async fn reconcile(
     kernel: &Kernel,
     host: &Host,
-    nodes: impl Iterator<Item = &Node>,
+    nodes: impl Iterator<Item = &Node> + Clone,
 ) -> Result<RouteReport, netlink::Error> {
-    let local = kernel.addresses().await?;
-    let found = kernel.routes(host.cluster_cidr).await?;
-    let wanted = wanted(host, &local, nodes);
-    let mut report = RouteReport { wanted: wanted.len(), ..RouteReport::default() };
-    for change in changes(&wanted, &found) {
-        match kernel.apply(&change).await {
-            Ok(()) => info!(?change, "route changed"),
-            Err(refusal) => report.note(change, refusal),
+    let plan = plan(host, &kernel.look().await?, nodes);
+    let mut report = RouteReport::of(&plan);
+    let (vxlan, mut without_vxlan) = (host.vxlan.name(), false);
+    for step in &plan.steps {
+        // A link of this name may be somebody else's.
+        if without_vxlan && step.uses_vxlan() {
+            continue;
+        }
+        match kernel.apply(step, &vxlan).await {
+            Ok(()) => info!(?step, "route changed"),
+            Err(refusal) => {
+                without_vxlan |= step.makes_vxlan();
+                report.note(step, refusal, &plan.routes);
+            }
         }
     }
     Ok(report)
 }
 
 impl RouteReport {
-    fn note(&mut self, change: Change, refusal: Refusal) {
-        match change {
-            Change::Add(route) | Change::Replace(route) => {
-                self.refused.entry(route.node).or_default().push(refusal);
-            }
-            Change::Remove(_) => self.left.push(refusal),
+    fn of(plan: &Plan) -> Self {
+        let by_vxlan = plan.routes.iter().filter(|route| route.by_vxlan()).count();
+        let mut report = Self { wanted: plan.routes.len(), by_vxlan, ..Self::default() };
+        for route in &plan.waiting {
+            report.refuse(route, Refusal::NoOwnNode(route.destination));
         }
+        report
+    }
+
+    fn note(&mut self, step: &Step, refusal: Refusal, routes: &[Route]) {
+        match step {
+            Step::Route(Change::Add(route) | Change::Replace(route)) => self.refuse(route, refusal),
+            Step::Vxlan(change) if change.is_addition() => {
+                // Nobody is reached through it; one reason for a node will do.
+                for route in routes.iter().filter(|route| route.by_vxlan()) {
+                    if !self.refused.contains_key(&route.node) {
+                        self.refuse(route, refusal.clone());
+                    }
+                }
+            }
+            Step::Route(Change::Remove(_)) | Step::Vxlan(_) => self.left.push(refusal),
+        }
+    }
+
+    fn refuse(&mut self, route: &Route, refusal: Refusal) {
+        self.refused.entry(route.node.clone()).or_default().push(refusal);
     }
 }

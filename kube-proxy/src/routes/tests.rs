@@ -23,9 +23,10 @@ fn node(name: &str, cidrs: &str, addresses: &str) -> Node {
 
 /// The routes of the host of node `n1`, whose addresses are 10.0.0.1 and 127.0.0.1.
 fn routes(nodes: &[Node]) -> Vec<Route> {
-    let host = Host { node: "n1".into(), cluster_cidr: "10.244.0.0/16".parse().unwrap() };
+    let vxlan = Settings { mode: settings::Mode::Never, id: 138, port: 4789 };
+    let host = Host { node: "n1".into(), cluster_cidr: "10.244.0.0/16".parse().unwrap(), vxlan };
     let local = [[10, 0, 0, 1].into(), [127, 0, 0, 1].into()].into();
-    wanted(&host, &local, nodes.iter())
+    wanted(&host, &local, &Underlay { routes: &[], links: &[] }, nodes.iter())
 }
 
 fn check(nodes: &[(&str, &str, &str)], expected: &Expect) {
@@ -117,12 +118,12 @@ fn the_old_field_alone_does_too() {
 
 fn route(destination: &str, gateway: &str) -> Route {
     let (destination, gateway) = (destination.parse().unwrap(), gateway.parse().unwrap());
-    Route { node: "n2".into(), destination, gateway }
+    Route { node: "n2".into(), destination, gateway, over: Over::Segment }
 }
 
 fn found(destination: &str, gateway: Option<&str>, owner: Owner) -> Found {
     let gateway = gateway.map(|gateway| gateway.parse().unwrap());
-    Found { destination: destination.parse().unwrap(), gateway, owner }
+    Found { destination: destination.parse().unwrap(), gateway, by_vxlan: false, owner }
 }
 
 #[test]

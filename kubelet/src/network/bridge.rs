@@ -201,7 +201,8 @@ impl PodNetwork for Bridge {
         })?;
         let (links, link) = (Links::open()?, link_name(pod));
         links.delete(&link).await?;
-        links.connect(&link, &self.name, namespace, address, network).await?;
+        let mtu = links.mtu(self.pods).await?;
+        links.connect(&link, &self.name, namespace, address, network, mtu).await?;
         Ok(address)
     }
 

@@ -10,6 +10,8 @@ use super::{NetworkError, ipam};
 
 /// The pod's end of the pair.
 const POD_LINK: &str = "eth0";
+/// What the kernel gives the links of a pair.
+const POD_MTU: u32 = 1500;
 
 /// The links of one network namespace.
 #[derive(Clone, Debug)]
@@ -43,6 +45,11 @@ impl Links {
         Ok(self.0.set_up(bridge).await?)
     }
 
+    /// The longest packet that reaches the pods of all other hosts in one piece, as far as that is known.
+    pub(super) async fn mtu(&self, pods: Ipv4Net) -> Result<Option<u32>, NetworkError> {
+        Ok(mtu(pods, &self.0.routes().await?, &self.0.links().await?))
+    }
+
     /// A pair of links: `name` as a port of the bridge here, `eth0` in the pod's namespace, with the address.
     pub(super) async fn connect(
         &self,
@@ -51,10 +58,11 @@ impl Links {
         namespace: File,
         address: Ipv4Addr,
         network: Ipv4Net,
+        mtu: Option<u32>,
     ) -> Result<(), NetworkError> {
         self.0.add_pair(name, POD_LINK, &namespace).await?;
         self.0.join(self.existing(name).await?, self.existing(bridge).await?).await?;
-        Ok(netlink::inside(namespace, async move |pod| pod_side(&pod, address, network).await)
+        Ok(netlink::inside(namespace, async move |pod| pod_side(&pod, address, network, mtu).await)
             .await?)
     }
 
@@ -82,7 +90,14 @@ impl Links {
     }
 }
 
-async fn pod_side(pod: &Netlink, address: Ipv4Addr, network: Ipv4Net) -> Result<(), Error> {
+/// The links of all pods on a bridge take packets of one length; what has to be shorter on its way to other hosts
+/// is made so by the route.
+async fn pod_side(
+    pod: &Netlink,
+    address: Ipv4Addr,
+    network: Ipv4Net,
+    mtu: Option<u32>,
+) -> Result<(), Error> {
     if let Some(loopback) = pod.link("lo").await? {
         pod.set_up(loopback).await?;
     }
@@ -91,7 +106,8 @@ async fn pod_side(pod: &Netlink, address: Ipv4Addr, network: Ipv4Net) -> Result<
         pod.set_up(link).await?;
     }
     let (destination, gateway) = (Ipv4Net::default(), Some(ipam::gateway(network)));
-    let route = Route { destination, gateway, protocol: Route::STATIC, unicast: true };
+    let route =
+        Route { destination, gateway, link: None, mtu, protocol: Route::STATIC, unicast: true };
     unless_there(pod.add_route(&route).await)
 }
 
@@ -99,5 +115,50 @@ fn unless_there(added: Result<(), Error>) -> Result<(), Error> {
     match added {
         Err(error) if error.errno() == Some(Errno::EEXIST) => Ok(()),
         done => done,
+    }
+}
+
+/// Nothing, if that is what links of pods take anyway.
+fn mtu(pods: Ipv4Net, routes: &[Route], links: &[Link]) -> Option<u32> {
+    let to_others = routes.iter().filter(|route| {
+        route.unicast && route.gateway.is_some() && pods.contains(&route.destination)
+    });
+    let by = to_others.filter_map(|route| links.iter().find(|link| Some(link.index) == route.link));
+    by.map(|link| link.mtu).min().filter(|mtu| *mtu < POD_MTU)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shortest_way_to_another_host_s_pods_limits_packets() {
+        let route = |destination: &str, gateway: Option<[u8; 4]>, link| Route {
+            destination: destination.parse().unwrap(),
+            gateway: gateway.map(Into::into),
+            link: Some(link),
+            mtu: None,
+            protocol: 138,
+            unicast: true,
+        };
+        let link = |index, mtu| Link {
+            index,
+            name: format!("l{index}"),
+            bridge: None,
+            hairpin: false,
+            mtu,
+            up: true,
+            mac: None,
+            vxlan: None,
+        };
+        let links = [link(1, 9000), link(2, 1450), link(3, 1400)];
+        let look = |routes: &[Route]| mtu("10.244.0.0/16".parse().unwrap(), routes, &links);
+        let near = route("10.244.2.0/24", Some([192, 0, 2, 2]), 1);
+        let far = route("10.244.3.0/24", Some([10, 244, 3, 0]), 2);
+        assert_eq!(look(&[near]), None);
+        assert_eq!(look(&[near, far]), Some(1450));
+        // A link of this host's own pods, and a way to elsewhere.
+        let others = [route("10.244.1.0/24", None, 3), route("0.0.0.0/0", Some([192, 0, 2, 9]), 3)];
+        assert_eq!(look(&others), None);
     }
 }
