@@ -14,6 +14,7 @@ mod plugin;
 mod repair;
 mod resource_quota;
 mod role_escalation;
+mod runtime_class;
 mod scheduler_strategy;
 mod service_account;
 mod service_cluster_ip;
@@ -67,6 +68,7 @@ impl Admission {
             Box::new(role_escalation::RoleEscalation { rbac: rbac.clone() }),
             Box::new(gpu_job_sources::GpuJobSources { rbac: rbac.clone() }),
             Box::new(scheduler_strategy::SchedulerStrategy),
+            Box::new(runtime_class::RuntimeClass),
             Box::new(default_ingress_class::DefaultIngressClass {
                 catalogue: catalogue.clone(),
                 storage: storage.clone(),

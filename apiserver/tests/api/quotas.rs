@@ -64,6 +64,15 @@ async fn what_others_refuse_is_not_charged() {
 }
 
 #[tokio::test]
+async fn a_pod_does_not_make_up_what_its_runtime_takes() {
+    let api = Api::start().await;
+    let mut pod = pod("p");
+    pod["spec"]["overhead"] = json!({"cpu": "1"});
+    let expected = "pods \"p\" is forbidden: pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead";
+    assert_eq!(api.post(PODS, &pod).await.fails(403, "Forbidden"), expected);
+}
+
+#[tokio::test]
 async fn a_pod_gets_what_the_range_of_its_namespace_says_and_stays_within_it() {
     let api = Api::start().await;
     let limit = json!({"type": "Container", "max": {"memory": "1Gi"}, "default": {"cpu": "1"}});

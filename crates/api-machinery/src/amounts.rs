@@ -31,10 +31,21 @@ impl Side {
         }))
     }
 
-    /// Those of a pod, without its overhead: the containers together, or the largest init container if that is more.
-    /// Sidecars (init containers that restart) run beside both. What is said for the pod itself goes before.
+    /// Those of a pod, without its overhead: what its containers take, or what is said for the pod itself if that is
+    /// more. Kubernetes goes by the latter alone, to which it holds the containers; here nobody does.
     #[must_use]
     pub fn of_pod(self, spec: &PodSpec) -> Amounts {
+        let mut total = self.of_containers(spec);
+        let mut whole = self.of(spec.resources.as_ref());
+        whole.retain(|name, _| is_of_pods(name));
+        raise_to(&mut total, &whole);
+        total
+    }
+
+    /// Those of a pod's containers: all together, or the largest init container if that is more. Sidecars (init
+    /// containers that restart) run beside both.
+    #[must_use]
+    pub fn of_containers(self, spec: &PodSpec) -> Amounts {
         let one = |container: &Container| self.of(container.resources.as_ref());
         let mut total = Amounts::new();
         spec.containers.iter().for_each(|container| add(&mut total, &one(container)));
@@ -49,13 +60,11 @@ impl Side {
         }
         add(&mut total, &sidecars);
         raise_to(&mut total, &starting);
-        let whole = self.of(spec.resources.as_ref());
-        total.extend(whole.into_iter().filter(|(name, _)| is_of_pods(name)));
         total
     }
 }
 
-/// Whether a pod may say by itself how much it takes of a resource, whatever its containers say.
+/// Whether a pod may say as a whole how much it takes of a resource.
 #[must_use]
 pub fn is_of_pods(name: &str) -> bool {
     matches!(name, "cpu" | "memory") || name.starts_with("hugepages-")
@@ -140,8 +149,9 @@ mod tests {
         check(&json!({"containers": two, "initContainers": [sidecar("2")]}), "cpu=3500m");
         let starting = json!([sidecar("2"), container("3")]);
         check(&json!({"containers": two, "initContainers": starting}), "cpu=5");
-        let whole = json!({"requests": {"cpu": "4", "example.com/gpu": "1"}});
-        check(&json!({"containers": two, "resources": whole}), "cpu=4");
+        let whole = |cpu| json!({"requests": {"cpu": cpu, "example.com/gpu": "1"}});
+        check(&json!({"containers": two, "resources": whole("4")}), "cpu=4");
+        check(&json!({"containers": two, "resources": whole("1")}), "cpu=1500m");
     }
 
     #[test]

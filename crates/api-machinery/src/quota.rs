@@ -130,14 +130,10 @@ impl Item<'_> {
     }
 
     /// What has to be said of it and is not, of what a quota limits: each container of a pod must request what is counted.
+    /// What is said for the pod as a whole doesn't do (with Kubernetes it does), since nobody holds the containers to it.
     #[must_use]
     pub fn unsaid<'a>(&self, limited: impl Iterator<Item = &'a str>) -> Option<String> {
         let Self::Pod(Pod { spec: Some(spec), .. }) = self else { return None };
-        let whole = spec.resources.as_ref();
-        let sides = [Side::Requests, Side::Limits].map(|side| side.of(whole));
-        if sides.iter().flatten().any(|(name, _)| amounts::is_of_pods(name)) {
-            return None;
-        }
         let limited: BTreeSet<&str> = limited.filter(|name| SAID.contains(name)).collect();
         let mut missing = BTreeMap::<&str, BTreeSet<&str>>::new();
         for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {

@@ -45,6 +45,9 @@ impl Charge<'_> {
             let resources = limited.into_iter().collect::<Vec<_>>().join(",");
             return Err(format!("status unknown for quota: {name}, resources: {resources}"));
         }
+        if let Some(negative) = self.negative() {
+            return Err(format!("quota usage is negative for resource(s): {negative}"));
+        }
         let mut requested = self.more(spec);
         requested.retain(|name, amount| hard.contains_key(name) && !amount.is_zero());
         if requested.is_empty() {
@@ -64,6 +67,14 @@ impl Charge<'_> {
         Err(format!(
             "exceeded quota: {name}, requested: {requested}, used: {used}, limited: {hard}"
         ))
+    }
+
+    /// Of what it claims to give more than it takes: it would make room for others.
+    fn negative(&self) -> Option<String> {
+        let usage = self.item.usage(self.now);
+        let names = usage.iter().filter(|(_, amount)| amount.is_negative()).map(|(name, _)| name);
+        let names: Vec<_> = names.map(String::as_str).collect();
+        (!names.is_empty()).then(|| names.join(","))
     }
 
     /// What it uses beyond what was used for it, if that was charged to the same quota. Nothing is given back here.
@@ -131,6 +142,8 @@ mod tests {
         let full = quota(json!({"pods": "2", "requests.cpu": "600m"}));
         let expected = "exceeded quota: q, requested: pods=1,requests.cpu=600m, used: pods=2,requests.cpu=600m, limited: pods=2,requests.cpu=1";
         check(Item::Pod(&one), None, &full, expected);
+        let expected = "quota usage is negative for resource(s): cpu,requests.cpu";
+        check(Item::Pod(&pod("-1", &Value::Null)), None, &some, expected);
         let silent: Pod =
             serde_json::from_value(json!({"spec": {"containers": [{"name": "c"}]}})).unwrap();
         let expected = "failed quota: q: must specify requests.cpu for: c";

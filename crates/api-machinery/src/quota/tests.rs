@@ -136,5 +136,6 @@ fn every_container_says_what_is_limited() {
     assert_eq!(unsaid(&spec, &["pods", "requests.ephemeral-storage"]), None);
     let mut whole = spec;
     whole["resources"] = json!({"requests": {"cpu": "1"}});
-    assert_eq!(unsaid(&whole, &["cpu"]), None, "the pod says it for all");
+    let expected = "must specify cpu for: a,b";
+    assert_eq!(unsaid(&whole, &["cpu"]).as_deref(), Some(expected), "nobody holds them to it");
 }

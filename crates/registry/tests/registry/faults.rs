@@ -89,6 +89,37 @@ spec:
 }
 
 #[test]
+fn of_what_a_pod_takes_as_a_whole() {
+    let pod = "
+metadata: {name: a}
+spec:
+  overhead: {cpu: -1}
+  resources:
+    claims: [{name: c}]
+    requests: {cpu: 1, memory: -1, example.com/gpu: 1, hugepages-2Mi: 2Mi}
+    limits: {cpu: 2, hugepages-2Mi: 2Mi}
+  containers:
+  - {name: a, image: x, resources: {requests: {cpu: 500m, example.com/gpu: 1}, limits: {cpu: 3, example.com/gpu: 1}}}
+  - {name: b, image: x, resources: {requests: {cpu: 1, hugepages-2Mi: 4Mi}, limits: {hugepages-2Mi: 4Mi}}}
+";
+    check(
+        "pods",
+        pod,
+        &expect![[r#"
+            spec.resources.claims: Forbidden: claims cannot be set for Resources at pod-level
+            spec.resources.requests[example.com/gpu]: Unsupported value: "example.com/gpu": supported values: "cpu", "hugepages-", "memory"
+            spec.resources.requests[memory]: Invalid value: "-1": must be greater than or equal to 0
+            spec.resources.requests[cpu]: Invalid value: "1": must be greater than or equal to aggregate container requests of 1500m
+            spec.resources.requests[hugepages-2Mi]: Invalid value: "2Mi": must be greater than or equal to aggregate container requests of 4Mi
+            spec.resources.limits[hugepages-2Mi]: Invalid value: "2Mi": must be greater than or equal to aggregate container limits of 4Mi
+            spec.resources.containers[0][cpu].limits: Invalid value: "3": must be less than or equal to pod limits of 2
+            spec.resources.containers[1][hugepages-2Mi].limits: Invalid value: "4Mi": must be less than or equal to pod limits of 2Mi
+            spec.overhead.limits[cpu]: Invalid value: "-1": must be greater than or equal to 0
+        "#]],
+    );
+}
+
+#[test]
 fn of_a_projected_volume() {
     let pod = "
 metadata: {name: a}

@@ -12,6 +12,9 @@ use crate::rules::{self, text};
 
 type Resources = BTreeMap<String, api_types::Quantity>;
 
+/// Tells the faults of a name.
+type ResourceName = fn(&str, &FieldPath, &mut FieldErrors);
+
 /// The faults of all containers, which share names and host ports.
 pub(super) fn validate_all(
     spec: &PodSpec,
@@ -238,11 +241,21 @@ pub(crate) fn validate_resources(
     path: &FieldPath,
     errors: &mut FieldErrors,
 ) {
+    requirements(resources, resource_name, path, errors);
+}
+
+/// The same, of resources with such names.
+pub(super) fn requirements(
+    resources: &ResourceRequirements,
+    name: ResourceName,
+    path: &FieldPath,
+    errors: &mut FieldErrors,
+) {
     let none = Resources::new();
     let limits = resources.limits.as_ref().unwrap_or(&none);
     let requests = resources.requests.as_ref().unwrap_or(&none);
-    amounts(limits, &path.child("limits"), errors);
-    amounts(requests, &path.child("requests"), errors);
+    amounts(limits, name, &path.child("limits"), errors);
+    amounts(requests, name, &path.child("requests"), errors);
     for (name, request) in requests {
         let parsed = |q: &api_types::Quantity| Quantity::try_from(q).ok();
         let (Some(asked), Some(limit)) = (parsed(request), limits.get(name)) else { continue };
@@ -253,10 +266,10 @@ pub(crate) fn validate_resources(
     }
 }
 
-fn amounts(amounts: &Resources, path: &FieldPath, errors: &mut FieldErrors) {
+fn amounts(amounts: &Resources, name_of: ResourceName, path: &FieldPath, errors: &mut FieldErrors) {
     for (name, amount) in amounts {
         let path = path.key(name);
-        resource_name(name, &path, errors);
+        name_of(name, &path, errors);
         match Quantity::try_from(amount) {
             Err(error) => errors.invalid(&path, &amount.0, &error.to_string()),
             Ok(amount) if amount.is_negative() => {

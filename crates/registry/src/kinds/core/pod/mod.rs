@@ -6,6 +6,7 @@ pub(crate) mod container;
 mod defaults;
 mod probe;
 mod qos;
+mod resources;
 pub(crate) mod template;
 mod update;
 mod validation;

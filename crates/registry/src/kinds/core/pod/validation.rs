@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use api_machinery::{FieldErrors, FieldPath, names};
 use api_types::api::core::v1::{PodSpec, Toleration};
 
-use super::{container, volume};
+use super::{container, resources, volume};
 use crate::rules;
 
 /// All faults of the spec.
@@ -16,6 +16,7 @@ pub(super) fn pod_spec(spec: &PodSpec, path: &FieldPath, errors: &mut FieldError
         errors,
     );
     container::validate_all(spec, &volumes, path, errors);
+    resources::validate(spec, path, errors);
     policies(spec, path, errors);
     times(spec, path, errors);
     placement(spec, path, errors);
