@@ -2,6 +2,7 @@
 //! server adds what comes, before it stores it; here the limits are taken over, and what has gone is taken away.
 
 mod decision;
+mod rest;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
@@ -11,7 +12,6 @@ use api_machinery::Quantity;
 use api_machinery::amounts::{self, Amounts};
 use api_machinery::quota::{self, GroupResource, Item};
 use api_types::api::core::v1::{Pod, ResourceQuota, Service};
-use api_types::jiff::Timestamp;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
 use parking_lot::Mutex;
@@ -25,12 +25,12 @@ use crate::frame::{
 };
 use crate::informers::Informers;
 use decision::Decision;
+use rest::{REST, Rest};
 
 /// How often all is counted anew: what the API server added for an object that it could not store, nobody tells.
 const PERIOD: Duration = Duration::from_secs(60);
-/// For so long nothing was added to a quota of which something is taken away: an object for which the API server has just
-/// added something may not be seen yet.
-const REST: Duration = Duration::from_secs(1);
+/// When it is tried again if the API server was faster.
+const AGAIN: Duration = Duration::from_millis(100);
 
 pub(super) fn register(context: &Context, monitors: &Monitors) -> Registered {
     let queue = Arc::new(WorkQueue::default());
@@ -40,7 +40,7 @@ pub(super) fn register(context: &Context, monitors: &Monitors) -> Registered {
         clock: context.clock,
         discovery: context.discovery.clone(),
         informers: context.informers.clone(),
-        seen: Mutex::default(),
+        rests: Mutex::default(),
     };
     let Informers { resource_quotas, pods, services, .. } = &context.informers;
     Registered::new(controller, queue).reads(resource_quotas).reads(pods).reads(services)
@@ -58,13 +58,18 @@ fn watch(context: &Context, monitors: &Monitors, queue: &Arc<WorkQueue>) {
     let about = About { quotas: Arc::downgrade(&informers.resource_quotas), queue: queue.clone() };
     let (clock, of_pods) = (context.clock, about.clone());
     informers.pods.on_change(move |change: &Change<Pod>| {
-        let item = |pod: &Arc<Pod>| Item::Pod(pod).usage(clock.now());
-        of_pods.less(("", "pods"), change, item);
+        let usage = |pod: &Pod| Item::Pod(pod).usage(clock.now());
+        let is_same = |old: &Pod, new: &Pod| {
+            let same_scope = quota::is_terminating(old) == quota::is_terminating(new);
+            same_scope && amounts::are_equal(&usage(old), &usage(new))
+        };
+        of_pods.less(("", "pods"), change, is_same);
     });
     let (clock, of_services) = (context.clock, about.clone());
     informers.services.on_change(move |change: &Change<Service>| {
-        let item = |service: &Arc<Service>| Item::Service(service).usage(clock.now());
-        of_services.less(("", "services"), change, item);
+        let usage = |service: &Service| Item::Service(service).usage(clock.now());
+        let is_same = |old: &Service, new: &Service| amounts::are_equal(&usage(old), &usage(new));
+        of_services.less(("", "services"), change, is_same);
     });
     monitors.on_removal(move |resource, namespace| {
         // Of those, more than that is looked at.
@@ -101,17 +106,16 @@ impl About {
         }
     }
 
-    /// The same if the object is gone, or uses something else now. What comes was added already.
+    /// The same if the object is gone, or uses something else, or of another quota, now. What comes was added already.
     fn less<K: kube::Resource>(
         &self,
         resource: GroupResource<'_>,
         change: &Change<K>,
-        usage: impl Fn(&Arc<K>) -> Amounts,
+        is_same: impl Fn(&K, &K) -> bool,
     ) {
         let Some(old) = &change.old else { return };
         let limiting = self.limiting(resource, old.meta().namespace.as_deref().unwrap_or_default());
-        let same = |new: &Arc<K>| amounts::are_equal(&usage(old), &usage(new));
-        if limiting.is_empty() || change.new.as_ref().is_some_and(same) {
+        if limiting.is_empty() || change.new.as_ref().is_some_and(|new| is_same(old, new)) {
             return;
         }
         limiting.iter().for_each(|quota| self.queue.add(ObjectKey::of(&quota.metadata)));
@@ -123,8 +127,7 @@ struct ResourceQuotas {
     clock: Clock,
     discovery: Arc<Discovery>,
     informers: Informers,
-    /// Which version of a quota was seen last, and since when.
-    seen: Mutex<HashMap<ObjectKey, (String, Timestamp)>>,
+    rests: Mutex<HashMap<ObjectKey, Rest>>,
 }
 
 #[async_trait::async_trait]
@@ -135,36 +138,42 @@ impl Controller for ResourceQuotas {
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let Some(quota) = self.informers.resource_quotas.get(key) else {
-            self.seen.lock().remove(key);
+            self.rests.lock().remove(key);
             return Ok(Next::Change);
         };
-        let rested = self.rests(key, &quota);
+        let version = quota.metadata.resource_version.as_deref().unwrap_or_default();
+        let rested = self.of_rest(key, |rest| rest.is_enough(version, self.clock.now()));
         let counted = self.counted(&key.namespace, &quota).await?;
         match decision::decide(&quota, &counted, rested) {
-            Decision::Keep => {}
-            Decision::Later => return Ok(Next::After(REST)),
+            Decision::Keep => {
+                self.of_rest(key, Rest::is_done);
+                Ok(Next::After(PERIOD))
+            }
+            Decision::Later => {
+                self.of_rest(key, |rest| rest.waits(self.clock.now()));
+                Ok(Next::After(REST))
+            }
             Decision::Write(status) => {
                 let wanted = ResourceQuota { status: Some(status), ..(*quota).clone() };
                 let api = Api::<ResourceQuota>::namespaced(self.client.clone(), &key.namespace);
                 let written = api.replace_status(&key.name, &PostParams::default(), &wanted).await;
-                written.unless_gone("writing what is used of a quota")?;
+                match written.unless_gone("writing what is used of a quota") {
+                    // Without giving way ever more: in a busy namespace it would get no turn.
+                    Err(error) if error.is_conflict() => return Ok(Next::After(AGAIN)),
+                    written => drop(written?),
+                }
+                self.of_rest(key, Rest::is_done);
+                // What was not seen yet is to be added again.
+                Ok(Next::After(REST))
             }
         }
-        Ok(Next::After(PERIOD))
     }
 }
 
 impl ResourceQuotas {
-    /// Whether nothing was written to the quota for a while.
-    fn rests(&self, key: &ObjectKey, quota: &ResourceQuota) -> bool {
-        let (now, version) = (self.clock.now(), quota.metadata.resource_version.as_deref());
-        let version = version.unwrap_or_default();
-        let mut seen = self.seen.lock();
-        let known = seen.entry(key.clone()).or_insert_with(|| (version.to_owned(), now));
-        if known.0 != version {
-            *known = (version.to_owned(), now);
-        }
-        now.duration_since(known.1).unsigned_abs() >= REST
+    /// Asks, or tells, what is known of a quota.
+    fn of_rest<T>(&self, key: &ObjectKey, on: impl FnOnce(&mut Rest) -> T) -> T {
+        on(self.rests.lock().entry(key.clone()).or_default())
     }
 
     /// What is used of what the quota limits.
