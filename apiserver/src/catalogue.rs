@@ -9,6 +9,7 @@ use api_machinery::ApiError;
 use arc_swap::ArcSwap;
 use registry::ResourceDef;
 use serde_json::Value;
+use store::Revision;
 use tokio::sync::watch;
 
 /// Every kind in each of its versions, found by path or by key.
@@ -21,6 +22,8 @@ pub(crate) struct Catalogue {
     by_collection: HashMap<String, Arc<ResourceDef>>,
     /// The qualified names of those that are about to go, with all their objects.
     going: HashSet<String>,
+    /// Definitions that are about to go and are none of the kinds: their UIDs and revisions.
+    left_out: HashSet<(String, Revision)>,
 }
 
 /// Why kinds can't be served together.
@@ -62,12 +65,23 @@ impl Catalogue {
             by_collection: stored.map(|def| (def.prefix(None), def.clone())).collect(),
             definitions,
             going: HashSet::new(),
+            left_out: HashSet::new(),
         })
     }
 
     /// The same with kinds of these qualified names about to go.
     pub(crate) fn without(self, going: HashSet<String>) -> Self {
         Self { going, ..self }
+    }
+
+    /// The same, which knows of definitions that they are about to go and can't be served.
+    pub(crate) fn leaving_out(self, left_out: HashSet<(String, Revision)>) -> Self {
+        Self { left_out, ..self }
+    }
+
+    /// Whether a definition that is about to go can't be served as it was at this revision: not merely was not seen yet.
+    pub(crate) fn leaves_out(&self, uid: &str, revision: Revision) -> bool {
+        self.left_out.contains(&(uid.to_owned(), revision))
     }
 
     /// Whether a kind is about to go, so that no objects of it are made any more.

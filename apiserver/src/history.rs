@@ -8,8 +8,10 @@ use uuid::Uuid;
 
 use crate::{encoded::CachedObject, storage::Storage};
 
-/// Where they are. No resource of the API is there.
+/// Where they are. No resource of the API is there, whose group and plural these would be.
 const PREFIX: &str = "/registry/minik8s.io/histories/";
+pub(crate) const GROUP: &str = "minik8s.io";
+pub(crate) const PLURAL: &str = "histories";
 
 /// How many are kept. A listener that knows an older one lists anew.
 const KEPT: usize = 16;

@@ -6,12 +6,13 @@ use api_machinery::ApiError;
 use api_types::{apiextensions::CustomResourceDefinition, jiff::Timestamp, meta::DeleteOptions};
 use futures::{StreamExt, stream};
 use registry::{CLEANUP_FINALIZER, Deletion, ResourceDef, Scope, TERMINATING, set_condition};
-use store::{Query, StoreError};
+use store::{Query, Revision, StoreError};
 
 use super::{PREFIX, changes::Changes, write_status};
 use crate::{
     catalogue::Catalogue,
     encoded::CachedObject,
+    history,
     query::ReadAt,
     service::InProcess,
     state::State,
@@ -27,8 +28,8 @@ pub(crate) async fn clean_up(state: Arc<State>, api: InProcess) {
     let built_in = Catalogue::built_in();
     loop {
         let mut unfinished = false;
-        for definition in going(&state.storage) {
-            match finish(&state, &api, &built_in, definition).await {
+        for (definition, revision) in going(&state.storage) {
+            match finish(&state, &api, &built_in, definition, revision).await {
                 Ok(is_finished) => unfinished |= !is_finished,
                 Err(error) => {
                     tracing::warn!(%error, "custom resources can't be deleted yet");
@@ -40,15 +41,17 @@ pub(crate) async fn clean_up(state: Arc<State>, api: InProcess) {
     }
 }
 
-/// The definitions that wait for it.
-fn going(storage: &Storage) -> Vec<CustomResourceDefinition> {
+/// The definitions that wait for it, and their revisions.
+fn going(storage: &Storage) -> Vec<(CustomResourceDefinition, Revision)> {
     let cached = storage.cache().list(PREFIX);
-    let objects = cached.items.iter().filter_map(|item| item.object.as_ref().ok());
-    let marked = objects.filter(|object| object.says("deletionTimestamp"));
-    let definitions = marked.filter_map(|object| {
-        serde_json::from_slice::<CustomResourceDefinition>(&object.json()).ok()
+    let objects =
+        cached.items.iter().filter_map(|item| Some((item.object.as_ref().ok()?, item.revision)));
+    let marked = objects.filter(|(object, _)| object.says("deletionTimestamp"));
+    let definitions = marked.filter_map(|(object, revision)| {
+        let definition = serde_json::from_slice::<CustomResourceDefinition>(&object.json());
+        Some((definition.ok()?, revision))
     });
-    let waits = |definition: &CustomResourceDefinition| {
+    let waits = |(definition, _): &(CustomResourceDefinition, Revision)| {
         let finalizers = definition.metadata.finalizers.iter().flatten();
         definition.metadata.deletion_timestamp.is_some()
             && finalizers.into_iter().any(|finalizer| finalizer == CLEANUP_FINALIZER)
@@ -63,6 +66,7 @@ async fn finish(
     api: &InProcess,
     built_in: &Catalogue,
     mut definition: CustomResourceDefinition,
+    revision: Revision,
 ) -> Result<bool, ApiError> {
     let catalogue = state.catalogue.load();
     let (group, plural) = (&definition.spec.group, &definition.spec.names.plural);
@@ -70,8 +74,12 @@ async fn finish(
     let mut kinds = catalogue.iter().filter(|def| def.is_stored() && is_custom(def));
     let kind = kinds.find(|d| (&d.names.group, &d.names.plural) == (group, plural)).cloned();
     let prefix = format!("/registry/{group}/{plural}/");
-    if kind.is_none() && built_in.of_key(&prefix).is_none() {
-        remove_unserved(&state.storage, &prefix).await?;
+    let is_own = built_in.of_key(&prefix).is_some() || history::is_one(&prefix);
+    if kind.is_none()
+        && !is_own
+        && !remove_unserved(state, &catalogue, &definition, revision).await?
+    {
+        return Ok(false);
     }
     if let Some(kind) = kind {
         // Before that, new ones may come.
@@ -90,17 +98,40 @@ async fn finish(
 }
 
 /// Removes what nobody can ask for: the objects of a definition that can't be served. Whoever holds one by a finalizer
-/// can't let go of it either.
-async fn remove_unserved(storage: &Storage, prefix: &str) -> Result<(), ApiError> {
+/// can't let go of it either. Not so if the definition may merely not have been looked at yet, or is not the latest.
+async fn remove_unserved(
+    state: &State,
+    catalogue: &Catalogue,
+    definition: &CustomResourceDefinition,
+    revision: Revision,
+) -> Result<bool, ApiError> {
+    let (metadata, spec) = (&definition.metadata, &definition.spec);
+    let uid = metadata.uid.as_deref().unwrap_or_default();
+    let Some(def) = catalogue.find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
+    else {
+        return Ok(false);
+    };
+    if !catalogue.leaves_out(uid, revision) {
+        return Ok(false);
+    }
+    let prefix = format!("/registry/{}/{}/", spec.group, spec.names.plural);
     let failed = |error: StoreError| {
         ApiError::internal(format!("what is below {prefix} can't be removed: {error}"))
     };
-    let page = storage.store().list(prefix, Query::default()).await.map_err(failed)?;
+    let store = state.storage.store();
+    let page = store.list(&prefix, Query::default()).await.map_err(failed)?;
+    // After that: what is listed is not of another definition, which has come in its place.
+    let at = Address { def, namespace: None, name: metadata.name.as_deref().unwrap_or_default() };
+    match state.storage.revision_of(at).await {
+        Ok(latest) if latest == revision => {}
+        Err(error) if error.code() != 404 => return Err(error),
+        _ => return Ok(false),
+    }
     for entry in page.entries {
-        let removed = storage.store().delete(&entry.key, Some(entry.revision)).await;
+        let removed = store.delete(&entry.key, Some(entry.revision)).await;
         removed.map_err(failed)?;
     }
-    Ok(())
+    Ok(true)
 }
 
 fn tell(definition: &mut CustomResourceDefinition, value: &str, reason: &str) {

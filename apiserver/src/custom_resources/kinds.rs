@@ -13,7 +13,10 @@ use api_types::{
 use registry::{Priority, ResourceDef, TakenNames};
 use store::Revision;
 
-use crate::catalogue::Catalogue;
+use crate::{
+    catalogue::{Catalogue, CatalogueError},
+    history,
+};
 
 /// A definition as it is stored.
 #[derive(Clone, Copy, Debug)]
@@ -38,11 +41,15 @@ pub(crate) struct CustomKinds {
 struct Kinds {
     all: Vec<Arc<ResourceDef>>,
     going: HashSet<String>,
+    /// The definitions that are being deleted and are not served.
+    left_out: HashSet<(String, Revision)>,
 }
 
 impl Kinds {
     fn are(&self, other: &Self) -> bool {
-        let is_same = self.all.len() == other.all.len() && self.going == other.going;
+        let is_same = self.all.len() == other.all.len()
+            && self.going == other.going
+            && self.left_out == other.left_out;
         is_same && self.all.iter().zip(&other.all).all(|(own, other)| Arc::ptr_eq(own, other))
     }
 }
@@ -70,10 +77,10 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    pub(super) fn catalogue(&self) -> Catalogue {
-        let catalogue = Catalogue::new(self.kinds.all.clone());
-        let catalogue = catalogue.expect("kinds that are not alone, or not whole, were left out");
-        catalogue.without(self.kinds.going.clone())
+    pub(super) fn catalogue(&self) -> Result<Catalogue, CatalogueError> {
+        let catalogue = Catalogue::new(self.kinds.all.clone())?;
+        let catalogue = catalogue.without(self.kinds.going.clone());
+        Ok(catalogue.leaving_out(self.kinds.left_out.clone()))
     }
 }
 
@@ -95,11 +102,13 @@ impl CustomKinds {
         });
         let mut taken = self.taken();
         let (mut outcome, mut custom) = (Outcome::default(), Vec::new());
-        for stored in present {
+        for stored in &present {
             self.decide(stored, &mut taken, now, &mut outcome);
             custom.extend(self.known[stored.name].kinds.iter().cloned());
         }
         self.keep_apart(&mut custom);
+        let known = present.iter().map(|stored| &self.known[stored.name]);
+        outcome.kinds.left_out = known.filter_map(|known| known.left_out(&custom)).collect();
         custom.sort_by_cached_key(|def| {
             let names = &def.names;
             (names.group.clone(), Priority::of(&names.version), names.plural.clone())
@@ -116,17 +125,21 @@ impl CustomKinds {
         let resource = |def: &ResourceDef| (def.names.group.clone(), def.names.plural.clone());
         let built_in: HashSet<_> = self.built_in.iter().map(|def| resource(def)).collect();
         let mut stored = HashMap::<_, usize>::new();
+        let (mut versions, mut repeated) = (HashSet::new(), HashSet::new());
         for def in custom.iter() {
             *stored.entry(resource(def)).or_default() += usize::from(def.is_stored());
+            if !versions.insert((resource(def), def.names.version.clone())) {
+                repeated.insert(resource(def));
+            }
         }
-        let mut versions = HashSet::new();
         custom.retain(|def| {
-            let is_whole = stored[&resource(def)] == 1 && !built_in.contains(&resource(def));
-            let is_new = versions.insert((resource(def), def.names.version.clone()));
-            if !is_whole || !is_new {
+            let own = resource(def);
+            let is_alone = !built_in.contains(&own) && !repeated.contains(&own);
+            let is_whole = is_alone && stored[&own] == 1;
+            if !is_whole {
                 tracing::error!(kind = def.qualified(), "a definition can't be served");
             }
-            is_whole && is_new
+            is_whole
         });
     }
 
@@ -156,6 +169,7 @@ impl CustomKinds {
         for def in &self.built_in {
             taken.entry(def.names.group.clone()).or_default().take(&def.names);
         }
+        taken.entry(history::GROUP.to_owned()).or_default().reserve(history::PLURAL);
         for Known { definition, .. } in self.known.values() {
             let accepted = definition.status.as_ref().and_then(|s| s.accepted_names.as_ref());
             let taken = taken.entry(definition.spec.group.clone()).or_default();
@@ -199,6 +213,15 @@ impl CustomKinds {
 }
 
 impl Known {
+    /// Its UID and revision, if it is being deleted and none of these kinds is its.
+    fn left_out(&self, served: &[Arc<ResourceDef>]) -> Option<(String, Revision)> {
+        self.definition.metadata.deletion_timestamp.as_ref()?;
+        let is_served =
+            |kind: &Arc<ResourceDef>| served.iter().any(|other| Arc::ptr_eq(kind, other));
+        let uid = self.definition.metadata.uid.clone().unwrap_or_default();
+        (!self.kinds.iter().any(is_served)).then_some((uid, self.revision))
+    }
+
     /// Serves nothing.
     fn forget(&mut self) {
         self.kinds.clear();
@@ -275,13 +298,17 @@ mod tests {
     fn one_that_has_the_name_of_a_kind_that_has_come_since_is_left_out_alone() {
         let tabs = definition("stable.example.com", "crontabs", "CronTab");
         let outcome = outcome(&[definition("apps", "deployments", "Deployment"), tabs]);
-        let catalogue = outcome.catalogue();
+        let catalogue = outcome.catalogue().unwrap();
         assert!(catalogue.find("stable.example.com", "v1", "crontabs").is_some());
         let deployments = catalogue.find("apps", "v1", "deployments").unwrap();
-        assert!(
-            Catalogue::built_in().iter().any(|def| def.columns.len() == deployments.columns.len())
-        );
-        let told = outcome.told.iter().find(|it| it.spec.group == "apps").unwrap();
+        let own = Catalogue::built_in();
+        let own = own.find("apps", "v1", "deployments").unwrap();
+        assert_eq!(deployments.columns.len(), own.columns.len());
+        assert_is_not_accepted(&outcome, "apps");
+    }
+
+    fn assert_is_not_accepted(outcome: &Outcome, group: &str) {
+        let told = outcome.told.iter().find(|it| it.spec.group == group).unwrap();
         let status = |type_: &str| {
             let condition = registry::condition(told, type_).unwrap();
             (condition.status.clone(), condition.reason.clone().unwrap())
@@ -291,13 +318,49 @@ mod tests {
     }
 
     #[test]
+    fn none_is_where_the_store_has_its_histories() {
+        let outcome = outcome(&[definition("minik8s.io", "histories", "History")]);
+        assert!(outcome.catalogue().unwrap().find("minik8s.io", "v1", "histories").is_none());
+        assert_is_not_accepted(&outcome, "minik8s.io");
+        assert!(history::is_one(&format!("/registry/{}/{}/", history::GROUP, history::PLURAL)));
+    }
+
+    #[test]
+    fn of_one_that_is_deleted_it_is_known_whether_it_could_not_be_served() {
+        let deleted = |plural: &str, kind: &str| {
+            let mut definition = definition("stable.example.com", plural, kind);
+            definition["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+            definition
+        };
+        let mut odd = deleted("odds", "Odd");
+        odd["spec"]["versions"][0]["storage"] = false.into();
+        let catalogue = outcome(&[odd, deleted("crontabs", "CronTab")]).catalogue().unwrap();
+        assert!(catalogue.leaves_out("odds", Revision(1)));
+        assert!(!catalogue.leaves_out("odds", Revision(2)), "nobody has looked at that");
+        assert!(!catalogue.leaves_out("crontabs", Revision(1)), "it is served until it is gone");
+    }
+
+    #[test]
     fn one_with_two_stored_versions_is_left_out_alone() {
         let mut odd = definition("stable.example.com", "odds", "Odd");
         let mut second = odd["spec"]["versions"][0].clone();
         second["name"] = "v2".into();
         odd["spec"]["versions"].as_array_mut().unwrap().push(second);
+        assert_is_left_out(odd);
+    }
+
+    #[test]
+    fn one_with_a_version_that_is_there_twice_is_left_out_alone() {
+        let mut odd = definition("stable.example.com", "odds", "Odd");
+        let mut first = odd["spec"]["versions"][0].clone();
+        first["storage"] = false.into();
+        odd["spec"]["versions"].as_array_mut().unwrap().insert(0, first);
+        assert_is_left_out(odd);
+    }
+
+    fn assert_is_left_out(odd: Value) {
         let tabs = definition("stable.example.com", "crontabs", "CronTab");
-        let catalogue = outcome(&[odd, tabs]).catalogue();
+        let catalogue = outcome(&[odd, tabs]).catalogue().unwrap();
         assert!(catalogue.find("stable.example.com", "v1", "crontabs").is_some());
         assert!(catalogue.find("stable.example.com", "v1", "odds").is_none());
     }

@@ -42,7 +42,10 @@ pub(crate) async fn begin(store: &dyn Store) -> Result<(Catalogue, CustomKinds),
         })
         .collect();
     let mut kinds = CustomKinds::new();
-    let catalogue = kinds.of(&stored, Timestamp::now()).catalogue();
+    let catalogue = kinds.of(&stored, Timestamp::now()).catalogue().unwrap_or_else(|error| {
+        tracing::error!(%error, "no custom resources can be served");
+        Catalogue::built_in()
+    });
     Ok((catalogue, kinds))
 }
 
@@ -70,7 +73,10 @@ async fn serve(state: &State, api: &InProcess, kinds: &mut CustomKinds) -> bool 
         .collect();
     let outcome = kinds.of(&stored, Timestamp::now());
     if outcome.is_new {
-        state.catalogue.replace(outcome.catalogue());
+        match outcome.catalogue() {
+            Ok(catalogue) => state.catalogue.replace(catalogue),
+            Err(error) => tracing::error!(%error, "custom resources are served as they were"),
+        }
     }
     // Many at once: what is to be served next waits for it.
     let tell = |definition| async move {

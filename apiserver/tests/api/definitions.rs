@@ -184,6 +184,22 @@ async fn one_with_the_name_of_a_kind_of_the_program_s_own_leaves_that_kind_alone
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_store_knows_of_itself_is_no_definition_s() {
+    let api = Api::start().await;
+    let key = "/registry/minik8s.io/histories/one";
+    api.store.put(key, "{}".into(), None).await.unwrap();
+    let mut own = named("histories", "History");
+    own["metadata"] = json!({"name": "histories.minik8s.io"});
+    own["spec"]["group"] = json!("minik8s.io");
+    api.post(DEFINITIONS, &own).await.ok();
+    until(&api, "histories.minik8s.io", "Established", "NotAccepted").await;
+    let path = format!("{DEFINITIONS}/histories.minik8s.io");
+    api.delete(&path).await.ok();
+    api.until(&path, 404).await;
+    assert!(api.store.get(key).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_server_serves_it_from_its_start_on() {
     let api = Api::start().await;
     let other = ApiServer::start(Config::default(), api.store.clone(), None).await.unwrap();

@@ -42,6 +42,12 @@ impl TakenNames {
         self.built_in.insert(names.plural.clone());
     }
 
+    /// Adds that of something which is no resource, but is in the store where one of this name would be.
+    pub fn reserve(&mut self, plural: &str) {
+        self.resources.insert(plural.to_owned());
+        self.built_in.insert(plural.to_owned());
+    }
+
     /// Whether the program itself has a resource of this name.
     #[must_use]
     pub fn is_built_in(&self, plural: &str) -> bool {
