@@ -1,7 +1,10 @@
 //! Pods get what the LimitRanges of their namespace say for containers that say nothing, and are refused if they ask for
 //! less or more than those allow (Kubernetes: `plugin/pkg/admission/limitranger`).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use api_machinery::{
     ApiError, Quantity,
@@ -50,7 +53,9 @@ impl Plugin for LimitRanger {
             return Ok(());
         };
         for range in self.ranges(attributes)? {
-            let faults = faults(spec, &range);
+            let mut seen = BTreeSet::new();
+            let mut faults = faults(spec, &range);
+            faults.retain(|fault| seen.insert(fault.clone()));
             let why = match faults.as_slice() {
                 [] => continue,
                 [one] => one.clone(),
@@ -212,7 +217,8 @@ impl Asked {
             return Some(format!("{rule}, but no limit is specified or limit is 0"));
         };
         let ratio = limit.to_f64() / request.to_f64();
-        (ratio > most.to_f64()).then(|| format!("{rule}, but provided ratio is {ratio:.6}"))
+        let is_more = limit.compare_product(most, request).is_gt();
+        is_more.then(|| format!("{rule}, but provided ratio is {ratio:.6}"))
     }
 }
 
@@ -291,6 +297,8 @@ mod tests {
         };
         let rule = "cpu max limit to request ratio per Container is 2";
         check(&ratio, &one("1", "2"), &[]);
+        let third = json!({"type": "Container", "maxLimitRequestRatio": {"cpu": "3"}});
+        check(&third, &one("700m", "2100m"), &[]);
         check(&ratio, &one("1", "2500m"), &[&format!("{rule}, but provided ratio is 2.500000")]);
         check(
             &ratio,

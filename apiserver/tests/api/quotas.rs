@@ -89,4 +89,9 @@ async fn a_pod_gets_what_the_range_of_its_namespace_says_and_stays_within_it() {
     let expected =
         "pods \"q\" is forbidden: maximum memory usage per Container is 1Gi, but limit is 2Gi";
     assert_eq!(api.post(PODS, &large).await.fails(403, "Forbidden"), expected);
+    // What is wrong with several is told once.
+    let mut second = large["spec"]["containers"][0].clone();
+    second["name"] = json!("second");
+    large["spec"]["containers"].as_array_mut().unwrap().push(second);
+    assert_eq!(api.post(PODS, &large).await.fails(403, "Forbidden"), expected);
 }

@@ -1,6 +1,7 @@
 //! Quantities (`500m`, `1Gi`, `2e3`) as exact numbers (`k8s.io/apimachinery/pkg/api/resource`).
 
 use std::{
+    cmp::Ordering,
     fmt,
     ops::{Add, Sub},
     str::FromStr,
@@ -133,26 +134,53 @@ impl Quantity {
 
     /// Less, equal or greater by value, however they are written.
     #[must_use]
-    pub fn compare(self, other: Self) -> std::cmp::Ordering {
+    pub fn compare(self, other: Self) -> Ordering {
         self.nanos.cmp(&other.nanos)
     }
+
+    /// Less, equal or greater than the product of two others, exactly.
+    #[must_use]
+    pub fn compare_product(self, one: Self, other: Self) -> Ordering {
+        let signum = one.nanos.signum() * other.nanos.signum();
+        self.nanos.signum().cmp(&signum).then_with(|| {
+            let own = product(self.nanos.unsigned_abs(), NANO.unsigned_abs());
+            let theirs = product(one.nanos.unsigned_abs(), other.nanos.unsigned_abs());
+            if signum < 0 { theirs.cmp(&own) } else { own.cmp(&theirs) }
+        })
+    }
+
+    /// How it is written together with another: nothing says nothing of that.
+    fn format_with(self, other: Self) -> Format {
+        if self.is_zero() { other.format } else { self.format }
+    }
+}
+
+/// The product in two halves, the upper one first.
+fn product(one: u128, other: u128) -> (u128, u128) {
+    const HALF: u32 = 64;
+    let parts = |number: u128| (number >> HALF, number & u128::from(u64::MAX));
+    let ((a, b), (c, d)) = (parts(one), parts(other));
+    let (carried, lowest) = parts(b * d);
+    let (first, middle) = parts(a * d + carried);
+    let (second, middle) = parts(b * c + middle);
+    (a * c + first + second, (middle << HALF) | lowest)
 }
 
 impl Add for Quantity {
     type Output = Self;
 
-    /// The sum, written as the first is.
+    /// The sum, written as the first is, unless that is zero.
     fn add(self, other: Self) -> Self {
-        Self { nanos: self.nanos.saturating_add(other.nanos), ..self }
+        Self { nanos: self.nanos.saturating_add(other.nanos), format: self.format_with(other) }
     }
 }
 
 impl Sub for Quantity {
     type Output = Self;
 
-    /// What is left, written as the first is.
+    /// What is left, written as the first is, unless that is zero.
     fn sub(self, other: Self) -> Self {
-        Self { nanos: self.nanos.saturating_sub(other.nanos), ..self }
+        Self { nanos: self.nanos.saturating_sub(other.nanos), format: self.format_with(other) }
     }
 }
 
@@ -312,7 +340,7 @@ fn ceil(nanos: i128, unit: i128) -> i64 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::Quantity;
+    use super::{Ordering, Quantity};
 
     #[test]
     fn writes_the_canonical_form() {
@@ -358,6 +386,39 @@ mod tests {
         assert_eq!(parse("64Mi").value(), 64 << 20);
         assert_eq!(parse("1G").value(), 1_000_000_000);
         assert_eq!(parse("-1500m").value(), -1);
+    }
+
+    #[test]
+    fn a_sum_is_written_as_its_first_part_that_is_something() {
+        let parse = |s: &str| s.parse::<Quantity>().unwrap();
+        let (none, memory, bytes) = (Quantity::from_units(0), parse("1Gi"), parse("1024"));
+        assert_eq!((none + memory).to_string(), "1Gi");
+        assert_eq!((memory + bytes).to_string(), "1048577Ki");
+        assert_eq!((bytes + memory).to_string(), "1073742848");
+        assert_eq!((none - memory).to_string(), "-1Gi");
+    }
+
+    #[test]
+    fn products_are_compared_exactly() {
+        let check = |product: &str, one: &str, other: &str, expected: Ordering| {
+            let [product, one, other] = [product, one, other].map(|s| s.parse().unwrap());
+            assert_eq!(Quantity::compare_product(product, one, other), expected);
+            assert_eq!(Quantity::compare_product(product, other, one), expected);
+        };
+        check("300m", "100m", "3", Ordering::Equal);
+        check("6", "2", "3", Ordering::Equal);
+        check("6", "2001m", "3", Ordering::Less);
+        check("1u", "1m", "999u", Ordering::Greater);
+        check("0", "0", "3", Ordering::Equal);
+        check("-6", "-2", "3", Ordering::Equal);
+        check("-7", "-2", "3", Ordering::Less);
+        check("1", "-2", "-3", Ordering::Less);
+        // Both are 2^53 where numbers are rounded to 53 bits.
+        check("9007199254740993", "9007199254740992", "1", Ordering::Greater);
+        let (large, larger) = ("99999999999999999999999999999", "100000000000000000000000000000");
+        check(large, large, "1", Ordering::Equal);
+        check(larger, large, "1", Ordering::Greater);
+        check(larger, large, larger, Ordering::Less);
     }
 
     #[test]

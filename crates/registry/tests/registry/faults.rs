@@ -1138,6 +1138,19 @@ spec:
         spec.limits[4].type: Invalid value: "Sometimes": must be a standard limit type or fully qualified
     "#]],
     );
+    let ratio = |ratio: &str| {
+        let bounds = "min: {cpu: 100m}, max: {cpu: 300m}";
+        let limit =
+            format!("{{type: Container, {bounds}, maxLimitRequestRatio: {{cpu: {ratio}}}}}");
+        yaml(&format!("{{metadata: {{name: a}}, spec: {{limits: [{limit}]}}}}"))
+    };
+    let ranges = def("limitranges");
+    try_create(&ranges, ratio("3"), &context(&ranges)).unwrap();
+    let error = try_create(&ranges, ratio("3001m"), &context(&ranges)).unwrap_err();
+    assert!(
+        error.to_string().ends_with("ratio 3001m is greater than max/min = 3.000000"),
+        "{error}"
+    );
 }
 
 #[test]

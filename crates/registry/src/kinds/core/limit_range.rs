@@ -175,8 +175,8 @@ impl Bounds {
             errors.invalid(&path, ratio.to_string(), &format!("ratio {ratio} is less than 1"));
         }
         let (Some(min), Some(max)) = (self.min.get(name), self.max.get(name)) else { return };
-        let most = max.to_f64() / min.to_f64();
-        if ratio.to_f64() > most {
+        if max.compare_product(*ratio, *min).is_lt() {
+            let most = max.to_f64() / min.to_f64();
             let why = format!("ratio {ratio} is greater than max/min = {most:.6}");
             errors.invalid(&path, ratio.to_string(), &why);
         }
