@@ -22,7 +22,7 @@ const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 /// Why nobody can be trusted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TrustError {
-    #[error("the CA bundle is not PEM: {0}")]
+    #[error("the CA bundle has what is not PEM: {0}")]
     Pem(#[from] rustls::pki_types::pem::Error),
     #[error("the CA bundle has a certificate that can't be read: {0}")]
     Certificate(#[from] Error),
@@ -32,11 +32,17 @@ pub(super) enum TrustError {
 
 /// How to speak to servers that a bundle of certificates vouches for.
 pub(super) fn client_config(bundle: &[u8]) -> Result<ClientConfig, TrustError> {
-    let authorities: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(bundle).collect::<Result<_, _>>()?;
-    let mut roots = RootCertStore::empty();
-    for authority in &authorities {
-        roots.add(authority.clone())?;
+    let (mut roots, mut authorities) = (RootCertStore::empty(), Vec::new());
+    let mut unreadable = None;
+    for read in CertificateDer::pem_slice_iter(bundle) {
+        match read.map_err(TrustError::from).and_then(|read| added(&mut roots, read)) {
+            Ok(authority) => authorities.push(authority),
+            Err(error) => unreadable = Some(error),
+        }
+    }
+    // The others do (Go: `AppendCertsFromPEM`).
+    if let Some(error) = unreadable.filter(|_| authorities.is_empty()) {
+        return Err(error);
     }
     let signed = WebPkiServerVerifier::builder(Arc::new(roots)).build()?;
     let verifier = Arc::new(Verifier { signed, authorities });
@@ -44,6 +50,14 @@ pub(super) fn client_config(bundle: &[u8]) -> Result<ClientConfig, TrustError> {
     let mut config = config.with_no_client_auth();
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     Ok(config)
+}
+
+fn added(
+    roots: &mut RootCertStore,
+    authority: CertificateDer<'static>,
+) -> Result<CertificateDer<'static>, TrustError> {
+    roots.add(authority.clone())?;
+    Ok(authority)
 }
 
 #[derive(Debug)]
@@ -150,6 +164,21 @@ mod tests {
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let verifier = Verifier { signed, authorities };
         verifier.verify_server_cert(&shown, &[], &name, &[], now).map(drop)
+    }
+
+    #[test]
+    fn certificates_that_can_not_be_read_are_left_out_of_a_bundle() {
+        component::install_crypto_provider();
+        let odd = |content: &str| {
+            format!("-----BEGIN CERTIFICATE-----\n{content}\n-----END CERTIFICATE-----\n")
+        };
+        let (no_certificate, no_text) = (odd("AAAA"), odd("!"));
+        let own = own_authority(|_| {});
+        let check = |bundle: &str| client_config(bundle.as_bytes()).map(drop);
+        check(&format!("{no_certificate}{own}{no_text}")).unwrap();
+        assert!(matches!(check(&no_certificate), Err(TrustError::Certificate(_))));
+        assert!(matches!(check(&no_text), Err(TrustError::Pem(_))));
+        assert!(matches!(check(""), Err(TrustError::Empty(_))));
     }
 
     #[test]
