@@ -3,7 +3,10 @@
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::harness::{Api, PODS, pod};
+use crate::{
+    faulty::{Fate, Op},
+    harness::{Api, PODS, pod},
+};
 
 const QUOTAS: &str = "/api/v1/namespaces/default/resourcequotas";
 const RANGES: &str = "/api/v1/namespaces/default/limitranges";
@@ -53,6 +56,35 @@ async fn a_dry_run_is_checked_and_not_charged() {
     api.post(MAPS, &map("a")).await.ok();
     let expected = "configmaps \"b\" is forbidden: exceeded quota: q, requested: configmaps=1, used: configmaps=1, limited: configmaps=1";
     assert_eq!(api.post(&dry, &map("b")).await.fails(403, "Forbidden"), expected);
+}
+
+#[tokio::test]
+async fn what_is_there_already_is_not_charged_again() {
+    let api = Api::start().await;
+    quota_of_maps(&api, "5").await;
+    api.post(MAPS, &map("a")).await.ok();
+    // By the cache it is known.
+    api.get(MAPS).await.ok();
+    for _ in 0..3 {
+        api.post(MAPS, &map("a")).await.fails(409, "AlreadyExists");
+    }
+    assert_eq!(used(&api).await, "1");
+    api.delete(&format!("{MAPS}/a")).await.ok();
+    api.post(MAPS, &map("a")).await.ok();
+}
+
+#[tokio::test]
+async fn a_request_does_not_wait_for_a_quota_without_end() {
+    let (api, faulty) = Api::faulty().await;
+    quota_of_maps(&api, "5").await;
+    faulty.rule(|op, key| match (op, key.contains("/resourcequotas/")) {
+        (Op::Put, true) => Fate::Hold,
+        _ => Fate::Pass,
+    });
+    tokio::time::pause();
+    let message = api.post(MAPS, &map("a")).await.fails(500, "InternalError");
+    assert_eq!(message, "Internal error occurred: resource quota evaluation timed out");
+    faulty.release();
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod charge;
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
+    time::Duration,
 };
 
 use api_machinery::{ApiError, amounts, quota};
@@ -19,7 +20,10 @@ use api_types::{
 use async_trait::async_trait;
 use registry::{AnyObject, ResourceDef};
 use serde_json::Value;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::timeout,
+};
 
 use self::charge::Charge;
 use super::{Attributes, Operation, Plugin};
@@ -31,6 +35,8 @@ use crate::{
 
 /// In so many groups namespaces take turns.
 const TURNS: usize = 64;
+/// For so long a request waits until it is its turn, and is charged (Kubernetes: `quotaEvaluator`).
+const PATIENCE: Duration = Duration::from_secs(10);
 /// What is not counted: it comes by itself, and in the middle of what was refused.
 const IGNORED: [(&str, &str); 2] = [("", "events"), ("events.k8s.io", "events")];
 
@@ -85,6 +91,30 @@ impl ResourceQuotas {
             let mut all = quotas.iter().map(|quota| charged(charge, quota, attributes));
             return all.try_for_each(|charged| charged.map(drop));
         }
+        self.check_is_new(attributes).await?;
+        let charged = timeout(PATIENCE, self.charge_in_turn(def, namespace, charge, attributes));
+        charged
+            .await
+            .unwrap_or_else(|_| Err(ApiError::internal("resource quota evaluation timed out")))
+    }
+
+    /// Fails if what is to be created is there: it would be charged each time that somebody tries.
+    async fn check_is_new(&self, attributes: &Attributes<'_>) -> Result<(), ApiError> {
+        let is_creation = attributes.operation == Operation::Create;
+        if is_creation && self.storage.cache().get(&attributes.at.key()).is_some() {
+            // Unless the cache doesn't know yet that it is gone.
+            self.storage.may_create(attributes.at).await?;
+        }
+        Ok(())
+    }
+
+    async fn charge_in_turn(
+        &self,
+        def: &ResourceDef,
+        namespace: &str,
+        charge: &Charge<'_>,
+        attributes: &Attributes<'_>,
+    ) -> Result<(), ApiError> {
         let _turn = self.turn(namespace).await;
         let mut concerned = Vec::new();
         for quota in self.quotas(def, namespace)? {
