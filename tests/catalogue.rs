@@ -303,7 +303,11 @@ fn status_of(plural: &str) -> Value {
         }
         "replicasets" | "replicationcontrollers" => json!({"replicas": 2, "readyReplicas": 1}),
         "resourcequotas" => json!({"hard": {"pods": "10"}, "used": {"pods": "1"}}),
-        "services" => json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}),
+        "services" => {
+            let mut told = condition("Tested");
+            told["lastTransitionTime"] = json!("2026-01-01T00:00:00Z");
+            json!({ "conditions": [told] })
+        }
         "workflowruns" => json!({"phase": "Running"}),
         "workflows" => json!({"lastRun": {"name": "example-7", "phase": "Running"}, "active": 1}),
         other => panic!("{other} has a status, and nothing to write into it here"),

@@ -290,4 +290,8 @@ async fn the_addresses_of_a_load_balancer_go_with_the_type() {
     let inside = json!({"spec": {"type": "ClusterIP"}});
     let inside = api.patch(&path, "strategic-merge-patch", &inside).await.ok();
     assert_eq!(inside["status"], json!({}));
+    let message = set(json!({"ip": "203.0.113.9"})).await.fails(422, "Invalid");
+    let why =
+        "status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is LoadBalancer";
+    assert!(message.contains(why), "{message}");
 }

@@ -57,12 +57,13 @@ pub(super) fn status(service: &Service, errors: &mut FieldErrors) {
     let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
     let ingress = balancer.and_then(|it| it.ingress.as_deref()).unwrap_or_default();
     let path = FieldPath::new("status").child("loadBalancer").child("ingress");
+    if !ingress.is_empty() && !service.spec.as_ref().is_some_and(is_balanced) {
+        return errors.forbidden(&path, "may only be used when `spec.type` is LoadBalancer");
+    }
     for (i, ingress) in ingress.iter().enumerate() {
         let path = path.index(i);
         self::ingress(ingress, &path, errors);
-        if service.spec.as_ref().is_some_and(is_balanced) {
-            ip_mode(ingress, &path, errors);
-        }
+        ip_mode(ingress, &path, errors);
     }
 }
 
