@@ -118,6 +118,25 @@ fn what_others_of_the_host_take_away_comes_back() {
 }
 
 #[test]
+fn a_pod_has_no_ipv6_of_which_no_policy_knows() {
+    in_own_network(async || {
+        let bridge = started("n1", "10.219.1.0/24").await;
+        let sandbox = Sandbox::start();
+        bridge.attach("a", sandbox.pid()).await.unwrap();
+        let addresses = sh(&format!("nsenter -t {} -n ip -o address show", sandbox.pid()));
+        assert!(addresses.contains("inet 10.219.1."), "{addresses}");
+        assert!(!addresses.contains("inet6"), "{addresses}");
+        // Where there is IPv6 at all.
+        for links in ["all", "default"] {
+            let flag = format!("/proc/sys/net/ipv6/conf/{links}/disable_ipv6");
+            let of_pod =
+                sh(&format!("test ! -e {flag} || nsenter -t {} -n cat {flag}", sandbox.pid()));
+            assert!(matches!(of_pod.trim(), "" | "1"), "{links}: {of_pod}");
+        }
+    });
+}
+
+#[test]
 fn kubelets_that_start_at_once_make_each_rule_once() {
     in_own_network(async || {
         for round in 0..3 {

@@ -1,6 +1,11 @@
 //! The links of a node's pods. Each call is idempotent: what exists already is fine.
 
-use std::{collections::BTreeSet, fs::File, net::Ipv4Addr};
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io,
+    net::Ipv4Addr,
+};
 
 use ipnet::Ipv4Net;
 use netlink::{Error, Link, Netlink, Route};
@@ -12,6 +17,9 @@ use super::{NetworkError, ipam};
 const POD_LINK: &str = "eth0";
 /// What the kernel gives the links of a pair.
 const POD_MTU: u32 = 1500;
+/// By which the links of a network namespace speak no IPv6: those that there are, and those that come.
+const WITHOUT_IPV6: [&str; 2] =
+    ["/proc/sys/net/ipv6/conf/all/disable_ipv6", "/proc/sys/net/ipv6/conf/default/disable_ipv6"];
 
 /// The links of one network namespace.
 #[derive(Clone, Debug)]
@@ -101,6 +109,7 @@ async fn pod_side(
     if let Some(loopback) = pod.link("lo").await? {
         pod.set_up(loopback).await?;
     }
+    without_ipv6().map_err(Error::Namespace)?;
     if let Some(link) = pod.link(POD_LINK).await? {
         pod.add_address(link, address, network.prefix_len()).await?;
         pod.set_up(link).await?;
@@ -109,6 +118,19 @@ async fn pod_side(
     let route =
         Route { destination, gateway, link: None, mtu, protocol: Route::STATIC, unicast: true };
     unless_there(pod.add_route(&route).await)
+}
+
+/// Of the calling thread's namespace. Pods of one bridge would reach each other at link-local addresses, of which no network
+/// policy knows: not every Docker turns IPv6 off in a sandbox.
+fn without_ipv6() -> io::Result<()> {
+    for flag in WITHOUT_IPV6 {
+        match fs::write(flag, "1") {
+            // The kernel has no IPv6.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            done => done?,
+        }
+    }
+    Ok(())
 }
 
 fn unless_there(added: Result<(), Error>) -> Result<(), Error> {
