@@ -74,6 +74,15 @@ pub struct PortPlan {
     pub outside_endpoints: BTreeSet<SocketAddrV4>,
 }
 
+/// Where a port of a Service leads on whatever host: what traffic policies and hints keep apart, together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Anywhere {
+    /// The endpoints that some host may choose.
+    pub usable: BTreeSet<SocketAddrV4>,
+    /// All: those too that may become such.
+    pub all: BTreeSet<SocketAddrV4>,
+}
+
 /// Which endpoint takes a connection: the annotation `minik8s.io/load-balancing`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Balancing {
@@ -121,6 +130,24 @@ pub fn plan_service<'a>(
         outside: Outside::plan(place, service, &slices),
         ports: plan_ports(place, spec, &slices),
     })
+}
+
+/// Where each port of a Service leads, of which these are the slices, whatever host it is.
+pub fn anywhere<'a>(
+    place: &Place,
+    service: &Service,
+    slices: impl IntoIterator<Item = &'a EndpointSlice>,
+) -> BTreeMap<(u16, Protocol), Anywhere> {
+    let slices = slices.into_iter().filter(|slice| slice.address_type == "IPv4");
+    let slices: Vec<_> = slices.collect();
+    let mut ports = BTreeMap::new();
+    for port in service.spec.iter().flat_map(|spec| spec.ports.iter().flatten()) {
+        let Some((number, protocol)) = listening(port) else { continue };
+        let offered = Offered { place, port, protocol, slices: &slices };
+        let found = || Anywhere { usable: offered.on_any_host(), all: offered.all() };
+        ports.entry((number, protocol)).or_insert_with(found);
+    }
+    ports
 }
 
 /// The virtual IP, if it is one in the range.

@@ -25,8 +25,9 @@ use kube::{
 use kube_proxy::{
     Wake,
     policy::{
-        self, Allow, Keeper, Outlets, Peers, PortRange, Ports, Protocol, Rules, ranges::Range,
-        rules::Refused,
+        self, Allow, Keeper, Outlets, Peers, PortRange, Ports, Protocol, Rules,
+        ranges::Range,
+        rules::{At, Refused},
     },
     routes::kernel::Kernel,
     world::{self, Here, World},
@@ -51,6 +52,8 @@ const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 7);
 const DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
+/// Of `VIP`'s Service, at all nodes.
+const NODE_PORT: u16 = 30007;
 /// Of a packet on its way. What is late only looks denied, and is tried again where it should not be.
 const PATIENCE: Duration = Duration::from_millis(300);
 
@@ -130,9 +133,9 @@ fn greeting(to: Ipv4Addr, port: u16) -> Option<String> {
     stream.read_to_string(&mut text).ok().filter(|_| text == "hello").map(|_| text)
 }
 
-/// Greets connections to 80 and 81, and answers datagrams at 53.
+/// Greets connections to 80, 81 and the node port, and answers datagrams at 53.
 fn serve() {
-    for port in [80, 81] {
+    for port in [80, 81, NODE_PORT] {
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
         thread::spawn(move || {
             // Who has gone by then does not matter.
@@ -151,9 +154,9 @@ fn echo(socket: UdpSocket) {
     });
 }
 
-/// As an nginx does: whoever connects to the virtual IP is led to the server, from an address of the host.
-fn lead() {
-    let listener = TcpListener::bind((VIP, 7)).unwrap();
+/// As an nginx does: whoever connects to the virtual IP, or the node port, is led to the server, from an address of the host.
+fn lead(to: Ipv4Addr, port: u16) {
+    let listener = TcpListener::bind((to, port)).unwrap();
     thread::spawn(move || {
         for mut client in listener.incoming().flatten() {
             if let Some(text) = greeting(SERVER, 80) {
@@ -200,7 +203,8 @@ impl Rig {
         }
         let outside = Machine::connected(OUTSIDE, "to-outside", ROUTER).await;
         ip(&["address", "add", &format!("{ROUTER}/24"), "dev", "to-outside"]);
-        lead();
+        lead(VIP, 7);
+        lead(GATEWAY, NODE_PORT);
         echo(UdpSocket::bind((DNS, 53)).unwrap());
         let [a, b, server] = <[Machine; 3]>::try_from(pods).ok().unwrap();
         let plane = ControlPlane::start().await;
@@ -213,6 +217,7 @@ impl Rig {
     async fn create_objects(&self) {
         let node = json!({"metadata": {"name": "n1"}, "spec": {"podCIDR": "10.244.1.0/24", "podCIDRs": ["10.244.1.0/24"]}});
         self.create::<Node>(None, node).await;
+        self.add_other_host().await;
         let namespace = json!({"metadata": {"name": "other", "labels": {"team": "x"}}});
         self.create::<Namespace>(None, namespace).await;
         for (address, namespace, name) in
@@ -220,8 +225,8 @@ impl Rig {
         {
             self.add_pod(address, namespace, name).await;
         }
-        let port = json!({"port": 7, "targetPort": 80});
-        let service = json!({"metadata": {"name": "web"}, "spec": {"clusterIP": VIP, "selector": {"app": "server"}, "ports": [port]}});
+        let port = json!({"port": 7, "targetPort": 80, "nodePort": NODE_PORT});
+        let service = json!({"metadata": {"name": "web"}, "spec": {"type": "NodePort", "clusterIP": VIP, "selector": {"app": "server"}, "ports": [port]}});
         self.create::<Service>(Some("default"), service).await;
         let slice = json!({
             "metadata": {"name": "web", "labels": {"kubernetes.io/service-name": "web"}},
@@ -230,6 +235,15 @@ impl Rig {
             "ports": [{"name": "", "port": 80}],
         });
         self.create::<EndpointSlice>(Some("default"), slice).await;
+    }
+
+    /// Whose node ports are at an address from which it speaks to no pod.
+    async fn add_other_host(&self) {
+        self.create::<Node>(None, json!({"metadata": {"name": "n2"}})).await;
+        let status = json!({"status": {"addresses": [{"type": "ExternalIP", "address": OUTSIDE}]}});
+        let nodes: Api<Node> = Api::all(self.plane.client());
+        let patch = Patch::Merge(status);
+        nodes.patch_status("n2", &PatchParams::default(), &patch).await.unwrap();
     }
 
     async fn add_pod(&self, address: Ipv4Addr, namespace: &str, name: &str) {
@@ -298,6 +312,9 @@ impl Rig {
     }
 }
 
+/// Through servers to the server: of the virtual IP, of the node port, and of another host's.
+const WAYS: [(Ipv4Addr, u16); 3] = [(VIP, 7), (GATEWAY, NODE_PORT), (OUTSIDE, NODE_PORT)];
+
 /// Waits until the kernel lists this. All that belongs to it is there at the same time.
 async fn until_listed(rule: &str) {
     let look = async || match nft(&["list", "ruleset"]) {
@@ -347,17 +364,24 @@ fn the_kernel_lists_what_it_was_told() {
         let blocks = vec![Range { first: OUTSIDE, last: [192, 0, 2, 77].into() }];
         let peers = Peers::Some { set: Some(set.clone()), blocks };
         let allow = Allow { peers, ports: Ports::of(ports) };
+        let at_nodes = |at| Refused { client: A, at, protocol: Protocol::Tcp, port: NODE_PORT };
         let rules = Rules {
             sets: [(set, [A, B].into())].into(),
             ingress: [(pod, vec![allow])].into(),
             egress: [(pod, Vec::new())].into(),
             refused: [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
-                .map(|protocol| Refused { client: A, address: VIP, protocol, port: 7 })
-                .into(),
+                .map(|protocol| Refused { client: A, at: At::Address(VIP), protocol, port: 7 })
+                .into_iter()
+                .chain([At::NodesHere, At::NodesElsewhere].map(at_nodes))
+                .collect(),
             known: [A, B, SERVER].into(),
             networks: ["10.244.1.0/24", "10.244.2.0/25"].map(|it| it.parse().unwrap()).into(),
             isolates_egress: true,
-            guarded: [(VIP, Protocol::Tcp, 7)].into(),
+            guarded: [At::Address(VIP), At::NodesHere, At::NodesElsewhere]
+                .map(|at| (at, Protocol::Tcp, 7))
+                .into(),
+            nodes_here: [GATEWAY].into(),
+            nodes_elsewhere: [OUTSIDE].into(),
         };
         let table = nftables::Table { family: "ip", name: "ours".to_owned() };
         let contents = policy::table::contents(&rules);
@@ -372,16 +396,20 @@ fn who_may_not_reach_a_pod_does_not_on_its_bridge_from_outside_or_through_a_virt
         let Rig { a, b, outside, .. } = &rig;
         for client in [a, b] {
             client.until_connects(SERVER, 80).await;
-            client.until_connects(VIP, 7).await;
+            for (way, port) in WAYS {
+                client.until_connects(way, port).await;
+            }
         }
         outside.until_connects(SERVER, 80).await;
 
         rig.policy("p", &from(&json!([app("a")]), &json!([{"port": "web"}]))).await;
         until_listed("p/default/p/ingress/0").await;
         a.until_connects(SERVER, 80).await;
-        a.until_connects(VIP, 7).await;
         assert!(!b.connects(SERVER, 80).await, "on the bridge");
-        assert!(!b.connects(VIP, 7).await, "through the virtual IP");
+        for (way, port) in WAYS {
+            a.until_connects(way, port).await;
+            assert!(!b.connects(way, port).await, "through {way}:{port}");
+        }
         assert!(!a.connects(SERVER, 81).await, "another port");
         assert!(!a.asks(SERVER, 53).await, "another protocol");
         assert!(!outside.connects(SERVER, 80).await);
@@ -448,7 +476,10 @@ fn a_pod_that_nobody_knows_of_yet_has_no_traffic() {
         until_listed("10.244.1.4 : jump egress-").await;
         assert!(!newcomer.connects(OUTSIDE, 80).await);
         assert!(!rig.outside.connects(newcomer.address, 80).await);
-        assert!(!newcomer.connects(VIP, 7).await && !newcomer.asks(DNS, 53).await);
+        assert!(!newcomer.asks(DNS, 53).await);
+        for (way, port) in WAYS {
+            assert!(!newcomer.connects(way, port).await, "through {way}:{port}");
+        }
         // Another namespace's, which no policy is for.
         rig.add_pod(newcomer.address, "other", "new").await;
         newcomer.until_connects(OUTSIDE, 80).await;

@@ -29,6 +29,15 @@ impl Offered<'_> {
         self.chosen(|endpoint| is_meant(self.place, topology, endpoint), |_| true)
     }
 
+    /// What [`Offered::under`] gives on some host, or may as soon as endpoints come and go.
+    pub(super) fn on_any_host(&self) -> BTreeSet<SocketAddrV4> {
+        self.collect(|endpoint| is_ready(endpoint) || is_last_resort(endpoint))
+    }
+
+    pub(super) fn all(&self) -> BTreeSet<SocketAddrV4> {
+        self.collect(|_| true)
+    }
+
     /// Ready endpoints; while there are none, those that still serve although they are terminating, so
     /// that the last pod of a rolling update does not drop its clients.
     /// <https://kubernetes.io/docs/reference/networking/virtual-ips/#traffic-to-terminating-endpoints>

@@ -83,6 +83,30 @@ fn an_endpoint_that_is_not_ready_gets_no_traffic() {
 }
 
 #[test]
+fn on_some_host_a_port_leads_to_what_policies_and_hints_keep_from_this_one() {
+    let service = service(json!({
+        "clusterIP": "10.96.0.10",
+        "ports": [{"port": 80}],
+        "internalTrafficPolicy": "Local",
+    }));
+    let hints = |zone: &str| json!({"forZones": [{"name": zone}]});
+    let leaving = json!({"ready": false, "serving": true, "terminating": true});
+    let endpoints = json!([
+        {"addresses": ["10.244.0.2"], "nodeName": "here", "hints": hints("west")},
+        {"addresses": ["10.244.0.3"], "nodeName": "there", "hints": hints("east")},
+        {"addresses": ["10.244.0.4"], "nodeName": "there", "conditions": leaving},
+        {"addresses": ["10.244.0.5"], "nodeName": "there", "conditions": {"ready": false}},
+    ]);
+    let slices = [slice("a", json!({"port": 8080}), endpoints)];
+    check(&service, &slices, &["10.244.0.2:8080"]);
+    let found = &anywhere(&place(), &service, &slices)[&(80, Protocol::Tcp)];
+    let shown = |all: &BTreeSet<SocketAddrV4>| {
+        all.iter().map(|it| it.ip().octets()[3].to_string()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!((&*shown(&found.usable), &*shown(&found.all)), ("2 3 4", "2 3 4 5"));
+}
+
+#[test]
 fn a_terminating_endpoint_serves_only_while_no_other_does() {
     let leaving = json!({
         "addresses": ["10.244.0.2"],

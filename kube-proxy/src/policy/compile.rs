@@ -2,7 +2,7 @@
 //!
 //! A pod is isolated in a direction as soon as one policy of that type selects it; what any of them allows is allowed. A
 //! pod's own node always reaches it and is reached by it: only what is forwarded is looked at, and what a pod asks of
-//! servers of the host that would ask on for it.
+//! servers of hosts that would ask on for it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,29 +11,26 @@ use std::{
 
 use super::{
     facts::{Cluster, Here, Pod, Policy, Rule, Service},
-    rules::{Allow, Peers, PortRange, Ports, Refused, Rules},
+    rules::{Allow, HOSTS, Peers, PortRange, Ports, Refused, Rules},
     selection::{Selected, Sets},
 };
 
-/// The name of the set of other hosts' addresses. No rule's name is like it.
-const HOSTS: &str = "hosts";
-
 /// The rules of this host.
 pub fn compile(cluster: &Cluster, here: &Here) -> Rules {
+    let concerned = concerned(cluster, here);
     let mut sets = Sets::new();
-    let policies: Vec<_> =
-        cluster.policies.iter().map(|policy| Isolating::new(policy, cluster, &mut sets)).collect();
-    let (mut local, endpoints) = (BTreeMap::new(), endpoints(cluster));
+    let policies: Vec<_> = cluster
+        .policies
+        .iter()
+        .filter(|policy| concerned.iter().any(|pod| is_for(policy, pod)))
+        .map(|policy| Isolating::new(policy, cluster, &mut sets))
+        .collect();
+    let mut local = BTreeMap::new();
     let (mut ingress, mut egress) = (BTreeMap::new(), BTreeMap::new());
-    for pod in &cluster.pods {
-        let is_local = here.nodes.contains(&pod.node);
-        if is_local {
+    for pod in concerned {
+        ingress.extend(ingress_of(pod, &policies).map(|allows| (pod.address, allows)));
+        if here.nodes.contains(&pod.node) {
             local.insert(pod.address, pod);
-        }
-        if is_local || endpoints.contains(&pod.address) {
-            ingress.extend(ingress_of(pod, &policies).map(|allows| (pod.address, allows)));
-        }
-        if is_local {
             egress.extend(egress_of(pod, &policies).map(|allows| (pod.address, allows)));
         }
     }
@@ -44,13 +41,27 @@ pub fn compile(cluster: &Cluster, here: &Here) -> Rules {
         known: local.keys().copied().collect(),
         networks: here.networks.clone(),
         isolates_egress: cluster.policies.iter().any(|policy| policy.egress.is_some()),
+        nodes_here: here.node_addresses.clone(),
+        nodes_elsewhere: cluster.nodes_elsewhere.clone(),
         ..Rules::default()
     };
-    refuse(&mut rules, &cluster.services);
+    refuse(&mut rules, &cluster.services, &here.addresses);
     rules.ingress.retain(|address, _| local.contains_key(address));
     let_hosts_in(&mut rules, cluster);
     keep_used_sets(&mut rules);
     rules
+}
+
+/// The pods of this host, and those to which servers lead that its pods meet.
+fn concerned<'a>(cluster: &'a Cluster, here: &Here) -> Vec<&'a Pod> {
+    let endpoints = endpoints(cluster);
+    let is_concerned =
+        |pod: &&Pod| here.nodes.contains(&pod.node) || endpoints.contains(&pod.address);
+    cluster.pods.iter().filter(is_concerned).collect()
+}
+
+fn is_for(policy: &Policy, pod: &Pod) -> bool {
+    policy.namespace == pod.namespace && policy.selector.matches(&pod.labels)
 }
 
 /// A policy whose rules are selected.
@@ -76,22 +87,19 @@ impl<'a> Isolating<'a> {
             egress.map(|rules| rules.iter().flat_map(|rule| rule.from(cluster, sets)).collect());
         Isolating { policy, ingress, egress }
     }
-
-    fn is_for(&self, pod: &Pod) -> bool {
-        self.policy.namespace == pod.namespace && self.policy.selector.matches(&pod.labels)
-    }
 }
 
 /// Nothing of a pod that is not isolated.
 fn ingress_of(pod: &Pod, policies: &[Isolating<'_>]) -> Option<Vec<Allow>> {
-    let rules = policies.iter().filter(|p| p.is_for(pod)).filter_map(|p| p.ingress.as_ref());
+    let rules =
+        policies.iter().filter(|p| is_for(p.policy, pod)).filter_map(|p| p.ingress.as_ref());
     let mut rules = rules.peekable();
     rules.peek()?;
     Some(rules.flatten().filter_map(|rule| rule.to(pod)).collect())
 }
 
 fn egress_of(pod: &Pod, policies: &[Isolating<'_>]) -> Option<Vec<Allow>> {
-    let rules = policies.iter().filter(|p| p.is_for(pod)).filter_map(|p| p.egress.as_ref());
+    let rules = policies.iter().filter(|p| is_for(p.policy, pod)).filter_map(|p| p.egress.as_ref());
     let mut rules = rules.peekable();
     rules.peek()?;
     Some(rules.flatten().cloned().collect())
@@ -101,40 +109,41 @@ fn endpoints(cluster: &Cluster) -> BTreeSet<Ipv4Addr> {
     cluster.services.iter().flat_map(|s| &s.endpoints).map(|(address, _)| *address).collect()
 }
 
-/// A server may lead a client to any endpoint: who may not reach all of them reaches none that way.
-fn refuse(rules: &mut Rules, services: &[Service]) {
+/// A server may lead a client to any endpoint: who may not reach all of them reaches none that way. What the host itself
+/// serves, at an address of its `own`, its pods reach anyway.
+fn refuse(rules: &mut Rules, services: &[Service], own: &BTreeSet<Ipv4Addr>) {
     let mut refused = BTreeSet::new();
     for service in services {
-        let Service { address, protocol, port, endpoints } = service;
+        let Service { at, protocol, port, endpoints } = service;
         let isolated = endpoints.iter().any(|(pod, _)| rules.ingress.contains_key(pod));
         if isolated || rules.isolates_egress {
-            rules.guarded.insert((*address, *protocol, *port));
+            rules.guarded.insert((*at, *protocol, *port));
         }
         let clients = rules.known.iter().filter(|c| isolated || rules.egress.contains_key(*c));
         for client in clients {
             let reaches = |(pod, port): &(Ipv4Addr, u16)| {
                 let port = Some((*protocol, *port));
                 client == pod
+                    || own.contains(pod)
                     || rules.egress.get(client).is_none_or(|e| rules.allows(e, *pod, port))
                         && rules.ingress.get(pod).is_none_or(|i| rules.allows(i, *client, port))
             };
             if !endpoints.iter().all(reaches) {
-                let (address, client) = (*address, *client);
-                refused.insert(Refused { client, address, protocol: *protocol, port: *port });
+                let (at, client) = (*at, *client);
+                refused.insert(Refused { client, at, protocol: *protocol, port: *port });
             }
         }
     }
     rules.refused = refused;
 }
 
-/// The servers of other hosts have refused whom they must: at the ports to which they lead they are let in.
+/// At the ports to which servers lead those of other hosts are let in: whom they must not serve, his own host has not let go
+/// there.
 fn let_hosts_in(rules: &mut Rules, cluster: &Cluster) {
     let mut ports: BTreeMap<Ipv4Addr, Vec<PortRange>> = BTreeMap::new();
-    for Service { protocol, endpoints, .. } in &cluster.services {
-        for (pod, port) in endpoints {
-            let range = PortRange { protocol: *protocol, first: *port, last: *port };
-            ports.entry(*pod).or_default().push(range);
-        }
+    for (pod, protocol, port) in &cluster.led_to {
+        let range = PortRange { protocol: *protocol, first: *port, last: *port };
+        ports.entry(*pod).or_default().push(range);
     }
     for (pod, allows) in &mut rules.ingress {
         if let Some(ports) = ports.remove(pod) {

@@ -12,8 +12,13 @@ use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::policy::{Protocol, rules::Packet};
+use crate::policy::{
+    Protocol,
+    rules::{At, Packet},
+};
 
+/// Of this host.
+const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
 const OUTSIDE: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 200)];
 
 fn pod(address: &str, namespace: &str, app: &str, node: &str, web: u16) -> PodObject {
@@ -51,7 +56,12 @@ fn cluster(policies: &[NetworkPolicy], pods: &[PodObject]) -> Cluster {
 }
 
 fn here() -> Here {
-    Here { nodes: ["n1".to_owned()].into(), networks: ["10.244.1.0/24".parse().unwrap()].into() }
+    Here {
+        nodes: ["n1".to_owned()].into(),
+        networks: ["10.244.1.0/24".parse().unwrap()].into(),
+        addresses: [OWN].into(),
+        node_addresses: [OWN].into(),
+    }
 }
 
 fn policy(namespace: &str, spec: &Value) -> NetworkPolicy {
@@ -264,16 +274,16 @@ proptest! {
     }
 
     #[test]
-    fn a_server_of_the_host_does_nothing_for_a_pod_that_it_could_not_do(
+    fn a_server_of_a_host_does_nothing_for_a_pod_that_it_could_not_do(
         policies in prop::collection::vec(a_policy(), 0..4),
-        ends in prop::collection::btree_set((0..5_usize, select(vec![80_u16, 8080])), 0..3),
+        ends in prop::collection::btree_set((0..6_usize, select(vec![80_u16, 8080])), 0..3),
+        at in select(vec![At::Address([10, 96, 0, 7].into()), At::NodesHere, At::NodesElsewhere]),
     ) {
-        let (pods, virtual_ip) = (pods(), Ipv4Addr::new(10, 96, 0, 7));
+        let pods = pods();
         let endpoints: BTreeSet<_> =
-            ends.into_iter().map(|(pod, port)| (address(&pods[pod]), port)).collect();
+            ends.into_iter().map(|(pod, port)| (pods.get(pod).map_or(OWN, address), port)).collect();
         let mut cluster = cluster(&policies, &pods);
-        let service =
-            Service { address: virtual_ip, protocol: Protocol::Tcp, port: 7, endpoints };
+        let service = Service { at, protocol: Protocol::Tcp, port: 7, endpoints };
         cluster.services.push(service.clone());
         let rules = compile(&cluster, &here());
         for client in pods.iter().take(3).map(address) {
@@ -281,10 +291,10 @@ proptest! {
                 let packet =
                     Packet { from: client, to: *to, port: Some((Protocol::Tcp, *port)) };
                 client == *to
+                    || *to == OWN
                     || [false, true].into_iter().all(|inward| one_end_allows(&policies, &pods, &packet, inward))
             });
-            let refused =
-                Refused { client, address: virtual_ip, protocol: Protocol::Tcp, port: 7 };
+            let refused = Refused { client, at, protocol: Protocol::Tcp, port: 7 };
             prop_assert_eq!(rules.refused.contains(&refused), !reached, "{}", client);
         }
     }
@@ -332,15 +342,27 @@ fn servers_of_other_hosts_are_let_in_where_they_lead_to_a_pod() {
     let mut cluster =
         cluster(&[policy("a", &json!({"podSelector": {}, "policyTypes": ["Ingress"]}))], &pods());
     cluster.hosts = ["192.0.2.1".parse().unwrap()].into();
-    cluster.services.push(Service {
-        address: "10.96.0.7".parse().unwrap(),
-        protocol: Protocol::Tcp,
-        port: 7,
-        endpoints: [("10.244.1.1".parse().unwrap(), 80)].into(),
-    });
+    cluster.led_to = [("10.244.1.1".parse().unwrap(), Protocol::Tcp, 80)].into();
     let rules = compile(&cluster, &here());
     assert!(rules.forwards(&packet("192.0.2.1", "10.244.1.1", 80)));
     assert!(!rules.forwards(&packet("192.0.2.1", "10.244.1.1", 81)));
     assert!(!rules.forwards(&packet("192.0.2.200", "10.244.1.1", 80)));
     assert!(!rules.forwards(&packet("192.0.2.1", "10.244.1.2", 80)), "it leads not there");
+}
+
+#[test]
+fn pods_that_are_not_known_are_kept_from_servers_that_lead_to_isolated_ones() {
+    let spec = json!({"podSelector": {}, "policyTypes": ["Ingress"]});
+    let mut cluster = cluster(&[policy("a", &spec)], &pods());
+    let service = |at, pod: &str| Service {
+        at,
+        protocol: Protocol::Tcp,
+        port: 7,
+        endpoints: [(pod.parse().unwrap(), 80)].into(),
+    };
+    // One elsewhere, and one of a namespace without policies.
+    cluster.services.push(service(At::NodesElsewhere, "10.244.2.1"));
+    cluster.services.push(service(At::NodesHere, "10.244.1.3"));
+    let rules = compile(&cluster, &here());
+    assert_eq!(rules.guarded, [(At::NodesElsewhere, Protocol::Tcp, 7)].into());
 }

@@ -18,7 +18,7 @@ use ipnet::Ipv4Net;
 
 use super::{
     ranges::{self, Range},
-    rules::{PortRange, Protocol},
+    rules::{At, PortRange, Protocol},
 };
 
 /// Labels of an object.
@@ -33,10 +33,14 @@ pub struct Cluster {
     pub pods: Vec<Pod>,
     /// The labels of the namespaces, by name.
     pub namespaces: BTreeMap<String, Labels>,
-    /// Where a server of each host leads to pods: virtual IPs that an nginx holds, the cluster's DNS.
+    /// Where a server of a host leads to pods: virtual IPs and node ports that an nginx holds, the cluster's DNS.
     pub services: Vec<Service>,
+    /// Where servers of any host may lead.
+    pub led_to: BTreeSet<(Ipv4Addr, Protocol, u16)>,
     /// The addresses from which servers of other hosts speak to pods.
     pub hosts: BTreeSet<Ipv4Addr>,
+    /// The addresses at which other hosts may have node ports.
+    pub nodes_elsewhere: BTreeSet<Ipv4Addr>,
 }
 
 /// The host that the rules are for.
@@ -46,13 +50,17 @@ pub struct Here {
     pub nodes: BTreeSet<String>,
     /// The networks of their pods.
     pub networks: BTreeSet<Ipv4Net>,
+    /// Its own addresses, but for virtual IPs.
+    pub addresses: BTreeSet<Ipv4Addr>,
+    /// Those of them at which there are node ports.
+    pub node_addresses: BTreeSet<Ipv4Addr>,
 }
 
-/// A port of a Service that is not led on by addresses being changed, but by a server of the host.
+/// A port of a Service that is not led on by addresses being changed, but by a server of a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     /// Where it is.
-    pub address: Ipv4Addr,
+    pub at: At,
     /// Its protocol.
     pub protocol: Protocol,
     /// Its port.

@@ -11,6 +11,9 @@ use ipnet::Ipv4Net;
 
 use super::ranges::Range;
 
+/// The name of the set of other hosts' addresses. No rule's name is like it.
+pub(super) const HOSTS: &str = "hosts";
+
 /// The protocols that policies know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Protocol {
@@ -65,13 +68,24 @@ pub struct Allow {
     pub ports: Ports,
 }
 
-/// A way through a server of this host (an nginx, the cluster's DNS) that a pod must not take.
+/// Where a server of a host takes connections for pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum At {
+    /// At this address, whoever has it.
+    Address(Ipv4Addr),
+    /// At [`Rules::nodes_here`].
+    NodesHere,
+    /// At [`Rules::nodes_elsewhere`].
+    NodesElsewhere,
+}
+
+/// A way through a server of a host (an nginx, the cluster's DNS) that a pod must not take.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Refused {
     /// The pod.
     pub client: Ipv4Addr,
     /// Where it connects to.
-    pub address: Ipv4Addr,
+    pub at: At,
     /// By this protocol.
     pub protocol: Protocol,
     /// At this port.
@@ -87,7 +101,7 @@ pub struct Rules {
     pub ingress: BTreeMap<Ipv4Addr, Vec<Allow>>,
     /// What those may send that are isolated for egress.
     pub egress: BTreeMap<Ipv4Addr, Vec<Allow>>,
-    /// What servers of this host must not do for a pod.
+    /// What servers must not do for a pod. Those of other hosts do not know whom they serve: he comes from this host.
     pub refused: BTreeSet<Refused>,
     /// The pods of this host. Others have no traffic in [`Rules::networks`].
     pub known: BTreeSet<Ipv4Addr>,
@@ -95,8 +109,12 @@ pub struct Rules {
     pub networks: BTreeSet<Ipv4Net>,
     /// Whether any pod of the cluster may be isolated for egress: then pods that are not known send nothing.
     pub isolates_egress: bool,
-    /// Addresses and ports at which servers of this host do nothing for pods that are not known.
-    pub guarded: BTreeSet<(Ipv4Addr, Protocol, u16)>,
+    /// Where servers do nothing for pods that are not known.
+    pub guarded: BTreeSet<(At, Protocol, u16)>,
+    /// The addresses at which this host has node ports.
+    pub nodes_here: BTreeSet<Ipv4Addr>,
+    /// Those at which other hosts may have them.
+    pub nodes_elsewhere: BTreeSet<Ipv4Addr>,
 }
 
 /// A first packet of a flow.

@@ -3,7 +3,7 @@
 //! Guarantees: the kernel's table changes as a whole; it stays while this program is away, and until it knows everything
 //! again; it comes back if somebody takes it away, and goes with the last policy.
 
-use std::{fs, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fs, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
 use api_types::api::core::v1::{Namespace, Node};
 use component::Check;
@@ -17,9 +17,11 @@ use tracing::{info, warn};
 
 use super::{
     Cluster, Here, Pod, Policy, Protocol,
-    facts::{self, Service},
+    facts::Service,
+    rules::At,
     table,
     watch::Kept,
+    ways::{self, Planned},
 };
 use crate::{
     metrics::count,
@@ -28,7 +30,7 @@ use crate::{
     routes,
     routes::kernel::Kernel,
     wake::Wake,
-    world::{self, World},
+    world::{self, ServiceAndSlices, World},
 };
 
 /// How often it is looked whether the kernel's table is as it was made.
@@ -214,19 +216,7 @@ impl Keeper {
         nodes: &Store<Node>,
     ) -> Result<(), Fault> {
         let local = self.kernel.addresses().await?;
-        let place = world.place(&self.here, &local);
-        let nodes = nodes.state();
-        let (own, others): (Vec<_>, Vec<_>) = nodes
-            .iter()
-            .map(AsRef::as_ref)
-            .partition(|node| place.nodes.contains(routes::name(node)));
-        let networks = own.into_iter().flat_map(routes::pod_cidrs).collect();
-        cluster.hosts = others.into_iter().flat_map(host_addresses).collect();
-        cluster.services = services(world, &place);
-        if let Some(address) = self.here.cluster_dns {
-            cluster.add_dns(address);
-        }
-        let here = Here { nodes: place.nodes, networks };
+        let here = self.look_around(&mut cluster, &local, world, nodes);
         let rules = super::compile(&cluster, &here);
         self.outlets.policies.set(count(cluster.policies.len()));
         let isolated = rules.known.iter();
@@ -235,6 +225,36 @@ impl Keeper {
         self.outlets.pods.set(count(isolated.count()));
         self.write(table::contents(&rules)).await?;
         bridged_packets_meet_the_rules().await.map_err(Fault::Bridged)
+    }
+
+    /// At nodes and Services.
+    fn look_around(
+        &self,
+        cluster: &mut Cluster,
+        local: &BTreeSet<Ipv4Addr>,
+        world: &World,
+        nodes: &Store<Node>,
+    ) -> Here {
+        let place = world.place(&self.here, local);
+        let nodes = nodes.state();
+        let (own, others): (Vec<&Node>, Vec<&Node>) = nodes
+            .iter()
+            .map(AsRef::as_ref)
+            .partition(|node| place.nodes.contains(routes::name(node)));
+        let networks = own.into_iter().flat_map(routes::pod_cidrs).collect();
+        cluster.hosts = others.iter().copied().flat_map(host_addresses).collect();
+        let elsewhere = others.iter().copied().flat_map(told_addresses);
+        cluster.nodes_elsewhere = cluster.hosts.iter().copied().chain(elsewhere).collect();
+        ways::note(cluster, &planned(world, &place));
+        if let Some(address) = self.here.cluster_dns {
+            cluster.add_dns(address);
+        }
+        Here {
+            nodes: place.nodes,
+            networks,
+            addresses: place.addresses,
+            node_addresses: place.node_addresses,
+        }
     }
 
     /// The first time it is changed from what there is, so that it is never open meanwhile.
@@ -287,27 +307,19 @@ impl Cluster {
             node: String::new(),
             ports: [port("dns", Protocol::Udp), port("dns-tcp", Protocol::Tcp)].into(),
         });
-        let endpoints = [(address, DNS)];
-        let server =
-            |protocol| Service { address, protocol, port: DNS, endpoints: endpoints.into() };
+        let (at, endpoints) = (At::Address(address), [(address, DNS)]);
+        let server = |protocol| Service { at, protocol, port: DNS, endpoints: endpoints.into() };
         self.services.extend([Protocol::Udp, Protocol::Tcp].map(server));
     }
 }
 
-fn services(world: &World, place: &Place) -> Vec<Service> {
-    let plans = world.plans(place);
-    let ports = plans.into_iter().flat_map(|plan| {
-        plan.ports.into_iter().map(move |port| facts::Service {
-            address: plan.ip,
-            protocol: match port.protocol {
-                plan::Protocol::Tcp => Protocol::Tcp,
-                plan::Protocol::Udp => Protocol::Udp,
-            },
-            port: port.port,
-            endpoints: port.endpoints.iter().map(|to| (*to.ip(), to.port())).collect(),
-        })
-    });
-    ports.collect()
+fn planned(world: &World, place: &Place) -> Vec<Planned> {
+    let plan = |(service, slices): ServiceAndSlices| {
+        let slices = || slices.iter().map(|slice| &**slice);
+        let plan = plan::plan_service(place, &service, slices())?;
+        Some((plan, plan::anywhere(place, &service, slices())))
+    };
+    world.services().into_iter().filter_map(plan).collect()
 }
 
 /// From where its servers speak to pods: by the way, addresses of its own pod networks are among them.
@@ -315,6 +327,12 @@ fn host_addresses(node: &Node) -> Vec<Ipv4Addr> {
     let networks = routes::pod_cidrs(node).into_iter();
     let own = networks.flat_map(|network| [Some(network.network()), network.hosts().next()]);
     routes::addresses(node).chain(own.flatten()).collect()
+}
+
+/// All that it says of itself, also those at which it is reached from outside of the cluster.
+fn told_addresses(node: &Node) -> Vec<Ipv4Addr> {
+    let told = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
+    told.filter_map(|told| told.address.parse().ok()).collect()
 }
 
 fn table_of(node: &str) -> Table {

@@ -14,12 +14,19 @@ use sha2::{Digest, Sha256};
 
 use super::{
     ranges::Range,
-    rules::{Allow, Peers, PortRange, Ports, Protocol, Refused, Rules},
+    rules::{Allow, At, Peers, PortRange, Ports, Protocol, Refused, Rules},
 };
 
+/// Pods of this host of which nobody has told yet.
+const UNKNOWN: &str = "ip saddr @networks ip saddr != @known";
 /// Longer names are not readable for us either; the kernel's limit is 255 bytes.
 const MAX_NAME: usize = 120;
 const ADDRESSES: &str = "type ipv4_addr";
+/// Of what servers take: at addresses that the key has, or that are in a set of their own.
+const PORTS_OF_ADDRESSES: &str = "type ipv4_addr . inet_proto . inet_service";
+const PORTS: &str = "type inet_proto . inet_service";
+const CLIENTS_OF_ADDRESSES: &str = "type ipv4_addr . ipv4_addr . inet_proto . inet_service";
+const CLIENTS: &str = PORTS_OF_ADDRESSES;
 
 /// What is in the table that keeps the rules.
 pub fn contents(rules: &Rules) -> Contents {
@@ -45,22 +52,23 @@ fn verdicts(contents: &mut Contents, map: &str, peer: &str, pods: &BTreeMap<Ipv4
 
 fn sets(contents: &mut Contents, rules: &Rules) {
     let isolated: BTreeSet<_> = rules.ingress.keys().chain(rules.egress.keys()).collect();
-    let refused = rules.refused.iter().map(|it| {
-        let Refused { client, address, protocol, port } = it;
-        format!("{client} . {address} . {protocol} . {port}")
-    });
-    let guarded = rules.guarded.iter();
-    let guarded =
-        guarded.map(|(address, protocol, port)| format!("{address} . {protocol} . {port}"));
     let itself = isolated.iter().map(|pod| format!("{pod} . {pod}"));
     let networks = rules.networks.iter().map(ToString::to_string);
     let addresses = |of: &BTreeSet<Ipv4Addr>| of.iter().map(Ipv4Addr::to_string).collect();
-    let fixed: [(&str, &str, Vec<String>); 5] = [
+    let at_address = |at: At| matches!(at, At::Address(_));
+    let (here, elsewhere) = (|at: At| at == At::NodesHere, |at: At| at == At::NodesElsewhere);
+    let fixed: [(&str, &str, Vec<String>); 11] = [
         ("itself", "type ipv4_addr . ipv4_addr", itself.collect()),
         ("known", ADDRESSES, addresses(&rules.known)),
         ("networks", "type ipv4_addr; flags interval", networks.collect()),
-        ("refused", "type ipv4_addr . ipv4_addr . inet_proto . inet_service", refused.collect()),
-        ("guarded", "type ipv4_addr . inet_proto . inet_service", guarded.collect()),
+        ("nodes-here", ADDRESSES, addresses(&rules.nodes_here)),
+        ("nodes-elsewhere", ADDRESSES, addresses(&rules.nodes_elsewhere)),
+        ("refused", CLIENTS_OF_ADDRESSES, refused(rules, at_address)),
+        ("refused-here", CLIENTS, refused(rules, here)),
+        ("refused-elsewhere", CLIENTS, refused(rules, elsewhere)),
+        ("guarded", PORTS_OF_ADDRESSES, guarded(rules, at_address)),
+        ("guarded-here", PORTS, guarded(rules, here)),
+        ("guarded-elsewhere", PORTS, guarded(rules, elsewhere)),
     ];
     let peers = rules.sets.iter().map(|(name, pods)| (set_name(name), ADDRESSES, addresses(pods)));
     let fixed = fixed.map(|(name, definition, elements)| (name.to_owned(), definition, elements));
@@ -72,29 +80,58 @@ fn sets(contents: &mut Contents, rules: &Rules) {
     }
 }
 
+fn refused(rules: &Rules, is_there: impl Fn(At) -> bool) -> Vec<String> {
+    let there = rules.refused.iter().filter(|it| is_there(it.at));
+    let key = |it: &Refused| {
+        let Refused { client, at, protocol, port } = it;
+        format!("{client} . {}{protocol} . {port}", address(*at))
+    };
+    there.map(key).collect()
+}
+
+fn guarded(rules: &Rules, is_there: impl Fn(At) -> bool) -> Vec<String> {
+    let there = rules.guarded.iter().filter(|(at, ..)| is_there(*at));
+    there.map(|(at, protocol, port)| format!("{}{protocol} . {port}", address(*at))).collect()
+}
+
+/// As a part of a key.
+fn address(at: At) -> String {
+    match at {
+        At::Address(address) => format!("{address} . "),
+        At::NodesHere | At::NodesElsewhere => String::new(),
+    }
+}
+
 /// Replies pass, whoever isolates whom by now. What is not known does not: a pod that comes is known before it is let out.
 fn hooked(isolates_egress: bool) -> BTreeMap<String, Chain> {
-    const UNKNOWN: &str = "ip saddr @networks ip saddr != @known";
-    let replies = || "ct state established,related accept".to_owned();
-    let sent = isolates_egress.then(|| format!("{UNKNOWN} drop"));
+    let replies = ["ct state established,related accept"];
+    let replies = replies.map(str::to_owned);
     let forward = [
-        replies(),
         "ip saddr . ip daddr @itself accept".to_owned(),
         "ip daddr @networks ip daddr != @known drop".to_owned(),
     ];
+    let sent = isolates_egress.then(|| format!("{UNKNOWN} drop"));
     let of_pods = ["ip saddr vmap @egress".to_owned(), "ip daddr vmap @ingress".to_owned()];
-    let served = "ip daddr . meta l4proto . th dport";
-    let input = [
-        replies(),
-        format!("ip saddr . {served} @refused drop"),
-        format!("{UNKNOWN} {served} @guarded drop"),
-    ];
-    let chain = |hook: &str, rules| {
+    let forward = replies.clone().into_iter().chain(forward).chain(sent);
+    let forward = forward.chain(served("elsewhere")).chain(of_pods).collect();
+    let input = replies.into_iter().chain(served("here")).collect();
+    let chain = |hook: &str, rules: Vec<String>| {
         let of = format!("type filter hook {hook} priority filter - 5; policy accept");
         (hook.to_owned(), Chain { hook: Some(of), rules })
     };
-    let forward = forward.into_iter().chain(sent).chain(of_pods).collect();
-    BTreeMap::from([chain("forward", forward), chain("input", input.into())])
+    BTreeMap::from([chain("forward", forward), chain("input", input)])
+}
+
+/// What servers here or elsewhere must not take.
+fn served(nodes: &str) -> [String; 4] {
+    const PORT: &str = "meta l4proto . th dport";
+    let at_nodes = format!("ip daddr @nodes-{nodes}");
+    [
+        format!("ip saddr . ip daddr . {PORT} @refused drop"),
+        format!("{UNKNOWN} ip daddr . {PORT} @guarded drop"),
+        format!("{at_nodes} ip saddr . {PORT} @refused-{nodes} drop"),
+        format!("{UNKNOWN} {at_nodes} {PORT} @guarded-{nodes} drop"),
+    ]
 }
 
 /// What is allowed returns, to be looked at for the other end.

@@ -40,17 +40,24 @@ fn example() -> Rules {
             vec![Allow { peers: Peers::All, ports: ports(&[(Protocol::Udp, 53, 53)]) }],
         )]
         .into(),
-        refused: [Refused {
-            client: pod,
-            address: address("10.96.0.7"),
-            protocol: Protocol::Tcp,
-            port: 80,
-        }]
+        refused: [
+            (At::Address(address("10.96.0.7")), 80),
+            (At::NodesHere, 30007),
+            (At::NodesElsewhere, 30008),
+        ]
+        .map(|(at, port)| Refused { client: pod, at, protocol: Protocol::Tcp, port })
         .into(),
         known: [pod].into(),
         networks: ["10.244.1.0/24".parse().unwrap()].into(),
         isolates_egress: true,
-        guarded: [(address("10.96.0.7"), Protocol::Tcp, 80)].into(),
+        guarded: [
+            (At::Address(address("10.96.0.7")), Protocol::Tcp, 80),
+            (At::NodesHere, Protocol::Udp, 30007),
+            (At::NodesElsewhere, Protocol::Tcp, 30008),
+        ]
+        .into(),
+        nodes_here: [address("192.0.2.1")].into(),
+        nodes_elsewhere: [address("192.0.2.2")].into(),
     }
 }
 
@@ -83,6 +90,10 @@ fn the_whole_table() {
           ip saddr . ip daddr @itself accept
           ip daddr @networks ip daddr != @known drop
           ip saddr @networks ip saddr != @known drop
+          ip saddr . ip daddr . meta l4proto . th dport @refused drop
+          ip saddr @networks ip saddr != @known ip daddr . meta l4proto . th dport @guarded drop
+          ip daddr @nodes-elsewhere ip saddr . meta l4proto . th dport @refused-elsewhere drop
+          ip saddr @networks ip saddr != @known ip daddr @nodes-elsewhere meta l4proto . th dport @guarded-elsewhere drop
           ip saddr vmap @egress
           ip daddr vmap @ingress
         ingress-94754322c3e566b3:
@@ -96,10 +107,16 @@ fn the_whole_table() {
           ct state established,related accept
           ip saddr . ip daddr . meta l4proto . th dport @refused drop
           ip saddr @networks ip saddr != @known ip daddr . meta l4proto . th dport @guarded drop
+          ip daddr @nodes-here ip saddr . meta l4proto . th dport @refused-here drop
+          ip saddr @networks ip saddr != @known ip daddr @nodes-here meta l4proto . th dport @guarded-here drop
         egress (type ipv4_addr : verdict):
           10.244.1.5 jump egress-af6bd60eacf5fc79
         guarded (type ipv4_addr . inet_proto . inet_service):
           10.96.0.7 . tcp . 80
+        guarded-elsewhere (type inet_proto . inet_service):
+          tcp . 30008
+        guarded-here (type inet_proto . inet_service):
+          udp . 30007
         ingress (type ipv4_addr : verdict):
           10.244.1.5 jump ingress-94754322c3e566b3
         itself (type ipv4_addr . ipv4_addr):
@@ -108,11 +125,19 @@ fn the_whole_table() {
           10.244.1.5
         networks (type ipv4_addr; flags interval):
           10.244.1.0/24
+        nodes-elsewhere (type ipv4_addr):
+          192.0.2.2
+        nodes-here (type ipv4_addr):
+          192.0.2.1
         p/default/db/ingress/0 (type ipv4_addr):
           10.244.1.6
           10.244.2.6
         refused (type ipv4_addr . ipv4_addr . inet_proto . inet_service):
           10.244.1.5 . 10.96.0.7 . tcp . 80
+        refused-elsewhere (type ipv4_addr . inet_proto . inet_service):
+          10.244.1.5 . tcp . 30008
+        refused-here (type ipv4_addr . inet_proto . inet_service):
+          10.244.1.5 . tcp . 30007
     "#]]
     .assert_eq(&shown(&contents(&example())));
 }
