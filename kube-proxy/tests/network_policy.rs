@@ -364,10 +364,12 @@ fn the_kernel_lists_what_it_was_told() {
         let blocks = vec![Range { first: OUTSIDE, last: [192, 0, 2, 77].into() }];
         let peers = Peers::Some { set: Some(set.clone()), blocks };
         let allow = Allow { peers, ports: Ports::of(ports) };
+        let hosts = Peers::Some { set: Some("hosts".to_owned()), blocks: Vec::new() };
+        let of_hosts = Allow { peers: hosts, ports: Ports::All };
         let at_nodes = |at| Refused { client: A, at, protocol: Protocol::Tcp, port: NODE_PORT };
         let rules = Rules {
-            sets: [(set, [A, B].into())].into(),
-            ingress: [(pod, vec![allow])].into(),
+            sets: [(set, [A, B].into()), ("hosts".to_owned(), [OUTSIDE].into())].into(),
+            ingress: [(pod, vec![allow, of_hosts])].into(),
             egress: [(pod, Vec::new())].into(),
             refused: [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
                 .map(|protocol| Refused { client: A, at: At::Address(VIP), protocol, port: 7 })

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     ranges::Range,
-    rules::{Allow, At, Peers, PortRange, Ports, Protocol, Refused, Rules},
+    rules::{Allow, At, HOSTS, Peers, PortRange, Ports, Protocol, Refused, Rules},
 };
 
 /// Pods of this host of which nobody has told yet.
@@ -150,10 +150,16 @@ fn chain(allows: &[Allow], peer: &str) -> Vec<String> {
 
 fn who(peers: &Peers, peer: &str) -> Vec<String> {
     let Peers::Some { set, blocks } = peers else { return vec![String::new()] };
-    let set = set.as_ref().map(|name| format!("ip {peer} @{} ", set_name(name)));
+    let set = set.as_ref().map(|name| format!("{}ip {peer} @{} ", directly(name), set_name(name)));
     let blocks = (!blocks.is_empty())
         .then(|| format!("ip {peer} {{ {} }} ", joined(blocks.iter().map(range))));
     set.into_iter().chain(blocks).collect()
+}
+
+/// A server of another host asks the pod itself. What is led here by a port of this host comes from whomever it stands
+/// for, who was not looked at.
+fn directly(set: &str) -> &'static str {
+    if set == HOSTS { "ct status & dnat == 0 " } else { "" }
 }
 
 fn range(Range { first, last }: &Range) -> String {

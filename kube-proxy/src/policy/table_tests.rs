@@ -171,6 +171,20 @@ fn unless_somebody_is_isolated_for_egress_nobody_is_waited_for() {
 }
 
 #[test]
+fn servers_of_other_hosts_ask_pods_themselves() {
+    let mut rules = example();
+    let peers = Peers::Some { set: Some(HOSTS.to_owned()), blocks: Vec::new() };
+    let allow = Allow { peers, ports: ports(&[(Protocol::Tcp, 80, 80)]) };
+    rules.ingress = [(address("10.244.1.5"), vec![allow])].into();
+    let Contents { chains, .. } = contents(&rules);
+    let (_, chain) = chains.iter().find(|(name, _)| name.starts_with("ingress-")).unwrap();
+    assert_eq!(
+        chain.rules,
+        ["ct status & dnat == 0 ip saddr @p/hosts tcp dport { 80 } return", "drop"]
+    );
+}
+
+#[test]
 fn long_names_are_short_and_differ() {
     let long = |end: &str| set_name(&format!("{}{end}", "n".repeat(300)));
     assert!(long("a").len() < 40 && long("a") != long("b"));
