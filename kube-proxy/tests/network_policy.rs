@@ -107,10 +107,20 @@ impl Machine {
     }
 
     async fn asks(&self, to: Ipv4Addr, port: u16) -> bool {
+        let flow = self.flow().await;
+        self.asks_again(&flow, to, port).await
+    }
+
+    /// Of datagrams.
+    async fn flow(&self) -> Arc<UdpSocket> {
+        self.run(|| Arc::new(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap())).await
+    }
+
+    async fn asks_again(&self, flow: &Arc<UdpSocket>, to: Ipv4Addr, port: u16) -> bool {
+        let flow = flow.clone();
         self.run(move || {
-            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-            socket.set_read_timeout(Some(PATIENCE)).unwrap();
-            socket.send_to(b"?", (to, port)).is_ok() && socket.recv(&mut [0; 16]).is_ok()
+            flow.set_read_timeout(Some(PATIENCE)).unwrap();
+            flow.send_to(b"?", (to, port)).is_ok() && flow.recv(&mut [0; 16]).is_ok()
         })
         .await
     }
@@ -436,6 +446,21 @@ fn who_may_not_reach_a_pod_does_not_on_its_bridge_from_outside_or_through_a_virt
             })
             .await;
         assert!(!outside.connects(SERVER, 80).await, "an exception of the block");
+    });
+}
+
+#[test]
+fn a_flow_of_datagrams_goes_on_no_longer_than_it_may() {
+    on_a_node(async |rig| {
+        let flow = rig.b.flow().await;
+        let asks = async || rig.b.asks_again(&flow, SERVER, 53).await;
+        wait::until("the flow is answered", async || asks().await.then_some(()).ok_or(())).await;
+        rig.policy("p", &from(&json!([app("a")]), &json!([]))).await;
+        until_listed("p/default/p/ingress/0").await;
+        // What was late before is heard now.
+        wait::until("the flow has ended", async || (!asks().await).then_some(()).ok_or(())).await;
+        // Whoever it is who begins, he is answered.
+        rig.server.until_asks(rig.b.address, 53).await;
     });
 }
 

@@ -102,9 +102,14 @@ fn address(at: At) -> String {
     }
 }
 
-/// Replies pass, whoever isolates whom by now. What is not known does not: a pod that comes is known before it is let out.
+/// Replies pass, whoever isolates whom by now; a flow of datagrams may never end, so of those nothing else does. What is
+/// not known does not pass: a pod that comes is known before it is let out.
 fn hooked(isolates_egress: bool) -> BTreeMap<String, Chain> {
-    let replies = ["ct state established,related accept"];
+    let replies = [
+        "meta l4proto != udp ct state established,related accept",
+        "ct state established ct direction reply accept",
+        "ct state related accept",
+    ];
     let replies = replies.map(str::to_owned);
     let forward = [
         "ip saddr . ip daddr @itself accept".to_owned(),

@@ -86,7 +86,9 @@ fn the_whole_table() {
           drop
         forward:
           type filter hook forward priority filter - 5; policy accept
-          ct state established,related accept
+          meta l4proto != udp ct state established,related accept
+          ct state established ct direction reply accept
+          ct state related accept
           ip saddr . ip daddr @itself accept
           ip daddr @networks ip daddr != @known drop
           ip saddr @networks ip saddr != @known drop
@@ -104,7 +106,9 @@ fn the_whole_table() {
           drop
         input:
           type filter hook input priority filter - 5; policy accept
-          ct state established,related accept
+          meta l4proto != udp ct state established,related accept
+          ct state established ct direction reply accept
+          ct state related accept
           ip saddr . ip daddr . meta l4proto . th dport @refused drop
           ip saddr @networks ip saddr != @known ip daddr . meta l4proto . th dport @guarded drop
           ip daddr @nodes-here ip saddr . meta l4proto . th dport @refused-here drop
