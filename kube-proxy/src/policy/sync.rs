@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, fs, net::Ipv4Addr, path::Path, sync::Arc, time:
 
 use api_types::api::core::v1::{Namespace, Node};
 use component::Check;
+use ipnet::Ipv4Net;
 use kube::runtime::reflector::Store;
 use listwatch::ListWatch;
 use packet_filter::nftables::{Contents, Found, Table};
@@ -48,6 +49,8 @@ pub struct Keeper {
     kernel: Kernel,
     outlets: Outlets,
     wake: Arc<Wake>,
+    /// Those of this host's pods.
+    networks: BTreeSet<Ipv4Net>,
     written: Option<Written>,
     /// Whether there is no table, as nobody needs it.
     clear: bool,
@@ -110,7 +113,8 @@ impl Keeper {
     /// Nothing is touched yet.
     pub fn new(here: world::Here, kernel: Kernel, outlets: Outlets) -> Self {
         let (table, wake) = (table_of(&here.node), Arc::default());
-        Keeper { here, table, kernel, outlets, wake, written: None, clear: false }
+        let networks = BTreeSet::new();
+        Keeper { here, table, kernel, outlets, wake, networks, written: None, clear: false }
     }
 
     /// What to call when nodes change.
@@ -229,7 +233,7 @@ impl Keeper {
 
     /// At nodes and Services.
     fn look_around(
-        &self,
+        &mut self,
         cluster: &mut Cluster,
         local: &BTreeSet<Ipv4Addr>,
         world: &World,
@@ -241,7 +245,7 @@ impl Keeper {
             .iter()
             .map(AsRef::as_ref)
             .partition(|node| place.nodes.contains(routes::name(node)));
-        let networks = own.into_iter().flat_map(routes::pod_cidrs).collect();
+        self.networks = networks(&self.networks, &own, &others, local);
         cluster.hosts = others.iter().copied().flat_map(host_addresses).collect();
         let elsewhere = others.iter().copied().flat_map(told_addresses);
         cluster.nodes_elsewhere = cluster.hosts.iter().copied().chain(elsewhere).collect();
@@ -251,7 +255,7 @@ impl Keeper {
         }
         Here {
             nodes: place.nodes,
-            networks,
+            networks: self.networks.clone(),
             addresses: place.addresses,
             node_addresses: place.node_addresses,
         }
@@ -313,6 +317,21 @@ impl Cluster {
     }
 }
 
+/// A node that was deleted leaves pods behind, whose packets are looked at as long as its bridge is here.
+fn networks(
+    before: &BTreeSet<Ipv4Net>,
+    own: &[&Node],
+    others: &[&Node],
+    local: &BTreeSet<Ipv4Addr>,
+) -> BTreeSet<Ipv4Net> {
+    let elsewhere: BTreeSet<_> = others.iter().copied().flat_map(routes::pod_cidrs).collect();
+    let left = before.iter().copied().filter(|network| {
+        let is_here = local.iter().any(|address| network.contains(address));
+        is_here && !elsewhere.contains(network)
+    });
+    own.iter().copied().flat_map(routes::pod_cidrs).chain(left).collect()
+}
+
 fn planned(world: &World, place: &Place) -> Vec<Planned> {
     let plan = |(service, slices): ServiceAndSlices| {
         let slices = || slices.iter().map(|slice| &**slice);
@@ -346,4 +365,34 @@ async fn bridged_packets_meet_the_rules() -> std::io::Result<()> {
         let _ = Command::new("modprobe").arg("br_netfilter").status().await;
     }
     if fs::read_to_string(BRIDGED)?.trim() == "1" { Ok(()) } else { fs::write(BRIDGED, "1") }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn node(name: &str, network: &str) -> Node {
+        let node = json!({"metadata": {"name": name}, "spec": {"podCIDR": network}});
+        serde_json::from_value(node).unwrap()
+    }
+
+    #[test]
+    fn a_network_stays_as_long_as_its_bridge_is_here_and_no_other_node_has_it() {
+        let (own, other) = (node("n1", "10.244.1.0/24"), node("n2", "10.244.2.0/24"));
+        let before = [own.clone(), other.clone(), node("n3", "10.244.3.0/24")];
+        let before: BTreeSet<_> = before.iter().flat_map(routes::pod_cidrs).collect();
+        let local: BTreeSet<Ipv4Addr> =
+            ["10.244.1.1", "10.244.2.1"].map(|it| it.parse().unwrap()).into();
+        let check = |own: &[&Node], others: &[&Node], expected: &[&str]| {
+            let found = networks(&before, own, others, &local);
+            let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+            assert_eq!(found, expected);
+        };
+        check(&[&own], &[&other], &["10.244.1.0/24"]);
+        check(&[], &[], &["10.244.1.0/24", "10.244.2.0/24"]);
+        let moved = node("n1", "10.244.7.0/24");
+        check(&[&moved], &[&other], &["10.244.1.0/24", "10.244.7.0/24"]);
+    }
 }
