@@ -3,7 +3,7 @@
 //! Guarantees: the kernel's table changes as a whole; it stays while this program is away, and until it knows everything
 //! again; it comes back if somebody takes it away, and goes with the last policy.
 
-use std::{collections::BTreeSet, fs, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use api_types::api::core::v1::{Namespace, Node};
 use component::Check;
@@ -13,11 +13,11 @@ use listwatch::ListWatch;
 use packet_filter::nftables::{Contents, Found, Table};
 use prometheus_client::metrics::gauge::Gauge;
 use sha2::{Digest, Sha256};
-use tokio::{process::Command, time::Instant};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{
-    Cluster, Here, Pod, Policy, Protocol,
+    Cluster, Here, Pod, Policy, Protocol, bridged,
     facts::Service,
     rules::At,
     table,
@@ -36,8 +36,6 @@ use crate::{
 
 /// How often it is looked whether the kernel's table is as it was made.
 const LOOK: Duration = Duration::from_secs(10);
-/// Whether packets from one port of a bridge to another meet the rules.
-const BRIDGED: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
 /// The port of the cluster's DNS.
 const DNS: u16 = 53;
 
@@ -77,11 +75,8 @@ enum Fault {
     Addresses(#[from] netlink::Error),
     #[error("rules of nftables (its tool is in the package nftables)")]
     Rules(#[from] packet_filter::Error),
-    #[error(
-        "pods of one node reach each other whatever policies say: bridge-nf-call-iptables can't be \
-         set; load the kernel's module br_netfilter"
-    )]
-    Bridged(#[source] std::io::Error),
+    #[error("pods of one node reach each other whatever policies say")]
+    Bridged(#[from] bridged::Unset),
 }
 
 impl Outlets {
@@ -228,7 +223,7 @@ impl Keeper {
             .filter(|pod| rules.ingress.contains_key(*pod) || rules.egress.contains_key(*pod));
         self.outlets.pods.set(count(isolated.count()));
         self.write(table::contents(&rules)).await?;
-        bridged_packets_meet_the_rules().await.map_err(Fault::Bridged)
+        Ok(bridged::packets_meet_the_rules().await?)
     }
 
     /// At nodes and Services.
@@ -357,14 +352,6 @@ fn told_addresses(node: &Node) -> Vec<Ipv4Addr> {
 fn table_of(node: &str) -> Table {
     let mark: String = Sha256::digest(node).iter().take(4).map(|b| format!("{b:02x}")).collect();
     Table { family: "ip", name: format!("minik8s-policy-{mark}") }
-}
-
-async fn bridged_packets_meet_the_rules() -> std::io::Result<()> {
-    if !Path::new(BRIDGED).exists() {
-        // What comes of it is seen below.
-        let _ = Command::new("modprobe").arg("br_netfilter").status().await;
-    }
-    if fs::read_to_string(BRIDGED)?.trim() == "1" { Ok(()) } else { fs::write(BRIDGED, "1") }
 }
 
 #[cfg(test)]
