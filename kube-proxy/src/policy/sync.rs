@@ -3,7 +3,7 @@
 //! Guarantees: the kernel's table changes as a whole; it stays while this program is away, and until it knows everything
 //! again; it comes back if somebody takes it away, and goes with the last policy.
 
-use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use api_types::api::core::v1::{Namespace, Node};
 use component::Check;
@@ -99,7 +99,9 @@ impl Outlets {
 pub async fn remove(node: &str) -> Result<(), packet_filter::Error> {
     match table_of(node).remove().await {
         // Where there is no tool there is no table.
-        Err(packet_filter::Error::Run(..)) => Ok(()),
+        Err(packet_filter::Error::Run(_, error)) if error.kind() == io::ErrorKind::NotFound => {
+            Ok(())
+        }
         done => done,
     }
 }
