@@ -269,10 +269,14 @@ impl Keeper {
                 return Ok(());
             }
             Some(written) => {
-                if self.table.read().await? != Some(Found::of(&written.contents)) {
+                let found = self.table.read().await?;
+                if found.as_ref() != Some(&Found::of(&written.contents)) {
                     warn!("somebody had changed our rules for network policies; they come back");
                 }
-                self.table.ensure(&wanted).await?;
+                match found {
+                    Some(found) => drop(self.table.change(&found, &wanted).await?),
+                    None => self.table.replace(&wanted).await?,
+                }
             }
         }
         self.written = Some(Written { contents: wanted, looked: Instant::now() });
