@@ -122,8 +122,7 @@ impl Keeper {
     /// Passes until dropped. Nothing is touched before all that there is is here.
     pub async fn run(&mut self, world: &World, nodes: &Store<Node>, listwatch: &ListWatch) {
         world.also_wake(self.wake.clone());
-        // An API server without policies has none to go by.
-        self.outlets.check.ready();
+        self.outlets.check.failed("waiting for the list of policies");
         let (policies, following) = Kept::follow(listwatch, self.wake.clone(), Policy::read);
         tokio::select! {
             () = following => {}
@@ -179,6 +178,9 @@ impl Keeper {
         listwatch: &ListWatch,
     ) {
         self.clear = false;
+        if self.written.is_none() {
+            self.outlets.check.failed("waiting for the pods and namespaces that policies go by");
+        }
         let (pods, pods_watch) = Kept::follow(listwatch, self.wake.clone(), Pod::read);
         let (namespaces, namespaces_watch) =
             Kept::follow(listwatch, self.wake.clone(), |namespace: &Namespace| {

@@ -1,6 +1,6 @@
 //! What is kept of the objects of a kind: what policies go by. Of a pod's changes few are among them.
 
-use std::{collections::HashMap, fmt::Debug, mem, sync::Arc};
+use std::{collections::HashMap, fmt::Debug, mem, pin::pin, sync::Arc};
 
 use futures::StreamExt;
 use kube::{Resource, runtime::watcher::Event};
@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
-use crate::wake::Wake;
+use crate::{ingresses::absent_is_empty, wake::Wake};
 
 /// Facts of the objects of a kind.
 #[derive(Debug)]
@@ -37,8 +37,10 @@ impl<V: Clone + PartialEq> Kept<V> {
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     {
         let kept = Arc::new(Mutex::new(Facts::default()));
-        let (facts, mut events) = (kept.clone(), Box::pin(listwatch.watch::<K>(Scope::All)));
+        let (facts, events) = (kept.clone(), absent_is_empty(listwatch.watch::<K>(Scope::All)));
+        // An API server that has no policies has none to go by.
         let following = async move {
+            let mut events = pin!(events);
             while let Some(event) = events.next().await {
                 match event {
                     Ok(event) => {
