@@ -40,7 +40,8 @@ const BOOT: &str = r#"
             echo 0 2>/dev/null >"$group/$NAME/cgroup.procs" || rmdir "$group/$NAME"
         done
         : >"$HERE/console"
-        ROOT=$root timeout --foreground 150 unshare --mount --pid --cgroup --fork --kill-child bash -euc '
+        # More than what is waited for in it, one after the other.
+        ROOT=$root timeout --foreground -s KILL 420 unshare --mount --pid --cgroup --fork --kill-child bash -euc '
             cd "$ROOT"
             mount -t proc proc proc
             umount -l sys
