@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes two Debian packages of the programs as they were built: minik8s-master and minik8s-worker. A host may have both.
+# Makes two Debian packages of the programs as they were built: minik8s-master and minik8s-worker. A host may have both, of one version.
 #
 #   scripts/package.sh
 #
@@ -9,6 +9,7 @@
 #
 # Then, on a host:  apt install ./minik8s-master_*.deb && systemctl start minik8s-master.target
 # An upgrade starts again what runs and keeps /etc/minik8s/*.env as they are; removal keeps data and configuration, purge does not.
+# With both packages on a host, both are upgraded at once: apt install ./minik8s-*.deb
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$ROOT/scripts/lib/releases.sh"
@@ -33,25 +34,29 @@ umask 022
 
 # control ROLE: what dpkg is told of the package.
 control() {
-    local needs about
+    local needs about other
     case $1 in
     master)
-        needs='passwd, openssl'
+        other=minik8s-worker
+        needs='passwd, openssl, curl'
         about='control plane of minik8s, a small Kubernetes
  API server, scheduler, controllers and serverless gateway, for systemd to run.'
         printf 'Suggests: etcd-server, redis-server\n'
         ;;
     worker)
-        needs='docker.io | docker-ce, iptables, nftables, conntrack, iproute2'
+        other=minik8s-master
+        needs='docker.io | docker-ce, iptables, nftables, conntrack, iproute2, curl, kmod'
         about='node agent of minik8s, a small Kubernetes
  kubelet and kube-proxy, for systemd to run. Images are made by
  /usr/share/minik8s/scripts/images.sh, or pulled from where the flags say.'
         printf 'Recommends: mmdebstrap, busybox-static, gcc, libc6-dev\n'
         ;;
     esac
+    # One version is in force on a host: the programs of both roles are of it.
     printf '%s\n' "Package: minik8s-$1" "Version: $version" "Architecture: $(dpkg --print-architecture)" \
         'Maintainer: minik8s <minik8s@localhost>' 'Section: admin' 'Priority: optional' \
-        "Depends: libc6 (>= $(libc)), $needs" "Description: $about"
+        "Depends: libc6 (>= $(libc)), $needs" \
+        "Breaks: $other (<< $version), $other (>> $version)" "Description: $about"
 }
 
 # libc: the newest version of libc6 of which a program uses something.
@@ -96,7 +101,7 @@ package() {
     shared "$1"
     (cd "$to" && find etc -type f -printf '/%p\n' | sort) >"$to/DEBIAN/conffiles"
     control "$1" >"$to/DEBIAN/control"
-    for script in postinst prerm postrm; do maintainer "$1" $script; done
+    for script in preinst postinst prerm postrm; do maintainer "$1" $script; done
     dpkg-deb --root-owner-group -Zxz --build "$to" "$file" >/dev/null
     echo "$file"
 }

@@ -18,13 +18,17 @@ fn an_upgrade_keeps_settings_removal_keeps_data_and_purge_keeps_nothing() {
         dpkg_ -i /tmp/debs/minik8s-*_1_*.deb
         echo MINIK8S_NODE_NAME=n1 >>/etc/minik8s/kubelet.env
         echo MINIK8S_SERVICE_CIDR=10.98.0.0/16 >/etc/minik8s/cluster.env
-        mkdir -p /var/lib/minik8s/{{apiserver,kubelet}}
+        mkdir -p /var/lib/minik8s/{{apiserver,kubelet}} /etc/minik8s/pki
         shown() {{ echo "$1: $(readlink /usr/lib/minik8s/current), $(grep -h '^MINIK8S_[NS]' /etc/minik8s/*.env | xargs), $(ls /var/lib/minik8s | xargs)"; }}
         echo --
         stat -c '%a %U' /etc/minik8s/*.env | sort -u
         id -un minik8s
+        touch /etc/minik8s/{{pki/ca.key,redis.conf,etcd.env,store-ca.crt}}
         shown installed
-        dpkg_ -i /tmp/debs/minik8s-*_2_*.deb
+        # Programs of two versions would not do.
+        ! dpkg --force-depends -i /tmp/debs/minik8s-master_2_*.deb >/dev/null 2>&1 || echo "one of both is upgraded"
+        ls /usr/lib/minik8s/current/ | xargs
+        dpkg_ --auto-deconfigure -i /tmp/debs/minik8s-*_2_*.deb
         shown upgraded
         ls /usr/lib/minik8s/current/ | xargs
         dpkg_ -r minik8s-master
@@ -32,6 +36,7 @@ fn an_upgrade_keeps_settings_removal_keeps_data_and_purge_keeps_nothing() {
         ls /usr/lib/minik8s/current/ | xargs
         dpkg_ -P minik8s-master
         shown "the master purged"
+        ls /etc/minik8s | xargs
         dpkg_ -P minik8s-worker
         ls -d /etc/minik8s /usr/lib/minik8s /var/lib/minik8s 2>/dev/null || echo "nothing is left""#
     );
@@ -40,22 +45,26 @@ fn an_upgrade_keeps_settings_removal_keeps_data_and_purge_keeps_nothing() {
         "600 root\n\
          minik8s\n\
          installed: releases/1, {settings}, apiserver kubelet\n\
+         apiserver controller-manager gpu-server kube-proxy kubectl kubelet scheduler serverless-gateway units\n\
          upgraded: releases/2, {settings}, apiserver kubelet\n\
          apiserver controller-manager gpu-server kube-proxy kubectl kubelet scheduler serverless-gateway units\n\
          the master removed: releases/2, {settings}, apiserver kubelet\n\
          gpu-server kube-proxy kubelet units\n\
          the master purged: releases/2, {settings}, kubelet\n\
+         cluster.env kube-proxy.env kubelet.env store-ca.crt\n\
          nothing is left\n"
     );
     check(programs.path(), &script, &expected);
 }
 
 #[test]
-fn an_upgrade_starts_again_what_runs_and_nothing_else() {
+fn an_upgrade_starts_again_what_runs_and_enables_only_what_is_new() {
     let programs = programs_that_say("nothing");
     let script = format!(
         r#"{MAKE}
         dpkg_ -i /tmp/debs/minik8s-master_1_*.deb
+        # As if version 1 had none.
+        rm /usr/lib/systemd/system/minik8s-redis.service
         : >/run/stand-in/calls
         dpkg_ -i /tmp/debs/minik8s-master_2_*.deb
         dpkg_ -r minik8s-master
@@ -67,7 +76,7 @@ fn an_upgrade_starts_again_what_runs_and_nothing_else() {
     let services = units.split(' ').skip(2).filter(|unit| unit.ends_with(".service"));
     let again: String = services.map(|unit| format!("try-restart {unit}\n")).collect();
     let expected = format!(
-        "daemon-reload\nenable {units}\n{again}stop {units}\ndisable {units}\ndaemon-reload\n"
+        "daemon-reload\nenable minik8s-redis.service\n{again}stop {units}\ndisable {units}\ndaemon-reload\n"
     );
     check(programs.path(), &script, &expected);
 }
