@@ -24,7 +24,9 @@ set -euo pipefail
 
 # Until a program must be ready.
 PATIENCE=${MINIK8S_PATIENCE:-120}
-roles=() command=install release='' start=true purge=false bin=''
+roles=() command=install release='' start=true purge=false bin='' before=''
+# Whoever logs in over ssh may have another.
+umask 022
 while [ $# -gt 0 ]; do
     case "$1" in
     -h | --help) usage "$0" && exit ;;
@@ -55,50 +57,102 @@ install() {
     bin=${bin:-$(built)}
     release=${release:-$(hash_of "$bin" "${all[@]}")}
     say "installing version $release (${all[*]})"
+    before=$(good_release)
     unpack "$bin" "$release" "${all[@]}"
     configure "${all[@]}"
     [ -n "$PREFIX" ] || make_user
     roles=("${all[@]}")
     go_to
-    forget_old_releases
-}
-
-# go_to: puts the version in force. If a program does not get ready, goes back to the one that was in force before.
-go_to() {
-    local before
-    before=$(release_in_force)
-    [ ${#roles[@]} -gt 0 ] || mapfile -t roles < <(installed_roles)
-    put_in_force "$release"
+    forget_old_releases "$before"
     [ -z "$PREFIX" ] && $start || return 0
-    if ! restart; then
-        [ -n "$before" ] && [ "$before" != "$release" ] || die "version $release does not run, and there is none before it"
-        warn "version $release does not run: going back to $before"
-        put_in_force "$before"
-        restart || die "version $before does not run either"
-        die "version $release does not run; $before does, again"
-    fi
     case " ${roles[*]} " in *' worker '*) images ;; esac
 }
 
+# go_to: puts the version in force. If a program does not get ready, or this is interrupted, goes back to the one that was in force before.
+go_to() {
+    before=$(good_release)
+    [ ${#roles[@]} -gt 0 ] || mapfile -t roles < <(installed_roles)
+    there_is "$release"
+    if [ -n "$PREFIX" ] || ! $start; then
+        put_in_force "$release"
+        return
+    fi
+    remember "$before"
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    trap interrupted EXIT
+    put_in_force "$release"
+    restart || go_back "version $release does not run"
+    trap - EXIT HUP INT TERM
+    forget_before
+}
+
+# interrupted: something other than a program ends this script, such as a signal or a connection that is cut.
+interrupted() {
+    go_back "version $release is not ready, and this was interrupted"
+}
+
+# go_back WHY: ends this script with the version before in force, which has all its programs started. Nobody may be listening any more.
+go_back() {
+    trap - EXIT
+    trap '' HUP INT TERM PIPE
+    set +e
+    if [ -z "$before" ] || [ "$before" = "$release" ]; then
+        forget_before
+        die "$1, and there is none before it"
+    fi
+    warn "$1: going back to $before"
+    put_in_force "$before"
+    forget_before
+    restart_all || die "version $before does not run either"
+    die "$1; $before does, again"
+}
+
 put_in_force() {
+    local unit fresh=()
+    for unit in $(units "${roles[@]}"); do [ -e "$PREFIX$UNITS/$unit" ] || fresh+=("$unit"); done
     switch_to "$1" "${roles[@]}"
     [ -z "$PREFIX" ] || return 0
     manager daemon-reload
-    # shellcheck disable=SC2046 # names of units
-    manager enable $(units "${roles[@]}")
+    # What is there, somebody may have disabled.
+    [ ${#fresh[@]} -eq 0 ] || manager enable "${fresh[@]}"
 }
 
-# restart: one after the other, as they need each other. Those of a worker that has not joined yet are skipped by their conditions.
-# A target only says that they belong together.
+# restart: one after the other, as they need each other; the first that does not get ready ends it.
 restart() {
     local unit
-    for unit in $(units "${roles[@]}"); do
-        case $unit in
-        # No programs of ours: no other version either.
-        *.target | minik8s-etcd.service | minik8s-redis.service) manager start "$unit" || return 1 ;;
-        *) manager restart "$unit" && gets_ready "$unit" || return 1 ;;
-        esac
-    done
+    for unit in $(units "${roles[@]}"); do renew "$unit" || return 1; done
+}
+
+# restart_all: the same, whatever becomes of each.
+restart_all() {
+    local unit failed=()
+    for unit in $(units "${roles[@]}"); do renew "$unit" || failed+=("$unit"); done
+    [ ${#failed[@]} -eq 0 ] || { warn "not ready: ${failed[*]}" && return 1; }
+}
+
+# renew UNIT: starts it again, and waits until it is ready. Those of a worker that has not joined yet are skipped by their conditions. A
+# target only says that they belong together.
+renew() {
+    local enabled
+    enabled=$(enablement "$1")
+    case $enabled:$1 in
+    masked*) ;;
+    # Somebody does without it, or starts it by hand.
+    disabled*.target | disabled*-etcd.service | disabled*-redis.service) ;;
+    disabled*) manager try-restart "$1" && { ! manager is-active --quiet "$1" || gets_ready "$1"; } ;;
+    # No programs of ours: no other version either.
+    *-etcd.service | *-redis.service) comes_up "$1" ;;
+    *.target) manager start "$1" ;;
+    *) manager restart "$1" && gets_ready "$1" ;;
+    esac
+}
+
+# comes_up UNIT: whether a store does in time. A member of etcd waits for a majority, and goes on with that when nobody waits for it.
+comes_up() {
+    [ -d /run/systemd/system ] || return 0
+    timeout --foreground "$PATIENCE" systemctl start "$1" || { warn "$1 is not up after $PATIENCE s, or has failed" && return 1; }
 }
 
 # gets_ready UNIT: whether it does in time, if it is to run at all.
@@ -111,20 +165,24 @@ gets_ready() {
     done
 }
 
+# The programs run without them: a pod that wants one waits. What this starts must not hold the lock.
 images() {
-    if docker info >/dev/null 2>&1; then
-        "$ROOT/scripts/images.sh" --programs "$CURRENT"
-    else
+    if ! docker info >/dev/null 2>&1; then
         warn "Docker does not answer: run scripts/images.sh --programs $CURRENT when it does"
+    else
+        "$ROOT/scripts/images.sh" --programs "$CURRENT" 9>&- || warn "not all images are there: run scripts/images.sh --programs $CURRENT again"
     fi
 }
 
 uninstall() {
     local all
+    # What is left of a role whose programs have gone before is to go too.
+    ! $purge || [ ${#roles[@]} -gt 0 ] || mapfile -t roles < <({ installed_roles && left_roles; } | sort -u)
     [ ${#roles[@]} -gt 0 ] || mapfile -t roles < <(installed_roles)
-    mapfile -t all < <(units "${roles[@]}")
+    ! $purge || can_purge "${roles[@]}"
+    mapfile -t all < <(units "${roles[@]}" | installed_units)
     if [ -z "$PREFIX" ] && [ ${#all[@]} -gt 0 ]; then
-        manager disable "${all[@]}"
+        manager disable "${all[@]}" || warn "not all units are disabled"
         manager stop "${all[@]}"
     fi
     say "removing ${roles[*]-nothing}"
@@ -134,7 +192,8 @@ uninstall() {
 }
 
 if [ -z "$PREFIX" ]; then
-    exec 9>/run/minik8s-install.lock
-    flock -n 9 || die "another installation is under way on this host"
+    exec 9>"$LOCK"
+    # Who goes back waits for what is under way, such as an installation that lost its connection.
+    case $command in go_to) flock -w $((10 * PATIENCE)) 9 ;; *) flock -n 9 ;; esac || die "another installation is under way on this host"
 fi
 "$command"

@@ -63,14 +63,29 @@ unmount() {
     local point
     mounted "$1" | while read -r point; do mount --make-private "$(printf '%b' "$point")"; done
     mounted "$1" | while read -r point; do umount "$(printf '%b' "$point")"; done
-    [ -z "$(mounted "$1")" ] || die "still mounted, so nothing is removed: $(mounted "$1")"
+    [ -z "$(mounted "$1")" ] || die "still mounted, so no data are removed: $(mounted "$1")"
+}
+
+# left_roles: those of which there are data, whether their programs are installed or not.
+left_roles() {
+    local data=$PREFIX/var/lib/minik8s
+    [ ! -e "$data/apiserver" ] && [ ! -e "$data/etcd" ] || echo master
+    [ ! -e "$data/kubelet" ] && [ ! -e "$data/kube-proxy" ] || echo worker
+}
+
+# can_purge ROLE…: before anything is stopped or removed.
+can_purge() {
+    case " $* " in
+    *' worker '*) [ -n "$PREFIX" ] || docker info >/dev/null 2>&1 || die "Docker does not answer, so nothing is removed: start it and try again" ;;
+    esac
 }
 
 # purge_roles ROLE…: data and configuration of an installed host; for a node with all that it keeps of pods and Services.
 purge_roles() {
-    local role
-    for role in "$@"; do "purge_$role"; done
-    [ -z "$(installed_roles)" ] || return 0
+    # First what may fail.
+    case " $* " in *' worker '*) purge_worker ;; esac
+    case " $* " in *' master '*) purge_master ;; esac
+    [ -z "$(installed_roles && left_roles)" ] || return 0
     rm -rf "$PREFIX$CONFIG"
     [ -n "$PREFIX" ] || rmdir /var/lib/minik8s 2>/dev/null || true
     [ -n "$PREFIX" ] || ! getent passwd minik8s >/dev/null || userdel minik8s
@@ -88,7 +103,6 @@ purge_worker() {
 # The containers say which nodes there were.
 purge_node() {
     local nodes
-    docker info >/dev/null 2>&1 || die "Docker does not answer, so nothing is removed: start it and try again"
     mapfile -t nodes < <(docker ps -a --filter label=io.minik8s.node --format '{{.Label "io.minik8s.node"}}' | sort -u)
     docker ps -aq --filter label=io.minik8s.node | xargs -r docker rm -fv >/dev/null
     CLUSTER_CIDR=$(told MINIK8S_CLUSTER_CIDR kubelet 10.244.0.0/16) SERVICE_CIDR=$(told MINIK8S_SERVICE_CIDR kubelet 10.96.0.0/16)

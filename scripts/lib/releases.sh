@@ -15,9 +15,13 @@ OLD_RELEASES=2
 
 LIB=/usr/lib/minik8s
 CURRENT=$LIB/current
+# Which version was in force, until the one that is has got ready.
+BEFORE_IT=$LIB/previous
 UNITS=/usr/lib/systemd/system
 # shellcheck disable=SC2034 # used by the scripts that source this
 CONFIG=/etc/minik8s
+# shellcheck disable=SC2034
+LOCK=/run/minik8s-install.lock
 
 programs() {
     local role
@@ -104,12 +108,33 @@ make_user() {
 # release_in_force: its name, if there is one.
 release_in_force() { basename "$(readlink "$PREFIX$CURRENT" 2>/dev/null)"; }
 
+# good_release: the one to go back to, if there is one: that in force, unless it was put in force by somebody who was cut off before it was ready.
+good_release() {
+    local name
+    name=$(basename "$(readlink "$PREFIX$BEFORE_IT" 2>/dev/null)")
+    if [ -n "$name" ] && [ -d "$PREFIX$LIB/releases/$name" ]; then echo "$name"; else release_in_force; fi
+}
+
+# remember NAME: it is good, whatever is in force from now on.
+remember() { [ -z "$1" ] || link "releases/$1" "$PREFIX$BEFORE_IT"; }
+
+forget_before() { rm -f "$PREFIX$BEFORE_IT"; }
+
+# link TO NAME: at once.
+link() {
+    ln -sfnT "$1" "$2.new"
+    mv -T "$2.new" "$2"
+}
+
+there_is() { [ -d "$PREFIX$LIB/releases/$1" ] || die "there is no version $1: $(ls "$PREFIX$LIB/releases" 2>/dev/null | xargs)"; }
+
 # switch_to NAME ROLE…: puts a version in force: its programs at once, its units with systemd's next reload.
 switch_to() {
-    local from=$PREFIX$LIB/releases/$1 unit link=$PREFIX$CURRENT
-    [ -d "$from" ] || die "there is no version $1: $(ls "$PREFIX$LIB/releases" 2>/dev/null | xargs)"
-    ln -sfnT "releases/$1" "$link.new"
-    mv -T "$link.new" "$link"
+    local from=$PREFIX$LIB/releases/$1 unit
+    there_is "$1"
+    # The newest is the last that was in force, not the last that was built.
+    touch "$from"
+    link "releases/$1" "$PREFIX$CURRENT"
     mkdir -p "$PREFIX$UNITS"
     shift
     for unit in $(units "$@"); do
@@ -117,11 +142,13 @@ switch_to() {
     done
 }
 
-# forget_old_releases: all but the newest, and the one in force.
+# forget_old_releases BEFORE: all but the one in force, the one before it, and those that were in force last.
 forget_old_releases() {
-    local name
+    local name keep=$OLD_RELEASES current
+    current=$(release_in_force)
+    [ -z "$1" ] || [ "$1" = "$current" ] || keep=$((keep - 1))
     # shellcheck disable=SC2012 # the names are ours
-    ls -t "$PREFIX$LIB/releases" | { grep -vxF "$(release_in_force)" || true; } | tail -n +$((OLD_RELEASES + 1)) | while read -r name; do
+    ls -t "$PREFIX$LIB/releases" | { grep -vxF -e "$current" -e "${1:-$current}" || true; } | tail -n +$((keep + 1)) | while read -r name; do
         rm -rf "$PREFIX$LIB/releases/${name:?}"
     done
 }
@@ -134,12 +161,18 @@ remove_programs() {
     rm -rf "$PREFIX$LIB"
 }
 
-# told VARIABLE PROGRAM DEFAULT: what the program's unit tells it.
+# told VARIABLE PROGRAM DEFAULT: what the program's unit tells it, or the YAML file that it is told of.
 told() {
-    local value
-    value=$(cat "$CONFIG/cluster.env" "$CONFIG/$2.env" 2>/dev/null | sed -n "s/^$1=//p" | tail -1 | tr -d "\"'")
+    local value file key=${1#MINIK8S_}
+    value=$(variable "$1" "$2")
+    file=$(variable MINIK8S_CONFIG "$2")
+    key=${key//_/-}
+    [ -n "$value" ] || [ ! -e "$file" ] || value=$(sed -n "s/^[\"']\{0,1\}${key,,}[\"']\{0,1\} *: *//p" "$file" | sed 's/ #.*//; s/ *$//' | tail -1 | tr -d "\"'")
     echo "${value:-$3}"
 }
+
+# variable NAME PROGRAM: as the unit of the program sets it.
+variable() { { cat "$CONFIG/cluster.env" "$CONFIG/$2.env" 2>/dev/null || true; } | sed -n "s/^$1=//p" | tail -1 | tr -d "\"'"; }
 
 # own_address PROGRAM: at which it answers this host.
 own_address() {
@@ -166,6 +199,18 @@ readiness() {
 }
 
 is_ready() { readiness "$1" >/dev/null; }
+
+# enablement UNIT: enabled, disabled, masked and so on, if systemd knows.
+enablement() {
+    [ -d /run/systemd/system ] || return 0
+    systemctl is-enabled "$1" 2>/dev/null || true
+}
+
+# installed_units: those of its input that are there.
+installed_units() {
+    local unit
+    while read -r unit; do [ ! -e "$PREFIX$UNITS/$unit" ] || echo "$unit"; done
+}
 
 # manager WORD…: systemd, where it runs.
 manager() {

@@ -58,3 +58,101 @@ fn purge_of_a_master_leaves_what_is_not_its_own() {
         [ -e /etc/minik8s ] || echo "no settings""#;
     check(programs.path(), script, "/var/lib/minik8s/others\nno user\nno settings\n");
 }
+
+#[test]
+fn the_version_that_was_in_force_is_not_forgotten_however_old_it_is() {
+    let programs = programs_that_say("nothing");
+    let script = r#"
+        install() { scripts/install.sh --no-start --bin "$PROGRAMS" "$@" >/tmp/said 2>&1 || { cat /tmp/said; exit 1; }; }
+        for release in one two three; do install master --release $release; done
+        install --switch one
+        # As if somebody had looked at the others since.
+        touch /usr/lib/minik8s/releases/{two,three}
+        install --release four
+        echo --
+        ls /usr/lib/minik8s/releases | xargs"#;
+    check(programs.path(), script, "four one three\n");
+}
+
+#[test]
+fn who_goes_back_waits_for_an_installation_that_is_under_way() {
+    let programs = programs_that_say("nothing");
+    let script = r#"
+        install() { scripts/install.sh --no-start --bin "$PROGRAMS" "$@"; }
+        for release in one two; do install master --release $release; done
+        LOCK=/run/minik8s-install.lock
+        flock $LOCK bash -c 'until pgrep -f "^flock -w"; do sleep 0.05; done; touch /tmp/ended' &
+        until ! flock -n $LOCK true; do sleep 0.05; done
+        if install --release three; then exit 1; fi
+        install --switch one
+        echo --
+        ls /tmp/ended
+        readlink /usr/lib/minik8s/current"#;
+    check(programs.path(), script, "/tmp/ended\nreleases/one\n");
+}
+
+/// `docker` brings one that answers, and has no containers.
+const NODE: &str = r#"
+    printf '#!/bin/sh\n' >/usr/bin/docker.new && chmod 755 /usr/bin/docker.new
+    docker() { mv /usr/bin/docker.new /usr/local/sbin/docker; }
+    install() { scripts/install.sh --no-start --bin "$PROGRAMS" "$@"; }
+    data() { mkdir -p /var/lib/minik8s/{apiserver,kubeconfigs,kubelet,kube-proxy}; }
+    shown() { echo "$1: $(ls -d /etc/minik8s /usr/lib/minik8s /var/lib/minik8s /var/lib/minik8s/* 2>/dev/null | xargs) $(getent passwd minik8s | cut -d: -f1)"; }
+"#;
+
+#[test]
+fn without_docker_nothing_of_a_host_is_stopped_or_removed() {
+    let programs = programs_that_say("nothing");
+    let script = format!(
+        r#"{NODE}
+        install master worker --release one
+        data
+        : >/run/stand-in/calls
+        if install --uninstall --purge; then exit 1; fi
+        echo --
+        shown all
+        cat /run/stand-in/calls"#
+    );
+    let all = "all: /etc/minik8s /usr/lib/minik8s /var/lib/minik8s /var/lib/minik8s/apiserver \
+        /var/lib/minik8s/kube-proxy /var/lib/minik8s/kubeconfigs /var/lib/minik8s/kubelet minik8s\n";
+    check(programs.path(), &script, all);
+}
+
+#[test]
+fn purge_after_removal_finds_the_data() {
+    let programs = programs_that_say("nothing");
+    let script = format!(
+        r#"{NODE}
+        install master worker --release one
+        data
+        install --uninstall
+        if install --uninstall --purge; then exit 1; fi
+        echo --
+        shown "without Docker"
+        docker
+        install --uninstall --purge 2>/dev/null
+        shown "with it""#
+    );
+    let expected = "without Docker: /etc/minik8s /var/lib/minik8s /var/lib/minik8s/apiserver \
+        /var/lib/minik8s/kube-proxy /var/lib/minik8s/kubeconfigs /var/lib/minik8s/kubelet minik8s\n\
+        with it:  \n";
+    check(programs.path(), &script, expected);
+}
+
+#[test]
+fn readiness_is_asked_for_where_the_file_of_flags_says() {
+    let programs = programs_that_say("nothing");
+    let script = r#"
+        . scripts/lib/common.sh
+        . scripts/lib/releases.sh
+        mkdir /etc/minik8s
+        asked() { told MINIK8S_HEALTH_ADDRESS kubelet usual; }
+        echo --
+        asked
+        echo MINIK8S_CONFIG=/etc/minik8s/kubelet.yaml >/etc/minik8s/kubelet.env
+        printf '%s\n' 'node-labels: [a=b]' 'health-address: "127.0.0.1:1" # not the usual one' >/etc/minik8s/kubelet.yaml
+        asked
+        echo MINIK8S_HEALTH_ADDRESS=127.0.0.1:2 >>/etc/minik8s/kubelet.env
+        asked"#;
+    check(programs.path(), script, "usual\n127.0.0.1:1\n127.0.0.1:2\n");
+}
