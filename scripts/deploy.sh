@@ -29,8 +29,8 @@ done
 [ ${#hosts[@]} -gt 0 ] || die "which hosts? (see $0 --help)"
 bin=${bin:-$(built)}
 release=${release:-$(hash_of "$bin" master worker)}
-# Where a host keeps what it is sent: nobody but root can put anything there.
-INCOMING=$LIB/incoming
+# Where a host keeps what it is sent, by this run alone: nobody but root can put anything there.
+INCOMING=$LIB/incoming-$(od -An -N6 -tx1 /dev/urandom | tr -d ' ')
 # What each host is, and which version it had.
 declare -A ROLES=() BEFORE=()
 done=()
@@ -43,31 +43,32 @@ on() {
 
 quoted() { printf '%q' "$1"; }
 
-in_force() { on "$1" "basename \$(readlink $CURRENT)" </dev/null; }
+# in_force HOST: which version is, once nothing is under way there: an installation goes on, or back, when its connection is cut.
+in_force() { on "$1" "exec 9>>$LOCK; flock -w $((10 * patience)) 9; basename \$(readlink $CURRENT)" </dev/null; }
 
 # ask HOST: before anything is changed anywhere.
 ask() {
     local said
-    said=$(on "$1" "cd $UNITS && ls minik8s-*.target 2>/dev/null | sed 's/minik8s-//; s/\.target//' | xargs; readlink $CURRENT | xargs -r basename") </dev/null ||
+    said=$(on "$1" "cd $UNITS && ls minik8s-*.target 2>/dev/null | sed 's/minik8s-//; s/\.target//' | xargs; { readlink $BEFORE_IT || readlink $CURRENT; } | xargs -r basename") </dev/null ||
         die "$1 can't be reached with: $ssh $1"
     { read -r "ROLES[$1]" && read -r "BEFORE[$1]"; } <<<"$said" ||
         die "$1 is neither a master nor a worker: run scripts/install.sh there first, or install a package"
 }
 
-# upload HOST: the programs, and the scripts that put them in force.
+# upload HOST: the programs, and the scripts that put them in force. What a run left that was cut off is old by now.
 upload() {
     {
         # shellcheck disable=SC2046,SC2086 # names of programs and roles
         tar -C "$bin" -c --transform 's#^#bin/#' $(programs ${ROLES[$1]}) -f -
-    } | on "$1" "rm -rf $INCOMING && mkdir -p $INCOMING && tar -C $INCOMING -x --no-same-owner -f -"
-    tar -C "$ROOT" -c README.md LICENSE scripts deploy/systemd deploy/images -f - |
+    } | on "$1" "find $LIB -maxdepth 1 -name 'incoming*' -mmin +1440 -exec rm -rf {} + && mkdir $INCOMING && tar -C $INCOMING -x --no-same-owner -f -" &&
+        tar -C "$ROOT" -c README.md LICENSE scripts deploy/systemd deploy/images -f - |
         on "$1" "tar -C $INCOMING -x --no-same-owner -f -"
 }
 
 # roll_out HOST: fails when the host runs its old version, again.
 roll_out() {
     say "$1 (${ROLES[$1]}): from ${BEFORE[$1]} to $release"
-    upload "$1"
+    upload "$1" || return 1
     on "$1" "MINIK8S_PATIENCE=$patience $INCOMING/scripts/install.sh ${ROLES[$1]} --bin $INCOMING/bin --release $release" </dev/null
 }
 
@@ -96,7 +97,7 @@ in_order() {
 for host in "${hosts[@]}"; do ask "$host"; done
 mapfile -t hosts < <(in_order)
 for host in "${hosts[@]}"; do
-    if ! (roll_out "$host"); then
+    if ! roll_out "$host"; then
         # It has gone back by itself, unless it was cut off.
         [ "$(in_force "$host" || true)" = "${BEFORE[$host]}" ] || go_back "$host"
         for ((i = ${#done[@]} - 1; i >= 0; i--)); do go_back "${done[i]}"; done

@@ -143,3 +143,49 @@ fn a_worker_is_not_touched_while_the_masters_are_not_well() {
     let expected = "one one one one one one\none current releases one current releases\n";
     check(script, &told, expected);
 }
+
+#[test]
+fn what_somebody_has_disabled_stays_so_and_stopped() {
+    let script = r#"
+        within plane 'systemctl disable minik8s-serverless-gateway.service; systemctl stop minik8s-serverless-gateway.service; : >/run/stand-in/calls'
+        deploy two
+        echo --
+        running
+        grep -c '^enable\|^start.*gateway\|^restart.*gateway' "$HERE/plane/root/run/stand-in/calls" || true"#;
+    let told = ["two runs on plane node"];
+    let expected = "two two two two two\ntwo current releases two current releases\n0\n";
+    check(script, &told, expected);
+}
+
+/// `replace WORD…` puts the version that never gets ready in force on the node, and has somebody wait for it.
+const NEVER_READY: &str = r#"
+    replace() {
+        within node "MINIK8S_PATIENCE=100 scripts/install.sh worker --bin $PROGRAMS/bad-node --release bad-node" &
+        replacing=$!
+        until [ "$(curl -s 127.0.0.1:10256/)" = bad-node ]; do sleep 0.05; done
+        within node "kill -$1 \$(pgrep -f '^bash scripts/install.sh')"
+        if wait $replacing; then exit 1; fi
+    }
+"#;
+
+#[test]
+fn an_installation_that_is_interrupted_goes_back() {
+    let script = format!("{NEVER_READY} replace TERM; echo --; running");
+    let told = ["and this was interrupted: going back to one", "one does, again"];
+    let expected = "one one one one one one\none current releases one current releases\n";
+    check(&script, &told, expected);
+}
+
+#[test]
+fn what_was_good_is_known_when_an_installation_is_killed() {
+    let script = format!(
+        r#"{NEVER_READY} replace KILL
+        within node 'basename "$(readlink /usr/lib/minik8s/current)"'
+        if deploy bad-node; then exit 1; fi
+        echo --
+        running"#
+    );
+    let told = ["bad-node", "node (worker): from one to bad-node", "going back to one"];
+    let expected = "one one one one one one\none current releases one current releases\n";
+    check(&script, &told, expected);
+}
