@@ -5,7 +5,8 @@
 #   scripts/masters.sh 10.0.0.1 10.0.0.2 10.0.0.3
 #
 # masters/ADDRESS is what belongs into /etc/minik8s of that master, and masters/worker what belongs there on every worker. There are
-# keys in it: whoever has them has the cluster.
+# keys in it: whoever has them has the cluster. masters/store-ca.key belongs on no host: keep it where no network leads, for a member that
+# is to take the place of a lost one, and for certificates after these.
 #
 #   --output DIR         a folder that is not there yet (masters)
 #   --cluster-dns IP     where pods ask for names (10.96.0.10)
@@ -135,6 +136,7 @@ mkdir -p "$output/worker"
 for address in "${addresses[@]}"; do master "$address"; done
 cluster_env >"$output/worker/cluster.env"
 cp "$work/store-ca.crt" "$output/worker/"
+cp "$work/store-ca.key" "$output/"
 # Programs without rights read it, to know Redis.
 chmod 644 "$output"/*/store-ca.crt
-say "made $output/{$(each @),worker}: copy each into /etc/minik8s of its hosts, then start minik8s-master.target on all masters at once"
+say "made $output/{$(each @),worker}: copy each into /etc/minik8s of its hosts, then start minik8s-master.target on all masters at once; keep store-ca.key offline"

@@ -1,6 +1,6 @@
 //! Three masters as `scripts/masters.sh` makes them, each with an etcd of its own: real programs, each host by an address of loopback.
 
-use crate::host::{beside_copies, built};
+use crate::host::{beside_copies, built, check, programs_that_say};
 
 /// Three copies of this host, joined to one cluster, and what is done with them.
 const MASTERS: &str = r#"
@@ -91,4 +91,16 @@ fn each_of_three_masters_may_die_under_load() {
     let expected = "127.0.1.1 lacks 0\n127.0.1.2 lacks 0\n127.0.1.3 lacks 0\n\
         connected to Redis for listening\nconnected to Redis for sending\n";
     assert_eq!(said.split_once("--\n").map(|(_, shown)| shown), Some(expected), "{said}");
+}
+
+#[test]
+fn the_key_of_the_stores_authority_is_kept_and_no_hosts() {
+    let programs = programs_that_say("nothing");
+    let script = r#"
+        scripts/masters.sh 10.0.0.1 --output /tmp/masters
+        echo --
+        find /tmp/masters -name 'store-ca.key' -printf '%P %m\n'
+        openssl pkey -in /tmp/masters/store-ca.key -pubout >/tmp/key
+        openssl x509 -in /tmp/masters/worker/store-ca.crt -noout -pubkey | cmp - /tmp/key && echo "the authority's""#;
+    check(programs.path(), script, "store-ca.key 600\nthe authority's\n");
 }
