@@ -75,6 +75,7 @@ left_roles() {
 
 # can_purge ROLE…: before anything is stopped or removed.
 can_purge() {
+    [ ! -e "$PREFIX/var/lib/minik8s/cluster.conf" ] || die "scripts/up.sh or scripts/join.sh keeps its data here, so nothing is removed: scripts/down.sh --purge first"
     case " $* " in
     *' worker '*) [ -n "$PREFIX" ] || docker info >/dev/null 2>&1 || die "Docker does not answer, so nothing is removed: start it and try again" ;;
     esac

@@ -22,7 +22,10 @@ const BOOT: &str = r#"
     leave() {
         local group
         for group in "${OWN[@]}"; do
-            [ ! -d "$group/$NAME" ] || { echo 0 >"$group/cgroup.procs"; find "$group/$NAME" -depth -type d -exec rmdir {} +; }
+            [ -d "$group/$NAME" ] || continue
+            echo 0 >"$group/cgroup.procs"
+            # What was killed ends in its own time.
+            for _ in {1..100}; do find "$group/$NAME" -depth -type d -exec rmdir {} + 2>/dev/null && break; sleep 0.1; done
         done
     }
     under_systemd() {
