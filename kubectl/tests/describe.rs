@@ -18,6 +18,8 @@ fn page(input: &Value) -> String {
         events: many(input, "events"),
         pods: many(input, "pods"),
         slices: many(input, "slices"),
+        quotas: many(input, "quotas"),
+        limit_ranges: many(input, "limitRanges"),
         lease: Some(input["lease"].clone()).filter(Value::is_object),
         ..Related::new(input["now"].as_str().unwrap().parse().unwrap(), TimeZone::UTC)
     };

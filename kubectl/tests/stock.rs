@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use api_types::api::core::v1::Node;
+use api_types::api::core::v1::{Node, ResourceQuota};
 use kube::{
     Api,
     api::{Patch, PatchParams},
@@ -165,6 +165,10 @@ async fn pages_are_laid_out_as_stock_does() {
         return;
     }
     let both = Both::start().await;
+    let quotas = Api::<ResourceQuota>::namespaced(both.plane.client(), "limited");
+    let counted = json!({"hard": {"pods": "10", "requests.cpu": "2"}, "used": {"pods": "3", "requests.cpu": "1500m"}});
+    let counted = Patch::Merge(json!({ "status": counted }));
+    quotas.patch_status("idle", &PatchParams::default(), &counted).await.unwrap();
     for line in [
         "describe pod web",
         "describe rs web",
@@ -173,6 +177,7 @@ async fn pages_are_laid_out_as_stock_does() {
         "describe configmap words",
         "describe secret password",
         "describe namespace team",
+        "describe namespace limited",
         "describe node n1",
         "describe hpa web",
         "describe hpa by-percent",

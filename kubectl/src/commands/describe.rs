@@ -102,6 +102,13 @@ impl Describe {
                 let label = format!("kubernetes.io/service-name={}", object::name(object));
                 related.slices = items(api, Call::get(path).query("labelSelector", label)).await?;
             }
+            Needs::Limits => {
+                let of = |plural| {
+                    Call::get(format!("/api/v1/namespaces/{}/{plural}", object::name(object)))
+                };
+                related.quotas = items(api, of("resourcequotas")).await?;
+                related.limit_ranges = items(api, of("limitranges")).await?;
+            }
         }
         Ok(related)
     }

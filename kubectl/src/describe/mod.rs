@@ -42,6 +42,8 @@ pub enum Needs {
     Instances,
     /// The endpoint slices of the service.
     EndpointSlices,
+    /// The quotas and LimitRanges of the namespace.
+    Limits,
 }
 
 /// What has to be fetched for this kind.
@@ -53,6 +55,7 @@ pub fn needs(object: &Value) -> Needs {
         ("apps", "ReplicaSet") => Needs::SelectedPods,
         ("minik8s.io", "Function") => Needs::Instances,
         ("", "Service") => Needs::EndpointSlices,
+        ("", "Namespace") => Needs::Limits,
         _ => Needs::Events,
     }
 }

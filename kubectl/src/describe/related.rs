@@ -14,6 +14,10 @@ pub struct Related {
     pub sets: Vec<Value>,
     /// The endpoint slices of a service.
     pub slices: Vec<Value>,
+    /// The quotas of a namespace.
+    pub quotas: Vec<Value>,
+    /// The LimitRanges of a namespace.
+    pub limit_ranges: Vec<Value>,
     /// The lease of a node.
     pub lease: Option<Value>,
     /// The present, for ages.
@@ -31,6 +35,8 @@ impl Related {
             pods: Vec::new(),
             sets: Vec::new(),
             slices: Vec::new(),
+            quotas: Vec::new(),
+            limit_ranges: Vec::new(),
             lease: None,
             now,
             zone,
