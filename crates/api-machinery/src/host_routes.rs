@@ -2,8 +2,9 @@
 //! serves it (kube-proxy) alike.
 //!
 //! Guarantees: it does not matter in which order the objects come; each path of a host is one object's; what an object
-//! holds is taken from it by no younger one; a host that has a name is served for one namespace alone, so that nobody can
-//! put a path under a host of others. Paths of all other hosts, which Ingresses alone may have, are anybody's.
+//! holds is taken from it by no younger one of its kind; what DNS objects hold, by no Ingress, as more people may write
+//! these; a host that has a name is served for one namespace alone, so that nobody can put a path under a host of others.
+//! Paths of all other hosts, which Ingresses alone may have, are anybody's.
 //!
 //! Assumption: an object's host stays what it was created with, as the registry has it with DNS objects. An old Ingress
 //! that comes to name another host takes it from younger ones.
@@ -23,7 +24,8 @@ pub use claim::{
 /// What leads where below one host.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostRoutes<'a> {
-    /// Whose host it is: the namespace of the oldest object that names it. Of [`ANY_HOST`], nobody's.
+    /// Whose host it is: the namespace of the oldest DNS object that names it, or else of the oldest Ingress. Of
+    /// [`ANY_HOST`], nobody's.
     pub namespace: Option<&'a str>,
     /// The longest path counts.
     pub routes: BTreeMap<Path<'a>, Route<'a>>,
@@ -46,7 +48,7 @@ pub enum Taken<'a> {
 #[must_use]
 pub fn hosts<'a>(claims: impl IntoIterator<Item = Claim<'a>>) -> BTreeMap<&'a str, HostRoutes<'a>> {
     let mut claims: Vec<_> = claims.into_iter().collect();
-    claims.sort_by_key(|claim| (claim.created, claim.holder));
+    claims.sort_by_key(|claim| (claim.holder.kind, claim.created, claim.holder));
     let mut hosts = BTreeMap::new();
     for claim in &claims {
         for host in &claim.hosts {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use api_machinery::host_routes::{
-    ANY_HOST, Claim, HOST_PORTS_ANNOTATION, Holder, Path, Port, Route, ServicePort, Taken, hosts,
-    is_router,
+    ANY_HOST, Claim, HOST_PORTS_ANNOTATION, Holder, Kind, Path, Port, Route, ServicePort, Taken,
+    hosts, is_router,
 };
 use api_types::api::core::v1::{Node, Secret, Service};
 use api_types::api::networking::v1::{Ingress, IngressLoadBalancerIngress};
@@ -92,13 +92,16 @@ fn taken<'a>(claim: &Claim<'a>, sharing: impl IntoIterator<Item = Claim<'a>>) ->
     let taken = claim.paths.iter().filter_map(|(name, path, _)| {
         Some(match hosts.get(name)?.taken(claim.holder, *path)? {
             Taken::Host => {
-                let others =
-                    format!("host {name:?} belongs to an older object of another namespace");
+                let others = format!(
+                    "host {name:?} belongs to an older object, or to a DNS object, of another namespace"
+                );
                 ("HostConflict", others)
             }
             Taken::Path(Holder { namespace, name: other, kind }) => {
                 let which = shown(if *name == ANY_HOST { "*" } else { name }, *path);
-                ("PathConflict", format!("{which} is that of the older {kind} {namespace}/{other}"))
+                let older = if kind == Kind::Ingress { "older " } else { "" };
+                let whose = format!("{older}{kind} {namespace}/{other}");
+                ("PathConflict", format!("{which} is that of the {whose}"))
             }
         })
     });
@@ -231,8 +234,7 @@ mod tests {
         let path = "PathConflict path \"shop.test/\" is that of the older Ingress ns/older";
         assert_eq!(told(&younger, &[&older, &younger]), [path]);
         younger.metadata.namespace = Some("other".to_owned());
-        let host =
-            "HostConflict host \"shop.test\" belongs to an older object of another namespace";
+        let host = "HostConflict host \"shop.test\" belongs to an older object, or to a DNS object, of another namespace";
         assert_eq!(told(&younger, &[&older, &younger]), [host]);
     }
 

@@ -21,7 +21,7 @@ const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 /// Has who comes without TLS come again with it.
 const REDIRECT_ANNOTATION: &str = "minik8s.io/ssl-redirect";
 
-/// A kind of which objects name hosts.
+/// A kind of which objects name hosts. The first one's hosts are not the others'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// `DNS`: who answers sees what is below a path.

@@ -109,6 +109,20 @@ fn a_host_is_that_of_the_namespace_that_named_it_first() {
     assert_eq!(told(&[other]), ["shop.test a /b/=x"]);
 }
 
+/// Whoever may write Ingresses in a namespace of his own is not to be in the way of the cluster's names.
+#[test]
+fn an_older_ingress_takes_neither_host_nor_path_from_a_dns_object() {
+    let rules = json!({"rules": [rule("shop.test", &[("Prefix", "/a"), ("Prefix", "/b")], "x")]});
+    let theirs = dns("z", "x", 2, "shop.test", &["/a"]);
+    let strangers = ingress("a", "i", 1, rules.clone());
+    let all = [strangers.clone(), theirs.clone()];
+    assert_eq!(told(&all), ["shop.test z /a/=x"]);
+    let shared = hosts(all.iter().map(Object::claim));
+    let taken = shared["shop.test"].taken(strangers.claim().holder, Path::Prefix("/a"));
+    assert_eq!(taken, Some(Taken::Host));
+    assert_eq!(told(&[ingress("z", "i", 1, rules), theirs]), ["shop.test z /a/=x /b/=i"]);
+}
+
 #[test]
 fn of_objects_of_one_second_the_first_name_counts() {
     let all = [
@@ -129,7 +143,8 @@ fn exact_paths_are_others_than_those_below_which_all_is_meant() {
 #[test]
 fn a_rule_without_paths_names_its_host_all_the_same() {
     let spec = json!({"rules": [{"host": "h"}], "defaultBackend": backend("d")});
-    let all = [ingress("ns", "i", 1, spec), dns("other", "x", 2, "h", &["/"])];
+    let other = json!({"rules": [rule("h", &[("Prefix", "/")], "x")]});
+    let all = [ingress("ns", "i", 1, spec), ingress("other", "x", 2, other)];
     assert_eq!(told(&all), [" * default=i", "h ns default=i"]);
 }
 
@@ -297,8 +312,13 @@ proptest! {
     }
 
     #[test]
-    fn a_younger_object_takes_nothing_from_anybody(objects in objects(), other in object()) {
-        let mut younger = other;
+    fn a_younger_object_takes_nothing_but_a_dns_object_from_ingresses(
+        objects in objects(), other in object()
+    ) {
+        let (mut objects, mut younger) = (objects, other);
+        if matches!(younger, Object::Dns(_)) {
+            objects.retain(|object| matches!(object, Object::Dns(_)));
+        }
         let metadata = match &mut younger {
             Object::Dns(dns) => &mut dns.metadata,
             Object::Ingress(ingress) => &mut ingress.metadata,
