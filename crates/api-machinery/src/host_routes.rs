@@ -17,8 +17,8 @@ use api_types::api::core::v1::Service;
 
 use claim::names;
 pub use claim::{
-    ANY_HOST, Claim, Holder, INGRESS_CONTROLLER, Kind, Path, Port, Route, Secret, ServicePort,
-    class_of, is_served, prefix,
+    ANY_HOST, Claim, Holder, INGRESS_CONTROLLER, Kind, MAX_RULES, Path, Port, Route, Secret,
+    ServicePort, class_of, is_served, prefix,
 };
 
 /// What leads where below one host.
@@ -98,12 +98,14 @@ fn add_default<'a>(hosts: &mut Hosts<'a>, claim: &Claim<'a>, host: &'a str, rout
     }
 }
 
-/// Of the hosts that have paths or a default.
+/// Of the hosts that it names, and of all others if it has a default for these.
 fn add_tls<'a>(hosts: &mut Hosts<'a>, claim: &Claim<'a>) {
-    for (host, routes) in hosts.iter_mut() {
-        let is_own = routes.namespace.is_none_or(|it| it == claim.holder.namespace);
-        if let Some(secret) = claim.tls_of(host).filter(|_| is_own && routes.tls.is_none()) {
-            routes.tls = Some(secret);
+    let secrets = claim.secrets();
+    let others = claim.default.map(|_| ANY_HOST);
+    for host in claim.hosts.iter().copied().chain(others) {
+        let Some(secret) = secrets.of(host) else { continue };
+        if let Some(routes) = own(hosts, claim, host) {
+            routes.tls.get_or_insert(secret);
         }
     }
 }

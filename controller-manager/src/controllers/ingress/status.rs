@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use api_machinery::host_routes::{
-    ANY_HOST, Claim, HOST_PORTS_ANNOTATION, Holder, Kind, Path, Port, Route, ServicePort, Taken,
-    hosts, is_router,
+    ANY_HOST, Claim, HOST_PORTS_ANNOTATION, Holder, Kind, MAX_RULES, Path, Port, Route,
+    ServicePort, Taken, hosts, is_router,
 };
 use api_types::api::core::v1::{Node, Secret, Service};
 use api_types::api::networking::v1::{Ingress, IngressLoadBalancerIngress};
@@ -65,6 +65,11 @@ pub(super) fn problems<'a>(
 ) -> Vec<Problem> {
     let claim = Claim::of_ingress(ingress);
     let mut all = taken(&claim, sharing);
+    let rules = ingress.spec.as_ref().and_then(|spec| spec.rules.as_ref()).map_or(0, Vec::len);
+    if rules > MAX_RULES {
+        let told = format!("of {rules} rules the first {MAX_RULES} are served");
+        all.push(("TooManyRules", told));
+    }
     all.extend(routes(&claim).filter_map(|(what, route)| unresolved(&what, route, &service)));
     let secrets: BTreeSet<_> = claim.tls.iter().filter_map(|(_, name)| *name).collect();
     all.extend(secrets.into_iter().filter_map(|name| unusable(name, secret(name))));
@@ -236,6 +241,14 @@ mod tests {
         younger.metadata.namespace = Some("other".to_owned());
         let host = "HostConflict host \"shop.test\" belongs to an older object, or to a DNS object, of another namespace";
         assert_eq!(told(&younger, &[&older, &younger]), [host]);
+    }
+
+    #[test]
+    fn rules_beyond_those_that_are_served_are_told_of() {
+        let rules: Vec<_> = (0..=MAX_RULES).map(|i| json!({"host": format!("h{i}")})).collect();
+        let of = ingress("a", 1, json!({"rules": rules}));
+        let expected = ["TooManyRules of 1001 rules the first 1000 are served"];
+        assert_eq!(told(&of, &[&of]), expected);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! What an object asks for, whatever its kind.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+};
 
 use api_types::{
     api::networking::v1::{
@@ -12,6 +15,9 @@ use api_types::{
 
 /// The host of rules that name none.
 pub const ANY_HOST: &str = "";
+
+/// How many rules of an Ingress count: all hosts are in one configuration.
+pub const MAX_RULES: usize = 1000;
 
 /// Who serves the Ingresses of a class, as the class says of the router.
 pub const INGRESS_CONTROLLER: &str = "minik8s.io/router";
@@ -140,7 +146,8 @@ impl<'a> Claim<'a> {
             redirects,
         };
         let spec = ingress.spec.as_ref();
-        let rules = || spec.into_iter().flat_map(|spec| spec.rules.iter().flatten());
+        let rules =
+            || spec.into_iter().flat_map(|spec| spec.rules.iter().flatten()).take(MAX_RULES);
         let host = |rule: &'a IngressRule| rule.host.as_deref().unwrap_or(ANY_HOST);
         let paths = rules().flat_map(|rule| {
             let host = host(rule);
@@ -168,15 +175,50 @@ impl<'a> Claim<'a> {
         }
     }
 
-    /// The Secret for a host of its own, if that is to be reached with TLS. Where hosts are given, all other hosts are
-    /// reached so, too: whichever of these a client asks for.
-    pub(super) fn tls_of(&self, host: &str) -> Option<Option<Secret<'a>>> {
-        let is_own = self.hosts.contains(host) || self.default.is_some() && host == ANY_HOST;
-        let covers = |hosts: &Vec<&str>| {
-            hosts.is_empty() || host == ANY_HOST || hosts.iter().any(|it| covers(it, host))
+    /// By host, to be asked about many.
+    pub(super) fn secrets(&self) -> Secrets<'a> {
+        let named = |secret: Option<&'a str>| {
+            secret.map(|name| Secret { namespace: self.holder.namespace, name })
         };
-        let (_, secret) = self.tls.iter().find(|(hosts, _)| is_own && covers(hosts))?;
-        Some(secret.map(|name| Secret { namespace: self.holder.namespace, name }))
+        let mut secrets = Secrets::default();
+        for (place, (hosts, secret)) in self.tls.iter().enumerate() {
+            let entry = (place, named(*secret));
+            secrets.first.get_or_insert(entry);
+            if hosts.is_empty() {
+                secrets.of_all.get_or_insert(entry);
+            }
+            for host in hosts {
+                secrets.by_name.entry(*host).or_insert(entry);
+            }
+        }
+        secrets
+    }
+}
+
+/// The Secrets that an object names for its hosts, each with the place of its entry.
+#[derive(Default)]
+pub(super) struct Secrets<'a> {
+    first: Option<Entry<'a>>,
+    /// The first one that names no hosts.
+    of_all: Option<Entry<'a>>,
+    by_name: HashMap<&'a str, Entry<'a>>,
+}
+
+type Entry<'a> = (usize, Option<Secret<'a>>);
+
+impl<'a> Secrets<'a> {
+    /// The Secret for a host, if that is to be reached with TLS. Where hosts are given, all other hosts are reached so,
+    /// too: whichever of these a client asks for. A name of which the first label is `*` is one for any there.
+    pub(super) fn of(&self, host: &str) -> Option<Option<Secret<'a>>> {
+        if host == ANY_HOST {
+            return self.first.map(|(_, secret)| secret);
+        }
+        let wildcard = host.split_once('.').filter(|(label, _)| !label.is_empty());
+        let wildcard =
+            wildcard.and_then(|(_, rest)| self.by_name.get(format!("*.{rest}").as_str()));
+        let found = [self.of_all, self.by_name.get(host).copied(), wildcard.copied()];
+        let first = found.into_iter().flatten().min_by_key(|(place, _)| *place);
+        first.map(|(_, secret)| secret)
     }
 }
 
@@ -184,15 +226,6 @@ impl<'a> Claim<'a> {
 #[must_use]
 pub fn prefix(path: &str) -> &str {
     path.trim_end_matches('/')
-}
-
-/// Whether a certificate's name, of which the first label may stand for any, is one for the host.
-fn covers(name: &str, host: &str) -> bool {
-    let below = |name: &str| {
-        let (label, rest) = host.split_once('.')?;
-        (!label.is_empty() && rest == name).then_some(())
-    };
-    name == host || name.strip_prefix("*.").and_then(below).is_some()
 }
 
 fn service_port(to: &IngressServiceBackend) -> Option<ServicePort<'_>> {

@@ -185,6 +185,27 @@ fn a_host_has_the_certificate_that_the_oldest_ingress_with_paths_of_it_names() {
 }
 
 #[test]
+fn of_an_ingress_with_more_rules_than_are_served_the_first_ones_count() {
+    let rules: Vec<_> = (0..=MAX_RULES).map(|i| rule(&format!("h{i}.test"), &[], "s")).collect();
+    let many = ingress("ns", "i", 1, json!({"rules": rules}));
+    let claim = many.claim();
+    assert!(claim.hosts.len() == MAX_RULES && !claim.hosts.contains("h1000.test"));
+}
+
+#[test]
+fn of_entries_for_tls_the_first_one_that_is_for_a_host_counts() {
+    let rules = ["a.test", "b.test"].map(|host| rule(host, &[("Prefix", "/")], "s"));
+    let tls = |hosts: &[&str], secret: &str| json!({"hosts": hosts, "secretName": secret});
+    let entries = [tls(&["*.test"], "wild"), tls(&["a.test"], "a"), tls(&[], "all")];
+    let told_with =
+        |entries: &[Value]| told(&[ingress("ns", "i", 1, json!({"rules": rules, "tls": entries}))]);
+    let expected = ["a.test ns /=i tls=ns/wild", "b.test ns /=i tls=ns/wild"];
+    assert_eq!(told_with(&entries), expected);
+    let expected = ["a.test ns /=i tls=ns/a", "b.test ns /=i tls=ns/all"];
+    assert_eq!(told_with(&entries[1..]), expected);
+}
+
+#[test]
 fn an_ingress_of_a_class_of_another_controller_is_not_the_routers() {
     let class = |controller: &str| -> IngressClass {
         serde_json::from_value(json!({"spec": {"controller": controller}})).unwrap()
