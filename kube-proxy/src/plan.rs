@@ -165,7 +165,8 @@ pub enum PortRef {
 }
 
 /// Where connections to a TCP port of a Service go; nothing if there is no such port. That is its virtual IP, so that
-/// whoever leads there need not follow endpoints as they come and go; without one, its endpoints.
+/// whoever leads there need not follow endpoints as they come and go; without one, its endpoints, as with session affinity:
+/// whoever leads there is one client, and all of his would be with one endpoint.
 pub fn backends<'a>(
     place: &Place,
     service: &Service,
@@ -182,7 +183,7 @@ pub fn backends<'a>(
         is_it && Protocol::named(given.protocol.as_deref()) == Some(Protocol::Tcp)
     };
     let given = spec.ports.iter().flatten().find(is_meant)?;
-    if let Some(ip) = address(place, service) {
+    if let Some(ip) = address(place, service).filter(|_| affinity(spec).is_none()) {
         return Some([SocketAddrV4::new(ip, given.port.try_into().ok()?)].into());
     }
     let slices: Vec<_> = slices.into_iter().filter(|it| it.address_type == "IPv4").collect();

@@ -727,6 +727,7 @@ fn hosts_of_ingresses() -> BTreeMap<String, HostPlan> {
     let shop = [
         (prefix("/cart"), to_web()),
         (HostPath::Exact("/cart/".to_owned()), onward(Kind::Ingress, "none")),
+        (HostPath::Exact("/only/".to_owned()), to_web()),
         (prefix("/pay"), again),
         (prefix("/old"), onward(Kind::Dns, "web")),
         (prefix("/away"), onward(Kind::Ingress, "away")),
@@ -764,6 +765,8 @@ async fn ingresses_are_served_with_tls_by_name_and_beside_it_at_the_hosts_own_ad
         check(at, "http://shop.test:80/cart", "200");
         check(at, "http://shop.test:80/cart/", "503");
         check(at, "http://shop.test:80/cartoon", "404");
+        check(at, "http://shop.test:80/only/", "200");
+        check(at, "http://shop.test:80/only", "404");
         check(at, "http://shop.test:80/away", "503");
         check(at, "http://a.shop.test:80/", "200");
         check(at, "http://b.a.shop.test:80/", "404");

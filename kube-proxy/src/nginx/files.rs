@@ -13,5 +13,14 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 
 /// What tells contents apart.
 pub(super) fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes)[..8])
+}
+
+/// The same where somebody who wants another's content to be taken for his can try many.
+pub(super) fn whole_digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

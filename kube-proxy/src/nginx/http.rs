@@ -2,14 +2,14 @@
 //! object, which may come from anybody: no text in it can become a directive.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt::{self, Write},
     net::SocketAddrV4,
 };
 
 use api_machinery::host_routes::MAX_PATH;
 
-use super::files::{CONFIG_DIR, Files, digest};
+use super::files::{CONFIG_DIR, Files, whole_digest};
 
 /// What is served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,7 +82,8 @@ impl fmt::Debug for Certificate {
     }
 }
 
-/// What every request gets, `$` meant as nginx does. A location with headers of its own has to say these again.
+/// What every request gets, `$` meant as nginx does, and what no client may say of itself. A location with headers of its
+/// own has to say these again.
 const FORWARDED: &str = "    proxy_set_header Host $http_host;
     proxy_set_header Connection $upgrading;
     proxy_set_header Upgrade $http_upgrade;
@@ -90,6 +91,9 @@ const FORWARDED: &str = "    proxy_set_header Host $http_host;
     proxy_set_header X-Forwarded-For $remote_addr;
     proxy_set_header X-Forwarded-Host $http_host;
     proxy_set_header X-Forwarded-Proto $scheme;
+    proxy_set_header X-Forwarded-Port \"\";
+    proxy_set_header X-Forwarded-Prefix \"\";
+    proxy_set_header Forwarded \"\";
 ";
 
 /// A request and its answer are passed on as they come, whatever their length, and whoever upgrades a connection may be
@@ -126,95 +130,111 @@ impl Http {
             "\nhttp {\n    access_log off;\n    server_tokens off;\n    \
              server_names_hash_bucket_size 512;\n    proxy_http_version 1.1;\n    \
              geo $dollar { default \"$\"; }\n    \
-             map $http_upgrade $upgrading { default upgrade; \"\" \"\"; }\n",
+             map $http_upgrade $upgrading { default upgrade; \"\" close; }\n",
         )?;
         out.write_str(FORWARDED)?;
         out.write_str(PASSED_ON)?;
         if self.servers.iter().any(|server| server.tls.is_some()) {
             out.write_str(TLS)?;
         }
-        for (number, addresses) in self.answering() {
+        for (number, _, addresses) in self.answering() {
             writeln!(out, "    upstream u{number} {{")?;
             for address in addresses {
                 writeln!(out, "        server {address};")?;
             }
-            writeln!(out, "        keepalive 32;\n    }}")?;
+            writeln!(out, "    }}")?;
         }
         let is_named = |server: &&Server| {
             server.names.is_empty() || server.names.iter().any(|name| is_name(name))
         };
+        let numbers: Numbers<'_> =
+            self.answering().map(|(number, name, _)| (name, number)).collect();
         for server in self.servers.iter().filter(is_named) {
-            self.write_server(out, server, files)?;
+            write_server(out, server, &numbers, files)?;
         }
         writeln!(out, "}}")
     }
 
-    fn answering(&self) -> impl Iterator<Item = (usize, &BTreeSet<SocketAddrV4>)> {
-        let all = self.upstreams.values().enumerate();
-        all.filter(|(_, addresses)| !addresses.is_empty())
+    /// Those that have somebody: number, name, and who that is.
+    fn answering(&self) -> impl Iterator<Item = (usize, &str, &BTreeSet<SocketAddrV4>)> {
+        let all = self.upstreams.iter().enumerate();
+        let all = all.map(|(number, (name, addresses))| (number, name.as_str(), addresses));
+        all.filter(|(_, _, addresses)| !addresses.is_empty())
     }
+}
 
-    fn number(&self, upstream: &str) -> Option<usize> {
-        let named = self.upstreams.keys().position(|name| name == upstream)?;
-        self.answering().any(|(number, _)| number == named).then_some(named)
-    }
+/// Of the upstreams that have somebody, by name.
+type Numbers<'a> = HashMap<&'a str, usize>;
 
-    fn write_server(&self, out: &mut String, server: &Server, files: &mut Files) -> fmt::Result {
-        let tls = if server.tls.is_some() { " ssl" } else { "" };
-        writeln!(out, "    server {{")?;
-        for address in &server.addresses {
-            writeln!(out, "        listen {address}{tls};")?;
-        }
-        let names = server.names.iter().filter(|name| is_name(name));
-        let names: Vec<_> = names.map(|name| pattern(name)).collect();
-        let names = if names.is_empty() { "_".to_owned() } else { names.join(" ") };
-        writeln!(out, "        server_name {names};")?;
-        if let Some(Certificate { chain, key }) = &server.tls {
-            writeln!(out, "        ssl_certificate {};", carry(files, "pem", chain))?;
-            writeln!(out, "        ssl_certificate_key {};", carry(files, "key", key))?;
-        }
-        if server.locations.iter().any(|location| self.number(&location.upstream).is_some()) {
-            out.write_str(UNREACHED)?;
-        }
-        for (path, location) in paths(server) {
-            self.write_location(out, server, &path, location)?;
-        }
-        writeln!(out, "    }}")
+fn write_server(
+    out: &mut String,
+    server: &Server,
+    numbers: &Numbers<'_>,
+    files: &mut Files,
+) -> fmt::Result {
+    let tls = if server.tls.is_some() { " ssl" } else { "" };
+    writeln!(out, "    server {{")?;
+    for address in &server.addresses {
+        writeln!(out, "        listen {address}{tls};")?;
     }
+    let names = server.names.iter().filter(|name| is_name(name));
+    let names: Vec<_> = names.map(|name| pattern(name)).collect();
+    let names = if names.is_empty() { "_".to_owned() } else { names.join(" ") };
+    writeln!(out, "        server_name {names};")?;
+    if let Some(Certificate { chain, key }) = &server.tls {
+        writeln!(out, "        ssl_certificate {};", carry(files, "pem", chain))?;
+        writeln!(out, "        ssl_certificate_key {};", carry(files, "key", key))?;
+    }
+    if server.locations.iter().any(|location| numbers.contains_key(location.upstream.as_str())) {
+        out.write_str(UNREACHED)?;
+    }
+    for (path, location) in paths(server) {
+        write_location(out, server, &path, location, numbers)?;
+    }
+    writeln!(out, "    }}")
+}
 
-    fn write_location(
-        &self,
-        out: &mut String,
-        server: &Server,
-        path: &str,
-        location: Option<&Location>,
-    ) -> fmt::Result {
-        let Some(location) = location else {
-            return writeln!(out, "        location {path} {{ return 404; }}");
-        };
-        if location.secure && server.tls.is_none() {
-            let again = "return 308 https://$host$request_uri;";
-            return writeln!(out, "        location {path} {{ {again} }}");
-        }
-        let Some(upstream) = self.number(&location.upstream) else {
-            return writeln!(out, "        location {path} {{ return 503; }}");
-        };
-        writeln!(out, "        location {path} {{")?;
-        for line in FORWARDED.lines().filter(|_| !location.headers.is_empty()) {
-            writeln!(out, "        {line}")?;
-        }
-        for (name, value) in &location.headers {
-            let value = self::value(value);
-            writeln!(out, "            proxy_set_header {} {value};", quoted(name))?;
-        }
-        match (location.seen, prefix(&location.path)) {
-            (Seen::Below, below) if !below.is_empty() => {
-                write_below(out, below)?;
-                writeln!(out, "            proxy_pass http://u{upstream}/;\n        }}")
-            }
-            _ => writeln!(out, "            proxy_pass http://u{upstream};\n        }}"),
-        }
+fn write_location(
+    out: &mut String,
+    server: &Server,
+    path: &str,
+    location: Option<&Location>,
+    numbers: &Numbers<'_>,
+) -> fmt::Result {
+    let Some(location) = location else {
+        return writeln!(out, "        location {path} {{ return 404; }}");
+    };
+    if location.secure && server.tls.is_none() {
+        let again = "return 308 https://$host$request_uri;";
+        return writeln!(out, "        location {path} {{ {again} }}");
     }
+    let Some(upstream) = numbers.get(location.upstream.as_str()) else {
+        return writeln!(out, "        location {path} {{ return 503; }}");
+    };
+    writeln!(out, "        location {path} {{")?;
+    for line in forwarded_again(location) {
+        writeln!(out, "        {line}")?;
+    }
+    for (name, value) in &location.headers {
+        let value = self::value(value);
+        writeln!(out, "            proxy_set_header {} {value};", quoted(name))?;
+    }
+    match (location.seen, prefix(&location.path)) {
+        (Seen::Below, below) if !below.is_empty() => {
+            write_below(out, below)?;
+            writeln!(out, "            proxy_pass http://u{upstream}/;\n        }}")
+        }
+        _ => writeln!(out, "            proxy_pass http://u{upstream};\n        }}"),
+    }
+}
+
+/// What a location with headers of its own has to say once more, but for these.
+fn forwarded_again(location: &Location) -> impl Iterator<Item = &'static str> {
+    let lines = FORWARDED.lines().filter(move |_| !location.headers.is_empty());
+    lines.filter(move |line| {
+        let said = line.split_whitespace().nth(1);
+        !location.headers.keys().any(|name| said == Some(name.as_str()))
+    })
 }
 
 /// Has redirections to `/x` lead to `/p/x`. The first that fits counts: who answers may know the path already, by its
@@ -235,14 +255,17 @@ fn prefix(path: &Path) -> &str {
 }
 
 /// Who answers by nginx's words for paths, each once: nginx takes no configuration where one comes twice. What is
-/// said of one path counts before what is said of all below it, and the first before the others.
+/// said of one path counts before what is said of all below it, and the first before the others. Of a path with a slash at
+/// its end nginx would send there whoever leaves the slash away, unless that is said to be another one.
 fn paths(server: &Server) -> BTreeMap<String, Option<&Location>> {
     let mut paths = BTreeMap::new();
     // Others might be regular expressions, or words of more bytes than nginx takes (4095; of a `$` it sees 9): it would
-    // take no configuration at all. A slash at the end may have been added.
+    // take no configuration at all. A slash at the end may have been added. Without its control characters a path might
+    // be another one's.
     let is_usable = |location: &&Location| match &location.path {
         Path::Exact(path) | Path::Prefix(path) => {
-            path.starts_with('/') && path.len() <= MAX_PATH + 1
+            let is_plain = !path.chars().any(char::is_control);
+            path.starts_with('/') && path.len() <= MAX_PATH + 1 && is_plain
         }
     };
     for location in server.locations.iter().filter(is_usable) {
@@ -250,22 +273,50 @@ fn paths(server: &Server) -> BTreeMap<String, Option<&Location>> {
             paths.entry(format!("= {}", quoted(path))).or_insert(Some(location));
         }
     }
+    let mut prefixes = HashMap::new();
     for location in server.locations.iter().filter(is_usable) {
         if let Path::Prefix(path) = &location.path {
             let path = path.trim_end_matches('/');
+            prefixes.entry(path).or_insert(location);
             if !path.is_empty() {
                 paths.entry(format!("= {}", quoted(path))).or_insert(Some(location));
             }
             paths.entry(quoted(&format!("{path}/"))).or_insert(Some(location));
         }
     }
+    for location in server.locations.iter().filter(is_usable) {
+        if let Path::Exact(path) = &location.path {
+            for (bare, whole) in bare(path, &prefixes) {
+                paths.entry(format!("= {}", quoted(bare))).or_insert(whole);
+            }
+        }
+    }
     paths.entry(quoted("/")).or_insert(None);
     paths
 }
 
+/// The path without slashes at its end, and what requests for that lead to. Who sees a part of the path would be shown
+/// another one.
+fn bare<'p, 'a>(
+    path: &'p str,
+    prefixes: &HashMap<&str, &'a Location>,
+) -> Vec<(&'p str, Option<&'a Location>)> {
+    let slashes = path.len() - path.trim_end_matches('/').len();
+    let shorter = (1..=slashes).map(|slashes| &path[..path.len() - slashes]);
+    let all = shorter.filter(|bare| !bare.is_empty()).map(|bare| (bare, longest(prefixes, bare)));
+    let sees_all = |it: &Location| it.seen == Seen::Whole || prefix(&it.path).is_empty();
+    all.filter(|(_, whole)| whole.is_none_or(sees_all)).collect()
+}
+
+/// What the longest of these, which have no slash at the end, leads to.
+fn longest<'a>(prefixes: &HashMap<&str, &'a Location>, path: &str) -> Option<&'a Location> {
+    let above = path.rmatch_indices('/').map(|(at, _)| &path[..at]);
+    [path].into_iter().chain(above).find_map(|prefix| prefixes.get(prefix).copied())
+}
+
 /// Gives the path of a file with this content.
 fn carry(files: &mut Files, kind: &str, content: &[u8]) -> String {
-    let name = format!("{}.{kind}", digest(content));
+    let name = format!("{}.{kind}", whole_digest(content));
     let path = format!("{CONFIG_DIR}/{name}");
     files.insert(name, content.to_owned());
     path
@@ -311,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_is_too_long_for_nginx_is_left_out() {
+    fn a_path_that_is_too_long_for_nginx_or_has_control_characters_is_left_out() {
         let location = |path: &str| Location {
             path: Path::Prefix(format!("{path}/")),
             upstream: String::new(),
@@ -324,12 +375,39 @@ mod tests {
             addresses: ["10.96.0.20:80".parse().unwrap()].into(),
             names: BTreeSet::new(),
             tls: None,
-            locations: vec![location(&longest), location(&format!("{longest}$"))],
+            locations: vec![location(&longest), location(&format!("{longest}$")), location("/a\n")],
         };
         let told: Vec<_> = paths(&server).into_keys().collect();
         let expected = ["\"/\"".to_owned(), format!("\"{longest}/\""), format!("= \"{longest}\"")];
         assert_eq!(told, expected);
         assert!(value(&format!("{longest}/")).len() < 4096);
+    }
+
+    #[test]
+    fn whoever_leaves_the_slash_of_an_exact_path_away_is_not_sent_there() {
+        let location = |path: Path, upstream: &str| Location {
+            path,
+            upstream: upstream.to_owned(),
+            seen: Seen::Whole,
+            secure: false,
+            headers: BTreeMap::new(),
+        };
+        let exact = |path: &str, to: &str| location(Path::Exact(path.to_owned()), to);
+        let below = |path: &str, to: &str| location(Path::Prefix(path.to_owned()), to);
+        let told = |locations: Vec<Location>| {
+            let (addresses, names) = (BTreeSet::new(), BTreeSet::new());
+            let server = Server { addresses, names, tls: None, locations };
+            let mut told = Vec::new();
+            for (path, location) in paths(&server) {
+                told.push(format!("{path} {}", location.map_or("404", |it| it.upstream.as_str())));
+            }
+            told
+        };
+        let alone = ["\"/\" 404", "= \"/a\" 404", "= \"/a/\" x"];
+        assert_eq!(told(vec![exact("/a/", "x")]), alone);
+        let all = told(vec![exact("/a/b/", "x"), below("/a", "y"), below("/", "z")]);
+        let expected = ["\"/\" z", "\"/a/\" y", "= \"/a\" y", "= \"/a/b\" y", "= \"/a/b/\" x"];
+        assert_eq!(all, expected);
     }
 
     #[test]

@@ -58,6 +58,19 @@ fn check(service: &Service, slices: &[EndpointSlice], expected: &[&str]) {
 }
 
 #[test]
+fn who_leads_on_goes_to_the_virtual_ip_but_to_endpoints_where_clients_stay_with_one() {
+    let endpoints = json!([{"addresses": ["10.244.0.2"]}, {"addresses": ["10.244.0.3"]}]);
+    let slices = [slice("a", json!({"port": 8080}), endpoints)];
+    let led = |affinity: &str| {
+        let spec = json!({"clusterIP": "10.96.0.10", "sessionAffinity": affinity, "ports": [{"port": 80}]});
+        let all = backends(&place(), &service(spec), &slices, &PortRef::Number(80)).unwrap();
+        all.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(led("None"), ["10.96.0.10:80"]);
+    assert_eq!(led("ClientIP"), ["10.244.0.2:8080", "10.244.0.3:8080"]);
+}
+
+#[test]
 fn the_slices_of_a_service_are_merged_without_duplicates() {
     let slices = [
         slice("a", json!({"port": 8080}), json!([{"addresses": ["10.244.0.2"]}])),
