@@ -172,8 +172,8 @@ impl Task {
             }
             self.written = order.status;
             self.disturbed = order.disturbed;
-            self.ports = order.chosen_ports;
         }
+        self.ports = order.chosen_ports;
         if order.delete && !self.deleted {
             self.delete().await?;
             self.deleted = true;
@@ -280,6 +280,23 @@ mod tests {
             task.write().await.unwrap();
             assert!(task.written.is_some());
         }
+    }
+
+    #[tokio::test]
+    async fn ports_that_are_to_be_told_again_are_told_again() {
+        let mut task = task(&[pod("u"), pod("u")]);
+        let (status, chosen_ports) = (Some(json!({"phase": "Running"})), Some("1".to_owned()));
+        let order = Order { status, chosen_ports: chosen_ports.clone(), ..Order::default() };
+        let (orders, receiver) = watch::channel(order);
+        task.orders = receiver;
+        task.write().await.unwrap();
+        assert_eq!(task.ports, chosen_ports);
+        orders.send_modify(|order| order.chosen_ports = None);
+        task.write().await.unwrap();
+        assert_eq!(task.ports, None);
+        orders.send_modify(|order| order.chosen_ports.clone_from(&chosen_ports));
+        task.write().await.unwrap();
+        assert_eq!(task.ports, chosen_ports);
     }
 
     #[tokio::test]
