@@ -235,8 +235,9 @@ impl PodNetwork for Bridge {
         let settled = self.choices.lock().settle(pod, wanted, ports.of(pod), &ports.of_others(pod));
         let settled =
             settled.map_err(|source| NetworkError::Io { step: "find a free host port", source })?;
-        if !ports.has(pod, &settled) {
-            ports.set(pod, settled.clone());
+        let led: Vec<_> = settled.iter().filter(|port| port.host_port > 0).cloned().collect();
+        if !ports.has(pod, &led) {
+            ports.set(pod, led);
             self.write(&mut ports).await?;
         }
         Ok(settled)

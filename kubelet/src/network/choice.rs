@@ -27,7 +27,8 @@ struct Choice {
 
 impl Choices {
     /// The ports that a pod wants, with a number for each that comes with 0: the one that was chosen before, that
-    /// of `known`, which a kubelet before this one has chosen, or else a free one. None of `taken` is chosen.
+    /// of `known`, which a kubelet before this one has chosen, or else a free one. None of `taken` is chosen. It stays 0
+    /// where the address is not this host's.
     pub(super) fn settle(
         &mut self,
         pod: &str,
@@ -50,7 +51,19 @@ impl Choices {
                         port: known.clone(),
                         _held: hold(known).ok().map(|(hold, _)| hold),
                     },
-                    None => choose(port, taken)?,
+                    None => match choose(port, taken) {
+                        // The pod's other ports are led on all the same.
+                        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                            let address = port.host_ip;
+                            tracing::warn!(
+                                pod,
+                                ?address,
+                                "no port of an address that is not this host's"
+                            );
+                            continue;
+                        }
+                        chosen => chosen?,
+                    },
                 };
                 let number = choice.port.host_port;
                 own.push(choice);
@@ -66,9 +79,11 @@ impl Choices {
     }
 }
 
-/// Whether both lead to the same port of the pod from the same address; the pod's own may have changed.
+/// Whether both lead to the same port of the pod from the same address; the pod's own may have changed, and that of no
+/// particular one can be said in two ways.
 fn is_same(one: &PortMapping, other: &PortMapping) -> bool {
-    let key = |port: &PortMapping| (port.protocol.clone(), port.host_ip, port.pod_port);
+    let address = |port: &PortMapping| port.host_ip.filter(|ip| !ip.is_unspecified());
+    let key = |port: &PortMapping| (port.protocol.clone(), address(port), port.pod_port);
     key(one) == key(other)
 }
 
@@ -143,6 +158,21 @@ mod tests {
         let mut choices = Choices::default();
         assert_eq!(settle(&mut choices, "a", &known), free);
         TcpListener::bind((Ipv4Addr::LOCALHOST, free[0])).unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn an_address_of_another_host_is_in_the_way_of_no_other_port() {
+        let elsewhere = PortMapping { host_ip: Some([192, 0, 2, 1].into()), ..port("tcp", 0) };
+        let wanted = vec![elsewhere, port("tcp", 0)];
+        let settled = Choices::default().settle("a", wanted, &[], &[]).unwrap();
+        assert!(settled[0].host_port == 0 && settled[1].host_port > 0, "{settled:?}");
+    }
+
+    #[test]
+    fn all_addresses_are_the_same_however_they_are_said() {
+        let at = |host_ip: Option<Ipv4Addr>| PortMapping { host_ip, ..port("tcp", 0) };
+        assert!(is_same(&at(None), &at(Some(Ipv4Addr::UNSPECIFIED))));
+        assert!(!is_same(&at(None), &at(Some(Ipv4Addr::LOCALHOST))));
     }
 
     #[tokio::test]

@@ -72,7 +72,8 @@ pub trait PodNetwork: Send + Sync + std::fmt::Debug {
     /// Gives the pod's address back.
     fn release(&self, pod: &str);
     /// Makes exactly these ports of the pod reachable on the node, and gives them: where the node's port is 0, with one
-    /// that is free and stays the pod's until `release`. After an error it may be called again.
+    /// that is free and stays the pod's until `release`, or with 0 still if the address is not this host's. After an error
+    /// it may be called again.
     async fn host_ports(
         &self,
         pod: &str,

@@ -40,7 +40,8 @@ fn mapping(port: &ContainerPort, pod_ip: Ipv4Addr, publishes: bool) -> Option<Po
 /// Those of the published ports that were wanted with number 0, as `docker ps` writes ports.
 pub(super) fn chosen(wanted: &[PortMapping], published: &[PortMapping]) -> String {
     let chosen = wanted.iter().zip(published).filter(|(wanted, _)| wanted.host_port == 0);
-    let texts: Vec<String> = chosen.map(|(_, port)| text(port)).collect();
+    let chosen = chosen.map(|(_, port)| port).filter(|port| port.host_port > 0);
+    let texts: Vec<String> = chosen.map(text).collect();
     texts.join(", ")
 }
 
@@ -103,6 +104,8 @@ mod tests {
         (published[0].host_port, published[1].host_port) = (40_001, 40_002);
         let chosen = chosen(&wanted, &published);
         assert_eq!(chosen, "127.0.0.1:40001->80/tcp, 192.0.2.1:40002->53/udp");
+        published[1].host_port = 0;
+        assert_eq!(super::chosen(&wanted, &published), "127.0.0.1:40001->80/tcp");
         let mut pod = pod(None);
         assert_eq!(news(&pod, Some("")), None);
         assert_eq!(news(&pod, Some(&chosen)), Some(chosen.as_str()));
