@@ -3,6 +3,7 @@
 
 use std::{fs, io, path::Path};
 
+use api_types::{ByteString, api::core::v1::Secret};
 use component::server_certificate::ServerCertificate;
 use rcgen::{CertificateParams, DnType, KeyPair};
 use tracing::info;
@@ -22,19 +23,33 @@ const NAME: &str = "minik8s default ingress certificate";
 pub(crate) fn certificate(directory: &Path) -> anyhow::Result<Certificate> {
     let (chain, key) = (directory.join(CERTIFICATE), directory.join(KEY));
     if let (Ok(chain), Ok(key)) = (fs::read(&chain), fs::read(&key)) {
-        return Ok(Certificate { chain, key });
+        let found = Certificate { chain, key };
+        if is_usable(&found) {
+            return Ok(found);
+        }
     }
     let made = make()?;
     fs::create_dir_all(directory)?;
-    // The key first: without a certificate both are made anew.
+    // One without the other is no pair, and both are made anew.
     for (file, content) in [(key, &made.key), (chain, &made.chain)] {
-        match fs::remove_file(&file) {
+        let new = file.with_extension("new");
+        match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            _ => write_private(&file, content)?,
+            _ => write_private(&new, content)?,
         }
+        fs::File::open(&new)?.sync_all()?;
+        fs::rename(&new, &file)?;
     }
     info!("made the certificate of hosts that have no other");
     Ok(made)
+}
+
+/// A server that is given another one takes nothing of its configuration.
+fn is_usable(found: &Certificate) -> bool {
+    let data = [("tls.crt", &found.chain), ("tls.key", &found.key)];
+    let data = data.map(|(name, bytes)| (name.to_owned(), ByteString(bytes.clone())));
+    let secret = Secret { data: Some(data.into()), ..Secret::default() };
+    ServerCertificate::of(&secret).is_ok()
 }
 
 fn make() -> Result<Certificate, rcgen::Error> {
@@ -74,6 +89,12 @@ mod tests {
         let mode = fs::metadata(directory.path().join(KEY)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         fs::remove_file(directory.path().join(CERTIFICATE)).unwrap();
-        assert_ne!(certificate(directory.path()).unwrap(), made);
+        let other = certificate(directory.path()).unwrap();
+        assert_ne!(other, made);
+        // Of another pair.
+        fs::write(directory.path().join(KEY), &made.key).unwrap();
+        let third = certificate(directory.path()).unwrap();
+        assert!(third != other && third != made);
+        assert_eq!(certificate(directory.path()).unwrap(), third);
     }
 }
