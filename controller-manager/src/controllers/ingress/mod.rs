@@ -10,7 +10,7 @@ use std::sync::Arc;
 use api_machinery::host_routes::Claim;
 use api_types::api::core::v1::{Node, Secret, Service};
 use api_types::api::networking::v1::{
-    Ingress, IngressClass, IngressLoadBalancerStatus, IngressStatus,
+    Ingress, IngressClass, IngressLoadBalancerIngress, IngressLoadBalancerStatus, IngressStatus,
 };
 use api_types::minik8s::Dns;
 use component::events::{EventType, Recorder};
@@ -152,13 +152,19 @@ impl Controller for Ingresses {
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let kept = self.router.keep().await;
-        let ingress = self.informers.ingresses.get(key);
-        match ingress.filter(|ingress| router::serves(&self.informers, ingress)) {
-            Some(ingress) => {
+        match self.informers.ingresses.get(key) {
+            Some(ingress) if router::serves(&self.informers, &ingress) => {
                 self.tell(key, &ingress);
-                self.write_status(key, &ingress).await?;
+                self.write_status(key, &ingress, self.points()).await?;
             }
-            None => drop(self.told.lock().remove(key)),
+            others => {
+                drop(self.told.lock().remove(key));
+                // It was the router's: what another controller has written stays.
+                let left = others.filter(|ingress| status::written(ingress) == self.points());
+                if let Some(ingress) = left {
+                    self.write_status(key, &ingress, Vec::new()).await?;
+                }
+            }
         }
         kept.map(|()| Next::Change)
     }
@@ -202,12 +208,18 @@ impl Ingresses {
         (dnses, distinct.into_values().collect())
     }
 
-    async fn write_status(&self, key: &ObjectKey, ingress: &Ingress) -> Result<(), Error> {
+    fn points(&self) -> Vec<IngressLoadBalancerIngress> {
         let (nodes, service) = (self.informers.nodes.list(), router::service(&self.informers));
-        let points = status::points(nodes.iter().map(AsRef::as_ref), service.as_deref());
-        let balancer = ingress.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-        let there = balancer.and_then(|balancer| balancer.ingress.clone()).unwrap_or_default();
-        if there == points {
+        status::points(nodes.iter().map(AsRef::as_ref), service.as_deref())
+    }
+
+    async fn write_status(
+        &self,
+        key: &ObjectKey,
+        ingress: &Ingress,
+        points: Vec<IngressLoadBalancerIngress>,
+    ) -> Result<(), Error> {
+        if status::written(ingress) == points {
             return Ok(());
         }
         let points = (!points.is_empty()).then_some(points);

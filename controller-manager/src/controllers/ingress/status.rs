@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use api_machinery::host_routes::{
-    ANY_HOST, Claim, HOST_PORTS_ANNOTATION, Holder, Kind, MAX_RULES, Path, Port, Route,
+    ANY_HOST, Claim, HOST_PORTS_ANNOTATION, Holder, Kind, MAX_PATH, MAX_RULES, Path, Port, Route,
     ServicePort, Taken, hosts, is_router,
 };
 use api_types::api::core::v1::{Node, Secret, Service};
@@ -36,6 +36,12 @@ pub(super) fn points<'a>(
     let router = router.filter(|ip| own.is_empty() && !ip.is_empty());
     let point = |ip| IngressLoadBalancerIngress { ip: Some(ip), ..Default::default() };
     own.into_iter().chain(router).map(point).collect()
+}
+
+/// Those that an Ingress says.
+pub(super) fn written(ingress: &Ingress) -> Vec<IngressLoadBalancerIngress> {
+    let balancer = ingress.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    balancer.and_then(|balancer| balancer.ingress.clone()).unwrap_or_default()
 }
 
 /// Those of a node at which Ingresses are served.
@@ -70,6 +76,7 @@ pub(super) fn problems<'a>(
         let told = format!("of {rules} rules the first {MAX_RULES} are served");
         all.push(("TooManyRules", told));
     }
+    all.extend(claim.paths.iter().filter_map(|(host, path, _)| unserved(host, *path)));
     all.extend(routes(&claim).filter_map(|(what, route)| unresolved(&what, route, &service)));
     let secrets: BTreeSet<_> = claim.tls.iter().filter_map(|(_, name)| *name).collect();
     all.extend(secrets.into_iter().filter_map(|name| unusable(name, secret(name))));
@@ -111,6 +118,21 @@ fn taken<'a>(claim: &Claim<'a>, sharing: impl IntoIterator<Item = Claim<'a>>) ->
         })
     });
     taken.collect()
+}
+
+/// Why a path can't be in a server's configuration.
+fn unserved(host: &str, path: Path<'_>) -> Option<Problem> {
+    let (Path::Exact(text) | Path::Prefix(text)) = path;
+    let why = if text.contains(char::is_control) {
+        "control characters"
+    } else if text.len() > MAX_PATH {
+        "more than 255 bytes"
+    } else {
+        return None;
+    };
+    let shown = shown(host, path);
+    let start: String = shown.chars().filter(|c| !c.is_control()).take(80).collect();
+    Some(("UnsupportedPath", format!("{start}: a path with {why} is not served")))
 }
 
 /// Why a way leads nowhere.
@@ -241,6 +263,19 @@ mod tests {
         younger.metadata.namespace = Some("other".to_owned());
         let host = "HostConflict host \"shop.test\" belongs to an older object, or to a DNS object, of another namespace";
         assert_eq!(told(&younger, &[&older, &younger]), [host]);
+    }
+
+    #[test]
+    fn paths_that_no_server_is_told_of_are_told_of() {
+        let web = || backend("web", json!({"number": 80}));
+        let long = format!("/{}", "b".repeat(255));
+        let rules = json!([rule(&[("/a\n", web()), (long.as_str(), web())])]);
+        let of = ingress("a", 1, json!({"rules": rules}));
+        let told = told(&of, &[&of]);
+        assert_eq!(told.len(), 2, "{told:?}");
+        let ends = ["control characters is not served", "more than 255 bytes is not served"];
+        assert!(told.iter().zip(ends).all(|(told, end)| told.ends_with(end)), "{told:?}");
+        assert!(told[0].starts_with("UnsupportedPath ") && !told[0].contains('\n'), "{told:?}");
     }
 
     #[test]
