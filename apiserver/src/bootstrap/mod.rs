@@ -24,6 +24,8 @@ use crate::{
 
 const SYSTEM_SERVICES: &str = "/api/v1/namespaces/kube-system/services";
 const INGRESS_CLASSES: &str = "/apis/networking.k8s.io/v1/ingressclasses";
+/// On the class of Ingresses that name none.
+const IS_DEFAULT: &str = "ingressclass.kubernetes.io/is-default-class";
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
 
 /// What is known from one look to the next.
@@ -47,7 +49,7 @@ pub(crate) async fn run(
             json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
         ensure(api, "/api/v1/namespaces", &namespace).await?;
     }
-    ensure(api, INGRESS_CLASSES, &ingress_class()).await?;
+    ensure_ingress_class(api).await?;
     let made = ensure_services(api, config, &mut memory.told).await;
     endpoints::reconcile(api, storage, config.advertised(), &mut memory.witness).await?;
     made
@@ -75,6 +77,16 @@ pub(crate) async fn begin(
         }
         result => result,
     }
+}
+
+async fn ensure_ingress_class(api: &InProcess) -> Result<(), ApiError> {
+    let path = format!("{INGRESS_CLASSES}/{INGRESS_CLASS}");
+    match request(api, Method::GET, &path, &Value::Null).await {
+        Err(error) if error.reason() == "NotFound" => {}
+        result => return result.map(drop),
+    }
+    let others = request(api, Method::GET, INGRESS_CLASSES, &Value::Null).await?;
+    ensure(api, INGRESS_CLASSES, &ingress_class(&others)).await
 }
 
 async fn ensure_services(
@@ -130,14 +142,18 @@ fn cluster_dns(address: Ipv4Addr) -> Value {
     })
 }
 
-/// The default one, unless somebody says otherwise: whoever makes another one the default has the newer one.
-fn ingress_class() -> Value {
+/// The default one, unless somebody says otherwise: whoever makes another one the default has the newer one, also once this
+/// one was deleted and comes back as the newest. `others`: a list of those there are.
+fn ingress_class(others: &Value) -> Value {
+    let mut others = others["items"].as_array().into_iter().flatten();
+    let has_default = others.any(|class| class["metadata"]["annotations"][IS_DEFAULT] == "true");
+    let annotations = if has_default { json!({}) } else { json!({ IS_DEFAULT: "true" }) };
     json!({
         "apiVersion": "networking.k8s.io/v1",
         "kind": "IngressClass",
         "metadata": {
             "name": INGRESS_CLASS,
-            "annotations": { "ingressclass.kubernetes.io/is-default-class": "true" },
+            "annotations": annotations,
         },
         "spec": { "controller": INGRESS_CONTROLLER },
     })
@@ -159,4 +175,21 @@ fn service(config: &Config) -> Value {
             }],
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_class_of_the_cluster_is_the_default_unless_there_is_one() {
+        let is_default = |value: &str| {
+            let class = json!({ "metadata": { "annotations": { IS_DEFAULT: value } } });
+            let made = ingress_class(&json!({ "items": [{ "metadata": {} }, class] }));
+            made["metadata"]["annotations"][IS_DEFAULT] == "true"
+        };
+        assert!(is_default("false") && !is_default("true"));
+        let first = ingress_class(&json!({ "items": [] }));
+        assert_eq!(first["metadata"]["annotations"][IS_DEFAULT], "true");
+    }
 }
