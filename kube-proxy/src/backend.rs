@@ -49,3 +49,15 @@ pub trait Backend: Send {
     /// wanted and is found on the node goes.
     async fn pass(&mut self) -> Result<Summary, ReconcileError>;
 }
+
+/// An event is about the object, whichever of its nginxes is not as it should be.
+fn about_objects(mut summary: Summary) -> Summary {
+    let suffixes = [service::OUTSIDE, router::AT_HOST];
+    for uid in summary.failed.iter_mut().filter_map(|failure| failure.uid.as_mut()) {
+        let own = suffixes.into_iter().find_map(|suffix| uid.strip_suffix(suffix));
+        if let Some(own) = own.map(str::to_owned) {
+            *uid = own;
+        }
+    }
+    summary
+}

@@ -948,7 +948,7 @@ async fn who_comes_from_outside_is_led_by_the_policy_for_outside_and_the_balance
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_of_the_host_on_a_node_port_is_reported() {
+async fn a_server_of_the_host_on_a_node_port_is_reported_and_nothing_to_the_virtual_ip() {
     let node = Node::new(9).await;
     let mut proxy = node.proxy().await;
     let node_address = Ipv4Addr::new(127, 97, 9, 2);
@@ -971,6 +971,7 @@ async fn a_server_of_the_host_on_a_node_port_is_reported() {
         }
         assert!(Instant::now() < deadline, "never said: {:?}", failure.error);
     }
+    until("the virtual IP is served", || heard(SocketAddrV4::new(node.vip, PORT)) == "a");
     drop(taken);
     let deadline = Instant::now() + PATIENCE;
     while !settle(&mut proxy, &wanted).await.failed.is_empty() {

@@ -16,7 +16,8 @@ use api_types::{
     minik8s::Dns,
 };
 use kube_proxy::{
-    backend::{router, service::spec},
+    backend::{router, service::specs},
+    instance::InstanceSpec,
     nginx::{
         Configuration, Epoch, Telling,
         http::{Certificate, Http, Location, Path, Seen, Server},
@@ -254,9 +255,11 @@ fn place() -> Place {
     }
 }
 
+/// Those of all its nginxes, one behind the other.
 fn configuration(manifest: &str) -> String {
     let Objects { services, slices, .. } = Objects::read(manifest);
     let plans = plan(&place(), &services, &slices);
     assert_eq!(plans.len(), 1, "one Service a manifest");
-    spec(&plans[0]).configuration.at(Epoch(0)).text(Telling(1))
+    let text = |spec: InstanceSpec| spec.configuration.at(Epoch(0)).text(Telling(1));
+    specs(&plans[0]).into_iter().map(text).collect()
 }

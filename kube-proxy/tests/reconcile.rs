@@ -195,6 +195,43 @@ async fn a_configuration_that_is_not_taken_is_a_failure_and_told_again_until_it_
     rig.check(&[web_scaled()], &[]).await;
 }
 
+/// The Service `web` with a node port.
+fn web_exposed() -> ServicePlan {
+    let ServicePlan { mut ports, .. } = web();
+    ports[0].node_port = Some(30080);
+    ports[0].outside_endpoints = ports[0].endpoints.clone();
+    let node_addresses = [Ipv4Addr::new(192, 0, 2, 7)].into();
+    ServicePlan { ports, outside: Outside { node_addresses, ..Outside::default() }, ..web() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_from_outside_has_an_nginx_of_his_own_which_takes_nobody_else_with_it() {
+    let mut rig = Rig::new();
+    rig.node.with(|node| node.stubborn.insert("u-web-outside".into()));
+    rig.reconcile(&[web_exposed()]).await;
+    assert!(rig.reconcile(&[web_exposed()]).await.failed.is_empty());
+    tokio::time::advance(Duration::from_secs(5)).await;
+    let failed = rig.reconcile(&[web_exposed()]).await.failed;
+    let about: Vec<_> = failed.iter().map(|it| (&*it.subject, it.uid.as_deref())).collect();
+    assert_eq!(about, [("default/web", Some("u-web"))]);
+    let listens = |uid: &str, socket: &str| {
+        fs::read_to_string(rig.config(uid)).unwrap().contains(&format!("listen {socket} "))
+    };
+    assert!(listens("u-web", "10.96.0.10:80") && !listens("u-web", "192.0.2.7:30080"));
+    assert!(listens("u-web-outside", "192.0.2.7:30080"));
+    assert!(!listens("u-web-outside", "10.96.0.10:80"));
+
+    rig.node.log();
+    rig.proxy.want(web());
+    assert!(rig.proxy.pass().await.unwrap().failed.is_empty());
+    assert_eq!(rig.node.log(), ["remove id-u-web-outside"]);
+    rig.node.with(|node| node.stubborn.clear());
+    rig.settle(&[web_exposed()]).await;
+    rig.proxy.forget("u-web");
+    rig.proxy.pass().await.unwrap();
+    assert!(rig.node.with(|node| node.containers.is_empty()));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_pass_without_changes_asks_neither_docker_nor_the_kernel() {
     let mut rig = Rig::new();

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 use async_trait::async_trait;
 
 use super::{
-    Backend, router,
-    service::{self, spec},
+    Backend, about_objects, router,
+    service::{self, OUTSIDE, specs},
 };
 use crate::{
     addresses::Addresses,
@@ -16,7 +16,7 @@ use crate::{
     router::RouterPlan,
 };
 
-/// Carries each Service by an nginx in a container that holds the virtual IP.
+/// Carries each Service by an nginx in a container that holds the virtual IP, and one more if it is reached from outside.
 #[derive(Debug)]
 pub struct Nginx<C, A>(pub Reconciler<C, A>);
 
@@ -35,15 +35,20 @@ impl<C: Containers, A: Addresses> Backend for Nginx<C, A> {
     }
 
     fn want_all(&mut self, plans: Vec<ServicePlan>) {
-        self.0.want_all(service::KIND, plans.iter().map(spec).collect());
+        self.0.want_all(service::KIND, plans.iter().flat_map(specs).collect());
     }
 
     fn want(&mut self, plan: ServicePlan) {
-        self.0.want(spec(&plan));
+        let specs = specs(&plan);
+        if !specs.iter().any(|spec| spec.uid.ends_with(OUTSIDE)) {
+            self.0.forget(&format!("{}{OUTSIDE}", plan.uid));
+        }
+        specs.into_iter().for_each(|spec| self.0.want(spec));
     }
 
     fn forget(&mut self, uid: &str) {
         self.0.forget(uid);
+        self.0.forget(&format!("{uid}{OUTSIDE}"));
     }
 
     fn want_router(&mut self, plan: Option<RouterPlan>) {
@@ -51,6 +56,6 @@ impl<C: Containers, A: Addresses> Backend for Nginx<C, A> {
     }
 
     async fn pass(&mut self) -> Result<Summary, ReconcileError> {
-        self.0.pass().await
+        self.0.pass().await.map(about_objects)
     }
 }

@@ -1,4 +1,4 @@
-//! The nginx of one Service: a function from a [`ServicePlan`] to an [`InstanceSpec`].
+//! The nginxes of one Service: a function from a [`ServicePlan`] to [`InstanceSpec`]s.
 //!
 //! Equal plans give equal texts, whatever the order in which endpoints became known, so that a
 //! comparison of texts tells whether a reload is needed.
@@ -41,21 +41,44 @@ const BACKLOG: u32 = 4096;
 /// UDP ports whose protocol answers each datagram with one: DNS and NTP.
 const QUESTION_PORTS: [u16; 2] = [53, 123];
 
-/// The nginx of a Service. Ports without endpoints are not listened on, so they are refused.
+/// What the uid of the one for those from outside ends with.
+pub const OUTSIDE: &str = "-outside";
+
+/// The nginx at a Service's virtual IP and, if it is reached from outside, one for that by itself: nginx serves nothing if
+/// there is one socket that it can't have, and what others have of this host's ports and addresses is nothing to those
+/// who come by the virtual IP.
+pub fn specs(plan: &ServicePlan) -> Vec<InstanceSpec> {
+    let outside = is_reached_from_outside(plan)
+        .then(|| instance(plan, OUTSIDE, BTreeSet::new(), &from_outside(plan)));
+    [spec(plan)].into_iter().chain(outside).collect()
+}
+
+/// The nginx at a Service's virtual IP. Ports without endpoints are not listened on, so they are refused.
 pub fn spec(plan: &ServicePlan) -> InstanceSpec {
-    let ServicePlan { namespace, name, uid, ip, affinity, .. } = plan;
+    instance(plan, "", [plan.ip].into(), &inside(plan))
+}
+
+/// `held`: addresses that are there for it alone.
+fn instance(
+    plan: &ServicePlan,
+    suffix: &str,
+    held: BTreeSet<Ipv4Addr>,
+    open: &[Open<'_>],
+) -> InstanceSpec {
+    let ServicePlan { namespace, name, uid, affinity, .. } = plan;
     let mut stream = String::new();
-    write_stream(&mut stream, plan).expect("writing to a String does not fail");
+    write_stream(&mut stream, plan, open).expect("writing to a String does not fail");
+    let from = if suffix == OUTSIDE { ", from outside" } else { "" };
     InstanceSpec {
         kind: KIND.to_owned(),
-        uid: uid.clone(),
+        uid: format!("{uid}{suffix}"),
         owner: plan.to_string(),
-        name: format!("service_{name}_{namespace}_{uid}"),
+        name: format!("service_{name}_{namespace}_{uid}{suffix}"),
         labels: [(SERVICE_LABEL.to_owned(), plan.to_string())].into(),
-        addresses: [*ip].into(),
+        addresses: held,
         configuration: Configuration {
-            title: format!("Service {plan}"),
-            connections: connections(plan),
+            title: format!("Service {plan}{from}"),
+            connections: connections(open),
             stream,
             http: Http::default(),
             affinity: *affinity,
@@ -63,9 +86,9 @@ pub fn spec(plan: &ServicePlan) -> InstanceSpec {
     }
 }
 
-fn write_stream(out: &mut String, plan: &ServicePlan) -> fmt::Result {
+fn write_stream(out: &mut String, plan: &ServicePlan, open: &[Open<'_>]) -> fmt::Result {
     let balancing = balancing(plan);
-    for open in &open(plan) {
+    for open in open {
         write_upstream(out, open, balancing.as_deref())?;
         open.doors.iter().try_for_each(|door| write_server(out, door, open))?;
     }
@@ -75,7 +98,6 @@ fn write_stream(out: &mut String, plan: &ServicePlan) -> fmt::Result {
 /// Endpoints that take connections, and where these come in.
 struct Open<'a> {
     port: &'a PortPlan,
-    upstream: String,
     endpoints: &'a BTreeSet<SocketAddrV4>,
     doors: Vec<Door<'a>>,
 }
@@ -87,32 +109,33 @@ struct Door<'a> {
     only: Option<&'a BTreeSet<Ipv4Net>>,
 }
 
-/// Where both ways lead to the same endpoints they are one: a client has one affinity, and each endpoint its turn,
-/// whatever way it comes.
-fn open(plan: &ServicePlan) -> Vec<Open<'_>> {
+fn inside<'a>(plan: &'a ServicePlan) -> Vec<Open<'a>> {
+    let open = |port: &'a PortPlan| {
+        let sockets = [SocketAddrV4::new(plan.ip, port.port)].into();
+        Open { port, endpoints: &port.endpoints, doors: vec![Door { sockets, only: None }] }
+    };
+    plan.ports.iter().map(open).filter(|open| !open.endpoints.is_empty()).collect()
+}
+
+fn from_outside<'a>(plan: &'a ServicePlan) -> Vec<Open<'a>> {
     let mut taken = BTreeSet::new();
-    let mut all = Vec::new();
-    for port in &plan.ports {
-        let name = format!("{}-{}", port.protocol, port.port);
-        let inside = Door { sockets: [SocketAddrV4::new(plan.ip, port.port)].into(), only: None };
-        let mut outside = outside(plan, port);
-        // nginx takes no configuration in which one socket comes twice.
-        outside
-            .iter_mut()
-            .for_each(|door| door.sockets.retain(|it| taken.insert((port.protocol, *it))));
-        let mut open =
-            |upstream, endpoints, doors| all.push(Open { port, upstream, endpoints, doors });
-        if port.endpoints == port.outside_endpoints {
-            outside[0].sockets.extend(inside.sockets);
-            open(name, &port.endpoints, outside);
-        } else {
-            open(name.clone(), &port.endpoints, vec![inside]);
-            open(format!("{name}-outside"), &port.outside_endpoints, outside);
+    let open = |port: &'a PortPlan| {
+        let mut doors = outside(plan, port);
+        for door in &mut doors {
+            // nginx takes no configuration in which one socket comes twice.
+            door.sockets.retain(|it| taken.insert((port.protocol, *it)));
         }
-    }
-    all.iter_mut().for_each(|open| open.doors.retain(|door| !door.sockets.is_empty()));
-    all.retain(|open| !open.endpoints.is_empty() && !open.doors.is_empty());
-    all
+        doors.retain(|door| !door.sockets.is_empty());
+        Open { port, endpoints: &port.outside_endpoints, doors }
+    };
+    let all = plan.ports.iter().map(open);
+    all.filter(|open| !open.endpoints.is_empty() && !open.doors.is_empty()).collect()
+}
+
+/// Whether there are endpoints or not: its nginx does not come and go with them.
+fn is_reached_from_outside(plan: &ServicePlan) -> bool {
+    let mut doors = plan.ports.iter().flat_map(|port| outside(plan, port));
+    doors.any(|door| !door.sockets.is_empty())
 }
 
 /// That of everybody, then that of a load balancer's clients.
@@ -131,8 +154,8 @@ fn outside<'a>(plan: &'a ServicePlan, port: &PortPlan) -> Vec<Door<'a>> {
 }
 
 /// As many as the port that needs most.
-fn connections(plan: &ServicePlan) -> usize {
-    open(plan).iter().map(connections_of).max().unwrap_or(0).clamp(CONNECTIONS.0, CONNECTIONS.1)
+fn connections(open: &[Open<'_>]) -> usize {
+    open.iter().map(connections_of).max().unwrap_or(0).clamp(CONNECTIONS.0, CONNECTIONS.1)
 }
 
 fn connections_of(open: &Open<'_>) -> usize {
@@ -159,7 +182,7 @@ fn balancing(plan: &ServicePlan) -> Option<String> {
 }
 
 fn write_upstream(out: &mut String, open: &Open<'_>, balancing: Option<&str>) -> fmt::Result {
-    writeln!(out, "    upstream {} {{", open.upstream)?;
+    writeln!(out, "    upstream {} {{", upstream(open.port))?;
     if let Some(balancing) = balancing {
         writeln!(out, "        {balancing};")?;
     }
@@ -167,6 +190,10 @@ fn write_upstream(out: &mut String, open: &Open<'_>, balancing: Option<&str>) ->
         writeln!(out, "        server {endpoint};")?;
     }
     writeln!(out, "    }}")
+}
+
+fn upstream(port: &PortPlan) -> String {
+    format!("{}-{}", port.protocol, port.port)
 }
 
 fn write_server(out: &mut String, door: &Door<'_>, open: &Open<'_>) -> fmt::Result {
@@ -180,7 +207,7 @@ fn write_server(out: &mut String, door: &Door<'_>, open: &Open<'_>) -> fmt::Resu
         ranges.iter().try_for_each(|range| writeln!(out, "        allow {range};"))?;
         writeln!(out, "        deny all;")?;
     }
-    writeln!(out, "        proxy_pass {};\n    }}", open.upstream)
+    writeln!(out, "        proxy_pass {};\n    }}", upstream(open.port))
 }
 
 /// Keep-alive finds dead peers long before the idle time is over. Half-closed: a client that has sent
