@@ -161,16 +161,17 @@ fn a_client_that_was_away_for_long_may_come_to_another_endpoint() {
     });
 }
 
+async fn later(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
+}
+
 #[test]
 fn rules_that_somebody_flushed_come_back() {
     on_a_node(async |node| {
         let mut proxy = node.kube_proxy().await;
         node.serve(&mut proxy, vec![service(&node.endpoints(&[0, 1]))]).await;
-        let look_later = async |by| {
-            tokio::time::pause();
-            tokio::time::advance(Duration::from_secs(by)).await;
-            tokio::time::resume();
-        };
         for (change, seconds) in [
             ("flush ruleset", 11),
             ("flush chain ip minik8s-services-0a600000-16 serve", 11),
@@ -178,7 +179,7 @@ fn rules_that_somebody_flushed_come_back() {
         ] {
             nft(change);
             assert_eq!(call(80), Err(ErrorKind::ConnectionRefused), "{change}");
-            look_later(seconds).await;
+            later(seconds).await;
             settle(&mut proxy).await;
             call(80).unwrap();
         }
@@ -223,5 +224,25 @@ fn either_mode_leaves_nothing_of_the_other() {
         while again.pass().await.unwrap().pending > 0 {}
         docker.with(|node| assert_eq!(node.containers.len(), 1));
         assert!(!nft("list tables").contains("minik8s-services"));
+    });
+}
+
+#[test]
+fn rules_that_nobody_keeps_go_in_the_end_though_a_service_is_not_carried_otherwise() {
+    on_a_node(async |node| {
+        let plan = || service(&node.endpoints(&[0]));
+        let mut proxy = node.kube_proxy().await;
+        node.serve(&mut proxy, vec![plan()]).await;
+        let docker = node.docker.clone();
+        docker.with(|node| _ = node.held.insert(VIP));
+        docker.with(|node| _ = node.broken.insert("default/web".to_owned()));
+        let nginx = Reconciler::new(docker, node.loopback().await, node.configs());
+        let mut nginx = WithoutRules::new(range(), Nginx(nginx));
+        nginx.want_all(vec![plan()]);
+        for (wait, is_there) in [(0, true), (60, false)] {
+            later(wait).await;
+            assert_eq!(nginx.pass().await.unwrap().failed.len(), 1);
+            assert_eq!(nft("list tables").contains("minik8s-services"), is_there);
+        }
     });
 }

@@ -1,10 +1,11 @@
 //! What is left when Services are not carried by rules any more.
 
-use std::{collections::BTreeSet, io, net::Ipv4Addr};
+use std::{collections::BTreeSet, io, net::Ipv4Addr, time::Duration};
 
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use packet_filter::Error;
+use tokio::time::Instant;
 use tracing::info;
 
 use super::kernel::Kernel;
@@ -15,19 +16,31 @@ use crate::{
     router::RouterPlan,
 };
 
+/// How long Services that are not carried otherwise yet are waited for. Rules that nobody keeps lead to pods that are no
+/// more.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Another way of carrying Services, which removes the rules by which they were carried before: once, when it carries
-/// all of them itself.
+/// all of them itself, or has had its time.
 #[derive(Debug)]
 pub struct WithoutRules<B> {
     backend: B,
     kernel: Kernel,
     removed: bool,
+    /// When all Services were known.
+    told: Option<Instant>,
 }
 
 impl<B: Backend> WithoutRules<B> {
     /// For the virtual IPs of a range.
     pub fn new(range: Ipv4Net, backend: B) -> Self {
-        WithoutRules { backend, kernel: Kernel::new(range), removed: false }
+        WithoutRules { backend, kernel: Kernel::new(range), removed: false, told: None }
+    }
+
+    fn may_remove(&self, summary: &Summary) -> bool {
+        let is_done = summary.pending == 0 && summary.failed.is_empty();
+        let is_over = self.told.is_some_and(|told| told.elapsed() >= PATIENCE);
+        !self.removed && (is_done || is_over)
     }
 
     async fn remove(&mut self) -> Result<(), ReconcileError> {
@@ -63,6 +76,7 @@ impl<B: Backend> Backend for WithoutRules<B> {
     }
 
     fn want_all(&mut self, plans: Vec<ServicePlan>) {
+        self.told.get_or_insert_with(Instant::now);
         self.backend.want_all(plans);
     }
 
@@ -80,9 +94,7 @@ impl<B: Backend> Backend for WithoutRules<B> {
 
     async fn pass(&mut self) -> Result<Summary, ReconcileError> {
         let mut summary = self.backend.pass().await?;
-        if !self.removed
-            && summary.pending == 0
-            && summary.failed.is_empty()
+        if self.may_remove(&summary)
             && let Err(error) = self.remove().await
         {
             let subject = "rules of all Services".to_owned();
