@@ -6,6 +6,8 @@
 //! Flow: look at the table, if that is due → take the addresses of new Services → make of the table what is wanted: the
 //! part that is about Services of which there is news, or all of it if it is not known what is there → have flows of
 //! datagrams forgotten that can't go on as they do → the nginxes.
+//!
+//! Guarantees: neither waits for the other: without Docker Services are carried, and without rules hosts are served.
 
 mod addresses;
 mod flows;
@@ -32,7 +34,7 @@ use self::{
     kernel::Kernel,
     ledger::{Change, Ledger},
 };
-use super::{Backend, router, service};
+use super::{Backend, about_objects, router, service};
 use crate::{
     addresses::Addresses,
     configs::Configs,
@@ -138,6 +140,18 @@ impl<C: Containers, A: Addresses> Nftables<C, A> {
         Ok(())
     }
 
+    /// Those of hosts, whatever becomes of the rules; and the other way round.
+    async fn keep_nginxes(&mut self) -> Result<Summary, ReconcileError> {
+        match self.nginxes.pass().await {
+            Err(error @ ReconcileError::Containers(_)) => {
+                let subject = "nginxes of hosts".to_owned();
+                let failed = vec![Failure { subject, uid: None, error }];
+                Ok(Summary { failed, ..Summary::default() })
+            }
+            done => done.map(about_objects),
+        }
+    }
+
     fn drop_service(&mut self, uid: &str) {
         if let Some(address) = self.services.remove(uid) {
             self.addresses.forget(address);
@@ -153,7 +167,12 @@ impl<C: Containers, A: Addresses> Backend for Nftables<C, A> {
     }
 
     async fn look(&mut self) -> Result<&BTreeSet<Ipv4Addr>, ReconcileError> {
-        self.nginxes.look().await
+        match self.nginxes.look().await {
+            // Services need no containers. A pass looks again, and tells of it.
+            Ok(_) | Err(ReconcileError::Containers(_)) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(self.nginxes.local())
     }
 
     fn distrust_containers(&mut self) {
@@ -166,8 +185,6 @@ impl<C: Containers, A: Addresses> Backend for Nftables<C, A> {
         let gone: Vec<_> = gone.cloned().collect();
         gone.iter().for_each(|uid| self.drop_service(uid));
         plans.into_iter().for_each(|plan| self.want(plan));
-        // With the first complete list only: before it nothing is let go.
-        self.nginxes.want_all(service::KIND, Vec::new());
         self.told = true;
     }
 
@@ -190,15 +207,15 @@ impl<C: Containers, A: Addresses> Backend for Nftables<C, A> {
     }
 
     async fn pass(&mut self) -> Result<Summary, ReconcileError> {
-        self.nginxes.look().await?;
+        self.look().await?;
         let due = self.due.len();
         // Before the first complete list the table stays as it was found.
         let settled = if self.told { self.settle().await } else { Ok(()) };
-        // What carries Services is there before what carried them goes.
-        let mut summary = match &settled {
-            Ok(()) => self.nginxes.pass().await?,
-            Err(_) => Summary::default(),
-        };
+        if self.told && settled.is_ok() {
+            // What carries Services is there before what carried them goes.
+            self.nginxes.want_all(service::KIND, Vec::new());
+        }
+        let mut summary = self.keep_nginxes().await?;
         summary.wanted += self.services.len();
         summary.examined += due;
         if let Err(error) = settled {

@@ -82,6 +82,11 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         Ok(&self.local)
     }
 
+    /// All addresses of this host, as they were seen last.
+    pub(crate) fn local(&self) -> &BTreeSet<Ipv4Addr> {
+        &self.local
+    }
+
     async fn look_at_addresses(&mut self) -> Result<(), ReconcileError> {
         self.addresses.fence().await?;
         self.unguarded = self.addresses.guard().await.err();

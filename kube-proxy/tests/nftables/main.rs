@@ -202,6 +202,22 @@ fn a_change_that_fails_is_made_up_for_by_the_next_pass() {
 }
 
 #[test]
+fn services_are_carried_while_docker_is_away_which_is_told() {
+    on_a_node(async |node| {
+        let mut proxy = node.kube_proxy().await;
+        node.docker.with(|docker| docker.away = true);
+        proxy.look().await.unwrap();
+        proxy.want_all(vec![service(&node.endpoints(&[0]))]);
+        let failed = proxy.pass().await.unwrap().failed;
+        let subjects: Vec<_> = failed.iter().map(|it| it.subject.as_str()).collect();
+        assert_eq!(subjects, ["nginxes of hosts"]);
+        assert_eq!(call(80).unwrap().by, node.pods[0].address);
+        node.docker.with(|docker| docker.away = false);
+        settle(&mut proxy).await;
+    });
+}
+
+#[test]
 fn either_mode_leaves_nothing_of_the_other() {
     on_a_node(async |node| {
         let nginx = Reconciler::new(node.docker.clone(), node.loopback().await, node.configs());
