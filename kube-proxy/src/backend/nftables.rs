@@ -25,7 +25,10 @@ use std::{
 
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
-use packet_filter::nftables::{Contents, Found};
+use packet_filter::{
+    connections::Flows,
+    nftables::{Contents, Found},
+};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -65,6 +68,8 @@ pub struct Nftables<C, A> {
     services: BTreeMap<String, Ipv4Addr>,
     /// By uid, what is not in the ledger yet.
     due: BTreeMap<String, Option<Contents>>,
+    /// What is to be forgotten.
+    stale: BTreeSet<Flows>,
     /// Whether all Services are known.
     told: bool,
     /// Whether the table is as the ledger says, as far as is known.
@@ -84,6 +89,7 @@ impl<C: Containers, A: Addresses> Nftables<C, A> {
             ledger: Ledger::default(),
             services: BTreeMap::new(),
             due: [(FRAME.to_owned(), Some(rules::frame()))].into(),
+            stale: BTreeSet::new(),
             told: false,
             trusted: false,
             rules_seen: None,
@@ -96,14 +102,24 @@ impl<C: Containers, A: Addresses> Nftables<C, A> {
         self.look_at_rules().await?;
         self.addresses.take_missing().await?;
         let Change { before, after } = self.ledger.update(mem::take(&mut self.due));
-        if !self.trusted {
-            return self.repair().await;
+        if self.trusted {
+            self.stale.extend(flows::stale(&before.elements, &after.elements));
+            // Until it is known: what fails may have come about all the same.
+            self.trusted = false;
+            self.kernel.table.change(&Found::of(&before), &after).await?;
+            self.trusted = true;
+        } else {
+            self.repair().await?;
         }
-        // Until it is known: what fails may have come about all the same.
-        self.trusted = false;
-        self.kernel.table.change(&Found::of(&before), &after).await?;
-        self.kernel.forget(flows::stale(&before.elements, &after.elements)).await?;
-        self.trusted = true;
+        self.forget_flows().await
+    }
+
+    /// Each until it is: the table does not tell of them any more.
+    async fn forget_flows(&mut self) -> Result<(), ReconcileError> {
+        while let Some(flows) = self.stale.first().copied() {
+            self.kernel.forget(flows).await?;
+            self.stale.remove(&flows);
+        }
         Ok(())
     }
 
@@ -127,12 +143,12 @@ impl<C: Containers, A: Addresses> Nftables<C, A> {
         let wanted = self.ledger.contents();
         match self.kernel.table.read().await? {
             Some(found) => {
+                self.stale.extend(flows::stale(found.elements(), &wanted.elements));
                 self.kernel.table.change(&found, &wanted).await?;
-                self.kernel.forget(flows::stale(found.elements(), &wanted.elements)).await?;
             }
             None => {
+                self.stale.insert(self.kernel.all_flows());
                 self.kernel.table.replace(&wanted).await?;
-                self.kernel.forget_all().await?;
             }
         }
         self.trusted = true;

@@ -1,6 +1,6 @@
 //! The kernel's side of the rules: their table, the flags without which they do not work, and the flows that it remembers.
 
-use std::{collections::BTreeSet, fs, io};
+use std::{fs, io};
 
 use ipnet::Ipv4Net;
 use packet_filter::{
@@ -33,16 +33,13 @@ impl Kernel {
         FLAGS.into_iter().try_for_each(|flag| set(flag).map_err(|e| ReconcileError::Flag(flag, e)))
     }
 
-    pub(super) async fn forget(&self, flows: BTreeSet<Flows>) -> Result<(), ReconcileError> {
-        for flows in flows {
-            connections::forget(flows).await?;
-        }
-        Ok(())
+    pub(super) async fn forget(&self, flows: Flows) -> Result<(), ReconcileError> {
+        Ok(connections::forget(flows).await?)
     }
 
     /// All flows to virtual IPs.
-    pub(super) async fn forget_all(&self) -> Result<(), ReconcileError> {
-        Ok(connections::forget(Flows::Into(self.range)).await?)
+    pub(super) fn all_flows(&self) -> Flows {
+        Flows::Into(self.range)
     }
 }
 

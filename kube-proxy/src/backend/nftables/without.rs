@@ -27,6 +27,8 @@ pub struct WithoutRules<B> {
     backend: B,
     kernel: Kernel,
     removed: bool,
+    /// Whether there may be flows that are led by rules that are no more.
+    is_led: bool,
     /// When all Services were known.
     told: Option<Instant>,
 }
@@ -34,7 +36,8 @@ pub struct WithoutRules<B> {
 impl<B: Backend> WithoutRules<B> {
     /// For the virtual IPs of a range.
     pub fn new(range: Ipv4Net, backend: B) -> Self {
-        WithoutRules { backend, kernel: Kernel::new(range), removed: false, told: None }
+        let kernel = Kernel::new(range);
+        WithoutRules { backend, kernel, removed: false, is_led: false, told: None }
     }
 
     fn may_remove(&self, summary: &Summary) -> bool {
@@ -50,11 +53,14 @@ impl<B: Backend> WithoutRules<B> {
             Err(Error::Run(_, error)) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
             Ok(Some(_)) => {
+                // Before it is known whether they are gone.
+                self.is_led = true;
                 self.kernel.table.remove().await?;
-                // They would be led by rules that are no more.
-                self.kernel.forget_all().await?;
                 info!(table = self.kernel.table.name, "removed the rules of Services");
             }
+        }
+        if self.is_led {
+            self.kernel.forget(self.kernel.all_flows()).await?;
         }
         self.removed = true;
         Ok(())
