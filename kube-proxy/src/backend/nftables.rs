@@ -170,8 +170,15 @@ impl<C: Containers, A: Addresses> Nftables<C, A> {
 
     fn drop_service(&mut self, uid: &str) {
         if let Some(address) = self.services.remove(uid) {
-            self.addresses.forget(address);
+            self.let_go(address);
             self.due.insert(uid.to_owned(), None);
+        }
+    }
+
+    /// Another Service may have got it before it was said that this one has it no more.
+    fn let_go(&self, address: Ipv4Addr) {
+        if !self.services.values().any(|held| *held == address) {
+            self.addresses.forget(address);
         }
     }
 }
@@ -208,7 +215,7 @@ impl<C: Containers, A: Addresses> Backend for Nftables<C, A> {
         if let Some(before) = self.services.insert(plan.uid.clone(), plan.ip)
             && before != plan.ip
         {
-            self.addresses.forget(before);
+            self.let_go(before);
         }
         self.addresses.want(plan.ip);
         self.due.insert(plan.uid.clone(), Some(rules::of(&plan)));

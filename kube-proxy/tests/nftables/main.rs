@@ -202,6 +202,24 @@ fn a_change_that_fails_is_made_up_for_by_the_next_pass() {
 }
 
 #[test]
+fn an_address_that_another_service_has_got_stays() {
+    on_a_node(async |node| {
+        let plan = |uid: &str| {
+            let plan = service(&node.endpoints(&[0]));
+            ServicePlan { uid: uid.to_owned(), ..plan }
+        };
+        let mut proxy = node.kube_proxy().await;
+        node.serve(&mut proxy, vec![plan("u1")]).await;
+        proxy.want(plan("u2"));
+        proxy.forget("u1");
+        settle(&mut proxy).await;
+        later(11).await;
+        settle(&mut proxy).await;
+        assert_eq!(call(80).unwrap().by, node.pods[0].address);
+    });
+}
+
+#[test]
 fn services_are_carried_while_docker_is_away_which_is_told() {
     on_a_node(async |node| {
         let mut proxy = node.kube_proxy().await;
