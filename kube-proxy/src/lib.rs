@@ -15,6 +15,7 @@
 pub mod addresses;
 mod args;
 pub mod backend;
+mod bridged;
 pub mod check;
 mod clients;
 pub mod configs;

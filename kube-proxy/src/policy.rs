@@ -3,7 +3,6 @@
 //! [`facts`] are what policies go by of the API's objects, `ways` where servers lead to pods; [`compile`] makes [`Rules`] of them, and [`table`] the text that the
 //! kernel is given: functions from values to values. `sync` keeps the kernel's table so.
 
-mod bridged;
 pub mod compile;
 pub mod facts;
 pub mod ranges;

@@ -125,7 +125,7 @@ impl<C: Containers, A: Addresses> Nftables<C, A> {
 
     async fn look_at_rules(&mut self) -> Result<(), ReconcileError> {
         if is_due(self.rules_seen, LOOK_AT_RULES) {
-            self.kernel.set_flags()?;
+            self.kernel.set_flags().await?;
             let found = self.kernel.table.read_rules().await?;
             let as_said = found.is_some_and(|found| found.has_rules_of(&self.ledger.contents()));
             if self.trusted && !as_said {

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{
-    Cluster, Here, Pod, Policy, Protocol, bridged,
+    Cluster, Here, Pod, Policy, Protocol,
     facts::Service,
     rules::At,
     table,
@@ -25,6 +25,7 @@ use super::{
     ways::{self, Planned},
 };
 use crate::{
+    bridged,
     metrics::count,
     pace::{Outcome, Pace},
     plan::{self, Place},

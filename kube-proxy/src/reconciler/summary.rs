@@ -4,6 +4,7 @@ use std::{io, net::SocketAddrV4};
 
 use crate::{
     addresses::AddressError,
+    bridged::Unset,
     configs::ConfigError,
     containers::ContainerError,
     instance::{InstanceSpec, Step},
@@ -27,6 +28,9 @@ pub enum ReconcileError {
     /// A flag of the kernel's.
     #[error("setting {0}")]
     Flag(&'static str, #[source] std::io::Error),
+    /// Another one.
+    #[error("packets between pods of one node do not go by rules")]
+    Bridged(#[from] Unset),
     /// Told to, and given time, nginx still goes by another configuration, or by none.
     #[error("its nginx does not take its configuration: {0}")]
     NotTaken(String),

@@ -8,12 +8,10 @@ use packet_filter::{
     nftables::Table,
 };
 
-use crate::reconciler::ReconcileError;
+use crate::{bridged, reconciler::ReconcileError};
 
-/// What rules of addresses need: that packets are passed on between links, and that those between ports of one bridge
-/// go by the rules as well. The second is there once the kernel's module `br_netfilter` is, which Docker loads.
-const FLAGS: [&str; 2] =
-    ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/bridge/bridge-nf-call-iptables"];
+/// Whether packets are passed on between links.
+const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 
 #[derive(Debug)]
 pub(super) struct Kernel {
@@ -29,8 +27,10 @@ impl Kernel {
         Kernel { table: Table { family: "ip", name }, range }
     }
 
-    pub(super) fn set_flags(&self) -> Result<(), ReconcileError> {
-        FLAGS.into_iter().try_for_each(|flag| set(flag).map_err(|e| ReconcileError::Flag(flag, e)))
+    /// What rules of addresses need: also that packets between ports of one bridge go by them.
+    pub(super) async fn set_flags(&self) -> Result<(), ReconcileError> {
+        set(FORWARDING).map_err(|error| ReconcileError::Flag(FORWARDING, error))?;
+        Ok(bridged::packets_meet_the_rules().await?)
     }
 
     pub(super) async fn forget(&self, flows: Flows) -> Result<(), ReconcileError> {

@@ -12,12 +12,12 @@ const FLAGS: [&str; 3] =
 /// A flag that can't be set.
 #[derive(Debug, thiserror::Error)]
 #[error("{flag} can't be set; load the kernel's module br_netfilter")]
-pub(super) struct Unset {
+pub struct Unset {
     flag: &'static str,
     source: io::Error,
 }
 
-pub(super) async fn packets_meet_the_rules() -> Result<(), Unset> {
+pub(crate) async fn packets_meet_the_rules() -> Result<(), Unset> {
     if !Path::new(FOLDER).exists() {
         // What comes of it is seen below.
         let _ = Command::new("modprobe").arg("br_netfilter").status().await;
