@@ -45,6 +45,11 @@ pub trait Backend: Send {
     /// This is what the router of DNS objects does; without one there is none.
     fn want_router(&mut self, plan: Option<RouterPlan>);
 
+    /// Whether those who come by node ports, external IPs and load balancers' addresses are served, too.
+    fn serves_from_outside(&self) -> bool {
+        true
+    }
+
     /// Does what there is to do for Services that are not known to be as they should. What was never
     /// wanted and is found on the node goes.
     async fn pass(&mut self) -> Result<Summary, ReconcileError>;

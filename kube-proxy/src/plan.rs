@@ -202,6 +202,15 @@ impl fmt::Display for PortRef {
     }
 }
 
+impl ServicePlan {
+    /// Whether it is also to be reached by node ports, external IPs or load balancers' addresses, of whatever host.
+    pub(crate) fn is_for_outside(&self) -> bool {
+        let Outside { external_ips, balancer_ips, .. } = &self.outside;
+        let has_node_ports = self.ports.iter().any(|port| port.node_port.is_some());
+        has_node_ports || !external_ips.is_empty() || !balancer_ips.is_empty()
+    }
+}
+
 impl fmt::Display for ServicePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)

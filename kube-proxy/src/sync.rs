@@ -102,14 +102,24 @@ async fn pass(
     backend: &mut dyn Backend,
     planned: &mut Planned,
 ) -> Result<Summary, ReconcileError> {
-    let place = world.place(here, backend.look().await?);
-    planned.update(world, place, backend);
-    let result = backend.pass().await;
-    let failed = planned.health_checks.settle(result.is_ok()).await;
+    let result = serve(world, here, backend, planned).await;
+    let serves = result.is_ok() && backend.serves_from_outside();
+    let failed = planned.health_checks.settle(serves).await;
     result.map(|mut summary| {
         summary.failed.extend(failed);
         summary
     })
+}
+
+async fn serve(
+    world: &World,
+    here: &Here,
+    backend: &mut dyn Backend,
+    planned: &mut Planned,
+) -> Result<Summary, ReconcileError> {
+    let place = world.place(here, backend.look().await?);
+    planned.update(world, place, backend);
+    backend.pass().await
 }
 
 impl Planned {
@@ -189,11 +199,14 @@ impl Outlets {
         debug!(?summary, "pass");
         self.metrics.record(&summary);
         let pending = summary.pending > 0;
-        let faults: Vec<_> = summary.failed.into_iter().map(FailureText::from).collect();
-        self.tell(&faults, told);
+        let failed = summary.failed.len();
+        let all = summary.failed.into_iter().chain(summary.unserved);
+        let all: Vec<_> = all.map(FailureText::from).collect();
+        self.tell(&all, told);
+        let faults = &all[..failed];
         match faults.is_empty() {
             false => {
-                let failed = self.fail(&sentence(&faults));
+                let failed = self.fail(&sentence(faults));
                 if pending { Outcome::Both } else { failed }
             }
             true => {

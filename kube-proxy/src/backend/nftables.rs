@@ -66,6 +66,8 @@ pub struct Nftables<C, A> {
     ledger: Ledger,
     /// By uid, the virtual IPs of all Services.
     services: BTreeMap<String, Ipv4Addr>,
+    /// By uid, those that are also reached in ways that are not served.
+    unserved: BTreeMap<String, String>,
     /// By uid, what is not in the ledger yet.
     due: BTreeMap<String, Option<Contents>>,
     /// What is to be forgotten.
@@ -88,6 +90,7 @@ impl<C: Containers, A: Addresses> Nftables<C, A> {
             kernel: Kernel::new(range),
             ledger: Ledger::default(),
             services: BTreeMap::new(),
+            unserved: BTreeMap::new(),
             due: [(FRAME.to_owned(), Some(rules::frame()))].into(),
             stale: BTreeSet::new(),
             told: false,
@@ -169,6 +172,7 @@ impl<C: Containers, A: Addresses> Nftables<C, A> {
     }
 
     fn drop_service(&mut self, uid: &str) {
+        self.unserved.remove(uid);
         if let Some(address) = self.services.remove(uid) {
             self.let_go(address);
             self.due.insert(uid.to_owned(), None);
@@ -217,6 +221,11 @@ impl<C: Containers, A: Addresses> Backend for Nftables<C, A> {
         {
             self.let_go(before);
         }
+        if plan.is_for_outside() {
+            self.unserved.insert(plan.uid.clone(), plan.to_string());
+        } else {
+            self.unserved.remove(&plan.uid);
+        }
         self.addresses.want(plan.ip);
         self.due.insert(plan.uid.clone(), Some(rules::of(&plan)));
     }
@@ -227,6 +236,10 @@ impl<C: Containers, A: Addresses> Backend for Nftables<C, A> {
 
     fn want_router(&mut self, plan: Option<RouterPlan>) {
         self.nginxes.want_all(router::KIND, plan.iter().flat_map(router::specs).collect());
+    }
+
+    fn serves_from_outside(&self) -> bool {
+        false
     }
 
     async fn pass(&mut self) -> Result<Summary, ReconcileError> {
@@ -241,6 +254,11 @@ impl<C: Containers, A: Addresses> Backend for Nftables<C, A> {
         let mut summary = self.keep_nginxes().await?;
         summary.wanted += self.services.len();
         summary.examined += due;
+        summary.unserved.extend(self.unserved.iter().map(|(uid, owner)| Failure {
+            subject: owner.clone(),
+            uid: Some(uid.clone()),
+            error: ReconcileError::OutsideOfMode,
+        }));
         if let Err(error) = settled {
             summary.failed.push(Failure {
                 subject: "rules of all Services".to_owned(),

@@ -42,6 +42,12 @@ pub enum ReconcileError {
         /// Why.
         source: io::Error,
     },
+    /// This way of carrying Services does not serve it.
+    #[error(
+        "node ports, external IPs and load balancers' addresses are not served with --proxy-mode \
+         nftables"
+    )]
+    OutsideOfMode,
     /// Nginx has ended soon after it was started.
     #[error("its nginx has ended: {0}")]
     Ended(String),
@@ -79,6 +85,8 @@ pub struct Summary {
     pub workers_ended: usize,
     /// What is not as it should be.
     pub failed: Vec<Failure>,
+    /// What can't be as it should, whatever is tried: users are told, and it is no fault of this host.
+    pub unserved: Vec<Failure>,
 }
 
 impl Summary {

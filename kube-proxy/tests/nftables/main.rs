@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, io::ErrorKind, net::Ipv4Addr, time::Duration};
 use kube_proxy::{
     backend::{Backend, Nginx, WithoutRules},
     plan::ServicePlan,
-    reconciler::Reconciler,
+    reconciler::{Failure, Reconciler},
 };
 use rig::{Answer, VIP, call, connect, flow, nft, on_a_node, range, service, settle};
 
@@ -198,6 +198,23 @@ fn a_change_that_fails_is_made_up_for_by_the_next_pass() {
         assert_eq!(failed.len(), 1, "{failed:?}");
         settle(&mut proxy).await;
         assert_eq!(call(80).unwrap().by, node.pods[1].address);
+    });
+}
+
+#[test]
+fn node_ports_are_not_served_which_is_told_of_the_service() {
+    on_a_node(async |node| {
+        let mut proxy = node.kube_proxy().await;
+        let mut plan = service(&node.endpoints(&[0]));
+        plan.ports[1].node_port = Some(30080);
+        proxy.want_all(vec![plan]);
+        let summary = proxy.pass().await.unwrap();
+        assert!(summary.failed.is_empty() && !proxy.serves_from_outside());
+        let told = |it: &Failure| (it.subject.clone(), it.uid.clone());
+        let told: Vec<_> = summary.unserved.iter().map(told).collect();
+        assert_eq!(told, [("default/web".to_owned(), Some("u1".to_owned()))]);
+        proxy.forget("u1");
+        assert!(proxy.pass().await.unwrap().unserved.is_empty());
     });
 }
 

@@ -98,6 +98,10 @@ impl<B: Backend> Backend for WithoutRules<B> {
         self.backend.want_router(plan);
     }
 
+    fn serves_from_outside(&self) -> bool {
+        self.backend.serves_from_outside()
+    }
+
     async fn pass(&mut self) -> Result<Summary, ReconcileError> {
         let mut summary = self.backend.pass().await?;
         if self.may_remove(&summary)
