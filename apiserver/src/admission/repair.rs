@@ -58,14 +58,26 @@ impl Repair<'_> {
     /// Gives back claims that no service holds, claims what services hold without, and reports the rest.
     ///
     /// *Assumptions*: `suspects` are the claims without a service of the call before; a claim is given back only if it
-    /// was suspect then already, since a service may be on its way between claim and creation. They are replaced by
+    /// was suspect then already, since a service may be on its way between claim and creation; with a service that can't
+    /// be read none is, as nobody knows what that one holds. They are replaced by
     /// those of this call. *Order*: services are read before claims, so that a service created in between is no fault.
     pub(crate) async fn run(&self, suspects: &mut Suspects) -> Result<Vec<Warning>, ApiError> {
         let Some(def) = self.catalogue.find("", "v1", "services") else { return Ok(Vec::new()) };
         let snapshot = self.storage.list(&def.prefix(None), ReadAt::MostRecent).await?;
-        // With a service that can't be read nobody knows what it holds, and nothing can be given back.
-        let services = snapshot.items.iter().map(|item| Ok(readable(item)?.value()));
-        let services = services.collect::<Result<Vec<Value>, ApiError>>()?;
+        let mut services = Vec::new();
+        let mut all_are_read = true;
+        for item in snapshot.items.iter() {
+            match readable(item) {
+                Ok(service) => services.push(service.value()),
+                Err(error) => {
+                    tracing::warn!(%error, "a service can't be read; no cluster IP or node port is given back");
+                    all_are_read = false;
+                }
+            }
+        }
+        if !all_are_read {
+            *suspects = Suspects::default();
+        }
         let (addresses, ports) = (ClusterIps(self.addresses), NodePorts(self.ports));
         let mut warnings = self.sweep(def, &services, &addresses, &mut suspects.addresses).await?;
         warnings.extend(self.sweep(def, &services, &ports, &mut suspects.ports).await?);
