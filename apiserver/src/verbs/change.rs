@@ -146,6 +146,8 @@ async fn write(
         return Ok(json);
     }
     path.storage.remove(at, old.revision).await?;
+    // What this very change gave up is in the object no more.
+    path.admission.changed(at, before, object).await;
     path.admission.removed(at, object).await;
     Ok(encoded::versioned(object, None)?)
 }

@@ -60,7 +60,10 @@ pub(super) fn of(spec: &ServiceSpec, old: Option<&ServiceSpec>) -> Wishes {
     if has_node_ports(spec) {
         ports(spec, &before, old.is_none(), &mut wishes);
     }
-    if has_health_check(spec) && !old.is_some_and(has_health_check) {
+    // One of before there were such ports has none yet.
+    let has_one =
+        |old: &ServiceSpec| has_health_check(old) && number(old.health_check_node_port).is_some();
+    if has_health_check(spec) && !old.is_some_and(has_one) {
         match number(spec.health_check_node_port) {
             Some(number) => wishes.these.push((Target::HealthCheck, number)),
             None => wishes.any.push(vec![Target::HealthCheck]),
@@ -157,6 +160,7 @@ mod tests {
         let this = Wishes { these, ..Wishes::default() };
         check(Some(balanced("Cluster", &json!({}))), balanced("Local", &given), &this);
         check(Some(balanced("Local", &given)), balanced("Local", &given), &Wishes::default());
+        check(Some(balanced("Local", &json!({}))), balanced("Local", &json!({})), &any);
     }
 
     #[test]

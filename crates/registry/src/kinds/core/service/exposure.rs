@@ -47,7 +47,9 @@ pub(super) fn update(
         errors.invalid(&path, text(class.as_ref()), "may not change once set");
     }
     let is_same = new.health_check_node_port == old.health_check_node_port;
-    if has_health_check(old) && has_health_check(new) && !is_same {
+    // One of before there were such ports gets its own.
+    let had_one = old.health_check_node_port.unwrap_or(0) != 0;
+    if has_health_check(old) && has_health_check(new) && had_one && !is_same {
         errors.forbidden(&path.child("healthCheckNodePort"), "field is immutable");
     }
 }
