@@ -186,7 +186,9 @@ fn carry_services(
             let nginx = Nginx(Reconciler::new(docker, addresses, configs));
             Box::new(WithoutRules::new(range, nginx))
         }
-        ProxyMode::Nftables => Box::new(Nftables::new(range, docker, addresses, configs)),
+        ProxyMode::Nftables => {
+            Box::new(Nftables::new(range, args.cluster_cidr, docker, addresses, configs))
+        }
     }
 }
 

@@ -81,8 +81,14 @@ pub struct Nftables<C, A> {
 }
 
 impl<C: Containers, A: Addresses> Nftables<C, A> {
-    /// For the virtual IPs of a range.
-    pub fn new(range: Ipv4Net, containers: C, addresses: A, configs: Configs) -> Self {
+    /// For the virtual IPs of a range, in a cluster whose pods have addresses of another.
+    pub fn new(
+        range: Ipv4Net,
+        pods: Ipv4Net,
+        containers: C,
+        addresses: A,
+        configs: Configs,
+    ) -> Self {
         let addresses = ServiceAddresses::new(addresses);
         Nftables {
             nginxes: Reconciler::new(containers, addresses.clone(), configs),
@@ -91,7 +97,7 @@ impl<C: Containers, A: Addresses> Nftables<C, A> {
             ledger: Ledger::default(),
             services: BTreeMap::new(),
             unserved: BTreeMap::new(),
-            due: [(FRAME.to_owned(), Some(rules::frame()))].into(),
+            due: [(FRAME.to_owned(), Some(rules::frame(pods)))].into(),
             stale: BTreeSet::new(),
             told: false,
             trusted: false,

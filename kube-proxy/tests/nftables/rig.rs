@@ -55,7 +55,8 @@ pub(crate) struct Node {
 impl Node {
     /// A kube-proxy that begins.
     pub(crate) async fn kube_proxy(&self) -> Nftables<Fake, Loopback> {
-        Nftables::new(range(), self.docker.clone(), self.loopback().await, self.configs())
+        let (pods, loopback) = ("10.244.0.0/16".parse().unwrap(), self.loopback().await);
+        Nftables::new(range(), pods, self.docker.clone(), loopback, self.configs())
     }
 
     pub(crate) fn configs(&self) -> Configs {

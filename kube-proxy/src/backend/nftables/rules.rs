@@ -7,6 +7,7 @@
 
 use std::net::SocketAddrV4;
 
+use ipnet::Ipv4Net;
 use packet_filter::nftables::{Chain, Contents, Set, SetKind};
 use sha2::{Digest, Sha256};
 
@@ -30,24 +31,24 @@ const CLIENTS: usize = 65_536;
 /// What there is whatever Services there are. Before all others who translate addresses: rules of others are about
 /// addresses that are none of a Service's.
 ///
-/// Who comes from this host has the virtual IP for an address itself, which is on each node.
-pub(super) fn frame() -> Contents {
+/// Who comes from this host has the virtual IP for an address itself, which is on each node. Who is none of the cluster's
+/// pods (`pods`: their range) may have another way from the endpoint's host: the answer comes by this one.
+pub(super) fn frame(pods: Ipv4Net) -> Contents {
     let mut frame = Contents::default();
     let mut chain = |name: &str, hook: Option<&str>, rules: &[String]| {
         let chain = Chain { hook: hook.map(str::to_owned), rules: rules.to_vec() };
         frame.chains.insert(name.to_owned(), chain);
     };
-    let words = |rules: &[&str]| rules.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
-    chain("prerouting", Some("type nat hook prerouting priority -101"), &words(&["jump serve"]));
+    let mark = format!("meta mark set meta mark or {MASQUERADE}");
+    let [serve, unmark] =
+        ["jump serve".to_owned(), format!("meta mark set meta mark and {NO_MASQUERADE}")];
+    let from_outside = format!("ip saddr != {pods} {mark}");
     chain(
-        "output",
-        Some("type nat hook output priority -101"),
-        &[
-            format!("meta mark set meta mark or {MASQUERADE}"),
-            "jump serve".to_owned(),
-            format!("meta mark set meta mark and {NO_MASQUERADE}"),
-        ],
+        "prerouting",
+        Some("type nat hook prerouting priority -101"),
+        &[from_outside, serve.clone(), unmark.clone()],
     );
+    chain("output", Some("type nat hook output priority -101"), &[mark, serve, unmark]);
     chain("serve", None, &[format!("{KEY} vmap @{SERVICES}")]);
     chain(
         "postrouting",

@@ -47,7 +47,7 @@ fn check(contents: &Contents, expected: &Expect) {
 #[test]
 fn there_is_a_frame_without_services() {
     check(
-        &frame(),
+        &frame("10.244.0.0/16".parse().unwrap()),
         &expect![[r#"
         Map endpoints-tcp { typeof ip daddr . tcp dport . numgen random mod 2 : ip daddr . tcp dport }
         Map endpoints-udp { typeof ip daddr . udp dport . numgen random mod 2 : ip daddr . udp dport }
@@ -66,7 +66,9 @@ fn there_is_a_frame_without_services() {
         }
         chain prerouting {
             type nat hook prerouting priority -101
+            ip saddr != 10.244.0.0/16 meta mark set meta mark or 0x4000
             jump serve
+            meta mark set meta mark and 0xffffbfff
         }
         chain serve {
             ip daddr . meta l4proto . th dport vmap @services
