@@ -237,6 +237,21 @@ async fn node_ports_stay_with_their_ports_and_are_free_when_these_or_the_type_go
 }
 
 #[tokio::test]
+async fn node_ports_that_the_last_change_of_a_service_gave_up_are_free_with_it() {
+    let api = few().await;
+    let mut held = node_port("s", &json!([{"port": 1, "nodePort": 30001}]));
+    held["metadata"]["finalizers"] = json!(["example.com/held"]);
+    api.post(SERVICES, &held).await.ok();
+    let path = format!("{SERVICES}/s");
+    api.delete(&path).await.ok();
+    let last = json!({"metadata": {"finalizers": null}, "spec": {"type": "ClusterIP"}});
+    api.patch(&path, "merge-patch", &last).await.ok();
+    api.get(&path).await.fails(404, "NotFound");
+    let again = node_port("t", &json!([{"port": 1, "nodePort": 30001}]));
+    api.post(SERVICES, &again).await.ok();
+}
+
+#[tokio::test]
 async fn a_balanced_service_has_a_health_check_while_its_policy_is_local() {
     let api = few().await;
     let balanced = |policy: &str| {
