@@ -2,7 +2,7 @@
 //! `pkg/proxy/healthcheck`). It is the same whatever carries the Services.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::SocketAddrV4,
     sync::{
@@ -49,8 +49,10 @@ struct Answer {
 impl HealthChecks {
     /// These are all Services.
     pub(crate) fn want_all(&mut self, plans: &[ServicePlan]) {
-        let uids: Vec<_> = plans.iter().map(|plan| &plan.uid).collect();
-        self.wanted.retain(|uid, _| uids.contains(&uid));
+        let uids: BTreeSet<_> = plans.iter().map(|plan| &plan.uid).collect();
+        let gone = self.wanted.keys().filter(|uid| !uids.contains(uid));
+        let gone: Vec<_> = gone.cloned().collect();
+        gone.iter().for_each(|uid| self.forget(uid));
         plans.iter().for_each(|plan| self.want(plan));
     }
 
@@ -75,7 +77,10 @@ impl HealthChecks {
 
     /// There is no Service of this uid any more.
     pub(crate) fn forget(&mut self, uid: &str) {
-        self.wanted.remove(uid);
+        if let Some(gone) = self.wanted.remove(uid) {
+            // Connections that are open outlive the server.
+            gone.answer.endpoints.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Listens where it is wanted and nowhere else; gives what can't be listened on. `proxies`: whether Services are
@@ -119,6 +124,8 @@ async fn respond(State(answer): State<Answer>) -> impl IntoResponse {
     };
     let headers = [
         ("Content-Type", "application/json".to_owned()),
+        // Who asks again meets the server of then: this one's may be a Service that is gone.
+        ("Connection", "close".to_owned()),
         ("X-Content-Type-Options", "nosniff".to_owned()),
         ("X-Load-Balancing-Endpoint-Weight", endpoints.to_string()),
     ];
