@@ -75,6 +75,10 @@ impl Approver {
                 "Auto approving self kubelet client certificate after SubjectAccessReview.",
             ));
         }
+        // A node may do nearly everything by its group, but is not to be another one.
+        if is_of_node(csr) {
+            return Ok(None);
+        }
         let may = self.may(csr, "nodeclient").await?;
         Ok(may.then_some("Auto approving kubelet client certificate after SubjectAccessReview."))
     }
@@ -104,6 +108,13 @@ impl Approver {
         let answer = answer.step("asking what a requester may do")?;
         Ok(answer.status.is_some_and(|status| status.allowed))
     }
+}
+
+/// Whether a node asks.
+fn is_of_node(csr: &Csr) -> bool {
+    let user = csr.spec.username.as_deref().unwrap_or_default();
+    user.starts_with(kubelet::USER_PREFIX)
+        || csr.spec.groups.iter().flatten().any(|group| group == kubelet::GROUP)
 }
 
 fn is_client(csr: &Csr, request: &Request) -> bool {
