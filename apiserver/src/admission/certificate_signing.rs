@@ -18,7 +18,7 @@ use registry::{AnyObject, Subresource};
 use super::{Attributes, Claim, Operation, Plugin};
 use crate::{
     identity::Identity,
-    rbac::{Action, Asked, Decision, Rbac},
+    rbac::{Action, Asked, Decision, NODES, Rbac, is_reserved_user},
 };
 
 const GROUP: &str = "certificates.k8s.io";
@@ -119,16 +119,19 @@ fn date_conditions(csr: &mut Csr, old: Option<&Csr>, now: Timestamp) {
     }
 }
 
-/// Kubernetes' `CertificateSubjectRestriction`.
+/// Kubernetes' `CertificateSubjectRestriction`; and names of programs and nodes, which have all rights here, are for those.
 fn check_subject(attributes: &Attributes<'_>, spec: &Spec) -> Result<(), ApiError> {
     if spec.signer_name != USER_SIGNER {
         return Ok(());
     }
     // What can't be read is refused by the kind itself.
     let Ok(request) = Request::parse(&spec.request.0) else { return Ok(()) };
-    if request.organizations.iter().all(|group| group != MASTERS) {
-        return Ok(());
-    }
-    let why = format!("use of {USER_SIGNER} signer with {MASTERS} group is not allowed");
+    let reserved = |group: &&String| [MASTERS, NODES].contains(&group.as_str());
+    let what = match request.organizations.iter().find(reserved) {
+        Some(group) => format!("{group} group"),
+        None if is_reserved_user(&request.common_name) => format!("{} user", request.common_name),
+        None => return Ok(()),
+    };
+    let why = format!("use of {USER_SIGNER} signer with {what} is not allowed");
     Err(ApiError::forbidden(GROUP, PLURAL, attributes.at.name, &why))
 }

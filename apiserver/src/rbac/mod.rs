@@ -23,11 +23,17 @@ pub(crate) use self::{
 /// The group that may do everything, whoever vouches.
 const MASTERS: &str = "system:masters";
 /// The kubelets.
-const NODES: &str = "system:nodes";
+pub(crate) const NODES: &str = "system:nodes";
+/// What kubelets' names as users begin with.
+const NODE_PREFIX: &str = "system:node:";
+/// As what the API server connects to kubelets.
+const TO_KUBELETS: &str = "system:kube-apiserver";
+/// Approves and signs requests for certificates.
+const CONTROLLERS: &str = "system:kube-controller-manager";
 /// The programs of the cluster.
 const PROGRAMS: [&str; 5] = [
     "system:apiserver",
-    "system:kube-controller-manager",
+    CONTROLLERS,
     "system:kube-proxy",
     "system:kube-scheduler",
     "system:serverless-gateway",
@@ -136,7 +142,27 @@ impl Rbac {
 fn may_by_name(identity: &Identity, asked: Asked<'_>) -> bool {
     let connects = |sub: Option<&str>| sub.is_some_and(|sub| CONNECTIONS.contains(&sub));
     let needs_person = matches!(asked, Asked::Resource(action) if connects(action.subresource));
-    is_master(identity) || is_program(identity) && !needs_person
+    let is_others = decides_certificates(asked) && identity.user != CONTROLLERS;
+    is_master(identity) || is_program(identity) && !needs_person && !is_others
+}
+
+/// Whether who may do it can have a certificate made for whomever it likes, and so have all rights.
+fn decides_certificates(asked: Asked<'_>) -> bool {
+    let Asked::Resource(action) = asked else { return false };
+    let is_read = ["get", "list", "watch"].contains(&action.verb);
+    let is_decision = match action.resource {
+        "signers" => true,
+        "certificatesigningrequests" => {
+            action.subresource.is_some_and(|sub| ["approval", "status"].contains(&sub))
+        }
+        _ => false,
+    };
+    action.group == "certificates.k8s.io" && is_decision && !is_read
+}
+
+/// Whether a user of this name is one of the cluster's own programs or nodes, whose certificates are not made for others.
+pub(crate) fn is_reserved_user(name: &str) -> bool {
+    PROGRAMS.contains(&name) || name == TO_KUBELETS || name.starts_with(NODE_PREFIX)
 }
 
 /// Whether the identity has every right, and so can give any to others.
@@ -176,5 +202,42 @@ mod tests {
             }
         }
         assert!(!may(&Identity::new("jane", &["system:authenticated"]), None));
+    }
+
+    #[test]
+    fn of_the_programs_the_controllers_alone_decide_requests_for_certificates() {
+        let group = "certificates.k8s.io";
+        let csrs = "certificatesigningrequests";
+        let decisions = [
+            Action { verb: "approve", group, resource: "signers", ..Action::default() },
+            Action { verb: "sign", group, resource: "signers", ..Action::default() },
+            Action {
+                verb: "update",
+                group,
+                resource: csrs,
+                subresource: Some("approval"),
+                ..Action::default()
+            },
+            Action {
+                verb: "patch",
+                group,
+                resource: csrs,
+                subresource: Some("status"),
+                ..Action::default()
+            },
+        ];
+        let node = Identity::new("system:node:n1", &[NODES]);
+        let proxy = Identity::new("system:kube-proxy", &[]);
+        let controllers = Identity::new(CONTROLLERS, &[]);
+        for action in decisions {
+            let may = |identity: &Identity| may_by_name(identity, Asked::Resource(action));
+            assert!(may(&controllers) && may(&Identity::admin()), "{action:?}");
+            assert!(!may(&node) && !may(&proxy), "{action:?}");
+        }
+        let create = Action { verb: "create", group, resource: csrs, ..Action::default() };
+        let read = Action { verb: "get", subresource: Some("status"), ..create };
+        for action in [create, read] {
+            assert!(may_by_name(&node, Asked::Resource(action)), "{action:?}");
+        }
     }
 }

@@ -14,8 +14,12 @@ const REVIEWS: &str = "/apis/authentication.k8s.io/v1/tokenreviews";
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 
 fn csr(groups: &[&str]) -> Value {
+    csr_of("jane", groups)
+}
+
+fn csr_of(user: &str, groups: &[&str]) -> Value {
     let key = certificates::new_key().unwrap();
-    let request = certificates::new_request(&key, "jane", groups, &[]).unwrap();
+    let request = certificates::new_request(&key, user, groups, &[]).unwrap();
     json!({"metadata": {"name": "a"}, "spec": {
         "request": base64(&request), "signerName": "kubernetes.io/kube-apiserver-client",
         "usages": ["client auth"], "username": "somebody-else",
@@ -55,11 +59,34 @@ async fn a_request_says_who_asks_and_when_it_was_decided() {
 }
 
 #[tokio::test]
-async fn nobody_gets_a_certificate_of_the_group_that_may_do_everything() {
+async fn nobody_gets_a_certificate_of_who_may_do_everything() {
     let api = Api::start().await;
-    let message = api.post(CSRS, &csr(&["system:masters"])).await.fails(403, "Forbidden");
-    let why = "use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed";
-    assert!(message.ends_with(why), "{message}");
+    let check = async |user: &str, groups: &[&str], what: &str| {
+        let message = api.post(CSRS, &csr_of(user, groups)).await.fails(403, "Forbidden");
+        let why =
+            format!("use of kubernetes.io/kube-apiserver-client signer with {what} is not allowed");
+        assert!(message.ends_with(&why), "{message}");
+    };
+    check("jane", &["system:masters"], "system:masters group").await;
+    check("jane", &["system:nodes"], "system:nodes group").await;
+    for user in ["system:node:n1", "system:kube-scheduler", "system:kube-apiserver"] {
+        check(user, &[], &format!("{user} user")).await;
+    }
+}
+
+#[tokio::test]
+async fn nodes_and_other_programs_decide_no_requests_and_the_controllers_do() {
+    let api = Api::start().await;
+    let created = api.post(CSRS, &csr(&["dev"])).await.ok();
+    let wanted = approved(&created);
+    let node = || Identity::new("system:node:n1", &["system:nodes", "system:authenticated"]);
+    let proxy = || Identity::new("system:kube-proxy", &["system:authenticated"]);
+    for path in [format!("{CSRS}/a/approval"), format!("{CSRS}/a/status")] {
+        send_as(&api, node(), "PUT", &path, &wanted).await.fails(403, "Forbidden");
+        send_as(&api, proxy(), "PUT", &path, &wanted).await.fails(403, "Forbidden");
+    }
+    let controllers = Identity::new("system:kube-controller-manager", &["system:authenticated"]);
+    send_as(&api, controllers, "PUT", &format!("{CSRS}/a/approval"), &wanted).await.ok();
 }
 
 #[tokio::test]
