@@ -1,6 +1,7 @@
 //! The address range of all pods, cut into equal parts, one for each node.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use ipnet::Ipv4Net;
 
@@ -30,6 +31,11 @@ impl Network {
             return Err(NetworkError { cluster, node_prefix });
         }
         Ok(Self { cluster, node_prefix })
+    }
+
+    /// Whether an address is a pod's, if it is anybody's.
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        matches!(address, IpAddr::V4(address) if self.cluster.contains(&address))
     }
 
     /// The first part that overlaps none of those in use; `None` if all are.

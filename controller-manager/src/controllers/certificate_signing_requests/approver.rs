@@ -16,6 +16,7 @@ use super::{APPROVED, DENIED, has, serving, usages, with, write};
 use crate::context::Context;
 use crate::frame::{Controller, Error, Next, ObjectKey, Registered, Step};
 use crate::informers::Informers;
+use crate::network::Network;
 
 /// What was refused is asked again: a role may come, or a node register its address.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -23,13 +24,17 @@ const AGAIN: Duration = Duration::from_secs(10);
 pub(crate) fn register(context: &Context) -> Registered {
     let queue = super::queue(context);
     let informers = context.informers.clone();
-    let approver = Approver { client: context.client(), informers: informers.clone() };
+    let (client, pods) = (context.client(), context.settings.pod_network);
+    let approver = Approver { client, pods, informers: informers.clone() };
+    let Informers { certificate_signing_requests, nodes, services, endpoints, .. } = &informers;
     let registered = Registered::new(approver, queue);
-    registered.reads(&*informers.certificate_signing_requests).reads(&*informers.nodes)
+    registered.reads(certificate_signing_requests).reads(nodes).reads(services).reads(endpoints)
 }
 
 struct Approver {
     client: Client,
+    /// Where pod addresses come from.
+    pods: Network,
     informers: Informers,
 }
 
@@ -62,8 +67,8 @@ impl Approver {
     async fn judge(&self, csr: &Csr, request: &Request) -> Result<Option<&'static str>, Error> {
         if serving::is_one(csr, request) {
             let nodes = self.informers.nodes.list();
-            return Ok(serving::may_have(request, &nodes).then_some(
-                "Auto approving kubelet serving certificate for the addresses of its node.",
+            return Ok(serving::may_have(request, &nodes, &self.foreign()).then_some(
+                "Auto approving kubelet serving certificate for the name and addresses of its node.",
             ));
         }
         if !is_client(csr, request) {
@@ -81,6 +86,12 @@ impl Approver {
         }
         let may = self.may(csr, "nodeclient").await?;
         Ok(may.then_some("Auto approving kubelet client certificate after SubjectAccessReview."))
+    }
+
+    /// What is no node's.
+    fn foreign(&self) -> serving::Foreign {
+        let servers = self.informers.endpoints.get(&ObjectKey::new("default", "kubernetes"));
+        serving::Foreign::new(self.pods, &self.informers.services.list(), servers.as_deref())
     }
 
     /// Whether who asks may have such a certificate.

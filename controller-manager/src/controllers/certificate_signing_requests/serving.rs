@@ -1,12 +1,15 @@
-//! Which addresses a kubelet may have a certificate for: those of its own node that no other node has. Pure.
+//! What a kubelet may have a certificate for: the name of its own node, and addresses of it that nobody else has. Pure.
 
+use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use api_types::api::certificates::v1::CertificateSigningRequest as Csr;
-use api_types::api::core::v1::Node;
+use api_types::api::core::v1::{Endpoints, Node, Service};
 use certificates::{Request, kubelet};
 
 use super::usages;
+use crate::network::Network;
 use crate::nodes;
 
 /// Whether a kubelet asks for a certificate to serve with, for itself.
@@ -17,20 +20,66 @@ pub(super) fn is_one(csr: &Csr, request: &Request) -> bool {
         && kubelet::check_serving(request, usages(csr)).is_ok()
 }
 
-/// Whether all that the request names is its node's, and no other's: a node says itself which addresses it has.
-pub(super) fn may_have(request: &Request, all: &[Arc<Node>]) -> bool {
+/// Addresses that are no node's, whatever it says: of pods, of Services, of the API servers, and of every host alike.
+#[derive(Debug)]
+pub(super) struct Foreign {
+    pods: Network,
+    taken: HashSet<IpAddr>,
+}
+
+impl Foreign {
+    /// `servers` are the endpoints of the Service `kubernetes`.
+    pub(super) fn new(
+        pods: Network,
+        services: &[Arc<Service>],
+        servers: Option<&Endpoints>,
+    ) -> Self {
+        let specs = services.iter().filter_map(|service| service.spec.as_ref());
+        let of_services =
+            specs.flat_map(|spec| spec.cluster_ip.iter().chain(spec.cluster_ips.iter().flatten()));
+        let subsets = servers.and_then(|servers| servers.subsets.as_ref()).into_iter().flatten();
+        let of_servers = subsets.flat_map(|it| it.addresses.iter().flatten()).map(|it| &it.ip);
+        let taken = of_services.chain(of_servers).filter_map(|address| address.parse().ok());
+        Self { pods, taken: taken.collect() }
+    }
+
+    fn has(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_loopback() || self.pods.contains(address) || self.taken.contains(&address)
+    }
+}
+
+/// Whether all that the request names is its node's, and no other's: a node says itself which addresses it has, so names
+/// of hosts are not believed but its own.
+pub(super) fn may_have(request: &Request, all: &[Arc<Node>], foreign: &Foreign) -> bool {
     let name = request.common_name.strip_prefix(kubelet::USER_PREFIX).unwrap_or_default();
     let Some(own) = all.iter().find(|node| nodes::name(node) == name) else { return false };
-    let others = || all.iter().filter(|node| nodes::name(node) != name);
-    let wanted = request.addresses.iter().map(ToString::to_string);
-    let mut wanted = wanted.chain(request.dns_names.iter().cloned());
-    wanted.all(|wanted| names(own, &wanted) && !others().any(|other| names(other, &wanted)))
+    if request.dns_names != [name] || is_of_servers(name) {
+        return false;
+    }
+    let is_others =
+        |wanted: &str| all.iter().any(|other| nodes::name(other) != name && names(other, wanted));
+    let mut addresses = request.addresses.iter();
+    let is_own = |address: &IpAddr| {
+        let text = address.to_string();
+        !foreign.has(*address) && names(own, &text) && !is_others(&text)
+    };
+    !is_others(name) && addresses.all(is_own)
+}
+
+/// Whether clients look for the API server, or for a Service, by that name.
+fn is_of_servers(name: &str) -> bool {
+    ["localhost", "kubernetes"].contains(&name)
+        || name.starts_with("kubernetes.default")
+        || name.ends_with(".svc")
+        || name.ends_with(".svc.cluster.local")
 }
 
 fn names(node: &Node, wanted: &str) -> bool {
     let status = node.status.as_ref();
     let mut addresses = status.and_then(|s| s.addresses.as_ref()).into_iter().flatten();
-    nodes::name(node) == wanted || addresses.any(|address| address.address == wanted)
+    nodes::name(node).eq_ignore_ascii_case(wanted)
+        || addresses.any(|address| address.address.eq_ignore_ascii_case(wanted))
 }
 
 #[cfg(test)]
@@ -48,20 +97,51 @@ mod tests {
     }
 
     #[test]
-    fn a_node_has_certificates_for_its_own_addresses_alone() {
-        let nodes = [node("n1", &["10.0.0.1", "10.0.0.9"]), node("n2", &["10.0.0.2", "10.0.0.9"])];
+    fn a_node_has_certificates_for_its_own_name_and_addresses_alone() {
+        let nodes = [
+            node("n1", &["10.0.0.1", "10.0.0.9", "web", "10.244.0.1", "10.96.0.1", "127.0.0.1"]),
+            node("n2", &["10.0.0.2", "10.0.0.9"]),
+            node("kubernetes.default.svc", &[]),
+            node("hook.team.svc", &[]),
+            node("localhost", &[]),
+            node("claimed", &[]),
+            node("claiming", &["Claimed", "10.0.0.3"]),
+        ];
         let check = |node: &str, wanted: &[&str], expected| {
             let wanted: Vec<_> = wanted.iter().map(|&name| name.to_owned()).collect();
             let user = format!("system:node:{node}");
             let text = new_request(&new_key().unwrap(), &user, &[kubelet::GROUP], &wanted).unwrap();
             let request = Request::parse(text.as_bytes()).unwrap();
-            assert_eq!(may_have(&request, &nodes), expected, "{node} {wanted:?}");
+            assert_eq!(may_have(&request, &nodes, &foreign()), expected, "{node} {wanted:?}");
         };
         check("n1", &["n1", "10.0.0.1"], true);
-        check("n1", &["10.0.0.2"], false);
+        check("n1", &["n1"], true);
+        check("n1", &["10.0.0.1"], false);
+        check("n1", &["n1", "10.0.0.2"], false);
         check("n1", &["n2"], false);
-        check("n1", &["10.0.0.9"], false);
+        check("n1", &["n1", "n2"], false);
+        check("n1", &["n1", "10.0.0.9"], false);
         check("n1", &["kubernetes.default"], false);
         check("n3", &["n3"], false);
+        // It says that these are its own.
+        for other in ["web", "10.244.0.1", "10.96.0.1", "127.0.0.1"] {
+            check("n1", &["n1", other], false);
+        }
+        check("claiming", &["claiming", "10.0.0.3"], false);
+        check("claimed", &["claimed"], false);
+        for name in ["kubernetes.default.svc", "hook.team.svc", "localhost"] {
+            check(name, &[name], false);
+        }
+    }
+
+    /// The API server is at 10.0.0.3.
+    fn foreign() -> Foreign {
+        let pods = Network::new("10.244.0.0/16".parse().unwrap(), 24).unwrap();
+        let service = json!({"spec": {"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1"]}});
+        let headless = json!({"spec": {"clusterIP": "None"}});
+        let services = [service, headless];
+        let services = services.map(|it| Arc::new(serde_json::from_value::<Service>(it).unwrap()));
+        let servers = json!({"subsets": [{"addresses": [{"ip": "10.0.0.3"}]}]});
+        Foreign::new(pods, &services, Some(&serde_json::from_value(servers).unwrap()))
     }
 }
