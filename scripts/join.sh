@@ -5,6 +5,9 @@
 #
 #   scripts/join.sh HOST:PORT --token TOKEN --ca-cert-hash sha256:HASH
 #
+#   --token-file FILE  the token is in this file, or comes on standard input (-); so it is in no list of processes. Without
+#                     either, $MINIK8S_JOIN_TOKEN is taken
+#   --force           join though the cluster has a node of this name that is Ready
 #   --node-name N     name of the node (the host name)
 #   --node-ip IP      its address (the one that leads to the others)
 #   --node-labels KEY=VALUE,…  labels to give it
@@ -19,11 +22,19 @@ set -euo pipefail
 . "$ROOT/scripts/lib/programs.sh"
 . "$ROOT/scripts/lib/join.sh"
 
-build=true server='' token='' hash=''
+build=true force=false server='' token=${MINIK8S_JOIN_TOKEN:-} hash=''
+unset MINIK8S_JOIN_TOKEN
 while [ $# -gt 0 ]; do
     case "$1" in
     -h | --help) usage "$0" && echo "$CLUSTER_FLAGS" && exit ;;
     --token) token=${2:?--token needs a value} && shift ;;
+    --token-file)
+        [ "${2:?--token-file needs a file}" = - ] || [ -r "$2" ] || die "cannot read $2"
+        token=$(if [ "$2" = - ]; then cat; else cat "$2"; fi | tr -d '[:space:]')
+        [ -n "$token" ] || die "--token-file $2: no token there"
+        shift
+        ;;
+    --force) force=true ;;
     --ca-cert-hash) hash=${2:?--ca-cert-hash needs a value} && shift ;;
     --discovery-token-ca-cert-hash) hash=${2:?$1 needs a value} && shift ;;
     --node-name) give node-name "${2:?--node-name needs a name}" && shift ;;
@@ -51,7 +62,18 @@ BUILT=${CARGO_TARGET_DIR:-$ROOT/target}/$profile BIN=$BUILT
 ! $ONE_FILE || BIN=$BUILT/one-file
 PATH=$BIN:$PATH
 
-joined() { [ -e "$CONF" ]; }
+joined() { is_good "$CONF"; }
+
+# At a failure: nothing goes on asking, and the token is nowhere. What was set aside is there again.
+joining=false
+abandon() {
+    if [ $? = 0 ] || ! $joining; then return 0; fi
+    rm -f "$BOOTSTRAP"
+    ! joined || return 0
+    stop "$RUN_DIR/kubelet.pid" 10
+    [ -e "$CONF" ] || [ ! -e "$CONF.old" ] || mv "$CONF.old" "$CONF"
+}
+trap abandon EXIT
 
 install() {
     # shellcheck disable=SC2086 # lists of words
@@ -76,19 +98,41 @@ find_cluster() {
     [[ $server =~ ^[^/]+:[0-9]+$ ]] || die "which cluster? $0 HOST:PORT --token TOKEN --ca-cert-hash sha256:HASH"
     [ -n "$token" ] || die "--token is needed: kubectl token create --print-join-command tells it"
     [ -n "$hash" ] || die "--ca-cert-hash is needed: kubectl token create --print-join-command tells it"
-    discover "$server" "$hash" "$CONFIG_DIR/ca.crt"
-    (umask 077 && bootstrap_kubeconfig "$server" "$CONFIG_DIR/ca.crt" "$token" >"$BOOTSTRAP")
+    local ca=$CONFIG_DIR/ca.crt shown=$CONF
+    discover "$server" "$hash" "$ca"
+    if ! leads_to "$CONF" "$server" "$ca"; then
+        begin_joining "$ca"
+        shown=$BOOTSTRAP
+    fi
     local name value
     for name in cluster-cidr service-cidr cluster-dns redis-url; do
-        value=$(of_cluster "$name")
+        value=$(of_cluster "$shown" "$name")
         give "$name" "$value"
     done
     CLUSTER_CIDR=$(setting cluster-cidr) SERVICE_CIDR=$(setting service-cidr)
 }
 
-# of_cluster NAME: what the cluster tells its nodes.
+# begin_joining CA_FILE: what this host has of another cluster, or has had, is out of the way, and the token at hand.
+begin_joining() {
+    local again=false
+    ! has_authority "$CONF" "$1" || again=true
+    joining=true
+    (umask 077 && bootstrap_kubeconfig "$server" "$1" "$token" >"$BOOTSTRAP")
+    $again || $force || ! is_taken || die "the cluster has a node $NODE_NAME that is Ready: give this host another name (--node-name), or \
+delete that node (kubectl delete node $NODE_NAME), or say --force if it was this host"
+    stop "$RUN_DIR/kube-proxy.pid" 10
+    stop "$RUN_DIR/kubelet.pid" 10
+    set_aside "$CONF" "$STATE_DIR/kubelet-$NODE_NAME"
+}
+
+# Whether another host is that node. A cluster that does not let hosts that join see nodes has to trust them.
+is_taken() {
+    [[ $(kubectl --kubeconfig "$BOOTSTRAP" get node "$NODE_NAME" --no-headers 2>/dev/null | awk '{print $2}') == Ready* ]]
+}
+
+# of_cluster KUBECONFIG NAME: what the cluster tells its nodes.
 of_cluster() {
-    kubectl --kubeconfig "$BOOTSTRAP" get configmap node-config -n kube-system -o "jsonpath={.data.$1}" ||
+    kubectl --kubeconfig "$1" get configmap node-config -n kube-system -o "jsonpath={.data.$2}" ||
         die "the cluster does not tell what nodes need to know: run scripts/up.sh on its first host again, or the token has ended (kubectl token list)"
 }
 
@@ -111,6 +155,7 @@ start_node() {
         "${dns[@]}" "${bus[@]}" "${own[@]}"
     # It has what the node itself has, which its kubelet renews.
     ready kubelet joined
+    joining=false
     rm -f "$BOOTSTRAP"
     start kube-proxy "$BIN/kube-proxy" --kubeconfig "$CONF" --node-name "$NODE_NAME" --state-dir "$STATE_DIR/kube-proxy" \
         --cluster-cidr "$CLUSTER_CIDR" --service-cidr "$SERVICE_CIDR" --health-address "127.0.0.1:$(port 10256)" \
@@ -126,8 +171,9 @@ install
 ! $ONE_FILE || as_builder "$BUILT/minik8s" --install "$BIN"
 [ -x "$BIN/kubelet" ] || die "no programs in $BIN: run without --no-build"
 mkdir -p "$CONFIG_DIR" "$STATE_DIR" "$LOG_DIR" "$RUN_DIR"
-joined || find_cluster
-server=${server:-$(sed -n 's#.*"server": *"https://\([^"]*\)".*#\1#p' "$CONF")}
+[ -n "$token" ] || joined || [ ! -e "$CONF" ] || die "the certificate in $CONF has ended: join again with another token (kubectl token create --print-join-command)"
+if [ -n "$token" ] || ! joined; then find_cluster; fi
+[ -n "$server" ] || { server=$(of_kubeconfig "$CONF" server) && server=${server#https://}; }
 address=$(setting node-ip)
 address=${address:-$(own_address)}
 [ -n "$address" ] || die "no way to $server: is it the address of a host that can be reached from here?"

@@ -140,6 +140,34 @@ fn a_host_that_joins_believes_the_authority_of_the_key_that_it_was_told_alone() 
 }
 
 #[test]
+fn a_kubeconfig_that_has_ended_or_is_of_another_cluster_is_set_aside() {
+    let host = StandIns::new(&[]);
+    let common = format!("{COMMON}. scripts/lib/join.sh; cd $HERE; ");
+    let made = r#"
+        for name in ours theirs; do
+            openssl req -x509 -newkey rsa:2048 -nodes -keyout key -out $name.crt -subj /CN=$name -days 1 2>/dev/null
+        done
+        conf() {
+            printf '{\n  "certificate-authority-data": "%s",\n  "server": "https://h:6443",\n  "client-certificate-data": "%s"\n}\n' \
+                "$(base64 -w0 $1)" "$(base64 -w0 $2)"
+        }
+        conf ours.crt ours.crt >good
+        conf ours.crt /dev/null >none
+        is() { "$@" && echo yes || echo no; }
+    "#;
+    host.check(&format!("{common}{made} is leads_to good h:6443 ours.crt"), "yes\n");
+    for other in ["good h:6443 theirs.crt", "good g:6443 ours.crt", "none h:6443 ours.crt"] {
+        host.check(&format!("{common}{made} is leads_to {other}"), "no\n");
+    }
+    host.check(&format!("{common}{made} is leads_to missing h:6443 ours.crt"), "no\n");
+    // As of tomorrow.
+    let ended = "openssl() { command openssl \"${@/#0/90000}\"; }; is is_good good";
+    host.check(&format!("{common}{made} is is_good good; {ended}"), "yes\nno\n");
+    let aside = "mkdir -p k/pki; set_aside good k; mkdir k/pki; set_aside good k; ls -d good* k/*";
+    host.check(&format!("{common}{made} {aside}"), "good.old\nk/pki.old\n");
+}
+
+#[test]
 fn a_clusters_store_and_addresses_cannot_be_changed_under_it() {
     let state = StandIns::new(&[]);
     state.check(&format!("{COMMON}give state-dir $HERE; settle; remember"), "");

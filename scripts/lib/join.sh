@@ -32,6 +32,19 @@ data: {cluster-cidr: "$CLUSTER_CIDR", service-cidr: "$SERVICE_CIDR", cluster-dns
 $(readable kube-public cluster-info "kind: User" system:anonymous)
 ---
 $(readable kube-system node-config "kind: Group" $JOINING)
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: "kubeadm:get-nodes"}
+rules:
+- {apiGroups: [""], resources: [nodes], verbs: [get]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: "kubeadm:get-nodes"}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "kubeadm:get-nodes"}
+subjects:
+- {apiGroup: rbac.authorization.k8s.io, kind: Group, name: "$JOINING"}
 MANIFEST
 }
 
@@ -85,4 +98,26 @@ users: [{name: joining, user: {token: "$3"}}]
 contexts: [{name: default, context: {cluster: default, user: joining}}]
 current-context: default
 CONFIG
+}
+
+# of_kubeconfig FILE KEY: what a kubeconfig that a kubelet has written says there.
+of_kubeconfig() { sed -n "s/.*\"$2\": *\"\([^\"]*\)\".*/\1/p" "$1" | head -n 1; }
+
+# is_good KUBECONFIG: whether there is one whose certificate has not ended.
+is_good() {
+    [ -e "$1" ] && of_kubeconfig "$1" client-certificate-data | base64 -d 2>/dev/null | openssl x509 -noout -checkend 0 >/dev/null 2>&1
+}
+
+# has_authority KUBECONFIG CA_FILE: whether it is of the cluster whose authority that is.
+has_authority() {
+    [ -e "$1" ] && [ "$(of_kubeconfig "$1" certificate-authority-data | base64 -d 2>/dev/null)" = "$(cat "$2")" ]
+}
+
+# leads_to KUBECONFIG HOST:PORT CA_FILE: whether a node needs no other kubeconfig for that cluster.
+leads_to() { is_good "$1" && has_authority "$1" "$3" && [ "$(of_kubeconfig "$1" server)" = "https://$2" ]; }
+
+# set_aside KUBECONFIG KUBELET_DIR: what a kubelet has of another cluster, or what has ended. Nothing is deleted.
+set_aside() {
+    [ ! -e "$1" ] || mv -f "$1" "$1.old"
+    [ ! -d "$2/pki" ] || { rm -rf "$2/pki.old" && mv "$2/pki" "$2/pki.old"; }
 }
