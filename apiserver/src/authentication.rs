@@ -76,7 +76,13 @@ impl Authenticator<'_> {
             // It is meant for this server, whatever it calls itself.
             let own = self.tokens.audiences();
             let meant = audiences.iter().filter(|audience| own.contains(audience));
-            return Ok((identity, meant.cloned().collect()));
+            let meant: Vec<String> = meant.cloned().collect();
+            if meant.is_empty() {
+                let why =
+                    format!("bootstrap token is invalid for the target audiences {audiences:?}");
+                return Err(TokenError::Refused(why));
+            }
+            return Ok((identity, meant));
         }
         let Verified { claims, audiences } = self.tokens.verify(token, audiences)?;
         let known = Known { objects: self.objects, absent: self.absent };

@@ -174,6 +174,10 @@ async fn a_bootstrap_token_lets_its_bearer_ask_for_a_certificate_and_for_nothing
     let review = json!({"spec": {"token": TOKEN}});
     let reviewed = api.post(REVIEWS, &review).await.ok();
     assert_eq!(reviewed["status"]["user"]["username"], "system:bootstrap:abcdef");
+    let review = json!({"spec": {"token": TOKEN, "audiences": ["vault"]}});
+    let reviewed = api.post(REVIEWS, &review).await.ok();
+    let why = "bootstrap token is invalid for the target audiences [\"vault\"]";
+    assert_eq!(reviewed["status"], json!({"error": why, "user": {}}));
     api.delete(&format!("{SECRETS}/bootstrap-token-abcdef")).await.ok();
     let refused = async {
         while with_token(&api, "POST", SELF, &json!({})).await.code != 401 {
