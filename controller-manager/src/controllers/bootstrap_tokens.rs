@@ -68,7 +68,8 @@ impl Controller for TokenCleaner {
 
 /// When a token ends; now if nobody can say, since it lets nobody in.
 fn end(token: &Secret, now: Timestamp) -> Option<Timestamp> {
-    let ByteString(text) = token.data.as_ref()?.get("expiration")?;
+    let text = token.data.as_ref()?.get("expiration").filter(|text| !text.0.is_empty())?;
+    let ByteString(text) = text;
     let parsed = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
     Some(parsed.unwrap_or(now))
 }
@@ -86,6 +87,7 @@ mod tests {
             assert_eq!(end(&token, now), expected.map(|text| text.parse().unwrap()));
         };
         check(None, None);
+        check(Some(""), None);
         check(Some("2026-01-02T00:00:00Z"), Some("2026-01-02T00:00:00Z"));
         check(Some("tomorrow"), Some("2026-01-01T00:00:00Z"));
     }

@@ -86,8 +86,9 @@ pub(super) async fn issue(client: &Client, wanted: &Wanted) -> Result<Issued, Is
     let made = api.create(&PostParams::default(), &csr).await.map_err(IssueError::Ask)?;
     let name = made.metadata.name.unwrap_or_default();
     tracing::info!(csr = name, signer = wanted.signer, "waiting for a certificate");
+    // One that is deleted is decided by nobody any more.
     let decided = await_condition(api, &name, |csr: Option<&Csr>| {
-        csr.is_some_and(|csr| outcome(csr).is_some())
+        csr.is_none_or(|csr| outcome(csr).is_some())
     });
     let decided = tokio::time::timeout(PATIENCE, decided).await;
     let decided = decided.map_err(|_| IssueError::Undecided(name.clone()))?;
