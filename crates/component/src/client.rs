@@ -10,7 +10,11 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-use crate::{RedisArgs, following::Following, patience::PatienceLayer};
+use crate::{
+    RedisArgs,
+    following::{self, Following},
+    patience::PatienceLayer,
+};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,6 +41,8 @@ pub struct ClientArgs {
 ///
 /// A kubeconfig whose certificate is renewed is read anew: what is asked afterwards is asked with the new one.
 pub async fn client(args: &ClientArgs) -> anyhow::Result<Client> {
+    // Before it is read: what is written meanwhile is news.
+    let written = args.kubeconfig.as_deref().and_then(following::written);
     let first = build(args).await?;
     let Some(path) = args.kubeconfig.clone() else { return Ok(first) };
     let namespace = first.default_namespace().to_owned();
@@ -45,7 +51,7 @@ pub async fn client(args: &ClientArgs) -> anyhow::Result<Client> {
         let args = args.clone();
         async move { build(&args).await }.boxed()
     };
-    Ok(Client::new(Following::new(first, path, remake), namespace))
+    Ok(Client::new(Following::new((first, written), path, remake), namespace))
 }
 
 async fn build(args: &ClientArgs) -> anyhow::Result<Client> {

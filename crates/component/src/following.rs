@@ -37,13 +37,13 @@ struct Current {
 }
 
 impl Following {
-    /// Begins with a client that has just been made of the file.
+    /// Begins with a client that was made of the file as it was written then, by [`written`] before it was read.
     pub(crate) fn new(
-        client: Client,
+        (client, written): (Client, Option<SystemTime>),
         path: PathBuf,
         remake: impl Fn() -> BoxFuture<'static, anyhow::Result<Client>> + Send + Sync + 'static,
     ) -> Self {
-        let current = Current { client, written: written(&path), looked: Instant::now() };
+        let current = Current { client, written, looked: Instant::now() };
         Self(Arc::new(Shared { path, remake: Box::new(remake), current: Mutex::new(current) }))
     }
 
@@ -79,7 +79,8 @@ impl Shared {
     }
 }
 
-fn written(path: &Path) -> Option<SystemTime> {
+/// When a file was written.
+pub(crate) fn written(path: &Path) -> Option<SystemTime> {
     std::fs::metadata(path).and_then(|file| file.modified()).ok()
 }
 
@@ -124,7 +125,8 @@ mod tests {
     async fn what_is_asked_after_the_file_has_changed_is_asked_by_the_new_client() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let remake = || async { Ok(saying("new")) }.boxed();
-        let following = Following::new(saying("old"), file.path().to_owned(), remake);
+        let old = (saying("old"), written(file.path()));
+        let following = Following::new(old, file.path().to_owned(), remake);
         let client = Client::new(following, "default");
         tokio::time::advance(LOOK).await;
         assert_eq!(ask(&client).await, "old");
@@ -136,10 +138,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_file_that_changes_while_the_first_client_is_made_of_it_is_news() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let old = (saying("old"), written(file.path()));
+        file.as_file().set_modified(SystemTime::now() + Duration::from_secs(60)).unwrap();
+        let remake = || async { Ok(saying("new")) }.boxed();
+        let following = Following::new(old, file.path().to_owned(), remake);
+        tokio::time::advance(LOOK).await;
+        assert_eq!(ask(&Client::new(following, "default")).await, "new");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_file_that_is_of_no_use_changes_nothing() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let remake = || async { anyhow::bail!("half a file") }.boxed();
-        let following = Following::new(saying("old"), file.path().to_owned(), remake);
+        let old = (saying("old"), written(file.path()));
+        let following = Following::new(old, file.path().to_owned(), remake);
         file.as_file().set_modified(SystemTime::now() + Duration::from_secs(60)).unwrap();
         tokio::time::advance(LOOK).await;
         assert_eq!(ask(&Client::new(following, "default")).await, "old");
