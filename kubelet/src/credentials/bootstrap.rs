@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     files,
     issue::{Wanted, issue},
+    renewal,
 };
 
 /// Until the API server is asked again.
@@ -34,14 +35,16 @@ pub(crate) async fn bootstrap(
     let client = component::client(&args).await?;
     let wanted = Wanted::client(node);
     let asking = async {
+        let mut fruitless = 0;
         loop {
-            match issue(&client, &wanted).await {
+            let error = match issue(&client, &wanted).await {
                 Ok(issued) => return issued,
-                Err(error) => {
-                    tracing::warn!(error = crate::describe::describe(&error), "no certificate yet");
-                }
-            }
-            tokio::time::sleep(RETRY).await;
+                Err(error) => error,
+            };
+            tracing::warn!(error = crate::describe::describe(&error), "no certificate yet");
+            fruitless += u32::from(error.is_fruitless());
+            let pause = if error.is_fruitless() { renewal::pause(fruitless) } else { RETRY };
+            tokio::time::sleep(pause).await;
         }
     };
     let Some(issued) = shutdown.run_until_cancelled(asking).await else { return Ok(false) };

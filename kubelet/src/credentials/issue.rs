@@ -68,6 +68,13 @@ pub(super) enum IssueError {
     Refused { name: String, decision: String, why: String },
 }
 
+impl IssueError {
+    /// Whether the request was made, and nobody gave a certificate for it.
+    pub(super) fn is_fruitless(&self) -> bool {
+        matches!(self, Self::Undecided(_) | Self::Refused { .. })
+    }
+}
+
 /// Asks for a certificate of a new key and waits for it.
 pub(super) async fn issue(client: &Client, wanted: &Wanted) -> Result<Issued, IssueError> {
     let key = new_key()?;

@@ -1,5 +1,7 @@
 //! When a certificate is renewed. Pure.
 
+use std::time::Duration;
+
 use certificates::Validity;
 use sha2::{Digest, Sha256};
 
@@ -11,9 +13,23 @@ pub(super) fn due(validity: Validity, node: &str) -> i64 {
     validity.not_before + total * 7 / 10 + total / 5 * spread / 255
 }
 
+/// How long to wait before asking anew, after so many requests in a row that were refused or left undecided: each stays with
+/// the API server for hours.
+pub(super) fn pause(fruitless: u32) -> Duration {
+    const FIRST: Duration = Duration::from_secs(1);
+    const LONGEST: Duration = Duration::from_secs(15 * 60);
+    FIRST.saturating_mul(2_u32.saturating_pow(fruitless)).min(LONGEST)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_refused_asks_ever_less_often() {
+        let pauses = [1, 2, 9, 10, 100].map(|fruitless| pause(fruitless).as_secs());
+        assert_eq!(pauses, [2, 4, 512, 900, 900]);
+    }
 
     #[test]
     fn certificates_are_renewed_late_and_not_all_at_once() {

@@ -20,13 +20,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     files,
-    issue::{Issued, Wanted, issue},
+    issue::{IssueError, Issued, Wanted, issue},
     renewal,
 };
 
 /// How often the time is looked at: a machine may sleep.
 const LOOK: Duration = Duration::from_secs(30);
-/// Until a certificate is asked for again.
+/// Until it is looked again whether the node is registered, or the API server there.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The certificate of the moment. Without one, nobody is served.
@@ -60,16 +60,22 @@ pub(crate) async fn keep_serving(
 ) {
     let wanted = Wanted::serving(&node, vec![node.clone(), address]);
     let keep = async {
+        let mut fruitless = 0;
         loop {
-            let kept = keep(&serving, &client, &file, &wanted).await;
-            let pause = match kept {
-                Ok(()) => LOOK,
+            let pause = match keep(&serving, &client, &file, &wanted).await {
+                Ok(()) => {
+                    fruitless = 0;
+                    LOOK
+                }
                 Err(error) => {
                     tracing::warn!(
                         error = format!("{error:#}"),
                         "no certificate to serve with yet"
                     );
-                    RETRY
+                    let is_fruitless =
+                        error.downcast_ref::<IssueError>().is_some_and(IssueError::is_fruitless);
+                    fruitless += u32::from(is_fruitless);
+                    if is_fruitless { renewal::pause(fruitless) } else { RETRY }
                 }
             };
             tokio::time::sleep(pause).await;
