@@ -9,6 +9,8 @@ use api_types::jiff::Timestamp;
 use crate::{Failure, api::Call, failure::Failures, object, session::Session};
 
 const KIND: &str = "certificatesigningrequests.certificates.k8s.io";
+/// How often a decision is tried, as with Kubernetes, if somebody else has changed the request meanwhile.
+const TRIES: usize = 10;
 
 /// Approve or deny requests for certificates
 #[derive(Args, Debug)]
@@ -48,7 +50,14 @@ impl Certificate {
         };
         let mut failures = Failures::default();
         for name in &names.names {
-            let decided = decide(session, name, names.force, condition).await;
+            let mut decided = decide(session, name, names.force, condition).await;
+            // The controllers write there, too.
+            for _ in 1..TRIES {
+                if !decided.as_ref().is_err_and(Failure::is_conflict) {
+                    break;
+                }
+                decided = decide(session, name, names.force, condition).await;
+            }
             failures.keep(decided)?;
         }
         failures.finish(&session.io)
