@@ -234,7 +234,8 @@ fn keep_certificates(
     parts.spawn(client_part);
     let serving = Arc::new(credentials::Serving::default());
     let at = (context.root.join("pki/kubelet-server.pem"), node.clone(), context.host_ip.clone());
-    parts.spawn(credentials::keep_serving(serving.clone(), client.clone(), at, shutdown.clone()));
+    let with = (client.clone(), kubeconfig.to_owned());
+    parts.spawn(credentials::keep_serving(serving.clone(), with, at, shutdown.clone()));
     serving
 }
 

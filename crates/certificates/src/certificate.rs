@@ -1,7 +1,11 @@
 //! What can be read of certificates.
 
+use std::collections::BTreeSet;
+
 use sha2::{Digest, Sha256};
-use x509_parser::{certificate::X509Certificate, prelude::FromDer};
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
+
+use crate::request::address;
 
 const LABEL: &str = "CERTIFICATE";
 
@@ -31,6 +35,38 @@ pub fn public_key_hash(text: &str) -> Option<String> {
         let digest = Sha256::digest(certificate.public_key().raw);
         digest.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
     })
+}
+
+/// The host names and addresses of which the first certificate of a PEM file is.
+#[must_use]
+pub fn names(text: &str) -> BTreeSet<String> {
+    let names = with_first(text, |certificate| {
+        let Ok(Some(names)) = certificate.subject_alternative_name() else {
+            return BTreeSet::new();
+        };
+        names.value.general_names.iter().filter_map(name).collect()
+    });
+    names.unwrap_or_default()
+}
+
+fn name(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(octets) => address(octets).map(|address| address.to_string()),
+        _ => None,
+    }
+}
+
+/// Whether the first certificate of a PEM file was signed by the first of another one.
+#[must_use]
+pub fn is_signed_by(text: &str, authority: &str) -> bool {
+    let signed = with_first(authority, |authority| {
+        with_first(text, |certificate| {
+            certificate.issuer() == authority.subject()
+                && certificate.verify_signature(Some(authority.public_key())).is_ok()
+        })
+    });
+    signed.flatten().unwrap_or_default()
 }
 
 fn with_first<T>(text: &str, read: impl FnOnce(&X509Certificate<'_>) -> T) -> Option<T> {
@@ -73,6 +109,28 @@ mod tests {
     fn the_hash_is_openssls() {
         assert_eq!(public_key_hash(AUTHORITY).as_deref(), Some(HASH.trim()));
         assert_eq!(public_key_hash("x"), None);
+    }
+
+    #[test]
+    fn a_certificate_says_whose_it_is_and_who_signed_it() {
+        let authority = || {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let mut params = rcgen::CertificateParams::default();
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            let certificate = params.self_signed(&key).unwrap().pem();
+            let signer = crate::Signer::new(&certificate, &key.serialize_pem()).unwrap();
+            (certificate, signer)
+        };
+        let ((ours, signer), (theirs, _)) = (authority(), authority());
+        let wanted = ["n1", "10.0.0.1"].map(str::to_owned);
+        let request = crate::new_request(&crate::new_key().unwrap(), "n1", &[], &wanted).unwrap();
+        let request = crate::Request::parse(request.as_bytes()).unwrap();
+        let hour = std::time::Duration::from_secs(3600);
+        let signed = signer.sign(&request, &["server auth".to_owned()], hour, 1_800_000_000);
+        let signed = signed.unwrap();
+        assert_eq!(names(&signed), BTreeSet::from(wanted));
+        assert!(is_signed_by(&signed, &ours) && !is_signed_by(&signed, &theirs));
+        assert!(names("x").is_empty() && !is_signed_by("x", &ours));
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod request;
 mod signer;
 mod usage;
 
-pub use certificate::{Validity, are_certificates, public_key_hash, validity};
+pub use certificate::{Validity, are_certificates, is_signed_by, names, public_key_hash, validity};
 pub use key::{KeyError, new_key, new_request};
 pub use request::{ParseError, Request};
 pub use signer::{SignError, Signer};

@@ -37,6 +37,12 @@ pub(super) fn cluster(path: &Path) -> anyhow::Result<Cluster> {
     kubeconfig.clusters.into_iter().next().and_then(|it| it.cluster).ok_or_else(wrong)
 }
 
+/// The authority of a kubeconfig's cluster, if it is in it.
+pub(super) fn authority(path: &Path) -> Option<String> {
+    let data = cluster(path).ok()?.certificate_authority_data?;
+    String::from_utf8(STANDARD.decode(data).ok()?).ok()
+}
+
 /// From when until when the certificate in a kubeconfig is good; `None` if it has none.
 pub(super) fn validity(path: &Path) -> Option<Validity> {
     let kubeconfig = Kubeconfig::read_from(path).ok()?;

@@ -54,7 +54,7 @@ impl Serving {
 /// name and address.
 pub(crate) async fn keep_serving(
     serving: Arc<Serving>,
-    client: Client,
+    (client, kubeconfig): (Client, PathBuf),
     (file, node, address): (PathBuf, String, String),
     shutdown: CancellationToken,
 ) {
@@ -62,7 +62,7 @@ pub(crate) async fn keep_serving(
     let keep = async {
         let mut fruitless = 0;
         loop {
-            let pause = match keep(&serving, &client, &file, &wanted).await {
+            let pause = match keep(&serving, (&client, &kubeconfig), &file, &wanted).await {
                 Ok(()) => {
                     fruitless = 0;
                     LOOK
@@ -86,17 +86,20 @@ pub(crate) async fn keep_serving(
 
 async fn keep(
     serving: &Serving,
-    client: &Client,
+    (client, kubeconfig): (&Client, &Path),
     file: &Path,
     wanted: &Wanted,
 ) -> anyhow::Result<()> {
     let now = Timestamp::now().as_second();
     let kept = fs::read_to_string(file).unwrap_or_default();
     let validity = certificates::validity(&kept);
-    if validity.is_some_and(|validity| validity.not_after > now) && serving.0.read().is_none() {
-        serving.show(&kept)?;
-    }
-    if validity.is_some_and(|validity| now < renewal::due(validity, &wanted.node)) {
+    let is_good = validity.is_some_and(|validity| validity.not_after > now);
+    let is_shown = serving.0.read().is_some();
+    // What is kept may be of another address or cluster, or half a file.
+    let authority = files::authority(kubeconfig);
+    let shows = is_shown
+        || is_good && fits(&kept, wanted, authority.as_deref()) && serving.show(&kept).is_ok();
+    if shows && validity.is_some_and(|validity| now < renewal::due(validity, &wanted.node)) {
         return Ok(());
     }
     // A node's certificate is approved for the addresses that it says there.
@@ -109,4 +112,11 @@ async fn keep(
     serving.show(&pem)?;
     tracing::info!("the certificate of the kubelet's server is new");
     Ok(())
+}
+
+/// Whether a certificate is of all names that are wanted, and of the cluster's authority, if that is known.
+fn fits(kept: &str, wanted: &Wanted, authority: Option<&str>) -> bool {
+    let names = certificates::names(kept);
+    let is_ours = authority.is_none_or(|authority| certificates::is_signed_by(kept, authority));
+    is_ours && wanted.names.iter().all(|name| names.contains(name))
 }

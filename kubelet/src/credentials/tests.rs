@@ -115,7 +115,7 @@ async fn a_token_becomes_a_certificate_once_and_a_server_s_certificate_comes_of_
     let file = folder.path().join("pki/kubelet-server.pem");
     let at = (file.clone(), "n1".to_owned(), "127.0.0.1".to_owned());
     let serving = Arc::new(Serving::default());
-    let keeping = keep_serving(serving.clone(), own, at, shutdown.clone());
+    let keeping = keep_serving(serving.clone(), (own, to.clone()), at, shutdown.clone());
     let keeping = tokio::spawn(keeping);
     let config = Credentials::from_kubeconfig(&to).unwrap().server_config_with(serving).unwrap();
     serves(config, &to).await;
