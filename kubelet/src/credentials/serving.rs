@@ -62,7 +62,8 @@ pub(crate) async fn keep_serving(
     let keep = async {
         let mut fruitless = 0;
         loop {
-            let pause = match keep(&serving, (&client, &kubeconfig), &file, &wanted).await {
+            let pause = match keep(&serving, (&client, kubeconfig.as_path()), &file, &wanted).await
+            {
                 Ok(()) => {
                     fruitless = 0;
                     LOOK
