@@ -61,9 +61,13 @@ impl Node {
         let configs = Configs::open(state.path())?;
         let proxy: Box<dyn Backend> = match mode {
             Mode::Nginx => Box::new(Nginx(Reconciler::new(docker, addresses, configs))),
-            Mode::Nftables => {
-                Box::new(Nftables::new(SERVICES.parse()?, docker, addresses, configs))
-            }
+            Mode::Nftables => Box::new(Nftables::new(
+                SERVICES.parse()?,
+                PODS.parse()?,
+                docker,
+                addresses,
+                configs,
+            )),
         };
         let node = Self { proxy, _state: state };
         let route = route();
