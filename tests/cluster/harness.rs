@@ -207,7 +207,22 @@ impl Cluster {
 
     /// The same with flags of its own, of which the first is there already with another value.
     pub(crate) fn another(&self, program: &str, flags: &[&str]) -> Replica {
-        let mut words = self.words(program);
+        self.replica_of(program, self.words(program), flags)
+    }
+
+    /// The same once the running one is killed: what it listened on is free.
+    pub(crate) async fn instead(&self, program: &str, flags: &[&str]) -> Replica {
+        let (pid, words) = (self.pid(program), self.words(program));
+        self.kill(&[program]);
+        until("it to end", async || match fs::read_to_string(format!("/proc/{pid}/stat")) {
+            Ok(stat) if !stat.contains(") Z ") => Err(stat),
+            _ => Ok(()),
+        })
+        .await;
+        self.replica_of(program, words, flags)
+    }
+
+    fn replica_of(&self, program: &str, mut words: Vec<OsString>, flags: &[&str]) -> Replica {
         if let Some(first) = words.iter().position(|word| word == flags[0]) {
             words.drain(first..first + 2);
         }

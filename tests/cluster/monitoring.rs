@@ -290,9 +290,7 @@ impl Look {
 async fn scales_by_what_pods_export(cluster: &Cluster, prometheus: &Prometheus) {
     let url = format!("http://127.0.0.1:{}", prometheus.port);
     let flags = ["--health-address", "127.0.0.1:0", "--prometheus-url", &url];
-    // It is told what the first was while that is there, and takes over.
-    let _manager = cluster.another("controller-manager", &flags);
-    cluster.kill(&["controller-manager"]);
+    let _manager = cluster.instead("controller-manager", &flags).await;
     let serve = "mkdir /w && echo 'DCGM_FI_DEV_GPU_UTIL 90' > /w/metrics && httpd -f -p 9400 -h /w";
     let container = json!({"name": "main", "image": BUSYBOX, "command": ["sh", "-c", serve]});
     let labels = json!({"app": "gpu"});
