@@ -223,7 +223,7 @@ mod tests {
             ("clusterrole-aggregation-controller", &["clusterroles"]),
             (
                 "certificatesigningrequest-approving-controller",
-                &["certificatesigningrequests", "nodes"],
+                &["certificatesigningrequests", "nodes", "services", "endpoints"],
             ),
             ("certificatesigningrequest-cleaner-controller", &["certificatesigningrequests"]),
             ("certificatesigningrequest-signing-controller", &["certificatesigningrequests"]),
